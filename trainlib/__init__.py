@@ -1,0 +1,33 @@
+"""trainlib: a pure-functional training core for TensorFlow.
+
+import trainlib as tl
+
+tx = tl.chain(tl.clip_by_global_norm(1.0), tl.adamw(tl.cosine_decay(1e-3, 10_000)))
+state = tx.init(params)
+updates, state = tx.update(grads, state, params)
+params = tl.apply_updates(params, updates)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainlib.api import *  # noqa: F403
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Finds the public names at their first use: importing them all imports TensorFlow."""
+    if name.startswith("_"):
+        raise AttributeError(f"module 'trainlib' has no attribute {name!r}")
+    api = importlib.import_module("trainlib.api")
+    if name not in api.__all__:
+        raise AttributeError(f"module 'trainlib' has no attribute {name!r}")
+    return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return [*importlib.import_module("trainlib.api").__all__, "__version__"]

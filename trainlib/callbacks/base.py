@@ -1,0 +1,33 @@
+"""What a callback is told, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Progress(NamedTuple):
+    """How far a run is.
+
+    epoch: from 1 to epochs. position: steps made in this epoch, of `steps`. metrics: the epoch's
+    results so far by name; calling it waits for the device, so call it only to show them.
+    """
+
+    epoch: int
+    epochs: int
+    position: int
+    steps: int
+    metrics: Callable[[], dict[str, float]]
+
+
+class Callback:
+    """Override what is wanted; each does nothing by itself."""
+
+    def on_step(self, progress: Progress) -> None:
+        """After each call to the device, of many steps."""
+
+    def on_epoch(self, progress: Progress, results: dict[str, float]) -> None:
+        """After an epoch and its validation: the line that goes into the history."""
+
+    def on_end(self) -> None:
+        """After the last epoch, or when an error or the user ends the run."""

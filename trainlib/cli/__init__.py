@@ -1,0 +1,1 @@
+"""The commands: what reads flags, and the objects that flags stand for."""

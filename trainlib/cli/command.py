@@ -1,0 +1,149 @@
+"""What the commands share: reading flags, answering --help, and turning errors into one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from absl import flags
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+Values = flags.FlagValues
+
+
+class Group(NamedTuple):
+    """Defines flags under one heading of --help."""
+
+    values: Values
+    title: str
+
+    def text(self, name: str, default: str | None, about: str) -> None:
+        """A flag that holds text."""
+        flags.DEFINE_string(name, default, about, **self._options())
+
+    def whole(self, name: str, default: int | None, about: str) -> None:
+        """A flag that holds a whole number."""
+        flags.DEFINE_integer(name, default, about, **self._options())
+
+    def number(self, name: str, default: float | None, about: str) -> None:
+        """A flag that holds a number."""
+        flags.DEFINE_float(name, default, about, **self._options())
+
+    def switch(self, name: str, default: bool | None, about: str, **more: Any) -> None:
+        """A flag that is on or off."""
+        flags.DEFINE_bool(name, default, about, **self._options(), **more)
+
+    def one_of(self, name: str, default: str, options: Sequence[str], about: str) -> None:
+        """A flag that holds one of some words."""
+        flags.DEFINE_enum(name, default, list(options), about, **self._options())
+
+    def whole_numbers(self, name: str, default: list[int] | None, about: str) -> None:
+        """A flag that holds whole numbers divided by commas."""
+        serializer = flags.ListSerializer(",")
+        flags.DEFINE(
+            _WholeNumbers(), name, default, about, serializer=serializer, **self._options()
+        )
+
+    def _options(self) -> dict[str, Any]:
+        return {"flag_values": self.values, "module_name": self.title}
+
+
+class _WholeNumbers(flags.ArgumentParser[list[int]]):
+    syntactic_help = "whole numbers divided by commas"
+
+    def parse(self, argument: str | list[int]) -> list[int]:
+        if isinstance(argument, list):
+            return argument
+        try:
+            return [int(part) for part in argument.split(",")] if argument else []
+        except ValueError:
+            raise ValueError(f"{argument!r} is not {self.syntactic_help}") from None
+
+
+def run(
+    name: str, about: str, define: Callable[[Values], None], work: Callable[[Values], None]
+) -> None:
+    """Runs a command and exits: 0 when done, 2 with one line on stderr for bad input.
+
+    Args:
+        name: of the command.
+        about: what --help says before the flags.
+        define: defines the command's flags.
+        work: does the work, given the flags' values; raises ValueError, TypeError or OSError for
+            bad input.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    values = flags.FlagValues()
+    define(values)
+    _define_common(values)
+    try:
+        extra = values(sys.argv)[1:]
+        if values.help:
+            print(help_text(about, values))
+            sys.exit(0)
+        if extra:
+            raise ValueError(f"unexpected argument {extra[0]!r}: flags are given as --name=value")
+        work(values)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        fail(name, "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+    except (flags.Error, ValueError, TypeError, OSError) as error:
+        if values.is_parsed() and values.traceback:
+            raise
+        fail(name, one_line(error), BAD_INPUT)
+
+
+def required(values: Values, name: str) -> Path:
+    """The value of a flag that names a path and must be given."""
+    if not values[name].value:
+        raise ValueError(f"--{name} must be given")
+    return Path(values[name].value)
+
+
+def fail(name: str, message: str, status: int) -> NoReturn:
+    """Ends the command with one line on stderr."""
+    print(f"{name}: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def help_text(about: str, values: Values) -> str:
+    """The flags with their defaults, in the groups that they were defined in."""
+    parts = [about.strip()]
+    for group, members in values.flags_by_module_dict().items():
+        parts.append(f"{group}:\n" + "\n".join(_describe(flag) for flag in members))
+    return "\n\n".join(parts)
+
+
+def _describe(flag: Any) -> str:
+    name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}=..."
+    default = "" if flag.default is None or flag.boolean else f" (default {flag.default_as_str})"
+    return textwrap.fill(
+        f"{flag.help}{default}",
+        width=100,
+        initial_indent=f"  {name:<28} ",
+        subsequent_indent=" " * 31,
+    )
+
+
+def _define_common(values: Values) -> None:
+    group = Group(values, "This command")
+    group.switch("help", False, "Show this.", short_name="h")
+    group.switch("traceback", False, "Show where in the program an error arose.")
+    group.text("flagfile", "", "Read flags from this file, one a line.")

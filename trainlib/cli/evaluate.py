@@ -1,0 +1,61 @@
+"""`evaluate`: the loss and the metrics of a finished run, on any part of its data or on others."""
+
+from __future__ import annotations
+
+import json
+
+from trainlib.cli.lazy import defer
+
+defer("tensorflow", "keras")
+
+import trainlib.models as models  # noqa: E402
+from trainlib.cli import build, command, run_folder  # noqa: E402
+from trainlib.cli.flags import define_train  # noqa: E402
+from trainlib.loop.trainer import Trainer  # noqa: E402
+from trainlib.optimizers import sgd  # noqa: E402
+
+PARTS = ("train", "validation", "test")
+
+ABOUT = """
+evaluate: prints the loss and the metrics of a run's model, as one line of JSON.
+
+  evaluate --run_dir=runs/digits-mlp-adam-20260101-120000 --part=test
+"""
+
+
+def main() -> None:
+    """The command."""
+    command.run("evaluate", ABOUT, define, evaluate)
+
+
+def define(values: command.Values) -> None:
+    """The flags of `evaluate`."""
+    group = command.Group(values, "Evaluation")
+    group.text("run_dir", None, "The folder of the run.")
+    group.one_of("part", "test", PARTS, "Which part of the data.")
+    group.text("dataset", None, "Another data set than the run's, like it.")
+    group.text("data_dir", None, "Folder to look for the data set in.")
+
+
+def evaluate(values: command.Values) -> None:
+    """Evaluates the saved model as `train` did."""
+    folder = command.required(values, "run_dir")
+    of_run = run_folder.recorded_flags(folder, define_train)
+    for name in ("dataset", "data_dir"):
+        if values[name].value is not None:
+            of_run[name].value = values[name].value
+    task = build.build_task(of_run)
+    part = getattr(task, values.part)
+    if part is None:
+        raise ValueError(f"part {values.part}: the run kept no examples for it")
+    built = build.with_logits(models.load_model(str(folder / run_folder.MODEL_FILE)))
+    build.check_shapes(built.full, task)
+    trainer = Trainer(
+        built.trained,
+        build.build_loss(of_run, task.loss, built.from_logits),
+        sgd(),
+        metrics=task.metrics,
+        regularizer=build.build_regularizer(of_run),
+        execution=of_run.execution,
+    )
+    print(json.dumps(trainer.evaluate(tuple(part))))

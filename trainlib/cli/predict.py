@@ -1,0 +1,83 @@
+"""`predict`: the predictions of a finished run's model, as a CSV."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from trainlib.cli.lazy import defer
+
+defer("tensorflow", "keras")
+
+import trainlib.models as models  # noqa: E402
+from trainlib.cli import build, command, run_folder  # noqa: E402
+from trainlib.cli.flags import define_train  # noqa: E402
+from trainlib.data import load_dataset, load_examples  # noqa: E402
+from trainlib.loop.trainer import Trainer  # noqa: E402
+from trainlib.optimizers import sgd  # noqa: E402
+
+ABOUT = """
+predict: writes the predictions of a run's model as CSV: the class and the probability of each
+class, or the number predicted.
+
+  predict --run_dir=runs/digits-mlp-adam-20260101-120000 --data=new.npz --output=predicted.csv
+"""
+
+
+def main() -> None:
+    """The command."""
+    command.run("predict", ABOUT, define, predict)
+
+
+def define(values: command.Values) -> None:
+    """The flags of `predict`."""
+    group = command.Group(values, "Prediction")
+    group.text("run_dir", None, "The folder of the run.")
+    group.text(
+        "data",
+        None,
+        "An .npz with an array x, or a .csv with the columns that the run was trained on; by "
+        "default the test part of the run's data set.",
+    )
+    group.text("output", None, "File to write; by default the screen.")
+    group.text("data_dir", None, "Folder to look for the data set in.")
+
+
+def predict(values: command.Values) -> None:
+    """Predicts with the saved model."""
+    folder = command.required(values, "run_dir")
+    of_run = run_folder.recorded_flags(folder, define_train)
+    if values.output and Path(values.output).exists():
+        raise ValueError(f"output {values.output}: exists already; choose another")
+    model = models.load_model(str(folder / run_folder.MODEL_FILE))
+    x = _examples(values, of_run, folder)
+    build.check_input(model, x.shape[1:], values.data or of_run.dataset)
+    trainer = Trainer(model, "mean_squared_error", sgd(), execution=of_run.execution)
+    summary = run_folder.read_summary(folder)
+    text = _csv(trainer.predict(x), by_class=summary["classes"] > 0)
+    if values.output:
+        run_folder.write_text(Path(values.output), text)
+    else:
+        print(text, end="")
+
+
+def _examples(values: command.Values, of_run: command.Values, folder: Path) -> np.ndarray:
+    names = tuple(run_folder.read_summary(folder)["feature_names"])
+    if values.data:
+        return load_examples(values.data, of_run.target, names)
+    return load_dataset(of_run.dataset, values.data_dir or of_run.data_dir, of_run.target).test.x
+
+
+def _csv(predictions: np.ndarray, by_class: bool) -> str:
+    """A header, and a row for each example."""
+    text = io.StringIO()
+    if not by_class:
+        np.savetxt(text, predictions, "%.7g", ",", header="prediction", comments="")
+        return text.getvalue()
+    names = ",".join(f"p{k}" for k in range(predictions.shape[1]))
+    rows = np.column_stack([predictions.argmax(axis=1), predictions])
+    formats = ["%d"] + ["%.7g"] * predictions.shape[1]
+    np.savetxt(text, rows, formats, ",", header=f"class,{names}", comments="")
+    return text.getvalue()

@@ -1,0 +1,154 @@
+"""The registry of known data sets and `load_dataset`, which loads them and the user's own."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from trainlib.data.checks import check_examples, check_parts
+from trainlib.data.housing import FEATURES, read_housing_table, read_keras_archive
+from trainlib.data.idx import read_idx
+from trainlib.data.own import SUFFIXES, is_own_path, load_archive, load_own
+from trainlib.data.records import Dataset, Examples, split_test
+from trainlib.data.search import find_files
+from trainlib.data.tables import read_npz
+
+Loader = Callable[[Path | None], Dataset]
+
+
+def load_dataset(
+    name: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    target: str | None = None,
+) -> Dataset:
+    """Load a known data set by its name, or the user's own by its path.
+
+    Args:
+        name: a key of `DATASETS`, or a path ending in .npz, .csv or .csv.gz.
+        data_dir: the folder in which a known data set is looked for first. Where it lacks the
+            data set the search goes on: $TRAINLIB_DATA, Keras' cache, the operating system's data
+            sets, and last a download through Keras.
+        target: the column of a .csv to predict, by default the last.
+
+    Returns:
+        The data set, checked: no part is empty, every value is finite, every label of the test
+        part is one the training part has room for.
+
+    Raises:
+        FileNotFoundError: the path does not exist, or the data set is nowhere and cannot be
+            downloaded.
+        ValueError: an argument is unfit, or a file is damaged or holds unfit values.
+    """
+    text = os.fspath(name)
+    folder = None if data_dir is None else Path(data_dir).expanduser()
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"data_dir is {str(folder)!r}, which is no folder; give one that exists")
+    if text in DATASETS:
+        if target is not None:
+            raise ValueError(
+                f"target is {target!r}, but only a .csv has columns to choose; leave it out for "
+                f"{text}"
+            )
+        return DATASETS[text](folder)
+    if is_own_path(text):
+        return load_own(Path(text).expanduser(), target)
+    raise ValueError(_describe_unknown(text))
+
+
+def load_digits(data_dir: Path | None = None) -> Dataset:
+    """Load the 1,797 handwritten digits that come with the package.
+
+    Args:
+        data_dir: not used; every loader takes it.
+
+    Returns:
+        x uint8 [N, 8, 8] from 0 to 16, y int32 [N] from 0 to 9; a fixed fifth is the test part.
+    """
+    with resources.as_file(resources.files(__package__) / "digits.npz") as path:
+        arrays = read_npz(path)
+    examples = check_examples(arrays["x"], arrays["y"], "digits, x", "digits, y")
+    train, test = split_test(examples, "digits")
+    return Dataset("digits", train, test, classes=10, x_max=16.0)
+
+
+def load_mnist(data_dir: Path | None = None) -> Dataset:
+    """Load MNIST: x uint8 [N, 28, 28], y int32 [N] from 0 to 9; 60,000 and 10,000 examples.
+
+    Raises:
+        FileNotFoundError: its files are nowhere and cannot be downloaded.
+        ValueError: a file is damaged or holds unfit values.
+    """
+    return _load_images("mnist", data_dir)
+
+
+def load_fashion_mnist(data_dir: Path | None = None) -> Dataset:
+    """Load Fashion-MNIST; the shapes, dtypes and errors are those of `load_mnist`."""
+    return _load_images("fashion_mnist", data_dir)
+
+
+def load_california_housing(data_dir: Path | None = None) -> Dataset:
+    """Load the California housing data of the census of 1990.
+
+    Returns:
+        x float32 [N, 8] with the columns `housing.FEATURES`, y float32 [N], the median house
+        value in units of 100,000 dollars; 20,640 examples, of which a fixed fifth is the test
+        part. Which examples these are depends on the order of the rows in the file.
+
+    Raises:
+        FileNotFoundError: its file is nowhere and cannot be downloaded.
+        ValueError: the file is damaged or holds unfit values.
+    """
+    (path,) = find_files("california_housing", data_dir)
+    examples = read_keras_archive(path) if path.suffix == ".npz" else read_housing_table(path)
+    train, test = split_test(examples, str(path))
+    return Dataset("california_housing", train, test, 0, 0.0, FEATURES)
+
+
+DATASETS: dict[str, Loader] = {
+    "digits": load_digits,
+    "mnist": load_mnist,
+    "fashion_mnist": load_fashion_mnist,
+    "california_housing": load_california_housing,
+}
+
+
+def _describe_unknown(name: str) -> str:
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    guess = f" (did you mean {near[0]!r}?)" if near else ""
+    return (
+        f"unknown data set {name!r}{guess}; give one of {', '.join(DATASETS)}, or a path ending "
+        f"in {', '.join(SUFFIXES)}"
+    )
+
+
+def _load_images(name: str, data_dir: Path | None) -> Dataset:
+    files = find_files(name, data_dir)
+    if len(files) == 1:
+        dataset = load_archive(files[0], name)
+    else:
+        train, test = _read_part(files[0], files[1]), _read_part(files[2], files[3])
+        check_parts(train, test, name)
+        dataset = Dataset(name, train, test, classes=10, x_max=255.0)
+    _check_images(dataset, files[0])
+    return dataset._replace(classes=10)
+
+
+def _read_part(images: Path, labels: Path) -> Examples:
+    return check_examples(read_idx(images, 3), read_idx(labels, 1), str(images), str(labels))
+
+
+def _check_images(dataset: Dataset, path: Path) -> None:
+    for part in (dataset.train, dataset.test):
+        if part.x.dtype != "uint8" or part.x.shape[1:] != (28, 28):
+            raise ValueError(
+                f"{path}: one image of {dataset.name} is {part.x.dtype} {part.x.shape[1:]} "
+                "instead of uint8 (28, 28); fetch the file again"
+            )
+        if part.y.dtype != "int32" or part.y.max() >= 10:
+            raise ValueError(
+                f"{path.parent}: {dataset.name} has the label {part.y.max()}; its labels go from "
+                "0 to 9, so fetch its files again"
+            )

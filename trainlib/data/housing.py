@@ -1,0 +1,122 @@
+"""The California housing data: from the census table's columns to the eight usual features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from trainlib.data.checks import check_examples
+from trainlib.data.records import Array, Examples
+from trainlib.data.tables import read_npz, read_numbers, read_table
+
+FEATURES = (
+    "MedInc",
+    "HouseAge",
+    "AveRooms",
+    "AveBedrms",
+    "Population",
+    "AveOccup",
+    "Latitude",
+    "Longitude",
+)
+TARGET = "MedHouseVal"
+
+# Each column of the census table with its largest value, by which `read_keras_archive` tells the
+# columns apart: Keras' file has no column names and its documented order is not the real one.
+_CENSUS_MAXIMA = {
+    "longitude": -114.31,
+    "latitude": 41.95,
+    "housing_median_age": 52.0,
+    "total_rooms": 39320.0,
+    "total_bedrooms": 6445.0,
+    "population": 35682.0,
+    "households": 6082.0,
+    "median_income": 15.0001,
+}
+_CENSUS_TARGET = "median_house_value"
+_TARGET_UNIT = 100_000.0
+
+
+def read_housing_table(path: Path) -> Examples:
+    """Read the California housing data from a table.
+
+    Args:
+        path: a .csv or .csv.gz table whose columns have either the names of the census table
+            (longitude to median_house_value, in dollars) or those of `FEATURES` and `TARGET`
+            (in units of 100,000 dollars). Other columns are ignored.
+
+    Returns:
+        x float32 [N, 8] in the order of `FEATURES`, y float32 [N] in units of 100,000 dollars.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file or what it holds is unfit.
+    """
+    table = read_table(path)
+    if TARGET in table.names:
+        numbers = read_numbers(table, (*FEATURES, TARGET))
+        return _examples(numbers[:, :-1], numbers[:, -1], path)
+    names = (*_CENSUS_MAXIMA, _CENSUS_TARGET)
+    columns = dict(zip(names, read_numbers(table, names).T, strict=True))
+    return _from_census(columns, path)
+
+
+def read_keras_archive(path: Path) -> Examples:
+    """Read the California housing data from the archive Keras publishes.
+
+    Args:
+        path: an .npz archive with the census columns x [N, 8], in any order, and the target
+            y [N] in dollars.
+
+    Returns:
+        The same as `read_housing_table`; the examples may come in another order.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file or what it holds is unfit.
+    """
+    arrays = read_npz(path)
+    if "x" not in arrays or "y" not in arrays:
+        raise ValueError(f"{path} holds the arrays {', '.join(arrays) or 'none'}; give x and y")
+    x, y = check_examples(arrays["x"], arrays["y"], f"{path}, x", f"{path}, y")
+    columns: dict[str, Array] = {_CENSUS_TARGET: y.astype(np.float64)}
+    for column in x.reshape(len(x), -1).T.astype(np.float64):
+        for name, maximum in _CENSUS_MAXIMA.items():
+            if np.isclose(column.max(), maximum, rtol=1e-5):
+                columns[name] = column
+    missing = [name for name in _CENSUS_MAXIMA if name not in columns]
+    if missing:
+        raise ValueError(
+            f"{path}: no column of x has the values of {', '.join(missing)}; give Keras' "
+            "california_housing.npz unchanged, or a .csv with column names"
+        )
+    return _from_census(columns, path)
+
+
+def _from_census(columns: Mapping[str, Array], path: Path) -> Examples:
+    households = columns["households"]
+    if households.min() <= 0:
+        raise ValueError(
+            f"{path}: households is {households.min():g} at example {households.argmin()}; "
+            "averages are taken over it, so give numbers above 0"
+        )
+    x = np.stack(
+        [
+            columns["median_income"],
+            columns["housing_median_age"],
+            columns["total_rooms"] / households,
+            columns["total_bedrooms"] / households,
+            columns["population"],
+            columns["population"] / households,
+            columns["latitude"],
+            columns["longitude"],
+        ],
+        axis=1,
+    )
+    return _examples(x, columns[_CENSUS_TARGET] / _TARGET_UNIT, path)
+
+
+def _examples(x: Array, y: Array, path: Path) -> Examples:
+    return check_examples(x, y, f"{path}, the features", f"{path}, the target")

@@ -1,0 +1,64 @@
+"""Reader of the IDX format, in which MNIST and Fashion-MNIST are published."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from trainlib.data.records import Array
+
+_UINT8 = 0x08
+
+
+def read_idx(path: Path, rank: int) -> Array:
+    """Read an IDX file of unsigned bytes.
+
+    Args:
+        path: the file; gzip-compressed if its name ends in .gz.
+        rank: the number of dimensions the file must declare.
+
+    Returns:
+        A read-only uint8 array of the declared shape.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be unpacked, is of another format, or is shorter or longer
+            than it declares.
+    """
+    content = _read_bytes(path)
+    header = 4 + 4 * rank
+    if len(content) < header:
+        raise ValueError(
+            f"{path} has {len(content)} bytes, fewer than an IDX header of {header}; "
+            "fetch the file again"
+        )
+    magic, *shape = struct.unpack(f">{1 + rank}I", content[:header])
+    expected = _UINT8 << 8 | rank
+    if magic != expected:
+        raise ValueError(
+            f"{path} starts with {magic:#010x}, not {expected:#010x} (IDX, unsigned bytes, "
+            f"{rank} dimensions); check that the file has its proper name"
+        )
+    if len(content) - header != math.prod(shape):
+        raise ValueError(
+            f"{path} declares the shape {tuple(shape)} but has {len(content) - header} bytes of "
+            f"data instead of {math.prod(shape)}; fetch the file again"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; check the path")
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path, "rb") as stream:
+                return stream.read()
+        return path.read_bytes()
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read ({error}); fetch the file again") from error

@@ -1,0 +1,135 @@
+"""The user's own data: .npz archives and .csv tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainlib.data.checks import check_examples, check_inputs, check_parts, count_classes
+from trainlib.data.records import Array, Dataset, Examples, split_test
+from trainlib.data.tables import Table, has_integers, read_npz, read_numbers, read_table
+
+SUFFIXES = (".npz", ".csv", ".csv.gz")
+
+_PARTS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def is_own_path(name: str) -> bool:
+    """Tell whether a name is a path to the user's own data rather than a data set's name."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def load_own(path: Path, target: str | None = None) -> Dataset:
+    """Load the user's own data set.
+
+    Args:
+        path: an .npz archive with the arrays x_train, y_train, x_test and y_test, or x and y; or
+            a .csv or .csv.gz table with a header and a number in every cell.
+        target: the column of a table to predict, by default the last.
+
+    Returns:
+        A data set named after the file. x stays uint8 if it has rank 3 or more (x_max is then
+        255.0) and is float32 otherwise (x_max 0.0). Integer targets make a classification, float
+        targets a regression; in a table, targets are integers if every one is written without a
+        point or an exponent. Without x_test and y_test, a fixed fifth is the test part.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file or what it holds is unfit, or `target` is no column of it.
+    """
+    if not path.name.lower().endswith(".npz"):
+        return _load_table(path, target)
+    if target is not None:
+        raise ValueError(
+            f"target is {target!r}, but {path} has no columns; leave it out, the targets are the "
+            "array y"
+        )
+    return load_archive(path, path.name)
+
+
+def load_archive(path: Path, name: str) -> Dataset:
+    """Load an .npz archive as the data set of a given name; see `load_own`."""
+    arrays = read_npz(path)
+    if all(part in arrays for part in _PARTS):
+        train, test = (_pair(arrays, path, f"x_{part}", f"y_{part}") for part in ("train", "test"))
+    elif "x" in arrays and "y" in arrays:
+        train, test = split_test(_pair(arrays, path, "x", "y"), str(path))
+    else:
+        raise ValueError(
+            f"{path} holds the arrays {', '.join(arrays) or 'none'}; give {', '.join(_PARTS)}, "
+            "or x and y"
+        )
+    check_parts(train, test, str(path))
+    classes = count_classes(train, test, str(path))
+    return Dataset(name, train, test, classes, 255.0 if train.x.dtype == np.uint8 else 0.0)
+
+
+def load_examples(
+    path: str | os.PathLike[str],
+    target: str | None = None,
+    feature_names: Sequence[str] = (),
+) -> Array:
+    """Load inputs alone, to predict from.
+
+    Args:
+        path: an .npz archive with the array x or x_test, or a .csv or .csv.gz table.
+        target: a column to leave out of a table that still has it; ignored for archives.
+        feature_names: the columns to read from a table, in this order; by default all of them
+            but `target`. Ignored for archives.
+
+    Returns:
+        uint8 [N, ...] of rank 3 or more, or float32 [N, ...].
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the path has another suffix, the file or what it holds is unfit, or a column
+            of `feature_names` is missing.
+    """
+    source = Path(path).expanduser()
+    if not is_own_path(source.name):
+        raise ValueError(f"{source} is no path ending in {', '.join(SUFFIXES)}; give one that is")
+    if source.name.lower().endswith(".npz"):
+        arrays = read_npz(source)
+        for name in ("x", "x_test"):
+            if name in arrays:
+                return check_inputs(arrays[name], f"{source}, {name}")
+        raise ValueError(f"{source} holds the arrays {', '.join(arrays) or 'none'}; give x")
+    table = read_table(source)
+    columns = tuple(feature_names) or _features(table, target)
+    return read_numbers(table, columns).astype(np.float32)
+
+
+def _load_table(path: Path, target: str | None) -> Dataset:
+    table = read_table(path)
+    column = table.names[-1] if target is None else target
+    if column not in table.names:
+        raise ValueError(
+            f"target is {column!r}, but {path} has no such column; give one of "
+            f"{', '.join(table.names)}"
+        )
+    features = _features(table, column)
+    y = read_numbers(table, [column])[:, 0]
+    if has_integers(table, column):
+        y = y.astype(np.int64)
+    x_where, y_where = f"{path}, the feature columns", f"{path}, column {column!r}"
+    examples = check_examples(read_numbers(table, features), y, x_where, y_where)
+    train, test = split_test(examples, str(path))
+    classes = count_classes(train, test, str(path))
+    return Dataset(path.name, train, test, classes, 0.0, features)
+
+
+def _features(table: Table, target: str | None) -> tuple[str, ...]:
+    features = tuple(name for name in table.names if name != target)
+    if not features:
+        raise ValueError(
+            f"{table.path} has the one column {table.names[0]!r}; give features and a target, "
+            "separated by commas"
+        )
+    return features
+
+
+def _pair(arrays: dict[str, Array], path: Path, x: str, y: str) -> Examples:
+    return check_examples(arrays[x], arrays[y], f"{path}, {x}", f"{path}, {y}")

@@ -1,0 +1,188 @@
+"""Readers of the files users bring: NumPy archives and comma-separated tables."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from trainlib.data.records import Array
+
+_DAMAGE = (EOFError, OSError, zlib.error)
+_INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
+
+
+class Table(NamedTuple):
+    """The text of a table: N rows of as many cells as there are names.
+
+    Attributes:
+        path: the file it was read from.
+        names: the column names, distinct and not empty.
+        rows: the cells of each row.
+        lines: for each row the number of its line in the file, from 1.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    rows: list[list[str]]
+    lines: list[int]
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """Read every array of a NumPy archive; nothing is unpickled.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, is no archive, or holds Python objects.
+    """
+    _require(path)
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (*_DAMAGE, zipfile.BadZipFile, ValueError, RuntimeError) as error:
+        if "Object arrays" in str(error):
+            reason = "it holds an object array, which is never unpickled"
+        else:
+            reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"{path} cannot be read as .npz ({reason}); write it with numpy.savez from arrays of "
+            "numbers"
+        ) from error
+
+
+def read_table(path: Path) -> Table:
+    """Read a comma-separated table with a header; blank lines are skipped.
+
+    Args:
+        path: the file, in UTF-8; gzip-compressed if its name ends in .gz.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, is no text, has no or an unfit header, has a row of
+            another length than the header, or has no rows.
+    """
+    _require(path)
+    try:
+        lines, records = _read_records(path)
+    except (*_DAMAGE, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"{path} cannot be read as .csv ({error}); give comma-separated text in UTF-8"
+        ) from error
+    if len(records) < 2:
+        raise ValueError(f"{path} has no rows; give a header line and at least one row")
+    names = tuple(name.strip() for name in records[0])
+    _check_names(path, names)
+    for line, record in zip(lines[1:], records[1:], strict=True):
+        if len(record) != len(names):
+            raise ValueError(
+                f"{path}, line {line}: {len(record)} cells, but the header has {len(names)}; "
+                "give one cell a column"
+            )
+    return Table(path, names, records[1:], lines[1:])
+
+
+def read_numbers(table: Table, columns: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return the named columns as numbers.
+
+    Returns:
+        Finite float64 [N, len(columns)], within the range of float32.
+
+    Raises:
+        ValueError: a column is missing, or a cell is no number, NaN or too large.
+    """
+    places = [_place(table, name) for name in columns]
+    try:
+        values = [[_parse(row[place]) for place in places] for row in table.rows]
+    except ValueError:
+        raise ValueError(_describe_first_text(table, columns)) from None
+    numbers = np.array(values, np.float64).reshape(len(table.rows), len(columns))
+    bad = ~(np.abs(numbers) <= np.finfo(np.float32).max)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{table.path} has {int(bad.sum())} values that are NaN or infinite as float32, the "
+            f"first in column {columns[column]!r}, line {table.lines[row]}; remove or replace them"
+        )
+    return numbers
+
+
+def has_integers(table: Table, column: str) -> bool:
+    """Tell whether every cell of a column is written as an integer ("3", not "3.0" or "3e0").
+
+    Raises:
+        ValueError: the column is missing.
+    """
+    place = _place(table, column)
+    return all(_INTEGER.fullmatch(row[place]) for row in table.rows)
+
+
+def _require(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; check the path")
+
+
+def _read_records(path: Path) -> tuple[list[int], list[list[str]]]:
+    opener = gzip.open if path.name.lower().endswith(".gz") else open
+    lines, records = [], []
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, strict=True)
+        for record in reader:
+            if record:
+                lines.append(reader.line_num)
+                records.append(record)
+    return lines, records
+
+
+def _check_names(path: Path, names: tuple[str, ...]) -> None:
+    if all(_is_number(name) for name in names):
+        raise ValueError(f"{path} has no header; put a line with the column names first")
+    for place, name in enumerate(names):
+        if not name:
+            raise ValueError(f"{path}: column {place + 1} has no name; name it in the header")
+        if name in names[:place]:
+            raise ValueError(f"{path}: two columns are named {name!r}; give each its own name")
+
+
+def _place(table: Table, name: str) -> int:
+    if name not in table.names:
+        raise ValueError(
+            f"{table.path} has no column {name!r}; its columns are {', '.join(table.names)}"
+        )
+    return table.names.index(name)
+
+
+def _parse(text: str) -> float:
+    # Python reads "1_000" as a number; in a table it is more likely a mistake or a name.
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        _parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _describe_first_text(table: Table, columns: Sequence[str]) -> str:
+    for line, row in zip(table.lines, table.rows, strict=True):
+        for name in columns:
+            text = row[_place(table, name)]
+            if not _is_number(text):
+                return (
+                    f"{table.path}, line {line}, column {name!r}: {text!r} is not a number; "
+                    "write a number or remove the row or the column"
+                )
+    return f"{table.path} has a cell that is not a number"

@@ -1,0 +1,206 @@
+"""Keras models by name, and models of one's own."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from trainlib.checks import check_number
+
+LOGITS_ACTIVATIONS = ("softmax", "sigmoid")
+
+
+def mlp(
+    input_shape: tuple[int, ...],
+    outputs: int,
+    output_activation: str | None = None,
+    preprocessing: Any = None,
+    *,
+    hidden: Sequence[int] = (300, 100),
+    activation: str = "relu",
+    initializer: str = "auto",
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+) -> Any:
+    """A multilayer perceptron: dense layers of the given widths, then the outputs.
+
+    Args:
+        input_shape: of one example; flattened.
+        outputs: units of the last layer.
+        output_activation: "softmax", "sigmoid" or None; a layer of its own, "probabilities".
+        preprocessing: a layer to begin with, such as `keras.layers.Rescaling`.
+        hidden: widths of the hidden layers; none makes a linear model.
+        activation: of the hidden layers; a name that Keras knows.
+        initializer: of the kernels; "auto" takes He's for ReLU and its kin, LeCun's for SELU,
+            Glorot's otherwise.
+        dropout: share of each hidden layer's units to drop, in [0, 1).
+        batch_norm: whether to normalize each hidden layer before its activation.
+    """
+    check_number("dropout", dropout, at_least=0, below=1)
+    for width in hidden:
+        check_number("hidden", width, at_least=1)
+    kernel = _initializer(initializer, activation)
+    layers = _head(input_shape, preprocessing)
+    if len(input_shape) > 1:
+        layers.append(keras.layers.Flatten(name="flatten"))
+    for i, width in enumerate(hidden, start=1):
+        layers.append(
+            keras.layers.Dense(
+                width, kernel_initializer=kernel, use_bias=not batch_norm, name=f"hidden_{i}"
+            )
+        )
+        if batch_norm:
+            layers.append(keras.layers.BatchNormalization(name=f"batch_norm_{i}"))
+        layers.append(keras.layers.Activation(_activation(activation), name=f"activation_{i}"))
+        if dropout:
+            layers.append(keras.layers.Dropout(dropout, name=f"dropout_{i}"))
+    return keras.Sequential([*layers, *_tail(outputs, output_activation)], name="mlp")
+
+
+def cnn(
+    input_shape: tuple[int, ...],
+    outputs: int,
+    output_activation: str | None = None,
+    preprocessing: Any = None,
+    *,
+    filters: int = 32,
+    units: int = 128,
+    activation: str = "relu",
+    initializer: str = "auto",
+    dropout: float = 0.5,
+) -> Any:
+    """A small convolutional net: Conv 3x3 - MaxPool - Flatten - Dense - Dropout - outputs.
+
+    Args:
+        input_shape: of one image: (height, width) or (height, width, channels).
+        outputs, output_activation, preprocessing, activation, initializer: as in `mlp`.
+        filters: of the convolution.
+        units: of the dense layer.
+        dropout: share of the dense layer's units to drop, in [0, 1).
+    """
+    if len(input_shape) not in (2, 3):
+        raise ValueError(
+            f"model cnn needs images, of 2 or 3 axes; the examples have shape {input_shape}"
+        )
+    check_number("dropout", dropout, at_least=0, below=1)
+    check_number("filters", filters, at_least=1)
+    check_number("units", units, at_least=1)
+    kernel, function = _initializer(initializer, activation), _activation(activation)
+    layers = _head(input_shape, preprocessing)
+    if len(input_shape) == 2:
+        layers.append(keras.layers.Reshape((*input_shape, 1), name="channels"))
+    layers += [
+        keras.layers.Conv2D(
+            filters, 3, activation=function, kernel_initializer=kernel, name="conv_1"
+        ),
+        keras.layers.MaxPooling2D(name="pool_1"),
+        keras.layers.Flatten(name="flatten"),
+        keras.layers.Dense(units, activation=function, kernel_initializer=kernel, name="hidden_1"),
+    ]
+    if dropout:
+        layers.append(keras.layers.Dropout(dropout, name="dropout_1"))
+    return keras.Sequential([*layers, *_tail(outputs, output_activation)], name="cnn")
+
+
+MODELS: Mapping[str, Callable[..., Any]] = {"mlp": mlp, "cnn": cnn}
+
+
+def logits(model: Any) -> Any | None:
+    """The model without its last layer, where that layer is a softmax or sigmoid of its own.
+
+    Both share their variables. The loss is exact on logits, where probabilities have to be
+    clipped; what is saved is the whole model. None where the last layer is something else.
+    """
+    last = model.layers[-1]
+    kind = type(last).__name__
+    function = getattr(getattr(last, "activation", None), "__name__", "")
+    if kind == "Softmax" or (kind == "Activation" and function in LOGITS_ACTIVATIONS):
+        return keras.Model(model.inputs, last.input, name=model.name)
+    return None
+
+
+def has_preprocessing(model: Any) -> bool:
+    """Whether the model begins with a layer that scales its input."""
+    kinds = [type(layer).__name__ for layer in model.layers]
+    first = next((kind for kind in kinds if kind != "InputLayer"), "")
+    return first in ("Rescaling", "Normalization")
+
+
+def load_model(path: str) -> Any:
+    """A model from a `.keras` file, in safe mode: code in the file is not run.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it holds no model.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"model {path}: there is no such file")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"model {path}: not a Keras model that can be loaded: {reason}") from error
+
+
+def from_function(spec: str, input_shape: tuple[int, ...], outputs: int) -> Any:
+    """The model that `module:function` makes when called with (input_shape, outputs).
+
+    Modules are looked for in the working directory too.
+
+    Raises:
+        ValueError: no such module or function, or what it makes is no Keras model.
+    """
+    module_name, _, name = spec.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"model {spec}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    model = function(input_shape, outputs)
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"model {spec}: must return a keras.Model, got {type(model).__name__}")
+    return model
+
+
+def _head(input_shape: tuple[int, ...], preprocessing: Any) -> list[Any]:
+    first = [keras.Input(input_shape, name="input")]
+    return first if preprocessing is None else [*first, preprocessing]
+
+
+def _tail(outputs: int, output_activation: str | None) -> list[Any]:
+    layers = [keras.layers.Dense(outputs, name="outputs")]
+    if output_activation is not None:
+        layers.append(keras.layers.Activation(output_activation, name="probabilities"))
+    return layers
+
+
+def _activation(name: str) -> Any:
+    try:
+        return keras.activations.get(name)
+    except ValueError:
+        raise ValueError(
+            f"unknown activation {name!r}: relu, leaky_relu, elu, selu, gelu, silu, tanh, sigmoid "
+            "are some of Keras's"
+        ) from None
+
+
+def _initializer(name: str, activation: str) -> str:
+    if name == "auto":
+        if activation == "selu":
+            return "lecun_normal"
+        kin = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "mish")
+        return "he_normal" if activation in kin else "glorot_uniform"
+    try:
+        keras.initializers.get(name)
+    except ValueError:
+        raise ValueError(
+            f"unknown initializer {name!r}: auto, he_normal, he_uniform, glorot_normal, "
+            "glorot_uniform, lecun_normal, lecun_uniform are some of Keras's"
+        ) from None
+    return name

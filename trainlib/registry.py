@@ -1,0 +1,106 @@
+"""The one table of names: flags, tests, benchmarks and documentation read it.
+
+What a rule takes, and its defaults, are read off its factory's signature.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import trainlib.losses as losses
+import trainlib.metrics as metrics
+import trainlib.optimizers as optimizers
+import trainlib.regularizers as regularizers
+import trainlib.schedules as schedules
+import trainlib.transforms as transforms
+from trainlib.checks import check_choice
+
+OPTIMIZERS: Mapping[str, Callable[..., Any]] = {
+    "sgd": optimizers.sgd,
+    "adagrad": optimizers.adagrad,
+    "rmsprop": optimizers.rmsprop,
+    "adam": optimizers.adam,
+    "adamw": optimizers.adamw,
+    "adamax": optimizers.adamax,
+    "nadam": optimizers.nadam,
+}
+SCHEDULES: Mapping[str, Callable[..., Any]] = {
+    "constant": schedules.constant,
+    "exponential_decay": schedules.exponential_decay,
+    "cosine_decay": schedules.cosine_decay,
+}
+REGULARIZERS: Mapping[str, Callable[..., Any]] = {
+    "l1": regularizers.l1,
+    "l2": regularizers.l2,
+    "l1_l2": regularizers.l1_l2,
+}
+CLIPPING: Mapping[str, Callable[..., Any]] = {
+    "clip_by_value": transforms.clip_by_value,
+    "clip_by_norm": transforms.clip_by_norm,
+    "clip_by_global_norm": transforms.clip_by_global_norm,
+}
+LOSSES: Mapping[str, Callable[..., Any]] = {
+    "mean_squared_error": losses.mean_squared_error,
+    "mean_absolute_error": losses.mean_absolute_error,
+    "huber": losses.huber,
+    "binary_crossentropy": losses.binary_crossentropy,
+    "categorical_crossentropy": losses.categorical_crossentropy,
+    "sparse_categorical_crossentropy": losses.sparse_categorical_crossentropy,
+}
+METRICS: Mapping[str, Callable[..., Any]] = {
+    "accuracy": metrics.accuracy,
+    "mean_squared_error": metrics.mean_squared_error,
+    "mean_absolute_error": metrics.mean_absolute_error,
+}
+KINDS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "regularizer": REGULARIZERS,
+    "clipping": CLIPPING,
+    "loss": LOSSES,
+    "metric": METRICS,
+}
+
+NOT_HYPERPARAMETERS = ("y_true", "y_pred", "from_logits", "dtype") + (
+    "input_shape",
+    "outputs",
+    "output_activation",
+    "preprocessing",
+)
+"""Arguments that the program fills in, not its user."""
+
+
+class Hyperparameter(NamedTuple):
+    """A named argument of a factory: its annotation as text, and its default.
+
+    `required` ones have no default.
+    """
+
+    name: str
+    annotation: str
+    default: Any
+    required: bool
+
+
+def lookup(kind: str, name: Any, table: Mapping[str, Callable[..., Any]] | None = None) -> Any:
+    """The function of that name; `ValueError` with the nearest known name where there is none."""
+    table = KINDS[kind] if table is None else table
+    check_choice(kind, name, table)
+    return table[name]
+
+
+def hyperparameters(factory: Callable[..., Any]) -> dict[str, Hyperparameter]:
+    """What a factory takes from its user, by name, in the order of its signature."""
+    found = {}
+    for parameter in inspect.signature(factory).parameters.values():
+        if parameter.name not in NOT_HYPERPARAMETERS:
+            required = parameter.default is inspect.Parameter.empty
+            found[parameter.name] = Hyperparameter(
+                parameter.name,
+                str(parameter.annotation),
+                None if required else parameter.default,
+                required,
+            )
+    return found

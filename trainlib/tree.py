@@ -1,0 +1,121 @@
+"""Structures of tensors: the few operations that every rule needs."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+def compute_dtype(dtype: Any) -> Any:
+    """The dtype in which moments, powers and updates run: float32, or wider for wider tensors."""
+    dtype = tf.as_dtype(dtype)
+    if not dtype.is_floating:
+        raise TypeError(f"expected floating tensors, got one of dtype {dtype.name}")
+    return tf.float64 if dtype == tf.float64 else tf.float32
+
+
+def widen(x: Any) -> Any:
+    """A tensor in its compute dtype; rows of `tf.IndexedSlices` are summed into a dense tensor."""
+    x = tf.convert_to_tensor(x)
+    return tf.cast(x, compute_dtype(x.dtype))
+
+
+def zeros_like(params: Any) -> Any:
+    """Zeros of the parameters' shapes, in their compute dtypes."""
+    return full_like(params, 0.0)
+
+
+def full_like(params: Any, value: float) -> Any:
+    """A constant in the parameters' shapes, in their compute dtypes."""
+    return tf.nest.map_structure(lambda w: tf.fill(tf.shape(w), scalar(value, widen(w))), params)
+
+
+def scalar(x: Any, like: Any) -> Any:
+    """A number or scalar tensor in the dtype of the tensor `like`.
+
+    A Python number goes straight to that dtype: `tf.cast(0.999, tf.float64)` would round it to
+    float32 on the way.
+    """
+    return tf.cast(x, like.dtype) if tf.is_tensor(x) else tf.constant(x, like.dtype)
+
+
+def global_norm(tensors: Any) -> Any:
+    """sqrt(sum of squares) over all the leaves, as a scalar in the widest of their dtypes."""
+    squares = [
+        tf.reduce_sum(tf.square(widen(x))) for x in tf.nest.flatten(tensors) if x is not None
+    ]
+    if not squares:
+        return tf.constant(0.0)
+    wide = max((s.dtype for s in squares), key=lambda dtype: dtype.size)
+    return tf.sqrt(tf.add_n([tf.cast(s, wide) for s in squares]))
+
+
+def check_same_structure(name: str, expected: Any, other_name: str, other: Any) -> None:
+    """Raises `ValueError` where two structures differ."""
+    try:
+        tf.nest.assert_same_structure(expected, other, check_types=False)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{other_name} must have the structure of {name}: got {_outline(other)}, "
+            f"expected {_outline(expected)}"
+        ) from None
+
+
+def leafwise(
+    rule: Callable[..., tuple[Any, ...]],
+    grads: Any,
+    *slots: Any,
+    params: Any = None,
+    **scalars: Any,
+) -> tuple[Any, ...]:
+    """Maps a rule on one tensor over whole structures.
+
+    For each leaf calls `rule(g, *slots, **scalars)`, which returns `(u, *slots)`; with `params`
+    the rule is also given the parameter, as `w`. Gradients and parameters come to the rule in
+    their compute dtype, scalar tensors are cast to it, and Python numbers stay numbers, so that
+    TensorFlow rounds each of them once. Where the gradient is `None` the update is `None` and
+    the slots stay.
+
+    Returns one structure for the updates and one for each of the slots.
+    """
+    flat_grads = tf.nest.flatten(grads)
+    if flat_grads and all(g is None for g in flat_grads):
+        raise ValueError("every gradient is None: the loss does not depend on the parameters")
+    for other in (*slots, params):
+        if other is not None:
+            check_same_structure("state and params", other, "grads", grads)
+    flat_params = flat_grads if params is None else tf.nest.flatten(params)
+    flat_slots = [tf.nest.flatten(slot) for slot in slots]
+
+    results = []
+    for g, w, *old in zip(flat_grads, flat_params, *flat_slots, strict=True):
+        if g is None:
+            results.append((None, *old))
+            continue
+        g = widen(g)
+        keywords = {name: _for_dtype(x, g.dtype) for name, x in scalars.items()}
+        if params is not None:
+            keywords["w"] = widen(w)
+        results.append(rule(g, *old, **keywords))
+    columns = zip(*results, strict=True) if results else [()] * (1 + len(slots))
+    return tuple(tf.nest.pack_sequence_as(grads, list(column)) for column in columns)
+
+
+def _for_dtype(x: Any, dtype: Any) -> Any:
+    """A scalar tensor cast; a number as a Python number, which TensorFlow rounds once."""
+    if isinstance(x, bool) or not isinstance(x, numbers.Number):
+        return tf.cast(x, dtype)
+    return float(x)  # type: ignore[arg-type]
+
+
+def _outline(structure: Any) -> str:
+    """A structure on one line, its leaves as dtype and shape."""
+
+    def leaf(x: Any) -> str:
+        return f"{x.dtype.name}{list(x.shape)}" if hasattr(x, "shape") else repr(x)
+
+    text = str(tf.nest.map_structure(leaf, structure))
+    return text if len(text) <= 200 else text[:197] + "..."
