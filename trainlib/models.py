@@ -72,7 +72,7 @@ def cnn(
     units: int = 128,
     activation: str = "relu",
     initializer: str = "auto",
-    dropout: float = 0.5,
+    dropout: float = 0.25,
 ) -> Any:
     """A small convolutional net: Conv 3x3 - MaxPool - Flatten - Dense - Dropout - outputs.
 

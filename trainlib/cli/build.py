@@ -211,7 +211,8 @@ def check_shapes(model: Any, task: Task) -> None:
     units = model.output_shape[-1]
     if units != task.outputs:
         raise ValueError(
-            f"the model has {units} outputs; {task.loss} on {task.dataset.name} needs {task.outputs}"
+            f"the model has {units} outputs; {task.loss} on {task.dataset.name} needs "
+            f"{task.outputs}"
         )
 
 

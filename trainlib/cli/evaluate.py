@@ -59,3 +59,7 @@ def evaluate(values: command.Values) -> None:
         execution=of_run.execution,
     )
     print(json.dumps(trainer.evaluate(tuple(part))))
+
+
+if __name__ == "__main__":
+    main()

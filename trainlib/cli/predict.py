@@ -81,3 +81,7 @@ def _csv(predictions: np.ndarray, by_class: bool) -> str:
     formats = ["%d"] + ["%.7g"] * predictions.shape[1]
     np.savetxt(text, rows, formats, ",", header=f"class,{names}", comments="")
     return text.getvalue()
+
+
+if __name__ == "__main__":
+    main()

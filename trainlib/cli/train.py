@@ -83,3 +83,7 @@ def _summary(
         "feature_names": list(task.dataset.feature_names),
         "params_sha256": run_folder.params_sha256(trainer.state.params),
     }
+
+
+if __name__ == "__main__":
+    main()

@@ -36,7 +36,7 @@ def momentum_rule(
 def nesterov_rule(
     g: Tensor, v: Tensor, *, learning_rate: Tensor, momentum: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Nesterov's momentum (1983), with the gradient taken at w: v = mu v - eta g; u = mu v - eta g."""
+    """Nesterov's momentum (1983), g taken at w: v = mu v - eta g; u = mu v - eta g."""
     v = momentum * v - learning_rate * g
     return momentum * v - learning_rate * g, v
 
