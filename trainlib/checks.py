@@ -26,6 +26,7 @@ def check_number(
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not isinstance(value, numbers.Real):
         return
+    value = float(value)
     inside = (
         math.isfinite(value)
         and (at_least is None or value >= at_least)

@@ -69,7 +69,9 @@ def build_task(values: Values) -> Task:
     check_number("validation_split", values.validation_split, at_least=0, below=1)
     if values.validation_split:
         train, validation = split(train, values.validation_split, values.seed)
-    names = ("accuracy",) if by_class else ("mean_squared_error", "mean_absolute_error")
+    names: tuple[str, ...] = (
+        ("accuracy",) if by_class else ("mean_squared_error", "mean_absolute_error")
+    )
     if values.regularizer is None:  # the loss is the bare loss, and says it all
         names = tuple(name for name in names if name != loss)
     outputs = dataset.classes if by_class else 1

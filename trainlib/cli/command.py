@@ -45,7 +45,7 @@ class Group(NamedTuple):
 
     def whole_numbers(self, name: str, default: list[int] | None, about: str) -> None:
         """A flag that holds whole numbers divided by commas."""
-        serializer = flags.ListSerializer(",")
+        serializer: Any = flags.ListSerializer(",")
         flags.DEFINE(
             _WholeNumbers(), name, default, about, serializer=serializer, **self._options()
         )
@@ -79,7 +79,7 @@ def run(
             bad input.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    values = flags.FlagValues()
+    values: Values = flags.FlagValues()  # type: ignore[no-untyped-call]
     define(values)
     _define_common(values)
     try:
@@ -106,7 +106,7 @@ def required(values: Values, name: str) -> Path:
     """The value of a flag that names a path and must be given."""
     if not values[name].value:
         raise ValueError(f"--{name} must be given")
-    return Path(values[name].value)
+    return Path(str(values[name].value))
 
 
 def fail(name: str, message: str, status: int) -> NoReturn:

@@ -91,7 +91,7 @@ def chosen(values: Values, kind: str, name: str | None) -> dict[str, Any]:
         ValueError: one that the chosen member does not take.
     """
     table = GROUPS[kind]
-    takes = registry.hyperparameters(table[name]) if name in table else {}
+    takes = registry.hyperparameters(table[name]) if name and name in table else {}
     given = {}
     for flag in hyperparameter_flags(kind):
         if values[flag].value is None:

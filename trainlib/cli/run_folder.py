@@ -51,7 +51,7 @@ def recorded_flags(path: Path, define: Any) -> Values:
     file = path / FLAGS_FILE
     if not file.is_file():
         raise ValueError(f"run_dir {path}: no run, for it has no {FLAGS_FILE}")
-    values = flags.FlagValues()
+    values: Values = flags.FlagValues()  # type: ignore[no-untyped-call]
     define(values)
     values(["flags", *file.read_text(encoding="utf-8").splitlines()])
     return values

@@ -13,6 +13,7 @@ defer("tensorflow", "keras")
 
 from trainlib.callbacks import Bar, Callback, JsonLines, Lines  # noqa: E402
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
+from trainlib.checks import check_number  # noqa: E402
 from trainlib.cli import build, command, run_folder  # noqa: E402
 from trainlib.cli.flags import define_train  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
@@ -32,10 +33,13 @@ def main() -> None:
 def train(values: command.Values) -> None:
     """Builds what the flags name, trains it, tests it, and writes the run folder."""
     folder = Path(values.run_dir) if values.run_dir else run_folder.default_path(values)
+    check_number("epochs", values.epochs, at_least=1)
+    check_number("batch_size", values.batch_size, at_least=1)
+    check_number("seed", values.seed, at_least=0)
     task = build.build_task(values)
     built = build.build_models(values, task)
-    steps = -(-task.train.size // max(values.batch_size, 1))
-    optimizer, schedule = build.build_optimizer(values, steps * max(values.epochs, 1))
+    steps = -(-task.train.size // values.batch_size)
+    optimizer, schedule = build.build_optimizer(values, steps * values.epochs)
     trainer = Trainer(
         built.trained,
         build.build_loss(values, task.loss, built.from_logits),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -87,7 +88,8 @@ class Trainer:
     @property
     def state(self) -> TrainState:
         """All that the run is, as tensors; assign one to go on from there."""
-        return _read(self._variables)
+        state: TrainState = _read(self._variables)
+        return state
 
     @state.setter
     def state(self, state: TrainState) -> None:
@@ -176,16 +178,18 @@ class Trainer:
             run = self._runner("train", rows, examples)
             records = run(examples, order, _int64(start), _int64(stop), records)
             position += count
-            so_far = records
             progress = progress._replace(
                 position=position,
-                metrics=lambda so_far=so_far: _results(so_far) | self._reported(),
+                metrics=functools.partial(self._so_far, records),
             )
             for callback in callbacks:
                 callback.on_step(progress)
             elapsed = max(time.monotonic() - called, 1e-9)
             count = max(1, min(int(count * SECONDS_PER_CALL / elapsed), 16 * count))
-        results = {"epoch": progress.epoch, "step": int(self._variables.step.numpy())}
+        results: dict[str, float] = {
+            "epoch": progress.epoch,
+            "step": int(self._variables.step.numpy()),
+        }
         results |= _results(records)
         seconds = time.monotonic() - began
         if held_out is not None:
@@ -254,6 +258,9 @@ class Trainer:
     def _no_records(self) -> dict[str, Mean]:
         return {name: Mean.empty() for name in self._records}
 
+    def _so_far(self, records: dict[str, Mean]) -> dict[str, float]:
+        return _results(records) | self._reported()
+
     def _reported(self) -> dict[str, float]:
         last = tf.maximum(self._variables.step - 1, 0)
         return {name: _shortest(schedule(last)) for name, schedule in self._report.items()}
@@ -289,7 +296,8 @@ def _loop(one: Callable[..., dict[str, Mean]], batch_size: int) -> Callable[...,
             new = one(examples, tf.slice(order, [at], [batch_size]), stop, at)
             return at + batch_size, {k: record.merge(new[k]) for k, record in records.items()}
 
-        return tf.while_loop(lambda at, _: at < stop, body, (start, records))[1]
+        merged: dict[str, Mean] = tf.while_loop(lambda at, _: at < stop, body, (start, records))[1]
+        return merged
 
     return run
 
