@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -29,8 +29,12 @@ def zeros_like(params: Any) -> Any:
 
 
 def full_like(params: Any, value: float) -> Any:
-    """A constant in the parameters' shapes, in their compute dtypes."""
-    return tf.nest.map_structure(lambda w: tf.fill(tf.shape(w), scalar(value, widen(w))), params)
+    """A constant in the parameters' shapes, in their compute dtypes; None where a leaf is None."""
+
+    def full(w: Any) -> Any:
+        return None if w is None else tf.fill(tf.shape(w), scalar(value, widen(w)))
+
+    return tf.nest.map_structure(full, params)
 
 
 def scalar(x: Any, like: Any) -> Any:
@@ -119,3 +123,66 @@ def _outline(structure: Any) -> str:
 
     text = str(tf.nest.map_structure(leaf, structure))
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def paths(tree: Any) -> Any:
+    """The path of each leaf, in the structure of the tree: "encoder/dense/kernel", "layers/0".
+
+    Keys of dicts, fields of NamedTuples and positions in lists, joined by "/".
+    """
+    names: list[str] = []
+    _collect_paths(tree, (), names)
+    return tf.nest.pack_sequence_as(tree, names)
+
+
+def _collect_paths(tree: Any, prefix: tuple[str, ...], names: list[str]) -> None:
+    if not tf.nest.is_nested(tree):
+        names.append("/".join(prefix))
+        return
+    if isinstance(tree, Mapping):
+        children = [(str(key), tree[key]) for key in sorted(tree)]
+    elif hasattr(tree, "_fields"):
+        children = [(name, getattr(tree, name)) for name in tree._fields]
+    else:
+        children = [(str(i), child) for i, child in enumerate(tree)]
+    for name, child in children:
+        _collect_paths(child, (*prefix, name), names)
+
+
+def resolve_mask(mask: Any, params: Any) -> Any:
+    """A mask as a structure of bools like the parameters.
+
+    Args:
+        mask: such a structure, a function of a parameter's path, or None, which takes all.
+    """
+    if mask is None:
+        return tf.nest.map_structure(lambda _: True, params)
+    if callable(mask):
+        return tf.nest.map_structure(lambda path: bool(mask(path)), paths(params))
+    check_same_structure("params", params, "mask", mask)
+    for taken in tf.nest.flatten(mask):
+        if not isinstance(taken, bool):
+            raise TypeError(f"a mask must hold bools, got {taken!r}")
+    return mask
+
+
+def prune(tree: Any, mask: Any) -> Any:
+    """The tree with None for the leaves where the mask, a structure of bools, is False."""
+    return tf.nest.map_structure(lambda x, taken: x if taken else None, tree, mask)
+
+
+def overlay(first: Any, *others: Any) -> Any:
+    """One structure of several: at each leaf the first that is not None."""
+    return tf.nest.map_structure(
+        lambda *leaves: next((x for x in leaves if x is not None), None), first, *others
+    )
+
+
+def is_empty(tree: Any) -> bool:
+    """Whether a structure has no leaf but None."""
+    return all(x is None for x in tf.nest.flatten(tree))
+
+
+def is_zero(x: Any) -> bool:
+    """Whether a hyperparameter is the number 0; a tensor's value is not known, so it is not."""
+    return isinstance(x, numbers.Number) and x == 0

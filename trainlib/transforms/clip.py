@@ -1,4 +1,4 @@
-"""Transforms of gradients, and `chain`, which composes them with an optimizer."""
+"""Clipping: transforms that bound gradients by value, by norm, or by their norm together."""
 
 from __future__ import annotations
 
@@ -6,39 +6,8 @@ import tensorflow as tf
 
 from trainlib.base import Optimizer, State, Tensor, Tree
 from trainlib.checks import check_number
+from trainlib.transforms.chain import no_state
 from trainlib.tree import global_norm, leafwise, scalar
-
-
-def chain(*optimizers: Optimizer) -> Optimizer:
-    """Applies optimizers and transforms one after another, each to the updates of the one before.
-
-        tx = chain(clip_by_global_norm(1.0), adam(1e-3))
-
-    Its state is the tuple of their states.
-
-    Raises:
-        ValueError: no optimizers, or a state of another chain.
-        TypeError: something that is not an `Optimizer`; a factory that was not called, say.
-    """
-    if not optimizers:
-        raise ValueError("chain needs at least one optimizer or transform")
-    for optimizer in optimizers:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"chain takes Optimizers, got {optimizer!r}")
-
-    def init(params: Tree) -> State:
-        return tuple(optimizer.init(params) for optimizer in optimizers)
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        if len(state) != len(optimizers):
-            raise ValueError(f"state of {len(state)} parts for a chain of {len(optimizers)}")
-        new_state = []
-        for optimizer, old in zip(optimizers, state, strict=True):
-            grads, new = optimizer.update(grads, old, params)
-            new_state.append(new)
-        return grads, tuple(new_state)
-
-    return Optimizer(init, update)
 
 
 def clip_by_value_rule(g: Tensor, *, clipvalue: Tensor) -> tuple[Tensor]:
@@ -63,7 +32,7 @@ def clip_by_value(clipvalue: float) -> Optimizer:
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         return leafwise(clip_by_value_rule, grads, clipvalue=clipvalue)[0], state
 
-    return Optimizer(_no_state, update)
+    return Optimizer(no_state, update)
 
 
 def clip_by_norm(clipnorm: float) -> Optimizer:
@@ -85,7 +54,7 @@ def clip_by_norm(clipnorm: float) -> Optimizer:
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         return leafwise(rule, grads)[0], state
 
-    return Optimizer(_no_state, update)
+    return Optimizer(no_state, update)
 
 
 def clip_by_global_norm(global_clipnorm: float) -> Optimizer:
@@ -109,8 +78,4 @@ def clip_by_global_norm(global_clipnorm: float) -> Optimizer:
         norm = global_norm(grads)
         return leafwise(clip_by_norm_rule, grads, norm=norm, clipnorm=global_clipnorm)[0], state
 
-    return Optimizer(_no_state, update)
-
-
-def _no_state(params: Tree) -> State:
-    return ()
+    return Optimizer(no_state, update)

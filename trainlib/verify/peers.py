@@ -1,0 +1,141 @@
+"""The trajectories of Keras, PyTorch and Optax on the same problem.
+
+Each is given its hyperparameters in a form that it does not round: Keras turns Python floats into
+float32 even for float64 variables, so it gets `np.float64`; rates go in step by step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from trainlib.verify.problem import Arrays, Problem
+
+PEERS = ("keras", "torch", "optax")
+
+
+def is_installed(peer: str) -> bool:
+    """Whether a peer can be run here."""
+    return importlib.util.find_spec(peer) is not None
+
+
+def run_peer(
+    peer: str,
+    name: str,
+    options: dict[str, Any],
+    problem: Problem,
+    read: Callable[..., Any] | None = None,
+) -> list[Arrays]:
+    """The peer's parameters after each step.
+
+    Args:
+        peer: one of PEERS.
+        name: of its optimizer: a class of Keras or PyTorch, a function of Optax.
+        options: the optimizer's, beside the learning rate.
+        problem: what to run on.
+        read: what to compare, where that is not the parameters: of Keras and PyTorch
+            `(optimizer, params)`, of Optax `(state, params)`, to a dict of arrays.
+    """
+    return {"keras": _run_keras, "torch": _run_torch, "optax": _run_optax}[peer](
+        name, options, problem, read
+    )
+
+
+def _run_keras(
+    name: str, options: dict[str, Any], problem: Problem, read: Callable[..., Any] | None
+) -> list[Arrays]:
+    import keras
+    import tensorflow as tf
+
+    dtype = next(iter(problem.start.values())).dtype.name
+    exact = np.float64 if dtype == "float64" else float
+    rates = tf.constant(problem.rates)
+
+    class Rates(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+        def __call__(self, step: Any) -> Any:
+            return tf.cast(tf.gather(rates, tf.cast(step, tf.int32)), dtype)
+
+    with _floatx(keras, dtype):
+        variables = {k: keras.Variable(w, dtype=dtype, name=k) for k, w in problem.start.items()}
+        numbers = {
+            k: exact(x) if isinstance(x, float) and k != "momentum" else x
+            for k, x in options.items()
+        }
+        optimizer = getattr(keras.optimizers, name)(learning_rate=Rates(), **numbers)
+        curvature = {k: tf.constant(h) for k, h in problem.curvature.items()}
+        path = []
+        for row in problem.noise:
+            grads = [curvature[k] * v.value + row[k] for k, v in variables.items()]
+            optimizer.apply(grads, list(variables.values()))
+            seen = variables if read is None else read(optimizer, variables)
+            path.append({k: np.array(v) for k, v in seen.items()})
+    return path
+
+
+def _run_torch(
+    name: str, options: dict[str, Any], problem: Problem, read: Callable[..., Any] | None
+) -> list[Arrays]:
+    import torch
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, next(iter(problem.start.values())).dtype.name))
+    try:
+        params = {k: torch.tensor(w) for k, w in problem.start.items()}
+        optimizer = getattr(torch.optim, name)(
+            list(params.values()), lr=float(problem.rates[0]), **options
+        )
+        path = []
+        for rate, row in zip(problem.rates, problem.noise, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = float(rate)
+            for k, w in params.items():
+                w.grad = torch.tensor(problem.curvature[k]) * w + torch.tensor(row[k])
+            optimizer.step()
+            seen = params if read is None else read(optimizer, params)
+            path.append({k: np.array(w.detach().numpy()) for k, w in seen.items()})
+    finally:
+        torch.set_default_dtype(before)
+    return path
+
+
+def _run_optax(
+    name: str, options: dict[str, Any], problem: Problem, read: Callable[..., Any] | None
+) -> list[Arrays]:
+    import jax
+    import optax
+
+    wide = next(iter(problem.start.values())).dtype == np.float64
+    with jax.enable_x64(wide):
+        rates = jax.numpy.asarray(problem.rates, "float64" if wide else "float32")
+        make = getattr(optax, name, None) or getattr(optax.contrib, name)
+        optimizer = make(learning_rate=lambda k: rates[k], **options)
+        curvature = {k: jax.numpy.asarray(h) for k, h in problem.curvature.items()}
+
+        @jax.jit
+        def step(params: Any, state: Any, noise: Any) -> Any:
+            grads = {k: curvature[k] * w + noise[k] for k, w in params.items()}
+            updates, state = optimizer.update(grads, state, params)
+            return optax.apply_updates(params, updates), state
+
+        params = {k: jax.numpy.asarray(w) for k, w in problem.start.items()}
+        state, path = optimizer.init(params), []
+        for row in problem.noise:
+            params, state = step(params, state, row)
+            seen = params if read is None else read(state, params)
+            path.append({k: np.array(w) for k, w in seen.items()})
+    return path
+
+
+@contextlib.contextmanager
+def _floatx(keras: Any, dtype: str) -> Iterator[None]:
+    """Keras's floatx for a while: some of its rules compute factors in it."""
+    before = keras.config.floatx()
+    keras.config.set_floatx(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
