@@ -11,6 +11,7 @@ from trainlib.base import Optimizer, State, Tensor, Tree, apply_updates
 from trainlib.losses import Loss, weighted_sum
 from trainlib.metrics import Mean, Metric
 from trainlib.regularizers import Regularizer
+from trainlib.transforms.chain import update_with
 
 
 class TrainState(NamedTuple):
@@ -62,8 +63,12 @@ def train_step(
     *,
     metrics: Mapping[str, Metric] | None = None,
     regularizer: Regularizer | None = None,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Mean]]]:
-    """The pure step `(state, batch) -> (state, metrics)`.
+) -> Callable[..., tuple[TrainState, dict[str, Mean]]]:
+    """The pure step `(state, batch, last=False) -> (state, metrics)`.
+
+    With an optimizer made by `accumulate` a batch is a micro-batch of its window and weighs there
+    what its examples weigh; `last` closes the window, at the end of an epoch, say. To any other
+    optimizer `last` says nothing.
 
     The loss is sum(w l) / sum(w) + penalties, with the weights w of the batch, or 1; the metrics
     are those of the model before the update, in training mode.
@@ -76,13 +81,17 @@ def train_step(
         regularizer: `params -> penalty`.
     """
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Mean]]:
+    def step(
+        state: TrainState, batch: Batch, last: Tensor = False
+    ) -> tuple[TrainState, dict[str, Mean]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(state.params)
             forward = apply_fn(state.params, state.model_state, batch[0], training=True)
             objective, record = _objective(forward, batch, loss_fn, regularizer, state.params)
         grads = tape.gradient(objective, state.params)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates, opt_state = update_with(
+            optimizer, grads, state.opt_state, state.params, weight=record.count, last=last
+        )
         new_state = state._replace(
             step=state.step + 1,
             params=apply_updates(state.params, updates),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -31,7 +32,9 @@ def defer(*names: str) -> None:
     """Puts stand-ins for modules that are not imported yet."""
     for name in names:
         if name not in sys.modules:
-            sys.modules[name] = Deferred(name)
+            stand_in = Deferred(name)
+            stand_in.__spec__ = importlib.util.find_spec(name)  # others ask whether it is there
+            sys.modules[name] = stand_in
 
 
 @contextmanager

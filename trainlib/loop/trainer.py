@@ -233,7 +233,9 @@ class Trainer:
 
     def _train_loop(self, batch_size: int) -> Callable[..., Any]:
         def one(examples: Tree, rows: Tensor, stop: Tensor, at: Tensor) -> dict[str, Mean]:
-            state, records = self._train_step(_read(self._variables), _gather(examples, rows))
+            last = at + batch_size >= tf.shape(tf.nest.flatten(examples)[0], tf.int64)[0]
+            batch = _gather(examples, rows)
+            state, records = self._train_step(_read(self._variables), batch, last)
             _assign(self._variables, state)
             return records
 

@@ -1,10 +1,61 @@
 """The optimizers, one file a family, each opening with its equations."""
 
+from trainlib.optimizers.adabelief import adabelief
+from trainlib.optimizers.adadelta import adadelta
+from trainlib.optimizers.adafactor import adafactor
 from trainlib.optimizers.adagrad import adagrad
 from trainlib.optimizers.adam import adam, adamw
-from trainlib.optimizers.adamax import adamax
-from trainlib.optimizers.nadam import nadam
+from trainlib.optimizers.adamax import adamax, adamaxw
+from trainlib.optimizers.adan import adan
+from trainlib.optimizers.ademamix import ademamix, ademamix_alpha, ademamix_beta_3
+from trainlib.optimizers.ftrl import ftrl
+from trainlib.optimizers.lamb import lamb
+from trainlib.optimizers.lars import lars
+from trainlib.optimizers.muon import muon
+from trainlib.optimizers.nadam import nadam, nadamw
+from trainlib.optimizers.novograd import novograd
+from trainlib.optimizers.prodigy import prodigy
+from trainlib.optimizers.radam import radam
 from trainlib.optimizers.rmsprop import rmsprop
-from trainlib.optimizers.sgd import sgd
+from trainlib.optimizers.schedule_free import schedule_free_adamw, schedule_free_eval_params
+from trainlib.optimizers.sgd import lookahead, sgd
+from trainlib.optimizers.sign import lion, rprop, sign_sgd, signum
+from trainlib.optimizers.sm3 import sm3
+from trainlib.optimizers.sophia import sophia
+from trainlib.optimizers.yogi import yogi
 
-__all__ = ["adagrad", "adam", "adamax", "adamw", "nadam", "rmsprop", "sgd"]
+__all__ = [
+    "adabelief",
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamaxw",
+    "adamw",
+    "adan",
+    "ademamix",
+    "ademamix_alpha",
+    "ademamix_beta_3",
+    "ftrl",
+    "lamb",
+    "lars",
+    "lion",
+    "lookahead",
+    "muon",
+    "nadam",
+    "nadamw",
+    "novograd",
+    "prodigy",
+    "radam",
+    "rmsprop",
+    "rprop",
+    "schedule_free_adamw",
+    "schedule_free_eval_params",
+    "sgd",
+    "sign_sgd",
+    "signum",
+    "sm3",
+    "sophia",
+    "yogi",
+]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 from trainlib.base import Optimizer, State, Tree
 
 
@@ -25,16 +28,32 @@ def chain(*optimizers: Optimizer) -> Optimizer:
     def init(params: Tree) -> State:
         return tuple(optimizer.init(params) for optimizer in optimizers)
 
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
+    def update(grads: Tree, state: State, params: Tree, **extra: Any) -> tuple[Tree, State]:
         if len(state) != len(optimizers):
             raise ValueError(f"state of {len(state)} parts for a chain of {len(optimizers)}")
         new_state = []
         for optimizer, old in zip(optimizers, state, strict=True):
-            grads, new = optimizer.update(grads, old, params)
+            grads, new = update_with(optimizer, grads, old, params, **extra)
             new_state.append(new)
         return grads, tuple(new_state)
 
     return Optimizer(init, update)
+
+
+def update_with(
+    optimizer: Optimizer, grads: Tree, state: State, params: Tree, **extra: Any
+) -> tuple[Tree, State]:
+    """The optimizer's update, given those of the extra arguments that it takes.
+
+    The contract is `(grads, state, params)`. `accumulate` also takes the `weight` of a batch and
+    whether it is the `last` of its window, and what wraps or chains others hands both on.
+    """
+    update: Any = optimizer.update
+    accepted = inspect.signature(update).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+        extra = {name: x for name, x in extra.items() if name in accepted}
+    updates, state = update(grads, state, params, **extra)
+    return updates, state
 
 
 def no_state(params: Tree) -> State:

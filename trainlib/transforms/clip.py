@@ -1,4 +1,5 @@
-"""Clipping: transforms that bound gradients by value, by norm, or by their norm together."""
+"""Clipping: transforms that bound gradients by value, by norm, by their norm together, or by the
+norm of the weights."""
 
 from __future__ import annotations
 
@@ -79,3 +80,48 @@ def clip_by_global_norm(global_clipnorm: float) -> Optimizer:
         return leafwise(clip_by_norm_rule, grads, norm=norm, clipnorm=global_clipnorm)[0], state
 
     return Optimizer(no_state, update)
+
+
+def adaptive_clip_rule(g: Tensor, *, w: Tensor, clipping: Tensor, eps: Tensor) -> tuple[Tensor]:
+    """g = g min(1, clipping max(|w|, eps) / |g|), for the weights of each unit."""
+    norm, bound = _unit_norm(g), clipping * tf.maximum(_unit_norm(w), eps)
+    clipped = g * (bound / tf.maximum(norm, 1e-6))
+    return (tf.where(norm < bound, g, clipped),)
+
+
+def adaptive_clip(clipping: float = 0.01, eps: float = 1e-3) -> Optimizer:
+    """Adaptive gradient clipping: no unit's gradient is larger than a share of its weights.
+
+        g = g min(1, clipping max(|w|, eps) / |g|)
+
+    The norms are those of the weights that lead to one unit: over all axes but the last. A
+    vector, and a tensor with one axis longer than 1, has one norm.
+
+    Args:
+        clipping: the share, above 0.
+        eps: what the norm of the weights counts at least, above 0, so that weights of 0 move.
+
+    Raises:
+        ValueError, TypeError: an argument out of its range, or of another type.
+
+    Differs from: Optax, which takes a kernel of three axes for a multihead one: its norms are over
+    the first axis only.
+
+    Reference: Brock, De, Smith and Simonyan 2021, "High-Performance Large-Scale Image Recognition
+    Without Normalization".
+    """
+    check_number("clipping", clipping, above=0)
+    check_number("eps", eps, above=0)
+
+    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
+        (updates,) = leafwise(adaptive_clip_rule, grads, params=params, clipping=clipping, eps=eps)
+        return updates, state
+
+    return Optimizer(no_state, update)
+
+
+def _unit_norm(x: Tensor) -> Tensor:
+    """The Euclidean norm of the weights of each unit, ready to be broadcast."""
+    long_axes = sum(size != 1 for size in x.shape)
+    axes = None if long_axes <= 1 else list(range(x.shape.rank - 1))
+    return tf.sqrt(tf.reduce_sum(tf.square(x), axes, keepdims=True))

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.checks import check_choice, check_number
+from trainlib.transforms.chain import no_state
 from trainlib.tree import is_empty, is_zero, leafwise, overlay, prune, resolve_mask
 
 DECAY_FORMS = ("pre", "add", "add_abs", "l2")
@@ -46,23 +47,45 @@ def decayed(
     if is_zero(weight_decay):
         return optimizer
 
-    def decaying(grads: Tree, params: Tree) -> Tree:
-        return prune(grads, resolve_mask(decay_mask, params))
-
     def l2(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        penalized = _each(_l2_rule, decaying(grads, params), params, weight_decay=weight_decay)
-        return optimizer.update(overlay(penalized, grads), state, params)
+        penalized, _ = add_decayed_weights(weight_decay, decay_mask).update(grads, (), params)
+        return optimizer.update(penalized, state, params)
 
     def decoupled(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         eta = 1.0 if decay_form == "add_abs" else rate_at(learning_rate, state.step)
-        decays = _each(
-            _decay_rule, decaying(grads, params), params, eta=eta, weight_decay=weight_decay
-        )
+        decaying = prune(grads, resolve_mask(decay_mask, params))
+        decays = _each(_decay_rule, decaying, params, eta=eta, weight_decay=weight_decay)
         at = _sum(params, decays) if decay_form == "pre" else params
         updates, state = optimizer.update(grads, state, at)
         return _sum(updates, decays), state
 
     return Optimizer(optimizer.init, l2 if decay_form == "l2" else decoupled)
+
+
+def add_decayed_weights(weight_decay: float, mask: Mask = None) -> Optimizer:
+    """Adds a share of the weights to the gradients, or to the updates.
+
+        g = g + lambda w
+
+    Before an optimizer it is the gradient of the penalty lambda/2 w^2, the "l2" of `decayed`.
+    After one and before `scale(-eta)` it is decoupled.
+
+    Args:
+        weight_decay: lambda, at least 0.
+        mask: the parameters that decay; all of them by default. One whose gradient is None does
+            not.
+
+    Raises:
+        ValueError, TypeError: a weight_decay that is not a number of at least 0.
+    """
+    check_number("weight_decay", weight_decay, at_least=0)
+
+    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
+        decaying = prune(grads, resolve_mask(mask, params))
+        penalized = _each(_l2_rule, decaying, params, weight_decay=weight_decay)
+        return overlay(penalized, grads), state
+
+    return Optimizer(no_state, update)
 
 
 def _l2_rule(g: Tensor, *, w: Tensor, weight_decay: Tensor) -> tuple[Tensor]:

@@ -1,5 +1,51 @@
 """All that is compared: a file of cases for each file of `trainlib.optimizers`."""
 
-from trainlib.verify.cases import adam
+from trainlib.verify.cases import (
+    adabelief,
+    adadelta,
+    adafactor,
+    adagrad,
+    adam,
+    adamax,
+    adan,
+    ademamix,
+    ftrl,
+    lamb,
+    lars,
+    muon,
+    nadam,
+    novograd,
+    prodigy,
+    radam,
+    rmsprop,
+    schedule_free,
+    sgd,
+    sign,
+    sm3,
+    yogi,
+)
 
-CASES = [*adam.CASES]
+CASES = [
+    *adabelief.CASES,
+    *adadelta.CASES,
+    *adafactor.CASES,
+    *adagrad.CASES,
+    *adam.CASES,
+    *adamax.CASES,
+    *adan.CASES,
+    *ademamix.CASES,
+    *ftrl.CASES,
+    *lamb.CASES,
+    *lars.CASES,
+    *muon.CASES,
+    *nadam.CASES,
+    *novograd.CASES,
+    *prodigy.CASES,
+    *radam.CASES,
+    *rmsprop.CASES,
+    *schedule_free.CASES,
+    *sgd.CASES,
+    *sign.CASES,
+    *sm3.CASES,
+    *yogi.CASES,
+]

@@ -1,0 +1,45 @@
+"""Makes the golden trajectories: what Keras, PyTorch and Optax compute, kept as test data.
+
+    python tests/golden/make.py            # in an environment with trainlib[peers]
+
+Each file holds, for each case of `trainlib.verify`, the peer's parameters after some of the steps,
+in float64, under the name "<case>|<tensor>"; `versions.json` says which versions made them.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+import numpy as np
+
+from trainlib.verify.cases import CASES
+from trainlib.verify.compare import peer_path
+from trainlib.verify.peers import PEERS
+from trainlib.verify.problem import make_problem
+
+FOLDER = Path(__file__).parent
+STEPS = 200
+KEPT = (1, 2, 3, 5, 10, 25, 50, 64, 65, 100, 150, 200)
+"""The steps that are kept; at the others an error would show in the later ones."""
+
+
+def main() -> None:
+    """Writes the files."""
+    for peer in PEERS:
+        arrays = {}
+        for case in CASES:
+            if peer in case.peers:
+                path = peer_path(case, peer, make_problem(STEPS, **case.problem))
+                for name in path[0]:
+                    arrays[f"{case.title}|{name}"] = np.stack([path[k - 1][name] for k in KEPT])
+                print(peer, case.title, flush=True)
+        np.savez_compressed(FOLDER / f"{peer}.npz", **arrays)
+    packages = ("keras", "tensorflow", "torch", "optax", "jax", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    (FOLDER / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

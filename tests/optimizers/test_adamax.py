@@ -1,0 +1,60 @@
+"""Adamax where no peer shows it: the paper's form, gradients of zero, messages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.verify.compare import difference
+from trainlib.verify.ours import run_ours
+from trainlib.verify.problem import make_problem
+
+
+def test_paper_form_is_algorithm_2():
+    problem = make_problem(100)
+    w = dict(problem.start)
+    m = {k: np.zeros_like(x) for k, x in w.items()}
+    u = {k: np.zeros_like(x) for k, x in w.items()}
+    path = []
+    for t, (rate, noise) in enumerate(zip(problem.rates, problem.noise, strict=True), start=1):
+        for k in w:
+            g = problem.curvature[k] * w[k] + noise[k]
+            m[k] = 0.9 * m[k] + 0.1 * g
+            u[k] = np.maximum(0.999 * u[k], np.abs(g))
+            ratio = np.divide(m[k], u[k], out=np.zeros_like(g), where=u[k] > 0)
+            w[k] = w[k] - rate / (1 - 0.9**t) * ratio
+        path.append(dict(w))
+    ours = run_ours(lambda **options: tl.adamax(**options, convention="paper"), problem)
+    assert difference(ours, path).error < 1e-13
+
+
+@pytest.mark.parametrize("convention", ["keras", "torch", "optax", "paper"])
+def test_weights_stay_while_all_gradients_were_zero(convention):
+    tx = tl.adamax(convention=convention)
+    w = tf.constant([1.0, 2.0])
+    state = tx.init(w)
+    for _ in range(2):
+        u, state = tx.update(tf.zeros([2]), state, w)
+        np.testing.assert_array_equal(u, [0.0, 0.0])
+    assert type(state)._fields == ("step", "m", "u")
+
+
+@pytest.mark.parametrize(("eps_at", "expected"), [("denominator", 0.0), ("in_max", 0.25)])
+def test_epsilon_is_in_the_state_in_one_form_only(eps_at, expected):
+    tx = tl.adamax(epsilon=0.25, eps_at=eps_at)
+    w = tf.constant([1.0])
+    _, state = tx.update(tf.constant([0.0]), tx.init(w), w)
+    np.testing.assert_array_equal(state.u, [expected])
+
+
+def test_epsilon_must_be_above_zero_unless_there_is_none():
+    with pytest.raises(ValueError, match="epsilon must be above 0, got 0.0"):
+        tl.adamax(epsilon=0.0)
+    tl.adamax(epsilon=0.0, eps_at="none")
+
+
+def test_unknown_place_of_epsilon_is_named():
+    with pytest.raises(ValueError, match="unknown eps_at 'in_root'"):
+        tl.adamax(eps_at="in_root")

@@ -1,0 +1,89 @@
+"""What the comparison with Keras does not cover of ftrl."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+
+PARAMS = {"w": tf.constant([1.0, -2.0, 0.0], tf.float64)}
+ZEROS = {"w": tf.zeros([3], tf.float64)}
+STRENGTHS = {
+    "l1_regularization_strength": 0.25,
+    "l2_regularization_strength": 0.5,
+    "beta": 0.125,
+}
+
+
+def moved(grads, **options):
+    tx = tl.ftrl(2.0**-6, **options)
+    updates, _ = tx.update(grads, tx.init(PARAMS), PARAMS)
+    return tl.apply_updates(PARAMS, updates)["w"].numpy()
+
+
+@pytest.mark.parametrize("convention", ["keras", "paper"])
+def test_z_init_zero_forgets_the_start(convention):
+    np.testing.assert_array_equal(moved(ZEROS, convention=convention), [0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("strengths", [{}, STRENGTHS])
+@pytest.mark.parametrize("convention", ["keras", "paper"])
+def test_z_init_consistent_keeps_the_start(convention, strengths):
+    w = moved(ZEROS, z_init="consistent", convention=convention, **strengths)
+    np.testing.assert_allclose(w, PARAMS["w"], rtol=1e-14)
+
+
+def test_z_init_consistent_then_descends_as_adagrad():
+    """Without penalties the rule is AdaGrad, whose root has no epsilon."""
+    grads = {"w": tf.constant([0.5, -0.25, 1.0], tf.float64)}
+    tx = tl.adagrad(2.0**-6, 0.125, 0.0)
+    updates, _ = tx.update(grads, tx.init(PARAMS), PARAMS)
+    w = moved(grads, z_init="consistent", initial_accumulator_value=0.125)
+    np.testing.assert_allclose(w, PARAMS["w"] + updates["w"], rtol=1e-14)
+
+
+def test_a_large_l1_makes_weights_exactly_zero():
+    grads = {"w": tf.constant([0.1, -0.2, 30.0], tf.float64)}
+    w = moved(grads, l1_regularization_strength=8.0)
+    np.testing.assert_array_equal(w[:2], [0.0, 0.0])
+    assert w[2] < 0
+
+
+def test_state_layout():
+    state = tl.ftrl().init({"w": tf.ones([2], tf.bfloat16)})
+    assert state._fields == ("step", "n", "z")
+    assert state.n["w"].dtype == state.z["w"].dtype == tf.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
+        ({"learning_rate_power": 0.5}, "learning_rate_power must be at most 0, got 0.5"),
+        ({"initial_accumulator_value": -1}, "initial_accumulator_value must be at least 0"),
+        ({"l1_regularization_strength": -1}, "l1_regularization_strength must be at least 0"),
+        ({"l2_regularization_strength": -1}, "l2_regularization_strength must be at least 0"),
+        (
+            {"l2_shrinkage_regularization_strength": -1},
+            "l2_shrinkage_regularization_strength must be at least 0",
+        ),
+        ({"beta": -1}, "beta must be at least 0"),
+        ({"z_init": "none"}, "unknown z_init 'none': .*there are zero, consistent"),
+    ],
+)
+def test_bad_arguments_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        tl.ftrl(**options)
+
+
+def test_defaults_are_those_of_keras():
+    keras = pytest.importorskip("keras")
+    theirs = inspect.signature(keras.optimizers.Ftrl).parameters
+    preset = tl.ftrl.conventions["keras"]
+    for name, parameter in inspect.signature(tl.ftrl).parameters.items():
+        if name in theirs and name != "weight_decay":
+            assert preset.get(name, parameter.default) == theirs[name].default

@@ -1,0 +1,99 @@
+"""The textbooks' Nesterov, gradient at the look-ahead point, is Keras's in other variables."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.optimizers.sgd import SgdState
+from trainlib.verify.compare import difference
+from trainlib.verify.peers import run_peer
+from trainlib.verify.problem import make_problem
+
+MU = 0.875
+STEPS = 200
+
+
+def textbook_path(problem, run):
+    """The textbooks' parameters and look-ahead points after each step."""
+    rates = tf.constant(problem.rates)
+    tx = tl.sgd(lambda k: tf.gather(rates, k), momentum=MU, convention="textbook")
+
+    def step(params, state, noise):
+        ahead = tl.lookahead(params, state, MU)
+        grads = {k: problem.curvature[k] * w + noise[k] for k, w in ahead.items()}
+        updates, state = tx.update(grads, state, params)
+        return tl.apply_updates(params, updates), state
+
+    if run != "eager":
+        step = tf.function(step, jit_compile=run == "xla")
+    params = {k: tf.constant(w) for k, w in problem.start.items()}
+    state, path = tx.init(params), []
+    for row in problem.noise:
+        params, state = step(params, state, {k: tf.constant(z) for k, z in row.items()})
+        path.append((params, tl.lookahead(params, state, MU)))
+    return path
+
+
+@pytest.mark.parametrize("run", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("constant", [True, False], ids=["constant rate", "changing rate"])
+def test_look_ahead_points_are_the_parameters_of_keras(constant, run):
+    problem = make_problem(STEPS)
+    if constant:
+        problem = problem._replace(rates=np.full_like(problem.rates, 2.0**-6))
+    keras = run_peer("keras", "SGD", {"momentum": MU, "nesterov": True}, problem)
+    ours = [{k: w.numpy() for k, w in ahead.items()} for _, ahead in textbook_path(problem, run)]
+    assert difference(ours, keras).error <= 1e-12
+
+
+def test_going_back_from_keras_gives_the_textbooks_parameters():
+    """theta = w_keras - mu v, while the rate changes."""
+    problem = make_problem(STEPS)
+
+    def theta(optimizer, variables):
+        v = [m.value for m in optimizer.momentums]
+        step = tf.constant(len(v), tf.int64)
+        w = {k: x.value for k, x in variables.items()}
+        return tl.lookahead(w, SgdState(step, dict(zip(w, v, strict=True))), -MU)
+
+    options = {"momentum": MU, "nesterov": True}
+    keras = run_peer("keras", "SGD", options, problem, read=theta)
+    ours = [
+        {k: w.numpy() for k, w in params.items()} for params, _ in textbook_path(problem, "graph")
+    ]
+    assert difference(ours, keras).error <= 1e-12
+
+
+def test_lr_out_looks_ahead_with_the_next_rate():
+    params = {"w": tf.constant([1.0, -2.0], tf.float64)}
+    grads = {"w": tf.constant([0.5, 0.25], tf.float64)}
+    points = []
+    for velocity, rate in (("lr_in", 1.0), ("lr_out", 0.125)):
+        tx = tl.sgd(0.125, momentum=MU, velocity=velocity)
+        updates, state = tx.update(grads, tx.init(params), params)
+        points.append(tl.lookahead(tl.apply_updates(params, updates), state, MU, rate)["w"])
+    np.testing.assert_array_equal(*points)
+
+
+def test_lookahead_keeps_dtypes_and_takes_tensors():
+    params = {"w": tf.ones([2], tf.bfloat16)}
+    tx = tl.sgd(0.5, momentum=0.5)
+    _, state = tx.update(params, tx.init(params), params)
+    ahead = tf.function(tl.lookahead)(params, state, tf.constant(0.5))
+    assert ahead["w"].dtype == tf.bfloat16
+    np.testing.assert_array_equal(tf.cast(ahead["w"], tf.float32), [0.75, 0.75])
+
+
+def test_lookahead_refuses_states_without_a_velocity():
+    params = {"w": tf.ones([2])}
+    point = functools.partial(tl.lookahead, params)
+    with pytest.raises(ValueError, match="needs a velocity, and sgd without momentum keeps none"):
+        point(tl.sgd().init(params), MU)
+    with pytest.raises(TypeError, match="needs a state of sgd, got a AdamState"):
+        point(tl.adam().init(params), MU)
+    with pytest.raises(ValueError, match="momentum must be at least -1 and at most 1, got 1.5"):
+        point(tl.sgd(momentum=MU).init(params), 1.5)

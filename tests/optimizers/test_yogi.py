@@ -1,0 +1,52 @@
+"""Yogi: the paper's form, the bounded change of v, and where the means start."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.verify.compare import difference
+from trainlib.verify.ours import run_ours
+from trainlib.verify.problem import make_problem
+
+
+def test_paper_form_is_algorithm_2():
+    problem = make_problem(100)
+    w = dict(problem.start)
+    m = {k: np.zeros_like(x) for k, x in w.items()}
+    v = {k: np.zeros_like(x) for k, x in w.items()}
+    path = []
+    for rate, noise in zip(problem.rates, problem.noise, strict=True):
+        for k in w:
+            g = problem.curvature[k] * w[k] + noise[k]
+            m[k] = 0.9 * m[k] + 0.1 * g
+            v[k] = v[k] - 0.001 * np.sign(v[k] - g**2) * g**2
+            w[k] = w[k] - rate * m[k] / (np.sqrt(v[k]) + 1e-3)
+        path.append(dict(w))
+    ours = run_ours(lambda **options: tl.yogi(**options, convention="paper"), problem)
+    assert difference(ours, path).error < 1e-12
+
+
+def test_v_moves_by_a_share_of_the_square_either_way():
+    tx = tl.yogi(beta_2=0.75, initial_accumulator_value=16.0)
+    w = tf.constant([1.0, 1.0, 1.0, 1.0])
+    _, state = tx.update(tf.constant([2.0, 8.0, 0.0, 4.0]), tx.init(w), w)
+    np.testing.assert_array_equal(state.v, [16 - 1, 16 + 16, 16, 16])
+    assert type(state)._fields == ("step", "m", "v")
+
+
+def test_weights_without_gradient_move_from_optax_start_only():
+    w, zero = tf.constant([1.0]), tf.zeros([1])
+    for options, moves in (({}, True), ({"initial_mean_value": 0.0}, False)):
+        tx = tl.yogi(**options)
+        u, _ = tx.update(zero, tx.init(w), w)
+        assert bool(u[0] != 0) == moves
+
+
+def test_bad_options_are_named():
+    with pytest.raises(ValueError, match="initial_accumulator_value must be at least 0"):
+        tl.yogi(initial_accumulator_value=-1.0)
+    with pytest.raises(ValueError, match="unknown bias_form 'fold': did you mean 'folded'"):
+        tl.yogi(bias_form="fold")

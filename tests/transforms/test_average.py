@@ -1,0 +1,134 @@
+"""`ema`: the average of the parameters over the updates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.verify.compare import difference
+from trainlib.verify.ours import RUNS, run_ours
+from trainlib.verify.peers import run_peer
+
+B1, B2 = 0.875, 1 - 2.0**-10
+"""Exact in float32, to which the peers round them."""
+
+
+def run_averaged(problem, tx, run="graph"):
+    """The averages along the way, and the parameters."""
+    averages = run_ours(
+        lambda learning_rate: tx, problem, run, lambda params, state: tl.ema_params(state, params)
+    )
+    return averages, run_ours(lambda learning_rate: tx, problem, run)
+
+
+def test_debiased_average_is_the_weighted_mean(problem):
+    averages, params = run_averaged(problem, tl.chain(tl.adam(0.01), tl.ema(0.9)))
+    for t in (1, 2, 60):
+        weights = 0.9 ** (t - np.arange(1, t + 1))
+        for name in ("scalar", "kernel"):
+            rows = np.stack([row[name] for row in params[:t]])
+            mean = np.tensordot(weights, rows, 1) / weights.sum()
+            np.testing.assert_allclose(averages[t - 1][name], mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize("frequency", [None, 3])
+def test_keras_form_follows_keras(problem, frequency):
+    options = {
+        "beta_1": B1,
+        "beta_2": B2,
+        "use_ema": True,
+        "ema_momentum": 0.9,
+        "ema_overwrite_frequency": frequency,
+    }
+
+    def moving_averages(optimizer, variables):
+        return dict(zip(variables, optimizer._model_variables_moving_average, strict=True))
+
+    tx = tl.chain(
+        tl.adam(2.0**-6, B1, B2), tl.ema(0.9, debias=False, overwrite_frequency=frequency)
+    )
+    averages, params = run_averaged(problem, tx)
+    assert (
+        difference(averages, run_peer("keras", "Adam", options, problem, moving_averages)).error
+        < 1e-12
+    )
+    assert difference(params, run_peer("keras", "Adam", options, problem)).error < 1e-12
+
+
+def test_the_first_average_is_the_first_parameter(problem):
+    for debias in (True, False):
+        averages, params = run_averaged(problem, tl.chain(tl.sgd(0.1), tl.ema(0.99, debias)))
+        for name in averages[0]:
+            np.testing.assert_array_equal(averages[0][name], params[0][name])
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_overwriting_makes_the_parameters_their_average(problem, run):
+    tx = tl.chain(tl.sgd(0.1), tl.ema(0.9, overwrite_frequency=5))
+    averages, params = run_averaged(problem, tx, run)
+    assert difference(averages[4::5], params[4::5]).error < 1e-15
+    assert difference(averages[3::5], params[3::5]).error > 1e-3
+
+
+def test_it_averages_what_the_constraint_leaves():
+    params = {"w": tf.constant([1.0, -1.0])}
+    tx = tl.chain(tl.sgd(1.0), tl.constrain(tf.nn.relu), tl.ema(0.5))
+    updates, state = tx.update({"w": tf.constant([2.0, -3.0])}, tx.init(params), params)
+    np.testing.assert_array_equal(tl.apply_updates(params, updates)["w"], [0, 2])
+    np.testing.assert_array_equal(tl.ema_params(state, params)["w"], [0, 2])
+
+
+def test_constraint_holds_for_the_parameters_of_its_mask():
+    params = {"a": tf.constant(1.0), "b": tf.constant(1.0), "c": tf.constant(1.0)}
+    tx = tl.chain(tl.sgd(1.0), tl.constrain(tf.nn.relu, lambda path: path != "b"))
+    grads = {"a": tf.constant(3.0), "b": tf.constant(3.0), "c": None}
+    updates, _ = tx.update(grads, tx.init(params), params)
+    assert updates["a"] == -1 and updates["b"] == -3 and updates["c"] is None
+
+
+def test_before_the_first_update_the_average_is_the_parameters():
+    params = {"a": tf.constant([1.0, 2.0], tf.bfloat16), "b": tf.constant(3.0, tf.float64)}
+    state = tl.ema().init(params)
+    assert state.average["a"].dtype == tf.float32
+    averaged = tl.ema_params(state, params)
+    assert averaged["a"].dtype == tf.bfloat16
+    tf.nest.map_structure(np.testing.assert_array_equal, averaged, params)
+
+
+def test_a_parameter_without_gradient_is_averaged_too():
+    params = {"a": tf.constant(1.0), "b": tf.constant(1.0)}
+    tx = tl.chain(tl.sgd(1.0), tl.ema(0.5))
+    state = tx.init(params)
+    updates, state = tx.update({"a": tf.constant(1.0), "b": None}, state, params)
+    assert updates["b"] is None
+    assert tl.ema_params(state, params)["b"] == 1
+
+
+def test_frozen_parameters_are_swapped_in_as_they_are():
+    params = {"a": tf.constant(1.0), "b": {"c": tf.constant(1.0)}}
+    tx = tl.freeze(tl.chain(tl.sgd(1.0), tl.ema(0.5)), lambda path: path == "b/c")
+    state = tx.init(params)
+    _, state = tx.update({"a": tf.constant(1.0), "b": {"c": tf.constant(1.0)}}, state, params)
+    assert tl.ema_params(state, params)["a"] == 0
+    assert tl.ema_params(state, params)["b"]["c"] == 1
+
+
+def test_averages_are_found_in_groups_and_must_be_one():
+    params = {"a": tf.constant(1.0), "b": tf.constant(1.0)}
+    averaged = tl.chain(tl.sgd(1.0), tl.ema(0.5))
+    tx = tl.accumulate(tl.partition({"a": averaged, "b": averaged}, lambda path: path), 1)
+    _, state = tx.update({"a": tf.constant(1.0), "b": tf.constant(2.0)}, tx.init(params), params)
+    assert {k: float(x) for k, x in tl.ema_params(state, params).items()} == {"a": 0, "b": -1}
+    with pytest.raises(ValueError, match="no average in this state"):
+        tl.ema_params(tl.adam().init(params), params)
+    with pytest.raises(ValueError, match="two averages of 'a'"):
+        tl.ema_params(tl.chain(tl.ema(0.9), tl.ema(0.99)).init(params), params)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="decay must be at least 0 and below 1, got 1"):
+        tl.ema(1.0)
+    with pytest.raises(ValueError, match="overwrite_frequency must be at least 1, got 0"):
+        tl.ema(overwrite_frequency=0)

@@ -1,0 +1,118 @@
+"""`sam` and `lookahead_optimizer`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.verify.compare import difference
+from trainlib.verify.ours import RUNS, run_ours
+
+B1, B2 = 0.875, 1 - 2.0**-10
+"""Exact in float32, to which the peers round them."""
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_sam_agrees_with_optax(problem, run_optax, run):
+    ours = run_ours(
+        lambda learning_rate: tl.sam(tl.adam(0.01, B1, B2, convention="optax"), rho=0.1),
+        problem,
+        run,
+    )
+
+    def make(optax):
+        climber = optax.chain(optax.contrib.normalize(), optax.sgd(0.1))
+        return optax.contrib.sam(optax.adam(0.01, B1, B2), climber, sync_period=2)
+
+    assert difference(ours, run_optax(make, problem)).error < 1e-12
+
+
+def test_sam_is_the_papers_algorithm():
+    w, rho, eta = np.array([1.0, -2.0]), 0.05, 0.1
+    tx = tl.sam(tl.sgd(eta), rho)
+    params = {"w": tf.constant(w)}
+    state = tx.init(params)
+    for _ in range(5):
+        for _ in range(2):
+            grads = {"w": params["w"] ** 3}
+            updates, state = tx.update(grads, state, params)
+            params = tl.apply_updates(params, updates)
+        g = w**3
+        w = w - eta * (w + rho * g / np.linalg.norm(g)) ** 3
+        np.testing.assert_allclose(params["w"], w, rtol=1e-13)
+    assert state.step == 10 and state.inner.step == 5
+
+
+def test_sam_stays_where_the_gradient_is_0_or_none():
+    params = {"a": tf.constant([1.0, 2.0]), "b": tf.constant(1.0)}
+    tx = tl.sam(tl.sgd(0.1))
+    state = tx.init(params)
+    for _ in range(2):
+        updates, state = tx.update({"a": tf.zeros([2]), "b": None}, state, params)
+        np.testing.assert_array_equal(updates["a"], [0, 0])
+        assert updates["b"] is None
+
+
+def test_sam_comes_back_where_the_optimizer_does_not_move():
+    params = {"a": tf.constant(1.0), "b": tf.constant(1.0)}
+    tx = tl.sam(tl.freeze(tl.sgd(0.1), lambda path: path == "b"))
+    state = tx.init(params)
+    for _ in range(2):
+        updates, state = tx.update({"a": tf.constant(1.0), "b": tf.constant(1.0)}, state, params)
+        params = tl.apply_updates(params, updates)
+    np.testing.assert_allclose(params["b"], 1.0, rtol=1e-7)
+    np.testing.assert_allclose(params["a"], 0.9, rtol=1e-6)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("sync_period, slow_step_size", [(1, 0.5), (5, 0.5), (4, 0.8)])
+def test_lookahead_agrees_with_optax(problem, run_optax, run, sync_period, slow_step_size):
+    ours = run_ours(
+        lambda learning_rate: tl.lookahead_optimizer(
+            tl.adam(0.01, B1, B2, convention="optax"), sync_period, slow_step_size
+        ),
+        problem,
+        run,
+    )
+
+    def make(optax):
+        """Optax holds slow weights beside the fast ones; here both are seen through the fast."""
+        import jax
+
+        tx = optax.lookahead(optax.adam(0.01, B1, B2), sync_period, slow_step_size)
+
+        def init(params):
+            pair = optax.LookaheadParams.init_synced(params)
+            return tx.init(pair), params
+
+        def update(grads, state, params):
+            inner, slow = state
+            updates, inner = tx.update(grads, inner, optax.LookaheadParams(params, slow))
+            return updates.fast, (inner, jax.tree.map(lambda s, u: s + u, slow, updates.slow))
+
+        return optax.GradientTransformation(init, update)
+
+    assert difference(ours, run_optax(make, problem)).error < 1e-12
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="rho must be at least 0, got -1"):
+        tl.sam(tl.sgd(), rho=-1.0)
+    with pytest.raises(ValueError, match="sync_period must be at least 1, got 0"):
+        tl.lookahead_optimizer(tl.sgd(), 0)
+    with pytest.raises(ValueError, match="slow_step_size must be at least 0 and at most 1"):
+        tl.lookahead_optimizer(tl.sgd(), 2, 1.5)
+    with pytest.raises(TypeError, match="sam takes an Optimizer"):
+        tl.sam(tl.sgd)
+
+
+def test_low_precision_parameters_come_back():
+    params = {"w": tf.constant([1.0, 3.0], tf.bfloat16)}
+    start, tx = params, tl.sam(tl.sgd(0.0), rho=0.5)
+    state = tx.init(params)
+    for _ in range(2):
+        updates, state = tx.update({"w": params["w"]}, state, params)
+        params = tl.apply_updates(params, updates)
+    assert tf.reduce_all(params["w"] == start["w"])

@@ -1,0 +1,46 @@
+"""Every rule in every form follows the trajectory that its peer computed, over 200 steps."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainlib.verify.cases import CASES
+from trainlib.verify.compare import TOLERANCES, difference, our_path
+from trainlib.verify.peers import PEERS
+from trainlib.verify.problem import make_problem
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+spec = importlib.util.spec_from_file_location("make", GOLDEN / "make.py")
+make = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make)
+
+PAIRS = [(case, peer) for case in CASES for peer in PEERS if peer in case.peers]
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The trajectories by peer."""
+    return {peer: dict(np.load(GOLDEN / f"{peer}.npz")) for peer in PEERS}
+
+
+@pytest.mark.parametrize("run", ["graph", "xla"])
+@pytest.mark.parametrize(("case", "peer"), PAIRS, ids=lambda x: getattr(x, "title", x))
+def test_trajectory_is_that_of_the_peer(case, peer, run, golden):
+    path = our_path(case, peer, make_problem(make.STEPS, **case.problem), run)
+    ours = [path[k - 1] for k in make.KEPT]
+    theirs = [
+        {name: golden[peer][f"{case.title}|{name}"][i] for name in ours[0]}
+        for i in range(len(make.KEPT))
+    ]
+    worst = difference(ours, theirs)
+    assert worst.error <= TOLERANCES["float64"], f"{worst.error:.1e} in {worst.tensor}"
+
+
+def test_nothing_is_kept_of_cases_that_are_gone(golden):
+    for peer in PEERS:
+        titles = {key.split("|")[0] for key in golden[peer]}
+        assert titles == {case.title for case in CASES if peer in case.peers}

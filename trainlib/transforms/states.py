@@ -1,0 +1,64 @@
+"""States: the choice between two of them without a branch, and the search for one within another.
+
+A choice is a `tf.where` over every tensor. A `tf.cond` would do no less work under XLA, and could
+leave replicas waiting for each other at a collective in one of its branches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from trainlib.base import State, Tensor, Tree
+
+
+def no_change(u: Tensor) -> Tensor:
+    """The update like u that keeps the bits of any w: -0.0, for -0.0 + 0.0 is 0.0.
+
+    By negation: TensorFlow's cache of constants takes -0.0 for 0.0.
+    """
+    return -tf.zeros_like(u)
+
+
+def select(condition: Tensor, new: State, old: State) -> State:
+    """The new state where the condition, a scalar bool, holds; the old one where it does not."""
+
+    def choose(x: Tensor, y: Tensor) -> Tensor:
+        return None if x is None else tf.where(condition, x, y)
+
+    return tf.nest.map_structure(choose, new, old, check_types=False)
+
+
+def updates_if(condition: Tensor, updates: Tree) -> Tree:
+    """The updates where the condition holds, and updates that change no bit where it does not."""
+
+    def choose(u: Tensor) -> Tensor:
+        return None if u is None else tf.where(condition, u, no_change(u))
+
+    return tf.nest.map_structure(choose, updates)
+
+
+def find_states(state: State, kind: type) -> Iterator[Any]:
+    """The states of that kind within a state of chains, partitions and wrappers."""
+    if isinstance(state, kind):
+        yield state
+    elif isinstance(state, Mapping):
+        for child in state.values():
+            yield from find_states(child, kind)
+    elif isinstance(state, tuple):
+        for child in state:
+            yield from find_states(child, kind)
+
+
+def map_states(change: Callable[[Any], Any], state: State, kind: type) -> State:
+    """The state with those of that kind changed; they are not searched in turn."""
+    if isinstance(state, kind):
+        return change(state)
+    if isinstance(state, Mapping):
+        return {key: map_states(change, child, kind) for key, child in state.items()}
+    if isinstance(state, tuple):
+        children = [map_states(change, child, kind) for child in state]
+        return type(state)(*children) if hasattr(state, "_fields") else tuple(children)
+    return state
