@@ -1,11 +1,13 @@
 """The public names of trainlib."""
 
+import trainlib.callbacks as callbacks
 import trainlib.data as data
 import trainlib.losses as losses
 import trainlib.metrics as metrics
 import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.base import Optimizer, apply_updates
+from trainlib.loop.stateless import Stateless
 from trainlib.loop.trainer import Trainer
 from trainlib.metrics import Mean
 from trainlib.optimizers import adagrad, adam, adamax, adamw, nadam, rmsprop, sgd
@@ -25,6 +27,7 @@ __all__ = [
     "Forward",
     "Mean",
     "Optimizer",
+    "Stateless",
     "TrainState",
     "Trainer",
     "adagrad",
@@ -32,6 +35,7 @@ __all__ = [
     "adamax",
     "adamw",
     "apply_updates",
+    "callbacks",
     "chain",
     "clip_by_global_norm",
     "clip_by_norm",
