@@ -323,3 +323,11 @@ def test_a_function_that_makes_no_model_is_refused(module, spec, message):
     with pytest.raises(ValueError) as error:
         from_function(spec.format(own=own), (3,), 2)
     assert str(error.value) == message.format(own=own)
+
+
+def test_auto_is_the_initializer_that_it_stands_for():
+    kernels = []
+    for name in ("auto", "he_normal"):
+        keras.utils.set_random_seed(0)
+        kernels.append(tl.models.mlp((4,), 2, hidden=(3,), initializer=name).get_weights()[0])
+    np.testing.assert_array_equal(*kernels)

@@ -204,11 +204,11 @@ def _activation(name: str) -> Any:
 
 def _initializer(name: str, activation: str) -> str:
     if name == "auto":
-        if activation == "selu":
-            return "lecun_normal"
         kin = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "mish")
-        return "he_normal" if activation in kin else "glorot_uniform"
+        name = "he_normal" if activation in kin else "glorot_uniform"
+        name = "lecun_normal" if activation == "selu" else name
     some = "auto, he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal, lecun_uniform"
+    # Also for "auto": Keras draws a seed here, and a name must give what "auto" gives.
     _from_keras("initializer", keras.initializers, name, some)
     return name
 

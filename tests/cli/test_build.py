@@ -310,12 +310,12 @@ def test_a_schedule_spans_the_run_unless_told_otherwise(arguments, expected, par
     ],
 )
 def test_gradients_are_clipped_before_the_optimizer(flag, expected, parse):
-    values = parse("--optimizer=sgd", "--learning_rate=1", flag)
+    values = parse("--optimizer=sgd", "--learning_rate=0.1", flag)
     optimizer, _ = build.build_optimizer(values, 10)
     grads = [tf.constant([3.0, 4.0]), tf.constant([0.5])]
     updates, _ = optimizer.update(grads, optimizer.init(grads), grads)
-    for update, values in zip(updates, expected, strict=True):
-        np.testing.assert_allclose(update, values, rtol=1e-6)
+    for update, clipped in zip(updates, expected, strict=True):
+        np.testing.assert_allclose(update, np.multiply(0.1, clipped), rtol=1e-6)
 
 
 def test_every_member_of_these_kinds_is_shown_here():

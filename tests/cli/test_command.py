@@ -204,13 +204,16 @@ def unread(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("flush", [True, False])
-def test_a_command_whose_results_are_files_goes_on_when_its_output_is_not_read(flush, unread):
+@pytest.mark.parametrize(
+    ("text", "flush"),
+    [("line", True), ("line", False), ("a line longer than the buffer" * 999, False)],
+)
+def test_a_command_whose_results_are_files_goes_on_when_its_output_is_not_read(text, flush, unread):
     reached = []
 
     def work(values):
         for line in range(3):
-            print("line", line, flush=flush)
+            print(text, flush=flush)
             reached.append(line)
 
     assert unread(command.undisturbed(work)) == (0, "")

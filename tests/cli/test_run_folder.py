@@ -39,6 +39,7 @@ def test_flags_are_recorded_but_not_those_of_this_run_alone(tmp_path, parse):
     assert path.resolve() == tmp_path / "a" / "b"
     lines = (path / "flags.txt").read_text().splitlines()
     assert {"--hidden=8,4", "--batch_norm", "--nonesterov", "--l1=1e-09", "--epochs=10"} <= {*lines}
+    assert all(line.startswith("--") for line in lines)
     assert not any(line.startswith(("--run_dir", "--target", "--clipnorm")) for line in lines)
     recorded = run_folder.recorded_flags(path, define_train)
     assert recorded.run_dir is None
