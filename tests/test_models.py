@@ -38,7 +38,7 @@ def names(model):
             "hidden_1 batch_norm_1 activation_1 dropout_1 outputs probabilities",
         ),
         (
-            {"hidden": (7,), "preprocessing": keras.layers.Rescaling(0.5, name="scale")},
+            {"hidden": (7,), "preprocessing": [keras.layers.Rescaling(0.5, name="scale")]},
             "scale hidden_1 activation_1 outputs",
         ),
         ({"input_shape": (4, 3), "hidden": (7,)}, "flatten hidden_1 activation_1 outputs"),
@@ -75,7 +75,7 @@ def test_mlp_has_the_widths_and_options_that_are_asked_for():
             "conv_1 pool_1 flatten hidden_1 outputs probabilities",
         ),
         (
-            {"preprocessing": keras.layers.Rescaling(0.5, name="scale"), "dropout": 0},
+            {"preprocessing": [keras.layers.Rescaling(0.5, name="scale")], "dropout": 0},
             "scale conv_1 pool_1 flatten hidden_1 outputs",
         ),
     ],

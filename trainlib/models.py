@@ -21,7 +21,7 @@ def mlp(
     input_shape: tuple[int, ...],
     outputs: int,
     output_activation: str | None = None,
-    preprocessing: Any = None,
+    preprocessing: Sequence[Any] = (),
     *,
     hidden: Sequence[int] = (300, 100),
     activation: str = "relu",
@@ -35,7 +35,7 @@ def mlp(
         input_shape: of one example; flattened.
         outputs: units of the last layer.
         output_activation: "softmax", "sigmoid" or None; a layer of its own, "probabilities".
-        preprocessing: a layer to begin with, such as `keras.layers.Rescaling`.
+        preprocessing: layers to begin with, such as `keras.layers.Rescaling`.
         hidden: widths of the hidden layers; none makes a linear model.
         activation: of the hidden layers; a name that Keras knows.
         initializer: of the kernels; "auto" takes He's for ReLU and its kin, LeCun's for SELU,
@@ -68,7 +68,7 @@ def cnn(
     input_shape: tuple[int, ...],
     outputs: int,
     output_activation: str | None = None,
-    preprocessing: Any = None,
+    preprocessing: Sequence[Any] = (),
     *,
     filters: int = 32,
     units: int = 128,
@@ -185,9 +185,8 @@ def from_function(spec: str, input_shape: tuple[int, ...], outputs: int) -> Any:
     return model
 
 
-def _head(input_shape: tuple[int, ...], preprocessing: Any) -> list[Any]:
-    first = [keras.Input(input_shape, name="input")]
-    return first if preprocessing is None else [*first, preprocessing]
+def _head(input_shape: tuple[int, ...], preprocessing: Sequence[Any]) -> list[Any]:
+    return [keras.Input(input_shape, name="input"), *preprocessing]
 
 
 def _tail(outputs: int, output_activation: str | None) -> list[Any]:

@@ -14,6 +14,7 @@ L = keras.layers
 IMAGES = np.arange(40 * 16, dtype=np.uint8).reshape(40, 4, 4)
 ROWS = np.random.default_rng(0).normal([5.0, -3.0], [2.0, 0.5], (40, 2))
 LABELS = np.arange(40) % 3
+SCALING = ["Normalization", "Rescaling", "Activation", "Rescaling"]
 
 
 @pytest.fixture
@@ -177,8 +178,8 @@ def softmax_apart():
 @pytest.mark.parametrize(
     ("make", "layers", "from_logits"),
     [
-        (dense, ["InputLayer", "Normalization", "Sequential"], False),
-        (softmax_apart, ["InputLayer", "Normalization", "Sequential"], True),
+        (dense, ["InputLayer", *SCALING, "Sequential"], False),
+        (softmax_apart, ["InputLayer", *SCALING, "Sequential"], True),
         (lambda: dense(L.Rescaling(0.1)), ["Rescaling", "Dense"], False),
     ],
 )
@@ -405,3 +406,16 @@ def test_a_run_is_described_on_one_line(parse):
     assert build.describe(task, build.build_models(values, task), values) == (
         "digits: 1,294 training, 144 validation, 359 test examples; mlp: 310 parameters; sgd"
     )
+
+
+def test_columns_are_standardized_and_bounded(own, parse):
+    x = np.c_[np.r_[np.zeros(999), 1e6], np.arange(1000.0)]
+    flag = own(x=x, y=np.arange(1000) % 2)
+    values = parse(flag, "--validation_split=0", "--hidden=")
+    task = build.build_task(values)
+    full = build.build_models(values, task).full
+    bounded = keras.Model(full.inputs[0], full.get_layer("in_standard_deviations").output)
+    scaled = np.asarray(bounded(x))
+    assert np.abs(scaled).max() == build.FARTHEST
+    mean, deviation = task.train.x[:, 1].mean(), task.train.x[:, 1].std()
+    np.testing.assert_allclose(scaled[:, 1], (x[:, 1] - mean) / deviation, rtol=1e-4, atol=1e-5)

@@ -22,6 +22,8 @@ from trainlib.transforms import chain
 
 ONE_HOT_LOSSES = ("binary_crossentropy", "categorical_crossentropy")
 CLASS_LOSSES = (*ONE_HOT_LOSSES, "sparse_categorical_crossentropy")
+FARTHEST = 10.0
+"""Standard deviations from the mean at which a column's values end for the model."""
 
 
 class Task(NamedTuple):
@@ -100,10 +102,10 @@ def build_models(values: Values, task: Task) -> Models:
     if not from_file and not from_code:
         registry.lookup("model", values.model, models.MODELS)
     options = chosen(values, "model", values.model)
-    layer = _preprocessing(task) if values.preprocess == "auto" else None
+    layers = _preprocessing(task) if values.preprocess == "auto" else []
     if values.model in models.MODELS:
         full = models.MODELS[values.model](
-            shape, task.outputs, task.output_activation, layer, **options
+            shape, task.outputs, task.output_activation, layers, **options
         )
         return with_logits(full)
     if from_file:
@@ -111,9 +113,9 @@ def build_models(values: Values, task: Task) -> Models:
     else:
         own = models.from_function(values.model, shape, task.outputs)
     check_shapes(own, task)
-    if layer is None or models.has_preprocessing(own):
+    if not layers or models.has_preprocessing(own):
         return with_logits(own)
-    return _with_layer(layer, shape, with_logits(own))
+    return _behind(layers, shape, with_logits(own))
 
 
 def build_optimizer(values: Values, total_steps: int) -> tuple[Optimizer, Schedule]:
@@ -178,14 +180,23 @@ def _for_loss(examples: Examples, loss: str, dataset: Dataset) -> Examples:
     return examples if loss in CLASS_LOSSES else examples._replace(y=np.float32(examples.y))
 
 
-def _preprocessing(task: Task) -> Any:
-    """A layer that scales images to [0, 1], or columns by the training part's mean and variance."""
+def _preprocessing(task: Task) -> list[Any]:
+    """Layers that scale images to [0, 1], or columns by the training part's mean and variance.
+
+    Columns end at FARTHEST standard deviations: one house with a column 125 of them away from the
+    mean is enough to make plain gradient descent diverge.
+    """
     if task.dataset.x_max:
-        return keras.layers.Rescaling(1 / task.dataset.x_max, name="scale")
+        return [keras.layers.Rescaling(1 / task.dataset.x_max, name="scale")]
     if task.train.x.ndim != 2:
-        return None
+        return []
     x = task.train.x.astype(np.float64)
-    return keras.layers.Normalization(mean=x.mean(0), variance=x.var(0), name="standardize")
+    return [
+        keras.layers.Normalization(mean=x.mean(0), variance=x.var(0), name="standardize"),
+        keras.layers.Rescaling(1 / FARTHEST, name="in_units_of_the_bound"),
+        keras.layers.Activation("hard_tanh", name="bound"),
+        keras.layers.Rescaling(FARTHEST, name="in_standard_deviations"),
+    ]
 
 
 def with_logits(full: Any) -> Models:
@@ -194,10 +205,11 @@ def with_logits(full: Any) -> Models:
     return Models(full, full if trained is None else trained, trained is not None)
 
 
-def _with_layer(layer: Any, shape: tuple[int, ...], own: Models) -> Models:
-    """One's own model behind a layer that scales its input."""
-    x = keras.Input(shape, name="input")
-    scaled = layer(x)
+def _behind(layers: list[Any], shape: tuple[int, ...], own: Models) -> Models:
+    """One's own model behind layers that scale its input."""
+    x = scaled = keras.Input(shape, name="input")
+    for layer in layers:
+        scaled = layer(scaled)
     full = keras.Model(x, own.full(scaled), name="scaled")
     trained = keras.Model(x, own.trained(scaled), name="scaled") if own.from_logits else full
     return Models(full, trained, own.from_logits)

@@ -53,8 +53,9 @@ def define_train(values: Values) -> None:
         "preprocess",
         "auto",
         ["auto", "none"],
-        "auto: the model begins with a layer that scales images to [0, 1] and columns to mean 0 "
-        "and variance 1, unless it has one; none: it is given the data as they are.",
+        "auto: the model begins with layers that scale images to [0, 1] and columns to mean 0 and "
+        "variance 1, bounded to [-10, 10], unless it has such; none: it is given the data as they "
+        "are.",
     )
     _choice(
         values,
