@@ -9,7 +9,7 @@ train: $(VENV)/.installed
 	$(BIN)/train --dataset=digits --optimizer=nadam
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist=loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """The public names of trainlib."""
 
+import trainlib.callbacks as callbacks
 import trainlib.data as data
 import trainlib.interop as interop
 import trainlib.losses as losses
@@ -7,6 +8,7 @@ import trainlib.metrics as metrics
 import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.base import Optimizer, apply_updates
+from trainlib.loop.stateless import Stateless
 from trainlib.loop.trainer import Trainer
 from trainlib.metrics import Mean
 from trainlib.optimizers import (
@@ -88,6 +90,7 @@ __all__ = [
     "Forward",
     "Mean",
     "Optimizer",
+    "Stateless",
     "TrainState",
     "Trainer",
     "accumulate",
@@ -108,6 +111,7 @@ __all__ = [
     "ademamix_beta_3",
     "apply_if_finite",
     "apply_updates",
+    "callbacks",
     "centralize",
     "chain",
     "clip_by_global_norm",

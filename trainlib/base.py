@@ -39,6 +39,9 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
     """`w + u` for each parameter, in the parameter's dtype and shape.
 
     The sum is taken in float32 or wider; only the result is cast. `None` updates nothing.
+
+    Raises:
+        ValueError: updates whose structure or shapes are not those of the parameters.
     """
     check_same_structure("params", params, "updates", updates)
 
@@ -46,6 +49,9 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
         w = tf.convert_to_tensor(w)
         if u is None:
             return w
+        u = tf.convert_to_tensor(u)
+        if not u.shape.is_compatible_with(w.shape):
+            raise ValueError(f"got an update of shape {u.shape} for a parameter of {w.shape}")
         wide = compute_dtype(w.dtype)
         return tf.cast(tf.cast(w, wide) + tf.cast(u, wide), w.dtype)
 

@@ -22,22 +22,32 @@ def check_number(
 
     Tensors pass: their values are not known while a graph is traced.
     """
-    if isinstance(value, bool) or isinstance(value, str) or value is None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        if hasattr(value, "dtype"):
+            return
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not isinstance(value, numbers.Real):
-        return
-    value = float(value)
+    x = float(value)
     inside = (
-        math.isfinite(value)
-        and (at_least is None or value >= at_least)
-        and (above is None or value > above)
-        and (at_most is None or value <= at_most)
-        and (below is None or value < below)
+        math.isfinite(x)
+        and (at_least is None or x >= at_least)
+        and (above is None or x > above)
+        and (at_most is None or x <= at_most)
+        and (below is None or x < below)
     )
     if not inside:
         bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-        wanted = " and ".join(f"{word} {x:g}" for word, x in bounds.items() if x is not None)
-        raise ValueError(f"{name} must be {wanted or 'finite'}, got {value!r}")
+        given = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+        wanted = " and ".join(given if math.isfinite(x) else ["finite", *given])
+        raise ValueError(f"{name} must be {wanted}, got {value}")
+
+
+def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None = None) -> None:
+    """Raises unless a value is a whole number, of Python or NumPy, within the bounds."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if int(value) < at_least or (at_most is not None and int(value) > at_most):
+        most = "" if at_most is None else f" and at most {at_most}"
+        raise ValueError(f"{name} must be at least {at_least}{most}, got {value}")
 
 
 def check_rate(name: str, value: Any) -> None:

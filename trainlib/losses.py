@@ -73,8 +73,7 @@ def binary_crossentropy(
     y, y_pred = _alike(y_true, y_pred)
     y = y * (1 - label_smoothing) + label_smoothing / 2
     if from_logits:
-        z = y_pred
-        loss = tf.maximum(z, 0) - z * y + tf.math.log1p(tf.exp(-tf.abs(z)))
+        loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=y, logits=y_pred)
     else:
         p = tf.clip_by_value(y_pred, EPSILON, 1 - EPSILON)
         loss = -(y * tf.math.log(p) + (1 - y) * tf.math.log(1 - p))
@@ -125,7 +124,7 @@ def sparse_categorical_crossentropy(
     `categorical_crossentropy` divides first. The gradient is 0 where a probability lies outside
     [1e-7, 1 - 1e-7]; logits have no such edge.
     """
-    y, y_pred = tf.convert_to_tensor(y_true), widen(y_pred)
+    y, y_pred = tf.convert_to_tensor(y_true), _predictions(y_pred)
     if y.shape.rank == y_pred.shape.rank and y.shape[-1] == 1:
         y = tf.squeeze(y, axis=-1)
     if not y.shape.is_compatible_with(y_pred.shape[:-1]):
@@ -150,6 +149,7 @@ def weighted_sum(values: Tensor, sample_weight: Tensor | None = None) -> tuple[T
         sample_weight: [batch] or the shape of values; None gives each value the weight 1. A
             weight of an example is the weight of each of its values.
     """
+    values = widen(values)
     if sample_weight is None:
         return tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype)
     w = _spread(tf.cast(sample_weight, values.dtype), values)
@@ -172,6 +172,7 @@ def reduce(
         reduction: one of these four.
     """
     check_choice("reduction", reduction, REDUCTIONS)
+    values = widen(values)
     if reduction == "none":
         if sample_weight is None:
             return values
@@ -184,9 +185,19 @@ def reduce(
     return tf.math.divide_no_nan(total, weight)
 
 
+def _predictions(y_pred: Tensor) -> Tensor:
+    """y_pred in its compute dtype."""
+    y_pred = tf.convert_to_tensor(y_pred)
+    if not y_pred.dtype.is_floating:
+        raise TypeError(f"y_pred must be of a floating dtype, got {y_pred.dtype.name}")
+    if y_pred.shape.rank == 0:
+        raise ValueError("y_pred must have shape [batch, ..., d], got a scalar")
+    return widen(y_pred)
+
+
 def _alike(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     """Both in y_pred's compute dtype and in one shape; a missing last axis of 1 is added."""
-    y_pred = widen(y_pred)
+    y_pred = _predictions(y_pred)
     y_true = tf.cast(tf.convert_to_tensor(y_true), y_pred.dtype)
     ranks = y_true.shape.rank, y_pred.shape.rank
     if ranks[0] + 1 == ranks[1] and y_pred.shape[-1] == 1:

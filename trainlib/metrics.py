@@ -32,7 +32,10 @@ class Mean(NamedTuple):
 
     @classmethod
     def of(cls, values: Tensor, sample_weight: Tensor | None = None) -> Mean:
-        """The record of a batch of values."""
+        """The record of a batch of values; booleans are taken for 0 and 1."""
+        values = tf.convert_to_tensor(values)
+        if not values.dtype.is_floating:
+            values = tf.cast(values, tf.float64)
         total, count = weighted_sum(values, sample_weight)
         return cls(tf.cast(total, tf.float64), tf.cast(count, tf.float64))
 
@@ -55,8 +58,19 @@ def accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
     Returns:
         float32, shape [batch, ...].
+
+    Raises:
+        ValueError: shapes that do not go together, or a K of 1.
     """
     y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+    batch = y_pred.shape[:-1]
+    fitting = any(y_true.shape.is_compatible_with(s) for s in (batch, batch + [1], y_pred.shape))
+    if y_pred.shape.rank in (0, 1) or y_pred.shape[-1] == 1 or not fitting:
+        raise ValueError(
+            "accuracy needs y_pred of shape [batch, ..., K], K at least 2, and y_true of shape "
+            f"[batch, ...], [batch, ..., 1] or [batch, ..., K]; got y_pred of {list(y_pred.shape)} "
+            f"and y_true of {list(y_true.shape)}"
+        )
     if y_true.shape.rank == y_pred.shape.rank:
         y_true = y_true[..., 0] if y_true.shape[-1] == 1 else tf.argmax(y_true, axis=-1)
     return tf.cast(tf.cast(y_true, tf.int64) == tf.argmax(y_pred, axis=-1), tf.float32)

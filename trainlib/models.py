@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ def mlp(
     input_shape: tuple[int, ...],
     outputs: int,
     output_activation: str | None = None,
-    preprocessing: Any = None,
+    preprocessing: Sequence[Any] = (),
     *,
     hidden: Sequence[int] = (300, 100),
     activation: str = "relu",
@@ -33,7 +35,7 @@ def mlp(
         input_shape: of one example; flattened.
         outputs: units of the last layer.
         output_activation: "softmax", "sigmoid" or None; a layer of its own, "probabilities".
-        preprocessing: a layer to begin with, such as `keras.layers.Rescaling`.
+        preprocessing: layers to begin with, such as `keras.layers.Rescaling`.
         hidden: widths of the hidden layers; none makes a linear model.
         activation: of the hidden layers; a name that Keras knows.
         initializer: of the kernels; "auto" takes He's for ReLU and its kin, LeCun's for SELU,
@@ -66,13 +68,13 @@ def cnn(
     input_shape: tuple[int, ...],
     outputs: int,
     output_activation: str | None = None,
-    preprocessing: Any = None,
+    preprocessing: Sequence[Any] = (),
     *,
     filters: int = 32,
     units: int = 128,
     activation: str = "relu",
     initializer: str = "auto",
-    dropout: float = 0.25,
+    dropout: float = 0.1,
 ) -> Any:
     """A small convolutional net: Conv 3x3 - MaxPool - Flatten - Dense - Dropout - outputs.
 
@@ -86,6 +88,10 @@ def cnn(
     if len(input_shape) not in (2, 3):
         raise ValueError(
             f"model cnn needs images, of 2 or 3 axes; the examples have shape {input_shape}"
+        )
+    if min(input_shape[:2]) < 4:
+        raise ValueError(
+            f"model cnn needs images of at least 4x4; the examples have shape {input_shape}"
         )
     check_number("dropout", dropout, at_least=0, below=1)
     check_number("filters", filters, at_least=1)
@@ -114,13 +120,18 @@ def logits(model: Any) -> Any | None:
     """The model without its last layer, where that layer is a softmax or sigmoid of its own.
 
     Both share their variables. The loss is exact on logits, where probabilities have to be
-    clipped; what is saved is the whole model. None where the last layer is something else.
+    clipped; what is saved is the whole model. None where the last layer is something else, or
+    where Keras does not know the order of the layers: in a model with a `call` of its own.
     """
+    if not getattr(model, "inputs", None):
+        return None
     last = model.layers[-1]
     kind = type(last).__name__
     function = getattr(getattr(last, "activation", None), "__name__", "")
     if kind == "Softmax" or (kind == "Activation" and function in LOGITS_ACTIVATIONS):
-        return keras.Model(model.inputs, last.input, name=model.name)
+        one = isinstance(model, keras.Sequential)
+        inputs = model.inputs[0] if one else model.input
+        return keras.Model(inputs, last.input, name=model.name)
     return None
 
 
@@ -140,6 +151,8 @@ def load_model(path: str) -> Any:
     if not Path(path).is_file():
         raise FileNotFoundError(f"model {path}: there is no such file")
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip archive")
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
@@ -155,6 +168,8 @@ def from_function(spec: str, input_shape: tuple[int, ...], outputs: int) -> Any:
         ValueError: no such module or function, or what it makes is no Keras model.
     """
     module_name, _, name = spec.partition(":")
+    if not module_name or not name:
+        raise ValueError(f"model {spec!r}: must be written module:function")
     sys.path.insert(0, str(Path.cwd()))
     try:
         function = getattr(importlib.import_module(module_name), name)
@@ -162,15 +177,16 @@ def from_function(spec: str, input_shape: tuple[int, ...], outputs: int) -> Any:
         raise ValueError(f"model {spec}: {error}") from error
     finally:
         sys.path.pop(0)
+    if not callable(function):
+        raise ValueError(f"model {spec}: must be a function, got {type(function).__name__}")
     model = function(input_shape, outputs)
     if not isinstance(model, keras.Model):
         raise ValueError(f"model {spec}: must return a keras.Model, got {type(model).__name__}")
     return model
 
 
-def _head(input_shape: tuple[int, ...], preprocessing: Any) -> list[Any]:
-    first = [keras.Input(input_shape, name="input")]
-    return first if preprocessing is None else [*first, preprocessing]
+def _head(input_shape: tuple[int, ...], preprocessing: Sequence[Any]) -> list[Any]:
+    return [keras.Input(input_shape, name="input"), *preprocessing]
 
 
 def _tail(outputs: int, output_activation: str | None) -> list[Any]:
@@ -181,26 +197,27 @@ def _tail(outputs: int, output_activation: str | None) -> list[Any]:
 
 
 def _activation(name: str) -> Any:
-    try:
-        return keras.activations.get(name)
-    except ValueError:
-        raise ValueError(
-            f"unknown activation {name!r}: relu, leaky_relu, elu, selu, gelu, silu, tanh, sigmoid "
-            "are some of Keras's"
-        ) from None
+    some = "relu, leaky_relu, elu, selu, gelu, silu, tanh, sigmoid"
+    return _from_keras("activation", keras.activations, name, some)
 
 
 def _initializer(name: str, activation: str) -> str:
     if name == "auto":
-        if activation == "selu":
-            return "lecun_normal"
         kin = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "mish")
-        return "he_normal" if activation in kin else "glorot_uniform"
-    try:
-        keras.initializers.get(name)
-    except ValueError:
-        raise ValueError(
-            f"unknown initializer {name!r}: auto, he_normal, he_uniform, glorot_normal, "
-            "glorot_uniform, lecun_normal, lecun_uniform are some of Keras's"
-        ) from None
+        name = "he_normal" if activation in kin else "glorot_uniform"
+        name = "lecun_normal" if activation == "selu" else name
+    some = "auto, he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal, lecun_uniform"
+    # Also for "auto": Keras draws a seed here, and a name must give what "auto" gives.
+    _from_keras("initializer", keras.initializers, name, some)
     return name
+
+
+def _from_keras(kind: str, module: Any, name: str, some: str) -> Any:
+    """What a module of Keras has under a name."""
+    try:
+        return module.get(name)
+    except (ValueError, KeyError):  # KeyError: one that cannot be made without arguments
+        names = [known for known in dir(module) if known.islower() and known != name]
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown {kind} {name!r}: {some} are some of Keras's{hint}") from None

@@ -1,11 +1,14 @@
 """The one table of names: flags, tests, benchmarks and documentation read it.
 
-What a rule takes, and its defaults, are read off its factory's signature.
+What a rule takes, and its defaults, are read off its factory's signature; what they mean, off the
+"Args" of its docstring.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -94,15 +97,16 @@ NOT_HYPERPARAMETERS = ("y_true", "y_pred", "from_logits", "dtype") + (
 
 
 class Hyperparameter(NamedTuple):
-    """A named argument of a factory: its annotation as text, and its default.
+    """A named argument of a factory: its annotation as text, its default, and what it means.
 
-    `required` ones have no default.
+    `required` ones have no default. `about` is "" where the factory's docstring is silent.
     """
 
     name: str
     annotation: str
     default: Any
     required: bool
+    about: str = ""
 
 
 def lookup(kind: str, name: Any, table: Mapping[str, Callable[..., Any]] | None = None) -> Any:
@@ -114,6 +118,7 @@ def lookup(kind: str, name: Any, table: Mapping[str, Callable[..., Any]] | None 
 
 def hyperparameters(factory: Callable[..., Any]) -> dict[str, Hyperparameter]:
     """What a factory takes from its user, by name, in the order of its signature."""
+    abouts = _argument_texts(factory)
     found = {}
     for parameter in inspect.signature(factory).parameters.values():
         if parameter.name not in NOT_HYPERPARAMETERS:
@@ -123,5 +128,35 @@ def hyperparameters(factory: Callable[..., Any]) -> dict[str, Hyperparameter]:
                 str(parameter.annotation),
                 None if required else parameter.default,
                 required,
+                abouts.get(parameter.name, ""),
             )
     return found
+
+
+_ARGUMENT = re.compile(r" {4}(\w+(?:, \w+)*): (.+)")
+_REFERENCE = re.compile(r"as in `(\w+)`\.")
+
+
+@functools.cache
+def _argument_texts(factory: Callable[..., Any]) -> dict[str, str]:
+    """What the "Args" of a docstring say of each argument, each on one line.
+
+    An argument that is "as in `other`" gets the text of the function `other` of the same module.
+    """
+    texts: dict[str, str] = {}
+    names: list[str] = []
+    inside = False
+    for line in (inspect.getdoc(factory) or "").splitlines():
+        argument = _ARGUMENT.fullmatch(line)
+        if not line.startswith(" "):
+            inside = line == "Args:"
+        elif inside and argument:
+            names = argument[1].split(", ")
+            texts.update(dict.fromkeys(names, argument[2]))
+        elif inside:
+            for name in names:
+                texts[name] += f" {line.strip()}"
+    for name, text in texts.items():
+        if reference := _REFERENCE.fullmatch(text):
+            texts[name] = _argument_texts(factory.__globals__[reference[1]])[name]
+    return texts

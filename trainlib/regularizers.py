@@ -13,18 +13,26 @@ import tensorflow as tf
 
 from trainlib.base import Tensor, Tree
 from trainlib.checks import check_number
-from trainlib.tree import widen
+from trainlib.tree import total, widen
 
 Regularizer: TypeAlias = Callable[[Tree], Tensor]
 
 
 def l1(l1: float = 0.01) -> Regularizer:
-    """penalty = l1 sum |w|; its gradient where w = 0 is 0."""
+    """penalty = l1 sum |w|; its gradient where w = 0 is 0.
+
+    Args:
+        l1: a factor of at least 0.
+    """
     return l1_l2(l1, 0.0)
 
 
 def l2(l2: float = 0.01) -> Regularizer:
-    """penalty = l2 sum w^2."""
+    """penalty = l2 sum w^2.
+
+    Args:
+        l2: a factor of at least 0.
+    """
     return l1_l2(0.0, l2)
 
 
@@ -32,7 +40,7 @@ def l1_l2(l1: float = 0.0, l2: float = 0.0) -> Regularizer:
     """penalty = l1 sum |w| + l2 sum w^2.
 
     Args:
-        l1, l2: factors of at least 0.
+        l1, l2: a factor of at least 0.
 
     Raises:
         ValueError, TypeError: a factor that is negative, not finite, or no number.
@@ -40,13 +48,13 @@ def l1_l2(l1: float = 0.0, l2: float = 0.0) -> Regularizer:
     check_number("l1", l1, at_least=0)
     check_number("l2", l2, at_least=0)
 
-    def penalty(params: Tree) -> Tensor:
-        total: Tensor = 0.0
-        for w in map(widen, tf.nest.flatten(params)):
-            if l1:
-                total += l1 * tf.reduce_sum(tf.abs(w))
-            if l2:
-                total += l2 * tf.reduce_sum(tf.square(w))
-        return tf.convert_to_tensor(total)
+    def penalty(w: Tensor) -> Tensor:
+        w = widen(w)
+        of_w = tf.zeros([], w.dtype)
+        if l1:
+            of_w += l1 * tf.reduce_sum(tf.abs(w))
+        if l2:
+            of_w += l2 * tf.reduce_sum(tf.square(w))
+        return of_w
 
-    return penalty
+    return lambda params: total([penalty(w) for w in tf.nest.flatten(params)])

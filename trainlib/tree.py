@@ -51,21 +51,35 @@ def global_norm(tensors: Any) -> Any:
     squares = [
         tf.reduce_sum(tf.square(widen(x))) for x in tf.nest.flatten(tensors) if x is not None
     ]
-    if not squares:
+    return tf.sqrt(total(squares))
+
+
+def total(scalars: list[Any]) -> Any:
+    """The sum of scalar tensors in the widest of their dtypes; a float32 0 where there are none."""
+    if not scalars:
         return tf.constant(0.0)
-    wide = max((s.dtype for s in squares), key=lambda dtype: dtype.size)
-    return tf.sqrt(tf.add_n([tf.cast(s, wide) for s in squares]))
+    wide = max((x.dtype for x in scalars), key=lambda dtype: dtype.size)
+    return tf.add_n([tf.cast(x, wide) for x in scalars])
 
 
 def check_same_structure(name: str, expected: Any, other_name: str, other: Any) -> None:
-    """Raises `ValueError` where two structures differ."""
+    """Raises `ValueError` where two structures differ; a list and a tuple count as the same."""
     try:
-        tf.nest.assert_same_structure(expected, other, check_types=False)
+        tf.nest.assert_same_structure(_as_lists(expected), _as_lists(other))
     except (TypeError, ValueError):
         raise ValueError(
             f"{other_name} must have the structure of {name}: got {_outline(other)}, "
             f"expected {_outline(expected)}"
         ) from None
+
+
+def _as_lists(structure: Any) -> Any:
+    """A structure with its sequences as lists and its mappings, whose keys count, as dicts."""
+    if isinstance(structure, Mapping):
+        return {key: _as_lists(x) for key, x in structure.items()}
+    if isinstance(structure, (list, tuple)):
+        return [_as_lists(x) for x in structure]
+    return structure
 
 
 def leafwise(

@@ -1,47 +1,119 @@
-"""The commands as a user runs them."""
+"""The commands as a user runs them, each in a process of its own."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+from subprocess import PIPE
+
+import pytest
+
+FILES = {"flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
+QUIET = {"capture_output": True, "text": True, "timeout": 300, "check": False}
 
 
-def run(command, *flags, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", f"trainlib.cli.{command}", *flags],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def start(command, *flags):
+    """The arguments and the environment of a process: a user's, without TensorFlow's settings."""
+    settings = {name: x for name, x in os.environ.items() if not name.startswith("TF_")}
+    return {"args": [sys.executable, "-m", f"trainlib.cli.{command}", *flags], "env": settings}
 
 
-def test_train_leaves_a_run_folder_and_repeats_itself(tmp_path):
-    summaries = []
-    for name in ("a", "b"):
-        done = run("train", "--optimizer=nadam", "--epochs=3", f"--run_dir={name}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        files = {path.name for path in (tmp_path / name).iterdir()}
-        assert files == {"flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
-        summaries.append(json.loads((tmp_path / name / "summary.json").read_text()))
-    assert summaries[0]["test"]["accuracy"] > 0.9
-    assert summaries[0]["params_sha256"] == summaries[1]["params_sha256"]
-    evaluated = run("evaluate", "--run_dir=a", cwd=tmp_path)
-    assert json.loads(evaluated.stdout) == summaries[0]["test"]
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
 
 
-def test_bad_input_gets_one_line_and_status_2(tmp_path):
-    for flags, words in {
-        ("--optimizer=nadm",): "did you mean 'nadam'",
-        ("--dataset=digit",): "did you mean 'digits'",
-        ("--optimizer=sgd", "--beta_1=0.5"): "--beta_1 is not for optimizer sgd",
-        ("--epochs=0",): "epochs must be at least 1",
-        ("--optimzer=adam",): "optimizer",
-    }.items():
-        done = run("train", *flags, "--run_dir=x", cwd=tmp_path)
-        assert done.returncode == 2, done.stderr
-        assert words in done.stderr
-        assert done.stderr.count("\n") == 1, done.stderr
-        assert not (tmp_path / "x").exists()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working folder with one finished run, `a`."""
+    folder = tmp_path_factory.mktemp("e2e")
+    flags = ("--optimizer=nadam", "--epochs=3", "--run_dir=a")
+    done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder
+
+
+def test_train_learns_and_leaves_a_run_folder(folder):
+    assert {path.name for path in (folder / "a").iterdir()} == FILES
+    assert summary(folder / "a")["test"]["accuracy"] > 0.9
+    assert len((folder / "a" / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_evaluate_prints_the_test_results_of_the_summary(folder):
+    done = subprocess.run(**start("evaluate", "--run_dir=a"), **QUIET, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == summary(folder / "a")["test"]
+
+
+def test_predict_writes_a_row_for_each_example(folder):
+    flags = ("--run_dir=a", "--output=predicted.csv")
+    done = subprocess.run(**start("predict", *flags), **QUIET, cwd=folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len((folder / "predicted.csv").read_text().splitlines()) == 1 + 359
+
+
+def test_bad_input_gets_one_line_and_status_2(folder):
+    flags = ("--optimizer=nadm", "--run_dir=b")
+    done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("train: unknown optimizer 'nadm': did you mean 'nadam'?")
+    assert done.stderr.count("\n") == 1
+    assert not (folder / "b").exists()
+
+
+@contextlib.contextmanager
+def started(command, *flags, **more):
+    """A process that is surely gone at the end."""
+    with subprocess.Popen(**start(command, *flags), **more) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_flagfile_repeats_a_run_to_the_bit_though_nobody_reads_its_report(folder):
+    flags = ("--flagfile=a/flags.txt", "--run_dir=again")
+    with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE) as process:
+        assert process.stdout.readline().startswith(b"digits: ")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(300) == 0
+    assert summary(folder / "again")["params_sha256"] == summary(folder / "a")["params_sha256"]
+
+
+def test_an_interrupt_ends_a_run_with_one_line_and_status_130(folder):
+    flags = ("--epochs=1000000", "--run_dir=long")
+    with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE) as process:
+        while not process.stdout.readline().startswith(b"epoch "):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=60)[1]
+        assert (process.returncode, errors) == (130, b"train: interrupted\n")
+    assert not (folder / "long" / "summary.json").exists()
+
+
+def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(folder):
+    pty = pytest.importorskip("pty", reason="there are no terminals to open here")
+    terminal, shell = pty.openpty()
+    flags = ("--epochs=2", "--run_dir=shown")
+    with started("train", *flags, cwd=folder, stdout=shell, stderr=shell) as process:
+        os.close(shell)
+        shown = b""
+        while chunk := read_terminal(terminal):
+            shown += chunk
+        os.close(terminal)
+        assert process.wait(300) == 0
+    hidden, back = b"\x1b[?25l", b"\x1b[?25h"  # the cursor, while there is a bar
+    assert shown.index(hidden) < shown.index(b"epoch 1/2  loss") < shown.rindex(back)
+    assert shown.endswith(b"run folder: shown\r\n")
+
+
+def read_terminal(terminal):
+    """What a terminal shows next; b"" once its last process has ended."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""

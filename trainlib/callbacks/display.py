@@ -77,12 +77,15 @@ class Bar(Callback):
             f"{_speed(progress.steps, results['seconds'])}",
             highlight=False,
         )
-        if self.task is not None:
+        if self.task is not None and progress.epoch < progress.epochs:
             self.bar.reset(self.task, epoch=f"{progress.epoch + 1}/{progress.epochs}", results="")
         self.started = time.monotonic()
 
     def on_end(self) -> None:
         self.bar.stop()
+        if self.task is not None:
+            self.bar.remove_task(self.task)
+            self.task = None
 
 
 def _speed(steps: int, seconds: float) -> str:

@@ -13,15 +13,17 @@ import trainlib.losses as losses
 import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.base import Optimizer, Schedule
-from trainlib.checks import check_number
+from trainlib.checks import check_integer, check_number
 from trainlib.cli.command import Values
-from trainlib.cli.flags import chosen, hyperparameter_flags
+from trainlib.cli.flags import AS_LONG_AS_THE_RUN, chosen, hyperparameter_flags
 from trainlib.data import Dataset, Examples, load_dataset, split, take
 from trainlib.regularizers import Regularizer
 from trainlib.transforms import chain
 
 ONE_HOT_LOSSES = ("binary_crossentropy", "categorical_crossentropy")
 CLASS_LOSSES = (*ONE_HOT_LOSSES, "sparse_categorical_crossentropy")
+FARTHEST = 10.0
+"""Standard deviations from the mean at which a column's values end for the model."""
 
 
 class Task(NamedTuple):
@@ -57,17 +59,31 @@ class Models(NamedTuple):
     from_logits: bool
 
 
-def build_task(values: Values) -> Task:
-    """Loads the data, splits them, and settles the loss."""
+def build_task(values: Values, columns: tuple[str, ...] = ()) -> Task:
+    """Loads the data, splits them, and settles the loss.
+
+    Args:
+        values: of the flags of `train`.
+        columns: the order in which a model takes the columns of a table; () for the table's own.
+    """
     dataset = load_dataset(values.dataset, values.data_dir, values.target)
+    if columns and dataset.feature_names:
+        dataset = _in_order(dataset, columns)
     loss = _loss_name(values.loss, dataset)
     by_class = loss in CLASS_LOSSES
     train, test = (_for_loss(part, loss, dataset) for part in (dataset.train, dataset.test))
     if values.train_examples is not None:
+        check_integer("train_examples", values.train_examples, at_least=1, at_most=train.size)
         train = take(train, values.train_examples)
     validation = None
     check_number("validation_split", values.validation_split, at_least=0, below=1)
     if values.validation_split:
+        kept = round(values.validation_split * train.size)
+        if not 0 < kept < train.size:
+            raise ValueError(
+                f"validation_split {values.validation_split:g} keeps {kept} of {train.size} "
+                "training examples for validation; both parts need at least 1"
+            )
         train, validation = split(train, values.validation_split, values.seed)
     names: tuple[str, ...] = (
         ("accuracy",) if by_class else ("mean_squared_error", "mean_absolute_error")
@@ -82,23 +98,24 @@ def build_models(values: Values, task: Task) -> Models:
     """The model that the flags name, scaling its input unless told otherwise."""
     keras.utils.set_random_seed(values.seed)
     shape = task.train.x.shape[1:]
+    from_file, from_code = values.model.endswith(".keras"), ":" in values.model
+    if not from_file and not from_code:
+        registry.lookup("model", values.model, models.MODELS)
     options = chosen(values, "model", values.model)
-    layer = _preprocessing(task) if values.preprocess == "auto" else None
+    layers = _preprocessing(task) if values.preprocess == "auto" else []
     if values.model in models.MODELS:
         full = models.MODELS[values.model](
-            shape, task.outputs, task.output_activation, layer, **options
+            shape, task.outputs, task.output_activation, layers, **options
         )
         return with_logits(full)
-    if values.model.endswith(".keras"):
+    if from_file:
         own = models.load_model(values.model)
-    elif ":" in values.model:
-        own = models.from_function(values.model, shape, task.outputs)
     else:
-        registry.lookup("model", values.model, models.MODELS)
+        own = models.from_function(values.model, shape, task.outputs)
     check_shapes(own, task)
-    if layer is None or models.has_preprocessing(own):
+    if not layers or models.has_preprocessing(own):
         return with_logits(own)
-    return _with_layer(layer, shape, with_logits(own))
+    return _behind(layers, shape, with_logits(own))
 
 
 def build_optimizer(values: Values, total_steps: int) -> tuple[Optimizer, Schedule]:
@@ -121,10 +138,10 @@ def build_optimizer(values: Values, total_steps: int) -> tuple[Optimizer, Schedu
 
 def build_regularizer(values: Values) -> Regularizer | None:
     """The penalty on the kernels, if one is asked for."""
+    if values.regularizer is not None:
+        registry.lookup("regularizer", values.regularizer)
     options = chosen(values, "regularizer", values.regularizer)
-    if values.regularizer is None:
-        return None
-    return registry.lookup("regularizer", values.regularizer)(**options)  # type: ignore[no-any-return]
+    return registry.REGULARIZERS[values.regularizer](**options) if values.regularizer else None
 
 
 def build_loss(values: Values, loss: str, from_logits: bool) -> losses.Loss:
@@ -144,6 +161,18 @@ def _loss_name(name: str, dataset: Dataset) -> str:
     return name
 
 
+def _in_order(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
+    """The data set with those columns alone, in that order."""
+    for name in columns:
+        if name not in dataset.feature_names:
+            raise ValueError(
+                f"{dataset.name} has no column {name!r}; the model takes {', '.join(columns)}"
+            )
+    places = [dataset.feature_names.index(name) for name in columns]
+    train, test = (part._replace(x=part.x[:, places]) for part in (dataset.train, dataset.test))
+    return dataset._replace(train=train, test=test, feature_names=columns)
+
+
 def _for_loss(examples: Examples, loss: str, dataset: Dataset) -> Examples:
     """The targets in the form that the loss takes."""
     if loss in ONE_HOT_LOSSES:
@@ -151,14 +180,23 @@ def _for_loss(examples: Examples, loss: str, dataset: Dataset) -> Examples:
     return examples if loss in CLASS_LOSSES else examples._replace(y=np.float32(examples.y))
 
 
-def _preprocessing(task: Task) -> Any:
-    """A layer that scales images to [0, 1], or columns by the training part's mean and variance."""
+def _preprocessing(task: Task) -> list[Any]:
+    """Layers that scale images to [0, 1], or columns by the training part's mean and variance.
+
+    Columns end at FARTHEST standard deviations: one house with a column 125 of them away from the
+    mean is enough to make plain gradient descent diverge.
+    """
     if task.dataset.x_max:
-        return keras.layers.Rescaling(1 / task.dataset.x_max, name="scale")
+        return [keras.layers.Rescaling(1 / task.dataset.x_max, name="scale")]
     if task.train.x.ndim != 2:
-        return None
+        return []
     x = task.train.x.astype(np.float64)
-    return keras.layers.Normalization(mean=x.mean(0), variance=x.var(0), name="standardize")
+    return [
+        keras.layers.Normalization(mean=x.mean(0), variance=x.var(0), name="standardize"),
+        keras.layers.Rescaling(1 / FARTHEST, name="in_units_of_the_bound"),
+        keras.layers.Activation("hard_tanh", name="bound"),
+        keras.layers.Rescaling(FARTHEST, name="in_standard_deviations"),
+    ]
 
 
 def with_logits(full: Any) -> Models:
@@ -167,10 +205,11 @@ def with_logits(full: Any) -> Models:
     return Models(full, full if trained is None else trained, trained is not None)
 
 
-def _with_layer(layer: Any, shape: tuple[int, ...], own: Models) -> Models:
-    """One's own model behind a layer that scales its input."""
-    x = keras.Input(shape, name="input")
-    scaled = layer(x)
+def _behind(layers: list[Any], shape: tuple[int, ...], own: Models) -> Models:
+    """One's own model behind layers that scale its input."""
+    x = scaled = keras.Input(shape, name="input")
+    for layer in layers:
+        scaled = layer(scaled)
     full = keras.Model(x, own.full(scaled), name="scaled")
     trained = keras.Model(x, own.trained(scaled), name="scaled") if own.from_logits else full
     return Models(full, trained, own.from_logits)
@@ -181,7 +220,7 @@ def _schedule(values: Values, learning_rate: float, total_steps: int) -> Schedul
     factory = registry.lookup("schedule", values.schedule)
     options = chosen(values, "schedule", values.schedule)
     for name, hyperparameter in registry.hyperparameters(factory).items():
-        if name == "decay_steps":
+        if name == AS_LONG_AS_THE_RUN:
             warmup = options.get("warmup_steps", 0)
             options.setdefault(name, max(total_steps - warmup, 1))
         elif hyperparameter.required and name != "initial_learning_rate" and name not in options:
@@ -196,8 +235,9 @@ def _given(values: Values, names: dict[str, Any]) -> dict[str, Any]:
 
 def check_input(model: Any, shape: tuple[int, ...], source: str) -> None:
     """Raises unless the model takes examples of that shape."""
-    if not isinstance(model.input_shape, tuple) or not isinstance(model.output_shape, tuple):
-        raise ValueError("the model must have one input and one output")
+    shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
+    if not all(isinstance(shape, tuple) for shape in shapes):
+        raise ValueError("the model must begin with keras.Input, have one input and one output")
     expected = model.input_shape[1:]
     if len(expected) != len(shape) or any(
         a not in (None, b) for a, b in zip(expected, shape, strict=True)
@@ -210,11 +250,11 @@ def check_input(model: Any, shape: tuple[int, ...], source: str) -> None:
 def check_shapes(model: Any, task: Task) -> None:
     """Raises unless the model fits the data and their targets."""
     check_input(model, task.train.x.shape[1:], task.dataset.name)
-    units = model.output_shape[-1]
-    if units != task.outputs:
+    shape = model.output_shape[1:]
+    if shape != (task.outputs,):
         raise ValueError(
-            f"the model has {units} outputs; {task.loss} on {task.dataset.name} needs "
-            f"{task.outputs}"
+            f"the model's output for an example has shape {shape}; {task.loss} on "
+            f"{task.dataset.name} needs {(task.outputs,)}"
         )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 from absl import flags
 
+FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -29,7 +31,8 @@ class Group(NamedTuple):
 
     def whole(self, name: str, default: int | None, about: str) -> None:
         """A flag that holds a whole number."""
-        flags.DEFINE_integer(name, default, about, **self._options())
+        serializer: Any = flags.ArgumentSerializer[int]()
+        flags.DEFINE(_Whole(), name, default, about, serializer=serializer, **self._options())
 
     def number(self, name: str, default: float | None, about: str) -> None:
         """A flag that holds a number."""
@@ -38,6 +41,7 @@ class Group(NamedTuple):
     def switch(self, name: str, default: bool | None, about: str, **more: Any) -> None:
         """A flag that is on or off."""
         flags.DEFINE_bool(name, default, about, **self._options(), **more)
+        self.values[name].parser = _Switch()
 
     def one_of(self, name: str, default: str, options: Sequence[str], about: str) -> None:
         """A flag that holds one of some words."""
@@ -54,6 +58,24 @@ class Group(NamedTuple):
         return {"flag_values": self.values, "module_name": self.title}
 
 
+class _Whole(flags.ArgumentParser[int]):
+    syntactic_help = "a whole number"
+
+    def parse(self, argument: str | int) -> int:
+        try:
+            return int(argument)
+        except ValueError:
+            raise ValueError(f"{argument!r} is not {self.syntactic_help}") from None
+
+
+class _Switch(flags.BooleanParser):
+    def parse(self, argument: str | int | bool) -> bool:
+        try:
+            return super().parse(argument)
+        except ValueError:
+            raise ValueError(f"{argument!r} is neither true nor false") from None
+
+
 class _WholeNumbers(flags.ArgumentParser[list[int]]):
     syntactic_help = "whole numbers divided by commas"
 
@@ -66,10 +88,55 @@ class _WholeNumbers(flags.ArgumentParser[list[int]]):
             raise ValueError(f"{argument!r} is not {self.syntactic_help}") from None
 
 
+def undisturbed(work: Callable[[Values], None]) -> Callable[[Values], None]:
+    """The work of a command whose results are files: it goes on where stdout is gone.
+
+    `train ... | head -1` ends like any other run.
+    """
+
+    def in_silence_at_worst(values: Values) -> None:
+        stream: Any = _WhileRead(sys.stdout)
+        with contextlib.redirect_stdout(stream):
+            work(values)
+            stream.flush()
+
+    return in_silence_at_worst
+
+
+class _WhileRead:
+    """A text stream that falls silent, instead of raising, once it cannot be written to."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except OSError:
+            _write_nowhere(self.stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError:
+            _write_nowhere(self.stream)
+
+
+def _write_nowhere(stream: TextIO) -> None:
+    """Lets all that was and will be written to a file's stream vanish."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
 def run(
     name: str, about: str, define: Callable[[Values], None], work: Callable[[Values], None]
 ) -> None:
-    """Runs a command and exits: 0 when done, 2 with one line on stderr for bad input.
+    """Runs a command; exits with 2 and one line on stderr for bad input, with 1 for other errors.
 
     Args:
         name: of the command.
@@ -79,6 +146,9 @@ def run(
             bad input.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by the shell: `train >&-`
+            setattr(sys, stream, open(os.devnull, "w"))
     values: Values = flags.FlagValues()  # type: ignore[no-untyped-call]
     define(values)
     _define_common(values)
@@ -94,12 +164,15 @@ def run(
     except KeyboardInterrupt:
         fail(name, "interrupted", INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)
-    except (flags.Error, ValueError, TypeError, OSError) as error:
+        _write_nowhere(sys.stdout)
+        sys.exit(FAILED)
+    except Exception as error:
         if values.is_parsed() and values.traceback:
             raise
-        fail(name, one_line(error), BAD_INPUT)
+        if isinstance(error, (flags.Error, ValueError, TypeError, OSError)):
+            fail(name, one_line(error), BAD_INPUT)
+        kind = type(error).__name__
+        fail(name, f"{kind}: {one_line(error)} (--traceback shows where it arose)", FAILED)
 
 
 def required(values: Values, name: str) -> Path:
@@ -120,7 +193,8 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()).removeprefix("ERROR:: ")
+    return textwrap.shorten(text, 1000, placeholder=" ...") or type(error).__name__
 
 
 def help_text(about: str, values: Values) -> str:
@@ -133,12 +207,12 @@ def help_text(about: str, values: Values) -> str:
 
 def _describe(flag: Any) -> str:
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}=..."
-    default = "" if flag.default is None or flag.boolean else f" (default {flag.default_as_str})"
+    default = "" if flag.default in (None, "") or flag.boolean else f" (default {flag.default})"
     return textwrap.fill(
         f"{flag.help}{default}",
         width=100,
-        initial_indent=f"  {name:<28} ",
-        subsequent_indent=" " * 31,
+        initial_indent=f"  {name:<31} ",
+        subsequent_indent=" " * 34,
     )
 
 

@@ -10,7 +10,7 @@ defer("tensorflow", "keras")
 
 import trainlib.models as models  # noqa: E402
 from trainlib.cli import build, command, run_folder  # noqa: E402
-from trainlib.cli.flags import define_train  # noqa: E402
+from trainlib.cli.flags import define_run, define_train  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
 from trainlib.optimizers import sgd  # noqa: E402
 
@@ -30,21 +30,23 @@ def main() -> None:
 
 def define(values: command.Values) -> None:
     """The flags of `evaluate`."""
+    define_run(values, "Evaluation")
     group = command.Group(values, "Evaluation")
-    group.text("run_dir", None, "The folder of the run.")
     group.one_of("part", "test", PARTS, "Which part of the data.")
     group.text("dataset", None, "Another data set than the run's, like it.")
-    group.text("data_dir", None, "Folder to look for the data set in.")
 
 
 def evaluate(values: command.Values) -> None:
     """Evaluates the saved model as `train` did."""
     folder = command.required(values, "run_dir")
     of_run = run_folder.recorded_flags(folder, define_train)
+    summary = run_folder.read_summary(folder)
     for name in ("dataset", "data_dir"):
         if values[name].value is not None:
             of_run[name].value = values[name].value
-    task = build.build_task(of_run)
+    if values.dataset is not None and not values.dataset.lower().endswith((".csv", ".csv.gz")):
+        of_run["target"].value = None  # only tables have columns
+    task = build.build_task(of_run, tuple(summary["feature_names"]))
     part = getattr(task, values.part)
     if part is None:
         raise ValueError(f"part {values.part}: the run kept no examples for it")

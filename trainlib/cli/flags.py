@@ -21,6 +21,9 @@ GROUPS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
 }
 """The kinds that a run chooses from, each with hyperparameters of its own."""
 
+AS_LONG_AS_THE_RUN = "decay_steps"
+"""The hyperparameter of schedules that follows from the length of the run where it is not given."""
+
 
 def define_data(values: Values) -> None:
     """Which data set: shared by the commands that read one."""
@@ -50,8 +53,9 @@ def define_train(values: Values) -> None:
         "preprocess",
         "auto",
         ["auto", "none"],
-        "auto: the model begins with a layer that scales images to [0, 1] and columns to mean 0 "
-        "and variance 1, unless it has one; none: it is given the data as they are.",
+        "auto: the model begins with layers that scale images to [0, 1] and columns to mean 0 and "
+        "variance 1, bounded to [-10, 10], unless it has such; none: it is given the data as they "
+        "are.",
     )
     _choice(
         values,
@@ -84,6 +88,13 @@ def define_train(values: Values) -> None:
     )
 
 
+def define_run(values: Values, title: str) -> None:
+    """Which run, and where its data are: shared by the commands that use a finished run."""
+    group = Group(values, title)
+    group.text("run_dir", None, "The folder of the run.")
+    group.text("data_dir", None, "Folder to look for the data set's files in, if not the run's.")
+
+
 def chosen(values: Values, kind: str, name: str | None) -> dict[str, Any]:
     """The hyperparameters given for the chosen member of a kind.
 
@@ -100,9 +111,11 @@ def chosen(values: Values, kind: str, name: str | None) -> dict[str, Any]:
             given[flag] = values[flag].value
         elif not _taken_elsewhere(values, kind, flag):
             owners = [other for other, f in table.items() if flag in registry.hyperparameters(f)]
-            allowed = ", ".join(f"--{x}" for x in takes) or "none"
+            if not name:
+                raise ValueError(f"--{flag} needs --{kind}={' or '.join(owners)}")
+            allowed = ", ".join(f"--{x}" for x in hyperparameter_flags(kind) if x in takes)
             raise ValueError(
-                f"--{flag} is not for {kind} {name or 'none'}, which takes {allowed}; "
+                f"--{flag} is not for {kind} {name}, which takes {allowed or 'none'}; "
                 f"it is for {', '.join(owners)}"
             )
     return given
@@ -141,18 +154,30 @@ def _define_hyperparameters(values: Values, kind: str) -> None:
     for name, hyperparameter in hyperparameter_flags(kind).items():
         if name not in values:
             define = by_annotation.get(hyperparameter.annotation, group.number)
-            define(name, None, _takers(kind, name))
+            define(name, None, _meaning(kind, name))
 
 
-def _takers(kind: str, name: str) -> str:
-    """Who takes a hyperparameter, with their defaults: `sgd 0.01; adam, nadam 0.001`."""
-    by_default: dict[str, list[str]] = {}
+def _meaning(kind: str, name: str) -> str:
+    """What a hyperparameter means, who takes it, and their defaults: `decay ... (rmsprop 0.9).`"""
+    takers: dict[str, dict[str, list[str]]] = {}
     for member, factory in GROUPS[kind].items():
-        hyperparameter = registry.hyperparameters(factory).get(name)
-        if hyperparameter is not None:
-            default = hyperparameter.default
-            if isinstance(default, (tuple, list)):
-                default = ",".join(map(str, default))
-            shown = "" if hyperparameter.required else f" {default}"
-            by_default.setdefault(shown, []).append(member)
-    return "; ".join(f"{', '.join(members)}{default}" for default, members in by_default.items())
+        found = registry.hyperparameters(factory).get(name)
+        if found is not None:
+            by_default = takers.setdefault(found.about.rstrip("."), {})
+            by_default.setdefault(_default(found), []).append(member)
+    meanings = []
+    for about, by_default in takers.items():
+        members = "; ".join(f"{', '.join(m)}{default}" for default, m in by_default.items())
+        meanings.append(f"{about} ({members}).")
+    return " ".join(meanings)
+
+
+def _default(hyperparameter: registry.Hyperparameter) -> str:
+    if hyperparameter.name == AS_LONG_AS_THE_RUN:
+        return ", by default to the end of the run"
+    if hyperparameter.required:
+        return ""
+    default = hyperparameter.default
+    if isinstance(default, (tuple, list)):
+        default = ",".join(map(str, default))
+    return f" {default}"

@@ -39,7 +39,7 @@ def defer(*names: str) -> None:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keeps back what native code writes to stderr, unless an error ends the block.
+    """Keeps back what native code writes to stderr, unless an exception ends the block.
 
     TensorFlow reports what hardware it did not find in several lines, which no setting turns off.
     """
@@ -49,7 +49,7 @@ def quiet_stderr() -> Iterator[None]:
         os.dup2(kept.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(terminal, 2)
             kept.seek(0)
             os.write(2, kept.read())

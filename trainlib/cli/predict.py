@@ -13,7 +13,7 @@ defer("tensorflow", "keras")
 
 import trainlib.models as models  # noqa: E402
 from trainlib.cli import build, command, run_folder  # noqa: E402
-from trainlib.cli.flags import define_train  # noqa: E402
+from trainlib.cli.flags import define_run, define_train  # noqa: E402
 from trainlib.data import load_dataset, load_examples  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
 from trainlib.optimizers import sgd  # noqa: E402
@@ -33,8 +33,8 @@ def main() -> None:
 
 def define(values: command.Values) -> None:
     """The flags of `predict`."""
+    define_run(values, "Prediction")
     group = command.Group(values, "Prediction")
-    group.text("run_dir", None, "The folder of the run.")
     group.text(
         "data",
         None,
@@ -42,20 +42,22 @@ def define(values: command.Values) -> None:
         "default the test part of the run's data set.",
     )
     group.text("output", None, "File to write; by default the screen.")
-    group.text("data_dir", None, "Folder to look for the data set in.")
 
 
 def predict(values: command.Values) -> None:
     """Predicts with the saved model."""
     folder = command.required(values, "run_dir")
     of_run = run_folder.recorded_flags(folder, define_train)
-    if values.output and Path(values.output).exists():
-        raise ValueError(f"output {values.output}: exists already; choose another")
+    summary = run_folder.read_summary(folder)
+    if values.output:
+        _check_output(Path(values.output))
+    if values.data:
+        x = load_examples(values.data, of_run.target, tuple(summary["feature_names"]))
+    else:
+        x = _test_part(values, of_run)
     model = models.load_model(str(folder / run_folder.MODEL_FILE))
-    x = _examples(values, of_run, folder)
     build.check_input(model, x.shape[1:], values.data or of_run.dataset)
     trainer = Trainer(model, "mean_squared_error", sgd(), execution=of_run.execution)
-    summary = run_folder.read_summary(folder)
     text = _csv(trainer.predict(x), by_class=summary["classes"] > 0)
     if values.output:
         run_folder.write_text(Path(values.output), text)
@@ -63,10 +65,14 @@ def predict(values: command.Values) -> None:
         print(text, end="")
 
 
-def _examples(values: command.Values, of_run: command.Values, folder: Path) -> np.ndarray:
-    names = tuple(run_folder.read_summary(folder)["feature_names"])
-    if values.data:
-        return load_examples(values.data, of_run.target, names)
+def _check_output(path: Path) -> None:
+    if path.exists():
+        raise ValueError(f"output {path}: exists already; choose another")
+    if not path.parent.is_dir():
+        raise ValueError(f"output {path}: there is no folder {path.parent}")
+
+
+def _test_part(values: command.Values, of_run: command.Values) -> np.ndarray:
     return load_dataset(of_run.dataset, values.data_dir or of_run.data_dir, of_run.target).test.x
 
 

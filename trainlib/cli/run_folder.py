@@ -23,20 +23,36 @@ NOT_RECORDED = ("help", "traceback", "flagfile", "run_dir")
 
 def default_path(values: Values) -> Path:
     """runs/<data set>-<model>-<optimizer>-<time>."""
-    name = "-".join([Path(values.dataset).stem, Path(values.model).stem, values.optimizer])
-    name = name.replace(":", ".")
+    name = "-".join([_short(values.dataset), _short(values.model), values.optimizer])
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def create(path: Path, values: Values) -> None:
-    """Makes the folder, with the flags in it.
+def _short(name: str) -> str:
+    """The name of a data set or a model; of a file, its name without the suffix."""
+    own = Path(name).name.removesuffix(".gz").replace(":", ".")
+    return own.removesuffix(".csv").removesuffix(".npz").removesuffix(".keras")
 
-    Raises:
-        FileExistsError: it is there and holds something.
-    """
+
+def check_free(path: Path) -> None:
+    """Raises `ValueError` where a run's folder would hide or mix with what is there."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"run_dir {path}: exists already; choose another, or remove it first")
-    path.mkdir(parents=True, exist_ok=True)
+
+
+def create(values: Values) -> Path:
+    """Makes the run's folder, with the flags in it.
+
+    The default folder gets a number after its name where another run has taken it.
+
+    Raises:
+        ValueError: `run_dir` is there and holds something.
+    """
+    if values.run_dir:
+        path = Path(values.run_dir)
+        check_free(path)
+        path.mkdir(parents=True, exist_ok=True)
+    else:
+        path = _make_new(default_path(values))
     lines = [
         flag.serialize()
         for group in values.flags_by_module_dict().values()
@@ -44,6 +60,19 @@ def create(path: Path, values: Values) -> None:
         if flag.name not in NOT_RECORDED and flag.value is not None
     ]
     write_text(path / FLAGS_FILE, "\n".join(lines) + "\n")
+    return path
+
+
+def _make_new(path: Path) -> Path:
+    """Makes a folder that is not there yet; safe where other runs do so at the same time."""
+    free, number = path, 1
+    while True:
+        try:
+            free.mkdir(parents=True)
+            return free
+        except FileExistsError:
+            number += 1
+            free = path.with_name(f"{path.name}-{number}")
 
 
 def recorded_flags(path: Path, define: Any) -> Values:
@@ -53,7 +82,10 @@ def recorded_flags(path: Path, define: Any) -> Values:
         raise ValueError(f"run_dir {path}: no run, for it has no {FLAGS_FILE}")
     values: Values = flags.FlagValues()  # type: ignore[no-untyped-call]
     define(values)
-    values(["flags", *file.read_text(encoding="utf-8").splitlines()])
+    try:
+        values(["flags", *file.read_text(encoding="utf-8").splitlines()])
+    except (flags.Error, ValueError) as error:
+        raise ValueError(f"{file}: {error}") from error
     return values
 
 
@@ -62,7 +94,10 @@ def read_summary(path: Path) -> dict[str, Any]:
     file = path / SUMMARY_FILE
     if not file.is_file():
         raise ValueError(f"run_dir {path}: the run is not finished, for it has no {SUMMARY_FILE}")
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
 
 
 def write_text(path: Path, text: str) -> None:

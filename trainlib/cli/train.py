@@ -13,9 +13,10 @@ defer("tensorflow", "keras")
 
 from trainlib.callbacks import Bar, Callback, JsonLines, Lines  # noqa: E402
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
-from trainlib.checks import check_number  # noqa: E402
+from trainlib.checks import check_integer  # noqa: E402
 from trainlib.cli import build, command, run_folder  # noqa: E402
 from trainlib.cli.flags import define_train  # noqa: E402
+from trainlib.data import take  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
 
 ABOUT = """
@@ -25,17 +26,22 @@ train: trains a model on a data set, and leaves a run folder.
 """
 
 
+MAX_SEED = 2**32 - 1
+"""The largest that Keras takes."""
+
+
 def main() -> None:
     """The command."""
-    command.run("train", ABOUT, define_train, train)
+    command.run("train", ABOUT, define_train, command.undisturbed(train))
 
 
 def train(values: command.Values) -> None:
     """Builds what the flags name, trains it, tests it, and writes the run folder."""
-    folder = Path(values.run_dir) if values.run_dir else run_folder.default_path(values)
-    check_number("epochs", values.epochs, at_least=1)
-    check_number("batch_size", values.batch_size, at_least=1)
-    check_number("seed", values.seed, at_least=0)
+    if values.run_dir:
+        run_folder.check_free(Path(values.run_dir))
+    check_integer("epochs", values.epochs, at_least=1)
+    check_integer("batch_size", values.batch_size, at_least=1)
+    check_integer("seed", values.seed, at_least=0, at_most=MAX_SEED)
     task = build.build_task(values)
     built = build.build_models(values, task)
     steps = -(-task.train.size // values.batch_size)
@@ -50,7 +56,8 @@ def train(values: command.Values) -> None:
         execution=values.execution,
         report={"learning_rate": schedule},
     )
-    run_folder.create(folder, values)
+    trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
+    folder = run_folder.create(values)
     print(build.describe(task, built, values), flush=True)
     began = time.monotonic()
     trainer.fit(

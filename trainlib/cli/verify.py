@@ -81,9 +81,7 @@ def _write(path: Path, results: list[Result], peers: list[str], values: command.
     title = f"trainlib beside {', '.join(peers)}: {values.dtype}, {values.steps} steps"
     path.parent.mkdir(parents=True, exist_ok=True)
     run_folder.write_json(path.with_name(f"{path.name}.json"), report.as_json(results))
-    run_folder.write_text(
-        path.with_name(f"{path.name}.md"), report.markdown(results, peers, title)
-    )
+    run_folder.write_text(path.with_name(f"{path.name}.md"), report.markdown(results, peers, title))
     print(f"written: {path}.json, {path}.md")
 
 

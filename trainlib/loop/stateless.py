@@ -31,8 +31,11 @@ def from_keras(model: Any, seed: int = 0) -> Stateless:
     follows from its seed alone.
 
     Raises:
+        TypeError: it is no Keras model.
         ValueError: the model is not built, or two of its variables have one path.
     """
+    if not hasattr(model, "stateless_call"):
+        raise TypeError(f"model must be a Keras model or a Stateless, got {model!r}")
     if not model.built:
         raise ValueError(
             "the model has no variables yet: begin it with keras.Input(...) or call "

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from trainlib.base import Optimizer, Schedule, Tensor, Tree
 from trainlib.callbacks.base import Callback, Progress
-from trainlib.checks import check_number
+from trainlib.checks import check_integer
 from trainlib.loop.execution import choose_execution
 from trainlib.loop.order import epoch_order
 from trainlib.loop.stateless import Stateless, from_keras, write_back
@@ -21,6 +21,7 @@ from trainlib.metrics import Mean, Metric
 from trainlib.registry import lookup
 from trainlib.regularizers import Regularizer
 from trainlib.step import TrainState, eval_step, init_state, predict_step, train_step
+from trainlib.tree import check_same_structure
 
 SECONDS_PER_CALL = 0.25
 """About how long a call to the device lasts: between calls a bar is drawn and Ctrl-C is heard."""
@@ -66,7 +67,7 @@ class Trainer:
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}")
-        check_number("seed", seed, at_least=0)
+        check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
         self.model = model
         self.execution = choose_execution(execution, model)
         self.traces = 0
@@ -74,7 +75,7 @@ class Trainer:
         apply_fn, params, model_state = (
             model if isinstance(model, Stateless) else from_keras(model, seed)
         )
-        loss_fn: Loss = lookup("loss", loss) if isinstance(loss, str) else loss
+        loss_fn: Loss = _function("loss", loss)
         options: Any = {"metrics": _by_name(metrics), "regularizer": _on_kernels(regularizer)}
         self._train_step = train_step(apply_fn, loss_fn, optimizer, **options)
         self._eval_step = eval_step(apply_fn, loss_fn, **options)
@@ -93,6 +94,15 @@ class Trainer:
 
     @state.setter
     def state(self, state: TrainState) -> None:
+        check_same_structure("the trainer's state", self._variables, "state", state)
+        for variable, x in zip(
+            tf.nest.flatten(self._variables), tf.nest.flatten(state), strict=True
+        ):
+            if not variable.shape.is_compatible_with(np.shape(x)):
+                raise ValueError(
+                    f"state must have the trainer's shapes: got {list(np.shape(x))} "
+                    f"for {list(variable.shape)}"
+                )
         _assign(self._variables, state)
 
     def fit(
@@ -110,10 +120,12 @@ class Trainer:
             A dict for each epoch: epoch, step, the loss and the metrics over the epoch, the same
             with `val_` in front over the validation data, what is reported, and the seconds.
         """
-        check_number("batch_size", batch_size, at_least=1)
-        check_number("epochs", epochs, at_least=1)
-        examples, size = _place(data)
-        held_out = None if validation_data is None else _place(validation_data)[0]
+        check_integer("batch_size", batch_size, at_least=1)
+        check_integer("epochs", epochs, at_least=1)
+        examples, size = _place_pairs("data", data)
+        held_out = None
+        if validation_data is not None:
+            held_out = _place_pairs("validation_data", validation_data)[0]
         steps = -(-size // batch_size)
         first = int(self._variables.step.numpy()) // steps
         history = []
@@ -130,15 +142,15 @@ class Trainer:
                 )
                 history.append(results)
         finally:
+            self._update_model()
             for callback in callbacks:
                 callback.on_end()
-        self._update_model()
         return history
 
     def evaluate(self, data: tuple[Any, ...], batch_size: int = 512) -> dict[str, float]:
         """The loss and the metrics over the data, the model in inference mode."""
-        check_number("batch_size", batch_size, at_least=1)
-        examples, size = _place(data)
+        check_integer("batch_size", batch_size, at_least=1)
+        examples, size = _place_pairs("data", data)
         filled = -(-size // batch_size) * batch_size
         order = tf.minimum(tf.range(filled, dtype=tf.int64), size - 1)
         run = self._runner("evaluate", batch_size, examples)
@@ -146,8 +158,8 @@ class Trainer:
 
     def predict(self, x: Any, batch_size: int = 512) -> np.ndarray:
         """The predictions for x as a NumPy array, the model in inference mode."""
-        check_number("batch_size", batch_size, at_least=1)
-        placed, size = _place((x,))
+        check_integer("batch_size", batch_size, at_least=1)
+        placed, size = _place("x", (x,))
         run = self._runner("predict", 0, placed)
         parts = []
         for start in range(0, size, batch_size):
@@ -273,15 +285,34 @@ class Trainer:
             write_back(self.model, self._variables.params, self._variables.model_state)
 
 
-def _place(data: tuple[Any, ...]) -> tuple[Tree, int]:
+def _place_pairs(name: str, data: tuple[Any, ...]) -> tuple[Tree, int]:
+    """`_place` for what must be (x, y) or (x, y, sample_weight)."""
+    if not isinstance(data, tuple) or len(data) not in (2, 3):
+        got = f"a tuple of {len(data)}" if isinstance(data, tuple) else type(data).__name__
+        raise TypeError(f"{name} must be (x, y) or (x, y, sample_weight), got {got}")
+    return _place(name, data)
+
+
+def _place(name: str, data: tuple[Any, ...]) -> tuple[Tree, int]:
     """Arrays as tensors on the device, and the number of examples that they all have."""
-    if not isinstance(data, tuple) or not 1 <= len(data) <= 3:
-        raise TypeError(f"data must be (x, y) or (x, y, sample_weight), got {type(data).__name__}")
-    placed = tf.nest.map_structure(tf.convert_to_tensor, data)
+    placed = tf.nest.map_structure(functools.partial(_tensor, name), data)
     sizes = {int(a.shape[0]) if a.shape.rank else 0 for a in tf.nest.flatten(placed)}
     if len(sizes) != 1 or sizes == {0}:
-        raise ValueError(f"data must be arrays of one length above 0, got lengths {sorted(sizes)}")
+        raise ValueError(
+            f"{name} must be arrays of one length above 0, got lengths {sorted(sizes)}"
+        )
     return placed, sizes.pop()
+
+
+def _tensor(name: str, array: Any) -> Tensor:
+    """An array of numbers as a tensor."""
+    try:
+        tensor = tf.convert_to_tensor(array)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be arrays of numbers: {error}") from None
+    if tensor.dtype == tf.string:
+        raise TypeError(f"{name} must be arrays of numbers, got one of strings")
+    return tensor
 
 
 def _loop(one: Callable[..., dict[str, Mean]], batch_size: int) -> Callable[..., Any]:
@@ -331,10 +362,26 @@ def _shortest(x: Tensor) -> float:
 
 def _by_name(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
     """Metrics by name: those of the registry, or functions under their own names."""
-    named = {}
+    if isinstance(metrics, str):
+        raise TypeError(f"metrics must be a list, got {metrics!r}: write [{metrics!r}]")
+    named: dict[str, Metric] = {}
     for metric in metrics:
-        name = metric if isinstance(metric, str) else metric.__name__
-        named[name] = lookup("metric", metric) if isinstance(metric, str) else metric
+        function = _function("metric", metric)
+        name = metric if isinstance(metric, str) else getattr(metric, "__name__", repr(metric))
+        if name == "loss" or name in named:
+            raise ValueError(
+                f"two results are named {name!r}: give each metric a __name__ of its own"
+            )
+        named[name] = function
+    return named
+
+
+def _function(kind: str, named: Any) -> Any:
+    """The function of that name in the registry, or the function itself."""
+    if isinstance(named, str):
+        return lookup(kind, named)
+    if not callable(named):
+        raise TypeError(f"{kind} must be a name or a function (y_true, y_pred), got {named!r}")
     return named
 
 
@@ -342,4 +389,6 @@ def _on_kernels(regularizer: Regularizer | None) -> Regularizer | None:
     """The regularizer over the parameters of two or more axes: not biases, not scales."""
     if regularizer is None:
         return None
+    if not callable(regularizer):
+        raise TypeError(f"regularizer must be a function such as tl.l2(), got {regularizer!r}")
     return lambda params: regularizer([w for w in tf.nest.flatten(params) if w.shape.rank > 1])

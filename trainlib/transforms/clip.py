@@ -25,6 +25,9 @@ def clip_by_norm_rule(g: Tensor, *, norm: Tensor, clipnorm: Tensor) -> tuple[Ten
 def clip_by_value(clipvalue: float) -> Optimizer:
     """Clips every element of the gradients to [-clipvalue, clipvalue]; NaN stays NaN.
 
+    Args:
+        clipvalue: the largest magnitude of an element of the gradients, above 0.
+
     Raises:
         ValueError: a clipvalue that is not above 0.
     """
@@ -43,6 +46,9 @@ def clip_by_norm(clipnorm: float) -> Optimizer:
 
     A zero gradient stays zero. A norm that is not finite makes the whole tensor NaN, so that it
     is seen; Keras turns the finite elements of such a tensor to 0.
+
+    Args:
+        clipnorm: the largest norm of each gradient tensor, above 0.
 
     Raises:
         ValueError: a clipnorm that is not above 0 (which would switch clipping off in Keras).
@@ -64,6 +70,9 @@ def clip_by_global_norm(global_clipnorm: float) -> Optimizer:
         g = g global_clipnorm / max(n, global_clipnorm),  n = sqrt(sum of |g|^2 over all tensors)
 
     A norm that is not finite makes every gradient NaN, so that the step is seen to be bad.
+
+    Args:
+        global_clipnorm: the largest norm of all gradients together, above 0.
 
     Raises:
         ValueError: a global_clipnorm that is not above 0.

@@ -30,7 +30,11 @@ def run_ours(
     """
     dtype = next(iter(problem.start.values())).dtype
     rates = tf.constant(problem.rates)
-    optimizer = make(learning_rate=lambda k: tf.cast(tf.gather(rates, tf.minimum(k, len(problem.rates) - 1)), dtype))
+    optimizer = make(
+        learning_rate=lambda k: tf.cast(
+            tf.gather(rates, tf.minimum(k, len(problem.rates) - 1)), dtype
+        )
+    )
     curvature = {name: tf.constant(h) for name, h in problem.curvature.items()}
     read = read or (lambda params, state: params)
 

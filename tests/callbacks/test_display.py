@@ -1,0 +1,156 @@
+"""What a user sees of a run: plain lines, or a bar on a terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from trainlib.callbacks import Bar, Lines, Progress
+from trainlib.callbacks import display as display_module
+
+RESULTS = {
+    "epoch": 3,
+    "step": 3750,
+    "loss": 0.301249,
+    "accuracy": 0.8921,
+    "val_loss": 12.5,
+    "learning_rate": 0.001,
+    "seconds": 0.5,
+}
+DESCRIBED = "loss 0.3012  accuracy 0.8921  val_loss 12.5  learning_rate 0.001"
+SO_FAR = {"loss": 0.75, "learning_rate": 0.0625}
+
+
+def progress(epoch=3, epochs=12, position=1250, metrics=lambda: SO_FAR):
+    return Progress(epoch, epochs, position, 1250, metrics)
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        (RESULTS, DESCRIBED),
+        ({}, ""),
+        ({"loss": 1234567.0}, "loss 1.235e+06"),
+        ({"loss": 1e-7, "seconds": 1}, "loss 1e-07"),
+        ({"loss": float("nan")}, "loss nan"),
+    ],
+)
+def test_results_are_described_on_one_line(results, expected):
+    assert display_module.describe(results) == expected
+
+
+@pytest.mark.parametrize(
+    ("epoch", "epochs", "label"), [(3, 5, "3/5"), (3, 12, " 3/12"), (12, 12, "12/12")]
+)
+def test_lines_prints_one_line_an_epoch(epoch, epochs, label):
+    stream = io.StringIO()
+    lines = Lines(stream)
+    lines.on_step(progress(epoch, epochs))
+    assert stream.getvalue() == ""
+    lines.on_epoch(progress(epoch, epochs), RESULTS)
+    lines.on_end()
+    assert stream.getvalue() == f"epoch {label}  {DESCRIBED}  2,500 steps/s\n"
+
+
+def test_lines_prints_to_standard_output(capsys):
+    Lines().on_epoch(progress(), RESULTS)
+    assert capsys.readouterr() == (f"epoch  3/12  {DESCRIBED}  2,500 steps/s\n", "")
+
+
+class Clock:
+    """A clock that each look moves on by a second."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        self.now += 1
+        return self.now
+
+
+@pytest.fixture
+def screen(monkeypatch):
+    """A bar, and what it has drawn since the last call, on lines without colours and moves."""
+    monkeypatch.setattr(display_module, "time", Clock())
+    stream = io.StringIO()
+    bar = Bar(Console(file=stream, force_terminal=True, width=120))
+    bar.bar.live.auto_refresh = False
+
+    def drawn():
+        bar.bar.refresh()
+        text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+        stream.seek(0)
+        stream.truncate()
+        return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+    yield bar, drawn
+    bar.on_end()
+
+
+def test_the_bar_shows_epoch_steps_and_results(screen):
+    bar, drawn = screen
+    bar.on_step(progress(position=10))
+    assert re.fullmatch(r"epoch 3/12 .* +10/1250 .* loss 0.75  learning_rate 0.0625", drawn()[-1])
+    # The clock has moved by a second since the first 10 steps.
+    bar.on_step(progress(position=625))
+    assert re.fullmatch(
+        r"epoch 3/12 .* +625/1250 .* loss 0.75  learning_rate 0.0625  625 steps/s", drawn()[-1]
+    )
+
+
+def test_results_are_asked_for_only_now_and_then(screen, monkeypatch):
+    bar, drawn = screen
+    asked = []
+    monkeypatch.setattr(bar, "SECONDS_BETWEEN_RESULTS", 2.5)
+    for position in (1, 2, 3, 4):
+        bar.on_step(progress(position=position, metrics=lambda: asked.append(1) or SO_FAR))
+    assert len(asked) == 2
+    assert " 4/1250 " in drawn()[-1]
+
+
+def test_a_finished_epoch_leaves_its_line_above_the_next_bar(screen):
+    bar, drawn = screen
+    bar.on_step(progress())
+    drawn()
+    bar.on_epoch(progress(), RESULTS)
+    lines = drawn()
+    assert f"epoch  3/12  {DESCRIBED}  2,500 steps/s" in lines
+    assert re.match(r"epoch 4/12 .* +0/1250 ", lines[-1])
+    assert "loss" not in lines[-1]
+
+
+def test_no_epoch_after_the_last_is_announced(screen):
+    bar, drawn = screen
+    bar.on_step(progress(epoch=12))
+    bar.on_epoch(progress(epoch=12), RESULTS)
+    bar.on_end()
+    assert not any("13/12" in line for line in drawn())
+
+
+def test_a_bar_serves_a_second_run(screen):
+    bar, drawn = screen
+    for epochs in (1, 2):
+        bar.on_step(progress(1, epochs, position=5))
+        assert f"epoch 1/{epochs} " in drawn()[-1]
+        bar.on_epoch(progress(1, epochs), RESULTS)
+        bar.on_end()
+        drawn()
+    assert bar.bar.tasks == []
+
+
+def test_a_bar_may_end_before_it_began(screen):
+    bar, drawn = screen
+    bar.on_end()
+    assert drawn() == []
+
+
+def test_without_a_terminal_only_the_lines_are_written():
+    stream = io.StringIO()
+    bar = Bar(Console(file=stream, force_terminal=False, width=120))
+    bar.on_step(progress())
+    bar.on_epoch(progress(), RESULTS)
+    bar.on_end()
+    assert stream.getvalue().strip() == f"epoch  3/12  {DESCRIBED}  2,500 steps/s"

@@ -1,0 +1,118 @@
+"""`evaluate` gives the numbers that `train` gave, for the same data in whatever form."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+ROWS = np.random.default_rng(0).normal(size=(60, 2))
+KINDS = (ROWS.sum(1) > 0).astype(int)
+
+
+@pytest.fixture(scope="module")
+def run_on_a_table(tmp_path_factory, write_table, quick_runs):
+    path = tmp_path_factory.mktemp("data") / "own.csv"
+    write_table(path, a=ROWS[:, 0], kind=KINDS, b=ROWS[:, 1])
+    return quick_runs(f"--dataset={path}", "--target=kind", "--train_examples=48")
+
+
+@pytest.fixture
+def table_run(run_on_a_table, tmp_path):
+    """`run` on a table whose target is not its last column; its summary."""
+    shutil.copytree(run_on_a_table, tmp_path / "run")
+    return json.loads((tmp_path / "run" / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_each_part_has_the_results_of_the_summary(part, command, run_dir):
+    done = command("evaluate", f"--run_dir={run_dir}", f"--part={part}")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.count("\n") == 1
+    assert json.loads(done.out) == json.loads((run_dir / "summary.json").read_text())[part]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--loss=binary_crossentropy", "--label_smoothing=0.1"),
+        ("--loss=huber", "--delta=2", "--regularizer=l2", "--l2=0.1"),
+    ],
+)
+def test_the_loss_is_that_of_the_run(flags, quick, command, tmp_path):
+    assert quick("--run_dir=run", *flags).status == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert json.loads(command("evaluate", "--run_dir=run").out) == summary["test"]
+
+
+def test_tables_are_read_by_the_names_of_their_columns(table_run, command, tmp_path, write_table):
+    columns = {"kind": KINDS, "more": KINDS * 9, "b": ROWS[:, 1], "a": ROWS[:, 0]}
+    write_table(tmp_path / "other.csv", **columns)
+    done = command("evaluate", "--run_dir=run", "--dataset=other.csv")
+    assert json.loads(done.out) == table_run["test"]
+
+
+def test_archives_have_no_target_to_choose(table_run, command, tmp_path):
+    np.savez(tmp_path / "other.npz", x=ROWS, y=KINDS)
+    done = command("evaluate", "--run_dir=run", "--dataset=other.npz")
+    assert json.loads(done.out) == table_run["test"]
+
+
+def test_data_that_moved_are_found_in_another_folder(quick, command, tmp_path, data_dir):
+    flags = ("--dataset=california_housing", f"--data_dir={tmp_path / 'old'}")
+    shutil.copytree(data_dir, tmp_path / "old", ignore=shutil.ignore_patterns("*mnist*"))
+    assert quick("--run_dir=run", *flags).status == 0
+    (tmp_path / "old").rename(tmp_path / "new")
+    done = command("evaluate", "--run_dir=run", "--data_dir=new")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert json.loads(done.out) == summary["test"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--run_dir must be given"),
+        (("--run_dir=none",), "run_dir none: no run, for it has no flags.txt"),
+        (("--run_dir=run", "--part=all"), "flag --part=all: value should be one of <train|"),
+        (("--run_dir=run", "--part=validation"), "part validation: the run kept no examples"),
+        (("--run_dir=run", "--dataset=digits"), "takes examples of shape (2,); those of digits"),
+        (("--run_dir=run", "--dataset=less.csv"), "less.csv has no column 'a'; the model takes a,"),
+        (("--run_dir=run", "--dataset=more.npz"), "an example has shape (2,); sparse_categorical_"),
+        (("--run_dir=run", "--dataset=digit"), "unknown data set 'digit' (did you mean 'digits'?)"),
+        (("--run_dir=run", "--optimizer=sgd"), "Unknown command line flag 'optimizer'"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(
+    arguments, message, table_run, command, tmp_path, write_table
+):
+    write_table(tmp_path / "less.csv", kind=KINDS, b=ROWS[:, 1])
+    np.savez(tmp_path / "more.npz", x=ROWS, y=np.arange(60) % 3)
+    done = command("evaluate", *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("evaluate: ") and done.err.count("\n") == 1
+    assert message in done.err
+
+
+@pytest.mark.parametrize("name", ["evaluate", "predict"])
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("flags.txt", None, "broken: no run, for it has no flags.txt"),
+        ("flags.txt", b"--no_such_flag=3", "flags.txt: Unknown command line flag 'no_such_flag'"),
+        ("summary.json", None, "broken: the run is not finished, for it has no summary.json"),
+        ("summary.json", b"{", "summary.json: Expecting property name"),
+        ("model.keras", None, "model.keras: there is no such file"),
+        ("model.keras", b"no model", "model.keras: not a Keras model that can be loaded: it is no"),
+    ],
+)
+def test_a_broken_run_is_named(name, file, content, message, command, run_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "broken")
+    (tmp_path / "broken" / file).unlink()
+    if content is not None:
+        (tmp_path / "broken" / file).write_bytes(content)
+    done = command(name, "--run_dir=broken")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"{name}: ") and done.err.count("\n") == 1
+    assert message in done.err

@@ -1,0 +1,117 @@
+"""The flags of `train` are the registry's hyperparameters, and say what they mean."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from trainlib.cli.command import help_text
+from trainlib.cli.flags import GROUPS, chosen, hyperparameter_flags
+from trainlib.registry import hyperparameters
+
+MEMBERS = [(kind, name) for kind, table in GROUPS.items() for name in table]
+FLAGS = [(kind, name) for kind in GROUPS for name in hyperparameter_flags(kind)]
+
+
+def written(value):
+    """A hyperparameter as a user writes it."""
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
+def test_every_hyperparameter_has_a_meaning_and_a_flag(kind, name, parse):
+    values = parse()
+    for hyperparameter in hyperparameters(GROUPS[kind][name]).values():
+        assert re.fullmatch(r"\w.*\w.*[.]", hyperparameter.about), hyperparameter
+        assert "as in `" not in hyperparameter.about
+        if hyperparameter.name != "initial_learning_rate":
+            assert values[hyperparameter.name].value is None
+
+
+@pytest.mark.parametrize(("kind", "name"), MEMBERS)
+def test_a_member_takes_its_own_defaults_written_as_flags(kind, name, parse):
+    takes = {
+        hyperparameter.name: hyperparameter.default
+        for hyperparameter in hyperparameters(GROUPS[kind][name]).values()
+        if hyperparameter.default is not None
+    }
+    values = parse(*[f"--{flag}={written(default)}" for flag, default in takes.items()])
+    given = chosen(values, kind, name)
+    assert list(given) == [flag for flag in hyperparameter_flags(kind) if flag in takes]
+    for flag, default in takes.items():
+        expected = list(default) if isinstance(default, tuple) else default
+        assert given[flag] == expected
+        assert type(given[flag]) is type(expected)
+
+
+def test_hyperparameters_that_are_not_given_are_left_to_the_factory(parse):
+    values = parse("--beta_1=0.5", "--clipnorm=2")
+    assert chosen(values, "optimizer", "adam") == {"beta_1": 0.5}
+    assert chosen(values, "clipping", "clip_by_norm") == {"clipnorm": 2.0}
+    assert chosen(values, "loss", "huber") == {}
+    assert chosen(values, "model", "of.ones:own") == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "argument", "message"),
+    [
+        (
+            "optimizer",
+            "sgd",
+            "--beta_1=0.5",
+            "--beta_1 is not for optimizer sgd, which takes --learning_rate, --momentum, "
+            "--nesterov; it is for adam, adamw, adamax, nadam",
+        ),
+        (
+            "schedule",
+            "constant",
+            "--alpha=0",
+            "--alpha is not for schedule constant, which takes none; it is for cosine_decay",
+        ),
+        (
+            "model",
+            "own.keras",
+            "--hidden=3",
+            "--hidden is not for model own.keras, which takes none; it is for mlp",
+        ),
+        ("regularizer", None, "--l1=0.1", "--l1 needs --regularizer=l1 or l1_l2"),
+    ],
+)
+def test_a_hyperparameter_of_another_member_is_refused(kind, name, argument, message, parse):
+    values = parse(argument)
+    with pytest.raises(ValueError) as error:
+        chosen(values, kind, name)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(("kind", "name"), FLAGS)
+def test_help_lists_every_hyperparameter_with_its_meaning_and_takers(kind, name, parse):
+    text = " ".join(help_text("", parse()).split())
+    (about,) = re.findall(rf" --(?:{name}=\.\.\.|\[no\]{name}) (.*?)(?= --|$)", text)
+    for member, factory in GROUPS[kind].items():
+        found = hyperparameters(factory).get(name)
+        if found is not None:
+            assert found.about.rstrip(".") in about
+            assert re.search(rf"\b{member}\b", about)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--rho=... decay of the running mean, in [0, 1) (rmsprop 0.9).",
+        "--hidden=... widths of the hidden layers; none makes a linear model (mlp 300,100).",
+        "--clipnorm=... the largest norm of each gradient tensor, above 0 (clip_by_norm).",
+        "--beta_2=... decay of the mean of squares, in [0, 1) (adam, adamw, nadam 0.999). "
+        "decay of the maximum, in [0, 1) (adamax 0.999).",
+        "(exponential_decay, by default to the end of the run).",
+    ],
+)
+def test_help_groups_takers_by_meaning_and_default(line, parse):
+    assert line in " ".join(help_text("", parse()).split())
+
+
+def test_groups_of_help_are_in_the_order_of_a_run(parse):
+    titles = re.findall(r"^(\w+):$", help_text("about", parse()), re.MULTILINE)
+    expected = "Data Model Optimizer Schedule Regularizer Clipping Loss Run"
+    assert titles == expected.split()

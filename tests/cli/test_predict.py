@@ -1,0 +1,109 @@
+"""`predict` writes what the saved model gives, for tables by the names of their columns."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from trainlib.data import load_dataset
+
+ROWS = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+PRICES = ROWS @ [3, -2] + 0.25
+
+
+@pytest.fixture(scope="module")
+def run_on_a_table(tmp_path_factory, write_table, quick_runs):
+    path = tmp_path_factory.mktemp("data") / "own.csv"
+    write_table(path, a=ROWS[:, 0], price=PRICES, b=ROWS[:, 1])
+    return quick_runs(f"--dataset={path}", "--target=price", "--train_examples=48")
+
+
+@pytest.fixture
+def table_run(run_on_a_table, tmp_path):
+    """`run`, which predicts a number from the columns a and b; its model."""
+    shutil.copytree(run_on_a_table, tmp_path / "run")
+    return keras.saving.load_model(tmp_path / "run" / "model.keras")
+
+
+def numbers(text):
+    """The header and the rows of a CSV."""
+    header, *lines = text.splitlines()
+    return header, np.array([[float(cell) for cell in line.split(",")] for line in lines])
+
+
+def test_classes_and_probabilities_are_those_of_the_test_part(command, run_dir):
+    done = command("predict", f"--run_dir={run_dir}")
+    assert (done.status, done.err) == (0, "")
+    header, rows = numbers(done.out)
+    assert header == "class,p0,p1,p2,p3,p4,p5,p6,p7,p8,p9"
+    test = load_dataset("digits").test
+    model = keras.saving.load_model(run_dir / "model.keras")
+    np.testing.assert_allclose(rows[:, 1:], model.predict(test.x, verbose=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(rows[:, 1:].sum(1), 1, atol=1e-5)
+    assert (rows[:, 0] == rows[:, 1:].argmax(1)).all()
+    accuracy = json.loads((run_dir / "summary.json").read_text())["test"]["accuracy"]
+    assert (rows[:, 0] == test.y).mean() == pytest.approx(accuracy)
+
+
+def test_a_file_gets_what_the_screen_would(command, run_dir, tmp_path):
+    screen = command("predict", f"--run_dir={run_dir}")
+    file = command("predict", f"--run_dir={run_dir}", "--output=predicted.csv")
+    assert file == (0, "", "")
+    assert (tmp_path / "predicted.csv").read_text() == screen.out
+    assert [path.name for path in tmp_path.iterdir()] == ["predicted.csv"]
+
+
+def test_ones_own_images_are_predicted(command, run_dir, tmp_path):
+    x = load_dataset("digits").test.x
+    np.savez(tmp_path / "new.npz", x=x[:5])
+    header, rows = numbers(command("predict", f"--run_dir={run_dir}", "--data=new.npz").out)
+    _, of_all = numbers(command("predict", f"--run_dir={run_dir}").out)
+    np.testing.assert_allclose(rows, of_all[:5], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "columns", [("a", "b"), ("b", "a"), ("b", "price", "a"), ("more", "b", "a")]
+)
+def test_tables_are_read_by_the_names_of_their_columns(
+    columns, table_run, command, tmp_path, write_table
+):
+    known = {"a": ROWS[:, 0], "b": ROWS[:, 1], "price": PRICES, "more": PRICES * 9}
+    write_table(tmp_path / "new.csv", **{name: known[name] for name in columns})
+    done = command("predict", "--run_dir=run", "--data=new.csv")
+    header, rows = numbers(done.out)
+    assert header == "prediction"
+    np.testing.assert_allclose(rows, table_run.predict(ROWS, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "--run_dir must be given"),
+        (("--run_dir=none",), "run_dir none: no run, for it has no flags.txt"),
+        (("--run_dir=run", "--data=less.csv"), "less.csv has no column 'b'; its columns are a"),
+        (("--run_dir=run", "--data=text.csv"), "text.csv, line 2, column 'b': 'x' is not a number"),
+        (("--run_dir=run", "--data=none.csv"), "none.csv does not exist"),
+        (("--run_dir=run", "--data=wide.npz"), "of shape (2,); those of wide.npz have shape (3,)"),
+        (("--run_dir=run", "--data=nan.npz"), "nan.npz, x has 2 values that are NaN or infinite"),
+        (("--run_dir=run", "--data=new.txt"), "new.txt is no path ending in .npz, .csv, .csv.gz"),
+        (("--run_dir=run", "--output=less.csv"), "output less.csv: exists already; choose another"),
+        (("--run_dir=run", "--output=none/a.csv"), "output none/a.csv: there is no folder none"),
+    ],
+)
+def test_bad_input_gets_one_line_and_changes_nothing(
+    arguments, message, table_run, command, tmp_path, write_table
+):
+    write_table(tmp_path / "less.csv", a=[1.0])
+    write_table(tmp_path / "text.csv", a=[1.0], b=["x"])
+    np.savez(tmp_path / "wide.npz", x=np.ones((4, 3)))
+    np.savez(tmp_path / "nan.npz", x=np.full((1, 2), np.nan))
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    done = command("predict", *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("predict: ") and done.err.count("\n") == 1
+    assert message in done.err
+    assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before

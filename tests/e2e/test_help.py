@@ -1,0 +1,76 @@
+"""`--help` answers at once: it reads the registry, and never imports TensorFlow."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainlib.cli.flags import GROUPS, hyperparameter_flags
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("train", "evaluate", "predict")
+
+SAYS_WHAT_IS_LOADED = """
+import sys
+from trainlib.cli.{command} import main
+sys.argv = ["{command}", *{arguments}]
+try:
+    main()
+finally:
+    print(*(name for name in sys.modules if name.startswith(("tensorflow.", "keras."))), end="!")
+"""
+
+
+def run(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=cwd,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_the_flags_without_importing_tensorflow(command):
+    done = run("-c", SAYS_WHAT_IS_LOADED.format(command=command, arguments=["--help"]))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{command}: ")
+    assert done.stdout.endswith("\n!"), "modules of TensorFlow or Keras were imported"
+    assert "--run_dir=" in done.stdout
+    if command == "train":
+        for kind in GROUPS:
+            for name in hyperparameter_flags(kind):
+                assert f"--{name}=" in done.stdout or f"--[no]{name} " in done.stdout
+
+
+@pytest.mark.parametrize("flag", ["--epochs=ten", "--epoch=3", "--epochs=0"])
+def test_bad_flags_are_refused_without_importing_tensorflow(flag):
+    done = run("-c", SAYS_WHAT_IS_LOADED.format(command="train", arguments=[flag]))
+    assert (done.returncode, done.stdout) == (2, "!")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_checkout_runs_its_own_code(command, tmp_path):
+    """`python scripts/train.py` needs no installed trainlib, and prefers its own."""
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "trainlib" / "cli").mkdir(parents=True)
+    shutil.copy(ROOT / "scripts" / f"{command}.py", tmp_path / "scripts")
+    (tmp_path / "trainlib" / "__init__.py").write_text("")
+    (tmp_path / "trainlib" / "cli" / "__init__.py").write_text("")
+    (tmp_path / "trainlib" / "cli" / f"{command}.py").write_text("def main(): print('own code')")
+    done = run(str(tmp_path / "scripts" / f"{command}.py"), cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "own code\n", "")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_scripts_are_the_commands(command, tmp_path):
+    done = run(str(ROOT / "scripts" / f"{command}.py"), "--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{command}: ")
