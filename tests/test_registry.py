@@ -8,7 +8,15 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.registry import KINDS, OPTIMIZERS, Hyperparameter, hyperparameters, lookup
+from trainlib.conventions import BY_CONVENTION
+from trainlib.registry import (
+    KINDS,
+    NOT_BY_NAME,
+    OPTIMIZERS,
+    Hyperparameter,
+    hyperparameters,
+    lookup,
+)
 
 ENTRIES = [(kind, name) for kind, table in KINDS.items() for name in table]
 REQUIRED = {
@@ -124,11 +132,22 @@ def test_hyperparameters_have_the_factorys_order_and_defaults(kind, name):
     arguments = inspect.signature(factory).parameters
     found = hyperparameters(factory)
     filled_in = {"y_true", "y_pred", "from_logits", "dtype"}
-    assert list(found) == [name for name in arguments if name not in filled_in]
+    for_flags = [name for name, p in arguments.items() if p.annotation not in NOT_BY_NAME]
+    assert list(found) == [name for name in for_flags if name not in filled_in]
     for hyperparameter in found.values():
         default = arguments[hyperparameter.name].default
         assert hyperparameter.required == (default is inspect.Parameter.empty)
+        if default is BY_CONVENTION:
+            default = factory.conventions[arguments["convention"].default][hyperparameter.name]
         assert hyperparameter.required or hyperparameter.default == default
+
+
+def test_a_convention_brings_its_own_defaults():
+    of_torch = hyperparameters(OPTIMIZERS["sgd"], "torch")["learning_rate"].default
+    assert of_torch == OPTIMIZERS["sgd"].conventions["torch"]["learning_rate"]
+    assert of_torch != hyperparameters(OPTIMIZERS["sgd"])["learning_rate"].default
+    with pytest.raises(ValueError, match="unknown convention of sgd 'torhc'.*'torch'"):
+        hyperparameters(OPTIMIZERS["sgd"], "torhc")
 
 
 @pytest.mark.parametrize("name", ["beta_1", "beta_2", "epsilon", "amsgrad"])

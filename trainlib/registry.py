@@ -19,6 +19,7 @@ import trainlib.regularizers as regularizers
 import trainlib.schedules as schedules
 import trainlib.transforms as transforms
 from trainlib.checks import check_choice
+from trainlib.conventions import BY_CONVENTION
 
 OPTIMIZERS: Mapping[str, Callable[..., Any]] = {
     "sgd": optimizers.sgd,
@@ -95,6 +96,9 @@ NOT_HYPERPARAMETERS = ("y_true", "y_pred", "from_logits", "dtype") + (
 )
 """Arguments that the program fills in, not its user."""
 
+NOT_BY_NAME = ("Mask", "Coefficients", "Sequence[str]")
+"""Annotations of arguments that are structures or functions: no flag can hold them."""
+
 
 class Hyperparameter(NamedTuple):
     """A named argument of a factory: its annotation as text, its default, and what it means.
@@ -116,20 +120,31 @@ def lookup(kind: str, name: Any, table: Mapping[str, Callable[..., Any]] | None 
     return table[name]
 
 
-def hyperparameters(factory: Callable[..., Any]) -> dict[str, Hyperparameter]:
-    """What a factory takes from its user, by name, in the order of its signature."""
+def hyperparameters(
+    factory: Callable[..., Any], convention: str | None = None
+) -> dict[str, Hyperparameter]:
+    """What a factory takes from its user, by name, in the order of its signature.
+
+    Defaults that a convention decides are those of `convention`, or of the factory's own default.
+    """
     abouts = _argument_texts(factory)
     found = {}
-    for parameter in inspect.signature(factory).parameters.values():
-        if parameter.name not in NOT_HYPERPARAMETERS:
-            required = parameter.default is inspect.Parameter.empty
-            found[parameter.name] = Hyperparameter(
-                parameter.name,
-                str(parameter.annotation),
-                None if required else parameter.default,
-                required,
-                abouts.get(parameter.name, ""),
-            )
+    arguments = inspect.signature(factory).parameters
+    for parameter in arguments.values():
+        if parameter.name in NOT_HYPERPARAMETERS or parameter.annotation in NOT_BY_NAME:
+            continue
+        default = None if parameter.default is parameter.empty else parameter.default
+        if default is BY_CONVENTION:
+            chosen = convention or arguments["convention"].default
+            check_choice(f"convention of {factory.__name__}", chosen, factory.conventions)  # type: ignore[attr-defined]
+            default = factory.conventions[chosen][parameter.name]  # type: ignore[attr-defined]
+        found[parameter.name] = Hyperparameter(
+            parameter.name,
+            str(parameter.annotation),
+            default,
+            parameter.default is parameter.empty,
+            abouts.get(parameter.name, ""),
+        )
     return found
 
 
@@ -141,7 +156,7 @@ _REFERENCE = re.compile(r"as in `(\w+)`\.")
 def _argument_texts(factory: Callable[..., Any]) -> dict[str, str]:
     """What the "Args" of a docstring say of each argument, each on one line.
 
-    An argument that is "as in `other`" gets the text of the function `other` of the same module.
+    An argument that is "as in `other`" gets the text of the function `other`.
     """
     texts: dict[str, str] = {}
     names: list[str] = []
@@ -158,5 +173,12 @@ def _argument_texts(factory: Callable[..., Any]) -> dict[str, str]:
                 texts[name] += f" {line.strip()}"
     for name, text in texts.items():
         if reference := _REFERENCE.fullmatch(text):
-            texts[name] = _argument_texts(factory.__globals__[reference[1]])[name]
+            texts[name] = _argument_texts(_named(reference[1], factory))[name]
     return texts
+
+
+def _named(name: str, factory: Callable[..., Any]) -> Any:
+    """The function of that name in the factory's own module, or in the registry."""
+    module = inspect.unwrap(factory).__globals__
+    known = {name: f for table in KINDS.values() for name, f in table.items()}
+    return module.get(name) or known[name]

@@ -199,4 +199,4 @@ def is_empty(tree: Any) -> bool:
 
 def is_zero(x: Any) -> bool:
     """Whether a hyperparameter is the number 0; a tensor's value is not known, so it is not."""
-    return isinstance(x, numbers.Number) and x == 0
+    return isinstance(x, numbers.Real) and float(x) == 0.0

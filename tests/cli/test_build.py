@@ -8,7 +8,14 @@ import pytest
 import tensorflow as tf
 
 from trainlib.cli import build
-from trainlib.registry import CLIPPING, LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
+from trainlib.registry import (
+    CLIPPING,
+    LOSSES,
+    OPTIMIZERS,
+    REGULARIZERS,
+    SCHEDULES,
+    hyperparameters,
+)
 
 L = keras.layers
 IMAGES = np.arange(40 * 16, dtype=np.uint8).reshape(40, 4, 4)
@@ -261,12 +268,14 @@ def rate(schedule, step):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_moves_by_its_own_default_rate(name, parse):
-    optimizer, schedule = build.build_optimizer(parse(f"--optimizer={name}"), 10)
+    made = build.build_optimizer(parse(f"--optimizer={name}"), 10)
+    optimizer, schedule = made.optimizer, made.schedule
     params = {"w": tf.constant([1.0, 2.0])}
     expected, _ = OPTIMIZERS[name]().update(params, OPTIMIZERS[name]().init(params), params)
     updates, _ = optimizer.update(params, optimizer.init(params), params)
     np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-6)
-    assert rate(schedule, 5) == pytest.approx(0.01 if name == "sgd" else 0.001)
+    own = hyperparameters(OPTIMIZERS[name])["learning_rate"].default
+    assert rate(schedule, 5) == pytest.approx(own)
 
 
 @pytest.mark.parametrize(
@@ -293,8 +302,8 @@ def test_an_optimizer_moves_by_its_own_default_rate(name, parse):
     ],
 )
 def test_a_schedule_spans_the_run_unless_told_otherwise(arguments, expected, parse):
-    values = parse("--optimizer=sgd", "--learning_rate=0.1", *arguments)
-    optimizer, schedule = build.build_optimizer(values, 100)
+    values = parse("--optimizer=sgd", "--learning_rate=0.1", "--epochs=2", *arguments)
+    optimizer, schedule, *_ = build.build_optimizer(values, 50)
     assert {k: rate(schedule, k) for k in expected} == pytest.approx(expected, rel=1e-6, abs=1e-8)
     params = {"w": tf.constant([1.0])}
     state = optimizer.init(params)._replace(step=tf.constant(39, tf.int64))
@@ -312,7 +321,7 @@ def test_a_schedule_spans_the_run_unless_told_otherwise(arguments, expected, par
 )
 def test_gradients_are_clipped_before_the_optimizer(flag, expected, parse):
     values = parse("--optimizer=sgd", "--learning_rate=0.1", flag)
-    optimizer, _ = build.build_optimizer(values, 10)
+    optimizer = build.build_optimizer(values, 10).optimizer
     grads = [tf.constant([3.0, 4.0]), tf.constant([0.5])]
     updates, _ = optimizer.update(grads, optimizer.init(grads), grads)
     for update, clipped in zip(updates, expected, strict=True):
@@ -419,3 +428,23 @@ def test_columns_are_standardized_and_bounded(own, parse):
     assert np.abs(scaled).max() == build.FARTHEST
     mean, deviation = task.train.x[:, 1].mean(), task.train.x[:, 1].std()
     np.testing.assert_allclose(scaled[:, 1], (x[:, 1] - mean) / deviation, rtol=1e-4, atol=1e-5)
+
+
+def test_rules_and_accumulation_reach_the_optimizer(parse):
+    values = parse(
+        "--optimizer=sgd",
+        "--learning_rate=0.5",
+        "--schedule=exponential_decay",
+        "--decay_rate=0.5",
+        "--decay_steps=1",
+        "--param_rules=b:freeze; a:learning_rate*=0.5",
+        "--gradient_accumulation_steps=2",
+    )
+    made = build.build_optimizer(values, 3)
+    params = {"a": tf.constant(1.0), "b": tf.constant(1.0)}
+    state = made.optimizer.init(params)
+    for expected in (0.0, -0.25):
+        updates, state = made.optimizer.update(params, state, params)
+        assert float(updates["a"]) == expected and not updates["b"]
+    assert [rate(made.rate, k) for k in range(5)] == [0.5, 0.5, 0.25, 0.125, 0.125]
+    assert made.table(params)[-1].split() == ["b", "frozen"]

@@ -47,7 +47,7 @@ def test_paper_form_is_algorithm_1(start, decay):
 
 
 def test_first_difference_is_zero():
-    tx = tl.adan(beta_1=0.5, beta_2=0.5)
+    tx = tl.adan(beta_1=0.5, beta_2=0.5, convention="optax")
     w, g = tf.constant([1.0]), tf.constant([4.0])
     state = tx.init(w)
     assert type(state)._fields == ("step", "m", "v", "n", "g")

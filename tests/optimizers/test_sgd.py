@@ -50,7 +50,7 @@ def test_conventions_part_once_the_rate_changes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"learning_rate": -1}, "learning_rate must be at least 0, got -1.0"),
+        ({"learning_rate": -1}, "learning_rate must be at least 0, got -1"),
         ({"momentum": 1.5}, "momentum must be at least 0 and at most 1, got 1.5"),
         ({"nesterov": True}, "nesterov needs a momentum above 0, got momentum=0"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from trainlib.cli.command import Values
 from trainlib.cli.flags import AS_LONG_AS_THE_RUN, chosen, hyperparameter_flags
 from trainlib.data import Dataset, Examples, load_dataset, split, take
 from trainlib.regularizers import Regularizer
-from trainlib.transforms import chain
+from trainlib.transforms import accumulate, chain, param_rules, rules_table
 
 ONE_HOT_LOSSES = ("binary_crossentropy", "categorical_crossentropy")
 CLASS_LOSSES = (*ONE_HOT_LOSSES, "sparse_categorical_crossentropy")
@@ -118,14 +119,47 @@ def build_models(values: Values, task: Task) -> Models:
     return _behind(layers, shape, with_logits(own))
 
 
-def build_optimizer(values: Values, total_steps: int) -> tuple[Optimizer, Schedule]:
-    """The optimizer behind its clipping, and the schedule of its learning rate."""
+class Optimization(NamedTuple):
+    """optimizer: with its clipping and rules. schedule: rate by updates. rate: rate by steps.
+
+    table: `(params) -> lines`, what --param_rules come to.
+    """
+
+    optimizer: Optimizer
+    schedule: Schedule
+    rate: Schedule
+    table: Callable[[Any], list[str]]
+
+
+def build_optimizer(values: Values, steps: int) -> Optimization:
+    """The optimizer behind its clipping, for epochs of so many steps."""
+    every = values.gradient_accumulation_steps
+    check_number("gradient_accumulation_steps", every, at_least=1)
+    updates = -(-steps // every)
     factory = registry.lookup("optimizer", values.optimizer)
     options = chosen(values, "optimizer", values.optimizer)
-    default = registry.hyperparameters(factory)["learning_rate"].default
-    schedule = _schedule(values, options.get("learning_rate", default), total_steps)
-    optimizer = factory(**(options | {"learning_rate": schedule}))
-    clipping = [
+    default = registry.hyperparameters(factory, options.get("convention"))["learning_rate"].default
+    rate = options.get("learning_rate", default)
+    schedule = _schedule(values, rate, updates * values.epochs)
+    options["learning_rate"] = schedule
+    clipping = _clipping(values)
+    if values.param_rules:
+        optimizer = param_rules(
+            values.param_rules, factory, before=chain(*clipping) if clipping else None, **options
+        )
+    else:
+        optimizer = chain(*clipping, factory(**options)) if clipping else factory(**options)
+    return Optimization(
+        accumulate(optimizer, every) if every > 1 else optimizer,
+        schedule,
+        lambda k: schedule(k // steps * updates + k % steps // every),
+        lambda params: rules_table(values.param_rules, params, options),
+    )
+
+
+def _clipping(values: Values) -> list[Optimizer]:
+    """The clipping that is asked for: one kind, or none."""
+    clipping: list[Optimizer] = [
         clip(**given)
         for clip in registry.CLIPPING.values()
         if (given := _given(values, registry.hyperparameters(clip)))
@@ -133,7 +167,7 @@ def build_optimizer(values: Values, total_steps: int) -> tuple[Optimizer, Schedu
     if len(clipping) > 1:
         names = [f"--{flag}" for flag in hyperparameter_flags("clipping")]
         raise ValueError(f"give only one of {', '.join(names)}")
-    return chain(*clipping, optimizer) if clipping else optimizer, schedule
+    return clipping
 
 
 def build_regularizer(values: Values) -> Regularizer | None:

@@ -211,6 +211,7 @@ def _describe(flag: Any) -> str:
     return textwrap.fill(
         f"{flag.help}{default}",
         width=100,
+        break_on_hyphens=False,
         initial_indent=f"  {name:<31} ",
         subsequent_indent=" " * 34,
     )

@@ -65,6 +65,14 @@ def define_train(values: Values) -> None:
         "(input_shape, outputs)",
     )
     _choice(values, "optimizer", "adam")
+    group = Group(values, "Optimizer")
+    group.text(
+        "param_rules",
+        None,
+        "Hyperparameters by the parameters' paths, such as '.*/(bias|gamma|beta):weight_decay=0; "
+        "hidden_1/.*:learning_rate*=0.1; hidden_2/.*:freeze'.",
+    )
+    group.whole("gradient_accumulation_steps", 1, "Batches to sum before each update.")
     _choice(values, "schedule", "constant", "of the learning rate")
     _choice(values, "regularizer", None, "of the kernels")
     _define_hyperparameters(values, "clipping")
@@ -132,8 +140,10 @@ def hyperparameter_flags(kind: str) -> dict[str, registry.Hyperparameter]:
 
 
 def _taken_elsewhere(values: Values, kind: str, flag: str) -> bool:
-    """Whether the flag also belongs to another kind, whose choice will judge it."""
-    return any(flag in hyperparameter_flags(other) for other in GROUPS if other != kind)
+    """Whether the chosen member of another kind takes the flag."""
+    kinds = (other for other in GROUPS if other != kind and other in values)
+    others = (GROUPS[other].get(str(values[other].value)) for other in kinds)
+    return any(factory and flag in registry.hyperparameters(factory) for factory in others)
 
 
 def _choice(values: Values, kind: str, default: str | None, more: str = "") -> None:
@@ -149,18 +159,19 @@ def _define_hyperparameters(values: Values, kind: str) -> None:
         "bool": group.switch,
         "int": group.whole,
         "str": group.text,
+        "str | None": group.text,
         "Sequence[int]": group.whole_numbers,
     }
     for name, hyperparameter in hyperparameter_flags(kind).items():
         if name not in values:
             define = by_annotation.get(hyperparameter.annotation, group.number)
-            define(name, None, _meaning(kind, name))
+            define(name, None, _meaning(name))
 
 
-def _meaning(kind: str, name: str) -> str:
+def _meaning(name: str) -> str:
     """What a hyperparameter means, who takes it, and their defaults: `decay ... (rmsprop 0.9).`"""
     takers: dict[str, dict[str, list[str]]] = {}
-    for member, factory in GROUPS[kind].items():
+    for member, factory in (item for group in GROUPS.values() for item in group.items()):
         found = registry.hyperparameters(factory).get(name)
         if found is not None:
             by_default = takers.setdefault(found.about.rstrip("."), {})

@@ -45,20 +45,22 @@ def train(values: command.Values) -> None:
     task = build.build_task(values)
     built = build.build_models(values, task)
     steps = -(-task.train.size // values.batch_size)
-    optimizer, schedule = build.build_optimizer(values, steps * values.epochs)
+    optimization = build.build_optimizer(values, steps)
     trainer = Trainer(
         built.trained,
         build.build_loss(values, task.loss, built.from_logits),
-        optimizer,
+        optimization.optimizer,
         metrics=task.metrics,
         regularizer=build.build_regularizer(values),
         seed=values.seed,
         execution=values.execution,
-        report={"learning_rate": schedule},
+        report={"learning_rate": optimization.rate},
     )
     trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
     folder = run_folder.create(values)
     print(build.describe(task, built, values), flush=True)
+    if values.param_rules:
+        print("\n".join(optimization.table(trainer.state.params)), flush=True)
     began = time.monotonic()
     trainer.fit(
         tuple(task.train),

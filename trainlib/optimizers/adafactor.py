@@ -60,7 +60,7 @@ def adafactor_rule(
     added, floor = (epsilon_1, 0.0) if eps1_mode == "add" else (0.0, epsilon_1)
     beta_2 = 1 - t**beta_2_decay
     s = tf.square(g) + added
-    axes = factored_axes(g.shape.as_list(), factor_axes, min_dim)
+    axes = factored_axes(w.shape.as_list(), factor_axes, min_dim)
     if axes is None:
         V = beta_2 * V + (1 - beta_2) * s
         V_t = V
@@ -88,7 +88,7 @@ def factored_axes(shape: list[int], factor_axes: str, min_dim: int) -> tuple[int
     if factor_axes == "two_largest":
         axes.sort(key=lambda axis: shape[axis])
     rows, columns = axes[-2:]
-    return None if min(shape[rows], shape[columns]) < min_dim else (rows, columns)
+    return None if min(shape[rows], shape[columns]) < max(min_dim, 1) else (rows, columns)
 
 
 def rms(x: Tensor) -> Tensor:

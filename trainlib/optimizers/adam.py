@@ -16,6 +16,7 @@ the largest v_t / c_2 in v_t / c_2's). AdamW decays the weights beside u.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -174,7 +175,7 @@ def adam(
     check_adam(learning_rate, beta_1, beta_2, epsilon, eps_root)
     check_choice("bias_form", bias_form, BIAS_FORMS)
     check_choice("max_of", max_of, MAXIMA)
-    rule = functools.partial(adam_rule, bias_form=bias_form)
+    rule: Callable[..., tuple[Tensor, ...]] = functools.partial(adam_rule, bias_form=bias_form)
     if amsgrad:
         rule = functools.partial(amsgrad_rule, bias_form=bias_form, max_of=max_of)
 
@@ -234,8 +235,8 @@ def adamw(
         beta_1, beta_2, epsilon, amsgrad, eps_root, bias_form, max_of: as in `adam`.
         decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "keras", "torch", "optax" or "paper", as in `adam`, with the decay decoupled
-            in each of them.
+        convention: "keras", "torch", "optax" or "paper": the forms of `adam`, with the decay
+            decoupled in each of them.
 
     Raises:
         ValueError, TypeError: a hyperparameter out of its range, or of another type.

@@ -104,7 +104,7 @@ def orthogonalize(
 
 def shape_scale(shape: list[int], scale: str, rms_rate: Tensor) -> Tensor | float:
     """s, the factor by which a matrix of this shape steps."""
-    rows, columns = shape
+    rows, columns = (max(1, size) for size in shape)  # An empty matrix steps nowhere.
     if scale == "rms":
         return rms_rate * math.sqrt(max(rows, columns))
     if scale == "rows_cols":
@@ -219,7 +219,7 @@ def muon(
         nesterov: whether Q looks ahead.
         ns_steps: steps of the iteration, at least 1.
         weight_decay: of the matrices, at least 0. 0.004 (keras), 0.1 (torch), 0 (optax, paper).
-        adam_beta_1, adam_beta_2, epsilon: of Adam, as in `adam`.
+        adam_beta_1, adam_beta_2, epsilon: of Adam; see `adam`.
         adam_weight_decay: of Adam's parameters, at least 0; a share of eta. 0.004 (keras), 0.01
             (torch), 0 (optax, paper).
         adam_lr_ratio: Adam's learning rate over eta, at least 0; its weight decay takes eta.

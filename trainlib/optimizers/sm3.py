@@ -23,10 +23,10 @@ from trainlib.optimizers.sgd import SgdState, sgd
 from trainlib.tree import leafwise, widen
 
 
-def sm3_rule(g: Tensor, mu: Tensor, *, epsilon: Tensor) -> tuple[Tensor, Tensor]:
+def sm3_rule(g: Tensor, mu: Tensor, *, w: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
     """SM3-II (Anil et al. 2019), before the momentum and the learning rate."""
-    nu = tf.square(g) + functools.reduce(tf.minimum, _along_axes(mu, g))
-    mu = tf.concat([_largest(nu, k) for k in range(nu.shape.rank)] or [nu[None]], axis=0)
+    nu = tf.square(g) + functools.reduce(tf.minimum, _along_axes(mu, w))
+    mu = tf.concat([_largest(nu, k) for k in range(w.shape.rank)] or [nu[None]], axis=0)
     r = tf.where(nu > 0, g / tf.sqrt(nu + epsilon), tf.zeros_like(g))
     return r, mu
 
@@ -101,7 +101,7 @@ def sm3(
         return Sm3State(step, tf.nest.map_structure(_zero_axes, params), v)
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, Sm3State]:
-        r, mu = leafwise(sm3_rule, grads, state.mu, epsilon=epsilon)
+        r, mu = leafwise(sm3_rule, grads, state.mu, params=params, epsilon=epsilon)
         updates, (step, v) = descent.update(r, SgdState(state.step, state.v), params)
         return updates, Sm3State(step, mu, v)
 

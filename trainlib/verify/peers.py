@@ -115,16 +115,16 @@ def _run_optax(
         optimizer = make(learning_rate=lambda k: rates[k], **options)
         curvature = {k: jax.numpy.asarray(h) for k, h in problem.curvature.items()}
 
-        @jax.jit
         def step(params: Any, state: Any, noise: Any) -> Any:
             grads = {k: curvature[k] * w + noise[k] for k, w in params.items()}
             updates, state = optimizer.update(grads, state, params)
             return optax.apply_updates(params, updates), state
 
+        compiled = jax.jit(step)
         params = {k: jax.numpy.asarray(w) for k, w in problem.start.items()}
         state, path = optimizer.init(params), []
         for row in problem.noise:
-            params, state = step(params, state, row)
+            params, state = compiled(params, state, row)
             seen = params if read is None else read(state, params)
             path.append({k: np.array(w) for k, w in seen.items()})
     return path
