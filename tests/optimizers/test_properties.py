@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import trainlib as tl
@@ -187,6 +187,7 @@ def test_compiled_steps_are_the_eager_ones(name, jit, data):
     given_options, tree = data.draw(options(name)), data.draw(TREES)
     tx = OPTIMIZERS[name](**given_options)
     params, state = run(tx, tree, 1)
+    assume(np.isfinite(largest(params)))  # float16 may overflow.
 
     def step(grads, state, params):
         updates, state = tx.update(grads, state, params)
@@ -206,9 +207,9 @@ def test_compiled_steps_are_the_eager_ones(name, jit, data):
 @given(data=st.data())
 def test_changed_hyperparameters_are_followed_without_a_new_trace(name, data):
     given_options, tree = data.draw(options(name)), data.draw(TREES)
-    params, grads = make_params(tree), make_grads(tree, 0)
     tx = tl.inject_hyperparams(OPTIMIZERS[name])(**given_options)
-    state = tx.init(params)
+    (params, state), grads = run(tx, tree, 1), make_grads(tree, 1)
+    assume(np.isfinite(largest(params)))  # float16 may overflow.
     compiled = tf.function(lambda state: tx.update(grads, state, params))
     for value in (0.25, 0.125, 0.0625):
         new = {key: value for key in state.hyperparams if key != "momentum"}

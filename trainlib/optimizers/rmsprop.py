@@ -60,7 +60,8 @@ def centered_rule(
     s = rho * s + (1 - rho) * tf.square(g)
     a = rho * a + (1 - rho) * g
     c = 1 - rho**t if bias_correction else 1.0
-    return g / root(s / c - tf.square(a / c), epsilon, epsilon_place), s, a
+    variance = tf.nn.relu(s / c - tf.square(a / c))  # Rounding can leave it below 0.
+    return g / root(variance, epsilon, epsilon_place), s, a
 
 
 class RmspropState(NamedTuple):
