@@ -117,9 +117,11 @@ def test_trap_keras_averages_at_every_micro_batch():
 
 
 def test_trap_keras_averages_before_the_constraint():
-    def at_most_a_half(w):
-        return tf.minimum(w, tf.constant(0.5, w.dtype))
+    class AtMostAHalf(keras.constraints.Constraint):
+        def __call__(self, w):
+            return tf.minimum(w, tf.constant(0.5, w.dtype))
 
+    at_most_a_half = AtMostAHalf()
     optimizer, theirs = keras_run([0.0], constraint=at_most_a_half, use_ema=True)
     state, ours = our_run(
         tl.keras_options(tl.sgd(0.125), constraint=at_most_a_half, use_ema=True), [0.0]

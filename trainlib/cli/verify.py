@@ -17,7 +17,7 @@ from trainlib.verify.case import Case  # noqa: E402
 from trainlib.verify.cases import CASES  # noqa: E402
 from trainlib.verify.compare import TOLERANCES, Result, compare  # noqa: E402
 from trainlib.verify.ours import RUNS  # noqa: E402
-from trainlib.verify.peers import PEERS, is_installed  # noqa: E402
+from trainlib.verify.peers import PEERS, why_missing  # noqa: E402
 
 ABOUT = """
 verify: runs every optimizer, in each of its forms, beside the libraries that have it, over a whole
@@ -70,11 +70,11 @@ def _results(
 ) -> Iterator[Result]:
     for case in cases:
         for peer in (peer for peer in peers if peer in case.peers):
-            if is_installed(peer):
-                yield from compare(case, peer, values.dtype, values.steps, runs)
+            missing = why_missing(peer, case.peers[peer].name)
+            if missing:
+                yield Result(case.optimizer, case.form, peer, "", None, 0, "", None, missing)
             else:
-                note = f"{peer} is not installed: pip install trainlib[peers]"
-                yield Result(case.optimizer, case.form, peer, "", None, 0, "", None, note)
+                yield from compare(case, peer, values.dtype, values.steps, runs)
 
 
 def _write(path: Path, results: list[Result], peers: list[str], values: command.Values) -> None:

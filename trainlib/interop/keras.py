@@ -246,6 +246,8 @@ def _options(rule: Rule, keras_optimizer: Any, named: Mapping[str, Any]) -> Opti
 
 def _muon_options(keras_optimizer: Any, named: Mapping[str, Any]) -> dict[str, Any]:
     """Muon's options of other names here, and which parameters are its own."""
+    if not hasattr(keras_optimizer, "rms_rate"):
+        raise ValueError("this version of Keras has another Muon, which is not carried: update it")
     matrices = {path for path, v in named.items() if not keras_optimizer._should_use_adamw(v)}
     rms_rate = keras_optimizer.rms_rate
     return {

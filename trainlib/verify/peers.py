@@ -18,9 +18,16 @@ from trainlib.verify.problem import Arrays, Problem
 PEERS = ("keras", "torch", "optax")
 
 
-def is_installed(peer: str) -> bool:
-    """Whether a peer can be run here."""
-    return importlib.util.find_spec(peer) is not None
+def why_missing(peer: str, name: str) -> str:
+    """Why a peer's optimizer cannot be run here; "" where it can."""
+    if importlib.util.find_spec(peer) is None:
+        return f"{peer} is not installed: pip install trainlib[peers]"
+    if peer == "keras":
+        import keras
+
+        if not hasattr(keras.optimizers, name):
+            return f"Keras {keras.__version__} does not have {name}"
+    return ""
 
 
 def run_peer(

@@ -1,0 +1,79 @@
+"""The command `verify`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+import trainlib.verify.compare as compare
+from trainlib.cli import verify
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command; its status and what it printed."""
+
+    def runs(*arguments):
+        monkeypatch.setattr(sys, "argv", ["verify", *arguments])
+        status = 0
+        try:
+            verify.main()
+        except SystemExit as end:
+            status = end.code
+        return status, capsys.readouterr()
+
+    return runs
+
+
+def test_a_table_of_passes_is_printed_and_written(run, tmp_path):
+    path = tmp_path / "a" / "table"
+    status, printed = run(
+        "--optimizer=sgd", "--against=keras", "--steps=20", "--run=graph", f"--output={path}"
+    )
+    assert not status
+    lines = json.loads(path.with_suffix(".json").read_text())
+    assert {line["passed"] for line in lines} == {True}
+    assert max(line["error"] for line in lines) <= 1e-12
+    assert f"{len(lines)} passed, 0 failed, 0 not run" in printed.out
+    text = path.with_suffix(".md").read_text()
+    assert text.count("| pass |") == len(lines) and "| sgd |" in text
+
+
+def test_a_wrong_rule_fails_with_status_1(run, monkeypatch):
+    right = compare.run_ours
+
+    def wrong(make, problem, *rest):
+        path = right(make, problem, *rest)
+        path[-1]["wide"] = path[-1]["wide"] * (1 + 1e-11)
+        return path
+
+    monkeypatch.setattr(compare, "run_ours", wrong)
+    arguments = ("--optimizer=sgd", "--against=keras", "--steps=20", "--run=eager")
+    status, printed = run(*arguments)
+    assert status == 1
+    assert "FAIL" in printed.out and "step 20 of wide" in printed.out
+
+
+def test_an_absent_peer_is_not_run_and_does_not_pass(run, monkeypatch):
+    monkeypatch.setattr(verify, "why_missing", lambda peer, name: f"{peer} is not installed")
+    status, printed = run("--optimizer=adam", "--against=torch")
+    assert not status
+    assert "not run  torch is not installed" in printed.out
+    assert "0 passed, 0 failed" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--optimizer=adm", "unknown optimizer 'adm': did you mean 'adam'?"),
+        ("--against=kears", "unknown against 'kears': did you mean 'keras'?"),
+        ("--run=", "--run names nothing"),
+        ("--steps=0", "steps must be at least 1"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(run, argument, message):
+    status, printed = run(argument)
+    assert status == 2
+    assert message in printed.err and printed.err.count("\n") == 1
