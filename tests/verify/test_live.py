@@ -1,0 +1,48 @@
+"""With the defaults of both, each rule follows Keras in float32; and each runs eagerly as well."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+
+import trainlib.registry as registry
+from trainlib.verify.cases import CASES
+from trainlib.verify.compare import difference
+from trainlib.verify.ours import run_ours
+from trainlib.verify.peers import run_peer
+from trainlib.verify.problem import make_problem
+
+PLAIN = {case.optimizer: case for case in reversed(CASES)}
+"""The first form of each optimizer."""
+OF_KERAS = sorted(name for name, case in PLAIN.items() if "keras" in case.peers)
+TOLERANCE = 1e-5
+"""Keras computes in float32 what depends on hyperparameters alone: 1 - 0.999 is off by 5e-5 of it."""
+
+
+@pytest.mark.parametrize("name", OF_KERAS)
+def test_defaults_in_float32_are_those_of_keras(name):
+    peer = PLAIN[name].peers["keras"]
+    if not hasattr(keras.optimizers, peer.name):
+        pytest.skip(f"this Keras does not have {peer.name} yet")
+    problem = make_problem(100, "float32")
+    theirs = run_peer("keras", peer.name, {}, problem)
+
+    def make(learning_rate):
+        return registry.OPTIMIZERS[name](learning_rate=learning_rate, convention="keras")
+
+    worst = difference(run_ours(make, problem), theirs)
+    assert worst.error <= TOLERANCE, worst
+
+
+@pytest.mark.parametrize("name", sorted(PLAIN))
+def test_a_rule_is_the_same_eagerly(name):
+    case = PLAIN[name]
+    problem = make_problem(100, **case.problem)
+
+    def make(learning_rate):
+        return registry.OPTIMIZERS[name](learning_rate=learning_rate, **case.options)
+
+    compiled = run_ours(make, problem, "graph")
+    worst = difference(run_ours(make, problem, "eager"), compiled)
+    assert worst.error <= 1e-12, worst
+    assert difference(compiled[:1] * 100, compiled).error > 1e-3  # they moved
