@@ -15,8 +15,8 @@ from trainlib.verify.problem import make_problem
 PLAIN = {case.optimizer: case for case in reversed(CASES)}
 """The first form of each optimizer."""
 OF_KERAS = sorted(name for name, case in PLAIN.items() if "keras" in case.peers)
-TOLERANCE = 1e-5
-"""Keras computes in float32 what depends on hyperparameters alone: 1 - 0.999 is off by 5e-5 of it."""
+LOOSER = {"nadam": 1e-5, "schedule_free_adamw": 1e-5}
+"""Where 1e-6 is too near: 1 - 0.999 in float32 is off by 5e-5 of it, and we carry it in float64."""
 
 
 @pytest.mark.parametrize("name", OF_KERAS)
@@ -31,7 +31,7 @@ def test_defaults_in_float32_are_those_of_keras(name):
         return registry.OPTIMIZERS[name](learning_rate=learning_rate, convention="keras")
 
     worst = difference(run_ours(make, problem), theirs)
-    assert worst.error <= TOLERANCE, worst
+    assert worst.error <= LOOSER.get(name, 1e-6), worst
 
 
 @pytest.mark.parametrize("name", sorted(PLAIN))
