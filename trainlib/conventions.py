@@ -67,3 +67,23 @@ def conventions(**presets: Mapping[str, Any]) -> Callable[[Factory], Factory]:
         return settled  # type: ignore[return-value]
 
     return decorate
+
+
+def default_of(factory: Callable[..., Any], name: str, convention: str | None = None) -> Any:
+    """The default of a factory's argument; that of a convention where conventions decide it.
+
+    Args:
+        factory: a function, decorated by `conventions` or not.
+        name: of the argument.
+        convention: by default the factory's own.
+
+    Raises:
+        ValueError: a convention that the factory does not have.
+    """
+    parameters = inspect.signature(factory).parameters
+    if parameters[name].default is not BY_CONVENTION:
+        return parameters[name].default
+    presets: Any = factory
+    chosen = convention or parameters["convention"].default
+    check_choice(f"convention of {factory.__name__}", chosen, presets.conventions)
+    return presets.conventions[chosen][name]

@@ -19,7 +19,7 @@ import trainlib.regularizers as regularizers
 import trainlib.schedules as schedules
 import trainlib.transforms as transforms
 from trainlib.checks import check_choice
-from trainlib.conventions import BY_CONVENTION
+from trainlib.conventions import default_of
 
 OPTIMIZERS: Mapping[str, Callable[..., Any]] = {
     "sgd": optimizers.sgd,
@@ -129,20 +129,15 @@ def hyperparameters(
     """
     abouts = _argument_texts(factory)
     found = {}
-    arguments = inspect.signature(factory).parameters
-    for parameter in arguments.values():
+    for parameter in inspect.signature(factory).parameters.values():
         if parameter.name in NOT_HYPERPARAMETERS or parameter.annotation in NOT_BY_NAME:
             continue
-        default = None if parameter.default is parameter.empty else parameter.default
-        if default is BY_CONVENTION:
-            chosen = convention or arguments["convention"].default
-            check_choice(f"convention of {factory.__name__}", chosen, factory.conventions)  # type: ignore[attr-defined]
-            default = factory.conventions[chosen][parameter.name]  # type: ignore[attr-defined]
+        default = default_of(factory, parameter.name, convention)
         found[parameter.name] = Hyperparameter(
             parameter.name,
             str(parameter.annotation),
-            default,
-            parameter.default is parameter.empty,
+            None if default is parameter.empty else default,
+            default is parameter.empty,
             abouts.get(parameter.name, ""),
         )
     return found

@@ -149,6 +149,11 @@ def paths(tree: Any) -> Any:
     return tf.nest.pack_sequence_as(tree, names)
 
 
+def leaves_by_path(tree: Any) -> list[tuple[str, Any]]:
+    """The path and the leaf of each leaf, in the order of `tf.nest.flatten`."""
+    return list(zip(tf.nest.flatten(paths(tree)), tf.nest.flatten(tree), strict=True))
+
+
 def _collect_paths(tree: Any, prefix: tuple[str, ...], names: list[str]) -> None:
     if not tf.nest.is_nested(tree):
         names.append("/".join(prefix))

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from trainlib.base import State, Tensor
 from trainlib.optimizers.adafactor import AdafactorState
-from trainlib.tree import paths
+from trainlib.tree import leaves_by_path
 
 Book: TypeAlias = dict[str, dict[str, Any]]
 """Arrays by slot and by the parameter's path; a slot of the whole optimizer has the path "".
@@ -77,7 +77,7 @@ def fill(like: State, theirs: Book, table: Table, step: int, library: str) -> St
             return _tensor(theirs[slot.name][""], slot.factor, value)
         leaves = [
             x if used is None else _tensor(theirs[slot.name][path], slot.factor, x)
-            for (path, x), used in zip(_leaves(value), _used(owner, field), strict=True)
+            for (path, x), used in zip(leaves_by_path(value), _used(owner, field), strict=True)
         ]
         return tf.nest.pack_sequence_as(value, leaves)
 
@@ -109,7 +109,7 @@ def book_of(state: State, table: Table, library: str, theirs: Book | None = None
                     "state of a rule that both have, without what is around it"
                 )
             return value
-        names = [path for path, _ in _leaves(value)]
+        names = [path for path, _ in leaves_by_path(value)]
         entries = book.setdefault(slot.name, {})
         for path, x in zip([""] if slot.is_scalar else names, _used(owner, field), strict=True):
             if path in entries:
@@ -247,10 +247,6 @@ def _used(owner: Any, field: str) -> list[Tensor]:
         return list(leaves)
     factored = [R.shape.rank > 0 for R in tf.nest.flatten(owner.R)]
     return [x if yes == (field != "V") else None for x, yes in zip(leaves, factored, strict=True)]
-
-
-def _leaves(tree: Any) -> list[tuple[str, Any]]:
-    return list(zip(tf.nest.flatten(paths(tree)), tf.nest.flatten(tree), strict=True))
 
 
 def _tensor(x: np.ndarray, factor: float, like: Tensor) -> Tensor:

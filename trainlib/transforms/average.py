@@ -19,7 +19,7 @@ from trainlib.base import Optimizer, State, Tensor, Tree, apply_updates
 from trainlib.checks import check_number
 from trainlib.transforms.checks import check_count
 from trainlib.transforms.states import find_states, no_change
-from trainlib.tree import leafwise, paths, scalar, widen
+from trainlib.tree import leafwise, leaves_by_path, paths, scalar, widen
 
 
 class EmaState(NamedTuple):
@@ -96,7 +96,7 @@ def ema_params(state: State, params: Tree) -> Tree:
     """
     averages: dict[str, Tensor] = {}
     for found in find_states(state, EmaState):
-        for path, a in _by_path(found.average).items():
+        for path, a in leaves_by_path(found.average):
             if path in averages:
                 raise ValueError(f"two averages of {path!r}: give one of their states")
             averages[path] = a
@@ -125,7 +125,3 @@ def _overwrite(due: Tensor, updates: Tree, averages: Tree, params: Tree) -> Tree
         return tf.where(due, a - widen(w), no_change(a) if u is None else u)
 
     return tf.nest.map_structure(choose, updates, averages, params, check_types=False)
-
-
-def _by_path(tree: Tree) -> dict[str, Tensor]:
-    return dict(zip(tf.nest.flatten(paths(tree)), tf.nest.flatten(tree), strict=True))

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.checks import check_choice, check_number
-from trainlib.conventions import BY_CONVENTION
+from trainlib.conventions import default_of
 from trainlib.transforms.chain import update_with
 from trainlib.transforms.states import find_states, map_states
 
@@ -56,7 +56,9 @@ def inject_hyperparams(factory: Factory) -> Factory:
         factory(*args, **keywords)  # Raises for values out of range: tensors are not checked.
         given = dict(signature.bind(*args, **keywords).arguments)
         if "learning_rate" in signature.parameters:
-            given.setdefault("learning_rate", default_of(factory, "learning_rate", given))
+            given.setdefault(
+                "learning_rate", default_of(factory, "learning_rate", given.get("convention"))
+            )
         moving = {name: x for name, x in given.items() if is_moving(signature, name, x)}
         fixed = {name: x for name, x in given.items() if name not in moving}
         return hyperparams_in_state(lambda values: factory(**fixed, **values), moving)
@@ -113,17 +115,6 @@ def set_hyperparams(state: State, **hyperparams: float) -> State:
         return found._replace(hyperparams={**found.hyperparams, **new})
 
     return map_states(change, state, InjectState)
-
-
-def default_of(factory: Factory, name: str, given: Mapping[str, Any]) -> Any:
-    """The default of a factory's argument, that of its convention where the convention decides."""
-    parameters = inspect.signature(factory).parameters
-    default = parameters[name].default
-    if default is BY_CONVENTION:
-        convention = given.get("convention", parameters["convention"].default)
-        presets: Any = factory
-        return presets.conventions[convention][name]
-    return default
 
 
 def is_moving(signature: inspect.Signature, name: str, value: Any) -> bool:

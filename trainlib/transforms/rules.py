@@ -23,8 +23,9 @@ import tensorflow as tf
 
 from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.checks import check_choice, check_number
+from trainlib.conventions import default_of
 from trainlib.transforms.chain import chain, update_with
-from trainlib.transforms.inject import default_of, hyperparams_in_state, is_moving
+from trainlib.transforms.inject import hyperparams_in_state, is_moving
 from trainlib.transforms.mask import freeze, partition
 from trainlib.tree import paths
 
@@ -193,7 +194,7 @@ def _check_against(
     always = ["learning_rate"] if "learning_rate" in signature.parameters else []
     for name in (*always, *spoken_of):
         if name not in given:
-            given[name] = default_of(factory, name, given)
+            given[name] = default_of(factory, name, given.get("convention"))
     factory(**given)
     for rule in rules:
         for setting in rule.settings:
