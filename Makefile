@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint types clean
+.PHONY: train test soak lint types clean
 
 train: $(VENV)/.installed
 	$(BIN)/train --dataset=digits --optimizer=nadam
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist=loadfile
+
+# What takes too long for every change.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist=worksteal -m soak
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -11,18 +11,29 @@ import trainlib as tl
 from trainlib.conventions import BY_CONVENTION
 from trainlib.registry import (
     KINDS,
+    METRICS,
     NOT_BY_NAME,
     OPTIMIZERS,
     Hyperparameter,
     hyperparameters,
     lookup,
+    takes_numbers_alone,
 )
 
 ENTRIES = [(kind, name) for kind, table in KINDS.items() for name in table]
 REQUIRED = {
     "initial_learning_rate": 0.5,
+    "maximal_learning_rate": 1.0,
     "decay_steps": 10,
+    "first_decay_steps": 10,
+    "total_steps": 10,
+    "hold_steps": 10,
+    "step_size": 10,
+    "step_size_up": 10,
+    "warmup_steps": 2,
     "decay_rate": 0.5,
+    "boundaries": [10],
+    "values": [0.5, 0.25],
     "clipvalue": 1.0,
     "clipnorm": 1.0,
     "global_clipnorm": 1.0,
@@ -38,14 +49,25 @@ def test_each_entry_is_a_function_of_its_own_name(kind, name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [entry for entry in ENTRIES if entry[0] not in ("loss", "metric")]
+    ("kind", "name"),
+    [
+        entry
+        for entry in ENTRIES
+        if entry[0] not in ("loss", "metric") and takes_numbers_alone(lookup(*entry))
+    ],
 )
 def test_each_factory_makes_what_its_kind_promises(kind, name):
     factory = lookup(kind, name)
     made = factory(**{k: REQUIRED[k] for k, h in hyperparameters(factory).items() if h.required})
     params = {"w": tf.constant([[3.0, -4.0]])}
     if kind == "schedule":
-        assert made(tf.constant(0, tf.int64)).numpy() == 0.5
+        assert (made(0).shape, made(0).dtype) == ((), tf.float32)
+        assert 0 < made(2) <= 1
+    elif kind == "performance":
+        assert made.update(1.0, made.init(0.1)).epoch == 1
+    elif kind == "constraint":
+        assert made(params["w"]).shape == [1, 2]
+        assert tf.reduce_any(made(params["w"]) != params["w"])
     elif kind == "regularizer":
         assert made(params).shape == []
     else:
@@ -53,6 +75,18 @@ def test_each_factory_makes_what_its_kind_promises(kind, name):
         tf.nest.assert_same_structure(made.init(params), state)
         assert updates["w"].shape == [1, 2]
         assert tf.reduce_any(updates["w"] != 0)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_metric_counts_examples_with_its_defaults(name):
+    y_pred = tf.constant([[0.25, 0.75], [0.75, 0.25], [0.25, 0.75]])
+    rows = tf.constant([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    sparse = name.startswith("sparse")
+    metric = tl.metrics.as_metric(tl.metrics.make_metric(METRICS[name]))
+    record = metric.of([1, 1, 0] if sparse else rows, y_pred)
+    tf.nest.assert_same_structure(metric.zero(2), record)
+    assert any(tf.reduce_any(x != 0) for x in record)
+    assert metric.result(record).shape == ([2, 2] if name == "confusion_matrix" else [])
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -80,7 +114,7 @@ def test_a_misspelt_name_gets_the_nearest_one(kind, name):
 def test_a_name_like_no_other_gets_the_list(name):
     with pytest.raises(ValueError) as error:
         lookup("clipping", name)
-    names = "clip_by_value, clip_by_norm, clip_by_global_norm"
+    names = "clip_by_value, clip_by_norm, clip_by_global_norm, adaptive_clip"
     assert str(error.value) == f"unknown clipping {name!r}: there are {names}"
 
 

@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
+from trainlib.regularizers import orthogonal, restrict
+from trainlib.tree import kernels
 
 STEPS = 120
 SHAPES = {"a": (4, 3), "b": (3,), "c": (2, 5), "d": ()}
@@ -182,3 +184,211 @@ def test_factors_that_are_no_numbers_are_refused(name, argument, value):
 def test_integer_parameters_are_refused():
     with pytest.raises(TypeError, match="expected floating tensors, got one of dtype int32"):
         tl.l2()({"a": tf.constant([1, 2])})
+
+
+def with_slope(penalty, params, run="eager"):
+    """A penalty and its gradient."""
+
+    @RUNS[run]
+    def both(params):
+        with tf.GradientTape() as tape:
+            tape.watch(params)
+            total = penalty(params)
+        return total, tape.gradient(total, params)
+
+    return both(params)
+
+
+def mean_cosine(vectors):
+    """The mean of |cosine| over the pairs of rows, pair by pair."""
+    pairs = [
+        abs(a @ b) / np.linalg.norm(a) / np.linalg.norm(b)
+        for i, a in enumerate(vectors)
+        for b in vectors[:i]
+    ]
+    return np.mean(pairs)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_orthogonal_is_the_mean_cosine_of_the_pairs(run):
+    w = np.random.default_rng(0).normal(size=(4, 5))
+    for mode, vectors in (("rows", w), ("columns", w.T)):
+        penalty, _ = with_slope(orthogonal(0.3, mode), tf.constant(w), run)
+        np.testing.assert_allclose(penalty, 0.3 * mean_cosine(vectors), rtol=1e-14)
+
+
+def test_orthogonal_defaults_are_those_of_keras():
+    w = tf.constant([[1.0, 2.0], [3.0, -4.0], [0.5, 0.5]])
+    np.testing.assert_allclose(
+        orthogonal()(w), keras.regularizers.OrthogonalRegularizer()(w), rtol=2**-22
+    )
+
+
+def test_rows_at_right_angles_cost_nothing_and_parallel_rows_cost_the_factor():
+    assert orthogonal(0.5)(tf.constant([[2.0, 0.0], [0.0, -3.0]])) == 0
+    np.testing.assert_allclose(
+        orthogonal(0.5)(tf.constant([[2.0, 1.0], [-4.0, -2.0]])), 0.5, rtol=2**-22
+    )
+
+
+@pytest.mark.parametrize("mode", ["rows", "columns"])
+def test_kernels_of_more_axes_count_as_matrices(mode):
+    w = np.random.default_rng(0).normal(size=(2, 3, 4, 5))
+    kernel, matrix = tf.constant(w), tf.constant(w.reshape(24, 5))
+    assert orthogonal(0.5, mode)(kernel) == orthogonal(0.5, mode)(matrix)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mode", ["rows", "columns"])
+def test_one_row_has_no_pair_and_costs_nothing(mode, dtype, run):
+    w = np.ones((1, 3) if mode == "rows" else (3, 1), dtype)
+    penalty, slope = with_slope(orthogonal(0.5, mode), tf.constant(w), run)
+    assert penalty == 0
+    np.testing.assert_array_equal(slope, 0 * w)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_zeros_add_nothing_and_have_no_slope(dtype, run):
+    w = tf.constant([[1.0, 2.0], [0.0, 0.0], [3.0, 1.0], [0.0, -0.0]], dtype)
+    penalty, slope = with_slope(orthogonal(0.5), w, run)
+    # One pair of six has a cosine: 5 / sqrt(5 10).
+    np.testing.assert_allclose(penalty, 0.5 * 5 / np.sqrt(50) / 6, rtol=2**-22)
+    assert np.isfinite(slope).all() and np.any(slope[0] != 0)
+    np.testing.assert_array_equal(slope[1::2], np.zeros((2, 2)))
+    nothing, slope = with_slope(orthogonal(0.5), 0 * w, run)
+    assert nothing == 0
+    np.testing.assert_array_equal(slope, 0 * w)
+
+
+def test_rows_of_any_size_have_finite_slopes():
+    for size in (1e-30, 1e-12, 1e-7, 1e15):
+        w = tf.constant([[size, 2 * size], [3.0, 1.0], [1.0, -1.0]])
+        penalty, slope = with_slope(orthogonal(0.5), w)
+        assert np.isfinite(penalty) and np.isfinite(slope).all()
+
+
+def test_orthogonal_is_computed_in_float32_or_wider():
+    w = np.random.default_rng(0).normal(size=(4, 5))
+    assert orthogonal()(tf.constant(w)).dtype == tf.float64
+    low = tf.constant(w, tf.bfloat16)
+    assert orthogonal()(low) == orthogonal()(tf.cast(low, tf.float32))
+
+
+@pytest.mark.parametrize("shape", [[], [3]])
+def test_orthogonal_refuses_vectors_with_their_shape(shape):
+    with pytest.raises(ValueError, match="^orthogonal is for parameters of two or more axes, got"):
+        orthogonal()({"a": tf.zeros(shape)})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"factor": -1}, ValueError, "^factor must be at least 0, got -1"),
+        ({"factor": "1"}, TypeError, "^factor must be a number"),
+        ({"mode": "row"}, ValueError, "unknown mode 'row': did you mean 'rows'"),
+    ],
+)
+def test_orthogonal_refuses_bad_arguments(arguments, error, message):
+    with pytest.raises(error, match=message):
+        orthogonal(**arguments)
+
+
+PARAMS = {
+    "encoder": {"kernel": tf.constant([[1.0]]), "bias": tf.constant([10.0])},
+    "head": {"kernel": tf.constant([[100.0]]), "bias": tf.constant([1000.0])},
+}
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        (kernels, 101),
+        (None, 1111),
+        ("encoder/.*", 11),
+        (".*/bias", 1010),
+        ("head/kernel|encoder/bias", 110),
+        (lambda path: path.startswith("head/"), 1100),
+        (
+            {
+                "encoder": {"kernel": False, "bias": True},
+                "head": {"kernel": False, "bias": False},
+            },
+            10,
+        ),
+    ],
+)
+def test_a_restricted_regularizer_is_of_the_parameters_of_the_mask(mask, expected):
+    penalty, slopes = with_slope(restrict(tl.l1(1.0), mask), PARAMS)
+    assert penalty == expected
+    reached = [
+        float(w.numpy().item())
+        for w, slope in zip(tf.nest.flatten(PARAMS), tf.nest.flatten(slopes), strict=True)
+        if slope is not None
+    ]
+    assert sum(reached) == expected
+
+
+def test_no_mask_means_the_kernels():
+    assert restrict(tl.l1(1.0))(PARAMS) == 101
+
+
+def test_restrictions_nest_and_regularizers_see_paths():
+    inner = restrict(tl.l1(1.0), "encoder/.*")
+    assert restrict(inner, kernels)(PARAMS) == 1
+    seen = {}
+    restrict(lambda params: seen.update(params), ".*/bias")(PARAMS)
+    assert list(seen) == ["encoder/bias", "head/bias"]
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (
+            "kernel",
+            "no parameter has a path of which 'kernel' matches the whole; there are encoder",
+        ),
+        ("encoder", "no parameter has a path of which 'encoder' matches the whole"),
+        ("(", r"'\(' is no regular expression"),
+        ({"encoder": True}, "mask must have the structure of params"),
+    ],
+)
+def test_masks_that_cannot_be_are_refused(mask, message):
+    with pytest.raises(ValueError, match=message):
+        restrict(tl.l1(), mask)(PARAMS)
+
+
+def test_two_parameters_of_one_path_are_refused():
+    params = {"a": {"b": tf.constant([1.0])}, "a/b": tf.constant([2.0])}
+    with pytest.raises(ValueError, match="the same path"):
+        restrict(tl.l1(), None)(params)
+
+
+def small_trainer(**options):
+    def apply_fn(params, model_state, x, training):
+        return tl.Forward(x @ params["kernel"] + params["bias"])
+
+    params = {"kernel": tf.ones([2, 1]), "bias": tf.fill([1], 8.0)}
+    model = tl.Stateless(apply_fn, params, ())
+    return tl.Trainer(model, "mean_squared_error", tl.sgd(0.0), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, 0),
+        ({"regularizer": tl.l1(1.0)}, 2),
+        ({"regularizer": tl.l1(1.0), "regularizer_mask": None}, 10),
+        ({"regularizer": tl.l1(1.0), "regularizer_mask": "bias"}, 8),
+        ({"regularizer": tl.l1(1.0), "regularizer_mask": lambda path: path == "kernel"}, 2),
+    ],
+)
+def test_a_trainer_penalizes_the_parameters_of_its_mask(options, expected):
+    data = np.zeros((4, 2), np.float32), np.full((4, 1), 8, np.float32)
+    assert small_trainer(**options).evaluate(data)["loss"] == expected
+
+
+def test_a_trainer_refuses_a_mask_that_matches_nothing_at_once():
+    with pytest.raises(ValueError, match="'encoder/.*' matches the whole; there are bias, kernel"):
+        small_trainer(regularizer=tl.l2(), regularizer_mask="encoder/.*")

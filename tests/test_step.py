@@ -130,6 +130,28 @@ def test_two_parts_of_a_batch_merge_into_the_loss_of_the_whole():
     assert first.merge(second).result().numpy() == pytest.approx(whole, rel=1e-14)
 
 
+@pytest.mark.parametrize("run", RUNS)
+def test_metrics_that_are_no_means_record_what_merges(run):
+    metrics = {"r2": tl.metrics.r2_score(), "mse": tl.metrics.mean_squared_error}
+    optimizer = tl.sgd(0.0)
+    step = RUNS[run](
+        tl.train_step(linear, tl.losses.mean_squared_error, optimizer, metrics=metrics)
+    )
+    state, weight = start(optimizer), WEIGHTS["some are 0"]
+    records = {"loss": tl.Mean.empty(), "mse": tl.Mean.empty(), "r2": metrics["r2"].zero(2)}
+    for rows in (slice(0, 3), slice(3, 8)):
+        batch = (tf.constant(a[rows]) for a in (X, Y, weight))
+        state, new = step(state, tuple(batch))
+        records = tl.metrics.merge(records, new)
+    y_pred = X @ KERNEL + BIAS
+    spread = np.sum(weight[:, None] * (Y - np.average(Y, axis=0, weights=weight)) ** 2, axis=0)
+    r2 = np.mean(1 - np.sum(weight[:, None] * (Y - y_pred) ** 2, axis=0) / spread)
+    results = tl.metrics.results(metrics, records)
+    assert results["r2"].numpy() == pytest.approx(r2, rel=1e-13)
+    mse = np.average(example_losses(KERNEL, BIAS), weights=weight)
+    assert results["mse"].numpy() == pytest.approx(mse, rel=1e-14)
+
+
 def keras_model(*layers, features=3, dtype="float32"):
     keras.utils.set_random_seed(0)
     return keras.Sequential([keras.Input((features,), dtype=dtype), *layers])

@@ -8,9 +8,11 @@ import trainlib.metrics as metrics
 import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.base import Optimizer, apply_updates
+from trainlib.constraints import max_norm, min_max_norm, non_neg, unit_norm
+from trainlib.finder import LRFinderResult, lr_finder
 from trainlib.loop.stateless import Stateless
 from trainlib.loop.trainer import Trainer
-from trainlib.metrics import Mean
+from trainlib.metrics import Mean, Metric
 from trainlib.optimizers import (
     adabelief,
     adadelta,
@@ -46,8 +48,27 @@ from trainlib.optimizers import (
     sophia,
     yogi,
 )
-from trainlib.regularizers import l1, l1_l2, l2
-from trainlib.schedules import constant, cosine_decay, exponential_decay
+from trainlib.performance import early_stop, reduce_on_plateau
+from trainlib.regularizers import l1, l1_l2, l2, orthogonal, restrict
+from trainlib.schedules import (
+    constant,
+    cosine_decay,
+    cosine_decay_restarts,
+    cyclic,
+    exponential_decay,
+    hold_then_decay,
+    inverse_sqrt_decay,
+    inverse_time_decay,
+    join,
+    linear_warmup,
+    one_cycle,
+    per_epoch,
+    piecewise_constant,
+    polynomial_decay,
+    power_decay,
+    step_decay,
+    trapezoid,
+)
 from trainlib.step import (
     Forward,
     TrainState,
@@ -85,10 +106,13 @@ from trainlib.transforms import (
     set_hyperparams,
     zero_nans,
 )
+from trainlib.tree import kernels
 
 __all__ = [
     "Forward",
+    "LRFinderResult",
     "Mean",
+    "Metric",
     "Optimizer",
     "Stateless",
     "TrainState",
@@ -120,7 +144,10 @@ __all__ = [
     "constant",
     "constrain",
     "cosine_decay",
+    "cosine_decay_restarts",
+    "cyclic",
     "data",
+    "early_stop",
     "ema",
     "ema_params",
     "eval_step",
@@ -128,32 +155,50 @@ __all__ = [
     "flush",
     "freeze",
     "ftrl",
+    "hold_then_decay",
     "init_state",
     "inject_hyperparams",
     "interop",
+    "inverse_sqrt_decay",
+    "inverse_time_decay",
+    "join",
     "keras_options",
+    "kernels",
     "l1",
     "l1_l2",
     "l2",
     "lamb",
     "lars",
+    "linear_warmup",
     "lion",
     "lookahead",
     "lookahead_optimizer",
     "losses",
+    "lr_finder",
     "masked",
+    "max_norm",
     "metrics",
+    "min_max_norm",
     "models",
     "muon",
     "nadam",
     "nadamw",
+    "non_neg",
     "novograd",
+    "one_cycle",
+    "orthogonal",
     "param_rules",
     "partition",
+    "per_epoch",
+    "piecewise_constant",
+    "polynomial_decay",
+    "power_decay",
     "predict_step",
     "prodigy",
     "radam",
+    "reduce_on_plateau",
     "registry",
+    "restrict",
     "rmsprop",
     "rprop",
     "rules_table",
@@ -168,7 +213,10 @@ __all__ = [
     "signum",
     "sm3",
     "sophia",
+    "step_decay",
     "train_step",
+    "trapezoid",
+    "unit_norm",
     "yogi",
     "zero_nans",
 ]

@@ -10,11 +10,14 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import trainlib.constraints as constraints
 import trainlib.losses as losses
 import trainlib.metrics as metrics
 import trainlib.optimizers as optimizers
+import trainlib.performance as performance
 import trainlib.regularizers as regularizers
 import trainlib.schedules as schedules
 import trainlib.transforms as transforms
@@ -54,35 +57,91 @@ OPTIMIZERS: Mapping[str, Callable[..., Any]] = {
 SCHEDULES: Mapping[str, Callable[..., Any]] = {
     "constant": schedules.constant,
     "exponential_decay": schedules.exponential_decay,
+    "inverse_time_decay": schedules.inverse_time_decay,
+    "power_decay": schedules.power_decay,
+    "polynomial_decay": schedules.polynomial_decay,
+    "step_decay": schedules.step_decay,
+    "piecewise_constant": schedules.piecewise_constant,
+    "hold_then_decay": schedules.hold_then_decay,
+    "inverse_sqrt_decay": schedules.inverse_sqrt_decay,
     "cosine_decay": schedules.cosine_decay,
+    "cosine_decay_restarts": schedules.cosine_decay_restarts,
+    "one_cycle": schedules.one_cycle,
+    "cyclic": schedules.cyclic,
+    "trapezoid": schedules.trapezoid,
+    "linear_warmup": schedules.linear_warmup,
+    "join": schedules.join,
+    "per_epoch": schedules.per_epoch,
 }
 REGULARIZERS: Mapping[str, Callable[..., Any]] = {
     "l1": regularizers.l1,
     "l2": regularizers.l2,
     "l1_l2": regularizers.l1_l2,
+    "orthogonal": regularizers.orthogonal,
+}
+CONSTRAINTS: Mapping[str, Callable[..., Any]] = {
+    "max_norm": constraints.max_norm,
+    "non_neg": constraints.non_neg,
+    "unit_norm": constraints.unit_norm,
+    "min_max_norm": constraints.min_max_norm,
+}
+PERFORMANCE: Mapping[str, Callable[..., Any]] = {
+    "reduce_on_plateau": performance.reduce_on_plateau,
+    "early_stop": performance.early_stop,
 }
 CLIPPING: Mapping[str, Callable[..., Any]] = {
     "clip_by_value": transforms.clip_by_value,
     "clip_by_norm": transforms.clip_by_norm,
     "clip_by_global_norm": transforms.clip_by_global_norm,
+    "adaptive_clip": transforms.adaptive_clip,
 }
 LOSSES: Mapping[str, Callable[..., Any]] = {
     "mean_squared_error": losses.mean_squared_error,
     "mean_absolute_error": losses.mean_absolute_error,
+    "mean_absolute_percentage_error": losses.mean_absolute_percentage_error,
+    "mean_squared_logarithmic_error": losses.mean_squared_logarithmic_error,
     "huber": losses.huber,
+    "log_cosh": losses.log_cosh,
+    "poisson": losses.poisson,
+    "cosine_similarity": losses.cosine_similarity,
     "binary_crossentropy": losses.binary_crossentropy,
     "categorical_crossentropy": losses.categorical_crossentropy,
     "sparse_categorical_crossentropy": losses.sparse_categorical_crossentropy,
+    "binary_focal_crossentropy": losses.binary_focal_crossentropy,
+    "categorical_focal_crossentropy": losses.categorical_focal_crossentropy,
+    "categorical_generalized_cross_entropy": losses.categorical_generalized_cross_entropy,
+    "kl_divergence": losses.kl_divergence,
+    "hinge": losses.hinge,
+    "squared_hinge": losses.squared_hinge,
+    "categorical_hinge": losses.categorical_hinge,
+    "dice": losses.dice,
+    "tversky": losses.tversky,
+    "circle": losses.circle,
+    "ctc": losses.ctc,
 }
 METRICS: Mapping[str, Callable[..., Any]] = {
     "accuracy": metrics.accuracy,
+    "binary_accuracy": metrics.binary_accuracy,
+    "categorical_accuracy": metrics.categorical_accuracy,
+    "sparse_categorical_accuracy": metrics.sparse_categorical_accuracy,
+    "top_k_categorical_accuracy": metrics.top_k_categorical_accuracy,
+    "sparse_top_k_categorical_accuracy": metrics.sparse_top_k_categorical_accuracy,
     "mean_squared_error": metrics.mean_squared_error,
     "mean_absolute_error": metrics.mean_absolute_error,
+    "root_mean_squared_error": metrics.root_mean_squared_error,
+    "r2_score": metrics.r2_score,
+    "precision": metrics.precision,
+    "recall": metrics.recall,
+    "f1_score": metrics.f1_score,
+    "auc": metrics.auc,
+    "confusion_matrix": metrics.confusion_matrix,
 }
 KINDS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
+    "performance": PERFORMANCE,
     "regularizer": REGULARIZERS,
+    "constraint": CONSTRAINTS,
     "clipping": CLIPPING,
     "loss": LOSSES,
     "metric": METRICS,
@@ -96,7 +155,10 @@ NOT_HYPERPARAMETERS = ("y_true", "y_pred", "from_logits", "dtype") + (
 )
 """Arguments that the program fills in, not its user."""
 
-NOT_BY_NAME = ("Mask", "Coefficients", "Sequence[str]")
+NOT_BY_NAME = ("Mask", "Coefficients", "Sequence[str]", "Tensor | None") + (
+    "Schedule",
+    "Sequence[Schedule]",
+)
 """Annotations of arguments that are structures or functions: no flag can hold them."""
 
 
@@ -120,9 +182,10 @@ def lookup(kind: str, name: Any, table: Mapping[str, Callable[..., Any]] | None 
     return table[name]
 
 
+@functools.cache
 def hyperparameters(
     factory: Callable[..., Any], convention: str | None = None
-) -> dict[str, Hyperparameter]:
+) -> Mapping[str, Hyperparameter]:
     """What a factory takes from its user, by name, in the order of its signature.
 
     Defaults that a convention decides are those of `convention`, or of the factory's own default.
@@ -140,7 +203,15 @@ def hyperparameters(
             default is parameter.empty,
             abouts.get(parameter.name, ""),
         )
-    return found
+    return MappingProxyType(found)
+
+
+def takes_numbers_alone(factory: Callable[..., Any]) -> bool:
+    """Whether a factory can be called with what flags hold: it needs no structure or function."""
+    return not any(
+        parameter.default is parameter.empty and parameter.annotation in NOT_BY_NAME
+        for parameter in inspect.signature(factory).parameters.values()
+    )
 
 
 _ARGUMENT = re.compile(r" {4}(\w+(?:, \w+)*): (.+)")

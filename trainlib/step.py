@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainlib.base import Optimizer, State, Tensor, Tree, apply_updates
 from trainlib.losses import Loss, weighted_sum
-from trainlib.metrics import Mean, Metric
+from trainlib.metrics import ExampleMetric, Mean, Metric, as_metric
 from trainlib.regularizers import Regularizer
 from trainlib.transforms.chain import update_with
 
@@ -40,6 +40,8 @@ class Forward(NamedTuple):
 
 ApplyFn: TypeAlias = Callable[..., Forward]
 """A model as a pure function: `(params, model_state, x, training) -> Forward`."""
+Records: TypeAlias = dict[str, Any]
+"""The records of the loss, a `Mean`, and of the metrics by name; see `trainlib.metrics`."""
 Batch: TypeAlias = tuple[Any, ...]
 """`(x, y)` or `(x, y, sample_weight)`."""
 
@@ -61,10 +63,10 @@ def train_step(
     loss_fn: Loss,
     optimizer: Optimizer,
     *,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Metric | ExampleMetric] | None = None,
     regularizer: Regularizer | None = None,
-) -> Callable[..., tuple[TrainState, dict[str, Mean]]]:
-    """The pure step `(state, batch, last=False) -> (state, metrics)`.
+) -> Callable[..., tuple[TrainState, Records]]:
+    """The pure step `(state, batch, last=False) -> (state, records)`.
 
     With an optimizer made by `accumulate` a batch is a micro-batch of its window and weighs there
     what its examples weigh; `last` closes the window, at the end of an epoch, say. To any other
@@ -77,13 +79,12 @@ def train_step(
         apply_fn: `(params, model_state, x, training) -> Forward`.
         loss_fn: `(y_true, y_pred) -> loss of each example`.
         optimizer: makes updates of gradients.
-        metrics: by name, `(y_true, y_pred) -> value of each example`; "loss" comes by itself.
+        metrics: by name, each a `Metric` or `(y_true, y_pred) -> value of each example`, of
+            which the record is a `Mean`; "loss" comes by itself.
         regularizer: `params -> penalty`.
     """
 
-    def step(
-        state: TrainState, batch: Batch, last: Tensor = False
-    ) -> tuple[TrainState, dict[str, Mean]]:
+    def step(state: TrainState, batch: Batch, last: Tensor = False) -> tuple[TrainState, Records]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(state.params)
             forward = apply_fn(state.params, state.model_state, batch[0], training=True)
@@ -107,15 +108,15 @@ def eval_step(
     apply_fn: ApplyFn,
     loss_fn: Loss,
     *,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Metric | ExampleMetric] | None = None,
     regularizer: Regularizer | None = None,
-) -> Callable[[TrainState, Batch], dict[str, Mean]]:
-    """The pure step `(state, batch) -> metrics`, the model in inference mode.
+) -> Callable[[TrainState, Batch], Records]:
+    """The pure step `(state, batch) -> records`, the model in inference mode.
 
     The arguments are those of `train_step`; the loss holds the penalties here too.
     """
 
-    def step(state: TrainState, batch: Batch) -> dict[str, Mean]:
+    def step(state: TrainState, batch: Batch) -> Records:
         forward = apply_fn(state.params, state.model_state, batch[0], training=False)
         _, record = _objective(forward, batch, loss_fn, regularizer, state.params)
         return _records(forward, batch, record, metrics)
@@ -151,11 +152,14 @@ def _objective(
 
 
 def _records(
-    forward: Forward, batch: Batch, loss: Mean, metrics: Mapping[str, Metric] | None
-) -> dict[str, Mean]:
+    forward: Forward,
+    batch: Batch,
+    loss: Mean,
+    metrics: Mapping[str, Metric | ExampleMetric] | None,
+) -> Records:
     """The loss and the metrics of a batch, by name."""
     _, y, *weight = batch
-    records = {"loss": loss}
+    records: Records = {"loss": loss}
     for name, metric in (metrics or {}).items():
-        records[name] = Mean.of(metric(y, forward.y_pred), *weight)
+        records[name] = as_metric(metric).of(y, forward.y_pred, *weight)
     return records

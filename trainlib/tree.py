@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -168,14 +169,32 @@ def _collect_paths(tree: Any, prefix: tuple[str, ...], names: list[str]) -> None
         _collect_paths(child, (*prefix, name), names)
 
 
+def kernels(params: Any) -> Any:
+    """The mask of the parameters of two or more axes: not biases, not scales.
+
+    A structure of bools like the parameters. The function itself is also taken where a mask is.
+    """
+    return tf.nest.map_structure(lambda w: len(w.shape) > 1, params)
+
+
 def resolve_mask(mask: Any, params: Any) -> Any:
     """A mask as a structure of bools like the parameters.
 
     Args:
-        mask: such a structure, a function of a parameter's path, or None, which takes all.
+        mask: such a structure, a function of a parameter's path, a regular expression that
+            matches the whole of the paths, `kernels`, or None, which takes all.
+
+    Raises:
+        ValueError, TypeError: a mask of another structure, of something else than bools, or an
+            expression that cannot be read or matches no path.
     """
     if mask is None:
         return tf.nest.map_structure(lambda _: True, params)
+    if mask is kernels:
+        return kernels(params)
+    if isinstance(mask, str):
+        found = matching_paths(mask, tf.nest.flatten(paths(params)))
+        return tf.nest.map_structure(lambda path: path in found, paths(params))
     if callable(mask):
         return tf.nest.map_structure(lambda path: bool(mask(path)), paths(params))
     check_same_structure("params", params, "mask", mask)
@@ -183,6 +202,24 @@ def resolve_mask(mask: Any, params: Any) -> Any:
         if not isinstance(taken, bool):
             raise TypeError(f"a mask must hold bools, got {taken!r}")
     return mask
+
+
+def matching_paths(pattern: str, names: Sequence[str]) -> set[str]:
+    """The paths of which a regular expression matches the whole; at least one.
+
+    Raises:
+        ValueError: an expression that cannot be read, or that matches none of the paths.
+    """
+    try:
+        found = {path for path in names if re.fullmatch(pattern, path)}
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+    if not found:
+        some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        raise ValueError(
+            f"no parameter has a path of which {pattern!r} matches the whole; there are {some}"
+        )
+    return found
 
 
 def prune(tree: Any, mask: Any) -> Any:

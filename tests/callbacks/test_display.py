@@ -36,6 +36,10 @@ def progress(epoch=3, epochs=12, position=1250, metrics=lambda: SO_FAR):
         ({"loss": 1234567.0}, "loss 1.235e+06"),
         ({"loss": 1e-7, "seconds": 1}, "loss 1e-07"),
         ({"loss": float("nan")}, "loss nan"),
+        (
+            {"loss": 0.5, "confusion_matrix": [[3.0, 1.0], [0.0, 2.0]], "auc": 1.0},
+            "loss 0.5  auc 1",
+        ),
     ],
 )
 def test_results_are_described_on_one_line(results, expected):

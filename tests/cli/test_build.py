@@ -7,15 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import trainlib as tl
 from trainlib.cli import build
-from trainlib.registry import (
-    CLIPPING,
-    LOSSES,
-    OPTIMIZERS,
-    REGULARIZERS,
-    SCHEDULES,
-    hyperparameters,
-)
+from trainlib.cli.flags import GROUPS
+from trainlib.cli.targets import ONE_HOT, takes_logits, target_of
+from trainlib.registry import LOSSES
 
 L = keras.layers
 IMAGES = np.arange(40 * 16, dtype=np.uint8).reshape(40, 4, 4)
@@ -47,27 +43,38 @@ def table(tmp_path, write_table):
     return write
 
 
-@pytest.mark.parametrize("loss", [*LOSSES, "auto"])
+@pytest.mark.parametrize("loss", [*GROUPS["loss"], "auto"])
 def test_targets_metrics_and_outputs_suit_the_loss(loss, parse):
     task = build.build_task(parse(f"--loss={loss}"))
     settled = "sparse_categorical_crossentropy" if loss == "auto" else loss
-    assert task.loss == settled
+    assert (task.loss, task.target) == (settled, target_of(settled))
     labels = task.dataset.test.y
-    if loss in ("binary_crossentropy", "categorical_crossentropy"):
+    if task.target.form == ONE_HOT:
         assert task.test.y.shape == (359, 10)
         assert (task.test.y.argmax(1) == labels).all() and (task.test.y.sum(1) == 1).all()
     else:
         assert (task.test.y == labels).all()
-    if settled.endswith("crossentropy"):
-        activation = "sigmoid" if settled.startswith("binary") else "softmax"
+    if task.target.by_class:
         assert (task.outputs, task.metrics) == (10, ("accuracy",))
     else:
-        activation = None
         assert task.test.y.dtype == np.float32
         assert task.outputs == 1
         others = [name for name in ("mean_squared_error", "mean_absolute_error") if name != loss]
         assert task.metrics == tuple(others)
-    assert task.output_activation == activation
+
+
+@pytest.mark.parametrize("loss", GROUPS["loss"])
+def test_every_loss_falls_on_what_its_model_predicts(loss, parse):
+    values = parse(f"--loss={loss}", "--hidden=16", "--train_examples=200")
+    task = build.build_task(values)
+    built = build.build_models(values, task)
+    assert built.from_logits == (task.target.activation is not None and takes_logits(loss))
+    function = build.build_loss(values, task.loss, built.from_logits)
+    trainer = tl.Trainer(built.trained, function, tl.adam(0.01), execution="graph")
+    history = trainer.fit(tuple(task.train), epochs=3, validation_data=tuple(task.validation))
+    losses = [epoch["loss"] for epoch in history]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+    assert np.isfinite(history[-1]["val_loss"])
 
 
 def test_with_a_penalty_the_loss_is_shown_without_it_too(parse):
@@ -262,106 +269,6 @@ def test_models_that_cannot_be_made_are_refused(arguments, message, parse):
         build.build_models(values, build.build_task(values))
 
 
-def rate(schedule, step):
-    return float(schedule(tf.constant(step, tf.int64)))
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_optimizer_moves_by_its_own_default_rate(name, parse):
-    made = build.build_optimizer(parse(f"--optimizer={name}"), 10)
-    optimizer, schedule = made.optimizer, made.schedule
-    params = {"w": tf.constant([1.0, 2.0])}
-    expected, _ = OPTIMIZERS[name]().update(params, OPTIMIZERS[name]().init(params), params)
-    updates, _ = optimizer.update(params, optimizer.init(params), params)
-    np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-6)
-    own = hyperparameters(OPTIMIZERS[name])["learning_rate"].default
-    assert rate(schedule, 5) == pytest.approx(own)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("--schedule=constant",), {0: 0.1, 99: 0.1}),
-        (("--schedule=cosine_decay",), {0: 0.1, 50: 0.05, 100: 0}),
-        (("--schedule=cosine_decay", "--alpha=0.5"), {0: 0.1, 100: 0.05}),
-        (("--schedule=cosine_decay", "--decay_steps=50"), {25: 0.05, 50: 0, 100: 0}),
-        (
-            ("--schedule=cosine_decay", "--warmup_steps=20", "--warmup_target=0.5"),
-            {0: 0.1, 10: 0.3, 20: 0.5, 60: 0.25, 100: 0},
-        ),
-        (("--schedule=exponential_decay", "--decay_rate=0.25"), {0: 0.1, 50: 0.05, 100: 0.025}),
-        (
-            (
-                "--schedule=exponential_decay",
-                "--decay_rate=0.5",
-                "--decay_steps=40",
-                "--staircase",
-            ),
-            {39: 0.1, 40: 0.05, 100: 0.025},
-        ),
-    ],
-)
-def test_a_schedule_spans_the_run_unless_told_otherwise(arguments, expected, parse):
-    values = parse("--optimizer=sgd", "--learning_rate=0.1", "--epochs=2", *arguments)
-    optimizer, schedule, *_ = build.build_optimizer(values, 50)
-    assert {k: rate(schedule, k) for k in expected} == pytest.approx(expected, rel=1e-6, abs=1e-8)
-    params = {"w": tf.constant([1.0])}
-    state = optimizer.init(params)._replace(step=tf.constant(39, tf.int64))
-    updates, _ = optimizer.update(params, state, params)
-    assert float(updates["w"][0]) == pytest.approx(-rate(schedule, 39))
-
-
-@pytest.mark.parametrize(
-    ("flag", "expected"),
-    [
-        ("--clipvalue=1", [[-1.0, -1.0], [-0.5]]),
-        ("--clipnorm=1", [[-0.6, -0.8], [-0.5]]),
-        ("--global_clipnorm=1", [[-3 / 25.25**0.5, -4 / 25.25**0.5], [-0.5 / 25.25**0.5]]),
-    ],
-)
-def test_gradients_are_clipped_before_the_optimizer(flag, expected, parse):
-    values = parse("--optimizer=sgd", "--learning_rate=0.1", flag)
-    optimizer = build.build_optimizer(values, 10).optimizer
-    grads = [tf.constant([3.0, 4.0]), tf.constant([0.5])]
-    updates, _ = optimizer.update(grads, optimizer.init(grads), grads)
-    for update, clipped in zip(updates, expected, strict=True):
-        np.testing.assert_allclose(update, np.multiply(0.1, clipped), rtol=1e-6)
-
-
-def test_every_member_of_these_kinds_is_shown_here():
-    assert set(CLIPPING) == {"clip_by_value", "clip_by_norm", "clip_by_global_norm"}
-    assert set(SCHEDULES) == {"constant", "cosine_decay", "exponential_decay"}
-    assert set(REGULARIZERS) == {"l1", "l2", "l1_l2"}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--optimizer=nadm",), "^unknown optimizer 'nadm': did you mean 'nadam'"),
-        (
-            ("--schedule=cosine_decy",),
-            "^unknown schedule 'cosine_decy': did you mean 'cosine_decay",
-        ),
-        (("--optimizer=sgd", "--beta_1=0.5"), "^--beta_1 is not for optimizer sgd, which takes"),
-        (("--decay_steps=3",), "^--decay_steps is not for schedule constant, which takes none"),
-        (("--schedule=exponential_decay",), "^schedule exponential_decay needs --decay_rate$"),
-        (("--learning_rate=-1",), "^learning_rate must be at least 0, got -1.0$"),
-        (("--learning_rate=nan",), "^learning_rate must be finite and at least 0, got nan$"),
-        (("--beta_1=1",), "^beta_1 must be at least 0 and below 1, got 1.0$"),
-        (("--schedule=cosine_decay", "--decay_steps=0"), "^decay_steps must be above 0, got 0$"),
-        (("--optimizer=sgd", "--nesterov"), "^nesterov needs a momentum above 0"),
-        (("--clipnorm=0",), "^clipnorm must be above 0, got 0.0$"),
-        (
-            ("--clipnorm=1", "--clipvalue=1"),
-            "^give only one of --clipvalue, --clipnorm, --global_clipnorm$",
-        ),
-    ],
-)
-def test_optimizers_that_cannot_be_made_are_refused(arguments, message, parse):
-    with pytest.raises(ValueError, match=message):
-        build.build_optimizer(parse(*arguments), 10)
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -383,7 +290,8 @@ def test_there_is_no_penalty_unless_asked_for(parse):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--regularizer=l3", "--l1=1"), "^unknown regularizer 'l3': there are l1, l2, l1_l2$"),
+        (("--regularizer=l3", "--l1=1"), "^unknown regularizer 'l3': .*there are l1, l2, l1_l2,"),
+        (("--regularized_params=.*",), "^--regularized_params needs --regularizer$"),
         (("--l2=0.1",), "^--l2 needs --regularizer=l2 or l1_l2$"),
         (("--regularizer=l1", "--l2=0.1"), "^--l2 is not for regularizer l1, which takes --l1; "),
         (("--regularizer=l1", "--l1=-1"), "^l1 must be at least 0, got -1.0$"),
@@ -430,21 +338,79 @@ def test_columns_are_standardized_and_bounded(own, parse):
     np.testing.assert_allclose(scaled[:, 1], (x[:, 1] - mean) / deviation, rtol=1e-4, atol=1e-5)
 
 
-def test_rules_and_accumulation_reach_the_optimizer(parse):
-    values = parse(
-        "--optimizer=sgd",
-        "--learning_rate=0.5",
-        "--schedule=exponential_decay",
-        "--decay_rate=0.5",
-        "--decay_steps=1",
-        "--param_rules=b:freeze; a:learning_rate*=0.5",
-        "--gradient_accumulation_steps=2",
+def values_of(metrics, parse, *arguments):
+    """The metrics' values on digits, of probabilities and of the logits behind them."""
+    values = parse(f"--metrics={','.join(metrics)}", "--validation_split=0", *arguments)
+    task = build.build_task(values)
+    z = tf.constant(np.random.default_rng(0).normal(0, 2, (359, 10)), tf.float32)
+    return [
+        {
+            name: metric.result(metric.of(task.test.y, y_pred)).numpy()
+            for name, metric in build.build_metrics(values, task, from_logits).items()
+        }
+        for y_pred, from_logits in ((tf.nn.softmax(z), False), (z, True))
+    ]
+
+
+def test_metrics_of_logits_are_those_of_the_probabilities(parse):
+    names = ["accuracy", "precision", "recall", "auc", "f1_score", "confusion_matrix"]
+    names.append("sparse_top_k_categorical_accuracy")
+    of_probabilities, of_logits = values_of(names, parse)
+    assert list(of_logits) == names
+    for name in names:
+        np.testing.assert_allclose(of_logits[name], of_probabilities[name], rtol=1e-6)
+    assert 0.3 < of_logits["auc"] < 0.7 and 0 < of_logits["precision"] < 0.3
+
+
+def test_metrics_get_their_hyperparameters(parse):
+    ((all_ten, _), (first, _)) = (
+        values_of(["sparse_top_k_categorical_accuracy"], parse, f"--k={k}") for k in (10, 1)
     )
-    made = build.build_optimizer(values, 3)
-    params = {"a": tf.constant(1.0), "b": tf.constant(1.0)}
-    state = made.optimizer.init(params)
-    for expected in (0.0, -0.25):
-        updates, state = made.optimizer.update(params, state, params)
-        assert float(updates["a"]) == expected and not updates["b"]
-    assert [rate(made.rate, k) for k in range(5)] == [0.5, 0.5, 0.25, 0.125, 0.125]
-    assert made.table(params)[-1].split() == ["b", "frozen"]
+    assert all_ten["sparse_top_k_categorical_accuracy"] == 1
+    assert first["sparse_top_k_categorical_accuracy"] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--metrics=acuracy",), "^unknown metric 'acuracy': did you mean 'accuracy'"),
+        (("--metrics=accuracy", "--k=3"), "^--k is not for metrics accuracy, which takes none; it"),
+    ],
+)
+def test_metrics_that_cannot_be_made_are_refused(arguments, message, parse):
+    values = parse(*arguments)
+    with pytest.raises(ValueError, match=message):
+        build.build_metrics(values, build.build_task(values), True)
+
+
+def test_classes_have_the_weights_given_and_balanced_ones_weigh_the_same(parse):
+    values = parse("--class_weight=3:2.5,0:0")
+    task = build.build_task(values)
+    _, y, weights = build.class_weighted(values, task)
+    assert (weights == np.where(y == 3, 2.5, np.where(y == 0, 0, 1))).all()
+    values = parse("--class_weight=balanced", "--loss=categorical_crossentropy")
+    _, y, weights = build.class_weighted(values, build.build_task(values))
+    by_class = y.T @ weights
+    np.testing.assert_allclose(by_class, by_class.mean(), rtol=1e-5)
+    assert weights.sum() == pytest.approx(len(y), rel=1e-5)
+    assert len(build.class_weighted(parse(), task)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("10:1", "^a class of class_weight must be at least 0 and at most 9, got 10$"),
+        ("1", "^class_weight must be balanced or class:weight divided by commas"),
+        ("1:-1", "^the weight of class 1 must be at least 0, got -1.0$"),
+    ],
+)
+def test_class_weights_that_mean_nothing_are_refused(text, message, parse):
+    values = parse(f"--class_weight={text}")
+    with pytest.raises(ValueError, match=message):
+        build.class_weighted(values, build.build_task(values))
+
+
+def test_numbers_have_no_class_weights(parse):
+    values = parse("--class_weight=balanced", "--loss=huber")
+    with pytest.raises(ValueError, match="^class_weight is for classes; loss huber predicts num"):
+        build.class_weighted(values, build.build_task(values))

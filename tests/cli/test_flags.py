@@ -7,7 +7,7 @@ import re
 import pytest
 
 from trainlib.cli.command import help_text
-from trainlib.cli.flags import GROUPS, chosen, hyperparameter_flags
+from trainlib.cli.flags import GROUPS, chosen, hyperparameter_flags, rate_argument
 from trainlib.registry import OPTIMIZERS, hyperparameters
 
 MEMBERS = [(kind, name) for kind, table in GROUPS.items() for name in table]
@@ -19,30 +19,63 @@ def written(value):
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+def flags_of(kind, name):
+    """The hyperparameters of a member that flags hold."""
+    found = hyperparameters(GROUPS[kind][name])
+    own_rate = rate_argument(GROUPS[kind][name])
+    return {n: h for n, h in found.items() if n in hyperparameter_flags(kind) and n != own_rate}
+
+
+def choosing(kind, name):
+    """The flag that chooses a member, where there is one."""
+    return [] if kind == "clipping" or not name else [f"--{kind}={name}"]
+
+
+def takes_text(kind, name, flag):
+    """Whether a flag holds text of which its function makes something else."""
+    return hyperparameters(GROUPS[kind][name])[flag].annotation == "Axis"
+
+
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_every_hyperparameter_has_a_meaning_and_a_flag(kind, name, parse):
     values = parse()
     for hyperparameter in hyperparameters(GROUPS[kind][name]).values():
         assert re.fullmatch(r'["\w-].*\w.*[.]', hyperparameter.about), hyperparameter
         assert "as in `" not in hyperparameter.about
-        if hyperparameter.name != "initial_learning_rate":
-            assert values[hyperparameter.name].value is None
+    for flag in flags_of(kind, name):
+        assert values[flag].value is None
 
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_a_member_takes_its_own_defaults_written_as_flags(kind, name, parse):
     takes = {
-        hyperparameter.name: hyperparameter.default
-        for hyperparameter in hyperparameters(GROUPS[kind][name]).values()
+        flag: hyperparameter.default
+        for flag, hyperparameter in flags_of(kind, name).items()
         if hyperparameter.default is not None
     }
-    values = parse(*[f"--{flag}={written(default)}" for flag, default in takes.items()])
+    known = parse()
+    unshared = {flag: f"{kind}_{flag}" if f"{kind}_{flag}" in known else flag for flag in takes}
+    given_flags = [f"--{unshared[flag]}={written(default)}" for flag, default in takes.items()]
+    values = parse(*choosing(kind, name), *given_flags)
     given = chosen(values, kind, name)
     assert list(given) == [flag for flag in hyperparameter_flags(kind) if flag in takes]
     for flag, default in takes.items():
+        if takes_text(kind, name, flag):
+            assert given[flag] == written(default)
+            continue
         expected = list(default) if isinstance(default, tuple) else default
         assert given[flag] == expected
         assert type(given[flag]) is type(expected)
+
+
+def test_a_flag_of_several_kinds_holds_what_each_of_them_takes():
+    annotations = {}
+    for kind, name in MEMBERS:
+        for flag, hyperparameter in flags_of(kind, name).items():
+            text = hyperparameter.annotation.removesuffix(" | None")
+            wide = "float" if text.startswith(("float", "ScalarOrSchedule")) else text
+            annotations.setdefault(flag, set()).add(wide)
+    assert {flag: a for flag, a in annotations.items() if len(a) > 1} == {}
 
 
 def test_hyperparameters_that_are_not_given_are_left_to_the_factory(parse):
@@ -69,7 +102,8 @@ def test_hyperparameters_that_are_not_given_are_left_to_the_factory(parse):
             "schedule",
             "constant",
             "--alpha=0",
-            "--alpha is not for schedule constant, which takes none; it is for cosine_decay",
+            "--alpha is not for schedule constant, which takes none; it is for cosine_decay, "
+            "cosine_decay_restarts, trapezoid",
         ),
         (
             "model",
@@ -81,7 +115,7 @@ def test_hyperparameters_that_are_not_given_are_left_to_the_factory(parse):
     ],
 )
 def test_a_hyperparameter_of_another_member_is_refused(kind, name, argument, message, parse):
-    values = parse(argument)
+    values = parse(*choosing(kind, name), argument)
     with pytest.raises(ValueError) as error:
         chosen(values, kind, name)
     assert str(error.value) == message
@@ -113,5 +147,6 @@ def test_help_groups_takers_by_meaning_and_default(line, parse):
 
 def test_groups_of_help_are_in_the_order_of_a_run(parse):
     titles = re.findall(r"^(\w+):$", help_text("about", parse()), re.MULTILINE)
-    expected = "Data Model Optimizer Schedule Regularizer Clipping Loss Run"
+    expected = "Data Model Optimizer Schedule Performance Regularizer Constraint Clipping Loss "
+    expected += "Metrics Run"
     assert titles == expected.split()

@@ -13,18 +13,29 @@ import numpy as np
 import pytest
 
 from trainlib.cli import command as commands
+from trainlib.cli.flags import GROUPS
+from trainlib.cli.targets import target_of
 from trainlib.data import search
-from trainlib.registry import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
+from trainlib.registry import OPTIMIZERS, REGULARIZERS
 
 FILES = {"flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
-NEEDED = {"exponential_decay": ("--decay_rate=0.25",)}
-"""What a schedule cannot be without."""
-LAST_RATE = {
-    "constant": 0.01,
-    "exponential_decay": 0.01 * 0.25 ** (1 / 2),
-    "cosine_decay": 0.01 * (1 + math.cos(math.pi / 2)) / 2,
+SCHEDULES = {
+    "constant": ((), 0.01),
+    "exponential_decay": (("--decay_rate=0.25",), 0.005),
+    "inverse_time_decay": (("--decay_rate=2",), 0.005),
+    "power_decay": (("--power=2",), 0.01 / 1.5**2),
+    "polynomial_decay": (("--end_learning_rate=0.002",), 0.006),
+    "step_decay": (("--step_size=1",), 0.005),
+    "hold_then_decay": (("--hold_steps=1",), 0.01 * math.exp(-0.1)),
+    "inverse_sqrt_decay": (("--warmup_steps=2",), 0.005),
+    "cosine_decay": ((), 0.005),
+    "cosine_decay_restarts": (("--first_decay_steps=2",), 0.005),
+    "one_cycle": ((), 0.01 / 25 / 1e4),
+    "cyclic": (("--maximal_learning_rate=0.02", "--step_size_up=2"), 0.015),
+    "trapezoid": (("--cooldown_steps=2",), 0.005),
+    "linear_warmup": (("--warmup_steps=2",), 0.005),
 }
-"""Rates of the second of two steps that begin with 0.01."""
+"""What each schedule needs, and its rate at the second of two steps, the learning rate 0.01."""
 
 
 @pytest.fixture
@@ -43,16 +54,87 @@ def trained(quick, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_trains_with_every_schedule(optimizer, schedule, trained):
-    summary = trained(
-        f"--optimizer={optimizer}", f"--schedule={schedule}", *NEEDED.get(schedule, ())
-    )
+def test_every_optimizer_trains(optimizer, trained):
+    summary = trained(f"--optimizer={optimizer}")
     (epoch,) = summary["history"]
-    assert epoch["learning_rate"] == pytest.approx(LAST_RATE[schedule])
+    assert epoch["learning_rate"] == 0.01
     assert summary["steps"] == epoch["step"] == 2
     assert summary["train"]["loss"] < epoch["loss"]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_trains(schedule, trained):
+    needed, last_rate = SCHEDULES[schedule]
+    summary = trained("--optimizer=adamw", f"--schedule={schedule}", *needed)
+    assert summary["history"][0]["learning_rate"] == pytest.approx(last_rate)
+    assert summary["train"]["loss"] < summary["history"][0]["loss"]
+
+
+def test_piecewise_rates_by_epoch_train(command, tmp_path):
+    flags = "--schedule=piecewise_constant --boundaries=1 --values=0.5,0.25 --boundary=new"
+    done = command(
+        "train", *flags.split(), "--per_epoch", "--epochs=2", "--optimizer=sgd", "--run_dir=a"
+    )
+    assert done.status == 0, done.err
+    lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["learning_rate"] for line in lines] == [0.5, 0.25]
+    assert set(SCHEDULES) | {"piecewise_constant"} == set(GROUPS["schedule"])
+
+
+def test_a_plateau_lowers_the_rate_and_an_early_stop_ends_the_run(command, tmp_path):
+    done = command(
+        "train",
+        "--optimizer=sgd",
+        "--learning_rate=0.5",
+        "--epochs=9",
+        "--reduce_on_plateau",
+        "--reduce_on_plateau_factor=0.5",
+        "--reduce_on_plateau_patience=1",
+        "--reduce_on_plateau_min_delta=9",
+        "--early_stop",
+        "--early_stop_patience=3",
+        "--early_stop_min_delta=9",
+        "--early_stop_restore_best_weights",
+        "--run_dir=a",
+    )
+    assert done.status == 0, done.err
+    lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["learning_rate"] for line in lines] == [0.5, 0.5, 0.25, 0.125]
+    assert "epoch 2: learning rate 0.5 -> 0.25" in done.out
+    assert "stopped after epoch 4: val_loss has not improved on" in done.out
+    assert "parameters of epoch 1 restored" in done.out
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert summary["epochs"] == 4
+    assert summary["validation"]["loss"] == pytest.approx(json.loads(lines[0])["val_loss"])
+
+
+def test_the_learning_rate_is_found_where_it_is_auto(command, tmp_path):
+    done = command("train", "--learning_rate=auto", "--epochs=1", "--run_dir=a")
+    assert done.status == 0, done.err
+    assert "found by a range test" in done.out.splitlines()[0]
+    (line,) = (tmp_path / "a" / "flags.txt").read_text().split("--learning_rate=")[1:]
+    found = float(line.splitlines()[0])
+    assert 1e-4 < found < 0.1
+    assert json.loads((tmp_path / "a" / "metrics.jsonl").read_text())["learning_rate"] == found
+    assert (tmp_path / "a" / "lr_find.csv").is_file()
+
+
+def test_metrics_and_weights_of_classes_are_those_asked_for(command, tmp_path):
+    flags = ("--epochs=1", "--run_dir=a", "--class_weight=0:0,1:0,2:0,3:0,4:0")
+    done = command("train", "--metrics=accuracy,f1_score,auc,confusion_matrix", *flags)
+    assert done.status == 0, done.err
+    epoch = json.loads((tmp_path / "a" / "metrics.jsonl").read_text())
+    counts = np.array(epoch["confusion_matrix"])
+    assert counts.shape == (10, 10) and (counts[:5] == 0).all() and counts.sum() > 600
+    test = json.loads((tmp_path / "a" / "summary.json").read_text())["test"]
+    assert np.sum(test["confusion_matrix"]) == 359
+    assert test["accuracy"] == pytest.approx(np.trace(test["confusion_matrix"]) / 359)
+    assert "auc" in done.out and "confusion_matrix" not in done.out
+    evaluated = command("evaluate", "--run_dir=a")
+    again = json.loads(evaluated.out)
+    assert again.pop("confusion_matrix") == test.pop("confusion_matrix")
+    assert again == pytest.approx(test)
 
 
 @pytest.mark.parametrize("flag", ["--clipvalue=1e-9", "--clipnorm=1e-9", "--global_clipnorm=1e-9"])
@@ -63,17 +145,18 @@ def test_clipped_gradients_hardly_move_the_parameters(flag, trained):
 
 @pytest.mark.parametrize("name", REGULARIZERS)
 def test_a_penalty_raises_the_loss(name, trained):
-    flags = [f"--{part}=0.5" for part in name.split("_")]
+    parts = ["factor"] if name == "orthogonal" else name.split("_")
+    flags = [f"--{part}={500 if part == 'factor' else 0.5}" for part in parts]
     summary = trained("--loss=huber", f"--regularizer={name}", *flags)
     penalty_at_least = summary["test"]["loss"] - summary["test"]["mean_absolute_error"]
     assert penalty_at_least > 1, "Huber's loss is at most the absolute error"
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", GROUPS["loss"])
 def test_every_loss_trains_on_classes(loss, trained):
     summary = trained(f"--loss={loss}")
     assert summary["train"]["loss"] < summary["history"][0]["loss"]
-    by_class = loss.endswith("crossentropy")
+    by_class = target_of(loss).by_class
     assert summary["classes"] == (10 if by_class else 0)
     assert ("accuracy" in summary["test"]) == by_class
 
@@ -216,7 +299,7 @@ def refused(done, message):
         ("--regularizer=l3", "unknown regularizer 'l3'"),
         ("--activation=rellu", "unknown activation 'rellu'"),
         ("--initializer=he_nomal", "unknown initializer 'he_nomal'"),
-        ("--optimzer=adam", "Unknown command line flag 'optimzer'. Did you mean: optimizer ?"),
+        ("--optimzer=adam", "Unknown command line flag 'optimzer'. Did you mean: optimizer"),
         ("--momentum=0.9", "--momentum is not for optimizer adam"),
         ("--alpha=0.5", "--alpha is not for optimizer adam"),
         ("--filters=8", "--filters is not for model mlp"),
@@ -237,7 +320,7 @@ def refused(done, message):
         ("--seed=-1", "seed must be at least 0 and at most 4294967295, got -1"),
         ("--seed=4294967296", "seed must be at least 0 and at most 4294967295"),
         ("--epochs=ten", "flag --epochs=ten: 'ten' is not a whole number"),
-        ("--learning_rate=fast", "flag --learning_rate=fast: could not convert"),
+        ("--learning_rate=fast", "flag --learning_rate=fast: 'fast' is not a number or auto"),
         ("--execution=fast", "flag --execution=fast: value should be one of <auto|graph|xla>"),
         ("--flagfile=none.txt", "Unable to open flagfile"),
         ("--data_dir=none", "data_dir is 'none', which is no folder"),

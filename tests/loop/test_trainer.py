@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 
 import keras
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.callbacks import Callback
+from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau
 from trainlib.loop import trainer as trainer_module
 from trainlib.loop.order import epoch_order
 from trainlib.loop.stateless import Stateless, from_keras
+from trainlib.registry import METRICS
 
 SIZE, BATCH = 23, 5
 RNG = np.random.default_rng(0)
@@ -201,6 +203,89 @@ def test_evaluation_is_the_weighted_mean_over_the_examples(evaluated, size, weig
     assert results["accuracy"] == pytest.approx(np.sum(w * hits) / np.sum(w), rel=1e-6)
 
 
+BY_NAME = ["accuracy", "f1_score", "auc", "confusion_matrix", "precision"]
+
+
+@pytest.mark.parametrize("execution", ["graph", "xla"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_metrics_by_name_are_those_of_all_the_examples_at_once(execution, weighted):
+    data = (X, Y, WEIGHT) if weighted else (X, Y)
+    trainer = trainer_of(metrics=BY_NAME, execution=execution)
+    results = trainer.evaluate(data, batch_size=8)
+    logits = trainer.predict(X)
+    assert list(results) == ["loss", *BY_NAME]
+    for name in BY_NAME:
+        metric = tl.metrics.as_metric(tl.metrics.make_metric(METRICS[name]))
+        expected = metric.result(metric.of(Y, logits, *data[2:])).numpy()
+        assert np.shape(results[name]) == ((3, 3) if name == "confusion_matrix" else ())
+        np.testing.assert_allclose(results[name], expected, rtol=1e-12)
+    assert json.loads(json.dumps(results)) == results
+    assert np.sum(results["confusion_matrix"]) == pytest.approx(
+        WEIGHT.sum() if weighted else SIZE, rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("execution", ["graph", "xla"])
+def test_metrics_of_an_epoch_are_those_of_its_batches_merged(execution):
+    named = {"area": "auc", "by class": tl.metrics.f1_score("none"), "hits": tl.metrics.accuracy}
+    trainer = trainer_of(optimizer=tl.sgd(0.0), metrics=named, execution=execution)
+    results = trainer.fit((X, Y, WEIGHT), batch_size=BATCH, validation_data=(X, Y))[0]
+    metrics = named | {"area": tl.metrics.auc()}
+    step = tl.train_step(*from_keras(trainer.model)[:1], crossentropy, tl.sgd(0.0), metrics=metrics)
+    state, order, records = trainer_of(optimizer=tl.sgd(0.0)).state, epoch_order(0, 0, SIZE), None
+    for rows in (order[i : i + BATCH].numpy() for i in range(0, SIZE, BATCH)):
+        state, new = step(state, tuple(tf.constant(a[rows]) for a in (X, Y, WEIGHT)))
+        records = new if records is None else tl.metrics.merge(records, new)
+    for name, value in tl.metrics.results(metrics, records).items():
+        np.testing.assert_allclose(results[name], value, rtol=1e-6)
+    assert [type(results[name]) for name in named] == [float, list, float]
+    assert {f"val_{name}" for name in named} <= set(results)
+
+
+def test_only_metrics_that_are_no_means_need_the_predictions_shape():
+    plain = trainer_of(metrics=["accuracy", tl.metrics.mean_squared_error])
+    area = trainer_of(metrics=["accuracy", "auc"])
+    for trainer, traces in ((plain, 0), (area, 1)):
+        records = trainer._no_records((X, Y))
+        assert trainer.traces == traces
+        assert isinstance(records["accuracy"], tl.Mean)
+
+
+def test_metrics_of_a_model_of_one_score():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    named = {
+        "precision": tl.metrics.on_probabilities(tl.metrics.precision([0.25, 0.5]), "sigmoid"),
+        "matrix": "confusion_matrix",
+        "r2": "r2_score",
+    }
+    trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(), metrics=named)
+    y = (Y > 0).astype("float32")
+    results, logits = trainer.evaluate((X, y)), trainer.predict(X)[:, 0]
+    for i, threshold in enumerate((0.25, 0.5)):
+        predicted = 1 / (1 + np.exp(-logits)) > threshold
+        assert results["precision"][i] == pytest.approx(y[predicted].mean(), rel=1e-6)
+    assert np.sum(results["matrix"], axis=1).tolist() == [np.sum(y == 0), np.sum(y == 1)]
+    residual = np.sum((y - logits.astype("float64")) ** 2)
+    assert results["r2"] == pytest.approx(1 - residual / np.sum((y - y.mean()) ** 2), rel=1e-6)
+
+
+def test_metrics_of_a_model_of_several_outputs_are_functions_of_ones_own():
+    inputs = keras.Input((4,))
+    outputs = {"a": keras.layers.Dense(3, name="a")(inputs), "b": keras.layers.Dense(1)(inputs)}
+    model = keras.Model(inputs, outputs)
+
+    def loss(y_true, y_pred):
+        return crossentropy(y_true, y_pred["a"])
+
+    def of_a(y_true, y_pred):
+        return tl.metrics.accuracy(y_true, y_pred["a"])
+
+    assert 0 <= tl.Trainer(model, loss, tl.sgd(), metrics=[of_a]).evaluate((X, Y))["of_a"] <= 1
+    trainer = tl.Trainer(model, loss, tl.sgd(), metrics=[of_a, "auc"])
+    with pytest.raises(ValueError, match="^metrics auc need a model of one output"):
+        trainer.evaluate((X, Y))
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 512])
 def test_predictions_are_those_of_the_model(evaluated, batch_size):
     trainer, logits = evaluated
@@ -382,6 +467,12 @@ def test_a_callback_does_nothing_by_itself():
         ({"metrics": "accuracy"}, TypeError, r"metrics must be a list.* write \['accuracy'\]"),
         ({"metrics": [3]}, TypeError, "metric must be a name or a function .* got 3"),
         ({"metrics": ["accuracy"] * 2}, ValueError, "two results are named 'accuracy'"),
+        ({"metrics": {"loss": "accuracy"}}, ValueError, "two results are named 'loss'"),
+        ({"metrics": {"step": "accuracy"}}, ValueError, "two results are named 'step'"),
+        ({"metrics": {"mine": "acuracy"}}, ValueError, "unknown metric 'acuracy': did you mean"),
+        ({"metrics": {"mine": 3}}, TypeError, "metric must be a name or a function .* got 3"),
+        ({"metrics": [tl.metrics.auc()]}, TypeError, "a Metric needs a name: write metrics={"),
+        ({"metrics": tl.metrics.auc()}, TypeError, "a Metric needs a name: write metrics={"),
         ({"regularizer": "l2"}, TypeError, "regularizer must be a function .* got 'l2'"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
         ({"seed": 2**63}, ValueError, "seed must be .* at most 9223372036854775807"),
@@ -463,3 +554,178 @@ def test_the_state_of_another_trainer_is_refused(evaluated):
     with pytest.raises(ValueError, match=r"^state must have the trainer's shapes: got \[1, 8\]"):
         trainer.state = shorter
     assert bits(trainer.state) == before
+
+
+NOISE = RNG.integers(0, 3, SIZE)
+"""Labels that follow from nothing: the model learns its own by heart, and these get worse."""
+
+
+class Weights(Callback):
+    """Notes the weights of the trainer after each epoch."""
+
+    def on_start(self, trainer):
+        self.trainer, self.seen = trainer, []
+
+    def on_epoch(self, progress, results):
+        self.seen.append(arrays_of(self.trainer.weights))
+
+
+@pytest.mark.parametrize("execution", ["graph", "xla"])
+def test_the_plateau_reduces_the_rate_without_a_new_trace(execution, capsys):
+    optimizer = tl.inject_hyperparams(tl.sgd)(2**-5)
+    trainer = trainer_of(optimizer=optimizer, execution=execution)
+    plateau = ReduceLROnPlateau("loss", mode="max", patience=2, factor=0.25, min_lr=2**-9)
+    history = trainer.fit((X, Y), batch_size=BATCH, epochs=9, callbacks=[plateau])
+    # The loss falls, so that its largest value is that of the first epoch.
+    rates = [2**-5] * 3 + [2**-7] * 2 + [2**-9] * 4
+    assert [results["learning_rate"] for results in history] == rates
+    assert trainer.traces == 2
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 3: learning rate 0.03125 -> 0.007812",
+        "epoch 5: learning rate 0.007812 -> 0.001953",
+    ]
+    # The rates are those with which the model was trained.
+    plain = trainer_of(optimizer=tl.sgd(lambda k: tf.gather(rates, k // 5)), execution=execution)
+    plain.fit((X, Y), batch_size=BATCH, epochs=9)
+    assert_close(trainer.weights, plain.weights, 1e-7)
+
+
+def test_a_schedule_is_reduced_by_a_factor_on_its_updates():
+    optimizer = tl.chain(
+        tl.sgd(tl.exponential_decay(0.5, 5, 0.5)), tl.inject_hyperparams(tl.scale)(factor=1.0)
+    )
+    trainer = trainer_of(optimizer=optimizer)
+    plateau = ReduceLROnPlateau("loss", hyperparam="factor", mode="max", patience=1, factor=0.5)
+    trainer.fit((X, Y), batch_size=BATCH, epochs=3, callbacks=[plateau])
+    assert trainer.hyperparam("factor") == 0.25
+
+
+@pytest.mark.parametrize("restore", [False, True])
+def test_early_stopping_ends_the_run_and_restores_the_best_epoch(restore, capsys):
+    model = net(dropout=0.25)
+    trainer, weights = trainer_of(model, tl.nadam(2**-4)), Weights()
+    stop = EarlyStopping(patience=3, restore_best_weights=restore)
+    history = trainer.fit(
+        (X, Y),
+        batch_size=BATCH,
+        epochs=50,
+        validation_data=(X, NOISE),
+        callbacks=[stop, weights],
+    )
+    best = int(np.argmin([results["val_loss"] for results in history]))
+    assert len(history) == best + 4 < 50
+    expected = weights.seen[best if restore else -1]
+    for a, b in zip(arrays_of(trainer.weights), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(weights.seen[best], weights.seen[-1], strict=True):
+        assert np.any(a != b)
+    logits = model.predict(X, verbose=0)
+    losses = -log_softmax(logits)[np.arange(SIZE), NOISE]
+    assert np.mean(losses) == pytest.approx(history[best if restore else -1]["val_loss"], rel=1e-6)
+    end = f"; parameters of epoch {best + 1} restored" if restore else ""
+    assert capsys.readouterr().out == (
+        f"stopped after epoch {best + 4}: val_loss has not improved on "
+        f"{history[best]['val_loss']:.4g} (epoch {best + 1}) for 3 epochs{end}\n"
+    )
+
+
+def test_a_callback_may_stop_a_run_within_an_epoch():
+    class Stop(Callback):
+        def on_start(self, trainer):
+            self.trainer = trainer
+
+        def on_step(self, progress):
+            if progress.epoch == 2:
+                self.trainer.stop()
+
+    trainer = trainer_of()
+    for _ in range(2):
+        history = trainer.fit((X, Y), batch_size=BATCH, epochs=9, callbacks=[Stop()])
+        assert [results["epoch"] for results in history] == [1, 2]
+    assert trainer.state.step.numpy() == 20
+
+
+def test_hyperparameters_of_the_state_are_read_and_set():
+    optimizer = tl.chain(
+        tl.clip_by_global_norm(1.0), tl.inject_hyperparams(tl.adamw)(0.125, weight_decay=0.5)
+    )
+    trainer = trainer_of(optimizer=optimizer)
+    before = bits(trainer.weights), trainer.state.opt_state
+    trainer.set_hyperparams(weight_decay=0.25)
+    assert trainer.hyperparam("weight_decay") == 0.25
+    assert trainer.hyperparam("learning_rate") == 0.125
+    assert (bits(trainer.weights), trainer.traces) == (before[0], 0)
+    for call in (trainer.hyperparam, lambda name: trainer.set_hyperparams(**{name: 1.0})):
+        with pytest.raises(ValueError, match="'learning_rat': did you mean 'learning_rate'"):
+            call("learning_rat")
+
+
+def test_two_values_of_one_hyperparameter_are_not_one():
+    optimizer = tl.partition(
+        {
+            "kernels": tl.inject_hyperparams(tl.sgd)(0.5),
+            "others": tl.inject_hyperparams(tl.sgd)(0.25),
+        },
+        lambda path: "kernels" if path.endswith("kernel") else "others",
+    )
+    trainer = trainer_of(optimizer=optimizer)
+    message = "the optimizer's state holds several values of learning_rate: 0.5, 0.25"
+    with pytest.raises(ValueError, match=message):
+        trainer.fit((X, Y), callbacks=[ReduceLROnPlateau("loss")])
+    assert "learning_rate" not in trainer.fit((X, Y))[0]
+
+
+def test_weights_are_assigned_without_the_rest_of_the_state():
+    trainer = trainer_of()
+    start = trainer.weights
+    trainer.fit((X, Y), batch_size=BATCH)
+    rest = bits([trainer.state.step, trainer.state.opt_state])
+    trainer.weights = start
+    assert bits(trainer.weights) == bits(start)
+    assert bits([trainer.state.step, trainer.state.opt_state]) == rest
+    with pytest.raises(ValueError, match="^weights must have the structure of the trainer's wei"):
+        trainer.weights = start[0]
+
+
+@pytest.mark.parametrize("optimizer", [tl.sgd(), tl.inject_hyperparams(tl.scale)(factor=1.0)])
+def test_a_plateau_without_a_rate_in_the_state_is_refused_before_the_first_step(optimizer):
+    trainer, recorder = trainer_of(optimizer=optimizer), Recorder()
+    with pytest.raises(
+        ValueError, match=r"needs one learning_rate .* tl.inject_hyperparams\(tl.ad"
+    ):
+        trainer.fit((X, Y), callbacks=[ReduceLROnPlateau("loss"), recorder])
+    assert trainer.state.step.numpy() == 0
+    assert recorder.events == [("end",)]
+
+
+def test_a_plateau_on_a_schedule_is_refused_after_the_first_epoch():
+    optimizer = tl.inject_hyperparams(tl.sgd)(tl.exponential_decay(0.5, 5, 0.5))
+    with pytest.raises(ValueError, match="a schedule or another callback changes it too"):
+        trainer_of(optimizer=optimizer).fit(
+            (X, Y), batch_size=BATCH, epochs=2, callbacks=[ReduceLROnPlateau("loss")]
+        )
+
+
+def test_an_unknown_monitor_is_refused_after_the_first_epoch():
+    trainer = trainer_of()
+    with pytest.raises(ValueError, match="results are loss, accuracy; it needs validation_data$"):
+        trainer.fit((X, Y), batch_size=BATCH, epochs=3, callbacks=[EarlyStopping()])
+    assert trainer.state.step.numpy() == 5
+
+
+def test_callbacks_are_told_of_the_start_and_of_the_finish_of_a_run():
+    class Ends(Recorder):
+        def on_start(self, trainer):
+            self.note("start", trainer.state.step.numpy())
+
+        def on_finish(self):
+            self.note("finish")
+
+    whole, broken = Ends(), Ends(("step", 1, 1), RuntimeError("no"))
+    trainer = trainer_of()
+    trainer.fit((X, Y), batch_size=SIZE, epochs=2, callbacks=[whole])
+    kinds = ["start", "step", "epoch", "step", "epoch", "finish", "end"]
+    assert [event[0] for event in whole.events] == kinds
+    with pytest.raises(RuntimeError):
+        trainer.fit((X, Y), batch_size=SIZE, epochs=2, callbacks=[broken])
+    assert broken.events == [("start", 2), ("step", 1, 1), ("end",)]

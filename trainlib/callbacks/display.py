@@ -6,15 +6,16 @@ import sys
 import time
 from typing import Any, TextIO
 
-from trainlib.callbacks.base import Callback, Progress
+from trainlib.callbacks.base import Callback, Progress, Results
 
 HIDDEN = ("epoch", "step", "seconds")
 """Results that a line shows in its own way, or not at all."""
 
 
-def describe(results: dict[str, float]) -> str:
-    """The results on one line: `loss 0.3012  accuracy 0.8921 ...`."""
-    return "  ".join(f"{name} {x:.4g}" for name, x in results.items() if name not in HIDDEN)
+def describe(results: Results) -> str:
+    """The numbers among the results on one line: `loss 0.3012  accuracy 0.8921 ...`."""
+    numbers = {name: x for name, x in results.items() if not isinstance(x, list)}
+    return "  ".join(f"{name} {x:.4g}" for name, x in numbers.items() if name not in HIDDEN)
 
 
 class Lines(Callback):
@@ -23,7 +24,7 @@ class Lines(Callback):
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream
 
-    def on_epoch(self, progress: Progress, results: dict[str, float]) -> None:
+    def on_epoch(self, progress: Progress, results: Results) -> None:
         stream = self.stream or sys.stdout
         width = len(str(progress.epochs))
         print(
@@ -70,7 +71,7 @@ class Bar(Callback):
             self.bar.update(self.task, results=f"{describe(progress.metrics())}  {speed}")
             self.shown = now
 
-    def on_epoch(self, progress: Progress, results: dict[str, float]) -> None:
+    def on_epoch(self, progress: Progress, results: Results) -> None:
         width = len(str(progress.epochs))
         self.console.print(
             f"epoch {progress.epoch:{width}d}/{progress.epochs}  {describe(results)}  "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from trainlib.callbacks.base import Callback, Progress
+from trainlib.callbacks.base import Callback, Progress, Results
 
 
 class JsonLines(Callback):
@@ -14,6 +14,6 @@ class JsonLines(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_epoch(self, progress: Progress, results: dict[str, float]) -> None:
+    def on_epoch(self, progress: Progress, results: Results) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(results) + "\n")

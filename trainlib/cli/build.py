@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,16 +12,22 @@ import numpy as np
 import trainlib.losses as losses
 import trainlib.models as models
 import trainlib.registry as registry
-from trainlib.base import Optimizer, Schedule
 from trainlib.checks import check_integer, check_number
 from trainlib.cli.command import Values
-from trainlib.cli.flags import AS_LONG_AS_THE_RUN, chosen, hyperparameter_flags
+from trainlib.cli.flags import chosen
+from trainlib.cli.targets import Target, in_form, loss_name, takes_logits, target_of
 from trainlib.data import Dataset, Examples, load_dataset, split, take
+from trainlib.metrics import Metric, as_metric, make_metric, on_probabilities
 from trainlib.regularizers import Regularizer
-from trainlib.transforms import accumulate, chain, param_rules, rules_table
 
-ONE_HOT_LOSSES = ("binary_crossentropy", "categorical_crossentropy")
-CLASS_LOSSES = (*ONE_HOT_LOSSES, "sparse_categorical_crossentropy")
+BY_ORDER = (
+    "accuracy",
+    "categorical_accuracy",
+    "sparse_categorical_accuracy",
+    "top_k_categorical_accuracy",
+    "sparse_top_k_categorical_accuracy",
+)
+"""Metrics that ask which predictions are largest: of logits they are those of probabilities."""
 FARTHEST = 10.0
 """Standard deviations from the mean at which a column's values end for the model."""
 
@@ -30,7 +35,8 @@ FARTHEST = 10.0
 class Task(NamedTuple):
     """Data and what is to be learned of them.
 
-    loss: a name of the registry. outputs: units of the model's last layer. metrics: names.
+    loss: a name of the registry. target: what the loss is given. outputs: units of the model's
+    last layer. metrics: names.
     """
 
     dataset: Dataset
@@ -38,15 +44,9 @@ class Task(NamedTuple):
     validation: Examples | None
     test: Examples
     loss: str
+    target: Target
     outputs: int
     metrics: tuple[str, ...]
-
-    @property
-    def output_activation(self) -> str | None:
-        """What turns the model's logits into probabilities."""
-        if self.loss not in CLASS_LOSSES:
-            return None
-        return "sigmoid" if self.loss == "binary_crossentropy" else "softmax"
 
 
 class Models(NamedTuple):
@@ -70,9 +70,9 @@ def build_task(values: Values, columns: tuple[str, ...] = ()) -> Task:
     dataset = load_dataset(values.dataset, values.data_dir, values.target)
     if columns and dataset.feature_names:
         dataset = _in_order(dataset, columns)
-    loss = _loss_name(values.loss, dataset)
-    by_class = loss in CLASS_LOSSES
-    train, test = (_for_loss(part, loss, dataset) for part in (dataset.train, dataset.test))
+    loss = loss_name(values.loss, dataset)
+    target = target_of(loss)
+    train, test = (in_form(part, target.form, dataset) for part in (dataset.train, dataset.test))
     if values.train_examples is not None:
         check_integer("train_examples", values.train_examples, at_least=1, at_most=train.size)
         train = take(train, values.train_examples)
@@ -86,13 +86,19 @@ def build_task(values: Values, columns: tuple[str, ...] = ()) -> Task:
                 "training examples for validation; both parts need at least 1"
             )
         train, validation = split(train, values.validation_split, values.seed)
-    names: tuple[str, ...] = (
-        ("accuracy",) if by_class else ("mean_squared_error", "mean_absolute_error")
-    )
-    if values.regularizer is None:  # the loss is the bare loss, and says it all
-        names = tuple(name for name in names if name != loss)
-    outputs = dataset.classes if by_class else 1
-    return Task(dataset, train, validation, test, loss, outputs, names)
+    outputs = dataset.classes if target.by_class else 1
+    metrics = _metric_names(values, loss, target)
+    return Task(dataset, train, validation, test, loss, target, outputs, metrics)
+
+
+def _metric_names(values: Values, loss: str, target: Target) -> tuple[str, ...]:
+    """The metrics asked for, or those that suit the targets."""
+    if values.metrics != ["auto"]:
+        return tuple(values.metrics)
+    if target.by_class:
+        return ("accuracy",)
+    bare = loss if values.regularizer is None else None  # then the loss says it all
+    return tuple(x for x in ("mean_squared_error", "mean_absolute_error") if x != bare)
 
 
 def build_models(values: Values, task: Task) -> Models:
@@ -106,93 +112,84 @@ def build_models(values: Values, task: Task) -> Models:
     layers = _preprocessing(task) if values.preprocess == "auto" else []
     if values.model in models.MODELS:
         full = models.MODELS[values.model](
-            shape, task.outputs, task.output_activation, layers, **options
+            shape, task.outputs, task.target.activation, layers, **options
         )
-        return with_logits(full)
+        return seen_by_loss(full, task.loss)
     if from_file:
         own = models.load_model(values.model)
     else:
         own = models.from_function(values.model, shape, task.outputs)
     check_shapes(own, task)
     if not layers or models.has_preprocessing(own):
-        return with_logits(own)
-    return _behind(layers, shape, with_logits(own))
-
-
-class Optimization(NamedTuple):
-    """optimizer: with its clipping and rules. schedule: rate by updates. rate: rate by steps.
-
-    table: `(params) -> lines`, what --param_rules come to.
-    """
-
-    optimizer: Optimizer
-    schedule: Schedule
-    rate: Schedule
-    table: Callable[[Any], list[str]]
-
-
-def build_optimizer(values: Values, steps: int) -> Optimization:
-    """The optimizer behind its clipping, for epochs of so many steps."""
-    every = values.gradient_accumulation_steps
-    check_number("gradient_accumulation_steps", every, at_least=1)
-    updates = -(-steps // every)
-    factory = registry.lookup("optimizer", values.optimizer)
-    options = chosen(values, "optimizer", values.optimizer)
-    default = registry.hyperparameters(factory, options.get("convention"))["learning_rate"].default
-    rate = options.get("learning_rate", default)
-    schedule = _schedule(values, rate, updates * values.epochs)
-    options["learning_rate"] = schedule
-    clipping = _clipping(values)
-    if values.param_rules:
-        optimizer = param_rules(
-            values.param_rules, factory, before=chain(*clipping) if clipping else None, **options
-        )
-    else:
-        optimizer = chain(*clipping, factory(**options)) if clipping else factory(**options)
-    return Optimization(
-        accumulate(optimizer, every) if every > 1 else optimizer,
-        schedule,
-        lambda k: schedule(k // steps * updates + k % steps // every),
-        lambda params: rules_table(values.param_rules, params, options),
-    )
-
-
-def _clipping(values: Values) -> list[Optimizer]:
-    """The clipping that is asked for: one kind, or none."""
-    clipping: list[Optimizer] = [
-        clip(**given)
-        for clip in registry.CLIPPING.values()
-        if (given := _given(values, registry.hyperparameters(clip)))
-    ]
-    if len(clipping) > 1:
-        names = [f"--{flag}" for flag in hyperparameter_flags("clipping")]
-        raise ValueError(f"give only one of {', '.join(names)}")
-    return clipping
+        return seen_by_loss(own, task.loss)
+    return _behind(layers, shape, seen_by_loss(own, task.loss))
 
 
 def build_regularizer(values: Values) -> Regularizer | None:
-    """The penalty on the kernels, if one is asked for."""
+    """The penalty, if one is asked for."""
     if values.regularizer is not None:
         registry.lookup("regularizer", values.regularizer)
+    elif values.regularized_params is not None:
+        raise ValueError("--regularized_params needs --regularizer")
     options = chosen(values, "regularizer", values.regularizer)
     return registry.REGULARIZERS[values.regularizer](**options) if values.regularizer else None
 
 
 def build_loss(values: Values, loss: str, from_logits: bool) -> losses.Loss:
-    """The loss with its hyperparameters."""
+    """The loss with its hyperparameters, of each example."""
     options = chosen(values, "loss", loss)
-    if loss in CLASS_LOSSES:
+    function = registry.lookup("loss", loss)
+    if takes_logits(loss):
         options["from_logits"] = from_logits
-    return functools.partial(registry.lookup("loss", loss), **options)
+    if registry.LOSSES[loss] in (losses.dice, losses.tversky):
+        options["axis"] = -1  # of each example: by themselves they take a batch for one image
+    return functools.partial(function, **options)
 
 
-def _loss_name(name: str, dataset: Dataset) -> str:
-    if name == "auto":
-        return "sparse_categorical_crossentropy" if dataset.classes else "mean_squared_error"
-    registry.lookup("loss", name)
-    if name in CLASS_LOSSES and not dataset.classes:
-        raise ValueError(f"loss {name} is for classes, but {dataset.name} has numbers to predict")
-    return name
+def build_metrics(values: Values, task: Task, from_logits: bool) -> dict[str, Metric]:
+    """The metrics by name, each with its hyperparameters."""
+    metrics = {}
+    for name in task.metrics:
+        entry = registry.lookup("metric", name)
+        metric = as_metric(make_metric(entry, **chosen(values, "metrics", name)))
+        if from_logits and name not in BY_ORDER:
+            metric = on_probabilities(metric, str(task.target.activation))
+        metrics[name] = metric
+    return metrics
+
+
+def class_weighted(values: Values, task: Task) -> tuple[Any, ...]:
+    """The training part as (x, y), or (x, y, weight) where the classes have weights."""
+    if values.class_weight is None:
+        return tuple(task.train)
+    if not task.target.by_class:
+        raise ValueError(f"class_weight is for classes; loss {task.loss} predicts numbers")
+    x, y = task.train
+    if values.class_weight == "balanced":
+        labels = y if y.ndim == 1 else y.argmax(axis=1)
+        counts = np.bincount(labels, minlength=task.outputs)
+        weights = {
+            k: labels.size / (n * np.count_nonzero(counts)) for k, n in enumerate(counts) if n
+        }
+    else:
+        weights = _class_weights(values.class_weight, task.outputs)
+    return x, y, losses.class_weights(y, weights).numpy()
+
+
+def _class_weights(text: str, classes: int) -> dict[int, float]:
+    """`0:2,3:0.5` as a dict."""
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.partition(":")
+        try:
+            weights[int(name)] = float(weight)
+        except ValueError:
+            raise ValueError(
+                f"class_weight must be balanced or class:weight divided by commas, such as "
+                f"0:2,3:0.5, got {text!r}"
+            ) from None
+        check_integer("a class of class_weight", int(name), at_least=0, at_most=classes - 1)
+    return weights
 
 
 def _in_order(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
@@ -205,13 +202,6 @@ def _in_order(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
     places = [dataset.feature_names.index(name) for name in columns]
     train, test = (part._replace(x=part.x[:, places]) for part in (dataset.train, dataset.test))
     return dataset._replace(train=train, test=test, feature_names=columns)
-
-
-def _for_loss(examples: Examples, loss: str, dataset: Dataset) -> Examples:
-    """The targets in the form that the loss takes."""
-    if loss in ONE_HOT_LOSSES:
-        return examples._replace(y=np.eye(dataset.classes, dtype=np.float32)[examples.y])
-    return examples if loss in CLASS_LOSSES else examples._replace(y=np.float32(examples.y))
 
 
 def _preprocessing(task: Task) -> list[Any]:
@@ -233,9 +223,9 @@ def _preprocessing(task: Task) -> list[Any]:
     ]
 
 
-def with_logits(full: Any) -> Models:
-    """A model, and what of it the loss is to see."""
-    trained = models.logits(full)
+def seen_by_loss(full: Any, loss: str) -> Models:
+    """A model, and what of it the loss is to see: its logits, if the loss takes them."""
+    trained = models.logits(full) if takes_logits(loss) else None
     return Models(full, full if trained is None else trained, trained is not None)
 
 
@@ -247,24 +237,6 @@ def _behind(layers: list[Any], shape: tuple[int, ...], own: Models) -> Models:
     full = keras.Model(x, own.full(scaled), name="scaled")
     trained = keras.Model(x, own.trained(scaled), name="scaled") if own.from_logits else full
     return Models(full, trained, own.from_logits)
-
-
-def _schedule(values: Values, learning_rate: float, total_steps: int) -> Schedule:
-    """The schedule, over the whole run where no decay_steps are given."""
-    factory = registry.lookup("schedule", values.schedule)
-    options = chosen(values, "schedule", values.schedule)
-    for name, hyperparameter in registry.hyperparameters(factory).items():
-        if name == AS_LONG_AS_THE_RUN:
-            warmup = options.get("warmup_steps", 0)
-            options.setdefault(name, max(total_steps - warmup, 1))
-        elif hyperparameter.required and name != "initial_learning_rate" and name not in options:
-            raise ValueError(f"schedule {values.schedule} needs --{name}")
-    check_number("learning_rate", learning_rate, at_least=0)
-    return factory(initial_learning_rate=learning_rate, **options)  # type: ignore[no-any-return]
-
-
-def _given(values: Values, names: dict[str, Any]) -> dict[str, Any]:
-    return {name: values[name].value for name in names if values[name].value is not None}
 
 
 def check_input(model: Any, shape: tuple[int, ...], source: str) -> None:

@@ -49,10 +49,26 @@ class Group(NamedTuple):
 
     def whole_numbers(self, name: str, default: list[int] | None, about: str) -> None:
         """A flag that holds whole numbers divided by commas."""
-        serializer: Any = flags.ListSerializer(",")
+        self._list(_List(int, "whole numbers divided by commas"), name, default, about)
+
+    def numbers(self, name: str, default: list[float] | None, about: str) -> None:
+        """A flag that holds numbers divided by commas."""
+        self._list(_List(float, "numbers divided by commas"), name, default, about)
+
+    def words(self, name: str, default: list[str] | None, about: str) -> None:
+        """A flag that holds words divided by commas."""
+        self._list(_List(str.strip, "words divided by commas"), name, default, about)
+
+    def number_or(self, word: str, name: str, default: float | None, about: str) -> None:
+        """A flag that holds a number or one word."""
+        serializer: Any = flags.ArgumentSerializer[Any]()
         flags.DEFINE(
-            _WholeNumbers(), name, default, about, serializer=serializer, **self._options()
+            _NumberOr(word), name, default, about, serializer=serializer, **self._options()
         )
+
+    def _list(self, parser: Any, name: str, default: list[Any] | None, about: str) -> None:
+        serializer: Any = flags.ListSerializer(",")
+        flags.DEFINE(parser, name, default, about, serializer=serializer, **self._options())
 
     def _options(self) -> dict[str, Any]:
         return {"flag_values": self.values, "module_name": self.title}
@@ -76,14 +92,28 @@ class _Switch(flags.BooleanParser):
             raise ValueError(f"{argument!r} is neither true nor false") from None
 
 
-class _WholeNumbers(flags.ArgumentParser[list[int]]):
-    syntactic_help = "whole numbers divided by commas"
+class _List(flags.ArgumentParser[list[Any]]):
+    def __init__(self, kind: Callable[[str], Any], syntactic_help: str) -> None:
+        self.kind = kind
+        self.syntactic_help = syntactic_help
 
-    def parse(self, argument: str | list[int]) -> list[int]:
+    def parse(self, argument: str | list[Any]) -> list[Any]:
         if isinstance(argument, list):
             return argument
         try:
-            return [int(part) for part in argument.split(",")] if argument else []
+            return [self.kind(part) for part in argument.split(",")] if argument else []
+        except ValueError:
+            raise ValueError(f"{argument!r} is not {self.syntactic_help}") from None
+
+
+class _NumberOr(flags.ArgumentParser[Any]):
+    def __init__(self, word: str) -> None:
+        self.word = word
+        self.syntactic_help = f"a number or {word}"
+
+    def parse(self, argument: str | float) -> str | float:
+        try:
+            return self.word if argument == self.word else float(argument)
         except ValueError:
             raise ValueError(f"{argument!r} is not {self.syntactic_help}") from None
 
@@ -207,7 +237,8 @@ def help_text(about: str, values: Values) -> str:
 
 def _describe(flag: Any) -> str:
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}=..."
-    default = "" if flag.default in (None, "") or flag.boolean else f" (default {flag.default})"
+    shown = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
+    default = "" if shown in (None, "") or flag.boolean else f" (default {shown})"
     return textwrap.fill(
         f"{flag.help}{default}",
         width=100,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NoReturn
 
 import trainlib.models as models
 import trainlib.registry as registry
@@ -14,15 +17,36 @@ from trainlib.loop.execution import EXECUTIONS
 GROUPS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "model": models.MODELS,
     "optimizer": registry.OPTIMIZERS,
-    "schedule": registry.SCHEDULES,
+    "schedule": {
+        name: factory
+        for name, factory in registry.SCHEDULES.items()
+        if registry.takes_numbers_alone(factory)
+    },
     "regularizer": registry.REGULARIZERS,
+    "constraint": registry.CONSTRAINTS,
     "clipping": registry.CLIPPING,
-    "loss": registry.LOSSES,
+    "loss": {name: loss for name, loss in registry.LOSSES.items() if name not in ("circle", "ctc")},
+    "metrics": registry.METRICS,
 }
-"""The kinds that a run chooses from, each with hyperparameters of its own."""
+"""The kinds that a run chooses from, each with hyperparameters of its own.
 
-AS_LONG_AS_THE_RUN = "decay_steps"
-"""The hyperparameter of schedules that follows from the length of the run where it is not given."""
+The losses of embeddings and of sequences have no model here that they could train.
+"""
+
+AS_LONG_AS_THE_RUN = ("decay_steps", "total_steps")
+"""The hyperparameters of schedules that follow from the length of the run where not given."""
+
+AUTO = "auto"
+_AUTO_RATE = "auto: found by a range test before the run, as `lr_find` does."
+_BY_PATH = "a regular expression for their whole paths; by default those of two or more axes."
+
+_OF_SCHEDULES = (
+    "of the learning rate; or several, one after another. With --warmup_steps the rate rises to "
+    "the first of any of them on a straight line"
+)
+
+NOT_FLAGS = {"loss": ("axis",)}
+"""Hyperparameters that the form of the data decides here, by kind."""
 
 
 def define_data(values: Values) -> None:
@@ -73,12 +97,33 @@ def define_train(values: Values) -> None:
         "hidden_1/.*:learning_rate*=0.1; hidden_2/.*:freeze'.",
     )
     group.whole("gradient_accumulation_steps", 1, "Batches to sum before each update.")
-    _choice(values, "schedule", "constant", "of the learning rate")
-    _choice(values, "regularizer", None, "of the kernels")
+    _define_schedule(values)
+    _define_performance(values)
+    _choice(values, "regularizer", None, "a penalty on the kernels")
+    group = Group(values, "Regularizer")
+    group.text("regularized_params", None, f"The parameters to penalize: {_BY_PATH}")
+    _choice(values, "constraint", None, "on the kernels, after each update")
+    group = Group(values, "Constraint")
+    group.text("constrained_params", None, f"The parameters to constrain: {_BY_PATH}")
     _define_hyperparameters(values, "clipping")
     _choice(
         values, "loss", "auto", "auto: cross-entropy for classes, mean squared error for numbers"
     )
+    group = Group(values, "Loss")
+    group.text(
+        "class_weight",
+        None,
+        "Weights of the classes' training examples, such as 0:2,3:0.5, those of other classes "
+        "being 1; or balanced: each class weighs the same.",
+    )
+    group = Group(values, "Metrics")
+    group.words(
+        "metrics",
+        ["auto"],
+        f"Any of {', '.join(GROUPS['metrics'])}, divided by commas; auto: accuracy for classes, "
+        "mean squared and mean absolute error for numbers.",
+    )
+    _define_hyperparameters(values, "metrics")
     group = Group(values, "Run")
     group.whole("epochs", 10, "Passes over the training examples.")
     group.whole("batch_size", 32, "Examples a step.")
@@ -103,47 +148,156 @@ def define_run(values: Values, title: str) -> None:
     group.text("data_dir", None, "Folder to look for the data set's files in, if not the run's.")
 
 
+def _define_schedule(values: Values) -> None:
+    _choice(values, "schedule", "constant", _OF_SCHEDULES)
+    group = Group(values, "Schedule")
+    group.whole_numbers(
+        "join_at",
+        [],
+        "Where --schedule names several, divided by commas: the steps at which the second, the "
+        "third and so on begin.",
+    )
+    group.switch("per_epoch", False, "Count all steps of the schedule in epochs.")
+
+
+def _define_performance(values: Values) -> None:
+    """A switch for each of the state machines that follow a result, and its hyperparameters."""
+    for name, factory in registry.PERFORMANCE.items():
+        group = Group(values, "Performance")
+        group.switch(name, False, f"{(inspect.getdoc(factory) or '').splitlines()[0]}")
+        for hyperparameter in registry.hyperparameters(factory).values():
+            default = (
+                "" if hyperparameter.default is None else f" (default {hyperparameter.default})"
+            )
+            about = f"{hyperparameter.about.rstrip('.')}{default}."
+            _define(group, f"{name}_{hyperparameter.name}", hyperparameter.annotation, about)
+
+
+def performance_options(values: Values, name: str) -> dict[str, Any] | None:
+    """The hyperparameters given for a state machine; None where it is not switched on."""
+    flags = {f"{name}_{h}": h for h in registry.hyperparameters(registry.PERFORMANCE[name])}
+    given = {h: values[flag].value for flag, h in flags.items() if values[flag].value is not None}
+    if values[name].value:
+        return given
+    for flag, h in flags.items():
+        if h in given:
+            raise ValueError(f"--{flag} needs --{name}")
+    return None
+
+
+def warmup_options(values: Values) -> dict[str, Any]:
+    """The flags of `linear_warmup` where it is to stand before the schedule; {} where not.
+
+    It does where a warm-up is asked for that neither the schedule nor the optimizer takes.
+    """
+    return chosen(values, "schedule", "linear_warmup") if _warms_up(values) else {}
+
+
 def chosen(values: Values, kind: str, name: str | None) -> dict[str, Any]:
-    """The hyperparameters given for the chosen member of a kind.
+    """The hyperparameters given for a chosen member of a kind.
 
     Raises:
-        ValueError: one that the chosen member does not take.
+        ValueError: one that no chosen member takes, or that members of two kinds take.
     """
     table = GROUPS[kind]
     takes = registry.hyperparameters(table[name]) if name and name in table else {}
     given = {}
     for flag in hyperparameter_flags(kind):
-        if values[flag].value is None:
+        own = f"{kind}_{flag}"
+        is_own = not _is_unset(values, own)
+        if not is_own and values[flag].value is None:
             continue
-        if flag in takes:
+        if flag not in takes:
+            if not _takers(values, flag, [kind] if is_own else list(GROUPS)):
+                _refuse(own if is_own else flag, flag, kind, name)
+        elif is_own:
+            given[flag] = values[own].value
+        else:
+            for other, member in _takers(values, flag, [k for k in GROUPS if k != kind]):
+                raise ValueError(
+                    f"--{flag} is taken by {kind} {name} and by {other} {member}: "
+                    f"say --{kind}_{flag} or --{other}_{flag}"
+                )
             given[flag] = values[flag].value
-        elif not _taken_elsewhere(values, kind, flag):
-            owners = [other for other, f in table.items() if flag in registry.hyperparameters(f)]
-            if not name:
-                raise ValueError(f"--{flag} needs --{kind}={' or '.join(owners)}")
-            allowed = ", ".join(f"--{x}" for x in hyperparameter_flags(kind) if x in takes)
-            raise ValueError(
-                f"--{flag} is not for {kind} {name}, which takes {allowed or 'none'}; "
-                f"it is for {', '.join(owners)}"
-            )
     return given
 
 
-def hyperparameter_flags(kind: str) -> dict[str, registry.Hyperparameter]:
-    """The flags of a kind: the union of what its members take."""
+def _refuse(flag: str, name: str, kind: str, member: str | None) -> NoReturn:
+    table = GROUPS[kind]
+    owners = [other for other, f in table.items() if name in registry.hyperparameters(f)]
+    if not member:
+        raise ValueError(f"--{flag} needs --{kind}={' or '.join(owners)}")
+    takes = registry.hyperparameters(table[member]) if member in table else {}
+    allowed = ", ".join(f"--{x}" for x in hyperparameter_flags(kind) if x in takes)
+    raise ValueError(
+        f"--{flag} is not for {kind} {member}, which takes {allowed or 'none'}; "
+        f"it is for {', '.join(owners)}"
+    )
+
+
+@functools.cache
+def hyperparameter_flags(kind: str) -> Mapping[str, registry.Hyperparameter]:
+    """The flags of a kind: the union of what its members take, but for schedules' own rate."""
     union: dict[str, registry.Hyperparameter] = {}
     for factory in GROUPS[kind].values():
         for name, hyperparameter in registry.hyperparameters(factory).items():
-            union.setdefault(name, hyperparameter)
-    union.pop("initial_learning_rate", None)
-    return union
+            if name != rate_argument(factory) and name not in NOT_FLAGS.get(kind, ()):
+                union.setdefault(name, hyperparameter)
+    return MappingProxyType(union)
 
 
-def _taken_elsewhere(values: Values, kind: str, flag: str) -> bool:
-    """Whether the chosen member of another kind takes the flag."""
-    kinds = (other for other in GROUPS if other != kind and other in values)
-    others = (GROUPS[other].get(str(values[other].value)) for other in kinds)
-    return any(factory and flag in registry.hyperparameters(factory) for factory in others)
+def rate_argument(factory: Callable[..., Any]) -> str | None:
+    """The argument of a schedule that --learning_rate is for: the first, where that is a rate."""
+    first = next(iter(registry.hyperparameters(factory)), "")
+    return first if first.endswith("_learning_rate") else None
+
+
+def chosen_names(values: Values, kind: str) -> list[str]:
+    """What the flags choose of a kind."""
+    if kind not in values:
+        return []
+    value = values[kind].value
+    if kind != "schedule":
+        return [str(x) for x in (value if isinstance(value, list) else [value]) if x]
+    return schedule_names(values) + (["linear_warmup"] if _warms_up(values) else [])
+
+
+def schedule_names(values: Values) -> list[str]:
+    """The schedules of --schedule, in their order."""
+    return [name.strip() for name in str(values.schedule).split(",")]
+
+
+def _warms_up(values: Values) -> bool:
+    """Whether a warm-up is asked for that neither the schedule nor the optimizer takes itself."""
+
+    def takes(kind: str, name: str) -> bool:
+        factory = GROUPS[kind].get(name)
+        return factory is not None and "warmup_steps" in registry.hyperparameters(factory)
+
+    if any(takes("schedule", name) for name in schedule_names(values)):
+        return False
+    if values.schedule_warmup_steps is not None:
+        return True
+    return values.warmup_steps is not None and not takes("optimizer", values.optimizer)
+
+
+def _takers(values: Values, flag: str, kinds: Sequence[str]) -> list[tuple[str, str]]:
+    """The chosen members of some kinds, as (kind, name), that the flag is for.
+
+    It is for none of a kind that has been given the flag under the kind's own name.
+    """
+    return [
+        (kind, name)
+        for kind in kinds
+        if flag in hyperparameter_flags(kind)
+        and (len(kinds) == 1 or _is_unset(values, f"{kind}_{flag}"))
+        for name in chosen_names(values, kind)
+        if name in GROUPS[kind] and flag in registry.hyperparameters(GROUPS[kind][name])
+    ]
+
+
+def _is_unset(values: Values, flag: str) -> bool:
+    return flag not in values or values[flag].value is None
 
 
 def _choice(values: Values, kind: str, default: str | None, more: str = "") -> None:
@@ -154,18 +308,35 @@ def _choice(values: Values, kind: str, default: str | None, more: str = "") -> N
 
 
 def _define_hyperparameters(values: Values, kind: str) -> None:
+    """A flag for each hyperparameter, and for one that other kinds have too, `<kind>_<name>`."""
     group = Group(values, kind.capitalize())
+    for name, hyperparameter in hyperparameter_flags(kind).items():
+        if name not in values:
+            if name == "learning_rate":
+                group.number_or(AUTO, name, None, f"{_meaning(name)} {_AUTO_RATE}")
+            else:
+                _define(group, name, hyperparameter.annotation, _meaning(name))
+        others = [
+            other for other in GROUPS if other != kind and name in hyperparameter_flags(other)
+        ]
+        if others:
+            about = f"--{name} of the {kind} alone, where the {' or '.join(others)} takes it too."
+            _define(group, f"{kind}_{name}", hyperparameter.annotation, about)
+
+
+def _define(group: Group, name: str, annotation: str, about: str) -> None:
+    """A flag for a hyperparameter of that annotation, not given by default."""
     by_annotation: dict[str, Callable[..., None]] = {
         "bool": group.switch,
         "int": group.whole,
+        "int | None": group.whole,
         "str": group.text,
         "str | None": group.text,
+        "Axis": group.text,
         "Sequence[int]": group.whole_numbers,
+        "Sequence[float]": group.numbers,
     }
-    for name, hyperparameter in hyperparameter_flags(kind).items():
-        if name not in values:
-            define = by_annotation.get(hyperparameter.annotation, group.number)
-            define(name, None, _meaning(name))
+    by_annotation.get(annotation, group.number)(name, None, about)
 
 
 def _meaning(name: str) -> str:
@@ -184,7 +355,7 @@ def _meaning(name: str) -> str:
 
 
 def _default(hyperparameter: registry.Hyperparameter) -> str:
-    if hyperparameter.name == AS_LONG_AS_THE_RUN:
+    if hyperparameter.name in AS_LONG_AS_THE_RUN:
         return ", by default to the end of the run"
     if hyperparameter.required:
         return ""

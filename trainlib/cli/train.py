@@ -11,13 +11,24 @@ from trainlib.cli.lazy import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.callbacks import Bar, Callback, JsonLines, Lines  # noqa: E402
+from trainlib.callbacks import (  # noqa: E402
+    Bar,
+    Callback,
+    EarlyStopping,
+    JsonLines,
+    Lines,
+    ReduceLROnPlateau,
+)
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
 from trainlib.checks import check_integer  # noqa: E402
 from trainlib.cli import build, command, run_folder  # noqa: E402
-from trainlib.cli.flags import define_train  # noqa: E402
+from trainlib.cli.flags import AUTO, define_train, performance_options  # noqa: E402
+from trainlib.cli.optimization import build_optimization  # noqa: E402
+from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
 from trainlib.data import take  # noqa: E402
+from trainlib.finder import LRFinderResult  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
+from trainlib.tree import kernels  # noqa: E402
 
 ABOUT = """
 train: trains a model on a data set, and leaves a run folder.
@@ -44,55 +55,78 @@ def train(values: command.Values) -> None:
     check_integer("seed", values.seed, at_least=0, at_most=MAX_SEED)
     task = build.build_task(values)
     built = build.build_models(values, task)
+    data = build.class_weighted(values, task)
+    found = _settle_rate(values, task, built)
     steps = -(-task.train.size // values.batch_size)
-    optimization = build.build_optimizer(values, steps)
+    optimization = build_optimization(values, steps)
     trainer = Trainer(
         built.trained,
         build.build_loss(values, task.loss, built.from_logits),
         optimization.optimizer,
-        metrics=task.metrics,
+        metrics=build.build_metrics(values, task, built.from_logits),
         regularizer=build.build_regularizer(values),
+        regularizer_mask=values.regularized_params or kernels,
         seed=values.seed,
         execution=values.execution,
-        report={"learning_rate": optimization.rate},
+        report={"learning_rate": optimization.rate} if optimization.rate else {},
     )
+    callbacks = _performance(values)
     trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
     folder = run_folder.create(values)
+    if found:
+        write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}")
     print(build.describe(task, built, values), flush=True)
     if values.param_rules:
         print("\n".join(optimization.table(trainer.state.params)), flush=True)
     began = time.monotonic()
-    trainer.fit(
-        tuple(task.train),
+    history = trainer.fit(
+        data,
         batch_size=values.batch_size,
         epochs=values.epochs,
         validation_data=None if task.validation is None else tuple(task.validation),
-        callbacks=[_display(), JsonLines(folder / run_folder.HISTORY_FILE)],
+        callbacks=[_display(), *callbacks, JsonLines(folder / run_folder.HISTORY_FILE)],
     )
-    summary = _summary(trainer, task, values, time.monotonic() - began)
+    summary = _summary(trainer, task, len(history), time.monotonic() - began)
     run_folder.save_model(folder / run_folder.MODEL_FILE, built.full)
     run_folder.write_json(folder / run_folder.SUMMARY_FILE, summary)
     print(f"test: {describe_results(summary['test'])}\nrun folder: {folder}")
+
+
+def _settle_rate(
+    values: command.Values, task: build.Task, built: build.Models
+) -> LRFinderResult | None:
+    """Finds the learning rate where it is "auto", and puts it in the place of the word."""
+    if values.learning_rate != AUTO:
+        return None
+    found = find_rate(values, task, built)
+    values["learning_rate"].value = float(f"{found.suggestion:.2g}")
+    print(f"learning rate: {values.learning_rate:g}, found by a range test", flush=True)
+    return found
+
+
+def _performance(values: command.Values) -> list[Callback]:
+    """The callbacks that follow a result."""
+    kinds: dict[str, Any] = {"reduce_on_plateau": ReduceLROnPlateau, "early_stop": EarlyStopping}
+    options = {name: performance_options(values, name) for name in kinds}
+    return [kinds[name](**given) for name, given in options.items() if given is not None]
 
 
 def _display() -> Callback:
     return Bar() if sys.stdout.isatty() else Lines()
 
 
-def _summary(
-    trainer: Trainer, task: build.Task, values: command.Values, seconds: float
-) -> dict[str, Any]:
+def _summary(trainer: Trainer, task: build.Task, epochs: int, seconds: float) -> dict[str, Any]:
     parts = {"train": task.train, "validation": task.validation, "test": task.test}
     results = {
         name: trainer.evaluate(tuple(part)) for name, part in parts.items() if part is not None
     }
     return {
         **results,
-        "epochs": values.epochs,
+        "epochs": epochs,
         "steps": int(trainer.state.step),
         "seconds": round(seconds, 3),
         "execution": trainer.execution,
-        "classes": task.outputs if task.output_activation else 0,
+        "classes": task.outputs if task.target.by_class else 0,
         "feature_names": list(task.dataset.feature_names),
         "params_sha256": run_folder.params_sha256(trainer.state.params),
     }

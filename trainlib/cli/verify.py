@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from trainlib.cli.lazy import defer
@@ -13,18 +13,31 @@ defer("tensorflow", "keras")
 from trainlib.checks import check_choice, check_number  # noqa: E402
 from trainlib.cli import command, run_folder  # noqa: E402
 from trainlib.verify import report  # noqa: E402
-from trainlib.verify.case import Case  # noqa: E402
 from trainlib.verify.cases import CASES  # noqa: E402
 from trainlib.verify.compare import TOLERANCES, Result, compare  # noqa: E402
+from trainlib.verify.function import EQUATION, compare_function  # noqa: E402
+from trainlib.verify.functions import CASES as FUNCTION_CASES  # noqa: E402
 from trainlib.verify.ours import RUNS  # noqa: E402
 from trainlib.verify.peers import PEERS, why_missing  # noqa: E402
 
 ABOUT = """
-verify: runs every optimizer, in each of its forms, beside the libraries that have it, over a whole
-trajectory, and prints the largest relative error. Exits with 1 if one is too large.
+verify: runs every rule, in each of its forms, beside the libraries that have it - an optimizer over
+a whole trajectory, a schedule over 10,000 steps - and prints the largest relative error. Exits with
+1 if one is too large.
 
-  verify --optimizer=all --against=keras,torch,optax --dtype=float64 --steps=200
+  verify --kind=all
+  verify --optimizer=nadam,adam --against=torch --steps=200
+  verify --schedule=one_cycle
 """
+AGAINST = (*PEERS, EQUATION)
+
+
+def names_by_kind() -> dict[str, list[str]]:
+    """What can be verified."""
+    names: dict[str, dict[str, None]] = {"optimizer": {case.optimizer: None for case in CASES}}
+    for case in FUNCTION_CASES:
+        names.setdefault(case.kind, {})[case.name] = None
+    return {kind: list(of_kind) for kind, of_kind in names.items()}
 
 
 def main() -> None:
@@ -34,12 +47,25 @@ def main() -> None:
 
 def define(values: command.Values) -> None:
     """The flags of `verify`."""
-    group = command.Group(values, "Verification")
-    names = ", ".join(dict.fromkeys(case.optimizer for case in CASES))
-    group.text("optimizer", "all", f"Optimizers, divided by commas, or all: {names}.")
-    group.text("against", ",".join(PEERS), "Peers, divided by commas: keras, torch, optax.")
-    group.one_of("dtype", "float64", list(TOLERANCES), "Of the parameters.")
-    group.whole("steps", 200, "Length of the trajectories.")
+    group = command.Group(values, "What")
+    names = names_by_kind()
+    group.text(
+        "kind",
+        None,
+        f"Kinds, divided by commas, or all: {', '.join(names)}. By default those of the flags "
+        "below, or all where none is given.",
+    )
+    for kind, of_kind in names.items():
+        group.text(kind, None, f"Names, divided by commas, or all: {', '.join(of_kind)}.")
+    group = command.Group(values, "How")
+    group.text(
+        "against",
+        ",".join(AGAINST),
+        "Peers, divided by commas; numpy stands for the published equation, where no library has "
+        "the rule.",
+    )
+    group.one_of("dtype", "float64", list(TOLERANCES), "In which all is computed.")
+    group.whole("steps", 200, "Length of the optimizers' trajectories.")
     group.text("run", "graph,xla", "How our rule is run: some of eager, graph, xla.")
     group.text("output", None, "Write the table to this path with .json and with .md added.")
 
@@ -47,15 +73,10 @@ def define(values: command.Values) -> None:
 def verify(values: command.Values) -> None:
     """Compares what the flags name."""
     check_number("steps", values.steps, at_least=1)
-    peers = _words(values, "against", PEERS)
+    peers = _words(values, "against", AGAINST)
     runs = _words(values, "run", RUNS)
-    cases = CASES
-    if values.optimizer != "all":
-        known = list(dict.fromkeys(case.optimizer for case in CASES))
-        wanted = _words(values, "optimizer", known)
-        cases = [case for case in CASES if case.optimizer in wanted]
     results = []
-    for result in _results(cases, peers, runs, values):
+    for result in _results(_wanted(values), peers, runs, values):
         results.append(result)
         print(report.line(result), flush=True)
     print(report.summary(results))
@@ -65,16 +86,33 @@ def verify(values: command.Values) -> None:
         sys.exit(1)
 
 
+def _wanted(values: command.Values) -> dict[str, list[str]]:
+    """The names to verify, by kind."""
+    names = names_by_kind()
+    given = [kind for kind in names if values[kind].value is not None]
+    kinds = _words(values, "kind", list(names)) if values.kind is not None else given or list(names)
+    for kind in given:
+        if kind not in kinds:
+            raise ValueError(f"--{kind}={values[kind].value}: --kind leaves out this kind")
+    return {
+        kind: _words(values, kind, names[kind]) if kind in given else names[kind] for kind in kinds
+    }
+
+
 def _results(
-    cases: list[Case], peers: list[str], runs: list[str], values: command.Values
+    wanted: dict[str, list[str]], peers: list[str], runs: list[str], values: command.Values
 ) -> Iterator[Result]:
-    for case in cases:
+    for case in (case for case in CASES if case.optimizer in wanted.get("optimizer", [])):
         for peer in (peer for peer in peers if peer in case.peers):
             missing = why_missing(peer, case.peers[peer].name)
             if missing:
-                yield Result(case.optimizer, case.form, peer, "", None, 0, "", None, missing)
+                head = ("optimizer", case.optimizer, case.form, peer)
+                yield Result(*head, "", None, 0, "", None, missing)
             else:
                 yield from compare(case, peer, values.dtype, values.steps, runs)
+    for function in (case for case in FUNCTION_CASES if case.name in wanted.get(case.kind, [])):
+        for peer in (peer for peer in peers if peer in function.peers):
+            yield from compare_function(function, peer, values.dtype, runs)
 
 
 def _write(path: Path, results: list[Result], peers: list[str], values: command.Values) -> None:
@@ -85,9 +123,11 @@ def _write(path: Path, results: list[Result], peers: list[str], values: command.
     print(f"written: {path}.json, {path}.md")
 
 
-def _words(values: command.Values, flag: str, known: tuple[str, ...] | list[str]) -> list[str]:
-    """A flag's words, each of them known."""
+def _words(values: command.Values, flag: str, known: Sequence[str]) -> list[str]:
+    """A flag's words, each of them known; `all` is all of them."""
     words = [word.strip() for word in str(values[flag].value).split(",") if word.strip()]
+    if words == ["all"]:
+        return list(known)
     for word in words:
         check_choice(flag, word, known)
     if not words:

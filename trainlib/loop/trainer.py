@@ -5,26 +5,42 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from trainlib.base import Optimizer, Schedule, Tensor, Tree
-from trainlib.callbacks.base import Callback, Progress
-from trainlib.checks import check_integer
+from trainlib.callbacks.base import Callback, Progress, Results
+from trainlib.checks import check_choice, check_integer
 from trainlib.loop.execution import choose_execution
 from trainlib.loop.order import epoch_order
 from trainlib.loop.stateless import Stateless, from_keras, write_back
 from trainlib.losses import Loss
-from trainlib.metrics import Mean, Metric
+from trainlib.metrics import ExampleMetric, Mean, Metric, as_metric, make_metric, merge
+from trainlib.metrics import results as metric_results
+from trainlib.metrics.targets import columns
 from trainlib.registry import lookup
-from trainlib.regularizers import Regularizer
-from trainlib.step import TrainState, eval_step, init_state, predict_step, train_step
-from trainlib.tree import check_same_structure
+from trainlib.regularizers import Regularizer, restrict
+from trainlib.step import (
+    Records,
+    TrainState,
+    eval_step,
+    init_state,
+    predict_step,
+    train_step,
+)
+from trainlib.transforms.decay import Mask
+from trainlib.transforms.inject import InjectState, set_hyperparams
+from trainlib.transforms.states import find_states
+from trainlib.tree import check_same_structure, kernels, resolve_mask
 
 SECONDS_PER_CALL = 0.25
 """About how long a call to the device lasts: between calls a bar is drawn and Ctrl-C is heard."""
+
+TAKEN = ("loss", "epoch", "step", "seconds")
+"""Names of results that are no metrics'."""
+Metrics: TypeAlias = Sequence[str | ExampleMetric] | Mapping[str, str | ExampleMetric | Metric]
 
 
 class Trainer:
@@ -43,8 +59,12 @@ class Trainer:
         model: a built Keras model, or a `Stateless` of any function and its parameters.
         loss: a name of the registry, or `(y_true, y_pred) -> loss of each example`.
         optimizer: an `Optimizer`.
-        metrics: names of the registry, or functions `(y_true, y_pred) -> value of each example`.
-        regularizer: a penalty on the kernels: the parameters of two or more axes.
+        metrics: names of the registry, or functions `(y_true, y_pred) -> value of each example`;
+            or a mapping from names of one's own to these and to `Metric`s.
+        regularizer: a penalty on the parameters of the regularizer_mask.
+        regularizer_mask: by default `kernels`, the parameters of two or more axes: not biases. Or
+            a function of a parameter's path, a regular expression that must match the whole of a
+            path, a structure of bools, or None for all the parameters.
         seed: an int of at least 0; the order of examples and dropout follow from it.
         execution: "graph", "xla" (compiled whole), or "auto".
         report: schedules to report at the end of each epoch, by name: the learning rate, say.
@@ -59,8 +79,9 @@ class Trainer:
         loss: str | Loss,
         optimizer: Optimizer,
         *,
-        metrics: Sequence[str | Metric] = (),
+        metrics: Metrics = (),
         regularizer: Regularizer | None = None,
+        regularizer_mask: Mask = kernels,
         seed: int = 0,
         execution: str = "auto",
         report: Mapping[str, Schedule] | None = None,
@@ -71,16 +92,18 @@ class Trainer:
         self.model = model
         self.execution = choose_execution(execution, model)
         self.traces = 0
+        self._stopping = False
         self._report = dict(report or {})
         apply_fn, params, model_state = (
             model if isinstance(model, Stateless) else from_keras(model, seed)
         )
         loss_fn: Loss = _function("loss", loss)
-        options: Any = {"metrics": _by_name(metrics), "regularizer": _on_kernels(regularizer)}
+        penalty = _restricted(regularizer, regularizer_mask, params)
+        self._metrics = _by_name(metrics)
+        options: Any = {"metrics": self._metrics, "regularizer": penalty}
         self._train_step = train_step(apply_fn, loss_fn, optimizer, **options)
         self._eval_step = eval_step(apply_fn, loss_fn, **options)
         self._predict_step = predict_step(apply_fn)
-        self._records = ["loss", *options["metrics"]]
         self._variables = tf.nest.map_structure(
             tf.Variable, init_state(params, model_state, optimizer, seed)
         )
@@ -94,16 +117,48 @@ class Trainer:
 
     @state.setter
     def state(self, state: TrainState) -> None:
-        check_same_structure("the trainer's state", self._variables, "state", state)
-        for variable, x in zip(
-            tf.nest.flatten(self._variables), tf.nest.flatten(state), strict=True
-        ):
-            if not variable.shape.is_compatible_with(np.shape(x)):
-                raise ValueError(
-                    f"state must have the trainer's shapes: got {list(np.shape(x))} "
-                    f"for {list(variable.shape)}"
-                )
+        _check_fits("state", self._variables, state)
         _assign(self._variables, state)
+
+    @property
+    def weights(self) -> tuple[Tree, Tree]:
+        """The model's parameters and its other state, as tensors; assign them to restore them."""
+        weights: tuple[Tree, Tree] = _read((self._variables.params, self._variables.model_state))
+        return weights
+
+    @weights.setter
+    def weights(self, weights: tuple[Tree, Tree]) -> None:
+        variables = self._variables.params, self._variables.model_state
+        _check_fits("weights", variables, weights)
+        _assign(variables, weights)
+
+    def hyperparam(self, name: str) -> float:
+        """The value that a hyperparameter has now in the optimizer's state.
+
+        Raises:
+            ValueError: the state does not hold it, or with several values.
+        """
+        held = self._held()
+        check_choice("hyperparameter of the optimizer's state", name, sorted(held))
+        if len(held[name]) > 1:
+            values = ", ".join(f"{x:g}" for x in held[name])
+            raise ValueError(f"the optimizer's state holds several values of {name}: {values}")
+        return held[name][0]
+
+    def set_hyperparams(self, **hyperparams: float) -> None:
+        """Changes hyperparameters in the optimizer's state, as `tl.set_hyperparams` does.
+
+        For optimizers made by `inject_hyperparams` or `param_rules`; nothing is traced anew.
+        """
+        old = self._variables.opt_state
+        new = set_hyperparams(old, **hyperparams)
+        for variable, x in zip(tf.nest.flatten(old), tf.nest.flatten(new), strict=True):
+            if x is not variable:
+                variable.assign(x)
+
+    def stop(self) -> None:
+        """Ends the run after the epoch that is under way."""
+        self._stopping = True
 
     def fit(
         self,
@@ -113,7 +168,7 @@ class Trainer:
         epochs: int = 1,
         validation_data: tuple[Any, ...] | None = None,
         callbacks: Sequence[Callback] = (),
-    ) -> list[dict[str, float]]:
+    ) -> list[Results]:
         """Trains for some epochs, each over all the data in an order of its own.
 
         Returns:
@@ -129,7 +184,10 @@ class Trainer:
         steps = -(-size // batch_size)
         first = int(self._variables.step.numpy()) // steps
         history = []
+        self._stopping = False
         try:
+            for callback in callbacks:
+                callback.on_start(self)
             for epoch in range(epochs):
                 order = epoch_order(self._variables.seed, first + epoch, size)
                 results = self._epoch(
@@ -141,20 +199,25 @@ class Trainer:
                     callbacks,
                 )
                 history.append(results)
+                if self._stopping:
+                    break
+            for callback in callbacks:
+                callback.on_finish()
         finally:
             self._update_model()
             for callback in callbacks:
                 callback.on_end()
         return history
 
-    def evaluate(self, data: tuple[Any, ...], batch_size: int = 512) -> dict[str, float]:
+    def evaluate(self, data: tuple[Any, ...], batch_size: int = 512) -> Results:
         """The loss and the metrics over the data, the model in inference mode."""
         check_integer("batch_size", batch_size, at_least=1)
         examples, size = _place_pairs("data", data)
         filled = -(-size // batch_size) * batch_size
         order = tf.minimum(tf.range(filled, dtype=tf.int64), size - 1)
         run = self._runner("evaluate", batch_size, examples)
-        return _results(run(examples, order, _int64(0), _int64(size), self._no_records()))
+        records = run(examples, order, _int64(0), _int64(size), self._no_records(examples))
+        return self._results(records)
 
     def predict(self, x: Any, batch_size: int = 512) -> np.ndarray:
         """The predictions for x as a NumPy array, the model in inference mode."""
@@ -175,12 +238,12 @@ class Trainer:
         progress: Progress,
         held_out: Tree | None,
         callbacks: Sequence[Callback],
-    ) -> dict[str, float]:
+    ) -> Results:
         """Runs an epoch in calls of about SECONDS_PER_CALL; its line of the history."""
         began = time.monotonic()
         size = int(order.shape[0])
         full, rest = divmod(size, batch_size)
-        records, position, count = self._no_records(), 0, 1
+        records, position, count = self._no_records(examples), 0, 1
         while position < progress.steps:
             rows = batch_size if position < full else rest
             count = min(count, full - position) if position < full else 1
@@ -198,11 +261,11 @@ class Trainer:
                 callback.on_step(progress)
             elapsed = max(time.monotonic() - called, 1e-9)
             count = max(1, min(int(count * SECONDS_PER_CALL / elapsed), 16 * count))
-        results: dict[str, float] = {
+        results: Results = {
             "epoch": progress.epoch,
             "step": int(self._variables.step.numpy()),
         }
-        results |= _results(records)
+        results |= self._results(records)
         seconds = time.monotonic() - began
         if held_out is not None:
             results |= {f"val_{k}": x for k, x in self.evaluate(held_out).items()}
@@ -223,17 +286,18 @@ class Trainer:
             run = make(batch_size) if make else self._predict_rows
             self._compiled[key] = tf.function(
                 self._counting_traces(run),
-                input_signature=specs if kind == "predict" else self._loop_signature(specs),
+                input_signature=specs if kind == "predict" else self._loop_signature(specs, data),
                 jit_compile=self.execution == "xla",
                 autograph=False,
             )
         return self._compiled[key]
 
-    def _loop_signature(self, specs: Tree) -> list[Any]:
+    def _loop_signature(self, specs: Tree, data: Tree) -> list[Any]:
         """What a loop takes: examples, their order, the first position, the end, and records."""
         position = tf.TensorSpec([], tf.int64)
-        number = tf.TensorSpec([], tf.float64)
-        records = {name: Mean(number, number) for name in self._records}
+        records = tf.nest.map_structure(
+            lambda x: tf.TensorSpec(x.shape, x.dtype), self._no_records(data)
+        )
         return [specs, tf.TensorSpec([None], tf.int64), position, position, records]
 
     def _counting_traces(self, run: Callable[..., Any]) -> Callable[..., Any]:
@@ -244,7 +308,7 @@ class Trainer:
         return traced
 
     def _train_loop(self, batch_size: int) -> Callable[..., Any]:
-        def one(examples: Tree, rows: Tensor, stop: Tensor, at: Tensor) -> dict[str, Mean]:
+        def one(examples: Tree, rows: Tensor, stop: Tensor, at: Tensor) -> Records:
             last = at + batch_size >= tf.shape(tf.nest.flatten(examples)[0], tf.int64)[0]
             batch = _gather(examples, rows)
             state, records = self._train_step(_read(self._variables), batch, last)
@@ -256,7 +320,7 @@ class Trainer:
     def _eval_loop(self, batch_size: int) -> Callable[..., Any]:
         """Batches of one size: what a last one lacks is filled with rows of weight 0."""
 
-        def one(examples: Tree, rows: Tensor, stop: Tensor, at: Tensor) -> dict[str, Mean]:
+        def one(examples: Tree, rows: Tensor, stop: Tensor, at: Tensor) -> Records:
             x, y, *weight = _gather(examples, rows)
             counts = tf.cast(at + tf.range(batch_size, dtype=tf.int64) < stop, tf.float32)
             if weight:
@@ -269,20 +333,61 @@ class Trainer:
     def _predict_rows(self, x: Tree) -> Tensor:
         return self._predict_step(_read(self._variables), x)
 
-    def _no_records(self) -> dict[str, Mean]:
-        return {name: Mean.empty() for name in self._records}
+    def _no_records(self, data: Tree) -> Records:
+        """The records of no examples, of the shapes that predictions for these data need."""
+        by_sums = not any(isinstance(metric, Metric) for metric in self._metrics.values())
+        outputs = 1 if by_sums else self._outputs(data[:1])
+        zeros = {name: as_metric(m).zero(outputs) for name, m in self._metrics.items()}
+        return {"loss": Mean.empty()} | zeros
 
-    def _so_far(self, records: dict[str, Mean]) -> dict[str, float]:
-        return _results(records) | self._reported()
+    def _outputs(self, x: Tree) -> int:
+        """The length of the last axis of the predictions for x, 1 where they have none."""
+        run: Any = self._runner("predict", 0, x)
+        y_pred = run.get_concrete_function().structured_outputs
+        if tf.nest.is_nested(y_pred):
+            names = [name for name, m in self._metrics.items() if isinstance(m, Metric)]
+            raise ValueError(f"metrics {', '.join(names)} need a model of one output")
+        return columns(y_pred) if y_pred.shape.rank > 1 else 1
+
+    def _results(self, records: Records) -> Results:
+        """The values by name: numbers, and nested lists of them."""
+        values = metric_results(self._metrics, records)
+        return {name: value.numpy().tolist() for name, value in values.items()}
+
+    def _so_far(self, records: Records) -> Results:
+        return self._results(records) | self._reported()
 
     def _reported(self) -> dict[str, float]:
         last = tf.maximum(self._variables.step - 1, 0)
-        return {name: _shortest(schedule(last)) for name, schedule in self._report.items()}
+        rates = self._held().get("learning_rate", [])
+        held = {"learning_rate": rates[0]} if len(rates) == 1 else {}
+        return held | {name: _shortest(f(last)) for name, f in self._report.items()}
+
+    def _held(self) -> dict[str, list[float]]:
+        """The different values of each hyperparameter in the optimizer's state, by name."""
+        held: dict[str, list[float]] = {}
+        for found in find_states(self._variables.opt_state, InjectState):
+            for name, variable in found.hyperparams.items():
+                values = held.setdefault(name, [])
+                if (x := float(variable.numpy())) not in values:
+                    values.append(x)
+        return held
 
     def _update_model(self) -> None:
         """Gives the Keras model the trained values."""
         if not isinstance(self.model, Stateless):
             write_back(self.model, self._variables.params, self._variables.model_state)
+
+
+def _check_fits(name: str, variables: Tree, values: Tree) -> None:
+    """Raises unless the values have the structure and the shapes of the variables."""
+    check_same_structure(f"the trainer's {name}", variables, name, values)
+    for variable, x in zip(tf.nest.flatten(variables), tf.nest.flatten(values), strict=True):
+        if not variable.shape.is_compatible_with(np.shape(x)):
+            raise ValueError(
+                f"{name} must have the trainer's shapes: got {list(np.shape(x))} "
+                f"for {list(variable.shape)}"
+            )
 
 
 def _place_pairs(name: str, data: tuple[Any, ...]) -> tuple[Tree, int]:
@@ -315,7 +420,7 @@ def _tensor(name: str, array: Any) -> Tensor:
     return tensor
 
 
-def _loop(one: Callable[..., dict[str, Mean]], batch_size: int) -> Callable[..., Any]:
+def _loop(one: Callable[..., Records], batch_size: int) -> Callable[..., Any]:
     """Batches one after another on the device, from position `start` of the order up to `stop`.
 
     The position is a variable of the loop: XLA would take a slice that begins at an argument for
@@ -323,13 +428,13 @@ def _loop(one: Callable[..., dict[str, Mean]], batch_size: int) -> Callable[...,
     """
 
     def run(
-        examples: Tree, order: Tensor, start: Tensor, stop: Tensor, records: dict[str, Mean]
-    ) -> dict[str, Mean]:
-        def body(at: Tensor, records: dict[str, Mean]) -> tuple[Tensor, dict[str, Mean]]:
+        examples: Tree, order: Tensor, start: Tensor, stop: Tensor, records: Records
+    ) -> Records:
+        def body(at: Tensor, records: Records) -> tuple[Tensor, Records]:
             new = one(examples, tf.slice(order, [at], [batch_size]), stop, at)
-            return at + batch_size, {k: record.merge(new[k]) for k, record in records.items()}
+            return at + batch_size, merge(records, new)
 
-        merged: dict[str, Mean] = tf.while_loop(lambda at, _: at < stop, body, (start, records))[1]
+        merged: Records = tf.while_loop(lambda at, _: at < stop, body, (start, records))[1]
         return merged
 
     return run
@@ -351,29 +456,37 @@ def _int64(x: int) -> Tensor:
     return tf.constant(x, tf.int64)
 
 
-def _results(records: dict[str, Mean]) -> dict[str, float]:
-    return {name: float(record.result()) for name, record in records.items()}
-
-
 def _shortest(x: Tensor) -> float:
     """A number as it reads in its own dtype: 0.001, where float32 holds 0.0010000000474974513."""
     return float(str(x.numpy()))
 
 
-def _by_name(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
-    """Metrics by name: those of the registry, or functions under their own names."""
+def _by_name(metrics: Metrics) -> dict[str, Metric | ExampleMetric]:
+    """Metrics by name: the names of a mapping, of the registry, or of functions themselves."""
     if isinstance(metrics, str):
         raise TypeError(f"metrics must be a list, got {metrics!r}: write [{metrics!r}]")
-    named: dict[str, Metric] = {}
-    for metric in metrics:
-        function = _function("metric", metric)
-        name = metric if isinstance(metric, str) else getattr(metric, "__name__", repr(metric))
-        if name == "loss" or name in named:
+    if isinstance(metrics, Metric) or any(isinstance(m, Metric) for m in metrics):
+        raise TypeError('a Metric needs a name: write metrics={"f1": tl.metrics.f1_score()}')
+    named: dict[str, Metric | ExampleMetric] = {}
+    pairs = metrics.items() if isinstance(metrics, Mapping) else ((_name(m), m) for m in metrics)
+    for name, metric in pairs:
+        if name in named or name in TAKEN:
             raise ValueError(
-                f"two results are named {name!r}: give each metric a __name__ of its own"
+                f"two results are named {name!r}: give each metric a name of its own, as in "
+                'metrics={"name": metric}'
             )
-        named[name] = function
+        named[name] = metric if isinstance(metric, Metric) else _metric(metric)
     return named
+
+
+def _name(metric: Any) -> str:
+    return metric if isinstance(metric, str) else getattr(metric, "__name__", repr(metric))
+
+
+def _metric(metric: Any) -> Metric | ExampleMetric:
+    """The metric of that name in the registry, with its defaults, or the function itself."""
+    found: ExampleMetric = _function("metric", metric)
+    return make_metric(found) if isinstance(metric, str) else found
 
 
 def _function(kind: str, named: Any) -> Any:
@@ -385,10 +498,11 @@ def _function(kind: str, named: Any) -> Any:
     return named
 
 
-def _on_kernels(regularizer: Regularizer | None) -> Regularizer | None:
-    """The regularizer over the parameters of two or more axes: not biases, not scales."""
+def _restricted(regularizer: Regularizer | None, mask: Mask, params: Tree) -> Regularizer | None:
+    """The regularizer over the parameters of the mask, which is tried on them."""
     if regularizer is None:
         return None
     if not callable(regularizer):
         raise TypeError(f"regularizer must be a function such as tl.l2(), got {regularizer!r}")
-    return lambda params: regularizer([w for w in tf.nest.flatten(params) if w.shape.rank > 1])
+    resolve_mask(mask, params)
+    return restrict(regularizer, mask)

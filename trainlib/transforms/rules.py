@@ -27,7 +27,7 @@ from trainlib.conventions import default_of
 from trainlib.transforms.chain import chain, update_with
 from trainlib.transforms.inject import hyperparams_in_state, is_moving
 from trainlib.transforms.mask import freeze, partition
-from trainlib.tree import paths
+from trainlib.tree import matching_paths, paths
 
 Rules: TypeAlias = str | Sequence[str]
 
@@ -255,14 +255,8 @@ def _resolved(
 def _matches(rules: Sequence[Rule], params: Tree) -> dict[str, list[Rule]]:
     """The rules of each parameter by path, in their order; each rule has a parameter."""
     names: list[str] = tf.nest.flatten(paths(params))
-    for rule in rules:
-        if not any(re.fullmatch(rule.pattern, path) for path in names):
-            some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-            raise ValueError(
-                f"no parameter has a path of which {rule.pattern!r} matches the whole; "
-                f"there are {some}"
-            )
-    return {path: [rule for rule in rules if re.fullmatch(rule.pattern, path)] for path in names}
+    found = [(rule, matching_paths(rule.pattern, names)) for rule in rules]
+    return {path: [rule for rule, matching in found if path in matching] for path in names}
 
 
 def _label(rules: Sequence[Rule]) -> str:

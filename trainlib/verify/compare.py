@@ -1,4 +1,4 @@
-"""Runs cases against peers, and measures how far the trajectories part."""
+"""Runs the optimizers' cases against peers, and measures how far the trajectories part."""
 
 from __future__ import annotations
 
@@ -32,9 +32,13 @@ class Difference(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A line of the table. `error` is None where the peer was not run, and `note` says why."""
+    """A line of the table. `error` is None where the peer was not run, and `note` says why.
 
-    optimizer: str
+    step: of the trajectory, from 1; 0 where there is none. tensor: where the error is largest.
+    """
+
+    kind: str
+    name: str
     form: str
     peer: str
     run: str
@@ -84,6 +88,7 @@ def compare(case: Case, peer: str, dtype: str, steps: int, runs: Sequence[str]) 
     for run in runs:
         worst = difference(our_path(case, peer, problem, run), theirs)
         yield Result(
+            "optimizer",
             case.optimizer,
             case.form,
             peer,

@@ -7,23 +7,29 @@ from typing import Any
 
 from trainlib.verify.compare import Result
 
-HEADINGS = ("optimizer", "form", "peer", "run", "worst error", "step", "tensor", "result", "note")
+HEADINGS = ("kind", "name", "form", "peer", "run", "worst error", "at", "result", "note")
 
 
 def cells(result: Result) -> tuple[str, ...]:
     """A result as the cells of a line."""
-    where = (str(result.step), result.tensor) if result.error else ("", "")
-    error = "" if result.error is None else f"{result.error:.1e}"
     return (
-        result.optimizer,
+        result.kind,
+        result.name,
         result.form,
         result.peer,
         result.run,
-        error,
-        *where,
+        "" if result.error is None else f"{result.error:.1e}",
+        _place(result),
         verdict(result.passed),
         result.note,
     )
+
+
+def _place(result: Result) -> str:
+    """Where the error is largest: `step 20 of wide`, or `gradient`."""
+    if not result.error:
+        return ""
+    return f"step {result.step} of {result.tensor}" if result.step else result.tensor
 
 
 def verdict(passed: bool | None) -> str:
@@ -33,10 +39,9 @@ def verdict(passed: bool | None) -> str:
 
 def line(result: Result) -> str:
     """A result as a line on a screen."""
-    optimizer, form, peer, run, error, step, tensor, ended, note = cells(result)
-    title = f"{optimizer} ({form})" if form else optimizer
-    where = f"step {step} of {tensor}" if step else ""
-    text = f"{title:<44} {peer:<6} {run:<6} {error:>8}  {where:<20} {ended}"
+    kind, name, form, peer, run, error, place, ended, note = cells(result)
+    title = f"{name} ({form})" if form else name
+    text = f"{kind:<11} {title:<44} {peer:<6} {run:<6} {error:>8}  {place:<20} {ended}"
     return f"{text}  {note}" if note else text
 
 
@@ -52,30 +57,49 @@ def summary(results: Sequence[Result]) -> str:
     )
 
 
-def by_optimizer(results: Sequence[Result], peers: Sequence[str]) -> str:
-    """A Markdown table: for each optimizer and peer the largest error over all forms and runs."""
+def by_kind(results: Sequence[Result], peers: Sequence[str]) -> str:
+    """A Markdown table: for each kind how much of it there is, and the largest error by peer."""
     rows = []
-    for optimizer in dict.fromkeys(r.optimizer for r in results):
-        row = [optimizer]
+    for kind in dict.fromkeys(r.kind for r in results):
+        of_kind = [r for r in results if r.kind == kind]
+        names, forms = {r.name for r in of_kind}, {(r.name, r.form) for r in of_kind}
+        worst = [_worst([r for r in of_kind if r.peer == peer]) for peer in peers]
+        rows.append([kind, str(len(names)), str(len(forms)), *worst])
+    return _markdown(("kind", "names", "forms", *peers), rows)
+
+
+def by_name(results: Sequence[Result], kind: str, peers: Sequence[str]) -> str:
+    """A Markdown table: for each name of a kind and each peer the largest error of all lines."""
+    of_kind = [r for r in results if r.kind == kind]
+    peers = [peer for peer in peers if any(r.peer == peer for r in of_kind)]
+    rows = []
+    for name in dict.fromkeys(r.name for r in of_kind):
+        row = [name]
         for peer in peers:
-            mine = [r for r in results if (r.optimizer, r.peer) == (optimizer, peer)]
+            mine = [r for r in of_kind if (r.name, r.peer) == (name, peer)]
             forms = len({r.form for r in mine})
-            errors = [r.error for r in mine if r.error is not None]
-            text = "" if not mine else "not run" if not errors else f"{max(errors):.0e}"
-            if any(r.passed is False for r in mine):
-                text += " FAIL"
-            row.append(f"{text} ({forms} forms)" if errors and forms > 1 else text)
+            text = _worst(mine)
+            row.append(f"{text} ({forms} forms)" if forms > 1 and text != "not run" else text)
         rows.append(row)
-    return _markdown(("optimizer", *peers), rows)
+    return _markdown((kind, *peers), rows)
+
+
+def _worst(results: Sequence[Result]) -> str:
+    """The largest error of some lines: "" of none, "not run" where none has been run."""
+    if not results:
+        return ""
+    errors = [r.error for r in results if r.error is not None]
+    failed = " FAIL" if any(r.passed is False for r in results) else ""
+    return f"{max(errors):.0e}{failed}" if errors else "not run"
 
 
 def markdown(results: Sequence[Result], peers: Sequence[str], title: str) -> str:
-    """The whole report."""
+    """The whole report: a table of the kinds, one for each kind, then every line."""
+    kinds = dict.fromkeys(result.kind for result in results)
+    tables = [by_kind(results, peers), *(by_name(results, kind, peers) for kind in kinds)]
     rows = [cells(result) for result in results]
-    return (
-        f"# {title}\n\n{summary(results)}\n\n{by_optimizer(results, peers)}\n\n"
-        f"{_markdown(HEADINGS, rows)}\n"
-    )
+    parts = [f"# {title}", summary(results), *tables, _markdown(HEADINGS, rows)]
+    return "\n\n".join(parts) + "\n"
 
 
 def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:

@@ -1,0 +1,86 @@
+"""Dice and Tversky losses, of examples and of the whole batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib.losses as losses
+from trainlib.optimizers import sgd
+from trainlib.step import Forward, init_state, train_step
+
+IMAGES = {"axis": (1, 2)}
+
+
+def regions():
+    rng = np.random.default_rng(0)
+    return rng.integers(2, size=(3, 4, 4)).astype(float), rng.uniform(size=(3, 4, 4))
+
+
+@pytest.mark.parametrize("loss", [losses.dice, losses.tversky])
+def test_the_true_region_costs_nothing_another_1_and_two_empty_ones_1(loss):
+    y = np.array([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 0.0]]])
+    p = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 0.0]]])
+    np.testing.assert_allclose(loss(y, p, **IMAGES), [0, 1, 1], atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", [losses.dice, losses.tversky])
+def test_without_an_axis_it_is_the_loss_of_all_examples_as_one(loss):
+    y, p = regions()
+    found = loss(y, p)
+    assert found.shape == ()
+    np.testing.assert_array_equal(found, loss(y.reshape(1, -1), p.reshape(1, -1), axis=1)[0])
+    np.testing.assert_allclose(found, 1 - 2 * np.sum(y * p) / (y.sum() + p.sum()), rtol=1e-7)
+
+
+def test_alpha_weighs_what_was_missed_and_beta_what_was_found_in_vain():
+    missed = [[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]
+    in_vain = [[1.0, 0.0, 0.0]], [[1.0, 1.0, 0.0]]
+    options = {"alpha": 3.0, "beta": 7.0, "axis": 1}
+    np.testing.assert_allclose(losses.tversky(*missed, **options), [1 - 1 / 4], rtol=1e-7)
+    np.testing.assert_allclose(losses.tversky(*in_vain, **options), [1 - 1 / 8], rtol=1e-7)
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "sum"])
+def test_the_loss_of_a_whole_batch_counts_1_and_takes_no_sample_weights(reduction):
+    loss = losses.dice(*regions())
+    assert [float(x) for x in losses.weighted_sum(loss)] == [float(loss), 1.0]
+    assert losses.reduce(loss, None, reduction) == loss
+    assert losses.reduce(loss, None, "none") == loss
+    for call in (losses.weighted_sum, lambda *x: losses.reduce(*x, reduction)):
+        with pytest.raises(ValueError, match="^a loss of the whole batch takes no sample_weight: "):
+            call(loss, tf.ones([3]))
+
+
+def test_a_step_takes_either_and_weights_with_an_axis_alone():
+    y, p = regions()
+
+    def apply_fn(params, model_state, x, training):
+        return Forward(tf.sigmoid(x * params))
+
+    start = init_state(tf.constant(1.0, tf.float64), (), sgd(0.5))
+    step = train_step(apply_fn, losses.dice, sgd(0.5))
+    state, metrics = step(start, (p, y))
+    assert state.params > 1.0
+    np.testing.assert_allclose(metrics["loss"].result(), losses.dice(y, tf.sigmoid(p)))
+    with pytest.raises(ValueError, match="give the loss an axis"):
+        step(start, (p, y, tf.ones([3])))
+    of_images = train_step(apply_fn, lambda y, p: losses.dice(y, p, **IMAGES), sgd(0.5))
+    _, metrics = of_images(start, (p, y, tf.constant([0.0, 2.0, 0.0])))
+    expected = losses.dice(y, tf.sigmoid(p), **IMAGES)[1]
+    np.testing.assert_allclose(metrics["loss"].result(), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": -1.0}, "alpha must be at least 0"),
+        ({"beta": -1.0}, "beta must be at least 0"),
+        ({"axis": 3}, "axis must be at least -3 and at most 2, got 3"),
+        ({"axis": (1, -4)}, "axis must be at least -3 and at most 2, got -4"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        losses.tversky(*regions(), **options)

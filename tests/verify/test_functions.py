@@ -1,0 +1,110 @@
+"""Schedules, losses, metrics and all that is no optimizer give what their peers give."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import trainlib.registry as registry
+from trainlib.verify.compare import TOLERANCES
+from trainlib.verify.function import (
+    error_of,
+    our_outputs,
+    peer_outputs,
+    why_missing,
+)
+from trainlib.verify.functions import CASES
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+spec = importlib.util.spec_from_file_location("make", GOLDEN / "make.py")
+make = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make)
+
+PLAIN = {(case.kind, case.name): case.title for case in reversed(CASES)}
+"""The first form of each function."""
+
+
+def runs():
+    """Each case in a graph; the first forms in the other runs too, the rest of these by soak."""
+    for case in CASES:
+        for run in case.runs:
+            first = run == "graph" or PLAIN[case.kind, case.name] == case.title
+            yield pytest.param(case, run, marks=[] if first else [pytest.mark.soak])
+
+
+BY_TITLE = {case.title: case for case in CASES}
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """What PyTorch and Optax computed."""
+    return dict(np.load(GOLDEN / "functions.npz"))
+
+
+@functools.cache
+def live(title, peer, dtype):
+    return peer_outputs(BY_TITLE[title], peer, dtype)
+
+
+@pytest.mark.parametrize(("case", "run"), runs(), ids=lambda x: getattr(x, "title", x))
+def test_outputs_are_those_of_every_peer(case, run, golden):
+    ours = our_outputs(case, "float64", run)
+    bound = case.tolerances.get("float64", TOLERANCES["float64"])
+    assert bound <= 1e-12 or case.note
+    compared = 0
+    for peer in case.peers:
+        if peer in make.NOT_EVERYWHERE:
+            prefix = f"{peer}|{case.title}|"
+            theirs = {k[len(prefix) :]: x for k, x in golden.items() if k.startswith(prefix)}
+            mine = {name: make.sample(ours[name]) for name in theirs}
+        elif why_missing(case, peer):
+            continue
+        else:
+            theirs, mine = live(case.title, peer, "float64"), ours
+        errors = {name: error_of(mine[name], theirs[name]) for name in theirs}
+        assert errors, f"nothing of {peer}"
+        assert max(errors.values()) <= bound, (peer, errors)
+        compared += 1
+    if not compared:
+        pytest.skip("this Keras does not have it yet")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+def test_outputs_in_float32_are_those_of_keras(case):
+    if "keras" not in case.peers:
+        pytest.skip("Keras does not have it")
+    if missing := why_missing(case, "keras"):
+        pytest.skip(missing)
+    ours = our_outputs(case, "float32", "graph")
+    theirs = live(case.title, "keras", "float32")
+    errors = {name: error_of(ours[name], theirs[name]) for name in theirs}
+    bound = case.tolerances.get("float32", TOLERANCES["float32"])
+    assert bound <= 1e-5 or case.note
+    assert max(errors.values()) <= bound, errors
+
+
+def test_titles_are_unique_and_golden_keeps_no_case_that_is_gone(golden):
+    assert len(BY_TITLE) == len(CASES)
+    kept = {tuple(key.split("|")[:2]) for key in golden}
+    assert kept == {(p, c.title) for c in CASES for p in c.peers if p in make.NOT_EVERYWHERE}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in registry.KINDS if kind != "optimizer"])
+def test_every_name_of_the_registry_is_verified(kind):
+    verified = {case.name for case in CASES if case.kind == kind}
+    assert verified >= set(registry.KINDS[kind])
+
+
+def test_an_error_is_seen_in_each_element_and_beside_nan_and_infinity():
+    theirs = np.array([1.0, 1e-6, np.inf, np.nan, 0.0])
+    assert error_of(theirs.copy(), theirs) == 0
+    for i, wrong in ((0, 1 + 1e-9), (1, 2e-6), (2, 1.0), (3, 1.0), (2, np.nan), (4, np.nan)):
+        ours = theirs.copy()
+        ours[i] = wrong
+        assert error_of(ours, theirs) > 9e-10
+    with pytest.raises(ValueError, match="shape"):
+        error_of(theirs[:2], theirs)

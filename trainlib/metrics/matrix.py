@@ -1,0 +1,62 @@
+"""The confusion matrix: how much weight each true class has in each predicted one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from trainlib.base import Tensor
+from trainlib.checks import check_number
+from trainlib.metrics.base import Metric
+from trainlib.metrics.targets import class_indices, columns, rows, weights_like
+
+
+class ConfusionRecord(NamedTuple):
+    """weights: float64 [K, K]; rows are true classes, columns predicted ones."""
+
+    weights: Tensor
+
+
+def confusion_matrix(threshold: float = 0.5) -> Metric:
+    """The sums of weights [K, K] by true class (row) and predicted class (column).
+
+    The predicted class is that of the largest score, the first of equal ones. A y_pred of one
+    column, or none, is a binary one: K is 2, and a score above the threshold predicts 1. An
+    example whose true class is outside 0..K-1 is left out.
+
+    Args:
+        threshold: of a binary y_pred; a finite number.
+
+    y_true: class indices of shape [batch, ...] or [batch, ..., 1], or one-hot rows.
+    """
+    check_number("threshold", threshold)
+
+    def zero(outputs: int) -> ConfusionRecord:
+        classes = max(outputs, 2)
+        return ConfusionRecord(tf.zeros([classes, classes], tf.float64))
+
+    def of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> ConfusionRecord:
+        y, predicted, classes = _true_and_predicted(y_true, y_pred, threshold)
+        w = weights_like(sample_weight, y)
+        # Of a negative place the sum takes nothing, on every device.
+        inside = (y >= 0) & (y < classes)
+        places = tf.where(inside, y * classes + predicted, -tf.ones_like(y))
+        sums = tf.math.unsorted_segment_sum(
+            tf.reshape(w, [-1]), tf.reshape(places, [-1]), classes * classes
+        )
+        return ConfusionRecord(tf.reshape(sums, [classes, classes]))
+
+    return Metric(zero, of, lambda record: record.weights)
+
+
+def _true_and_predicted(
+    y_true: Tensor, y_pred: Tensor, threshold: float
+) -> tuple[Tensor, Tensor, int]:
+    """The true and the predicted classes, int64 of shape [batch, ...], and how many there are."""
+    p = tf.convert_to_tensor(y_pred)
+    if p.shape.rank > 1 and columns(p) > 1:
+        y, p = class_indices("confusion_matrix", y_true, p)
+        return y, tf.argmax(p, axis=-1), columns(p)
+    y, p = rows(y_true, p)
+    return tf.cast(y[..., 0], tf.int64), tf.cast(p[..., 0] > threshold, tf.int64), 2

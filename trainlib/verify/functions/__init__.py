@@ -1,0 +1,21 @@
+"""All that is compared beside optimizers: a file of cases for each kind."""
+
+from trainlib.verify.functions import (
+    clipping,
+    constraints,
+    losses,
+    metrics,
+    performance,
+    regularizers,
+    schedules,
+)
+
+CASES = [
+    *schedules.CASES,
+    *performance.CASES,
+    *regularizers.CASES,
+    *constraints.CASES,
+    *clipping.CASES,
+    *losses.CASES,
+    *metrics.CASES,
+]
