@@ -8,7 +8,9 @@ import sys
 import pytest
 
 import trainlib.verify.compare as compare
+import trainlib.verify.function as function
 from trainlib.cli import verify
+from trainlib.registry import CONSTRAINTS
 
 
 @pytest.fixture
@@ -71,9 +73,50 @@ def test_an_absent_peer_is_not_run_and_does_not_pass(run, monkeypatch):
         ("--against=kears", "unknown against 'kears': did you mean 'keras'?"),
         ("--run=", "--run names nothing"),
         ("--steps=0", "steps must be at least 1"),
+        ("--kind=schedules", "unknown kind 'schedules': did you mean 'schedule'?"),
+        ("--schedule=one_cycl", "unknown schedule 'one_cycl': did you mean 'one_cycle'?"),
     ],
 )
 def test_bad_input_gets_one_line_and_status_2(run, argument, message):
     status, printed = run(argument)
     assert status == 2
     assert message in printed.err and printed.err.count("\n") == 1
+
+
+def test_one_kind_leaves_out_another(run):
+    status, printed = run("--kind=clipping", "--loss=huber")
+    assert (status, printed.err) == (2, "verify: --loss=huber: --kind leaves out this kind\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kinds", "names"),
+    [
+        (
+            ("--schedule=step_decay,polynomial_decay",),
+            {"schedule"},
+            {"step_decay", "polynomial_decay"},
+        ),
+        (("--kind=constraint",), {"constraint"}, set(CONSTRAINTS)),
+        (("--kind=constraint,loss", "--loss=huber"), {"constraint", "loss"}, None),
+    ],
+)
+def test_kinds_and_names_are_those_asked_for(arguments, kinds, names, run, tmp_path):
+    flags = ("--against=keras,numpy", "--run=graph", f"--output={tmp_path / 'table'}")
+    status, printed = run(*arguments, *flags)
+    assert not status, printed.out
+    lines = json.loads((tmp_path / "table.json").read_text())
+    assert {line["kind"] for line in lines} == kinds
+    assert names is None or {line["name"] for line in lines} == names
+    assert all(line["passed"] and line["error"] <= line["bound"] for line in lines)
+    assert "| kind | names | forms |" in (tmp_path / "table.md").read_text()
+
+
+def test_a_wrong_schedule_fails_with_status_1(run, monkeypatch):
+    right = function.our_outputs
+
+    def wrong(case, dtype, how):
+        return {name: x * (1 + 1e-11) for name, x in right(case, dtype, how).items()}
+
+    monkeypatch.setattr(function, "our_outputs", wrong)
+    status, printed = run("--schedule=constant", "--against=keras,numpy,optax", "--run=eager")
+    assert status == 1 and "FAIL" in printed.out

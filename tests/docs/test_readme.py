@@ -1,27 +1,48 @@
-"""README.md's table of the proof is that of `verify`, and speaks of every optimizer."""
+"""README.md's tables of the proof are those of `verify`, and speak of every rule."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from trainlib.registry import OPTIMIZERS
+import pytest
+
+from trainlib.registry import KINDS, OPTIMIZERS
 from trainlib.verify.cases import CASES
+from trainlib.verify.functions import CASES as FUNCTION_CASES
 from trainlib.verify.peers import PEERS
 
 ROOT = Path(__file__).parents[2]
 
 
-def table(path):
-    """The cells of the first table that begins with the column `optimizer`."""
+def table(path, column="optimizer"):
+    """The cells of the first table that begins with a column."""
     text = (ROOT / path).read_text(encoding="utf-8")
-    rows = re.search(r"^\| optimizer \| keras .*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
+    rows = re.search(rf"^\| {column} \| [^\n]*\n\| ---.*?(?=\n\n)", text, re.M | re.DOTALL)
     cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows[0].splitlines()]
     return {optimizer: row for optimizer, *row in cells[2:]}
 
 
-def test_the_table_is_the_one_that_verify_wrote():
-    assert table("README.md") == table("docs/verification.md")
+@pytest.mark.parametrize("column", ["kind", "optimizer"])
+def test_the_tables_are_those_that_verify_wrote(column):
+    assert table("README.md", column) == table("docs/verification.md", column)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_name_is_verified_and_counted(kind):
+    names, forms, *_ = table("README.md", "kind")[kind]
+    cases = [case for case in FUNCTION_CASES if case.kind == kind]
+    cases = cases or CASES
+    assert int(forms) == len(cases)
+    assert int(names) == len(KINDS[kind])
+    assert set(table("docs/verification.md", kind)) == set(KINDS[kind])
+
+
+def test_every_schedule_has_its_curve():
+    reference = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    for name in ("gallery", *KINDS["schedule"]):
+        assert f"](schedules/{name}.svg)" in reference
+        assert (ROOT / f"docs/schedules/{name}.svg").read_text(encoding="utf-8").endswith("svg>\n")
 
 
 def test_every_optimizer_is_held_to_every_peer_that_has_it():

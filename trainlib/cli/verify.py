@@ -107,7 +107,7 @@ def _results(
             missing = why_missing(peer, case.peers[peer].name)
             if missing:
                 head = ("optimizer", case.optimizer, case.form, peer)
-                yield Result(*head, "", None, 0, "", None, missing)
+                yield Result(*head, "", None, TOLERANCES[values.dtype], 0, "", None, missing)
             else:
                 yield from compare(case, peer, values.dtype, values.steps, runs)
     for function in (case for case in FUNCTION_CASES if case.name in wanted.get(case.kind, [])):

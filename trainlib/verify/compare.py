@@ -35,6 +35,7 @@ class Result(NamedTuple):
     """A line of the table. `error` is None where the peer was not run, and `note` says why.
 
     step: of the trajectory, from 1; 0 where there is none. tensor: where the error is largest.
+    bound: the error that is borne.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Result(NamedTuple):
     peer: str
     run: str
     error: float | None
+    bound: float
     step: int
     tensor: str
     passed: bool | None
@@ -94,6 +96,7 @@ def compare(case: Case, peer: str, dtype: str, steps: int, runs: Sequence[str]) 
             peer,
             run,
             worst.error,
+            TOLERANCES[dtype],
             worst.step,
             worst.tensor,
             bool(worst.error <= TOLERANCES[dtype]),

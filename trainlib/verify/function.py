@@ -100,15 +100,15 @@ def compare_function(
 ) -> Iterator[Result]:
     """The lines of a case and a peer; one for each of the runs that the case can be run in."""
     head = (case.kind, case.name, case.form, peer)
+    bound = case.tolerances.get(dtype, TOLERANCES[dtype])
     missing = why_missing(case, peer)
     if missing:
-        yield Result(*head, "", None, 0, "", None, missing)
+        yield Result(*head, "", None, bound, 0, "", None, missing)
         return
     theirs = peer_outputs(case, peer, dtype)
-    tolerance = case.tolerances.get(dtype, TOLERANCES[dtype])
     for run in (run for run in runs if run in case.runs):
         error, tensor = largest_error(our_outputs(case, dtype, run), theirs)
-        yield Result(*head, run, error, 0, tensor, error <= tolerance, case.note)
+        yield Result(*head, run, error, bound, 0, tensor, error <= bound, case.note)
 
 
 def largest_error(ours: Arrays, theirs: Arrays) -> tuple[float, str]:

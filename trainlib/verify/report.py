@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trainlib.verify.compare import Result
+from trainlib.verify.compare import TOLERANCES, Result
 
-HEADINGS = ("kind", "name", "form", "peer", "run", "worst error", "at", "result", "note")
+HEADINGS = ("kind", "name", "form", "peer", "run", "worst error", "bound", "at", "result", "note")
 
 
 def cells(result: Result) -> tuple[str, ...]:
@@ -19,6 +19,7 @@ def cells(result: Result) -> tuple[str, ...]:
         result.peer,
         result.run,
         "" if result.error is None else f"{result.error:.1e}",
+        f"{result.bound:.0e}",
         _place(result),
         verdict(result.passed),
         result.note,
@@ -39,9 +40,9 @@ def verdict(passed: bool | None) -> str:
 
 def line(result: Result) -> str:
     """A result as a line on a screen."""
-    kind, name, form, peer, run, error, place, ended, note = cells(result)
+    kind, name, form, peer, run, error, bound, place, ended, note = cells(result)
     title = f"{name} ({form})" if form else name
-    text = f"{kind:<11} {title:<44} {peer:<6} {run:<6} {error:>8}  {place:<20} {ended}"
+    text = f"{kind:<11} {title:<44} {peer:<6} {run:<6} {error:>8} of {bound}  {place:<20} {ended}"
     return f"{text}  {note}" if note else text
 
 
@@ -50,10 +51,9 @@ def summary(results: Sequence[Result]) -> str:
     count = {ended: 0 for ended in ("pass", "FAIL", "not run")}
     for result in results:
         count[verdict(result.passed)] += 1
-    worst = max((r.error for r in results if r.error is not None), default=0.0)
     return (
         f"{count['pass']} passed, {count['FAIL']} failed, {count['not run']} not run; "
-        f"largest error {worst:.1e}"
+        f"largest error {_worst(results) or 'none'}"
     )
 
 
@@ -85,12 +85,21 @@ def by_name(results: Sequence[Result], kind: str, peers: Sequence[str]) -> str:
 
 
 def _worst(results: Sequence[Result]) -> str:
-    """The largest error of some lines: "" of none, "not run" where none has been run."""
-    if not results:
-        return ""
-    errors = [r.error for r in results if r.error is not None]
-    failed = " FAIL" if any(r.passed is False for r in results) else ""
-    return f"{max(errors):.0e}{failed}" if errors else "not run"
+    """The largest error of some lines: "" of none, "not run" where none has been run.
+
+    Lines with a bound of their own, for the reason in their notes, come after the others.
+    """
+    run = [r for r in results if r.error is not None]
+    if not run:
+        return "not run" if results else ""
+    parts = []
+    for bound in sorted({r.bound for r in run}):
+        errors = [r.error or 0.0 for r in run if r.bound == bound]
+        parts.append(
+            f"{max(errors):.0e}" + ("" if bound in TOLERANCES.values() else f" of {bound:.0e}")
+        )
+    failed = " FAIL" if any(r.passed is False for r in run) else ""
+    return ", ".join(parts) + failed
 
 
 def markdown(results: Sequence[Result], peers: Sequence[str], title: str) -> str:
