@@ -1,0 +1,139 @@
+"""Keras: `Model.fit` and `Model.evaluate`, and `Optimizer.apply` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from workloads import ADAM, RATES, Workload
+
+from contenders import base
+
+KERAS_DEFAULT_BATCH = 32
+"""Of `Model.evaluate`."""
+
+
+def make_model(of: Workload, weights: list[np.ndarray]) -> Any:
+    """The workload's net, which ends in logits or in the value of a regression."""
+    layers: list[Any] = [keras.Input(of.input_shape)]
+    if of.filters:
+        layers += [
+            keras.layers.Conv2D(of.filters, 3, activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Flatten(),
+        ]
+    layers += [keras.layers.Dense(units, activation="relu") for units in of.hidden]
+    model = keras.Sequential([*layers, keras.layers.Dense(of.outputs)])
+    model.set_weights(weights)
+    return model
+
+
+class Training(base.Training):
+    """`searched`: arguments of `compile` that a `Search` found best; None: as it comes."""
+
+    def __init__(self, searched: dict[str, Any] | None = None, **arguments: Any) -> None:
+        self.searched = searched
+        super().__init__(**arguments)
+
+    def build(self, weights: list[np.ndarray]) -> None:
+        of = self.workload
+        self.model = make_model(of, weights)
+        rate = RATES[of.optimizer]
+        self.optimizer = (
+            keras.optimizers.SGD(rate)
+            if of.optimizer == "sgd"
+            else keras.optimizers.Adam(rate, **ADAM)
+        )
+        loss = (
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            if of.classes
+            else keras.losses.MeanSquaredError()
+        )
+        self.model.compile(self.optimizer, loss, **(self.searched or {}))
+
+    def place(self, x: np.ndarray, y: np.ndarray) -> Any:
+        return tf.constant(x), tf.constant(y)
+
+    place_evaluation = place
+
+    def train(self, data: Any) -> float:
+        options = {"batch_size": self.workload.batch_size, "shuffle": False, "verbose": 0}
+        return float(self.model.fit(*data, **options).history["loss"][0])
+
+    def evaluate(self, data: Any) -> float:
+        size = KERAS_DEFAULT_BATCH if self.searched is None else base.EVALUATION_BATCH
+        return float(self.model.evaluate(*data, batch_size=size, verbose=0))
+
+    def steps_made(self) -> int:
+        return int(self.optimizer.iterations.numpy())
+
+
+class Search:
+    """Finds the arguments of `compile` with which `Model.fit` is fastest."""
+
+    WARM_STEPS = 200
+    STEPS = {"tiny": 2000, "wide": 400, "cnn": 200}
+
+    def __init__(self, folder: str, name: str, quick: bool) -> None:
+        self.arguments = {"folder": folder, "name": name, "quick": quick}
+        self.steps = self.WARM_STEPS if quick else self.STEPS.get(name, 1000)
+        self.sizes = (1, 10) if quick else (1, 10, 50, 200)
+
+    def best(self) -> dict[str, Any]:
+        """The best arguments, and the steps a second of all that were tried.
+
+        "auto" is not among them: it stands for True where every layer can be compiled, as here.
+        A compiled step that is half as fast as the others one by one is not tried in groups.
+        """
+        rates: dict[tuple[bool, int], float] = {}
+        for jit in (False, True):
+            for size in self.sizes:
+                if jit and size > 1 and rates[True, 1] < rates[False, 1] / 2:
+                    break
+                rates[jit, size] = self._rate({"jit_compile": jit, "steps_per_execution": size})
+        jit, size = max(rates, key=lambda setting: rates[setting])
+        tried = {f"jit_compile={j}, steps_per_execution={k}": r for (j, k), r in rates.items()}
+        return {"best": {"jit_compile": jit, "steps_per_execution": size}, "tried": tried}
+
+    def _rate(self, setting: dict[str, Any]) -> float:
+        training = Training(searched=setting, **self.arguments)
+        training.prepare(0, self.WARM_STEPS)
+        training.run()
+        training.prepare(0, self.steps)
+        runs = [training.run() for _ in range(2)]
+        return self.steps / min(run["seconds"] for run in runs)
+
+
+class Updating(base.Updating):
+    """`optimizer.apply` in a function of TensorFlow, as a graph and under XLA."""
+
+    def ways(
+        self, optimizer: str, params: list[np.ndarray], grads: list[np.ndarray]
+    ) -> dict[str, Callable[[int], None]]:
+        case = base.plain_case(optimizer)
+        peer = case and case.peers.get("keras")
+        if peer is None or not hasattr(keras.optimizers, peer.name):
+            return {}
+        return {
+            f"keras_{way}": self._way(peer, params, grads, way == "xla") for way in ("graph", "xla")
+        }
+
+    def _way(self, peer: Any, params: Any, grads: Any, jit: bool) -> Callable[[int], None]:
+        variables = [keras.Variable(w) for w in params]
+        optimizer = getattr(keras.optimizers, peer.name)(learning_rate=2.0**-10, **peer.options)
+        optimizer.build(variables)
+        given = [tf.constant(g) for g in grads]
+
+        @tf.function(jit_compile=jit, autograph=False)
+        def update(grads: list[Any]) -> None:
+            optimizer.apply(grads, variables)
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                update(given)
+            optimizer.iterations.numpy()
+
+        return run

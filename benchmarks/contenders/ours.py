@@ -1,0 +1,110 @@
+"""trainlib: `Trainer.fit` and `Trainer.evaluate`, and an optimizer's update alone."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from workloads import ADAM, RATES, SEED, Workload
+
+import trainlib as tl
+from contenders import base
+from contenders.keras_ import make_model
+from trainlib.registry import lookup
+
+
+def make_trainer(of: Workload, weights: list[np.ndarray]) -> tl.Trainer:
+    """The workload's net and optimizer in a trainer with all else as it comes."""
+    rate = RATES[of.optimizer]
+    optimizer = tl.sgd(rate) if of.optimizer == "sgd" else tl.adam(rate, **ADAM)
+    loss = lookup("loss", of.loss)
+    if of.classes:
+        loss = functools.partial(loss, from_logits=True)
+    return tl.Trainer(make_model(of, weights), loss, optimizer, seed=SEED)
+
+
+class Training(base.Training):
+    """As it comes: the trainer draws the order of the examples itself, in the timed part."""
+
+    draws_order = True
+
+    def build(self, weights: list[np.ndarray]) -> None:
+        self.trainer = make_trainer(self.workload, weights)
+
+    def place(self, x: np.ndarray, y: np.ndarray) -> Any:
+        return tf.constant(x), tf.constant(y)
+
+    place_evaluation = place
+
+    def train(self, data: Any) -> float:
+        return float(self.trainer.fit(data, batch_size=self.workload.batch_size)[0]["loss"])
+
+    def evaluate(self, data: Any) -> float:
+        return float(self.trainer.evaluate(data, batch_size=base.EVALUATION_BATCH)["loss"])
+
+    def steps_made(self) -> int:
+        return int(self.trainer.state.step)
+
+    def execution(self) -> str:
+        """What "auto" chose."""
+        return str(self.trainer.execution)
+
+    def run_forward(self) -> dict[str, float]:
+        """The net's outputs alone, in one call: what evaluation is held against."""
+        evaluate, self.evaluate = self.evaluate, lambda data: float(self._outputs(data[0]))
+        try:
+            return self.run_evaluation()
+        finally:
+            self.evaluate = evaluate
+
+    @functools.cached_property
+    def _outputs(self) -> Callable[[Any], Any]:
+        """A function of the examples: the sum of the outputs, batch by batch."""
+        model = self.trainer.model
+
+        @tf.function(jit_compile=self.execution() == "xla", autograph=False)
+        def outputs(x: Any) -> Any:
+            batches = tf.reshape(x, [-1, base.EVALUATION_BATCH, *x.shape[1:]])
+
+            def add(i: Any, total: Any) -> tuple[Any, Any]:
+                return i + 1, total + tf.reduce_sum(model(batches[i], training=False))
+
+            return tf.while_loop(lambda i, _: i < tf.shape(batches)[0], add, (0, 0.0))[1]
+
+        return outputs
+
+
+class Updating(base.Updating):
+    """`update` and `apply_updates` between variables, as a graph and under XLA."""
+
+    def ways(
+        self, optimizer: str, params: list[np.ndarray], grads: list[np.ndarray]
+    ) -> dict[str, Callable[[int], None]]:
+        case = base.plain_case(optimizer)
+        made = lookup("optimizer", optimizer)(
+            learning_rate=2.0**-10, **(case.options if case else {})
+        )
+        ways = {"ours": True, "ours_graph": False}
+        return {way: self._way(made, params, grads, jit) for way, jit in ways.items()}
+
+    def _way(self, optimizer: Any, params: Any, grads: Any, jit: bool) -> Callable[[int], None]:
+        weights = [tf.Variable(w) for w in params]
+        state = tf.nest.map_structure(tf.Variable, optimizer.init(weights))
+        given = [tf.constant(g) for g in grads]
+
+        @tf.function(jit_compile=jit, autograph=False)
+        def update(grads: list[Any]) -> None:
+            before = tf.nest.map_structure(lambda v: v.read_value(), (weights, state))
+            updates, after = optimizer.update(grads, before[1], before[0])
+            new = tl.apply_updates(before[0], updates), after
+            tf.nest.map_structure(lambda v, x: v.assign(x), (weights, state), new)
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                update(given)
+            weights[-1].numpy()
+
+        return run

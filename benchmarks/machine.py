@@ -1,0 +1,57 @@
+"""What the figures were taken on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("trainlib", "tensorflow", "keras", "numpy", "torch", "jax", "optax")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, memory, system, versions, and how busy the machine was before."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """The machine in a sentence."""
+    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
+    memory = f", {machine['memory_gib']:.0f} GiB" if machine["memory_gib"] else ""
+    return (
+        f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}; "
+        f"Python {machine['python']}, {versions}. "
+        f"Load before the run: {machine['load_before']:.1f}."
+    )
+
+
+def _processor() -> str:
+    try:
+        rows = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = (row.split(":", 1)[1].strip() for row in rows if row.startswith("model name"))
+    return next(names, "unknown processor")
+
+
+def _memory_gib() -> float | None:
+    if "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

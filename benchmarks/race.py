@@ -1,0 +1,185 @@
+"""Races: contenders in processes of their own, run one at a time, in turn, round after round."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from contenders import FAMILIES, OURS, TRAINING
+from worker import Worker, WorkerError
+from workloads import CHECK_STEPS, EVALUATION_EXAMPLES, workload
+
+TOLERANCE = 2e-3
+"""The largest relative difference of losses after CHECK_STEPS: float32's rounding, grown."""
+PAUSE = 0.1
+"""Seconds between runs, for the threads of the last one to fall asleep."""
+
+Rates = dict[str, list[float]]
+"""Of each contender, how many a second, round by round."""
+
+
+class OtherWork(RuntimeError):
+    """A contender did not do what ours did."""
+
+
+def say(text: str) -> None:
+    """Progress, beside the table on stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def check_same_work(
+    name: str, ours: Mapping[str, float], theirs: Mapping[str, float]
+) -> dict[str, float]:
+    """The relative differences of two answers of `Training.check`.
+
+    Raises:
+        OtherWork: another number of steps, or a loss that differs by more than TOLERANCE.
+    """
+    if theirs["steps"] != ours["steps"]:
+        raise OtherWork(f"{name} made {theirs['steps']} steps, ours {ours['steps']}")
+    differences = {}
+    for key in ("loss", "training_loss"):
+        differences[key] = abs(theirs[key] - ours[key]) / abs(ours[key])
+        if not differences[key] <= TOLERANCE:
+            raise OtherWork(f"{name} came to a {key} of {theirs[key]}, ours to {ours[key]}")
+    return differences
+
+
+def ratios(rates: Rates) -> dict[str, float]:
+    """The median over the rounds of ours / theirs within a round."""
+    return {
+        name: statistics.median(a / b for a, b in zip(rates[OURS], theirs, strict=True))
+        for name, theirs in rates.items()
+    }
+
+
+def family_ratios(rates: Rates) -> dict[str, float | None]:
+    """By "ratio_" and the family, the ratio to its fastest member; None where there is none."""
+    of, found = ratios(rates), {}
+    for family, members in FAMILIES.items():
+        present = [name for name in members if name in rates]
+        fastest = max(present, key=lambda name: statistics.median(rates[name]), default=None)
+        found[f"ratio_{family}"] = of[fastest] if fastest else None
+    return found
+
+
+class Race:
+    """The contenders of one workload. `rows` holds what is known of each, by name."""
+
+    def __init__(self, name: str, folder: Path, quick: bool, seconds: float, rounds: int) -> None:
+        self.name, self.folder, self.quick = name, folder, quick
+        self.seconds, self.rounds = seconds, rounds
+        self.arguments = {"folder": str(folder), "name": name, "quick": quick}
+        self.workers: dict[str, Worker] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
+        self._exits = contextlib.ExitStack()
+        with Worker("workloads:Maker", folder / "maker.log", **self.arguments) as maker:
+            maker.call("write", epochs=rounds + 1)
+
+    def __enter__(self) -> Race:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._exits.close()
+
+    def enter(self, name: str) -> None:
+        """Starts a contender and checks its work; one that cannot run is left out, with a reason.
+
+        Ours goes first, for the others are held against it.
+        """
+        say(f"{self.name}: {name}")
+        self.rows[name] = {"about": TRAINING[name].about}
+        with self._without_peer(name):
+            options = dict(TRAINING[name].options)
+            if name == "keras_best":
+                options["searched"] = self._search()
+            target = f"contenders.{TRAINING[name].module}:Training"
+            log = self.folder / f"{name}.log"
+            worker = Worker(target, log, **self.arguments, **options)
+            self.workers[name] = self._exits.enter_context(worker)
+            self.rows[name]["check"] = check = worker.call("check")
+            differences = check_same_work(name, self.rows[OURS]["check"], check)
+            self.rows[name]["relative_differences"] = differences
+
+    def train(self) -> Rates:
+        """Steps a second."""
+
+        def prepare(worker: Worker, turn: int, count: int) -> None:
+            worker.call("prepare", epoch=turn, steps=count)
+
+        steps = workload(self.name, self.quick).steps
+        peers = [name for name in self.workers if name != OURS]
+        counts = self._counts(peers, prepare, "run", CHECK_STEPS, steps)
+        counts[OURS] = steps  # a whole epoch each time, for it draws the order of epochs itself
+        rates = self._run(prepare, "run", counts)
+        for name, worker in self.workers.items():
+            self.rows[name]["steps_per_run"] = counts[name]
+            self.rows[name]["peak_memory_mib"] = worker.call("peak_memory")
+        return rates
+
+    def evaluate(self) -> tuple[Rates, list[float]]:
+        """Examples a second of evaluation, and of our net's outputs alone."""
+
+        def prepare(worker: Worker, turn: int, count: int) -> None:
+            worker.call("prepare_evaluation", examples=count)
+
+        size = EVALUATION_EXAMPLES
+        examples = workload(self.name, self.quick).examples // size * size
+        counts = self._counts(list(self.workers), prepare, "run_evaluation", size, examples)
+        rates = self._run(prepare, "run_evaluation", counts)
+        runs = [self.workers[OURS].call("run_forward") for _ in range(self.rounds + 1)]
+        return rates, [run["count"] / run["seconds"] for run in runs[1:]]
+
+    def _counts(
+        self, names: Sequence[str], prepare: Callable[..., None], run: str, least: int, most: int
+    ) -> dict[str, int]:
+        """How much each does in about the seconds of a run, in multiples of the least."""
+        counts = {}
+        for name in names:
+            worker = self.workers[name]
+            with self._without_peer(name):
+                prepare(worker, 0, least)
+                worker.call(run)
+                seconds = worker.call(run)["seconds"]
+                counts[name] = least * max(1, int(min(self.seconds / seconds, most / least)))
+        return counts
+
+    def _run(self, prepare: Callable[..., None], run: str, counts: dict[str, int]) -> Rates:
+        """The rounds; what is compiled or read for the first time is, in one before them."""
+        rates: Rates = {name: [] for name in self.workers}
+        for turn in range(self.rounds + 1):
+            for name, worker in list(self.workers.items()):
+                with self._without_peer(name):
+                    prepare(worker, turn, counts[name])
+                    time.sleep(PAUSE)
+                    done = worker.call(run)
+                    if done["count"] != counts[name]:
+                        raise OtherWork(f"{name} did {done['count']}, not {counts[name]}")
+                    rates[name].append(done["count"] / done["seconds"])
+        return {name: rates[name][1:] for name in self.workers}
+
+    def _search(self) -> dict[str, Any]:
+        """Keras's best setting, found in a process that ends with the search."""
+        log = self.folder / "search.log"
+        with Worker("contenders.keras_:Search", log, **self.arguments) as search:
+            found = search.call("best")
+        self.rows["keras_best"] |= found
+        best: dict[str, Any] = found["best"]
+        return best
+
+    @contextlib.contextmanager
+    def _without_peer(self, name: str) -> Any:
+        """Goes on without a peer whose process fails; without ours there is no race."""
+        try:
+            yield
+        except WorkerError as error:
+            if name == OURS:
+                raise
+            self.rows[name]["reason"] = str(error)
+            self.workers.pop(name, None)
+            say(f"{self.name}: {name} is left out: {error}")

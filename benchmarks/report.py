@@ -1,0 +1,160 @@
+"""The tables and the plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from contenders import FAMILIES
+from machine import machine_line
+
+TITLES = {
+    "keras_default": "Keras as it comes",
+    "keras_best": "Keras at its best",
+    "torch": "PyTorch",
+    "jax": "JAX with Optax",
+}
+COLORS = ("#1f5a8a", "#6aa5d0", "#d9822b", "#6b9e4f")
+STARTUP = {
+    "python": "Python itself",
+    "import_trainlib": "`import trainlib`",
+    "import_optimizer": "`tl.adam`",
+    "import_tensorflow": "`import tensorflow`",
+    "import_keras": "`import keras`",
+    "train_help": "`train --help`",
+    "first_step": "first step of the tiny net",
+    "keras_first_step": "the same with `Model.fit`",
+}
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """All that was measured, as the README shows it."""
+    parts = [machine_line(found["machine"])]
+    writers = {
+        "workloads": _training,
+        "evaluation": _evaluation,
+        "update": _update,
+        "startup": _startup,
+        "scaling": _scaling,
+    }
+    parts += [write(found[part]) for part, write in writers.items() if found.get(part)]
+    return "\n\n".join(parts)
+
+
+def _training(workloads: Mapping[str, Any]) -> str:
+    rows = [
+        [name, _number(row["steps_per_second"]), *_ratios(row), _memory(row)]
+        for name, row in workloads.items()
+    ]
+    return _table(["training", "steps/s", *TITLES.values(), "peak MiB (Keras)"], rows)
+
+
+def _evaluation(evaluation: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            _number(row["examples_per_second"]),
+            *_ratios(row),
+            _number(row["forward_examples_per_second"]),
+        ]
+        for name, row in evaluation.items()
+    ]
+    return _table(["evaluation", "examples/s", *TITLES.values(), "outputs alone"], rows)
+
+
+def _update(update: Mapping[str, Any]) -> str:
+    ways = {
+        "ours": "XLA",
+        "ours_graph": "graph",
+        "keras_xla": "Keras, XLA",
+        "keras_graph": "Keras, graph",
+        "torch": "PyTorch",
+        "torch_fused": "PyTorch, fused",
+        "optax": "Optax",
+    }
+    rows = [[name, *(_number(row[f"{way}_ms"]) for way in ways)] for name, row in update.items()]
+    return _table(["update, ms", *ways.values()], rows)
+
+
+def _startup(startup: Mapping[str, float]) -> str:
+    rows = [[STARTUP[name], f"{seconds:.2f}"] for name, seconds in startup.items()]
+    return _table(["start-up", "seconds"], rows)
+
+
+def _scaling(scaling: Mapping[str, Any]) -> str:
+    by = scaling["update_by_parameters"]
+    update = [[n, _number(row["ms"]), _number(row["peak_memory_mib"])] for n, row in by.items()]
+    batch = [[n, _number(ms)] for n, ms in scaling["step_ms_by_batch"].items()]
+    steps = [[n, _number(ms)] for n, ms in scaling["step_ms_by_steps"].items()]
+    calls = scaling["calls"]
+    return "\n\n".join(
+        [
+            _table(["parameters", "Adam's update, ms", "peak MiB"], update),
+            _table(["batch", "step of mlp_adam, ms"], batch),
+            _table(["steps in a fit", "step of tiny, ms"], steps),
+            f"Memory before and after {calls['calls']:,} fits of one step: "
+            f"{calls['resident_mib_before']:.0f} and {calls['resident_mib_after']:.0f} MiB; "
+            f"{calls['first_ms_per_call']:.2f} ms a call in the first tenth, "
+            f"{calls['last_ms_per_call']:.2f} in the last.",
+        ]
+    )
+
+
+def _ratios(row: Mapping[str, Any]) -> list[str]:
+    ratios = (row[f"ratio_{family}"] for family in FAMILIES)
+    return ["" if ratio is None else f"{_number(ratio)}x" for ratio in ratios]
+
+
+def _memory(row: Mapping[str, Any]) -> str:
+    """Of ours, and of Keras as it comes."""
+    both = (row["contenders"].get(name, {}) for name in ("ours", "keras_default"))
+    ours, keras = (_number(one.get("peak_memory_mib")) for one in both)
+    return f"{ours} ({keras})" if keras else ours
+
+
+def _number(x: float | None) -> str:
+    """About three figures."""
+    if x is None:
+        return ""
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plot(found: Mapping[str, Any], path: Path) -> None:
+    """Ratios as bars from 1, workload by workload, on a logarithmic axis; a PNG, say."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    workloads = found["workloads"]
+    figure, axes = plt.subplots(figsize=(8, 1 + 0.95 * len(workloads)), layout="constrained")
+    height = 0.8 / len(FAMILIES)
+    for i, (family, title) in enumerate(TITLES.items()):
+        bars = [
+            (at + i * height, row[f"ratio_{family}"])
+            for at, row in enumerate(workloads.values())
+            if row[f"ratio_{family}"] is not None
+        ]
+        if bars:
+            places, ratios = zip(*bars, strict=True)
+            beyond = [ratio - 1 for ratio in ratios]
+            drawn = axes.barh(places, beyond, 0.9 * height, 1, color=COLORS[i], label=title)
+            axes.bar_label(drawn, [f"{ratio:.3g}x" for ratio in ratios], padding=3, fontsize=8)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}x")
+    axes.margins(x=0.15)
+    middle = height * (len(FAMILIES) - 1) / 2
+    axes.set_yticks([at + middle for at in range(len(workloads))], list(workloads))
+    axes.invert_yaxis()
+    axes.set_xlabel("steps a second of trainlib, relative to")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(TITLES), frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

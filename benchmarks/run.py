@@ -1,0 +1,180 @@
+"""How fast trainlib is beside Keras, PyTorch and JAX with Optax: tables, JSON and a plot.
+
+    python benchmarks/run.py --json=benchmark.json --plot=benchmark.png
+
+Every contender runs in a process of its own; the processes stay alive and take turns, one run at a
+time, warm. All start from the same weights, take the same batches in the same order, and must
+come to the same loss after 200 steps: one that does other work ends the benchmark. A ratio is the
+median over the rounds of ours / theirs within a round. A contender that is slow makes fewer steps
+a run; its rate is what counts. Data lie on the device before the clock starts, for everyone; the
+peers' are in order already, while ours draws the order and gathers the examples in the timed part.
+Evaluation runs in batches of 512, but for Keras as it comes: its own default is 32. Updates under
+`update` compare ours under XLA; the ratios there are theirs / ours in time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib.util
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from contenders import OURS, TRAINING, UPDATING
+from machine import describe_machine
+from race import OtherWork, Race, family_ratios, ratios, say
+from report import markdown, plot
+from scaling import measure_scaling
+from startup import measure_startup
+from updates import LARGE_ONES, measure_updates
+from worker import WorkerError
+from workloads import WORKLOADS
+
+PARTS = ("workloads", "update", "startup", "scaling")
+
+
+class Sizes(NamedTuple):
+    """rounds: of interleaved runs. seconds: about what a run of a peer lasts."""
+
+    quick: bool
+    rounds: int
+    seconds: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; its exit status."""
+    options = parse(arguments)
+    sizes = Sizes(options.quick, options.rounds, 0.1 if options.quick else 1.5)
+    found: dict[str, Any] = {"workloads": {}, "evaluation": {}, "update": {}, "startup": {}}
+    found |= {"machine": describe_machine(), "scaling": {}}
+
+    def save() -> None:
+        """After each part, so that a run that is cut short leaves what it has."""
+        if options.json:
+            written = options.json.with_name(f"{options.json.name}.new")
+            written.write_text(json.dumps(found, indent=2) + "\n")
+            written.replace(options.json)
+
+    try:
+        measure(options, sizes, found, save)
+    except (OtherWork, WorkerError) as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return 1
+    print(markdown(found))
+    if options.plot and found["workloads"]:
+        plot(found, options.plot)
+    return 0
+
+
+def measure(
+    options: argparse.Namespace, sizes: Sizes, found: dict[str, Any], save: Callable[[], None]
+) -> None:
+    """Fills in the parts that were asked for."""
+    with tempfile.TemporaryDirectory(prefix="trainlib-benchmark-") as name:
+        folder = Path(name)
+        if "workloads" in options.parts:
+            for workload in options.workloads:
+                results = measure_workload(workload, options.contenders, sizes, folder)
+                found["workloads"][workload], found["evaluation"][workload] = results
+                save()
+        if "update" in options.parts:
+            names = LARGE_ONES if sizes.quick else _optimizers()
+            libraries = _libraries(options.contenders)
+            found["update"] = measure_updates(names, libraries, folder, sizes.rounds, sizes.quick)
+            save()
+        if "startup" in options.parts:
+            say("start-up")
+            found["startup"] = measure_startup(1 if sizes.quick else 3)
+        if "scaling" in options.parts:
+            found["scaling"] = measure_scaling(folder, sizes.quick)
+        save()
+
+
+def measure_workload(
+    name: str, contenders: Sequence[str], sizes: Sizes, folder: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Training and evaluation of one workload."""
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        with Race(name, Path(own), sizes.quick, sizes.seconds, sizes.rounds) as race:
+            for contender in contenders:
+                race.enter(contender)
+            say(f"{name}: training")
+            training = race.train()
+            say(f"{name}: evaluation")
+            evaluation, forward = race.evaluate()
+            execution = race.workers[OURS].call("execution")
+            rows = {name: dict(row) for name, row in race.rows.items()}
+    for rates, key in ((training, "steps_per_second"), (evaluation, "examples_per_second")):
+        for contender, ratio in ratios(rates).items():
+            median = statistics.median(rates[contender])
+            rows[contender] |= {key: median, f"{key}_by_round": rates[contender]}
+            rows[contender][f"ratio_of_{key}"] = ratio
+    trained = {
+        "steps_per_second": statistics.median(training[OURS]),
+        **family_ratios(training),
+        "execution": execution,
+        "contenders": rows,
+    }
+    evaluated = {
+        "examples_per_second": statistics.median(evaluation[OURS]),
+        **family_ratios(evaluation),
+        "forward_examples_per_second": statistics.median(forward),
+    }
+    return trained, evaluated
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; what is wrong with it is said in one line, with status 2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="Write all figures to this file.")
+    parser.add_argument("--plot", type=Path, help="Draw the ratios to this file; matplotlib.")
+    several = {"workloads": WORKLOADS, "contenders": TRAINING, "parts": PARTS}
+    for name, known in several.items():
+        parser.add_argument(
+            f"--{name}", default=",".join(known), help="Which, by comma (default: %(default)s)."
+        )
+    parser.add_argument("--rounds", type=int, help="Of interleaved runs (default: 7).")
+    parser.add_argument("--quick", action="store_true", help="Make all of it small: a trial run.")
+    options = parser.parse_args(arguments)
+    for name, known in several.items():
+        chosen = getattr(options, name).split(",")
+        for word in chosen:
+            if word not in known:
+                near = difflib.get_close_matches(word, list(known), n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                parser.error(f"--{name}: unknown {word!r}, known are {', '.join(known)}{hint}")
+        setattr(options, name, chosen)
+    options.contenders = [OURS, *(name for name in options.contenders if name != OURS)]
+    if options.rounds is None:
+        options.rounds = 2 if options.quick else 7
+    if options.rounds < 1:
+        parser.error(f"--rounds must be at least 1, got {options.rounds}")
+    for path in (options.json, options.plot):
+        if path and not path.absolute().parent.is_dir():
+            parser.error(f"{path}: there is no such folder")
+    if options.plot and importlib.util.find_spec("matplotlib") is None:
+        parser.error("--plot needs matplotlib: pip install trainlib[plots]")
+    return options
+
+
+def _libraries(contenders: Sequence[str]) -> list[str]:
+    """Whose updates to measure, given who trains."""
+    modules = {TRAINING[name].module for name in contenders}
+    return [name for name, module in UPDATING.items() if module in modules]
+
+
+def _optimizers() -> list[str]:
+    from trainlib.registry import OPTIMIZERS
+
+    return list(OPTIMIZERS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""The benchmark on a small scale: what it writes, and that all contenders do the same work."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUN = ROOT / "benchmarks" / "run.py"
+FAMILIES = ("keras_default", "keras_best", "torch", "jax")
+
+
+@pytest.fixture(autouse=True)
+def on_the_path(monkeypatch):
+    """The files of the benchmark import each other as a script's do."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+
+@pytest.fixture(scope="module")
+def quick_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quick")
+    flags = ["--quick", "--workloads=tiny", "--contenders=ours,keras_default"]
+    flags.append("--parts=workloads,update")
+    done = subprocess.run(
+        [sys.executable, str(RUN), f"--json={folder / 'found.json'}", *flags],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "found.json").read_text()), done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The files of the tiny workload, with the order that a trainer draws."""
+    from workloads import Maker
+
+    Maker(str(tmp_path), "tiny", True).write(1)
+    return tmp_path
+
+
+def positive(x):
+    return isinstance(x, float) and math.isfinite(x) and x > 0
+
+
+def test_training_and_evaluation_have_a_rate_and_a_ratio_for_each_family(quick_run):
+    found, _ = quick_run
+    for part, rate in (("workloads", "steps_per_second"), ("evaluation", "examples_per_second")):
+        assert list(found[part]) == ["tiny"]
+        row = found[part]["tiny"]
+        assert positive(row[rate]) and positive(row["ratio_keras_default"])
+        assert [row[f"ratio_{family}"] for family in FAMILIES[1:]] == [None] * 3
+    assert positive(found["evaluation"]["tiny"]["forward_examples_per_second"])
+
+
+def test_contenders_came_to_the_same_loss_and_tell_their_memory(quick_run):
+    rows = quick_run[0]["workloads"]["tiny"]["contenders"]
+    assert list(rows) == ["ours", "keras_default"]
+    for row in rows.values():
+        assert row["check"]["steps"] == 200
+        assert max(row["relative_differences"].values()) <= 2e-3
+        assert row["steps_per_run"] >= 200
+        if sys.platform == "linux":
+            assert row["peak_memory_mib"] > 50
+
+
+def test_updates_have_milliseconds_for_what_ran_and_null_for_what_did_not(quick_run):
+    update = quick_run[0]["update"]
+    assert list(update) == ["sgd", "adam"]
+    for row in update.values():
+        for way in ("ours", "ours_graph", "keras_graph", "keras_xla"):
+            assert positive(row[f"{way}_ms"])
+        assert positive(row["ratio_keras_graph"]) and positive(row["ratio_keras_xla"])
+        assert row["torch_fused_ms"] is row["optax_ms"] is row["ratio_optax"] is None
+
+
+def test_the_tables_name_the_machine_and_what_was_run(quick_run):
+    found, printed = quick_run
+    assert printed.startswith(found["machine"]["processor"])
+    for head in ("training", "evaluation", "update, ms"):
+        assert f"| {head} |" in printed
+    table = [line for line in printed.splitlines() if line.startswith("| tiny |")]
+    assert [line.count("|") for line in table] == [8, 8]
+
+
+@pytest.mark.parametrize("flag", ["--workloads=tinny", "--contenders=our", "--parts=workload"])
+def test_unknown_names_are_refused_with_the_nearest_known(flag, capsys):
+    from run import parse
+
+    with pytest.raises(SystemExit) as ended:
+        parse([flag])
+    assert ended.value.code == 2
+    assert "did you mean" in capsys.readouterr().err
+
+
+def test_same_work_is_recognized(folder):
+    from contenders.keras_ import Training as Keras
+    from contenders.ours import Training as Ours
+    from race import check_same_work
+
+    ours, keras = (kind(folder=folder, name="tiny", quick=True).check() for kind in (Ours, Keras))
+    assert max(check_same_work("keras", ours, keras).values()) < 1e-5
+
+
+@pytest.mark.parametrize("changed", ["weights", "order"])
+def test_a_contender_with_other_weights_or_another_order_is_an_error(folder, changed):
+    from contenders.keras_ import Training as Keras
+    from contenders.ours import Training as Ours
+    from race import OtherWork, check_same_work
+    from workloads import read_weights
+
+    ours = Ours(folder=folder, name="tiny", quick=True).check()
+    if changed == "weights":
+        np.savez(folder / "weights.npz", *[1.1 * w for w in read_weights(folder)])
+    else:
+        order = np.load(folder / "check_order.npy")
+        np.save(folder / "check_order.npy", order // 2)
+    keras = Keras(folder=folder, name="tiny", quick=True).check()
+    with pytest.raises(OtherWork, match="keras came to a loss of .*, ours to"):
+        check_same_work("keras", ours, keras)
+
+
+@pytest.mark.parametrize("theirs", [{"loss": math.nan}, {"training_loss": 1.01}, {"steps": 199}])
+def test_any_difference_is_other_work(theirs):
+    from race import OtherWork, check_same_work
+
+    ours = {"loss": 1.0, "training_loss": 1.0, "steps": 200}
+    with pytest.raises(OtherWork):
+        check_same_work("peer", ours, ours | theirs)
+
+
+def test_ratios_are_taken_within_a_round_and_to_the_fastest_of_a_family():
+    from race import family_ratios, ratios
+
+    rates = {"ours": [2.0, 4.0, 9.0], "torch": [2.0, 2.0, 2.0], "torch_fused": [1.0, 8.0, 3.0]}
+    assert ratios(rates) == {"ours": 1.0, "torch": 2.0, "torch_fused": 2.0}
+    rates["torch_fused"] = [1.0, 8.0, 9.0]
+    assert family_ratios(rates) == {
+        "ratio_keras_default": None,
+        "ratio_keras_best": None,
+        "ratio_torch": 1.0,
+        "ratio_jax": None,
+    }
+
+
+def test_the_other_frameworks_nets_are_the_same_function():
+    jax = pytest.importorskip("jax")
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("optax")
+    from contenders import jax_, keras_, torch_
+    from workloads import WORKLOADS, first_weights
+
+    rng = np.random.default_rng(0)
+    for name in ("tiny", "cnn"):
+        of = WORKLOADS[name]
+        weights = [w + np.float32(0.1) for w in first_weights(rng, of)]
+        x = rng.random((3, *of.input_shape), "float32")
+        expected = keras_.make_model(of, weights)(x).numpy()
+        turned = x.reshape(3, 1, 28, 28) if of.filters else x
+        with torch.no_grad():
+            by_torch = torch_.make_model(of, weights)(torch.from_numpy(turned)).numpy()
+        by_jax = np.asarray(jax_.forward(of, [jax.numpy.asarray(w) for w in weights], x))
+        np.testing.assert_allclose(by_torch, expected, rtol=1e-4)
+        np.testing.assert_allclose(by_jax, expected, rtol=1e-4)
+
+
+def test_a_worker_answers_and_says_why_it_cannot(tmp_path):
+    from worker import Missing, Worker, WorkerError
+
+    log = tmp_path / "log"
+    with Worker("json:JSONEncoder", log) as worker:
+        assert worker.call("encode", o=[1]) == "[1]"
+        with pytest.raises(WorkerError, match="AttributeError"):
+            worker.call("nothing")
+    with pytest.raises(Missing, match="no_such_library"):
+        Worker("no_such_library:Training", log)
+    with pytest.raises(WorkerError, match="ended with status -6"):
+        Worker("os:abort", log)
+
+
+def test_the_plot_is_drawn_with_and_without_a_peer(tmp_path):
+    pytest.importorskip("matplotlib")
+    from report import plot
+
+    ratios = {"keras_default": 60.0, "keras_best": 20.0, "torch": 2.5, "jax": None}
+    row = {f"ratio_{family}": ratio for family, ratio in ratios.items()}
+    plot({"workloads": {"tiny": row, "cnn": row}}, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
