@@ -20,7 +20,8 @@ import tensorflow as tf
 from trainlib.base import Optimizer, Schedule, Tensor, Tree
 from trainlib.checks import check_choice, check_integer, check_number
 from trainlib.loop.order import epoch_order
-from trainlib.loop.trainer import Trainer, _place_pairs
+from trainlib.loop.placement import place_pairs
+from trainlib.loop.trainer import Trainer
 from trainlib.losses import Loss
 from trainlib.regularizers import Regularizer
 from trainlib.schedules import exponential_decay
@@ -179,11 +180,12 @@ def _say_nothing(step: int, learning_rate: float, loss: float, smoothed: float) 
 
 def _losses(trainer: Trainer, data: tuple[Any, ...], batch_size: int) -> Iterator[float]:
     """The losses of the batches of training, one after another, an update after each."""
-    examples, size = _place_pairs("data", data)
+    examples, size = place_pairs("data", data)
+    step = trainer._train_step(compile_update=trainer.execution == "xla_update")
 
     def advance(state: Tree, examples: Tree, rows: Tensor) -> tuple[Tree, Tensor]:
         batch = tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
-        state, records = trainer._train_step(state, batch)
+        state, records = step(state, batch)
         return state, records["loss"].result()
 
     state = trainer.state

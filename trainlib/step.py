@@ -65,6 +65,7 @@ def train_step(
     *,
     metrics: Mapping[str, Metric | ExampleMetric] | None = None,
     regularizer: Regularizer | None = None,
+    compile_update: bool = False,
 ) -> Callable[..., tuple[TrainState, Records]]:
     """The pure step `(state, batch, last=False) -> (state, records)`.
 
@@ -82,7 +83,17 @@ def train_step(
         metrics: by name, each a `Metric` or `(y_true, y_pred) -> value of each example`, of
             which the record is a `Mean`; "loss" comes by itself.
         regularizer: `params -> penalty`.
+        compile_update: whether XLA compiles the update, for a step that it does not compile whole.
     """
+
+    def advance(
+        grads: Tree, params: Tree, opt_state: State, weight: Tensor, last: Tensor
+    ) -> tuple[Tree, State]:
+        updates, new = update_with(optimizer, grads, opt_state, params, weight=weight, last=last)
+        return apply_updates(params, updates), new
+
+    if compile_update:
+        advance = tf.function(advance, jit_compile=True, autograph=False)
 
     def step(state: TrainState, batch: Batch, last: Tensor = False) -> tuple[TrainState, Records]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -90,12 +101,10 @@ def train_step(
             forward = apply_fn(state.params, state.model_state, batch[0], training=True)
             objective, record = _objective(forward, batch, loss_fn, regularizer, state.params)
         grads = tape.gradient(objective, state.params)
-        updates, opt_state = update_with(
-            optimizer, grads, state.opt_state, state.params, weight=record.count, last=last
-        )
+        params, opt_state = advance(grads, state.params, state.opt_state, record.count, last)
         new_state = state._replace(
             step=state.step + 1,
-            params=apply_updates(state.params, updates),
+            params=params,
             model_state=forward.model_state,
             opt_state=opt_state,
         )

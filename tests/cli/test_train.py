@@ -321,7 +321,7 @@ def refused(done, message):
         ("--seed=4294967296", "seed must be at least 0 and at most 4294967295"),
         ("--epochs=ten", "flag --epochs=ten: 'ten' is not a whole number"),
         ("--learning_rate=fast", "flag --learning_rate=fast: 'fast' is not a number or auto"),
-        ("--execution=fast", "flag --execution=fast: value should be one of <auto|graph|xla>"),
+        ("--execution=fast", "value should be one of <auto|graph|xla|xla_update>"),
         ("--flagfile=none.txt", "Unable to open flagfile"),
         ("--data_dir=none", "data_dir is 'none', which is no folder"),
         ("--target=price", "only a .csv has columns"),

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import keras
-import pytest
+import json
+import time
 
-from trainlib.loop.execution import choose_execution
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+import trainlib.loop.execution as execution
+from trainlib.loop.execution import by_rule, cache_file, fastest
 
 DENSE = ["Rescaling", "Flatten", "Dense"]
 LAYERS = {
@@ -30,19 +37,151 @@ LAYERS = {
 )
 def test_auto_takes_xla_for_dense_layers_alone(layers, expected):
     model = keras.Sequential([keras.Input((4, 4, 1)), *(LAYERS[name]() for name in layers)])
-    assert choose_execution("auto", model) == expected
+    assert by_rule("auto", model) == expected
 
 
 @pytest.mark.parametrize("make", [lambda: None, keras.Sequential, keras.Model])
 def test_auto_takes_graph_for_what_it_does_not_know(make):
-    assert choose_execution("auto", make()) == "graph"
+    assert by_rule("auto", make()) == "graph"
 
 
-@pytest.mark.parametrize("execution", ["graph", "xla"])
-def test_what_is_asked_for_is_taken(execution):
-    assert choose_execution(execution, None) == execution
+@pytest.mark.parametrize("way", ["graph", "xla", "xla_update"])
+def test_what_is_asked_for_is_taken(way):
+    assert by_rule(way, None) == way
 
 
 def test_an_unknown_execution_is_refused():
     with pytest.raises(ValueError, match="unknown execution 'xl': did you mean 'xla'"):
-        choose_execution("xl", None)
+        by_rule("xl", None)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache; its content."""
+    monkeypatch.setenv("TRAINLIB_CACHE", str(tmp_path / "cache"))
+    return lambda: json.loads(cache_file().read_text())
+
+
+def graph_of(function):
+    return lambda: tf.function(function).get_concrete_function().graph
+
+
+PLAIN = graph_of(lambda: tf.constant(1.0) + 1.0)
+RANDOM = graph_of(lambda: tf.random.stateless_uniform([2], [1, 2]))
+
+
+def runs(seconds, ran=None):
+    """Steps that take so many seconds each, by way; one that is missing cannot be compiled."""
+
+    def run(way, count):
+        if ran is not None and way not in ran:
+            ran.append(way)
+        if way not in seconds:
+            raise tf.errors.InvalidArgumentError(None, None, "not compilable")
+        time.sleep(seconds[way] * count)
+
+    return run
+
+
+SLOW = {"graph": 0.03, "xla": 0.01, "xla_update": 0.02}
+
+
+def test_the_fastest_way_is_taken_and_remembered(cache):
+    chosen, speeds = fastest("graph", runs(SLOW), PLAIN, 10_000, 100, "shapes")
+    assert chosen == "xla" and set(speeds) == set(SLOW)
+    assert speeds["xla"] == pytest.approx(100, rel=0.2)
+    assert list(cache().values()) == ["xla"]
+    ran = []
+    again = fastest("graph", runs(SLOW, ran), PLAIN, 10_000, 100, "shapes")
+    assert (again, ran) == (("xla", {}), [])
+    chosen, speeds = fastest("graph", runs(SLOW), PLAIN, 10_000, 100, "other shapes")
+    assert speeds and len(cache()) == 2
+
+
+def test_a_way_that_cannot_be_compiled_is_not_taken(cache):
+    seconds = {"graph": 0.03, "xla_update": 0.02}
+    chosen, speeds = fastest("graph", runs(seconds), PLAIN, 10_000, 100, "shapes")
+    assert chosen == "xla_update" and set(speeds) == set(seconds)
+
+
+def test_what_draws_random_numbers_is_not_compiled_whole(cache):
+    chosen, speeds = fastest("graph", runs(SLOW), RANDOM, 10_000, 100, "shapes")
+    assert chosen == "xla_update" and "xla" not in speeds
+
+
+def test_the_rule_is_left_for_what_is_clearly_faster_alone(cache):
+    seconds = {"graph": 0.01, "xla": 0.0098, "xla_update": 0.02}
+    assert fastest("graph", runs(seconds), PLAIN, 10_000, 100, "shapes")[0] == "graph"
+
+
+@pytest.mark.parametrize(("steps", "in_a_row"), [(999, 100), (10_000, 0)])
+def test_short_runs_measure_nothing(steps, in_a_row, cache):
+    ran = []
+    assert fastest("graph", runs(SLOW, ran), PLAIN, steps, in_a_row, "s") == ("graph", {})
+    assert ran == [] and not cache_file().exists()
+
+
+def test_runs_that_are_soon_over_compile_no_other_way(cache):
+    ran = []
+    seconds = dict.fromkeys(SLOW, 1e-4)
+    assert fastest("graph", runs(seconds, ran), PLAIN, 2000, 100, "s") == ("graph", {})
+    assert ran == ["graph"]
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": "b"}'])
+def test_a_damaged_cache_is_as_none(content, cache):
+    cache_file().parent.mkdir()
+    cache_file().write_text(content)
+    assert fastest("graph", runs(SLOW), PLAIN, 10_000, 100, "shapes")[0] == "xla"
+    assert "xla" in cache().values()
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TRAINLIB_CACHE", str(tmp_path / "file"))
+    assert fastest("graph", runs(SLOW), PLAIN, 10_000, 100, "shapes")[0] == "xla"
+
+
+def trainer_of(way):
+    """A net with batch statistics, momentum and clipping."""
+    keras.utils.set_random_seed(0)
+    layers = [
+        keras.layers.Dense(5, use_bias=False, name="hidden"),
+        keras.layers.BatchNormalization(name="norm"),
+        keras.layers.Dense(1, name="outputs"),
+    ]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    optimizer = tl.chain(tl.clip_by_global_norm(0.5), tl.adamw(0.01))
+    return tl.Trainer(model, "mean_squared_error", optimizer, execution=way)
+
+
+DATA = (np.random.default_rng(0).normal(size=(40, 3)), np.arange(40.0))
+
+
+@pytest.mark.parametrize("way", ["xla", "xla_update"])
+def test_every_way_comes_to_the_same_to_rounding(way):
+    trainers = [trainer_of("graph"), trainer_of(way)]
+    for trainer in trainers:
+        trainer.fit(DATA, batch_size=16, epochs=5)
+    graph, other = (trainer.state for trainer in trainers)
+    for name, w in graph.params.items():
+        np.testing.assert_allclose(other.params[name], w, rtol=1e-4, atol=1e-6)
+    assert trainers[1].traces == 2  # of full batches, and of the last
+
+
+def test_measuring_leaves_the_state_and_the_count_of_traces(cache, monkeypatch):
+    monkeypatch.setattr(execution, "MEASURED_FROM", 1)
+    monkeypatch.setattr(execution, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "TIMED_SECONDS", 0.001)
+    trainer = trainer_of("auto")
+    before = trainer.state
+    speeds = trainer.settle_execution(DATA, batch_size=16, epochs=3)
+    assert set(speeds) == {"graph", "xla", "xla_update"} and trainer.traces == 0
+    assert list(cache().values()) == [trainer.execution]
+    tf.nest.map_structure(np.testing.assert_array_equal, before, trainer.state)
+    assert trainer.settle_execution(DATA, batch_size=16) == {}
+    history = trainer.fit(DATA, batch_size=16, epochs=3)
+    again = trainer_of(trainer.execution)
+    assert [e["loss"] for e in again.fit(DATA, batch_size=16, epochs=3)] == [
+        e["loss"] for e in history
+    ]

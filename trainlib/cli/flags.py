@@ -132,7 +132,8 @@ def define_train(values: Values) -> None:
         "execution",
         "auto",
         EXECUTIONS,
-        "How steps run: as a TensorFlow graph or compiled whole by XLA; auto decides by the model.",
+        "How steps run: as a TensorFlow graph, compiled whole by XLA, or as a graph of which the "
+        "optimizer's update is compiled; auto measures them where the run takes long.",
     )
     group.text(
         "run_dir",

@@ -72,10 +72,15 @@ def train(values: command.Values) -> None:
     )
     callbacks = _performance(values)
     trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
+    speeds = trainer.settle_execution(data, batch_size=values.batch_size, epochs=values.epochs)
+    values["execution"].value = trainer.execution  # the run's own record repeats it to the bit
     folder = run_folder.create(values)
     if found:
         write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}")
     print(build.describe(task, built, values), flush=True)
+    if speeds:
+        measured = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
+        print(f"execution: {trainer.execution} (steps/s: {measured})", flush=True)
     if values.param_rules:
         print("\n".join(optimization.table(trainer.state.params)), flush=True)
     began = time.monotonic()

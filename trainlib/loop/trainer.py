@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,15 +13,16 @@ import tensorflow as tf
 from trainlib.base import Optimizer, Schedule, Tensor, Tree
 from trainlib.callbacks.base import Callback, Progress, Results
 from trainlib.checks import check_choice, check_integer
-from trainlib.loop.execution import choose_execution
+from trainlib.loop.execution import by_rule, fastest
+from trainlib.loop.named import Metrics, function_of, metrics_by_name, restricted
 from trainlib.loop.order import epoch_order
+from trainlib.loop.placement import place, place_pairs
 from trainlib.loop.stateless import Stateless, from_keras, write_back
 from trainlib.losses import Loss
-from trainlib.metrics import ExampleMetric, Mean, Metric, as_metric, make_metric, merge
+from trainlib.metrics import Mean, Metric, as_metric, merge
 from trainlib.metrics import results as metric_results
 from trainlib.metrics.targets import columns
-from trainlib.registry import lookup
-from trainlib.regularizers import Regularizer, restrict
+from trainlib.regularizers import Regularizer
 from trainlib.step import (
     Records,
     TrainState,
@@ -33,14 +34,10 @@ from trainlib.step import (
 from trainlib.transforms.decay import Mask
 from trainlib.transforms.inject import InjectState, set_hyperparams
 from trainlib.transforms.states import find_states
-from trainlib.tree import check_same_structure, kernels, resolve_mask
+from trainlib.tree import check_same_structure, kernels
 
 SECONDS_PER_CALL = 0.25
 """About how long a call to the device lasts: between calls a bar is drawn and Ctrl-C is heard."""
-
-TAKEN = ("loss", "epoch", "step", "seconds")
-"""Names of results that are no metrics'."""
-Metrics: TypeAlias = Sequence[str | ExampleMetric] | Mapping[str, str | ExampleMetric | Metric]
 
 
 class Trainer:
@@ -66,7 +63,8 @@ class Trainer:
             a function of a parameter's path, a regular expression that must match the whole of a
             path, a structure of bools, or None for all the parameters.
         seed: an int of at least 0; the order of examples and dropout follow from it.
-        execution: "graph", "xla" (compiled whole), or "auto".
+        execution: "graph"; "xla", compiled whole; "xla_update", a graph of which the update is
+            compiled; or "auto", which measures them where a run takes long.
         report: schedules to report at the end of each epoch, by name: the learning rate, say.
 
     Raises:
@@ -90,24 +88,25 @@ class Trainer:
             raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}")
         check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
         self.model = model
-        self.execution = choose_execution(execution, model)
+        self.execution = by_rule(execution, model)
         self.traces = 0
+        self._unsettled = execution == "auto"
         self._stopping = False
         self._report = dict(report or {})
         apply_fn, params, model_state = (
             model if isinstance(model, Stateless) else from_keras(model, seed)
         )
-        loss_fn: Loss = _function("loss", loss)
-        penalty = _restricted(regularizer, regularizer_mask, params)
-        self._metrics = _by_name(metrics)
+        loss_fn: Loss = function_of("loss", loss)
+        penalty = restricted(regularizer, regularizer_mask, params)
+        self._metrics = metrics_by_name(metrics)
         options: Any = {"metrics": self._metrics, "regularizer": penalty}
-        self._train_step = train_step(apply_fn, loss_fn, optimizer, **options)
+        self._train_step = functools.partial(train_step, apply_fn, loss_fn, optimizer, **options)
         self._eval_step = eval_step(apply_fn, loss_fn, **options)
         self._predict_step = predict_step(apply_fn)
         self._variables = tf.nest.map_structure(
             tf.Variable, init_state(params, model_state, optimizer, seed)
         )
-        self._compiled: dict[tuple[str, int, str], Callable[..., Any]] = {}
+        self._compiled: dict[tuple[str, int, str, str], Callable[..., Any]] = {}
 
     @property
     def state(self) -> TrainState:
@@ -177,11 +176,12 @@ class Trainer:
         """
         check_integer("batch_size", batch_size, at_least=1)
         check_integer("epochs", epochs, at_least=1)
-        examples, size = _place_pairs("data", data)
+        examples, size = place_pairs("data", data)
         held_out = None
         if validation_data is not None:
-            held_out = _place_pairs("validation_data", validation_data)[0]
+            held_out = place_pairs("validation_data", validation_data)[0]
         steps = -(-size // batch_size)
+        self._settle(examples, size, batch_size, epochs * steps)
         first = int(self._variables.step.numpy()) // steps
         history = []
         self._stopping = False
@@ -209,10 +209,56 @@ class Trainer:
                 callback.on_end()
         return history
 
+    def settle_execution(
+        self, data: tuple[Any, ...], *, batch_size: int = 32, epochs: int = 1
+    ) -> dict[str, float]:
+        """Chooses how steps are executed, for a `fit` with these arguments, which does so itself.
+
+        With execution "auto" and a run that would take long, each way is timed on the first
+        batches, and `trainer.execution` is the fastest; the state stays as it is. What was
+        chosen is kept in the user's cache for the next run of this kind.
+
+        Returns:
+            Steps per second by way; empty where nothing was measured.
+        """
+        examples, size = place_pairs("data", data)
+        return self._settle(examples, size, batch_size, epochs * -(-size // batch_size))
+
+    def _settle(self, examples: Tree, size: int, batch_size: int, steps: int) -> dict[str, float]:
+        if not self._unsettled:
+            return {}
+        self._unsettled = False
+        order = epoch_order(self._variables.seed, 0, size)
+        before, traces = self.state, self.traces
+
+        def run(execution: str, count: int) -> None:
+            self.execution = execution
+            runner = self._runner("train", batch_size, examples)
+            stop = _int64(min(count, size // batch_size) * batch_size)
+            records = runner(examples, order, _int64(0), stop, self._no_records(examples))
+            records["loss"].total.numpy()
+
+        def graph() -> Any:
+            runner: Any = self._runner("train", batch_size, examples)
+            return runner.get_concrete_function().graph
+
+        shapes = repr(
+            [batch_size, *((a.shape[1:], a.dtype) for a in tf.nest.flatten(examples))]
+            + [(v.shape, v.dtype) for v in tf.nest.flatten(self._variables)]
+        )
+        try:
+            self.execution, speeds = fastest(
+                self.execution, run, graph, steps, size // batch_size, shapes
+            )
+        finally:
+            self.state, self.traces = before, traces
+        self._compiled = {k: run for k, run in self._compiled.items() if self.execution in k}
+        return speeds
+
     def evaluate(self, data: tuple[Any, ...], batch_size: int = 512) -> Results:
         """The loss and the metrics over the data, the model in inference mode."""
         check_integer("batch_size", batch_size, at_least=1)
-        examples, size = _place_pairs("data", data)
+        examples, size = place_pairs("data", data)
         filled = -(-size // batch_size) * batch_size
         order = tf.minimum(tf.range(filled, dtype=tf.int64), size - 1)
         run = self._runner("evaluate", batch_size, examples)
@@ -222,7 +268,7 @@ class Trainer:
     def predict(self, x: Any, batch_size: int = 512) -> np.ndarray:
         """The predictions for x as a NumPy array, the model in inference mode."""
         check_integer("batch_size", batch_size, at_least=1)
-        placed, size = _place("x", (x,))
+        placed, size = place("x", (x,))
         run = self._runner("predict", 0, placed)
         parts = []
         for start in range(0, size, batch_size):
@@ -280,7 +326,7 @@ class Trainer:
         The number of examples is left open: another data set of the same kind traces nothing.
         """
         specs = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), data)
-        key = kind, batch_size, repr(specs)
+        key = kind, batch_size, self.execution, repr(specs)
         if key not in self._compiled:
             make = {"train": self._train_loop, "evaluate": self._eval_loop}.get(kind)
             run = make(batch_size) if make else self._predict_rows
@@ -308,10 +354,12 @@ class Trainer:
         return traced
 
     def _train_loop(self, batch_size: int) -> Callable[..., Any]:
+        step = self._train_step(compile_update=self.execution == "xla_update")
+
         def one(examples: Tree, rows: Tensor, stop: Tensor, at: Tensor) -> Records:
             last = at + batch_size >= tf.shape(tf.nest.flatten(examples)[0], tf.int64)[0]
             batch = _gather(examples, rows)
-            state, records = self._train_step(_read(self._variables), batch, last)
+            state, records = step(_read(self._variables), batch, last)
             _assign(self._variables, state)
             return records
 
@@ -390,36 +438,6 @@ def _check_fits(name: str, variables: Tree, values: Tree) -> None:
             )
 
 
-def _place_pairs(name: str, data: tuple[Any, ...]) -> tuple[Tree, int]:
-    """`_place` for what must be (x, y) or (x, y, sample_weight)."""
-    if not isinstance(data, tuple) or len(data) not in (2, 3):
-        got = f"a tuple of {len(data)}" if isinstance(data, tuple) else type(data).__name__
-        raise TypeError(f"{name} must be (x, y) or (x, y, sample_weight), got {got}")
-    return _place(name, data)
-
-
-def _place(name: str, data: tuple[Any, ...]) -> tuple[Tree, int]:
-    """Arrays as tensors on the device, and the number of examples that they all have."""
-    placed = tf.nest.map_structure(functools.partial(_tensor, name), data)
-    sizes = {int(a.shape[0]) if a.shape.rank else 0 for a in tf.nest.flatten(placed)}
-    if len(sizes) != 1 or sizes == {0}:
-        raise ValueError(
-            f"{name} must be arrays of one length above 0, got lengths {sorted(sizes)}"
-        )
-    return placed, sizes.pop()
-
-
-def _tensor(name: str, array: Any) -> Tensor:
-    """An array of numbers as a tensor."""
-    try:
-        tensor = tf.convert_to_tensor(array)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be arrays of numbers: {error}") from None
-    if tensor.dtype == tf.string:
-        raise TypeError(f"{name} must be arrays of numbers, got one of strings")
-    return tensor
-
-
 def _loop(one: Callable[..., Records], batch_size: int) -> Callable[..., Any]:
     """Batches one after another on the device, from position `start` of the order up to `stop`.
 
@@ -459,50 +477,3 @@ def _int64(x: int) -> Tensor:
 def _shortest(x: Tensor) -> float:
     """A number as it reads in its own dtype: 0.001, where float32 holds 0.0010000000474974513."""
     return float(str(x.numpy()))
-
-
-def _by_name(metrics: Metrics) -> dict[str, Metric | ExampleMetric]:
-    """Metrics by name: the names of a mapping, of the registry, or of functions themselves."""
-    if isinstance(metrics, str):
-        raise TypeError(f"metrics must be a list, got {metrics!r}: write [{metrics!r}]")
-    if isinstance(metrics, Metric) or any(isinstance(m, Metric) for m in metrics):
-        raise TypeError('a Metric needs a name: write metrics={"f1": tl.metrics.f1_score()}')
-    named: dict[str, Metric | ExampleMetric] = {}
-    pairs = metrics.items() if isinstance(metrics, Mapping) else ((_name(m), m) for m in metrics)
-    for name, metric in pairs:
-        if name in named or name in TAKEN:
-            raise ValueError(
-                f"two results are named {name!r}: give each metric a name of its own, as in "
-                'metrics={"name": metric}'
-            )
-        named[name] = metric if isinstance(metric, Metric) else _metric(metric)
-    return named
-
-
-def _name(metric: Any) -> str:
-    return metric if isinstance(metric, str) else getattr(metric, "__name__", repr(metric))
-
-
-def _metric(metric: Any) -> Metric | ExampleMetric:
-    """The metric of that name in the registry, with its defaults, or the function itself."""
-    found: ExampleMetric = _function("metric", metric)
-    return make_metric(found) if isinstance(metric, str) else found
-
-
-def _function(kind: str, named: Any) -> Any:
-    """The function of that name in the registry, or the function itself."""
-    if isinstance(named, str):
-        return lookup(kind, named)
-    if not callable(named):
-        raise TypeError(f"{kind} must be a name or a function (y_true, y_pred), got {named!r}")
-    return named
-
-
-def _restricted(regularizer: Regularizer | None, mask: Mask, params: Tree) -> Regularizer | None:
-    """The regularizer over the parameters of the mask, which is tried on them."""
-    if regularizer is None:
-        return None
-    if not callable(regularizer):
-        raise TypeError(f"regularizer must be a function such as tl.l2(), got {regularizer!r}")
-    resolve_mask(mask, params)
-    return restrict(regularizer, mask)
