@@ -15,6 +15,8 @@ from trainlib.optimizers import sgd
 from trainlib.step import Forward, init_state, train_step
 
 BATCHES, BATCH, K = 100, 8, 5
+# Before 3.15 Keras rounds the share of the losses that count to float32.
+NEAR_MASKS_OF_KERAS = 1e-12 if [*map(int, keras.version().split(".")[:2])] >= [3, 15] else 1e-7
 RUNS = {
     "eager": lambda f: f,
     "graph": lambda f: tf.function(f),
@@ -145,9 +147,9 @@ def test_pairs_of_parts_with_weights_masks_and_an_empty_part_make_the_whole(part
     expected = keras_loss(y, z, sample_weight=spread).numpy()
     divisors = {"sum_over_batch_size": np.sum(y != -1), "sum": 1.0}
     found = total / divisors.get(reduction, weight)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(found, expected, rtol=NEAR_MASKS_OF_KERAS)
     whole = losses.sparse_categorical_crossentropy(y, z, **options)
-    np.testing.assert_allclose(losses.reduce(whole, w, reduction), expected, rtol=1e-12)
+    np.testing.assert_allclose(losses.reduce(whole, w, reduction), found, rtol=1e-12)
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -168,7 +170,8 @@ def test_masks_are_those_of_keras(reduction, weighted, some, run):
     theirs = keras.losses.SparseCategoricalCrossentropy(
         reduction=reduction, dtype="float64", **options
     )
-    np.testing.assert_allclose(RUNS[run](of_ours)(y, z), theirs(y, z, *weight), rtol=1e-12)
+    expected = theirs(y, z, *weight)
+    np.testing.assert_allclose(RUNS[run](of_ours)(y, z), expected, rtol=NEAR_MASKS_OF_KERAS)
 
 
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)
@@ -179,7 +182,8 @@ def test_the_mask_of_circle_is_that_of_keras(reduction):
     theirs = keras.losses.Circle(reduction=reduction, dtype="float64")
     for w in (None, weight):
         found = losses.reduce(losses.circle(y, z), w, reduction)
-        np.testing.assert_allclose(found, theirs(np.array(y), z, w), rtol=1e-12)
+        expected = theirs(np.array(y), z, w)
+        np.testing.assert_allclose(found, expected, rtol=NEAR_MASKS_OF_KERAS)
 
 
 def test_masked_losses_are_their_values_wherever_a_tensor_is_wanted():

@@ -44,8 +44,9 @@ def keras_penalty(name: str, options: dict[str, Any], dtype: str, **params: np.n
     import keras
 
     penalty = getattr(keras.regularizers, name)(**options)
-    if name == "OrthogonalRegularizer":  # it keeps its factor as a float32 tensor
-        penalty.factor = np.asarray(options["factor"], dtype)[()]
+    for key, factor in options.items():
+        if isinstance(factor, float):  # some are kept as float32 tensors
+            setattr(penalty, key, np.asarray(factor, dtype)[()])
     with tf.GradientTape() as tape:
         tensors = {key: tf.constant(w) for key, w in params.items()}
         tape.watch(tensors)
