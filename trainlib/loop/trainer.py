@@ -252,7 +252,6 @@ class Trainer:
             )
         finally:
             self.state, self.traces = before, traces
-        self._compiled = {k: run for k, run in self._compiled.items() if self.execution in k}
         return speeds
 
     def evaluate(self, data: tuple[Any, ...], batch_size: int = 512) -> Results:
