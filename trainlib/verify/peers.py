@@ -66,7 +66,7 @@ def _run_keras(
         def __call__(self, step: Any) -> Any:
             return tf.cast(tf.gather(rates, tf.cast(step, tf.int32)), dtype)
 
-    with _floatx(keras, dtype):
+    with floatx(dtype):
         variables = {k: keras.Variable(w, dtype=dtype, name=k) for k, w in problem.start.items()}
         numbers = {
             k: exact(x) if isinstance(x, float) and k != "momentum" else x
@@ -138,8 +138,14 @@ def _run_optax(
 
 
 @contextlib.contextmanager
-def _floatx(keras: Any, dtype: str) -> Iterator[None]:
-    """Keras's floatx for a while: some of its rules compute factors in it."""
+def floatx(dtype: str) -> Iterator[None]:
+    """Keras's floatx for a while.
+
+    Some of its optimizers compute factors in it, and most of its metrics keep their sums in it,
+    whatever their dtype.
+    """
+    import keras
+
     before = keras.config.floatx()
     keras.config.set_floatx(dtype)
     try:

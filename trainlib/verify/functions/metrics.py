@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 import trainlib.metrics as metrics
 from trainlib.verify.function import FunctionCase
+from trainlib.verify.peers import floatx
 from trainlib.verify.problem import Arrays
 
 SIZE, CLASSES = 41, 5
@@ -113,19 +113,6 @@ def _in_parts(metric: metrics.Metric, *arrays: Any) -> Any:
     return metric.result(record)
 
 
-@contextlib.contextmanager
-def _floatx(dtype: str) -> Iterator[None]:
-    """Keras keeps the sums of most of its metrics in floatx, whatever their dtype."""
-    import keras
-
-    before = keras.config.floatx()
-    keras.config.set_floatx(dtype)
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
-
-
 def _of_keras(
     peer: str,
     options: dict[str, Any],
@@ -142,7 +129,7 @@ def _of_keras(
         y_true = np.eye(y_pred.shape[-1], dtype=dtype)[y_true]
     if "TopK" in peer:
         y_pred = y_pred.astype("float32")
-    with _floatx(dtype):
+    with floatx(dtype):
         metric = getattr(keras.metrics, peer)(dtype=dtype, **options)
         found = {}
         for name, weights in (("result", None), ("weighted", weight)):
