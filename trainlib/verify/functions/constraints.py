@@ -97,20 +97,14 @@ def beside_keras(
     name: str, form: str, shapes: Mapping[str, tuple[int, ...]], **options: Any
 ) -> FunctionCase:
     """A constraint at Keras's epsilon."""
-    return FunctionCase(
-        kind="constraint",
-        name=name,
-        form=form,
-        inputs=functools.partial(weights, shapes=shapes),
-        ours=functools.partial(ours, getattr(constraints, name)(**options)),
-        peers={"keras": functools.partial(keras_constraint, name, options)},
-    )
+    theirs = functools.partial(keras_constraint, name, options)
+    return beside(name, form, shapes, {"keras": theirs}, **options)
 
 
-def exact(
+def beside(
     name: str, form: str, shapes: Mapping[str, tuple[int, ...]], peers: Any, **options: Any
 ) -> FunctionCase:
-    """A constraint in a form that Keras does not have."""
+    """A constraint beside functions of its peers."""
     return FunctionCase(
         kind="constraint",
         name=name,
@@ -148,7 +142,7 @@ CASES = [
         peers={"torch": functools.partial(torch_renorm, 0.7)},
         note="PyTorch's renorm leaves what is within the bound as it is",
     ),
-    exact(
+    beside(
         "max_norm",
         "exact, whole tensors",
         DENSE | KERNELS,
@@ -157,7 +151,7 @@ CASES = [
         axis=None,
         epsilon=0.0,
     ),
-    exact(
+    beside(
         "unit_norm",
         "exact",
         DENSE | KERNELS,
@@ -165,7 +159,7 @@ CASES = [
         axis="units",
         epsilon=0.0,
     ),
-    exact(
+    beside(
         "unit_norm",
         "exact, whole tensors",
         DENSE | KERNELS,
