@@ -12,12 +12,13 @@ Both sides are computed in float64 and compared in compare_dtype.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from trainlib.base import Tensor
 from trainlib.checks import check_choice, check_number
+from trainlib.tree import float64
 
 MODES = ("auto", "min", "max")
 DELTA_PLACES = ("metric", "best")
@@ -125,8 +126,3 @@ def improvement(
     check_choice("compare_dtype", compare_dtype, DTYPES)
     sign = 1 if (direction(monitor) if mode == "auto" else mode) == "min" else -1
     return Improvement(sign, min_delta, rel_delta, delta_at, first, compare_dtype)
-
-
-def float64(x: Any) -> Tensor:
-    """A number or a scalar tensor in float64."""
-    return tf.cast(x, tf.float64) if tf.is_tensor(x) else tf.constant(x, tf.float64)

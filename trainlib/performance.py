@@ -18,9 +18,9 @@ import tensorflow as tf
 from trainlib.base import State, Tensor, Tree
 from trainlib.checks import check_choice, check_integer, check_number
 from trainlib.conventions import BY_CONVENTION, conventions
-from trainlib.improvement import DTYPES, float64, improvement
+from trainlib.improvement import DTYPES, improvement
 from trainlib.transforms.states import select
-from trainlib.tree import check_same_structure
+from trainlib.tree import check_same_structure, float64
 
 PATIENCE_RULES = ("ge", "gt")
 COOLDOWN_RULES = ("short", "full")

@@ -47,6 +47,11 @@ def scalar(x: Any, like: Any) -> Any:
     return tf.cast(x, like.dtype) if tf.is_tensor(x) else tf.constant(x, like.dtype)
 
 
+def float64(x: Any) -> Any:
+    """A number or a scalar tensor in float64."""
+    return tf.cast(x, tf.float64) if tf.is_tensor(x) else tf.constant(x, tf.float64)
+
+
 def global_norm(tensors: Any) -> Any:
     """sqrt(sum of squares) over all the leaves, as a scalar in the widest of their dtypes."""
     squares = [

@@ -16,6 +16,7 @@ from trainlib.checks import check_choice, check_number
 from trainlib.conventions import default_of
 from trainlib.transforms.chain import update_with
 from trainlib.transforms.states import find_states, map_states
+from trainlib.tree import float64
 
 Factory: TypeAlias = Callable[..., Optimizer]
 
@@ -73,13 +74,13 @@ def hyperparams_in_state(
 
     def values_at(step: Tensor, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
-            name: _float64(x(step)) if callable(x) else values[name]
+            name: float64(x(step)) if callable(x) else values[name]
             for name, x in hyperparams.items()
         }
 
     def init(params: Tree) -> InjectState:
         step = tf.zeros([], tf.int64)
-        numbers = {name: _float64(x) for name, x in hyperparams.items() if not callable(x)}
+        numbers = {name: float64(x) for name, x in hyperparams.items() if not callable(x)}
         values = values_at(step, numbers)
         return InjectState(step, values, build(values).init(params))
 
@@ -111,7 +112,7 @@ def set_hyperparams(state: State, **hyperparams: float) -> State:
         check_number(name, value)
 
     def change(found: InjectState) -> InjectState:
-        new = {name: _float64(x) for name, x in hyperparams.items() if name in found.hyperparams}
+        new = {name: float64(x) for name, x in hyperparams.items() if name in found.hyperparams}
         return found._replace(hyperparams={**found.hyperparams, **new})
 
     return map_states(change, state, InjectState)
@@ -133,7 +134,3 @@ def is_moving(signature: inspect.Signature, name: str, value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-
-
-def _float64(x: Any) -> Tensor:
-    return tf.cast(x, tf.float64) if tf.is_tensor(x) else tf.constant(x, tf.float64)
