@@ -13,7 +13,8 @@ import trainlib as tl
 import trainlib.api
 
 PACKAGE = Path(tl.__file__).parent
-SHELL = {"__init__", "api", "callbacks", "cli", "data", "finder", "interop", "loop", "models"} | {
+SHELL = {"__init__", "api", "callbacks", "cli", "data", "files", "finder", "interop", "loop"} | {
+    "models",
     "plots",
     "verify",
 }

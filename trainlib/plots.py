@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainlib.files import write_whole
 from trainlib.finder import LRFinderResult
 
 if TYPE_CHECKING:
@@ -48,10 +49,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure: the picture.
         path: of the file.
     """
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.tmp")
-    figure.savefig(aside, format="png", dpi=120)
-    os.replace(aside, path)
+    write_whole(Path(path), lambda aside: figure.savefig(aside, format="png", dpi=120))
 
 
 def _limit_losses(axes: Any, result: LRFinderResult) -> None:

@@ -103,14 +103,6 @@ def test_a_summary_is_read_as_it_was_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file.txt"
-    run_folder.write_text(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        run_folder.write_text(path, "new \ud800")
-    assert path.read_text() == "old"
-
-
 def test_the_hash_is_over_the_bytes_in_the_order_of_the_names():
     w, b = tf.constant([[1.5, -2.0]]), tf.constant([0.0])
     expected = hashlib.sha256(b.numpy().tobytes() + w.numpy().tobytes()).hexdigest()

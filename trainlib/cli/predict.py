@@ -15,6 +15,7 @@ import trainlib.models as models  # noqa: E402
 from trainlib.cli import build, command, run_folder  # noqa: E402
 from trainlib.cli.flags import define_run, define_train  # noqa: E402
 from trainlib.data import load_dataset, load_examples  # noqa: E402
+from trainlib.files import write_text  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
 from trainlib.optimizers import sgd  # noqa: E402
 
@@ -60,7 +61,7 @@ def predict(values: command.Values) -> None:
     trainer = Trainer(model, "mean_squared_error", sgd(), execution=of_run.execution)
     text = _csv(trainer.predict(x), by_class=summary["classes"] > 0)
     if values.output:
-        run_folder.write_text(Path(values.output), text)
+        write_text(Path(values.output), text)
     else:
         print(text, end="")
 

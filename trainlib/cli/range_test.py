@@ -7,9 +7,10 @@ from typing import Any
 
 import trainlib.plots as plots
 from trainlib.checks import check_integer
-from trainlib.cli import build, run_folder
+from trainlib.cli import build
 from trainlib.cli.command import Values
 from trainlib.cli.optimization import optimizer_of
+from trainlib.files import write_text
 from trainlib.finder import LRFinderResult, OnStep, lr_finder
 from trainlib.tree import kernels
 
@@ -56,9 +57,7 @@ def write_range_test(folder: Path, result: LRFinderResult, title: str) -> None:
     """Writes the curve, and its picture; without matplotlib, one line says what to install."""
     rows = zip(result.rates, result.losses, result.smoothed, strict=True)
     lines = [f"{k},{','.join(str(float(x)) for x in row)}" for k, row in enumerate(rows)]
-    run_folder.write_text(
-        folder / CURVE_FILE, "\n".join(["step,learning_rate,loss,smoothed", *lines]) + "\n"
-    )
+    write_text(folder / CURVE_FILE, "\n".join(["step,learning_rate,loss,smoothed", *lines]) + "\n")
     try:
         plots.save(plots.lr_find(result, title), folder / PICTURE_FILE)
     except ImportError as error:

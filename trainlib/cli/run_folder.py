@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from absl import flags
 
 from trainlib.base import Tree
 from trainlib.cli.command import Values
+from trainlib.files import write_text, write_whole
 
 FLAGS_FILE = "flags.txt"
 HISTORY_FILE = "metrics.jsonl"
@@ -100,13 +100,6 @@ def read_summary(path: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: {error}") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
-
-
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON, indented, whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
@@ -114,9 +107,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def save_model(path: Path, model: Any) -> None:
     """Writes a Keras model whole or not at all."""
-    aside = path.with_name(f".tmp-{path.name}")
-    model.save(aside)
-    os.replace(aside, path)
+    write_whole(path, model.save)
 
 
 def params_sha256(params: Tree) -> str:

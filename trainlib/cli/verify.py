@@ -12,6 +12,7 @@ defer("tensorflow", "keras")
 
 from trainlib.checks import check_choice, check_number  # noqa: E402
 from trainlib.cli import command, run_folder  # noqa: E402
+from trainlib.files import write_text  # noqa: E402
 from trainlib.verify import report  # noqa: E402
 from trainlib.verify.cases import CASES  # noqa: E402
 from trainlib.verify.compare import TOLERANCES, Result, compare  # noqa: E402
@@ -119,7 +120,7 @@ def _write(path: Path, results: list[Result], peers: list[str], values: command.
     title = f"trainlib beside {', '.join(peers)}: {values.dtype}, {values.steps} steps"
     path.parent.mkdir(parents=True, exist_ok=True)
     run_folder.write_json(path.with_name(f"{path.name}.json"), report.as_json(results))
-    run_folder.write_text(path.with_name(f"{path.name}.md"), report.markdown(results, peers, title))
+    write_text(path.with_name(f"{path.name}.md"), report.markdown(results, peers, title))
     print(f"written: {path}.json, {path}.md")
 
 

@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from trainlib.checks import check_choice
+from trainlib.files import write_text
 
 EXECUTIONS = ("auto", "graph", "xla", "xla_update")
 """auto, a graph, compiled whole, and a graph of which the optimizer's update is compiled."""
@@ -161,10 +162,8 @@ def _read_cache() -> dict[str, str]:
 def _write_cache(choices: dict[str, str]) -> None:
     """Writes the file whole or not at all; a folder that cannot be written to is no error."""
     file = cache_file()
-    aside = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(choices, indent=2), encoding="utf-8")
-        os.replace(aside, file)
+        write_text(file, json.dumps(choices, indent=2))
     except OSError:
         return
