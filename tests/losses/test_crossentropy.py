@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -12,30 +10,6 @@ import tensorflow as tf
 import trainlib.losses as losses
 
 LOGITS = {"from_logits": True}
-SMOOTH = {"label_smoothing": 0.1}
-RUNS = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
-}
-
-
-def values_and_slopes(loss, y_true, y_pred):
-    """The losses, and the gradient of their sum, each times another weight."""
-    weights = np.linspace(0.5, 2, y_pred.shape.num_elements()).reshape(y_pred.shape)[..., 0]
-    with tf.GradientTape() as tape:
-        tape.watch(y_pred)
-        values = loss(y_true, y_pred)
-        total = tf.reduce_sum(tf.constant(weights, y_pred.dtype) * values)
-    return values, tape.gradient(total, y_pred)
-
-
-def of_ours(name, y_true, y_pred, run="eager", **options):
-    loss = functools.partial(getattr(losses, name), **options)
-    both = RUNS[run](functools.partial(values_and_slopes, loss))
-    return [x.numpy() for x in both(tf.constant(y_true), tf.constant(y_pred))]
-
-
 OUTSIDE = -np.log(1e-7)
 PROBABILITIES = [
     ("binary_crossentropy", [1.0], [0.0], OUTSIDE),
@@ -52,10 +26,9 @@ PROBABILITIES = [
 ]
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize(("name", "y_true", "y_pred", "expected"), PROBABILITIES)
 def test_probabilities_are_clipped_and_their_gradient_is_0_outside(
-    name, y_true, y_pred, expected, run
+    name, y_true, y_pred, expected, run, of_ours
 ):
     values, slopes = of_ours(name, np.array([y_true]), np.array([y_pred]), run)
     # 1 - (1 - 1e-7) is 1e-7 to nine digits.
@@ -63,17 +36,16 @@ def test_probabilities_are_clipped_and_their_gradient_is_0_outside(
     assert not slopes.any()
 
 
-def test_categorical_probabilities_are_normalised_before_they_are_clipped():
+def test_categorical_probabilities_are_normalised_before_they_are_clipped(of_ours):
     y_true, y_pred = np.array([[1.0, 0.0, 0.0]]), np.array([[2.0, 1.0, 1.0]])
     values, slopes = of_ours("categorical_crossentropy", y_true, y_pred)
     np.testing.assert_allclose(values, [np.log(2)], rtol=1e-15)
     np.testing.assert_allclose(slopes, [[-0.125, 0.125, 0.125]], rtol=1e-15)
 
 
-@pytest.mark.parametrize("run", RUNS)
 def test_the_output_of_a_softmax_is_taken_for_the_probabilities_that_it_is(run):
     # Keras goes back to the logits of a softmax in a graph, and answers 100.
-    @RUNS[run]
+    @run
     def loss(z):
         return losses.sparse_categorical_crossentropy([1], tf.nn.softmax(z))
 
@@ -86,7 +58,6 @@ def test_a_wrong_and_certain_float32_probability_costs_15_94():
     np.testing.assert_allclose(loss, [23 * np.log(2)], rtol=2**-23)
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize(
     ("name", "y_true", "z", "expected", "slope"),
     [
@@ -105,7 +76,7 @@ def test_a_wrong_and_certain_float32_probability_costs_15_94():
         ("sparse_categorical_crossentropy", 0, [0.0, 0.0], np.log(2), [-0.5, 0.5]),
     ],
 )
-def test_logits_have_no_edge(name, y_true, z, expected, slope, run):
+def test_logits_have_no_edge(name, y_true, z, expected, slope, run, of_ours):
     values, slopes = of_ours(name, np.array([y_true]), np.array([z]), run, from_logits=True)
     np.testing.assert_allclose(values, [expected], rtol=1e-15)
     np.testing.assert_allclose(slopes, [np.array(slope) * 0.5], rtol=1e-15)
@@ -145,16 +116,15 @@ def test_a_class_out_of_range_raises_and_under_xla_is_nan(label):
     assert np.isnan(loss(tf.constant([label]), z)).all()
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("ignored", [-1, 1, 255])
-def test_an_ignored_class_has_no_loss_and_no_slope_whatever_its_logits(ignored, run):
+def test_an_ignored_class_has_no_loss_and_no_slope_whatever_its_logits(ignored, run, of_ours):
     y = np.array([0, ignored, 2, ignored])
     z = np.random.default_rng(0).normal(size=(4, 3))
     expected, slopes = of_ours("sparse_categorical_crossentropy", y % 3, z, run, **LOGITS)
     z[1] = np.nan
     options = LOGITS | {"ignore_class": ignored}
 
-    @RUNS[run]
+    @run
     def both(y, z):
         with tf.GradientTape() as tape:
             tape.watch(z)
@@ -184,11 +154,10 @@ def test_classes_may_stand_on_any_axis(name, options, axis):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize("run", RUNS)
 def test_far_logits_of_few_bits_have_exact_losses_and_slopes(run, dtype):
     z = tf.constant([[-800.0, 800.0]], dtype)
 
-    @RUNS[run]
+    @run
     def slope(name, y, z):
         with tf.GradientTape() as tape:
             tape.watch(z)

@@ -10,11 +10,6 @@ import tensorflow as tf
 
 import trainlib.losses as losses
 
-RUNS = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
-}
 LABELS = np.array([[1, 2], [1, 1], [2, 0], [0, 0]])
 
 
@@ -30,7 +25,7 @@ def by_enumeration(labels, z):
 
 
 def both(run):
-    @RUNS[run]
+    @run
     def loss_and_slope(y, z):
         with tf.GradientTape() as tape:
             tape.watch(z)
@@ -40,7 +35,6 @@ def both(run):
     return loss_and_slope
 
 
-@pytest.mark.parametrize("run", RUNS)
 def test_every_alignment_counts(run):
     z = np.random.default_rng(0).normal(size=(4, 5, 3))
     loss, slope = both(run)(tf.constant(LABELS), tf.constant(z))
@@ -54,7 +48,6 @@ def test_every_alignment_counts(run):
     np.testing.assert_allclose(slope[1, 2, 1], numeric, rtol=1e-4)
 
 
-@pytest.mark.parametrize("run", RUNS)
 def test_labels_without_room_have_an_infinite_loss_and_no_slope(run):
     z = tf.constant(np.random.default_rng(0).normal(size=(2, 2, 3)), tf.float32)
     # Between two labels of one class there has to be a blank.
@@ -66,7 +59,6 @@ def test_labels_without_room_have_an_infinite_loss_and_no_slope(run):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
-@pytest.mark.parametrize("run", RUNS)
 def test_far_logits_have_finite_losses_and_slopes(run, dtype):
     z = tf.constant(np.random.default_rng(0).choice([-800.0, 0, 800], size=(4, 5, 3)), dtype)
     loss, slope = both(run)(tf.constant(LABELS), z)

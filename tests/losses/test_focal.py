@@ -8,11 +8,6 @@ import tensorflow as tf
 
 import trainlib.losses as losses
 
-RUNS = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
-}
 FOCAL = {
     "binary_focal_crossentropy": "binary_crossentropy",
     "categorical_focal_crossentropy": "categorical_crossentropy",
@@ -24,8 +19,8 @@ def examples():
     return np.eye(4)[rng.integers(4, size=20)], rng.dirichlet(np.ones(4), size=20)
 
 
-def slope_of(loss, y_true, y_pred, run="eager"):
-    @RUNS[run]
+def slope_of(loss, y_true, y_pred, run):
+    @run
     def both(y, p):
         with tf.GradientTape() as tape:
             tape.watch(p)
@@ -69,7 +64,6 @@ def test_the_categorical_one_is_the_equation_of_the_paper():
     np.testing.assert_allclose(of_z, expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("name", FOCAL)
 def test_slopes_are_finite_where_the_model_is_certain(name, gamma, run):
@@ -106,7 +100,6 @@ def test_the_generalized_one_lies_between_absolute_error_and_cross_entropy():
     np.testing.assert_allclose(loss(labels[:, np.newaxis], p), 2 - 2 * true**0.5, rtol=1e-12)
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("label", [0, 3, -1])
 def test_a_probability_of_0_and_a_class_out_of_range_cost_1_over_q_and_have_no_slope(label, run):
     loss = losses.categorical_generalized_cross_entropy

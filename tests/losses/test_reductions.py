@@ -17,11 +17,6 @@ from trainlib.step import Forward, init_state, train_step
 BATCHES, BATCH, K = 100, 8, 5
 # Before 3.15 Keras rounds the share of the losses that count to float32.
 NEAR_MASKS_OF_KERAS = 1e-12 if [*map(int, keras.version().split(".")[:2])] >= [3, 15] else 1e-7
-RUNS = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
-}
 
 
 def weighted_batches(values_shape, weights_shape):
@@ -45,7 +40,6 @@ def keras_reductions(values_shape, weights_shape, reduction):
     return np.array([loss(*batch) for batch in zip(y_true, y_pred, *weight, strict=True)])
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)
 @pytest.mark.parametrize(
     ("values_shape", "weights_shape"),
@@ -57,7 +51,7 @@ def test_reductions_are_those_of_keras(values_shape, weights_shape, reduction, r
         values = losses.mean_squared_error(y_true, y_pred)
         return losses.reduce(values, *weight, reduction=reduction)
 
-    reduce_all = RUNS[run](lambda *all: tf.map_fn(of_batch, all, fn_output_signature="float64"))
+    reduce_all = run(lambda *all: tf.map_fn(of_batch, all, fn_output_signature="float64"))
     ours = reduce_all(*map(tf.constant, weighted_batches(values_shape, weights_shape)))
     theirs = keras_reductions(values_shape, weights_shape, reduction)
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
@@ -88,10 +82,9 @@ def test_the_pairs_of_unequal_parts_add_up_to_the_pair_of_the_whole(weighted):
     np.testing.assert_allclose(whole[0] / whole[1], expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)
 def test_weights_of_0_give_a_loss_and_a_gradient_of_0(reduction, run):
-    @RUNS[run]
+    @run
     def loss_and_slope(y_pred):
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
@@ -152,7 +145,6 @@ def test_pairs_of_parts_with_weights_masks_and_an_empty_part_make_the_whole(part
     np.testing.assert_allclose(losses.reduce(whole, w, reduction), found, rtol=1e-12)
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)
 @pytest.mark.parametrize("some", [True, False])
@@ -171,7 +163,7 @@ def test_masks_are_those_of_keras(reduction, weighted, some, run):
         reduction=reduction, dtype="float64", **options
     )
     expected = theirs(y, z, *weight)
-    np.testing.assert_allclose(RUNS[run](of_ours)(y, z), expected, rtol=NEAR_MASKS_OF_KERAS)
+    np.testing.assert_allclose(run(of_ours)(y, z), expected, rtol=NEAR_MASKS_OF_KERAS)
 
 
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)
@@ -266,7 +258,6 @@ def test_class_weights_are_the_weight_of_torch():
     np.testing.assert_allclose(slope, theirs.grad.numpy(), rtol=1e-12, atol=1e-16)
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize(
     "y",
     [
@@ -280,7 +271,7 @@ def test_class_weights_are_the_weight_of_torch():
     ],
 )
 def test_classes_may_be_indices_or_rows_of_any_dtype(y, run):
-    found = RUNS[run](lambda y: losses.class_weights(y, WEIGHTS))(tf.constant(y))
+    found = run(lambda y: losses.class_weights(y, WEIGHTS))(tf.constant(y))
     assert found.dtype == tf.float32
     np.testing.assert_array_equal(found, [0.5, 1, 3, 3, 0.5, 1, 1, 3])
 

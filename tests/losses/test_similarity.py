@@ -8,12 +8,6 @@ import tensorflow as tf
 
 import trainlib.losses as losses
 
-RUNS = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
-}
-
 
 def units(n, seed=0):
     z = np.random.default_rng(seed).normal(size=(n, 3))
@@ -34,7 +28,6 @@ def circle_of_one(i, labels, z, others, other_labels, gamma, margin, skip):
     return np.log1p(total)
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("references", [False, True])
 def test_circle_is_the_equation_of_the_paper(references, skip, run):
@@ -42,17 +35,16 @@ def test_circle_is_the_equation_of_the_paper(references, skip, run):
     others, other_labels = (units(8, 1), np.arange(8) % 3) if references else (z, labels)
     options = {"gamma": 6.0, "margin": 0.25, "remove_diagonal": skip}
     given = {"ref_labels": other_labels, "ref_embeddings": others} if references else {}
-    found = RUNS[run](lambda y, p: losses.circle(y, p, **given, **options))(labels, z)
+    found = run(lambda y, p: losses.circle(y, p, **given, **options))(labels, z)
     expected = [
         circle_of_one(i, labels, z, others, other_labels, 6.0, 0.25, skip) for i in range(6)
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
 def test_an_example_without_a_pair_does_not_count_and_has_a_finite_slope(dtype, run):
-    @RUNS[run]
+    @run
     def both(y, p):
         with tf.GradientTape() as tape:
             tape.watch(p)
@@ -71,10 +63,9 @@ def test_an_example_without_a_pair_does_not_count_and_has_a_finite_slope(dtype, 
     assert not slope.numpy().any()
 
 
-@pytest.mark.parametrize("run", RUNS)
 def test_cosines_know_no_length_and_a_vector_of_0_is_orthogonal_to_all(run):
     y, p = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0]]), np.array([[6, 8.0], [-5, 0], [1, 2]])
-    loss = RUNS[run](losses.cosine_similarity)
+    loss = run(losses.cosine_similarity)
     np.testing.assert_allclose(loss(y, p), [-1, 1, 0], rtol=1e-15)
     np.testing.assert_allclose(loss(1e4 * y, 1e-4 * p), [-1, 1, 0], rtol=1e-15)
     np.testing.assert_allclose(loss(p, y), [-1, 1, 0], rtol=1e-15)
