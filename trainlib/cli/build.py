@@ -28,6 +28,8 @@ BY_ORDER = (
     "sparse_top_k_categorical_accuracy",
 )
 """Metrics that ask which predictions are largest: of logits they are those of probabilities."""
+MAX_SEED = 2**32 - 1
+"""The largest that Keras takes."""
 FARTHEST = 10.0
 """Standard deviations from the mean at which a column's values end for the model."""
 
@@ -67,6 +69,7 @@ def build_task(values: Values, columns: tuple[str, ...] = ()) -> Task:
         values: of the flags of `train`.
         columns: the order in which a model takes the columns of a table; () for the table's own.
     """
+    check_integer("seed", values.seed, at_least=0, at_most=MAX_SEED)
     dataset = load_dataset(values.dataset, values.data_dir, values.target)
     if columns and dataset.feature_names:
         dataset = _in_order(dataset, columns)

@@ -11,11 +11,9 @@ from trainlib.cli.lazy import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.checks import check_integer  # noqa: E402
 from trainlib.cli import build, command, run_folder  # noqa: E402
 from trainlib.cli.flags import define_train  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
-from trainlib.cli.train import MAX_SEED  # noqa: E402
 from trainlib.finder import LRFinderResult, OnStep, lr_finder  # noqa: E402
 
 RAMP = ("start_lr", "end_lr", "max_steps", "smoothing", "diverge_factor")
@@ -60,13 +58,12 @@ def lr_find(values: command.Values) -> None:
     """Runs the test, prints the suggestion, and writes the folder."""
     if values.run_dir:
         run_folder.check_free(Path(values.run_dir))
-    check_integer("seed", values.seed, at_least=0, at_most=MAX_SEED)
     task = build.build_task(values)
     built = build.build_models(values, task)
     print(build.describe(task, built, values), flush=True)
     ramp = {name: values[name].value for name in RAMP}
     result = find_rate(values, task, built, _printer(values.max_steps), **ramp)
-    folder = _folder(values)
+    folder = run_folder.create(values, prefix="lr_find-")
     write_range_test(folder, result, f"{values.optimizer} on {task.dataset.name}")
     run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(result))
     print(
@@ -91,14 +88,6 @@ def _printer(max_steps: int) -> OnStep:
             )
 
     return show
-
-
-def _folder(values: command.Values) -> Path:
-    """Makes the folder, with the flags in it."""
-    if not values.run_dir:
-        name = f"lr_find-{run_folder.default_path(values).name}"
-        values["run_dir"].value = str(run_folder._make_new(Path("runs") / name))
-    return run_folder.create(values)
 
 
 def _summary(result: LRFinderResult) -> dict[str, Any]:

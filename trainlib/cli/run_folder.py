@@ -21,9 +21,9 @@ SUMMARY_FILE = "summary.json"
 NOT_RECORDED = ("help", "traceback", "flagfile", "run_dir")
 
 
-def default_path(values: Values) -> Path:
-    """runs/<data set>-<model>-<optimizer>-<time>."""
-    name = "-".join([_short(values.dataset), _short(values.model), values.optimizer])
+def default_path(values: Values, prefix: str = "") -> Path:
+    """runs/<prefix><data set>-<model>-<optimizer>-<time>."""
+    name = prefix + "-".join([_short(values.dataset), _short(values.model), values.optimizer])
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
@@ -39,10 +39,14 @@ def check_free(path: Path) -> None:
         raise ValueError(f"run_dir {path}: exists already; choose another, or remove it first")
 
 
-def create(values: Values) -> Path:
+def create(values: Values, prefix: str = "") -> Path:
     """Makes the run's folder, with the flags in it.
 
     The default folder gets a number after its name where another run has taken it.
+
+    Args:
+        values: of the flags.
+        prefix: what the name of the default folder begins with.
 
     Raises:
         ValueError: `run_dir` is there and holds something.
@@ -52,7 +56,7 @@ def create(values: Values) -> Path:
         check_free(path)
         path.mkdir(parents=True, exist_ok=True)
     else:
-        path = _make_new(default_path(values))
+        path = _make_new(default_path(values, prefix))
     lines = [
         flag.serialize()
         for group in values.flags_by_module_dict().values()

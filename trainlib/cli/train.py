@@ -37,10 +37,6 @@ train: trains a model on a data set, and leaves a run folder.
 """
 
 
-MAX_SEED = 2**32 - 1
-"""The largest that Keras takes."""
-
-
 def main() -> None:
     """The command."""
     command.run("train", ABOUT, define_train, command.undisturbed(train))
@@ -52,7 +48,6 @@ def train(values: command.Values) -> None:
         run_folder.check_free(Path(values.run_dir))
     check_integer("epochs", values.epochs, at_least=1)
     check_integer("batch_size", values.batch_size, at_least=1)
-    check_integer("seed", values.seed, at_least=0, at_most=MAX_SEED)
     task = build.build_task(values)
     built = build.build_models(values, task)
     data = build.class_weighted(values, task)
