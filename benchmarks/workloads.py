@@ -91,12 +91,10 @@ class Maker:
 
     def write(self, epochs: int) -> None:
         """Data, weights, and the orders of some epochs: those that `tl.Trainer` draws."""
-        import tensorflow as tf
-
         from trainlib.loop.order import epoch_order
 
         def order(epoch: int, size: int) -> np.ndarray:
-            return epoch_order(tf.constant(SEED, tf.int64), epoch, size).numpy()
+            return epoch_order(SEED, epoch, size)
 
         write_numbers(self.folder, self.workload)
         for epoch in range(epochs):

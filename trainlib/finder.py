@@ -19,8 +19,8 @@ import tensorflow as tf
 
 from trainlib.base import Optimizer, Schedule, Tensor, Tree
 from trainlib.checks import check_choice, check_integer, check_number
+from trainlib.loop.feed import Arrays, check_pairs
 from trainlib.loop.order import epoch_order
-from trainlib.loop.placement import place_pairs
 from trainlib.loop.trainer import Trainer
 from trainlib.losses import Loss
 from trainlib.regularizers import Regularizer
@@ -180,30 +180,30 @@ def _say_nothing(step: int, learning_rate: float, loss: float, smoothed: float) 
 
 def _losses(trainer: Trainer, data: tuple[Any, ...], batch_size: int) -> Iterator[float]:
     """The losses of the batches of training, one after another, an update after each."""
-    examples, size = place_pairs("data", data)
+    feed = Arrays("data", check_pairs("data", data), batch_size)
     step = trainer._train_step(compile_update=trainer.execution == "xla_update")
+    state = trainer.state
 
-    def advance(state: Tree, examples: Tree, rows: Tensor) -> tuple[Tree, Tensor]:
-        batch = tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
+    def advance(state: Tree, batch: Tree) -> tuple[Tree, Tensor]:
         state, records = step(state, batch)
         return state, records["loss"].result()
 
-    state = trainer.state
     run = tf.function(
         advance,
         input_signature=[
             tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), state),
-            tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), examples),
-            tf.TensorSpec([None], tf.int64),
+            feed.specs,
         ],
         jit_compile=trainer.execution == "xla",
         autograph=False,
     )
     for epoch in itertools.count():
-        order = epoch_order(state.seed, epoch, size)
-        for start in range(0, size, batch_size):
-            state, loss = run(state, examples, order[start : start + batch_size])
-            yield float(loss)
+        for chunk in feed.training(epoch_order(int(state.seed), epoch, feed.size)):
+            for start in range(0, chunk.stop, chunk.rows):
+                rows = slice(start, start + chunk.rows)
+                batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)  # noqa: B023
+                state, loss = run(state, batch)
+                yield float(loss)
 
 
 def _curve(

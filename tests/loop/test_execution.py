@@ -13,6 +13,7 @@ import tensorflow as tf
 import trainlib as tl
 import trainlib.loop.execution as execution
 from trainlib.loop.execution import by_rule, cache_file, fastest
+from trainlib.loop.feed import as_feed
 
 DENSE = ["Rescaling", "Flatten", "Dense"]
 LAYERS = {
@@ -175,11 +176,11 @@ def test_measuring_leaves_the_state_and_the_count_of_traces(cache, monkeypatch):
     monkeypatch.setattr(execution, "TIMED_SECONDS", 0.001)
     trainer = trainer_of("auto")
     before = trainer.state
-    speeds = trainer.settle_execution(DATA, batch_size=16, epochs=3)
+    speeds = trainer.settle_execution(as_feed("data", DATA, 16), epochs=3)
     assert set(speeds) == {"graph", "xla", "xla_update"} and trainer.traces == 0
     assert list(cache().values()) == [trainer.execution]
     tf.nest.map_structure(np.testing.assert_array_equal, before, trainer.state)
-    assert trainer.settle_execution(DATA, batch_size=16) == {}
+    assert trainer.settle_execution(as_feed("data", DATA, 16)) == speeds
     history = trainer.fit(DATA, batch_size=16, epochs=3)
     again = trainer_of(trainer.execution)
     assert [e["loss"] for e in again.fit(DATA, batch_size=16, epochs=3)] == [

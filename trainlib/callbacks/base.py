@@ -15,14 +15,15 @@ Results: TypeAlias = dict[str, Any]
 class Progress(NamedTuple):
     """How far a run is.
 
-    epoch: from 1 to epochs. position: steps made in this epoch, of `steps`. metrics: the epoch's
+    epoch: from 1 to epochs. position: steps made in this epoch, of `steps`, which is
+    None where nobody knows. metrics: the epoch's
     results so far by name; calling it waits for the device, so call it only to show them.
     """
 
     epoch: int
     epochs: int
     position: int
-    steps: int
+    steps: int | None
     metrics: Callable[[], Results]
 
 

@@ -29,7 +29,7 @@ class Lines(Callback):
         width = len(str(progress.epochs))
         print(
             f"epoch {progress.epoch:{width}d}/{progress.epochs}  {describe(results)}  "
-            f"{_speed(progress.steps, results['seconds'])}",
+            f"{_speed(progress.position, results['seconds'])}",
             file=stream,
             flush=True,
         )
@@ -75,7 +75,7 @@ class Bar(Callback):
         width = len(str(progress.epochs))
         self.console.print(
             f"epoch {progress.epoch:{width}d}/{progress.epochs}  {describe(results)}  "
-            f"{_speed(progress.steps, results['seconds'])}",
+            f"{_speed(progress.position, results['seconds'])}",
             highlight=False,
         )
         if self.task is not None and progress.epoch < progress.epochs:

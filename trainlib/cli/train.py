@@ -27,6 +27,7 @@ from trainlib.cli.optimization import build_optimization  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
 from trainlib.data import take  # noqa: E402
 from trainlib.finder import LRFinderResult  # noqa: E402
+from trainlib.loop.feed import as_feed  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
 from trainlib.tree import kernels  # noqa: E402
 
@@ -67,7 +68,8 @@ def train(values: command.Values) -> None:
     )
     callbacks = _performance(values)
     trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
-    speeds = trainer.settle_execution(data, batch_size=values.batch_size, epochs=values.epochs)
+    feed = as_feed("data", data, values.batch_size)
+    speeds = trainer.settle_execution(feed, epochs=values.epochs)
     values["execution"].value = trainer.execution  # the run's own record repeats it to the bit
     folder = run_folder.create(values)
     if found:
@@ -80,8 +82,7 @@ def train(values: command.Values) -> None:
         print("\n".join(optimization.table(trainer.state.params)), flush=True)
     began = time.monotonic()
     history = trainer.fit(
-        data,
-        batch_size=values.batch_size,
+        feed,
         epochs=values.epochs,
         validation_data=None if task.validation is None else tuple(task.validation),
         callbacks=[_display(), *callbacks, JsonLines(folder / run_folder.HISTORY_FILE)],

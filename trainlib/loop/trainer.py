@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from trainlib.base import Optimizer, Schedule, Tensor, Tree
 from trainlib.callbacks.base import Callback, Progress, Results
 from trainlib.checks import check_choice, check_integer
 from trainlib.loop.execution import by_rule, fastest
+from trainlib.loop.feed import Arrays, Chunk, Data, Feed, Stream, as_feed, specs_of
 from trainlib.loop.named import Metrics, function_of, metrics_by_name, restricted
 from trainlib.loop.order import epoch_order
-from trainlib.loop.placement import place, place_pairs
 from trainlib.loop.stateless import Stateless, from_keras, write_back
 from trainlib.losses import Loss
 from trainlib.metrics import Mean, Metric, as_metric, merge
@@ -24,6 +25,7 @@ from trainlib.metrics import results as metric_results
 from trainlib.metrics.targets import columns
 from trainlib.regularizers import Regularizer
 from trainlib.step import (
+    Batch,
     Records,
     TrainState,
     eval_step,
@@ -40,6 +42,9 @@ SECONDS_PER_CALL = 0.25
 """About how long a call to the device lasts: between calls a bar is drawn and Ctrl-C is heard."""
 
 
+EVALUATION_BATCH_SIZE = 512
+
+
 class Trainer:
     """Trains a model: places its `TrainState` in variables and runs many steps a call.
 
@@ -49,8 +54,9 @@ class Trainer:
         trainer.evaluate((x, y));  trainer.predict(x);  trainer.state
 
     Data are pairs (x, y) or triples (x, y, sample_weight) of arrays, x and y also structures of
-    arrays. They are put on the device once. The last batch of an epoch is smaller where the
-    batch size does not divide the data, and counts with its true weight.
+    arrays: put on the device once, or where they are large, or on a disk (`np.memmap`), a part at
+    a time. Or they are batches of these, from a `tf.data.Dataset`, another iterable, or a function
+    that returns one. The last batch of an epoch may be smaller, and counts with its true weight.
 
     Args:
         model: a built Keras model, or a `Stateless` of any function and its parameters.
@@ -91,6 +97,7 @@ class Trainer:
         self.execution = by_rule(execution, model)
         self.traces = 0
         self._unsettled = execution == "auto"
+        self._speeds: dict[str, float] = {}
         self._stopping = False
         self._report = dict(report or {})
         apply_fn, params, model_state = (
@@ -161,44 +168,49 @@ class Trainer:
 
     def fit(
         self,
-        data: tuple[Any, ...],
+        data: Data,
         *,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         epochs: int = 1,
-        validation_data: tuple[Any, ...] | None = None,
+        shuffle: bool = True,
+        steps_per_epoch: int | None = None,
+        validation_data: Data | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> list[Results]:
-        """Trains for some epochs, each over all the data in an order of its own.
+        """Trains for some epochs, each over all the data.
+
+        Args:
+            data: arrays (x, y) or (x, y, sample_weight), or a source of batches of these.
+            batch_size: examples of a batch, by default 32; for arrays alone.
+            epochs: at least 1.
+            shuffle: whether each epoch takes the examples in a random order of its own, which
+                follows from the seed and the epoch; for arrays alone.
+            steps_per_epoch: batches of an epoch, the next of which goes on behind them; for
+                sources alone, and needed where they never end.
+            validation_data: like data.
+            callbacks: are told how the run goes on, in this order.
 
         Returns:
             A dict for each epoch: epoch, step, the loss and the metrics over the epoch, the same
             with `val_` in front over the validation data, what is reported, and the seconds.
         """
-        check_integer("batch_size", batch_size, at_least=1)
         check_integer("epochs", epochs, at_least=1)
-        examples, size = place_pairs("data", data)
+        feed = as_feed("data", data, batch_size, steps=steps_per_epoch)
         held_out = None
         if validation_data is not None:
-            held_out = place_pairs("validation_data", validation_data)[0]
-        steps = -(-size // batch_size)
-        self._settle(examples, size, batch_size, epochs * steps)
-        first = int(self._variables.step.numpy()) // steps
+            held_out = as_feed("validation_data", validation_data, default=EVALUATION_BATCH_SIZE)
+        steps = feed.batches()
+        first = int(self._variables.step.numpy()) // steps if steps else 0
+        begun = self._settled(self._chunks(feed, first, shuffle), epochs * (steps or 0))
         history = []
         self._stopping = False
         try:
             for callback in callbacks:
                 callback.on_start(self)
             for epoch in range(epochs):
-                order = epoch_order(self._variables.seed, first + epoch, size)
-                results = self._epoch(
-                    examples,
-                    order,
-                    batch_size,
-                    Progress(epoch + 1, epochs, 0, steps, dict),
-                    held_out,
-                    callbacks,
-                )
-                history.append(results)
+                chunks = self._chunks(feed, first + epoch, shuffle) if epoch else begun
+                progress = Progress(epoch + 1, epochs, 0, steps, dict)
+                history.append(self._epoch(chunks, progress, held_out, callbacks))
                 if self._stopping:
                     break
             for callback in callbacks:
@@ -209,103 +221,117 @@ class Trainer:
                 callback.on_end()
         return history
 
-    def settle_execution(
-        self, data: tuple[Any, ...], *, batch_size: int = 32, epochs: int = 1
-    ) -> dict[str, float]:
-        """Chooses how steps are executed, for a `fit` with these arguments, which does so itself.
+    def settle_execution(self, data: Feed, *, epochs: int = 1) -> dict[str, float]:
+        """Chooses how steps are executed, for a `fit` over these data, which does so itself.
 
         With execution "auto" and a run that would take long, each way is timed on the first
         batches, and `trainer.execution` is the fastest; the state stays as it is. What was
         chosen is kept in the user's cache for the next run of this kind.
 
+        Args:
+            data: as `trainlib.loop.feed.as_feed` makes them of what `fit` takes.
+            epochs: of that run.
+
         Returns:
             Steps per second by way; empty where nothing was measured.
         """
-        examples, size = place_pairs("data", data)
-        return self._settle(examples, size, batch_size, epochs * -(-size // batch_size))
+        if isinstance(data, Arrays):  # a stream cannot be read twice
+            self._settled(self._chunks(data, 0, True), epochs * data.batches())
+        return self._speeds
 
-    def _settle(self, examples: Tree, size: int, batch_size: int, steps: int) -> dict[str, float]:
+    def _settled(self, chunks: Iterator[Chunk], steps: int) -> Iterator[Chunk]:
+        """The same chunks, after the first of them has served to choose the execution."""
         if not self._unsettled:
-            return {}
+            return chunks
         self._unsettled = False
-        order = epoch_order(self._variables.seed, 0, size)
+        first = next(chunks)
+        specs = specs_of(first.examples)
         before, traces = self.state, self.traces
 
         def run(execution: str, count: int) -> None:
             self.execution = execution
-            runner = self._runner("train", batch_size, examples)
-            stop = _int64(min(count, size // batch_size) * batch_size)
-            records = runner(examples, order, _int64(0), stop, self._no_records(examples))
+            runner = self._runner("train", first.rows, specs)
+            records = runner(*_call(first, 0, count * first.rows), self._no_records(specs))
             records["loss"].total.numpy()
 
         def graph() -> Any:
-            runner: Any = self._runner("train", batch_size, examples)
+            runner: Any = self._runner("train", first.rows, specs)
             return runner.get_concrete_function().graph
 
         shapes = repr(
-            [batch_size, *((a.shape[1:], a.dtype) for a in tf.nest.flatten(examples))]
-            + [(v.shape, v.dtype) for v in tf.nest.flatten(self._variables)]
+            [first.rows, specs, *((v.shape, v.dtype) for v in tf.nest.flatten(self._variables))]
         )
         try:
-            self.execution, speeds = fastest(
-                self.execution, run, graph, steps, size // batch_size, shapes
+            self.execution, self._speeds = fastest(
+                self.execution, run, graph, steps, first.stop // first.rows, shapes
             )
         finally:
             self.state, self.traces = before, traces
-        return speeds
+        return itertools.chain([first], chunks)
 
-    def evaluate(self, data: tuple[Any, ...], batch_size: int = 512) -> Results:
-        """The loss and the metrics over the data, the model in inference mode."""
-        check_integer("batch_size", batch_size, at_least=1)
-        examples, size = place_pairs("data", data)
-        filled = -(-size // batch_size) * batch_size
-        order = tf.minimum(tf.range(filled, dtype=tf.int64), size - 1)
-        run = self._runner("evaluate", batch_size, examples)
-        records = run(examples, order, _int64(0), _int64(size), self._no_records(examples))
+    def evaluate(self, data: Data, batch_size: int | None = None) -> Results:
+        """The loss and the metrics over the data, the model in inference mode.
+
+        Args:
+            data: as for `fit`.
+            batch_size: examples computed at once, by default 512; for arrays alone.
+        """
+        records = None
+        for chunk in as_feed("data", data, batch_size, default=EVALUATION_BATCH_SIZE).evaluation():
+            specs = specs_of(chunk.examples)
+            records = self._no_records(specs) if records is None else records
+            run = self._runner("evaluate", chunk.rows, specs)
+            records = run(*_call(chunk, 0, chunk.stop), records)
+        assert records is not None
         return self._results(records)
 
-    def predict(self, x: Any, batch_size: int = 512) -> np.ndarray:
+    def predict(self, x: Any, batch_size: int = EVALUATION_BATCH_SIZE) -> np.ndarray:
         """The predictions for x as a NumPy array, the model in inference mode."""
-        check_integer("batch_size", batch_size, at_least=1)
-        placed, size = place("x", (x,))
-        run = self._runner("predict", 0, placed)
         parts = []
-        for start in range(0, size, batch_size):
-            rows = tf.nest.map_structure(lambda a: a[start : start + batch_size], placed)  # noqa: B023
-            parts.append(run(*rows).numpy())
+        for chunk in Arrays("x", (x,), batch_size).evaluation():
+            run = self._runner("predict", 0, specs_of(chunk.examples))
+            for start in range(0, chunk.stop, chunk.rows):
+                rows = slice(start, min(start + chunk.rows, chunk.stop))
+                batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)  # noqa: B023
+                parts.append(run(*batch).numpy())
         return np.concatenate(parts)
+
+    def _chunks(self, feed: Feed, epoch: int, shuffle: bool) -> Iterator[Chunk]:
+        """The batches of an epoch."""
+        if isinstance(feed, Stream) or not shuffle:
+            return feed.training()
+        return feed.training(epoch_order(int(self._variables.seed.numpy()), epoch, feed.size))
 
     def _epoch(
         self,
-        examples: Tree,
-        order: Tensor,
-        batch_size: int,
+        chunks: Iterator[Chunk],
         progress: Progress,
-        held_out: Tree | None,
+        held_out: Feed | None,
         callbacks: Sequence[Callback],
     ) -> Results:
         """Runs an epoch in calls of about SECONDS_PER_CALL; its line of the history."""
         began = time.monotonic()
-        size = int(order.shape[0])
-        full, rest = divmod(size, batch_size)
-        records, position, count = self._no_records(examples), 0, 1
-        while position < progress.steps:
-            rows = batch_size if position < full else rest
-            count = min(count, full - position) if position < full else 1
-            called = time.monotonic()
-            start = position * batch_size
-            stop = start + count * rows
-            run = self._runner("train", rows, examples)
-            records = run(examples, order, _int64(start), _int64(stop), records)
-            position += count
-            progress = progress._replace(
-                position=position,
-                metrics=functools.partial(self._so_far, records),
-            )
-            for callback in callbacks:
-                callback.on_step(progress)
-            elapsed = max(time.monotonic() - called, 1e-9)
-            count = max(1, min(int(count * SECONDS_PER_CALL / elapsed), 16 * count))
+        records, count = None, 1
+        for chunk in chunks:
+            specs = specs_of(chunk.examples)
+            records = self._no_records(specs) if records is None else records
+            start = 0
+            while start < chunk.stop:
+                called = time.monotonic()
+                batches = min(count, (chunk.stop - start) // chunk.rows)
+                stop = start + batches * chunk.rows
+                run = self._runner("train", chunk.rows, specs)
+                records = run(*_call(chunk, start, stop), records)
+                start = stop
+                progress = progress._replace(
+                    position=progress.position + batches,
+                    metrics=functools.partial(self._so_far, records),
+                )
+                for callback in callbacks:
+                    callback.on_step(progress)
+                elapsed = max(time.monotonic() - called, 1e-9)
+                count = max(1, min(int(batches * SECONDS_PER_CALL / elapsed), 16 * count))
+        assert records is not None
         results: Results = {
             "epoch": progress.epoch,
             "step": int(self._variables.step.numpy()),
@@ -319,31 +345,30 @@ class Trainer:
             callback.on_epoch(progress, results)
         return results
 
-    def _runner(self, kind: str, batch_size: int, data: Tree) -> Callable[..., Any]:
+    def _runner(self, kind: str, batch_size: int, specs: Tree) -> Callable[..., Any]:
         """The compiled function of that kind for batches of that size, made at its first use.
 
         The number of examples is left open: another data set of the same kind traces nothing.
         """
-        specs = tf.nest.map_structure(lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), data)
         key = kind, batch_size, self.execution, repr(specs)
         if key not in self._compiled:
             make = {"train": self._train_loop, "evaluate": self._eval_loop}.get(kind)
             run = make(batch_size) if make else self._predict_rows
             self._compiled[key] = tf.function(
                 self._counting_traces(run),
-                input_signature=specs if kind == "predict" else self._loop_signature(specs, data),
+                input_signature=specs if kind == "predict" else self._loop_signature(specs),
                 jit_compile=self.execution == "xla",
                 autograph=False,
             )
         return self._compiled[key]
 
-    def _loop_signature(self, specs: Tree, data: Tree) -> list[Any]:
-        """What a loop takes: examples, their order, the first position, the end, and records."""
+    def _loop_signature(self, specs: Tree) -> list[Any]:
+        """What a loop takes: what `_call` makes, and records."""
         position = tf.TensorSpec([], tf.int64)
         records = tf.nest.map_structure(
-            lambda x: tf.TensorSpec(x.shape, x.dtype), self._no_records(data)
+            lambda x: tf.TensorSpec(x.shape, x.dtype), self._no_records(specs)
         )
-        return [specs, tf.TensorSpec([None], tf.int64), position, position, records]
+        return [specs, position, position, tf.TensorSpec([], tf.bool), records]
 
     def _counting_traces(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def traced(*args: Any) -> Any:
@@ -355,21 +380,20 @@ class Trainer:
     def _train_loop(self, batch_size: int) -> Callable[..., Any]:
         step = self._train_step(compile_update=self.execution == "xla_update")
 
-        def one(examples: Tree, rows: Tensor, stop: Tensor, at: Tensor) -> Records:
-            last = at + batch_size >= tf.shape(tf.nest.flatten(examples)[0], tf.int64)[0]
-            batch = _gather(examples, rows)
-            state, records = step(_read(self._variables), batch, last)
+        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> Records:
+            state, records = step(_read(self._variables), batch, last & (end >= stop))
             _assign(self._variables, state)
             return records
 
         return _loop(one, batch_size)
 
     def _eval_loop(self, batch_size: int) -> Callable[..., Any]:
-        """Batches of one size: what a last one lacks is filled with rows of weight 0."""
+        """Batches of one size: what a last one lacks are rows of weight 0."""
 
-        def one(examples: Tree, rows: Tensor, stop: Tensor, at: Tensor) -> Records:
-            x, y, *weight = _gather(examples, rows)
-            counts = tf.cast(at + tf.range(batch_size, dtype=tf.int64) < stop, tf.float32)
+        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> Records:
+            x, y, *weight = batch
+            at = end - batch_size + tf.range(batch_size, dtype=tf.int64)
+            counts = tf.cast(at < stop, tf.float32)
             if weight:
                 counts = tf.cast(counts, weight[0].dtype)
                 counts = weight[0] * tf.reshape(counts, [-1] + [1] * (weight[0].shape.rank - 1))
@@ -380,15 +404,15 @@ class Trainer:
     def _predict_rows(self, x: Tree) -> Tensor:
         return self._predict_step(_read(self._variables), x)
 
-    def _no_records(self, data: Tree) -> Records:
-        """The records of no examples, of the shapes that predictions for these data need."""
+    def _no_records(self, specs: Tree) -> Records:
+        """The records of no examples, of the shapes that predictions for such data need."""
         by_sums = not any(isinstance(metric, Metric) for metric in self._metrics.values())
-        outputs = 1 if by_sums else self._outputs(data[:1])
+        outputs = 1 if by_sums else self._outputs(specs[:1])
         zeros = {name: as_metric(m).zero(outputs) for name, m in self._metrics.items()}
         return {"loss": Mean.empty()} | zeros
 
     def _outputs(self, x: Tree) -> int:
-        """The length of the last axis of the predictions for x, 1 where they have none."""
+        """The length of the last axis of the predictions for such x, 1 where they have none."""
         run: Any = self._runner("predict", 0, x)
         y_pred = run.get_concrete_function().structured_outputs
         if tf.nest.is_nested(y_pred):
@@ -438,18 +462,16 @@ def _check_fits(name: str, variables: Tree, values: Tree) -> None:
 
 
 def _loop(one: Callable[..., Records], batch_size: int) -> Callable[..., Any]:
-    """Batches one after another on the device, from position `start` of the order up to `stop`.
+    """Batches one after another on the device, from position `start` of a chunk up to `stop`.
 
     The position is a variable of the loop: XLA would take a slice that begins at an argument for
     one that begins at a constant, and compile again for each of its values.
     """
 
-    def run(
-        examples: Tree, order: Tensor, start: Tensor, stop: Tensor, records: Records
-    ) -> Records:
+    def run(examples: Tree, start: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
         def body(at: Tensor, records: Records) -> tuple[Tensor, Records]:
-            new = one(examples, tf.slice(order, [at], [batch_size]), stop, at)
-            return at + batch_size, merge(records, new)
+            end = at + batch_size
+            return end, merge(records, one(_slice(examples, at, batch_size), end, stop, last))
 
         merged: Records = tf.while_loop(lambda at, _: at < stop, body, (start, records))[1]
         return merged
@@ -457,8 +479,20 @@ def _loop(one: Callable[..., Records], batch_size: int) -> Callable[..., Any]:
     return run
 
 
-def _gather(examples: Tree, rows: Tensor) -> Tree:
-    return tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
+def _slice(examples: Tree, at: Tensor, size: int) -> Tree:
+    def slice_one(a: Tensor) -> Tensor:
+        behind = [0] * (a.shape.rank - 1)
+        return tf.slice(
+            a, tf.stack([at, *(tf.constant(i, tf.int64) for i in behind)]), [size, *a.shape[1:]]
+        )
+
+    return tf.nest.map_structure(slice_one, examples)
+
+
+def _call(chunk: Chunk, start: int, stop: int) -> tuple[Any, ...]:
+    """What a loop is called with for the examples of a chunk from `start` up to `stop`."""
+    ends = chunk.last and stop == chunk.stop
+    return chunk.examples, _int64(start), _int64(stop), tf.constant(ends)
 
 
 def _read(variables: Tree) -> Tree:
