@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contenders import FAMILIES, OURS, TRAINING
+from contenders import FAMILIES, OURS, SHUFFLING, TRAINING
 from worker import Worker, WorkerError
 from workloads import CHECK_STEPS, EVALUATION_EXAMPLES, workload
 
@@ -113,9 +113,10 @@ class Race:
             worker.call("prepare", epoch=turn, steps=count)
 
         steps = workload(self.name, self.quick).steps
-        peers = [name for name in self.workers if name != OURS]
+        ours = [name for name in self.workers if name in (OURS, SHUFFLING)]
+        peers = [name for name in self.workers if name not in ours]
         counts = self._counts(peers, prepare, "run", CHECK_STEPS, steps)
-        counts[OURS] = steps  # a whole epoch each time, for it draws the order of epochs itself
+        counts |= dict.fromkeys(ours, steps)  # a whole epoch, the order of which is known
         rates = self._run(prepare, "run", counts)
         for name, worker in self.workers.items():
             self.rows[name]["steps_per_run"] = counts[name]

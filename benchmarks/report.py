@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from contenders import FAMILIES
+from contenders import FAMILIES, OURS, SHUFFLING
 from machine import machine_line
 
 TITLES = {
@@ -44,10 +44,10 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 def _training(workloads: Mapping[str, Any]) -> str:
     rows = [
-        [name, _number(row["steps_per_second"]), *_ratios(row), _memory(row)]
+        [name, _number(row["steps_per_second"]), _shuffling(row), *_ratios(row), _memory(row)]
         for name, row in workloads.items()
     ]
-    return _table(["training", "steps/s", *TITLES.values(), "peak MiB (Keras)"], rows)
+    return _table(["training", "steps/s", "shuffling", *TITLES.values(), "peak MiB (Keras)"], rows)
 
 
 def _evaluation(evaluation: Mapping[str, Any]) -> str:
@@ -106,9 +106,14 @@ def _ratios(row: Mapping[str, Any]) -> list[str]:
     return ["" if ratio is None else f"{_number(ratio)}x" for ratio in ratios]
 
 
+def _shuffling(row: Mapping[str, Any]) -> str:
+    """Ours where it draws the order itself."""
+    return _number(row["contenders"].get(SHUFFLING, {}).get("steps_per_second"))
+
+
 def _memory(row: Mapping[str, Any]) -> str:
     """Of ours, and of Keras as it comes."""
-    both = (row["contenders"].get(name, {}) for name in ("ours", "keras_default"))
+    both = (row["contenders"].get(name, {}) for name in (OURS, "keras_default"))
     ours, keras = (_number(one.get("peak_memory_mib")) for one in both)
     return f"{ours} ({keras})" if keras else ours
 

@@ -6,8 +6,9 @@ Every contender runs in a process of its own; the processes stay alive and take 
 time, warm. All start from the same weights, take the same batches in the same order, and must
 come to the same loss after 200 steps: one that does other work ends the benchmark. A ratio is the
 median over the rounds of ours / theirs within a round. A contender that is slow makes fewer steps
-a run; its rate is what counts. Data lie on the device before the clock starts, for everyone; the
-peers' are in order already, while ours draws the order and gathers the examples in the timed part.
+a run; its rate is what counts. Data lie on the device before the clock starts, for everyone, in
+the order in which they are taken; `ours_shuffling`, the column "shuffling", draws that order and
+gathers the examples in the timed part. All ratios are to `ours`.
 Evaluation runs in batches of 512, but for Keras as it comes: its own default is 32. Updates under
 `update` compare ours under XLA; the ratios there are theirs / ours in time.
 """

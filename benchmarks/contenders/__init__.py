@@ -13,9 +13,10 @@ class Contender(NamedTuple):
     options: dict[str, Any] = {}
 
 
-OURS = "ours"
+OURS, SHUFFLING = "ours", "ours_shuffling"
 TRAINING = {
-    OURS: Contender("ours", "tl.Trainer.fit as it comes"),
+    OURS: Contender("ours", "tl.Trainer.fit, in the order that all are given"),
+    SHUFFLING: Contender("ours", "tl.Trainer.fit as it comes: it shuffles", {"shuffle": True}),
     "keras_default": Contender("keras_", "Model.fit as it comes"),
     "keras_best": Contender("keras_", "Model.fit, steps_per_execution and jit_compile searched"),
     "torch": Contender("torch_", "PyTorch, eager"),

@@ -17,10 +17,11 @@ EVALUATION_BATCH = 512
 class Training(abc.ABC):
     """A net in training. Data are loaded and placed before the clock starts.
 
-    Peers are given the examples in the order in which ours draws them, so they need not shuffle.
+    Examples lie in the order in which `tl.Trainer` would draw them, so that nobody need shuffle.
     """
 
     draws_order = False
+    """Whether it draws that order itself, of examples that lie as they were made."""
 
     def __init__(self, folder: str, name: str, quick: bool) -> None:
         self.folder, self.workload = Path(folder), workload(name, quick)

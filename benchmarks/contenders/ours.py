@@ -27,9 +27,11 @@ def make_trainer(of: Workload, weights: list[np.ndarray]) -> tl.Trainer:
 
 
 class Training(base.Training):
-    """As it comes: the trainer draws the order of the examples itself, in the timed part."""
+    """shuffle: whether the trainer draws the order of the examples itself, in the timed part."""
 
-    draws_order = True
+    def __init__(self, shuffle: bool = False, **arguments: Any) -> None:
+        self.draws_order = shuffle
+        super().__init__(**arguments)
 
     def build(self, weights: list[np.ndarray]) -> None:
         self.trainer = make_trainer(self.workload, weights)
@@ -40,7 +42,8 @@ class Training(base.Training):
     place_evaluation = place
 
     def train(self, data: Any) -> float:
-        return float(self.trainer.fit(data, batch_size=self.workload.batch_size)[0]["loss"])
+        options = {"batch_size": self.workload.batch_size, "shuffle": self.draws_order}
+        return float(self.trainer.fit(data, **options)[0]["loss"])
 
     def evaluate(self, data: Any) -> float:
         return float(self.trainer.evaluate(data, batch_size=base.EVALUATION_BATCH)["loss"])

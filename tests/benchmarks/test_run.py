@@ -25,7 +25,7 @@ def on_the_path(monkeypatch):
 @pytest.fixture(scope="module")
 def quick_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quick")
-    flags = ["--quick", "--workloads=tiny", "--contenders=ours,keras_default"]
+    flags = ["--quick", "--workloads=tiny", "--contenders=ours,ours_shuffling,keras_default"]
     flags.append("--parts=workloads,update")
     done = subprocess.run(
         [sys.executable, str(RUN), f"--json={folder / 'found.json'}", *flags],
@@ -63,7 +63,7 @@ def test_training_and_evaluation_have_a_rate_and_a_ratio_for_each_family(quick_r
 
 def test_contenders_came_to_the_same_loss_and_tell_their_memory(quick_run):
     rows = quick_run[0]["workloads"]["tiny"]["contenders"]
-    assert list(rows) == ["ours", "keras_default"]
+    assert list(rows) == ["ours", "ours_shuffling", "keras_default"]
     for row in rows.values():
         assert row["check"]["steps"] == 200
         assert max(row["relative_differences"].values()) <= 2e-3
@@ -88,7 +88,7 @@ def test_the_tables_name_the_machine_and_what_was_run(quick_run):
     for head in ("training", "evaluation", "update, ms"):
         assert f"| {head} |" in printed
     table = [line for line in printed.splitlines() if line.startswith("| tiny |")]
-    assert [line.count("|") for line in table] == [8, 8]
+    assert [line.count("|") for line in table] == [9, 8]
 
 
 @pytest.mark.parametrize("flag", ["--workloads=tinny", "--contenders=our", "--parts=workload"])
