@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,7 +15,7 @@ import tensorflow as tf
 import trainlib as tl
 from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau
 from trainlib.loop import trainer as trainer_module
-from trainlib.loop.feed import specs_of
+from trainlib.loop.feed import Arrays, specs_of
 from trainlib.loop.order import epoch_order
 from trainlib.loop.stateless import Stateless, from_keras
 from trainlib.registry import METRICS
@@ -729,3 +731,25 @@ def test_callbacks_are_told_of_the_start_and_of_the_finish_of_a_run():
     with pytest.raises(RuntimeError):
         trainer.fit((X, Y), batch_size=SIZE, epochs=2, callbacks=[broken])
     assert broken.events == [("start", 2), ("step", 1, 1), ("end",)]
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+@pytest.mark.parametrize("execution", ["graph", "xla"])
+def test_memory_does_not_grow_with_calls(execution):
+    def pages():
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    trainer = trainer_of(execution=execution)
+    (chunk,) = Arrays("data", (X[:20], Y[:20]), BATCH).training()
+    specs = specs_of(chunk.examples)
+    run, records = trainer._runner("train", chunk.rows, specs), trainer._no_records(specs)
+
+    def call(count):
+        for _ in range(count):
+            run(chunk.examples, tf.constant(0, tf.int64), tf.constant(5, tf.int64), False, records)
+
+    call(500)
+    before = pages()
+    call(10_000)
+    assert pages() - before < 2000  # 8 MB; a kilobyte a call would be 10
