@@ -49,7 +49,12 @@ def test_help_lists_the_flags_without_importing_tensorflow(command):
                 assert f"--{name}=" in done.stdout or f"--[no]{name} " in done.stdout
 
 
-@pytest.mark.parametrize("flag", ["--epochs=ten", "--epoch=3", "--epochs=0"])
+@pytest.mark.parametrize(
+    "flag",
+    ["--epochs=ten", "--epoch=3", "--epochs=0", "--dataset=digit"]
+    + ["--optimizer=nadm", "--model=mpl", "--metrics=acuracy", "--schedule=cosine"]
+    + ["--constraint=norm", "--momentum=0.9", "--l1=0.1", "--filters=8"],
+)
 def test_bad_flags_are_refused_without_importing_tensorflow(flag):
     done = run("-c", SAYS_WHAT_IS_LOADED.format(command="train", arguments=[flag]))
     assert (done.returncode, done.stdout) == (2, "!")
