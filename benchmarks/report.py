@@ -23,6 +23,8 @@ STARTUP = {
     "import_tensorflow": "`import tensorflow`",
     "import_keras": "`import keras`",
     "train_help": "`train --help`",
+    "verify_help": "`verify --help`",
+    "train": "`train --dataset=digits --epochs=1`",
     "first_step": "first step of the tiny net",
     "keras_first_step": "the same with `Model.fit`",
 }

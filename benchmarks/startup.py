@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 FIRST_STEP = """
@@ -28,10 +29,15 @@ COMMANDS = {
     "import_tensorflow": ["-c", "import tensorflow"],
     "import_keras": ["-c", "import keras"],
     "train_help": ["-m", "trainlib.cli.train", "--help"],
+    "verify_help": ["-m", "trainlib.cli.verify", "--help"],
+    "train": [
+        *("-m", "trainlib.cli.train", "--epochs=1", "--execution=graph"),
+        *("--dataset=digits", "--run_dir={folder}"),
+    ],
     "first_step": ["-c", FIRST_STEP],
     "keras_first_step": ["-c", KERAS_FIRST_STEP],
 }
-"""What Python is given, by name."""
+"""What Python is given, by name; {folder} stands for a new one."""
 
 
 def measure_startup(runs: int) -> dict[str, float]:
@@ -40,9 +46,11 @@ def measure_startup(runs: int) -> dict[str, float]:
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": "tensorflow"}
     for _ in range(runs):
         for name, arguments in COMMANDS.items():
-            began = time.perf_counter()
-            subprocess.run(
-                [sys.executable, *arguments], env=environment, capture_output=True, check=True
-            )
-            seconds[name].append(time.perf_counter() - began)
+            with tempfile.TemporaryDirectory() as folder:
+                given = [argument.replace("{folder}", folder) for argument in arguments]
+                began = time.perf_counter()
+                subprocess.run(
+                    [sys.executable, *given], env=environment, capture_output=True, check=True
+                )
+                seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(taken) for name, taken in seconds.items()}

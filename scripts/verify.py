@@ -1,6 +1,11 @@
 """The command `verify`, for running it from a checkout: `python scripts/verify.py --help`."""
 
-from trainlib.cli.verify import main
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from trainlib.cli.verify import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

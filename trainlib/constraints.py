@@ -114,7 +114,11 @@ def unit_norm(axis: Axis = 0, epsilon: float = 1e-7) -> Constraint:
     Differs from: nobody at Keras's epsilon and finite norms. Optax's `projection_l2_sphere` is
     epsilon 0 and axis None, over all parameters together, and NaN for zeros.
     """
-    return _to_norm(tf.ones_like, axis, epsilon)
+
+    def target(n: Tensor) -> Tensor:
+        return tf.ones_like(n)
+
+    return _to_norm(target, axis, epsilon)
 
 
 def non_neg() -> Constraint:

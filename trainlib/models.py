@@ -142,6 +142,11 @@ def has_preprocessing(model: Any) -> bool:
     return first in ("Rescaling", "Normalization")
 
 
+def is_own(name: str) -> bool:
+    """Whether a name is of a model of one's own: a `.keras` file, or `module:function`."""
+    return name.endswith(".keras") or ":" in name
+
+
 def load_model(path: str) -> Any:
     """A model from a `.keras` file, in safe mode: code in the file is not run.
 

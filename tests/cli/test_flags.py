@@ -7,7 +7,7 @@ import re
 import pytest
 
 from trainlib.cli.command import help_text
-from trainlib.cli.flags import GROUPS, chosen, hyperparameter_flags, rate_argument
+from trainlib.cli.flags import GROUPS, check_choices, chosen, hyperparameter_flags, rate_argument
 from trainlib.registry import OPTIMIZERS, hyperparameters
 
 MEMBERS = [(kind, name) for kind, table in GROUPS.items() for name in table]
@@ -119,6 +119,36 @@ def test_a_hyperparameter_of_another_member_is_refused(kind, name, argument, mes
     with pytest.raises(ValueError) as error:
         chosen(values, kind, name)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--delta=2", "--k=3"),
+        ("--model=own.keras", "--clipnorm=1", "--clipping=0.1"),
+        ("--model=of.ones:own", "--schedule=constant,cosine_decay", "--alpha=0.1"),
+        ("--metrics=accuracy,auc", "--constraint=max_norm", "--max_value=2", "--warmup_steps=3"),
+    ],
+)
+def test_what_may_be_chosen_passes(arguments, parse):
+    check_choices(parse(*arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--metrics=accuracy,acuracy",), "^unknown metric 'acuracy': did you mean 'accuracy'"),
+        (("--schedule=constant,cosine",), "^unknown schedule 'cosine': did you mean 'cosine_dec"),
+        (("--loss=circle",), "^unknown loss 'circle': "),
+        (("--model=own.keras", "--hidden=3"), "^--hidden is not for model own.keras, which takes"),
+        (("--loss=poisson", "--delta=3"), "^--delta is not for loss poisson, which takes"),
+        (("--max_value=2",), "^--max_value needs --constraint=max_norm or min_max_norm$"),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused(arguments, message, parse):
+    with pytest.raises(ValueError, match=message):
+        check_choices(parse(*arguments))
 
 
 @pytest.mark.parametrize(("kind", "name"), FLAGS)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import subprocess
 import sys
 
 import pytest
 
-from trainlib.cli.lazy import Deferred, defer, quiet_stderr
+from trainlib.cli.lazy import Deferred, defer, hidden, quiet_stderr
 
 
 @pytest.fixture
@@ -66,6 +67,40 @@ def test_a_module_that_is_not_installed_is_missed_at_its_first_use(monkeypatch):
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         _ = sys.modules["no_such_module"].value
     assert "no_such_module" not in sys.modules
+
+
+def test_a_hidden_package_cannot_be_imported_until_it_is_shown_again(module):
+    with hidden(module):
+        with pytest.raises(ImportError, match=module):
+            importlib.import_module(module)
+        with hidden(module):
+            pass
+        with pytest.raises(ImportError, match=module):
+            importlib.import_module(f"{module}.inner")
+    assert importlib.import_module(module).value == 3
+
+
+def test_an_imported_package_is_not_hidden():
+    with hidden("json"):
+        assert importlib.import_module("json") is json
+    assert sys.modules["json"] is json
+
+
+FIRST_USE = """
+import sys
+from trainlib.cli.lazy import NOT_NEEDED, defer
+defer("tensorflow", "keras")
+import tensorflow as tf, keras
+keras.layers.Dense(1)(tf.ones([1, 1]))
+print(*set(NOT_NEEDED) & set(sys.modules), end="!")
+"""
+
+
+def test_the_import_of_tensorflow_and_keras_leaves_out_what_they_do_not_need():
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_USE], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "!"), done.stderr
 
 
 def test_stderr_is_held_back_and_then_as_before(capfd):

@@ -12,7 +12,7 @@ import pytest
 from trainlib.cli.flags import GROUPS, hyperparameter_flags
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("train", "evaluate", "predict")
+COMMANDS = ("train", "evaluate", "predict", "lr_find", "verify")
 
 SAYS_WHAT_IS_LOADED = """
 import sys
@@ -42,14 +42,19 @@ def test_help_lists_the_flags_without_importing_tensorflow(command):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{command}: ")
     assert done.stdout.endswith("\n!"), "modules of TensorFlow or Keras were imported"
-    assert "--run_dir=" in done.stdout
+    assert ("--against=" if command == "verify" else "--run_dir=") in done.stdout
     if command == "train":
         for kind in GROUPS:
             for name in hyperparameter_flags(kind):
                 assert f"--{name}=" in done.stdout or f"--[no]{name} " in done.stdout
 
 
-@pytest.mark.parametrize("flag", ["--epochs=ten", "--epoch=3", "--epochs=0"])
+@pytest.mark.parametrize(
+    "flag",
+    ["--epochs=ten", "--epoch=3", "--epochs=0", "--dataset=digit"]
+    + ["--optimizer=nadm", "--model=mpl", "--metrics=acuracy", "--schedule=cosine"]
+    + ["--constraint=norm", "--momentum=0.9", "--l1=0.1", "--filters=8"],
+)
 def test_bad_flags_are_refused_without_importing_tensorflow(flag):
     done = run("-c", SAYS_WHAT_IS_LOADED.format(command="train", arguments=[flag]))
     assert (done.returncode, done.stdout) == (2, "!")

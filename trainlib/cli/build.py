@@ -14,7 +14,7 @@ import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.checks import check_integer, check_number
 from trainlib.cli.command import Values
-from trainlib.cli.flags import chosen
+from trainlib.cli.flags import check_choices, chosen
 from trainlib.cli.targets import Target, in_form, loss_name, takes_logits, target_of
 from trainlib.data import Dataset, Examples, load_dataset, split, take
 from trainlib.metrics import Metric, as_metric, make_metric, on_probabilities
@@ -63,13 +63,14 @@ class Models(NamedTuple):
 
 
 def build_task(values: Values, columns: tuple[str, ...] = ()) -> Task:
-    """Loads the data, splits them, and settles the loss.
+    """Checks what the flags choose, loads the data, splits them, and settles the loss.
 
     Args:
         values: of the flags of `train`.
         columns: the order in which a model takes the columns of a table; () for the table's own.
     """
     check_integer("seed", values.seed, at_least=0, at_most=MAX_SEED)
+    check_choices(values)
     dataset = load_dataset(values.dataset, values.data_dir, values.target)
     if columns and dataset.feature_names:
         dataset = _in_order(dataset, columns)
@@ -108,8 +109,7 @@ def build_models(values: Values, task: Task) -> Models:
     """The model that the flags name, scaling its input unless told otherwise."""
     keras.utils.set_random_seed(values.seed)
     shape = task.train.x.shape[1:]
-    from_file, from_code = values.model.endswith(".keras"), ":" in values.model
-    if not from_file and not from_code:
+    if not models.is_own(values.model):
         registry.lookup("model", values.model, models.MODELS)
     options = chosen(values, "model", values.model)
     layers = _preprocessing(task) if values.preprocess == "auto" else []
@@ -118,7 +118,7 @@ def build_models(values: Values, task: Task) -> Models:
             shape, task.outputs, task.target.activation, layers, **options
         )
         return seen_by_loss(full, task.loss)
-    if from_file:
+    if values.model.endswith(".keras"):
         own = models.load_model(values.model)
     else:
         own = models.from_function(values.model, shape, task.outputs)

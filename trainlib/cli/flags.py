@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import trainlib.models as models
 import trainlib.registry as registry
+from trainlib.checks import check_choice
 from trainlib.cli.command import Group, Values
 from trainlib.data import DATASETS
 from trainlib.loop.execution import EXECUTIONS
@@ -221,6 +222,23 @@ def chosen(values: Values, kind: str, name: str | None) -> dict[str, Any]:
                 )
             given[flag] = values[flag].value
     return given
+
+
+def check_choices(values: Values) -> None:
+    """Refuses unknown names, and hyperparameters that what is chosen does not take.
+
+    What is built of the flags would refuse them too, seconds later: it needs data and TensorFlow.
+    """
+    for kind, table in GROUPS.items():
+        names = chosen_names(values, kind)
+        if kind == "clipping" or AUTO in names:  # chosen by its hyperparameters, or by the data
+            continue
+        for name in names:
+            if kind != "model" or not models.is_own(name):
+                check_choice("metric" if kind == "metrics" else kind, name, table)
+            chosen(values, kind, name)
+        if not names:
+            chosen(values, kind, None)
 
 
 def _refuse(flag: str, name: str, kind: str, member: str | None) -> NoReturn:

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+NOT_NEEDED = ("jax", "matplotlib", "pandas", "scipy", "sklearn")
+"""Packages that TensorFlow and Keras import where they are installed, and go without where not."""
+
 
 class Deferred(types.ModuleType):
     """Stands in for a module; the first attribute asked of it imports the real one."""
@@ -21,7 +24,7 @@ class Deferred(types.ModuleType):
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
-        with quiet_stderr():
+        with quiet_stderr(), hidden(*NOT_NEEDED):
             module = importlib.import_module(self.__name__)
         value = getattr(module, name)
         self.__dict__[name] = value
@@ -35,6 +38,18 @@ def defer(*names: str) -> None:
             stand_in = Deferred(name)
             stand_in.__spec__ = importlib.util.find_spec(name)  # others ask whether it is there
             sys.modules[name] = stand_in
+
+
+@contextmanager
+def hidden(*names: str) -> Iterator[None]:
+    """Makes packages that are not imported yet look as if they were not installed."""
+    unseen = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(unseen))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in unseen:
+            del sys.modules[name]
 
 
 @contextmanager
