@@ -68,7 +68,8 @@ def next_loss_scale(
 
     Args:
         state: that of the step.
-        overflowed: -1 where its gradients are finite, else the first that is not; `()` int64.
+        overflowed: -1 where its gradients are finite, else the place of the first that is not, as
+            `first_not_finite` has it.
         growth_steps, factor, floor, cap: as in `dynamic_loss_scale`.
     """
     finite = overflowed < 0

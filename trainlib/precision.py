@@ -2,8 +2,8 @@
 
     y = float32(f(half(w), half(x))),    g = dL/dw = float32(dL/d half(w))
 
-half: the compute dtype; w, g, the statistics and y: in the dtype of the parameters. An update of
-less than w / 2^8 would be lost on a bfloat16 parameter, of less than w / 2^11 on a float16 one.
+half: the compute dtype; w, g, the statistics and y: in the dtype of the parameters. Updates of less
+than about w / 2^8 would be lost on a bfloat16 parameter, of less than w / 2^11 on a float16 one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ PRECISIONS: Mapping[str, Precision] = {
     "mixed_bfloat16": Precision("mixed_bfloat16", tf.bfloat16, tf.float32),
     "mixed_float16": Precision("mixed_float16", tf.float16, tf.float32),
 }
-"""float16 overflows above 65504 and underflows below 6e-8: it needs a loss scale."""
+"""float16 overflows above 65504 and underflows below 6e-8: it needs a loss scale. It is for GPUs:
+on a CPU its convolutions can be hundreds of times slower than those of float32."""
 
 
 def precision_named(name: str) -> Precision:

@@ -62,8 +62,8 @@ def from_keras(model: Any, seed: int = 0, precision: str | None = None) -> State
             from its `get_config()`, unless it was built in the precision; its last layer computes
             as the others do.
         seed: of the dropout.
-        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16", on a CPU without
-            convolutions unless XLA compiles them; None for what the model was built in.
+        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16"; None for what the
+            model was built in.
 
     Raises:
         TypeError: it is no Keras model.
