@@ -182,6 +182,19 @@ def test_wide_layers_compute_in_float32_and_the_others_do_not():
     assert {layer.compute_dtype for layer in parts if layer.name not in wide} == {"bfloat16"}
 
 
+@pytest.mark.parametrize("adapted", [False, True])
+def test_inputs_far_from_0_are_scaled_in_float32(adapted):
+    years = tf.constant(2000 + 10 * X)
+    given = {} if adapted else {"mean": [2001.0] * 6, "variance": [100.0] * 6}
+    scaled = layers.Normalization(**given)
+    if adapted:
+        scaled.adapt(years)
+    model = keras.Sequential([keras.Input((6,)), scaled, layers.Dense(2)])
+    apply_fn, params, model_state = from_keras(model, precision="mixed_bfloat16")
+    found = apply_fn(params, model_state, years, training=False).y_pred
+    np.testing.assert_allclose(found, model(years), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["Softmax", "Activation"])
 def test_a_softmax_within_the_model_is_computed_in_float32(kind):
     softmax = layers.Softmax() if kind == "Softmax" else layers.Activation("softmax")
