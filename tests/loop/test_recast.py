@@ -46,7 +46,8 @@ def functional():
         name="inner",
     )
     h = layers.Concatenate()([scaled(a), inner(e)])
-    shared = layers.Dense(12, "relu", activity_regularizer="l2", name="shared")
+    penalties = {"kernel_regularizer": "l2", "activity_regularizer": "l2"}
+    shared = layers.Dense(12, "relu", name="shared", **penalties)
     h = layers.BatchNormalization(name="norm")(shared(shared(h)))
     h = layers.Lambda(lambda t: tf.nn.relu(t) * FACTOR, name="own")(h) * 2
     p = layers.Dense(3, "softmax", name="classes")(h)
@@ -73,6 +74,19 @@ def own():
     model = Own()
     model(X)
     return model
+
+
+class Wide(Own):
+    """One whose call joins its input and what a layer makes of it, by TensorFlow."""
+
+    def build(self, input_shape):
+        self.first.build(input_shape)
+        self.norm.build((None, self.units))
+        self.last.build((None, self.units + input_shape[-1]))
+
+    def call(self, x, training=False):
+        h = self.norm(self.first(x), training=training)
+        return self.last(tf.concat([x, h], axis=1))
 
 
 class Secretive(keras.Model):
@@ -186,13 +200,23 @@ def test_wide_layers_compute_in_float32_and_the_others_do_not():
 def test_inputs_far_from_0_are_scaled_in_float32(adapted):
     years = tf.constant(2000 + 10 * X)
     given = {} if adapted else {"mean": [2001.0] * 6, "variance": [100.0] * 6}
-    scaled = layers.Normalization(**given)
+    scaled = layers.Normalization(name="scaled", **given)
     if adapted:
         scaled.adapt(years)
-    model = keras.Sequential([keras.Input((6,)), scaled, layers.Dense(2)])
-    apply_fn, params, model_state = from_keras(model, precision="mixed_bfloat16")
-    found = apply_fn(params, model_state, years, training=False).y_pred
-    np.testing.assert_allclose(found, model(years), rtol=1e-5, atol=1e-5)
+    model = keras.Sequential([keras.Input((6,)), scaled, layers.Dense(4), layers.Dense(2)])
+    cast = recast(model, tl.PRECISIONS["mixed_bfloat16"])
+    assert cast.get_layer("scaled") is not scaled
+    np.testing.assert_array_equal(cast.get_layer("scaled")(years), scaled(years))
+
+
+def test_a_layer_of_two_nested_models_stays_one_layer():
+    shared = layers.Dense(6, "relu", name="shared")
+    inner = keras.Sequential([keras.Input((6,)), shared, layers.Dense(6)], name="inner")
+    model = keras.Sequential([keras.Input((6,)), shared, inner, layers.Dense(2)])
+    apply_fn, params, _ = from_keras(model, precision="float64")
+    assert len(params) == len(model.trainable_variables) == 6
+    y_pred = apply_fn(params, from_keras(model).model_state, X, training=False).y_pred
+    np.testing.assert_allclose(y_pred, model(X), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["Softmax", "Activation"])
@@ -247,6 +271,14 @@ def test_a_model_that_cannot_be_made_again_is_refused_in_one_line():
     )
     with pytest.raises(ValueError, match=message):
         from_keras(model, precision="mixed_bfloat16")
+
+
+def test_a_call_of_ones_own_is_given_inputs_in_the_parameters_dtype():
+    model = Wide()
+    model(X)
+    apply_fn, params, model_state = from_keras(model, precision="float64")
+    y_pred = apply_fn(params, model_state, tf.constant(X), training=False).y_pred
+    np.testing.assert_allclose(y_pred, model(X), rtol=1e-4, atol=1e-5)
 
 
 def test_an_unknown_precision_is_refused():

@@ -59,8 +59,8 @@ def from_keras(model: Any, seed: int = 0, precision: str | None = None) -> State
 
     Args:
         model: the model. One with a `call` of its own must be one that `from_config` can make
-            from its `get_config()`, unless it was built in the precision; its last layer computes
-            as the others do.
+            from its `get_config()`, unless it was built in the precision. Its last layer computes
+            as the others do, and it is given its inputs in the parameters' dtype.
         seed: of the dropout.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16"; None for what the
             model was built in.
