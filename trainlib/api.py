@@ -12,6 +12,17 @@ from trainlib.constraints import max_norm, min_max_norm, non_neg, unit_norm
 from trainlib.finder import LRFinderResult, lr_finder
 from trainlib.loop.stateless import Stateless
 from trainlib.loop.trainer import Trainer
+from trainlib.loss_scale import (
+    LossScale,
+    LossScaling,
+    dynamic_loss_scale,
+    first_not_finite,
+    next_loss_scale,
+    overflowed_path,
+    scale_loss,
+    static_loss_scale,
+    unscale_grads,
+)
 from trainlib.metrics import Mean, Metric
 from trainlib.optimizers import (
     adabelief,
@@ -49,6 +60,7 @@ from trainlib.optimizers import (
     yogi,
 )
 from trainlib.performance import early_stop, reduce_on_plateau
+from trainlib.precision import PRECISIONS, Precision, in_precision
 from trainlib.regularizers import l1, l1_l2, l2, orthogonal, restrict
 from trainlib.schedules import (
     constant,
@@ -111,9 +123,13 @@ from trainlib.tree import kernels
 __all__ = [
     "Forward",
     "LRFinderResult",
+    "LossScale",
+    "LossScaling",
     "Mean",
     "Metric",
     "Optimizer",
+    "PRECISIONS",
+    "Precision",
     "Stateless",
     "TrainState",
     "Trainer",
@@ -147,15 +163,18 @@ __all__ = [
     "cosine_decay_restarts",
     "cyclic",
     "data",
+    "dynamic_loss_scale",
     "early_stop",
     "ema",
     "ema_params",
     "eval_step",
     "exponential_decay",
+    "first_not_finite",
     "flush",
     "freeze",
     "ftrl",
     "hold_then_decay",
+    "in_precision",
     "init_state",
     "inject_hyperparams",
     "interop",
@@ -183,10 +202,12 @@ __all__ = [
     "muon",
     "nadam",
     "nadamw",
+    "next_loss_scale",
     "non_neg",
     "novograd",
     "one_cycle",
     "orthogonal",
+    "overflowed_path",
     "param_rules",
     "partition",
     "per_epoch",
@@ -205,6 +226,7 @@ __all__ = [
     "sam",
     "scale",
     "scale_by_schedule",
+    "scale_loss",
     "schedule_free_adamw",
     "schedule_free_eval_params",
     "set_hyperparams",
@@ -213,10 +235,12 @@ __all__ = [
     "signum",
     "sm3",
     "sophia",
+    "static_loss_scale",
     "step_decay",
     "train_step",
     "trapezoid",
     "unit_norm",
+    "unscale_grads",
     "yogi",
     "zero_nans",
 ]

@@ -8,18 +8,29 @@ from typing import Any, NamedTuple, TypeAlias
 import tensorflow as tf
 
 from trainlib.base import Optimizer, State, Tensor, Tree, apply_updates
+from trainlib.loss_scale import (
+    LossScale,
+    LossScaling,
+    check_loss_scaling,
+    first_not_finite,
+    scale_loss,
+    unscale_grads,
+)
 from trainlib.losses import Loss, weighted_sum
 from trainlib.metrics import ExampleMetric, Mean, Metric, as_metric
 from trainlib.regularizers import Regularizer
+from trainlib.transforms.accumulate import AccumulateState
 from trainlib.transforms.chain import update_with
+from trainlib.transforms.states import select
 
 
 class TrainState(NamedTuple):
     """All that a run is.
 
     step: updates made, int64 []. params: the trained tensors. model_state: what else the model
-    keeps, such as batch statistics and dropout seeds. opt_state: the optimizer's. loss_scale:
-    `()` where losses are not scaled. seed: int64 [], from which the order of examples follows.
+    keeps, such as batch statistics and dropout seeds. opt_state: the optimizer's. loss_scale: a
+    `LossScale`, or `()` where losses are not scaled. seed: int64 [], from which the order of
+    examples follows.
     """
 
     step: Tensor
@@ -46,14 +57,21 @@ Batch: TypeAlias = tuple[Any, ...]
 """`(x, y)` or `(x, y, sample_weight)`."""
 
 
-def init_state(params: Tree, model_state: Tree, optimizer: Optimizer, seed: int = 0) -> TrainState:
-    """The state before the first step."""
+def init_state(
+    params: Tree,
+    model_state: Tree,
+    optimizer: Optimizer,
+    seed: int = 0,
+    loss_scale: LossScaling | None = None,
+) -> TrainState:
+    """The state before the first step; loss_scale is the one that `train_step` is given."""
+    check_loss_scaling(loss_scale)
     return TrainState(
         step=tf.zeros([], tf.int64),
         params=params,
         model_state=model_state,
         opt_state=optimizer.init(params),
-        loss_scale=(),
+        loss_scale=() if loss_scale is None else loss_scale.init(),
         seed=tf.constant(seed, tf.int64),
     )
 
@@ -65,6 +83,7 @@ def train_step(
     *,
     metrics: Mapping[str, Metric | ExampleMetric] | None = None,
     regularizer: Regularizer | None = None,
+    loss_scale: LossScaling | None = None,
     compile_update: bool = False,
 ) -> Callable[..., tuple[TrainState, Records]]:
     """The pure step `(state, batch, last=False) -> (state, records)`.
@@ -76,6 +95,11 @@ def train_step(
     The loss is sum(w l) / sum(w) + penalties, with the weights w of the batch, or 1; the metrics
     are those of the model before the update, in training mode.
 
+    With a loss_scale the order is: scale the loss, take the gradients, unscale them, test whether
+    all are finite, update, choose. A step whose gradients are not all finite changes no bit of the
+    state but its `loss_scale`. In the window of an `accumulate` around the whole optimizer such a
+    micro-batch is left out: it does not count, and the others weigh what they weigh.
+
     Args:
         apply_fn: `(params, model_state, x, training) -> Forward`.
         loss_fn: `(y_true, y_pred) -> loss of each example`.
@@ -83,30 +107,41 @@ def train_step(
         metrics: by name, each a `Metric` or `(y_true, y_pred) -> value of each example`, of
             which the record is a `Mean`; "loss" comes by itself.
         regularizer: `params -> penalty`.
+        loss_scale: `dynamic_loss_scale()` for float16; the one that `init_state` was given.
         compile_update: whether XLA compiles the update, for a step that it does not compile whole.
+
+    Raises:
+        ValueError: at the first step, a state made with another kind of loss_scale.
     """
-
-    def advance(
-        grads: Tree, params: Tree, opt_state: State, weight: Tensor, last: Tensor
-    ) -> tuple[Tree, State]:
-        updates, new = update_with(optimizer, grads, opt_state, params, weight=weight, last=last)
-        return apply_updates(params, updates), new
-
+    check_loss_scaling(loss_scale)
+    advance = _update(optimizer)
+    if loss_scale is not None:
+        advance = _update_if_finite(advance, loss_scale)
     if compile_update:
         advance = tf.function(advance, jit_compile=True, autograph=False)
 
     def step(state: TrainState, batch: Batch, last: Tensor = False) -> tuple[TrainState, Records]:
+        _check_same_use(loss_scale, state)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(state.params)
             forward = apply_fn(state.params, state.model_state, batch[0], training=True)
             objective, record = _objective(forward, batch, loss_fn, regularizer, state.params)
-        grads = tape.gradient(objective, state.params)
-        params, opt_state = advance(grads, state.params, state.opt_state, record.count, last)
+            scaled = scale_loss(objective, state.loss_scale)
+        grads = tape.gradient(scaled, state.params)
+        params, opt_state, scale = advance(
+            grads, state.params, state.opt_state, state.loss_scale, record.count, last
+        )
+        count, model_state = state.step + 1, forward.model_state
+        if loss_scale is not None:
+            made = scale.skipped_in_a_row == 0
+            old = state.step, state.model_state
+            count, model_state = select(made, (count, model_state), old)
         new_state = state._replace(
-            step=state.step + 1,
+            step=count,
             params=params,
-            model_state=forward.model_state,
+            model_state=model_state,
             opt_state=opt_state,
+            loss_scale=scale,
         )
         return new_state, _records(forward, batch, record, metrics)
 
@@ -140,6 +175,56 @@ def predict_step(apply_fn: ApplyFn) -> Callable[[TrainState, Tensor], Tensor]:
         return apply_fn(state.params, state.model_state, x, training=False).y_pred
 
     return step
+
+
+def _update(optimizer: Optimizer) -> Callable[..., tuple[Tree, State, State]]:
+    """The update as a function of all that it reads; the loss's scale passes through."""
+
+    def advance(
+        grads: Tree, params: Tree, opt_state: State, scale: State, weight: Tensor, last: Tensor
+    ) -> tuple[Tree, State, State]:
+        updates, new = update_with(optimizer, grads, opt_state, params, weight=weight, last=last)
+        return apply_updates(params, updates), new, scale
+
+    return advance
+
+
+def _update_if_finite(
+    advance: Callable[..., tuple[Tree, State, State]], loss_scale: LossScaling
+) -> Callable[..., tuple[Tree, State, State]]:
+    """The update of unscaled gradients; it changes the scale alone where they are not finite.
+
+    A last micro-batch that is not finite still closes its window: with a gradient of weight 0.
+    """
+
+    def guarded(
+        grads: Tree, params: Tree, opt_state: State, scale: State, weight: Tensor, last: Tensor
+    ) -> tuple[Tree, State, State]:
+        grads = unscale_grads(grads, scale)
+        overflowed = first_not_finite(grads)
+        taken = finite = overflowed < 0
+        if isinstance(opt_state, AccumulateState):
+            zeros = tf.nest.map_structure(_zeros, (grads, weight))
+            grads, weight = select(finite, (grads, weight), zeros)
+            taken = finite | last
+        *new, _ = advance(grads, params, opt_state, scale, weight, last)
+        params, opt_state = select(taken, new, [params, opt_state])
+        return params, opt_state, loss_scale.update(scale, overflowed)
+
+    return guarded
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return None if x is None else tf.zeros_like(x)
+
+
+def _check_same_use(loss_scale: LossScaling | None, state: TrainState) -> None:
+    """Raises unless the step and the state both scale losses, or neither does."""
+    if (loss_scale is not None) != isinstance(state.loss_scale, LossScale):
+        raise ValueError(
+            f"loss_scale must be given to init_state and train_step alike: the state's is "
+            f"{type(state.loss_scale).__name__}, the step's {type(loss_scale).__name__}"
+        )
 
 
 def _objective(

@@ -10,7 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.base import Tensor, Tree
+from trainlib.loop.recast import recast
+from trainlib.precision import Precision, cast_floating, in_precision, precision_named
 from trainlib.step import ApplyFn, Forward
+from trainlib.tree import total
 
 SEED_STATE = "seed_generator_state"
 """The name that Keras gives to the variable of each of its random generators."""
@@ -24,15 +27,48 @@ class Stateless(NamedTuple):
     model_state: Tree = ()
 
 
-def from_keras(model: Any, seed: int = 0) -> Stateless:
+def as_stateless(model: Any, seed: int = 0, precision: str | None = None) -> Stateless:
+    """A Keras model, or a `Stateless`, as a `Stateless` in a precision; see `from_keras`.
+
+    Parameters, state and inputs of a `Stateless` are cast around its function, as `in_precision`
+    says; with a precision of None it is left as it is.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: an unknown precision; a model as in `from_keras`.
+    """
+    if not isinstance(model, Stateless):
+        return from_keras(model, seed, precision)
+    if precision is None:
+        return model
+    policy = precision_named(precision)
+    params, model_state = cast_floating((model.params, model.model_state), policy.param_dtype)
+    return Stateless(in_precision(model.apply_fn, policy), params, model_state)
+
+
+def from_keras(model: Any, seed: int = 0, precision: str | None = None) -> Stateless:
     """A built Keras model as a pure function, with the values that its variables have now.
 
     Dropout's generators start from `seed` and not from where the model left them, so that a run
     follows from its seed alone.
 
+    In a precision the function computes in its compute dtype, whatever policy the model was built
+    in; parameters, their gradients, batch statistics, penalties and outputs have the dtype of its
+    parameters, and so has the arithmetic of the layers that make the outputs, of softmax layers,
+    and of those that scale inputs. The model itself is not changed, nor is Keras's global policy.
+
+    Args:
+        model: the model. One with a `call` of its own must be one that `from_config` can make
+            from its `get_config()`, unless it was built in the precision. Its last layer computes
+            as the others do, and it is given its inputs in the parameters' dtype.
+        seed: of the dropout.
+        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16"; None for what the
+            model was built in.
+
     Raises:
         TypeError: it is no Keras model.
-        ValueError: the model is not built, or two of its variables have one path.
+        ValueError: the model is not built, two of its variables have one path, the precision is
+            unknown, or the model cannot be had in it.
     """
     if not hasattr(model, "stateless_call"):
         raise TypeError(f"model must be a Keras model or a Stateless, got {model!r}")
@@ -42,6 +78,21 @@ def from_keras(model: Any, seed: int = 0) -> Stateless:
             "model.build(input_shape)"
         )
     trained, kept = variables(model)
+    params = {path: tf.convert_to_tensor(v.value) for path, v in trained.items()}
+    model_state = {path: tf.convert_to_tensor(v.value) for path, v in kept.items()}
+    generators = [path for path in kept if path.startswith(SEED_STATE)]
+    for path, start in zip(generators, _seeds(seed, len(generators)), strict=True):
+        model_state[path] = tf.constant([start, 0], model_state[path].dtype)
+    if precision is None:
+        return Stateless(_pure(model, list(params), list(model_state)), params, model_state)
+    policy = precision_named(precision)
+    params, model_state = cast_floating((params, model_state), policy.param_dtype)
+    apply_fn = _pure(recast(model, policy), list(params), list(model_state))
+    return Stateless(_with_wide_ends(apply_fn, policy), params, model_state)
+
+
+def _pure(model: Any, trained: list[str], kept: list[str]) -> ApplyFn:
+    """The model's call as a function of its variables' values, which have these names."""
     keywords = inspect.signature(model.call).parameters
     has_mode = "training" in keywords or any(p.kind is p.VAR_KEYWORD for p in keywords.values())
 
@@ -54,15 +105,22 @@ def from_keras(model: Any, seed: int = 0) -> Stateless:
             return_losses=True,
             **mode,
         )
-        penalty = tf.add_n(penalties) if penalties else 0.0
+        penalty = total(penalties) if penalties else 0.0
         return Forward(y_pred, dict(zip(kept, values, strict=True)), penalty)
 
-    params = {path: tf.convert_to_tensor(v.value) for path, v in trained.items()}
-    model_state = {path: tf.convert_to_tensor(v.value) for path, v in kept.items()}
-    generators = [path for path in kept if path.startswith(SEED_STATE)]
-    for path, start in zip(generators, _seeds(seed, len(generators)), strict=True):
-        model_state[path] = tf.constant([start, 0], model_state[path].dtype)
-    return Stateless(apply_fn, params, model_state)
+    return apply_fn
+
+
+def _with_wide_ends(apply_fn: ApplyFn, policy: Precision) -> ApplyFn:
+    """The function with floating inputs and outputs in the parameters' dtype."""
+
+    def apply(params: Tree, model_state: Tree, x: Tree, training: bool) -> Forward:
+        x = cast_floating(x, policy.param_dtype)
+        forward = apply_fn(params, model_state, x, training)
+        y_pred, penalty = cast_floating((forward.y_pred, forward.penalty), policy.param_dtype)
+        return Forward(y_pred, forward.model_state, penalty)
+
+    return apply
 
 
 def write_back(model: Any, params: Tree, model_state: Tree) -> None:
