@@ -72,6 +72,7 @@ def lr_finder(
     regularizer: Regularizer | None = None,
     regularizer_mask: Mask = kernels,
     seed: int = 0,
+    precision: str | None = None,
     execution: str = "auto",
     on_step: OnStep | None = None,
 ) -> LRFinderResult:
@@ -116,7 +117,8 @@ def lr_finder(
         regularizer: a penalty on the parameters of the regularizer_mask, as of `Trainer`.
         regularizer_mask: as of `Trainer`.
         seed: an int of at least 0; the order of examples and dropout follow from it.
-        execution: "graph", "xla" (compiled whole), or "auto".
+        precision: as of `Trainer`, with losses scaled as there.
+        execution: as of `Trainer`.
         on_step: is called with each step, its learning rate, its loss and the smoothed loss.
 
     Raises:
@@ -146,6 +148,7 @@ def lr_finder(
         regularizer=regularizer,
         regularizer_mask=regularizer_mask,
         seed=seed,
+        precision=precision,
         execution=execution,
     )
     if any(find_states(trainer.state.opt_state, AccumulateState)):

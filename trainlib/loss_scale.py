@@ -15,7 +15,7 @@ Reference: Micikevicius et al., "Mixed precision training", ICLR 2018.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -145,7 +145,7 @@ def static_loss_scale(scale: float) -> LossScaling:
     return LossScaling(lambda: _first(scale), update)
 
 
-def check_loss_scaling(loss_scale: LossScaling | None) -> None:
+def check_loss_scaling(loss_scale: Any) -> None:
     """Raises `TypeError` for what is neither a `LossScaling` nor None."""
     if loss_scale is not None and not isinstance(loss_scale, LossScaling):
         raise TypeError(

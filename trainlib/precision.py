@@ -9,7 +9,7 @@ than about w / 2^8 would be lost on a bfloat16 parameter, of less than w / 2^11 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -25,15 +25,15 @@ class Precision(NamedTuple):
     """
 
     name: str
-    compute_dtype: Any
-    param_dtype: Any
+    compute_dtype: str
+    param_dtype: str
 
 
 PRECISIONS: Mapping[str, Precision] = {
-    "float32": Precision("float32", tf.float32, tf.float32),
-    "float64": Precision("float64", tf.float64, tf.float64),
-    "mixed_bfloat16": Precision("mixed_bfloat16", tf.bfloat16, tf.float32),
-    "mixed_float16": Precision("mixed_float16", tf.float16, tf.float32),
+    "float32": Precision("float32", "float32", "float32"),
+    "float64": Precision("float64", "float64", "float64"),
+    "mixed_bfloat16": Precision("mixed_bfloat16", "bfloat16", "float32"),
+    "mixed_float16": Precision("mixed_float16", "float16", "float32"),
 }
 """float16 overflows above 65504 and underflows below 6e-8: it needs a loss scale. It is for GPUs:
 on a CPU its convolutions can be hundreds of times slower than those of float32."""
@@ -49,7 +49,7 @@ def precision_named(name: str) -> Precision:
     return PRECISIONS[name]
 
 
-def cast_floating(tree: Tree, dtype: Any) -> Tree:
+def cast_floating(tree: Tree, dtype: str) -> Tree:
     """The structure with its floating tensors in that dtype; whatever else is in it stays."""
 
     def cast(x: Tensor) -> Tensor:

@@ -41,6 +41,21 @@ def test_auto_takes_xla_for_dense_layers_alone(layers, expected):
     assert by_rule("auto", model) == expected
 
 
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="the rule is of a CPU")
+def test_the_rule_on_a_cpu_knows_what_half_precision_costs():
+    dense, conv = (
+        keras.Sequential([keras.Input((4, 4, 1)), *(LAYERS[name]() for name in names)])
+        for names in (DENSE, ["Conv2D", *DENSE])
+    )
+    assert by_rule("auto", dense, "mixed_bfloat16") == by_rule("auto", conv, "mixed_bfloat16")
+    assert by_rule("auto", dense, "mixed_bfloat16") == "graph"
+    assert by_rule("auto", conv, "mixed_float16") == by_rule("xla", conv, "mixed_float16") == "xla"
+    assert by_rule("graph", dense, "mixed_float16") == "graph"
+    for way in ("graph", "xla_update"):
+        with pytest.raises(ValueError, match="hundreds of times slower on a CPU: take 'xla'"):
+            by_rule(way, conv, "mixed_float16")
+
+
 @pytest.mark.parametrize("make", [lambda: None, keras.Sequential, keras.Model])
 def test_auto_takes_graph_for_what_it_does_not_know(make):
     assert by_rule("auto", make()) == "graph"

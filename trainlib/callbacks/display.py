@@ -14,7 +14,7 @@ HIDDEN = ("epoch", "step", "seconds")
 
 def describe(results: Results) -> str:
     """The numbers among the results on one line: `loss 0.3012  accuracy 0.8921 ...`."""
-    numbers = {name: x for name, x in results.items() if not isinstance(x, list)}
+    numbers = {name: x for name, x in results.items() if isinstance(x, (int, float))}
     return "  ".join(f"{name} {x:.4g}" for name, x in numbers.items() if name not in HIDDEN)
 
 

@@ -43,7 +43,7 @@ class Group(NamedTuple):
         flags.DEFINE_bool(name, default, about, **self._options(), **more)
         self.values[name].parser = _Switch()
 
-    def one_of(self, name: str, default: str, options: Sequence[str], about: str) -> None:
+    def one_of(self, name: str, default: str | None, options: Sequence[str], about: str) -> None:
         """A flag that holds one of some words."""
         flags.DEFINE_enum(name, default, list(options), about, **self._options())
 

@@ -60,6 +60,7 @@ def evaluate(values: command.Values) -> None:
         metrics=build.build_metrics(of_run, task, built.from_logits),
         regularizer=build.build_regularizer(of_run),
         regularizer_mask=of_run.regularized_params or kernels,
+        precision=of_run.precision,
         execution=of_run.execution,
     )
     print(json.dumps(trainer.evaluate(tuple(part))))

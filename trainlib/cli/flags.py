@@ -14,6 +14,7 @@ from trainlib.checks import check_choice
 from trainlib.cli.command import Group, Values
 from trainlib.data import DATASETS
 from trainlib.loop.execution import EXECUTIONS
+from trainlib.precision import PRECISIONS
 
 GROUPS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "model": models.MODELS,
@@ -129,6 +130,13 @@ def define_train(values: Values) -> None:
     group.whole("epochs", 10, "Passes over the training examples.")
     group.whole("batch_size", 32, "Examples a step.")
     group.whole("seed", 0, "Everything random in the run follows from it.")
+    group.one_of(
+        "precision",
+        None,
+        list(PRECISIONS),
+        "In what the model computes, by default in what it was built in, float32; a mixed one "
+        "keeps its parameters in float32.",
+    )
     group.one_of(
         "execution",
         "auto",

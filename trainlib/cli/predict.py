@@ -58,7 +58,13 @@ def predict(values: command.Values) -> None:
         x = _test_part(values, of_run)
     model = models.load_model(str(folder / run_folder.MODEL_FILE))
     build.check_input(model, x.shape[1:], values.data or of_run.dataset)
-    trainer = Trainer(model, "mean_squared_error", sgd(), execution=of_run.execution)
+    trainer = Trainer(
+        model,
+        "mean_squared_error",
+        sgd(),
+        precision=of_run.precision,
+        execution=of_run.execution,
+    )
     text = _csv(trainer.predict(x), by_class=summary["classes"] > 0)
     if values.output:
         write_text(Path(values.output), text)

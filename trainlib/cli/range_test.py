@@ -47,6 +47,7 @@ def find_rate(
         regularizer=build.build_regularizer(values),
         regularizer_mask=values.regularized_params or kernels,
         seed=values.seed,
+        precision=values.precision,
         execution=values.execution,
         on_step=on_step,
         **ramp,

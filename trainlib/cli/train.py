@@ -63,6 +63,7 @@ def train(values: command.Values) -> None:
         regularizer=build.build_regularizer(values),
         regularizer_mask=values.regularized_params or kernels,
         seed=values.seed,
+        precision=values.precision,
         execution=values.execution,
         report={"learning_rate": optimization.rate} if optimization.rate else {},
     )

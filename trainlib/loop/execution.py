@@ -47,17 +47,31 @@ _DENSE_LAYERS = frozenset(
 )
 
 
-def by_rule(execution: str, model: Any) -> str:
+def by_rule(execution: str, model: Any, precision: str | None = None) -> str:
     """The execution asked for; of "auto" XLA for Keras models made of dense layers alone.
 
     On a CPU, XLA makes steps of dense nets two to ten times faster, convolutions and dropout
-    several times slower, and it does not know every operation that a model may use.
+    several times slower, and it does not know every operation that a model may use. Products of
+    bfloat16 are faster in a graph there. Convolutions of float16 are hundreds of times slower
+    outside of XLA.
+
+    Raises:
+        ValueError: there is no such execution; or one for float16 that would take forever.
     """
     check_choice("execution", execution, EXECUTIONS)
+    layers = getattr(model, "layers", None) or [None]
+    on_cpu = not tf.config.list_physical_devices("GPU")
+    dense = all(type(layer).__name__ in _DENSE_LAYERS for layer in layers)
+    if precision == "mixed_float16" and on_cpu and not dense:
+        if execution not in ("auto", "xla"):
+            raise ValueError(
+                f"execution {execution!r} makes convolutions of mixed_float16 hundreds of times "
+                "slower on a CPU: take 'xla', or the precision mixed_bfloat16"
+            )
+        return "xla"
     if execution != "auto":
         return execution
-    layers = getattr(model, "layers", None) or [None]
-    return "xla" if all(type(layer).__name__ in _DENSE_LAYERS for layer in layers) else "graph"
+    return "xla" if dense and not (precision == "mixed_bfloat16" and on_cpu) else "graph"
 
 
 def fastest(

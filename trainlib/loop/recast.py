@@ -37,7 +37,7 @@ def recast(model: Any, precision: Precision) -> Any:
             clone = _rewired(model, precision, wide, {})
         for layer in clone._flatten_layers():  # those that layers made when they were built
             if _is_wide(layer):
-                layer.dtype_policy = precision.param_dtype.name
+                layer.dtype_policy = precision.param_dtype
         _give_values(model, clone)
         if not _keeps_in(clone, precision):
             raise ValueError("a layer makes its variables before it is built")
@@ -75,7 +75,7 @@ def _rewired(model: Any, precision: Precision, wide: set[int], made: dict[int, A
         return made[id(layer)]
 
     def entry(x: Any) -> Any:
-        dtype = precision.param_dtype.name if _floating(x.dtype) else x.dtype
+        dtype = precision.param_dtype if _floating(x.dtype) else x.dtype
         return keras.Input(batch_shape=x.shape, dtype=dtype, name=x.name)
 
     one = isinstance(model, keras.Sequential)
@@ -106,7 +106,7 @@ def _again(layer: Any, precision: Precision, wide: bool) -> Any:
     for part in new._flatten_layers():
         if _floating(part.compute_dtype):
             kept = wide or _is_wide(part)
-            part.dtype_policy = precision.param_dtype.name if kept else precision.name
+            part.dtype_policy = precision.param_dtype if kept else precision.name
     return new
 
 
@@ -134,7 +134,7 @@ def _computes_in(model: Any, precision: Precision, wide: set[int]) -> bool:
             continue
         kept = id(layer) in wide or _is_wide(layer)
         dtype = precision.param_dtype if kept else precision.compute_dtype
-        if _floating(layer.compute_dtype) and layer.compute_dtype != dtype.name:
+        if _floating(layer.compute_dtype) and layer.compute_dtype != dtype:
             return False
     return _keeps_in(model, precision)
 
@@ -143,7 +143,7 @@ def _keeps_in(model: Any, precision: Precision) -> bool:
     """Whether the floating variables and inputs have the parameters' dtype."""
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
     dtypes = [x.dtype for x in (*model.variables, *inputs)]
-    return all(dtype == precision.param_dtype.name for dtype in dtypes if _floating(dtype))
+    return all(dtype == precision.param_dtype for dtype in dtypes if _floating(dtype))
 
 
 def _has_own_call(model: Any) -> bool:

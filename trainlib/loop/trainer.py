@@ -18,7 +18,14 @@ from trainlib.loop.execution import by_rule, fastest
 from trainlib.loop.feed import Arrays, Chunk, Data, Feed, Stream, as_feed, specs_of
 from trainlib.loop.named import Metrics, function_of, metrics_by_name, restricted
 from trainlib.loop.order import epoch_order
-from trainlib.loop.stateless import Stateless, from_keras, write_back
+from trainlib.loop.stateless import Stateless, as_stateless, write_back
+from trainlib.loss_scale import (
+    LossScale,
+    LossScaling,
+    check_loss_scaling,
+    dynamic_loss_scale,
+    overflowed_path,
+)
 from trainlib.losses import Loss
 from trainlib.metrics import Mean, Metric, as_metric, merge
 from trainlib.metrics import results as metric_results
@@ -69,6 +76,11 @@ class Trainer:
             a function of a parameter's path, a regular expression that must match the whole of a
             path, a structure of bools, or None for all the parameters.
         seed: an int of at least 0; the order of examples and dropout follow from it.
+        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16", whatever the model
+            was built in; None for that.
+        loss_scale: of `dynamic_loss_scale` or `static_loss_scale`; None: none; "auto": the dynamic
+            one with mixed_float16. The history then tells the scale, how many steps were skipped,
+            and, at the last of these, the first parameter whose gradient was not finite.
         execution: "graph"; "xla", compiled whole; "xla_update", a graph of which the update is
             compiled; or "auto", which measures them where a run takes long.
         report: schedules to report at the end of each epoch, by name: the learning rate, say.
@@ -87,6 +99,8 @@ class Trainer:
         regularizer: Regularizer | None = None,
         regularizer_mask: Mask = kernels,
         seed: int = 0,
+        precision: str | None = None,
+        loss_scale: str | LossScaling | None = "auto",
         execution: str = "auto",
         report: Mapping[str, Schedule] | None = None,
     ) -> None:
@@ -94,24 +108,25 @@ class Trainer:
             raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}")
         check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
         self.model = model
-        self.execution = by_rule(execution, model)
+        self.execution = by_rule(execution, model, precision)
         self.traces = 0
-        self._unsettled = execution == "auto"
+        self._unsettled = execution == "auto" and precision != "mixed_float16"
         self._speeds: dict[str, float] = {}
         self._stopping = False
         self._report = dict(report or {})
-        apply_fn, params, model_state = (
-            model if isinstance(model, Stateless) else from_keras(model, seed)
-        )
+        apply_fn, params, model_state = as_stateless(model, seed, precision)
         loss_fn: Loss = function_of("loss", loss)
         penalty = restricted(regularizer, regularizer_mask, params)
         self._metrics = metrics_by_name(metrics)
         options: Any = {"metrics": self._metrics, "regularizer": penalty}
-        self._train_step = functools.partial(train_step, apply_fn, loss_fn, optimizer, **options)
+        scaling = _loss_scaling(loss_scale, precision)
+        self._train_step = functools.partial(
+            train_step, apply_fn, loss_fn, optimizer, loss_scale=scaling, **options
+        )
         self._eval_step = eval_step(apply_fn, loss_fn, **options)
         self._predict_step = predict_step(apply_fn)
         self._variables = tf.nest.map_structure(
-            tf.Variable, init_state(params, model_state, optimizer, seed)
+            tf.Variable, init_state(params, model_state, optimizer, seed, scaling)
         )
         self._compiled: dict[tuple[str, int, str, str], Callable[..., Any]] = {}
 
@@ -200,7 +215,7 @@ class Trainer:
         if validation_data is not None:
             held_out = as_feed("validation_data", validation_data, default=EVALUATION_BATCH_SIZE)
         steps = feed.batches()
-        first = int(self._variables.step.numpy()) // steps if steps else 0
+        first = self._batches_seen() // steps if steps else 0
         begun = self._settled(self._chunks(feed, first, shuffle), epochs * (steps or 0))
         history = []
         self._stopping = False
@@ -428,11 +443,30 @@ class Trainer:
     def _so_far(self, records: Records) -> Results:
         return self._results(records) | self._reported()
 
-    def _reported(self) -> dict[str, float]:
+    def _reported(self) -> Results:
         last = tf.maximum(self._variables.step - 1, 0)
         rates = self._held().get("learning_rate", [])
-        held = {"learning_rate": rates[0]} if len(rates) == 1 else {}
-        return held | {name: _shortest(f(last)) for name, f in self._report.items()}
+        told: Results = {"learning_rate": rates[0]} if len(rates) == 1 else {}
+        told |= {name: _shortest(f(last)) for name, f in self._report.items()}
+        return told | self._scaling()
+
+    def _scaling(self) -> Results:
+        """What is to be told of the loss's scale; nothing where there is none."""
+        scale = self._variables.loss_scale
+        if not isinstance(scale, LossScale):
+            return {}
+        told: Results = {
+            "loss_scale": float(scale.scale.numpy()),
+            "skipped_steps": int(scale.skipped.numpy()),
+        }
+        path = overflowed_path(scale, self._variables.params)
+        return told if path is None else told | {"overflowed": path}
+
+    def _batches_seen(self) -> int:
+        """Those trained on, with an update or, where gradients were not finite, without."""
+        scale = self._variables.loss_scale
+        skipped = scale.skipped.numpy() if isinstance(scale, LossScale) else 0
+        return int(self._variables.step.numpy() + skipped)
 
     def _held(self) -> dict[str, list[float]]:
         """The different values of each hyperparameter in the optimizer's state, by name."""
@@ -448,6 +482,16 @@ class Trainer:
         """Gives the Keras model the trained values."""
         if not isinstance(self.model, Stateless):
             write_back(self.model, self._variables.params, self._variables.model_state)
+
+
+def _loss_scaling(
+    loss_scale: str | LossScaling | None, precision: str | None
+) -> LossScaling | None:
+    """What "auto" stands for, and all else as it is."""
+    if loss_scale == "auto":
+        return dynamic_loss_scale() if precision == "mixed_float16" else None
+    check_loss_scaling(loss_scale)
+    return loss_scale
 
 
 def _check_fits(name: str, variables: Tree, values: Tree) -> None:
