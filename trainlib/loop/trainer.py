@@ -484,14 +484,13 @@ class Trainer:
             write_back(self.model, self._variables.params, self._variables.model_state)
 
 
-def _loss_scaling(
-    loss_scale: str | LossScaling | None, precision: str | None
-) -> LossScaling | None:
+def _loss_scaling(loss_scale: Any, precision: str | None) -> LossScaling | None:
     """What "auto" stands for, and all else as it is."""
     if loss_scale == "auto":
         return dynamic_loss_scale() if precision == "mixed_float16" else None
     check_loss_scaling(loss_scale)
-    return loss_scale
+    scaling: LossScaling | None = loss_scale
+    return scaling
 
 
 def _check_fits(name: str, variables: Tree, values: Tree) -> None:
