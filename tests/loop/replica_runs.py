@@ -14,7 +14,15 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.loop.batch_statistics import synchronize
-from trainlib.loop.replicas import all_reduce, mirrored, place_state, replicated, train_loop
+from trainlib.loop.replicas import (
+    all_reduce,
+    eval_loop,
+    mirrored,
+    multi_worker,
+    place_state,
+    replicated,
+    train_loop,
+)
 from trainlib.loop.stateless import from_keras
 from trainlib.metrics import Mean
 
@@ -26,12 +34,9 @@ def zero_records(metrics):
 
 
 def spread(variables):
-    """The largest difference between the replicas' copies."""
-    return max(
-        float(np.max(np.abs(np.asarray(v.values[0], "f8") - np.asarray(copy, "f8")), initial=0))
-        for v in tf.nest.flatten(variables)
-        for copy in v.values[1:]
-    )
+    """The largest difference between the replicas' copies in this process."""
+    copies = [v.values for v in tf.nest.flatten(variables)]
+    return max(distance(first, x) for first, *others in copies for x in [first, *others])
 
 
 def distance(a, b):
@@ -126,7 +131,7 @@ def epochs(size, count=3):
 def optimizers():
     """Every optimizer of the registry; 7 does not divide evenly, the last batch has one example."""
     params, data = problem()
-    order = epochs(22)[:50]
+    order = epochs(22)[:49]
     results = {}
     for name, factory in tl.registry.OPTIMIZERS.items():
         optimizer = factory()
@@ -167,8 +172,179 @@ def transforms():
     return results
 
 
-RUNS = {f.__name__: f for f in (optimizers, transforms)}
+def keras_net(*middle, outputs=3, dtype="float64", input_shape=(4,)):
+    """A Keras model, its weights and data for it, far from a mean of 0."""
+    keras.utils.set_random_seed(1)
+    keras.config.set_dtype_policy(dtype)
+    middle = [make() for make in middle]
+    layers = [keras.Input(input_shape), keras.layers.Dense(6), *middle]
+    model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(outputs)])
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(22, *input_shape)) + 30, rng.normal(size=(22, outputs))
+    return model, (tf.constant(x, dtype), tf.constant(y, dtype))
+
+
+def statistics():
+    """Batch normalization on uneven parts, on empty ones, with penalties and sequences' masks."""
+    keras.config.set_dtype_policy("float64")
+    normalize = keras.layers.BatchNormalization
+    loss = tl.losses.mean_squared_error
+    cases = {
+        "plain": keras_net(normalize),
+        "images": keras_net(lambda: normalize(axis=1), input_shape=(5, 3, 4)),
+        "twice": keras_net(lambda: normalize(renorm=True), keras.layers.ReLU, normalize),
+        "penalty": keras_net(lambda: normalize(gamma_regularizer=keras.regularizers.L2(0.1))),
+        "float16": keras_net(lambda: normalize(dtype="mixed_float16"), dtype="float32"),
+    }
+    model, data = keras_net(input_shape=(5, 4))
+    x, mask = model.inputs[0], keras.layers.Masking()
+    hidden = normalize()(model.layers[0](mask(x)))
+    out = keras.layers.Dense(3)(keras.layers.Flatten()(hidden))
+    padded = data[0].numpy()
+    padded[::3, 3:] = 0
+    cases["sequences"] = keras.Model(x, out), (tf.constant(padded), data[1])
+    results = {}
+    for name, (model, data) in cases.items():
+        synchronize(model)
+        pure = from_keras(model)
+        results[name] = compare(
+            *pure, tl.sgd(1e-3), data, epochs(22)[:44], 7, loss, regularizer=tl.l2(1e-2)
+        )
+    return results
+
+
+def dropout():
+    """What two replicas draw for equal rows in two steps, and how often their state drew."""
+    results = {}
+    for parts in ({}, {"compile_gradients": True}):
+        model, _ = keras_net()
+        inputs = keras.Input((50,))
+        model = keras.Model(inputs, keras.layers.Dropout(0.5)(inputs))
+        pure = from_keras(model, seed=4)
+        scale = {"w": tf.ones([50], tf.float64)}
+
+        def apply_fn(params, model_state, x, training, pure=pure):
+            forward = pure.apply_fn({}, model_state, x, training)
+            return forward._replace(y_pred=forward.y_pred * params["w"])
+
+        strategy = mirrored(REPLICAS)
+        draws = []
+        for _ in range(2):
+            state = tl.init_state(scale, pure.model_state, tl.sgd(0.0))
+            variables = place_state(strategy, state)
+            masks = {"mask": tl.Metric(lambda n: None, lambda y, p, w=None: tf.squeeze(p), None)}
+            step = tl.train_step(
+                replicated(apply_fn),
+                tl.losses.mean_squared_error,
+                tl.sgd(0.0),
+                metrics=masks,
+                reduce=all_reduce,
+                **parts,
+            )
+
+            @tf.function(autograph=False)
+            def once(step=step, variables=variables):
+                def one():
+                    x = tf.ones([1, 50], tf.float64)
+                    state = tf.nest.map_structure(lambda v: v.read_value(), variables)
+                    state, records = step(state, ((x, None), x))
+                    tf.nest.map_structure(lambda v, x: v.assign(x), variables, state)
+                    return records["mask"]
+
+                return mirrored(REPLICAS).experimental_local_results(mirrored(REPLICAS).run(one))
+
+            draws.append([[m.numpy().tolist() for m in once()] for _ in range(2)])
+            between = spread(variables)
+        seeds = [v.numpy().tolist() for v in variables.model_state.values()]
+        name = "compiled" if parts else "graph"
+        results[name] = {"draws": draws, "seeds": seeds, "between": between}
+    return results
+
+
+def evaluation():
+    """The records of `eval_loop` over 22 examples in batches of 8, beside those of one call."""
+    params, data = problem()
+    loss = tl.losses.mean_squared_error
+    metrics = {"mean_absolute_error": tl.losses.mean_absolute_error}
+    strategy = mirrored(REPLICAS)
+    state = tl.init_state(params, (), tl.sgd())
+    step = tl.eval_step(net, loss, metrics=metrics, regularizer=tl.l2(0.1))
+    loop = compiled(eval_loop(strategy, step, place_state(strategy, state), 8))
+    order = tf.concat([tf.range(22, dtype=tf.int64), [21, 21]], 0)
+    zero, end = tf.constant(0, tf.int64), tf.constant(22, tf.int64)
+    found = loop(data, order, zero, end, zero_records(metrics))
+    return distance(step(state, data), found)
+
+
+def placed():
+    """What a state in variables reads and takes outside of the replicas."""
+    strategy = mirrored(REPLICAS)
+    variables = place_state(strategy, tl.init_state({"w": tf.ones([2])}, (), tl.adam()))
+    variables.params["w"].assign([3.0, 4.0])
+    return {
+        "read": variables.params["w"].numpy().tolist(),
+        "copies": [v.numpy().tolist() for v in variables.params["w"].values],
+        "one strategy": mirrored(REPLICAS) is strategy,
+    }
+
+
+def keras_beside():
+    """How far `fit` under the same strategy is from `fit` on one device: 19 examples, batch 16."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(19, 4)).astype("f4"), rng.normal(size=(19, 1)).astype("f4")
+
+    def fitted():
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        before = model.get_weights()
+        model.fit(x, y, batch_size=16, epochs=1, shuffle=False, verbose=0)
+        return before, model.get_weights()
+
+    before, one = fitted()
+    with mirrored(REPLICAS).scope():
+        many = fitted()[1]
+    return {"keras": distance(one, many), "moved": distance(before, one)}
+
+
+def worker():
+    """A multi-worker run: this process is the worker that TF_CONFIG names."""
+    strategy = multi_worker()
+    params, data = problem()
+    optimizer = tl.chain(tl.clip_by_global_norm(0.1), tl.adam(1e-2))
+
+    def make_step(function, **more):
+        return tl.train_step(
+            function, tl.losses.mean_squared_error, optimizer, regularizer=tl.l2(1e-2), **more
+        )
+
+    state = tl.init_state(params, (), optimizer)
+    args = (data, epochs(22)[:50], 7, make_step, ())
+    many, records, _ = run_replicas(net, state, *args, strategy=strategy)
+    one, one_records = run_one(net, state, *args)
+    return {
+        "replicas": strategy.num_replicas_in_sync,
+        "state": distance(one, many),
+        "records": distance(one_records, records),
+        "moved": distance(params, one.params),
+    }
+
+
+RUNS = {
+    f.__name__: f
+    for f in (
+        optimizers,
+        transforms,
+        statistics,
+        dropout,
+        evaluation,
+        placed,
+        keras_beside,
+        worker,
+    )
+}
 
 if __name__ == "__main__":
-    mirrored(REPLICAS)
+    if sys.argv[1] != "worker":
+        mirrored(REPLICAS)
     print(json.dumps(RUNS[sys.argv[1]]()))

@@ -62,11 +62,18 @@ def synchronize(model: Any) -> None:
     Everywhere else the layers stay as they were.
 
     Raises:
-        ValueError: a layer whose statistics this release of Keras takes in a way not known here.
+        ValueError: a layer whose statistics this release of Keras takes in a way not known here;
+            one with an activity regularizer, a sum over the batch that no replica has whole.
 
     Differs from: `BatchNormalization(synchronized=True)`, whose variance E(x^2) - E(x)^2 cancels
     for large means, and which counts rows that only fill up, or with a mask does not synchronize.
     """
+    for layer in model._flatten_layers():
+        if getattr(layer, "activity_regularizer", None) is not None:
+            raise ValueError(
+                f"layer {layer.name!r}: several replicas cannot take an activity_regularizer, "
+                "which sums over the batch: train on one device, or regularize the parameters"
+            )
     for layer in _batch_normalizations(model):
         if not callable(getattr(layer, "_moments", None)):
             raise ValueError(

@@ -124,11 +124,19 @@ def _own_draws(model_state: Tree, replica: Tensor) -> Tree:
     if not isinstance(model_state, Mapping):
         return model_state
     return {
-        name: tf.random.experimental.stateless_fold_in(x, replica, alg="philox")
-        if name.startswith(SEED_STATE)
-        else x
+        name: _folded(x, replica) if name.startswith(SEED_STATE) else x
         for name, x in model_state.items()
     }
+
+
+def _folded(seed: Tensor, replica: Tensor) -> Tensor:
+    """A seed of a replica's own; Keras counts in its second word, so both are drawn."""
+    words = tf.random.experimental.stateless_fold_in(
+        seed, tf.cast(replica, seed.dtype), alg="philox"
+    )
+    return tf.random.stateless_uniform(
+        tf.shape(seed), words, minval=0, maxval=2**31 - 1, dtype=seed.dtype, alg="philox"
+    )
 
 
 def _advanced(model_state: Tree, begun: Tree, ended: Tree) -> Tree:
@@ -167,7 +175,8 @@ def train_loop(
         x, *rest = batch if present is None else fill_weights(batch, present)
         state, new = step(_read(variables), ((x, present), *rest), at + batch_size >= size)
         tf.nest.map_structure(lambda v, x: v.assign(x), variables, state)
-        return merge(records, new)
+        merged: Records = merge(records, new)
+        return merged
 
     return _loop(strategy, one, batch_size)
 
@@ -175,14 +184,19 @@ def train_loop(
 def eval_loop(
     strategy: Any, step: Callable[[TrainState, Batch], Records], variables: Any, batch_size: int
 ) -> Callable[..., Records]:
-    """As `train_loop`, of an `eval_step`; positions from `stop` on, up to a whole batch, weigh 0."""
+    """As `train_loop`, of an `eval_step`.
+
+    The last batch is as long as the others, positions of the order from `stop` on weighing 0.
+    """
     share = -(-batch_size // strategy.num_replicas_in_sync)
 
     def one(examples: Tree, rows: Tensor, at: Tensor, stop: Tensor, records: Records) -> Records:
         places = _places(share)
         batch = _gather(examples, tf.gather(rows, tf.minimum(places, batch_size - 1)))
         present = (places < batch_size) & (at + places < stop)
-        return merge(records, step(_read(variables), fill_weights(batch, present)))
+        new = step(_read(variables), fill_weights(batch, present))
+        merged: Records = merge(records, new)
+        return merged
 
     return _loop(strategy, one, batch_size)
 
@@ -204,7 +218,8 @@ def _loop(strategy: Any, one: Callable[..., Records], batch_size: int) -> Callab
         none = strategy.run(lambda: tf.nest.map_structure(tf.zeros_like, records))
         own = tf.while_loop(lambda at, _: at < stop, body, (start, none))[1]
         sums = tf.nest.map_structure(lambda x: strategy.reduce("SUM", x, axis=None), own)
-        return merge(records, sums)
+        merged: Records = merge(records, sums)
+        return merged
 
     return run
 
