@@ -23,6 +23,7 @@ ROOT = Path(tl.__file__).parents[1]
 TRANSFORMS = ["clip", "regularizer", "ema", "accumulate", "compiled", "constrain"] + [
     "no weight",
     "no sample weights",
+    "not finite",
 ]
 LAYERS = ["plain", "images", "twice", "penalty", "sequences"]
 
@@ -60,10 +61,9 @@ def test_two_replicas_follow_one_device_with_each_optimizer(name):
     assert_follows(run("optimizers", 2)[name], 1e-12)
 
 
-@pytest.mark.parametrize("replicas", [2, 4])
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_replicas_follow_one_device_where_parts_are_uneven_or_empty(name, replicas):
-    assert_follows(run("transforms", replicas)[name], 1e-12)
+def test_four_replicas_follow_one_device_where_parts_are_uneven_and_empty(name):
+    assert_follows(run("transforms", 4)[name], 1e-12)
 
 
 def test_replicas_follow_one_device_in_float32():
@@ -97,21 +97,21 @@ def test_the_seeds_stay_the_same_on_all_replicas_and_count_the_draws(way):
 
 
 def test_evaluation_counts_each_example_once():
-    assert run("evaluation", 4) < 1e-12
+    assert run("small", 2)["evaluation"] < 1e-12
 
 
 def test_a_state_is_read_from_one_replica_and_assigned_to_all():
-    found = run("placed", 2)
+    found = run("small", 2)["placed"]
     assert found["read"] == [3, 4]
     assert found["copies"] == [[3, 4], [3, 4]]
 
 
 def test_there_is_one_strategy_for_a_number_of_replicas():
-    assert run("placed", 2)["one strategy"]
+    assert run("small", 2)["placed"]["one strategy"]
 
 
 def test_keras_does_not_follow_one_device_where_the_last_batch_is_uneven():
-    found = run("keras_beside", 2)
+    found = run("small", 2)["keras_beside"]
     assert found["keras"] > 0.1 * found["moved"]
 
 
@@ -142,9 +142,7 @@ def test_two_processes_follow_one_device():
 
 def test_replicas_after_tensorflow_has_begun_are_refused():
     have = len(tf.config.list_logical_devices("CPU"))
-    with pytest.raises(
-        ValueError, match=f"replicas=64, but TensorFlow has already begun .* {have}"
-    ):
+    with pytest.raises(ValueError, match=f"replicas=64, but .* begun with {have} CPU"):
         mirrored(64)
 
 
