@@ -22,6 +22,11 @@ WEIGHTS = {
     "weights": np.linspace(0.25, 2, 8),
     "some are 0": np.array([1, 0, 2, 0, 0, 1, 1, 3.0]),
 }
+PARTS = {
+    "uneven": WEIGHTS["some are 0"],
+    "one is empty": np.array([0, 0, 0, 0, 1, 2, 0.5, 1]),
+    "all are empty": np.zeros(8),
+}
 X = np.random.default_rng(0).normal(size=(8, 3))
 Y = np.random.default_rng(1).normal(size=(8, 2))
 KERNEL = np.random.default_rng(2).normal(size=(3, 2))
@@ -119,6 +124,41 @@ def test_a_batch_of_weight_0_moves_by_the_penalties_alone():
     np.testing.assert_array_equal(state.params["kernel"], KERNEL)
     np.testing.assert_array_equal(state.params["bias"], BIAS - 0.125 * 0.125)
     assert records["loss"].result().numpy() == 0
+
+
+@pytest.mark.parametrize("weight", [np.ones(8), *PARTS.values()], ids=["even", *PARTS])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_parts_that_share_their_sums_make_the_step_of_the_whole_batch(weight, compiled):
+    optimizer = tl.chain(tl.clip_by_global_norm(0.5), tl.adam(0.1))
+    state, batch = start(optimizer), batch_of(weight)
+    parts = [tuple(a[rows] for a in batch) for rows in (slice(4), slice(4, 8))]
+    shared = []
+
+    def keep(tree):
+        shared.append(tree)
+        return tree
+
+    def step(reduce):
+        return tl.train_step(
+            linear,
+            tl.losses.mean_squared_error,
+            optimizer,
+            regularizer=l2_on_kernel,
+            compile_gradients=compiled,
+            reduce=reduce,
+        )
+
+    for part in parts:
+        step(keep)(state, part)
+    sums = tf.nest.map_structure(lambda a, b: a + b, *shared)
+    whole, record = step(None)(state, batch)
+    ends = [step(lambda _: sums)(state, part) for part in parts]
+    for end, _ in ends:
+        for expected, got in zip(arrays_of(whole), arrays_of(end), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-15)
+    merged = tl.metrics.merge(ends[0][1], ends[1][1])["loss"]
+    np.testing.assert_allclose(merged.total, record["loss"].total, rtol=1e-14)
+    np.testing.assert_allclose(merged.count, record["loss"].count)
 
 
 def test_two_parts_of_a_batch_merge_into_the_loss_of_the_whole():

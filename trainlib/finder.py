@@ -184,7 +184,7 @@ def _say_nothing(step: int, learning_rate: float, loss: float, smoothed: float) 
 def _losses(trainer: Trainer, data: tuple[Any, ...], batch_size: int) -> Iterator[float]:
     """The losses of the batches of training, one after another, an update after each."""
     feed = Arrays("data", check_pairs("data", data), batch_size)
-    step = trainer._train_step(compile_update=trainer.execution == "xla_update")
+    step = trainer.programs.train_step(compile_update=trainer.execution == "xla_update")
     state = trainer.state
 
     def advance(state: Tree, batch: Tree) -> tuple[Tree, Tensor]:

@@ -22,6 +22,7 @@ from trainlib.regularizers import Regularizer
 from trainlib.transforms.accumulate import AccumulateState
 from trainlib.transforms.chain import update_with
 from trainlib.transforms.states import select
+from trainlib.tree import widen
 
 
 class TrainState(NamedTuple):
@@ -55,6 +56,8 @@ Records: TypeAlias = dict[str, Any]
 """The records of the loss, a `Mean`, and of the metrics by name; see `trainlib.metrics`."""
 Batch: TypeAlias = tuple[Any, ...]
 """`(x, y)` or `(x, y, sample_weight)`."""
+Reduce: TypeAlias = Callable[[Tree], Tree]
+"""Sums a structure of tensors over the replicas, on each of them; leaves of None stay None."""
 
 
 def init_state(
@@ -85,6 +88,8 @@ def train_step(
     regularizer: Regularizer | None = None,
     loss_scale: LossScaling | None = None,
     compile_update: bool = False,
+    compile_gradients: bool = False,
+    reduce: Reduce | None = None,
 ) -> Callable[..., tuple[TrainState, Records]]:
     """The pure step `(state, batch, last=False) -> (state, records)`.
 
@@ -100,6 +105,15 @@ def train_step(
     state but its `loss_scale`. In the window of an `accumulate` around the whole optimizer such a
     micro-batch is left out: it does not count, and the others weigh what they weigh.
 
+    On each of several replicas, with a part of the batch on each, the step is the same, but for
+
+        g = sum of grad(sum of w l + omega_r penalty) / sum of omega_r
+
+    with the sums of weights omega_r of the replicas r: the gradient over the whole batch, however
+    unequal its parts, with a penalty counted once. All replicas then make the same update. The
+    records stay those of a replica's own part, and add up. The losses of all parts must have one
+    shape; rows of weight 0 fill up a shorter one.
+
     Args:
         apply_fn: `(params, model_state, x, training) -> Forward`.
         loss_fn: `(y_true, y_pred) -> loss of each example`.
@@ -109,6 +123,8 @@ def train_step(
         regularizer: `params -> penalty`.
         loss_scale: `dynamic_loss_scale()` for float16; the one that `init_state` was given.
         compile_update: whether XLA compiles the update, for a step that it does not compile whole.
+        compile_gradients: the same of the model, its loss and their gradient.
+        reduce: on one of several replicas, what sums a structure of tensors over all of them.
 
     Raises:
         ValueError: at the first step, a state made with another kind of loss_scale.
@@ -117,21 +133,34 @@ def train_step(
     advance = _update(optimizer)
     if loss_scale is not None:
         advance = _update_if_finite(advance, loss_scale)
+
+    def differentiate(
+        params: Tree, model_state: Tree, scale: State, batch: Batch
+    ) -> tuple[Any, ...]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(params)
+            forward = apply_fn(params, model_state, batch[0], training=True)
+            sums = _sums(forward, batch, loss_fn, regularizer, params)
+            objective, omega = _objective(sums) if reduce is None else _objective_of_part(sums)
+            scaled = scale_loss(objective, scale)
+        grads = tape.gradient(scaled, params)
+        records = _records(forward, batch, sums, metrics)
+        return grads, omega, forward.model_state, records
+
     if compile_update:
         advance = tf.function(advance, jit_compile=True, autograph=False)
+    if compile_gradients:
+        differentiate = tf.function(differentiate, jit_compile=True, autograph=False)
 
     def step(state: TrainState, batch: Batch, last: Tensor = False) -> tuple[TrainState, Records]:
         _check_same_use(loss_scale, state)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(state.params)
-            forward = apply_fn(state.params, state.model_state, batch[0], training=True)
-            objective, record = _objective(forward, batch, loss_fn, regularizer, state.params)
-            scaled = scale_loss(objective, state.loss_scale)
-        grads = tape.gradient(scaled, state.params)
-        params, opt_state, scale = advance(
-            grads, state.params, state.opt_state, state.loss_scale, record.count, last
-        )
-        count, model_state = state.step + 1, forward.model_state
+        params, scale = state.params, state.loss_scale
+        grads, omega, model_state, records = differentiate(params, state.model_state, scale, batch)
+        weight = records["loss"].count
+        if reduce is not None:
+            grads, weight = _over_replicas(grads, omega, weight, reduce)
+        params, opt_state, scale = advance(grads, params, state.opt_state, scale, weight, last)
+        count = state.step + 1
         if loss_scale is not None:
             made = scale.skipped_in_a_row == 0
             old = state.step, state.model_state
@@ -143,7 +172,7 @@ def train_step(
             opt_state=opt_state,
             loss_scale=scale,
         )
-        return new_state, _records(forward, batch, record, metrics)
+        return new_state, records
 
     return step
 
@@ -162,8 +191,8 @@ def eval_step(
 
     def step(state: TrainState, batch: Batch) -> Records:
         forward = apply_fn(state.params, state.model_state, batch[0], training=False)
-        _, record = _objective(forward, batch, loss_fn, regularizer, state.params)
-        return _records(forward, batch, record, metrics)
+        sums = _sums(forward, batch, loss_fn, regularizer, state.params)
+        return _records(forward, batch, sums, metrics)
 
     return step
 
@@ -227,33 +256,70 @@ def _check_same_use(loss_scale: LossScaling | None, state: TrainState) -> None:
         )
 
 
-def _objective(
+class _Sums(NamedTuple):
+    """losses: l. total: sum of w l. count: sum of w. penalty: to add to their quotient."""
+
+    losses: Tensor
+    total: Tensor
+    count: Tensor
+    penalty: Tensor
+
+
+def _sums(
     forward: Forward,
     batch: Batch,
     loss_fn: Loss,
     regularizer: Regularizer | None,
     params: Tree,
-) -> tuple[Tensor, Mean]:
-    """The scalar to minimize, and the record of it for the metrics."""
+) -> _Sums:
+    """What the loss of a batch is made of."""
     _, y, *weight = batch
-    total, count = weighted_sum(loss_fn(y, forward.y_pred), *weight)
+    losses = loss_fn(y, forward.y_pred)
+    total, count = weighted_sum(losses, *weight)
     penalty = tf.cast(forward.penalty, total.dtype)
     if regularizer is not None:
         penalty += tf.cast(regularizer(params), total.dtype)
-    objective = tf.math.divide_no_nan(total, count) + penalty
-    record = Mean(tf.cast(total + penalty * count, tf.float64), tf.cast(count, tf.float64))
-    return objective, record
+    return _Sums(losses, total, count, penalty)
+
+
+def _objective(sums: _Sums) -> tuple[Tensor, Tensor]:
+    """What a step on the whole batch differentiates, and the batch's weight."""
+    return tf.math.divide_no_nan(sums.total, sums.count) + sums.penalty, sums.count
+
+
+def _objective_of_part(sums: _Sums) -> tuple[Tensor, Tensor]:
+    """What a replica differentiates, and the weight omega of its penalty.
+
+    Both are divided by the number of losses, one for all replicas, so that gradients in float16
+    are as large as those of a mean. Where nothing counts, omega is not quite 0: on a batch of
+    weight 0 the gradient is that of the penalty, as it is on one device.
+    """
+    size = tf.cast(tf.size(sums.losses), sums.total.dtype)
+    nothing = tf.constant(1e-30, sums.count.dtype)
+    omega = tf.where(sums.count == 0, nothing, sums.count) / size
+    return sums.total / size + omega * sums.penalty, omega
+
+
+def _over_replicas(
+    grads: Tree, omega: Tensor, count: Tensor, reduce: Reduce
+) -> tuple[Tree, Tensor]:
+    """The gradient over the whole batch, and its weight: sums over the replicas, divided once."""
+    wide = [None if g is None else widen(g) for g in tf.nest.flatten(grads)]
+    sums, omega, count = reduce((wide, omega, tf.cast(count, omega.dtype)))
+    mean = [None if g is None else g / tf.cast(omega, g.dtype) for g in sums]
+    return tf.nest.pack_sequence_as(grads, mean), count
 
 
 def _records(
     forward: Forward,
     batch: Batch,
-    loss: Mean,
+    sums: _Sums,
     metrics: Mapping[str, Metric | ExampleMetric] | None,
 ) -> Records:
     """The loss and the metrics of a batch, by name."""
     _, y, *weight = batch
-    records: Records = {"loss": loss}
+    total = sums.total + sums.penalty * sums.count
+    records: Records = {"loss": Mean(tf.cast(total, tf.float64), tf.cast(sums.count, tf.float64))}
     for name, metric in (metrics or {}).items():
         records[name] = as_metric(metric).of(y, forward.y_pred, *weight)
     return records

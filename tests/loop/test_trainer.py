@@ -249,7 +249,7 @@ def test_only_metrics_that_are_no_means_need_the_predictions_shape():
     plain = trainer_of(metrics=["accuracy", tl.metrics.mean_squared_error])
     area = trainer_of(metrics=["accuracy", "auc"])
     for trainer, traces in ((plain, 0), (area, 1)):
-        records = trainer._no_records(specs_of((X, Y)))
+        records = trainer.programs.no_records("graph", specs_of((X, Y)))
         assert trainer.traces == traces
         assert isinstance(records["accuracy"], tl.Mean)
 
@@ -743,7 +743,8 @@ def test_memory_does_not_grow_with_calls(execution):
     trainer = trainer_of(execution=execution)
     (chunk,) = Arrays("data", (X[:20], Y[:20]), BATCH).training()
     specs = specs_of(chunk.examples)
-    run, records = trainer._runner("train", chunk.rows, specs), trainer._no_records(specs)
+    run = trainer.programs.train(execution, chunk.rows, specs)
+    records = trainer.programs.no_records(execution, specs)
 
     def call(count):
         for _ in range(count):

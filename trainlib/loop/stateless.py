@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.base import Tensor, Tree
+from trainlib.loop.batch_statistics import synchronize
 from trainlib.loop.recast import recast
 from trainlib.precision import Precision, cast_floating, in_precision, precision_named
 from trainlib.step import ApplyFn, Forward
@@ -27,7 +28,9 @@ class Stateless(NamedTuple):
     model_state: Tree = ()
 
 
-def as_stateless(model: Any, seed: int = 0, precision: str | None = None) -> Stateless:
+def as_stateless(
+    model: Any, seed: int = 0, precision: str | None = None, synchronized: bool = False
+) -> Stateless:
     """A Keras model, or a `Stateless`, as a `Stateless` in a precision; see `from_keras`.
 
     Parameters, state and inputs of a `Stateless` are cast around its function, as `in_precision`
@@ -38,7 +41,7 @@ def as_stateless(model: Any, seed: int = 0, precision: str | None = None) -> Sta
         ValueError: an unknown precision; a model as in `from_keras`.
     """
     if not isinstance(model, Stateless):
-        return from_keras(model, seed, precision)
+        return from_keras(model, seed, precision, synchronized)
     if precision is None:
         return model
     policy = precision_named(precision)
@@ -46,7 +49,9 @@ def as_stateless(model: Any, seed: int = 0, precision: str | None = None) -> Sta
     return Stateless(in_precision(model.apply_fn, policy), params, model_state)
 
 
-def from_keras(model: Any, seed: int = 0, precision: str | None = None) -> Stateless:
+def from_keras(
+    model: Any, seed: int = 0, precision: str | None = None, synchronized: bool = False
+) -> Stateless:
     """A built Keras model as a pure function, with the values that its variables have now.
 
     Dropout's generators start from `seed` and not from where the model left them, so that a run
@@ -64,6 +69,9 @@ def from_keras(model: Any, seed: int = 0, precision: str | None = None) -> State
         seed: of the dropout.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16"; None for what the
             model was built in.
+
+        synchronized: whether batch normalization takes its statistics over all replicas, where
+            there are several.
 
     Raises:
         TypeError: it is no Keras model.
@@ -83,11 +91,14 @@ def from_keras(model: Any, seed: int = 0, precision: str | None = None) -> State
     generators = [path for path in kept if path.startswith(SEED_STATE)]
     for path, start in zip(generators, _seeds(seed, len(generators)), strict=True):
         model_state[path] = tf.constant([start, 0], model_state[path].dtype)
-    if precision is None:
-        return Stateless(_pure(model, list(params), list(model_state)), params, model_state)
-    policy = precision_named(precision)
+    policy = None if precision is None else precision_named(precision)
+    called = model if policy is None else recast(model, policy)
+    if synchronized:
+        synchronize(called)
+    apply_fn = _pure(called, list(params), list(model_state))
+    if policy is None:
+        return Stateless(apply_fn, params, model_state)
     params, model_state = cast_floating((params, model_state), policy.param_dtype)
-    apply_fn = _pure(recast(model, policy), list(params), list(model_state))
     return Stateless(_with_wide_ends(apply_fn, policy), params, model_state)
 
 

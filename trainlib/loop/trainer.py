@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from trainlib.loop.execution import by_rule, fastest
 from trainlib.loop.feed import Arrays, Chunk, Data, Feed, Stream, as_feed, specs_of
 from trainlib.loop.named import Metrics, function_of, metrics_by_name, restricted
 from trainlib.loop.order import epoch_order
+from trainlib.loop.programs import assign, programs_of, read
+from trainlib.loop.replicas import strategy_named
 from trainlib.loop.stateless import Stateless, as_stateless, write_back
 from trainlib.loss_scale import (
     LossScale,
@@ -27,18 +29,11 @@ from trainlib.loss_scale import (
     overflowed_path,
 )
 from trainlib.losses import Loss
-from trainlib.metrics import Mean, Metric, as_metric, merge
 from trainlib.metrics import results as metric_results
-from trainlib.metrics.targets import columns
 from trainlib.regularizers import Regularizer
 from trainlib.step import (
-    Batch,
     Records,
     TrainState,
-    eval_step,
-    init_state,
-    predict_step,
-    train_step,
 )
 from trainlib.transforms.decay import Mask
 from trainlib.transforms.inject import InjectState, set_hyperparams
@@ -47,8 +42,6 @@ from trainlib.tree import check_same_structure, kernels
 
 SECONDS_PER_CALL = 0.25
 """About how long a call to the device lasts: between calls a bar is drawn and Ctrl-C is heard."""
-
-
 EVALUATION_BATCH_SIZE = 512
 
 
@@ -81,6 +74,11 @@ class Trainer:
         loss_scale: of `dynamic_loss_scale` or `static_loss_scale`; None: none; "auto": the dynamic
             one with mixed_float16. The history then tells the scale, how many steps were skipped,
             and, at the last of these, the first parameter whose gradient was not finite.
+        strategy: "one_device"; "mirrored", for several devices of this machine; "multi_worker", for
+            the processes that TF_CONFIG names, which must all make the same calls; "auto" takes
+            what there is. A processor is divided into devices before a model is made:
+            `tl.mirrored(2)`.
+        replicas: of "mirrored"; None: all accelerators.
         execution: "graph"; "xla", compiled whole; "xla_update", a graph of which the update is
             compiled; or "auto", which measures them where a run takes long.
         report: schedules to report at the end of each epoch, by name: the learning rate, say.
@@ -101,6 +99,8 @@ class Trainer:
         seed: int = 0,
         precision: str | None = None,
         loss_scale: str | LossScaling | None = "auto",
+        strategy: str = "auto",
+        replicas: int | None = None,
         execution: str = "auto",
         report: Mapping[str, Schedule] | None = None,
     ) -> None:
@@ -108,50 +108,54 @@ class Trainer:
             raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}")
         check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
         self.model = model
-        self.execution = by_rule(execution, model, precision)
-        self.traces = 0
+        self._strategy = strategy_named(strategy, replicas)
+        alone = self._strategy is None
+        self.execution = by_rule(execution, model, precision) if alone else by_rule(execution, None)
         self._unsettled = execution == "auto" and precision != "mixed_float16"
         self._speeds: dict[str, float] = {}
         self._stopping = False
         self._report = dict(report or {})
-        apply_fn, params, model_state = as_stateless(model, seed, precision)
-        loss_fn: Loss = function_of("loss", loss)
-        penalty = restricted(regularizer, regularizer_mask, params)
+        pure = as_stateless(model, seed, precision, synchronized=not alone)
         self._metrics = metrics_by_name(metrics)
-        options: Any = {"metrics": self._metrics, "regularizer": penalty}
-        scaling = _loss_scaling(loss_scale, precision)
-        self._train_step = functools.partial(
-            train_step, apply_fn, loss_fn, optimizer, loss_scale=scaling, **options
+        self.programs = programs_of(
+            self._strategy,
+            model,
+            pure,
+            function_of("loss", loss),
+            optimizer,
+            self._metrics,
+            restricted(regularizer, regularizer_mask, pure.params),
+            _loss_scaling(loss_scale, precision),
+            seed,
         )
-        self._eval_step = eval_step(apply_fn, loss_fn, **options)
-        self._predict_step = predict_step(apply_fn)
-        self._variables = tf.nest.map_structure(
-            tf.Variable, init_state(params, model_state, optimizer, seed, scaling)
-        )
-        self._compiled: dict[tuple[str, int, str, str], Callable[..., Any]] = {}
+        self._variables = self.programs.variables
 
     @property
     def state(self) -> TrainState:
         """All that the run is, as tensors; assign one to go on from there."""
-        state: TrainState = _read(self._variables)
-        return state
+        return self.programs.read()
 
     @state.setter
     def state(self, state: TrainState) -> None:
         _check_fits("state", self._variables, state)
-        _assign(self._variables, state)
+        assign(self._variables, state)
+
+    @property
+    def traces(self) -> int:
+        """How many functions were traced."""
+        return self.programs.traces
 
     @property
     def weights(self) -> tuple[Tree, Tree]:
         """The model's parameters and its other state, as tensors; assign them to restore them."""
-        weights: tuple[Tree, Tree] = _read((self._variables.params, self._variables.model_state))
+        weights: tuple[Tree, Tree] = read((self._variables.params, self._variables.model_state))
         return weights
 
     @weights.setter
     def weights(self, weights: tuple[Tree, Tree]) -> None:
         variables = self._variables.params, self._variables.model_state
         _check_fits("weights", variables, weights)
-        _assign(variables, weights)
+        assign(variables, weights)
 
     def hyperparam(self, name: str) -> float:
         """The value that a hyperparameter has now in the optimizer's state.
@@ -262,26 +266,27 @@ class Trainer:
         first = next(chunks)
         specs = specs_of(first.examples)
         before, traces = self.state, self.traces
+        programs, rule = self.programs, self.execution
 
         def run(execution: str, count: int) -> None:
-            self.execution = execution
-            runner = self._runner("train", first.rows, specs)
-            records = runner(*_call(first, 0, count * first.rows), self._no_records(specs))
+            program = programs.train(execution, first.rows, specs)
+            no_records = programs.no_records(execution, specs)
+            records = program(*_call(first, 0, count * first.rows), no_records)
             records["loss"].total.numpy()
 
         def graph() -> Any:
-            runner: Any = self._runner("train", first.rows, specs)
-            return runner.get_concrete_function().graph
+            program: Any = programs.train(rule, first.rows, specs)
+            return program.get_concrete_function().graph
 
         shapes = repr(
             [first.rows, specs, *((v.shape, v.dtype) for v in tf.nest.flatten(self._variables))]
         )
         try:
             self.execution, self._speeds = fastest(
-                self.execution, run, graph, steps, first.stop // first.rows, shapes
+                rule, run, graph, steps, first.stop // first.rows, shapes
             )
         finally:
-            self.state, self.traces = before, traces
+            self.state, programs.traces = before, traces
         return itertools.chain([first], chunks)
 
     def evaluate(self, data: Data, batch_size: int | None = None) -> Results:
@@ -294,9 +299,10 @@ class Trainer:
         records = None
         for chunk in as_feed("data", data, batch_size, default=EVALUATION_BATCH_SIZE).evaluation():
             specs = specs_of(chunk.examples)
-            records = self._no_records(specs) if records is None else records
-            run = self._runner("evaluate", chunk.rows, specs)
-            records = run(*_call(chunk, 0, chunk.stop), records)
+            if records is None:
+                records = self.programs.no_records(self.execution, specs)
+            program = self.programs.evaluate(self.execution, chunk.rows, specs)
+            records = program(*_call(chunk, 0, chunk.stop), records)
         assert records is not None
         return self._results(records)
 
@@ -304,11 +310,11 @@ class Trainer:
         """The predictions for x as a NumPy array, the model in inference mode."""
         parts = []
         for chunk in Arrays("x", (x,), batch_size).evaluation():
-            run = self._runner("predict", 0, specs_of(chunk.examples))
+            program = self.programs.predict(self.execution, specs_of(chunk.examples))
             for start in range(0, chunk.stop, chunk.rows):
                 rows = slice(start, min(start + chunk.rows, chunk.stop))
                 batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)  # noqa: B023
-                parts.append(run(*batch).numpy())
+                parts.append(program(*batch).numpy())
         return np.concatenate(parts)
 
     def _chunks(self, feed: Feed, epoch: int, shuffle: bool) -> Iterator[Chunk]:
@@ -329,14 +335,15 @@ class Trainer:
         records, count = None, 1
         for chunk in chunks:
             specs = specs_of(chunk.examples)
-            records = self._no_records(specs) if records is None else records
+            if records is None:
+                records = self.programs.no_records(self.execution, specs)
+            program = self.programs.train(self.execution, chunk.rows, specs)
             start = 0
             while start < chunk.stop:
                 called = time.monotonic()
                 batches = min(count, (chunk.stop - start) // chunk.rows)
                 stop = start + batches * chunk.rows
-                run = self._runner("train", chunk.rows, specs)
-                records = run(*_call(chunk, start, stop), records)
+                records = program(*_call(chunk, start, stop), records)
                 start = stop
                 progress = progress._replace(
                     position=progress.position + batches,
@@ -359,81 +366,6 @@ class Trainer:
         for callback in callbacks:
             callback.on_epoch(progress, results)
         return results
-
-    def _runner(self, kind: str, batch_size: int, specs: Tree) -> Callable[..., Any]:
-        """The compiled function of that kind for batches of that size, made at its first use.
-
-        The number of examples is left open: another data set of the same kind traces nothing.
-        """
-        key = kind, batch_size, self.execution, repr(specs)
-        if key not in self._compiled:
-            make = {"train": self._train_loop, "evaluate": self._eval_loop}.get(kind)
-            run = make(batch_size) if make else self._predict_rows
-            self._compiled[key] = tf.function(
-                self._counting_traces(run),
-                input_signature=specs if kind == "predict" else self._loop_signature(specs),
-                jit_compile=self.execution == "xla",
-                autograph=False,
-            )
-        return self._compiled[key]
-
-    def _loop_signature(self, specs: Tree) -> list[Any]:
-        """What a loop takes: what `_call` makes, and records."""
-        position = tf.TensorSpec([], tf.int64)
-        records = tf.nest.map_structure(
-            lambda x: tf.TensorSpec(x.shape, x.dtype), self._no_records(specs)
-        )
-        return [specs, position, position, tf.TensorSpec([], tf.bool), records]
-
-    def _counting_traces(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        def traced(*args: Any) -> Any:
-            self.traces += 1
-            return run(*args)
-
-        return traced
-
-    def _train_loop(self, batch_size: int) -> Callable[..., Any]:
-        step = self._train_step(compile_update=self.execution == "xla_update")
-
-        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> Records:
-            state, records = step(_read(self._variables), batch, last & (end >= stop))
-            _assign(self._variables, state)
-            return records
-
-        return _loop(one, batch_size)
-
-    def _eval_loop(self, batch_size: int) -> Callable[..., Any]:
-        """Batches of one size: what a last one lacks are rows of weight 0."""
-
-        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> Records:
-            x, y, *weight = batch
-            at = end - batch_size + tf.range(batch_size, dtype=tf.int64)
-            counts = tf.cast(at < stop, tf.float32)
-            if weight:
-                counts = tf.cast(counts, weight[0].dtype)
-                counts = weight[0] * tf.reshape(counts, [-1] + [1] * (weight[0].shape.rank - 1))
-            return self._eval_step(_read(self._variables), (x, y, counts))
-
-        return _loop(one, batch_size)
-
-    def _predict_rows(self, x: Tree) -> Tensor:
-        return self._predict_step(_read(self._variables), x)
-
-    def _no_records(self, specs: Tree) -> Records:
-        """The records of no examples, of the shapes that predictions for such data need."""
-        by_sums = not any(isinstance(metric, Metric) for metric in self._metrics.values())
-        outputs = 1 if by_sums else self._outputs(specs[:1])
-        zeros = {name: as_metric(m).zero(outputs) for name, m in self._metrics.items()}
-        return {"loss": Mean.empty()} | zeros
-
-    def _outputs(self, x: Tree) -> int:
-        """The length of the last axis of the predictions for such x, 1 where they have none."""
-        run: Any = self._runner("predict", 0, x)
-        y_pred = run.get_concrete_function().structured_outputs
-        if tf.nest.is_nested(y_pred):
-            names = [name for name, m in self._metrics.items() if isinstance(m, Metric)]
-            raise ValueError(f"metrics {', '.join(names)} need a model of one output")
-        return columns(y_pred) if y_pred.shape.rank > 1 else 1
 
     def _results(self, records: Records) -> Results:
         """The values by name: numbers, and nested lists of them."""
@@ -504,46 +436,10 @@ def _check_fits(name: str, variables: Tree, values: Tree) -> None:
             )
 
 
-def _loop(one: Callable[..., Records], batch_size: int) -> Callable[..., Any]:
-    """Batches one after another on the device, from position `start` of a chunk up to `stop`.
-
-    The position is a variable of the loop: XLA would take a slice that begins at an argument for
-    one that begins at a constant, and compile again for each of its values.
-    """
-
-    def run(examples: Tree, start: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
-        def body(at: Tensor, records: Records) -> tuple[Tensor, Records]:
-            end = at + batch_size
-            return end, merge(records, one(_slice(examples, at, batch_size), end, stop, last))
-
-        merged: Records = tf.while_loop(lambda at, _: at < stop, body, (start, records))[1]
-        return merged
-
-    return run
-
-
-def _slice(examples: Tree, at: Tensor, size: int) -> Tree:
-    def slice_one(a: Tensor) -> Tensor:
-        behind = [0] * (a.shape.rank - 1)
-        return tf.slice(
-            a, tf.stack([at, *(tf.constant(i, tf.int64) for i in behind)]), [size, *a.shape[1:]]
-        )
-
-    return tf.nest.map_structure(slice_one, examples)
-
-
 def _call(chunk: Chunk, start: int, stop: int) -> tuple[Any, ...]:
     """What a loop is called with for the examples of a chunk from `start` up to `stop`."""
     ends = chunk.last and stop == chunk.stop
     return chunk.examples, _int64(start), _int64(stop), tf.constant(ends)
-
-
-def _read(variables: Tree) -> Tree:
-    return tf.nest.map_structure(lambda v: v.read_value(), variables)
-
-
-def _assign(variables: Tree, values: Tree) -> None:
-    tf.nest.map_structure(lambda v, x: v.assign(x), variables, values)
 
 
 def _int64(x: int) -> Tensor:

@@ -1,0 +1,289 @@
+"""Runs on several replicas beside one device: each prints one line of JSON, for test_replicas.py.
+
+python replica_runs.py <run> <replicas>
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+from replica_compare import (
+    REPLICAS,
+    compare,
+    compiled,
+    distance,
+    in_order,
+    run_one,
+    run_replicas,
+    spread,
+    zero_records,
+)
+
+import trainlib as tl
+from trainlib.loop.batch_statistics import synchronize
+from trainlib.loop.replicas import (
+    all_reduce,
+    eval_loop,
+    mirrored,
+    multi_worker,
+    place_state,
+    replicated,
+)
+from trainlib.loop.stateless import from_keras
+
+
+def net(params, model_state, x, training):
+    """A small dense net."""
+    hidden = tf.tanh(x @ params["a"] + params["b"])
+    return tl.Forward(hidden @ params["c"] + params["d"], model_state)
+
+
+def problem(dtype="float64", size=22):
+    """Parameters, and data whose weights are unequal and partly 0."""
+    rng = np.random.default_rng(3)
+    shapes = {"a": (4, 6), "b": (6,), "c": (6, 3), "d": (3,)}
+    params = {k: tf.constant(rng.normal(size=s) * 0.5, dtype) for k, s in shapes.items()}
+    x, y = rng.normal(size=(size, 4)), rng.normal(size=(size, 3))
+    weight = rng.uniform(0.2, 2, size=size) * (rng.uniform(size=size) > 0.2)
+    return params, tuple(tf.constant(a, dtype) for a in (x, y, weight))
+
+
+def epochs(size, count=3):
+    """Epochs end to end, so that each has batches that straddle; the last batch is partial."""
+    rng = np.random.default_rng(5)
+    return tf.constant(np.concatenate([rng.permutation(size) for _ in range(count)]))
+
+
+def optimizers():
+    """Every optimizer of the registry, in batches of 5."""
+    params, data = problem()
+    order = epochs(22)[:50]
+    results = {}
+    for name, factory in tl.registry.OPTIMIZERS.items():
+        optimizer = factory()
+        results[name] = compare(
+            net, params, (), optimizer, data, order, 5, tl.losses.mean_squared_error
+        )
+    return results
+
+
+def transforms():
+    """All that is around an optimizer; of 5 examples 4 replicas get 2, 2, 1 and none."""
+    params, data = problem()
+    order = epochs(22)[:50]
+    loss = tl.losses.mean_squared_error
+    adam = tl.adam(1e-2)
+    cases = {
+        "clip": (tl.chain(tl.clip_by_global_norm(0.1), tl.sgd(0.1)), {}),
+        "regularizer": (adam, {"regularizer": tl.l1_l2(1e-2, 1e-2)}),
+        "ema": (tl.chain(adam, tl.ema(0.9)), {}),
+        "accumulate": (
+            tl.accumulate(tl.chain(tl.clip_by_global_norm(0.5), adam, tl.ema(0.9)), 3),
+            {"regularizer": tl.l2(1e-2)},
+        ),
+        "compiled": (adam, {"compile_gradients": True, "compile_update": True}),
+        "constrain": (tl.chain(adam, tl.constrain(tl.max_norm(0.7))), {}),
+    }
+    results = {
+        name: compare(net, params, (), optimizer, data, order, 5, loss, **options)
+        for name, (optimizer, options) in cases.items()
+    }
+    none = (*data[:2], tf.zeros_like(data[2]))
+    results["no weight"] = compare(
+        net, params, (), tl.sgd(0.1), none, order, 5, loss, regularizer=tl.l2(1e-1)
+    )
+    x, y, weight = (a.numpy() for a in data)
+    x[3, 1], weight[3] = np.inf, 1
+    results["not finite"] = compare(
+        net, params, (), tl.apply_if_finite(adam), (x, y, weight), order, 5, loss
+    )
+    results["no sample weights"] = compare(net, params, (), adam, data[:2], order, 5, loss)
+    params, data = problem("float32")
+    results["float32"] = compare(net, params, (), adam, data, order, 5, loss)
+    return results
+
+
+def keras_net(*middle, outputs=3, dtype="float64", input_shape=(4,)):
+    """A Keras model, its weights and data for it, far from a mean of 0."""
+    keras.utils.set_random_seed(1)
+    keras.config.set_dtype_policy(dtype)
+    middle = [make() for make in middle]
+    layers = [keras.Input(input_shape), keras.layers.Dense(6), *middle]
+    model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(outputs)])
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(22, *input_shape)) + 30, rng.normal(size=(22, outputs))
+    return model, (tf.constant(x, dtype), tf.constant(y, dtype))
+
+
+def statistics():
+    """Batch normalization on uneven parts, on empty ones, with penalties and sequences' masks."""
+    keras.config.set_dtype_policy("float64")
+    normalize = keras.layers.BatchNormalization
+    known = "renorm" in inspect.signature(normalize).parameters
+    renorm = {"renorm": True} if known else {}
+    loss = tl.losses.mean_squared_error
+    cases = {
+        "plain": keras_net(normalize),
+        "images": keras_net(lambda: normalize(axis=1), input_shape=(5, 3, 4)),
+        "twice": keras_net(lambda: normalize(**renorm), keras.layers.ReLU, normalize),
+        "penalty": keras_net(lambda: normalize(gamma_regularizer=keras.regularizers.L2(0.1))),
+        "float16": keras_net(lambda: normalize(dtype="mixed_float16"), dtype="float32"),
+    }
+    model, data = keras_net(input_shape=(5, 4))
+    x, mask = model.inputs[0], keras.layers.Masking()
+    hidden = normalize()(model.layers[0](mask(x)))
+    out = keras.layers.Dense(3)(keras.layers.Flatten()(hidden))
+    padded = data[0].numpy()
+    padded[::3, 3:] = 0
+    cases["sequences"] = keras.Model(x, out), (tf.constant(padded), data[1])
+    results = {}
+    for name, (model, data) in cases.items():
+        synchronize(model)
+        pure = from_keras(model)
+        results[name] = compare(
+            *pure, tl.sgd(1e-4), data, epochs(22)[:50], 5, loss, regularizer=tl.l2(1e-2)
+        )
+    return results
+
+
+def drawing(parts):
+    """Two runs of two steps: the masks on each replica; the seeds at the end; their spread."""
+    inputs = keras.Input((50,))
+    pure = from_keras(keras.Model(inputs, keras.layers.Dropout(0.5)(inputs)), seed=4)
+    strategy = mirrored(REPLICAS)
+    ones = tf.ones([1, 50])
+
+    def apply_fn(params, model_state, x, training):
+        forward = pure.apply_fn({}, model_state, x, training)
+        return forward._replace(y_pred=forward.y_pred * params["w"])
+
+    def run():
+        state = tl.init_state({"w": tf.ones([50])}, pure.model_state, tl.sgd(0.0))
+        variables = place_state(strategy, state)
+        shown = tl.Metric(lambda _: None, lambda y, y_pred, weight=None: y_pred[0], None)
+        step = tl.train_step(
+            replicated(apply_fn),
+            tl.losses.mean_squared_error,
+            tl.sgd(0.0),
+            metrics={"mask": shown},
+            reduce=all_reduce,
+            **parts,
+        )
+
+        def one():
+            state = tf.nest.map_structure(lambda v: v.read_value(), variables)
+            state, records = step(state, ((ones, None), ones))
+            tf.nest.map_structure(lambda v, x: v.assign(x), variables, state)
+            return records["mask"]
+
+        once = compiled(lambda: strategy.experimental_local_results(strategy.run(one)))
+        masks = [[mask.numpy().tolist() for mask in once()] for _ in range(2)]
+        return masks, variables
+
+    draws = [run()[0], run()[0]]
+    variables = run()[1]
+    seeds = [v.numpy().tolist() for v in variables.model_state.values()]
+    return {"draws": draws, "seeds": seeds, "between": spread(variables)}
+
+
+def dropout():
+    """What replicas draw for equal rows, as a graph and compiled."""
+    return {"graph": drawing({}), "compiled": drawing({"compile_gradients": True})}
+
+
+def evaluation():
+    """The records of `eval_loop` over 22 examples in batches of 8, beside those of one call."""
+    params, data = problem()
+    loss = tl.losses.mean_squared_error
+    metrics = {"mean_absolute_error": tl.losses.mean_absolute_error}
+    strategy = mirrored(REPLICAS)
+    state = tl.init_state(params, (), tl.sgd())
+    step = tl.eval_step(net, loss, metrics=metrics, regularizer=tl.l2(0.1))
+    loop = compiled(eval_loop(strategy, step, place_state(strategy, state), 8))
+    order = tf.concat([tf.range(22, dtype=tf.int64), [21, 21]], 0)
+    zero, end = tf.constant(0, tf.int64), tf.constant(22, tf.int64)
+    filled = in_order(data, order)
+    found = loop(filled, zero, end, tf.constant(True), zero_records(metrics))
+    return distance(step(state, data), found)
+
+
+def placed():
+    """What a state in variables reads and takes outside of the replicas."""
+    strategy = mirrored(REPLICAS)
+    variables = place_state(strategy, tl.init_state({"w": tf.ones([2])}, (), tl.adam()))
+    variables.params["w"].assign([3.0, 4.0])
+    return {
+        "read": variables.params["w"].numpy().tolist(),
+        "copies": [v.numpy().tolist() for v in variables.params["w"].values],
+        "one strategy": mirrored(REPLICAS) is strategy,
+    }
+
+
+def keras_beside():
+    """How far `fit` under the same strategy is from `fit` on one device: 19 examples, batch 16."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(19, 4)).astype("f4"), rng.normal(size=(19, 1)).astype("f4")
+
+    def fitted():
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        before = model.get_weights()
+        model.fit(x, y, batch_size=16, epochs=1, shuffle=False, verbose=0)
+        return before, model.get_weights()
+
+    before, one = fitted()
+    with mirrored(REPLICAS).scope():
+        many = fitted()[1]
+    return {"keras": distance(one, many), "moved": distance(before, one)}
+
+
+def small():
+    """What takes little time."""
+    return {f.__name__: f() for f in (evaluation, placed, keras_beside)}
+
+
+def worker():
+    """A multi-worker run: this process is the worker that TF_CONFIG names."""
+    strategy = multi_worker()
+    params, data = problem()
+    optimizer = tl.chain(tl.clip_by_global_norm(0.1), tl.adam(1e-2))
+
+    def make_step(function, **more):
+        return tl.train_step(
+            function, tl.losses.mean_squared_error, optimizer, regularizer=tl.l2(1e-2), **more
+        )
+
+    state = tl.init_state(params, (), optimizer)
+    args = (data, epochs(22)[:50], 7, make_step, ())
+    many, records, _ = run_replicas(net, state, *args, strategy=strategy)
+    one, one_records = run_one(net, state, *args)
+    return {
+        "replicas": strategy.num_replicas_in_sync,
+        "state": distance(one, many),
+        "records": distance(one_records, records),
+        "moved": distance(params, one.params),
+    }
+
+
+RUNS = {
+    f.__name__: f
+    for f in (
+        optimizers,
+        transforms,
+        statistics,
+        dropout,
+        small,
+        worker,
+    )
+}
+
+if __name__ == "__main__":
+    if sys.argv[1] != "worker":
+        mirrored(REPLICAS)
+    print(json.dumps(RUNS[sys.argv[1]]()))

@@ -1,0 +1,270 @@
+"""Training on several devices at once: a replica of the state on each, and a part of each batch."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from trainlib.base import Tensor, Tree
+from trainlib.checks import check_choice, check_integer
+from trainlib.loop.batch_statistics import Part, over_replicas
+from trainlib.loop.stateless import SEED_STATE
+from trainlib.metrics import merge
+from trainlib.step import ApplyFn, Batch, Forward, Records, TrainState
+
+HOST = "/device:CPU:0"
+"""Where batches are gathered: only a replica's own rows travel to its device."""
+
+
+@functools.cache
+def mirrored(replicas: int | None = None) -> Any:
+    """The strategy for so many devices of this machine; one and the same at every call.
+
+    Without accelerators the processor is taken for as many devices.
+
+    Args:
+        replicas: how many; None for all accelerators, or one processor.
+
+    Raises:
+        ValueError: fewer accelerators, or a processor that can no longer be divided.
+    """
+    if replicas is not None:
+        check_integer("replicas", replicas, at_least=1)
+    devices = _devices(replicas)
+    # Sums on one processor need no collectives, which two strategies in a process would mix up.
+    on_one = tf.distribute.ReductionToOneDevice() if "CPU" in devices[0] else None
+    return tf.distribute.MirroredStrategy(devices, cross_device_ops=on_one)
+
+
+@functools.cache
+def multi_worker() -> Any:
+    """The strategy over the processes that TF_CONFIG names; call it before all else in each."""
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _devices(replicas: int | None) -> list[str]:
+    accelerators = tf.config.list_physical_devices("GPU")
+    if accelerators:
+        count = len(accelerators) if replicas is None else replicas
+        if count > len(accelerators):
+            raise ValueError(f"replicas={count}, but this machine has {len(accelerators)} GPUs")
+        return [f"GPU:{i}" for i in range(count)]
+    count = replicas or 1
+    processor = tf.config.list_physical_devices("CPU")[0]
+    if count > 1 and tf.config.get_logical_device_configuration(processor) is None:
+        one = tf.config.LogicalDeviceConfiguration()
+        try:
+            tf.config.set_logical_device_configuration(processor, [one] * count)
+        except RuntimeError:
+            raise _too_late(count, 1) from None
+    found = len(tf.config.list_logical_devices("CPU"))
+    if count > found:
+        raise _too_late(count, found)
+    return [f"CPU:{i}" for i in range(count)]
+
+
+def _too_late(count: int, found: int) -> ValueError:
+    return ValueError(
+        f"replicas={count}, but TensorFlow has already begun with {found} CPU device"
+        f"{'s' if found > 1 else ''}: choose the replicas before the model is made"
+    )
+
+
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
+
+
+def strategy_named(name: str, replicas: int | None = None) -> Any:
+    """The strategy of that name; None for one device.
+
+    "auto" is "multi_worker" where TF_CONFIG names several workers, "mirrored" where replicas are
+    asked for or there are several accelerators, and else "one_device".
+
+    Raises:
+        ValueError: there is no such strategy; replicas of another one than "mirrored"; or as
+            `mirrored` has it.
+    """
+    check_choice("strategy", name, STRATEGIES)
+    if name == "auto":
+        several = replicas is not None or len(tf.config.list_physical_devices("GPU")) > 1
+        workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+        name = "mirrored" if several else "one_device"
+        name = "multi_worker" if len(workers.get("worker", ())) > 1 else name
+    if replicas is not None and name != "mirrored":
+        raise ValueError(f"replicas={replicas} are for the strategy 'mirrored', not for {name!r}")
+    if name == "one_device":
+        return None
+    return mirrored(replicas) if name == "mirrored" else multi_worker()
+
+
+def place_state(strategy: Any, state: TrainState) -> Any:
+    """A state in variables, a copy on each device: each replica assigns its own.
+
+    Outside of `strategy.run` reading one reads the first replica's, assigning assigns to all.
+    """
+    with strategy.scope():
+        return tf.nest.map_structure(lambda x: tf.Variable(x, trainable=False), state)
+
+
+def all_reduce(tree: Tree) -> Tree:
+    """The sum of a structure over all replicas, on each of them: one collective per dtype.
+
+    It is what `train_step` takes as `reduce`. Gradients pass through; leaves of None stay None.
+    """
+    leaves = tf.nest.flatten(tree)
+    context = tf.distribute.get_replica_context()
+    for dtype in dict.fromkeys(x.dtype for x in leaves if x is not None):
+        where = [i for i, x in enumerate(leaves) if x is not None and x.dtype == dtype]
+        flat = tf.concat([tf.reshape(leaves[i], [-1]) for i in where], 0)
+        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, flat)
+        sizes = [tf.size(leaves[i]) for i in where]
+        for i, part in zip(where, tf.split(sums, sizes, num=len(where)), strict=True):
+            leaves[i] = tf.reshape(part, tf.shape(leaves[i]))
+    return tf.nest.pack_sequence_as(tree, leaves)
+
+
+def replicated(apply_fn: ApplyFn) -> ApplyFn:
+    """A model on a replica's part of a batch; its x is the pair (x, present) of `train_loop`.
+
+    Batch statistics are those of the whole batch, for layers that `synchronize` prepared. Each
+    replica makes random draws of its own, from the same state, which stays the same on all.
+    """
+
+    def apply(params: Tree, model_state: Tree, x: Any, training: bool) -> Forward:
+        x, present = x
+        context = tf.distribute.get_replica_context()
+        replica = context.replica_id_in_sync_group
+        part = Part(replica, context.num_replicas_in_sync, all_reduce, present)
+        begun = _own_draws(model_state, replica)
+        with over_replicas(part):
+            forward = apply_fn(params, begun, x, training=training)
+        return forward._replace(model_state=_advanced(model_state, begun, forward.model_state))
+
+    return apply
+
+
+def _own_draws(model_state: Tree, replica: Tensor) -> Tree:
+    """The state with the seeds that this replica draws from."""
+    if not isinstance(model_state, Mapping):
+        return model_state
+    return {
+        name: _folded(x, replica) if name.startswith(SEED_STATE) else x
+        for name, x in model_state.items()
+    }
+
+
+def _folded(seed: Tensor, replica: Tensor) -> Tensor:
+    """A seed of a replica's own; Keras counts in its second word, so both are drawn."""
+    words = tf.random.experimental.stateless_fold_in(
+        seed, tf.cast(replica, seed.dtype), alg="philox"
+    )
+    return tf.random.stateless_uniform(
+        tf.shape(seed), words, minval=0, maxval=2**31 - 1, dtype=seed.dtype, alg="philox"
+    )
+
+
+def _advanced(model_state: Tree, begun: Tree, ended: Tree) -> Tree:
+    """The new state, its seeds as far ahead of the old ones as the replica's own went."""
+    if not isinstance(model_state, Mapping):
+        return ended
+    return {
+        name: model_state[name] + (x - begun[name]) if name.startswith(SEED_STATE) else x
+        for name, x in ended.items()
+    }
+
+
+def train_loop(
+    strategy: Any, step: Callable[..., tuple[TrainState, Records]], variables: Any, batch_size: int
+) -> Callable[..., Records]:
+    """`(examples, start, stop, last, records) -> records`: steps one after another, to be traced.
+
+    The batches lie in the examples from position `start` up to `stop`. Each is cut into equal
+    parts, a replica each; what the last ones lack is filled up with rows of weight 0. The records
+    are summed over the replicas once, at the end.
+
+    Args:
+        strategy: of `mirrored` or `multi_worker`.
+        step: of `train_step`, with `replicated` around its model and `reduce=all_reduce`.
+        variables: the state, of `place_state`.
+        batch_size: of the whole batch.
+    """
+    replicas = strategy.num_replicas_in_sync
+    filled = batch_size % replicas != 0
+
+    def one(examples: Tree, at: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
+        places = _places(-(-batch_size // replicas))
+        present = places < batch_size if filled else None
+        batch = _gather(examples, at + tf.minimum(places, batch_size - 1))
+        x, *rest = batch if present is None else fill_weights(batch, present)
+        ends = last & (at + batch_size >= stop)
+        state, new = step(_read(variables), ((x, present), *rest), ends)
+        tf.nest.map_structure(lambda v, x: v.assign(x), variables, state)
+        merged: Records = merge(records, new)
+        return merged
+
+    return _loop(strategy, one, batch_size)
+
+
+def eval_loop(
+    strategy: Any, step: Callable[[TrainState, Batch], Records], variables: Any, batch_size: int
+) -> Callable[..., Records]:
+    """As `train_loop`, of an `eval_step`; the examples behind `stop` weigh 0."""
+    share = -(-batch_size // strategy.num_replicas_in_sync)
+
+    def one(examples: Tree, at: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
+        places = _places(share)
+        batch = _gather(examples, at + tf.minimum(places, batch_size - 1))
+        present = (places < batch_size) & (at + places < stop)
+        new = step(_read(variables), fill_weights(batch, present))
+        merged: Records = merge(records, new)
+        return merged
+
+    return _loop(strategy, one, batch_size)
+
+
+def _loop(strategy: Any, one: Callable[..., Records], batch_size: int) -> Callable[..., Records]:
+    """The loop around `one(examples, at, stop, last, records)` on each replica.
+
+    It goes around `strategy.run`, in which there may be no loop around a sum over replicas. The
+    records are a replica's own until the end.
+    """
+
+    def run(examples: Tree, start: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
+        def body(at: Tensor, own: Any) -> tuple[Tensor, Any]:
+            return at + batch_size, strategy.run(one, (examples, at, stop, last, own))
+
+        none = strategy.run(lambda: tf.nest.map_structure(tf.zeros_like, records))
+        own = tf.while_loop(lambda at, _: at < stop, body, (start, none))[1]
+        sums = tf.nest.map_structure(lambda x: strategy.reduce("SUM", x, axis=None), own)
+        merged: Records = merge(records, sums)
+        return merged
+
+    return run
+
+
+def _places(share: int) -> Tensor:
+    """The positions in a batch that are this replica's."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return tf.cast(replica, tf.int64) * share + tf.range(share, dtype=tf.int64)
+
+
+def _gather(examples: Tree, rows: Tensor) -> Tree:
+    with tf.device(HOST):
+        return tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
+
+
+def fill_weights(batch: Batch, present: Tensor) -> Batch:
+    """The batch with weight 0 for the rows that are not present."""
+    x, y, *weight = batch
+    if not weight:
+        return x, y, tf.cast(present, tf.float32)
+    present = tf.reshape(present, [-1] + [1] * (weight[0].shape.rank - 1))
+    return x, y, tf.where(present, weight[0], tf.zeros_like(weight[0]))
+
+
+def _read(variables: Any) -> Any:
+    return tf.nest.map_structure(lambda v: v.read_value(), variables)
