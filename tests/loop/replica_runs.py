@@ -224,6 +224,80 @@ def placed():
     }
 
 
+def trainer_of(strategy, precision="float64", optimizer=None, **options):
+    keras.utils.set_random_seed(1)
+    # A bias in front of batch normalization has gradients that are all rounding.
+    hidden = keras.layers.Dense(8, use_bias=False, name="hidden")
+    norm = keras.layers.BatchNormalization(name="norm")
+    model = keras.Sequential(
+        [keras.Input((4,)), hidden, norm, keras.layers.Dense(1, name="outputs")]
+    )
+    optimizer = optimizer or tl.chain(tl.clip_by_global_norm(0.1), tl.adam(1e-2))
+    return tl.Trainer(
+        model,
+        "mean_squared_error",
+        optimizer,
+        precision=precision,
+        strategy=strategy,
+        replicas=REPLICAS if strategy == "mirrored" else None,
+        execution="graph",
+        **options,
+    )
+
+
+def numbers(history):
+    return [{k: x for k, x in line.items() if k != "seconds"} for line in history]
+
+
+def trainers():
+    """`Trainer.fit`, `evaluate` and `predict` on 22 examples in batches of 5, beside one device."""
+    rng = np.random.default_rng(0)
+    x, y, w = (rng.normal(size=(22, n)) for n in (4, 1, 1))
+    data = x, y, np.abs(w[:, 0])
+    found = {}
+    for name, more in {
+        "plain": {"metrics": ["mean_absolute_error"], "regularizer": tl.l2(1e-2)},
+        "accumulated": {"optimizer": tl.accumulate(tl.adam(1e-2), 3)},
+        "averaged": {"optimizer": tl.chain(tl.sgd(1e-2), tl.ema(0.9))},
+    }.items():
+        one, many = (trainer_of(strategy, **more) for strategy in ("one_device", "mirrored"))
+        before = one.state
+        lines = [
+            numbers(t.fit(data, batch_size=5, epochs=3, validation_data=data)) for t in (one, many)
+        ]
+        found[name] = {
+            "state": distance(one.state, many.state),
+            "history": distance(*lines),
+            "evaluation": distance(*(list(t.evaluate(data).values()) for t in (one, many))),
+            "predictions": distance(*(t.predict(x) for t in (one, many))),
+            "between": spread(many.programs.variables),
+            "moved": distance(before.params, one.state.params),
+        }
+    return found
+
+
+def overflow():
+    """Gradients that overflow float16 on the last replica alone, at the second of five steps."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 4)).astype("f4"), rng.normal(size=(40, 1)).astype("f4")
+    y[15] = 3e4
+    ends = {}
+    for strategy in ("one_device", "mirrored"):
+        trainer = trainer_of(strategy, "mixed_float16", tl.sgd(1e-3))
+        results = trainer.fit((x, y), batch_size=8, shuffle=False)[0]
+        ends[strategy] = trainer.state, results
+    one, many = (ends[strategy][1] for strategy in ("one_device", "mirrored"))
+    return {
+        "skipped": [one["skipped_steps"], many["skipped_steps"]],
+        "overflowed": [one["overflowed"], many["overflowed"]],
+        "steps": [one["step"], many["step"]],
+        "scales": [one["loss_scale"], many["loss_scale"]],
+        "finite": all(np.isfinite(w).all() for w in ends["mirrored"][0].params.values()),
+        "params": distance(ends["one_device"][0].params, ends["mirrored"][0].params),
+        "between": spread(trainer.programs.variables),
+    }
+
+
 def keras_beside():
     """How far `fit` under the same strategy is from `fit` on one device: 19 examples, batch 16."""
     rng = np.random.default_rng(0)
@@ -279,6 +353,8 @@ RUNS = {
         statistics,
         dropout,
         small,
+        trainers,
+        overflow,
         worker,
     )
 }

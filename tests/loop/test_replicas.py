@@ -173,3 +173,21 @@ def test_a_prepared_layer_stays_as_it_was_elsewhere():
     assert (model(x, training=True).numpy() == before).all()
     assert has_batch_statistics(model)
     assert not has_batch_statistics(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]))
+
+
+@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("name", ["plain", "accumulated", "averaged"])
+def test_a_trainer_on_replicas_follows_one_on_one_device(name, replicas):
+    distances = run("trainers", replicas)[name]
+    assert distances.pop("moved") > 1e-3
+    assert distances.pop("between") == 0
+    assert max(distances.values()) < 1e-12, distances
+
+
+def test_an_overflow_on_one_replica_skips_the_step_on_all():
+    found = run("overflow", 2)
+    assert found["skipped"][0] == found["skipped"][1] == 1
+    assert found["overflowed"][0] == found["overflowed"][1]
+    assert found["steps"] == [4, 4] and found["scales"] == [2**14, 2**14]
+    assert found["finite"] and found["between"] == 0
+    assert found["params"] < 1e-3  # float16's rounding in other places

@@ -384,7 +384,7 @@ class Trainer:
 
     def _scaling(self) -> Results:
         """What is to be told of the loss's scale; nothing where there is none."""
-        scale = self._variables.loss_scale
+        scale = read(self._variables.loss_scale)
         if not isinstance(scale, LossScale):
             return {}
         told: Results = {
