@@ -10,6 +10,7 @@ import trainlib.registry as registry
 from trainlib.base import Optimizer, apply_updates
 from trainlib.constraints import max_norm, min_max_norm, non_neg, unit_norm
 from trainlib.finder import LRFinderResult, lr_finder
+from trainlib.loop.replicas import mirrored, multi_worker
 from trainlib.loop.stateless import Stateless
 from trainlib.loop.trainer import Trainer
 from trainlib.loss_scale import (
@@ -198,7 +199,9 @@ __all__ = [
     "max_norm",
     "metrics",
     "min_max_norm",
+    "mirrored",
     "models",
+    "multi_worker",
     "muon",
     "nadam",
     "nadamw",
