@@ -33,8 +33,8 @@ STREAMED_SECONDS = 0.25
 class Chunk(NamedTuple):
     """Batches, one after another.
 
-    examples: a structure of tensors [n, ...], n a multiple of rows. rows: of a batch. stop: how
-    many of the n are examples; those behind only fill. last: whether it ends the epoch.
+    examples: a structure of tensors [n, ...]. rows: of a batch. stop: how many of the n, from the
+    first on, are meant; in training whole batches of them. last: whether it ends the epoch.
     """
 
     examples: Tree
@@ -73,10 +73,16 @@ class Arrays:
         return -(-self.size // self.batch_size)
 
     def training(self, order: np.ndarray | None = None) -> Iterator[Chunk]:
-        """An epoch in that order; a rest that makes no whole batch is a batch of its own."""
+        """An epoch in that order; a rest that makes no whole batch is a batch of its own.
+
+        Placed examples in the order in which they lie are one chunk, and are not copied.
+        """
         rest = self.size % self.batch_size
         whole = self.size - rest
-        yield from self._chunks(order, whole, not rest)
+        if whole and order is None and not self.on_host:
+            yield Chunk(self.examples, self.batch_size, whole, not rest)
+        else:
+            yield from self._chunks(order, whole, not rest)
         if rest:
             yield Chunk(self._take(order, whole, self.size, rest), rest, rest, True)
 
@@ -94,7 +100,7 @@ class Arrays:
             return Chunk(examples, self.batch_size, stop - start, last and stop == end)
 
         chunks = map(chunk, range(0, end, room))
-        return ahead(chunks) if self.on_host else chunks
+        return ahead(chunks) if end > room else chunks
 
     def _together(self) -> int:
         """The batches of a chunk: a power of two, so that few shapes are ever compiled."""
