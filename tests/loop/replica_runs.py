@@ -33,6 +33,7 @@ from trainlib.loop.replicas import (
     multi_worker,
     place_state,
     replicated,
+    train_loop,
 )
 from trainlib.loop.stateless import from_keras
 
@@ -317,9 +318,72 @@ def keras_beside():
     return {"keras": distance(one, many), "moved": distance(before, one)}
 
 
+def keras_applied(optimizer, gradients):
+    """A weight after one `apply` of Keras in which each replica has a gradient of its own."""
+    strategy = mirrored(REPLICAS)
+    with strategy.scope():
+        weight = keras.Variable(tf.zeros([2]))
+        optimizer.build([weight])
+
+    @tf.function
+    def step():
+        def one():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            optimizer.apply([tf.gather(tf.constant(gradients), replica)], [weight])
+
+        strategy.run(one)
+
+    step()
+    return weight.numpy().tolist()
+
+
+def ours_applied(optimizer, gradients, loss_scale=None):
+    """The same of `train_step`, on a loss whose gradient is the example."""
+
+    def model(params, model_state, x, training):
+        return tl.Forward(tf.reduce_sum(params["w"] * x, -1), model_state)
+
+    model = replicated(model)
+    step = tl.train_step(model, lambda _, y: y, optimizer, reduce=all_reduce, loss_scale=loss_scale)
+    state = tl.init_state({"w": tf.zeros([2])}, (), optimizer, loss_scale=loss_scale)
+    variables = place_state(mirrored(REPLICAS), state)
+    loop = compiled(train_loop(mirrored(REPLICAS), step, variables, REPLICAS))
+    data = tf.constant(gradients), tf.zeros(REPLICAS)
+    zero, stop = tf.constant(0, tf.int64), tf.constant(REPLICAS, tf.int64)
+    loop(data, zero, stop, tf.constant(True), zero_records({}))
+    return variables.params["w"].numpy().tolist()
+
+
+def overflow_beside():
+    """Gradients of which those of the second replica alone are infinite."""
+    gradients = [[8.0, 8.0], [np.inf, 8.0]]
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5), initial_scale=8.0)
+    return {
+        "keras": keras_applied(scaled, gradients),
+        "ours": ours_applied(tl.sgd(0.5), gradients, tl.dynamic_loss_scale(8.0)),
+    }
+
+
+def clipping_beside():
+    """Gradients (100, 0) and (0, 3), clipped to a norm of 1: their mean is (50, 1.5)."""
+    gradients = [[100.0, 0.0], [0.0, 3.0]]
+    return {
+        "keras": keras_applied(keras.optimizers.SGD(1.0, global_clipnorm=1.0), gradients),
+        "ours": ours_applied(tl.chain(tl.clip_by_global_norm(1.0), tl.sgd(1.0)), gradients),
+    }
+
+
+def uneven_first_batch():
+    """The loss of a first batch of 3 on the replicas, which stops Keras."""
+    trainer = trainer_of("mirrored")
+    return trainer.fit((np.ones([3, 4]), np.ones([3, 1])), batch_size=16)[0]["loss"]
+
+
 def small():
     """What takes little time."""
-    return {f.__name__: f() for f in (evaluation, placed, keras_beside)}
+    runs = (evaluation, placed, keras_beside, uneven_first_batch)
+    beside = (overflow_beside, clipping_beside) if REPLICAS == 2 else ()
+    return {f.__name__: f() for f in (*runs, *beside)}
 
 
 def worker():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import socket
 import subprocess
@@ -191,3 +192,20 @@ def test_an_overflow_on_one_replica_skips_the_step_on_all():
     assert found["steps"] == [4, 4] and found["scales"] == [2**14, 2**14]
     assert found["finite"] and found["between"] == 0
     assert found["params"] < 1e-3  # float16's rounding in other places
+
+
+def test_an_infinity_on_the_second_replica_reaches_no_weight_but_keras_s():
+    found = run("small", 2)["overflow_beside"]
+    assert found["ours"] == [0.0, 0.0]
+    assert not math.isfinite(found["keras"][0])
+
+
+def test_gradients_are_clipped_after_they_are_summed_but_in_keras():
+    found = run("small", 2)["clipping_beside"]
+    norm = math.hypot(50, 1.5)
+    assert found["ours"] == pytest.approx([-50 / norm, -1.5 / norm], rel=1e-6)
+    assert math.hypot(*found["keras"]) == pytest.approx(math.sqrt(2), rel=1e-6)
+
+
+def test_a_first_batch_may_be_uneven():
+    assert math.isfinite(run("small", 2)["uneven_first_batch"])
