@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from trainlib.cli.command import WorkerGone
@@ -51,19 +51,22 @@ class Line(NamedTuple):
         self.socket.close()
 
 
-def meet(cluster: Cluster, flags: Mapping[str, str], seconds: float) -> dict[int, Line]:
+def meet(
+    cluster: Cluster, flags: Mapping[str, str], seconds: float, check: Callable[[], None]
+) -> dict[int, Line]:
     """Waits until all workers are there, and their flags are found to be the same.
 
     Args:
         cluster: all of them, and which this one is.
         flags: what must be the same, by name.
         seconds: how long to wait.
+        check: what the first one checks when all are there; its ValueError ends all.
 
     Returns:
         By worker, for the first one its connections to all others; for each other to the first.
 
     Raises:
-        ValueError: flags, or the clusters, differ.
+        ValueError: flags, or the clusters, differ; or of the check.
         WorkerGone: one did not come in time.
     """
     until = time.monotonic() + seconds
@@ -78,6 +81,7 @@ def meet(cluster: Cluster, flags: Mapping[str, str], seconds: float) -> dict[int
             names = ", ".join(f"{k} ({cluster.addresses[k]})" for k in missing)
             raise WorkerGone(f"worker {names} did not come within {seconds:g} s: --worker_timeout")
         _compare(hello, answers)
+        check()
     except Exception as error:
         kind = "gone" if isinstance(error, WorkerGone) else "refused"
         for line in lines.values():

@@ -52,15 +52,19 @@ def train(values: command.Values) -> None:
     check_integer("epochs", values.epochs, at_least=1)
     check_integer("batch_size", values.batch_size, at_least=1)
     check_choices(values)
-    with workers.together(values) as reports:
-        if values.run_dir and reports:
-            run_folder.check_free(Path(values.run_dir))
-        _train(values, reports)
+    with workers.together(values, lambda: _check_folder(values)) as team:
+        _train(values, team)
 
 
-def _train(values: command.Values, reports: bool) -> None:
+def _check_folder(values: command.Values) -> None:
+    if values.run_dir:
+        run_folder.check_free(Path(values.run_dir))
+
+
+def _train(values: command.Values, team: workers.Team) -> None:
     task = build.build_task(values)
-    strategy = strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
+    with team.starting():
+        strategy = strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
     built = build.build_models(values, task)
     data = build.class_weighted(values, task)
     found = _settle_rate(values, task, built, strategy)
@@ -70,7 +74,7 @@ def _train(values: command.Values, reports: bool) -> None:
     feed = as_feed("data", data, values.batch_size)
     speeds = trainer.settle_execution(feed, epochs=values.epochs)
     values["execution"].value = trainer.execution  # the run's own record repeats it to the bit
-    folder = run_folder.create(values) if reports else None
+    folder = run_folder.create(values) if team.reports else None
     if folder and found:
         write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}")
     print(build.describe(task, built, values), flush=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -23,16 +25,33 @@ GRACE = 5.0
 """Seconds in which a worker may end by itself, with what it has to say, after another is gone."""
 NAMED_WITHIN = 2.0
 """Seconds in which, after a sum over the workers has failed, it is known which one is gone."""
+PAUSE = 0.1
+STARTS_WITHIN = 60
+"""Seconds for the start of TensorFlow's servers, once all workers are ready for it."""
 LAST_WORDS = 60.0
 """Seconds for which the first worker, which the others need to the end, waits for their end."""
 
 
+class Team(NamedTuple):
+    """reports: whether this process prints and writes. starting: goes around the strategy's making.
+
+    It waits until all workers have come so far.
+    """
+
+    reports: bool
+    starting: Callable[[], contextlib.AbstractContextManager[None]]
+
+
 @contextlib.contextmanager
-def together(values: Values) -> Iterator[bool]:
-    """Around the work of one of the workers that TF_CONFIG names; whether it is to report.
+def together(values: Values, check: Callable[[], None]) -> Iterator[Team]:
+    """Around the work of one of the workers that TF_CONFIG names.
 
     The flags are compared first. Those that do not report are silent. Where there is one process
     alone, it does.
+
+    Args:
+        values: of the flags of `train`.
+        check: is called on the one that reports, before any begins; raises ValueError.
 
     Raises:
         ValueError: the flags of two workers differ, or TF_CONFIG is not as it should be.
@@ -41,14 +60,15 @@ def together(values: Values) -> Iterator[bool]:
     check_number("worker_timeout", values.worker_timeout, above=0)
     workers = cluster() if values.strategy in ("auto", "multi_worker") else None
     if workers is None or len(workers.addresses) == 1:
-        yield True
+        check()
+        yield Team(True, contextlib.nullcontext)
         return
-    watch = Watch(meet(workers, _compared(values), values.worker_timeout))
+    watch = Watch(meet(workers, _compared(values), values.worker_timeout, check))
     chief = workers.index == 0
     status = 0
     try:
         with contextlib.nullcontext() if chief else _silent(), watch.guarding():
-            yield chief
+            yield Team(chief, watch.starting)
     except BaseException as error:
         status = status_of(error)
         raise
@@ -69,30 +89,45 @@ class Watch:
         self.lines = lines
         self._lost: str | None = None
         self._noticed = threading.Event()
-        self._done = {index: threading.Event() for index in lines}
+        self._ready, self._done = ({k: threading.Event() for k in lines} for _ in range(2))
         self._ended = False
         for index in lines:
             self._in_thread(self._listen, index)
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Around the start of TensorFlow's servers, once all workers are ready for it.
+
+        While they look for each other no thread of Python runs, so that a loss would not be
+        noticed: then an alarm ends the process. They take SIGTERM for themselves.
+        """
+        if 0 in self.lines:
+            self._say({"ready": True})
+        for ready in self._ready.values():
+            while not ready.wait(PAUSE):
+                if self._noticed.is_set():
+                    raise WorkerGone(self._told())
+        if 0 not in self.lines:
+            self._say({"ready": True})
+        signal.alarm(STARTS_WITHIN)
+        yield
+        signal.alarm(0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     @contextlib.contextmanager
     def guarding(self) -> Iterator[None]:
         """Around the work: another worker's loss ends it within seconds, and is told as such."""
         try:
             yield
-        except (ValueError, TypeError, OSError):
+        except (ValueError, TypeError, OSError, WorkerGone):
             raise
         except Exception as error:
-            unreachable = isinstance(
-                error,
-                (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),
-            )
             if self._noticed.wait(NAMED_WITHIN):
                 raise WorkerGone(self._told()) from error
-            if unreachable:
+            if isinstance(error, _unreachable()):
                 raise WorkerGone("another worker cannot be reached any more") from error
             raise
-        for line in self.lines.values():
-            line.send({"done": True})
+        self._say({"done": True})
         if 0 not in self.lines:
             for done in self._done.values():
                 done.wait(LAST_WORDS / len(self._done))
@@ -103,9 +138,15 @@ class Watch:
         for line in self.lines.values():
             line.close()
 
+    def _say(self, message: Mapping[str, bool]) -> None:
+        for line in self.lines.values():
+            line.send(message)
+
     def _listen(self, index: int) -> None:
         """Hears what a worker says, to its end."""
         while isinstance(message := self.lines[index].receive(), dict):
+            if "ready" in message:
+                self._ready[index].set()
             if "done" in message:
                 self._done[index].set()
             if "lost" in message:
@@ -137,6 +178,17 @@ class Watch:
     @staticmethod
     def _in_thread(function: Callable[..., None], *args: int) -> None:
         threading.Thread(target=function, args=args, daemon=True).start()
+
+
+def _unreachable() -> tuple[type[Exception], ...]:
+    """What TensorFlow raises where it does not reach another worker."""
+    errors = tf.errors
+    return (
+        errors.UnavailableError,
+        errors.AbortedError,
+        errors.CancelledError,
+        errors.DeadlineExceededError,
+    )
 
 
 def _compared(values: Values) -> dict[str, str]:
