@@ -49,6 +49,7 @@ class Line(NamedTuple):
         except OSError:
             pass
         self.socket.close()
+        self.reader.close()
 
 
 def meet(
