@@ -71,8 +71,8 @@ def meet(
         WorkerGone: one did not come in time.
     """
     until = time.monotonic() + seconds
-    hello = {"cluster": list(cluster.addresses), "index": cluster.index, "flags": dict(flags)}
-    if cluster.index:
+    hello = {"cluster": list(cluster.addresses), "index": cluster.number, "flags": dict(flags)}
+    if cluster.number:
         return {0: _join(cluster, hello, until, seconds)}
     lines: dict[int, Line] = {}
     try:

@@ -64,7 +64,7 @@ def together(values: Values, check: Callable[[], None]) -> Iterator[Team]:
         yield Team(True, contextlib.nullcontext)
         return
     watch = Watch(meet(workers, _compared(values), values.worker_timeout, check))
-    chief = workers.index == 0
+    chief = workers.number == 0
     status = 0
     try:
         with contextlib.nullcontext() if chief else _silent(), watch.guarding():

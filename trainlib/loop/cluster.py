@@ -14,10 +14,10 @@ JOBS = ("chief", "worker")
 
 
 class Cluster(NamedTuple):
-    """addresses: host:port of each worker, the chief first. index: of this process."""
+    """addresses: host:port of each worker, the chief first. number: of this process."""
 
     addresses: tuple[str, ...]
-    index: int
+    number: int
 
 
 def cluster() -> Cluster | None:

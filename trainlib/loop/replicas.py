@@ -75,7 +75,7 @@ def _of_first(strategy: Any) -> Callable[[Tensor], Any]:
     def run(x: Tensor) -> Any:
         return strategy.run(one, (x,))
 
-    compiled: Any = tf.function(run, autograph=False)
+    compiled: Callable[[Tensor], Any] = tf.function(run, autograph=False)
     return compiled
 
 
