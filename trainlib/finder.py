@@ -149,6 +149,7 @@ def lr_finder(
         regularizer_mask=regularizer_mask,
         seed=seed,
         precision=precision,
+        strategy="one_device",
         execution=execution,
     )
     if any(find_states(trainer.state.opt_state, AccumulateState)):

@@ -13,6 +13,7 @@ from trainlib.cli.flags import GROUPS, hyperparameter_flags
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("train", "evaluate", "predict", "lr_find", "verify")
+SCRIPTS = (*COMMANDS, "launch_local")
 
 SAYS_WHAT_IS_LOADED = """
 import sys
@@ -61,7 +62,7 @@ def test_bad_flags_are_refused_without_importing_tensorflow(flag):
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SCRIPTS)
 def test_a_checkout_runs_its_own_code(command, tmp_path):
     """`python scripts/train.py` needs no installed trainlib, and prefers its own."""
     (tmp_path / "scripts").mkdir()
@@ -74,7 +75,7 @@ def test_a_checkout_runs_its_own_code(command, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "own code\n", "")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", SCRIPTS)
 def test_scripts_are_the_commands(command, tmp_path):
     done = run(str(ROOT / "scripts" / f"{command}.py"), "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

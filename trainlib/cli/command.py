@@ -14,9 +14,14 @@ from absl import flags
 
 FAILED = 1
 BAD_INPUT = 2
+WORKER_GONE = 3
 INTERRUPTED = 130
 
 Values = flags.FlagValues
+
+
+class WorkerGone(Exception):
+    """Another process of this run did not come in time, or ended before it was done."""
 
 
 class Group(NamedTuple):
@@ -166,7 +171,10 @@ def _write_nowhere(stream: TextIO) -> None:
 def run(
     name: str, about: str, define: Callable[[Values], None], work: Callable[[Values], None]
 ) -> None:
-    """Runs a command; exits with 2 and one line on stderr for bad input, with 1 for other errors.
+    """Runs a command; an error is one line on stderr, and its kind the exit status.
+
+    2 is for bad input, 3 for other workers of the run that are gone, 130 for an interrupt, and 1
+    for all else.
 
     Args:
         name: of the command.
@@ -199,10 +207,28 @@ def run(
     except Exception as error:
         if values.is_parsed() and values.traceback:
             raise
-        if isinstance(error, (flags.Error, ValueError, TypeError, OSError)):
-            fail(name, one_line(error), BAD_INPUT)
+        status = status_of(error)
+        if status != FAILED:
+            fail(name, one_line(error), status)
         kind = type(error).__name__
         fail(name, f"{kind}: {one_line(error)} (--traceback shows where it arose)", FAILED)
+
+
+def status_of(error: BaseException) -> int:
+    """The exit status that tells the kind of an error."""
+    if isinstance(error, (flags.Error, ValueError, TypeError, OSError)):
+        return BAD_INPUT
+    if isinstance(error, WorkerGone):
+        return WORKER_GONE
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+
+
+def end_at_once(status: int) -> NoReturn:
+    """Ends the process, without waiting for its threads or for what libraries do at the end."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def required(values: Values, name: str) -> Path:

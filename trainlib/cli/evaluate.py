@@ -61,6 +61,7 @@ def evaluate(values: command.Values) -> None:
         regularizer=build.build_regularizer(of_run),
         regularizer_mask=of_run.regularized_params or kernels,
         precision=of_run.precision,
+        strategy="one_device",
         execution=of_run.execution,
     )
     print(json.dumps(trainer.evaluate(tuple(part))))

@@ -14,6 +14,7 @@ from trainlib.checks import check_choice
 from trainlib.cli.command import Group, Values
 from trainlib.data import DATASETS
 from trainlib.loop.execution import EXECUTIONS
+from trainlib.loop.replicas import STRATEGIES
 from trainlib.precision import PRECISIONS
 
 GROUPS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
@@ -143,6 +144,24 @@ def define_train(values: Values) -> None:
         EXECUTIONS,
         "How steps run: as a TensorFlow graph, compiled whole by XLA, or as a graph of which the "
         "optimizer's update is compiled; auto measures them where the run takes long.",
+    )
+    group.one_of(
+        "strategy",
+        "auto",
+        STRATEGIES,
+        "On what: one_device; mirrored, several devices of this machine; multi_worker, the "
+        "processes that $TF_CONFIG names, each started by this command with the same flags; auto "
+        "takes what there is.",
+    )
+    group.whole(
+        "replicas",
+        None,
+        "Devices of mirrored, by default all accelerators; without any the processor is divided.",
+    )
+    group.number(
+        "worker_timeout",
+        300.0,
+        "Seconds for which multi_worker waits at the start for workers that are late.",
     )
     group.text(
         "run_dir",

@@ -63,6 +63,7 @@ def predict(values: command.Values) -> None:
         "mean_squared_error",
         sgd(),
         precision=of_run.precision,
+        strategy="one_device",
         execution=of_run.execution,
     )
     text = _csv(trainer.predict(x), by_class=summary["classes"] > 0)

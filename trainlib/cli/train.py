@@ -21,13 +21,14 @@ from trainlib.callbacks import (  # noqa: E402
 )
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
 from trainlib.checks import check_integer  # noqa: E402
-from trainlib.cli import build, command, run_folder  # noqa: E402
-from trainlib.cli.flags import AUTO, define_train, performance_options  # noqa: E402
-from trainlib.cli.optimization import build_optimization  # noqa: E402
+from trainlib.cli import build, command, run_folder, workers  # noqa: E402
+from trainlib.cli.flags import AUTO, check_choices, define_train, performance_options  # noqa: E402
+from trainlib.cli.optimization import Optimization, build_optimization  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
 from trainlib.data import take  # noqa: E402
 from trainlib.finder import LRFinderResult  # noqa: E402
 from trainlib.loop.feed import as_feed  # noqa: E402
+from trainlib.loop.replicas import agreed, strategy_named  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
 from trainlib.tree import kernels  # noqa: E402
 
@@ -44,17 +45,65 @@ def main() -> None:
 
 
 def train(values: command.Values) -> None:
-    """Builds what the flags name, trains it, tests it, and writes the run folder."""
-    if values.run_dir:
-        run_folder.check_free(Path(values.run_dir))
+    """Builds what the flags name, trains it, tests it, and writes the run folder.
+
+    Of several workers each does so, and the first alone reports and writes.
+    """
     check_integer("epochs", values.epochs, at_least=1)
     check_integer("batch_size", values.batch_size, at_least=1)
+    check_choices(values)
+    with workers.together(values, lambda: _check_folder(values)) as team:
+        _train(values, team)
+
+
+def _check_folder(values: command.Values) -> None:
+    if values.run_dir:
+        run_folder.check_free(Path(values.run_dir))
+
+
+def _train(values: command.Values, team: workers.Team) -> None:
     task = build.build_task(values)
+    with team.starting():
+        strategy = strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
     built = build.build_models(values, task)
     data = build.class_weighted(values, task)
-    found = _settle_rate(values, task, built)
-    steps = -(-task.train.size // values.batch_size)
-    optimization = build_optimization(values, steps)
+    found = _settle_rate(values, task, built, strategy)
+    trainer, optimization = _trainer(values, task, built)
+    callbacks = _performance(values)
+    trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
+    feed = as_feed("data", data, values.batch_size)
+    speeds = trainer.settle_execution(feed, epochs=values.epochs)
+    values["execution"].value = trainer.execution  # the run's own record repeats it to the bit
+    folder = run_folder.create(values) if team.reports else None
+    if folder and found:
+        write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}")
+    print(build.describe(task, built, values), flush=True)
+    if speeds:
+        measured = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
+        print(f"execution: {trainer.execution} (steps/s: {measured})", flush=True)
+    if values.param_rules:
+        print("\n".join(optimization.table(trainer.state.params)), flush=True)
+    if folder:
+        callbacks = [_display(), *callbacks, JsonLines(folder / run_folder.HISTORY_FILE)]
+    began = time.monotonic()
+    history = trainer.fit(
+        feed,
+        epochs=values.epochs,
+        validation_data=None if task.validation is None else tuple(task.validation),
+        callbacks=callbacks,
+    )
+    summary = _summary(trainer, task, len(history), time.monotonic() - began)
+    if folder:
+        run_folder.save_model(folder / run_folder.MODEL_FILE, built.full)
+        run_folder.write_json(folder / run_folder.SUMMARY_FILE, summary)
+    print(f"test: {describe_results(summary['test'])}\nrun folder: {folder}")
+
+
+def _trainer(
+    values: command.Values, task: build.Task, built: build.Models
+) -> tuple[Trainer, Optimization]:
+    """What the flags train with."""
+    optimization = build_optimization(values, -(-task.train.size // values.batch_size))
     trainer = Trainer(
         built.trained,
         build.build_loss(values, task.loss, built.from_logits),
@@ -64,44 +113,25 @@ def train(values: command.Values) -> None:
         regularizer_mask=values.regularized_params or kernels,
         seed=values.seed,
         precision=values.precision,
+        strategy=values.strategy,
+        replicas=values.replicas,
         execution=values.execution,
         report={"learning_rate": optimization.rate} if optimization.rate else {},
     )
-    callbacks = _performance(values)
-    trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
-    feed = as_feed("data", data, values.batch_size)
-    speeds = trainer.settle_execution(feed, epochs=values.epochs)
-    values["execution"].value = trainer.execution  # the run's own record repeats it to the bit
-    folder = run_folder.create(values)
-    if found:
-        write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}")
-    print(build.describe(task, built, values), flush=True)
-    if speeds:
-        measured = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
-        print(f"execution: {trainer.execution} (steps/s: {measured})", flush=True)
-    if values.param_rules:
-        print("\n".join(optimization.table(trainer.state.params)), flush=True)
-    began = time.monotonic()
-    history = trainer.fit(
-        feed,
-        epochs=values.epochs,
-        validation_data=None if task.validation is None else tuple(task.validation),
-        callbacks=[_display(), *callbacks, JsonLines(folder / run_folder.HISTORY_FILE)],
-    )
-    summary = _summary(trainer, task, len(history), time.monotonic() - began)
-    run_folder.save_model(folder / run_folder.MODEL_FILE, built.full)
-    run_folder.write_json(folder / run_folder.SUMMARY_FILE, summary)
-    print(f"test: {describe_results(summary['test'])}\nrun folder: {folder}")
+    return trainer, optimization
 
 
 def _settle_rate(
-    values: command.Values, task: build.Task, built: build.Models
+    values: command.Values, task: build.Task, built: build.Models, strategy: Any
 ) -> LRFinderResult | None:
-    """Finds the learning rate where it is "auto", and puts it in the place of the word."""
+    """Finds the learning rate where it is "auto", and puts it in the place of the word.
+
+    Workers, whose machines may round in other ways, take what the first one finds.
+    """
     if values.learning_rate != AUTO:
         return None
     found = find_rate(values, task, built)
-    values["learning_rate"].value = float(f"{found.suggestion:.2g}")
+    values["learning_rate"].value = float(f"{agreed(strategy, found.suggestion):.2g}")
     print(f"learning rate: {values.learning_rate:g}, found by a range test", flush=True)
     return found
 

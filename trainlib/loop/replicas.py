@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +11,7 @@ import tensorflow as tf
 from trainlib.base import Tensor, Tree
 from trainlib.checks import check_choice, check_integer
 from trainlib.loop.batch_statistics import Part, over_replicas
+from trainlib.loop.cluster import cluster
 from trainlib.loop.stateless import SEED_STATE
 from trainlib.metrics import merge
 from trainlib.step import ApplyFn, Batch, Forward, Records, TrainState
@@ -43,8 +42,41 @@ def mirrored(replicas: int | None = None) -> Any:
 
 @functools.cache
 def multi_worker() -> Any:
-    """The strategy over the processes that TF_CONFIG names; call it before all else in each."""
+    """The strategy over the processes that TF_CONFIG names; call it before all else in each.
+
+    Raises:
+        ValueError: TF_CONFIG names none, or not as it should.
+    """
+    if cluster() is None:
+        raise ValueError("strategy 'multi_worker' needs TF_CONFIG, which names the workers")
     return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def over_workers(strategy: Any) -> bool:
+    """Whether the strategy is one over several processes, which must make the same calls."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def agreed(strategy: Any, x: float) -> float:
+    """The first worker's value, on every worker; elsewhere the value itself."""
+    if not over_workers(strategy):
+        return x
+    return float(strategy.experimental_local_results(_of_first(strategy)(tf.constant(x)))[0])
+
+
+@functools.cache
+def _of_first(strategy: Any) -> Callable[[Tensor], Any]:
+    """`x -> the first replica's x` on each replica."""
+
+    def one(x: Tensor) -> Tensor:
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return all_reduce(tf.where(first, x, tf.zeros_like(x)))
+
+    def run(x: Tensor) -> Any:
+        return strategy.run(one, (x,))
+
+    compiled: Callable[[Tensor], Any] = tf.function(run, autograph=False)
+    return compiled
 
 
 def _devices(replicas: int | None) -> list[str]:
@@ -86,14 +118,14 @@ def strategy_named(name: str, replicas: int | None = None) -> Any:
 
     Raises:
         ValueError: there is no such strategy; replicas of another one than "mirrored"; or as
-            `mirrored` has it.
+            `mirrored` and `multi_worker` have it.
     """
     check_choice("strategy", name, STRATEGIES)
     if name == "auto":
         several = replicas is not None or len(tf.config.list_physical_devices("GPU")) > 1
-        workers = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+        workers = cluster()
         name = "mirrored" if several else "one_device"
-        name = "multi_worker" if len(workers.get("worker", ())) > 1 else name
+        name = "multi_worker" if workers and len(workers.addresses) > 1 else name
     if replicas is not None and name != "mirrored":
         raise ValueError(f"replicas={replicas} are for the strategy 'mirrored', not for {name!r}")
     if name == "one_device":

@@ -19,7 +19,7 @@ from trainlib.loop.feed import Arrays, Chunk, Data, Feed, Stream, as_feed, specs
 from trainlib.loop.named import Metrics, function_of, metrics_by_name, restricted
 from trainlib.loop.order import epoch_order
 from trainlib.loop.programs import assign, programs_of, read
-from trainlib.loop.replicas import strategy_named
+from trainlib.loop.replicas import agreed, over_workers, strategy_named
 from trainlib.loop.stateless import Stateless, as_stateless, write_back
 from trainlib.loss_scale import (
     LossScale,
@@ -111,7 +111,8 @@ class Trainer:
         self._strategy = strategy_named(strategy, replicas)
         alone = self._strategy is None
         self.execution = by_rule(execution, model, precision) if alone else by_rule(execution, None)
-        self._unsettled = execution == "auto" and precision != "mixed_float16"
+        measured = execution == "auto" and precision != "mixed_float16"
+        self._unsettled = measured and not over_workers(self._strategy)  # they could disagree
         self._speeds: dict[str, float] = {}
         self._stopping = False
         self._report = dict(report or {})
@@ -351,7 +352,7 @@ class Trainer:
                 )
                 for callback in callbacks:
                     callback.on_step(progress)
-                elapsed = max(time.monotonic() - called, 1e-9)
+                elapsed = max(agreed(self._strategy, time.monotonic() - called), 1e-9)
                 count = max(1, min(int(batches * SECONDS_PER_CALL / elapsed), 16 * count))
         assert records is not None
         results: Results = {
