@@ -18,6 +18,7 @@ from workloads import CHECK_STEPS, workload
 WORKLOADS = ("mlp_adam", "wide", "cnn")
 FLOAT32 = "float32"
 PRECISIONS = (FLOAT32, "float64", "mixed_bfloat16", "mixed_float16")
+QUICK_PRECISIONS = (FLOAT32, "mixed_bfloat16")
 TOLERANCE = 0.02
 """The largest relative difference to float32's loss after CHECK_STEPS: bfloat16 has 8 bits."""
 SLOW = "convolutions of float16 on a CPU are hundreds of times slower than those of float32"
@@ -41,7 +42,7 @@ def _measure(
     rows: dict[str, dict[str, Any]] = {}
     workers: dict[str, Worker] = {}
     with contextlib.ExitStack() as exits:
-        for precision in PRECISIONS:
+        for precision in QUICK_PRECISIONS if quick else PRECISIONS:
             say(f"precision: {name} in {precision}")
             if _is_slow(name, precision, workers):
                 rows[precision] = {"reason": SLOW}

@@ -28,9 +28,11 @@ WAYS: dict[str, dict[str, int]] = {
 }
 """All take the same batches, and all but the first step through a strategy."""
 QUICK_WAYS = ("one_device", "replicas_2", "workers_2")
-BATCHES = (1, 8, 32, 64, 512)
+BATCHES = (1, 8, 16, 64, 512)
 """What one of many workers may have of a batch."""
-QUICK_BATCHES = (1, 32)
+SHARE = 0.25
+"""Of the seconds of other parts' runs: here there are many."""
+QUICK_BATCHES = (1, 16)
 
 
 def measure_replicas(folder: Path, quick: bool, seconds: float, rounds: int) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def _measure(
     by_batch = {str(batch): Run(one, "train", batch_size=batch) for batch in batches}
     several = [run for of_way in (*runs.values(), by_batch) for run in of_way.values()]
     for run in several:
-        run.find_count(seconds)
+        run.find_count(SHARE * seconds)
     for _ in range(rounds):
         for run in several:
             run()
@@ -225,22 +227,23 @@ class Training:
         if whole not in self.adding:
             self.adding[whole] = self._loop_of_sums(self.shapes if whole else [()])
         began = time.perf_counter()
-        self.adding[whole](tf.constant(count)).numpy()
+        self.adding[whole](tf.constant(count), tf.constant(0.0)).numpy()
         return time.perf_counter() - began, count
 
     def _loop_of_sums(self, shapes: Sequence[tuple[int, ...]]) -> Any:
+        """A function `(count, start)`: sums over the replicas, of sums, of tensors of `start`."""
         import tensorflow as tf
 
         from trainlib.loop.replicas import all_reduce
 
         @tf.function(autograph=False)
-        def loop(count: Any) -> Any:
+        def loop(count: Any, start: Any) -> Any:
             def body(i: Any, tree: Any) -> Any:
                 return i + 1, self.strategy.run(all_reduce, (tree,))
 
-            zeros = self.strategy.run(lambda: [tf.zeros(shape) for shape in shapes])
-            tree = tf.while_loop(lambda i, _: i < count, body, (0, zeros))[1]
-            ends = self.strategy.run(lambda tree: tf.reduce_sum(tree[-1]), (tree,))
+            begun = self.strategy.run(lambda: [tf.fill(shape, start) for shape in shapes])
+            tree = tf.while_loop(lambda i, _: i < count, body, (0, begun))[1]
+            ends = self.strategy.run(lambda tree: tf.reduce_max(tree[-1]), (tree,))
             return self.strategy.experimental_local_results(ends)[0]
 
         return loop
