@@ -44,13 +44,22 @@ def measure_replicas(folder: Path, quick: bool, seconds: float, rounds: int) -> 
         with Worker("workloads:Maker", folder / "maker.log", **arguments) as maker:
             maker.call("write", epochs=0)
         with contextlib.ExitStack() as exits:
-            teams = {
-                way: exits.enter_context(Team(folder / f"{way}.log", **arguments, **WAYS[way]))
-                for way in (QUICK_WAYS if quick else WAYS)
-            }
+            teams = _start(QUICK_WAYS if quick else list(WAYS), folder, exits, arguments)
             batches = QUICK_BATCHES if quick else BATCHES
             found[name] = _measure(teams, workload(name).batch_size, batches, seconds, rounds)
     return found
+
+
+def _start(
+    ways: Sequence[str], folder: Path, exits: contextlib.ExitStack, arguments: dict[str, Any]
+) -> dict[str, Team]:
+    """All at once, for nothing is timed yet."""
+
+    def start(way: str) -> Team:
+        return exits.enter_context(Team(folder / f"{way}.log", **arguments, **WAYS[way]))
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(ways, pool.map(start, ways), strict=True))
 
 
 def _measure(
