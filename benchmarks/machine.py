@@ -10,6 +10,9 @@ from typing import Any
 
 PACKAGES = ("trainlib", "tensorflow", "keras", "numpy", "torch", "jax", "optax")
 
+BFLOAT16 = ("amx_bf16", "avx512_bf16")
+"""Linux's names of the instructions that multiply numbers in bfloat16."""
+
 
 def describe_machine() -> dict[str, Any]:
     """Processor, memory, system, versions, and how busy the machine was before."""
@@ -33,6 +36,16 @@ def machine_line(machine: dict[str, Any]) -> str:
         f"Python {machine['python']}, {versions}. "
         f"Load before the run: {machine['load_before']:.1f}."
     )
+
+
+def bfloat16_instructions() -> dict[str, bool] | None:
+    """Which instructions for bfloat16 the processor has, as Linux tells them; None elsewhere."""
+    try:
+        rows = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    flags = next((row.split(":", 1)[1].split() for row in rows if row.startswith("flags")), None)
+    return None if flags is None else {name: name in flags for name in BFLOAT16}
 
 
 def _processor() -> str:

@@ -29,6 +29,15 @@ STARTUP = {
     "keras_first_step": "the same with `Model.fit`",
 }
 
+WAYS = {
+    "one_device": "one device",
+    "replicas_1": "1 replica",
+    "replicas_2": "2 replicas",
+    "replicas_4": "4 replicas",
+    "workers_1": "1 worker",
+    "workers_2": "2 workers",
+}
+
 
 def markdown(found: Mapping[str, Any]) -> str:
     """All that was measured, as the README shows it."""
@@ -39,6 +48,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         "update": _update,
         "startup": _startup,
         "scaling": _scaling,
+        "precision": _precision,
+        "replicas": _replicas,
     }
     parts += [write(found[part]) for part, write in writers.items() if found.get(part)]
     return "\n\n".join(parts)
@@ -101,6 +112,56 @@ def _scaling(scaling: Mapping[str, Any]) -> str:
             f"{calls['last_ms_per_call']:.2f} in the last.",
         ]
     )
+
+
+def _precision(precision: Mapping[str, Any]) -> str:
+    """Steps a second, the ratio to float32, and the execution; below it what was left out."""
+    workloads = precision["workloads"]
+    names = list(next(iter(workloads.values())))
+    rows = [[name, *(_in_precision(row[one]) for one in names)] for name, row in workloads.items()]
+    left_out = [
+        f"Left out: {name} in {one}: {row['reason']}."
+        for name, of in workloads.items()
+        for one, row in of.items()
+        if "reason" in row
+    ]
+    flags = precision["bfloat16"]
+    has = flags and ", ".join(f"{name}: {'yes' if flags[name] else 'no'}" for name in flags)
+    told = f"Instructions for bfloat16: {has or 'unknown'}."
+    return "\n\n".join([_table(["steps/s", *names], rows), " ".join([told, *left_out])])
+
+
+def _in_precision(row: Mapping[str, Any]) -> str:
+    if "reason" in row:
+        return ""
+    ratio, execution = _number(row["ratio_to_float32"]), row["execution"]
+    return f"{_number(row['steps_per_second'])} ({ratio}x, {execution})"
+
+
+def _replicas(replicas: Mapping[str, Any]) -> str:
+    head = ["replicas", "execution", "step, ms", "all-reduce, ms", "share", "of one number, ms"]
+    rows = [[f"{name}, {WAYS[way]}", *_way(row)] for name, way, row in _ways(replicas)]
+    sizes = list(next(iter(replicas.values()))["step_ms_by_batch"])
+    by_batch = [
+        [name, *(_number(ms) for ms in of["step_ms_by_batch"].values())]
+        for name, of in replicas.items()
+    ]
+    return "\n\n".join([_table(head, rows), _table(["batch; step, ms", *sizes], by_batch)])
+
+
+def _ways(replicas: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    return [(name, way, row) for name, of in replicas.items() for way, row in of["ways"].items()]
+
+
+def _way(row: Mapping[str, Any]) -> list[str]:
+    share = row.get("all_reduce_share")
+    return [
+        row["execution"],
+        _number(row["ms"]),
+        _number(row.get("all_reduce_ms")),
+        "" if share is None else f"{share:.0%}",
+        _number(row.get("all_reduce_of_one_ms")),
+    ]
 
 
 def _ratios(row: Mapping[str, Any]) -> list[str]:

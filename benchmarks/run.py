@@ -10,7 +10,9 @@ a run; its rate is what counts. Data lie on the device before the clock starts, 
 the order in which they are taken; `ours_shuffling`, the column "shuffling", draws that order and
 gathers the examples in the timed part. All ratios are to `ours`.
 Evaluation runs in batches of 512, but for Keras as it comes: its own default is 32. Updates under
-`update` compare ours under XLA; the ratios there are theirs / ours in time.
+`update` compare ours under XLA; the ratios there are theirs / ours in time. `precision` and
+`replicas` are of ours alone: the ratios there are to float32, and an all-reduce, alone in a loop,
+is held against a step of the same round.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from typing import Any, NamedTuple
 
 from contenders import OURS, TRAINING, UPDATING
 from machine import describe_machine
+from precision import measure_precision
 from race import OtherWork, Race, family_ratios, ratios, say
+from replicas import measure_replicas
 from report import markdown, plot
 from scaling import measure_scaling
 from startup import measure_startup
@@ -36,23 +40,23 @@ from updates import LARGE_ONES, measure_updates
 from worker import WorkerError
 from workloads import WORKLOADS
 
-PARTS = ("workloads", "update", "startup", "scaling")
+PARTS = ("workloads", "update", "startup", "scaling", "precision", "replicas")
 
 
 class Sizes(NamedTuple):
-    """rounds: of interleaved runs. seconds: about what a run of a peer lasts."""
+    """seconds: about what a run of a peer lasts. rounds: of interleaved runs."""
 
     quick: bool
-    rounds: int
     seconds: float
+    rounds: int
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     options = parse(arguments)
-    sizes = Sizes(options.quick, options.rounds, 0.1 if options.quick else 1.5)
+    sizes = Sizes(options.quick, 0.1 if options.quick else 1.5, options.rounds)
     found: dict[str, Any] = {"workloads": {}, "evaluation": {}, "update": {}, "startup": {}}
-    found |= {"machine": describe_machine(), "scaling": {}}
+    found |= {"machine": describe_machine(), "scaling": {}, "precision": {}, "replicas": {}}
 
     def save() -> None:
         """After each part, so that a run that is cut short leaves what it has."""
@@ -93,6 +97,11 @@ def measure(
             found["startup"] = measure_startup(1 if sizes.quick else 3)
         if "scaling" in options.parts:
             found["scaling"] = measure_scaling(folder, sizes.quick)
+            save()
+        for part, run in (("precision", measure_precision), ("replicas", measure_replicas)):
+            if part in options.parts:
+                found[part] = run(folder, *sizes)
+                save()
         save()
 
 

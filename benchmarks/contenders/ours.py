@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from workloads import ADAM, RATES, SEED, Workload
+from workloads import ADAM, CHECK_STEPS, RATES, SEED, Workload
 
 import trainlib as tl
 from contenders import base
 from contenders.keras_ import make_model
+from trainlib.loop.feed import as_feed
 from trainlib.registry import lookup
 
+LONG_RUN = 10_000_000
+"""Steps that take any net longer than it takes to measure the executions."""
 
-def make_trainer(of: Workload, weights: list[np.ndarray]) -> tl.Trainer:
-    """The workload's net and optimizer in a trainer with all else as it comes."""
+
+def make_trainer(of: Workload, weights: list[np.ndarray], **options: Any) -> tl.Trainer:
+    """The workload's net and optimizer in a trainer with all else as it comes, but the options."""
     rate = RATES[of.optimizer]
     optimizer = tl.sgd(rate) if of.optimizer == "sgd" else tl.adam(rate, **ADAM)
     loss = lookup("loss", of.loss)
     if of.classes:
         loss = functools.partial(loss, from_logits=True)
-    return tl.Trainer(make_model(of, weights), loss, optimizer, seed=SEED)
+    return tl.Trainer(make_model(of, weights), loss, optimizer, seed=SEED, **options)
 
 
 class Training(base.Training):
-    """shuffle: whether the trainer draws the order of the examples itself, in the timed part."""
+    """shuffle: whether the trainer draws the order of the examples itself, in the timed part.
 
-    def __init__(self, shuffle: bool = False, **arguments: Any) -> None:
-        self.draws_order = shuffle
+    precision: the trainer's.
+    """
+
+    def __init__(
+        self, shuffle: bool = False, precision: str | None = None, **arguments: Any
+    ) -> None:
+        self.draws_order, self.precision = shuffle, precision
         super().__init__(**arguments)
 
     def build(self, weights: list[np.ndarray]) -> None:
-        self.trainer = make_trainer(self.workload, weights)
+        self.trainer = make_trainer(self.workload, weights, precision=self.precision)
 
     def place(self, x: np.ndarray, y: np.ndarray) -> Any:
         return tf.constant(x), tf.constant(y)
@@ -50,6 +60,17 @@ class Training(base.Training):
 
     def steps_made(self) -> int:
         return int(self.trainer.state.step)
+
+    def settle(self) -> dict[str, float]:
+        """Has "auto" measure, as it does for a long run: steps a second by execution."""
+        os.environ["TRAINLIB_CACHE"] = str(self.folder / "cache")  # what is kept is not measured
+        self.load("check_order", CHECK_STEPS)
+        feed = as_feed("data", self.data, self.workload.batch_size)
+        return self.trainer.settle_execution(feed, epochs=LONG_RUN // CHECK_STEPS)
+
+    def accelerators(self) -> int:
+        """How many GPUs there are."""
+        return len(tf.config.list_physical_devices("GPU"))
 
     def execution(self) -> str:
         """What "auto" chose."""

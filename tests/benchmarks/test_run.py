@@ -26,7 +26,7 @@ def on_the_path(monkeypatch):
 def quick_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quick")
     flags = ["--quick", "--workloads=tiny", "--contenders=ours,ours_shuffling,keras_default"]
-    flags.append("--parts=workloads,update")
+    flags.append("--parts=workloads,update,precision,replicas")
     done = subprocess.run(
         [sys.executable, str(RUN), f"--json={folder / 'found.json'}", *flags],
         capture_output=True,
@@ -82,10 +82,102 @@ def test_updates_have_milliseconds_for_what_ran_and_null_for_what_did_not(quick_
         assert row["torch_fused_ms"] is row["optax_ms"] is row["ratio_optax"] is None
 
 
+def test_precisions_have_rates_and_losses_beside_those_of_float32(quick_run):
+    found = quick_run[0]["precision"]
+    assert set(found["bfloat16"] or ()) <= {"amx_bf16", "avx512_bf16"}
+    rows = found["workloads"]["mlp_adam"]
+    assert list(rows) == ["float32", "mixed_bfloat16"]
+    for row in rows.values():
+        assert positive(row["steps_per_second"]) and positive(row["ratio_to_float32"])
+        assert row["execution"] in ("graph", "xla", "xla_update")
+        assert len(row["steps_per_second_by_round"]) == 2
+        assert row["steps"] == 200
+    assert rows["float32"]["relative_difference"] == 0
+    assert 1e-6 < rows["mixed_bfloat16"]["relative_difference"] <= 0.02
+
+
+def test_replicas_and_workers_have_steps_and_all_reduces(quick_run):
+    found = quick_run[0]["replicas"]["mlp_adam"]
+    assert found["parameters"] == 266_610
+    assert list(found["ways"]) == ["one_device", "replicas_2", "workers_2"]
+    assert "all_reduce_ms" not in found["ways"]["one_device"]
+    for way, row in found["ways"].items():
+        assert positive(row["ms"]) and len(row["ms_by_round"]) == 2
+        if way != "one_device":
+            assert row["all_reduce_ms"] > row["all_reduce_of_one_ms"] > 0
+            assert positive(row["all_reduce_share"])
+    assert all(map(positive, found["step_ms_by_batch"].values()))
+
+
+def test_convolutions_of_float16_are_left_out_without_an_accelerator():
+    from precision import _is_slow
+
+    class Float32:
+        def __init__(self, accelerators):
+            self.accelerators = accelerators
+
+        def call(self, method):
+            return getattr(self, method)
+
+    for accelerators, slow in ((0, True), (1, False)):
+        workers = {"float32": Float32(accelerators)}
+        assert _is_slow("cnn", "mixed_float16", workers) is slow
+        assert not _is_slow("cnn", "mixed_bfloat16", workers)
+        assert not _is_slow("wide", "mixed_float16", workers)
+
+
+@pytest.mark.parametrize("loss", [1.1, math.nan])
+def test_a_precision_that_comes_to_another_loss_is_an_error(loss):
+    from precision import _compare
+    from race import OtherWork
+
+    rows = {"float32": {"loss": 1.0}, "mixed_bfloat16": {"loss": 1.01}, "float64": {"loss": loss}}
+    _compare("mixed_bfloat16", rows)
+    assert rows["mixed_bfloat16"]["relative_difference"] == pytest.approx(0.01)
+    with pytest.raises(OtherWork, match="float64 came to a loss of"):
+        _compare("float64", rows)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "expected"),
+    [
+        ("flags\t: fma avx512_bf16 fsrm\n", {"amx_bf16": False, "avx512_bf16": True}),
+        ("flags\t: fma amx_bf16\nflags\t: other\n", {"amx_bf16": True, "avx512_bf16": False}),
+        ("Features\t: fp asimd bf16\n", None),
+        (None, None),
+    ],
+)
+def test_instructions_for_bfloat16_are_those_of_the_flags(cpuinfo, expected, monkeypatch):
+    from machine import bfloat16_instructions
+
+    def read_text(path):
+        if cpuinfo is None:
+            raise FileNotFoundError(path)
+        return cpuinfo
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert bfloat16_instructions() == expected
+
+
+SUMS = """
+import sys; sys.path.insert(0, sys.argv[1])
+import replicas; from pathlib import Path
+one = replicas.Training(sys.argv[2], "tiny", True, replicas=2)
+import tensorflow as tf
+print(one._loop_of_sums([(3,), ()])(tf.constant(3), tf.constant(1.0)).numpy())
+"""
+
+
+def test_the_all_reduce_that_is_measured_sums_over_the_replicas(folder):
+    script = [sys.executable, "-c", SUMS, str(RUN.parent), str(folder)]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=120, check=True)
+    assert float(done.stdout) == 2**3
+
+
 def test_the_tables_name_the_machine_and_what_was_run(quick_run):
     found, printed = quick_run
     assert printed.startswith(found["machine"]["processor"])
-    for head in ("training", "evaluation", "update, ms"):
+    for head in ("training", "evaluation", "update, ms", "steps/s", "replicas", "batch; step, ms"):
         assert f"| {head} |" in printed
     table = [line for line in printed.splitlines() if line.startswith("| tiny |")]
     assert [line.count("|") for line in table] == [9, 8]

@@ -1,0 +1,258 @@
+"""Steps on several replicas of one processor, and of two processes; what the all-reduce takes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from race import PAUSE, say
+from worker import Worker
+from workloads import CHECK_STEPS, read_weights, workload
+
+WORKLOADS = ("mlp_adam", "cnn")
+WAYS: dict[str, dict[str, int]] = {
+    "one_device": {},
+    "replicas_1": {"replicas": 1},
+    "replicas_2": {"replicas": 2},
+    "replicas_4": {"replicas": 4},
+    "workers_1": {"workers": 1},
+    "workers_2": {"workers": 2},
+}
+"""All take the same batches, and all but the first step through a strategy."""
+QUICK_WAYS = ("one_device", "replicas_2", "workers_2")
+BATCHES = (1, 8, 16, 64, 512)
+"""What one of many workers may have of a batch."""
+SHARE = 0.25
+"""Of the seconds of other parts' runs: here there are many."""
+QUICK_BATCHES = (1, 16)
+
+
+def measure_replicas(folder: Path, quick: bool, seconds: float, rounds: int) -> dict[str, Any]:
+    """By workload: milliseconds a step and an all-reduce by way, and a step by batch."""
+    found = {}
+    for name in WORKLOADS[:1] if quick else WORKLOADS:
+        say(f"replicas: {name}")
+        arguments = {"folder": str(folder), "name": name, "quick": True}  # few examples are enough
+        with Worker("workloads:Maker", folder / "maker.log", **arguments) as maker:
+            maker.call("write", epochs=0)
+        with contextlib.ExitStack() as exits:
+            teams = _start(QUICK_WAYS if quick else list(WAYS), folder, exits, arguments)
+            batches = QUICK_BATCHES if quick else BATCHES
+            found[name] = _measure(teams, workload(name).batch_size, batches, seconds, rounds)
+    return found
+
+
+def _start(
+    ways: Sequence[str], folder: Path, exits: contextlib.ExitStack, arguments: dict[str, Any]
+) -> dict[str, Team]:
+    """All at once, for nothing is timed yet."""
+
+    def start(way: str) -> Team:
+        return exits.enter_context(Team(folder / f"{way}.log", **arguments, **WAYS[way]))
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(ways, pool.map(start, ways), strict=True))
+
+
+def _measure(
+    teams: Mapping[str, Team], size: int, batches: Sequence[int], seconds: float, rounds: int
+) -> dict[str, Any]:
+    one = teams.get("workers_1", teams["one_device"])
+    runs = {way: _runs(team, size, way != "one_device") for way, team in teams.items()}
+    by_batch = {str(batch): Run(one, "train", batch_size=batch) for batch in batches}
+    several = [run for of_way in (*runs.values(), by_batch) for run in of_way.values()]
+    for run in several:
+        run.find_count(SHARE * seconds)
+    for _ in range(rounds):
+        for run in several:
+            run()
+    about = {way: team.call("about") for way, team in teams.items()}
+    return {
+        "parameters": about["one_device"]["parameters"],
+        "batch_size": size,
+        "ways": {way: _row(about[way]["execution"], runs[way]) for way in teams},
+        "step_ms_by_batch": {batch: run.median() for batch, run in by_batch.items()},
+    }
+
+
+def _runs(team: Team, size: int, adds: bool) -> dict[str, Run]:
+    runs = {"ms": Run(team, "train", batch_size=size)}
+    if adds:
+        runs["all_reduce_ms"] = Run(team, "add", whole=True)
+        runs["all_reduce_of_one_ms"] = Run(team, "add", whole=False)
+    return runs
+
+
+def _row(execution: str, runs: Mapping[str, Run]) -> dict[str, Any]:
+    """The share of the all-reduce is within a round."""
+    row: dict[str, Any] = {"execution": execution}
+    for key, run in runs.items():
+        row |= {key: run.median(), f"{key}_by_round": run.times}
+    if "all_reduce_ms" in runs:
+        pairs = zip(runs["all_reduce_ms"].times, runs["ms"].times, strict=True)
+        row["all_reduce_share"] = statistics.median(a / b for a, b in pairs)
+    return row
+
+
+class Run:
+    """A method of a team that is given a count and answers with seconds and the steps made."""
+
+    def __init__(self, team: Team, method: str, **arguments: Any) -> None:
+        self._call: Callable[..., Any] = team.call
+        self._method, self._arguments = method, arguments
+        self._count = 1
+        self.times: list[float] = []
+
+    def find_count(self, seconds: float) -> None:
+        """Finds the count that takes about so long, after a call in which all is compiled."""
+        self._time()
+        while (taken := self._time()[0]) < seconds / 2:
+            self._count = max(2 * self._count, int(self._count * seconds / max(taken, 1e-6)))
+
+    def __call__(self) -> None:
+        """Takes one more time, in milliseconds a step."""
+        time.sleep(PAUSE)
+        taken, steps = self._time()
+        self.times.append(1e3 * taken / steps)
+
+    def median(self) -> float:
+        return statistics.median(self.times)
+
+    def _time(self) -> tuple[float, int]:
+        seconds, steps = self._call(self._method, count=self._count, **self._arguments)
+        return seconds, steps
+
+
+class Team:
+    """A process; or, of several workers, one each, which make all calls at the same time."""
+
+    def __init__(self, log: Path, workers: int = 0, **arguments: Any) -> None:
+        ports = _free_ports(workers)
+        addresses = [f"127.0.0.1:{port}" for port in ports]
+
+        def start(index: int) -> Worker:
+            own = log.with_suffix(f".{index}.log")
+            more = {"addresses": addresses, "index": index}
+            return self._exits.enter_context(Worker("replicas:Training", own, **arguments, **more))
+
+        self._exits = contextlib.ExitStack()
+        self._pool = self._exits.enter_context(ThreadPoolExecutor(max(workers, 1)))
+        try:
+            self._members = list(self._pool.map(start, range(max(workers, 1))))
+        except BaseException:
+            self._exits.close()
+            raise
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """What the method of the first member returns, once all have returned."""
+        return list(self._pool.map(lambda w: w.call(method, **arguments), self._members))[0]
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._exits.close()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as exits:
+        sockets = [exits.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+class Training:
+    """A trainer in a process of its own, in which the strategy comes first.
+
+    The loop that `fit` calls is called here with all of the steps at once: where it would pause
+    follows from the time that passes, which workers would have to agree on.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        name: str,
+        quick: bool,
+        replicas: int | None = None,
+        addresses: Sequence[str] = (),
+        index: int = 0,
+    ) -> None:
+        if addresses:
+            task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+            os.environ["TF_CONFIG"] = json.dumps(task)
+        import numpy as np
+        import tensorflow as tf
+
+        from trainlib.loop.replicas import strategy_named
+
+        kind = "mirrored" if replicas else "multi_worker" if addresses else "one_device"
+        self.strategy = strategy_named(kind, replicas)
+        from contenders.ours import make_trainer
+
+        weights, of = read_weights(Path(folder)), workload(name, quick)
+        self.trainer = make_trainer(of, weights, strategy=kind, replicas=replicas)
+        self.shapes = [w.shape for w in weights]
+        files = (Path(folder) / f"{name}.npy" for name in "xy")
+        self.examples = tuple(tf.constant(np.load(file)) for file in files)
+        self.adding: dict[bool, Any] = {}
+
+    def about(self) -> dict[str, Any]:
+        """Which execution "auto" took, and the number of parameters."""
+        import numpy as np
+
+        parameters = int(sum(np.prod(shape) for shape in self.shapes))
+        return {"execution": self.trainer.execution, "parameters": parameters}
+
+    def train(self, count: int, batch_size: int) -> tuple[float, int]:
+        """Seconds and steps of so many passes over the examples, or over CHECK_STEPS batches."""
+        import tensorflow as tf
+
+        from trainlib.loop.feed import specs_of
+
+        programs, way = self.trainer.programs, self.trainer.execution
+        specs = specs_of(self.examples)
+        program, records = programs.train(way, batch_size, specs), programs.no_records(way, specs)
+        steps = min(int(self.examples[0].shape[0]) // batch_size, CHECK_STEPS)
+        start, stop = (tf.constant(i * batch_size, tf.int64) for i in (0, steps))
+        began = time.perf_counter()
+        for _ in range(count):
+            done = program(self.examples, start, stop, tf.constant(False), records)
+            done["loss"].total.numpy()
+        return time.perf_counter() - began, count * steps
+
+    def add(self, count: int, whole: bool) -> tuple[float, int]:
+        """Seconds of so many all-reduces of the gradients, or of a single number, and the count."""
+        import tensorflow as tf
+
+        if whole not in self.adding:
+            self.adding[whole] = self._loop_of_sums(self.shapes if whole else [()])
+        began = time.perf_counter()
+        self.adding[whole](tf.constant(count), tf.constant(0.0)).numpy()
+        return time.perf_counter() - began, count
+
+    def _loop_of_sums(self, shapes: Sequence[tuple[int, ...]]) -> Any:
+        """A function `(count, start)`: sums over the replicas, of sums, of tensors of `start`."""
+        import tensorflow as tf
+
+        from trainlib.loop.replicas import all_reduce
+
+        @tf.function(autograph=False)
+        def loop(count: Any, start: Any) -> Any:
+            def body(i: Any, tree: Any) -> Any:
+                return i + 1, self.strategy.run(all_reduce, (tree,))
+
+            begun = self.strategy.run(lambda: [tf.fill(shape, start) for shape in shapes])
+            tree = tf.while_loop(lambda i, _: i < count, body, (0, begun))[1]
+            ends = self.strategy.run(lambda tree: tf.reduce_max(tree[-1]), (tree,))
+            return self.strategy.experimental_local_results(ends)[0]
+
+        return loop

@@ -1,0 +1,206 @@
+"""Writes the page on many workers from what the benchmark measured, and draws its picture.
+
+python benchmarks/run.py --parts=replicas,precision --rounds=3 --json=docs/scaling.json
+python docs/scaling.py     # writes docs/scaling.md and docs/scaling.svg; needs trainlib[plots]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).parent
+WORKERS = (8, 64, 512)
+PER_WORKER, GLOBAL = 64, 512
+"""Examples: of a worker, where that is fixed; of the whole batch, where this is."""
+BYTES = 4
+"""Of a gradient's number: they are float32 in the mixed precisions too."""
+
+
+class Link(NamedTuple):
+    """bandwidth: bytes a second each way. latency: seconds a message."""
+
+    name: str
+    bandwidth: float
+    latency: float
+
+
+LINKS = (Link("10 Gbit/s, 50 us", 1.25e9, 50e-6), Link("100 Gbit/s, 5 us", 12.5e9, 5e-6))
+LARGE = "25.6 M parameters, 100 ms"
+"""The size of ResNet-50, and a time of its step that an accelerator may take."""
+LARGE_PARAMETERS, LARGE_MS = 25_600_000, 100.0
+WAYS = {
+    "one_device": "one device, no strategy",
+    "replicas_1": "1 replica",
+    "replicas_2": "2 replicas",
+    "replicas_4": "4 replicas",
+    "workers_1": "1 worker",
+    "workers_2": "2 workers",
+}
+
+
+def ring_ms(parameters: int, workers: int, link: Link) -> float:
+    """2 (N-1)/N S/B + 2 (N-1) L, in milliseconds."""
+    size = BYTES * parameters
+    moved = 2 * (workers - 1) / workers * size / link.bandwidth
+    return 1e3 * (moved + 2 * (workers - 1) * link.latency)
+
+
+def measured_link(net: Mapping[str, Any]) -> tuple[float, float]:
+    """The latency in ms and the bandwidth in GB/s that two workers' all-reduces come to.
+
+    With N = 2 the ring takes S/B + 2 L.
+    """
+    row = net["ways"]["workers_2"]
+    whole, one = row["all_reduce_ms"], row["all_reduce_of_one_ms"]
+    return one / 2, BYTES * net["parameters"] / (whole - one) / 1e6
+
+
+class Case(NamedTuple):
+    """A net's milliseconds a step by the examples of a worker."""
+
+    name: str
+    parameters: int
+    step_ms: Callable[[int], float]
+
+
+def cases(nets: Mapping[str, Any]) -> list[Case]:
+    """The nets that were measured."""
+    return [
+        Case(name, net["parameters"], lambda batch, net=net: net["step_ms_by_batch"][str(batch)])
+        for name, net in nets.items()
+    ]
+
+
+def large() -> Case:
+    return Case(LARGE, LARGE_PARAMETERS, lambda _: LARGE_MS)
+
+
+def weak(case: Case, workers: int, link: Link) -> float:
+    """The efficiency with so many examples a worker: t(b) / (t(b) + R(N))."""
+    alone = case.step_ms(PER_WORKER)
+    return alone / (alone + ring_ms(case.parameters, workers, link))
+
+
+def strong(case: Case, workers: int, link: Link) -> float:
+    """The speed-up with one batch for all: t(G) / (t(G/N) + R(N))."""
+    step = case.step_ms(GLOBAL // workers) + ring_ms(case.parameters, workers, link)
+    return case.step_ms(GLOBAL) / step
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """The whole page."""
+    nets = found["replicas"]
+    text = (HERE / "scaling.in.md").read_text(encoding="utf-8")
+    tables = {
+        "MACHINE": machine(found["machine"]),
+        "MEASURED": measured(nets),
+        "LINK": links(nets),
+        "BATCHES": batches(nets),
+        "ALL_REDUCE": all_reduces(nets),
+        "WEAK": extrapolated([*cases(nets), large()], weak, "{:.0%}"),
+        "STRONG": extrapolated(cases(nets), strong, "{:.2g}"),
+    }
+    for name, table in tables.items():
+        text = text.replace(f"[{name}]", table)
+    return text
+
+
+def machine(of: Mapping[str, Any]) -> str:
+    versions = f"TensorFlow {of['versions']['tensorflow']}, Keras {of['versions']['keras']}"
+    busy = f"a load of {of['load_before']:.1f} before the run"
+    return f"{of['processor']}, {of['cores']} cores, {versions}, with {busy}"
+
+
+def measured(nets: Mapping[str, Any]) -> str:
+    head = ["net", "on", "execution", "step, ms", "all-reduce, ms", "share"]
+    rows = []
+    for name, net in nets.items():
+        for way, title in WAYS.items():
+            row = net["ways"][way]
+            cells = [name, title, row["execution"], f"{row['ms']:.2f}"]
+            if "all_reduce_ms" in row:
+                cells += [f"{row['all_reduce_ms']:.2f}", f"{row['all_reduce_share']:.0%}"]
+            rows.append([*cells, "", ""][: len(head)])
+    return _table(head, rows)
+
+
+def links(nets: Mapping[str, Any]) -> str:
+    """What the model makes of two workers, beside what was measured."""
+    head = ["net", "L, ms", "B, GB/s", "t(16) + R(2), ms", "step of 2 workers, ms"]
+    rows = []
+    for name, net in nets.items():
+        latency, bandwidth = measured_link(net)
+        row = net["ways"]["workers_2"]
+        step = net["step_ms_by_batch"][str(net["batch_size"] // 2)] + row["all_reduce_ms"]
+        rows.append([name, f"{latency:.2f}", f"{bandwidth:.2f}", f"{step:.1f}", f"{row['ms']:.1f}"])
+    return _table(head, rows)
+
+
+def batches(nets: Mapping[str, Any]) -> str:
+    sizes = list(next(iter(nets.values()))["step_ms_by_batch"])
+    rows = [
+        [name, *(f"{net['step_ms_by_batch'][size]:.2f}" for size in sizes)]
+        for name, net in nets.items()
+    ]
+    return _table(["examples of a worker: t, ms", *sizes], rows)
+
+
+def all_reduces(nets: Mapping[str, Any]) -> str:
+    def row(case: Case, link: Link) -> list[str]:
+        size = f"{BYTES * case.parameters / 1e6:.1f}"
+        return [size, *(f"{ring_ms(case.parameters, n, link):.2f}" for n in WORKERS)]
+
+    head = ["net", "link", "S, MB", *(f"R({n}), ms" for n in WORKERS)]
+    every = [*cases(nets), large()]
+    return _table(head, [[c.name, link.name, *row(c, link)] for c in every for link in LINKS])
+
+
+def extrapolated(of: Sequence[Case], value: Callable[[Case, int, Link], float], shown: str) -> str:
+    rows = [
+        [case.name, link.name, *(shown.format(value(case, n, link)) for n in WORKERS)]
+        for case in of
+        for link in LINKS
+    ]
+    return _table(["net", "link", *(f"{n} workers" for n in WORKERS)], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def draw(nets: Mapping[str, Any], path: Path) -> None:
+    """Efficiency against workers, with so many examples a worker; the same file each time."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams.update({"svg.hashsalt": "trainlib", "svg.fonttype": "none"})
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    counts = [2**i for i in range(10)]
+    every = [*cases(nets), large()]
+    grid = figure.subplots(1, len(LINKS), sharey=True)
+    for axes, link in zip(grid, LINKS, strict=True):
+        for case in every:
+            axes.plot(counts, [weak(case, n, link) for n in counts], label=case.name, marker=".")
+        axes.set(title=link.name, xscale="log", xlabel="workers", ylim=(0, 1.05))
+        axes.set_xticks([1, 8, 64, 512], ["1", "8", "64", "512"], minor=False)
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0].set_ylabel("efficiency")
+    grid[0].legend(frameon=False, fontsize=8)
+    figure.savefig(path, metadata={"Date": None}, facecolor="white")
+
+
+def main() -> None:
+    """Writes the page and the picture."""
+    found = json.loads((HERE / "scaling.json").read_text(encoding="utf-8"))
+    (HERE / "scaling.md").write_text(page(found), encoding="utf-8")
+    draw(found["replicas"], HERE / "scaling.svg")
+
+
+if __name__ == "__main__":
+    main()
