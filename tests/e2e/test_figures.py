@@ -32,6 +32,7 @@ def test_california_housing_reaches_its_error(data_dir, tmp_path):
     assert train(data_dir, tmp_path / "run", flags)["test"]["loss"] <= 0.42
 
 
+@pytest.mark.soak
 def test_ten_thousand_digits_are_learned_by_heart(data_dir, tmp_path):
     """Adam's last steps at a constant rate spike in some runs, by seed: the best of three counts.
 

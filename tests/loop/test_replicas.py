@@ -176,7 +176,7 @@ def test_a_prepared_layer_stays_as_it_was_elsewhere():
     assert not has_batch_statistics(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]))
 
 
-@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", ["plain", "accumulated", "averaged"])
 def test_a_trainer_on_replicas_follows_one_on_one_device(name, replicas):
     distances = run("trainers", replicas)[name]

@@ -215,10 +215,10 @@ class Trainer:
             with `val_` in front over the validation data, what is reported, and the seconds.
         """
         check_integer("epochs", epochs, at_least=1)
-        feed = as_feed("data", data, batch_size, steps=steps_per_epoch)
+        feed = self._feed("data", data, batch_size, steps=steps_per_epoch)
         held_out = None
         if validation_data is not None:
-            held_out = as_feed("validation_data", validation_data, default=EVALUATION_BATCH_SIZE)
+            held_out = self._feed("validation_data", validation_data, default=EVALUATION_BATCH_SIZE)
         steps = feed.batches()
         first = self._batches_seen() // steps if steps else 0
         begun = self._settled(self._chunks(feed, first, shuffle), epochs * (steps or 0))
@@ -298,7 +298,8 @@ class Trainer:
             batch_size: examples computed at once, by default 512; for arrays alone.
         """
         records = None
-        for chunk in as_feed("data", data, batch_size, default=EVALUATION_BATCH_SIZE).evaluation():
+        feed = self._feed("data", data, batch_size, default=EVALUATION_BATCH_SIZE)
+        for chunk in feed.evaluation():
             specs = specs_of(chunk.examples)
             if records is None:
                 records = self.programs.no_records(self.execution, specs)
@@ -317,6 +318,13 @@ class Trainer:
                 batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)  # noqa: B023
                 parts.append(program(*batch).numpy())
         return np.concatenate(parts)
+
+    def _feed(self, name: str, data: Data, batch_size: int | None = None, **options: Any) -> Feed:
+        """The data; over workers only arrays, which all of them divide into the same chunks."""
+        feed = as_feed(name, data, batch_size, **options)
+        if isinstance(feed, Stream) and over_workers(self._strategy):
+            raise ValueError(f"{name} must be arrays on several workers, got a source of batches")
+        return feed
 
     def _chunks(self, feed: Feed, epoch: int, shuffle: bool) -> Iterator[Chunk]:
         """The batches of an epoch."""
