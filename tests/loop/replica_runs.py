@@ -401,7 +401,13 @@ def worker():
     args = (data, epochs(22)[:50], 7, make_step, ())
     many, records, _ = run_replicas(net, state, *args, strategy=strategy)
     one, one_records = run_one(net, state, *args)
+    refused = ""
+    try:
+        trainer_of("multi_worker").fit([(np.ones([2, 4]), np.ones([2, 1]))])
+    except ValueError as error:
+        refused = str(error)
     return {
+        "refused": refused,
         "replicas": strategy.num_replicas_in_sync,
         "state": distance(one, many),
         "records": distance(one_records, records),

@@ -133,6 +133,7 @@ def test_two_processes_follow_one_device():
     try:
         for found in map(result, workers):
             assert found["replicas"] == 2
+            assert found["refused"].startswith("data must be arrays on several workers")
             assert found["moved"] > 1e-6
             assert found["state"] < 1e-12
             assert found["records"] < 1e-12
