@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import signal
 import struct
 import sys
 
@@ -15,6 +16,7 @@ import pytest
 from trainlib.cli import command as commands
 from trainlib.cli.flags import GROUPS
 from trainlib.cli.targets import target_of
+from trainlib.cli.train import Interrupts
 from trainlib.data import search
 from trainlib.registry import OPTIMIZERS, REGULARIZERS
 
@@ -475,3 +477,14 @@ def test_a_finished_run_is_never_overwritten(quick, tmp_path):
     assert refused(quick("--run_dir=a", "--seed=1"), message)
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
     assert set(before) == FILES
+
+
+def test_an_interrupt_that_python_lost_ends_the_run_at_the_next_step():
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupts() as heard:
+        heard.on_step(None)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            heard.on_step(None)
+    assert signal.getsignal(signal.SIGINT) is before

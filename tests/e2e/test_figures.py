@@ -19,7 +19,7 @@ def train(data_dir, folder, flags):
     ("flags", "least"),
     [
         ("--model=mlp --hidden=300,100 --optimizer=nadam --epochs=5", 0.87),
-        ("--model=cnn --optimizer=adam --epochs=3", 0.90),
+        pytest.param("--model=cnn --optimizer=adam --epochs=3", 0.90, marks=pytest.mark.soak),
     ],
 )
 def test_fashion_mnist_reaches_its_accuracy(data_dir, tmp_path, flags, least):

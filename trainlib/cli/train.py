@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from trainlib.cli.lazy import defer
 
@@ -19,6 +20,7 @@ from trainlib.callbacks import (  # noqa: E402
     Lines,
     ReduceLROnPlateau,
 )
+from trainlib.callbacks.base import Progress  # noqa: E402
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
 from trainlib.checks import check_integer  # noqa: E402
 from trainlib.cli import build, command, run_folder, workers  # noqa: E402
@@ -52,8 +54,8 @@ def train(values: command.Values) -> None:
     check_integer("epochs", values.epochs, at_least=1)
     check_integer("batch_size", values.batch_size, at_least=1)
     check_choices(values)
-    with workers.together(values, lambda: _check_folder(values)) as team:
-        _train(values, team)
+    with workers.together(values, lambda: _check_folder(values)) as team, Interrupts() as heard:
+        _train(values, team, heard)
 
 
 def _check_folder(values: command.Values) -> None:
@@ -61,7 +63,7 @@ def _check_folder(values: command.Values) -> None:
         run_folder.check_free(Path(values.run_dir))
 
 
-def _train(values: command.Values, team: workers.Team) -> None:
+def _train(values: command.Values, team: workers.Team, heard: Interrupts) -> None:
     task = build.build_task(values)
     with team.starting():
         strategy = strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
@@ -69,7 +71,7 @@ def _train(values: command.Values, team: workers.Team) -> None:
     data = build.class_weighted(values, task)
     found = _settle_rate(values, task, built, strategy)
     trainer, optimization = _trainer(values, task, built)
-    callbacks = _performance(values)
+    callbacks = [heard, *_performance(values)]
     trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
     feed = as_feed("data", data, values.batch_size)
     speeds = trainer.settle_execution(feed, epochs=values.epochs)
@@ -162,6 +164,28 @@ def _summary(trainer: Trainer, task: build.Task, epochs: int, seconds: float) ->
         "feature_names": list(task.dataset.feature_names),
         "params_sha256": run_folder.params_sha256(trainer.state.params),
     }
+
+
+class Interrupts(Callback):
+    """Ends training at the next step where Python lost an interrupt, as it does in finalizers."""
+
+    def __init__(self) -> None:
+        self._heard = False
+
+    def __enter__(self) -> Interrupts:
+        self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _handle(self, number: int, frame: Any) -> NoReturn:
+        self._heard = True
+        raise KeyboardInterrupt
+
+    def on_step(self, progress: Progress) -> None:
+        if self._heard:
+            raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
