@@ -60,6 +60,7 @@ def positive(x):
     return isinstance(x, float) and math.isfinite(x) and x > 0
 
 
+@pytest.mark.soak
 def test_training_and_evaluation_have_a_rate_and_a_ratio_for_each_family(quick_run):
     found, _ = quick_run
     for part, rate in (("workloads", "steps_per_second"), ("evaluation", "examples_per_second")):
@@ -70,6 +71,7 @@ def test_training_and_evaluation_have_a_rate_and_a_ratio_for_each_family(quick_r
     assert positive(found["evaluation"]["tiny"]["forward_examples_per_second"])
 
 
+@pytest.mark.soak
 def test_contenders_came_to_the_same_loss_and_tell_their_memory(quick_run):
     rows = quick_run[0]["workloads"]["tiny"]["contenders"]
     assert list(rows) == ["ours", "ours_shuffling", "keras_default"]
@@ -81,6 +83,7 @@ def test_contenders_came_to_the_same_loss_and_tell_their_memory(quick_run):
             assert row["peak_memory_mib"] > 50
 
 
+@pytest.mark.soak
 def test_updates_have_milliseconds_for_what_ran_and_null_for_what_did_not(quick_run):
     update = quick_run[0]["update"]
     assert list(update) == ["sgd", "adam"]
@@ -187,6 +190,7 @@ def test_the_all_reduce_that_is_measured_sums_over_the_replicas(folder):
     assert float(done.stdout) == 2**3
 
 
+@pytest.mark.soak
 def test_the_tables_name_the_machine_and_what_was_run(quick_run):
     found, printed = quick_run
     assert printed.startswith(found["machine"]["processor"])
