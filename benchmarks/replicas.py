@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import socket
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +14,8 @@ from typing import Any
 from race import PAUSE, say
 from worker import Worker
 from workloads import CHECK_STEPS, read_weights, workload
+
+from trainlib.cli.launch_local import free_ports, tasks
 
 WORKLOADS = ("mlp_adam", "cnn")
 WAYS: dict[str, dict[str, int]] = {
@@ -135,18 +135,17 @@ class Team:
     """A process; or, of several workers, one each, which make all calls at the same time."""
 
     def __init__(self, log: Path, workers: int = 0, **arguments: Any) -> None:
-        ports = _free_ports(workers)
-        addresses = [f"127.0.0.1:{port}" for port in ports]
+        configs = tasks(free_ports(workers)) or [""]
 
         def start(index: int) -> Worker:
             own = log.with_suffix(f".{index}.log")
-            more = {"addresses": addresses, "index": index}
+            more = {"config": configs[index]}
             return self._exits.enter_context(Worker("replicas:Training", own, **arguments, **more))
 
         self._exits = contextlib.ExitStack()
-        self._pool = self._exits.enter_context(ThreadPoolExecutor(max(workers, 1)))
+        self._pool = self._exits.enter_context(ThreadPoolExecutor(len(configs)))
         try:
-            self._members = list(self._pool.map(start, range(max(workers, 1))))
+            self._members = list(self._pool.map(start, range(len(configs))))
         except BaseException:
             self._exits.close()
             raise
@@ -162,14 +161,6 @@ class Team:
         self._exits.close()
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as exits:
-        sockets = [exits.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 class Training:
     """A trainer in a process of its own, in which the strategy comes first.
 
@@ -183,18 +174,16 @@ class Training:
         name: str,
         quick: bool,
         replicas: int | None = None,
-        addresses: Sequence[str] = (),
-        index: int = 0,
+        config: str = "",
     ) -> None:
-        if addresses:
-            task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-            os.environ["TF_CONFIG"] = json.dumps(task)
+        if config:
+            os.environ["TF_CONFIG"] = config
         import numpy as np
         import tensorflow as tf
 
         from trainlib.loop.replicas import strategy_named
 
-        kind = "mirrored" if replicas else "multi_worker" if addresses else "one_device"
+        kind = "mirrored" if replicas else "multi_worker" if config else "one_device"
         self.strategy = strategy_named(kind, replicas)
         from contenders.ours import make_trainer
 

@@ -14,6 +14,7 @@ Reference: Micikevicius et al., "Mixed precision training", ICLR 2018.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -117,11 +118,9 @@ def dynamic_loss_scale(
     check_integer("growth_steps", growth_steps, at_least=1)
     check_number("factor", factor, above=1)
 
-    def update(state: LossScale, overflowed: Tensor) -> LossScale:
-        return next_loss_scale(
-            state, overflowed, growth_steps=growth_steps, factor=factor, floor=floor, cap=cap
-        )
-
+    update = functools.partial(
+        next_loss_scale, growth_steps=growth_steps, factor=factor, floor=floor, cap=cap
+    )
     return LossScaling(lambda: _first(initial), update)
 
 

@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
+from trainlib.cli.launch_local import free_ports, tasks
 from trainlib.loop.batch_statistics import has_batch_statistics, synchronize
 from trainlib.loop.replicas import _devices, mirrored
 
@@ -116,20 +116,8 @@ def test_keras_does_not_follow_one_device_where_the_last_batch_is_uneven():
     assert found["keras"] > 0.1 * found["moved"]
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
 def test_two_processes_follow_one_device():
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
-    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]
-    workers = [start("worker", 2, TF_CONFIG=json.dumps(task)) for task in tasks]
+    workers = [start("worker", 2, TF_CONFIG=task) for task in tasks(free_ports(2))]
     try:
         for found in map(result, workers):
             assert found["replicas"] == 2

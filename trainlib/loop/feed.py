@@ -60,11 +60,9 @@ class Arrays:
         check_integer("batch_size", batch_size, at_least=1)
         self.batch_size = batch_size
         leaves = tf.nest.flatten(data)
-        large = sum(getattr(a, "nbytes", 0) for a in leaves if isinstance(a, np.ndarray))
+        large = sum(a.nbytes for a in leaves if isinstance(a, np.ndarray))
         self.on_host = large > PLACED_BYTES or any(isinstance(a, np.memmap) for a in leaves)
-        self.examples = tf.nest.map_structure(
-            lambda a: _checked(name, np.asanyarray(a) if self.on_host else a, self.on_host), data
-        )
+        self.examples = _map(lambda a: _checked(name, a, self.on_host), data)
         self.specs = specs_of(self.examples)
         self.size = _size_of(name, self.examples)
 
@@ -183,8 +181,7 @@ class Stream:
         """The batches of an epoch, as NumPy arrays."""
         if self.steps is None:
             self._open = self._begun()
-        count = 0
-        for count in itertools.count(1):  # noqa: B007
+        for count in itertools.count(1):
             batch = next(self._open, None)
             if batch is None and self.steps is not None:
                 self._open = self._begun()

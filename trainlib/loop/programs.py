@@ -12,6 +12,7 @@ from trainlib.base import Optimizer, Tensor, Tree
 from trainlib.loop import replicas
 from trainlib.loop.batch_statistics import has_batch_statistics
 from trainlib.loop.stateless import Stateless
+from trainlib.loop.variables import assign, read
 from trainlib.loss_scale import LossScaling
 from trainlib.losses import Loss
 from trainlib.metrics import ExampleMetric, Mean, Metric, as_metric, merge
@@ -202,16 +203,6 @@ def programs_of(strategy: Any, model: Any, *args: Any) -> Programs:
         return Programs(*args)
     statistics = not isinstance(model, Stateless) and has_batch_statistics(model)
     return ReplicatedPrograms(strategy, statistics, *args)
-
-
-def read(variables: Any) -> Any:
-    """The values of variables."""
-    return tf.nest.map_structure(lambda v: v.read_value(), variables)
-
-
-def assign(variables: Any, values: Tree) -> None:
-    """Gives variables values."""
-    tf.nest.map_structure(lambda v, x: v.assign(x), variables, values)
 
 
 def _loop(one: Callable[..., Records], batch_size: int) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ from trainlib.checks import check_choice, check_integer
 from trainlib.loop.batch_statistics import Part, over_replicas
 from trainlib.loop.cluster import cluster
 from trainlib.loop.stateless import SEED_STATE
+from trainlib.loop.variables import assign, read
 from trainlib.metrics import merge
 from trainlib.step import ApplyFn, Batch, Forward, Records, TrainState
 
@@ -228,13 +229,12 @@ def train_loop(
     filled = batch_size % replicas != 0
 
     def one(examples: Tree, at: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
-        places = _places(-(-batch_size // replicas))
+        places, batch = _part(examples, at, batch_size, replicas)
         present = places < batch_size if filled else None
-        batch = _gather(examples, at + tf.minimum(places, batch_size - 1))
         x, *rest = batch if present is None else fill_weights(batch, present)
         ends = last & (at + batch_size >= stop)
-        state, new = step(_read(variables), ((x, present), *rest), ends)
-        tf.nest.map_structure(lambda v, x: v.assign(x), variables, state)
+        state, new = step(read(variables), ((x, present), *rest), ends)
+        assign(variables, state)
         merged: Records = merge(records, new)
         return merged
 
@@ -245,13 +245,12 @@ def eval_loop(
     strategy: Any, step: Callable[[TrainState, Batch], Records], variables: Any, batch_size: int
 ) -> Callable[..., Records]:
     """As `train_loop`, of an `eval_step`; the examples behind `stop` weigh 0."""
-    share = -(-batch_size // strategy.num_replicas_in_sync)
+    replicas = strategy.num_replicas_in_sync
 
     def one(examples: Tree, at: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
-        places = _places(share)
-        batch = _gather(examples, at + tf.minimum(places, batch_size - 1))
+        places, batch = _part(examples, at, batch_size, replicas)
         present = (places < batch_size) & (at + places < stop)
-        new = step(_read(variables), fill_weights(batch, present))
+        new = step(read(variables), fill_weights(batch, present))
         merged: Records = merge(records, new)
         return merged
 
@@ -278,15 +277,17 @@ def _loop(strategy: Any, one: Callable[..., Records], batch_size: int) -> Callab
     return run
 
 
-def _places(share: int) -> Tensor:
-    """The positions in a batch that are this replica's."""
+def _part(examples: Tree, at: Tensor, batch_size: int, replicas: int) -> tuple[Tensor, Batch]:
+    """This replica's places in the batch that begins at `at`, and the examples there.
+
+    A place behind the batch's end has its last example.
+    """
+    share = -(-batch_size // replicas)
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    return tf.cast(replica, tf.int64) * share + tf.range(share, dtype=tf.int64)
-
-
-def _gather(examples: Tree, rows: Tensor) -> Tree:
+    places = tf.cast(replica, tf.int64) * share + tf.range(share, dtype=tf.int64)
+    rows = at + tf.minimum(places, batch_size - 1)
     with tf.device(HOST):
-        return tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
+        return places, tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
 
 
 def fill_weights(batch: Batch, present: Tensor) -> Batch:
@@ -296,7 +297,3 @@ def fill_weights(batch: Batch, present: Tensor) -> Batch:
         return x, y, tf.cast(present, tf.float32)
     present = tf.reshape(present, [-1] + [1] * (weight[0].shape.rank - 1))
     return x, y, tf.where(present, weight[0], tf.zeros_like(weight[0]))
-
-
-def _read(variables: Any) -> Any:
-    return tf.nest.map_structure(lambda v: v.read_value(), variables)

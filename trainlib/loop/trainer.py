@@ -18,9 +18,10 @@ from trainlib.loop.execution import by_rule, fastest
 from trainlib.loop.feed import Arrays, Chunk, Data, Feed, Stream, as_feed, specs_of
 from trainlib.loop.named import Metrics, function_of, metrics_by_name, restricted
 from trainlib.loop.order import epoch_order
-from trainlib.loop.programs import assign, programs_of, read
+from trainlib.loop.programs import programs_of
 from trainlib.loop.replicas import agreed, over_workers, strategy_named
 from trainlib.loop.stateless import Stateless, as_stateless, write_back
+from trainlib.loop.variables import assign, read
 from trainlib.loss_scale import (
     LossScale,
     LossScaling,
@@ -117,14 +118,13 @@ class Trainer:
         self._stopping = False
         self._report = dict(report or {})
         pure = as_stateless(model, seed, precision, synchronized=not alone)
-        self._metrics = metrics_by_name(metrics)
         self.programs = programs_of(
             self._strategy,
             model,
             pure,
             function_of("loss", loss),
             optimizer,
-            self._metrics,
+            metrics_by_name(metrics),
             restricted(regularizer, regularizer_mask, pure.params),
             _loss_scaling(loss_scale, precision),
             seed,
@@ -378,7 +378,7 @@ class Trainer:
 
     def _results(self, records: Records) -> Results:
         """The values by name: numbers, and nested lists of them."""
-        values = metric_results(self._metrics, records)
+        values = metric_results(self.programs.metrics, records)
         return {name: value.numpy().tolist() for name, value in values.items()}
 
     def _so_far(self, records: Records) -> Results:
