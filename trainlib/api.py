@@ -10,6 +10,7 @@ import trainlib.registry as registry
 from trainlib.base import Optimizer, apply_updates
 from trainlib.constraints import max_norm, min_max_norm, non_neg, unit_norm
 from trainlib.finder import LRFinderResult, lr_finder
+from trainlib.loop.checkpoints import Checkpoints
 from trainlib.loop.replicas import mirrored, multi_worker
 from trainlib.loop.stateless import Stateless
 from trainlib.loop.trainer import Trainer
@@ -122,6 +123,7 @@ from trainlib.transforms import (
 from trainlib.tree import kernels
 
 __all__ = [
+    "Checkpoints",
     "Forward",
     "LRFinderResult",
     "LossScale",

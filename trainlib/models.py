@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import keras
 
 from trainlib.checks import check_number
+from trainlib.own import load_own
 
 LOGITS_ACTIVATIONS = ("softmax", "sigmoid")
 
@@ -172,18 +171,7 @@ def from_function(spec: str, input_shape: tuple[int, ...], outputs: int) -> Any:
     Raises:
         ValueError: no such module or function, or what it makes is no Keras model.
     """
-    module_name, _, name = spec.partition(":")
-    if not module_name or not name:
-        raise ValueError(f"model {spec!r}: must be written module:function")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        function = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"model {spec}: {error}") from error
-    finally:
-        sys.path.pop(0)
-    if not callable(function):
-        raise ValueError(f"model {spec}: must be a function, got {type(function).__name__}")
+    function = load_own("model", spec)
     model = function(input_shape, outputs)
     if not isinstance(model, keras.Model):
         raise ValueError(f"model {spec}: must return a keras.Model, got {type(model).__name__}")

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from trainlib.callbacks import Bar, Lines, Progress
+from trainlib.callbacks import Bar, Facts, Lines
 from trainlib.callbacks import display as display_module
 
 RESULTS = {
@@ -25,7 +25,7 @@ SO_FAR = {"loss": 0.75, "learning_rate": 0.0625}
 
 
 def progress(epoch=3, epochs=12, position=1250, metrics=lambda: SO_FAR):
-    return Progress(epoch, epochs, position, 1250, metrics)
+    return Facts(epoch, epochs, position, 1250, 5000, [RESULTS], metrics, state=None)
 
 
 @pytest.mark.parametrize(
@@ -54,13 +54,13 @@ def test_lines_prints_one_line_an_epoch(epoch, epochs, label):
     lines = Lines(stream)
     lines.on_step(progress(epoch, epochs))
     assert stream.getvalue() == ""
-    lines.on_epoch(progress(epoch, epochs), RESULTS)
-    lines.on_end()
+    lines.on_epoch(progress(epoch, epochs))
+    lines.on_end(progress())
     assert stream.getvalue() == f"epoch {label}  {DESCRIBED}  2,500 steps/s\n"
 
 
 def test_lines_prints_to_standard_output(capsys):
-    Lines().on_epoch(progress(), RESULTS)
+    Lines().on_epoch(progress())
     assert capsys.readouterr() == (f"epoch  3/12  {DESCRIBED}  2,500 steps/s\n", "")
 
 
@@ -91,18 +91,25 @@ def screen(monkeypatch):
         return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
 
     yield bar, drawn
-    bar.on_end()
+    bar.on_end(progress())
 
 
 def test_the_bar_shows_epoch_steps_and_results(screen):
     bar, drawn = screen
     bar.on_step(progress(position=10))
     assert re.fullmatch(r"epoch 3/12 .* +10/1250 .* loss 0.75  learning_rate 0.0625", drawn()[-1])
-    # The clock has moved by a second since the first 10 steps.
+    # The clock has moved by a second since the first 10 steps, in which 615 were made.
     bar.on_step(progress(position=625))
     assert re.fullmatch(
-        r"epoch 3/12 .* +625/1250 .* loss 0.75  learning_rate 0.0625  625 steps/s", drawn()[-1]
+        r"epoch 3/12 .* +625/1250 .* loss 0.75  learning_rate 0.0625  615 steps/s", drawn()[-1]
     )
+
+
+def test_a_bar_that_begins_within_an_epoch_counts_its_own_steps(screen):
+    bar, drawn = screen
+    bar.on_step(progress(position=600))
+    bar.on_step(progress(position=625))
+    assert re.fullmatch(r"epoch 3/12 .* +625/1250 .*  25 steps/s", drawn()[-1])
 
 
 def test_results_are_asked_for_only_now_and_then(screen, monkeypatch):
@@ -119,7 +126,7 @@ def test_a_finished_epoch_leaves_its_line_above_the_next_bar(screen):
     bar, drawn = screen
     bar.on_step(progress())
     drawn()
-    bar.on_epoch(progress(), RESULTS)
+    bar.on_epoch(progress())
     lines = drawn()
     assert f"epoch  3/12  {DESCRIBED}  2,500 steps/s" in lines
     assert re.match(r"epoch 4/12 .* +0/1250 ", lines[-1])
@@ -129,8 +136,8 @@ def test_a_finished_epoch_leaves_its_line_above_the_next_bar(screen):
 def test_no_epoch_after_the_last_is_announced(screen):
     bar, drawn = screen
     bar.on_step(progress(epoch=12))
-    bar.on_epoch(progress(epoch=12), RESULTS)
-    bar.on_end()
+    bar.on_epoch(progress(epoch=12))
+    bar.on_end(progress())
     assert not any("13/12" in line for line in drawn())
 
 
@@ -139,15 +146,15 @@ def test_a_bar_serves_a_second_run(screen):
     for epochs in (1, 2):
         bar.on_step(progress(1, epochs, position=5))
         assert f"epoch 1/{epochs} " in drawn()[-1]
-        bar.on_epoch(progress(1, epochs), RESULTS)
-        bar.on_end()
+        bar.on_epoch(progress(1, epochs))
+        bar.on_end(progress())
         drawn()
     assert bar.bar.tasks == []
 
 
 def test_a_bar_may_end_before_it_began(screen):
     bar, drawn = screen
-    bar.on_end()
+    bar.on_end(progress())
     assert drawn() == []
 
 
@@ -155,6 +162,6 @@ def test_without_a_terminal_only_the_lines_are_written():
     stream = io.StringIO()
     bar = Bar(Console(file=stream, force_terminal=False, width=120))
     bar.on_step(progress())
-    bar.on_epoch(progress(), RESULTS)
-    bar.on_end()
+    bar.on_epoch(progress())
+    bar.on_end(progress())
     assert stream.getvalue().strip() == f"epoch  3/12  {DESCRIBED}  2,500 steps/s"

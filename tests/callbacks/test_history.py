@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import json
 
-from trainlib.callbacks import JsonLines, Progress
+from trainlib.callbacks import Facts, JsonLines
 
-PROGRESS = Progress(1, 3, 10, 10, dict)
+HISTORY = [{"epoch": i, "step": 10 * i, "loss": 1 / (3 * i), "seconds": 0.1} for i in (1, 2, 3)]
+
+
+def facts(epochs):
+    """A run of which so many epochs have ended."""
+    return Facts(epochs, 3, 10, 10, 10 * epochs, HISTORY[:epochs], dict, state=None)
+
+
+def lines(path):
+    text = path.read_text(encoding="utf-8")
+    assert text == "" or text.endswith("}\n")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_each_epoch_is_an_object_on_a_line_of_its_own(tmp_path):
     path = tmp_path / "metrics.jsonl"
     callback = JsonLines(path)
-    history = [{"epoch": i, "step": 10 * i, "loss": 1 / (3 * i), "seconds": 0.1} for i in (1, 2, 3)]
-    for count, results in enumerate(history, start=1):
-        callback.on_step(PROGRESS)
-        callback.on_epoch(PROGRESS, results)
-        text = path.read_text(encoding="utf-8")
-        assert text.endswith("}\n")
-        assert [json.loads(line) for line in text.splitlines()] == history[:count]
-    callback.on_end()
-    assert path.read_text(encoding="utf-8") == text
-    assert list(json.loads(text.splitlines()[0])) == ["epoch", "step", "loss", "seconds"]
+    callback.on_start(facts(0))
+    assert lines(path) == []
+    for count in (1, 2, 3):
+        callback.on_step(facts(count - 1))
+        callback.on_epoch(facts(count))
+        assert lines(path) == HISTORY[:count]
+    callback.on_end(facts(3))
+    assert lines(path) == HISTORY
+    assert list(lines(path)[0]) == ["epoch", "step", "loss", "seconds"]
 
 
-def test_a_file_that_is_there_is_added_to(tmp_path):
+def test_a_run_that_goes_on_keeps_the_epochs_up_to_there_and_no_others(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"epoch": 1}\n', encoding="utf-8")
-    JsonLines(path).on_epoch(PROGRESS, {"epoch": 2, "loss": 0.5})
-    assert path.read_text(encoding="utf-8") == '{"epoch": 1}\n{"epoch": 2, "loss": 0.5}\n'
-
-
-def test_nothing_is_written_before_the_first_epoch(tmp_path):
-    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in HISTORY), encoding="utf-8")
     callback = JsonLines(path)
-    callback.on_step(PROGRESS)
-    callback.on_end()
-    assert not path.exists()
+    callback.on_start(facts(1))
+    assert lines(path) == HISTORY[:1]
+    callback.on_epoch(facts(2))
+    assert lines(path) == HISTORY[:2]

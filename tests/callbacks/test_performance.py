@@ -7,43 +7,74 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
-from trainlib.callbacks import Bar, EarlyStopping, Progress, ReduceLROnPlateau
+from trainlib.callbacks import (
+    Bar,
+    EarlyStopping,
+    Facts,
+    ReduceLROnPlateau,
+    SetHyperparams,
+    SetWeights,
+    Stop,
+)
+from trainlib.step import TrainState
+from trainlib.transforms.inject import InjectState
 
 
 class Trainer:
-    """The part of a trainer that callbacks touch; its weights are the number of the epoch."""
+    """A trainer that heeds requests; its weights are the number of the epoch."""
 
     def __init__(self, **hyperparams):
         self.hyperparams = hyperparams
         self.weights = {"w": np.zeros(2)}
+        self.epoch = 0
         self.stopped = False
 
-    def hyperparam(self, name):
-        if name not in self.hyperparams:
-            raise ValueError(f"there is no {name}")
-        return self.hyperparams[name]
+    def state(self):
+        held = {name: tf.constant(x, tf.float64) for name, x in self.hyperparams.items()}
+        opt_state = InjectState(0, held, ())
+        return TrainState(0, self.weights, {}, opt_state, (), 0)
 
-    def set_hyperparams(self, **hyperparams):
-        self.hyperparams |= hyperparams
+    def facts(self, results=None, finished=False, epochs=9):
+        history = [] if results is None else [results]
+        return Facts(
+            self.epoch, epochs, 5, 5, 5 * self.epoch, history, dict, self.state, finished=finished
+        )
 
-    def stop(self):
-        self.stopped = True
+    def begin(self, callback):
+        self.heed(callback.on_start(self.facts()))
+
+    def end_epoch(self, callback, results, epochs=9):
+        self.epoch += 1
+        self.weights = {"w": np.full(2, float(self.epoch))}
+        self.heed(callback.on_epoch(self.facts(results, epochs=epochs)))
+
+    def end(self, callback, finished=True):
+        self.heed(callback.on_end(self.facts(finished=finished)))
+
+    def heed(self, request):
+        if isinstance(request, SetHyperparams):
+            self.hyperparams = self.hyperparams | dict(request.values)
+        elif isinstance(request, SetWeights):
+            self.weights = request.params
+        elif isinstance(request, Stop):
+            self.stopped = True
+        else:
+            assert request is None
 
 
 def run(callback, values, trainer=None, name="val_loss"):
     """A run over these results, to its end or to the stop: the trainer, and the epochs made."""
     trainer = trainer or Trainer(learning_rate=0.001)
-    callback.on_start(trainer)
-    for epoch, value in enumerate(values, start=1):
-        trainer.weights = {"w": np.full(2, float(epoch))}
-        callback.on_epoch(Progress(epoch, len(values), 5, 5, dict), {"loss": 1.0, name: value})
+    trainer.begin(callback)
+    for value in values:
+        trainer.end_epoch(callback, {"loss": 1.0, name: value}, len(values))
         if trainer.stopped:
             break
-    callback.on_finish()
-    callback.on_end()
-    return trainer, epoch
+    trainer.end(callback)
+    return trainer, trainer.epoch
 
 
 def test_the_plateau_sets_the_rate_and_says_so():
@@ -93,15 +124,14 @@ def test_a_state_that_is_assigned_goes_on():
     history = [3.0, 2.0, 2.5, 2.5, 2.5, 2.5]
     ends = []
     for parts in ([(whole, history)], [(first, history[:3]), (second, history[3:])]):
-        trainer, state, done = Trainer(), None, 0
+        trainer, state = Trainer(), None
         for callback, values in parts:
-            callback.on_start(trainer)
+            trainer.begin(callback)
             callback.state = state or callback.state
-            for epoch, value in enumerate(values, done + 1):
-                trainer.weights = {"w": np.full(2, float(epoch))}
-                callback.on_epoch(Progress(epoch, 9, 5, 5, dict), {"val_loss": value})
-            state, done = callback.state, len(values)
-        callback.on_finish()
+            for value in values:
+                trainer.end_epoch(callback, {"val_loss": value})
+            state = callback.state
+        trainer.end(callback)
         ends.append((trainer.stopped, list(np.array(trainer.weights["w"])), int(state.epoch)))
     assert ends == [(True, [2.0, 2.0], 6)] * 2
 
@@ -142,11 +172,10 @@ def test_the_best_parameters_are_restored_after_the_last_epoch_too(capsys):
 
 def test_a_run_that_is_broken_off_keeps_its_parameters(capsys):
     callback, trainer = EarlyStopping(restore_best_weights=True, patience=5), Trainer()
-    callback.on_start(trainer)
-    for epoch in (1, 2):
-        trainer.weights = {"w": np.full(2, float(epoch))}
-        callback.on_epoch(Progress(epoch, 9, 5, 5, dict), {"val_loss": float(epoch)})
-    callback.on_end()
+    trainer.begin(callback)
+    for value in (1.0, 2.0):
+        trainer.end_epoch(callback, {"val_loss": value})
+    trainer.end(callback, finished=False)
     np.testing.assert_array_equal(trainer.weights["w"], [2.0, 2.0])
     assert capsys.readouterr().out == ""
 
@@ -160,27 +189,28 @@ def test_an_optimizer_without_its_rate_in_the_state_is_refused():
     with pytest.raises(
         ValueError,
         match=r"^ReduceLROnPlateau needs one learning_rate in the optimizer's state, as in "
-        r"tl.inject_hyperparams\(tl.adam\)\(learning_rate=0.001\): there is no learning_rate$",
+        r"tl.inject_hyperparams\(tl.adam\)\(learning_rate=0.001\): unknown hyperparameter",
     ):
-        ReduceLROnPlateau().on_start(Trainer())
+        Trainer(momentum=0.5).begin(ReduceLROnPlateau())
 
 
 def test_a_rate_that_something_else_changes_is_refused():
     callback, trainer = ReduceLROnPlateau(patience=1), Trainer(learning_rate=0.001)
-    callback.on_start(trainer)
-    trainer.set_hyperparams(learning_rate=0.002)
+    trainer.begin(callback)
+    trainer.hyperparams = {"learning_rate": 0.002}
     with pytest.raises(
         ValueError, match=r"learning_rate is 0.002, not 0.001: a schedule or another callback"
     ):
-        callback.on_epoch(Progress(1, 2, 5, 5, dict), {"val_loss": 1.0})
+        trainer.end_epoch(callback, {"val_loss": 1.0})
 
 
 @pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau])
 def test_a_result_that_is_not_there_is_refused(kind):
     def after_an_epoch(monitor, results):
         callback = kind(monitor, mode="min")
-        callback.on_start(Trainer(learning_rate=0.1))
-        callback.on_epoch(Progress(1, 2, 5, 5, dict), results)
+        trainer = Trainer(learning_rate=0.1)
+        trainer.begin(callback)
+        trainer.end_epoch(callback, results)
 
     results = {"epoch": 1, "step": 5, "loss": 1.0, "accuracy": 0.5, "seconds": 0.1}
     there = f"^{kind.__name__} monitors 'LOSS', but the results are loss, accuracy"
@@ -205,12 +235,12 @@ def test_lines_stand_above_a_bar_on_a_terminal(monkeypatch):
     stream = io.StringIO()
     bar = Bar(Console(file=stream, force_terminal=True, width=120))
     bar.bar.live.auto_refresh = False
-    progress = Progress(1, 2, 5, 5, lambda: {"loss": 1.0})
-    bar.on_step(progress)
+    facts = Trainer().facts()
+    bar.on_step(facts)
     callback = EarlyStopping(patience=1)
     run(callback, [1.0, 1.0])
     bar.bar.refresh()
-    bar.on_end()
+    bar.on_end(facts)
     lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()))
     said = "stopped after epoch 2: val_loss has not improved on 1 (epoch 1) for 1 epoch"
     assert said in [line.strip() for line in lines]

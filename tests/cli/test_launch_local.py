@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,7 +27,7 @@ QUICK = (
     "--execution=graph",
     "--run_dir=run",
 )
-FILES = {"flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
+FILES = {"checkpoints", "flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
 
 
 def popen(folder, module, *arguments, **environment):
@@ -115,16 +116,71 @@ def test_a_killed_worker_ends_the_others_with_one_line(killed, tmp_path):
         end(*workers)
 
 
-def test_a_signal_ends_all_workers(tmp_path):
-    process = popen(tmp_path, "launch_local", "2", "--", "train", "--epochs=1000000")
+LONG = (*QUICK, "--epochs=150", "--checkpoint_epochs=0", "--checkpoint_steps=7")
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    """A long run of two workers without a break."""
+    folder = tmp_path_factory.mktemp("two") / "workers"
+    assert run(folder, "launch_local", "2", "--", "train", *LONG)[0] == 0
+    return ended(folder)
+
+
+def ended(folder):
+    """What a run came to, to the bit."""
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    return history(folder), summary["params_sha256"]
+
+
+def assert_goes_on(folder, expected):
+    """Started again, two workers come to what they would have come to."""
+    (folder / "again").mkdir()
+    flags = ("launch_local", "2", "--", "train", f"--resume={folder / 'run'}")
+    assert run(folder / "again" / "here", *flags)[0] == 0
+    assert ended(folder) == expected
+
+
+SOAK = pytest.mark.soak
+TOLD = [pytest.param("both", marks=SOAK), pytest.param(0, marks=SOAK), 1]
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_a_signal_to_any_worker_saves_one_step_of_all_and_they_go_on(told, tmp_path, two_workers):
+    if told == "both":
+        workers = [popen(tmp_path, "launch_local", "2", "--", "train", *LONG)]
+    else:
+        configs = tasks(free_ports(2))
+        workers = [popen(tmp_path, "train", *LONG, TF_CONFIG=config) for config in configs]
     try:
-        while not process.stdout.readline().startswith("epoch "):
-            assert process.poll() is None
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=40)
-        assert process.returncode == 128 + signal.SIGTERM
+        while not workers[0].stdout.readline().startswith("epoch "):
+            assert workers[0].poll() is None
+        workers[0 if told == "both" else told].send_signal(signal.SIGTERM)
+        for worker in workers:
+            worker.communicate(timeout=40)
+            assert worker.returncode == 75
     finally:
-        end(process)
+        end(*workers)
+    assert not (tmp_path / "run" / "summary.json").exists()
+    assert_goes_on(tmp_path, two_workers)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("killed", [0, 1])
+def test_workers_go_on_after_one_was_killed(killed, tmp_path, two_workers):
+    generator = random.Random(killed)
+    configs = tasks(free_ports(2))
+    workers = [popen(tmp_path, "train", *LONG, TF_CONFIG=config) for config in configs]
+    try:
+        while not workers[0].stdout.readline().startswith("epoch 5/"):
+            assert workers[0].poll() is None
+        time.sleep(generator.uniform(0, 1))
+        workers[killed].kill()
+        workers[1 - killed].communicate(timeout=60)
+        assert workers[1 - killed].returncode == 3
+    finally:
+        end(*workers)
+    assert_goes_on(tmp_path, two_workers)
 
 
 def test_other_flags_are_refused_by_all_workers_before_tensorflow_begins(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from subprocess import PIPE
 
 import pytest
 
-FILES = {"flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
+FILES = {"checkpoints", "flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
 QUIET = {"capture_output": True, "text": True, "timeout": 300, "check": False}
 
 
@@ -84,15 +85,53 @@ def test_a_flagfile_repeats_a_run_to_the_bit_though_nobody_reads_its_report(fold
     assert summary(folder / "again")["params_sha256"] == summary(folder / "a")["params_sha256"]
 
 
-def test_an_interrupt_ends_a_run_with_one_line_and_status_130(folder):
-    flags = ("--epochs=1000000", "--run_dir=long")
-    with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE) as process:
-        while not process.stdout.readline().startswith(b"epoch "):
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(sent, status, folder):
+    name = sent.name
+    flags = ("--epochs=1000000", "--checkpoint_epochs=0", f"--run_dir={name}")
+    with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE, text=True) as process:
+        while not process.stdout.readline().startswith("epoch "):
+            assert process.poll() is None
+        process.send_signal(sent)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    saving, stopped = errors.strip().splitlines()
+    assert saving == f"train: {name}, saving a checkpoint ..."
+    place = re.fullmatch(rf"train: {name}: stopped (.*); to go on: train --resume={name}", stopped)[
+        1
+    ]
+    assert not (folder / name / "summary.json").exists()
+    assert len(list((folder / name / "checkpoints").iterdir())) == 1
+    flags = (f"--resume={name}", "--stop_after=1")
+    done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
+    assert done.returncode == 75
+    assert f"going on {place}\n" in done.stdout
+
+
+def test_a_second_interrupt_ends_a_run_at_once(folder):
+    """While the first one waits for the end of a validation step that never comes."""
+    (folder / "stuck.py").write_text(
+        "import time\n"
+        "def stuck(facts):\n"
+        "    print('stuck', flush=True)\n"
+        "    while True:\n"
+        "        time.sleep(0.1)\n"
+    )
+    flags = ("--callbacks=stuck:stuck", "--checkpoint_steps=10", "--run_dir=twice")
+    with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE, text=True) as process:
+        while not process.stdout.readline().startswith("stuck"):
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        errors = process.communicate(timeout=60)[1]
-        assert (process.returncode, errors) == (130, b"train: interrupted\n")
-    assert not (folder / "long" / "summary.json").exists()
+        assert process.stderr.readline() == "\n"
+        assert process.stderr.readline() == "train: SIGINT, saving a checkpoint ...\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+        assert (process.returncode, errors) == (130, "\ntrain: interrupted at once\n")
+    done = subprocess.run(
+        **start("train", "--resume=twice", "--callbacks=", "--epochs=10"), **QUIET, cwd=folder
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "going on in epoch 1 of 10, after batch 40 of 41\n" in done.stdout
 
 
 def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(folder):

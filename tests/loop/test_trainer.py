@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau
-from trainlib.loop import trainer as trainer_module
+from trainlib.loop import run as run_module
 from trainlib.loop.feed import Arrays, specs_of
 from trainlib.loop.order import epoch_order
 from trainlib.loop.stateless import Stateless, from_keras
@@ -144,13 +144,13 @@ def test_each_shape_is_traced_once(execution):
 def test_how_many_steps_a_call_makes_does_not_change_the_bits(monkeypatch):
     ends, calls = [], []
     for seconds in (0.0, 1e9):
-        monkeypatch.setattr(trainer_module, "SECONDS_PER_CALL", seconds)
+        monkeypatch.setattr(run_module, "SECONDS_PER_CALL", seconds)
         recorder = Recorder()
         trainer = trainer_of(net(dropout=0.25))
         trainer.fit((X, Y), batch_size=2, epochs=2, callbacks=[recorder])
         ends.append(bits(trainer.state))
         calls.append([event[2] for event in recorder.events if event[0] == "step"])
-    assert calls == [[*range(1, 13)] * 2, [1, 11, 12] * 2]
+    assert calls == [[*range(1, 13)] * 2, [1, 11, 12, 11, 12]]
     assert ends[0] == ends[1]
 
 
@@ -419,30 +419,36 @@ class Recorder(Callback):
         if event == self.when:
             raise self.error
 
-    def on_step(self, progress):
-        assert progress.metrics().keys() == {"loss", "accuracy"}
-        self.note("step", progress.epoch, progress.position)
+    def on_step(self, facts):
+        assert facts.metrics().keys() == {"loss", "accuracy"}
+        self.note("step", facts.epoch, facts.position)
 
-    def on_epoch(self, progress, results):
-        assert (progress.epochs, progress.position) == (2, progress.steps)
-        self.note("epoch", progress.epoch, results)
+    def on_epoch(self, facts):
+        assert (facts.epochs, facts.position) == (2, facts.steps)
+        self.note("epoch", facts.epoch, facts.results)
 
-    def on_end(self):
-        self.note("end")
+    def on_end(self, facts):
+        self.note("end", facts.finished)
 
 
 def test_callbacks_are_told_of_steps_then_the_epoch_then_the_end(monkeypatch):
-    monkeypatch.setattr(trainer_module, "SECONDS_PER_CALL", 0.0)
+    monkeypatch.setattr(run_module, "SECONDS_PER_CALL", 0.0)
     recorders = [Recorder(), Recorder()]
     history = trainer_of().fit((X, Y), batch_size=10, epochs=2, callbacks=recorders)
     steps = [[("step", epoch, position) for position in (1, 2, 3)] for epoch in (1, 2)]
-    expected = [*steps[0], ("epoch", 1, history[0]), *steps[1], ("epoch", 2, history[1]), ("end",)]
+    expected = [
+        *steps[0],
+        ("epoch", 1, history[0]),
+        *steps[1],
+        ("epoch", 2, history[1]),
+        ("end", True),
+    ]
     assert [recorder.events for recorder in recorders] == [expected, expected]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("no")], ids=repr)
 def test_callbacks_are_told_of_the_end_when_a_run_is_broken_off(error, monkeypatch):
-    monkeypatch.setattr(trainer_module, "SECONDS_PER_CALL", 0.0)
+    monkeypatch.setattr(run_module, "SECONDS_PER_CALL", 0.0)
     recorders = [Recorder(), Recorder(("step", 2, 2), error)]
     trainer = trainer_of()
     with pytest.raises(type(error)):
@@ -565,11 +571,12 @@ NOISE = RNG.integers(0, 3, SIZE)
 class Weights(Callback):
     """Notes the weights of the trainer after each epoch."""
 
-    def on_start(self, trainer):
-        self.trainer, self.seen = trainer, []
+    def on_start(self, facts):
+        self.seen = []
 
-    def on_epoch(self, progress, results):
-        self.seen.append(arrays_of(self.trainer.weights))
+    def on_epoch(self, facts):
+        state = facts.state()
+        self.seen.append(arrays_of((state.params, state.model_state)))
 
 
 @pytest.mark.parametrize("execution", ["graph", "xla"])
@@ -632,19 +639,16 @@ def test_early_stopping_ends_the_run_and_restores_the_best_epoch(restore, capsys
 
 
 def test_a_callback_may_stop_a_run_within_an_epoch():
-    class Stop(Callback):
-        def on_start(self, trainer):
-            self.trainer = trainer
+    class AtSeven(Callback):
+        every = 7
 
-        def on_step(self, progress):
-            if progress.epoch == 2:
-                self.trainer.stop()
+        def on_step(self, facts):
+            return tl.callbacks.Stop("enough") if facts.batches == 7 else None
 
     trainer = trainer_of()
-    for _ in range(2):
-        history = trainer.fit((X, Y), batch_size=BATCH, epochs=9, callbacks=[Stop()])
-        assert [results["epoch"] for results in history] == [1, 2]
-    assert trainer.state.step.numpy() == 20
+    history = trainer.fit((X, Y), batch_size=BATCH, epochs=9, callbacks=[AtSeven()])
+    assert [results["epoch"] for results in history] == [1]
+    assert trainer.state.step.numpy() == 7
 
 
 def test_hyperparameters_of_the_state_are_read_and_set():
@@ -697,7 +701,7 @@ def test_a_plateau_without_a_rate_in_the_state_is_refused_before_the_first_step(
     ):
         trainer.fit((X, Y), callbacks=[ReduceLROnPlateau("loss"), recorder])
     assert trainer.state.step.numpy() == 0
-    assert recorder.events == [("end",)]
+    assert recorder.events == [("end", False)]
 
 
 def test_a_plateau_on_a_schedule_is_refused_after_the_first_epoch():
@@ -717,20 +721,17 @@ def test_an_unknown_monitor_is_refused_after_the_first_epoch():
 
 def test_callbacks_are_told_of_the_start_and_of_the_finish_of_a_run():
     class Ends(Recorder):
-        def on_start(self, trainer):
-            self.note("start", trainer.state.step.numpy())
-
-        def on_finish(self):
-            self.note("finish")
+        def on_start(self, facts):
+            self.note("start", facts.state().step.numpy())
 
     whole, broken = Ends(), Ends(("step", 1, 1), RuntimeError("no"))
     trainer = trainer_of()
     trainer.fit((X, Y), batch_size=SIZE, epochs=2, callbacks=[whole])
-    kinds = ["start", "step", "epoch", "step", "epoch", "finish", "end"]
+    kinds = ["start", "step", "epoch", "step", "epoch", "end"]
     assert [event[0] for event in whole.events] == kinds
     with pytest.raises(RuntimeError):
         trainer.fit((X, Y), batch_size=SIZE, epochs=2, callbacks=[broken])
-    assert broken.events == [("start", 2), ("step", 1, 1), ("end",)]
+    assert broken.events == [("start", 2), ("step", 1, 1), ("end", False)]
 
 
 @pytest.mark.soak

@@ -1,16 +1,32 @@
-"""Callbacks: small objects that are told how a run goes, and may end or steer it."""
+"""Callbacks: small objects that are told how a run goes, and may ask for something."""
 
-from trainlib.callbacks.base import Callback, Progress
+from trainlib.callbacks.base import (
+    Callback,
+    Facts,
+    RollBack,
+    Save,
+    SetHyperparams,
+    SetWeights,
+    Stop,
+)
 from trainlib.callbacks.display import Bar, Lines
 from trainlib.callbacks.history import JsonLines
 from trainlib.callbacks.performance import EarlyStopping, ReduceLROnPlateau
+from trainlib.callbacks.saving import SaveBest, SaveEvery
 
 __all__ = [
     "Bar",
     "Callback",
     "EarlyStopping",
+    "Facts",
     "JsonLines",
     "Lines",
-    "Progress",
     "ReduceLROnPlateau",
+    "RollBack",
+    "Save",
+    "SaveBest",
+    "SaveEvery",
+    "SetHyperparams",
+    "SetWeights",
+    "Stop",
 ]

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from trainlib.callbacks.base import Callback, Progress, Results
+from trainlib.callbacks.base import Callback, Facts, Results
 
 HIDDEN = ("epoch", "step", "seconds")
 """Results that a line shows in its own way, or not at all."""
@@ -24,15 +24,8 @@ class Lines(Callback):
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream
 
-    def on_epoch(self, progress: Progress, results: Results) -> None:
-        stream = self.stream or sys.stdout
-        width = len(str(progress.epochs))
-        print(
-            f"epoch {progress.epoch:{width}d}/{progress.epochs}  {describe(results)}  "
-            f"{_speed(progress.position, results['seconds'])}",
-            file=stream,
-            flush=True,
-        )
+    def on_epoch(self, facts: Facts) -> None:
+        print(_line(facts), file=self.stream or sys.stdout, flush=True)
 
 
 class Bar(Callback):
@@ -57,36 +50,40 @@ class Bar(Callback):
         )
         self.task: Any = None
         self.started = self.shown = 0.0
+        self.begun = 0
 
-    def on_step(self, progress: Progress) -> None:
+    def on_step(self, facts: Facts) -> None:
         now = time.monotonic()
-        label = f"{progress.epoch}/{progress.epochs}"
+        label = f"{facts.epoch}/{facts.epochs}"
         if self.task is None:
             self.bar.start()
-            self.task = self.bar.add_task("", total=progress.steps, epoch=label, results="")
-            self.started = now
-        self.bar.update(self.task, completed=progress.position, total=progress.steps, epoch=label)
+            self.task = self.bar.add_task("", total=facts.steps, epoch=label, results="")
+            self.started, self.begun = now, facts.position
+        self.bar.update(self.task, completed=facts.position, total=facts.steps, epoch=label)
         if now - self.shown > self.SECONDS_BETWEEN_RESULTS:
-            speed = _speed(progress.position, now - self.started) if now > self.started else ""
-            self.bar.update(self.task, results=f"{describe(progress.metrics())}  {speed}")
+            steps, seconds = facts.position - self.begun, now - self.started
+            speed = _speed(steps, seconds) if steps > 0 and seconds > 0 else ""
+            self.bar.update(self.task, results=f"{describe(facts.metrics())}  {speed}")
             self.shown = now
 
-    def on_epoch(self, progress: Progress, results: Results) -> None:
-        width = len(str(progress.epochs))
-        self.console.print(
-            f"epoch {progress.epoch:{width}d}/{progress.epochs}  {describe(results)}  "
-            f"{_speed(progress.position, results['seconds'])}",
-            highlight=False,
-        )
-        if self.task is not None and progress.epoch < progress.epochs:
-            self.bar.reset(self.task, epoch=f"{progress.epoch + 1}/{progress.epochs}", results="")
-        self.started = time.monotonic()
+    def on_epoch(self, facts: Facts) -> None:
+        self.console.print(_line(facts), highlight=False)
+        if self.task is not None and facts.epoch < facts.epochs:
+            self.bar.reset(self.task, epoch=f"{facts.epoch + 1}/{facts.epochs}", results="")
+        self.started, self.begun = time.monotonic(), 0
 
-    def on_end(self) -> None:
+    def on_end(self, facts: Facts) -> None:
         self.bar.stop()
         if self.task is not None:
             self.bar.remove_task(self.task)
             self.task = None
+
+
+def _line(facts: Facts) -> str:
+    """An epoch that has ended: its number, its results, and how fast it was."""
+    width, results = len(str(facts.epochs)), facts.results
+    speed = _speed(facts.position, results["seconds"])
+    return f"epoch {facts.epoch:{width}d}/{facts.epochs}  {describe(results)}  {speed}"
 
 
 def _speed(steps: int, seconds: float) -> str:

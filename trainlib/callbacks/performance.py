@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-from trainlib.callbacks.base import Callback, Progress, Results
+from trainlib.callbacks.base import (
+    Callback,
+    Facts,
+    Requests,
+    Results,
+    SetHyperparams,
+    SetWeights,
+    Stop,
+)
 from trainlib.callbacks.display import HIDDEN
 from trainlib.performance import EarlyStopState, PlateauState, early_stop, reduce_on_plateau
-
-if TYPE_CHECKING:
-    from trainlib.loop.trainer import Trainer
+from trainlib.transforms.inject import hyperparam
 
 
 class ReduceLROnPlateau(Callback):
@@ -25,7 +31,7 @@ class ReduceLROnPlateau(Callback):
         optimizer = tl.chain(tl.adam(schedule), tl.inject_hyperparams(tl.scale)(factor=1.0))
         callback = ReduceLROnPlateau("val_loss", hyperparam="factor")
 
-    `state` is that of the machine; each run begins with a new one.
+    `state` is that of the machine; each run begins with a new one, but one that is resumed.
 
     Args:
         monitor: the name of the result.
@@ -49,13 +55,11 @@ class ReduceLROnPlateau(Callback):
         self.machine = reduce_on_plateau(monitor, **options)
         self.hyperparam = hyperparam
         self.stream = stream
-        self.trainer: Trainer
         self.state: PlateauState
 
-    def on_start(self, trainer: Trainer) -> None:
-        self.trainer = trainer
+    def on_start(self, facts: Facts) -> None:
         try:
-            rate = trainer.hyperparam(self.hyperparam)
+            rate = hyperparam(facts.state().opt_state, self.hyperparam)
         except ValueError as error:
             raise ValueError(
                 f"ReduceLROnPlateau needs one {self.hyperparam} in the optimizer's state, as in "
@@ -63,20 +67,22 @@ class ReduceLROnPlateau(Callback):
             ) from None
         self.state = self.machine.init(rate)
 
-    def on_epoch(self, progress: Progress, results: Results) -> None:
-        metric = _monitored(self, self.machine.monitor, results)
+    def on_epoch(self, facts: Facts) -> Requests:
+        metric = monitored(self, self.machine.monitor, facts.results)
         old = self.state.learning_rate
-        self._check_unchanged()
+        self._check_unchanged(facts)
         self.state = self.machine.update(metric, self.state)
         new = self.state.learning_rate
-        if new != old:
-            self.trainer.set_hyperparams(**{self.hyperparam: float(new)})
-            name = self.hyperparam.replace("_", " ")
-            _say(f"epoch {progress.epoch}: {name} {float(old):.4g} -> {float(new):.4g}", self)
+        if new == old:
+            return None
+        name = self.hyperparam.replace("_", " ")
+        _say(f"epoch {facts.epoch}: {name} {float(old):.4g} -> {float(new):.4g}", self)
+        return SetHyperparams({self.hyperparam: float(new)})
 
-    def _check_unchanged(self) -> None:
+    def _check_unchanged(self, facts: Facts) -> None:
         """Raises where the rate is not the one that was set: reducing it would be in vain."""
-        rate, expected = self.trainer.hyperparam(self.hyperparam), self.state.learning_rate
+        rate = hyperparam(facts.state().opt_state, self.hyperparam)
+        expected = self.state.learning_rate
         if expected != self.machine.init(rate).learning_rate:
             raise ValueError(
                 f"ReduceLROnPlateau: {self.hyperparam} is {rate:g}, not {float(expected):g}: a "
@@ -93,7 +99,7 @@ class EarlyStopping(Callback):
     state of the model, such as batch statistics, whether it was stopped or went to its last
     epoch; not when an error or the user breaks it off. The optimizer's state stays.
 
-    `state` is that of the machine; each run begins with a new one.
+    `state` is that of the machine; each run begins with a new one, but one that is resumed.
 
     Args:
         monitor: the name of the result.
@@ -117,27 +123,27 @@ class EarlyStopping(Callback):
         self.restore_best_weights = restore_best_weights
         self.baseline: float | None = options.get("baseline")
         self.stream = stream
-        self.trainer: Trainer
         self.state: EarlyStopState
 
-    def on_start(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.state = self.machine.init(self._weights())
+    def on_start(self, facts: Facts) -> None:
+        self.state = self.machine.init(self._weights(facts))
 
-    def on_epoch(self, progress: Progress, results: Results) -> None:
-        metric = _monitored(self, self.machine.monitor, results)
-        self.state = self.machine.update(metric, self.state, self._weights())
-        if self.state.stop:
-            self.trainer.stop()
+    def on_epoch(self, facts: Facts) -> Requests:
+        metric = monitored(self, self.machine.monitor, facts.results)
+        self.state = self.machine.update(metric, self.state, self._weights(facts))
+        return Stop(self._reason()) if self.state.stop else None
 
-    def on_finish(self) -> None:
+    def on_end(self, facts: Facts) -> Requests:
+        if not facts.finished:
+            return None
         said = [self._reason()] if self.state.stop else []
         best_epoch = int(self.state.best_epoch)
-        if self.restore_best_weights and 0 < best_epoch < int(self.state.epoch):
-            self.trainer.weights = self.state.best_params
+        restored = self.restore_best_weights and 0 < best_epoch < int(self.state.epoch)
+        if restored:
             said.append(f"parameters of epoch {best_epoch} restored")
         if said:
             _say("; ".join(said), self)
+        return SetWeights(*self.state.best_params) if restored else None
 
     def _reason(self) -> str:
         wait = int(self.state.wait)
@@ -148,11 +154,15 @@ class EarlyStopping(Callback):
             f"on {best}{also} for {wait} epoch{'s' if wait > 1 else ''}"
         )
 
-    def _weights(self) -> Any:
-        return self.trainer.weights if self.restore_best_weights else ()
+    def _weights(self, facts: Facts) -> Any:
+        """The parameters and the model's other state; nothing where none are to be restored."""
+        if not self.restore_best_weights:
+            return ()
+        state = facts.state()
+        return state.params, state.model_state
 
 
-def _monitored(callback: Callback, name: str, results: Results) -> float:
+def monitored(callback: Callback, name: str, results: Results) -> float:
     """The result of that name."""
     if name not in results:
         there = ", ".join(key for key in results if key not in HIDDEN)

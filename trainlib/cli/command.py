@@ -24,6 +24,19 @@ class WorkerGone(Exception):
     """Another process of this run did not come in time, or ended before it was done."""
 
 
+class Interrupted(Exception):
+    """A run that was ended from outside, and can go on.
+
+    Args:
+        message: of one line.
+        status: the exit status.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class Group(NamedTuple):
     """Defines flags under one heading of --help."""
 
@@ -173,8 +186,8 @@ def run(
 ) -> None:
     """Runs a command; an error is one line on stderr, and its kind the exit status.
 
-    2 is for bad input, 3 for other workers of the run that are gone, 130 for an interrupt, and 1
-    for all else.
+    2 is for bad input, 3 for other workers of the run that are gone, 75 for a run that was ended
+    with a checkpoint and is to be started again, 130 for an interrupt, and 1 for all else.
 
     Args:
         name: of the command.
@@ -220,6 +233,8 @@ def status_of(error: BaseException) -> int:
         return BAD_INPUT
     if isinstance(error, WorkerGone):
         return WORKER_GONE
+    if isinstance(error, Interrupted):
+        return error.status
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
 
 

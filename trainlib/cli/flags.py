@@ -163,11 +163,45 @@ def define_train(values: Values) -> None:
         300.0,
         "Seconds for which multi_worker waits at the start for workers that are late.",
     )
+    group.words(
+        "callbacks",
+        [],
+        "Your own, as module:name divided by commas: functions that are called after each epoch "
+        "with the facts of the run, or classes of trainlib.callbacks.Callback.",
+    )
     group.text(
         "run_dir",
         None,
         "Folder for what the run leaves; by default runs/<data set>-<model>-<optimizer>-<time>.",
     )
+    _define_checkpoints(Group(values, "Checkpoints"))
+
+
+def _define_checkpoints(group: Group) -> None:
+    """When a run is saved, and how one goes on."""
+    group.text("resume", None, "Folder of a run to go on with, from its newest checkpoint.")
+    group.whole("checkpoint_epochs", 1, "Epochs from one checkpoint to the next; 0: none.")
+    group.whole("checkpoint_steps", None, "Batches from one checkpoint to the next, too.")
+    group.number("checkpoint_seconds", 600.0, "Seconds from one checkpoint to the next, too.")
+    group.whole("keep_checkpoints", 3, "How many of the newest are kept; the best one stays too.")
+    group.text(
+        "checkpoint_best",
+        "auto",
+        "The result by which a checkpoint is the best, such as val_accuracy; auto: the loss of the "
+        "validation, if there is one; none: none is kept for that.",
+    )
+    group.whole(
+        "stop_after",
+        None,
+        "End the run after so many batches, with a checkpoint, as SIGTERM does: --resume goes on.",
+    )
+    group.switch(
+        "verify_resume",
+        False,
+        "Instead of training, check that a run with these flags comes to the same bits when it is "
+        "broken and resumed.",
+    )
+    group.whole("verify_steps", 100, "Batches before the break of --verify_resume, and after it.")
 
 
 def define_run(values: Values, title: str) -> None:

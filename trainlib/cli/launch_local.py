@@ -25,8 +25,7 @@ launch_local: starts several workers of one run on this machine, over its loopba
   launch_local N -- train --epochs=5 ...
 
 The first worker reports; errors of the others have their number in front. The exit status is that
-of the worker that failed first: 2 for bad input, 3 where another worker is gone, 130 after an
-interrupt, 128 + the signal where one was killed.
+of the worker that failed first, as of `train`; 128 + the signal where one was killed.
 """
 COMMANDS = ("train",)
 STOPS_WITHIN = 30.0
@@ -159,7 +158,7 @@ def _wait(workers: Sequence[subprocess.Popen[str]], caught: list[int]) -> int:
             until = float("inf")
         time.sleep(PAUSE)
     status = status or _as_status([worker.returncode for worker in workers if worker.returncode])
-    return 128 + caught[0] if caught else status
+    return status or (128 + caught[0] if caught else 0)
 
 
 def _as_status(codes: Sequence[int]) -> int:

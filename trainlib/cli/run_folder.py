@@ -18,7 +18,17 @@ FLAGS_FILE = "flags.txt"
 HISTORY_FILE = "metrics.jsonl"
 MODEL_FILE = "model.keras"
 SUMMARY_FILE = "summary.json"
-NOT_RECORDED = ("help", "traceback", "flagfile", "run_dir")
+CHECKPOINTS = "checkpoints"
+NOT_RECORDED = (
+    "help",
+    "traceback",
+    "flagfile",
+    "run_dir",
+    "resume",
+    "stop_after",
+    "verify_resume",
+    "verify_steps",
+)
 
 
 def default_path(values: Values, prefix: str = "") -> Path:
@@ -57,14 +67,24 @@ def create(values: Values, prefix: str = "") -> Path:
         path.mkdir(parents=True, exist_ok=True)
     else:
         path = _make_new(default_path(values, prefix))
+    record_flags(path, values)
+    return path
+
+
+def record_flags(path: Path, values: Values) -> None:
+    """Writes the flags into a run's folder."""
+    write_text(path / FLAGS_FILE, flags_text(values))
+
+
+def flags_text(values: Values) -> str:
+    """The flags of a run as a `--flagfile` has them."""
     lines = [
         flag.serialize()
         for group in values.flags_by_module_dict().values()
         for flag in group
         if flag.name not in NOT_RECORDED and flag.value is not None
     ]
-    write_text(path / FLAGS_FILE, "\n".join(lines) + "\n")
-    return path
+    return "\n".join(lines) + "\n"
 
 
 def _make_new(path: Path) -> Path:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from trainlib.cli.lazy import defer
 
@@ -19,19 +18,25 @@ from trainlib.callbacks import (  # noqa: E402
     JsonLines,
     Lines,
     ReduceLROnPlateau,
+    SaveBest,
+    SaveEvery,
 )
-from trainlib.callbacks.base import Progress  # noqa: E402
+from trainlib.callbacks.base import as_callback  # noqa: E402
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
 from trainlib.checks import check_integer  # noqa: E402
-from trainlib.cli import build, command, run_folder, workers  # noqa: E402
+from trainlib.cli import build, command, resuming, run_folder, workers  # noqa: E402
 from trainlib.cli.flags import AUTO, check_choices, define_train, performance_options  # noqa: E402
 from trainlib.cli.optimization import Optimization, build_optimization  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
+from trainlib.cli.signals import Signals  # noqa: E402
+from trainlib.cli.verify_resume import verify_resume  # noqa: E402
 from trainlib.data import take  # noqa: E402
 from trainlib.finder import LRFinderResult  # noqa: E402
+from trainlib.loop.checkpoints import Checkpoints  # noqa: E402
 from trainlib.loop.feed import as_feed  # noqa: E402
 from trainlib.loop.replicas import agreed, strategy_named  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
+from trainlib.own import load_own  # noqa: E402
 from trainlib.tree import kernels  # noqa: E402
 
 ABOUT = """
@@ -51,11 +56,20 @@ def train(values: command.Values) -> None:
 
     Of several workers each does so, and the first alone reports and writes.
     """
+    if values.resume:
+        resuming.take_flags(values, define_train)
     check_integer("epochs", values.epochs, at_least=1)
     check_integer("batch_size", values.batch_size, at_least=1)
     check_choices(values)
-    with workers.together(values, lambda: _check_folder(values)) as team, Interrupts() as heard:
-        _train(values, team, heard)
+    if values.verify_resume:
+        verify_resume(values)
+        return
+    with (
+        workers.together(values, lambda: _check_folder(values)) as team,
+        Signals(values.stop_after) as signals,
+    ):
+        folder = _train(values, team, signals)
+    signals.check(folder)
 
 
 def _check_folder(values: command.Values) -> None:
@@ -63,20 +77,22 @@ def _check_folder(values: command.Values) -> None:
         run_folder.check_free(Path(values.run_dir))
 
 
-def _train(values: command.Values, team: workers.Team, heard: Interrupts) -> None:
+def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path | None:
+    """The run's folder, on the worker that reports."""
     task = build.build_task(values)
     with team.starting():
         strategy = strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
+    signals.listen()
     built = build.build_models(values, task)
     data = build.class_weighted(values, task)
     found = _settle_rate(values, task, built, strategy)
     trainer, optimization = _trainer(values, task, built)
-    callbacks = [heard, *_performance(values)]
+    callbacks = [signals, *_performance(values), *_saving(values, task), *_own(values)]
     trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
     feed = as_feed("data", data, values.batch_size)
     speeds = trainer.settle_execution(feed, epochs=values.epochs)
     values["execution"].value = trainer.execution  # the run's own record repeats it to the bit
-    folder = run_folder.create(values) if team.reports else None
+    folder = _folder(values) if team.reports else None
     if folder and found:
         write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}")
     print(build.describe(task, built, values), flush=True)
@@ -87,18 +103,38 @@ def _train(values: command.Values, team: workers.Team, heard: Interrupts) -> Non
         print("\n".join(optimization.table(trainer.state.params)), flush=True)
     if folder:
         callbacks = [_display(), *callbacks, JsonLines(folder / run_folder.HISTORY_FILE)]
-    began = time.monotonic()
     history = trainer.fit(
         feed,
         epochs=values.epochs,
         validation_data=None if task.validation is None else tuple(task.validation),
         callbacks=callbacks,
+        checkpoints=_checkpoints(values, folder),
+        resume=bool(values.resume),
     )
-    summary = _summary(trainer, task, len(history), time.monotonic() - began)
+    if signals.ended_for_now:
+        return folder
+    summary = _summary(trainer, task, history)
     if folder:
         run_folder.save_model(folder / run_folder.MODEL_FILE, built.full)
         run_folder.write_json(folder / run_folder.SUMMARY_FILE, summary)
     print(f"test: {describe_results(summary['test'])}\nrun folder: {folder}")
+    return folder
+
+
+def _folder(values: command.Values) -> Path:
+    """The run's folder, with its flags in it."""
+    if not values.resume:
+        return run_folder.create(values)
+    folder = Path(values.resume)
+    run_folder.record_flags(folder, values)
+    return folder
+
+
+def _checkpoints(values: command.Values, folder: Path | None) -> Checkpoints:
+    """Those in the run's folder; workers that do not report only read them, on going on."""
+    folder = folder or Path(values.resume or values.run_dir or ".")
+    about = {"flags": run_folder.flags_text(values)}
+    return Checkpoints(folder / run_folder.CHECKPOINTS, values.keep_checkpoints, about=about)
 
 
 def _trainer(
@@ -145,47 +181,49 @@ def _performance(values: command.Values) -> list[Callback]:
     return [kinds[name](**given) for name, given in options.items() if given is not None]
 
 
+def _saving(values: command.Values, task: build.Task) -> list[Callback]:
+    """The callbacks that ask for checkpoints."""
+    when = {
+        "epochs": values.checkpoint_epochs or None,
+        "steps": values.checkpoint_steps,
+        "seconds": values.checkpoint_seconds,
+    }
+    asking: list[Callback] = []
+    if any(value is not None for value in when.values()):
+        asking.append(SaveEvery(**when))
+    best = values.checkpoint_best
+    if best == AUTO:
+        best = "none" if task.validation is None else "val_loss"
+    return asking if best == "none" else [*asking, SaveBest(best)]
+
+
+def _own(values: command.Values) -> list[Callback]:
+    """The callbacks that users name."""
+    found = [load_own("callback", spec) for spec in values.callbacks]
+    return [as_callback(one() if isinstance(one, type) else one) for one in found]
+
+
 def _display() -> Callback:
     return Bar() if sys.stdout.isatty() else Lines()
 
 
-def _summary(trainer: Trainer, task: build.Task, epochs: int, seconds: float) -> dict[str, Any]:
+def _summary(
+    trainer: Trainer, task: build.Task, history: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     parts = {"train": task.train, "validation": task.validation, "test": task.test}
     results = {
         name: trainer.evaluate(tuple(part)) for name, part in parts.items() if part is not None
     }
     return {
         **results,
-        "epochs": epochs,
+        "epochs": len(history),
         "steps": int(trainer.state.step),
-        "seconds": round(seconds, 3),
+        "seconds": round(sum(epoch["seconds"] for epoch in history), 3),
         "execution": trainer.execution,
         "classes": task.outputs if task.target.by_class else 0,
         "feature_names": list(task.dataset.feature_names),
         "params_sha256": run_folder.params_sha256(trainer.state.params),
     }
-
-
-class Interrupts(Callback):
-    """Ends training at the next step where Python lost an interrupt, as it does in finalizers."""
-
-    def __init__(self) -> None:
-        self._heard = False
-
-    def __enter__(self) -> Interrupts:
-        self._before = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _handle(self, number: int, frame: Any) -> NoReturn:
-        self._heard = True
-        raise KeyboardInterrupt
-
-    def on_step(self, progress: Progress) -> None:
-        if self._heard:
-            raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ the device then goes through alone.
 
 from __future__ import annotations
 
-import itertools
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeAlias
@@ -34,13 +34,15 @@ class Chunk(NamedTuple):
     """Batches, one after another.
 
     examples: a structure of tensors [n, ...]. rows: of a batch. stop: how many of the n, from the
-    first on, are meant; in training whole batches of them. last: whether it ends the epoch.
+    first on, are meant; in training whole batches of them. last: whether it ends the epoch. start:
+    the first that is meant, where an epoch is gone on with.
     """
 
     examples: Tree
     rows: int
     stop: int
     last: bool
+    start: int = 0
 
 
 class Arrays:
@@ -70,35 +72,50 @@ class Arrays:
         """The batches of an epoch, the last of which may be smaller."""
         return -(-self.size // self.batch_size)
 
-    def training(self, order: np.ndarray | None = None) -> Iterator[Chunk]:
+    def training(self, order: np.ndarray | None = None, begun: int = 0) -> Iterator[Chunk]:
         """An epoch in that order; a rest that makes no whole batch is a batch of its own.
 
         Placed examples in the order in which they lie are one chunk, and are not copied.
+
+        Args:
+            order: of the examples; None for that in which they lie.
+            begun: batches of the epoch that are left out, having been trained on.
         """
         rest = self.size % self.batch_size
         whole = self.size - rest
-        if whole and order is None and not self.on_host:
-            yield Chunk(self.examples, self.batch_size, whole, not rest)
+        start = begun * self.batch_size
+        if start < whole and order is None and not self.on_host:
+            yield Chunk(self.examples, self.batch_size, whole, not rest, start)
         else:
-            yield from self._chunks(order, whole, not rest)
-        if rest:
+            yield from self._chunks(order, whole, not rest, start)
+        if rest and start <= whole:
             yield Chunk(self._take(order, whole, self.size, rest), rest, rest, True)
 
     def evaluation(self) -> Iterator[Chunk]:
         """The examples as they lie; a last batch that is not full counts as far as it goes."""
         return self._chunks(None, self.size, True)
 
-    def _chunks(self, order: np.ndarray | None, end: int, last: bool) -> Iterator[Chunk]:
-        """The examples up to `end`."""
+    def fingerprint(self) -> str:
+        """A short text that other examples, or others' order, would not have."""
+        total = 0
+        for array in tf.nest.flatten(self.examples):
+            total = zlib.crc32(np.ascontiguousarray(np.asarray(array)).view(np.uint8).data, total)
+        return f"{self.size} examples, crc32 {total:08x}"
+
+    def _chunks(
+        self, order: np.ndarray | None, end: int, last: bool, begin: int = 0
+    ) -> Iterator[Chunk]:
+        """The examples up to `end`, in chunks that lie as if all were meant."""
         room = self.batch_size * self._together()
 
         def chunk(start: int) -> Chunk:
             stop = min(start + room, end)
             examples = self._take(order, start, stop, room)
-            return Chunk(examples, self.batch_size, stop - start, last and stop == end)
+            ends, first = last and stop == end, max(begin - start, 0)
+            return Chunk(examples, self.batch_size, stop - start, ends, first)
 
-        chunks = map(chunk, range(0, end, room))
-        return ahead(chunks) if end > room else chunks
+        starts = range(begin - begin % room, end, room) if begin < end else ()
+        return ahead(map(chunk, starts)) if len(starts) > 1 else map(chunk, starts)
 
     def _together(self) -> int:
         """The batches of a chunk: a power of two, so that few shapes are ever compiled."""
@@ -153,17 +170,24 @@ class Stream:
             return count if count > 0 else None
         return len(self.data) if hasattr(self.data, "__len__") else None
 
-    def training(self) -> Iterator[Chunk]:
-        """An epoch: batches of one size together, made while the chunk before is used."""
-        return ahead(_marked(self._groups()))
+    def training(self, begun: int = 0, before: int = 0) -> Iterator[Chunk]:
+        """An epoch: batches of one size together, made while the chunk before is used.
 
-    evaluation = training
+        Args:
+            begun: batches of the epoch that are read and left out, having been trained on.
+            before: where epochs go on one behind the other, the same of those before this one.
+        """
+        return ahead(_marked(self._groups(begun, before)))
 
-    def _groups(self) -> Iterator[Chunk]:
+    def evaluation(self) -> Iterator[Chunk]:
+        """All the batches, or those of an epoch."""
+        return self.training()
+
+    def _groups(self, begun: int, before: int) -> Iterator[Chunk]:
         """Batches of one size that came within a short time."""
         group: list[Tree] = []
         began = time.monotonic()
-        for batch in self._epoch():
+        for batch in self._epoch(begun, before):
             full = group and len(group) == _streamed_together(group[0])
             if full or (group and _rows(batch) != _rows(group[0])):
                 yield _joined(group)
@@ -177,25 +201,31 @@ class Stream:
         if group:
             yield _joined(group)
 
-    def _epoch(self) -> Iterator[Tree]:
+    def _epoch(self, begun: int, before: int) -> Iterator[Tree]:
         """The batches of an epoch, as NumPy arrays."""
         if self.steps is None:
             self._open = self._begun()
-        for count in itertools.count(1):
-            batch = next(self._open, None)
-            if batch is None and self.steps is not None:
-                self._open = self._begun()
-                batch = next(self._open, None)
-            if batch is None:
-                break
-            yield batch
-            if count == self.steps:
-                return
-        if count == 1:
+        else:
+            for _ in range(before):
+                self._next()
+        count = 0
+        while count != self.steps and (batch := self._next()) is not None:
+            count += 1
+            if count > begun:
+                yield batch
+        if count == 0:
             raise ValueError(
                 f"{self.name} yielded no batch: for more than one epoch give a function that "
                 "returns a new iterator, not the iterator itself"
             )
+
+    def _next(self) -> Tree:
+        """The next batch; with steps, the first again behind the last. None where there is none."""
+        batch = next(self._open, None)
+        if batch is None and self.steps is not None:
+            self._open = self._begun()
+            batch = next(self._open, None)
+        return batch
 
     def _begun(self) -> Iterator[Tree]:
         data = self.data() if callable(self.data) else self.data

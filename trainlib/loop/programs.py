@@ -87,6 +87,10 @@ class Programs:
         """The records of no examples, of the shapes that predictions for such data need."""
         by_sums = not any(isinstance(metric, Metric) for metric in self.metrics.values())
         outputs = 1 if by_sums else self._outputs(execution, specs[:1])
+        return self.records_structure(outputs)
+
+    def records_structure(self, outputs: int = 1) -> Records:
+        """The records of no examples, for so many outputs of the model."""
         zeros = {name: as_metric(m).zero(outputs) for name, m in self.metrics.items()}
         return {"loss": Mean.empty()} | zeros
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainlib.base import Tensor, Tree
@@ -58,20 +59,40 @@ def over_workers(strategy: Any) -> bool:
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
+def writes(strategy: Any) -> bool:
+    """Whether this process is the one that writes files: the first worker, or the only one."""
+    return not over_workers(strategy) or strategy.cluster_resolver.task_id == 0
+
+
 def agreed(strategy: Any, x: float) -> float:
     """The first worker's value, on every worker; elsewhere the value itself."""
     if not over_workers(strategy):
         return x
-    return float(strategy.experimental_local_results(_of_first(strategy)(tf.constant(x)))[0])
+    mine = x if writes(strategy) else 0.0
+    return float(_summed(strategy, [mine])[0])
+
+
+def anywhere(strategy: Any, flags: Sequence[bool]) -> list[bool]:
+    """Of each flag, whether it is set on any worker; elsewhere the flags themselves."""
+    if not over_workers(strategy):
+        return list(flags)
+    return [bool(x) for x in _summed(strategy, flags)]
+
+
+def _summed(strategy: Any, numbers: Sequence[float]) -> np.ndarray:
+    """The sums of numbers over the workers, float64, on every worker."""
+    sums = _summing(strategy)(tf.constant(numbers, tf.float64))
+    return np.asarray(strategy.experimental_local_results(sums)[0])
 
 
 @functools.cache
-def _of_first(strategy: Any) -> Callable[[Tensor], Any]:
-    """`x -> the first replica's x` on each replica."""
+def _summing(strategy: Any) -> Callable[[Tensor], Any]:
+    """`x -> the sum of the workers' x`, to which the first replica of each adds."""
+    replicas = len(strategy.extended.worker_devices)
 
     def one(x: Tensor) -> Tensor:
-        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-        return all_reduce(tf.where(first, x, tf.zeros_like(x)))
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return all_reduce(tf.where(replica % replicas == 0, x, tf.zeros_like(x)))
 
     def run(x: Tensor) -> Any:
         return strategy.run(one, (x,))

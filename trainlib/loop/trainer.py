@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import time
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from trainlib.base import Optimizer, Schedule, Tensor, Tree
-from trainlib.callbacks.base import Callback, Progress, Results
-from trainlib.checks import check_choice, check_integer
+from trainlib.base import Optimizer, Schedule, Tree
+from trainlib.callbacks.base import Results, as_callback
+from trainlib.checks import check_integer
+from trainlib.loop.checkpoints import Checkpoints
 from trainlib.loop.execution import by_rule, fastest
 from trainlib.loop.feed import Arrays, Chunk, Data, Feed, Stream, as_feed, specs_of
 from trainlib.loop.named import Metrics, function_of, metrics_by_name, restricted
 from trainlib.loop.order import epoch_order
 from trainlib.loop.programs import programs_of
-from trainlib.loop.replicas import agreed, over_workers, strategy_named
+from trainlib.loop.replicas import over_workers, strategy_named
+from trainlib.loop.reports import Reports
+from trainlib.loop.run import Run, call
 from trainlib.loop.stateless import Stateless, as_stateless, write_back
 from trainlib.loop.variables import assign, read
-from trainlib.loss_scale import (
-    LossScale,
-    LossScaling,
-    check_loss_scaling,
-    dynamic_loss_scale,
-    overflowed_path,
-)
+from trainlib.loss_scale import LossScaling, check_loss_scaling, dynamic_loss_scale
 from trainlib.losses import Loss
-from trainlib.metrics import results as metric_results
 from trainlib.regularizers import Regularizer
-from trainlib.step import (
-    Records,
-    TrainState,
-)
+from trainlib.step import Records, TrainState
 from trainlib.transforms.decay import Mask
-from trainlib.transforms.inject import InjectState, set_hyperparams
-from trainlib.transforms.states import find_states
+from trainlib.transforms.inject import hyperparam, set_hyperparams
 from trainlib.tree import check_same_structure, kernels
 
-SECONDS_PER_CALL = 0.25
-"""About how long a call to the device lasts: between calls a bar is drawn and Ctrl-C is heard."""
 EVALUATION_BATCH_SIZE = 512
 
 
@@ -109,17 +98,15 @@ class Trainer:
             raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}")
         check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
         self.model = model
-        self._strategy = strategy_named(strategy, replicas)
-        alone = self._strategy is None
+        self.strategy = strategy_named(strategy, replicas)
+        alone = self.strategy is None
         self.execution = by_rule(execution, model, precision) if alone else by_rule(execution, None)
         measured = execution == "auto" and precision != "mixed_float16"
-        self._unsettled = measured and not over_workers(self._strategy)  # they could disagree
-        self._speeds: dict[str, float] = {}
-        self._stopping = False
-        self._report = dict(report or {})
+        self._unsettled = measured and not over_workers(self.strategy)  # they could disagree
+        self._asked, self._speeds = execution, dict[str, float]()
         pure = as_stateless(model, seed, precision, synchronized=not alone)
         self.programs = programs_of(
-            self._strategy,
+            self.strategy,
             model,
             pure,
             function_of("loss", loss),
@@ -130,6 +117,7 @@ class Trainer:
             seed,
         )
         self._variables = self.programs.variables
+        self.reports = Reports(self.programs, report or {})
 
     @property
     def state(self) -> TrainState:
@@ -164,12 +152,7 @@ class Trainer:
         Raises:
             ValueError: the state does not hold it, or with several values.
         """
-        held = self._held()
-        check_choice("hyperparameter of the optimizer's state", name, sorted(held))
-        if len(held[name]) > 1:
-            values = ", ".join(f"{x:g}" for x in held[name])
-            raise ValueError(f"the optimizer's state holds several values of {name}: {values}")
-        return held[name][0]
+        return hyperparam(self._variables.opt_state, name)
 
     def set_hyperparams(self, **hyperparams: float) -> None:
         """Changes hyperparameters in the optimizer's state, as `tl.set_hyperparams` does.
@@ -182,10 +165,6 @@ class Trainer:
             if x is not variable:
                 variable.assign(x)
 
-    def stop(self) -> None:
-        """Ends the run after the epoch that is under way."""
-        self._stopping = True
-
     def fit(
         self,
         data: Data,
@@ -195,7 +174,9 @@ class Trainer:
         shuffle: bool = True,
         steps_per_epoch: int | None = None,
         validation_data: Data | None = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Any] = (),
+        checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
+        resume: bool = False,
     ) -> list[Results]:
         """Trains for some epochs, each over all the data.
 
@@ -208,38 +189,42 @@ class Trainer:
             steps_per_epoch: batches of an epoch, the next of which goes on behind them; for
                 sources alone, and needed where they never end.
             validation_data: like data.
-            callbacks: are told how the run goes on, in this order.
+            callbacks: `tl.callbacks.Callback`s and functions, which are told how the run goes, in
+                this order; functions after each epoch.
+            checkpoints: where they are saved when a callback such as `tl.callbacks.SaveEvery`
+                asks for it: a `tl.Checkpoints`, or its folder.
+            resume: whether to go on from the newest checkpoint there, if there is one: to the same
+                bits as without the break, given the same arguments, model and callbacks.
 
         Returns:
             A dict for each epoch: epoch, step, the loss and the metrics over the epoch, the same
             with `val_` in front over the validation data, what is reported, and the seconds.
+
+        Raises:
+            ValueError, TypeError: an argument of another kind, or out of its range; a checkpoint
+                of another run.
+            OSError: a checkpoint cannot be written.
         """
         check_integer("epochs", epochs, at_least=1)
+        callbacks = [as_callback(callback) for callback in callbacks]
         feed = self._feed("data", data, batch_size, steps=steps_per_epoch)
         held_out = None
         if validation_data is not None:
             held_out = self._feed("validation_data", validation_data, default=EVALUATION_BATCH_SIZE)
-        steps = feed.batches()
-        first = self._batches_seen() // steps if steps else 0
-        begun = self._settled(self._chunks(feed, first, shuffle), epochs * (steps or 0))
-        history = []
-        self._stopping = False
+        if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
+            checkpoints = Checkpoints(checkpoints)
+        if resume and checkpoints is None:
+            raise ValueError("resume needs checkpoints, the folder of those to go on from")
+        run = Run(self, feed, held_out, epochs, shuffle, callbacks, checkpoints)
+        if resume:
+            run.resume()
+        chunks = self._settled(run.chunks(), epochs * (run.steps or 0))
         try:
-            for callback in callbacks:
-                callback.on_start(self)
-            for epoch in range(epochs):
-                chunks = self._chunks(feed, first + epoch, shuffle) if epoch else begun
-                progress = Progress(epoch + 1, epochs, 0, steps, dict)
-                history.append(self._epoch(chunks, progress, held_out, callbacks))
-                if self._stopping:
-                    break
-            for callback in callbacks:
-                callback.on_finish()
+            return run.go(chunks)
         finally:
             self._update_model()
-            for callback in callbacks:
-                callback.on_end()
-        return history
+            if checkpoints is not None:
+                checkpoints.wait()
 
     def settle_execution(self, data: Feed, *, epochs: int = 1) -> dict[str, float]:
         """Chooses how steps are executed, for a `fit` over these data, which does so itself.
@@ -256,7 +241,8 @@ class Trainer:
             Steps per second by way; empty where nothing was measured.
         """
         if isinstance(data, Arrays):  # a stream cannot be read twice
-            self._settled(self._chunks(data, 0, True), epochs * data.batches())
+            order = epoch_order(int(self._variables.seed.numpy()), 0, data.size)
+            self._settled(data.training(order), epochs * data.batches())
         return self._speeds
 
     def _settled(self, chunks: Iterator[Chunk], steps: int) -> Iterator[Chunk]:
@@ -272,7 +258,9 @@ class Trainer:
         def run(execution: str, count: int) -> None:
             program = programs.train(execution, first.rows, specs)
             no_records = programs.no_records(execution, specs)
-            records = program(*_call(first, 0, count * first.rows), no_records)
+            records = program(
+                *call(first, first.start, first.start + count * first.rows), no_records
+            )
             records["loss"].total.numpy()
 
         def graph() -> Any:
@@ -284,7 +272,7 @@ class Trainer:
         )
         try:
             self.execution, self._speeds = fastest(
-                rule, run, graph, steps, first.stop // first.rows, shapes
+                rule, run, graph, steps, (first.stop - first.start) // first.rows, shapes
             )
         finally:
             self.state, programs.traces = before, traces
@@ -297,16 +285,20 @@ class Trainer:
             data: as for `fit`.
             batch_size: examples computed at once, by default 512; for arrays alone.
         """
-        records = None
         feed = self._feed("data", data, batch_size, default=EVALUATION_BATCH_SIZE)
+        *_, records = self.evaluated(feed)
+        return self.reports.results(records)
+
+    def evaluated(self, feed: Feed) -> Iterator[Records]:
+        """The records of the data so far, after each call to the device."""
+        records = None
         for chunk in feed.evaluation():
             specs = specs_of(chunk.examples)
             if records is None:
                 records = self.programs.no_records(self.execution, specs)
             program = self.programs.evaluate(self.execution, chunk.rows, specs)
-            records = program(*_call(chunk, 0, chunk.stop), records)
-        assert records is not None
-        return self._results(records)
+            records = program(*call(chunk, 0, chunk.stop), records)
+            yield records
 
     def predict(self, x: Any, batch_size: int = EVALUATION_BATCH_SIZE) -> np.ndarray:
         """The predictions for x as a NumPy array, the model in inference mode."""
@@ -322,102 +314,14 @@ class Trainer:
     def _feed(self, name: str, data: Data, batch_size: int | None = None, **options: Any) -> Feed:
         """The data; over workers only arrays, which all of them divide into the same chunks."""
         feed = as_feed(name, data, batch_size, **options)
-        if isinstance(feed, Stream) and over_workers(self._strategy):
+        if isinstance(feed, Stream) and over_workers(self.strategy):
             raise ValueError(f"{name} must be arrays on several workers, got a source of batches")
         return feed
 
-    def _chunks(self, feed: Feed, epoch: int, shuffle: bool) -> Iterator[Chunk]:
-        """The batches of an epoch."""
-        if isinstance(feed, Stream) or not shuffle:
-            return feed.training()
-        return feed.training(epoch_order(int(self._variables.seed.numpy()), epoch, feed.size))
-
-    def _epoch(
-        self,
-        chunks: Iterator[Chunk],
-        progress: Progress,
-        held_out: Feed | None,
-        callbacks: Sequence[Callback],
-    ) -> Results:
-        """Runs an epoch in calls of about SECONDS_PER_CALL; its line of the history."""
-        began = time.monotonic()
-        records, count = None, 1
-        for chunk in chunks:
-            specs = specs_of(chunk.examples)
-            if records is None:
-                records = self.programs.no_records(self.execution, specs)
-            program = self.programs.train(self.execution, chunk.rows, specs)
-            start = 0
-            while start < chunk.stop:
-                called = time.monotonic()
-                batches = min(count, (chunk.stop - start) // chunk.rows)
-                stop = start + batches * chunk.rows
-                records = program(*_call(chunk, start, stop), records)
-                start = stop
-                progress = progress._replace(
-                    position=progress.position + batches,
-                    metrics=functools.partial(self._so_far, records),
-                )
-                for callback in callbacks:
-                    callback.on_step(progress)
-                elapsed = max(agreed(self._strategy, time.monotonic() - called), 1e-9)
-                count = max(1, min(int(batches * SECONDS_PER_CALL / elapsed), 16 * count))
-        assert records is not None
-        results: Results = {
-            "epoch": progress.epoch,
-            "step": int(self._variables.step.numpy()),
-        }
-        results |= self._results(records)
-        seconds = time.monotonic() - began
-        if held_out is not None:
-            results |= {f"val_{k}": x for k, x in self.evaluate(held_out).items()}
-        results |= self._reported() | {"seconds": seconds}
-        for callback in callbacks:
-            callback.on_epoch(progress, results)
-        return results
-
-    def _results(self, records: Records) -> Results:
-        """The values by name: numbers, and nested lists of them."""
-        values = metric_results(self.programs.metrics, records)
-        return {name: value.numpy().tolist() for name, value in values.items()}
-
-    def _so_far(self, records: Records) -> Results:
-        return self._results(records) | self._reported()
-
-    def _reported(self) -> Results:
-        last = tf.maximum(self._variables.step - 1, 0)
-        rates = self._held().get("learning_rate", [])
-        told: Results = {"learning_rate": rates[0]} if len(rates) == 1 else {}
-        told |= {name: _shortest(f(last)) for name, f in self._report.items()}
-        return told | self._scaling()
-
-    def _scaling(self) -> Results:
-        """What is to be told of the loss's scale; nothing where there is none."""
-        scale = read(self._variables.loss_scale)
-        if not isinstance(scale, LossScale):
-            return {}
-        told: Results = {
-            "loss_scale": float(scale.scale.numpy()),
-            "skipped_steps": int(scale.skipped.numpy()),
-        }
-        path = overflowed_path(scale, self._variables.params)
-        return told if path is None else told | {"overflowed": path}
-
-    def _batches_seen(self) -> int:
-        """Those trained on, with an update or, where gradients were not finite, without."""
-        scale = self._variables.loss_scale
-        skipped = scale.skipped.numpy() if isinstance(scale, LossScale) else 0
-        return int(self._variables.step.numpy() + skipped)
-
-    def _held(self) -> dict[str, list[float]]:
-        """The different values of each hyperparameter in the optimizer's state, by name."""
-        held: dict[str, list[float]] = {}
-        for found in find_states(self._variables.opt_state, InjectState):
-            for name, variable in found.hyperparams.items():
-                values = held.setdefault(name, [])
-                if (x := float(variable.numpy())) not in values:
-                    values.append(x)
-        return held
+    def take_execution(self, execution: str) -> None:
+        """Takes what a checkpoint was made with, unless another one was asked for."""
+        if self._asked == "auto":
+            self.execution, self._unsettled = execution, False
 
     def _update_model(self) -> None:
         """Gives the Keras model the trained values."""
@@ -443,18 +347,3 @@ def _check_fits(name: str, variables: Tree, values: Tree) -> None:
                 f"{name} must have the trainer's shapes: got {list(np.shape(x))} "
                 f"for {list(variable.shape)}"
             )
-
-
-def _call(chunk: Chunk, start: int, stop: int) -> tuple[Any, ...]:
-    """What a loop is called with for the examples of a chunk from `start` up to `stop`."""
-    ends = chunk.last and stop == chunk.stop
-    return chunk.examples, _int64(start), _int64(stop), tf.constant(ends)
-
-
-def _int64(x: int) -> Tensor:
-    return tf.constant(x, tf.int64)
-
-
-def _shortest(x: Tensor) -> float:
-    """A number as it reads in its own dtype: 0.001, where float32 holds 0.0010000000474974513."""
-    return float(str(x.numpy()))

@@ -118,6 +118,34 @@ def set_hyperparams(state: State, **hyperparams: float) -> State:
     return map_states(change, state, InjectState)
 
 
+def held_hyperparams(state: State) -> dict[str, list[float]]:
+    """The different values of each hyperparameter in a state, by name.
+
+    It reads the state's values, so it is for loops and not for what is traced.
+    """
+    held: dict[str, list[float]] = {}
+    for found in find_states(state, InjectState):
+        for name, x in found.hyperparams.items():
+            values = held.setdefault(name, [])
+            if (value := float(tf.convert_to_tensor(x))) not in values:
+                values.append(value)
+    return held
+
+
+def hyperparam(state: State, name: str) -> float:
+    """The value that a hyperparameter has in a state; for loops, as `held_hyperparams`.
+
+    Raises:
+        ValueError: the state does not hold it, or with several values.
+    """
+    held = held_hyperparams(state)
+    check_choice("hyperparameter of the optimizer's state", name, sorted(held))
+    if len(held[name]) > 1:
+        values = ", ".join(f"{x:g}" for x in held[name])
+        raise ValueError(f"the optimizer's state holds several values of {name}: {values}")
+    return held[name][0]
+
+
 def is_moving(signature: inspect.Signature, name: str, value: Any) -> bool:
     """Whether an argument is a hyperparameter to hold in the state.
 

@@ -1,0 +1,63 @@
+"""Writes the page on runs, with what its commands print in an empty folder.
+
+python docs/runs.py     # writes docs/runs.md and its pictures; needs trainlib[plots]
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PICTURES = HERE / "runs"
+FLAGS = "--hidden=1000,1000 --dropout=0.2 --optimizer=nadam --reduce_on_plateau"
+LONG = f"train {FLAGS} --epochs=30 --checkpoint_steps=100 --tensorboard --run_dir="
+COMMANDS = {
+    "killed": f"timeout --signal=KILL 15 {LONG}mine",
+    "ls": "ls mine/checkpoints",
+    "resumed": "train --resume=mine",
+    "whole": f"{LONG}whole",
+    "compared": "grep -h params_sha256 mine/summary.json whole/summary.json",
+    "verify_resume": f"train {FLAGS} --verify_resume --verify_steps=50",
+    "signal": f"timeout --signal=TERM 15 {LONG}told",
+}
+SHOWN = 8
+"""Lines of what a command prints, at most; of more, the first and the last ones."""
+
+
+def main() -> None:
+    """Runs the commands and writes the page."""
+    text = (HERE / "runs.in.md").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in re.findall(r"^\{\{(\w+)\}\}$", text, re.MULTILINE):
+            text = text.replace(f"{{{{{name}}}}}", _block(COMMANDS[name], Path(folder)))
+        PICTURES.mkdir(exist_ok=True)
+        for picture in sorted(Path(folder, "mine").glob("*.png")):
+            shutil.copy(picture, PICTURES / picture.name)
+    (HERE / "runs.md").write_text(text, encoding="utf-8")
+
+
+def _block(command: str, folder: Path) -> str:
+    """A command and what it prints, indented."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"COLUMNS": "100"},
+    )
+    lines = [line for line in done.stdout.splitlines() if line]
+    if len(lines) > SHOWN:
+        lines = [*lines[: SHOWN // 2], "...", *lines[-SHOWN // 2 :]]
+    if done.returncode:
+        lines.append(f"(status {done.returncode})")
+    return "\n".join(f"    {line}".rstrip() for line in [f"$ {command}", *lines])
+
+
+if __name__ == "__main__":
+    main()

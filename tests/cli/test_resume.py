@@ -1,0 +1,182 @@
+"""`train --resume`: the flags of the run, what contradicts them, and the same bits."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+FLAGS = (
+    "--train_examples=100",
+    "--hidden=8",
+    "--dropout=0.25",
+    "--execution=graph",
+    "--optimizer=nadam",
+    "--learning_rate=0.01",
+    "--reduce_on_plateau",
+    "--reduce_on_plateau_patience=1",
+    "--batch_size=16",
+    "--epochs=3",
+)
+STEPS = 6
+"""Batches of an epoch: 90 examples are trained on."""
+
+
+def results(folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    for found in (summary, *lines):
+        del found["seconds"]
+    return summary, lines
+
+
+@pytest.fixture(scope="module")
+def whole(quick_runs):
+    """A run without a break."""
+    return quick_runs(*FLAGS, "--validation_split=0.1")
+
+
+def train(command, *flags):
+    return command("train", *FLAGS, *flags)
+
+
+@pytest.mark.parametrize("at", [4, STEPS, STEPS + 1, 3 * STEPS])
+def test_a_run_that_was_ended_goes_on_to_the_same_bits(at, whole, command, tmp_path):
+    done = train(command, f"--stop_after={at}", "--run_dir=a")
+    place = {
+        4: "in epoch 1 of 3, after batch 4 of 6",
+        6: "in epoch 1 of 3, after batch 6 of 6",
+        7: "in epoch 2 of 3, after batch 1 of 6",
+        18: "in epoch 3 of 3, after batch 6 of 6",
+    }[at]
+    assert (done.status, done.err) == (
+        75,
+        f"train: --stop_after={at}: stopped {place}; to go on: train --resume=a\n",
+    )
+    assert not (tmp_path / "a" / "summary.json").exists()
+    done = command("train", "--resume=a")
+    assert (done.status, done.err) == (0, "")
+    assert f"going on {place}\n" in done.out
+    assert results(tmp_path / "a") == results(whole)
+
+
+def test_a_finished_run_goes_on_with_more_epochs_alone(quick_runs, command):
+    folder = quick_runs("--epochs=2")
+    done = command("train", f"--resume={folder}")
+    assert (done.status, done.err) == (
+        2,
+        f"train: the run in {folder} is finished; more --epochs make it go on\n",
+    )
+    assert command("train", f"--resume={folder}", "--epochs=3").status == 0
+    longer = quick_runs("--epochs=3")
+    assert results(folder) == results(longer)
+    assert (folder / "flags.txt").read_text() == (longer / "flags.txt").read_text()
+
+
+CONTRADICTIONS = [
+    (["--optimizer=sgd"], "--optimizer=sgd contradicts the run in {}, made with --optimizer=nadam"),
+    (["--hidden=9"], "--hidden=9 contradicts the run in {}, made with --hidden=8"),
+    (["--clipnorm=1"], r"--clipnorm=1.0 contradicts the run in {}, made with no --clipnorm"),
+    (["--run_dir=b"], "--resume goes on in the run's own folder: leave --run_dir out"),
+]
+
+
+@pytest.mark.parametrize(("flags", "message"), CONTRADICTIONS)
+def test_a_flag_that_contradicts_the_run_is_refused_by_name(flags, message, whole, command):
+    done = command("train", f"--resume={whole}", *flags)
+    assert done.status == 2
+    assert done.err.startswith(f"train: {message.format(whole)}") and done.err.count("\n") == 1
+
+
+def test_a_flag_that_the_run_has_may_be_said_again(quick_runs, command):
+    folder = quick_runs("--optimizer=sgd")
+    flags = ("--optimizer=sgd", "--epochs=2", "--keep_checkpoints=1")
+    assert command("train", f"--resume={folder}", *flags).status == 0
+    assert len(list((folder / "checkpoints").iterdir())) == 1
+
+
+def test_a_schedule_as_long_as_the_run_keeps_its_epochs(quick_runs, command):
+    folder = quick_runs("--schedule=cosine_decay")
+    done = command("train", f"--resume={folder}", "--epochs=2")
+    assert done.status == 2
+    assert "--epochs=2 would change the schedule cosine_decay" in done.err
+
+
+def test_a_folder_without_a_run_is_refused(command, tmp_path):
+    done = command("train", "--resume=nowhere")
+    assert (done.status, done.err) == (
+        2,
+        "train: run_dir nowhere: no run, for it has no flags.txt\n",
+    )
+
+
+def test_damaged_checkpoints_are_named_and_the_one_before_used(whole, command, tmp_path):
+    train(command, "--checkpoint_steps=4", "--stop_after=9", "--run_dir=a")
+    newest = tmp_path / "a" / "checkpoints" / "epoch_0002_batch_000003"
+    (newest / "values.index").write_bytes(b"")
+    done = command("train", "--resume=a")
+    assert done.status == 0
+    assert re.fullmatch(
+        r"checkpoint epoch_0002_batch_000003 is damaged, set aside as damaged-.*\n", done.err
+    )
+    assert "going on in epoch 2 of 3, after batch 2 of 6" in done.out
+    assert results(tmp_path / "a") == results(whole)
+
+
+def test_what_is_kept_follows_from_the_flags(command, tmp_path):
+    train(command, "--run_dir=a", "--keep_checkpoints=2", "--checkpoint_best=none")
+    names = sorted(path.name for path in (tmp_path / "a" / "checkpoints").iterdir())
+    assert names == [f"epoch_000{k}_batch_000000" for k in (3, 4)]
+    flags = ("--checkpoint_epochs=0", "--checkpoint_seconds=9999", "--checkpoint_best=none")
+    train(command, "--run_dir=b", *flags)
+    assert not (tmp_path / "b" / "checkpoints").exists()
+
+
+CALLBACKS = """
+from trainlib.callbacks import Callback, Stop
+
+def ratio(facts):
+    print(f"ratio {facts.results['val_loss'] / facts.results['loss']:.4f}")
+
+class StopAtTwo(Callback):
+    def on_epoch(self, facts):
+        return Stop("two are enough") if facts.epoch == 2 else None
+
+def wrong(facts):
+    return "stop"
+
+number = 3
+"""
+
+
+@pytest.fixture
+def own_callbacks(tmp_path, monkeypatch):
+    (tmp_path / "own_callbacks.py").write_text(CALLBACKS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_ones_own_callbacks_are_called(own_callbacks, command, tmp_path):
+    flags = "--callbacks=own_callbacks:ratio,own_callbacks:StopAtTwo"
+    done = train(command, flags, "--run_dir=a")
+    assert (done.status, done.err) == (0, "")
+    _, lines = results(tmp_path / "a")
+    assert len(lines) == 2
+    for line in lines:
+        assert f"ratio {line['val_loss'] / line['loss']:.4f}\n" in done.out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere:f", "callback nowhere:f: No module named 'nowhere'"),
+        ("own_callbacks:f", "callback own_callbacks:f: module 'own_callbacks' has no attribute"),
+        ("own_callbacks:number", "callback own_callbacks:number: must be a function, got int"),
+        ("own_callbacks", "callback 'own_callbacks': must be written module:function"),
+        ("own_callbacks:wrong", "callback wrong must return None or requests such as"),
+    ],
+)
+def test_wrong_callbacks_are_refused(name, message, own_callbacks, command):
+    done = train(command, f"--callbacks={name}", "--run_dir=a")
+    assert done.status == 2
+    assert done.err.startswith(f"train: {message}") and done.err.count("\n") == 1
