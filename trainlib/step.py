@@ -18,6 +18,7 @@ from trainlib.loss_scale import (
 )
 from trainlib.losses import Loss, weighted_sum
 from trainlib.metrics import ExampleMetric, Mean, Metric, as_metric
+from trainlib.norms import global_norm
 from trainlib.regularizers import Regularizer
 from trainlib.transforms.accumulate import AccumulateState
 from trainlib.transforms.chain import update_with
@@ -58,6 +59,8 @@ Batch: TypeAlias = tuple[Any, ...]
 """`(x, y)` or `(x, y, sample_weight)`."""
 Reduce: TypeAlias = Callable[[Tree], Tree]
 """Sums a structure of tensors over the replicas, on each of them; leaves of None stay None."""
+NORMS = ("gradient_norm", "update_norm")
+"""The names of the records of norms."""
 
 
 def init_state(
@@ -90,6 +93,7 @@ def train_step(
     compile_update: bool = False,
     compile_gradients: bool = False,
     reduce: Reduce | None = None,
+    norms: bool = False,
 ) -> Callable[..., tuple[TrainState, Records]]:
     """The pure step `(state, batch, last=False) -> (state, records)`.
 
@@ -125,28 +129,23 @@ def train_step(
         compile_update: whether XLA compiles the update, for a step that it does not compile whole.
         compile_gradients: the same of the model, its loss and their gradient.
         reduce: on one of several replicas, what sums a structure of tensors over all of them.
+        norms: whether there are records of two norms, too, each over all parameters together:
+            "gradient_norm", of the gradient that the optimizer is given, and "update_norm", of the
+            updates that it makes of it. They are `Mean`s over the steps; one that is skipped does
+            not count.
 
     Raises:
-        ValueError: at the first step, a state made with another kind of loss_scale.
+        ValueError: a metric has the name of another record; at the first step, a state made with
+            another kind of loss_scale.
     """
     check_loss_scaling(loss_scale)
-    advance = _update(optimizer)
+    for name in NORMS:
+        if norms and name in (metrics or {}):
+            raise ValueError(f"a metric is named {name!r} like the record of norms=True: rename it")
+    advance = _update(optimizer, norms)
     if loss_scale is not None:
         advance = _update_if_finite(advance, loss_scale)
-
-    def differentiate(
-        params: Tree, model_state: Tree, scale: State, batch: Batch
-    ) -> tuple[Any, ...]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(params)
-            forward = apply_fn(params, model_state, batch[0], training=True)
-            sums = _sums(forward, batch, loss_fn, regularizer, params)
-            objective, omega = _objective(sums) if reduce is None else _objective_of_part(sums)
-            scaled = scale_loss(objective, scale)
-        grads = tape.gradient(scaled, params)
-        records = _records(forward, batch, sums, metrics)
-        return grads, omega, forward.model_state, records
-
+    differentiate = _differentiate(apply_fn, loss_fn, metrics, regularizer, reduce)
     if compile_update:
         advance = tf.function(advance, jit_compile=True, autograph=False)
     if compile_gradients:
@@ -159,7 +158,9 @@ def train_step(
         weight = records["loss"].count
         if reduce is not None:
             grads, weight = _over_replicas(grads, omega, weight, reduce)
-        params, opt_state, scale = advance(grads, params, state.opt_state, scale, weight, last)
+        params, opt_state, scale, measured = advance(
+            grads, params, state.opt_state, scale, weight, last
+        )
         count = state.step + 1
         if loss_scale is not None:
             made = scale.skipped_in_a_row == 0
@@ -172,7 +173,30 @@ def train_step(
             opt_state=opt_state,
             loss_scale=scale,
         )
-        return new_state, records
+        return new_state, records | measured
+
+    return step
+
+
+def gradient_step(
+    apply_fn: ApplyFn,
+    loss_fn: Loss,
+    *,
+    regularizer: Regularizer | None = None,
+    reduce: Reduce | None = None,
+) -> Callable[[TrainState, Batch], Tree]:
+    """The pure function `(state, batch) -> grads`: what the optimizer would be given for a batch.
+
+    The arguments are those of `train_step`.
+    """
+    differentiate = _differentiate(apply_fn, loss_fn, None, regularizer, reduce)
+
+    def step(state: TrainState, batch: Batch) -> Tree:
+        scale = state.loss_scale
+        grads, omega, _, records = differentiate(state.params, state.model_state, scale, batch)
+        if reduce is not None:
+            grads, _ = _over_replicas(grads, omega, records["loss"].count, reduce)
+        return unscale_grads(grads, scale)
 
     return step
 
@@ -206,21 +230,57 @@ def predict_step(apply_fn: ApplyFn) -> Callable[[TrainState, Tensor], Tensor]:
     return step
 
 
-def _update(optimizer: Optimizer) -> Callable[..., tuple[Tree, State, State]]:
+def _differentiate(
+    apply_fn: ApplyFn,
+    loss_fn: Loss,
+    metrics: Mapping[str, Metric | ExampleMetric] | None,
+    regularizer: Regularizer | None,
+    reduce: Reduce | None,
+) -> Callable[..., tuple[Any, ...]]:
+    """`(params, model_state, scale, batch) -> (grads, omega, model_state, records)`."""
+
+    def differentiate(
+        params: Tree, model_state: Tree, scale: State, batch: Batch
+    ) -> tuple[Any, ...]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(params)
+            forward = apply_fn(params, model_state, batch[0], training=True)
+            sums = _sums(forward, batch, loss_fn, regularizer, params)
+            objective, omega = _objective(sums) if reduce is None else _objective_of_part(sums)
+            scaled = scale_loss(objective, scale)
+        grads = tape.gradient(scaled, params)
+        records = _records(forward, batch, sums, metrics)
+        return grads, omega, forward.model_state, records
+
+    return differentiate
+
+
+def _update(optimizer: Optimizer, norms: bool) -> Callable[..., tuple[Tree, State, State, Records]]:
     """The update as a function of all that it reads; the loss's scale passes through."""
 
     def advance(
         grads: Tree, params: Tree, opt_state: State, scale: State, weight: Tensor, last: Tensor
-    ) -> tuple[Tree, State, State]:
+    ) -> tuple[Tree, State, State, Records]:
         updates, new = update_with(optimizer, grads, opt_state, params, weight=weight, last=last)
-        return apply_updates(params, updates), new, scale
+        measured = _norms(grads, updates) if norms else {}
+        return apply_updates(params, updates), new, scale, measured
 
     return advance
 
 
+def _norms(*trees: Tree) -> Records:
+    """The records of the gradient's and the update's norm at one step."""
+    with tf.name_scope("norms"):
+        one = tf.ones([], tf.float64)
+        return {
+            name: Mean(tf.cast(global_norm(tree), tf.float64), one)
+            for name, tree in zip(NORMS, trees, strict=True)
+        }
+
+
 def _update_if_finite(
-    advance: Callable[..., tuple[Tree, State, State]], loss_scale: LossScaling
-) -> Callable[..., tuple[Tree, State, State]]:
+    advance: Callable[..., tuple[Tree, State, State, Records]], loss_scale: LossScaling
+) -> Callable[..., tuple[Tree, State, State, Records]]:
     """The update of unscaled gradients; it changes the scale alone where they are not finite.
 
     A last micro-batch that is not finite still closes its window: with a gradient of weight 0.
@@ -228,7 +288,7 @@ def _update_if_finite(
 
     def guarded(
         grads: Tree, params: Tree, opt_state: State, scale: State, weight: Tensor, last: Tensor
-    ) -> tuple[Tree, State, State]:
+    ) -> tuple[Tree, State, State, Records]:
         grads = unscale_grads(grads, scale)
         overflowed = first_not_finite(grads)
         taken = finite = overflowed < 0
@@ -236,9 +296,10 @@ def _update_if_finite(
             zeros = tf.nest.map_structure(_zeros, (grads, weight))
             grads, weight = select(finite, (grads, weight), zeros)
             taken = finite | last
-        *new, _ = advance(grads, params, opt_state, scale, weight, last)
+        *new, _, measured = advance(grads, params, opt_state, scale, weight, last)
         params, opt_state = select(taken, new, [params, opt_state])
-        return params, opt_state, loss_scale.update(scale, overflowed)
+        measured = select(finite, measured, tf.nest.map_structure(tf.zeros_like, measured))
+        return params, opt_state, loss_scale.update(scale, overflowed), measured
 
     return guarded
 

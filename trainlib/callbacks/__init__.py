@@ -13,6 +13,7 @@ from trainlib.callbacks.display import Bar, Lines
 from trainlib.callbacks.history import JsonLines
 from trainlib.callbacks.performance import EarlyStopping, ReduceLROnPlateau
 from trainlib.callbacks.saving import SaveBest, SaveEvery
+from trainlib.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "Bar",
@@ -29,4 +30,5 @@ __all__ = [
     "SetHyperparams",
     "SetWeights",
     "Stop",
+    "TensorBoard",
 ]

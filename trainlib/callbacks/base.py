@@ -55,6 +55,10 @@ Request: TypeAlias = Stop | Save | SetHyperparams | SetWeights | RollBack
 Requests: TypeAlias = Request | Sequence[Request] | None
 
 
+def _nothing() -> None:
+    """What there is of a batch before the first."""
+
+
 class Facts(NamedTuple):
     """How a run stands.
 
@@ -62,9 +66,12 @@ class Facts(NamedTuple):
     batches trained on in this epoch, of `steps`, which is None where nobody knows. batches: those
     of the model's whole training. history: a dict of results for each epoch that has ended.
     metrics: the results of the epoch so far, by name; state: the `TrainState`, as tensors. Both
-    wait for the device, so call them only when you need them. stop: in `on_end`, why the run did
-    not go on. finished: in `on_end`, whether it has come to its end, not broken off by an error
-    or for now.
+    wait for the device, so call them only when you need them. gradients: of the last batch trained
+    on, at the present parameters, in training mode; graph: of a training step, a `tf.Graph`. Both
+    are made when they are called, give None before the first batch, and of several workers must be
+    called by all. writes: whether this process is the one that writes files. stop: in `on_end`,
+    why the run did not go on. finished: in `on_end`, whether it has come to its end, not broken
+    off by an error or for now.
     """
 
     epoch: int
@@ -77,6 +84,9 @@ class Facts(NamedTuple):
     state: Callable[[], TrainState]
     stop: Stop | None = None
     finished: bool = False
+    gradients: Callable[[], Tree] = _nothing
+    graph: Callable[[], Any] = _nothing
+    writes: bool = True
 
     @property
     def results(self) -> Results:

@@ -175,6 +175,7 @@ def define_train(values: Values) -> None:
         "Folder for what the run leaves; by default runs/<data set>-<model>-<optimizer>-<time>.",
     )
     _define_checkpoints(Group(values, "Checkpoints"))
+    _define_tensorboard(Group(values, "TensorBoard"))
 
 
 def _define_checkpoints(group: Group) -> None:
@@ -202,6 +203,32 @@ def _define_checkpoints(group: Group) -> None:
         "broken and resumed.",
     )
     group.whole("verify_steps", 100, "Batches before the break of --verify_resume, and after it.")
+
+
+def _define_tensorboard(group: Group) -> None:
+    """What of a run is written for TensorBoard, and where."""
+    group.switch(
+        "tensorboard",
+        False,
+        "Write events for TensorBoard: curves, histograms, pictures, the graph, the flags.",
+    )
+    group.text(
+        "tensorboard_dir",
+        None,
+        "Folder for the events of many runs, each in one of its own with the name of the run's; by "
+        "default they are in the run's own folder.",
+    )
+    group.whole("tensorboard_steps", None, "Batches from one point of the curves to the next, too.")
+    group.whole(
+        "histogram_epochs",
+        None,
+        "Epochs from one set of histograms to the next, by default 1; 0: none.",
+    )
+    group.switch(
+        "norms",
+        None,
+        "Report the mean norms of the gradients and of the updates; by default with --tensorboard.",
+    )
 
 
 def define_run(values: Values, title: str) -> None:

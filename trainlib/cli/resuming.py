@@ -18,7 +18,11 @@ FREE = (
     "checkpoint_steps",
     "data_dir",
     "epochs",
+    "histogram_epochs",
     "keep_checkpoints",
+    "tensorboard",
+    "tensorboard_dir",
+    "tensorboard_steps",
     "worker_timeout",
 )
 """The flags that may be others than the run's: its numbers do not follow from them."""

@@ -24,7 +24,7 @@ from trainlib.callbacks import (  # noqa: E402
 from trainlib.callbacks.base import as_callback  # noqa: E402
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
 from trainlib.checks import check_integer  # noqa: E402
-from trainlib.cli import build, command, resuming, run_folder, workers  # noqa: E402
+from trainlib.cli import build, command, events, resuming, run_folder, workers  # noqa: E402
 from trainlib.cli.flags import AUTO, check_choices, define_train, performance_options  # noqa: E402
 from trainlib.cli.optimization import Optimization, build_optimization  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
@@ -61,6 +61,7 @@ def train(values: command.Values) -> None:
     check_integer("epochs", values.epochs, at_least=1)
     check_integer("batch_size", values.batch_size, at_least=1)
     check_choices(values)
+    events.check(values)
     if values.verify_resume:
         verify_resume(values)
         return
@@ -96,6 +97,8 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
     if folder and found:
         write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}")
     print(build.describe(task, built, values), flush=True)
+    if values.tensorboard:
+        print(f"tensorboard --logdir={events.root(values, folder)}", flush=True)
     if speeds:
         measured = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
         print(f"execution: {trainer.execution} (steps/s: {measured})", flush=True)
@@ -103,6 +106,7 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
         print("\n".join(optimization.table(trainer.state.params)), flush=True)
     if folder:
         callbacks = [_display(), *callbacks, JsonLines(folder / run_folder.HISTORY_FILE)]
+    callbacks += events.callbacks(values, folder, task, built)
     history = trainer.fit(
         feed,
         epochs=values.epochs,
@@ -154,6 +158,7 @@ def _trainer(
         strategy=values.strategy,
         replicas=values.replicas,
         execution=values.execution,
+        norms=values.norms,
         report={"learning_rate": optimization.rate} if optimization.rate else {},
     )
     return trainer, optimization

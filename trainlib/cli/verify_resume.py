@@ -38,7 +38,9 @@ def verify_resume(values: Values) -> None:
         whole, halves = Path(folder, "whole"), Path(folder, "halves")
         given = Path(folder, "flags.txt")
         given.write_text(run_folder.flags_text(values), encoding="utf-8")
-        _train(f"--flagfile={given}", f"--run_dir={whole}", f"--stop_after={2 * steps}")
+        # Events go where the folders go, and not among those of other runs.
+        inside = "--tensorboard_dir="
+        _train(f"--flagfile={given}", inside, f"--run_dir={whole}", f"--stop_after={2 * steps}")
         print(f"verify_resume: {steps} batches, a new process, and {steps} more ...", flush=True)
         # What the first run measured and found is in its own record.
         again = f"--flagfile={whole / run_folder.FLAGS_FILE}"

@@ -19,10 +19,12 @@ from trainlib.metrics import ExampleMetric, Mean, Metric, as_metric, merge
 from trainlib.metrics.targets import columns
 from trainlib.regularizers import Regularizer
 from trainlib.step import (
+    NORMS,
     Batch,
     Records,
     TrainState,
     eval_step,
+    gradient_step,
     init_state,
     predict_step,
     train_step,
@@ -42,6 +44,7 @@ class Programs:
         regularizer: `params -> penalty`.
         loss_scale: as of `train_step`.
         seed: of the order of examples.
+        norms: as of `train_step`.
     """
 
     def __init__(
@@ -53,12 +56,17 @@ class Programs:
         regularizer: Regularizer | None,
         loss_scale: LossScaling | None,
         seed: int,
+        norms: bool,
     ) -> None:
-        self.metrics = metrics
+        self.metrics, self._norms = metrics, norms
         self.traces = 0
         options: Any = {"metrics": metrics, "regularizer": regularizer}
+        apply_fn = self._on_device(model)
         self.train_step = functools.partial(
-            train_step, self._on_device(model), loss, optimizer, loss_scale=loss_scale, **options
+            train_step, apply_fn, loss, optimizer, loss_scale=loss_scale, norms=norms, **options
+        )
+        self._gradient_step = functools.partial(
+            gradient_step, apply_fn, loss, regularizer=regularizer
         )
         self._eval_step = eval_step(model.apply_fn, loss, **options)
         self._predict_step = predict_step(model.apply_fn)
@@ -83,16 +91,29 @@ class Programs:
         """`x -> y_pred`, in inference mode."""
         return self._program("predict", execution, 0, specs)
 
-    def no_records(self, execution: str, specs: Tree) -> Records:
+    def gradients(self, rows: int, specs: Tree) -> Callable[..., Tree]:
+        """`(examples, at) -> grads` of the batch of so many rows that begins at position `at`."""
+        return self._program("gradients", "graph", rows, specs)
+
+    def step_graph(self, rows: int, specs: Tree) -> Any:
+        """The graph of one training step on a batch of so many rows, to be looked at."""
+        batch = tf.nest.map_structure(lambda s: tf.TensorSpec([rows, *s.shape[1:]], s.dtype), specs)
+        records = self.no_records("graph", specs, training=True)
+        step = self._one_step(records, rows)
+        function: Any = tf.function(step, input_signature=[batch], autograph=False)
+        return function.get_concrete_function().graph
+
+    def no_records(self, execution: str, specs: Tree, training: bool = False) -> Records:
         """The records of no examples, of the shapes that predictions for such data need."""
         by_sums = not any(isinstance(metric, Metric) for metric in self.metrics.values())
         outputs = 1 if by_sums else self._outputs(execution, specs[:1])
-        return self.records_structure(outputs)
+        return self.records_structure(outputs, training)
 
-    def records_structure(self, outputs: int = 1) -> Records:
+    def records_structure(self, outputs: int = 1, training: bool = False) -> Records:
         """The records of no examples, for so many outputs of the model."""
         zeros = {name: as_metric(m).zero(outputs) for name, m in self.metrics.items()}
-        return {"loss": Mean.empty()} | zeros
+        norms = {name: Mean.empty() for name in NORMS if training and self._norms}
+        return {"loss": Mean.empty()} | zeros | norms
 
     def read(self) -> TrainState:
         """The state, as tensors."""
@@ -103,22 +124,29 @@ class Programs:
         """The number of examples is left open: another data set of the same kind traces nothing."""
         key = kind, rows, execution, repr(specs)
         if key not in self._compiled:
-            make = {"train": self._train_loop, "evaluate": self._eval_loop}.get(kind)
-            run = make(execution, rows) if make else self._predict_rows
+            run, signature = self._made(kind, execution, rows, specs)
             self._compiled[key] = tf.function(
                 self._counting_traces(run),
-                input_signature=self._loop_signature(execution, specs) if make else specs,
+                input_signature=signature,
                 jit_compile=self._compiles_loops(execution),
                 autograph=False,
             )
         return self._compiled[key]
 
-    def _loop_signature(self, execution: str, specs: Tree) -> list[Any]:
+    def _made(self, kind: str, execution: str, rows: int, specs: Tree) -> tuple[Any, Any]:
+        """What is to be compiled, and the specs of its arguments."""
         position = tf.TensorSpec([], tf.int64)
+        if kind == "predict":
+            return self._predict_rows, specs
+        if kind == "gradients":
+            return self._gradients(rows), [specs, position]
+        training = kind == "train"
         records = tf.nest.map_structure(
-            lambda x: tf.TensorSpec(x.shape, x.dtype), self.no_records(execution, specs)
+            lambda x: tf.TensorSpec(x.shape, x.dtype), self.no_records(execution, specs, training)
         )
-        return [specs, position, position, tf.TensorSpec([], tf.bool), records]
+        make = self._train_loop if training else self._eval_loop
+        signature = [specs, position, position, tf.TensorSpec([], tf.bool), records]
+        return make(execution, rows), signature
 
     def _counting_traces(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def traced(*args: Any) -> Any:
@@ -152,6 +180,21 @@ class Programs:
             return self._eval_step(read(self.variables), replicas.fill_weights(batch, present))
 
         return _loop(one, batch_size)
+
+    def _gradients(self, batch_size: int) -> Callable[..., Tree]:
+        step = self._gradient_step()
+        return lambda examples, at: step(read(self.variables), _slice(examples, at, batch_size))
+
+    def _one_step(self, records: Records, batch_size: int) -> Callable[[Batch], Records]:
+        step = self.train_step()
+
+        def one(batch: Batch) -> Records:
+            state, new = step(read(self.variables), batch)
+            assign(self.variables, state)
+            merged: Records = merge(records, new)
+            return merged
+
+        return one
 
     def _predict_rows(self, x: Tree) -> Tensor:
         return self._predict_step(read(self.variables), x)
@@ -196,6 +239,14 @@ class ReplicatedPrograms(Programs):
             compile_update=execution != "graph",
         )
         return replicas.train_loop(self.strategy, step, self.variables, batch_size)
+
+    def _gradients(self, batch_size: int) -> Callable[..., Tree]:
+        step = self._gradient_step(reduce=replicas.all_reduce)
+        return replicas.gradients(self.strategy, step, self.variables, batch_size)
+
+    def _one_step(self, records: Records, batch_size: int) -> Callable[[Batch], Records]:
+        step = self.train_step(reduce=replicas.all_reduce)
+        return replicas.one_step(self.strategy, step, self.variables, records, batch_size)
 
     def _eval_loop(self, execution: str, batch_size: int) -> Callable[..., Any]:
         return replicas.eval_loop(self.strategy, self._eval_step, self.variables, batch_size)

@@ -246,20 +246,65 @@ def train_loop(
         variables: the state, of `place_state`.
         batch_size: of the whole batch.
     """
-    replicas = strategy.num_replicas_in_sync
-    filled = batch_size % replicas != 0
+    return _loop(strategy, _training(strategy, step, variables, batch_size), batch_size)
+
+
+def one_step(
+    strategy: Any,
+    step: Callable[..., tuple[TrainState, Records]],
+    variables: Any,
+    records: Records,
+    batch_size: int,
+) -> Callable[[Batch], Any]:
+    """One step of `train_loop`, without the loop: `batch -> records`."""
+    one, ends = _training(strategy, step, variables, batch_size), tf.constant(False)
+    at = tf.constant(0, tf.int64)
+    return lambda batch: strategy.run(one, (batch, at, at, ends, records))
+
+
+def gradients(
+    strategy: Any, step: Callable[[TrainState, Batch], Tree], variables: Any, batch_size: int
+) -> Callable[..., Tree]:
+    """`(examples, at) -> grads` of the batch at `at`; they are the same on each replica.
+
+    Args:
+        strategy, variables, batch_size: as of `train_loop`.
+        step: of `gradient_step`, with `replicated` around its model and `reduce=all_reduce`.
+    """
+
+    def one(examples: Tree, at: Tensor) -> Tree:
+        return step(read(variables), _present_part(strategy, examples, at, batch_size))
+
+    def run(examples: Tree, at: Tensor) -> Tree:
+        grads = tf.nest.flatten(strategy.run(one, (examples, at)))
+        own = [None if g is None else strategy.experimental_local_results(g)[0] for g in grads]
+        return tf.nest.pack_sequence_as(variables.params, own)
+
+    return run
+
+
+def _training(
+    strategy: Any, step: Callable[..., tuple[TrainState, Records]], variables: Any, batch_size: int
+) -> Callable[..., Records]:
+    """A step on a replica's part of the batch at `at`, to be run on each replica."""
 
     def one(examples: Tree, at: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
-        places, batch = _part(examples, at, batch_size, replicas)
-        present = places < batch_size if filled else None
-        x, *rest = batch if present is None else fill_weights(batch, present)
-        ends = last & (at + batch_size >= stop)
-        state, new = step(read(variables), ((x, present), *rest), ends)
+        batch = _present_part(strategy, examples, at, batch_size)
+        state, new = step(read(variables), batch, last & (at + batch_size >= stop))
         assign(variables, state)
         merged: Records = merge(records, new)
         return merged
 
-    return _loop(strategy, one, batch_size)
+    return one
+
+
+def _present_part(strategy: Any, examples: Tree, at: Tensor, batch_size: int) -> Batch:
+    """This replica's part of the batch at `at`, as `replicated` takes it."""
+    replicas = strategy.num_replicas_in_sync
+    places, batch = _part(examples, at, batch_size, replicas)
+    present = places < batch_size if batch_size % replicas else None
+    x, *rest = batch if present is None else fill_weights(batch, present)
+    return (x, present), *rest
 
 
 def eval_loop(

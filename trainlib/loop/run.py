@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from trainlib.base import Tree
 from trainlib.callbacks.base import (
     Callback,
     Facts,
@@ -71,6 +72,7 @@ class Run:
         self.history: list[Results] = []
         self.records: Records | None = None
         self.stop: Stop | None = None
+        self._last: tuple[Chunk, int] | None = None
         self._unread = 0
         self._per_call = 1
         self._began = time.monotonic()
@@ -130,7 +132,7 @@ class Run:
         """Makes the steps of a chunk, in calls of about SECONDS_PER_CALL."""
         programs, specs = self.trainer.programs, specs_of(chunk.examples)
         if self.records is None:
-            self.records = programs.no_records(self.trainer.execution, specs)
+            self.records = programs.no_records(self.trainer.execution, specs, training=True)
         program = programs.train(self.trainer.execution, chunk.rows, specs)
         start = chunk.start
         while start < chunk.stop and self.stop is None:
@@ -139,7 +141,7 @@ class Run:
             batches = min(self._per_call, left, *self._until_wanted())
             stop = start + batches * chunk.rows
             self.records = program(*call(chunk, start, stop), self.records)
-            start = stop
+            start, self._last = stop, (chunk, stop - chunk.rows)
             self.batch, self.batches = self.batch + batches, self.batches + batches
             self._heed(self._ask("on_step"))
             took = max(agreed(self.trainer.strategy, time.monotonic() - called), 1e-9)
@@ -180,11 +182,29 @@ class Run:
             state=self.trainer.programs.read,
             stop=self.stop,
             finished=finished,
+            gradients=self._gradients,
+            graph=self._graph,
+            writes=writes(self.trainer.strategy),
         )
         asked: list[Request] = []
         for callback in self.callbacks:
             asked += as_requests(callback, getattr(callback, moment)(facts))
         return asked if moment in ("on_start", "on_end") else self._of_all_workers(asked)
+
+    def _gradients(self) -> Tree:
+        """Those of the last batch, at the parameters as they are."""
+        if self._last is None:
+            return None
+        chunk, at = self._last
+        program = self.trainer.programs.gradients(chunk.rows, specs_of(chunk.examples))
+        return program(chunk.examples, _int64(at))
+
+    def _graph(self) -> Any:
+        """That of a step on a batch like the last one."""
+        if self._last is None:
+            return None
+        chunk, _ = self._last
+        return self.trainer.programs.step_graph(chunk.rows, specs_of(chunk.examples))
 
     def _of_all_workers(self, asked: list[Request]) -> list[Request]:
         """The requests, where any worker asks to save or to stop, alike on all of them."""
@@ -286,7 +306,8 @@ class Run:
                 )
         self.trainer.state = found.tree("state", self.trainer.programs.variables)
         if any(name.startswith("records/") for name in found.values):
-            self.records = found.tree("records", self.trainer.programs.records_structure(), False)
+            structure = self.trainer.programs.records_structure(training=True)
+            self.records = found.tree("records", structure, False)
         self.epoch, self.batch = found.place.epoch - 1, found.place.batch
         self.first, self.batches = about["first"], about["batches"]
         self._unread = self.epoch * (self.steps or 0)

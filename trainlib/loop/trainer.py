@@ -71,6 +71,8 @@ class Trainer:
         replicas: of "mirrored"; None: all accelerators.
         execution: "graph"; "xla", compiled whole; "xla_update", a graph of which the update is
             compiled; or "auto", which measures them where a run takes long.
+        norms: whether the history tells the mean norms of the gradients and of the updates, too, as
+            "gradient_norm" and "update_norm"; see `train_step`.
         report: schedules to report at the end of each epoch, by name: the learning rate, say.
 
     Raises:
@@ -92,6 +94,7 @@ class Trainer:
         strategy: str = "auto",
         replicas: int | None = None,
         execution: str = "auto",
+        norms: bool = False,
         report: Mapping[str, Schedule] | None = None,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
@@ -115,6 +118,7 @@ class Trainer:
             restricted(regularizer, regularizer_mask, pure.params),
             _loss_scaling(loss_scale, precision),
             seed,
+            norms,
         )
         self._variables = self.programs.variables
         self.reports = Reports(self.programs, report or {})
@@ -257,7 +261,7 @@ class Trainer:
 
         def run(execution: str, count: int) -> None:
             program = programs.train(execution, first.rows, specs)
-            no_records = programs.no_records(execution, specs)
+            no_records = programs.no_records(execution, specs, training=True)
             records = program(
                 *call(first, first.start, first.start + count * first.rows), no_records
             )
