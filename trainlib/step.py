@@ -261,9 +261,11 @@ def _update(optimizer: Optimizer, norms: bool) -> Callable[..., tuple[Tree, Stat
     def advance(
         grads: Tree, params: Tree, opt_state: State, scale: State, weight: Tensor, last: Tensor
     ) -> tuple[Tree, State, State, Records]:
-        updates, new = update_with(optimizer, grads, opt_state, params, weight=weight, last=last)
-        measured = _norms(grads, updates) if norms else {}
-        return apply_updates(params, updates), new, scale, measured
+        more = {"weight": weight, "last": last}
+        with tf.name_scope("update"):
+            updates, new = update_with(optimizer, grads, opt_state, params, **more)
+            params = apply_updates(params, updates)
+        return params, new, scale, _norms(grads, updates) if norms else {}
 
     return advance
 

@@ -102,10 +102,10 @@ def _write_start(folder: Path, step: int) -> None:
     """The start of a session, in a file between those that are there and the next."""
     now = _next_second(folder)
     start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-    events = (
-        tf.compat.v1.Event(wall_time=now, file_version=VERSION),
-        tf.compat.v1.Event(wall_time=now, step=step, session_log=start),
-    )
+    version = tf.compat.v1.Event(wall_time=now, file_version=VERSION)
+    restart = tf.compat.v1.Event(wall_time=now, step=step, session_log=start)
+    # The first start that TensorBoard meets in a folder takes nothing back.
+    events = (version, restart, restart)
 
     def write(path: Path) -> None:
         with tf.io.TFRecordWriter(str(path)) as records:

@@ -34,9 +34,10 @@ class TensorBoard(Callback):
         weights/<path>, gradients/<path>  histograms; gradients of the last batch
         inputs, first_layer/<path>        pictures, where the examples are images
 
-    and the graph of a training step, the hyperparameters, and at the end files for the projector:
-    the last hidden layer's activations for the examples. A run that is resumed goes on in a file
-    of its own, which takes back what was written behind the checkpoint.
+    and the graph of a training step; in the folder itself the hyperparameters, and as final/loss
+    and so on the results that they led to; and at the end files for the projector: the last hidden
+    layer's activations for the examples. A run that is resumed goes on in files of its own, which
+    take back what was written behind the checkpoint.
 
     Args:
         folder: of this run; that of several runs' folders compares them.
@@ -170,14 +171,16 @@ class TensorBoard(Callback):
             self._write_epoch(results, results["step"] + results.get("skipped_steps", 0), None)
 
     def _write_end(self, facts: Facts) -> None:
-        """The last hidden layer, and that the run has come to its end."""
+        """The last hidden layer; and beside the hyperparameters what they led to."""
         if self.hidden is not None and self.examples is not None:
             x, y, *_ = self.examples
             state = facts.state()
             points = activations(self.hidden, state.params, state.model_state, x)
             write_embeddings(self.folder / "train", points, y, x)
         if self.hyperparameters:
-            self._writer("").message(_session_end())
+            root = self._writer("")
+            root.scalars(_by_tag("final", _numbers(facts.results)), facts.batches)
+            root.message(_session_end())
 
 
 def _numbers(results: Results) -> dict[str, float]:

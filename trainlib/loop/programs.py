@@ -93,7 +93,12 @@ class Programs:
 
     def gradients(self, rows: int, specs: Tree) -> Callable[..., Tree]:
         """`(examples, at) -> grads` of the batch of so many rows that begins at position `at`."""
-        return self._program("gradients", "graph", rows, specs)
+        key = "gradients", rows, "graph", repr(specs)
+        if key not in self._compiled:
+            signature = [specs, tf.TensorSpec([], tf.int64)]
+            run = self._gradients(rows)
+            self._compiled[key] = tf.function(run, input_signature=signature, autograph=False)
+        return self._compiled[key]
 
     def step_graph(self, rows: int, specs: Tree) -> Any:
         """The graph of one training step on a batch of so many rows, to be looked at."""
@@ -124,29 +129,23 @@ class Programs:
         """The number of examples is left open: another data set of the same kind traces nothing."""
         key = kind, rows, execution, repr(specs)
         if key not in self._compiled:
-            run, signature = self._made(kind, execution, rows, specs)
+            make = {"train": self._train_loop, "evaluate": self._eval_loop}.get(kind)
+            run = make(execution, rows) if make else self._predict_rows
+            training = kind == "train"
             self._compiled[key] = tf.function(
                 self._counting_traces(run),
-                input_signature=signature,
+                input_signature=self._loop_signature(execution, specs, training) if make else specs,
                 jit_compile=self._compiles_loops(execution),
                 autograph=False,
             )
         return self._compiled[key]
 
-    def _made(self, kind: str, execution: str, rows: int, specs: Tree) -> tuple[Any, Any]:
-        """What is to be compiled, and the specs of its arguments."""
+    def _loop_signature(self, execution: str, specs: Tree, training: bool) -> list[Any]:
         position = tf.TensorSpec([], tf.int64)
-        if kind == "predict":
-            return self._predict_rows, specs
-        if kind == "gradients":
-            return self._gradients(rows), [specs, position]
-        training = kind == "train"
         records = tf.nest.map_structure(
             lambda x: tf.TensorSpec(x.shape, x.dtype), self.no_records(execution, specs, training)
         )
-        make = self._train_loop if training else self._eval_loop
-        signature = [specs, position, position, tf.TensorSpec([], tf.bool), records]
-        return make(execution, rows), signature
+        return [specs, position, position, tf.TensorSpec([], tf.bool), records]
 
     def _counting_traces(self, run: Callable[..., Any]) -> Callable[..., Any]:
         def traced(*args: Any) -> Any:
@@ -189,8 +188,11 @@ class Programs:
         step = self.train_step()
 
         def one(batch: Batch) -> Records:
-            state, new = step(read(self.variables), batch)
-            assign(self.variables, state)
+            with tf.name_scope("read"):
+                old = read(self.variables)
+            state, new = step(old, batch)
+            with tf.name_scope("write"):
+                assign(self.variables, state)
             merged: Records = merge(records, new)
             return merged
 
