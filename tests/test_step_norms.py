@@ -149,7 +149,8 @@ def test_the_gradient_step_gives_what_the_optimizer_is_given(run):
 
 def net():
     keras.utils.set_random_seed(0)
-    layers = [keras.layers.Dense(4, activation="tanh"), keras.layers.Dense(2)]
+    hidden = keras.layers.Dense(4, activation="tanh", name="hidden")
+    layers = [hidden, keras.layers.Dense(2, name="outputs")]
     return keras.Sequential([keras.Input((3,)), *layers])
 
 
@@ -207,7 +208,9 @@ def test_a_run_goes_on_with_its_norms(tmp_path):
         every = 5
 
         def on_step(self, facts):
-            return [tl.callbacks.Save(), tl.callbacks.Stop(for_now=True)]
+            if facts.batches == 5:
+                return [tl.callbacks.Save(), tl.callbacks.Stop(for_now=True)]
+            return None
 
     whole = trainer_of().fit(data, batch_size=2, epochs=2)
     trainer_of().fit(data, batch_size=2, epochs=2, checkpoints=tmp_path, callbacks=[StopAt()])

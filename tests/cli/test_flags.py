@@ -178,5 +178,5 @@ def test_help_groups_takers_by_meaning_and_default(line, parse):
 def test_groups_of_help_are_in_the_order_of_a_run(parse):
     titles = re.findall(r"^(\w+):$", help_text("about", parse()), re.MULTILINE)
     expected = "Data Model Optimizer Schedule Performance Regularizer Constraint Clipping Loss "
-    expected += "Metrics Run"
+    expected += "Metrics Run Checkpoints TensorBoard"
     assert titles == expected.split()

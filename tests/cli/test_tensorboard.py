@@ -1,0 +1,156 @@
+"""`train --tensorboard`: where events go, what is in them, and what its flags refuse."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata as hparams
+
+
+def read(folder):
+    return EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
+
+
+def points(folder, tag):
+    return [(e.step, tf.make_ndarray(e.tensor_proto)) for e in read(folder).Tensors(tag)]
+
+
+def history(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def run(quick_runs):
+    """Three epochs of 6 batches, with all that there is."""
+    return quick_runs(
+        "--tensorboard",
+        "--tensorboard_steps=4",
+        "--histogram_epochs=2",
+        "--train_examples=100",
+        "--validation_split=0.1",
+        "--batch_size=16",
+        "--epochs=3",
+    )
+
+
+def test_the_history_is_in_the_run_s_own_folder(run):
+    lines = history(run)
+    names = {"loss", "accuracy", "learning_rate", "gradient_norm", "update_norm"}
+    for name in names:
+        expected = [(6 * (i + 1), np.float32(line[name])) for i, line in enumerate(lines)]
+        assert points(run / "tensorboard" / "train", f"epoch/{name}") == expected
+    expected = [(6 * (i + 1), np.float32(line["val_loss"])) for i, line in enumerate(lines)]
+    assert points(run / "tensorboard" / "validation", "epoch/loss") == expected
+    steps = [step for step, _ in points(run / "tensorboard" / "train", "step/loss")]
+    assert steps == [4, 8, 12, 16]
+
+
+def test_all_else_is_there(run):
+    train = read(run / "tensorboard" / "train")
+    assert [e.step for e in train.Tensors("weights/hidden_1/kernel")] == [12]
+    assert [e.step for e in train.Tensors("gradients/outputs/bias")] == [12]
+    assert [e.step for e in train.Tensors("first_layer/hidden_1/kernel")] == [12]
+    assert train.Tensors("inputs") and train.Graph().node
+    assert (run / "tensorboard" / "train" / "projector_config.pbtxt").is_file()
+    assert len((run / "tensorboard" / "train" / "metadata.tsv").read_text().splitlines()) == 10
+    root = read(run / "tensorboard")
+    content = root.SummaryMetadata(hparams.SESSION_START_INFO_TAG).plugin_data.content
+    flags = hparams.parse_session_start_info_plugin_data(content).hparams
+    assert flags["learning_rate"].number_value == 0.01
+    assert flags["hidden"].string_value == "8"
+    assert flags["optimizer"].string_value == "adam"
+    assert not {"run_dir", "tensorboard", "tensorboard_steps", "momentum"} & set(flags)
+    assert "final/val_loss" in root.Tags()["tensors"]
+
+
+def test_one_root_has_a_folder_for_each_run(quick, tmp_path):
+    for name in ("a", "b"):
+        done = quick("--tensorboard", "--tensorboard_dir=all", f"--run_dir=runs/{name}")
+        assert (done.status, done.err) == (0, "")
+        assert "\ntensorboard --logdir=all\n" in done.out
+        assert points(tmp_path / "all" / name / "train", "epoch/loss")
+        assert not (tmp_path / "runs" / name / "tensorboard").exists()
+
+
+def test_the_command_for_it_is_said(quick):
+    done = quick("--tensorboard", "--run_dir=a", "--histogram_epochs=0")
+    assert "\ntensorboard --logdir=a/tensorboard\n" in done.out
+
+
+def test_without_it_there_is_nothing(quick, tmp_path):
+    done = quick("--run_dir=a")
+    assert "tensorboard" not in done.out
+    assert not (tmp_path / "a" / "tensorboard").exists()
+    assert "gradient_norm" not in history(tmp_path / "a")[0]
+    assert "--nonorms\n" in (tmp_path / "a" / "flags.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "there"),
+    [(["--norms"], True), (["--tensorboard"], True), (["--tensorboard", "--nonorms"], False)],
+)
+def test_norms_come_with_it_or_by_themselves(flags, there, quick, tmp_path):
+    assert quick("--run_dir=a", *flags).status == 0
+    assert ("gradient_norm" in history(tmp_path / "a")[0]) == there
+    assert ("--norms\n" in (tmp_path / "a" / "flags.txt").read_text()) == there
+
+
+def test_a_run_that_was_ended_goes_on_in_the_same_curves(run, command, tmp_path):
+    flags = (
+        "--hidden=8",
+        "--learning_rate=0.01",
+        "--execution=graph",
+        "--train_examples=100",
+        "--batch_size=16",
+        "--epochs=3",
+    )
+    begun = ("--tensorboard", "--tensorboard_steps=4", "--stop_after=8", "--run_dir=a")
+    assert command("train", *flags, *begun).status == 75
+    assert command("train", "--resume=a").status == 0
+    for name in ("epoch/loss", "epoch/gradient_norm", "step/loss"):
+        expected = points(run / "tensorboard" / "train", name)
+        assert points(tmp_path / "a" / "tensorboard" / "train", name) == expected
+
+
+def test_it_may_begin_with_a_run_that_goes_on(quick_runs, command):
+    folder = quick_runs()
+    done = command("train", f"--resume={folder}", "--epochs=2", "--tensorboard")
+    assert (done.status, done.err) == (0, "")
+    lines = history(folder)
+    assert "gradient_norm" not in lines[1]
+    expected = [(2 * (i + 1), np.float32(line["loss"])) for i, line in enumerate(lines)]
+    assert points(folder / "tensorboard" / "train", "epoch/loss") == expected
+    done = command("train", f"--resume={folder}", "--epochs=3", "--norms")
+    assert done.status == 2
+    assert "--norms contradicts the run in" in done.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--tensorboard_dir=x"], "--tensorboard_dir needs --tensorboard"),
+        (["--tensorboard_steps=5"], "--tensorboard_steps needs --tensorboard"),
+        (["--histogram_epochs=5"], "--histogram_epochs needs --tensorboard"),
+        (["--tensorboard", "--tensorboard_steps=0"], "tensorboard_steps must be at least 1, got 0"),
+        (["--tensorboard", "--histogram_epochs=-1"], "histogram_epochs must be at least 0, got -1"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(flags, message, quick, tmp_path):
+    done = quick("--run_dir=a", *flags)
+    assert (done.status, done.err) == (2, f"train: {message}\n")
+    assert not (tmp_path / "a").exists()
+
+
+def test_without_the_package_one_line_says_what_to_install(quick, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tensorboard" else found(name)
+    )
+    done = quick("--tensorboard")
+    assert done.status == 2
+    assert done.err.count("\n") == 1 and "pip install trainlib[tensorboard]" in done.err
