@@ -68,8 +68,7 @@ def train(values: command.Values) -> None:
         workers.together(values, lambda: _check_folder(values)) as team,
         Signals(values.stop_after) as signals,
     ):
-        folder = _train(values, team, signals)
-    signals.check(folder)
+        signals.check(_train(values, team, signals))
 
 
 def _check_folder(values: command.Values) -> None:

@@ -94,6 +94,10 @@ class Programs:
         zeros = {name: as_metric(m).zero(outputs) for name, m in self.metrics.items()}
         return {"loss": Mean.empty()} | zeros
 
+    def merged(self, records: Records) -> Records:
+        """The records of all replicas together."""
+        return records
+
     def read(self) -> TrainState:
         """The state, as tensors."""
         state: TrainState = read(self.variables)
@@ -179,6 +183,17 @@ class ReplicatedPrograms(Programs):
     def __init__(self, strategy: Any, statistics: bool, *args: Any) -> None:
         self.strategy, self._statistics = strategy, statistics
         super().__init__(*args)
+
+    def records_structure(self, outputs: int = 1) -> Records:
+        count = self.strategy.num_replicas_in_sync
+        rows: Records = tf.nest.map_structure(
+            lambda x: tf.zeros([count, *x.shape], x.dtype), super().records_structure(outputs)
+        )
+        return rows
+
+    def merged(self, records: Records) -> Records:
+        sums: Records = tf.nest.map_structure(lambda x: tf.reduce_sum(x, 0), records)
+        return sums
 
     def _on_device(self, model: Stateless) -> Any:
         return replicas.replicated(model.apply_fn)
