@@ -185,15 +185,10 @@ class ReplicatedPrograms(Programs):
         super().__init__(*args)
 
     def records_structure(self, outputs: int = 1) -> Records:
-        count = self.strategy.num_replicas_in_sync
-        rows: Records = tf.nest.map_structure(
-            lambda x: tf.zeros([count, *x.shape], x.dtype), super().records_structure(outputs)
-        )
-        return rows
+        return replicas.in_rows(self.strategy, super().records_structure(outputs))
 
     def merged(self, records: Records) -> Records:
-        sums: Records = tf.nest.map_structure(lambda x: tf.reduce_sum(x, 0), records)
-        return sums
+        return replicas.sum_of_rows(records)
 
     def _on_device(self, model: Stateless) -> Any:
         return replicas.replicated(model.apply_fn)

@@ -238,7 +238,7 @@ def train_loop(
 
     The batches lie in the examples from position `start` up to `stop`. Each is cut into equal
     parts, a replica each; what the last ones lack is filled up with rows of weight 0. The records
-    have a row for each replica.
+    are those of `in_rows`.
 
     Args:
         strategy: of `mirrored` or `multi_worker`.
@@ -299,6 +299,19 @@ def _loop(strategy: Any, one: Callable[..., Records], batch_size: int) -> Callab
         return all_rows
 
     return run
+
+
+def in_rows(strategy: Any, records: Records) -> Records:
+    """The records of no examples with a row for each replica, as the loops take and return them."""
+    count = strategy.num_replicas_in_sync
+    rows: Records = tf.nest.map_structure(lambda x: tf.zeros([count, *x.shape], x.dtype), records)
+    return rows
+
+
+def sum_of_rows(records: Records) -> Records:
+    """The records of all replicas together."""
+    sums: Records = tf.nest.map_structure(lambda x: tf.reduce_sum(x, 0), records)
+    return sums
 
 
 def _own_row(records: Records) -> Records:
