@@ -270,7 +270,14 @@ def test_code_in_a_file_is_not_run(tmp_path):
     with pytest.raises(ValueError, match="model that can be loaded: .*`Lambda` layer") as error:
         load_model(path)
     assert "\n" not in str(error.value)
-    assert len(str(error.value)) < len(path) + 260
+    assert len(str(error.value)) < len(path) + 300
+
+
+def test_code_in_a_file_is_run_where_it_is_trusted(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: 2 * x)])
+    path = str(tmp_path / "model.keras")
+    model.save(path)
+    assert load_model(path, safe_mode=False)(np.ones((1, 3))).numpy().tolist() == [[2, 2, 2]]
 
 
 @pytest.fixture

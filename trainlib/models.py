@@ -146,8 +146,13 @@ def is_own(name: str) -> bool:
     return name.endswith(".keras") or ":" in name
 
 
-def load_model(path: str) -> Any:
-    """A model from a `.keras` file, in safe mode: code in the file is not run.
+def load_model(path: str, safe_mode: bool = True) -> Any:
+    """A model from a `.keras` file.
+
+    Args:
+        path: of the file.
+        safe_mode: whether code in the file, such as that of a `Lambda` layer, is refused; without
+            it, loading a file runs what its maker wrote.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it holds no model.
@@ -157,10 +162,13 @@ def load_model(path: str) -> Any:
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip archive")
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=False, safe_mode=safe_mode)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"model {path}: not a Keras model that can be loaded: {reason}") from error
+        hint = "; if you trust its maker: safe_mode=false" if "unsafe" in str(error) else ""
+        raise ValueError(
+            f"model {path}: not a Keras model that can be loaded: {reason}{hint}"
+        ) from error
 
 
 def from_function(spec: str, input_shape: tuple[int, ...], outputs: int) -> Any:

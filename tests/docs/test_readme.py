@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import re
 from pathlib import Path
 
@@ -56,3 +58,14 @@ def test_every_optimizer_is_held_to_every_peer_that_has_it():
                 continue
             assert float(cell.split()[0]) <= 1e-12
             assert cell.endswith(f"({len(forms)} forms)") or len(forms) == 1
+
+
+def test_the_tables_of_speed_are_those_that_the_benchmark_wrote(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    report = importlib.import_module("report")
+    found = json.loads((ROOT / "docs/speed.json").read_text(encoding="utf-8"))
+    written = report.markdown(found)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for column in ("training", "evaluation"):
+        rows = re.search(rf"^\| {column} \|.*?(?=\n\n)", written, re.M | re.DOTALL)[0]
+        assert rows in readme

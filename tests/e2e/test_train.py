@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -132,6 +133,37 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "going on in epoch 1 of 10, after batch 40 of 41\n" in done.stdout
+
+
+def test_a_disk_that_is_full_ends_a_run_with_one_line_and_its_last_checkpoint_whole(folder):
+    flags = ("--hidden=300", "--epochs=3", "--checkpoint_best=none")
+    subprocess.run(**start("train", *flags, "--run_dir=enough"), **QUIET, cwd=folder)
+    first = start("train", *flags, "--run_dir=full", "--stop_after=50")
+    assert subprocess.run(**first, **QUIET, cwd=folder).returncode == 75
+    checkpoints = folder / "full" / "checkpoints"
+    before = sorted(checkpoints.iterdir())
+    resumed = start("train", "--resume=full")
+    done = subprocess.run(**resumed, **QUIET, cwd=folder, preexec_fn=no_large_files)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"train: full/checkpoints/epoch_0003_batch_000000: .*File too large.*\n", done.stderr
+    )
+    assert sorted(checkpoints.iterdir()) == before
+    assert subprocess.run(**resumed, **QUIET, cwd=folder).returncode == 0
+    assert summary(folder / "full")["params_sha256"] == summary(folder / "enough")["params_sha256"]
+
+
+def no_large_files():
+    """In this process a file above 100 KB cannot be written, as on a disk that is full."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+def test_a_folder_that_is_lost_ends_a_run_with_one_line(folder):
+    (folder / "lose.py").write_text("import shutil\ndef lose(facts):\n    shutil.rmtree('lost')\n")
+    flags = ("--callbacks=lose:lose", "--run_dir=lost")
+    done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
+    assert done.returncode == 2
+    assert re.fullmatch(r"train: lost/.*: No such file or directory\n", done.stderr)
 
 
 def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(folder):

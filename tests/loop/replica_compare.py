@@ -8,7 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.loop.replicas import all_reduce, mirrored, place_state, replicated, train_loop
+from trainlib.loop.replicas import (
+    all_reduce,
+    in_rows,
+    mirrored,
+    place_state,
+    replicated,
+    sum_of_rows,
+    train_loop,
+)
 from trainlib.metrics import Mean
 
 REPLICAS = int(sys.argv[2])
@@ -49,7 +57,7 @@ def run_replicas(apply_fn, state, data, order, batch_size, make_step, metrics, s
     strategy = strategy or mirrored(REPLICAS)
     variables = place_state(strategy, state)
     step = make_step(replicated(apply_fn), reduce=all_reduce)
-    records = zero_records(metrics)
+    records = in_rows(strategy, zero_records(metrics))
     size, at = order.shape[0], tf.constant(0, tf.int64)
     data = in_order(data, order)
     rest = size % batch_size
@@ -59,7 +67,8 @@ def run_replicas(apply_fn, state, data, order, batch_size, make_step, metrics, s
             end, last = tf.constant(stop, tf.int64), tf.constant(stop == size)
             records = loop(data, at, end, last, records)
             at = tf.constant(stop, tf.int64)
-    return tf.nest.map_structure(lambda v: v.numpy(), variables), records, spread(variables)
+    values = tf.nest.map_structure(lambda v: v.numpy(), variables)
+    return values, sum_of_rows(records), spread(variables)
 
 
 def run_one(apply_fn, state, data, order, batch_size, make_step, metrics):

@@ -25,14 +25,17 @@ from replica_compare import (
 )
 
 import trainlib as tl
+from trainlib.loop import run as run_module
 from trainlib.loop.batch_statistics import synchronize
 from trainlib.loop.replicas import (
     all_reduce,
     eval_loop,
+    in_rows,
     mirrored,
     multi_worker,
     place_state,
     replicated,
+    sum_of_rows,
     train_loop,
 )
 from trainlib.loop.stateless import from_keras
@@ -209,8 +212,9 @@ def evaluation():
     order = tf.concat([tf.range(22, dtype=tf.int64), [21, 21]], 0)
     zero, end = tf.constant(0, tf.int64), tf.constant(22, tf.int64)
     filled = in_order(data, order)
-    found = loop(filled, zero, end, tf.constant(True), zero_records(metrics))
-    return distance(step(state, data), found)
+    none = in_rows(strategy, zero_records(metrics))
+    found = loop(filled, zero, end, tf.constant(True), none)
+    return distance(step(state, data), sum_of_rows(found))
 
 
 def placed():
@@ -350,7 +354,8 @@ def ours_applied(optimizer, gradients, loss_scale=None):
     loop = compiled(train_loop(mirrored(REPLICAS), step, variables, REPLICAS))
     data = tf.constant(gradients), tf.zeros(REPLICAS)
     zero, stop = tf.constant(0, tf.int64), tf.constant(REPLICAS, tf.int64)
-    loop(data, zero, stop, tf.constant(True), zero_records({}))
+    none = in_rows(mirrored(REPLICAS), zero_records({}))
+    loop(data, zero, stop, tf.constant(True), none)
     return variables.params["w"].numpy().tolist()
 
 
@@ -379,9 +384,21 @@ def uneven_first_batch():
     return trainer.fit((np.ones([3, 4]), np.ones([3, 1])), batch_size=16)[0]["loss"]
 
 
+def lengths_of_calls():
+    """The results of a run in calls of one step, and of as many as there are."""
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(90, 4)), rng.normal(size=(90, 1))
+    results = []
+    for seconds in (0.0, 1e9):
+        run_module.SECONDS_PER_CALL = seconds
+        history = trainer_of("mirrored").fit(data, batch_size=2, epochs=3)
+        results.append([repr(line["loss"]) for line in history])
+    return results
+
+
 def small():
     """What takes little time."""
-    runs = (evaluation, placed, keras_beside, uneven_first_batch)
+    runs = (evaluation, placed, keras_beside, uneven_first_batch, lengths_of_calls)
     beside = (overflow_beside, clipping_beside) if REPLICAS == 2 else ()
     return {f.__name__: f() for f in (*runs, *beside)}
 

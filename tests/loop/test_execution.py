@@ -201,3 +201,16 @@ def test_measuring_leaves_the_state_and_the_count_of_traces(cache, monkeypatch):
     assert [e["loss"] for e in again.fit(DATA, batch_size=16, epochs=3)] == [
         e["loss"] for e in history
     ]
+
+
+def test_a_processor_without_amx_is_told_to_be_no_faster_with_bfloat16(tmp_path):
+    processor = tmp_path / "cpuinfo"
+    processor.write_text("flags : fpu avx512_bf16\n")
+    said = execution.why_no_faster("mixed_bfloat16", processor)
+    assert said == "without AMX a processor is no faster with bfloat16 than with float32"
+    processor.write_text("flags : fpu amx_bf16 amx_tile\n")
+    assert execution.why_no_faster("mixed_bfloat16", processor) is None
+    assert execution.why_no_faster("mixed_bfloat16", tmp_path / "none") is None
+    assert "is for GPUs" in execution.why_no_faster("mixed_float16", processor)
+    assert execution.why_no_faster("float64", processor) is None
+    assert execution.why_no_faster(None, processor) is None

@@ -111,6 +111,11 @@ def test_there_is_one_strategy_for_a_number_of_replicas():
     assert run("small", 2)["placed"]["one strategy"]
 
 
+def test_how_many_steps_a_call_makes_changes_no_bit_of_the_results():
+    in_ones, in_many = run("small", 2)["lengths_of_calls"]
+    assert in_ones == in_many
+
+
 def test_keras_does_not_follow_one_device_where_the_last_batch_is_uneven():
     found = run("small", 2)["keras_beside"]
     assert found["keras"] > 0.1 * found["moved"]

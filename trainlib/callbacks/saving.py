@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -77,6 +78,7 @@ class SaveBest(Callback):
         value = monitored(self, self.machine.monitor, facts.results)
         # Its sign to stop is not wanted: with it the state would be final.
         state: EarlyStopState = self.machine.update(value, self.state)
-        improved = state.best_epoch > self.state.best_epoch
+        best = float(state.best)  # NaN before there is one
+        improved = not math.isnan(best) and best != float(self.state.best)
         self.state = state._replace(stop=self.state.stop)
         return Save(best=True) if improved else None

@@ -119,7 +119,7 @@ def build_models(values: Values, task: Task) -> Models:
         )
         return seen_by_loss(full, task.loss)
     if values.model.endswith(".keras"):
-        own = models.load_model(values.model)
+        own = models.load_model(values.model, values.safe_mode)
     else:
         own = models.from_function(values.model, shape, task.outputs)
     check_shapes(own, task)

@@ -51,7 +51,9 @@ def evaluate(values: command.Values) -> None:
     part = getattr(task, values.part)
     if part is None:
         raise ValueError(f"part {values.part}: the run kept no examples for it")
-    built = build.seen_by_loss(models.load_model(str(folder / run_folder.MODEL_FILE)), task.loss)
+    built = build.seen_by_loss(
+        models.load_model(str(folder / run_folder.MODEL_FILE), values.safe_mode), task.loss
+    )
     build.check_shapes(built.full, task)
     trainer = Trainer(
         built.trained,

@@ -91,6 +91,7 @@ def define_train(values: Values) -> None:
         "or the path of one's own .keras file; or module:function, called with "
         "(input_shape, outputs)",
     )
+    _define_safe_mode(Group(values, "Model"))
     _choice(values, "optimizer", "adam")
     group = Group(values, "Optimizer")
     group.text(
@@ -236,6 +237,16 @@ def define_run(values: Values, title: str) -> None:
     group = Group(values, title)
     group.text("run_dir", None, "The folder of the run.")
     group.text("data_dir", None, "Folder to look for the data set's files in, if not the run's.")
+    _define_safe_mode(group)
+
+
+def _define_safe_mode(group: Group) -> None:
+    group.switch(
+        "safe_mode",
+        True,
+        "Refuse .keras files with code in them, as of Lambda layers; turn it off only for files "
+        "that you trust.",
+    )
 
 
 def _define_schedule(values: Values) -> None:

@@ -56,7 +56,7 @@ def predict(values: command.Values) -> None:
         x = load_examples(values.data, of_run.target, tuple(summary["feature_names"]))
     else:
         x = _test_part(values, of_run)
-    model = models.load_model(str(folder / run_folder.MODEL_FILE))
+    model = models.load_model(str(folder / run_folder.MODEL_FILE), values.safe_mode)
     build.check_input(model, x.shape[1:], values.data or of_run.dataset)
     trainer = Trainer(
         model,

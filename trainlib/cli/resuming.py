@@ -20,6 +20,7 @@ FREE = (
     "epochs",
     "histogram_epochs",
     "keep_checkpoints",
+    "safe_mode",
     "tensorboard",
     "tensorboard_dir",
     "tensorboard_steps",

@@ -33,6 +33,7 @@ from trainlib.cli.verify_resume import verify_resume  # noqa: E402
 from trainlib.data import take  # noqa: E402
 from trainlib.finder import LRFinderResult  # noqa: E402
 from trainlib.loop.checkpoints import Checkpoints  # noqa: E402
+from trainlib.loop.execution import why_no_faster  # noqa: E402
 from trainlib.loop.feed import as_feed  # noqa: E402
 from trainlib.loop.replicas import agreed, strategy_named  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
@@ -69,8 +70,7 @@ def train(values: command.Values) -> None:
         workers.together(values, lambda: _check_folder(values)) as team,
         Signals(values.stop_after) as signals,
     ):
-        folder = _train(values, team, signals)
-    signals.check(folder)
+        signals.check(_train(values, team, signals))
 
 
 def _check_folder(values: command.Values) -> None:
@@ -97,6 +97,8 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
     if folder and found:
         write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}")
     print(build.describe(task, built, values), flush=True)
+    if slow := why_no_faster(values.precision):
+        print(f"precision: {slow}", flush=True)
     if values.tensorboard:
         print(f"tensorboard --logdir={events.root(values, folder)}", flush=True)
     if speeds:

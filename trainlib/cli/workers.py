@@ -14,7 +14,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainlib.checks import check_number
-from trainlib.cli.command import Values, WorkerGone, end_at_once, status_of
+from trainlib.cli.command import Interrupted, Values, WorkerGone, end_at_once, status_of
 from trainlib.cli.meeting import Line, meet
 from trainlib.cli.run_folder import NOT_RECORDED
 from trainlib.loop.cluster import cluster
@@ -121,12 +121,19 @@ class Watch:
             yield
         except (ValueError, TypeError, OSError, WorkerGone):
             raise
+        except Interrupted:  # on all workers at the same step
+            self._leave()
+            raise
         except Exception as error:
             if self._noticed.wait(NAMED_WITHIN):
                 raise WorkerGone(self._told()) from error
             if isinstance(error, _unreachable()):
                 raise WorkerGone("another worker cannot be reached any more") from error
             raise
+        self._leave()
+
+    def _leave(self) -> None:
+        """Tells the others that this one is done; the first waits until all are."""
         self._say({"done": True})
         if 0 not in self.lines:
             for done in self._done.values():

@@ -74,6 +74,27 @@ def by_rule(execution: str, model: Any, precision: str | None = None) -> str:
     return "xla" if dense and not (precision == "mixed_bfloat16" and on_cpu) else "graph"
 
 
+def why_no_faster(precision: str | None, processor: Path = Path("/proc/cpuinfo")) -> str | None:
+    """Why a mixed precision is not expected to be faster than float32 here; None where it may be.
+
+    Args:
+        precision: its name.
+        processor: the file in which Linux tells what the processor can do.
+    """
+    mixed = precision in ("mixed_bfloat16", "mixed_float16")
+    if not mixed or tf.config.list_physical_devices("GPU"):
+        return None
+    if precision == "mixed_float16":
+        return "processors compute float16 as float32: mixed_float16 is for GPUs"
+    try:
+        has_amx = "amx_bf16" in processor.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    if has_amx:
+        return None
+    return "without AMX a processor is no faster with bfloat16 than with float32"
+
+
 def fastest(
     rule: str,
     run: Callable[[str, int], None],

@@ -120,6 +120,10 @@ class Programs:
         norms = {name: Mean.empty() for name in NORMS if training and self._norms}
         return {"loss": Mean.empty()} | zeros | norms
 
+    def merged(self, records: Records) -> Records:
+        """The records of all replicas together."""
+        return records
+
     def read(self) -> TrainState:
         """The state, as tensors."""
         state: TrainState = read(self.variables)
@@ -224,6 +228,12 @@ class ReplicatedPrograms(Programs):
     def __init__(self, strategy: Any, statistics: bool, *args: Any) -> None:
         self.strategy, self._statistics = strategy, statistics
         super().__init__(*args)
+
+    def records_structure(self, outputs: int = 1, training: bool = False) -> Records:
+        return replicas.in_rows(self.strategy, super().records_structure(outputs, training))
+
+    def merged(self, records: Records) -> Records:
+        return replicas.sum_of_rows(records)
 
     def _on_device(self, model: Stateless) -> Any:
         return replicas.replicated(model.apply_fn)

@@ -238,7 +238,7 @@ def train_loop(
 
     The batches lie in the examples from position `start` up to `stop`. Each is cut into equal
     parts, a replica each; what the last ones lack is filled up with rows of weight 0. The records
-    are summed over the replicas once, at the end.
+    are those of `in_rows`.
 
     Args:
         strategy: of `mirrored` or `multi_worker`.
@@ -259,7 +259,12 @@ def one_step(
     """One step of `train_loop`, without the loop: `batch -> records`."""
     one, ends = _training(strategy, step, variables, batch_size), tf.constant(False)
     at = tf.constant(0, tf.int64)
-    return lambda batch: strategy.run(one, (batch, at, at, ends, records))
+
+    def run(batch: Batch) -> Any:
+        own = strategy.run(_own_row, (records,))
+        return strategy.run(one, (batch, at, at, ends, own))
+
+    return run
 
 
 def gradients(
@@ -327,20 +332,55 @@ def _loop(strategy: Any, one: Callable[..., Records], batch_size: int) -> Callab
     """The loop around `one(examples, at, stop, last, records)` on each replica.
 
     It goes around `strategy.run`, in which there may be no loop around a sum over replicas. The
-    records are a replica's own until the end.
+    records have a row for each replica, which goes on with its own: so the order of sums, and with
+    it their rounding, does not depend on how many steps a call makes.
     """
 
     def run(examples: Tree, start: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
         def body(at: Tensor, own: Any) -> tuple[Tensor, Any]:
             return at + batch_size, strategy.run(one, (examples, at, stop, last, own))
 
-        none = strategy.run(lambda: tf.nest.map_structure(tf.zeros_like, records))
-        own = tf.while_loop(lambda at, _: at < stop, body, (start, none))[1]
-        sums = tf.nest.map_structure(lambda x: strategy.reduce("SUM", x, axis=None), own)
-        merged: Records = merge(records, sums)
-        return merged
+        begun = strategy.run(_own_row, (records,))
+        own = tf.while_loop(lambda at, _: at < stop, body, (start, begun))[1]
+        rows = strategy.run(functools.partial(_in_own_row, strategy.num_replicas_in_sync), (own,))
+        all_rows: Records = tf.nest.map_structure(
+            lambda x: strategy.reduce("SUM", x, axis=None), rows
+        )
+        return all_rows
 
     return run
+
+
+def in_rows(strategy: Any, records: Records) -> Records:
+    """The records of no examples with a row for each replica, as the loops take and return them."""
+    count = strategy.num_replicas_in_sync
+    rows: Records = tf.nest.map_structure(lambda x: tf.zeros([count, *x.shape], x.dtype), records)
+    return rows
+
+
+def sum_of_rows(records: Records) -> Records:
+    """The records of all replicas together."""
+    sums: Records = tf.nest.map_structure(lambda x: tf.reduce_sum(x, 0), records)
+    return sums
+
+
+def _own_row(records: Records) -> Records:
+    """This replica's records."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    row: Records = tf.nest.map_structure(lambda x: x[replica], records)
+    return row
+
+
+def _in_own_row(replicas: int, records: Records) -> Records:
+    """Rows for all replicas, 0 but for this one's."""
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+
+    def place(x: Tensor) -> Tensor:
+        mine = tf.reshape(tf.range(replicas) == replica, [-1] + [1] * x.shape.rank)
+        return tf.where(mine, x[None], tf.zeros_like(x))
+
+    rows: Records = tf.nest.map_structure(place, records)
+    return rows
 
 
 def _part(examples: Tree, at: Tensor, batch_size: int, replicas: int) -> tuple[Tensor, Batch]:

@@ -29,7 +29,7 @@ class Reports:
 
     def results(self, records: Records) -> Results:
         """The values by name: numbers, and nested lists of them."""
-        values = metric_results(self._programs.metrics, records)
+        values = metric_results(self._programs.metrics, self._programs.merged(records))
         return {name: value.numpy().tolist() for name, value in values.items()}
 
     def so_far(self, records: Records) -> Results:

@@ -1,0 +1,87 @@
+"""When checkpoints are asked for."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from trainlib.callbacks import Facts, Save, SaveBest, SaveEvery
+from trainlib.callbacks import saving as module
+
+
+def facts(epoch=1, position=5, batches=5, **results):
+    return Facts(epoch, 9, position, 10, batches, [results], dict, state=None)
+
+
+def test_steps_are_those_of_the_whole_training():
+    callback = SaveEvery(steps=4)
+    assert callback.every == 4
+    callback.on_start(facts())
+    asked = [k for k in range(1, 13) if callback.on_step(facts(batches=k)) == Save()]
+    assert asked == [4, 8, 12]
+    assert callback.on_epoch(facts(batches=13)) is None
+
+
+def test_epochs_are_counted():
+    callback = SaveEvery(epochs=2)
+    assert callback.every is None
+    callback.on_start(facts())
+    assert [callback.on_epoch(facts(epoch=k)) for k in (1, 2, 3, 4)] == [None, Save()] * 2
+    assert callback.on_step(facts()) is None
+
+
+def test_seconds_are_those_since_the_last_one(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    callback = SaveEvery(seconds=10, epochs=5)
+    callback.on_start(facts())
+    asked = []
+    for second in range(1, 31):
+        now[0] = 100.0 + second
+        request = callback.on_epoch(facts(epoch=5)) if second == 15 else callback.on_step(facts())
+        asked += [second] if request else []
+    assert asked == [10, 15, 25]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "needs steps, seconds or epochs"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"seconds": 0.0}, "seconds must be above 0"),
+        ({"epochs": -1}, "epochs must be at least 1"),
+    ],
+)
+def test_what_would_never_save_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        SaveEvery(**options)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "values", "best"),
+    [
+        ("val_loss", [3.0, 2.0, 2.0, 2.5, 1.0], [1, 2, 5]),
+        ("val_accuracy", [0.5, 0.75, 0.7, 0.8, 0.8], [1, 2, 4]),
+        ("val_loss", [math.nan, 2.0, math.nan, 1.0], [2, 4]),
+    ],
+)
+def test_the_best_is_asked_for_when_it_comes(monitor, values, best):
+    callback = SaveBest(monitor)
+    callback.on_start(facts())
+    asked = []
+    for epoch, value in enumerate(values, start=1):
+        request = callback.on_epoch(facts(epoch=epoch, **{monitor: value}))
+        assert request in (None, Save(best=True))
+        asked += [epoch] if request else []
+    assert asked == best
+
+
+def test_the_best_goes_on_from_a_state_that_is_given_back():
+    first, second = SaveBest("loss"), SaveBest("loss")
+    first.on_start(facts())
+    first.on_epoch(facts(loss=1.0))
+    second.on_start(facts())
+    second.state = first.state
+    assert second.on_epoch(facts(loss=2.0)) is None
+    assert second.on_epoch(facts(loss=0.5)) == Save(best=True)
