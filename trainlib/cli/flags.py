@@ -174,6 +174,11 @@ def define_train(values: Values) -> None:
         None,
         "Folder for what the run leaves; by default runs/<data set>-<model>-<optimizer>-<time>.",
     )
+    group.switch(
+        "report",
+        True,
+        "At the end draw the run into report.html in its folder, where matplotlib is installed.",
+    )
     _define_checkpoints(Group(values, "Checkpoints"))
 
 

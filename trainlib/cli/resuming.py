@@ -19,6 +19,7 @@ FREE = (
     "data_dir",
     "epochs",
     "keep_checkpoints",
+    "report",
     "worker_timeout",
 )
 """The flags that may be others than the run's: its numbers do not follow from them."""
