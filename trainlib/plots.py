@@ -190,6 +190,7 @@ def svg(figure: Figure, key: str, about: str) -> str:
     settings = {"svg.fonttype": "none", "svg.hashsalt": key}
     with matplotlib.rc_context(settings), _any_letters():
         figure.savefig(drawn, format="svg", metadata=none, transparent=True, dpi=144)
+    figure.set_layout_engine("none")  # it has its layout now, for a PNG of it too
     text = drawn.getvalue()
     text = text[text.index("<svg") :]
     box = re.search(r'viewBox="[^"]*"', text)

@@ -175,6 +175,8 @@ def _curves(run: Run, model: Model | None) -> Pictures:
     if columns.has(history, columns.RATE):
         schedule = None if model is None else _schedule(run, model)
         drawn["learning_rate"] = curves.learning_rate(history, schedule)
+    scaling = (name for name in columns.SCALING if columns.has(history, name))
+    drawn |= {name: curves.plain(history, name) for name in scaling}
     if columns.norms(history):
         drawn["norms"] = curves.norms(history)
     return {file_name(name): figure for name, figure in drawn.items()}
@@ -201,18 +203,20 @@ def _of_predictions(model: Model, values: Values) -> Iterator[tuple[str, Picture
     if task.target.by_class:
         names = list(task.dataset.class_names) or [str(k) for k in range(task.outputs)]
         counts = predicted.confusion(found, task.outputs)
-        drawn = {"confusion_counts": predicted.confusion_matrix(counts, names, normalized=False)}
-        if len(names) <= predicted.WRITTEN:
-            shares = predicted.confusion_matrix(counts, names, normalized=True)
-            drawn["confusion_shares"] = shares
-        mistakes = _mistakes(counts, names)
-        body = page.pictures(drawn.items(), "large") + mistakes
+        kinds = {"confusion_counts": False, "confusion_shares": True}
+        if task.outputs > predicted.WRITTEN:
+            del kinds["confusion_counts"]
+        drawn = {
+            file: predicted.confusion_matrix(counts, names, normalized)
+            for file, normalized in kinds.items()
+        }
+        body = page.pictures(drawn.items(), _mistakes(counts, names), large=True)
     else:
         drawn = {
             "residuals": predicted.residuals(found),
             "residual_histogram": predicted.residual_histogram(found),
         }
-        body = page.pictures(drawn.items(), "large")
+        body = page.pictures(drawn.items(), large=True)
     yield page.section("Predictions of the test part", body), drawn
     x_max, features = task.dataset.x_max, task.dataset.feature_names
     worst = worst_examples(found, task.test.x, x_max, names, features)
@@ -230,7 +234,8 @@ def _predictions(model: Model, values: Values) -> Predictions:
     if built.from_logits:
         scores = np.asarray(ACTIVATIONS[str(task.target.activation)](outputs))
     true = task.test.y if task.target.form == INDEX else task.test.y.argmax(axis=1)
-    return Predictions(true, scores.argmax(axis=1), scores, losses)
+    name = "confidence" if task.target.activation else "score"
+    return Predictions(true, scores.argmax(axis=1), scores, losses, name)
 
 
 def _mistakes(counts: np.ndarray, names: list[str]) -> str:

@@ -62,6 +62,14 @@ def learning_rate(
     return figure
 
 
+def plain(history: History, name: str) -> Figure:
+    """One column by epoch, of what is neither better nor worse."""
+    figure, axes = _by_epoch(words(name), words(name), columns.epochs(history))
+    _line(axes, history, name, plots.TRAIN, None)
+    _scale(axes, [columns.column(history, name)])
+    return figure
+
+
 def norms(history: History) -> Figure:
     """The norms of gradients and updates by epoch.
 
@@ -134,7 +142,7 @@ def _line(
     if lost.size:
         axes.plot(
             lost,
-            np.full(lost.size, 0.97),
+            np.full(lost.size, 0.97 - 0.06 * sum(x.get_marker() == "x" for x in axes.lines)),
             color=color,
             marker="x",
             linestyle="",
@@ -161,7 +169,9 @@ def _scale(axes: Any, drawn: list[np.ndarray]) -> None:
     """Takes a logarithmic axis where values differ much."""
     values = np.concatenate(drawn) if drawn else np.array([])
     values = values[np.isfinite(values)]
-    if values.size and values.min() > 0 and values.max() / values.min() >= LOG_FROM:
+    if not values.size:
+        axes.set_yticks([])
+    elif values.min() > 0 and values.max() / values.min() >= LOG_FROM:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
 

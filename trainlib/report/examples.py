@@ -94,6 +94,6 @@ def _told(
     if predictions.scores is None:
         error = float(true - predicted)
         return [("true", float(true)), ("predicted", float(predicted)), ("error", error)]
-    confidence = float(predictions.confidence[place])
+    score = float(predictions.highest_scores[place])
     said = [("true", class_names[int(true)]), ("predicted", class_names[int(predicted)])]
-    return [*said, ("confidence", confidence), ("loss", loss)]
+    return [*said, (predictions.score_name, score), ("loss", loss)]

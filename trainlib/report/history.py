@@ -15,7 +15,9 @@ History = Sequence[Mapping[str, Any]]
 IN_VALIDATION = "val_"
 RATE = "learning_rate"
 NORM = "_norm"
-_NO_RESULTS = ("epoch", "step", "seconds", RATE)
+SCALING = ("loss_scale", "skipped_steps")
+"""Of training in a short type."""
+_NO_RESULTS = ("epoch", "step", "seconds", RATE, *SCALING)
 
 
 class Best(NamedTuple):
@@ -36,7 +38,7 @@ def epochs(history: History) -> np.ndarray:
 
 
 def names(history: History) -> list[str]:
-    """The results that are single numbers, in their order: those of training, not the rates."""
+    """The loss and the metrics that are single numbers, in their order, without `val_`."""
     found = {
         name.removeprefix(IN_VALIDATION): None
         for results in history

@@ -123,10 +123,12 @@ def table(
     )
 
 
-def pictures(figures: Iterable[tuple[str, Figure]], kind: str = "") -> str:
-    """Pictures by name, beside one another where there is room; kind: "" or "large"."""
+def pictures(figures: Iterable[tuple[str, Figure]], *beside: str, large: bool = False) -> str:
+    """Pictures by name, and parts of HTML, beside one another where there is room."""
     drawn = [plots.svg(f, name, escape(name.replace("_", " "))) for name, f in figures]
-    return f'<div class="pictures {kind}">\n' + "\n".join(drawn) + "\n</div>" if drawn else ""
+    drawn += [f"<div>\n{part}\n</div>" for part in beside if part]
+    kind = "pictures large" if large else "pictures"
+    return f'<div class="{kind}">\n' + "\n".join(drawn) + "\n</div>" if drawn else ""
 
 
 def examples(shown: Iterable[tuple[str, Sequence[str], str | None]]) -> str:

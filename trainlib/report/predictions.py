@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,17 +24,18 @@ class Predictions(NamedTuple):
     """Of N examples.
 
     true: classes or numbers [N]. predicted: the same. scores: of each class [N, K], or None where
-    numbers are predicted. losses: of each example [N].
+    numbers are predicted. losses: of each example [N]. score_name: what the scores are.
     """
 
     true: np.ndarray
     predicted: np.ndarray
     scores: np.ndarray | None
     losses: np.ndarray
+    score_name: str = "confidence"
 
     @property
-    def confidence(self) -> np.ndarray:
-        """The score of the class that is predicted, [N]."""
+    def highest_scores(self) -> np.ndarray:
+        """Those of the classes that are predicted, [N]."""
         assert self.scores is not None
         return np.asarray(self.scores.max(axis=1))
 
@@ -89,9 +90,8 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str], normalized: bool)
     from matplotlib.colors import LinearSegmentedColormap
 
     many = len(names) > WRITTEN
-    title = "share of each true class, %" if normalized else "number of test examples"
-    size = (5.2, 4.9)
-    figure, axes = plots.picture(f"confusion: {title}", "predicted", "true", size)
+    of = "share of each true class, %" if normalized else "number of test examples"
+    figure, axes = plots.picture(f"confusion: {of}", "predicted", "true", size=(5.2, 4.9))
     axes.grid(visible=False)
     parts = shares(counts)
     # From nothing to a colour: what shows through is the paper, light or dark.
@@ -117,9 +117,9 @@ def residuals(predictions: Predictions) -> Figure:
     """The errors by what was predicted."""
     figure, axes = plots.picture("residuals", "predicted", "true - predicted")
     errors = predictions.true - predictions.predicted
-    axes.scatter(
-        predictions.predicted, errors, s=6, color=POINT, alpha=0.45, linewidths=0, rasterized=True
-    )
+    size = 6 if len(errors) > 1000 else 18
+    look = {"s": size, "color": POINT, "alpha": 0.45, "linewidths": 0}
+    axes.scatter(predictions.predicted, errors, rasterized=True, **look)
     axes.axhline(0, color=plots.INK, linewidth=1)
     return figure
 
@@ -132,29 +132,23 @@ def residual_histogram(predictions: Predictions) -> Figure:
     errors = predictions.true - predictions.predicted
     errors = errors[np.isfinite(errors)]
     if errors.size:
-        axes.hist(errors, bins=50, color=plots.TRAIN, histtype="stepfilled")
+        bins = min(max(round(errors.size**0.5), 5), 50)
+        axes.hist(errors, bins=bins, color=plots.TRAIN, histtype="stepfilled")
         mean, deviation = float(errors.mean()), float(errors.std())
-        axes.axvline(
-            mean,
-            color=plots.VALIDATION,
-            label=f"mean {mean:.3g}\nstandard deviation {deviation:.3g}",
-        )
-    plots.legend(axes)
+        text = f"mean {mean:.3g}; standard deviation {deviation:.3g}"
+        axes.axvline(mean, color=plots.VALIDATION, label=text)
+    plots.legend(axes, figure)
     return figure
 
 
-def _name_classes(axes: object, names: Sequence[str]) -> None:
+def _name_classes(axes: Any, names: Sequence[str]) -> None:
     """Names at both axes; of very many classes, some of their numbers."""
     if len(names) > ONE_BY_ONE:
         return
     small = len(names) > WRITTEN
-    for axis, long in (("x", 3), ("y", 99)):
-        rotation = 45 if max(map(len, names)) >= long else 0
-        turned = {"rotation": rotation, "ha": "right", "rotation_mode": "anchor"}
-        getattr(axes, f"set_{axis}ticks")(
-            range(len(names)),
-            [name if len(name) <= 16 else f"{name[:15]}…" for name in names],
-            fontsize=6 if small else 9,
-            parse_math=False,
-            **(turned if rotation else {}),
-        )
+    labels = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
+    look = {"fontsize": 6 if small else 9, "parse_math": False}
+    slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    long = max(map(len, names)) > 2
+    axes.set_xticks(range(len(names)), labels, **look, **(slanted if long else {}))
+    axes.set_yticks(range(len(names)), labels, **look)
