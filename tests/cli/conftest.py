@@ -120,7 +120,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on digits; not to be changed."""
     folder = tmp_path_factory.mktemp("runs")
     done = run_command(
-        folder, "train", "--epochs=2", "--execution=graph", "--noreport", "--run_dir=digits"
+        folder, "train", "--epochs=2", "--execution=graph", "--report=false", "--run_dir=digits"
     )
     assert done.status == 0, done.err
     return folder / "digits"

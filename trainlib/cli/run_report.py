@@ -63,6 +63,9 @@ def read(folder: Path) -> Run:
         values = run_folder.recorded_flags(folder, define_train)
     if values is not None and (folder / SUMMARY_FILE).is_file():
         summary = run_folder.read_summary(folder)
+        for name in ("test", "feature_names"):
+            if name not in summary:
+                raise ValueError(f"{folder / SUMMARY_FILE}: lacks {name!r}")
     return Run(folder.resolve().name, history, values, summary)
 
 
