@@ -16,6 +16,7 @@ PACKAGE = Path(tl.__file__).parent
 SHELL = {"__init__", "api", "callbacks", "cli", "data", "files", "finder", "interop", "loop"} | {
     "models",
     "plots",
+    "report",
     "verify",
 }
 """Modules with effects; every other module is of the core."""

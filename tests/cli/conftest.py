@@ -25,6 +25,7 @@ QUICK = (
     "--epochs=1",
     "--learning_rate=0.01",
     "--execution=graph",
+    "--report=false",
 )
 """Two steps of a small net: what a test adds that needs training, but no good model."""
 
@@ -118,6 +119,8 @@ def quick_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on digits; not to be changed."""
     folder = tmp_path_factory.mktemp("runs")
-    done = run_command(folder, "train", "--epochs=2", "--execution=graph", "--run_dir=digits")
+    done = run_command(
+        folder, "train", "--epochs=2", "--execution=graph", "--report=false", "--run_dir=digits"
+    )
     assert done.status == 0, done.err
     return folder / "digits"

@@ -240,3 +240,19 @@ def test_a_stdout_closed_by_the_shell_is_no_error(monkeypatch):
     command.run("toy", ABOUT, define, lambda values: print("line", flush=True))
     assert sys.stdout.writable()
     sys.stdout.close()
+
+
+def test_a_command_can_take_what_is_no_flag_before_and_behind_its_flags(call_main, tmp_path):
+    found = []
+
+    def main():
+        def work(values, things):
+            found.append((values.count, things))
+
+        command.run("toy", ABOUT, define, work, operand="thing")
+
+    for arguments in (("a", "--count=3", "b"), ("--count=3", "a", "b"), ("--count=3", "--", "a")):
+        assert call_main(main, tmp_path, "toy", *arguments) == (0, "", "")
+    assert found == [(3, ["a", "b"]), (3, ["a", "b"]), (3, ["a"])]
+    assert call_main(main, tmp_path, "toy") == (2, "", "toy: give a thing, or several\n")
+    assert call_main(main, tmp_path, "toy", "--help").status == 0

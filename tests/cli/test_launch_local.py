@@ -26,6 +26,7 @@ QUICK = (
     "--precision=float64",
     "--execution=graph",
     "--run_dir=run",
+    "--report=false",
 )
 FILES = {"checkpoints", "flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
 

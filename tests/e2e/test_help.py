@@ -12,7 +12,7 @@ import pytest
 from trainlib.cli.flags import GROUPS, hyperparameter_flags
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("train", "evaluate", "predict", "lr_find", "verify")
+COMMANDS = ("train", "evaluate", "predict", "lr_find", "report", "verify")
 SCRIPTS = (*COMMANDS, "launch_local")
 
 SAYS_WHAT_IS_LOADED = """
@@ -43,7 +43,8 @@ def test_help_lists_the_flags_without_importing_tensorflow(command):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{command}: ")
     assert done.stdout.endswith("\n!"), "modules of TensorFlow or Keras were imported"
-    assert ("--against=" if command == "verify" else "--run_dir=") in done.stdout
+    own = {"verify": "--against=", "report": "--out="}
+    assert own.get(command, "--run_dir=") in done.stdout
     if command == "train":
         for kind in GROUPS:
             for name in hyperparameter_flags(kind):

@@ -14,7 +14,14 @@ from subprocess import PIPE
 
 import pytest
 
-FILES = {"checkpoints", "flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
+FILES = {"checkpoints", "flags.txt", "metrics.jsonl", "model.keras", "summary.json"} | {
+    "accuracy.png",
+    "confusion_counts.png",
+    "confusion_shares.png",
+    "learning_rate.png",
+    "loss.png",
+    "report.html",
+}
 QUIET = {"capture_output": True, "text": True, "timeout": 300, "check": False}
 
 

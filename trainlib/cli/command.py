@@ -182,7 +182,11 @@ def _write_nowhere(stream: TextIO) -> None:
 
 
 def run(
-    name: str, about: str, define: Callable[[Values], None], work: Callable[[Values], None]
+    name: str,
+    about: str,
+    define: Callable[[Values], None],
+    work: Callable[..., None],
+    operand: str | None = None,
 ) -> None:
     """Runs a command; an error is one line on stderr, and its kind the exit status.
 
@@ -195,6 +199,8 @@ def run(
         define: defines the command's flags.
         work: does the work, given the flags' values; raises ValueError, TypeError or OSError for
             bad input.
+        operand: what the command takes without a flag, such as "run": `work` is given a list of
+            them too, which is not empty. None: it takes nothing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for stream in ("stdout", "stderr"):
@@ -203,14 +209,17 @@ def run(
     values: Values = flags.FlagValues()  # type: ignore[no-untyped-call]
     define(values)
     _define_common(values)
+    values.set_gnu_getopt(operand is not None)  # flags may come behind what is no flag
     try:
         extra = values(sys.argv)[1:]
         if values.help:
             print(help_text(about, values))
             sys.exit(0)
-        if extra:
+        if operand is None and extra:
             raise ValueError(f"unexpected argument {extra[0]!r}: flags are given as --name=value")
-        work(values)
+        if operand is not None and not extra:
+            raise ValueError(f"give a {operand}, or several")
+        work(values, *([] if operand is None else [extra]))
         sys.stdout.flush()
     except KeyboardInterrupt:
         fail(name, "interrupted", INTERRUPTED)

@@ -8,12 +8,8 @@ from trainlib.cli.lazy import defer
 
 defer("tensorflow", "keras")
 
-import trainlib.models as models  # noqa: E402
-from trainlib.cli import build, command, run_folder  # noqa: E402
+from trainlib.cli import build, command, run_folder, saved  # noqa: E402
 from trainlib.cli.flags import define_run, define_train  # noqa: E402
-from trainlib.loop.trainer import Trainer  # noqa: E402
-from trainlib.optimizers import sgd  # noqa: E402
-from trainlib.tree import kernels  # noqa: E402
 
 PARTS = ("train", "validation", "test")
 
@@ -51,21 +47,7 @@ def evaluate(values: command.Values) -> None:
     part = getattr(task, values.part)
     if part is None:
         raise ValueError(f"part {values.part}: the run kept no examples for it")
-    built = build.seen_by_loss(
-        models.load_model(str(folder / run_folder.MODEL_FILE), values.safe_mode), task.loss
-    )
-    build.check_shapes(built.full, task)
-    trainer = Trainer(
-        built.trained,
-        build.build_loss(of_run, task.loss, built.from_logits),
-        sgd(),
-        metrics=build.build_metrics(of_run, task, built.from_logits),
-        regularizer=build.build_regularizer(of_run),
-        regularizer_mask=of_run.regularized_params or kernels,
-        precision=of_run.precision,
-        strategy="one_device",
-        execution=of_run.execution,
-    )
+    trainer = saved.evaluator(saved.load(folder, task, values.safe_mode), of_run, task)
     print(json.dumps(trainer.evaluate(tuple(part))))
 
 

@@ -91,7 +91,7 @@ def define_train(values: Values) -> None:
         "or the path of one's own .keras file; or module:function, called with "
         "(input_shape, outputs)",
     )
-    _define_safe_mode(Group(values, "Model"))
+    define_safe_mode(Group(values, "Model"))
     _choice(values, "optimizer", "adam")
     group = Group(values, "Optimizer")
     group.text(
@@ -175,6 +175,11 @@ def define_train(values: Values) -> None:
         None,
         "Folder for what the run leaves; by default runs/<data set>-<model>-<optimizer>-<time>.",
     )
+    group.switch(
+        "report",
+        True,
+        "At the end draw the run into report.html in its folder, where matplotlib is installed.",
+    )
     _define_checkpoints(Group(values, "Checkpoints"))
     _define_tensorboard(Group(values, "TensorBoard"))
 
@@ -237,10 +242,11 @@ def define_run(values: Values, title: str) -> None:
     group = Group(values, title)
     group.text("run_dir", None, "The folder of the run.")
     group.text("data_dir", None, "Folder to look for the data set's files in, if not the run's.")
-    _define_safe_mode(group)
+    define_safe_mode(group)
 
 
-def _define_safe_mode(group: Group) -> None:
+def define_safe_mode(group: Group) -> None:
+    """Whether code in a `.keras` file may run."""
     group.switch(
         "safe_mode",
         True,

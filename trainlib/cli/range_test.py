@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import trainlib.plots as plots
 from trainlib.checks import check_integer
 from trainlib.cli import build
@@ -63,3 +65,18 @@ def write_range_test(folder: Path, result: LRFinderResult, title: str) -> None:
         plots.save(plots.lr_find(result, title), folder / PICTURE_FILE)
     except ImportError as error:
         print(f"no {PICTURE_FILE}: {error}", flush=True)
+
+
+def read_range_test(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rates, the losses and the smoothed losses that `write_range_test` wrote.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    file = folder / CURVE_FILE
+    try:
+        table = np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2)
+        _, rates, losses, smoothed = table.T
+    except ValueError as error:
+        raise ValueError(f"{file}: not the curve of a range test: {error}") from error
+    return rates, losses, smoothed

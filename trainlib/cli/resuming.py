@@ -20,6 +20,7 @@ FREE = (
     "epochs",
     "histogram_epochs",
     "keep_checkpoints",
+    "report",
     "safe_mode",
     "tensorboard",
     "tensorboard_dir",

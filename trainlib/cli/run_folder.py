@@ -124,6 +124,24 @@ def read_summary(path: Path) -> dict[str, Any]:
         raise ValueError(f"{file}: {error}") from error
 
 
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The results of each epoch of the run in a folder, at least one."""
+    file = path / HISTORY_FILE
+    if not file.is_file():
+        raise ValueError(f"run_dir {path}: no run of train, for it has no {HISTORY_FILE}")
+    text = file.read_text(encoding="utf-8")
+    lines = text[: text.rfind("\n") + 1].splitlines()  # of a run under way the last may be a part
+    try:
+        history = [dict(json.loads(line)) for line in lines]
+        if any(type(results.get("epoch")) is not int for results in history):
+            raise ValueError("a line without its epoch")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file}: {error}") from error
+    if not history:
+        raise ValueError(f"run_dir {path}: no epoch of the run has ended yet")
+    return history
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON, indented, whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")

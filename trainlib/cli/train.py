@@ -11,6 +11,7 @@ from trainlib.cli.lazy import defer
 
 defer("tensorflow", "keras")
 
+import trainlib.plots as plots  # noqa: E402
 from trainlib.callbacks import (  # noqa: E402
     Bar,
     Callback,
@@ -24,7 +25,15 @@ from trainlib.callbacks import (  # noqa: E402
 from trainlib.callbacks.base import as_callback  # noqa: E402
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
 from trainlib.checks import check_integer  # noqa: E402
-from trainlib.cli import build, command, events, resuming, run_folder, workers  # noqa: E402
+from trainlib.cli import (  # noqa: E402
+    build,
+    command,
+    events,
+    resuming,
+    run_folder,
+    run_report,
+    workers,
+)
 from trainlib.cli.flags import AUTO, check_choices, define_train, performance_options  # noqa: E402
 from trainlib.cli.optimization import Optimization, build_optimization  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
@@ -123,7 +132,9 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
     if folder:
         run_folder.save_model(folder / run_folder.MODEL_FILE, built.full)
         run_folder.write_json(folder / run_folder.SUMMARY_FILE, summary)
-    print(f"test: {describe_results(summary['test'])}\nrun folder: {folder}")
+    print(f"test: {describe_results(summary['test'])}\nrun folder: {folder}", flush=True)
+    if folder and values.report:
+        _report(folder, run_report.Model(task, built))
     return folder
 
 
@@ -208,6 +219,18 @@ def _own(values: command.Values) -> list[Callback]:
     """The callbacks that users name."""
     found = [load_own("callback", spec) for spec in values.callbacks]
     return [as_callback(one() if isinstance(one, type) else one) for one in found]
+
+
+def _report(folder: Path, model: run_report.Model) -> None:
+    """Writes the report, if matplotlib is there; the run is whole whatever goes wrong here."""
+    try:
+        plots.require()
+    except ImportError:
+        return
+    try:
+        run_report.write(run_report.read(folder), model, folder, folder)
+    except Exception as error:
+        print(f"no report: {command.one_line(error)}", flush=True)
 
 
 def _display() -> Callback:

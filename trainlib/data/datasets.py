@@ -18,6 +18,20 @@ from trainlib.data.tables import read_npz
 
 Loader = Callable[[Path | None], Dataset]
 
+GARMENTS = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+"""The classes of Fashion-MNIST."""
+
 
 def load_dataset(
     name: str | os.PathLike[str],
@@ -86,7 +100,7 @@ def load_mnist(data_dir: Path | None = None) -> Dataset:
 
 def load_fashion_mnist(data_dir: Path | None = None) -> Dataset:
     """Load Fashion-MNIST; the shapes, dtypes and errors are those of `load_mnist`."""
-    return _load_images("fashion_mnist", data_dir)
+    return _load_images("fashion_mnist", data_dir)._replace(class_names=GARMENTS)
 
 
 def load_california_housing(data_dir: Path | None = None) -> Dataset:

@@ -41,6 +41,7 @@ class Dataset(NamedTuple):
         x_max: the largest value x can take where x are images (255.0, 16.0), or 0.0 for other
             data, whose features want standardizing.
         feature_names: the names of the columns of x, or () where they have none.
+        class_names: the names of the classes, or () where they have none but their numbers.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Dataset(NamedTuple):
     classes: int
     x_max: float
     feature_names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

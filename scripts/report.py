@@ -1,0 +1,11 @@
+"""The command `report`, for running it from a checkout: `python scripts/report.py --help`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from trainlib.cli.report import main  # noqa: E402
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""`report`: a page of a run, of several, of one that is not finished; and what cannot be drawn."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from trainlib.cli import run_report
+
+PICTURES = {
+    "accuracy.png",
+    "confusion_counts.png",
+    "confusion_shares.png",
+    "learning_rate.png",
+    "loss.png",
+}
+
+
+@pytest.fixture(autouse=True)
+def matplotlib():
+    pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def run(run_dir, tmp_path):
+    """A finished run on digits, in the folder `run` of the working directory."""
+    shutil.copytree(run_dir, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def reported(command, tmp_path):
+    """`reported("run")`: the page that the command writes."""
+
+    def report(*arguments, at="run"):
+        done = command("report", *arguments)
+        assert (done.status, done.out, done.err) == (0, f"report: {at}/report.html\n", "")
+        return (tmp_path / at / "report.html").read_text(encoding="utf-8")
+
+    return report
+
+
+@pytest.fixture
+def without_matplotlib(monkeypatch):
+    """As where matplotlib is not installed."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+def refused(done, message):
+    return (done.status, done.out, done.err) == (2, "", f"report: {message}\n")
+
+
+def test_a_finished_run_gets_a_page_and_pictures(run, reported):
+    before = {path.name for path in run.iterdir()}
+    text = reported("run")
+    assert {path.name for path in run.iterdir()} == before | PICTURES | {"report.html"}
+    for name in PICTURES:
+        assert (run / name).read_bytes().startswith(b"\x89PNG")
+    summary = json.loads((run / "summary.json").read_text())
+    for part in ("train", "validation", "test"):
+        cells = "".join(f'<td class="number">{x:.4g}</td>' for x in summary[part].values())
+        assert f"<td>{part}</td>{cells}" in text
+    assert "<dd>1,294 training, 144 validation, 359 test</dd>" in text
+    assert "<dd>mlp, 50,610 parameters</dd>" in text
+    assert "not finished" not in text
+    assert text.count("<svg ") == len(PICTURES)
+    assert "<details>" in text and "<code>--optimizer=adam</code>" in text
+
+
+def test_the_predictions_are_those_of_the_saved_model(run, command, tmp_path):
+    assert command("predict", "--run_dir=run", "--output=p.csv").status == 0
+    rows = np.loadtxt(tmp_path / "p.csv", delimiter=",", skiprows=1)
+    model = run_report.load_model(run, run_report.read(run))
+    found = run_report._predictions(model, run_report.read(run).values)
+    np.testing.assert_array_equal(found.predicted, rows[:, 0])
+    np.testing.assert_allclose(found.scores, rows[:, 1:], atol=1e-6)
+    np.testing.assert_array_equal(found.true, model.task.test.y)
+    loss = json.loads((run / "summary.json").read_text())["test"]["loss"]
+    assert found.losses.mean() == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_page_can_go_elsewhere(run, reported, tmp_path):
+    before = {path.name for path in run.iterdir()}
+    reported("run", "--out=a/b", at="a/b")
+    assert {path.name for path in run.iterdir()} == before
+    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == PICTURES | {"report.html"}
+
+
+def test_a_run_that_is_not_finished_says_so(run, reported):
+    (run / "summary.json").unlink()
+    (run / "model.keras").unlink()
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "lo')  # being written
+    text = reported("run")
+    assert "This run is not finished." in text
+    assert "<dt>epochs</dt><dd>2</dd>" in text
+    assert (run / "loss.png").is_file() and not (run / "confusion_counts.png").exists()
+    (run / "flags.txt").unlink()
+    assert "<dt>epochs</dt><dd>2</dd>" in reported("run")
+
+
+def test_a_history_of_all_kinds_of_numbers_can_be_drawn(run, reported):
+    (run / "summary.json").unlink()
+    (run / "metrics.jsonl").write_text(
+        '{"epoch": 1, "loss": NaN, "val_loss": Infinity, "auc": null, "overflowed": "a/<b>"}\n'
+        '{"epoch": 2, "loss": 1, "gradient_norm": 2.0, "confusion_matrix": [[1, 0], [0, 1]]}\n'
+    )
+    assert reported("run").count("<svg ") == 2
+    assert {path.name for path in run.glob("*.png")} == {"loss.png", "norms.png"}
+
+
+def test_what_users_name_is_escaped(quick_runs, tmp_path, write_table, reported):
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    write_table(tmp_path / "<i>own.csv", **{"<u>": rows[:, 0], "$x^": rows[:, 1], "y": rows.sum(1)})
+    made = quick_runs(f"--dataset={tmp_path}/<i>own.csv", "--train_examples=40", "--batch_size=20")
+    shutil.copytree(made, tmp_path / "<b>&")
+    text = reported("<b>&", at="<b>&")
+    for wild in ("<b>&", "<i>own", "<u>"):
+        assert wild not in text
+    assert "<h1>&lt;b&gt;&amp;</h1>" in text and "&lt;i&gt;own.csv" in text
+    assert '<th class="number">&lt;u&gt;</th><th class="number">$x^</th>' in text
+    names = {path.name for path in (tmp_path / "<b>&").glob("*.png")}
+    assert {"residuals.png", "residual_histogram.png", "mean_absolute_error.png"} <= names
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--loss=binary_crossentropy", "--metrics=auc,confusion_matrix"),
+        ("--loss=categorical_hinge",),
+        ("--schedule=cosine_decay", "--warmup_steps=1", "--gradient_accumulation_steps=2"),
+        ("--reduce_on_plateau", "--validation_split=0.2", "--precision=mixed_float16"),
+        ("--learning_rate=1e30", "--optimizer=sgd"),
+    ],
+)
+def test_every_kind_of_run_can_be_drawn(flags, quick, tmp_path):
+    done = quick("--run_dir=run", "--report", *flags)
+    assert (done.status, done.err) == (0, "")
+    assert "no report" not in done.out
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "score" in text if "hinge" in flags[0] else "confidence" in text
+
+
+def test_the_range_test_is_shown(quick, tmp_path):
+    flags = ("--learning_rate=auto", "--train_examples=300", "--validation_split=0.1")
+    done = quick("--run_dir=run", "--report", *flags)
+    assert done.status == 0 and "no report" not in done.out
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "<h2>Range test</h2>" in text
+    (rate,) = re.findall(r"--learning_rate=(\S+)", (tmp_path / "run" / "flags.txt").read_text())
+    assert f">learning rate: {float(rate):.2g}</text>" in text
+
+
+def test_runs_are_compared(run, quick_runs, reported, tmp_path):
+    other = quick_runs("--optimizer=nadam")
+    (tmp_path / "b").mkdir()
+    shutil.copytree(other, tmp_path / "b" / "nadam")
+    text = reported("run", "b/nadam", at="report")
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "accuracy.png",
+        "loss.png",
+        "report.html",
+    }
+    assert '<td>optimizer</td><td class="long">adam</td><td class="long">nadam</td>' in text
+    assert "<td>seed</td>" not in text
+    best = json.loads((run / "summary.json").read_text())["test"]
+    for name in ("loss", "accuracy"):
+        assert f'<td class="number"><strong>{best[name]:.4g}</strong></td>' in text
+
+
+def test_runs_of_one_name_are_told_apart_and_unfinished_ones_named(run, reported, tmp_path):
+    shutil.copytree(run, tmp_path / "b" / "run")
+    (tmp_path / "b" / "run" / "summary.json").unlink()
+    text = reported("--out=both", "run", "b/run", at="both")
+    assert "Not finished: b/run." in text
+    assert "<td>run</td>" in text and "<td>b/run</td>" in text
+    assert "<h2>Flags that differ</h2>" in text and "None." in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give a run's folder, or several"),
+        (("nowhere",), "run_dir nowhere: no run of train, for it has no metrics.jsonl"),
+        (("run", "./run"), "run run is given twice"),
+        (("run", "nowhere"), "run_dir nowhere: no run of train, for it has no metrics.jsonl"),
+        (("run", "--uot=a"), "Unknown command line flag 'uot'. Did you mean: out ?"),
+        (("run", "--out=file"), "file: File exists"),
+    ],
+)
+def test_bad_input_gets_one_line_and_status_2(arguments, message, run, command, tmp_path):
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    assert refused(command("report", *arguments), message)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("metrics.jsonl", "", "run_dir run: no epoch of the run has ended yet"),
+        ("metrics.jsonl", "[]\n", "run/metrics.jsonl: a line without its epoch"),
+        ("metrics.jsonl", "loss\n", "run/metrics.jsonl: Expecting value"),
+        ("metrics.jsonl", "1\n", "run/metrics.jsonl: 'int' object is not iterable"),
+        ("summary.json", "{}", "run/summary.json: lacks "),
+        ("flags.txt", "--no_flag", "run/flags.txt: Unknown command line flag"),
+        ("model.keras", "x", "model run/model.keras: not a Keras model that can be loaded"),
+        ("lr_find.csv", "a\n1\n", "run/lr_find.csv: not the curve of a range test"),
+    ],
+)
+def test_a_damaged_run_gets_one_line_and_status_2(file, content, message, run, command):
+    (run / file).write_text(content)
+    done = command("report", "run")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"report: {message}") and done.err.count("\n") == 1
+    assert not (run / "report.html").exists()
+
+
+def test_without_matplotlib_one_line_says_what_to_install(run, command, without_matplotlib):
+    done = command("report", "run")
+    assert refused(done, "pictures need matplotlib: pip install trainlib[plots]")
+
+
+def test_train_writes_the_report(quick, tmp_path):
+    done = quick("--run_dir=run", "--report")
+    assert (done.status, done.err) == (0, "")
+    assert PICTURES | {"report.html"} <= {path.name for path in (tmp_path / "run").iterdir()}
+    assert done.out.endswith("run folder: run\n")
+
+
+def test_train_without_matplotlib_or_the_flag_writes_none(quick, tmp_path, without_matplotlib):
+    for name, flag in (("a", "--report"), ("b", "--noreport")):
+        done = quick(f"--run_dir={name}", flag)
+        assert (done.status, done.err) == (0, "")
+        assert done.out.endswith(f"run folder: {name}\n")
+        assert not list((tmp_path / name).glob("*.png")) + list((tmp_path / name).glob("*.html"))
+
+
+def test_a_report_that_fails_takes_nothing_from_the_run(quick, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise KeyError("paint\nis out")
+
+    monkeypatch.setattr(run_report, "write", fail)
+    done = quick("--run_dir=run", "--report")
+    assert (done.status, done.err) == (0, "")
+    assert re.search(r"run folder: run\nno report: .*paint.*\n$", done.out)
+    assert (tmp_path / "run" / "model.keras").is_file()

@@ -1,0 +1,1 @@
+"""The report of runs: pictures, and the page that shows them."""
