@@ -58,6 +58,8 @@ Batch: TypeAlias = tuple[Any, ...]
 """`(x, y)` or `(x, y, sample_weight)`."""
 Reduce: TypeAlias = Callable[[Tree], Tree]
 """Sums a structure of tensors over the replicas, on each of them; leaves of None stay None."""
+Watch: TypeAlias = Callable[[str, Tree], None]
+"""Is told a name, and tensors that a step computes on its way."""
 
 
 def init_state(
@@ -90,6 +92,8 @@ def train_step(
     compile_update: bool = False,
     compile_gradients: bool = False,
     reduce: Reduce | None = None,
+    finite_loss: bool = False,
+    watch: Watch | None = None,
 ) -> Callable[..., tuple[TrainState, Records]]:
     """The pure step `(state, batch, last=False) -> (state, records)`.
 
@@ -125,12 +129,20 @@ def train_step(
         compile_update: whether XLA compiles the update, for a step that it does not compile whole.
         compile_gradients: the same of the model, its loss and their gradient.
         reduce: on one of several replicas, what sums a structure of tensors over all of them.
+        finite_loss: with a loss_scale, whether a step whose loss is not finite is skipped as well.
+            The records of a skipped step then count nothing.
+        watch: is told, in this order, the "loss", the "gradient"s, scaled as it is, and the
+            "update"s; for those who trace a step to look into it.
 
     Raises:
-        ValueError: at the first step, a state made with another kind of loss_scale.
+        ValueError: at the first step, a state made with another kind of loss_scale; a finite_loss
+            without one.
     """
     check_loss_scaling(loss_scale)
-    advance = _update(optimizer)
+    if finite_loss and loss_scale is None:
+        raise ValueError("finite_loss needs a loss_scale, such as tl.static_loss_scale(1.0)")
+    tell: Watch = watch or (lambda name, tree: None)
+    advance = _update(optimizer, tell)
     if loss_scale is not None:
         advance = _update_if_finite(advance, loss_scale)
 
@@ -143,9 +155,12 @@ def train_step(
             sums = _sums(forward, batch, loss_fn, regularizer, params)
             objective, omega = _objective(sums) if reduce is None else _objective_of_part(sums)
             scaled = scale_loss(objective, scale)
+        tell("loss", scaled)
         grads = tape.gradient(scaled, params)
+        tell("gradient", grads)
         records = _records(forward, batch, sums, metrics)
-        return grads, omega, forward.model_state, records
+        tested = objective if finite_loss else ()
+        return grads, tested, omega, forward.model_state, records
 
     if compile_update:
         advance = tf.function(advance, jit_compile=True, autograph=False)
@@ -155,16 +170,22 @@ def train_step(
     def step(state: TrainState, batch: Batch, last: Tensor = False) -> tuple[TrainState, Records]:
         _check_same_use(loss_scale, state)
         params, scale = state.params, state.loss_scale
-        grads, omega, model_state, records = differentiate(params, state.model_state, scale, batch)
+        grads, loss, omega, model_state, records = differentiate(
+            params, state.model_state, scale, batch
+        )
         weight = records["loss"].count
         if reduce is not None:
-            grads, weight = _over_replicas(grads, omega, weight, reduce)
-        params, opt_state, scale = advance(grads, params, state.opt_state, scale, weight, last)
+            grads, loss, weight = _over_replicas(grads, loss, omega, weight, reduce)
+        params, opt_state, scale = advance(
+            grads, loss, params, state.opt_state, scale, weight, last
+        )
         count = state.step + 1
         if loss_scale is not None:
             made = scale.skipped_in_a_row == 0
             old = state.step, state.model_state
             count, model_state = select(made, (count, model_state), old)
+            if finite_loss:
+                records = select(made, records, tf.nest.map_structure(tf.zeros_like, records))
         new_state = state._replace(
             step=count,
             params=params,
@@ -206,13 +227,20 @@ def predict_step(apply_fn: ApplyFn) -> Callable[[TrainState, Tensor], Tensor]:
     return step
 
 
-def _update(optimizer: Optimizer) -> Callable[..., tuple[Tree, State, State]]:
+def _update(optimizer: Optimizer, tell: Watch) -> Callable[..., tuple[Tree, State, State]]:
     """The update as a function of all that it reads; the loss's scale passes through."""
 
     def advance(
-        grads: Tree, params: Tree, opt_state: State, scale: State, weight: Tensor, last: Tensor
+        grads: Tree,
+        loss: Tensor,
+        params: Tree,
+        opt_state: State,
+        scale: State,
+        weight: Tensor,
+        last: Tensor,
     ) -> tuple[Tree, State, State]:
         updates, new = update_with(optimizer, grads, opt_state, params, weight=weight, last=last)
+        tell("update", updates)
         return apply_updates(params, updates), new, scale
 
     return advance
@@ -224,19 +252,28 @@ def _update_if_finite(
     """The update of unscaled gradients; it changes the scale alone where they are not finite.
 
     A last micro-batch that is not finite still closes its window: with a gradient of weight 0.
+    The loss is tested too, and named first, unless it is `()`.
     """
 
     def guarded(
-        grads: Tree, params: Tree, opt_state: State, scale: State, weight: Tensor, last: Tensor
+        grads: Tree,
+        loss: Tensor,
+        params: Tree,
+        opt_state: State,
+        scale: State,
+        weight: Tensor,
+        last: Tensor,
     ) -> tuple[Tree, State, State]:
         grads = unscale_grads(grads, scale)
         overflowed = first_not_finite(grads)
+        behind = tf.constant(len(tf.nest.flatten(grads)), tf.int64)
+        overflowed = tf.where(first_not_finite(loss) < 0, overflowed, behind)
         taken = finite = overflowed < 0
         if isinstance(opt_state, AccumulateState):
             zeros = tf.nest.map_structure(_zeros, (grads, weight))
             grads, weight = select(finite, (grads, weight), zeros)
             taken = finite | last
-        *new, _ = advance(grads, params, opt_state, scale, weight, last)
+        *new, _ = advance(grads, loss, params, opt_state, scale, weight, last)
         params, opt_state = select(taken, new, [params, opt_state])
         return params, opt_state, loss_scale.update(scale, overflowed)
 
@@ -301,13 +338,16 @@ def _objective_of_part(sums: _Sums) -> tuple[Tensor, Tensor]:
 
 
 def _over_replicas(
-    grads: Tree, omega: Tensor, count: Tensor, reduce: Reduce
-) -> tuple[Tree, Tensor]:
-    """The gradient over the whole batch, and its weight: sums over the replicas, divided once."""
+    grads: Tree, loss: Tree, omega: Tensor, count: Tensor, reduce: Reduce
+) -> tuple[Tree, Tree, Tensor]:
+    """The gradient over the whole batch, its loss and its weight: sums, divided once.
+
+    The loss, for the test whether it is finite alone, stays undivided; it may be `()`.
+    """
     wide = [None if g is None else widen(g) for g in tf.nest.flatten(grads)]
-    sums, omega, count = reduce((wide, omega, tf.cast(count, omega.dtype)))
+    sums, loss, omega, count = reduce((wide, loss, omega, tf.cast(count, omega.dtype)))
     mean = [None if g is None else g / tf.cast(omega, g.dtype) for g in sums]
-    return tf.nest.pack_sequence_as(grads, mean), count
+    return tf.nest.pack_sequence_as(grads, mean), loss, count
 
 
 def _records(

@@ -32,7 +32,9 @@ from trainlib.step import (
 class Programs:
     """The compiled functions of a model on one device, each made at its first use.
 
-    variables: the `TrainState`. traces: how many functions were traced.
+    variables: the `TrainState`. traces: how many functions were traced. train_step: as the loops
+    make it, with the arguments that are still free. whole_step: on the whole batch, whatever there
+    are replicas.
 
     Args:
         model: as a pure function.
@@ -42,6 +44,8 @@ class Programs:
         regularizer: `params -> penalty`.
         loss_scale: as of `train_step`.
         seed: of the order of examples.
+        finite_loss: as of `train_step`.
+        halts: whether a loop of steps ends behind one that was skipped for want of a lower scale.
     """
 
     def __init__(
@@ -53,12 +57,19 @@ class Programs:
         regularizer: Regularizer | None,
         loss_scale: LossScaling | None,
         seed: int,
+        finite_loss: bool = False,
+        halts: bool = False,
     ) -> None:
         self.metrics = metrics
+        self.halts = halts
         self.traces = 0
         options: Any = {"metrics": metrics, "regularizer": regularizer}
+        of_training = {"loss_scale": loss_scale, "finite_loss": finite_loss, **options}
         self.train_step = functools.partial(
-            train_step, self._on_device(model), loss, optimizer, loss_scale=loss_scale, **options
+            train_step, self._on_device(model), loss, optimizer, **of_training
+        )
+        self.whole_step = functools.partial(
+            train_step, model.apply_fn, loss, optimizer, **of_training
         )
         self._eval_step = eval_step(model.apply_fn, loss, **options)
         self._predict_step = predict_step(model.apply_fn)
@@ -144,14 +155,14 @@ class Programs:
             assign(self.variables, state)
             return records
 
-        return _loop(one, batch_size)
+        return _loop(one, batch_size, replicas.goes_on(self.variables, self.halts))
 
     def _eval_loop(self, execution: str, batch_size: int) -> Callable[..., Any]:
         def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> Records:
             present = end - batch_size + tf.range(batch_size, dtype=tf.int64) < stop
             return self._eval_step(read(self.variables), replicas.fill_weights(batch, present))
 
-        return _loop(one, batch_size)
+        return _loop(one, batch_size, replicas.goes_on())
 
     def _predict_rows(self, x: Tree) -> Tensor:
         return self._predict_step(read(self.variables), x)
@@ -195,7 +206,7 @@ class ReplicatedPrograms(Programs):
             compile_gradients=execution == "xla" and not self._statistics,
             compile_update=execution != "graph",
         )
-        return replicas.train_loop(self.strategy, step, self.variables, batch_size)
+        return replicas.train_loop(self.strategy, step, self.variables, batch_size, self.halts)
 
     def _eval_loop(self, execution: str, batch_size: int) -> Callable[..., Any]:
         return replicas.eval_loop(self.strategy, self._eval_step, self.variables, batch_size)
@@ -209,7 +220,9 @@ def programs_of(strategy: Any, model: Any, *args: Any) -> Programs:
     return ReplicatedPrograms(strategy, statistics, *args)
 
 
-def _loop(one: Callable[..., Records], batch_size: int) -> Callable[..., Any]:
+def _loop(
+    one: Callable[..., Records], batch_size: int, goes_on: replicas.GoesOn
+) -> Callable[..., Any]:
     """Batches one after another on the device.
 
     The position is a variable of the loop: XLA would take a slice that begins at an argument for
@@ -221,7 +234,8 @@ def _loop(one: Callable[..., Records], batch_size: int) -> Callable[..., Any]:
             end = at + batch_size
             return end, merge(records, one(_slice(examples, at, batch_size), end, stop, last))
 
-        merged: Records = tf.while_loop(lambda at, _: at < stop, body, (start, records))[1]
+        going = goes_on(start, stop)
+        merged: Records = tf.while_loop(lambda at, _: going(at), body, (start, records))[1]
         return merged
 
     return run
