@@ -144,7 +144,8 @@ def train_step(
     tell: Watch = watch or (lambda name, tree: None)
     advance = _update(optimizer, tell)
     if loss_scale is not None:
-        advance = _update_if_finite(advance, loss_scale)
+        choose = _branch if watch is None else _choice
+        advance = _update_if_finite(advance, loss_scale, choose)
 
     def differentiate(
         params: Tree, model_state: Tree, scale: State, batch: Batch
@@ -247,7 +248,9 @@ def _update(optimizer: Optimizer, tell: Watch) -> Callable[..., tuple[Tree, Stat
 
 
 def _update_if_finite(
-    advance: Callable[..., tuple[Tree, State, State]], loss_scale: LossScaling
+    advance: Callable[..., tuple[Tree, State, State]],
+    loss_scale: LossScaling,
+    choose: Callable[[Tensor, Callable[[], Tree], Tree], Tree],
 ) -> Callable[..., tuple[Tree, State, State]]:
     """The update of unscaled gradients; it changes the scale alone where they are not finite.
 
@@ -273,11 +276,38 @@ def _update_if_finite(
             zeros = tf.nest.map_structure(_zeros, (grads, weight))
             grads, weight = select(finite, (grads, weight), zeros)
             taken = finite | last
-        *new, _ = advance(grads, loss, params, opt_state, scale, weight, last)
-        params, opt_state = select(taken, new, [params, opt_state])
+        params, opt_state = choose(
+            taken,
+            lambda: advance(grads, loss, params, opt_state, scale, weight, last)[:2],
+            (params, opt_state),
+        )
         return params, opt_state, loss_scale.update(scale, overflowed)
 
     return guarded
+
+
+def _choice(condition: Tensor, make: Callable[[], Tree], old: Tree) -> Tree:
+    """The same as `_branch`, but all that is on the way can be seen."""
+    return select(condition, make(), old)
+
+
+def _branch(condition: Tensor, make: Callable[[], Tree], old: Tree) -> Tree:
+    """What is made, where the condition holds; else the old.
+
+    The update has a branch of its own so that XLA compiles it to the bits that it has by itself.
+    Replicas take the same branch, since all decide by the same sums.
+    """
+    kept = [x for x in tf.nest.flatten(old) if x is not None]
+    made: list[Tree] = []
+
+    def new() -> list[Tensor]:
+        made.append(make())
+        return [x for x in tf.nest.flatten(made[-1]) if x is not None]
+
+    values = iter(tf.cond(condition, new, lambda: kept))
+    return tf.nest.map_structure(
+        lambda x: None if x is None else next(values), made[-1] if made else old
+    )
 
 
 def _zeros(x: Tensor) -> Tensor:

@@ -77,8 +77,8 @@ class Facts(NamedTuple):
     metrics: the results of the epoch so far, by name; state: the `TrainState`, as tensors. Both
     wait for the device, so call them only when you need them. not_finite: of a trainer that stops
     or rolls back where a step is not finite, in `on_step`: what was not, at the last step. stop: in
-    `on_end`, why the run did not go on. finished: in `on_end`, whether it has come to its end, not broken off by an error
-    or for now.
+    `on_end`, why the run did not go on. finished: in `on_end`, whether it has come to its end, not
+    broken off by an error or for now.
     """
 
     epoch: int

@@ -24,6 +24,7 @@ NOT_RECORDED = (
     "traceback",
     "flagfile",
     "run_dir",
+    "replay_step",
     "resume",
     "stop_after",
     "verify_resume",

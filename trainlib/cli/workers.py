@@ -14,7 +14,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainlib.checks import check_number
-from trainlib.cli.command import Values, WorkerGone, end_at_once, status_of
+from trainlib.cli.command import Failed, Values, WorkerGone, end_at_once, status_of
 from trainlib.cli.meeting import Line, meet
 from trainlib.cli.run_folder import NOT_RECORDED
 from trainlib.loop.cluster import cluster
@@ -119,7 +119,7 @@ class Watch:
         """Around the work: another worker's loss ends it within seconds, and is told as such."""
         try:
             yield
-        except (ValueError, TypeError, OSError, WorkerGone):
+        except (ValueError, TypeError, OSError, Failed, WorkerGone):
             raise
         except Exception as error:
             if self._noticed.wait(NAMED_WITHIN):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -225,6 +225,43 @@ class Trainer:
             OSError: a checkpoint cannot be written.
             NonFiniteError: as `nonfinite` has it.
         """
+        if resume and checkpoints is None:
+            raise ValueError("resume needs checkpoints, the folder of those to go on from")
+        run = self.run_of(
+            Run,
+            data,
+            batch_size=batch_size,
+            epochs=epochs,
+            shuffle=shuffle,
+            steps_per_epoch=steps_per_epoch,
+            validation_data=validation_data,
+            callbacks=callbacks,
+            checkpoints=checkpoints,
+        )
+        if resume:
+            run.resume()
+        chunks = self._settled(run.chunks(), epochs * (run.steps or 0))
+        try:
+            return run.go(chunks)
+        finally:
+            self._update_model()
+            if run.checkpoints is not None:
+                run.checkpoints.wait()
+
+    def run_of(
+        self,
+        kind: Callable[..., Run],
+        data: Data,
+        *,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        shuffle: bool = True,
+        steps_per_epoch: int | None = None,
+        validation_data: Data | None = None,
+        callbacks: Sequence[Any] = (),
+        checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
+    ) -> Run:
+        """A run of some kind, of what `fit` takes; it has not begun."""
         check_integer("epochs", epochs, at_least=1)
         callbacks = [*of_policy(self.nonfinite), *map(as_callback, callbacks)]
         feed = self._feed("data", data, batch_size, steps=steps_per_epoch)
@@ -233,18 +270,7 @@ class Trainer:
             held_out = self._feed("validation_data", validation_data, default=EVALUATION_BATCH_SIZE)
         if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
             checkpoints = Checkpoints(checkpoints)
-        if resume and checkpoints is None:
-            raise ValueError("resume needs checkpoints, the folder of those to go on from")
-        run = Run(self, feed, held_out, epochs, shuffle, callbacks, checkpoints)
-        if resume:
-            run.resume()
-        chunks = self._settled(run.chunks(), epochs * (run.steps or 0))
-        try:
-            return run.go(chunks)
-        finally:
-            self._update_model()
-            if checkpoints is not None:
-                checkpoints.wait()
+        return kind(self, feed, held_out, epochs, shuffle, callbacks, checkpoints)
 
     def settle_execution(self, data: Feed, *, epochs: int = 1) -> dict[str, float]:
         """Chooses how steps are executed, for a `fit` over these data, which does so itself.
