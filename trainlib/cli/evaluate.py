@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from trainlib.cli.lazy import defer
 
 defer("tensorflow", "keras")
@@ -11,6 +9,7 @@ defer("tensorflow", "keras")
 import trainlib.models as models  # noqa: E402
 from trainlib.cli import build, command, run_folder  # noqa: E402
 from trainlib.cli.flags import define_run, define_train  # noqa: E402
+from trainlib.files import as_json  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
 from trainlib.optimizers import sgd  # noqa: E402
 from trainlib.tree import kernels  # noqa: E402
@@ -64,7 +63,7 @@ def evaluate(values: command.Values) -> None:
         strategy="one_device",
         execution=of_run.execution,
     )
-    print(json.dumps(trainer.evaluate(tuple(part))))
+    print(as_json(trainer.evaluate(tuple(part))))
 
 
 if __name__ == "__main__":
