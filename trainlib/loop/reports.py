@@ -57,7 +57,7 @@ class Reports:
 
     def not_finite(self) -> str | None:
         """What was not finite at the step that ended a loop of steps; None where none did."""
-        scale = self._programs.variables.loss_scale
+        scale = read(self._programs.variables.loss_scale)
         if not (self._programs.halts and scale.exhausted.numpy()):
             return None
         path = overflowed_path(scale, self._programs.variables.params)
