@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 
-from trainlib.files import write_text, write_whole
+from trainlib.files import as_json, write_text, write_whole
 
 
 def test_it_is_written_beside_its_place_under_a_hidden_name_of_this_process(tmp_path):
@@ -59,3 +60,21 @@ def test_where_a_file_cannot_be_put_nothing_is_left(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "none" / "file.txt", "text")
+
+
+def refuse(word):
+    raise AssertionError(f"{word} is no JSON")
+
+
+def test_json_has_null_where_a_number_is_not_finite_and_else_all_that_it_had():
+    nan, inf = float("nan"), float("inf")
+    content = {"a": nan, "b": [inf, 1.5, [-inf, "NaN"]], "c": (1, None, True), "d": {"e": -0.25}}
+    expected = {
+        "a": None,
+        "b": [None, 1.5, [None, "NaN"]],
+        "c": [1, None, True],
+        "d": {"e": -0.25},
+    }
+    for indent in (None, 2):
+        assert json.loads(as_json(content, indent), parse_constant=refuse) == expected
+    assert as_json(expected) == json.dumps(expected)

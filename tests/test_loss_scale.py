@@ -58,7 +58,10 @@ def test_the_scale_follows_its_rule_step_by_step(run, initial, floor, cap):
     update = RUNS[run](scaling.update)
     state = scaling.init()
     scale, good, skipped, in_a_row = float(initial), 0, 0, 0
+    exhausted_at = set()
     for finite in history(120, seed=1):
+        exhausted = not finite and scale == floor
+        exhausted_at |= {scale} if exhausted else set()
         if finite:
             good, in_a_row = good + 1, 0
             if good == 3:
@@ -68,8 +71,9 @@ def test_the_scale_follows_its_rule_step_by_step(run, initial, floor, cap):
             skipped, in_a_row = skipped + 1, in_a_row + 1
         state = update(state, tf.constant(-1 if finite else 4, tf.int64))
         found = tuple(x.numpy() for x in state)
-        assert found == (scale, good, skipped, in_a_row, 4 if skipped else -1)
+        assert found == (scale, good, skipped, in_a_row, 4 if skipped else -1, exhausted)
     assert skipped > 10
+    assert exhausted_at == {floor}
 
 
 def test_the_default_scale_begins_at_2_to_the_15_and_doubles_after_2000_steps():
@@ -89,7 +93,8 @@ def test_a_static_scale_stays_and_counts_what_is_skipped():
     for overflowed in (-1, 2, 0, -1):
         state = scaling.update(state, tf.constant(overflowed, tf.int64))
         assert state.scale.numpy() == 1000
-    assert [x.numpy() for x in state[1:]] == [1, 2, 0, 0]
+        assert state.exhausted.numpy() == (overflowed >= 0)
+    assert [x.numpy() for x in state[1:-1]] == [1, 2, 0, 0]
 
 
 OPTIMIZERS = {

@@ -28,6 +28,8 @@ GROWTH_STEPS = 2000
 FACTOR = 2.0
 FLOOR = 1.0
 CAP = 2.0**24
+THE_LOSS = "the loss"
+"""What stands for a path where the loss itself was not finite."""
 
 
 class LossScale(NamedTuple):
@@ -35,7 +37,8 @@ class LossScale(NamedTuple):
 
     skipped: steps that were skipped, int64 []. skipped_in_a_row: those since the last that was
     made, int64 []. overflowed: the first tensor among the gradients that was not finite, at the
-    last step that was skipped, int64 []; -1 before there is one.
+    last step that was skipped, int64 [], and behind them all the loss; -1 before there is one.
+    exhausted: whether the last step was skipped though no lower scale was left, bool [].
     """
 
     scale: Tensor
@@ -43,6 +46,7 @@ class LossScale(NamedTuple):
     skipped: Tensor
     skipped_in_a_row: Tensor
     overflowed: Tensor
+    exhausted: Tensor
 
 
 class LossScaling(NamedTuple):
@@ -70,7 +74,7 @@ def next_loss_scale(
     Args:
         state: that of the step.
         overflowed: -1 where its gradients are finite, else the place of the first that is not, as
-            `first_not_finite` has it.
+            `first_not_finite` has it; their number for the loss.
         growth_steps, factor, floor, cap: as in `dynamic_loss_scale`.
     """
     finite = overflowed < 0
@@ -84,6 +88,7 @@ def next_loss_scale(
         skipped=state.skipped + bad,
         skipped_in_a_row=(state.skipped_in_a_row + 1) * bad,
         overflowed=tf.where(finite, state.overflowed, overflowed),
+        exhausted=~finite & (state.scale <= floor),
     )
 
 
@@ -139,7 +144,7 @@ def static_loss_scale(scale: float) -> LossScaling:
 
     def update(state: LossScale, overflowed: Tensor) -> LossScale:
         new = next_loss_scale(state, overflowed, growth_steps=tf.int64.max)
-        return new._replace(scale=state.scale)
+        return new._replace(scale=state.scale, exhausted=overflowed >= 0)
 
     return LossScaling(lambda: _first(scale), update)
 
@@ -196,16 +201,19 @@ def first_not_finite(tensors: Tree) -> Tensor:
 def overflowed_path(state: LossScale, params: Tree) -> str | None:
     """The path of the parameter whose gradient overflowed first at the last skipped step.
 
-    It reads the state's value, so it is for loops and not for what is traced. None before a step
-    was skipped.
+    It reads the state's value, so it is for loops and not for what is traced. `THE_LOSS` where
+    that was not finite; None before a step was skipped.
     """
-    index = int(state.overflowed)
-    return None if index < 0 else leaves_by_path(params)[index][0]
+    index, leaves = int(state.overflowed), leaves_by_path(params)
+    if index == len(leaves):
+        return THE_LOSS
+    return None if index < 0 else leaves[index][0]
 
 
 def _first(scale: float) -> LossScale:
     zero = tf.zeros([], tf.int64)
-    return LossScale(tf.constant(scale, tf.float32), zero, zero, zero, tf.constant(-1, tf.int64))
+    none = tf.constant(-1, tf.int64)
+    return LossScale(tf.constant(scale, tf.float32), zero, zero, zero, none, tf.constant(False))
 
 
 def _not_finite(x: Tensor) -> Tensor:

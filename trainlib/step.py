@@ -61,6 +61,8 @@ Reduce: TypeAlias = Callable[[Tree], Tree]
 """Sums a structure of tensors over the replicas, on each of them; leaves of None stay None."""
 NORMS = ("gradient_norm", "update_norm")
 """The names of the records of norms."""
+Watch: TypeAlias = Callable[[str, Tree], None]
+"""Is told a name, and tensors that a step computes on its way."""
 
 
 def init_state(
@@ -93,7 +95,9 @@ def train_step(
     compile_update: bool = False,
     compile_gradients: bool = False,
     reduce: Reduce | None = None,
+    finite_loss: bool = False,
     norms: bool = False,
+    watch: Watch | None = None,
 ) -> Callable[..., tuple[TrainState, Records]]:
     """The pure step `(state, batch, last=False) -> (state, records)`.
 
@@ -129,23 +133,33 @@ def train_step(
         compile_update: whether XLA compiles the update, for a step that it does not compile whole.
         compile_gradients: the same of the model, its loss and their gradient.
         reduce: on one of several replicas, what sums a structure of tensors over all of them.
+        finite_loss: with a loss_scale, whether a step whose loss is not finite is skipped as well.
+            The records of a skipped step then count nothing.
         norms: whether there are records of two norms, too, each over all parameters together:
             "gradient_norm", of the gradient that the optimizer is given, and "update_norm", of the
             updates that it makes of it. They are `Mean`s over the steps; one that is skipped does
             not count.
+        watch: is told, in this order, the "loss", the "gradient"s, scaled as it is, and the
+            "update"s; for those who trace a step to look into it.
 
     Raises:
-        ValueError: a metric has the name of another record; at the first step, a state made with
-            another kind of loss_scale.
+        ValueError: a metric has the name of another record; a finite_loss without a loss_scale; at
+            the first step, a state made with another kind of loss_scale.
     """
     check_loss_scaling(loss_scale)
+    if finite_loss and loss_scale is None:
+        raise ValueError("finite_loss needs a loss_scale, such as tl.static_loss_scale(1.0)")
     for name in NORMS:
         if norms and name in (metrics or {}):
             raise ValueError(f"a metric is named {name!r} like the record of norms=True: rename it")
-    advance = _update(optimizer, norms)
+    tell: Watch = watch or _nothing
+    advance = _update(optimizer, norms, tell)
     if loss_scale is not None:
-        advance = _update_if_finite(advance, loss_scale)
-    differentiate = _differentiate(apply_fn, loss_fn, metrics, regularizer, reduce)
+        choose = _branch if watch is None else _choice
+        advance = _update_if_finite(advance, loss_scale, norms, choose)
+    differentiate = _differentiate(
+        apply_fn, loss_fn, metrics, regularizer, reduce, finite_loss, tell
+    )
     if compile_update:
         advance = tf.function(advance, jit_compile=True, autograph=False)
     if compile_gradients:
@@ -154,18 +168,22 @@ def train_step(
     def step(state: TrainState, batch: Batch, last: Tensor = False) -> tuple[TrainState, Records]:
         _check_same_use(loss_scale, state)
         params, scale = state.params, state.loss_scale
-        grads, omega, model_state, records = differentiate(params, state.model_state, scale, batch)
+        grads, loss, omega, model_state, records = differentiate(
+            params, state.model_state, scale, batch
+        )
         weight = records["loss"].count
         if reduce is not None:
-            grads, weight = _over_replicas(grads, omega, weight, reduce)
+            grads, loss, weight = _over_replicas(grads, loss, omega, weight, reduce)
         params, opt_state, scale, measured = advance(
-            grads, params, state.opt_state, scale, weight, last
+            grads, loss, params, state.opt_state, scale, weight, last
         )
         count = state.step + 1
         if loss_scale is not None:
             made = scale.skipped_in_a_row == 0
             old = state.step, state.model_state
             count, model_state = select(made, (count, model_state), old)
+            if finite_loss:
+                records = select(made, records, tf.nest.map_structure(tf.zeros_like, records))
         new_state = state._replace(
             step=count,
             params=params,
@@ -189,13 +207,13 @@ def gradient_step(
 
     The arguments are those of `train_step`.
     """
-    differentiate = _differentiate(apply_fn, loss_fn, None, regularizer, reduce)
+    differentiate = _differentiate(apply_fn, loss_fn, None, regularizer, reduce, False, _nothing)
 
     def step(state: TrainState, batch: Batch) -> Tree:
         scale = state.loss_scale
-        grads, omega, _, records = differentiate(state.params, state.model_state, scale, batch)
+        grads, _, omega, _, records = differentiate(state.params, state.model_state, scale, batch)
         if reduce is not None:
-            grads, _ = _over_replicas(grads, omega, records["loss"].count, reduce)
+            grads, *_ = _over_replicas(grads, (), omega, records["loss"].count, reduce)
         return unscale_grads(grads, scale)
 
     return step
@@ -236,8 +254,13 @@ def _differentiate(
     metrics: Mapping[str, Metric | ExampleMetric] | None,
     regularizer: Regularizer | None,
     reduce: Reduce | None,
+    finite_loss: bool,
+    tell: Watch,
 ) -> Callable[..., tuple[Any, ...]]:
-    """`(params, model_state, scale, batch) -> (grads, omega, model_state, records)`."""
+    """`(params, model_state, scale, batch) -> (grads, loss, omega, model_state, records)`.
+
+    The loss is `()` where it is not to be tested.
+    """
 
     def differentiate(
         params: Tree, model_state: Tree, scale: State, batch: Batch
@@ -248,23 +271,39 @@ def _differentiate(
             sums = _sums(forward, batch, loss_fn, regularizer, params)
             objective, omega = _objective(sums) if reduce is None else _objective_of_part(sums)
             scaled = scale_loss(objective, scale)
+        tell("loss", scaled)
         grads = tape.gradient(scaled, params)
+        tell("gradient", grads)
         records = _records(forward, batch, sums, metrics)
-        return grads, omega, forward.model_state, records
+        loss = objective if finite_loss else ()
+        return grads, loss, omega, forward.model_state, records
 
     return differentiate
 
 
-def _update(optimizer: Optimizer, norms: bool) -> Callable[..., tuple[Tree, State, State, Records]]:
+def _nothing(name: str, tree: Tree) -> None:
+    """Watches nothing."""
+
+
+def _update(
+    optimizer: Optimizer, norms: bool, tell: Watch
+) -> Callable[..., tuple[Tree, State, State, Records]]:
     """The update as a function of all that it reads; the loss's scale passes through."""
 
     def advance(
-        grads: Tree, params: Tree, opt_state: State, scale: State, weight: Tensor, last: Tensor
+        grads: Tree,
+        loss: Tensor,
+        params: Tree,
+        opt_state: State,
+        scale: State,
+        weight: Tensor,
+        last: Tensor,
     ) -> tuple[Tree, State, State, Records]:
         more = {"weight": weight, "last": last}
         with tf.name_scope("update"):
             updates, new = update_with(optimizer, grads, opt_state, params, **more)
             params = apply_updates(params, updates)
+        tell("update", updates)
         return params, new, scale, _norms(grads, updates) if norms else {}
 
     return advance
@@ -281,29 +320,71 @@ def _norms(*trees: Tree) -> Records:
 
 
 def _update_if_finite(
-    advance: Callable[..., tuple[Tree, State, State, Records]], loss_scale: LossScaling
+    advance: Callable[..., tuple[Tree, State, State, Records]],
+    loss_scale: LossScaling,
+    norms: bool,
+    choose: Callable[[Tensor, Callable[[], Tree], Tree], Tree],
 ) -> Callable[..., tuple[Tree, State, State, Records]]:
     """The update of unscaled gradients; it changes the scale alone where they are not finite.
 
     A last micro-batch that is not finite still closes its window: with a gradient of weight 0.
+    The loss is tested too, and named first, unless it is `()`.
     """
 
     def guarded(
-        grads: Tree, params: Tree, opt_state: State, scale: State, weight: Tensor, last: Tensor
+        grads: Tree,
+        loss: Tensor,
+        params: Tree,
+        opt_state: State,
+        scale: State,
+        weight: Tensor,
+        last: Tensor,
     ) -> tuple[Tree, State, State, Records]:
         grads = unscale_grads(grads, scale)
         overflowed = first_not_finite(grads)
+        behind = tf.constant(len(tf.nest.flatten(grads)), tf.int64)
+        overflowed = tf.where(first_not_finite(loss) < 0, overflowed, behind)
         taken = finite = overflowed < 0
         if isinstance(opt_state, AccumulateState):
             zeros = tf.nest.map_structure(_zeros, (grads, weight))
             grads, weight = select(finite, (grads, weight), zeros)
             taken = finite | last
-        *new, _, measured = advance(grads, params, opt_state, scale, weight, last)
-        params, opt_state = select(taken, new, [params, opt_state])
-        measured = select(finite, measured, tf.nest.map_structure(tf.zeros_like, measured))
-        return params, opt_state, loss_scale.update(scale, overflowed), measured
+        none = {name: Mean.empty() for name in NORMS} if norms else {}
+
+        def make() -> tuple[Tree, State, Records]:
+            new_params, new_state, _, measured = advance(
+                grads, loss, params, opt_state, scale, weight, last
+            )
+            return new_params, new_state, select(finite, measured, none)
+
+        new_params, new_state, measured = choose(taken, make, (params, opt_state, none))
+        return new_params, new_state, loss_scale.update(scale, overflowed), measured
 
     return guarded
+
+
+def _choice(condition: Tensor, make: Callable[[], Tree], old: Tree) -> Tree:
+    """The same as `_branch`, but all that is on the way can be seen."""
+    return select(condition, make(), old)
+
+
+def _branch(condition: Tensor, make: Callable[[], Tree], old: Tree) -> Tree:
+    """What is made, where the condition holds; else the old.
+
+    The update has a branch of its own so that XLA compiles it to the bits that it has by itself.
+    Replicas take the same branch, since all decide by the same sums.
+    """
+    kept = [x for x in tf.nest.flatten(old) if x is not None]
+    made: list[Tree] = []
+
+    def new() -> list[Tensor]:
+        made.append(make())
+        return [x for x in tf.nest.flatten(made[-1]) if x is not None]
+
+    values = iter(tf.cond(condition, new, lambda: kept))
+    return tf.nest.map_structure(
+        lambda x: None if x is None else next(values), made[-1] if made else old
+    )
 
 
 def _zeros(x: Tensor) -> Tensor:
@@ -364,13 +445,16 @@ def _objective_of_part(sums: _Sums) -> tuple[Tensor, Tensor]:
 
 
 def _over_replicas(
-    grads: Tree, omega: Tensor, count: Tensor, reduce: Reduce
-) -> tuple[Tree, Tensor]:
-    """The gradient over the whole batch, and its weight: sums over the replicas, divided once."""
+    grads: Tree, loss: Tree, omega: Tensor, count: Tensor, reduce: Reduce
+) -> tuple[Tree, Tree, Tensor]:
+    """The gradient over the whole batch, its loss and its weight: sums, divided once.
+
+    The loss, for the test whether it is finite alone, stays undivided; it may be `()`.
+    """
     wide = [None if g is None else widen(g) for g in tf.nest.flatten(grads)]
-    sums, omega, count = reduce((wide, omega, tf.cast(count, omega.dtype)))
+    sums, loss, omega, count = reduce((wide, loss, omega, tf.cast(count, omega.dtype)))
     mean = [None if g is None else g / tf.cast(omega, g.dtype) for g in sums]
-    return tf.nest.pack_sequence_as(grads, mean), count
+    return tf.nest.pack_sequence_as(grads, mean), loss, count
 
 
 def _records(

@@ -42,3 +42,14 @@ def test_a_run_that_goes_on_keeps_the_epochs_up_to_there_and_no_others(tmp_path)
     assert lines(path) == HISTORY[:1]
     callback.on_epoch(facts(2))
     assert lines(path) == HISTORY[:2]
+
+
+def test_a_result_that_is_not_finite_is_null_also_where_a_run_goes_on(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    history = [{"epoch": 1, "loss": float("nan"), "matrix": [[float("inf"), 1.0]]}]
+    told = facts(1)._replace(history=history)
+    callback = JsonLines(path)
+    callback.on_start(told)
+    callback.on_epoch(told)
+    expected = {"epoch": 1, "loss": None, "matrix": [[None, 1.0]]}
+    assert lines(path) == [expected, expected]

@@ -85,7 +85,7 @@ def test_skipped_steps_do_not_turn_the_order_back():
     )
     for _ in range(2):
         trainer.fit((X, Y))
-        seen.append(trainer._batches_seen())
+        seen.append(trainer.reports.batches_seen())
     assert seen == [8, 16] and int(trainer.state.step) == 0
 
 

@@ -3,6 +3,7 @@
 from trainlib.callbacks.base import (
     Callback,
     Facts,
+    NonFiniteError,
     RollBack,
     Save,
     SetHyperparams,
@@ -22,6 +23,7 @@ __all__ = [
     "Facts",
     "JsonLines",
     "Lines",
+    "NonFiniteError",
     "ReduceLROnPlateau",
     "RollBack",
     "Save",

@@ -12,6 +12,19 @@ Results: TypeAlias = dict[str, Any]
 """By name: numbers, and of metrics of several values nested lists of them."""
 
 
+class NonFiniteError(FloatingPointError):
+    """A run came to values that are not finite, and was not to go on.
+
+    Args:
+        message: in a line.
+        batch: at which, counted over the model's whole training from 1.
+    """
+
+    def __init__(self, message: str, batch: int) -> None:
+        super().__init__(message)
+        self.batch = batch
+
+
 class Stop(NamedTuple):
     """Ends the run: from `on_step` at once, from `on_epoch` after the epoch.
 
@@ -66,12 +79,13 @@ class Facts(NamedTuple):
     batches trained on in this epoch, of `steps`, which is None where nobody knows. batches: those
     of the model's whole training. history: a dict of results for each epoch that has ended.
     metrics: the results of the epoch so far, by name; state: the `TrainState`, as tensors. Both
-    wait for the device, so call them only when you need them. gradients: of the last batch trained
-    on, at the present parameters, in training mode; graph: of a training step, a `tf.Graph`. Both
-    are made when they are called, give None before the first batch, and of several workers must be
-    called by all. writes: whether this process is the one that writes files. stop: in `on_end`,
-    why the run did not go on. finished: in `on_end`, whether it has come to its end, not broken
-    off by an error or for now.
+    wait for the device, so call them only when you need them. not_finite: of a trainer that stops
+    or rolls back where a step is not finite, in `on_step`: what was not, at the last step.
+    gradients: of the last batch trained on, at the present parameters, in training mode; graph: of
+    a training step, a `tf.Graph`. Both are made when they are called, give None before the first
+    batch, and of several workers must be called by all. writes: whether this process is the one
+    that writes files. stop: in `on_end`, why the run did not go on. finished: in `on_end`, whether
+    it has come to its end, not broken off by an error or for now.
     """
 
     epoch: int
@@ -82,6 +96,7 @@ class Facts(NamedTuple):
     history: Sequence[Results]
     metrics: Callable[[], Results]
     state: Callable[[], TrainState]
+    not_finite: str | None = None
     stop: Stop | None = None
     finished: bool = False
     gradients: Callable[[], Tree] = _nothing

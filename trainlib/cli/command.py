@@ -37,6 +37,10 @@ class Interrupted(Exception):
         self.status = status
 
 
+class Failed(Exception):
+    """A run that came to an end of which its message tells all."""
+
+
 class Group(NamedTuple):
     """Defines flags under one heading of --help."""
 
@@ -230,7 +234,7 @@ def run(
         if values.is_parsed() and values.traceback:
             raise
         status = status_of(error)
-        if status != FAILED:
+        if status != FAILED or isinstance(error, Failed):
             fail(name, one_line(error), status)
         kind = type(error).__name__
         fail(name, f"{kind}: {one_line(error)} (--traceback shows where it arose)", FAILED)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from trainlib.cli.lazy import defer
 
 defer("tensorflow", "keras")
 
 from trainlib.cli import build, command, run_folder, saved  # noqa: E402
 from trainlib.cli.flags import define_run, define_train  # noqa: E402
+from trainlib.files import as_json  # noqa: E402
 
 PARTS = ("train", "validation", "test")
 
@@ -48,7 +47,7 @@ def evaluate(values: command.Values) -> None:
     if part is None:
         raise ValueError(f"part {values.part}: the run kept no examples for it")
     trainer = saved.evaluator(saved.load(folder, task, values.safe_mode), of_run, task)
-    print(json.dumps(trainer.evaluate(tuple(part))))
+    print(as_json(trainer.evaluate(tuple(part))))
 
 
 if __name__ == "__main__":

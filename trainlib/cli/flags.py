@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import trainlib.models as models
 import trainlib.registry as registry
+from trainlib.callbacks.nonfinite import POLICIES
 from trainlib.checks import check_choice
 from trainlib.cli.command import Group, Values
 from trainlib.data import DATASETS
@@ -154,6 +155,14 @@ def define_train(values: Values) -> None:
         "processes that $TF_CONFIG names, each started by this command with the same flags; auto "
         "takes what there is.",
     )
+    group.one_of(
+        "nonfinite",
+        "stop",
+        POLICIES,
+        "At a step whose loss or gradients are not finite: stop the run before it, skip it, "
+        "roll_back to the newest checkpoint and go on behind it, or none of these, and go on with "
+        "what the optimizer makes of it.",
+    )
     group.whole(
         "replicas",
         None,
@@ -187,6 +196,12 @@ def define_train(values: Values) -> None:
 def _define_checkpoints(group: Group) -> None:
     """When a run is saved, and how one goes on."""
     group.text("resume", None, "Folder of a run to go on with, from its newest checkpoint.")
+    group.whole(
+        "replay_step",
+        None,
+        "With --resume: make this step of the run once more, counted from 1, and print the range "
+        "of every tensor in it; nothing is written.",
+    )
     group.whole("checkpoint_epochs", 1, "Epochs from one checkpoint to the next; 0: none.")
     group.whole("checkpoint_steps", None, "Batches from one checkpoint to the next, too.")
     group.number("checkpoint_seconds", 600.0, "Seconds from one checkpoint to the next, too.")

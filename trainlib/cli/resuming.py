@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from trainlib.cli import run_folder
 from trainlib.cli.command import Values
@@ -46,12 +47,24 @@ def take_flags(values: Values, define: Callable[[Values], None]) -> None:
             if not mine.present:
                 if flag.name not in run_folder.NOT_RECORDED:
                     mine.value = flag.value
-            elif mine.value != flag.value and flag.name not in FREE:
+            elif mine.value != flag.value and not _free(flag.name, mine.value, flag.value):
                 raise ValueError(
                     f"{mine.serialize()} contradicts the run in {folder}, made with "
                     f"{flag.serialize() or f'no --{flag.name}'}: leave it out, or begin a new run"
                 )
-    _check_epochs(values, of_run, folder)
+    if values.replay_step is None:
+        _check_epochs(values, of_run, folder)
+
+
+def _free(name: str, mine: Any, of_run: Any) -> bool:
+    """Whether a flag may be another than the run's.
+
+    What becomes of a step that is not finite changes no number before there is one; but a run that
+    does not look for such steps keeps no count of them.
+    """
+    if name == "nonfinite":
+        return "none" not in (mine, of_run)
+    return name in FREE
 
 
 def _check_epochs(values: Values, of_run: Values, folder: Path) -> None:

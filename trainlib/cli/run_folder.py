@@ -12,7 +12,7 @@ from absl import flags
 
 from trainlib.base import Tree
 from trainlib.cli.command import Values
-from trainlib.files import write_text, write_whole
+from trainlib.files import as_json, write_text, write_whole
 
 FLAGS_FILE = "flags.txt"
 HISTORY_FILE = "metrics.jsonl"
@@ -24,6 +24,7 @@ NOT_RECORDED = (
     "traceback",
     "flagfile",
     "run_dir",
+    "replay_step",
     "resume",
     "stop_after",
     "verify_resume",
@@ -144,7 +145,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON, indented, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, as_json(content, indent=2) + "\n")
 
 
 def save_model(path: Path, model: Any) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from trainlib.callbacks import (  # noqa: E402
     EarlyStopping,
     JsonLines,
     Lines,
+    NonFiniteError,
     ReduceLROnPlateau,
     SaveBest,
     SaveEvery,
@@ -42,8 +44,10 @@ from trainlib.cli.verify_resume import verify_resume  # noqa: E402
 from trainlib.data import take  # noqa: E402
 from trainlib.finder import LRFinderResult  # noqa: E402
 from trainlib.loop.checkpoints import Checkpoints  # noqa: E402
+from trainlib.loop.cluster import cluster  # noqa: E402
 from trainlib.loop.execution import why_no_faster  # noqa: E402
 from trainlib.loop.feed import as_feed  # noqa: E402
+from trainlib.loop.replay import replay_found, step_before, table  # noqa: E402
 from trainlib.loop.replicas import agreed, strategy_named  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
 from trainlib.own import load_own  # noqa: E402
@@ -74,6 +78,9 @@ def train(values: command.Values) -> None:
     events.check(values)
     if values.verify_resume:
         verify_resume(values)
+        return
+    if values.replay_step is not None:
+        _replay(values)
         return
     with (
         workers.together(values, lambda: _check_folder(values)) as team,
@@ -118,14 +125,15 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
     if folder:
         callbacks = [_display(), *callbacks, JsonLines(folder / run_folder.HISTORY_FILE)]
     callbacks += events.callbacks(values, folder, task, built)
-    history = trainer.fit(
-        feed,
-        epochs=values.epochs,
-        validation_data=None if task.validation is None else tuple(task.validation),
-        callbacks=callbacks,
-        checkpoints=_checkpoints(values, folder),
-        resume=bool(values.resume),
-    )
+    with _told(folder):
+        history = trainer.fit(
+            feed,
+            epochs=values.epochs,
+            validation_data=None if task.validation is None else tuple(task.validation),
+            callbacks=callbacks,
+            checkpoints=_checkpoints(values, folder),
+            resume=bool(values.resume),
+        )
     if signals.ended_for_now:
         return folder
     summary = _summary(trainer, task, history)
@@ -136,6 +144,42 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
     if folder and values.report:
         _report(folder, run_report.Model(task, built))
     return folder
+
+
+@contextlib.contextmanager
+def _told(folder: Path | None) -> Iterator[None]:
+    """Around training: where it came to what is not finite, says how to look into that."""
+    try:
+        yield
+    except NonFiniteError as error:
+        how = f"train --resume={folder} --replay_step={error.batch}"
+        raise command.Failed(f"{error}; to see where: {how}" if folder else str(error)) from error
+
+
+def _replay(values: command.Values) -> None:
+    """Prints the ranges of the tensors in a step of a run."""
+    if not values.resume:
+        raise ValueError("--replay_step needs --resume, the folder of the run")
+    check_integer("replay_step", values.replay_step, at_least=1)
+    workers = cluster()
+    if workers and len(workers.addresses) > 1:
+        raise ValueError("--replay_step is for one process, not for several workers")
+    task = build.build_task(values)
+    strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
+    built = build.build_models(values, task)
+    data = build.class_weighted(values, task)
+    trainer, _ = _trainer(values, task, built)
+    found = step_before(
+        trainer,
+        values.replay_step,
+        data,
+        batch_size=values.batch_size,
+        epochs=values.epochs,
+        validation_data=None if task.validation is None else tuple(task.validation),
+        callbacks=[*_performance(values), *_saving(values, task), *_own(values)],
+        checkpoints=_checkpoints(values, None),
+    )
+    print(f"{found.place}\n{table(replay_found(trainer, found))}")
 
 
 def _folder(values: command.Values) -> Path:
@@ -171,6 +215,7 @@ def _trainer(
         strategy=values.strategy,
         replicas=values.replicas,
         execution=values.execution,
+        nonfinite=values.nonfinite,
         norms=values.norms,
         report={"learning_rate": optimization.rate} if optimization.rate else {},
     )

@@ -14,7 +14,14 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainlib.checks import check_number
-from trainlib.cli.command import Interrupted, Values, WorkerGone, end_at_once, status_of
+from trainlib.cli.command import (
+    Failed,
+    Interrupted,
+    Values,
+    WorkerGone,
+    end_at_once,
+    status_of,
+)
 from trainlib.cli.meeting import Line, meet
 from trainlib.cli.run_folder import NOT_RECORDED
 from trainlib.loop.cluster import cluster
@@ -119,7 +126,7 @@ class Watch:
         """Around the work: another worker's loss ends it within seconds, and is told as such."""
         try:
             yield
-        except (ValueError, TypeError, OSError, WorkerGone):
+        except (ValueError, TypeError, OSError, Failed, WorkerGone):
             raise
         except Interrupted:  # on all workers at the same step
             self._leave()

@@ -34,7 +34,9 @@ from trainlib.step import (
 class Programs:
     """The compiled functions of a model on one device, each made at its first use.
 
-    variables: the `TrainState`. traces: how many functions were traced.
+    variables: the `TrainState`. traces: how many functions were traced. train_step: as the loops
+    make it, with the arguments that are still free. whole_step: on the whole batch, whatever there
+    are replicas.
 
     Args:
         model: as a pure function.
@@ -45,6 +47,8 @@ class Programs:
         loss_scale: as of `train_step`.
         seed: of the order of examples.
         norms: as of `train_step`.
+        finite_loss: as of `train_step`.
+        halts: whether a loop of steps ends behind one that was skipped for want of a lower scale.
     """
 
     def __init__(
@@ -56,14 +60,20 @@ class Programs:
         regularizer: Regularizer | None,
         loss_scale: LossScaling | None,
         seed: int,
-        norms: bool,
+        norms: bool = False,
+        finite_loss: bool = False,
+        halts: bool = False,
     ) -> None:
-        self.metrics, self._norms = metrics, norms
+        self.metrics, self._norms, self.halts = metrics, norms, halts
         self.traces = 0
         options: Any = {"metrics": metrics, "regularizer": regularizer}
+        of_training = {"loss_scale": loss_scale, "finite_loss": finite_loss, **options}
         apply_fn = self._on_device(model)
         self.train_step = functools.partial(
-            train_step, apply_fn, loss, optimizer, loss_scale=loss_scale, norms=norms, **options
+            train_step, apply_fn, loss, optimizer, norms=norms, **of_training
+        )
+        self.whole_step = functools.partial(
+            train_step, model.apply_fn, loss, optimizer, **of_training
         )
         self._gradient_step = functools.partial(
             gradient_step, apply_fn, loss, regularizer=regularizer
@@ -175,14 +185,14 @@ class Programs:
             assign(self.variables, state)
             return records
 
-        return _loop(one, batch_size)
+        return _loop(one, batch_size, replicas.goes_on(self.variables, self.halts))
 
     def _eval_loop(self, execution: str, batch_size: int) -> Callable[..., Any]:
         def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> Records:
             present = end - batch_size + tf.range(batch_size, dtype=tf.int64) < stop
             return self._eval_step(read(self.variables), replicas.fill_weights(batch, present))
 
-        return _loop(one, batch_size)
+        return _loop(one, batch_size, replicas.goes_on())
 
     def _gradients(self, batch_size: int) -> Callable[..., Tree]:
         step = self._gradient_step()
@@ -250,7 +260,7 @@ class ReplicatedPrograms(Programs):
             compile_gradients=execution == "xla" and not self._statistics,
             compile_update=execution != "graph",
         )
-        return replicas.train_loop(self.strategy, step, self.variables, batch_size)
+        return replicas.train_loop(self.strategy, step, self.variables, batch_size, self.halts)
 
     def _gradients(self, batch_size: int) -> Callable[..., Tree]:
         step = self._gradient_step(reduce=replicas.all_reduce)
@@ -272,7 +282,9 @@ def programs_of(strategy: Any, model: Any, *args: Any) -> Programs:
     return ReplicatedPrograms(strategy, statistics, *args)
 
 
-def _loop(one: Callable[..., Records], batch_size: int) -> Callable[..., Any]:
+def _loop(
+    one: Callable[..., Records], batch_size: int, goes_on: replicas.GoesOn
+) -> Callable[..., Any]:
     """Batches one after another on the device.
 
     The position is a variable of the loop: XLA would take a slice that begins at an argument for
@@ -284,7 +296,8 @@ def _loop(one: Callable[..., Records], batch_size: int) -> Callable[..., Any]:
             end = at + batch_size
             return end, merge(records, one(_slice(examples, at, batch_size), end, stop, last))
 
-        merged: Records = tf.while_loop(lambda at, _: at < stop, body, (start, records))[1]
+        going = goes_on(start, stop)
+        merged: Records = tf.while_loop(lambda at, _: going(at), body, (start, records))[1]
         return merged
 
     return run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +18,8 @@ from trainlib.loop.variables import assign, read
 from trainlib.metrics import merge
 from trainlib.step import ApplyFn, Batch, Forward, Records, TrainState
 
+GoesOn: TypeAlias = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
+"""Of `goes_on`."""
 HOST = "/device:CPU:0"
 """Where batches are gathered: only a replica's own rows travel to its device."""
 
@@ -231,8 +233,32 @@ def _advanced(model_state: Tree, begun: Tree, ended: Tree) -> Tree:
     }
 
 
+def goes_on(variables: Any = None, halts: bool = False) -> GoesOn:
+    """The condition `(start, stop) -> at -> bool` of a loop of steps from `start` up to `stop`.
+
+    Args:
+        variables: the state.
+        halts: whether the loop ends behind a step that was skipped with no lower scale left. The
+            first step is made whatever the one before it was.
+    """
+
+    def between(start: Tensor, stop: Tensor) -> Callable[[Tensor], Tensor]:
+        def condition(at: Tensor) -> Tensor:
+            if not halts:
+                return at < stop
+            return (at < stop) & ((at == start) | ~variables.loss_scale.exhausted.read_value())
+
+        return condition
+
+    return between
+
+
 def train_loop(
-    strategy: Any, step: Callable[..., tuple[TrainState, Records]], variables: Any, batch_size: int
+    strategy: Any,
+    step: Callable[..., tuple[TrainState, Records]],
+    variables: Any,
+    batch_size: int,
+    halts: bool = False,
 ) -> Callable[..., Records]:
     """`(examples, start, stop, last, records) -> records`: steps one after another, to be traced.
 
@@ -245,8 +271,10 @@ def train_loop(
         step: of `train_step`, with `replicated` around its model and `reduce=all_reduce`.
         variables: the state, of `place_state`.
         batch_size: of the whole batch.
+        halts: as of `goes_on`.
     """
-    return _loop(strategy, _training(strategy, step, variables, batch_size), batch_size)
+    one = _training(strategy, step, variables, batch_size)
+    return _loop(strategy, one, batch_size, goes_on(variables, halts))
 
 
 def one_step(
@@ -325,10 +353,12 @@ def eval_loop(
         merged: Records = merge(records, new)
         return merged
 
-    return _loop(strategy, one, batch_size)
+    return _loop(strategy, one, batch_size, goes_on())
 
 
-def _loop(strategy: Any, one: Callable[..., Records], batch_size: int) -> Callable[..., Records]:
+def _loop(
+    strategy: Any, one: Callable[..., Records], batch_size: int, goes_on: GoesOn
+) -> Callable[..., Records]:
     """The loop around `one(examples, at, stop, last, records)` on each replica.
 
     It goes around `strategy.run`, in which there may be no loop around a sum over replicas. The
@@ -340,8 +370,8 @@ def _loop(strategy: Any, one: Callable[..., Records], batch_size: int) -> Callab
         def body(at: Tensor, own: Any) -> tuple[Tensor, Any]:
             return at + batch_size, strategy.run(one, (examples, at, stop, last, own))
 
-        begun = strategy.run(_own_row, (records,))
-        own = tf.while_loop(lambda at, _: at < stop, body, (start, begun))[1]
+        begun, going = strategy.run(_own_row, (records,)), goes_on(start, stop)
+        own = tf.while_loop(lambda at, _: going(at), body, (start, begun))[1]
         rows = strategy.run(functools.partial(_in_own_row, strategy.num_replicas_in_sync), (own,))
         all_rows: Records = tf.nest.map_structure(
             lambda x: strategy.reduce("SUM", x, axis=None), rows

@@ -10,7 +10,7 @@ from trainlib.base import Schedule, Tensor
 from trainlib.callbacks.base import Results
 from trainlib.loop.programs import Programs
 from trainlib.loop.variables import read
-from trainlib.loss_scale import LossScale, overflowed_path
+from trainlib.loss_scale import THE_LOSS, LossScale, overflowed_path
 from trainlib.metrics import results as metric_results
 from trainlib.step import Records
 from trainlib.transforms.inject import held_hyperparams
@@ -22,10 +22,15 @@ class Reports:
     Args:
         programs: what runs there.
         schedules: to be reported, by name.
+        scaled: whether the loss's scale is told.
+        counted: whether it is told how many steps were skipped.
     """
 
-    def __init__(self, programs: Programs, schedules: Mapping[str, Schedule]) -> None:
+    def __init__(
+        self, programs: Programs, schedules: Mapping[str, Schedule], scaled: bool, counted: bool
+    ) -> None:
         self._programs, self._schedules = programs, dict(schedules)
+        self._scaled, self._counted = scaled, counted
 
     def results(self, records: Records) -> Results:
         """The values by name: numbers, and nested lists of them."""
@@ -50,15 +55,21 @@ class Reports:
         skipped = scale.skipped.numpy() if isinstance(scale, LossScale) else 0
         return int(self._programs.variables.step.numpy() + skipped)
 
-    def _scaling(self) -> Results:
-        """What is to be told of the loss's scale; nothing where there is none."""
+    def not_finite(self) -> str | None:
+        """What was not finite at the step that ended a loop of steps; None where none did."""
         scale = read(self._programs.variables.loss_scale)
-        if not isinstance(scale, LossScale):
-            return {}
-        told: Results = {
-            "loss_scale": float(scale.scale.numpy()),
-            "skipped_steps": int(scale.skipped.numpy()),
-        }
+        if not (self._programs.halts and scale.exhausted.numpy()):
+            return None
+        path = overflowed_path(scale, self._programs.variables.params)
+        return path if path == THE_LOSS else f"the gradient of {path}"
+
+    def _scaling(self) -> Results:
+        """What is to be told of the loss's scale and of steps that were skipped."""
+        scale = read(self._programs.variables.loss_scale)
+        told: Results = {"loss_scale": float(scale.scale.numpy())} if self._scaled else {}
+        if not self._counted:
+            return told
+        told |= {"skipped_steps": int(scale.skipped.numpy())}
         path = overflowed_path(scale, self._programs.variables.params)
         return told if path is None else told | {"overflowed": path}
 

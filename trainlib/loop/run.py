@@ -13,6 +13,7 @@ from trainlib.base import Tree
 from trainlib.callbacks.base import (
     Callback,
     Facts,
+    NonFiniteError,
     Request,
     Results,
     RollBack,
@@ -41,6 +42,7 @@ class Run:
 
     epoch: epochs that have ended. batch: batches trained on in the one under way. batches: those
     of the model's whole training. records: of the epoch under way. history: results of each epoch.
+    not_finite: what ended the last call to the device, where a step that is not finite does that.
 
     Args:
         trainer: what is trained.
@@ -73,6 +75,7 @@ class Run:
         self.records: Records | None = None
         self.stop: Stop | None = None
         self._last: tuple[Chunk, int] | None = None
+        self.not_finite: str | None = None
         self._unread = 0
         self._per_call = 1
         self._began = time.monotonic()
@@ -141,7 +144,11 @@ class Run:
             batches = min(self._per_call, left, *self._until_wanted())
             stop = start + batches * chunk.rows
             self.records = program(*call(chunk, start, stop), self.records)
-            start, self._last = stop, (chunk, stop - chunk.rows)
+            if programs.halts:  # behind a step that was not finite it made no more
+                batches = self.trainer.reports.batches_seen() - self.batches
+                self.not_finite = self.trainer.reports.not_finite()
+            start += batches * chunk.rows
+            self._last = chunk, start - chunk.rows
             self.batch, self.batches = self.batch + batches, self.batches + batches
             self._heed(self._ask("on_step"))
             took = max(agreed(self.trainer.strategy, time.monotonic() - called), 1e-9)
@@ -180,6 +187,7 @@ class Run:
             history=tuple(self.history),
             metrics=functools.partial(told.so_far, records) if records else dict,
             state=self.trainer.programs.read,
+            not_finite=self.not_finite,
             stop=self.stop,
             finished=finished,
             gradients=self._gradients,
@@ -344,7 +352,8 @@ class Run:
         found = self._newest()
         if found is None or found.place == self._gone_back_to:
             again = "there is none" if found is None else f"{found.place} was gone back to already"
-            raise FloatingPointError(f"{request.reason}; no checkpoint to go back to: {again}")
+            message = f"{request.reason}; no checkpoint to go back to: {again}"
+            raise NonFiniteError(message, self.batches)
         state = found.tree("state", self.trainer.programs.variables)
         if isinstance(state.loss_scale, LossScale):  # which counts the batches left out
             skipped = tf.constant(self.batches, tf.int64) - state.step

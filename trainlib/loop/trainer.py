@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from trainlib.base import Optimizer, Schedule, Tree
 from trainlib.callbacks.base import Results, as_callback
-from trainlib.checks import check_integer
+from trainlib.callbacks.nonfinite import HALTING, POLICIES, of_policy
+from trainlib.checks import check_choice, check_integer
 from trainlib.loop.checkpoints import Checkpoints
 from trainlib.loop.execution import by_rule, fastest
 from trainlib.loop.feed import Arrays, Chunk, Data, Feed, Stream, as_feed, specs_of
@@ -24,7 +25,12 @@ from trainlib.loop.reports import Reports
 from trainlib.loop.run import Run, call
 from trainlib.loop.stateless import Stateless, as_stateless, write_back
 from trainlib.loop.variables import assign, read
-from trainlib.loss_scale import LossScaling, check_loss_scaling, dynamic_loss_scale
+from trainlib.loss_scale import (
+    LossScaling,
+    check_loss_scaling,
+    dynamic_loss_scale,
+    static_loss_scale,
+)
 from trainlib.losses import Loss
 from trainlib.regularizers import Regularizer
 from trainlib.step import Records, TrainState
@@ -71,6 +77,12 @@ class Trainer:
         replicas: of "mirrored"; None: all accelerators.
         execution: "graph"; "xla", compiled whole; "xla_update", a graph of which the update is
             compiled; or "auto", which measures them where a run takes long.
+        nonfinite: what becomes of a step whose loss or gradients are not finite. "none": what the
+            optimizer makes of it. Else it changes nothing, and its loss is left out of the results.
+            "skip": it is counted, and the run goes on. "stop": `fit` raises a `NonFiniteError`.
+            "roll_back": `fit` goes back to the newest checkpoint, and on behind the batches since
+            then; it raises where that was in vain. A dynamic loss scale is first left to find a
+            scale that suits.
         norms: whether the history tells the mean norms of the gradients and of the updates, too, as
             "gradient_norm" and "update_norm"; see `train_step`.
         report: schedules to report at the end of each epoch, by name: the learning rate, say.
@@ -94,12 +106,14 @@ class Trainer:
         strategy: str = "auto",
         replicas: int | None = None,
         execution: str = "auto",
+        nonfinite: str = "none",
         norms: bool = False,
         report: Mapping[str, Schedule] | None = None,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}")
         check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
+        check_choice("nonfinite", nonfinite, POLICIES)
         self.model = model
         self.strategy = strategy_named(strategy, replicas)
         alone = self.strategy is None
@@ -108,6 +122,8 @@ class Trainer:
         self._unsettled = measured and not over_workers(self.strategy)  # they could disagree
         self._asked, self._speeds = execution, dict[str, float]()
         pure = as_stateless(model, seed, precision, synchronized=not alone)
+        self.nonfinite, guarded = nonfinite, nonfinite != "none"
+        scaling = _loss_scaling(loss_scale, precision)
         self.programs = programs_of(
             self.strategy,
             model,
@@ -116,12 +132,15 @@ class Trainer:
             optimizer,
             metrics_by_name(metrics),
             restricted(regularizer, regularizer_mask, pure.params),
-            _loss_scaling(loss_scale, precision),
+            static_loss_scale(1.0) if guarded and scaling is None else scaling,
             seed,
             norms,
+            guarded,
+            nonfinite in HALTING,
         )
         self._variables = self.programs.variables
-        self.reports = Reports(self.programs, report or {})
+        counted = scaling is not None or nonfinite in ("skip", "roll_back")
+        self.reports = Reports(self.programs, report or {}, scaling is not None, counted)
 
     @property
     def state(self) -> TrainState:
@@ -208,18 +227,21 @@ class Trainer:
             ValueError, TypeError: an argument of another kind, or out of its range; a checkpoint
                 of another run.
             OSError: a checkpoint cannot be written.
+            NonFiniteError: as `nonfinite` has it.
         """
-        check_integer("epochs", epochs, at_least=1)
-        callbacks = [as_callback(callback) for callback in callbacks]
-        feed = self._feed("data", data, batch_size, steps=steps_per_epoch)
-        held_out = None
-        if validation_data is not None:
-            held_out = self._feed("validation_data", validation_data, default=EVALUATION_BATCH_SIZE)
-        if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
-            checkpoints = Checkpoints(checkpoints)
         if resume and checkpoints is None:
             raise ValueError("resume needs checkpoints, the folder of those to go on from")
-        run = Run(self, feed, held_out, epochs, shuffle, callbacks, checkpoints)
+        run = self.run_of(
+            Run,
+            data,
+            batch_size=batch_size,
+            epochs=epochs,
+            shuffle=shuffle,
+            steps_per_epoch=steps_per_epoch,
+            validation_data=validation_data,
+            callbacks=callbacks,
+            checkpoints=checkpoints,
+        )
         if resume:
             run.resume()
         chunks = self._settled(run.chunks(), epochs * (run.steps or 0))
@@ -227,8 +249,32 @@ class Trainer:
             return run.go(chunks)
         finally:
             self._update_model()
-            if checkpoints is not None:
-                checkpoints.wait()
+            if run.checkpoints is not None:
+                run.checkpoints.wait()
+
+    def run_of(
+        self,
+        kind: Callable[..., Run],
+        data: Data,
+        *,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        shuffle: bool = True,
+        steps_per_epoch: int | None = None,
+        validation_data: Data | None = None,
+        callbacks: Sequence[Any] = (),
+        checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
+    ) -> Run:
+        """A run of some kind, of what `fit` takes; it has not begun."""
+        check_integer("epochs", epochs, at_least=1)
+        callbacks = [*of_policy(self.nonfinite), *map(as_callback, callbacks)]
+        feed = self._feed("data", data, batch_size, steps=steps_per_epoch)
+        held_out = None
+        if validation_data is not None:
+            held_out = self._feed("validation_data", validation_data, default=EVALUATION_BATCH_SIZE)
+        if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
+            checkpoints = Checkpoints(checkpoints)
+        return kind(self, feed, held_out, epochs, shuffle, callbacks, checkpoints)
 
     def settle_execution(self, data: Feed, *, epochs: int = 1) -> dict[str, float]:
         """Chooses how steps are executed, for a `fit` over these data, which does so itself.
