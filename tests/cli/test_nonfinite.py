@@ -1,4 +1,4 @@
-"""`train --nonfinite` and `--replay_step`: one line that says what to do, and what it then shows."""
+"""`train --nonfinite` and `--replay_step`: one line says what to do, and what it then shows."""
 
 from __future__ import annotations
 
