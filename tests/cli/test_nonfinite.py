@@ -1,4 +1,4 @@
-"""`train --nonfinite` and `--replay_step`: a line that says what to do, and what it then shows."""
+"""`train --nonfinite` and `--replay_step`: one line says what to do, and what it then shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def refuse(word):
 @pytest.fixture
 def stopped(quick, tmp_path):
     """A run that stopped: what it said, and the step's number."""
-    done = quick(*DIVERGES)
+    done = quick(*DIVERGES, "--nonfinite=stop")
     found = re.fullmatch(
         r"train: step (\d) \(batch \1 of 8 in epoch 1\): (the loss|the gradient of \S+) is not "
         r"finite; the state is that before it; to see where: train --resume=a --replay_step=\1\n",
@@ -55,6 +55,15 @@ def test_a_run_that_stopped_goes_on_where_such_steps_are_skipped(stopped, comman
     assert done.err.startswith("train: --nonfinite=none contradicts the run in a, made with --nonf")
 
 
+def test_a_run_that_diverges_ends_after_the_epoch(quick, tmp_path):
+    done = quick(*DIVERGES, "--epochs=3")
+    assert (done.status, done.err) == (
+        1,
+        "train: the loss of epoch 1 is not finite; a run with --nonfinite=stop tells the step\n",
+    )
+    assert not (tmp_path / "a" / "summary.json").exists()
+
+
 def test_without_a_policy_the_files_stay_json(quick, tmp_path):
     assert quick(*DIVERGES, "--nonfinite=none").status == 0
     for name in ("metrics.jsonl", "summary.json"):
@@ -83,7 +92,7 @@ def test_any_step_of_a_finished_run_is_shown(quick, command):
     ("flags", "message"),
     [
         (["--replay_step=2"], "--replay_step needs --resume, the folder of the run"),
-        (["--nonfinite=halt"], "flag --nonfinite=halt: value should be one of <none|skip|stop|r"),
+        (["--nonfinite=halt"], "flag --nonfinite=halt: value should be one of <none|epoch|sk"),
     ],
 )
 def test_flags_are_refused(flags, message, quick):

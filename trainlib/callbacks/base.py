@@ -17,10 +17,10 @@ class NonFiniteError(FloatingPointError):
 
     Args:
         message: in a line.
-        batch: at which, counted over the model's whole training from 1.
+        batch: at which, counted over the model's whole training from 1; None where nobody looked.
     """
 
-    def __init__(self, message: str, batch: int) -> None:
+    def __init__(self, message: str, batch: int | None = None) -> None:
         super().__init__(message)
         self.batch = batch
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 from trainlib.callbacks.base import Callback, Facts, NonFiniteError, Requests, RollBack
 
-POLICIES = ("none", "skip", "stop", "roll_back")
+POLICIES = ("none", "epoch", "skip", "stop", "roll_back")
+UNGUARDED = ("none", "epoch")
+"""Those at which no step is looked at."""
 HALTING = ("stop", "roll_back")
 """Those at which a call to the device ends behind such a step."""
+
+
+class StopAfterEpoch(Callback):
+    """Ends the run after an epoch whose loss is not finite."""
+
+    def on_epoch(self, facts: Facts) -> None:
+        if not math.isfinite(facts.results["loss"]):
+            raise NonFiniteError(f"the loss of epoch {facts.epoch} is not finite")
 
 
 class StopAtNonFinite(Callback):
@@ -27,8 +39,12 @@ class RollBackAtNonFinite(Callback):
 
 def of_policy(name: str) -> list[Callback]:
     """What makes a run keep to a policy, beside the step itself."""
-    kinds = {"stop": StopAtNonFinite, "roll_back": RollBackAtNonFinite}
-    return [kinds[name]()] if name in HALTING else []
+    kinds: dict[str, type[Callback]] = {
+        "epoch": StopAfterEpoch,
+        "stop": StopAtNonFinite,
+        "roll_back": RollBackAtNonFinite,
+    }
+    return [kinds[name]()] if name in kinds else []
 
 
 def what_happened(facts: Facts) -> str:

@@ -157,11 +157,12 @@ def define_train(values: Values) -> None:
     )
     group.one_of(
         "nonfinite",
-        "stop",
+        "epoch",
         POLICIES,
-        "At a step whose loss or gradients are not finite: stop the run before it, skip it, "
-        "roll_back to the newest checkpoint and go on behind it, or none of these, and go on with "
-        "what the optimizer makes of it.",
+        "What is not finite ends the run after the epoch whose loss it makes so; or, of a step "
+        "whose loss or gradients are not finite: stop the run before it, skip it, or roll_back to "
+        "the newest checkpoint and go on behind it; looking at each step takes some time. none: "
+        "nothing becomes of it.",
     )
     group.whole(
         "replicas",

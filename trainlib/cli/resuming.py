@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trainlib.callbacks.nonfinite import UNGUARDED
 from trainlib.cli import run_folder
 from trainlib.cli.command import Values
 from trainlib.cli.flags import AS_LONG_AS_THE_RUN, GROUPS, chosen, schedule_names
@@ -63,7 +64,7 @@ def _free(name: str, mine: Any, of_run: Any) -> bool:
     does not look for such steps keeps no count of them.
     """
     if name == "nonfinite":
-        return "none" not in (mine, of_run)
+        return (mine in UNGUARDED) == (of_run in UNGUARDED)
     return name in FREE
 
 

@@ -152,8 +152,10 @@ def _told(folder: Path | None) -> Iterator[None]:
     try:
         yield
     except NonFiniteError as error:
-        how = f"train --resume={folder} --replay_step={error.batch}"
-        raise command.Failed(f"{error}; to see where: {how}" if folder else str(error)) from error
+        how = f"to see where: train --resume={folder} --replay_step={error.batch}"
+        if error.batch is None:
+            how = "a run with --nonfinite=stop tells the step"
+        raise command.Failed(f"{error}; {how}" if folder else str(error)) from error
 
 
 def _replay(values: command.Values) -> None:

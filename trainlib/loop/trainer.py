@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from trainlib.base import Optimizer, Schedule, Tree
 from trainlib.callbacks.base import Results, as_callback
-from trainlib.callbacks.nonfinite import HALTING, POLICIES, of_policy
+from trainlib.callbacks.nonfinite import HALTING, POLICIES, UNGUARDED, of_policy
 from trainlib.checks import check_choice, check_integer
 from trainlib.loop.checkpoints import Checkpoints
 from trainlib.loop.execution import by_rule, fastest
@@ -78,8 +78,10 @@ class Trainer:
         execution: "graph"; "xla", compiled whole; "xla_update", a graph of which the update is
             compiled; or "auto", which measures them where a run takes long.
         nonfinite: what becomes of a step whose loss or gradients are not finite. "none": what the
-            optimizer makes of it. Else it changes nothing, and its loss is left out of the results.
-            "skip": it is counted, and the run goes on. "stop": `fit` raises a `NonFiniteError`.
+            optimizer makes of it. "epoch": the same, but `fit` raises a `NonFiniteError` after an
+            epoch whose loss is not finite. Else each step is looked at, which takes some time; a
+            bad one changes nothing, and its loss is left out of the results. "skip": it is
+            counted, and the run goes on. "stop": `fit` raises a `NonFiniteError`.
             "roll_back": `fit` goes back to the newest checkpoint, and on behind the batches since
             then; it raises where that was in vain. A dynamic loss scale is first left to find a
             scale that suits.
@@ -122,7 +124,7 @@ class Trainer:
         self._unsettled = measured and not over_workers(self.strategy)  # they could disagree
         self._asked, self._speeds = execution, dict[str, float]()
         pure = as_stateless(model, seed, precision, synchronized=not alone)
-        self.nonfinite, guarded = nonfinite, nonfinite != "none"
+        self.nonfinite, guarded = nonfinite, nonfinite not in UNGUARDED
         scaling = _loss_scaling(loss_scale, precision)
         self.programs = programs_of(
             self.strategy,
