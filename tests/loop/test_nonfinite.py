@@ -24,7 +24,8 @@ GOOD = [
     (RNG.normal(size=(n, 5)).astype("float32"), RNG.integers(0, 3, n))
     for n in [ROWS] * (BATCHES - 1) + [ROWS - 2]
 ]
-EXECUTIONS = ["graph", "xla", pytest.param("xla_update", marks=pytest.mark.soak)]
+SOAK = pytest.mark.soak
+EXECUTIONS = ["graph", *(pytest.param(x, marks=SOAK) for x in ("xla", "xla_update"))]
 PLACES = {"first": 0, "within a call": 8, "last and partial": BATCHES - 1}
 
 
@@ -191,7 +192,7 @@ def root(params, model_state, x, training):
     return tl.Forward(x @ params["a"] + tf.sqrt(x[:, :1] * params["b"]), model_state)
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", ["graph", "xla"])
 def test_the_gradient_is_named_by_its_path(execution):
     params = {"a": tf.ones([2, 1]), "b": tf.ones([])}
     x, y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
@@ -296,7 +297,7 @@ print(json.dumps(told))
 """
 
 
-@pytest.mark.parametrize("execution", ["graph", "xla"])
+@pytest.mark.parametrize("execution", ["graph", pytest.param("xla", marks=SOAK)])
 def test_all_replicas_leave_out_what_is_not_finite_on_the_second_alone(execution):
     done = subprocess.run(
         [sys.executable, "-c", ON_REPLICAS, execution],
