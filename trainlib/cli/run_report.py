@@ -153,6 +153,7 @@ def best(run: Run) -> tuple[columns.Best | None, str]:
 
 
 def duration(seconds: np.ndarray) -> str:
+    """The sum of seconds in words."""
     total = float(np.nansum(seconds))
     if total < 120:
         return f"{total:.3g} s"

@@ -23,6 +23,7 @@ h2 { font-size: 17px; margin: 32px 0 10px; padding-bottom: 4px;
 p { margin: 4px 0; }
 .muted { color: var(--muted); }
 .warning { color: var(--bad); font-weight: 600; }
+.mistake { color: var(--bad); }
 .head { display: flex; flex-wrap: wrap; gap: 12px 48px; align-items: flex-start; }
 dl { display: grid; grid-template-columns: auto 1fr; gap: 2px 16px; margin: 10px 0; }
 dt { color: var(--muted); }
@@ -136,7 +137,7 @@ def examples(shown: Iterable[tuple[str, Sequence[str], str | None]]) -> str:
     figures = []
     for image, lines, mistake in shown:
         texts = (
-            f'<span class="warning">{escape(line)}</span>' if line == mistake else escape(line)
+            f'<span class="mistake">{escape(line)}</span>' if line == mistake else escape(line)
             for line in lines
         )
         picture = f'<img alt="" src="data:image/png;base64,{image}">'
