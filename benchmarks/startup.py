@@ -31,7 +31,7 @@ COMMANDS = {
     "train_help": ["-m", "trainlib.cli.train", "--help"],
     "verify_help": ["-m", "trainlib.cli.verify", "--help"],
     "train": [
-        *("-m", "trainlib.cli.train", "--epochs=1", "--execution=graph"),
+        *("-m", "trainlib.cli.train", "--epochs=1", "--execution=graph", "--report=false"),
         *("--dataset=digits", "--run_dir={folder}"),
     ],
     "first_step": ["-c", FIRST_STEP],

@@ -96,7 +96,8 @@ def test_a_flagfile_repeats_a_run_to_the_bit_though_nobody_reads_its_report(fold
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(sent, status, folder):
     name = sent.name
-    flags = ("--epochs=1000000", "--checkpoint_epochs=0", f"--run_dir={name}")
+    off = ("--checkpoint_epochs=0", "--checkpoint_best=none")
+    flags = ("--epochs=1000000", *off, f"--run_dir={name}")
     with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE, text=True) as process:
         while not process.stdout.readline().startswith("epoch "):
             assert process.poll() is None
@@ -125,7 +126,12 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
         "    while True:\n"
         "        time.sleep(0.1)\n"
     )
-    flags = ("--callbacks=stuck:stuck", "--checkpoint_steps=10", "--run_dir=twice")
+    flags = (
+        "--callbacks=stuck:stuck",
+        "--checkpoint_steps=10",
+        "--report=false",
+        "--run_dir=twice",
+    )
     with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE, text=True) as process:
         while not process.stdout.readline().startswith("stuck"):
             assert process.poll() is None
@@ -143,7 +149,7 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
 
 
 def test_a_disk_that_is_full_ends_a_run_with_one_line_and_its_last_checkpoint_whole(folder):
-    flags = ("--hidden=300", "--epochs=3", "--checkpoint_best=none")
+    flags = ("--hidden=300", "--epochs=3", "--checkpoint_best=none", "--report=false")
     subprocess.run(**start("train", *flags, "--run_dir=enough"), **QUIET, cwd=folder)
     first = start("train", *flags, "--run_dir=full", "--stop_after=50")
     assert subprocess.run(**first, **QUIET, cwd=folder).returncode == 75
