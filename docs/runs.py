@@ -22,10 +22,13 @@ COMMANDS = {
     "resumed": "train --resume=mine",
     "whole": f"{LONG}whole",
     "compared": "grep -h params_sha256 mine/summary.json whole/summary.json",
+    "events": "find mine/tensorboard -type f | sed 's/[0-9]\\{10\\}.*/.../' | sort -u",
+    "diverges": "train --optimizer=sgd --learning_rate=1e30 --nonfinite=stop --run_dir=wild",
+    "replayed": "train --resume=wild --replay_step=2 | cut -c1-131 | grep -B5 -A8 '^>'",
     "verify_resume": f"train {FLAGS} --verify_resume --verify_steps=50",
     "signal": f"timeout --signal=TERM 15 {LONG}told",
 }
-SHOWN = 8
+SHOWN = 14
 """Lines of what a command prints, at most; of more, the first and the last ones."""
 
 

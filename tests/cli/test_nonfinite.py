@@ -42,6 +42,9 @@ def test_a_run_stops_and_its_step_is_shown(stopped, command, tmp_path):
     assert lines[-1].startswith("the first tensor that is not finite: ")
     assert " ".join(marked.split()[1:3]) in lines[-1]
     assert files(tmp_path / "a") == before
+    done = command("train", "--resume=a", f"--replay_step={int(stopped) + 1}")
+    assert done.status == 2
+    assert f": the run ended before it: step {stopped} (batch {stopped} of 8" in done.err
 
 
 def test_a_run_that_stopped_goes_on_where_such_steps_are_skipped(stopped, command, tmp_path):

@@ -255,6 +255,12 @@ def test_callbacks_without_their_state_are_refused(tmp_path):
         fit(make(), tmp_path, EarlyStopping("val_loss"))
 
 
+def test_a_new_run_takes_no_folder_of_another(tmp_path):
+    fit(make(), tmp_path, Break(4))
+    with pytest.raises(ValueError, match="^checkpoints: .* holds those of another run: take ano"):
+        fit(make(), tmp_path, resume=False)
+
+
 def test_resume_needs_a_folder_and_saving_too():
     with pytest.raises(ValueError, match="^resume needs checkpoints"):
         make().fit((X, Y), resume=True)

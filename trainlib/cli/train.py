@@ -171,16 +171,21 @@ def _replay(values: command.Values) -> None:
     built = build.build_models(values, task)
     data = build.class_weighted(values, task)
     trainer, _ = _trainer(values, task, built)
-    found = step_before(
-        trainer,
-        values.replay_step,
-        data,
-        batch_size=values.batch_size,
-        epochs=values.epochs,
-        validation_data=None if task.validation is None else tuple(task.validation),
-        callbacks=[*_performance(values), *_saving(values, task), *_own(values)],
-        checkpoints=_checkpoints(values, None),
-    )
+    try:
+        found = step_before(
+            trainer,
+            values.replay_step,
+            data,
+            batch_size=values.batch_size,
+            epochs=values.epochs,
+            validation_data=None if task.validation is None else tuple(task.validation),
+            callbacks=[*_performance(values), *_saving(values, task), *_own(values)],
+            checkpoints=_checkpoints(values, None),
+        )
+    except NonFiniteError as error:
+        raise ValueError(
+            f"replay_step {values.replay_step}: the run ended before it: {error}"
+        ) from None
     print(f"{found.place}\n{table(replay_found(trainer, found))}")
 
 

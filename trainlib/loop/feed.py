@@ -6,6 +6,7 @@ the device then goes through alone.
 
 from __future__ import annotations
 
+import functools
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -95,6 +96,7 @@ class Arrays:
         """The examples as they lie; a last batch that is not full counts as far as it goes."""
         return self._chunks(None, self.size, True)
 
+    @functools.cached_property
     def fingerprint(self) -> str:
         """A short text that other examples, or others' order, would not have."""
         total = 0

@@ -276,7 +276,7 @@ class Run:
         arrays = self.feed if isinstance(self.feed, Arrays) else None
         strategy = self.trainer.strategy
         return {
-            "data": arrays.fingerprint() if arrays else "a source of batches",
+            "data": arrays.fingerprint if arrays else "a source of batches",
             "seed": int(self.trainer.programs.variables.seed.numpy()),
             "batch_size": arrays.batch_size if arrays else None,
             "shuffle": self.shuffle if arrays else None,

@@ -246,6 +246,11 @@ class Trainer:
         )
         if resume:
             run.resume()
+        elif run.checkpoints is not None and run.checkpoints.places():
+            raise ValueError(
+                f"checkpoints: {run.checkpoints.folder} holds those of another run: take another "
+                "folder, or go on with that run by resume=True"
+            )
         chunks = self._settled(run.chunks(), epochs * (run.steps or 0))
         try:
             return run.go(chunks)

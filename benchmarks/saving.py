@@ -1,0 +1,65 @@
+"""How much slower a run is for the checkpoints that it writes while it goes on.
+
+    python benchmarks/saving.py [--seconds=2] [--rounds=5]
+
+A 784-300-100-10 network with Adam, batch 32, is trained with a checkpoint every so many seconds
+and without any, in turns; the ratio is the median over the rounds of without / with, in steps per
+second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import trainlib as tl
+
+EXAMPLES, BATCH = 60_000, 32
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=2.0, help="Between two checkpoints.")
+    parser.add_argument("--rounds", type=int, default=5, help="Of a run each.")
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (EXAMPLES, 784)).astype("uint8"), rng.integers(0, 10, EXAMPLES)
+    layers = [keras.layers.Rescaling(1 / 255)]
+    layers += [keras.layers.Dense(units, "relu") for units in (300, 100)]
+    model = keras.Sequential([keras.Input((784,)), *layers, keras.layers.Dense(10, "softmax")])
+    trainer = tl.Trainer(model, "sparse_categorical_crossentropy", tl.adam(), execution="xla")
+    trainer.fit(data, batch_size=BATCH)  # compiled, and warm
+    ratios = []
+    for _ in range(options.rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            saving = {
+                "callbacks": [tl.callbacks.SaveEvery(seconds=options.seconds)],
+                "checkpoints": tl.Checkpoints(folder),
+            }
+            without, with_ = rate(trainer, data), rate(trainer, data, **saving)
+            newest = Path(folder, str(tl.Checkpoints(folder).places()[-1]))
+            size = sum(file.stat().st_size for file in newest.iterdir())
+        ratios.append(without / with_)
+        print(f"{without:,.0f} steps/s without, {with_:,.0f} with checkpoints", flush=True)
+    print(
+        f"a checkpoint of {size / 2**20:.1f} MiB every {options.seconds:g} s: "
+        f"{statistics.median(ratios):.3f} times as long"
+    )
+
+
+def rate(trainer: tl.Trainer, data: tuple[np.ndarray, np.ndarray], **options: object) -> float:
+    """Steps per second of three epochs, to the last checkpoint's end."""
+    began = time.perf_counter()
+    trainer.fit(data, batch_size=BATCH, epochs=3, **options)
+    return 3 * (EXAMPLES // BATCH) / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
