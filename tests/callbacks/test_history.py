@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 
-from trainlib.callbacks import Facts, JsonLines
+from trainlib.callbacks import Csv, Facts, JsonLines
 
 HISTORY = [{"epoch": i, "step": 10 * i, "loss": 1 / (3 * i), "seconds": 0.1} for i in (1, 2, 3)]
 
@@ -53,3 +54,36 @@ def test_a_result_that_is_not_finite_is_null_also_where_a_run_goes_on(tmp_path):
     callback.on_epoch(told)
     expected = {"epoch": 1, "loss": None, "matrix": [[None, 1.0]]}
     assert lines(path) == [expected, expected]
+
+
+def table(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def as_text(history):
+    return [{name: str(x) for name, x in line.items()} for line in history]
+
+
+def test_the_table_has_a_row_for_each_epoch_and_goes_on_from_where_the_run_does(tmp_path):
+    path = tmp_path / "metrics.csv"
+    for begun, ended in ((0, 3), (1, 2)):
+        callback = Csv(path)
+        callback.on_start(facts(begun))
+        for count in range(begun + 1, ended + 1):
+            callback.on_epoch(facts(count))
+            assert table(path) == as_text(HISTORY[:count])
+    assert path.read_text().startswith("epoch,step,loss,seconds\n1,10,0.333")
+
+
+def test_a_result_that_comes_later_has_a_column_and_matrices_have_none(tmp_path):
+    path = tmp_path / "metrics.csv"
+    history = [{"loss": 1.0, "matrix": [[1.0]]}, {"loss": 2.0, "overflowed": "a/b, c"}]
+    callback = Csv(path)
+    callback.on_start(facts(0))
+    for count in (1, 2):
+        callback.on_epoch(facts(count)._replace(history=history[:count]))
+    assert table(path) == [
+        {"loss": "1.0", "overflowed": ""},
+        {"loss": "2.0", "overflowed": "a/b, c"},
+    ]

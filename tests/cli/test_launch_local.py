@@ -28,7 +28,7 @@ QUICK = (
     "--run_dir=run",
     "--report=false",
 )
-FILES = {"checkpoints", "flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
+FILES = {"flags.txt", "metrics.csv", "metrics.jsonl", "model.keras", "summary.json", "checkpoints"}
 
 
 def popen(folder, module, *arguments, **environment):

@@ -18,7 +18,7 @@ from trainlib.cli.targets import target_of
 from trainlib.data import search
 from trainlib.registry import OPTIMIZERS, REGULARIZERS
 
-FILES = {"checkpoints", "flags.txt", "metrics.jsonl", "model.keras", "summary.json"}
+FILES = {"flags.txt", "metrics.csv", "metrics.jsonl", "model.keras", "summary.json", "checkpoints"}
 SCHEDULES = {
     "constant": ((), 0.01),
     "exponential_decay": (("--decay_rate=0.25",), 0.005),

@@ -14,7 +14,14 @@ from subprocess import PIPE
 
 import pytest
 
-FILES = {"checkpoints", "flags.txt", "metrics.jsonl", "model.keras", "summary.json"} | {
+FILES = {
+    "flags.txt",
+    "metrics.csv",
+    "metrics.jsonl",
+    "model.keras",
+    "summary.json",
+    "checkpoints",
+} | {
     "accuracy.png",
     "confusion_counts.png",
     "confusion_shares.png",

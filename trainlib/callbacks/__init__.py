@@ -11,7 +11,7 @@ from trainlib.callbacks.base import (
     Stop,
 )
 from trainlib.callbacks.display import Bar, Lines
-from trainlib.callbacks.history import JsonLines
+from trainlib.callbacks.history import Csv, JsonLines
 from trainlib.callbacks.performance import EarlyStopping, ReduceLROnPlateau
 from trainlib.callbacks.saving import SaveBest, SaveEvery
 from trainlib.callbacks.tensorboard import TensorBoard
@@ -19,6 +19,7 @@ from trainlib.callbacks.tensorboard import TensorBoard
 __all__ = [
     "Bar",
     "Callback",
+    "Csv",
     "EarlyStopping",
     "Facts",
     "JsonLines",

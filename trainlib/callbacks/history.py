@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
-from trainlib.callbacks.base import Callback, Facts
+from trainlib.callbacks.base import Callback, Facts, Results
 from trainlib.files import as_json, write_text
 
 
 class JsonLines(Callback):
     """Keeps the history in the file `path`, a JSON object a line for each epoch.
 
-    A result that is not finite is null there.
-    It begins anew with each run; of one that is resumed it keeps the epochs up to there.
+    A result that is not finite is null there. It begins anew with each run; of one that is resumed
+    it keeps the epochs up to there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,3 +27,45 @@ class JsonLines(Callback):
     def on_epoch(self, facts: Facts) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(as_json(facts.results) + "\n")
+
+
+class Csv(Callback):
+    """Keeps the history in the file `path` as a table, a row for each epoch.
+
+    Results of several values are left out. It begins anew with each run; of one that is resumed it
+    keeps the epochs up to there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns: list[str] = []
+
+    def on_start(self, facts: Facts) -> None:
+        self._write_all(facts.history)
+
+    def on_epoch(self, facts: Facts) -> None:
+        if set(_columns([facts.results])) <= set(self._columns):
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                file.write(_rows([facts.results], self._columns))
+        else:
+            self._write_all(facts.history)
+
+    def _write_all(self, history: Sequence[Results]) -> None:
+        self._columns = _columns(history)
+        head = {name: name for name in self._columns}
+        write_text(self.path, _rows([head, *history] if head else [], self._columns))
+
+
+def _columns(history: Sequence[Results]) -> list[str]:
+    """The names of the results that are one value, in the order in which they came."""
+    names = (
+        name for line in history for name, x in line.items() if isinstance(x, (int, float, str))
+    )
+    return list(dict.fromkeys(names))
+
+
+def _rows(history: Sequence[Results], columns: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writerows(history)
+    return text.getvalue()

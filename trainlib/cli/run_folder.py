@@ -16,6 +16,7 @@ from trainlib.files import as_json, write_text, write_whole
 
 FLAGS_FILE = "flags.txt"
 HISTORY_FILE = "metrics.jsonl"
+TABLE_FILE = "metrics.csv"
 MODEL_FILE = "model.keras"
 SUMMARY_FILE = "summary.json"
 CHECKPOINTS = "checkpoints"

@@ -16,6 +16,7 @@ import trainlib.plots as plots  # noqa: E402
 from trainlib.callbacks import (  # noqa: E402
     Bar,
     Callback,
+    Csv,
     EarlyStopping,
     JsonLines,
     Lines,
@@ -123,7 +124,11 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
     if values.param_rules:
         print("\n".join(optimization.table(trainer.state.params)), flush=True)
     if folder:
-        callbacks = [_display(), *callbacks, JsonLines(folder / run_folder.HISTORY_FILE)]
+        files = [
+            JsonLines(folder / run_folder.HISTORY_FILE),
+            Csv(folder / run_folder.TABLE_FILE),
+        ]
+        callbacks = [_display(), *callbacks, *files]
     callbacks += events.callbacks(values, folder, task, built)
     with _told(folder):
         history = trainer.fit(
