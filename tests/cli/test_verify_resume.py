@@ -11,7 +11,6 @@ import pytest
 from trainlib.cli.verify_resume import Differs, compare
 from trainlib.loop.checkpoints import Checkpoint, Place
 
-
 PLACE = Place(2, 5)
 
 
