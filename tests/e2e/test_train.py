@@ -100,7 +100,10 @@ def test_a_flagfile_repeats_a_run_to_the_bit_though_nobody_reads_its_report(fold
     assert summary(folder / "again")["params_sha256"] == summary(folder / "a")["params_sha256"]
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.soak), (signal.SIGTERM, 75)],
+)
 def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(sent, status, folder):
     name = sent.name
     off = ("--checkpoint_epochs=0", "--checkpoint_best=none")
@@ -124,6 +127,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(sent, status, fold
     assert f"going on {place}\n" in done.stdout
 
 
+@pytest.mark.soak
 def test_a_second_interrupt_ends_a_run_at_once(folder):
     """While the first one waits for the end of a validation step that never comes."""
     (folder / "stuck.py").write_text(
@@ -155,6 +159,7 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
     assert "going on in epoch 1 of 10, after batch 40 of 41\n" in done.stdout
 
 
+@pytest.mark.soak
 def test_a_disk_that_is_full_ends_a_run_with_one_line_and_its_last_checkpoint_whole(folder):
     flags = ("--hidden=300", "--epochs=3", "--checkpoint_best=none", "--report=false")
     subprocess.run(**start("train", *flags, "--run_dir=enough"), **QUIET, cwd=folder)

@@ -70,12 +70,12 @@ def main(folder, precision):
     history = trainer.fit(
         (X, Y),
         batch_size=7,
-        epochs=12,
+        epochs=8,
         validation_data=HELD_OUT,
         callbacks=[
             Begun(),
-            ReduceLROnPlateau("loss", patience=2, factor=0.5, min_delta=1.0),
-            EarlyStopping("loss", patience=9, min_delta=1.0, restore_best_weights=True),
+            ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=1.0),
+            EarlyStopping("loss", patience=7, min_delta=1.0, restore_best_weights=True),
             tl.callbacks.SaveBest("val_loss"),
             tl.callbacks.SaveEvery(steps=20, epochs=1),
             JsonLines(folder / "metrics.jsonl"),

@@ -27,6 +27,7 @@ GOOD = [
 SOAK = pytest.mark.soak
 EXECUTIONS = ["graph", *(pytest.param(x, marks=SOAK) for x in ("xla", "xla_update"))]
 PLACES = {"first": 0, "within a call": 8, "last and partial": BATCHES - 1}
+SOME_PLACES = [pytest.param("first", marks=SOAK), "within a call", "last and partial"]
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +103,7 @@ def test_a_finite_run_has_the_same_bits_and_results_whatever_the_policy(executio
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", SOME_PLACES)
 def test_a_skipped_batch_might_as_well_not_be_there(place, execution):
     k = PLACES[place]
     skipping, other = (make("skip", execution=execution) for _ in range(2))
@@ -133,7 +134,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("policy", ["skip", "stop"])
+@pytest.mark.parametrize("policy", ["skip", pytest.param("stop", marks=SOAK)])
 def test_windows_and_scales_keep_to_the_policy(policy, name):
     optimizer, options = OPTIMIZERS[name]
     execution = "xla" if "precision" in options else "graph"
@@ -158,7 +159,7 @@ class StopBehind(Callback):
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", SOME_PLACES)
 def test_a_run_stops_with_the_state_before_the_step_and_names_it(place, execution):
     k = PLACES[place]
     trainer, other = make("stop", execution=execution), make("skip", execution=execution)
@@ -297,7 +298,8 @@ print(json.dumps(told))
 """
 
 
-@pytest.mark.parametrize("execution", ["graph", pytest.param("xla", marks=SOAK)])
+@pytest.mark.soak
+@pytest.mark.parametrize("execution", ["graph", "xla"])
 def test_all_replicas_leave_out_what_is_not_finite_on_the_second_alone(execution):
     done = subprocess.run(
         [sys.executable, "-c", ON_REPLICAS, execution],

@@ -98,7 +98,7 @@ def short_calls(monkeypatch):
 SOAK = pytest.mark.soak
 WAYS = [
     (None, "graph"),
-    ("mixed_float16", "xla"),
+    pytest.param("mixed_float16", "xla", marks=SOAK),
     pytest.param("float64", "xla_update", marks=SOAK),
     pytest.param(None, "xla", marks=SOAK),
     pytest.param("mixed_bfloat16", "graph", marks=SOAK),
@@ -120,6 +120,7 @@ def test_a_run_broken_again_and_again_comes_to_the_same_bits(precision, executio
     assert bits(resumed) == expected
 
 
+@pytest.mark.soak
 def test_the_test_would_notice_a_state_that_is_not_kept(tmp_path, monkeypatch):
     history, _ = whole()
     fit(make(), tmp_path / "broken", Break(4 * STEPS + 2))
@@ -127,6 +128,7 @@ def test_the_test_would_notice_a_state_that_is_not_kept(tmp_path, monkeypatch):
     assert repr(fit(make(), tmp_path / "broken")) != repr(history)
 
 
+@pytest.mark.soak
 def test_saving_changes_nothing(tmp_path):
     class SaveAlways(Callback):
         every = 1
@@ -174,7 +176,7 @@ def batches_of(count, size=BATCH):
 
 
 @pytest.mark.parametrize("steps", [None, 4])
-@pytest.mark.parametrize("at", [3, 8, 17])
+@pytest.mark.parametrize("at", [pytest.param(3, marks=SOAK), pytest.param(8, marks=SOAK), 17])
 def test_a_source_of_batches_is_read_up_to_where_the_run_was(steps, at, tmp_path):
     def source():
         return batches_of(9)
@@ -204,6 +206,7 @@ def test_a_finished_run_is_not_trained_on_but_ends_as_it_did(tmp_path):
     assert bits(second) == bits(first)
 
 
+@pytest.mark.soak
 def test_a_run_that_was_stopped_early_stays_stopped(tmp_path):
     class Enough(Callback):
         def on_epoch(self, facts):
@@ -241,7 +244,10 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
+FEW = ("data", "seed", "metrics")
+
+
+@pytest.mark.parametrize("name", [x if x in FEW else pytest.param(x, marks=SOAK) for x in OTHERS])
 def test_other_conditions_are_refused_by_name(name, tmp_path):
     of_trainer, of_fit, message = OTHERS[name]
     fit(make(), tmp_path, Break(4))
