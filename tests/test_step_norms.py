@@ -281,6 +281,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.soak
 def test_norms_and_gradients_on_replicas_are_those_on_one_device():
     done = subprocess.run(
         [sys.executable, "-c", REPLICAS],

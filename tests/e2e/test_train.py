@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import resource
 import signal
 import subprocess
 import sys
+import time
 from subprocess import PIPE
 
 import pytest
@@ -125,6 +127,35 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(sent, status, fold
     done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
     assert done.returncode == 75
     assert f"going on {place}\n" in done.stdout
+
+
+def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(folder):
+    """The kill comes at a random moment of training."""
+    flags = (
+        *("--hidden=100", "--dropout=0.25", "--optimizer=nadam", "--gradient_accumulation_steps=2"),
+        *("--reduce_on_plateau", "--reduce_on_plateau_patience=2", "--early_stop"),
+        *("--early_stop_patience=90", "--epochs=80", "--checkpoint_steps=30", "--report=false"),
+    )
+    done = subprocess.run(**start("train", *flags, "--run_dir=unbroken"), **QUIET, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    begin = (*flags, "--run_dir=killed")
+    with started("train", *begin, cwd=folder, stdout=PIPE, stderr=PIPE) as process:
+        while not process.stdout.readline().startswith(b"epoch "):
+            assert process.poll() is None
+        time.sleep(random.uniform(0, 0.4))
+        process.kill()
+    assert not (folder / "killed" / "summary.json").exists()
+    done = subprocess.run(**start("train", "--resume=killed"), **QUIET, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    ends = [end_of(folder / name) for name in ("unbroken", "killed")]
+    assert ends[0] == ends[1]
+
+
+def end_of(folder):
+    """What a run came to, but for the time that it took."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    found = [summary(folder), *map(json.loads, lines)]
+    return [{k: x for k, x in part.items() if k != "seconds"} for part in found]
 
 
 @pytest.mark.soak

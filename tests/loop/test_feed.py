@@ -132,7 +132,7 @@ def test_arrays_on_the_host_give_the_same_bits(on_host):
     np.testing.assert_array_equal(trainer.predict(on_host[0], 8), trainer.predict(X, 8))
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("shuffle", [pytest.param(False, marks=pytest.mark.soak), True])
 @pytest.mark.parametrize("size", [1, BATCH, 35, 36, SIZE])
 def test_the_size_of_chunks_does_not_change_the_bits(size, shuffle, monkeypatch):
     data = tuple(a[:size] for a in DATA)

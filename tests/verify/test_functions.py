@@ -73,7 +73,14 @@ def test_outputs_are_those_of_every_peer(case, run, golden):
         pytest.skip("this Keras does not have it yet")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+def first_forms():
+    """All cases; all but the first form of each function by soak."""
+    for case in CASES:
+        first = PLAIN[case.kind, case.name] == case.title
+        yield pytest.param(case, marks=[] if first else [pytest.mark.soak])
+
+
+@pytest.mark.parametrize("case", first_forms(), ids=lambda case: case.title)
 def test_outputs_in_float32_are_those_of_keras(case):
     if "keras" not in case.peers:
         pytest.skip("Keras does not have it")
