@@ -1,6 +1,8 @@
 """Writes the page on runs, with what its commands print in an empty folder.
 
-python docs/runs.py     # writes docs/runs.md and its pictures; needs trainlib[plots]
+python docs/runs.py     # writes docs/runs.md and its curves; needs trainlib[plots,tensorboard]
+
+The picture of TensorBoard is a screenshot of the same run.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PICTURES = HERE / "runs"
+PICTURES = HERE / "run_pictures"
 FLAGS = "--hidden=1000,1000 --dropout=0.2 --optimizer=nadam --reduce_on_plateau"
 LONG = f"train {FLAGS} --epochs=30 --checkpoint_steps=100 --tensorboard --run_dir="
 COMMANDS = {
@@ -26,7 +28,7 @@ COMMANDS = {
     "diverges": "train --optimizer=sgd --learning_rate=1e30 --nonfinite=stop --run_dir=wild",
     "replayed": "train --resume=wild --replay_step=2 | cut -c1-131 | grep -B5 -A8 '^>'",
     "verify_resume": f"train {FLAGS} --verify_resume --verify_steps=50",
-    "signal": f"timeout --signal=TERM 15 {LONG}told",
+    "signal": f"timeout --preserve-status --signal=TERM 15 {LONG}told",
 }
 SHOWN = 14
 """Lines of what a command prints, at most; of more, the first and the last ones."""
@@ -39,8 +41,7 @@ def main() -> None:
         for name in re.findall(r"^\{\{(\w+)\}\}$", text, re.MULTILINE):
             text = text.replace(f"{{{{{name}}}}}", _block(COMMANDS[name], Path(folder)))
         PICTURES.mkdir(exist_ok=True)
-        for picture in sorted(Path(folder, "mine").glob("*.png")):
-            shutil.copy(picture, PICTURES / picture.name)
+        shutil.copy(Path(folder, "mine", "loss.png"), PICTURES / "loss.png")
     (HERE / "runs.md").write_text(text, encoding="utf-8")
 
 

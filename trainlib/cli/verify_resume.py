@@ -37,10 +37,9 @@ def verify_resume(values: Values) -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole, halves = Path(folder, "whole"), Path(folder, "halves")
         given = Path(folder, "flags.txt")
+        values["tensorboard_dir"].value = None  # events are not to stand among those of other runs
         given.write_text(run_folder.flags_text(values), encoding="utf-8")
-        # Events go where the folders go, and not among those of other runs.
-        inside = "--tensorboard_dir="
-        _train(f"--flagfile={given}", inside, f"--run_dir={whole}", f"--stop_after={2 * steps}")
+        _train(f"--flagfile={given}", f"--run_dir={whole}", f"--stop_after={2 * steps}")
         print(f"verify_resume: {steps} batches, a new process, and {steps} more ...", flush=True)
         # What the first run measured and found is in its own record.
         again = f"--flagfile={whole / run_folder.FLAGS_FILE}"
