@@ -34,6 +34,10 @@ FARTHEST = 10.0
 """Standard deviations from the mean at which a column's values end for the model."""
 
 
+PARTS = ("train", "validation", "test")
+"""Of the data, as a `Task` names them."""
+
+
 class Task(NamedTuple):
     """Data and what is to be learned of them.
 

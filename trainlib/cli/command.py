@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TextIO
 
@@ -281,6 +281,17 @@ def one_line(error: BaseException) -> str:
     return textwrap.shorten(text, 1000, placeholder=" ...") or type(error).__name__
 
 
+def each_flag(values: Values) -> Iterator[Any]:
+    """All flags, in the order of --help."""
+    for members in values.flags_by_module_dict().values():
+        yield from members
+
+
+def as_text(value: Any) -> str:
+    """A flag's value as it is written: words and numbers of a list divided by commas."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def help_text(about: str, values: Values) -> str:
     """The flags with their defaults, in the groups that they were defined in."""
     parts = [about.strip()]
@@ -291,8 +302,8 @@ def help_text(about: str, values: Values) -> str:
 
 def _describe(flag: Any) -> str:
     name = f"--[no]{flag.name}" if flag.boolean else f"--{flag.name}=..."
-    shown = ",".join(flag.default) if isinstance(flag.default, list) else flag.default
-    default = "" if shown in (None, "") or flag.boolean else f" (default {shown})"
+    shown = "" if flag.default is None else as_text(flag.default)
+    default = "" if shown == "" or flag.boolean else f" (default {shown})"
     return textwrap.fill(
         f"{flag.help}{default}",
         width=100,

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainlib import plots
 from trainlib.cli import run_folder, run_report
+from trainlib.cli.command import as_text
 from trainlib.cli.run_report import REPORT_FILE, Run
 from trainlib.files import write_text
 from trainlib.improvement import direction
@@ -111,13 +112,7 @@ def _flags(run: Run) -> dict[str, str]:
     """The values of a run's flags as text; "" for none."""
     if run.values is None:
         return {}
-    flags = [flag for group in run.values.flags_by_module_dict().values() for flag in group]
     return {
-        flag.name: "" if flag.value is None else _text(flag.value)
-        for flag in flags
-        if flag.name not in run_folder.NOT_RECORDED
+        flag.name: "" if flag.value is None else as_text(flag.value)
+        for flag in run_folder.recorded(run.values)
     }
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

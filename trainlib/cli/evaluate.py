@@ -10,8 +10,6 @@ from trainlib.cli import build, command, run_folder, saved  # noqa: E402
 from trainlib.cli.flags import define_run, define_train  # noqa: E402
 from trainlib.files import as_json  # noqa: E402
 
-PARTS = ("train", "validation", "test")
-
 ABOUT = """
 evaluate: prints the loss and the metrics of a run's model, as one line of JSON.
 
@@ -28,7 +26,7 @@ def define(values: command.Values) -> None:
     """The flags of `evaluate`."""
     define_run(values, "Evaluation")
     group = command.Group(values, "Evaluation")
-    group.one_of("part", "test", PARTS, "Which part of the data.")
+    group.one_of("part", "test", build.PARTS, "Which part of the data.")
     group.text("dataset", None, "Another data set than the run's, like it.")
 
 

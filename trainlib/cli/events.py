@@ -10,7 +10,7 @@ from trainlib.callbacks.events import check_installed
 from trainlib.checks import check_integer
 from trainlib.cli import run_folder
 from trainlib.cli.build import Models, Task
-from trainlib.cli.command import Values
+from trainlib.cli.command import Values, as_text
 from trainlib.data import take
 
 ONLY_WITH = ("tensorboard_dir", "tensorboard_steps", "histogram_epochs")
@@ -77,11 +77,9 @@ def callbacks(values: Values, folder: Path | None, task: Task, built: Models) ->
 
 def _hyperparameters(values: Values) -> dict[str, Any]:
     """The flags that are given or have a value of their own, lists as text."""
-    hidden = (*run_folder.NOT_RECORDED, *ONLY_WITH, FOLDER)
-    found = {
-        flag.name: flag.value
-        for group in values.flags_by_module_dict().values()
-        for flag in group
+    hidden = (*ONLY_WITH, FOLDER)
+    return {
+        flag.name: as_text(flag.value) if isinstance(flag.value, list) else flag.value
+        for flag in run_folder.recorded(values)
         if flag.name not in hidden and flag.value not in (None, [])
     }
-    return {k: ",".join(map(str, x)) if isinstance(x, list) else x for k, x in found.items()}

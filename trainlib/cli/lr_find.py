@@ -102,11 +102,10 @@ def _summary(result: LRFinderResult) -> dict[str, Any]:
 
 def _train_command(values: command.Values, learning_rate: float) -> str:
     """`train` with the flags that were given, at that learning rate."""
-    own = (*RAMP, *run_folder.NOT_RECORDED, "learning_rate")
+    own = (*RAMP, "learning_rate")
     given = [
         flag.serialize()
-        for group in values.flags_by_module_dict().values()
-        for flag in group
+        for flag in run_folder.recorded(values)
         if flag.present and flag.name not in own
     ]
     return shlex.join(["train", *given, f"--learning_rate={learning_rate:.2g}"])

@@ -13,7 +13,6 @@ from trainlib.cli.flags import AS_LONG_AS_THE_RUN, GROUPS, chosen, schedule_name
 from trainlib.registry import hyperparameters
 
 FREE = (
-    *run_folder.NOT_RECORDED,
     "callbacks",
     "checkpoint_epochs",
     "checkpoint_seconds",
@@ -42,17 +41,15 @@ def take_flags(values: Values, define: Callable[[Values], None]) -> None:
     if values.run_dir:
         raise ValueError("--resume goes on in the run's own folder: leave --run_dir out")
     of_run = run_folder.recorded_flags(folder, define)
-    for group in of_run.flags_by_module_dict().values():
-        for flag in group:
-            mine = values[flag.name]
-            if not mine.present:
-                if flag.name not in run_folder.NOT_RECORDED:
-                    mine.value = flag.value
-            elif mine.value != flag.value and not _free(flag.name, mine.value, flag.value):
-                raise ValueError(
-                    f"{mine.serialize()} contradicts the run in {folder}, made with "
-                    f"{flag.serialize() or f'no --{flag.name}'}: leave it out, or begin a new run"
-                )
+    for flag in run_folder.recorded(of_run):
+        mine = values[flag.name]
+        if not mine.present:
+            mine.value = flag.value
+        elif mine.value != flag.value and not _free(flag.name, mine.value, flag.value):
+            raise ValueError(
+                f"{mine.serialize()} contradicts the run in {folder}, made with "
+                f"{flag.serialize() or f'no --{flag.name}'}: leave it out, or begin a new run"
+            )
     if values.replay_step is None:
         _check_epochs(values, of_run, folder)
 

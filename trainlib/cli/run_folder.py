@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from trainlib.base import Tree
-from trainlib.cli.command import Values
+from trainlib.cli.command import Values, each_flag
 from trainlib.files import as_json, write_text, write_whole
 
 FLAGS_FILE = "flags.txt"
@@ -80,13 +81,13 @@ def record_flags(path: Path, values: Values) -> None:
 
 def flags_text(values: Values) -> str:
     """The flags of a run as a `--flagfile` has them."""
-    lines = [
-        flag.serialize()
-        for group in values.flags_by_module_dict().values()
-        for flag in group
-        if flag.name not in NOT_RECORDED and flag.value is not None
-    ]
+    lines = [flag.serialize() for flag in recorded(values) if flag.value is not None]
     return "\n".join(lines) + "\n"
+
+
+def recorded(values: Values) -> Iterator[Any]:
+    """The flags that a run's record holds, where they have a value."""
+    return (flag for flag in each_flag(values) if flag.name not in NOT_RECORDED)
 
 
 def _make_new(path: Path) -> Path:

@@ -25,7 +25,6 @@ from trainlib.report.examples import worst_examples
 from trainlib.report.predictions import Predictions
 
 REPORT_FILE = "report.html"
-PARTS = ("train", "validation", "test")
 MISTAKES = 10
 """Pairs of classes that are listed."""
 POINTS = 1000
@@ -117,9 +116,8 @@ def _command(values: Values | None) -> str:
     """`train` with the flags that are not at their defaults."""
     if values is None:
         return ""
-    flags = [flag for group in values.flags_by_module_dict().values() for flag in group]
-    recorded = (flag for flag in flags if flag.name not in run_folder.NOT_RECORDED)
-    return " ".join(["train", *(f.serialize() for f in recorded if f.value != f.default)])
+    flags = run_folder.recorded(values)
+    return " ".join(["train", *(f.serialize() for f in flags if f.value != f.default)])
 
 
 def _facts(run: Run, model: Model | None) -> Iterator[tuple[str, str]]:
@@ -166,7 +164,7 @@ def _results(run: Run) -> str:
     """A row for each part of the data, a column for each result that is a number."""
     if run.summary is None:
         return ""
-    results = {part: run.summary[part] for part in PARTS if part in run.summary}
+    results = {part: run.summary[part] for part in build.PARTS if part in run.summary}
     names = [name for name, x in results["test"].items() if isinstance(x, (int, float))]
     rows = [[part, *(float(of[name]) for name in names)] for part, of in results.items()]
     title = page.note("Results of the saved model")

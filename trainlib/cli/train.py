@@ -105,7 +105,7 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
     data = build.class_weighted(values, task)
     found = _settle_rate(values, task, built, strategy)
     trainer, optimization = _trainer(values, task, built)
-    callbacks = [signals, *_performance(values), *_saving(values, task), *_own(values)]
+    callbacks = [signals, *_steering(values, task)]
     trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
     feed = as_feed("data", data, values.batch_size)
     speeds = trainer.settle_execution(feed, epochs=values.epochs)
@@ -134,7 +134,7 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
         history = trainer.fit(
             feed,
             epochs=values.epochs,
-            validation_data=None if task.validation is None else tuple(task.validation),
+            validation_data=_held_out(task),
             callbacks=callbacks,
             checkpoints=_checkpoints(values, folder),
             resume=bool(values.resume),
@@ -183,8 +183,8 @@ def _replay(values: command.Values) -> None:
             data,
             batch_size=values.batch_size,
             epochs=values.epochs,
-            validation_data=None if task.validation is None else tuple(task.validation),
-            callbacks=[*_performance(values), *_saving(values, task), *_own(values)],
+            validation_data=_held_out(task),
+            callbacks=_steering(values, task),
             checkpoints=_checkpoints(values, None),
         )
     except NonFiniteError as error:
@@ -249,6 +249,16 @@ def _settle_rate(
     return found
 
 
+def _held_out(task: build.Task) -> tuple[Any, ...] | None:
+    """The data of the validation, if there are any."""
+    return None if task.validation is None else tuple(task.validation)
+
+
+def _steering(values: command.Values, task: build.Task) -> list[Callback]:
+    """The callbacks that a run follows, whoever looks at it."""
+    return [*_performance(values), *_saving(values, task), *_own(values)]
+
+
 def _performance(values: command.Values) -> list[Callback]:
     """The callbacks that follow a result."""
     kinds: dict[str, Any] = {"reduce_on_plateau": ReduceLROnPlateau, "early_stop": EarlyStopping}
@@ -297,7 +307,7 @@ def _display() -> Callback:
 def _summary(
     trainer: Trainer, task: build.Task, history: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    parts = {"train": task.train, "validation": task.validation, "test": task.test}
+    parts = {name: getattr(task, name) for name in build.PARTS}
     results = {
         name: trainer.evaluate(tuple(part)) for name, part in parts.items() if part is not None
     }

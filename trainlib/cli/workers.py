@@ -19,6 +19,7 @@ from trainlib.cli.command import (
     Interrupted,
     Values,
     WorkerGone,
+    each_flag,
     end_at_once,
     status_of,
 )
@@ -207,12 +208,8 @@ def _unreachable() -> tuple[type[Exception], ...]:
 
 def _compared(values: Values) -> dict[str, str]:
     """The flags that must be the same on all workers, as they would be written."""
-    return {
-        flag.name: flag.serialize()
-        for group in values.flags_by_module_dict().values()
-        for flag in group
-        if flag.name not in OWN_FLAGS
-    }
+    compared = (flag for flag in each_flag(values) if flag.name not in OWN_FLAGS)
+    return {flag.name: flag.serialize() for flag in compared}
 
 
 @contextlib.contextmanager
