@@ -115,6 +115,7 @@ class Checkpoints:
         self._writer: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
         self._best: Place | None = None
+        self._looked = False
 
     def places(self) -> list[Place]:
         """Those in the folder, oldest first."""
@@ -174,8 +175,7 @@ class Checkpoints:
                 return self.load(place)
             except (OSError, ValueError, KeyError) as error:
                 kept = self._set_aside(place)
-                why = " ".join(str(error).split())[:200]
-                self._say(f"checkpoint {place} is damaged, set aside as {kept}: {why}")
+                self._say(f"checkpoint {place} is damaged, set aside as {kept}: {_line(error)}")
         if places:
             raise ValueError(f"{self.folder}: no checkpoint can be read")
         return None
@@ -191,13 +191,6 @@ class Checkpoints:
         if about["best"]:
             self._best = max(place, self._best or place)
         return Checkpoint(place, values, about)
-
-    def forget(self, after: Place) -> None:
-        """Removes those behind a place, which a run that goes on from there will make anew."""
-        self.wait()
-        for place in self.places():
-            if place > after:
-                shutil.rmtree(self.folder / str(place))
 
     def _write(self, place: Place, values: dict[str, Tensor], about: str, best: bool) -> None:
         path = self.folder / str(place)
@@ -223,8 +216,9 @@ class Checkpoints:
                 shutil.rmtree(self.folder / str(place), ignore_errors=True)
 
     def _best_place(self) -> Place | None:
-        """The last that was the best; of those that another process wrote, by reading them."""
-        if self._best is None:
+        """The last that was the best; of those that were there before, by reading them, once."""
+        if not self._looked:
+            self._looked = True
             for place in self.places():
                 with contextlib.suppress(OSError, ValueError, KeyError):
                     self.load(place)
@@ -259,7 +253,7 @@ def _read(folder: Path) -> dict[str, np.ndarray]:
         reader = tf.train.load_checkpoint(str(folder / FILE))
         values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
     except Exception as error:  # of many kinds, RuntimeError and IndexError among them
-        raise OSError(" ".join(str(error).split())) from error
+        raise OSError(_line(error)) from error
     return {name: np.asarray(x) for key, x in values.items() if (name := _name(key))}
 
 
@@ -296,4 +290,9 @@ def _as_os_error(error: Exception, path: Path) -> OSError:
     """An error of writing as one line that names the file."""
     if isinstance(error, OSError) and error.strerror:
         return OSError(error.errno, error.strerror, str(path))
-    return OSError(f"{path}: {' '.join(str(error).split())[:300]}")
+    return OSError(f"{path}: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())[:300]

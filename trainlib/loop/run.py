@@ -71,7 +71,7 @@ class Run:
         self.batches = trainer.reports.batches_seen()
         self.first = self.batches // self.steps if self.steps else 0
         self.epoch, self.batch, self.seconds = 0, 0, 0.0
-        self.history: list[Results] = []
+        self.history: tuple[Results, ...] = ()
         self.records: Records | None = None
         self.stop: Stop | None = None
         self._last: tuple[Chunk, int] | None = None
@@ -108,7 +108,7 @@ class Run:
             finished = self.stop is None or not self.stop.for_now
         finally:
             self._heed(self._ask("on_end", finished))
-        return self.history
+        return list(self.history)
 
     def _train_epoch(self, chunks: Iterator[Chunk]) -> None:
         self._began = time.monotonic() - self.seconds
@@ -125,7 +125,7 @@ class Run:
         results |= self.trainer.reports.results(self.records)
         results |= {f"val_{name}": x for name, x in validated.items()}
         results |= self.trainer.reports.rates() | {"seconds": self._elapsed()}
-        self.history.append(results)
+        self.history = (*self.history, results)
         asked = self._ask("on_epoch")
         self.epoch, self.batch, self.seconds, self.records = self.epoch + 1, 0, 0.0, None
         self._began = time.monotonic()
@@ -184,7 +184,7 @@ class Run:
             position=self.batch,
             steps=self.steps,
             batches=self.batches,
-            history=tuple(self.history),
+            history=self.history,
             metrics=functools.partial(told.so_far, records) if records else dict,
             state=self.trainer.programs.read,
             not_finite=self.not_finite,
@@ -295,15 +295,15 @@ class Run:
                 found[f"{kind}-{count + 1}" if count else kind] = callback
         return list(found.items())
 
-    def resume(self) -> bool:
-        """Goes back to where the newest checkpoint was made; False where there is none.
+    def resume(self) -> None:
+        """Goes back to where the newest checkpoint was made, if there is one.
 
         Raises:
             ValueError: it was made under other conditions, or of another model or optimizer.
         """
         found = self._newest()
         if found is None:
-            return False
+            return
         about = found.about
         self.trainer.take_execution(about["conditions"]["execution"])
         for name, here in self._conditions().items():
@@ -319,10 +319,9 @@ class Run:
         self.epoch, self.batch = found.place.epoch - 1, found.place.batch
         self.first, self.batches = about["first"], about["batches"]
         self._unread = self.epoch * (self.steps or 0)
-        self.seconds, self.history = about["seconds"], list(about["history"])
+        self.seconds, self.history = about["seconds"], tuple(about["history"])
         self.stop = None if about["stop"] is None else Stop(about["stop"])
         self._resumed = found
-        return True
 
     def _newest(self) -> Checkpoint | None:
         """The newest checkpoint that the first worker can read."""

@@ -297,7 +297,7 @@ class Trainer:
         Returns:
             Steps per second by way; empty where nothing was measured.
         """
-        if isinstance(data, Arrays):  # a stream cannot be read twice
+        if self._unsettled and isinstance(data, Arrays):  # a stream cannot be read twice
             order = epoch_order(int(self._variables.seed.numpy()), 0, data.size)
             self._settled(data.training(order), epochs * data.batches())
         return self._speeds
