@@ -174,9 +174,8 @@ def train_step(
         weight = records["loss"].count
         if reduce is not None:
             grads, loss, weight = _over_replicas(grads, loss, omega, weight, reduce)
-        params, opt_state, scale, measured = advance(
-            grads, loss, params, state.opt_state, scale, weight, last
-        )
+        given = _Given(grads, loss, weight, last)
+        params, opt_state, scale, measured = advance(given, params, state.opt_state, scale)
         count = state.step + 1
         if loss_scale is not None:
             made = scale.skipped_in_a_row == 0
@@ -281,6 +280,19 @@ def _differentiate(
     return differentiate
 
 
+class _Given(NamedTuple):
+    """What an update is made of beside the state.
+
+    grads: scaled as the loss was. loss: to be tested, or `()`. weight: of the batch. last: whether
+    it ends an epoch.
+    """
+
+    grads: Tree
+    loss: Tensor
+    weight: Tensor
+    last: Tensor
+
+
 def _nothing(name: str, tree: Tree) -> None:
     """Watches nothing."""
 
@@ -291,20 +303,14 @@ def _update(
     """The update as a function of all that it reads; the loss's scale passes through."""
 
     def advance(
-        grads: Tree,
-        loss: Tensor,
-        params: Tree,
-        opt_state: State,
-        scale: State,
-        weight: Tensor,
-        last: Tensor,
+        given: _Given, params: Tree, opt_state: State, scale: State
     ) -> tuple[Tree, State, State, Records]:
-        more = {"weight": weight, "last": last}
+        more = {"weight": given.weight, "last": given.last}
         with tf.name_scope("update"):
-            updates, new = update_with(optimizer, grads, opt_state, params, **more)
+            updates, new = update_with(optimizer, given.grads, opt_state, params, **more)
             params = apply_updates(params, updates)
         tell("update", updates)
-        return params, new, scale, _norms(grads, updates) if norms else {}
+        return params, new, scale, _norms(given.grads, updates) if norms else {}
 
     return advance
 
@@ -332,29 +338,22 @@ def _update_if_finite(
     """
 
     def guarded(
-        grads: Tree,
-        loss: Tensor,
-        params: Tree,
-        opt_state: State,
-        scale: State,
-        weight: Tensor,
-        last: Tensor,
+        given: _Given, params: Tree, opt_state: State, scale: State
     ) -> tuple[Tree, State, State, Records]:
-        grads = unscale_grads(grads, scale)
+        grads, weight = unscale_grads(given.grads, scale), given.weight
         overflowed = first_not_finite(grads)
         behind = tf.constant(len(tf.nest.flatten(grads)), tf.int64)
-        overflowed = tf.where(first_not_finite(loss) < 0, overflowed, behind)
+        overflowed = tf.where(first_not_finite(given.loss) < 0, overflowed, behind)
         taken = finite = overflowed < 0
         if isinstance(opt_state, AccumulateState):
             zeros = tf.nest.map_structure(_zeros, (grads, weight))
             grads, weight = select(finite, (grads, weight), zeros)
-            taken = finite | last
+            taken = finite | given.last
+        unscaled = given._replace(grads=grads, weight=weight)
         none = {name: Mean.empty() for name in NORMS} if norms else {}
 
         def make() -> tuple[Tree, State, Records]:
-            new_params, new_state, _, measured = advance(
-                grads, loss, params, opt_state, scale, weight, last
-            )
+            new_params, new_state, _, measured = advance(unscaled, params, opt_state, scale)
             return new_params, new_state, select(finite, measured, none)
 
         new_params, new_state, measured = choose(taken, make, (params, opt_state, none))
