@@ -1,10 +1,10 @@
 """How much slower a run is for the checkpoints that it writes while it goes on.
 
-    python benchmarks/saving.py [--seconds=2] [--rounds=5]
+    python benchmarks/saving.py [--seconds=2] [--rounds=5] [--units=300,100] [--epochs=3]
 
 A 784-300-100-10 network with Adam, batch 32, is trained with a checkpoint every so many seconds
 and without any, in turns; the ratio is the median over the rounds of without / with, in steps per
-second.
+second. Writing the last checkpoint to its end counts.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=2.0, help="Between two checkpoints.")
     parser.add_argument("--rounds", type=int, default=5, help="Of a run each.")
+    parser.add_argument("--units", default="300,100", help="Of the hidden layers.")
+    parser.add_argument("--epochs", type=int, default=3, help="Of a run.")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     data = rng.integers(0, 256, (EXAMPLES, 784)).astype("uint8"), rng.integers(0, 10, EXAMPLES)
     layers = [keras.layers.Rescaling(1 / 255)]
-    layers += [keras.layers.Dense(units, "relu") for units in (300, 100)]
+    layers += [keras.layers.Dense(units, "relu") for units in map(int, options.units.split(","))]
     model = keras.Sequential([keras.Input((784,)), *layers, keras.layers.Dense(10, "softmax")])
     trainer = tl.Trainer(model, "sparse_categorical_crossentropy", tl.adam(), execution="xla")
     trainer.fit(data, batch_size=BATCH)  # compiled, and warm
@@ -43,22 +45,25 @@ def main() -> None:
                 "callbacks": [tl.callbacks.SaveEvery(seconds=options.seconds)],
                 "checkpoints": tl.Checkpoints(folder),
             }
-            without, with_ = rate(trainer, data), rate(trainer, data, **saving)
+            without = rate(trainer, data, options.epochs)
+            with_ = rate(trainer, data, options.epochs, **saving)
             newest = Path(folder, str(tl.Checkpoints(folder).places()[-1]))
             size = sum(file.stat().st_size for file in newest.iterdir())
         ratios.append(without / with_)
-        print(f"{without:,.0f} steps/s without, {with_:,.0f} with checkpoints", flush=True)
+        print(f"{without:,.5g} steps/s without, {with_:,.5g} with checkpoints", flush=True)
     print(
         f"a checkpoint of {size / 2**20:.1f} MiB every {options.seconds:g} s: "
         f"{statistics.median(ratios):.3f} times as long"
     )
 
 
-def rate(trainer: tl.Trainer, data: tuple[np.ndarray, np.ndarray], **options: object) -> float:
-    """Steps per second of three epochs, to the last checkpoint's end."""
+def rate(
+    trainer: tl.Trainer, data: tuple[np.ndarray, np.ndarray], epochs: int, **options: object
+) -> float:
+    """Steps per second of some epochs, to the last checkpoint's end."""
     began = time.perf_counter()
-    trainer.fit(data, batch_size=BATCH, epochs=3, **options)
-    return 3 * (EXAMPLES // BATCH) / (time.perf_counter() - began)
+    trainer.fit(data, batch_size=BATCH, epochs=epochs, **options)
+    return epochs * (EXAMPLES // BATCH) / (time.perf_counter() - began)
 
 
 if __name__ == "__main__":
