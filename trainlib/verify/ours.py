@@ -37,6 +37,7 @@ def run_ours(
     )
     curvature = {name: tf.constant(h) for name, h in problem.curvature.items()}
     read = read or (lambda params, state: params)
+    steps = len(problem.noise)
 
     def step(params: Any, state: Any, noise: Any) -> Any:
         grads = {name: curvature[name] * w + noise[name] for name, w in params.items()}
@@ -44,11 +45,24 @@ def run_ours(
         params = apply_updates(params, updates)
         return params, state, read(params, state)
 
+    def follow(params: Any, state: Any, noise: Any) -> Any:
+        """What is seen after each step, stacked."""
+        seen = {
+            name: tf.TensorArray(w.dtype, steps, element_shape=w.shape)
+            for name, w in read(params, state).items()
+        }
+
+        def one(k: Any, params: Any, state: Any, seen: Any) -> Any:
+            now = tf.nest.map_structure(lambda z: z[k], noise)
+            params, state, found = step(params, state, now)
+            return k + 1, params, state, {name: seen[name].write(k, w) for name, w in found.items()}
+
+        seen = tf.while_loop(lambda k, *_: k < steps, one, (0, params, state, seen))[-1]
+        return {name: array.stack() for name, array in seen.items()}
+
     if run != "eager":
-        step = tf.function(step, jit_compile=run == "xla", autograph=False)
+        follow = tf.function(follow, jit_compile=run == "xla", autograph=False)
     params = {name: tf.constant(w) for name, w in problem.start.items()}
-    state, path = optimizer.init(params), []
-    for row in problem.noise:
-        params, state, seen = step(params, state, {k: tf.constant(z) for k, z in row.items()})
-        path.append({name: np.asarray(w) for name, w in seen.items()})
-    return path
+    noise = {name: tf.constant(np.stack([row[name] for row in problem.noise])) for name in params}
+    seen = {k: x.numpy() for k, x in follow(params, optimizer.init(params), noise).items()}
+    return [{name: x[i] for name, x in seen.items()} for i in range(steps)]
