@@ -28,6 +28,7 @@ QUICK = (
     "--run_dir=run",
     "--report=false",
 )
+SOAK = pytest.mark.soak
 FILES = {"flags.txt", "metrics.csv", "metrics.jsonl", "model.keras", "summary.json", "checkpoints"}
 
 
@@ -81,7 +82,7 @@ def assert_follows(folder, one_device):
     assert {path.name for path in (folder / "run").iterdir()} == FILES
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=SOAK)])
 def test_workers_train_as_one_device_does_and_leave_one_run_folder(count, tmp_path, one_device):
     folder = tmp_path / "many"
     status, out, err = run(folder, "launch_local", str(count), "--", "train", *QUICK)
@@ -123,7 +124,6 @@ def assert_goes_on(folder, expected):
     assert ended(folder) == expected
 
 
-SOAK = pytest.mark.soak
 TOLD = [pytest.param("both", marks=SOAK), pytest.param(0, marks=SOAK), 1]
 
 

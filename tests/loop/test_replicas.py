@@ -26,6 +26,7 @@ TRANSFORMS = ["clip", "regularizer", "ema", "accumulate", "compiled", "constrain
     "no sample weights",
     "not finite",
 ]
+TWO_OR_FOUR = pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.soak)])
 LAYERS = ["plain", "images", "twice", "penalty", "sequences"]
 
 
@@ -71,13 +72,15 @@ def test_replicas_follow_one_device_in_float32():
     assert_follows(run("transforms", 4)["float32"], 1e-6)
 
 
+@TWO_OR_FOUR
 @pytest.mark.parametrize("name", LAYERS)
-def test_batch_normalization_is_over_the_whole_batch(name):
-    assert_follows(run("statistics", 4)[name], 1e-12)
+def test_batch_normalization_is_over_the_whole_batch(name, replicas):
+    assert_follows(run("statistics", replicas)[name], 1e-12)
 
 
-def test_batch_normalization_in_float16_differs_by_its_rounding():
-    assert_follows(run("statistics", 4)["float16"], 2e-3)
+@TWO_OR_FOUR
+def test_batch_normalization_in_float16_differs_by_its_rounding(replicas):
+    assert_follows(run("statistics", replicas)["float16"], 2e-3)
 
 
 @pytest.mark.parametrize("way", ["graph", "compiled"])
@@ -170,7 +173,7 @@ def test_a_prepared_layer_stays_as_it_was_elsewhere():
     assert not has_batch_statistics(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]))
 
 
-@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.soak)])
+@TWO_OR_FOUR
 @pytest.mark.parametrize("name", ["plain", "accumulated", "averaged"])
 def test_a_trainer_on_replicas_follows_one_on_one_device(name, replicas):
     distances = run("trainers", replicas)[name]
