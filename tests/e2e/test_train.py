@@ -177,6 +177,8 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
     with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE, text=True) as process:
         while not process.stdout.readline().startswith("stuck"):
             assert process.poll() is None
+        while not (folder / "twice" / "checkpoints" / "epoch_0001_batch_000040").exists():
+            time.sleep(0.01)  # it is written while the run goes on
         process.send_signal(signal.SIGINT)
         assert process.stderr.readline() == "\n"
         assert process.stderr.readline() == "train: SIGINT, saving a checkpoint ...\n"

@@ -17,15 +17,10 @@ from trainlib.callbacks import (  # noqa: E402
     Bar,
     Callback,
     Csv,
-    EarlyStopping,
     JsonLines,
     Lines,
     NonFiniteError,
-    ReduceLROnPlateau,
-    SaveBest,
-    SaveEvery,
 )
-from trainlib.callbacks.base import as_callback  # noqa: E402
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
 from trainlib.checks import check_integer  # noqa: E402
 from trainlib.cli import (  # noqa: E402
@@ -35,24 +30,20 @@ from trainlib.cli import (  # noqa: E402
     resuming,
     run_folder,
     run_report,
+    training,
     workers,
 )
-from trainlib.cli.flags import AUTO, check_choices, define_train, performance_options  # noqa: E402
-from trainlib.cli.optimization import Optimization, build_optimization  # noqa: E402
+from trainlib.cli.flags import AUTO, check_choices, define_train  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
+from trainlib.cli.replaying import replay_step  # noqa: E402
 from trainlib.cli.signals import Signals  # noqa: E402
 from trainlib.cli.verify_resume import verify_resume  # noqa: E402
 from trainlib.data import take  # noqa: E402
 from trainlib.finder import LRFinderResult  # noqa: E402
-from trainlib.loop.checkpoints import Checkpoints  # noqa: E402
-from trainlib.loop.cluster import cluster  # noqa: E402
 from trainlib.loop.execution import why_no_faster  # noqa: E402
 from trainlib.loop.feed import as_feed  # noqa: E402
-from trainlib.loop.replay import replay_found, step_before, table  # noqa: E402
 from trainlib.loop.replicas import agreed, strategy_named  # noqa: E402
 from trainlib.loop.trainer import Trainer  # noqa: E402
-from trainlib.own import load_own  # noqa: E402
-from trainlib.tree import kernels  # noqa: E402
 
 ABOUT = """
 train: trains a model on a data set, and leaves a run folder.
@@ -81,7 +72,7 @@ def train(values: command.Values) -> None:
         verify_resume(values)
         return
     if values.replay_step is not None:
-        _replay(values)
+        replay_step(values)
         return
     with (
         workers.together(values, lambda: _check_folder(values)) as team,
@@ -104,8 +95,8 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
     built = build.build_models(values, task)
     data = build.class_weighted(values, task)
     found = _settle_rate(values, task, built, strategy)
-    trainer, optimization = _trainer(values, task, built)
-    callbacks = [signals, *_steering(values, task)]
+    trainer, optimization = training.build_trainer(values, task, built)
+    callbacks = [signals, *training.steering(values, task)]
     trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
     feed = as_feed("data", data, values.batch_size)
     speeds = trainer.settle_execution(feed, epochs=values.epochs)
@@ -134,9 +125,9 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
         history = trainer.fit(
             feed,
             epochs=values.epochs,
-            validation_data=_held_out(task),
+            validation_data=training.held_out(task),
             callbacks=callbacks,
-            checkpoints=_checkpoints(values, folder),
+            checkpoints=training.checkpoints(values, folder),
             resume=bool(values.resume),
         )
     if signals.ended_for_now:
@@ -163,37 +154,6 @@ def _told(folder: Path | None) -> Iterator[None]:
         raise command.Failed(f"{error}; {how}" if folder else str(error)) from error
 
 
-def _replay(values: command.Values) -> None:
-    """Prints the ranges of the tensors in a step of a run."""
-    if not values.resume:
-        raise ValueError("--replay_step needs --resume, the folder of the run")
-    check_integer("replay_step", values.replay_step, at_least=1)
-    workers = cluster()
-    if workers and len(workers.addresses) > 1:
-        raise ValueError("--replay_step is for one process, not for several workers")
-    task = build.build_task(values)
-    strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
-    built = build.build_models(values, task)
-    data = build.class_weighted(values, task)
-    trainer, _ = _trainer(values, task, built)
-    try:
-        found = step_before(
-            trainer,
-            values.replay_step,
-            data,
-            batch_size=values.batch_size,
-            epochs=values.epochs,
-            validation_data=_held_out(task),
-            callbacks=_steering(values, task),
-            checkpoints=_checkpoints(values, None),
-        )
-    except NonFiniteError as error:
-        raise ValueError(
-            f"replay_step {values.replay_step}: the run ended before it: {error}"
-        ) from None
-    print(f"{found.place}\n{table(replay_found(trainer, found))}")
-
-
 def _folder(values: command.Values) -> Path:
     """The run's folder, with its flags in it."""
     if not values.resume:
@@ -201,37 +161,6 @@ def _folder(values: command.Values) -> Path:
     folder = Path(values.resume)
     run_folder.record_flags(folder, values)
     return folder
-
-
-def _checkpoints(values: command.Values, folder: Path | None) -> Checkpoints:
-    """Those in the run's folder; workers that do not report only read them, on going on."""
-    folder = folder or Path(values.resume or values.run_dir or ".")
-    about = {"flags": run_folder.flags_text(values)}
-    return Checkpoints(folder / run_folder.CHECKPOINTS, values.keep_checkpoints, about=about)
-
-
-def _trainer(
-    values: command.Values, task: build.Task, built: build.Models
-) -> tuple[Trainer, Optimization]:
-    """What the flags train with."""
-    optimization = build_optimization(values, -(-task.train.size // values.batch_size))
-    trainer = Trainer(
-        built.trained,
-        build.build_loss(values, task.loss, built.from_logits),
-        optimization.optimizer,
-        metrics=build.build_metrics(values, task, built.from_logits),
-        regularizer=build.build_regularizer(values),
-        regularizer_mask=values.regularized_params or kernels,
-        seed=values.seed,
-        precision=values.precision,
-        strategy=values.strategy,
-        replicas=values.replicas,
-        execution=values.execution,
-        nonfinite=values.nonfinite,
-        norms=values.norms,
-        report={"learning_rate": optimization.rate} if optimization.rate else {},
-    )
-    return trainer, optimization
 
 
 def _settle_rate(
@@ -247,45 +176,6 @@ def _settle_rate(
     values["learning_rate"].value = float(f"{agreed(strategy, found.suggestion):.2g}")
     print(f"learning rate: {values.learning_rate:g}, found by a range test", flush=True)
     return found
-
-
-def _held_out(task: build.Task) -> tuple[Any, ...] | None:
-    """The data of the validation, if there are any."""
-    return None if task.validation is None else tuple(task.validation)
-
-
-def _steering(values: command.Values, task: build.Task) -> list[Callback]:
-    """The callbacks that a run follows, whoever looks at it."""
-    return [*_performance(values), *_saving(values, task), *_own(values)]
-
-
-def _performance(values: command.Values) -> list[Callback]:
-    """The callbacks that follow a result."""
-    kinds: dict[str, Any] = {"reduce_on_plateau": ReduceLROnPlateau, "early_stop": EarlyStopping}
-    options = {name: performance_options(values, name) for name in kinds}
-    return [kinds[name](**given) for name, given in options.items() if given is not None]
-
-
-def _saving(values: command.Values, task: build.Task) -> list[Callback]:
-    """The callbacks that ask for checkpoints."""
-    when = {
-        "epochs": values.checkpoint_epochs or None,
-        "steps": values.checkpoint_steps,
-        "seconds": values.checkpoint_seconds,
-    }
-    asking: list[Callback] = []
-    if any(value is not None for value in when.values()):
-        asking.append(SaveEvery(**when))
-    best = values.checkpoint_best
-    if best == AUTO:
-        best = "none" if task.validation is None else "val_loss"
-    return asking if best == "none" else [*asking, SaveBest(best)]
-
-
-def _own(values: command.Values) -> list[Callback]:
-    """The callbacks that users name."""
-    found = [load_own("callback", spec) for spec in values.callbacks]
-    return [as_callback(one() if isinstance(one, type) else one) for one in found]
 
 
 def _report(folder: Path, model: run_report.Model) -> None:

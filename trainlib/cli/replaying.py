@@ -1,0 +1,42 @@
+"""`train --replay_step`: a step of a run made once more, with the ranges of its tensors."""
+
+from __future__ import annotations
+
+from trainlib.callbacks import NonFiniteError
+from trainlib.checks import check_integer
+from trainlib.cli import build, training
+from trainlib.cli.command import Values
+from trainlib.loop.cluster import cluster
+from trainlib.loop.replay import replay_found, step_before, table
+from trainlib.loop.replicas import strategy_named
+
+
+def replay_step(values: Values) -> None:
+    """Prints the ranges of the tensors in a step of a run."""
+    if not values.resume:
+        raise ValueError("--replay_step needs --resume, the folder of the run")
+    check_integer("replay_step", values.replay_step, at_least=1)
+    workers = cluster()
+    if workers and len(workers.addresses) > 1:
+        raise ValueError("--replay_step is for one process, not for several workers")
+    task = build.build_task(values)
+    strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
+    built = build.build_models(values, task)
+    data = build.class_weighted(values, task)
+    trainer, _ = training.build_trainer(values, task, built)
+    try:
+        found = step_before(
+            trainer,
+            values.replay_step,
+            data,
+            batch_size=values.batch_size,
+            epochs=values.epochs,
+            validation_data=training.held_out(task),
+            callbacks=training.steering(values, task),
+            checkpoints=training.checkpoints(values, None),
+        )
+    except NonFiniteError as error:
+        raise ValueError(
+            f"replay_step {values.replay_step}: the run ended before it: {error}"
+        ) from None
+    print(f"{found.place}\n{table(replay_found(trainer, found))}")

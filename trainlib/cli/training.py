@@ -1,0 +1,87 @@
+"""What the flags of `train` train with: the trainer, its data, its callbacks, its checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, SaveBest, SaveEvery
+from trainlib.callbacks.base import as_callback
+from trainlib.cli import build, run_folder
+from trainlib.cli.command import Values
+from trainlib.cli.flags import AUTO, performance_options
+from trainlib.cli.optimization import Optimization, build_optimization
+from trainlib.loop.checkpoints import Checkpoints
+from trainlib.loop.trainer import Trainer
+from trainlib.own import load_own
+from trainlib.tree import kernels
+
+
+def build_trainer(
+    values: Values, task: build.Task, built: build.Models
+) -> tuple[Trainer, Optimization]:
+    """What the flags train with."""
+    optimization = build_optimization(values, -(-task.train.size // values.batch_size))
+    trainer = Trainer(
+        built.trained,
+        build.build_loss(values, task.loss, built.from_logits),
+        optimization.optimizer,
+        metrics=build.build_metrics(values, task, built.from_logits),
+        regularizer=build.build_regularizer(values),
+        regularizer_mask=values.regularized_params or kernels,
+        seed=values.seed,
+        precision=values.precision,
+        strategy=values.strategy,
+        replicas=values.replicas,
+        execution=values.execution,
+        nonfinite=values.nonfinite,
+        norms=values.norms,
+        report={"learning_rate": optimization.rate} if optimization.rate else {},
+    )
+    return trainer, optimization
+
+
+def held_out(task: build.Task) -> tuple[Any, ...] | None:
+    """The data of the validation, if there are any."""
+    return None if task.validation is None else tuple(task.validation)
+
+
+def steering(values: Values, task: build.Task) -> list[Callback]:
+    """The callbacks that a run follows, whoever looks at it."""
+    return [*_performance(values), *_saving(values, task), *_own(values)]
+
+
+def _performance(values: Values) -> list[Callback]:
+    """The callbacks that follow a result."""
+    kinds: dict[str, Any] = {"reduce_on_plateau": ReduceLROnPlateau, "early_stop": EarlyStopping}
+    options = {name: performance_options(values, name) for name in kinds}
+    return [kinds[name](**given) for name, given in options.items() if given is not None]
+
+
+def _saving(values: Values, task: build.Task) -> list[Callback]:
+    """The callbacks that ask for checkpoints."""
+    when = {
+        "epochs": values.checkpoint_epochs or None,
+        "steps": values.checkpoint_steps,
+        "seconds": values.checkpoint_seconds,
+    }
+    asking: list[Callback] = []
+    if any(value is not None for value in when.values()):
+        asking.append(SaveEvery(**when))
+    best = values.checkpoint_best
+    if best == AUTO:
+        best = "none" if task.validation is None else "val_loss"
+    return asking if best == "none" else [*asking, SaveBest(best)]
+
+
+def _own(values: Values) -> list[Callback]:
+    """The callbacks that users name."""
+    found = [load_own("callback", spec) for spec in values.callbacks]
+    return [as_callback(one() if isinstance(one, type) else one) for one in found]
+
+
+def checkpoints(values: Values, folder: Path | None) -> Checkpoints:
+    """Those in the run's folder; workers that do not report only read them, on going on."""
+    folder = folder or Path(values.resume or values.run_dir or ".")
+    about = {"flags": run_folder.flags_text(values)}
+    return Checkpoints(folder / run_folder.CHECKPOINTS, values.keep_checkpoints, about=about)
