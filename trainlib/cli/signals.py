@@ -51,12 +51,12 @@ class Signals(Callback):
         heard = signal.Signals(number)
         if not self._training:
             raise KeyboardInterrupt if heard is signal.SIGINT else self._interrupted("SIGTERM")
-        if self._heard is not None and heard is signal.SIGINT:
+        before, self._heard = self._heard, heard  # at first: the next one may come meanwhile
+        if before is not None and heard is signal.SIGINT:
             os.write(2, b"\ntrain: interrupted at once\n")
             end_at_once(INTERRUPTED)
-        if self._heard is None:
+        if before is None:
             os.write(2, f"\ntrain: {heard.name}, saving a checkpoint ...\n".encode())
-        self._heard = heard
 
     def on_start(self, facts: Facts) -> Requests:
         self._training = True
