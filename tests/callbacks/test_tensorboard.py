@@ -359,6 +359,8 @@ KILLS = {
     "behind an epoch, whose last batch was saved and which has a point": (10, "on_epoch", 10),
     "before a validation": (5, "on_step", 6),
 }
+FEW = ("within an epoch", "behind an epoch, whose last batch was saved")
+"""The others are tried by soak."""
 
 
 @pytest.fixture(scope="module")
@@ -368,7 +370,9 @@ def unbroken(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("case", KILLS)
+@pytest.mark.parametrize(
+    "case", [x if x in FEW else pytest.param(x, marks=pytest.mark.soak) for x in KILLS]
+)
 def test_a_run_that_was_killed_and_resumed_leaves_each_point_once(
     case, unbroken, tmp_path, monkeypatch
 ):

@@ -99,7 +99,7 @@ def test_replicas_train_as_one_device_does(tmp_path, one_device):
     assert_follows(folder, one_device)
 
 
-LONG = (*QUICK, "--epochs=30", "--batch_size=8", "--checkpoint_epochs=0", "--checkpoint_steps=50")
+LONG = (*QUICK, "--epochs=16", "--batch_size=8", "--checkpoint_epochs=0", "--checkpoint_steps=50")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_a_killed_worker_ends_the_others_with_one_line_and_all_go_on(killed, tmp
     configs = tasks(free_ports(2))
     workers = [popen(tmp_path, "train", *LONG, TF_CONFIG=config) for config in configs]
     try:
-        while " 5/30 " not in workers[0].stdout.readline():
+        while " 5/16 " not in workers[0].stdout.readline():
             assert workers[0].poll() is None
         time.sleep(random.Random(killed).uniform(0, 0.5))
         workers[killed].kill()

@@ -46,7 +46,12 @@ SOAK = pytest.mark.soak
 
 @pytest.mark.parametrize(
     "at",
-    [4, pytest.param(STEPS, marks=SOAK), STEPS + 1, pytest.param(3 * STEPS, marks=SOAK)],
+    [
+        4,
+        pytest.param(STEPS, marks=SOAK),
+        pytest.param(STEPS + 1, marks=SOAK),
+        pytest.param(3 * STEPS, marks=SOAK),
+    ],
 )
 def test_a_run_that_was_ended_goes_on_to_the_same_bits(at, whole, command, tmp_path):
     done = train(command, f"--stop_after={at}", "--run_dir=a")

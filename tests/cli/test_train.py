@@ -36,6 +36,10 @@ SCHEDULES = {
     "linear_warmup": (("--warmup_steps=2",), 0.005),
 }
 """What each schedule needs, and its rate at the second of two steps, the learning rate 0.01."""
+FEW = ("cosine_decay", "cyclic", "linear_warmup")
+KINDS = ("sgd", "adam", "adamw", "nadam", "muon", "lion", "rprop", "schedule_free_adamw")
+SOME = ("binary_crossentropy", "categorical_crossentropy", "huber", "squared_hinge")
+"""Schedules, optimizers and losses that every run of the tests tries; soak tries the others."""
 
 
 @pytest.fixture
@@ -54,7 +58,9 @@ def trained(quick, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer", [x if x in KINDS else pytest.param(x, marks=pytest.mark.soak) for x in OPTIMIZERS]
+)
 def test_every_optimizer_trains(optimizer, trained):
     summary = trained(f"--optimizer={optimizer}")
     (epoch,) = summary["history"]
@@ -63,7 +69,10 @@ def test_every_optimizer_trains(optimizer, trained):
     assert summary["train"]["loss"] < epoch["loss"]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(
+    "schedule",
+    [x if x in FEW else pytest.param(x, marks=pytest.mark.soak) for x in SCHEDULES],
+)
 def test_every_schedule_trains(schedule, trained):
     needed, last_rate = SCHEDULES[schedule]
     summary = trained("--optimizer=adamw", f"--schedule={schedule}", *needed)
@@ -152,7 +161,10 @@ def test_a_penalty_raises_the_loss(name, trained):
     assert penalty_at_least > 1, "Huber's loss is at most the absolute error"
 
 
-@pytest.mark.parametrize("loss", GROUPS["loss"])
+@pytest.mark.parametrize(
+    "loss",
+    [x if x in SOME else pytest.param(x, marks=pytest.mark.soak) for x in GROUPS["loss"]],
+)
 def test_every_loss_trains_on_classes(loss, trained):
     summary = trained(f"--loss={loss}")
     assert summary["train"]["loss"] < summary["history"][0]["loss"]

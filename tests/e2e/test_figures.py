@@ -15,11 +15,12 @@ def train(data_dir, folder, flags):
     return json.loads((folder / "summary.json").read_text())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("flags", "least"),
     [
         ("--model=mlp --hidden=300,100 --optimizer=nadam --epochs=5", 0.87),
-        pytest.param("--model=cnn --optimizer=adam --epochs=3", 0.90, marks=pytest.mark.soak),
+        ("--model=cnn --optimizer=adam --epochs=3", 0.90),
     ],
 )
 def test_fashion_mnist_reaches_its_accuracy(data_dir, tmp_path, flags, least):

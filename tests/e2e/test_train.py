@@ -92,6 +92,7 @@ def started(command, *flags, **more):
             process.kill()
 
 
+@pytest.mark.soak
 def test_a_flagfile_repeats_a_run_to_the_bit_though_nobody_reads_its_report(folder):
     flags = ("--flagfile=a/flags.txt", "--run_dir=again")
     with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE) as process:
@@ -134,7 +135,7 @@ def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(folder):
     flags = (
         *("--hidden=100", "--dropout=0.25", "--optimizer=nadam", "--gradient_accumulation_steps=2"),
         *("--reduce_on_plateau", "--reduce_on_plateau_patience=2", "--early_stop"),
-        *("--early_stop_patience=90", "--epochs=80", "--checkpoint_steps=30", "--report=false"),
+        *("--early_stop_patience=50", "--epochs=40", "--checkpoint_steps=30", "--report=false"),
     )
     done = subprocess.run(**start("train", *flags, "--run_dir=unbroken"), **QUIET, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
@@ -224,6 +225,7 @@ def test_a_folder_that_is_lost_ends_a_run_with_one_line(folder):
     assert re.fullmatch(r"train: lost/.*: No such file or directory\n", done.stderr)
 
 
+@pytest.mark.soak
 def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(folder):
     pty = pytest.importorskip("pty", reason="there are no terminals to open here")
     terminal, shell = pty.openpty()

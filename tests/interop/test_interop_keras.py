@@ -183,10 +183,20 @@ OPTIONS = {
 }
 
 
+RARE = ("schedule", "clipvalue", "overwriting average", "loss scale factor", "exclusions")
+"""Tried by soak."""
+
+
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(name, marks=needs_new_keras if name in ("several", "muon") else ())
+        pytest.param(
+            name,
+            marks=[
+                *([needs_new_keras] if name in ("several", "muon") else []),
+                *([pytest.mark.soak] if name in RARE else []),
+            ],
+        )
         for name in OPTIONS
     ],
 )

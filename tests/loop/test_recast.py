@@ -126,7 +126,13 @@ def dtypes_of(model):
     return {layer.name: layer.compute_dtype for layer in model._flatten_layers(include_self=False)}
 
 
-@pytest.mark.parametrize("run", [lambda f: f, tf.function], ids=["eager", "graph"])
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param(lambda f: f, marks=pytest.mark.soak, id="eager"),
+        pytest.param(tf.function, id="graph"),
+    ],
+)
 @pytest.mark.parametrize("precision", tl.PRECISIONS)
 @pytest.mark.parametrize("name", MODELS)
 def test_all_but_the_arithmetic_is_in_the_parameters_dtype(name, precision, run):
@@ -306,7 +312,7 @@ def test_values_in_float64_are_the_models_and_go_back_into_it():
     np.testing.assert_allclose(model.get_layer("first").kernel, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("execution", ["graph", "xla"])
+@pytest.mark.parametrize("execution", [pytest.param("graph", marks=pytest.mark.soak), "xla"])
 @pytest.mark.parametrize("precision", tl.PRECISIONS)
 def test_training_converges(precision, execution):
     """To the loss of float32, from a scale at which float16's first steps overflow."""

@@ -75,8 +75,16 @@ def run(tmp_path_factory):
     return folder, states
 
 
-@pytest.mark.parametrize("number", [1, 2, 5, 6, 13, 20, 24])
-@pytest.mark.parametrize("saved", [True, False])
+@pytest.mark.parametrize(
+    ("number", "saved"),
+    [
+        *((1, False), (6, True), (13, False), (13, True), (24, True)),
+        *(
+            pytest.param(*case, marks=pytest.mark.soak)
+            for case in ((2, True), (5, True), (6, False), (20, True), (20, False), (24, False))
+        ),
+    ],
+)
 def test_the_step_is_that_of_the_run(number, saved, run):
     folder, states = run
     options = {"checkpoints": folder} if saved else {}

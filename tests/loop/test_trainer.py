@@ -26,6 +26,7 @@ X = RNG.normal(size=(SIZE, 4)).astype("float32")
 Y = RNG.integers(0, 3, SIZE)
 WEIGHT = RNG.uniform(0.5, 2, SIZE).astype("float32")
 crossentropy = functools.partial(tl.losses.sparse_categorical_crossentropy, from_logits=True)
+SOAK = pytest.mark.soak
 ROUNDING = {"float32": 2e-6, "float64": 1e-14}
 """Of a few epochs: some 16 units in the last place in float32, 45 in float64."""
 
@@ -228,7 +229,7 @@ def test_metrics_by_name_are_those_of_all_the_examples_at_once(execution, weight
     )
 
 
-@pytest.mark.parametrize("execution", ["graph", "xla"])
+@pytest.mark.parametrize("execution", ["graph", pytest.param("xla", marks=SOAK)])
 def test_metrics_of_an_epoch_are_those_of_its_batches_merged(execution):
     named = {"area": "auc", "by class": tl.metrics.f1_score("none"), "hits": tl.metrics.accuracy}
     trainer = trainer_of(optimizer=tl.sgd(0.0), metrics=named, execution=execution)
@@ -337,7 +338,9 @@ def test_the_model_has_the_trained_values_after_fit():
     assert history[-1]["val_loss"] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("parts", [(1, 3), (2, 2), (1, 1, 1, 1)])
+@pytest.mark.parametrize(
+    "parts", [pytest.param((1, 3), marks=SOAK), pytest.param((2, 2), marks=SOAK), (1, 1, 1, 1)]
+)
 def test_a_run_in_parts_ends_in_the_bits_of_a_whole_one(parts):
     whole = trainer_of(net(dropout=0.25), seed=3)
     whole.fit((X, Y), batch_size=BATCH, epochs=4)
@@ -360,7 +363,7 @@ def test_the_state_is_a_copy():
     assert bits(state) == before != bits(trainer.state)
 
 
-@pytest.mark.parametrize("execution", ["auto", "xla"])
+@pytest.mark.parametrize("execution", ["auto", pytest.param("xla", marks=SOAK)])
 def test_any_function_of_parameters_trains(execution):
     x = X.astype("float64")
     y = x @ np.arange(4.0)[:, None] - 1
@@ -579,7 +582,7 @@ class Weights(Callback):
         self.seen.append(arrays_of((state.params, state.model_state)))
 
 
-@pytest.mark.parametrize("execution", ["graph", "xla"])
+@pytest.mark.parametrize("execution", ["graph", pytest.param("xla", marks=SOAK)])
 def test_the_plateau_reduces_the_rate_without_a_new_trace(execution, capsys):
     optimizer = tl.inject_hyperparams(tl.sgd)(2**-5)
     trainer = trainer_of(optimizer=optimizer, execution=execution)
@@ -734,7 +737,7 @@ def test_callbacks_are_told_of_the_start_and_of_the_finish_of_a_run():
     assert broken.events == [("start", 2), ("step", 1, 1), ("end", False)]
 
 
-@pytest.mark.soak
+@SOAK
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 @pytest.mark.parametrize("execution", ["graph", "xla"])
 def test_memory_does_not_grow_with_calls(execution):

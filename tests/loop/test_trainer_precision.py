@@ -24,7 +24,7 @@ def trainer_of(precision=None, optimizer=None, **options):
     return tl.Trainer(model, "mean_squared_error", optimizer or tl.adam(2**-6), **options)
 
 
-@pytest.mark.parametrize("execution", ["graph", "xla"])
+@pytest.mark.parametrize("execution", [pytest.param("graph", marks=pytest.mark.soak), "xla"])
 @pytest.mark.parametrize("precision", ["float32", "float64", "mixed_bfloat16", "mixed_float16"])
 def test_each_precision_learns_with_parameters_of_its_own_dtype(precision, execution):
     trainer = trainer_of(precision, execution=execution)

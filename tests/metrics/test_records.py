@@ -105,8 +105,15 @@ def test_an_example_of_weight_3_is_three_examples(name):
     assert_close(metric.result(once), metric.result(thrice))
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("run", RUNS)
+def dtypes_by_run():
+    """Each dtype in each way of running; XLA, which compiles slowly, all but float32 by soak."""
+    for run in RUNS:
+        for dtype in ("float64", "float32", "float16", "bfloat16"):
+            slow = run == "xla" and dtype != "float32"
+            yield pytest.param(run, dtype, marks=[pytest.mark.soak] if slow else [])
+
+
+@pytest.mark.parametrize(("run", "dtype"), dtypes_by_run())
 @pytest.mark.parametrize("name", METRICS)
 def test_any_dtype_in_any_way_of_running_gives_float64(name, run, dtype):
     metric = METRICS[name]

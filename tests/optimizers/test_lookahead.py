@@ -15,7 +15,7 @@ from trainlib.verify.peers import run_peer
 from trainlib.verify.problem import make_problem
 
 MU = 0.875
-STEPS = 200
+STEPS = 100
 
 
 def textbook_path(problem, run):
@@ -40,7 +40,13 @@ def textbook_path(problem, run):
 
 
 @pytest.mark.parametrize("run", ["eager", "graph", "xla"])
-@pytest.mark.parametrize("constant", [True, False], ids=["constant rate", "changing rate"])
+@pytest.mark.parametrize(
+    "constant",
+    [
+        pytest.param(True, marks=pytest.mark.soak, id="constant rate"),
+        pytest.param(False, id="changing rate"),
+    ],
+)
 def test_look_ahead_points_are_the_parameters_of_keras(constant, run):
     problem = make_problem(STEPS)
     if constant:

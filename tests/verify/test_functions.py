@@ -50,7 +50,9 @@ def live(title, peer, dtype):
     return peer_outputs(BY_TITLE[title], peer, dtype)
 
 
-@pytest.mark.parametrize(("case", "run"), runs(), ids=lambda x: getattr(x, "title", x))
+@pytest.mark.parametrize(
+    ("case", "run"), runs(), ids=lambda x: x if isinstance(x, str) else x.title
+)
 def test_outputs_are_those_of_every_peer(case, run, golden):
     ours = our_outputs(case, "float64", run)
     bound = case.tolerances.get("float64", TOLERANCES["float64"])

@@ -37,7 +37,9 @@ def golden():
     return {peer: dict(np.load(GOLDEN / f"{peer}.npz")) for peer in PEERS}
 
 
-@pytest.mark.parametrize(("case", "peer", "run"), runs(), ids=lambda x: getattr(x, "title", x))
+@pytest.mark.parametrize(
+    ("case", "peer", "run"), runs(), ids=lambda x: x if isinstance(x, str) else x.title
+)
 def test_trajectory_is_that_of_the_peer(case, peer, run, golden):
     path = our_path(case, peer, make_problem(make.STEPS, **case.problem), run)
     ours = [path[k - 1] for k in make.KEPT]

@@ -18,8 +18,8 @@ OF_KERAS = sorted(name for name, case in PLAIN.items() if "keras" in case.peers)
 LOOSER = {"nadam": 1e-5, "schedule_free_adamw": 1e-5}
 """Where 1e-6 is too near: 1 - 0.999 in float32 is off by 5e-5 of it, and we carry it in float64."""
 
-EAGERLY = 50
-"""Steps, which are slow so."""
+STEPS = 50
+"""Few, for steps that are not compiled are slow."""
 
 
 @pytest.mark.parametrize("name", OF_KERAS)
@@ -27,7 +27,7 @@ def test_defaults_in_float32_are_those_of_keras(name):
     peer = PLAIN[name].peers["keras"]
     if not hasattr(keras.optimizers, peer.name):
         pytest.skip(f"this Keras does not have {peer.name} yet")
-    problem = make_problem(100, "float32")
+    problem = make_problem(STEPS, "float32")
     theirs = run_peer("keras", peer.name, {}, problem)
 
     def make(learning_rate):
@@ -40,7 +40,7 @@ def test_defaults_in_float32_are_those_of_keras(name):
 @pytest.mark.parametrize("name", sorted(PLAIN))
 def test_a_rule_is_the_same_eagerly(name):
     case = PLAIN[name]
-    problem = make_problem(EAGERLY, **case.problem)
+    problem = make_problem(STEPS, **case.problem)
 
     def make(learning_rate):
         return registry.OPTIMIZERS[name](learning_rate=learning_rate, **case.options)
@@ -48,4 +48,4 @@ def test_a_rule_is_the_same_eagerly(name):
     compiled = run_ours(make, problem, "graph")
     worst = difference(run_ours(make, problem, "eager"), compiled)
     assert worst.error <= 1e-12, worst
-    assert difference(compiled[:1] * EAGERLY, compiled).error > 1e-3  # they moved
+    assert difference(compiled[:1] * STEPS, compiled).error > 1e-3  # they moved
