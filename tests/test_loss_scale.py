@@ -13,6 +13,7 @@ import tensorflow as tf
 import trainlib as tl
 from trainlib.loop.stateless import from_keras
 
+SOAK = pytest.mark.soak
 RUNS = {
     "eager": lambda f: f,
     "graph": functools.partial(tf.function, autograph=False),
@@ -113,7 +114,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", [pytest.param("sgd", marks=SOAK), "adam", "clipped"])
 def test_scales_are_kerass_and_parameters_too_to_rounding(name):
     ours, peers = (make() for make in OPTIMIZERS[name])
     scaling = tl.dynamic_loss_scale(2.0**12, growth_steps=6, floor=2.0**-60, cap=2.0**60)
@@ -152,8 +153,13 @@ def noisy_model():
     )
 
 
-@pytest.mark.parametrize("compile_update", [False, True])
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    ("run", "compile_update"),
+    [
+        *((run, False) for run in RUNS),
+        *(pytest.param(run, True, marks=[] if run == "graph" else SOAK) for run in RUNS),
+    ],
+)
 def test_a_skipped_step_changes_no_bit_but_those_of_the_scale(run, compile_update):
     optimizer = tl.chain(tl.clip_by_global_norm(1.0), tl.adamw(tl.exponential_decay(0.1, 1, 0.5)))
     scaling = tl.dynamic_loss_scale(2.0**127, growth_steps=2, cap=2.0**127)

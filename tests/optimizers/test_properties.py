@@ -181,7 +181,7 @@ def test_structure_shapes_and_dtypes_are_kept_and_inputs_unchanged(name, data):
 
 @EVERY
 @pytest.mark.parametrize("jit", [False, True])
-@examples(2)
+@examples(1)
 @given(data=st.data())
 def test_compiled_steps_are_the_eager_ones(name, jit, data):
     given_options, tree = data.draw(options(name)), data.draw(TREES)
@@ -203,7 +203,7 @@ def test_compiled_steps_are_the_eager_ones(name, jit, data):
 
 
 @EVERY
-@examples(2)
+@examples(1)
 @given(data=st.data())
 def test_changed_hyperparameters_are_followed_without_a_new_trace(name, data):
     given_options, tree = data.draw(options(name)), data.draw(TREES)

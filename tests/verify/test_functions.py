@@ -29,11 +29,12 @@ PLAIN = {(case.kind, case.name): case.title for case in reversed(CASES)}
 
 
 def runs():
-    """Each case in a graph; the first forms in the other runs too, the rest of these by soak."""
+    """Each case in a graph, the first forms under XLA too; soak tries them in every run."""
     for case in CASES:
         for run in case.runs:
-            first = run == "graph" or PLAIN[case.kind, case.name] == case.title
-            yield pytest.param(case, run, marks=[] if first else [pytest.mark.soak])
+            first = PLAIN[case.kind, case.name] == case.title
+            soon = run == "graph" or (run == "xla" and first) or "graph" not in case.runs
+            yield pytest.param(case, run, marks=[] if soon else [pytest.mark.soak])
 
 
 BY_TITLE = {case.title: case for case in CASES}

@@ -24,11 +24,15 @@ PLAIN = {(case.optimizer, peer): case.title for case, peer in reversed(PAIRS)}
 
 
 def runs():
-    """Each pair in a graph; Keras's first forms under XLA, which compiles slowly; soak the rest."""
+    """First forms beside all peers, and under XLA beside Keras; others beside one; soak all."""
+    beside_one = {case.title: peer for case, peer in reversed(PAIRS)}
     for case, peer in PAIRS:
-        yield case, peer, "graph"
-        first = peer == "keras" and PLAIN[case.optimizer, peer] == case.title
-        yield pytest.param(case, peer, "xla", marks=[] if first else [pytest.mark.soak])
+        first = PLAIN[case.optimizer, peer] == case.title
+        for run, soon in (
+            ("graph", first or beside_one[case.title] == peer),
+            ("xla", first and peer == "keras"),  # which compiles slowly
+        ):
+            yield pytest.param(case, peer, run, marks=[] if soon else [pytest.mark.soak])
 
 
 @pytest.fixture(scope="session")
