@@ -92,6 +92,7 @@ def test_workers_train_as_one_device_does_and_leave_one_run_folder(count, tmp_pa
     assert_follows(folder, one_device)
 
 
+@SOAK
 def test_replicas_train_as_one_device_does(tmp_path, one_device):
     folder = tmp_path / "many"
     status, _, err = run(folder, "train", "--strategy=mirrored", "--replicas=2", *QUICK)

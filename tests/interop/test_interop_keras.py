@@ -183,7 +183,14 @@ OPTIONS = {
 }
 
 
-RARE = ("schedule", "clipvalue", "overwriting average", "loss scale factor", "exclusions")
+RARE = (
+    "schedule",
+    "clipnorm",
+    "clipvalue",
+    "overwriting average",
+    "loss scale factor",
+    "exclusions",
+)
 """Tried by soak."""
 
 

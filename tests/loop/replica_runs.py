@@ -76,27 +76,40 @@ def optimizers():
     return results
 
 
+def around(**cases):
+    """Optimizers with something around them; of 5 examples 4 replicas get 2, 2, 1 and none."""
+    params, data = problem()
+    loss = tl.losses.mean_squared_error
+    return {
+        name: compare(net, params, (), optimizer, data, epochs(22)[:50], 5, loss, **options)
+        for name, (optimizer, options) in cases.items()
+    }
+
+
+def other_transforms():
+    """More of them than every run of the tests tries."""
+    adam = tl.adam(1e-2)
+    return around(
+        regularizer=(adam, {"regularizer": tl.l1_l2(1e-2, 1e-2)}),
+        ema=(tl.chain(adam, tl.ema(0.9)), {}),
+        compiled=(adam, {"compile_gradients": True, "compile_update": True}),
+        constrain=(tl.chain(adam, tl.constrain(tl.max_norm(0.7))), {}),
+    )
+
+
 def transforms():
-    """All that is around an optimizer; of 5 examples 4 replicas get 2, 2, 1 and none."""
+    """The same, and weights of 0, none, and what is not finite."""
     params, data = problem()
     order = epochs(22)[:50]
     loss = tl.losses.mean_squared_error
-    adam = tl.adam(1e-2)
-    cases = {
-        "clip": (tl.chain(tl.clip_by_global_norm(0.1), tl.sgd(0.1)), {}),
-        "regularizer": (adam, {"regularizer": tl.l1_l2(1e-2, 1e-2)}),
-        "ema": (tl.chain(adam, tl.ema(0.9)), {}),
-        "accumulate": (
-            tl.accumulate(tl.chain(tl.clip_by_global_norm(0.5), adam, tl.ema(0.9)), 3),
+    adam, clip = tl.adam(1e-2), tl.clip_by_global_norm
+    results = around(
+        clip=(tl.chain(clip(0.1), tl.sgd(0.1)), {}),
+        accumulate=(
+            tl.accumulate(tl.chain(clip(0.5), adam, tl.ema(0.9)), 3),
             {"regularizer": tl.l2(1e-2)},
         ),
-        "compiled": (adam, {"compile_gradients": True, "compile_update": True}),
-        "constrain": (tl.chain(adam, tl.constrain(tl.max_norm(0.7))), {}),
-    }
-    results = {
-        name: compare(net, params, (), optimizer, data, order, 5, loss, **options)
-        for name, (optimizer, options) in cases.items()
-    }
+    )
     none = (*data[:2], tf.zeros_like(data[2]))
     results["no weight"] = compare(
         net, params, (), tl.sgd(0.1), none, order, 5, loss, regularizer=tl.l2(1e-1)
@@ -437,6 +450,7 @@ RUNS = {
     for f in (
         optimizers,
         transforms,
+        other_transforms,
         statistics,
         dropout,
         small,

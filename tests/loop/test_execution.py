@@ -174,7 +174,7 @@ def trainer_of(way):
 DATA = (np.random.default_rng(0).normal(size=(40, 3)), np.arange(40.0))
 
 
-@pytest.mark.parametrize("way", ["xla", "xla_update"])
+@pytest.mark.parametrize("way", ["xla", pytest.param("xla_update", marks=pytest.mark.soak)])
 def test_every_way_comes_to_the_same_to_rounding(way):
     trainers = [trainer_of("graph"), trainer_of(way)]
     for trainer in trainers:

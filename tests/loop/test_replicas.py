@@ -21,11 +21,8 @@ from trainlib.loop.replicas import _devices, mirrored
 
 SCRIPT = Path(__file__).with_name("replica_runs.py")
 ROOT = Path(tl.__file__).parents[1]
-TRANSFORMS = ["clip", "regularizer", "ema", "accumulate", "compiled", "constrain"] + [
-    "no weight",
-    "no sample weights",
-    "not finite",
-]
+TRANSFORMS = ["clip", "accumulate", "no weight", "no sample weights", "not finite"]
+OTHERS = ["regularizer", "ema", "compiled", "constrain"]
 TWO_OR_FOUR = pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.soak)])
 LAYERS = ["plain", "images", "twice", "penalty", "sequences"]
 
@@ -66,6 +63,12 @@ def test_two_replicas_follow_one_device_with_each_optimizer(name):
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_four_replicas_follow_one_device_where_parts_are_uneven_and_empty(name):
     assert_follows(run("transforms", 4)[name], 1e-12)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", OTHERS)
+def test_four_replicas_follow_one_device_with_other_transforms(name):
+    assert_follows(run("other_transforms", 4)[name], 1e-12)
 
 
 def test_replicas_follow_one_device_in_float32():

@@ -175,7 +175,7 @@ def batches_of(count, size=BATCH):
         yield X[rows], Y[rows]
 
 
-@pytest.mark.parametrize("steps", [None, 4])
+@pytest.mark.parametrize("steps", [pytest.param(None, marks=SOAK), 4])
 @pytest.mark.parametrize("at", [pytest.param(3, marks=SOAK), pytest.param(8, marks=SOAK), 17])
 def test_a_source_of_batches_is_read_up_to_where_the_run_was(steps, at, tmp_path):
     def source():

@@ -18,7 +18,7 @@ OF_KERAS = sorted(name for name, case in PLAIN.items() if "keras" in case.peers)
 LOOSER = {"nadam": 1e-5, "schedule_free_adamw": 1e-5}
 """Where 1e-6 is too near: 1 - 0.999 in float32 is off by 5e-5 of it, and we carry it in float64."""
 
-STEPS = 50
+STEPS = 30
 """Few, for steps that are not compiled are slow."""
 
 
