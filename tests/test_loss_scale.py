@@ -114,7 +114,9 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param("sgd", marks=SOAK), "adam", "clipped"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("sgd", marks=SOAK), pytest.param("adam", marks=SOAK), "clipped"]
+)
 def test_scales_are_kerass_and_parameters_too_to_rounding(name):
     ours, peers = (make() for make in OPTIMIZERS[name])
     scaling = tl.dynamic_loss_scale(2.0**12, growth_steps=6, floor=2.0**-60, cap=2.0**60)

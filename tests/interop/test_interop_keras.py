@@ -185,6 +185,7 @@ OPTIONS = {
 
 RARE = (
     "schedule",
+    "average",
     "clipnorm",
     "clipvalue",
     "overwriting average",

@@ -127,6 +127,7 @@ def test_keras_does_not_follow_one_device_where_the_last_batch_is_uneven():
     assert found["keras"] > 0.1 * found["moved"]
 
 
+@pytest.mark.soak  # launch_local trains so in the suite
 def test_two_processes_follow_one_device():
     workers = [start("worker", 2, TF_CONFIG=task) for task in tasks(free_ports(2))]
     try:

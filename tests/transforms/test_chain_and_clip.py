@@ -84,7 +84,9 @@ def our_path(argument, bound, dtype, run):
 @pytest.mark.parametrize(
     ("dtype", "bound", "tolerance"), [("float64", 1.125, 1e-12), ("float32", 1.1, 8 * 2**-23)]
 )
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    "run", [x if x == "graph" else pytest.param(x, marks=pytest.mark.soak) for x in RUNS]
+)
 @pytest.mark.parametrize("argument", CLIPPING)
 def test_a_clipped_descent_is_that_of_keras(argument, dtype, bound, tolerance, run):
     theirs, sizes = keras_path(argument, bound, dtype)

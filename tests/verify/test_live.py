@@ -37,6 +37,7 @@ def test_defaults_in_float32_are_those_of_keras(name):
     assert worst.error <= LOOSER.get(name, 1e-6), worst
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", sorted(PLAIN))
 def test_a_rule_is_the_same_eagerly(name):
     case = PLAIN[name]
