@@ -181,7 +181,7 @@ class Training:
         import numpy as np
         import tensorflow as tf
 
-        from trainlib.loop.replicas import strategy_named
+        from trainlib.training.replicas import strategy_named
 
         kind = "mirrored" if replicas else "multi_worker" if config else "one_device"
         self.strategy = strategy_named(kind, replicas)
@@ -205,7 +205,7 @@ class Training:
         """Seconds and steps of so many passes over the examples, or over CHECK_STEPS batches."""
         import tensorflow as tf
 
-        from trainlib.loop.feed import specs_of
+        from trainlib.training.input_pipeline import specs_of
 
         programs, way = self.trainer.programs, self.trainer.execution
         specs = specs_of(self.examples)
@@ -232,7 +232,7 @@ class Training:
         """A function `(count, start)`: sums over the replicas, of sums, of tensors of `start`."""
         import tensorflow as tf
 
-        from trainlib.loop.replicas import all_reduce
+        from trainlib.training.replicas import all_reduce
 
         @tf.function(autograph=False)
         def loop(count: Any, start: Any) -> Any:

@@ -91,7 +91,7 @@ class Maker:
 
     def write(self, epochs: int) -> None:
         """Data, weights, and the orders of some epochs: those that `tl.Trainer` draws."""
-        from trainlib.loop.order import epoch_order
+        from trainlib.training.order import epoch_order
 
         def order(epoch: int, size: int) -> np.ndarray:
             return epoch_order(SEED, epoch, size)

@@ -31,7 +31,7 @@ COMMANDS = {
     "signal": f"timeout --preserve-status --signal=TERM 15 {LONG}told",
 }
 SHOWN = 14
-"""Lines of what a command prints, at most; of more, the first and the last ones."""
+"""LineLogger of what a command prints, at most; of more, the first and the last ones."""
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.constraints import max_norm, min_max_norm, non_neg, unit_norm
-from trainlib.norms import global_norm, norm
-from trainlib.tree import kernels
+from trainlib.core.norms import global_norm, norm
+from trainlib.core.tree import kernels
 
 STEPS = 120
 SHAPES = {"dense": (6, 5), "kernel": (2, 2, 3, 4), "bias": (5,)}

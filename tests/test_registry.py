@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.conventions import BY_CONVENTION
+from trainlib.core.conventions import BY_CONVENTION
 from trainlib.registry import (
     KINDS,
     METRICS,
@@ -63,7 +63,7 @@ def test_each_factory_makes_what_its_kind_promises(kind, name):
     if kind == "schedule":
         assert (made(0).shape, made(0).dtype) == ((), tf.float32)
         assert 0 < made(2) <= 1
-    elif kind == "performance":
+    elif kind == "monitor":
         assert made.update(1.0, made.init(0.1)).epoch == 1
     elif kind == "constraint":
         assert made(params["w"]).shape == [1, 2]
@@ -83,10 +83,10 @@ def test_each_metric_counts_examples_with_its_defaults(name):
     rows = tf.constant([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
     sparse = name.startswith("sparse")
     metric = tl.metrics.as_metric(tl.metrics.make_metric(METRICS[name]))
-    record = metric.of([1, 1, 0] if sparse else rows, y_pred)
-    tf.nest.assert_same_structure(metric.zero(2), record)
+    record = metric.from_model_output([1, 1, 0] if sparse else rows, y_pred)
+    tf.nest.assert_same_structure(metric.empty(2), record)
     assert any(tf.reduce_any(x != 0) for x in record)
-    assert metric.result(record).shape == ([2, 2] if name == "confusion_matrix" else [])
+    assert metric.compute(record).shape == ([2, 2] if name == "confusion_matrix" else [])
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

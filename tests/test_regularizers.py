@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
+from trainlib.core.tree import kernels
 from trainlib.regularizers import orthogonal, restrict
-from trainlib.tree import kernels
 
 STEPS = 120
 SHAPES = {"a": (4, 3), "b": (3,), "c": (2, 5), "d": ()}
@@ -367,10 +367,10 @@ def test_two_parameters_of_one_path_are_refused():
 
 def small_trainer(**options):
     def apply_fn(params, model_state, x, training):
-        return tl.Forward(x @ params["kernel"] + params["bias"])
+        return tl.ModelOutput(x @ params["kernel"] + params["bias"])
 
     params = {"kernel": tf.ones([2, 1]), "bias": tf.fill([1], 8.0)}
-    model = tl.Stateless(apply_fn, params, ())
+    model = tl.FunctionalModel(apply_fn, params, ())
     return tl.Trainer(model, "mean_squared_error", tl.sgd(0.0), **options)
 
 

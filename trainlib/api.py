@@ -7,25 +7,11 @@ import trainlib.losses as losses
 import trainlib.metrics as metrics
 import trainlib.models as models
 import trainlib.registry as registry
-from trainlib.base import Optimizer, apply_updates
 from trainlib.constraints import max_norm, min_max_norm, non_neg, unit_norm
-from trainlib.finder import LRFinderResult, lr_finder
-from trainlib.loop.checkpoints import Checkpoints
-from trainlib.loop.replicas import mirrored, multi_worker
-from trainlib.loop.stateless import Stateless
-from trainlib.loop.trainer import Trainer
-from trainlib.loss_scale import (
-    LossScale,
-    LossScaling,
-    dynamic_loss_scale,
-    first_not_finite,
-    next_loss_scale,
-    overflowed_path,
-    scale_loss,
-    static_loss_scale,
-    unscale_grads,
-)
+from trainlib.core.tree import kernels
+from trainlib.core.types import Optimizer, apply_updates
 from trainlib.metrics import Mean, Metric
+from trainlib.monitors.machines import early_stop, reduce_on_plateau
 from trainlib.optimizers import (
     adabelief,
     adadelta,
@@ -43,10 +29,10 @@ from trainlib.optimizers import (
     lamb,
     lars,
     lion,
-    lookahead,
     muon,
     nadam,
     nadamw,
+    nesterov_point,
     novograd,
     prodigy,
     radam,
@@ -61,11 +47,9 @@ from trainlib.optimizers import (
     sophia,
     yogi,
 )
-from trainlib.performance import early_stop, reduce_on_plateau
-from trainlib.precision import PRECISIONS, Precision, in_precision
 from trainlib.regularizers import l1, l1_l2, l2, orthogonal, restrict
 from trainlib.schedules import (
-    constant,
+    constant_schedule,
     cosine_decay,
     cosine_decay_restarts,
     cyclic,
@@ -73,7 +57,7 @@ from trainlib.schedules import (
     hold_then_decay,
     inverse_sqrt_decay,
     inverse_time_decay,
-    join,
+    join_schedules,
     linear_warmup,
     one_cycle,
     per_epoch,
@@ -81,16 +65,33 @@ from trainlib.schedules import (
     polynomial_decay,
     power_decay,
     step_decay,
-    trapezoid,
+    warmup_stable_decay,
 )
-from trainlib.step import (
-    Forward,
+from trainlib.step.loss_scale import (
+    LossScale,
+    LossScaleState,
+    dynamic_loss_scale,
+    first_nonfinite,
+    next_loss_scale,
+    overflowed_path,
+    scale_loss,
+    static_loss_scale,
+    unscale_grads,
+)
+from trainlib.step.precision import PRECISIONS, Precision, in_precision
+from trainlib.step.steps import (
+    ModelOutput,
     TrainState,
     eval_step,
     init_state,
     predict_step,
     train_step,
 )
+from trainlib.tools.range_test import LRFinderResult, lr_finder
+from trainlib.training.checkpoints import Checkpoints
+from trainlib.training.functional_model import FunctionalModel
+from trainlib.training.replicas import mirrored, multi_worker
+from trainlib.training.trainer import Trainer
 from trainlib.transforms import (
     accumulate,
     adaptive_clip,
@@ -109,7 +110,7 @@ from trainlib.transforms import (
     freeze,
     inject_hyperparams,
     keras_options,
-    lookahead_optimizer,
+    lookahead,
     masked,
     param_rules,
     partition,
@@ -120,20 +121,19 @@ from trainlib.transforms import (
     set_hyperparams,
     zero_nans,
 )
-from trainlib.tree import kernels
 
 __all__ = [
     "Checkpoints",
-    "Forward",
+    "FunctionalModel",
     "LRFinderResult",
     "LossScale",
-    "LossScaling",
+    "LossScaleState",
     "Mean",
     "Metric",
+    "ModelOutput",
     "Optimizer",
     "PRECISIONS",
     "Precision",
-    "Stateless",
     "TrainState",
     "Trainer",
     "accumulate",
@@ -160,7 +160,7 @@ __all__ = [
     "clip_by_global_norm",
     "clip_by_norm",
     "clip_by_value",
-    "constant",
+    "constant_schedule",
     "constrain",
     "cosine_decay",
     "cosine_decay_restarts",
@@ -172,7 +172,7 @@ __all__ = [
     "ema_params",
     "eval_step",
     "exponential_decay",
-    "first_not_finite",
+    "first_nonfinite",
     "flush",
     "freeze",
     "ftrl",
@@ -183,7 +183,7 @@ __all__ = [
     "interop",
     "inverse_sqrt_decay",
     "inverse_time_decay",
-    "join",
+    "join_schedules",
     "keras_options",
     "kernels",
     "l1",
@@ -194,7 +194,6 @@ __all__ = [
     "linear_warmup",
     "lion",
     "lookahead",
-    "lookahead_optimizer",
     "losses",
     "lr_finder",
     "masked",
@@ -207,6 +206,7 @@ __all__ = [
     "muon",
     "nadam",
     "nadamw",
+    "nesterov_point",
     "next_loss_scale",
     "non_neg",
     "novograd",
@@ -243,9 +243,9 @@ __all__ = [
     "static_loss_scale",
     "step_decay",
     "train_step",
-    "trapezoid",
     "unit_norm",
     "unscale_grads",
+    "warmup_stable_decay",
     "yogi",
     "zero_nans",
 ]

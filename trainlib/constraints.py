@@ -24,10 +24,10 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_number
-from trainlib.norms import norm
-from trainlib.tree import widen
+from trainlib.core.checks import check_number
+from trainlib.core.norms import norm
+from trainlib.core.tree import widen
+from trainlib.core.types import Tensor
 
 Constraint: TypeAlias = Callable[[Tensor], Tensor]
 Axis: TypeAlias = int | str | Sequence[int] | None

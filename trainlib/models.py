@@ -10,8 +10,8 @@ from typing import Any
 
 import keras
 
-from trainlib.checks import check_number
-from trainlib.own import load_own
+from trainlib.core.checks import check_number
+from trainlib.user_code import load_own
 
 LOGITS_ACTIVATIONS = ("softmax", "sigmoid")
 

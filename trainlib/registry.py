@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import trainlib.constraints as constraints
 import trainlib.losses as losses
 import trainlib.metrics as metrics
+import trainlib.monitors.machines as monitors
 import trainlib.optimizers as optimizers
-import trainlib.performance as performance
 import trainlib.regularizers as regularizers
 import trainlib.schedules as schedules
 import trainlib.transforms as transforms
-from trainlib.checks import check_choice
-from trainlib.conventions import default_of
+from trainlib.core.checks import check_choice
+from trainlib.core.conventions import default_of
 
 OPTIMIZERS: Mapping[str, Callable[..., Any]] = {
     "sgd": optimizers.sgd,
@@ -55,7 +55,7 @@ OPTIMIZERS: Mapping[str, Callable[..., Any]] = {
     "prodigy": optimizers.prodigy,
 }
 SCHEDULES: Mapping[str, Callable[..., Any]] = {
-    "constant": schedules.constant,
+    "constant": schedules.constant_schedule,
     "exponential_decay": schedules.exponential_decay,
     "inverse_time_decay": schedules.inverse_time_decay,
     "power_decay": schedules.power_decay,
@@ -68,9 +68,9 @@ SCHEDULES: Mapping[str, Callable[..., Any]] = {
     "cosine_decay_restarts": schedules.cosine_decay_restarts,
     "one_cycle": schedules.one_cycle,
     "cyclic": schedules.cyclic,
-    "trapezoid": schedules.trapezoid,
+    "warmup_stable_decay": schedules.warmup_stable_decay,
     "linear_warmup": schedules.linear_warmup,
-    "join": schedules.join,
+    "join_schedules": schedules.join_schedules,
     "per_epoch": schedules.per_epoch,
 }
 REGULARIZERS: Mapping[str, Callable[..., Any]] = {
@@ -85,9 +85,9 @@ CONSTRAINTS: Mapping[str, Callable[..., Any]] = {
     "unit_norm": constraints.unit_norm,
     "min_max_norm": constraints.min_max_norm,
 }
-PERFORMANCE: Mapping[str, Callable[..., Any]] = {
-    "reduce_on_plateau": performance.reduce_on_plateau,
-    "early_stop": performance.early_stop,
+MONITORS: Mapping[str, Callable[..., Any]] = {
+    "reduce_on_plateau": monitors.reduce_on_plateau,
+    "early_stop": monitors.early_stop,
 }
 CLIPPING: Mapping[str, Callable[..., Any]] = {
     "clip_by_value": transforms.clip_by_value,
@@ -139,7 +139,7 @@ METRICS: Mapping[str, Callable[..., Any]] = {
 KINDS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
-    "performance": PERFORMANCE,
+    "monitor": MONITORS,
     "regularizer": REGULARIZERS,
     "constraint": CONSTRAINTS,
     "clipping": CLIPPING,

@@ -11,10 +11,10 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from trainlib.base import Tensor, Tree
-from trainlib.checks import check_choice, check_number
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.tree import kernels, leaves_by_path, resolve_mask, total, widen
+from trainlib.core.types import Tensor, Tree
 from trainlib.transforms.decay import Mask
-from trainlib.tree import kernels, leaves_by_path, resolve_mask, total, widen
 
 Regularizer: TypeAlias = Callable[[Tree], Tensor]
 

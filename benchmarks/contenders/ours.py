@@ -14,8 +14,8 @@ from workloads import ADAM, CHECK_STEPS, RATES, SEED, Workload
 import trainlib as tl
 from contenders import base
 from contenders.keras_ import make_model
-from trainlib.loop.feed import as_feed
 from trainlib.registry import lookup
+from trainlib.training.input_pipeline import as_feed
 
 LONG_RUN = 10_000_000
 """Steps that take any net longer than it takes to measure the executions."""

@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from trainlib.callbacks import Bar, Facts, Lines
+from trainlib.callbacks import LineLogger, ProgressBar, TrainingStatus
 from trainlib.callbacks import display as display_module
 
 RESULTS = {
@@ -24,8 +24,8 @@ DESCRIBED = "loss 0.3012  accuracy 0.8921  val_loss 12.5  learning_rate 0.001"
 SO_FAR = {"loss": 0.75, "learning_rate": 0.0625}
 
 
-def progress(epoch=3, epochs=12, position=1250, metrics=lambda: SO_FAR):
-    return Facts(epoch, epochs, position, 1250, 5000, [RESULTS], metrics, state=None)
+def progress(epoch=3, epochs=12, batch=1250, metrics=lambda: SO_FAR):
+    return TrainingStatus(epoch, epochs, batch, 1250, 5000, [RESULTS], metrics, state=None)
 
 
 @pytest.mark.parametrize(
@@ -51,16 +51,16 @@ def test_results_are_described_on_one_line(results, expected):
 )
 def test_lines_prints_one_line_an_epoch(epoch, epochs, label):
     stream = io.StringIO()
-    lines = Lines(stream)
-    lines.on_step(progress(epoch, epochs))
+    lines = LineLogger(stream)
+    lines.on_train_batch_end(progress(epoch, epochs))
     assert stream.getvalue() == ""
-    lines.on_epoch(progress(epoch, epochs))
-    lines.on_end(progress())
+    lines.on_epoch_end(progress(epoch, epochs))
+    lines.on_train_end(progress())
     assert stream.getvalue() == f"epoch {label}  {DESCRIBED}  2,500 steps/s\n"
 
 
 def test_lines_prints_to_standard_output(capsys):
-    Lines().on_epoch(progress())
+    LineLogger().on_epoch_end(progress())
     assert capsys.readouterr() == (f"epoch  3/12  {DESCRIBED}  2,500 steps/s\n", "")
 
 
@@ -80,7 +80,7 @@ def screen(monkeypatch):
     """A bar, and what it has drawn since the last call, on lines without colours and moves."""
     monkeypatch.setattr(display_module, "time", Clock())
     stream = io.StringIO()
-    bar = Bar(Console(file=stream, force_terminal=True, width=120))
+    bar = ProgressBar(Console(file=stream, force_terminal=True, width=120))
     bar.bar.live.auto_refresh = False
 
     def drawn():
@@ -91,15 +91,15 @@ def screen(monkeypatch):
         return [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
 
     yield bar, drawn
-    bar.on_end(progress())
+    bar.on_train_end(progress())
 
 
 def test_the_bar_shows_epoch_steps_and_results(screen):
     bar, drawn = screen
-    bar.on_step(progress(position=10))
+    bar.on_train_batch_end(progress(batch=10))
     assert re.fullmatch(r"epoch 3/12 .* +10/1250 .* loss 0.75  learning_rate 0.0625", drawn()[-1])
     # The clock has moved by a second since the first 10 steps, in which 615 were made.
-    bar.on_step(progress(position=625))
+    bar.on_train_batch_end(progress(batch=625))
     assert re.fullmatch(
         r"epoch 3/12 .* +625/1250 .* loss 0.75  learning_rate 0.0625  615 steps/s", drawn()[-1]
     )
@@ -107,8 +107,8 @@ def test_the_bar_shows_epoch_steps_and_results(screen):
 
 def test_a_bar_that_begins_within_an_epoch_counts_its_own_steps(screen):
     bar, drawn = screen
-    bar.on_step(progress(position=600))
-    bar.on_step(progress(position=625))
+    bar.on_train_batch_end(progress(batch=600))
+    bar.on_train_batch_end(progress(batch=625))
     assert re.fullmatch(r"epoch 3/12 .* +625/1250 .*  25 steps/s", drawn()[-1])
 
 
@@ -116,17 +116,17 @@ def test_results_are_asked_for_only_now_and_then(screen, monkeypatch):
     bar, drawn = screen
     asked = []
     monkeypatch.setattr(bar, "SECONDS_BETWEEN_RESULTS", 2.5)
-    for position in (1, 2, 3, 4):
-        bar.on_step(progress(position=position, metrics=lambda: asked.append(1) or SO_FAR))
+    for batch in (1, 2, 3, 4):
+        bar.on_train_batch_end(progress(batch=batch, metrics=lambda: asked.append(1) or SO_FAR))
     assert len(asked) == 2
     assert " 4/1250 " in drawn()[-1]
 
 
 def test_a_finished_epoch_leaves_its_line_above_the_next_bar(screen):
     bar, drawn = screen
-    bar.on_step(progress())
+    bar.on_train_batch_end(progress())
     drawn()
-    bar.on_epoch(progress())
+    bar.on_epoch_end(progress())
     lines = drawn()
     assert f"epoch  3/12  {DESCRIBED}  2,500 steps/s" in lines
     assert re.match(r"epoch 4/12 .* +0/1250 ", lines[-1])
@@ -135,33 +135,33 @@ def test_a_finished_epoch_leaves_its_line_above_the_next_bar(screen):
 
 def test_no_epoch_after_the_last_is_announced(screen):
     bar, drawn = screen
-    bar.on_step(progress(epoch=12))
-    bar.on_epoch(progress(epoch=12))
-    bar.on_end(progress())
+    bar.on_train_batch_end(progress(epoch=12))
+    bar.on_epoch_end(progress(epoch=12))
+    bar.on_train_end(progress())
     assert not any("13/12" in line for line in drawn())
 
 
 def test_a_bar_serves_a_second_run(screen):
     bar, drawn = screen
     for epochs in (1, 2):
-        bar.on_step(progress(1, epochs, position=5))
+        bar.on_train_batch_end(progress(1, epochs, batch=5))
         assert f"epoch 1/{epochs} " in drawn()[-1]
-        bar.on_epoch(progress(1, epochs))
-        bar.on_end(progress())
+        bar.on_epoch_end(progress(1, epochs))
+        bar.on_train_end(progress())
         drawn()
     assert bar.bar.tasks == []
 
 
 def test_a_bar_may_end_before_it_began(screen):
     bar, drawn = screen
-    bar.on_end(progress())
+    bar.on_train_end(progress())
     assert drawn() == []
 
 
 def test_without_a_terminal_only_the_lines_are_written():
     stream = io.StringIO()
-    bar = Bar(Console(file=stream, force_terminal=False, width=120))
-    bar.on_step(progress())
-    bar.on_epoch(progress())
-    bar.on_end(progress())
+    bar = ProgressBar(Console(file=stream, force_terminal=False, width=120))
+    bar.on_train_batch_end(progress())
+    bar.on_epoch_end(progress())
+    bar.on_train_end(progress())
     assert stream.getvalue().strip() == f"epoch  3/12  {DESCRIBED}  2,500 steps/s"

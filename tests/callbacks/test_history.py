@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 
-from trainlib.callbacks import Csv, Facts, JsonLines
+from trainlib.callbacks import CSVLogger, JSONLLogger, TrainingStatus
 
 HISTORY = [{"epoch": i, "step": 10 * i, "loss": 1 / (3 * i), "seconds": 0.1} for i in (1, 2, 3)]
 
 
-def facts(epochs):
+def status(epochs):
     """A run of which so many epochs have ended."""
-    return Facts(epochs, 3, 10, 10, 10 * epochs, HISTORY[:epochs], dict, state=None)
+    return TrainingStatus(epochs, 3, 10, 10, 10 * epochs, HISTORY[:epochs], dict, state=None)
 
 
 def lines(path):
@@ -23,14 +23,14 @@ def lines(path):
 
 def test_each_epoch_is_an_object_on_a_line_of_its_own(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    callback = JsonLines(path)
-    callback.on_start(facts(0))
+    callback = JSONLLogger(path)
+    callback.on_train_begin(status(0))
     assert lines(path) == []
     for count in (1, 2, 3):
-        callback.on_step(facts(count - 1))
-        callback.on_epoch(facts(count))
+        callback.on_train_batch_end(status(count - 1))
+        callback.on_epoch_end(status(count))
         assert lines(path) == HISTORY[:count]
-    callback.on_end(facts(3))
+    callback.on_train_end(status(3))
     assert lines(path) == HISTORY
     assert list(lines(path)[0]) == ["epoch", "step", "loss", "seconds"]
 
@@ -38,20 +38,20 @@ def test_each_epoch_is_an_object_on_a_line_of_its_own(tmp_path):
 def test_a_run_that_goes_on_keeps_the_epochs_up_to_there_and_no_others(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in HISTORY), encoding="utf-8")
-    callback = JsonLines(path)
-    callback.on_start(facts(1))
+    callback = JSONLLogger(path)
+    callback.on_train_begin(status(1))
     assert lines(path) == HISTORY[:1]
-    callback.on_epoch(facts(2))
+    callback.on_epoch_end(status(2))
     assert lines(path) == HISTORY[:2]
 
 
 def test_a_result_that_is_not_finite_is_null_also_where_a_run_goes_on(tmp_path):
     path = tmp_path / "metrics.jsonl"
     history = [{"epoch": 1, "loss": float("nan"), "matrix": [[float("inf"), 1.0]]}]
-    told = facts(1)._replace(history=history)
-    callback = JsonLines(path)
-    callback.on_start(told)
-    callback.on_epoch(told)
+    told = status(1)._replace(history=history)
+    callback = JSONLLogger(path)
+    callback.on_train_begin(told)
+    callback.on_epoch_end(told)
     expected = {"epoch": 1, "loss": None, "matrix": [[None, 1.0]]}
     assert lines(path) == [expected, expected]
 
@@ -68,10 +68,10 @@ def as_text(history):
 def test_the_table_has_a_row_for_each_epoch_and_goes_on_from_where_the_run_does(tmp_path):
     path = tmp_path / "metrics.csv"
     for begun, ended in ((0, 3), (1, 2)):
-        callback = Csv(path)
-        callback.on_start(facts(begun))
+        callback = CSVLogger(path)
+        callback.on_train_begin(status(begun))
         for count in range(begun + 1, ended + 1):
-            callback.on_epoch(facts(count))
+            callback.on_epoch_end(status(count))
             assert table(path) == as_text(HISTORY[:count])
     assert path.read_text().startswith("epoch,step,loss,seconds\n1,10,0.333")
 
@@ -79,10 +79,10 @@ def test_the_table_has_a_row_for_each_epoch_and_goes_on_from_where_the_run_does(
 def test_a_result_that_comes_later_has_a_column_and_matrices_have_none(tmp_path):
     path = tmp_path / "metrics.csv"
     history = [{"loss": 1.0, "matrix": [[1.0]]}, {"loss": 2.0, "overflowed": "a/b, c"}]
-    callback = Csv(path)
-    callback.on_start(facts(0))
+    callback = CSVLogger(path)
+    callback.on_train_begin(status(0))
     for count in (1, 2):
-        callback.on_epoch(facts(count)._replace(history=history[:count]))
+        callback.on_epoch_end(status(count)._replace(history=history[:count]))
     assert table(path) == [
         {"loss": "1.0", "overflowed": ""},
         {"loss": "2.0", "overflowed": "a/b, c"},

@@ -6,40 +6,46 @@ import math
 
 import pytest
 
-from trainlib.callbacks import Facts, Save, SaveBest, SaveEvery
+from trainlib.callbacks import Save, SaveBest, SaveEvery, TrainingStatus
 from trainlib.callbacks import saving as module
 
 
-def facts(epoch=1, position=5, batches=5, **results):
-    return Facts(epoch, 9, position, 10, batches, [results], dict, state=None)
+def status(epoch=1, batch=5, global_batch=5, **results):
+    return TrainingStatus(epoch, 9, batch, 10, global_batch, [results], dict, state=None)
 
 
 def test_steps_are_those_of_the_whole_training():
     callback = SaveEvery(steps=4)
     assert callback.every == 4
-    callback.on_start(facts())
-    asked = [k for k in range(1, 13) if callback.on_step(facts(batches=k)) == Save()]
+    callback.on_train_begin(status())
+    asked = [
+        k for k in range(1, 13) if callback.on_train_batch_end(status(global_batch=k)) == Save()
+    ]
     assert asked == [4, 8, 12]
-    assert callback.on_epoch(facts(batches=13)) is None
+    assert callback.on_epoch_end(status(global_batch=13)) is None
 
 
 def test_epochs_are_counted():
     callback = SaveEvery(epochs=2)
     assert callback.every is None
-    callback.on_start(facts())
-    assert [callback.on_epoch(facts(epoch=k)) for k in (1, 2, 3, 4)] == [None, Save()] * 2
-    assert callback.on_step(facts()) is None
+    callback.on_train_begin(status())
+    assert [callback.on_epoch_end(status(epoch=k)) for k in (1, 2, 3, 4)] == [None, Save()] * 2
+    assert callback.on_train_batch_end(status()) is None
 
 
 def test_seconds_are_those_since_the_last_one(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     callback = SaveEvery(seconds=10, epochs=5)
-    callback.on_start(facts())
+    callback.on_train_begin(status())
     asked = []
     for second in range(1, 31):
         now[0] = 100.0 + second
-        request = callback.on_epoch(facts(epoch=5)) if second == 15 else callback.on_step(facts())
+        request = (
+            callback.on_epoch_end(status(epoch=5))
+            if second == 15
+            else callback.on_train_batch_end(status())
+        )
         asked += [second] if request else []
     assert asked == [10, 15, 25]
 
@@ -68,10 +74,10 @@ def test_what_would_never_save_is_refused(options, message):
 )
 def test_the_best_is_asked_for_when_it_comes(monitor, values, best):
     callback = SaveBest(monitor)
-    callback.on_start(facts())
+    callback.on_train_begin(status())
     asked = []
     for epoch, value in enumerate(values, start=1):
-        request = callback.on_epoch(facts(epoch=epoch, **{monitor: value}))
+        request = callback.on_epoch_end(status(epoch=epoch, **{monitor: value}))
         assert request in (None, Save(best=True))
         asked += [epoch] if request else []
     assert asked == best
@@ -79,9 +85,9 @@ def test_the_best_is_asked_for_when_it_comes(monitor, values, best):
 
 def test_the_best_goes_on_from_a_state_that_is_given_back():
     first, second = SaveBest("loss"), SaveBest("loss")
-    first.on_start(facts())
-    first.on_epoch(facts(loss=1.0))
-    second.on_start(facts())
+    first.on_train_begin(status())
+    first.on_epoch_end(status(loss=1.0))
+    second.on_train_begin(status())
     second.state = first.state
-    assert second.on_epoch(facts(loss=2.0)) is None
-    assert second.on_epoch(facts(loss=0.5)) == Save(best=True)
+    assert second.on_epoch_end(status(loss=2.0)) is None
+    assert second.on_epoch_end(status(loss=0.5)) == Save(best=True)

@@ -16,10 +16,10 @@ from tensorboard.plugins.hparams import metadata as hparams
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 import trainlib as tl
-from trainlib.callbacks import Callback, Facts, SaveEvery, TensorBoard
+from trainlib.callbacks import Callback, SaveEvery, TensorBoard, TrainingStatus
 from trainlib.callbacks.events import Events, check_installed
 from trainlib.callbacks.pictures import as_images, first_layer, grid
-from trainlib.loop import run as run_module
+from trainlib.training import loop as loop_module
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=(40, 6, 5)).astype("float32")
@@ -168,8 +168,8 @@ def test_histograms_are_of_the_weights_and_of_the_gradients(run):
 
 
 class Last(Callback):
-    def on_epoch(self, facts):
-        self.gradients = facts.gradients()
+    def on_epoch_end(self, status):
+        self.gradients = status.gradients()
 
 
 def test_histograms_of_gradients_are_those_of_the_facts(tmp_path):
@@ -339,25 +339,25 @@ class KillAt(Callback):
         self.moment, self.at, self.folder, self.kept = moment, at, folder, kept
         self.every = 1
 
-    def _kill(self, moment, facts):
-        if moment == self.moment and facts.batches == self.at:
+    def _kill(self, moment, status):
+        if moment == self.moment and status.global_batch == self.at:
             shutil.copytree(self.folder, self.kept)
             raise Killed
 
-    def on_step(self, facts):
-        self._kill("on_step", facts)
+    def on_train_batch_end(self, status):
+        self._kill("on_train_batch_end", status)
 
-    def on_epoch(self, facts):
-        self._kill("on_epoch", facts)
+    def on_epoch_end(self, status):
+        self._kill("on_epoch_end", status)
 
 
 KILLS = {
     # saved every so many batches, killed at, first point behind it
-    "within an epoch": (4, "on_step", 7),
-    "at the end of an epoch": (None, "on_step", 9),
-    "behind an epoch, whose last batch was saved": (5, "on_epoch", 5),
-    "behind an epoch, whose last batch was saved and which has a point": (10, "on_epoch", 10),
-    "before a validation": (5, "on_step", 6),
+    "within an epoch": (4, "on_train_batch_end", 7),
+    "at the end of an epoch": (None, "on_train_batch_end", 9),
+    "behind an epoch, whose last batch was saved": (5, "on_epoch_end", 5),
+    "behind an epoch, whose last batch was saved and which has a point": (10, "on_epoch_end", 10),
+    "before a validation": (5, "on_train_batch_end", 6),
 }
 FEW = ("within an epoch", "behind an epoch, whose last batch was saved")
 """The others are tried by soak."""
@@ -376,7 +376,7 @@ def unbroken(tmp_path_factory):
 def test_a_run_that_was_killed_and_resumed_leaves_each_point_once(
     case, unbroken, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(run_module, "SECONDS_PER_CALL", 1e-9)
+    monkeypatch.setattr(loop_module, "SECONDS_PER_CALL", 1e-9)
     every, moment, at = KILLS[case]
     before, after = tmp_path / "before", tmp_path / "after"
     saving = SaveEvery(steps=every) if every else SaveEvery(epochs=1)
@@ -400,9 +400,9 @@ def test_a_run_ended_for_now_goes_on_in_the_same_curves(unbroken, tmp_path):
     class StopAt(Callback):
         every = 7
 
-        def on_step(self, facts):
-            if facts.batches == 7:
-                return [tl.callbacks.Save(), tl.callbacks.Stop(for_now=True)]
+        def on_train_batch_end(self, status):
+            if status.global_batch == 7:
+                return [tl.callbacks.Save(), tl.callbacks.Stop(resumable=True)]
             return None
 
     hyperparameters = {"rate": 1.0}
@@ -448,35 +448,37 @@ def test_events_of_a_time_to_come_are_refused(tmp_path):
         Events(tmp_path, 0)
 
 
-def facts(**changes):
+def status(**changes):
     history = [{"epoch": 1, "step": 4, "loss": 0.5, "loss_scale": 2.0, "skipped_steps": 1}]
     results = {"per_class": [0.1, 0.2], "overflowed": "kernel", "seconds": 2.0}
-    return Facts(1, 2, 5, 5, 5, [history[0] | results], dict, state=None)._replace(**changes)
+    return TrainingStatus(1, 2, 5, 5, 5, [history[0] | results], dict, state=None)._replace(
+        **changes
+    )
 
 
 def test_results_that_are_no_numbers_are_left_out(tmp_path):
     board = TensorBoard(tmp_path, histogram_epochs=0, graph=False)
-    board.on_start(facts(history=[], batches=0, position=0))
-    board.on_epoch(facts())
-    board.on_end(facts())
+    board.on_train_begin(status(history=[], global_batch=0, batch=0))
+    board.on_epoch_end(status())
+    board.on_train_end(status())
     found = {tag: float(x) for tag, ((_, x),) in points(tmp_path / "train", "epoch").items()}
     assert found == {"epoch/loss": 0.5, "epoch/loss_scale": 2.0, "epoch/skipped_steps": 1.0}
 
 
 def test_a_worker_that_does_not_write_takes_part_in_what_all_compute(tmp_path):
     called = []
-    told = facts(
-        writes=False,
+    told = status(
+        is_chief=False,
         history=[],
         gradients=lambda: called.append("gradients"),
         graph=lambda: called.append("graph"),
     )
     board = TensorBoard(tmp_path / "events", steps=1, hyperparameters={"a": 1})
-    board.on_start(told._replace(batches=0, position=0))
-    board.on_step(told)
-    board.on_step(told)
-    board.on_epoch(told)
-    board.on_end(told._replace(finished=True))
+    board.on_train_begin(told._replace(global_batch=0, batch=0))
+    board.on_train_batch_end(told)
+    board.on_train_batch_end(told)
+    board.on_epoch_end(told)
+    board.on_train_end(told._replace(finished=True))
     assert called == ["graph", "gradients"]
     assert not (tmp_path / "events").exists()
 

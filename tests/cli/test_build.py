@@ -345,7 +345,7 @@ def values_of(metrics, parse, *arguments):
     z = tf.constant(np.random.default_rng(0).normal(0, 2, (359, 10)), tf.float32)
     return [
         {
-            name: metric.result(metric.of(task.test.y, y_pred)).numpy()
+            name: metric.compute(metric.from_model_output(task.test.y, y_pred)).numpy()
             for name, metric in build.build_metrics(values, task, from_logits).items()
         }
         for y_pred, from_logits in ((tf.nn.softmax(z), False), (z, True))

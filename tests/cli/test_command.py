@@ -216,7 +216,7 @@ def test_a_command_whose_results_are_files_goes_on_when_its_output_is_not_read(t
             print(text, flush=flush)
             reached.append(line)
 
-    assert unread(command.undisturbed(work)) == (0, "")
+    assert unread(command.ignore_broken_pipe(work)) == (0, "")
     assert reached == [0, 1, 2]
 
 
@@ -230,7 +230,7 @@ def test_an_undisturbed_command_shows_what_it_prints_and_what_goes_wrong(toy):
         print("line")
         raise ValueError("odd")
 
-    assert toy(work=command.undisturbed(work)) == (2, "line\n", "toy: odd\n")
+    assert toy(work=command.ignore_broken_pipe(work)) == (2, "line\n", "toy: odd\n")
 
 
 def test_a_stdout_closed_by_the_shell_is_no_error(monkeypatch):

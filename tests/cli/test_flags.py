@@ -103,7 +103,7 @@ def test_hyperparameters_that_are_not_given_are_left_to_the_factory(parse):
             "constant",
             "--alpha=0",
             "--alpha is not for schedule constant, which takes none; it is for cosine_decay, "
-            "cosine_decay_restarts, trapezoid",
+            "cosine_decay_restarts, warmup_stable_decay",
         ),
         (
             "model",

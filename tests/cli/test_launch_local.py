@@ -15,9 +15,9 @@ import time
 import pytest
 
 from trainlib.cli.command import WorkerGone
+from trainlib.cli.distributed.rendezvous import meet
 from trainlib.cli.launch_local import free_ports, parsed, tasks
-from trainlib.cli.meeting import meet
-from trainlib.loop.cluster import Cluster, cluster
+from trainlib.training.cluster import Cluster, cluster
 
 QUICK = (
     "--train_examples=100",

@@ -13,7 +13,7 @@ import pytest
 
 import trainlib as tl
 from trainlib.cli import build, range_test
-from trainlib.finder import lr_finder
+from trainlib.tools.range_test import lr_finder
 
 QUICK = ("--hidden=8", "--execution=graph", "--max_steps=30", "--train_examples=300")
 

@@ -60,7 +60,7 @@ def test_an_optimizer_moves_by_its_own_default_rate(name, parse):
         ),
         (("--schedule=one_cycle", "--pct_start=0.5"), {0: 0.004, 49: 0.1, 99: 4e-7}),
         (
-            ("--schedule=trapezoid", "--warmup_steps=10", "--cooldown_steps=50"),
+            ("--schedule=warmup_stable_decay", "--warmup_steps=10", "--cooldown_steps=50"),
             {5: 0.05, 10: 0.1, 50: 0.1, 75: 0.05, 100: 0},
         ),
         (

@@ -147,14 +147,14 @@ def test_what_is_kept_follows_from_the_flags(command, tmp_path):
 CALLBACKS = """
 from trainlib.callbacks import Callback, Stop
 
-def ratio(facts):
-    print(f"ratio {facts.results['val_loss'] / facts.results['loss']:.4f}")
+def ratio(status):
+    print(f"ratio {status.results['val_loss'] / status.results['loss']:.4f}")
 
 class StopAtTwo(Callback):
-    def on_epoch(self, facts):
-        return Stop("two are enough") if facts.epoch == 2 else None
+    def on_epoch_end(self, status):
+        return Stop("two are enough") if status.epoch == 2 else None
 
-def wrong(facts):
+def wrong(status):
     return "stop"
 
 number = 3

@@ -32,7 +32,7 @@ SCHEDULES = {
     "cosine_decay_restarts": (("--first_decay_steps=2",), 0.005),
     "one_cycle": ((), 0.01 / 25 / 1e4),
     "cyclic": (("--maximal_learning_rate=0.02", "--step_size_up=2"), 0.015),
-    "trapezoid": (("--cooldown_steps=2",), 0.005),
+    "warmup_stable_decay": (("--cooldown_steps=2",), 0.005),
     "linear_warmup": (("--warmup_steps=2",), 0.005),
 }
 """What each schedule needs, and its rate at the second of two steps, the learning rate 0.01."""

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from trainlib.cli.verify_resume import Differs, compare
-from trainlib.loop.checkpoints import Checkpoint, Place
+from trainlib.training.checkpoints import Checkpoint, TrainingPosition
 
-PLACE = Place(2, 5)
+PLACE = TrainingPosition(2, 5)
 
 
 def checkpoint(place=PLACE, loss=1.0, seconds=0.1, **values):
@@ -33,7 +33,10 @@ def test_the_same_bits_are_the_same():
         ({"w": np.array([1.0, 2.0]) * np.array([1, -1])}, "state/w differs: 1 of 2 values, by 4"),
         ({"v": np.array([0, 0, 7])}, "state/v differs: 1 of 3 values, by 7 at most"),
         ({"u": np.zeros(1)}, "state/u is in one of the two checkpoints alone"),
-        ({"place": Place(2, 6)}, "the whole run ended at epoch_0002_batch_000005, the resumed one"),
+        (
+            {"place": TrainingPosition(2, 6)},
+            "the whole run ended at epoch_0002_batch_000005, the resumed one",
+        ),
         ({"loss": 2.0}, "the history differs: "),
     ],
 )

@@ -164,7 +164,7 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
     """While the first one waits for the end of a validation step that never comes."""
     (folder / "stuck.py").write_text(
         "import time\n"
-        "def stuck(facts):\n"
+        "def stuck(status):\n"
         "    print('stuck', flush=True)\n"
         "    while True:\n"
         "        time.sleep(0.1)\n"
@@ -218,7 +218,7 @@ def no_large_files():
 
 
 def test_a_folder_that_is_lost_ends_a_run_with_one_line(folder):
-    (folder / "lose.py").write_text("import shutil\ndef lose(facts):\n    shutil.rmtree('lost')\n")
+    (folder / "lose.py").write_text("import shutil\ndef lose(status):\n    shutil.rmtree('lost')\n")
     flags = ("--callbacks=lose:lose", "--run_dir=lost")
     done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
     assert done.returncode == 2

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import trainlib.losses as losses
 from trainlib.optimizers import sgd
-from trainlib.step import Forward, init_state, train_step
+from trainlib.step.steps import ModelOutput, init_state, train_step
 
 BATCHES, BATCH, K = 100, 8, 5
 # Before 3.15 Keras rounds the share of the losses that count to float32.
@@ -198,7 +198,7 @@ def test_a_step_takes_the_mean_over_what_counts():
     )
 
     def apply_fn(params, model_state, x, training):
-        return Forward(x + params)
+        return ModelOutput(x + params)
 
     start = init_state(tf.zeros([3], tf.float64), (), sgd(1.0))
     state, metrics = train_step(apply_fn, loss, sgd(1.0))(start, (z, y))

@@ -21,7 +21,7 @@ RUNS = {"eager": lambda f: f, "xla": functools.partial(tf.function, jit_compile=
 
 
 def value(metric, *arrays):
-    return metric.result(metric.of(*arrays)).numpy()
+    return metric.compute(metric.from_model_output(*arrays)).numpy()
 
 
 def rank_statistic(y, p, w):
@@ -44,7 +44,9 @@ def test_scores_in_buckets_of_their_own_have_the_area_of_their_ranks():
 @pytest.mark.parametrize("num_thresholds", [2, 3, 50, 200])
 def test_buckets_hold_what_lies_between_their_thresholds(num_thresholds, run, dtype):
     p = P.astype(dtype)
-    record = RUNS[run](auc(num_thresholds).of)(tf.constant(Y), tf.constant(p), tf.constant(W))
+    record = RUNS[run](auc(num_thresholds).from_model_output)(
+        tf.constant(Y), tf.constant(p), tf.constant(W)
+    )
     levels = np.arange(num_thresholds) / (num_thresholds - 1)
     levels[0], levels[-1] = -1, 2
     for y, sums in zip((1, 0), record, strict=True):
@@ -65,7 +67,7 @@ def test_scores_at_the_thresholds_fall_where_keras_puts_them(run, dtype):
         theirs = np.asarray(peer.true_positives), np.asarray(peer.false_positives)
     finally:
         keras.config.set_floatx(floatx)
-    record = RUNS[run](auc().of)(tf.constant(y), tf.constant(p))
+    record = RUNS[run](auc().from_model_output)(tf.constant(y), tf.constant(p))
     for ours, sums in zip(record, theirs, strict=True):
         np.testing.assert_array_equal(np.cumsum(ours[::-1, 0])[::-1], sums)
 
@@ -126,7 +128,7 @@ def test_class_indices_are_one_hot_rows():
 @pytest.mark.parametrize("run", RUNS)
 def test_scores_outside_count_as_the_ends(run):
     p = tf.constant([-3.0, 7.0, np.inf, -np.inf, np.nan])
-    record = RUNS[run](auc(3).of)(tf.ones([5], tf.int64), p)
+    record = RUNS[run](auc(3).from_model_output)(tf.ones([5], tf.int64), p)
     assert record.positives[:, 0].numpy().tolist() == [3, 2, 0]
 
 

@@ -155,12 +155,12 @@ def test_merged_means_are_those_of_keras_after_every_batch(run, weighted):
     @RUNS[run]
     def add(mean, y, p, w):
         values = tl.metrics.accuracy(y, p)
-        return mean.merge(tl.Mean.of(values, w if weighted else None))
+        return mean.merge(tl.Mean.from_model_output(values, w if weighted else None))
 
     mean = tl.Mean.empty()
     for y, p, w in zip(classes, y_pred, weight, strict=True):
         mean = add(mean, tf.constant(y), tf.constant(p), tf.constant(w))
         peer.update_state(y, p, w if weighted else None)
-        np.testing.assert_allclose(mean.result(), peer.result(), rtol=1e-12)
+        np.testing.assert_allclose(mean.compute(), peer.result(), rtol=1e-12)
     assert isinstance(mean, tl.Mean)
     assert float(mean.count) == (weight.sum() if weighted else classes.size)

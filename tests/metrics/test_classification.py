@@ -24,7 +24,7 @@ RUNS = {"eager": lambda f: f, "xla": functools.partial(tf.function, jit_compile=
 
 
 def value(metric, *arrays):
-    return metric.result(metric.of(*arrays)).numpy()
+    return metric.compute(metric.from_model_output(*arrays)).numpy()
 
 
 def share(chosen, among, w):
@@ -68,7 +68,7 @@ def test_of_the_k_largest_scores_equal_ones_count_from_the_first(run):
     y_pred = tf.constant([[0.5, 0.5, 0.5], [0.0, 0.5, 0.0]])
 
     def counts(k, y_true):
-        record = RUNS[run](precision(top_k=k).of)(tf.constant(y_true), y_pred)
+        record = RUNS[run](precision(top_k=k).from_model_output)(tf.constant(y_true), y_pred)
         return [x.numpy().tolist() for x in record]
 
     assert counts(1, [[1] * 3] * 2) == [[2], [0], [4]]
@@ -83,9 +83,9 @@ def test_a_class_alone_is_a_binary_matter():
         alone = value(metric(0.25, class_id=2), CLASSES, SCORES, W)
         assert alone == value(metric(0.25), CLASSES == 2, SCORES[:, 2], W)
         with pytest.raises(ValueError, match="^class_id must be .* at most 3, got 4"):
-            metric(class_id=4).of(CLASSES, SCORES)
+            metric(class_id=4).from_model_output(CLASSES, SCORES)
         with pytest.raises(ValueError, match="^top_k must be .* at most 4, got 5"):
-            metric(top_k=5).of(CLASSES, SCORES)
+            metric(top_k=5).from_model_output(CLASSES, SCORES)
 
 
 def numpy_matrix(w):
@@ -106,16 +106,20 @@ def test_of_one_score_the_matrix_is_that_of_no_and_yes(shape):
     counts = value(matrix(), [1, 1, 0, 0], y_pred)
     assert counts.tolist() == [[1, 1], [1, 1]]
     assert value(matrix(0.25), [1, 1, 0, 0], y_pred).tolist() == [[1, 1], [0, 2]]
-    assert matrix().zero(1).weights.shape == [2, 2]
+    assert matrix().empty(1).weights.shape == [2, 2]
 
 
 @pytest.mark.parametrize("run", RUNS)
 def test_an_example_of_no_class_is_left_out(run):
     y_true = tf.constant([-1, K, 0, 2**40])
     y_pred = tf.constant(np.eye(K)[[1, 1, 1, 1]])
-    counts = RUNS[run](lambda y, p: matrix().of(y, p).weights)(y_true, y_pred).numpy()
+    counts = RUNS[run](lambda y, p: matrix().from_model_output(y, p).weights)(
+        y_true, y_pred
+    ).numpy()
     assert counts.tolist() == [[0, 1, 0, 0]] + [[0] * K] * 3
-    binary = RUNS[run](lambda y, p: matrix().of(y, p).weights)(y_true, y_pred[:, 1]).numpy()
+    binary = RUNS[run](lambda y, p: matrix().from_model_output(y, p).weights)(
+        y_true, y_pred[:, 1]
+    ).numpy()
     assert binary.tolist() == [[0, 1], [0, 0]]
 
 
@@ -137,7 +141,7 @@ def test_f1_comes_of_the_confusion_matrix():
 
 def test_f1_without_a_threshold_takes_all_of_the_largest_and_nothing_of_zeros():
     y_pred = [[0.5, 0.5, 0.25], [0.0, 0.0, 0.0]]
-    record = f1().of(np.ones([2, 3]), y_pred)
+    record = f1().from_model_output(np.ones([2, 3]), y_pred)
     assert record.tp.numpy().tolist() == [1, 1, 0]
     assert record.fn.numpy().tolist() == [1, 1, 2]
 
@@ -145,7 +149,7 @@ def test_f1_without_a_threshold_takes_all_of_the_largest_and_nothing_of_zeros():
 def test_f1_of_one_score_has_the_threshold_one_half():
     y_true, y_pred = [1, 1, 0, 0, 1], [0.75, 0.25, 0.75, 0.25, 0.5]
     for p in (y_pred, np.reshape(y_pred, (5, 1))):
-        record = f1().of(y_true, p)
+        record = f1().from_model_output(y_true, p)
         assert [float(x[0]) for x in record] == [1, 1, 2]
         assert value(f1(), y_true, p) == value(f1(threshold=0.5), y_true, p)
 
@@ -160,10 +164,10 @@ def test_what_is_never_predicted_nor_true_scores_0(factory):
 def test_a_score_that_is_no_number_is_not_predicted(run):
     for metric in (precision(), recall([0.0, 0.5]), f1("none")):
         for nan in (tf.fill([3], np.nan), tf.fill([3, 3], np.nan)):
-            record = RUNS[run](metric.of)(tf.constant([0, 1, 1]), nan)
+            record = RUNS[run](metric.from_model_output)(tf.constant([0, 1, 1]), nan)
             assert not np.any(record.tp)
             assert not np.any(record.fp)
-            assert np.all(metric.result(record) == 0)
+            assert np.all(metric.compute(record) == 0)
             assert np.any(record.fn)
 
 
@@ -192,4 +196,4 @@ def test_wrong_arguments_are_refused(factory, arguments, error, message):
 @pytest.mark.parametrize("shapes", [((3,), (4, 3)), ((4, 2), (4, 3)), ((5,), (4,)), ((4,), ())])
 def test_shapes_that_do_not_go_together_are_refused(factory, shapes):
     with pytest.raises(ValueError, match="y_true and y_pred must have|needs y_pred of shape"):
-        factory().of(*(np.zeros(shape) for shape in shapes))
+        factory().from_model_output(*(np.zeros(shape) for shape in shapes))

@@ -47,7 +47,7 @@ def data_of(name):
 
 def record_of(name, rows=slice(None)):
     y_true, y_pred = data_of(name)
-    return METRICS[name].of(y_true[rows], y_pred[rows], WEIGHT[rows])
+    return METRICS[name].from_model_output(y_true[rows], y_pred[rows], WEIGHT[rows])
 
 
 def assert_close(ours, theirs, tolerance=1e-12):
@@ -70,20 +70,20 @@ def test_any_split_merged_in_any_order_is_the_whole(name, cuts, shuffle):
         parts[i : i + 2] = [merge(parts[i], parts[i + 1])]
     assert_close(parts[0], record_of(name))
     metric = METRICS[name]
-    assert_close(metric.result(parts[0]), metric.result(record_of(name)))
+    assert_close(metric.compute(parts[0]), metric.compute(record_of(name)))
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_zero_has_the_shapes_of_a_record_changes_nothing_and_its_result_is_0(name):
     metric, record = METRICS[name], record_of(name)
-    zero = metric.zero(K)
+    zero = metric.empty(K)
     for a, b in zip(tf.nest.flatten(zero), tf.nest.flatten(record), strict=True):
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
         assert a.dtype == tf.float64
         assert not np.any(a)
     assert_close(merge(zero, record), record, 0)
-    assert_close(metric.of(*(a[:0] for a in data_of(name))), zero, 0)
-    assert not np.any(metric.result(zero))
+    assert_close(metric.from_model_output(*(a[:0] for a in data_of(name))), zero, 0)
+    assert not np.any(metric.compute(zero))
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -91,8 +91,8 @@ def test_examples_of_weight_0_are_as_if_they_were_not_there(name):
     kept = WEIGHT != 0
     assert 0 < kept.sum() < SIZE
     assert_close(record_of(name), record_of(name, kept))
-    nothing = METRICS[name].of(*data_of(name), np.zeros(SIZE))
-    assert_close(nothing, METRICS[name].zero(K), 0)
+    nothing = METRICS[name].from_model_output(*data_of(name), np.zeros(SIZE))
+    assert_close(nothing, METRICS[name].empty(K), 0)
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "r2_score adjusted"])
@@ -101,8 +101,11 @@ def test_an_example_of_weight_3_is_three_examples(name):
     weight = np.tile([1.0, 3.0], SIZE // 2)
     rows = np.repeat(np.arange(SIZE), weight.astype(int))
     metric = METRICS[name]
-    once, thrice = metric.of(y_true, y_pred, weight), metric.of(y_true[rows], y_pred[rows])
-    assert_close(metric.result(once), metric.result(thrice))
+    once, thrice = (
+        metric.from_model_output(y_true, y_pred, weight),
+        metric.from_model_output(y_true[rows], y_pred[rows]),
+    )
+    assert_close(metric.compute(once), metric.compute(thrice))
 
 
 def dtypes_by_run():
@@ -120,10 +123,10 @@ def test_any_dtype_in_any_way_of_running_gives_float64(name, run, dtype):
     y_true, y_pred = data_of(name)
     if y_pred.dtype == y_true.dtype:  # of exactly representable numbers
         y_true, y_pred = np.round(4 * VALUES) / 4
-    whole = RUNS[run](lambda *arrays: metric.result(metric.of(*arrays)))
+    whole = RUNS[run](lambda *arrays: metric.compute(metric.from_model_output(*arrays)))
     result = whole(tf.constant(y_true), tf.cast(y_pred, dtype), tf.constant(WEIGHT))
     assert result.dtype == tf.float64
-    assert_close(result, metric.result(metric.of(y_true, y_pred, WEIGHT)))
+    assert_close(result, metric.compute(metric.from_model_output(y_true, y_pred, WEIGHT)))
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -131,11 +134,11 @@ def test_the_number_of_examples_may_be_unknown_while_a_graph_is_traced(name):
     y_true, y_pred = data_of(name)
     specs = [tf.TensorSpec([None, *np.shape(a)[1:]], a.dtype) for a in (y_true, y_pred, WEIGHT)]
     metric = METRICS[name]
-    traced = tf.function(metric.of, input_signature=specs)
+    traced = tf.function(metric.from_model_output, input_signature=specs)
     assert_close(traced(y_true, y_pred, WEIGHT), record_of(name))
     for a, b in zip(
         tf.nest.flatten(traced.get_concrete_function().structured_outputs),
-        tf.nest.flatten(metric.zero(K)),
+        tf.nest.flatten(metric.empty(K)),
         strict=True,
     ):
         assert a.shape == b.shape
@@ -143,53 +146,53 @@ def test_the_number_of_examples_may_be_unknown_while_a_graph_is_traced(name):
 
 def test_records_of_two_kinds_do_not_merge():
     with pytest.raises(ValueError, match="one merged with it must have the structure of a record"):
-        merge(Mean.of([1.0]), METRICS["precision"].zero(K))
+        merge(Mean.from_model_output([1.0]), METRICS["precision"].empty(K))
 
 
 def test_a_mean_merges_and_divides_once():
-    first, second = Mean.of([1.0, 4.0]), Mean.of([7.0], [0.5])
+    first, second = Mean.from_model_output([1.0, 4.0]), Mean.from_model_output([7.0], [0.5])
     both = first.merge(second)
     assert isinstance(both, tl.Mean)
     assert [float(x) for x in both] == [8.5, 2.5]
-    assert float(both.result()) == 8.5 / 2.5
+    assert float(both.compute()) == 8.5 / 2.5
     assert_close(both, merge(first, second), 0)
-    assert Mean.empty().result() == Mean.of([1.0, 2.0], [0.0, 0.0]).result() == 0
+    assert Mean.empty().compute() == Mean.from_model_output([1.0, 2.0], [0.0, 0.0]).compute() == 0
 
 
 def test_the_weight_of_an_example_is_that_of_each_of_its_values():
-    mean = Mean.of([[1.0, 3.0], [5.0, 7.0]], [1.0, 3.0])
+    mean = Mean.from_model_output([[1.0, 3.0], [5.0, 7.0]], [1.0, 3.0])
     assert (float(mean.total), float(mean.count)) == (40, 8)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "int32", "bool"])
 def test_a_mean_is_float64_whatever_the_values(dtype):
     # In bfloat16 a sum of ones stops at 256; an integer dtype would cut the weights to 0.
-    mean = Mean.of(tf.cast(tf.ones([1000]), dtype), tf.fill([1000], 0.5))
+    mean = Mean.from_model_output(tf.cast(tf.ones([1000]), dtype), tf.fill([1000], 0.5))
     assert (mean.total.dtype, mean.count.dtype) == (tf.float64, tf.float64)
     assert (float(mean.total), float(mean.count)) == (500, 500)
 
 
 def test_counts_go_on_beyond_the_integers_of_float32():
     mean = Mean(tf.constant(2.0**24, tf.float64), tf.constant(2.0**24, tf.float64))
-    merged = mean.merge(Mean.of([1.0]))
+    merged = mean.merge(Mean.from_model_output([1.0]))
     assert (float(merged.total), float(merged.count)) == (2**24 + 1, 2**24 + 1)
 
 
 def test_float32_values_are_summed_in_float64():
     values = np.resize(np.float32([1.0, 1e-8]), 2000)
     expected = np.sum(values.astype("float64"))
-    np.testing.assert_allclose(Mean.of(values).total, expected, rtol=1e-15)
+    np.testing.assert_allclose(Mean.from_model_output(values).total, expected, rtol=1e-15)
 
 
 def test_masked_losses_count_under_their_mask_alone():
     masked = tl.losses.Masked.where(tf.constant([True, False, True]), tf.constant([2.0, 9.0, 4.0]))
-    assert [float(x) for x in Mean.of(masked, [1.0, 1.0, 3.0])] == [14, 4]
+    assert [float(x) for x in Mean.from_model_output(masked, [1.0, 1.0, 3.0])] == [14, 4]
 
 
 def test_the_result_of_a_function_is_its_mean_and_that_of_the_loss_too():
     metrics = {"accuracy": tl.metrics.accuracy, "f1": tl.metrics.f1_score("none")}
-    records = {"loss": Mean.of([1.0, 2.0])} | {
-        name: tl.metrics.as_metric(metric).of([0, 1, 1], np.eye(2)[[0, 0, 1]])
+    records = {"loss": Mean.from_model_output([1.0, 2.0])} | {
+        name: tl.metrics.as_metric(metric).from_model_output([0, 1, 1], np.eye(2)[[0, 0, 1]])
         for name, metric in metrics.items()
     }
     results = tl.metrics.results(metrics, records)
@@ -206,10 +209,10 @@ def test_logits_are_measured_as_their_probabilities(activation, f):
     for metric in (tl.metrics.precision(0.75), accuracy):
         ours = tl.metrics.on_probabilities(metric, activation)
         whole = tl.metrics.as_metric(metric)
-        record = ours.of(CLASSES, logits, WEIGHT)
-        assert_close(record, whole.of(CLASSES, f(logits), WEIGHT), 0)
-        assert np.any(whole.of(CLASSES, logits, WEIGHT)[0] != record[0])
-        assert_close(ours.zero(K), whole.zero(K), 0)
+        record = ours.from_model_output(CLASSES, logits, WEIGHT)
+        assert_close(record, whole.from_model_output(CLASSES, f(logits), WEIGHT), 0)
+        assert np.any(whole.from_model_output(CLASSES, logits, WEIGHT)[0] != record[0])
+        assert_close(ours.empty(K), whole.empty(K), 0)
     with pytest.raises(ValueError, match="^unknown activation 'tanh': there are sigmoid, softmax"):
         tl.metrics.on_probabilities(tl.metrics.accuracy, "tanh")
 
@@ -219,11 +222,11 @@ def test_entries_of_the_registry_are_made_with_their_options():
     assert make(tl.metrics.accuracy) is tl.metrics.accuracy
     assert make(tl.metrics.binary_accuracy, threshold=0.25)([1], [0.375]).numpy() == [1]
     assert isinstance(make(tl.metrics.auc), tl.metrics.Metric)
-    assert make(tl.metrics.auc, num_thresholds=7).zero(1).positives.shape == [7, 1]
+    assert make(tl.metrics.auc, num_thresholds=7).empty(1).positives.shape == [7, 1]
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "accuracy"])
 @pytest.mark.parametrize("shape", [(SIZE + 1,), (SIZE, K + 1), (SIZE, K, 1), (2,)])
 def test_weights_of_another_shape_are_refused(name, shape):
     with pytest.raises(ValueError, match="sample_weight must have the shape"):
-        METRICS[name].of(*data_of(name), np.ones(shape))
+        METRICS[name].from_model_output(*data_of(name), np.ones(shape))

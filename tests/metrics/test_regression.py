@@ -16,7 +16,7 @@ rmse, r2 = tl.metrics.root_mean_squared_error, tl.metrics.r2_score
 
 
 def value(metric, *arrays):
-    return metric.result(metric.of(*arrays)).numpy()
+    return metric.compute(metric.from_model_output(*arrays)).numpy()
 
 
 def numpy_r2(w):
@@ -45,7 +45,7 @@ def test_a_last_axis_of_1_may_be_missing_in_either(shape):
         whole = value(metric, Y[:, 0], P[:, 0], W)
         assert value(metric, Y[:, :1], P[:, 0].reshape(shape), W) == whole
         assert value(metric, Y[:, 0].reshape(shape), P[:, :1], W) == whole
-        assert metric.zero(1)[0].shape in ([], [1])
+        assert metric.empty(1)[0].shape in ([], [1])
 
 
 def test_r2_over_steps_in_time_is_that_over_all_of_them():
@@ -108,4 +108,4 @@ def test_wrong_arguments_are_refused(arguments, error, message):
 def test_shapes_that_do_not_go_together_are_refused(shapes):
     for metric in (rmse(), r2()):
         with pytest.raises(ValueError, match="^y_true and y_pred must have one shape"):
-            metric.of(*(np.zeros(shape) for shape in shapes))
+            metric.from_model_output(*(np.zeros(shape) for shape in shapes))

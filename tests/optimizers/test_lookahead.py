@@ -24,7 +24,7 @@ def textbook_path(problem, run):
     tx = tl.sgd(lambda k: tf.gather(rates, k), momentum=MU, convention="textbook")
 
     def step(params, state, noise):
-        ahead = tl.lookahead(params, state, MU)
+        ahead = tl.nesterov_point(params, state, MU)
         grads = {k: problem.curvature[k] * w + noise[k] for k, w in ahead.items()}
         updates, state = tx.update(grads, state, params)
         return tl.apply_updates(params, updates), state
@@ -35,7 +35,7 @@ def textbook_path(problem, run):
     state, path = tx.init(params), []
     for row in problem.noise:
         params, state = step(params, state, {k: tf.constant(z) for k, z in row.items()})
-        path.append((params, tl.lookahead(params, state, MU)))
+        path.append((params, tl.nesterov_point(params, state, MU)))
     return path
 
 
@@ -64,7 +64,7 @@ def test_going_back_from_keras_gives_the_textbooks_parameters():
         v = [m.value for m in optimizer.momentums]
         step = tf.constant(len(v), tf.int64)
         w = {k: x.value for k, x in variables.items()}
-        return tl.lookahead(w, SgdState(step, dict(zip(w, v, strict=True))), -MU)
+        return tl.nesterov_point(w, SgdState(step, dict(zip(w, v, strict=True))), -MU)
 
     options = {"momentum": MU, "nesterov": True}
     keras = run_peer("keras", "SGD", options, problem, read=theta)
@@ -81,7 +81,7 @@ def test_lr_out_looks_ahead_with_the_next_rate():
     for velocity, rate in (("lr_in", 1.0), ("lr_out", 0.125)):
         tx = tl.sgd(0.125, momentum=MU, velocity=velocity)
         updates, state = tx.update(grads, tx.init(params), params)
-        points.append(tl.lookahead(tl.apply_updates(params, updates), state, MU, rate)["w"])
+        points.append(tl.nesterov_point(tl.apply_updates(params, updates), state, MU, rate)["w"])
     np.testing.assert_array_equal(*points)
 
 
@@ -89,14 +89,14 @@ def test_lookahead_keeps_dtypes_and_takes_tensors():
     params = {"w": tf.ones([2], tf.bfloat16)}
     tx = tl.sgd(0.5, momentum=0.5)
     _, state = tx.update(params, tx.init(params), params)
-    ahead = tf.function(tl.lookahead)(params, state, tf.constant(0.5))
+    ahead = tf.function(tl.nesterov_point)(params, state, tf.constant(0.5))
     assert ahead["w"].dtype == tf.bfloat16
     np.testing.assert_array_equal(tf.cast(ahead["w"], tf.float32), [0.75, 0.75])
 
 
 def test_lookahead_refuses_states_without_a_velocity():
     params = {"w": tf.ones([2])}
-    point = functools.partial(tl.lookahead, params)
+    point = functools.partial(tl.nesterov_point, params)
     with pytest.raises(ValueError, match="needs a velocity, and sgd without momentum keeps none"):
         point(tl.sgd().init(params), MU)
     with pytest.raises(TypeError, match="needs a state of sgd, got a AdamState"):

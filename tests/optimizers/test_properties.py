@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 import trainlib as tl
+from trainlib.core.tree import paths
 from trainlib.registry import OPTIMIZERS, hyperparameters
-from trainlib.tree import paths
 
 EVERY = pytest.mark.parametrize("name", OPTIMIZERS)
 ROWS = "rows"

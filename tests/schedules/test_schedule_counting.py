@@ -71,7 +71,7 @@ def test_a_float32_rate_counts_steps_beyond_2_to_the_24(run):
 @pytest.mark.parametrize("boundary", [1, 37, 2**24 + 1, 2**53 - 3])
 def test_a_joined_schedule_begins_anew_in_the_step_of_its_boundary(boundary, run):
     parts = [number_of_the_step, lambda k: -1 - number_of_the_step(k)]
-    joined = schedules.join(parts, [boundary], "float64")
+    joined = schedules.join_schedules(parts, [boundary], "float64")
     steps = [boundary - 1, boundary, boundary + 1, boundary + 2]
     np.testing.assert_array_equal(rates(joined, steps, run), [boundary - 1, -1, -2, -3])
 

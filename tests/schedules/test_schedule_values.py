@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib.schedules as schedules
+from trainlib.registry import SCHEDULES
 
 EXPONENTIAL = {"initial_learning_rate": 0.1, "decay_rate": 0.7}
 COSINE = {"initial_learning_rate": 0.1}
@@ -62,7 +63,7 @@ def our_rates(schedule, steps, run="eager"):
 def test_float64_rates_are_those_of_keras(case, run, decay_steps):
     name, _, options = OF_KERAS[case]
     theirs = keras_rates(case, decay_steps, np.float64)
-    schedule = getattr(schedules, name)(decay_steps=decay_steps, dtype="float64", **options)
+    schedule = SCHEDULES[name](decay_steps=decay_steps, dtype="float64", **options)
     ours = our_rates(schedule, steps_around(decay_steps), run)
     # A cosine near its end is a difference of two almost equal numbers, exact to ulps of 0.1.
     atol = 1e-16 if name == "cosine_decay" else 0
@@ -74,7 +75,7 @@ def test_float64_rates_are_those_of_keras(case, run, decay_steps):
 def test_float32_rates_follow_keras(case, run):
     name, _, options = OF_KERAS[case]
     theirs = keras_rates(case, 40, float)
-    ours = our_rates(getattr(schedules, name)(decay_steps=40, **options), steps_around(40), run)
+    ours = our_rates(SCHEDULES[name](decay_steps=40, **options), steps_around(40), run)
     # Ours are rounded once. Keras computes in float32, where the roundings of the exponent, up to
     # 10 ln 0.7, and of the angle, up to pi, come out in the rate.
     ulp = np.finfo(np.float32).eps
@@ -86,7 +87,7 @@ def test_float32_rates_follow_keras(case, run):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_constant_is_the_same_at_every_step(dtype, run):
     steps = [*range(100), 2**24 + 1, 2**40]
-    rates = our_rates(schedules.constant(0.1, dtype), steps, run)
+    rates = our_rates(schedules.constant_schedule(0.1, dtype), steps, run)
     np.testing.assert_array_equal(rates, np.full(len(steps), 0.1, dtype))
 
 
@@ -163,16 +164,20 @@ def test_constant_is_the_same_at_every_step(dtype, run):
             [0.1, 0.3, 0.5, 0.3, 0.1, 0.3, 0.1, 0.2],
         ),
         (
-            schedules.trapezoid(0.1, 100, 10, dtype="float64"),
+            schedules.warmup_stable_decay(0.1, 100, 10, dtype="float64"),
             [0, 5, 10, 80, 90, 100, 200],
             [0, 0.05, 0.1, 0.1, 0.05, 0, 0],
         ),
         (
-            schedules.trapezoid(0.1, 100, 10, 40, 0.2, "sqrt", dtype="float64"),
+            schedules.warmup_stable_decay(0.1, 100, 10, 40, 0.2, "sqrt", dtype="float64"),
             [60, 70, 100],
             [0.1, 0.06, 0.02],
         ),
-        (schedules.trapezoid(0.1, 10, 10, dtype="float64"), [5, 9, 10, 11], [0.05, 0.09, 0.1, 0.1]),
+        (
+            schedules.warmup_stable_decay(0.1, 10, 10, dtype="float64"),
+            [5, 9, 10, 11],
+            [0.05, 0.09, 0.1, 0.1],
+        ),
         (
             schedules.linear_warmup(schedules.step_decay(0.8, 2), 4, 0.4, dtype="float64"),
             [0, 2, 4, 5, 6, 8],
@@ -211,7 +216,7 @@ def test_one_cycle_falls_from_its_top_to_its_end_without_a_jump(strategy, conven
 def test_a_schedule_may_follow_numbers_and_schedules_of_any_kind():
     plain = schedules.linear_warmup(lambda k: 0.1, 5, dtype="float64")
     assert plain(9).numpy() == 0.1  # a Python number is not rounded to float32
-    joined = schedules.join([plain, schedules.constant(0.5)], [10], "float64")
+    joined = schedules.join_schedules([plain, schedules.constant_schedule(0.5)], [10], "float64")
     nested = schedules.per_epoch(schedules.linear_warmup(joined, 2, dtype="float64"), 3, "float64")
     np.testing.assert_allclose(our_rates(nested, [0, 6, 9, 35, 36]), [0, 0, 0.02, 0.1, 0.5])
 
@@ -223,7 +228,7 @@ def test_a_joined_schedule_is_given_no_step_before_its_own():
         seen.append(int(k))
         return tf.constant(0.1)
 
-    joined = schedules.join([schedules.constant(0.2), watching], [10])
+    joined = schedules.join_schedules([schedules.constant_schedule(0.2), watching], [10])
     for k in (0, 9, 10, 12):
         joined(k)
     assert seen == [0, 0, 0, 2]

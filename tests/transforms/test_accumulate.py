@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.loop.stateless import Stateless
 from trainlib.losses import mean_squared_error
+from trainlib.training.functional_model import FunctionalModel
 from trainlib.verify.compare import difference
 from trainlib.verify.ours import RUNS, run_ours
 
@@ -19,7 +19,7 @@ CUTS = [(5, 1, 2), (2, 2, 4), (3, 3, 2)]
 
 
 def apply_fn(params, model_state, x, training):
-    return tl.Forward(tf.linalg.matvec(x, params["kernel"])[:, None] + params["bias"])
+    return tl.ModelOutput(tf.linalg.matvec(x, params["kernel"])[:, None] + params["bias"])
 
 
 def start():
@@ -80,7 +80,7 @@ def test_unequal_micro_batches_are_the_one_batch(name):
 
 def test_between_updates_no_bit_changes():
     params = {"w": tf.constant([-0.0, 0.0, 1.0, np.nan], tf.bfloat16)}
-    tx = tl.accumulate(tl.adamw(tl.constant(0.1), weight_decay=0.1), every_k=3)
+    tx = tl.accumulate(tl.adamw(tl.constant_schedule(0.1), weight_decay=0.1), every_k=3)
     state = tx.init(params)
     for _ in range(2):
         updates, after = tx.update({"w": tf.ones([4], tf.bfloat16)}, state, params)
@@ -151,7 +151,7 @@ def test_wrappers_hand_the_weight_on(wrap):
     tx = wraps.get(wrap, wrap)(tl.accumulate(tl.sgd(1.0), every_k=2))
     params = {"w": tf.constant(0.0)}
     step = tl.train_step(
-        lambda params, _, x, training: tl.Forward(params["w"] + 0 * x), mean_squared_error, tx
+        lambda params, _, x, training: tl.ModelOutput(params["w"] + 0 * x), mean_squared_error, tx
     )
     state = tl.init_state(params, (), tx)
     state, _ = step(state, (tf.zeros([1, 1]), tf.fill([1, 1], -1.0)))
@@ -209,7 +209,7 @@ def test_trainer_closes_the_window_at_the_end_of_an_epoch():
     x, y = rng.normal(size=(10, 3)), rng.normal(size=(10, 1))
 
     def train(tx, batch_size):
-        model = Stateless(apply_fn, start())
+        model = FunctionalModel(apply_fn, start())
         trainer = tl.Trainer(model, mean_squared_error, tx, seed=3)
         trainer.fit((x, y), batch_size=batch_size, epochs=2)
         return trainer.state

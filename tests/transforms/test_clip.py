@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.norms import global_norm
+from trainlib.core.norms import global_norm
 from trainlib.verify.compare import difference
 from trainlib.verify.ours import RUNS, run_ours
 from trainlib.verify.problem import make_problem

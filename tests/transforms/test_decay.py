@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.transforms import decayed
+from trainlib.transforms import with_weight_decay
 from trainlib.verify.compare import difference
 from trainlib.verify.ours import run_ours
 
@@ -45,7 +45,7 @@ def test_before_an_optimizer_it_is_the_l2_form(problem):
         run_ours(lambda learning_rate, tx=tx: tx, problem)
         for tx in (
             tl.chain(tl.add_decayed_weights(0.1, MASK), tl.adam(0.01)),
-            decayed(tl.adam(0.01), 0.01, 0.1, "l2", MASK),
+            with_weight_decay(tl.adam(0.01), 0.01, 0.1, "l2", MASK),
         )
     ]
     assert difference(*paths).error == 0

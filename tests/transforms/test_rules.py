@@ -200,7 +200,7 @@ def test_the_table_shows_what_holds():
     table = tl.rules_table(
         RULES + "; enc/kernel:beta_1*=0.5",
         params(),
-        {"learning_rate": tl.constant(0.1), "weight_decay": 0.01},
+        {"learning_rate": tl.constant_schedule(0.1), "weight_decay": 0.01},
     )
     assert [" ".join(line.split()) for line in table] == [
         "parameter learning_rate weight_decay beta_1",

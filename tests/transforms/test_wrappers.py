@@ -1,4 +1,4 @@
-"""`sam` and `lookahead_optimizer`."""
+"""`sam` and `lookahead`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_sam_comes_back_where_the_optimizer_does_not_move():
 @pytest.mark.parametrize("sync_period, slow_step_size", [(1, 0.5), (5, 0.5), (4, 0.8)])
 def test_lookahead_agrees_with_optax(problem, run_optax, run, sync_period, slow_step_size):
     ours = run_ours(
-        lambda learning_rate: tl.lookahead_optimizer(
+        lambda learning_rate: tl.lookahead(
             tl.adam(0.01, B1, B2, convention="optax"), sync_period, slow_step_size
         ),
         problem,
@@ -101,9 +101,9 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="rho must be at least 0, got -1"):
         tl.sam(tl.sgd(), rho=-1.0)
     with pytest.raises(ValueError, match="sync_period must be at least 1, got 0"):
-        tl.lookahead_optimizer(tl.sgd(), 0)
+        tl.lookahead(tl.sgd(), 0)
     with pytest.raises(ValueError, match="slow_step_size must be at least 0 and at most 1"):
-        tl.lookahead_optimizer(tl.sgd(), 2, 1.5)
+        tl.lookahead(tl.sgd(), 2, 1.5)
     with pytest.raises(TypeError, match="sam takes an Optimizer"):
         tl.sam(tl.sgd)
 

@@ -1,29 +1,29 @@
 """Callbacks: small objects that are told how a run goes, and may ask for something."""
 
-from trainlib.callbacks.base import (
+from trainlib.callbacks.display import LineLogger, ProgressBar
+from trainlib.callbacks.history import CSVLogger, JSONLLogger
+from trainlib.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
+from trainlib.callbacks.saving import SaveBest, SaveEvery
+from trainlib.callbacks.tensorboard import TensorBoard
+from trainlib.training.callback import (
     Callback,
-    Facts,
     NonFiniteError,
     RollBack,
     Save,
     SetHyperparams,
     SetWeights,
     Stop,
+    TrainingStatus,
 )
-from trainlib.callbacks.display import Bar, Lines
-from trainlib.callbacks.history import Csv, JsonLines
-from trainlib.callbacks.performance import EarlyStopping, ReduceLROnPlateau
-from trainlib.callbacks.saving import SaveBest, SaveEvery
-from trainlib.callbacks.tensorboard import TensorBoard
 
 __all__ = [
-    "Bar",
+    "ProgressBar",
     "Callback",
-    "Csv",
+    "CSVLogger",
     "EarlyStopping",
-    "Facts",
-    "JsonLines",
-    "Lines",
+    "TrainingStatus",
+    "JSONLLogger",
+    "LineLogger",
     "NonFiniteError",
     "ReduceLROnPlateau",
     "RollBack",

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from trainlib.callbacks.base import Callback, Facts, Results
+from trainlib.training.callback import Callback, Results, TrainingStatus
 
 HIDDEN = ("epoch", "step", "seconds")
 """Results that a line shows in its own way, or not at all."""
@@ -18,17 +18,17 @@ def describe(results: Results) -> str:
     return "  ".join(f"{name} {x:.4g}" for name, x in numbers.items() if name not in HIDDEN)
 
 
-class Lines(Callback):
+class LineLogger(Callback):
     """A plain line an epoch."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream
 
-    def on_epoch(self, facts: Facts) -> None:
-        print(_line(facts), file=self.stream or sys.stdout, flush=True)
+    def on_epoch_end(self, status: TrainingStatus) -> None:
+        print(_line(status), file=self.stream or sys.stdout, flush=True)
 
 
-class Bar(Callback):
+class ProgressBar(Callback):
     """A bar for the epoch under way, with its results so far, above it the lines of the others."""
 
     SECONDS_BETWEEN_RESULTS = 0.5
@@ -52,38 +52,40 @@ class Bar(Callback):
         self.started = self.shown = 0.0
         self.begun = 0
 
-    def on_step(self, facts: Facts) -> None:
+    def on_train_batch_end(self, status: TrainingStatus) -> None:
         now = time.monotonic()
-        label = f"{facts.epoch}/{facts.epochs}"
+        label = f"{status.epoch}/{status.epochs}"
         if self.task is None:
             self.bar.start()
-            self.task = self.bar.add_task("", total=facts.steps, epoch=label, results="")
-            self.started, self.begun = now, facts.position
-        self.bar.update(self.task, completed=facts.position, total=facts.steps, epoch=label)
+            self.task = self.bar.add_task("", total=status.steps_per_epoch, epoch=label, results="")
+            self.started, self.begun = now, status.batch
+        self.bar.update(
+            self.task, completed=status.batch, total=status.steps_per_epoch, epoch=label
+        )
         if now - self.shown > self.SECONDS_BETWEEN_RESULTS:
-            steps, seconds = facts.position - self.begun, now - self.started
+            steps, seconds = status.batch - self.begun, now - self.started
             speed = _speed(steps, seconds) if steps > 0 and seconds > 0 else ""
-            self.bar.update(self.task, results=f"{describe(facts.metrics())}  {speed}")
+            self.bar.update(self.task, results=f"{describe(status.metrics())}  {speed}")
             self.shown = now
 
-    def on_epoch(self, facts: Facts) -> None:
-        self.console.print(_line(facts), highlight=False)
-        if self.task is not None and facts.epoch < facts.epochs:
-            self.bar.reset(self.task, epoch=f"{facts.epoch + 1}/{facts.epochs}", results="")
+    def on_epoch_end(self, status: TrainingStatus) -> None:
+        self.console.print(_line(status), highlight=False)
+        if self.task is not None and status.epoch < status.epochs:
+            self.bar.reset(self.task, epoch=f"{status.epoch + 1}/{status.epochs}", results="")
         self.started, self.begun = time.monotonic(), 0
 
-    def on_end(self, facts: Facts) -> None:
+    def on_train_end(self, status: TrainingStatus) -> None:
         self.bar.stop()
         if self.task is not None:
             self.bar.remove_task(self.task)
             self.task = None
 
 
-def _line(facts: Facts) -> str:
+def _line(status: TrainingStatus) -> str:
     """An epoch that has ended: its number, its results, and how fast it was."""
-    width, results = len(str(facts.epochs)), facts.results
-    speed = _speed(facts.position, results["seconds"])
-    return f"epoch {facts.epoch:{width}d}/{facts.epochs}  {describe(results)}  {speed}"
+    width, results = len(str(status.epochs)), status.results
+    speed = _speed(status.batch, results["seconds"])
+    return f"epoch {status.epoch:{width}d}/{status.epochs}  {describe(results)}  {speed}"
 
 
 def _speed(steps: int, seconds: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainlib.files import write_whole
+from trainlib.training.files import write_whole
 
 MISSING = "TensorBoard's events need the package tensorboard: pip install trainlib[tensorboard]"
 VERSION = "brain.Event:2"

@@ -7,11 +7,11 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainlib.callbacks.base import Callback, Facts, Results
-from trainlib.files import as_json, write_text
+from trainlib.training.callback import Callback, Results, TrainingStatus
+from trainlib.training.files import as_json, write_text
 
 
-class JsonLines(Callback):
+class JSONLLogger(Callback):
     """Keeps the history in the file `path`, a JSON object a line for each epoch.
 
     A result that is not finite is null there. It begins anew with each run; of one that is resumed
@@ -21,15 +21,15 @@ class JsonLines(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_start(self, facts: Facts) -> None:
-        write_text(self.path, "".join(as_json(results) + "\n" for results in facts.history))
+    def on_train_begin(self, status: TrainingStatus) -> None:
+        write_text(self.path, "".join(as_json(results) + "\n" for results in status.history))
 
-    def on_epoch(self, facts: Facts) -> None:
+    def on_epoch_end(self, status: TrainingStatus) -> None:
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(as_json(facts.results) + "\n")
+            file.write(as_json(status.results) + "\n")
 
 
-class Csv(Callback):
+class CSVLogger(Callback):
     """Keeps the history in the file `path` as a table, a row for each epoch.
 
     Results of several values are left out. It begins anew with each run; of one that is resumed it
@@ -40,15 +40,15 @@ class Csv(Callback):
         self.path = path
         self._columns: list[str] = []
 
-    def on_start(self, facts: Facts) -> None:
-        self._write_all(facts.history)
+    def on_train_begin(self, status: TrainingStatus) -> None:
+        self._write_all(status.history)
 
-    def on_epoch(self, facts: Facts) -> None:
-        if set(_columns([facts.results])) <= set(self._columns):
+    def on_epoch_end(self, status: TrainingStatus) -> None:
+        if set(_columns([status.results])) <= set(self._columns):
             with self.path.open("a", encoding="utf-8", newline="") as file:
-                file.write(_rows([facts.results], self._columns))
+                file.write(_rows([status.results], self._columns))
         else:
-            self._write_all(facts.history)
+            self._write_all(status.history)
 
     def _write_all(self, history: Sequence[Results]) -> None:
         self._columns = _columns(history)

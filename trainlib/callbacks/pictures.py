@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trainlib.base import Tree
+from trainlib.core.types import Tree
 
 TILES = 64
 """Of a grid, at most."""

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainlib.base import Tree
 from trainlib.callbacks.pictures import as_images
-from trainlib.files import write_text, write_whole
-from trainlib.loop.stateless import from_keras
+from trainlib.core.types import Tree
+from trainlib.training.files import write_text, write_whole
+from trainlib.training.functional_model import from_keras
 
 CONFIG = "projector_config.pbtxt"
 TENSORS = "tensors.tsv"

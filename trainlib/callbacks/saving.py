@@ -6,10 +6,10 @@ import math
 import time
 from typing import Any
 
-from trainlib.callbacks.base import Callback, Facts, Requests, Save
-from trainlib.callbacks.performance import monitored
-from trainlib.checks import check_integer, check_number
-from trainlib.performance import EarlyStopState, early_stop
+from trainlib.callbacks.monitors import monitored
+from trainlib.core.checks import check_integer, check_number
+from trainlib.monitors.machines import EarlyStopState, early_stop
+from trainlib.training.callback import Callback, Requests, Save, TrainingStatus
 
 
 class SaveEvery(Callback):
@@ -38,14 +38,14 @@ class SaveEvery(Callback):
         self.every, self.seconds, self.epochs = steps, seconds, epochs
         self._saved = time.monotonic()
 
-    def on_start(self, facts: Facts) -> None:
+    def on_train_begin(self, status: TrainingStatus) -> None:
         self._saved = time.monotonic()
 
-    def on_step(self, facts: Facts) -> Requests:
-        return self._save_if(self.every is not None and facts.batches % self.every == 0)
+    def on_train_batch_end(self, status: TrainingStatus) -> Requests:
+        return self._save_if(self.every is not None and status.global_batch % self.every == 0)
 
-    def on_epoch(self, facts: Facts) -> Requests:
-        return self._save_if(self.epochs is not None and facts.epoch % self.epochs == 0)
+    def on_epoch_end(self, status: TrainingStatus) -> Requests:
+        return self._save_if(self.epochs is not None and status.epoch % self.epochs == 0)
 
     def _save_if(self, due: bool) -> Requests:
         now = time.monotonic()
@@ -71,11 +71,11 @@ class SaveBest(Callback):
         self.machine = early_stop(monitor, mode=mode)
         self.state: Any = None
 
-    def on_start(self, facts: Facts) -> None:
+    def on_train_begin(self, status: TrainingStatus) -> None:
         self.state = self.machine.init()
 
-    def on_epoch(self, facts: Facts) -> Requests:
-        value = monitored(self, self.machine.monitor, facts.results)
+    def on_epoch_end(self, status: TrainingStatus) -> Requests:
+        value = monitored(self, self.machine.monitor, status.results)
         # Its sign to stop is not wanted: with it the state would be final.
         state: EarlyStopState = self.machine.update(value, self.state)
         best = float(state.best)  # NaN before there is one

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainlib.base import Tree
-from trainlib.callbacks.base import Callback, Facts, Results
 from trainlib.callbacks.display import HIDDEN
 from trainlib.callbacks.events import Events, check_installed, has_events
 from trainlib.callbacks.pictures import as_images, first_layer, grid
 from trainlib.callbacks.projector import activations, last_hidden, write_embeddings
-from trainlib.checks import check_integer
-from trainlib.tree import leaves_by_path
+from trainlib.core.checks import check_integer
+from trainlib.core.tree import leaves_by_path
+from trainlib.core.types import Tree
+from trainlib.training.callback import Callback, Results, TrainingStatus
 
 VALIDATION = "val_"
 """What the names of the validation's results begin with."""
@@ -83,52 +83,52 @@ class TensorBoard(Callback):
         self._first = 0
         self._told = 0.0, 0
 
-    def on_start(self, facts: Facts) -> None:
-        self._graph_due = self._with_graph and not facts.history and facts.position == 0
-        if not facts.writes:
+    def on_train_begin(self, status: TrainingStatus) -> None:
+        self._graph_due = self._with_graph and not status.history and status.batch == 0
+        if not status.is_chief:
             return
         # Behind an epoch all that lies at its last batch is there to stay. Within one, its end may
         # lie there too, where the epoch was trained to the end, and comes again.
-        self._first = facts.batches + (facts.batches > 0 and facts.position == 0)
-        self._told = time.monotonic(), facts.batches
+        self._first = status.global_batch + (status.global_batch > 0 and status.batch == 0)
+        self._told = time.monotonic(), status.global_batch
         train = self._writer("train")
         if has_events(self.folder / "validation"):
             self._writer("validation")
         if not train.begun:
-            self._write_history(facts)
-        if not train.begun or facts.batches == 0:
-            self._write_beginning(facts.batches)
-        if facts.position and self._is_due(facts):
-            self._write_step(facts, {})
+            self._write_history(status)
+        if not train.begun or status.global_batch == 0:
+            self._write_beginning(status.global_batch)
+        if status.batch and self._is_due(status):
+            self._write_step(status, {})
 
-    def on_step(self, facts: Facts) -> None:
+    def on_train_batch_end(self, status: TrainingStatus) -> None:
         if self._graph_due:
-            self._graph_due, graph = False, facts.graph()
-            if facts.writes:
+            self._graph_due, graph = False, status.graph()
+            if status.is_chief:
                 self._writer("train").graph(graph)
-        if facts.writes and self._is_due(facts):
+        if status.is_chief and self._is_due(status):
             now, (then, batches) = time.monotonic(), self._told
-            self._told = now, facts.batches
-            speed = (facts.batches - batches) / max(now - then, 1e-9)
-            self._write_step(facts, {"steps_per_second": speed})
+            self._told = now, status.global_batch
+            speed = (status.global_batch - batches) / max(now - then, 1e-9)
+            self._write_step(status, {"steps_per_second": speed})
 
-    def on_epoch(self, facts: Facts) -> None:
-        due = self.histogram_epochs and facts.epoch % self.histogram_epochs == 0
-        grads = facts.gradients() if due else None
-        if not facts.writes:
+    def on_epoch_end(self, status: TrainingStatus) -> None:
+        due = self.histogram_epochs and status.epoch % self.histogram_epochs == 0
+        grads = status.gradients() if due else None
+        if not status.is_chief:
             return
-        self._write_epoch(facts.results, facts.batches, facts.position)
+        self._write_epoch(status.results, status.global_batch, status.batch)
         if due:
-            params, step = facts.state().params, facts.batches
+            params, step = status.state().params, status.global_batch
             train = self._writer("train")
             train.histograms(_by_tag("weights", params) | _by_tag("gradients", grads), step)
             for path, pixels in first_layer(params, self._shape).items():
                 train.picture(f"first_layer/{path}", pixels, step)
 
-    def on_end(self, facts: Facts) -> None:
+    def on_train_end(self, status: TrainingStatus) -> None:
         try:
-            if facts.finished and self._events:
-                self._write_end(facts)
+            if status.finished and self._events:
+                self._write_end(status)
         finally:
             for events in self._events.values():
                 events.close()
@@ -140,8 +140,8 @@ class TensorBoard(Callback):
             self._events[name] = Events(self.folder / name, self._first)
         return self._events[name]
 
-    def _is_due(self, facts: Facts) -> bool:
-        return self.every is not None and facts.batches % self.every == 0
+    def _is_due(self, status: TrainingStatus) -> bool:
+        return self.every is not None and status.global_batch % self.every == 0
 
     def _write_beginning(self, step: int) -> None:
         """What is written once."""
@@ -150,9 +150,9 @@ class TensorBoard(Callback):
         if self.hyperparameters:
             self._writer("").message(_session_start(self.hyperparameters))
 
-    def _write_step(self, facts: Facts, more: Results) -> None:
-        points = _by_tag("step", _numbers(facts.metrics()) | more)
-        self._writer("train").scalars(points, facts.batches)
+    def _write_step(self, status: TrainingStatus, more: Results) -> None:
+        points = _by_tag("step", _numbers(status.metrics()) | more)
+        self._writer("train").scalars(points, status.global_batch)
 
     def _write_epoch(self, results: Results, step: int, position: int | None) -> None:
         numbers = _numbers(results)
@@ -165,21 +165,21 @@ class TensorBoard(Callback):
             named = {k.removeprefix(VALIDATION): x for k, x in held_out.items()}
             self._writer("validation").scalars(_by_tag("epoch", named), step)
 
-    def _write_history(self, facts: Facts) -> None:
+    def _write_history(self, status: TrainingStatus) -> None:
         """The epochs before a run was resumed with this callback for the first time."""
-        for results in facts.history:
+        for results in status.history:
             self._write_epoch(results, results["step"] + results.get("skipped_steps", 0), None)
 
-    def _write_end(self, facts: Facts) -> None:
+    def _write_end(self, status: TrainingStatus) -> None:
         """The last hidden layer; and beside the hyperparameters what they led to."""
         if self.hidden is not None and self.examples is not None:
             x, y, *_ = self.examples
-            state = facts.state()
+            state = status.state()
             points = activations(self.hidden, state.params, state.model_state, x)
             write_embeddings(self.folder / "train", points, y, x)
         if self.hyperparameters:
             root = self._writer("")
-            root.scalars(_by_tag("final", _numbers(facts.results)), facts.batches)
+            root.scalars(_by_tag("final", _numbers(status.results)), status.global_batch)
             root.message(_session_end())
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import trainlib.losses as losses
 import trainlib.models as models
 import trainlib.registry as registry
-from trainlib.checks import check_integer, check_number
 from trainlib.cli.command import Values
 from trainlib.cli.flags import check_choices, chosen
 from trainlib.cli.targets import Target, in_form, loss_name, takes_logits, target_of
+from trainlib.core.checks import check_integer, check_number
 from trainlib.data import Dataset, Examples, load_dataset, split, take
 from trainlib.metrics import Metric, as_metric, make_metric, on_probabilities
 from trainlib.regularizers import Regularizer

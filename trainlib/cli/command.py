@@ -140,7 +140,7 @@ class _NumberOr(flags.ArgumentParser[Any]):
             raise ValueError(f"{argument!r} is not {self.syntactic_help}") from None
 
 
-def undisturbed(work: Callable[[Values], None]) -> Callable[[Values], None]:
+def ignore_broken_pipe(work: Callable[[Values], None]) -> Callable[[Values], None]:
     """The work of a command whose results are files: it goes on where stdout is gone.
 
     `train ... | head -1` ends like any other run.

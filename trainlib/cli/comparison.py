@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainlib import plots
 from trainlib.cli import run_folder, run_report
 from trainlib.cli.command import as_text
 from trainlib.cli.run_report import REPORT_FILE, Run
-from trainlib.files import write_text
-from trainlib.improvement import direction
-from trainlib.report import curves, page
+from trainlib.monitors.improvement import direction
+from trainlib.report import curves, page, plots
 from trainlib.report import history as columns
+from trainlib.training.files import write_text
 
 UNKNOWN = "?"
 

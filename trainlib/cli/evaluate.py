@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from trainlib.cli.lazy import defer
+from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
 from trainlib.cli import build, command, run_folder, saved  # noqa: E402
 from trainlib.cli.flags import define_run, define_train  # noqa: E402
-from trainlib.files import as_json  # noqa: E402
+from trainlib.training.files import as_json  # noqa: E402
 
 ABOUT = """
 evaluate: prints the loss and the metrics of a run's model, as one line of JSON.

@@ -7,10 +7,10 @@ from typing import Any
 
 from trainlib.callbacks import Callback, TensorBoard
 from trainlib.callbacks.events import check_installed
-from trainlib.checks import check_integer
 from trainlib.cli import run_folder
 from trainlib.cli.build import Models, Task
 from trainlib.cli.command import Values, as_text
+from trainlib.core.checks import check_integer
 from trainlib.data import take
 
 ONLY_WITH = ("tensorboard_dir", "tensorboard_steps", "histogram_epochs")

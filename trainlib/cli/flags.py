@@ -10,13 +10,13 @@ from typing import Any, NoReturn
 
 import trainlib.models as models
 import trainlib.registry as registry
-from trainlib.callbacks.nonfinite import POLICIES
-from trainlib.checks import check_choice
 from trainlib.cli.command import Group, Values
+from trainlib.core.checks import check_choice
 from trainlib.data import DATASETS
-from trainlib.loop.execution import EXECUTIONS
-from trainlib.loop.replicas import STRATEGIES
-from trainlib.precision import PRECISIONS
+from trainlib.step.precision import PRECISIONS
+from trainlib.training.execution import EXECUTIONS
+from trainlib.training.nonfinite import POLICIES
+from trainlib.training.replicas import STRATEGIES
 
 GROUPS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "model": models.MODELS,
@@ -103,7 +103,7 @@ def define_train(values: Values) -> None:
     )
     group.whole("gradient_accumulation_steps", 1, "Batches to sum before each update.")
     _define_schedule(values)
-    _define_performance(values)
+    _define_monitors(values)
     _choice(values, "regularizer", None, "a penalty on the kernels")
     group = Group(values, "Regularizer")
     group.text("regularized_params", None, f"The parameters to penalize: {_BY_PATH}")
@@ -283,9 +283,9 @@ def _define_schedule(values: Values) -> None:
     group.switch("per_epoch", False, "Count all steps of the schedule in epochs.")
 
 
-def _define_performance(values: Values) -> None:
+def _define_monitors(values: Values) -> None:
     """A switch for each of the state machines that follow a result, and its hyperparameters."""
-    for name, factory in registry.PERFORMANCE.items():
+    for name, factory in registry.MONITORS.items():
         group = Group(values, "Performance")
         group.switch(name, False, f"{(inspect.getdoc(factory) or '').splitlines()[0]}")
         for hyperparameter in registry.hyperparameters(factory).values():
@@ -296,9 +296,9 @@ def _define_performance(values: Values) -> None:
             _define(group, f"{name}_{hyperparameter.name}", hyperparameter.annotation, about)
 
 
-def performance_options(values: Values, name: str) -> dict[str, Any] | None:
+def monitor_options(values: Values, name: str) -> dict[str, Any] | None:
     """The hyperparameters given for a state machine; None where it is not switched on."""
-    flags = {f"{name}_{h}": h for h in registry.hyperparameters(registry.PERFORMANCE[name])}
+    flags = {f"{name}_{h}": h for h in registry.hyperparameters(registry.MONITORS[name])}
     given = {h: values[flag].value for flag, h in flags.items() if values[flag].value is not None}
     if values[name].value:
         return given

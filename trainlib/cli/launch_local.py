@@ -17,7 +17,7 @@ from typing import Any
 
 import trainlib
 from trainlib.cli import command
-from trainlib.loop.cluster import VARIABLE
+from trainlib.training.cluster import VARIABLE
 
 ABOUT = """
 launch_local: starts several workers of one run on this machine, over its loopback.

@@ -7,14 +7,14 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from trainlib.cli.lazy import defer
+from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
 from trainlib.cli import build, command, run_folder  # noqa: E402
 from trainlib.cli.flags import define_train  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
-from trainlib.finder import LRFinderResult, OnStep, lr_finder  # noqa: E402
+from trainlib.tools.range_test import LRFinderResult, OnStep, lr_finder  # noqa: E402
 
 RAMP = ("start_lr", "end_lr", "max_steps", "smoothing", "diverge_factor")
 """The arguments of `lr_finder` that are flags."""
@@ -31,7 +31,7 @@ its schedule and its epochs say nothing here. Leaves lr_find.csv, lr_find.png an
 
 def main() -> None:
     """The command."""
-    command.run("lr_find", ABOUT, define, command.undisturbed(lr_find))
+    command.run("lr_find", ABOUT, define, command.ignore_broken_pipe(lr_find))
 
 
 def define(values: command.Values) -> None:

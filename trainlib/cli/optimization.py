@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import trainlib.registry as registry
-from trainlib.base import Optimizer, ScalarOrSchedule, Schedule
-from trainlib.checks import check_number
 from trainlib.cli.command import Values
 from trainlib.cli.flags import (
     AS_LONG_AS_THE_RUN,
@@ -15,12 +13,15 @@ from trainlib.cli.flags import (
     GROUPS,
     chosen,
     hyperparameter_flags,
-    performance_options,
+    monitor_options,
     rate_argument,
     schedule_names,
     warmup_options,
 )
-from trainlib.schedules import join, linear_warmup, per_epoch
+from trainlib.core.checks import check_number
+from trainlib.core.tree import kernels
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule
+from trainlib.schedules import join_schedules, linear_warmup, per_epoch
 from trainlib.transforms import (
     accumulate,
     chain,
@@ -29,7 +30,6 @@ from trainlib.transforms import (
     param_rules,
     rules_table,
 )
-from trainlib.tree import kernels
 
 
 class Optimization(NamedTuple):
@@ -61,7 +61,7 @@ def build_optimization(values: Values, steps: int) -> Optimization:
 
 def in_state(values: Values) -> bool:
     """Whether the learning rate is a number in the optimizer's state, which a plateau lowers."""
-    if performance_options(values, "reduce_on_plateau") is None:
+    if monitor_options(values, "reduce_on_plateau") is None:
         return False
     if values.schedule != "constant" or warmup_options(values):
         raise ValueError(
@@ -146,7 +146,7 @@ def schedule_of(values: Values, learning_rate: float, updates: int) -> Schedule:
         _schedule(values, name, learning_rate, length)
         for name, length in zip(names, lengths, strict=True)
     ]
-    schedule = join(parts, starts[1:]) if len(parts) > 1 else parts[0]
+    schedule = join_schedules(parts, starts[1:]) if len(parts) > 1 else parts[0]
     if warmup:
         schedule = linear_warmup(schedule, **warmup)
     return per_epoch(schedule, updates) if values.per_epoch else schedule

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.cli.lazy import defer
+from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
@@ -15,9 +15,9 @@ import trainlib.models as models  # noqa: E402
 from trainlib.cli import build, command, run_folder  # noqa: E402
 from trainlib.cli.flags import define_run, define_train  # noqa: E402
 from trainlib.data import load_dataset, load_examples  # noqa: E402
-from trainlib.files import write_text  # noqa: E402
-from trainlib.loop.trainer import Trainer  # noqa: E402
 from trainlib.optimizers import sgd  # noqa: E402
+from trainlib.training.files import write_text  # noqa: E402
+from trainlib.training.trainer import Trainer  # noqa: E402
 
 ABOUT = """
 predict: writes the predictions of a run's model as CSV: the class and the probability of each

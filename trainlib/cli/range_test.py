@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-import trainlib.plots as plots
-from trainlib.checks import check_integer
+import trainlib.report.plots as plots
 from trainlib.cli import build
 from trainlib.cli.command import Values
 from trainlib.cli.optimization import optimizer_of
-from trainlib.files import write_text
-from trainlib.finder import LRFinderResult, OnStep, lr_finder
-from trainlib.tree import kernels
+from trainlib.core.checks import check_integer
+from trainlib.core.tree import kernels
+from trainlib.tools.range_test import LRFinderResult, OnStep, lr_finder
+from trainlib.training.files import write_text
 
 CURVE_FILE = "lr_find.csv"
 PICTURE_FILE = "lr_find.png"

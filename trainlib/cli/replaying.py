@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from trainlib.callbacks import NonFiniteError
-from trainlib.checks import check_integer
 from trainlib.cli import build, training
 from trainlib.cli.command import Values
-from trainlib.loop.cluster import cluster
-from trainlib.loop.replay import replay_found, step_before, table
-from trainlib.loop.replicas import strategy_named
+from trainlib.core.checks import check_integer
+from trainlib.training.cluster import cluster
+from trainlib.training.replay import replay_found, step_before, table
+from trainlib.training.replicas import strategy_named
 
 
 def replay_step(values: Values) -> None:
@@ -32,7 +32,7 @@ def replay_step(values: Values) -> None:
             batch_size=values.batch_size,
             epochs=values.epochs,
             validation_data=training.held_out(task),
-            callbacks=training.steering(values, task),
+            callbacks=training.training_callbacks(values, task),
             checkpoints=training.checkpoints(values, None),
         )
     except NonFiniteError as error:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trainlib.cli.lazy import defer
+from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib import plots  # noqa: E402
 from trainlib.cli import command, comparison, run_report  # noqa: E402
 from trainlib.cli.flags import define_safe_mode  # noqa: E402
 from trainlib.cli.run_report import REPORT_FILE  # noqa: E402
+from trainlib.report import plots  # noqa: E402
 
 ABOUT = """
 report: writes report.html, which shows a run, or several beside one another, and its pictures.

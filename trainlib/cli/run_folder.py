@@ -11,9 +11,9 @@ from typing import Any
 
 from absl import flags
 
-from trainlib.base import Tree
 from trainlib.cli.command import Values, each_flag
-from trainlib.files import as_json, write_text, write_whole
+from trainlib.core.types import Tree
+from trainlib.training.files import as_json, write_text, write_whole
 
 FLAGS_FILE = "flags.txt"
 HISTORY_FILE = "metrics.jsonl"

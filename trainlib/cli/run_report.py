@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainlib import plots
 from trainlib.cli import build, run_folder, saved
 from trainlib.cli.command import Values
 from trainlib.cli.flags import define_train
@@ -16,13 +15,13 @@ from trainlib.cli.optimization import build_optimization
 from trainlib.cli.range_test import CURVE_FILE, read_range_test
 from trainlib.cli.run_folder import FLAGS_FILE, SUMMARY_FILE
 from trainlib.cli.targets import INDEX
-from trainlib.files import write_text
 from trainlib.metrics.base import ACTIVATIONS
-from trainlib.report import curves, page
+from trainlib.report import curves, page, plots
 from trainlib.report import history as columns
 from trainlib.report import predictions as predicted
 from trainlib.report.examples import worst_examples
 from trainlib.report.predictions import Predictions
+from trainlib.training.files import write_text
 
 REPORT_FILE = "report.html"
 MISTAKES = 10

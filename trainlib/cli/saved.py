@@ -7,9 +7,9 @@ from pathlib import Path
 import trainlib.models as models
 from trainlib.cli import build, run_folder
 from trainlib.cli.command import Values
-from trainlib.loop.trainer import Trainer
+from trainlib.core.tree import kernels
 from trainlib.optimizers import sgd
-from trainlib.tree import kernels
+from trainlib.training.trainer import Trainer
 
 
 def load(folder: Path, task: build.Task, safe_mode: bool) -> build.Models:

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainlib.callbacks.base import Callback, Facts, Requests, Save, Stop
 from trainlib.cli.command import INTERRUPTED, Interrupted, end_at_once
+from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingStatus
 
 SAVED = 75
 """The status of a run that a signal or --stop_after ended with a checkpoint: start it again."""
@@ -30,7 +30,7 @@ class Signals(Callback):
         self.every = self.stop_after = stop_after
         self._heard: signal.Signals | None = None
         self._training = False
-        self._facts: Facts | None = None
+        self._status: TrainingStatus | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -58,29 +58,29 @@ class Signals(Callback):
         if before is None:
             os.write(2, f"\ntrain: {heard.name}, saving a checkpoint ...\n".encode())
 
-    def on_start(self, facts: Facts) -> Requests:
+    def on_train_begin(self, status: TrainingStatus) -> Requests:
         self._training = True
-        if facts.batches:
-            print(f"going on {_place(facts)}", flush=True)
+        if status.global_batch:
+            print(f"going on {_place(status)}", flush=True)
         return None
 
-    def on_step(self, facts: Facts) -> Requests:
+    def on_train_batch_end(self, status: TrainingStatus) -> Requests:
         if self._heard is not None:
-            return [Save(), Stop(self._heard.name, for_now=True)]
-        if self.stop_after is not None and facts.batches >= self.stop_after:
-            return [Save(), Stop(f"--stop_after={self.stop_after}", for_now=True)]
+            return [Save(), Stop(self._heard.name, resumable=True)]
+        if self.stop_after is not None and status.global_batch >= self.stop_after:
+            return [Save(), Stop(f"--stop_after={self.stop_after}", resumable=True)]
         return None
 
-    on_evaluation = on_epoch = on_step
+    on_test_batch_end = on_epoch_end = on_train_batch_end
 
-    def on_end(self, facts: Facts) -> None:
-        self._training, self._facts = False, facts
+    def on_train_end(self, status: TrainingStatus) -> None:
+        self._training, self._status = False, status
 
     @property
-    def ended_for_now(self) -> bool:
+    def ended_resumable(self) -> bool:
         """Whether training was ended, and is to go on later."""
-        stop = None if self._facts is None else self._facts.stop
-        return stop is not None and stop.for_now
+        stop = None if self._status is None else self._status.stop
+        return stop is not None and stop.resumable
 
     def check(self, folder: Path | None) -> None:
         """Raises `Interrupted` where training ended for now.
@@ -88,20 +88,20 @@ class Signals(Callback):
         Args:
             folder: of the run; None for a worker that does not report.
         """
-        facts = self._facts
-        if not self.ended_for_now or facts is None or facts.stop is None:
+        status = self._status
+        if not self.ended_resumable or status is None or status.stop is None:
             return
         how = "" if folder is None else f"; to go on: train --resume={folder}"
-        status = INTERRUPTED if self._heard is signal.SIGINT else SAVED
-        raise Interrupted(f"{facts.stop.reason}: stopped {_place(facts)}{how}", status)
+        exit_status = INTERRUPTED if self._heard is signal.SIGINT else SAVED
+        raise Interrupted(f"{status.stop.reason}: stopped {_place(status)}{how}", exit_status)
 
     def _interrupted(self, name: str) -> Interrupted:
         return Interrupted(f"{name} outside of training", 128 + signal.SIGTERM)
 
 
-def _place(facts: Facts) -> str:
+def _place(status: TrainingStatus) -> str:
     """Where a run is, in words."""
-    if not facts.position:
-        return f"after epoch {facts.epoch} of {facts.epochs}"
-    of = "" if facts.steps is None else f" of {facts.steps:,}"
-    return f"in epoch {facts.epoch} of {facts.epochs}, after batch {facts.position:,}{of}"
+    if not status.batch:
+        return f"after epoch {status.epoch} of {status.epochs}"
+    of = "" if status.steps_per_epoch is None else f" of {status.steps_per_epoch:,}"
+    return f"in epoch {status.epoch} of {status.epochs}, after batch {status.batch:,}{of}"

@@ -8,21 +8,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainlib.cli.lazy import defer
+from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-import trainlib.plots as plots  # noqa: E402
+import trainlib.report.plots as plots  # noqa: E402
 from trainlib.callbacks import (  # noqa: E402
-    Bar,
     Callback,
-    Csv,
-    JsonLines,
-    Lines,
+    CSVLogger,
+    JSONLLogger,
+    LineLogger,
     NonFiniteError,
+    ProgressBar,
 )
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
-from trainlib.checks import check_integer  # noqa: E402
 from trainlib.cli import (  # noqa: E402
     build,
     command,
@@ -31,19 +30,20 @@ from trainlib.cli import (  # noqa: E402
     run_folder,
     run_report,
     training,
-    workers,
 )
+from trainlib.cli.distributed.session import WorkerSession, worker_session  # noqa: E402
 from trainlib.cli.flags import AUTO, check_choices, define_train  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
 from trainlib.cli.replaying import replay_step  # noqa: E402
 from trainlib.cli.signals import Signals  # noqa: E402
 from trainlib.cli.verify_resume import verify_resume  # noqa: E402
+from trainlib.core.checks import check_integer  # noqa: E402
 from trainlib.data import take  # noqa: E402
-from trainlib.finder import LRFinderResult  # noqa: E402
-from trainlib.loop.execution import why_no_faster  # noqa: E402
-from trainlib.loop.feed import as_feed  # noqa: E402
-from trainlib.loop.replicas import agreed, strategy_named  # noqa: E402
-from trainlib.loop.trainer import Trainer  # noqa: E402
+from trainlib.tools.range_test import LRFinderResult  # noqa: E402
+from trainlib.training.execution import why_no_faster  # noqa: E402
+from trainlib.training.input_pipeline import as_feed  # noqa: E402
+from trainlib.training.replicas import broadcast_from_chief, strategy_named  # noqa: E402
+from trainlib.training.trainer import Trainer  # noqa: E402
 
 ABOUT = """
 train: trains a model on a data set, and leaves a run folder.
@@ -54,7 +54,7 @@ train: trains a model on a data set, and leaves a run folder.
 
 def main() -> None:
     """The command."""
-    command.run("train", ABOUT, define_train, command.undisturbed(train))
+    command.run("train", ABOUT, define_train, command.ignore_broken_pipe(train))
 
 
 def train(values: command.Values) -> None:
@@ -75,7 +75,7 @@ def train(values: command.Values) -> None:
         replay_step(values)
         return
     with (
-        workers.together(values, lambda: _check_folder(values)) as team,
+        worker_session(values, lambda: _check_folder(values)) as team,
         Signals(values.stop_after) as signals,
     ):
         signals.check(_train(values, team, signals))
@@ -86,7 +86,7 @@ def _check_folder(values: command.Values) -> None:
         run_folder.check_free(Path(values.run_dir))
 
 
-def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path | None:
+def _train(values: command.Values, team: WorkerSession, signals: Signals) -> Path | None:
     """The run's folder, on the worker that reports."""
     task = build.build_task(values)
     with team.starting():
@@ -96,7 +96,7 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
     data = build.class_weighted(values, task)
     found = _settle_rate(values, task, built, strategy)
     trainer, optimization = training.build_trainer(values, task, built)
-    callbacks = [signals, *training.steering(values, task)]
+    callbacks = [signals, *training.training_callbacks(values, task)]
     trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
     feed = as_feed("data", data, values.batch_size)
     speeds = trainer.settle_execution(feed, epochs=values.epochs)
@@ -116,8 +116,8 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
         print("\n".join(optimization.table(trainer.state.params)), flush=True)
     if folder:
         files = [
-            JsonLines(folder / run_folder.HISTORY_FILE),
-            Csv(folder / run_folder.TABLE_FILE),
+            JSONLLogger(folder / run_folder.HISTORY_FILE),
+            CSVLogger(folder / run_folder.TABLE_FILE),
         ]
         callbacks = [_display(), *callbacks, *files]
     callbacks += events.callbacks(values, folder, task, built)
@@ -130,7 +130,7 @@ def _train(values: command.Values, team: workers.Team, signals: Signals) -> Path
             checkpoints=training.checkpoints(values, folder),
             resume=bool(values.resume),
         )
-    if signals.ended_for_now:
+    if signals.ended_resumable:
         return folder
     summary = _summary(trainer, task, history)
     if folder:
@@ -173,7 +173,7 @@ def _settle_rate(
     if values.learning_rate != AUTO:
         return None
     found = find_rate(values, task, built)
-    values["learning_rate"].value = float(f"{agreed(strategy, found.suggestion):.2g}")
+    values["learning_rate"].value = float(f"{broadcast_from_chief(strategy, found.suggestion):.2g}")
     print(f"learning rate: {values.learning_rate:g}, found by a range test", flush=True)
     return found
 
@@ -191,7 +191,7 @@ def _report(folder: Path, model: run_report.Model) -> None:
 
 
 def _display() -> Callback:
-    return Bar() if sys.stdout.isatty() else Lines()
+    return ProgressBar() if sys.stdout.isatty() else LineLogger()
 
 
 def _summary(

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, SaveBest, SaveEvery
-from trainlib.callbacks.base import as_callback
 from trainlib.cli import build, run_folder
 from trainlib.cli.command import Values
-from trainlib.cli.flags import AUTO, performance_options
+from trainlib.cli.flags import AUTO, monitor_options
 from trainlib.cli.optimization import Optimization, build_optimization
-from trainlib.loop.checkpoints import Checkpoints
-from trainlib.loop.trainer import Trainer
-from trainlib.own import load_own
-from trainlib.tree import kernels
+from trainlib.core.tree import kernels
+from trainlib.training.callback import as_callback
+from trainlib.training.checkpoints import Checkpoints
+from trainlib.training.trainer import Trainer
+from trainlib.user_code import load_own
 
 
 def build_trainer(
@@ -46,15 +46,15 @@ def held_out(task: build.Task) -> tuple[Any, ...] | None:
     return None if task.validation is None else tuple(task.validation)
 
 
-def steering(values: Values, task: build.Task) -> list[Callback]:
+def training_callbacks(values: Values, task: build.Task) -> list[Callback]:
     """The callbacks that a run follows, whoever looks at it."""
-    return [*_performance(values), *_saving(values, task), *_own(values)]
+    return [*_monitors(values), *_saving(values, task), *_own(values)]
 
 
-def _performance(values: Values) -> list[Callback]:
+def _monitors(values: Values) -> list[Callback]:
     """The callbacks that follow a result."""
     kinds: dict[str, Any] = {"reduce_on_plateau": ReduceLROnPlateau, "early_stop": EarlyStopping}
-    options = {name: performance_options(values, name) for name in kinds}
+    options = {name: monitor_options(values, name) for name in kinds}
     return [kinds[name](**given) for name, given in options.items() if given is not None]
 
 

@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trainlib.cli.lazy import defer
+from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.checks import check_choice, check_number  # noqa: E402
 from trainlib.cli import command, run_folder  # noqa: E402
-from trainlib.files import write_text  # noqa: E402
+from trainlib.core.checks import check_choice, check_number  # noqa: E402
+from trainlib.training.files import write_text  # noqa: E402
 from trainlib.verify import report  # noqa: E402
 from trainlib.verify.cases import CASES  # noqa: E402
 from trainlib.verify.compare import TOLERANCES, Result, compare  # noqa: E402

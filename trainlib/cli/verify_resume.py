@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.checks import check_integer
 from trainlib.cli import run_folder
 from trainlib.cli.command import Values
 from trainlib.cli.signals import SAVED
-from trainlib.loop.checkpoints import Checkpoint, Checkpoints
+from trainlib.core.checks import check_integer
+from trainlib.training.checkpoints import Checkpoint, Checkpoints
 
 
 class Differs(Exception):

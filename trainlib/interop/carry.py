@@ -1,8 +1,8 @@
 """What carries a state between trainlib and any other library: slots, names, shapes, differences.
 
 A library's state is read into a book, its arrays by slot and by parameter. A table says which slot
-each field of our states is. `fill` reads a book into one of our states, `spill` writes one of ours
-into a book like theirs.
+each field of our states is. `import_state` reads a book into one of our states,
+`export_state` writes one of ours into a book like theirs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from trainlib.base import State, Tensor
+from trainlib.core.tree import leaves_by_path
+from trainlib.core.types import State, Tensor
 from trainlib.optimizers.adafactor import AdafactorState
-from trainlib.tree import leaves_by_path
 
-Book: TypeAlias = dict[str, dict[str, Any]]
+SlotTable: TypeAlias = dict[str, dict[str, Any]]
 """Arrays by slot and by the parameter's path; a slot of the whole optimizer has the path "".
 
 None stands for a parameter that the slot is not for, of ours one that `adafactor` does not factor.
@@ -59,7 +59,7 @@ def scalar_slots(**fields: str) -> dict[str, Slot]:
     return {field: Slot(name, is_scalar=True) for field, name in fields.items()}
 
 
-def fill(like: State, theirs: Book, table: Table, step: int, library: str) -> State:
+def import_state(like: State, theirs: SlotTable, table: Table, step: int, library: str) -> State:
     """The state `like` with the values of a book and the step.
 
     Raises:
@@ -84,7 +84,7 @@ def fill(like: State, theirs: Book, table: Table, step: int, library: str) -> St
     return rebuild(like, visit)
 
 
-def spill(state: State, theirs: Book, table: Table, library: str) -> Book:
+def export_state(state: State, theirs: SlotTable, table: Table, library: str) -> SlotTable:
     """A book like theirs with the values of our state, in the shapes and dtypes that it has there.
 
     Raises:
@@ -94,9 +94,9 @@ def spill(state: State, theirs: Book, table: Table, library: str) -> Book:
     return {name: {**found, **ours[name]} for name, found in theirs.items()}
 
 
-def book_of(state: State, table: Table, library: str, theirs: Book | None = None) -> Book:
+def book_of(state: State, table: Table, library: str, theirs: SlotTable | None = None) -> SlotTable:
     """The book of our state, in the slots that `theirs` has where there are several."""
-    book: Book = {}
+    book: SlotTable = {}
 
     def visit(owner: Any, field: str, value: Any) -> Any:
         slot = _slot(owner, field, table, theirs or {})
@@ -195,12 +195,12 @@ def to_array(x: Any) -> np.ndarray:
     return np.asarray(x.numpy() if hasattr(x, "numpy") else x)
 
 
-def _check(state: State, theirs: Book, table: Table, library: str) -> Book:
+def _check(state: State, theirs: SlotTable, table: Table, library: str) -> SlotTable:
     """Our book, its arrays in their shapes and dtypes, if it has the slots and names of theirs."""
     ours = book_of(state, table, library, theirs)
     check_names(ours, theirs, "slots", library)
     check_names(_names(ours), _names(theirs), "parameters", library)
-    book: Book = {}
+    book: SlotTable = {}
     for name, entries in ours.items():
         others = theirs[name]
         unused = {path for path, x in entries.items() if x is None}
@@ -227,11 +227,11 @@ def _only(place: str, names: list[str], others: set[str]) -> Iterator[str]:
         yield f"  only {place}: {name}" + (f" (nearest there: {near[0]})" if near else "")
 
 
-def _names(book: Book) -> set[str]:
+def _names(book: SlotTable) -> set[str]:
     return {path for entries in book.values() for path in entries}
 
 
-def _slot(owner: Any, field: str, table: Table, theirs: Book) -> Slot | None:
+def _slot(owner: Any, field: str, table: Table, theirs: SlotTable) -> Slot | None:
     """The slot of a field, by the one of its names that the other side has."""
     slot = table(type(owner)).get(field)
     if slot is None:

@@ -9,21 +9,21 @@ import numpy as np
 import tensorflow as tf
 
 import trainlib.optimizers as rules
-from trainlib.base import Optimizer, ScalarOrSchedule, State
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State
 from trainlib.interop.carry import (
-    Book,
     Slot,
+    SlotTable,
     Table,
     check_names,
-    fill,
+    export_state,
+    import_state,
     rebuild,
     scalar_slots,
     slots,
-    spill,
     step_of,
     to_array,
 )
-from trainlib.loop.stateless import variables
+from trainlib.training.functional_model import variables
 from trainlib.transforms.accumulate import AccumulateState
 from trainlib.transforms.average import EmaState
 from trainlib.transforms.chain import chain
@@ -170,7 +170,7 @@ def _from(keras_optimizer: Any, named: dict[str, Any], weight: float) -> tuple[O
     optimizer = _options(_rule(keras_optimizer, named), keras_optimizer, named)
     book = _read(keras_optimizer, named, weight)
     table, (updates, _) = _table(keras_optimizer, weight), _updates(keras_optimizer)
-    return optimizer, fill(optimizer.init(_values(named)), book, table, updates, LIBRARY)
+    return optimizer, import_state(optimizer.init(_values(named)), book, table, updates, LIBRARY)
 
 
 def _to(state: State, keras_optimizer: Any, named: dict[str, Any]) -> None:
@@ -198,7 +198,7 @@ def _to(state: State, keras_optimizer: Any, named: dict[str, Any]) -> None:
     micro_step = int(windows[0].micro_step) if windows else 0
     weight = float(windows[0].weight_sum) / micro_step if micro_step else 1.0
     table = _table(keras_optimizer, weight)
-    new = spill(state, _read(keras_optimizer, named, weight), table, LIBRARY)
+    new = export_state(state, _read(keras_optimizer, named, weight), table, LIBRARY)
     for slot, entries in new.items():
         if slot not in VIRTUAL:
             for path, variable in _slot_variables(keras_optimizer, slot, named).items():
@@ -312,12 +312,12 @@ def _table(keras_optimizer: Any, weight: float) -> Table:
     return lambda kind: around.get(kind, rule.slots)
 
 
-def _read(keras_optimizer: Any, named: Mapping[str, Any], weight: float) -> Book:
+def _read(keras_optimizer: Any, named: Mapping[str, Any], weight: float) -> SlotTable:
     """The book of a Keras optimizer's variables."""
     updates, micro_step = _updates(keras_optimizer)
     virtual = dict(zip(VIRTUAL, (updates, micro_step, weight * micro_step), strict=True))
     names = {slot.name for slot in RULES[type(keras_optimizer).__name__].slots.values()}
-    book: Book = {}
+    book: SlotTable = {}
     for name in sorted((names | {AVERAGE, SUMS}) - set(VIRTUAL)):
         found = _slot_variables(keras_optimizer, name, named)
         if found:

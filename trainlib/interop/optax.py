@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainlib.base import Optimizer, State, Tree
+from trainlib.core.tree import paths
+from trainlib.core.types import Optimizer, State, Tree
 from trainlib.interop.carry import (
-    Book,
     Slot,
-    fill,
+    SlotTable,
+    export_state,
+    import_state,
     known_step,
     scalar_slots,
     slots,
-    spill,
     step_of,
     to_array,
 )
@@ -42,7 +43,6 @@ from trainlib.optimizers.sign import MomentumState, RpropState
 from trainlib.optimizers.sm3 import Sm3State
 from trainlib.optimizers.yogi import YogiState
 from trainlib.transforms.states import find_states, map_states
-from trainlib.tree import paths
 
 LIBRARY = "Optax"
 RMS = ("ScaleByRmsState", "ScaleByRmsWithCountState")
@@ -128,7 +128,7 @@ def from_optax(
     like = optimizer.init(params)
     if any(True for _ in find_states(like, NadamState)):
         like = _with_product(like, optimizer, params, known)
-    return fill(like, book, _slots_of, known, LIBRARY)
+    return import_state(like, book, _slots_of, known, LIBRARY)
 
 
 def to_optax(state: State, like: Any) -> Any:
@@ -147,7 +147,7 @@ def to_optax(state: State, like: Any) -> Any:
     import jax.numpy as jnp
 
     book, _ = _read(like)
-    new = spill(state, book, _slots_of, LIBRARY)
+    new = export_state(state, book, _slots_of, LIBRARY)
     step = step_of(state)
 
     def visit(slot: str, field: str, value: Any) -> Any:
@@ -169,9 +169,9 @@ def _slots_of(kind: type) -> Mapping[str, Slot]:
     return TABLE.get(kind, {})
 
 
-def _read(optax_state: Any) -> tuple[Book, list[int]]:
+def _read(optax_state: Any) -> tuple[SlotTable, list[int]]:
     """The book of a state, and the counts of updates in it."""
-    book: Book = {}
+    book: SlotTable = {}
     steps: list[int] = []
 
     def visit(slot: str, field: str, value: Any) -> Any:

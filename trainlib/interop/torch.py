@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from trainlib.base import Optimizer, State, Tree
+from trainlib.core.types import Optimizer, State, Tree
 from trainlib.interop.carry import (
-    Book,
     Slot,
+    SlotTable,
     book_of,
     check_names,
-    fill,
+    import_state,
     known_step,
     scalar_slots,
     slots,
@@ -82,7 +82,7 @@ def from_torch(
     """
     book, steps = _read(state_dict, _ids(state_dict, names))
     like = optimizer.init(params)
-    return fill(like, book, _slots_of, known_step(steps, step, LIBRARY), LIBRARY)
+    return import_state(like, book, _slots_of, known_step(steps, step, LIBRARY), LIBRARY)
 
 
 def to_torch(
@@ -159,9 +159,9 @@ def _ids(state_dict: Mapping[str, Any], names: Sequence[str] | None) -> dict[str
     return dict(zip(names, ids, strict=True))
 
 
-def _read(state_dict: Mapping[str, Any], ids: Mapping[str, int]) -> tuple[Book, list[Any]]:
+def _read(state_dict: Mapping[str, Any], ids: Mapping[str, int]) -> tuple[SlotTable, list[Any]]:
     """The book of a state dict, and the steps of its parameters."""
-    book: Book = {}
+    book: SlotTable = {}
     steps = []
     for path, index in ids.items():
         entry = state_dict["state"].get(index, {})

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_number
+from trainlib.core.checks import check_number
+from trainlib.core.types import Tensor
 from trainlib.losses.crossentropy import (
     binary_entropy,
     binary_smoothed,

@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_integer
-from trainlib.tree import widen
+from trainlib.core.checks import check_integer
+from trainlib.core.tree import widen
+from trainlib.core.types import Tensor
 
 Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Axis: TypeAlias = int | Sequence[int] | None

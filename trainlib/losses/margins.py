@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
+from trainlib.core.types import Tensor
 from trainlib.losses.inputs import alike
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from trainlib.base import Tensor
+from trainlib.core.types import Tensor
 
 
 class Masked(NamedTuple):

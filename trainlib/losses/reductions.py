@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_choice, check_integer, check_number
+from trainlib.core.checks import check_choice, check_integer, check_number
+from trainlib.core.tree import widen
+from trainlib.core.types import Tensor
 from trainlib.losses.masked import Masked
-from trainlib.tree import widen
 
 REDUCTIONS = ("sum_over_batch_size", "mean_with_sample_weight", "sum", "none")
 

@@ -6,8 +6,8 @@ import math
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_number
+from trainlib.core.checks import check_number
+from trainlib.core.types import Tensor
 from trainlib.losses.inputs import EPSILON, alike
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_number
+from trainlib.core.checks import check_number
+from trainlib.core.types import Tensor
 from trainlib.losses.inputs import EPSILON, alike, check_axis, predictions
 from trainlib.losses.masked import Masked
 

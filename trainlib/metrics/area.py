@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_choice, check_integer
+from trainlib.core.checks import check_choice, check_integer
+from trainlib.core.types import Tensor
 from trainlib.metrics.base import Metric
 from trainlib.metrics.targets import columns, rows, weights_like
 
@@ -72,7 +72,9 @@ def auc(
         labels = outputs if multi_label else 1
         return AucRecord(*[tf.zeros([num_thresholds, labels], tf.float64)] * 2)
 
-    def of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> AucRecord:
+    def from_model_output(
+        y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> AucRecord:
         y, p = rows(y_true, y_pred)
         w = weights_like(sample_weight, p)
         labels = columns(p) if multi_label else 1
@@ -96,7 +98,7 @@ def auc(
         heights = _heights(y, summation_method)
         return tf.reduce_mean(tf.reduce_sum((x[:-1] - x[1:]) * heights, axis=0))
 
-    return Metric(zero, of, result)
+    return Metric(zero, from_model_output, result)
 
 
 def _buckets(p: Tensor, num_thresholds: int) -> Tensor:

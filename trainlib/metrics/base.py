@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_choice
+from trainlib.core.checks import check_choice
+from trainlib.core.tree import check_same_structure, widen
+from trainlib.core.types import Tensor
 from trainlib.losses import Masked, weighted_sum
-from trainlib.tree import check_same_structure, widen
 
 ExampleMetric: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`(y_true, y_pred) -> value of each example`."""
@@ -26,18 +26,19 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 class Metric(NamedTuple):
-    """Three pure functions; records merge by addition alone, by `merge`.
+    """Three pure functions over a metric state; states merge by addition alone, by `merge`.
 
-    zero:   `(outputs) -> record` of no examples, for a y_pred whose last axis has that length;
-            1 where y_pred has no axis but the batch.
-    of:     `(y_true, y_pred, sample_weight=None) -> record` of a batch. A weight of an example is
-            the weight of each of its values; an example of weight 0 is as if it were not there.
-    result: `(record) -> value`, a float64 tensor; of no examples it is 0.
+    Attributes:
+        empty: `(outputs) -> state` of no examples, where `outputs` is the length of the last axis
+            of y_pred, 1 where y_pred has no axis but the batch.
+        from_model_output: `(y_true, y_pred, sample_weight=None) -> state` of a batch. The weight of
+            an example is the weight of each of its values; weight 0 leaves the example out.
+        compute: `(state) -> value`, a float64 tensor; 0 for a state of no examples.
     """
 
-    zero: Callable[[int], Record]
-    of: Callable[..., Record]
-    result: Callable[[Record], Tensor]
+    empty: Callable[[int], Record]
+    from_model_output: Callable[..., Record]
+    compute: Callable[[Record], Tensor]
 
 
 class Mean(NamedTuple):
@@ -52,7 +53,7 @@ class Mean(NamedTuple):
         return cls(tf.zeros([], tf.float64), tf.zeros([], tf.float64))
 
     @classmethod
-    def of(cls, values: Tensor, sample_weight: Tensor | None = None) -> Mean:
+    def from_model_output(cls, values: Tensor, sample_weight: Tensor | None = None) -> Mean:
         """The record of a batch of values of any dtype; booleans are taken for 0 and 1.
 
         Of `Masked` values those under the mask count.
@@ -67,7 +68,7 @@ class Mean(NamedTuple):
         """The record of both parts together."""
         return Mean(self.total + other.total, self.count + other.count)
 
-    def result(self) -> Tensor:
+    def compute(self) -> Tensor:
         """total / count; 0 where nothing was counted."""
         return tf.math.divide_no_nan(self.total, self.count)
 
@@ -89,10 +90,12 @@ def mean(function: ExampleMetric) -> Metric:
         function: `(y_true, y_pred) -> value of each example`.
     """
 
-    def of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Mean:
-        return Mean.of(function(y_true, y_pred), sample_weight)
+    def from_model_output(
+        y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Mean:
+        return Mean.from_model_output(function(y_true, y_pred), sample_weight)
 
-    return Metric(lambda outputs: Mean.empty(), of, Mean.result)
+    return Metric(lambda outputs: Mean.empty(), from_model_output, Mean.compute)
 
 
 def as_metric(metric: Metric | ExampleMetric) -> Metric:
@@ -105,7 +108,7 @@ def results(
 ) -> dict[str, Tensor]:
     """The values of records by name; what is not among the metrics, the loss say, is a `Mean`."""
     return {
-        name: as_metric(metrics[name]).result(record) if name in metrics else record.result()
+        name: as_metric(metrics[name]).compute(record) if name in metrics else record.compute()
         for name, record in records.items()
     }
 
@@ -136,7 +139,9 @@ def on_probabilities(metric: Metric | ExampleMetric, activation: str) -> Metric:
     check_choice("activation", activation, ACTIVATIONS)
     inner, activate = as_metric(metric), ACTIVATIONS[activation]
 
-    def of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Record:
-        return inner.of(y_true, activate(widen(y_pred)), sample_weight)
+    def from_model_output(
+        y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Record:
+        return inner.from_model_output(y_true, activate(widen(y_pred)), sample_weight)
 
-    return inner._replace(of=of)
+    return inner._replace(from_model_output=from_model_output)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_integer, check_number
+from trainlib.core.checks import check_integer, check_number
+from trainlib.core.types import Tensor
 from trainlib.metrics.targets import INDICES, ROWS, class_indices, rows
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_choice, check_integer, check_number
+from trainlib.core.checks import check_choice, check_integer, check_number
+from trainlib.core.types import Tensor
 from trainlib.metrics.base import Metric
 from trainlib.metrics.targets import columns, flat, rows, weights_like
 
@@ -96,7 +96,9 @@ def _at_thresholds(
     def zero(outputs: int) -> PositivesRecord:
         return PositivesRecord(*[tf.zeros([len(levels)], tf.float64)] * 3)
 
-    def of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> PositivesRecord:
+    def from_model_output(
+        y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> PositivesRecord:
         y, p = rows(y_true, y_pred)
         w = weights_like(sample_weight, p)
         y, taken = y != 0, _largest(p, top_k)
@@ -109,7 +111,7 @@ def _at_thresholds(
     def result(record: PositivesRecord) -> Tensor:
         return ratio(record) if len(levels) > 1 else ratio(record)[0]
 
-    return Metric(zero, of, result)
+    return Metric(zero, from_model_output, result)
 
 
 def _levels(thresholds: float | Sequence[float] | None, top_k: int | None) -> list[float]:
@@ -167,7 +169,9 @@ def f1_score(average: str = "macro", threshold: float | None = None) -> Metric:
     def zero(outputs: int) -> PositivesRecord:
         return PositivesRecord(*[tf.zeros([outputs], tf.float64)] * 3)
 
-    def of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> PositivesRecord:
+    def from_model_output(
+        y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> PositivesRecord:
         y, p = rows(y_true, y_pred)
         w = weights_like(sample_weight, p)
         return _counts(flat(y) != 0, flat(_chosen(p, threshold)), flat(w))
@@ -183,7 +187,7 @@ def f1_score(average: str = "macro", threshold: float | None = None) -> Metric:
             return tf.reduce_sum(f1 * support / (tf.reduce_sum(support) + EPSILON))
         return f1 if average == "none" else tf.reduce_mean(f1)
 
-    return Metric(zero, of, result)
+    return Metric(zero, from_model_output, result)
 
 
 def _chosen(p: Tensor, threshold: float | None) -> Tensor:

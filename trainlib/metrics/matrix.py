@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_number
+from trainlib.core.checks import check_number
+from trainlib.core.types import Tensor
 from trainlib.metrics.base import Metric
 from trainlib.metrics.targets import class_indices, columns, rows, weights_like
 
@@ -36,7 +36,9 @@ def confusion_matrix(threshold: float = 0.5) -> Metric:
         classes = max(outputs, 2)
         return ConfusionRecord(tf.zeros([classes, classes], tf.float64))
 
-    def of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> ConfusionRecord:
+    def from_model_output(
+        y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> ConfusionRecord:
         y, predicted, classes = _true_and_predicted(y_true, y_pred, threshold)
         w = weights_like(sample_weight, y)
         # Of a negative place the sum takes nothing, on every device.
@@ -47,7 +49,7 @@ def confusion_matrix(threshold: float = 0.5) -> Metric:
         )
         return ConfusionRecord(tf.reshape(sums, [classes, classes]))
 
-    return Metric(zero, of, lambda record: record.weights)
+    return Metric(zero, from_model_output, lambda record: record.weights)
 
 
 def _true_and_predicted(

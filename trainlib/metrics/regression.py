@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.checks import check_choice, check_integer
+from trainlib.core.checks import check_choice, check_integer
+from trainlib.core.types import Tensor
 from trainlib.metrics.base import Mean, Metric
 from trainlib.metrics.targets import alike, flat, weights_like
 
@@ -19,12 +19,16 @@ ROUNDING = 1e-13
 def root_mean_squared_error() -> Metric:
     """sqrt(sum w e^2 / sum w) over all the values, e = y_true - y_pred; its record, `Mean`."""
 
-    def of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Mean:
+    def from_model_output(
+        y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Mean:
         y, p = alike(y_true, y_pred, tf.float64)
         squares = tf.square(y - p)
-        return Mean.of(squares, weights_like(sample_weight, squares))
+        return Mean.from_model_output(squares, weights_like(sample_weight, squares))
 
-    return Metric(lambda outputs: Mean.empty(), of, lambda record: tf.sqrt(record.result()))
+    return Metric(
+        lambda outputs: Mean.empty(), from_model_output, lambda record: tf.sqrt(record.compute())
+    )
 
 
 class R2Record(NamedTuple):
@@ -66,7 +70,9 @@ def r2_score(class_aggregation: str = "uniform_average", num_regressors: int = 0
     def zero(outputs: int) -> R2Record:
         return R2Record(*[tf.zeros([outputs], tf.float64)] * 5)
 
-    def of(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> R2Record:
+    def from_model_output(
+        y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> R2Record:
         y, p = alike(y_true, y_pred, tf.float64)
         y, p, w = (flat(x) for x in (y, p, weights_like(sample_weight, y)))
         sums = (w, w * y, w * tf.square(y), w * tf.square(y - p), tf.cast(w != 0, tf.float64))
@@ -85,4 +91,4 @@ def r2_score(class_aggregation: str = "uniform_average", num_regressors: int = 0
         adjusted = 1 - tf.math.divide_no_nan((1 - score) * (n - 1), n - free)
         return tf.where(n > free, adjusted, score) if num_regressors else score
 
-    return Metric(zero, of, result)
+    return Metric(zero, from_model_output, result)

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.base import Tensor
-from trainlib.tree import widen
+from trainlib.core.tree import widen
+from trainlib.core.types import Tensor
 
 INDICES = "[batch, ...], [batch, ..., 1]"
 ROWS = "[batch, ..., K]"

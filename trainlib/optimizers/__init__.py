@@ -18,7 +18,7 @@ from trainlib.optimizers.prodigy import prodigy
 from trainlib.optimizers.radam import radam
 from trainlib.optimizers.rmsprop import rmsprop
 from trainlib.optimizers.schedule_free import schedule_free_adamw, schedule_free_eval_params
-from trainlib.optimizers.sgd import lookahead, sgd
+from trainlib.optimizers.sgd import nesterov_point, sgd
 from trainlib.optimizers.sign import lion, rprop, sign_sgd, signum
 from trainlib.optimizers.sm3 import sm3
 from trainlib.optimizers.sophia import sophia
@@ -41,7 +41,7 @@ __all__ = [
     "lamb",
     "lars",
     "lion",
-    "lookahead",
+    "nesterov_point",
     "muon",
     "nadam",
     "nadamw",

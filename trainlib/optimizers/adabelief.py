@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
 from trainlib.optimizers.nadam import nesterov_mean
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import leafwise, zeros_like
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 
 def adabelief_rule(
@@ -87,7 +87,7 @@ def adabelief(
         nesterov: whether Nesterov's mean, with a constant momentum, stands for m_hat: see `nadam`.
         weight_decay: at least 0.
         eps_root: added to s_t at every update, at least 0.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "optax" (epsilon and eps_root 1e-16), "paper" (both 1e-8; it has one epsilon in
             both places).
@@ -124,4 +124,6 @@ def adabelief(
         )
         return updates, AdabeliefState(t, m, s)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_number, check_rate
-from trainlib.conventions import BY_CONVENTION, conventions
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import leafwise, zeros_like
+from trainlib.core.checks import check_number, check_rate
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 
 def adadelta_rule(
@@ -68,7 +68,7 @@ def adadelta(
         rho: decay of the running means, in [0, 1).
         epsilon: above 0; inside both roots.
         weight_decay: at least 0.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (rate 0.001, rho 0.95, epsilon 1e-7), "torch" (rate 1, rho 0.9,
             epsilon 1e-6, decay l2), "optax" (rho 0.9, epsilon 1e-6, decay l2), "paper" (rate 1,
@@ -102,4 +102,6 @@ def adadelta(
         )
         return updates, AdadeltaState(state.step + 1, a, d)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )

@@ -25,11 +25,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number, check_rate
-from trainlib.conventions import BY_CONVENTION, conventions
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import compute_dtype, is_zero, leafwise, zeros_like
+from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import compute_dtype, is_zero, leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 RHO_RULES = ("min_rsqrt", "lr")
 EPS1_MODES = ("add", "floor")
@@ -183,8 +183,8 @@ def adafactor(
         scale_parameter: whether steps are relative to RMS(w).
         factor_axes: "last_two", "two_largest" or "none": which axes are rows and columns.
         min_dim: tensors with fewer rows or columns are not factored; at least 0.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`. With
-            "pre" RMS(w) is that of the decayed w.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts. With
+            "pre" RMS(w) is that of the with_weight_decay w.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (decay pre), "torch" (floor, decay add), "optax" (rho_t = eta, the two
             largest axes from 128 on, decay add_abs) or "paper" (as "keras", learning_rate 0.01).
@@ -248,7 +248,9 @@ def adafactor(
             updates, M = leafwise(momentum_rule, updates, M, momentum=momentum)
         return updates, AdafactorState(t, R, C, V, M)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )
 
 
 def slot_shape(shape: list[int], axes: tuple[int, int] | None, slot: str) -> list[int]:

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number, check_rate
-from trainlib.conventions import BY_CONVENTION, conventions
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import full_like, leafwise
+from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import full_like, leafwise
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 EPSILON_PLACES = ("inside", "outside")
 
@@ -104,7 +104,7 @@ def adagrad(
         epsilon_place: "inside" or "outside" the root.
         lr_decay: at least 0; a fall of the rate with the number of updates, beside a schedule.
         zero_guard: whether there is no step where s = 0.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (s_0 = 0.1, epsilon 1e-7 inside), "torch" (s_0 = 0, epsilon 1e-10
             outside, rate 0.01, decay l2), "optax" (as keras, with the zero_guard), "paper"
@@ -142,4 +142,6 @@ def adagrad(
         )
         return updates, AdagradState(t, s)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )

@@ -21,11 +21,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number, check_rate
-from trainlib.conventions import BY_CONVENTION, conventions
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import is_zero, leafwise, zeros_like
+from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import is_zero, leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 BIAS_FORMS = ("folded", "corrected", "none")
 MAXIMA = ("raw", "corrected")
@@ -157,7 +157,7 @@ def adam(
         eps_root: added inside the root, at least 0.
         bias_form: "folded", "corrected" or "none": where the bias of the means is corrected.
         max_of: of AMSGrad, the largest "raw" v_t or the largest "corrected" v_t / c_2.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (folded, epsilon 1e-7), "torch" (corrected, epsilon 1e-8, decay l2),
             "optax" (corrected, epsilon 1e-8, max_of corrected), "paper" (corrected, epsilon
@@ -199,7 +199,9 @@ def adam(
         )
         return updates, AdamState(t, m, v, v_max[0] if amsgrad else ())
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )
 
 
 @conventions(

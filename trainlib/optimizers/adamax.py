@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number, check_rate
-from trainlib.conventions import BY_CONVENTION, conventions
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import leafwise, zeros_like
+from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 EPSILON_PLACES = ("denominator", "in_max", "none")
 
@@ -94,7 +94,7 @@ def adamax(
         epsilon: above 0; not read where eps_at is "none".
         weight_decay: at least 0.
         eps_at: "denominator", "in_max" or "none": where epsilon is added.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (denominator, epsilon 1e-7), "torch" (in_max, epsilon 1e-8, eta 0.002,
             decay l2), "optax" (in_max, epsilon 1e-8), "paper" (none, eta 0.002).
@@ -134,7 +134,9 @@ def adamax(
         )
         return updates, AdamaxState(t, m, u)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )
 
 
 @conventions(optax=_OPTAX | {"weight_decay": 0.0001})

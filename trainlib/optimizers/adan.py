@@ -20,12 +20,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import is_empty, is_zero, leafwise, overlay, prune, resolve_mask, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
-from trainlib.transforms.decay import DECAY_FORMS, Mask, decayed
-from trainlib.tree import is_empty, is_zero, leafwise, overlay, prune, resolve_mask, zeros_like
+from trainlib.transforms.decay import DECAY_FORMS, Mask, with_weight_decay
 
 DIFFERENCE_WEIGHTS = ("beta_2", "one_minus_beta_2")
 STARTS = ("zero", "gradient")
@@ -134,8 +134,8 @@ def adan(
         difference_weight: k, "beta_2" or "one_minus_beta_2".
         start: "zero" (the means start at 0, and hats correct their bias) or "gradient" (m_1 = g_1,
             n_1 = g_1^2, and hats do nothing).
-        decay_form: "proximal", w_t = (w_(t-1) + u) / (1 + eta lambda), or a form of `decayed`:
-            "pre", "add", "add_abs" or "l2".
+        decay_form: "proximal", w_t = (w_(t-1) + u) / (1 + eta lambda), or a form of
+            `with_weight_decay`: "pre", "add", "add_abs" or "l2".
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "optax" (one_minus_beta_2, zero, eps_root 1e-8, decay add), "paper" (beta_2,
             gradient, eps_root 0, decay proximal).
@@ -183,7 +183,7 @@ def adan(
     plain = Optimizer(init, update)
     if decay_form == "proximal":
         return _proximal(plain, learning_rate, weight_decay, decay_mask)
-    return decayed(plain, learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(plain, learning_rate, weight_decay, decay_form, decay_mask)
 
 
 def _proximal(

@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, Schedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_number
-from trainlib.conventions import conventions
+from trainlib.core.checks import check_number
+from trainlib.core.conventions import conventions
+from trainlib.core.tree import leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import leafwise, zeros_like
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 
 def ademamix_rule(
@@ -138,7 +138,7 @@ def ademamix(
         epsilon: added to the root, at least 0.
         weight_decay: at least 0.
         eps_root: added inside the root, at least 0.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "optax" and "paper" are the same.
 
@@ -180,4 +180,6 @@ def ademamix(
         )
         return updates, AdemamixState(t, m1, m2, v)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number
-from trainlib.conventions import BY_CONVENTION, conventions
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import full_like, leafwise, zeros_like
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import full_like, leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 Z_INITS = ("zero", "consistent")
 
@@ -121,7 +121,7 @@ def ftrl(
         half_l2: whether the penalty is strength / 2 times w^2, as in the paper.
         z_init: z_0. "zero" forgets the weights at the start: the first update puts w near 0,
             wherever it was. "consistent" takes the z_0 of which they are the solution.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (n_0 = 0.1, beta 0), "paper" (n_0 = 0, beta 1, half_l2, decay l2).
 
@@ -172,4 +172,6 @@ def ftrl(
         )
         return updates, FtrlState(state.step + 1, n, z)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )

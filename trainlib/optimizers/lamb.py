@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
-from trainlib.transforms.decay import DECAY_FORMS, Mask, add_decayed_weights, decayed
-from trainlib.tree import leafwise, zeros_like
+from trainlib.transforms.decay import DECAY_FORMS, Mask, add_decayed_weights, with_weight_decay
 
 
 def direction_rule(
@@ -103,7 +103,7 @@ def lamb(
         weight_decay: at least 0.
         eps_root: added inside the root, at least 0.
         decay_form: "in_ratio": the decay is a part of r, and so of its norm; or "pre", "add",
-            "add_abs" or "l2", beside the ratio; see `decayed`.
+            "add_abs" or "l2", beside the ratio; see `with_weight_decay`.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (decay pre), "optax" or "paper" (decay in_ratio, epsilon 1e-6).
 
@@ -146,4 +146,4 @@ def lamb(
     optimizer = Optimizer(init, update)
     if decay_form == "in_ratio":
         return optimizer
-    return decayed(optimizer, learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(optimizer, learning_rate, weight_decay, decay_form, decay_mask)

@@ -30,15 +30,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number, check_rate
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import leafwise, paths, resolve_mask, scalar, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import adam
 from trainlib.optimizers.lamb import norm
 from trainlib.optimizers.nadam import nadam, nesterov_mean
-from trainlib.transforms.decay import Mask, decayed
+from trainlib.transforms.decay import Mask, with_weight_decay
 from trainlib.transforms.mask import partition
-from trainlib.tree import leafwise, paths, resolve_mask, scalar, zeros_like
 
 MOMENTUM_FORMS = ("sum", "ema", "ema_bc")
 NS_EPS_MODES = ("add", "clamp")
@@ -294,8 +294,8 @@ def muon(
     matrices = Optimizer(init_momentum, step)
     rest = fallback(adam_rate, adam_beta_1, adam_beta_2, epsilon, adam_form, nesterov)
     optimizers = {
-        "muon": decayed(matrices, learning_rate, weight_decay, decay_form, own_mask),
-        "adam": decayed(rest, learning_rate, adam_weight_decay, decay_form, own_mask),
+        "muon": with_weight_decay(matrices, learning_rate, weight_decay, decay_form, own_mask),
+        "adam": with_weight_decay(rest, learning_rate, adam_weight_decay, decay_form, own_mask),
     }
 
     def parts(params: Tree) -> Optimizer:

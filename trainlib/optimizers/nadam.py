@@ -20,12 +20,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import leafwise, scalar, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import leafwise, scalar, zeros_like
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 MU_SCHEDULES = ("dozat", "constant")
 MEAN_DECAYS = ("beta_1", "mu")
@@ -130,7 +130,7 @@ def nadam(
         mu_schedule: "dozat" or "constant".
         psi: how fast the momentum warms up, at least 0; not read by "constant".
         mean_decay: b, "beta_1" or "mu" (mu_t).
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (dozat, psi 1, epsilon 1e-7), "torch" (dozat, psi 0.004, epsilon 1e-8,
             eta 0.002, decay l2), "optax" (constant, epsilon 1e-8), "paper" (as torch, with b = mu).
@@ -177,7 +177,9 @@ def nadam(
         )
         return updates, NadamState(t, P, m, v)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )
 
 
 @conventions(optax=_OPTAX | {"weight_decay": 0.0001})

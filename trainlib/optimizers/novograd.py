@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_number
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_number
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import leafwise, overlay, prune, resolve_mask, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
 from trainlib.transforms.decay import Mask
-from trainlib.tree import leafwise, overlay, prune, resolve_mask, zeros_like
 
 
 def novograd_rule(

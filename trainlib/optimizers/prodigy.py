@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import leafwise, scalar, widen, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
 from trainlib.transforms.decay import Mask, add_decayed_weights
-from trainlib.tree import leafwise, scalar, widen, zeros_like
 
 BIAS_FORMS = ("folded", "none")
 EPSILON_TIMES = ("d_next", "d")

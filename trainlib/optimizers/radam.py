@@ -24,13 +24,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import leafwise, scalar, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
 from trainlib.optimizers.nadam import nesterov_mean
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import leafwise, scalar, zeros_like
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 BIAS_FORMS = ("folded", "corrected")
 
@@ -128,7 +128,7 @@ def radam(
         eps_root: added inside the root, at least 0.
         threshold: of rho_t, at least 4.
         bias_form: "folded" or "corrected": where the bias of v_t is corrected.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "optax" (corrected, threshold 5), "torch" (folded, threshold 5, decay l2),
             "paper" (folded, threshold 4).
@@ -170,4 +170,6 @@ def radam(
         )
         return updates, RadamState(t, m, v)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )

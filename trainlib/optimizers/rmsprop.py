@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree
-from trainlib.checks import check_choice, check_number
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import full_like, leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.optimizers.adagrad import EPSILON_PLACES, root
 from trainlib.optimizers.sgd import SgdState, sgd
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import full_like, leafwise, zeros_like
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 
 def rmsprop_rule(
@@ -136,7 +136,7 @@ def rmsprop(
         initial_scale: s_0, at least 0.
         bias_correction: whether s_t and a_t are divided by 1 - rho^t in d_t.
         velocity: "lr_in" or "lr_out": whether the velocity holds the learning rate; see `sgd`.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (epsilon 1e-7 inside, lr_in), "torch" (rho 0.99, epsilon 1e-8
             outside, lr_out, rate 0.01, decay l2), "optax" (epsilon 1e-8 inside, lr_in, decay
@@ -173,4 +173,6 @@ def rmsprop(
         updates, (step, v) = descent.update(scaled, SgdState(state.step, state.v), params)
         return updates, RmspropState(step, s, a[0] if centered else (), v)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )

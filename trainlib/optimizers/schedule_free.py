@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number, check_rate
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import compute_dtype, is_zero, leafwise, scalar, widen, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
-from trainlib.transforms.decay import DECAY_FORMS, Mask, add_decayed_weights, decayed
-from trainlib.tree import compute_dtype, is_zero, leafwise, scalar, widen, zeros_like
+from trainlib.transforms.decay import DECAY_FORMS, Mask, add_decayed_weights, with_weight_decay
 
 WARMUPS = ("one", "zero")
 BIAS_FORMS = ("corrected", "folded")
@@ -135,7 +135,7 @@ def schedule_free_adamw(
             "next_lr_max", the largest so far with that of the next update.
         interp: "exact"; or "keras_alias", where beta_1 has no effect and is 1: y = x.
         decay_form: "in_z": the decay is a part of d; or "pre", "add", "add_abs" or "l2", of y; see
-            `decayed`.
+            `with_weight_decay`.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "optax" (corrected, next_lr_max, warm-up from zero), "paper" (folded, weights
             eta_t^2) or "keras" (plain mean, decay pre, and keras_alias). All three have the
@@ -207,7 +207,7 @@ def schedule_free_adamw(
     optimizer = Optimizer(init, update)
     if decay_form == "in_z":
         return optimizer
-    return decayed(optimizer, learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(optimizer, learning_rate, weight_decay, decay_form, decay_mask)
 
 
 def schedule_free_eval_params(state: ScheduleFreeState, params: Tree) -> Tree:

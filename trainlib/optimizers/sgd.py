@@ -20,7 +20,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import (
+from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import is_zero, leafwise, scalar, zeros_like
+from trainlib.core.types import (
     Optimizer,
     ScalarOrSchedule,
     State,
@@ -29,10 +32,7 @@ from trainlib.base import (
     apply_updates,
     rate_at,
 )
-from trainlib.checks import check_choice, check_number, check_rate
-from trainlib.conventions import BY_CONVENTION, conventions
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import is_zero, leafwise, scalar, zeros_like
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 VELOCITIES = ("lr_in", "lr_out")
 FIRST_VELOCITIES = ("zero", "copy")
@@ -117,7 +117,7 @@ def sgd(
         dampening: in [0, 1]: the share of the gradient that the velocity leaves out.
         velocity: "lr_in" or "lr_out": whether the velocity holds the learning rate.
         first_velocity: "zero", or "copy": the first gradient enters the velocity undampened.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (lr_in), "torch" (lr_out, first_velocity copy, decay l2), "optax"
             (lr_out, decay l2), "textbook" (lr_in, decay l2).
@@ -128,7 +128,7 @@ def sgd(
     Differs from: nobody, under the convention of that name; PyTorch's and Optax's velocity has
     the opposite sign in its state. lr_in and lr_out part once the rate changes; "zero" and
     "copy" part under dampening. Textbooks and Sutskever et al. take Nesterov's gradient at the
-    point w + mu v, and the libraries hold that point in w: see `lookahead`.
+    point w + mu v, and the libraries hold that point in w: see `nesterov_point`.
 
     Reference: Polyak 1964; Nesterov 1983; Sutskever et al. 2013, "On the importance of
     initialization and momentum in deep learning".
@@ -167,10 +167,12 @@ def sgd(
         )
         return updates, SgdState(t, v)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )
 
 
-def lookahead(
+def nesterov_point(
     params: Tree, state: SgdState, momentum: float, learning_rate: float | Tensor = 1.0
 ) -> Tree:
     """The point at which the textbooks take Nesterov's gradient.
@@ -181,13 +183,13 @@ def lookahead(
     The textbooks' Nesterov is momentum with its gradient taken there:
 
         tx = tl.sgd(0.01, momentum=0.9)
-        grads = gradient(tl.lookahead(params, state, 0.9))
+        grads = gradient(tl.nesterov_point(params, state, 0.9))
         updates, state = tx.update(grads, state, params)
 
     `sgd(nesterov=True)` under lr_in makes the same steps in other variables: its parameters are
     the textbooks' look-ahead points, whatever the rate does, and
-    `lookahead(params, state, -momentum)` gives the textbooks' parameters back. Under lr_out this
-    holds while the rate is constant.
+    `nesterov_point(params, state, -momentum)` gives the textbooks' parameters back. Under lr_out
+    this holds while the rate is constant.
 
     Args:
         params: w.
@@ -205,9 +207,9 @@ def lookahead(
     check_number("momentum", momentum, at_least=-1, at_most=1)
     check_number("learning_rate", learning_rate, at_least=0)
     if not isinstance(state, SgdState):
-        raise TypeError(f"lookahead needs a state of sgd, got a {type(state).__name__}")
+        raise TypeError(f"nesterov_point needs a state of sgd, got a {type(state).__name__}")
     if isinstance(state.v, tuple) and not state.v:
-        raise ValueError("lookahead needs a velocity, and sgd without momentum keeps none")
+        raise ValueError("nesterov_point needs a velocity, and sgd without momentum keeps none")
 
     def ahead(v: Tensor) -> Tensor:
         return scalar(learning_rate, v) * scalar(momentum, v) * v

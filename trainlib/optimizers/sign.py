@@ -23,11 +23,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number, check_rate
-from trainlib.conventions import BY_CONVENTION, conventions
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import full_like, leafwise, zeros_like
+from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import full_like, leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 RPROPS = ("irprop_minus", "rprop_plus", "late")
 
@@ -191,7 +191,7 @@ def lion(
         beta_1: share of the mean in the update, in [0, 1].
         beta_2: decay of the mean of gradients, in [0, 1).
         weight_decay: at least 0; 0 (keras, paper), 0.001 (optax).
-        decay_form: "pre" and "add" are the same up to rounding; see `decayed`.
+        decay_form: "pre" and "add" are the same up to rounding; see `with_weight_decay`.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "keras" (decay pre), "optax" (decay add), "paper" (decay add).
 
@@ -216,7 +216,9 @@ def lion(
         )
         return updates, MomentumState(state.step + 1, m)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )
 
 
 @conventions(

@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree
-from trainlib.checks import check_number
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_number
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import leafwise, widen
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.optimizers.sgd import SgdState, sgd
-from trainlib.tree import leafwise, widen
 
 
 def sm3_rule(g: Tensor, mu: Tensor, *, w: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import check_same_structure, leafwise, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import check_same_structure, leafwise, zeros_like
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 BIAS_FORMS = ("corrected", "none")
 
@@ -176,7 +176,9 @@ def sophia(
         return updates, SophiaState(t, m, _where_graded(grads, h, state.h))
 
     # "pre" would move the point where the Hessian is estimated; for the rest they are the same.
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, "add", decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, "add", decay_mask
+    )
 
 
 def _where_graded(grads: Tree, new: Tree, old: Tree) -> Tree:

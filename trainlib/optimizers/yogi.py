@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.tree import full_like, leafwise
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import BIAS_FORMS, adam_update, check_adam
-from trainlib.transforms.decay import Mask, decayed
-from trainlib.tree import full_like, leafwise
+from trainlib.transforms.decay import Mask, with_weight_decay
 
 
 def yogi_rule(
@@ -97,7 +97,7 @@ def yogi(
         initial_mean_value: m_0.
         eps_root: added inside the root, at least 0.
         bias_form: "corrected", "none", or the "folded" of `adam`.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts; see `decayed`.
+        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
         decay_mask: which parameters decay: a structure of bools or a function of the path.
         convention: "optax" (corrected, m_0 = v_0 = 1e-6), "paper" (no correction, m_0 = v_0 = 0,
             eta 0.01).
@@ -138,4 +138,6 @@ def yogi(
         )
         return updates, YogiState(t, m, v)
 
-    return decayed(Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask)
+    return with_weight_decay(
+        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    )

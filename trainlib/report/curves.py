@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainlib import plots
 from trainlib.report import history as columns
+from trainlib.report import plots
 from trainlib.report.history import IN_VALIDATION, RATE, History
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainlib.improvement import direction
+from trainlib.monitors.improvement import direction
 
 History = Sequence[Mapping[str, Any]]
 """The results of each epoch."""

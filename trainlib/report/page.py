@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from trainlib import plots
+from trainlib.report import plots
 from trainlib.report.history import Best
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def examples(shown: Iterable[tuple[str, Sequence[str], str | None]]) -> str:
 
 
 def lines_of_code(lines: Iterable[str]) -> str:
-    """Lines as they are."""
+    """LineLogger as they are."""
     return "<br>\n".join(f"<code>{escape(line)}</code>" for line in lines)
 
 

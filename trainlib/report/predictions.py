@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from trainlib import plots
+from trainlib.report import plots
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

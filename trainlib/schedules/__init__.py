@@ -4,11 +4,16 @@ k is the number of updates made before this one: 0 at the first. Rates are compu
 where k is exact to 2^53, and returned in `dtype`. A vector of steps gives a vector of rates.
 """
 
-from trainlib.schedules.compose import join, linear_warmup, per_epoch
+from trainlib.schedules.compose import join_schedules, linear_warmup, per_epoch
 from trainlib.schedules.cosine import cosine_decay, cosine_decay_restarts
 from trainlib.schedules.cycles import cyclic, one_cycle
-from trainlib.schedules.decay import constant, exponential_decay, hold_then_decay, step_decay
-from trainlib.schedules.pieces import piecewise_constant, trapezoid
+from trainlib.schedules.decay import (
+    constant_schedule,
+    exponential_decay,
+    hold_then_decay,
+    step_decay,
+)
+from trainlib.schedules.pieces import piecewise_constant, warmup_stable_decay
 from trainlib.schedules.powers import (
     inverse_sqrt_decay,
     inverse_time_decay,
@@ -17,7 +22,7 @@ from trainlib.schedules.powers import (
 )
 
 __all__ = [
-    "constant",
+    "constant_schedule",
     "cosine_decay",
     "cosine_decay_restarts",
     "cyclic",
@@ -25,7 +30,7 @@ __all__ = [
     "hold_then_decay",
     "inverse_sqrt_decay",
     "inverse_time_decay",
-    "join",
+    "join_schedules",
     "linear_warmup",
     "one_cycle",
     "per_epoch",
@@ -33,5 +38,5 @@ __all__ = [
     "polynomial_decay",
     "power_decay",
     "step_decay",
-    "trapezoid",
+    "warmup_stable_decay",
 ]

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import tensorflow as tf
 
-from trainlib.base import ScalarOrSchedule, Schedule, Tensor
-from trainlib.checks import check_number
-from trainlib.tree import scalar
+from trainlib.core.checks import check_number
+from trainlib.core.tree import scalar
+from trainlib.core.types import ScalarOrSchedule, Schedule, Tensor
 
 Number = TypeVar("Number", bound=float)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.base import ScalarOrSchedule, Schedule, Tensor
-from trainlib.checks import check_rate
+from trainlib.core.checks import check_rate
+from trainlib.core.types import ScalarOrSchedule, Schedule, Tensor
 from trainlib.schedules.base import follow, from_equation, number, periods, rising, share
 
 
@@ -49,7 +49,7 @@ def linear_warmup(
     return from_equation(rate, dtype)
 
 
-def join(
+def join_schedules(
     schedules: Sequence[Schedule], boundaries: Sequence[int], dtype: Any = "float32"
 ) -> Schedule:
     """Schedules one after the other, each beginning anew at its boundary.

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainlib.base import Schedule, Tensor
-from trainlib.checks import check_choice
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.types import Schedule, Tensor
 from trainlib.schedules.base import falling_cosine, from_equation, number, periods, share
 
 AFTER_END = ("hold", "rise")

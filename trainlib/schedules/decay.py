@@ -14,11 +14,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.base import Schedule, Tensor
+from trainlib.core.types import Schedule, Tensor
 from trainlib.schedules.base import follow, from_equation, number, passed, periods
 
 
-def constant(initial_learning_rate: float, dtype: Any = "float32") -> Schedule:
+def constant_schedule(initial_learning_rate: float, dtype: Any = "float32") -> Schedule:
     """The same rate at every step.
 
         rate = eta_0

@@ -8,9 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.base import Schedule, Tensor
-from trainlib.checks import check_choice
-from trainlib.conventions import BY_CONVENTION, conventions
+from trainlib.core.checks import check_choice
+from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.types import Schedule, Tensor
 from trainlib.schedules.base import follow, from_equation, number, rising, share
 
 BOUNDARY_OWNERS = ("old", "new")
@@ -60,7 +60,7 @@ def piecewise_constant(
     return from_equation(rate, dtype)
 
 
-def trapezoid(
+def warmup_stable_decay(
     initial_learning_rate: float,
     total_steps: int,
     warmup_steps: int = 0,

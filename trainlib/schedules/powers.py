@@ -14,7 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.base import Schedule, Tensor
+from trainlib.core.types import Schedule, Tensor
 from trainlib.schedules.base import from_equation, number, passed, periods, share
 
 

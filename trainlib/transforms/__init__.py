@@ -10,14 +10,14 @@ from trainlib.transforms.clip import (
     clip_by_value,
 )
 from trainlib.transforms.constrain import constrain
-from trainlib.transforms.decay import add_decayed_weights, decayed
+from trainlib.transforms.decay import add_decayed_weights, with_weight_decay
 from trainlib.transforms.gradients import add_noise, centralize, scale, scale_by_schedule
 from trainlib.transforms.guard import apply_if_finite, zero_nans
 from trainlib.transforms.inject import inject_hyperparams, set_hyperparams
 from trainlib.transforms.mask import freeze, masked, partition
 from trainlib.transforms.options import keras_options
 from trainlib.transforms.rules import param_rules, rules_table
-from trainlib.transforms.wrappers import lookahead_optimizer, sam
+from trainlib.transforms.wrappers import lookahead, sam
 
 __all__ = [
     "accumulate",
@@ -31,14 +31,14 @@ __all__ = [
     "clip_by_norm",
     "clip_by_value",
     "constrain",
-    "decayed",
+    "with_weight_decay",
     "ema",
     "ema_params",
     "flush",
     "freeze",
     "inject_hyperparams",
     "keras_options",
-    "lookahead_optimizer",
+    "lookahead",
     "masked",
     "param_rules",
     "partition",

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, State, Tensor, Tree
+from trainlib.core.tree import leafwise, zeros_like
+from trainlib.core.types import Optimizer, State, Tensor, Tree
 from trainlib.transforms.chain import update_with
 from trainlib.transforms.checks import check_count, check_optimizer
 from trainlib.transforms.states import find_states, select, updates_if
-from trainlib.tree import leafwise, zeros_like
 
 
 class AccumulateState(NamedTuple):

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, State, Tensor, Tree, apply_updates
-from trainlib.checks import check_number
+from trainlib.core.checks import check_number
+from trainlib.core.tree import leafwise, leaves_by_path, paths, scalar, widen
+from trainlib.core.types import Optimizer, State, Tensor, Tree, apply_updates
 from trainlib.transforms.checks import check_count
 from trainlib.transforms.states import find_states, no_change
-from trainlib.tree import leafwise, leaves_by_path, paths, scalar, widen
 
 
 class EmaState(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from trainlib.base import Optimizer, State, Tree
+from trainlib.core.types import Optimizer, State, Tree
 
 
 def chain(*optimizers: Optimizer) -> Optimizer:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainlib.base import Optimizer
-from trainlib.checks import check_number
+from trainlib.core.checks import check_number
+from trainlib.core.types import Optimizer
 
 
 def check_optimizer(optimizer: Any, where: str) -> None:

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-import trainlib.norms as norms
-from trainlib.base import Optimizer, State, Tensor, Tree
-from trainlib.checks import check_number
+import trainlib.core.norms as norms
+from trainlib.core.checks import check_number
+from trainlib.core.tree import leafwise
+from trainlib.core.types import Optimizer, State, Tensor, Tree
 from trainlib.transforms.chain import no_state
-from trainlib.tree import leafwise
 
 
 def clip_by_value_rule(g: Tensor, *, clipvalue: Tensor) -> tuple[Tensor]:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, State, Tensor, Tree, apply_updates
+from trainlib.core.tree import resolve_mask, widen
+from trainlib.core.types import Optimizer, State, Tensor, Tree, apply_updates
 from trainlib.transforms.chain import no_state
 from trainlib.transforms.decay import Mask
-from trainlib.tree import resolve_mask, widen
 
 
 def constrain(constraint: Callable[[Tensor], Tensor], mask: Mask = None) -> Optimizer:

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.checks import check_choice, check_number
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.tree import is_empty, is_zero, leafwise, overlay, prune, resolve_mask
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.transforms.chain import no_state
-from trainlib.tree import is_empty, is_zero, leafwise, overlay, prune, resolve_mask
 
 DECAY_FORMS = ("pre", "add", "add_abs", "l2")
 
@@ -25,7 +25,7 @@ Mask: TypeAlias = Callable[[str], bool] | Any
 """Some of the parameters: a structure of bools, a function of a parameter's path, None for all."""
 
 
-def decayed(
+def with_weight_decay(
     optimizer: Optimizer,
     learning_rate: ScalarOrSchedule,
     weight_decay: float,
@@ -67,7 +67,8 @@ def add_decayed_weights(weight_decay: float, mask: Mask = None) -> Optimizer:
 
         g = g + lambda w
 
-    Before an optimizer it is the gradient of the penalty lambda/2 w^2, the "l2" of `decayed`.
+    Before an optimizer it is the gradient of the penalty lambda/2 w^2, the "l2" of
+    `with_weight_decay`.
     After one and before `scale(-eta)` it is decoupled.
 
     Args:

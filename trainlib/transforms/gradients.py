@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, Schedule, State, Tensor, Tree
-from trainlib.checks import check_number
+from trainlib.core.checks import check_number
+from trainlib.core.tree import compute_dtype, leafwise, scalar
+from trainlib.core.types import Optimizer, Schedule, State, Tensor, Tree
 from trainlib.transforms.chain import no_state
-from trainlib.tree import compute_dtype, leafwise, scalar
 
 
 class StepState(NamedTuple):

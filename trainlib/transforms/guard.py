@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, State, Tensor, Tree
+from trainlib.core.tree import leafwise, widen
+from trainlib.core.types import Optimizer, State, Tensor, Tree
 from trainlib.transforms.chain import no_state, update_with
 from trainlib.transforms.checks import check_optimizer
 from trainlib.transforms.states import select, updates_if
-from trainlib.tree import leafwise, widen
 
 
 class ApplyIfFiniteState(NamedTuple):

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree
-from trainlib.checks import check_choice, check_number
-from trainlib.conventions import default_of
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.conventions import default_of
+from trainlib.core.tree import float64
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.transforms.chain import update_with
 from trainlib.transforms.states import find_states, map_states
-from trainlib.tree import float64
 
 Factory: TypeAlias = Callable[..., Optimizer]
 

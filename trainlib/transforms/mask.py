@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, State, Tree
-from trainlib.checks import check_choice
+from trainlib.core.checks import check_choice
+from trainlib.core.tree import check_same_structure, is_empty, paths, resolve_mask
+from trainlib.core.types import Optimizer, State, Tree
 from trainlib.transforms.chain import update_with
 from trainlib.transforms.checks import check_optimizer
 from trainlib.transforms.decay import Mask
-from trainlib.tree import check_same_structure, is_empty, paths, resolve_mask
 
 Labels: TypeAlias = Callable[[str], str] | Any
 """A label for each parameter: a structure of strings, or a function of a parameter's path."""

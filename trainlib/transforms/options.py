@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from trainlib.base import Optimizer, Tensor
-from trainlib.checks import check_number
+from trainlib.core.checks import check_number
+from trainlib.core.types import Optimizer, Tensor
 from trainlib.transforms.accumulate import accumulate
 from trainlib.transforms.average import ema
 from trainlib.transforms.chain import chain

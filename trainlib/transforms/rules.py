@@ -21,13 +21,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, ScalarOrSchedule, State, Tensor, Tree
-from trainlib.checks import check_choice, check_number
-from trainlib.conventions import default_of
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.conventions import default_of
+from trainlib.core.tree import matching_paths, paths
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.transforms.chain import chain, update_with
 from trainlib.transforms.inject import hyperparams_in_state, is_moving
 from trainlib.transforms.mask import freeze, partition
-from trainlib.tree import matching_paths, paths
 
 Rules: TypeAlias = str | Sequence[str]
 

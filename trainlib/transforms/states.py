@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.base import State, Tensor, Tree
+from trainlib.core.types import State, Tensor, Tree
 
 
 def no_change(u: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Optimizers around an optimizer: `sam` and `lookahead_optimizer`."""
+"""Optimizers around an optimizer: `sam` and `lookahead`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.base import Optimizer, State, Tensor, Tree
-from trainlib.checks import check_number
+from trainlib.core.checks import check_number
+from trainlib.core.tree import global_norm, leafwise, widen
+from trainlib.core.types import Optimizer, State, Tensor, Tree
 from trainlib.transforms.checks import check_count, check_optimizer
 from trainlib.transforms.states import select
-from trainlib.tree import global_norm, leafwise, widen
 
 
 class SamState(NamedTuple):
@@ -101,9 +101,7 @@ def lookahead_rule(
     return tf.where(syncs > 0, met - w, u), tf.where(syncs > 0, met, slow)
 
 
-def lookahead_optimizer(
-    fast: Optimizer, sync_period: int = 5, slow_step_size: float = 0.5
-) -> Optimizer:
+def lookahead(fast: Optimizer, sync_period: int = 5, slow_step_size: float = 0.5) -> Optimizer:
     """Lookahead: k steps forward, then back to a point on the way.
 
         w_t = w_(t-1) + u_t                                    u_t: the fast optimizer's update
@@ -122,7 +120,7 @@ def lookahead_optimizer(
     Reference: Zhang, Lucas, Hinton and Ba 2019, "Lookahead Optimizer: k steps forward, 1 step
     back".
     """
-    check_optimizer(fast, "lookahead_optimizer")
+    check_optimizer(fast, "lookahead")
     check_count("sync_period", sync_period)
     check_number("slow_step_size", slow_step_size, at_least=0, at_most=1)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainlib.base import Optimizer, apply_updates
+from trainlib.core.types import Optimizer, apply_updates
 from trainlib.verify.problem import Arrays, Problem
 
 RUNS = ("eager", "graph", "xla")

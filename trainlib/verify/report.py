@@ -87,7 +87,7 @@ def by_name(results: Sequence[Result], kind: str, peers: Sequence[str]) -> str:
 def _worst(results: Sequence[Result]) -> str:
     """The largest error of some lines: "" of none, "not run" where none has been run.
 
-    Lines with a bound of their own, for the reason in their notes, come after the others.
+    LineLogger with a bound of their own, for the reason in their notes, come after the others.
     """
     run = [r for r in results if r.error is not None]
     if not run:

@@ -5,14 +5,14 @@ from trainlib.verify.functions import (
     constraints,
     losses,
     metrics,
-    performance,
+    monitors,
     regularizers,
     schedules,
 )
 
 CASES = [
     *schedules.CASES,
-    *performance.CASES,
+    *monitors.CASES,
     *regularizers.CASES,
     *constraints.CASES,
     *clipping.CASES,

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import trainlib.transforms as transforms
-from trainlib.base import Optimizer
+from trainlib.core.types import Optimizer
 from trainlib.verify.function import FunctionCase
 from trainlib.verify.problem import Arrays
 
@@ -29,7 +29,7 @@ def gradients(dtype: str) -> Arrays:
     }
 
 
-def not_finite(*values: float) -> Callable[[str], Arrays]:
+def nonfinite(*values: float) -> Callable[[str], Arrays]:
     """Gradients of which one tensor holds these values, and another is ordinary."""
     return lambda dtype: {
         "bad": np.asarray(values, dtype),
@@ -191,7 +191,7 @@ def beside_keras(name: str, argument: str, form: str, *values: float) -> Functio
         kind="clipping",
         name=name,
         form=form,
-        inputs=not_finite(*values),
+        inputs=nonfinite(*values),
         ours=functools.partial(ours, getattr(transforms, name)(BOUND)),
         peers={"keras": functools.partial(keras_clipped, argument, BOUND)},
     )

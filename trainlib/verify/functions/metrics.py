@@ -107,10 +107,10 @@ def _ours(make: Callable[[], Any], dtype: str, y_true: Any, y_pred: Any, weight:
 def _in_parts(metric: metrics.Metric, *arrays: Any) -> Any:
     """The result of the merged records of parts."""
     shape = arrays[1].shape
-    record = metric.zero(shape[-1] if shape.rank > 1 else 1)
+    record = metric.empty(shape[-1] if shape.rank > 1 else 1)
     for start, stop in zip(CUTS[:-1], CUTS[1:], strict=True):
-        record = metrics.merge(record, metric.of(*(a[start:stop] for a in arrays)))
-    return metric.result(record)
+        record = metrics.merge(record, metric.from_model_output(*(a[start:stop] for a in arrays)))
+    return metric.compute(record)
 
 
 def _of_keras(
@@ -135,7 +135,7 @@ def _of_keras(
         for name, weights in (("result", None), ("weighted", weight)):
             metric.reset_state()
             metric.update_state(y_true, y_pred, weights)
-            result = metric.total_cm if peer == "MeanIoU" else metric.result()
+            result = metric.total_cm if peer == "MeanIoU" else metric.compute()
             found[name] = np.asarray(result)
         if options.get("num_regressors"):
             del found["weighted"]  # Keras counts targets of weight 0 among them.

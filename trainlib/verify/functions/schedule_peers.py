@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import trainlib.schedules as schedules
-from trainlib.base import Schedule
+from trainlib.core.types import Schedule
 from trainlib.verify.function import FunctionCase
 from trainlib.verify.problem import Arrays
 

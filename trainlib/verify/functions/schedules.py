@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import trainlib.schedules as schedules
-from trainlib.base import Schedule
+from trainlib.core.types import Schedule
 from trainlib.verify.function import FunctionCase
 from trainlib.verify.functions import schedule_curves, schedule_decays
 from trainlib.verify.functions.schedule_peers import (
@@ -80,8 +80,8 @@ def _trapezoid(total: int, warmup: int, cooldown: int, alpha: float) -> list[Fun
     more = {} if alpha else NEAR_ZERO
     by_root = options | {"cooldown_shape": "sqrt"}
     return [
-        case("trapezoid", form, options, {"optax": in_optax(linear)}, **more),
-        case("trapezoid", f"sqrt, {form}", by_root, {"numpy": in_numpy(sqrt)}),
+        case("warmup_stable_decay", form, options, {"optax": in_optax(linear)}, **more),
+        case("warmup_stable_decay", f"sqrt, {form}", by_root, {"numpy": in_numpy(sqrt)}),
     ]
 
 
@@ -131,7 +131,7 @@ def _join(first: int, second: int) -> FunctionCase:
             schedules.exponential_decay(RATE, 37, 0.9, True, dtype),
             schedules.exponential_decay(RATE, 1, SLOW, dtype=dtype),
         ]
-        return schedules.join(parts, [first, second], dtype)
+        return schedules.join_schedules(parts, [first, second], dtype)
 
     def in_jax(o: Any) -> Any:
         parts = [
@@ -150,7 +150,7 @@ def _join(first: int, second: int) -> FunctionCase:
         return t.SequentialLR(opt, parts, [first, second])
 
     peers = {"optax": in_optax(in_jax), "torch": in_torch(in_order)}
-    return case("join", f"at {first} and {second}", ours, peers)
+    return case("join_schedules", f"at {first} and {second}", ours, peers)
 
 
 def _per_epoch(steps: int) -> FunctionCase:

@@ -1,0 +1,106 @@
+"""How far replicas are from one device, for the runs of replica_runs.py."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.metrics import Mean
+from trainlib.training.replicas import (
+    all_reduce,
+    in_rows,
+    mirrored,
+    place_state,
+    replicated,
+    sum_of_rows,
+    train_loop,
+)
+
+REPLICAS = int(sys.argv[2])
+
+
+def zero_records(metrics):
+    return {"loss": Mean.empty()} | {name: Mean.empty() for name in metrics}
+
+
+def spread(variables):
+    """The largest difference between the replicas' copies in this process."""
+    copies = [v.values for v in tf.nest.flatten(variables)]
+    return max(distance(first, x) for first, *others in copies for x in [first, *others])
+
+
+def distance(a, b):
+    """The largest difference, relative to the largest element of the leaf or 1."""
+    worst = 0.0
+    for x, y in zip(tf.nest.flatten(a), tf.nest.flatten(b), strict=True):
+        x, y = np.asarray(x, "f8"), np.asarray(y, "f8")
+        same = (x == y) | (np.isnan(x) & np.isnan(y))
+        apart = np.abs(np.where(same, 0, x) - np.where(same, 0, y))
+        scale = max(1.0, float(np.max(np.abs(x[np.isfinite(x)]), initial=0)))
+        worst = max(worst, float(np.nan_to_num(np.max(apart, initial=0), nan=np.inf)) / scale)
+    return worst
+
+
+def in_order(data, order):
+    return tf.nest.map_structure(lambda a: tf.gather(a, order), data)
+
+
+def compiled(loop):
+    return tf.function(loop, autograph=False)
+
+
+def run_replicas(apply_fn, state, data, order, batch_size, make_step, metrics, strategy=None):
+    """The state, the records and the difference between replicas after all of the order."""
+    strategy = strategy or mirrored(REPLICAS)
+    variables = place_state(strategy, state)
+    step = make_step(replicated(apply_fn), reduce=all_reduce)
+    records = in_rows(strategy, zero_records(metrics))
+    size, at = order.shape[0], tf.constant(0, tf.int64)
+    data = in_order(data, order)
+    rest = size % batch_size
+    for rows, stop in ((batch_size, size - rest), (rest, size)):
+        if rows and stop > 0:
+            loop = compiled(train_loop(strategy, step, variables, rows))
+            end, last = tf.constant(stop, tf.int64), tf.constant(stop == size)
+            records = loop(data, at, end, last, records)
+            at = tf.constant(stop, tf.int64)
+    values = tf.nest.map_structure(lambda v: v.numpy(), variables)
+    return values, sum_of_rows(records), spread(variables)
+
+
+def run_one(apply_fn, state, data, order, batch_size, make_step, metrics):
+    """The state and the records of one device."""
+    step = tf.function(make_step(apply_fn), autograph=False)
+    records = zero_records(metrics)
+    size = order.shape[0]
+    for at in range(0, size, batch_size):
+        batch = in_order(data, order[at : at + batch_size])
+        state, new = step(state, batch, tf.constant(at + batch_size >= size))
+        records = tl.metrics.merge(records, new)
+    return state, records
+
+
+def compare(apply_fn, params, model_state, optimizer, data, order, batch_size, loss, **options):
+    """How far replicas are from one device, and from each other."""
+    metrics = {"mean_absolute_error": tl.losses.mean_absolute_error}
+    parts = {k: options.pop(k) for k in ("compile_gradients",) if k in options}
+
+    def make_step(function, **more):
+        more |= parts if more else {}
+        return tl.train_step(function, loss, optimizer, metrics=metrics, **options, **more)
+
+    state = tl.init_state(params, model_state, optimizer)
+    args = (data, order, batch_size, make_step, metrics)
+    one, one_records = run_one(apply_fn, state, *args)
+    many, many_records, between = run_replicas(apply_fn, state, *args)
+    moved = distance(params, one.params)
+    return {
+        "params": distance(one.params, many.params),
+        "state": distance(one, many),
+        "records": distance(one_records, many_records),
+        "between": between,
+        "moved": moved,
+    }

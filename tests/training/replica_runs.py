@@ -1,0 +1,466 @@
+"""Runs on several replicas beside one device: each prints one line of JSON, for test_replicas.py.
+
+python replica_runs.py <run> <replicas>
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+from replica_compare import (
+    REPLICAS,
+    compare,
+    compiled,
+    distance,
+    in_order,
+    run_one,
+    run_replicas,
+    spread,
+    zero_records,
+)
+
+import trainlib as tl
+from trainlib.training import loop as loop_module
+from trainlib.training.batch_statistics import synchronize
+from trainlib.training.functional_model import from_keras
+from trainlib.training.replicas import (
+    all_reduce,
+    eval_loop,
+    in_rows,
+    mirrored,
+    multi_worker,
+    place_state,
+    replicated,
+    sum_of_rows,
+    train_loop,
+)
+
+
+def net(params, model_state, x, training):
+    """A small dense net."""
+    hidden = tf.tanh(x @ params["a"] + params["b"])
+    return tl.ModelOutput(hidden @ params["c"] + params["d"], model_state)
+
+
+def problem(dtype="float64", size=22):
+    """Parameters, and data whose weights are unequal and partly 0."""
+    rng = np.random.default_rng(3)
+    shapes = {"a": (4, 6), "b": (6,), "c": (6, 3), "d": (3,)}
+    params = {k: tf.constant(rng.normal(size=s) * 0.5, dtype) for k, s in shapes.items()}
+    x, y = rng.normal(size=(size, 4)), rng.normal(size=(size, 3))
+    weight = rng.uniform(0.2, 2, size=size) * (rng.uniform(size=size) > 0.2)
+    return params, tuple(tf.constant(a, dtype) for a in (x, y, weight))
+
+
+def epochs(size, count=3):
+    """Epochs end to end, so that each has batches that straddle; the last batch is partial."""
+    rng = np.random.default_rng(5)
+    return tf.constant(np.concatenate([rng.permutation(size) for _ in range(count)]))
+
+
+def optimizers():
+    """Every optimizer of the registry, in batches of 5."""
+    params, data = problem()
+    order = epochs(22)[:50]
+    results = {}
+    for name, factory in tl.registry.OPTIMIZERS.items():
+        optimizer = factory()
+        results[name] = compare(
+            net, params, (), optimizer, data, order, 5, tl.losses.mean_squared_error
+        )
+    return results
+
+
+def around(**cases):
+    """Optimizers with something around them; of 5 examples 4 replicas get 2, 2, 1 and none."""
+    params, data = problem()
+    loss = tl.losses.mean_squared_error
+    return {
+        name: compare(net, params, (), optimizer, data, epochs(22)[:50], 5, loss, **options)
+        for name, (optimizer, options) in cases.items()
+    }
+
+
+def other_transforms():
+    """More of them than every run of the tests tries."""
+    adam = tl.adam(1e-2)
+    return around(
+        regularizer=(adam, {"regularizer": tl.l1_l2(1e-2, 1e-2)}),
+        ema=(tl.chain(adam, tl.ema(0.9)), {}),
+        compiled=(adam, {"compile_gradients": True, "compile_update": True}),
+        constrain=(tl.chain(adam, tl.constrain(tl.max_norm(0.7))), {}),
+    )
+
+
+def transforms():
+    """The same, and weights of 0, none, and what is not finite."""
+    params, data = problem()
+    order = epochs(22)[:50]
+    loss = tl.losses.mean_squared_error
+    adam, clip = tl.adam(1e-2), tl.clip_by_global_norm
+    results = around(
+        clip=(tl.chain(clip(0.1), tl.sgd(0.1)), {}),
+        accumulate=(
+            tl.accumulate(tl.chain(clip(0.5), adam, tl.ema(0.9)), 3),
+            {"regularizer": tl.l2(1e-2)},
+        ),
+    )
+    none = (*data[:2], tf.zeros_like(data[2]))
+    results["no weight"] = compare(
+        net, params, (), tl.sgd(0.1), none, order, 5, loss, regularizer=tl.l2(1e-1)
+    )
+    x, y, weight = (a.numpy() for a in data)
+    x[3, 1], weight[3] = np.inf, 1
+    results["not finite"] = compare(
+        net, params, (), tl.apply_if_finite(adam), (x, y, weight), order, 5, loss
+    )
+    results["no sample weights"] = compare(net, params, (), adam, data[:2], order, 5, loss)
+    params, data = problem("float32")
+    results["float32"] = compare(net, params, (), adam, data, order, 5, loss)
+    return results
+
+
+def keras_net(*middle, outputs=3, dtype="float64", input_shape=(4,)):
+    """A Keras model, its weights and data for it, far from a mean of 0."""
+    keras.utils.set_random_seed(1)
+    keras.config.set_dtype_policy(dtype)
+    middle = [make() for make in middle]
+    layers = [keras.Input(input_shape), keras.layers.Dense(6), *middle]
+    model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(outputs)])
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(22, *input_shape)) + 30, rng.normal(size=(22, outputs))
+    return model, (tf.constant(x, dtype), tf.constant(y, dtype))
+
+
+def statistics():
+    """Batch normalization on uneven parts, on empty ones, with penalties and sequences' masks."""
+    keras.config.set_dtype_policy("float64")
+    normalize = keras.layers.BatchNormalization
+    known = "renorm" in inspect.signature(normalize).parameters
+    renorm = {"renorm": True} if known else {}
+    loss = tl.losses.mean_squared_error
+    cases = {
+        "plain": keras_net(normalize),
+        "images": keras_net(lambda: normalize(axis=1), input_shape=(5, 3, 4)),
+        "twice": keras_net(lambda: normalize(**renorm), keras.layers.ReLU, normalize),
+        "penalty": keras_net(lambda: normalize(gamma_regularizer=keras.regularizers.L2(0.1))),
+        "float16": keras_net(lambda: normalize(dtype="mixed_float16"), dtype="float32"),
+    }
+    model, data = keras_net(input_shape=(5, 4))
+    x, mask = model.inputs[0], keras.layers.Masking()
+    hidden = normalize()(model.layers[0](mask(x)))
+    out = keras.layers.Dense(3)(keras.layers.Flatten()(hidden))
+    padded = data[0].numpy()
+    padded[::3, 3:] = 0
+    cases["sequences"] = keras.Model(x, out), (tf.constant(padded), data[1])
+    results = {}
+    for name, (model, data) in cases.items():
+        synchronize(model)
+        pure = from_keras(model)
+        results[name] = compare(
+            *pure, tl.sgd(1e-4), data, epochs(22)[:50], 5, loss, regularizer=tl.l2(1e-2)
+        )
+    return results
+
+
+def drawing(parts):
+    """Two runs of two steps: the masks on each replica; the seeds at the end; their spread."""
+    inputs = keras.Input((50,))
+    pure = from_keras(keras.Model(inputs, keras.layers.Dropout(0.5)(inputs)), seed=4)
+    strategy = mirrored(REPLICAS)
+    ones = tf.ones([1, 50])
+
+    def apply_fn(params, model_state, x, training):
+        forward = pure.apply_fn({}, model_state, x, training)
+        return forward._replace(y_pred=forward.y_pred * params["w"])
+
+    def run():
+        state = tl.init_state({"w": tf.ones([50])}, pure.model_state, tl.sgd(0.0))
+        variables = place_state(strategy, state)
+        shown = tl.Metric(lambda _: None, lambda y, y_pred, weight=None: y_pred[0], None)
+        step = tl.train_step(
+            replicated(apply_fn),
+            tl.losses.mean_squared_error,
+            tl.sgd(0.0),
+            metrics={"mask": shown},
+            reduce=all_reduce,
+            **parts,
+        )
+
+        def one():
+            state = tf.nest.map_structure(lambda v: v.read_value(), variables)
+            state, records = step(state, ((ones, None), ones))
+            tf.nest.map_structure(lambda v, x: v.assign(x), variables, state)
+            return records["mask"]
+
+        once = compiled(lambda: strategy.experimental_local_results(strategy.run(one)))
+        masks = [[mask.numpy().tolist() for mask in once()] for _ in range(2)]
+        return masks, variables
+
+    draws = [run()[0], run()[0]]
+    variables = run()[1]
+    seeds = [v.numpy().tolist() for v in variables.model_state.values()]
+    return {"draws": draws, "seeds": seeds, "between": spread(variables)}
+
+
+def dropout():
+    """What replicas draw for equal rows, as a graph and compiled."""
+    return {"graph": drawing({}), "compiled": drawing({"compile_gradients": True})}
+
+
+def evaluation():
+    """The records of `eval_loop` over 22 examples in batches of 8, beside those of one call."""
+    params, data = problem()
+    loss = tl.losses.mean_squared_error
+    metrics = {"mean_absolute_error": tl.losses.mean_absolute_error}
+    strategy = mirrored(REPLICAS)
+    state = tl.init_state(params, (), tl.sgd())
+    step = tl.eval_step(net, loss, metrics=metrics, regularizer=tl.l2(0.1))
+    loop = compiled(eval_loop(strategy, step, place_state(strategy, state), 8))
+    order = tf.concat([tf.range(22, dtype=tf.int64), [21, 21]], 0)
+    zero, end = tf.constant(0, tf.int64), tf.constant(22, tf.int64)
+    filled = in_order(data, order)
+    none = in_rows(strategy, zero_records(metrics))
+    found = loop(filled, zero, end, tf.constant(True), none)
+    return distance(step(state, data), sum_of_rows(found))
+
+
+def placed():
+    """What a state in variables reads and takes outside of the replicas."""
+    strategy = mirrored(REPLICAS)
+    variables = place_state(strategy, tl.init_state({"w": tf.ones([2])}, (), tl.adam()))
+    variables.params["w"].assign([3.0, 4.0])
+    return {
+        "read": variables.params["w"].numpy().tolist(),
+        "copies": [v.numpy().tolist() for v in variables.params["w"].values],
+        "one strategy": mirrored(REPLICAS) is strategy,
+    }
+
+
+def trainer_of(strategy, precision="float64", optimizer=None, **options):
+    keras.utils.set_random_seed(1)
+    # A bias in front of batch normalization has gradients that are all rounding.
+    hidden = keras.layers.Dense(8, use_bias=False, name="hidden")
+    norm = keras.layers.BatchNormalization(name="norm")
+    model = keras.Sequential(
+        [keras.Input((4,)), hidden, norm, keras.layers.Dense(1, name="outputs")]
+    )
+    optimizer = optimizer or tl.chain(tl.clip_by_global_norm(0.1), tl.adam(1e-2))
+    return tl.Trainer(
+        model,
+        "mean_squared_error",
+        optimizer,
+        precision=precision,
+        strategy=strategy,
+        replicas=REPLICAS if strategy == "mirrored" else None,
+        execution="graph",
+        **options,
+    )
+
+
+def numbers(history):
+    return [{k: x for k, x in line.items() if k != "seconds"} for line in history]
+
+
+def trainers():
+    """`Trainer.fit`, `evaluate` and `predict` on 22 examples in batches of 5, beside one device."""
+    rng = np.random.default_rng(0)
+    x, y, w = (rng.normal(size=(22, n)) for n in (4, 1, 1))
+    data = x, y, np.abs(w[:, 0])
+    found = {}
+    for name, more in {
+        "plain": {"metrics": ["mean_absolute_error"], "regularizer": tl.l2(1e-2)},
+        "accumulated": {"optimizer": tl.accumulate(tl.adam(1e-2), 3)},
+        "averaged": {"optimizer": tl.chain(tl.sgd(1e-2), tl.ema(0.9))},
+    }.items():
+        one, many = (trainer_of(strategy, **more) for strategy in ("one_device", "mirrored"))
+        before = one.state
+        lines = [
+            numbers(t.fit(data, batch_size=5, epochs=3, validation_data=data)) for t in (one, many)
+        ]
+        found[name] = {
+            "state": distance(one.state, many.state),
+            "history": distance(*lines),
+            "evaluation": distance(*(list(t.evaluate(data).values()) for t in (one, many))),
+            "predictions": distance(*(t.predict(x) for t in (one, many))),
+            "between": spread(many.programs.variables),
+            "moved": distance(before.params, one.state.params),
+        }
+    return found
+
+
+def overflow():
+    """Gradients that overflow float16 on the last replica alone, at the second of five steps."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 4)).astype("f4"), rng.normal(size=(40, 1)).astype("f4")
+    y[15] = 3e4
+    ends = {}
+    for strategy in ("one_device", "mirrored"):
+        trainer = trainer_of(strategy, "mixed_float16", tl.sgd(1e-3))
+        results = trainer.fit((x, y), batch_size=8, shuffle=False)[0]
+        ends[strategy] = trainer.state, results
+    one, many = (ends[strategy][1] for strategy in ("one_device", "mirrored"))
+    return {
+        "skipped": [one["skipped_steps"], many["skipped_steps"]],
+        "overflowed": [one["overflowed"], many["overflowed"]],
+        "steps": [one["step"], many["step"]],
+        "scales": [one["loss_scale"], many["loss_scale"]],
+        "finite": all(np.isfinite(w).all() for w in ends["mirrored"][0].params.values()),
+        "params": distance(ends["one_device"][0].params, ends["mirrored"][0].params),
+        "between": spread(trainer.programs.variables),
+    }
+
+
+def keras_beside():
+    """How far `fit` under the same strategy is from `fit` on one device: 19 examples, batch 16."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(19, 4)).astype("f4"), rng.normal(size=(19, 1)).astype("f4")
+
+    def fitted():
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        before = model.get_weights()
+        model.fit(x, y, batch_size=16, epochs=1, shuffle=False, verbose=0)
+        return before, model.get_weights()
+
+    before, one = fitted()
+    with mirrored(REPLICAS).scope():
+        many = fitted()[1]
+    return {"keras": distance(one, many), "moved": distance(before, one)}
+
+
+def keras_applied(optimizer, gradients):
+    """A weight after one `apply` of Keras in which each replica has a gradient of its own."""
+    strategy = mirrored(REPLICAS)
+    with strategy.scope():
+        weight = keras.Variable(tf.zeros([2]))
+        optimizer.build([weight])
+
+    @tf.function
+    def step():
+        def one():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            optimizer.apply([tf.gather(tf.constant(gradients), replica)], [weight])
+
+        strategy.run(one)
+
+    step()
+    return weight.numpy().tolist()
+
+
+def ours_applied(optimizer, gradients, loss_scale=None):
+    """The same of `train_step`, on a loss whose gradient is the example."""
+
+    def model(params, model_state, x, training):
+        return tl.ModelOutput(tf.reduce_sum(params["w"] * x, -1), model_state)
+
+    model = replicated(model)
+    step = tl.train_step(model, lambda _, y: y, optimizer, reduce=all_reduce, loss_scale=loss_scale)
+    state = tl.init_state({"w": tf.zeros([2])}, (), optimizer, loss_scale=loss_scale)
+    variables = place_state(mirrored(REPLICAS), state)
+    loop = compiled(train_loop(mirrored(REPLICAS), step, variables, REPLICAS))
+    data = tf.constant(gradients), tf.zeros(REPLICAS)
+    zero, stop = tf.constant(0, tf.int64), tf.constant(REPLICAS, tf.int64)
+    none = in_rows(mirrored(REPLICAS), zero_records({}))
+    loop(data, zero, stop, tf.constant(True), none)
+    return variables.params["w"].numpy().tolist()
+
+
+def overflow_beside():
+    """Gradients of which those of the second replica alone are infinite."""
+    gradients = [[8.0, 8.0], [np.inf, 8.0]]
+    scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5), initial_scale=8.0)
+    return {
+        "keras": keras_applied(scaled, gradients),
+        "ours": ours_applied(tl.sgd(0.5), gradients, tl.dynamic_loss_scale(8.0)),
+    }
+
+
+def clipping_beside():
+    """Gradients (100, 0) and (0, 3), clipped to a norm of 1: their mean is (50, 1.5)."""
+    gradients = [[100.0, 0.0], [0.0, 3.0]]
+    return {
+        "keras": keras_applied(keras.optimizers.SGD(1.0, global_clipnorm=1.0), gradients),
+        "ours": ours_applied(tl.chain(tl.clip_by_global_norm(1.0), tl.sgd(1.0)), gradients),
+    }
+
+
+def uneven_first_batch():
+    """The loss of a first batch of 3 on the replicas, which stops Keras."""
+    trainer = trainer_of("mirrored")
+    return trainer.fit((np.ones([3, 4]), np.ones([3, 1])), batch_size=16)[0]["loss"]
+
+
+def lengths_of_calls():
+    """The results of a run in calls of one step, and of as many as there are."""
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(90, 4)), rng.normal(size=(90, 1))
+    results = []
+    for seconds in (0.0, 1e9):
+        loop_module.SECONDS_PER_CALL = seconds
+        history = trainer_of("mirrored").fit(data, batch_size=2, epochs=3)
+        results.append([repr(line["loss"]) for line in history])
+    return results
+
+
+def small():
+    """What takes little time."""
+    runs = (evaluation, placed, keras_beside, uneven_first_batch, lengths_of_calls)
+    beside = (overflow_beside, clipping_beside) if REPLICAS == 2 else ()
+    return {f.__name__: f() for f in (*runs, *beside)}
+
+
+def worker():
+    """A multi-worker run: this process is the worker that TF_CONFIG names."""
+    strategy = multi_worker()
+    params, data = problem()
+    optimizer = tl.chain(tl.clip_by_global_norm(0.1), tl.adam(1e-2))
+
+    def make_step(function, **more):
+        return tl.train_step(
+            function, tl.losses.mean_squared_error, optimizer, regularizer=tl.l2(1e-2), **more
+        )
+
+    state = tl.init_state(params, (), optimizer)
+    args = (data, epochs(22)[:50], 7, make_step, ())
+    many, records, _ = run_replicas(net, state, *args, strategy=strategy)
+    one, one_records = run_one(net, state, *args)
+    refused = ""
+    try:
+        trainer_of("multi_worker").fit([(np.ones([2, 4]), np.ones([2, 1]))])
+    except ValueError as error:
+        refused = str(error)
+    return {
+        "refused": refused,
+        "replicas": strategy.num_replicas_in_sync,
+        "state": distance(one, many),
+        "records": distance(one_records, records),
+        "moved": distance(params, one.params),
+    }
+
+
+RUNS = {
+    f.__name__: f
+    for f in (
+        optimizers,
+        transforms,
+        other_transforms,
+        statistics,
+        dropout,
+        small,
+        trainers,
+        overflow,
+        worker,
+    )
+}
+
+if __name__ == "__main__":
+    if sys.argv[1] != "worker":
+        mirrored(REPLICAS)
+    print(json.dumps(RUNS[sys.argv[1]]()))

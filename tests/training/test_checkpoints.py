@@ -1,0 +1,214 @@
+"""Checkpoints as files: whole or not there, the damaged ones set aside, few of them kept."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.training import checkpoints as module
+from trainlib.training.checkpoints import TrainingPosition, named
+
+VALUES = {
+    "state/params/dense/kernel": tf.constant([[1.5, -0.0], [np.nan, np.inf]]),
+    "state/params/a.b/c": tf.constant([1, 2], tf.int64),
+    "state/half": tf.constant([0.1, 3.0], tf.bfloat16),
+    "state/step": tf.constant(7, tf.int64),
+    "callbacks/EarlyStopping/stop": tf.constant(True),
+}
+ABOUT = {"history": [{"loss": 0.1}, {"loss": float("nan")}], "first": 2}
+
+
+def save(checkpoints, *places, best=()):
+    for place in places:
+        checkpoints.save(TrainingPosition(*place), VALUES, ABOUT, best=place in best)
+    checkpoints.wait()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_saved_is_read_back_to_the_bit(tmp_path):
+    save(tl.Checkpoints(tmp_path / "c", about={"flags": "--epochs=3\n"}), (2, 40))
+    found = tl.Checkpoints(tmp_path / "c").newest()
+    assert found.place == (2, 40)
+    assert set(found.values) == set(VALUES)
+    for name, x in VALUES.items():
+        assert found.values[name].dtype == x.dtype
+        assert found.values[name].tobytes() == x.numpy().tobytes()
+    assert found.about["flags"] == "--epochs=3\n"
+    assert found.about["history"][0] == {"loss": 0.1}
+    assert np.isnan(found.about["history"][1]["loss"])
+
+
+def test_the_newest_is_the_farthest_in_the_run(tmp_path):
+    checkpoints = tl.Checkpoints(tmp_path, keep=9)
+    save(checkpoints, (1, 900), (2, 0), (10, 5), (9, 1000000))
+    assert checkpoints.newest().place == (10, 5)
+    assert checkpoints.places() == [(1, 900), (2, 0), (9, 1000000), (10, 5)]
+
+
+def test_the_last_and_the_best_are_kept(tmp_path):
+    checkpoints = tl.Checkpoints(tmp_path, keep=2)
+    save(checkpoints, (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), best=[(1, 0), (2, 0)])
+    assert checkpoints.places() == [(2, 0), (4, 0), (5, 0)]
+    # Another process knows the best one too.
+    save(tl.Checkpoints(tmp_path, keep=1), (6, 0), (7, 0))
+    assert checkpoints.places() == [(2, 0), (7, 0)]
+    save(tl.Checkpoints(tmp_path, keep=1), (8, 0), best=[(8, 0)])
+    assert checkpoints.places() == [(8, 0)]
+
+
+def test_a_folder_without_checkpoints_has_no_newest(tmp_path):
+    assert tl.Checkpoints(tmp_path / "nowhere").newest() is None
+    assert tl.Checkpoints(tmp_path).newest() is None
+
+
+def flip(path, place):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def damages(folder):
+    """Ways to damage a checkpoint, by name."""
+    data, index = (folder / f"values.{x}" for x in ("data-00000-of-00001", "index"))
+    half = data.stat().st_size // 2
+    return {
+        "cut": lambda: os.truncate(data, half),
+        "empty": lambda: os.truncate(data, 0),
+        "index cut": lambda: os.truncate(index, index.stat().st_size // 2),
+        "index gone": index.unlink,
+        "data gone": data.unlink,
+        "a bit": lambda: flip(data, random.Random(0).randrange(half)),
+        "nothing in it": lambda: [path.unlink() for path in folder.iterdir()],
+    }
+
+
+KINDS = ["cut", "empty", "index cut", "index gone", "data gone", "a bit", "nothing in it"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_one_is_named_and_set_aside_and_the_one_before_taken(kind, tmp_path):
+    save(tl.Checkpoints(tmp_path), (1, 10), (1, 20))
+    damages(tmp_path / "epoch_0001_batch_000020")[kind]()
+    said = []
+    checkpoints = tl.Checkpoints(tmp_path, say=said.append)
+    assert checkpoints.newest().place == (1, 10)
+    (line,) = said
+    assert line.startswith(
+        "checkpoint epoch_0001_batch_000020 is damaged, set aside as "
+        "damaged-epoch_0001_batch_000020: "
+    )
+    assert names(tmp_path) == ["damaged-epoch_0001_batch_000020", "epoch_0001_batch_000010"]
+    save(checkpoints, (1, 20))
+    assert checkpoints.newest().place == (1, 20)
+
+
+def test_every_bit_of_the_files_counts(tmp_path):
+    """A flipped bit is seen, or changes nothing of what is read."""
+    save(tl.Checkpoints(tmp_path / "c"), (1, 10))
+    folder = tmp_path / "c" / "epoch_0001_batch_000010"
+    generator = random.Random(1)
+    seen = 0
+    for path in folder.iterdir():
+        whole = path.read_bytes()
+        for place in generator.sample(range(len(whole)), 40):
+            flip(path, place)
+            try:
+                found = tl.Checkpoints(tmp_path / "c").load(TrainingPosition(1, 10))
+            except (OSError, ValueError, KeyError):
+                seen += 1
+            else:
+                for name, x in VALUES.items():
+                    assert found.values[name].tobytes() == x.numpy().tobytes()
+                assert found.about["first"] == 2
+            path.write_bytes(whole)
+    assert seen > 40
+
+
+def test_where_none_can_be_read_it_is_an_error(tmp_path):
+    save(tl.Checkpoints(tmp_path), (1, 10))
+    damages(tmp_path / "epoch_0001_batch_000010")["cut"]()
+    with pytest.raises(ValueError, match="no checkpoint can be read"):
+        tl.Checkpoints(tmp_path, say=lambda line: None).newest()
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    save(tl.Checkpoints(tmp_path), (1, 10))
+    left = tmp_path / ".writing-epoch_0001_batch_000020-1234"
+    left.mkdir()
+    (left / "values.data-00000-of-00001").write_bytes(b"half")
+    assert tl.Checkpoints(tmp_path).newest().place == (1, 10)
+    assert names(tmp_path) == ["epoch_0001_batch_000010"]
+
+
+def test_a_full_disk_is_one_error_that_names_the_file_and_leaves_the_last(tmp_path, monkeypatch):
+    checkpoints = tl.Checkpoints(tmp_path)
+    save(checkpoints, (1, 10))
+
+    def full(folder, values):
+        folder.mkdir()
+        (folder / "values.index").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_write_checked", full)
+        checkpoints.save(TrainingPosition(1, 20), VALUES, ABOUT)
+        with pytest.raises(OSError, match="No space left on device.*epoch_0001_batch_000020"):
+            checkpoints.wait()
+    assert names(tmp_path) == ["epoch_0001_batch_000010"]
+    assert checkpoints.newest().place == (1, 10)
+    checkpoints.wait()  # the error is told once
+
+
+def test_a_value_that_is_written_wrongly_is_noticed(tmp_path, monkeypatch):
+    checkpoints, read = tl.Checkpoints(tmp_path), module._read
+
+    def other(folder):
+        return read(folder) | {"state/step": np.int64(8)}
+
+    monkeypatch.setattr(module, "_read", other)
+    checkpoints.save(TrainingPosition(1, 20), VALUES, ABOUT)
+    with pytest.raises(OSError, match="state/step was read back with other bits"):
+        checkpoints.wait()
+    assert names(tmp_path) == []
+
+
+def test_structures_are_named_by_path_and_come_back(tmp_path):
+    tree = {"b": (tf.constant(1.0), {"c": tf.constant([2, 3])}), "a": tf.constant(True)}
+    values = named("state", tree)
+    assert list(values) == ["state/a", "state/b/0", "state/b/1/c"]
+    checkpoints = tl.Checkpoints(tmp_path)
+    checkpoints.save(TrainingPosition(1, 1), values | named("alone", tf.constant(5)), {})
+    found = checkpoints.newest()
+    tf.nest.map_structure(np.testing.assert_array_equal, found.tree("state", tree), tree)
+    assert found.tree("alone", tf.constant(0)) == 5
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [
+        ({"w": tf.zeros([2]), "v": tf.zeros([2])}, "lacks state/v"),
+        ({}, "holds state/w"),
+        ({"w": tf.zeros([3])}, r"holds state/w as float32 \[2\], not as float32 \[3\]"),
+        ({"w": tf.zeros([2], tf.int64)}, r"holds state/w as float32 \[2\], not as int64 \[2\]"),
+    ],
+)
+def test_another_structure_is_refused_by_name(like, message, tmp_path):
+    checkpoints = tl.Checkpoints(tmp_path)
+    checkpoints.save(TrainingPosition(1, 1), named("state", {"w": tf.zeros([2])}), {})
+    with pytest.raises(ValueError, match=f"^checkpoint epoch_0001_batch_000001 {message}"):
+        checkpoints.newest().tree("state", like)
+
+
+@pytest.mark.parametrize("keep", [0, -1, 1.5, True])
+def test_a_wrong_keep_is_refused(keep):
+    with pytest.raises((ValueError, TypeError), match="^keep must be"):
+        tl.Checkpoints("c", keep)

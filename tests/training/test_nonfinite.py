@@ -1,0 +1,323 @@
+"""A step whose loss or gradients are not finite leaves nothing behind, whatever is done then."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.callbacks import Callback, NonFiniteError, SaveEvery
+from trainlib.training import loop as loop_module
+from trainlib.training.functional_model import FunctionalModel
+
+BATCHES, ROWS = 14, 6
+RNG = np.random.default_rng(0)
+GOOD = [
+    (RNG.normal(size=(n, 5)).astype("float32"), RNG.integers(0, 3, n))
+    for n in [ROWS] * (BATCHES - 1) + [ROWS - 2]
+]
+SOAK = pytest.mark.soak
+EXECUTIONS = ["graph", *(pytest.param(x, marks=SOAK) for x in ("xla", "xla_update"))]
+PLACES = {"first": 0, "within a call": 8, "last and partial": BATCHES - 1}
+SOME_PLACES = [x if x == "within a call" else pytest.param(x, marks=SOAK) for x in PLACES]
+
+
+@pytest.fixture(autouse=True)
+def two_calls(monkeypatch):
+    """A call of one step, and then calls of as many as there are."""
+    monkeypatch.setattr(loop_module, "SECONDS_PER_CALL", 1e9)
+
+
+def with_bad(*places, value=np.nan):
+    batches = list(GOOD)
+    for place in places:
+        x, y = GOOD[place]
+        x = x.copy()
+        x[-1, 2] = value
+        batches[place] = x, y
+    return batches
+
+
+def without(*places):
+    return [batch for i, batch in enumerate(GOOD) if i not in places]
+
+
+def net(dropout):
+    keras.utils.set_random_seed(0)
+    noise = [keras.layers.Dropout(0.25, name="dropout")] if dropout else []
+    return keras.Sequential(
+        [
+            keras.Input((5,)),
+            keras.layers.Dense(8, activation="tanh", name="hidden"),
+            keras.layers.BatchNormalization(name="norm"),
+            *noise,
+            keras.layers.Dense(3, activation="softmax", name="outputs"),
+        ]
+    )
+
+
+def make(nonfinite, optimizer=None, execution="graph", **options):
+    return tl.Trainer(
+        net(dropout=execution == "graph"),
+        "sparse_categorical_crossentropy",
+        optimizer or tl.chain(tl.adam(2**-5), tl.ema(0.9)),
+        execution=execution,
+        nonfinite=nonfinite,
+        metrics=["accuracy"],
+        **options,
+    )
+
+
+def bits(trainer):
+    """Of all but the scale, which counts what was skipped."""
+    state = trainer.state._replace(loss_scale=())
+    return [x.numpy().tobytes() for x in tf.nest.flatten(state)]
+
+
+def results(history):
+    hidden = ("seconds", "skipped_steps", "overflowed", "loss_scale")
+    return [{k: x for k, x in line.items() if k not in hidden} for line in history]
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_a_finite_run_has_the_same_bits_and_results_whatever_the_policy(execution):
+    """XLA, which fuses a step that is looked at in another way, rounds it in another way."""
+    runs, params = [], []
+    for policy in ("none", "skip", "stop"):
+        trainer = make(policy, execution=execution)
+        runs.append((results(trainer.fit(GOOD, epochs=2)), bits(trainer)))
+        params.append(tf.nest.flatten(trainer.state.params))
+    assert runs[1] == runs[2]
+    if execution == "graph":
+        assert runs[0] == runs[1]
+    for a, b in zip(params[0], params[1], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("place", SOME_PLACES)
+def test_a_skipped_batch_might_as_well_not_be_there(place, execution):
+    k = PLACES[place]
+    skipping, other = (make("skip", execution=execution) for _ in range(2))
+    history = skipping.fit(with_bad(k), epochs=2)
+    expected = other.fit(without(k), epochs=2)
+    assert bits(skipping) == bits(other)
+    assert results(history) == results(expected)
+    assert [line["skipped_steps"] for line in history] == [1, 2]
+    assert history[0]["overflowed"] == "the loss"
+
+
+def test_the_test_would_notice_a_batch_that_is_not_skipped():
+    trainer, other = make("none"), make("none")
+    history = trainer.fit(with_bad(8), epochs=1)
+    other.fit(without(8), epochs=1)
+    assert bits(trainer) != bits(other)
+    assert np.isnan(history[0]["loss"])
+
+
+OPTIMIZERS = {
+    "accumulate": (lambda: tl.accumulate(tl.chain(tl.adam(2**-5), tl.ema(0.9)), 3), {}),
+    "mixed_float16": (
+        lambda: tl.adam(2**-5),
+        {"precision": "mixed_float16", "loss_scale": tl.dynamic_loss_scale(1.0, 10**6)},
+    ),
+    "static scale": (lambda: tl.adam(2**-5), {"loss_scale": tl.static_loss_scale(64.0)}),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["accumulate", *(pytest.param(x, marks=SOAK) for x in OPTIMIZERS if x != "accumulate")]
+)
+@pytest.mark.parametrize("policy", ["skip", pytest.param("stop", marks=SOAK)])
+def test_windows_and_scales_keep_to_the_policy(policy, name):
+    optimizer, options = OPTIMIZERS[name]
+    execution = "xla" if "precision" in options else "graph"
+    trainer, other = (make(policy, optimizer(), execution, **options) for _ in range(2))
+    if policy == "skip":
+        trainer.fit(with_bad(4), epochs=1)
+        other.fit(without(4), epochs=1)
+    else:
+        with pytest.raises(NonFiniteError, match=r"^step 5 \(batch 5 of 14 in epoch 1\): the loss"):
+            trainer.fit(with_bad(4), epochs=1)
+        # Not to the end of an epoch, which would close a window.
+        other.fit(lambda: iter(GOOD), steps_per_epoch=BATCHES, callbacks=[StopBehind(4)])
+    assert bits(trainer) == bits(other)
+
+
+class StopBehind(Callback):
+    def __init__(self, batches):
+        self.every = batches
+
+    def on_train_batch_end(self, status):
+        return tl.callbacks.Stop() if status.global_batch == self.every else None
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("place", SOME_PLACES)
+def test_a_run_stops_with_the_state_before_the_step_and_names_it(place, execution):
+    k = PLACES[place]
+    trainer, other = make("stop", execution=execution), make("skip", execution=execution)
+    other.fit(GOOD)
+    trainer.fit(GOOD)
+    of_all = BATCHES + k + 1
+    message = (
+        f"step {of_all} (batch {k + 1} of {BATCHES} in epoch 1): the loss is not finite; "
+        "the state is that before it"
+    )
+    with pytest.raises(FloatingPointError) as raised:
+        trainer.fit(with_bad(k))
+    assert (str(raised.value), raised.value.batch) == (message, of_all)
+    if k:
+        other.fit(GOOD[:k])
+    assert bits(trainer) == bits(other)
+    assert trainer.reports.batches_seen() == of_all
+
+
+def test_a_trainer_goes_on_behind_the_step_that_stopped_it():
+    trainer, other = make("stop"), make("none")
+    with pytest.raises(NonFiniteError):
+        trainer.fit(with_bad(3))
+    trainer.fit(GOOD[4:])
+    other.fit(without(3))
+    assert bits(trainer) == bits(other)
+
+
+def root(params, model_state, x, training):
+    """Of b only the gradient is not finite where x is 0, and not the loss."""
+    return tl.ModelOutput(x @ params["a"] + tf.sqrt(x[:, :1] * params["b"]), model_state)
+
+
+@pytest.mark.parametrize("execution", ["graph", "xla"])
+def test_the_gradient_is_named_by_its_path(execution):
+    params = {"a": tf.ones([2, 1]), "b": tf.ones([])}
+    x, y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
+    x[5], y[5] = 0, 1
+    trainer = tl.Trainer(
+        FunctionalModel(root, params, ()),
+        "mean_squared_error",
+        tl.sgd(0.01),
+        execution=execution,
+        nonfinite="stop",
+    )
+    with pytest.raises(NonFiniteError, match="^step 3 .*: the gradient of b is not finite"):
+        trainer.fit((x, y), batch_size=2, shuffle=False)
+
+
+def test_an_infinite_loss_with_finite_gradients_stops_too():
+    def loss(y_true, y_pred):
+        return tl.losses.mean_squared_error(y_true, y_pred) + y_true[:, 0]
+
+    x, y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
+    y[7] = 1e30
+    params = {"a": tf.ones([2, 1]), "b": tf.ones([])}
+    trainer = tl.Trainer(FunctionalModel(root, params, ()), loss, tl.sgd(0.0), nonfinite="stop")
+    with pytest.raises(NonFiniteError, match="^step 4 .*: the loss is not finite"):
+        trainer.fit((x, y), batch_size=2, shuffle=False)
+
+
+def test_a_dynamic_scale_is_lowered_to_its_floor_before_a_run_stops():
+    scaling = tl.dynamic_loss_scale(8.0)
+    trainer = make("stop", loss_scale=scaling)
+    trainer.fit(with_bad(2, 5, 6))
+    assert trainer.state.loss_scale.scale.numpy() == 1
+    with pytest.raises(NonFiniteError, match=r"^step 17 "):
+        trainer.fit(with_bad(2))
+    assert trainer.state.step.numpy() == BATCHES - 3 + 2
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_a_run_rolls_back_and_goes_on_behind_the_step(execution, tmp_path):
+    trainer, other = make("roll_back", execution=execution), make("skip", execution=execution)
+    history = trainer.fit(
+        with_bad(8), callbacks=[SaveEvery(steps=4)], checkpoints=tmp_path / "checkpoints"
+    )
+    expected = [*GOOD[:8], *GOOD[9:]]
+    other.fit(expected)
+    assert bits(trainer) == bits(other)
+    assert history[0]["skipped_steps"] == 1
+    trainer = make("roll_back", execution=execution)
+    trainer.fit(with_bad(10), callbacks=[SaveEvery(steps=8)], checkpoints=tmp_path / "others")
+    other = make("skip", execution=execution)
+    other.fit([*GOOD[:8], *GOOD[11:]])
+    assert bits(trainer) == bits(other)
+    assert trainer.reports.batches_seen() == BATCHES
+
+
+@pytest.mark.parametrize(
+    ("places", "every", "message"),
+    [
+        ((2,), 4, r"^step 3 \(.*\): the loss is not finite; no checkpoint .*: there is none"),
+        ((5, 7), 5, r"^step 8 \(.*no checkpoint .*epoch_0001_batch_000005 was gone back to alr"),
+    ],
+)
+def test_a_rollback_in_vain_ends_the_run(places, every, message, tmp_path):
+    with pytest.raises(NonFiniteError, match=message):
+        make("roll_back").fit(
+            with_bad(*places), callbacks=[SaveEvery(steps=every)], checkpoints=tmp_path / "c"
+        )
+
+
+def test_policies_are_refused_by_name():
+    with pytest.raises(ValueError, match="unknown nonfinite 'halt'"):
+        make("halt")
+    with pytest.raises(ValueError, match="^finite_loss needs a loss_scale"):
+        tl.train_step(root, tl.losses.mean_squared_error, tl.sgd(), finite_loss=True)
+
+
+ON_REPLICAS = """
+import json, sys
+import numpy as np
+import trainlib as tl
+tl.mirrored(2)
+import test_nonfinite as t
+
+execution = sys.argv[1]
+told = {}
+on_two = {"strategy": "mirrored", "replicas": 2, "execution": execution}
+def copies(trainer):
+    leaves = t.tf.nest.flatten(trainer.programs.variables)
+    return all(len({v.numpy().tobytes() for v in x.values}) == 1 for x in leaves)
+skipping, other = t.make("skip", **on_two), t.make("skip", **on_two)
+history, expected = skipping.fit(t.with_bad(8)), other.fit(t.without(8))
+told["skip"] = t.bits(skipping) == t.bits(other) and t.results(history) == t.results(expected)
+told["agree"] = copies(skipping)
+stopping, other = t.make("stop", **on_two), t.make("skip", **on_two)
+try:
+    stopping.fit(t.with_bad(8))
+except FloatingPointError as error:
+    told["error"] = str(error)
+other.fit(t.GOOD[:8])
+told["stop"] = t.bits(stopping) == t.bits(other) and copies(stopping)
+print(json.dumps(told))
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("execution", ["graph", "xla"])
+def test_all_replicas_leave_out_what_is_not_finite_on_the_second_alone(execution):
+    done = subprocess.run(
+        [sys.executable, "-c", ON_REPLICAS, execution],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                [str(Path(tl.__file__).parents[1]), str(Path(__file__).parent)]
+            ),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told.pop("error").startswith("step 9 (batch 9 of 14 in epoch 1): the loss is not fin")
+    assert told == {"skip": True, "agree": True, "stop": True}

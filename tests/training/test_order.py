@@ -1,0 +1,52 @@
+"""The order of examples: a permutation, and a pure function of seed and epoch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainlib.training.order import epoch_order
+
+SEEDS = [0, 1, 2**31, 2**63 - 1]
+GOLDEN = {
+    (0, 0): [3, 0, 1, 4, 2, 7, 6, 5],
+    (7, 3): [6, 5, 1, 3, 7, 2, 4, 0],
+    (2**40, 2**33): [5, 0, 2, 3, 6, 7, 1, 4],
+}
+
+
+@pytest.mark.parametrize(("seed", "epoch"), GOLDEN)
+def test_the_order_never_changes(seed, epoch):
+    assert epoch_order(seed, epoch, 8).tolist() == GOLDEN[seed, epoch]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_it_is_the_order_of_random_bits(seed):
+    draws = tf.random.stateless_uniform(
+        [1000], tf.constant([seed, 3], tf.int64), None, None, tf.int64, alg="philox"
+    )
+    np.testing.assert_array_equal(epoch_order(seed, 3, 1000), np.argsort(draws, kind="stable"))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 97, 1000])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_example_comes_once(seed, size):
+    order = epoch_order(seed, 4, size)
+    assert order.dtype == np.int64
+    np.testing.assert_array_equal(np.sort(order), np.arange(size))
+
+
+def test_orders_differ_between_epochs_and_seeds_and_ignore_global_seeds():
+    tf.random.set_seed(1)
+    orders = {tuple(epoch_order(s, e, 50)) for s in range(10) for e in range(10)}
+    assert len(orders) == 100
+    tf.random.set_seed(2)
+    assert orders == {tuple(epoch_order(s, e, 50)) for s in range(10) for e in range(10)}
+
+
+def test_every_place_is_as_likely():
+    orders = np.stack([epoch_order(0, epoch, 8) for epoch in range(800)])
+    counts = np.stack([np.bincount(column, minlength=8) for column in orders.T])
+    # 100 are expected, with a standard deviation of 9.4.
+    assert counts.min() > 60 and counts.max() < 140

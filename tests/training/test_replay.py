@@ -1,0 +1,186 @@
+"""A step of a run once more: from its own state, on its own batch, with all that it computes."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.callbacks import NonFiniteError, ReduceLROnPlateau, SaveEvery
+from trainlib.training.replay import (
+    Range,
+    first_nonfinite,
+    range_of,
+    replay,
+    replay_found,
+    step_before,
+    table,
+)
+
+SIZE, ROWS = 34, 6
+STEPS = 6
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(SIZE, 5)).astype("float32")
+Y = RNG.integers(0, 3, SIZE)
+
+
+def make(nonfinite="stop", **options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((5,)),
+            keras.layers.Dense(8, activation="tanh", name="hidden"),
+            keras.layers.Dropout(0.25, name="dropout"),
+            keras.layers.Dense(3, activation="softmax", name="outputs"),
+        ]
+    )
+    return tl.Trainer(
+        model,
+        "sparse_categorical_crossentropy",
+        tl.inject_hyperparams(tl.adam)(2**-5),
+        execution="graph",
+        nonfinite=nonfinite,
+        **options,
+    )
+
+
+def plateau():
+    """Reduces the rate after the second epoch, before the first step of the third."""
+    return ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=10.0)
+
+
+OPTIONS = {"batch_size": ROWS, "epochs": 4}
+
+
+def bits(state):
+    return [x.numpy().tobytes() for x in tf.nest.flatten(state)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The states and the batches of a run by step, and its checkpoints."""
+    folder = tmp_path_factory.mktemp("run")
+    trainer, states = make(), {}
+
+    class Keep(tl.callbacks.Callback):
+        every = 1
+
+        def on_train_batch_end(self, status):
+            states[status.global_batch] = bits(status.state())
+
+    callbacks = [plateau(), Keep(), SaveEvery(steps=4)]
+    trainer.fit((X, Y), callbacks=callbacks, checkpoints=tl.Checkpoints(folder, keep=9), **OPTIONS)
+    return folder, states
+
+
+@pytest.mark.parametrize(
+    ("number", "saved"),
+    [
+        *((1, False), (6, True), (13, False), (13, True), (24, True)),
+        *(
+            pytest.param(*case, marks=pytest.mark.soak)
+            for case in ((2, True), (5, True), (6, False), (20, True), (20, False), (24, False))
+        ),
+    ],
+)
+def test_the_step_is_that_of_the_run(number, saved, run):
+    folder, states = run
+    options = {"checkpoints": folder} if saved else {}
+    before = {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+    trainer = make()
+    found = step_before(
+        trainer, number, (X, Y), callbacks=[plateau(), SaveEvery(steps=1)], **OPTIONS, **options
+    )
+    step = trainer.programs.train_step()
+    after, _ = tf.function(step, autograph=False)(found.state, found.batch, tf.constant(found.last))
+    assert bits(after) == states[number]
+    place = f"step {number}: batch {(number - 1) % STEPS + 1} of 6 in epoch {-(-number // STEPS)}"
+    assert (found.place, found.last) == (place, number % STEPS == 0)
+    assert len(found.batch[0]) == (4 if number % STEPS == 0 else ROWS)
+    assert {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))} == before
+
+
+def test_a_stream_is_replayed_too(run):
+    batches = [(X[i : i + ROWS], Y[i : i + ROWS]) for i in range(0, SIZE, ROWS)]
+    found = step_before(make(), 9, lambda: iter(batches), epochs=2)
+    np.testing.assert_array_equal(found.batch[0], batches[2][0])
+    assert found.place == "step 9: batch 3 in epoch 2"
+
+
+def test_a_step_behind_the_end_is_refused():
+    with pytest.raises(ValueError, match="^replay_step 25: the run ends after 24 steps"):
+        step_before(make(), 25, (X, Y), **OPTIONS)
+    with pytest.raises(ValueError, match="^replay_step must be at least 1, got 0"):
+        step_before(make(), 0, (X, Y), **OPTIONS)
+
+
+def test_the_ranges_tell_where_values_stop_to_be_finite():
+    x = X.copy()
+    x[20, 1] = np.inf
+    options = {**OPTIONS, "shuffle": False}
+    with pytest.raises(NonFiniteError) as raised:
+        make().fit((x, Y), **options)
+    trainer = make()
+    found = step_before(trainer, raised.value.batch, (x, Y), **options)
+    assert raised.value.batch == 4
+    ranges = replay_found(trainer, found)
+    bad = first_nonfinite(ranges)
+    assert (bad.name, bad.nans, bad.infs, bad.shape) == ("batch 0", 0, 1, (ROWS, 5))
+    assert table(ranges).splitlines()[-1] == (
+        "the first tensor that is not finite: batch 0, 0 NaN, 1 inf"
+    )
+    assert [line for line in table(ranges).splitlines() if line.startswith(">")][0].split()[:3] == [
+        ">",
+        "batch",
+        "0",
+    ]
+
+
+def test_all_parts_of_a_step_are_there_in_their_order():
+    def apply_fn(params, model_state, x, training):
+        return tl.ModelOutput(tf.exp(x @ params["w"]) + tf.sqrt(params["b"]), model_state)
+
+    params = {"w": tf.constant([[2.0], [1.0]]), "b": tf.constant(0.0)}
+    optimizer = tl.sgd(0.5)
+    batch = tf.constant([[0.5, -0.5], [0.0, 0.0]]), tf.constant([[1.0], [0.0]])
+    state = tl.init_state(params, (), optimizer)
+    ranges = replay(
+        lambda watch: tl.train_step(
+            apply_fn, tl.losses.mean_squared_error, optimizer, observer=watch
+        ),
+        state,
+        batch,
+    )
+    names = [x.name for x in ranges]
+    assert names[:4] == ["batch 0", "batch 1", "state params/b", "state params/w"]
+    by_name = {x.name: x for x in ranges}
+    wanted = ["forward Exp", "loss", "gradient w", "update w", "new params/w"]
+    assert [name for name in names if name in wanted] == wanted
+    product = np.array([[0.5], [0.0]], "float32")
+    exp = np.exp(product)
+    loss = np.mean((exp[:, 0] - [1, 0]) ** 2)
+    assert by_name["forward Exp"].highest == pytest.approx(exp.max(), rel=1e-6)
+    assert by_name["loss"].mean == pytest.approx(loss, rel=1e-6)
+    gradient = (batch[0].numpy() * (exp - [[1.0], [0.0]]) * exp).sum(0)
+    assert by_name["gradient w"].lowest == pytest.approx(gradient.min(), rel=1e-5)
+    assert by_name["update w"].highest == pytest.approx(-0.5 * gradient.min(), rel=1e-5)
+    bad = first_nonfinite(ranges)
+    assert bad.name.startswith("backward ") or bad.name == "gradient b"
+    assert by_name["gradient b"].infs == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_a_range_is_of_the_finite_elements(dtype):
+    values = tf.constant([[-2.0, np.nan, 1.0], [np.inf, -np.inf, 0.0]], dtype)
+    expected = Range("x", dtype, (2, 3), -2.0, 1.0, 1.0, 1, 2)
+    assert range_of("x", values.numpy()) == expected
+    assert not expected.finite
+
+
+def test_nothing_has_a_range_of_nothing():
+    found = range_of("x", np.zeros([0, 3], "float32"))
+    assert np.isnan([found.lowest, found.highest, found.mean]).all()
+    assert found.finite
+    assert table([found]).endswith("none: all are finite")

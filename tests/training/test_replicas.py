@@ -1,0 +1,212 @@
+"""Several replicas follow one device, to rounding; every run is a process of its own."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.cli.launch_local import free_ports, tasks
+from trainlib.training.batch_statistics import has_batch_statistics, synchronize
+from trainlib.training.replicas import _devices, mirrored
+
+SCRIPT = Path(__file__).with_name("replica_runs.py")
+ROOT = Path(tl.__file__).parents[1]
+TRANSFORMS = ["clip", "accumulate", "no weight", "no sample weights", "not finite"]
+OTHERS = ["regularizer", "ema", "compiled", "constrain"]
+TWO_OR_FOUR = pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.soak)])
+LAYERS = ["plain", "images", "twice", "penalty", "sequences"]
+
+
+def start(name, replicas, **environment):
+    return subprocess.Popen(
+        [sys.executable, SCRIPT, name, str(replicas)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+    )
+
+
+def result(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err[-3000:]
+    return json.loads(out.splitlines()[-1])
+
+
+@functools.cache
+def run(name, replicas):
+    return result(start(name, replicas))
+
+
+def assert_follows(distances, tolerance):
+    assert distances["moved"] > 1e-6
+    assert distances["between"] == 0, "replicas part"
+    assert distances["state"] < tolerance
+    assert distances["records"] < tolerance
+
+
+@pytest.mark.parametrize("name", tl.registry.OPTIMIZERS)
+def test_two_replicas_follow_one_device_with_each_optimizer(name):
+    assert_follows(run("optimizers", 2)[name], 1e-12)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_four_replicas_follow_one_device_where_parts_are_uneven_and_empty(name):
+    assert_follows(run("transforms", 4)[name], 1e-12)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", OTHERS)
+def test_four_replicas_follow_one_device_with_other_transforms(name):
+    assert_follows(run("other_transforms", 4)[name], 1e-12)
+
+
+def test_replicas_follow_one_device_in_float32():
+    assert_follows(run("transforms", 4)["float32"], 1e-6)
+
+
+@TWO_OR_FOUR
+@pytest.mark.parametrize("name", LAYERS)
+def test_batch_normalization_is_over_the_whole_batch(name, replicas):
+    assert_follows(run("statistics", replicas)[name], 1e-12)
+
+
+@TWO_OR_FOUR
+def test_batch_normalization_in_float16_differs_by_its_rounding(replicas):
+    assert_follows(run("statistics", replicas)["float16"], 2e-3)
+
+
+@pytest.mark.parametrize("way", ["graph", "compiled"])
+def test_dropout_draws_anew_on_each_replica_and_at_each_step(way):
+    found = run("dropout", 2)[way]
+    first, again = found["draws"]
+    assert first == again
+    masks = [tuple(mask) for step in first for mask in step]
+    assert len(set(masks)) == 4
+    assert all(5 < mask.count(0.0) < 45 for mask in masks)
+
+
+@pytest.mark.parametrize("way", ["graph", "compiled"])
+def test_the_seeds_stay_the_same_on_all_replicas_and_count_the_draws(way):
+    found = run("dropout", 2)[way]
+    assert found["between"] == 0
+    assert [draws for _, draws in found["seeds"]] == [2]
+
+
+def test_evaluation_counts_each_example_once():
+    assert run("small", 2)["evaluation"] < 1e-12
+
+
+def test_a_state_is_read_from_one_replica_and_assigned_to_all():
+    found = run("small", 2)["placed"]
+    assert found["read"] == [3, 4]
+    assert found["copies"] == [[3, 4], [3, 4]]
+
+
+def test_there_is_one_strategy_for_a_number_of_replicas():
+    assert run("small", 2)["placed"]["one strategy"]
+
+
+def test_how_many_steps_a_call_makes_changes_no_bit_of_the_results():
+    in_ones, in_many = run("small", 2)["lengths_of_calls"]
+    assert in_ones == in_many
+
+
+def test_keras_does_not_follow_one_device_where_the_last_batch_is_uneven():
+    found = run("small", 2)["keras_beside"]
+    assert found["keras"] > 0.1 * found["moved"]
+
+
+@pytest.mark.soak  # launch_local trains so in the suite
+def test_two_processes_follow_one_device():
+    workers = [start("worker", 2, TF_CONFIG=task) for task in tasks(free_ports(2))]
+    try:
+        for found in map(result, workers):
+            assert found["replicas"] == 2
+            assert found["refused"].startswith("data must be arrays on several workers")
+            assert found["moved"] > 1e-6
+            assert found["state"] < 1e-12
+            assert found["records"] < 1e-12
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+def test_replicas_after_tensorflow_has_begun_are_refused():
+    have = len(tf.config.list_logical_devices("CPU"))
+    with pytest.raises(ValueError, match=f"replicas=64, but .* begun with {have} CPU"):
+        mirrored(64)
+
+
+def test_more_replicas_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b"])
+    assert _devices(None) == ["GPU:0", "GPU:1"]
+    with pytest.raises(ValueError, match="replicas=3, but this machine has 2 GPUs"):
+        _devices(3)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_replicas_below_one_are_refused(count):
+    with pytest.raises(ValueError, match="replicas must be"):
+        mirrored(count)
+
+
+def test_activity_regularizers_are_refused():
+    layer = keras.layers.Dense(2, activity_regularizer="l2", name="hidden")
+    with pytest.raises(ValueError, match="layer 'hidden': several replicas cannot take"):
+        synchronize(keras.Sequential([keras.Input((3,)), layer]))
+
+
+def test_a_prepared_layer_stays_as_it_was_elsewhere():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization()])
+    x = tf.reshape(tf.range(12.0), [4, 3])
+    before = model(x, training=True).numpy()
+    synchronize(model)
+    assert (model(x, training=True).numpy() == before).all()
+    assert has_batch_statistics(model)
+    assert not has_batch_statistics(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]))
+
+
+@TWO_OR_FOUR
+@pytest.mark.parametrize("name", ["plain", "accumulated", "averaged"])
+def test_a_trainer_on_replicas_follows_one_on_one_device(name, replicas):
+    distances = run("trainers", replicas)[name]
+    assert distances.pop("moved") > 1e-3
+    assert distances.pop("between") == 0
+    assert max(distances.values()) < 1e-12, distances
+
+
+def test_an_overflow_on_one_replica_skips_the_step_on_all():
+    found = run("overflow", 2)
+    assert found["skipped"][0] == found["skipped"][1] == 1
+    assert found["overflowed"][0] == found["overflowed"][1]
+    assert found["steps"] == [4, 4] and found["scales"] == [2**14, 2**14]
+    assert found["finite"] and found["between"] == 0
+    assert found["params"] < 1e-3  # float16's rounding in other places
+
+
+def test_an_infinity_on_the_second_replica_reaches_no_weight_but_keras_s():
+    found = run("small", 2)["overflow_beside"]
+    assert found["ours"] == [0.0, 0.0]
+    assert not math.isfinite(found["keras"][0])
+
+
+def test_gradients_are_clipped_after_they_are_summed_but_in_keras():
+    found = run("small", 2)["clipping_beside"]
+    norm = math.hypot(50, 1.5)
+    assert found["ours"] == pytest.approx([-50 / norm, -1.5 / norm], rel=1e-6)
+    assert math.hypot(*found["keras"]) == pytest.approx(math.sqrt(2), rel=1e-6)
+
+
+def test_a_first_batch_may_be_uneven():
+    assert math.isfinite(run("small", 2)["uneven_first_batch"])

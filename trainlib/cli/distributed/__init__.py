@@ -1,0 +1,1 @@
+"""Several workers: how they meet, and the session that they share."""

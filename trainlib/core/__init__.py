@@ -1,0 +1,1 @@
+"""The base of the pure core: types, trees, norms, argument checks, conventions."""

@@ -1,0 +1,1 @@
+"""Pure state machines that follow a result: plateau and early stopping."""

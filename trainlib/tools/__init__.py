@@ -1,0 +1,1 @@
+"""Experiments around a training run: the learning-rate range test."""

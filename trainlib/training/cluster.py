@@ -1,0 +1,64 @@
+"""The processes that train together, as TF_CONFIG names them."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from trainlib.core.checks import check_choice
+
+VARIABLE = "TF_CONFIG"
+JOBS = ("chief", "worker")
+"""The jobs whose tasks train, in the order in which they are numbered."""
+
+
+class Cluster(NamedTuple):
+    """addresses: host:port of each worker, the chief first. number: of this process."""
+
+    addresses: tuple[str, ...]
+    number: int
+
+
+def cluster() -> Cluster | None:
+    """The workers and this one's number among them; None where TF_CONFIG names none.
+
+    Raises:
+        ValueError: TF_CONFIG is not as `tf.distribute.MultiWorkerMirroredStrategy` needs it.
+    """
+    text = os.environ.get(VARIABLE) or "{}"
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{VARIABLE} must be JSON, got {text!r}: {error}") from None
+    if not isinstance(config, dict) or not config.get("cluster"):
+        return None
+    jobs, task = config["cluster"], config.get("task")
+    if not isinstance(jobs, dict) or not all(map(_are_addresses, jobs.values())):
+        raise ValueError(
+            f'{VARIABLE}: "cluster" must be lists of "host:port" by job, such as '
+            f'{{"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}}, got {json.dumps(jobs)}'
+        )
+    for job in jobs:
+        check_choice(f"job of {VARIABLE}", job, JOBS)
+    places = [(job, i) for job in JOBS for i in range(len(jobs.get(job, ())))]
+    mine = (task.get("type"), task.get("index")) if isinstance(task, dict) else None
+    if mine not in places:
+        raise ValueError(
+            f'{VARIABLE}: "task" must be one of the cluster\'s, such as '
+            f"{_as_task(*places[-1])}, got {json.dumps(task)}"
+        )
+    return Cluster(tuple(jobs[job][i] for job, i in places), places.index(mine))
+
+
+def _are_addresses(x: Any) -> bool:
+    return isinstance(x, list) and bool(x) and all(map(_is_address, x))
+
+
+def _is_address(x: Any) -> bool:
+    host, _, port = x.rpartition(":") if isinstance(x, str) else ("", "", "")
+    return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 2**16
+
+
+def _as_task(job: str, index: int) -> str:
+    return json.dumps({"type": job, "index": index})

@@ -1,0 +1,174 @@
+"""Keras models in another precision than the one they were built in.
+
+Keras fixes the dtypes of a layer when it is made, so the model is made once more: layer by layer
+from their configurations, and then wired as the model is. The global policy plays no part.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+
+from trainlib.step.precision import Precision
+
+WIDE_KINDS = ("Softmax", "Normalization", "Rescaling")
+"""Layers computed in the parameters' dtype: years or prices in bfloat16 would be one number."""
+
+
+def recast(model: Any, precision: Precision) -> Any:
+    """A model of the same variables that computes in a policy; the model itself where it does so.
+
+    Softmax layers, those that scale inputs and those that make the outputs compute in the
+    parameters' dtype.
+
+    Raises:
+        ValueError: a model with a `call` of its own that cannot be made again from its
+            `get_config()`, or a layer that makes variables before it is built.
+    """
+    wide = set() if _has_own_call(model) else _output_layers(model)
+    if _computes_in(model, precision, wide):
+        return model
+    try:
+        if _has_own_call(model):
+            clone = _built_as(_again(model, precision, wide=False), model)
+        else:
+            clone = _rewired(model, precision, wide, {})
+        for layer in clone._flatten_layers():  # those that layers made when they were built
+            if _is_wide(layer):
+                layer.dtype_policy = precision.param_dtype
+        _give_values(model, clone)
+        if not _keeps_in(clone, precision):
+            raise ValueError("a layer makes its variables before it is built")
+    except (NotImplementedError, TypeError, ValueError, UserWarning) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"precision {precision.name}: the model {model.name!r} cannot be made in it "
+            f"({reason}); build it with keras.config.set_dtype_policy({precision.name!r})"
+        ) from error
+    return clone
+
+
+def _give_values(model: Any, clone: Any) -> None:
+    """Gives a clone's variables the model's values, and raises unless they are the same ones."""
+    groups = ("trainable_variables", "non_trainable_variables")
+    for ours, theirs in ((getattr(model, group), getattr(clone, group)) for group in groups):
+        if [(v.name, v.shape) for v in ours] != [(v.name, v.shape) for v in theirs]:
+            raise ValueError("made from its configuration it has other variables")
+        for variable, value in zip(theirs, ours, strict=True):
+            variable.assign(value)
+    for layer in clone._flatten_layers():
+        if hasattr(layer, "finalize_state"):  # Normalization keeps tensors made of its variables
+            layer.finalize_state()
+
+
+def _rewired(model: Any, precision: Precision, wide: set[int], made: dict[int, Any]) -> Any:
+    """The model with each layer made anew, nested models too; a shared layer is made once."""
+
+    def again(layer: Any) -> Any:
+        if id(layer) not in made:
+            if getattr(layer, "inputs", None) and not _has_own_call(layer):
+                made[id(layer)] = _rewired(layer, precision, wide, made)
+            else:
+                made[id(layer)] = _again(layer, precision, id(layer) in wide)
+        return made[id(layer)]
+
+    def entry(x: Any) -> Any:
+        dtype = precision.param_dtype if _floating(x.dtype) else x.dtype
+        return keras.Input(batch_shape=x.shape, dtype=dtype, name=x.name)
+
+    one = isinstance(model, keras.Sequential)
+    inputs, outputs = (model.inputs[0], model.outputs[0]) if one else (model.input, model.output)
+    bare = keras.Model(inputs, outputs, name=model.name)  # what was compiled would be again
+    entries = keras.tree.map_structure(entry, inputs)
+    clone = keras.models.clone_model(bare, input_tensors=entries, clone_function=again)
+    if _names(clone) != _names(model):
+        raise ValueError("wired anew its layers come in another order")
+    return clone
+
+
+def _names(model: Any) -> list[str]:
+    kept = (x for x in model.layers if not isinstance(x, keras.layers.InputLayer))
+    return [layer.name for layer in kept]
+
+
+def _again(layer: Any, precision: Precision, wide: bool) -> Any:
+    """A layer of the same configuration, not yet built, in the policy."""
+    if isinstance(layer, keras.layers.Lambda):  # of which a configuration may not hold the function
+        new = type(layer)(
+            layer.function, layer._output_shape, layer.mask, layer.arguments, name=layer.name
+        )
+    elif isinstance(layer, keras.layers.Layer):
+        new = type(layer).from_config(_unbuilt(layer.get_config()))
+    else:
+        return layer  # an operation such as x + y, which has no dtype
+    for part in new._flatten_layers():
+        if _floating(part.compute_dtype):
+            kept = wide or _is_wide(part)
+            part.dtype_policy = precision.param_dtype if kept else precision.name
+    return new
+
+
+def _unbuilt(config: Any) -> Any:
+    """A configuration without the shapes by which Keras would build layers within the layer."""
+    if isinstance(config, dict):
+        return {name: _unbuilt(x) for name, x in config.items() if name != "build_config"}
+    return [_unbuilt(x) for x in config] if isinstance(config, list) else config
+
+
+def _built_as(model: Any, other: Any) -> Any:
+    """The model, built for the shapes of another."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # by which Keras says that it cannot
+        model.build_from_config(other.get_build_config())
+    model.built = True
+    return model
+
+
+def _computes_in(model: Any, precision: Precision, wide: set[int]) -> bool:
+    """Whether each layer, variable and input has the dtype that the policy gives it."""
+    for layer in model._flatten_layers():
+        container = hasattr(layer, "inputs") and not _has_own_call(layer)
+        if container or isinstance(layer, keras.layers.InputLayer):
+            continue
+        kept = id(layer) in wide or _is_wide(layer)
+        dtype = precision.param_dtype if kept else precision.compute_dtype
+        if _floating(layer.compute_dtype) and layer.compute_dtype != dtype:
+            return False
+    return _keeps_in(model, precision)
+
+
+def _keeps_in(model: Any, precision: Precision) -> bool:
+    """Whether the floating variables and inputs have the parameters' dtype."""
+    inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
+    dtypes = [x.dtype for x in (*model.variables, *inputs)]
+    return all(dtype == precision.param_dtype for dtype in dtypes if _floating(dtype))
+
+
+def _has_own_call(model: Any) -> bool:
+    """Whether a model is more than its layers wired together."""
+    call = type(model).call
+    return not getattr(model, "inputs", None) or not call.__module__.startswith("keras.")
+
+
+def _output_layers(model: Any) -> set[int]:
+    """The ids of the layers that make the outputs, within nested models too."""
+    found = set()
+    for output in keras.tree.flatten(model.outputs):
+        layer = output._keras_history.operation
+        if not isinstance(layer, keras.Model):
+            found.add(id(layer))
+        elif not _has_own_call(layer):
+            found |= _output_layers(layer)
+    return found
+
+
+def _is_wide(layer: Any) -> bool:
+    function = getattr(getattr(layer, "activation", None), "__name__", "")
+    kind = type(layer).__name__
+    return kind in WIDE_KINDS or (kind == "Activation" and function == "softmax")
+
+
+def _floating(dtype: str) -> bool:
+    return "float" in str(dtype)
