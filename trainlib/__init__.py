@@ -1,11 +1,13 @@
 """trainlib: a pure-functional training core for TensorFlow.
 
-import trainlib as tl
-
-tx = tl.chain(tl.clip_by_global_norm(1.0), tl.adamw(tl.cosine_decay(1e-3, 10_000)))
-state = tx.init(params)
-updates, state = tx.update(grads, state, params)
-params = tl.apply_updates(params, updates)
+Example:
+    >>> import trainlib as tl
+    >>> params = {"w": tf.constant([1.0, 2.0])}
+    >>> tx = tl.chain(tl.clip_by_global_norm(1.0), tl.adamw(tl.cosine_decay(1e-3, 10_000)))
+    >>> state = tx.init(params)
+    >>> updates, state = tx.update({"w": tf.constant([3.0, -4.0])}, state, params)
+    >>> print(tl.apply_updates(params, updates)["w"].numpy().round(4))
+    [0.999 2.001]
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Finds the public names at their first use: importing them all imports TensorFlow."""
+    """Return a public name, imported at its first use: importing them all imports TensorFlow."""
     if name.startswith("_"):
         raise AttributeError(f"module 'trainlib' has no attribute {name!r}")
     api = importlib.import_module("trainlib.api")
@@ -30,4 +32,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    """Return the public names."""
     return [*importlib.import_module("trainlib.api").__all__, "__version__"]
