@@ -1,4 +1,4 @@
-"""What users write themselves, named `module:name` at a shell."""
+"""Functions and classes of the user's, named `module:name` at a shell."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 
-def load_own(kind: str, spec: str) -> Any:
-    """The function or class that `module:name` names.
+def import_object(kind: str, spec: str) -> Any:
+    """Return the function or class that `module:name` names.
 
-    Modules are looked for in the working directory too.
+    The working directory is searched for the module too.
 
     Args:
-        kind: of what it is, for errors.
-        spec: the text.
+        kind: what the object is, for messages: "model", "callback".
+        spec: the text, as "my_module:my_function".
 
     Raises:
-        ValueError: no such module or name, or what it names cannot be called.
+        ValueError: there is no such module or name, or it cannot be called.
     """
     module_name, _, name = spec.partition(":")
     if not module_name or not name:

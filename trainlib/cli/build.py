@@ -113,7 +113,7 @@ def build_models(values: Values, task: Task) -> Models:
     """The model that the flags name, scaling its input unless told otherwise."""
     keras.utils.set_random_seed(values.seed)
     shape = task.train.x.shape[1:]
-    if not models.is_own(values.model):
+    if not models.is_custom(values.model):
         registry.lookup("model", values.model, models.MODELS)
     options = chosen(values, "model", values.model)
     layers = _preprocessing(task) if values.preprocess == "auto" else []
@@ -232,7 +232,7 @@ def _preprocessing(task: Task) -> list[Any]:
 
 def seen_by_loss(full: Any, loss: str) -> Models:
     """A model, and what of it the loss is to see: its logits, if the loss takes them."""
-    trained = models.logits(full) if takes_logits(loss) else None
+    trained = models.logits_model(full) if takes_logits(loss) else None
     return Models(full, full if trained is None else trained, trained is not None)
 
 

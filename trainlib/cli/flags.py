@@ -355,7 +355,7 @@ def check_choices(values: Values) -> None:
         if kind == "clipping" or AUTO in names:  # chosen by its hyperparameters, or by the data
             continue
         for name in names:
-            if kind != "model" or not models.is_own(name):
+            if kind != "model" or not models.is_custom(name):
                 check_choice("metric" if kind == "metrics" else kind, name, table)
             chosen(values, kind, name)
         if not names:

@@ -14,7 +14,7 @@ from trainlib.core.tree import kernels
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.trainer import Trainer
-from trainlib.user_code import load_own
+from trainlib.user_code import import_object
 
 
 def build_trainer(
@@ -76,7 +76,7 @@ def _saving(values: Values, task: build.Task) -> list[Callback]:
 
 def _own(values: Values) -> list[Callback]:
     """The callbacks that users name."""
-    found = [load_own("callback", spec) for spec in values.callbacks]
+    found = [import_object("callback", spec) for spec in values.callbacks]
     return [as_callback(one() if isinstance(one, type) else one) for one in found]
 
 

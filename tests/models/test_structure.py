@@ -1,0 +1,91 @@
+"""The logits of a model, and whether it begins with preprocessing."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import trainlib as tl
+from trainlib.models import has_preprocessing, logits_model, mlp
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda: keras.layers.Activation("softmax"),
+        lambda: keras.layers.Activation("sigmoid"),
+        lambda: keras.layers.Softmax(),
+    ],
+)
+def test_the_logits_model_is_the_model_without_its_last_activation(last):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, name="z"), last()])
+    bare = logits_model(model)
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    np.testing.assert_allclose(bare(x), model.get_layer("z")(x), rtol=1e-6)
+    np.testing.assert_allclose(model.layers[-1](bare(x)), model(x), rtol=1e-6)
+    assert bare.name == model.name
+
+
+def test_the_logits_model_takes_the_structure_of_the_inputs():
+    inputs = {name: keras.Input((2,), name=name) for name in ("a", "b")}
+    joined = keras.layers.Concatenate()([inputs["a"], inputs["b"]])
+    model = keras.Model(inputs, keras.layers.Softmax()(joined))
+    x = {"a": np.ones((1, 2), "float32"), "b": np.zeros((1, 2), "float32")}
+    np.testing.assert_array_equal(logits_model(model)(x), [[1, 1, 0, 0]])
+
+
+def test_the_logits_model_shares_its_variables_with_the_model():
+    model = mlp((3,), 4, "softmax", hidden=(5,), batch_norm=True, dropout=0.5)
+    bare = logits_model(model)
+    assert [id(v) for v in bare.variables] == [id(v) for v in model.variables]
+    tl.Trainer(bare, "mean_squared_error", tl.sgd(), execution="graph").fit(
+        (np.ones((2, 3), "float32"), np.ones((2, 4), "float32"))
+    )
+    x = np.ones((1, 3), "float32")
+    np.testing.assert_allclose(keras.ops.softmax(bare(x)), model(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        lambda: keras.layers.Dense(4),
+        lambda: keras.layers.Dense(4, activation="softmax"),
+        lambda: keras.layers.Activation("tanh"),
+        lambda: keras.layers.Dropout(0.5),
+    ],
+)
+def test_a_model_with_another_last_layer_has_no_logits_model(last):
+    assert logits_model(keras.Sequential([keras.Input((3,)), last()])) is None
+
+
+class Subclassed(keras.Model):
+    """A model whose layers Keras cannot put in order."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = parts
+
+    def call(self, x):
+        return x
+
+
+@pytest.mark.parametrize("parts", [(), ("softmax",)])
+def test_a_subclass_with_its_own_call_has_no_logits_model_model(parts):
+    assert logits_model(Subclassed(*map(keras.layers.Activation, parts))) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        (lambda: keras.layers.Rescaling(0.5), True),
+        (lambda: keras.layers.Normalization(mean=0, variance=1), True),
+        (lambda: keras.layers.BatchNormalization(), False),
+        (lambda: keras.layers.Dense(3), False),
+    ],
+)
+def test_preprocessing_is_a_first_layer_that_scales(first, expected):
+    later = keras.layers.Rescaling(2.0)
+    assert has_preprocessing(keras.Sequential([keras.Input((3,)), first(), later])) is expected
+    inputs = keras.Input((3,))
+    assert has_preprocessing(keras.Model(inputs, later(first()(inputs)))) is expected

@@ -1,0 +1,21 @@
+"""Keras models by name, from a file, and from a function of yours.
+
+builders: `mlp` and `cnn`, and the registry `MODELS`.
+loading: models from a `.keras` file or from a function named `module:function`.
+structure: the layers of a model: its logits, its preprocessing.
+"""
+
+from trainlib.models.builders import MODELS, cnn, mlp
+from trainlib.models.loading import from_function, is_custom, load_model
+from trainlib.models.structure import has_preprocessing, logits_model
+
+__all__ = [
+    "MODELS",
+    "cnn",
+    "from_function",
+    "has_preprocessing",
+    "is_custom",
+    "load_model",
+    "logits_model",
+    "mlp",
+]

@@ -1,0 +1,85 @@
+"""Models from a `.keras` file and from a function of the user's, named `module:function`."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from trainlib.user_code import import_object
+
+
+def is_custom(name: str) -> bool:
+    """Return whether a name is a `.keras` file or `module:function`, not a key of `MODELS`.
+
+    Args:
+        name: the name of a model, as given at a shell.
+
+    Returns:
+        True for a name that ends in ".keras" or contains ":".
+
+    Example:
+        >>> [tl.models.is_custom(name) for name in ("mlp", "best.keras", "nets:small")]
+        [False, True, True]
+    """
+    return name.endswith(".keras") or ":" in name
+
+
+def load_model(path: str, safe_mode: bool = True) -> Any:
+    """Return the model of a `.keras` file, not compiled.
+
+    Args:
+        path: path of the file.
+        safe_mode: whether to refuse code in the file, such as that of a `Lambda` layer; default
+            True. With False, loading a file runs the code in it: use it for files you trust.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds no Keras model, or holds code while `safe_mode` is True.
+
+    Example:
+        >>> tl.models.mlp((4,), 3, hidden=()).save("linear.keras")
+        >>> tl.models.load_model("linear.keras").output_shape
+        (None, 3)
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"model {path}: there is no such file")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is not a zip archive")
+        return keras.saving.load_model(path, compile=False, safe_mode=safe_mode)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        hint = "; if you trust its author: safe_mode=false" if "unsafe" in str(error) else ""
+        raise ValueError(
+            f"model {path}: not a Keras model that can be loaded: {reason}{hint}"
+        ) from error
+
+
+def from_function(spec: str, input_shape: tuple[int, ...], outputs: int) -> Any:
+    """Return the model that `module:function` makes from `(input_shape, outputs)`.
+
+    Args:
+        spec: module and function, as "nets:small". The working directory is searched too.
+        input_shape: shape of one example.
+        outputs: number of outputs.
+
+    Returns:
+        What the function returns, a `keras.Model`.
+
+    Raises:
+        ValueError: there is no such module or function, or it does not return a `keras.Model`.
+
+    Example:
+        >>> tl.models.from_function("trainlib.models:mlp", (4,), 3).output_shape
+        (None, 3)
+    """
+    model = import_object("model", spec)(input_shape, outputs)
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"model {spec}: must return a keras.Model, got {type(model).__name__}")
+    return model
