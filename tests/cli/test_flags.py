@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-
 from trainlib.cli.command import help_text
+
 from trainlib.cli.flags import GROUPS, check_choices, chosen, hyperparameter_flags, rate_argument
 from trainlib.registry import OPTIMIZERS, hyperparameters
 

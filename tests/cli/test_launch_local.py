@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from trainlib.cli.command import WorkerGone
 from trainlib.cli.distributed.rendezvous import meet
+from trainlib.cli.exit_status import WorkerLostError
 from trainlib.cli.launch_local import free_ports, parsed, tasks
 from trainlib.training.cluster import Cluster, cluster
 
@@ -187,7 +187,7 @@ def test_a_worker_that_does_not_come_is_waited_for_until_the_limit(index, tmp_pa
     status, _, err = run(tmp_path / "a", "train", "--worker_timeout=0.5", TF_CONFIG=config)
     assert status == 3
     assert err.startswith(f"train: worker {1 - index} (127.0.0.1:")
-    assert err.endswith("did not come within 0.5 s: --worker_timeout\n") and err.count("\n") == 1
+    assert err.endswith("did not connect within 0.5 s: --worker_timeout\n") and err.count("\n") == 1
 
 
 def gathered(flags, seconds=20.0, late=0.0, check=lambda: None):
@@ -220,7 +220,7 @@ def test_workers_that_are_late_are_waited_for():
 
 def test_a_worker_that_is_too_late_is_named_to_those_that_came():
     ends = gathered([{}, {}, {}], seconds=0.5, late=0.4)
-    assert all(isinstance(error, WorkerGone) for error in ends)
+    assert all(isinstance(error, WorkerLostError) for error in ends)
     assert all(str(error).startswith("worker 2 (") for error in ends[:2])
 
 

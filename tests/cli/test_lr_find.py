@@ -162,7 +162,7 @@ def test_default_folders_are_named_after_the_test_and_never_shared(command, tmp_
         (("--start_lr=0",), "start_lr must be above 0, got 0.0"),
         (("--end_lr=1e-9",), "end_lr must be above 1e-07, got 1e-09"),
         (("--max_steps=5",), "max_steps must be at least 10, got 5"),
-        (("--max_steps=ten",), "flag --max_steps=ten: 'ten' is not a whole number"),
+        (("--max_steps=ten",), "flag --max_steps=ten: 'ten' is not an integer"),
         (("--smoothing=1",), "smoothing must be at least 0 and below 1, got 1.0"),
         (("--diverge_factor=1",), "diverge_factor must be above 1, got 1.0"),
         (("--batch_size=0",), "batch_size must be at least 1, got 0"),

@@ -79,7 +79,7 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path, parse):
     [
         ("flags.txt", None, "^run_dir a: no run, for it has no flags.txt$"),
         ("flags.txt", "--epoch=3", "^a/flags.txt: Unknown command line flag 'epoch'"),
-        ("flags.txt", "--epochs=many", "^a/flags.txt: .*'many' is not a whole number"),
+        ("flags.txt", "--epochs=many", "^a/flags.txt: .*'many' is not an integer"),
         ("summary.json", None, "^run_dir a: the run is not finished, for it has no summary.json$"),
         ("summary.json", "{", "^a/summary.json: Expecting"),
     ],

@@ -7,7 +7,7 @@ import signal
 from types import SimpleNamespace
 
 import trainlib.cli.signals as module
-from trainlib.cli.command import INTERRUPTED
+from trainlib.cli.exit_status import INTERRUPTED
 
 
 def test_an_interrupt_while_the_first_is_told_ends_the_process(monkeypatch):
@@ -19,7 +19,7 @@ def test_an_interrupt_while_the_first_is_told_ends_the_process(monkeypatch):
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(os, "write", write)
-    monkeypatch.setattr(module, "end_at_once", ended.append)
+    monkeypatch.setattr(module, "exit_immediately", ended.append)
     with module.Signals() as signals:
         signals.on_train_begin(SimpleNamespace(batches=0))
         signal.raise_signal(signal.SIGINT)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainlib.cli import command as commands
+from trainlib.cli import broken_pipe
 from trainlib.cli.flags import GROUPS
 from trainlib.cli.targets import target_of
 from trainlib.data import search
@@ -223,7 +223,7 @@ def test_a_run_without_a_folder_gets_one(quick, tmp_path):
 
 
 def test_a_terminal_gets_a_bar(quick, monkeypatch):
-    monkeypatch.setattr(commands._WhileRead, "isatty", lambda stream: True, raising=False)
+    monkeypatch.setattr(broken_pipe._ClosableStream, "isatty", lambda stream: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     out = quick("--epochs=2").out
     assert "epoch 1/2" in out
@@ -331,8 +331,11 @@ def refused(done, message):
         ("--batch_size=0", "batch_size must be at least 1, got 0"),
         ("--seed=-1", "seed must be at least 0 and at most 4294967295, got -1"),
         ("--seed=4294967296", "seed must be at least 0 and at most 4294967295"),
-        ("--epochs=ten", "flag --epochs=ten: 'ten' is not a whole number"),
-        ("--learning_rate=fast", "flag --learning_rate=fast: 'fast' is not a number or auto"),
+        ("--epochs=ten", "flag --epochs=ten: 'ten' is not an integer"),
+        (
+            "--learning_rate=fast",
+            "flag --learning_rate=fast: 'fast' is neither a number nor 'auto'",
+        ),
         ("--execution=fast", "value should be one of <auto|graph|xla|xla_update>"),
         ("--flagfile=none.txt", "Unable to open flagfile"),
         ("--data_dir=none", "data_dir is 'none', which is no folder"),

@@ -12,7 +12,7 @@ import numpy as np
 import trainlib.losses as losses
 import trainlib.models as models
 import trainlib.registry as registry
-from trainlib.cli.command import Values
+from trainlib.cli.flag_types import Values
 from trainlib.cli.flags import check_choices, chosen
 from trainlib.cli.targets import Target, in_form, loss_name, takes_logits, target_of
 from trainlib.core.checks import check_integer, check_number

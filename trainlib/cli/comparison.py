@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainlib.cli import run_folder, run_report
-from trainlib.cli.command import as_text
+from trainlib.cli.flag_types import format_value
 from trainlib.cli.run_report import REPORT_FILE, Run
 from trainlib.monitors.improvement import direction
 from trainlib.report import curves, page, plots
@@ -112,6 +112,6 @@ def _flags(run: Run) -> dict[str, str]:
     if run.values is None:
         return {}
     return {
-        flag.name: "" if flag.value is None else as_text(flag.value)
+        flag.name: "" if flag.value is None else format_value(flag.value)
         for flag in run_folder.recorded(run.values)
     }

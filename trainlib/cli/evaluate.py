@@ -6,7 +6,8 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import build, command, run_folder, saved  # noqa: E402
+from trainlib.cli import app, build, run_folder, saved  # noqa: E402
+from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_run, define_train  # noqa: E402
 from trainlib.training.files import as_json  # noqa: E402
 
@@ -19,20 +20,20 @@ evaluate: prints the loss and the metrics of a run's model, as one line of JSON.
 
 def main() -> None:
     """The command."""
-    command.run("evaluate", ABOUT, define, evaluate)
+    app.run("evaluate", ABOUT, define, evaluate)
 
 
-def define(values: command.Values) -> None:
+def define(values: Values) -> None:
     """The flags of `evaluate`."""
     define_run(values, "Evaluation")
-    group = command.Group(values, "Evaluation")
-    group.one_of("part", "test", build.PARTS, "Which part of the data.")
-    group.text("dataset", None, "Another data set than the run's, like it.")
+    group = Group(values, "Evaluation")
+    group.choice("part", "test", build.PARTS, "Which part of the data.")
+    group.string("dataset", None, "Another data set than the run's, like it.")
 
 
-def evaluate(values: command.Values) -> None:
+def evaluate(values: Values) -> None:
     """Evaluates the saved model as `train` did."""
-    folder = command.required(values, "run_dir")
+    folder = app.required_path(values, "run_dir")
     of_run = run_folder.recorded_flags(folder, define_train)
     summary = run_folder.read_summary(folder)
     for name in ("dataset", "data_dir"):

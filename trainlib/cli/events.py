@@ -9,7 +9,7 @@ from trainlib.callbacks import Callback, TensorBoard
 from trainlib.callbacks.events import check_installed
 from trainlib.cli import run_folder
 from trainlib.cli.build import Models, Task
-from trainlib.cli.command import Values, as_text
+from trainlib.cli.flag_types import Values, format_value
 from trainlib.core.checks import check_integer
 from trainlib.data import take
 
@@ -79,7 +79,7 @@ def _hyperparameters(values: Values) -> dict[str, Any]:
     """The flags that are given or have a value of their own, lists as text."""
     hidden = (*ONLY_WITH, FOLDER)
     return {
-        flag.name: as_text(flag.value) if isinstance(flag.value, list) else flag.value
+        flag.name: format_value(flag.value) if isinstance(flag.value, list) else flag.value
         for flag in run_folder.recorded(values)
         if flag.name not in hidden and flag.value not in (None, [])
     }

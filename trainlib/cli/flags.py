@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import trainlib.models as models
 import trainlib.registry as registry
-from trainlib.cli.command import Group, Values
+from trainlib.cli.flag_types import Group, Values
 from trainlib.core.checks import check_choice
 from trainlib.data import DATASETS
 from trainlib.step.precision import PRECISIONS
@@ -57,27 +57,27 @@ def define_data(values: Values) -> None:
     """Which data set: shared by the commands that read one."""
     group = Group(values, "Data")
     names = ", ".join(DATASETS)
-    group.text("dataset", "digits", f"One of {names}, or a path to one's own .npz or .csv.")
-    group.text(
+    group.string("dataset", "digits", f"One of {names}, or a path to one's own .npz or .csv.")
+    group.string(
         "data_dir",
         None,
         "Folder to look for the data set's files in first; then come $TRAINLIB_DATA, Keras's "
         "cache, the system's data set packages, and a download.",
     )
-    group.text("target", None, "Column of a .csv to predict; by default the last.")
+    group.string("target", None, "Column of a .csv to predict; by default the last.")
 
 
 def define_train(values: Values) -> None:
     """All flags of `train`, in the order in which --help shows them."""
     define_data(values)
     group = Group(values, "Data")
-    group.whole("train_examples", None, "Use only the first so many training examples.")
+    group.integer("train_examples", None, "Use only the first so many training examples.")
     group.number(
         "validation_split",
         0.1,
         "Share of the training examples to keep for validation, drawn by --seed.",
     )
-    group.one_of(
+    group.choice(
         "preprocess",
         "auto",
         ["auto", "none"],
@@ -95,34 +95,34 @@ def define_train(values: Values) -> None:
     define_safe_mode(Group(values, "Model"))
     _choice(values, "optimizer", "adam")
     group = Group(values, "Optimizer")
-    group.text(
+    group.string(
         "param_rules",
         None,
         "Hyperparameters by the parameters' paths, such as '.*/(bias|gamma|beta):weight_decay=0; "
         "hidden_1/.*:learning_rate*=0.1; hidden_2/.*:freeze'.",
     )
-    group.whole("gradient_accumulation_steps", 1, "Batches to sum before each update.")
+    group.integer("gradient_accumulation_steps", 1, "Batches to sum before each update.")
     _define_schedule(values)
     _define_monitors(values)
     _choice(values, "regularizer", None, "a penalty on the kernels")
     group = Group(values, "Regularizer")
-    group.text("regularized_params", None, f"The parameters to penalize: {_BY_PATH}")
+    group.string("regularized_params", None, f"The parameters to penalize: {_BY_PATH}")
     _choice(values, "constraint", None, "on the kernels, after each update")
     group = Group(values, "Constraint")
-    group.text("constrained_params", None, f"The parameters to constrain: {_BY_PATH}")
+    group.string("constrained_params", None, f"The parameters to constrain: {_BY_PATH}")
     _define_hyperparameters(values, "clipping")
     _choice(
         values, "loss", "auto", "auto: cross-entropy for classes, mean squared error for numbers"
     )
     group = Group(values, "Loss")
-    group.text(
+    group.string(
         "class_weight",
         None,
         "Weights of the classes' training examples, such as 0:2,3:0.5, those of other classes "
         "being 1; or balanced: each class weighs the same.",
     )
     group = Group(values, "Metrics")
-    group.words(
+    group.strings(
         "metrics",
         ["auto"],
         f"Any of {', '.join(GROUPS['metrics'])}, divided by commas; auto: accuracy for classes, "
@@ -130,24 +130,24 @@ def define_train(values: Values) -> None:
     )
     _define_hyperparameters(values, "metrics")
     group = Group(values, "Run")
-    group.whole("epochs", 10, "Passes over the training examples.")
-    group.whole("batch_size", 32, "Examples a step.")
-    group.whole("seed", 0, "Everything random in the run follows from it.")
-    group.one_of(
+    group.integer("epochs", 10, "Passes over the training examples.")
+    group.integer("batch_size", 32, "Examples a step.")
+    group.integer("seed", 0, "Everything random in the run follows from it.")
+    group.choice(
         "precision",
         None,
         list(PRECISIONS),
         "In what the model computes, by default in what it was built in, float32; a mixed one "
         "keeps its parameters in float32.",
     )
-    group.one_of(
+    group.choice(
         "execution",
         "auto",
         EXECUTIONS,
         "How steps run: as a TensorFlow graph, compiled whole by XLA, or as a graph of which the "
         "optimizer's update is compiled; auto measures them where the run takes long.",
     )
-    group.one_of(
+    group.choice(
         "strategy",
         "auto",
         STRATEGIES,
@@ -155,7 +155,7 @@ def define_train(values: Values) -> None:
         "processes that $TF_CONFIG names, each started by this command with the same flags; auto "
         "takes what there is.",
     )
-    group.one_of(
+    group.choice(
         "nonfinite",
         "epoch",
         POLICIES,
@@ -164,7 +164,7 @@ def define_train(values: Values) -> None:
         "the newest checkpoint and go on behind it; looking at each step takes some time. none: "
         "nothing becomes of it.",
     )
-    group.whole(
+    group.integer(
         "replicas",
         None,
         "Devices of mirrored, by default all accelerators; without any the processor is divided.",
@@ -174,18 +174,18 @@ def define_train(values: Values) -> None:
         300.0,
         "Seconds for which multi_worker waits at the start for workers that are late.",
     )
-    group.words(
+    group.strings(
         "callbacks",
         [],
         "Your own, as module:name divided by commas: functions that are called after each epoch "
         "with the facts of the run, or classes of trainlib.callbacks.Callback.",
     )
-    group.text(
+    group.string(
         "run_dir",
         None,
         "Folder for what the run leaves; by default runs/<data set>-<model>-<optimizer>-<time>.",
     )
-    group.switch(
+    group.boolean(
         "report",
         True,
         "At the end draw the run into report.html in its folder, where matplotlib is installed.",
@@ -196,57 +196,57 @@ def define_train(values: Values) -> None:
 
 def _define_checkpoints(group: Group) -> None:
     """When a run is saved, and how one goes on."""
-    group.text("resume", None, "Folder of a run to go on with, from its newest checkpoint.")
-    group.whole(
+    group.string("resume", None, "Folder of a run to go on with, from its newest checkpoint.")
+    group.integer(
         "replay_step",
         None,
         "With --resume: make this step of the run once more, counted from 1, and print the range "
         "of every tensor in it; nothing is written.",
     )
-    group.whole("checkpoint_epochs", 1, "Epochs from one checkpoint to the next; 0: none.")
-    group.whole("checkpoint_steps", None, "Batches from one checkpoint to the next, too.")
+    group.integer("checkpoint_epochs", 1, "Epochs from one checkpoint to the next; 0: none.")
+    group.integer("checkpoint_steps", None, "Batches from one checkpoint to the next, too.")
     group.number("checkpoint_seconds", 600.0, "Seconds from one checkpoint to the next, too.")
-    group.whole("keep_checkpoints", 3, "How many of the newest are kept; the best one stays too.")
-    group.text(
+    group.integer("keep_checkpoints", 3, "How many of the newest are kept; the best one stays too.")
+    group.string(
         "checkpoint_best",
         "auto",
         "The result by which a checkpoint is the best, such as val_accuracy; auto: the loss of the "
         "validation, if there is one; none: none is kept for that.",
     )
-    group.whole(
+    group.integer(
         "stop_after",
         None,
         "End the run after so many batches, with a checkpoint, as SIGTERM does: --resume goes on.",
     )
-    group.switch(
+    group.boolean(
         "verify_resume",
         False,
         "Instead of training, check that a run with these flags comes to the same bits when it is "
         "broken and resumed.",
     )
-    group.whole("verify_steps", 100, "Batches before the break of --verify_resume, and after it.")
+    group.integer("verify_steps", 100, "Batches before the break of --verify_resume, and after it.")
 
 
 def _define_tensorboard(group: Group) -> None:
     """What of a run is written for TensorBoard, and where."""
-    group.switch(
+    group.boolean(
         "tensorboard",
         False,
         "Write events for TensorBoard: curves, histograms, pictures, the graph, the flags.",
     )
-    group.text(
+    group.string(
         "tensorboard_dir",
         None,
         "Folder for the events of many runs, each in one of its own with the name of the run's; by "
         "default they are in the run's own folder.",
     )
-    group.whole("tensorboard_steps", None, "Batches from one point of the curves to the next, too.")
-    group.whole(
+    group.integer("tensorboard_steps", None, "Batches between two points of the curves, too.")
+    group.integer(
         "histogram_epochs",
         None,
         "Epochs from one set of histograms to the next, by default 1; 0: none.",
     )
-    group.switch(
+    group.boolean(
         "norms",
         None,
         "Report the mean norms of the gradients and of the updates; by default with --tensorboard.",
@@ -256,14 +256,14 @@ def _define_tensorboard(group: Group) -> None:
 def define_run(values: Values, title: str) -> None:
     """Which run, and where its data are: shared by the commands that use a finished run."""
     group = Group(values, title)
-    group.text("run_dir", None, "The folder of the run.")
-    group.text("data_dir", None, "Folder to look for the data set's files in, if not the run's.")
+    group.string("run_dir", None, "The folder of the run.")
+    group.string("data_dir", None, "Folder to look for the data set's files in, if not the run's.")
     define_safe_mode(group)
 
 
 def define_safe_mode(group: Group) -> None:
     """Whether code in a `.keras` file may run."""
-    group.switch(
+    group.boolean(
         "safe_mode",
         True,
         "Refuse .keras files with code in them, as of Lambda layers; turn it off only for files "
@@ -274,20 +274,20 @@ def define_safe_mode(group: Group) -> None:
 def _define_schedule(values: Values) -> None:
     _choice(values, "schedule", "constant", _OF_SCHEDULES)
     group = Group(values, "Schedule")
-    group.whole_numbers(
+    group.integers(
         "join_at",
         [],
         "Where --schedule names several, divided by commas: the steps at which the second, the "
         "third and so on begin.",
     )
-    group.switch("per_epoch", False, "Count all steps of the schedule in epochs.")
+    group.boolean("per_epoch", False, "Count all steps of the schedule in epochs.")
 
 
 def _define_monitors(values: Values) -> None:
     """A switch for each of the state machines that follow a result, and its hyperparameters."""
     for name, factory in registry.MONITORS.items():
         group = Group(values, "Performance")
-        group.switch(name, False, f"{(inspect.getdoc(factory) or '').splitlines()[0]}")
+        group.boolean(name, False, f"{(inspect.getdoc(factory) or '').splitlines()[0]}")
         for hyperparameter in registry.hyperparameters(factory).values():
             default = (
                 "" if hyperparameter.default is None else f" (default {hyperparameter.default})"
@@ -443,7 +443,7 @@ def _is_unset(values: Values, flag: str) -> bool:
 def _choice(values: Values, kind: str, default: str | None, more: str = "") -> None:
     """The flag that chooses from a kind, and the flags of the kind's hyperparameters."""
     text = f"One of {', '.join(GROUPS[kind])}" + (f"; {more}." if more else ".")
-    Group(values, kind.capitalize()).text(kind, default, text)
+    Group(values, kind.capitalize()).string(kind, default, text)
     _define_hyperparameters(values, kind)
 
 
@@ -467,13 +467,13 @@ def _define_hyperparameters(values: Values, kind: str) -> None:
 def _define(group: Group, name: str, annotation: str, about: str) -> None:
     """A flag for a hyperparameter of that annotation, not given by default."""
     by_annotation: dict[str, Callable[..., None]] = {
-        "bool": group.switch,
-        "int": group.whole,
-        "int | None": group.whole,
-        "str": group.text,
-        "str | None": group.text,
-        "Axis": group.text,
-        "Sequence[int]": group.whole_numbers,
+        "bool": group.boolean,
+        "int": group.integer,
+        "int | None": group.integer,
+        "str": group.string,
+        "str | None": group.string,
+        "Axis": group.string,
+        "Sequence[int]": group.integers,
         "Sequence[float]": group.numbers,
     }
     by_annotation.get(annotation, group.number)(name, None, about)

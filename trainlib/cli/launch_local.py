@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 import trainlib
-from trainlib.cli import command
+from trainlib.cli.exit_status import BAD_INPUT, fail
 from trainlib.training.cluster import VARIABLE
 
 ABOUT = """
@@ -42,7 +42,7 @@ def main() -> None:
     try:
         count, worker = parsed(arguments)
     except ValueError as error:
-        command.fail("launch_local", str(error), command.BAD_INPUT)
+        fail("launch_local", str(error), BAD_INPUT)
     sys.exit(launch(count, worker))
 
 

@@ -11,7 +11,9 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import build, command, run_folder  # noqa: E402
+from trainlib.cli import app, build, run_folder  # noqa: E402
+from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
+from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_train  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
 from trainlib.tools.range_test import LRFinderResult, OnStep, lr_finder  # noqa: E402
@@ -31,16 +33,16 @@ its schedule and its epochs say nothing here. Leaves lr_find.csv, lr_find.png an
 
 def main() -> None:
     """The command."""
-    command.run("lr_find", ABOUT, define, command.ignore_broken_pipe(lr_find))
+    app.run("lr_find", ABOUT, define, ignore_broken_pipe(lr_find))
 
 
-def define(values: command.Values) -> None:
+def define(values: Values) -> None:
     """The flags of `lr_find`: its own, then those of `train`."""
-    group = command.Group(values, "Range test")
+    group = Group(values, "Range test")
     defaults = {name: inspect.signature(lr_finder).parameters[name].default for name in RAMP}
     group.number("start_lr", defaults["start_lr"], "The first learning rate, above 0.")
     group.number("end_lr", defaults["end_lr"], "The last learning rate, above the first.")
-    group.whole("max_steps", defaults["max_steps"], "Steps from the first to the last, 10 or more.")
+    group.integer("max_steps", defaults["max_steps"], "Steps of the test, at least 10.")
     group.number("smoothing", defaults["smoothing"], "Of the losses' moving mean, in [0, 1).")
     group.number(
         "diverge_factor",
@@ -54,7 +56,7 @@ def define(values: command.Values) -> None:
     )
 
 
-def lr_find(values: command.Values) -> None:
+def lr_find(values: Values) -> None:
     """Runs the test, prints the suggestion, and writes the folder."""
     if values.run_dir:
         run_folder.check_free(Path(values.run_dir))
@@ -100,7 +102,7 @@ def _summary(result: LRFinderResult) -> dict[str, Any]:
     }
 
 
-def _train_command(values: command.Values, learning_rate: float) -> str:
+def _train_command(values: Values, learning_rate: float) -> str:
     """`train` with the flags that were given, at that learning rate."""
     own = (*RAMP, "learning_rate")
     given = [

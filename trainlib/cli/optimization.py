@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import trainlib.registry as registry
-from trainlib.cli.command import Values
+from trainlib.cli.flag_types import Values
 from trainlib.cli.flags import (
     AS_LONG_AS_THE_RUN,
     AUTO,

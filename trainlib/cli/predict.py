@@ -12,7 +12,8 @@ from trainlib.cli.lazy_import import defer
 defer("tensorflow", "keras")
 
 import trainlib.models as models  # noqa: E402
-from trainlib.cli import build, command, run_folder  # noqa: E402
+from trainlib.cli import app, build, run_folder  # noqa: E402
+from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_run, define_train  # noqa: E402
 from trainlib.data import load_dataset, load_examples  # noqa: E402
 from trainlib.optimizers import sgd  # noqa: E402
@@ -29,25 +30,25 @@ class, or the number predicted.
 
 def main() -> None:
     """The command."""
-    command.run("predict", ABOUT, define, predict)
+    app.run("predict", ABOUT, define, predict)
 
 
-def define(values: command.Values) -> None:
+def define(values: Values) -> None:
     """The flags of `predict`."""
     define_run(values, "Prediction")
-    group = command.Group(values, "Prediction")
-    group.text(
+    group = Group(values, "Prediction")
+    group.string(
         "data",
         None,
         "An .npz with an array x, or a .csv with the columns that the run was trained on; by "
         "default the test part of the run's data set.",
     )
-    group.text("output", None, "File to write; by default the screen.")
+    group.string("output", None, "File to write; by default the screen.")
 
 
-def predict(values: command.Values) -> None:
+def predict(values: Values) -> None:
     """Predicts with the saved model."""
-    folder = command.required(values, "run_dir")
+    folder = app.required_path(values, "run_dir")
     of_run = run_folder.recorded_flags(folder, define_train)
     summary = run_folder.read_summary(folder)
     if values.output:
@@ -80,7 +81,7 @@ def _check_output(path: Path) -> None:
         raise ValueError(f"output {path}: there is no folder {path.parent}")
 
 
-def _test_part(values: command.Values, of_run: command.Values) -> np.ndarray:
+def _test_part(values: Values, of_run: Values) -> np.ndarray:
     return load_dataset(of_run.dataset, values.data_dir or of_run.data_dir, of_run.target).test.x
 
 

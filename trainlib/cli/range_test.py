@@ -9,7 +9,7 @@ import numpy as np
 
 import trainlib.report.plots as plots
 from trainlib.cli import build
-from trainlib.cli.command import Values
+from trainlib.cli.flag_types import Values
 from trainlib.cli.optimization import optimizer_of
 from trainlib.core.checks import check_integer
 from trainlib.core.tree import kernels

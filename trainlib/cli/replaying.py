@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainlib.callbacks import NonFiniteError
 from trainlib.cli import build, training
-from trainlib.cli.command import Values
+from trainlib.cli.flag_types import Values
 from trainlib.core.checks import check_integer
 from trainlib.training.cluster import cluster
 from trainlib.training.replay import replay_found, step_before, table

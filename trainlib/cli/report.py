@@ -9,7 +9,8 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import command, comparison, run_report  # noqa: E402
+from trainlib.cli import app, comparison, run_report  # noqa: E402
+from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_safe_mode  # noqa: E402
 from trainlib.cli.run_report import REPORT_FILE  # noqa: E402
 from trainlib.report import plots  # noqa: E402
@@ -25,22 +26,22 @@ COMPARISON = "report"
 
 def main() -> None:
     """The command."""
-    command.run("report", ABOUT, define, report, operand="run's folder")
+    app.run("report", ABOUT, define, report, operand="run's folder")
 
 
-def define(values: command.Values) -> None:
+def define(values: Values) -> None:
     """The flags of `report`."""
-    group = command.Group(values, "Report")
-    group.text(
+    group = Group(values, "Report")
+    group.string(
         "out",
         None,
         f"Folder to write to; by default that of the run, and of several runs {COMPARISON}.",
     )
-    group.text("data_dir", None, "Folder to look for the data set's files in, if not the run's.")
+    group.string("data_dir", None, "Folder to look for the data set's files in, if not the run's.")
     define_safe_mode(group)
 
 
-def report(values: command.Values, runs: Sequence[str]) -> None:
+def report(values: Values, runs: Sequence[str]) -> None:
     """Writes the report and says where it is."""
     try:
         plots.require()

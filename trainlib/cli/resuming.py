@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainlib.cli import run_folder
-from trainlib.cli.command import Values
+from trainlib.cli.flag_types import Values
 from trainlib.cli.flags import AS_LONG_AS_THE_RUN, GROUPS, chosen, schedule_names
 from trainlib.registry import hyperparameters
 from trainlib.training.nonfinite import UNGUARDED

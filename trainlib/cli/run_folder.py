@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from trainlib.cli.command import Values, each_flag
+from trainlib.cli.flag_types import Values, each_flag
 from trainlib.core.types import Tree
 from trainlib.training.files import as_json, write_text, write_whole
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainlib.cli import build, run_folder, saved
-from trainlib.cli.command import Values
+from trainlib.cli.flag_types import Values
 from trainlib.cli.flags import define_train
 from trainlib.cli.optimization import build_optimization
 from trainlib.cli.range_test import CURVE_FILE, read_range_test

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trainlib.models as models
 from trainlib.cli import build, run_folder
-from trainlib.cli.command import Values
+from trainlib.cli.flag_types import Values
 from trainlib.core.tree import kernels
 from trainlib.optimizers import sgd
 from trainlib.training.trainer import Trainer

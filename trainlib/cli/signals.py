@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainlib.cli.command import INTERRUPTED, Interrupted, end_at_once
+from trainlib.cli.exit_status import INTERRUPTED, InterruptedRunError, exit_immediately
 from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingStatus
 
 SAVED = 75
@@ -54,7 +54,7 @@ class Signals(Callback):
         before, self._heard = self._heard, heard  # at first: the next one may come meanwhile
         if before is not None and heard is signal.SIGINT:
             os.write(2, b"\ntrain: interrupted at once\n")
-            end_at_once(INTERRUPTED)
+            exit_immediately(INTERRUPTED)
         if before is None:
             os.write(2, f"\ntrain: {heard.name}, saving a checkpoint ...\n".encode())
 
@@ -83,7 +83,7 @@ class Signals(Callback):
         return stop is not None and stop.resumable
 
     def check(self, folder: Path | None) -> None:
-        """Raises `Interrupted` where training ended for now.
+        """Raises `InterruptedRunError` where training ended for now.
 
         Args:
             folder: of the run; None for a worker that does not report.
@@ -93,10 +93,12 @@ class Signals(Callback):
             return
         how = "" if folder is None else f"; to go on: train --resume={folder}"
         exit_status = INTERRUPTED if self._heard is signal.SIGINT else SAVED
-        raise Interrupted(f"{status.stop.reason}: stopped {_place(status)}{how}", exit_status)
+        raise InterruptedRunError(
+            f"{status.stop.reason}: stopped {_place(status)}{how}", exit_status
+        )
 
-    def _interrupted(self, name: str) -> Interrupted:
-        return Interrupted(f"{name} outside of training", 128 + signal.SIGTERM)
+    def _interrupted(self, name: str) -> InterruptedRunError:
+        return InterruptedRunError(f"{name} outside of training", 128 + signal.SIGTERM)
 
 
 def _place(status: TrainingStatus) -> str:

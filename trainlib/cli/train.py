@@ -23,15 +23,18 @@ from trainlib.callbacks import (  # noqa: E402
 )
 from trainlib.callbacks.display import describe as describe_results  # noqa: E402
 from trainlib.cli import (  # noqa: E402
+    app,
     build,
-    command,
     events,
     resuming,
     run_folder,
     run_report,
     training,
 )
+from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.distributed.session import WorkerSession, worker_session  # noqa: E402
+from trainlib.cli.exit_status import CommandError, one_line  # noqa: E402
+from trainlib.cli.flag_types import Values  # noqa: E402
 from trainlib.cli.flags import AUTO, check_choices, define_train  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
 from trainlib.cli.replaying import replay_step  # noqa: E402
@@ -54,10 +57,10 @@ train: trains a model on a data set, and leaves a run folder.
 
 def main() -> None:
     """The command."""
-    command.run("train", ABOUT, define_train, command.ignore_broken_pipe(train))
+    app.run("train", ABOUT, define_train, ignore_broken_pipe(train))
 
 
-def train(values: command.Values) -> None:
+def train(values: Values) -> None:
     """Builds what the flags name, trains it, tests it, and writes the run folder.
 
     Of several workers each does so, and the first alone reports and writes.
@@ -81,12 +84,12 @@ def train(values: command.Values) -> None:
         signals.check(_train(values, team, signals))
 
 
-def _check_folder(values: command.Values) -> None:
+def _check_folder(values: Values) -> None:
     if values.run_dir:
         run_folder.check_free(Path(values.run_dir))
 
 
-def _train(values: command.Values, team: WorkerSession, signals: Signals) -> Path | None:
+def _train(values: Values, team: WorkerSession, signals: Signals) -> Path | None:
     """The run's folder, on the worker that reports."""
     task = build.build_task(values)
     with team.starting():
@@ -151,10 +154,10 @@ def _told(folder: Path | None) -> Iterator[None]:
         how = f"to see where: train --resume={folder} --replay_step={error.batch}"
         if error.batch is None:
             how = "a run with --nonfinite=stop tells the step"
-        raise command.Failed(f"{error}; {how}" if folder else str(error)) from error
+        raise CommandError(f"{error}; {how}" if folder else str(error)) from error
 
 
-def _folder(values: command.Values) -> Path:
+def _folder(values: Values) -> Path:
     """The run's folder, with its flags in it."""
     if not values.resume:
         return run_folder.create(values)
@@ -164,7 +167,7 @@ def _folder(values: command.Values) -> Path:
 
 
 def _settle_rate(
-    values: command.Values, task: build.Task, built: build.Models, strategy: Any
+    values: Values, task: build.Task, built: build.Models, strategy: Any
 ) -> LRFinderResult | None:
     """Finds the learning rate where it is "auto", and puts it in the place of the word.
 
@@ -187,7 +190,7 @@ def _report(folder: Path, model: run_report.Model) -> None:
     try:
         run_report.write(run_report.read(folder), model, folder, folder)
     except Exception as error:
-        print(f"no report: {command.one_line(error)}", flush=True)
+        print(f"no report: {one_line(error)}", flush=True)
 
 
 def _display() -> Callback:

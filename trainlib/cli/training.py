@@ -7,7 +7,7 @@ from typing import Any
 
 from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, SaveBest, SaveEvery
 from trainlib.cli import build, run_folder
-from trainlib.cli.command import Values
+from trainlib.cli.flag_types import Values
 from trainlib.cli.flags import AUTO, monitor_options
 from trainlib.cli.optimization import Optimization, build_optimization
 from trainlib.core.tree import kernels

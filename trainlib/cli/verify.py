@@ -10,7 +10,8 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import command, run_folder  # noqa: E402
+from trainlib.cli import app, run_folder  # noqa: E402
+from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.core.checks import check_choice, check_number  # noqa: E402
 from trainlib.training.files import write_text  # noqa: E402
 from trainlib.verify import report  # noqa: E402
@@ -43,35 +44,35 @@ def names_by_kind() -> dict[str, list[str]]:
 
 def main() -> None:
     """The command."""
-    command.run("verify", ABOUT, define, verify)
+    app.run("verify", ABOUT, define, verify)
 
 
-def define(values: command.Values) -> None:
+def define(values: Values) -> None:
     """The flags of `verify`."""
-    group = command.Group(values, "What")
+    group = Group(values, "What")
     names = names_by_kind()
-    group.text(
+    group.string(
         "kind",
         None,
         f"Kinds, divided by commas, or all: {', '.join(names)}. By default those of the flags "
         "below, or all where none is given.",
     )
     for kind, of_kind in names.items():
-        group.text(kind, None, f"Names, divided by commas, or all: {', '.join(of_kind)}.")
-    group = command.Group(values, "How")
-    group.text(
+        group.string(kind, None, f"Names, divided by commas, or all: {', '.join(of_kind)}.")
+    group = Group(values, "How")
+    group.string(
         "against",
         ",".join(AGAINST),
         "Peers, divided by commas; numpy stands for the published equation, where no library has "
         "the rule.",
     )
-    group.one_of("dtype", "float64", list(TOLERANCES), "In which all is computed.")
-    group.whole("steps", 200, "Length of the optimizers' trajectories.")
-    group.text("run", "graph,xla", "How our rule is run: some of eager, graph, xla.")
-    group.text("output", None, "Write the table to this path with .json and with .md added.")
+    group.choice("dtype", "float64", list(TOLERANCES), "In which all is computed.")
+    group.integer("steps", 200, "Length of the optimizers' trajectories.")
+    group.string("run", "graph,xla", "How our rule is run: some of eager, graph, xla.")
+    group.string("output", None, "Write the table to this path with .json and with .md added.")
 
 
-def verify(values: command.Values) -> None:
+def verify(values: Values) -> None:
     """Compares what the flags name."""
     check_number("steps", values.steps, at_least=1)
     peers = _words(values, "against", AGAINST)
@@ -87,7 +88,7 @@ def verify(values: command.Values) -> None:
         sys.exit(1)
 
 
-def _wanted(values: command.Values) -> dict[str, list[str]]:
+def _wanted(values: Values) -> dict[str, list[str]]:
     """The names to verify, by kind."""
     names = names_by_kind()
     given = [kind for kind in names if values[kind].value is not None]
@@ -101,7 +102,7 @@ def _wanted(values: command.Values) -> dict[str, list[str]]:
 
 
 def _results(
-    wanted: dict[str, list[str]], peers: list[str], runs: list[str], values: command.Values
+    wanted: dict[str, list[str]], peers: list[str], runs: list[str], values: Values
 ) -> Iterator[Result]:
     for case in (case for case in CASES if case.optimizer in wanted.get("optimizer", [])):
         for peer in (peer for peer in peers if peer in case.peers):
@@ -116,7 +117,7 @@ def _results(
             yield from compare_function(function, peer, values.dtype, runs)
 
 
-def _write(path: Path, results: list[Result], peers: list[str], values: command.Values) -> None:
+def _write(path: Path, results: list[Result], peers: list[str], values: Values) -> None:
     title = f"trainlib beside {', '.join(peers)}: {values.dtype}, {values.steps} steps"
     path.parent.mkdir(parents=True, exist_ok=True)
     run_folder.write_json(path.with_name(f"{path.name}.json"), report.as_json(results))
@@ -124,7 +125,7 @@ def _write(path: Path, results: list[Result], peers: list[str], values: command.
     print(f"written: {path}.json, {path}.md")
 
 
-def _words(values: command.Values, flag: str, known: Sequence[str]) -> list[str]:
+def _words(values: Values, flag: str, known: Sequence[str]) -> list[str]:
     """A flag's words, each of them known; `all` is all of them."""
     words = [word.strip() for word in str(values[flag].value).split(",") if word.strip()]
     if words == ["all"]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from trainlib.cli.command import WorkerGone
+from trainlib.cli.exit_status import WorkerLostError
 from trainlib.training.cluster import Cluster
 
 PAUSE = 0.2
@@ -68,7 +68,7 @@ def meet(
 
     Raises:
         ValueError: flags, or the clusters, differ; or of the check.
-        WorkerGone: one did not come in time.
+        WorkerLostError: one did not come in time.
     """
     until = time.monotonic() + seconds
     hello = {"cluster": list(cluster.addresses), "index": cluster.number, "flags": dict(flags)}
@@ -80,11 +80,13 @@ def meet(
         missing = [k for k in range(1, len(cluster.addresses)) if k not in lines]
         if missing:
             names = ", ".join(f"{k} ({cluster.addresses[k]})" for k in missing)
-            raise WorkerGone(f"worker {names} did not come within {seconds:g} s: --worker_timeout")
+            raise WorkerLostError(
+                f"worker {names} did not connect within {seconds:g} s: --worker_timeout"
+            )
         _compare(hello, answers)
         check()
     except Exception as error:
-        kind = "gone" if isinstance(error, WorkerGone) else "refused"
+        kind = "gone" if isinstance(error, WorkerLostError) else "refused"
         for line in lines.values():
             line.send({kind: str(error)})
             line.close()
@@ -162,9 +164,11 @@ def _join(cluster: Cluster, hello: Any, until: float, seconds: float) -> Line:
         if isinstance(answer, dict) and "refused" in answer:
             raise ValueError(answer["refused"])
         if isinstance(answer, dict) and "gone" in answer:
-            raise WorkerGone(answer["gone"])
+            raise WorkerLostError(answer["gone"])
         time.sleep(PAUSE)
-    raise WorkerGone(f"worker 0 ({address}) did not come within {seconds:g} s: --worker_timeout")
+    raise WorkerLostError(
+        f"worker 0 ({address}) did not connect within {seconds:g} s: --worker_timeout"
+    )
 
 
 def _line(connection: socket.socket, seconds: float) -> Line:

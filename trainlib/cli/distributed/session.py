@@ -13,16 +13,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.cli.command import (
-    Failed,
-    Interrupted,
-    Values,
-    WorkerGone,
-    each_flag,
-    end_at_once,
+from trainlib.cli.distributed.rendezvous import Line, meet
+from trainlib.cli.exit_status import (
+    CommandError,
+    InterruptedRunError,
+    WorkerLostError,
+    exit_immediately,
     status_of,
 )
-from trainlib.cli.distributed.rendezvous import Line, meet
+from trainlib.cli.flag_types import Values, each_flag
 from trainlib.cli.run_folder import NOT_RECORDED
 from trainlib.core.checks import check_number
 from trainlib.training.cluster import cluster
@@ -63,7 +62,7 @@ def worker_session(values: Values, check: Callable[[], None]) -> Iterator[Worker
 
     Raises:
         ValueError: the flags of two workers differ, or TF_CONFIG is not as it should be.
-        WorkerGone: another one did not come in time, or is gone.
+        WorkerLostError: another one did not come in time, or is gone.
     """
     check_number("worker_timeout", values.worker_timeout, above=0)
     workers = cluster() if values.strategy in ("auto", "multi_worker") else None
@@ -83,7 +82,7 @@ def worker_session(values: Values, check: Callable[[], None]) -> Iterator[Worker
     finally:
         watch.close()
         # TensorFlow's own end waits for the other workers: for ever, where one is gone.
-        atexit.register(end_at_once, status)
+        atexit.register(exit_immediately, status)
 
 
 class Liveness:
@@ -114,7 +113,7 @@ class Liveness:
         for ready in self._ready.values():
             while not ready.wait(PAUSE):
                 if self._noticed.is_set():
-                    raise WorkerGone(self._told())
+                    raise WorkerLostError(self._told())
         if 0 not in self.lines:
             self._say({"ready": True})
         signal.alarm(STARTS_WITHIN)
@@ -127,16 +126,16 @@ class Liveness:
         """Around the work: another worker's loss ends it within seconds, and is told as such."""
         try:
             yield
-        except (ValueError, TypeError, OSError, Failed, WorkerGone):
+        except (ValueError, TypeError, OSError, CommandError, WorkerLostError):
             raise
-        except Interrupted:  # on all workers at the same step
+        except InterruptedRunError:  # on all workers at the same step
             self._leave()
             raise
         except Exception as error:
             if self._noticed.wait(NAMED_WITHIN):
-                raise WorkerGone(self._told()) from error
+                raise WorkerLostError(self._told()) from error
             if isinstance(error, _unreachable()):
-                raise WorkerGone("another worker cannot be reached any more") from error
+                raise WorkerLostError("another worker cannot be reached any more") from error
             raise
         self._leave()
 
@@ -185,7 +184,7 @@ class Liveness:
         threading.Event().wait(GRACE)
         if not self._ended:
             print(f"train: {self._told()}", file=sys.stderr)
-            end_at_once(status_of(WorkerGone()))
+            exit_immediately(status_of(WorkerLostError()))
 
     def _told(self) -> str:
         return f"{self._lost}: its own output says why; start all workers again"

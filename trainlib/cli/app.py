@@ -1,0 +1,103 @@
+"""Running a command: flags are parsed, --help is answered, and an error becomes one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from trainlib.cli.broken_pipe import discard_output, replace_closed_streams
+from trainlib.cli.exit_status import FAILED, CommandError, fail, one_line, status_of
+from trainlib.cli.flag_types import Flag, Group, Values
+from trainlib.cli.help import HelpTopics, help_text, terminal_width, topic_text
+
+
+def run(
+    name: str,
+    about: str,
+    define: Callable[[Values], None],
+    work: Callable[..., None],
+    operand: str | None = None,
+    topics: HelpTopics | None = None,
+) -> None:
+    """Run a command; an error is printed as one line on stderr and sets the exit status.
+
+    The statuses are those of `trainlib.cli.exit_status`: 2 for bad input, 3 for a lost worker, 75
+    for a run that was stopped with a checkpoint, 130 for an interrupt, 1 for any other error.
+
+    Args:
+        name: name of the command.
+        about: description that --help shows before the flags.
+        define: function that defines the command's flags.
+        work: function that does the work, given the values of the flags. It raises ValueError,
+            TypeError or OSError for bad input.
+        operand: what the command takes besides flags, such as "run": `work` is given a list of
+            them as its second argument, never empty. None: it takes flags only.
+        topics: texts for `--help=TOPIC`.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    replace_closed_streams()
+    values: Values = flags.FlagValues()  # type: ignore[no-untyped-call]
+    define(values)
+    _define_common(values, topics)
+    values.set_gnu_getopt(operand is not None)  # flags may follow operands
+    try:
+        extra = values(sys.argv)[1:]
+        if values.help:
+            _print_help(about, values, topics)
+            sys.exit(0)
+        if operand is None and extra:
+            raise ValueError(f"unexpected argument {extra[0]!r}: flags are given as --name=value")
+        if operand is not None and not extra:
+            raise ValueError(f"give a {operand}, or several")
+        work(values, *([] if operand is None else [extra]))
+        sys.stdout.flush()
+    except KeyboardInterrupt as error:
+        fail(name, "interrupted", status_of(error))
+    except BrokenPipeError:
+        discard_output(sys.stdout)
+        sys.exit(FAILED)
+    except Exception as error:
+        if values.is_parsed() and values.traceback:
+            raise
+        status = status_of(error)
+        if status != FAILED or isinstance(error, CommandError):
+            fail(name, one_line(error), status)
+        kind = type(error).__name__
+        fail(name, f"{kind}: {one_line(error)} (--traceback shows where it was raised)", FAILED)
+
+
+def required_path(values: Values, name: str) -> Path:
+    """Return the value of a flag that names a path and must be given."""
+    if not values[name].value:
+        raise ValueError(f"--{name} must be given")
+    return Path(str(values[name].value))
+
+
+def _print_help(about: str, values: Values, topics: HelpTopics | None) -> None:
+    width = terminal_width()
+    if isinstance(values.help, str):
+        print(topic_text(values.help, values, topics, width))
+    else:
+        print(help_text(about, values, topics, width))
+
+
+def _define_common(values: Values, topics: HelpTopics | None) -> None:
+    """Define the flags that every command has."""
+    group = Group(values, "This command")
+    text = "Show this text" if topics is None else "Show this text, or that on a topic: --help=NAME"
+    help_flag = Flag(_HelpTopic(), None, "help", False, f"{text}.", short_name="h", boolean=True)
+    flags.DEFINE_flag(help_flag, values, module_name=group.title)
+    group.boolean("traceback", False, "Show where in the program an error was raised.")
+    group.string("flagfile", "", "Read flags from this file, one per line.", "PATH")
+
+
+class _HelpTopic(flags.ArgumentParser[Any]):
+    """`--help` is true, `--help=TOPIC` the topic."""
+
+    def parse(self, argument: str | bool) -> str | bool:
+        return {"true": True, "false": False, "": True}.get(str(argument).lower(), argument)

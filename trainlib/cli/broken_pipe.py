@@ -1,0 +1,66 @@
+"""Standard output that nobody reads any more: `train ... | head -1`, `train >&-`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from absl import flags
+
+
+def ignore_broken_pipe(
+    work: Callable[[flags.FlagValues], None],
+) -> Callable[[flags.FlagValues], None]:
+    """Return `work` such that it continues when stdout is closed.
+
+    It is for commands whose results are files: `train ... | head -1` writes the same run folder as
+    `train ...`.
+    """
+
+    def continue_without_stdout(values: flags.FlagValues) -> None:
+        stream: Any = _ClosableStream(sys.stdout)
+        with contextlib.redirect_stdout(stream):
+            work(values)
+            stream.flush()
+
+    return continue_without_stdout
+
+
+def replace_closed_streams() -> None:
+    """Replace stdout and stderr by the null device where the shell has closed them."""
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:
+            setattr(sys, stream, open(os.devnull, "w"))
+
+
+def discard_output(stream: TextIO) -> None:
+    """Redirect the file descriptor of a stream to the null device."""
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, stream.fileno())
+    os.close(null_device)
+
+
+class _ClosableStream:
+    """Text stream that discards its output, instead of raising, once it cannot be written to."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except OSError:
+            discard_output(self.stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except OSError:
+            discard_output(self.stream)

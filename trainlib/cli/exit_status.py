@@ -1,0 +1,77 @@
+"""Exit statuses of the commands, the errors that stand for them, and how a process ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import textwrap
+from typing import NoReturn
+
+from absl import flags
+
+FAILED = 1
+"""Any error that no other status covers."""
+BAD_INPUT = 2
+"""A flag, an argument or a file that is not valid."""
+WORKER_LOST = 3
+"""Another worker of a multi-worker run did not connect, or ended early."""
+SAVED = 75
+"""The run was stopped by a signal or by --stop_after and saved a checkpoint: resume it."""
+INTERRUPTED = 130
+"""Interrupted by Ctrl-C."""
+
+
+class WorkerLostError(Exception):
+    """Another worker of this run did not connect in time, or ended before the run did."""
+
+
+class InterruptedRunError(Exception):
+    """A run that was stopped from outside and can be resumed.
+
+    Args:
+        message: one line.
+        status: the exit status of the command.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class CommandError(Exception):
+    """A failure whose message is complete: it is shown without its type or a traceback hint."""
+
+
+def status_of(error: BaseException) -> int:
+    """Return the exit status of a command that an error ends."""
+    if isinstance(error, (flags.Error, ValueError, TypeError, OSError)):
+        return BAD_INPUT
+    if isinstance(error, WorkerLostError):
+        return WORKER_LOST
+    if isinstance(error, InterruptedRunError):
+        return error.status
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error on one line, at most 1,000 characters."""
+    if isinstance(error, OSError) and error.strerror:
+        path = f"{error.filename}: " if error.filename else ""
+        return f"{path}{error.strerror}"
+    text = " ".join(str(error).split()).removeprefix("ERROR:: ")
+    return textwrap.shorten(text, 1000, placeholder=" ...") or type(error).__name__
+
+
+def fail(name: str, message: str, status: int) -> NoReturn:
+    """Exit with a status after one line on stderr, which begins with the command's name."""
+    print(f"{name}: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def exit_immediately(status: int) -> NoReturn:
+    """End the process without waiting for threads or exit handlers."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)

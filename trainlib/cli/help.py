@@ -1,0 +1,104 @@
+"""Help texts: the flags of a command at the width of the terminal, and texts on single topics."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from trainlib.cli.flag_types import Flag, Values, format_value
+from trainlib.core.checks import check_choice
+
+NARROWEST, WIDEST = 40, 100
+"""Columns; a wider terminal is not filled, a narrower one is not served."""
+TWO_COLUMNS_FROM = 72
+"""Columns from which texts stand to the right of the flags, not below them."""
+TEXT_COLUMN = 30
+INDENT = 6
+
+
+class HelpTopics(NamedTuple):
+    """Texts that `--help=TOPIC` shows in place of the command's flags.
+
+    Attributes:
+        hint: the last paragraph of --help, which says what topics there are.
+        texts: function of the flags and the width that returns the text, by topic.
+    """
+
+    hint: str
+    texts: Mapping[str, Callable[[Values, int], str]]
+
+
+def terminal_width() -> int:
+    """Return the width for help texts: that of the terminal, from 40 to 100 columns."""
+    return min(max(shutil.get_terminal_size().columns, NARROWEST), WIDEST)
+
+
+def help_text(about: str, values: Values, topics: HelpTopics | None = None, width: int = 80) -> str:
+    """Return what --help shows: the description, the flags by group, and the hint to topics.
+
+    Args:
+        about: the description; its indented lines are not wrapped.
+        values: the flags; those that are hidden are left out.
+        topics: the command's topics, if it has any.
+        width: columns.
+    """
+    parts = [wrap_paragraphs(about, width)]
+    for title, members in values.flags_by_module_dict().items():
+        shown = [flag for flag in members if not getattr(flag, "hidden", False)]
+        if shown:
+            parts.append(f"{title}:\n{describe_flags(shown, width)}")
+    if topics is not None:
+        parts.append(wrap_paragraphs(topics.hint, width))
+    return "\n\n".join(parts)
+
+
+def topic_text(topic: str, values: Values, topics: HelpTopics | None, width: int = 80) -> str:
+    """Return what --help=TOPIC shows.
+
+    Raises:
+        ValueError: there is no such topic.
+    """
+    if topics is None:
+        raise ValueError(f"--help={topic}: this command has no help topics; use --help")
+    check_choice("help topic", topic, topics.texts)
+    return topics.texts[topic](values, width)
+
+
+def describe_flags(members: Iterable[Any], width: int) -> str:
+    """Return one entry per flag: its name, its text, and its default."""
+    return "\n".join(describe(label(flag), _with_default(flag), width) for flag in members)
+
+
+def label(flag: Flag, name: str | None = None) -> str:
+    """Return a flag as it is written, with a placeholder for its value."""
+    name = name or flag.name
+    return f"--[no]{name}" if flag.boolean else f"--{name}={getattr(flag, 'metavar', 'TEXT')}"
+
+
+def describe(label: str, text: str, width: int) -> str:
+    """Return a label and its text, side by side where the width allows it."""
+    column = TEXT_COLUMN if width >= TWO_COLUMNS_FROM else INDENT
+    lines = _wrap(text, width - column)
+    head = f"  {label}"
+    if len(head) < column - 1:
+        head = head.ljust(column) + lines.pop(0)
+    return "\n".join([head, *(" " * column + line for line in lines)])
+
+
+def wrap_paragraphs(text: str, width: int) -> str:
+    """Return a text wrapped to the width; paragraphs that are indented stay as they are."""
+    paragraphs = text.strip("\n").split("\n\n")
+    return "\n\n".join(p if p.startswith(" ") else "\n".join(_wrap(p, width)) for p in paragraphs)
+
+
+def _with_default(flag: Flag) -> str:
+    if flag.default is None or flag.default == [] or flag.default == "":
+        return str(flag.help)
+    default = str(flag.default).lower() if flag.boolean else format_value(flag.default)
+    return f"{flag.help} Default: {default}."
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False) or [""]
