@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib
-import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras  # noqa: F401  (the commands would put a stand-in in its place)
 import pytest
 import tensorflow as tf  # noqa: F401
 from absl import flags
+from helpers.commands import Result, call, run_command, toy_main
 
 from trainlib.cli.flags import define_train
 
@@ -30,50 +27,24 @@ QUICK = (
 """Two steps of a small net: what a test adds that needs training, but no good model."""
 
 
-class Done(NamedTuple):
-    """What a command leaves: its exit status and what it printed."""
+@pytest.fixture
+def toy(tmp_path: Path) -> Callable[..., Result]:
+    """`toy("--count=2", work=f)`: the toy command, whose work is `f(values)`."""
 
-    status: int
-    out: str
-    err: str
+    def run(*arguments: str, work: Callable[..., Any] = lambda values: None) -> Result:
+        return call(toy_main(work), tmp_path, "toy", *arguments)
 
-
-def call(main: Callable[[], None], folder: Path, name: str, *arguments: str) -> Done:
-    """Calls the `main` of a command in a folder."""
-    out, err, status = io.StringIO(), io.StringIO(), 0
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        patch.chdir(folder)
-        patch.setattr(sys, "argv", [name, *arguments])
-        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
-        try:
-            main()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-    return Done(status, out.getvalue(), err.getvalue())
-
-
-def run_command(folder: Path, name: str, *arguments: str) -> Done:
-    """Runs a command of trainlib."""
-    return call(importlib.import_module(f"trainlib.cli.{name}").main, folder, name, *arguments)
+    return run
 
 
 @pytest.fixture
-def call_main() -> Callable[..., Done]:
-    return call
-
-
-@pytest.fixture
-def command(tmp_path: Path) -> Callable[..., Done]:
+def command(tmp_path: Path) -> Callable[..., Result]:
     """`command("train", "--epochs=1")`, in the folder `tmp_path`."""
     return functools.partial(run_command, tmp_path)
 
 
 @pytest.fixture
-def quick(command: Callable[..., Done]) -> Callable[..., Done]:
+def quick(command: Callable[..., Result]) -> Callable[..., Result]:
     """`quick("--optimizer=sgd")`: `train` with few examples, steps and parameters."""
     return functools.partial(command, "train", *QUICK)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from trainlib.cli.command import help_text
+from trainlib.cli.help import help_text
 
 from trainlib.cli.flags import GROUPS, check_choices, chosen, hyperparameter_flags, rate_argument
 from trainlib.registry import OPTIMIZERS, hyperparameters
@@ -154,7 +154,7 @@ def test_what_cannot_be_chosen_is_refused(arguments, message, parse):
 @pytest.mark.parametrize(("kind", "name"), FLAGS)
 def test_help_lists_every_hyperparameter_with_its_meaning_and_takers(kind, name, parse):
     text = " ".join(help_text("", parse()).split())
-    (about,) = re.findall(rf" --(?:{name}=\.\.\.|\[no\]{name}) (.*?)(?= --|$)", text)
+    (about,) = re.findall(rf" --(?:{name}=\S+|\[no\]{name}) (.*?)(?= --|$)", text)
     for member, factory in GROUPS[kind].items():
         found = hyperparameters(factory).get(name)
         if found is not None:
@@ -165,8 +165,8 @@ def test_help_lists_every_hyperparameter_with_its_meaning_and_takers(kind, name,
 @pytest.mark.parametrize(
     "line",
     [
-        "--hidden=... widths of the hidden layers; none makes a linear model (mlp 300,100).",
-        "--clipnorm=... the largest norm of each gradient tensor, above 0 (clip_by_norm).",
+        "--hidden=INTEGERS widths of the hidden layers; none makes a linear model (mlp 300,100).",
+        "--clipnorm=NUMBER the largest norm of each gradient tensor, above 0 (clip_by_norm).",
         "decay of the maximum, in [0, 1) (adamax, adamaxw 0.999).",
         "(exponential_decay, by default to the end of the run).",
     ],

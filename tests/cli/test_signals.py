@@ -21,7 +21,7 @@ def test_an_interrupt_while_the_first_is_told_ends_the_process(monkeypatch):
     monkeypatch.setattr(os, "write", write)
     monkeypatch.setattr(module, "exit_immediately", ended.append)
     with module.Signals() as signals:
-        signals.on_train_begin(SimpleNamespace(batches=0))
+        signals.on_train_begin(SimpleNamespace(global_batch=0))
         signal.raise_signal(signal.SIGINT)
     assert told == [
         b"\ntrain: SIGINT, saving a checkpoint ...\n",

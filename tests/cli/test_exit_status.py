@@ -1,0 +1,61 @@
+"""The exit status of each kind of error, and its message on one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+from helpers.processes import environment
+
+from trainlib.cli.exit_status import (
+    CommandError,
+    InterruptedRunError,
+    WorkerLostError,
+    one_line,
+    status_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ValueError(), 2),
+        (TypeError(), 2),
+        (FileNotFoundError(), 2),
+        (flags.Error(), 2),
+        (WorkerLostError(), 3),
+        (InterruptedRunError("stopped", 75), 75),
+        (InterruptedRunError("stopped", 143), 143),
+        (KeyboardInterrupt(), 130),
+        (CommandError(), 1),
+        (KeyError(), 1),
+    ],
+)
+def test_each_kind_of_error_has_its_status(error, status):
+    assert status_of(error) == status
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("a\n  b"), "a b"),
+        (ValueError(), "ValueError"),
+        (OSError(2, "No such file", "a.npz"), "a.npz: No such file"),
+        (flags.Error("ERROR:: bad flag"), "bad flag"),
+    ],
+)
+def test_a_message_is_one_line(error, line):
+    assert one_line(error) == line
+
+
+def test_a_process_ends_immediately_with_its_output_written():
+    code = (
+        "import atexit; from trainlib.cli.exit_status import exit_immediately\n"
+        "atexit.register(print, 'never'); print('line'); exit_immediately(7)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, "line\n", "")
