@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from trainlib.cli.help import help_text
 
 from trainlib.cli.flags import GROUPS, check_choices, chosen, hyperparameter_flags, rate_argument
+from trainlib.cli.help import help_text
 from trainlib.registry import OPTIMIZERS, hyperparameters
 
 MEMBERS = [(kind, name) for kind, table in GROUPS.items() for name in table]
