@@ -1,3 +1,5 @@
+"""The eight features of the California housing data."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -21,14 +23,14 @@ def write(tmp_path: Path, text: str) -> Path:
     return tmp_path / "housing.csv"
 
 
-def test_census_columns_are_read_by_name(tmp_path: Path) -> None:
+def test_the_features_are_computed_from_the_census_columns(tmp_path: Path) -> None:
     x, y = read_housing_table(write(tmp_path, HEADER + ROW))
     assert (x.dtype, y.dtype) == (np.float32, np.float32)
     assert np.allclose(x, [EXPECTED])
     assert np.allclose(y, [4.526])
 
 
-def test_the_usual_features_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_the_eight_features_are_read_unchanged(tmp_path: Path) -> None:
     text = ",".join(("MedHouseVal", *FEATURES)) + "\n4.5,1,2,3,4,5,6,7,8\n"
     x, y = read_housing_table(write(tmp_path, text))
     assert (x.tolist(), y.tolist()) == ([[1, 2, 3, 4, 5, 6, 7, 8]], [4.5])
@@ -42,12 +44,12 @@ def test_the_usual_features_are_taken_as_they_are(tmp_path: Path) -> None:
         (HEADER + ROW.replace("126", "0"), "households is 0 at example 0"),
     ],
 )
-def test_unfit_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_tables_raise_an_error(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_housing_table(write(tmp_path, text))
 
 
-def test_real_table(data_dir: Path) -> None:
+def test_the_published_table_has_its_shape_and_first_row(data_dir: Path) -> None:
     x, y = read_housing_table(data_dir / "cal_housing.csv.gz")
     assert (x.shape, y.shape) == ((20640, 8), (20640,))
     assert np.allclose(x[0], EXPECTED)
@@ -56,7 +58,7 @@ def test_real_table(data_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("order", [range(8), (0, 1, 2, 5, 6, 7, 3, 4)])
-def test_keras_archive_in_any_column_order(
+def test_the_archive_of_keras_is_read_in_any_column_order(
     tmp_path: Path, data_dir: Path, order: tuple[int, ...]
 ) -> None:
     table = read_table(data_dir / "cal_housing.csv.gz")
@@ -69,7 +71,7 @@ def test_keras_archive_in_any_column_order(
     assert np.allclose(y, expected.y)
 
 
-def test_other_archives_are_refused(tmp_path: Path) -> None:
+def test_an_archive_with_other_columns_raises_an_error(tmp_path: Path) -> None:
     path = tmp_path / "california_housing.npz"
     np.savez(path, x=np.ones((3, 8)), y=np.ones(3))
     with pytest.raises(ValueError, match="no column of x has the values of longitude"):

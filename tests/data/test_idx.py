@@ -1,3 +1,5 @@
+"""The IDX reader, and the files that it refuses."""
+
 from __future__ import annotations
 
 import gzip
@@ -19,14 +21,14 @@ def write(path: Path, content: bytes) -> Path:
 
 
 @pytest.mark.parametrize("name", ["plain", "packed.gz"])
-def test_reads_plain_and_packed(tmp_path: Path, name: str) -> None:
+def test_plain_and_compressed_files_are_read(tmp_path: Path, name: str) -> None:
     content = gzip.compress(CONTENT) if name.endswith(".gz") else CONTENT
     images = read_idx(write(tmp_path / name, content), 3)
     assert images.dtype == np.uint8
     assert np.array_equal(images, IMAGES)
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_a_missing_file_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no-file does not exist"):
         read_idx(tmp_path / "no-file", 3)
 
@@ -42,7 +44,7 @@ def test_missing(tmp_path: Path) -> None:
         (struct.pack(">4I", 0x803, *[2**32 - 1] * 3), "has 0 bytes"),
     ],
 )
-def test_unfit_content_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_invalid_content_raises_an_error(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_idx(write(tmp_path / "images", content), 3)
 
@@ -60,6 +62,6 @@ PACKED = gzip.compress(CONTENT, mtime=0)
     ],
     ids=["cut short", "not packed", "wrong checksum", "scrambled"],
 )
-def test_damaged_gzip_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_gzip_raises_an_error(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ValueError, match="images.gz cannot be read .*; fetch the file again"):
         read_idx(write(tmp_path / "images.gz", content), 3)

@@ -1,3 +1,5 @@
+"""The folders searched for a data set, their order, and the download."""
+
 from __future__ import annotations
 
 import hashlib
@@ -15,7 +17,7 @@ IDX = LAYOUTS["mnist"].choices[0]
 
 
 class Places:
-    """Every place of the search, all of them empty folders."""
+    """The folders of the search, all empty."""
 
     def __init__(self, root: Path) -> None:
         self.given, self.variable = root / "given", root / "variable"
@@ -54,7 +56,7 @@ def publish(monkeypatch: pytest.MonkeyPatch, data_set: str) -> None:
     monkeypatch.setitem(LAYOUTS, data_set, LAYOUTS[data_set]._replace(cached=cached))
 
 
-def test_the_places_are_searched_in_order(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_are_searched_in_order(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(monkeypatch, "mnist")
     system = put(places.system / "mnist", *IDX)
     assert find_files("mnist", places.given) == system
@@ -93,12 +95,14 @@ def test_keras_home_moves_the_cache(
         ("california_housing", "california_housing", ("cal_housing.csv.gz",)),
     ],
 )
-def test_layouts(places: Places, data_set: str, folder: str, names: tuple[str, ...]) -> None:
+def test_each_layout_is_found(
+    places: Places, data_set: str, folder: str, names: tuple[str, ...]
+) -> None:
     files = put(places.given / folder, *names)
     assert find_files(data_set, places.given) == files
 
 
-def test_shared_names_count_in_a_folder_of_their_own_only(places: Places) -> None:
+def test_shared_file_names_are_accepted_in_an_exclusive_folder_only(places: Places) -> None:
     put(places.given, *IDX)
     fashion = put(places.given / "fashion-mnist", *IDX)
     with pytest.raises(FileNotFoundError):
@@ -108,13 +112,13 @@ def test_shared_names_count_in_a_folder_of_their_own_only(places: Places) -> Non
     assert find_files("fashion_mnist", places.given / "fashion-mnist") == fashion
 
 
-def test_an_incomplete_place_is_passed_over(places: Places) -> None:
+def test_an_incomplete_folder_is_skipped(places: Places) -> None:
     put(places.given / "mnist", *IDX[:3])
     complete = put(places.system / "mnist", *IDX)
     assert find_files("mnist", places.given) == complete
 
 
-def test_a_packed_archive_is_not_taken(places: Places) -> None:
+def test_a_compressed_npz_is_not_accepted(places: Places) -> None:
     put(places.given, "mnist.npz.gz")
     with pytest.raises(FileNotFoundError):
         find_files("mnist", places.given)
@@ -126,7 +130,7 @@ def test_a_download_is_used(places: Places, monkeypatch: pytest.MonkeyPatch) -> 
     assert find_files("mnist", None) == (places.keras / "mnist.npz",)
 
 
-def test_a_download_of_something_else_is_refused_and_kept(
+def test_a_download_with_another_digest_raises_an_error_and_is_kept(
     places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "download", lambda name: put(places.keras, f"{name}.npz"))
@@ -135,7 +139,7 @@ def test_a_download_of_something_else_is_refused_and_kept(
     assert (places.keras / "mnist.npz").exists()
 
 
-def test_the_error_says_where_and_how_in_one_line(places: Places) -> None:
+def test_the_error_names_the_folders_and_the_files_in_one_line(places: Places) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         find_files("mnist", places.given)
     message = str(caught.value)
@@ -150,9 +154,11 @@ def test_the_error_says_where_and_how_in_one_line(places: Places) -> None:
         assert part in message
 
 
-def test_a_download_that_leaves_nothing(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_without_files_raises_an_error(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(search, "download", lambda name: None)
-    with pytest.raises(FileNotFoundError, match="left no file in Keras' cache"):
+    with pytest.raises(FileNotFoundError, match="left no file in Keras's cache"):
         find_files("california_housing", None)
 
 

@@ -1,3 +1,5 @@
+"""The readers of .npz archives and .csv tables."""
+
 from __future__ import annotations
 
 import gzip
@@ -15,7 +17,7 @@ def write(path: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_reads_a_table(tmp_path: Path, packed: bool) -> None:
+def test_a_table_is_read(tmp_path: Path, packed: bool) -> None:
     text = b'\xef\xbb\xbfa, "b",c\r\n1,2.5,x\r\n\r\n-3,4e2,"y,z"\r\n'
     path = tmp_path / ("t.csv.gz" if packed else "t.csv")
     path.write_bytes(gzip.compress(text) if packed else text.replace(b' "b"', b'"b"'))
@@ -38,12 +40,12 @@ def test_reads_a_table(tmp_path: Path, packed: bool) -> None:
         ('a,b\n"1"x,2\n', "cannot be read as .csv"),
     ],
 )
-def test_unfit_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_tables_raise_an_error(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_table(write(tmp_path / "t.csv", text))
 
 
-def test_unreadable_tables_are_refused(tmp_path: Path) -> None:
+def test_unreadable_tables_raise_an_error(tmp_path: Path) -> None:
     for name, content in [
         ("latin.csv", b"a,b\n\xe9,1\n"),
         ("plain.csv.gz", b"a,b\n1,2\n"),
@@ -57,7 +59,7 @@ def test_unreadable_tables_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "", "1_000", "1 2"])
-def test_a_cell_that_is_no_number_is_named(tmp_path: Path, text: str) -> None:
+def test_the_first_cell_that_is_not_a_number_is_named(tmp_path: Path, text: str) -> None:
     table = read_table(write(tmp_path / "t.csv", f"a,b\n1,2\n3,{text}\n"))
     with pytest.raises(ValueError, match=f"line 3, column 'b': '{text}' is not a number"):
         read_numbers(table, ["a", "b"])
@@ -77,17 +79,17 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
         read_numbers(table, ["c"])
 
 
-def test_integers_are_told_by_how_they_are_written(tmp_path: Path) -> None:
+def test_a_column_has_integers_if_they_are_written_so(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "t.csv", "a,b,c\n1,1.0,1\n-2,2,1e1\n"))
     assert [has_integers(table, name) for name in "abc"] == [True, False, False]
 
 
-def test_reads_an_archive(tmp_path: Path) -> None:
+def test_an_archive_is_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.arange(3), y=np.ones(2))
     assert read_npz(tmp_path / "a.npz")["x"].tolist() == [0, 1, 2]
 
 
-def test_unfit_archives_are_refused(tmp_path: Path) -> None:
+def test_invalid_archives_raise_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     with pytest.raises(FileNotFoundError, match="a.npz does not exist"):
         read_npz(path)
@@ -103,5 +105,5 @@ def test_unfit_archives_are_refused(tmp_path: Path) -> None:
             read_npz(path), number
     with path.open("wb") as stream:
         np.save(stream, np.ones(3))
-    with pytest.raises(ValueError, match="it is no archive"):
+    with pytest.raises(ValueError, match="it is not an archive"):
         read_npz(path)

@@ -1,14 +1,23 @@
-"""Data sets as NumPy arrays: four known ones and the user's own files.
+"""Data sets as NumPy arrays: four by name, and .npz and .csv files.
 
-Loading never imports TensorFlow; Keras is imported only when a data set is found nowhere and
-has to be downloaded. Nothing read from a file is ever unpickled.
+datasets: the registry `DATASETS` and `load_dataset`.
+examples: `Examples` and `Dataset`, and the functions that split them.
+files: the user's own files.
+housing: the California housing data.
+idx: the IDX format of MNIST and Fashion-MNIST.
+search: the folders searched for a data set, and its download.
+tables: .npz archives and .csv tables.
+validation: checks of arrays that come from files.
+
+Loading does not import TensorFlow; Keras is imported only to download a data set that is not
+found. Nothing read from a file is unpickled.
 """
 
 from __future__ import annotations
 
 from trainlib.data.datasets import DATASETS, load_dataset
-from trainlib.data.own import load_examples
-from trainlib.data.records import Dataset, Examples, split, take
+from trainlib.data.examples import Dataset, Examples, split, take
+from trainlib.data.files import load_examples
 
 __all__ = [
     "DATASETS",

@@ -1,4 +1,8 @@
-"""The registry of known data sets and `load_dataset`, which loads them and the user's own."""
+"""`load_dataset` and the registry of the data sets it knows by name.
+
+To add a data set, write a function `(data_dir) -> Dataset` and enter it in `DATASETS`; where its
+files are looked for is an entry of `trainlib.data.search.LAYOUTS`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,13 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from trainlib.data.checks import check_examples, check_parts
+from trainlib.data.examples import Dataset, Examples, split_test
+from trainlib.data.files import SUFFIXES, is_file_path, load_archive, load_file
 from trainlib.data.housing import FEATURES, read_housing_table, read_keras_archive
 from trainlib.data.idx import read_idx
-from trainlib.data.own import SUFFIXES, is_own_path, load_archive, load_own
-from trainlib.data.records import Dataset, Examples, split_test
 from trainlib.data.search import find_files
 from trainlib.data.tables import read_npz
+from trainlib.data.validation import check_examples, check_parts
 
 Loader = Callable[[Path | None], Dataset]
 
@@ -38,28 +42,35 @@ def load_dataset(
     data_dir: str | os.PathLike[str] | None = None,
     target: str | None = None,
 ) -> Dataset:
-    """Load a known data set by its name, or the user's own by its path.
+    """Load a data set by its name, or from a file.
 
     Args:
-        name: a key of `DATASETS`, or a path ending in .npz, .csv or .csv.gz.
-        data_dir: the folder in which a known data set is looked for first. Where it lacks the
-            data set the search goes on: $TRAINLIB_DATA, Keras' cache, the operating system's data
-            sets, and last a download through Keras.
-        target: the column of a .csv to predict, by default the last.
+        name: a key of `DATASETS`, or a path that ends in .npz, .csv or .csv.gz.
+        data_dir: the folder searched first, default None. The search then continues in
+            $TRAINLIB_DATA, Keras's cache and the operating system's data sets, and ends with a
+            download through Keras.
+        target: the column of a .csv to predict; default None, the last column.
 
     Returns:
-        The data set, checked: no part is empty, every value is finite, every label of the test
-        part is one the training part has room for.
+        A `Dataset`: no part is empty, every value is finite, and every label of the test part is
+        below the number of classes of the training part.
 
     Raises:
-        FileNotFoundError: the path does not exist, or the data set is nowhere and cannot be
+        FileNotFoundError: the path does not exist, or the data set is not found and cannot be
             downloaded.
-        ValueError: an argument is unfit, or a file is damaged or holds unfit values.
+        ValueError: an argument is not valid, or a file is damaged or holds invalid values.
+
+    Example:
+        >>> digits = tl.data.load_dataset("digits")
+        >>> digits.train.x.shape, digits.test.x.shape, digits.classes
+        ((1438, 8, 8), (359, 8, 8), 10)
     """
     text = os.fspath(name)
     folder = None if data_dir is None else Path(data_dir).expanduser()
     if folder is not None and not folder.is_dir():
-        raise ValueError(f"data_dir is {str(folder)!r}, which is no folder; give one that exists")
+        raise ValueError(
+            f"data_dir is {str(folder)!r}, which is not a folder; give one that exists"
+        )
     if text in DATASETS:
         if target is not None:
             raise ValueError(
@@ -67,8 +78,8 @@ def load_dataset(
                 f"{text}"
             )
         return DATASETS[text](folder)
-    if is_own_path(text):
-        return load_own(Path(text).expanduser(), target)
+    if is_file_path(text):
+        return load_file(Path(text).expanduser(), target)
     raise ValueError(_describe_unknown(text))
 
 
@@ -76,10 +87,10 @@ def load_digits(data_dir: Path | None = None) -> Dataset:
     """Load the 1,797 handwritten digits that come with the package.
 
     Args:
-        data_dir: not used; every loader takes it.
+        data_dir: ignored; every loader takes it.
 
     Returns:
-        x uint8 [N, 8, 8] from 0 to 16, y int32 [N] from 0 to 9; a fixed fifth is the test part.
+        x uint8 [N, 8, 8] from 0 to 16, y int32 [N] from 0 to 9. A fixed 20 % is the test part.
     """
     with resources.as_file(resources.files(__package__) / "digits.npz") as path:
         arrays = read_npz(path)
@@ -92,8 +103,8 @@ def load_mnist(data_dir: Path | None = None) -> Dataset:
     """Load MNIST: x uint8 [N, 28, 28], y int32 [N] from 0 to 9; 60,000 and 10,000 examples.
 
     Raises:
-        FileNotFoundError: its files are nowhere and cannot be downloaded.
-        ValueError: a file is damaged or holds unfit values.
+        FileNotFoundError: its files are not found and cannot be downloaded.
+        ValueError: a file is damaged or holds invalid values.
     """
     return _load_images("mnist", data_dir)
 
@@ -104,16 +115,16 @@ def load_fashion_mnist(data_dir: Path | None = None) -> Dataset:
 
 
 def load_california_housing(data_dir: Path | None = None) -> Dataset:
-    """Load the California housing data of the census of 1990.
+    """Load the California housing data of the 1990 census.
 
     Returns:
         x float32 [N, 8] with the columns `housing.FEATURES`, y float32 [N], the median house
-        value in units of 100,000 dollars; 20,640 examples, of which a fixed fifth is the test
-        part. Which examples these are depends on the order of the rows in the file.
+        value in units of 100,000 dollars; 20,640 examples. A fixed 20 % is the test part; which
+        examples it has depends on the order of the rows in the file.
 
     Raises:
-        FileNotFoundError: its file is nowhere and cannot be downloaded.
-        ValueError: the file is damaged or holds unfit values.
+        FileNotFoundError: its file is not found and cannot be downloaded.
+        ValueError: the file is damaged or holds invalid values.
     """
     (path,) = find_files("california_housing", data_dir)
     examples = read_keras_archive(path) if path.suffix == ".npz" else read_housing_table(path)
@@ -127,6 +138,7 @@ DATASETS: dict[str, Loader] = {
     "fashion_mnist": load_fashion_mnist,
     "california_housing": load_california_housing,
 }
+"""The loaders of the data sets by name."""
 
 
 def _describe_unknown(name: str) -> str:

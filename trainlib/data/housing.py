@@ -1,4 +1,4 @@
-"""The California housing data: from the census table's columns to the eight usual features."""
+"""The California housing data: the eight usual features from the columns of the census table."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.data.checks import check_examples
-from trainlib.data.records import Array, Examples
+from trainlib.data.examples import Array, Examples
 from trainlib.data.tables import read_npz, read_numbers, read_table
+from trainlib.data.validation import check_examples
 
 FEATURES = (
     "MedInc",
@@ -23,8 +23,8 @@ FEATURES = (
 )
 TARGET = "MedHouseVal"
 
-# Each column of the census table with its largest value, by which `read_keras_archive` tells the
-# columns apart: Keras' file has no column names and its documented order is not the real one.
+# Each column of the census table with its largest value, by which `read_keras_archive` identifies
+# it: Keras's file has no column names, and their documented order is not the real one.
 _CENSUS_MAXIMA = {
     "longitude": -114.31,
     "latitude": 41.95,
@@ -52,7 +52,7 @@ def read_housing_table(path: Path) -> Examples:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file or what it holds is unfit.
+        ValueError: the file or its values are not valid.
     """
     table = read_table(path)
     if TARGET in table.names:
@@ -64,18 +64,18 @@ def read_housing_table(path: Path) -> Examples:
 
 
 def read_keras_archive(path: Path) -> Examples:
-    """Read the California housing data from the archive Keras publishes.
+    """Read the California housing data from the archive that Keras publishes.
 
     Args:
         path: an .npz archive with the census columns x [N, 8], in any order, and the target
             y [N] in dollars.
 
     Returns:
-        The same as `read_housing_table`; the examples may come in another order.
+        The same as `read_housing_table`; the order of the examples may differ.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file or what it holds is unfit.
+        ValueError: the file or its values are not valid.
     """
     arrays = read_npz(path)
     if "x" not in arrays or "y" not in arrays:
@@ -89,7 +89,7 @@ def read_keras_archive(path: Path) -> Examples:
     missing = [name for name in _CENSUS_MAXIMA if name not in columns]
     if missing:
         raise ValueError(
-            f"{path}: no column of x has the values of {', '.join(missing)}; give Keras' "
+            f"{path}: no column of x has the values of {', '.join(missing)}; give Keras's "
             "california_housing.npz unchanged, or a .csv with column names"
         )
     return _from_census(columns, path)
@@ -100,7 +100,7 @@ def _from_census(columns: Mapping[str, Array], path: Path) -> Examples:
     if households.min() <= 0:
         raise ValueError(
             f"{path}: households is {households.min():g} at example {households.argmin()}; "
-            "averages are taken over it, so give numbers above 0"
+            "it divides other columns, so give numbers above 0"
         )
     x = np.stack(
         [

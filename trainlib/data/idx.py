@@ -1,4 +1,4 @@
-"""Reader of the IDX format, in which MNIST and Fashion-MNIST are published."""
+"""Reader of the IDX format of MNIST and Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.data.records import Array
+from trainlib.data.examples import Array
 
 _UINT8 = 0x08
 
@@ -20,14 +20,14 @@ def read_idx(path: Path, rank: int) -> Array:
 
     Args:
         path: the file; gzip-compressed if its name ends in .gz.
-        rank: the number of dimensions the file must declare.
+        rank: number of dimensions that the file must declare.
 
     Returns:
         A read-only uint8 array of the declared shape.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be unpacked, is of another format, or is shorter or longer
+        ValueError: the file cannot be decompressed, has another format, or is shorter or longer
             than it declares.
     """
     content = _read_bytes(path)
@@ -42,7 +42,7 @@ def read_idx(path: Path, rank: int) -> Array:
     if magic != expected:
         raise ValueError(
             f"{path} starts with {magic:#010x}, not {expected:#010x} (IDX, unsigned bytes, "
-            f"{rank} dimensions); check that the file has its proper name"
+            f"{rank} dimensions); check that the file is the one that its name says"
         )
     if len(content) - header != math.prod(shape):
         raise ValueError(
@@ -53,6 +53,7 @@ def read_idx(path: Path, rank: int) -> Array:
 
 
 def _read_bytes(path: Path) -> bytes:
+    """Return the content of a file, decompressed if its name ends in .gz."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; check the path")
     try:

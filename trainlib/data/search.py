@@ -1,8 +1,8 @@
-"""Where the files of a data set are looked for, and their download if they are nowhere.
+"""The search for the files of a data set, and their download if they are not found.
 
-The places, in this order: the folder given as `data_dir`, the folder $TRAINLIB_DATA names, the
-cache of Keras ($KERAS_HOME/datasets, by default ~/.keras/datasets), and the folders in which
-operating systems install data sets. A place that lacks a file of the data set is passed over.
+Searched in this order: the folder `data_dir`, the folder $TRAINLIB_DATA, Keras's cache
+($KERAS_HOME/datasets, by default ~/.keras/datasets), and the folders in which operating systems
+install data sets. A folder that lacks one of the files is skipped.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SYSTEM_FOLDERS: tuple[Path, ...] = (Path("/usr/share/datasets"),)
-
-# For each connection attempt and each wait for data, in seconds.
 DOWNLOAD_TIMEOUT = 10.0
+"""Seconds for each connection attempt and each wait for data."""
 
 _IDX_FILES = (
     "train-images-idx3-ubyte",
@@ -37,15 +36,15 @@ _FASHION_DIGESTS = (
 
 
 class Layout(NamedTuple):
-    """How the files of a data set are named.
+    """Names of the files of a data set.
 
     Attributes:
-        folders: the names of a folder of its own.
-        choices: the sets of files to look for, in order of preference; a file that is no
-            .npz may also be compressed, with .gz after its name.
-        shared: the choices whose file names other data sets use too. They are accepted only in
-            a folder of the data set's own, so that no other data set is taken for it.
-        cached: the files in Keras' cache, each with its SHA-256.
+        folders: names of a folder that holds this data set only.
+        choices: the sets of files to look for, in order of preference. All but .npz files may be
+            compressed, with .gz after their names.
+        shared: those of the choices whose file names other data sets have too. They are accepted
+            only in one of `folders`, so that no other data set is taken for this one.
+        cached: the files in Keras's cache, each with its SHA-256.
     """
 
     folders: tuple[str, ...]
@@ -89,26 +88,26 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def find_files(name: str, data_dir: Path | None) -> tuple[Path, ...]:
-    """Find the files of a data set, downloading them through Keras if they are nowhere.
+    """Return the files of a data set; download them through Keras if they are not found.
 
     Args:
         name: a key of `LAYOUTS`.
-        data_dir: the folder to look into first; the search goes on if it lacks the data set.
+        data_dir: the folder to search first, or None.
 
     Returns:
         The four IDX files in the order training images, training labels, test images, test
         labels; or a single .npz or .csv file.
 
     Raises:
-        FileNotFoundError: the files are nowhere and the download failed.
-        ValueError: a file in Keras' cache is not the published one.
+        FileNotFoundError: the files are not found and the download failed.
+        ValueError: a file in Keras's cache is not the published one.
     """
     layout = LAYOUTS[name]
     given, system = list(_given_folders(data_dir)), list(SYSTEM_FOLDERS)
     found = _look_into(given, layout) or _look_into_cache(layout) or _look_into(system, layout)
     if found:
         return found
-    failure = "it left no file in Keras' cache"
+    failure = "it left no file in Keras's cache"
     try:
         download(name)
     except Exception as error:  # Keras raises Exception itself without a network.
@@ -126,10 +125,10 @@ def find_files(name: str, data_dir: Path | None) -> tuple[Path, ...]:
 
 
 def download(name: str) -> None:
-    """Download a data set into Keras' cache; progress goes to standard error.
+    """Download a data set into Keras's cache; progress goes to standard error.
 
     Raises:
-        Exception: whatever Keras and the layers below it raise, e.g. without a network.
+        Exception: what Keras and its dependencies raise, for example without a network.
     """
     import keras
 
@@ -143,12 +142,13 @@ def download(name: str) -> None:
 
 
 def keras_cache() -> Path:
-    """Return the folder Keras keeps downloaded data sets in."""
+    """Return the folder of the data sets that Keras downloads."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
     return Path(home).expanduser() / "datasets"
 
 
 def _given_folders(data_dir: Path | None) -> Iterator[Path]:
+    """Yield the folders that the user names."""
     if data_dir is not None:
         yield data_dir
     if os.environ.get("TRAINLIB_DATA"):
@@ -156,13 +156,14 @@ def _given_folders(data_dir: Path | None) -> Iterator[Path]:
 
 
 def _look_into(folders: list[Path], layout: Layout) -> tuple[Path, ...]:
+    """Return the files of the first folder that has them all, or ()."""
     for folder in folders:
-        for own in layout.folders:
-            found = _first_choice(folder / own, layout.choices)
+        for name in layout.folders:
+            found = _first_choice(folder / name, layout.choices)
             if found:
                 return found
-        own_folder = Path(os.path.abspath(folder)).name in layout.folders
-        choices = tuple(c for c in layout.choices if own_folder or c not in layout.shared)
+        is_exclusive = Path(os.path.abspath(folder)).name in layout.folders
+        choices = tuple(c for c in layout.choices if is_exclusive or c not in layout.shared)
         found = _first_choice(folder, choices)
         if found:
             return found
@@ -170,6 +171,7 @@ def _look_into(folders: list[Path], layout: Layout) -> tuple[Path, ...]:
 
 
 def _first_choice(folder: Path, choices: tuple[tuple[str, ...], ...]) -> tuple[Path, ...]:
+    """Return the files of the first choice that is complete in a folder, or ()."""
     for choice in choices:
         found = [_plain_or_packed(folder / name) for name in choice]
         complete = tuple(path for path in found if path is not None)
@@ -179,6 +181,7 @@ def _first_choice(folder: Path, choices: tuple[tuple[str, ...], ...]) -> tuple[P
 
 
 def _plain_or_packed(path: Path) -> Path | None:
+    """Return the file, or its .gz, or None if neither exists."""
     if path.is_file():
         return path
     packed = path.with_name(path.name + ".gz")
@@ -186,6 +189,7 @@ def _plain_or_packed(path: Path) -> Path | None:
 
 
 def _look_into_cache(layout: Layout) -> tuple[Path, ...]:
+    """Return the files in Keras's cache, with their digests checked, or ()."""
     paths = {keras_cache() / name: digest for name, digest in layout.cached.items()}
     if not all(path.is_file() for path in paths):
         return ()
@@ -194,6 +198,6 @@ def _look_into_cache(layout: Layout) -> tuple[Path, ...]:
         if actual != digest:
             raise ValueError(
                 f"{path} has the SHA-256 {actual}, but the published file has {digest}; remove "
-                "it and run again to download it anew"
+                "it and run again to download it"
             )
     return tuple(paths)

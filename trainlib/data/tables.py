@@ -1,4 +1,4 @@
-"""Readers of the files users bring: NumPy archives and comma-separated tables."""
+"""Readers of NumPy archives and comma-separated tables."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainlib.data.records import Array
+from trainlib.data.examples import Array
 
 _DAMAGE = (EOFError, OSError, zlib.error)
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
 
 
 class Table(NamedTuple):
-    """The text of a table: N rows of as many cells as there are names.
+    """Text of a table with N rows.
 
     Attributes:
-        path: the file it was read from.
-        names: the column names, distinct and not empty.
-        rows: the cells of each row.
-        lines: for each row the number of its line in the file, from 1.
+        path: its file.
+        names: column names, distinct and not empty.
+        rows: the cells of each row, as many as names.
+        lines: line number of each row in the file, from 1.
     """
 
     path: Path
@@ -41,12 +41,12 @@ def read_npz(path: Path) -> dict[str, Array]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, is no archive, or holds Python objects.
+        ValueError: the file is damaged, is not an archive, or holds Python objects.
     """
     _require(path)
     try:
         if not zipfile.is_zipfile(path):
-            raise ValueError("it is no archive")
+            raise ValueError("it is not an archive")
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (*_DAMAGE, zipfile.BadZipFile, ValueError, RuntimeError) as error:
@@ -68,8 +68,8 @@ def read_table(path: Path) -> Table:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, is no text, has no or an unfit header, has a row of
-            another length than the header, or has no rows.
+        ValueError: the file is damaged, is not text, has no valid header, has a row of another
+            length than the header, or has no rows.
     """
     _require(path)
     try:
@@ -98,7 +98,7 @@ def read_numbers(table: Table, columns: Sequence[str]) -> npt.NDArray[np.float64
         Finite float64 [N, len(columns)], within the range of float32.
 
     Raises:
-        ValueError: a column is missing, or a cell is no number, NaN or too large.
+        ValueError: a column is missing, or a cell is not a number, NaN or too large.
     """
     places = [_place(table, name) for name in columns]
     try:
@@ -117,7 +117,7 @@ def read_numbers(table: Table, columns: Sequence[str]) -> npt.NDArray[np.float64
 
 
 def has_integers(table: Table, column: str) -> bool:
-    """Tell whether every cell of a column is written as an integer ("3", not "3.0" or "3e0").
+    """Return whether every cell of a column is written as an integer ("3", not "3.0" or "3e0").
 
     Raises:
         ValueError: the column is missing.
@@ -127,11 +127,13 @@ def has_integers(table: Table, column: str) -> bool:
 
 
 def _require(path: Path) -> None:
+    """Raise `FileNotFoundError` unless the file exists."""
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; check the path")
 
 
 def _read_records(path: Path) -> tuple[list[int], list[list[str]]]:
+    """Return the line numbers and the cells of all lines that are not blank."""
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     lines, records = [], []
     with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
@@ -144,16 +146,18 @@ def _read_records(path: Path) -> tuple[list[int], list[list[str]]]:
 
 
 def _check_names(path: Path, names: tuple[str, ...]) -> None:
+    """Raise `ValueError` unless a header has distinct names."""
     if all(_is_number(name) for name in names):
         raise ValueError(f"{path} has no header; put a line with the column names first")
     for place, name in enumerate(names):
         if not name:
             raise ValueError(f"{path}: column {place + 1} has no name; name it in the header")
         if name in names[:place]:
-            raise ValueError(f"{path}: two columns are named {name!r}; give each its own name")
+            raise ValueError(f"{path}: two columns are named {name!r}; give them different names")
 
 
 def _place(table: Table, name: str) -> int:
+    """Return the index of a column."""
     if name not in table.names:
         raise ValueError(
             f"{table.path} has no column {name!r}; its columns are {', '.join(table.names)}"
@@ -162,13 +166,14 @@ def _place(table: Table, name: str) -> int:
 
 
 def _parse(text: str) -> float:
-    # Python reads "1_000" as a number; in a table it is more likely a mistake or a name.
+    """Return a cell as a number; "1_000", a number to Python, is refused as a likely mistake."""
     if "_" in text:
         raise ValueError(text)
     return float(text)
 
 
 def _is_number(text: str) -> bool:
+    """Return whether a cell is a number."""
     try:
         _parse(text)
     except ValueError:
@@ -177,6 +182,7 @@ def _is_number(text: str) -> bool:
 
 
 def _describe_first_text(table: Table, columns: Sequence[str]) -> str:
+    """Return the message about the first cell that is not a number."""
     for line, row in zip(table.lines, table.rows, strict=True):
         for name in columns:
             text = row[_place(table, name)]

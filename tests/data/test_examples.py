@@ -1,10 +1,12 @@
+"""The splits of examples into parts."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
 from trainlib.data import Examples, split, take
-from trainlib.data.records import split_test
+from trainlib.data.examples import split_test
 
 
 def examples(n: int) -> Examples:
@@ -29,45 +31,45 @@ def test_split_is_pure_and_depends_on_the_seed() -> None:
     assert not np.array_equal(first, other)
 
 
-def test_split_by_zero_keeps_everything() -> None:
+def test_a_split_by_zero_keeps_every_example() -> None:
     train, validation = split(examples(5), 0.0, seed=0)
     assert (train.size, validation.size) == (5, 0)
     assert train.y.tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
-def test_split_refuses_a_fraction_out_of_range(fraction: float) -> None:
+def test_a_fraction_out_of_range_raises_an_error(fraction: float) -> None:
     with pytest.raises(ValueError, match="fraction is"):
         split(examples(5), fraction, seed=0)
 
 
-def test_split_refuses_to_leave_no_training_example() -> None:
+def test_a_split_without_training_examples_raises_an_error() -> None:
     with pytest.raises(ValueError, match="none of 2 examples"):
         split(examples(2), 0.9, seed=0)
 
 
-def test_split_refuses_a_negative_seed() -> None:
+def test_a_negative_seed_raises_an_error() -> None:
     with pytest.raises(ValueError, match="seed is -1"):
         split(examples(5), 0.2, seed=-1)
 
 
-def test_the_test_part_is_fixed() -> None:
+def test_the_test_part_does_not_depend_on_the_seed() -> None:
     train, test = split_test(examples(10), "it")
     assert test.y.tolist() == sorted(np.random.default_rng(0).permutation(10)[8:])
     assert train.size == 8
 
 
-def test_the_test_part_is_never_empty() -> None:
+def test_too_few_examples_for_a_test_part_raise_an_error() -> None:
     with pytest.raises(ValueError, match="it has 2 examples, too few"):
         split_test(examples(2), "it")
 
 
-def test_take_returns_the_first() -> None:
+def test_take_returns_the_first_examples() -> None:
     assert take(examples(5), 2).y.tolist() == [0, 1]
     assert take(examples(5), 5).size == 5
 
 
 @pytest.mark.parametrize("n", [0, -1, 6])
-def test_take_refuses_what_is_not_there(n: int) -> None:
-    with pytest.raises(ValueError, match=f"n is {n}; give a whole number from 1 to 5"):
+def test_take_of_fewer_than_one_or_more_than_all_raises_an_error(n: int) -> None:
+    with pytest.raises(ValueError, match=f"n is {n}; give an integer from 1 to 5"):
         take(examples(5), n)

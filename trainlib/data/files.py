@@ -1,4 +1,4 @@
-"""The user's own data: .npz archives and .csv tables."""
+"""Data sets from the user's files: .npz archives and .csv tables."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.data.checks import check_examples, check_inputs, check_parts, count_classes
-from trainlib.data.records import Array, Dataset, Examples, split_test
+from trainlib.data.examples import Array, Dataset, Examples, split_test
 from trainlib.data.tables import Table, has_integers, read_npz, read_numbers, read_table
+from trainlib.data.validation import check_examples, check_inputs, check_parts, count_classes
 
 SUFFIXES = (".npz", ".csv", ".csv.gz")
 
 _PARTS = ("x_train", "y_train", "x_test", "y_test")
 
 
-def is_own_path(name: str) -> bool:
-    """Tell whether a name is a path to the user's own data rather than a data set's name."""
+def is_file_path(name: str) -> bool:
+    """Return whether a name is the path of a data file, not the name of a data set."""
     return name.lower().endswith(SUFFIXES)
 
 
-def load_own(path: Path, target: str | None = None) -> Dataset:
-    """Load the user's own data set.
+def load_file(path: Path, target: str | None = None) -> Dataset:
+    """Load a data set from a file.
 
     Args:
         path: an .npz archive with the arrays x_train, y_train, x_test and y_test, or x and y; or
             a .csv or .csv.gz table with a header and a number in every cell.
-        target: the column of a table to predict, by default the last.
+        target: the column of a table to predict; default None, the last.
 
     Returns:
-        A data set named after the file. x stays uint8 if it has rank 3 or more (x_max is then
-        255.0) and is float32 otherwise (x_max 0.0). Integer targets make a classification, float
-        targets a regression; in a table, targets are integers if every one is written without a
-        point or an exponent. Without x_test and y_test, a fixed fifth is the test part.
+        A data set named after the file. uint8 x of rank 3 or more stays uint8, with x_max 255.0;
+        other x becomes float32, with x_max 0.0. Integer targets are labels, float targets a
+        regression; in a table, targets are integers if each is written without a decimal point
+        and without an exponent. Without x_test and y_test, a fixed 20 % is the test part.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file or what it holds is unfit, or `target` is no column of it.
+        ValueError: the file or its values are not valid, or it has no column `target`.
     """
     if not path.name.lower().endswith(".npz"):
         return _load_table(path, target)
@@ -51,7 +51,7 @@ def load_own(path: Path, target: str | None = None) -> Dataset:
 
 
 def load_archive(path: Path, name: str) -> Dataset:
-    """Load an .npz archive as the data set of a given name; see `load_own`."""
+    """Load an .npz archive as a data set with a name; see `load_file`."""
     arrays = read_npz(path)
     if all(part in arrays for part in _PARTS):
         train, test = (_pair(arrays, path, f"x_{part}", f"y_{part}") for part in ("train", "test"))
@@ -72,25 +72,30 @@ def load_examples(
     target: str | None = None,
     feature_names: Sequence[str] = (),
 ) -> Array:
-    """Load inputs alone, to predict from.
+    """Load inputs without targets, for predictions.
 
     Args:
         path: an .npz archive with the array x or x_test, or a .csv or .csv.gz table.
-        target: a column to leave out of a table that still has it; ignored for archives.
-        feature_names: the columns to read from a table, in this order; by default all of them
-            but `target`. Ignored for archives.
+        target: a column of the table to leave out, default None; ignored for archives.
+        feature_names: the columns of the table to read, in this order; default (), all but
+            `target`. Ignored for archives.
 
     Returns:
-        uint8 [N, ...] of rank 3 or more, or float32 [N, ...].
+        An array [N, ...]: uint8 images of rank 3 or more, or float32.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the path has another suffix, the file or what it holds is unfit, or a column
+        ValueError: the path has another suffix, the file or its values are not valid, or a column
             of `feature_names` is missing.
+
+    Example:
+        >>> np.savez("inputs.npz", x=np.ones((2, 4)))
+        >>> tl.data.load_examples("inputs.npz").dtype
+        dtype('float32')
     """
     source = Path(path).expanduser()
-    if not is_own_path(source.name):
-        raise ValueError(f"{source} is no path ending in {', '.join(SUFFIXES)}; give one that is")
+    if not is_file_path(source.name):
+        raise ValueError(f"{source} does not end in {', '.join(SUFFIXES)}; give a file that does")
     if source.name.lower().endswith(".npz"):
         arrays = read_npz(source)
         for name in ("x", "x_test"):
@@ -126,7 +131,7 @@ def _features(table: Table, target: str | None) -> tuple[str, ...]:
     if not features:
         raise ValueError(
             f"{table.path} has the one column {table.names[0]!r}; give features and a target, "
-            "separated by commas"
+            "comma-separated"
         )
     return features
 

@@ -1,3 +1,5 @@
+"""Data sets and inputs from .npz and .csv files."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from trainlib.data import load_dataset, load_examples
-from trainlib.data.records import TEST_SEED
+from trainlib.data.examples import TEST_SEED
 
 X = np.arange(20.0).reshape(10, 2)
 LABELS = np.arange(10) % 3
@@ -15,24 +17,24 @@ TABLE = "a,b,y\n" + "".join(f"{i},{i}.5,{i % 3}\n" for i in range(10))
 
 
 def npz(path: Path, **arrays: Any) -> Path:
-    np.savez(path / "own.npz", **arrays)
-    return path / "own.npz"
+    np.savez(path / "data.npz", **arrays)
+    return path / "data.npz"
 
 
 def csv(path: Path, text: str) -> Path:
-    (path / "own.csv").write_text(text)
-    return path / "own.csv"
+    (path / "data.csv").write_text(text)
+    return path / "data.csv"
 
 
-def test_archive_with_parts(tmp_path: Path) -> None:
+def test_an_archive_with_a_test_part_keeps_it(tmp_path: Path) -> None:
     path = npz(tmp_path, x_train=X, y_train=LABELS, x_test=X[:4], y_test=LABELS[:4], note=[1])
     data = load_dataset(path)
-    assert (data.name, data.classes, data.x_max, data.feature_names) == ("own.npz", 3, 0.0, ())
+    assert (data.name, data.classes, data.x_max, data.feature_names) == ("data.npz", 3, 0.0, ())
     assert (data.train.size, data.test.size) == (10, 4)
     assert (data.train.x.dtype, data.train.y.dtype) == (np.float32, np.int32)
 
 
-def test_archive_without_parts_gets_the_fixed_test_part(tmp_path: Path) -> None:
+def test_an_archive_without_a_test_part_gets_the_fixed_test_part(tmp_path: Path) -> None:
     data = load_dataset(npz(tmp_path, x=X, y=X[:, :1]))
     assert data.classes == 0
     assert (data.test.y.dtype, data.test.y.ndim) == (np.float32, 1)
@@ -40,7 +42,7 @@ def test_archive_without_parts_gets_the_fixed_test_part(tmp_path: Path) -> None:
     assert data.test.y.tolist() == X[places, 0].tolist()
 
 
-def test_archive_of_images(tmp_path: Path) -> None:
+def test_an_archive_of_images_stays_uint8(tmp_path: Path) -> None:
     data = load_dataset(npz(tmp_path, x=np.ones((10, 4, 4), np.uint8), y=LABELS))
     assert (data.x_max, data.train.x.dtype) == (255.0, np.uint8)
 
@@ -52,8 +54,8 @@ def test_archive_of_images(tmp_path: Path) -> None:
         ({"x": X, "y": LABELS[:9]}, "x has 10 examples but .*y has 9"),
         ({"x": X[:2], "y": LABELS[:2]}, "too few"),
         ({"x": X, "y": LABELS * 0}, "at least 2 classes"),
-        ({"x": X, "y": LABELS - 1}, "own.npz, y has the label -1"),
-        ({"x": X * np.nan, "y": LABELS}, "own.npz, x has 20 values that are NaN"),
+        ({"x": X, "y": LABELS - 1}, "data.npz, y has the label -1"),
+        ({"x": X * np.nan, "y": LABELS}, "data.npz, x has 20 values that are NaN"),
         (
             {"x_train": X, "y_train": LABELS, "x_test": X, "y_test": LABELS + 1},
             "label 3, but the training labels end at 2",
@@ -64,28 +66,28 @@ def test_archive_of_images(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_unfit_archives_are_refused(
+def test_invalid_archives_raise_an_error(
     tmp_path: Path, arrays: dict[str, np.ndarray], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         load_dataset(npz(tmp_path, **arrays))
 
 
-def test_an_archive_has_no_target_column(tmp_path: Path) -> None:
+def test_a_target_for_an_archive_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="target is 'y'"):
         load_dataset(npz(tmp_path, x=X, y=LABELS), target="y")
 
 
-def test_table(tmp_path: Path) -> None:
+def test_a_table_predicts_its_last_column(tmp_path: Path) -> None:
     data = load_dataset(csv(tmp_path, TABLE))
-    assert (data.name, data.classes, data.x_max) == ("own.csv", 3, 0.0)
+    assert (data.name, data.classes, data.x_max) == ("data.csv", 3, 0.0)
     assert data.feature_names == ("a", "b")
     assert (data.train.x.shape, data.test.x.shape) == ((8, 2), (2, 2))
     assert (data.train.x.dtype, data.train.y.dtype) == (np.float32, np.int32)
     assert np.array_equal(data.train.x[:, 0] % 3, data.train.y)
 
 
-def test_table_with_another_target(tmp_path: Path) -> None:
+def test_a_table_predicts_the_column_that_target_names(tmp_path: Path) -> None:
     data = load_dataset(csv(tmp_path, TABLE), target="b")
     assert (data.classes, data.feature_names) == (0, ("a", "y"))
     assert np.array_equal(data.train.y, data.train.x[:, 0] + 0.5)
@@ -96,20 +98,20 @@ def test_table_with_another_target(tmp_path: Path) -> None:
     [
         (TABLE, "z", "target is 'z', .* give one of a, b, y"),
         ("y\n1\n0\n1\n", None, "has the one column 'y'"),
-        ("a;y\n1;1\n0;1\n1;0\n", None, "separated by commas"),
+        ("a;y\n1;1\n0;1\n1;0\n", None, "comma-separated"),
         (TABLE + "?,1,1\n", None, "line 12, column 'a': '\\?' is not a number"),
         (TABLE + "1,nan,1\n", None, "column 'b', line 12"),
         (TABLE + "1,1,-1\n", None, "column 'y' has the label -1"),
     ],
 )
-def test_unfit_tables_are_refused(
+def test_invalid_tables_raise_an_error(
     tmp_path: Path, text: str, target: str | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         load_dataset(csv(tmp_path, text), target=target)
 
 
-def test_missing_files(tmp_path: Path) -> None:
+def test_a_missing_file_raises_an_error(tmp_path: Path) -> None:
     for name in ("a.npz", "a.csv", "a.csv.gz"):
         with pytest.raises(FileNotFoundError, match=f"{name} does not exist"):
             load_dataset(tmp_path / name)
@@ -117,14 +119,14 @@ def test_missing_files(tmp_path: Path) -> None:
             load_examples(tmp_path / name)
 
 
-def test_examples_of_an_archive(tmp_path: Path) -> None:
+def test_inputs_are_read_from_an_archive(tmp_path: Path) -> None:
     assert np.array_equal(load_examples(npz(tmp_path, x=X, x_test=X[:1])), X)
     assert load_examples(npz(tmp_path, x_test=np.ones((1, 2, 2), np.uint8))).dtype == np.uint8
     with pytest.raises(ValueError, match="holds the arrays z; give x"):
         load_examples(npz(tmp_path, z=X))
 
 
-def test_examples_of_a_table(tmp_path: Path) -> None:
+def test_inputs_are_read_from_the_feature_columns_of_a_table(tmp_path: Path) -> None:
     path = csv(tmp_path, "a,b,name\n1,2,one\n3,4,two\n")
     picked = load_examples(path, feature_names=("b", "a"))
     assert (picked.dtype, picked.tolist()) == (np.float32, [[2, 1], [4, 3]])
@@ -135,6 +137,6 @@ def test_examples_of_a_table(tmp_path: Path) -> None:
         load_examples(path)
 
 
-def test_examples_of_another_kind_of_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="ending in .npz, .csv, .csv.gz"):
+def test_inputs_from_another_kind_of_file_raise_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not end in .npz, .csv, .csv.gz"):
         load_examples(tmp_path / "a.txt")

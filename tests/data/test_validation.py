@@ -1,16 +1,18 @@
+"""The checks of arrays that come from files."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from trainlib.data.checks import (
+from trainlib.data.examples import Examples
+from trainlib.data.validation import (
     check_examples,
     check_inputs,
     check_parts,
     check_targets,
     count_classes,
 )
-from trainlib.data.records import Examples
 
 
 @pytest.mark.parametrize("dtype", ["float64", "int64", "bool", "uint8", "float16"])
@@ -34,7 +36,7 @@ def test_images_stay_uint8() -> None:
         (np.array([[1e300]]), "1 values .* infinite as float32"),
     ],
 )
-def test_unfit_inputs_are_refused(x: np.ndarray, message: str) -> None:
+def test_invalid_inputs_raise_an_error(x: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_inputs(x, "x")
 
@@ -61,12 +63,12 @@ def test_float_targets_become_float32() -> None:
         (np.array(["a"]), "dtype <U1"),
     ],
 )
-def test_unfit_targets_are_refused(y: np.ndarray, message: str) -> None:
+def test_invalid_targets_raise_an_error(y: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_targets(y, "y")
 
 
-def test_lengths_must_agree() -> None:
+def test_inputs_and_targets_of_different_lengths_raise_an_error() -> None:
     with pytest.raises(ValueError, match="a has 3 examples but b has 2"):
         check_examples(np.ones((3, 1)), np.ones(2), "a", "b")
 
@@ -75,7 +77,7 @@ def part(labels: list[int], width: int = 1) -> Examples:
     return Examples(np.ones((len(labels), width), np.float32), np.array(labels, np.int32))
 
 
-def test_parts_must_be_alike() -> None:
+def test_parts_of_different_shapes_or_dtypes_raise_an_error() -> None:
     with pytest.raises(ValueError, match=r"f: one example of x is float32 \(1,\)"):
         check_parts(part([0]), part([0], width=2), "f")
     other = Examples(part([0]).x, np.ones(1, np.float32))
@@ -89,7 +91,7 @@ def test_classes_are_counted_from_the_training_labels() -> None:
     assert count_classes(floats, floats, "f") == 0
 
 
-def test_unfit_labels_are_refused() -> None:
+def test_labels_that_the_training_part_lacks_raise_an_error() -> None:
     with pytest.raises(ValueError, match="at least 2 classes"):
         count_classes(part([0, 0]), part([0]), "f")
     with pytest.raises(ValueError, match="test part has the label 2, .* end at 1"):

@@ -1,43 +1,47 @@
-"""Checks that turn arrays from files into arrays that are safe to train on."""
+"""Checks of arrays from files, which return them in the dtypes that models take."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from trainlib.data.records import Array, Examples
+from trainlib.data.examples import Array, Examples
 
 MAX_CLASSES = 10_000
 
 
 def check_inputs(x: Array, where: str) -> Array:
-    """Check inputs and bring them to a dtype that models take.
+    """Check inputs and return them in a dtype that models take.
 
     Args:
         x: booleans or numbers [N, ...] of rank 2 or more.
-        where: the file and array to name in an error.
+        where: name of the file and the array, for messages.
 
     Returns:
-        uint8 images of rank 3 or more unchanged, anything else as float32.
+        uint8 images of rank 3 or more unchanged, everything else as float32.
 
     Raises:
         ValueError: x is empty, has rank below 2, holds no real numbers, or holds NaN or infinite
             values.
     """
     if x.ndim < 2:
-        raise ValueError(f"{where} has shape {x.shape}; give one row an example, [N, features]")
+        raise ValueError(
+            f"{where} has shape {x.shape}; give one row for each example, [N, features]"
+        )
     if x.size == 0:
-        raise ValueError(f"{where} has shape {x.shape} and so no values; give at least one example")
+        raise ValueError(
+            f"{where} has shape {x.shape}, which holds no values; give at least one example"
+        )
     if x.dtype == np.uint8 and x.ndim >= 3:
         return x
     return _to_float32(x, where)
 
 
 def check_targets(y: Array, where: str) -> Array:
-    """Check targets and bring them to int32 labels or float32 values.
+    """Check targets and return them as int32 labels or float32 values.
 
     Args:
         y: booleans or numbers, [N] or [N, 1].
-        where: the file and array to name in an error.
+        where: name of the file and the array, for messages.
 
     Returns:
         int32 [N] for booleans and integers, float32 [N] for floats.
@@ -49,7 +53,9 @@ def check_targets(y: Array, where: str) -> Array:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
-        raise ValueError(f"{where} has shape {y.shape}; give one value an example, [N] or [N, 1]")
+        raise ValueError(
+            f"{where} has shape {y.shape}; give one value for each example, [N] or [N, 1]"
+        )
     if y.size == 0:
         raise ValueError(f"{where} has no values; give at least one example")
     if y.dtype.kind not in "biu":
@@ -58,16 +64,16 @@ def check_targets(y: Array, where: str) -> Array:
         if not 0 <= extreme < MAX_CLASSES:
             raise ValueError(
                 f"{where} has the label {extreme} at index {place}; integers are class labels "
-                f"from 0 to below {MAX_CLASSES}, so write them as floats if they are quantities"
+                f"from 0 to below {MAX_CLASSES}, write quantities as floats"
             )
     return y.astype(np.int32)
 
 
 def check_examples(x: Array, y: Array, x_where: str, y_where: str) -> Examples:
-    """Check inputs and targets one by one and that there are as many of both.
+    """Check inputs and targets, and that there are as many of both.
 
     Raises:
-        ValueError: either array is unfit (see `check_inputs`, `check_targets`), or their lengths
+        ValueError: an array is not valid (see `check_inputs`, `check_targets`), or their lengths
             differ.
     """
     inputs, targets = check_inputs(x, x_where), check_targets(y, y_where)
@@ -91,7 +97,7 @@ def check_parts(train: Examples, test: Examples, source: str) -> None:
             raise ValueError(
                 f"{source}: one example of {field} is {first.dtype} {first.shape[1:]} in the "
                 f"training part but {second.dtype} {second.shape[1:]} in the test part; "
-                "store both alike"
+                "store both in the same way"
             )
 
 
@@ -99,8 +105,8 @@ def count_classes(train: Examples, test: Examples, source: str) -> int:
     """Return the number of classes: the highest training label plus 1, or 0 for regression.
 
     Raises:
-        ValueError: there are fewer than 2 classes, or the test part has a label the training
-            part cannot have taught.
+        ValueError: there are fewer than 2 classes, or the test part has a label above those of the
+            training part.
     """
     if train.y.dtype.kind == "f":
         return 0
@@ -119,6 +125,7 @@ def count_classes(train: Examples, test: Examples, source: str) -> int:
 
 
 def _to_float32(array: Array, where: str) -> Array:
+    """Return numbers as float32, all of them finite."""
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{where} has dtype {array.dtype}; give booleans, integers or floats")
     # A float64 above the float32 range becomes infinite here and is reported below.

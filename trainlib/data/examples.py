@@ -1,0 +1,156 @@
+"""`Examples` and `Dataset`, and pure functions that split them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+TEST_FRACTION = 0.2
+TEST_SEED = 0
+
+
+class Examples(NamedTuple):
+    """Inputs and targets, in the same order.
+
+    Attributes:
+        x: inputs [N, ...], uint8 images or float32 values.
+        y: targets [N], int32 labels from 0 to classes - 1, or float32 for regression.
+
+    Example:
+        >>> examples = tl.data.Examples(np.ones((3, 2), np.float32), np.array([0, 1, 1], np.int32))
+        >>> examples.size
+        3
+    """
+
+    x: Array
+    y: Array
+
+    @property
+    def size(self) -> int:
+        """Number of examples; `len` counts the two fields."""
+        return int(self.x.shape[0])
+
+
+class Dataset(NamedTuple):
+    """A data set with its fixed test part.
+
+    Attributes:
+        name: its key of `DATASETS`, or the name of its file.
+        train: the examples for training and validation.
+        test: the examples for the final evaluation; never empty.
+        classes: number of classes, 0 for regression.
+        x_max: largest possible value of x if x are images (255.0, 16.0); 0.0 for other data,
+            whose features are to be standardized.
+        feature_names: names of the columns of x; () if they have none.
+        class_names: names of the classes; () if they have none.
+
+    Example:
+        >>> digits = tl.data.load_dataset("digits")
+        >>> digits.name, digits.classes, digits.x_max
+        ('digits', 10, 16.0)
+    """
+
+    name: str
+    train: Examples
+    test: Examples
+    classes: int
+    x_max: float
+    feature_names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+
+
+def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
+    """Split examples at random into a training and a validation part.
+
+    The split depends on the seed and the number of examples only: the last round(fraction * N)
+    indices of a permutation from `numpy.random.default_rng(seed)` are the validation part. Both
+    parts keep the original order.
+
+    Args:
+        examples: N examples.
+        fraction: fraction of the examples for validation, in [0, 1); 0 gives an empty part.
+        seed: an integer of at least 0.
+
+    Returns:
+        The training part, never empty, and the validation part.
+
+    Raises:
+        ValueError: an argument is out of its range, or no training example would be left.
+
+    Example:
+        >>> train, validation = tl.data.split(tl.data.load_dataset("digits").train, 0.1, seed=0)
+        >>> train.size, validation.size
+        (1294, 144)
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"fraction is {fraction}; give a number from 0 to below 1")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; give an integer of at least 0")
+    total = examples.size
+    kept = total - round(fraction * total)
+    if kept < 1:
+        raise ValueError(
+            f"fraction is {fraction}, which leaves none of {total} examples for training; "
+            "give a smaller fraction or more examples"
+        )
+    order = np.random.default_rng(seed).permutation(total)
+    return _pick(examples, order[:kept]), _pick(examples, order[kept:])
+
+
+def split_test(examples: Examples, source: str) -> tuple[Examples, Examples]:
+    """Split off the fixed test part of a data set that comes without one.
+
+    It is `split(examples, TEST_FRACTION, TEST_SEED)` whatever the seed of the training, so that
+    results of different runs can be compared.
+
+    Args:
+        examples: all N examples.
+        source: name of the file or data set, for messages.
+
+    Returns:
+        The training and the test part, neither of them empty.
+
+    Raises:
+        ValueError: there are too few examples for a test part.
+    """
+    train, test = split(examples, TEST_FRACTION, TEST_SEED)
+    if test.size < 1:
+        raise ValueError(
+            f"{source} has {examples.size} examples, too few to cut off a test part of "
+            f"{TEST_FRACTION:.0%}; give at least 3"
+        )
+    return train, test
+
+
+def take(examples: Examples, n: int) -> Examples:
+    """Return the first n examples, as views of the same arrays.
+
+    Args:
+        examples: N examples.
+        n: number of examples to take, from 1 to N.
+
+    Returns:
+        n examples.
+
+    Raises:
+        ValueError: n is below 1 or above N.
+
+    Example:
+        >>> tl.data.take(tl.data.load_dataset("digits").train, 100).size
+        100
+    """
+    if not 1 <= n <= examples.size:
+        raise ValueError(
+            f"n is {n}; give an integer from 1 to {examples.size}, the number there is"
+        )
+    return Examples(examples.x[:n], examples.y[:n])
+
+
+def _pick(examples: Examples, indices: npt.NDArray[np.int64]) -> Examples:
+    """Return the examples of these indices, in their original order."""
+    ordered = np.sort(indices)
+    return Examples(examples.x[ordered], examples.y[ordered])
