@@ -160,6 +160,6 @@ def _reason(error: Exception) -> str:
 
 def plain_case(optimizer: str) -> Any:
     """The plain form of a rule, as it is verified: its options, and the peers that have it."""
-    from trainlib.verify.cases import CASES
+    from trainlib.verify.optimizer_cases import CASES
 
     return next((c for c in CASES if (c.optimizer, c.form) == (optimizer, "")), None)

@@ -8,7 +8,6 @@ import sys
 import pytest
 
 import trainlib.verify.compare as compare
-import trainlib.verify.function as function
 from trainlib.cli import verify
 from trainlib.registry import CONSTRAINTS
 
@@ -44,14 +43,14 @@ def test_a_table_of_passes_is_printed_and_written(run, tmp_path):
 
 
 def test_a_wrong_rule_fails_with_status_1(run, monkeypatch):
-    right = compare.run_ours
+    right = compare.run_optimizer
 
     def wrong(make, problem, *rest):
         path = right(make, problem, *rest)
         path[-1]["wide"] = path[-1]["wide"] * (1 + 1e-11)
         return path
 
-    monkeypatch.setattr(compare, "run_ours", wrong)
+    monkeypatch.setattr(compare, "run_optimizer", wrong)
     arguments = ("--optimizer=sgd", "--against=keras", "--steps=20", "--run=eager")
     status, printed = run(*arguments)
     assert status == 1
@@ -59,7 +58,7 @@ def test_a_wrong_rule_fails_with_status_1(run, monkeypatch):
 
 
 def test_an_absent_peer_is_not_run_and_does_not_pass(run, monkeypatch):
-    monkeypatch.setattr(verify, "why_missing", lambda peer, name: f"{peer} is not installed")
+    monkeypatch.setattr(compare, "missing_reason", lambda peer, needs: f"{peer} is not installed")
     status, printed = run("--optimizer=adam", "--against=torch")
     assert not status
     assert "not run  torch is not installed" in printed.out
@@ -112,11 +111,11 @@ def test_kinds_and_names_are_those_asked_for(arguments, kinds, names, run, tmp_p
 
 
 def test_a_wrong_schedule_fails_with_status_1(run, monkeypatch):
-    right = function.our_outputs
+    right = compare.our_outputs
 
     def wrong(case, dtype, how):
         return {name: x * (1 + 1e-11) for name, x in right(case, dtype, how).items()}
 
-    monkeypatch.setattr(function, "our_outputs", wrong)
+    monkeypatch.setattr(compare, "our_outputs", wrong)
     status, printed = run("--schedule=step_decay", "--against=keras", "--run=eager")
     assert status == 1 and "FAIL" in printed.out

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 import trainlib as tl
 import trainlib.registry as registry
-from trainlib.verify.case import Case
-from trainlib.verify.cases import CASES
+from trainlib.verify.case import OptimizerCase
+from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.problem import Arrays, Problem, make_problem
 
 STEPS = 4
@@ -21,7 +21,7 @@ TOLERANCES = {"float64": 1e-12, "float32": 1e-6}
 
 
 @pytest.fixture
-def case() -> Callable[[str], Case]:
+def case() -> Callable[[str], OptimizerCase]:
     """A case of `verify` by its title."""
     return {case.title: case for case in CASES}.__getitem__
 
@@ -30,7 +30,7 @@ def case() -> Callable[[str], Case]:
 def our_optimizer() -> Callable[..., tl.Optimizer]:
     """Our optimizer of a case, in the convention of a peer, at the problem's rates."""
 
-    def make(case: Case, peer: str, problem: Problem) -> tl.Optimizer:
+    def make(case: OptimizerCase, peer: str, problem: Problem) -> tl.Optimizer:
         dtype = next(iter(problem.start.values())).dtype
         of_peer = case.peers[peer]
         return registry.lookup("optimizer", case.optimizer)(

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import run_ours
+from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.problem import make_problem
 
 
@@ -26,7 +26,7 @@ def test_paper_form_is_algorithm_2():
             ratio = np.divide(m[k], u[k], out=np.zeros_like(g), where=u[k] > 0)
             w[k] = w[k] - rate / (1 - 0.9**t) * ratio
         path.append(dict(w))
-    ours = run_ours(lambda **options: tl.adamax(**options, convention="paper"), problem)
+    ours = run_optimizer(lambda **options: tl.adamax(**options, convention="paper"), problem)
     assert difference(ours, path).error < 1e-13
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import run_ours
+from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.problem import make_problem
 
 
@@ -42,7 +42,7 @@ def xie(problem, decay, start):
 def test_paper_form_is_algorithm_1(start, decay):
     problem = make_problem(100)
     options = {"start": start, "weight_decay": decay, "convention": "paper"}
-    ours = run_ours(lambda **rate: tl.adan(**rate, **options), problem)
+    ours = run_optimizer(lambda **rate: tl.adan(**rate, **options), problem)
     assert difference(ours, xie(problem, decay, start)).error < 1e-12
 
 

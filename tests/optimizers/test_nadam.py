@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import run_ours
+from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.peers import run_peer
 from trainlib.verify.problem import make_problem
 
@@ -40,7 +40,7 @@ def test_paper_form_is_algorithm_2_with_scaled_rate_and_epsilon():
     def ours(learning_rate):
         return tl.nadam(lambda k: learning_rate(k) / root, epsilon=1e-8 / root, convention="paper")
 
-    assert difference(run_ours(ours, problem), dozat(problem)).error < 1e-13
+    assert difference(run_optimizer(ours, problem), dozat(problem)).error < 1e-13
 
 
 def test_momentum_warms_up_and_its_product_is_kept():
@@ -66,7 +66,7 @@ def test_constant_momentum_does_not_read_psi():
 def test_keras_itself_rounds_a_constant():
     problem = make_problem(50)
     theirs = run_peer("keras", "Nadam", {"beta_1": 0.875, "beta_2": 1 - 2**-10}, problem)
-    ours = run_ours(lambda **o: tl.nadam(**o, beta_1=0.875, beta_2=1 - 2**-10), problem)
+    ours = run_optimizer(lambda **o: tl.nadam(**o, beta_1=0.875, beta_2=1 - 2**-10), problem)
     assert 1e-11 < difference(ours, theirs).error < 1e-6
 
 

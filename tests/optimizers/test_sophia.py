@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import run_ours
+from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.peers import run_peer
 from trainlib.verify.problem import make_problem
 
@@ -62,7 +62,7 @@ def test_sophia_follows_optax(case):
     expected = run_peer("optax", "sophia", theirs, problem)
     make = functools.partial(tl.sophia, hessian_fn=hessian, **(BETAS | ours))
     for run in ("graph", "xla"):
-        assert difference(run_ours(make, problem, run), expected).error <= 1e-12
+        assert difference(run_optimizer(make, problem, run), expected).error <= 1e-12
 
 
 def test_state_layout():

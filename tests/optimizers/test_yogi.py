@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import run_ours
+from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.problem import make_problem
 
 
@@ -25,7 +25,7 @@ def test_paper_form_is_algorithm_2():
             v[k] = v[k] - 0.001 * np.sign(v[k] - g**2) * g**2
             w[k] = w[k] - rate * m[k] / (np.sqrt(v[k]) + 1e-3)
         path.append(dict(w))
-    ours = run_ours(lambda **options: tl.yogi(**options, convention="paper"), problem)
+    ours = run_optimizer(lambda **options: tl.yogi(**options, convention="paper"), problem)
     assert difference(ours, path).error < 1e-12
 
 

@@ -10,7 +10,7 @@ import trainlib as tl
 from trainlib.losses import mean_squared_error
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import RUNS, run_ours
+from trainlib.verify.trajectory import RUNS, run_optimizer
 
 B1, B2 = 0.875, 1 - 2.0**-10
 """Exact in float32, to which the peers round them."""
@@ -172,7 +172,7 @@ def test_none_gradients_stay_none():
 
 
 def test_equal_weights_agree_with_optax(problem, run_optax):
-    ours = run_ours(
+    ours = run_optimizer(
         lambda learning_rate: tl.accumulate(
             tl.chain(tl.clip_by_global_norm(0.5), tl.adam(0.01, B1, B2, convention="optax")), 4
         ),
@@ -191,7 +191,7 @@ def test_equal_weights_agree_with_optax(problem, run_optax):
 
 def test_eager_graph_and_xla_are_the_same(problem):
     paths = [
-        run_ours(lambda learning_rate: tl.accumulate(tl.adamw(learning_rate), 4), problem, run)
+        run_optimizer(lambda learning_rate: tl.accumulate(tl.adamw(learning_rate), 4), problem, run)
         for run in RUNS
     ]
     assert difference(paths[0], paths[1]).error < 1e-15

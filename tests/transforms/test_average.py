@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import RUNS, run_ours
+from trainlib.verify.trajectory import RUNS, run_optimizer
 from trainlib.verify.peers import run_peer
 
 B1, B2 = 0.875, 1 - 2.0**-10
@@ -17,10 +17,10 @@ B1, B2 = 0.875, 1 - 2.0**-10
 
 def run_averaged(problem, tx, run="graph"):
     """The averages along the way, and the parameters."""
-    averages = run_ours(
+    averages = run_optimizer(
         lambda learning_rate: tx, problem, run, lambda params, state: tl.ema_params(state, params)
     )
-    return averages, run_ours(lambda learning_rate: tx, problem, run)
+    return averages, run_optimizer(lambda learning_rate: tx, problem, run)
 
 
 def test_debiased_average_is_the_weighted_mean(problem):

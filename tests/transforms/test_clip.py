@@ -9,7 +9,7 @@ import tensorflow as tf
 import trainlib as tl
 from trainlib.core.norms import global_norm
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import RUNS, run_ours
+from trainlib.verify.trajectory import RUNS, run_optimizer
 from trainlib.verify.problem import make_problem
 
 RUNNING = {
@@ -29,7 +29,7 @@ def test_adaptive_clip_agrees_with_optax(run_optax, clipping):
         lambda optax: optax.chain(optax.adaptive_grad_clip(clipping), optax.sgd(0.1)), problem
     )
     for run in RUNS:
-        ours = run_ours(
+        ours = run_optimizer(
             lambda learning_rate: tl.chain(tl.adaptive_clip(clipping), tl.sgd(0.1)), problem, run
         )
         assert difference(ours, theirs).error < 1e-12

@@ -9,7 +9,7 @@ import tensorflow as tf
 import trainlib as tl
 from trainlib.transforms import with_weight_decay
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import run_ours
+from trainlib.verify.trajectory import run_optimizer
 
 B1, B2 = 0.875, 1 - 2.0**-10
 """Exact in float32, to which the peers round them."""
@@ -18,7 +18,7 @@ MASK = {"scalar": True, "vector": False, "wide": True, "tall": True, "kernel": F
 
 
 def test_it_agrees_with_optax_before_and_after_the_optimizer(problem, run_optax):
-    ours = run_ours(
+    ours = run_optimizer(
         lambda learning_rate: tl.chain(
             tl.add_decayed_weights(0.1, MASK),
             tl.adam(1.0, B1, B2, convention="optax"),
@@ -42,7 +42,7 @@ def test_it_agrees_with_optax_before_and_after_the_optimizer(problem, run_optax)
 
 def test_before_an_optimizer_it_is_the_l2_form(problem):
     paths = [
-        run_ours(lambda learning_rate, tx=tx: tx, problem)
+        run_optimizer(lambda learning_rate, tx=tx: tx, problem)
         for tx in (
             tl.chain(tl.add_decayed_weights(0.1, MASK), tl.adam(0.01)),
             with_weight_decay(tl.adam(0.01), 0.01, 0.1, "l2", MASK),

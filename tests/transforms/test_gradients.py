@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import run_ours
+from trainlib.verify.trajectory import run_optimizer
 
 B1, B2 = 0.875, 1 - 2.0**-10
 """Exact in float32, to which the peers round them."""
@@ -16,7 +16,7 @@ B1, B2 = 0.875, 1 - 2.0**-10
 
 def test_scale_and_its_schedule_agree_with_optax(problem, run_optax):
     decay = tl.exponential_decay(1.0, 10, 0.5, dtype="float64")
-    ours = run_ours(
+    ours = run_optimizer(
         lambda learning_rate: tl.chain(
             tl.scale(0.5), tl.adam(0.01, B1, B2, convention="optax"), tl.scale_by_schedule(decay)
         ),
@@ -55,7 +55,7 @@ def test_centralize_leaves_each_unit_a_mean_of_0():
 
 
 def test_centralize_with_units_first_agrees_with_optax(problem, run_optax):
-    ours = run_ours(lambda learning_rate: tl.chain(tl.centralize(0), tl.sgd(0.1)), problem)
+    ours = run_optimizer(lambda learning_rate: tl.chain(tl.centralize(0), tl.sgd(0.1)), problem)
     theirs = run_optax(lambda optax: optax.chain(optax.centralize(), optax.sgd(0.1)), problem)
     assert difference(ours, theirs).error < 1e-12
     with pytest.raises(ValueError, match="unit_axis must be 0 or -1, got 1"):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import RUNS, run_ours
+from trainlib.verify.trajectory import RUNS, run_optimizer
 
 B1, B2 = 0.875, 1 - 2.0**-10
 """Exact in float32, to which the peers round them."""
@@ -21,8 +21,8 @@ GRADS = {"w": tf.constant([0.5, -0.25]), "b": tf.constant(1.0)}
 @pytest.mark.parametrize("convention", ["keras", "torch"])
 def test_the_numbers_are_the_plain_optimizers(problem, run, convention):
     options = {"beta_1": 0.8, "weight_decay": 0.1, "convention": convention}
-    plain = run_ours(lambda learning_rate: tl.adamw(learning_rate, **options), problem, run)
-    injected = run_ours(
+    plain = run_optimizer(lambda learning_rate: tl.adamw(learning_rate, **options), problem, run)
+    injected = run_optimizer(
         lambda learning_rate: tl.inject_hyperparams(tl.adamw)(learning_rate, **options),
         problem,
         run,
@@ -31,7 +31,7 @@ def test_the_numbers_are_the_plain_optimizers(problem, run, convention):
 
 
 def test_it_agrees_with_optax(problem, run_optax):
-    ours = run_ours(
+    ours = run_optimizer(
         lambda learning_rate: tl.inject_hyperparams(tl.adam)(
             lambda k: 0.01 / (1 + tf.cast(k, tf.float64)), B1, B2, convention="optax"
         ),

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import RUNS, run_ours
+from trainlib.verify.trajectory import RUNS, run_optimizer
 
 B1, B2 = 0.875, 1 - 2.0**-10
 """Exact in float32, to which the peers round them."""
@@ -92,17 +92,17 @@ def test_one_path_for_two_parameters_is_an_error():
 def test_partition_runs_each_optimizer_on_its_group(problem, run):
     labels = {"scalar": "a", "vector": "b", "wide": "a", "tall": "b", "kernel": "b"}
     optimizers = {"a": tl.adam(0.01), "b": tl.sgd(0.1, momentum=0.9)}
-    together = run_ours(lambda learning_rate: tl.partition(optimizers, labels), problem, run)
+    together = run_optimizer(lambda learning_rate: tl.partition(optimizers, labels), problem, run)
     for label, optimizer in optimizers.items():
         own = {name for name in labels if labels[name] == label}
         part = problem._replace(start={k: w for k, w in problem.start.items() if k in own})
-        alone = run_ours(lambda learning_rate, own=optimizer: own, part, run)
+        alone = run_optimizer(lambda learning_rate, own=optimizer: own, part, run)
         assert difference(together, alone).error < 1e-15
 
 
 def test_partition_agrees_with_optax(problem, run_optax):
     labels = {"scalar": "a", "vector": "b", "wide": "a", "tall": "b", "kernel": "c"}
-    ours = run_ours(
+    ours = run_optimizer(
         lambda learning_rate: tl.partition(
             {"a": tl.adam(0.01, B1, B2, convention="optax"), "b": tl.sgd(0.1), "c": None}, labels
         ),
@@ -119,7 +119,7 @@ def test_partition_agrees_with_optax(problem, run_optax):
 
 def test_masked_agrees_with_optax(problem, run_optax):
     mask = {"scalar": True, "vector": False, "wide": True, "tall": False, "kernel": True}
-    ours = run_ours(
+    ours = run_optimizer(
         lambda learning_rate: tl.chain(tl.masked(tl.clip_by_global_norm(0.5), mask), tl.sgd(0.1)),
         problem,
     )

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import run_ours
+from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.peers import run_peer
 
 B1, B2 = 0.875, 1 - 2.0**-10
@@ -31,7 +31,7 @@ SAME = [
 @pytest.mark.parametrize("options", SAME, ids=lambda options: "+".join(options))
 def test_the_numbers_are_those_of_keras(problem, options):
     decay = {"weight_decay": 0.0625}
-    ours = run_ours(
+    ours = run_optimizer(
         lambda learning_rate: tl.keras_options(tl.adam(learning_rate, **BETAS, **decay), **options),
         problem,
     )

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import RUNS, run_ours
+from trainlib.verify.trajectory import RUNS, run_optimizer
 
 B1, B2 = 0.875, 1 - 2.0**-10
 """Exact in float32, to which the peers round them."""
@@ -16,7 +16,7 @@ B1, B2 = 0.875, 1 - 2.0**-10
 
 @pytest.mark.parametrize("run", RUNS)
 def test_sam_agrees_with_optax(problem, run_optax, run):
-    ours = run_ours(
+    ours = run_optimizer(
         lambda learning_rate: tl.sam(tl.adam(0.01, B1, B2, convention="optax"), rho=0.1),
         problem,
         run,
@@ -69,7 +69,7 @@ def test_sam_comes_back_where_the_optimizer_does_not_move():
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("sync_period, slow_step_size", [(1, 0.5), (5, 0.5), (4, 0.8)])
 def test_lookahead_agrees_with_optax(problem, run_optax, run, sync_period, slow_step_size):
-    ours = run_ours(
+    ours = run_optimizer(
         lambda learning_rate: tl.lookahead(
             tl.adam(0.01, B1, B2, convention="optax"), sync_period, slow_step_size
         ),

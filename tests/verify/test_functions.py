@@ -10,14 +10,9 @@ import numpy as np
 import pytest
 
 import trainlib.registry as registry
-from trainlib.verify.compare import TOLERANCES
-from trainlib.verify.function import (
-    error_of,
-    our_outputs,
-    peer_outputs,
-    why_missing,
-)
-from trainlib.verify.functions import CASES
+from trainlib.verify.compare import TOLERANCES, our_outputs, peer_outputs, relative_error
+from trainlib.verify.function_cases import CASES
+from trainlib.verify.peers import missing_reason
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 spec = importlib.util.spec_from_file_location("make", GOLDEN / "make.py")
@@ -64,11 +59,11 @@ def test_outputs_are_those_of_every_peer(case, run, golden):
             prefix = f"{peer}|{case.title}|"
             theirs = {k[len(prefix) :]: x for k, x in golden.items() if k.startswith(prefix)}
             mine = {name: make.sample(ours[name]) for name in theirs}
-        elif why_missing(case, peer):
+        elif missing_reason(peer, case.needs.get(peer, "")):
             continue
         else:
             theirs, mine = live(case.title, peer, "float64"), ours
-        errors = {name: error_of(mine[name], theirs[name]) for name in theirs}
+        errors = {name: relative_error(mine[name], theirs[name]) for name in theirs}
         assert errors, f"nothing of {peer}"
         assert max(errors.values()) <= bound, (peer, errors)
         compared += 1
@@ -87,11 +82,11 @@ def first_forms():
 def test_outputs_in_float32_are_those_of_keras(case):
     if "keras" not in case.peers:
         pytest.skip("Keras does not have it")
-    if missing := why_missing(case, "keras"):
+    if missing := missing_reason("keras", case.needs.get("keras", "")):
         pytest.skip(missing)
     ours = our_outputs(case, "float32", "graph")
     theirs = live(case.title, "keras", "float32")
-    errors = {name: error_of(ours[name], theirs[name]) for name in theirs}
+    errors = {name: relative_error(ours[name], theirs[name]) for name in theirs}
     bound = case.tolerances.get("float32", TOLERANCES["float32"])
     assert bound <= 1e-5 or case.note
     assert max(errors.values()) <= bound, errors
@@ -111,10 +106,10 @@ def test_every_name_of_the_registry_is_verified(kind):
 
 def test_an_error_is_seen_in_each_element_and_beside_nan_and_infinity():
     theirs = np.array([1.0, 1e-6, np.inf, np.nan, 0.0])
-    assert error_of(theirs.copy(), theirs) == 0
+    assert relative_error(theirs.copy(), theirs) == 0
     for i, wrong in ((0, 1 + 1e-9), (1, 2e-6), (2, 1.0), (3, 1.0), (2, np.nan), (4, np.nan)):
         ours = theirs.copy()
         ours[i] = wrong
-        assert error_of(ours, theirs) > 9e-10
+        assert relative_error(ours, theirs) > 9e-10
     with pytest.raises(ValueError, match="shape"):
-        error_of(theirs[:2], theirs)
+        relative_error(theirs[:2], theirs)

@@ -6,9 +6,9 @@ import keras
 import pytest
 
 import trainlib.registry as registry
-from trainlib.verify.cases import CASES
+from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.compare import difference
-from trainlib.verify.ours import run_ours
+from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.peers import run_peer
 from trainlib.verify.problem import make_problem
 
@@ -33,7 +33,7 @@ def test_defaults_in_float32_are_those_of_keras(name):
     def make(learning_rate):
         return registry.OPTIMIZERS[name](learning_rate=learning_rate, convention="keras")
 
-    worst = difference(run_ours(make, problem), theirs)
+    worst = difference(run_optimizer(make, problem), theirs)
     assert worst.error <= LOOSER.get(name, 1e-6), worst
 
 
@@ -46,7 +46,7 @@ def test_a_rule_is_the_same_eagerly(name):
     def make(learning_rate):
         return registry.OPTIMIZERS[name](learning_rate=learning_rate, **case.options)
 
-    compiled = run_ours(make, problem, "graph")
-    worst = difference(run_ours(make, problem, "eager"), compiled)
+    compiled = run_optimizer(make, problem, "graph")
+    worst = difference(run_optimizer(make, problem, "eager"), compiled)
     assert worst.error <= 1e-12, worst
     assert difference(compiled[:1] * STEPS, compiled).error > 1e-3  # they moved

@@ -15,12 +15,17 @@ from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.core.checks import check_choice, check_number  # noqa: E402
 from trainlib.training.files import write_text  # noqa: E402
 from trainlib.verify import report  # noqa: E402
-from trainlib.verify.cases import CASES  # noqa: E402
-from trainlib.verify.compare import TOLERANCES, Result, compare  # noqa: E402
-from trainlib.verify.function import EQUATION, compare_function  # noqa: E402
-from trainlib.verify.functions import CASES as FUNCTION_CASES  # noqa: E402
-from trainlib.verify.ours import RUNS  # noqa: E402
-from trainlib.verify.peers import PEERS, why_missing  # noqa: E402
+from trainlib.verify.case import EQUATION  # noqa: E402
+from trainlib.verify.optimizer_cases import CASES  # noqa: E402
+from trainlib.verify.compare import (  # noqa: E402
+    TOLERANCES,
+    Result,
+    compare_function,
+    compare_optimizer,
+)
+from trainlib.verify.function_cases import CASES as FUNCTION_CASES  # noqa: E402
+from trainlib.verify.trajectory import RUNS  # noqa: E402
+from trainlib.verify.peers import PEERS  # noqa: E402
 
 ABOUT = """
 verify: runs every rule, in each of its forms, beside the libraries that have it - an optimizer over
@@ -106,12 +111,7 @@ def _results(
 ) -> Iterator[Result]:
     for case in (case for case in CASES if case.optimizer in wanted.get("optimizer", [])):
         for peer in (peer for peer in peers if peer in case.peers):
-            missing = why_missing(peer, case.peers[peer].name)
-            if missing:
-                head = ("optimizer", case.optimizer, case.form, peer)
-                yield Result(*head, "", None, TOLERANCES[values.dtype], 0, "", None, missing)
-            else:
-                yield from compare(case, peer, values.dtype, values.steps, runs)
+            yield from compare_optimizer(case, peer, values.dtype, values.steps, runs)
     for function in (case for case in FUNCTION_CASES if case.name in wanted.get(case.kind, [])):
         for peer in (peer for peer in peers if peer in function.peers):
             yield from compare_function(function, peer, values.dtype, runs)

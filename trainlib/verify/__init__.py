@@ -1,1 +1,12 @@
-"""The proof: whole trajectories of trainlib's rules beside those of Keras, PyTorch and Optax."""
+"""Verification: run the rules of trainlib beside Keras, PyTorch and Optax and compare the numbers.
+
+case: what is compared, an optimizer or another pure function in one form, and its peers.
+compare: run a case and its peers, and measure the error.
+function_cases: the cases of schedules, monitors, regularizers, constraints, clipping, losses and
+    metrics.
+optimizer_cases: the cases of optimizers.
+peers: run the optimizers of the peer libraries.
+problem: the test problem of the optimizers.
+report: print the results as a table.
+trajectory: run an optimizer of trainlib.
+"""

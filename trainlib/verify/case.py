@@ -1,4 +1,4 @@
-"""What is compared: a rule of trainlib in one form, and the peers that have it."""
+"""Cases: an optimizer, or another pure function, in one form, and the peers that implement it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from trainlib.verify.problem import Arrays
+
+EQUATION = "numpy"
+"""The peer that stands for the published equation, where no library implements the rule."""
+
 
 class Peer(NamedTuple):
-    """A peer's name of a rule and its options.
+    """An optimizer of a peer library and its options.
 
-    name: a class of Keras or PyTorch, or a function of Optax. options: its, by its own names.
-    ours: options of our factory for this peer alone, on top of the case's. convention: ours, by
-    default the peer's own name. read: what to compare, where it is not the parameters (see
-    `run_peer`). patch: a context in which the peer runs, to lift a rounding of its own; `note`
-    says which.
+    Attributes:
+        name: a class of Keras or PyTorch, or a function of Optax.
+        options: the peer's keyword arguments, by the peer's names.
+        ours: options of the trainlib factory for this peer, in addition to those of the case.
+        convention: the trainlib convention; None for the one that is named like the peer.
+        read: what to compare instead of the parameters; see `run_peer`.
+        patch: returns a context in which the peer runs, to remove a rounding error of the peer;
+            `note` says which.
+        note: a remark for the report.
     """
 
     name: str
@@ -26,12 +35,16 @@ class Peer(NamedTuple):
     note: str = ""
 
 
-class Case(NamedTuple):
-    """A rule in one form.
+class OptimizerCase(NamedTuple):
+    """An optimizer in one form.
 
-    optimizer: a name of the registry. form: what sets it apart, such as "amsgrad"; "" for plain.
-    options: of our factory. peers: by "keras", "torch" and "optax". read: `(params, state) ->
-    params to compare`. problem: arguments of `make_problem`, where they are not the usual ones.
+    Attributes:
+        optimizer: a name in the registry.
+        form: what distinguishes the form, such as "amsgrad"; "" for the plain one.
+        options: keyword arguments of the trainlib factory.
+        peers: by "keras", "torch" and "optax".
+        read: `(params, state) -> params to compare`; None compares the parameters.
+        problem: arguments of `make_problem` that differ from its defaults.
     """
 
     optimizer: str
@@ -43,5 +56,40 @@ class Case(NamedTuple):
 
     @property
     def title(self) -> str:
-        """adam, or adam (amsgrad)."""
+        """The name and the form: "adam" or "adam (amsgrad)"."""
         return f"{self.optimizer} ({self.form})" if self.form else self.optimizer
+
+
+class FunctionCase(NamedTuple):
+    """A function of the registry, other than an optimizer, in one form.
+
+    Attributes:
+        kind: a kind in the registry, such as "loss".
+        name: a name in the registry.
+        form: what distinguishes the form, such as "staircase"; "" for the plain one.
+        inputs: `(dtype) -> arrays`, the same at each call.
+        ours: `(dtype, **inputs) -> dict of tensors`, a pure function of TensorFlow.
+        peers: by "keras", "torch", "optax" or EQUATION: `(dtype, **inputs) -> dict of arrays`,
+            computed in that dtype. Outputs that a peer leaves out are not compared with it.
+        needs: by peer, the dotted name that it must have, such as "keras.losses.Circle".
+        runs: the modes in which `ours` can run.
+        tolerances: by dtype, where they differ from `TOLERANCES`; `note` gives the reason.
+        note: a remark for the report.
+    """
+
+    kind: str
+    name: str
+    form: str
+    inputs: Callable[[str], Arrays]
+    ours: Callable[..., dict[str, Any]]
+    peers: dict[str, Callable[..., Arrays]]
+    needs: dict[str, str] = {}
+    runs: tuple[str, ...] = ("eager", "graph", "xla")
+    tolerances: dict[str, float] = {}
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """The kind, name and form: "schedule: one_cycle (linear)"."""
+        name = f"{self.name} ({self.form})" if self.form else self.name
+        return f"{self.kind}: {name}"

@@ -7,6 +7,7 @@ float32 even for float64 variables, so it gets `np.float64`; rates go in step by
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,15 +19,18 @@ from trainlib.verify.problem import Arrays, Problem
 PEERS = ("keras", "torch", "optax")
 
 
-def why_missing(peer: str, name: str) -> str:
-    """Why a peer's optimizer cannot be run here; "" where it can."""
-    if importlib.util.find_spec(peer) is None:
-        return f"{peer} is not installed: pip install trainlib[peers]"
-    if peer == "keras":
-        import keras
+def missing_reason(peer: str, needs: str = "") -> str:
+    """Return why a peer cannot be run here; "" if it can.
 
-        if not hasattr(keras.optimizers, name):
-            return f"Keras {keras.__version__} does not have {name}"
+    Args:
+        peer: a package.
+        needs: the dotted name that it must have, such as "keras.optimizers.Muon"; "" for none.
+    """
+    if importlib.util.find_spec(peer) is None:
+        return f"{peer} is not installed: pip install {peer}"
+    module, _, name = needs.rpartition(".")
+    if name and not hasattr(importlib.import_module(module), name):
+        return f"{peer} {importlib.import_module(peer).__version__} does not have {needs}"
     return ""
 
 

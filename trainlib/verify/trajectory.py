@@ -1,0 +1,68 @@
+"""The trajectory of one of trainlib's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainlib.core.types import Optimizer, apply_updates
+from trainlib.verify.problem import Arrays, Problem
+
+RUNS = ("eager", "graph", "xla")
+
+
+def run_optimizer(
+    make: Callable[..., Optimizer],
+    problem: Problem,
+    run: str = "graph",
+    read: Callable[[Any, Any], Any] | None = None,
+) -> list[Arrays]:
+    """The parameters after each step.
+
+    Args:
+        make: `(learning_rate) -> Optimizer`.
+        problem: what to run on.
+        run: "eager", "graph" or "xla".
+        read: `(params, state) -> params to compare`, where those are not the parameters.
+    """
+    dtype = next(iter(problem.start.values())).dtype
+    rates = tf.constant(problem.rates)
+    optimizer = make(
+        learning_rate=lambda k: tf.cast(
+            tf.gather(rates, tf.minimum(k, len(problem.rates) - 1)), dtype
+        )
+    )
+    curvature = {name: tf.constant(h) for name, h in problem.curvature.items()}
+    read = read or (lambda params, state: params)
+    steps = len(problem.noise)
+
+    def step(params: Any, state: Any, noise: Any) -> Any:
+        grads = {name: curvature[name] * w + noise[name] for name, w in params.items()}
+        updates, state = optimizer.update(grads, state, params)
+        params = apply_updates(params, updates)
+        return params, state, read(params, state)
+
+    def follow(params: Any, state: Any, noise: Any) -> Any:
+        """What is seen after each step, stacked."""
+        seen = {
+            name: tf.TensorArray(w.dtype, steps, element_shape=w.shape)
+            for name, w in read(params, state).items()
+        }
+
+        def one(k: Any, params: Any, state: Any, seen: Any) -> Any:
+            now = tf.nest.map_structure(lambda z: z[k], noise)
+            params, state, found = step(params, state, now)
+            return k + 1, params, state, {name: seen[name].write(k, w) for name, w in found.items()}
+
+        seen = tf.while_loop(lambda k, *_: k < steps, one, (0, params, state, seen))[-1]
+        return {name: array.stack() for name, array in seen.items()}
+
+    if run != "eager":
+        follow = tf.function(follow, jit_compile=run == "xla", autograph=False)
+    params = {name: tf.constant(w) for name, w in problem.start.items()}
+    noise = {name: tf.constant(np.stack([row[name] for row in problem.noise])) for name in params}
+    seen = {k: x.numpy() for k, x in follow(params, optimizer.init(params), noise).items()}
+    return [{name: x[i] for name, x in seen.items()} for i in range(steps)]
