@@ -11,7 +11,7 @@ from trainlib.constraints import max_norm, min_max_norm, non_neg, unit_norm
 from trainlib.core.tree import kernels
 from trainlib.core.types import Optimizer, apply_updates
 from trainlib.metrics import Mean, Metric
-from trainlib.monitors.machines import early_stop, reduce_on_plateau
+from trainlib.monitors import early_stop, reduce_on_plateau
 from trainlib.optimizers import (
     adabelief,
     adadelta,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import trainlib.constraints as constraints
 import trainlib.losses as losses
 import trainlib.metrics as metrics
-import trainlib.monitors.machines as monitors
+import trainlib.monitors as monitors
 import trainlib.optimizers as optimizers
 import trainlib.regularizers as regularizers
 import trainlib.schedules as schedules

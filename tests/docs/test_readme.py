@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from trainlib.registry import KINDS, OPTIMIZERS
-from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.function_cases import CASES as FUNCTION_CASES
+from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.peers import PEERS
 
 ROOT = Path(__file__).parents[2]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.compare import peer_outputs, peer_path
 from trainlib.verify.function_cases import CASES as FUNCTION_CASES
+from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.peers import PEERS
 from trainlib.verify.problem import make_problem
 

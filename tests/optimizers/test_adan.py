@@ -8,8 +8,8 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.problem import make_problem
+from trainlib.verify.trajectory import run_optimizer
 
 
 def xie(problem, decay, start):

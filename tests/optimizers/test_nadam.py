@@ -8,9 +8,9 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.peers import run_peer
 from trainlib.verify.problem import make_problem
+from trainlib.verify.trajectory import run_optimizer
 
 
 def dozat(problem, nu=0.999, epsilon=1e-8):

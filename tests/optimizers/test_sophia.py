@@ -10,9 +10,9 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.peers import run_peer
 from trainlib.verify.problem import make_problem
+from trainlib.verify.trajectory import run_optimizer
 
 PARAMS = {"w": tf.constant([1.0, -2.0]), "b": tf.constant(0.5)}
 GRADS = {"w": tf.constant([0.5, 0.25]), "b": tf.constant(1.0)}

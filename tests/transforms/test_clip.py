@@ -9,8 +9,8 @@ import tensorflow as tf
 import trainlib as tl
 from trainlib.core.norms import global_norm
 from trainlib.verify.compare import difference
-from trainlib.verify.trajectory import RUNS, run_optimizer
 from trainlib.verify.problem import make_problem
+from trainlib.verify.trajectory import RUNS, run_optimizer
 
 RUNNING = {
     "eager": lambda f: f,

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.verify.compare import difference
-from trainlib.verify.trajectory import run_optimizer
 from trainlib.verify.peers import run_peer
+from trainlib.verify.trajectory import run_optimizer
 
 B1, B2 = 0.875, 1 - 2.0**-10
 """Exact in float32, to which Keras rounds them."""

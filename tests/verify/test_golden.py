@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.compare import TOLERANCES, difference, our_path
+from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.peers import PEERS
 from trainlib.verify.problem import make_problem
 

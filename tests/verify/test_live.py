@@ -6,11 +6,11 @@ import keras
 import pytest
 
 import trainlib.registry as registry
-from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.compare import difference
-from trainlib.verify.trajectory import run_optimizer
+from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.peers import run_peer
 from trainlib.verify.problem import make_problem
+from trainlib.verify.trajectory import run_optimizer
 
 PLAIN = {case.optimizer: case for case in reversed(CASES)}
 """The first form of each optimizer."""

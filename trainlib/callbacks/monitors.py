@@ -6,7 +6,7 @@ import sys
 from typing import Any, TextIO
 
 from trainlib.callbacks.display import HIDDEN
-from trainlib.monitors.machines import EarlyStopState, PlateauState, early_stop, reduce_on_plateau
+from trainlib.monitors import EarlyStopState, PlateauState, early_stop, reduce_on_plateau
 from trainlib.training.callback import (
     Callback,
     Requests,

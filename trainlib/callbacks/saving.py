@@ -8,7 +8,7 @@ from typing import Any
 
 from trainlib.callbacks.monitors import monitored
 from trainlib.core.checks import check_integer, check_number
-from trainlib.monitors.machines import EarlyStopState, early_stop
+from trainlib.monitors import EarlyStopState, early_stop
 from trainlib.training.callback import Callback, Requests, Save, TrainingStatus
 
 

@@ -16,7 +16,6 @@ from trainlib.core.checks import check_choice, check_number  # noqa: E402
 from trainlib.training.files import write_text  # noqa: E402
 from trainlib.verify import report  # noqa: E402
 from trainlib.verify.case import EQUATION  # noqa: E402
-from trainlib.verify.optimizer_cases import CASES  # noqa: E402
 from trainlib.verify.compare import (  # noqa: E402
     TOLERANCES,
     Result,
@@ -24,8 +23,9 @@ from trainlib.verify.compare import (  # noqa: E402
     compare_optimizer,
 )
 from trainlib.verify.function_cases import CASES as FUNCTION_CASES  # noqa: E402
-from trainlib.verify.trajectory import RUNS  # noqa: E402
+from trainlib.verify.optimizer_cases import CASES  # noqa: E402
 from trainlib.verify.peers import PEERS  # noqa: E402
+from trainlib.verify.trajectory import RUNS  # noqa: E402
 
 ABOUT = """
 verify: runs every rule, in each of its forms, beside the libraries that have it - an optimizer over

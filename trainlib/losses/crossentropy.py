@@ -9,7 +9,15 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_integer, check_number
 from trainlib.core.types import Tensor
-from trainlib.losses.inputs import EPSILON, alike, check_axis, clip, indices, predictions, size_of
+from trainlib.losses.inputs import (
+    EPSILON,
+    check_axis,
+    clip,
+    label_indices,
+    match_shapes,
+    predictions,
+    size_of,
+)
 from trainlib.losses.masked import Masked
 
 
@@ -44,7 +52,7 @@ def binary_crossentropy(
 
     Reference: Good 1952, "Rational Decisions".
     """
-    y, y_pred = alike(y_true, y_pred)
+    y, y_pred = match_shapes(y_true, y_pred)
     check_axis(axis, y_pred)
     y = binary_smoothed(y, label_smoothing)
     if from_logits:
@@ -88,7 +96,7 @@ def categorical_crossentropy(
     Outputs"; label smoothing: Szegedy et al. 2016, "Rethinking the Inception Architecture for
     Computer Vision".
     """
-    y, y_pred = alike(y_true, y_pred)
+    y, y_pred = match_shapes(y_true, y_pred)
     check_axis(axis, y_pred)
     y = categorical_smoothed(y, label_smoothing, axis)
     if from_logits:
@@ -134,7 +142,7 @@ def sparse_categorical_crossentropy(
     """
     y_pred = predictions(y_pred)
     check_axis(axis, y_pred)
-    y = indices(y_true, y_pred, axis)
+    y = label_indices(y_true, y_pred, axis)
     z = tf.experimental.numpy.moveaxis(y_pred, axis, -1)
     if not from_logits:
         z = tf.math.log(clip(z))
@@ -163,7 +171,7 @@ def kl_divergence(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
     Reference: Kullback and Leibler 1951, "On Information and Sufficiency".
     """
-    y, p = alike(y_true, y_pred)
+    y, p = match_shapes(y_true, y_pred)
     y, p = tf.clip_by_value(y, EPSILON, 1), tf.clip_by_value(p, EPSILON, 1)
     return tf.reduce_sum(y * tf.math.log(y / p), axis=-1)
 

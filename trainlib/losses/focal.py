@@ -14,7 +14,7 @@ from trainlib.losses.crossentropy import (
     categorical_smoothed,
     normalised,
 )
-from trainlib.losses.inputs import alike, check_axis, indices, power, predictions
+from trainlib.losses.inputs import check_axis, label_indices, match_shapes, power, predictions
 
 
 def binary_focal_crossentropy(
@@ -56,7 +56,7 @@ def binary_focal_crossentropy(
     """
     check_number("alpha", alpha, at_least=0, at_most=1)
     check_number("gamma", gamma, at_least=0)
-    y, y_pred = alike(y_true, y_pred)
+    y, y_pred = match_shapes(y_true, y_pred)
     check_axis(axis, y_pred)
     y = binary_smoothed(y, label_smoothing)
     if from_logits:
@@ -104,7 +104,7 @@ def categorical_focal_crossentropy(
     Reference: Lin, Goyal, Girshick, He and Dollar 2017, "Focal Loss for Dense Object Detection".
     """
     check_number("gamma", gamma, at_least=0)
-    y, y_pred = alike(y_true, y_pred)
+    y, y_pred = match_shapes(y_true, y_pred)
     check_axis(axis, y_pred)
     y = categorical_smoothed(y, label_smoothing, axis)
     if from_logits:
@@ -140,7 +140,7 @@ def categorical_generalized_cross_entropy(y_true: Tensor, y_pred: Tensor, q: flo
     """
     check_number("q", q, above=0, at_most=1)
     y_pred = predictions(y_pred)
-    y = indices(y_true, y_pred)
+    y = label_indices(y_true, y_pred)
     true = tf.one_hot(y, tf.shape(y_pred)[-1], dtype=y_pred.dtype)
     return (1 - power(tf.reduce_sum(true * y_pred, axis=-1), q)) / q
 

@@ -28,7 +28,7 @@ def predictions(y_pred: Tensor) -> Tensor:
     return widen(y_pred)
 
 
-def alike(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+def match_shapes(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     """Both in y_pred's compute dtype and in one shape; a missing last axis of 1 is added."""
     y_pred = predictions(y_pred)
     y_true = tf.cast(tf.convert_to_tensor(y_true), y_pred.dtype)
@@ -45,7 +45,7 @@ def alike(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     return y_true, y_pred
 
 
-def indices(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
+def label_indices(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
     """Class indices as int64, in the shape of y_pred without the axis of classes.
 
     An axis of 1 in the place of the classes is taken away.

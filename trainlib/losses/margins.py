@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from trainlib.core.types import Tensor
-from trainlib.losses.inputs import alike
+from trainlib.losses.inputs import match_shapes
 
 
 def hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Reference: Crammer and Singer 2001, "On the Algorithmic Implementation of Multiclass
     Kernel-based Vector Machines".
     """
-    y, p = alike(y_true, y_pred)
+    y, p = match_shapes(y_true, y_pred)
     true = tf.reduce_sum(y * p, axis=-1)
     other = tf.reduce_max((1 - y) * p, axis=-1)
     return tf.maximum(other - true + 1, 0)
@@ -75,6 +75,6 @@ def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 def _beyond_margin(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """max(1 - y p, 0) of each element."""
-    y, p = alike(y_true, y_pred)
+    y, p = match_shapes(y_true, y_pred)
     y = tf.where(tf.equal(y, 0), -tf.ones_like(y), y)
     return tf.maximum(1 - y * p, 0)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_number
 from trainlib.core.types import Tensor
-from trainlib.losses.inputs import EPSILON, Axis, alike, check_axis
+from trainlib.losses.inputs import EPSILON, Axis, check_axis, match_shapes
 
 
 def dice(y_true: Tensor, y_pred: Tensor, axis: Axis = None) -> Tensor:
@@ -33,7 +33,7 @@ def dice(y_true: Tensor, y_pred: Tensor, axis: Axis = None) -> Tensor:
     Reference: Milletari, Navab and Ahmadi 2016, "V-Net: Fully Convolutional Neural Networks for
     Volumetric Medical Image Segmentation".
     """
-    y, p = alike(y_true, y_pred)
+    y, p = match_shapes(y_true, y_pred)
     _check_axes(axis, p)
     both = tf.reduce_sum(y * p, axis=axis)
     size = tf.reduce_sum(y, axis=axis) + tf.reduce_sum(p, axis=axis)
@@ -69,7 +69,7 @@ def tversky(
     """
     check_number("alpha", alpha, at_least=0)
     check_number("beta", beta, at_least=0)
-    y, p = alike(y_true, y_pred)
+    y, p = match_shapes(y_true, y_pred)
     _check_axes(axis, p)
     both = tf.reduce_sum(y * p, axis=axis)
     missed = tf.reduce_sum(y * (1 - p), axis=axis)

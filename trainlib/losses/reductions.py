@@ -32,7 +32,7 @@ def weighted_sum(values: Tensor, sample_weight: Tensor | None = None) -> tuple[T
     if sample_weight is None and not isinstance(values, Masked):
         values = widen(values)
         return tf.reduce_sum(values), tf.cast(tf.size(values), values.dtype)
-    losses, weight = _weighed(values, sample_weight)
+    losses, weight = _weighted(values, sample_weight)
     return tf.reduce_sum(weight * losses), tf.reduce_sum(weight)
 
 
@@ -59,7 +59,7 @@ def reduce(
     """
     check_choice("reduction", reduction, REDUCTIONS)
     if reduction == "none":
-        losses, weight = _weighed(values, sample_weight)
+        losses, weight = _weighted(values, sample_weight)
         return weight * losses
     total, weight = weighted_sum(values, sample_weight)
     if reduction == "sum":
@@ -117,7 +117,7 @@ def class_weights(
     return tf.where(tf.reduce_any(same, axis=-1), chosen, tf.ones_like(chosen))
 
 
-def _weighed(values: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor]:
+def _weighted(values: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """The losses and their weights in one shape, both 0 where a loss does not count."""
     losses = widen(values)
     weight = tf.ones_like(losses)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_number
 from trainlib.core.types import Tensor
-from trainlib.losses.inputs import EPSILON, alike
+from trainlib.losses.inputs import EPSILON, match_shapes
 
 
 def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
     Reference: Gauss 1809, "Theoria Motus Corporum Coelestium".
     """
-    y_true, y_pred = alike(y_true, y_pred)
+    y_true, y_pred = match_shapes(y_true, y_pred)
     return tf.reduce_mean(tf.square(y_true - y_pred), axis=-1)
 
 
@@ -48,7 +48,7 @@ def mean_absolute_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
     Reference: Laplace 1774, "Memoire sur la probabilite des causes par les evenements".
     """
-    y_true, y_pred = alike(y_true, y_pred)
+    y_true, y_pred = match_shapes(y_true, y_pred)
     return tf.reduce_mean(tf.abs(y_true - y_pred), axis=-1)
 
 
@@ -68,7 +68,7 @@ def mean_absolute_percentage_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
     Reference: Makridakis 1993, "Accuracy measures: theoretical and practical concerns".
     """
-    y_true, y_pred = alike(y_true, y_pred)
+    y_true, y_pred = match_shapes(y_true, y_pred)
     relative = tf.abs(y_true - y_pred) / tf.maximum(tf.abs(y_true), EPSILON)
     return 100 * tf.reduce_mean(relative, axis=-1)
 
@@ -91,7 +91,7 @@ def mean_squared_logarithmic_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Reference: Tofallis 2015, "A better measure of relative prediction accuracy for model
     selection and model estimation".
     """
-    y_true, y_pred = alike(y_true, y_pred)
+    y_true, y_pred = match_shapes(y_true, y_pred)
     first = tf.math.log1p(tf.maximum(y_pred, EPSILON))
     second = tf.math.log1p(tf.maximum(y_true, EPSILON))
     return tf.reduce_mean(tf.math.squared_difference(first, second), axis=-1)
@@ -119,7 +119,7 @@ def huber(y_true: Tensor, y_pred: Tensor, delta: float = 1.0) -> Tensor:
     Reference: Huber 1964, "Robust Estimation of a Location Parameter".
     """
     check_number("delta", delta, above=0)
-    y_true, y_pred = alike(y_true, y_pred)
+    y_true, y_pred = match_shapes(y_true, y_pred)
     e = tf.abs(y_true - y_pred)
     loss = tf.where(e <= delta, tf.square(e) / 2, delta * e - delta * delta / 2)
     return tf.reduce_mean(loss, axis=-1)
@@ -145,7 +145,7 @@ def log_cosh(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Reference: Chen, Chen, Zhang and Zhang 2019, "Log Hyperbolic Cosine Loss Improves Variational
     Auto-Encoder".
     """
-    y_true, y_pred = alike(y_true, y_pred)
+    y_true, y_pred = match_shapes(y_true, y_pred)
     e = y_pred - y_true
     return tf.reduce_mean(e + tf.math.softplus(-2 * e) - math.log(2), axis=-1)
 
@@ -168,5 +168,5 @@ def poisson(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
     Reference: Nelder and Wedderburn 1972, "Generalized Linear Models".
     """
-    y_true, y_pred = alike(y_true, y_pred)
+    y_true, y_pred = match_shapes(y_true, y_pred)
     return tf.reduce_mean(y_pred - y_true * tf.math.log(y_pred + EPSILON), axis=-1)

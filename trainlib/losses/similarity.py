@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_number
 from trainlib.core.types import Tensor
-from trainlib.losses.inputs import EPSILON, alike, check_axis, predictions
+from trainlib.losses.inputs import EPSILON, check_axis, match_shapes, predictions
 from trainlib.losses.masked import Masked
 
 
@@ -29,7 +29,7 @@ def cosine_similarity(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
 
     Reference: Salton, Wong and Yang 1975, "A Vector Space Model for Automatic Indexing".
     """
-    y_true, y_pred = alike(y_true, y_pred)
+    y_true, y_pred = match_shapes(y_true, y_pred)
     check_axis(axis, y_pred)
     return -tf.reduce_sum(_unit(y_true, axis) * _unit(y_pred, axis), axis=axis)
 

@@ -6,7 +6,15 @@ merge by addition alone, so that any split into batches or replicas has the resu
 """
 
 from trainlib.losses import mean_absolute_error, mean_squared_error
-from trainlib.metrics.area import AucRecord, auc
+from trainlib.metrics.accuracies import (
+    accuracy,
+    binary_accuracy,
+    categorical_accuracy,
+    sparse_categorical_accuracy,
+    sparse_top_k_categorical_accuracy,
+    top_k_categorical_accuracy,
+)
+from trainlib.metrics.area_under_curve import AucState, auc
 from trainlib.metrics.base import (
     ExampleMetric,
     Mean,
@@ -18,26 +26,18 @@ from trainlib.metrics.base import (
     on_probabilities,
     results,
 )
-from trainlib.metrics.by_example import (
-    accuracy,
-    binary_accuracy,
-    categorical_accuracy,
-    sparse_categorical_accuracy,
-    sparse_top_k_categorical_accuracy,
-    top_k_categorical_accuracy,
-)
-from trainlib.metrics.counts import PositivesRecord, f1_score, precision, recall
-from trainlib.metrics.matrix import ConfusionRecord, confusion_matrix
-from trainlib.metrics.regression import R2Record, r2_score, root_mean_squared_error
+from trainlib.metrics.confusion import ConfusionState, confusion_matrix
+from trainlib.metrics.precision_recall import PositivesState, f1_score, precision, recall
+from trainlib.metrics.regression import R2State, r2_score, root_mean_squared_error
 
 __all__ = [
-    "AucRecord",
-    "ConfusionRecord",
+    "AucState",
+    "ConfusionState",
     "ExampleMetric",
     "Mean",
     "Metric",
-    "PositivesRecord",
-    "R2Record",
+    "PositivesState",
+    "R2State",
     "accuracy",
     "as_metric",
     "auc",

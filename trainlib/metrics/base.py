@@ -16,7 +16,7 @@ from trainlib.losses import Masked, weighted_sum
 
 ExampleMetric: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`(y_true, y_pred) -> value of each example`."""
-Record: TypeAlias = Any
+MetricState: TypeAlias = Any
 """A NamedTuple of float64 tensors; the record of two parts is the sum of their records."""
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -36,9 +36,9 @@ class Metric(NamedTuple):
         compute: `(state) -> value`, a float64 tensor; 0 for a state of no examples.
     """
 
-    empty: Callable[[int], Record]
-    from_model_output: Callable[..., Record]
-    compute: Callable[[Record], Tensor]
+    empty: Callable[[int], MetricState]
+    from_model_output: Callable[..., MetricState]
+    compute: Callable[[MetricState], Tensor]
 
 
 class Mean(NamedTuple):
@@ -73,7 +73,7 @@ class Mean(NamedTuple):
         return tf.math.divide_no_nan(self.total, self.count)
 
 
-def merge(a: Record, b: Record) -> Record:
+def merge(a: MetricState, b: MetricState) -> MetricState:
     """The record, or the structure of records, of both parts together: their sum.
 
     Raises:
@@ -104,7 +104,7 @@ def as_metric(metric: Metric | ExampleMetric) -> Metric:
 
 
 def results(
-    metrics: Mapping[str, Metric | ExampleMetric], records: Mapping[str, Record]
+    metrics: Mapping[str, Metric | ExampleMetric], records: Mapping[str, MetricState]
 ) -> dict[str, Tensor]:
     """The values of records by name; what is not among the metrics, the loss say, is a `Mean`."""
     return {
@@ -141,7 +141,7 @@ def on_probabilities(metric: Metric | ExampleMetric, activation: str) -> Metric:
 
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> Record:
+    ) -> MetricState:
         return inner.from_model_output(y_true, activate(widen(y_pred)), sample_weight)
 
     return inner._replace(from_model_output=from_model_output)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice, check_integer
 from trainlib.core.types import Tensor
 from trainlib.metrics.base import Mean, Metric
-from trainlib.metrics.targets import alike, flat, weights_like
+from trainlib.metrics.inputs import flatten_examples, match_targets, weights_like
 
 AGGREGATIONS = ("uniform_average", "variance_weighted_average", "none")
 ROUNDING = 1e-13
@@ -22,7 +22,7 @@ def root_mean_squared_error() -> Metric:
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Mean:
-        y, p = alike(y_true, y_pred, tf.float64)
+        y, p = match_targets(y_true, y_pred, tf.float64)
         squares = tf.square(y - p)
         return Mean.from_model_output(squares, weights_like(sample_weight, squares))
 
@@ -31,7 +31,7 @@ def root_mean_squared_error() -> Metric:
     )
 
 
-class R2Record(NamedTuple):
+class R2State(NamedTuple):
     """Sums over the examples, float64 [D] for D outputs, with weights w and targets y.
 
     count: sum w. total: sum w y. squares: sum w y^2. residual: sum w (y - p)^2. targets: how many
@@ -67,18 +67,18 @@ def r2_score(class_aggregation: str = "uniform_average", num_regressors: int = 0
     check_choice("class_aggregation", class_aggregation, AGGREGATIONS)
     check_integer("num_regressors", num_regressors, at_least=0)
 
-    def zero(outputs: int) -> R2Record:
-        return R2Record(*[tf.zeros([outputs], tf.float64)] * 5)
+    def zero(outputs: int) -> R2State:
+        return R2State(*[tf.zeros([outputs], tf.float64)] * 5)
 
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> R2Record:
-        y, p = alike(y_true, y_pred, tf.float64)
-        y, p, w = (flat(x) for x in (y, p, weights_like(sample_weight, y)))
+    ) -> R2State:
+        y, p = match_targets(y_true, y_pred, tf.float64)
+        y, p, w = (flatten_examples(x) for x in (y, p, weights_like(sample_weight, y)))
         sums = (w, w * y, w * tf.square(y), w * tf.square(y - p), tf.cast(w != 0, tf.float64))
-        return R2Record(*(tf.reduce_sum(x, axis=0) for x in sums))
+        return R2State(*(tf.reduce_sum(x, axis=0) for x in sums))
 
-    def result(record: R2Record) -> Tensor:
+    def result(record: R2State) -> Tensor:
         squares = record.squares
         s = squares - tf.math.divide_no_nan(tf.square(record.total), record.count)
         s = tf.where(s > ROUNDING * squares, s, tf.zeros_like(s))

@@ -1,13 +1,4 @@
-"""Improvement: when a monitored result is better than the best so far.
-
-With rising results and their deltas turned round, all is about falling ones; r: rel_delta,
-d: min_delta.
-
-    metric      v + d < (1 - r) best
-    best        v < (1 - r) best - d
-
-Both sides are computed in float64 and compared in compare_dtype.
-"""
+"""Improvement: when a monitored result is better than the best so far."""
 
 from __future__ import annotations
 
@@ -28,23 +19,31 @@ FALLING = frozenset(
     "cosh crossentropy deviance divergence error hinge huber loss mae mape mse msle perplexity "
     "poisson rmse".split()
 )
-"""Words of the names of results of which less is better."""
+"""Words in the names of results that should fall."""
 RISING = frozenset(
     "acc accuracy auc f1 fbeta iou kappa precision r2 recall sensitivity specificity top".split()
 )
-"""Words of the names of results of which more is better."""
+"""Words in the names of results that should rise."""
 
 
 def direction(monitor: str) -> str:
-    """Whether less or more of a result is better, "min" or "max", by the last word that tells.
+    """Infer from the name of a result whether lower or higher values are better.
 
-        direction("val_loss") == "min",  direction("top_5_error") == "min"
+    The last word of the name that is known decides.
 
     Args:
         monitor: the name of the result, words joined by "_".
 
+    Returns:
+        "min" if lower is better, "max" if higher is.
+
     Raises:
-        ValueError: a name without such a word.
+        ValueError: if the name contains no known word.
+
+    Example:
+        >>> from trainlib.monitors.improvement import direction
+        >>> direction("val_loss"), direction("top_5_error"), direction("val_accuracy")
+        ('min', 'min', 'max')
     """
     for word in reversed(monitor.lower().split("_")):
         if word in FALLING or word in RISING:
@@ -56,7 +55,12 @@ def direction(monitor: str) -> str:
 
 
 class Improvement(NamedTuple):
-    """When a value is better. sign: 1 where less is better, -1 where more is."""
+    """The rule by which a value counts as better; made by `improvement`.
+
+    Attributes:
+        sign: 1 if lower is better, -1 if higher is.
+        min_delta, rel_delta, delta_at, first, compare_dtype: as in `improvement`.
+    """
 
     sign: int
     min_delta: float
@@ -65,12 +69,12 @@ class Improvement(NamedTuple):
     first: str
     compare_dtype: str
 
-    def no_best(self) -> Tensor:
-        """The best before there is one: NaN, or the worst of all."""
+    def initial_best(self) -> Tensor:
+        """Return the best before the first value: NaN, or the worst infinity."""
         return float64(self.sign * math.inf if self.first == "worst" else math.nan)
 
     def better(self, value: Tensor, reference: Tensor | float) -> Tensor:
-        """Whether a value is better than another; a NaN is not, nor is anything than a NaN."""
+        """Return whether a value is better than another; False if either is NaN."""
         v, bound = self.sign * value, (self.sign - self.rel_delta) * float64(reference)
         if self.delta_at == "metric":
             v = v + self.min_delta
@@ -79,7 +83,7 @@ class Improvement(NamedTuple):
         return tf.cast(v, self.compare_dtype) < tf.cast(bound, self.compare_dtype)
 
     def accepts(self, value: Tensor, best: Tensor, is_first: Tensor) -> Tensor:
-        """Whether a value is the new best."""
+        """Return whether a value becomes the new best."""
         better = self.better(value, best)
         if self.first == "any":
             return better | is_first
@@ -97,26 +101,30 @@ def improvement(
     first: str = "number",
     compare_dtype: str = "float32",
 ) -> Improvement:
-    """When a result is better than the best so far.
+    """Make the rule by which a result counts as better than the best so far.
+
+    With mode "min":
 
         metric     v + min_delta < (1 - rel_delta) best
         best       v < (1 - rel_delta) best - min_delta
 
-    and with mode "max", `v - min_delta > (1 + rel_delta) best` and so on.
+    With mode "max" the signs are reversed: `v - min_delta > (1 + rel_delta) best`. Both sides are
+    computed in float64 and compared in `compare_dtype`.
 
     Args:
         monitor: the name of the result.
-        mode: "min", less is better; "max", more is; "auto", as `direction` tells by the name.
-        min_delta: what an improvement is at least, at least 0.
-        rel_delta: the same as a share of the best, in [0, 1).
-        delta_at: "metric" or "best": the side on which min_delta is added.
-        first: the first best: "number", the first value that is no NaN; "any", the first value,
-            a NaN too, after which nothing is better; "worst", one better than infinity.
-        compare_dtype: "float32" or "float64", in which both sides are compared: what is one
-            number in float32 is no improvement there.
+        mode: "min", "max", or "auto" to infer it from the name. Default: "auto".
+        min_delta: smallest absolute improvement, at least 0. Default: 0.
+        rel_delta: smallest improvement relative to the best, in [0, 1). Default: 0.
+        delta_at: the side to which min_delta is added, "metric" or "best". Default: "metric".
+        first: what becomes the first best. "number": the first value that is not NaN; "any": the
+            first value, even NaN, which nothing improves on; "worst": a value better than
+            infinity. Default: "number".
+        compare_dtype: dtype of the comparison, "float32" or "float64". Default: "float32".
 
     Raises:
-        ValueError, TypeError: an argument out of its range, or a name that tells no direction.
+        ValueError, TypeError: if an argument is out of range or of the wrong type, or mode is
+            "auto" and the name contains no known word.
     """
     check_choice("mode", mode, MODES)
     check_number("min_delta", min_delta, at_least=0)

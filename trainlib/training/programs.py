@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainlib.core.types import Optimizer, Tensor, Tree
 from trainlib.losses import Loss
 from trainlib.metrics import ExampleMetric, Mean, Metric, as_metric, merge
-from trainlib.metrics.targets import columns
+from trainlib.metrics.inputs import num_columns
 from trainlib.regularizers import Regularizer
 from trainlib.step.loss_scale import LossScale
 from trainlib.step.steps import (
@@ -221,7 +221,7 @@ class Programs:
         if tf.nest.is_nested(y_pred):
             names = [name for name, m in self.metrics.items() if isinstance(m, Metric)]
             raise ValueError(f"metrics {', '.join(names)} need a model of one output")
-        return columns(y_pred) if y_pred.shape.rank > 1 else 1
+        return num_columns(y_pred) if y_pred.shape.rank > 1 else 1
 
 
 class ReplicatedPrograms(Programs):

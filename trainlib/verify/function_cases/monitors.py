@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainlib.monitors.machines import Machine, early_stop, reduce_on_plateau
+from trainlib.monitors import Monitor, early_stop, reduce_on_plateau
 from trainlib.verify.case import FunctionCase
 from trainlib.verify.problem import Arrays
 
@@ -46,7 +46,7 @@ def histories_from_nan(dtype: str) -> Arrays:
     return {"metrics": metrics}
 
 
-def states(machine: Machine, start: Any, metrics: Any) -> Any:
+def states(monitor: Monitor, start: Any, metrics: Any) -> Any:
     """The states after each epoch: leaves of shape [epochs, histories].
 
     The parameters of an epoch are its number.
@@ -58,8 +58,8 @@ def states(machine: Machine, start: Any, metrics: Any) -> Any:
     def update(state: Any, now: Any) -> Any:
         v, number = now
         if hasattr(state, "best_params"):
-            return machine.update(v, state, [number])
-        return machine.update(v, state)
+            return monitor.update(v, state, [number])
+        return monitor.update(v, state)
 
     return tf.scan(update, (tf.transpose(metrics), numbers), start)
 
@@ -68,8 +68,8 @@ def plateau(start: float, **options: Any) -> Callable[..., dict[str, Any]]:
     """Our rates after each epoch, and the states."""
 
     def ours(dtype: str, metrics: Any) -> dict[str, Any]:
-        machine = reduce_on_plateau("metric", **options)
-        path = states(machine, machine.init(start), metrics)
+        monitor = reduce_on_plateau("metric", **options)
+        path = states(monitor, monitor.init(start), metrics)
         seen: dict[str, Any] = path._asdict()
         return seen | {"learning_rate": tf.cast(path.learning_rate, tf.float64)}
 
@@ -80,9 +80,9 @@ def stopping(**options: Any) -> Callable[..., dict[str, Any]]:
     """Our states after the last epoch, which are those of the stop."""
 
     def ours(dtype: str, metrics: Any) -> dict[str, Any]:
-        machine = early_stop("metric", **options)
+        monitor = early_stop("metric", **options)
         last = tf.nest.map_structure(
-            lambda x: x[-1], states(machine, machine.init([tf.constant(0.0)]), metrics)
+            lambda x: x[-1], states(monitor, monitor.init([tf.constant(0.0)]), metrics)
         )
         found: dict[str, Any] = last._asdict()
         params = found.pop("best_params")

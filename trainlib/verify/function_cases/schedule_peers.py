@@ -44,7 +44,11 @@ def case(
     """A schedule by its arguments, or made by a function of the dtype, and its peers."""
 
     def make(dtype: str) -> Any:
-        return ours(dtype) if callable(ours) else registry.lookup("schedule", name)(**ours, dtype=dtype)
+        return (
+            ours(dtype)
+            if callable(ours)
+            else registry.lookup("schedule", name)(**ours, dtype=dtype)
+        )
 
     return FunctionCase(
         kind="schedule",

@@ -15,7 +15,9 @@ def ftrl(form: str, scale: float = 1.0, **options: Any) -> OptimizerCase:
     One far above g^2 would leave sigma, a difference of roots, to rounding.
     """
     options = {"initial_accumulator_value": START} | options
-    return OptimizerCase("ftrl", form, options, {"keras": Peer("Ftrl", options)}, problem={"scale": scale})
+    return OptimizerCase(
+        "ftrl", form, options, {"keras": Peer("Ftrl", options)}, problem={"scale": scale}
+    )
 
 
 ALL = {

@@ -51,7 +51,9 @@ CASES = [
             "optax": Peer("radam", {"b1": B1, "b2": 0.5}),
         },
     ),
-    OptimizerCase("radam", "high threshold", BETAS | {"threshold": 16.5}, {"optax": optax(threshold=16.5)}),
+    OptimizerCase(
+        "radam", "high threshold", BETAS | {"threshold": 16.5}, {"optax": optax(threshold=16.5)}
+    ),
     OptimizerCase("radam", "nesterov", BETAS | {"nesterov": True}, {"optax": optax(nesterov=True)}),
     OptimizerCase(
         "radam",

@@ -10,7 +10,9 @@ RHO, MU, DECAY = 0.875, 0.75, 0.0625
 LARGE = 2.0**-7
 
 
-def rmsprop(form: str, epsilon: float | None = None, scale: float = 1.0, **shared: Any) -> OptimizerCase:
+def rmsprop(
+    form: str, epsilon: float | None = None, scale: float = 1.0, **shared: Any
+) -> OptimizerCase:
     """A case with options that all peers name alike; with the defaults' epsilon where None."""
     ours = {"epsilon": epsilon} if epsilon is not None else {}
     theirs = {"eps": epsilon} if epsilon is not None else {}
@@ -19,7 +21,9 @@ def rmsprop(form: str, epsilon: float | None = None, scale: float = 1.0, **share
         "torch": Peer("RMSprop", {"alpha": RHO} | theirs | shared),
         "optax": Peer("rmsprop", {"decay": RHO} | theirs | shared),
     }
-    return OptimizerCase("rmsprop", form, {"rho": RHO} | ours | shared, peers, problem={"scale": scale})
+    return OptimizerCase(
+        "rmsprop", form, {"rho": RHO} | ours | shared, peers, problem={"scale": scale}
+    )
 
 
 def of_optax(form: str, ours: dict[str, Any], theirs: dict[str, Any]) -> OptimizerCase:

@@ -27,7 +27,9 @@ def open_sm3() -> Iterator[None]:
         yield
 
 
-def sm3(form: str, epsilon: float = 1e-8, scale: float = 1.0, momentum: float = 0.875) -> OptimizerCase:
+def sm3(
+    form: str, epsilon: float = 1e-8, scale: float = 1.0, momentum: float = 0.875
+) -> OptimizerCase:
     """A case without a scalar parameter, on which Optax's fails."""
     theirs = {"momentum": momentum, "eps": epsilon}
     peer = Peer("sm3", theirs, patch=open_sm3, note="chained from its parts; no scalar parameter")

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_integer, check_number
 from trainlib.core.types import Tensor
-from trainlib.metrics.targets import INDICES, ROWS, class_indices, rows
+from trainlib.metrics.inputs import INDICES, ROWS, class_indices, match_labels
 
 
 def accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def binary_accuracy(y_true: Tensor, y_pred: Tensor, threshold: float = 0.5) -> T
         float32, in the shape of y_pred.
     """
     check_number("threshold", threshold)
-    y, p = rows(y_true, y_pred)
+    y, p = match_labels(y_true, y_pred)
     right = tf.cast(tf.cast(p > threshold, y.dtype) == y, tf.float32)
     return tf.reshape(right, tf.shape(y_pred))
 

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from trainlib.core.conventions import default_of
+from trainlib.monitors import early_stop, reduce_on_plateau
 from trainlib.monitors.improvement import direction, improvement
-from trainlib.monitors.machines import early_stop, reduce_on_plateau
 from trainlib.verify.function_cases.monitors import (
     keras_plateau,
     keras_stopping,

@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice, check_integer, check_number
 from trainlib.core.types import Tensor
 from trainlib.metrics.base import Metric
-from trainlib.metrics.targets import columns, flat, rows, weights_like
+from trainlib.metrics.inputs import flatten_examples, match_labels, num_columns, weights_like
 
 AVERAGES = ("macro", "micro", "weighted", "none")
 EPSILON = 1e-7
@@ -19,7 +19,7 @@ TINY = 1e-9
 """A largest score of at most this size, as in a row of zeros, predicts nothing."""
 
 
-class PositivesRecord(NamedTuple):
+class PositivesState(NamedTuple):
     """Sums of weights, float64: true positives, false positives and false negatives.
 
     [T] for each of T thresholds, or [K] for each of K classes.
@@ -53,7 +53,7 @@ def precision(
     batch of shape [batch].
     """
 
-    def ratio(record: PositivesRecord) -> Tensor:
+    def ratio(record: PositivesState) -> Tensor:
         return tf.math.divide_no_nan(record.tp, record.tp + record.fp)
 
     return _at_thresholds(ratio, thresholds, top_k, class_id)
@@ -74,14 +74,14 @@ def recall(
     Differs from: Keras, as `precision` does.
     """
 
-    def ratio(record: PositivesRecord) -> Tensor:
+    def ratio(record: PositivesState) -> Tensor:
         return tf.math.divide_no_nan(record.tp, record.tp + record.fn)
 
     return _at_thresholds(ratio, thresholds, top_k, class_id)
 
 
 def _at_thresholds(
-    ratio: Callable[[PositivesRecord], Tensor],
+    ratio: Callable[[PositivesState], Tensor],
     thresholds: float | Sequence[float] | None,
     top_k: int | None,
     class_id: int | None,
@@ -93,22 +93,22 @@ def _at_thresholds(
     if class_id is not None:
         check_integer("class_id", class_id, at_least=0)
 
-    def zero(outputs: int) -> PositivesRecord:
-        return PositivesRecord(*[tf.zeros([len(levels)], tf.float64)] * 3)
+    def zero(outputs: int) -> PositivesState:
+        return PositivesState(*[tf.zeros([len(levels)], tf.float64)] * 3)
 
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> PositivesRecord:
-        y, p = rows(y_true, y_pred)
+    ) -> PositivesState:
+        y, p = match_labels(y_true, y_pred)
         w = weights_like(sample_weight, p)
         y, taken = y != 0, _largest(p, top_k)
         if class_id is not None:
-            check_integer("class_id", class_id, at_least=0, at_most=columns(p) - 1)
+            check_integer("class_id", class_id, at_least=0, at_most=num_columns(p) - 1)
             y, p, w, taken = (x[..., class_id] for x in (y, p, w, taken))
         y, p, w, taken = (tf.reshape(x, [-1, 1]) for x in (y, p, w, taken))
         return _counts(y, (p > tf.constant(levels, p.dtype)) & taken, w)
 
-    def result(record: PositivesRecord) -> Tensor:
+    def result(record: PositivesState) -> Tensor:
         return ratio(record) if len(levels) > 1 else ratio(record)[0]
 
     return Metric(zero, from_model_output, result)
@@ -130,18 +130,18 @@ def _largest(p: Tensor, k: int | None) -> Tensor:
     """Whether each score is among the k largest of its row; of equal ones the first are."""
     if k is None:
         return tf.ones(tf.shape(p), tf.bool)
-    check_integer("top_k", k, at_least=1, at_most=columns(p))
+    check_integer("top_k", k, at_least=1, at_most=num_columns(p))
     places = tf.math.top_k(p, k).indices
-    return tf.reduce_any(tf.one_hot(places, columns(p), True, False, dtype=tf.bool), axis=-2)
+    return tf.reduce_any(tf.one_hot(places, num_columns(p), True, False, dtype=tf.bool), axis=-2)
 
 
-def _counts(y: Tensor, predicted: Tensor, w: Tensor) -> PositivesRecord:
+def _counts(y: Tensor, predicted: Tensor, w: Tensor) -> PositivesState:
     """The record of labels, predictions and weights of shape [N, K] or [N, 1]."""
 
     def total(chosen: Tensor) -> Tensor:
         return tf.reduce_sum(tf.where(chosen, w, tf.zeros([], w.dtype)), axis=0)
 
-    return PositivesRecord(total(y & predicted), total(~y & predicted), total(y & ~predicted))
+    return PositivesState(total(y & predicted), total(~y & predicted), total(y & ~predicted))
 
 
 def f1_score(average: str = "macro", threshold: float | None = None) -> Metric:
@@ -166,19 +166,21 @@ def f1_score(average: str = "macro", threshold: float | None = None) -> Metric:
     if threshold is not None:
         check_number("threshold", threshold, above=0, at_most=1)
 
-    def zero(outputs: int) -> PositivesRecord:
-        return PositivesRecord(*[tf.zeros([outputs], tf.float64)] * 3)
+    def zero(outputs: int) -> PositivesState:
+        return PositivesState(*[tf.zeros([outputs], tf.float64)] * 3)
 
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> PositivesRecord:
-        y, p = rows(y_true, y_pred)
+    ) -> PositivesState:
+        y, p = match_labels(y_true, y_pred)
         w = weights_like(sample_weight, p)
-        return _counts(flat(y) != 0, flat(_chosen(p, threshold)), flat(w))
+        return _counts(
+            flatten_examples(y) != 0, flatten_examples(_chosen(p, threshold)), flatten_examples(w)
+        )
 
-    def result(record: PositivesRecord) -> Tensor:
+    def result(record: PositivesState) -> Tensor:
         if average == "micro":
-            record = PositivesRecord(*(tf.reduce_sum(x) for x in record))
+            record = PositivesState(*(tf.reduce_sum(x) for x in record))
         p = record.tp / (record.tp + record.fp + EPSILON)
         r = record.tp / (record.tp + record.fn + EPSILON)
         f1 = 2 * p * r / (p + r + EPSILON)
@@ -192,7 +194,7 @@ def f1_score(average: str = "macro", threshold: float | None = None) -> Metric:
 
 def _chosen(p: Tensor, threshold: float | None) -> Tensor:
     """Whether each score of [batch, ..., K] is a prediction of its class."""
-    if threshold is None and columns(p) == 1:
+    if threshold is None and num_columns(p) == 1:
         threshold = 0.5
     if threshold is not None:
         return p > threshold

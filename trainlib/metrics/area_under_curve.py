@@ -17,13 +17,13 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice, check_integer
 from trainlib.core.types import Tensor
 from trainlib.metrics.base import Metric
-from trainlib.metrics.targets import columns, rows, weights_like
+from trainlib.metrics.inputs import match_labels, num_columns, weights_like
 
 CURVES = ("ROC", "PR")
 SUMMATIONS = ("interpolation", "minoring", "majoring")
 
 
-class AucRecord(NamedTuple):
+class AucState(NamedTuple):
     """Sums of weights in T buckets of the score, float64 [T, L]; L is 1, or K by multi_label.
 
     positives: of the examples whose label is 1. negatives: of the others.
@@ -68,25 +68,25 @@ def auc(
     check_choice("curve", curve, CURVES)
     check_choice("summation_method", summation_method, SUMMATIONS)
 
-    def zero(outputs: int) -> AucRecord:
+    def zero(outputs: int) -> AucState:
         labels = outputs if multi_label else 1
-        return AucRecord(*[tf.zeros([num_thresholds, labels], tf.float64)] * 2)
+        return AucState(*[tf.zeros([num_thresholds, labels], tf.float64)] * 2)
 
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> AucRecord:
-        y, p = rows(y_true, y_pred)
+    ) -> AucState:
+        y, p = match_labels(y_true, y_pred)
         w = weights_like(sample_weight, p)
-        labels = columns(p) if multi_label else 1
+        labels = num_columns(p) if multi_label else 1
         y, p, w = (tf.reshape(x, [-1, labels]) for x in (y != 0, p, w))
         buckets = _buckets(p, num_thresholds)
         nothing = tf.zeros_like(w)
-        return AucRecord(
+        return AucState(
             _histogram(tf.where(y, w, nothing), buckets, num_thresholds, labels),
             _histogram(tf.where(y, nothing, w), buckets, num_thresholds, labels),
         )
 
-    def result(record: AucRecord) -> Tensor:
+    def result(record: AucState) -> Tensor:
         tp, fp = (tf.cumsum(x, axis=0, reverse=True) for x in record)
         if (curve, summation_method) == ("PR", "interpolation"):
             return tf.reduce_mean(_interpolated_pr(tp, fp))

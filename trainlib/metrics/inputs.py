@@ -14,7 +14,7 @@ ROWS = "[batch, ..., K]"
 """The shapes of class indices and of one-hot rows."""
 
 
-def alike(y_true: Tensor, y_pred: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
+def match_targets(y_true: Tensor, y_pred: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
     """Both as [batch, ..., D] in that dtype; a last axis of 1 may be missing in either.
 
     Raises:
@@ -31,7 +31,7 @@ def alike(y_true: Tensor, y_pred: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
     return tf.cast(full[0], dtype), tf.cast(full[1], dtype)
 
 
-def rows(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+def match_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     """Labels and scores as [batch, ..., K], in the compute dtype of y_pred.
 
     Args:
@@ -49,8 +49,8 @@ def rows(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         if y.shape.rank == p.shape.rank and y.shape[-1] == 1:
             y = y[..., 0]
         if y.shape.rank == p.shape.rank - 1:
-            y = tf.one_hot(tf.cast(y, tf.int64), columns(p), dtype=p.dtype)
-    return alike(y, p, p.dtype)
+            y = tf.one_hot(tf.cast(y, tf.int64), num_columns(p), dtype=p.dtype)
+    return match_targets(y, p, p.dtype)
 
 
 def class_indices(
@@ -82,7 +82,7 @@ def class_indices(
     return tf.cast(y_true, tf.int64), y_pred
 
 
-def columns(y_pred: Tensor) -> int:
+def num_columns(y_pred: Tensor) -> int:
     """K of a y_pred of shape [batch, ..., K], which must be known while a graph is traced."""
     if y_pred.shape[-1] is None:
         raise ValueError(f"the last axis of y_pred must be known, got shape {list(y_pred.shape)}")
@@ -115,6 +115,6 @@ def weights_like(sample_weight: Tensor | None, values: Tensor) -> Tensor:
     return tf.broadcast_to(w, tf.shape(values))
 
 
-def flat(x: Tensor) -> Tensor:
+def flatten_examples(x: Tensor) -> Tensor:
     """[batch, ..., K] as [N, K]."""
-    return tf.reshape(x, [-1, columns(x)])
+    return tf.reshape(x, [-1, num_columns(x)])

@@ -9,10 +9,10 @@ import tensorflow as tf
 from trainlib.core.checks import check_number
 from trainlib.core.types import Tensor
 from trainlib.metrics.base import Metric
-from trainlib.metrics.targets import class_indices, columns, rows, weights_like
+from trainlib.metrics.inputs import class_indices, match_labels, num_columns, weights_like
 
 
-class ConfusionRecord(NamedTuple):
+class ConfusionState(NamedTuple):
     """weights: float64 [K, K]; rows are true classes, columns predicted ones."""
 
     weights: Tensor
@@ -32,13 +32,13 @@ def confusion_matrix(threshold: float = 0.5) -> Metric:
     """
     check_number("threshold", threshold)
 
-    def zero(outputs: int) -> ConfusionRecord:
+    def zero(outputs: int) -> ConfusionState:
         classes = max(outputs, 2)
-        return ConfusionRecord(tf.zeros([classes, classes], tf.float64))
+        return ConfusionState(tf.zeros([classes, classes], tf.float64))
 
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> ConfusionRecord:
+    ) -> ConfusionState:
         y, predicted, classes = _true_and_predicted(y_true, y_pred, threshold)
         w = weights_like(sample_weight, y)
         # Of a negative place the sum takes nothing, on every device.
@@ -47,7 +47,7 @@ def confusion_matrix(threshold: float = 0.5) -> Metric:
         sums = tf.math.unsorted_segment_sum(
             tf.reshape(w, [-1]), tf.reshape(places, [-1]), classes * classes
         )
-        return ConfusionRecord(tf.reshape(sums, [classes, classes]))
+        return ConfusionState(tf.reshape(sums, [classes, classes]))
 
     return Metric(zero, from_model_output, lambda record: record.weights)
 
@@ -57,8 +57,8 @@ def _true_and_predicted(
 ) -> tuple[Tensor, Tensor, int]:
     """The true and the predicted classes, int64 of shape [batch, ...], and how many there are."""
     p = tf.convert_to_tensor(y_pred)
-    if p.shape.rank > 1 and columns(p) > 1:
+    if p.shape.rank > 1 and num_columns(p) > 1:
         y, p = class_indices("confusion_matrix", y_true, p)
-        return y, tf.argmax(p, axis=-1), columns(p)
-    y, p = rows(y_true, p)
+        return y, tf.argmax(p, axis=-1), num_columns(p)
+    y, p = match_labels(y_true, p)
     return tf.cast(y[..., 0], tf.int64), tf.cast(p[..., 0] > threshold, tf.int64), 2
