@@ -87,7 +87,8 @@ from trainlib.step.steps import (
     predict_step,
     train_step,
 )
-from trainlib.tools.range_test import LRFinderResult, lr_finder
+from trainlib.tools.loss_curve import LRFinderResult, RangeTest
+from trainlib.tools.range_test import lr_finder
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.replicas import mirrored, multi_worker
@@ -134,6 +135,7 @@ __all__ = [
     "Optimizer",
     "PRECISIONS",
     "Precision",
+    "RangeTest",
     "TrainState",
     "Trainer",
     "accumulate",

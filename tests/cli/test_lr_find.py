@@ -13,6 +13,7 @@ import pytest
 
 import trainlib as tl
 from trainlib.cli import build, range_test
+from trainlib.tools.loss_curve import RangeTest
 from trainlib.tools.range_test import lr_finder
 
 QUICK = ("--hidden=8", "--execution=graph", "--max_steps=30", "--train_examples=300")
@@ -100,11 +101,10 @@ def test_the_ramps_flags_are_those_of_the_library(found, parse):
         lambda rate: tl.chain(tl.clip_by_norm(1.0), tl.sgd(rate, momentum=0.5)),
         tuple(task.train),
         batch_size=32,
-        max_steps=30,
         regularizer=tl.l2(0.01),
         seed=3,
         execution="graph",
-        **ramp,
+        range_test=RangeTest(max_steps=30, **ramp),
     )
     assert curve["loss"] == pytest.approx(list(result.losses), rel=1e-5)
     assert (summary["steps"], summary["stopped"]) == (len(result.losses), result.stopped)
@@ -124,7 +124,7 @@ def test_a_rate_is_found_for_train_without_changing_its_model(parse):
     before = [np.array(v) for v in built.full.variables]
     told = []
     result = range_test.find_rate(
-        values, task, built, lambda *step: told.append(step), max_steps=50
+        values, task, built, lambda *step: told.append(step), RangeTest(max_steps=50)
     )
     assert len(told) == len(result.rates) <= 51
     for variable, was in zip(built.full.variables, before, strict=True):

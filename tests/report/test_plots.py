@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trainlib.report import plots
-from trainlib.tools.range_test import LRFinderResult
+from trainlib.tools.loss_curve import LRFinderResult
 
 RATES = np.geomspace(1e-6, 1.0, 7)
 SMOOTHED = np.array([3.0, 3.1, 2.5, 1.5, 1.0, 2.0, 4.0])

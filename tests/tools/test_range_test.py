@@ -1,4 +1,4 @@
-"""The range test: its ramp, its batches, its stops, what it suggests, and what it leaves alone."""
+"""`lr_finder`: its learning rates, its batches, its end, and that the model is not changed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tensorflow as tf
 import trainlib as tl
 from trainlib.data import load_dataset, take
 from trainlib.schedules import exponential_decay
+from trainlib.tools.loss_curve import RangeTest
 from trainlib.tools.range_test import lr_finder
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.order import epoch_order
@@ -26,8 +27,8 @@ Y = RNG.integers(0, 3, 23)
 crossentropy = functools.partial(tl.losses.sparse_categorical_crossentropy, from_logits=True)
 
 
-def one_number(w):
-    """A model that predicts its only parameter, for whatever x."""
+def one_parameter(w):
+    """A model that predicts its only parameter for every x."""
     params = {"w": tf.constant(w, tf.float64)}
 
     def apply_fn(params, model_state, x, training):
@@ -36,20 +37,20 @@ def one_number(w):
     return FunctionalModel(apply_fn, params)
 
 
-def follow(losses, *, seed=0, max_steps=STEPS, **options):
+def follow(losses, *, seed=0, on_step=None, **options):
     """The range test of a run whose batches have these losses, whatever the learning rate."""
     order = epoch_order(seed, 0, len(losses))
     y = np.empty(len(losses))
     y[order] = losses
     return lr_finder(
-        one_number(1.0),
+        one_parameter(1.0),
         lambda y_true, y_pred: y_true + 0 * y_pred,
         tl.sgd,
         (np.zeros(len(losses)), y),
         batch_size=1,
         seed=seed,
-        max_steps=max_steps,
-        **options,
+        on_step=on_step,
+        range_test=RangeTest(**options),
     )
 
 
@@ -82,16 +83,14 @@ def net(dropout=0.0):
 @pytest.mark.parametrize(
     ("start", "end", "steps"), [(1e-7, 10.0, 100), (1e-3, 0.5, 10), (0.1, 0.2, 37)]
 )
-def test_batch_k_is_followed_by_an_update_at_the_ramps_rate(start, end, steps):
+def test_the_update_on_batch_k_has_learning_rate_eta_k(start, end, steps):
     result = lr_finder(
-        one_number(100.0),
-        lambda y_true, y_pred: y_pred,  # of gradient 1: each update takes the rate off
+        one_parameter(100.0),
+        lambda y_true, y_pred: y_pred,  # its gradient is 1: each update subtracts the learning rate
         tl.sgd,
         (np.zeros(8), np.zeros(8)),
         batch_size=4,
-        start_lr=start,
-        end_lr=end,
-        max_steps=steps,
+        range_test=RangeTest(start_lr=start, end_lr=end, max_steps=steps),
     )
     rates = start * (end / start) ** (np.arange(steps + 1) / steps)
     np.testing.assert_allclose(result.rates, rates, rtol=1e-13)
@@ -101,14 +100,14 @@ def test_batch_k_is_followed_by_an_update_at_the_ramps_rate(start, end, steps):
 
 
 @pytest.mark.parametrize("curvature", [0.7, 30.0])
-def test_a_parabola_diverges_where_gradient_descent_does(curvature):
+def test_a_parabola_diverges_near_the_stability_limit_of_gradient_descent(curvature):
     result = lr_finder(
-        one_number(3.0),
+        one_parameter(3.0),
         lambda y_true, y_pred: curvature * tf.square(y_pred) / 2,
         tl.sgd,
         (np.zeros(4), np.zeros(4)),
         batch_size=4,
-        end_lr=1e3,
+        range_test=RangeTest(end_lr=1e3),
     )
     rates = 1e-7 * 1e10 ** (np.arange(STEPS + 1) / STEPS)
     w = 3.0 * np.cumprod(np.concatenate([[1.0], 1 - curvature * rates[:-1]]))
@@ -124,7 +123,7 @@ def test_a_parabola_diverges_where_gradient_descent_does(curvature):
 
 
 @pytest.mark.parametrize("s", [0.0, 0.5, 0.9, 0.99])
-def test_smoothing_is_a_mean_with_geometric_weights(s):
+def test_smoothed_losses_are_means_with_geometric_weights(s):
     losses = valley() + RNG.normal(scale=0.1, size=STEPS + 1)
     result = follow(losses, smoothing=s)
     np.testing.assert_allclose(result.losses, losses, rtol=1e-15)
@@ -132,7 +131,7 @@ def test_smoothing_is_a_mean_with_geometric_weights(s):
 
 
 def steps_of(losses, **options):
-    """How many steps the test makes, whether or not it finds a rate."""
+    """Number of steps of the test, whether or not it finds a rate."""
     seen = []
     try:
         result = follow(losses, on_step=lambda *step: seen.append(step), **options)
@@ -143,7 +142,7 @@ def steps_of(losses, **options):
 
 
 @pytest.mark.parametrize("factor", [1.5, 4.0])
-def test_the_test_ends_with_the_first_smoothed_loss_above_the_factor_times_the_least(factor):
+def test_the_test_ends_at_the_first_smoothed_loss_above_the_factor_times_the_lowest(factor):
     losses = valley() * np.where(np.arange(STEPS + 1) > 85, 40, 1)
     smooth = weighted_means(losses, 0.9)
     above = np.flatnonzero(smooth > factor * np.minimum.accumulate(smooth))
@@ -161,7 +160,7 @@ def test_a_loss_that_is_not_finite_ends_the_test(bad):
     assert result.tenth_of_minimum == pytest.approx(follow(valley()).tenth_of_minimum)
 
 
-def test_a_lucky_batch_ends_the_test_only_where_raw_losses_are_compared():
+def test_an_easy_batch_ends_the_test_only_with_best_of_raw():
     losses = valley()
     losses[60] = 0.1
     smooth = weighted_means(losses, 0.9)
@@ -170,7 +169,7 @@ def test_a_lucky_batch_ends_the_test_only_where_raw_losses_are_compared():
     assert steps_of(losses, best_of="raw")[0] == 61
 
 
-def test_negative_losses_diverge_by_the_distance_from_the_least():
+def test_negative_losses_diverge_by_their_distance_from_the_lowest():
     losses = valley() - 20  # from -10 down to -19
     assert steps_of(losses) == (STEPS + 1, "end")
     losses[90:] = 1e6
@@ -185,14 +184,14 @@ def test_a_loss_of_zero_counts_like_any_other():
     np.testing.assert_allclose(result.smoothed, weighted_means(losses, 0.9), rtol=1e-12)
 
 
-def test_unsmoothed_the_three_rates_are_where_a_logistic_descent_has_them():
+def test_without_smoothing_the_three_rates_are_those_of_a_logistic_descent():
     result = follow(valley(), smoothing=0.0)
     assert result.steepest == pytest.approx(RATES[50])  # the centre
     assert result.tenth_of_minimum == pytest.approx(RATES[80] / 10)
     assert result.suggestion == pytest.approx(RATES[52])  # 1 - 1 / (1 + exp(2 / 4)) = 0.62
 
 
-def test_the_rates_are_those_of_the_definitions():
+def test_the_three_rates_follow_their_definitions():
     losses = valley() + RNG.normal(scale=0.5, size=STEPS + 1)
     result = follow(losses)
     smooth, w, h = weighted_means(losses, 0.9), 10, 5
@@ -206,7 +205,7 @@ def test_the_rates_are_those_of_the_definitions():
     )
 
 
-def test_the_unreliable_ends_change_no_rate():
+def test_the_ignored_ends_of_the_curve_change_no_rate():
     plain = follow(valley(), diverge_factor=100)
     lucky = valley()
     lucky[0] = 0.5  # the first smoothed loss is this one alone
@@ -220,13 +219,13 @@ def test_the_unreliable_ends_change_no_rate():
 
 
 @pytest.mark.parametrize("bottom", [12, 15])
-def test_a_minimum_soon_after_the_first_steps_has_its_rates_too(bottom):
+def test_an_early_minimum_has_its_rates_too(bottom):
     result = follow(valley(centre=bottom - 4, width=1.0, bottom=bottom), diverge_factor=100)
     for name in ("steepest", "suggestion"):
         assert RATES[10] <= getattr(result, name) <= 10 * result.tenth_of_minimum
 
 
-def test_nothing_of_the_model_changes():
+def test_the_model_and_its_optimizer_are_not_changed():
     model = net(dropout=0.5)
     model.compile(keras.optimizers.Adam(), "mse")
     model.optimizer.build(model.trainable_variables)
@@ -251,11 +250,9 @@ def test_batches_updates_and_dropout_are_those_of_training(seed):
         optimizer,
         data,
         batch_size=5,
-        start_lr=1e-3,
-        end_lr=1.0,
-        max_steps=12,
-        smoothing=0.0,
-        diverge_factor=1e9,
+        range_test=RangeTest(
+            start_lr=1e-3, end_lr=1.0, max_steps=12, smoothing=0.0, diverge_factor=1e9
+        ),
         seed=seed,
     )
     ramp = exponential_decay(1e-3, 12, 1e3)
@@ -291,7 +288,7 @@ def test_the_penalty_is_in_the_loss():
     squares = sum(float(np.sum(np.square(v))) for v in model.trainable_variables if v.ndim > 1)
     assert penalized.losses[0] - bare.losses[0] == pytest.approx(0.1 * squares, rel=1e-5)
     everywhere = lr_finder(
-        one_number(3.0),
+        one_parameter(3.0),
         lambda y_true, y_pred: tf.square(y_pred),
         tl.sgd,
         (np.zeros(4), np.zeros(4)),
@@ -301,17 +298,17 @@ def test_the_penalty_is_in_the_loss():
     assert everywhere.losses[0] == pytest.approx(18.0)
 
 
-def test_steps_are_told_as_they_are_made():
-    told = []
-    result = follow(valley(), on_step=lambda *step: told.append(step))
-    assert [step for step, *_ in told] == list(range(STEPS + 1))
+def test_on_step_is_called_after_each_step():
+    seen = []
+    result = follow(valley(), on_step=lambda *step: seen.append(step))
+    assert [step for step, *_ in seen] == list(range(STEPS + 1))
     np.testing.assert_array_equal(
-        np.array([rest for _, *rest in told]),
+        np.array([rest for _, *rest in seen]),
         np.stack([result.rates, result.losses, result.smoothed], axis=1),
     )
 
 
-def test_a_chain_climbs_the_ramp_as_one():
+def test_a_chain_has_the_learning_rates_of_its_optimizer():
     def factory(rate):
         return tl.chain(tl.clip_by_norm(1.0), tl.adam(rate))
 
@@ -320,7 +317,7 @@ def test_a_chain_climbs_the_ramp_as_one():
     assert 1e-5 < result.suggestion < 1
 
 
-def test_a_range_in_which_the_loss_does_not_fall_is_an_error():
+def test_a_loss_that_does_not_fall_raises_an_error():
     noise = 5 + np.random.default_rng(0).normal(size=STEPS + 1)
     with pytest.raises(
         ValueError, match="between learning rates 1e-07 and 10 the loss fell by no more"
@@ -338,7 +335,7 @@ def test_a_range_in_which_the_loss_does_not_fall_is_an_error():
         ),
     ],
 )
-def test_a_loss_that_diverges_at_once_is_an_error(explosion, message):
+def test_a_loss_that_diverges_before_it_falls_raises_an_error(explosion, message):
     losses = np.full(STEPS + 1, 3.0)
     losses[8:] = explosion
     with pytest.raises(ValueError, match=message):
@@ -346,7 +343,7 @@ def test_a_loss_that_diverges_at_once_is_an_error(explosion, message):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_first_loss_that_is_not_finite_is_an_error(bad):
+def test_a_first_loss_that_is_not_finite_raises_an_error(bad):
     losses = valley()
     losses[0] = bad
     with pytest.raises(ValueError, match=f"the first loss is {bad}, before any update"):
@@ -360,12 +357,22 @@ def test_a_first_loss_that_is_not_finite_is_an_error(bad):
         ({"start_lr": "a"}, TypeError, "start_lr must be a number, got 'a'"),
         ({"end_lr": 1e-7}, ValueError, "end_lr must be above 1e-07, got 1e-07"),
         ({"end_lr": math.inf}, ValueError, "end_lr must be finite and above 1e-07, got inf"),
-        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"max_steps": 9}, ValueError, "max_steps must be at least 10, got 9"),
         ({"max_steps": 20.0}, TypeError, "max_steps must be a whole number, got 20.0"),
         ({"smoothing": 1.0}, ValueError, "smoothing must be at least 0 and below 1, got 1.0"),
         ({"diverge_factor": 1}, ValueError, "diverge_factor must be above 1, got 1"),
         ({"best_of": "row"}, ValueError, "unknown best_of 'row': did you mean 'raw'?"),
+    ],
+)
+def test_options_out_of_range_are_named_in_the_error(options, kind, message):
+    with pytest.raises(kind, match=message):
+        RangeTest(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
         ({"execution": "fast"}, ValueError, "unknown execution 'fast'"),
         ({"loss": "mse"}, ValueError, "unknown loss 'mse'"),
@@ -377,9 +384,9 @@ def test_a_first_loss_that_is_not_finite_is_an_error(bad):
         ({"model": "mlp"}, TypeError, "model must be a Keras model or a FunctionalModel"),
     ],
 )
-def test_bad_arguments_are_named(options, kind, message):
+def test_wrong_arguments_are_named_in_the_error(options, kind, message):
     arguments = {
-        "model": one_number(1.0),
+        "model": one_parameter(1.0),
         "loss": lambda y_true, y_pred: y_pred,
         "optimizer": tl.sgd,
         "data": (np.zeros(4), np.zeros(4)),
@@ -389,7 +396,7 @@ def test_bad_arguments_are_named(options, kind, message):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_suggestion_for_a_convolutional_net_and_adam_is_near_a_thousandth(seed, data_dir):
+def test_the_suggestion_for_a_cnn_with_adam_is_near_one_thousandth(seed, data_dir):
     keras.utils.set_random_seed(seed)
     images = load_dataset("fashion_mnist", data_dir).train
     model = tl.models.cnn((28, 28), 10, None, [keras.layers.Rescaling(1 / 255)])

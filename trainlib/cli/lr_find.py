@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import shlex
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_train  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
-from trainlib.tools.range_test import LRFinderResult, OnStep, lr_finder  # noqa: E402
+from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest  # noqa: E402
 
 RAMP = ("start_lr", "end_lr", "max_steps", "smoothing", "diverge_factor")
-"""The arguments of `lr_finder` that are flags."""
+"""The fields of `RangeTest` that are flags."""
 
 ABOUT = """
 lr_find: finds a learning rate: trains for some batches, the rate climbing, and reads the losses.
@@ -39,7 +38,7 @@ def main() -> None:
 def define(values: Values) -> None:
     """The flags of `lr_find`: its own, then those of `train`."""
     group = Group(values, "Range test")
-    defaults = {name: inspect.signature(lr_finder).parameters[name].default for name in RAMP}
+    defaults = {name: getattr(RangeTest, name) for name in RAMP}
     group.number("start_lr", defaults["start_lr"], "The first learning rate, above 0.")
     group.number("end_lr", defaults["end_lr"], "The last learning rate, above the first.")
     group.integer("max_steps", defaults["max_steps"], "Steps of the test, at least 10.")
@@ -63,8 +62,9 @@ def lr_find(values: Values) -> None:
     task = build.build_task(values)
     built = build.build_models(values, task)
     print(build.describe(task, built, values), flush=True)
-    ramp = {name: values[name].value for name in RAMP}
-    result = find_rate(values, task, built, _printer(values.max_steps), **ramp)
+    chosen: dict[str, Any] = {name: values[name].value for name in RAMP}
+    ramp = RangeTest(**chosen)
+    result = find_rate(values, task, built, _printer(values.max_steps), ramp)
     folder = run_folder.create(values, prefix="lr_find-")
     write_range_test(folder, result, f"{values.optimizer} on {task.dataset.name}")
     run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(result))

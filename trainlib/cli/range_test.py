@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,8 @@ from trainlib.cli.flag_types import Values
 from trainlib.cli.optimization import optimizer_of
 from trainlib.core.checks import check_integer
 from trainlib.core.tree import kernels
-from trainlib.tools.range_test import LRFinderResult, OnStep, lr_finder
+from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest
+from trainlib.tools.range_test import DEFAULT, lr_finder
 from trainlib.training.files import write_text
 
 CURVE_FILE = "lr_find.csv"
@@ -25,7 +25,7 @@ def find_rate(
     task: build.Task,
     built: build.Models,
     on_step: OnStep | None = None,
-    **ramp: Any,
+    ramp: RangeTest = DEFAULT,
 ) -> LRFinderResult:
     """The range test of what the flags of `train` name; the model stays as it is.
 
@@ -36,7 +36,7 @@ def find_rate(
         task: the data, of which the training part is used, and the loss.
         built: the model.
         on_step: is told of each step, as by `lr_finder`.
-        ramp: arguments of `lr_finder` that no flag of `train` names.
+        ramp: the options of the test.
     """
     for name in ("batch_size", "gradient_accumulation_steps"):
         check_integer(name, values[name].value, at_least=1)
@@ -52,7 +52,7 @@ def find_rate(
         precision=values.precision,
         execution=values.execution,
         on_step=on_step,
-        **ramp,
+        range_test=ramp,
     )
 
 

@@ -42,7 +42,7 @@ from trainlib.cli.signals import Signals  # noqa: E402
 from trainlib.cli.verify_resume import verify_resume  # noqa: E402
 from trainlib.core.checks import check_integer  # noqa: E402
 from trainlib.data import take  # noqa: E402
-from trainlib.tools.range_test import LRFinderResult  # noqa: E402
+from trainlib.tools.loss_curve import LRFinderResult  # noqa: E402
 from trainlib.training.execution import why_no_faster  # noqa: E402
 from trainlib.training.input_pipeline import as_feed  # noqa: E402
 from trainlib.training.replicas import broadcast_from_chief, strategy_named  # noqa: E402

@@ -22,7 +22,7 @@ from trainlib.training.files import write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from trainlib.tools.range_test import LRFinderResult
+    from trainlib.tools.loss_curve import LRFinderResult
 
 MISSING = "pictures need matplotlib: pip install trainlib[plots]"
 

@@ -1,1 +1,5 @@
-"""Experiments around a training run: the learning-rate range test."""
+"""Experiments around training runs.
+
+range_test: `lr_finder`, the learning-rate range test.
+loss_curve: the losses of a range test, and the learning rates that follow from them.
+"""
