@@ -10,6 +10,15 @@ import trainlib.registry as registry
 from trainlib.constraints import max_norm, min_max_norm, non_neg, unit_norm
 from trainlib.core.tree import kernels
 from trainlib.core.types import Optimizer, apply_updates
+from trainlib.experiment import (
+    CheckpointConfig,
+    DataConfig,
+    ExperimentConfig,
+    RuleConfig,
+    ScheduleConfig,
+    TensorBoardConfig,
+    config,
+)
 from trainlib.metrics import Mean, Metric
 from trainlib.monitors import early_stop, reduce_on_plateau
 from trainlib.optimizers import (
@@ -124,7 +133,10 @@ from trainlib.transforms import (
 )
 
 __all__ = [
+    "CheckpointConfig",
     "Checkpoints",
+    "DataConfig",
+    "ExperimentConfig",
     "FunctionalModel",
     "LRFinderResult",
     "LossScale",
@@ -136,6 +148,9 @@ __all__ = [
     "PRECISIONS",
     "Precision",
     "RangeTest",
+    "RuleConfig",
+    "ScheduleConfig",
+    "TensorBoardConfig",
     "TrainState",
     "Trainer",
     "accumulate",
@@ -162,6 +177,7 @@ __all__ = [
     "clip_by_global_norm",
     "clip_by_norm",
     "clip_by_value",
+    "config",
     "constant_schedule",
     "constrain",
     "cosine_decay",

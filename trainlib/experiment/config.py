@@ -1,0 +1,288 @@
+"""The configuration of an experiment: everything that `train` can be set to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trainlib.data import DATASETS
+from trainlib.experiment import flat, serialization
+from trainlib.experiment.fields import (
+    ClippingField,
+    OptionalRuleField,
+    RuleField,
+    RulesField,
+    check_settings,
+    setting,
+)
+from trainlib.experiment.parts import (
+    NESTED,
+    CheckpointConfig,
+    DataConfig,
+    ScheduleField,
+    TensorBoardConfig,
+)
+from trainlib.experiment.rules import AUTO, RuleConfig, check_shared
+from trainlib.step.precision import PRECISIONS
+from trainlib.training.execution import EXECUTIONS
+from trainlib.training.nonfinite import POLICIES
+from trainlib.training.replicas import STRATEGIES
+
+MAX_SEED = 2**32 - 1
+"""The largest seed that Keras takes."""
+_BY_PATH = "a regular expression for whole paths; default: parameters of two or more axes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentConfig:
+    """Configuration of an experiment: everything that `train` can be set to do.
+
+    It is checked when it is made and never changes; `dataclasses.replace(config, epochs=20)` gives
+    variations. Rules are given by name, or with hyperparameters by `tl.config`.
+
+    Args:
+        dataset: "digits", "mnist", "fashion_mnist", "california_housing", or the path of a `.npz`
+            or `.csv` file; default "digits".
+        data: a `DataConfig`: how the data are found, split and weighted.
+        model: "mlp", "cnn", the path of a `.keras` file, or `module:function`; default "mlp".
+        safe_mode: whether `.keras` files that contain code are refused; default True.
+        optimizer: an optimizer; default "adam". Its `learning_rate` may be "auto".
+        param_rules: hyperparameters by path, as `tl.param_rules` takes them.
+        gradient_accumulation_steps: batches whose gradients are summed for an update; default 1.
+        schedule: a schedule, several, or a `ScheduleConfig`; default "constant".
+        monitors: "reduce_on_plateau", "early_stop" or both; default none.
+        regularizer: a penalty on parameters; default None.
+        regularized_params: pattern of the paths of penalized parameters; None: kernels.
+        constraint: a constraint on parameters after each update; default None.
+        constrained_params: pattern of the paths of constrained parameters; None: kernels.
+        clipping: a rule that clips gradients; default None.
+        loss: a loss; "auto", the default: cross-entropy for classes, squared error for numbers.
+        metrics: metrics; "auto", the default: accuracy, or squared and absolute error.
+        epochs: passes over the training examples, at least 1; default 10.
+        batch_size: examples in a batch, at least 1; default 32.
+        seed: seed of everything random, from 0 to 2**32 - 1; default 0.
+        precision: as `tl.Trainer` takes it; default None, the model's own.
+        execution: as `tl.Trainer` takes it; default "auto".
+        strategy: as `tl.Trainer` takes it; default "auto".
+        replicas: as `tl.Trainer` takes it; default None.
+        nonfinite: as `tl.Trainer` takes it; default "epoch".
+        norms: whether gradient and update norms are reported; None: where `tensorboard` is given.
+        worker_timeout: seconds that several workers wait for each other at the start; default 300.
+        callbacks: names `module:name` of callbacks; default none.
+        report: whether `report.html` is written at the end; default True.
+        checkpoints: a `CheckpointConfig`.
+        tensorboard: a `TensorBoardConfig`; None, the default: nothing is written for TensorBoard.
+
+    Raises:
+        ValueError, TypeError: a setting of another type, out of its range or unknown, or settings
+            that exclude each other.
+
+    Example:
+        >>> config = tl.ExperimentConfig(
+        ...     dataset="fashion_mnist",
+        ...     model="cnn",
+        ...     optimizer=tl.config("nadam", learning_rate=1e-3),
+        ...     epochs=5,
+        ... )
+        >>> config.optimizer.hyperparameters["learning_rate"]
+        0.001
+        >>> config.schedule.rules
+        (config('constant'),)
+    """
+
+    dataset: str = setting(
+        "str",
+        "digits",
+        f"One of {', '.join(DATASETS)}, or the path of a .npz or .csv file.",
+        group="Data",
+    )
+    data: DataConfig = field(default=DataConfig())
+    model: RuleField = RuleField(
+        "model",
+        "mlp",
+        "Model: one of {names}; the path of a .keras file; or module:function, called with "
+        "(input_shape, outputs).",
+    )
+    safe_mode: bool = setting(
+        "bool",
+        True,
+        "Refuse .keras files that contain code, such as Lambda layers; turn this off only for "
+        "files that you trust.",
+        group="Model",
+    )
+    optimizer: RuleField = RuleField("optimizer", "adam", "Optimizer: one of {names}.")
+    param_rules: str | None = setting(
+        "str",
+        None,
+        "Hyperparameters by the paths of parameters, such as '.*/(bias|gamma|beta):weight_decay=0; "
+        "hidden_1/.*:learning_rate*=0.1; hidden_2/.*:freeze'.",
+        group="Optimizer",
+    )
+    gradient_accumulation_steps: int = setting(
+        "int", 1, "Batches whose gradients are summed for an update.", at_least=1
+    )
+    schedule: ScheduleField = ScheduleField("constant")
+    monitors: RulesField = RulesField("monitors", ())
+    regularizer: OptionalRuleField = OptionalRuleField(
+        "regularizer", None, "Penalty on the kernels: one of {names}."
+    )
+    regularized_params: str | None = setting(
+        "str", None, f"Parameters to penalize: {_BY_PATH}.", group="Regularizer"
+    )
+    constraint: OptionalRuleField = OptionalRuleField(
+        "constraint", None, "Constraint on the kernels after each update: one of {names}."
+    )
+    constrained_params: str | None = setting(
+        "str", None, f"Parameters to constrain: {_BY_PATH}.", group="Constraint"
+    )
+    clipping: ClippingField = ClippingField("clipping", None)
+    loss: RuleField = RuleField(
+        "loss",
+        AUTO,
+        "Loss: one of {names}; auto: cross-entropy for classes, mean squared error for numbers.",
+    )
+    metrics: RulesField = RulesField(
+        "metrics",
+        AUTO,
+        "Metrics, comma-separated: any of {names}; auto: accuracy for classes, mean squared and "
+        "mean absolute error for numbers.",
+    )
+    epochs: int = setting("int", 10, "Passes over the training examples.", group="Run", at_least=1)
+    batch_size: int = setting("int", 32, "Examples in a batch.", at_least=1)
+    seed: int = setting("int", 0, "Seed of everything random.", at_least=0, at_most=MAX_SEED)
+    precision: str | None = setting(
+        "str",
+        None,
+        "Precision in which the model computes; default: the one it was built in, float32. The "
+        "mixed ones keep parameters in float32.",
+        choices=PRECISIONS,
+    )
+    execution: str = setting(
+        "str",
+        AUTO,
+        "How training steps run: as a TensorFlow graph; compiled by XLA; or as a graph whose "
+        "optimizer update is compiled. auto measures them where the run takes long.",
+        choices=EXECUTIONS,
+    )
+    strategy: str = setting(
+        "str",
+        AUTO,
+        "Devices: one_device; mirrored, several devices of this machine; multi_worker, the "
+        "processes that $TF_CONFIG names, each started by this command with the same flags; auto "
+        "uses what is there.",
+        choices=STRATEGIES,
+    )
+    replicas: int | None = setting(
+        "int",
+        None,
+        "Number of devices of mirrored; default: all accelerators. Without any, the processor is "
+        "divided.",
+        at_least=1,
+    )
+    nonfinite: str = setting(
+        "str",
+        "epoch",
+        "What to do when numbers are not finite. epoch: stop after an epoch whose loss is not "
+        "finite. Or test every step, which takes some time, and at a bad one stop before it, skip "
+        "it, or roll_back to the newest checkpoint and continue after the bad batches. none: do "
+        "nothing.",
+        choices=POLICIES,
+    )
+    worker_timeout: float = setting(
+        "float", 300.0, "Seconds that multi_worker waits at the start for late workers.", above=0
+    )
+    callbacks: tuple[str, ...] = setting(
+        "strs",
+        (),
+        "Your callbacks, comma-separated, as module:name: functions called after each epoch with "
+        "the status of training, or classes derived from trainlib.callbacks.Callback.",
+    )
+    report: bool = setting(
+        "bool",
+        True,
+        "Write report.html into the run folder at the end, if matplotlib is installed.",
+    )
+    checkpoints: CheckpointConfig = field(default=CheckpointConfig())
+    tensorboard: TensorBoardConfig | None = field(default=None)
+    norms: bool | None = setting(
+        "bool",
+        None,
+        "Report the mean norms of gradients and updates; default: with --tensorboard.",
+        group="TensorBoard",
+    )
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Check all settings, and those that depend on each other.
+
+        Raises:
+            ValueError, TypeError: as the class says.
+        """
+        check_settings(self)
+        _check_nested(self)
+        _check_monitors(self.monitors)
+        _check_metrics(self.metrics)
+        for rule, pattern in (
+            ("regularizer", "regularized_params"),
+            ("constraint", "constrained_params"),
+        ):
+            if getattr(self, pattern) is not None and getattr(self, rule) is None:
+                raise ValueError(f"--{pattern} needs --{rule}")
+
+    @property
+    def reports_norms(self) -> bool:
+        """Whether gradient and update norms are reported."""
+        return self.tensorboard is not None if self.norms is None else self.norms
+
+    def to_json(self) -> str:
+        """Return the configuration as JSON, as the `config.json` of a run folder holds it."""
+        return serialization.to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> ExperimentConfig:
+        """Return the configuration that `to_json` wrote.
+
+        Raises:
+            ValueError, TypeError: text that is no JSON, an unknown setting, or what the class
+                refuses.
+        """
+        return serialization.from_json(cls, text)
+
+    def to_flags(self) -> str:
+        """Return the configuration as a flag file: one flag of `train` in a line."""
+        return flat.to_flags(self)
+
+    @classmethod
+    def from_flags(cls, text: str) -> ExperimentConfig:
+        """Return the configuration that a flag file holds.
+
+        Raises:
+            ValueError, TypeError: a line that is no flag of `train`, or what the class refuses.
+        """
+        return flat.from_flags(cls, text)
+
+    def monitor(self, name: str) -> RuleConfig | None:
+        """Return the monitor of that name; None where the experiment does not use it."""
+        return next((rule for rule in self.monitors if rule.name == name), None)
+
+
+def _check_nested(config: ExperimentConfig) -> None:
+    for name, kind in NESTED.items():
+        value = getattr(config, name)
+        if not isinstance(value, kind) and not (name == "tensorboard" and value is None):
+            raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+
+
+def _check_monitors(monitors: Sequence[RuleConfig]) -> None:
+    names = [rule.name for rule in monitors]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"monitors must hold {name} once, got it {names.count(name)} times")
+
+
+def _check_metrics(metrics: Sequence[RuleConfig]) -> None:
+    if len(metrics) > 1 and any(rule.name == AUTO for rule in metrics):
+        raise ValueError("metrics must be auto alone or names, got auto among others")
+    check_shared("metrics", metrics)

@@ -1,0 +1,217 @@
+"""Fields of the configuration's dataclasses: plain settings, and rules of the registry."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar, overload
+
+from trainlib.core.checks import check_choice, check_integer, check_number
+from trainlib.experiment.rules import RULES, RuleConfig, checked_rule, takes
+from trainlib.experiment.values import as_type
+
+T = TypeVar("T")
+Given = TypeVar("Given")
+
+
+class Setting(NamedTuple):
+    """A setting that one flag holds.
+
+    Attributes:
+        flag: name of the flag.
+        type: type of the value, one of `trainlib.experiment.values.TYPES`.
+        default: default value.
+        help: one or two sentences.
+        group: heading under which the help text shows it.
+        choices: allowed words; () for any.
+        bounds: allowed range, as `check_number` takes it.
+        kind: kind of the rules whose hyperparameter this is; "" for other settings.
+    """
+
+    flag: str
+    type: str
+    default: Any
+    help: str
+    group: str = ""
+    choices: tuple[str, ...] = ()
+    bounds: Mapping[str, float] = {}
+    kind: str = ""
+
+
+def setting(
+    kind: str,
+    default: Any,
+    help: str,
+    *,
+    flag: str = "",
+    group: str = "",
+    choices: Iterable[str] = (),
+    **bounds: float,
+) -> Any:
+    """Return a dataclass field for a plain setting.
+
+    Args:
+        kind: type of the value, one of `trainlib.experiment.values.TYPES`.
+        default: default value; None makes the setting optional.
+        help: help text.
+        flag: name of the flag; default: the field's.
+        group: heading of the help text from this setting on; "": that of the field before.
+        choices: allowed words.
+        **bounds: `at_least`, `above`, `at_most` or `below`.
+    """
+    declared = Setting(flag, kind, default, help, group, tuple(choices), bounds)
+    return dataclasses.field(default=default, metadata={"setting": declared})
+
+
+def setting_of(field: dataclasses.Field[Any]) -> Setting | None:
+    """Return the setting that a field of a dataclass declares; None for other fields."""
+    declared: Setting | None = field.metadata.get("setting")
+    return declared and declared._replace(flag=declared.flag or field.name)
+
+
+def plain_settings(of: Any) -> Iterator[tuple[str, Setting]]:
+    """Yield the plain settings of a dataclass or an instance of one, by field."""
+    for field in dataclasses.fields(of):
+        if declared := setting_of(field):
+            yield field.name, declared
+
+
+def check_settings(config: Any) -> None:
+    """Give the plain settings of a configuration under construction their declared types.
+
+    Raises:
+        ValueError, TypeError: a value of another type, out of its range, or not an allowed choice.
+    """
+    for name, declared in plain_settings(config):
+        value = getattr(config, name)
+        if value is None and declared.default is None:
+            continue
+        shown = declared.flag
+        value = as_type(shown, value, declared.type)
+        if declared.choices:
+            check_choice(shown, value, declared.choices)
+        if declared.bounds:
+            check: Any = check_integer if declared.type == "int" else check_number
+            check(shown, value, **declared.bounds)
+        object.__setattr__(config, name, value)
+
+
+class ConvertedField(Generic[T, Given]):
+    """Typed field of a frozen dataclass that converts and checks its value when it is set.
+
+    Args:
+        default: default value, converted too.
+    """
+
+    def __init__(self, default: Any) -> None:
+        self.default: T = self.convert(default)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> T: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> T:
+        value: T = self.default if instance is None else instance.__dict__[self.name]
+        return value
+
+    def __set__(self, instance: object, value: Given) -> None:
+        instance.__dict__[self.name] = self.convert(value)
+
+    def convert(self, value: Any) -> Any:
+        """Return the checked value of the field."""
+        raise NotImplementedError
+
+
+class RuleDescriptor(ConvertedField[T, Given]):
+    """Field that holds rules of one kind.
+
+    Args:
+        kind: kind of the rules, a key of `RULES`.
+        default: default value.
+        help: help text; "{names}" stands for the names of the rules.
+    """
+
+    def __init__(self, kind: str, default: Any, help: str = "") -> None:
+        self.kind = kind
+        self.help = help.format(names=", ".join(RULES[kind]))
+        super().__init__(default)
+
+    def rules(self, value: T) -> tuple[RuleConfig, ...]:
+        """Return the rules that a value of the field holds."""
+        raise NotImplementedError
+
+    def one(self, value: Any) -> RuleConfig:
+        """Return a checked rule for a rule or its name."""
+        if isinstance(value, str):
+            value = RuleConfig(value)
+        if not isinstance(value, RuleConfig):
+            raise TypeError(
+                f"{self.kind} must be a name or tl.config(name, ...), got {value!r}; there are "
+                f"{', '.join(RULES[self.kind])}"
+            )
+        return checked_rule(self.kind, value)
+
+
+class RuleField(RuleDescriptor[RuleConfig, RuleConfig | str]):
+    """One rule, given as `tl.config(...)` or by its name."""
+
+    def convert(self, value: Any) -> RuleConfig:
+        return self.one(value)
+
+    def rules(self, value: RuleConfig) -> tuple[RuleConfig, ...]:
+        return (value,)
+
+
+class OptionalRuleField(RuleDescriptor[RuleConfig | None, RuleConfig | str | None]):
+    """One rule or None."""
+
+    def convert(self, value: Any) -> RuleConfig | None:
+        return None if value is None else self.one(value)
+
+    def rules(self, value: RuleConfig | None) -> tuple[RuleConfig, ...]:
+        return () if value is None else (value,)
+
+
+class ClippingField(OptionalRuleField):
+    """A clipping rule or None. One of its hyperparameters at least is always given.
+
+    At a shell these alone say which rule is meant.
+    """
+
+    def convert(self, value: Any) -> RuleConfig | None:
+        rule = super().convert(value)
+        if rule is None or rule.hyperparameters:
+            return rule
+        first = next(iter(takes(self.kind, rule.name).values()))
+        if first.required:
+            raise ValueError(f"clipping {rule.name} needs {first.name} (--{first.name})")
+        return RuleConfig(rule.name, {first.name: first.default})
+
+
+class RulesField(
+    RuleDescriptor[tuple[RuleConfig, ...], RuleConfig | str | Iterable[RuleConfig | str]]
+):
+    """Several rules: a sequence of rules or names, or one of them alone."""
+
+    def convert(self, value: Any) -> tuple[RuleConfig, ...]:
+        if isinstance(value, (str, RuleConfig)):
+            value = (value,)
+        if not hasattr(value, "__iter__"):
+            raise TypeError(f"{self.kind} must be a sequence of names or rules, got {value!r}")
+        return tuple(self.one(x) for x in value)
+
+    def rules(self, value: tuple[RuleConfig, ...]) -> tuple[RuleConfig, ...]:
+        return value
+
+
+def rule_fields(of: Any) -> dict[str, RuleDescriptor[Any, Any]]:
+    """Return the fields of a dataclass, or of an instance of one, that hold rules."""
+    owner = of if isinstance(of, type) else type(of)
+    return {
+        name: declared
+        for name, declared in vars(owner).items()
+        if isinstance(declared, RuleDescriptor)
+    }

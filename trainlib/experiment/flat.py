@@ -1,0 +1,206 @@
+"""The flat form of a configuration, one value per flag, and the text of a flag file.
+
+`trainlib.experiment.rule_flags` says how hyperparameters are written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from trainlib.experiment.fields import RulesField, Setting, plain_settings, rule_fields
+from trainlib.experiment.parts import NESTED, WARMUP, ScheduleConfig, TensorBoardConfig
+from trainlib.experiment.rule_flags import (
+    KINDS,
+    chosen_monitors,
+    chosen_rules,
+    is_shared,
+    spelling,
+)
+from trainlib.experiment.rules import AUTO, RULES, all_hyperparameters, takes, type_of
+from trainlib.experiment.values import parsed, written
+
+C = TypeVar("C")
+
+TENSORBOARD = "Write events for TensorBoard: curves, histograms, pictures, the graph, the flags."
+MONITOR_HELP: Mapping[str, str] = {
+    "reduce_on_plateau": "Reduce the learning rate when a result has stopped improving.",
+    "early_stop": "Stop the run when a result has stopped improving.",
+}
+
+
+def check_flags(cls: Any, names: Iterable[str]) -> None:
+    """Raise `ValueError` for a name that is no flag, with the nearest that is."""
+    known = [declared.flag for declared in settings(cls)]
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f": did you mean --{near[0]}?" if near else "; train --help lists the flags"
+            raise ValueError(f"unknown flag --{name}{hint}")
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """Return the values of an `ExperimentConfig` by flag; those that are None are left out."""
+    flat: dict[str, Any] = {}
+    for part in (config, *(getattr(config, name) for name in NESTED)):
+        if part is not None:
+            flat |= {s.flag: getattr(part, name) for name, s in plain_settings(part)}
+    flat["tensorboard"] = config.tensorboard is not None
+    flat |= {name: config.monitor(name) is not None for name in RULES["monitors"]}
+    for rule in config.monitors:
+        flat |= {f"{rule.name}_{name}": value for name, value in rule.hyperparameters.items()}
+    for kind, field, value in _rule_values(config):
+        rules = field.rules(value)
+        if isinstance(field, RulesField):
+            flat[kind] = tuple(rule.name for rule in rules)
+        elif kind != "clipping" and rules:
+            flat[kind] = rules[0].name
+        extra = (config.schedule.warmup,) if kind == "schedule" and config.schedule.warmup else ()
+        for rule in (*rules, *extra):
+            flat |= {spelling(kind, name): x for name, x in rule.hyperparameters.items()}
+    return {flag: value for flag, value in flat.items() if value is not None}
+
+
+def _rule_values(config: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield kind, field and value of the rules of a configuration, without its monitors."""
+    yield "schedule", rule_fields(ScheduleConfig)["rules"], config.schedule.rules
+    for name, field in rule_fields(config).items():
+        if name != "monitors":
+            yield name, field, getattr(config, name)
+
+
+def unflatten(cls: Callable[..., C], flat: Mapping[str, Any]) -> C:
+    """Return the `ExperimentConfig` of values by flag; flags that are left out have defaults.
+
+    Args:
+        cls: the class `ExperimentConfig`.
+        flat: values of the flags' types, as of `flatten` or as a command line gives them.
+
+    Raises:
+        ValueError, TypeError: an unknown flag or rule, a hyperparameter that no chosen rule takes
+            or that rules of two kinds take, or what `ExperimentConfig` refuses.
+    """
+    check_flags(cls, flat)
+    given = {flag: value for flag, value in flat.items() if value is not None}
+    rules = chosen_rules(cls, given)
+    warmup = next((r for r in rules["schedule"] if r.name == WARMUP), None)
+    if warmup is not None and WARMUP not in given.get("schedule", ()):
+        rules["schedule"].remove(warmup)
+    else:
+        warmup = None
+    fields: dict[str, Any] = {"monitors": tuple(chosen_monitors(given))}
+    declared = rule_fields(cls)
+    for kind in KINDS:
+        if kind != "schedule":
+            several = isinstance(declared[kind], RulesField)
+            fields[kind] = tuple(rules[kind]) if several else next(iter(rules[kind]), None)
+    for name, nested in NESTED.items():
+        part = {field: given[s.flag] for field, s in plain_settings(nested) if s.flag in given}
+        if nested is ScheduleConfig:
+            part |= {"rules": tuple(rules["schedule"]), "warmup": warmup}
+        if nested is TensorBoardConfig and not given.get("tensorboard"):
+            for field, s in plain_settings(nested):
+                if field in part:
+                    raise ValueError(f"--{s.flag} needs --tensorboard")
+            continue
+        fields[name] = nested(**part)
+    fields |= {field: given[s.flag] for field, s in plain_settings(cls) if s.flag in given}
+    return cls(**fields)
+
+
+def settings(cls: Any) -> tuple[Setting, ...]:
+    """Return all flags of a configuration class, in the order and the groups of a help text."""
+    found: dict[str, Setting] = {}
+    group = ""
+    for declared in _settings(cls):
+        group = declared.group or group
+        found.setdefault(declared.flag, declared._replace(group=group))
+    order = list(dict.fromkeys(s.group for s in found.values()))
+    return tuple(sorted(found.values(), key=lambda s: order.index(s.group)))
+
+
+def _settings(cls: Any) -> Iterator[Setting]:
+    rules = rule_fields(cls)
+    plain = dict(plain_settings(cls))
+    for field in dataclasses.fields(cls):
+        if field.name in plain:
+            yield plain[field.name]
+        elif field.name == "monitors":
+            yield from _monitor_settings()
+        elif field.name in rules or field.name == "rules":
+            yield from _rule_settings(rules[field.name])
+        elif field.name in NESTED:
+            if field.name == "tensorboard":
+                yield Setting("tensorboard", "bool", False, TENSORBOARD, "TensorBoard")
+            yield from _settings(NESTED[field.name])
+
+
+def _rule_settings(field: Any) -> Iterator[Setting]:
+    """Yield the flag that chooses the rules of a field, and those of their hyperparameters."""
+    kind, several = field.kind, isinstance(field, RulesField)
+    group = kind.capitalize()
+    if kind != "clipping":
+        names = tuple(rule.name for rule in field.rules(field.default))
+        default: Any = names if several else next(iter(names), None)
+        yield Setting(kind, "strs" if several else "str", default, field.help, group)
+    for name, declared in all_hyperparameters(kind).items():
+        yield Setting(name, type_of(declared), None, "", group, kind=kind)
+        if is_shared(name):
+            yield Setting(f"{kind}_{name}", type_of(declared), None, "", group, kind=kind)
+
+
+def _monitor_settings() -> Iterator[Setting]:
+    for name, help in MONITOR_HELP.items():
+        yield Setting(name, "bool", False, help, "Monitors")
+        for hyperparameter, declared in takes("monitors", name).items():
+            flag = f"{name}_{hyperparameter}"
+            yield Setting(flag, type_of(declared), None, "", "Monitors", kind="monitors")
+
+
+def to_flags(config: Any) -> str:
+    """Return an `ExperimentConfig` as a flag file, one flag in a line."""
+    flat = flatten(config)
+    lines = [flag_text(s.flag, flat[s.flag]) for s in settings(type(config)) if s.flag in flat]
+    return "\n".join(lines) + "\n"
+
+
+def flag_text(flag: str, value: Any) -> str:
+    """Return a flag as it is written: `--epochs=5`, `--norms` or `--nonorms`."""
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no{flag}"
+    return f"--{flag}={written(value)}"
+
+
+def from_flags(cls: Callable[..., C], text: str) -> C:
+    """Return the `ExperimentConfig` of a flag file: a flag in each line, # before comments.
+
+    Raises:
+        ValueError, TypeError: a line that is no flag; or what `unflatten` refuses.
+    """
+    declared = {s.flag: s for s in settings(cls)}
+    flat: dict[str, Any] = {}
+    for line in map(str.strip, text.split("\n")):
+        if not line or line.startswith(("#", "//")):
+            continue
+        name, equals, value = line.removeprefix("-").removeprefix("-").partition("=")
+        off = name.removeprefix("no")
+        if not equals and off in declared and declared[off].type == "bool" and off != name:
+            name, value = off, "false"
+        check_flags(cls, [name])
+        if not equals and declared[name].type == "bool":
+            value = value or "true"
+        elif not equals:
+            raise ValueError(f"{line}: a flag of this kind is written --{name}=VALUE")
+        flat[name] = _parsed(declared[name], value)
+    return unflatten(cls, flat)
+
+
+def _parsed(declared: Setting, text: str) -> Any:
+    if declared.flag == "learning_rate" and text == AUTO:
+        return text
+    try:
+        return parsed(text, declared.type)
+    except ValueError as error:
+        raise ValueError(f"--{declared.flag}={text}: {error}") from None

@@ -1,0 +1,222 @@
+"""Parts of an experiment's configuration: data, schedule, checkpoints, TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from trainlib.experiment.fields import (
+    ConvertedField,
+    OptionalRuleField,
+    RulesField,
+    check_settings,
+    setting,
+)
+from trainlib.experiment.rules import AUTO, LENGTHS, RuleConfig, check_shared, takes
+
+WARMUP = "linear_warmup"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the data come from and how they are used.
+
+    Args:
+        data_dir: folder in which the files of the data set are looked for first.
+        target: column of a `.csv` to predict; None: the last.
+        train_examples: number of training examples to use, from the first; None: all.
+        validation_split: fraction of the training examples kept for validation, in [0, 1).
+        preprocess: "auto" or "none".
+        class_weight: "balanced", or weights such as "0:2,3:0.5"; None: every example weighs 1.
+    """
+
+    data_dir: str | None = setting(
+        "str",
+        None,
+        "Folder searched first for the data set's files; then come $TRAINLIB_DATA, Keras's cache, "
+        "the system's data set packages, and a download.",
+    )
+    target: str | None = setting("str", None, "Column of a .csv to predict; default: the last.")
+    train_examples: int | None = setting(
+        "int", None, "Number of training examples to use, from the first; default: all.", at_least=1
+    )
+    validation_split: float = setting(
+        "float",
+        0.1,
+        "Fraction of the training examples kept for validation, drawn with --seed.",
+        at_least=0,
+        below=1,
+    )
+    preprocess: str = setting(
+        "str",
+        AUTO,
+        "auto: the model begins with layers that scale images to [0, 1] and columns to mean 0 and "
+        "variance 1, bounded to [-10, 10], unless it has such layers; none: it gets the raw data.",
+        choices=(AUTO, "none"),
+    )
+    class_weight: str | None = setting(
+        "str",
+        None,
+        "Weights of the training examples by class, such as 0:2,3:0.5, other classes having 1; or "
+        "balanced: every class has the same total weight.",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Learning-rate schedule: one rule, or several one after another, after an optional warm-up.
+
+    A hyperparameter that several of the rules take has the same value in all of them.
+
+    Args:
+        rules: the schedules, in their order; a name or `tl.config(...)` alone makes one.
+        warmup: `tl.config("linear_warmup", warmup_steps=...)`: linear rise to the first learning
+            rate before the schedule; None: none. For rules without a warm-up of their own.
+        join_at: steps at which the second, third, ... schedule begins.
+        per_epoch: whether all steps are counted in epochs.
+    """
+
+    rules: RulesField = RulesField(
+        "schedule",
+        "constant",
+        "Learning-rate schedule, or several, comma-separated, one after another. With "
+        "--warmup_steps the rate rises linearly to the first rate of any of them.",
+    )
+    warmup: OptionalRuleField = OptionalRuleField("schedule", None)
+    join_at: tuple[int, ...] = setting(
+        "ints",
+        (),
+        "With several schedules: the steps, comma-separated, at which the second, the third, ... "
+        "begin.",
+    )
+    per_epoch: bool = setting("bool", False, "Count all steps of the schedule in epochs.")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if not self.rules:
+            raise ValueError("schedule must hold at least one schedule, such as constant")
+        check_shared("schedule", self.rules)
+        if self.warmup is not None:
+            self._check_warmup(self.warmup)
+
+    def _check_warmup(self, warmup: RuleConfig) -> None:
+        if warmup.name != WARMUP or "warmup_steps" not in warmup.hyperparameters:
+            raise ValueError(
+                f"schedule.warmup must be tl.config({WARMUP!r}, warmup_steps=...), got {warmup!r}"
+            )
+        for rule in self.rules:
+            if "warmup_steps" in takes("schedule", rule.name):
+                raise ValueError(
+                    f"schedule.warmup: schedule {rule.name} takes warmup_steps (--warmup_steps) "
+                    "itself; give it there"
+                )
+
+    @property
+    def follows_run_length(self) -> bool:
+        """Whether the length of a schedule follows from the number of epochs."""
+        return any(
+            declared.required and name in LENGTHS and name not in rule.hyperparameters
+            for rule in self.rules
+            for name, declared in takes("schedule", rule.name).items()
+        )
+
+
+class ScheduleField(
+    ConvertedField[ScheduleConfig, ScheduleConfig | RuleConfig | str | Iterable[RuleConfig | str]]
+):
+    """A `ScheduleConfig`, or its rules alone."""
+
+    def convert(self, value: Any) -> ScheduleConfig:
+        return value if isinstance(value, ScheduleConfig) else ScheduleConfig(rules=value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When checkpoints are saved, and which are kept.
+
+    Args:
+        epochs: epochs between two checkpoints; 0: none after epochs.
+        steps: batches between two checkpoints; None: none by batches.
+        seconds: seconds between two checkpoints; None: none by time.
+        keep: number of the newest checkpoints that are kept, at least 1.
+        best: result whose best checkpoint is kept too, such as "val_accuracy"; "auto": the loss of
+            the validation data, if there are any; "none": none.
+    """
+
+    epochs: int = setting(
+        "int",
+        1,
+        "Epochs between two checkpoints; 0: none after epochs.",
+        flag="checkpoint_epochs",
+        group="Checkpoints",
+        at_least=0,
+    )
+    steps: int | None = setting(
+        "int", None, "Batches between two checkpoints, too.", flag="checkpoint_steps", at_least=1
+    )
+    seconds: float = setting(
+        "float", 600.0, "Seconds between two checkpoints, too.", flag="checkpoint_seconds", above=0
+    )
+    keep: int = setting(
+        "int",
+        3,
+        "Number of the newest checkpoints that are kept; the best one is kept too.",
+        flag="keep_checkpoints",
+        at_least=1,
+    )
+    best: str = setting(
+        "str",
+        AUTO,
+        "Result by which a checkpoint is the best, such as val_accuracy; auto: the loss of the "
+        "validation data, if there are any; none: no best checkpoint is kept.",
+        flag="checkpoint_best",
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorBoardConfig:
+    """What is written for TensorBoard, and where.
+
+    Args:
+        dir: folder for the events of many runs, each in a folder of the run's name; None: the
+            events are in the run's folder.
+        steps: batches between two points of the curves, besides those of epochs; None: none.
+        histogram_epochs: epochs between two sets of histograms; 0: none.
+    """
+
+    dir: str | None = setting(
+        "str",
+        None,
+        "Folder for the events of many runs, each in a folder with the run's name; default: the "
+        "run's folder.",
+        flag="tensorboard_dir",
+    )
+    steps: int | None = setting(
+        "int",
+        None,
+        "Batches between two points of the curves, too.",
+        flag="tensorboard_steps",
+        at_least=1,
+    )
+    histogram_epochs: int = setting(
+        "int", 1, "Epochs between two sets of histograms; 0: none.", at_least=0
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+NESTED = {
+    "data": DataConfig,
+    "schedule": ScheduleConfig,
+    "checkpoints": CheckpointConfig,
+    "tensorboard": TensorBoardConfig,
+}
+"""The nested dataclasses of `ExperimentConfig`, by field."""

@@ -1,0 +1,149 @@
+"""The flags of rules and of their hyperparameters, and the rules that given flags choose.
+
+How a hyperparameter is written follows one rule:
+
+- `--alpha`, by its name alone, where the chosen rules of one kind only take it;
+- `--schedule_alpha`, with its kind, where the chosen rules of two kinds take it: the name alone
+  is then refused as ambiguous;
+- a monitor's always with the monitor's name: `--early_stop_patience`.
+
+The form with the kind exists, and is always allowed, where rules of several kinds know the name.
+Flag files use it then.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from trainlib.experiment.fields import rule_fields
+from trainlib.experiment.parts import WARMUP, ScheduleConfig
+from trainlib.experiment.rules import (
+    RULES,
+    RuleConfig,
+    all_hyperparameters,
+    checked_rule,
+    not_for,
+    takes,
+)
+
+AMBIGUITY = (
+    "A hyperparameter is written by its name alone, --alpha, where the chosen rules of one kind "
+    "only take it. Where those of two kinds do, each is written with its kind: --schedule_alpha, "
+    "--loss_alpha."
+)
+"""The rule, as the help text says it."""
+KINDS = tuple(kind for kind in RULES if kind != "monitors")
+"""Kinds whose rules may share names of hyperparameters."""
+
+
+@functools.cache
+def is_shared(hyperparameter: str) -> bool:
+    """Return whether rules of several kinds know the name of a hyperparameter."""
+    return sum(hyperparameter in all_hyperparameters(kind) for kind in KINDS) > 1
+
+
+def spelling(kind: str, hyperparameter: str) -> str:
+    """Return how flag files write a hyperparameter."""
+    return f"{kind}_{hyperparameter}" if is_shared(hyperparameter) else hyperparameter
+
+
+def chosen_rules(cls: Any, given: Mapping[str, Any]) -> dict[str, list[RuleConfig]]:
+    """Return the rules that flags choose, by kind, each with its hyperparameters."""
+    chosen = _chosen(cls, given)
+    for kind, names in chosen.items():
+        for name in names:
+            checked_rule(kind, RuleConfig(name))
+    values: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+    for flag, (kinds, hyperparameter) in hyperparameter_flags().items():
+        if flag not in given:
+            continue
+        takers = [k for k in kinds if any(hyperparameter in takes(k, n) for n in chosen[k])]
+        if not takers:
+            raise _refused(flag, hyperparameter, kinds[0], chosen[kinds[0]])
+        if len(takers) > 1:
+            raise _ambiguous(hyperparameter, takers, chosen)
+        if values[takers[0]].setdefault(hyperparameter, given[flag]) != given[flag]:
+            raise ValueError(f"--{flag} and --{takers[0]}_{hyperparameter} are one: give only one")
+    return {
+        kind: [
+            RuleConfig(name, {h: x for h, x in values[kind].items() if h in takes(kind, name)})
+            for name in names
+        ]
+        for kind, names in chosen.items()
+    }
+
+
+def chosen_monitors(given: Mapping[str, Any]) -> Iterator[RuleConfig]:
+    """Yield the monitors that flags switch on, each with its hyperparameters."""
+    for name in RULES["monitors"]:
+        flags = {h: f"{name}_{h}" for h in takes("monitors", name) if f"{name}_{h}" in given}
+        if given.get(name):
+            yield RuleConfig(name, {h: given[flag] for h, flag in flags.items()})
+        elif flags:
+            raise ValueError(f"--{next(iter(flags.values()))} needs --{name}")
+
+
+def _chosen(cls: Any, given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the names of the rules that flags choose, by kind."""
+    chosen = {}
+    for kind, field, value in _rule_values_by_default(cls):
+        names = given.get(kind, tuple(rule.name for rule in field.rules(value)))
+        chosen[kind] = [names] if isinstance(names, str) else list(names)
+    chosen["clipping"] = [
+        name
+        for name in RULES["clipping"]
+        if any(h in given or spelling("clipping", h) in given for h in takes("clipping", name))
+    ]
+    if len(chosen["clipping"]) > 1:
+        flags = ", ".join(f"--{spelling('clipping', h)}" for h in all_hyperparameters("clipping"))
+        raise ValueError(f"give only one of {flags}")
+    if _warms_up(given, chosen):
+        chosen["schedule"].append(WARMUP)
+    return {kind: chosen[kind] for kind in KINDS}
+
+
+def _rule_values_by_default(cls: Any) -> Iterator[tuple[str, Any, Any]]:
+    schedule = rule_fields(ScheduleConfig)["rules"]
+    yield "schedule", schedule, schedule.default
+    for name, field in rule_fields(cls).items():
+        if name not in ("monitors", "clipping"):
+            yield name, field, field.default
+
+
+def _warms_up(given: Mapping[str, Any], chosen: Mapping[str, list[str]]) -> bool:
+    """Return whether flags ask for a warm-up that neither schedule nor optimizer makes itself."""
+
+    def take(kind: str) -> bool:
+        return any("warmup_steps" in takes(kind, name) for name in chosen[kind])
+
+    if take("schedule"):
+        return False
+    return "schedule_warmup_steps" in given or ("warmup_steps" in given and not take("optimizer"))
+
+
+def _refused(flag: str, hyperparameter: str, kind: str, names: list[str]) -> ValueError:
+    if names:
+        return not_for(f"--{flag}", hyperparameter, kind, names[0])
+    owners = [name for name in RULES[kind] if hyperparameter in takes(kind, name)]
+    return ValueError(f"--{flag} needs --{kind}={' or '.join(owners)}")
+
+
+def _ambiguous(name: str, kinds: list[str], chosen: Mapping[str, list[str]]) -> ValueError:
+    owners = [f"{kind} {next(x for x in chosen[kind] if name in takes(kind, x))}" for kind in kinds]
+    flags = " or ".join(f"--{kind}_{name}" for kind in kinds)
+    return ValueError(f"--{name} is ambiguous: {' and '.join(owners)} take it; give {flags}")
+
+
+@functools.cache
+def hyperparameter_flags() -> Mapping[str, tuple[tuple[str, ...], str]]:
+    """Return the flags of hyperparameters: the kinds whose rules know it, and its name."""
+    flags: dict[str, tuple[tuple[str, ...], str]] = {}
+    for kind in KINDS:
+        for name in all_hyperparameters(kind):
+            kinds = tuple(k for k in KINDS if name in all_hyperparameters(k))
+            flags[name] = kinds, name
+            if is_shared(name):
+                flags[f"{kind}_{name}"] = (kind,), name
+    return flags

@@ -1,0 +1,213 @@
+"""Rules by name with their hyperparameters: `config("nadam", learning_rate=1e-3)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import trainlib.models as models
+import trainlib.registry as registry
+from trainlib.core.checks import check_choice
+from trainlib.experiment.values import as_type, one_line
+
+AUTO = "auto"
+
+RULES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "model": models.MODELS,
+    "optimizer": registry.OPTIMIZERS,
+    "schedule": {
+        name: factory
+        for name, factory in registry.SCHEDULES.items()
+        if registry.takes_numbers_alone(factory)
+    },
+    "monitors": registry.MONITORS,
+    "regularizer": registry.REGULARIZERS,
+    "constraint": registry.CONSTRAINTS,
+    "clipping": registry.CLIPPING,
+    "loss": {name: loss for name, loss in registry.LOSSES.items() if name not in ("circle", "ctc")},
+    "metrics": registry.METRICS,
+}
+"""The rules that an experiment chooses from, by kind.
+
+Losses of embeddings and of sequences are left out: no model here has outputs for them.
+"""
+
+AUTO_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "loss": ("sparse_categorical_crossentropy", "mean_squared_error"),
+    "metrics": ("accuracy", "mean_squared_error", "mean_absolute_error"),
+}
+"""The rules that "auto" may stand for, by kind; which of them depends on the data."""
+
+LENGTHS = ("decay_steps", "total_steps")
+"""Hyperparameters of schedules that default to the length of the run."""
+
+_SETTLED_BY_DATA = {"loss": ("axis",)}
+"""Hyperparameters that the form of the data decides, by kind."""
+
+Hyperparameters: TypeAlias = Mapping[str, registry.Hyperparameter]
+
+
+@dataclass(frozen=True)
+class RuleConfig:
+    """A rule of the registry by name, with the hyperparameters that differ from its defaults.
+
+    Made by `tl.config`.
+
+    Args:
+        name: the rule's name, such as "nadam"; for models also the path of a `.keras` file or
+            `module:function`.
+        hyperparameters: values by name: numbers, text, bools, or sequences of numbers.
+    """
+
+    name: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"a rule's name must be text such as 'adam', got {self.name!r}")
+        frozen = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.hyperparameters.items()
+        }
+        object.__setattr__(self, "hyperparameters", MappingProxyType(frozen))
+
+    def __hash__(self) -> int:
+        return hash((self.name, frozenset(self.hyperparameters.items())))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return RuleConfig, (self.name, dict(self.hyperparameters))
+
+    def __repr__(self) -> str:
+        given = (f"{name}={value!r}" for name, value in self.hyperparameters.items())
+        return f"config({', '.join([repr(self.name), *given])})"
+
+
+def config(name: str, **hyperparameters: Any) -> RuleConfig:
+    """Return a rule by name with hyperparameters, for an `ExperimentConfig`.
+
+    Args:
+        name: a name of the registry, such as "nadam", "cosine_decay" or "huber".
+        **hyperparameters: numbers, text, bools or sequences of numbers by name; default: the
+            rule's own. An optimizer's `learning_rate` may be "auto": found by a range test.
+
+    Returns:
+        A `RuleConfig`. Whether the rule exists and takes these hyperparameters is checked when an
+        `ExperimentConfig` is made with it.
+
+    Example:
+        >>> tl.config("nadam", learning_rate=1e-3)
+        config('nadam', learning_rate=0.001)
+    """
+    return RuleConfig(name, hyperparameters)
+
+
+def takes(kind: str, name: str) -> Hyperparameters:
+    """Return what a rule takes from an experiment, by name; of "auto", what any candidate takes.
+
+    A schedule's own learning rate is left out: an experiment has one, the optimizer's.
+    """
+    if name == AUTO and kind in AUTO_MEMBERS:
+        members = [takes(kind, member) for member in AUTO_MEMBERS[kind]]
+        return {name: h for member in members for name, h in member.items()}
+    if name not in RULES[kind]:
+        return {}
+    factory = RULES[kind][name]
+    left_out = (rate_argument(kind, name), *_SETTLED_BY_DATA.get(kind, ()))
+    found = registry.hyperparameters(factory)
+    return {name: h for name, h in found.items() if name not in left_out}
+
+
+def rate_argument(kind: str, name: str) -> str | None:
+    """Return a schedule's argument for the optimizer's learning rate: the first, if it is one."""
+    if kind != "schedule":
+        return None
+    first = next(iter(registry.hyperparameters(RULES[kind][name])), "")
+    return first if first.endswith("_learning_rate") else None
+
+
+def all_hyperparameters(kind: str) -> Hyperparameters:
+    """Return the hyperparameters of all rules of a kind, by name."""
+    union: dict[str, registry.Hyperparameter] = {}
+    for name in RULES[kind]:
+        for hyperparameter, declared in takes(kind, name).items():
+            union.setdefault(hyperparameter, declared)
+    return union
+
+
+def type_of(hyperparameter: registry.Hyperparameter) -> str:
+    """Return the type of a hyperparameter's value, as `as_type` takes it."""
+    by_annotation = {
+        "bool": "bool",
+        "int": "int",
+        "int | None": "int",
+        "str": "str",
+        "str | None": "str",
+        "Axis": "str",
+        "Sequence[int]": "ints",
+        "Sequence[float]": "floats",
+    }
+    return by_annotation.get(hyperparameter.annotation, "float")
+
+
+def not_for(spelling: str, hyperparameter: str, kind: str, name: str) -> ValueError:
+    """Return the error for a hyperparameter that a rule does not take.
+
+    Args:
+        spelling: how the user gave it, such as "--momentum".
+        hyperparameter: its name.
+        kind: the rule's kind.
+        name: the rule's name.
+    """
+    owners = [other for other in RULES[kind] if hyperparameter in takes(kind, other)]
+    allowed = ", ".join(f"--{x}" for x in takes(kind, name)) or "none"
+    is_for = f"; it is for {', '.join(owners)}" if owners else ""
+    return ValueError(f"{spelling} is not for {kind} {name}, which takes {allowed}{is_for}")
+
+
+def checked_rule(kind: str, rule: RuleConfig) -> RuleConfig:
+    """Return a rule whose hyperparameters have their declared types, in the order declared.
+
+    Raises:
+        ValueError: there is no such rule of this kind, or it does not take a hyperparameter.
+        TypeError: a hyperparameter of another type.
+    """
+    custom = kind == "model" and models.is_custom(rule.name)
+    one_line(kind, rule.name)
+    if not custom and not (rule.name == AUTO and kind in AUTO_MEMBERS):
+        check_choice(kind, rule.name, RULES[kind])
+    declared = takes(kind, rule.name)
+    for name in rule.hyperparameters:
+        if name not in declared:
+            raise not_for(f"--{name}", name, kind, rule.name)
+    return RuleConfig(
+        rule.name,
+        {
+            name: _value(kind, h, rule.hyperparameters[name])
+            for name, h in declared.items()
+            if name in rule.hyperparameters
+        },
+    )
+
+
+def _value(kind: str, hyperparameter: registry.Hyperparameter, value: Any) -> Any:
+    if kind == "optimizer" and hyperparameter.name == "learning_rate" and value == AUTO:
+        return value
+    return as_type(hyperparameter.name, value, type_of(hyperparameter))
+
+
+def check_shared(kind: str, rules: Sequence[RuleConfig]) -> None:
+    """Raise `ValueError` where two rules of a list have other values of one hyperparameter.
+
+    At a shell one flag holds the value for all of them.
+    """
+    for i, first in enumerate(rules):
+        for second in rules[i + 1 :]:
+            for name in takes(kind, first.name).keys() & takes(kind, second.name).keys():
+                values = [rule.hyperparameters.get(name) for rule in (first, second)]
+                if values[0] != values[1]:
+                    raise ValueError(
+                        f"{kind}: {first.name} and {second.name} both take {name} (--{name}) and "
+                        f"must have the same value of it, got {values[0]} and {values[1]}"
+                    )
