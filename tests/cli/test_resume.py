@@ -63,12 +63,12 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bits(at, whole, command, tmp_p
     }[at]
     assert (done.status, done.err) == (
         75,
-        f"train: --stop_after={at}: stopped {place}; to go on: train --resume=a\n",
+        f"train: --stop_after={at}: stopped {place}; resume with: train --resume=a\n",
     )
     assert not (tmp_path / "a" / "summary.json").exists()
     done = command("train", "--resume=a")
     assert (done.status, done.err) == (0, "")
-    assert f"going on {place}\n" in done.out
+    assert f"resuming {place}\n" in done.out
     assert results(tmp_path / "a") == results(whole)
 
 
@@ -131,7 +131,7 @@ def test_damaged_checkpoints_are_named_and_the_one_before_used(whole, command, t
     assert re.fullmatch(
         r"checkpoint epoch_0002_batch_000003 is damaged, set aside as damaged-.*\n", done.err
     )
-    assert "going on in epoch 2 of 3, after batch 2 of 6" in done.out
+    assert "resuming in epoch 2 of 3, after batch 2 of 6" in done.out
     assert results(tmp_path / "a") == results(whole)
 
 

@@ -119,15 +119,15 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(sent, status, fold
     assert process.returncode == status
     saving, stopped = errors.strip().splitlines()
     assert saving == f"train: {name}, saving a checkpoint ..."
-    place = re.fullmatch(rf"train: {name}: stopped (.*); to go on: train --resume={name}", stopped)[
-        1
-    ]
+    place = re.fullmatch(
+        rf"train: {name}: stopped (.*); resume with: train --resume={name}", stopped
+    )[1]
     assert not (folder / name / "summary.json").exists()
     assert len(list((folder / name / "checkpoints").iterdir())) == 1
     flags = (f"--resume={name}", "--stop_after=1")
     done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
     assert done.returncode == 75
-    assert f"going on {place}\n" in done.stdout
+    assert f"resuming {place}\n" in done.stdout
 
 
 def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(folder):
@@ -185,12 +185,15 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
         assert process.stderr.readline() == "train: SIGINT, saving a checkpoint ...\n"
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
-        assert (process.returncode, errors) == (130, "\ntrain: interrupted at once\n")
+        assert (process.returncode, errors) == (
+            130,
+            "\ntrain: interrupted immediately, without a checkpoint\n",
+        )
     done = subprocess.run(
         **start("train", "--resume=twice", "--callbacks=", "--epochs=10"), **QUIET, cwd=folder
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "going on in epoch 1 of 10, after batch 40 of 41\n" in done.stdout
+    assert "resuming in epoch 1 of 10, after batch 40 of 41\n" in done.stdout
 
 
 @pytest.mark.soak

@@ -4,4 +4,5 @@ executions: the ways to run a function, by name: eager, graph and XLA.
 trees: the arrays and the bits of a structure of tensors, and assertions on two structures.
 processes: Python in a process of its own.
 commands: commands run inside the test process, and a toy command.
+workers: `train` in several processes, and what their run leaves.
 """

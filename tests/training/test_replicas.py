@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.cli.launch_local import free_ports, tasks
+from trainlib.cli.launch_local import free_ports, tf_configs
 from trainlib.training.batch_statistics import has_batch_statistics, synchronize
 from trainlib.training.replicas import _devices, mirrored
 
@@ -129,7 +129,7 @@ def test_keras_does_not_follow_one_device_where_the_last_batch_is_uneven():
 
 @pytest.mark.soak  # launch_local trains so in the suite
 def test_two_processes_follow_one_device():
-    workers = [start("worker", 2, TF_CONFIG=task) for task in tasks(free_ports(2))]
+    workers = [start("worker", 2, TF_CONFIG=task) for task in tf_configs(free_ports(2))]
     try:
         for found in map(result, workers):
             assert found["replicas"] == 2

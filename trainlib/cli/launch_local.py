@@ -1,4 +1,4 @@
-"""`launch_local`: starts several workers on this machine, for trying out what runs on many."""
+"""`launch_local`: start the workers of a multi-worker run on this machine, to try it out."""
 
 from __future__ import annotations
 
@@ -10,47 +10,50 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import trainlib
 from trainlib.cli.exit_status import BAD_INPUT, fail
+from trainlib.cli.help import terminal_width, wrap_paragraphs
 from trainlib.training.cluster import VARIABLE
 
 ABOUT = """
-launch_local: starts several workers of one run on this machine, over its loopback.
+launch_local: start the workers of one run on this machine, over its loopback interface.
 
   launch_local N -- train --epochs=5 ...
 
-The first worker reports; errors of the others have their number in front. The exit status is that
-of the worker that failed first, as of `train`; 128 + the signal where one was killed.
+The first of the N workers prints the run; errors of the others begin with their number. The exit
+status is that of the first worker that failed, as `train` has it, or 128 + the signal that killed
+it.
 """
 COMMANDS = ("train",)
-STOPS_WITHIN = 30.0
-"""Seconds in which the workers must end after one has failed or they have been told to."""
-PAUSE = 0.05
+STOP_SECONDS = 30.0
+"""For the workers to end after one of them failed or a signal arrived; then they are killed."""
+POLL_SECONDS = 0.05
 
 
 def main() -> None:
-    """The command."""
+    """Run the command `launch_local`."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(ABOUT.strip())
+        print(wrap_paragraphs(ABOUT, terminal_width()))
         return
     try:
-        count, worker = parsed(arguments)
+        count, worker_arguments = parse_arguments(arguments)
     except ValueError as error:
         fail("launch_local", str(error), BAD_INPUT)
-    sys.exit(launch(count, worker))
+    sys.exit(launch(count, worker_arguments))
 
 
-def parsed(arguments: Sequence[str]) -> tuple[int, list[str]]:
-    """How many workers, and the arguments of each one's Python.
+def parse_arguments(arguments: Sequence[str]) -> tuple[int, list[str]]:
+    """Return the number of workers, and the arguments of the Python interpreter of each.
 
     Raises:
-        ValueError: something else is asked for than `N -- train ...`.
+        ValueError: the arguments are not `N -- train ...`.
     """
     count, *rest = arguments
     if not (count.isascii() and count.isdigit() and int(count) > 0):
@@ -64,39 +67,29 @@ def parsed(arguments: Sequence[str]) -> tuple[int, list[str]]:
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:
-    """Starts so many workers and waits for their end.
+    """Start the workers and wait for their end.
 
     Args:
-        count: how many.
-        arguments: of Python, in each.
+        count: number of workers.
+        arguments: arguments of the Python interpreter in each of them.
 
     Returns:
-        The status of the first to fail; 0 where none does.
+        The exit status of the first worker that failed; 0 if none did.
     """
-    caught: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    workers: list[subprocess.Popen[str]] = []
-    try:
-        for index, task in enumerate(tasks(free_ports(count))):
-            workers.append(_start(index, task, arguments))
-        readers = [_relay(index, worker) for index, worker in enumerate(workers) if index]
-        status = _wait(workers, caught)
-        for reader in readers:
-            reader.join(STOPS_WITHIN)
+    with _received_signals() as received, ExitStack() as cleanup:
+        workers: list[subprocess.Popen[str]] = []
+        for index, tf_config in enumerate(tf_configs(free_ports(count))):
+            workers.append(_start(index, tf_config, arguments))
+            cleanup.callback(workers[-1].kill)
+        relays = [_relay_errors(index, worker) for index, worker in enumerate(workers) if index]
+        status = _wait(workers, received)
+        for relay in relays:
+            relay.join(STOP_SECONDS)
         return status
-    finally:
-        for worker in workers:
-            worker.kill()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens at."""
+    """Return ports of this machine that nobody listens on."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [s.getsockname()[1] for s in sockets]
     for s in sockets:
@@ -104,8 +97,8 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def tasks(ports: Sequence[int]) -> list[str]:
-    """The TF_CONFIG of each worker."""
+def tf_configs(ports: Sequence[int]) -> list[str]:
+    """Return the TF_CONFIG of each worker on this machine, given their ports."""
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     return [
         json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
@@ -113,13 +106,29 @@ def tasks(ports: Sequence[int]) -> list[str]:
     ]
 
 
-def _start(index: int, task: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
-    """A worker; in a session of its own, so that Ctrl-C reaches it once, from here."""
-    own = str(Path(trainlib.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))
+@contextmanager
+def _received_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list instead of handling them."""
+    received: list[int] = []
+
+    def append(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    previous = {number: signal.signal(number, append) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _start(index: int, tf_config: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    """Start a worker in a new process group, so that Ctrl-C reaches it once: from here."""
+    root = str(Path(trainlib.__file__).parents[1])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, *arguments],
-        env={**os.environ, VARIABLE: task, "PYTHONPATH": path},
+        env={**os.environ, VARIABLE: tf_config, "PYTHONPATH": path},
         stdout=subprocess.DEVNULL if index else None,
         stderr=subprocess.PIPE if index else None,
         text=True,
@@ -127,44 +136,43 @@ def _start(index: int, task: str, arguments: Sequence[str]) -> subprocess.Popen[
     )
 
 
-def _relay(index: int, worker: subprocess.Popen[str]) -> threading.Thread:
-    """Puts a worker's number before each line of its errors."""
+def _relay_errors(index: int, worker: subprocess.Popen[str]) -> threading.Thread:
+    """Print each line of a worker's stderr with the worker's number before it."""
 
-    def read() -> None:
+    def relay() -> None:
         stream: Any = worker.stderr
         for line in stream:
             print(f"worker {index}: {line.rstrip()}", file=sys.stderr, flush=True)
 
-    thread = threading.Thread(target=read, daemon=True)
+    thread = threading.Thread(target=relay, daemon=True)
     thread.start()
     return thread
 
 
-def _wait(workers: Sequence[subprocess.Popen[str]], caught: list[int]) -> int:
-    """Waits for all, handing on the signals caught; the first status that is not 0."""
-    status, until, handed = 0, float("inf"), 0
+def _wait(workers: Sequence[subprocess.Popen[str]], received: Sequence[int]) -> int:
+    """Wait for all workers, forwarding received signals; return the first status that is not 0."""
+    status, forwarded, deadline = 0, 0, float("inf")
     while running := [worker for worker in workers if worker.poll() is None]:
-        failed = [worker.returncode for worker in workers if worker.returncode]
-        for number in caught[handed:]:
+        status = status or _failure_status(workers)
+        for number in received[forwarded:]:
             for worker in running:
                 worker.send_signal(number)
-        if (failed or len(caught) > handed) and until == float("inf"):
-            until = time.monotonic() + STOPS_WITHIN
-        handed = len(caught)
-        status = status or _as_status(failed)
-        if time.monotonic() > until:
+            forwarded += 1
+        if (status or forwarded) and deadline == float("inf"):
+            deadline = time.monotonic() + STOP_SECONDS
+        if time.monotonic() > deadline:
             for worker in running:
                 worker.kill()
-            until = float("inf")
-        time.sleep(PAUSE)
-    status = status or _as_status([worker.returncode for worker in workers if worker.returncode])
-    return status or (128 + caught[0] if caught else 0)
+        time.sleep(POLL_SECONDS)
+    status = status or _failure_status(workers)
+    return status or (128 + received[0] if received else 0)
 
 
-def _as_status(codes: Sequence[int]) -> int:
-    """The first status as a shell tells it; one that a signal ended goes before what follows."""
-    signals = [128 - code for code in codes if code < 0]
-    return (signals or [*codes, 0])[0]
+def _failure_status(workers: Sequence[subprocess.Popen[str]]) -> int:
+    """Return the first status that is not 0 as a shell has it, one of a killed worker first."""
+    codes = [worker.returncode for worker in workers if worker.returncode]
+    killed = [128 - code for code in codes if code < 0]
+    return (killed or [*codes, 0])[0]
 
 
 if __name__ == "__main__":

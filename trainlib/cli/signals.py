@@ -1,4 +1,4 @@
-"""Signals to `train`: it saves a checkpoint, ends, and says how to go on."""
+"""SIGINT and SIGTERM during `train`: save a checkpoint, stop, and say how to resume."""
 
 from __future__ import annotations
 
@@ -8,65 +8,72 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainlib.cli.exit_status import INTERRUPTED, InterruptedRunError, exit_immediately
+from trainlib.cli.exit_status import INTERRUPTED, SAVED, InterruptedRunError, exit_immediately
 from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingStatus
 
-SAVED = 75
-"""The status of a run that a signal or --stop_after ended with a checkpoint: start it again."""
-HEARD = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Signals(Callback):
-    """Hears SIGINT, as of Ctrl-C, and SIGTERM.
+class StopOnSignal(Callback):
+    """Callback that stops training with a checkpoint on SIGINT (Ctrl-C) or SIGTERM.
 
-    The first ends training after the step that is under way, with a checkpoint; another SIGINT
-    ends the process at once. Before and after training each ends the command as an error does.
+    The first signal stops training after the current step; a second SIGINT ends the process
+    immediately. Before and after training a signal ends the command as an error does.
+
+    It is a context manager: the handlers are installed on entry, those before restored on exit.
 
     Args:
-        stop_after: batches of the whole run after which it ends in the same way; None: never.
+        stop_after: batches of the whole run after which training stops in the same way. Default:
+            None, which sets no limit.
     """
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.every = self.stop_after = stop_after
-        self._heard: signal.Signals | None = None
+        self._received: signal.Signals | None = None
         self._training = False
-        self._status: TrainingStatus | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._last_status: TrainingStatus | None = None
+        self._previous_handlers: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> Signals:
-        self._before = {number: signal.getsignal(number) for number in HEARD}
-        self.listen()
+    def __enter__(self) -> StopOnSignal:
+        self._previous_handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        self.install_handlers()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
-    def listen(self) -> None:
-        """Begins to hear, again where something else has taken the signals for itself."""
-        for number in HEARD:
+    def install_handlers(self) -> None:
+        """Install the handlers, again where a library has replaced them."""
+        for number in SIGNALS:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        heard = signal.Signals(number)
+        received = signal.Signals(number)
         if not self._training:
-            raise KeyboardInterrupt if heard is signal.SIGINT else self._interrupted("SIGTERM")
-        before, self._heard = self._heard, heard  # at first: the next one may come meanwhile
-        if before is not None and heard is signal.SIGINT:
-            os.write(2, b"\ntrain: interrupted at once\n")
+            if received is signal.SIGINT:
+                raise KeyboardInterrupt
+            message = f"{received.name} before or after training"
+            raise InterruptedRunError(message, 128 + number)
+        # Set first: another signal may arrive while this handler runs.
+        previous, self._received = self._received, received
+        if previous is not None and received is signal.SIGINT:
+            os.write(2, b"\ntrain: interrupted immediately, without a checkpoint\n")
             exit_immediately(INTERRUPTED)
-        if before is None:
-            os.write(2, f"\ntrain: {heard.name}, saving a checkpoint ...\n".encode())
+        if previous is None:
+            os.write(2, f"\ntrain: {received.name}, saving a checkpoint ...\n".encode())
 
     def on_train_begin(self, status: TrainingStatus) -> Requests:
+        """Print where a resumed run starts."""
         self._training = True
         if status.global_batch:
-            print(f"going on {_place(status)}", flush=True)
+            print(f"resuming {_position(status)}", flush=True)
         return None
 
     def on_train_batch_end(self, status: TrainingStatus) -> Requests:
-        if self._heard is not None:
-            return [Save(), Stop(self._heard.name, resumable=True)]
+        """Request a checkpoint and a stop after a signal, or after `stop_after` batches."""
+        if self._received is not None:
+            return [Save(), Stop(self._received.name, resumable=True)]
         if self.stop_after is not None and status.global_batch >= self.stop_after:
             return [Save(), Stop(f"--stop_after={self.stop_after}", resumable=True)]
         return None
@@ -74,35 +81,32 @@ class Signals(Callback):
     on_test_batch_end = on_epoch_end = on_train_batch_end
 
     def on_train_end(self, status: TrainingStatus) -> None:
-        self._training, self._status = False, status
+        """Keep the last status for `raise_if_stopped`."""
+        self._training, self._last_status = False, status
 
     @property
-    def ended_resumable(self) -> bool:
-        """Whether training was ended, and is to go on later."""
-        stop = None if self._status is None else self._status.stop
+    def stopped_resumable(self) -> bool:
+        """Whether training was stopped and can be resumed."""
+        stop = None if self._last_status is None else self._last_status.stop
         return stop is not None and stop.resumable
 
-    def check(self, folder: Path | None) -> None:
-        """Raises `InterruptedRunError` where training ended for now.
+    def raise_if_stopped(self, folder: Path | None) -> None:
+        """Raise `InterruptedRunError` if training was stopped and can be resumed.
 
         Args:
-            folder: of the run; None for a worker that does not report.
+            folder: folder of the run; None for a worker that does not write.
         """
-        status = self._status
-        if not self.ended_resumable or status is None or status.stop is None:
+        status = self._last_status
+        if not self.stopped_resumable or status is None or status.stop is None:
             return
-        how = "" if folder is None else f"; to go on: train --resume={folder}"
-        exit_status = INTERRUPTED if self._heard is signal.SIGINT else SAVED
-        raise InterruptedRunError(
-            f"{status.stop.reason}: stopped {_place(status)}{how}", exit_status
-        )
-
-    def _interrupted(self, name: str) -> InterruptedRunError:
-        return InterruptedRunError(f"{name} outside of training", 128 + signal.SIGTERM)
+        how = "" if folder is None else f"; resume with: train --resume={folder}"
+        message = f"{status.stop.reason}: stopped {_position(status)}{how}"
+        exit_status = INTERRUPTED if self._received is signal.SIGINT else SAVED
+        raise InterruptedRunError(message, exit_status)
 
 
-def _place(status: TrainingStatus) -> str:
-    """Where a run is, in words."""
+def _position(status: TrainingStatus) -> str:
+    """Return in words where a run stands."""
     if not status.batch:
         return f"after epoch {status.epoch} of {status.epochs}"
     of = "" if status.steps_per_epoch is None else f" of {status.steps_per_epoch:,}"

@@ -34,11 +34,11 @@ from trainlib.cli import (  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.distributed.session import WorkerSession, worker_session  # noqa: E402
 from trainlib.cli.exit_status import CommandError, one_line  # noqa: E402
-from trainlib.cli.flag_types import Values  # noqa: E402
+from trainlib.cli.flag_types import Values, each_flag  # noqa: E402
 from trainlib.cli.flags import AUTO, check_choices, define_train  # noqa: E402
 from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
 from trainlib.cli.replaying import replay_step  # noqa: E402
-from trainlib.cli.signals import Signals  # noqa: E402
+from trainlib.cli.signals import StopOnSignal  # noqa: E402
 from trainlib.cli.verify_resume import verify_resume  # noqa: E402
 from trainlib.core.checks import check_integer  # noqa: E402
 from trainlib.data import take  # noqa: E402
@@ -47,6 +47,9 @@ from trainlib.training.execution import why_no_faster  # noqa: E402
 from trainlib.training.input_pipeline import as_feed  # noqa: E402
 from trainlib.training.replicas import broadcast_from_chief, strategy_named  # noqa: E402
 from trainlib.training.trainer import Trainer  # noqa: E402
+
+WORKER_FLAGS = (*run_folder.NOT_RECORDED, "data_dir", "strategy", "worker_timeout")
+"""The flags that may differ between workers."""
 
 ABOUT = """
 train: trains a model on a data set, and leaves a run folder.
@@ -78,10 +81,21 @@ def train(values: Values) -> None:
         replay_step(values)
         return
     with (
-        worker_session(values, lambda: _check_folder(values)) as team,
-        Signals(values.stop_after) as signals,
+        worker_session(
+            values.strategy,
+            values.worker_timeout,
+            _compared_flags(values),
+            lambda: _check_folder(values),
+        ) as session,
+        StopOnSignal(values.stop_after) as signals,
     ):
-        signals.check(_train(values, team, signals))
+        signals.raise_if_stopped(_train(values, session, signals))
+
+
+def _compared_flags(values: Values) -> dict[str, str]:
+    """Return the flags that must be equal on all workers, as they are written, by name."""
+    compared = (flag for flag in each_flag(values) if flag.name not in WORKER_FLAGS)
+    return {flag.name: flag.serialize() for flag in compared}
 
 
 def _check_folder(values: Values) -> None:
@@ -89,12 +103,12 @@ def _check_folder(values: Values) -> None:
         run_folder.check_free(Path(values.run_dir))
 
 
-def _train(values: Values, team: WorkerSession, signals: Signals) -> Path | None:
+def _train(values: Values, session: WorkerSession, signals: StopOnSignal) -> Path | None:
     """The run's folder, on the worker that reports."""
     task = build.build_task(values)
-    with team.starting():
+    with session.start_barrier():
         strategy = strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
-    signals.listen()
+    signals.install_handlers()
     built = build.build_models(values, task)
     data = build.class_weighted(values, task)
     found = _settle_rate(values, task, built, strategy)
@@ -104,7 +118,7 @@ def _train(values: Values, team: WorkerSession, signals: Signals) -> Path | None
     feed = as_feed("data", data, values.batch_size)
     speeds = trainer.settle_execution(feed, epochs=values.epochs)
     values["execution"].value = trainer.execution  # the run's own record repeats it to the bit
-    folder = _folder(values) if team.reports else None
+    folder = _folder(values) if session.is_chief else None
     if folder and found:
         write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}")
     print(build.describe(task, built, values), flush=True)
@@ -133,7 +147,7 @@ def _train(values: Values, team: WorkerSession, signals: Signals) -> Path | None
             checkpoints=training.checkpoints(values, folder),
             resume=bool(values.resume),
         )
-    if signals.ended_resumable:
+    if signals.stopped_resumable:
         return folder
     summary = _summary(trainer, task, history)
     if folder:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from trainlib.cli import run_folder
+from trainlib.cli.exit_status import SAVED
 from trainlib.cli.flag_types import Values
-from trainlib.cli.signals import SAVED
 from trainlib.core.checks import check_integer
 from trainlib.training.checkpoints import Checkpoint, Checkpoints
 

@@ -1,185 +1,169 @@
-"""How workers meet before TensorFlow starts: each tells the first one its flags, and waits.
+"""Rendezvous of the workers before TensorFlow starts: all connect to the first, which checks them.
 
-The connections stay open. One that ends without a word tells at once that its worker is gone.
+The connections stay open during the run: one that ends without notice shows that its worker is
+lost.
 """
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from trainlib.cli.distributed.connection import Connection, as_connection, connect, split_address
 from trainlib.cli.exit_status import WorkerLostError
 from trainlib.training.cluster import Cluster
 
-PAUSE = 0.2
-"""Seconds between two attempts to reach the first worker."""
-LONGEST = 2**20
-"""Bytes of a line."""
-KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""After 30 silent seconds a machine that does not answer is taken for lost."""
+RETRY_SECONDS = 0.2
+"""Between two attempts to connect to the first worker."""
+GREETING_SECONDS = 5.0
+"""For which the first worker waits for the first message of a new connection."""
 
 
-class Line(NamedTuple):
-    """A connection to another worker, over which lines of JSON go."""
+class Deadline(NamedTuple):
+    """Point in time, and the length of the wait that ends there, for messages; in seconds."""
 
-    socket: socket.socket
-    reader: Any
+    until: float
+    seconds: float
 
-    def send(self, message: Any) -> None:
-        """Sends a message; nothing where nobody is there any more."""
-        try:
-            self.socket.sendall(json.dumps(message).encode() + b"\n")
-        except OSError:
-            pass  # the thread that reads from it finds out
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        """Return the deadline that is some seconds from now."""
+        return cls(time.monotonic() + seconds, seconds)
 
-    def receive(self) -> Any:
-        """The next message; None at the end, and for what is none."""
-        try:
-            return json.loads(self.reader.readline(LONGEST))
-        except (OSError, ValueError):
-            return None
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline, negative after it."""
+        return self.until - time.monotonic()
 
-    def close(self) -> None:
-        """Ends the connection, at both ends."""
-        try:
-            self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.socket.close()
-        self.reader.close()
+    def missed_by(self, workers: str) -> WorkerLostError:
+        """Return the error that names workers which did not connect."""
+        return WorkerLostError(
+            f"{workers} did not connect within {self.seconds:g} s; "
+            "--worker_timeout sets a longer wait"
+        )
 
 
-def meet(
-    cluster: Cluster, flags: Mapping[str, str], seconds: float, check: Callable[[], None]
-) -> dict[int, Line]:
-    """Waits until all workers are there, and their flags are found to be the same.
+def rendezvous(
+    cluster: Cluster, settings: Mapping[str, str], timeout: float, check: Callable[[], None]
+) -> dict[int, Connection]:
+    """Wait until all workers are connected and their settings are known to be equal.
 
     Args:
-        cluster: all of them, and which this one is.
-        flags: what must be the same, by name.
-        seconds: how long to wait.
-        check: what the first one checks when all are there; its ValueError ends all.
+        cluster: addresses of all workers, and the number of this one.
+        settings: flags that must be equal on all workers, as `--name=value` by name.
+        timeout: seconds to wait.
+        check: called on the first worker when all are connected; its ValueError ends all workers.
 
     Returns:
-        By worker, for the first one its connections to all others; for each other to the first.
+        Connections by the number of the worker at the other end: on the first worker one to each
+        other worker, on each other worker one to the first.
 
     Raises:
-        ValueError: flags, or the clusters, differ; or of the check.
-        WorkerLostError: one did not come in time.
+        ValueError: settings or clusters differ, or `check` raised it.
+        WorkerLostError: a worker did not connect in time.
     """
-    until = time.monotonic() + seconds
-    hello = {"cluster": list(cluster.addresses), "index": cluster.number, "flags": dict(flags)}
+    deadline = Deadline.after(timeout)
+    greeting = {
+        "cluster": list(cluster.addresses),
+        "index": cluster.number,
+        "flags": dict(settings),
+    }
     if cluster.number:
-        return {0: _join(cluster, hello, until, seconds)}
-    lines: dict[int, Line] = {}
+        return {0: _join(cluster.addresses[0], greeting, deadline)}
+    connections: dict[int, Connection] = {}
     try:
-        answers = _gather(cluster, lines, until)
-        missing = [k for k in range(1, len(cluster.addresses)) if k not in lines]
+        greetings = _accept_workers(cluster, connections, deadline)
+        missing = [k for k in range(1, len(cluster.addresses)) if k not in connections]
         if missing:
             names = ", ".join(f"{k} ({cluster.addresses[k]})" for k in missing)
-            raise WorkerLostError(
-                f"worker {names} did not connect within {seconds:g} s: --worker_timeout"
-            )
-        _compare(hello, answers)
+            raise deadline.missed_by(f"worker {names}")
+        _check_settings(settings, greetings)
         check()
     except Exception as error:
-        kind = "gone" if isinstance(error, WorkerLostError) else "refused"
-        for line in lines.values():
-            line.send({kind: str(error)})
-            line.close()
+        kind = "lost" if isinstance(error, WorkerLostError) else "refused"
+        for connection in connections.values():
+            connection.send({kind: str(error)})
+            connection.close()
         raise
-    for line in lines.values():
-        line.send({"begin": True})
-    return lines
+    for connection in connections.values():
+        connection.send({"begin": True})
+    return connections
 
 
-def _gather(cluster: Cluster, lines: dict[int, Line], until: float) -> dict[int, Any]:
-    """What the others say, put into `lines` as they come; those who are late are missing."""
-    host, port = _parts(cluster.addresses[0])
-    answers: dict[int, Any] = {}
-    own = host if host in ("localhost", "127.0.0.1") else ""
-    with socket.create_server((own, port)) as server:
-        while len(lines) < len(cluster.addresses) - 1 and (left := until - time.monotonic()) > 0:
+def _accept_workers(
+    cluster: Cluster, connections: dict[int, Connection], deadline: Deadline
+) -> dict[int, Any]:
+    """Fill `connections` as workers connect until the deadline; return their greetings."""
+    host, port = split_address(cluster.addresses[0])
+    greetings: dict[int, Any] = {}
+    interface = host if host in ("localhost", "127.0.0.1") else ""
+    with socket.create_server((interface, port)) as server:
+        while len(connections) < len(cluster.addresses) - 1 and (left := deadline.left) > 0:
             server.settimeout(left)
             try:
-                connection = server.accept()[0]
+                connected = server.accept()[0]
             except TimeoutError:
                 break
-            line = _line(connection, min(left, 5))  # who connects says so at once
-            hello = line.receive()
-            if not isinstance(hello, dict) or not {"cluster", "index", "flags"} <= set(hello):
-                line.close()
+            connection = as_connection(connected, min(left, GREETING_SECONDS))
+            greeting = connection.receive()
+            if not isinstance(greeting, dict) or not {"cluster", "index", "flags"} <= set(greeting):
+                connection.close()  # not a worker
                 continue
-            if hello["cluster"] != list(cluster.addresses):
-                line.send({"refused": _other_cluster(cluster, hello)})
-                line.close()
-                raise ValueError(_other_cluster(cluster, hello))
-            index = hello["index"]
-            if index in lines:  # it has been started anew
-                lines[index].close()
-            lines[index], answers[index] = line, hello
-            connection.settimeout(None)
-    return answers
+            if greeting["cluster"] != list(cluster.addresses):
+                message = _cluster_mismatch(cluster, greeting)
+                connection.send({"refused": message})
+                connection.close()
+                raise ValueError(message)
+            index = greeting["index"]
+            if index in connections:  # the worker has been started again
+                connections[index].close()
+            connections[index], greetings[index] = connection, greeting
+            connected.settimeout(None)
+    return greetings
 
 
-def _other_cluster(cluster: Cluster, hello: Any) -> str:
+def _cluster_mismatch(cluster: Cluster, greeting: Any) -> str:
     return (
-        f"TF_CONFIG of worker {hello['index']} has the cluster {', '.join(hello['cluster'])}, that "
-        f"of worker 0 {', '.join(cluster.addresses)}: all workers need the same"
+        f"TF_CONFIG of worker {greeting['index']} has the cluster "
+        f"{', '.join(greeting['cluster'])}, that of worker 0 has {', '.join(cluster.addresses)}: "
+        "all workers need the same"
     )
 
 
-def _compare(own: Any, answers: Mapping[int, Any]) -> None:
-    """Raises where a worker has other flags than the first."""
-    for index, hello in sorted(answers.items()):
-        names = [*own["flags"], *(x for x in hello["flags"] if x not in own["flags"])]
-        for name in names:
-            given, here = (of["flags"].get(name, "") for of in (hello, own))
-            if given != here:
+def _check_settings(own: Mapping[str, str], greetings: Mapping[int, Any]) -> None:
+    """Raise `ValueError` if the flags of a worker differ from those of the first."""
+    for index, greeting in sorted(greetings.items()):
+        theirs = greeting["flags"]
+        for name in dict.fromkeys([*own, *theirs]):
+            given, expected = theirs.get(name, ""), own.get(name, "")
+            if given != expected:
                 raise ValueError(
                     f"worker {index} has {given or f'no --{name}'}, worker 0 "
-                    f"{here or f'no --{name}'}: all workers need the same flags"
+                    f"{expected or f'no --{name}'}: all workers need the same flags"
                 )
 
 
-def _join(cluster: Cluster, hello: Any, until: float, seconds: float) -> Line:
-    """The connection to the first worker, once it has said that all are there."""
-    address = cluster.addresses[0]
-    while (left := until - time.monotonic()) > 0:
+def _join(address: str, greeting: Any, deadline: Deadline) -> Connection:
+    """Return the connection to the first worker, once it has said that all are connected."""
+    while (left := deadline.left) > 0:
         try:
-            line = _line(socket.create_connection(_parts(address), timeout=left), left)
+            connection = connect(address, left)
         except OSError:
-            time.sleep(PAUSE)
+            time.sleep(RETRY_SECONDS)
             continue
-        line.send(hello)
-        # The first one may have started before this one: it gives up before this one does.
-        answer = line.receive()
-        if isinstance(answer, dict) and "begin" in answer:
-            line.socket.settimeout(None)
-            return line
-        line.close()
-        if isinstance(answer, dict) and "refused" in answer:
+        connection.send(greeting)
+        # The first worker may have started earlier: its deadline is then before this one's.
+        answer = connection.receive()
+        answer = answer if isinstance(answer, dict) else {}
+        if "begin" in answer:
+            connection.socket.settimeout(None)
+            return connection
+        connection.close()
+        if "refused" in answer:
             raise ValueError(answer["refused"])
-        if isinstance(answer, dict) and "gone" in answer:
-            raise WorkerLostError(answer["gone"])
-        time.sleep(PAUSE)
-    raise WorkerLostError(
-        f"worker 0 ({address}) did not connect within {seconds:g} s: --worker_timeout"
-    )
-
-
-def _line(connection: socket.socket, seconds: float) -> Line:
-    connection.settimeout(seconds)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in KEEPALIVE.items():
-        if hasattr(socket, name):
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    return Line(connection, connection.makefile("rb"))
-
-
-def _parts(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+        if "lost" in answer:
+            raise WorkerLostError(answer["lost"])
+        time.sleep(RETRY_SECONDS)
+    raise deadline.missed_by(f"worker 0 ({address})")

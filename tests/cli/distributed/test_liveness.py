@@ -1,0 +1,105 @@
+"""Liveness of workers that are two ends of a socket pair in this process."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+import tensorflow as tf
+
+from trainlib.cli.distributed import liveness
+from trainlib.cli.distributed.connection import Connection
+from trainlib.cli.distributed.liveness import Liveness
+from trainlib.cli.exit_status import InterruptedRunError, WorkerLostError
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    """The liveness of worker 0 and of worker 1; a loss does not end the test's process."""
+    monkeypatch.setattr(liveness, "exit_immediately", lambda status: None)
+    monkeypatch.setattr(liveness, "GRACE_SECONDS", 60.0)
+    ends = socket.socketpair()
+    first, second = (Connection(end, end.makefile("rb")) for end in ends)
+    both = Liveness({1: first}), Liveness({0: second})
+    yield both
+    for one in both:
+        one.close()
+
+
+def guarded(one, work):
+    """Run work inside a guard; return the error it raises."""
+    try:
+        with one.guard():
+            work()
+    except Exception as error:
+        return error
+    return None
+
+
+def fail(error):
+    raise error
+
+
+def test_workers_that_are_done_do_not_miss_each_other(pair):
+    outcomes = []
+    threads = [
+        threading.Thread(target=lambda one=one: outcomes.append(guarded(one, lambda: None)))
+        for one in pair
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert outcomes == [None, None]
+
+
+def test_an_error_after_a_loss_names_the_lost_worker(pair):
+    first, second = pair
+    second.close()
+    error = guarded(first, lambda: fail(RuntimeError("a collective operation failed")))
+    assert isinstance(error, WorkerLostError)
+    assert str(error) == "worker 1 is lost: see its own output, then start all workers again"
+    assert isinstance(error.__cause__, RuntimeError)
+
+
+def test_a_connection_error_of_tensorflow_without_a_noticed_loss_is_one_too(pair, monkeypatch):
+    monkeypatch.setattr(liveness, "NAMING_SECONDS", 0.05)
+    unavailable = tf.errors.UnavailableError(None, None, "no answer")
+    error = guarded(pair[0], lambda: fail(unavailable))
+    assert isinstance(error, WorkerLostError)
+    assert str(error) == "another worker does not answer"
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), InterruptedRunError("stopped", 75)])
+def test_errors_of_this_worker_stay_what_they_are(error, pair, monkeypatch):
+    monkeypatch.setattr(liveness, "FAREWELL_SECONDS", 0.05)
+    assert guarded(pair[0], lambda: fail(error)) is error
+
+
+def test_all_workers_pass_the_start_barrier_together(pair, monkeypatch):
+    monkeypatch.setattr(liveness.signal, "alarm", lambda seconds: 0)
+    monkeypatch.setattr(liveness.signal, "signal", lambda number, handler: None)
+    passed = []
+
+    def start(index):
+        with pair[index].start_barrier():
+            passed.append(time.monotonic())
+
+    late = threading.Thread(target=start, args=(0,))
+    early = threading.Thread(target=start, args=(1,))
+    early.start()
+    time.sleep(0.3)
+    assert passed == []
+    late.start()
+    early.join(10)
+    late.join(10)
+    assert len(passed) == 2
+
+
+def test_a_loss_before_the_start_is_raised_at_the_barrier(pair):
+    first, second = pair
+    second.close()
+    with pytest.raises(WorkerLostError, match="worker 1 is lost"), first.start_barrier():
+        pytest.fail("the barrier was passed")

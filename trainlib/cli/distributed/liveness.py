@@ -1,0 +1,154 @@
+"""Liveness of the workers: when one is lost, the others end within seconds, with one line."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+
+import tensorflow as tf
+
+from trainlib.cli.distributed.connection import Connection
+from trainlib.cli.exit_status import (
+    WORKER_LOST,
+    CommandError,
+    InterruptedRunError,
+    WorkerLostError,
+    exit_immediately,
+)
+
+GRACE_SECONDS = 5.0
+"""For which a worker may end by itself, with its own message, after another one is lost."""
+NAMING_SECONDS = 2.0
+"""After a collective operation has failed, until it is known which worker is lost."""
+START_SECONDS = 60
+"""For TensorFlow's servers to start, once all workers are ready."""
+FAREWELL_SECONDS = 60.0
+"""For which the first worker, which serves the others to the end, waits for their end."""
+POLL_SECONDS = 0.1
+
+
+class Liveness:
+    """Watches the connections to other workers and ends this one when another is lost.
+
+    Args:
+        connections: open connections by worker, those of `rendezvous`.
+    """
+
+    def __init__(self, connections: Mapping[int, Connection]) -> None:
+        self.connections = connections
+        self._lost_worker: int | None = None
+        self._loss_noticed = threading.Event()
+        self._ready = {k: threading.Event() for k in connections}
+        self._done = {k: threading.Event() for k in connections}
+        self._closed = False
+        for index in connections:
+            self._start_thread(self._listen, index)
+
+    @contextlib.contextmanager
+    def start_barrier(self) -> Iterator[None]:
+        """Start TensorFlow's servers inside this context: all workers enter it together.
+
+        While the servers look for each other no Python thread runs, so that a loss goes unnoticed:
+        an alarm ends the process then. The servers replace the handler of SIGTERM.
+        """
+        is_first = 0 not in self.connections
+        if not is_first:
+            self._broadcast({"ready": True})
+        for ready in self._ready.values():
+            while not ready.wait(POLL_SECONDS):
+                if self._loss_noticed.is_set():
+                    raise self._loss()
+        if is_first:
+            self._broadcast({"ready": True})
+        signal.alarm(START_SECONDS)
+        yield
+        signal.alarm(0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """Run the work inside this context: an error that another worker caused names it."""
+        try:
+            yield
+        except (ValueError, TypeError, OSError, CommandError, WorkerLostError):
+            raise
+        except InterruptedRunError:  # on all workers after the same step
+            self._leave()
+            raise
+        except Exception as error:
+            if self._loss_noticed.wait(NAMING_SECONDS):
+                raise self._loss() from error
+            if isinstance(error, _connection_errors()):
+                raise WorkerLostError("another worker does not answer") from error
+            raise
+        self._leave()
+
+    def close(self) -> None:
+        """Close the connections: the others take this worker for lost unless it is done."""
+        self._closed = True
+        for connection in self.connections.values():
+            connection.close()
+
+    def _leave(self) -> None:
+        """Report that this worker is done; the first one waits until all others are."""
+        self._broadcast({"done": True})
+        if 0 not in self.connections:
+            for done in self._done.values():
+                done.wait(FAREWELL_SECONDS / len(self._done))
+
+    def _broadcast(self, message: Mapping[str, bool]) -> None:
+        for connection in self.connections.values():
+            connection.send(message)
+
+    def _listen(self, index: int) -> None:
+        """Receive the messages of a worker until its connection ends."""
+        while isinstance(message := self.connections[index].receive(), dict):
+            if "ready" in message:
+                self._ready[index].set()
+            if "done" in message:
+                self._done[index].set()
+            if "lost" in message:
+                self._report_loss(message["lost"])
+        if not self._done[index].is_set():
+            self._report_loss(index)
+        self._done[index].set()
+
+    def _report_loss(self, index: int) -> None:
+        """Report a lost worker to the others, and end this one unless it ends by itself."""
+        if self._closed or self._loss_noticed.is_set():
+            return
+        self._lost_worker = index
+        self._loss_noticed.set()
+        for other, connection in self.connections.items():
+            if other not in (index, 0):
+                connection.send({"lost": index})
+        self._start_thread(self._end_process)
+
+    def _end_process(self) -> None:
+        threading.Event().wait(GRACE_SECONDS)
+        if not self._closed:
+            print(f"train: {self._loss()}", file=sys.stderr)
+            exit_immediately(WORKER_LOST)
+
+    def _loss(self) -> WorkerLostError:
+        return WorkerLostError(
+            f"worker {self._lost_worker} is lost: see its own output, then start all workers again"
+        )
+
+    @staticmethod
+    def _start_thread(function: Callable[..., None], *args: int) -> None:
+        threading.Thread(target=function, args=args, daemon=True).start()
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that TensorFlow raises when it does not reach another worker."""
+    errors = tf.errors
+    return (
+        errors.UnavailableError,
+        errors.AbortedError,
+        errors.CancelledError,
+        errors.DeadlineExceededError,
+    )
