@@ -143,9 +143,9 @@ def test_undeclared_parameters_are_held_by_the_type_of_their_arguments():
 
 def test_a_function_given_for_an_undeclared_parameter_is_a_schedule():
     def descent(rate):
-        return tl.scale(rate)
+        return tl.sgd(rate)
 
-    tx = tl.inject_hyperparams(descent)(lambda step: -1.0 - tf.cast(step, tf.float64))
+    tx = tl.inject_hyperparams(descent)(lambda step: 1.0 + tf.cast(step, tf.float64))
     state = tx.init(PARAMS)
     for expected in (-1.0, -2.0):
         updates, state = tx.update(GRADS, state, PARAMS)
