@@ -14,10 +14,12 @@ from trainlib.experiment import (
     CheckpointConfig,
     DataConfig,
     ExperimentConfig,
+    ExperimentResult,
     RuleConfig,
     ScheduleConfig,
     TensorBoardConfig,
     config,
+    run_experiment,
 )
 from trainlib.metrics import Mean, Metric
 from trainlib.monitors import early_stop, reduce_on_plateau
@@ -137,6 +139,7 @@ __all__ = [
     "Checkpoints",
     "DataConfig",
     "ExperimentConfig",
+    "ExperimentResult",
     "FunctionalModel",
     "LRFinderResult",
     "LossScale",
@@ -246,6 +249,7 @@ __all__ = [
     "rmsprop",
     "rprop",
     "rules_table",
+    "run_experiment",
     "sam",
     "scale",
     "scale_by_schedule",

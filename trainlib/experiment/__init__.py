@@ -8,6 +8,16 @@ values: types of values, and their text.
 flat: a configuration as values by flag, and as a flag file.
 rule_flags: the flags of hyperparameters, and which rules they choose.
 serialization: a configuration as JSON.
+targets: the form of the targets of each loss.
+task: the data in their parts, and what is learned from them.
+building: models, loss, metrics and regularizer.
+optimization: the optimizer with its schedule, clipping, rules by path and constraint.
+training: the trainer, its callbacks and its checkpoints.
+run_folder: the files of a run.
+range_test: the learning-rate range test.
+run: `run_experiment`.
+resume: the configuration with which a run is resumed.
+replay: one step of a run made again.
 """
 
 from trainlib.experiment.config import ExperimentConfig
@@ -18,13 +28,16 @@ from trainlib.experiment.parts import (
     TensorBoardConfig,
 )
 from trainlib.experiment.rules import RuleConfig, config
+from trainlib.experiment.run import ExperimentResult, run_experiment
 
 __all__ = [
     "CheckpointConfig",
     "DataConfig",
     "ExperimentConfig",
+    "ExperimentResult",
     "RuleConfig",
     "ScheduleConfig",
     "TensorBoardConfig",
     "config",
+    "run_experiment",
 ]

@@ -9,6 +9,7 @@ from trainlib.data import DATASETS
 from trainlib.experiment import flat, serialization
 from trainlib.experiment.fields import (
     ClippingField,
+    MonitorsField,
     OptionalRuleField,
     RuleField,
     RulesField,
@@ -122,7 +123,7 @@ class ExperimentConfig:
         "int", 1, "Batches whose gradients are summed for an update.", at_least=1
     )
     schedule: ScheduleField = ScheduleField("constant")
-    monitors: RulesField = RulesField("monitors", ())
+    monitors: MonitorsField = MonitorsField("monitors", ())
     regularizer: OptionalRuleField = OptionalRuleField(
         "regularizer", None, "Penalty on the kernels: one of {names}."
     )
@@ -222,7 +223,6 @@ class ExperimentConfig:
         """
         check_settings(self)
         _check_nested(self)
-        _check_monitors(self.monitors)
         _check_metrics(self.metrics)
         for rule, pattern in (
             ("regularizer", "regularized_params"),
@@ -273,13 +273,6 @@ def _check_nested(config: ExperimentConfig) -> None:
         value = getattr(config, name)
         if not isinstance(value, kind) and not (name == "tensorboard" and value is None):
             raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
-
-
-def _check_monitors(monitors: Sequence[RuleConfig]) -> None:
-    names = [rule.name for rule in monitors]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"monitors must hold {name} once, got it {names.count(name)} times")
 
 
 def _check_metrics(metrics: Sequence[RuleConfig]) -> None:

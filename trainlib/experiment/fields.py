@@ -207,6 +207,20 @@ class RulesField(
         return value
 
 
+class MonitorsField(RulesField):
+    """Several monitors, each once, in the registry's order."""
+
+    def convert(self, value: Any) -> tuple[RuleConfig, ...]:
+        rules = super().convert(value)
+        names = [rule.name for rule in rules]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"monitors must hold {name} once, got it {names.count(name)} times"
+                )
+        return tuple(sorted(rules, key=lambda rule: list(RULES[self.kind]).index(rule.name)))
+
+
 def rule_fields(of: Any) -> dict[str, RuleDescriptor[Any, Any]]:
     """Return the fields of a dataclass, or of an instance of one, that hold rules."""
     owner = of if isinstance(of, type) else type(of)

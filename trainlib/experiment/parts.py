@@ -141,7 +141,7 @@ class CheckpointConfig:
     Args:
         epochs: epochs between two checkpoints; 0: none after epochs.
         steps: batches between two checkpoints; None: none by batches.
-        seconds: seconds between two checkpoints; None: none by time.
+        seconds: seconds between two checkpoints, above 0.
         keep: number of the newest checkpoints that are kept, at least 1.
         best: result whose best checkpoint is kept too, such as "val_accuracy"; "auto": the loss of
             the validation data, if there are any; "none": none.

@@ -1,0 +1,198 @@
+"""The optimizer of a configuration: its schedule, clipping, rules by path and constraint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import trainlib.registry as registry
+from trainlib.core.checks import check_number
+from trainlib.core.tree import kernels
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.rules import AUTO, LENGTHS, RuleConfig, rate_argument, takes
+from trainlib.schedules import join_schedules, linear_warmup, per_epoch
+from trainlib.transforms import (
+    accumulate,
+    chain,
+    constrain,
+    inject_hyperparams,
+    param_rules,
+    rules_table,
+)
+
+
+class Optimization(NamedTuple):
+    """An optimizer and what is reported about it.
+
+    Attributes:
+        optimizer: the optimizer with clipping, rules by path, constraint and accumulation.
+        schedule: learning rate by batch; None where the optimizer's state holds the rate.
+        table: function of the parameters that returns lines: the hyperparameters by path.
+    """
+
+    optimizer: Optimizer
+    schedule: Schedule | None
+    table: Callable[[Any], list[str]]
+
+
+def build_optimization(config: ExperimentConfig, steps: int) -> Optimization:
+    """Return the optimizer of a configuration.
+
+    Args:
+        config: the experiment; its learning rate is not "auto".
+        steps: batches of an epoch.
+
+    Raises:
+        ValueError, TypeError: a hyperparameter is out of its range, or rules do not go together.
+    """
+    every = config.gradient_accumulation_steps
+    updates = -(-steps // every)
+    rate = base_rate(config)
+    schedule = None if is_rate_in_state(config) else build_schedule(config, rate, updates)
+    optimizer = build_optimizer(config, rate if schedule is None else schedule)
+    shown = _options(config, rate if schedule is None else schedule)
+    return Optimization(
+        accumulate(optimizer, every) if every > 1 else optimizer,
+        schedule and (lambda k: schedule(k // steps * updates + k % steps // every)),
+        lambda params: rules_table(config.param_rules or "", params, shown),
+    )
+
+
+def is_rate_in_state(config: ExperimentConfig) -> bool:
+    """Return whether the learning rate is held in the optimizer's state, to be reduced there.
+
+    Raises:
+        ValueError: the rate is to be reduced on a plateau, and follows a schedule too.
+    """
+    if config.monitor("reduce_on_plateau") is None:
+        return False
+    schedule = config.schedule
+    if [rule.name for rule in schedule.rules] != ["constant"] or schedule.warmup is not None:
+        raise ValueError(
+            "--reduce_on_plateau sets the learning rate itself: it goes with --schedule=constant, "
+            "without a warm-up"
+        )
+    return True
+
+
+def base_rate(config: ExperimentConfig) -> float:
+    """Return the learning rate of a configuration, or the default of the optimizer's convention.
+
+    Raises:
+        ValueError, TypeError: it is negative or not finite, or is still "auto".
+    """
+    options = config.optimizer.hyperparameters
+    factory = registry.OPTIMIZERS[config.optimizer.name]
+    default = registry.hyperparameters(factory, options.get("convention"))["learning_rate"].default
+    rate = options.get("learning_rate", default)
+    if rate == AUTO:
+        raise ValueError("learning_rate auto: find it by a range test before the optimizer is made")
+    check_number("learning_rate", rate, at_least=0)
+    return float(rate)
+
+
+def build_optimizer(config: ExperimentConfig, learning_rate: ScalarOrSchedule) -> Optimizer:
+    """Return the optimizer at a rate: clipping first, then the rule, the constraint last.
+
+    Args:
+        config: the experiment.
+        learning_rate: a number or a schedule, in place of the configuration's.
+    """
+    factory = registry.OPTIMIZERS[config.optimizer.name]
+    options = _options(config, learning_rate)
+    clipping, constraint = _clipping(config), _constraint(config)
+    if config.param_rules:
+        before = chain(*clipping) if clipping else None
+        optimizer = param_rules(config.param_rules, factory, before=before, **options)
+        return chain(optimizer, *constraint) if constraint else optimizer
+    if not callable(learning_rate):
+        factory = inject_hyperparams(factory)
+    parts = [*clipping, factory(**options), *constraint]
+    return chain(*parts) if len(parts) > 1 else parts[0]
+
+
+def _options(config: ExperimentConfig, learning_rate: ScalarOrSchedule) -> dict[str, Any]:
+    return {**config.optimizer.hyperparameters, "learning_rate": learning_rate}
+
+
+def _clipping(config: ExperimentConfig) -> list[Optimizer]:
+    rule = config.clipping
+    return [] if rule is None else [registry.CLIPPING[rule.name](**rule.hyperparameters)]
+
+
+def _constraint(config: ExperimentConfig) -> list[Optimizer]:
+    """Return the constraint on the kernels, or on the parameters of a pattern, if there is one."""
+    rule = config.constraint
+    if rule is None:
+        return []
+    options = dict(rule.hyperparameters)
+    if "axis" in takes("constraint", rule.name):
+        options.setdefault("axis", "units")  # right for dense kernels and convolutions alike
+    constraint = registry.CONSTRAINTS[rule.name](**options)
+    return [constrain(constraint, config.constrained_params or kernels)]
+
+
+def build_schedule(config: ExperimentConfig, learning_rate: float, updates: int) -> Schedule:
+    """Return the learning rate by update; where no length is given, it spans the whole run.
+
+    Args:
+        config: the experiment.
+        learning_rate: the highest, first or last learning rate, as each schedule takes it.
+        updates: updates of an epoch.
+
+    Raises:
+        ValueError, TypeError: a hyperparameter is missing or out of its range.
+    """
+    declared = config.schedule
+    warmup = {} if declared.warmup is None else dict(declared.warmup.hyperparameters)
+    total = config.epochs if declared.per_epoch else config.epochs * updates
+    total -= warmup.get("warmup_steps", 0)
+    starts = [0, *declared.join_at]
+    if len(declared.rules) != len(starts):
+        raise ValueError(
+            f"--join_at must hold the step at which each schedule after the first begins: "
+            f"--schedule names {len(declared.rules)}, --join_at {len(declared.join_at)} steps"
+        )
+    lengths = [end - start for start, end in zip(starts, [*starts[1:], total], strict=True)]
+    given = "learning_rate" in config.optimizer.hyperparameters
+    parts = [
+        _one_schedule(rule, learning_rate, length, given)
+        for rule, length in zip(declared.rules, lengths, strict=True)
+    ]
+    schedule = join_schedules(parts, starts[1:]) if len(parts) > 1 else parts[0]
+    if warmup:
+        schedule = linear_warmup(schedule, **warmup)
+    return per_epoch(schedule, updates) if declared.per_epoch else schedule
+
+
+def _one_schedule(rule: RuleConfig, learning_rate: float, length: int, given: bool) -> Schedule:
+    """Return a schedule, over `length` steps where its hyperparameters give no length.
+
+    Args:
+        rule: the schedule.
+        learning_rate: the optimizer's learning rate.
+        length: steps until the next schedule or the end of the run.
+        given: whether the user gave the learning rate.
+    """
+    options = dict(rule.hyperparameters)
+    for name, hyperparameter in takes("schedule", rule.name).items():
+        if name in options or not hyperparameter.required:
+            continue
+        if name not in LENGTHS:
+            raise ValueError(f"schedule {rule.name} needs {name} (--{name})")
+        warmup = options.get("warmup_steps", 0) if name == "decay_steps" else 0
+        options[name] = max(length - warmup, 1)
+    if rule.name == "cosine_decay" and options.get("warmup_steps"):
+        if "warmup_target" not in options:
+            # As in other schedules: up from 0 to the learning rate.
+            options["warmup_target"], learning_rate = learning_rate, 0.0
+    argument = rate_argument("schedule", rule.name)
+    if argument is not None:
+        options[argument] = learning_rate
+    elif given:
+        raise ValueError(
+            f"schedule {rule.name} has its own rates: leave learning_rate (--learning_rate) out"
+        )
+    made: Schedule = registry.SCHEDULES[rule.name](**options)
+    return made

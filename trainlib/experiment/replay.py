@@ -1,0 +1,54 @@
+"""One step of a run made again, with the range of every tensor in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainlib.callbacks import NonFiniteError
+from trainlib.core.checks import check_integer
+from trainlib.experiment.building import build_models
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.task import build_task, held_out, training_data
+from trainlib.experiment.training import build_checkpoints, build_trainer, training_callbacks
+from trainlib.training.cluster import cluster
+from trainlib.training.replay import replay_found, step_before, table
+from trainlib.training.replicas import strategy_named
+
+
+def replay_step(config: ExperimentConfig, folder: Path, step: int) -> str:
+    """Make one step of a run again, from the checkpoint before it; nothing is written.
+
+    Args:
+        config: configuration of the run.
+        folder: its folder.
+        step: number of the batch, counted from 1 over the whole run.
+
+    Returns:
+        Where the step is, and a table with the range of each of its tensors.
+
+    Raises:
+        ValueError, TypeError: there is no such step; or this is one of several workers.
+    """
+    check_integer("replay_step", step, at_least=1)
+    workers = cluster()
+    if workers and len(workers.addresses) > 1:
+        raise ValueError("replay_step is for one process, not for several workers")
+    task = build_task(config)
+    strategy_named(config.strategy, config.replicas)  # before TensorFlow uses the devices
+    built = build_models(config, task)
+    data = training_data(config, task)
+    trainer, _ = build_trainer(config, task, built)
+    try:
+        found = step_before(
+            trainer,
+            step,
+            data,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            validation_data=held_out(task),
+            callbacks=training_callbacks(config, task),
+            checkpoints=build_checkpoints(config, folder),
+        )
+    except NonFiniteError as error:
+        raise ValueError(f"replay_step {step}: the run ended before it: {error}") from None
+    return f"{found.place}\n{table(replay_found(trainer, found))}"

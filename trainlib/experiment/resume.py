@@ -1,0 +1,95 @@
+"""The configuration with which a run is resumed: the run's own, with what may change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainlib.experiment import run_folder
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.flat import check_flags, flag_text, flatten, unflatten
+from trainlib.experiment.rule_flags import is_shared
+from trainlib.training.nonfinite import UNGUARDED
+
+CHANGEABLE = (
+    "callbacks",
+    "checkpoint_epochs",
+    "checkpoint_seconds",
+    "checkpoint_steps",
+    "data_dir",
+    "epochs",
+    "histogram_epochs",
+    "keep_checkpoints",
+    "report",
+    "safe_mode",
+    "tensorboard",
+    "tensorboard_dir",
+    "tensorboard_steps",
+    "worker_timeout",
+)
+"""Settings that may change when a run is resumed: its numbers do not follow from them."""
+TENSORBOARD = ("tensorboard_dir", "tensorboard_steps", "histogram_epochs")
+
+
+def resumed_config(
+    folder: Path, changes: Mapping[str, Any], to_replay: bool = False
+) -> ExperimentConfig:
+    """Return the configuration with which a run is resumed.
+
+    Args:
+        folder: folder of the run.
+        changes: settings by flag; those of the run may be repeated.
+        to_replay: whether a step of the run is only replayed, so that it may be finished.
+
+    Raises:
+        ValueError: there is no such run, it is finished, or a setting contradicts it.
+    """
+    config = run_folder.read_config(folder)
+    check_flags(ExperimentConfig, changes)
+    flat = flatten(config)
+    given = {name: tuple(x) if isinstance(x, list) else x for name, x in changes.items()}
+    _check_changes(folder, flat, {name: x for name, x in given.items() if not is_shared(name)})
+    if given.get("tensorboard") is False:
+        flat = {name: x for name, x in flat.items() if name not in TENSORBOARD}
+    resumed = unflatten(ExperimentConfig, {**flat, **given})
+    _check_changes(folder, flat, flatten(resumed))
+    if not to_replay:
+        _check_epochs(folder, config, resumed)
+    return resumed
+
+
+def _check_changes(folder: Path, flat: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for the first setting given that contradicts those of the run."""
+    for name, value in given.items():
+        of_run = flat.get(name)
+        if value != of_run and not _may_change(name, value, of_run):
+            made = f"no --{name}" if of_run is None else flag_text(name, of_run)
+            raise ValueError(
+                f"{flag_text(name, value)} contradicts the run in {folder}, made with {made}: "
+                "leave it out, or begin a new run"
+            )
+
+
+def _may_change(name: str, value: Any, of_run: Any) -> bool:
+    """Return whether a setting of a run may change when it is resumed.
+
+    What is done about a step that is not finite changes no number before there is one; but only a
+    run that tests its steps keeps count of them.
+    """
+    if name == "nonfinite":
+        return (value in UNGUARDED) == (of_run in UNGUARDED)
+    return name in CHANGEABLE
+
+
+def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentConfig) -> None:
+    """Raise `ValueError` where no epoch is left, or a schedule would become another one."""
+    if resumed.epochs != config.epochs and config.schedule.follows_run_length:
+        names = ",".join(rule.name for rule in config.schedule.rules)
+        raise ValueError(
+            f"--epochs={resumed.epochs} would change the schedule {names}, which is as long as the "
+            f"run: its {config.epochs} epochs must stay"
+        )
+    finished = (folder / run_folder.SUMMARY_FILE).is_file()
+    if finished and resumed.epochs <= run_folder.read_summary(folder)["epochs"]:
+        raise ValueError(f"the run in {folder} is finished: give more --epochs to continue it")

@@ -1,0 +1,335 @@
+"""Running an experiment: what `train` does at a shell, as a function of a configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trainlib.callbacks import Callback, CSVLogger, JSONLLogger, NonFiniteError
+from trainlib.callbacks.display import describe as describe_results
+from trainlib.data import take
+from trainlib.experiment import run_folder
+from trainlib.experiment.building import Models, build_models, describe
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.optimization import Optimization
+from trainlib.experiment.range_test import (
+    find_learning_rate,
+    is_rate_auto,
+    with_learning_rate,
+    write_range_test,
+)
+from trainlib.experiment.task import PARTS, Task, build_task, held_out, training_data
+from trainlib.experiment.training import (
+    build_checkpoints,
+    build_trainer,
+    check_tensorboard,
+    tensorboard_callbacks,
+    tensorboard_root,
+    training_callbacks,
+)
+from trainlib.tools.loss_curve import LRFinderResult
+from trainlib.training.callback import Results, Stop, TrainingStatus
+from trainlib.training.cluster import cluster
+from trainlib.training.execution import why_no_faster
+from trainlib.training.input_pipeline import Feed, as_feed
+from trainlib.training.replicas import broadcast_from_chief, strategy_named
+from trainlib.training.trainer import Trainer
+
+Log = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """What an experiment ended with.
+
+    Attributes:
+        config: the configuration of the run, with what it settled: learning rate, execution, norms.
+        folder: the run folder; None on workers other than the chief.
+        history: results of each epoch, a dict each.
+        train: loss and metrics of the final model over the training part; None where the run was
+            stopped to be resumed.
+        validation: the same over the validation part; None where there is none.
+        test: the same over the test part.
+        steps: optimizer steps of the whole run.
+        seconds: seconds of training, without evaluation of the parts.
+        execution: how steps ran: "graph", "xla" or "xla_update".
+        params_sha256: SHA-256 hash of the final parameters.
+        model: the trained Keras model.
+        stop: the request that ended training before its last epoch; None where none did.
+    """
+
+    config: ExperimentConfig
+    folder: Path | None
+    history: Sequence[Results]
+    train: Results | None
+    validation: Results | None
+    test: Results | None
+    steps: int
+    seconds: float
+    execution: str
+    params_sha256: str
+    model: Any
+    stop: Stop | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run is finished, and not stopped to be resumed."""
+        return self.stop is None or not self.stop.resumable
+
+
+class NonFiniteRunError(NonFiniteError):
+    """A run that ended because numbers were not finite.
+
+    Attributes:
+        batch: number of the batch, counted from 1 over the whole run; None where it is unknown.
+        folder: the run folder, whose checkpoints a replay starts from; None where there is none.
+    """
+
+    def __init__(self, message: str, batch: int | None, folder: Path | None) -> None:
+        super().__init__(message, batch)
+        self.folder = folder
+
+
+class Session(NamedTuple):
+    """How a process takes part in a run.
+
+    Attributes:
+        is_chief: whether it writes files: the first worker, or the only process.
+        start_barrier: context manager to create the strategy in.
+        log: called with lines on the progress of the run.
+    """
+
+    is_chief: bool = True
+    start_barrier: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    log: Log = lambda line: None
+
+
+def default_session() -> Session:
+    """Return the session of a process by TF_CONFIG; it logs nothing."""
+    workers = cluster()
+    return Session(is_chief=workers is None or workers.number == 0)
+
+
+class _Prepared(NamedTuple):
+    """What a run needs before its first file is written."""
+
+    config: ExperimentConfig
+    task: Task
+    built: Models
+    trainer: Trainer
+    optimization: Optimization
+    callbacks: list[Callback]
+    feed: Feed
+    range_test: LRFinderResult | None
+    speeds: Mapping[str, float]
+
+
+class _LastStatus(Callback):
+    """Callback that keeps the request that ended training."""
+
+    stop: Stop | None = None
+
+    def on_train_end(self, status: TrainingStatus) -> None:
+        self.stop = status.stop
+
+
+def run_experiment(
+    config: ExperimentConfig,
+    run_dir: str | os.PathLike[str] | None = None,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    session: Session | None = None,
+) -> ExperimentResult:
+    """Train, test and save what a configuration says, as `train` does at a shell.
+
+    Of several workers each calls this function; the chief alone writes files.
+
+    Args:
+        config: the experiment.
+        run_dir: folder for what the run leaves, new or empty; default:
+            runs/<data set>-<model>-<optimizer>-<time>.
+        resume: whether to continue the run in `run_dir` from its newest checkpoint; `config` is
+            then that of `trainlib.experiment.resume.resumed_config`. Default: False.
+        callbacks: callbacks called before those of the configuration; default: none.
+        session: how this process takes part in the run; default: by TF_CONFIG, without a log.
+
+    Returns:
+        An `ExperimentResult`.
+
+    Raises:
+        ValueError, TypeError, OSError: something that the configuration names does not exist, does
+            not fit, or cannot be written.
+        NonFiniteError: as `config.nonfinite` says.
+
+    Example:
+        >>> import tempfile
+        >>> config = tl.ExperimentConfig(
+        ...     data=tl.DataConfig(train_examples=64),
+        ...     model=tl.config("mlp", hidden=[8]),
+        ...     epochs=2,
+        ...     execution="graph",
+        ...     report=False,
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = tl.run_experiment(config, folder)
+        >>> len(result.history), sorted(result.test)
+        (2, ['accuracy', 'loss'])
+    """
+    session = session or default_session()
+    given = None if run_dir is None else Path(run_dir)
+    check_tensorboard(config)
+    if session.is_chief and given is not None and not resume:
+        run_folder.check_free(given)
+    prepared = _prepare(config, session)
+    folder = _folder(prepared.config, given, resume) if session.is_chief else None
+    _log_start(prepared, folder or given, session.log)
+    last = _LastStatus()
+    history = _fit(prepared, folder, given, [last, *callbacks], resume)
+    result = _result(prepared, folder, history, last.stop)
+    if result.is_finished:
+        _write_results(prepared, result, session.log)
+    return result
+
+
+def _prepare(config: ExperimentConfig, session: Session) -> _Prepared:
+    """Build everything, and settle what is "auto"; what does not fit is found before any file."""
+    task = build_task(config)
+    with session.start_barrier():
+        strategy = strategy_named(config.strategy, config.replicas)  # before devices are used
+    built = build_models(config, task)
+    data = training_data(config, task)
+    range_test = None
+    if is_rate_auto(config):
+        range_test = find_learning_rate(config, task, built)
+        # Workers, whose machines may round differently, take the chief's.
+        rate = float(f"{broadcast_from_chief(strategy, range_test.suggestion):.2g}")
+        config = with_learning_rate(config, rate)
+        session.log(f"learning rate: {rate:g}, found by a range test")
+    trainer, optimization = build_trainer(config, task, built)
+    callbacks = training_callbacks(config, task)
+    trainer.evaluate(tuple(take(task.train, 1)))
+    feed = as_feed("data", data, config.batch_size)
+    speeds = trainer.settle_execution(feed, epochs=config.epochs)
+    # The run's record holds what was chosen: a repetition gives the same bits.
+    config = dataclasses.replace(config, execution=trainer.execution, norms=config.reports_norms)
+    return _Prepared(
+        config, task, built, trainer, optimization, callbacks, feed, range_test, speeds
+    )
+
+
+def _folder(config: ExperimentConfig, run_dir: Path | None, resume: bool) -> Path:
+    """Return the run folder, with the configuration in it."""
+    if not resume:
+        return run_folder.create(config, run_dir)
+    if run_dir is None:
+        raise ValueError("resume needs run_dir, the folder of the run")
+    run_folder.write_config(run_dir, config)
+    return run_dir
+
+
+def _log_start(prepared: _Prepared, folder: Path | None, log: Log) -> None:
+    """Write the range test's curve, and log what is run and how."""
+    config, task, trainer = prepared.config, prepared.task, prepared.trainer
+    if folder is not None and prepared.range_test is not None:
+        title = f"{config.optimizer.name} on {task.dataset.name}"
+        write_range_test(folder, prepared.range_test, title, log)
+    log(describe(config, task, prepared.built))
+    if slow := why_no_faster(config.precision):
+        log(f"precision: {slow}")
+    if config.tensorboard is not None:
+        log(f"tensorboard --logdir={tensorboard_root(config, folder or Path())}")
+    if prepared.speeds:
+        measured = ", ".join(f"{name} {speed:,.0f}" for name, speed in prepared.speeds.items())
+        log(f"execution: {trainer.execution} (steps/s: {measured})")
+    if config.param_rules:
+        log("\n".join(prepared.optimization.table(trainer.state.params)))
+
+
+def _fit(
+    prepared: _Prepared,
+    folder: Path | None,
+    run_dir: Path | None,
+    callbacks: Sequence[Callback],
+    resume: bool,
+) -> list[Results]:
+    """Train, and write the history into the folder if this process has one."""
+    config, task = prepared.config, prepared.task
+    files: list[Callback] = []
+    if folder is not None:
+        files = [
+            JSONLLogger(folder / run_folder.HISTORY_FILE),
+            CSVLogger(folder / run_folder.TABLE_FILE),
+        ]
+    shared = folder or run_dir or Path()  # workers other than the chief only read checkpoints
+    events = tensorboard_callbacks(config, folder or Path("run"), task, prepared.built)
+    with _naming_folder(folder):
+        return prepared.trainer.fit(
+            prepared.feed,
+            epochs=config.epochs,
+            validation_data=held_out(task),
+            callbacks=[*callbacks, *prepared.callbacks, *files, *events],
+            checkpoints=build_checkpoints(config, shared),
+            resume=resume,
+        )
+
+
+@contextlib.contextmanager
+def _naming_folder(folder: Path | None) -> Iterator[None]:
+    """Give an error about numbers that are not finite the run folder."""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteRunError(str(error), error.batch, folder) from error
+
+
+def _result(
+    prepared: _Prepared, folder: Path | None, history: list[Results], stop: Stop | None
+) -> ExperimentResult:
+    """Return the result of a run, with those of the parts where it is finished."""
+    trainer, task = prepared.trainer, prepared.task
+    results: dict[str, Results | None] = dict.fromkeys(PARTS)
+    if stop is None or not stop.resumable:
+        parts = {name: getattr(task, name) for name in PARTS}
+        results |= {name: trainer.evaluate(tuple(x)) for name, x in parts.items() if x is not None}
+    return ExperimentResult(
+        config=prepared.config,
+        folder=folder,
+        history=history,
+        steps=int(trainer.state.step),
+        seconds=round(sum(epoch["seconds"] for epoch in history), 3),
+        execution=trainer.execution,
+        params_sha256=run_folder.params_sha256(trainer.state.params),
+        model=prepared.built.full,
+        stop=stop,
+        **results,
+    )
+
+
+def _write_results(prepared: _Prepared, result: ExperimentResult, log: Log) -> None:
+    """Write the model, the summary and the report of a finished run."""
+    folder = result.folder
+    if folder is not None:
+        run_folder.save_model(folder / run_folder.MODEL_FILE, result.model)
+        run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(prepared.task, result))
+    log(f"test: {describe_results(result.test or {})}")
+    log(f"run folder: {folder}")
+
+
+def _summary(task: Task, result: ExperimentResult) -> dict[str, Any]:
+    parts = {name: getattr(result, name) for name in PARTS}
+    return {
+        **{name: results for name, results in parts.items() if results is not None},
+        "epochs": len(result.history),
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "execution": result.execution,
+        "classes": task.outputs if task.target.by_class else 0,
+        "feature_names": list(task.dataset.feature_names),
+        "params_sha256": result.params_sha256,
+    }

@@ -1,0 +1,153 @@
+"""The folder that a run leaves: its files, written whole, and read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from trainlib.core.types import Tree
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.training.files import as_json, write_text, write_whole
+
+FLAGS_FILE = "flags.txt"
+CONFIG_FILE = "config.json"
+HISTORY_FILE = "metrics.jsonl"
+TABLE_FILE = "metrics.csv"
+MODEL_FILE = "model.keras"
+SUMMARY_FILE = "summary.json"
+CHECKPOINTS = "checkpoints"
+
+
+def default_path(config: ExperimentConfig, prefix: str = "") -> Path:
+    """Return runs/<prefix><data set>-<model>-<optimizer>-<time>."""
+    names = [_short(config.dataset), _short(config.model.name), config.optimizer.name]
+    return Path("runs") / f"{prefix}{'-'.join(names)}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _short(name: str) -> str:
+    """Return the name of a data set or a model; of a file, its name without the suffix."""
+    own = Path(name).name.removesuffix(".gz").replace(":", ".")
+    return own.removesuffix(".csv").removesuffix(".npz").removesuffix(".keras")
+
+
+def check_free(path: Path) -> None:
+    """Raise `ValueError` where a run's folder would hide or mix with existing files."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"run_dir {path}: exists already; choose another, or remove it first")
+
+
+def create(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = "") -> Path:
+    """Make a run's folder, with its configuration in it.
+
+    Where another run has taken the default name, a number is added to it.
+
+    Args:
+        config: the experiment.
+        run_dir: the folder; None: a new one, named after the configuration and the time.
+        prefix: what the default name begins with.
+
+    Raises:
+        ValueError: `run_dir` exists and is not empty.
+        OSError: the folder cannot be made.
+    """
+    if run_dir is None:
+        path = _make_new(default_path(config, prefix))
+    else:
+        path = run_dir
+        check_free(path)
+        path.mkdir(parents=True, exist_ok=True)
+    write_config(path, config)
+    return path
+
+
+def _make_new(path: Path) -> Path:
+    """Make a folder of a new name; safe where other runs do so at the same time."""
+    free, number = path, 1
+    while True:
+        try:
+            free.mkdir(parents=True)
+            return free
+        except FileExistsError:
+            number += 1
+            free = path.with_name(f"{path.name}-{number}")
+
+
+def write_config(path: Path, config: ExperimentConfig) -> None:
+    """Write a configuration into a run's folder: as JSON, and as a flag file."""
+    write_text(path / CONFIG_FILE, config.to_json())
+    write_text(path / FLAGS_FILE, config.to_flags())
+
+
+def read_config(path: Path) -> ExperimentConfig:
+    """Return the configuration of the run in a folder.
+
+    Raises:
+        ValueError: there is no run, or its file is damaged.
+    """
+    file = path / CONFIG_FILE
+    if not file.is_file():
+        raise ValueError(f"run_dir {path}: not a run, because it has no {CONFIG_FILE}")
+    try:
+        return ExperimentConfig.from_json(file.read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Return the summary of the finished run in a folder.
+
+    Raises:
+        ValueError: the run is not finished, or the file is damaged.
+    """
+    file = path / SUMMARY_FILE
+    if not file.is_file():
+        raise ValueError(
+            f"run_dir {path}: the run is not finished, because it has no {SUMMARY_FILE}"
+        )
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Return the results of each epoch of the run in a folder, at least one.
+
+    Raises:
+        ValueError: there is no run, no epoch of it is complete, or the file is damaged.
+    """
+    file = path / HISTORY_FILE
+    if not file.is_file():
+        raise ValueError(f"run_dir {path}: not a run of train, because it has no {HISTORY_FILE}")
+    text = file.read_text(encoding="utf-8")
+    lines = text[: text.rfind("\n") + 1].splitlines()  # a run may be writing the last one
+    try:
+        history = [dict(json.loads(line)) for line in lines]
+        if any(type(results.get("epoch")) is not int for results in history):
+            raise ValueError("a line without its epoch")
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file}: {error}") from error
+    if not history:
+        raise ValueError(f"run_dir {path}: no epoch of the run is complete yet")
+    return history
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write indented JSON, whole or not at all."""
+    write_text(path, as_json(content, indent=2) + "\n")
+
+
+def save_model(path: Path, model: Any) -> None:
+    """Write a Keras model, whole or not at all."""
+    write_whole(path, model.save)
+
+
+def params_sha256(params: Tree) -> str:
+    """Return the SHA-256 hash of the parameters' bytes, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(params):
+        digest.update(params[name].numpy().tobytes())
+    return digest.hexdigest()

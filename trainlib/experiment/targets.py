@@ -1,0 +1,82 @@
+"""What each loss takes: the form of the targets, and the activation of the model's predictions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+import trainlib.registry as registry
+from trainlib.data import Dataset, Examples
+from trainlib.experiment.rules import AUTO
+
+INDEX, ONE_HOT, NUMBER = "index", "one_hot", "number"
+
+
+class Target(NamedTuple):
+    """What a loss takes.
+
+    Attributes:
+        form: form of the targets: INDEX, a class; ONE_HOT, a row of 0 and 1; or NUMBER.
+        activation: activation that turns the outputs of the model's last layer into predictions;
+            None for none.
+    """
+
+    form: str
+    activation: str | None
+
+    @property
+    def by_class(self) -> bool:
+        """Whether the targets are classes."""
+        return self.form != NUMBER
+
+
+TARGETS: Mapping[str, Target] = {
+    "sparse_categorical_crossentropy": Target(INDEX, "softmax"),
+    "categorical_crossentropy": Target(ONE_HOT, "softmax"),
+    "categorical_focal_crossentropy": Target(ONE_HOT, "softmax"),
+    "categorical_generalized_cross_entropy": Target(INDEX, "softmax"),
+    "kl_divergence": Target(ONE_HOT, "softmax"),
+    "dice": Target(ONE_HOT, "softmax"),
+    "tversky": Target(ONE_HOT, "softmax"),
+    "binary_crossentropy": Target(ONE_HOT, "sigmoid"),
+    "binary_focal_crossentropy": Target(ONE_HOT, "sigmoid"),
+    "hinge": Target(ONE_HOT, None),
+    "squared_hinge": Target(ONE_HOT, None),
+    "categorical_hinge": Target(ONE_HOT, None),
+    "cosine_similarity": Target(ONE_HOT, None),
+    "poisson": Target(NUMBER, "softplus"),
+}
+"""Targets by loss; losses that are not listed take numbers as they are."""
+
+
+def target_of(loss: str) -> Target:
+    """Return what a loss takes."""
+    return TARGETS.get(loss, Target(NUMBER, None))
+
+
+def takes_logits(loss: str) -> bool:
+    """Return whether a loss has a form for logits, which is exact where probabilities round."""
+    return "from_logits" in inspect.signature(registry.lookup("loss", loss)).parameters
+
+
+def loss_name(name: str, dataset: Dataset) -> str:
+    """Return the name of a loss; for "auto", of the one that suits the data.
+
+    Raises:
+        ValueError: a loss for classes, and data with numbers to predict.
+    """
+    if name == AUTO:
+        return "sparse_categorical_crossentropy" if dataset.classes else "mean_squared_error"
+    if target_of(name).by_class and not dataset.classes:
+        raise ValueError(f"loss {name} is for classes, but {dataset.name} has numbers to predict")
+    return name
+
+
+def in_form(examples: Examples, form: str, dataset: Dataset) -> Examples:
+    """Return examples whose targets have that form."""
+    if form == ONE_HOT:
+        return examples._replace(y=np.eye(dataset.classes, dtype=np.float32)[examples.y])
+    return examples if form == INDEX else examples._replace(y=np.float32(examples.y))

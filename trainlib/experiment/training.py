@@ -1,0 +1,152 @@
+"""The trainer of a configuration, its callbacks and its checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from trainlib.callbacks import (
+    Callback,
+    EarlyStopping,
+    ReduceLROnPlateau,
+    SaveBest,
+    SaveEvery,
+    TensorBoard,
+)
+from trainlib.callbacks.events import check_installed
+from trainlib.core.tree import kernels
+from trainlib.data import take
+from trainlib.experiment.building import Models, build_loss, build_metrics, build_regularizer
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.flat import flatten
+from trainlib.experiment.optimization import Optimization, build_optimization
+from trainlib.experiment.rules import AUTO
+from trainlib.experiment.run_folder import CHECKPOINTS
+from trainlib.experiment.task import Task
+from trainlib.experiment.values import written
+from trainlib.training.callback import as_callback
+from trainlib.training.checkpoints import Checkpoints
+from trainlib.training.trainer import Trainer
+from trainlib.user_code import import_object
+
+MONITORS: dict[str, Any] = {"reduce_on_plateau": ReduceLROnPlateau, "early_stop": EarlyStopping}
+"""The callbacks of the registry's monitors."""
+TENSORBOARD = "tensorboard"
+"""The folder for TensorBoard in a run folder."""
+EXAMPLES = 1000
+"""Examples that TensorBoard shows."""
+
+
+def build_trainer(
+    config: ExperimentConfig, task: Task, built: Models
+) -> tuple[Trainer, Optimization]:
+    """Return the trainer of a configuration, and its optimizer with what is reported about it.
+
+    Args:
+        config: the experiment; its learning rate is not "auto".
+        task: its data.
+        built: its model.
+    """
+    optimization = build_optimization(config, steps_per_epoch(config, task))
+    trainer = Trainer(
+        built.trained,
+        build_loss(config, task, built.from_logits),
+        optimization.optimizer,
+        metrics=build_metrics(config, task, built.from_logits),
+        regularizer=build_regularizer(config),
+        regularizer_mask=config.regularized_params or kernels,
+        seed=config.seed,
+        precision=config.precision,
+        strategy=config.strategy,
+        replicas=config.replicas,
+        execution=config.execution,
+        nonfinite=config.nonfinite,
+        norms=config.reports_norms,
+        report={"learning_rate": optimization.schedule} if optimization.schedule else {},
+    )
+    return trainer, optimization
+
+
+def steps_per_epoch(config: ExperimentConfig, task: Task) -> int:
+    """Return the number of batches of an epoch."""
+    return -(-task.train.size // config.batch_size)
+
+
+def training_callbacks(config: ExperimentConfig, task: Task) -> list[Callback]:
+    """Return the callbacks that act on a run: monitors, checkpoints, the user's own."""
+    monitors = [MONITORS[rule.name](**rule.hyperparameters) for rule in config.monitors]
+    return [*monitors, *_saving(config, task), *_custom(config)]
+
+
+def _saving(config: ExperimentConfig, task: Task) -> list[Callback]:
+    when = config.checkpoints
+    every = SaveEvery(epochs=when.epochs or None, steps=when.steps, seconds=when.seconds)
+    best = when.best
+    if best == AUTO:
+        best = "none" if task.validation is None else "val_loss"
+    return [every] if best == "none" else [every, SaveBest(best)]
+
+
+def _custom(config: ExperimentConfig) -> list[Callback]:
+    found = [import_object("callback", spec) for spec in config.callbacks]
+    return [as_callback(one() if isinstance(one, type) else one) for one in found]
+
+
+def build_checkpoints(config: ExperimentConfig, folder: Path) -> Checkpoints:
+    """Return the checkpoints in a run folder."""
+    metadata = {"config": config.to_json()}
+    return Checkpoints(folder / CHECKPOINTS, config.checkpoints.keep, about=metadata)
+
+
+def check_tensorboard(config: ExperimentConfig) -> None:
+    """Raise `ValueError` where TensorBoard is asked for and its package is not installed."""
+    if config.tensorboard is not None:
+        try:
+            check_installed()
+        except ImportError as error:
+            raise ValueError(f"--tensorboard: {error}") from None
+
+
+def tensorboard_root(config: ExperimentConfig, folder: Path) -> Path:
+    """Return the folder to start TensorBoard with: that of many runs, or one in the run folder."""
+    many = config.tensorboard and config.tensorboard.dir
+    return Path(many) if many else folder / TENSORBOARD
+
+
+def tensorboard_callbacks(
+    config: ExperimentConfig, folder: Path, task: Task, built: Models
+) -> list[Callback]:
+    """Return the callback for TensorBoard, if the configuration asks for it.
+
+    Args:
+        config: the experiment.
+        folder: its run folder.
+        task: its data.
+        built: its model.
+    """
+    wanted = config.tensorboard
+    if wanted is None:
+        return []
+    to = tensorboard_root(config, folder)
+    if wanted.dir is not None:
+        to /= folder.resolve().name
+    shown = task.train if task.validation is None else task.validation
+    callback = TensorBoard(
+        to,
+        steps=wanted.steps,
+        histogram_epochs=wanted.histogram_epochs,
+        hyperparameters=_hyperparameters(config),
+        examples=tuple(take(shown, min(EXAMPLES, shown.size))),
+        model=built.trained,
+    )
+    return [callback]
+
+
+def _hyperparameters(config: ExperimentConfig) -> dict[str, Any]:
+    """Return the settings for TensorBoard's table of runs; lists as text."""
+    hidden = ("tensorboard", "tensorboard_dir", "tensorboard_steps", "histogram_epochs")
+    return {
+        name: written(value) if isinstance(value, tuple) else value
+        for name, value in flatten(config).items()
+        if name not in hidden and value != ()
+    }
