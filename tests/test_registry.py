@@ -1,4 +1,4 @@
-"""The table of names: what it holds can be called, and what it says of a factory is true."""
+"""The tables of names, and what they say of a factory's hyperparameters."""
 
 from __future__ import annotations
 
@@ -8,19 +8,28 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.core.conventions import BY_CONVENTION
+from trainlib.core.hyperparameters import DECLARED, INPUTS, declared
+from trainlib.models import MODELS
 from trainlib.registry import (
     KINDS,
     METRICS,
-    NOT_BY_NAME,
     OPTIMIZERS,
-    Hyperparameter,
+    TRANSFORMS,
     hyperparameters,
     lookup,
     takes_numbers_alone,
 )
 
 ENTRIES = [(kind, name) for kind, table in KINDS.items() for name in table]
+FACTORIES = [
+    *((kind, factory) for kind, table in KINDS.items() for factory in table.values()),
+    *(("transform", factory) for factory in TRANSFORMS.values()),
+    *(("model", factory) for factory in MODELS.values()),
+    ("optimizer", tl.sophia),
+]
+"""Every factory whose hyperparameters are declared."""
+OTHER_NAMES = {"constant": "constant_schedule"}
+"""The functions whose names in the registry are not their own."""
 REQUIRED = {
     "initial_learning_rate": 0.5,
     "maximal_learning_rate": 1.0,
@@ -30,22 +39,45 @@ REQUIRED = {
     "hold_steps": 10,
     "step_size": 10,
     "step_size_up": 10,
+    "steps_per_epoch": 10,
     "warmup_steps": 2,
     "decay_rate": 0.5,
     "boundaries": [10],
     "values": [0.5, 0.25],
+    "schedule": lambda epoch: 0.5,
+    "schedules": [lambda step: 0.5] * 2,
     "clipvalue": 1.0,
     "clipnorm": 1.0,
     "global_clipnorm": 1.0,
+    "learning_rate": 0.01,
+    "hessian_fn": lambda params, step: params,
+    "weight_decay": 0.1,
+    "factor": 2.0,
+    "every_k": 2,
+    "seed": 0,
+    "constraint": lambda w: w,
+    "optimizer": tl.sgd(),
+    "fast": tl.sgd(),
+    "optimizers": {"all": tl.sgd()},
+    "labels": lambda path: "all",
 }
 """A value for each hyperparameter that has no default."""
+PENALTIES = {"l1": 0.01 * 14, "l2": 0.01 * 50, "l1_l2": 0.0, "orthogonal": 0.01 * 0.96}
+"""The penalties on the rows (3, -4) and (4, -3), whose cosine is 24 / 25."""
+CLIPPED = {
+    "clip_by_value": [1.0, -1.0],
+    "clip_by_norm": [0.6, -0.8],
+    "clip_by_global_norm": [0.6, -0.8],
+    "adaptive_clip": [0.03, -0.04],
+}
+"""The gradient (3, -4) of a weight that is equal to it, clipped to 1, or to a ratio of 0.01."""
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
 def test_each_entry_is_a_function_of_its_own_name(kind, name):
     found = lookup(kind, name)
     assert found is KINDS[kind][name]
-    assert found.__name__ == name
+    assert found.__name__ == OTHER_NAMES.get(name, name)
 
 
 @pytest.mark.parametrize(
@@ -69,12 +101,15 @@ def test_each_factory_makes_what_its_kind_promises(kind, name):
         assert made(params["w"]).shape == [1, 2]
         assert tf.reduce_any(made(params["w"]) != params["w"])
     elif kind == "regularizer":
-        assert made(params).shape == []
+        penalty = made({"w": tf.constant([[3.0, -4.0], [4.0, -3.0]])})
+        assert penalty.shape == [] and float(penalty) == pytest.approx(PENALTIES[name])
     else:
         updates, state = made.update(params, made.init(params), params)
         tf.nest.assert_same_structure(made.init(params), state)
         assert updates["w"].shape == [1, 2]
         assert tf.reduce_any(updates["w"] != 0)
+        if kind == "clipping":
+            assert updates["w"][0].numpy() == pytest.approx(CLIPPED[name])
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -100,93 +135,205 @@ def test_optimizers_need_no_hyperparameters_and_are_public(name):
 def test_losses_metrics_and_factories_are_public(kind):
     for name, function in KINDS[kind].items():
         home = {"loss": tl.losses, "metric": tl.metrics}.get(kind, tl)
-        assert getattr(home, name) is function
+        assert getattr(home, OTHER_NAMES.get(name, name)) is function
 
 
 @pytest.mark.parametrize(("kind", "name"), ENTRIES)
-def test_a_misspelt_name_gets_the_nearest_one(kind, name):
+def test_a_misspelt_name_is_refused_with_the_nearest_one(kind, name):
     misspelt = name[:-1] + "_" + name[-1]
     with pytest.raises(ValueError, match=f"^unknown {kind} '{misspelt}': did you mean '{name}'"):
         lookup(kind, misspelt)
 
 
 @pytest.mark.parametrize("name", ["zzz", "", None, 3, ("adam",)])
-def test_a_name_like_no_other_gets_the_list(name):
+def test_a_name_unlike_any_other_is_refused_with_the_list(name):
     with pytest.raises(ValueError) as error:
         lookup("clipping", name)
     names = "clip_by_value, clip_by_norm, clip_by_global_norm, adaptive_clip"
     assert str(error.value) == f"unknown clipping {name!r}: there are {names}"
 
 
-def test_a_table_of_ones_own_is_looked_up_too():
-    assert lookup("model", "mlp", tl.models.MODELS) is tl.models.mlp
+def test_lookup_takes_a_table_that_the_registry_does_not_hold():
+    assert lookup("model", "mlp", MODELS) is tl.models.mlp
     with pytest.raises(ValueError, match="unknown model 'mpl': did you mean 'mlp'"):
-        lookup("model", "mpl", tl.models.MODELS)
+        lookup("model", "mpl", MODELS)
 
 
-def test_hyperparameters_are_those_of_the_signature():
-    def factory(rate: float, outputs: int, momentum: float = 0.5, *, nesterov: bool = False):
+def parameters(factory):
+    """The parameters of a factory that its user sets."""
+    return [p for p in inspect.signature(factory).parameters.values() if p.name not in INPUTS]
+
+
+@pytest.mark.parametrize(("kind", "factory"), FACTORIES)
+def test_every_parameter_of_a_factory_is_declared_with_the_type_of_its_defaults(kind, factory):
+    types = {"float": float, "int": int, "bool": bool, "str": str, "ints": tuple, "floats": tuple}
+    for parameter in parameters(factory):
+        declaration = declared(kind, factory.__name__, parameter.name)
+        assert declaration is not None, parameter.name
+        presets = getattr(factory, "conventions", {}).values()
+        defaults = [preset[parameter.name] for preset in presets if parameter.name in preset]
+        if parameter.default is not inspect.Parameter.empty:
+            defaults.append(parameter.default)
+        if declaration.type not in types:
+            continue
+        if parameter.annotation not in ("Axis", "Mask"):
+            assert declaration.optional == ("None" in parameter.annotation), parameter.name
+        for default in defaults:
+            if default is None:
+                assert declaration.optional, parameter.name
+                continue
+            assert type(default) is types[declaration.type], parameter.name
+            if declaration.choices:
+                assert default in declaration.choices
+            if declaration.type in ("float", "int"):
+                assert default in declaration.range, parameter.name
+
+
+ANNOTATIONS = {
+    "float": ("float", "ScalarOrSchedule"),
+    "int": ("int",),
+    "bool": ("bool",),
+    "str": ("str",),
+    "ints": ("Sequence[int]",),
+    "floats": ("Sequence[float]",),
+    "axis": ("Axis",),
+    "structure": ("Mask", "Coefficients", "Sequence[str]", "Tensor", "Schedule", "Labels")
+    + ("Sequence[Schedule]", "Callable", "Optimizer", "Mapping"),
+}
+
+
+@pytest.mark.parametrize(("kind", "factory"), FACTORIES)
+def test_every_declared_type_agrees_with_the_annotation(kind, factory):
+    for parameter in parameters(factory):
+        declaration = declared(kind, factory.__name__, parameter.name)
+        assert parameter.annotation.startswith(ANNOTATIONS[declaration.type]), parameter.name
+
+
+def test_nothing_is_declared_that_no_factory_takes():
+    taken = set()
+    for kind, factory in FACTORIES:
+        for parameter in parameters(factory):
+            own = f"{factory.__name__}.{parameter.name}"
+            taken.add((kind, own if own in DECLARED[kind] else parameter.name))
+    assert taken == {(kind, name) for kind, table in DECLARED.items() for name in table}
+
+
+def limits(declaration):
+    """Numbers just outside and just inside each bound of a declared range."""
+    step = 1 if declaration.type == "int" else 2**-10
+    low, above, high, below = declaration.range
+    outside = [] if low is None else [low - step]
+    outside += [] if above is None else [above]
+    outside += [] if high is None else [high + step]
+    outside += [] if below is None else [below]
+    inside = [] if low is None else [low]
+    inside += [] if above is None else [above + step]
+    inside += [] if high is None else [high]
+    inside += [] if below is None else [below - step]
+    return outside, inside
+
+
+REQUIRED_WITH = {
+    "epsilon": {"eps_root": 0.1},
+    "pct_final": {"three_phase": True, "pct_start": 0.0},
+    "max_step_size": {"learning_rate": 2**-11},
+}
+"""What a hyperparameter at the end of its range needs of the others."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "factory"), [item for item in FACTORIES if item[0] not in ("loss", "metric", "model")]
+)
+def test_factories_accept_what_is_declared_and_refuse_what_is_not(kind, factory):
+    names = {parameter.name for parameter in parameters(factory)}
+    required = {p.name: REQUIRED[p.name] for p in parameters(factory) if p.default is p.empty}
+    for name in sorted(names):
+        declaration = declared(kind, factory.__name__, name)
+        more = {k: x for k, x in REQUIRED_WITH.get(name, {}).items() if k in names}
+        if declaration.choices:
+            for choice in declaration.choices:
+                factory(**required | {name: choice})
+            with pytest.raises(ValueError) as error:
+                factory(**required | {name: "?"})
+            assert str(error.value).endswith(f": there are {', '.join(declaration.choices)}")
+        if declaration.type in ("float", "int"):
+            outside, inside = limits(declaration)
+            for value in outside:
+                with pytest.raises(ValueError, match=name.removeprefix("adam_")):
+                    factory(**required | more | {name: value})
+            if (kind, name) == ("optimizer", "epsilon") and not more:
+                continue  # alone in its denominator for most rules, where 0 is refused
+            for value in inside:
+                factory(**required | more | {name: value})
+
+
+@pytest.mark.parametrize(("kind", "factory"), FACTORIES)
+def test_hyperparameters_are_in_the_order_of_the_signature_with_its_defaults(kind, factory):
+    found = hyperparameters(factory)
+    expected = [
+        p
+        for p in parameters(factory)
+        if declared(kind, factory.__name__, p.name).type != "structure"
+    ]
+    assert list(found) == [parameter.name for parameter in expected]
+    for parameter in expected:
+        hyperparameter = found[parameter.name]
+        assert hyperparameter.required == (parameter.default is parameter.empty)
+        assert hyperparameter.required or hyperparameter.default == parameter.default
+        assert hyperparameter.help[0] != " " and 10 < len(hyperparameter.help) <= 100
+        assert not hyperparameter.help.endswith(".")
+
+
+def test_hyperparameters_of_an_undeclared_factory_have_the_types_of_their_defaults():
+    def factory(rate: float, times=3, momentum=0.5, *, nesterov=False, form="sum"):
         raise AssertionError("not to be called")
 
-    assert list(hyperparameters(factory).values()) == [
-        Hyperparameter("rate", "float", None, True),
-        Hyperparameter("momentum", "float", 0.5, False),
-        Hyperparameter("nesterov", "bool", False, False),
-    ]
-
-
-def test_hyperparameters_mean_what_the_docstring_says():
-    def factory(rate=0.5, beta_1=0.5, beta_2=0.5, silent=1):
-        """A factory.
-
-            silent: an equation
-
-        Args:
-            rate: how fast; at
-                least 0.
-            beta_1, beta_2: of the moments.
-
-        Raises:
-            rate: an error.
-
-        silent: no argument.
-        """
-
-    assert {name: found.about for name, found in hyperparameters(factory).items()} == {
-        "rate": "how fast; at least 0.",
-        "beta_1": "of the moments.",
-        "beta_2": "of the moments.",
-        "silent": "",
-    }
-
-
-@pytest.mark.parametrize(("kind", "name"), ENTRIES)
-def test_hyperparameters_have_the_factorys_order_and_defaults(kind, name):
-    factory = lookup(kind, name)
-    arguments = inspect.signature(factory).parameters
     found = hyperparameters(factory)
-    filled_in = {"y_true", "y_pred", "from_logits", "dtype"}
-    for_flags = [name for name, p in arguments.items() if p.annotation not in NOT_BY_NAME]
-    assert list(found) == [name for name in for_flags if name not in filled_in]
-    for hyperparameter in found.values():
-        default = arguments[hyperparameter.name].default
-        assert hyperparameter.required == (default is inspect.Parameter.empty)
-        if default is BY_CONVENTION:
-            default = factory.conventions[arguments["convention"].default][hyperparameter.name]
-        assert hyperparameter.required or hyperparameter.default == default
+    assert [(h.name, h.type, h.default, h.required) for h in found.values()] == [
+        ("rate", "float", None, True),
+        ("times", "int", 3, False),
+        ("momentum", "float", 0.5, False),
+        ("nesterov", "bool", False, False),
+        ("form", "str", "sum", False),
+    ]
 
 
 def test_a_convention_brings_its_own_defaults():
-    of_torch = hyperparameters(OPTIMIZERS["sgd"], "torch")["learning_rate"].default
-    assert of_torch == OPTIMIZERS["sgd"].conventions["torch"]["learning_rate"]
-    assert of_torch != hyperparameters(OPTIMIZERS["sgd"])["learning_rate"].default
+    assert hyperparameters(tl.sgd, "torch")["learning_rate"].default == 0.001
+    assert hyperparameters(tl.sgd)["learning_rate"].default == 0.01
+    assert hyperparameters(tl.sgd, "torch")["momentum"].default == 0.0
     with pytest.raises(ValueError, match="unknown convention of sgd 'torhc'.*'torch'"):
-        hyperparameters(OPTIMIZERS["sgd"], "torhc")
+        hyperparameters(tl.sgd, "torhc")
 
 
-@pytest.mark.parametrize("name", ["beta_1", "beta_2", "epsilon", "amsgrad"])
-def test_an_argument_as_in_another_function_means_the_same(name):
-    meanings = [
-        hyperparameters(OPTIMIZERS[optimizer])[name].about for optimizer in ("adam", "adamw")
-    ]
-    assert meanings[0] == meanings[1] != ""
+@pytest.mark.parametrize(
+    ("factory", "name", "text"),
+    [
+        (tl.sgd, "momentum", "0"),
+        (tl.sgd, "learning_rate", "0.01 (torch 0.001)"),
+        (tl.adam, "epsilon", "1e-07 (torch, optax and paper 1e-08, textbook 0)"),
+        (tl.adam, "bias_form", "folded (torch, optax, paper and textbook corrected)"),
+        (tl.muon, "ns_dtype", "None (torch and paper bfloat16)"),
+        (MODELS["mlp"], "hidden", "300,100"),
+        (tl.exponential_decay, "decay_rate", ""),
+        (tl.hold_then_decay, "decay_rate", "0.904837"),
+    ],
+)
+def test_defaults_are_shown_as_values_with_the_conventions_that_differ(factory, name, text):
+    assert hyperparameters(factory)[name].default_text == text
+
+
+def test_the_default_text_is_that_of_the_convention_asked_for():
+    assert hyperparameters(tl.sgd, "torch")["learning_rate"].default_text == (
+        "0.001 (keras, optax and textbook 0.01)"
+    )
+
+
+def test_the_choices_of_a_convention_are_the_factorys_own():
+    found = hyperparameters(tl.radam)["convention"]
+    assert found.declaration.choices == ("torch", "optax", "paper")
+
+
+@pytest.mark.parametrize(("kind", "factory"), FACTORIES)
+def test_signatures_show_defaults_and_not_that_the_convention_decides(kind, factory):
+    assert "BY_CONVENTION" not in str(inspect.signature(factory)), kind

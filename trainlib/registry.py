@@ -1,14 +1,13 @@
-"""The one table of names: flags, tests, benchmarks and documentation read it.
+"""The tables of names: flags, tests, benchmarks and documentation read them.
 
-What a rule takes, and its defaults, are read off its factory's signature; what they mean, off the
-"Args" of its docstring.
+Hyperparameters are declared in `trainlib.core.hyperparameters`; their defaults are those of the
+factories' signatures and conventions. `hyperparameters` joins the two.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,7 +21,8 @@ import trainlib.regularizers as regularizers
 import trainlib.schedules as schedules
 import trainlib.transforms as transforms
 from trainlib.core.checks import check_choice
-from trainlib.core.conventions import default_of
+from trainlib.core.conventions import conventions_of, default_of, defaults_of
+from trainlib.core.hyperparameters import INPUTS, Declaration, declared
 
 OPTIMIZERS: Mapping[str, Callable[..., Any]] = {
     "sgd": optimizers.sgd,
@@ -147,36 +147,67 @@ KINDS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "metric": METRICS,
 }
 
-NOT_HYPERPARAMETERS = ("y_true", "y_pred", "from_logits", "dtype") + (
-    "input_shape",
-    "outputs",
-    "output_activation",
-    "preprocessing",
-)
-"""Arguments that the program fills in, not its user."""
-
-NOT_BY_NAME = ("Mask", "Coefficients", "Sequence[str]", "Tensor | None") + (
-    "Schedule",
-    "Sequence[Schedule]",
-)
-"""Annotations of arguments that are structures or functions: no flag can hold them."""
+TRANSFORMS: Mapping[str, Callable[..., Any]] = {
+    "accumulate": transforms.accumulate,
+    "add_decayed_weights": transforms.add_decayed_weights,
+    "add_noise": transforms.add_noise,
+    "centralize": transforms.centralize,
+    "constrain": transforms.constrain,
+    "ema": transforms.ema,
+    "lookahead": transforms.lookahead,
+    "partition": transforms.partition,
+    "sam": transforms.sam,
+    "scale": transforms.scale,
+    "scale_by_schedule": transforms.scale_by_schedule,
+}
+"""Transforms that have hyperparameters but are not chosen by name."""
 
 
 class Hyperparameter(NamedTuple):
-    """A named argument of a factory: its annotation as text, its default, and what it means.
+    """A hyperparameter of a factory: its declaration and its defaults.
 
-    `required` ones have no default. `about` is "" where the factory's docstring is silent.
+    Attributes:
+        name: the name of the factory's parameter.
+        type: "float", "int", "bool", "str", "ints" and "floats" (sequences), or "axis".
+        default: under the convention that was asked for; None where required.
+        required: whether there is no default.
+        help: one line: what it sets, its unit, its range and its choices.
+        defaults: by convention, where they depend on it; {} where not.
+        declaration: the declaration, with the range and the choices as data.
     """
 
     name: str
-    annotation: str
+    type: str
     default: Any
     required: bool
-    about: str = ""
+    help: str
+    defaults: Mapping[str, Any]
+    declaration: Declaration
+
+    @property
+    def default_text(self) -> str:
+        """The default as text: "0.001 (torch 0.01)"; "" where required."""
+        if self.required:
+            return ""
+        others: dict[str, list[str]] = {}
+        for convention, default in self.defaults.items():
+            if default != self.default:
+                others.setdefault(_text(default), []).append(convention)
+        listed = ", ".join(f"{_listed(names)} {text}" for text, names in others.items())
+        return _text(self.default) + (f" ({listed})" if listed else "")
 
 
 def lookup(kind: str, name: Any, table: Mapping[str, Callable[..., Any]] | None = None) -> Any:
-    """The function of that name; `ValueError` with the nearest known name where there is none."""
+    """Return the function of a kind by its name.
+
+    Args:
+        kind: a key of `KINDS`; with a table, any word, for the message of an error.
+        name: the name of the function.
+        table: the functions by name; by default those of the kind in the registry.
+
+    Raises:
+        ValueError: there is no such name; the message has the nearest one.
+    """
     table = KINDS[kind] if table is None else table
     check_choice(kind, name, table)
     return table[name]
@@ -186,65 +217,79 @@ def lookup(kind: str, name: Any, table: Mapping[str, Callable[..., Any]] | None 
 def hyperparameters(
     factory: Callable[..., Any], convention: str | None = None
 ) -> Mapping[str, Hyperparameter]:
-    """What a factory takes from its user, by name, in the order of its signature.
+    """Return the hyperparameters of a factory by name, in the order of its signature.
 
-    Defaults that a convention decides are those of `convention`, or of the factory's own default.
+    Left out are its inputs, such as y_true, and the parameters that no flag can hold, such as
+    masks.
+
+    Args:
+        factory: a function of the registry, a model's function, or your own. What is not declared
+            has the type of its default, and no help.
+        convention: the convention whose defaults are returned; by default the factory's own.
+
+    Raises:
+        ValueError: the factory has no such convention.
+
+    Example:
+        >>> rate = tl.registry.hyperparameters(tl.adagrad, "torch")["learning_rate"]
+        >>> rate.type, rate.default
+        ('float', 0.01)
     """
-    abouts = _argument_texts(factory)
     found = {}
     for parameter in inspect.signature(factory).parameters.values():
-        if parameter.name in NOT_HYPERPARAMETERS or parameter.annotation in NOT_BY_NAME:
+        declaration = _declaration(factory, parameter)
+        if parameter.name in INPUTS or declaration.type == "structure":
             continue
         default = default_of(factory, parameter.name, convention)
+        required = default is parameter.empty
         found[parameter.name] = Hyperparameter(
             parameter.name,
-            str(parameter.annotation),
-            None if default is parameter.empty else default,
-            default is parameter.empty,
-            abouts.get(parameter.name, ""),
+            declaration.type,
+            None if required else default,
+            required,
+            declaration.help,
+            MappingProxyType(defaults_of(factory, parameter.name)),
+            declaration,
         )
     return MappingProxyType(found)
 
 
 def takes_numbers_alone(factory: Callable[..., Any]) -> bool:
-    """Whether a factory can be called with what flags hold: it needs no structure or function."""
+    """Return whether a factory can be called with what flags hold, without a structure."""
     return not any(
-        parameter.default is parameter.empty and parameter.annotation in NOT_BY_NAME
+        parameter.default is parameter.empty
+        and _declaration(factory, parameter).type == "structure"
         for parameter in inspect.signature(factory).parameters.values()
     )
 
 
-_ARGUMENT = re.compile(r" {4}(\w+(?:, \w+)*): (.+)")
-_REFERENCE = re.compile(r"as in `(\w+)`\.")
-
-
 @functools.cache
-def _argument_texts(factory: Callable[..., Any]) -> dict[str, str]:
-    """What the "Args" of a docstring say of each argument, each on one line.
-
-    An argument that is "as in `other`" gets the text of the function `other`.
-    """
-    texts: dict[str, str] = {}
-    names: list[str] = []
-    inside = False
-    for line in (inspect.getdoc(factory) or "").splitlines():
-        argument = _ARGUMENT.fullmatch(line)
-        if not line.startswith(" "):
-            inside = line == "Args:"
-        elif inside and argument:
-            names = argument[1].split(", ")
-            texts.update(dict.fromkeys(names, argument[2]))
-        elif inside:
-            for name in names:
-                texts[name] += f" {line.strip()}"
-    for name, text in texts.items():
-        if reference := _REFERENCE.fullmatch(text):
-            texts[name] = _argument_texts(_named(reference[1], factory))[name]
-    return texts
+def _kinds() -> Mapping[Callable[..., Any], str]:
+    """The kind of every function in the registry."""
+    tables = {**KINDS, "transform": TRANSFORMS}
+    kinds = {factory: kind for kind, table in tables.items() for factory in table.values()}
+    return {**kinds, optimizers.sophia: "optimizer"}
 
 
-def _named(name: str, factory: Callable[..., Any]) -> Any:
-    """The function of that name in the factory's own module, or in the registry."""
-    module = inspect.unwrap(factory).__globals__
-    known = {name: f for table in KINDS.values() for name, f in table.items()}
-    return module.get(name) or known[name]
+def _declaration(factory: Callable[..., Any], parameter: inspect.Parameter) -> Declaration:
+    """The declaration of a parameter; one by the type of its default where there is none."""
+    kind = _kinds().get(factory, "model")
+    found = declared(kind, factory.__name__, parameter.name)
+    if found is None:
+        named = {bool: "bool", int: "int", str: "str"}
+        return Declaration(named.get(type(parameter.default), "float"), "")
+    if parameter.name == "convention":
+        return found._replace(choices=tuple(conventions_of(factory)))
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    """Names as text: "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _text(default: Any) -> str:
+    """A default as a flag takes it."""
+    if isinstance(default, (tuple, list)):
+        return ",".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -82,7 +82,7 @@ def options(name):
         "momentum": st.sampled_from([0.5, 0.9]),
     }
     known = hyperparameters(OPTIMIZERS[name])
-    flags = {key: st.booleans() for key, x in known.items() if x.annotation == "bool"}
+    flags = {key: st.booleans() for key, x in known.items() if x.type == "bool"}
     return st.fixed_dictionaries({key: x for key, x in drawn.items() if key in known} | flags)
 
 

@@ -11,7 +11,7 @@ from trainlib.verify.compare import difference
 from trainlib.verify.trajectory import RUNS, run_optimizer
 
 B1, B2 = 0.875, 1 - 2.0**-10
-"""Exact in float32, to which the peers round them."""
+"""Decay rates that are exact in float32, to which Optax rounds them."""
 
 PARAMS = {"w": tf.constant([1.0, 2.0]), "b": tf.constant(0.5)}
 GRADS = {"w": tf.constant([0.5, -0.25]), "b": tf.constant(1.0)}
@@ -19,7 +19,7 @@ GRADS = {"w": tf.constant([0.5, -0.25]), "b": tf.constant(1.0)}
 
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("convention", ["keras", "torch"])
-def test_the_numbers_are_the_plain_optimizers(problem, run, convention):
+def test_injected_optimizers_compute_what_plain_ones_do(problem, run, convention):
     options = {"beta_1": 0.8, "weight_decay": 0.1, "convention": convention}
     plain = run_optimizer(lambda learning_rate: tl.adamw(learning_rate, **options), problem, run)
     injected = run_optimizer(
@@ -46,7 +46,7 @@ def test_it_agrees_with_optax(problem, run_optax):
     assert difference(ours, theirs).error < 1e-12
 
 
-def test_what_is_given_as_a_number_is_in_the_state():
+def test_hyperparameters_given_as_numbers_are_held_in_the_state():
     tx = tl.inject_hyperparams(tl.adamw)(
         beta_1=0.8, weight_decay=0, amsgrad=True, decay_mask=lambda path: path == "w"
     )
@@ -59,7 +59,7 @@ def test_what_is_given_as_a_number_is_in_the_state():
     assert state.inner.v_max
 
 
-def test_the_learning_rate_is_that_of_the_convention():
+def test_the_default_learning_rate_is_that_of_the_convention():
     for convention in ("keras", "torch"):
         state = tl.inject_hyperparams(tl.adagrad)(convention=convention).init(PARAMS)
         expected = tl.adagrad.conventions[convention]["learning_rate"]
@@ -77,7 +77,7 @@ def test_schedules_are_recorded_as_they_were_used():
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_changing_a_hyperparameter_traces_nothing(jit):
+def test_changing_a_hyperparameter_retraces_nothing(jit):
     tx = tl.chain(tl.clip_by_norm(9.0), tl.inject_hyperparams(tl.sgd)(0.1, momentum=0.5))
     traces = []
 
@@ -102,7 +102,7 @@ def test_changing_a_hyperparameter_traces_nothing(jit):
     assert len(traces) == 1
 
 
-def test_setting_names_what_it_does_not_know():
+def test_setting_an_unknown_hyperparameter_is_refused():
     state = tl.chain(tl.inject_hyperparams(tl.adam)(0.1), tl.scale(1.0)).init(PARAMS)
     with pytest.raises(ValueError, match="'learning_rte': did you mean 'learning_rate'"):
         tl.set_hyperparams(state, learning_rte=0.1)
@@ -129,18 +129,43 @@ def test_arguments_are_checked_when_they_are_given():
         tl.inject_hyperparams(tl.adam)(beta1=0.9)
 
 
-def test_factories_of_ones_own():
-    def descent(rate, times: int = 2):
+def test_undeclared_parameters_are_held_by_the_type_of_their_arguments():
+    def descent(rate, times: int = 2, power=1, name="descent", reverse=False, offset=None):
         return tl.chain(*[tl.scale(-1.0)] * (times - 1), tl.scale(rate))
 
-    tx = tl.inject_hyperparams(descent)(0.5, times=2)
+    options = {"times": 2, "power": np.float32(1.0), "name": "mine", "reverse": True}
+    tx = tl.inject_hyperparams(descent)(0.5, offset=tf.constant(1), **options)
     state = tx.init(PARAMS)
-    assert list(state.hyperparams) == ["rate"]
+    assert list(state.hyperparams) == ["rate", "power"]
     updates, _ = tx.update(GRADS, state, PARAMS)
     np.testing.assert_array_equal(updates["b"], -0.5)
 
 
-def test_transforms_too():
+def test_a_function_given_for_an_undeclared_parameter_is_a_schedule():
+    def descent(rate):
+        return tl.sgd(rate)
+
+    tx = tl.inject_hyperparams(descent)(lambda step: 1.0 + tf.cast(step, tf.float64))
+    state = tx.init(PARAMS)
+    for expected in (-1.0, -2.0):
+        updates, state = tx.update(GRADS, state, PARAMS)
+        np.testing.assert_array_equal(updates["b"], expected)
+
+
+def test_parameters_of_a_declared_name_follow_the_declaration():
+    def descent(learning_rate=1, decay_mask=None, ns_steps=2.0, weight_decay=0.0):
+        assert callable(decay_mask)
+        return tl.scale(-learning_rate)
+
+    tx = tl.inject_hyperparams(descent)(decay_mask=lambda path: True, ns_steps=3.0, weight_decay=1)
+    state = tx.init(PARAMS)
+    assert {name: float(x) for name, x in state.hyperparams.items()} == {
+        "learning_rate": 1.0,
+        "weight_decay": 1.0,
+    }
+
+
+def test_transforms_are_injected_like_optimizers():
     tx = tl.inject_hyperparams(tl.clip_by_value)(clipvalue=0.1)
     state = tl.set_hyperparams(tx.init(PARAMS), clipvalue=0.25)
     updates, _ = tx.update(GRADS, state, PARAMS)

@@ -289,11 +289,10 @@ def _define_monitors(values: Values) -> None:
         group = Group(values, "Performance")
         group.boolean(name, False, f"{(inspect.getdoc(factory) or '').splitlines()[0]}")
         for hyperparameter in registry.hyperparameters(factory).values():
-            default = (
-                "" if hyperparameter.default is None else f" (default {hyperparameter.default})"
-            )
-            about = f"{hyperparameter.about.rstrip('.')}{default}."
-            _define(group, f"{name}_{hyperparameter.name}", hyperparameter.annotation, about)
+            none = hyperparameter.default is None
+            default = "" if none else f" (default {hyperparameter.default_text})"
+            about = f"{hyperparameter.help.rstrip('.')}{default}."
+            _define(group, f"{name}_{hyperparameter.name}", hyperparameter.type, about)
 
 
 def monitor_options(values: Values, name: str) -> dict[str, Any] | None:
@@ -455,28 +454,26 @@ def _define_hyperparameters(values: Values, kind: str) -> None:
             if name == "learning_rate":
                 group.number_or(AUTO, name, None, f"{_meaning(name)} {_AUTO_RATE}")
             else:
-                _define(group, name, hyperparameter.annotation, _meaning(name))
+                _define(group, name, hyperparameter.type, _meaning(name))
         others = [
             other for other in GROUPS if other != kind and name in hyperparameter_flags(other)
         ]
         if others:
             about = f"--{name} of the {kind} alone, where the {' or '.join(others)} takes it too."
-            _define(group, f"{kind}_{name}", hyperparameter.annotation, about)
+            _define(group, f"{kind}_{name}", hyperparameter.type, about)
 
 
-def _define(group: Group, name: str, annotation: str, about: str) -> None:
-    """A flag for a hyperparameter of that annotation, not given by default."""
-    by_annotation: dict[str, Callable[..., None]] = {
+def _define(group: Group, name: str, type_: str, about: str) -> None:
+    """A flag for a hyperparameter of that type, not given by default."""
+    by_type: dict[str, Callable[..., None]] = {
         "bool": group.boolean,
         "int": group.integer,
-        "int | None": group.integer,
         "str": group.string,
-        "str | None": group.string,
-        "Axis": group.string,
-        "Sequence[int]": group.integers,
-        "Sequence[float]": group.numbers,
+        "axis": group.string,
+        "ints": group.integers,
+        "floats": group.numbers,
     }
-    by_annotation.get(annotation, group.number)(name, None, about)
+    by_type.get(type_, group.number)(name, None, about)
 
 
 def _meaning(name: str) -> str:
@@ -485,7 +482,7 @@ def _meaning(name: str) -> str:
     for member, factory in (item for group in GROUPS.values() for item in group.items()):
         found = registry.hyperparameters(factory).get(name)
         if found is not None:
-            by_default = takers.setdefault(found.about.rstrip("."), {})
+            by_default = takers.setdefault(found.help.rstrip("."), {})
             by_default.setdefault(_default(found), []).append(member)
     meanings = []
     for about, by_default in takers.items():
@@ -499,7 +496,4 @@ def _default(hyperparameter: registry.Hyperparameter) -> str:
         return ", by default to the end of the run"
     if hyperparameter.required:
         return ""
-    default = hyperparameter.default
-    if isinstance(default, (tuple, list)):
-        default = ",".join(map(str, default))
-    return f" {default}"
+    return f" {hyperparameter.default_text}"

@@ -16,10 +16,10 @@ from trainlib.core.checks import check_choice
 
 
 class _ByConvention:
-    """The default of an argument whose default the convention decides."""
+    """The default of a parameter whose default depends on the convention."""
 
     def __repr__(self) -> str:
-        return "by convention"
+        return "BY_CONVENTION"
 
 
 BY_CONVENTION: Any = _ByConvention()
@@ -28,16 +28,21 @@ Factory = TypeVar("Factory", bound=Callable[..., Any])
 
 
 def conventions(**presets: Mapping[str, Any]) -> Callable[[Factory], Factory]:
-    """Gives a factory its conventions: presets for the arguments that default to BY_CONVENTION.
+    """Return a decorator that gives a factory its conventions.
+
+    A convention is a preset: a value for each parameter whose default is BY_CONVENTION.
 
         @conventions(keras={"epsilon": 1e-7}, torch={"epsilon": 1e-8})
         def adam(..., epsilon: float = BY_CONVENTION, convention: str = "keras") -> Optimizer: ...
 
-    A preset needs a value for each such argument, and may hold no other. `factory.conventions` is
-    the presets.
+    The decorated factory has the presets as its attribute `conventions`, and a signature with the
+    defaults of its default convention. It raises `ValueError` for an unknown convention.
+
+    Args:
+        presets: a mapping from parameter names to defaults for each convention, by its name.
 
     Raises:
-        ValueError: when the factory is called with a convention that it does not have.
+        TypeError: a preset lacks one of these parameters, or has another one.
     """
 
     def decorate(factory: Factory) -> Factory:
@@ -64,26 +69,48 @@ def conventions(**presets: Mapping[str, Any]) -> Callable[[Factory], Factory]:
             return factory(*bound.args, **bound.kwargs)
 
         settled.conventions = presets  # type: ignore[attr-defined]
+        defaults = presets[signature.parameters["convention"].default]
+        shown = [
+            p.replace(default=defaults[p.name]) if p.name in open_names else p
+            for p in signature.parameters.values()
+        ]
+        settled.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
         return settled  # type: ignore[return-value]
 
     return decorate
 
 
+def conventions_of(factory: Callable[..., Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the presets of a factory's conventions by name; {} for a factory without any."""
+    return getattr(factory, "conventions", {})
+
+
 def default_of(factory: Callable[..., Any], name: str, convention: str | None = None) -> Any:
-    """The default of a factory's argument; that of a convention where conventions decide it.
+    """Return the default of a factory's parameter under a convention.
 
     Args:
         factory: a function, decorated by `conventions` or not.
-        name: of the argument.
-        convention: by default the factory's own.
+        name: the name of the parameter.
+        convention: the name of a convention; by default the factory's own default. Ignored where
+            the default of the parameter does not depend on it.
+
+    Returns:
+        The default; `inspect.Parameter.empty` for a required parameter.
 
     Raises:
-        ValueError: a convention that the factory does not have.
+        ValueError: the factory has no such convention.
     """
-    parameters = inspect.signature(factory).parameters
-    if parameters[name].default is not BY_CONVENTION:
-        return parameters[name].default
-    presets: Any = factory
-    chosen = convention or parameters["convention"].default
-    check_choice(f"convention of {factory.__name__}", chosen, presets.conventions)
-    return presets.conventions[chosen][name]
+    by_convention = defaults_of(factory, name)
+    if not by_convention or convention is None:
+        return inspect.signature(factory).parameters[name].default
+    check_choice(f"convention of {factory.__name__}", convention, by_convention)
+    return by_convention[convention]
+
+
+def defaults_of(factory: Callable[..., Any], name: str) -> dict[str, Any]:
+    """Return the default of a factory's parameter under every convention.
+
+    The result is {} for a parameter whose default does not depend on the convention.
+    """
+    presets = conventions_of(factory)
+    return {c: preset[name] for c, preset in presets.items() if name in preset}

@@ -138,17 +138,7 @@ def all_hyperparameters(kind: str) -> Hyperparameters:
 
 def type_of(hyperparameter: registry.Hyperparameter) -> str:
     """Return the type of a hyperparameter's value, as `as_type` takes it."""
-    by_annotation = {
-        "bool": "bool",
-        "int": "int",
-        "int | None": "int",
-        "str": "str",
-        "str | None": "str",
-        "Axis": "str",
-        "Sequence[int]": "ints",
-        "Sequence[float]": "floats",
-    }
-    return by_annotation.get(hyperparameter.annotation, "float")
+    return "str" if hyperparameter.type == "axis" else hyperparameter.type
 
 
 def not_for(spelling: str, hyperparameter: str, kind: str, name: str) -> ValueError:

@@ -1,10 +1,9 @@
-"""Hyperparameters in the state, where a loop can change them between steps without a new trace."""
+"""Hyperparameters held in the state, where a loop can change them without a retrace."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_choice, check_number
 from trainlib.core.conventions import default_of
+from trainlib.core.hyperparameters import declared
 from trainlib.core.tree import float64
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.transforms.chain import update_with
@@ -22,7 +22,13 @@ Factory: TypeAlias = Callable[..., Optimizer]
 
 
 class InjectState(NamedTuple):
-    """step: calls made, int64 []. hyperparams: by name, float64 []. inner: the optimizer's."""
+    """State of an optimizer made by `inject_hyperparams`.
+
+    Attributes:
+        step: updates made, int64, shape [].
+        hyperparams: the hyperparameters by name, float64, shape [].
+        inner: the state of the optimizer itself.
+    """
 
     step: Tensor
     hyperparams: dict[str, Tensor]
@@ -30,25 +36,41 @@ class InjectState(NamedTuple):
 
 
 def inject_hyperparams(factory: Factory) -> Factory:
-    """The factory, with its optimizer's hyperparameters in the state.
+    """Return the factory, with the hyperparameters of its optimizers held in the state.
 
-        tx = inject_hyperparams(adamw)(learning_rate=1e-3, weight_decay=0.01)
-        state = tx.init(params)
-        state = set_hyperparams(state, learning_rate=1e-4)
+    They can then be changed between updates without a retrace: see `set_hyperparams`. Held are
+    the arguments of the call that are numbers by their declaration, such as `beta_1`, and the
+    learning rate, given or by default. Fixed are the defaults of all others, and what is declared
+    as an integer, a bool, a string or a structure.
 
-    Those in the state, as `state.hyperparams[name]`: each number, scalar tensor or schedule that
-    the call gives for an argument annotated as a float or as a rate, and the learning rate, given
-    or not. All else is fixed: strings, bools, whole numbers that choose how much to compute,
-    masks, and what is left to the default or the convention. A schedule is evaluated at the
-    state's step; the state records the value of the last update, and setting it has no effect.
+    A parameter of your own factory counts as declared if trainlib's optimizers have one of that
+    name. Any other is decided by its argument: floats, floating tensors and functions are held;
+    integers and everything else are fixed. A function is taken for a schedule.
+
+    A schedule is evaluated at the state's step. The state holds the value of the last update;
+    setting it has no effect.
 
     Args:
-        factory: a function that returns an `Optimizer`: `adam`, `clip_by_norm`, or one's own.
+        factory: a function that returns an `Optimizer`: `adam`, `clip_by_norm`, or your own.
+
+    Returns:
+        A function with the factory's parameters, whose optimizers have an `InjectState`.
 
     Raises:
-        ValueError, TypeError: what the factory raises for the hyperparameters as they are given.
+        ValueError: the returned function raises it for a hyperparameter out of its range.
+        TypeError: the returned function raises it for an argument of the wrong type.
 
-    Differs from: Optax, which puts the defaults of all numeric arguments in the state too.
+    Example:
+        >>> tx = tl.inject_hyperparams(tl.adamw)(learning_rate=1e-3, weight_decay=0.01)
+        >>> state = tx.init({"w": tf.ones([2])})
+        >>> {name: float(x) for name, x in state.hyperparams.items()}
+        {'learning_rate': 0.001, 'weight_decay': 0.01}
+        >>> state = tl.set_hyperparams(state, learning_rate=1e-4)
+        >>> float(state.hyperparams["learning_rate"])
+        0.0001
+
+    Differences:
+        Optax holds the defaults of all numeric parameters too, and decides by the argument alone.
     """
     signature = inspect.signature(factory)
 
@@ -60,7 +82,7 @@ def inject_hyperparams(factory: Factory) -> Factory:
             given.setdefault(
                 "learning_rate", default_of(factory, "learning_rate", given.get("convention"))
             )
-        moving = {name: x for name, x in given.items() if is_moving(signature, name, x)}
+        moving = {name: x for name, x in given.items() if is_injected(factory, name, x)}
         fixed = {name: x for name, x in given.items() if name not in moving}
         return hyperparams_in_state(lambda values: factory(**fixed, **values), moving)
 
@@ -70,7 +92,12 @@ def inject_hyperparams(factory: Factory) -> Factory:
 def hyperparams_in_state(
     build: Callable[[Mapping[str, Tensor]], Optimizer], hyperparams: Mapping[str, ScalarOrSchedule]
 ) -> Optimizer:
-    """The optimizer that `build` makes of the values of hyperparameters, these in the state."""
+    """Return an optimizer that holds hyperparameters in its state, as an `InjectState`.
+
+    Args:
+        build: makes the optimizer of the current values of the hyperparameters, by name.
+        hyperparams: the initial values: numbers, scalar tensors or schedules.
+    """
 
     def values_at(step: Tensor, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
@@ -93,18 +120,26 @@ def hyperparams_in_state(
 
 
 def set_hyperparams(state: State, **hyperparams: float) -> State:
-    """The state with other values of hyperparameters, as tensors: a function is not traced anew.
-
-        state = set_hyperparams(state, learning_rate=1e-4)
+    """Return the state with new values of hyperparameters. No function is retraced for them.
 
     Args:
-        state: of `inject_hyperparams` or `param_rules`, or of anything with one in it. Where it
-            holds several, each that has the hyperparameter gets the value.
+        state: the state of `inject_hyperparams` or `param_rules`, or any state with one in it.
+            If it has several, every one that holds the hyperparameter gets the value.
         hyperparams: numbers or scalar tensors by name.
 
+    Returns:
+        A state of the same structure.
+
     Raises:
-        ValueError: a name that the state does not hold, with the nearest that it does.
-        TypeError: something that is not a number.
+        ValueError: the state does not hold a hyperparameter of that name; the message has the
+            nearest one.
+        TypeError: a value is not a number.
+
+    Example:
+        >>> tx = tl.chain(tl.clip_by_norm(1.0), tl.inject_hyperparams(tl.sgd)(0.1))
+        >>> state = tl.set_hyperparams(tx.init({"w": tf.ones([2])}), learning_rate=0.5)
+        >>> float(state[1].hyperparams["learning_rate"])
+        0.5
     """
     held = {name for found in find_states(state, InjectState) for name in found.hyperparams}
     for name, value in hyperparams.items():
@@ -119,9 +154,12 @@ def set_hyperparams(state: State, **hyperparams: float) -> State:
 
 
 def held_hyperparams(state: State) -> dict[str, list[float]]:
-    """The different values of each hyperparameter in a state, by name.
+    """Return the distinct values of each hyperparameter in a state, by name.
 
-    It reads the state's values, so it is for loops and not for what is traced.
+    It reads the values of tensors, so it does not work in a traced function.
+
+    Args:
+        state: any state; without an `InjectState` in it the result is {}.
     """
     held: dict[str, list[float]] = {}
     for found in find_states(state, InjectState):
@@ -133,10 +171,14 @@ def held_hyperparams(state: State) -> dict[str, list[float]]:
 
 
 def hyperparam(state: State, name: str) -> float:
-    """The value that a hyperparameter has in a state; for loops, as `held_hyperparams`.
+    """Return the value of a hyperparameter in a state. It does not work in a traced function.
+
+    Args:
+        state: a state with an `InjectState` in it.
+        name: the name of the hyperparameter.
 
     Raises:
-        ValueError: the state does not hold it, or with several values.
+        ValueError: the state does not hold the hyperparameter, or holds several values of it.
     """
     held = held_hyperparams(state)
     check_choice("hyperparameter of the optimizer's state", name, sorted(held))
@@ -146,19 +188,19 @@ def hyperparam(state: State, name: str) -> float:
     return held[name][0]
 
 
-def is_moving(signature: inspect.Signature, name: str, value: Any) -> bool:
-    """Whether an argument is a hyperparameter to hold in the state.
+def is_injected(factory: Factory, name: str, value: Any) -> bool:
+    """Return whether `inject_hyperparams` holds an argument in the state.
 
-    The annotation tells a schedule from a mask, and a rate from a count of iterations.
+    Args:
+        factory: the function that takes the argument.
+        name: the name of its parameter.
+        value: the argument.
     """
-    annotation = signature.parameters[name].annotation
-    if annotation is inspect.Parameter.empty:
-        numeric = True
-    else:
-        text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-        numeric = re.search(r"\b(float|ScalarOrSchedule|Tensor)\b", text) is not None
-    return numeric and (_is_number(value) or tf.is_tensor(value) or callable(value))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    kinds = ("optimizer", "clipping", "transform")
+    declarations = (declared(kind, getattr(factory, "__name__", ""), name) for kind in kinds)
+    declaration = next(filter(None, declarations), None)
+    if declaration is None:
+        is_number = isinstance(value, (float, np.floating))
+        return is_number or callable(value) or (tf.is_tensor(value) and value.dtype.is_floating)
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return declaration.type == "float" and (is_number or callable(value) or tf.is_tensor(value))

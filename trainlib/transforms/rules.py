@@ -26,7 +26,7 @@ from trainlib.core.conventions import default_of
 from trainlib.core.tree import matching_paths, paths
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.transforms.chain import chain, update_with
-from trainlib.transforms.inject import hyperparams_in_state, is_moving
+from trainlib.transforms.inject import hyperparams_in_state, is_injected
 from trainlib.transforms.mask import freeze, partition
 
 Rules: TypeAlias = str | Sequence[str]
@@ -84,8 +84,7 @@ def param_rules(
     """
     parsed = parse_rules(rules)
     given = _check_against(parsed, factory, hyperparams)
-    signature = inspect.signature(factory)
-    moving = {name: x for name, x in given.items() if is_moving(signature, name, x)}
+    moving = {name: x for name, x in given.items() if is_injected(factory, name, x)}
     numbers = {rule.key(setting): setting.value for rule in parsed for setting in rule.settings}
 
     def build(values: Mapping[str, Tensor]) -> Optimizer:
@@ -198,7 +197,7 @@ def _check_against(
     factory(**given)
     for rule in rules:
         for setting in rule.settings:
-            if not is_moving(signature, setting.name, setting.value):
+            if not is_injected(factory, setting.name, setting.value):
                 raise ValueError(f"rule {rule.key(setting)}: {setting.name} is not a number to set")
             factory(**given | {setting.name: _tried(rule, setting, given[setting.name])})
     return given

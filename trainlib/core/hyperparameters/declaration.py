@@ -1,0 +1,107 @@
+"""How a hyperparameter is declared: its type, range, choices, unit and one line of help."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+TYPES = ("float", "int", "bool", "str", "ints", "floats", "axis", "structure")
+"""The types of hyperparameters.
+
+"axis" is an axis, several, or a name for them. "structure" is what no flag can hold: a mask, a
+schedule, a tensor, a sequence of these.
+"""
+
+
+class Range(NamedTuple):
+    """The numbers that a hyperparameter may be; a bound of None does not bound it.
+
+    Attributes:
+        at_least: the smallest number, itself allowed.
+        above: a bound below all numbers, itself not allowed.
+        at_most: the largest number, itself allowed.
+        below: a bound above all numbers, itself not allowed.
+    """
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def __contains__(self, x: object) -> bool:
+        return (
+            isinstance(x, (int, float))
+            and math.isfinite(x)
+            and (self.at_least is None or x >= self.at_least)
+            and (self.above is None or x > self.above)
+            and (self.at_most is None or x <= self.at_most)
+            and (self.below is None or x < self.below)
+        )
+
+    def __str__(self) -> str:
+        low = self.above if self.at_least is None else self.at_least
+        high = self.below if self.at_most is None else self.at_most
+        if low is not None and high is not None:
+            left, right = "[" if self.above is None else "(", ")" if self.at_most is None else "]"
+            return f"in {left}{low:g}, {high:g}{right}"
+        bounds = self._asdict().items()
+        return "".join(f"{name.replace('_', ' ')} {x:g}" for name, x in bounds if x is not None)
+
+
+UNBOUNDED = Range()
+NON_NEGATIVE = Range(at_least=0)
+POSITIVE = Range(above=0)
+DECAY = Range(at_least=0, below=1)
+FRACTION = Range(at_least=0, at_most=1)
+
+
+class Declaration(NamedTuple):
+    """What is known of a hyperparameter beside its default, which is in the factory's signature.
+
+    Attributes:
+        type: one of `TYPES`.
+        text: what it sets, without its range and choices.
+        range: the numbers that it may be.
+        choices: the strings that it may be; () where any string may be.
+        unit: of a number, such as "steps"; "" for none.
+        optional: whether None is allowed.
+    """
+
+    type: str
+    text: str
+    range: Range = UNBOUNDED
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    optional: bool = False
+
+    @property
+    def help(self) -> str:
+        """One line for a flag: the text with the unit, the range and the choices."""
+        parts = [f"in {self.unit}" if self.unit else "", str(self.range)]
+        line = ", ".join([self.text, *filter(None, parts)])
+        return f"{line}: {', '.join(self.choices)}" if self.choices else line
+
+
+Table: TypeAlias = Mapping[str, Declaration]
+"""Declarations by name: `beta_1`, or `lion.beta_1` where a factory means something else by it."""
+
+
+def number(text: str, range: Range = UNBOUNDED, **options: Any) -> Declaration:
+    """A float. An optimizer's may also be a tensor or a schedule, and so be held in a state."""
+    return Declaration("float", text, range, **options)
+
+
+def integer(text: str, range: Range = UNBOUNDED, unit: str = "", **options: Any) -> Declaration:
+    """An integer."""
+    return Declaration("int", text, range, unit=unit, **options)
+
+
+def switch(text: str) -> Declaration:
+    """A bool."""
+    return Declaration("bool", text)
+
+
+def choice(text: str, *choices: str, **options: Any) -> Declaration:
+    """One of some strings."""
+    return Declaration("str", text, choices=choices, **options)
