@@ -8,6 +8,7 @@ import trainlib.metrics as metrics
 import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.constraints import max_norm, min_max_norm, non_neg, unit_norm
+from trainlib.core.finite import first_nonfinite
 from trainlib.core.tree import kernels
 from trainlib.core.types import Optimizer, apply_updates
 from trainlib.experiment import (
@@ -78,26 +79,22 @@ from trainlib.schedules import (
     step_decay,
     warmup_stable_decay,
 )
+from trainlib.step.evaluation import eval_step, predict_step
+from trainlib.step.finite_guard import FiniteGuardState, nonfinite_path
+from trainlib.step.gradients import Gradients, compute_gradients, reduce_gradients
 from trainlib.step.loss_scale import (
     LossScale,
     LossScaleState,
     dynamic_loss_scale,
-    first_nonfinite,
     next_loss_scale,
-    overflowed_path,
     scale_loss,
     static_loss_scale,
     unscale_grads,
 )
 from trainlib.step.precision import PRECISIONS, Precision, in_precision
-from trainlib.step.steps import (
-    ModelOutput,
-    TrainState,
-    eval_step,
-    init_state,
-    predict_step,
-    train_step,
-)
+from trainlib.step.state import ModelOutput, StepConfig, TrainState, init_state
+from trainlib.step.train import train_step
+from trainlib.step.update import apply_gradients
 from trainlib.tools.loss_curve import LRFinderResult, RangeTest
 from trainlib.tools.range_test import lr_finder
 from trainlib.training.checkpoints import Checkpoints
@@ -140,7 +137,9 @@ __all__ = [
     "DataConfig",
     "ExperimentConfig",
     "ExperimentResult",
+    "FiniteGuardState",
     "FunctionalModel",
+    "Gradients",
     "LRFinderResult",
     "LossScale",
     "LossScaleState",
@@ -153,6 +152,7 @@ __all__ = [
     "RangeTest",
     "RuleConfig",
     "ScheduleConfig",
+    "StepConfig",
     "TensorBoardConfig",
     "TrainState",
     "Trainer",
@@ -172,6 +172,7 @@ __all__ = [
     "ademamix",
     "ademamix_alpha",
     "ademamix_beta_3",
+    "apply_gradients",
     "apply_if_finite",
     "apply_updates",
     "callbacks",
@@ -180,6 +181,7 @@ __all__ = [
     "clip_by_global_norm",
     "clip_by_norm",
     "clip_by_value",
+    "compute_gradients",
     "config",
     "constant_schedule",
     "constrain",
@@ -230,10 +232,10 @@ __all__ = [
     "nesterov_point",
     "next_loss_scale",
     "non_neg",
+    "nonfinite_path",
     "novograd",
     "one_cycle",
     "orthogonal",
-    "overflowed_path",
     "param_rules",
     "partition",
     "per_epoch",
@@ -243,6 +245,7 @@ __all__ = [
     "predict_step",
     "prodigy",
     "radam",
+    "reduce_gradients",
     "reduce_on_plateau",
     "registry",
     "restrict",

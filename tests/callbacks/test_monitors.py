@@ -19,7 +19,7 @@ from trainlib.callbacks import (
     Stop,
     TrainingStatus,
 )
-from trainlib.step.steps import TrainState
+from trainlib.step.state import TrainState
 from trainlib.transforms.inject import InjectState
 
 

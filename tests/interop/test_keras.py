@@ -135,7 +135,9 @@ def go_on_here(model, epochs, **options):
     """`fit` by our own step."""
     tx, opt_state = tl.interop.from_keras(model.optimizer, model, **options)
     apply_fn, params, model_state = stateless.from_keras(model)
-    step = tf.function(tl.train_step(apply_fn, tl.losses.mean_squared_error, tx), autograph=False)
+    step = tf.function(
+        tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, tx)), autograph=False
+    )
     state = tl.init_state(params, model_state, tx)._replace(opt_state=opt_state)
     for _ in range(epochs):
         for i in range(0, len(X), BATCH):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import trainlib.losses as losses
 from trainlib.optimizers import sgd
-from trainlib.step.steps import ModelOutput, init_state, train_step
+from trainlib.step import ModelOutput, StepConfig, init_state, train_step
 
 IMAGES = {"axis": (1, 2)}
 
@@ -60,13 +60,13 @@ def test_a_step_takes_either_and_weights_with_an_axis_alone():
         return ModelOutput(tf.sigmoid(x * params))
 
     start = init_state(tf.constant(1.0, tf.float64), (), sgd(0.5))
-    step = train_step(apply_fn, losses.dice, sgd(0.5))
+    step = train_step(StepConfig(apply_fn, losses.dice, sgd(0.5)))
     state, metrics = step(start, (p, y))
     assert state.params > 1.0
     np.testing.assert_allclose(metrics["loss"].compute(), losses.dice(y, tf.sigmoid(p)))
     with pytest.raises(ValueError, match="give the loss an axis"):
         step(start, (p, y, tf.ones([3])))
-    of_images = train_step(apply_fn, lambda y, p: losses.dice(y, p, **IMAGES), sgd(0.5))
+    of_images = train_step(StepConfig(apply_fn, lambda y, p: losses.dice(y, p, **IMAGES), sgd(0.5)))
     _, metrics = of_images(start, (p, y, tf.constant([0.0, 2.0, 0.0])))
     expected = losses.dice(y, tf.sigmoid(p), **IMAGES)[1]
     np.testing.assert_allclose(metrics["loss"].compute(), expected)

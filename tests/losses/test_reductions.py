@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import trainlib.losses as losses
 from trainlib.optimizers import sgd
-from trainlib.step.steps import ModelOutput, init_state, train_step
+from trainlib.step import ModelOutput, StepConfig, init_state, train_step
 
 BATCHES, BATCH, K = 100, 8, 5
 # Before 3.15 Keras rounds the share of the losses that count to float32.
@@ -201,7 +201,7 @@ def test_a_step_takes_the_mean_over_what_counts():
         return ModelOutput(x + params)
 
     start = init_state(tf.zeros([3], tf.float64), (), sgd(1.0))
-    state, metrics = train_step(apply_fn, loss, sgd(1.0))(start, (z, y))
+    state, metrics = train_step(StepConfig(apply_fn, loss, sgd(1.0)))(start, (z, y))
     p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
     expected = (np.eye(3)[[0, 2]] - p[[0, 2]]).mean(0)
     np.testing.assert_allclose(state.params, expected, rtol=1e-12)

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
+from trainlib.step.finite_guard import init_finite_guard, update_finite_guard
 from trainlib.training.functional_model import from_keras
 
 SOAK = pytest.mark.soak
@@ -56,8 +57,13 @@ def batch_of(*grads, dtype="float32"):
 @pytest.mark.parametrize(("initial", "floor", "cap"), [(8, 1, 2.0**24), (4, 0.25, 16), (3, 2, 5)])
 def test_the_scale_follows_its_rule_step_by_step(run, initial, floor, cap):
     scaling = tl.dynamic_loss_scale(initial, growth_steps=3, factor=2, floor=floor, cap=cap)
-    update = RUNS[run](scaling.update)
-    state = scaling.init()
+
+    def advance(state, guard, index):
+        exhausted = scaling.is_lowest(state)
+        return scaling.update(state, index < 0), update_finite_guard(guard, index, exhausted)
+
+    update = RUNS[run](advance)
+    state, guard = scaling.init(), init_finite_guard()
     scale, good, skipped, in_a_row = float(initial), 0, 0, 0
     exhausted_at = set()
     for finite in history(120, seed=1):
@@ -70,8 +76,8 @@ def test_the_scale_follows_its_rule_step_by_step(run, initial, floor, cap):
         else:
             scale, good = max(scale / 2, floor), 0
             skipped, in_a_row = skipped + 1, in_a_row + 1
-        state = update(state, tf.constant(-1 if finite else 4, tf.int64))
-        found = tuple(x.numpy() for x in state)
+        state, guard = update(state, guard, tf.constant(-1 if finite else 4, tf.int64))
+        found = tuple(x.numpy() for x in (*state, *guard))
         assert found == (scale, good, skipped, in_a_row, 4 if skipped else -1, exhausted)
     assert skipped > 10
     assert exhausted_at == {floor}
@@ -80,7 +86,7 @@ def test_the_scale_follows_its_rule_step_by_step(run, initial, floor, cap):
 def test_the_default_scale_begins_at_2_to_the_15_and_doubles_after_2000_steps():
     scaling = tl.dynamic_loss_scale()
     update = tf.function(scaling.update, autograph=False)
-    state, fine = scaling.init(), tf.constant(-1, tf.int64)
+    state, fine = scaling.init(), tf.constant(True)
     for _ in range(1999):
         state = update(state, fine)
     assert state.scale.numpy() == 2**15
@@ -90,12 +96,15 @@ def test_the_default_scale_begins_at_2_to_the_15_and_doubles_after_2000_steps():
 
 def test_a_static_scale_stays_and_counts_what_is_skipped():
     scaling = tl.static_loss_scale(1000)
-    state = scaling.init()
-    for overflowed in (-1, 2, 0, -1):
-        state = scaling.update(state, tf.constant(overflowed, tf.int64))
+    state, guard = scaling.init(), init_finite_guard()
+    for index in (-1, 2, 0, -1):
+        lowest = scaling.is_lowest(state)
+        guard = update_finite_guard(guard, tf.constant(index, tf.int64), lowest)
+        state = scaling.update(state, tf.constant(index < 0))
         assert state.scale.numpy() == 1000
-        assert state.exhausted.numpy() == (overflowed >= 0)
-    assert [x.numpy() for x in state[1:-1]] == [1, 2, 0, 0]
+        assert guard.exhausted.numpy() == (index >= 0)
+    assert state.good_steps.numpy() == 1
+    assert [x.numpy() for x in guard[:-1]] == [2, 0, 0]
 
 
 OPTIMIZERS = {
@@ -121,7 +130,9 @@ def test_scales_are_kerass_and_parameters_too_to_rounding(name):
     ours, peers = (make() for make in OPTIMIZERS[name])
     scaling = tl.dynamic_loss_scale(2.0**12, growth_steps=6, floor=2.0**-60, cap=2.0**60)
     peer = keras.optimizers.LossScaleOptimizer(peers, initial_scale=2.0**12, dynamic_growth_steps=6)
-    step = tf.function(tl.train_step(product, predicted, ours, loss_scale=scaling), autograph=False)
+    step = tf.function(
+        tl.train_step(tl.StepConfig(product, predicted, ours, loss_scale=scaling)), autograph=False
+    )
     state, rng = start(ours, scaling), np.random.default_rng(0)
     weights = [keras.Variable(w) for w in state.params]
     peer.build(weights)
@@ -139,7 +150,7 @@ def test_scales_are_kerass_and_parameters_too_to_rounding(name):
             np.testing.assert_allclose(w, v, rtol=2e-5, atol=1e-6)
         scales.add(float(state.loss_scale.scale))
     assert len(scales) > 10
-    assert state.loss_scale.skipped.numpy() == 400 - state.step.numpy() > 40
+    assert state.finite_guard.skipped.numpy() == 400 - state.step.numpy() > 40
 
 
 def noisy_model():
@@ -168,10 +179,7 @@ def test_a_skipped_step_changes_no_bit_but_those_of_the_scale(run, compile_updat
     apply_fn, params, model_state = from_keras(noisy_model())
     step = RUNS[run](
         tl.train_step(
-            apply_fn,
-            tl.losses.mean_squared_error,
-            optimizer,
-            loss_scale=scaling,
+            tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer, loss_scale=scaling),
             compile_update=compile_update,
         )
     )
@@ -180,12 +188,14 @@ def test_a_skipped_step_changes_no_bit_but_those_of_the_scale(run, compile_updat
     batch = [tf.constant(rng.normal(size=(8, k)) * 100, tf.float32) for k in (3, 2)]
     new, _ = step(state, tuple(batch))  # the scaled loss is above the greatest float32
     assert new.loss_scale.scale.numpy() == 2.0**126
-    assert new.loss_scale.skipped.numpy() == new.loss_scale.skipped_in_a_row.numpy() == 1
-    assert bits(new._replace(loss_scale=())) == bits(state._replace(loss_scale=()))
+    assert new.finite_guard.skipped.numpy() == new.finite_guard.skipped_in_a_row.numpy() == 1
+    assert bits(new._replace(loss_scale=(), finite_guard=())) == bits(
+        state._replace(loss_scale=(), finite_guard=())
+    )
     while new.step.numpy() == 0:
         new, _ = step(new, tuple(batch))
-    assert new.loss_scale.skipped.numpy() > 1
-    assert new.loss_scale.skipped_in_a_row.numpy() == 0
+    assert new.finite_guard.skipped.numpy() > 1
+    assert new.finite_guard.skipped_in_a_row.numpy() == 0
     groups = zip(new[1:4], state[1:4], strict=True)
     assert all(a != b for pair in groups for a, b in zip(*map(bits, pair), strict=True))
 
@@ -199,12 +209,14 @@ def test_a_scale_of_a_power_of_two_changes_no_bit_of_a_finite_run(run):
     ]
     for scaling in (None, tl.dynamic_loss_scale(growth_steps=4), tl.static_loss_scale(1024.0)):
         step = RUNS[run](
-            tl.train_step(apply_fn, tl.losses.mean_squared_error, optimizer, loss_scale=scaling)
+            tl.train_step(
+                tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer, loss_scale=scaling)
+            )
         )
         state = tl.init_state(params, model_state, optimizer, loss_scale=scaling)
         for batch in batches:
             state, records = step(state, batch)
-        ends.append(bits([state._replace(loss_scale=()), records]))
+        ends.append(bits([state._replace(loss_scale=(), finite_guard=()), records]))
     assert ends[0] == ends[1] == ends[2]
 
 
@@ -216,18 +228,17 @@ def test_the_first_tensor_that_overflowed_is_told_with_its_path(bad):
     }
     grads = tf.nest.map_structure(tf.identity, params)
     assert tl.first_nonfinite(grads).numpy() == -1
-    scaling = tl.dynamic_loss_scale()
-    assert tl.overflowed_path(scaling.init(), params) is None
+    assert tl.nonfinite_path(init_finite_guard(), params) is None
     grads["b"]["kernel"] = tf.constant([[1.0, 2.0], [bad, 3.0]])
     grads["a"][1] = None
     for name, expected in (("kernel", "b/kernel"), ("bias", "b/bias")):
         grads["b"][name] = tf.constant([[bad, 1.0]] * 2)
-        overflowed = tl.first_nonfinite(grads)
-        assert overflowed.dtype == tf.int64
-        state = scaling.update(scaling.init(), overflowed)
-        assert tl.overflowed_path(state, params) == expected
-        later = scaling.update(state, tf.constant(-1, tf.int64))
-        assert tl.overflowed_path(later, params) == expected
+        index = tl.first_nonfinite(grads)
+        assert index.dtype == tf.int64
+        state = update_finite_guard(init_finite_guard(), index)
+        assert tl.nonfinite_path(state, params) == expected
+        later = update_finite_guard(state, tf.constant(-1, tf.int64))
+        assert tl.nonfinite_path(later, params) == expected
 
 
 @pytest.mark.parametrize("grads", [[], [None, None]])
@@ -263,7 +274,7 @@ def test_small_float16_gradients_are_lost_without_a_scale_and_kept_with_one():
     moved = {}
     for name, scaling in {"none": None, "scaled": tl.dynamic_loss_scale()}.items():
         optimizer = tl.sgd(1e6)
-        step = tl.train_step(half, predicted, optimizer, loss_scale=scaling)
+        step = tl.train_step(tl.StepConfig(half, predicted, optimizer, loss_scale=scaling))
         state = tl.init_state(tf.constant(1.0), (), optimizer, loss_scale=scaling)
         moved[name] = 1.0 - step(state, batch)[0].params.numpy()
     assert moved["none"] == 0
@@ -272,7 +283,8 @@ def test_small_float16_gradients_are_lost_without_a_scale_and_kept_with_one():
 
 def window_step(optimizer, scaling):
     return tf.function(
-        tl.train_step(product, predicted, optimizer, loss_scale=scaling), autograph=False
+        tl.train_step(tl.StepConfig(product, predicted, optimizer, loss_scale=scaling)),
+        autograph=False,
     )
 
 
@@ -296,11 +308,13 @@ def test_a_micro_batch_that_is_not_finite_is_left_out_of_its_window(place):
         if i == place:
             before = state
             state, _ = step(state, bad, no)
-            assert bits(state._replace(loss_scale=())) == bits(before._replace(loss_scale=()))
+            assert bits(state._replace(loss_scale=(), finite_guard=())) == bits(
+                before._replace(loss_scale=(), finite_guard=())
+            )
         state, _ = step(state, batch, no)
     assert state.opt_state.step.numpy() == 1
-    assert state.loss_scale.skipped.numpy() == 1
-    for a, b in zip(*map(tf.nest.flatten, (state[:-2], expected[:-2])), strict=True):
+    assert state.finite_guard.skipped.numpy() == 1
+    for a, b in zip(*map(tf.nest.flatten, (state[:-3], expected[:-3])), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
@@ -321,21 +335,28 @@ def test_a_last_micro_batch_that_is_not_finite_closes_its_window_without_it():
     assert open_window.opt_state.micro_step.numpy() == 1
     alone = start(optimizer, scaling)
     closed, _ = step(alone, bad, yes)
-    assert bits(closed._replace(loss_scale=())) == bits(alone._replace(loss_scale=()))
+    assert bits(closed._replace(loss_scale=(), finite_guard=())) == bits(
+        alone._replace(loss_scale=(), finite_guard=())
+    )
 
 
 def test_last_says_nothing_to_other_optimizers():
     optimizer, scaling = tl.adam(0.1), tl.dynamic_loss_scale()
     step, state = window_step(optimizer, scaling), start(optimizer, scaling)
     new, _ = step(state, batch_of([np.inf, 0.0], [[1.0]]), tf.constant(True))
-    assert bits(new._replace(loss_scale=())) == bits(state._replace(loss_scale=()))
+    assert bits(new._replace(loss_scale=(), finite_guard=())) == bits(
+        state._replace(loss_scale=(), finite_guard=())
+    )
 
 
 def test_step_and_state_must_both_scale_or_neither():
     optimizer, scaling = tl.sgd(), tl.dynamic_loss_scale()
     for of_step, of_state in ((scaling, None), (None, scaling)):
-        step = tl.train_step(product, predicted, optimizer, loss_scale=of_step)
-        with pytest.raises(ValueError, match="loss_scale must be given to init_state and train_st"):
+        step = tl.train_step(tl.StepConfig(product, predicted, optimizer, loss_scale=of_step))
+        with pytest.raises(
+            ValueError,
+            match="loss_scale and finite_guard must be given to init_state and StepConfig",
+        ):
             step(start(optimizer, of_state), batch_of([1.0, 1.0], [[1.0]]))
 
 
@@ -366,4 +387,4 @@ def test_what_is_no_loss_scaling_is_refused(value):
     with pytest.raises(TypeError, match="^loss_scale must be None or a LossScale such as"):
         start(tl.sgd(), value)
     with pytest.raises(TypeError, match="^loss_scale must be None or a LossScale such as"):
-        tl.train_step(product, predicted, tl.sgd(), loss_scale=value)
+        tl.train_step(tl.StepConfig(product, predicted, tl.sgd(), loss_scale=value))

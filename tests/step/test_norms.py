@@ -15,7 +15,6 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.step.steps import gradient_step
 from trainlib.training.functional_model import from_keras
 from trainlib.training.programs import Programs
 
@@ -41,7 +40,9 @@ def start(optimizer, **options):
 
 
 def step_of(optimizer, norms=True, **options):
-    return tl.train_step(linear, tl.losses.mean_squared_error, optimizer, norms=norms, **options)
+    return tl.train_step(
+        tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer, norms=norms, **options)
+    )
 
 
 def batch_of(x=X):
@@ -105,7 +106,9 @@ def test_norms_whose_squares_overflow_are_right():
     optimizer = tl.sgd(2.0**-20)
     params = {"kernel": tf.zeros([1, 1]), "bias": tf.zeros([1])}
     state = tl.init_state(params, (), optimizer)
-    step = tl.train_step(linear, lambda y, y_pred: y_pred[:, 0], optimizer, norms=True)
+    step = tl.train_step(
+        tl.StepConfig(linear, lambda y, y_pred: y_pred[:, 0], optimizer, norms=True)
+    )
     _, records = step(state, (tf.fill([2, 1], 2.0**80), tf.zeros([2])))
     assert records["gradient_norm"].compute().numpy() == 2.0**80
     assert records["update_norm"].compute().numpy() == 2.0**60
@@ -114,7 +117,7 @@ def test_norms_whose_squares_overflow_are_right():
 def operations(**options):
     """The names of the operations of a step."""
     optimizer = tl.sgd(0.5)
-    step = tl.train_step(linear, tl.losses.mean_squared_error, optimizer, **options)
+    step = tl.train_step(tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer, **options))
     graph = tf.function(step).get_concrete_function(start(optimizer), batch_of()).graph
     return [operation.name for operation in graph.get_operations()]
 
@@ -133,7 +136,7 @@ def test_without_norms_there_is_no_operation_for_them():
 
 def test_a_metric_of_the_same_name_is_refused():
     metrics = {"update_norm": tl.losses.mean_squared_error}
-    with pytest.raises(ValueError, match="a metric is named 'update_norm' like the record"):
+    with pytest.raises(ValueError, match="metrics must not use the name 'update_norm'"):
         step_of(tl.sgd(), metrics=metrics)
     step_of(tl.sgd(), metrics=metrics, norms=False)
 
@@ -141,7 +144,12 @@ def test_a_metric_of_the_same_name_is_refused():
 @pytest.mark.parametrize("run", RUNS)
 def test_the_gradient_step_gives_what_the_optimizer_is_given(run):
     scale = tl.static_loss_scale(2.0**10)
-    step = gradient_step(linear, tl.losses.mean_squared_error)
+    config = tl.StepConfig(linear, tl.losses.mean_squared_error, tl.sgd(), loss_scale=scale)
+
+    def step(state, batch):
+        grads = tl.compute_gradients(config, state, batch).grads
+        return tl.unscale_grads(grads, state.loss_scale)
+
     grads = RUNS[run](step)(start(tl.sgd(), loss_scale=scale), batch_of())
     for name, expected in zip(("kernel", "bias"), gradients(KERNEL, BIAS), strict=True):
         np.testing.assert_allclose(grads[name], expected, rtol=1e-13)
@@ -180,7 +188,9 @@ def test_the_history_tells_the_means_over_an_epoch(execution):
     )
     apply_fn, params, model_state = from_keras(net())
     state = tl.init_state(params, model_state, tl.sgd(0.125))
-    step = tl.train_step(apply_fn, tl.losses.mean_squared_error, tl.sgd(0.125), norms=True)
+    step = tl.train_step(
+        tl.StepConfig(apply_fn, tl.losses.mean_squared_error, tl.sgd(0.125), norms=True)
+    )
     found = []
     for rows in ([0, 1, 2], [3, 4, 5], [6, 7]):
         state, records = step(state, tuple(a[rows] for a in data))

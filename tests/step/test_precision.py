@@ -60,7 +60,11 @@ def test_updates_too_small_for_the_compute_dtype_add_up(name):
         return tl.ModelOutput(params * x)
 
     step = tf.function(
-        tl.train_step(tl.in_precision(apply_fn, policy), lambda y_true, y_pred: y_pred, optimizer),
+        tl.train_step(
+            tl.StepConfig(
+                tl.in_precision(apply_fn, policy), lambda y_true, y_pred: y_pred, optimizer
+            )
+        ),
         autograph=False,
     )
     state = tl.init_state(tf.constant(1.0), (), optimizer)

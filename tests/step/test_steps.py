@@ -85,10 +85,14 @@ def test_loss_is_the_weighted_mean_plus_the_penalties(training, weight):
     state, batch = start(optimizer), batch_of(weight)
     options = {"regularizer": l2_on_kernel, "metrics": {"mse": tl.losses.mean_squared_error}}
     if training:
-        step = tl.train_step(linear, tl.losses.mean_squared_error, optimizer, **options)
+        step = tl.train_step(
+            tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer, **options)
+        )
         records = step(state, batch)[1]
     else:
-        records = tl.eval_step(linear, tl.losses.mean_squared_error, **options)(state, batch)
+        records = tl.eval_step(tl.StepConfig(linear, tl.losses.mean_squared_error, **options))(
+            state, batch
+        )
     w = np.ones(8) if weight is None else weight
     bare = np.sum(w * example_losses(KERNEL, BIAS)) / np.sum(w)
     assert records["loss"].compute().numpy() == pytest.approx(
@@ -102,7 +106,9 @@ def test_loss_is_the_weighted_mean_plus_the_penalties(training, weight):
 @pytest.mark.parametrize("run", RUNS)
 def test_steps_are_those_computed_by_hand(run, weight):
     optimizer = tl.sgd(0.125, momentum=0.75)
-    step = tl.train_step(linear, tl.losses.mean_squared_error, optimizer, regularizer=l2_on_kernel)
+    step = tl.train_step(
+        tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer, regularizer=l2_on_kernel)
+    )
     step, state, batch = RUNS[run](step), start(optimizer), batch_of(weight)
     w = np.ones(8) if weight is None else weight
     params, velocity = [KERNEL, BIAS], [0.0, 0.0]
@@ -121,7 +127,7 @@ def test_steps_are_those_computed_by_hand(run, weight):
 
 def test_a_batch_of_weight_0_moves_by_the_penalties_alone():
     optimizer = tl.sgd(0.125)
-    step = tl.train_step(linear, tl.losses.mean_squared_error, optimizer)
+    step = tl.train_step(tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer))
     state, records = step(start(optimizer), batch_of(np.zeros(8)))
     np.testing.assert_array_equal(state.params["kernel"], KERNEL)
     np.testing.assert_array_equal(state.params["bias"], BIAS - 0.125 * 0.125)
@@ -142,10 +148,9 @@ def test_parts_that_share_their_sums_make_the_step_of_the_whole_batch(weight, co
 
     def step(reduce):
         return tl.train_step(
-            linear,
-            tl.losses.mean_squared_error,
-            optimizer,
-            regularizer=l2_on_kernel,
+            tl.StepConfig(
+                linear, tl.losses.mean_squared_error, optimizer, regularizer=l2_on_kernel
+            ),
             compile_gradients=compiled,
             reduce=reduce,
         )
@@ -164,7 +169,9 @@ def test_parts_that_share_their_sums_make_the_step_of_the_whole_batch(weight, co
 
 
 def test_two_parts_of_a_batch_merge_into_the_loss_of_the_whole():
-    step = tl.eval_step(linear, tl.losses.mean_squared_error, regularizer=l2_on_kernel)
+    step = tl.eval_step(
+        tl.StepConfig(linear, tl.losses.mean_squared_error, regularizer=l2_on_kernel)
+    )
     state = start(tl.sgd())
     parts = [(X[:3], Y[:3]), (X[3:], Y[3:])]
     first, second = (step(state, tuple(map(tf.constant, part)))["loss"] for part in parts)
@@ -177,7 +184,9 @@ def test_metrics_that_are_no_means_record_what_merges(run):
     metrics = {"r2": tl.metrics.r2_score(), "mse": tl.metrics.mean_squared_error}
     optimizer = tl.sgd(0.0)
     step = RUNS[run](
-        tl.train_step(linear, tl.losses.mean_squared_error, optimizer, metrics=metrics)
+        tl.train_step(
+            tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer, metrics=metrics)
+        )
     )
     state, weight = start(optimizer), WEIGHTS["some are 0"]
     records = {"loss": tl.Mean.empty(), "mse": tl.Mean.empty(), "r2": metrics["r2"].empty(2)}
@@ -216,7 +225,9 @@ def test_the_step_is_pure(run):
     apply_fn, params, model_state = from_keras(model)
     state, batch = tl.init_state(params, model_state, optimizer), batch_of(None, "float32")
     before = [arrays_of(state), model.get_weights()]
-    step = RUNS[run](tl.train_step(apply_fn, tl.losses.mean_squared_error, optimizer))
+    step = RUNS[run](
+        tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer))
+    )
     first, second = step(state, batch), step(state, batch)
     assert_same_bits(first, second)
     assert_same_bits([arrays_of(state), model.get_weights()], before)
@@ -235,7 +246,7 @@ def test_batch_statistics_go_in_and_out_with_the_state():
     model = keras_model(keras.layers.BatchNormalization(momentum=0.75, epsilon=2**-10, name="bn"))
     apply_fn, params, model_state = from_keras(model)
     state = tl.init_state(params, model_state, tl.sgd(0.0))
-    step = tl.train_step(apply_fn, tl.losses.mean_squared_error, tl.sgd(0.0))
+    step = tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, tl.sgd(0.0)))
     batch = (tf.constant(X, tf.float32), tf.constant(X, tf.float32))
     mean, variance = np.zeros(3), np.ones(3)
     for _ in range(3):
@@ -274,7 +285,9 @@ def test_dropout_masks_follow_from_the_state(run):
     optimizer = tl.sgd(2**-6)
     batch = tf.ones([1, 1]), tf.zeros([1, 64])
     apply_fn, params, model_state = from_keras(dropout_model(), seed=3)
-    step = RUNS[run](tl.train_step(apply_fn, tl.losses.mean_squared_error, optimizer))
+    step = RUNS[run](
+        tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer))
+    )
     state = tl.init_state(params, model_state, optimizer)
     first, second = masks(2, state, step, batch)
     assert 16 < first.sum() < 48
@@ -288,7 +301,7 @@ def test_inference_drops_nothing():
     apply_fn, params, model_state = from_keras(dropout_model())
     state = tl.init_state(params, model_state, tl.sgd())
     np.testing.assert_array_equal(tl.predict_step(apply_fn)(state, tf.ones([2, 1])), 1)
-    records = tl.eval_step(apply_fn, tl.losses.mean_squared_error)(
+    records = tl.eval_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error))(
         state, (tf.ones([2, 1]), tf.zeros([2, 64]))
     )
     assert records["loss"].compute().numpy() == 1
@@ -309,7 +322,9 @@ def test_penalties_of_keras_layers_are_those_of_the_regularizer():
     ):
         apply_fn, params, model_state = from_keras(model)
         step = tl.train_step(
-            apply_fn, tl.losses.mean_squared_error, optimizer, regularizer=regularizer
+            tl.StepConfig(
+                apply_fn, tl.losses.mean_squared_error, optimizer, regularizer=regularizer
+            )
         )
         state, records = step(tl.init_state(params, model_state, optimizer), batch)
         ends.append((state.params["dense/kernel"].numpy(), records["loss"].compute().numpy()))
@@ -331,7 +346,7 @@ def test_a_float64_model_trains_in_float64():
     model.set_weights([KERNEL, BIAS])
     optimizer = tl.sgd(0.125)
     apply_fn, params, model_state = from_keras(model)
-    step = tl.train_step(apply_fn, tl.losses.mean_squared_error, optimizer)
+    step = tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer))
     state, _ = step(tl.init_state(params, model_state, optimizer), batch_of(None))
     error = (X @ KERNEL + BIAS - Y) / 8
     expected = {

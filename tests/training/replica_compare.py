@@ -90,7 +90,9 @@ def compare(apply_fn, params, model_state, optimizer, data, order, batch_size, l
 
     def make_step(function, **more):
         more |= parts if more else {}
-        return tl.train_step(function, loss, optimizer, metrics=metrics, **options, **more)
+        return tl.train_step(
+            tl.StepConfig(function, loss, optimizer, metrics=metrics, **options), **more
+        )
 
     state = tl.init_state(params, model_state, optimizer)
     args = (data, order, batch_size, make_step, metrics)

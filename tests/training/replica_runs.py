@@ -184,10 +184,12 @@ def drawing(parts):
         variables = place_state(strategy, state)
         shown = tl.Metric(lambda _: None, lambda y, y_pred, weight=None: y_pred[0], None)
         step = tl.train_step(
-            replicated(apply_fn),
-            tl.losses.mean_squared_error,
-            tl.sgd(0.0),
-            metrics={"mask": shown},
+            tl.StepConfig(
+                replicated(apply_fn),
+                tl.losses.mean_squared_error,
+                tl.sgd(0.0),
+                metrics={"mask": shown},
+            ),
             reduce=all_reduce,
             **parts,
         )
@@ -220,7 +222,7 @@ def evaluation():
     metrics = {"mean_absolute_error": tl.losses.mean_absolute_error}
     strategy = mirrored(REPLICAS)
     state = tl.init_state(params, (), tl.sgd())
-    step = tl.eval_step(net, loss, metrics=metrics, regularizer=tl.l2(0.1))
+    step = tl.eval_step(tl.StepConfig(net, loss, metrics=metrics, regularizer=tl.l2(0.1)))
     loop = compiled(eval_loop(strategy, step, place_state(strategy, state), 8))
     order = tf.concat([tf.range(22, dtype=tf.int64), [21, 21]], 0)
     zero, end = tf.constant(0, tf.int64), tf.constant(22, tf.int64)
@@ -361,7 +363,9 @@ def ours_applied(optimizer, gradients, loss_scale=None):
         return tl.ModelOutput(tf.reduce_sum(params["w"] * x, -1), model_state)
 
     model = replicated(model)
-    step = tl.train_step(model, lambda _, y: y, optimizer, reduce=all_reduce, loss_scale=loss_scale)
+    step = tl.train_step(
+        tl.StepConfig(model, lambda _, y: y, optimizer, loss_scale=loss_scale), reduce=all_reduce
+    )
     state = tl.init_state({"w": tf.zeros([2])}, (), optimizer, loss_scale=loss_scale)
     variables = place_state(mirrored(REPLICAS), state)
     loop = compiled(train_loop(mirrored(REPLICAS), step, variables, REPLICAS))
@@ -424,7 +428,10 @@ def worker():
 
     def make_step(function, **more):
         return tl.train_step(
-            function, tl.losses.mean_squared_error, optimizer, regularizer=tl.l2(1e-2), **more
+            tl.StepConfig(
+                function, tl.losses.mean_squared_error, optimizer, regularizer=tl.l2(1e-2)
+            ),
+            **more,
         )
 
     state = tl.init_state(params, (), optimizer)

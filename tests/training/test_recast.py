@@ -329,7 +329,9 @@ def test_training_converges(precision, execution):
     scaling = tl.dynamic_loss_scale(2.0**24, 50) if precision == "mixed_float16" else None
     optimizer, s = tl.adam(0.01), from_keras(model, precision=precision)
     step = tf.function(
-        tl.train_step(s.apply_fn, tl.losses.mean_squared_error, optimizer, loss_scale=scaling),
+        tl.train_step(
+            tl.StepConfig(s.apply_fn, tl.losses.mean_squared_error, optimizer, loss_scale=scaling)
+        ),
         autograph=False,
         jit_compile=execution == "xla",
     )
@@ -342,7 +344,7 @@ def test_training_converges(precision, execution):
     assert losses[-1] < 0.01
     assert all(w.dtype == tl.PRECISIONS[precision].param_dtype for w in floats(state.params))
     if scaling:
-        assert 0 < int(state.loss_scale.skipped) == 200 - int(state.step) < 30
+        assert 0 < int(state.finite_guard.skipped) == 200 - int(state.step) < 30
         assert 1 <= float(state.loss_scale.scale) < 2**24
 
 

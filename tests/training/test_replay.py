@@ -148,7 +148,7 @@ def test_all_parts_of_a_step_are_there_in_their_order():
     state = tl.init_state(params, (), optimizer)
     ranges = replay(
         lambda watch: tl.train_step(
-            apply_fn, tl.losses.mean_squared_error, optimizer, observer=watch
+            tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer), observer=watch
         ),
         state,
         batch,

@@ -84,7 +84,7 @@ def test_training_is_a_plain_loop_over_train_step(execution, dropout, dtype):
     apply_fn, params, model_state = from_keras(model, seed=3)
     state = tl.init_state(params, model_state, optimizer, seed=3)
     step = tl.train_step(
-        apply_fn, crossentropy, optimizer, metrics={"accuracy": tl.metrics.accuracy}
+        tl.StepConfig(apply_fn, crossentropy, optimizer, metrics={"accuracy": tl.metrics.accuracy})
     )
     trainer = trainer_of(model, optimizer, seed=3, execution=execution)
     history = trainer.fit(data, batch_size=BATCH, epochs=3)
@@ -242,7 +242,9 @@ def test_metrics_of_an_epoch_are_those_of_its_batches_merged(execution):
     trainer = trainer_of(optimizer=tl.sgd(0.0), metrics=named, execution=execution)
     results = trainer.fit((X, Y, WEIGHT), batch_size=BATCH, validation_data=(X, Y))[0]
     metrics = named | {"area": tl.metrics.auc()}
-    step = tl.train_step(*from_keras(trainer.model)[:1], crossentropy, tl.sgd(0.0), metrics=metrics)
+    step = tl.train_step(
+        tl.StepConfig(*from_keras(trainer.model)[:1], crossentropy, tl.sgd(0.0), metrics=metrics)
+    )
     state, order, records = trainer_of(optimizer=tl.sgd(0.0)).state, epoch_order(0, 0, SIZE), None
     for rows in (order[i : i + BATCH] for i in range(0, SIZE, BATCH)):
         state, new = step(state, tuple(tf.constant(a[rows]) for a in (X, Y, WEIGHT)))

@@ -40,7 +40,7 @@ def state_of(tx):
 
 def make_step(tx):
     return tf.function(
-        tl.train_step(apply_fn, mean_squared_error, tx, regularizer=tl.l2(0.1)),
+        tl.train_step(tl.StepConfig(apply_fn, mean_squared_error, tx, regularizer=tl.l2(0.1))),
         autograph=False,
     )
 
@@ -151,7 +151,11 @@ def test_wrappers_hand_the_weight_on(wrap):
     tx = wraps.get(wrap, wrap)(tl.accumulate(tl.sgd(1.0), every_k=2))
     params = {"w": tf.constant(0.0)}
     step = tl.train_step(
-        lambda params, _, x, training: tl.ModelOutput(params["w"] + 0 * x), mean_squared_error, tx
+        tl.StepConfig(
+            lambda params, _, x, training: tl.ModelOutput(params["w"] + 0 * x),
+            mean_squared_error,
+            tx,
+        )
     )
     state = tl.init_state(params, (), tx)
     state, _ = step(state, (tf.zeros([1, 1]), tf.fill([1, 1], -1.0)))

@@ -20,19 +20,62 @@ Schedule: TypeAlias = Callable[[Tensor], Tensor]
 ScalarOrSchedule: TypeAlias = float | Tensor | Schedule
 
 
+EXTRA_ARGS = ("weight", "last", "is_finite")
+"""The extra arguments of an update that `train_step` has to offer."""
+
+
 class Optimizer(NamedTuple):
-    """A pair of pure functions; what Optax calls a gradient transformation.
+    """An optimizer, or a transform of gradients, as two pure functions.
 
-    init:   `(params) -> state`
-    update: `(grads, state, params) -> (updates, state)`, with updates to be *added* to the
-            parameters by `apply_updates`.
+    Both run eagerly, in a `tf.function`, under XLA and in a `tf.while_loop`. A gradient of None
+    leaves its parameter and that parameter's state as they are.
 
-    Both run eagerly, in a `tf.function`, under XLA and in a `tf.while_loop`. A `None` among the
-    gradients leaves its parameter and that parameter's state as they are.
+    Attributes:
+        init: `(params) -> state`.
+        update: `(grads, state, params) -> (updates, state)`. `apply_updates` adds the updates to
+            the parameters.
+        extra_args: the names of the keyword arguments that `update` takes beside these three.
+            Default none. `train_step` passes those that are declared here, and so do `chain` and
+            the wrappers: "weight", the sum of the weights of the batch's examples, a scalar;
+            "last", whether the batch is the last of an epoch, a bool; "is_finite", whether all
+            gradients are finite, a bool: who declares it is also called for a last batch that is
+            not finite, and must leave its gradients out.
+
+    Example:
+        >>> def sign(grads, state, params):
+        ...     return tf.nest.map_structure(lambda g: -0.1 * tf.sign(g), grads), state
+        >>> tx = tl.Optimizer(lambda params: (), sign)
+        >>> params = {"w": tf.constant([1.0, 2.0])}
+        >>> updates, state = tx.update({"w": tf.constant([3.0, -4.0])}, tx.init(params), params)
+        >>> np.round(tl.apply_updates(params, updates)["w"].numpy(), 6).tolist()
+        [0.9, 2.1]
+
+    Differences:
+        Optax has a type for each: `GradientTransformation`, and `GradientTransformationExtraArgs`,
+        which must take any extra argument. Its `params` may be left out.
     """
 
     init: Callable[[Tree], State]
-    update: Callable[[Tree, State, Tree], tuple[Tree, State]]
+    update: Callable[..., tuple[Tree, State]]
+    extra_args: tuple[str, ...] = ()
+
+
+def update_with(
+    optimizer: Optimizer, grads: Tree, state: State, params: Tree, **extra: Any
+) -> tuple[Tree, State]:
+    """Call the optimizer's update with those of the extra arguments that it declares."""
+    declared = {name: extra[name] for name in optimizer.extra_args if name in extra}
+    return optimizer.update(grads, state, params, **declared)
+
+
+def forwarded_args(*optimizers: Optimizer) -> tuple[str, ...]:
+    """Return the extra arguments that an optimizer around these ones declares.
+
+    These are all that one of them declares but "is_finite", since the others among them would take
+    a step at gradients that are not finite.
+    """
+    names = [name for optimizer in optimizers for name in optimizer.extra_args]
+    return tuple(name for name in dict.fromkeys(names) if name != "is_finite")
 
 
 def apply_updates(params: Tree, updates: Tree) -> Tree:

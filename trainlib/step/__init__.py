@@ -1,33 +1,49 @@
-"""The pure training step: its state, loss scaling, precision policies, and the steps themselves."""
+"""The pure training step.
 
-from trainlib.step.steps import (
+state: `TrainState`, `ModelOutput`, `StepConfig` and `init_state`.
+objective: the loss of a batch and its metric states.
+gradients: `compute_gradients` and `reduce_gradients`.
+update: `apply_gradients`.
+train: `train_step`, which composes these three.
+evaluation: `eval_step` and `predict_step`.
+finite_guard: skips steps that are not finite.
+loss_scale: dynamic and static loss scales for float16.
+precision: in which dtypes a model computes and keeps its parameters.
+"""
+
+from trainlib.step.evaluation import eval_step, predict_step
+from trainlib.step.gradients import Gradients, compute_gradients, reduce_gradients
+from trainlib.step.state import (
     NORMS,
     ApplyFn,
     Batch,
+    MetricStates,
     ModelOutput,
     Observer,
-    Records,
     Reduce,
+    StepConfig,
     TrainState,
-    eval_step,
-    gradient_step,
     init_state,
-    predict_step,
-    train_step,
 )
+from trainlib.step.train import train_step
+from trainlib.step.update import apply_gradients
 
 __all__ = [
+    "NORMS",
     "ApplyFn",
     "Batch",
+    "Gradients",
+    "MetricStates",
     "ModelOutput",
-    "NORMS",
-    "Records",
-    "Reduce",
-    "TrainState",
     "Observer",
+    "Reduce",
+    "StepConfig",
+    "TrainState",
+    "apply_gradients",
+    "compute_gradients",
     "eval_step",
-    "gradient_step",
     "init_state",
     "predict_step",
+    "reduce_gradients",
     "train_step",
 ]

@@ -1,15 +1,15 @@
-"""Loss scaling: gradients too small for float16 are made larger on their way back, and small again.
+"""Loss scaling: multiply the loss, divide the gradients, so that they do not underflow in float16.
 
     g = (1 / S) d(S L) / dw
 
-    one of g is not finite:   the step is skipped,  S = max(S / f, floor),  n = 0
-    all are finite:           the step is made,     n = n + 1
-        n = N:                                      S = min(S f, cap),      n = 0
+    all elements of g are finite:   n = n + 1;  at n = N:  S = min(S f, cap), n = 0
+    otherwise:                      S = max(S / f, floor), n = 0, and the step is skipped
 
 L: loss; S: scale; n: finite steps in a row; N: growth_steps; f: factor. With S and f powers of two
 the scaling rounds nothing.
 
-Reference: Micikevicius et al., "Mixed precision training", ICLR 2018.
+References:
+    Micikevicius et al., "Mixed precision training", ICLR 2018.
 """
 
 from __future__ import annotations
@@ -21,74 +21,82 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from trainlib.core.checks import check_integer, check_number
-from trainlib.core.tree import leaves_by_path, widen
+from trainlib.core.tree import widen
 from trainlib.core.types import Tensor, Tree
 
 GROWTH_STEPS = 2000
 FACTOR = 2.0
 FLOOR = 1.0
 CAP = 2.0**24
-THE_LOSS = "the loss"
-"""What stands for a path where the loss itself was not finite."""
 
 
 class LossScaleState(NamedTuple):
-    """scale: S, float32 []. good_steps: n, int64 [].
+    """State of a loss scale.
 
-    skipped: steps that were skipped, int64 []. skipped_in_a_row: those since the last that was
-    made, int64 []. overflowed: the first tensor among the gradients that was not finite, at the
-    last step that was skipped, int64 [], and behind them all the loss; -1 before there is one.
-    exhausted: whether the last step was skipped though no lower scale was left, bool [].
+    Attributes:
+        scale: S, the factor of the loss, float32 [].
+        good_steps: n, the finite steps in a row since the scale last changed, int64 [].
     """
 
     scale: Tensor
     good_steps: Tensor
-    skipped: Tensor
-    skipped_in_a_row: Tensor
-    overflowed: Tensor
-    exhausted: Tensor
 
 
 class LossScale(NamedTuple):
-    """A pair of pure functions, as an `Optimizer` is.
+    """A loss scale as pure functions; made by `dynamic_loss_scale` or `static_loss_scale`.
 
-    init:   `() -> LossScaleState`
-    update: `(state, overflowed) -> LossScaleState`, with overflowed as `first_nonfinite` has it.
+    Attributes:
+        init: `() -> LossScaleState`.
+        update: `(state, is_finite) -> LossScaleState`, with `is_finite` a scalar bool: whether all
+            gradients of the step are finite.
+        is_lowest: `(state) -> bool []`, whether the scale cannot be reduced further.
+
+    Example:
+        >>> loss_scale = tl.dynamic_loss_scale(initial=8.0)
+        >>> state = loss_scale.init()
+        >>> float(loss_scale.update(state, tf.constant(False)).scale)
+        4.0
     """
 
     init: Callable[[], LossScaleState]
     update: Callable[[LossScaleState, Tensor], LossScaleState]
+    is_lowest: Callable[[LossScaleState], Tensor]
 
 
 def next_loss_scale(
     state: LossScaleState,
-    overflowed: Tensor,
+    is_finite: Tensor,
     *,
     growth_steps: int = GROWTH_STEPS,
     factor: float = FACTOR,
     floor: float = FLOOR,
     cap: float = CAP,
 ) -> LossScaleState:
-    """The scale of the next step; the equations stand at the head of this file.
+    """Return the loss scale of the next step; the equations are those of this module.
 
     Args:
-        state: that of the step.
-        overflowed: -1 where its gradients are finite, else the place of the first that is not, as
-            `first_nonfinite` has it; their number for the loss.
-        growth_steps, factor, floor, cap: as in `dynamic_loss_scale`.
+        state: the loss scale of this step.
+        is_finite: whether all gradients of this step are finite, bool [].
+        growth_steps: N, at least 1. Default 2000.
+        factor: f, above 1. Default 2.
+        floor: the lowest scale, above 0. Default 1.
+        cap: the highest scale. Default 2^24.
+
+    Returns:
+        The new `LossScaleState`.
+
+    Example:
+        >>> state = tl.static_loss_scale(8.0).init()
+        >>> state = tl.next_loss_scale(state, tf.constant(True), growth_steps=1)
+        >>> float(state.scale), int(state.good_steps)
+        (16.0, 0)
     """
-    finite = overflowed < 0
-    bad = tf.cast(~finite, tf.int64)
-    good_steps = (state.good_steps + 1) * (1 - bad)
+    good_steps = (state.good_steps + 1) * tf.cast(is_finite, tf.int64)
     grows = good_steps >= growth_steps
     larger = tf.where(grows, tf.minimum(state.scale * factor, cap), state.scale)
     return LossScaleState(
-        scale=tf.where(finite, larger, tf.maximum(state.scale / factor, floor)),
+        scale=tf.where(is_finite, larger, tf.maximum(state.scale / factor, floor)),
         good_steps=tf.where(grows, tf.zeros_like(good_steps), good_steps),
-        skipped=state.skipped + bad,
-        skipped_in_a_row=(state.skipped_in_a_row + 1) * bad,
-        overflowed=tf.where(finite, state.overflowed, overflowed),
-        exhausted=~finite & (state.scale <= floor),
     )
 
 
@@ -99,58 +107,86 @@ def dynamic_loss_scale(
     floor: float = FLOOR,
     cap: float = CAP,
 ) -> LossScale:
-    """A scale that doubles after 2,000 finite steps in a row and halves at each other step.
+    """Return a loss scale that grows after finite steps and shrinks where gradients overflow.
 
     Args:
-        initial: the first scale, from floor to cap.
-        growth_steps: N, at least 1.
-        factor: f, above 1.
-        floor: the least scale, above 0. It may be below 1, for losses whose gradients overflow
-            unscaled.
-        cap: the greatest scale.
+        initial: the first scale, from `floor` to `cap`. Default 2^15.
+        growth_steps: N, finite steps in a row before the scale grows, at least 1. Default 2000.
+        factor: f, what the scale is multiplied or divided by, above 1. Default 2.
+        floor: the lowest scale, above 0. Default 1. A floor below 1 is for losses whose gradients
+            overflow without scaling.
+        cap: the highest scale. Default 2^24.
+
+    Returns:
+        A `LossScale`, for `StepConfig` and `init_state`.
 
     Raises:
-        ValueError, TypeError: an argument of another kind, or out of its range.
+        ValueError: an argument is out of its range.
+        TypeError: an argument is not a number, or `growth_steps` is not an integer.
 
-    Differs from: Keras's `LossScaleOptimizer`, which follows the same scales between a floor of 0
-    and no cap. It leaves batch statistics and dropout seeds of a skipped step advanced, and with
-    replicas decides by the gradients of the first one. PyTorch's `GradScaler` follows them from
-    2^16, between 0 and the greatest float32.
+    Example:
+        >>> loss_scale = tl.dynamic_loss_scale(growth_steps=2)
+        >>> state = loss_scale.init()
+        >>> for _ in range(2):
+        ...     state = loss_scale.update(state, tf.constant(True))
+        >>> float(state.scale)
+        65536.0
+
+    Differences:
+        Keras's `LossScaleOptimizer` follows the same scales between a floor of 0 and no cap. It
+        keeps the batch statistics and dropout seeds of a skipped step, and with replicas it tests
+        the gradients of the first replica only. PyTorch's `GradScaler` follows them from 2^16,
+        between 0 and the largest float32.
+
+    References:
+        Micikevicius et al., "Mixed precision training", ICLR 2018.
     """
     check_number("floor", floor, above=0)
     check_number("cap", cap, at_least=floor)
     check_number("initial", initial, at_least=floor, at_most=cap)
     check_integer("growth_steps", growth_steps, at_least=1)
     check_number("factor", factor, above=1)
-
-    update = functools.partial(
-        next_loss_scale, growth_steps=growth_steps, factor=factor, floor=floor, cap=cap
+    return LossScale(
+        lambda: _init(initial),
+        functools.partial(
+            next_loss_scale, growth_steps=growth_steps, factor=factor, floor=floor, cap=cap
+        ),
+        lambda state: state.scale <= floor,
     )
-    return LossScale(lambda: _first(initial), update)
 
 
 def static_loss_scale(scale: float) -> LossScale:
-    """A scale that stays; steps whose gradients are not finite are skipped and counted.
+    """Return a loss scale that does not change; steps with gradients that overflow are skipped.
 
     Args:
         scale: S, above 0.
 
-    Raises:
-        ValueError, TypeError: a scale that is no number above 0.
+    Returns:
+        A `LossScale`, for `StepConfig` and `init_state`.
 
-    Differs from: Keras's `loss_scale_factor`, which applies gradients that are not finite.
+    Raises:
+        ValueError: `scale` is not above 0.
+        TypeError: `scale` is not a number.
+
+    Example:
+        >>> loss_scale = tl.static_loss_scale(1024.0)
+        >>> float(loss_scale.update(loss_scale.init(), tf.constant(False)).scale)
+        1024.0
+
+    Differences:
+        Keras's `loss_scale_factor` applies gradients that are not finite.
     """
     check_number("scale", scale, above=0)
 
-    def update(state: LossScaleState, overflowed: Tensor) -> LossScaleState:
-        new = next_loss_scale(state, overflowed, growth_steps=tf.int64.max)
-        return new._replace(scale=state.scale, exhausted=overflowed >= 0)
+    def update(state: LossScaleState, is_finite: Tensor) -> LossScaleState:
+        new = next_loss_scale(state, is_finite, growth_steps=tf.int64.max)
+        return new._replace(scale=state.scale)
 
-    return LossScale(lambda: _first(scale), update)
+    return LossScale(lambda: _init(scale), update, lambda state: tf.constant(True))
 
 
 def check_loss_scale(loss_scale: Any) -> None:
-    """Raises `TypeError` for what is neither a `LossScale` nor None."""
+    """Raise `TypeError` unless the argument is a `LossScale` or None."""
     if loss_scale is not None and not isinstance(loss_scale, LossScale):
         raise TypeError(
             f"loss_scale must be None or a LossScale such as tl.dynamic_loss_scale(), got "
@@ -159,7 +195,20 @@ def check_loss_scale(loss_scale: Any) -> None:
 
 
 def scale_loss(loss: Tensor, state: LossScaleState | tuple[()]) -> Tensor:
-    """S L in the loss's compute dtype; the loss itself where the state is `()`."""
+    """Multiply a loss by its scale, in the compute dtype of the loss.
+
+    Args:
+        loss: L, a floating scalar.
+        state: the loss scale, `TrainState.loss_scale`; `()` returns the loss as it is.
+
+    Returns:
+        S L in float32, or in float64 for a loss in float64.
+
+    Example:
+        >>> state = tl.static_loss_scale(8.0).init()
+        >>> float(tl.scale_loss(tf.constant(0.5), state))
+        4.0
+    """
     if not isinstance(state, LossScaleState):
         return loss
     loss = widen(loss)
@@ -167,9 +216,19 @@ def scale_loss(loss: Tensor, state: LossScaleState | tuple[()]) -> Tensor:
 
 
 def unscale_grads(grads: Tree, state: LossScaleState | tuple[()]) -> Tree:
-    """g / S in the compute dtypes of the gradients, in which it does not underflow.
+    """Divide the gradients of a scaled loss by its scale.
 
-    None stays None, and all stays as it is where the state is `()`.
+    Args:
+        grads: a structure of gradients; leaves of None stay None.
+        state: the loss scale, `TrainState.loss_scale`; `()` returns the gradients as they are.
+
+    Returns:
+        g / S in float32, or in float64 for gradients in float64, so that nothing underflows.
+
+    Example:
+        >>> state = tl.static_loss_scale(8.0).init()
+        >>> [float(g) for g in tl.unscale_grads([tf.constant(4.0)], state)]
+        [0.5]
     """
     if not isinstance(state, LossScaleState):
         return grads
@@ -183,40 +242,5 @@ def unscale_grads(grads: Tree, state: LossScaleState | tuple[()]) -> Tree:
     return tf.nest.map_structure(unscale, grads)
 
 
-def first_nonfinite(tensors: Tree) -> Tensor:
-    """The first tensor with an element that is infinite or NaN, int64 []; -1 where none has one.
-
-    It is counted from 0 in the order of `tf.nest.flatten`; None is finite.
-    """
-    leaves = tf.nest.flatten(tensors)
-    found = [(i, _nonfinite(x)) for i, x in enumerate(leaves) if x is not None]
-    if not found:
-        return tf.constant(-1, tf.int64)
-    places, bad = zip(*found, strict=True)
-    nowhere = tf.constant(len(leaves), tf.int64)
-    first = tf.reduce_min(tf.where(tf.stack(bad), tf.constant(places, tf.int64), nowhere))
-    return tf.where(first == nowhere, tf.constant(-1, tf.int64), first)
-
-
-def overflowed_path(state: LossScaleState, params: Tree) -> str | None:
-    """The path of the parameter whose gradient overflowed first at the last skipped step.
-
-    It reads the state's value, so it is for loops and not for what is traced. `THE_LOSS` where
-    that was not finite; None before a step was skipped.
-    """
-    index, leaves = int(state.overflowed), leaves_by_path(params)
-    if index == len(leaves):
-        return THE_LOSS
-    return None if index < 0 else leaves[index][0]
-
-
-def _first(scale: float) -> LossScaleState:
-    zero = tf.zeros([], tf.int64)
-    none = tf.constant(-1, tf.int64)
-    return LossScaleState(
-        tf.constant(scale, tf.float32), zero, zero, zero, none, tf.constant(False)
-    )
-
-
-def _nonfinite(x: Tensor) -> Tensor:
-    return tf.reduce_any(~tf.math.is_finite(widen(x)))
+def _init(scale: float) -> LossScaleState:
+    return LossScaleState(tf.constant(scale, tf.float32), tf.zeros([], tf.int64))

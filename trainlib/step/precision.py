@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_choice
 from trainlib.core.types import Tensor, Tree
-from trainlib.step.steps import ApplyFn, ModelOutput
+from trainlib.step.state import ApplyFn, ModelOutput
 
 
 class Precision(NamedTuple):

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from trainlib.core.tree import widen
 from trainlib.core.types import Tensor
-from trainlib.step.steps import Reduce
+from trainlib.step.state import Reduce
 
 
 class Part(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from trainlib.core.types import Tree
-from trainlib.step.steps import TrainState
+from trainlib.step.state import TrainState
 
 Results: TypeAlias = dict[str, Any]
 """By name: numbers, and of metrics of several values nested lists of them."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainlib.core.tree import total
 from trainlib.core.types import Tensor, Tree
 from trainlib.step.precision import Precision, cast_floating, in_precision, precision_named
-from trainlib.step.steps import ApplyFn, ModelOutput
+from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_statistics import synchronize
 from trainlib.training.recast import recast
 

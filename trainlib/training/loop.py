@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from trainlib.core.types import Tree
-from trainlib.step.loss_scale import LossScaleState
-from trainlib.step.steps import Records
+from trainlib.step.finite_guard import FiniteGuardState
+from trainlib.step.state import MetricStates
 from trainlib.training.callback import (
     Callback,
     NonFiniteError,
@@ -72,7 +72,7 @@ class Run:
         self.first = self.batches // self.steps if self.steps else 0
         self.epoch, self.batch, self.seconds = 0, 0, 0.0
         self.history: tuple[Results, ...] = ()
-        self.records: Records | None = None
+        self.records: MetricStates | None = None
         self.stop: Stop | None = None
         self._last: tuple[Chunk, int] | None = None
         self.nonfinite: str | None = None
@@ -163,7 +163,7 @@ class Run:
         """The results over the validation data; {} where there are none."""
         if self.held_out is None:
             return {}
-        results: Records = {}
+        results: MetricStates = {}
         for records in self.trainer.evaluated(self.held_out):
             self._apply_requests(self._notify_callbacks("on_test_batch_end"))
             if self.stop is not None:
@@ -358,9 +358,9 @@ class Run:
             message = f"{request.reason}; no checkpoint to go back to: {again}"
             raise NonFiniteError(message, self.batches)
         state = found.tree("state", self.trainer.programs.variables)
-        if isinstance(state.loss_scale, LossScaleState):  # which counts the batches left out
+        if isinstance(state.finite_guard, FiniteGuardState):  # which counts the batches left out
             skipped = tf.constant(self.batches, tf.int64) - state.step
-            state = state._replace(loss_scale=state.loss_scale._replace(skipped=skipped))
+            state = state._replace(finite_guard=state.finite_guard._replace(skipped=skipped))
         self.trainer.state = state
         self._gone_back_to = found.place
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,18 +14,19 @@ from trainlib.losses import Loss
 from trainlib.metrics import ExampleMetric, Mean, Metric, as_metric, merge
 from trainlib.metrics.inputs import num_columns
 from trainlib.regularizers import Regularizer
-from trainlib.step.loss_scale import LossScale
-from trainlib.step.steps import (
+from trainlib.step.evaluation import eval_step, predict_step
+from trainlib.step.gradients import compute_gradients, reduce_gradients
+from trainlib.step.loss_scale import LossScale, unscale_grads
+from trainlib.step.state import (
     NORMS,
     Batch,
-    Records,
+    MetricStates,
+    Reduce,
+    StepConfig,
     TrainState,
-    eval_step,
-    gradient_step,
     init_state,
-    predict_step,
-    train_step,
 )
+from trainlib.step.train import train_step
 from trainlib.training import replicas
 from trainlib.training.batch_statistics import has_batch_statistics
 from trainlib.training.functional_model import FunctionalModel
@@ -44,10 +46,10 @@ class Programs:
         optimizer: makes updates of gradients.
         metrics: by name.
         regularizer: `params -> penalty`.
-        loss_scale: as of `train_step`.
+        loss_scale: as of `StepConfig`.
         seed: of the order of examples.
-        norms: as of `train_step`.
-        finite_loss: as of `train_step`.
+        norms: as of `StepConfig`.
+        finite_guard: as of `StepConfig`.
         halts: whether a loop of steps ends behind one that was skipped for want of a lower scale.
     """
 
@@ -61,31 +63,32 @@ class Programs:
         loss_scale: LossScale | None,
         seed: int,
         norms: bool = False,
-        finite_loss: bool = False,
+        finite_guard: bool = False,
         halts: bool = False,
     ) -> None:
         self.metrics, self._norms, self.halts = metrics, norms, halts
         self.traces = 0
-        options: Any = {"metrics": metrics, "regularizer": regularizer}
-        of_training = {"loss_scale": loss_scale, "finite_loss": finite_loss, **options}
-        apply_fn = self._on_device(model)
-        self.train_step = functools.partial(
-            train_step, apply_fn, loss, optimizer, norms=norms, **of_training
+        whole = StepConfig(
+            model.apply_fn, loss, optimizer, metrics, regularizer, loss_scale, finite_guard
         )
-        self.whole_step = functools.partial(
-            train_step, model.apply_fn, loss, optimizer, **of_training
-        )
-        self._gradient_step = functools.partial(
-            gradient_step, apply_fn, loss, regularizer=regularizer
-        )
-        self._eval_step = eval_step(model.apply_fn, loss, **options)
+        self._config = dataclasses.replace(whole, apply_fn=self._on_device(model), norms=norms)
+        self.train_step = functools.partial(train_step, self._config)
+        self.whole_step = functools.partial(train_step, whole)
+        self._eval_step = eval_step(whole)
         self._predict_step = predict_step(model.apply_fn)
         self.variables: Any = self._placed(
-            init_state(model.params, model.model_state, optimizer, seed, loss_scale)
+            init_state(
+                model.params,
+                model.model_state,
+                optimizer,
+                seed,
+                loss_scale=loss_scale,
+                finite_guard=finite_guard,
+            )
         )
         self._compiled: dict[tuple[str, int, str, str], Callable[..., Any]] = {}
 
-    def train(self, execution: str, rows: int, specs: Tree) -> Callable[..., Records]:
+    def train(self, execution: str, rows: int, specs: Tree) -> Callable[..., MetricStates]:
         """`(examples, start, stop, last, records) -> records`: steps on batches of so many rows.
 
         The batches lie in the examples from position `start` up to `stop`, which with `last` ends
@@ -93,7 +96,7 @@ class Programs:
         """
         return self._program("train", execution, rows, specs)
 
-    def evaluate(self, execution: str, rows: int, specs: Tree) -> Callable[..., Records]:
+    def evaluate(self, execution: str, rows: int, specs: Tree) -> Callable[..., MetricStates]:
         """The same without updates, in inference mode; examples behind `stop` do not count."""
         return self._program("evaluate", execution, rows, specs)
 
@@ -118,19 +121,19 @@ class Programs:
         function: Any = tf.function(step, input_signature=[batch], autograph=False)
         return function.get_concrete_function().graph
 
-    def no_records(self, execution: str, specs: Tree, training: bool = False) -> Records:
+    def no_records(self, execution: str, specs: Tree, training: bool = False) -> MetricStates:
         """The records of no examples, of the shapes that predictions for such data need."""
         by_sums = not any(isinstance(metric, Metric) for metric in self.metrics.values())
         outputs = 1 if by_sums else self._outputs(execution, specs[:1])
         return self.records_structure(outputs, training)
 
-    def records_structure(self, outputs: int = 1, training: bool = False) -> Records:
+    def records_structure(self, outputs: int = 1, training: bool = False) -> MetricStates:
         """The records of no examples, for so many outputs of the model."""
         zeros = {name: as_metric(m).empty(outputs) for name, m in self.metrics.items()}
         norms = {name: Mean.empty() for name in NORMS if training and self._norms}
         return {"loss": Mean.empty()} | zeros | norms
 
-    def merged(self, records: Records) -> Records:
+    def merged(self, records: MetricStates) -> MetricStates:
         """The records of all replicas together."""
         return records
 
@@ -180,7 +183,7 @@ class Programs:
     def _train_loop(self, execution: str, batch_size: int) -> Callable[..., Any]:
         step = self.train_step(compile_update=execution == "xla_update")
 
-        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> Records:
+        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
             state, records = step(read(self.variables), batch, last & (end >= stop))
             assign(self.variables, state)
             return records
@@ -188,26 +191,38 @@ class Programs:
         return _loop(one, batch_size, replicas.loop_condition(self.variables, self.halts))
 
     def _eval_loop(self, execution: str, batch_size: int) -> Callable[..., Any]:
-        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> Records:
+        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
             present = end - batch_size + tf.range(batch_size, dtype=tf.int64) < stop
             return self._eval_step(read(self.variables), replicas.fill_weights(batch, present))
 
         return _loop(one, batch_size, replicas.loop_condition())
 
+    def _gradient_step(self, reduce: Reduce | None) -> Callable[[TrainState, Batch], Tree]:
+        """Return `(state, batch) -> grads`, those that the optimizer is given in a step."""
+        config = dataclasses.replace(self._config, metrics={}, finite_guard=False)
+
+        def step(state: TrainState, batch: Batch) -> Tree:
+            gradients = compute_gradients(config, state, batch, is_part=reduce is not None)
+            if reduce is not None:
+                gradients = reduce_gradients(gradients, reduce)
+            return unscale_grads(gradients.grads, state.loss_scale)
+
+        return step
+
     def _gradients(self, batch_size: int) -> Callable[..., Tree]:
-        step = self._gradient_step()
+        step = self._gradient_step(None)
         return lambda examples, at: step(read(self.variables), _slice(examples, at, batch_size))
 
-    def _one_step(self, records: Records, batch_size: int) -> Callable[[Batch], Records]:
+    def _one_step(self, records: MetricStates, batch_size: int) -> Callable[[Batch], MetricStates]:
         step = self.train_step()
 
-        def one(batch: Batch) -> Records:
+        def one(batch: Batch) -> MetricStates:
             with tf.name_scope("read"):
                 old = read(self.variables)
             state, new = step(old, batch)
             with tf.name_scope("write"):
                 assign(self.variables, state)
-            merged: Records = merge(records, new)
+            merged: MetricStates = merge(records, new)
             return merged
 
         return one
@@ -239,10 +254,10 @@ class ReplicatedPrograms(Programs):
         self.strategy, self._statistics = strategy, statistics
         super().__init__(*args)
 
-    def records_structure(self, outputs: int = 1, training: bool = False) -> Records:
+    def records_structure(self, outputs: int = 1, training: bool = False) -> MetricStates:
         return replicas.in_rows(self.strategy, super().records_structure(outputs, training))
 
-    def merged(self, records: Records) -> Records:
+    def merged(self, records: MetricStates) -> MetricStates:
         return replicas.sum_of_rows(records)
 
     def _on_device(self, model: FunctionalModel) -> Any:
@@ -263,10 +278,10 @@ class ReplicatedPrograms(Programs):
         return replicas.train_loop(self.strategy, step, self.variables, batch_size, self.halts)
 
     def _gradients(self, batch_size: int) -> Callable[..., Tree]:
-        step = self._gradient_step(reduce=replicas.all_reduce)
+        step = self._gradient_step(replicas.all_reduce)
         return replicas.gradients(self.strategy, step, self.variables, batch_size)
 
-    def _one_step(self, records: Records, batch_size: int) -> Callable[[Batch], Records]:
+    def _one_step(self, records: MetricStates, batch_size: int) -> Callable[[Batch], MetricStates]:
         step = self.train_step(reduce=replicas.all_reduce)
         return replicas.one_step(self.strategy, step, self.variables, records, batch_size)
 
@@ -283,7 +298,7 @@ def programs_of(strategy: Any, model: Any, *args: Any) -> Programs:
 
 
 def _loop(
-    one: Callable[..., Records], batch_size: int, loop_condition: replicas.LoopCondition
+    one: Callable[..., MetricStates], batch_size: int, loop_condition: replicas.LoopCondition
 ) -> Callable[..., Any]:
     """Batches one after another on the device.
 
@@ -291,13 +306,15 @@ def _loop(
     one that begins at a constant, and compile again for each of its values.
     """
 
-    def run(examples: Tree, start: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
-        def body(at: Tensor, records: Records) -> tuple[Tensor, Records]:
+    def run(
+        examples: Tree, start: Tensor, stop: Tensor, last: Tensor, records: MetricStates
+    ) -> MetricStates:
+        def body(at: Tensor, records: MetricStates) -> tuple[Tensor, MetricStates]:
             end = at + batch_size
             return end, merge(records, one(_slice(examples, at, batch_size), end, stop, last))
 
         going = loop_condition(start, stop)
-        merged: Records = tf.while_loop(lambda at, _: going(at), body, (start, records))[1]
+        merged: MetricStates = tf.while_loop(lambda at, _: going(at), body, (start, records))[1]
         return merged
 
     return run

@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainlib.core.checks import check_integer
 from trainlib.core.tree import leaves_by_path
 from trainlib.core.types import Tensor, Tree
-from trainlib.step.steps import Batch, Observer, TrainState
+from trainlib.step.state import Batch, Observer, TrainState
 from trainlib.training.callback import Stop
 from trainlib.training.checkpoints import Checkpoint
 from trainlib.training.input_pipeline import Chunk

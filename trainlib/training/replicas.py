@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice, check_integer
 from trainlib.core.types import Tensor, Tree
 from trainlib.metrics import merge
-from trainlib.step.steps import ApplyFn, Batch, ModelOutput, Records, TrainState
+from trainlib.step.state import ApplyFn, Batch, MetricStates, ModelOutput, TrainState
 from trainlib.training.batch_statistics import Part, over_replicas
 from trainlib.training.cluster import cluster
 from trainlib.training.functional_model import SEED_STATE
@@ -246,7 +246,7 @@ def loop_condition(variables: Any = None, halts: bool = False) -> LoopCondition:
         def condition(at: Tensor) -> Tensor:
             if not halts:
                 return at < stop
-            return (at < stop) & ((at == start) | ~variables.loss_scale.exhausted.read_value())
+            return (at < stop) & ((at == start) | ~variables.finite_guard.exhausted.read_value())
 
         return condition
 
@@ -255,11 +255,11 @@ def loop_condition(variables: Any = None, halts: bool = False) -> LoopCondition:
 
 def train_loop(
     strategy: Any,
-    step: Callable[..., tuple[TrainState, Records]],
+    step: Callable[..., tuple[TrainState, MetricStates]],
     variables: Any,
     batch_size: int,
     halts: bool = False,
-) -> Callable[..., Records]:
+) -> Callable[..., MetricStates]:
     """`(examples, start, stop, last, records) -> records`: steps one after another, to be traced.
 
     The batches lie in the examples from position `start` up to `stop`. Each is cut into equal
@@ -279,9 +279,9 @@ def train_loop(
 
 def one_step(
     strategy: Any,
-    step: Callable[..., tuple[TrainState, Records]],
+    step: Callable[..., tuple[TrainState, MetricStates]],
     variables: Any,
-    records: Records,
+    records: MetricStates,
     batch_size: int,
 ) -> Callable[[Batch], Any]:
     """One step of `train_loop`, without the loop: `batch -> records`."""
@@ -302,7 +302,7 @@ def gradients(
 
     Args:
         strategy, variables, batch_size: as of `train_loop`.
-        step: of `gradient_step`, with `replicated` around its model and `reduce=all_reduce`.
+        step: `(state, batch) -> grads`, with `replicated` around its model and `reduce=all_reduce`.
     """
 
     def one(examples: Tree, at: Tensor) -> Tree:
@@ -317,15 +317,20 @@ def gradients(
 
 
 def _training(
-    strategy: Any, step: Callable[..., tuple[TrainState, Records]], variables: Any, batch_size: int
-) -> Callable[..., Records]:
+    strategy: Any,
+    step: Callable[..., tuple[TrainState, MetricStates]],
+    variables: Any,
+    batch_size: int,
+) -> Callable[..., MetricStates]:
     """A step on a replica's part of the batch at `at`, to be run on each replica."""
 
-    def one(examples: Tree, at: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
+    def one(
+        examples: Tree, at: Tensor, stop: Tensor, last: Tensor, records: MetricStates
+    ) -> MetricStates:
         batch = _present_part(strategy, examples, at, batch_size)
         state, new = step(read(variables), batch, last & (at + batch_size >= stop))
         assign(variables, state)
-        merged: Records = merge(records, new)
+        merged: MetricStates = merge(records, new)
         return merged
 
     return one
@@ -341,24 +346,29 @@ def _present_part(strategy: Any, examples: Tree, at: Tensor, batch_size: int) ->
 
 
 def eval_loop(
-    strategy: Any, step: Callable[[TrainState, Batch], Records], variables: Any, batch_size: int
-) -> Callable[..., Records]:
+    strategy: Any,
+    step: Callable[[TrainState, Batch], MetricStates],
+    variables: Any,
+    batch_size: int,
+) -> Callable[..., MetricStates]:
     """As `train_loop`, of an `eval_step`; the examples behind `stop` weigh 0."""
     replicas = strategy.num_replicas_in_sync
 
-    def one(examples: Tree, at: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
+    def one(
+        examples: Tree, at: Tensor, stop: Tensor, last: Tensor, records: MetricStates
+    ) -> MetricStates:
         places, batch = _part(examples, at, batch_size, replicas)
         present = (places < batch_size) & (at + places < stop)
         new = step(read(variables), fill_weights(batch, present))
-        merged: Records = merge(records, new)
+        merged: MetricStates = merge(records, new)
         return merged
 
     return _loop(strategy, one, batch_size, loop_condition())
 
 
 def _loop(
-    strategy: Any, one: Callable[..., Records], batch_size: int, loop_condition: LoopCondition
-) -> Callable[..., Records]:
+    strategy: Any, one: Callable[..., MetricStates], batch_size: int, loop_condition: LoopCondition
+) -> Callable[..., MetricStates]:
     """The loop around `one(examples, at, stop, last, records)` on each replica.
 
     It goes around `strategy.run`, in which there may be no loop around a sum over replicas. The
@@ -366,14 +376,16 @@ def _loop(
     it their rounding, does not depend on how many steps a call makes.
     """
 
-    def run(examples: Tree, start: Tensor, stop: Tensor, last: Tensor, records: Records) -> Records:
+    def run(
+        examples: Tree, start: Tensor, stop: Tensor, last: Tensor, records: MetricStates
+    ) -> MetricStates:
         def body(at: Tensor, own: Any) -> tuple[Tensor, Any]:
             return at + batch_size, strategy.run(one, (examples, at, stop, last, own))
 
         begun, going = strategy.run(_own_row, (records,)), loop_condition(start, stop)
         own = tf.while_loop(lambda at, _: going(at), body, (start, begun))[1]
         rows = strategy.run(functools.partial(_in_own_row, strategy.num_replicas_in_sync), (own,))
-        all_rows: Records = tf.nest.map_structure(
+        all_rows: MetricStates = tf.nest.map_structure(
             lambda x: strategy.reduce("SUM", x, axis=None), rows
         )
         return all_rows
@@ -381,27 +393,29 @@ def _loop(
     return run
 
 
-def in_rows(strategy: Any, records: Records) -> Records:
+def in_rows(strategy: Any, records: MetricStates) -> MetricStates:
     """The records of no examples with a row for each replica, as the loops take and return them."""
     count = strategy.num_replicas_in_sync
-    rows: Records = tf.nest.map_structure(lambda x: tf.zeros([count, *x.shape], x.dtype), records)
+    rows: MetricStates = tf.nest.map_structure(
+        lambda x: tf.zeros([count, *x.shape], x.dtype), records
+    )
     return rows
 
 
-def sum_of_rows(records: Records) -> Records:
+def sum_of_rows(records: MetricStates) -> MetricStates:
     """The records of all replicas together."""
-    sums: Records = tf.nest.map_structure(lambda x: tf.reduce_sum(x, 0), records)
+    sums: MetricStates = tf.nest.map_structure(lambda x: tf.reduce_sum(x, 0), records)
     return sums
 
 
-def _own_row(records: Records) -> Records:
+def _own_row(records: MetricStates) -> MetricStates:
     """This replica's records."""
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    row: Records = tf.nest.map_structure(lambda x: x[replica], records)
+    row: MetricStates = tf.nest.map_structure(lambda x: x[replica], records)
     return row
 
 
-def _in_own_row(replicas: int, records: Records) -> Records:
+def _in_own_row(replicas: int, records: MetricStates) -> MetricStates:
     """Rows for all replicas, 0 but for this one's."""
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
 
@@ -409,7 +423,7 @@ def _in_own_row(replicas: int, records: Records) -> Records:
         mine = tf.reshape(tf.range(replicas) == replica, [-1] + [1] * x.shape.rank)
         return tf.where(mine, x[None], tf.zeros_like(x))
 
-    rows: Records = tf.nest.map_structure(place, records)
+    rows: MetricStates = tf.nest.map_structure(place, records)
     return rows
 
 

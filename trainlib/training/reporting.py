@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from trainlib.core.types import Schedule, Tensor
 from trainlib.metrics import results as metric_results
-from trainlib.step.loss_scale import THE_LOSS, LossScaleState, overflowed_path
-from trainlib.step.steps import Records
+from trainlib.step.finite_guard import THE_LOSS, FiniteGuardState, nonfinite_path
+from trainlib.step.state import MetricStates
 from trainlib.training.callback import Results
 from trainlib.training.programs import Programs
 from trainlib.training.variables import read
@@ -32,12 +32,12 @@ class Reports:
         self._programs, self._schedules = programs, dict(schedules)
         self._scaled, self._counted = scaled, counted
 
-    def results(self, records: Records) -> Results:
+    def results(self, records: MetricStates) -> Results:
         """The values by name: numbers, and nested lists of them."""
         values = metric_results(self._programs.metrics, self._programs.merged(records))
         return {name: value.numpy().tolist() for name, value in values.items()}
 
-    def so_far(self, records: Records) -> Results:
+    def so_far(self, records: MetricStates) -> Results:
         """The same, and the rates."""
         return self.results(records) | self.rates()
 
@@ -51,16 +51,16 @@ class Reports:
 
     def batches_seen(self) -> int:
         """Those trained on, with an update or, where gradients were not finite, without."""
-        scale = self._programs.variables.loss_scale
-        skipped = scale.skipped.numpy() if isinstance(scale, LossScaleState) else 0
+        guard = self._programs.variables.finite_guard
+        skipped = guard.skipped.numpy() if isinstance(guard, FiniteGuardState) else 0
         return int(self._programs.variables.step.numpy() + skipped)
 
     def nonfinite(self) -> str | None:
         """What was not finite at the step that ended a loop of steps; None where none did."""
-        scale = read(self._programs.variables.loss_scale)
-        if not (self._programs.halts and scale.exhausted.numpy()):
+        guard = read(self._programs.variables.finite_guard)
+        if not (self._programs.halts and guard.exhausted.numpy()):
             return None
-        path = overflowed_path(scale, self._programs.variables.params)
+        path = nonfinite_path(guard, self._programs.variables.params)
         return path if path == THE_LOSS else f"the gradient of {path}"
 
     def _scaling(self) -> Results:
@@ -69,8 +69,9 @@ class Reports:
         told: Results = {"loss_scale": float(scale.scale.numpy())} if self._scaled else {}
         if not self._counted:
             return told
-        told |= {"skipped_steps": int(scale.skipped.numpy())}
-        path = overflowed_path(scale, self._programs.variables.params)
+        guard = read(self._programs.variables.finite_guard)
+        told |= {"skipped_steps": int(guard.skipped.numpy())}
+        path = nonfinite_path(guard, self._programs.variables.params)
         return told if path is None else told | {"overflowed": path}
 
 

@@ -19,9 +19,8 @@ from trainlib.step.loss_scale import (
     LossScale,
     check_loss_scale,
     dynamic_loss_scale,
-    static_loss_scale,
 )
-from trainlib.step.steps import Records, TrainState
+from trainlib.step.state import MetricStates, TrainState
 from trainlib.training.callback import Results, as_callback
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.execution import autotune, default_execution
@@ -138,7 +137,7 @@ class Trainer:
             optimizer,
             metrics_by_name(metrics),
             restricted(regularizer, regularizer_mask, pure.params),
-            static_loss_scale(1.0) if guarded and scaling is None else scaling,
+            scaling,
             seed,
             norms,
             guarded,
@@ -350,7 +349,7 @@ class Trainer:
         *_, records = self.evaluated(feed)
         return self.reports.results(records)
 
-    def evaluated(self, feed: Feed) -> Iterator[Records]:
+    def evaluated(self, feed: Feed) -> Iterator[MetricStates]:
         """The records of the data so far, after each call to the device."""
         records = None
         for chunk in feed.evaluation():

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainlib.core.tree import leafwise, zeros_like
-from trainlib.core.types import Optimizer, State, Tensor, Tree
-from trainlib.transforms.chain import update_with
+from trainlib.core.types import EXTRA_ARGS, Optimizer, State, Tensor, Tree, update_with
 from trainlib.transforms.checks import check_count, check_optimizer
 from trainlib.transforms.states import find_states, select, updates_if
 
@@ -79,11 +78,19 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
         )
 
     def update(
-        grads: Tree, state: State, params: Tree, weight: Tensor = 1.0, last: Tensor = False
+        grads: Tree,
+        state: State,
+        params: Tree,
+        weight: Tensor = 1.0,
+        last: Tensor = False,
+        is_finite: Tensor = True,
     ) -> tuple[Tree, AccumulateState]:
         weight = tf.cast(weight, tf.float64)
+        if is_finite is not True:
+            zeros = tf.nest.map_structure(_zeros, (grads, weight))
+            grads, weight = select(is_finite, (grads, weight), zeros)
         weight_sum = state.weight_sum + weight
-        micro_step = state.micro_step + 1
+        micro_step = state.micro_step + tf.cast(is_finite, tf.int64)
         mean, grad_sum = leafwise(
             accumulate_rule, grads, state.grad_sum, weight=weight, weight_sum=weight_sum
         )
@@ -101,7 +108,7 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
             select(due, inner, state.inner),
         )
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, EXTRA_ARGS)
 
 
 def flush(optimizer: Optimizer, state: State, params: Tree) -> tuple[Tree, State]:
@@ -117,3 +124,7 @@ def flush(optimizer: Optimizer, state: State, params: Tree) -> tuple[Tree, State
     if not any(find_states(state, AccumulateState)):
         raise ValueError("flush needs the state of an optimizer made by accumulate")
     return update_with(optimizer, zeros_like(params), state, params, weight=0.0, last=True)
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return None if x is None else tf.zeros_like(x)

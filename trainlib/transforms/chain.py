@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from trainlib.core.types import Optimizer, State, Tree
+from trainlib.core.types import Optimizer, State, Tree, forwarded_args, update_with
 
 
 def chain(*optimizers: Optimizer) -> Optimizer:
@@ -37,23 +36,7 @@ def chain(*optimizers: Optimizer) -> Optimizer:
             new_state.append(new)
         return grads, tuple(new_state)
 
-    return Optimizer(init, update)
-
-
-def update_with(
-    optimizer: Optimizer, grads: Tree, state: State, params: Tree, **extra: Any
-) -> tuple[Tree, State]:
-    """The optimizer's update, given those of the extra arguments that it takes.
-
-    The contract is `(grads, state, params)`. `accumulate` also takes the `weight` of a batch and
-    whether it is the `last` of its window, and what wraps or chains others hands both on.
-    """
-    update: Any = optimizer.update
-    accepted = inspect.signature(update).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
-        extra = {name: x for name, x in extra.items() if name in accepted}
-    updates, state = update(grads, state, params, **extra)
-    return updates, state
+    return Optimizer(init, update, forwarded_args(*optimizers))
 
 
 def no_state(params: Tree) -> State:

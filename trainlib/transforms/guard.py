@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.tree import leafwise, widen
-from trainlib.core.types import Optimizer, State, Tensor, Tree
-from trainlib.transforms.chain import no_state, update_with
+from trainlib.core.finite import all_finite
+from trainlib.core.tree import leafwise
+from trainlib.core.types import Optimizer, State, Tensor, Tree, forwarded_args, update_with
+from trainlib.transforms.chain import no_state
 from trainlib.transforms.checks import check_optimizer
 from trainlib.transforms.states import select, updates_if
 
@@ -58,17 +59,7 @@ def apply_if_finite(optimizer: Optimizer) -> Optimizer:
             select(finite, inner, state.inner),
         )
 
-    return Optimizer(init, update)
-
-
-def all_finite(tensors: Tree) -> Tensor:
-    """Whether no element of any tensor is infinite or NaN, as a scalar bool."""
-    checks = [
-        tf.reduce_all(tf.math.is_finite(widen(x)))
-        for x in tf.nest.flatten(tensors)
-        if x is not None
-    ]
-    return tf.reduce_all(tf.stack(checks)) if checks else tf.constant(True)
+    return Optimizer(init, update, forwarded_args(optimizer))
 
 
 def zero_nans_rule(g: Tensor) -> tuple[Tensor]:

@@ -14,8 +14,15 @@ from trainlib.core.checks import check_choice, check_number
 from trainlib.core.conventions import default_of
 from trainlib.core.hyperparameters import declared
 from trainlib.core.tree import float64
-from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
-from trainlib.transforms.chain import update_with
+from trainlib.core.types import (
+    Optimizer,
+    ScalarOrSchedule,
+    State,
+    Tensor,
+    Tree,
+    forwarded_args,
+    update_with,
+)
 from trainlib.transforms.states import find_states, map_states
 
 Factory: TypeAlias = Callable[..., Optimizer]
@@ -76,7 +83,8 @@ def inject_hyperparams(factory: Factory) -> Factory:
 
     @functools.wraps(factory)
     def injected(*args: Any, **keywords: Any) -> Optimizer:
-        factory(*args, **keywords)  # Raises for values out of range: tensors are not checked.
+        # Raises for values out of range: tensors are not checked.
+        extra_args = forwarded_args(factory(*args, **keywords))
         given = dict(signature.bind(*args, **keywords).arguments)
         if "learning_rate" in signature.parameters:
             given.setdefault(
@@ -84,19 +92,22 @@ def inject_hyperparams(factory: Factory) -> Factory:
             )
         moving = {name: x for name, x in given.items() if is_injected(factory, name, x)}
         fixed = {name: x for name, x in given.items() if name not in moving}
-        return hyperparams_in_state(lambda values: factory(**fixed, **values), moving)
+        return hyperparams_in_state(lambda values: factory(**fixed, **values), moving, extra_args)
 
     return injected
 
 
 def hyperparams_in_state(
-    build: Callable[[Mapping[str, Tensor]], Optimizer], hyperparams: Mapping[str, ScalarOrSchedule]
+    build: Callable[[Mapping[str, Tensor]], Optimizer],
+    hyperparams: Mapping[str, ScalarOrSchedule],
+    extra_args: tuple[str, ...] = (),
 ) -> Optimizer:
     """Return an optimizer that holds hyperparameters in its state, as an `InjectState`.
 
     Args:
         build: makes the optimizer of the current values of the hyperparameters, by name.
         hyperparams: the initial values: numbers, scalar tensors or schedules.
+        extra_args: the extra arguments that the optimizers made by `build` declare. Default none.
     """
 
     def values_at(step: Tensor, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -116,7 +127,7 @@ def hyperparams_in_state(
         updates, inner = update_with(build(values), grads, state.inner, params, **extra)
         return updates, InjectState(state.step + 1, values, inner)
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, extra_args)
 
 
 def set_hyperparams(state: State, **hyperparams: float) -> State:

@@ -14,8 +14,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_choice
 from trainlib.core.tree import check_same_structure, is_empty, paths, resolve_mask
-from trainlib.core.types import Optimizer, State, Tree
-from trainlib.transforms.chain import update_with
+from trainlib.core.types import Optimizer, State, Tree, forwarded_args, update_with
 from trainlib.transforms.checks import check_optimizer
 from trainlib.transforms.decay import Mask
 
@@ -48,7 +47,7 @@ def masked(optimizer: Optimizer, mask: Mask) -> Optimizer:
         part, state = _update_part(optimizer, grads, state, params, taken, extra)
         return _put(part, grads, params, taken), state
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, forwarded_args(optimizer))
 
 
 def freeze(optimizer: Optimizer, mask: Mask) -> Optimizer:
@@ -83,7 +82,7 @@ def freeze(optimizer: Optimizer, mask: Mask) -> Optimizer:
         none = tf.nest.map_structure(lambda _: None, params)
         return _put(part, none, params, taken), state
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, forwarded_args(optimizer))
 
 
 def partition(optimizers: Mapping[str, Optimizer | None], labels: Labels) -> Optimizer:
@@ -138,7 +137,7 @@ def partition(optimizers: Mapping[str, Optimizer | None], labels: Labels) -> Opt
             updates = _put(part, updates, params, mask)
         return updates, new_state
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, forwarded_args(*moving.values()))
 
 
 def _update_part(

@@ -24,8 +24,16 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice, check_number
 from trainlib.core.conventions import default_of
 from trainlib.core.tree import matching_paths, paths
-from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
-from trainlib.transforms.chain import chain, update_with
+from trainlib.core.types import (
+    Optimizer,
+    ScalarOrSchedule,
+    State,
+    Tensor,
+    Tree,
+    forwarded_args,
+    update_with,
+)
+from trainlib.transforms.chain import chain
 from trainlib.transforms.inject import hyperparams_in_state, is_injected
 from trainlib.transforms.mask import freeze, partition
 
@@ -86,6 +94,8 @@ def param_rules(
     given = _check_against(parsed, factory, hyperparams)
     moving = {name: x for name, x in given.items() if is_injected(factory, name, x)}
     numbers = {rule.key(setting): setting.value for rule in parsed for setting in rule.settings}
+    members = [factory(**given), *([] if before is None else [before])]
+    extra_args = forwarded_args(*members)
 
     def build(values: Mapping[str, Tensor]) -> Optimizer:
         def composed(params: Tree) -> Optimizer:
@@ -97,9 +107,9 @@ def param_rules(
         def update(grads: Tree, state: State, params: Tree, **extra: Any) -> tuple[Tree, State]:
             return update_with(composed(params), grads, state, params, **extra)
 
-        return Optimizer(init, update)
+        return Optimizer(init, update, extra_args)
 
-    return hyperparams_in_state(build, moving | numbers)
+    return hyperparams_in_state(build, moving | numbers, extra_args)
 
 
 def rules_table(

@@ -1,0 +1,132 @@
+"""The gradients of a batch: `compute_gradients` on a device, `reduce_gradients` over replicas."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from trainlib.core.tree import widen
+from trainlib.core.types import Tensor, Tree
+from trainlib.step.loss_scale import scale_loss
+from trainlib.step.objective import loss_sums, metric_states, objective, objective_of_part
+from trainlib.step.state import Batch, MetricStates, Observer, Reduce, StepConfig, TrainState
+
+
+class Gradients(NamedTuple):
+    """What `compute_gradients` returns, for `reduce_gradients` and `apply_gradients`.
+
+    Attributes:
+        grads: like the parameters; those of the scaled loss, where there is a loss scale.
+        loss: what was differentiated, unscaled, for the finite guard; `()` without one.
+        weight: sum of the weights of the examples, a floating scalar.
+        divisor: omega, what the gradients of a replica's part weigh in their sum, a floating
+            scalar.
+        model_state: the new model state.
+        metrics: the metric states of the batch.
+    """
+
+    grads: Tree
+    loss: Tensor
+    weight: Tensor
+    divisor: Tensor
+    model_state: Tree
+    metrics: MetricStates
+
+
+def compute_gradients(
+    config: StepConfig,
+    state: TrainState,
+    batch: Batch,
+    *,
+    is_part: bool = False,
+    observer: Observer | None = None,
+) -> Gradients:
+    """Run the model forward in training mode, and differentiate the loss of a batch.
+
+        L = sum(w l) / sum(w) + penalties
+
+    Args:
+        config: the model, the loss and the metrics.
+        state: the training state; `params`, `model_state` and `loss_scale` are read.
+        batch: `(x, y)` or `(x, y, sample_weight)`.
+        is_part: whether the batch is a replica's part of a larger batch. `reduce_gradients` must
+            follow: the gradients are then those of a sum, not of a mean. Default False.
+        observer: a function that is called with "loss" and the scaled loss, then with "gradient"
+            and the gradients. Default None.
+
+    Returns:
+        The `Gradients` of the batch.
+
+    Example:
+        >>> config = tl.StepConfig(
+        ...     lambda w, state, x, training: tl.ModelOutput(x * w),
+        ...     tl.losses.mean_squared_error, tl.sgd(0.5))
+        >>> state = tl.init_state(tf.constant([1.0]), (), config.optimizer)
+        >>> gradients = tl.compute_gradients(config, state, (tf.ones([4, 1]), tf.zeros([4, 1])))
+        >>> float(gradients.grads[0]), float(gradients.weight)
+        (2.0, 4.0)
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(state.params)
+        output = config.apply_fn(state.params, state.model_state, batch[0], training=True)
+        sums = loss_sums(config, state.params, output, batch)
+        loss, divisor = objective_of_part(sums) if is_part else objective(sums)
+        scaled_loss = scale_loss(loss, state.loss_scale)
+    if observer is not None:
+        observer("loss", scaled_loss)
+    grads = tape.gradient(scaled_loss, state.params)
+    if observer is not None:
+        observer("gradient", grads)
+    metrics = metric_states(config, output, batch, sums)
+    return Gradients(
+        grads=grads,
+        loss=loss if config.finite_guard else (),
+        weight=metrics["loss"].count,
+        divisor=divisor,
+        model_state=output.model_state,
+        metrics=metrics,
+    )
+
+
+def reduce_gradients(gradients: Gradients, reduce: Reduce) -> Gradients:
+    """Return the gradients over the whole batch, given those of each replica's part of it.
+
+        g = sum_r grad(sum of w l + omega_r penalty) / sum_r omega_r
+
+    with omega_r the sum of the weights of replica r. That is the gradient of the mean loss over the
+    whole batch, however unequal its parts, with a penalty counted once. All replicas then make the
+    same update.
+
+    Args:
+        gradients: of `compute_gradients(..., is_part=True)`. The losses of all parts must have the
+            same shape: fill up a shorter part with rows of weight 0.
+        reduce: sums a structure of tensors over all replicas; leaves of None stay None.
+
+    Returns:
+        The gradients with `grads`, `loss` and `weight` those of the whole batch. `model_state`
+        and `metrics` remain those of the replica. The loss is a sum, fit only for the test whether
+        it is finite.
+
+    Example:
+        >>> config = tl.StepConfig(
+        ...     lambda w, state, x, training: tl.ModelOutput(x * w),
+        ...     tl.losses.mean_squared_error, tl.sgd(0.5))
+        >>> state = tl.init_state(tf.constant([1.0]), (), config.optimizer)
+        >>> part = tf.ones([2, 1]), tf.zeros([2, 1])
+        >>> gradients = tl.compute_gradients(config, state, part, is_part=True)
+        >>> def on_two_equal_replicas(tree):
+        ...     return tf.nest.map_structure(lambda x: 2 * x, tree)
+        >>> whole = tl.reduce_gradients(gradients, on_two_equal_replicas)
+        >>> float(whole.grads[0]), float(whole.weight)
+        (2.0, 4.0)
+    """
+    divisor = gradients.divisor
+    wide = [None if g is None else widen(g) for g in tf.nest.flatten(gradients.grads)]
+    sums, loss, divisor, weight = reduce(
+        (wide, gradients.loss, divisor, tf.cast(gradients.weight, divisor.dtype))
+    )
+    mean = [None if g is None else g / tf.cast(divisor, g.dtype) for g in sums]
+    return gradients._replace(
+        grads=tf.nest.pack_sequence_as(gradients.grads, mean), loss=loss, weight=weight
+    )

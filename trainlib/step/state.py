@@ -1,0 +1,189 @@
+"""The state of training, and the options of a step: `TrainState` and `StepConfig`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+from trainlib.core.types import Optimizer, State, Tensor, Tree
+from trainlib.losses import Loss
+from trainlib.metrics import ExampleMetric, Metric
+from trainlib.regularizers import Regularizer
+from trainlib.step.finite_guard import init_finite_guard
+from trainlib.step.loss_scale import LossScale, check_loss_scale
+
+Batch: TypeAlias = tuple[Any, ...]
+"""`(x, y)` or `(x, y, sample_weight)`."""
+MetricStates: TypeAlias = dict[str, Any]
+"""The states of the loss, a `Mean`, and of the metrics, by name; see `trainlib.metrics`."""
+Reduce: TypeAlias = Callable[[Tree], Tree]
+"""A function that sums a structure of tensors over all replicas; leaves of None stay None."""
+Observer: TypeAlias = Callable[[str, Tree], None]
+"""A function that a step calls with the name and the value of an intermediate result."""
+NORMS = ("gradient_norm", "update_norm")
+"""The names of the metric states that `StepConfig.norms` adds."""
+
+
+class TrainState(NamedTuple):
+    """The complete state of training.
+
+    Attributes:
+        step: updates made, int64 [].
+        params: the trained tensors, any structure.
+        model_state: the model's other tensors, such as batch statistics and dropout seeds.
+        opt_state: the state of the optimizer.
+        loss_scale: a `LossScaleState`; `()` where the loss is not scaled.
+        finite_guard: a `FiniteGuardState`; `()` where steps are not tested.
+        seed: the seed of the order of examples, int64 [].
+
+    Example:
+        >>> state = tl.init_state({"w": tf.ones([2])}, (), tl.adam(1e-3), seed=7)
+        >>> int(state.step), int(state.seed), state.loss_scale
+        (0, 7, ())
+    """
+
+    step: Tensor
+    params: Tree
+    model_state: Tree
+    opt_state: State
+    loss_scale: State
+    finite_guard: State
+    seed: Tensor
+
+
+class ModelOutput(NamedTuple):
+    """What a model function returns.
+
+    Attributes:
+        y_pred: the predictions, any structure.
+        model_state: the new model state, in the structure of the old one. Default `()`.
+        penalty: a scalar that is added to the mean loss. Default 0.
+
+    Example:
+        >>> def apply_fn(params, model_state, x, training):
+        ...     return tl.ModelOutput(x @ params["w"], model_state)
+        >>> apply_fn({"w": tf.ones([2, 1])}, (), tf.ones([3, 2]), training=False).y_pred.shape
+        TensorShape([3, 1])
+    """
+
+    y_pred: Tensor
+    model_state: Tree = ()
+    penalty: Tensor = 0.0
+
+
+ApplyFn: TypeAlias = Callable[..., ModelOutput]
+"""A model as a pure function: `(params, model_state, x, training) -> ModelOutput`."""
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """What a training step computes.
+
+    Attributes:
+        apply_fn: the model, `(params, model_state, x, training) -> ModelOutput`.
+        loss_fn: `(y_true, y_pred) -> loss of each example`.
+        optimizer: turns gradients into updates; None for evaluation only.
+        metrics: by name, each a `Metric`, or a function `(y_true, y_pred) -> value of each
+            example`, of which the mean is taken. "loss" is always there. Default none.
+        regularizer: `params -> penalty`, added to the mean loss. Default None.
+        loss_scale: of `dynamic_loss_scale` or `static_loss_scale`, for float16. A step whose
+            gradients are not finite is then skipped. Default None.
+        finite_guard: whether a step whose loss or gradients are not finite is skipped, and left
+            out of the metric states. Default False.
+        norms: whether the metric states hold "gradient_norm", the norm of the gradients that the
+            optimizer takes, and "update_norm", of the updates that it returns, each over all
+            parameters together, as means over the steps that are not skipped. Default False.
+
+    Raises:
+        ValueError: `norms` is set and a metric has the name of a norm.
+        TypeError: `loss_scale` is neither None nor a `LossScale`.
+
+    Example:
+        >>> config = tl.StepConfig(
+        ...     lambda params, model_state, x, training: tl.ModelOutput(x @ params),
+        ...     tl.losses.mean_squared_error, tl.sgd(0.1))
+        >>> state = tl.init_state(tf.zeros([2, 1]), (), config.optimizer)
+        >>> state, metrics = tl.train_step(config)(state, (tf.ones([4, 2]), tf.ones([4, 1])))
+        >>> float(metrics["loss"].compute()), np.round(state.params.numpy().ravel(), 6).tolist()
+        (1.0, [0.2, 0.2])
+    """
+
+    apply_fn: ApplyFn
+    loss_fn: Loss
+    optimizer: Optimizer | None = None
+    metrics: Mapping[str, Metric | ExampleMetric] = field(default_factory=dict)
+    regularizer: Regularizer | None = None
+    loss_scale: LossScale | None = None
+    finite_guard: bool = False
+    norms: bool = False
+
+    def __post_init__(self) -> None:
+        check_loss_scale(self.loss_scale)
+        for name in NORMS:
+            if self.norms and name in self.metrics:
+                raise ValueError(f"metrics must not use the name {name!r} with norms=True: rename")
+
+    @property
+    def skips_nonfinite(self) -> bool:
+        """Whether the step has a finite guard: it is on with every loss scale."""
+        return self.finite_guard or self.loss_scale is not None
+
+
+def init_state(
+    params: Tree,
+    model_state: Tree,
+    optimizer: Optimizer | None,
+    seed: int = 0,
+    *,
+    loss_scale: LossScale | None = None,
+    finite_guard: bool = False,
+) -> TrainState:
+    """Return the training state before the first step.
+
+    Args:
+        params: the trained tensors, any structure.
+        model_state: the model's other tensors; `()` where there are none.
+        optimizer: as in `StepConfig`; None leaves its state empty.
+        seed: of the order of examples, an integer of at least 0. Default 0.
+        loss_scale: as in `StepConfig`. Default None.
+        finite_guard: as in `StepConfig`. Default False.
+
+    Returns:
+        A `TrainState` at step 0.
+
+    Raises:
+        TypeError: `loss_scale` is neither None nor a `LossScale`.
+
+    Example:
+        >>> state = tl.init_state([tf.ones([2])], (), tl.sgd(0.1), finite_guard=True)
+        >>> int(state.step), int(state.finite_guard.skipped)
+        (0, 0)
+    """
+    check_loss_scale(loss_scale)
+    return TrainState(
+        step=tf.zeros([], tf.int64),
+        params=params,
+        model_state=model_state,
+        opt_state=() if optimizer is None else optimizer.init(params),
+        loss_scale=() if loss_scale is None else loss_scale.init(),
+        finite_guard=init_finite_guard() if finite_guard or loss_scale is not None else (),
+        seed=tf.constant(seed, tf.int64),
+    )
+
+
+def check_state_fits(config: StepConfig, state: TrainState) -> None:
+    """Raise `ValueError` unless the state was made with the config's loss scale and guard."""
+    expected = config.loss_scale is not None, config.skips_nonfinite
+    if (state.loss_scale != (), state.finite_guard != ()) != expected:
+        raise ValueError(
+            "loss_scale and finite_guard must be given to init_state and StepConfig alike: the "
+            f"state has {_kind(state.loss_scale)} and {_kind(state.finite_guard)}, the step has "
+            f"loss_scale={_kind(config.loss_scale)} and finite_guard={config.finite_guard}"
+        )
+
+
+def _kind(x: Any) -> str:
+    return "none" if x is None or x == () else type(x).__name__

@@ -1,0 +1,77 @@
+"""The training step: gradients, their sum over replicas, and the update, in this order."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from trainlib.core.types import Tensor
+from trainlib.step.gradients import compute_gradients, reduce_gradients
+from trainlib.step.state import Batch, MetricStates, Observer, Reduce, StepConfig, TrainState
+from trainlib.step.update import apply_gradients, update_params
+
+
+def train_step(
+    config: StepConfig,
+    *,
+    reduce: Reduce | None = None,
+    compile_gradients: bool = False,
+    compile_update: bool = False,
+    observer: Observer | None = None,
+) -> Callable[..., tuple[TrainState, MetricStates]]:
+    """Return the pure training step `(state, batch, last=False) -> (state, metric states)`.
+
+    The metrics are those of the model before the update, in training mode. `last` closes the
+    window of an optimizer made by `accumulate`, at the end of an epoch, say; others ignore it.
+
+    Args:
+        config: the model, the loss, the optimizer and the options.
+        reduce: on one of several replicas, a function that sums a structure of tensors over all of
+            them: the batch is then this replica's part. Default None.
+        compile_gradients: whether XLA compiles the model, its loss and their gradients, for a step
+            that is not compiled as a whole. Default False.
+        compile_update: whether XLA compiles the update. Default False.
+        observer: a function that is called with the name and the value of intermediate results:
+            "loss", the scaled loss; "gradient", its gradients; "update", the updates. For tracing a
+            step to look into it. Default None.
+
+    Returns:
+        The step. It can be called eagerly or in a `tf.function`, with `jit_compile=True` too.
+
+    Raises:
+        ValueError: from the step, a state made with another kind of loss scale or guard.
+
+    Example:
+        >>> config = tl.StepConfig(
+        ...     lambda w, state, x, training: tl.ModelOutput(x * w),
+        ...     tl.losses.mean_squared_error, tl.sgd(0.25))
+        >>> state = tl.init_state(tf.constant([1.0]), (), config.optimizer)
+        >>> step = tf.function(tl.train_step(config))
+        >>> for _ in range(2):
+        ...     state, metrics = step(state, (tf.ones([4, 1]), tf.zeros([4, 1])))
+        >>> float(state.params[0]), float(metrics["loss"].compute())
+        (0.25, 0.25)
+    """
+
+    def compute(state: TrainState, batch: Batch) -> Any:
+        return compute_gradients(
+            config, state, batch, is_part=reduce is not None, observer=observer
+        )
+
+    def update(state: TrainState, gradients: Any, last: Tensor) -> Any:
+        return update_params(config, state, gradients, last, observer=observer)
+
+    compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
+    compute_maybe = compiled(compute) if compile_gradients else compute
+    update_maybe = compiled(update) if compile_update else update
+
+    def step(state: TrainState, batch: Batch, last: Tensor = False) -> Any:
+        gradients = compute_maybe(state._replace(opt_state=()), batch)
+        if reduce is not None:
+            gradients = reduce_gradients(gradients, reduce)
+        return apply_gradients(config, state, gradients, last, update=update_maybe)
+
+    return step

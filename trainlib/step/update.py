@@ -1,0 +1,203 @@
+"""The update of the parameters, `apply_gradients`, with the finite guard around it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TypeAlias
+
+import tensorflow as tf
+
+from trainlib.core.finite import first_nonfinite
+from trainlib.core.norms import global_norm
+from trainlib.core.tree import widen
+from trainlib.core.types import Optimizer, State, Tensor, Tree, apply_updates, update_with
+from trainlib.metrics import Mean
+from trainlib.step.finite_guard import update_finite_guard
+from trainlib.step.gradients import Gradients
+from trainlib.step.loss_scale import unscale_grads
+from trainlib.step.state import (
+    NORMS,
+    MetricStates,
+    Observer,
+    StepConfig,
+    TrainState,
+    check_state_fits,
+)
+from trainlib.transforms.states import select
+
+Update: TypeAlias = Callable[[TrainState, Gradients, Tensor], tuple[TrainState, MetricStates]]
+"""`update_params` of a config: `(state, gradients, last) -> (state, states of the norms)`."""
+
+
+def apply_gradients(
+    config: StepConfig,
+    state: TrainState,
+    gradients: Gradients,
+    last: Tensor = False,
+    *,
+    update: Update | None = None,
+    observer: Observer | None = None,
+) -> tuple[TrainState, MetricStates]:
+    """Return the training state after an update with the gradients.
+
+    The gradients are unscaled and tested for infinities and NaNs; the optimizer turns them into
+    updates (which its own chain clips, decays, constrains and averages); the updates are added.
+
+    A step that the finite guard skips changes nothing but `finite_guard` and `loss_scale`. Where
+    `accumulate` is around the whole optimizer, such a micro-batch is left out of its window.
+
+    Args:
+        config: the optimizer, the loss scale and the finite guard.
+        state: the training state.
+        gradients: of `compute_gradients`, after `reduce_gradients` where there are replicas.
+        last: whether the batch is the last of an epoch: closes the window of `accumulate`. Ignored
+            by other optimizers. Default False.
+        update: `update_params` of this config, compiled, say. Default: as it is.
+        observer: a function that is called with "update" and the updates. Default None.
+
+    Returns:
+        The new training state, and the metric states of the batch.
+
+    Raises:
+        ValueError: the state was made without the loss scale or the finite guard of the config.
+
+    Example:
+        >>> config = tl.StepConfig(
+        ...     lambda w, state, x, training: tl.ModelOutput(x * w),
+        ...     tl.losses.mean_squared_error, tl.sgd(0.25))
+        >>> state = tl.init_state(tf.constant([1.0]), (), config.optimizer)
+        >>> gradients = tl.compute_gradients(config, state, (tf.ones([4, 1]), tf.zeros([4, 1])))
+        >>> state, metrics = tl.apply_gradients(config, state, gradients)
+        >>> float(state.params[0]), int(state.step), float(metrics["loss"].compute())
+        (0.5, 1, 1.0)
+    """
+    check_state_fits(config, state)
+    if update is None:
+        update = functools.partial(update_params, config, observer=observer)
+    # What an update does not read stays out of it: a compiled one would copy it.
+    new, norms = update(
+        state._replace(model_state=()), gradients._replace(model_state=(), metrics={}), last
+    )
+    step, model_state, metrics = state.step + 1, gradients.model_state, gradients.metrics
+    if config.skips_nonfinite:
+        is_finite = new.finite_guard.skipped_in_a_row == 0
+        step, model_state = select(is_finite, (step, model_state), (state.step, state.model_state))
+        if config.finite_guard:
+            metrics = select(is_finite, metrics, tf.nest.map_structure(tf.zeros_like, metrics))
+    return new._replace(step=step, model_state=model_state), metrics | norms
+
+
+def update_params(
+    config: StepConfig,
+    state: TrainState,
+    gradients: Gradients,
+    last: Tensor = False,
+    *,
+    observer: Observer | None = None,
+) -> tuple[TrainState, MetricStates]:
+    """Return the state with new parameters, optimizer state, loss scale and finite guard.
+
+    This is the part of `apply_gradients` that XLA can compile by itself; the arguments are the
+    same. It reads neither the model state nor the metrics, and returns the states of the norms.
+    """
+    if not config.skips_nonfinite:
+        return _update(config, state, gradients, {"last": last}, observer)
+    grads = unscale_grads(tf.nest.map_structure(_widen, gradients.grads), state.loss_scale)
+    gradients = gradients._replace(grads=grads)
+    index = _nonfinite_index(gradients)
+    is_finite = index < 0
+    updates, extra = is_finite, {"last": last}
+    if "is_finite" in _optimizer(config).extra_args:
+        updates, extra = is_finite | last, {"last": last, "is_finite": is_finite}
+
+    no_norms = {name: Mean.empty() for name in NORMS} if config.norms else {}
+
+    def updated() -> tuple[Tree, State, MetricStates]:
+        new, norms = _update(config, state, gradients, extra, observer)
+        return new.params, new.opt_state, select(is_finite, norms, no_norms)
+
+    choose = _cond if observer is None else _where
+    params, opt_state, norms = choose(updates, updated, (state.params, state.opt_state, no_norms))
+    loss_scale, exhausted = state.loss_scale, tf.constant(True)
+    if config.loss_scale is not None:
+        exhausted = config.loss_scale.is_lowest(loss_scale)
+        loss_scale = config.loss_scale.update(loss_scale, is_finite)
+    return state._replace(
+        params=params,
+        opt_state=opt_state,
+        loss_scale=loss_scale,
+        finite_guard=update_finite_guard(state.finite_guard, index, exhausted),
+    ), norms
+
+
+def _update(
+    config: StepConfig,
+    state: TrainState,
+    gradients: Gradients,
+    extra: dict[str, Tensor],
+    observer: Observer | None,
+) -> tuple[TrainState, MetricStates]:
+    """Return the state after an update, and the states of the norms, without a guard."""
+    extra = {"weight": gradients.weight, **extra}
+    with tf.name_scope("update"):
+        updates, opt_state = update_with(
+            _optimizer(config), gradients.grads, state.opt_state, state.params, **extra
+        )
+        params = apply_updates(state.params, updates)
+    if observer is not None:
+        observer("update", updates)
+    norms = _norms(gradients.grads, updates) if config.norms else {}
+    return state._replace(params=params, opt_state=opt_state), norms
+
+
+def _optimizer(config: StepConfig) -> Optimizer:
+    """Return the optimizer of a config that trains."""
+    if config.optimizer is None:
+        raise ValueError("optimizer is None: give StepConfig an optimizer such as tl.adam()")
+    return config.optimizer
+
+
+def _norms(*trees: Tree) -> MetricStates:
+    """Return the states of the gradients' and the updates' norm at one step."""
+    with tf.name_scope("norms"):
+        one = tf.ones([], tf.float64)
+        return {
+            name: Mean(tf.cast(global_norm(tree), tf.float64), one)
+            for name, tree in zip(NORMS, trees, strict=True)
+        }
+
+
+def _nonfinite_index(gradients: Gradients) -> Tensor:
+    """Return the index that `FiniteGuardState` holds: of the loss, if it is not finite either."""
+    loss_index = tf.constant(len(tf.nest.flatten(gradients.grads)), tf.int64)
+    index = first_nonfinite(gradients.grads)
+    return tf.where(first_nonfinite(gradients.loss) < 0, index, loss_index)
+
+
+def _widen(g: Tensor) -> Tensor:
+    return None if g is None else widen(g)
+
+
+def _where(condition: Tensor, new: Callable[[], Tree], old: Tree) -> Tree:
+    """Return the same as `_cond`, with every intermediate result in one graph to be observed."""
+    return select(condition, new(), old)
+
+
+def _cond(condition: Tensor, new: Callable[[], Tree], old: Tree) -> Tree:
+    """Return `new()` where the condition holds, else the old.
+
+    The update is a branch by itself so that XLA compiles it to the same bits as without a guard.
+    All replicas take the same branch, since they decide by the same sums.
+    """
+    kept = [x for x in tf.nest.flatten(old) if x is not None]
+    made: list[Tree] = []
+
+    def branch() -> list[Tensor]:
+        made.append(new())
+        return [x for x in tf.nest.flatten(made[-1]) if x is not None]
+
+    values = iter(tf.cond(condition, branch, lambda: kept))
+    return tf.nest.map_structure(
+        lambda x: None if x is None else next(values), made[-1] if made else old
+    )
