@@ -31,15 +31,17 @@ from trainlib.optimizers.adan import AdanState
 from trainlib.optimizers.ademamix import AdemamixState
 from trainlib.optimizers.lamb import LambState
 from trainlib.optimizers.lars import LarsState
+from trainlib.optimizers.lion import LionState
 from trainlib.optimizers.muon import MomentumState as MuonMomentumState
 from trainlib.optimizers.nadam import NadamState
 from trainlib.optimizers.novograd import NovogradState
 from trainlib.optimizers.prodigy import ProdigyState
 from trainlib.optimizers.radam import RadamState
 from trainlib.optimizers.rmsprop import RmspropState
+from trainlib.optimizers.rprop import RpropState
 from trainlib.optimizers.schedule_free import ScheduleFreeState
 from trainlib.optimizers.sgd import SgdState
-from trainlib.optimizers.sign import MomentumState, RpropState
+from trainlib.optimizers.signum import SignumState
 from trainlib.optimizers.sm3 import Sm3State
 from trainlib.optimizers.yogi import YogiState
 from trainlib.transforms.states import find_states, map_states
@@ -68,7 +70,8 @@ TABLE: dict[type, dict[str, Slot]] = {
     LambState: MEANS,
     AdabeliefState: slots(m="ScaleByBeliefState.mu", s="ScaleByBeliefState.nu"),
     NovogradState: slots(m="ScaleByNovogradState.mu", v="ScaleByNovogradState.nu"),
-    MomentumState: slots(m="ScaleByLionState.mu|EmaState.ema"),
+    LionState: slots(m="ScaleByLionState.mu"),
+    SignumState: slots(m="EmaState.ema"),
     RpropState: slots(delta="ScaleByRpropState.step_sizes", u="-ScaleByRpropState.prev_updates"),
     Sm3State: slots(mu="ScaleBySM3State.mu", v="-ScaleBySM3State.nu"),
     AdemamixState: slots(**{x: f"ScaleByAdemamixState.{x}" for x in ("m1", "m2")})

@@ -29,8 +29,8 @@ from trainlib.optimizers.muon import MomentumState
 from trainlib.optimizers.nadam import NadamState
 from trainlib.optimizers.radam import RadamState
 from trainlib.optimizers.rmsprop import RmspropState
+from trainlib.optimizers.rprop import RpropState
 from trainlib.optimizers.sgd import SgdState
-from trainlib.optimizers.sign import RpropState
 from trainlib.transforms.states import find_states
 
 LIBRARY = "PyTorch"

@@ -11,15 +11,17 @@ from trainlib.optimizers.ademamix import ademamix, ademamix_alpha, ademamix_beta
 from trainlib.optimizers.ftrl import ftrl
 from trainlib.optimizers.lamb import lamb
 from trainlib.optimizers.lars import lars
+from trainlib.optimizers.lion import lion
 from trainlib.optimizers.muon import muon
 from trainlib.optimizers.nadam import nadam, nadamw
 from trainlib.optimizers.novograd import novograd
 from trainlib.optimizers.prodigy import prodigy
 from trainlib.optimizers.radam import radam
 from trainlib.optimizers.rmsprop import rmsprop
+from trainlib.optimizers.rprop import rprop
 from trainlib.optimizers.schedule_free import schedule_free_adamw, schedule_free_eval_params
 from trainlib.optimizers.sgd import nesterov_point, sgd
-from trainlib.optimizers.sign import lion, rprop, sign_sgd, signum
+from trainlib.optimizers.signum import sign_sgd, signum
 from trainlib.optimizers.sm3 import sm3
 from trainlib.optimizers.sophia import sophia
 from trainlib.optimizers.yogi import yogi

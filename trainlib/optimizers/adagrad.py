@@ -1,57 +1,41 @@
-"""AdaGrad: each parameter's rate falls with the sum of its squared gradients.
-
-    s_t   = s_(t-1) + g^2
-    eta_t = eta / (1 + (t - 1) lr_decay)
-
-    inside     u = -eta_t g / sqrt(s_t + epsilon)
-    outside    u = -eta_t g / (sqrt(s_t) + epsilon)
-
-t = 1 at the first update.
-"""
+"""AdaGrad."""
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_number, check_rate
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import full_like, leafwise
-from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.transforms.decay import Mask, with_weight_decay
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
+from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule, full
+from trainlib.transforms.decay import Mask
 
 EPSILON_PLACES = ("inside", "outside")
 
 
-def adagrad_rule(
-    g: Tensor,
-    s: Tensor,
-    *,
-    t: Tensor,
-    learning_rate: Tensor,
-    epsilon: Tensor,
-    lr_decay: Tensor,
-    epsilon_place: str,
-    zero_guard: bool,
-) -> tuple[Tensor, Tensor]:
-    """AdaGrad (Duchi, Hazan and Singer 2011)."""
+def adagrad_rule(g: Tensor, s: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
+    """Apply AdaGrad to one tensor (Duchi, Hazan and Singer 2011)."""
     s = s + tf.square(g)
-    eta = learning_rate / (1 + (t - 1) * lr_decay)
-    u = -eta * g / root(s, epsilon, epsilon_place)
-    if zero_guard:
+    eta = hp.eta / (1 + (hp.t - 1) * hp.lr_decay)
+    u = -eta * g / root(s, hp.epsilon, hp.epsilon_place)
+    if hp.zero_guard:
         u = tf.where(s > 0, u, tf.zeros_like(u))
     return u, s
 
 
 def root(s: Tensor, epsilon: Tensor, epsilon_place: str) -> Tensor:
-    """The root of squares, with epsilon inside it or outside: sqrt(s + eps) or sqrt(s) + eps."""
+    """Return sqrt(s + epsilon), or sqrt(s) + epsilon with epsilon "outside" the root."""
     return tf.sqrt(s + epsilon) if epsilon_place == "inside" else tf.sqrt(s) + epsilon
 
 
 class AdagradState(NamedTuple):
-    """step: updates made, int64 []. s: sums of squared gradients, like the parameters."""
+    """State of `adagrad`.
+
+    Attributes:
+        step: number of updates made; int64, shape [].
+        s: sums of squared gradients; like the parameters, float32 or wider.
+    """
 
     step: Tensor
     s: Tree
@@ -96,52 +80,61 @@ def adagrad(
         inside     w_t = w_(t-1) - eta_t g / sqrt(s_t + epsilon)
         outside    w_t = w_(t-1) - eta_t g / (sqrt(s_t) + epsilon)
 
+    with t = 1 at the first update.
+
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        initial_accumulator_value: s_0, at least 0.
-        epsilon: at least 0. With an epsilon of 0, no zero_guard and s = 0 the update is 0/0.
-        weight_decay: at least 0.
-        epsilon_place: "inside" or "outside" the root.
-        lr_decay: at least 0; a fall of the rate with the number of updates, beside a schedule.
-        zero_guard: whether there is no step where s = 0.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "keras" (s_0 = 0.1, epsilon 1e-7 inside), "torch" (s_0 = 0, epsilon 1e-10
-            outside, rate 0.01, decay l2), "optax" (as keras, with the zero_guard), "paper"
-            (s_0 = 0, epsilon 1e-7 outside), "textbook" (s_0 = 0, epsilon 1e-10 inside).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001,
+            0.01 (torch).
+        initial_accumulator_value: s_0, at least 0. Default 0.1 (keras, optax), 0 (the others).
+        epsilon: at least 0. With an epsilon of 0 and no zero_guard the update is 0/0 where s_t is
+            0. Default 1e-7 (keras, optax, paper), 1e-10 (torch, textbook).
+        weight_decay: coefficient of the weight decay, at least 0. Default 0.
+        epsilon_place: "inside" or "outside" the root. Default "inside" (keras, optax, textbook),
+            "outside" (torch, paper).
+        lr_decay: decay of the learning rate with the number of updates, besides a schedule; at
+            least 0. Default 0.
+        zero_guard: whether the update is 0 where s_t is 0. Default True (optax), False (the
+            others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
+            `with_weight_decay`. Default "pre" (keras), "l2" (the others).
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "keras", "torch", "optax", "paper" or "textbook". Default "keras".
+
+    Returns:
+        An `Optimizer` with an `AdagradState`.
 
     Raises:
         ValueError, TypeError: a hyperparameter out of its range, or of another type.
 
-    Differs from: nobody, under the convention of that name. The paper names no number for
-    epsilon, its delta.
+    Example:
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx = tl.adagrad(0.1)
+        >>> state = tx.init(w)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4))
+        [ 0.8347 -1.8315]
 
-    Reference: Duchi, Hazan and Singer 2011, "Adaptive Subgradient Methods for Online Learning
-    and Stochastic Optimization".
+    Differences:
+        The paper gives no value for epsilon, its delta.
+
+    References:
+        Duchi, Hazan and Singer 2011, "Adaptive Subgradient Methods for Online Learning and
+        Stochastic Optimization".
     """
-    check_rate("learning_rate", learning_rate)
-    check_number("initial_accumulator_value", initial_accumulator_value, at_least=0)
-    check_number("epsilon", epsilon, at_least=0)
-    check_number("lr_decay", lr_decay, at_least=0)
-    check_choice("epsilon_place", epsilon_place, EPSILON_PLACES)
-    rule = functools.partial(adagrad_rule, epsilon_place=epsilon_place, zero_guard=zero_guard)
-
-    def init(params: Tree) -> AdagradState:
-        return AdagradState(tf.zeros([], tf.int64), full_like(params, initial_accumulator_value))
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, AdagradState]:
-        t = state.step + 1
-        updates, s = leafwise(
-            rule,
-            grads,
-            state.s,
-            t=t,
-            learning_rate=rate_at(learning_rate, state.step),
-            epsilon=epsilon,
-            lr_decay=lr_decay,
-        )
-        return updates, AdagradState(t, s)
-
-    return with_weight_decay(
-        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    return from_rule(
+        adagrad_rule,
+        AdagradState,
+        slots={"s": full(initial_accumulator_value)},
+        learning_rate=learning_rate,
+        hyperparameters={
+            "initial_accumulator_value": Number(initial_accumulator_value, at_least=0),
+            "epsilon": Number(epsilon, at_least=0),
+            "epsilon_place": Choice(epsilon_place, EPSILON_PLACES),
+            "lr_decay": Number(lr_decay, at_least=0),
+            "zero_guard": zero_guard,
+        },
+        weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
     )

@@ -1,105 +1,54 @@
-"""Adam, AMSGrad and AdamW: a running mean of gradients over the root of one of their squares.
-
-    m_t = beta_1 m_(t-1) + (1 - beta_1) g
-    v_t = beta_2 v_(t-1) + (1 - beta_2) g^2
-    c_1 = 1 - beta_1^t
-    c_2 = 1 - beta_2^t
-
-    folded      u = -eta sqrt(c_2) / c_1 m_t / (sqrt(v_t + eps_root) + epsilon)
-    corrected   u = -eta (m_t / c_1) / (sqrt(v_t / c_2 + eps_root) + epsilon)
-    none        u = -eta m_t / (sqrt(v_t + eps_root) + epsilon)
-
-t = 1 at the first update. AMSGrad puts the largest v_t so far in v_t's place (or, of "corrected",
-the largest v_t / c_2 in v_t / c_2's). AdamW decays the weights beside u.
-"""
+"""Adam, AMSGrad and AdamW."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.checks import check_rate
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import is_zero, leafwise, zeros_like
-from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.transforms.decay import Mask, with_weight_decay
+from trainlib.core.tree import is_zero, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
+from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule
+from trainlib.transforms.decay import Mask
 
 BIAS_FORMS = ("folded", "corrected", "none")
 MAXIMA = ("raw", "corrected")
 
 
 def adam_rule(
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    *,
-    t: Tensor,
-    learning_rate: Tensor,
-    beta_1: Tensor,
-    beta_2: Tensor,
-    epsilon: Tensor,
-    eps_root: Tensor,
-    bias_form: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Adam (Kingma and Ba 2015, Algorithm 1; folded: the remark that closes their section 2)."""
-    m = beta_1 * m + (1 - beta_1) * g
-    v = beta_2 * v + (1 - beta_2) * tf.square(g)
-    u = adam_update(m, v, t, learning_rate, beta_1, beta_2, epsilon, eps_root, bias_form)
-    return u, m, v
-
-
-def amsgrad_rule(
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    v_max: Tensor,
-    *,
-    t: Tensor,
-    learning_rate: Tensor,
-    beta_1: Tensor,
-    beta_2: Tensor,
-    epsilon: Tensor,
-    eps_root: Tensor,
-    bias_form: str,
-    max_of: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """AMSGrad (Reddi, Kale and Kumar 2018)."""
-    m = beta_1 * m + (1 - beta_1) * g
-    v = beta_2 * v + (1 - beta_2) * tf.square(g)
-    c_2 = 1 - beta_2**t if max_of == "corrected" else 1.0
+    g: Tensor, m: Tensor, v: Tensor, v_max: Tensor | None, hp: Hyperparameters
+) -> tuple[Any, ...]:
+    """Apply Adam (Kingma and Ba 2015, Algorithm 1) or AMSGrad (Reddi et al. 2018) to one tensor."""
+    m = hp.beta_1 * m + (1 - hp.beta_1) * g
+    v = hp.beta_2 * v + (1 - hp.beta_2) * tf.square(g)
+    if v_max is None:
+        return adam_step(m, v, hp), m, v, None
+    c_2 = 1 - hp.beta_2**hp.t if hp.max_of == "corrected" else 1.0
     v_max = tf.maximum(v_max, v / c_2)
-    u = adam_update(m, v_max * c_2, t, learning_rate, beta_1, beta_2, epsilon, eps_root, bias_form)
-    return u, m, v, v_max
+    return adam_step(m, v_max * c_2, hp), m, v, v_max
 
 
-def adam_update(
-    m: Tensor,
-    v: Tensor,
-    t: Tensor,
-    learning_rate: Tensor,
-    beta_1: Tensor,
-    beta_2: Tensor,
-    epsilon: Tensor,
-    eps_root: Tensor,
-    bias_form: str,
-) -> Tensor:
-    """The update of the moments m and v; see the head of this file."""
-    if bias_form == "none":
-        return -learning_rate * m / (tf.sqrt(v + eps_root) + epsilon)
-    c_1 = 1 - beta_1**t
-    c_2 = 1 - beta_2**t
-    if bias_form == "folded":
-        return -learning_rate * tf.sqrt(c_2) / c_1 * m / (tf.sqrt(v + eps_root) + epsilon)
-    return -learning_rate * (m / c_1) / (tf.sqrt(v / c_2 + eps_root) + epsilon)
+def adam_step(m: Tensor, v: Tensor, hp: Hyperparameters) -> Tensor:
+    """Return the update from the means of gradients and of squares; see `adam`."""
+    if hp.bias_form == "none":
+        return -hp.eta * m / (tf.sqrt(v + hp.eps_root) + hp.epsilon)
+    c_1 = 1 - hp.beta_1**hp.t
+    c_2 = 1 - hp.beta_2**hp.t
+    if hp.bias_form == "folded":
+        return -hp.eta * tf.sqrt(c_2) / c_1 * m / (tf.sqrt(v + hp.eps_root) + hp.epsilon)
+    return -hp.eta * (m / c_1) / (tf.sqrt(v / c_2 + hp.eps_root) + hp.epsilon)
 
 
 class AdamState(NamedTuple):
-    """step: updates made, int64 []. m, v: running means of g and g^2, like the parameters.
+    """State of `adam`.
 
-    v_max: the largest v so far, like the parameters; `()` without AMSGrad.
+    Attributes:
+        step: number of updates made; int64, shape [].
+        m: running means of gradients; like the parameters, float32 or wider.
+        v: running means of squared gradients; like the parameters, float32 or wider.
+        v_max: with AMSGrad the largest `v` so far, otherwise `()`; like the parameters.
     """
 
     step: Tensor
@@ -143,64 +92,66 @@ def adam(
         m_t = beta_1 m_(t-1) + (1 - beta_1) g
         v_t = beta_2 v_(t-1) + (1 - beta_2) g^2
         c_1 = 1 - beta_1^t,  c_2 = 1 - beta_2^t
+
         folded      w_t = w_(t-1) - eta sqrt(c_2) / c_1 m_t / (sqrt(v_t + eps_root) + epsilon)
         corrected   w_t = w_(t-1) - eta (m_t / c_1) / (sqrt(v_t / c_2 + eps_root) + epsilon)
         none        w_t = w_(t-1) - eta m_t / (sqrt(v_t + eps_root) + epsilon)
 
+    with t = 1 at the first update. AMSGrad replaces v_t by the largest v_t so far, or (max_of
+    "corrected") v_t / c_2 by the largest v_t / c_2 so far.
+
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        beta_1: decay of the mean of gradients, in [0, 1).
-        beta_2: decay of the mean of squares, in [0, 1).
-        epsilon: added to the root, at least 0.
-        amsgrad: whether the denominator may only grow: the largest v_t so far stands for v_t.
-        weight_decay: at least 0.
-        eps_root: added inside the root, at least 0.
-        bias_form: "folded", "corrected" or "none": where the bias of the means is corrected.
-        max_of: of AMSGrad, the largest "raw" v_t or the largest "corrected" v_t / c_2.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "keras" (folded, epsilon 1e-7), "torch" (corrected, epsilon 1e-8, decay l2),
-            "optax" (corrected, epsilon 1e-8, max_of corrected), "paper" (corrected, epsilon
-            1e-8), "textbook" (corrected, eps_root 1e-7 and no epsilon).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
+        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
+        beta_2: decay of the mean of squares, in [0, 1). Default 0.999.
+        epsilon: added to the root, at least 0. Default 1e-7 (keras), 1e-8 (torch, optax, paper),
+            0 (textbook).
+        amsgrad: whether to use AMSGrad. Default False.
+        weight_decay: coefficient of the weight decay, at least 0. Default 0.
+        eps_root: added inside the root, at least 0. Default 0, 1e-7 (textbook).
+        bias_form: where the bias of the means is corrected: "folded", "corrected" or "none".
+            Default "folded" (keras), "corrected" (the others).
+        max_of: what AMSGrad takes the maximum of: "raw", v_t, or "corrected", v_t / c_2. Default
+            "corrected" (optax), "raw" (the others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
+            `with_weight_decay`. Default "pre" (keras), "l2" (torch), "add" (the others).
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "keras", "torch", "optax", "paper" or "textbook". Default "keras".
+
+    Returns:
+        An `Optimizer` with an `AdamState`.
 
     Raises:
-        ValueError, TypeError: a hyperparameter out of its range, or of another type.
+        ValueError: a hyperparameter out of its range, or `epsilon` and `eps_root` both 0.
+        TypeError: a hyperparameter of another type.
 
-    Differs from: nobody, under the convention of that name. The folded form is the corrected one
-    with an epsilon of epsilon / sqrt(c_2). Reddi et al. correct no bias: bias_form="none".
+    Example:
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx = tl.adam(0.1)
+        >>> state = tx.init(w)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4))
+        [ 0.8004 -1.8002]
 
-    Reference: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization"; Reddi, Kale and
-    Kumar 2018, "On the Convergence of Adam and Beyond".
+    Differences:
+        The folded form is the corrected one with epsilon / sqrt(c_2) in the place of epsilon.
+        Reddi et al. correct no bias (bias_form "none").
+
+    References:
+        Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization"; Reddi, Kale and Kumar
+        2018, "On the Convergence of Adam and Beyond".
     """
-    check_adam(learning_rate, beta_1, beta_2, epsilon, eps_root)
-    check_choice("bias_form", bias_form, BIAS_FORMS)
-    check_choice("max_of", max_of, MAXIMA)
-    rule: Callable[..., tuple[Tensor, ...]] = functools.partial(adam_rule, bias_form=bias_form)
-    if amsgrad:
-        rule = functools.partial(amsgrad_rule, bias_form=bias_form, max_of=max_of)
-
-    def init(params: Tree) -> AdamState:
-        zeros = zeros_like(params)
-        return AdamState(tf.zeros([], tf.int64), zeros, zeros, zeros if amsgrad else ())
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, AdamState]:
-        t = state.step + 1
-        slots = (state.m, state.v, state.v_max) if amsgrad else (state.m, state.v)
-        updates, m, v, *v_max = leafwise(
-            rule,
-            grads,
-            *slots,
-            t=t,
-            learning_rate=rate_at(learning_rate, state.step),
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            eps_root=eps_root,
-        )
-        return updates, AdamState(t, m, v, v_max[0] if amsgrad else ())
-
-    return with_weight_decay(
-        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    return from_rule(
+        adam_rule,
+        AdamState,
+        slots={"m": zeros_like, "v": zeros_like, "v_max": zeros_like if amsgrad else None},
+        learning_rate=learning_rate,
+        hyperparameters=adam_hyperparameters(beta_1, beta_2, epsilon, eps_root)
+        | {"bias_form": Choice(bias_form, BIAS_FORMS), "max_of": Choice(max_of, MAXIMA)},
+        weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
     )
 
 
@@ -232,21 +183,39 @@ def adamw(
     with u the update of `adam`.
 
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        weight_decay: at least 0; a share of eta. 0.004 (keras, paper), 0.01 (torch), 1e-4 (optax).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
+        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default 0.004
+            (keras, paper), 0.01 (torch), 1e-4 (optax).
         beta_1, beta_2, epsilon, amsgrad, eps_root, bias_form, max_of: as in `adam`.
-        decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "keras", "torch", "optax" or "paper": the forms of `adam`, with the decay
-            decoupled in each of them.
+        decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out. Default
+            "pre" (keras, torch), "add" (optax, paper).
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "keras", "torch", "optax" or "paper". Default "keras".
+
+    Returns:
+        An `Optimizer` with an `AdamState`.
 
     Raises:
-        ValueError, TypeError: a hyperparameter out of its range, or of another type.
+        ValueError: a hyperparameter out of its range, or `epsilon` and `eps_root` both 0.
+        TypeError: a hyperparameter of another type.
 
-    Differs from: the paper, which multiplies weight_decay by the schedule's factor only, not by
-    eta; its lambda is eta weight_decay here.
+    Example:
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx = tl.adamw(0.1, weight_decay=0.5)
+        >>> state = tx.init(w)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4))
+        [ 0.7083 -1.6104]
 
-    Reference: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization".
+    Differences:
+        The paper multiplies weight_decay by the schedule's factor only, not by eta: its lambda is
+        eta weight_decay here.
+
+    References:
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization".
     """
     return adam(
         learning_rate,
@@ -263,6 +232,24 @@ def adamw(
     )
 
 
+def adam_hyperparameters(
+    beta_1: float, beta_2: float, epsilon: float, eps_root: float = 0.0
+) -> dict[str, Any]:
+    """Return the hyperparameters that Adam and its variants share, with their ranges.
+
+    Raises:
+        ValueError: `epsilon` and `eps_root` both 0.
+    """
+    if is_zero(epsilon) and is_zero(eps_root):
+        raise ValueError("epsilon and eps_root are both 0: one of them must be above 0")
+    return {
+        "beta_1": Number(beta_1, at_least=0, below=1),
+        "beta_2": Number(beta_2, at_least=0, below=1),
+        "epsilon": Number(epsilon, at_least=0),
+        "eps_root": Number(eps_root, at_least=0),
+    }
+
+
 def check_adam(
     learning_rate: ScalarOrSchedule,
     beta_1: float,
@@ -270,11 +257,7 @@ def check_adam(
     epsilon: float,
     eps_root: float = 0.0,
 ) -> None:
-    """Raises unless the hyperparameters that Adam's family shares are in their ranges."""
+    """Raise unless the hyperparameters of Adam and its variants are in their ranges."""
     check_rate("learning_rate", learning_rate)
-    check_number("beta_1", beta_1, at_least=0, below=1)
-    check_number("beta_2", beta_2, at_least=0, below=1)
-    check_number("epsilon", epsilon, at_least=0)
-    check_number("eps_root", eps_root, at_least=0)
-    if is_zero(epsilon) and is_zero(eps_root):
-        raise ValueError("epsilon and eps_root are both 0: one of them must be above 0")
+    for name, x in adam_hyperparameters(beta_1, beta_2, epsilon, eps_root).items():
+        x.check(name)

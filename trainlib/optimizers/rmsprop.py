@@ -1,73 +1,43 @@
-"""RMSProp: each parameter's rate falls with a running mean of its squared gradients.
-
-    s_t = rho s_(t-1) + (1 - rho) g^2
-    a_t = rho a_(t-1) + (1 - rho) g             centered
-    d_t = s_t - a_t^2                           centered; s_t where not
-
-    inside     r = g / sqrt(d_t + epsilon)
-    outside    r = g / (sqrt(d_t) + epsilon)
-
-    u = -eta r, or momentum on r as in `sgd`
-
-With bias_correction s_t / (1 - rho^t) and a_t / (1 - rho^t) stand for s_t and a_t in d_t; t = 1 at
-the first update.
-"""
+"""RMSProp, plain and centered."""
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import full_like, leafwise, zeros_like
-from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
+from trainlib.core.tree import is_zero, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
 from trainlib.optimizers.adagrad import EPSILON_PLACES, root
-from trainlib.optimizers.sgd import SgdState, sgd
-from trainlib.transforms.decay import Mask, with_weight_decay
+from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule, full
+from trainlib.optimizers.sgd import sgd_hyperparameters, sgd_rule
+from trainlib.transforms.decay import Mask
 
 
 def rmsprop_rule(
-    g: Tensor,
-    s: Tensor,
-    *,
-    t: Tensor,
-    rho: Tensor,
-    epsilon: Tensor,
-    epsilon_place: str,
-    bias_correction: bool,
-) -> tuple[Tensor, Tensor]:
-    """RMSProp (Tieleman and Hinton 2012), before the learning rate."""
-    s = rho * s + (1 - rho) * tf.square(g)
-    c = 1 - rho**t if bias_correction else 1.0
-    return g / root(s / c, epsilon, epsilon_place), s
-
-
-def centered_rule(
-    g: Tensor,
-    s: Tensor,
-    a: Tensor,
-    *,
-    t: Tensor,
-    rho: Tensor,
-    epsilon: Tensor,
-    epsilon_place: str,
-    bias_correction: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """RMSProp by an estimate of the variance (Graves 2013), before the learning rate."""
-    s = rho * s + (1 - rho) * tf.square(g)
-    a = rho * a + (1 - rho) * g
-    c = 1 - rho**t if bias_correction else 1.0
-    variance = tf.nn.relu(s / c - tf.square(a / c))  # Rounding can leave it below 0.
-    return g / root(variance, epsilon, epsilon_place), s, a
+    g: Tensor, s: Tensor, a: Tensor | None, v: Tensor | None, hp: Hyperparameters
+) -> tuple[Any, ...]:
+    """Apply RMSProp to one tensor (Tieleman and Hinton 2012; centered: Graves 2013)."""
+    s = hp.rho * s + (1 - hp.rho) * tf.square(g)
+    c = 1 - hp.rho**hp.t if hp.bias_correction else 1.0
+    d = s / c
+    if a is not None:
+        a = hp.rho * a + (1 - hp.rho) * g
+        d = tf.nn.relu(d - tf.square(a / c))  # Rounding can leave it below 0.
+    r = g / root(d, hp.epsilon, hp.epsilon_place)
+    u, v = sgd_rule(r, v, hp)
+    return u, s, a, v
 
 
 class RmspropState(NamedTuple):
-    """step: updates made, int64 []. s, a: running means of g^2 and g, like the parameters.
+    """State of `rmsprop`.
 
-    v: velocities, like the parameters. a is `()` where not centered, v without momentum.
+    Attributes:
+        step: number of updates made; int64, shape [].
+        s: running means of squared gradients; like the parameters, float32 or wider.
+        a: running means of gradients, `()` where not centered; like the parameters.
+        v: velocities, `()` without momentum; like the parameters.
     """
 
     step: Tensor
@@ -121,58 +91,71 @@ def rmsprop(
         d_t = s_t                           or, centered, s_t - a_t^2
         inside     r = g / sqrt(d_t + epsilon)
         outside    r = g / (sqrt(d_t) + epsilon)
-        w_t = w_(t-1) - eta r               or, with momentum, w moves as `sgd` moves it by r
+        w_t = w_(t-1) - eta r               or, with momentum, as `sgd` with the gradient r
 
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        rho: decay of the running means, in [0, 1).
-        momentum: in [0, 1]; 0 keeps no velocity.
-        epsilon: above 0.
-        centered: whether the variance stands for the mean of squares. Where gradients hardly
-            change it comes near 0, and the steps grow to eta g / sqrt(epsilon).
-        weight_decay: at least 0.
-        nesterov: whether to look ahead along the velocity.
-        epsilon_place: "inside" or "outside" the root.
-        initial_scale: s_0, at least 0.
-        bias_correction: whether s_t and a_t are divided by 1 - rho^t in d_t.
-        velocity: "lr_in" or "lr_out": whether the velocity holds the learning rate; see `sgd`.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "keras" (epsilon 1e-7 inside, lr_in), "torch" (rho 0.99, epsilon 1e-8
-            outside, lr_out, rate 0.01, decay l2), "optax" (epsilon 1e-8 inside, lr_in, decay
-            l2), "textbook" (epsilon 1e-10 inside, lr_in, decay l2).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001,
+            0.01 (torch).
+        rho: decay of the running means, in [0, 1). Default 0.9, 0.99 (torch).
+        momentum: in [0, 1]; 0 keeps no velocity. Default 0.
+        epsilon: above 0. Default 1e-7 (keras), 1e-8 (torch, optax), 1e-10 (textbook).
+        centered: whether to divide by the standard deviation instead of the root of the mean of
+            squares. Where gradients hardly change it approaches 0, and the steps grow to
+            eta g / sqrt(epsilon). Default False.
+        weight_decay: coefficient of the weight decay, at least 0. Default 0.
+        nesterov: whether to use Nesterov's momentum; it needs a momentum above 0. Default False.
+        epsilon_place: "inside" or "outside" the root. Default "outside" (torch), "inside" (the
+            others).
+        initial_scale: s_0, at least 0. Default 0.
+        bias_correction: whether s_t and a_t are divided by 1 - rho^t in d_t. Default False.
+        velocity: whether the velocity includes the learning rate, "lr_in" or "lr_out"; see `sgd`.
+            Default "lr_out" (torch), "lr_in" (the others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
+            `with_weight_decay`. Default "pre" (keras), "l2" (the others).
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "keras", "torch", "optax" or "textbook". Default "keras".
+
+    Returns:
+        An `Optimizer` with an `RmspropState`.
 
     Raises:
-        ValueError, TypeError: a hyperparameter out of its range, or of another type.
+        ValueError: a hyperparameter out of its range, or nesterov without a momentum.
+        TypeError: a hyperparameter of another type.
 
-    Differs from: nobody, under the convention of that name; Keras calls s a velocity, and its
-    momentum has the opposite sign of v.
+    Example:
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx = tl.rmsprop(0.1)
+        >>> state = tx.init(w)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4))
+        [ 0.4989 -1.4739]
 
-    Reference: Tieleman and Hinton 2012, "Neural Networks for Machine Learning", lecture 6.5;
-    centered: Graves 2013, "Generating Sequences With Recurrent Neural Networks".
+    Differences:
+        Keras calls s a velocity, and its momentum has the opposite sign of v.
+
+    References:
+        Tieleman and Hinton 2012, "Neural Networks for Machine Learning", lecture 6.5; centered:
+        Graves 2013, "Generating Sequences With Recurrent Neural Networks".
     """
-    check_number("rho", rho, at_least=0, below=1)
-    check_number("epsilon", epsilon, above=0)
-    check_number("initial_scale", initial_scale, at_least=0)
-    check_choice("epsilon_place", epsilon_place, EPSILON_PLACES)
-    descent = sgd(learning_rate, momentum, nesterov, velocity=velocity)
-    rule = functools.partial(
-        centered_rule if centered else rmsprop_rule,
-        epsilon_place=epsilon_place,
-        bias_correction=bias_correction,
-    )
-
-    def init(params: Tree) -> RmspropState:
-        step, v = descent.init(params)
-        a = zeros_like(params) if centered else ()
-        return RmspropState(step, full_like(params, initial_scale), a, v)
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, RmspropState]:
-        slots = (state.s, state.a) if centered else (state.s,)
-        scaled, s, *a = leafwise(rule, grads, *slots, t=state.step + 1, rho=rho, epsilon=epsilon)
-        updates, (step, v) = descent.update(scaled, SgdState(state.step, state.v), params)
-        return updates, RmspropState(step, s, a[0] if centered else (), v)
-
-    return with_weight_decay(
-        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    return from_rule(
+        rmsprop_rule,
+        RmspropState,
+        slots={
+            "s": full(initial_scale),
+            "a": zeros_like if centered else None,
+            "v": None if is_zero(momentum) else zeros_like,
+        },
+        learning_rate=learning_rate,
+        hyperparameters=sgd_hyperparameters(momentum, nesterov, velocity=velocity)
+        | {
+            "rho": Number(rho, at_least=0, below=1),
+            "epsilon": Number(epsilon, above=0),
+            "epsilon_place": Choice(epsilon_place, EPSILON_PLACES),
+            "initial_scale": Number(initial_scale, at_least=0),
+            "bias_correction": bias_correction,
+        },
+        weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
     )

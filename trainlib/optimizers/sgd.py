@@ -1,71 +1,45 @@
-"""Stochastic gradient descent: plain, with momentum, and Nesterov's.
-
-    plain       u   = -eta g
-
-    lr_in       v_t = mu v_(t-1) - (1 - dampening) eta g
-    momentum    u   = v_t
-    Nesterov    u   = mu v_t - eta g
-
-    lr_out      v_t = mu v_(t-1) - (1 - dampening) g
-    momentum    u   = eta v_t
-    Nesterov    u   = eta (mu v_t - g)
-
-w moves by u. eta: learning rate; mu: momentum; g: gradient at w; v: velocity, at first 0.
-"""
+"""Stochastic gradient descent: plain, with momentum, and with Nesterov's momentum."""
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+import numbers
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.checks import check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import is_zero, leafwise, scalar, zeros_like
-from trainlib.core.types import (
-    Optimizer,
-    ScalarOrSchedule,
-    State,
-    Tensor,
-    Tree,
-    apply_updates,
-    rate_at,
-)
-from trainlib.transforms.decay import Mask, with_weight_decay
+from trainlib.core.tree import is_zero, scalar, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree, apply_updates
+from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule
+from trainlib.transforms.decay import Mask
 
 VELOCITIES = ("lr_in", "lr_out")
 FIRST_VELOCITIES = ("zero", "copy")
 
 
-def sgd_rule(g: Tensor, *, learning_rate: Tensor) -> tuple[Tensor]:
-    """Gradient descent: u = -eta g."""
-    return (-learning_rate * g,)
+def sgd_rule(g: Tensor, v: Tensor | None, hp: Hyperparameters) -> tuple[Tensor, Tensor | None]:
+    """Apply gradient descent to one tensor, with momentum (Polyak 1964; Nesterov 1983) where v is.
 
-
-def momentum_rule(
-    g: Tensor,
-    v: Tensor,
-    *,
-    t: Tensor,
-    learning_rate: Tensor,
-    momentum: Tensor,
-    dampening: Tensor,
-    velocity: str,
-    first_velocity: str,
-    nesterov: bool,
-) -> tuple[Tensor, Tensor]:
-    """Momentum (Polyak 1964) and Nesterov's (1983), with g taken at w; see the file's head."""
-    inner, outer = (learning_rate, 1.0) if velocity == "lr_in" else (1.0, learning_rate)
-    v = momentum * v - (1 - dampening) * inner * g
-    if first_velocity == "copy":
-        v = tf.where(t > 1, v, -inner * g)
-    u = momentum * v - inner * g if nesterov else v
+    Nesterov's gradient is taken at w; see `sgd`.
+    """
+    if v is None:
+        return -hp.eta * g, None
+    inner, outer = (hp.eta, 1.0) if hp.velocity == "lr_in" else (1.0, hp.eta)
+    v = hp.momentum * v - (1 - hp.dampening) * inner * g
+    if hp.first_velocity == "copy":
+        v = tf.where(hp.t > 1, v, -inner * g)
+    u = hp.momentum * v - inner * g if hp.nesterov else v
     return outer * u, v
 
 
 class SgdState(NamedTuple):
-    """step: updates made, int64 []. v: velocities like the parameters; `()` without momentum."""
+    """State of `sgd`.
+
+    Attributes:
+        step: number of updates made; int64, shape [].
+        v: velocities, `()` without momentum; like the parameters, float32 or wider.
+    """
 
     step: Tensor
     v: Tree
@@ -102,107 +76,144 @@ def sgd(
 ) -> Optimizer:
     """Stochastic gradient descent, with momentum where it is above 0.
 
+        plain     w_t = w_(t-1) - eta g
+
         lr_in     v_t = mu v_(t-1) - (1 - dampening) eta g
                   w_t = w_(t-1) + v_t                   or, with nesterov,
                   w_t = w_(t-1) + mu v_t - eta g
+
         lr_out    v_t = mu v_(t-1) - (1 - dampening) g
                   w_t = w_(t-1) + eta v_t               or, with nesterov,
                   w_t = w_(t-1) + eta (mu v_t - g)
 
+    with v_0 = 0, and mu the momentum.
+
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        momentum: mu in [0, 1]; 0 keeps no velocity.
-        nesterov: whether to look ahead along the velocity.
-        weight_decay: at least 0.
-        dampening: in [0, 1]: the share of the gradient that the velocity leaves out.
-        velocity: "lr_in" or "lr_out": whether the velocity holds the learning rate.
-        first_velocity: "zero", or "copy": the first gradient enters the velocity undampened.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "keras" (lr_in), "torch" (lr_out, first_velocity copy, decay l2), "optax"
-            (lr_out, decay l2), "textbook" (lr_in, decay l2).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.01,
+            0.001 (torch).
+        momentum: mu, in [0, 1]; 0 keeps no velocity. Default 0.
+        nesterov: whether to use Nesterov's momentum. It needs a momentum above 0 and a dampening
+            of 0. Default False.
+        weight_decay: coefficient of the weight decay, at least 0. Default 0.
+        dampening: the fraction of the gradient that the velocity leaves out, in [0, 1]. Default 0.
+        velocity: whether the velocity includes the learning rate: "lr_in" or "lr_out". The two
+            differ once the learning rate changes. Default "lr_in" (keras, textbook), "lr_out"
+            (torch, optax).
+        first_velocity: "zero", or "copy": the first gradient enters the velocity undampened. The
+            two differ with a dampening above 0. Default "copy" (torch), "zero" (the others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
+            `with_weight_decay`. Default "pre" (keras), "l2" (the others).
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "keras", "torch", "optax" or "textbook". Default "keras".
+
+    Returns:
+        An `Optimizer` with an `SgdState`.
 
     Raises:
-        ValueError, TypeError: a hyperparameter out of its range, or of another type.
+        ValueError: a hyperparameter out of its range; nesterov without a momentum or with a
+            dampening.
+        TypeError: a hyperparameter of another type.
 
-    Differs from: nobody, under the convention of that name; PyTorch's and Optax's velocity has
-    the opposite sign in its state. lr_in and lr_out part once the rate changes; "zero" and
-    "copy" part under dampening. Textbooks and Sutskever et al. take Nesterov's gradient at the
-    point w + mu v, and the libraries hold that point in w: see `nesterov_point`.
+    Example:
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx = tl.sgd(0.1, momentum=0.5)
+        >>> state = tx.init(w)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4))
+        [ 0.54 -1.08]
 
-    Reference: Polyak 1964; Nesterov 1983; Sutskever et al. 2013, "On the importance of
-    initialization and momentum in deep learning".
+    Differences:
+        The velocity of PyTorch and Optax has the opposite sign. Textbooks and Sutskever et al. take
+        Nesterov's gradient at the point w + mu v; the libraries keep that point in w: see
+        `nesterov_point`.
+
+    References:
+        Polyak 1964; Nesterov 1983; Sutskever et al. 2013, "On the importance of initialization and
+        momentum in deep learning".
     """
-    check_rate("learning_rate", learning_rate)
-    check_number("momentum", momentum, at_least=0, at_most=1)
-    check_number("dampening", dampening, at_least=0, at_most=1)
-    check_choice("velocity", velocity, VELOCITIES)
-    check_choice("first_velocity", first_velocity, FIRST_VELOCITIES)
+    return from_rule(
+        sgd_rule,
+        SgdState,
+        slots={"v": None if is_zero(momentum) else zeros_like},
+        learning_rate=learning_rate,
+        hyperparameters=sgd_hyperparameters(
+            momentum, nesterov, dampening, velocity, first_velocity
+        ),
+        weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
+    )
+
+
+def sgd_hyperparameters(
+    momentum: float,
+    nesterov: bool,
+    dampening: float = 0.0,
+    velocity: str = "lr_in",
+    first_velocity: str = "zero",
+) -> dict[str, Any]:
+    """Return the hyperparameters of `sgd_rule`, with their ranges.
+
+    Raises:
+        ValueError: nesterov without a momentum, or with a dampening.
+    """
     if nesterov and is_zero(momentum):
         raise ValueError("nesterov needs a momentum above 0, got momentum=0")
-    if nesterov and isinstance(dampening, (int, float)) and dampening != 0:
+    if nesterov and isinstance(dampening, numbers.Real) and not is_zero(dampening):
         raise ValueError(f"nesterov needs a dampening of 0, got {dampening!r}")
-    has_velocity = not is_zero(momentum)
-    rule = functools.partial(
-        momentum_rule, velocity=velocity, first_velocity=first_velocity, nesterov=nesterov
-    )
-
-    def init(params: Tree) -> SgdState:
-        return SgdState(tf.zeros([], tf.int64), zeros_like(params) if has_velocity else ())
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, SgdState]:
-        t = state.step + 1
-        eta = rate_at(learning_rate, state.step)
-        if not has_velocity:
-            (updates,) = leafwise(sgd_rule, grads, learning_rate=eta)
-            return updates, SgdState(t, ())
-        updates, v = leafwise(
-            rule,
-            grads,
-            state.v,
-            t=t,
-            learning_rate=eta,
-            momentum=momentum,
-            dampening=dampening,
-        )
-        return updates, SgdState(t, v)
-
-    return with_weight_decay(
-        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
-    )
+    return {
+        "momentum": Number(momentum, at_least=0, at_most=1),
+        "dampening": Number(dampening, at_least=0, at_most=1),
+        "velocity": Choice(velocity, VELOCITIES),
+        "first_velocity": Choice(first_velocity, FIRST_VELOCITIES),
+        "nesterov": nesterov,
+    }
 
 
 def nesterov_point(
     params: Tree, state: SgdState, momentum: float, learning_rate: float | Tensor = 1.0
 ) -> Tree:
-    """The point at which the textbooks take Nesterov's gradient.
+    """Return the point at which textbooks take Nesterov's gradient.
 
         w + mu v            lr_in
         w + eta mu v        lr_out
 
-    The textbooks' Nesterov is momentum with its gradient taken there:
+    The Nesterov momentum of the textbooks is momentum with its gradient taken there:
 
         tx = tl.sgd(0.01, momentum=0.9)
         grads = gradient(tl.nesterov_point(params, state, 0.9))
         updates, state = tx.update(grads, state, params)
 
     `sgd(nesterov=True)` under lr_in makes the same steps in other variables: its parameters are
-    the textbooks' look-ahead points, whatever the rate does, and
-    `nesterov_point(params, state, -momentum)` gives the textbooks' parameters back. Under lr_out
-    this holds while the rate is constant.
+    the textbooks' look-ahead points, at any learning rate, and
+    `nesterov_point(params, state, -momentum)` recovers the textbooks' parameters. Under lr_out
+    this holds while the learning rate is constant.
 
     Args:
         params: w.
         state: of `sgd` with a momentum.
-        momentum: mu in [-1, 1].
-        learning_rate: eta of the next update, under lr_out; to be left out under lr_in.
+        momentum: mu, in [-1, 1].
+        learning_rate: eta of the next update under lr_out, at least 0. Leave it out under lr_in.
+            Default 1.
+
+    Returns:
+        A structure like the parameters.
 
     Raises:
-        ValueError, TypeError: a state without a velocity, or of another optimizer; a
-            hyperparameter out of its range, or of another type.
+        ValueError: a state without a velocity, or a hyperparameter out of its range.
+        TypeError: the state of another optimizer, or a hyperparameter of another type.
 
-    Reference: Nesterov 1983; Sutskever et al. 2013, "On the importance of initialization and
-    momentum in deep learning".
+    Example:
+        >>> tx = tl.sgd(0.5, momentum=0.5)
+        >>> w = tf.constant(1.0)
+        >>> _, state = tx.update(tf.constant(1.0), tx.init(w), w)
+        >>> float(tl.nesterov_point(w, state, 0.5))
+        0.75
+
+    References:
+        Nesterov 1983; Sutskever et al. 2013, "On the importance of initialization and momentum in
+        deep learning".
     """
     check_number("momentum", momentum, at_least=-1, at_most=1)
     check_number("learning_rate", learning_rate, at_least=0)

@@ -1,0 +1,279 @@
+"""`from_rule`, which makes an optimizer of an equation on one tensor.
+
+How to write an optimizer. A file `optimizers/NAME.py` has three parts, in this order:
+
+1. The equation, a function on one tensor in the letters of the paper:
+
+       def momentum_rule(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Tensor, ...]:
+           v = hp.momentum * v - hp.eta * g
+           return v, v
+
+   It takes the gradient `g`, one tensor for each slot, and `hp`; it returns the update, which is
+   added to the parameter, and the new slots. `hp` holds `t`, the number of this update from 1;
+   `eta`, the learning rate at this update; `w`, the parameter; and each hyperparameter by the name
+   of the factory's argument. The gradient, the parameter and scalar tensors come in the compute
+   dtype (float32 or wider); Python numbers stay numbers, which TensorFlow rounds once. A slot that
+   is not in use is None, and is returned as None.
+
+2. The state, a NamedTuple: `step`, then the slots. Its docstring lists them under `Attributes:`.
+
+3. The factory, whose docstring has the equation (there only), `Args:` and the other sections. Its
+   body checks what a range alone does not say, and returns `from_rule(...)`:
+
+       return from_rule(
+           momentum_rule,
+           MomentumState,
+           slots={"v": zeros_like},
+           learning_rate=learning_rate,
+           hyperparameters={"momentum": Number(momentum, at_least=0, below=1)},
+           weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
+       )
+
+An equation that others share is a function of its own, such as `adam.adam_step` and
+`sgd.momentum_step`, as are the hyperparameters that it reads (`adam.adam_hyperparameters`). Scalars
+that are the same for all parameters, such as Nadam's product of momenta, are computed by `prepare`.
+A rule that decays the weights itself reads `hp.weight_decay`: pass `WeightDecay` with the form
+None. An optimizer that needs sums over all the parameters in the middle of its step, such as
+Prodigy, maps its rules by `map_rule` and returns an `Optimizer` of its own. Add the new factory to
+`optimizers/__init__.py`, `registry.py` and `verify/cases/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.tree import full_like, is_zero, leafwise, resolve_mask, scalar, widen
+from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
+from trainlib.transforms.decay import Mask, with_weight_decay
+
+
+class Hyperparameters(SimpleNamespace):
+    """What a rule reads besides the gradient and the slots: t, eta, w and its hyperparameters."""
+
+
+Rule: TypeAlias = Callable[..., tuple[Any, ...]]
+"""An equation on one tensor: `(g, *slots, hp) -> (update, *slots)`."""
+
+Slot: TypeAlias = Callable[[Tree], Tree] | float | Tensor | None
+"""The initial value of a field of the state.
+
+A function of the parameters, such as `zeros_like`, gives a slot; a number or a scalar tensor a
+float64 scalar for all parameters, which `prepare` may change; None stands for a slot that is not
+in use, `()` in the state.
+"""
+
+
+class Number(NamedTuple):
+    """A numeric hyperparameter and its range.
+
+    Attributes:
+        value: a number or a scalar tensor; where `scheduled`, also a function of the step.
+        at_least, above, at_most, below: the bounds of a number; a tensor is not checked.
+        scheduled: whether `value` may be a function of the step.
+    """
+
+    value: Any
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    scheduled: bool = False
+
+    def check(self, name: str) -> None:
+        """Raise `ValueError` or `TypeError` for a value out of range or of another type."""
+        if not (self.scheduled and callable(self.value)):
+            check_number(
+                name,
+                self.value,
+                at_least=self.at_least,
+                above=self.above,
+                at_most=self.at_most,
+                below=self.below,
+            )
+
+
+class Choice(NamedTuple):
+    """A hyperparameter that is one of some names."""
+
+    value: str
+    choices: Sequence[str]
+
+
+class WeightDecay(NamedTuple):
+    """Weight decay of an optimizer.
+
+    Attributes:
+        value: the coefficient, at least 0.
+        form: a form of `with_weight_decay`; or None, where the rule itself reads
+            `hp.weight_decay`, which is None for a parameter that does not decay.
+        mask: the parameters that decay; None for all.
+    """
+
+    value: float
+    form: str | None = None
+    mask: Mask = None
+
+
+def from_rule(
+    rule: Rule,
+    state_type: Callable[..., State],
+    *,
+    slots: Mapping[str, Slot],
+    learning_rate: ScalarOrSchedule,
+    hyperparameters: Mapping[str, Any] | None = None,
+    weight_decay: WeightDecay | None = None,
+    masks: Mapping[str, Mask] | None = None,
+    prepare: Callable[[State, Hyperparameters], Mapping[str, Tensor]] | None = None,
+) -> Optimizer:
+    """Return the optimizer that applies a rule to every parameter and counts its steps.
+
+    Args:
+        rule: the equation on one tensor; see the module's docstring.
+        state_type: a NamedTuple with the fields `step` and those of `slots`.
+        slots: the fields of the state besides `step` and their initial values, in the order in
+            which the rule takes them; scalars are not passed as slots.
+        learning_rate: at least 0; a number, a scalar tensor or a schedule. `hp.eta` in the rule.
+        hyperparameters: a `Number` or `Choice` by name, which is checked; anything else, such as
+            a bool, reaches the rule as it is.
+        weight_decay: None for an optimizer without it.
+        masks: bools by name; the rule reads each as the bool of its parameter.
+        prepare: `(state, hp) -> scalars`, computed once per update in float64; `hp` as in the
+            rule, without `w`. The rule reads the scalars from `hp`. Those named as a field of the
+            state are the field's next value.
+
+    Raises:
+        ValueError, TypeError: a hyperparameter out of its range, or of another type.
+    """
+    numbers, constants = _checked(learning_rate, hyperparameters or {})
+    masks = dict(masks or {})
+    if weight_decay is not None and weight_decay.form is None:
+        numbers["weight_decay"] = weight_decay.value
+        masks["decays"] = weight_decay.mask
+        rule = _with_own_decay(rule, weight_decay.value)
+    of_leaves = [name for name, x in slots.items() if x is None or callable(x)]
+    in_use = {name for name in of_leaves if slots[name] is not None}
+
+    def init(params: Tree) -> State:
+        step = tf.zeros([], tf.int64)
+        return state_type(step=step, **{k: _initial(x, params) for k, x in slots.items()})
+
+    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
+        t = state.step + 1
+        scalars = {"t": t} | {name: rate_at(x, state.step) for name, x in numbers.items()}
+        shared: Mapping[str, Tensor] = {}
+        if prepare is not None:
+            wide = {name: scalar(x, tf.zeros([], tf.float64)) for name, x in scalars.items()}
+            shared = prepare(state, Hyperparameters(**wide, **constants))
+        updates, *new = map_rule(
+            rule,
+            grads,
+            *(getattr(state, name) if name in in_use else None for name in of_leaves),
+            params=params,
+            scalars={**scalars, **shared},
+            constants=constants,
+            masks={name: resolve_mask(mask, params) for name, mask in masks.items()},
+        )
+        fields = {name: x for name, x in zip(of_leaves, new, strict=True) if name in in_use}
+        fields |= {name: x for name, x in shared.items() if name in slots}
+        return updates, state._replace(step=t, **fields)
+
+    optimizer = Optimizer(init, update)
+    if weight_decay is None or weight_decay.form is None:
+        return optimizer
+    return with_weight_decay(
+        optimizer, learning_rate, weight_decay.value, weight_decay.form, weight_decay.mask
+    )
+
+
+def map_rule(
+    rule: Rule,
+    grads: Tree,
+    *slots: Tree | None,
+    params: Tree,
+    scalars: Mapping[str, Any],
+    constants: Mapping[str, Any] | None = None,
+    masks: Mapping[str, Tree] | None = None,
+) -> tuple[Any, ...]:
+    """Apply a rule to each gradient; return the updates and the new slots.
+
+    Where the gradient is None the update is None and the slots stay.
+
+    Args:
+        rule: `(g, *slots, hp) -> (update, *slots)`.
+        grads: the gradients.
+        slots: structures like the gradients; None for a slot that is not in use.
+        params: the parameters, `hp.w`.
+        scalars: numbers and scalar tensors by name; tensors are cast to the compute dtype of each
+            parameter.
+        constants: anything else by name, which is passed as it is.
+        masks: structures of bools by name, of which the rule reads the bool of its parameter.
+    """
+    masks = masks or {}
+    used = [i for i, slot in enumerate(slots) if slot is not None]
+
+    def on_leaf(g: Tensor, *leaves: Any, **values: Any) -> tuple[Any, ...]:
+        arguments: list[Any] = [None] * len(slots)
+        for i, x in zip(used, leaves, strict=False):
+            arguments[i] = x
+        taken = leaves[len(used) :]
+        hp = Hyperparameters(**values, **(constants or {}), **dict(zip(masks, taken, strict=True)))
+        u, *new = rule(g, *arguments, hp)
+        return u, *(new[i] for i in used), *taken
+
+    held = [slots[i] for i in used]
+    updates, *new = leafwise(on_leaf, grads, *held, *masks.values(), params=params, **scalars)
+    by_index = dict(zip(used, new, strict=False))
+    return updates, *(by_index.get(i) for i in range(len(slots)))
+
+
+def full(value: float) -> Callable[[Tree], Tree]:
+    """Return the initial value of a slot that is a constant in the shape of each parameter."""
+    return lambda params: full_like(params, value)
+
+
+def copies(params: Tree) -> Tree:
+    """Return the parameters in their compute dtypes, as the initial value of a slot."""
+    return tf.nest.map_structure(lambda w: tf.identity(widen(w)), params)
+
+
+def _checked(
+    learning_rate: ScalarOrSchedule, hyperparameters: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Check the hyperparameters; return the numbers, eta among them, and all others."""
+    check_rate("learning_rate", learning_rate)
+    numbers, constants = {"eta": learning_rate}, {}
+    for name, x in hyperparameters.items():
+        if isinstance(x, Number):
+            x.check(name)
+            numbers[name] = x.value
+        elif isinstance(x, Choice):
+            check_choice(name, *x)
+            constants[name] = x.value
+        else:
+            constants[name] = x
+    return numbers, constants
+
+
+def _initial(slot: Slot, params: Tree) -> Tree:
+    """Return the initial value of a field of the state."""
+    if slot is None:
+        return ()
+    return slot(params) if callable(slot) else scalar(slot, tf.zeros([], tf.float64))
+
+
+def _with_own_decay(rule: Rule, weight_decay: float) -> Rule:
+    """Return the rule with `hp.weight_decay` None where a parameter does not decay."""
+    check_number("weight_decay", weight_decay, at_least=0)
+
+    def decaying(g: Tensor, *slots_and_hp: Any) -> tuple[Any, ...]:
+        hp = slots_and_hp[-1]
+        if is_zero(weight_decay) or not hp.decays:
+            hp.weight_decay = None
+        return rule(g, *slots_and_hp)
+
+    return decaying
