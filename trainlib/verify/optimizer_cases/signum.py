@@ -8,7 +8,9 @@ MOMENTUM = 0.875
 
 CASES = [
     OptimizerCase("sign_sgd", "", {}, {"optax": Peer("sign_sgd")}),
-    OptimizerCase("signum", "", {"momentum": MOMENTUM}, {"optax": Peer("signum", {"beta": MOMENTUM})}),
+    OptimizerCase(
+        "signum", "", {"momentum": MOMENTUM}, {"optax": Peer("signum", {"beta": MOMENTUM})}
+    ),
     OptimizerCase(
         "signum",
         "small gradients",
