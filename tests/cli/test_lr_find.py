@@ -135,7 +135,7 @@ def test_without_matplotlib_only_the_picture_is_missing(found, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
     out, summary, _ = found()
-    assert "no lr_find.png: pictures need matplotlib: pip install trainlib[plots]\n" in out
+    assert "no lr_find.png: figures need matplotlib: pip install matplotlib\n" in out
     assert summary["suggestion"] > 0
     assert not (tmp_path / "run" / "lr_find.png").exists()
 

@@ -1,21 +1,21 @@
-"""`report`: a page of a run, of several, of one that is not finished; and what cannot be drawn."""
+"""`report`: the page of a run or of several, finished or not, and runs that cannot be shown."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
-import sys
 
 import numpy as np
 import pytest
+from helpers.modules import hide_package
 
 from trainlib.cli import run_report
 
 PICTURES = {
     "accuracy.png",
     "confusion_counts.png",
-    "confusion_shares.png",
+    "confusion_percentages.png",
     "learning_rate.png",
     "loss.png",
 }
@@ -47,10 +47,8 @@ def reported(command, tmp_path):
 
 @pytest.fixture
 def without_matplotlib(monkeypatch):
-    """As where matplotlib is not installed."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    """As if matplotlib were not installed."""
+    hide_package(monkeypatch, "matplotlib")
 
 
 def refused(done, message):
@@ -77,8 +75,9 @@ def test_a_finished_run_gets_a_page_and_pictures(run, reported):
 def test_the_predictions_are_those_of_the_saved_model(run, command, tmp_path):
     assert command("predict", "--run_dir=run", "--output=p.csv").status == 0
     rows = np.loadtxt(tmp_path / "p.csv", delimiter=",", skiprows=1)
-    model = run_report.load_model(run, run_report.read(run), safe_mode=True)
-    found = run_report._predictions(model, run_report.read(run).values)
+    files = run_report.read(run)
+    model = run_report.load_model(run, files, safe_mode=True)
+    found = run_report.predict_test(model, files.values)
     np.testing.assert_array_equal(found.predicted, rows[:, 0])
     np.testing.assert_allclose(found.scores, rows[:, 1:], atol=1e-6)
     np.testing.assert_array_equal(found.true, model.task.test.y)
@@ -86,7 +85,7 @@ def test_the_predictions_are_those_of_the_saved_model(run, command, tmp_path):
     assert found.losses.mean() == pytest.approx(loss, rel=1e-5)
 
 
-def test_a_page_can_go_elsewhere(run, reported, tmp_path):
+def test_a_page_can_be_written_into_another_folder(run, reported, tmp_path):
     before = {path.name for path in run.iterdir()}
     reported("run", "--out=a/b", at="a/b")
     assert {path.name for path in run.iterdir()} == before
@@ -106,7 +105,7 @@ def test_a_run_that_is_not_finished_says_so(run, reported):
     assert "<dt>epochs</dt><dd>2</dd>" in reported("run")
 
 
-def test_a_history_of_all_kinds_of_numbers_can_be_drawn(run, reported):
+def test_a_history_may_hold_numbers_that_are_not_finite(run, reported):
     (run / "summary.json").unlink()
     (run / "metrics.jsonl").write_text(
         '{"epoch": 1, "loss": NaN, "val_loss": Infinity, "auc": null, "overflowed": "a/<b>"}\n'
@@ -116,14 +115,14 @@ def test_a_history_of_all_kinds_of_numbers_can_be_drawn(run, reported):
     assert {path.name for path in run.glob("*.png")} == {"loss.png", "norms.png"}
 
 
-def test_what_users_name_is_escaped(quick_runs, tmp_path, write_table, reported):
+def test_names_that_users_chose_are_escaped(quick_runs, tmp_path, write_table, reported):
     rows = np.random.default_rng(0).normal(size=(60, 2))
     write_table(tmp_path / "<i>own.csv", **{"<u>": rows[:, 0], "$x^": rows[:, 1], "y": rows.sum(1)})
     made = quick_runs(f"--dataset={tmp_path}/<i>own.csv", "--train_examples=40", "--batch_size=20")
     shutil.copytree(made, tmp_path / "<b>&")
     text = reported("<b>&", at="<b>&")
-    for wild in ("<b>&", "<i>own", "<u>"):
-        assert wild not in text
+    for markup in ("<b>&", "<i>own", "<u>"):
+        assert markup not in text
     assert "<h1>&lt;b&gt;&amp;</h1>" in text and "&lt;i&gt;own.csv" in text
     assert '<th class="number">&lt;u&gt;</th><th class="number">$x^</th>' in text
     names = {path.name for path in (tmp_path / "<b>&").glob("*.png")}
@@ -146,7 +145,7 @@ SOAK = pytest.mark.soak
         ("--learning_rate=1e30", "--optimizer=sgd", "--nonfinite=none"),
     ],
 )
-def test_every_kind_of_run_can_be_drawn(flags, quick, tmp_path):
+def test_every_kind_of_run_has_a_report(flags, quick, tmp_path):
     done = quick("--run_dir=run", "--report", *flags)
     assert (done.status, done.err) == (0, "")
     assert "no report" not in done.out
@@ -181,7 +180,7 @@ def test_runs_are_compared(run, quick_runs, reported, tmp_path):
         assert f'<td class="number"><strong>{best[name]:.4g}</strong></td>' in text
 
 
-def test_runs_of_one_name_are_told_apart_and_unfinished_ones_named(run, reported, tmp_path):
+def test_runs_of_the_same_name_are_named_by_path(run, reported, tmp_path):
     shutil.copytree(run, tmp_path / "b" / "run")
     (tmp_path / "b" / "run" / "summary.json").unlink()
     text = reported("--out=both", "run", "b/run", at="both")
@@ -231,7 +230,7 @@ def test_a_damaged_run_gets_one_line_and_status_2(file, content, message, run, c
 
 def test_without_matplotlib_one_line_says_what_to_install(run, command, without_matplotlib):
     done = command("report", "run")
-    assert refused(done, "pictures need matplotlib: pip install trainlib[plots]")
+    assert refused(done, "figures need matplotlib: pip install matplotlib")
 
 
 def test_train_writes_the_report(quick, tmp_path):
@@ -249,7 +248,7 @@ def test_train_without_matplotlib_or_the_flag_writes_none(quick, tmp_path, witho
         assert not list((tmp_path / name).glob("*.png")) + list((tmp_path / name).glob("*.html"))
 
 
-def test_a_report_that_fails_takes_nothing_from_the_run(quick, tmp_path, monkeypatch):
+def test_a_report_that_fails_leaves_the_run_complete(quick, tmp_path, monkeypatch):
     def fail(*arguments):
         raise KeyError("paint\nis out")
 

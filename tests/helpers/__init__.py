@@ -5,4 +5,6 @@ trees: the arrays and the bits of a structure of tensors, and assertions on two 
 processes: Python in a process of its own.
 commands: commands run inside the test process, and a toy command.
 workers: `train` in several processes, and what their run leaves.
+predictions: random predictions of classes and of numbers.
+modules: packages that are not installed.
 """

@@ -1,12 +1,11 @@
-"""The curves are those of the history, whatever numbers it holds."""
+"""Curves show the numbers of a history, finite or not."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from trainlib.report import curves, plots
-from trainlib.report import history as columns
+from trainlib.report import columns, curves, figures
 
 pytest.importorskip("matplotlib")
 
@@ -19,7 +18,7 @@ HISTORY = [
 
 
 def history(**named):
-    """One with these columns."""
+    """A history with these columns."""
     rows = zip(*named.values(), strict=True)
     return [
         {"epoch": k, "step": 4 * k, **dict(zip(named, row, strict=True))}
@@ -28,7 +27,7 @@ def history(**named):
 
 
 def lines(figure):
-    """The lines of the one axes by their labels."""
+    """The lines of a figure by their labels."""
     (axes,) = figure.axes
     return {line.get_label(): line for line in axes.get_lines()}
 
@@ -50,19 +49,19 @@ def test_a_learning_curve_is_the_history_with_its_best_epoch_marked(name, best):
     assert {text.get_text() for text in axes.get_legend().get_texts()} == set(drawn)
 
 
-def test_train_and_validation_have_their_colours_in_each_picture():
+def test_train_and_validation_have_the_same_colors_in_each_figure():
     for name in ("loss", "accuracy"):
         drawn = lines(curves.learning_curve(HISTORY, name))
-        assert drawn["train"].get_color() == plots.TRAIN
-        assert drawn["validation"].get_color() == plots.VALIDATION
+        assert drawn["train"].get_color() == figures.TRAIN
+        assert drawn["validation"].get_color() == figures.VALIDATION
 
 
-def test_without_a_validation_the_best_epoch_is_that_of_the_training_part():
+def test_without_validation_the_best_epoch_is_that_on_training_data():
     drawn = lines(curves.learning_curve(history(loss=[3.0, 1.0, 2.0]), "loss"))
     assert set(drawn) == {"train", "best: 1, epoch 2"}
 
 
-def test_a_result_whose_name_tells_no_direction_has_no_best_epoch():
+def test_a_result_of_unknown_direction_has_no_best_epoch():
     drawn = lines(curves.learning_curve(history(weirdness=[3.0, 1.0]), "weirdness"))
     assert set(drawn) == {"train"}
 
@@ -81,10 +80,10 @@ def test_a_history_without_a_finite_value_can_be_drawn():
     figure = curves.learning_curve(history(loss=[NAN, INF]), "loss")
     assert set(lines(figure)) == {"train", "train not finite"}
     assert list(figure.axes[0].get_yticks()) == []
-    assert "<svg" in plots.svg(figure, "loss", "loss")
+    assert "<svg" in figures.as_svg(figure, "loss", "loss")
 
 
-def test_one_epoch_is_a_dot_at_a_whole_number():
+def test_a_single_epoch_is_a_marker_at_an_integer_tick():
     figure = curves.learning_curve(HISTORY[:1], "loss")
     assert lines(figure)["train"].get_marker() == "o"
     ticks = figure.axes[0].get_xticks()
@@ -94,45 +93,33 @@ def test_one_epoch_is_a_dot_at_a_whole_number():
 @pytest.mark.parametrize(
     ("values", "scale"), [([5.0, 0.1], "linear"), ([50.0, 0.1], "log"), ([50.0, -0.1], "linear")]
 )
-def test_an_axis_is_logarithmic_where_values_differ_much(values, scale):
+def test_an_axis_is_logarithmic_if_values_differ_by_orders_of_magnitude(values, scale):
     figure = curves.learning_curve(history(loss=values), "loss")
     assert figure.axes[0].get_yscale() == scale
 
 
-def test_the_learning_rate_is_the_schedule_with_a_dot_at_the_end_of_each_epoch():
-    places, rates = np.linspace(0.25, 2, 8), np.linspace(0.1, 0.01, 8)
-    figure = curves.learning_rate(history(learning_rate=[0.06, 0.01]), (places, rates))
+def test_the_learning_rate_is_its_schedule_with_a_marker_at_the_end_of_each_epoch():
+    positions, rates = np.linspace(0.25, 2, 8), np.linspace(0.1, 0.01, 8)
+    figure = curves.learning_rate_curve(history(learning_rate=[0.06, 0.01]), (positions, rates))
     drawn = lines(figure)
-    np.testing.assert_array_equal(drawn["schedule"].get_xydata(), np.c_[places, rates])
+    np.testing.assert_array_equal(drawn["schedule"].get_xydata(), np.c_[positions, rates])
     ends = drawn["end of an epoch"]
     np.testing.assert_array_equal(ends.get_xydata(), [[1, 0.06], [2, 0.01]])
     assert ends.get_linestyle() == "None"
     assert figure.axes[0].get_ylim() == pytest.approx((0, 0.112))
 
 
-def test_all_norms_that_are_there_are_in_one_picture():
+def test_all_norms_are_in_one_figure():
     given = history(loss=[1.0, 1.0], gradient_norm=[3.0, 2.0], update_norm=[0.03, 0.0])
-    assert columns.names(given) == ["loss"]
-    drawn = lines(curves.norms(given))
+    assert columns.result_names(given) == ["loss"]
+    drawn = lines(curves.norm_curves(given))
     assert set(drawn) == {"gradient", "update"}
     np.testing.assert_array_equal(drawn["gradient"].get_ydata(), [3.0, 2.0])
 
 
-def test_results_that_are_no_numbers_are_left_out():
-    given = history(loss=[1.0], confusion_matrix=[[[1, 2], [3, 4]]], overflowed=["a/b"], on=[True])
-    assert columns.names(given) == ["loss"]
-
-
-def test_epochs_that_lack_a_result_are_gaps():
-    given = [{"epoch": 1, "loss": 1.0, "val_loss": None}, {"epoch": 2, "loss": 2.0}]
-    assert columns.names(given) == ["loss"]
-    np.testing.assert_array_equal(columns.column(given, "val_loss"), [NAN, NAN])
-    assert not columns.has(given, "val_loss")
-
-
-def test_the_runs_of_a_comparison_have_one_colour_each():
+def test_each_run_of_a_comparison_has_one_color():
     runs = {"a": HISTORY, "_b$x^$": HISTORY[:2]}
-    figure = curves.comparison(runs, "loss")
+    figure = curves.comparison_curves(runs, "loss")
     (axes,) = figure.axes
     drawn = [line for line in axes.get_lines() if len(line.get_xdata())]
     expected = [("val_loss", "-", 3), ("loss", ":", 3), ("val_loss", "-", 2), ("loss", ":", 2)]
@@ -144,11 +131,11 @@ def test_the_runs_of_a_comparison_have_one_colour_each():
     (legend,) = figure.legends
     named = [text.get_text() for text in legend.get_texts()]
     assert named == ["a", "./_b$x^$", "validation", "train"]
-    assert "./_b$x^$" in plots.svg(figure, "loss", "loss")
+    assert "./_b$x^$" in figures.as_svg(figure, "loss", "loss")
 
 
-def test_twenty_runs_are_told_apart():
+def test_twenty_runs_can_be_distinguished():
     runs = {f"run {k}": HISTORY for k in range(20)}
-    (axes,) = curves.comparison(runs, "loss").axes
+    (axes,) = curves.comparison_curves(runs, "loss").axes
     looks = {(x.get_color(), x.get_marker()) for x in axes.get_lines() if len(x.get_xdata())}
     assert len(looks) == 20

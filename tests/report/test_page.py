@@ -1,4 +1,4 @@
-"""The page is whole, of one file, and shows what users named as they named it."""
+"""A page is one valid file, and shows the names that users chose verbatim."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from trainlib.report import page, plots
+from trainlib.report import figures, page
 
 VOID = {"meta", "br", "img"}
 
 
 class Checker(HTMLParser):
-    """Raises at a tag that is closed in another order than it was opened."""
+    """Parser that raises at tags that are not nested."""
 
     def __init__(self):
         super().__init__()
@@ -40,7 +40,7 @@ class Checker(HTMLParser):
         self.text.append(data)
 
 
-def checked(text):
+def parse_strictly(text):
     checker = Checker()
     checker.feed(text)
     checker.close()
@@ -51,34 +51,38 @@ def checked(text):
     return checker
 
 
-UGLY = "<b>&\"'$x$"
+MARKUP = "<b>&\"'$x$"
 
 
 def test_every_part_escapes_what_it_shows():
     parts = [
-        page.heading(UGLY, UGLY, UGLY),
-        page.section(UGLY, page.facts([(UGLY, UGLY)]), page.folded(UGLY, page.note(UGLY))),
-        page.table([UGLY, "n"], [[UGLY, 1.5], [page.Words(UGLY), 2]], {(0, 0)}),
-        page.examples([("", [UGLY, UGLY], UGLY)]),
-        page.lines_of_code([UGLY]),
+        page.heading(MARKUP, MARKUP, MARKUP),
+        page.section(
+            MARKUP,
+            page.description_list([(MARKUP, MARKUP)]),
+            page.collapsed(MARKUP, page.note(MARKUP)),
+        ),
+        page.table([MARKUP, "n"], [[MARKUP, 1.5], [page.WrappedText(MARKUP), 2]], {(0, 0)}),
+        page.example_images([page.ExampleImage("", [MARKUP, MARKUP], MARKUP)]),
+        page.code_lines([MARKUP]),
     ]
-    checker = checked(page.document(UGLY, parts))
-    assert checker.text.count(UGLY) == 15
+    checker = parse_strictly(page.document(MARKUP, parts))
+    assert checker.text.count(MARKUP) == 15
 
 
-def test_pictures_follow_the_scheme_of_the_page_and_share_no_names():
+def test_figures_take_the_colors_of_the_page_and_share_no_ids():
     pytest.importorskip("matplotlib")
     drawn = {}
     for name in ("loss", "accuracy"):
-        figure, axes = plots.picture(name, "epoch", name)
-        axes.plot([1, 2], [2, 1], color=plots.TRAIN, marker="o", label="train")
-        plots.legend(axes)
+        figure, axes = figures.new_figure(name, "epoch", name)
+        axes.plot([1, 2], [2, 1], color=figures.TRAIN, marker="o", label="train")
+        figures.add_legend(axes)
         drawn[name] = figure
-    text = page.document("two", [page.pictures(drawn.items())])
-    checked(text)
+    text = page.document("two", [page.figure_grid(drawn.items())])
+    parse_strictly(text)
     assert text.count("<svg ") == 2
     body = text[text.index("<body>") :]
-    for name, color in plots.THEME.items():
+    for name, color in figures.THEME.items():
         assert f"--{name}: {color.light};" in text and f"--{name}: {color.dark};" in text
         assert color.light not in body
     for name in ("train", "ink", "muted", "line"):
@@ -86,19 +90,19 @@ def test_pictures_follow_the_scheme_of_the_page_and_share_no_names():
     assert "prefers-color-scheme: dark" in text
 
 
-def test_colours_are_all_different():
+def test_all_colors_differ():
     for scheme in ("light", "dark"):
-        colors = [getattr(color, scheme) for color in plots.THEME.values()]
+        colors = [getattr(color, scheme) for color in figures.THEME.values()]
         assert len(set(colors)) == len(colors)
 
 
-def test_a_section_without_parts_is_nothing():
+def test_a_section_without_parts_is_empty():
     assert page.section("empty", "", "") == ""
-    assert page.pictures([]) == ""
+    assert page.figure_grid([]) == ""
     assert "<section" not in page.document("t", [page.section("empty")])
 
 
-def test_numbers_are_short_and_stand_at_the_right():
+def test_numbers_have_four_digits_and_are_right_aligned():
     text = page.table(["name", "x"], [["a", 0.123456789], ["b", ""]], {(0, 1)})
     assert '<td>a</td><td class="number"><strong>0.1235</strong></td>' in text
     assert '<th class="number">x</th>' in text

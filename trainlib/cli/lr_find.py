@@ -14,7 +14,8 @@ from trainlib.cli import app, build, run_folder  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_train  # noqa: E402
-from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
+from trainlib.cli.range_test import find_rate  # noqa: E402
+from trainlib.report.range_test import write_range_test  # noqa: E402
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest  # noqa: E402
 
 RAMP = ("start_lr", "end_lr", "max_steps", "smoothing", "diverge_factor")

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-
-import trainlib.report.plots as plots
 from trainlib.cli import build
 from trainlib.cli.flag_types import Values
 from trainlib.cli.optimization import optimizer_of
@@ -14,10 +9,6 @@ from trainlib.core.checks import check_integer
 from trainlib.core.tree import kernels
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest
 from trainlib.tools.range_test import DEFAULT, lr_finder
-from trainlib.training.files import write_text
-
-CURVE_FILE = "lr_find.csv"
-PICTURE_FILE = "lr_find.png"
 
 
 def find_rate(
@@ -54,29 +45,3 @@ def find_rate(
         on_step=on_step,
         range_test=ramp,
     )
-
-
-def write_range_test(folder: Path, result: LRFinderResult, title: str) -> None:
-    """Writes the curve, and its picture; without matplotlib, one line says what to install."""
-    rows = zip(result.rates, result.losses, result.smoothed, strict=True)
-    lines = [f"{k},{','.join(str(float(x)) for x in row)}" for k, row in enumerate(rows)]
-    write_text(folder / CURVE_FILE, "\n".join(["step,learning_rate,loss,smoothed", *lines]) + "\n")
-    try:
-        plots.save(plots.lr_find(result, title), folder / PICTURE_FILE)
-    except ImportError as error:
-        print(f"no {PICTURE_FILE}: {error}", flush=True)
-
-
-def read_range_test(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rates, the losses and the smoothed losses that `write_range_test` wrote.
-
-    Raises:
-        ValueError: the file holds something else.
-    """
-    file = folder / CURVE_FILE
-    try:
-        table = np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2)
-        _, rates, losses, smoothed = table.T
-    except ValueError as error:
-        raise ValueError(f"{file}: not the curve of a range test: {error}") from error
-    return rates, losses, smoothed

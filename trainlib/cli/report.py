@@ -1,4 +1,4 @@
-"""`report`: pictures and a page of a run, or of several beside one another."""
+"""`report`: write pictures and a page of a run, or of several side by side."""
 
 from __future__ import annotations
 
@@ -9,42 +9,48 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app, comparison, run_report  # noqa: E402
+from trainlib.cli import app, run_report  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_safe_mode  # noqa: E402
-from trainlib.cli.run_report import REPORT_FILE  # noqa: E402
-from trainlib.report import plots  # noqa: E402
+from trainlib.report.figures import require_matplotlib  # noqa: E402
+from trainlib.report.run_page import REPORT_FILE  # noqa: E402
 
 ABOUT = """
-report: writes report.html, which shows a run, or several beside one another, and its pictures.
+report: write report.html, which shows a run or compares several, and its pictures.
 
   report runs/digits-mlp-adam-20260101-120000
   report runs/digits-* --out=comparison
 """
-COMPARISON = "report"
+COMPARISON_FOLDER = "report"
 
 
 def main() -> None:
-    """The command."""
+    """Run the command `report`."""
     app.run("report", ABOUT, define, report, operand="run's folder")
 
 
 def define(values: Values) -> None:
-    """The flags of `report`."""
+    """Define the flags of `report`."""
     group = Group(values, "Report")
     group.string(
         "out",
         None,
-        f"Folder to write to; by default that of the run, and of several runs {COMPARISON}.",
+        f"Folder to write to. By default that of the run; of several runs `{COMPARISON_FOLDER}`.",
+        "PATH",
     )
-    group.string("data_dir", None, "Folder to look for the data set's files in, if not the run's.")
+    group.string(
+        "data_dir",
+        None,
+        "Folder that is searched first for the files of the data set. By default that of the run.",
+        "PATH",
+    )
     define_safe_mode(group)
 
 
 def report(values: Values, runs: Sequence[str]) -> None:
-    """Writes the report and says where it is."""
+    """Write the report and print its path."""
     try:
-        plots.require()
+        require_matplotlib()
     except ImportError as error:
         raise ValueError(str(error)) from None
     folders = [Path(run) for run in runs]
@@ -55,12 +61,10 @@ def report(values: Values, runs: Sequence[str]) -> None:
             run.values["data_dir"].value = values.data_dir
         model = run_report.load_model(folders[0], run, values.safe_mode)
         folder.mkdir(parents=True, exist_ok=True)
-        run_report.write(run, model, folder, folders[0])
+        run_report.write(run, model, folder)
     else:
-        folder = Path(values.out or COMPARISON)
-        runs_by_name = comparison.read(folders)
-        folder.mkdir(parents=True, exist_ok=True)
-        comparison.write(runs_by_name, folder)
+        folder = Path(values.out or COMPARISON_FOLDER)
+        run_report.write_comparison(folders, folder)
     print(f"report: {folder / REPORT_FILE}")
 
 

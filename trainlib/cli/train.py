@@ -12,7 +12,6 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-import trainlib.report.plots as plots  # noqa: E402
 from trainlib.callbacks import (  # noqa: E402
     Callback,
     CSVLogger,
@@ -36,12 +35,14 @@ from trainlib.cli.distributed.session import WorkerSession, worker_session  # no
 from trainlib.cli.exit_status import CommandError, one_line  # noqa: E402
 from trainlib.cli.flag_types import Values, each_flag  # noqa: E402
 from trainlib.cli.flags import AUTO, check_choices, define_train  # noqa: E402
-from trainlib.cli.range_test import find_rate, write_range_test  # noqa: E402
+from trainlib.cli.range_test import find_rate  # noqa: E402
 from trainlib.cli.replaying import replay_step  # noqa: E402
 from trainlib.cli.signals import StopOnSignal  # noqa: E402
 from trainlib.cli.verify_resume import verify_resume  # noqa: E402
 from trainlib.core.checks import check_integer  # noqa: E402
 from trainlib.data import take  # noqa: E402
+from trainlib.report.figures import require_matplotlib  # noqa: E402
+from trainlib.report.range_test import write_range_test  # noqa: E402
 from trainlib.tools.loss_curve import LRFinderResult  # noqa: E402
 from trainlib.training.execution import why_no_faster  # noqa: E402
 from trainlib.training.input_pipeline import as_feed  # noqa: E402
@@ -198,11 +199,11 @@ def _settle_rate(
 def _report(folder: Path, model: run_report.Model) -> None:
     """Writes the report, if matplotlib is there; the run is whole whatever goes wrong here."""
     try:
-        plots.require()
+        require_matplotlib()
     except ImportError:
         return
     try:
-        run_report.write(run_report.read(folder), model, folder, folder)
+        run_report.write(run_report.read(folder), model, folder)
     except Exception as error:
         print(f"no report: {one_line(error)}", flush=True)
 

@@ -1,1 +1,12 @@
-"""The report of runs: pictures, and the page that shows them."""
+"""Reports of runs: figures, and one HTML page that shows them.
+
+run_page: the page of one run.
+comparison_page: the page of several runs.
+columns: columns of a run's history.
+curves: figures of a history.
+range_test: the curve of a learning-rate range test, as a table and as a figure.
+predictions: predictions of a model and figures of their errors.
+examples: the examples with the highest loss.
+figures: how figures are made, styled and written.
+page: the parts of an HTML page.
+"""

@@ -1,4 +1,4 @@
-"""Pictures of how a run went: its results, its learning rate and its norms by epoch."""
+"""Figures of a run's history: results, learning rate and norms by epoch."""
 
 from __future__ import annotations
 
@@ -7,142 +7,153 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainlib.report import history as columns
-from trainlib.report import plots
-from trainlib.report.history import IN_VALIDATION, RATE, History
+from trainlib.report import columns, figures
+from trainlib.report.columns import LEARNING_RATE, VALIDATION_PREFIX, History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOG_FROM = 100.0
-"""How many times the least the largest value is where an axis is logarithmic."""
-FEW = 30
-"""Epochs up to which each of them has a dot."""
+LOG_SCALE_FROM = 100.0
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+MOST_MARKERS = 30
+"""Number of epochs up to which each has a marker."""
 MARKERS = ("o", "s", "^", "D")
-"""Of runs whose colours are used up."""
+"""Markers of runs after all line colors are used."""
 
 
 def learning_curve(history: History, name: str) -> Figure:
-    """A result by epoch, on the training and the validation part, the best epoch marked.
+    """Return a figure of a result on training and validation data, the best epoch marked.
 
     Args:
-        history: of the run.
-        name: of the result, without `val_`.
+        history: history of the run.
+        name: name of the result, without `val_`.
     """
-    figure, axes = _by_epoch(words(name), words(name), columns.epochs(history))
-    parts = {"train": (name, plots.TRAIN), "validation": (IN_VALIDATION + name, plots.VALIDATION)}
-    there = {part: x for part, x in parts.items() if columns.has(history, x[0])}
-    for part, (key, color) in there.items():
-        _line(axes, history, key, color, part)
-    if there:
-        key, _ = list(there.values())[-1]  # of the validation, where there is one
-        _mark_best(axes, columns.best(history, key))
-    _scale(axes, [columns.column(history, key) for key, _ in there.values()])
-    plots.legend(axes)
+    figure, axes = _figure_by_epoch(as_words(name), as_words(name), columns.epochs(history))
+    parts = {
+        "train": (name, figures.TRAIN),
+        "validation": (VALIDATION_PREFIX + name, figures.VALIDATION),
+    }
+    present = {part: x for part, x in parts.items() if columns.has_column(history, x[0])}
+    for part, (key, color) in present.items():
+        _plot_column(axes, history, key, color, part)
+    if present:
+        key, _ = list(present.values())[-1]  # that on validation data, if there is one
+        _mark_best(axes, columns.best_epoch(history, key))
+    _scale_axis(axes, [columns.column(history, key) for key, _ in present.values()])
+    figures.add_legend(axes)
     return figure
 
 
-def learning_rate(
+def learning_rate_curve(
     history: History, schedule: tuple[np.ndarray, np.ndarray] | None = None
 ) -> Figure:
-    """The learning rate: at the end of each epoch, and at each step where its schedule is known.
+    """Return a figure of the learning rate at the end of each epoch, and of its schedule.
 
     Args:
-        history: of the run.
-        schedule: places in epochs, from 0, and the rates there.
+        history: history of the run.
+        schedule: positions in epochs, from 0, and the learning rates there. Default: None, for a
+            learning rate that is not a function of the step.
     """
-    figure, axes = _by_epoch("learning rate", "learning rate", columns.epochs(history))
+    title = as_words(LEARNING_RATE)
+    figure, axes = _figure_by_epoch(title, title, columns.epochs(history))
     if schedule is not None:
-        axes.plot(*schedule, color=plots.TRAIN, linewidth=1.6, label="schedule")
-    style = "-" if schedule is None else ""
-    _line(axes, history, RATE, plots.TRAIN, "end of an epoch", linestyle=style, marker="o")
-    rates = [columns.column(history, RATE), *([] if schedule is None else [schedule[1]])]
+        axes.plot(*schedule, color=figures.TRAIN, linewidth=1.6, label="schedule")
+    look = {"linestyle": "-" if schedule is None else "", "marker": "o"}
+    _plot_column(axes, history, LEARNING_RATE, figures.TRAIN, "end of an epoch", **look)
+    rates = [columns.column(history, LEARNING_RATE), *([] if schedule is None else [schedule[1]])]
     axes.set_ylim(0, 1.12 * _largest(rates))
-    plots.legend(axes)
+    figures.add_legend(axes)
     return figure
 
 
-def plain(history: History, name: str) -> Figure:
-    """One column by epoch, of what is neither better nor worse."""
-    figure, axes = _by_epoch(words(name), words(name), columns.epochs(history))
-    _line(axes, history, name, plots.TRAIN, None)
-    _scale(axes, [columns.column(history, name)])
+def plain_curve(history: History, name: str) -> Figure:
+    """Return a figure of a column that is neither better nor worse, such as the loss scale."""
+    figure, axes = _figure_by_epoch(as_words(name), as_words(name), columns.epochs(history))
+    _plot_column(axes, history, name, figures.TRAIN, None)
+    _scale_axis(axes, [columns.column(history, name)])
     return figure
 
 
-def norms(history: History) -> Figure:
-    """The norms of gradients and updates by epoch.
+def norm_curves(history: History) -> Figure:
+    """Return a figure of the norms of gradients and updates.
 
     Args:
-        history: of the run, with columns whose names end in `_norm`.
+        history: history of a run, with columns whose names end in `_norm`.
     """
-    figure, axes = _by_epoch("norms", "global norm, mean of the steps", columns.epochs(history))
-    names = columns.norms(history)
+    ylabel = "global norm, mean of the steps"
+    figure, axes = _figure_by_epoch("norms", ylabel, columns.epochs(history))
+    names = columns.norm_names(history)
     for k, name in enumerate(names):
-        color = plots.MANY[k % len(plots.MANY)]
-        _line(axes, history, name, color, words(name.removesuffix(columns.NORM)))
-    _scale(axes, [columns.column(history, name) for name in names])
-    plots.legend(axes)
+        color = figures.LINE_COLORS[k % len(figures.LINE_COLORS)]
+        label = as_words(name.removesuffix(columns.NORM_SUFFIX))
+        _plot_column(axes, history, name, color, label)
+    _scale_axis(axes, [columns.column(history, name) for name in names])
+    figures.add_legend(axes)
     return figure
 
 
-def comparison(histories: Mapping[str, History], name: str) -> Figure:
-    """A result by epoch of several runs: of the validation solid, of the training part dotted.
+def comparison_curves(histories: Mapping[str, History], name: str) -> Figure:
+    """Return a figure of a result of several runs: validation solid, training dotted.
 
     Args:
-        histories: by the run's name.
-        name: of the result, without `val_`.
+        histories: histories by the name of the run.
+        name: name of the result, without `val_`.
     """
     longest = max((columns.epochs(history) for history in histories.values()), key=len)
-    height = 3.1 + 0.19 * (len(histories) + 2)  # of the legend, a line for each
-    figure, axes = _by_epoch(words(name), words(name), longest, size=(4.8, height))
+    height = 3.1 + 0.19 * (len(histories) + 2)  # the legend has a line for each run
+    title = as_words(name)
+    figure, axes = _figure_by_epoch(title, title, longest, size=(4.8, height))
     drawn = []
     for k, (run, history) in enumerate(histories.items()):
-        again, color = divmod(k, len(plots.MANY))
-        label: str | None = f"./{run}" if run.startswith("_") else run  # _: no line in the legend
-        for key, style in ((IN_VALIDATION + name, "-"), (name, ":")):
-            if columns.has(history, key):
-                look: dict[str, Any] = {"linestyle": style, "marker": MARKERS[again % len(MARKERS)]}
-                look["markevery"] = -(-len(history) // FEW)
-                _line(axes, history, key, plots.MANY[color], label, **look)
+        marker, color = divmod(k, len(figures.LINE_COLORS))
+        label: str | None = f"./{run}" if run.startswith("_") else run  # "_..." hides a label
+        for key, style in ((VALIDATION_PREFIX + name, "-"), (name, ":")):
+            if columns.has_column(history, key):
+                look: dict[str, Any] = {"linestyle": style}
+                look["marker"] = MARKERS[marker % len(MARKERS)]
+                look["markevery"] = -(-len(history) // MOST_MARKERS)
+                _plot_column(axes, history, key, figures.LINE_COLORS[color], label, **look)
                 drawn.append(columns.column(history, key))
                 label = None
-    axes.plot([], [], color=plots.MUTED, linestyle="-", label="validation")
-    axes.plot([], [], color=plots.MUTED, linestyle=":", label="train")
-    _scale(axes, drawn)
-    plots.legend(axes, figure)
+    axes.plot([], [], color=figures.MUTED, linestyle="-", label="validation")
+    axes.plot([], [], color=figures.MUTED, linestyle=":", label="train")
+    _scale_axis(axes, drawn)
+    figures.add_legend(axes, figure)
     return figure
 
 
-def words(name: str) -> str:
-    """The name of a result in words."""
+def as_words(name: str) -> str:
+    """Return the name of a result with spaces for underscores."""
     return name.replace("_", " ")
 
 
-def _by_epoch(title: str, ylabel: str, epochs: np.ndarray, **options: Any) -> tuple[Figure, Any]:
-    """An empty picture over these epochs."""
+def _figure_by_epoch(
+    title: str, ylabel: str, epochs: np.ndarray, **options: Any
+) -> tuple[Figure, Any]:
+    """Return an empty figure over these epochs."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = plots.picture(title, "epoch", ylabel, **options)
+    figure, axes = figures.new_figure(title, "epoch", ylabel, **options)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure, axes
 
 
-def _line(
+def _plot_column(
     axes: Any, history: History, key: str, color: str, label: str | None, **style: Any
 ) -> None:
-    """A result by epoch; where it is not finite, a cross above."""
+    """Plot a column by epoch, with a cross at the top where it is not finite."""
     epochs, values = columns.epochs(history), columns.column(history, key)
-    there = np.array([columns.has([results], key) for results in history])
+    present = np.array([columns.has_column([results], key) for results in history])
     finite = np.isfinite(values)
-    style = {"marker": "o" if len(epochs) <= FEW else "", "linewidth": 1.6} | style
+    style = {"marker": "o" if len(epochs) <= MOST_MARKERS else "", "linewidth": 1.6} | style
     shown = np.where(finite, values, np.nan)
     axes.plot(epochs, shown, color=color, markersize=3.5, label=label, **style)
-    lost = epochs[there & ~finite]
-    if lost.size:
+    nonfinite = epochs[present & ~finite]
+    if nonfinite.size:
+        rows = sum(line.get_marker() == "x" for line in axes.lines)
         axes.plot(
-            lost,
-            np.full(lost.size, 0.97 - 0.06 * sum(x.get_marker() == "x" for x in axes.lines)),
+            nonfinite,
+            np.full(nonfinite.size, 0.97 - 0.06 * rows),
             color=color,
             marker="x",
             linestyle="",
@@ -151,7 +162,7 @@ def _line(
         )
 
 
-def _mark_best(axes: Any, best: columns.Best | None) -> None:
+def _mark_best(axes: Any, best: columns.BestEpoch | None) -> None:
     if best is not None:
         axes.plot(
             [best.epoch],
@@ -159,25 +170,25 @@ def _mark_best(axes: Any, best: columns.Best | None) -> None:
             marker="o",
             markersize=10,
             markerfacecolor="none",
-            markeredgecolor=plots.INK,
+            markeredgecolor=figures.INK,
             linestyle="",
             label=f"best: {best.value:.4g}, epoch {best.epoch}",
         )
 
 
-def _scale(axes: Any, drawn: list[np.ndarray]) -> None:
-    """Takes a logarithmic axis where values differ much."""
+def _scale_axis(axes: Any, drawn: list[np.ndarray]) -> None:
+    """Make the y axis logarithmic if the values differ by orders of magnitude."""
     values = np.concatenate(drawn) if drawn else np.array([])
     values = values[np.isfinite(values)]
     if not values.size:
         axes.set_yticks([])
-    elif values.min() > 0 and values.max() / values.min() >= LOG_FROM:
+    elif values.min() > 0 and values.max() / values.min() >= LOG_SCALE_FROM:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _largest(parts: list[np.ndarray]) -> float:
-    """The largest finite value, above 0."""
+    """Return the largest finite value above 0; 1 if there is none."""
     values = np.concatenate(parts)
     values = values[np.isfinite(values) & (values > 0)]
     return float(values.max()) if values.size else 1.0

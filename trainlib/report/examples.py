@@ -1,63 +1,74 @@
-"""The worst examples of a model, as images or as rows of a table."""
+"""The examples with the highest loss, as images or as rows of a table."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from trainlib.report import page
-from trainlib.report.predictions import Predictions, worst
+from trainlib.report.predictions import Predictions, worst_indices
 
 IMAGES = 18
+"""Number of images that are shown."""
 ROWS = 15
-LARGEST = 96
-"""Pixels of an image's side, about; larger ones are shown with some of their pixels."""
+"""Number of rows that are shown."""
+LARGEST_SIDE = 96
+"""Approximate pixels of an image's side; larger images are subsampled."""
 
 
-def worst_examples(
-    predictions: Predictions,
-    x: np.ndarray,
-    x_max: float,
-    class_names: Sequence[str],
-    feature_names: Sequence[str],
-) -> str:
-    """The examples with the highest loss: images side by side, all else as rows.
+class ExampleData(NamedTuple):
+    """Examples, and how to show them.
+
+    Attributes:
+        x: the examples, [N, ...].
+        x_max: largest value of a pixel; 0: the largest of each image.
+        class_names: names of the classes; () for numbers.
+        feature_names: names of the columns; () if they have none.
+    """
+
+    x: np.ndarray
+    x_max: float = 0.0
+    class_names: Sequence[str] = ()
+    feature_names: Sequence[str] = ()
+
+
+def worst_examples(predictions: Predictions, data: ExampleData) -> str:
+    """Return HTML of the examples with the highest loss: images in a grid, others as a table.
 
     Args:
-        predictions: of the examples.
-        x: the examples.
-        x_max: the largest value of images' pixels; 0 for each image's own largest.
-        class_names: of the classes; () where numbers are predicted.
-        feature_names: of the columns; () where they have none.
+        predictions: predictions of the examples.
+        data: the examples.
     """
-    if not is_image(x.shape[1:]):
-        return _rows(predictions, x, class_names, feature_names)
+    if not is_image(data.x.shape[1:]):
+        return _table(predictions, data)
     shown = []
-    for place in worst(predictions, IMAGES):
+    for index in worst_indices(predictions, IMAGES):
         lines = [
-            f"{name} {what:.3g}" if isinstance(what, float) else f"{name}: {what}"
-            for name, what in _told(predictions, place, class_names)
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name}: {value}"
+            for name, value in _describe(predictions, index, data.class_names)
         ]
-        wrong = predictions.true[place] != predictions.predicted[place]
-        marked = lines[1] if class_names and wrong else None
-        shown.append((encoded(x[place], x_max), [f"example {place}", *lines], marked))
-    return page.examples(shown)
+        wrong = predictions.true[index] != predictions.predicted[index]
+        marked = lines[1] if data.class_names and wrong else None
+        image = encode_png(data.x[index], data.x_max)
+        shown.append(page.ExampleImage(image, (f"example {index}", *lines), marked))
+    return page.example_images(shown)
 
 
 def is_image(shape: Sequence[int]) -> bool:
-    """Whether examples of that shape can be seen: gray, of three colours, or of these and alpha."""
+    """Return whether examples of a shape are images: gray, RGB or RGBA."""
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
 
 
-def encoded(image: np.ndarray, x_max: float) -> str:
-    """An image as PNG in base64."""
+def encode_png(image: np.ndarray, x_max: float) -> str:
+    """Return an image as PNG in base64."""
     from matplotlib.image import imsave
 
-    every = max(1, round(max(image.shape[:2]) / LARGEST))
-    pixels = np.asarray(image[::every, ::every], np.float64)
+    stride = max(1, round(max(image.shape[:2]) / LARGEST_SIDE))
+    pixels = np.asarray(image[::stride, ::stride], np.float64)
     low, high = (0.0, x_max) if x_max else (float(pixels.min()), float(pixels.max()))
     pixels = np.clip((pixels - low) / ((high - low) or 1.0), 0, 1)
     if pixels.ndim == 3 and pixels.shape[2] == 1:
@@ -67,33 +78,31 @@ def encoded(image: np.ndarray, x_max: float) -> str:
     return base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _rows(
-    predictions: Predictions,
-    x: np.ndarray,
-    class_names: Sequence[str],
-    feature_names: Sequence[str],
-) -> str:
-    """A row for each example, with its columns where it has such."""
-    columns = x.shape[1] if x.ndim == 2 else 0
-    features = list(feature_names) or [f"x{k}" for k in range(columns)]
-    rows, told = [], []
-    for place in worst(predictions, ROWS):
-        told = _told(predictions, place, class_names)
-        values = [float(v) for v in x[place]] if columns else []
-        rows.append([int(place), *(text for _, text in told), *values])
-    headers = ["example", *(name for name, _ in told), *(features if columns else [])]
+def _table(predictions: Predictions, data: ExampleData) -> str:
+    """Return a table with a row for each example, with its features where it has columns."""
+    count = data.x.shape[1] if data.x.ndim == 2 else 0
+    features = list(data.feature_names) or [f"x{k}" for k in range(count)]
+    rows, described = [], []
+    for index in worst_indices(predictions, ROWS):
+        described = _describe(predictions, index, data.class_names)
+        values = [float(v) for v in data.x[index]] if count else []
+        rows.append([int(index), *(value for _, value in described), *values])
+    headers = ["example", *(name for name, _ in described), *(features if count else [])]
     return page.table(headers, rows)
 
 
-def _told(
-    predictions: Predictions, place: int, class_names: Sequence[str]
+def _describe(
+    predictions: Predictions, index: int, class_names: Sequence[str]
 ) -> list[tuple[str, object]]:
-    """What there is to say of an example's prediction, by name."""
-    true, predicted = predictions.true[place], predictions.predicted[place]
-    loss = float(predictions.losses[place])
+    """Return what is shown of an example's prediction, as names and values."""
+    true, predicted = predictions.true[index], predictions.predicted[index]
     if predictions.scores is None:
         error = float(true - predicted)
         return [("true", float(true)), ("predicted", float(predicted)), ("error", error)]
-    score = float(predictions.highest_scores[place])
-    said = [("true", class_names[int(true)]), ("predicted", class_names[int(predicted)])]
-    return [*said, (predictions.score_name, score), ("loss", loss)]
+    score = float(predictions.highest_scores[index])
+    return [
+        ("true", class_names[int(true)]),
+        ("predicted", class_names[int(predicted)]),
+        (predictions.score_name, score),
+        ("loss", float(predictions.losses[index])),
+    ]

@@ -1,13 +1,16 @@
-"""The page: HTML of one file, light or dark as the reader's system is, without scripts."""
+"""Parts of an HTML page: one file, light or dark as the reader's system is, without scripts.
+
+Texts are escaped here; parameters named `body`, `parts` or `columns` are HTML.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from trainlib.report import plots
-from trainlib.report.history import Best
+from trainlib.report import figures
+from trainlib.report.columns import BestEpoch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,14 +53,28 @@ code { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap
 """
 
 
-class Words(str):
-    """A text that a table breaks into lines."""
+class WrappedText(str):
+    """Text of a table cell that may be wrapped."""
+
+
+class ExampleImage(NamedTuple):
+    """A small image with lines of text below it.
+
+    Attributes:
+        png: the image as PNG in base64.
+        lines: lines of text.
+        mistake: the line that is wrong, which stands out; None if none is.
+    """
+
+    png: str
+    lines: Sequence[str]
+    mistake: str | None
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """The whole page; the parts are HTML."""
+    """Return a complete page."""
     light, dark = (
-        " ".join(f"--{name}: {color[k]};" for name, color in plots.THEME.items()) for k in (0, 1)
+        " ".join(f"--{name}: {color[k]};" for name, color in figures.THEME.items()) for k in (0, 1)
     )
     schemes = (
         f":root {{ color-scheme: light dark; {light} }}\n"
@@ -72,32 +89,32 @@ def document(title: str, parts: Iterable[str]) -> str:
     )
 
 
-def heading(title: str, about: str = "", warning: str = "") -> str:
-    """The title of the page, what it is in a line, and what is wrong with it."""
+def heading(title: str, subtitle: str = "", warning: str = "") -> str:
+    """Return the title of the page, a line of code below it, and a warning."""
     lines = [f"<h1>{escape(title)}</h1>"]
-    if about:
-        lines.append(f'<p class="muted"><code>{escape(about)}</code></p>')
+    if subtitle:
+        lines.append(f'<p class="muted"><code>{escape(subtitle)}</code></p>')
     if warning:
         lines.append(f'<p class="warning">{escape(warning)}</p>')
     return "\n".join(lines)
 
 
 def section(title: str, *parts: str) -> str:
-    """Parts under a heading; nothing where there are none."""
+    """Return parts under a heading; "" if all of them are empty."""
     body = "\n".join(part for part in parts if part)
     return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>" if body else ""
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Names and what they are."""
+def description_list(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return a list of names and texts, without those whose text is empty."""
     lines = (f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in pairs if text)
     return "<dl>\n" + "\n".join(lines) + "\n</dl>"
 
 
-def side_by_side(*parts: str) -> str:
-    """Parts beside one another where there is room."""
-    columns = "\n".join(f"<div>{part}</div>" for part in parts if part)
-    return f'<div class="head">\n{columns}\n</div>'
+def side_by_side(*columns: str) -> str:
+    """Return columns that stand side by side if the page is wide enough."""
+    shown = "\n".join(f"<div>{column}</div>" for column in columns if column)
+    return f'<div class="head">\n{shown}\n</div>'
 
 
 def table(
@@ -105,10 +122,16 @@ def table(
     rows: Sequence[Sequence[object]],
     strong: Collection[tuple[int, int]] = (),
 ) -> str:
-    """A table; numbers are short, and those in the places (row, column) of `strong` stand out."""
+    """Return a table; numbers have four digits.
+
+    Args:
+        headers: header of each column.
+        rows: cells of each row.
+        strong: cells, as (row, column), that stand out.
+    """
     numeric = [any(_is_number(row[k]) for row in rows) for k in range(len(headers))]
     head = "".join(
-        f"<th{_of_numbers(is_number)}>{escape(header)}</th>"
+        f"<th{_class_of(is_number)}>{escape(header)}</th>"
         for header, is_number in zip(headers, numeric, strict=True)
     )
     lines = [
@@ -124,55 +147,56 @@ def table(
     )
 
 
-def pictures(figures: Iterable[tuple[str, Figure]], *beside: str, large: bool = False) -> str:
-    """Pictures by name, and parts of HTML, beside one another where there is room."""
-    drawn = [plots.svg(f, name, escape(name.replace("_", " "))) for name, f in figures]
-    drawn += [f"<div>\n{part}\n</div>" for part in beside if part]
+def figure_grid(named: Iterable[tuple[str, Figure]], *parts: str, large: bool = False) -> str:
+    """Return figures and other parts in a grid; "" if there are none.
+
+    Args:
+        named: names and figures; a name is used once per page.
+        parts: HTML to show after the figures.
+        large: whether the cells are larger. Default: False.
+    """
+    cells = [figures.as_svg(f, name, escape(name.replace("_", " "))) for name, f in named]
+    cells += [f"<div>\n{part}\n</div>" for part in parts if part]
     kind = "pictures large" if large else "pictures"
-    return f'<div class="{kind}">\n' + "\n".join(drawn) + "\n</div>" if drawn else ""
+    return f'<div class="{kind}">\n' + "\n".join(cells) + "\n</div>" if cells else ""
 
 
-def examples(shown: Iterable[tuple[str, Sequence[str], str | None]]) -> str:
-    """Small images, PNG in base64; the lines under each; and which of these is a mistake."""
-    figures = []
-    for image, lines, mistake in shown:
+def example_images(shown: Iterable[ExampleImage]) -> str:
+    """Return small images in a grid."""
+    cells = []
+    for png, lines, mistake in shown:
         texts = (
             f'<span class="mistake">{escape(line)}</span>' if line == mistake else escape(line)
             for line in lines
         )
-        picture = f'<img alt="" src="data:image/png;base64,{image}">'
-        figures.append(f"<figure>{picture}{'<br>'.join(texts)}</figure>")
-    return '<div class="examples">\n' + "\n".join(figures) + "\n</div>"
+        image = f'<img alt="" src="data:image/png;base64,{png}">'
+        cells.append(f"<figure>{image}{'<br>'.join(texts)}</figure>")
+    return '<div class="examples">\n' + "\n".join(cells) + "\n</div>"
 
 
-def lines_of_code(lines: Iterable[str]) -> str:
-    """LineLogger as they are."""
+def code_lines(lines: Iterable[str]) -> str:
+    """Return lines of code."""
     return "<br>\n".join(f"<code>{escape(line)}</code>" for line in lines)
 
 
-def folded(title: str, body: str) -> str:
-    """What is shown on a click."""
+def collapsed(title: str, body: str) -> str:
+    """Return a part that is shown after a click on its title."""
     return f"<details>\n<summary>{escape(title)}</summary>\n{body}\n</details>"
 
 
 def note(text: str) -> str:
-    """A line in gray."""
+    """Return a line of muted text."""
     return f'<p class="muted">{escape(text)}</p>'
 
 
-def described(best: Best | None, name: str) -> str:
-    """The best epoch in words."""
+def describe_best(best: BestEpoch | None, name: str) -> str:
+    """Return the best epoch and its result as text; "" for None."""
     return "" if best is None else f"{best.epoch} ({name} {best.value:.4g})"
 
 
-def shown(content: object) -> str:
-    """A number in few digits, all else as it is."""
-    return f"{content:.4g}" if isinstance(content, float) else str(content)
-
-
 def _cell(content: object, numeric: bool, strong: bool) -> str:
-    text = escape(shown(content))
-    kind = ' class="long"' if isinstance(content, Words) else _of_numbers(numeric)
+    text = escape(f"{content:.4g}" if isinstance(content, float) else str(content))
+    kind = ' class="long"' if isinstance(content, WrappedText) else _class_of(numeric)
     return f"<td{kind}>{f'<strong>{text}</strong>' if strong else text}</td>"
 
 
@@ -180,5 +204,5 @@ def _is_number(content: object) -> bool:
     return isinstance(content, (int, float))
 
 
-def _of_numbers(numeric: bool) -> str:
+def _class_of(numeric: bool) -> str:
     return ' class="number"' if numeric else ""

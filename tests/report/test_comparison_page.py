@@ -1,0 +1,60 @@
+"""The page of several runs shows their curves together, and the flags in which they differ."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainlib.report.comparison_page import write_comparison_page
+from trainlib.report.run_page import RunRecord
+
+pytest.importorskip("matplotlib")
+
+
+def record(name, loss, settings, test=None, **results):
+    """The record of a run of one epoch."""
+    history = [{"epoch": 1, "seconds": 1.0, "loss": loss, **results}]
+    summary = None if test is None else {"test": test}
+    return RunRecord(name, history, settings, summary=summary)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """`write(run, run)`: the page, and the names of the pictures beside it."""
+
+    def run(*records):
+        write_comparison_page({record.name: record for record in records}, tmp_path)
+        names = {path.stem for path in tmp_path.glob("*.png")}
+        return (tmp_path / "report.html").read_text(encoding="utf-8"), names
+
+    return run
+
+
+def test_the_best_result_of_each_column_stands_out(write):
+    text, pictures = write(
+        record("a", 2.0, {}, test={"loss": 0.5, "accuracy": 0.75}),
+        record("b", 1.0, {}, test={"loss": 0.25, "accuracy": 0.5}),
+    )
+    assert '<td class="number">0.5</td><td class="number"><strong>0.75</strong></td>' in text
+    assert '<td class="number"><strong>0.25</strong></td><td class="number">0.5</td>' in text
+    assert "<h1>2 runs</h1>" in text and pictures == {"loss"}
+
+
+def test_results_that_only_one_run_has_are_shown(write):
+    text, pictures = write(record("a", 2.0, {}, auc=0.5), record("b", 1.0, {}))
+    assert pictures == {"loss", "auc"}
+    assert "Not finished: a, b." in text
+
+
+def test_only_flags_that_differ_are_listed(write):
+    text, _ = write(
+        record("a", 2.0, {"optimizer": "adam", "seed": "0"}),
+        record("b", 1.0, {"optimizer": "nadam", "seed": "0"}),
+        record("c", 1.0, {}),
+    )
+    cells = "".join(f'<td class="long">{x}</td>' for x in ("adam", "nadam", "?"))
+    assert f"<td>optimizer</td>{cells}" in text
+
+
+def test_equal_flags_are_said_to_be_so(write):
+    text, _ = write(record("a", 2.0, {"seed": "0"}), record("b", 1.0, {"seed": "0"}))
+    assert '<h2>Flags that differ</h2>\n<p class="muted">None.</p>' in text

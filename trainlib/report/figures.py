@@ -1,0 +1,158 @@
+"""Figures: how they are made, styled, written as PNG, and shown as SVG in a page.
+
+They are drawn by matplotlib, which is optional and imported only where a figure is drawn. A figure
+is drawn once, in the colors of THEME for light paper. As SVG inside a page its colors are CSS
+variables, so that the page can be dark.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from trainlib.training.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MISSING = "figures need matplotlib: pip install matplotlib"
+
+
+class Color(NamedTuple):
+    """A color on a light and on a dark page, as `#rrggbb`."""
+
+    light: str
+    dark: str
+
+
+THEME: Mapping[str, Color] = {
+    "paper": Color("#fdfdfd", "#14171c"),
+    "ink": Color("#1f2328", "#e3e7ec"),
+    "muted": Color("#59636e", "#98a2ad"),
+    "line": Color("#d5d9de", "#3a414a"),
+    "train": Color("#0072b2", "#4aa8e8"),
+    "validation": Color("#d55e00", "#ff8a3d"),
+    "green": Color("#009e73", "#2ec99b"),
+    "purple": Color("#b5558f", "#e594c6"),
+    "yellow": Color("#c79100", "#f2c744"),
+    "sky": Color("#4f9fc9", "#a5dcff"),
+    "brown": Color("#7a4a2b", "#c99b7d"),
+    "gray": Color("#808080", "#bdbdbd"),
+    "bad": Color("#b3122a", "#ff6b7d"),
+}
+"""Colors by name; those of lines can be distinguished by color-blind readers."""
+TRAIN, VALIDATION = THEME["train"].light, THEME["validation"].light
+LINE_COLORS = tuple(color.light for color in list(THEME.values())[4:12])
+"""Colors of many lines in one figure."""
+INK, MUTED, LINE, BAD = (THEME[name].light for name in ("ink", "muted", "line", "bad"))
+
+
+def require_matplotlib() -> None:
+    """Raise `ImportError`, whose message says what to install, if matplotlib is missing."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise  # matplotlib is installed and lacks one of its own dependencies
+        raise ImportError(MISSING) from None
+
+
+def new_figure(
+    title: str, xlabel: str, ylabel: str, size: tuple[float, float] = (4.8, 3.1), **options: Any
+) -> tuple[Figure, Any]:
+    """Return an empty figure and its axes, without a window or global state.
+
+    Args:
+        title: title of the figure; it and the labels are shown verbatim, dollar signs included.
+        xlabel: label of the x axis.
+        ylabel: label of the y axis.
+        size: width and height in inches.
+        options: options of `Figure.add_subplot`, such as `xscale`.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    colors = {
+        **dict.fromkeys(("axes.edgecolor", "grid.color"), LINE),
+        **dict.fromkeys(("text.color", "axes.labelcolor"), INK),
+        **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor"), MUTED),
+        **dict.fromkeys(("xtick.color", "ytick.color"), LINE),
+    }
+    with matplotlib.rc_context(colors):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot(**options)
+        axes.set_title(title, parse_math=False, fontsize=11)
+        axes.set_xlabel(xlabel, parse_math=False)
+        axes.set_ylabel(ylabel, parse_math=False)
+        axes.grid(linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def add_legend(axes: Any, below: Figure | None = None) -> None:
+    """Add a legend of all labeled artists, if any: inside the axes, or below them in a figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        place = {} if below is None else {"loc": "outside lower left"}
+        options = {"frameon": False, "fontsize": 9, "labelcolor": INK} | place
+        legend = (below or axes).legend(handles, labels, **options)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+
+def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a figure as PNG, atomically.
+
+    Args:
+        figure: the figure.
+        path: path of the file.
+    """
+    with _without_glyph_warnings():
+        write_whole(Path(path), lambda aside: figure.savefig(aside, format="png", dpi=120))
+
+
+def as_svg(figure: Figure, key: str, label: str) -> str:
+    """Return a figure as the SVG element of an HTML page whose CSS defines the colors of THEME.
+
+    Args:
+        figure: the figure.
+        key: a name that no other figure of the page has.
+        label: what the figure shows, escaped for an HTML attribute.
+    """
+    import matplotlib
+
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    drawn = io.StringIO()
+    settings = {"svg.fonttype": "none", "svg.hashsalt": key}
+    with matplotlib.rc_context(settings), _without_glyph_warnings():
+        figure.savefig(drawn, format="svg", metadata=metadata, transparent=True, dpi=144)
+    figure.set_layout_engine("none")  # keep this layout for a PNG of the same figure
+    text = drawn.getvalue()
+    text = text[text.index("<svg") :]
+    box = re.search(r'viewBox="[^"]*"', text)
+    assert box
+    text = f'<svg {box[0]} role="img" aria-label="{label}"{text[text.index(">") :]}'
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # would apply to the whole page
+    text = re.sub(r' id="[\w.]+_\d+"', "", text)  # groups have the same ids in each figure
+    text = re.sub(r" ?font-family: [^;\"]*;?", "", text).replace("xlink:href=", "href=")
+    names = {color.light: name for name, color in THEME.items()}
+    return re.sub("|".join(names), lambda found: f"var(--{names[found[0]]})", text)
+
+
+@contextlib.contextmanager
+def _without_glyph_warnings() -> Iterator[None]:
+    """Silence matplotlib's warnings about letters that its font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        yield

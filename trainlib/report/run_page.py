@@ -1,0 +1,222 @@
+"""The page of one run: `report.html` and the pictures in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trainlib.report import columns, curves, figures, page, predictions
+from trainlib.report.columns import History
+from trainlib.report.examples import ExampleData, worst_examples
+from trainlib.report.predictions import Predictions
+from trainlib.report.range_test import LossCurve, curve_figure
+from trainlib.training.files import write_text
+
+REPORT_FILE = "report.html"
+MOST_CONFUSIONS = 10
+"""Number of confused pairs of classes that are listed."""
+PARTS = ("train", "validation", "test")
+"""The parts of the data whose results a summary holds."""
+
+Figures = dict[str, Any]
+"""Figures by the names of their files."""
+
+
+class Section(NamedTuple):
+    """A section of the page.
+
+    Attributes:
+        html: its HTML.
+        figures: its figures that are written as pictures too.
+    """
+
+    html: str
+    figures: Figures = {}
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What the folder of a run holds, finished or not.
+
+    Attributes:
+        name: name of the run.
+        history: results of each epoch, at least one.
+        settings: values of its flags, as text by name; {}: unknown.
+        flags: its flags as a flag file has them, one per line.
+        command: `train` with the flags that are not at their defaults; "": unknown.
+        summary: its summary; None if the run is not finished.
+        range_test: the curve of the range test that it began with; None if it had none.
+    """
+
+    name: str
+    history: History
+    settings: Mapping[str, str]
+    flags: tuple[str, ...] = ()
+    command: str = ""
+    summary: Mapping[str, Any] | None = None
+    range_test: LossCurve | None = None
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What the model of a finished run adds to its report.
+
+    Attributes:
+        sizes: number of examples by part of the data.
+        params: number of parameters.
+        loss: name of the loss.
+        predictions: predictions of the test examples.
+        test: the test examples.
+        schedule: positions in epochs, and the learning rates there; None if the learning rate is
+            not a function of the step.
+    """
+
+    sizes: Mapping[str, int]
+    params: int
+    loss: str
+    predictions: Predictions
+    test: ExampleData
+    schedule: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def write_run_page(run: RunRecord, model: ModelRecord | None, folder: Path) -> None:
+    """Write the page and its pictures.
+
+    Args:
+        run: record of the run.
+        model: record of its model; None if the run is not finished.
+        folder: where to write.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    figures.require_matplotlib()
+    sections = list(_sections(run, model))
+    text = page.document(run.name, [section.html for section in sections])
+    for section in sections:
+        for name, figure in section.figures.items():
+            figures.save_png(figure, folder / f"{name}.png")
+    write_text(folder / REPORT_FILE, text)
+
+
+def _sections(run: RunRecord, model: ModelRecord | None) -> Iterator[Section]:
+    warning = "" if run.summary is not None else "This run is not finished."
+    yield Section(page.heading(run.name, run.command, warning))
+    facts = page.description_list(_facts(run, model))
+    yield Section(page.side_by_side(facts, _results(run)))
+    drawn = _curves(run, model)
+    yield Section(page.section("Training", page.figure_grid(drawn.items())), drawn)
+    if model is not None:
+        yield _prediction_section(model)
+        worst = worst_examples(model.predictions, model.test)
+        yield Section(page.section("Test examples with the highest loss", worst))
+    if run.range_test is not None:
+        yield _range_test_section(run.range_test, run.settings)
+    if run.flags:
+        code = page.code_lines(run.flags)
+        yield Section(page.section("Flags", page.collapsed("all flags of the run", code)))
+
+
+def _facts(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str]]:
+    """Yield what the run is, as names and texts."""
+    settings = run.settings
+    yield "data set", settings.get("dataset", "")
+    name = settings.get("model", "")
+    if model is not None:
+        words = {"train": "training"}
+        sizes = (f"{size:,} {words.get(part, part)}" for part, size in model.sizes.items())
+        yield "examples", ", ".join(sizes)
+        yield "model", f"{name}, {model.params:,} parameters"
+        yield "loss", model.loss
+    else:
+        yield "model", name
+    yield "optimizer", settings.get("optimizer", "")
+    yield "batch size", settings.get("batch_size", "")
+    done, planned = f"{len(run.history)}", settings.get("epochs", "")
+    yield "epochs", done if planned in ("", done) else f"{done} of {planned}"
+    yield "best epoch", page.describe_best(*columns.best_by_loss(run.history))
+    yield "training took", duration(columns.column(run.history, "seconds"))
+
+
+def duration(seconds: np.ndarray) -> str:
+    """Return the sum of seconds as text, such as "2 min 30 s"."""
+    total = float(np.nansum(seconds))
+    if total < 120:
+        return f"{total:.3g} s"
+    minutes, rest = divmod(round(total), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _results(run: RunRecord) -> str:
+    """Return a table of the scalar results on each part of the data."""
+    if run.summary is None:
+        return ""
+    results = {part: run.summary[part] for part in PARTS if part in run.summary}
+    names = [name for name, x in results["test"].items() if isinstance(x, (int, float))]
+    rows = [[part, *(float(found[name]) for name in names)] for part, found in results.items()]
+    title = page.note("Results of the saved model")
+    return title + page.table(["part", *map(curves.as_words, names)], rows)
+
+
+def _curves(run: RunRecord, model: ModelRecord | None) -> Figures:
+    """Return the figures of the history."""
+    history = run.history
+    drawn = {name: curves.learning_curve(history, name) for name in columns.result_names(history)}
+    if columns.has_column(history, columns.LEARNING_RATE):
+        schedule = None if model is None else model.schedule
+        drawn["learning_rate"] = curves.learning_rate_curve(history, schedule)
+    scaling = (name for name in columns.LOSS_SCALING if columns.has_column(history, name))
+    drawn |= {name: curves.plain_curve(history, name) for name in scaling}
+    if columns.norm_names(history):
+        drawn["norms"] = curves.norm_curves(history)
+    return {file_name(name): figure for name, figure in drawn.items()}
+
+
+def _prediction_section(model: ModelRecord) -> Section:
+    """Return the errors on the test examples: confusions of classes, or residuals."""
+    found, names = model.predictions, model.test.class_names
+    beside = ""
+    if found.scores is None:
+        drawn = {
+            "residuals": predictions.residual_figure(found),
+            "residual_histogram": predictions.residual_histogram(found),
+        }
+    else:
+        counts = predictions.confusion_counts(found, len(names))
+        kinds = {"confusion_counts": False, "confusion_percentages": True}
+        if len(names) > predictions.MOST_WRITTEN:
+            del kinds["confusion_counts"]
+        drawn = {
+            file: predictions.confusion_matrix_figure(counts, names, normalized)
+            for file, normalized in kinds.items()
+        }
+        beside = _confusions(counts, names)
+    body = page.figure_grid(drawn.items(), beside, large=True)
+    return Section(page.section("Predictions of the test examples", body), drawn)
+
+
+def _confusions(counts: np.ndarray, names: Any) -> str:
+    """Return a table of the pairs of classes that are confused most often."""
+    pairs = predictions.most_frequent_confusions(counts, MOST_CONFUSIONS)
+    rows = [[names[p.true], names[p.predicted], p.examples, f"{p.fraction:.1%}"] for p in pairs]
+    headers = ["true", "predicted", "examples", "of the true class"]
+    return page.note("Most frequent confusions") + page.table(headers, rows) if rows else ""
+
+
+def _range_test_section(curve: LossCurve, settings: Mapping[str, str]) -> Section:
+    """Return the curve of the range test; its picture was written by the test."""
+    rate = settings.get("learning_rate", "")
+    marks = {"learning rate": float(rate)} if rate else {}
+    figure = curve_figure(curve, marks, "loss by learning rate")
+    grid = page.figure_grid([("lr_find", figure)])
+    return Section(page.section("Range test", grid))
+
+
+def file_name(name: str) -> str:
+    """Return the name of a result as a file name."""
+    return "".join(c if c.isalnum() or c in "_-." else "_" for c in name)
