@@ -51,7 +51,7 @@ def test_the_smoothed_curve_fills_the_figure_whatever_the_loss_of_one_batch(last
 
 def test_a_written_curve_is_read_back_exactly(tmp_path):
     pytest.importorskip("matplotlib")
-    write_range_test(tmp_path, RESULT, "title")
+    write_range_test(tmp_path, RESULT, "title", print)
     curve = read_curve(tmp_path)
     np.testing.assert_array_equal(curve.rates, RATES)
     np.testing.assert_array_equal(curve.losses, LOSSES)
@@ -59,12 +59,12 @@ def test_a_written_curve_is_read_back_exactly(tmp_path):
     assert (tmp_path / "lr_find.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_matplotlib_only_the_picture_is_missing(tmp_path, monkeypatch, capsys):
+def test_without_matplotlib_only_the_picture_is_missing(tmp_path, monkeypatch):
     hide_package(monkeypatch, "matplotlib")
-    write_range_test(tmp_path, RESULT, "title")
+    lines = []
+    write_range_test(tmp_path, RESULT, "title", lines.append)
     assert [path.name for path in tmp_path.iterdir()] == ["lr_find.csv"]
-    message = "no lr_find.png: figures need matplotlib: pip install matplotlib\n"
-    assert capsys.readouterr().out == message
+    assert lines == ["no lr_find.png: figures need matplotlib: pip install matplotlib"]
 
 
 def test_a_folder_without_a_curve_has_none(tmp_path):

@@ -67,7 +67,7 @@ def lr_find(values: Values) -> None:
     ramp = RangeTest(**chosen)
     result = find_rate(values, task, built, _printer(values.max_steps), ramp)
     folder = run_folder.create(values, prefix="lr_find-")
-    write_range_test(folder, result, f"{values.optimizer} on {task.dataset.name}")
+    write_range_test(folder, result, f"{values.optimizer} on {task.dataset.name}", print)
     run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(result))
     print(
         f"suggestion: learning rate {result.suggestion:.2g} (the loss fell fastest at "

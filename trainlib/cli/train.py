@@ -121,7 +121,7 @@ def _train(values: Values, session: WorkerSession, signals: StopOnSignal) -> Pat
     values["execution"].value = trainer.execution  # the run's own record repeats it to the bit
     folder = _folder(values) if session.is_chief else None
     if folder and found:
-        write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}")
+        write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}", print)
     print(build.describe(task, built, values), flush=True)
     if slow := why_no_faster(values.precision):
         print(f"precision: {slow}", flush=True)

@@ -21,7 +21,6 @@ from trainlib.experiment.range_test import (
     find_learning_rate,
     is_rate_auto,
     with_learning_rate,
-    write_range_test,
 )
 from trainlib.experiment.task import PARTS, Task, build_task, held_out, training_data
 from trainlib.experiment.training import (
@@ -32,6 +31,7 @@ from trainlib.experiment.training import (
     tensorboard_root,
     training_callbacks,
 )
+from trainlib.report.range_test import write_range_test
 from trainlib.tools.loss_curve import LRFinderResult
 from trainlib.training.callback import Results, Stop, TrainingStatus
 from trainlib.training.cluster import cluster

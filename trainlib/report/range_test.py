@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,13 +33,16 @@ class LossCurve(NamedTuple):
     smoothed: np.ndarray
 
 
-def write_range_test(folder: Path, result: LRFinderResult, title: str) -> None:
-    """Write the curve as a table and as a picture; print a line if matplotlib is missing.
+def write_range_test(
+    folder: Path, result: LRFinderResult, title: str, log: Callable[[str], Any]
+) -> None:
+    """Write the curve as a table and as a picture.
 
     Args:
         folder: where to write.
         result: result of `lr_finder`.
         title: title of the picture.
+        log: called with a line if matplotlib, which draws the picture, is not installed.
     """
     rows = zip(result.rates, result.losses, result.smoothed, strict=True)
     lines = [f"{k},{','.join(str(float(x)) for x in row)}" for k, row in enumerate(rows)]
@@ -47,7 +50,7 @@ def write_range_test(folder: Path, result: LRFinderResult, title: str) -> None:
     try:
         figures.save_png(range_test_figure(result, title), folder / PICTURE_FILE)
     except ImportError as error:
-        print(f"no {PICTURE_FILE}: {error}", flush=True)
+        log(f"no {PICTURE_FILE}: {error}")
 
 
 def read_curve(folder: Path) -> LossCurve | None:
