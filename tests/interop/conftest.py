@@ -1,4 +1,4 @@
-"""The round trip that every state makes: a run begun there goes on here, and back there."""
+"""A round trip: a run of another library continues in trainlib, and then there again."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TOLERANCES = {"float64": 1e-12, "float32": 1e-6}
 
 @pytest.fixture
 def case() -> Callable[[str], OptimizerCase]:
-    """A case of `verify` by its title."""
+    """Return a case of `verify` by its title."""
     return {case.title: case for case in CASES}.__getitem__
 
 
 @pytest.fixture
 def our_optimizer() -> Callable[..., tl.Optimizer]:
-    """Our optimizer of a case, in the convention of a peer, at the problem's rates."""
+    """Return the optimizer of a case, in a peer's convention, at the problem's learning rates."""
 
     def make(case: OptimizerCase, peer: str, problem: Problem) -> tl.Optimizer:
         dtype = next(iter(problem.start.values())).dtype
@@ -44,7 +44,7 @@ def our_optimizer() -> Callable[..., tl.Optimizer]:
 
 @pytest.fixture
 def round_trip() -> Callable[..., None]:
-    """Runs a peer, goes on here, and goes on there, and compares with a peer that stayed.
+    """Run a peer, then trainlib, then the peer again, and compare with a peer that ran throughout.
 
     peer: `(start, problem)` -> an object with `params`, a dict of arrays, and `step(k)`.
     to_ours: `(peer) -> (optimizer, state)`. to_theirs: `(state, peer)`, into a new peer.
@@ -85,7 +85,7 @@ def round_trip() -> Callable[..., None]:
 
 
 def _assert_close(ours: Arrays, theirs: Arrays, size: float, tolerance: float, step: int) -> None:
-    """Compares relative to the largest of the parameters at the start."""
+    """Compare relative to the largest initial parameter."""
     assert ours.keys() == theirs.keys()
     for name, w in theirs.items():
         error = float(np.max(np.abs(ours[name] - w))) / size

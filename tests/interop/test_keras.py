@@ -1,18 +1,17 @@
-"""Keras's optimizers with their options and states, and a model begun under `model.fit`."""
+"""Keras's optimizers with their options and states, and a run that `model.fit` began."""
 
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.processes import output_of
 
 import trainlib as tl
-import trainlib.training.functional_model as stateless
+import trainlib.training.functional_model as functional_model
 
 needs_new_keras = pytest.mark.skipif(
     not hasattr(keras.optimizers, "MultiOptimizer"), reason="this Keras has not these options yet"
@@ -40,7 +39,7 @@ TITLES = [
 
 
 class Peer:
-    """A Keras optimizer on the problem; its rates come by its own iterations."""
+    """A Keras optimizer on the problem, at the learning rates of its iterations."""
 
     def __init__(self, case, start, problem):
         of_peer = case.peers["keras"]
@@ -75,7 +74,7 @@ class Peer:
 
 @pytest.fixture
 def floatx():
-    """Sets Keras's floatx, in which Muon computes factors, for a test."""
+    """Set Keras's floatx, in which Muon computes factors, for a test."""
     before = keras.config.floatx()
     yield keras.config.set_floatx
     keras.config.set_floatx(before)
@@ -83,27 +82,27 @@ def floatx():
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("title", TITLES)
-def test_round_trip(title, dtype, case, round_trip, floatx):
+def test_each_state_makes_a_round_trip(title, dtype, case, round_trip, floatx):
     floatx(dtype)
     of = case(title)
     round_trip(
         lambda start, problem: Peer(of, start, problem),
-        lambda peer: tl.interop.from_keras(peer.optimizer, peer.variables),
-        lambda state, peer: tl.interop.to_keras(state, peer.optimizer, peer.variables),
+        lambda peer: tl.interop.optimizer_from_keras(peer.optimizer, peer.variables),
+        lambda state, peer: tl.interop.state_to_keras(state, peer.optimizer, peer.variables),
         dtype,
         of.problem,
     )
 
 
 @needs_new_keras
-def test_every_optimizer_of_keras_is_carried():
+def test_every_optimizer_of_keras_can_be_converted():
     classes = {
         name
         for name, kind in vars(keras.optimizers).items()
         if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
     }
     wrappers = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
-    assert classes - wrappers == set(tl.interop.keras.RULES)
+    assert classes - wrappers == set(tl.interop.keras_rules.RULES)
 
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
@@ -113,7 +112,7 @@ ONE = tf.ones(1)
 
 
 def make_model(optimizer, constraint=None):
-    """A small Keras model, always of the same weights, with a name in front of its paths."""
+    """Return a small Keras model with fixed weights, whose paths begin with its name."""
     keras.utils.set_random_seed(3)
     model = keras.Sequential(
         [
@@ -131,20 +130,19 @@ def fit(model, epochs):
     model.fit(X, Y, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0)
 
 
-def go_on_here(model, epochs, **options):
-    """`fit` by our own step."""
-    tx, opt_state = tl.interop.from_keras(model.optimizer, model, **options)
-    apply_fn, params, model_state = stateless.from_keras(model)
-    step = tf.function(
-        tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, tx)), autograph=False
-    )
+def continue_in_trainlib(model, epochs, **options):
+    """Train as `fit` does, by `tl.train_step`."""
+    tx, opt_state = tl.interop.optimizer_from_keras(model.optimizer, model, **options)
+    apply_fn, params, model_state = functional_model.from_keras(model)
+    config = tl.StepConfig(apply_fn, tl.losses.mean_squared_error, tx)
+    step = tf.function(tl.train_step(config), autograph=False)
     state = tl.init_state(params, model_state, tx)._replace(opt_state=opt_state)
     for _ in range(epochs):
         for i in range(0, len(X), BATCH):
             state, _ = step(state, (tf.constant(X[i : i + BATCH]), tf.constant(Y[i : i + BATCH])))
-    stateless.write_back(model, state.params, state.model_state)
-    tl.interop.to_keras(state.opt_state, model.optimizer, model)
-    # As `fit` ends: with the averages in the place of the parameters.
+    functional_model.write_back(model, state.params, state.model_state)
+    tl.interop.state_to_keras(state.opt_state, model.optimizer, model)
+    # `fit` ends by replacing the parameters by their averages.
     model.optimizer.finalize_variable_values(model.trainable_variables)
 
 
@@ -194,7 +192,7 @@ RARE = (
     "loss scale factor",
     "exclusions",
 )
-"""Tried by soak."""
+"""Run by soak."""
 
 
 @pytest.mark.parametrize(
@@ -210,12 +208,12 @@ RARE = (
         for name in OPTIONS
     ],
 )
-def test_begun_under_fit_gone_on_here_and_back(options):
+def test_training_continues_from_fit_in_trainlib_and_back(options):
     make = OPTIONS[options]
     model, stayed = make_model(make()), make_model(make())
     # Three batches an epoch: with accumulation over two, both changes fall in an open window.
     fit(model, 1)
-    go_on_here(model, 2, micro_batch_weight=BATCH)
+    continue_in_trainlib(model, 2, micro_batch_weight=BATCH)
     fit(stayed, 1)
     fit(stayed, 2)
     # Keras sums a window's gradients and ours weighs them, which rounds otherwise.
@@ -225,8 +223,8 @@ def test_begun_under_fit_gone_on_here_and_back(options):
     assert_same(model, stayed)
 
 
-def test_the_trainer_goes_on():
-    """Batches of all the data, for `Trainer` orders its examples itself."""
+def test_a_trainer_continues_from_fit():
+    """Each batch is all data: `Trainer` has another order of examples."""
 
     def whole(model, epochs):
         model.fit(X, Y, batch_size=len(X), epochs=epochs, verbose=0)
@@ -234,11 +232,11 @@ def test_the_trainer_goes_on():
     model = make_model(keras.optimizers.Adam(0.01))
     stayed = make_model(keras.optimizers.Adam(0.01))
     whole(model, 2)
-    tx, opt_state = tl.interop.from_keras(model.optimizer, model)
+    tx, opt_state = tl.interop.optimizer_from_keras(model.optimizer, model)
     trainer = tl.Trainer(model, "mean_squared_error", tx)
     trainer.state = trainer.state._replace(opt_state=opt_state)
     trainer.fit((X, Y), batch_size=len(X), epochs=3)
-    tl.interop.to_keras(trainer.state.opt_state, model.optimizer, model)
+    tl.interop.state_to_keras(trainer.state.opt_state, model.optimizer, model)
     whole(model, 2)
     whole(stayed, 7)
     assert_same(model, stayed)
@@ -246,7 +244,7 @@ def test_the_trainer_goes_on():
 
 
 class ClippedTo(keras.constraints.Constraint):
-    """A constraint that lets the average of the unconstrained parameters be told from ours."""
+    """A constraint under which averages before and after it differ."""
 
     def __init__(self, bound):
         self.bound = bound
@@ -262,7 +260,7 @@ def test_constraints_act_as_in_keras(options):
 
     model, stayed = make(), make()
     fit(model, 1)
-    go_on_here(model, 2)
+    continue_in_trainlib(model, 2)
     fit(stayed, 1)
     fit(stayed, 2)
     assert_same(model, stayed)
@@ -272,88 +270,91 @@ def test_constraints_act_as_in_keras(options):
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-6, err_msg=a.path)
 
 
-def test_the_state_is_that_of_parameters_by_path():
+def test_the_state_has_the_paths_of_the_parameters():
     model = make_model(keras.optimizers.Adam(0.01))
     fit(model, 1)
-    tx, state = tl.interop.from_keras(model.optimizer, model)
+    tx, state = tl.interop.optimizer_from_keras(model.optimizer, model)
     assert isinstance(state, tuple) and int(state[0].step) == 3
     assert set(state[0].m) == {"hidden/kernel", "hidden/bias", "out/kernel", "out/bias"}
-    own = tl.interop.from_keras(model.optimizer)[1]
+    own = tl.interop.optimizer_from_keras(model.optimizer)[1]
     assert set(own[0].m) == {v.path for v in model.trainable_variables}
 
 
-def test_a_skipped_step_is_skipped_here_too():
+def test_a_step_that_keras_skips_is_skipped():
     model = make_model(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.01)))
     fit(model, 1)
-    tx, state = tl.interop.from_keras(model.optimizer, model)
-    params = stateless.from_keras(model).params
+    tx, state = tl.interop.optimizer_from_keras(model.optimizer, model)
+    params = functional_model.from_keras(model).params
     updates, after = tx.update({k: w * np.nan for k, w in params.items()}, state, params)
     assert int(after.step) == int(state.step) == 3
     assert all(np.all(u.numpy() == 0) for u in updates.values())
 
 
-def test_an_optimizer_that_is_not_built_is_refused():
-    for carry in (tl.interop.from_keras, lambda optimizer: tl.interop.to_keras((), optimizer)):
+def test_an_optimizer_that_is_not_built_raises_an_error():
+    def write(optimizer):
+        tl.interop.state_to_keras((), optimizer)
+
+    for convert in (tl.interop.optimizer_from_keras, write):
         with pytest.raises(ValueError, match="adam has no variables yet"):
-            carry(keras.optimizers.Adam(name="adam"))
+            convert(keras.optimizers.Adam(name="adam"))
 
 
-def test_an_optimizer_of_another_kind_is_refused():
+def test_a_subclass_of_an_optimizer_raises_an_error():
     class Own(keras.optimizers.SGD):
         pass
 
     optimizer = Own()
     optimizer.build([keras.Variable([1.0], name="w")])
     with pytest.raises(ValueError, match="Own is not one of Keras's own optimizers"):
-        tl.interop.from_keras(optimizer)
+        tl.interop.optimizer_from_keras(optimizer)
 
 
-def test_an_average_of_micro_batches_is_refused():
+def test_an_average_with_accumulation_raises_an_error():
     model = make_model(keras.optimizers.SGD(use_ema=True, gradient_accumulation_steps=2))
     fit(model, 1)
     with pytest.raises(ValueError, match="use_ema with gradient_accumulation_steps"):
-        tl.interop.from_keras(model.optimizer, model)
+        tl.interop.optimizer_from_keras(model.optimizer, model)
 
 
-def test_names_that_do_not_match_are_told():
+def test_names_that_differ_are_in_the_message():
     w, b = keras.Variable([1.0], name="kernel"), keras.Variable([1.0], name="bias")
     optimizer = keras.optimizers.Adam()
     optimizer.build([w, b])
-    with pytest.raises(ValueError) as told:
-        tl.interop.from_keras(optimizer, {"kernel": w, "other": keras.Variable([1.0])})
-    assert str(told.value).splitlines() == [
-        "the parameters here and in the optimizer differ:",
-        "  only here: other",
-        "  only in the optimizer: bias",
+    with pytest.raises(ValueError) as error:
+        tl.interop.optimizer_from_keras(optimizer, {"kernel": w, "other": keras.Variable([1.0])})
+    assert str(error.value).splitlines() == [
+        "the parameters of trainlib and the Keras optimizer differ:",
+        "  only in trainlib: other",
+        "  only in the Keras optimizer: bias",
     ]
     state = tl.adam().init({"kernels": ONE, "bias": ONE})
-    with pytest.raises(ValueError, match=r"only here: kernels \(nearest there: kernel\)"):
-        tl.interop.to_keras(state, optimizer)
+    with pytest.raises(ValueError, match=r"only in trainlib: kernels \(nearest in Keras: kernel\)"):
+        tl.interop.state_to_keras(state, optimizer)
     state = tl.adam().init({"kernel": tf.ones(2), "bias": ONE})
-    with pytest.raises(ValueError, match=r"_momentums of kernel is \[2\] here, \[1\] in Keras"):
-        tl.interop.to_keras(state, optimizer)
+    with pytest.raises(ValueError, match=r"of kernel has shape \[2\] in trainlib, \[1\] in Keras"):
+        tl.interop.state_to_keras(state, optimizer)
     assert float(optimizer.iterations) == 0
 
 
-def test_a_state_of_another_rule_is_refused():
+def test_a_state_of_another_optimizer_raises_an_error():
     optimizer = keras.optimizers.Lamb()
     optimizer.build([keras.Variable([1.0], name="w")])
     with pytest.raises(ValueError, match="Keras's Lamb takes LambState, got AdamState"):
-        tl.interop.to_keras(tl.adam().init({"w": ONE}), optimizer)
+        tl.interop.state_to_keras(tl.adam().init({"w": ONE}), optimizer)
 
 
-def test_slots_that_do_not_match_are_told():
+def test_slots_that_differ_are_in_the_message():
     optimizer = keras.optimizers.Adam(use_ema=True)
     optimizer.build([keras.Variable([1.0], name="w")])
     with pytest.raises(ValueError, match="only in Keras: _model_variables_moving_average"):
-        tl.interop.to_keras(tl.adam().init({"w": ONE}), optimizer)
+        tl.interop.state_to_keras(tl.adam().init({"w": ONE}), optimizer)
 
 
-def test_two_variables_of_one_path_are_told():
+def test_two_variables_of_one_path_are_in_the_message():
     optimizer = keras.optimizers.Adam()
     optimizer.build([keras.Variable([1.0], name="w"), keras.Variable([1.0], name="w")])
     with pytest.raises(ValueError, match="two variables have the path 'w'"):
-        tl.interop.from_keras(optimizer)
+        tl.interop.optimizer_from_keras(optimizer)
 
 
 @needs_new_keras
@@ -362,15 +363,14 @@ def test_muon_leaves_embeddings_to_adam_where_keras_does(excluded):
     table = keras.Variable(np.ones((4, 2), "float32"), name="embedding")
     optimizer = keras.optimizers.Muon(exclude_embeddings=excluded)
     optimizer.build([table])
-    _, (state,) = tl.interop.from_keras(optimizer)
+    _, (state,) = tl.interop.optimizer_from_keras(optimizer)
     assert list(state.parts) == ["adam" if excluded else "muon"]
 
 
-def test_nothing_but_tensorflow_and_keras_is_imported():
+def test_neither_torch_nor_jax_nor_optax_is_imported():
     code = (
         "import sys, tensorflow, keras; before = set(sys.modules)\n"
-        "import trainlib as tl; tl.interop.from_keras\n"
+        "import trainlib as tl; tl.interop.optimizer_from_keras\n"
         "print(sorted({'torch', 'jax', 'optax'} & (set(sys.modules) - before)))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
+    assert output_of("-c", code).strip() == "[]"

@@ -1,11 +1,22 @@
-"""Optimizer states to and from Keras, PyTorch and Optax; none of them is imported before its use.
+"""Optimizer states to and from Keras, PyTorch and Optax; each is imported at its first use.
 
-Each library has a room with one table from the fields of our states to its own slots; `carry` has
-what they share.
+keras: `optimizer_from_keras` and `state_to_keras`.
+keras_rules: the optimizers of Keras and their options.
+keras_slots: the variables of a Keras optimizer.
+optax: `state_from_optax` and `state_to_optax`.
+torch: `state_from_torch` and `state_to_torch`.
+slot_table: what they share: slots, and the differences between two states.
 """
 
-from trainlib.interop.keras import from_keras, to_keras
-from trainlib.interop.optax import from_optax, to_optax
-from trainlib.interop.torch import from_torch, to_torch
+from trainlib.interop.keras import optimizer_from_keras, state_to_keras
+from trainlib.interop.optax import state_from_optax, state_to_optax
+from trainlib.interop.torch import state_from_torch, state_to_torch
 
-__all__ = ["from_keras", "from_optax", "from_torch", "to_keras", "to_optax", "to_torch"]
+__all__ = [
+    "optimizer_from_keras",
+    "state_from_optax",
+    "state_from_torch",
+    "state_to_keras",
+    "state_to_optax",
+    "state_to_torch",
+]

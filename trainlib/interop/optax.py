@@ -1,4 +1,7 @@
-"""Optax: the states in the tuples that `optax.chain` makes, by the names of their types."""
+"""Optax: `state_from_optax` and `state_to_optax`.
+
+The states in the tuples of `optax.chain` are identified by the names of their types.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import tensorflow as tf
 
 from trainlib.core.tree import paths
 from trainlib.core.types import Optimizer, State, Tree
-from trainlib.interop.carry import (
+from trainlib.interop.slot_table import (
     Slot,
     SlotTable,
     export_state,
@@ -52,7 +55,7 @@ CENTERED = ("ScaleByRStdDevState", "ScaleByRStdDevWithCountState")
 MEANS = slots(
     m="ScaleByAdamState.mu|ScaleByAmsgradState.mu", v="ScaleByAdamState.nu|ScaleByAmsgradState.nu"
 )
-TABLE: dict[type, dict[str, Slot]] = {
+SLOTS: dict[type, dict[str, Slot]] = {
     SgdState: slots(v="-TraceState.trace"),
     LarsState: slots(v="TraceState.trace"),
     AdagradState: slots(s="ScaleByRssState.sum_of_squares"),
@@ -97,60 +100,81 @@ TABLE: dict[type, dict[str, Slot]] = {
     )
     | scalar_slots(r="ProdigyState.numerator_weighted", d="ProdigyState.estim_lr"),
 }
-"""Where our fields are: the type and the field there, of which the first that is there counts."""
+"""The counterparts of the fields of each state: type and field in Optax, by preference."""
 COUNTS = {"count": 0, "count_m2": 0, "t": 0, "step_count": 1}
-"""Fields that count updates, with their value before the first."""
+"""Fields that count updates, with their value before the first update."""
 NESTED = ("inner_state", "inner_states", "base_optimizer_state")
 IGNORED = ("ns_coeffs", "hyperparams", "hyperparams_states")
 
 
-def from_optax(
+def state_from_optax(
     optax_state: Any, optimizer: Optimizer, params: Tree, step: int | None = None
 ) -> State:
-    """The state of an Optax optimizer as that of ours, by the paths of the parameters.
+    """Return the state of an Optax optimizer as the state of a trainlib optimizer.
 
-        tx = tl.adamw(1e-3, convention="optax")
-        state = tl.interop.from_optax(optax_state, tx, params)
-
-    Some rules have the same state there (Adam, Yogi, LAMB): give the right one.
-    The hyperparameters are not carried: give ours those of Optax's, in its convention. For every
-    rule that both have but `sophia`, whose estimate of the Hessian has a state of its own.
+    Parameters are matched by their paths. Hyperparameters are not converted: build the trainlib
+    optimizer with the same ones, in Optax's convention. Some optimizers have the same state in
+    Optax (Adam, Yogi, LAMB): give the right one. All that both libraries have can be converted but
+    `sophia`, whose estimate of the Hessian has a separate state.
 
     Args:
-        optax_state: of an optimizer, with what is chained to it as far as that keeps no arrays.
-        optimizer: ours that goes on.
-        params: our parameters, with the paths that Optax's have.
-        step: the number of updates made, where Optax's state does not count them.
+        optax_state: state of an Optax optimizer, chained to others only if they keep no arrays.
+        optimizer: the trainlib optimizer that continues.
+        params: its parameters, with the paths of Optax's.
+        step: number of updates, if Optax's state does not count them; default None.
+
+    Returns:
+        A state of `optimizer`.
 
     Raises:
-        ValueError: other parameters, slots or shapes than ours, with the difference; or a state
-            that does not say how many updates it has made.
+        TypeError: `optax_state` is not a state of Optax.
+        ValueError: parameters, slots or shapes differ, with the difference in the message; or the
+            number of updates is not known.
+
+    Example:
+        With Optax installed::
+
+            tx = tl.adamw(1e-3, convention="optax")
+            state = tl.interop.state_from_optax(optax_state, tx, params)
+
+        A state without slots needs the step only:
+
+        >>> params = {"w": tf.zeros([2])}
+        >>> int(tl.interop.state_from_optax((), tl.sgd(0.1), params, step=3).step)
+        3
     """
-    book, steps = _read(optax_state)
+    table, steps = _read(optax_state)
     known = known_step(steps, step, LIBRARY)
     like = optimizer.init(params)
     if any(True for _ in find_states(like, NadamState)):
-        like = _with_product(like, optimizer, params, known)
-    return import_state(like, book, _slots_of, known, LIBRARY)
+        like = _with_momentum_product(like, optimizer, params, known)
+    return import_state(like, table, _field_slots, known, LIBRARY)
 
 
-def to_optax(state: State, like: Any) -> Any:
-    """A state of ours as Optax's.
-
-        optax_state = tl.interop.to_optax(state, optax_optimizer.init(params))
+def state_to_optax(state: State, like: Any) -> Any:
+    """Return a trainlib state as a state of an Optax optimizer.
 
     Args:
-        state: of our rule.
-        like: a state of the Optax optimizer that goes on; it stays as it is.
+        state: state of a trainlib optimizer.
+        like: a state of the Optax optimizer that continues, such as `optimizer.init(params)`; it
+            is not changed.
+
+    Returns:
+        A state like `like`, with JAX arrays.
 
     Raises:
-        ValueError: other parameters, slots or shapes, with the difference.
         ImportError: JAX is not installed.
+        ValueError: parameters, slots or shapes differ, with the difference in the message.
+
+    Example:
+        With Optax installed (`>>>` is omitted: JAX is optional)::
+
+            optax_state = tl.interop.state_to_optax(state, optax_optimizer.init(params))
     """
     import jax.numpy as jnp
 
-    book, _ = _read(like)
-    new = export_state(state, book, _slots_of, LIBRARY)
+    table, _ = _read(like)
+    new = export_state(state, table, _field_slots, LIBRARY)
     step = step_of(state)
 
     def visit(slot: str, field: str, value: Any) -> Any:
@@ -165,16 +189,17 @@ def to_optax(state: State, like: Any) -> Any:
         ]
         return tf.nest.pack_sequence_as(value, leaves)
 
-    return _rebuild(like, visit)
+    return _map_fields(like, visit)
 
 
-def _slots_of(kind: type) -> Mapping[str, Slot]:
-    return TABLE.get(kind, {})
+def _field_slots(kind: type) -> Mapping[str, Slot]:
+    """Return the slots of a type of state."""
+    return SLOTS.get(kind, {})
 
 
 def _read(optax_state: Any) -> tuple[SlotTable, list[int]]:
-    """The book of a state, and the counts of updates in it."""
-    book: SlotTable = {}
+    """Return the slot table of a state, and its counts of updates."""
+    table: SlotTable = {}
     steps: list[int] = []
 
     def visit(slot: str, field: str, value: Any) -> Any:
@@ -185,42 +210,43 @@ def _read(optax_state: Any) -> tuple[SlotTable, list[int]]:
             entries = dict(zip(_paths(value), map(to_array, leaves), strict=True))
             if slot == "ScaleBySM3State.mu":
                 entries = _joined(entries)
-            twice = entries.keys() & book.setdefault(slot, {}).keys()
+            twice = entries.keys() & table.setdefault(slot, {}).keys()
             if twice:
                 raise ValueError(f"two of Optax's states hold {slot} of {', '.join(sorted(twice))}")
-            book[slot].update(entries)
+            table[slot].update(entries)
         return value
 
-    _rebuild(optax_state, visit)
-    return book, steps
+    _map_fields(optax_state, visit)
+    return table, steps
 
 
 def _is_count(field: str, leaves: list[Any]) -> bool:
+    """Return whether a field counts updates."""
     return field in COUNTS and np.issubdtype(to_array(leaves[0]).dtype, np.integer)
 
 
-def _rebuild(state: Any, visit: Callable[[str, str, Any], Any]) -> Any:
-    """The state with `visit(type.field, field, value)` for every field of the states in it."""
+def _map_fields(state: Any, visit: Callable[[str, str, Any], Any]) -> Any:
+    """Return the state with `visit(type.field, field, value)` for each field of its states."""
     if hasattr(state, "_fields"):
         name = type(state).__name__
         values = {
-            field: _rebuild(value, visit)
+            field: _map_fields(value, visit)
             if field in NESTED
             else visit(f"{name}.{field}", field, value)
             for field, value in zip(state._fields, state, strict=True)
         }
         return state._replace(**values) if values else state
     if isinstance(state, Mapping):
-        return type(state)({key: _rebuild(child, visit) for key, child in state.items()})  # type: ignore[call-arg]
+        return type(state)({key: _map_fields(child, visit) for key, child in state.items()})  # type: ignore[call-arg]
     if isinstance(state, tuple):
-        return tuple(_rebuild(child, visit) for child in state)
-    raise TypeError(f"expected a state of Optax, got {state!r}")
+        return tuple(_map_fields(child, visit) for child in state)
+    raise TypeError(f"optax_state must be a state of an Optax optimizer, got {state!r}")
 
 
-def _with_product(like: State, optimizer: Optimizer, params: Tree, step: int) -> State:
-    """The state with Nadam's product P, which Optax, of a constant momentum, does not keep.
+def _with_momentum_product(like: State, optimizer: Optimizer, params: Tree, step: int) -> State:
+    """Return the state with Nadam's product P, which Optax, with its constant momentum, omits.
 
-    An update by gradients of 0 shows the momentum, and the product is its power.
+    An update with gradients of 0 yields the momentum, and P is its power.
     """
     zeros = tf.nest.map_structure(tf.zeros_like, params)
     _, after = optimizer.update(zeros, like, params)
@@ -230,7 +256,7 @@ def _with_product(like: State, optimizer: Optimizer, params: Tree, step: int) ->
 
 
 def _joined(entries: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """SM3's vectors of each parameter end to end: theirs are at "path/0", "path/1", ..."""
+    """Return the vectors of SM3, in Optax at "path/0", "path/1", ..., concatenated by parameter."""
     parts: dict[str, list[np.ndarray]] = {}
     for path, x in entries.items():
         parts.setdefault(path.rpartition("/")[0], []).append(x)
@@ -238,7 +264,7 @@ def _joined(entries: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _split(entries: Mapping[str, np.ndarray], like: Any) -> dict[str, np.ndarray]:
-    """The same vectors apart again."""
+    """Return concatenated vectors of SM3 as separate ones."""
     starts: dict[str, int] = {}
     apart = {}
     for path, x in zip(_paths(like), tf.nest.flatten(like), strict=True):
@@ -249,5 +275,6 @@ def _split(entries: Mapping[str, np.ndarray], like: Any) -> dict[str, np.ndarray
 
 
 def _paths(tree: Any) -> list[str]:
+    """Return the paths of the leaves."""
     names: list[str] = tf.nest.flatten(paths(tree))
     return names

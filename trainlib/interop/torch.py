@@ -1,4 +1,7 @@
-"""PyTorch: the state dicts of `torch.optim`, which number the parameters by their order."""
+"""PyTorch: `state_from_torch` and `state_to_torch`.
+
+The state dicts of `torch.optim` number the parameters by their order.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from trainlib.core.types import Optimizer, State, Tree
-from trainlib.interop.carry import (
+from trainlib.interop.slot_table import (
     Slot,
     SlotTable,
-    book_of,
     check_names,
     import_state,
     known_step,
     scalar_slots,
+    slot_table_of,
     slots,
     step_of,
     to_array,
@@ -35,7 +38,7 @@ from trainlib.transforms.states import find_states
 
 LIBRARY = "PyTorch"
 MEANS = slots(m="exp_avg", v="exp_avg_sq")
-TABLE: dict[type, dict[str, Slot]] = {
+SLOTS: dict[type, dict[str, Slot]] = {
     SgdState: slots(v="-momentum_buffer"),
     AdagradState: slots(s="sum"),
     AdadeltaState: slots(a="square_avg", d="acc_delta"),
@@ -48,122 +51,142 @@ TABLE: dict[type, dict[str, Slot]] = {
     AdafactorState: slots(R="row_var", C="col_var", V="variance"),
     MomentumState: slots(M="momentum_buffer"),
 }
-"""Where our fields are. SGD and Muon count no steps."""
+"""The counterparts of the fields of each state."""
 UNCOUNTED = (SgdState, MomentumState)
+"""States of the optimizers whose steps PyTorch does not count: SGD and Muon."""
 
 
-def from_torch(
+def state_from_torch(
     state_dict: Mapping[str, Any],
     optimizer: Optimizer,
     params: Tree,
     names: Sequence[str] | None = None,
     step: int | None = None,
 ) -> State:
-    """The state of a `torch.optim` optimizer as that of ours, by parameter name.
+    """Return the state dict of a `torch.optim` optimizer as the state of a trainlib optimizer.
 
-        tx = tl.adam(1e-3, convention="torch")
-        state = tl.interop.from_torch(torch_optimizer.state_dict(), tx, params, names)
-
-    A state dict does not name its rule, and some have the same slots: give the right one.
-    The hyperparameters are not carried: give ours those of PyTorch's, in its convention. For
-    SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Adamax, NAdam, RAdam, Rprop, Adafactor and Muon.
+    Hyperparameters are not converted: build the trainlib optimizer with the same ones, in
+    PyTorch's convention. A state dict does not name its optimizer, and some have the same slots:
+    give the right one. SGD, Adagrad, Adadelta, RMSprop, Adam, AdamW, Adamax, NAdam, RAdam, Rprop,
+    Adafactor and Muon can be converted.
 
     Args:
-        state_dict: of the optimizer; its arrays may be of PyTorch or of NumPy.
-        optimizer: ours that goes on.
-        params: our parameters, in the layouts that PyTorch's have: nothing is transposed.
-        names: the paths of our parameters in the order in which PyTorch's optimizer was given
-            them; by default the names that it was given them under.
-        step: the number of updates made, where the state dict does not hold it: of SGD and Muon.
+        state_dict: state dict of the optimizer, with arrays of PyTorch or NumPy.
+        optimizer: the trainlib optimizer that continues.
+        params: its parameters, in the layouts of PyTorch's: nothing is transposed.
+        names: paths of the parameters, in the order in which PyTorch's optimizer was given them;
+            default None, the names in the state dict.
+        step: number of updates, if the state dict does not hold it (SGD, Muon); default None.
+
+    Returns:
+        A state of `optimizer`.
 
     Raises:
-        ValueError: other parameters, slots or shapes than ours, with the difference; parameters
-            that have made different numbers of updates, or a state that does not say how many.
+        ValueError: parameters, slots or shapes differ, with the difference in the message; the
+            parameters are at different steps; or the number of updates is not known.
+
+    Example:
+        >>> state_dict = {
+        ...     "state": {0: {"momentum_buffer": np.float32([1, 2])}},
+        ...     "param_groups": [{"params": [0]}],
+        ... }
+        >>> tx, params = tl.sgd(0.1, momentum=0.9, convention="torch"), {"w": tf.zeros([2])}
+        >>> state = tl.interop.state_from_torch(state_dict, tx, params, names=["w"], step=5)
+        >>> int(state.step)
+        5
     """
-    book, steps = _read(state_dict, _ids(state_dict, names))
+    table, steps = _read(state_dict, _indices(state_dict, names))
     like = optimizer.init(params)
-    return import_state(like, book, _slots_of, known_step(steps, step, LIBRARY), LIBRARY)
+    return import_state(like, table, _field_slots, known_step(steps, step, LIBRARY), LIBRARY)
 
 
-def to_torch(
+def state_to_torch(
     state: State, state_dict: Mapping[str, Any], names: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """A state of ours as a state dict for `torch_optimizer.load_state_dict`.
-
-        torch_optimizer.load_state_dict(
-            tl.interop.to_torch(state, torch_optimizer.state_dict(), names)
-        )
+    """Return a trainlib state as a state dict for `torch_optimizer.load_state_dict`.
 
     Args:
-        state: of our rule.
-        state_dict: of the optimizer that goes on, from which hyperparameters and order are taken.
-            It may have made no update yet.
-        names: as in `from_torch`.
+        state: state of a trainlib optimizer.
+        state_dict: state dict of the PyTorch optimizer that continues, which supplies
+            hyperparameters and order. It may be at step 0.
+        names: as in `state_from_torch`; default None.
+
+    Returns:
+        A state dict with tensors of PyTorch.
 
     Raises:
-        ValueError: other parameters, slots or shapes, with the difference.
         ImportError: PyTorch is not installed.
+        ValueError: parameters, slots or shapes differ, with the difference in the message.
+
+    Example:
+        With PyTorch installed (`>>>` is omitted: it is optional)::
+
+            state_dict = tl.interop.state_to_torch(state, torch_optimizer.state_dict(), names)
+            torch_optimizer.load_state_dict(state_dict)
     """
     import torch
 
-    ids = _ids(state_dict, names)
-    ours = book_of(state, _slots_of, LIBRARY)
-    theirs, _ = _read(state_dict, ids)
+    indices = _indices(state_dict, names)
+    ours = slot_table_of(state, _field_slots, LIBRARY)
+    others, _ = _read(state_dict, indices)
     paths = {path for entries in ours.values() for path in entries} - {""}
     if ours:
-        check_names(paths, ids, "parameters", LIBRARY)
-    if theirs:
-        check_names(ours, theirs, "slots", LIBRARY)
+        check_names(paths, indices, "parameters", LIBRARY)
+    if others:
+        check_names(ours, others, "slots", LIBRARY)
     step, is_uncounted = step_of(state), _is_uncounted(state)
-    if is_uncounted and step == 0:  # To PyTorch a momentum that is there is one that has begun.
+    if is_uncounted and step == 0:  # PyTorch takes an existing momentum for one that has begun.
         return {"state": {}, "param_groups": state_dict["param_groups"]}
     entries: dict[int, dict[str, Any]] = {
-        index: {} if is_uncounted else {"step": torch.tensor(float(step))} for index in ids.values()
+        index: {} if is_uncounted else {"step": torch.tensor(float(step))}
+        for index in indices.values()
     }
     for slot, found in ours.items():
-        for path, index in ids.items():
+        for path, index in indices.items():
             x = found.get(path, found.get(""))
             if x is None:
                 continue
-            other = theirs.get(slot, {}).get(path)
-            there = x.shape if other is None else other.shape
-            if x.shape != there:
+            other = others.get(slot, {}).get(path)
+            shape = x.shape if other is None else other.shape
+            if x.shape != shape:
                 raise ValueError(
-                    f"{slot} of {path} is {list(x.shape)} here, {list(there)} in {LIBRARY}"
+                    f"{slot} of {path} has shape {list(x.shape)} in trainlib, {list(shape)} in "
+                    f"{LIBRARY}"
                 )
             dtype = torch.get_default_dtype() if "" in found else None
             entries[index][slot] = torch.tensor(x, dtype=dtype)
     return {"state": entries, "param_groups": state_dict["param_groups"]}
 
 
-def _slots_of(kind: type) -> dict[str, Slot]:
-    return TABLE.get(kind, {})
+def _field_slots(kind: type) -> dict[str, Slot]:
+    """Return the slots of a type of state."""
+    return SLOTS.get(kind, {})
 
 
-def _ids(state_dict: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, int]:
-    """PyTorch's number of each parameter, by name."""
+def _indices(state_dict: Mapping[str, Any], names: Sequence[str] | None) -> dict[str, int]:
+    """Return PyTorch's index of each parameter by name."""
     groups = state_dict["param_groups"]
-    ids = [index for group in groups for index in group["params"]]
+    indices = [index for group in groups for index in group["params"]]
     if names is None:
         if not all("param_names" in group for group in groups):
             raise ValueError(
-                "this state dict of PyTorch has no names: give them in the order in which its "
-                "optimizer was given the parameters, as names=[...]"
+                "this state dict of PyTorch has no names: give the parameters' paths as "
+                "names=[...], in the order in which PyTorch's optimizer was given them"
             )
         names = [name for group in groups for name in group["param_names"]]
-    if len(names) != len(ids) or len(set(names)) != len(names):
+    if len(names) != len(indices) or len(set(names)) != len(names):
         raise ValueError(
-            f"names must be {len(ids)} different ones, one for each of PyTorch's parameters, got "
-            f"{len(names)}: {list(names)}"
+            f"names must be {len(indices)} distinct names, one for each of PyTorch's parameters, "
+            f"got {len(names)}: {list(names)}"
         )
-    return dict(zip(names, ids, strict=True))
+    return dict(zip(names, indices, strict=True))
 
 
-def _read(state_dict: Mapping[str, Any], ids: Mapping[str, int]) -> tuple[SlotTable, list[Any]]:
-    """The book of a state dict, and the steps of its parameters."""
-    book: SlotTable = {}
+def _read(state_dict: Mapping[str, Any], indices: Mapping[str, int]) -> tuple[SlotTable, list[Any]]:
+    """Return the slot table of a state dict, and the steps of its parameters."""
+    table: SlotTable = {}
     steps = []
-    for path, index in ids.items():
+    for path, index in indices.items():
         entry = state_dict["state"].get(index, {})
         entry = {slot: to_array(x) for slot, x in entry.items() if x is not None}
         if "step" in entry:
@@ -171,11 +194,11 @@ def _read(state_dict: Mapping[str, Any], ids: Mapping[str, int]) -> tuple[SlotTa
         if "prev" in entry:
             entry["prev"] = np.sign(entry["prev"]) * entry["step_size"]
         for slot, x in entry.items():
-            whole = slot == "mu_product"
-            book.setdefault(slot, {})["" if whole else path] = x
-    return book, steps
+            is_scalar = slot == "mu_product"
+            table.setdefault(slot, {})["" if is_scalar else path] = x
+    return table, steps
 
 
 def _is_uncounted(state: State) -> bool:
-    """Whether a state is one of a rule whose steps PyTorch does not count."""
+    """Return whether PyTorch does not count the steps of this state's optimizer."""
     return any(True for kind in UNCOUNTED for _ in find_states(state, kind))
