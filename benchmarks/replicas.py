@@ -181,10 +181,10 @@ class Training:
         import numpy as np
         import tensorflow as tf
 
-        from trainlib.training.replicas import strategy_named
+        from trainlib.training.strategies import get_strategy
 
         kind = "mirrored" if replicas else "multi_worker" if config else "one_device"
-        self.strategy = strategy_named(kind, replicas)
+        self.strategy = get_strategy(kind, replicas)
         from contenders.ours import make_trainer
 
         weights, of = read_weights(Path(folder)), workload(name, quick)
@@ -205,11 +205,14 @@ class Training:
         """Seconds and steps of so many passes over the examples, or over CHECK_STEPS batches."""
         import tensorflow as tf
 
-        from trainlib.training.input_pipeline import specs_of
+        from trainlib.training.chunks import specs_of
 
-        programs, way = self.trainer.programs, self.trainer.execution
+        programs, way = self.trainer.context.programs, self.trainer.execution
         specs = specs_of(self.examples)
-        program, records = programs.train(way, batch_size, specs), programs.no_records(way, specs)
+        program, records = (
+            programs.train(way, batch_size, specs),
+            programs.empty_metric_states(way, specs),
+        )
         steps = min(int(self.examples[0].shape[0]) // batch_size, CHECK_STEPS)
         start, stop = (tf.constant(i * batch_size, tf.int64) for i in (0, steps))
         began = time.perf_counter()
@@ -232,7 +235,7 @@ class Training:
         """A function `(count, start)`: sums over the replicas, of sums, of tensors of `start`."""
         import tensorflow as tf
 
-        from trainlib.training.replicas import all_reduce
+        from trainlib.training.collectives import all_reduce
 
         @tf.function(autograph=False)
         def loop(count: Any, start: Any) -> Any:

@@ -47,7 +47,7 @@ def main() -> None:
             }
             without = rate(trainer, data, options.epochs)
             with_ = rate(trainer, data, options.epochs, **saving)
-            newest = Path(folder, str(tl.Checkpoints(folder).places()[-1]))
+            newest = Path(folder, str(tl.Checkpoints(folder).positions()[-1]))
             size = sum(file.stat().st_size for file in newest.iterdir())
         ratios.append(without / with_)
         print(f"{without:,.5g} steps/s without, {with_:,.5g} with checkpoints", flush=True)

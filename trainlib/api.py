@@ -98,8 +98,9 @@ from trainlib.step.update import apply_gradients
 from trainlib.tools.loss_curve import LRFinderResult, RangeTest
 from trainlib.tools.range_test import lr_finder
 from trainlib.training.checkpoints import Checkpoints
+from trainlib.training.evaluator import Evaluator
 from trainlib.training.functional_model import FunctionalModel
-from trainlib.training.replicas import mirrored, multi_worker
+from trainlib.training.strategies import mirrored, multi_worker
 from trainlib.training.trainer import Trainer
 from trainlib.transforms import (
     accumulate,
@@ -136,6 +137,7 @@ __all__ = [
     "Checkpoints",
     "DataConfig",
     "ExperimentConfig",
+    "Evaluator",
     "ExperimentResult",
     "FiniteGuardState",
     "FunctionalModel",

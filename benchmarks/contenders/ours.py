@@ -15,7 +15,7 @@ import trainlib as tl
 from contenders import base
 from contenders.keras_ import make_model
 from trainlib.registry import lookup
-from trainlib.training.input_pipeline import as_feed
+from trainlib.training.data_adapter import as_data_adapter
 
 LONG_RUN = 10_000_000
 """Steps that take any net longer than it takes to measure the executions."""
@@ -65,8 +65,8 @@ class Training(base.Training):
         """Has "auto" measure, as it does for a long run: steps a second by execution."""
         os.environ["TRAINLIB_CACHE"] = str(self.folder / "cache")  # what is kept is not measured
         self.load("check_order", CHECK_STEPS)
-        feed = as_feed("data", self.data, self.workload.batch_size)
-        return self.trainer.settle_execution(feed, epochs=LONG_RUN // CHECK_STEPS)
+        adapter = as_data_adapter("data", self.data, self.workload.batch_size)
+        return self.trainer.autotune(adapter, epochs=LONG_RUN // CHECK_STEPS)
 
     def accelerators(self) -> int:
         """How many GPUs there are."""

@@ -1,4 +1,4 @@
-"""What a user sees of a run: plain lines, or a bar on a terminal."""
+"""How a run is shown: plain lines, or a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from trainlib.callbacks import LineLogger, ProgressBar, TrainingStatus
 from trainlib.callbacks import display as display_module
+from trainlib.callbacks.display import format_results
 
 RESULTS = {
     "epoch": 3,
@@ -20,7 +21,7 @@ RESULTS = {
     "learning_rate": 0.001,
     "seconds": 0.5,
 }
-DESCRIBED = "loss 0.3012  accuracy 0.8921  val_loss 12.5  learning_rate 0.001"
+FORMATTED = "loss 0.3012  accuracy 0.8921  val_loss 12.5  learning_rate 0.001"
 SO_FAR = {"loss": 0.75, "learning_rate": 0.0625}
 
 
@@ -31,7 +32,7 @@ def progress(epoch=3, epochs=12, batch=1250, metrics=lambda: SO_FAR):
 @pytest.mark.parametrize(
     ("results", "expected"),
     [
-        (RESULTS, DESCRIBED),
+        (RESULTS, FORMATTED),
         ({}, ""),
         ({"loss": 1234567.0}, "loss 1.235e+06"),
         ({"loss": 1e-7, "seconds": 1}, "loss 1e-07"),
@@ -42,26 +43,26 @@ def progress(epoch=3, epochs=12, batch=1250, metrics=lambda: SO_FAR):
         ),
     ],
 )
-def test_results_are_described_on_one_line(results, expected):
-    assert display_module.describe(results) == expected
+def test_results_are_formatted_on_one_line(results, expected):
+    assert format_results(results) == expected
 
 
 @pytest.mark.parametrize(
     ("epoch", "epochs", "label"), [(3, 5, "3/5"), (3, 12, " 3/12"), (12, 12, "12/12")]
 )
-def test_lines_prints_one_line_an_epoch(epoch, epochs, label):
+def test_a_line_is_printed_per_epoch(epoch, epochs, label):
     stream = io.StringIO()
     lines = LineLogger(stream)
     lines.on_train_batch_end(progress(epoch, epochs))
     assert stream.getvalue() == ""
     lines.on_epoch_end(progress(epoch, epochs))
     lines.on_train_end(progress())
-    assert stream.getvalue() == f"epoch {label}  {DESCRIBED}  2,500 steps/s\n"
+    assert stream.getvalue() == f"epoch {label}  {FORMATTED}  2,500 steps/s\n"
 
 
 def test_lines_prints_to_standard_output(capsys):
     LineLogger().on_epoch_end(progress())
-    assert capsys.readouterr() == (f"epoch  3/12  {DESCRIBED}  2,500 steps/s\n", "")
+    assert capsys.readouterr() == (f"epoch  3/12  {FORMATTED}  2,500 steps/s\n", "")
 
 
 class Clock:
@@ -128,7 +129,7 @@ def test_a_finished_epoch_leaves_its_line_above_the_next_bar(screen):
     drawn()
     bar.on_epoch_end(progress())
     lines = drawn()
-    assert f"epoch  3/12  {DESCRIBED}  2,500 steps/s" in lines
+    assert f"epoch  3/12  {FORMATTED}  2,500 steps/s" in lines
     assert re.match(r"epoch 4/12 .* +0/1250 ", lines[-1])
     assert "loss" not in lines[-1]
 
@@ -164,4 +165,4 @@ def test_without_a_terminal_only_the_lines_are_written():
     bar.on_train_batch_end(progress())
     bar.on_epoch_end(progress())
     bar.on_train_end(progress())
-    assert stream.getvalue().strip() == f"epoch  3/12  {DESCRIBED}  2,500 steps/s"
+    assert stream.getvalue().strip() == f"epoch  3/12  {FORMATTED}  2,500 steps/s"

@@ -1,4 +1,4 @@
-"""The history in a file."""
+"""The history as a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HISTORY = [{"epoch": i, "step": 10 * i, "loss": 1 / (3 * i), "seconds": 0.1} for
 
 
 def status(epochs):
-    """A run of which so many epochs have ended."""
+    """The status after a number of epochs."""
     return TrainingStatus(epochs, 3, 10, 10, 10 * epochs, HISTORY[:epochs], dict, state=None)
 
 
@@ -21,7 +21,7 @@ def lines(path):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_each_epoch_is_an_object_on_a_line_of_its_own(tmp_path):
+def test_each_epoch_is_an_object_on_one_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
     callback = JSONLLogger(path)
     callback.on_train_begin(status(0))
@@ -35,7 +35,7 @@ def test_each_epoch_is_an_object_on_a_line_of_its_own(tmp_path):
     assert list(lines(path)[0]) == ["epoch", "step", "loss", "seconds"]
 
 
-def test_a_run_that_goes_on_keeps_the_epochs_up_to_there_and_no_others(tmp_path):
+def test_a_resumed_run_keeps_the_epochs_up_to_its_checkpoint_only(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in HISTORY), encoding="utf-8")
     callback = JSONLLogger(path)
@@ -45,13 +45,13 @@ def test_a_run_that_goes_on_keeps_the_epochs_up_to_there_and_no_others(tmp_path)
     assert lines(path) == HISTORY[:2]
 
 
-def test_a_result_that_is_not_finite_is_null_also_where_a_run_goes_on(tmp_path):
+def test_a_result_that_is_not_finite_is_null_in_a_resumed_run_too(tmp_path):
     path = tmp_path / "metrics.jsonl"
     history = [{"epoch": 1, "loss": float("nan"), "matrix": [[float("inf"), 1.0]]}]
-    told = status(1)._replace(history=history)
+    nonfinite = status(1)._replace(history=history)
     callback = JSONLLogger(path)
-    callback.on_train_begin(told)
-    callback.on_epoch_end(told)
+    callback.on_train_begin(nonfinite)
+    callback.on_epoch_end(nonfinite)
     expected = {"epoch": 1, "loss": None, "matrix": [[None, 1.0]]}
     assert lines(path) == [expected, expected]
 
@@ -65,18 +65,18 @@ def as_text(history):
     return [{name: str(x) for name, x in line.items()} for line in history]
 
 
-def test_the_table_has_a_row_for_each_epoch_and_goes_on_from_where_the_run_does(tmp_path):
+def test_the_table_has_a_row_per_epoch_and_continues_with_a_resumed_run(tmp_path):
     path = tmp_path / "metrics.csv"
-    for begun, ended in ((0, 3), (1, 2)):
+    for start, stop in ((0, 3), (1, 2)):
         callback = CSVLogger(path)
-        callback.on_train_begin(status(begun))
-        for count in range(begun + 1, ended + 1):
+        callback.on_train_begin(status(start))
+        for count in range(start + 1, stop + 1):
             callback.on_epoch_end(status(count))
             assert table(path) == as_text(HISTORY[:count])
     assert path.read_text().startswith("epoch,step,loss,seconds\n1,10,0.333")
 
 
-def test_a_result_that_comes_later_has_a_column_and_matrices_have_none(tmp_path):
+def test_a_later_result_adds_a_column_and_matrices_have_none(tmp_path):
     path = tmp_path / "metrics.csv"
     history = [{"loss": 1.0, "matrix": [[1.0]]}, {"loss": 2.0, "overflowed": "a/b, c"}]
     callback = CSVLogger(path)

@@ -1,4 +1,4 @@
-"""Early stopping and the plateau beside a trainer: what they do to it, and what they say."""
+"""Early stopping and the plateau with a trainer: what they change, and what they print."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainlib.transforms.inject import InjectState
 
 
 class Trainer:
-    """A trainer that heeds requests; its weights are the number of the epoch."""
+    """A trainer that applies requests; its weights are the number of the epoch."""
 
     def __init__(self, **hyperparams):
         self.hyperparams = hyperparams
@@ -35,7 +35,7 @@ class Trainer:
     def state(self):
         held = {name: tf.constant(x, tf.float64) for name, x in self.hyperparams.items()}
         opt_state = InjectState(0, held, ())
-        return TrainState(0, self.weights, {}, opt_state, (), 0)
+        return TrainState(0, self.weights, {}, opt_state, (), (), 0)
 
     def status(self, results=None, finished=False, epochs=9):
         history = [] if results is None else [results]
@@ -44,17 +44,17 @@ class Trainer:
         )
 
     def begin(self, callback):
-        self.heed(callback.on_train_begin(self.status()))
+        self.apply(callback.on_train_begin(self.status()))
 
     def end_epoch(self, callback, results, epochs=9):
         self.epoch += 1
         self.weights = {"w": np.full(2, float(self.epoch))}
-        self.heed(callback.on_epoch_end(self.status(results, epochs=epochs)))
+        self.apply(callback.on_epoch_end(self.status(results, epochs=epochs)))
 
     def end(self, callback, finished=True):
-        self.heed(callback.on_train_end(self.status(finished=finished)))
+        self.apply(callback.on_train_end(self.status(finished=finished)))
 
-    def heed(self, request):
+    def apply(self, request):
         if isinstance(request, SetHyperparams):
             self.hyperparams = self.hyperparams | dict(request.values)
         elif isinstance(request, SetWeights):
@@ -66,7 +66,7 @@ class Trainer:
 
 
 def run(callback, values, trainer=None, name="val_loss"):
-    """A run over these results, to its end or to the stop: the trainer, and the epochs made."""
+    """Run over some results, to the end or to the stop; return the trainer and its epochs."""
     trainer = trainer or Trainer(learning_rate=0.001)
     trainer.begin(callback)
     for value in values:
@@ -77,7 +77,7 @@ def run(callback, values, trainer=None, name="val_loss"):
     return trainer, trainer.epoch
 
 
-def test_the_plateau_sets_the_rate_and_says_so():
+def test_the_plateau_reduces_the_rate_and_prints_it():
     stream = io.StringIO()
     callback = ReduceLROnPlateau(patience=2, stream=stream)
     trainer, _ = run(callback, [1.0, 1.0, 1.0, 0.5, 0.5, 0.5])
@@ -94,7 +94,7 @@ def test_the_rate_may_be_held_in_float64(capsys):
     assert trainer.hyperparams == {"learning_rate": 0.001 * 0.1}
 
 
-def test_nothing_is_said_while_the_rate_stays(capsys):
+def test_nothing_is_printed_while_nothing_changes(capsys):
     trainer, _ = run(ReduceLROnPlateau(patience=1), [3.0, 2.0, 1.0])
     assert trainer.hyperparams == {"learning_rate": 0.001}
     run(ReduceLROnPlateau(patience=1, min_lr=0.001), [3.0, 3.0, 3.0])
@@ -110,7 +110,7 @@ def test_another_hyperparameter_can_be_reduced(capsys):
     assert capsys.readouterr().out == "epoch 2: weight decay 0.25 -> 0.125\n"
 
 
-def test_each_run_begins_with_a_new_state(capsys):
+def test_each_run_starts_with_a_new_state(capsys):
     plateau, stop = ReduceLROnPlateau(patience=2), EarlyStopping(patience=2)
     for _ in range(2):
         trainer, _ = run(plateau, [1.0, 1.0])
@@ -119,7 +119,7 @@ def test_each_run_begins_with_a_new_state(capsys):
     assert capsys.readouterr().out.count("stopped after epoch 3") == 2
 
 
-def test_a_state_that_is_assigned_goes_on():
+def test_an_assigned_state_is_continued():
     whole, first, second = (EarlyStopping(patience=4, restore_best_weights=True) for _ in range(3))
     history = [3.0, 2.0, 2.5, 2.5, 2.5, 2.5]
     ends = []

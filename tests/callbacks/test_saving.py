@@ -1,4 +1,4 @@
-"""When checkpoints are asked for."""
+"""When checkpoints are requested."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def status(epoch=1, batch=5, global_batch=5, **results):
     return TrainingStatus(epoch, 9, batch, 10, global_batch, [results], dict, state=None)
 
 
-def test_steps_are_those_of_the_whole_training():
+def test_steps_are_counted_over_the_whole_training():
     callback = SaveEvery(steps=4)
     assert callback.every == 4
     callback.on_train_begin(status())
-    asked = [
+    requested = [
         k for k in range(1, 13) if callback.on_train_batch_end(status(global_batch=k)) == Save()
     ]
-    assert asked == [4, 8, 12]
+    assert requested == [4, 8, 12]
     assert callback.on_epoch_end(status(global_batch=13)) is None
 
 
@@ -33,12 +33,12 @@ def test_epochs_are_counted():
     assert callback.on_train_batch_end(status()) is None
 
 
-def test_seconds_are_those_since_the_last_one(monkeypatch):
+def test_seconds_are_counted_since_the_last_checkpoint(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     callback = SaveEvery(seconds=10, epochs=5)
     callback.on_train_begin(status())
-    asked = []
+    requested = []
     for second in range(1, 31):
         now[0] = 100.0 + second
         request = (
@@ -46,8 +46,8 @@ def test_seconds_are_those_since_the_last_one(monkeypatch):
             if second == 15
             else callback.on_train_batch_end(status())
         )
-        asked += [second] if request else []
-    assert asked == [10, 15, 25]
+        requested += [second] if request else []
+    assert requested == [10, 15, 25]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_seconds_are_those_since_the_last_one(monkeypatch):
         ({"epochs": -1}, "epochs must be at least 1"),
     ],
 )
-def test_what_would_never_save_is_refused(options, message):
+def test_arguments_that_never_save_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SaveEvery(**options)
 
@@ -72,18 +72,18 @@ def test_what_would_never_save_is_refused(options, message):
         ("val_loss", [math.nan, 2.0, math.nan, 1.0], [2, 4]),
     ],
 )
-def test_the_best_is_asked_for_when_it_comes(monitor, values, best):
+def test_the_best_epoch_requests_a_checkpoint(monitor, values, best):
     callback = SaveBest(monitor)
     callback.on_train_begin(status())
-    asked = []
+    requested = []
     for epoch, value in enumerate(values, start=1):
         request = callback.on_epoch_end(status(epoch=epoch, **{monitor: value}))
         assert request in (None, Save(best=True))
-        asked += [epoch] if request else []
-    assert asked == best
+        requested += [epoch] if request else []
+    assert requested == best
 
 
-def test_the_best_goes_on_from_a_state_that_is_given_back():
+def test_a_restored_state_is_continued():
     first, second = SaveBest("loss"), SaveBest("loss")
     first.on_train_begin(status())
     first.on_epoch_end(status(loss=1.0))

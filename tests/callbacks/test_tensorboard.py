@@ -17,14 +17,13 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 import trainlib as tl
 from trainlib.callbacks import Callback, SaveEvery, TensorBoard, TrainingStatus
-from trainlib.callbacks.events import Events, check_installed
+from trainlib.callbacks.events import Events, require_tensorboard
 from trainlib.callbacks.pictures import as_images, first_layer, grid
-from trainlib.training import loop as loop_module
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=(40, 6, 5)).astype("float32")
 Y = RNG.integers(0, 3, 40)
-HELD_OUT = RNG.uniform(size=(12, 6, 5)).astype("float32"), RNG.integers(0, 3, 12)
+VALIDATION = RNG.uniform(size=(12, 6, 5)).astype("float32"), RNG.integers(0, 3, 12)
 BATCHES = 5
 """Of an epoch: of 8 examples each."""
 HYPERPARAMETERS = {"batch_size": 8, "rate": 0.5, "flag": True, "name": "net", "widths": (3, 4)}
@@ -57,12 +56,12 @@ def small_net():
     return keras.Sequential([keras.Input((6, 5)), keras.layers.Dropout(0.25), *layers])
 
 
-def fit(callbacks, epochs=3, **options):
-    return trainer_of(small_net()).fit(
+def fit(callbacks, epochs=3, seconds_per_call=0.25, **options):
+    return trainer_of(small_net(), seconds_per_call=seconds_per_call).fit(
         (X, Y),
         batch_size=8,
         epochs=epochs,
-        validation_data=HELD_OUT,
+        validation_data=VALIDATION,
         callbacks=callbacks,
         **options,
     )
@@ -107,10 +106,10 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     model = net()
     callback = TensorBoard(
-        folder, steps=2, hyperparameters=HYPERPARAMETERS, examples=HELD_OUT, model=model
+        folder, steps=2, hyperparameters=HYPERPARAMETERS, examples=VALIDATION, model=model
     )
     history = trainer_of(model).fit(
-        (X, Y), batch_size=8, epochs=3, validation_data=HELD_OUT, callbacks=[callback]
+        (X, Y), batch_size=8, epochs=3, validation_data=VALIDATION, callbacks=[callback]
     )
     return folder, model, history
 
@@ -206,7 +205,7 @@ def test_inputs_are_a_grid_of_the_examples(run):
     folder, _, _ = run
     (pixels,), steps = picture(folder / "train", "inputs")
     assert (pixels.shape, steps) == ((3 * 7 - 1, 4 * 6 - 1, 1), [0])
-    scaled = np.rint(HELD_OUT[0][5] / HELD_OUT[0].max() * 255)
+    scaled = np.rint(VALIDATION[0][5] / VALIDATION[0].max() * 255)
     assert np.max(np.abs(pixels[7:13, 6:11, 0] - scaled)) <= 1
 
 
@@ -293,13 +292,13 @@ def test_the_projector_has_the_last_hidden_layer_of_the_examples(run):
     (embedding,) = config.embeddings
     written = np.loadtxt(folder / "train" / embedding.tensor_path, delimiter="\t")
     hidden = keras.Model(model.inputs[0], model.get_layer("hidden").output)
-    np.testing.assert_allclose(written, hidden(HELD_OUT[0]), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(written, hidden(VALIDATION[0]), rtol=1e-4, atol=1e-5)
     labels = (folder / "train" / embedding.metadata_path).read_text().splitlines()
-    assert labels == [str(label) for label in HELD_OUT[1]]
+    assert labels == [str(label) for label in VALIDATION[1]]
     assert list(embedding.sprite.single_image_dim) == [5, 6]
     sprite = tf.io.decode_png((folder / "train" / embedding.sprite.image_path).read_bytes())
     assert sprite.shape == (4 * 6, 4 * 5, 1)
-    scaled = np.rint(HELD_OUT[0][6] / HELD_OUT[0].max() * 255)
+    scaled = np.rint(VALIDATION[0][6] / VALIDATION[0].max() * 255)
     assert np.max(np.abs(sprite.numpy()[6:12, 10:15, 0] - scaled)) <= 1
 
 
@@ -373,19 +372,17 @@ def unbroken(tmp_path_factory):
 @pytest.mark.parametrize(
     "case", [x if x in FEW else pytest.param(x, marks=pytest.mark.soak) for x in KILLS]
 )
-def test_a_run_that_was_killed_and_resumed_leaves_each_point_once(
-    case, unbroken, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(loop_module, "SECONDS_PER_CALL", 1e-9)
+def test_a_run_that_was_killed_and_resumed_leaves_each_point_once(case, unbroken, tmp_path):
     every, moment, at = KILLS[case]
     before, after = tmp_path / "before", tmp_path / "after"
     saving = SaveEvery(steps=every) if every else SaveEvery(epochs=1)
     board = TensorBoard(before / "events", steps=2, graph=False)
     callbacks = [board, saving, KillAt(moment, at, before, after)]
     with pytest.raises(Killed):
-        fit(callbacks, checkpoints=tl.Checkpoints(before / "saved"))
+        fit(callbacks, seconds_per_call=1e-9, checkpoints=tl.Checkpoints(before / "saved"))
     board = TensorBoard(after / "events", steps=2, graph=False)
-    fit([board, saving], checkpoints=after / "saved", resume=True)
+    resumed = tl.Checkpoints(after / "saved", resume=True)
+    fit([board, saving], seconds_per_call=1e-9, checkpoints=resumed)
     for part, kinds in (("train", ("epoch", "step", "weights")), ("validation", ("epoch",))):
         for kind in kinds:
             expected = points(unbroken / part, kind)
@@ -411,7 +408,7 @@ def test_a_run_ended_for_now_goes_on_in_the_same_curves(unbroken, tmp_path):
             tmp_path / "events", steps=2, hyperparameters=hyperparameters, graph=False
         )
         stop = [] if resume else [StopAt()]
-        fit([board, *stop], checkpoints=tmp_path / "saved", resume=resume)
+        fit([board, *stop], checkpoints=tl.Checkpoints(tmp_path / "saved", resume=resume))
         root = read(tmp_path / "events").Tags()["tensors"]
         assert (hparams.SESSION_END_INFO_TAG in root) == resume
         assert hparams.SESSION_START_INFO_TAG in root
@@ -423,28 +420,25 @@ def test_a_run_ended_for_now_goes_on_in_the_same_curves(unbroken, tmp_path):
 def test_a_run_that_is_resumed_with_it_tells_the_epochs_before(unbroken, tmp_path):
     saving = SaveEvery(epochs=1)
     fit([saving], epochs=2, checkpoints=tmp_path / "saved")
-    fit(
-        [saving, TensorBoard(tmp_path / "a", graph=False)],
-        checkpoints=tmp_path / "saved",
-        resume=True,
-    )
+    resumed = tl.Checkpoints(tmp_path / "saved", resume=True)
+    fit([saving, TensorBoard(tmp_path / "a", graph=False)], checkpoints=resumed)
     for part in ("train", "validation"):
         expected = points(unbroken / part, "epoch")
         assert_same_points(points(tmp_path / "a" / part, "epoch"), expected)
 
 
 def test_a_new_run_takes_the_place_of_one_in_the_same_folder(tmp_path):
-    fit([TensorBoard(tmp_path, steps=1, examples=HELD_OUT, graph=False)], epochs=3)
-    fit([TensorBoard(tmp_path, steps=1, examples=HELD_OUT, graph=False)], epochs=1)
+    fit([TensorBoard(tmp_path, steps=1, examples=VALIDATION, graph=False)], epochs=3)
+    fit([TensorBoard(tmp_path, steps=1, examples=VALIDATION, graph=False)], epochs=1)
     for part, kind in (("train", "epoch"), ("validation", "epoch"), ("train", "weights")):
         for found in points(tmp_path / part, kind).values():
             assert [step for step, _ in found] == [5]
     assert picture(tmp_path / "train", "inputs")[1] == [0]
 
 
-def test_events_of_a_time_to_come_are_refused(tmp_path):
+def test_events_with_a_time_in_the_future_are_refused(tmp_path):
     (tmp_path / "events.out.tfevents.9999999999.there.1.0.v2").touch()
-    with pytest.raises(ValueError, match=r"there are events of a later time; choose another"):
+    with pytest.raises(ValueError, match=r"holds events with a time in the future: choose another"):
         Events(tmp_path, 0)
 
 
@@ -488,7 +482,7 @@ def test_a_worker_that_does_not_write_takes_part_in_what_all_compute(tmp_path):
     [
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"histogram_epochs": -1}, "histogram_epochs must be at least 0, got -1"),
-        ({"model": object()}, r"model is for the projector, which needs examples=\(x, y\)"),
+        ({"model": object()}, r"model is for the projector, which also needs examples=\(x, y\)"),
     ],
 )
 def test_wrong_arguments_are_refused(options, message, tmp_path):
@@ -498,7 +492,7 @@ def test_wrong_arguments_are_refused(options, message, tmp_path):
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"pip install trainlib\[tensorboard\]"):
+    with pytest.raises(ImportError, match=r"pip install tensorboard"):
         TensorBoard(tmp_path)
     monkeypatch.undo()
-    check_installed()
+    require_tensorboard()

@@ -1,5 +1,6 @@
 """What several test files share.
 
+classification: a small problem, its model and its trainer.
 executions: the ways to run a function, by name: eager, graph and XLA.
 trees: the arrays and the bits of a structure of tensors, and assertions on two structures.
 processes: Python in a process of its own.

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.step.finite_guard import init_finite_guard, update_finite_guard
-from trainlib.training.functional_model import from_keras
+from trainlib.training.functional_model import functional_from_keras
 
 SOAK = pytest.mark.soak
 RUNS = {
@@ -176,7 +176,7 @@ def noisy_model():
 def test_a_skipped_step_changes_no_bit_but_those_of_the_scale(run, compile_update):
     optimizer = tl.chain(tl.clip_by_global_norm(1.0), tl.adamw(tl.exponential_decay(0.1, 1, 0.5)))
     scaling = tl.dynamic_loss_scale(2.0**127, growth_steps=2, cap=2.0**127)
-    apply_fn, params, model_state = from_keras(noisy_model())
+    apply_fn, params, model_state = functional_from_keras(noisy_model())
     step = RUNS[run](
         tl.train_step(
             tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer, loss_scale=scaling),
@@ -202,7 +202,7 @@ def test_a_skipped_step_changes_no_bit_but_those_of_the_scale(run, compile_updat
 
 @pytest.mark.parametrize("run", ["eager", "graph"])  # XLA rounds fused operations otherwise
 def test_a_scale_of_a_power_of_two_changes_no_bit_of_a_finite_run(run):
-    apply_fn, params, model_state = from_keras(noisy_model())
+    apply_fn, params, model_state = functional_from_keras(noisy_model())
     rng, optimizer, ends = np.random.default_rng(0), tl.adam(0.01), []
     batches = [
         tuple(tf.constant(rng.normal(size=(8, k)), tf.float32) for k in (3, 2)) for _ in range(9)

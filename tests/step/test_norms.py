@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.training.functional_model import from_keras
+from trainlib.training.functional_model import functional_from_keras
 from trainlib.training.programs import Programs
 
 ROOT = Path(tl.__file__).parents[1]
@@ -186,7 +186,7 @@ def test_the_history_tells_the_means_over_an_epoch(execution):
     history = trainer_of(execution=execution).fit(
         data, batch_size=3, shuffle=False, validation_data=data
     )
-    apply_fn, params, model_state = from_keras(net())
+    apply_fn, params, model_state = functional_from_keras(net())
     state = tl.init_state(params, model_state, tl.sgd(0.125))
     step = tl.train_step(
         tl.StepConfig(apply_fn, tl.losses.mean_squared_error, tl.sgd(0.125), norms=True)
@@ -224,7 +224,9 @@ def test_a_run_goes_on_with_its_norms(tmp_path):
 
     whole = trainer_of().fit(data, batch_size=2, epochs=2)
     trainer_of().fit(data, batch_size=2, epochs=2, checkpoints=tmp_path, callbacks=[StopAt()])
-    rest = trainer_of().fit(data, batch_size=2, epochs=2, checkpoints=tmp_path, resume=True)
+    rest = trainer_of().fit(
+        data, batch_size=2, epochs=2, checkpoints=tl.Checkpoints(tmp_path, resume=True)
+    )
     for one, other in zip(whole, rest, strict=True):
         assert one["gradient_norm"] == other["gradient_norm"] > 0
         assert one["update_norm"] == other["update_norm"] > 0

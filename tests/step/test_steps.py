@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.training.functional_model import from_keras
+from trainlib.training.functional_model import functional_from_keras
 
 RUNS = {
     "eager": lambda f: f,
@@ -222,7 +222,7 @@ def noisy_model(dtype="float32"):
 @pytest.mark.parametrize("run", RUNS)
 def test_the_step_is_pure(run):
     model, optimizer = noisy_model(), tl.adam()
-    apply_fn, params, model_state = from_keras(model)
+    apply_fn, params, model_state = functional_from_keras(model)
     state, batch = tl.init_state(params, model_state, optimizer), batch_of(None, "float32")
     before = [arrays_of(state), model.get_weights()]
     step = RUNS[run](
@@ -244,7 +244,7 @@ def test_the_step_is_pure(run):
 
 def test_batch_statistics_go_in_and_out_with_the_state():
     model = keras_model(keras.layers.BatchNormalization(momentum=0.75, epsilon=2**-10, name="bn"))
-    apply_fn, params, model_state = from_keras(model)
+    apply_fn, params, model_state = functional_from_keras(model)
     state = tl.init_state(params, model_state, tl.sgd(0.0))
     step = tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, tl.sgd(0.0)))
     batch = (tf.constant(X, tf.float32), tf.constant(X, tf.float32))
@@ -284,7 +284,7 @@ def dropout_model(rate=0.5):
 def test_dropout_masks_follow_from_the_state(run):
     optimizer = tl.sgd(2**-6)
     batch = tf.ones([1, 1]), tf.zeros([1, 64])
-    apply_fn, params, model_state = from_keras(dropout_model(), seed=3)
+    apply_fn, params, model_state = functional_from_keras(dropout_model(), seed=3)
     step = RUNS[run](
         tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer))
     )
@@ -293,12 +293,12 @@ def test_dropout_masks_follow_from_the_state(run):
     assert 16 < first.sum() < 48
     assert np.any(first != second)
     np.testing.assert_array_equal(masks(2, state, step, batch), [first, second])
-    other = state._replace(model_state=from_keras(dropout_model(), seed=4).model_state)
+    other = state._replace(model_state=functional_from_keras(dropout_model(), seed=4).model_state)
     assert np.any(masks(1, other, step, batch)[0] != first)
 
 
 def test_inference_drops_nothing():
-    apply_fn, params, model_state = from_keras(dropout_model())
+    apply_fn, params, model_state = functional_from_keras(dropout_model())
     state = tl.init_state(params, model_state, tl.sgd())
     np.testing.assert_array_equal(tl.predict_step(apply_fn)(state, tf.ones([2, 1])), 1)
     records = tl.eval_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error))(
@@ -320,7 +320,7 @@ def test_penalties_of_keras_layers_are_those_of_the_regularizer():
         (plain, lambda params: tl.l2(0.0625)(params["dense/kernel"])),
         (plain, None),
     ):
-        apply_fn, params, model_state = from_keras(model)
+        apply_fn, params, model_state = functional_from_keras(model)
         step = tl.train_step(
             tl.StepConfig(
                 apply_fn, tl.losses.mean_squared_error, optimizer, regularizer=regularizer
@@ -345,7 +345,7 @@ def test_a_float64_model_trains_in_float64():
     )
     model.set_weights([KERNEL, BIAS])
     optimizer = tl.sgd(0.125)
-    apply_fn, params, model_state = from_keras(model)
+    apply_fn, params, model_state = functional_from_keras(model)
     step = tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer))
     state, _ = step(tl.init_state(params, model_state, optimizer), batch_of(None))
     error = (X @ KERNEL + BIAS - Y) / 8

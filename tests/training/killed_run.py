@@ -17,12 +17,11 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.callbacks import Callback, EarlyStopping, JSONLLogger, ReduceLROnPlateau
-from trainlib.training import loop as loop_module
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 255, (500, 12, 12, 1)).astype("uint8")
 Y = RNG.integers(0, 5, 500)
-HELD_OUT = X[:100], RNG.integers(0, 5, 100)
+VALIDATION = X[:100], RNG.integers(0, 5, 100)
 
 
 def net(compiled):
@@ -59,7 +58,6 @@ class Begun(Callback):
 
 
 def main(folder, precision):
-    loop_module.SECONDS_PER_CALL = 0.01
     compiled = precision == "mixed_float16"
     trainer = tl.Trainer(
         net(compiled),
@@ -68,12 +66,13 @@ def main(folder, precision):
         metrics=["accuracy", "auc"],
         precision=precision,
         execution="xla" if compiled else "graph",
+        seconds_per_call=0.01,
     )
     history = trainer.fit(
         (X, Y),
         batch_size=7,
         epochs=8,
-        validation_data=HELD_OUT,
+        validation_data=VALIDATION,
         callbacks=[
             Begun(),
             ReduceLROnPlateau("loss", patience=1, factor=0.5, min_delta=1.0),
@@ -82,8 +81,7 @@ def main(folder, precision):
             tl.callbacks.SaveEvery(steps=20, epochs=1),
             JSONLLogger(folder / "metrics.jsonl"),
         ],
-        checkpoints=folder / "checkpoints",
-        resume=True,
+        checkpoints=tl.Checkpoints(folder / "checkpoints", resume=True),
     )
     state = hashlib.sha256()
     for x in tf.nest.flatten(trainer.state):

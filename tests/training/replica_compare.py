@@ -9,20 +9,15 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.metrics import Mean
-from trainlib.training.replicas import (
-    all_reduce,
-    in_rows,
-    mirrored,
-    place_state,
-    replicated,
-    sum_of_rows,
-    train_loop,
-)
+from trainlib.training.collectives import all_reduce
+from trainlib.training.replicas import Replicas
+from trainlib.training.replicated_model import replicated
+from trainlib.training.strategies import mirrored
 
 REPLICAS = int(sys.argv[2])
 
 
-def zero_records(metrics):
+def empty_states(metrics):
     return {"loss": Mean.empty()} | {name: Mean.empty() for name in metrics}
 
 
@@ -54,27 +49,27 @@ def compiled(loop):
 
 def run_replicas(apply_fn, state, data, order, batch_size, make_step, metrics, strategy=None):
     """The state, the records and the difference between replicas after all of the order."""
-    strategy = strategy or mirrored(REPLICAS)
-    variables = place_state(strategy, state)
+    devices = Replicas(strategy or mirrored(REPLICAS))
+    variables = devices.place(state)
     step = make_step(replicated(apply_fn), reduce=all_reduce)
-    records = in_rows(strategy, zero_records(metrics))
+    records = devices.expand(empty_states(metrics))
     size, at = order.shape[0], tf.constant(0, tf.int64)
     data = in_order(data, order)
     rest = size % batch_size
     for rows, stop in ((batch_size, size - rest), (rest, size)):
         if rows and stop > 0:
-            loop = compiled(train_loop(strategy, step, variables, rows))
+            loop = compiled(devices.train_loop(step, variables, rows))
             end, last = tf.constant(stop, tf.int64), tf.constant(stop == size)
             records = loop(data, at, end, last, records)
             at = tf.constant(stop, tf.int64)
     values = tf.nest.map_structure(lambda v: v.numpy(), variables)
-    return values, sum_of_rows(records), spread(variables)
+    return values, devices.total(records), spread(variables)
 
 
 def run_one(apply_fn, state, data, order, batch_size, make_step, metrics):
     """The state and the records of one device."""
     step = tf.function(make_step(apply_fn), autograph=False)
-    records = zero_records(metrics)
+    records = empty_states(metrics)
     size = order.shape[0]
     for at in range(0, size, batch_size):
         batch = in_order(data, order[at : at + batch_size])
@@ -90,9 +85,8 @@ def compare(apply_fn, params, model_state, optimizer, data, order, batch_size, l
 
     def make_step(function, **more):
         more |= parts if more else {}
-        return tl.train_step(
-            tl.StepConfig(function, loss, optimizer, metrics=metrics, **options), **more
-        )
+        config = tl.StepConfig(function, loss, optimizer, metrics=metrics, **options)
+        return tl.train_step(config, **more)
 
     state = tl.init_state(params, model_state, optimizer)
     args = (data, order, batch_size, make_step, metrics)

@@ -17,28 +17,20 @@ from replica_compare import (
     compare,
     compiled,
     distance,
+    empty_states,
     in_order,
     run_one,
     run_replicas,
     spread,
-    zero_records,
 )
 
 import trainlib as tl
-from trainlib.training import loop as loop_module
 from trainlib.training.batch_statistics import synchronize
-from trainlib.training.functional_model import from_keras
-from trainlib.training.replicas import (
-    all_reduce,
-    eval_loop,
-    in_rows,
-    mirrored,
-    multi_worker,
-    place_state,
-    replicated,
-    sum_of_rows,
-    train_loop,
-)
+from trainlib.training.collectives import all_reduce
+from trainlib.training.functional_model import functional_from_keras
+from trainlib.training.replicas import Replicas
+from trainlib.training.replicated_model import replicated
+from trainlib.training.strategies import mirrored, multi_worker
 
 
 def net(params, model_state, x, training):
@@ -161,7 +153,7 @@ def statistics():
     results = {}
     for name, (model, data) in cases.items():
         synchronize(model)
-        pure = from_keras(model)
+        pure = functional_from_keras(model)
         results[name] = compare(
             *pure, tl.sgd(1e-4), data, epochs(22)[:50], 5, loss, regularizer=tl.l2(1e-2)
         )
@@ -171,7 +163,7 @@ def statistics():
 def drawing(parts):
     """Two runs of two steps: the masks on each replica; the seeds at the end; their spread."""
     inputs = keras.Input((50,))
-    pure = from_keras(keras.Model(inputs, keras.layers.Dropout(0.5)(inputs)), seed=4)
+    pure = functional_from_keras(keras.Model(inputs, keras.layers.Dropout(0.5)(inputs)), seed=4)
     strategy = mirrored(REPLICAS)
     ones = tf.ones([1, 50])
 
@@ -181,18 +173,15 @@ def drawing(parts):
 
     def run():
         state = tl.init_state({"w": tf.ones([50])}, pure.model_state, tl.sgd(0.0))
-        variables = place_state(strategy, state)
+        variables = Replicas(strategy).place(state)
         shown = tl.Metric(lambda _: None, lambda y, y_pred, weight=None: y_pred[0], None)
-        step = tl.train_step(
-            tl.StepConfig(
-                replicated(apply_fn),
-                tl.losses.mean_squared_error,
-                tl.sgd(0.0),
-                metrics={"mask": shown},
-            ),
-            reduce=all_reduce,
-            **parts,
+        config = tl.StepConfig(
+            replicated(apply_fn),
+            tl.losses.mean_squared_error,
+            tl.sgd(0.0),
+            metrics={"mask": shown},
         )
+        step = tl.train_step(config, reduce=all_reduce, **parts)
 
         def one():
             state = tf.nest.map_structure(lambda v: v.read_value(), variables)
@@ -220,22 +209,22 @@ def evaluation():
     params, data = problem()
     loss = tl.losses.mean_squared_error
     metrics = {"mean_absolute_error": tl.losses.mean_absolute_error}
-    strategy = mirrored(REPLICAS)
+    devices = Replicas(mirrored(REPLICAS))
     state = tl.init_state(params, (), tl.sgd())
     step = tl.eval_step(tl.StepConfig(net, loss, metrics=metrics, regularizer=tl.l2(0.1)))
-    loop = compiled(eval_loop(strategy, step, place_state(strategy, state), 8))
+    loop = compiled(devices.eval_loop(step, devices.place(state), 8))
     order = tf.concat([tf.range(22, dtype=tf.int64), [21, 21]], 0)
     zero, end = tf.constant(0, tf.int64), tf.constant(22, tf.int64)
     filled = in_order(data, order)
-    none = in_rows(strategy, zero_records(metrics))
+    none = devices.expand(empty_states(metrics))
     found = loop(filled, zero, end, tf.constant(True), none)
-    return distance(step(state, data), sum_of_rows(found))
+    return distance(step(state, data), devices.total(found))
 
 
 def placed():
     """What a state in variables reads and takes outside of the replicas."""
     strategy = mirrored(REPLICAS)
-    variables = place_state(strategy, tl.init_state({"w": tf.ones([2])}, (), tl.adam()))
+    variables = Replicas(strategy).place(tl.init_state({"w": tf.ones([2])}, (), tl.adam()))
     variables.params["w"].assign([3.0, 4.0])
     return {
         "read": variables.params["w"].numpy().tolist(),
@@ -290,7 +279,7 @@ def trainers():
             "history": distance(*lines),
             "evaluation": distance(*(list(t.evaluate(data).values()) for t in (one, many))),
             "predictions": distance(*(t.predict(x) for t in (one, many))),
-            "between": spread(many.programs.variables),
+            "between": spread(many.context.programs.variables),
             "moved": distance(before.params, one.state.params),
         }
     return found
@@ -314,7 +303,7 @@ def overflow():
         "scales": [one["loss_scale"], many["loss_scale"]],
         "finite": all(np.isfinite(w).all() for w in ends["mirrored"][0].params.values()),
         "params": distance(ends["one_device"][0].params, ends["mirrored"][0].params),
-        "between": spread(trainer.programs.variables),
+        "between": spread(trainer.context.programs.variables),
     }
 
 
@@ -363,15 +352,15 @@ def ours_applied(optimizer, gradients, loss_scale=None):
         return tl.ModelOutput(tf.reduce_sum(params["w"] * x, -1), model_state)
 
     model = replicated(model)
-    step = tl.train_step(
-        tl.StepConfig(model, lambda _, y: y, optimizer, loss_scale=loss_scale), reduce=all_reduce
-    )
+    config = tl.StepConfig(model, lambda _, y: y, optimizer, loss_scale=loss_scale)
+    step = tl.train_step(config, reduce=all_reduce)
     state = tl.init_state({"w": tf.zeros([2])}, (), optimizer, loss_scale=loss_scale)
-    variables = place_state(mirrored(REPLICAS), state)
-    loop = compiled(train_loop(mirrored(REPLICAS), step, variables, REPLICAS))
+    devices = Replicas(mirrored(REPLICAS))
+    variables = devices.place(state)
+    loop = compiled(devices.train_loop(step, variables, REPLICAS))
     data = tf.constant(gradients), tf.zeros(REPLICAS)
     zero, stop = tf.constant(0, tf.int64), tf.constant(REPLICAS, tf.int64)
-    none = in_rows(mirrored(REPLICAS), zero_records({}))
+    none = devices.expand(empty_states({}))
     loop(data, zero, stop, tf.constant(True), none)
     return variables.params["w"].numpy().tolist()
 
@@ -407,8 +396,7 @@ def lengths_of_calls():
     data = rng.normal(size=(90, 4)), rng.normal(size=(90, 1))
     results = []
     for seconds in (0.0, 1e9):
-        loop_module.SECONDS_PER_CALL = seconds
-        history = trainer_of("mirrored").fit(data, batch_size=2, epochs=3)
+        history = trainer_of("mirrored", seconds_per_call=seconds).fit(data, batch_size=2, epochs=3)
         results.append([repr(line["loss"]) for line in history])
     return results
 
@@ -427,12 +415,10 @@ def worker():
     optimizer = tl.chain(tl.clip_by_global_norm(0.1), tl.adam(1e-2))
 
     def make_step(function, **more):
-        return tl.train_step(
-            tl.StepConfig(
-                function, tl.losses.mean_squared_error, optimizer, regularizer=tl.l2(1e-2)
-            ),
-            **more,
+        config = tl.StepConfig(
+            function, tl.losses.mean_squared_error, optimizer, regularizer=tl.l2(1e-2)
         )
+        return tl.train_step(config, **more)
 
     state = tl.init_state(params, (), optimizer)
     args = (data, epochs(22)[:50], 7, make_step, ())

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainlib.training.batch_statistics import Part, batch_moments, over_replicas, synchronize
+from trainlib.training.batch_statistics import (
+    ReplicaPart,
+    batch_moments,
+    has_batch_norm,
+    on_replica,
+    synchronize,
+)
 
 
 def moments_of(parts, axes=(0,), counted=None, extra=0.0):
@@ -22,7 +28,7 @@ def moments_of(parts, axes=(0,), counted=None, extra=0.0):
     def run(reduce):
         return [
             batch_moments(
-                tf.constant(x), list(axes), mask, Part(i, len(parts), reduce, None), extra
+                tf.constant(x), list(axes), mask, ReplicaPart(i, len(parts), reduce, None), extra
             )
             for i, (x, mask) in enumerate(zip(parts, counted, strict=True))
         ]
@@ -67,9 +73,9 @@ def test_rows_that_are_not_those_of_the_batch_are_refused():
     layer = keras.layers.BatchNormalization(name="norm")
     model = keras.Sequential([keras.Input((2,)), layer])
     synchronize(model)
-    part = Part(0, 1, lambda tree: tree, tf.constant([True, False, True]))
+    part = ReplicaPart(0, 1, lambda tree: tree, tf.constant([True, False, True]))
     with pytest.raises(ValueError, match="'norm' normalizes 6 rows where the batch has 3"):
-        with over_replicas(part):
+        with on_replica(part):
             layer(tf.ones([6, 2]), training=True)
 
 
@@ -78,6 +84,22 @@ def test_layers_are_as_they_were_after_an_error():
     synchronize(model)
     x = tf.constant([[1.0, 2.0], [3.0, 6.0]])
     before = model(x, training=True).numpy()
-    with pytest.raises(ZeroDivisionError), over_replicas(Part(0, 1, lambda tree: tree, None)):
+    with pytest.raises(ZeroDivisionError), on_replica(ReplicaPart(0, 1, lambda tree: tree, None)):
         raise ZeroDivisionError
     np.testing.assert_array_equal(model(x, training=True), before)
+
+
+def test_activity_regularizers_are_refused():
+    layer = keras.layers.Dense(2, activity_regularizer="l2", name="hidden")
+    with pytest.raises(ValueError, match="layer 'hidden': an activity_regularizer sums over"):
+        synchronize(keras.Sequential([keras.Input((3,)), layer]))
+
+
+def test_a_prepared_layer_is_unchanged_outside_replicas():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization()])
+    x = tf.reshape(tf.range(12.0), [4, 3])
+    before = model(x, training=True).numpy()
+    synchronize(model)
+    assert (model(x, training=True).numpy() == before).all()
+    assert has_batch_norm(model)
+    assert not has_batch_norm(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]))

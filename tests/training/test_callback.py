@@ -1,4 +1,4 @@
-"""What a callback may be, and what it may return."""
+"""What can be a callback, and what callbacks may return."""
 
 from __future__ import annotations
 
@@ -15,53 +15,53 @@ from trainlib.callbacks import (
 )
 from trainlib.training.callback import as_callback, as_requests
 
-FACTS = TrainingStatus(2, 3, 10, 10, 20, [{"loss": 1.0}, {"loss": 0.5}], dict, state=None)
+STATUS = TrainingStatus(2, 3, 10, 10, 20, [{"loss": 1.0}, {"loss": 0.5}], dict, state=None)
 REQUESTS = [Stop("no"), Save(), SetHyperparams({"a": 1.0}), SetWeights({}, {}), RollBack("no")]
 
 
 def test_the_results_are_those_of_the_last_epoch():
-    assert FACTS.results == {"loss": 0.5}
-    assert FACTS._replace(history=[]).results == {}
+    assert STATUS.results == {"loss": 0.5}
+    assert STATUS._replace(history=[]).results == {}
 
 
-def test_a_function_is_called_after_each_epoch_alone():
-    told = []
-    callback = as_callback(lambda status: told.append(status) or Stop("enough"))
+def test_a_function_is_called_after_each_epoch_only():
+    seen = []
+    callback = as_callback(lambda status: seen.append(status) or Stop("enough"))
     for moment in ("on_train_begin", "on_train_batch_end", "on_test_batch_end", "on_train_end"):
-        assert getattr(callback, moment)(FACTS) is None
-    assert told == []
-    assert callback.on_epoch_end(FACTS) == Stop("enough")
-    assert told == [FACTS]
+        assert getattr(callback, moment)(STATUS) is None
+    assert seen == []
+    assert callback.on_epoch_end(STATUS) == Stop("enough")
+    assert seen == [STATUS]
 
 
-def test_a_callback_stays_as_it_is():
+def test_a_callback_is_returned_unchanged():
     callback = Callback()
     assert as_callback(callback) is callback
 
 
 @pytest.mark.parametrize("wrong", [None, 3, "early_stop", Callback])
-def test_what_is_no_callback_is_refused(wrong):
+def test_other_objects_are_refused(wrong):
     with pytest.raises(TypeError, match="^a callback must be a Callback or a function"):
         as_callback(wrong)
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda r: type(r).__name__)
-def test_a_request_may_come_alone_or_among_others(request_):
+def test_a_request_may_be_single_or_in_a_list(request_):
     assert list(as_requests(Callback(), request_)) == [request_]
     assert list(as_requests(Callback(), [request_, Save()])) == [request_, Save()]
 
 
-def test_nothing_asks_for_nothing():
+def test_none_and_empty_lists_are_no_requests():
     assert list(as_requests(Callback(), None)) == []
     assert list(as_requests(Callback(), [])) == []
 
 
 @pytest.mark.parametrize("wrong", [True, "stop", [Save(), None], {"stop": True}])
-def test_anything_else_is_refused_with_the_name_of_the_callback(wrong):
-    def mine(status):
+def test_other_values_are_refused_with_the_name_of_the_callback(wrong):
+    def custom(status):
         return wrong
 
-    with pytest.raises(TypeError, match="^callback mine must return None or requests such as"):
-        as_requests(as_callback(mine), wrong)
+    with pytest.raises(TypeError, match="^callback custom must return None or requests such as"):
+        as_requests(as_callback(custom), wrong)
     with pytest.raises(TypeError, match="^callback Callback must return None"):
         as_requests(Callback(), wrong)

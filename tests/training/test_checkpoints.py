@@ -1,4 +1,4 @@
-"""Checkpoints as files: whole or not there, the damaged ones set aside, few of them kept."""
+"""Checkpoints: written atomically, damaged ones set aside, few of them kept."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
+from trainlib.training import checkpoint_files
 from trainlib.training import checkpoints as module
-from trainlib.training.checkpoints import TrainingPosition, named
+from trainlib.training.checkpoints import TrainingPosition, flatten_with_paths
 
 VALUES = {
     "state/params/dense/kernel": tf.constant([[1.5, -0.0], [np.nan, np.inf]]),
@@ -21,12 +22,12 @@ VALUES = {
     "state/step": tf.constant(7, tf.int64),
     "callbacks/EarlyStopping/stop": tf.constant(True),
 }
-ABOUT = {"history": [{"loss": 0.1}, {"loss": float("nan")}], "first": 2}
+METADATA = {"history": [{"loss": 0.1}, {"loss": float("nan")}], "first_epoch": 2}
 
 
-def save(checkpoints, *places, best=()):
-    for place in places:
-        checkpoints.save(TrainingPosition(*place), VALUES, ABOUT, best=place in best)
+def save(checkpoints, *positions, best=()):
+    for position in positions:
+        checkpoints.save(TrainingPosition(*position), VALUES, METADATA, best=position in best)
     checkpoints.wait()
 
 
@@ -34,35 +35,35 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_is_saved_is_read_back_to_the_bit(tmp_path):
-    save(tl.Checkpoints(tmp_path / "c", about={"flags": "--epochs=3\n"}), (2, 40))
+def test_saved_values_are_read_back_to_the_bit(tmp_path):
+    save(tl.Checkpoints(tmp_path / "c", metadata={"flags": "--epochs=3\n"}), (2, 40))
     found = tl.Checkpoints(tmp_path / "c").newest()
-    assert found.place == (2, 40)
+    assert found.position == (2, 40)
     assert set(found.values) == set(VALUES)
     for name, x in VALUES.items():
         assert found.values[name].dtype == x.dtype
         assert found.values[name].tobytes() == x.numpy().tobytes()
-    assert found.about["flags"] == "--epochs=3\n"
-    assert found.about["history"][0] == {"loss": 0.1}
-    assert np.isnan(found.about["history"][1]["loss"])
+    assert found.metadata["flags"] == "--epochs=3\n"
+    assert found.metadata["history"][0] == {"loss": 0.1}
+    assert np.isnan(found.metadata["history"][1]["loss"])
 
 
-def test_the_newest_is_the_farthest_in_the_run(tmp_path):
+def test_the_newest_is_the_latest_in_the_run(tmp_path):
     checkpoints = tl.Checkpoints(tmp_path, keep=9)
     save(checkpoints, (1, 900), (2, 0), (10, 5), (9, 1000000))
-    assert checkpoints.newest().place == (10, 5)
-    assert checkpoints.places() == [(1, 900), (2, 0), (9, 1000000), (10, 5)]
+    assert checkpoints.newest().position == (10, 5)
+    assert checkpoints.positions() == [(1, 900), (2, 0), (9, 1000000), (10, 5)]
 
 
-def test_the_last_and_the_best_are_kept(tmp_path):
+def test_the_newest_and_the_best_are_kept(tmp_path):
     checkpoints = tl.Checkpoints(tmp_path, keep=2)
     save(checkpoints, (1, 0), (2, 0), (3, 0), (4, 0), (5, 0), best=[(1, 0), (2, 0)])
-    assert checkpoints.places() == [(2, 0), (4, 0), (5, 0)]
-    # Another process knows the best one too.
+    assert checkpoints.positions() == [(2, 0), (4, 0), (5, 0)]
+    # Another process finds the best one too.
     save(tl.Checkpoints(tmp_path, keep=1), (6, 0), (7, 0))
-    assert checkpoints.places() == [(2, 0), (7, 0)]
+    assert checkpoints.positions() == [(2, 0), (7, 0)]
     save(tl.Checkpoints(tmp_path, keep=1), (8, 0), best=[(8, 0)])
-    assert checkpoints.places() == [(8, 0)]
+    assert checkpoints.positions() == [(8, 0)]
 
 
 def test_a_folder_without_checkpoints_has_no_newest(tmp_path):
@@ -95,24 +96,24 @@ KINDS = ["cut", "empty", "index cut", "index gone", "data gone", "a bit", "nothi
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_one_is_named_and_set_aside_and_the_one_before_taken(kind, tmp_path):
+def test_a_damaged_checkpoint_is_renamed_and_the_one_before_is_read(kind, tmp_path):
     save(tl.Checkpoints(tmp_path), (1, 10), (1, 20))
     damages(tmp_path / "epoch_0001_batch_000020")[kind]()
-    said = []
-    checkpoints = tl.Checkpoints(tmp_path, say=said.append)
-    assert checkpoints.newest().place == (1, 10)
-    (line,) = said
+    lines = []
+    checkpoints = tl.Checkpoints(tmp_path, log=lines.append)
+    assert checkpoints.newest().position == (1, 10)
+    (line,) = lines
     assert line.startswith(
-        "checkpoint epoch_0001_batch_000020 is damaged, set aside as "
+        "checkpoint epoch_0001_batch_000020 is damaged, renamed to "
         "damaged-epoch_0001_batch_000020: "
     )
     assert names(tmp_path) == ["damaged-epoch_0001_batch_000020", "epoch_0001_batch_000010"]
     save(checkpoints, (1, 20))
-    assert checkpoints.newest().place == (1, 20)
+    assert checkpoints.newest().position == (1, 20)
 
 
-def test_every_bit_of_the_files_counts(tmp_path):
-    """A flipped bit is seen, or changes nothing of what is read."""
+def test_a_flipped_bit_is_noticed(tmp_path):
+    """A flipped bit is noticed, or does not change what is read."""
     save(tl.Checkpoints(tmp_path / "c"), (1, 10))
     folder = tmp_path / "c" / "epoch_0001_batch_000010"
     generator = random.Random(1)
@@ -128,28 +129,28 @@ def test_every_bit_of_the_files_counts(tmp_path):
             else:
                 for name, x in VALUES.items():
                     assert found.values[name].tobytes() == x.numpy().tobytes()
-                assert found.about["first"] == 2
+                assert found.metadata["first_epoch"] == 2
             path.write_bytes(whole)
     assert seen > 40
 
 
-def test_where_none_can_be_read_it_is_an_error(tmp_path):
+def test_it_is_an_error_if_no_checkpoint_can_be_read(tmp_path):
     save(tl.Checkpoints(tmp_path), (1, 10))
     damages(tmp_path / "epoch_0001_batch_000010")["cut"]()
     with pytest.raises(ValueError, match="no checkpoint can be read"):
-        tl.Checkpoints(tmp_path, say=lambda line: None).newest()
+        tl.Checkpoints(tmp_path, log=lambda line: None).newest()
 
 
-def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+def test_what_a_killed_process_left_is_removed(tmp_path):
     save(tl.Checkpoints(tmp_path), (1, 10))
     left = tmp_path / ".writing-epoch_0001_batch_000020-1234"
     left.mkdir()
     (left / "values.data-00000-of-00001").write_bytes(b"half")
-    assert tl.Checkpoints(tmp_path).newest().place == (1, 10)
+    assert tl.Checkpoints(tmp_path).newest().position == (1, 10)
     assert names(tmp_path) == ["epoch_0001_batch_000010"]
 
 
-def test_a_full_disk_is_one_error_that_names_the_file_and_leaves_the_last(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_that_names_the_file_and_keeps_the_last(tmp_path, monkeypatch):
     checkpoints = tl.Checkpoints(tmp_path)
     save(checkpoints, (1, 10))
 
@@ -159,34 +160,36 @@ def test_a_full_disk_is_one_error_that_names_the_file_and_leaves_the_last(tmp_pa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_write_checked", full)
-        checkpoints.save(TrainingPosition(1, 20), VALUES, ABOUT)
+        patch.setattr(module, "write_verified", full)
+        checkpoints.save(TrainingPosition(1, 20), VALUES, METADATA)
         with pytest.raises(OSError, match="No space left on device.*epoch_0001_batch_000020"):
             checkpoints.wait()
     assert names(tmp_path) == ["epoch_0001_batch_000010"]
-    assert checkpoints.newest().place == (1, 10)
-    checkpoints.wait()  # the error is told once
+    assert checkpoints.newest().position == (1, 10)
+    checkpoints.wait()  # the error is raised once
 
 
-def test_a_value_that_is_written_wrongly_is_noticed(tmp_path, monkeypatch):
-    checkpoints, read = tl.Checkpoints(tmp_path), module._read
+def test_a_value_that_is_read_back_differently_is_an_error(tmp_path, monkeypatch):
+    checkpoints, read = tl.Checkpoints(tmp_path), module.read_values
 
     def other(folder):
         return read(folder) | {"state/step": np.int64(8)}
 
-    monkeypatch.setattr(module, "_read", other)
-    checkpoints.save(TrainingPosition(1, 20), VALUES, ABOUT)
+    monkeypatch.setattr(checkpoint_files, "read_values", other)
+    checkpoints.save(TrainingPosition(1, 20), VALUES, METADATA)
     with pytest.raises(OSError, match="state/step was read back with other bits"):
         checkpoints.wait()
     assert names(tmp_path) == []
 
 
-def test_structures_are_named_by_path_and_come_back(tmp_path):
+def test_structures_are_named_by_path_and_restored(tmp_path):
     tree = {"b": (tf.constant(1.0), {"c": tf.constant([2, 3])}), "a": tf.constant(True)}
-    values = named("state", tree)
+    values = flatten_with_paths("state", tree)
     assert list(values) == ["state/a", "state/b/0", "state/b/1/c"]
     checkpoints = tl.Checkpoints(tmp_path)
-    checkpoints.save(TrainingPosition(1, 1), values | named("alone", tf.constant(5)), {})
+    checkpoints.save(
+        TrainingPosition(1, 1), values | flatten_with_paths("alone", tf.constant(5)), {}
+    )
     found = checkpoints.newest()
     tf.nest.map_structure(np.testing.assert_array_equal, found.tree("state", tree), tree)
     assert found.tree("alone", tf.constant(0)) == 5
@@ -201,9 +204,9 @@ def test_structures_are_named_by_path_and_come_back(tmp_path):
         ({"w": tf.zeros([2], tf.int64)}, r"holds state/w as float32 \[2\], not as int64 \[2\]"),
     ],
 )
-def test_another_structure_is_refused_by_name(like, message, tmp_path):
+def test_a_different_structure_is_refused_by_name(like, message, tmp_path):
     checkpoints = tl.Checkpoints(tmp_path)
-    checkpoints.save(TrainingPosition(1, 1), named("state", {"w": tf.zeros([2])}), {})
+    checkpoints.save(TrainingPosition(1, 1), flatten_with_paths("state", {"w": tf.zeros([2])}), {})
     with pytest.raises(ValueError, match=f"^checkpoint epoch_0001_batch_000001 {message}"):
         checkpoints.newest().tree("state", like)
 

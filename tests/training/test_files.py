@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from trainlib.training.files import as_json, write_text, write_whole
+from trainlib.training.files import as_json, write_atomically, write_text
 
 
 def test_it_is_written_beside_its_place_under_a_hidden_name_of_this_process(tmp_path):
@@ -19,7 +19,7 @@ def test_it_is_written_beside_its_place_under_a_hidden_name_of_this_process(tmp_
         aside.write_text("new")
         assert path.read_text() == "old"
 
-    write_whole(path, write)
+    write_atomically(path, write)
     (aside,) = asides
     assert (aside.parent, aside.suffix) == (tmp_path, ".keras")
     assert aside.name.startswith(".") and str(os.getpid()) in aside.name
@@ -39,7 +39,7 @@ def test_a_write_that_fails_leaves_the_old_file_alone(begun, error, tmp_path):
         raise error("of writing")
 
     with pytest.raises(error, match="of writing"):
-        write_whole(path, write)
+        write_atomically(path, write)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

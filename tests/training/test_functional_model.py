@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainlib.training.functional_model import from_keras, variables, write_back
+from trainlib.training.functional_model import functional_from_keras, model_variables, write_back
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
 
@@ -55,7 +55,7 @@ KEPT = [
 @pytest.mark.parametrize("name", [None, "named", "first"])
 def test_names_depend_neither_on_the_model_nor_on_earlier_models(name):
     net(), net("named")
-    stateless = from_keras(net(name))
+    stateless = functional_from_keras(net(name))
     assert list(stateless.params) == TRAINED
     assert list(stateless.model_state) == KEPT
 
@@ -63,7 +63,7 @@ def test_names_depend_neither_on_the_model_nor_on_earlier_models(name):
 @pytest.mark.parametrize("make", [net, lambda: Own("a", "b")], ids=["with a mode", "without"])
 def test_predictions_are_those_of_the_model(make):
     model = make()
-    apply_fn, params, model_state = from_keras(model)
+    apply_fn, params, model_state = functional_from_keras(model)
     forward = apply_fn(params, model_state, X, training=False)
     np.testing.assert_allclose(forward.y_pred, model(X), rtol=1e-6)
     assert forward.penalty == 0
@@ -75,7 +75,7 @@ def test_predictions_are_those_of_the_model(make):
 def test_a_call_leaves_the_variables_of_the_model_alone():
     model = net()
     before = model.get_weights()
-    apply_fn, params, model_state = from_keras(model)
+    apply_fn, params, model_state = functional_from_keras(model)
     forward = apply_fn(params, model_state, X, training=True)
     assert list(forward.model_state) == KEPT
     assert all(np.any(forward.model_state[k].numpy() != v) for k, v in model_state.items())
@@ -85,7 +85,7 @@ def test_a_call_leaves_the_variables_of_the_model_alone():
 
 def test_generators_start_from_the_seed_and_apart():
     def starts(seed):
-        state = from_keras(net(), seed).model_state
+        state = functional_from_keras(net(), seed).model_state
         return [tuple(state[name].numpy()) for name in KEPT[2:]]
 
     found = [starts(seed) for seed in (0, 1, 2)]
@@ -102,7 +102,7 @@ def test_penalties_of_all_layers_are_added():
             keras.layers.Dense(2, activity_regularizer=l1, name="b"),
         ]
     )
-    apply_fn, params, model_state = from_keras(model)
+    apply_fn, params, model_state = functional_from_keras(model)
     params["a/bias"] += 1.0
     _, _, penalty = apply_fn(params, model_state, X, training=True)
     of_weights = 0.5 * np.abs(params["a/kernel"]).sum() + 0.25 * np.square(params["a/bias"]).sum()
@@ -115,18 +115,18 @@ def test_penalties_of_all_layers_are_added():
 def test_frozen_layers_are_state_and_not_parameters():
     model = net()
     model.get_layer("first").trainable = False
-    stateless = from_keras(model)
+    stateless = functional_from_keras(model)
     assert list(stateless.params) == TRAINED[2:]
     assert sorted(stateless.model_state) == sorted([*KEPT, *TRAINED[:2]])
 
 
 def test_values_written_back_are_the_models():
     model = net()
-    apply_fn, params, model_state = from_keras(model)
+    apply_fn, params, model_state = functional_from_keras(model)
     params = {name: w + 1 for name, w in params.items()}
     model_state = {name: v + 1 for name, v in model_state.items()}
     write_back(model, params, model_state)
-    for group, values in zip(variables(model), (params, model_state), strict=True):
+    for group, values in zip(model_variables(model), (params, model_state), strict=True):
         for name, variable in group.items():
             np.testing.assert_array_equal(variable, values[name])
     expected = apply_fn(params, model_state, X, training=False).y_pred
@@ -135,7 +135,7 @@ def test_values_written_back_are_the_models():
 
 def test_values_are_copies_of_the_variables():
     model = net()
-    params = from_keras(model).params
+    params = functional_from_keras(model).params
     kept = params["last/bias"].numpy()
     model.get_layer("last").bias.assign([5.0, 6.0])
     np.testing.assert_array_equal(params["last/bias"], kept)
@@ -143,15 +143,15 @@ def test_values_are_copies_of_the_variables():
 
 def test_a_model_of_two_layers_of_one_name_is_refused():
     with pytest.raises(ValueError, match="two variables of the model are named 'a/kernel'"):
-        from_keras(Own("a", "a"))
+        functional_from_keras(Own("a", "a"))
 
 
 def test_a_model_without_variables_is_refused():
     with pytest.raises(ValueError, match=r"begin it with keras.Input\(...\) or call model.build"):
-        from_keras(keras.Sequential([keras.layers.Dense(2)]))
+        functional_from_keras(keras.Sequential([keras.layers.Dense(2)]))
 
 
 @pytest.mark.parametrize("model", [None, tf.identity, "mlp"])
 def test_what_is_no_model_is_refused(model):
     with pytest.raises(TypeError, match="^model must be a Keras model or a FunctionalModel, got"):
-        from_keras(model)
+        functional_from_keras(model)

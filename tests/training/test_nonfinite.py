@@ -1,4 +1,4 @@
-"""A step whose loss or gradients are not finite leaves nothing behind, whatever is done then."""
+"""The policies for a step whose loss or gradients are not finite: it changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.callbacks import Callback, NonFiniteError, SaveEvery
-from trainlib.training import loop as loop_module
 from trainlib.training.functional_model import FunctionalModel
 
 BATCHES, ROWS = 14, 6
@@ -28,12 +27,6 @@ SOAK = pytest.mark.soak
 EXECUTIONS = ["graph", *(pytest.param(x, marks=SOAK) for x in ("xla", "xla_update"))]
 PLACES = {"first": 0, "within a call": 8, "last and partial": BATCHES - 1}
 SOME_PLACES = [x if x == "within a call" else pytest.param(x, marks=SOAK) for x in PLACES]
-
-
-@pytest.fixture(autouse=True)
-def two_calls(monkeypatch):
-    """A call of one step, and then calls of as many as there are."""
-    monkeypatch.setattr(loop_module, "SECONDS_PER_CALL", 1e9)
 
 
 def with_bad(*places, value=np.nan):
@@ -72,12 +65,13 @@ def make(nonfinite, optimizer=None, execution="graph", **options):
         execution=execution,
         nonfinite=nonfinite,
         metrics=["accuracy"],
+        seconds_per_call=1e9,  # a call of one step, then calls of as many as there are
         **options,
     )
 
 
 def bits(trainer):
-    """Of all but the scale, which counts what was skipped."""
+    """The bits of the state without the loss scale and the counters of skipped steps."""
     state = trainer.state._replace(loss_scale=(), finite_guard=())
     return [x.numpy().tobytes() for x in tf.nest.flatten(state)]
 
@@ -88,8 +82,8 @@ def results(history):
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_a_finite_run_has_the_same_bits_and_results_whatever_the_policy(execution):
-    """XLA, which fuses a step that is looked at in another way, rounds it in another way."""
+def test_a_finite_run_has_the_same_bits_and_results_with_every_policy(execution):
+    """XLA fuses a guarded step differently, so that it rounds differently."""
     runs, params = [], []
     for policy in ("none", "skip", "stop"):
         trainer = make(policy, execution=execution)
@@ -104,7 +98,7 @@ def test_a_finite_run_has_the_same_bits_and_results_whatever_the_policy(executio
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("place", SOME_PLACES)
-def test_a_skipped_batch_might_as_well_not_be_there(place, execution):
+def test_a_skipped_batch_has_no_effect(place, execution):
     k = PLACES[place]
     skipping, other = (make("skip", execution=execution) for _ in range(2))
     history = skipping.fit(with_bad(k), epochs=2)
@@ -115,7 +109,7 @@ def test_a_skipped_batch_might_as_well_not_be_there(place, execution):
     assert history[0]["overflowed"] == "the loss"
 
 
-def test_the_test_would_notice_a_batch_that_is_not_skipped():
+def test_without_a_guard_the_batch_has_an_effect():
     trainer, other = make("none"), make("none")
     history = trainer.fit(with_bad(8), epochs=1)
     other.fit(without(8), epochs=1)
@@ -137,7 +131,7 @@ OPTIMIZERS = {
     "name", ["accumulate", *(pytest.param(x, marks=SOAK) for x in OPTIMIZERS if x != "accumulate")]
 )
 @pytest.mark.parametrize("policy", ["skip", pytest.param("stop", marks=SOAK)])
-def test_windows_and_scales_keep_to_the_policy(policy, name):
+def test_accumulation_and_loss_scales_follow_the_policy(policy, name):
     optimizer, options = OPTIMIZERS[name]
     execution = "xla" if "precision" in options else "graph"
     trainer, other = (make(policy, optimizer(), execution, **options) for _ in range(2))
@@ -147,12 +141,12 @@ def test_windows_and_scales_keep_to_the_policy(policy, name):
     else:
         with pytest.raises(NonFiniteError, match=r"^step 5 \(batch 5 of 14 in epoch 1\): the loss"):
             trainer.fit(with_bad(4), epochs=1)
-        # Not to the end of an epoch, which would close a window.
-        other.fit(lambda: iter(GOOD), steps_per_epoch=BATCHES, callbacks=[StopBehind(4)])
+        # Not to the end of an epoch, which would close a window of accumulation.
+        other.fit(lambda: iter(GOOD), steps_per_epoch=BATCHES, callbacks=[StopAfter(4)])
     assert bits(trainer) == bits(other)
 
 
-class StopBehind(Callback):
+class StopAfter(Callback):
     def __init__(self, batches):
         self.every = batches
 
@@ -162,7 +156,7 @@ class StopBehind(Callback):
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("place", SOME_PLACES)
-def test_a_run_stops_with_the_state_before_the_step_and_names_it(place, execution):
+def test_a_run_stops_with_the_state_before_the_step_and_an_error_that_names_it(place, execution):
     k = PLACES[place]
     trainer, other = make("stop", execution=execution), make("skip", execution=execution)
     other.fit(GOOD)
@@ -178,10 +172,10 @@ def test_a_run_stops_with_the_state_before_the_step_and_names_it(place, executio
     if k:
         other.fit(GOOD[:k])
     assert bits(trainer) == bits(other)
-    assert trainer.reports.batches_seen() == of_all
+    assert trainer.batches_seen == of_all
 
 
-def test_a_trainer_goes_on_behind_the_step_that_stopped_it():
+def test_a_trainer_can_continue_after_the_step_that_stopped_it():
     trainer, other = make("stop"), make("none")
     with pytest.raises(NonFiniteError):
         trainer.fit(with_bad(3))
@@ -191,7 +185,7 @@ def test_a_trainer_goes_on_behind_the_step_that_stopped_it():
 
 
 def root(params, model_state, x, training):
-    """Of b only the gradient is not finite where x is 0, and not the loss."""
+    """The gradient of b is not finite where x is 0; the loss is."""
     return tl.ModelOutput(x @ params["a"] + tf.sqrt(x[:, :1] * params["b"]), model_state)
 
 
@@ -234,7 +228,7 @@ def test_a_dynamic_scale_is_lowered_to_its_floor_before_a_run_stops():
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_a_run_rolls_back_and_goes_on_behind_the_step(execution, tmp_path):
+def test_a_run_rolls_back_and_continues_after_the_step(execution, tmp_path):
     trainer, other = make("roll_back", execution=execution), make("skip", execution=execution)
     history = trainer.fit(
         with_bad(8), callbacks=[SaveEvery(steps=4)], checkpoints=tmp_path / "checkpoints"
@@ -248,24 +242,24 @@ def test_a_run_rolls_back_and_goes_on_behind_the_step(execution, tmp_path):
     other = make("skip", execution=execution)
     other.fit([*GOOD[:8], *GOOD[11:]])
     assert bits(trainer) == bits(other)
-    assert trainer.reports.batches_seen() == BATCHES
+    assert trainer.batches_seen == BATCHES
 
 
 @pytest.mark.parametrize(
     ("places", "every", "message"),
     [
         ((2,), 4, r"^step 3 \(.*\): the loss is not finite; no checkpoint .*: there is none"),
-        ((5, 7), 5, r"^step 8 \(.*no checkpoint .*epoch_0001_batch_000005 was gone back to alr"),
+        ((5, 7), 5, r"^step 8 \(.*no checkpoint .*epoch_0001_batch_000005 was restored alr"),
     ],
 )
-def test_a_rollback_in_vain_ends_the_run(places, every, message, tmp_path):
+def test_a_rollback_to_the_same_checkpoint_ends_the_run(places, every, message, tmp_path):
     with pytest.raises(NonFiniteError, match=message):
         make("roll_back").fit(
             with_bad(*places), callbacks=[SaveEvery(steps=every)], checkpoints=tmp_path / "c"
         )
 
 
-def test_policies_are_refused_by_name():
+def test_an_unknown_policy_is_refused():
     with pytest.raises(ValueError, match="unknown nonfinite 'halt'"):
         make("halt")
 
@@ -278,29 +272,29 @@ tl.mirrored(2)
 import test_nonfinite as t
 
 execution = sys.argv[1]
-told = {}
+found = {}
 on_two = {"strategy": "mirrored", "replicas": 2, "execution": execution}
 def copies(trainer):
-    leaves = t.tf.nest.flatten(trainer.programs.variables)
+    leaves = t.tf.nest.flatten(trainer.context.programs.variables)
     return all(len({v.numpy().tobytes() for v in x.values}) == 1 for x in leaves)
 skipping, other = t.make("skip", **on_two), t.make("skip", **on_two)
 history, expected = skipping.fit(t.with_bad(8)), other.fit(t.without(8))
-told["skip"] = t.bits(skipping) == t.bits(other) and t.results(history) == t.results(expected)
-told["agree"] = copies(skipping)
+found["skip"] = t.bits(skipping) == t.bits(other) and t.results(history) == t.results(expected)
+found["agree"] = copies(skipping)
 stopping, other = t.make("stop", **on_two), t.make("skip", **on_two)
 try:
     stopping.fit(t.with_bad(8))
 except FloatingPointError as error:
-    told["error"] = str(error)
+    found["error"] = str(error)
 other.fit(t.GOOD[:8])
-told["stop"] = t.bits(stopping) == t.bits(other) and copies(stopping)
-print(json.dumps(told))
+found["stop"] = t.bits(stopping) == t.bits(other) and copies(stopping)
+print(json.dumps(found))
 """
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("execution", ["graph", "xla"])
-def test_all_replicas_leave_out_what_is_not_finite_on_the_second_alone(execution):
+def test_all_replicas_skip_a_step_that_is_not_finite_on_the_second(execution):
     done = subprocess.run(
         [sys.executable, "-c", ON_REPLICAS, execution],
         capture_output=True,
@@ -316,6 +310,6 @@ def test_all_replicas_leave_out_what_is_not_finite_on_the_second_alone(execution
         },
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told.pop("error").startswith("step 9 (batch 9 of 14 in epoch 1): the loss is not fin")
-    assert told == {"skip": True, "agree": True, "stop": True}
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found.pop("error").startswith("step 9 (batch 9 of 14 in epoch 1): the loss is not fin")
+    assert found == {"skip": True, "agree": True, "stop": True}

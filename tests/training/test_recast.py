@@ -8,7 +8,11 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.training.functional_model import as_functional_model, from_keras, write_back
+from trainlib.training.functional_model import (
+    as_functional_model,
+    functional_from_keras,
+    write_back,
+)
 from trainlib.training.recast import recast
 
 layers = keras.layers
@@ -138,7 +142,7 @@ def dtypes_of(model):
 def test_all_but_the_arithmetic_is_in_the_parameters_dtype(name, precision, run):
     model, x = make(name), inputs_of(name)
     keep = tl.PRECISIONS[precision].param_dtype
-    apply_fn, params, model_state = from_keras(model, precision=precision)
+    apply_fn, params, model_state = functional_from_keras(model, precision=precision)
 
     def slopes(params, model_state, x):
         with tf.GradientTape() as tape:
@@ -165,7 +169,7 @@ def test_all_but_the_arithmetic_is_in_the_parameters_dtype(name, precision, run)
 def test_predictions_are_close_to_the_models_and_rounded_as_the_dtype_does(name, precision):
     model, x = make(name), inputs_of(name)
     expected = tf.nest.flatten(model(x, training=False))
-    apply_fn, params, model_state = from_keras(model, precision=precision)
+    apply_fn, params, model_state = functional_from_keras(model, precision=precision)
     found = tf.nest.flatten(apply_fn(params, model_state, x, training=False).y_pred)
     found = [tf.cast(y, tf.float32) for y in found]
     error = max(np.max(np.abs(a - b)) for a, b in zip(found, expected, strict=True))
@@ -181,7 +185,7 @@ def test_the_users_model_and_the_global_policy_stay(name):
     values, dtypes, y = model.get_weights(), dtypes_of(model), model(x, training=False)
     ids = [id(layer) for layer in model._flatten_layers()]
     for precision in tl.PRECISIONS:
-        apply_fn, params, model_state = from_keras(model, precision=precision)
+        apply_fn, params, model_state = functional_from_keras(model, precision=precision)
         apply_fn(params, model_state, x, training=True)
     assert dtypes_of(model) == dtypes
     assert [id(layer) for layer in model._flatten_layers()] == ids
@@ -219,9 +223,9 @@ def test_a_layer_of_two_nested_models_stays_one_layer():
     shared = layers.Dense(6, "relu", name="shared")
     inner = keras.Sequential([keras.Input((6,)), shared, layers.Dense(6)], name="inner")
     model = keras.Sequential([keras.Input((6,)), shared, inner, layers.Dense(2)])
-    apply_fn, params, _ = from_keras(model, precision="float64")
+    apply_fn, params, _ = functional_from_keras(model, precision="float64")
     assert len(params) == len(model.trainable_variables) == 6
-    y_pred = apply_fn(params, from_keras(model).model_state, X, training=False).y_pred
+    y_pred = apply_fn(params, functional_from_keras(model).model_state, X, training=False).y_pred
     np.testing.assert_allclose(y_pred, model(X), rtol=1e-4, atol=1e-5)
 
 
@@ -252,7 +256,7 @@ def test_the_policy_that_a_model_was_built_in_does_not_matter(built_in, precisio
     plain.set_weights([w.astype("float32") for w in model.get_weights()])
     found, expected = (
         s.apply_fn(s.params, s.model_state, tf.constant(X), training=True).y_pred
-        for s in (from_keras(m, precision=precision) for m in (model, plain))
+        for s in (functional_from_keras(m, precision=precision) for m in (model, plain))
     )
     assert found.dtype == expected.dtype == tl.PRECISIONS[precision].param_dtype
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
@@ -276,13 +280,13 @@ def test_a_model_that_cannot_be_made_again_is_refused_in_one_line():
         r"\(it has no configuration\); build it with keras.config.set_dtype_policy"
     )
     with pytest.raises(ValueError, match=message):
-        from_keras(model, precision="mixed_bfloat16")
+        functional_from_keras(model, precision="mixed_bfloat16")
 
 
 def test_a_call_of_ones_own_is_given_inputs_in_the_parameters_dtype():
     model = Wide()
     model(X)
-    apply_fn, params, model_state = from_keras(model, precision="float64")
+    apply_fn, params, model_state = functional_from_keras(model, precision="float64")
     y_pred = apply_fn(params, model_state, tf.constant(X), training=False).y_pred
     np.testing.assert_allclose(y_pred, model(X), rtol=1e-4, atol=1e-5)
 
@@ -298,14 +302,14 @@ def test_frozen_layers_are_frozen_in_each_precision():
     model.get_layer("shared").trainable = False
     model.get_layer("inner").trainable = False
     for precision in tl.PRECISIONS:
-        params = from_keras(model, precision=precision).params
+        params = functional_from_keras(model, precision=precision).params
         assert not [name for name in params if name.startswith(("shared", "inner"))]
         assert len(params) == len(model.trainable_variables)
 
 
 def test_values_in_float64_are_the_models_and_go_back_into_it():
     model = make("sequential")
-    _, params, model_state = from_keras(model, precision="float64")
+    _, params, model_state = functional_from_keras(model, precision="float64")
     np.testing.assert_array_equal(params["first/kernel"], model.get_layer("first").kernel)
     write_back(model, {k: v + 1 for k, v in params.items()}, model_state)
     expected = params["first/kernel"].numpy().astype("float32") + 1
@@ -327,7 +331,7 @@ def test_training_converges(precision, execution):
     )
     y = np.stack([X[:, 0] * X[:, 1], np.sin(X[:, 2])], axis=1)
     scaling = tl.dynamic_loss_scale(2.0**24, 50) if precision == "mixed_float16" else None
-    optimizer, s = tl.adam(0.01), from_keras(model, precision=precision)
+    optimizer, s = tl.adam(0.01), functional_from_keras(model, precision=precision)
     step = tf.function(
         tl.train_step(
             tl.StepConfig(s.apply_fn, tl.losses.mean_squared_error, optimizer, loss_scale=scaling)
@@ -338,8 +342,8 @@ def test_training_converges(precision, execution):
     state = tl.init_state(s.params, s.model_state, optimizer, loss_scale=scaling)
     batch, losses = (tf.constant(X), tf.constant(y, tf.float32)), []
     for _ in range(200):
-        state, records = step(state, batch)
-        losses.append(float(records["loss"].compute()))
+        state, states = step(state, batch)
+        losses.append(float(states["loss"].compute()))
     assert losses[0] > 0.5
     assert losses[-1] < 0.01
     assert all(w.dtype == tl.PRECISIONS[precision].param_dtype for w in floats(state.params))

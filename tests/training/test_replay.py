@@ -1,4 +1,4 @@
-"""A step of a run once more: from its own state, on its own batch, with all that it computes."""
+"""The replay of a step: the state and the batch of the run, and every tensor that it computes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.callbacks import NonFiniteError, ReduceLROnPlateau, SaveEvery
-from trainlib.training.replay import (
-    Range,
-    first_nonfinite,
-    range_of,
-    replay,
-    replay_found,
-    step_before,
-    table,
-)
+from trainlib.step.train import train_step
+from trainlib.training.replay import find_step, replay_step, trace_step
+from trainlib.training.tensor_summary import first_nonfinite_tensor, format_table
 
 SIZE, ROWS = 34, 6
 STEPS = 6
@@ -44,6 +38,11 @@ def make(nonfinite="stop", **options):
         nonfinite=nonfinite,
         **options,
     )
+
+
+def find(trainer, number, data, **options):
+    """The step of a run without checkpoints."""
+    return find_step(trainer.context, trainer.fit_config(data, **options), number)
 
 
 def plateau():
@@ -85,60 +84,64 @@ def run(tmp_path_factory):
         ),
     ],
 )
-def test_the_step_is_that_of_the_run(number, saved, run):
+def test_the_replayed_step_is_that_of_the_run(number, saved, run):
     folder, states = run
-    options = {"checkpoints": folder} if saved else {}
+    checkpoints = tl.Checkpoints(folder) if saved else None
     before = {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
     trainer = make()
-    found = step_before(
-        trainer, number, (X, Y), callbacks=[plateau(), SaveEvery(steps=1)], **OPTIONS, **options
-    )
-    step = trainer.programs.train_step()
+    callbacks = [plateau(), SaveEvery(steps=1)]
+    config = trainer.fit_config((X, Y), callbacks=callbacks, **OPTIONS)
+    found = find_step(trainer.context, config, number, checkpoints)
+    step = train_step(trainer.context.programs.config)
     after, _ = tf.function(step, autograph=False)(found.state, found.batch, tf.constant(found.last))
     assert bits(after) == states[number]
-    place = f"step {number}: batch {(number - 1) % STEPS + 1} of 6 in epoch {-(-number // STEPS)}"
-    assert (found.place, found.last) == (place, number % STEPS == 0)
+    description = (
+        f"step {number}: batch {(number - 1) % STEPS + 1} of 6 in epoch {-(-number // STEPS)}"
+    )
+    assert (found.description, found.last) == (description, number % STEPS == 0)
     assert len(found.batch[0]) == (4 if number % STEPS == 0 else ROWS)
     assert {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))} == before
 
 
-def test_a_stream_is_replayed_too(run):
+def test_a_stream_is_replayed(run):
     batches = [(X[i : i + ROWS], Y[i : i + ROWS]) for i in range(0, SIZE, ROWS)]
-    found = step_before(make(), 9, lambda: iter(batches), epochs=2)
+    found = find(make(), 9, lambda: iter(batches), epochs=2)
     np.testing.assert_array_equal(found.batch[0], batches[2][0])
-    assert found.place == "step 9: batch 3 in epoch 2"
+    assert found.description == "step 9: batch 3 in epoch 2"
 
 
-def test_a_step_behind_the_end_is_refused():
+def test_a_step_after_the_end_is_refused():
     with pytest.raises(ValueError, match="^replay_step 25: the run ends after 24 steps"):
-        step_before(make(), 25, (X, Y), **OPTIONS)
+        find(make(), 25, (X, Y), **OPTIONS)
     with pytest.raises(ValueError, match="^replay_step must be at least 1, got 0"):
-        step_before(make(), 0, (X, Y), **OPTIONS)
+        find(make(), 0, (X, Y), **OPTIONS)
 
 
-def test_the_ranges_tell_where_values_stop_to_be_finite():
+def test_the_first_tensor_that_is_not_finite_is_named():
     x = X.copy()
     x[20, 1] = np.inf
     options = {**OPTIONS, "shuffle": False}
     with pytest.raises(NonFiniteError) as raised:
         make().fit((x, Y), **options)
     trainer = make()
-    found = step_before(trainer, raised.value.batch, (x, Y), **options)
+    found = find(trainer, raised.value.batch, (x, Y), **options)
     assert raised.value.batch == 4
-    ranges = replay_found(trainer, found)
-    bad = first_nonfinite(ranges)
+    summaries = replay_step(trainer.context, found)
+    bad = first_nonfinite_tensor(summaries)
     assert (bad.name, bad.nans, bad.infs, bad.shape) == ("batch 0", 0, 1, (ROWS, 5))
-    assert table(ranges).splitlines()[-1] == (
+    assert format_table(summaries).splitlines()[-1] == (
         "the first tensor that is not finite: batch 0, 0 NaN, 1 inf"
     )
-    assert [line for line in table(ranges).splitlines() if line.startswith(">")][0].split()[:3] == [
+    assert [line for line in format_table(summaries).splitlines() if line.startswith(">")][
+        0
+    ].split()[:3] == [
         ">",
         "batch",
         "0",
     ]
 
 
-def test_all_parts_of_a_step_are_there_in_their_order():
+def test_all_parts_of_a_step_are_summarized_in_their_order():
     def apply_fn(params, model_state, x, training):
         return tl.ModelOutput(tf.exp(x @ params["w"]) + tf.sqrt(params["b"]), model_state)
 
@@ -146,41 +149,26 @@ def test_all_parts_of_a_step_are_there_in_their_order():
     optimizer = tl.sgd(0.5)
     batch = tf.constant([[0.5, -0.5], [0.0, 0.0]]), tf.constant([[1.0], [0.0]])
     state = tl.init_state(params, (), optimizer)
-    ranges = replay(
+    summaries = trace_step(
         lambda watch: tl.train_step(
             tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer), observer=watch
         ),
         state,
         batch,
     )
-    names = [x.name for x in ranges]
+    names = [x.name for x in summaries]
     assert names[:4] == ["batch 0", "batch 1", "state params/b", "state params/w"]
-    by_name = {x.name: x for x in ranges}
+    by_name = {x.name: x for x in summaries}
     wanted = ["forward Exp", "loss", "gradient w", "update w", "new params/w"]
     assert [name for name in names if name in wanted] == wanted
     product = np.array([[0.5], [0.0]], "float32")
     exp = np.exp(product)
     loss = np.mean((exp[:, 0] - [1, 0]) ** 2)
-    assert by_name["forward Exp"].highest == pytest.approx(exp.max(), rel=1e-6)
+    assert by_name["forward Exp"].max == pytest.approx(exp.max(), rel=1e-6)
     assert by_name["loss"].mean == pytest.approx(loss, rel=1e-6)
     gradient = (batch[0].numpy() * (exp - [[1.0], [0.0]]) * exp).sum(0)
-    assert by_name["gradient w"].lowest == pytest.approx(gradient.min(), rel=1e-5)
-    assert by_name["update w"].highest == pytest.approx(-0.5 * gradient.min(), rel=1e-5)
-    bad = first_nonfinite(ranges)
+    assert by_name["gradient w"].min == pytest.approx(gradient.min(), rel=1e-5)
+    assert by_name["update w"].max == pytest.approx(-0.5 * gradient.min(), rel=1e-5)
+    bad = first_nonfinite_tensor(summaries)
     assert bad.name.startswith("backward ") or bad.name == "gradient b"
     assert by_name["gradient b"].infs == 1
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_a_range_is_of_the_finite_elements(dtype):
-    values = tf.constant([[-2.0, np.nan, 1.0], [np.inf, -np.inf, 0.0]], dtype)
-    expected = Range("x", dtype, (2, 3), -2.0, 1.0, 1.0, 1, 2)
-    assert range_of("x", values.numpy()) == expected
-    assert not expected.finite
-
-
-def test_nothing_has_a_range_of_nothing():
-    found = range_of("x", np.zeros([0, 3], "float32"))
-    assert np.isnan([found.lowest, found.highest, found.mean]).all()
-    assert found.finite
-    assert table([found]).endswith("none: all are finite")

@@ -10,14 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import pytest
-import tensorflow as tf
 
 import trainlib as tl
 from trainlib.cli.launch_local import free_ports, tf_configs
-from trainlib.training.batch_statistics import has_batch_statistics, synchronize
-from trainlib.training.replicas import _devices, mirrored
 
 SCRIPT = Path(__file__).with_name("replica_runs.py")
 ROOT = Path(tl.__file__).parents[1]
@@ -140,41 +136,6 @@ def test_two_processes_follow_one_device():
     finally:
         for worker in workers:
             worker.kill()
-
-
-def test_replicas_after_tensorflow_has_begun_are_refused():
-    have = len(tf.config.list_logical_devices("CPU"))
-    with pytest.raises(ValueError, match=f"replicas=64, but .* begun with {have} CPU"):
-        mirrored(64)
-
-
-def test_more_replicas_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a", "b"])
-    assert _devices(None) == ["GPU:0", "GPU:1"]
-    with pytest.raises(ValueError, match="replicas=3, but this machine has 2 GPUs"):
-        _devices(3)
-
-
-@pytest.mark.parametrize("count", [0, -1])
-def test_replicas_below_one_are_refused(count):
-    with pytest.raises(ValueError, match="replicas must be"):
-        mirrored(count)
-
-
-def test_activity_regularizers_are_refused():
-    layer = keras.layers.Dense(2, activity_regularizer="l2", name="hidden")
-    with pytest.raises(ValueError, match="layer 'hidden': several replicas cannot take"):
-        synchronize(keras.Sequential([keras.Input((3,)), layer]))
-
-
-def test_a_prepared_layer_stays_as_it_was_elsewhere():
-    model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization()])
-    x = tf.reshape(tf.range(12.0), [4, 3])
-    before = model(x, training=True).numpy()
-    synchronize(model)
-    assert (model(x, training=True).numpy() == before).all()
-    assert has_batch_statistics(model)
-    assert not has_batch_statistics(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]))
 
 
 @TWO_OR_FOUR

@@ -1,4 +1,16 @@
-"""Callbacks: small objects that are told how a run goes, and may ask for something."""
+"""Callbacks: objects that follow a training run and may request something.
+
+display: `ProgressBar` and `LineLogger`, the progress on a terminal and in a log.
+events: event files as TensorBoard reads them.
+history: `CSVLogger` and `JSONLLogger`, the results of each epoch as a file.
+monitors: `EarlyStopping` and `ReduceLROnPlateau`, which follow a result.
+pictures: inputs and weights as images.
+projector: files for TensorBoard's embedding projector.
+saving: `SaveBest` and `SaveEvery`, which request checkpoints.
+tensorboard: `TensorBoard`.
+
+`Callback`, `TrainingStatus` and the requests are in `trainlib.training.callback`.
+"""
 
 from trainlib.callbacks.display import LineLogger, ProgressBar
 from trainlib.callbacks.history import CSVLogger, JSONLLogger
@@ -17,14 +29,13 @@ from trainlib.training.callback import (
 )
 
 __all__ = [
-    "ProgressBar",
-    "Callback",
     "CSVLogger",
+    "Callback",
     "EarlyStopping",
-    "TrainingStatus",
     "JSONLLogger",
     "LineLogger",
     "NonFiniteError",
+    "ProgressBar",
     "ReduceLROnPlateau",
     "RollBack",
     "Save",
@@ -34,4 +45,5 @@ __all__ = [
     "SetWeights",
     "Stop",
     "TensorBoard",
+    "TrainingStatus",
 ]

@@ -1,4 +1,4 @@
-"""How a run is shown: a bar on a terminal, plain lines elsewhere."""
+"""How a run is shown: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,18 +8,30 @@ from typing import Any, TextIO
 
 from trainlib.training.callback import Callback, Results, TrainingStatus
 
-HIDDEN = ("epoch", "step", "seconds")
-"""Results that a line shows in its own way, or not at all."""
+NOT_METRICS = ("epoch", "step", "seconds")
+"""Results that are not metrics; lines show them in another form or not at all."""
 
 
-def describe(results: Results) -> str:
-    """The numbers among the results on one line: `loss 0.3012  accuracy 0.8921 ...`."""
+def format_results(results: Results) -> str:
+    """Return the numbers among the results on one line: `loss 0.3012  accuracy 0.8921 ...`."""
     numbers = {name: x for name, x in results.items() if isinstance(x, (int, float))}
-    return "  ".join(f"{name} {x:.4g}" for name, x in numbers.items() if name not in HIDDEN)
+    return "  ".join(f"{name} {x:.4g}" for name, x in numbers.items() if name not in NOT_METRICS)
 
 
 class LineLogger(Callback):
-    """A plain line an epoch."""
+    """Prints a line after each epoch: its results and the steps per second.
+
+    Args:
+        stream: text stream to write to. Default: None, standard output.
+
+    Example:
+        >>> logger = tl.callbacks.LineLogger()
+        >>> status = tl.callbacks.TrainingStatus(
+        ...     epoch=1, epochs=3, batch=50, steps_per_epoch=50, global_batch=50,
+        ...     history=[{"loss": 0.5, "seconds": 0.5}], metrics=dict, state=lambda: None)
+        >>> logger.on_epoch_end(status)
+        epoch 1/3  loss 0.5  100 steps/s
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream
@@ -29,7 +41,16 @@ class LineLogger(Callback):
 
 
 class ProgressBar(Callback):
-    """A bar for the epoch under way, with its results so far, above it the lines of the others."""
+    """Shows a progress bar with the results of the current epoch, and a line per completed epoch.
+
+    Args:
+        console: a `rich.console.Console`. Default: None, a new one on standard output.
+
+    Example:
+        >>> bar = tl.callbacks.ProgressBar()
+        >>> bar.console.file is not None
+        True
+    """
 
     SECONDS_BETWEEN_RESULTS = 0.5
 
@@ -49,8 +70,8 @@ class ProgressBar(Callback):
             transient=True,
         )
         self.task: Any = None
-        self.started = self.shown = 0.0
-        self.begun = 0
+        self._started = self._shown = 0.0
+        self._first_batch = 0
 
     def on_train_batch_end(self, status: TrainingStatus) -> None:
         now = time.monotonic()
@@ -58,21 +79,21 @@ class ProgressBar(Callback):
         if self.task is None:
             self.bar.start()
             self.task = self.bar.add_task("", total=status.steps_per_epoch, epoch=label, results="")
-            self.started, self.begun = now, status.batch
+            self._started, self._first_batch = now, status.batch
         self.bar.update(
             self.task, completed=status.batch, total=status.steps_per_epoch, epoch=label
         )
-        if now - self.shown > self.SECONDS_BETWEEN_RESULTS:
-            steps, seconds = status.batch - self.begun, now - self.started
+        if now - self._shown > self.SECONDS_BETWEEN_RESULTS:
+            steps, seconds = status.batch - self._first_batch, now - self._started
             speed = _speed(steps, seconds) if steps > 0 and seconds > 0 else ""
-            self.bar.update(self.task, results=f"{describe(status.metrics())}  {speed}")
-            self.shown = now
+            self.bar.update(self.task, results=f"{format_results(status.metrics())}  {speed}")
+            self._shown = now
 
     def on_epoch_end(self, status: TrainingStatus) -> None:
         self.console.print(_line(status), highlight=False)
         if self.task is not None and status.epoch < status.epochs:
             self.bar.reset(self.task, epoch=f"{status.epoch + 1}/{status.epochs}", results="")
-        self.started, self.begun = time.monotonic(), 0
+        self._started, self._first_batch = time.monotonic(), 0
 
     def on_train_end(self, status: TrainingStatus) -> None:
         self.bar.stop()
@@ -82,12 +103,12 @@ class ProgressBar(Callback):
 
 
 def _line(status: TrainingStatus) -> str:
-    """An epoch that has ended: its number, its results, and how fast it was."""
+    """Return a completed epoch on one line: its number, its results, its speed."""
     width, results = len(str(status.epochs)), status.results
     speed = _speed(status.batch, results["seconds"])
-    return f"epoch {status.epoch:{width}d}/{status.epochs}  {describe(results)}  {speed}"
+    return f"epoch {status.epoch:{width}d}/{status.epochs}  {format_results(results)}  {speed}"
 
 
 def _speed(steps: int, seconds: float) -> str:
-    """Steps per second, rounded to what a reader can use."""
+    """Return the steps per second, rounded."""
     return f"{steps / max(seconds, 1e-9):,.0f} steps/s"

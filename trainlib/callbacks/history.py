@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +13,26 @@ from trainlib.training.files import as_json, write_text
 
 
 class JSONLLogger(Callback):
-    """Keeps the history in the file `path`, a JSON object a line for each epoch.
+    """Writes the history to a file, a JSON object per line and epoch.
 
-    A result that is not finite is null there. It begins anew with each run; of one that is resumed
-    it keeps the epochs up to there.
+    A result that is not finite is written as null. Each run overwrites the file; a resumed run
+    keeps the epochs up to its checkpoint.
+
+    Args:
+        path: path of the file.
+
+    Example:
+        >>> logger = tl.callbacks.JSONLLogger("metrics.jsonl")
+        >>> status = tl.callbacks.TrainingStatus(
+        ...     epoch=1, epochs=3, batch=50, steps_per_epoch=50, global_batch=50,
+        ...     history=[{"epoch": 1, "loss": 0.5}], metrics=dict, state=lambda: None)
+        >>> logger.on_epoch_end(status)
+        >>> logger.path.read_text()
+        '{"epoch": 1, "loss": 0.5}\\n'
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
 
     def on_train_begin(self, status: TrainingStatus) -> None:
         write_text(self.path, "".join(as_json(results) + "\n" for results in status.history))
@@ -30,14 +43,26 @@ class JSONLLogger(Callback):
 
 
 class CSVLogger(Callback):
-    """Keeps the history in the file `path` as a table, a row for each epoch.
+    """Writes the history to a file as a table, a row per epoch.
 
-    Results of several values are left out. It begins anew with each run; of one that is resumed it
-    keeps the epochs up to there.
+    Results of several values are left out. Each run overwrites the file; a resumed run keeps the
+    epochs up to its checkpoint.
+
+    Args:
+        path: path of the file.
+
+    Example:
+        >>> logger = tl.callbacks.CSVLogger("metrics.csv")
+        >>> status = tl.callbacks.TrainingStatus(
+        ...     epoch=1, epochs=3, batch=50, steps_per_epoch=50, global_batch=50,
+        ...     history=[{"epoch": 1, "loss": 0.5}], metrics=dict, state=lambda: None)
+        >>> logger.on_epoch_end(status)
+        >>> logger.path.read_text().splitlines()
+        ['epoch,loss', '1,0.5']
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
         self._columns: list[str] = []
 
     def on_train_begin(self, status: TrainingStatus) -> None:
@@ -57,7 +82,7 @@ class CSVLogger(Callback):
 
 
 def _columns(history: Sequence[Results]) -> list[str]:
-    """The names of the results that are one value, in the order in which they came."""
+    """Return the names of the results that are a single value, in the order they appeared."""
     names = (
         name for line in history for name, x in line.items() if isinstance(x, (int, float, str))
     )
@@ -65,6 +90,7 @@ def _columns(history: Sequence[Results]) -> list[str]:
 
 
 def _rows(history: Sequence[Results], columns: Sequence[str]) -> str:
+    """Return the history as CSV rows."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writerows(history)

@@ -1,11 +1,11 @@
-"""Callbacks that carry the state machines of performance scheduling through a run."""
+"""Callbacks that follow a result with the state machines of `trainlib.monitors`."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any, TextIO
 
-from trainlib.callbacks.display import HIDDEN
+from trainlib.callbacks.display import NOT_METRICS
 from trainlib.monitors import EarlyStopState, PlateauState, early_stop, reduce_on_plateau
 from trainlib.training.callback import (
     Callback,
@@ -20,28 +20,40 @@ from trainlib.transforms.inject import hyperparam
 
 
 class ReduceLROnPlateau(Callback):
-    """Reduces the learning rate when a result has stopped to improve, and says so in a line.
+    """Reduces the learning rate when a result has stopped improving, and prints a line about it.
 
-        trainer = tl.Trainer(model, loss, tl.inject_hyperparams(tl.adam)(1e-3))
-        trainer.fit(data, epochs=50, validation_data=held_out,
-                    callbacks=[tl.callbacks.ReduceLROnPlateau("val_loss", patience=5)])
-
-    Of a schedule nothing can be reduced but a factor on the updates that it makes, which is
+    The optimizer must hold the learning rate in its state, as
+    `tl.inject_hyperparams(tl.adam)(1e-3)` does. A schedule cannot be reduced, but a factor on its
+    updates can:
 
         optimizer = tl.chain(tl.adam(schedule), tl.inject_hyperparams(tl.scale)(factor=1.0))
-        callback = ReduceLROnPlateau("val_loss", hyperparam="factor")
-
-    `state` is that of the machine; each run begins with a new one, but one that is resumed.
+        callback = tl.callbacks.ReduceLROnPlateau("val_loss", hyperparam="factor")
 
     Args:
-        monitor: the name of the result.
-        hyperparam: what is reduced: a hyperparameter in the optimizer's state.
-        stream: where the line goes; standard output by default.
-        options: as of `reduce_on_plateau`.
+        monitor: name of the result. Default: "val_loss".
+        hyperparam: hyperparameter in the optimizer's state that is reduced. Default:
+            "learning_rate".
+        stream: text stream for the line. Default: None, standard output.
+        **options: options of `tl.reduce_on_plateau`, such as `patience=5` and `factor=0.5`.
+
+    Attributes:
+        state: the `PlateauState`; each run starts with a new one, a resumed run with the saved one.
 
     Raises:
-        ValueError: at the start of a run, an optimizer without the hyperparameter in its state;
-            after an epoch, a result that is not there, or a rate that something else has changed.
+        ValueError: if an option is out of range; at the start of a run, if the optimizer's state
+            lacks the hyperparameter; after an epoch, if there is no such result, or something else
+            changed the hyperparameter.
+
+    Example:
+        >>> model = tl.FunctionalModel(
+        ...     lambda params, state, x, training: tl.ModelOutput(x * params["w"], state),
+        ...     {"w": tf.zeros([1])})
+        >>> optimizer = tl.inject_hyperparams(tl.sgd)(0.25)
+        >>> trainer = tl.Trainer(model, "mean_squared_error", optimizer)
+        >>> data = np.ones([8, 1], "float32"), np.ones([8, 1], "float32")
+        >>> plateau = tl.callbacks.ReduceLROnPlateau("loss", mode="max", patience=1, factor=0.5)
+        >>> history = trainer.fit(data, epochs=2, callbacks=[plateau])
+        epoch 2: learning rate 0.25 -> 0.125
     """
 
     def __init__(
@@ -52,7 +64,7 @@ class ReduceLROnPlateau(Callback):
         stream: TextIO | None = None,
         **options: Any,
     ) -> None:
-        self.machine = reduce_on_plateau(monitor, **options)
+        self.monitor = reduce_on_plateau(monitor, **options)
         self.hyperparam = hyperparam
         self.stream = stream
         self.state: PlateauState
@@ -65,25 +77,25 @@ class ReduceLROnPlateau(Callback):
                 f"ReduceLROnPlateau needs one {self.hyperparam} in the optimizer's state, as in "
                 f"tl.inject_hyperparams(tl.adam)(learning_rate=0.001): {error}"
             ) from None
-        self.state = self.machine.init(rate)
+        self.state = self.monitor.init(rate)
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
-        metric = monitored(self, self.machine.monitor, status.results)
+        metric = monitored_value(self, self.monitor.monitor, status.results)
         old = self.state.learning_rate
         self._check_unchanged(status)
-        self.state = self.machine.update(metric, self.state)
+        self.state = self.monitor.update(metric, self.state)
         new = self.state.learning_rate
         if new == old:
             return None
         name = self.hyperparam.replace("_", " ")
-        _say(f"epoch {status.epoch}: {name} {float(old):.4g} -> {float(new):.4g}", self)
+        _print_line(f"epoch {status.epoch}: {name} {float(old):.4g} -> {float(new):.4g}", self)
         return SetHyperparams({self.hyperparam: float(new)})
 
     def _check_unchanged(self, status: TrainingStatus) -> None:
-        """Raises where the rate is not the one that was set: reducing it would be in vain."""
+        """Raise if the rate is not the one that was set, since reducing it would have no effect."""
         rate = hyperparam(status.state().opt_state, self.hyperparam)
         expected = self.state.learning_rate
-        if expected != self.machine.init(rate).learning_rate:
+        if expected != self.monitor.init(rate).learning_rate:
             raise ValueError(
                 f"ReduceLROnPlateau: {self.hyperparam} is {rate:g}, not {float(expected):g}: a "
                 "schedule or another callback changes it too; for a schedule, reduce the factor "
@@ -93,22 +105,34 @@ class ReduceLROnPlateau(Callback):
 
 
 class EarlyStopping(Callback):
-    """Ends a run when a result has stopped to improve, and says so in a line.
+    """Ends a run when a result has stopped improving, and prints a line about it.
 
-    With restore_best_weights the run ends with the parameters of the best epoch, and the other
-    state of the model, such as batch statistics, whether it was stopped or went to its last
-    epoch; not when an error or the user breaks it off. The optimizer's state stays.
-
-    `state` is that of the machine; each run begins with a new one, but one that is resumed.
+    With `restore_best_weights` the run ends with the parameters and the other state of the model,
+    such as batch statistics, of the best epoch, whether it was stopped or reached its last epoch;
+    not if an error or the user ended it. The optimizer's state is kept.
 
     Args:
-        monitor: the name of the result.
-        restore_best_weights: whether to end with the parameters of the best epoch.
-        stream: where the line goes; standard output by default.
-        options: as of `early_stop`.
+        monitor: name of the result. Default: "val_loss".
+        restore_best_weights: whether to end with the parameters of the best epoch. Default: False.
+        stream: text stream for the line. Default: None, standard output.
+        **options: options of `tl.early_stop`, such as `patience=5` and `min_delta=1e-3`.
+
+    Attributes:
+        state: the `EarlyStopState`; each run starts with a new one, a resumed run with the saved
+            one.
 
     Raises:
-        ValueError: after an epoch, a result that is not there.
+        ValueError: if an option is out of range; after an epoch, if there is no such result.
+
+    Example:
+        >>> model = tl.FunctionalModel(
+        ...     lambda params, state, x, training: tl.ModelOutput(x * params["w"], state),
+        ...     {"w": tf.zeros([1])})
+        >>> trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.25))
+        >>> data = np.ones([8, 1], "float32"), np.ones([8, 1], "float32")
+        >>> stopping = tl.callbacks.EarlyStopping("loss", mode="max", patience=1)
+        >>> history = trainer.fit(data, epochs=9, callbacks=[stopping])
+        stopped after epoch 2: loss has not improved on 1 (epoch 1) for 1 epoch
     """
 
     def __init__(
@@ -119,30 +143,30 @@ class EarlyStopping(Callback):
         stream: TextIO | None = None,
         **options: Any,
     ) -> None:
-        self.machine = early_stop(monitor, restore_best_weights=restore_best_weights, **options)
+        self.monitor = early_stop(monitor, restore_best_weights=restore_best_weights, **options)
         self.restore_best_weights = restore_best_weights
         self.baseline: float | None = options.get("baseline")
         self.stream = stream
         self.state: EarlyStopState
 
     def on_train_begin(self, status: TrainingStatus) -> None:
-        self.state = self.machine.init(self._weights(status))
+        self.state = self.monitor.init(self._weights(status))
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
-        metric = monitored(self, self.machine.monitor, status.results)
-        self.state = self.machine.update(metric, self.state, self._weights(status))
+        metric = monitored_value(self, self.monitor.monitor, status.results)
+        self.state = self.monitor.update(metric, self.state, self._weights(status))
         return Stop(self._reason()) if self.state.stop else None
 
     def on_train_end(self, status: TrainingStatus) -> Requests:
         if not status.finished:
             return None
-        said = [self._reason()] if self.state.stop else []
+        parts = [self._reason()] if self.state.stop else []
         best_epoch = int(self.state.best_epoch)
         restored = self.restore_best_weights and 0 < best_epoch < int(self.state.epoch)
         if restored:
-            said.append(f"parameters of epoch {best_epoch} restored")
-        if said:
-            _say("; ".join(said), self)
+            parts.append(f"parameters of epoch {best_epoch} restored")
+        if parts:
+            _print_line("; ".join(parts), self)
         return SetWeights(*self.state.best_params) if restored else None
 
     def _reason(self) -> str:
@@ -150,30 +174,32 @@ class EarlyStopping(Callback):
         best = f"{float(self.state.best):.4g} (epoch {int(self.state.best_epoch)})"
         also = "" if self.baseline is None else f" and the baseline {self.baseline:.4g}"
         return (
-            f"stopped after epoch {int(self.state.epoch)}: {self.machine.monitor} has not improved "
+            f"stopped after epoch {int(self.state.epoch)}: {self.monitor.monitor} has not improved "
             f"on {best}{also} for {wait} epoch{'s' if wait > 1 else ''}"
         )
 
     def _weights(self, status: TrainingStatus) -> Any:
-        """The parameters and the model's other state; nothing where none are to be restored."""
+        """Return the parameters and the model's other state; () unless they are to be restored."""
         if not self.restore_best_weights:
             return ()
         state = status.state()
         return state.params, state.model_state
 
 
-def monitored(callback: Callback, name: str, results: Results) -> float:
-    """The result of that name."""
+def monitored_value(callback: Callback, name: str, results: Results) -> float:
+    """Return the result of that name as a float."""
     if name not in results:
-        there = ", ".join(key for key in results if key not in HIDDEN)
+        available = ", ".join(key for key in results if key not in NOT_METRICS)
         needs = "; it needs validation_data" if name.startswith("val_") else ""
         raise ValueError(
-            f"{type(callback).__name__} monitors {name!r}, but the results are {there}{needs}"
+            f"{type(callback).__name__} monitors {name!r}, but the results are {available}{needs}"
         )
     if not isinstance(results[name], (int, float)):
-        raise ValueError(f"{type(callback).__name__} monitors {name!r}, which is not one number")
+        raise ValueError(
+            f"{type(callback).__name__} monitors {name!r}, which is not a single number"
+        )
     return float(results[name])
 
 
-def _say(line: str, callback: ReduceLROnPlateau | EarlyStopping) -> None:
+def _print_line(line: str, callback: ReduceLROnPlateau | EarlyStopping) -> None:
     print(line, file=callback.stream or sys.stdout, flush=True)

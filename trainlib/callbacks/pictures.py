@@ -1,4 +1,4 @@
-"""Inputs and weights as pictures: arrays of numbers from 0, black, to 1, white."""
+"""Inputs and weights as images: arrays of numbers from 0, black, to 1, white."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from trainlib.core.types import Tree
 
 TILES = 64
-"""Of a grid, at most."""
+"""Largest number of images in a grid."""
 CHANNELS = (1, 3)
-"""Of a picture: grey, or red, green and blue."""
+"""Numbers of channels of an image: grey, or red, green and blue."""
 
 
 def as_images(x: Any) -> np.ndarray | None:
-    """Inputs as images [n, height, width, channels] of numbers from 0 to 1; None if they are none.
+    """Return inputs as images [n, height, width, channels] from 0 to 1; None if they are none.
 
     Args:
-        x: an array; images are those of shape [n, height, width] or [n, height, width, 1 or 3].
+        x: array; those of shape [n, height, width] or [n, height, width, 1 or 3] are images.
     """
     if not hasattr(x, "shape") or not _is_image_shape(x.shape[1:]):
         return None
@@ -31,7 +31,7 @@ def as_images(x: Any) -> np.ndarray | None:
 
 
 def grid(images: np.ndarray) -> np.ndarray:
-    """Images side by side, about as many in a column as in a row, with a grey line in between."""
+    """Return images in a grid, about as many rows as columns, with grey lines in between."""
     images = images[:TILES]
     count, height, width, channels = images.shape
     columns = int(np.ceil(np.sqrt(count)))
@@ -44,15 +44,15 @@ def grid(images: np.ndarray) -> np.ndarray:
 
 
 def first_layer(params: Tree, shape: tuple[int, ...] | None) -> dict[str, np.ndarray]:
-    """A grid of the weights of the first layer's units, by the path of its kernel; {} for none.
+    """Return a grid of the weights of the first layer's units, by the path of its kernel.
 
-    It is the kernel of a convolution, of whose input the first channel is shown unless it has 1 or
-    3; or one of a dense layer that has the inputs' size. Grey is 0, white the largest absolute
-    value, black its negative.
+    The kernel is that of a convolution, shown for the first input channel unless there are 1 or 3;
+    or that of a dense layer of the inputs' size. Grey is 0, white the largest absolute value, black
+    its negative. {} if there is no such kernel.
 
     Args:
-        params: by path, in the order of the layers.
-        shape: of an input image, without batch; None where inputs are no images.
+        params: parameters by path, in the order of the layers.
+        shape: shape of an input image without the batch; None if inputs are not images.
     """
     kernels = params.items() if isinstance(params, Mapping) else ()
     for path, kernel in kernels:
@@ -63,7 +63,7 @@ def first_layer(params: Tree, shape: tuple[int, ...] | None) -> dict[str, np.nda
 
 
 def _tiles(kernel: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray | None:
-    """The weights of each unit as an image [units, height, width, channels]."""
+    """Return the weights of each unit as an image [units, height, width, channels]."""
     if kernel.ndim == 4:
         tiles = np.transpose(kernel, [3, 0, 1, 2])
         return tiles if tiles.shape[-1] in CHANNELS else tiles[..., :1]
@@ -74,6 +74,7 @@ def _tiles(kernel: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray | No
 
 
 def _around_grey(tiles: np.ndarray) -> np.ndarray:
+    """Return weights as pixels in which 0 is grey."""
     tiles = np.nan_to_num(tiles)
     return 0.5 + tiles / (2 * (np.max(np.abs(tiles), initial=0) or 1.0))
 

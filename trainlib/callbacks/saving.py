@@ -1,4 +1,4 @@
-"""Callbacks that ask for checkpoints."""
+"""Callbacks that request checkpoints."""
 
 from __future__ import annotations
 
@@ -6,29 +6,35 @@ import math
 import time
 from typing import Any
 
-from trainlib.callbacks.monitors import monitored
+from trainlib.callbacks.monitors import monitored_value
 from trainlib.core.checks import check_integer, check_number
 from trainlib.monitors import EarlyStopState, early_stop
 from trainlib.training.callback import Callback, Requests, Save, TrainingStatus
 
 
 class SaveEvery(Callback):
-    """Asks for a checkpoint every so many batches, seconds or epochs; any of them, or several.
+    """Requests a checkpoint every so many batches, seconds or epochs; give at least one of them.
 
     Args:
-        steps: batches from one to the next, counted over the model's whole training, at least 1.
-        seconds: from one to the next, above 0.
-        epochs: from one to the next, at least 1.
+        steps: batches between two checkpoints, counted over the model's whole training, at least
+            1. Default: None.
+        seconds: seconds between two checkpoints, above 0. Default: None.
+        epochs: epochs between two checkpoints, at least 1. Default: None.
 
     Raises:
-        ValueError, TypeError: none of them is given, or one is out of its range.
+        TypeError: if an argument is not a number.
+        ValueError: if none is given, or one is out of range.
+
+    Example:
+        >>> tl.callbacks.SaveEvery(steps=1000, epochs=1).every
+        1000
     """
 
     def __init__(
         self, *, steps: int | None = None, seconds: float | None = None, epochs: int | None = None
     ) -> None:
         if steps is None and seconds is None and epochs is None:
-            raise ValueError("SaveEvery needs steps, seconds or epochs")
+            raise ValueError("SaveEvery needs steps, seconds or epochs: SaveEvery(epochs=1)")
         if steps is not None:
             check_integer("steps", steps, at_least=1)
         if seconds is not None:
@@ -56,28 +62,32 @@ class SaveEvery(Callback):
 
 
 class SaveBest(Callback):
-    """Asks for a checkpoint after each epoch that is the best so far, which is then kept.
+    """Requests a checkpoint after each epoch that is the best so far; the best one is kept.
 
     Args:
-        monitor: the name of the result that tells.
-        mode: "min", less is better; "max", more is; "auto", as the name tells.
+        monitor: name of the result that is compared. Default: "val_loss".
+        mode: "min", lower is better; "max", higher is better; "auto", decided by the name.
+            Default: "auto".
 
     Raises:
-        ValueError, TypeError: a name that tells no direction; after an epoch, a result that is not
-            there.
+        ValueError: if "auto" cannot decide; after an epoch, if there is no such result.
+
+    Example:
+        >>> tl.callbacks.SaveBest("val_accuracy").state is None
+        True
     """
 
     def __init__(self, monitor: str = "val_loss", mode: str = "auto") -> None:
-        self.machine = early_stop(monitor, mode=mode)
+        self.monitor = early_stop(monitor, mode=mode)
         self.state: Any = None
 
     def on_train_begin(self, status: TrainingStatus) -> None:
-        self.state = self.machine.init()
+        self.state = self.monitor.init()
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
-        value = monitored(self, self.machine.monitor, status.results)
-        # Its sign to stop is not wanted: with it the state would be final.
-        state: EarlyStopState = self.machine.update(value, self.state)
+        value = monitored_value(self, self.monitor.monitor, status.results)
+        # The flag to stop is reset: it would make the state final.
+        state: EarlyStopState = self.monitor.update(value, self.state)
         best = float(state.best)  # NaN before there is one
         improved = not math.isnan(best) and best != float(self.state.best)
         self.state = state._replace(stop=self.state.stop)

@@ -1,4 +1,4 @@
-"""A run as TensorBoard shows it."""
+"""`TensorBoard`: writes the curves, histograms, images and graph of a run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainlib.callbacks.display import HIDDEN
-from trainlib.callbacks.events import Events, check_installed, has_events
+from trainlib.callbacks.display import NOT_METRICS
+from trainlib.callbacks.events import Events, has_events, require_tensorboard
 from trainlib.callbacks.pictures import as_images, first_layer, grid
 from trainlib.callbacks.projector import activations, last_hidden, write_embeddings
 from trainlib.core.checks import check_integer
@@ -17,42 +17,49 @@ from trainlib.core.tree import leaves_by_path
 from trainlib.core.types import Tree
 from trainlib.training.callback import Callback, Results, TrainingStatus
 
-VALIDATION = "val_"
-"""What the names of the validation's results begin with."""
+VALIDATION_PREFIX = "val_"
+"""Prefix of the validation's results."""
 
 
 class TensorBoard(Callback):
-    """Writes events for `tensorboard --logdir=folder`: in folder/train and folder/validation.
+    """Writes events for `tensorboard --logdir=folder`, in folder/train and folder/validation.
 
-    Each point lies at the number of batches trained on. There are
+    The position of each point is the number of batches trained on. The events are
 
-        epoch/loss, epoch/<metric>, ...   each result of an epoch that is one number, the
+        epoch/loss, epoch/<metric>, ...   each result of an epoch that is a single number, with the
                                           validation's under the same tag; learning_rate,
                                           gradient_norm, update_norm, loss_scale, skipped_steps
-                                          where the results have them; steps_per_second
-        step/loss, ...                    every so many batches: the same, over the epoch so far
+                                          if the results have them; steps_per_second
+        step/loss, ...                    the same over the epoch so far, every `steps` batches
         weights/<path>, gradients/<path>  histograms; gradients of the last batch
-        inputs, first_layer/<path>        pictures, where the examples are images
+        inputs, first_layer/<path>        images, if the examples are images
 
-    and the graph of a training step; in the folder itself the hyperparameters, and as final/loss
-    and so on the results that they led to; and at the end files for the projector: the last hidden
-    layer's activations for the examples. A run that is resumed goes on in files of its own, which
-    take back what was written behind the checkpoint.
+    and the graph of a training step. The folder itself holds the hyperparameters and the final
+    results (final/loss, ...). At the end come the files of the projector: the last hidden layer's
+    activations for the examples. A resumed run writes new files, which replace the points after
+    the checkpoint.
 
     Args:
-        folder: of this run; that of several runs' folders compares them.
-        steps: batches from one point to the next within an epoch; None: one an epoch.
-        histogram_epochs: epochs from one set of histograms and pictures of weights to the next;
-            0: none.
-        graph: whether the graph is written.
-        hyperparameters: of the run, by name: numbers, bools and text.
-        examples: some, as (x, y); their inputs are shown.
-        model: the Keras model that is trained, of whose layers the projector shows the last hidden
-            one; it needs examples.
+        folder: folder of this run; TensorBoard compares the runs in a parent folder.
+        steps: batches between two points within an epoch, at least 1. Default: None, only one
+            point per epoch.
+        histogram_epochs: epochs between two sets of histograms and images of weights, at least 0;
+            0 for none. Default: 1.
+        graph: whether to write the graph. Default: True.
+        hyperparameters: those of the run by name: numbers, bools and text. Default: None.
+        examples: some examples as (x, y), whose inputs are shown. Default: None.
+        model: the Keras model that is trained; the projector shows its last hidden layer for the
+            examples. Default: None.
 
     Raises:
-        ValueError, TypeError: an argument of another kind, or out of its range.
-        ImportError: the package tensorboard is not installed.
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of range, or a model is given without examples.
+        ImportError: if the package tensorboard is not installed.
+
+    Example:
+        >>> board = tl.callbacks.TensorBoard("logs", steps=100)
+        >>> board.every, board.histogram_epochs
+        (100, 1)
     """
 
     def __init__(
@@ -66,12 +73,12 @@ class TensorBoard(Callback):
         examples: tuple[Any, ...] | None = None,
         model: Any = None,
     ) -> None:
-        check_installed()
+        require_tensorboard()
         if steps is not None:
             check_integer("steps", steps, at_least=1)
         check_integer("histogram_epochs", histogram_epochs, at_least=0)
         if model is not None and examples is None:
-            raise ValueError("model is for the projector, which needs examples=(x, y), too")
+            raise ValueError("model is for the projector, which also needs examples=(x, y)")
         self.folder = Path(folder)
         self.every, self.histogram_epochs = steps, histogram_epochs
         self.hyperparameters = dict(hyperparameters or {})
@@ -81,22 +88,22 @@ class TensorBoard(Callback):
         self._with_graph = self._graph_due = graph
         self._events: dict[str, Events] = {}
         self._first = 0
-        self._told = 0.0, 0
+        self._last_point = 0.0, 0
 
     def on_train_begin(self, status: TrainingStatus) -> None:
         self._graph_due = self._with_graph and not status.history and status.batch == 0
         if not status.is_chief:
             return
-        # Behind an epoch all that lies at its last batch is there to stay. Within one, its end may
-        # lie there too, where the epoch was trained to the end, and comes again.
+        # After an epoch, the points at its last batch stay. Within an epoch whose last batch was
+        # trained on, its end may be there already and is written again.
         self._first = status.global_batch + (status.global_batch > 0 and status.batch == 0)
-        self._told = time.monotonic(), status.global_batch
+        self._last_point = time.monotonic(), status.global_batch
         train = self._writer("train")
         if has_events(self.folder / "validation"):
             self._writer("validation")
-        if not train.begun:
+        if not train.resumed:
             self._write_history(status)
-        if not train.begun or status.global_batch == 0:
+        if not train.resumed or status.global_batch == 0:
             self._write_beginning(status.global_batch)
         if status.batch and self._is_due(status):
             self._write_step(status, {})
@@ -107,8 +114,8 @@ class TensorBoard(Callback):
             if status.is_chief:
                 self._writer("train").graph(graph)
         if status.is_chief and self._is_due(status):
-            now, (then, batches) = time.monotonic(), self._told
-            self._told = now, status.global_batch
+            now, (then, batches) = time.monotonic(), self._last_point
+            self._last_point = now, status.global_batch
             speed = (status.global_batch - batches) / max(now - then, 1e-9)
             self._write_step(status, {"steps_per_second": speed})
 
@@ -123,7 +130,7 @@ class TensorBoard(Callback):
             train = self._writer("train")
             train.histograms(_by_tag("weights", params) | _by_tag("gradients", grads), step)
             for path, pixels in first_layer(params, self._shape).items():
-                train.picture(f"first_layer/{path}", pixels, step)
+                train.image(f"first_layer/{path}", pixels, step)
 
     def on_train_end(self, status: TrainingStatus) -> None:
         try:
@@ -135,7 +142,7 @@ class TensorBoard(Callback):
             self._events = {}
 
     def _writer(self, name: str) -> Events:
-        """The events of a part of the run, opened at its first use."""
+        """Return the events of a part of the run, opened at its first use."""
         if name not in self._events:
             self._events[name] = Events(self.folder / name, self._first)
         return self._events[name]
@@ -144,9 +151,9 @@ class TensorBoard(Callback):
         return self.every is not None and status.global_batch % self.every == 0
 
     def _write_beginning(self, step: int) -> None:
-        """What is written once."""
+        """Write what comes once: the inputs and the hyperparameters."""
         if self._images is not None:
-            self._writer("train").picture("inputs", grid(self._images), step)
+            self._writer("train").image("inputs", grid(self._images), step)
         if self.hyperparameters:
             self._writer("").message(_session_start(self.hyperparameters))
 
@@ -154,24 +161,24 @@ class TensorBoard(Callback):
         points = _by_tag("step", _numbers(status.metrics()) | more)
         self._writer("train").scalars(points, status.global_batch)
 
-    def _write_epoch(self, results: Results, step: int, position: int | None) -> None:
+    def _write_epoch(self, results: Results, step: int, batches: int | None) -> None:
         numbers = _numbers(results)
-        held_out = {k: x for k, x in numbers.items() if k.startswith(VALIDATION)}
-        trained = {k: x for k, x in numbers.items() if k not in held_out}
-        if position is not None:
-            trained["steps_per_second"] = position / max(results["seconds"], 1e-9)
+        validation = {k: x for k, x in numbers.items() if k.startswith(VALIDATION_PREFIX)}
+        trained = {k: x for k, x in numbers.items() if k not in validation}
+        if batches is not None:
+            trained["steps_per_second"] = batches / max(results["seconds"], 1e-9)
         self._writer("train").scalars(_by_tag("epoch", trained), step)
-        if held_out:
-            named = {k.removeprefix(VALIDATION): x for k, x in held_out.items()}
-            self._writer("validation").scalars(_by_tag("epoch", named), step)
+        if validation:
+            by_tag = {k.removeprefix(VALIDATION_PREFIX): x for k, x in validation.items()}
+            self._writer("validation").scalars(_by_tag("epoch", by_tag), step)
 
     def _write_history(self, status: TrainingStatus) -> None:
-        """The epochs before a run was resumed with this callback for the first time."""
+        """Write the epochs of a run that was resumed with this callback for the first time."""
         for results in status.history:
             self._write_epoch(results, results["step"] + results.get("skipped_steps", 0), None)
 
     def _write_end(self, status: TrainingStatus) -> None:
-        """The last hidden layer; and beside the hyperparameters what they led to."""
+        """Write the last hidden layer, and the results next to the hyperparameters."""
         if self.hidden is not None and self.examples is not None:
             x, y, *_ = self.examples
             state = status.state()
@@ -184,20 +191,20 @@ class TensorBoard(Callback):
 
 
 def _numbers(results: Results) -> dict[str, float]:
-    """The results that are one number."""
+    """Return the results that are a single number."""
     numbers = {name: x for name, x in results.items() if isinstance(x, (int, float))}
-    return {name: x for name, x in numbers.items() if name not in HIDDEN}
+    return {name: x for name, x in numbers.items() if name not in NOT_METRICS}
 
 
 def _by_tag(kind: str, values: Tree) -> dict[str, Any]:
-    """The leaves of a structure by `<kind>/<path>`, leaves of None left out."""
+    """Return the leaves of a structure by `<kind>/<path>`, without leaves of None."""
     if values is None:
         return {}
     return {f"{kind}/{path}": x for path, x in leaves_by_path(values) if x is not None}
 
 
 def _session_start(hyperparameters: Mapping[str, Any]) -> Any:
-    """The hyperparameters as the plugin for them takes them; what is no number is a text."""
+    """Return the hyperparameters as the plugin takes them; other types become text."""
     from tensorboard.plugins.hparams import api
 
     kinds = (bool, int, float, str)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trainlib.callbacks import Callback, TensorBoard
-from trainlib.callbacks.events import check_installed
+from trainlib.callbacks.events import require_tensorboard
 from trainlib.cli import run_folder
 from trainlib.cli.build import Models, Task
 from trainlib.cli.flag_types import Values, format_value
@@ -35,7 +35,7 @@ def check(values: Values) -> None:
                 raise ValueError(f"--{name} needs --tensorboard")
         return
     try:
-        check_installed()
+        require_tensorboard()
     except ImportError as error:
         raise ValueError(f"--tensorboard: {error}") from None
     if values.tensorboard_steps is not None:

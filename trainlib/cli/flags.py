@@ -16,7 +16,7 @@ from trainlib.data import DATASETS
 from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.nonfinite import POLICIES
-from trainlib.training.replicas import STRATEGIES
+from trainlib.training.strategies import STRATEGIES
 
 GROUPS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "model": models.MODELS,

@@ -6,9 +6,10 @@ from trainlib.callbacks import NonFiniteError
 from trainlib.cli import build, training
 from trainlib.cli.flag_types import Values
 from trainlib.core.checks import check_integer
+from trainlib.training import replay
 from trainlib.training.cluster import cluster
-from trainlib.training.replay import replay_found, step_before, table
-from trainlib.training.replicas import strategy_named
+from trainlib.training.strategies import get_strategy
+from trainlib.training.tensor_summary import format_table
 
 
 def replay_step(values: Values) -> None:
@@ -20,23 +21,23 @@ def replay_step(values: Values) -> None:
     if workers and len(workers.addresses) > 1:
         raise ValueError("--replay_step is for one process, not for several workers")
     task = build.build_task(values)
-    strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
+    get_strategy(values.strategy, values.replicas)  # before TensorFlow begins
     built = build.build_models(values, task)
     data = build.class_weighted(values, task)
     trainer, _ = training.build_trainer(values, task, built)
     try:
-        found = step_before(
-            trainer,
-            values.replay_step,
+        config = trainer.fit_config(
             data,
             batch_size=values.batch_size,
             epochs=values.epochs,
             validation_data=training.held_out(task),
             callbacks=training.training_callbacks(values, task),
-            checkpoints=training.checkpoints(values, None),
         )
+        checkpoints = training.checkpoints(values, None)
+        found = replay.find_step(trainer.context, config, values.replay_step, checkpoints)
     except NonFiniteError as error:
         raise ValueError(
             f"replay_step {values.replay_step}: the run ended before it: {error}"
         ) from None
-    print(f"{found.place}\n{table(replay_found(trainer, found))}")
+    summaries = replay.replay_step(trainer.context, found)
+    print(f"{found.description}\n{format_table(summaries)}")

@@ -13,7 +13,7 @@ from absl import flags
 
 from trainlib.cli.flag_types import Values, each_flag
 from trainlib.core.types import Tree
-from trainlib.training.files import as_json, write_text, write_whole
+from trainlib.training.files import as_json, write_atomically, write_text
 
 FLAGS_FILE = "flags.txt"
 HISTORY_FILE = "metrics.jsonl"
@@ -152,7 +152,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def save_model(path: Path, model: Any) -> None:
     """Writes a Keras model whole or not at all."""
-    write_whole(path, model.save)
+    write_atomically(path, model.save)
 
 
 def params_sha256(params: Tree) -> str:

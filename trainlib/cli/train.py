@@ -20,7 +20,7 @@ from trainlib.callbacks import (  # noqa: E402
     NonFiniteError,
     ProgressBar,
 )
-from trainlib.callbacks.display import describe as describe_results  # noqa: E402
+from trainlib.callbacks.display import format_results  # noqa: E402
 from trainlib.cli import (  # noqa: E402
     app,
     build,
@@ -44,9 +44,10 @@ from trainlib.data import take  # noqa: E402
 from trainlib.report.figures import require_matplotlib  # noqa: E402
 from trainlib.report.range_test import write_range_test  # noqa: E402
 from trainlib.tools.loss_curve import LRFinderResult  # noqa: E402
-from trainlib.training.execution import why_no_faster  # noqa: E402
-from trainlib.training.input_pipeline import as_feed  # noqa: E402
-from trainlib.training.replicas import broadcast_from_chief, strategy_named  # noqa: E402
+from trainlib.training.collectives import broadcast_from_chief  # noqa: E402
+from trainlib.training.data_adapter import as_data_adapter  # noqa: E402
+from trainlib.training.execution import slow_precision_reason  # noqa: E402
+from trainlib.training.strategies import get_strategy  # noqa: E402
 from trainlib.training.trainer import Trainer  # noqa: E402
 
 WORKER_FLAGS = (*run_folder.NOT_RECORDED, "data_dir", "strategy", "worker_timeout")
@@ -108,7 +109,7 @@ def _train(values: Values, session: WorkerSession, signals: StopOnSignal) -> Pat
     """The run's folder, on the worker that reports."""
     task = build.build_task(values)
     with session.start_barrier():
-        strategy = strategy_named(values.strategy, values.replicas)  # before TensorFlow begins
+        strategy = get_strategy(values.strategy, values.replicas)  # before TensorFlow begins
     signals.install_handlers()
     built = build.build_models(values, task)
     data = build.class_weighted(values, task)
@@ -116,14 +117,14 @@ def _train(values: Values, session: WorkerSession, signals: StopOnSignal) -> Pat
     trainer, optimization = training.build_trainer(values, task, built)
     callbacks = [signals, *training.training_callbacks(values, task)]
     trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
-    feed = as_feed("data", data, values.batch_size)
-    speeds = trainer.settle_execution(feed, epochs=values.epochs)
+    adapter = as_data_adapter("data", data, values.batch_size)
+    speeds = trainer.autotune(adapter, epochs=values.epochs)
     values["execution"].value = trainer.execution  # the run's own record repeats it to the bit
     folder = _folder(values) if session.is_chief else None
     if folder and found:
         write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}", print)
     print(build.describe(task, built, values), flush=True)
-    if slow := why_no_faster(values.precision):
+    if slow := slow_precision_reason(values.precision):
         print(f"precision: {slow}", flush=True)
     if values.tensorboard:
         print(f"tensorboard --logdir={events.root(values, folder)}", flush=True)
@@ -141,12 +142,11 @@ def _train(values: Values, session: WorkerSession, signals: StopOnSignal) -> Pat
     callbacks += events.callbacks(values, folder, task, built)
     with _told(folder):
         history = trainer.fit(
-            feed,
+            adapter,
             epochs=values.epochs,
             validation_data=training.held_out(task),
             callbacks=callbacks,
             checkpoints=training.checkpoints(values, folder),
-            resume=bool(values.resume),
         )
     if signals.stopped_resumable:
         return folder
@@ -154,7 +154,7 @@ def _train(values: Values, session: WorkerSession, signals: StopOnSignal) -> Pat
     if folder:
         run_folder.save_model(folder / run_folder.MODEL_FILE, built.full)
         run_folder.write_json(folder / run_folder.SUMMARY_FILE, summary)
-    print(f"test: {describe_results(summary['test'])}\nrun folder: {folder}", flush=True)
+    print(f"test: {format_results(summary['test'])}\nrun folder: {folder}", flush=True)
     if folder and values.report:
         _report(folder, run_report.Model(task, built))
     return folder

@@ -83,5 +83,9 @@ def _own(values: Values) -> list[Callback]:
 def checkpoints(values: Values, folder: Path | None) -> Checkpoints:
     """Those in the run's folder; workers that do not report only read them, on going on."""
     folder = folder or Path(values.resume or values.run_dir or ".")
-    about = {"flags": run_folder.flags_text(values)}
-    return Checkpoints(folder / run_folder.CHECKPOINTS, values.keep_checkpoints, about=about)
+    return Checkpoints(
+        folder / run_folder.CHECKPOINTS,
+        values.keep_checkpoints,
+        resume=bool(values.resume),
+        metadata={"flags": run_folder.flags_text(values)},
+    )

@@ -56,8 +56,10 @@ def verify_resume(values: Values) -> None:
 
 def compare(whole: Checkpoint, halves: Checkpoint) -> None:
     """Raises `Differs` for the first thing that is not the same in both."""
-    if whole.place != halves.place:
-        raise Differs(f"the whole run ended at {whole.place}, the resumed one at {halves.place}")
+    if whole.position != halves.position:
+        raise Differs(
+            f"the whole run ended at {whole.position}, the resumed one at {halves.position}"
+        )
     for name in sorted({*whole.values, *halves.values}):
         a, b = (end.values.get(name) for end in (whole, halves))
         if a is None or b is None:
@@ -65,7 +67,7 @@ def compare(whole: Checkpoint, halves: Checkpoint) -> None:
         if a.tobytes() != b.tobytes():
             raise Differs(f"{name} differs: {_difference(a, b)}")
     histories = [
-        [{k: x for k, x in line.items() if k != "seconds"} for line in end.about["history"]]
+        [{k: x for k, x in line.items() if k != "seconds"} for line in end.metadata["history"]]
         for end in (whole, halves)
     ]
     if repr(histories[0]) != repr(histories[1]):

@@ -27,7 +27,7 @@ from trainlib.experiment.rules import AUTO, RuleConfig, check_shared
 from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.nonfinite import POLICIES
-from trainlib.training.replicas import STRATEGIES
+from trainlib.training.strategies import STRATEGIES
 
 MAX_SEED = 2**32 - 1
 """The largest seed that Keras takes."""

@@ -10,9 +10,10 @@ from trainlib.experiment.building import build_models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.task import build_task, held_out, training_data
 from trainlib.experiment.training import build_checkpoints, build_trainer, training_callbacks
+from trainlib.training import replay
 from trainlib.training.cluster import cluster
-from trainlib.training.replay import replay_found, step_before, table
-from trainlib.training.replicas import strategy_named
+from trainlib.training.strategies import get_strategy
+from trainlib.training.tensor_summary import format_table
 
 
 def replay_step(config: ExperimentConfig, folder: Path, step: int) -> str:
@@ -34,21 +35,21 @@ def replay_step(config: ExperimentConfig, folder: Path, step: int) -> str:
     if workers and len(workers.addresses) > 1:
         raise ValueError("replay_step is for one process, not for several workers")
     task = build_task(config)
-    strategy_named(config.strategy, config.replicas)  # before TensorFlow uses the devices
+    get_strategy(config.strategy, config.replicas)  # before TensorFlow uses the devices
     built = build_models(config, task)
     data = training_data(config, task)
     trainer, _ = build_trainer(config, task, built)
     try:
-        found = step_before(
-            trainer,
-            step,
+        fit_config = trainer.fit_config(
             data,
             batch_size=config.batch_size,
             epochs=config.epochs,
             validation_data=held_out(task),
             callbacks=training_callbacks(config, task),
-            checkpoints=build_checkpoints(config, folder),
         )
+        checkpoints = build_checkpoints(config, folder)
+        found = replay.find_step(trainer.context, fit_config, step, checkpoints)
     except NonFiniteError as error:
         raise ValueError(f"replay_step {step}: the run ended before it: {error}") from None
-    return f"{found.place}\n{table(replay_found(trainer, found))}"
+    summaries = replay.replay_step(trainer.context, found)
+    return f"{found.description}\n{format_table(summaries)}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainlib.callbacks import Callback, CSVLogger, JSONLLogger, NonFiniteError
-from trainlib.callbacks.display import describe as describe_results
+from trainlib.callbacks.display import format_results
 from trainlib.data import take
 from trainlib.experiment import run_folder
 from trainlib.experiment.building import Models, build_models, describe
@@ -35,9 +35,10 @@ from trainlib.report.range_test import write_range_test
 from trainlib.tools.loss_curve import LRFinderResult
 from trainlib.training.callback import Results, Stop, TrainingStatus
 from trainlib.training.cluster import cluster
-from trainlib.training.execution import why_no_faster
-from trainlib.training.input_pipeline import Feed, as_feed
-from trainlib.training.replicas import broadcast_from_chief, strategy_named
+from trainlib.training.collectives import broadcast_from_chief
+from trainlib.training.data_adapter import DataAdapter, as_data_adapter
+from trainlib.training.execution import slow_precision_reason
+from trainlib.training.strategies import get_strategy
 from trainlib.training.trainer import Trainer
 
 Log = Callable[[str], Any]
@@ -124,7 +125,7 @@ class _Prepared(NamedTuple):
     trainer: Trainer
     optimization: Optimization
     callbacks: list[Callback]
-    feed: Feed
+    data: DataAdapter
     range_test: LRFinderResult | None
     speeds: Mapping[str, float]
 
@@ -201,7 +202,7 @@ def _prepare(config: ExperimentConfig, session: Session) -> _Prepared:
     """Build everything, and settle what is "auto"; what does not fit is found before any file."""
     task = build_task(config)
     with session.start_barrier():
-        strategy = strategy_named(config.strategy, config.replicas)  # before devices are used
+        strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
     built = build_models(config, task)
     data = training_data(config, task)
     range_test = None
@@ -214,12 +215,12 @@ def _prepare(config: ExperimentConfig, session: Session) -> _Prepared:
     trainer, optimization = build_trainer(config, task, built)
     callbacks = training_callbacks(config, task)
     trainer.evaluate(tuple(take(task.train, 1)))
-    feed = as_feed("data", data, config.batch_size)
-    speeds = trainer.settle_execution(feed, epochs=config.epochs)
+    adapter = as_data_adapter("data", data, config.batch_size)
+    speeds = trainer.autotune(adapter, epochs=config.epochs)
     # The run's record holds what was chosen: a repetition gives the same bits.
     config = dataclasses.replace(config, execution=trainer.execution, norms=config.reports_norms)
     return _Prepared(
-        config, task, built, trainer, optimization, callbacks, feed, range_test, speeds
+        config, task, built, trainer, optimization, callbacks, adapter, range_test, speeds
     )
 
 
@@ -240,7 +241,7 @@ def _log_start(prepared: _Prepared, folder: Path | None, log: Log) -> None:
         title = f"{config.optimizer.name} on {task.dataset.name}"
         write_range_test(folder, prepared.range_test, title, log)
     log(describe(config, task, prepared.built))
-    if slow := why_no_faster(config.precision):
+    if slow := slow_precision_reason(config.precision):
         log(f"precision: {slow}")
     if config.tensorboard is not None:
         log(f"tensorboard --logdir={tensorboard_root(config, folder or Path())}")
@@ -270,12 +271,11 @@ def _fit(
     events = tensorboard_callbacks(config, folder or Path("run"), task, prepared.built)
     with _naming_folder(folder):
         return prepared.trainer.fit(
-            prepared.feed,
+            prepared.data,
             epochs=config.epochs,
             validation_data=held_out(task),
             callbacks=[*callbacks, *prepared.callbacks, *files, *events],
-            checkpoints=build_checkpoints(config, shared),
-            resume=resume,
+            checkpoints=build_checkpoints(config, shared, resume),
         )
 
 
@@ -317,7 +317,7 @@ def _write_results(prepared: _Prepared, result: ExperimentResult, log: Log) -> N
     if folder is not None:
         run_folder.save_model(folder / run_folder.MODEL_FILE, result.model)
         run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(prepared.task, result))
-    log(f"test: {describe_results(result.test or {})}")
+    log(f"test: {format_results(result.test or {})}")
     log(f"run folder: {folder}")
 
 

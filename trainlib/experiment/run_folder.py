@@ -10,7 +10,7 @@ from typing import Any
 
 from trainlib.core.types import Tree
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.training.files import as_json, write_text, write_whole
+from trainlib.training.files import as_json, write_atomically, write_text
 
 FLAGS_FILE = "flags.txt"
 CONFIG_FILE = "config.json"
@@ -142,7 +142,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def save_model(path: Path, model: Any) -> None:
     """Write a Keras model, whole or not at all."""
-    write_whole(path, model.save)
+    write_atomically(path, model.save)
 
 
 def params_sha256(params: Tree) -> str:

@@ -13,7 +13,7 @@ from trainlib.callbacks import (
     SaveEvery,
     TensorBoard,
 )
-from trainlib.callbacks.events import check_installed
+from trainlib.callbacks.events import require_tensorboard
 from trainlib.core.tree import kernels
 from trainlib.data import take
 from trainlib.experiment.building import Models, build_loss, build_metrics, build_regularizer
@@ -92,17 +92,19 @@ def _custom(config: ExperimentConfig) -> list[Callback]:
     return [as_callback(one() if isinstance(one, type) else one) for one in found]
 
 
-def build_checkpoints(config: ExperimentConfig, folder: Path) -> Checkpoints:
+def build_checkpoints(config: ExperimentConfig, folder: Path, resume: bool = False) -> Checkpoints:
     """Return the checkpoints in a run folder."""
     metadata = {"config": config.to_json()}
-    return Checkpoints(folder / CHECKPOINTS, config.checkpoints.keep, about=metadata)
+    return Checkpoints(
+        folder / CHECKPOINTS, config.checkpoints.keep, resume=resume, metadata=metadata
+    )
 
 
 def check_tensorboard(config: ExperimentConfig) -> None:
     """Raise `ValueError` where TensorBoard is asked for and its package is not installed."""
     if config.tensorboard is not None:
         try:
-            check_installed()
+            require_tensorboard()
         except ImportError as error:
             raise ValueError(f"--tensorboard: {error}") from None
 

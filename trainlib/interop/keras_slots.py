@@ -17,7 +17,7 @@ from trainlib.interop.slot_table import (
     slots,
     to_array,
 )
-from trainlib.training.functional_model import variables
+from trainlib.training.functional_model import model_variables
 from trainlib.transforms.accumulate import AccumulateState
 from trainlib.transforms.average import EmaState
 
@@ -104,7 +104,7 @@ def variables_by_path(keras_optimizer: Any, model: Any) -> dict[str, Any]:
     trained = keras_optimizer._trainable_variables
     paths = [getattr(v, "path", v.name) for v in trained]
     if model is not None:
-        given = model if isinstance(model, Mapping) else variables(model)[0]
+        given = model if isinstance(model, Mapping) else model_variables(model)[0]
         by_id = {id(v): path for path, v in given.items()}
         paths = [by_id.get(id(v), path) for v, path in zip(trained, paths, strict=True)]
         check_names(given, paths, "parameters", "the Keras optimizer")

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from trainlib.training.files import write_whole
+from trainlib.training.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,7 +119,7 @@ def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
         path: path of the file.
     """
     with _without_glyph_warnings():
-        write_whole(Path(path), lambda aside: figure.savefig(aside, format="png", dpi=120))
+        write_atomically(Path(path), lambda aside: figure.savefig(aside, format="png", dpi=120))
 
 
 def as_svg(figure: Figure, key: str, label: str) -> str:

@@ -13,8 +13,10 @@ from trainlib.core.types import Optimizer, Schedule, Tensor, Tree
 from trainlib.losses import Loss
 from trainlib.regularizers import Regularizer
 from trainlib.schedules import exponential_decay
+from trainlib.step.train import train_step
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest, follow
-from trainlib.training.input_pipeline import Arrays, check_pairs
+from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.chunks import check_pairs
 from trainlib.training.order import epoch_order
 from trainlib.training.trainer import Trainer
 from trainlib.transforms.accumulate import AccumulateState
@@ -140,8 +142,9 @@ def _made_by(factory: Any, ramp: Schedule) -> Optimizer:
 
 def _losses(trainer: Trainer, data: tuple[Any, ...], batch_size: int) -> Iterator[float]:
     """Yield the loss of each batch of training, with an update after it."""
-    feed = Arrays("data", check_pairs("data", data), batch_size)
-    step = trainer.programs.train_step(compile_update=trainer.execution == "xla_update")
+    adapter = ArrayAdapter("data", check_pairs("data", data), batch_size)
+    config = trainer.context.programs.config
+    step = train_step(config, compile_update=trainer.execution == "xla_update")
     state = trainer.state
 
     def advance(state: Tree, batch: Tree) -> tuple[Tree, Tensor]:
@@ -152,13 +155,13 @@ def _losses(trainer: Trainer, data: tuple[Any, ...], batch_size: int) -> Iterato
         advance,
         input_signature=[
             tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), state),
-            feed.specs,
+            adapter.specs,
         ],
         jit_compile=trainer.execution == "xla",
         autograph=False,
     )
     for epoch in itertools.count():
-        for chunk in feed.training(epoch_order(int(state.seed), epoch, feed.size)):
+        for chunk in adapter.training(epoch_order(int(state.seed), epoch, adapter.size)):
             for start in range(0, chunk.stop, chunk.rows):
                 rows = slice(start, start + chunk.rows)
                 batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)  # noqa: B023

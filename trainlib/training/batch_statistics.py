@@ -1,11 +1,12 @@
-"""Batch normalization over a batch that lies in parts on several replicas.
+"""Batch normalization over a batch whose parts are on several replicas.
 
     n = sum of n_r,   mean = sum of n_r mean_r / n
     variance = (sum of M_r + sum of n_r (mean_r - mean)^2) / n
 
-n_r: values on replica r; mean_r, M_r: their mean, and the sum of squares around it. Every replica
-is given (n_r, mean_r, M_r) of all, in one collective, and merges them alike: the statistics are
-those of the whole batch and the same on each replica, and no large mean cancels in them.
+n_r: number of values on replica r; mean_r, M_r: their mean, and the sum of squares around it. Every
+replica receives (n_r, mean_r, M_r) of all, in one collective operation, and merges them in the same
+way: the statistics are those of the whole batch and equal on each replica, and a large mean does
+not cancel in them.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from trainlib.core.types import Tensor
 from trainlib.step.state import Reduce
 
 
-class Part(NamedTuple):
+class ReplicaPart(NamedTuple):
     """A replica's part of a batch.
 
-    replica: its number, of `replicas`. reduce: sums over them. present: bools [rows], False for a
-    row that only fills up; None where there is no such row.
+    Attributes:
+        replica: index of the replica, int32 [].
+        replicas: number of replicas.
+        reduce: sums a structure over the replicas.
+        present: bools [rows], False for a row of padding; None if there is no padding.
     """
 
     replica: Tensor
@@ -38,16 +42,16 @@ class Part(NamedTuple):
 
 
 class _Current(threading.local):
-    """The part that a model is being called on; each replica is traced in a thread of its own."""
+    """The part that a model is called on; each replica is traced in a thread of its own."""
 
-    part: Part | None = None
+    part: ReplicaPart | None = None
 
 
 _current = _Current()
 
 
 @contextlib.contextmanager
-def over_replicas(part: Part) -> Iterator[None]:
+def on_replica(part: ReplicaPart) -> Iterator[None]:
     """Within it, layers that `synchronize` prepared take statistics over the whole batch."""
     before, _current.part = _current.part, part
     try:
@@ -57,51 +61,52 @@ def over_replicas(part: Part) -> Iterator[None]:
 
 
 def synchronize(model: Any) -> None:
-    """Prepares the batch normalization layers of a Keras model for `over_replicas`.
+    """Prepare the batch normalization layers of a Keras model for `on_replica`.
 
-    Everywhere else the layers stay as they were.
+    Outside of it the layers behave as before.
 
     Raises:
-        ValueError: a layer whose statistics this release of Keras takes in a way not known here;
-            one with an activity regularizer, a sum over the batch that no replica has whole.
+        ValueError: if this release of Keras computes a layer's statistics in an unknown way, or if
+            a layer has an activity regularizer, which sums over a batch that no replica has whole.
 
-    Differs from: `BatchNormalization(synchronized=True)`, whose variance E(x^2) - E(x)^2 cancels
-    for large means, and which counts rows that only fill up, or with a mask does not synchronize.
+    Differences:
+        In `BatchNormalization(synchronized=True)` the variance E(x^2) - E(x)^2 cancels for large
+        means, rows of padding count, and layers with a mask are not synchronized.
     """
     for layer in model._flatten_layers():
         if getattr(layer, "activity_regularizer", None) is not None:
             raise ValueError(
-                f"layer {layer.name!r}: several replicas cannot take an activity_regularizer, "
-                "which sums over the batch: train on one device, or regularize the parameters"
+                f"layer {layer.name!r}: an activity_regularizer sums over the batch, which several "
+                "replicas cannot do: train on one device, or regularize the parameters"
             )
-    for layer in _batch_normalizations(model):
+    for layer in _batch_norm_layers(model):
         if not callable(getattr(layer, "_moments", None)):
             raise ValueError(
-                f"layer {layer.name!r}: batch normalization over several replicas needs another "
-                f"release of Keras than {keras.version()}"
+                f"layer {layer.name!r}: batch normalization over several replicas does not support "
+                f"Keras {keras.version()}: install another release"
             )
         if "_moments" not in vars(layer):
-            object.__setattr__(layer, "_moments", _moments_of(layer))
+            object.__setattr__(layer, "_moments", _moments_method(layer))
 
 
-def has_batch_statistics(model: Any) -> bool:
-    """Whether training the model sums over replicas in its midst, which XLA cannot compile."""
-    return any(True for _ in _batch_normalizations(model))
+def has_batch_norm(model: Any) -> bool:
+    """Return whether a Keras model has batch normalization, which sums over replicas."""
+    return any(True for _ in _batch_norm_layers(model))
 
 
-def _batch_normalizations(model: Any) -> Iterator[Any]:
+def _batch_norm_layers(model: Any) -> Iterator[Any]:
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             yield layer
 
 
-def _moments_of(layer: Any) -> Any:
-    """The layer's own method, but for calls within `over_replicas`."""
-    alone = layer._moments
+def _moments_method(layer: Any) -> Any:
+    """Return the layer's own method, except for calls within `on_replica`."""
+    original = layer._moments
 
     def moments(self: Any, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         if _current.part is None:
-            result: tuple[Tensor, Tensor] = alone(inputs, mask)
+            result: tuple[Tensor, Tensor] = original(inputs, mask)
             return result
         # Keras adds epsilon to the number of values under a mask.
         extra = 0.0 if mask is None else keras.config.epsilon()
@@ -112,41 +117,42 @@ def _moments_of(layer: Any) -> Any:
 
 
 def _counted(name: str, x: Tensor, mask: Tensor | None, present: Tensor | None) -> Tensor | None:
-    """Which values of x count, as bools of its rank; None for all of them."""
+    """Return which values of x count, as bools of its rank; None for all of them."""
     counted = None if mask is None else tf.cast(mask, tf.bool)[..., tf.newaxis]
     if present is None:
         return counted
     if not x.shape[:1].is_compatible_with(present.shape[:1]):
         raise ValueError(
             f"layer {name!r} normalizes {x.shape[0]} rows where the batch has {present.shape[0]}: "
-            "on several replicas use a batch_size that they divide, as they must the last batch"
+            "on several replicas the batch_size and the last batch must be divisible by their "
+            "number"
         )
     rows = tf.reshape(present, [-1] + [1] * (x.shape.rank - 1))
     return rows if counted is None else rows & counted
 
 
 def batch_moments(
-    x: Tensor, axes: list[int], counted: Tensor | None, part: Part, extra: float = 0.0
+    x: Tensor, axes: list[int], counted: Tensor | None, part: ReplicaPart, extra: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The mean and the variance of the values that count, on all replicas together.
+    """Return the mean and the variance of the values that count, over all replicas.
 
     Args:
         x: the values on this replica.
-        axes: those to take statistics over.
-        counted: which values count, bools that spread to x's shape; None for all.
-        part: which replica this is.
-        extra: to add to the number of values.
+        axes: axes to take statistics over.
+        counted: which values count, bools that broadcast to x's shape; None for all.
+        part: the replica's part of the batch.
+        extra: added to the number of values.
     """
     dtype, x = x.dtype, widen(x)
     weight = tf.ones_like(x) if counted is None else tf.cast(counted, x.dtype) + tf.zeros_like(x)
     n = tf.reduce_sum(weight, axes)
-    spread = [1 if i in axes else -1 for i in range(x.shape.rank)]
+    broadcast_shape = [1 if i in axes else -1 for i in range(x.shape.rank)]
     mean = tf.math.divide_no_nan(tf.reduce_sum(weight * x, axes), n)
-    squares = tf.reduce_sum(weight * tf.square(x - tf.reshape(mean, spread)), axes)
+    squares = tf.reduce_sum(weight * tf.square(x - tf.reshape(mean, broadcast_shape)), axes)
 
     slot = tf.one_hot(part.replica, part.replicas, dtype=x.dtype)[:, tf.newaxis, tf.newaxis]
     n, mean, squares = tf.unstack(part.reduce(slot * tf.stack([n, mean, squares])), axis=1)
-    whole = tf.reduce_sum(n, 0) + tf.constant(extra, x.dtype)
-    merged = tf.math.divide_no_nan(tf.reduce_sum(n * mean, 0), whole)
+    count = tf.reduce_sum(n, 0) + tf.constant(extra, x.dtype)
+    merged = tf.math.divide_no_nan(tf.reduce_sum(n * mean, 0), count)
     squares = tf.reduce_sum(squares + n * tf.square(mean - merged), 0)
-    return tf.cast(merged, dtype), tf.cast(tf.math.divide_no_nan(squares, whole), dtype)
+    return tf.cast(merged, dtype), tf.cast(tf.math.divide_no_nan(squares, count), dtype)

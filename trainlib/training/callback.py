@@ -1,4 +1,4 @@
-"""What a callback is told, and when, and what it may ask for."""
+"""`Callback`: its methods, the status that they receive, and the requests that they return."""
 
 from __future__ import annotations
 
@@ -9,15 +9,25 @@ from trainlib.core.types import Tree
 from trainlib.step.state import TrainState
 
 Results: TypeAlias = dict[str, Any]
-"""By name: numbers, and of metrics of several values nested lists of them."""
+"""Results by name: numbers, and nested lists for metrics of several values."""
 
 
 class NonFiniteError(FloatingPointError):
-    """A run came to values that are not finite, and was not to go on.
+    """Raised by `fit` when the loss or the gradients are not finite and the run must end.
 
     Args:
-        message: in a line.
-        batch: at which, counted over the model's whole training from 1; None where nobody looked.
+        message: one line.
+        batch: number of the batch, counted over the model's whole training from 1; None if single
+            steps were not tested.
+
+    Attributes:
+        batch: as above.
+
+    Example:
+        >>> raise tl.callbacks.NonFiniteError("the loss of epoch 3 is not finite")
+        Traceback (most recent call last):
+        ...
+        trainlib.training.callback.NonFiniteError: the loss of epoch 3 is not finite
     """
 
     def __init__(self, message: str, batch: int | None = None) -> None:
@@ -26,10 +36,16 @@ class NonFiniteError(FloatingPointError):
 
 
 class Stop(NamedTuple):
-    """Ends the run: from `on_train_batch_end` at once, from `on_epoch_end` after the epoch.
+    """Request to end the run: at once, or from `on_epoch_end` after the epoch.
 
-    reason: in a few words. resumable: whether the run is to go on later, from a checkpoint; it is
-    not finished then.
+    Attributes:
+        reason: why, in a few words. Default: "".
+        resumable: whether the run is interrupted rather than finished, to be resumed from a
+            checkpoint later. Default: False.
+
+    Example:
+        >>> tl.callbacks.Stop("accuracy reached")
+        Stop(reason='accuracy reached', resumable=False)
     """
 
     reason: str = ""
@@ -37,28 +53,58 @@ class Stop(NamedTuple):
 
 
 class Save(NamedTuple):
-    """Saves a checkpoint; one that is the best so far is kept until another one is."""
+    """Request to save a checkpoint.
+
+    Attributes:
+        best: whether it is the best so far, which is kept until a better one comes. Default: False.
+
+    Example:
+        >>> tl.callbacks.Save(best=True)
+        Save(best=True)
+    """
 
     best: bool = False
 
 
 class SetHyperparams(NamedTuple):
-    """Changes hyperparameters in the optimizer's state, as `Trainer.set_hyperparams` does."""
+    """Request to change hyperparameters in the optimizer's state, as `Trainer.set_hyperparams`.
+
+    Attributes:
+        values: new values by name.
+
+    Example:
+        >>> tl.callbacks.SetHyperparams({"learning_rate": 1e-4})
+        SetHyperparams(values={'learning_rate': 0.0001})
+    """
 
     values: Mapping[str, float]
 
 
 class SetWeights(NamedTuple):
-    """Gives the model other parameters and other state, such as batch statistics."""
+    """Request to assign the model's parameters and its other state, such as batch statistics.
+
+    Attributes:
+        params: structure of the parameters.
+        model_state: structure of the other state.
+
+    Example:
+        >>> tl.callbacks.SetWeights({"w": 1.0}, ())
+        SetWeights(params={'w': 1.0}, model_state=())
+    """
 
     params: Tree
     model_state: Tree
 
 
 class RollBack(NamedTuple):
-    """Goes back to the last good checkpoint; the batches since then are left out.
+    """Request to restore the newest checkpoint; the batches since then are left out.
 
-    reason: in a few words.
+    Attributes:
+        reason: why, in a few words. Default: "".
+
+    Example:
+        >>> tl.callbacks.RollBack("the loss is not finite")
+        RollBack(reason='the loss is not finite')
     """
 
     reason: str = ""
@@ -69,7 +115,7 @@ Requests: TypeAlias = Request | Sequence[Request] | None
 
 
 def _nothing() -> None:
-    """What there is of a batch before the first."""
+    """Return None, as before the first batch."""
 
 
 class TrainingStatus(NamedTuple):
@@ -93,6 +139,13 @@ class TrainingStatus(NamedTuple):
             in training mode; None before the first batch. All workers must call it together.
         graph: function that returns the `tf.Graph` of a training step; None before the first batch.
         is_chief: whether this process writes files: the first worker, or the only process.
+
+    Example:
+        >>> status = tl.callbacks.TrainingStatus(
+        ...     epoch=1, epochs=3, batch=10, steps_per_epoch=10, global_batch=10,
+        ...     history=[{"loss": 0.5}], metrics=dict, state=lambda: None)
+        >>> status.results
+        {'loss': 0.5}
     """
 
     epoch: int
@@ -112,41 +165,60 @@ class TrainingStatus(NamedTuple):
 
     @property
     def results(self) -> Results:
-        """Return the results of the last completed epoch; {} before the first."""
+        """The results of the last completed epoch; {} before the first."""
         return self.history[-1] if self.history else {}
 
 
 class Callback:
-    """Base class of callbacks: override the methods you need; each may return requests.
+    """Base class of callbacks. Override the methods you need; each may return requests.
+
+    Each method receives the `TrainingStatus` and returns None, a request (`Stop`, `Save`,
+    `SetHyperparams`, `SetWeights`, `RollBack`) or a list of requests.
 
     Attributes:
         state: what checkpoints keep of the callback, a structure of tensors; None for nothing. Its
             structure must be complete when `on_train_begin` returns.
-        every: call `on_train_batch_end` after every `every` batches exactly; None: only after each
-            call to the device, which runs many batches.
+        every: number of batches, counted over the model's whole training, after which
+            `on_train_batch_end` is called, each time exactly; None for only after each call to the
+            device, which runs many batches.
+
+    Example:
+        >>> class StopBelow(tl.callbacks.Callback):
+        ...     def __init__(self, loss):
+        ...         self.loss = loss
+        ...     def on_epoch_end(self, status):
+        ...         if status.results["loss"] < self.loss:
+        ...             return tl.callbacks.Stop(f"loss below {self.loss}")
+        >>> model = tl.FunctionalModel(
+        ...     lambda params, state, x, training: tl.ModelOutput(x * params["w"], state),
+        ...     {"w": tf.zeros([1])})
+        >>> trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.25))
+        >>> data = np.ones([8, 1], "float32"), np.ones([8, 1], "float32")
+        >>> len(trainer.fit(data, epochs=9, callbacks=[StopBelow(0.1)]))
+        3
     """
 
     state: Any = None
     every: int | None = None
 
     def on_train_begin(self, status: TrainingStatus) -> Requests:
-        """Before the first epoch; or, of a run that is resumed, before it goes on."""
+        """Called before the first epoch, or before a resumed run continues."""
 
     def on_train_batch_end(self, status: TrainingStatus) -> Requests:
-        """After each call to the device, of many steps."""
+        """Called after each call to the device, which makes many steps."""
 
     def on_test_batch_end(self, status: TrainingStatus) -> Requests:
-        """After each call to the device in the validation at the end of an epoch."""
+        """Called after each call to the device in the validation at the end of an epoch."""
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
-        """After an epoch and its validation, of which `status.results` are the results."""
+        """Called after an epoch and its validation; `status.results` are its results."""
 
     def on_train_end(self, status: TrainingStatus) -> Requests:
-        """After the last epoch, or when a request, an error or the user ends the run."""
+        """Called after the last epoch, or when a request, an error or the user ends the run."""
 
 
 class EachEpoch(Callback):
-    """A function of the status as a callback: it is called after each epoch."""
+    """A function of the status as a callback that is called after each epoch."""
 
     def __init__(self, function: Callable[[TrainingStatus], Requests]) -> None:
         self.function = function
@@ -156,10 +228,10 @@ class EachEpoch(Callback):
 
 
 def as_callback(callback: Any) -> Callback:
-    """A `Callback` as it is, a function as one.
+    """Return a `Callback` as it is, and a function as one that is called after each epoch.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: if it is neither.
     """
     if isinstance(callback, Callback):
         return callback
@@ -172,10 +244,10 @@ def as_callback(callback: Any) -> Callback:
 
 
 def as_requests(callback: Callback, returned: Any) -> Iterable[Request]:
-    """What a callback returned, as requests.
+    """Return what a callback returned as requests.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: if it is something else.
     """
     if returned is None:
         return ()

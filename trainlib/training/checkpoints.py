@@ -1,8 +1,8 @@
-"""Checkpoints: folders with all that a run needs to go on, written whole or not at all.
+"""Checkpoints: folders with everything that a run needs to continue, written atomically.
 
-A folder holds one `tf.train.Checkpoint` of flat tensors by name, and in it a JSON text of what are
-no tensors. It is written under another name, read back, compared, and only then renamed; so a
-folder that has its name was whole when it got it.
+A folder holds one `tf.train.Checkpoint` of flat tensors by name, among them a JSON text with the
+metadata. It is written under another name, read back, compared, and only then renamed; so a folder
+that has its name was complete when it got it.
 """
 
 from __future__ import annotations
@@ -24,16 +24,30 @@ import tensorflow as tf
 from trainlib.core.checks import check_integer
 from trainlib.core.tree import leaves_by_path
 from trainlib.core.types import Tensor, Tree
+from trainlib.training.checkpoint_files import (
+    as_os_error,
+    dtype_and_shape,
+    one_line,
+    read_values,
+    sync,
+    write_verified,
+)
 
-FILE = "values"
-ABOUT = "about"
+METADATA = "metadata"
 DAMAGED = "damaged-"
 _NAME = re.compile(r"epoch_(\d+)_batch_(\d+)")
-_ASIDE = ".writing-"
+_TEMPORARY = ".writing-"
+UNREADABLE = (OSError, ValueError, KeyError)
+"""What `Checkpoints.load` raises for a damaged checkpoint."""
 
 
 class TrainingPosition(NamedTuple):
-    """Where a run is: batches made in the epoch, which counts from 1; ordered as time is."""
+    """A position in a run; positions are ordered as time is.
+
+    Attributes:
+        epoch: the current epoch, from 1.
+        batch: number of batches trained on in that epoch.
+    """
 
     epoch: int
     batch: int
@@ -43,61 +57,84 @@ class TrainingPosition(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """place: of the run. values: tensors by name. about: what JSON can hold."""
+    """A checkpoint that was read.
 
-    place: TrainingPosition
+    Attributes:
+        position: where in the run it was made.
+        values: tensors by name.
+        metadata: what JSON can hold: the history, the conditions of the run.
+    """
+
+    position: TrainingPosition
     values: dict[str, np.ndarray]
-    about: dict[str, Any]
+    metadata: dict[str, Any]
 
-    def tree(self, name: str, like: Tree, sized: bool = True) -> Tree:
-        """The tensors that `named` named so, in the structure of `like`.
+    def tree(self, name: str, like: Tree, check_shapes: bool = True) -> Tree:
+        """Return the tensors that `flatten_with_paths` named, in the structure of `like`.
 
         Args:
-            name: of the structure.
-            like: a structure of tensors.
-            sized: whether these have the shapes.
+            name: name of the structure.
+            like: structure of tensors.
+            check_shapes: whether the shapes must be those of `like`.
 
         Raises:
-            ValueError: there are other tensors, or of other shapes or dtypes.
+            ValueError: if the checkpoint holds other tensors, or other shapes or dtypes.
         """
-        wanted = named(name, like)
+        wanted = flatten_with_paths(name, like)
         there = {key for key in self.values if key == name or key.startswith(f"{name}/")}
         for key in sorted(there ^ set(wanted)):
             holds = "holds" if key in there else "lacks"
             raise ValueError(
-                f"checkpoint {self.place} {holds} {key}: it is of another run, or of a model whose "
-                "layers had other names; give them names of your own"
+                f"checkpoint {self.position} {holds} {key}: it is of another run, or of a model "
+                "whose layers had other names; give the layers fixed names"
             )
         for key, x in wanted.items():
             found = self.values[key]
-            if x.dtype != found.dtype or (sized and x.shape != found.shape):
+            if x.dtype != found.dtype or (check_shapes and x.shape != found.shape):
                 raise ValueError(
-                    f"checkpoint {self.place} holds {key} as {_kind(found)}, not as {_kind(x)}: "
-                    "it is of another run"
+                    f"checkpoint {self.position} holds {key} as {dtype_and_shape(found)}, not as "
+                    f"{dtype_and_shape(x)}: it is of another run"
                 )
         return tf.nest.pack_sequence_as(like, [tf.constant(self.values[key]) for key in wanted])
 
 
-def named(name: str, tree: Tree) -> dict[str, Tensor]:
-    """The leaves of a structure by name and path, in the order of `tf.nest.flatten`."""
+def flatten_with_paths(name: str, tree: Tree) -> dict[str, Tensor]:
+    """Return the leaves of a structure by name and path, in the order of `tf.nest.flatten`."""
     return {f"{name}/{path}".rstrip("/"): x for path, x in leaves_by_path(tree)}
 
 
 class Checkpoints:
-    """The checkpoints of a run in a folder: the last `keep` of them, and the last best one.
+    """The checkpoints of a run in a folder: the newest ones, and the best one.
 
-        checkpoints = tl.Checkpoints("runs/mine/checkpoints", keep=3)
-        trainer.fit(data, epochs=50, callbacks=[tl.callbacks.SaveEvery(epochs=1)],
-                    checkpoints=checkpoints, resume=True)
+    A callback such as `tl.callbacks.SaveEvery` decides when one is saved. They are written in a
+    thread while training continues. A resumed run ends in the same bits as one without a break,
+    given the same arguments, model and callbacks.
 
     Args:
-        folder: of them; made with the first.
-        keep: how many, at least 1.
-        about: more to be kept in each, by name; what JSON can hold.
-        say: is told in a line of what was found damaged; by default standard error is.
+        folder: folder of the checkpoints; created with the first.
+        keep: number of newest checkpoints to keep, at least 1. Default: 3. The best one is kept
+            besides.
+        resume: whether `fit` continues from the newest checkpoint, if there is one. Default:
+            False; `fit` then refuses a folder that holds checkpoints.
+        metadata: more to store in each, by name; what JSON can hold. Default: None.
+        log: function that receives a line about each damaged checkpoint. Default: None, which
+            prints to standard error.
 
     Raises:
-        ValueError, TypeError: a keep that is no whole number from 1 on.
+        TypeError: if `keep` is not an integer.
+        ValueError: if `keep` is below 1.
+
+    Example:
+        >>> model = tl.FunctionalModel(
+        ...     lambda params, state, x, training: tl.ModelOutput(x * params["w"], state),
+        ...     {"w": tf.zeros([1])})
+        >>> trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.1))
+        >>> data = np.ones([8, 1], "float32"), np.ones([8, 1], "float32")
+        >>> checkpoints = tl.Checkpoints("checkpoints", keep=2, resume=True)
+        >>> history = trainer.fit(data, epochs=3, checkpoints=checkpoints,
+        ...                       callbacks=[tl.callbacks.SaveEvery(epochs=1)])
+        >>> [str(position) for position in checkpoints.positions()]
+        ['epoch_0003_batch_000000', 'epoch_0004_batch_000000']
     """
 
     def __init__(
@@ -105,20 +142,21 @@ class Checkpoints:
         folder: str | os.PathLike[str],
         keep: int = 3,
         *,
-        about: Mapping[str, Any] | None = None,
-        say: Callable[[str], None] | None = None,
+        resume: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        log: Callable[[str], None] | None = None,
     ) -> None:
         check_integer("keep", keep, at_least=1)
-        self.folder, self.keep = Path(folder), keep
-        self.about = dict(about or {})
-        self._say = say or (lambda line: print(line, file=sys.stderr, flush=True))
+        self.folder, self.keep, self.resume = Path(folder), keep, resume
+        self.metadata = dict(metadata or {})
+        self._log = log or (lambda line: print(line, file=sys.stderr, flush=True))
         self._writer: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
         self._best: TrainingPosition | None = None
-        self._looked = False
+        self._searched_best = False
 
-    def places(self) -> list[TrainingPosition]:
-        """Those in the folder, oldest first."""
+    def positions(self) -> list[TrainingPosition]:
+        """Return the positions of the checkpoints in the folder, oldest first."""
         if not self.folder.is_dir():
             return []
         found = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
@@ -126,175 +164,118 @@ class Checkpoints:
 
     def save(
         self,
-        place: TrainingPosition,
+        position: TrainingPosition,
         values: Mapping[str, Tensor],
-        about: Mapping[str, Any],
+        metadata: Mapping[str, Any],
         best: bool = False,
     ) -> None:
-        """Begins to write a checkpoint, while the run goes on.
+        """Start to write a checkpoint while the run continues.
 
         Args:
-            place: one that is there already is left as it is.
-            values: tensors by name; they must not change any more.
-            about: what JSON can hold.
+            position: where in the run it is made; one that exists already is left as it is.
+            values: tensors by name, which must not change any more.
+            metadata: what JSON can hold.
             best: whether it is the best so far.
 
         Raises:
-            OSError: the one before could not be written.
+            OSError: if the previous one could not be written.
         """
         self.wait()
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, "checkpoints")
-        told = json.dumps({**self.about, **about, "best": best})
-        self._writing = self._writer.submit(self._write, place, dict(values), told, best)
+        text = json.dumps({**self.metadata, **metadata, "best": best})
+        self._writing = self._writer.submit(self._write, position, dict(values), text, best)
 
     def wait(self) -> None:
-        """Waits until what was begun is written.
+        """Wait until the checkpoint that was started is written.
 
         Raises:
-            OSError: it could not be written; those before it are as they were.
+            OSError: if it could not be written; earlier ones are unchanged.
         """
         if self._writing is not None:
             writing, self._writing = self._writing, None
             writing.result()
 
-    def newest(self) -> Checkpoint | None:
-        """The newest that can be read, None where there is none at all.
+    def newest(self, max_batch: int | None = None) -> Checkpoint | None:
+        """Return the newest checkpoint that can be read, None if there is none at all.
 
-        Those that cannot are named and set aside; what an unfinished write left is removed.
+        Damaged ones are reported and renamed; what an unfinished write left is removed.
+
+        Args:
+            max_batch: considers only checkpoints made after at most so many batches of the model's
+                whole training. Default: None, all.
 
         Raises:
-            ValueError: there are some, and none can be read.
+            ValueError: if there are checkpoints, and none can be read.
         """
         self.wait()
-        for path in self.folder.glob(f"{_ASIDE}*"):
+        for path in self.folder.glob(f"{_TEMPORARY}*"):
             shutil.rmtree(path, ignore_errors=True)
-        places = self.places()
-        for place in reversed(places):
+        positions, readable = self.positions(), False
+        for position in reversed(positions):
             try:
-                return self.load(place)
-            except (OSError, ValueError, KeyError) as error:
-                kept = self._set_aside(place)
-                self._say(f"checkpoint {place} is damaged, set aside as {kept}: {_line(error)}")
-        if places:
+                found = self.load(position)
+            except UNREADABLE as error:
+                kept = self._set_aside(position)
+                self._log(f"checkpoint {position} is damaged, renamed to {kept}: {one_line(error)}")
+                continue
+            readable = True
+            if max_batch is None or found.metadata["global_batch"] <= max_batch:
+                return found
+        if positions and not readable:
             raise ValueError(f"{self.folder}: no checkpoint can be read")
         return None
 
-    def load(self, place: TrainingPosition) -> Checkpoint:
-        """The checkpoint of a place.
+    def load(self, position: TrainingPosition) -> Checkpoint:
+        """Return the checkpoint of a position.
 
         Raises:
-            OSError, ValueError, KeyError: it cannot be read.
+            OSError, ValueError, KeyError: if it cannot be read.
         """
-        values = _read(self.folder / str(place))
-        about = json.loads(values.pop(ABOUT).item().decode())
-        if about["best"]:
-            self._best = max(place, self._best or place)
-        return Checkpoint(place, values, about)
+        values = read_values(self.folder / str(position))
+        metadata = json.loads(values.pop(METADATA).item().decode())
+        if metadata["best"]:
+            self._best = max(position, self._best or position)
+        return Checkpoint(position, values, metadata)
 
     def _write(
-        self, place: TrainingPosition, values: dict[str, Tensor], about: str, best: bool
+        self, position: TrainingPosition, values: dict[str, Tensor], metadata: str, best: bool
     ) -> None:
-        path = self.folder / str(place)
+        path = self.folder / str(position)
         if not path.exists():
-            aside = self.folder / f"{_ASIDE}{place}-{os.getpid()}"
+            temporary = self.folder / f"{_TEMPORARY}{position}-{os.getpid()}"
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                _write_checked(aside, {**values, ABOUT: tf.constant(about)})
-                os.rename(aside, path)
-                _sync(self.folder)
+                write_verified(temporary, {**values, METADATA: tf.constant(metadata)})
+                os.rename(temporary, path)
+                sync(self.folder)
             except Exception as error:
                 with contextlib.suppress(OSError):
-                    shutil.rmtree(aside)
-                raise _as_os_error(error, path) from error
+                    shutil.rmtree(temporary)
+                raise as_os_error(error, path) from error
         if best:
-            self._best = place
+            self._best = position
         self._remove_old()
 
     def _remove_old(self) -> None:
-        kept = {*self.places()[-self.keep :], self._best_place()}
-        for place in self.places():
-            if place not in kept:
-                shutil.rmtree(self.folder / str(place), ignore_errors=True)
+        kept = {*self.positions()[-self.keep :], self._best_position()}
+        for position in self.positions():
+            if position not in kept:
+                shutil.rmtree(self.folder / str(position), ignore_errors=True)
 
-    def _best_place(self) -> TrainingPosition | None:
-        """The last that was the best; of those that were there before, by reading them, once."""
-        if not self._looked:
-            self._looked = True
-            for place in self.places():
-                with contextlib.suppress(OSError, ValueError, KeyError):
-                    self.load(place)
+    def _best_position(self) -> TrainingPosition | None:
+        """Return the last best position; earlier processes' checkpoints are read once for it."""
+        if not self._searched_best:
+            self._searched_best = True
+            for position in self.positions():
+                with contextlib.suppress(*UNREADABLE):
+                    self.load(position)
         return self._best
 
-    def _set_aside(self, place: TrainingPosition) -> str:
-        """Gives a checkpoint another name, under which it is no more looked at."""
-        name = f"{DAMAGED}{place}"
+    def _set_aside(self, position: TrainingPosition) -> str:
+        """Rename a checkpoint so that it is ignored from now on."""
+        name = f"{DAMAGED}{position}"
         if (self.folder / name).exists():
             shutil.rmtree(self.folder / name)
-        os.rename(self.folder / str(place), self.folder / name)
+        os.rename(self.folder / str(position), self.folder / name)
         return name
-
-
-def _write_checked(folder: Path, values: Mapping[str, Tensor]) -> None:
-    """Writes tensors to a new folder, and reads them back."""
-    folder.mkdir()
-    with tf.device("/device:CPU:0"):
-        held = {name: tf.Variable(x, trainable=False) for name, x in values.items()}
-        tf.train.Checkpoint(values=held).write(str(folder / FILE))
-    for file in folder.iterdir():
-        _sync(file)
-    written = _read(folder)
-    for name, variable in held.items():
-        if written[name].tobytes() != np.asarray(variable.numpy(), written[name].dtype).tobytes():
-            raise OSError(f"{name} was read back with other bits than it was written with")
-
-
-def _read(folder: Path) -> dict[str, np.ndarray]:
-    """The tensors in a folder by name; TensorFlow compares their checksums."""
-    try:
-        reader = tf.train.load_checkpoint(str(folder / FILE))
-        values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
-    except Exception as error:  # of many kinds, RuntimeError and IndexError among them
-        raise OSError(_line(error)) from error
-    return {name: np.asarray(x) for key, x in values.items() if (name := _name(key))}
-
-
-_PREFIX, _SUFFIX = "values/", "/.ATTRIBUTES/VARIABLE_VALUE"
-
-
-def _key(name: str) -> str:
-    """The name that `tf.train.Checkpoint` gives to a value."""
-    return f"{_PREFIX}{name.replace('.', '..').replace('/', '.S')}{_SUFFIX}"
-
-
-def _name(key: str) -> str | None:
-    """The value's name; None for what `tf.train.Checkpoint` adds."""
-    if not (key.startswith(_PREFIX) and key.endswith(_SUFFIX)):
-        return None
-    escaped = key[len(_PREFIX) : -len(_SUFFIX)]
-    return re.sub(r"\.[.S]", lambda m: "/" if m[0] == ".S" else ".", escaped)
-
-
-def _kind(x: Any) -> str:
-    return f"{tf.dtypes.as_dtype(x.dtype).name} {list(x.shape)}"
-
-
-def _sync(path: Path) -> None:
-    """Brings a file, or a folder's list of files, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _as_os_error(error: Exception, path: Path) -> OSError:
-    """An error of writing as one line that names the file."""
-    if isinstance(error, OSError) and error.strerror:
-        return OSError(error.errno, error.strerror, str(path))
-    return OSError(f"{path}: {_line(error)}")
-
-
-def _line(error: Exception) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split())[:300]

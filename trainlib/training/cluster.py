@@ -1,4 +1,4 @@
-"""The processes that train together, as TF_CONFIG names them."""
+"""The processes that train together, as the environment variable TF_CONFIG lists them."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ from trainlib.core.checks import check_choice
 
 VARIABLE = "TF_CONFIG"
 JOBS = ("chief", "worker")
-"""The jobs whose tasks train, in the order in which they are numbered."""
+"""The jobs whose tasks train, in the order of their indices."""
 
 
 class Cluster(NamedTuple):
-    """addresses: host:port of each worker, the chief first. number: of this process."""
+    """The workers of a run.
+
+    Attributes:
+        addresses: host:port of each worker, the chief first.
+        number: index of this process among them.
+    """
 
     addresses: tuple[str, ...]
     number: int
 
 
 def cluster() -> Cluster | None:
-    """The workers and this one's number among them; None where TF_CONFIG names none.
+    """Return the workers and this process's index; None if TF_CONFIG lists none.
 
     Raises:
-        ValueError: TF_CONFIG is not as `tf.distribute.MultiWorkerMirroredStrategy` needs it.
+        ValueError: if TF_CONFIG is not as `tf.distribute.MultiWorkerMirroredStrategy` needs it.
     """
     text = os.environ.get(VARIABLE) or "{}"
     try:
@@ -41,14 +46,14 @@ def cluster() -> Cluster | None:
         )
     for job in jobs:
         check_choice(f"job of {VARIABLE}", job, JOBS)
-    places = [(job, i) for job in JOBS for i in range(len(jobs.get(job, ())))]
-    mine = (task.get("type"), task.get("index")) if isinstance(task, dict) else None
-    if mine not in places:
+    tasks = [(job, i) for job in JOBS for i in range(len(jobs.get(job, ())))]
+    this = (task.get("type"), task.get("index")) if isinstance(task, dict) else None
+    if this not in tasks:
         raise ValueError(
             f'{VARIABLE}: "task" must be one of the cluster\'s, such as '
-            f"{_as_task(*places[-1])}, got {json.dumps(task)}"
+            f"{_as_task(*tasks[-1])}, got {json.dumps(task)}"
         )
-    return Cluster(tuple(jobs[job][i] for job, i in places), places.index(mine))
+    return Cluster(tuple(jobs[job][i] for job, i in tasks), tasks.index(this))
 
 
 def _are_addresses(x: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and JSON that every reader takes."""
+"""Files that are written atomically, and JSON that every reader accepts."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from pathlib import Path
 from typing import Any
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Writes a file whole or not at all: beside its place, which it then takes.
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file under a temporary name in the same folder, then rename it.
 
     Args:
-        path: of the file. Where writing fails, what was there stays, and nothing is beside it.
-        write: writes a file at the path that it is given, of the same folder and suffix.
+        path: path of the file. If writing fails, an existing file is unchanged and the temporary
+            one is removed.
+        write: writes a file at the path that it receives, which has the same folder and suffix.
     """
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        write(aside)
-        os.replace(aside, path)
+        write(temporary)
+        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
         raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text in UTF-8, whole or not at all."""
+    """Write a text in UTF-8, atomically."""
 
-    def write(aside: Path) -> None:
-        aside.write_text(text, encoding="utf-8")
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
 
-    write_whole(path, write)
+    write_atomically(path, write)
 
 
 def as_json(content: Any, indent: int | None = None) -> str:
-    """JSON, with null for the numbers that it has no words for: NaN and the infinities.
+    """Return JSON with null for NaN and the infinities, which JSON cannot express.
 
-    Python would write these as NaN and Infinity, which no strict reader takes.
+    Python would write them as NaN and Infinity, which strict readers reject.
     """
     return json.dumps(_with_null(content), indent=indent, allow_nan=False)
 

@@ -21,7 +21,22 @@ SEED_STATE = "seed_generator_state"
 
 
 class FunctionalModel(NamedTuple):
-    """A model for `Trainer`: its function, its parameters and its other state."""
+    """A model as a function, its parameters and its other state; `Trainer` takes it.
+
+    Attributes:
+        apply_fn: `(params, model_state, x, training) -> ModelOutput`.
+        params: structure of the parameters, floating tensors.
+        model_state: structure of other tensors that the function returns updated, such as batch
+            statistics. Default: ().
+
+    Example:
+        >>> def line(params, model_state, x, training):
+        ...     return tl.ModelOutput(x @ params["w"] + params["b"], model_state)
+        >>> model = tl.FunctionalModel(line, {"w": tf.ones([2, 1]), "b": tf.zeros([1])})
+        >>> output = model.apply_fn(model.params, (), tf.ones([1, 2]), training=False)
+        >>> output.y_pred.numpy().tolist()
+        [[2.0]]
+    """
 
     apply_fn: ApplyFn
     params: Tree
@@ -34,14 +49,20 @@ def as_functional_model(
     """Return a Keras model, or a `FunctionalModel`, as a `FunctionalModel` in a precision.
 
     Parameters, state and inputs of a `FunctionalModel` are cast around its function, as
-    `in_precision` says; with a precision of None it is left as it is.
+    `in_precision` does; with a precision of None it is returned as it is.
+
+    Args:
+        model: the model.
+        seed: seed of a Keras model's dropout.
+        precision: as in `functional_from_keras`.
+        synchronized: as in `functional_from_keras`.
 
     Raises:
-        TypeError: it is neither.
-        ValueError: an unknown precision; a model as in `from_keras`.
+        TypeError: if it is neither.
+        ValueError: if the precision is unknown, or as in `functional_from_keras`.
     """
     if not isinstance(model, FunctionalModel):
-        return from_keras(model, seed, precision, synchronized)
+        return functional_from_keras(model, seed, precision, synchronized)
     if precision is None:
         return model
     policy = precision_named(precision)
@@ -49,43 +70,41 @@ def as_functional_model(
     return FunctionalModel(in_precision(model.apply_fn, policy), params, model_state)
 
 
-def from_keras(
+def functional_from_keras(
     model: Any, seed: int = 0, precision: str | None = None, synchronized: bool = False
 ) -> FunctionalModel:
-    """A built Keras model as a pure function, with the values that its variables have now.
+    """Return a built Keras model as a pure function, with the current values of its variables.
 
-    Dropout's generators start from `seed` and not from where the model left them, so that a run
-    follows from its seed alone.
+    Dropout starts from `seed` and not from where the model left it, so that a run depends on its
+    seed alone.
 
     In a precision the function computes in its compute dtype, whatever policy the model was built
-    in; parameters, their gradients, batch statistics, penalties and outputs have the dtype of its
-    parameters, and so has the arithmetic of the layers that make the outputs, of softmax layers,
-    and of those that scale inputs. The model itself is not changed, nor is Keras's global policy.
+    in. Parameters, their gradients, batch statistics, penalties and outputs have the dtype of the
+    parameters; so have the layers that make the outputs, softmax layers, and layers that scale
+    inputs. Neither the model nor Keras's global policy is changed.
 
     Args:
-        model: the model. One with a `call` of its own must be one that `from_config` can make
-            from its `get_config()`, unless it was built in the precision. Its last layer computes
-            as the others do, and it is given its inputs in the parameters' dtype.
-        seed: of the dropout.
-        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16"; None for what the
-            model was built in.
-
-        synchronized: whether batch normalization takes its statistics over all replicas, where
-            there are several.
+        model: the model. One with a custom `call` must be reproducible by `from_config` from its
+            `get_config()`, unless it was built in the precision. Its last layer computes as the
+            others do, and it receives its inputs in the parameters' dtype.
+        seed: seed of the dropout.
+        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16"; None for the
+            precision that the model was built in.
+        synchronized: whether batch normalization takes its statistics over all replicas.
 
     Raises:
-        TypeError: it is no Keras model.
-        ValueError: the model is not built, two of its variables have one path, the precision is
-            unknown, or the model cannot be had in it.
+        TypeError: if it is not a Keras model.
+        ValueError: if the model is not built, two variables have the same path, the precision is
+            unknown, or the model cannot be made in it.
     """
     if not hasattr(model, "stateless_call"):
         raise TypeError(f"model must be a Keras model or a FunctionalModel, got {model!r}")
     if not model.built:
         raise ValueError(
-            "the model has no variables yet: begin it with keras.Input(...) or call "
+            "the model has no variables yet: start it with keras.Input(...) or call "
             "model.build(input_shape)"
         )
-    trained, kept = variables(model)
+    trained, kept = model_variables(model)
     params = {path: tf.convert_to_tensor(v.value) for path, v in trained.items()}
     model_state = {path: tf.convert_to_tensor(v.value) for path, v in kept.items()}
     generators = [path for path in kept if path.startswith(SEED_STATE)]
@@ -99,11 +118,11 @@ def from_keras(
     if policy is None:
         return FunctionalModel(apply_fn, params, model_state)
     params, model_state = cast_floating((params, model_state), policy.param_dtype)
-    return FunctionalModel(_with_wide_ends(apply_fn, policy), params, model_state)
+    return FunctionalModel(_with_wide_inputs_and_outputs(apply_fn, policy), params, model_state)
 
 
 def _pure(model: Any, trained: list[str], kept: list[str]) -> ApplyFn:
-    """The model's call as a function of its variables' values, which have these names."""
+    """Return the model's call as a function of its variables' values, which have these names."""
     keywords = inspect.signature(model.call).parameters
     has_mode = "training" in keywords or any(p.kind is p.VAR_KEYWORD for p in keywords.values())
 
@@ -122,49 +141,51 @@ def _pure(model: Any, trained: list[str], kept: list[str]) -> ApplyFn:
     return apply_fn
 
 
-def _with_wide_ends(apply_fn: ApplyFn, policy: Precision) -> ApplyFn:
-    """The function with floating inputs and outputs in the parameters' dtype."""
+def _with_wide_inputs_and_outputs(apply_fn: ApplyFn, policy: Precision) -> ApplyFn:
+    """Return the function with floating inputs and outputs in the parameters' dtype."""
 
     def apply(params: Tree, model_state: Tree, x: Tree, training: bool) -> ModelOutput:
         x = cast_floating(x, policy.param_dtype)
-        forward = apply_fn(params, model_state, x, training)
-        y_pred, penalty = cast_floating((forward.y_pred, forward.penalty), policy.param_dtype)
-        return ModelOutput(y_pred, forward.model_state, penalty)
+        output = apply_fn(params, model_state, x, training)
+        y_pred, penalty = cast_floating((output.y_pred, output.penalty), policy.param_dtype)
+        return ModelOutput(y_pred, output.model_state, penalty)
 
     return apply
 
 
 def write_back(model: Any, params: Tree, model_state: Tree) -> None:
-    """Gives the Keras model's variables the values of a state."""
-    trained, kept = variables(model)
+    """Assign the values of a state to the Keras model's variables."""
+    trained, kept = model_variables(model)
     for path, variable in trained.items():
         variable.assign(params[path])
     for path, variable in kept.items():
         variable.assign(model_state[path])
 
 
-def variables(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The trainable and the other variables by path, in the model's order.
+def model_variables(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the trainable and the other variables by path, in the model's order.
 
-    The model's own name is left off, which Keras puts in front in some models and not in others;
-    random generators are numbered, for Keras names them by how many there were in the process.
+    The model's name is removed, since Keras prefixes it in some models only. Random generators are
+    numbered, since Keras names them by how many the process has made.
     """
-    named: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    by_path: tuple[dict[str, Any], dict[str, Any]] = {}, {}
     generators = itertools.count()
-    for group, names in zip(
-        (model.trainable_variables, model.non_trainable_variables), named, strict=True
+    for group, found in zip(
+        (model.trainable_variables, model.non_trainable_variables), by_path, strict=True
     ):
         for variable in group:
             path = variable.path.removeprefix(f"{model.name}/")
             if path.endswith(SEED_STATE):
                 path = f"{SEED_STATE}_{next(generators)}"
-            if path in named[0] or path in named[1]:
-                raise ValueError(f"two variables of the model are named {path!r}: name its layers")
-            names[path] = variable
-    return named
+            if path in by_path[0] or path in by_path[1]:
+                raise ValueError(
+                    f"two variables of the model are named {path!r}: give its layers unique names"
+                )
+            found[path] = variable
+    return by_path
 
 
 def _seeds(seed: int, count: int) -> list[int]:
-    """Starts of `count` generators, far apart whatever the seed."""
+    """Return the seeds of `count` generators, far apart whatever the seed."""
     states = np.random.SeedSequence(abs(seed)).generate_state(count)
     return [int(state) % (2**31 - 1) for state in states]

@@ -1,20 +1,19 @@
-"""One `fit`: epochs, calls to the device, what callbacks ask for, and checkpoints."""
+"""`TrainingLoop`: the epochs of one `fit`, the calls to the device, and the callbacks' requests."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from trainlib.core.types import Tree
-from trainlib.step.finite_guard import FiniteGuardState
-from trainlib.step.state import MetricStates
+from trainlib.step.state import Batch, MetricStates, TrainState
 from trainlib.training.callback import (
     Callback,
-    NonFiniteError,
     Request,
     Results,
     RollBack,
@@ -25,351 +24,298 @@ from trainlib.training.callback import (
     TrainingStatus,
     as_requests,
 )
-from trainlib.training.checkpoints import Checkpoint, Checkpoints, TrainingPosition, named
-from trainlib.training.input_pipeline import Arrays, Chunk, Feed, Stream, specs_of
+from trainlib.training.chunks import Chunk, specs_of
+from trainlib.training.collectives import any_worker, broadcast_from_chief
+from trainlib.training.context import TrainingContext
+from trainlib.training.data_adapter import DataAdapter
+from trainlib.training.evaluation import evaluate_batches, loop_arguments
 from trainlib.training.order import epoch_order
-from trainlib.training.replicas import any_worker, broadcast_from_chief, is_chief, is_multi_worker
-
-if TYPE_CHECKING:
-    from trainlib.training.trainer import Trainer
-
-SECONDS_PER_CALL = 0.25
-"""About how long a call to the device lasts: between calls a bar is drawn and Ctrl-C is heard."""
+from trainlib.training.progress import CheckpointStore, Recovery, TrainingProgress
+from trainlib.training.strategies import is_chief, is_multi_worker
+from trainlib.training.stream_adapter import StreamAdapter
 
 
-class Run:
-    """Goes through the epochs of a `fit`.
+@dataclasses.dataclass(frozen=True)
+class FitConfig:
+    """What a training loop is to do.
 
-    epoch: epochs that have ended. batch: batches trained on in the one under way. batches: those
-    of the model's whole training. records: of the epoch under way. history: results of each epoch.
-    nonfinite: what ended the last call to the device, where a step that is not finite does that.
+    Attributes:
+        data: the batches.
+        validation: those of the validation after each epoch; None for none.
+        epochs: epochs of the whole run.
+        shuffle: whether arrays are taken in a different order in each epoch.
+        callbacks: called in this order.
+        seconds_per_call: approximate duration of a call to the device.
+        stop_before: number of a batch, counted over the model's whole training from 1, before
+            which the loop stops; None for none.
+    """
+
+    data: DataAdapter
+    validation: DataAdapter | None
+    epochs: int
+    shuffle: bool
+    callbacks: Sequence[Callback]
+    seconds_per_call: float
+    stop_before: int | None = None
+
+
+class NextStep(NamedTuple):
+    """The step before which a loop stopped.
+
+    Attributes:
+        state: the state before it.
+        batch: its batch.
+        last: whether it ends the epoch.
+    """
+
+    state: TrainState
+    batch: Batch
+    last: bool
+
+
+class TrainingLoop:
+    """Runs the epochs of a `fit`.
 
     Args:
-        trainer: what is trained.
-        feed: the batches.
-        held_out: those of the validation; None for none.
-        epochs: of the whole run.
-        shuffle: whether arrays are taken in an order of each epoch's own.
-        callbacks: are told, in this order.
-        checkpoints: where they are saved; None: nowhere.
+        context: what is trained.
+        config: what to do.
+        store: where checkpoints are saved; None for nowhere.
+
+    Attributes:
+        progress: how far the run is.
+        nonfinite: what ended the last call to the device, where a step that is not finite does.
+        next_step: the step before which the loop stopped, with `config.stop_before`.
     """
 
     def __init__(
-        self,
-        trainer: Trainer,
-        feed: Feed,
-        held_out: Feed | None,
-        epochs: int,
-        shuffle: bool,
-        callbacks: Sequence[Callback],
-        checkpoints: Checkpoints | None,
+        self, context: TrainingContext, config: FitConfig, store: CheckpointStore | None = None
     ) -> None:
-        self.trainer, self.feed, self.held_out = trainer, feed, held_out
-        self.epochs, self.shuffle = epochs, shuffle
-        self.callbacks, self.checkpoints = callbacks, checkpoints
-        self.steps = feed.batches()
-        self.batches = trainer.reports.batches_seen()
-        self.first = self.batches // self.steps if self.steps else 0
-        self.epoch, self.batch, self.seconds = 0, 0, 0.0
-        self.history: tuple[Results, ...] = ()
-        self.records: MetricStates | None = None
-        self.stop: Stop | None = None
-        self._last: tuple[Chunk, int] | None = None
+        self.context, self.config = context, config
+        self.steps_per_epoch = config.data.batches()
+        seen = context.results.batches_seen()
+        first_epoch = seen // self.steps_per_epoch if self.steps_per_epoch else 0
+        self.progress = TrainingProgress(first_epoch, seen)
         self.nonfinite: str | None = None
+        self.next_step: NextStep | None = None
+        self._recovery = Recovery(context, config.data, config.shuffle, config.callbacks, store)
+        self._latest: tuple[Chunk, int] | None = None
         self._unread = 0
-        self._per_call = 1
+        self._batches_per_call = 1
         self._began = time.monotonic()
-        self._resumed: Checkpoint | None = None
-        self._gone_back_to: TrainingPosition | None = None
+
+    def resume(self) -> None:
+        """Continue from the newest checkpoint, if there is one."""
+        self.progress = self._recovery.resume(self.progress)
+        self._unread = self.progress.epoch * (self.steps_per_epoch or 0)
 
     def chunks(self) -> Iterator[Chunk]:
-        """What the epoch under way has still to be trained on."""
-        if isinstance(self.feed, Stream):
+        """Return the chunks that the current epoch still has to train on."""
+        data, progress = self.config.data, self.progress
+        if isinstance(data, StreamAdapter):
             unread, self._unread = self._unread, 0
-            return self.feed.training(self.batch, unread)
-        seed = int(self.trainer.programs.variables.seed.numpy())
-        order = epoch_order(seed, self.first + self.epoch, self.feed.size) if self.shuffle else None
-        return self.feed.training(order, self.batch)
+            return data.training(progress.batch, unread)
+        order = None
+        if self.config.shuffle:
+            epoch = progress.first_epoch + progress.epoch
+            order = epoch_order(self.context.seed, epoch, data.size)
+        return data.training(order, progress.batch)
 
-    def go(self, chunks: Iterator[Chunk]) -> list[Results]:
-        """Trains to the end, or to where a callback ends it; the history.
+    def run(self, chunks: Iterator[Chunk]) -> list[Results]:
+        """Train to the end, or until a callback ends the run, and return the history.
 
         Args:
-            chunks: of the epoch under way.
+            chunks: chunks of the current epoch.
         """
         finished = False
         try:
             self._apply_requests(self._notify_callbacks("on_train_begin"))
-            self._give_states_back()
-            while self.epoch < self.epochs and self.stop is None:
+            self._recovery.restore_callbacks()
+            while self._continues():
                 self._train_epoch(chunks)
-                if self.epoch < self.epochs and self.stop is None:
+                if self._continues():
                     chunks = self.chunks()
-            finished = self.stop is None or not self.stop.resumable
+            finished = self.progress.stop is None or not self.progress.stop.resumable
         finally:
             self._apply_requests(self._notify_callbacks("on_train_end", finished))
-        return list(self.history)
+        return list(self.progress.history)
+
+    def _continues(self) -> bool:
+        return self.progress.epoch < self.config.epochs and self.progress.stop is None
 
     def _train_epoch(self, chunks: Iterator[Chunk]) -> None:
-        self._began = time.monotonic() - self.seconds
+        progress = self.progress
+        self._began = time.monotonic() - progress.seconds
         for chunk in chunks:
-            self._train_chunk(chunk)
-            if self.stop is not None:
+            self._train_up_to_limit(chunk)
+            if progress.stop is not None:
                 return
-        validated = self._validate()
-        if self.stop is not None:
+        validation = self._validate()
+        if progress.stop is not None:
             return
-        assert self.records is not None
-        step = int(self.trainer.programs.variables.step.numpy())
-        results = {"epoch": self.epoch + 1, "step": step}
-        results |= self.trainer.reports.results(self.records)
-        results |= {f"val_{name}": x for name, x in validated.items()}
-        results |= self.trainer.reports.rates() | {"seconds": self._elapsed()}
-        self.history = (*self.history, results)
-        asked = self._notify_callbacks("on_epoch_end")
-        self.epoch, self.batch, self.seconds, self.records = self.epoch + 1, 0, 0.0, None
+        progress.history = (*progress.history, self._epoch_results(validation))
+        requests = self._notify_callbacks("on_epoch_end")
+        progress.epoch, progress.batch, progress.seconds = progress.epoch + 1, 0, 0.0
+        progress.metric_states = None
         self._began = time.monotonic()
-        self._apply_requests(asked)
+        self._apply_requests(requests)
+
+    def _epoch_results(self, validation: Results) -> Results:
+        """Return the results of the epoch that ends."""
+        reader, progress = self.context.results, self.progress
+        assert progress.metric_states is not None
+        step = int(self.context.programs.variables.step.numpy())
+        results = {"epoch": progress.epoch + 1, "step": step}
+        results |= reader.results(progress.metric_states)
+        results |= {f"val_{name}": x for name, x in validation.items()}
+        return results | reader.learning_rates() | {"seconds": self._elapsed()}
+
+    def _train_up_to_limit(self, chunk: Chunk) -> None:
+        """Train on a chunk, or on the part of it before `config.stop_before`."""
+        if self.config.stop_before is None:
+            self._train_chunk(chunk)
+            return
+        before = self.config.stop_before - 1 - self.progress.global_batch
+        position = chunk.start + before * chunk.rows
+        if position >= chunk.stop:
+            self._train_chunk(chunk)
+            return
+        if before:
+            self._train_chunk(chunk._replace(stop=position, last=False))
+        if self.progress.stop is None:
+            rows = slice(position, position + chunk.rows)
+            batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)
+            last = chunk.last and rows.stop == chunk.stop
+            self.next_step = NextStep(self.context.state, batch, last)
+            self.progress.stop = Stop(f"before step {self.config.stop_before}", resumable=True)
 
     def _train_chunk(self, chunk: Chunk) -> None:
-        """Makes the steps of a chunk, in calls of about SECONDS_PER_CALL."""
-        programs, specs = self.trainer.programs, specs_of(chunk.examples)
-        if self.records is None:
-            self.records = programs.no_records(self.trainer.execution, specs, training=True)
-        program = programs.train(self.trainer.execution, chunk.rows, specs)
+        """Train on a chunk, in calls of about `config.seconds_per_call` seconds."""
+        programs, progress, specs = self.context.programs, self.progress, specs_of(chunk.examples)
+        execution = self.context.execution
+        if progress.metric_states is None:
+            progress.metric_states = programs.empty_metric_states(execution, specs, training=True)
+        program = programs.train(execution, chunk.rows, specs)
         start = chunk.start
-        while start < chunk.stop and self.stop is None:
+        while start < chunk.stop and progress.stop is None:
             called = time.monotonic()
             left = (chunk.stop - start) // chunk.rows
-            batches = min(self._per_call, left, *self._steps_to_next_callback())
+            batches = min(self._batches_per_call, left, *self._steps_to_next_callback())
             stop = start + batches * chunk.rows
-            self.records = program(*call(chunk, start, stop), self.records)
-            if programs.halts:  # behind a step that was not finite it made no more
-                batches = self.trainer.reports.batches_seen() - self.batches
-                self.nonfinite = self.trainer.reports.nonfinite()
+            progress.metric_states = program(
+                *loop_arguments(chunk, start, stop), progress.metric_states
+            )
+            if programs.halts:  # it ended after a step that was not finite
+                batches = self.context.results.batches_seen() - progress.global_batch
+                self.nonfinite = self.context.results.nonfinite()
             start += batches * chunk.rows
-            self._last = chunk, start - chunk.rows
-            self.batch, self.batches = self.batch + batches, self.batches + batches
+            self._latest = chunk, start - chunk.rows
+            progress.batch += batches
+            progress.global_batch += batches
             self._apply_requests(self._notify_callbacks("on_train_batch_end"))
-            took = max(broadcast_from_chief(self.trainer.strategy, time.monotonic() - called), 1e-9)
-            self._per_call = max(1, min(int(batches * SECONDS_PER_CALL / took), 16 * batches))
+            self._adjust_call(batches, time.monotonic() - called)
+
+    def _adjust_call(self, batches: int, seconds: float) -> None:
+        """Set the number of batches of the next call from the duration of the last."""
+        seconds = max(broadcast_from_chief(self.context.strategy, seconds), 1e-9)
+        wanted = int(batches * self.config.seconds_per_call / seconds)
+        self._batches_per_call = max(1, min(wanted, 16 * batches))
 
     def _steps_to_next_callback(self) -> list[int]:
-        """The batches to those after which a callback wants to be told."""
-        every = {callback.every for callback in self.callbacks if callback.every is not None}
-        return [n - self.batches % n for n in every]
+        """Return the numbers of batches to those after which a callback is due."""
+        every = {callback.every for callback in self.config.callbacks if callback.every is not None}
+        return [n - self.progress.global_batch % n for n in every]
 
     def _validate(self) -> Results:
-        """The results over the validation data; {} where there are none."""
-        if self.held_out is None:
+        """Return the results over the validation data; {} if there are none."""
+        if self.config.validation is None:
             return {}
-        results: MetricStates = {}
-        for records in self.trainer.evaluated(self.held_out):
+        latest: MetricStates = {}
+        programs, execution = self.context.programs, self.context.execution
+        for states in evaluate_batches(programs, execution, self.config.validation):
+            latest = states
             self._apply_requests(self._notify_callbacks("on_test_batch_end"))
-            if self.stop is not None:
+            if self.progress.stop is not None:
                 return {}
-            results = records
-        return self.trainer.reports.results(results)
+        return self.context.results.results(latest)
 
     def _elapsed(self) -> float:
-        """Seconds of the epoch so far, in all processes that worked at it."""
+        """Return the seconds of the epoch so far, in all processes that worked at it."""
         return time.monotonic() - self._began
 
-    def _notify_callbacks(self, moment: str, finished: bool = False) -> list[Request]:
-        """Tells the callbacks, and collects what they ask for."""
-        records, told = self.records, self.trainer.reports
-        status = TrainingStatus(
-            epoch=self.epoch + (self.batch > 0 or moment not in ("on_train_begin", "on_train_end")),
-            epochs=self.epochs,
-            batch=self.batch,
-            steps_per_epoch=self.steps,
-            global_batch=self.batches,
-            history=self.history,
-            metrics=functools.partial(told.so_far, records) if records else dict,
-            state=self.trainer.programs.read,
+    def _notify_callbacks(self, method: str, finished: bool = False) -> list[Request]:
+        """Call a method of each callback, and return their requests."""
+        at_ends = method in ("on_train_begin", "on_train_end")
+        status = self._status(at_ends, finished)
+        requests: list[Request] = []
+        for callback in self.config.callbacks:
+            requests += as_requests(callback, getattr(callback, method)(status))
+        return requests if at_ends else agree_on_requests(self.context.strategy, requests)
+
+    def _status(self, at_ends: bool, finished: bool) -> TrainingStatus:
+        """Return the status that callbacks receive, at either end of the run or within it."""
+        progress, reader = self.progress, self.context.results
+        states = progress.metric_states
+        return TrainingStatus(
+            epoch=progress.epoch + (progress.batch > 0 or not at_ends),
+            epochs=self.config.epochs,
+            batch=progress.batch,
+            steps_per_epoch=self.steps_per_epoch,
+            global_batch=progress.global_batch,
+            history=progress.history,
+            metrics=functools.partial(reader.training_results, states) if states else dict,
+            state=self.context.programs.read,
             nonfinite=self.nonfinite,
-            stop=self.stop,
+            stop=progress.stop,
             finished=finished,
             gradients=self._gradients,
             graph=self._graph,
-            is_chief=is_chief(self.trainer.strategy),
-        )
-        asked: list[Request] = []
-        for callback in self.callbacks:
-            asked += as_requests(callback, getattr(callback, moment)(status))
-        return (
-            asked if moment in ("on_train_begin", "on_train_end") else self._of_all_workers(asked)
+            is_chief=is_chief(self.context.strategy),
         )
 
     def _gradients(self) -> Tree:
-        """Those of the last batch, at the parameters as they are."""
-        if self._last is None:
+        """Return the gradients of the latest batch at the current parameters."""
+        if self._latest is None:
             return None
-        chunk, at = self._last
-        program = self.trainer.programs.gradients(chunk.rows, specs_of(chunk.examples))
-        return program(chunk.examples, _int64(at))
+        chunk, position = self._latest
+        program = self.context.programs.gradients(chunk.rows, specs_of(chunk.examples))
+        return program(chunk.examples, tf.constant(position, tf.int64))
 
     def _graph(self) -> Any:
-        """That of a step on a batch like the last one."""
-        if self._last is None:
+        """Return the graph of a step on a batch like the latest one."""
+        if self._latest is None:
             return None
-        chunk, _ = self._last
-        return self.trainer.programs.step_graph(chunk.rows, specs_of(chunk.examples))
+        chunk, _ = self._latest
+        return self.context.programs.step_graph(chunk.rows, specs_of(chunk.examples))
 
-    def _of_all_workers(self, asked: list[Request]) -> list[Request]:
-        """The requests, where any worker asks to save or to stop, alike on all of them."""
-        if not is_multi_worker(self.trainer.strategy):
-            return asked
-        saves = [r for r in asked if isinstance(r, Save)]
-        stops = [r for r in asked if isinstance(r, Stop)]
-        wanted = any_worker(
-            self.trainer.strategy,
-            [
-                bool(saves),
-                any(r.best for r in saves),
-                bool(stops),
-                any(r.resumable for r in stops),
-            ],
-        )
-        others: list[Request] = [r for r in asked if not isinstance(r, (Save, Stop))]
-        reason = stops[0].reason if stops else "another worker asked for it"
-        if wanted[2]:
-            others.append(Stop(reason, resumable=wanted[3]))
-        return [*others, Save(best=wanted[1])] if wanted[0] else others
-
-    def _apply_requests(self, asked: Sequence[Request]) -> None:
-        """Does what was asked for; a checkpoint comes last, so that it holds the rest."""
-        for request in asked:
+    def _apply_requests(self, requests: Sequence[Request]) -> None:
+        """Do what was requested; a checkpoint comes last, so that it holds the rest."""
+        for request in requests:
             if isinstance(request, SetHyperparams):
-                self.trainer.set_hyperparams(**request.values)
+                self.context.set_hyperparams(**request.values)
             elif isinstance(request, SetWeights):
-                self.trainer.weights = request.params, request.model_state
+                self.context.weights = request.params, request.model_state
             elif isinstance(request, RollBack):
-                self._roll_back(request)
+                self._recovery.roll_back(self.progress, request)
             elif isinstance(request, Stop):
-                self.stop = self.stop or request
-        saves = [request for request in asked if isinstance(request, Save)]
+                self.progress.stop = self.progress.stop or request
+        saves = [request for request in requests if isinstance(request, Save)]
         if saves:
-            self._save(any(request.best for request in saves))
-
-    def _save(self, best: bool) -> None:
-        if self.checkpoints is None:
-            raise ValueError("a callback asks for a checkpoint: fit(..., checkpoints=folder)")
-        if not is_chief(self.trainer.strategy):
-            return
-        values = named("state", self.trainer.programs.read())
-        if self.records is not None:
-            values |= named("records", self.records)
-        for name, callback in self._stateful_callbacks():
-            values |= named(f"callbacks/{name}", callback.state)
-        stop = self.stop
-        about = {
-            "conditions": self._conditions(),
-            "first": self.first,
-            "batches": self.batches,
-            "seconds": self._elapsed(),
-            "history": self.history,
-            "stop": stop.reason if stop is not None and not stop.resumable else None,
-        }
-        self.checkpoints.save(TrainingPosition(self.epoch + 1, self.batch), values, about, best)
-
-    def _conditions(self) -> dict[str, Any]:
-        """What must be the same for a run to go on to the same bits."""
-        arrays = self.feed if isinstance(self.feed, Arrays) else None
-        strategy = self.trainer.strategy
-        return {
-            "data": arrays.fingerprint if arrays else "a source of batches",
-            "seed": int(self.trainer.programs.variables.seed.numpy()),
-            "batch_size": arrays.batch_size if arrays else None,
-            "shuffle": self.shuffle if arrays else None,
-            "steps_per_epoch": self.steps,
-            "replicas": 1 if strategy is None else strategy.num_replicas_in_sync,
-            "execution": self.trainer.execution,
-        }
-
-    def _stateful_callbacks(self) -> list[tuple[str, Callback]]:
-        """The callbacks that keep a state, each with a name of its own."""
-        found: dict[str, Callback] = {}
-        for callback in self.callbacks:
-            if getattr(callback, "state", None) is not None:
-                kind = type(callback).__name__
-                count = sum(name.partition("-")[0] == kind for name in found)
-                found[f"{kind}-{count + 1}" if count else kind] = callback
-        return list(found.items())
-
-    def resume(self) -> None:
-        """Goes back to where the newest checkpoint was made, if there is one.
-
-        Raises:
-            ValueError: it was made under other conditions, or of another model or optimizer.
-        """
-        found = self._newest()
-        if found is None:
-            return
-        about = found.about
-        self.trainer.take_execution(about["conditions"]["execution"])
-        for name, here in self._conditions().items():
-            there = about["conditions"].get(name)
-            if there != here:
-                raise ValueError(
-                    f"checkpoint {found.place} was made with {name} {there}, not {here}"
-                )
-        self.trainer.state = found.tree("state", self.trainer.programs.variables)
-        if any(name.startswith("records/") for name in found.values):
-            structure = self.trainer.programs.records_structure(training=True)
-            self.records = found.tree("records", structure, False)
-        self.epoch, self.batch = found.place.epoch - 1, found.place.batch
-        self.first, self.batches = about["first"], about["batches"]
-        self._unread = self.epoch * (self.steps or 0)
-        self.seconds, self.history = about["seconds"], tuple(about["history"])
-        self.stop = None if about["stop"] is None else Stop(about["stop"])
-        self._resumed = found
-
-    def _newest(self) -> Checkpoint | None:
-        """The newest checkpoint that the first worker can read."""
-        assert self.checkpoints is not None
-        strategy = self.trainer.strategy
-        found = self.checkpoints.newest() if is_chief(strategy) else None
-        if not is_multi_worker(strategy):
-            return found
-        numbers = found.place if found else TrainingPosition(0, 0)
-        place = TrainingPosition(
-            *(int(broadcast_from_chief(strategy, number)) for number in numbers)
-        )
-        if found is None and place.epoch:
-            return self.checkpoints.load(place)
-        return found
-
-    def _give_states_back(self) -> None:
-        """Gives the callbacks the states that the checkpoint kept of them."""
-        if self._resumed is None:
-            return
-        for name, callback in self._stateful_callbacks():
-            callback.state = self._resumed.tree(f"callbacks/{name}", callback.state)
-
-    def _roll_back(self, request: RollBack) -> None:
-        """Takes the state of the newest checkpoint, and goes on behind the batches since then."""
-        if self.checkpoints is None:
-            raise ValueError("a callback asks to roll back: fit(..., checkpoints=folder)")
-        self.checkpoints.wait()
-        found = self._newest()
-        if found is None or found.place == self._gone_back_to:
-            again = "there is none" if found is None else f"{found.place} was gone back to already"
-            message = f"{request.reason}; no checkpoint to go back to: {again}"
-            raise NonFiniteError(message, self.batches)
-        state = found.tree("state", self.trainer.programs.variables)
-        if isinstance(state.finite_guard, FiniteGuardState):  # which counts the batches left out
-            skipped = tf.constant(self.batches, tf.int64) - state.step
-            state = state._replace(finite_guard=state.finite_guard._replace(skipped=skipped))
-        self.trainer.state = state
-        self._gone_back_to = found.place
+            best = any(request.best for request in saves)
+            self._recovery.save(self.progress, self._elapsed(), best)
 
 
-def call(chunk: Chunk, start: int, stop: int) -> tuple[Any, ...]:
-    """What a loop is called with for the examples of a chunk from `start` up to `stop`."""
-    ends = chunk.last and stop == chunk.stop
-    return chunk.examples, _int64(start), _int64(stop), tf.constant(ends)
-
-
-def _int64(x: int) -> tf.Tensor:
-    return tf.constant(x, tf.int64)
+def agree_on_requests(strategy: Any, requests: list[Request]) -> list[Request]:
+    """Return the requests; any worker's request to save or to stop applies to all of them."""
+    if not is_multi_worker(strategy):
+        return requests
+    saves = [r for r in requests if isinstance(r, Save)]
+    stops = [r for r in requests if isinstance(r, Stop)]
+    save, best, stop, resumable = any_worker(
+        strategy,
+        [bool(saves), any(r.best for r in saves), bool(stops), any(r.resumable for r in stops)],
+    )
+    agreed: list[Request] = [r for r in requests if not isinstance(r, (Save, Stop))]
+    reason = stops[0].reason if stops else "another worker requested it"
+    if stop:
+        agreed.append(Stop(reason, resumable=resumable))
+    return [*agreed, Save(best=best)] if save else agreed

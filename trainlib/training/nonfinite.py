@@ -8,9 +8,9 @@ from trainlib.training.callback import Callback, NonFiniteError, Requests, RollB
 
 POLICIES = ("none", "epoch", "skip", "stop", "roll_back")
 UNGUARDED = ("none", "epoch")
-"""Those at which no step is looked at."""
+"""Policies that do not test each step."""
 HALTING = ("stop", "roll_back")
-"""Those at which a call to the device ends behind such a step."""
+"""Policies that end a call to the device after a step that is not finite."""
 
 
 class StopAfterEpoch(Callback):
@@ -22,23 +22,23 @@ class StopAfterEpoch(Callback):
 
 
 class StopAtNonFinite(Callback):
-    """Ends the run at such a step, of which nothing is left but its name."""
+    """Ends the run at a step that is not finite, with the state before it."""
 
     def on_train_batch_end(self, status: TrainingStatus) -> None:
         if status.nonfinite is not None:
-            message = f"{what_happened(status)}; the state is that before it"
+            message = f"{describe_nonfinite(status)}; the state is that before it"
             raise NonFiniteError(message, status.global_batch)
 
 
 class RollBackAtNonFinite(Callback):
-    """Asks for the last good checkpoint at such a step."""
+    """Requests the last good checkpoint at a step that is not finite."""
 
     def on_train_batch_end(self, status: TrainingStatus) -> Requests:
-        return None if status.nonfinite is None else RollBack(what_happened(status))
+        return None if status.nonfinite is None else RollBack(describe_nonfinite(status))
 
 
 def callbacks_for_policy(name: str) -> list[Callback]:
-    """What makes a run keep to a policy, beside the step itself."""
+    """Return the callbacks that carry out a policy, besides the step itself."""
     kinds: dict[str, type[Callback]] = {
         "epoch": StopAfterEpoch,
         "stop": StopAtNonFinite,
@@ -47,8 +47,8 @@ def callbacks_for_policy(name: str) -> list[Callback]:
     return [kinds[name]()] if name in kinds else []
 
 
-def what_happened(status: TrainingStatus) -> str:
-    """Which step it was, and what was not finite."""
+def describe_nonfinite(status: TrainingStatus) -> str:
+    """Return which step it was, and what was not finite."""
     of = "" if status.steps_per_epoch is None else f" of {status.steps_per_epoch:,}"
     return (
         f"step {status.global_batch} (batch {status.batch:,}{of} in epoch {status.epoch}): "

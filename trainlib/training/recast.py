@@ -1,7 +1,7 @@
 """Keras models in another precision than the one they were built in.
 
-Keras fixes the dtypes of a layer when it is made, so the model is made once more: layer by layer
-from their configurations, and then wired as the model is. The global policy plays no part.
+Keras fixes the dtypes of a layer when it is made, so the model is rebuilt: layer by layer from
+their configurations, then connected as the model is. The global policy is not used.
 """
 
 from __future__ import annotations
@@ -14,32 +14,36 @@ import keras
 from trainlib.step.precision import Precision
 
 WIDE_KINDS = ("Softmax", "Normalization", "Rescaling")
-"""Layers computed in the parameters' dtype: years or prices in bfloat16 would be one number."""
+"""Layers computed in the parameters' dtype: in bfloat16, different years would be one number."""
 
 
 def recast(model: Any, precision: Precision) -> Any:
-    """A model of the same variables that computes in a policy; the model itself where it does so.
+    """Return a model of the same variables that computes in a policy; itself if it already does.
 
-    Softmax layers, those that scale inputs and those that make the outputs compute in the
+    Softmax layers, layers that scale inputs, and layers that make the outputs compute in the
     parameters' dtype.
 
+    Args:
+        model: the Keras model.
+        precision: the policy.
+
     Raises:
-        ValueError: a model with a `call` of its own that cannot be made again from its
-            `get_config()`, or a layer that makes variables before it is built.
+        ValueError: if a model with a custom `call` cannot be rebuilt from its `get_config()`, or a
+            layer makes variables before it is built.
     """
-    wide = set() if _has_own_call(model) else _output_layers(model)
-    if _computes_in(model, precision, wide):
+    wide = set() if _has_custom_call(model) else _output_layers(model)
+    if _uses_policy(model, precision, wide):
         return model
     try:
-        if _has_own_call(model):
-            clone = _built_as(_again(model, precision, wide=False), model)
+        if _has_custom_call(model):
+            clone = _build_like(_rebuild(model, precision, wide=False), model)
         else:
-            clone = _rewired(model, precision, wide, {})
-        for layer in clone._flatten_layers():  # those that layers made when they were built
+            clone = _reconnect(model, precision, wide, {})
+        for layer in clone._flatten_layers():  # which include those made by building
             if _is_wide(layer):
                 layer.dtype_policy = precision.param_dtype
-        _give_values(model, clone)
-        if not _keeps_in(clone, precision):
+        _copy_values(model, clone)
+        if not _stores_in(clone, precision):
             raise ValueError("a layer makes its variables before it is built")
     except (NotImplementedError, TypeError, ValueError, UserWarning) as error:
         reason = str(error).strip().split("\n")[0]
@@ -50,28 +54,28 @@ def recast(model: Any, precision: Precision) -> Any:
     return clone
 
 
-def _give_values(model: Any, clone: Any) -> None:
-    """Gives a clone's variables the model's values, and raises unless they are the same ones."""
+def _copy_values(model: Any, clone: Any) -> None:
+    """Assign the model's values to a clone's variables, and raise unless they correspond."""
     groups = ("trainable_variables", "non_trainable_variables")
-    for ours, theirs in ((getattr(model, group), getattr(clone, group)) for group in groups):
-        if [(v.name, v.shape) for v in ours] != [(v.name, v.shape) for v in theirs]:
-            raise ValueError("made from its configuration it has other variables")
-        for variable, value in zip(theirs, ours, strict=True):
+    for ours, clones in ((getattr(model, group), getattr(clone, group)) for group in groups):
+        if [(v.name, v.shape) for v in ours] != [(v.name, v.shape) for v in clones]:
+            raise ValueError("rebuilt from its configuration it has other variables")
+        for variable, value in zip(clones, ours, strict=True):
             variable.assign(value)
     for layer in clone._flatten_layers():
         if hasattr(layer, "finalize_state"):  # Normalization keeps tensors made of its variables
             layer.finalize_state()
 
 
-def _rewired(model: Any, precision: Precision, wide: set[int], made: dict[int, Any]) -> Any:
-    """The model with each layer made anew, nested models too; a shared layer is made once."""
+def _reconnect(model: Any, precision: Precision, wide: set[int], made: dict[int, Any]) -> Any:
+    """Return the model with each layer rebuilt, nested models too; a shared layer is built once."""
 
-    def again(layer: Any) -> Any:
+    def rebuild(layer: Any) -> Any:
         if id(layer) not in made:
-            if getattr(layer, "inputs", None) and not _has_own_call(layer):
-                made[id(layer)] = _rewired(layer, precision, wide, made)
+            if getattr(layer, "inputs", None) and not _has_custom_call(layer):
+                made[id(layer)] = _reconnect(layer, precision, wide, made)
             else:
-                made[id(layer)] = _again(layer, precision, id(layer) in wide)
+                made[id(layer)] = _rebuild(layer, precision, id(layer) in wide)
         return made[id(layer)]
 
     def entry(x: Any) -> Any:
@@ -80,11 +84,11 @@ def _rewired(model: Any, precision: Precision, wide: set[int], made: dict[int, A
 
     one = isinstance(model, keras.Sequential)
     inputs, outputs = (model.inputs[0], model.outputs[0]) if one else (model.input, model.output)
-    bare = keras.Model(inputs, outputs, name=model.name)  # what was compiled would be again
+    bare = keras.Model(inputs, outputs, name=model.name)  # without what `compile` added
     entries = keras.tree.map_structure(entry, inputs)
-    clone = keras.models.clone_model(bare, input_tensors=entries, clone_function=again)
+    clone = keras.models.clone_model(bare, input_tensors=entries, clone_function=rebuild)
     if _names(clone) != _names(model):
-        raise ValueError("wired anew its layers come in another order")
+        raise ValueError("its layers are in another order when they are connected again")
     return clone
 
 
@@ -93,9 +97,9 @@ def _names(model: Any) -> list[str]:
     return [layer.name for layer in kept]
 
 
-def _again(layer: Any, precision: Precision, wide: bool) -> Any:
-    """A layer of the same configuration, not yet built, in the policy."""
-    if isinstance(layer, keras.layers.Lambda):  # of which a configuration may not hold the function
+def _rebuild(layer: Any, precision: Precision, wide: bool) -> Any:
+    """Return a layer of the same configuration in the policy, not yet built."""
+    if isinstance(layer, keras.layers.Lambda):  # a configuration may lack the function
         new = type(layer)(
             layer.function, layer._output_shape, layer.mask, layer.arguments, name=layer.name
         )
@@ -111,55 +115,55 @@ def _again(layer: Any, precision: Precision, wide: bool) -> Any:
 
 
 def _unbuilt(config: Any) -> Any:
-    """A configuration without the shapes by which Keras would build layers within the layer."""
+    """Return a configuration without the shapes from which Keras would build inner layers."""
     if isinstance(config, dict):
         return {name: _unbuilt(x) for name, x in config.items() if name != "build_config"}
     return [_unbuilt(x) for x in config] if isinstance(config, list) else config
 
 
-def _built_as(model: Any, other: Any) -> Any:
-    """The model, built for the shapes of another."""
+def _build_like(model: Any, other: Any) -> Any:
+    """Return the model, built for the shapes of another."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # by which Keras says that it cannot
+        warnings.simplefilter("error", UserWarning)  # Keras warns when it cannot build
         model.build_from_config(other.get_build_config())
     model.built = True
     return model
 
 
-def _computes_in(model: Any, precision: Precision, wide: set[int]) -> bool:
-    """Whether each layer, variable and input has the dtype that the policy gives it."""
+def _uses_policy(model: Any, precision: Precision, wide: set[int]) -> bool:
+    """Return whether each layer, variable and input has the dtype that the policy gives it."""
     for layer in model._flatten_layers():
-        container = hasattr(layer, "inputs") and not _has_own_call(layer)
+        container = hasattr(layer, "inputs") and not _has_custom_call(layer)
         if container or isinstance(layer, keras.layers.InputLayer):
             continue
         kept = id(layer) in wide or _is_wide(layer)
         dtype = precision.param_dtype if kept else precision.compute_dtype
         if _floating(layer.compute_dtype) and layer.compute_dtype != dtype:
             return False
-    return _keeps_in(model, precision)
+    return _stores_in(model, precision)
 
 
-def _keeps_in(model: Any, precision: Precision) -> bool:
-    """Whether the floating variables and inputs have the parameters' dtype."""
+def _stores_in(model: Any, precision: Precision) -> bool:
+    """Return whether the floating variables and inputs have the parameters' dtype."""
     inputs = keras.tree.flatten(getattr(model, "inputs", None) or [])
     dtypes = [x.dtype for x in (*model.variables, *inputs)]
     return all(dtype == precision.param_dtype for dtype in dtypes if _floating(dtype))
 
 
-def _has_own_call(model: Any) -> bool:
-    """Whether a model is more than its layers wired together."""
+def _has_custom_call(model: Any) -> bool:
+    """Return whether a model is more than its layers connected."""
     call = type(model).call
     return not getattr(model, "inputs", None) or not call.__module__.startswith("keras.")
 
 
 def _output_layers(model: Any) -> set[int]:
-    """The ids of the layers that make the outputs, within nested models too."""
+    """Return the ids of the layers that make the outputs, in nested models too."""
     found = set()
     for output in keras.tree.flatten(model.outputs):
         layer = output._keras_history.operation
         if not isinstance(layer, keras.Model):
             found.add(id(layer))
-        elif not _has_own_call(layer):
+        elif not _has_custom_call(layer):
             found |= _output_layers(layer)
     return found
 

@@ -1,4 +1,4 @@
-"""What a trainer is given by name or as functions of one's own: loss, metrics, regularizer."""
+"""Turns what a trainer is given by name, or as functions, into a loss, metrics, a regularizer."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from trainlib.registry import lookup
 from trainlib.regularizers import Regularizer, restrict
 from trainlib.transforms.decay import Mask
 
-TAKEN = ("loss", "epoch", "step", "seconds")
-"""Names of results that are no metrics'."""
+RESERVED_NAMES = ("loss", "epoch", "step", "seconds")
+"""Names of results that are not metrics."""
 Metrics: TypeAlias = Sequence[str | ExampleMetric] | Mapping[str, str | ExampleMetric | Metric]
 
 
 def metrics_by_name(metrics: Metrics) -> dict[str, Metric | ExampleMetric]:
-    """Metrics by name: the names of a mapping, of the registry, or of functions themselves."""
+    """Return metrics by name: the keys of a mapping, names of the registry, or function names."""
     if isinstance(metrics, str):
         raise TypeError(f"metrics must be a list, got {metrics!r}: write [{metrics!r}]")
     if isinstance(metrics, Metric) or any(isinstance(m, Metric) for m in metrics):
         raise TypeError('a Metric needs a name: write metrics={"f1": tl.metrics.f1_score()}')
-    named: dict[str, Metric | ExampleMetric] = {}
+    by_name: dict[str, Metric | ExampleMetric] = {}
     pairs = metrics.items() if isinstance(metrics, Mapping) else ((_name(m), m) for m in metrics)
     for name, metric in pairs:
-        if name in named or name in TAKEN:
+        if name in by_name or name in RESERVED_NAMES:
             raise ValueError(
-                f"two results are named {name!r}: give each metric a name of its own, as in "
+                f"two results are named {name!r}: give each metric a different name, as in "
                 'metrics={"name": metric}'
             )
-        named[name] = metric if isinstance(metric, Metric) else _metric(metric)
-    return named
+        by_name[name] = metric if isinstance(metric, Metric) else _metric(metric)
+    return by_name
 
 
 def _name(metric: Any) -> str:
@@ -40,22 +40,24 @@ def _name(metric: Any) -> str:
 
 
 def _metric(metric: Any) -> Metric | ExampleMetric:
-    """The metric of that name in the registry, with its defaults, or the function itself."""
-    found: ExampleMetric = function_of("metric", metric)
+    """Return the registry's metric of that name with its defaults, or the function itself."""
+    found: ExampleMetric = resolve_function("metric", metric)
     return make_metric(found) if isinstance(metric, str) else found
 
 
-def function_of(kind: str, named: Any) -> Any:
-    """The function of that name in the registry, or the function itself."""
-    if isinstance(named, str):
-        return lookup(kind, named)
-    if not callable(named):
-        raise TypeError(f"{kind} must be a name or a function (y_true, y_pred), got {named!r}")
-    return named
+def resolve_function(kind: str, value: Any) -> Any:
+    """Return the registry's function of that name, or the function itself."""
+    if isinstance(value, str):
+        return lookup(kind, value)
+    if not callable(value):
+        raise TypeError(f"{kind} must be a name or a function (y_true, y_pred), got {value!r}")
+    return value
 
 
-def restricted(regularizer: Regularizer | None, mask: Mask, params: Tree) -> Regularizer | None:
-    """The regularizer over the parameters of the mask, which is tried on them."""
+def restrict_regularizer(
+    regularizer: Regularizer | None, mask: Mask, params: Tree
+) -> Regularizer | None:
+    """Return the regularizer on the parameters of the mask, after checking the mask on them."""
     if regularizer is None:
         return None
     if not callable(regularizer):

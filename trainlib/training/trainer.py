@@ -1,95 +1,125 @@
-"""`Trainer`: the one class that a user meets."""
+"""`Trainer`: trains a model by `fit`, evaluates it, predicts, and gives access to its state."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_integer
-from trainlib.core.tree import check_same_structure, kernels
-from trainlib.core.types import Optimizer, Schedule, Tree
+from trainlib.core.checks import check_integer
+from trainlib.core.types import Optimizer, Tree
 from trainlib.losses import Loss
-from trainlib.regularizers import Regularizer
-from trainlib.step.loss_scale import (
-    LossScale,
-    check_loss_scale,
-    dynamic_loss_scale,
-)
-from trainlib.step.state import MetricStates, TrainState
+from trainlib.step.state import StepConfig, TrainState, init_state
+from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.callback import Results, as_callback
 from trainlib.training.checkpoints import Checkpoints
-from trainlib.training.execution import autotune, default_execution
+from trainlib.training.chunks import Chunk
+from trainlib.training.context import TrainingContext
+from trainlib.training.data_adapter import Data
+from trainlib.training.evaluation import (
+    EVALUATION_BATCH_SIZE,
+    evaluate_batches,
+    predict_batches,
+    training_workload,
+)
+from trainlib.training.execution import default_execution
 from trainlib.training.functional_model import FunctionalModel, as_functional_model, write_back
-from trainlib.training.input_pipeline import Arrays, Chunk, Data, Feed, Stream, as_feed, specs_of
-from trainlib.training.loop import Run, call
-from trainlib.training.nonfinite import HALTING, POLICIES, UNGUARDED, callbacks_for_policy
+from trainlib.training.loop import FitConfig, TrainingLoop
+from trainlib.training.nonfinite import HALTING, UNGUARDED, callbacks_for_policy
+from trainlib.training.options import TrainerSettings
 from trainlib.training.order import epoch_order
-from trainlib.training.programs import programs_of
-from trainlib.training.replicas import is_multi_worker, strategy_named
-from trainlib.training.reporting import Reports
-from trainlib.training.resolve import Metrics, function_of, metrics_by_name, restricted
-from trainlib.training.variables import assign, read
-from trainlib.transforms.decay import Mask
-from trainlib.transforms.inject import hyperparam, set_hyperparams
+from trainlib.training.programs import Programs
+from trainlib.training.replicas import devices_for
+from trainlib.training.resolve import (
+    Metrics,
+    metrics_by_name,
+    resolve_function,
+    restrict_regularizer,
+)
+from trainlib.training.results import ResultsReader
+from trainlib.training.strategies import get_strategy, is_multi_worker
+from trainlib.transforms.inject import hyperparam
 
-EVALUATION_BATCH_SIZE = 512
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from trainlib.training.options import TrainerOptions
 
 
 class Trainer:
-    """Trains a model: places its `TrainState` in variables and runs many steps a call.
+    """Trains a model: holds its `TrainState` in variables and makes many steps per device call.
 
-        trainer = Trainer(model, "sparse_categorical_crossentropy", tl.nadam(1e-3),
-                          metrics=["accuracy"])
-        history = trainer.fit((x, y), batch_size=32, epochs=5, validation_data=(xv, yv))
-        trainer.evaluate((x, y));  trainer.predict(x);  trainer.state
-
-    Data are pairs (x, y) or triples (x, y, sample_weight) of arrays, x and y also structures of
-    arrays: put on the device once, or where they are large, or on a disk (`np.memmap`), a part at
-    a time. Or they are batches of these, from a `tf.data.Dataset`, another iterable, or a function
-    that returns one. The last batch of an epoch may be smaller, and counts with its true weight.
+    Data are pairs (x, y) or triples (x, y, sample_weight) of arrays; x and y may be structures of
+    arrays. They are placed on the device once; large ones, and those on a disk (`np.memmap`), are
+    copied there a part at a time. Or data are batches of these, from a `tf.data.Dataset`, another
+    iterable, or a function that returns one. The last batch of an epoch may be smaller and counts
+    with its true weight.
 
     Args:
         model: a built Keras model, or a `FunctionalModel` of any function and its parameters.
-        loss: a name of the registry, or `(y_true, y_pred) -> loss of each example`.
-        optimizer: an `Optimizer`.
-        metrics: names of the registry, or functions `(y_true, y_pred) -> value of each example`;
-            or a mapping from names of one's own to these and to `Metric`s.
-        regularizer: a penalty on the parameters of the regularizer_mask.
-        regularizer_mask: by default `kernels`, the parameters of two or more axes: not biases. Or
-            a function of a parameter's path, a regular expression that must match the whole of a
-            path, a structure of bools, or None for all the parameters.
-        seed: an int of at least 0; the order of examples and dropout follow from it.
+        loss: name of a registered loss, or a function `(y_true, y_pred) -> loss per example`.
+        optimizer: an `Optimizer` such as `tl.adam(1e-3)`.
+        metrics: names of registered metrics, or functions `(y_true, y_pred) -> value per example`;
+            or a mapping from result names to these and to `Metric`s. Default: none.
+        strategy: "one_device"; "mirrored", several devices of this machine; "multi_worker", the
+            processes that TF_CONFIG lists, which must all make the same calls; "auto", whatever is
+            available. Call `tl.mirrored(2)` before you build a model to split a CPU into two
+            devices. Default: "auto".
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16", whatever the model
-            was built in; None for that.
-        loss_scale: of `dynamic_loss_scale` or `static_loss_scale`; None: none; "auto": the dynamic
-            one with mixed_float16. The history then tells the scale, how many steps were skipped,
-            and, at the last of these, the first parameter whose gradient was not finite.
-        strategy: "one_device"; "mirrored", for several devices of this machine; "multi_worker", for
-            the processes that TF_CONFIG names, which must all make the same calls; "auto" takes
-            what there is. A processor is divided into devices before a model is made:
-            `tl.mirrored(2)`.
-        replicas: of "mirrored"; None: all accelerators.
-        execution: "graph"; "xla", compiled whole; "xla_update", a graph of which the update is
-            compiled; or "auto", which measures them where a run takes long.
-        nonfinite: what becomes of a step whose loss or gradients are not finite. "none": what the
-            optimizer makes of it. "epoch": the same, but `fit` raises a `NonFiniteError` after an
-            epoch whose loss is not finite. Else each step is looked at, which takes some time; a
-            bad one changes nothing, and its loss is left out of the results. "skip": it is
-            counted, and the run goes on. "stop": `fit` raises a `NonFiniteError`.
-            "roll_back": `fit` goes back to the newest checkpoint, and on behind the batches since
-            then; it raises where that was in vain. A dynamic loss scale is first left to find a
-            scale that suits.
-        norms: whether the history tells the mean norms of the gradients and of the updates, too, as
-            "gradient_norm" and "update_norm"; see `train_step`.
-        report: schedules to report at the end of each epoch, by name: the learning rate, say.
+            was built in. Default: None, the precision it was built in.
+        execution: "graph"; "xla", compiled whole; "xla_update", a graph whose optimizer update is
+            compiled; "auto", the fastest of them, measured where a run takes long. Default: "auto".
+        seed: integer of at least 0 that determines the order of examples and dropout. Default: 0.
+        regularizer: function `params -> penalty` such as `tl.l2(1e-4)`. Default: None.
+        regularizer_mask: which parameters it penalizes: a function of a parameter's path, a regular
+            expression that must match the whole path, a structure of bools, or None for all.
+            Default: `tl.kernels`, parameters with two or more axes, so that biases are left out.
+        loss_scale: a `LossScale` such as `tl.dynamic_loss_scale()`; None; or "auto", a dynamic one
+            with mixed_float16. The history then contains the scale, the number of skipped steps
+            and, if there were any, the first parameter whose gradient was not finite. Default:
+            "auto".
+        replicas: number of replicas, for "mirrored" only. Default: None, all accelerators.
+        nonfinite: what happens at a step whose loss or gradients are not finite. "none": the
+            optimizer applies it. "epoch": the same, but `fit` raises `NonFiniteError` after an
+            epoch whose loss is not finite. The others test every step, which takes a little time;
+            a bad step changes nothing and is left out of the results. "skip": it is counted and
+            the run continues. "stop": `fit` raises `NonFiniteError`. "roll_back": `fit` restores
+            the newest checkpoint and continues with the next batch; it raises if it would restore
+            the same one again. A dynamic loss scale is first lowered as far as it goes. Default:
+            "epoch".
+        norms: whether results contain "gradient_norm" and "update_norm", means over the steps; see
+            `train_step`. Default: False.
+        report: schedules whose values are results of each epoch, by name. Default: None.
+        seconds_per_call: approximate duration of a call to the device, at least 0; callbacks run
+            between calls. Default: 0.25.
+        autotuner: the `Autotuner` of execution "auto". Default: one that measures runs of at least
+            1,000 steps.
+
+    Attributes:
+        model: the model as given; `fit` assigns the trained values to a Keras model.
+        context: what the trainer shares with its training loop: the compiled programs, the
+            strategy, the execution and the reader of results.
 
     Raises:
-        ValueError, TypeError: an argument of another kind, or out of its range.
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of range, or the model is not built.
+
+    Example:
+        >>> def line(params, model_state, x, training):
+        ...     return tl.ModelOutput(x @ params["w"], model_state)
+        >>> model = tl.FunctionalModel(line, {"w": tf.zeros([1, 1])})
+        >>> trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.25))
+        >>> x = np.ones([8, 1], "float32")
+        >>> history = trainer.fit((x, 2 * x), batch_size=4, epochs=3)
+        >>> [round(results["loss"], 4) for results in history]
+        [2.5, 0.1562, 0.0098]
+        >>> round(trainer.evaluate((x, 2 * x))["loss"], 4)
+        0.001
+        >>> trainer.predict(x[:2]).shape
+        (2, 1)
     """
 
     def __init__(
@@ -99,99 +129,125 @@ class Trainer:
         optimizer: Optimizer,
         *,
         metrics: Metrics = (),
-        regularizer: Regularizer | None = None,
-        regularizer_mask: Mask = kernels,
-        seed: int = 0,
-        precision: str | None = None,
-        loss_scale: str | LossScale | None = "auto",
         strategy: str = "auto",
-        replicas: int | None = None,
+        precision: str | None = None,
         execution: str = "auto",
-        nonfinite: str = "none",
-        norms: bool = False,
-        report: Mapping[str, Schedule] | None = None,
+        seed: int = 0,
+        **options: Unpack[TrainerOptions],
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}")
         check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
-        check_choice("nonfinite", nonfinite, POLICIES)
-        self.model = model
-        self.strategy = strategy_named(strategy, replicas)
-        alone = self.strategy is None
-        self.execution = (
-            default_execution(execution, model, precision)
-            if alone
-            else default_execution(execution, None)
-        )
-        measured = execution == "auto" and precision != "mixed_float16"
-        self._unsettled = measured and not is_multi_worker(self.strategy)  # they could disagree
-        self._asked, self._speeds = execution, dict[str, float]()
-        pure = as_functional_model(model, seed, precision, synchronized=not alone)
-        self.nonfinite, guarded = nonfinite, nonfinite not in UNGUARDED
-        scaling = _loss_scaling(loss_scale, precision)
-        self.programs = programs_of(
-            self.strategy,
-            model,
-            pure,
-            function_of("loss", loss),
+        settings = TrainerSettings.from_options(options)
+        distribution = get_strategy(strategy, settings.replicas)
+        on_one_device = distribution is None
+        pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
+        config = StepConfig(
+            pure.apply_fn,
+            resolve_function("loss", loss),
             optimizer,
-            metrics_by_name(metrics),
-            restricted(regularizer, regularizer_mask, pure.params),
-            scaling,
-            seed,
-            norms,
-            guarded,
-            nonfinite in HALTING,
+            metrics=metrics_by_name(metrics),
+            regularizer=restrict_regularizer(
+                settings.regularizer, settings.regularizer_mask, pure.params
+            ),
+            loss_scale=settings.loss_scale_for(precision),
+            finite_guard=settings.nonfinite not in UNGUARDED,
+            norms=settings.norms,
         )
-        self._variables = self.programs.variables
-        counted = scaling is not None or nonfinite in ("skip", "roll_back")
-        self.reports = Reports(self.programs, report or {}, scaling is not None, counted)
+        programs = Programs(
+            devices_for(distribution, model),
+            config,
+            init_state(
+                pure.params,
+                pure.model_state,
+                optimizer,
+                seed,
+                loss_scale=config.loss_scale,
+                finite_guard=config.finite_guard,
+            ),
+            halts=settings.nonfinite in HALTING,
+        )
+        self.model = model
+        self.context = TrainingContext(
+            programs,
+            distribution,
+            default_execution(execution, model, precision)
+            if on_one_device
+            else default_execution(execution, None),
+            ResultsReader(programs, settings.report, settings.nonfinite in ("skip", "roll_back")),
+            fixed_execution=execution != "auto",
+            # Workers could measure differently and disagree.
+            untuned=execution == "auto"
+            and precision != "mixed_float16"
+            and not is_multi_worker(distribution),
+        )
+        self._settings = settings
+        self._speeds: dict[str, float] = {}
 
     @property
     def state(self) -> TrainState:
-        """All that the run is, as tensors; assign one to go on from there."""
-        return self.programs.read()
+        """The complete training state as tensors; assign one to continue from it."""
+        return self.context.state
 
     @state.setter
     def state(self, state: TrainState) -> None:
-        _check_fits("state", self._variables, state)
-        assign(self._variables, state)
-
-    @property
-    def traces(self) -> int:
-        """How many functions were traced."""
-        return self.programs.traces
+        self.context.state = state
 
     @property
     def weights(self) -> tuple[Tree, Tree]:
-        """The model's parameters and its other state, as tensors; assign them to restore them."""
-        weights: tuple[Tree, Tree] = read((self._variables.params, self._variables.model_state))
-        return weights
+        """The model's parameters and its other state as tensors; assign them to restore them."""
+        return self.context.weights
 
     @weights.setter
     def weights(self, weights: tuple[Tree, Tree]) -> None:
-        variables = self._variables.params, self._variables.model_state
-        _check_fits("weights", variables, weights)
-        assign(variables, weights)
+        self.context.weights = weights
+
+    @property
+    def execution(self) -> str:
+        """How steps are executed: "graph", "xla" or "xla_update"."""
+        return self.context.execution
+
+    @property
+    def traces(self) -> int:
+        """Number of functions that were traced."""
+        return self.context.programs.traces
+
+    @property
+    def batches_seen(self) -> int:
+        """Number of batches trained on, those of skipped steps included."""
+        return self.context.results.batches_seen()
 
     def hyperparam(self, name: str) -> float:
-        """The value that a hyperparameter has now in the optimizer's state.
+        """Return the current value of a hyperparameter in the optimizer's state.
+
+        Args:
+            name: name of the hyperparameter, such as "learning_rate".
 
         Raises:
-            ValueError: the state does not hold it, or with several values.
+            ValueError: if the state does not hold it, or holds several values.
+
+        Example:
+            >>> model = tl.FunctionalModel(lambda p, s, x, training: tl.ModelOutput(x, s), {})
+            >>> optimizer = tl.inject_hyperparams(tl.sgd)(learning_rate=0.5)
+            >>> trainer = tl.Trainer(model, "mean_squared_error", optimizer)
+            >>> trainer.set_hyperparams(learning_rate=0.25)
+            >>> trainer.hyperparam("learning_rate")
+            0.25
         """
-        return hyperparam(self._variables.opt_state, name)
+        return hyperparam(self.context.programs.variables.opt_state, name)
 
     def set_hyperparams(self, **hyperparams: float) -> None:
-        """Changes hyperparameters in the optimizer's state, as `tl.set_hyperparams` does.
+        """Change hyperparameters in the optimizer's state, as `tl.set_hyperparams` does.
 
-        For optimizers made by `inject_hyperparams` or `param_rules`; nothing is traced anew.
+        The optimizer must be made by `inject_hyperparams` or `param_rules`. Nothing is retraced.
+
+        Args:
+            **hyperparams: new values by name.
+
+        Raises:
+            ValueError: if the state does not hold one of them.
         """
-        old = self._variables.opt_state
-        new = set_hyperparams(old, **hyperparams)
-        for variable, x in zip(tf.nest.flatten(old), tf.nest.flatten(new), strict=True):
-            if x is not variable:
-                variable.assign(x)
+        self.context.set_hyperparams(**hyperparams)
 
     def fit(
         self,
@@ -204,40 +260,36 @@ class Trainer:
         validation_data: Data | None = None,
         callbacks: Sequence[Any] = (),
         checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
-        resume: bool = False,
     ) -> list[Results]:
-        """Trains for some epochs, each over all the data.
+        """Train for some epochs, each over all the data.
 
         Args:
             data: arrays (x, y) or (x, y, sample_weight), or a source of batches of these.
-            batch_size: examples of a batch, by default 32; for arrays alone.
-            epochs: at least 1.
-            shuffle: whether each epoch takes the examples in a random order of its own, which
-                follows from the seed and the epoch; for arrays alone.
-            steps_per_epoch: batches of an epoch, the next of which goes on behind them; for
-                sources alone, and needed where they never end.
-            validation_data: like data.
-            callbacks: `tl.callbacks.Callback`s and functions, which are told how the run goes, in
-                this order; functions after each epoch.
-            checkpoints: where they are saved when a callback such as `tl.callbacks.SaveEvery`
-                asks for it: a `tl.Checkpoints`, or its folder.
-            resume: whether to go on from the newest checkpoint there, if there is one: to the same
-                bits as without the break, given the same arguments, model and callbacks.
+            batch_size: examples per batch, at least 1, for arrays only. Default: None, 32.
+            epochs: number of epochs, at least 1. Default: 1.
+            shuffle: whether each epoch takes the examples in a different random order, which
+                follows from the seed and the epoch, for arrays only. Default: True.
+            steps_per_epoch: batches per epoch, at least 1, for sources of batches only; the next
+                epoch continues after them. A source that never ends needs it. Default: None, all.
+            validation_data: evaluated after each epoch; like `data`. Default: None.
+            callbacks: `tl.callbacks.Callback`s, and functions of the status that are called after
+                each epoch; called in this order. Default: none.
+            checkpoints: where checkpoints are saved when a callback such as
+                `tl.callbacks.SaveEvery` requests one, and where an interrupted run is resumed
+                from: a `tl.Checkpoints`, or its folder. Default: None.
 
         Returns:
-            A dict for each epoch: epoch, step, the loss and the metrics over the epoch, the same
-            with `val_` in front over the validation data, what is reported, and the seconds.
+            A dict per epoch: "epoch", "step", the loss and the metrics over the epoch, the same
+            with the prefix `val_` over the validation data, the learning rate and what else is
+            reported, and "seconds".
 
         Raises:
-            ValueError, TypeError: an argument of another kind, or out of its range; a checkpoint
-                of another run.
-            OSError: a checkpoint cannot be written.
-            NonFiniteError: as `nonfinite` has it.
+            TypeError: if an argument has the wrong type.
+            ValueError: if an argument is out of range, or a checkpoint belongs to another run.
+            OSError: if a checkpoint cannot be written.
+            NonFiniteError: as the option `nonfinite` says.
         """
-        if resume and checkpoints is None:
-            raise ValueError("resume needs checkpoints, the folder of those to go on from")
-        run = self.run_of(
-            Run,
+        loop_config = self.fit_config(
             data,
             batch_size=batch_size,
             epochs=epochs,
@@ -245,26 +297,27 @@ class Trainer:
             steps_per_epoch=steps_per_epoch,
             validation_data=validation_data,
             callbacks=callbacks,
-            checkpoints=checkpoints,
         )
-        if resume:
-            run.resume()
-        elif run.checkpoints is not None and run.checkpoints.places():
+        if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
+            checkpoints = Checkpoints(checkpoints)
+        loop = TrainingLoop(self.context, loop_config, checkpoints)
+        if checkpoints is not None and checkpoints.resume:
+            loop.resume()
+        elif checkpoints is not None and checkpoints.positions():
             raise ValueError(
-                f"checkpoints: {run.checkpoints.folder} holds those of another run: take another "
-                "folder, or go on with that run by resume=True"
+                f"checkpoints: {checkpoints.folder} holds those of another run: choose another "
+                "folder, or resume that run by tl.Checkpoints(folder, resume=True)"
             )
-        chunks = self._settled(run.chunks(), epochs * (run.steps or 0))
+        chunks = self._tune(loop.chunks(), epochs * (loop.steps_per_epoch or 0))
         try:
-            return run.go(chunks)
+            return loop.run(chunks)
         finally:
             self._update_model()
-            if run.checkpoints is not None:
-                run.checkpoints.wait()
+            if checkpoints is not None:
+                checkpoints.wait()
 
-    def run_of(
+    def fit_config(
         self,
-        kind: Callable[..., Run],
         data: Data,
         *,
         batch_size: int | None = None,
@@ -273,137 +326,92 @@ class Trainer:
         steps_per_epoch: int | None = None,
         validation_data: Data | None = None,
         callbacks: Sequence[Any] = (),
-        checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
-    ) -> Run:
-        """A run of some kind, of what `fit` takes; it has not begun."""
+    ) -> FitConfig:
+        """Return the arguments of `fit`, checked, as a training loop takes them."""
         check_integer("epochs", epochs, at_least=1)
-        callbacks = [*callbacks_for_policy(self.nonfinite), *map(as_callback, callbacks)]
-        feed = self._feed("data", data, batch_size, steps=steps_per_epoch)
-        held_out = None
+        validation = None
+        adapter = self.context.adapt("data", data, batch_size, steps=steps_per_epoch)
         if validation_data is not None:
-            held_out = self._feed("validation_data", validation_data, default=EVALUATION_BATCH_SIZE)
-        if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
-            checkpoints = Checkpoints(checkpoints)
-        return kind(self, feed, held_out, epochs, shuffle, callbacks, checkpoints)
-
-    def settle_execution(self, data: Feed, *, epochs: int = 1) -> dict[str, float]:
-        """Chooses how steps are executed, for a `fit` over these data, which does so itself.
-
-        With execution "auto" and a run that would take long, each way is timed on the first
-        batches, and `trainer.execution` is the autotune; the state stays as it is. What was
-        chosen is kept in the user's cache for the next run of this kind.
-
-        Args:
-            data: as `trainlib.training.input_pipeline.as_feed` makes them of what `fit` takes.
-            epochs: of that run.
-
-        Returns:
-            Steps per second by way; empty where nothing was measured.
-        """
-        if self._unsettled and isinstance(data, Arrays):  # a stream cannot be read twice
-            order = epoch_order(int(self._variables.seed.numpy()), 0, data.size)
-            self._settled(data.training(order), epochs * data.batches())
-        return self._speeds
-
-    def _settled(self, chunks: Iterator[Chunk], steps: int) -> Iterator[Chunk]:
-        """The same chunks, after the first of them has served to choose the execution."""
-        if not self._unsettled:
-            return chunks
-        self._unsettled = False
-        first = next(chunks)
-        specs = specs_of(first.examples)
-        before, traces = self.state, self.traces
-        programs, rule = self.programs, self.execution
-
-        def run(execution: str, count: int) -> None:
-            program = programs.train(execution, first.rows, specs)
-            no_records = programs.no_records(execution, specs, training=True)
-            records = program(
-                *call(first, first.start, first.start + count * first.rows), no_records
+            validation = self.context.adapt(
+                "validation_data", validation_data, default=EVALUATION_BATCH_SIZE
             )
-            records["loss"].total.numpy()
-
-        def graph() -> Any:
-            program: Any = programs.train(rule, first.rows, specs)
-            return program.get_concrete_function().graph
-
-        shapes = repr(
-            [first.rows, specs, *((v.shape, v.dtype) for v in tf.nest.flatten(self._variables))]
+        return FitConfig(
+            adapter,
+            validation,
+            epochs,
+            shuffle,
+            [*callbacks_for_policy(self._settings.nonfinite), *map(as_callback, callbacks)],
+            self._settings.seconds_per_call,
         )
-        try:
-            self.execution, self._speeds = autotune(
-                rule, run, graph, steps, (first.stop - first.start) // first.rows, shapes
-            )
-        finally:
-            self.state, programs.traces = before, traces
-        return itertools.chain([first], chunks)
 
-    def evaluate(self, data: Data, batch_size: int | None = None) -> Results:
-        """The loss and the metrics over the data, the model in inference mode.
+    def autotune(
+        self, data: Data, *, batch_size: int | None = None, epochs: int = 1
+    ) -> dict[str, float]:
+        """Choose how steps are executed for a `fit` over these data, which otherwise does so.
+
+        With execution "auto" and a run that would take long, each execution is timed on the first
+        batches, and `trainer.execution` is the fastest; the state is unchanged. The choice is
+        cached for the next run of this kind.
 
         Args:
             data: as for `fit`.
-            batch_size: examples computed at once, by default 512; for arrays alone.
-        """
-        feed = self._feed("data", data, batch_size, default=EVALUATION_BATCH_SIZE)
-        *_, records = self.evaluated(feed)
-        return self.reports.results(records)
+            batch_size: as for `fit`.
+            epochs: number of epochs of the run. Default: 1.
 
-    def evaluated(self, feed: Feed) -> Iterator[MetricStates]:
-        """The records of the data so far, after each call to the device."""
-        records = None
-        for chunk in feed.evaluation():
-            specs = specs_of(chunk.examples)
-            if records is None:
-                records = self.programs.no_records(self.execution, specs)
-            program = self.programs.evaluate(self.execution, chunk.rows, specs)
-            records = program(*call(chunk, 0, chunk.stop), records)
-            yield records
+        Returns:
+            Steps per second by execution; empty if nothing was measured.
+        """
+        adapter = self.context.adapt("data", data, batch_size)
+        if self.context.untuned and isinstance(
+            adapter, ArrayAdapter
+        ):  # a stream cannot be read twice
+            order = epoch_order(self.context.seed, 0, adapter.size)
+            self._tune(adapter.training(order), epochs * adapter.batches())
+        return self._speeds
+
+    def evaluate(self, data: Data, batch_size: int | None = None) -> Results:
+        """Return the loss and the metrics over the data, the model in inference mode.
+
+        Args:
+            data: as for `fit`.
+            batch_size: examples per batch, at least 1, for arrays only. Default: None, 512.
+
+        Returns:
+            The results by name: numbers, and nested lists for metrics of several values.
+        """
+        adapter = self.context.adapt("data", data, batch_size, default=EVALUATION_BATCH_SIZE)
+        *_, states = evaluate_batches(self.context.programs, self.execution, adapter)
+        return self.context.results.results(states)
 
     def predict(self, x: Any, batch_size: int = EVALUATION_BATCH_SIZE) -> np.ndarray:
-        """The predictions for x as a NumPy array, the model in inference mode."""
-        parts = []
-        for chunk in Arrays("x", (x,), batch_size).evaluation():
-            program = self.programs.predict(self.execution, specs_of(chunk.examples))
-            for start in range(0, chunk.stop, chunk.rows):
-                rows = slice(start, min(start + chunk.rows, chunk.stop))
-                batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)  # noqa: B023
-                parts.append(program(*batch).numpy())
-        return np.concatenate(parts)
+        """Return the predictions for x, the model in inference mode.
 
-    def _feed(self, name: str, data: Data, batch_size: int | None = None, **options: Any) -> Feed:
-        """The data; over workers only arrays, which all of them divide into the same chunks."""
-        feed = as_feed(name, data, batch_size, **options)
-        if isinstance(feed, Stream) and is_multi_worker(self.strategy):
-            raise ValueError(f"{name} must be arrays on several workers, got a source of batches")
-        return feed
+        Args:
+            x: array, or structure of arrays, of inputs.
+            batch_size: examples per batch, at least 1. Default: 512.
 
-    def take_execution(self, execution: str) -> None:
-        """Takes what a checkpoint was made with, unless another one was asked for."""
-        if self._asked == "auto":
-            self.execution, self._unsettled = execution, False
+        Returns:
+            A NumPy array with a prediction per example.
+        """
+        return predict_batches(self.context.programs, self.execution, x, batch_size)
+
+    def _tune(self, chunks: Iterator[Chunk], steps: int) -> Iterator[Chunk]:
+        """Return the same chunks, after timing the executions on the first of them."""
+        if not self.context.untuned:
+            return chunks
+        self.context.untuned = False
+        first = next(chunks)
+        programs, traces, state = self.context.programs, self.traces, self.state
+        try:
+            self.context.execution, self._speeds = self._settings.autotuner.choose(
+                self.execution, training_workload(programs, self.execution, first, steps)
+            )
+        finally:
+            self.state, programs.traces = state, traces
+        return itertools.chain([first], chunks)
 
     def _update_model(self) -> None:
-        """Gives the Keras model the trained values."""
+        """Assign the trained values to the Keras model."""
         if not isinstance(self.model, FunctionalModel):
-            write_back(self.model, self._variables.params, self._variables.model_state)
-
-
-def _loss_scaling(loss_scale: Any, precision: str | None) -> LossScale | None:
-    """What "auto" stands for, and all else as it is."""
-    if loss_scale == "auto":
-        return dynamic_loss_scale() if precision == "mixed_float16" else None
-    check_loss_scale(loss_scale)
-    scaling: LossScale | None = loss_scale
-    return scaling
-
-
-def _check_fits(name: str, variables: Tree, values: Tree) -> None:
-    """Raises unless the values have the structure and the shapes of the variables."""
-    check_same_structure(f"the trainer's {name}", variables, name, values)
-    for variable, x in zip(tf.nest.flatten(variables), tf.nest.flatten(values), strict=True):
-        if not variable.shape.is_compatible_with(np.shape(x)):
-            raise ValueError(
-                f"{name} must have the trainer's shapes: got {list(np.shape(x))} "
-                f"for {list(variable.shape)}"
-            )
+            variables = self.context.programs.variables
+            write_back(self.model, variables.params, variables.model_state)

@@ -9,11 +9,11 @@ import tensorflow as tf
 from trainlib.core.types import Tree
 
 
-def read(variables: Any) -> Any:
-    """The values of variables."""
+def read_values(variables: Any) -> Any:
+    """Return the values of a structure of variables."""
     return tf.nest.map_structure(lambda v: v.read_value(), variables)
 
 
-def assign(variables: Any, values: Tree) -> None:
-    """Gives variables values."""
+def assign_values(variables: Any, values: Tree) -> None:
+    """Assign values to a structure of variables."""
     tf.nest.map_structure(lambda v, x: v.assign(x), variables, values)

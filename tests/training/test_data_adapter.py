@@ -1,4 +1,4 @@
-"""Sources of batches: the same numbers from arrays, files and streams; one chunk ahead; errors."""
+"""Data adapters: the same numbers from arrays, files and streams; prefetching; errors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-import trainlib.training.input_pipeline as feed_module
-from trainlib.training.input_pipeline import Arrays, Stream, ahead, as_feed, specs_of
+from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.chunks import prefetch, specs_of
+from trainlib.training.data_adapter import as_data_adapter
+from trainlib.training.stream_adapter import StreamAdapter
 
 SIZE, BATCH = 37, 4
 RNG = np.random.default_rng(0)
@@ -72,7 +74,7 @@ def test_a_stream_is_evaluated_as_arrays():
     assert history[0]["val_loss"] == pytest.approx(trainer.evaluate(DATA)["loss"], rel=1e-6)
 
 
-def test_batches_of_many_sizes_count_with_their_weight():
+def test_batches_of_different_sizes_count_with_their_weight():
     cuts = [0, 4, 8, 9, 16, 23, 30, 37]
     uneven = [tuple(a[i:j] for a in DATA) for i, j in itertools.pairwise(cuts)]
     trainer = trainer_of(tl.sgd(0.0))
@@ -98,7 +100,7 @@ def test_the_last_batch_of_a_stream_ends_the_window_of_accumulation():
     assert ends[0] != end_of(batches_of()[:-2], trainer=trainer_of(optimizer()))
 
 
-def test_an_epoch_of_so_many_steps_goes_on_where_the_one_before_ended(expected):
+def test_an_epoch_of_fixed_length_continues_where_the_one_before_ended(expected):
     counted = []
 
     def endless():
@@ -114,60 +116,62 @@ def test_an_epoch_of_so_many_steps_goes_on_where_the_one_before_ended(expected):
 
 
 @pytest.fixture(params=["memmap", "large"])
-def on_host(request, tmp_path, monkeypatch):
-    """The data, in arrays that are not placed whole."""
+def on_host(request, tmp_path):
+    """The data in arrays that stay on the host."""
     if request.param == "large":
-        monkeypatch.setattr(feed_module, "PLACED_BYTES", X.nbytes)
-        return DATA
+        return ArrayAdapter("data", DATA, BATCH, placed_bytes=X.nbytes), X
     np.save(tmp_path / "x.npy", X)
-    return np.load(tmp_path / "x.npy", mmap_mode="r"), Y, WEIGHT
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    return ArrayAdapter("data", (x, Y, WEIGHT), BATCH), x
 
 
 def test_arrays_on_the_host_give_the_same_bits(on_host):
-    placed = tuple(map(tf.constant, DATA))
-    assert Arrays("data", on_host, BATCH).on_host and not Arrays("data", placed, BATCH).on_host
-    assert end_of(on_host, batch_size=BATCH) == end_of(placed, batch_size=BATCH)
+    adapter, x = on_host
+    placed = ArrayAdapter("data", tuple(map(tf.constant, DATA)), BATCH)
+    assert adapter.on_host and not placed.on_host
+    assert end_of(adapter) == end_of(placed)
     trainer = trainer_of()
-    assert trainer.evaluate(on_host) == trainer.evaluate(placed)
-    np.testing.assert_array_equal(trainer.predict(on_host[0], 8), trainer.predict(X, 8))
+    assert trainer.evaluate(adapter) == trainer.evaluate(placed)
+    np.testing.assert_array_equal(trainer.predict(x, 8), trainer.predict(X, 8))
 
 
 @pytest.mark.parametrize("shuffle", [pytest.param(False, marks=pytest.mark.soak), True])
 @pytest.mark.parametrize("size", [1, BATCH, 35, 36, SIZE])
-def test_the_size_of_chunks_does_not_change_the_bits(size, shuffle, monkeypatch):
+def test_the_size_of_chunks_does_not_change_the_bits(size, shuffle):
     data = tuple(a[:size] for a in DATA)
     ends = []
-    for room in (2**24, 1000, 1):
-        monkeypatch.setattr(feed_module, "CHUNK_BYTES", room)
-        ends.append(end_of(data, batch_size=BATCH, shuffle=shuffle))
-        ends.append(end_of(batches_of(data), trainer=trainer_of()) if not shuffle else ends[-1])
+    for chunk_bytes in (2**24, 1000, 1):
+        arrays = ArrayAdapter("data", data, BATCH, chunk_bytes=chunk_bytes)
+        ends.append(end_of(arrays, shuffle=shuffle))
+        if not shuffle:
+            stream = StreamAdapter("data", batches_of(data), chunk_bytes=chunk_bytes)
+            ends.append(end_of(stream))
     assert all(end == ends[0] for end in ends[1:])
 
 
-@pytest.mark.parametrize("room", [1, 1000, 2**24])
-def test_chunks_are_of_one_shape_and_hold_each_example_once(room, monkeypatch):
-    monkeypatch.setattr(feed_module, "CHUNK_BYTES", room)
-    feed = Arrays("data", (np.arange(SIZE), Y), BATCH)
+@pytest.mark.parametrize("chunk_bytes", [1, 1000, 2**24])
+def test_chunks_have_one_shape_and_hold_each_example_once(chunk_bytes):
+    adapter = ArrayAdapter("data", (np.arange(SIZE), Y), BATCH, chunk_bytes=chunk_bytes)
     order = RNG.permutation(SIZE)
-    *whole, rest = feed.training(order)
-    assert {chunk.examples[0].shape[0] for chunk in whole} == {len(whole[0].examples[0])}
-    taken = np.concatenate([chunk.examples[0][: chunk.stop] for chunk in (*whole, rest)])
+    *full, rest = adapter.training(order)
+    assert {chunk.examples[0].shape[0] for chunk in full} == {len(full[0].examples[0])}
+    taken = np.concatenate([chunk.examples[0][: chunk.stop] for chunk in (*full, rest)])
     np.testing.assert_array_equal(taken, order)
     assert (rest.rows, rest.stop) == (1, 1)
-    assert [chunk.last for chunk in (*whole, rest)] == [False] * len(whole) + [True]
-    seen = np.concatenate([chunk.examples[0][: chunk.stop] for chunk in feed.evaluation()])
+    assert [chunk.last for chunk in (*full, rest)] == [False] * len(full) + [True]
+    seen = np.concatenate([chunk.examples[0][: chunk.stop] for chunk in adapter.evaluation()])
     np.testing.assert_array_equal(seen, np.arange(SIZE))
 
 
-def test_dtypes_stay_as_they_come():
+def test_dtypes_are_kept():
     greys = np.zeros((8, 2), "uint8")
-    assert Arrays("data", (greys, Y[:8]), 2).specs[0].dtype == tf.uint8
-    chunk = next(Stream("data", [(greys, Y[:8])]).training())
+    assert ArrayAdapter("data", (greys, Y[:8]), 2).specs[0].dtype == tf.uint8
+    chunk = next(StreamAdapter("data", [(greys, Y[:8])]).training())
     assert chunk.examples[0].dtype == tf.uint8
     assert specs_of(chunk.examples) == specs_of((greys, Y[:8]))
 
 
-def test_the_next_chunk_is_made_while_one_is_used():
+def test_the_next_chunk_is_made_while_one_is_in_use():
     begun = threading.Event()
 
     def chunks():
@@ -175,21 +179,20 @@ def test_the_next_chunk_is_made_while_one_is_used():
         begun.set()
         yield "second"
 
-    coming = ahead(chunks())
+    coming = prefetch(chunks())
     assert next(coming) == "first"
     assert begun.wait(5)
     assert list(coming) == ["second"]
 
 
-def test_slow_batches_are_not_waited_for_long(monkeypatch):
-    monkeypatch.setattr(feed_module, "STREAMED_SECONDS", 0.0)
-    stream = Stream("data", batches_of(size=4)[:9])
+def test_a_chunk_does_not_wait_long_for_slow_batches():
+    stream = StreamAdapter("data", batches_of(size=4)[:9], max_wait=0.0)
     assert [chunk.stop for chunk in stream.training()] == [4] * 9
-    monkeypatch.setattr(feed_module, "STREAMED_SECONDS", 1e9)
+    stream = StreamAdapter("data", batches_of(size=4)[:9], max_wait=1e9)
     assert [chunk.stop for chunk in stream.training()] == [36]
 
 
-def test_an_error_in_the_stream_is_the_users_own():
+def test_an_error_of_a_stream_reaches_the_caller():
     def failing():
         yield from batches_of()[:2]
         raise OSError("the disk is gone")
@@ -198,7 +201,7 @@ def test_an_error_in_the_stream_is_the_users_own():
         trainer_of().fit(failing)
 
 
-UNFIT = [
+MALFORMED = [
     (3, TypeError, r"data must be arrays \(x, y\) or .* got 3"),
     ([], ValueError, "data yielded no batch"),
     ([X, Y], TypeError, r"a batch of data must be \(x, y\) or .* got ndarray"),
@@ -208,20 +211,20 @@ UNFIT = [
 ]
 
 
-@pytest.mark.parametrize(("data", "error", "message"), UNFIT)
-def test_unfit_streams_are_refused(data, error, message):
+@pytest.mark.parametrize(("data", "error", "message"), MALFORMED)
+def test_malformed_streams_are_refused(data, error, message):
     with pytest.raises(error, match=f"^{message}"):
         trainer_of().fit(data)
 
 
-def test_an_iterator_is_good_for_one_epoch():
+def test_an_iterator_serves_one_epoch():
     with pytest.raises(ValueError, match="give a function that returns a new iterator"):
         trainer_of().fit(iter(batches_of()), epochs=2)
 
 
 @pytest.mark.parametrize("steps", [0, 2.5])
-def test_arguments_for_another_kind_of_data_are_refused(steps):
-    with pytest.raises(ValueError, match="^data are batches already: leave batch_size to them"):
+def test_arguments_that_do_not_apply_to_the_data_are_refused(steps):
+    with pytest.raises(ValueError, match="^data are batches already: leave out batch_size=4"):
         trainer_of().fit(batches_of(), batch_size=4)
     with pytest.raises(ValueError, match="^steps_per_epoch is for sources of batches"):
         trainer_of().fit(DATA, steps_per_epoch=3)
@@ -229,10 +232,10 @@ def test_arguments_for_another_kind_of_data_are_refused(steps):
         trainer_of().fit(batches_of(), steps_per_epoch=steps)
 
 
-def test_how_many_batches_a_stream_has_is_told_where_it_is_known():
+def test_the_number_of_batches_of_a_stream_is_known_where_it_has_a_length():
     dataset = STREAMS["dataset"]()
-    assert as_feed("data", dataset).batches() == 10
-    assert as_feed("data", dataset.repeat()).batches() is None
-    assert as_feed("data", dataset.repeat(), steps=3).batches() == 3
-    assert as_feed("data", batches_of()).batches() == 10
-    assert as_feed("data", lambda: iter(batches_of())).batches() is None
+    assert as_data_adapter("data", dataset).batches() == 10
+    assert as_data_adapter("data", dataset.repeat()).batches() is None
+    assert as_data_adapter("data", dataset.repeat(), steps=3).batches() == 3
+    assert as_data_adapter("data", batches_of()).batches() == 10
+    assert as_data_adapter("data", lambda: iter(batches_of())).batches() is None

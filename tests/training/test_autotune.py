@@ -1,0 +1,170 @@
+"""The autotuner: what it measures, chooses and remembers; its clock is a fake one."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.training.autotune import Autotuner, Workload, cache_file
+
+SLOW = {"graph": 0.03, "xla": 0.01, "xla_update": 0.02}
+"""Seconds per step."""
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache; a function that reads it."""
+    monkeypatch.setenv("TRAINLIB_CACHE", str(tmp_path / "cache"))
+    return lambda: json.loads(cache_file().read_text())
+
+
+def graph_of(function):
+    return lambda: tf.function(function).get_concrete_function().graph
+
+
+PLAIN = graph_of(lambda: tf.constant(1.0) + 1.0)
+RANDOM = graph_of(lambda: tf.random.stateless_uniform([2], [1, 2]))
+
+
+class FakeSteps:
+    """Steps that advance a fake clock; an execution without seconds cannot be compiled."""
+
+    def __init__(self, seconds):
+        self.seconds, self.now, self.ran = seconds, 0.0, []
+
+    def clock(self):
+        return self.now
+
+    def run(self, execution, count):
+        if execution not in self.ran:
+            self.ran.append(execution)
+        if execution not in self.seconds:
+            raise tf.errors.InvalidArgumentError(None, None, "not compilable")
+        self.now += self.seconds[execution] * count
+
+    def choose(self, graph=PLAIN, steps=10_000, max_steps_per_call=100, shapes="shapes"):
+        work = Workload(self.run, graph, steps, max_steps_per_call, shapes)
+        return Autotuner(clock=self.clock).choose("graph", work)
+
+
+def test_the_fastest_execution_is_chosen_and_cached(cache):
+    choice = FakeSteps(SLOW).choose()
+    assert choice.execution == "xla"
+    assert choice.speeds == pytest.approx({"graph": 1 / 0.03, "xla": 100.0, "xla_update": 50.0})
+    assert list(cache().values()) == ["xla"]
+
+
+def test_a_cached_choice_is_not_measured_again(cache):
+    FakeSteps(SLOW).choose()
+    again = FakeSteps(SLOW)
+    assert again.choose() == ("xla", {})
+    assert again.ran == []
+
+
+def test_other_shapes_are_measured_separately(cache):
+    FakeSteps(SLOW).choose()
+    assert FakeSteps(SLOW).choose(shapes="other shapes").speeds
+    assert len(cache()) == 2
+
+
+def test_what_cannot_be_compiled_is_not_chosen(cache):
+    seconds = {"graph": 0.03, "xla_update": 0.02}
+    execution, speeds = FakeSteps(seconds).choose()
+    assert execution == "xla_update" and set(speeds) == set(seconds)
+
+
+def test_a_step_that_draws_random_numbers_is_not_compiled_whole(cache):
+    execution, speeds = FakeSteps(SLOW).choose(RANDOM)
+    assert execution == "xla_update" and "xla" not in speeds
+
+
+@pytest.mark.parametrize(("xla", "expected"), [(0.0098, "graph"), (0.0095, "xla")])
+def test_the_default_is_left_only_for_a_speedup_above_5_percent(xla, expected, cache):
+    seconds = {"graph": 0.01, "xla": xla, "xla_update": 0.02}
+    assert FakeSteps(seconds).choose().execution == expected
+
+
+@pytest.mark.parametrize("short", [{"steps": 999}, {"max_steps_per_call": 0}])
+def test_short_runs_measure_nothing(short, cache):
+    steps = FakeSteps(SLOW)
+    assert steps.choose(**short) == ("graph", {})
+    assert steps.ran == [] and not cache_file().exists()
+
+
+def test_runs_that_end_soon_compile_no_other_execution(cache):
+    steps = FakeSteps(dict.fromkeys(SLOW, 1e-4))
+    assert steps.choose(steps=2000) == ("graph", {})
+    assert steps.ran == ["graph"]
+
+
+def test_a_measurement_lasts_as_long_as_it_should(cache):
+    counts = []
+    steps = FakeSteps({"graph": 0.01})
+
+    def run(execution, count):
+        counts.append(count)
+        steps.run(execution, count)
+
+    work = Workload(run, PLAIN, 10_000, 100, "shapes")
+    Autotuner(clock=steps.clock, timed_seconds=0.1).choose("graph", work)
+    assert counts[:3] == [1, 1, 10]  # compiled; too short; 0.1 seconds
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": "b"}'])
+def test_a_damaged_cache_is_ignored(content, cache):
+    cache_file().parent.mkdir()
+    cache_file().write_text(content)
+    assert FakeSteps(SLOW).choose().execution == "xla"
+    assert "xla" in cache().values()
+
+
+def test_a_cache_that_cannot_be_written_is_ignored(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TRAINLIB_CACHE", str(tmp_path / "file"))
+    assert FakeSteps(SLOW).choose().execution == "xla"
+
+
+DATA = (np.random.default_rng(0).normal(size=(40, 3)), np.arange(40.0))
+MEASURES_ALL = Autotuner(min_steps=1, min_seconds=0.0, timed_seconds=0.001)
+
+
+def trainer_of(execution, autotuner=MEASURES_ALL):
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.BatchNormalization(name="norm"), keras.layers.Dense(1, name="outputs")]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    optimizer = tl.adamw(0.01)
+    return tl.Trainer(
+        model, "mean_squared_error", optimizer, execution=execution, autotuner=autotuner
+    )
+
+
+def test_measuring_changes_neither_the_state_nor_the_count_of_traces(cache):
+    trainer = trainer_of("auto")
+    before = trainer.state
+    speeds = trainer.autotune(DATA, batch_size=16, epochs=3)
+    assert set(speeds) == {"graph", "xla", "xla_update"} and trainer.traces == 0
+    assert list(cache().values()) == [trainer.execution]
+    tf.nest.map_structure(np.testing.assert_array_equal, before, trainer.state)
+    assert trainer.autotune(DATA, batch_size=16) == speeds
+    history = trainer.fit(DATA, batch_size=16, epochs=3)
+    again = trainer_of(trainer.execution).fit(DATA, batch_size=16, epochs=3)
+    assert [e["loss"] for e in again] == [e["loss"] for e in history]
+
+
+def test_a_resumed_run_keeps_the_execution_of_its_checkpoint_unmeasured(cache, tmp_path):
+    class NeverMeasures(Autotuner):
+        def choose(self, default, work):
+            raise AssertionError("measured")
+
+    first = trainer_of("xla_update")
+    saving = [tl.callbacks.SaveEvery(epochs=1)]
+    first.fit(DATA, batch_size=16, callbacks=saving, checkpoints=tmp_path)
+    resumed = trainer_of("auto", NeverMeasures())
+    checkpoints = tl.Checkpoints(tmp_path, resume=True)
+    resumed.fit(DATA, batch_size=16, epochs=2, callbacks=saving, checkpoints=checkpoints)
+    assert resumed.execution == "xla_update"

@@ -1,0 +1,128 @@
+"""`ArrayAdapter`: batches from arrays on the device, or from arrays left on the host."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from trainlib.core.checks import check_integer
+from trainlib.core.types import Tree
+from trainlib.training.chunks import (
+    CHUNK_BYTES,
+    Chunk,
+    as_numbers,
+    length_of,
+    map_tree,
+    power_above,
+    power_below,
+    prefetch,
+    specs_of,
+)
+
+PLACED_BYTES = 2**31
+"""Arrays up to this size are placed on the device; larger ones are copied there chunk by chunk."""
+
+
+class ArrayAdapter:
+    """Examples in arrays of one length: placed on the device once, unless they are large.
+
+    Args:
+        name: name of the argument, for error messages.
+        data: structure of arrays.
+        batch_size: examples per batch, at least 1.
+        placed_bytes: arrays up to this size are placed on the device.
+        chunk_bytes: approximate size of a chunk.
+
+    Raises:
+        TypeError: if an array does not hold numbers.
+        ValueError: if the arrays are empty, or of different lengths.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data: Tree,
+        batch_size: int,
+        *,
+        placed_bytes: int = PLACED_BYTES,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> None:
+        check_integer("batch_size", batch_size, at_least=1)
+        self.batch_size, self._chunk_bytes = batch_size, chunk_bytes
+        leaves = tf.nest.flatten(data)
+        large = sum(a.nbytes for a in leaves if isinstance(a, np.ndarray))
+        self.on_host = large > placed_bytes or any(isinstance(a, np.memmap) for a in leaves)
+        self.examples = map_tree(lambda a: as_numbers(name, a, self.on_host), data)
+        self.specs = specs_of(self.examples)
+        self.size = length_of(name, self.examples)
+
+    def batches(self) -> int:
+        """Return the number of batches per epoch, the last of which may be smaller."""
+        return -(-self.size // self.batch_size)
+
+    def training(self, order: np.ndarray | None = None, skip: int = 0) -> Iterator[Chunk]:
+        """Yield the chunks of an epoch; the remainder makes a smaller last batch.
+
+        Placed examples in their stored order are one chunk and are not copied.
+
+        Args:
+            order: order of the examples; None for their stored order.
+            skip: number of batches to leave out, having been trained on.
+        """
+        remainder = self.size % self.batch_size
+        full = self.size - remainder
+        start = skip * self.batch_size
+        if start < full and order is None and not self.on_host:
+            yield Chunk(self.examples, self.batch_size, full, not remainder, start)
+        else:
+            yield from self._chunks(order, full, not remainder, start)
+        if remainder and start <= full:
+            rest = self._take(order, full, self.size, remainder)
+            yield Chunk(rest, remainder, remainder, True)
+
+    def evaluation(self) -> Iterator[Chunk]:
+        """Yield the chunks of the examples in their stored order, the last batch maybe partial."""
+        return self._chunks(None, self.size, True)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A short text that identifies the examples and their order."""
+        total = 0
+        for array in tf.nest.flatten(self.examples):
+            total = zlib.crc32(np.ascontiguousarray(np.asarray(array)).view(np.uint8).data, total)
+        return f"{self.size} examples, crc32 {total:08x}"
+
+    def _chunks(
+        self, order: np.ndarray | None, end: int, last: bool, begin: int = 0
+    ) -> Iterator[Chunk]:
+        """Yield the examples `begin` to `end`, in the chunks of an epoch that begins at 0."""
+        size = self.batch_size * self._batches_per_chunk()
+
+        def chunk(start: int) -> Chunk:
+            stop = min(start + size, end)
+            examples = self._take(order, start, stop, size)
+            ends, first = last and stop == end, max(begin - start, 0)
+            return Chunk(examples, self.batch_size, stop - start, ends, first)
+
+        starts = range(begin - begin % size, end, size) if begin < end else ()
+        return prefetch(map(chunk, starts)) if len(starts) > 1 else map(chunk, starts)
+
+    def _batches_per_chunk(self) -> int:
+        """Return a power of two, so that few shapes are ever compiled."""
+        row = sum(int(np.prod(s.shape[1:])) * s.dtype.size for s in tf.nest.flatten(self.specs))
+        fit = max(1, self._chunk_bytes // max(1, self.batch_size * row))
+        return min(power_below(fit), power_above(self.batches()))
+
+    def _take(self, order: np.ndarray | None, start: int, stop: int, size: int) -> Tree:
+        """Return the examples start..stop of the order, padded with the last one to `size`."""
+        if order is None and stop - start == size:
+            return map_tree(lambda a: tf.convert_to_tensor(a[start:stop]), self.examples)
+        positions = np.minimum(np.arange(start, start + size), stop - 1)
+        rows = positions if order is None else order[positions]
+        if self.on_host:
+            return map_tree(lambda a: tf.convert_to_tensor(np.take(a, rows, axis=0)), self.examples)
+        return map_tree(lambda a: tf.gather(a, rows), self.examples)

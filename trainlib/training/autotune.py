@@ -1,0 +1,166 @@
+"""`Autotuner`: times the ways to execute a step, and remembers the fastest in a cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from trainlib.training.execution import EXECUTIONS
+from trainlib.training.files import write_text
+
+CACHE_VARIABLE = "TRAINLIB_CACHE"
+"""Environment variable with the folder of the cache."""
+
+
+class Workload(NamedTuple):
+    """What the autotuner times.
+
+    Attributes:
+        run: `(execution, count) -> None`: makes `count` steps, on a state that is then discarded,
+            and waits for the device.
+        graph: `() -> tf.Graph` of a step; called only for runs that are long enough.
+        steps: number of steps of the whole run.
+        max_steps_per_call: largest `count` of `run`.
+        shapes: text that identifies the shapes of the state and of a batch.
+    """
+
+    run: Callable[[str, int], None]
+    graph: Callable[[], Any]
+    steps: int
+    max_steps_per_call: int
+    shapes: str
+
+
+class Choice(NamedTuple):
+    """The result of `Autotuner.choose`.
+
+    Attributes:
+        execution: the chosen execution.
+        speeds: measured steps per second by execution; empty if nothing was measured.
+    """
+
+    execution: str
+    speeds: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Autotuner:
+    """Chooses how the steps of a run are executed by timing them.
+
+    Runs that are too short to matter, and those whose answer is in the cache, measure nothing.
+
+    Attributes:
+        clock: function that returns the time in seconds.
+        min_steps: smallest number of steps of a run that is measured.
+        min_seconds: shortest expected duration of a run for which other executions than the
+            default are compiled.
+        min_speedup: how many times as fast as the default another execution must be.
+        timed_seconds: shortest duration of a measurement.
+    """
+
+    clock: Callable[[], float] = time.perf_counter
+    min_steps: int = 1000
+    min_seconds: float = 10.0
+    min_speedup: float = 1.05
+    timed_seconds: float = 0.1
+
+    def choose(self, default: str, work: Workload) -> Choice:
+        """Return the fastest execution for a workload; `default` where nothing is measured."""
+        if work.steps < self.min_steps or work.max_steps_per_call < 1:
+            return Choice(default, {})
+        operations = _operation_counts(work.graph())
+        key = _cache_key(operations, work.shapes)
+        cached = _read_cache().get(key)
+        if cached in EXECUTIONS[1:]:
+            return Choice(str(cached), {})
+        speeds = {default: self._speed(default, work)}
+        if work.steps / speeds[default] < self.min_seconds:
+            return Choice(default, {})
+        for other in EXECUTIONS[1:]:
+            if other == default or (other == "xla" and _is_random(operations)):
+                continue
+            try:
+                speeds[other] = self._speed(other, work)
+            except (tf.errors.OpError, ValueError):  # what XLA cannot compile
+                continue
+        best = max(speeds, key=lambda execution: speeds[execution])
+        chosen = best if speeds[best] > self.min_speedup * speeds[default] else default
+        _write_cache(_read_cache() | {key: chosen})
+        return Choice(chosen, speeds)
+
+    def _speed(self, execution: str, work: Workload) -> float:
+        """Return the steps per second once everything is compiled."""
+        work.run(execution, 1)
+        count = 1
+        while True:
+            start = self.clock()
+            work.run(execution, count)
+            elapsed = self.clock() - start
+            if elapsed >= self.timed_seconds or count >= work.max_steps_per_call:
+                return count / max(elapsed, 1e-9)
+            wanted = int(count * self.timed_seconds / max(elapsed, 1e-9))
+            count = min(max(2 * count, wanted), work.max_steps_per_call)
+
+
+def _operation_counts(graph: Any) -> dict[str, int]:
+    """Return how often each operation occurs in a graph and its functions."""
+    definition = graph.as_graph_def()
+    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    return dict(Counter(node.op for node in nodes))
+
+
+def _is_random(operations: dict[str, int]) -> bool:
+    """Return whether a graph draws random numbers, which XLA may draw differently."""
+    return any("Random" in name for name in operations)
+
+
+def _cache_key(operations: dict[str, int], shapes: str) -> str:
+    """Return a hash of the step's operations and shapes, the devices and the versions."""
+    devices = [str(device.name) for device in tf.config.list_logical_devices()]
+    identity = [
+        sorted(operations.items()),
+        shapes,
+        devices,
+        platform.machine(),
+        os.cpu_count(),
+        tf.version.VERSION,
+        keras.version(),
+    ]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+
+def cache_file() -> Path:
+    """Return the cache's file, in $TRAINLIB_CACHE or in `trainlib` of the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(os.environ.get(CACHE_VARIABLE) or Path(cache) / "trainlib")
+    return folder / "execution.json"
+
+
+def _read_cache() -> dict[str, str]:
+    """Return the executions by key; none if the file is missing or cannot be read."""
+    try:
+        content = json.loads(cache_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write_cache(choices: dict[str, str]) -> None:
+    """Write the cache atomically; a folder that cannot be written to is ignored."""
+    file = cache_file()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(choices, indent=2))
+    except OSError:
+        return

@@ -1,0 +1,83 @@
+"""The files of a checkpoint: tensors by name, written, read back and compared."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainlib.core.types import Tensor
+
+FILE = "values"
+_PREFIX, _SUFFIX = "values/", "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def write_verified(folder: Path, values: Mapping[str, Tensor]) -> None:
+    """Write tensors to a new folder, read them back and compare the bits.
+
+    Raises:
+        OSError: if they cannot be written, or are read back with other bits.
+    """
+    folder.mkdir()
+    with tf.device("/device:CPU:0"):
+        held = {name: tf.Variable(x, trainable=False) for name, x in values.items()}
+        tf.train.Checkpoint(values=held).write(str(folder / FILE))
+    for file in folder.iterdir():
+        sync(file)
+    written = read_values(folder)
+    for name, variable in held.items():
+        if written[name].tobytes() != np.asarray(variable.numpy(), written[name].dtype).tobytes():
+            raise OSError(f"{name} was read back with other bits than it was written with")
+
+
+def read_values(folder: Path) -> dict[str, np.ndarray]:
+    """Return the tensors in a folder by name; TensorFlow compares their checksums.
+
+    Raises:
+        OSError: if they cannot be read.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(folder / FILE))
+        values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    except Exception as error:  # of many kinds, RuntimeError and IndexError among them
+        raise OSError(one_line(error)) from error
+    return {name: np.asarray(x) for key, x in values.items() if (name := _name(key))}
+
+
+def _name(key: str) -> str | None:
+    """Return the name of a value from its key; None for what `tf.train.Checkpoint` adds."""
+    if not (key.startswith(_PREFIX) and key.endswith(_SUFFIX)):
+        return None
+    escaped = key[len(_PREFIX) : -len(_SUFFIX)]
+    return re.sub(r"\.[.S]", lambda m: "/" if m[0] == ".S" else ".", escaped)
+
+
+def dtype_and_shape(x: Any) -> str:
+    """Return a text such as `float32 [3, 4]`."""
+    return f"{tf.dtypes.as_dtype(x.dtype).name} {list(x.shape)}"
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or a folder's list of files, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def as_os_error(error: Exception, path: Path) -> OSError:
+    """Return an error of writing as one line that names the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return OSError(error.errno, error.strerror, str(path))
+    return OSError(f"{path}: {one_line(error)}")
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message on one line."""
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,94 @@
+"""`Chunk`, what the training loop receives, and the checks of arrays that make one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from trainlib.core.types import Tree
+
+CHUNK_BYTES = 2**24
+"""Approximate size of a chunk: it fits a CPU's cache, from which its batches are then read."""
+
+
+class Chunk(NamedTuple):
+    """Some batches, one after another.
+
+    Attributes:
+        examples: structure of tensors [n, ...].
+        rows: examples per batch.
+        stop: number of leading examples in use; in training a multiple of `rows`.
+        last: whether the chunk ends the epoch.
+        start: first example in use, where an epoch is resumed.
+    """
+
+    examples: Tree
+    rows: int
+    stop: int
+    last: bool
+    start: int = 0
+
+
+def check_pairs(name: str, data: Any) -> tuple[Any, ...]:
+    """Raise unless the data are (x, y) or (x, y, sample_weight)."""
+    if not isinstance(data, tuple) or len(data) not in (2, 3):
+        got = f"a tuple of {len(data)}" if isinstance(data, tuple) else type(data).__name__
+        raise TypeError(f"{name} must be (x, y) or (x, y, sample_weight), got {got}")
+    return data
+
+
+def specs_of(examples: Tree) -> Tree:
+    """Return the tensors' specs with the number of examples left open."""
+    return map_tree(
+        lambda a: tf.TensorSpec([None, *a.shape[1:]], tf.dtypes.as_dtype(a.dtype)), examples
+    )
+
+
+def prefetch(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Yield the chunks, each made in a thread while the one before it is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, chunks, None)
+        while (chunk := coming.result()) is not None:
+            coming = pool.submit(next, chunks, None)
+            yield chunk
+
+
+def length_of(name: str, examples: Tree) -> int:
+    """Return the length that all the arrays have."""
+    sizes = {int(a.shape[0]) if len(a.shape) else 0 for a in tf.nest.flatten(examples)}
+    if len(sizes) != 1 or sizes == {0}:
+        raise ValueError(
+            f"{name} must be arrays of one length above 0, got lengths {sorted(sizes)}"
+        )
+    return sizes.pop()
+
+
+def as_numbers(name: str, array: Any, on_host: bool) -> Any:
+    """Return an array of numbers, as a tensor unless it stays on the host."""
+    try:
+        checked = np.asanyarray(array) if on_host else tf.convert_to_tensor(array)
+        dtype = tf.dtypes.as_dtype(checked.dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be arrays of numbers: {error}") from None
+    if dtype in (tf.string, tf.resource, tf.variant):
+        raise TypeError(f"{name} must be arrays of numbers, got one of strings")
+    return checked
+
+
+def map_tree(function: Callable[[Any], Any], tree: Tree) -> Tree:
+    """Return a structure with a function applied to each leaf."""
+    return tf.nest.map_structure(function, tree)
+
+
+def power_below(x: int) -> int:
+    """Return the largest power of two that is at most x."""
+    return int(2 ** (x.bit_length() - 1))
+
+
+def power_above(x: int) -> int:
+    """Return the smallest power of two that is at least x."""
+    return int(2 ** max(x - 1, 0).bit_length())

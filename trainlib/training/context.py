@@ -1,0 +1,103 @@
+"""`TrainingContext`: what a trainer and its training loop share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainlib.core.tree import check_same_structure
+from trainlib.core.types import Tree
+from trainlib.step.state import TrainState
+from trainlib.training.data_adapter import Data, DataAdapter, as_data_adapter
+from trainlib.training.programs import Programs
+from trainlib.training.results import ResultsReader
+from trainlib.training.strategies import is_multi_worker
+from trainlib.training.stream_adapter import StreamAdapter
+from trainlib.training.variables import assign_values, read_values
+from trainlib.transforms.inject import set_hyperparams
+
+
+@dataclasses.dataclass
+class TrainingContext:
+    """What a trainer and its training loop share.
+
+    Attributes:
+        programs: the state in variables and the compiled functions over it.
+        strategy: the `tf.distribute.Strategy`; None for one device.
+        execution: how steps are executed: "graph", "xla" or "xla_update". The autotuner and a
+            checkpoint may change it before the first step.
+        results: reads the results from the state.
+        fixed_execution: whether the user chose the execution.
+        untuned: whether the autotuner may still measure and change it.
+    """
+
+    programs: Programs
+    strategy: Any
+    execution: str
+    results: ResultsReader
+    fixed_execution: bool = True
+    untuned: bool = False
+
+    @property
+    def state(self) -> TrainState:
+        """The complete training state as tensors; assign one to continue from it."""
+        return self.programs.read()
+
+    @state.setter
+    def state(self, state: TrainState) -> None:
+        _check_fits("state", self.programs.variables, state)
+        assign_values(self.programs.variables, state)
+
+    @property
+    def weights(self) -> tuple[Tree, Tree]:
+        """The model's parameters and its other state as tensors; assign them to restore them."""
+        weights: tuple[Tree, Tree] = read_values(self._weights())
+        return weights
+
+    @weights.setter
+    def weights(self, weights: tuple[Tree, Tree]) -> None:
+        variables = self._weights()
+        _check_fits("weights", variables, weights)
+        assign_values(variables, weights)
+
+    @property
+    def seed(self) -> int:
+        """The seed of the order of examples."""
+        return int(self.programs.variables.seed.numpy())
+
+    def set_hyperparams(self, **hyperparams: float) -> None:
+        """Change hyperparameters in the optimizer's state."""
+        old = self.programs.variables.opt_state
+        new = set_hyperparams(old, **hyperparams)
+        for variable, x in zip(tf.nest.flatten(old), tf.nest.flatten(new), strict=True):
+            if x is not variable:
+                variable.assign(x)
+
+    def adapt(
+        self, name: str, data: Data, batch_size: int | None = None, **options: Any
+    ) -> DataAdapter:
+        """Return data as an adapter; several workers take arrays only, which they divide alike."""
+        adapter = as_data_adapter(name, data, batch_size, **options)
+        if isinstance(adapter, StreamAdapter) and is_multi_worker(self.strategy):
+            raise ValueError(
+                f"{name} must be arrays on several workers, got a source of batches: pass "
+                "(x, y) or (x, y, sample_weight)"
+            )
+        return adapter
+
+    def _weights(self) -> tuple[Tree, Tree]:
+        return self.programs.variables.params, self.programs.variables.model_state
+
+
+def _check_fits(name: str, variables: Tree, values: Tree) -> None:
+    """Raise unless the values have the structure and the shapes of the variables."""
+    check_same_structure(f"the trainer's {name}", variables, name, values)
+    for variable, x in zip(tf.nest.flatten(variables), tf.nest.flatten(values), strict=True):
+        if not variable.shape.is_compatible_with(np.shape(x)):
+            raise ValueError(
+                f"{name} must have the trainer's shapes: got {list(np.shape(x))} "
+                f"for {list(variable.shape)}"
+            )

@@ -1,0 +1,186 @@
+"""Loops of steps on one device; `replicas.py` has the same loops on several.
+
+A loop takes the examples of a chunk and the positions between which the batches are, and returns
+the metric states of those batches added to the ones it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+from trainlib.core.types import Tensor, Tree
+from trainlib.metrics import merge
+from trainlib.step.state import ApplyFn, Batch, MetricStates, Reduce, TrainState
+from trainlib.training.variables import assign_values, read_values
+
+Loop: TypeAlias = Callable[..., MetricStates]
+"""`(examples, start, stop, last, metric_states) -> metric_states`, to be traced."""
+TrainStep: TypeAlias = Callable[..., tuple[TrainState, MetricStates]]
+"""`(state, batch, last) -> (state, metric_states)`, as `train_step` makes it."""
+LoopCondition: TypeAlias = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
+"""`(start, stop) -> (position -> whether to go on)`, as `loop_condition` makes it."""
+
+
+class CompiledParts(NamedTuple):
+    """Which parts of a step XLA compiles by themselves.
+
+    Attributes:
+        gradients: the model, its loss and their gradients.
+        update: the optimizer's update.
+    """
+
+    gradients: bool
+    update: bool
+
+
+class OneDevice:
+    """Where a state is placed, and how steps run there.
+
+    Attributes:
+        reduce: function that sums a structure over the replicas; None for one device.
+    """
+
+    reduce: Reduce | None = None
+
+    def wrap(self, apply_fn: ApplyFn) -> ApplyFn:
+        """Return the model's function as `train_step` calls it here."""
+        return apply_fn
+
+    def place(self, state: TrainState) -> Any:
+        """Return the state as variables."""
+        return tf.nest.map_structure(tf.Variable, state)
+
+    def compiles_loops(self, execution: str) -> bool:
+        """Return whether XLA compiles a whole loop of steps."""
+        return execution == "xla"
+
+    def compiled_parts(self, execution: str) -> CompiledParts:
+        """Return which parts of a step XLA compiles by themselves."""
+        return CompiledParts(gradients=False, update=execution == "xla_update")
+
+    def train_loop(
+        self, step: TrainStep, variables: Any, batch_size: int, halts: bool = False
+    ) -> Loop:
+        """Return a loop of training steps.
+
+        Args:
+            step: the training step.
+            variables: the state, from `place`.
+            batch_size: number of examples of each batch.
+            halts: whether the loop ends after a step that was skipped with no lower scale left.
+        """
+
+        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
+            state, new = step(read_values(variables), batch, last & (end >= stop))
+            assign_values(variables, state)
+            return new
+
+        return _loop(one, batch_size, loop_condition(variables, halts))
+
+    def eval_loop(
+        self, step: Callable[[TrainState, Batch], MetricStates], variables: Any, batch_size: int
+    ) -> Loop:
+        """Return a loop of evaluation steps; examples after `stop` have weight 0."""
+
+        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
+            present = end - batch_size + tf.range(batch_size, dtype=tf.int64) < stop
+            return step(read_values(variables), zero_absent(batch, present))
+
+        return _loop(one, batch_size, loop_condition())
+
+    def gradients(
+        self, step: Callable[[TrainState, Batch], Tree], variables: Any, batch_size: int
+    ) -> Callable[..., Tree]:
+        """Return `(examples, position) -> grads` of the batch that begins at the position."""
+        return lambda examples, at: step(
+            read_values(variables), slice_batch(examples, at, batch_size)
+        )
+
+    def single_step(
+        self, step: TrainStep, variables: Any, metric_states: MetricStates, batch_size: int
+    ) -> Callable[[Batch], MetricStates]:
+        """Return one training step without a loop around it: `batch -> metric_states`."""
+
+        def one(batch: Batch) -> MetricStates:
+            with tf.name_scope("read"):
+                old = read_values(variables)
+            state, new = step(old, batch)
+            with tf.name_scope("write"):
+                assign_values(variables, state)
+            merged: MetricStates = merge(metric_states, new)
+            return merged
+
+        return one
+
+    def expand(self, metric_states: MetricStates) -> MetricStates:
+        """Return the metric states of no examples as the loops take and return them."""
+        return metric_states
+
+    def total(self, metric_states: MetricStates) -> MetricStates:
+        """Return the metric states of a loop, summed over the replicas."""
+        return metric_states
+
+
+def loop_condition(variables: Any = None, halts: bool = False) -> LoopCondition:
+    """Return the condition of a loop of steps from `start` up to `stop`.
+
+    Args:
+        variables: the state, needed if the loop halts.
+        halts: whether the loop ends after a step that was skipped with no lower scale left. The
+            first step is made whatever the one before it was.
+    """
+
+    def between(start: Tensor, stop: Tensor) -> Callable[[Tensor], Tensor]:
+        def condition(at: Tensor) -> Tensor:
+            if not halts:
+                return at < stop
+            return (at < stop) & ((at == start) | ~variables.finite_guard.exhausted.read_value())
+
+        return condition
+
+    return between
+
+
+def _loop(one: Callable[..., MetricStates], batch_size: int, loop_condition: LoopCondition) -> Loop:
+    """Return a loop over the batches of a chunk.
+
+    The position is a variable of the loop: XLA would take a slice that begins at an argument for
+    one that begins at a constant, and compile again for each of its values.
+    """
+
+    def run(
+        examples: Tree, start: Tensor, stop: Tensor, last: Tensor, metric_states: MetricStates
+    ) -> MetricStates:
+        def body(at: Tensor, states: MetricStates) -> tuple[Tensor, MetricStates]:
+            end = at + batch_size
+            return end, merge(states, one(slice_batch(examples, at, batch_size), end, stop, last))
+
+        condition = loop_condition(start, stop)
+        merged: MetricStates = tf.while_loop(
+            lambda at, _: condition(at), body, (start, metric_states)
+        )[1]
+        return merged
+
+    return run
+
+
+def slice_batch(examples: Tree, at: Tensor, size: int) -> Tree:
+    """Return `size` examples from a position on."""
+
+    def slice_one(a: Tensor) -> Tensor:
+        other_axes = [tf.constant(0, tf.int64)] * (a.shape.rank - 1)
+        return tf.slice(a, tf.stack([at, *other_axes]), [size, *a.shape[1:]])
+
+    return tf.nest.map_structure(slice_one, examples)
+
+
+def zero_absent(batch: Batch, present: Tensor) -> Batch:
+    """Return the batch with weight 0 for the rows that are not present, bools [rows]."""
+    x, y, *weight = batch
+    if not weight:
+        return x, y, tf.cast(present, tf.float32)
+    present = tf.reshape(present, [-1] + [1] * (weight[0].shape.rank - 1))
+    return x, y, tf.where(present, weight[0], tf.zeros_like(weight[0]))

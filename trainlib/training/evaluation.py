@@ -1,0 +1,81 @@
+"""Calls to the device: evaluation and prediction over batches, and steps to be timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainlib.step.state import MetricStates
+from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.autotune import Workload
+from trainlib.training.chunks import Chunk, specs_of
+from trainlib.training.data_adapter import DataAdapter
+from trainlib.training.programs import Programs
+
+EVALUATION_BATCH_SIZE = 512
+"""Examples per batch of evaluation and prediction where none is given."""
+
+
+def evaluate_batches(
+    programs: Programs, execution: str, data: DataAdapter
+) -> Iterator[MetricStates]:
+    """Yield the metric states of the data so far, after each call to the device."""
+    metric_states = None
+    for chunk in data.evaluation():
+        specs = specs_of(chunk.examples)
+        if metric_states is None:
+            metric_states = programs.empty_metric_states(execution, specs)
+        program = programs.evaluate(execution, chunk.rows, specs)
+        metric_states = program(*loop_arguments(chunk, 0, chunk.stop), metric_states)
+        yield metric_states
+
+
+def predict_batches(programs: Programs, execution: str, x: Any, batch_size: int) -> np.ndarray:
+    """Return the predictions for x, the model in inference mode."""
+    parts = []
+    for chunk in ArrayAdapter("x", (x,), batch_size).evaluation():
+        program = programs.predict(execution, specs_of(chunk.examples))
+        for start in range(0, chunk.stop, chunk.rows):
+            rows = slice(start, min(start + chunk.rows, chunk.stop))
+            batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)  # noqa: B023
+            parts.append(program(*batch).numpy())
+    return np.concatenate(parts)
+
+
+def loop_arguments(chunk: Chunk, start: int, stop: int) -> tuple[Any, ...]:
+    """Return the arguments of a loop over the examples of a chunk from `start` up to `stop`."""
+    ends = chunk.last and stop == chunk.stop
+    return (
+        chunk.examples,
+        tf.constant(start, tf.int64),
+        tf.constant(stop, tf.int64),
+        tf.constant(ends),
+    )
+
+
+def training_workload(programs: Programs, default: str, chunk: Chunk, steps: int) -> Workload:
+    """Return training steps on a chunk, of a run of so many steps, as the autotuner times them."""
+    specs = specs_of(chunk.examples)
+
+    def run(execution: str, count: int) -> None:
+        program = programs.train(execution, chunk.rows, specs)
+        empty = programs.empty_metric_states(execution, specs, training=True)
+        stop = chunk.start + count * chunk.rows
+        states = program(*loop_arguments(chunk, chunk.start, stop), empty)
+        states["loss"].total.numpy()
+
+    def graph() -> Any:
+        program: Any = programs.train(default, chunk.rows, specs)
+        return program.get_concrete_function().graph
+
+    variables = [(v.shape, v.dtype) for v in tf.nest.flatten(programs.variables)]
+    return Workload(
+        run,
+        graph,
+        steps,
+        (chunk.stop - chunk.start) // chunk.rows,
+        repr([chunk.rows, specs, *variables]),
+    )

@@ -1,0 +1,119 @@
+"""`Evaluator`: evaluates a model and predicts, without an optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainlib.core.tree import kernels
+from trainlib.losses import Loss
+from trainlib.regularizers import Regularizer
+from trainlib.step.state import StepConfig, init_state
+from trainlib.training.callback import Results
+from trainlib.training.data_adapter import Data, as_data_adapter
+from trainlib.training.devices import OneDevice
+from trainlib.training.evaluation import EVALUATION_BATCH_SIZE, evaluate_batches, predict_batches
+from trainlib.training.execution import default_execution
+from trainlib.training.functional_model import as_functional_model
+from trainlib.training.programs import Programs
+from trainlib.training.resolve import (
+    Metrics,
+    metrics_by_name,
+    resolve_function,
+    restrict_regularizer,
+)
+from trainlib.training.results import ResultsReader
+from trainlib.transforms.decay import Mask
+
+
+class Evaluator:
+    """Evaluates a model and predicts, on one device and without an optimizer.
+
+    The results are those of a `Trainer` with the same arguments. The model's values are read when
+    the evaluator is made.
+
+    Args:
+        model: a built Keras model, or a `FunctionalModel`.
+        loss: name of a registered loss, or a function `(y_true, y_pred) -> loss per example`; None
+            for predictions only. Default: None.
+        metrics: as for `Trainer`. Default: none.
+        regularizer: penalty that the loss includes, as for `Trainer`. Default: None.
+        regularizer_mask: as for `Trainer`. Default: `tl.kernels`.
+        precision: as for `Trainer`. Default: None, the precision the model was built in.
+        execution: "graph", "xla" or "auto": XLA for models of dense layers. Default: "auto".
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of range, or the model is not built.
+
+    Example:
+        >>> def double(params, model_state, x, training):
+        ...     return tl.ModelOutput(2 * x, model_state)
+        >>> evaluator = tl.Evaluator(tl.FunctionalModel(double, {}), "mean_squared_error")
+        >>> x = np.ones([4, 1], "float32")
+        >>> evaluator.evaluate((x, x))
+        {'loss': 1.0}
+        >>> evaluator.predict(x)[0].tolist()
+        [2.0]
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loss: str | Loss | None = None,
+        *,
+        metrics: Metrics = (),
+        regularizer: Regularizer | None = None,
+        regularizer_mask: Mask = kernels,
+        precision: str | None = None,
+        execution: str = "auto",
+    ) -> None:
+        self._execution = default_execution(execution, model, precision)
+        pure = as_functional_model(model, precision=precision)
+        config = StepConfig(
+            pure.apply_fn,
+            _no_loss if loss is None else resolve_function("loss", loss),
+            metrics=metrics_by_name(metrics),
+            regularizer=restrict_regularizer(regularizer, regularizer_mask, pure.params),
+        )
+        state = init_state(pure.params, pure.model_state, None)
+        self._has_loss = loss is not None
+        self._programs = Programs(OneDevice(), config, state)
+        self._results = ResultsReader(self._programs)
+
+    def evaluate(self, data: Data, batch_size: int | None = None) -> Results:
+        """Return the loss and the metrics over the data.
+
+        Args:
+            data: arrays (x, y) or (x, y, sample_weight), or a source of batches of these.
+            batch_size: examples per batch, at least 1, for arrays only. Default: None, 512.
+
+        Returns:
+            The results by name: numbers, and nested lists for metrics of several values.
+
+        Raises:
+            ValueError: if the evaluator has no loss, or the data are malformed.
+        """
+        if not self._has_loss:
+            raise ValueError("evaluate needs a loss: tl.Evaluator(model, loss)")
+        adapter = as_data_adapter("data", data, batch_size, default=EVALUATION_BATCH_SIZE)
+        *_, states = evaluate_batches(self._programs, self._execution, adapter)
+        return self._results.results(states)
+
+    def predict(self, x: Any, batch_size: int = EVALUATION_BATCH_SIZE) -> np.ndarray:
+        """Return the predictions for x.
+
+        Args:
+            x: array, or structure of arrays, of inputs.
+            batch_size: examples per batch, at least 1. Default: 512.
+
+        Returns:
+            A NumPy array with a prediction per example.
+        """
+        return predict_batches(self._programs, self._execution, x, batch_size)
+
+
+def _no_loss(y_true: Any, y_pred: Any) -> tf.Tensor:
+    raise ValueError("the evaluator has no loss")

@@ -1,0 +1,75 @@
+"""Options of `Trainer` as keywords, and as the frozen dataclass that it works with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.tree import kernels
+from trainlib.core.types import Schedule
+from trainlib.regularizers import Regularizer
+from trainlib.step.loss_scale import LossScale, check_loss_scale, dynamic_loss_scale
+from trainlib.training.autotune import Autotuner
+from trainlib.training.nonfinite import POLICIES
+from trainlib.transforms.decay import Mask
+
+SECONDS_PER_CALL = 0.25
+"""Default duration of a call to the device: a bar is drawn and Ctrl-C is heard between calls."""
+
+
+class TrainerOptions(TypedDict, total=False):
+    """Keyword arguments of `Trainer`; its docstring describes them."""
+
+    regularizer: Regularizer | None
+    regularizer_mask: Mask
+    loss_scale: str | LossScale | None
+    replicas: int | None
+    nonfinite: str
+    norms: bool
+    report: Mapping[str, Schedule] | None
+    seconds_per_call: float
+    autotuner: Autotuner
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainerSettings:
+    """`TrainerOptions` with their defaults, checked."""
+
+    regularizer: Regularizer | None = None
+    regularizer_mask: Mask = kernels
+    loss_scale: str | LossScale | None = "auto"
+    replicas: int | None = None
+    nonfinite: str = "epoch"
+    norms: bool = False
+    report: Mapping[str, Schedule] | None = None
+    seconds_per_call: float = SECONDS_PER_CALL
+    autotuner: Autotuner = Autotuner()
+
+    def __post_init__(self) -> None:
+        check_choice("nonfinite", self.nonfinite, POLICIES)
+        check_number("seconds_per_call", self.seconds_per_call, at_least=0)
+        if self.loss_scale != "auto":
+            check_loss_scale(self.loss_scale)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> TrainerSettings:
+        """Return the settings of some keyword arguments of `Trainer`.
+
+        Raises:
+            TypeError: if a keyword is unknown.
+        """
+        for name in options:
+            try:
+                check_choice("option of Trainer", name, [x.name for x in dataclasses.fields(cls)])
+            except ValueError as error:
+                raise TypeError(str(error)) from None
+        return cls(**options)
+
+    def loss_scale_for(self, precision: str | None) -> LossScale | None:
+        """Return the loss scale, with "auto" resolved for a precision."""
+        if self.loss_scale == "auto":
+            return dynamic_loss_scale() if precision == "mixed_float16" else None
+        assert not isinstance(self.loss_scale, str)
+        return self.loss_scale

@@ -1,0 +1,222 @@
+"""`TrainingProgress`, how far a run is, and `Recovery`, which saves it and brings it back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from trainlib.step.finite_guard import FiniteGuardState
+from trainlib.step.state import MetricStates
+from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.callback import Callback, NonFiniteError, Results, RollBack, Stop
+from trainlib.training.checkpoints import Checkpoint, TrainingPosition, flatten_with_paths
+from trainlib.training.collectives import broadcast_from_chief
+from trainlib.training.context import TrainingContext
+from trainlib.training.data_adapter import DataAdapter
+from trainlib.training.strategies import is_chief, is_multi_worker
+
+
+@dataclasses.dataclass
+class TrainingProgress:
+    """How far a run is.
+
+    Attributes:
+        first_epoch: epochs of earlier calls of `fit`, which the order of examples continues.
+        epoch: epochs completed in this call.
+        batch: batches trained on in the current epoch.
+        global_batch: batches of the model's whole training.
+        seconds: duration of the current epoch in earlier processes.
+        metric_states: those of the current epoch; None before its first batch.
+        history: results of each completed epoch.
+        stop: the request that ends the run; None while it continues.
+    """
+
+    first_epoch: int
+    global_batch: int
+    epoch: int = 0
+    batch: int = 0
+    seconds: float = 0.0
+    metric_states: MetricStates | None = None
+    history: tuple[Results, ...] = ()
+    stop: Stop | None = None
+
+    @property
+    def position(self) -> TrainingPosition:
+        """The position as checkpoints are named."""
+        return TrainingPosition(self.epoch + 1, self.batch)
+
+
+class CheckpointStore(Protocol):
+    """What `Recovery` needs of `Checkpoints`."""
+
+    def save(
+        self, position: TrainingPosition, values: Any, metadata: Any, best: bool = False
+    ) -> None: ...
+
+    def wait(self) -> None: ...
+
+    def newest(self, max_batch: int | None = None) -> Checkpoint | None: ...
+
+    def load(self, position: TrainingPosition) -> Checkpoint: ...
+
+
+class Recovery:
+    """Saves the state of a run to checkpoints and restores it.
+
+    Args:
+        context: what is trained.
+        data: the training data.
+        shuffle: whether arrays are shuffled.
+        callbacks: those of the run; the state of each that has one is saved.
+        store: where checkpoints are saved; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        context: TrainingContext,
+        data: DataAdapter,
+        shuffle: bool,
+        callbacks: Sequence[Callback],
+        store: CheckpointStore | None,
+    ) -> None:
+        self._context, self._data, self._shuffle = context, data, shuffle
+        self._callbacks, self._store = callbacks, store
+        self._resumed: Checkpoint | None = None
+        self._rolled_back_to: TrainingPosition | None = None
+
+    def save(self, progress: TrainingProgress, seconds: float, best: bool) -> None:
+        """Start to save a checkpoint.
+
+        Args:
+            progress: how far the run is.
+            seconds: duration of the current epoch so far.
+            best: whether it is the best so far.
+
+        Raises:
+            ValueError: if the run has no checkpoints.
+        """
+        store = self._required("requests a checkpoint")
+        if not is_chief(self._context.strategy):
+            return
+        values = flatten_with_paths("state", self._context.state)
+        if progress.metric_states is not None:
+            values |= flatten_with_paths("metric_states", progress.metric_states)
+        for name, callback in self._stateful_callbacks():
+            values |= flatten_with_paths(f"callbacks/{name}", callback.state)
+        stop = progress.stop
+        metadata = {
+            "conditions": self._conditions(),
+            "first_epoch": progress.first_epoch,
+            "global_batch": progress.global_batch,
+            "seconds": seconds,
+            "history": progress.history,
+            "stop": stop.reason if stop is not None and not stop.resumable else None,
+        }
+        store.save(progress.position, values, metadata, best)
+
+    def resume(self, progress: TrainingProgress) -> TrainingProgress:
+        """Restore the newest checkpoint and return its progress; without one, the same progress.
+
+        Raises:
+            ValueError: if it was made under other conditions, or with another model or optimizer.
+        """
+        found = self._newest()
+        if found is None:
+            return progress
+        metadata = found.metadata
+        if not self._context.fixed_execution:
+            self._context.execution = metadata["conditions"]["execution"]
+            self._context.untuned = False
+        for name, here in self._conditions().items():
+            there = metadata["conditions"].get(name)
+            if there != here:
+                raise ValueError(
+                    f"checkpoint {found.position} was made with {name} {there}, not {here}"
+                )
+        self._context.state = found.tree("state", self._context.programs.variables)
+        states = None
+        if any(name.startswith("metric_states/") for name in found.values):
+            like = self._context.programs.metric_structure(training=True)
+            states = found.tree("metric_states", like, check_shapes=False)
+        self._resumed = found
+        return TrainingProgress(
+            first_epoch=metadata["first_epoch"],
+            global_batch=metadata["global_batch"],
+            epoch=found.position.epoch - 1,
+            batch=found.position.batch,
+            seconds=metadata["seconds"],
+            metric_states=states,
+            history=tuple(metadata["history"]),
+            stop=None if metadata["stop"] is None else Stop(metadata["stop"]),
+        )
+
+    def restore_callbacks(self) -> None:
+        """Give the callbacks the states that the resumed checkpoint holds."""
+        if self._resumed is None:
+            return
+        for name, callback in self._stateful_callbacks():
+            callback.state = self._resumed.tree(f"callbacks/{name}", callback.state)
+
+    def roll_back(self, progress: TrainingProgress, request: RollBack) -> None:
+        """Restore the state of the newest checkpoint; the batches since then are left out.
+
+        Raises:
+            ValueError: if the run has no checkpoints.
+            NonFiniteError: if there is no checkpoint but the last that was restored.
+        """
+        self._required("requests a roll back").wait()
+        found = self._newest(progress.global_batch)
+        if found is None or found.position == self._rolled_back_to:
+            why = "there is none" if found is None else f"{found.position} was restored already"
+            message = f"{request.reason}; no checkpoint to roll back to: {why}"
+            raise NonFiniteError(message, progress.global_batch)
+        state = found.tree("state", self._context.programs.variables)
+        if isinstance(state.finite_guard, FiniteGuardState):  # it counts the batches left out
+            skipped = tf.constant(progress.global_batch, tf.int64) - state.step
+            state = state._replace(finite_guard=state.finite_guard._replace(skipped=skipped))
+        self._context.state = state
+        self._rolled_back_to = found.position
+
+    def _required(self, what: str) -> CheckpointStore:
+        if self._store is None:
+            raise ValueError(f"a callback {what}: pass fit(..., checkpoints=folder)")
+        return self._store
+
+    def _conditions(self) -> dict[str, Any]:
+        """Return what must be the same for a resumed run to end in the same bits."""
+        arrays = self._data if isinstance(self._data, ArrayAdapter) else None
+        strategy = self._context.strategy
+        return {
+            "data": arrays.fingerprint if arrays else "a source of batches",
+            "seed": self._context.seed,
+            "batch_size": arrays.batch_size if arrays else None,
+            "shuffle": self._shuffle if arrays else None,
+            "steps_per_epoch": self._data.batches(),
+            "replicas": 1 if strategy is None else strategy.num_replicas_in_sync,
+            "execution": self._context.execution,
+        }
+
+    def _stateful_callbacks(self) -> list[tuple[str, Callback]]:
+        """Return the callbacks that have a state, each with a unique name."""
+        found: dict[str, Callback] = {}
+        for callback in self._callbacks:
+            if getattr(callback, "state", None) is not None:
+                kind = type(callback).__name__
+                count = sum(name.partition("-")[0] == kind for name in found)
+                found[f"{kind}-{count + 1}" if count else kind] = callback
+        return list(found.items())
+
+    def _newest(self, max_batch: int | None = None) -> Checkpoint | None:
+        """Return the newest checkpoint that the first worker can read."""
+        store, strategy = self._required("needs one"), self._context.strategy
+        found = store.newest(max_batch) if is_chief(strategy) else None
+        if not is_multi_worker(strategy):
+            return found
+        numbers = found.position if found else TrainingPosition(0, 0)
+        position = TrainingPosition(
+            *(int(broadcast_from_chief(strategy, number)) for number in numbers)
+        )
+        return store.load(position) if found is None and position.epoch else found

@@ -1,0 +1,85 @@
+"""The numbers that a run reports: results of the metrics, learning rates, the loss scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from trainlib.core.types import Schedule, Tensor
+from trainlib.metrics import results as metric_results
+from trainlib.step.finite_guard import THE_LOSS, FiniteGuardState, nonfinite_path
+from trainlib.step.state import MetricStates
+from trainlib.training.callback import Results
+from trainlib.training.programs import Programs
+from trainlib.training.variables import read_values
+from trainlib.transforms.inject import held_hyperparams
+
+
+class ResultsReader:
+    """Reads the results of a run from the state on the device.
+
+    Args:
+        programs: what runs there.
+        schedules: schedules to report, by name.
+        report_skipped: whether to report the number of skipped steps; with a loss scale it is
+            always reported, and so is the scale.
+    """
+
+    def __init__(
+        self,
+        programs: Programs,
+        schedules: Mapping[str, Schedule] | None = None,
+        report_skipped: bool = False,
+    ) -> None:
+        self._programs, self._schedules = programs, dict(schedules or {})
+        self._report_scale = programs.config.loss_scale is not None
+        self._report_skipped = report_skipped or self._report_scale
+
+    def results(self, metric_states: MetricStates) -> Results:
+        """Return the values of metric states by name: numbers and nested lists of them."""
+        total = self._programs.devices.total(metric_states)
+        values = metric_results(self._programs.config.metrics, total)
+        return {name: value.numpy().tolist() for name, value in values.items()}
+
+    def training_results(self, metric_states: MetricStates) -> Results:
+        """Return the values of metric states and the learning rates."""
+        return self.results(metric_states) | self.learning_rates()
+
+    def learning_rates(self) -> Results:
+        """Return the learning rate, the reported schedules and the loss scale."""
+        last = tf.maximum(self._programs.variables.step - 1, 0)
+        held = held_hyperparams(self._programs.variables.opt_state).get("learning_rate", [])
+        rates: Results = {"learning_rate": held[0]} if len(held) == 1 else {}
+        rates |= {name: _shortest(f(last)) for name, f in self._schedules.items()}
+        return rates | self._loss_scale()
+
+    def batches_seen(self) -> int:
+        """Return the number of batches trained on, those of skipped steps included."""
+        guard = self._programs.variables.finite_guard
+        skipped = guard.skipped.numpy() if isinstance(guard, FiniteGuardState) else 0
+        return int(self._programs.variables.step.numpy() + skipped)
+
+    def nonfinite(self) -> str | None:
+        """Return what was not finite at the step that ended a loop; None if none did."""
+        guard = read_values(self._programs.variables.finite_guard)
+        if not (self._programs.halts and guard.exhausted.numpy()):
+            return None
+        path = nonfinite_path(guard, self._programs.variables.params)
+        return path if path == THE_LOSS else f"the gradient of {path}"
+
+    def _loss_scale(self) -> Results:
+        """Return the loss scale, the number of skipped steps and the first overflow."""
+        scale = read_values(self._programs.variables.loss_scale)
+        found: Results = {"loss_scale": float(scale.scale.numpy())} if self._report_scale else {}
+        if not self._report_skipped:
+            return found
+        guard = read_values(self._programs.variables.finite_guard)
+        found |= {"skipped_steps": int(guard.skipped.numpy())}
+        path = nonfinite_path(guard, self._programs.variables.params)
+        return found if path is None else found | {"overflowed": path}
+
+
+def _shortest(x: Tensor) -> float:
+    """Return a number as it reads in its dtype: 0.001 for the float32 0.0010000000474974513."""
+    return float(str(x.numpy()))
