@@ -347,10 +347,10 @@ def test_restrictions_nest_and_regularizers_see_paths():
     [
         (
             "kernel",
-            "no parameter has a path of which 'kernel' matches the whole; there are encoder",
+            "no parameter path fully matches 'kernel'; the paths are encoder",
         ),
-        ("encoder", "no parameter has a path of which 'encoder' matches the whole"),
-        ("(", r"'\(' is no regular expression"),
+        ("encoder", "no parameter path fully matches 'encoder'"),
+        ("(", r"'\(' is not a valid regular expression"),
         ({"encoder": True}, "mask must have the structure of params"),
     ],
 )
@@ -390,5 +390,5 @@ def test_a_trainer_penalizes_the_parameters_of_its_mask(options, expected):
 
 
 def test_a_trainer_refuses_a_mask_that_matches_nothing_at_once():
-    with pytest.raises(ValueError, match="'encoder/.*' matches the whole; there are bias, kernel"):
+    with pytest.raises(ValueError, match="'encoder/.*'; the paths are bias, kernel"):
         small_trainer(regularizer=tl.l2(), regularizer_mask="encoder/.*")

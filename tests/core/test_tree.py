@@ -1,4 +1,4 @@
-"""Rules are mapped over structures of any shape, dtype and sparsity; `apply_updates` adds them."""
+"""Structures: rules are mapped over leaves of any shape, dtype and sparsity."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS
 
 import trainlib as tl
 from trainlib.core import tree
+from trainlib.core.norms import global_norm
 
 STEPS = 120
-RUNS = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
-}
 # Hyperparameters that are float32 numbers, to which Keras rounds its own.
 EXACT = {"beta_1": 0.875, "beta_2": 1 - 2**-10, "epsilon": 2**-23}
 
@@ -27,14 +24,14 @@ def double(g, **scalars):
     return (2 * g,)
 
 
-def follow(tx, params, grads_of, run, steps=STEPS):
+def follow(tx, params, grads_of, execution, steps=STEPS):
     """The parameters after each step of an optimizer, and its last state."""
 
     def step(params, state, k):
         updates, state = tx.update(grads_of(params, k), state, params)
         return tl.apply_updates(params, updates), state
 
-    step = RUNS[run](step)
+    step = EXECUTIONS[execution](step)
     state, path = tx.init(params), []
     for k in range(steps):
         params, state = step(params, state, tf.constant(k))
@@ -90,16 +87,16 @@ def slots(state, name):
     return [slot[name].numpy() for slot in state if isinstance(slot, dict)]
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize(
     "tx",
     [tl.sgd(0.1), tl.sgd(0.1, momentum=0.5), tl.adam(0.1), tl.adamw(0.1, weight_decay=0.5)],
     ids=["sgd", "momentum", "adam", "adamw"],
 )
-def test_a_gradient_of_none_leaves_its_parameter_and_its_slots_and_moves_the_others(tx, run):
+def test_a_gradient_of_none_leaves_its_parameter_and_its_slots_and_moves_the_others(tx, execution):
     params = {"a": tf.constant([1.0, -2.0]), "b": tf.constant([3.0])}
     _, state = tx.update(params, tx.init(params), params)
-    update = RUNS[run](lambda grads: tx.update(grads, state, params))
+    update = EXECUTIONS[execution](lambda grads: tx.update(grads, state, params))
     updates, new_state = update(params | {"b": None})
     assert updates["b"] is None
     assert_equal(tl.apply_updates(params, updates)["b"], params["b"])
@@ -111,14 +108,14 @@ def test_a_gradient_of_none_leaves_its_parameter_and_its_slots_and_moves_the_oth
         assert not np.array_equal(before, after)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("grads", [None, [None], {"a": None, "b": [None, (None,)]}])
-def test_gradients_that_are_all_none_are_refused(grads, run):
+def test_gradients_that_are_all_none_are_refused(grads, execution):
     params = tf.nest.map_structure(lambda _: tf.constant(1.0), grads)
     tx = tl.adam()
     for update in (tree.leafwise, lambda _, grads: tx.update(grads, tx.init(params), params)):
         with pytest.raises(ValueError, match="every gradient is None"):
-            RUNS[run](lambda update=update: update(double, grads))()
+            EXECUTIONS[execution](lambda update=update: update(double, grads))()
 
 
 def embedding_problem():
@@ -135,7 +132,7 @@ def rows_gradient(table, rows, noise):
     return tf.IndexedSlices(values, rows, tf.constant(table.shape.as_list()))
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize(
     ("name", "peer", "options"),
     [
@@ -144,7 +141,7 @@ def rows_gradient(table, rows, noise):
         ("adam", "Adam", EXACT),
     ],
 )
-def test_the_repeated_rows_of_a_sparse_gradient_are_summed(name, peer, options, run):
+def test_the_repeated_rows_of_a_sparse_gradient_are_summed(name, peer, options, execution):
     table, rows, noise = embedding_problem()
     variable = keras.Variable(table, dtype="float64")
     optimizer = getattr(keras.optimizers, peer)(2**-6, **options)
@@ -161,7 +158,7 @@ def test_the_repeated_rows_of_a_sparse_gradient_are_summed(name, peer, options, 
         return {"table": rows_gradient(params["table"], row, x)}
 
     tx = getattr(tl, name)(2**-6, **options)
-    path, _ = follow(tx, {"table": tf.constant(table)}, grads_of, run)
+    path, _ = follow(tx, {"table": tf.constant(table)}, grads_of, execution)
     for i, (a, b) in enumerate(zip(path, theirs, strict=True), start=1):
         error = np.max(np.abs(a["table"] - b)) / np.max(np.abs(b))
         assert error <= 1e-12, f"diverged at step {i}: {error:.2e}"
@@ -170,30 +167,30 @@ def test_the_repeated_rows_of_a_sparse_gradient_are_summed(name, peer, options, 
 DTYPES = {"a": "float64", "b": "float32", "c": "bfloat16", "d": "float16"}
 
 
-@pytest.mark.parametrize("run", ["eager", "graph"])
+@pytest.mark.parametrize("execution", ["eager", "graph"])
 @pytest.mark.parametrize("tx", [tl.sgd(0.1, momentum=0.5), tl.adam(0.1)], ids=["momentum", "adam"])
-def test_leaves_of_several_dtypes_move_as_each_would_alone(tx, run):
+def test_leaves_of_several_dtypes_move_as_each_would_alone(tx, execution):
     params = {k: tf.cast([1.0, -3.0, 0.1], dtype) for k, dtype in DTYPES.items()}
 
     def grads_of(params, k):
         return {name: w / 2 for name, w in params.items()}
 
-    path, state = follow(tx, params, grads_of, run)
+    path, state = follow(tx, params, grads_of, execution)
     assert {k: w.dtype.name for k, w in path[-1].items()} == DTYPES
     for k, dtype in DTYPES.items():
         expected = "float64" if dtype == "float64" else "float32"
         assert {slot.dtype.name for slot in slots(state, k)} == {expected}
-        alone, _ = follow(tx, {k: params[k]}, grads_of, run)
+        alone, _ = follow(tx, {k: params[k]}, grads_of, execution)
         assert_equal([row[k] for row in path], [row[k] for row in alone])
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_low_precision_parameters_are_rounded_once_a_step_and_all_else_is_float32(dtype, run):
+def test_low_precision_parameters_are_rounded_once_a_step_and_all_else_is_float32(dtype, execution):
     # In bfloat16 Adam's beta_2 of 0.999 is 1: Keras, which computes in the parameter's dtype, makes
     # steps of size 0.
     tx, start = tl.adam(2**-4), tf.constant([1.0, -3.0, 0.1], dtype)
-    path, _ = follow(tx, start, lambda w, k: w / 2, run)
+    path, _ = follow(tx, start, lambda w, k: w / 2, execution)
     w, state = start, tx.init(tf.cast(start, tf.float32))
     for ours in path:
         wide = tf.cast(w, tf.float32)
@@ -221,32 +218,32 @@ def test_leaves_run_in_float32_or_wider():
 
 @pytest.mark.parametrize("x", [tf.constant(1), tf.constant(1j), tf.constant(True)])
 def test_leaves_that_are_not_floating_are_refused(x):
-    for function in (tree.widen, tree.zeros_like, tree.global_norm):
+    for function in (tree.widen, tree.zeros_like, global_norm):
         with pytest.raises(TypeError, match=f"expected floating tensors, .* {x.dtype.name}$"):
             function(x)
     with pytest.raises(TypeError, match="expected floating tensors"):
         tree.leafwise(double, [x])
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("number", [0.999, np.float64(0.999), 3, np.int64(3), np.float32(0.75)])
-def test_numbers_are_rounded_once_to_the_dtype_of_the_leaf(number, dtype, run):
+def test_numbers_are_rounded_once_to_the_dtype_of_the_leaf(number, dtype, execution):
     # tf.cast(0.999, tf.float64) is 0.999 rounded to float32.
     def rule(g, slot, *, x):
         assert isinstance(x, float)
         return x * g, tree.scalar(number, g)
 
     g, exact = tf.constant([1.0, 3.0], dtype), np.array(float(number), dtype)
-    product, scalar = RUNS[run](lambda: tree.leafwise(rule, g, g, x=number))()
+    product, scalar = EXECUTIONS[execution](lambda: tree.leafwise(rule, g, g, x=number))()
     assert (product.dtype, scalar.dtype) == (dtype, dtype)
     np.testing.assert_array_equal(product, exact * g.numpy())
     np.testing.assert_array_equal(scalar, exact)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
-def test_scalar_tensors_are_cast_to_the_dtype_of_the_leaf(dtype, run):
+def test_scalar_tensors_are_cast_to_the_dtype_of_the_leaf(dtype, execution):
     t, rate = tf.constant(3, tf.int64), tf.Variable(0.5)
 
     def rule(g, *, t, rate):
@@ -254,31 +251,20 @@ def test_scalar_tensors_are_cast_to_the_dtype_of_the_leaf(dtype, run):
         assert tree.scalar(t, g).dtype == g.dtype
         return (g * t + rate,)
 
-    update = RUNS[run](lambda g: tree.leafwise(rule, g, t=t, rate=rate)[0])(tf.ones([], dtype))
+    update = EXECUTIONS[execution](lambda g: tree.leafwise(rule, g, t=t, rate=rate)[0])(
+        tf.ones([], dtype)
+    )
     assert update == 3.5
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_empty_tensors_stay_empty(run):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_empty_tensors_stay_empty(execution):
     tx = tl.adam(0.1)
     params = {"a": tf.zeros([0, 3]), "b": tf.ones([1])}
-    path, state = follow(tx, params, lambda params, k: params, run, steps=2)
+    path, state = follow(tx, params, lambda params, k: params, execution, steps=2)
     assert path[-1]["a"].shape == (0, 3)
     assert path[-1]["b"].numpy() < 1
     assert [slot.shape for slot in slots(state, "a")] == [(0, 3)] * 2
-
-
-def test_the_global_norm_is_that_of_all_leaves_in_one_vector():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(100, 3)), rng.normal(size=7).astype("float32")
-    norm = tree.global_norm({"a": a, "b": [b, None, tf.zeros([0])]})
-    assert norm.dtype == tf.float64
-    np.testing.assert_allclose(norm, np.linalg.norm([*a.flat, *b]), rtol=1e-7)
-    np.testing.assert_allclose(tree.global_norm([a]), np.linalg.norm(a), rtol=1e-14)
-    # In float16 the sum of squares, 250000, is beyond the largest number.
-    assert tree.global_norm(tf.constant([300, 400], tf.float16)) == 500
-    for nothing in ([], None, [None, None]):
-        assert tree.global_norm(nothing) == 0
 
 
 @pytest.mark.parametrize(
@@ -309,47 +295,3 @@ def test_lists_and_tuples_are_one_structure():
     grads = [tf.constant(1.0), (tf.constant(2.0),)]
     (updates,) = tree.leafwise(double, grads)
     assert_equal(tl.apply_updates((tf.constant(3.0), [tf.constant(4.0)]), updates), (5, [8]))
-
-
-@pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize("dtype", DTYPES.values())
-def test_apply_updates_keeps_dtypes_and_skips_none(dtype, run):
-    apply_updates = RUNS[run](tl.apply_updates)
-    params = {"a": tf.constant([1.0], dtype), "b": [tf.constant([4.0], dtype)]}
-    new = apply_updates(params, {"a": tf.constant([0.5]), "b": [None]})
-    assert {w.dtype.name for w in tf.nest.flatten(new)} == {dtype}
-    assert_equal(new, {"a": 1.5, "b": [4]})
-
-
-@pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize(
-    ("dtype", "w", "u", "expected"),
-    [
-        # Numbers of this size are 2 apart. A little over 1 goes up to 2; once it is rounded to 1,
-        # the sum stands half way and goes to the even number, down.
-        ("bfloat16", 256, 1.0004, 258),
-        ("float16", 2048, 1.0004, 2050),
-        ("float64", 1, 2**-50, 1 + 2**-50),
-    ],
-)
-def test_apply_updates_rounds_the_sum_once(dtype, w, u, expected, run):
-    u = tf.constant(u, "float64" if dtype == "float64" else "float32")
-    assert float(RUNS[run](tl.apply_updates)(tf.constant(w, dtype), u)) == expected
-
-
-def test_apply_updates_reads_variables_and_leaves_them():
-    variable = tf.Variable([1.0, 2.0])
-    new = tl.apply_updates([variable], [tf.constant([1.0, 1.0])])
-    assert new[0].numpy().tolist() == [2, 3]
-    assert variable.numpy().tolist() == [1, 2]
-
-
-def test_apply_updates_sums_repeated_rows():
-    update = tf.IndexedSlices(tf.constant([[1.0], [2.0], [4.0]]), tf.constant([0, 1, 1]), [3, 1])
-    assert tl.apply_updates(tf.ones([3, 1]), update).numpy().tolist() == [[2], [7], [1]]
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (2, 3), (3, 1)])
-def test_updates_of_another_shape_are_refused(shape):
-    with pytest.raises(ValueError, match="got an update of shape .* for a parameter of"):
-        tl.apply_updates([tf.ones([3])], [tf.ones(shape)])

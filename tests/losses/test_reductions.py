@@ -296,7 +296,7 @@ def test_two_axes_of_indices_are_no_rows_where_so_is_said():
         ({0: -1.0}, ValueError, "the weight of class 0 must be at least 0, got -1"),
         ([1.0, float("nan")], ValueError, "the weight of class 1 must be finite"),
         ({1: "2"}, TypeError, "the weight of class 1 must be a number, got '2'"),
-        ({"cat": 2.0}, TypeError, "a class of weights must be a whole number, got 'cat'"),
+        ({"cat": 2.0}, TypeError, "a class of weights must be an integer, got 'cat'"),
     ],
 )
 def test_class_weights_that_are_none_are_refused(weights, error, message):

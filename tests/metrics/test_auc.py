@@ -136,7 +136,7 @@ def test_scores_outside_count_as_the_ends(run):
     ("arguments", "error", "message"),
     [
         ({"num_thresholds": 1}, ValueError, "num_thresholds must be at least 2"),
-        ({"num_thresholds": 2.5}, TypeError, "num_thresholds must be a whole number"),
+        ({"num_thresholds": 2.5}, TypeError, "num_thresholds must be an integer"),
         ({"curve": "RoC"}, ValueError, "unknown curve 'RoC': did you mean 'ROC'"),
         ({"summation_method": "minor"}, ValueError, "unknown summation_method 'minor': did you"),
     ],

@@ -96,7 +96,7 @@ def test_a_small_variance_beside_a_large_mean_is_seen():
         ({"class_aggregation": "mean"}, ValueError, "unknown class_aggregation 'mean'"),
         ({"class_aggregation": None}, ValueError, "unknown class_aggregation None"),
         ({"num_regressors": -1}, ValueError, "num_regressors must be at least 0"),
-        ({"num_regressors": 0.5}, TypeError, "num_regressors must be a whole number"),
+        ({"num_regressors": 0.5}, TypeError, "num_regressors must be an integer"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, error, message):

@@ -356,7 +356,7 @@ def test_a_name_that_tells_nothing_needs_a_mode(name):
         (reduce_on_plateau, {"factor": 1.0}, ValueError, "factor must be above 0 and below 1"),
         (reduce_on_plateau, {"factor": 0}, ValueError, "factor must be above 0"),
         (reduce_on_plateau, {"patience": -1}, ValueError, "patience must be at least 0, got -1"),
-        (reduce_on_plateau, {"patience": 1.5}, TypeError, "patience must be a whole number"),
+        (reduce_on_plateau, {"patience": 1.5}, TypeError, "patience must be an integer"),
         (reduce_on_plateau, {"cooldown": -1}, ValueError, "cooldown must be at least 0"),
         (reduce_on_plateau, {"min_lr": -0.1}, ValueError, "min_lr must be at least 0"),
         (reduce_on_plateau, {"min_delta": -1e-4}, ValueError, "min_delta must be at least 0"),

@@ -358,7 +358,7 @@ def test_a_first_loss_that_is_not_finite_raises_an_error(bad):
         ({"end_lr": 1e-7}, ValueError, "end_lr must be above 1e-07, got 1e-07"),
         ({"end_lr": math.inf}, ValueError, "end_lr must be finite and above 1e-07, got inf"),
         ({"max_steps": 9}, ValueError, "max_steps must be at least 10, got 9"),
-        ({"max_steps": 20.0}, TypeError, "max_steps must be a whole number, got 20.0"),
+        ({"max_steps": 20.0}, TypeError, "max_steps must be an integer, got 20.0"),
         ({"smoothing": 1.0}, ValueError, "smoothing must be at least 0 and below 1, got 1.0"),
         ({"diverge_factor": 1}, ValueError, "diverge_factor must be above 1, got 1"),
         ({"best_of": "row"}, ValueError, "unknown best_of 'row': did you mean 'raw'?"),

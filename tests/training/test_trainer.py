@@ -214,7 +214,7 @@ def test_x_may_be_a_structure():
         ({"regularizer": "l2"}, TypeError, "regularizer must be a function .* got 'l2'"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
         ({"seed": 2**63}, ValueError, "seed must be .* at most 9223372036854775807"),
-        ({"seed": 0.5}, TypeError, "seed must be an? (whole number|integer), got 0.5"),
+        ({"seed": 0.5}, TypeError, "seed must be an integer, got 0.5"),
         ({"execution": "xl"}, ValueError, "unknown execution 'xl': did you mean 'xla'"),
     ],
 )

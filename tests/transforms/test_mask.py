@@ -78,7 +78,7 @@ def test_bad_masks():
         tl.masked(tl.adam(), {"a": True}).init(params)
     with pytest.raises(TypeError, match="a mask must hold bools, got 1"):
         tl.freeze(tl.adam(), {"a": 1, "b": True}).init(params)
-    with pytest.raises(TypeError, match="masked takes an Optimizer"):
+    with pytest.raises(TypeError, match="optimizer of masked must be an Optimizer"):
         tl.masked(tl.adam, in_encoder)
 
 
@@ -141,7 +141,7 @@ def test_partition_names_what_is_wrong():
         tl.partition(two, lambda path: "body").init(params)
     with pytest.raises(ValueError, match="labels must have the structure of params"):
         tl.partition(two, {"a": "body"}).init(params)
-    with pytest.raises(TypeError, match="partition takes an Optimizer"):
+    with pytest.raises(TypeError, match="of partition must be an Optimizer"):
         tl.partition({"body": tl.adam}, lambda path: "body")
     with pytest.raises(ValueError, match="at least one"):
         tl.partition({}, lambda path: "body")

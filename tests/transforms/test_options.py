@@ -158,5 +158,5 @@ def test_bad_options():
         tl.keras_options(tl.sgd(), clipnorm=1.0, clipvalue=1.0)
     with pytest.raises(ValueError, match="loss_scale_factor must be above 0, got 0"):
         tl.keras_options(tl.sgd(), loss_scale_factor=0)
-    with pytest.raises(TypeError, match="keras_options takes an Optimizer"):
+    with pytest.raises(TypeError, match="optimizer of keras_options must be an Optimizer"):
         tl.keras_options(tl.sgd)

@@ -104,7 +104,7 @@ def test_bad_arguments():
         tl.lookahead(tl.sgd(), 0)
     with pytest.raises(ValueError, match="slow_step_size must be at least 0 and at most 1"):
         tl.lookahead(tl.sgd(), 2, 1.5)
-    with pytest.raises(TypeError, match="sam takes an Optimizer"):
+    with pytest.raises(TypeError, match="optimizer of sam must be an Optimizer"):
         tl.sam(tl.sgd)
 
 

@@ -1,1 +1,10 @@
-"""The base of the pure core: types, trees, norms, argument checks, conventions."""
+"""What all other packages build on: pure functions of tensors and of arguments.
+
+types: `Optimizer`, `apply_updates`, and the names of types.
+tree: structures of tensors: dtypes, mapping over leaves, paths, masks.
+norms: Euclidean norms that do not overflow.
+finite: tests for infinities and NaNs.
+checks: checks of arguments.
+conventions: the defaults of a rule in different libraries.
+hyperparameters: what each hyperparameter is, as data.
+"""

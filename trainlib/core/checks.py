@@ -1,4 +1,4 @@
-"""Checks of arguments: one clear line that names the argument, its value and what is allowed."""
+"""Checks of arguments, with messages that name the argument, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,24 @@ def check_number(
     at_most: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Raises unless a Python number is finite and within the bounds.
+    """Raise unless a value is a finite Python number within the bounds.
 
     Tensors pass: their values are not known while a graph is traced.
+
+    Args:
+        name: of the argument, for the message.
+        value: the argument.
+        at_least, above, at_most, below: the bounds. Default None: none.
+
+    Raises:
+        ValueError: the number is not finite or out of bounds.
+        TypeError: the value is neither a number nor a tensor.
+
+    Example:
+        >>> from trainlib.core.checks import check_number
+        >>> check_number("rho", -1.0, at_least=0)
+        Traceback (most recent call last):
+        ValueError: rho must be at least 0, got -1.0
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         if hasattr(value, "dtype"):
@@ -42,22 +57,27 @@ def check_number(
 
 
 def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None = None) -> None:
-    """Raises unless a value is a whole number, of Python or NumPy, within the bounds."""
+    """Raise unless a value is an integer of Python or NumPy within the bounds.
+
+    Raises:
+        ValueError: the integer is out of bounds.
+        TypeError: the value is not an integer.
+    """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {value!r}")
     if int(value) < at_least or (at_most is not None and int(value) > at_most):
         most = "" if at_most is None else f" and at most {at_most}"
         raise ValueError(f"{name} must be at least {at_least}{most}, got {value}")
 
 
 def check_rate(name: str, value: Any) -> None:
-    """Raises unless a learning rate is a schedule, a tensor, or a number of at least 0."""
+    """Raise unless a learning rate is a schedule, a tensor, or a number of at least 0."""
     if not callable(value):
         check_number(name, value, at_least=0)
 
 
 def check_choice(kind: str, name: Any, choices: Iterable[str]) -> None:
-    """Raises `ValueError` for a name that is not among the choices, with the nearest of them."""
+    """Raise `ValueError` unless a name is among the choices; the message suggests the nearest."""
     choices = list(choices)
     if name in choices:
         return

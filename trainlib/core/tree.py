@@ -1,4 +1,7 @@
-"""Structures of tensors: the few operations that every rule needs."""
+"""Operations on structures of tensors: dtypes, mapping over leaves, paths and masks.
+
+A structure is anything that `tf.nest` flattens; a leaf may be None. Norms are in `norms`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,11 @@ import tensorflow as tf
 
 
 def compute_dtype(dtype: Any) -> Any:
-    """The dtype in which moments, powers and updates run: float32, or wider for wider tensors."""
+    """Return the dtype in which a rule computes on tensors of a dtype: float32 or float64.
+
+    Raises:
+        TypeError: the dtype is not a floating one.
+    """
     dtype = tf.as_dtype(dtype)
     if not dtype.is_floating:
         raise TypeError(f"expected floating tensors, got one of dtype {dtype.name}")
@@ -19,18 +26,18 @@ def compute_dtype(dtype: Any) -> Any:
 
 
 def widen(x: Any) -> Any:
-    """A tensor in its compute dtype; rows of `tf.IndexedSlices` are summed into a dense tensor."""
+    """Cast a tensor to its compute dtype; `tf.IndexedSlices` become a dense tensor."""
     x = tf.convert_to_tensor(x)
     return tf.cast(x, compute_dtype(x.dtype))
 
 
 def zeros_like(params: Any) -> Any:
-    """Zeros of the parameters' shapes, in their compute dtypes."""
+    """Return zeros in the parameters' shapes and compute dtypes; None stays None."""
     return full_like(params, 0.0)
 
 
 def full_like(params: Any, value: float) -> Any:
-    """A constant in the parameters' shapes, in their compute dtypes; None where a leaf is None."""
+    """Return a constant in the parameters' shapes and compute dtypes; None stays None."""
 
     def full(w: Any) -> Any:
         return None if w is None else tf.fill(tf.shape(w), scalar(value, widen(w)))
@@ -39,29 +46,20 @@ def full_like(params: Any, value: float) -> Any:
 
 
 def scalar(x: Any, like: Any) -> Any:
-    """A number or scalar tensor in the dtype of the tensor `like`.
+    """Return a number or scalar tensor in the dtype of the tensor `like`.
 
-    A Python number goes straight to that dtype: `tf.cast(0.999, tf.float64)` would round it to
-    float32 on the way.
+    A Python number is rounded once: `tf.cast(0.999, tf.float64)` would round it to float32 first.
     """
     return tf.cast(x, like.dtype) if tf.is_tensor(x) else tf.constant(x, like.dtype)
 
 
 def float64(x: Any) -> Any:
-    """A number or a scalar tensor in float64."""
+    """Return a number or a scalar tensor in float64."""
     return tf.cast(x, tf.float64) if tf.is_tensor(x) else tf.constant(x, tf.float64)
 
 
-def global_norm(tensors: Any) -> Any:
-    """sqrt(sum of squares) over all the leaves, as a scalar in the widest of their dtypes."""
-    squares = [
-        tf.reduce_sum(tf.square(widen(x))) for x in tf.nest.flatten(tensors) if x is not None
-    ]
-    return tf.sqrt(total(squares))
-
-
 def total(scalars: list[Any]) -> Any:
-    """The sum of scalar tensors in the widest of their dtypes; a float32 0 where there are none."""
+    """Return the sum of scalar tensors in the widest of their dtypes; a float32 0 for none."""
     if not scalars:
         return tf.constant(0.0)
     wide = max((x.dtype for x in scalars), key=lambda dtype: dtype.size)
@@ -69,7 +67,7 @@ def total(scalars: list[Any]) -> Any:
 
 
 def check_same_structure(name: str, expected: Any, other_name: str, other: Any) -> None:
-    """Raises `ValueError` where two structures differ; a list and a tuple count as the same."""
+    """Raise `ValueError` if two structures differ; a list and a tuple count as the same."""
     try:
         tf.nest.assert_same_structure(_as_lists(expected), _as_lists(other))
     except (TypeError, ValueError):
@@ -80,7 +78,7 @@ def check_same_structure(name: str, expected: Any, other_name: str, other: Any) 
 
 
 def _as_lists(structure: Any) -> Any:
-    """A structure with its sequences as lists and its mappings, whose keys count, as dicts."""
+    """Return a structure with its sequences as lists and its mappings as dicts."""
     if isinstance(structure, Mapping):
         return {key: _as_lists(x) for key, x in structure.items()}
     if isinstance(structure, (list, tuple)):
@@ -95,15 +93,34 @@ def leafwise(
     params: Any = None,
     **scalars: Any,
 ) -> tuple[Any, ...]:
-    """Maps a rule on one tensor over whole structures.
+    """Map a rule for one tensor over structures.
 
-    For each leaf calls `rule(g, *slots, **scalars)`, which returns `(u, *slots)`; with `params`
-    the rule is also given the parameter, as `w`. Gradients and parameters come to the rule in
-    their compute dtype, scalar tensors are cast to it, and Python numbers stay numbers, so that
-    TensorFlow rounds each of them once. Where the gradient is `None` the update is `None` and
-    the slots stay.
+    Calls `rule(g, *slots, **scalars)` for each leaf, which returns `(u, *new_slots)`. Where the
+    gradient is None the rule is not called: the update is None and the slots do not change.
 
-    Returns one structure for the updates and one for each of the slots.
+    Args:
+        rule: a function of one gradient and of the slots of one parameter.
+        grads: the gradients. The rule gets them in their compute dtype.
+        slots: structures like the gradients, such as moments.
+        params: the parameters, which the rule then gets as the keyword `w`, in their compute
+            dtype. Default None: the rule gets no `w`.
+        scalars: scalar tensors, which are cast to the gradient's compute dtype, and Python
+            numbers, which stay numbers, so that TensorFlow rounds each of them once.
+
+    Returns:
+        A tuple of structures: the updates, and each of the slots.
+
+    Raises:
+        ValueError: every gradient is None, or the structures differ.
+
+    Example:
+        >>> from trainlib.core.tree import leafwise
+        >>> def momentum(g, v, *, rate):
+        ...     v = 0.5 * v + g
+        ...     return -rate * v, v
+        >>> updates, v = leafwise(momentum, {"w": tf.constant(2.0)}, {"w": 4.0}, rate=0.25)
+        >>> float(updates["w"]), float(v["w"])
+        (-1.0, 4.0)
     """
     flat_grads = tf.nest.flatten(grads)
     if flat_grads and all(g is None for g in flat_grads):
@@ -129,14 +146,14 @@ def leafwise(
 
 
 def _for_dtype(x: Any, dtype: Any) -> Any:
-    """A scalar tensor cast; a number as a Python number, which TensorFlow rounds once."""
+    """Return a scalar tensor cast to a dtype, or a number as a float."""
     if isinstance(x, bool) or not isinstance(x, numbers.Number):
         return tf.cast(x, dtype)
     return float(x)  # type: ignore[arg-type]
 
 
 def _outline(structure: Any) -> str:
-    """A structure on one line, its leaves as dtype and shape."""
+    """Return a description of a structure, its leaves as dtype and shape, on one line."""
 
     def leaf(x: Any) -> str:
         return f"{x.dtype.name}{list(x.shape)}" if hasattr(x, "shape") else repr(x)
@@ -146,9 +163,14 @@ def _outline(structure: Any) -> str:
 
 
 def paths(tree: Any) -> Any:
-    """The path of each leaf, in the structure of the tree: "encoder/dense/kernel", "layers/0".
+    """Return the path of each leaf, in the structure of the tree.
 
-    Keys of dicts, fields of NamedTuples and positions in lists, joined by "/".
+    A path joins the keys of dicts, fields of NamedTuples and positions in lists by "/".
+
+    Example:
+        >>> from trainlib.core.tree import paths
+        >>> paths({"encoder": {"kernel": tf.ones([2, 2])}, "layers": [tf.ones([2])]})
+        {'encoder': {'kernel': 'encoder/kernel'}, 'layers': ['layers/0']}
     """
     names: list[str] = []
     _collect_paths(tree, (), names)
@@ -156,11 +178,12 @@ def paths(tree: Any) -> Any:
 
 
 def leaves_by_path(tree: Any) -> list[tuple[str, Any]]:
-    """The path and the leaf of each leaf, in the order of `tf.nest.flatten`."""
+    """Return pairs of a path and its leaf, in the order of `tf.nest.flatten`."""
     return list(zip(tf.nest.flatten(paths(tree)), tf.nest.flatten(tree), strict=True))
 
 
 def _collect_paths(tree: Any, prefix: tuple[str, ...], names: list[str]) -> None:
+    """Append the paths of a tree's leaves to `names`."""
     if not tf.nest.is_nested(tree):
         names.append("/".join(prefix))
         return
@@ -175,23 +198,42 @@ def _collect_paths(tree: Any, prefix: tuple[str, ...], names: list[str]) -> None
 
 
 def kernels(params: Any) -> Any:
-    """The mask of the parameters of two or more axes: not biases, not scales.
+    """Return a mask of the parameters with two or more axes: no biases, no scales.
 
-    A structure of bools like the parameters. The function itself is also taken where a mask is.
+    The function itself can be given wherever a mask can: `tl.adamw(weight_decay=0.1,
+    decay_mask=tl.kernels)`.
+
+    Args:
+        params: the parameters.
+
+    Returns:
+        A structure of bools like the parameters.
+
+    Example:
+        >>> tl.kernels({"bias": tf.zeros([2]), "kernel": tf.zeros([3, 2])})
+        {'bias': False, 'kernel': True}
     """
     return tf.nest.map_structure(lambda w: len(w.shape) > 1, params)
 
 
 def resolve_mask(mask: Any, params: Any) -> Any:
-    """A mask as a structure of bools like the parameters.
+    """Return a mask as a structure of bools like the parameters.
 
     Args:
-        mask: such a structure, a function of a parameter's path, a regular expression that
-            matches the whole of the paths, `kernels`, or None, which takes all.
+        mask: a structure of bools, a function `path -> bool`, a regular expression for whole paths,
+            `kernels`, or None for all parameters.
+        params: the parameters.
 
     Raises:
-        ValueError, TypeError: a mask of another structure, of something else than bools, or an
-            expression that cannot be read or matches no path.
+        ValueError: the mask has another structure, or is a regular expression that is not valid or
+            matches no path.
+        TypeError: a leaf of the mask is not a bool.
+
+    Example:
+        >>> from trainlib.core.tree import resolve_mask
+        >>> params = {"bias": tf.zeros([2]), "kernel": tf.zeros([3, 2])}
+        >>> resolve_mask("b.*", params)
+        {'bias': True, 'kernel': False}
     """
     if mask is None:
         return tf.nest.map_structure(lambda _: True, params)
@@ -210,40 +252,38 @@ def resolve_mask(mask: Any, params: Any) -> Any:
 
 
 def matching_paths(pattern: str, names: Sequence[str]) -> set[str]:
-    """The paths of which a regular expression matches the whole; at least one.
+    """Return the paths that a regular expression matches from beginning to end, at least one.
 
     Raises:
-        ValueError: an expression that cannot be read, or that matches none of the paths.
+        ValueError: the expression is not valid, or matches none of the paths.
     """
     try:
         found = {path for path in names if re.fullmatch(pattern, path)}
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+        raise ValueError(f"{pattern!r} is not a valid regular expression: {error}") from None
     if not found:
         some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise ValueError(
-            f"no parameter has a path of which {pattern!r} matches the whole; there are {some}"
-        )
+        raise ValueError(f"no parameter path fully matches {pattern!r}; the paths are {some}")
     return found
 
 
 def prune(tree: Any, mask: Any) -> Any:
-    """The tree with None for the leaves where the mask, a structure of bools, is False."""
+    """Return the tree with None for the leaves where the mask, a structure of bools, is False."""
     return tf.nest.map_structure(lambda x, taken: x if taken else None, tree, mask)
 
 
 def overlay(first: Any, *others: Any) -> Any:
-    """One structure of several: at each leaf the first that is not None."""
+    """Return a structure with the first leaf that is not None of several structures."""
     return tf.nest.map_structure(
         lambda *leaves: next((x for x in leaves if x is not None), None), first, *others
     )
 
 
 def is_empty(tree: Any) -> bool:
-    """Whether a structure has no leaf but None."""
+    """Return whether all leaves of a structure are None."""
     return all(x is None for x in tf.nest.flatten(tree))
 
 
 def is_zero(x: Any) -> bool:
-    """Whether a hyperparameter is the number 0; a tensor's value is not known, so it is not."""
+    """Return whether a hyperparameter is the number 0; False for a tensor, whatever its value."""
     return isinstance(x, numbers.Real) and float(x) == 0.0

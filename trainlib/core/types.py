@@ -1,4 +1,4 @@
-"""The contract of the core: an optimizer is two pure functions."""
+"""The types of the core: `Optimizer`, a pair of pure functions, and `apply_updates`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import tensorflow as tf
 from trainlib.core.tree import check_same_structure, compute_dtype
 
 Tensor: TypeAlias = Any
-"""A `tf.Tensor` (or what converts to one); TensorFlow publishes no types."""
+"""A `tf.Tensor`, or what converts to one. TensorFlow has no type annotations."""
 Tree: TypeAlias = Any
 """Any `tf.nest` structure of floating tensors: dicts, lists, tuples, NamedTuples, nested."""
 State: TypeAlias = Any
-"""An optimizer's state: a NamedTuple of tensors and trees; `()` where there is none."""
+"""The state of an optimizer: a NamedTuple of tensors and structures; `()` for no state."""
 Schedule: TypeAlias = Callable[[Tensor], Tensor]
-"""A pure function from the int64 number of updates made so far to a scalar rate."""
+"""A pure function from the number of updates made so far, int64 [], to a learning rate."""
 ScalarOrSchedule: TypeAlias = float | Tensor | Schedule
 
 
@@ -43,12 +43,12 @@ class Optimizer(NamedTuple):
 
     Example:
         >>> def sign(grads, state, params):
-        ...     return tf.nest.map_structure(lambda g: -0.1 * tf.sign(g), grads), state
+        ...     return tf.nest.map_structure(lambda g: -0.5 * tf.sign(g), grads), state
         >>> tx = tl.Optimizer(lambda params: (), sign)
         >>> params = {"w": tf.constant([1.0, 2.0])}
         >>> updates, state = tx.update({"w": tf.constant([3.0, -4.0])}, tx.init(params), params)
-        >>> np.round(tl.apply_updates(params, updates)["w"].numpy(), 6).tolist()
-        [0.9, 2.1]
+        >>> tl.apply_updates(params, updates)["w"].numpy().tolist()
+        [0.5, 2.5]
 
     Differences:
         Optax has a type for each: `GradientTransformation`, and `GradientTransformationExtraArgs`,
@@ -78,13 +78,38 @@ def forwarded_args(*optimizers: Optimizer) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if name != "is_finite")
 
 
-def apply_updates(params: Tree, updates: Tree) -> Tree:
-    """`w + u` for each parameter, in the parameter's dtype and shape.
+def check_optimizer(name: str, value: Any) -> None:
+    """Raise `TypeError` unless a value is an `Optimizer`.
 
-    The sum is taken in float32 or wider; only the result is cast. `None` updates nothing.
+    Args:
+        name: of the argument, for the message.
+        value: the argument.
+    """
+    if not isinstance(value, Optimizer):
+        hint = ": call it" if callable(value) else ""
+        raise TypeError(f"{name} must be an Optimizer such as tl.adam(), got {value!r}{hint}")
+
+
+def apply_updates(params: Tree, updates: Tree) -> Tree:
+    """Add updates to parameters.
+
+    Args:
+        params: the parameters, any structure of floating tensors.
+        updates: in the structure and the shapes of the parameters; None leaves a parameter as it
+            is.
+
+    Returns:
+        The new parameters, in the dtypes of the old ones. The sums are computed in float32 or wider
+        and rounded once.
 
     Raises:
-        ValueError: updates whose structure or shapes are not those of the parameters.
+        ValueError: the structure or the shapes of the updates are not those of the parameters.
+
+    Example:
+        >>> params = {"b": tf.constant(1.0), "w": tf.constant([1.0, 2.0])}
+        >>> new = tl.apply_updates(params, {"b": None, "w": tf.constant([0.5, -0.5])})
+        >>> float(new["b"]), new["w"].numpy().tolist()
+        (1.0, [1.5, 1.5])
     """
     check_same_structure("params", params, "updates", updates)
 
@@ -94,7 +119,7 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
             return w
         u = tf.convert_to_tensor(u)
         if not u.shape.is_compatible_with(w.shape):
-            raise ValueError(f"got an update of shape {u.shape} for a parameter of {w.shape}")
+            raise ValueError(f"got an update of shape {u.shape} for a parameter of shape {w.shape}")
         wide = compute_dtype(w.dtype)
         return tf.cast(tf.cast(w, wide) + tf.cast(u, wide), w.dtype)
 
@@ -102,5 +127,5 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
 
 
 def rate_at(learning_rate: ScalarOrSchedule, step: Tensor) -> float | Tensor:
-    """The learning rate of the update that follows `step` earlier ones."""
+    """Return the learning rate of the update that follows `step` earlier ones."""
     return learning_rate(step) if callable(learning_rate) else learning_rate

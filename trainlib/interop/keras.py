@@ -19,8 +19,8 @@ from trainlib.interop.slot_table import (
     to_array,
 )
 from trainlib.transforms.accumulate import AccumulateState
-from trainlib.transforms.guard import ApplyIfFiniteState, apply_if_finite
 from trainlib.transforms.mask import partition
+from trainlib.transforms.nonfinite import ApplyIfFiniteState, apply_if_finite
 from trainlib.transforms.states import find_states
 
 LIBRARY = "Keras"

@@ -12,7 +12,7 @@ from trainlib.core.types import Optimizer, ScalarOrSchedule
 from trainlib.interop.slot_table import Slot, scalar_slots, slots, to_array
 from trainlib.transforms.chain import chain
 from trainlib.transforms.constrain import constrain
-from trainlib.transforms.options import keras_options
+from trainlib.transforms.keras_options import keras_options
 
 
 class Rule(NamedTuple):

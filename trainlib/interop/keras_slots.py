@@ -19,7 +19,7 @@ from trainlib.interop.slot_table import (
 )
 from trainlib.training.functional_model import model_variables
 from trainlib.transforms.accumulate import AccumulateState
-from trainlib.transforms.average import EmaState
+from trainlib.transforms.ema import EmaState
 
 AVERAGE = "_model_variables_moving_average"
 SUMS = "_accumulated_gradients"

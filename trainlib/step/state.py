@@ -104,11 +104,11 @@ class StepConfig:
     Example:
         >>> config = tl.StepConfig(
         ...     lambda params, model_state, x, training: tl.ModelOutput(x @ params),
-        ...     tl.losses.mean_squared_error, tl.sgd(0.1))
+        ...     tl.losses.mean_squared_error, tl.sgd(0.125))
         >>> state = tl.init_state(tf.zeros([2, 1]), (), config.optimizer)
         >>> state, metrics = tl.train_step(config)(state, (tf.ones([4, 2]), tf.ones([4, 1])))
-        >>> float(metrics["loss"].compute()), np.round(state.params.numpy().ravel(), 6).tolist()
-        (1.0, [0.2, 0.2])
+        >>> float(metrics["loss"].compute()), state.params.numpy().tolist()
+        (1.0, [[0.25], [0.25]])
     """
 
     apply_fn: ApplyFn

@@ -1,7 +1,24 @@
-"""Transforms of gradients and updates; each is an `Optimizer`, to be composed by `chain`."""
+"""Transforms of gradients and updates; each is an `Optimizer`, composed by `chain`.
+
+accumulate: `accumulate`, one update for several micro-batches, and `flush`.
+chain: `chain`.
+clip: `clip_by_value`, `clip_by_norm`, `clip_by_global_norm`, `adaptive_clip`.
+constrain: `constrain`, constraints on parameters.
+decay: `add_decayed_weights` and the forms of weight decay.
+ema: `ema`, averages of the parameters, and `ema_params`.
+gradients: `scale`, `scale_by_schedule`, `centralize`, `add_noise`.
+inject: `inject_hyperparams` and `set_hyperparams`, hyperparameters in the state.
+keras_options: `keras_options`, the options of every Keras optimizer.
+lookahead: `lookahead`.
+mask: `masked`, `freeze`, `partition`, optimizers of some of the parameters.
+nonfinite: `apply_if_finite`, `zero_nans`.
+param_rules: `param_rules` and `rules_table`, hyperparameters by path.
+rule_text: the text of these rules.
+sam: `sam`, sharpness-aware minimization.
+states: selection between states and search in them.
+"""
 
 from trainlib.transforms.accumulate import accumulate, flush
-from trainlib.transforms.average import ema, ema_params
 from trainlib.transforms.chain import chain
 from trainlib.transforms.clip import (
     adaptive_clip,
@@ -11,13 +28,15 @@ from trainlib.transforms.clip import (
 )
 from trainlib.transforms.constrain import constrain
 from trainlib.transforms.decay import add_decayed_weights, with_weight_decay
+from trainlib.transforms.ema import ema, ema_params
 from trainlib.transforms.gradients import add_noise, centralize, scale, scale_by_schedule
-from trainlib.transforms.guard import apply_if_finite, zero_nans
 from trainlib.transforms.inject import inject_hyperparams, set_hyperparams
+from trainlib.transforms.keras_options import keras_options
+from trainlib.transforms.lookahead import lookahead
 from trainlib.transforms.mask import freeze, masked, partition
-from trainlib.transforms.options import keras_options
-from trainlib.transforms.rules import param_rules, rules_table
-from trainlib.transforms.wrappers import lookahead, sam
+from trainlib.transforms.nonfinite import apply_if_finite, zero_nans
+from trainlib.transforms.param_rules import param_rules, rules_table
+from trainlib.transforms.sam import sam
 
 __all__ = [
     "accumulate",
@@ -31,7 +50,6 @@ __all__ = [
     "clip_by_norm",
     "clip_by_value",
     "constrain",
-    "with_weight_decay",
     "ema",
     "ema_params",
     "flush",
@@ -47,5 +65,6 @@ __all__ = [
     "scale",
     "scale_by_schedule",
     "set_hyperparams",
+    "with_weight_decay",
     "zero_nans",
 ]

@@ -1,11 +1,11 @@
-"""Gradient accumulation: one update for the gradients of several micro-batches.
+"""Gradient accumulation: one update with the gradients of several micro-batches.
 
     G = sum of omega_i g_i,  Omega = sum of omega_i          over the micro-batches of a window
-    the optimizer is given g = G / Omega
+    g = G / Omega                                            the gradient that the optimizer gets
 
-g_i: gradient of the mean loss of micro-batch i; omega_i: what it weighs, its number of examples
-or the sum of their weights. That is the gradient of the mean loss over the window's examples,
-however they are cut into micro-batches, and a penalty in the loss counts once.
+g_i: gradient of the mean loss of micro-batch i; omega_i: its weight, the number of its examples or
+the sum of their weights. g is the gradient of the mean loss over the examples of the window,
+however they are divided into micro-batches, and a penalty in the loss counts once.
 """
 
 from __future__ import annotations
@@ -14,16 +14,29 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from trainlib.core.checks import check_integer
 from trainlib.core.tree import leafwise, zeros_like
-from trainlib.core.types import EXTRA_ARGS, Optimizer, State, Tensor, Tree, update_with
-from trainlib.transforms.checks import check_count, check_optimizer
+from trainlib.core.types import (
+    EXTRA_ARGS,
+    Optimizer,
+    State,
+    Tensor,
+    Tree,
+    check_optimizer,
+    update_with,
+)
 from trainlib.transforms.states import find_states, select, updates_if
 
 
 class AccumulateState(NamedTuple):
-    """step: updates made, int64 []. micro_step: micro-batches in the open window, int64 [].
+    """State of `accumulate`.
 
-    grad_sum: G, like the parameters. weight_sum: Omega, float64 []. inner: the optimizer's.
+    Attributes:
+        step: updates made, int64 [].
+        micro_step: micro-batches in the open window, int64 [].
+        grad_sum: G, like the parameters, float32 or wider.
+        weight_sum: Omega, float64 [].
+        inner: the state of the optimizer.
     """
 
     step: Tensor
@@ -36,40 +49,56 @@ class AccumulateState(NamedTuple):
 def accumulate_rule(
     g: Tensor, total: Tensor, *, weight: Tensor, weight_sum: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """G = G + omega g; the mean is G / Omega."""
+    """Return the mean G / Omega, and the sum G."""
     total = total + weight * g
     return tf.math.divide_no_nan(total, weight_sum), total
 
 
 def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
-    """The optimizer, updating once in every_k calls with the weighted mean of their gradients.
+    """Update once in `every_k` calls, with the weighted mean of their gradients.
 
         g = sum of omega_i g_i / sum of omega_i
 
-    Its update takes two more arguments: `update(grads, state, params, weight=1.0, last=False)`,
-    with grads the gradients of the micro-batch's mean loss, penalties included, and weight its
-    omega. `train_step` hands them over. A call with last=True closes the window, however few
-    micro-batches it holds: the last one of an epoch, say. A window of weight 0 makes no update.
+    Its update takes extra arguments, which `train_step` passes: `update(grads, state, params,
+    weight=1.0, last=False, is_finite=True)`. `grads` are the gradients of the mean loss of a
+    micro-batch, with penalties; `weight` is its omega. `last=True` closes the window, however few
+    micro-batches it has, at the end of an epoch, say. A micro-batch with `is_finite=False` is left
+    out. A window of weight 0 makes no update.
 
-    Between updates the updates change no bit of the parameters, and the optimizer's state stays:
-    its step count, schedules, weight decay and averages advance with updates only. Whatever is to
-    do so belongs inside:
-
-        accumulate(chain(clip_by_global_norm(1.0), adamw(schedule), ema()), every_k=4)
+    Between updates the parameters keep their bits, and the state of the optimizer does not change:
+    its step, schedules, weight decay and averages advance with updates. What is to advance with
+    updates belongs inside: `accumulate(chain(clip_by_global_norm(1.0), adamw(schedule), ema()),
+    every_k=4)`.
 
     Args:
-        optimizer: what makes the updates. It runs at every call, its result chosen at the last.
-        every_k: micro-batches in a window, at least 1.
+        optimizer: the optimizer that makes the updates. It is computed at every call, and its
+            result is used at the last call of a window.
+        every_k: micro-batches in a window, an integer of at least 1.
+
+    Returns:
+        An `Optimizer` whose state is an `AccumulateState`.
 
     Raises:
-        ValueError, TypeError: an every_k that is not a whole number of at least 1.
+        ValueError: `every_k` is below 1.
+        TypeError: `every_k` is not an integer, or `optimizer` is not an `Optimizer`.
 
-    Differs from: Keras, which weighs all micro-batches alike, drops the window that an epoch's end
-    leaves open, and advances the schedule, the moving average and the constraints at every
-    micro-batch; Optax's `MultiSteps`, which weighs them alike too.
+    Example:
+        >>> tx = tl.accumulate(tl.sgd(0.5), every_k=2)
+        >>> w = tf.constant(1.0)
+        >>> state = tx.init(w)
+        >>> for g, weight in ((1.0, 3.0), (5.0, 1.0)):
+        ...     updates, state = tx.update(tf.constant(g), state, w, weight=weight)
+        ...     print(float(tl.apply_updates(w, updates)))
+        1.0
+        0.0
+
+    Differences:
+        Keras weights all micro-batches alike, drops the window that is open at the end of training,
+        and advances the schedule, the moving average and the constraints at every micro-batch.
+        Optax's `MultiSteps` weights all micro-batches alike.
     """
-    check_optimizer(optimizer, "accumulate")
-    check_count("every_k", every_k)
+    check_optimizer("optimizer of accumulate", optimizer)
+    check_integer("every_k", every_k, at_least=1)
 
     def init(params: Tree) -> AccumulateState:
         zero = tf.zeros([], tf.int64)
@@ -87,7 +116,7 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
     ) -> tuple[Tree, AccumulateState]:
         weight = tf.cast(weight, tf.float64)
         if is_finite is not True:
-            zeros = tf.nest.map_structure(_zeros, (grads, weight))
+            zeros = tf.nest.map_structure(_zeros_like, (grads, weight))
             grads, weight = select(is_finite, (grads, weight), zeros)
         weight_sum = state.weight_sum + weight
         micro_step = state.micro_step + tf.cast(is_finite, tf.int64)
@@ -112,19 +141,37 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
 
 
 def flush(optimizer: Optimizer, state: State, params: Tree) -> tuple[Tree, State]:
-    """Applies the window that is open, if one is: `(updates, state)` as of an update.
+    """Make the update of a window that is open, if one is.
 
-    It is a call with gradients of 0, weight 0 and last=True, for a loop that learns only
-    afterwards that a micro-batch was the last; what stands beside `accumulate` in a chain sees
-    those zeros, and a parameter that never has a gradient counts as one whose gradient is 0.
+    It is an update with gradients of 0, `weight=0.0` and `last=True`, for a loop that learns too
+    late that a micro-batch was the last. Other members of a chain with `accumulate` see these
+    zeros, and a parameter that never has a gradient is updated as if its gradient were 0.
+
+    Args:
+        optimizer: an optimizer made by `accumulate`, or one that contains it.
+        state: the state of the optimizer.
+        params: the parameters.
+
+    Returns:
+        `(updates, state)`, as of `optimizer.update`.
 
     Raises:
-        ValueError: a state in which nothing accumulates.
+        ValueError: the state contains no `AccumulateState`.
+
+    Example:
+        >>> tx = tl.accumulate(tl.sgd(0.5), every_k=4)
+        >>> w = tf.constant(1.0)
+        >>> _, state = tx.update(tf.constant(2.0), tx.init(w), w)
+        >>> updates, state = tl.flush(tx, state, w)
+        >>> float(tl.apply_updates(w, updates))
+        0.0
     """
     if not any(find_states(state, AccumulateState)):
-        raise ValueError("flush needs the state of an optimizer made by accumulate")
+        raise ValueError(
+            "flush needs the state of an optimizer with tl.accumulate(...); this one has none"
+        )
     return update_with(optimizer, zeros_like(params), state, params, weight=0.0, last=True)
 
 
-def _zeros(x: Tensor) -> Tensor:
+def _zeros_like(x: Tensor) -> Tensor:
     return None if x is None else tf.zeros_like(x)

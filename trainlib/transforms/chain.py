@@ -4,32 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainlib.core.types import Optimizer, State, Tree, forwarded_args, update_with
+from trainlib.core.types import (
+    Optimizer,
+    State,
+    Tree,
+    check_optimizer,
+    forwarded_args,
+    update_with,
+)
 
 
 def chain(*optimizers: Optimizer) -> Optimizer:
-    """Applies optimizers and transforms one after another, each to the updates of the one before.
+    """Apply transforms and optimizers in order, each to the updates of the one before.
 
-        tx = chain(clip_by_global_norm(1.0), adam(1e-3))
+    Args:
+        optimizers: the members, at least one.
 
-    Its state is the tuple of their states.
+    Returns:
+        An `Optimizer` whose state is the tuple of the members' states.
 
     Raises:
-        ValueError: no optimizers, or a state of another chain.
-        TypeError: something that is not an `Optimizer`; a factory that was not called, say.
+        ValueError: there are no members; from `update`, a state of another chain.
+        TypeError: a member is not an `Optimizer`; a factory that was not called, say.
+
+    Example:
+        >>> tx = tl.chain(tl.clip_by_global_norm(2.5), tl.sgd(0.5))
+        >>> w = tf.constant([0.0, 0.0])
+        >>> updates, state = tx.update(tf.constant([3.0, 4.0]), tx.init(w), w)
+        >>> updates.numpy().tolist()
+        [-0.75, -1.0]
     """
     if not optimizers:
         raise ValueError("chain needs at least one optimizer or transform")
     for optimizer in optimizers:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"chain takes Optimizers, got {optimizer!r}")
+        check_optimizer("a member of chain", optimizer)
 
     def init(params: Tree) -> State:
         return tuple(optimizer.init(params) for optimizer in optimizers)
 
     def update(grads: Tree, state: State, params: Tree, **extra: Any) -> tuple[Tree, State]:
         if len(state) != len(optimizers):
-            raise ValueError(f"state of {len(state)} parts for a chain of {len(optimizers)}")
+            raise ValueError(
+                f"a chain of {len(optimizers)} members needs a state of as many parts, got "
+                f"{len(state)}"
+            )
         new_state = []
         for optimizer, old in zip(optimizers, state, strict=True):
             grads, new = update_with(optimizer, grads, old, params, **extra)
@@ -40,5 +58,5 @@ def chain(*optimizers: Optimizer) -> Optimizer:
 
 
 def no_state(params: Tree) -> State:
-    """The `init` of a transform that remembers nothing."""
+    """Return the empty state of a transform without one; its `init`."""
     return ()

@@ -1,4 +1,4 @@
-"""`constrain`, which makes a constraint on parameters a member of a chain."""
+"""`constrain`, which applies a constraint on parameters as a member of a chain."""
 
 from __future__ import annotations
 
@@ -13,32 +13,44 @@ from trainlib.transforms.decay import Mask
 
 
 def constrain(constraint: Callable[[Tensor], Tensor], mask: Mask = None) -> Optimizer:
-    """Changes the updates so that the updated parameters keep to a constraint.
+    """Change the updates so that the updated parameters satisfy a constraint.
 
         u = c(w + u) - w
 
-        chain(sgd(0.1), constrain(max_norm(2.0, "units"), kernels), ema(0.999))
-
-    It stands after the optimizer, and before `ema`, which is to average what it leaves. Inside
-    `accumulate` it acts at updates only; behind it, as in Keras, at every micro-batch.
+    Put it after the optimizer, and before `ema`, so that the constrained parameters are averaged:
+    `chain(sgd(0.1), constrain(max_norm(2.0, "units"), kernels), ema(0.999))`. Inside `accumulate`
+    it acts at updates only; after it, as in Keras, at every micro-batch.
 
     Args:
-        constraint: c, a function of one parameter: `max_norm(2.0)`, `tf.nn.relu`.
-        mask: the parameters it holds for; all of them by default. A structure of bools, a function
-            of the path, a regular expression that must match the whole of a path, or `kernels`.
-            A parameter without an update stays.
+        constraint: c, a function of one parameter, such as `max_norm(2.0)` or `tf.nn.relu`.
+        mask: the parameters to constrain: a structure of bools, a function `path -> bool`, a
+            regular expression for whole paths, `kernels`, or None for all. Default None. A
+            parameter whose update is None is not constrained.
+
+    Returns:
+        An `Optimizer` without state.
 
     Raises:
-        TypeError: a constraint that is no function.
-        ValueError, TypeError: from update, a mask of another structure or of something else than
-            bools, or an expression that matches nothing.
+        TypeError: the constraint is not a function.
+        ValueError: from `update`, a mask of another structure, or a regular expression that matches
+            nothing.
 
-    Differs from: Keras, where constraints belong to variables and act after their averages are
-    taken, and under accumulation at every micro-batch. The parameter is w + (c(w + u) - w), which
-    may round an ulp beside c(w + u); it is never below 0 where that is not.
+    Example:
+        >>> tx = tl.chain(tl.sgd(1.0), tl.constrain(tf.nn.relu))
+        >>> w = tf.constant([1.0, 1.0])
+        >>> updates, _ = tx.update(tf.constant([0.5, 3.0]), tx.init(w), w)
+        >>> tl.apply_updates(w, updates).numpy().tolist()
+        [0.5, 0.0]
+
+    Differences:
+        In Keras constraints belong to variables; they act after the moving average is taken, and
+        under accumulation at every micro-batch. The parameter here is w + (c(w + u) - w), which may
+        differ from c(w + u) by an ulp; it is not below 0 unless that is.
     """
     if not callable(constraint):
-        raise TypeError(f"constraint must be a function such as max_norm(), got {constraint!r}")
+        raise TypeError(
+            f"constraint must be a function such as tl.max_norm(2.0), got {constraint!r}"
+        )
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         def constrained(w: Tensor, u: Tensor, new: Tensor, held: bool) -> Tensor:

@@ -1,5 +1,4 @@
-"""Transforms of gradients and updates, one tensor at a time: `scale`, `scale_by_schedule`,
-`centralize`, `add_noise`."""
+"""Transforms of single tensors: `scale`, `scale_by_schedule`, `centralize`, `add_noise`."""
 
 from __future__ import annotations
 
@@ -15,7 +14,11 @@ from trainlib.transforms.chain import no_state
 
 
 class StepState(NamedTuple):
-    """step: calls made, int64 []."""
+    """State of a transform that counts its calls.
+
+    Attributes:
+        step: calls made, int64 [].
+    """
 
     step: Tensor
 
@@ -25,20 +28,30 @@ def _first_step(params: Tree) -> StepState:
 
 
 def scale_rule(g: Tensor, *, factor: Tensor) -> tuple[Tensor]:
-    """g = factor g."""
+    """Return factor g."""
     return (factor * g,)
 
 
 def scale(factor: float) -> Optimizer:
-    """Multiplies the gradients, or updates, by a number or a scalar tensor.
+    """Multiply the gradients, or updates, by a number.
 
-        g = factor g
+    `scale(1 / f)` before the optimizer is Keras's `loss_scale_factor=f`, for a loss multiplied by
+    f.
 
-    `scale(1 / f)` before the optimizer is Keras's loss_scale_factor=f, for a loss that was
-    multiplied by f.
+    Args:
+        factor: a finite number, or a scalar tensor.
+
+    Returns:
+        An `Optimizer` without state.
 
     Raises:
-        ValueError, TypeError: a factor that is not a finite number.
+        ValueError: the factor is not finite.
+        TypeError: the factor is not a number.
+
+    Example:
+        >>> updates, _ = tl.scale(-0.5).update(tf.constant([2.0, 4.0]), (), None)
+        >>> updates.numpy().tolist()
+        [-1.0, -2.0]
     """
     check_number("factor", factor)
 
@@ -49,15 +62,33 @@ def scale(factor: float) -> Optimizer:
 
 
 def scale_by_schedule(schedule: Schedule) -> Optimizer:
-    """Multiplies the gradients, or updates, by a schedule's value at the number of calls so far.
+    """Multiply the gradients, or updates, by the value of a schedule at the number of calls.
 
         g = schedule(k) g,  k = 0, 1, ...
 
+    Args:
+        schedule: a function from k, int64 [], to a scalar.
+
+    Returns:
+        An `Optimizer` whose state is a `StepState`.
+
     Raises:
-        TypeError: a schedule that is not a function.
+        TypeError: the schedule is not a function.
+
+    Example:
+        >>> tx = tl.scale_by_schedule(lambda k: 0.5 ** tf.cast(k, tf.float32))
+        >>> state = tx.init(None)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(tf.constant(8.0), state, None)
+        ...     print(float(updates))
+        8.0
+        4.0
     """
     if not callable(schedule):
-        raise TypeError(f"schedule must be a function of the step, got {schedule!r}")
+        raise TypeError(
+            f"schedule must be a function of the step such as tl.cosine_decay(1.0, 1000), got "
+            f"{schedule!r}"
+        )
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, StepState]:
         (updates,) = leafwise(scale_rule, grads, factor=schedule(state.step))
@@ -67,7 +98,7 @@ def scale_by_schedule(schedule: Schedule) -> Optimizer:
 
 
 def centralize_rule(g: Tensor, *, unit_axis: int) -> tuple[Tensor]:
-    """g = g - the mean of g over the weights of each unit."""
+    """Return g minus the mean of g over the weights of each unit."""
     if g.shape.rank < 2:
         return (g,)
     axes = [axis for axis in range(g.shape.rank) if axis != unit_axis % g.shape.rank]
@@ -75,18 +106,31 @@ def centralize_rule(g: Tensor, *, unit_axis: int) -> tuple[Tensor]:
 
 
 def centralize(unit_axis: int = -1) -> Optimizer:
-    """Gradient centralization: the weights that lead to a unit move by 0 in the mean.
+    """Gradient centralization: subtract from each unit's gradient its mean.
 
         g = g - mean(g)        over all axes but that of the units; vectors and scalars stay
 
     Args:
-        unit_axis: the axis of a layer's units in its kernels: the last in Keras; 0 where kernels
-            are stored units first.
+        unit_axis: the axis of a layer's units in its kernels, -1 or 0: the last one in Keras; 0
+            where kernels are stored units first. Default -1.
 
-    Differs from: Optax, whose `centralize` takes the units on axis 0.
+    Returns:
+        An `Optimizer` without state.
 
-    Reference: Yong, Huang, Hua and Zhang 2020, "Gradient Centralization: A New Optimization
-    Technique for Deep Neural Networks".
+    Raises:
+        ValueError: `unit_axis` is neither 0 nor -1.
+
+    Example:
+        >>> updates, _ = tl.centralize().update(tf.constant([[1.0, 2.0], [3.0, 2.0]]), (), None)
+        >>> updates.numpy().tolist()
+        [[-1.0, 0.0], [1.0, 0.0]]
+
+    Differences:
+        Optax's `centralize` takes the units on axis 0.
+
+    References:
+        Yong, Huang, Hua and Zhang 2020, "Gradient Centralization: A New Optimization Technique for
+        Deep Neural Networks".
     """
     if unit_axis not in (0, -1):
         raise ValueError(f"unit_axis must be 0 or -1, got {unit_axis!r}")
@@ -101,23 +145,34 @@ def centralize(unit_axis: int = -1) -> Optimizer:
 
 
 def add_noise(eta: float = 0.01, gamma: float = 0.55, *, seed: int) -> Optimizer:
-    """Adds normal noise, less of it with every step.
+    """Add normal noise to the gradients, less with every step.
 
         g = g + sigma_k z,  sigma_k^2 = eta / (1 + k)^gamma,  z ~ N(0, 1),  k = 0, 1, ...
 
-    z follows from the seed, the step and the place of the tensor among the parameters, eagerly
-    and compiled: a run that is resumed draws what it would have drawn.
+    z is a function of the seed, the step and the position of the tensor among the parameters, the
+    same eagerly and compiled: a run that is resumed draws what it would have drawn.
 
     Args:
-        eta: variance of the first step, at least 0.
-        gamma: how fast the variance falls, at least 0.
-        seed: a whole number.
+        eta: variance at the first step, at least 0. Default 0.01.
+        gamma: exponent of the decay of the variance, at least 0. Default 0.55.
+        seed: an integer.
+
+    Returns:
+        An `Optimizer` whose state is a `StepState`.
 
     Raises:
-        ValueError, TypeError: an argument out of its range, or of another type.
+        ValueError: an argument is out of its range.
+        TypeError: an argument is of another type.
 
-    Reference: Neelakantan et al. 2015, "Adding Gradient Noise Improves Learning for Very Deep
-    Networks".
+    Example:
+        >>> tx = tl.add_noise(eta=1.0, seed=0)
+        >>> g = tf.zeros([1000])
+        >>> noise, _ = tx.update(g, tx.init(g), None)
+        >>> bool(0.9 < float(tf.math.reduce_std(noise)) < 1.1)
+        True
+
+    References:
+        Neelakantan et al. 2015, "Adding Gradient Noise Improves Learning for Very Deep Networks".
     """
     check_number("eta", eta, at_least=0)
     check_number("gamma", gamma, at_least=0)
@@ -126,10 +181,9 @@ def add_noise(eta: float = 0.01, gamma: float = 0.55, *, seed: int) -> Optimizer
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, StepState]:
         k = tf.cast(state.step, tf.float64)
         variance = scalar(eta, k) / (1 + k) ** scalar(gamma, k)
-        flat = tf.nest.flatten(grads)
         noise = [
-            None if g is None else _normal(g, [seed, state.step], place)
-            for place, g in enumerate(flat)
+            None if g is None else _normal(g, [seed, state.step], position)
+            for position, g in enumerate(tf.nest.flatten(grads))
         ]
         updates, _ = leafwise(
             _noise_rule, grads, tf.nest.pack_sequence_as(grads, noise), sigma=tf.sqrt(variance)
@@ -140,16 +194,17 @@ def add_noise(eta: float = 0.01, gamma: float = 0.55, *, seed: int) -> Optimizer
 
 
 def _noise_rule(g: Tensor, z: Tensor, *, sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """g = g + sigma z."""
+    """Return g + sigma z, and z."""
     return g + sigma * z, z
 
 
-def _normal(g: Tensor, seed: list[Tensor], place: int) -> Tensor:
-    """Standard normal noise like g (Box and Muller 1958), the same bits eagerly and under XLA.
+def _normal(g: Tensor, seed: list[Tensor], position: int) -> Tensor:
+    """Return standard normal noise like g (Box and Muller 1958), the same bits under XLA.
 
-    TensorFlow's normal and uniform numbers differ between the two; Philox's integers do not.
+    TensorFlow's normal and uniform numbers differ between eager code and XLA; Philox's integers do
+    not.
     """
-    key = tf.random.experimental.stateless_fold_in(tf.stack(seed), place, alg="philox")
+    key = tf.random.experimental.stateless_fold_in(tf.stack(seed), position, alg="philox")
     integers = tf.random.stateless_uniform(
         tf.concat([[2], tf.shape(g)], 0), key, None, None, tf.int32, alg="philox"
     )

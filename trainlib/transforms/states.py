@@ -1,7 +1,7 @@
-"""States: the choice between two of them without a branch, and the search for one within another.
+"""States of optimizers: selection between two without a branch, and search in nested ones.
 
-A choice is a `tf.where` over every tensor. A `tf.cond` would do no less work under XLA, and could
-leave replicas waiting for each other at a collective in one of its branches.
+Selection is a `tf.where` over every tensor. A `tf.cond` would do no less work under XLA, and
+replicas could wait for each other at a collective in one of its branches.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from trainlib.core.types import State, Tensor, Tree
 
 
 def no_change(u: Tensor) -> Tensor:
-    """The update like u that keeps the bits of any w: -0.0, for -0.0 + 0.0 is 0.0.
-
-    By negation: TensorFlow's cache of constants takes -0.0 for 0.0.
-    """
+    """Return an update like u that keeps the bits of any w: -0.0, since -0.0 + 0.0 is 0.0."""
+    # By negation: TensorFlow's cache of constants takes -0.0 for 0.0.
     return -tf.zeros_like(u)
 
 
 def select(condition: Tensor, new: State, old: State) -> State:
-    """The new state where the condition, a scalar bool, holds; the old one where it does not."""
+    """Return the new state if the condition, a scalar bool, is true, else the old one."""
 
     def choose(x: Tensor, y: Tensor) -> Tensor:
         return None if x is None else tf.where(condition, x, y)
@@ -32,7 +30,7 @@ def select(condition: Tensor, new: State, old: State) -> State:
 
 
 def updates_if(condition: Tensor, updates: Tree) -> Tree:
-    """The updates where the condition holds, and updates that change no bit where it does not."""
+    """Return the updates if the condition is true, else updates that change no bit."""
 
     def choose(u: Tensor) -> Tensor:
         return None if u is None else tf.where(condition, u, no_change(u))
@@ -41,7 +39,7 @@ def updates_if(condition: Tensor, updates: Tree) -> Tree:
 
 
 def find_states(state: State, kind: type) -> Iterator[Any]:
-    """The states of that kind within a state of chains, partitions and wrappers."""
+    """Yield the states of a type in a state of chains, partitions and wrappers."""
     if isinstance(state, kind):
         yield state
     elif isinstance(state, Mapping):
@@ -53,7 +51,7 @@ def find_states(state: State, kind: type) -> Iterator[Any]:
 
 
 def map_states(change: Callable[[Any], Any], state: State, kind: type) -> State:
-    """The state with those of that kind changed; they are not searched in turn."""
+    """Return a state with `change` applied to those of a type in it, which are not searched."""
     if isinstance(state, kind):
         return change(state)
     if isinstance(state, Mapping):
