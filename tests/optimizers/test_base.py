@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer
-from trainlib.optimizers.base import Choice, Number, WeightDecay, from_rule, full, map_rule
+from trainlib.optimizers.base import WeightDecay, checked, from_rule, full, map_rule
 
 PARAMS = {"a": tf.constant([1.0, -2.0]), "b": tf.constant(0.5, tf.float64)}
 GRADS = {"a": tf.constant([0.5, 0.25]), "b": tf.constant(-1.0, tf.float64)}
@@ -38,10 +38,10 @@ def test_a_rule_reads_step_rate_parameter_and_hyperparameters_in_the_compute_dty
     tx, seen = recorded(
         learning_rate=lambda step: 0.5 / tf.cast(step + 1, tf.float32),
         hyperparameters={
-            "number": Number(0.25, at_least=0),
-            "tensor": Number(tf.constant(2.0)),
-            "scheduled": Number(lambda step: tf.cast(step, tf.float32), scheduled=True),
-            "form": Choice("sum", ("sum", "mean")),
+            "number": 0.25,
+            "tensor": tf.constant(2.0),
+            "scheduled": lambda step: tf.cast(step, tf.float32),
+            "form": "sum",
             "flag": True,
         },
     )
@@ -136,28 +136,38 @@ def test_a_form_of_decay_is_added_around_the_rule():
     np.testing.assert_array_equal(updates["a"], -0.5 * 0.5 * PARAMS["a"])
 
 
+@checked
+def lion(learning_rate=0.1, beta_1=0.5, *, decay_form="add", undeclared=None):
+    """A factory with the declarations of `lion`."""
+    return recorded()[0]
+
+
+@checked
+def prodigy(beta_3=None):
+    """A factory with the declarations of `prodigy`, whose beta_3 is optional."""
+    return recorded()[0]
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"learning_rate": -0.5}, ValueError, "learning_rate must be at least 0, got -0.5"),
-        (
-            {"hyperparameters": {"x": Number(1.0, at_least=0, below=1)}},
-            ValueError,
-            "x must be at least 0 and below 1, got 1.0",
-        ),
-        ({"hyperparameters": {"x": Number(abs)}}, TypeError, "x must be a number"),
-        (
-            {"hyperparameters": {"form": Choice("som", ("sum", "mean"))}},
-            ValueError,
-            "unknown form 'som': did you mean 'sum'",
-        ),
-        ({"weight_decay": WeightDecay(-1.0)}, ValueError, "weight_decay must be at least 0"),
-        ({"weight_decay": WeightDecay(0.5, "before")}, ValueError, "unknown decay_form 'before'"),
+        ({"learning_rate": "0.1"}, TypeError, "learning_rate must be a number, got '0.1'"),
+        ({"beta_1": 1.5}, ValueError, "beta_1 must be at least 0 and at most 1, got 1.5"),
+        ({"beta_1": lambda step: 0.5}, TypeError, "beta_1 must be a number"),
+        ({"decay_form": "ad"}, ValueError, "unknown decay_form 'ad': did you mean 'add'"),
     ],
 )
-def test_values_out_of_range_are_refused(options, error, message):
+def test_a_checked_factory_refuses_what_its_declarations_exclude(options, error, message):
     with pytest.raises(error, match=message):
-        recorded(**options)
+        lion(**options)
+
+
+def test_a_checked_factory_takes_schedules_tensors_and_what_is_not_declared():
+    assert isinstance(lion(lambda step: 0.1, beta_1=tf.constant(7.0), undeclared="x"), Optimizer)
+    assert isinstance(prodigy(beta_3=None), Optimizer)
+    with pytest.raises(ValueError, match="beta_3 must be at least 0 and below 1"):
+        prodigy(beta_3=1.0)
 
 
 def test_map_rule_returns_the_updates_and_each_slot():

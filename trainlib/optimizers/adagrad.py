@@ -8,10 +8,8 @@ import tensorflow as tf
 
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule, full
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule, full
 from trainlib.transforms.decay import Mask
-
-EPSILON_PLACES = ("inside", "outside")
 
 
 def adagrad_rule(g: Tensor, s: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
@@ -60,6 +58,7 @@ _TEXTBOOK = _PAPER | {"epsilon": 1e-10, "epsilon_place": "inside"}
 
 
 @conventions(keras=_KERAS, torch=_TORCH, optax=_OPTAX, paper=_PAPER, textbook=_TEXTBOOK)
+@checked
 def adagrad(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     initial_accumulator_value: float = BY_CONVENTION,
@@ -130,10 +129,9 @@ def adagrad(
         slots={"s": full(initial_accumulator_value)},
         learning_rate=learning_rate,
         hyperparameters={
-            "initial_accumulator_value": Number(initial_accumulator_value, at_least=0),
-            "epsilon": Number(epsilon, at_least=0),
-            "epsilon_place": Choice(epsilon_place, EPSILON_PLACES),
-            "lr_decay": Number(lr_decay, at_least=0),
+            "epsilon": epsilon,
+            "epsilon_place": epsilon_place,
+            "lr_decay": lr_decay,
             "zero_guard": zero_guard,
         },
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),

@@ -6,15 +6,14 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_rate
+from trainlib.core.checks import check_number, check_rate
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import is_zero, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
 from trainlib.transforms.decay import Mask
 
 BIAS_FORMS = ("folded", "corrected", "none")
-MAXIMA = ("raw", "corrected")
 
 
 def adam_rule(
@@ -72,6 +71,7 @@ _TEXTBOOK = _PAPER | {"epsilon": 0.0, "eps_root": 1e-7}
 
 
 @conventions(keras=_KERAS, torch=_TORCH, optax=_OPTAX, paper=_PAPER, textbook=_TEXTBOOK)
+@checked
 def adam(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     beta_1: float = 0.9,
@@ -149,8 +149,9 @@ def adam(
         AdamState,
         slots={"m": zeros_like, "v": zeros_like, "v_max": zeros_like if amsgrad else None},
         learning_rate=learning_rate,
-        hyperparameters=adam_hyperparameters(beta_1, beta_2, epsilon, eps_root)
-        | {"bias_form": Choice(bias_form, BIAS_FORMS), "max_of": Choice(max_of, MAXIMA)},
+        hyperparameters=adam_hyperparameters(
+            beta_1, beta_2, epsilon, eps_root, bias_form=bias_form, max_of=max_of
+        ),
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
     )
 
@@ -161,6 +162,7 @@ def adam(
     optax=_OPTAX | {"weight_decay": 0.0001},
     paper=_PAPER | {"weight_decay": 0.004},
 )
+@checked
 def adamw(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     weight_decay: float = BY_CONVENTION,
@@ -233,9 +235,9 @@ def adamw(
 
 
 def adam_hyperparameters(
-    beta_1: float, beta_2: float, epsilon: float, eps_root: float = 0.0
+    beta_1: float, beta_2: float, epsilon: float, eps_root: float = 0.0, **others: Any
 ) -> dict[str, Any]:
-    """Return the hyperparameters that Adam and its variants share, with their ranges.
+    """Return the hyperparameters that Adam and its variants share, and others, by name.
 
     Raises:
         ValueError: `epsilon` and `eps_root` both 0.
@@ -243,10 +245,11 @@ def adam_hyperparameters(
     if is_zero(epsilon) and is_zero(eps_root):
         raise ValueError("epsilon and eps_root are both 0: one of them must be above 0")
     return {
-        "beta_1": Number(beta_1, at_least=0, below=1),
-        "beta_2": Number(beta_2, at_least=0, below=1),
-        "epsilon": Number(epsilon, at_least=0),
-        "eps_root": Number(eps_root, at_least=0),
+        "beta_1": beta_1,
+        "beta_2": beta_2,
+        "epsilon": epsilon,
+        "eps_root": eps_root,
+        **others,
     }
 
 
@@ -259,5 +262,7 @@ def check_adam(
 ) -> None:
     """Raise unless the hyperparameters of Adam and its variants are in their ranges."""
     check_rate("learning_rate", learning_rate)
-    for name, x in adam_hyperparameters(beta_1, beta_2, epsilon, eps_root).items():
-        x.check(name)
+    check_number("beta_1", beta_1, at_least=0, below=1)
+    check_number("beta_2", beta_2, at_least=0, below=1)
+    adam_hyperparameters(beta_1, beta_2, epsilon, eps_root)
+    check_number("epsilon", epsilon, at_least=0)

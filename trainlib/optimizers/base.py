@@ -1,10 +1,10 @@
-"""`from_rule`, which makes an optimizer of an equation on one tensor.
+"""`from_rule`, which makes an optimizer of an equation on one tensor, and `checked`.
 
 How to write an optimizer. A file `optimizers/NAME.py` has three parts, in this order:
 
 1. The equation, a function on one tensor in the letters of the paper:
 
-       def momentum_rule(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Tensor, ...]:
+       def heavy_ball_rule(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
            v = hp.momentum * v - hp.eta * g
            return v, v
 
@@ -17,36 +17,46 @@ How to write an optimizer. A file `optimizers/NAME.py` has three parts, in this 
 
 2. The state, a NamedTuple: `step`, then the slots. Its docstring lists them under `Attributes:`.
 
-3. The factory, whose docstring has the equation (there only), `Args:` and the other sections. Its
-   body checks what a range alone does not say, and returns `from_rule(...)`:
+3. The factory, whose docstring has the equation (there only), `Args:` and the other sections:
 
-       return from_rule(
-           momentum_rule,
-           MomentumState,
-           slots={"v": zeros_like},
-           learning_rate=learning_rate,
-           hyperparameters={"momentum": Number(momentum, at_least=0, below=1)},
-           weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
-       )
+       @conventions(keras={...}, paper={...})
+       @checked
+       def heavy_ball(learning_rate=0.01, momentum=0.9, *, ..., convention="keras") -> Optimizer:
+           return from_rule(
+               heavy_ball_rule,
+               HeavyBallState,
+               slots={"v": zeros_like},
+               learning_rate=learning_rate,
+               hyperparameters={"momentum": momentum},
+               weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
+           )
 
-An equation that others share is a function of its own, such as `adam.adam_step` and
-`sgd.momentum_step`, as are the hyperparameters that it reads (`adam.adam_hyperparameters`). Scalars
-that are the same for all parameters, such as Nadam's product of momenta, are computed by `prepare`.
-A rule that decays the weights itself reads `hp.weight_decay`: pass `WeightDecay` with the form
-None. An optimizer that needs sums over all the parameters in the middle of its step, such as
-Prodigy, maps its rules by `map_rule` and returns an `Optimizer` of its own. Add the new factory to
-`optimizers/__init__.py`, `registry.py` and `verify/cases/`.
+   Ranges and choices are declared in `core/hyperparameters/optimizers.py`, and `checked` refuses
+   what they exclude. The body checks only what concerns several arguments at once.
+
+An equation that others share is a function of its own, such as `adam_step` and `sgd_rule`, as are
+the hyperparameters that it reads (`adam_hyperparameters`, `sgd_hyperparameters`). Scalars that are
+the same for all parameters, such as Nadam's product of momenta, are computed by `prepare`. A rule
+that decays the weights itself reads `hp.weight_decay`: pass a `WeightDecay` with the form None. An
+optimizer that needs sums over all the parameters in the middle of its step, such as Prodigy, maps
+its rules by `map_rule` and returns an `Optimizer` of its own. Add a new factory to
+`optimizers/__init__.py`, `registry.py` and `verify/optimizer_cases/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+import inspect
+import numbers
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+import numpy as np
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.checks import check_choice, check_number
+from trainlib.core.hyperparameters import Declaration, declared
 from trainlib.core.tree import full_like, is_zero, leafwise, resolve_mask, scalar, widen
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.transforms.decay import Mask, with_weight_decay
@@ -68,40 +78,10 @@ in use, `()` in the state.
 """
 
 
-class Number(NamedTuple):
-    """A numeric hyperparameter and its range.
+SCHEDULED = {"learning_rate", "ademamix.beta_3", "ademamix.alpha"}
+"""Hyperparameters that may be schedules, as `factory.name` where only that factory's may."""
 
-    Attributes:
-        value: a number or a scalar tensor; where `scheduled`, also a function of the step.
-        at_least, above, at_most, below: the bounds of a number; a tensor is not checked.
-        scheduled: whether `value` may be a function of the step.
-    """
-
-    value: Any
-    at_least: float | None = None
-    above: float | None = None
-    at_most: float | None = None
-    below: float | None = None
-    scheduled: bool = False
-
-    def check(self, name: str) -> None:
-        """Raise `ValueError` or `TypeError` for a value out of range or of another type."""
-        if not (self.scheduled and callable(self.value)):
-            check_number(
-                name,
-                self.value,
-                at_least=self.at_least,
-                above=self.above,
-                at_most=self.at_most,
-                below=self.below,
-            )
-
-
-class Choice(NamedTuple):
-    """A hyperparameter that is one of some names."""
-
-    value: str
-    choices: Sequence[str]
+Factory = TypeVar("Factory", bound=Callable[..., Optimizer])
 
 
 class WeightDecay(NamedTuple):
@@ -117,6 +97,43 @@ class WeightDecay(NamedTuple):
     value: float
     form: str | None = None
     mask: Mask = None
+
+
+def checked(factory: Factory) -> Factory:
+    """Return the factory of an optimizer that checks its arguments by their declarations.
+
+    The declarations are those of `trainlib.core.hyperparameters`. A tensor is not checked.
+
+    Raises:
+        ValueError: when the factory is called with a number out of its range or with a string that
+            is none of the choices.
+        TypeError: when it is called with something else than a number where one is declared.
+    """
+    signature = inspect.signature(factory)
+    name = factory.__name__
+
+    @functools.wraps(factory)
+    def checking(*args: Any, **keywords: Any) -> Any:
+        bound = signature.bind(*args, **keywords)
+        bound.apply_defaults()
+        for argument, value in bound.arguments.items():
+            if declaration := declared("optimizer", name, argument):
+                may_be_scheduled = {argument, f"{name}.{argument}"} & SCHEDULED
+                if not (may_be_scheduled and callable(value)):
+                    _check(argument, value, declaration)
+        return factory(*bound.args, **bound.kwargs)
+
+    return checking  # type: ignore[return-value]
+
+
+def _check(name: str, value: Any, declaration: Declaration) -> None:
+    """Raise unless a value is as declared."""
+    if value is None and declaration.optional:
+        return
+    if declaration.type in ("float", "int"):
+        check_number(name, value, **declaration.range._asdict())
+    elif declaration.choices:
+        check_choice(name, value, declaration.choices)
 
 
 def from_rule(
@@ -138,21 +155,21 @@ def from_rule(
         slots: the fields of the state besides `step` and their initial values, in the order in
             which the rule takes them; scalars are not passed as slots.
         learning_rate: at least 0; a number, a scalar tensor or a schedule. `hp.eta` in the rule.
-        hyperparameters: a `Number` or `Choice` by name, which is checked; anything else, such as
-            a bool, reaches the rule as it is.
+        hyperparameters: those that the rule reads, by name. Functions are schedules and are
+            evaluated at the step; numbers and scalar tensors reach the rule in the compute dtype;
+            anything else, such as a bool or a string, reaches it as it is.
         weight_decay: None for an optimizer without it.
         masks: bools by name; the rule reads each as the bool of its parameter.
         prepare: `(state, hp) -> scalars`, computed once per update in float64; `hp` as in the
             rule, without `w`. The rule reads the scalars from `hp`. Those named as a field of the
             state are the field's next value.
-
-    Raises:
-        ValueError, TypeError: a hyperparameter out of its range, or of another type.
     """
-    numbers, constants = _checked(learning_rate, hyperparameters or {})
+    given = {"eta": learning_rate, **(hyperparameters or {})}
+    scalable = {name: x for name, x in given.items() if callable(x) or _is_number(x)}
+    constants = {name: x for name, x in given.items() if name not in scalable}
     masks = dict(masks or {})
     if weight_decay is not None and weight_decay.form is None:
-        numbers["weight_decay"] = weight_decay.value
+        scalable["weight_decay"] = weight_decay.value
         masks["decays"] = weight_decay.mask
         rule = _with_own_decay(rule, weight_decay.value)
     of_leaves = [name for name, x in slots.items() if x is None or callable(x)]
@@ -164,7 +181,7 @@ def from_rule(
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         t = state.step + 1
-        scalars = {"t": t} | {name: rate_at(x, state.step) for name, x in numbers.items()}
+        scalars = {"t": t} | {name: rate_at(x, state.step) for name, x in scalable.items()}
         shared: Mapping[str, Tensor] = {}
         if prepare is not None:
             wide = {name: scalar(x, tf.zeros([], tf.float64)) for name, x in scalars.items()}
@@ -241,22 +258,11 @@ def copies(params: Tree) -> Tree:
     return tf.nest.map_structure(lambda w: tf.identity(widen(w)), params)
 
 
-def _checked(
-    learning_rate: ScalarOrSchedule, hyperparameters: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Check the hyperparameters; return the numbers, eta among them, and all others."""
-    check_rate("learning_rate", learning_rate)
-    numbers, constants = {"eta": learning_rate}, {}
-    for name, x in hyperparameters.items():
-        if isinstance(x, Number):
-            x.check(name)
-            numbers[name] = x.value
-        elif isinstance(x, Choice):
-            check_choice(name, *x)
-            constants[name] = x.value
-        else:
-            constants[name] = x
-    return numbers, constants
+def _is_number(x: Any) -> bool:
+    """Whether x is a number or a scalar tensor; a bool is neither."""
+    if isinstance(x, (bool, np.bool_)):
+        return False
+    return isinstance(x, numbers.Number) or hasattr(x, "dtype")
 
 
 def _initial(slot: Slot, params: Tree) -> Tree:
@@ -268,7 +274,6 @@ def _initial(slot: Slot, params: Tree) -> Tree:
 
 def _with_own_decay(rule: Rule, weight_decay: float) -> Rule:
     """Return the rule with `hp.weight_decay` None where a parameter does not decay."""
-    check_number("weight_decay", weight_decay, at_least=0)
 
     def decaying(g: Tensor, *slots_and_hp: Any) -> tuple[Any, ...]:
         hp = slots_and_hp[-1]

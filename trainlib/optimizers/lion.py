@@ -9,7 +9,7 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, Number, WeightDecay, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
 from trainlib.transforms.decay import Mask
 
 
@@ -37,6 +37,7 @@ class LionState(NamedTuple):
     optax={"weight_decay": 0.001, "decay_form": "add"},
     paper={"weight_decay": 0.0, "decay_form": "add"},
 )
+@checked
 def lion(
     learning_rate: ScalarOrSchedule = 0.001,
     beta_1: float = 0.9,
@@ -95,8 +96,8 @@ def lion(
         slots={"m": zeros_like},
         learning_rate=learning_rate,
         hyperparameters={
-            "beta_1": Number(beta_1, at_least=0, at_most=1),
-            "beta_2": Number(beta_2, at_least=0, below=1),
+            "beta_1": beta_1,
+            "beta_2": beta_2,
         },
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
     )

@@ -9,8 +9,8 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import is_zero, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.adagrad import EPSILON_PLACES, root
-from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule, full
+from trainlib.optimizers.adagrad import root
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule, full
 from trainlib.optimizers.sgd import sgd_hyperparameters, sgd_rule
 from trainlib.transforms.decay import Mask
 
@@ -67,6 +67,7 @@ _TEXTBOOK = _KERAS | {"epsilon": 1e-10, "decay_form": "l2"}
 
 
 @conventions(keras=_KERAS, torch=_TORCH, optax=_OPTAX, textbook=_TEXTBOOK)
+@checked
 def rmsprop(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     rho: float = BY_CONVENTION,
@@ -151,10 +152,9 @@ def rmsprop(
         learning_rate=learning_rate,
         hyperparameters=sgd_hyperparameters(momentum, nesterov, velocity=velocity)
         | {
-            "rho": Number(rho, at_least=0, below=1),
-            "epsilon": Number(epsilon, above=0),
-            "epsilon_place": Choice(epsilon_place, EPSILON_PLACES),
-            "initial_scale": Number(initial_scale, at_least=0),
+            "rho": rho,
+            "epsilon": epsilon,
+            "epsilon_place": epsilon_place,
             "bias_correction": bias_correction,
         },
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),

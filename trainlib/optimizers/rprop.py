@@ -10,9 +10,7 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import full_like, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree, rate_at
-from trainlib.optimizers.base import Choice, Hyperparameters, Number, from_rule
-
-VARIANTS = ("irprop_minus", "rprop_plus", "late")
+from trainlib.optimizers.base import Hyperparameters, checked, from_rule
 
 
 def rprop_rule(g: Tensor, delta: Tensor, u: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
@@ -49,6 +47,7 @@ class RpropState(NamedTuple):
 @conventions(
     torch={"variant": "irprop_minus"}, optax={"variant": "late"}, paper={"variant": "rprop_plus"}
 )
+@checked
 def rprop(
     learning_rate: ScalarOrSchedule = 0.01,
     eta_minus: float = 0.5,
@@ -129,10 +128,10 @@ def rprop(
         slots={"delta": first_sizes, "u": zeros_like},
         learning_rate=learning_rate,
         hyperparameters={
-            "eta_minus": Number(eta_minus, above=0, below=1),
-            "eta_plus": Number(eta_plus, above=1),
-            "min_step_size": Number(min_step_size, above=0),
-            "max_step_size": Number(max_step_size, above=0),
-            "variant": Choice(variant, VARIANTS),
+            "eta_minus": eta_minus,
+            "eta_plus": eta_plus,
+            "min_step_size": min_step_size,
+            "max_step_size": max_step_size,
+            "variant": variant,
         },
     )

@@ -11,11 +11,8 @@ from trainlib.core.checks import check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import is_zero, scalar, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree, apply_updates
-from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
 from trainlib.transforms.decay import Mask
-
-VELOCITIES = ("lr_in", "lr_out")
-FIRST_VELOCITIES = ("zero", "copy")
 
 
 def sgd_rule(g: Tensor, v: Tensor | None, hp: Hyperparameters) -> tuple[Tensor, Tensor | None]:
@@ -61,6 +58,7 @@ _OPTAX = _KERAS | {"velocity": "lr_out", "decay_form": "l2"}
 
 
 @conventions(keras=_KERAS, torch=_TORCH, optax=_OPTAX, textbook=_KERAS | {"decay_form": "l2"})
+@checked
 def sgd(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     momentum: float = 0.0,
@@ -153,7 +151,7 @@ def sgd_hyperparameters(
     velocity: str = "lr_in",
     first_velocity: str = "zero",
 ) -> dict[str, Any]:
-    """Return the hyperparameters of `sgd_rule`, with their ranges.
+    """Return the hyperparameters of `sgd_rule` by name.
 
     Raises:
         ValueError: nesterov without a momentum, or with a dampening.
@@ -163,10 +161,10 @@ def sgd_hyperparameters(
     if nesterov and isinstance(dampening, numbers.Real) and not is_zero(dampening):
         raise ValueError(f"nesterov needs a dampening of 0, got {dampening!r}")
     return {
-        "momentum": Number(momentum, at_least=0, at_most=1),
-        "dampening": Number(dampening, at_least=0, at_most=1),
-        "velocity": Choice(velocity, VELOCITIES),
-        "first_velocity": Choice(first_velocity, FIRST_VELOCITIES),
+        "momentum": momentum,
+        "dampening": dampening,
+        "velocity": velocity,
+        "first_velocity": first_velocity,
         "nesterov": nesterov,
     }
 

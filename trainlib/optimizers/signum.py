@@ -9,7 +9,7 @@ import tensorflow as tf
 from trainlib.core.conventions import conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, Number, from_rule
+from trainlib.optimizers.base import Hyperparameters, checked, from_rule
 
 
 def sign_sgd_rule(g: Tensor, hp: Hyperparameters) -> tuple[Tensor]:
@@ -46,6 +46,7 @@ class SignumState(NamedTuple):
 
 
 @conventions(optax={}, paper={})
+@checked
 def sign_sgd(learning_rate: ScalarOrSchedule = 0.001, *, convention: str = "optax") -> Optimizer:
     """Gradient descent by the signs of the gradients.
 
@@ -80,6 +81,7 @@ def sign_sgd(learning_rate: ScalarOrSchedule = 0.001, *, convention: str = "opta
 
 
 @conventions(optax={}, paper={})
+@checked
 def signum(
     learning_rate: ScalarOrSchedule = 0.001, momentum: float = 0.9, *, convention: str = "optax"
 ) -> Optimizer:
@@ -122,5 +124,5 @@ def signum(
         SignumState,
         slots={"m": zeros_like},
         learning_rate=learning_rate,
-        hyperparameters={"momentum": Number(momentum, at_least=0, below=1)},
+        hyperparameters={"momentum": momentum},
     )

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.adam import BIAS_FORMS, adam_hyperparameters, adam_step
-from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule, full
+from trainlib.optimizers.adam import adam_hyperparameters, adam_step
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule, full
 from trainlib.transforms.decay import Mask
 
 
@@ -49,6 +49,7 @@ _PAPER = {
 
 
 @conventions(optax=_OPTAX, paper=_PAPER)
+@checked
 def yogi(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     beta_1: float = 0.9,
@@ -119,11 +120,8 @@ def yogi(
         YogiState,
         slots={"m": full(initial_mean_value), "v": full(initial_accumulator_value)},
         learning_rate=learning_rate,
-        hyperparameters=adam_hyperparameters(beta_1, beta_2, epsilon, eps_root)
-        | {
-            "bias_form": Choice(bias_form, BIAS_FORMS),
-            "initial_mean_value": Number(initial_mean_value),
-            "initial_accumulator_value": Number(initial_accumulator_value, at_least=0),
-        },
+        hyperparameters=adam_hyperparameters(
+            beta_1, beta_2, epsilon, eps_root, bias_form=bias_form
+        ),
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
     )
