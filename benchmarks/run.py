@@ -170,7 +170,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         if path and not path.absolute().parent.is_dir():
             parser.error(f"{path}: there is no such folder")
     if options.plot and importlib.util.find_spec("matplotlib") is None:
-        parser.error("--plot needs matplotlib: pip install trainlib[plots]")
+        parser.error("--plot needs matplotlib: pip install matplotlib")
     return options
 
 

@@ -1,6 +1,6 @@
 """Writes the page on runs, with what its commands print in an empty folder.
 
-python docs/runs.py     # writes docs/runs.md and its curves; needs trainlib[plots,tensorboard]
+python docs/runs.py     # writes docs/runs.md and its curves; needs matplotlib and tensorboard
 
 The picture of TensorBoard is a screenshot of the same run.
 """

@@ -1,7 +1,7 @@
 """Writes the page on many workers from what the benchmark measured, and draws its picture.
 
 python benchmarks/run.py --parts=replicas,precision --rounds=3 --json=docs/scaling.json
-python docs/scaling.py     # writes docs/scaling.md and docs/scaling.svg; needs trainlib[plots]
+python docs/scaling.py     # writes docs/scaling.md and docs/scaling.svg; needs matplotlib
 """
 
 from __future__ import annotations

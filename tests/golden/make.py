@@ -1,6 +1,6 @@
 """Makes the golden trajectories: what Keras, PyTorch and Optax compute, kept as test data.
 
-    python tests/golden/make.py            # in an environment with trainlib[peers]
+    python tests/golden/make.py            # needs: pip install .[peers]
 
 Each file holds, for each case of `trainlib.verify`, the peer's parameters after some of the steps,
 in float64, under the name "<case>|<tensor>"; `functions.npz` what PyTorch and Optax make of the

@@ -101,8 +101,19 @@ def test_residuals_are_true_minus_predicted(count):
         assert "<svg" in figures.as_svg(drawn, name, name)
 
 
-def test_predictions_that_are_not_finite_can_be_drawn():
-    nothing = np.full(3, np.nan)
-    found = Predictions(np.ones(3), nothing, None, nothing)
-    figures.as_svg(predictions.residual_figure(found), "r", "r")
-    figures.as_svg(predictions.residual_histogram(found), "h", "h")
+def test_residuals_that_are_not_finite_leave_the_axes_empty():
+    nan = np.full(3, np.nan)
+    found = Predictions(np.ones(3), nan, None, nan)
+    residuals = predictions.residual_figure(found)
+    assert residuals.axes[0].collections[0].get_offsets().mask.all()
+    histogram = predictions.residual_histogram(found)
+    assert not histogram.axes[0].patches and not histogram.axes[0].lines
+    for name, drawn in (("r", residuals), ("h", histogram)):
+        assert "<svg" in figures.as_svg(drawn, name, name)
+
+
+def test_residuals_that_are_not_finite_are_left_out_of_the_histogram():
+    found = Predictions(np.ones(4), np.array([0.0, np.inf, 3.0, np.nan]), None, np.zeros(4))
+    histogram = predictions.residual_histogram(found)
+    (label,) = histogram.legends[0].get_texts()
+    assert label.get_text() == "mean -0.5; standard deviation 1.5"
