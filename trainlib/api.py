@@ -97,6 +97,7 @@ from trainlib.step.train import train_step
 from trainlib.step.update import apply_gradients
 from trainlib.tools.loss_curve import LRFinderResult, RangeTest
 from trainlib.tools.range_test import lr_finder
+from trainlib.training.autotune import Autotuner
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.functional_model import FunctionalModel
@@ -133,6 +134,7 @@ from trainlib.transforms import (
 )
 
 __all__ = [
+    "Autotuner",
     "CheckpointConfig",
     "Checkpoints",
     "DataConfig",

@@ -151,13 +151,13 @@ STOPS = [
 ]
 
 
-@pytest.mark.parametrize(("options", "said"), STOPS)
-def test_the_stop_and_its_reason_are_said_on_one_line(options, said, capsys):
+@pytest.mark.parametrize(("options", "line"), STOPS)
+def test_the_stop_and_its_reason_are_printed_on_one_line(options, line, capsys):
     trainer, epoch = run(EarlyStopping(**options), [0.5, 0.30117] + [0.4] * 9)
-    waited = int(re.search(r"for (\d)", said)[1])
+    waited = int(re.search(r"for (\d)", line)[1])
     assert epoch == (4 if "baseline" in options else 2 + waited)
     assert trainer.stopped
-    assert capsys.readouterr().out == f"stopped after epoch {epoch}: {said}\n"
+    assert capsys.readouterr().out == f"stopped after epoch {epoch}: {line}\n"
     restored = 2.0 if "restore_best_weights" in options else float(epoch)
     np.testing.assert_array_equal(trainer.weights["w"], [restored] * 2)
 
@@ -170,7 +170,7 @@ def test_the_best_parameters_are_restored_after_the_last_epoch_too(capsys):
     assert capsys.readouterr().out == "parameters of epoch 2 restored\n"
 
 
-def test_a_run_that_is_broken_off_keeps_its_parameters(capsys):
+def test_an_interrupted_run_keeps_its_parameters(capsys):
     callback, trainer = EarlyStopping(restore_best_weights=True, patience=5), Trainer()
     trainer.begin(callback)
     for value in (1.0, 2.0):
@@ -180,7 +180,7 @@ def test_a_run_that_is_broken_off_keeps_its_parameters(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_epochs_that_were_not_looked_at_are_not_restored():
+def test_ignored_epochs_are_not_restored():
     callback = EarlyStopping(restore_best_weights=True, start_from_epoch=5)
     assert run(callback, [1.0, 2.0, 3.0])[0].weights["w"][0] == 3.0
 
@@ -194,7 +194,7 @@ def test_an_optimizer_without_its_rate_in_the_state_is_refused():
         Trainer(momentum=0.5).begin(ReduceLROnPlateau())
 
 
-def test_a_rate_that_something_else_changes_is_refused():
+def test_a_rate_changed_by_something_else_is_refused():
     callback, trainer = ReduceLROnPlateau(patience=1), Trainer(learning_rate=0.001)
     trainer.begin(callback)
     trainer.hyperparams = {"learning_rate": 0.002}
@@ -205,7 +205,7 @@ def test_a_rate_that_something_else_changes_is_refused():
 
 
 @pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau])
-def test_a_result_that_is_not_there_is_refused(kind):
+def test_a_missing_result_is_refused(kind):
     def after_an_epoch(monitor, results):
         callback = kind(monitor, mode="min")
         trainer = Trainer(learning_rate=0.1)
@@ -224,14 +224,14 @@ def test_a_result_that_is_not_there_is_refused(kind):
         after_an_epoch("matrix", results | {"matrix": [[1.0]]})
 
 
-def test_wrong_options_are_refused_when_it_is_made():
+def test_wrong_options_are_refused_by_the_constructor():
     with pytest.raises(ValueError, match="^factor must be above 0 and below 1, got 2"):
         ReduceLROnPlateau(factor=2)
     with pytest.raises(ValueError, match="^cannot tell from the name 'val_score'"):
         EarlyStopping("val_score")
 
 
-def test_lines_stand_above_a_bar_on_a_terminal(monkeypatch):
+def test_lines_are_printed_above_a_bar_on_a_terminal(monkeypatch):
     stream = io.StringIO()
     bar = ProgressBar(Console(file=stream, force_terminal=True, width=120))
     bar.bar.live.auto_refresh = False
@@ -242,5 +242,5 @@ def test_lines_stand_above_a_bar_on_a_terminal(monkeypatch):
     bar.bar.refresh()
     bar.on_train_end(status)
     lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()))
-    said = "stopped after epoch 2: val_loss has not improved on 1 (epoch 1) for 1 epoch"
-    assert said in [line.strip() for line in lines]
+    expected = "stopped after epoch 2: val_loss has not improved on 1 (epoch 1) for 1 epoch"
+    assert expected in [line.strip() for line in lines]

@@ -1,4 +1,4 @@
-"""Events as TensorBoard reads them back: points, histograms, pictures, and what a break leaves."""
+"""Events as TensorBoard reads them: points, histograms, images, resumed runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ X = RNG.uniform(size=(40, 6, 5)).astype("float32")
 Y = RNG.integers(0, 3, 40)
 VALIDATION = RNG.uniform(size=(12, 6, 5)).astype("float32"), RNG.integers(0, 3, 12)
 BATCHES = 5
-"""Of an epoch: of 8 examples each."""
+"""Batches of 8 examples per epoch."""
 HYPERPARAMETERS = {"batch_size": 8, "rate": 0.5, "flag": True, "name": "net", "widths": (3, 4)}
 
 
@@ -91,8 +91,8 @@ def assert_same_points(a, b):
             assert x.tobytes() == y.tobytes(), tag
 
 
-def picture(folder, tag):
-    """The pixels of the last picture of that tag, and the step of each."""
+def images(folder, tag):
+    """The pixels of the last image of that tag, and the step of each."""
     events = read(folder).Tensors(tag)
     width, height, *encoded = tf.make_ndarray(events[-1].tensor_proto)
     pixels = [tf.io.decode_png(png).numpy() for png in encoded]
@@ -102,7 +102,7 @@ def picture(folder, tag):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The folder, the model and the history of a whole run."""
+    """The folder, the model and the history of a complete run."""
     folder = tmp_path_factory.mktemp("whole")
     model = net()
     callback = TensorBoard(
@@ -131,7 +131,7 @@ def test_the_points_of_epochs_are_the_history_to_the_bit(run):
             assert [x.tobytes() for _, x in found[tag]] == [x.tobytes() for x in values]
 
 
-def test_speeds_are_told_by_epoch_and_by_step(run):
+def test_speeds_are_written_by_epoch_and_by_step(run):
     folder, _, history = run
     events = read(folder / "train")
     found = [tf.make_ndarray(e.tensor_proto) for e in events.Tensors("epoch/steps_per_second")]
@@ -139,7 +139,7 @@ def test_speeds_are_told_by_epoch_and_by_step(run):
     assert len(events.Tensors("step/steps_per_second")) == 7
 
 
-def test_points_within_epochs_come_after_each_so_many_batches(run):
+def test_points_within_epochs_come_every_few_batches(run):
     folder, _, history = run
     found = points(folder / "train", "step")
     assert found.keys() == {
@@ -171,20 +171,20 @@ class Last(Callback):
         self.gradients = status.gradients()
 
 
-def test_histograms_of_gradients_are_those_of_the_facts(tmp_path):
+def test_histograms_of_gradients_are_those_of_the_status(tmp_path):
     last = Last()
     fit([TensorBoard(tmp_path, histogram_epochs=2), last], epochs=2)
     events = read(tmp_path / "train")
     for path, g in last.gradients.items():
         (event,) = events.Tensors(f"gradients/{path}")
         buckets = tf.make_ndarray(event.tensor_proto)
-        # The dropout of the two calls is not the same one, behind it all gradients are.
+        # Dropout differs between the two calls; the gradients after it are equal.
         assert event.step == 10 and buckets[:, 2].sum() == np.size(g)
         if path == "outputs/bias":
             assert buckets[0, 0] <= buckets[-1, 1] != 0
 
 
-def test_what_is_not_finite_is_left_out_of_histograms(tmp_path):
+def test_histograms_leave_out_values_that_are_not_finite(tmp_path):
     events = Events(tmp_path, 0)
     events.histograms({"some": np.array([1.0, np.nan, 3.0, np.inf]), "none": np.array([np.nan])}, 1)
     events.close()
@@ -203,7 +203,7 @@ def test_without_histograms_there_are_only_points(tmp_path):
 
 def test_inputs_are_a_grid_of_the_examples(run):
     folder, _, _ = run
-    (pixels,), steps = picture(folder / "train", "inputs")
+    (pixels,), steps = images(folder / "train", "inputs")
     assert (pixels.shape, steps) == ((3 * 7 - 1, 4 * 6 - 1, 1), [0])
     scaled = np.rint(VALIDATION[0][5] / VALIDATION[0].max() * 255)
     assert np.max(np.abs(pixels[7:13, 6:11, 0] - scaled)) <= 1
@@ -211,7 +211,7 @@ def test_inputs_are_a_grid_of_the_examples(run):
 
 def test_the_first_layer_is_a_grid_of_its_kernels(run):
     folder, model, _ = run
-    (pixels,), steps = picture(folder / "train", "first_layer/conv/kernel")
+    (pixels,), steps = images(folder / "train", "first_layer/conv/kernel")
     assert (pixels.shape, steps) == ((7, 7, 1), [5, 10, 15])
     kernel = np.asarray(model.get_layer("conv").kernel)
     scaled = 0.5 + kernel[..., 0, 3] / np.max(np.abs(kernel)) / 2
@@ -230,7 +230,7 @@ def test_the_first_layer_is_a_grid_of_its_kernels(run):
         ((3, 30, 4), (6, 5), None),
     ],
 )
-def test_kernels_that_have_a_picture_and_those_that_have_none(shape, image, size):
+def test_some_kernels_have_an_image(shape, image, size):
     params = {
         "bias": np.zeros(4),
         "kernel": RNG.normal(size=shape),
@@ -247,7 +247,7 @@ def test_kernels_that_have_a_picture_and_those_that_have_none(shape, image, size
     assert first_layer(list(params.values()), image) == {}
 
 
-def test_inputs_that_are_images_and_those_that_are_none():
+def test_some_inputs_are_images():
     assert as_images(np.zeros([2, 6, 5])).shape == (2, 6, 5, 1)
     assert as_images(np.zeros([2, 6, 5, 3])).shape == (2, 6, 5, 3)
     for x in (np.zeros([2, 6]), np.zeros([2, 6, 5, 2]), {"a": np.zeros([2, 6, 5])}):
@@ -264,7 +264,7 @@ def test_the_graph_is_that_of_a_training_step(run):
     assert any(name.startswith("conv") for name in names)
 
 
-def test_the_hyperparameters_and_what_they_led_to_are_there(run):
+def test_the_hyperparameters_and_the_final_results_are_written(run):
     folder, _, history = run
     events = read(folder)
     start, end = (
@@ -302,7 +302,7 @@ def test_the_projector_has_the_last_hidden_layer_of_the_examples(run):
     assert np.max(np.abs(sprite.numpy()[6:12, 10:15, 0] - scaled)) <= 1
 
 
-def test_examples_of_numbers_have_no_pictures(tmp_path):
+def test_examples_of_numbers_have_no_images(tmp_path):
     x, y = np.float32(RNG.normal(size=(20, 4))), np.eye(3, dtype="float32")[RNG.integers(0, 3, 20)]
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(5, dtype="float64"), keras.layers.Dense(3, activation="softmax")]
@@ -328,11 +328,11 @@ def test_a_model_of_one_layer_has_nothing_for_the_projector(tmp_path):
 
 
 class Killed(BaseException):
-    """Ends the process, as far as the run is concerned."""
+    """Raised instead of killing the process."""
 
 
 class KillAt(Callback):
-    """Keeps what a killed process would leave on the disk."""
+    """Copies what a killed process would leave on the disk."""
 
     def __init__(self, moment, at, folder, kept):
         self.moment, self.at, self.folder, self.kept = moment, at, folder, kept
@@ -351,20 +351,20 @@ class KillAt(Callback):
 
 
 KILLS = {
-    # saved every so many batches, killed at, first point behind it
+    # batches between checkpoints, where it is killed, the first point after it
     "within an epoch": (4, "on_train_batch_end", 7),
     "at the end of an epoch": (None, "on_train_batch_end", 9),
-    "behind an epoch, whose last batch was saved": (5, "on_epoch_end", 5),
-    "behind an epoch, whose last batch was saved and which has a point": (10, "on_epoch_end", 10),
+    "after an epoch, whose last batch was saved": (5, "on_epoch_end", 5),
+    "after an epoch, whose last batch was saved and which has a point": (10, "on_epoch_end", 10),
     "before a validation": (5, "on_train_batch_end", 6),
 }
-FEW = ("within an epoch", "behind an epoch, whose last batch was saved")
-"""The others are tried by soak."""
+FEW = ("within an epoch", "after an epoch, whose last batch was saved")
+"""The others run in `make soak`."""
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unbroken")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
     fit([TensorBoard(folder, steps=2, graph=False)])
     return folder
 
@@ -372,7 +372,7 @@ def unbroken(tmp_path_factory):
 @pytest.mark.parametrize(
     "case", [x if x in FEW else pytest.param(x, marks=pytest.mark.soak) for x in KILLS]
 )
-def test_a_run_that_was_killed_and_resumed_leaves_each_point_once(case, unbroken, tmp_path):
+def test_a_run_that_was_killed_and_resumed_leaves_each_point_once(case, uninterrupted, tmp_path):
     every, moment, at = KILLS[case]
     before, after = tmp_path / "before", tmp_path / "after"
     saving = SaveEvery(steps=every) if every else SaveEvery(epochs=1)
@@ -385,15 +385,15 @@ def test_a_run_that_was_killed_and_resumed_leaves_each_point_once(case, unbroken
     fit([board, saving], seconds_per_call=1e-9, checkpoints=resumed)
     for part, kinds in (("train", ("epoch", "step", "weights")), ("validation", ("epoch",))):
         for kind in kinds:
-            expected = points(unbroken / part, kind)
+            expected = points(uninterrupted / part, kind)
             assert expected
             assert_same_points(points(after / "events" / part, kind), expected)
     raw = [points(after / "events" / "train", kind, purge=False) for kind in ("epoch", "step")]
     doubled = [len(found) - len(dict(found)) for tags in raw for found in tags.values()]
-    assert max(doubled) > 0, "the break was to leave points behind the checkpoint"
+    assert max(doubled) > 0, "the kill should leave points after the checkpoint"
 
 
-def test_a_run_ended_for_now_goes_on_in_the_same_curves(unbroken, tmp_path):
+def test_an_interrupted_run_continues_the_same_curves(uninterrupted, tmp_path):
     class StopAt(Callback):
         every = 7
 
@@ -413,27 +413,27 @@ def test_a_run_ended_for_now_goes_on_in_the_same_curves(unbroken, tmp_path):
         assert (hparams.SESSION_END_INFO_TAG in root) == resume
         assert hparams.SESSION_START_INFO_TAG in root
     for kind in ("epoch", "step"):
-        expected = points(unbroken / "train", kind)
+        expected = points(uninterrupted / "train", kind)
         assert_same_points(points(tmp_path / "events" / "train", kind), expected)
 
 
-def test_a_run_that_is_resumed_with_it_tells_the_epochs_before(unbroken, tmp_path):
+def test_a_run_resumed_with_the_callback_writes_the_epochs_before(uninterrupted, tmp_path):
     saving = SaveEvery(epochs=1)
     fit([saving], epochs=2, checkpoints=tmp_path / "saved")
     resumed = tl.Checkpoints(tmp_path / "saved", resume=True)
     fit([saving, TensorBoard(tmp_path / "a", graph=False)], checkpoints=resumed)
     for part in ("train", "validation"):
-        expected = points(unbroken / part, "epoch")
+        expected = points(uninterrupted / part, "epoch")
         assert_same_points(points(tmp_path / "a" / part, "epoch"), expected)
 
 
-def test_a_new_run_takes_the_place_of_one_in_the_same_folder(tmp_path):
+def test_a_new_run_replaces_one_in_the_same_folder(tmp_path):
     fit([TensorBoard(tmp_path, steps=1, examples=VALIDATION, graph=False)], epochs=3)
     fit([TensorBoard(tmp_path, steps=1, examples=VALIDATION, graph=False)], epochs=1)
     for part, kind in (("train", "epoch"), ("validation", "epoch"), ("train", "weights")):
         for found in points(tmp_path / part, kind).values():
             assert [step for step, _ in found] == [5]
-    assert picture(tmp_path / "train", "inputs")[1] == [0]
+    assert images(tmp_path / "train", "inputs")[1] == [0]
 
 
 def test_events_with_a_time_in_the_future_are_refused(tmp_path):
@@ -450,7 +450,7 @@ def status(**changes):
     )
 
 
-def test_results_that_are_no_numbers_are_left_out(tmp_path):
+def test_results_that_are_not_numbers_are_left_out(tmp_path):
     board = TensorBoard(tmp_path, histogram_epochs=0, graph=False)
     board.on_train_begin(status(history=[], global_batch=0, batch=0))
     board.on_epoch_end(status())
@@ -459,20 +459,20 @@ def test_results_that_are_no_numbers_are_left_out(tmp_path):
     assert found == {"epoch/loss": 0.5, "epoch/loss_scale": 2.0, "epoch/skipped_steps": 1.0}
 
 
-def test_a_worker_that_does_not_write_takes_part_in_what_all_compute(tmp_path):
+def test_a_worker_that_does_not_write_takes_part_in_the_computations(tmp_path):
     called = []
-    told = status(
+    of_worker = status(
         is_chief=False,
         history=[],
         gradients=lambda: called.append("gradients"),
         graph=lambda: called.append("graph"),
     )
     board = TensorBoard(tmp_path / "events", steps=1, hyperparameters={"a": 1})
-    board.on_train_begin(told._replace(global_batch=0, batch=0))
-    board.on_train_batch_end(told)
-    board.on_train_batch_end(told)
-    board.on_epoch_end(told)
-    board.on_train_end(told._replace(finished=True))
+    board.on_train_begin(of_worker._replace(global_batch=0, batch=0))
+    board.on_train_batch_end(of_worker)
+    board.on_train_batch_end(of_worker)
+    board.on_epoch_end(of_worker)
+    board.on_train_end(of_worker._replace(finished=True))
     assert called == ["graph", "gradients"]
     assert not (tmp_path / "events").exists()
 
@@ -490,7 +490,7 @@ def test_wrong_arguments_are_refused(options, message, tmp_path):
         TensorBoard(tmp_path, **options)
 
 
-def test_without_the_package_one_line_says_what_to_install(monkeypatch, tmp_path):
+def test_a_missing_package_is_an_error_that_names_it(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"pip install tensorboard"):
         TensorBoard(tmp_path)

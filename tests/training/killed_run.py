@@ -1,8 +1,8 @@
-"""A run with all that a checkpoint has to keep; killed and started again, it ends as if it was not.
+"""A run with all kinds of state that a checkpoint keeps, for test_killed.py to kill and resume.
 
     python killed_run.py FOLDER PRECISION
 
-It prints a line when training begins, and at its end, as JSON, hashes of all that it came to.
+It prints a line when training begins, and at its end a line of JSON with a hash of its results.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VALIDATION = X[:100], RNG.integers(0, 5, 100)
 
 
 def net(compiled):
-    """Augments its inputs, drops out, and keeps batch statistics; XLA has no translations."""
+    """A net with augmentation, dropout and batch statistics; XLA supports no translations."""
     keras.utils.set_random_seed(0)
     moved = [] if compiled else [keras.layers.RandomTranslation(0.1, 0.1)]
     return keras.Sequential(
@@ -45,13 +45,13 @@ def net(compiled):
 
 
 def optimizer():
-    """A rate in the state, momenta, a running average of the parameters, windows of batches."""
+    """A learning rate in the state, moments, averaged parameters, accumulation."""
     rate = tl.inject_hyperparams(tl.nadam)(2**-7)
     return tl.accumulate(tl.chain(tl.clip_by_global_norm(1.0), rate, tl.ema(0.99)), 3)
 
 
 class Begun(Callback):
-    """Says when training begins."""
+    """Prints a line when training begins."""
 
     def on_train_begin(self, status):
         print("begun", flush=True)

@@ -48,11 +48,11 @@ def compiled(loop):
 
 
 def run_replicas(apply_fn, state, data, order, batch_size, make_step, metrics, strategy=None):
-    """The state, the records and the difference between replicas after all of the order."""
+    """The state, the metric states and the spread of the replicas after all batches."""
     devices = Replicas(strategy or mirrored(REPLICAS))
     variables = devices.place(state)
     step = make_step(replicated(apply_fn), reduce=all_reduce)
-    records = devices.expand(empty_states(metrics))
+    states = devices.expand(empty_states(metrics))
     size, at = order.shape[0], tf.constant(0, tf.int64)
     data = in_order(data, order)
     rest = size % batch_size
@@ -60,22 +60,22 @@ def run_replicas(apply_fn, state, data, order, batch_size, make_step, metrics, s
         if rows and stop > 0:
             loop = compiled(devices.train_loop(step, variables, rows))
             end, last = tf.constant(stop, tf.int64), tf.constant(stop == size)
-            records = loop(data, at, end, last, records)
+            states = loop(data, at, end, last, states)
             at = tf.constant(stop, tf.int64)
     values = tf.nest.map_structure(lambda v: v.numpy(), variables)
-    return values, devices.total(records), spread(variables)
+    return values, devices.total(states), spread(variables)
 
 
 def run_one(apply_fn, state, data, order, batch_size, make_step, metrics):
-    """The state and the records of one device."""
+    """The state and the metric states of one device."""
     step = tf.function(make_step(apply_fn), autograph=False)
-    records = empty_states(metrics)
+    states = empty_states(metrics)
     size = order.shape[0]
     for at in range(0, size, batch_size):
         batch = in_order(data, order[at : at + batch_size])
         state, new = step(state, batch, tf.constant(at + batch_size >= size))
-        records = tl.metrics.merge(records, new)
-    return state, records
+        states = tl.metrics.merge(states, new)
+    return state, states
 
 
 def compare(apply_fn, params, model_state, optimizer, data, order, batch_size, loss, **options):
@@ -90,13 +90,13 @@ def compare(apply_fn, params, model_state, optimizer, data, order, batch_size, l
 
     state = tl.init_state(params, model_state, optimizer)
     args = (data, order, batch_size, make_step, metrics)
-    one, one_records = run_one(apply_fn, state, *args)
-    many, many_records, between = run_replicas(apply_fn, state, *args)
+    one, one_states = run_one(apply_fn, state, *args)
+    many, many_states, between = run_replicas(apply_fn, state, *args)
     moved = distance(params, one.params)
     return {
         "params": distance(one.params, many.params),
         "state": distance(one, many),
-        "records": distance(one_records, many_records),
+        "metric_states": distance(one_states, many_states),
         "between": between,
         "moved": moved,
     }

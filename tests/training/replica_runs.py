@@ -1,4 +1,6 @@
-"""Runs on several replicas beside one device: each prints one line of JSON, for test_replicas.py.
+"""Runs on several replicas and on one device, compared; each prints a line of JSON.
+
+test_replicas.py starts them:
 
 python replica_runs.py <run> <replicas>
 """
@@ -50,7 +52,7 @@ def problem(dtype="float64", size=22):
 
 
 def epochs(size, count=3):
-    """Epochs end to end, so that each has batches that straddle; the last batch is partial."""
+    """Consecutive epochs, so that batches span two of them; the last batch is partial."""
     rng = np.random.default_rng(5)
     return tf.constant(np.concatenate([rng.permutation(size) for _ in range(count)]))
 
@@ -68,8 +70,8 @@ def optimizers():
     return results
 
 
-def around(**cases):
-    """Optimizers with something around them; of 5 examples 4 replicas get 2, 2, 1 and none."""
+def wrapped(**cases):
+    """Wrapped optimizers; of 5 examples 4 replicas get 2, 2, 1 and none."""
     params, data = problem()
     loss = tl.losses.mean_squared_error
     return {
@@ -79,9 +81,9 @@ def around(**cases):
 
 
 def other_transforms():
-    """More of them than every run of the tests tries."""
+    """Further transforms, for `make soak`."""
     adam = tl.adam(1e-2)
-    return around(
+    return wrapped(
         regularizer=(adam, {"regularizer": tl.l1_l2(1e-2, 1e-2)}),
         ema=(tl.chain(adam, tl.ema(0.9)), {}),
         compiled=(adam, {"compile_gradients": True, "compile_update": True}),
@@ -90,12 +92,12 @@ def other_transforms():
 
 
 def transforms():
-    """The same, and weights of 0, none, and what is not finite."""
+    """Transforms, weights of 0, no weights, and values that are not finite."""
     params, data = problem()
     order = epochs(22)[:50]
     loss = tl.losses.mean_squared_error
     adam, clip = tl.adam(1e-2), tl.clip_by_global_norm
-    results = around(
+    results = wrapped(
         clip=(tl.chain(clip(0.1), tl.sgd(0.1)), {}),
         accumulate=(
             tl.accumulate(tl.chain(clip(0.5), adam, tl.ema(0.9)), 3),
@@ -130,7 +132,7 @@ def keras_net(*middle, outputs=3, dtype="float64", input_shape=(4,)):
 
 
 def statistics():
-    """Batch normalization on uneven parts, on empty ones, with penalties and sequences' masks."""
+    """Batch normalization on uneven and empty parts, with penalties and with masks."""
     keras.config.set_dtype_policy("float64")
     normalize = keras.layers.BatchNormalization
     known = "renorm" in inspect.signature(normalize).parameters
@@ -161,7 +163,7 @@ def statistics():
 
 
 def drawing(parts):
-    """Two runs of two steps: the masks on each replica; the seeds at the end; their spread."""
+    """Two runs of two steps: the masks on each replica, the final seeds, their spread."""
     inputs = keras.Input((50,))
     pure = functional_from_keras(keras.Model(inputs, keras.layers.Dropout(0.5)(inputs)), seed=4)
     strategy = mirrored(REPLICAS)
@@ -185,9 +187,9 @@ def drawing(parts):
 
         def one():
             state = tf.nest.map_structure(lambda v: v.read_value(), variables)
-            state, records = step(state, ((ones, None), ones))
+            state, states = step(state, ((ones, None), ones))
             tf.nest.map_structure(lambda v, x: v.assign(x), variables, state)
-            return records["mask"]
+            return states["mask"]
 
         once = compiled(lambda: strategy.experimental_local_results(strategy.run(one)))
         masks = [[mask.numpy().tolist() for mask in once()] for _ in range(2)]
@@ -205,7 +207,7 @@ def dropout():
 
 
 def evaluation():
-    """The records of `eval_loop` over 22 examples in batches of 8, beside those of one call."""
+    """The metric states of `eval_loop` over 22 examples in batches of 8, and of one call."""
     params, data = problem()
     loss = tl.losses.mean_squared_error
     metrics = {"mean_absolute_error": tl.losses.mean_absolute_error}
@@ -222,7 +224,7 @@ def evaluation():
 
 
 def placed():
-    """What a state in variables reads and takes outside of the replicas."""
+    """Reading and assigning the variables of a state outside of the replicas."""
     strategy = mirrored(REPLICAS)
     variables = Replicas(strategy).place(tl.init_state({"w": tf.ones([2])}, (), tl.adam()))
     variables.params["w"].assign([3.0, 4.0])
@@ -259,7 +261,7 @@ def numbers(history):
 
 
 def trainers():
-    """`Trainer.fit`, `evaluate` and `predict` on 22 examples in batches of 5, beside one device."""
+    """`Trainer.fit`, `evaluate` and `predict` on 22 examples in batches of 5."""
     rng = np.random.default_rng(0)
     x, y, w = (rng.normal(size=(22, n)) for n in (4, 1, 1))
     data = x, y, np.abs(w[:, 0])
@@ -286,7 +288,7 @@ def trainers():
 
 
 def overflow():
-    """Gradients that overflow float16 on the last replica alone, at the second of five steps."""
+    """Gradients that overflow float16 on the last replica only, at the second of five steps."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 4)).astype("f4"), rng.normal(size=(40, 1)).astype("f4")
     y[15] = 3e4
@@ -327,7 +329,7 @@ def keras_beside():
 
 
 def keras_applied(optimizer, gradients):
-    """A weight after one `apply` of Keras in which each replica has a gradient of its own."""
+    """A weight after one `apply` of Keras with a different gradient on each replica."""
     strategy = mirrored(REPLICAS)
     with strategy.scope():
         weight = keras.Variable(tf.zeros([2]))
@@ -366,7 +368,7 @@ def ours_applied(optimizer, gradients, loss_scale=None):
 
 
 def overflow_beside():
-    """Gradients of which those of the second replica alone are infinite."""
+    """Gradients that are infinite on the second replica only."""
     gradients = [[8.0, 8.0], [np.inf, 8.0]]
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.5), initial_scale=8.0)
     return {
@@ -391,7 +393,7 @@ def uneven_first_batch():
 
 
 def lengths_of_calls():
-    """The results of a run in calls of one step, and of as many as there are."""
+    """The results of a run in calls of one step, and in calls of as many as possible."""
     rng = np.random.default_rng(0)
     data = rng.normal(size=(90, 4)), rng.normal(size=(90, 1))
     results = []
@@ -402,14 +404,14 @@ def lengths_of_calls():
 
 
 def small():
-    """What takes little time."""
+    """Runs that take little time."""
     runs = (evaluation, placed, keras_beside, uneven_first_batch, lengths_of_calls)
     beside = (overflow_beside, clipping_beside) if REPLICAS == 2 else ()
     return {f.__name__: f() for f in (*runs, *beside)}
 
 
 def worker():
-    """A multi-worker run: this process is the worker that TF_CONFIG names."""
+    """A multi-worker run in which this process is one of the workers."""
     strategy = multi_worker()
     params, data = problem()
     optimizer = tl.chain(tl.clip_by_global_norm(0.1), tl.adam(1e-2))
@@ -422,8 +424,8 @@ def worker():
 
     state = tl.init_state(params, (), optimizer)
     args = (data, epochs(22)[:50], 7, make_step, ())
-    many, records, _ = run_replicas(net, state, *args, strategy=strategy)
-    one, one_records = run_one(net, state, *args)
+    many, states, _ = run_replicas(net, state, *args, strategy=strategy)
+    one, one_states = run_one(net, state, *args)
     refused = ""
     try:
         trainer_of("multi_worker").fit([(np.ones([2, 4]), np.ones([2, 1]))])
@@ -433,7 +435,7 @@ def worker():
         "refused": refused,
         "replicas": strategy.num_replicas_in_sync,
         "state": distance(one, many),
-        "records": distance(one_records, records),
+        "metric_states": distance(one_states, states),
         "moved": distance(params, one.params),
     }
 

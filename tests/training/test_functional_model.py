@@ -1,4 +1,4 @@
-"""Keras models as pure functions: the names, the seeds, and what goes back into the model."""
+"""Keras models as pure functions: names, seeds, and values assigned back to the model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def net(name=None):
 
 
 class Own(keras.Model):
-    """A model of one's own, whose layers may have one name, and whose call takes no mode."""
+    """A custom model whose layers may share a name, and whose call has no training argument."""
 
     def __init__(self, *names):
         super().__init__()
@@ -72,7 +72,7 @@ def test_predictions_are_those_of_the_model(make):
     assert np.max(np.abs(moved - forward.y_pred)) > 0.1
 
 
-def test_a_call_leaves_the_variables_of_the_model_alone():
+def test_a_call_does_not_change_the_variables_of_the_model():
     model = net()
     before = model.get_weights()
     apply_fn, params, model_state = functional_from_keras(model)
@@ -83,7 +83,7 @@ def test_a_call_leaves_the_variables_of_the_model_alone():
         np.testing.assert_array_equal(old, new)
 
 
-def test_generators_start_from_the_seed_and_apart():
+def test_generators_start_from_the_seed_and_differ():
     def starts(seed):
         state = functional_from_keras(net(), seed).model_state
         return [tuple(state[name].numpy()) for name in KEPT[2:]]
@@ -120,7 +120,7 @@ def test_frozen_layers_are_state_and_not_parameters():
     assert sorted(stateless.model_state) == sorted([*KEPT, *TRAINED[:2]])
 
 
-def test_values_written_back_are_the_models():
+def test_values_are_assigned_back_to_the_model():
     model = net()
     apply_fn, params, model_state = functional_from_keras(model)
     params = {name: w + 1 for name, w in params.items()}
@@ -141,7 +141,7 @@ def test_values_are_copies_of_the_variables():
     np.testing.assert_array_equal(params["last/bias"], kept)
 
 
-def test_a_model_of_two_layers_of_one_name_is_refused():
+def test_a_model_with_two_layers_of_one_name_is_refused():
     with pytest.raises(ValueError, match="two variables of the model are named 'a/kernel'"):
         functional_from_keras(Own("a", "a"))
 
@@ -152,6 +152,6 @@ def test_a_model_without_variables_is_refused():
 
 
 @pytest.mark.parametrize("model", [None, tf.identity, "mlp"])
-def test_what_is_no_model_is_refused(model):
+def test_other_objects_are_refused(model):
     with pytest.raises(TypeError, match="^model must be a Keras model or a FunctionalModel, got"):
         functional_from_keras(model)

@@ -1,4 +1,4 @@
-"""Runs that are killed at random moments, and started again."""
+"""Runs that are killed at random moments and resumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRECISIONS = ("float32", "mixed_float16")
 
 
 class Process:
-    """A run in a process of its own."""
+    """A run in a separate process."""
 
     def __init__(self, folder, precision):
         folder.mkdir(exist_ok=True)
@@ -33,7 +33,7 @@ class Process:
         )
 
     def begin(self):
-        """Waits until training begins: the seconds that it took."""
+        """Wait until training begins, and return the seconds it took."""
         assert self.process.stdout.readline() == "begun\n", self.process.stderr.read()
         return time.monotonic() - self.started
 
@@ -43,15 +43,15 @@ class Process:
         return json.loads(out.splitlines()[-1])
 
     def kill(self):
-        """Whether it was still running."""
+        """Kill the process; return whether it was still running."""
         self.process.kill()
         self.process.communicate()
         return self.process.returncode == -9
 
 
 @functools.cache
-def unbroken(precision):
-    """What a run comes to, and how long it trains."""
+def uninterrupted(precision):
+    """The results of a run that is not killed, and how long it trains."""
     with tempfile.TemporaryDirectory() as folder:
         run = Process(Path(folder), precision)
         run.begin()
@@ -60,18 +60,18 @@ def unbroken(precision):
 
 
 def killed_until(kills, precision, folder, generator):
-    """Kills runs at random moments, until it has done so as often as it is to; their ends."""
-    expected, seconds = unbroken(precision)
+    """Kill runs at random moments until `kills` are done; yield their results and the expected."""
+    expected, seconds = uninterrupted(precision)
     count = done = 0
     while done < kills:
         count += 1
         for _ in range(generator.randint(1, 4)):
-            run = Process(folder / f"broken_{count}", precision)
-            if generator.random() < 0.8:  # most of them within training
+            run = Process(folder / f"killed_{count}", precision)
+            if generator.random() < 0.8:  # most kills come within training
                 run.begin()
             time.sleep(generator.uniform(0, seconds))
             done += run.kill()
-        yield Process(folder / f"broken_{count}", precision).end(), expected
+        yield Process(folder / f"killed_{count}", precision).end(), expected
 
 
 @pytest.mark.soak

@@ -1,4 +1,4 @@
-"""Keras models in a precision: dtypes, values, training, and that the user's model stays."""
+"""Keras models in a precision: dtypes, values, training; the user's model is unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainlib.training.recast import recast
 
 layers = keras.layers
 FACTOR = 1.5
-"""Read by a lambda: a layer made from its configuration would not find it."""
+"""Read by a lambda; a layer rebuilt from its configuration would not find it."""
 TOLERANCE = {"float32": 1e-6, "float64": 1e-6, "mixed_bfloat16": 0.03, "mixed_float16": 0.004}
 X = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
 
@@ -35,7 +35,7 @@ def sequential():
 
 
 def functional():
-    """Shared, wrapped, nested and adapted layers, one made of a lambda, and two outputs."""
+    """Shared, wrapped, nested and adapted layers, a lambda layer, and two outputs."""
     a, b = keras.Input((6,), name="a"), keras.Input((5,), dtype="int32", name="b")
     scaled = layers.Normalization(name="scaled")
     scaled.adapt(1000 + 3 * X)
@@ -61,7 +61,7 @@ def functional():
 
 
 class Own(keras.Model):
-    """A model with a call of its own."""
+    """A model with a custom call."""
 
     def __init__(self, units=8, **options):
         super().__init__(**options)
@@ -81,7 +81,7 @@ def own():
 
 
 class Wide(Own):
-    """One whose call joins its input and what a layer makes of it, by TensorFlow."""
+    """A model whose call joins its input and the output of a layer by TensorFlow."""
 
     def build(self, input_shape):
         self.first.build(input_shape)
@@ -94,7 +94,7 @@ class Wide(Own):
 
 
 class Secretive(keras.Model):
-    """One that cannot be made from its configuration, for it keeps no arguments."""
+    """A model that cannot be rebuilt from its configuration, which lacks its arguments."""
 
     def __init__(self, layer):
         super().__init__()
@@ -139,7 +139,7 @@ def dtypes_of(model):
 )
 @pytest.mark.parametrize("precision", tl.PRECISIONS)
 @pytest.mark.parametrize("name", MODELS)
-def test_all_but_the_arithmetic_is_in_the_parameters_dtype(name, precision, run):
+def test_everything_except_arithmetic_is_in_the_parameters_dtype(name, precision, run):
     model, x = make(name), inputs_of(name)
     keep = tl.PRECISIONS[precision].param_dtype
     apply_fn, params, model_state = functional_from_keras(model, precision=precision)
@@ -166,7 +166,7 @@ def test_all_but_the_arithmetic_is_in_the_parameters_dtype(name, precision, run)
 
 @pytest.mark.parametrize("precision", tl.PRECISIONS)
 @pytest.mark.parametrize("name", MODELS)
-def test_predictions_are_close_to_the_models_and_rounded_as_the_dtype_does(name, precision):
+def test_predictions_are_close_to_the_models_and_rounded_to_the_dtype(name, precision):
     model, x = make(name), inputs_of(name)
     expected = tf.nest.flatten(model(x, training=False))
     apply_fn, params, model_state = functional_from_keras(model, precision=precision)
@@ -180,7 +180,7 @@ def test_predictions_are_close_to_the_models_and_rounded_as_the_dtype_does(name,
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_users_model_and_the_global_policy_stay(name):
+def test_the_users_model_and_the_global_policy_are_unchanged(name):
     model, x = make(name), inputs_of(name)
     values, dtypes, y = model.get_weights(), dtypes_of(model), model(x, training=False)
     ids = [id(layer) for layer in model._flatten_layers()]
@@ -195,7 +195,7 @@ def test_the_users_model_and_the_global_policy_stay(name):
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_wide_layers_compute_in_float32_and_the_others_do_not():
+def test_only_wide_layers_compute_in_float32():
     cast = recast(make("functional"), tl.PRECISIONS["mixed_bfloat16"])
     wired = (layers.InputLayer, keras.Model)
     parts = [layer for layer in cast._flatten_layers() if not isinstance(layer, wired)]
@@ -219,7 +219,7 @@ def test_inputs_far_from_0_are_scaled_in_float32(adapted):
     np.testing.assert_array_equal(cast.get_layer("scaled")(years), scaled(years))
 
 
-def test_a_layer_of_two_nested_models_stays_one_layer():
+def test_a_layer_shared_by_nested_models_stays_shared():
     shared = layers.Dense(6, "relu", name="shared")
     inner = keras.Sequential([keras.Input((6,)), shared, layers.Dense(6)], name="inner")
     model = keras.Sequential([keras.Input((6,)), shared, inner, layers.Dense(2)])
@@ -230,14 +230,14 @@ def test_a_layer_of_two_nested_models_stays_one_layer():
 
 
 @pytest.mark.parametrize("kind", ["Softmax", "Activation"])
-def test_a_softmax_within_the_model_is_computed_in_float32(kind):
+def test_an_inner_softmax_is_computed_in_float32(kind):
     softmax = layers.Softmax() if kind == "Softmax" else layers.Activation("softmax")
     model = keras.Sequential([keras.Input((6,)), layers.Dense(4), softmax, layers.Dense(2)])
     cast = recast(model, tl.PRECISIONS["mixed_float16"])
     assert [layer.compute_dtype for layer in cast.layers[-3:]] == ["float16", "float32", "float32"]
 
 
-def test_the_layers_at_the_end_of_nested_models_make_the_outputs():
+def test_the_last_layers_of_nested_models_are_output_layers():
     end = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dense(2)], name="end")
     model = keras.Sequential([keras.Input((6,)), layers.Dense(4), end])
     cast = recast(model, tl.PRECISIONS["mixed_bfloat16"])
@@ -262,7 +262,7 @@ def test_the_policy_that_a_model_was_built_in_does_not_matter(built_in, precisio
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_model_that_is_in_the_precision_is_used_as_it_is():
+def test_a_model_in_the_precision_is_used_as_it_is():
     model, stubborn = make("sequential"), Secretive(layers.Dense(2))
     stubborn(X)
     for each in (model, stubborn):
@@ -272,7 +272,7 @@ def test_a_model_that_is_in_the_precision_is_used_as_it_is():
     assert recast(half, tl.PRECISIONS["mixed_float16"]) is half
 
 
-def test_a_model_that_cannot_be_made_again_is_refused_in_one_line():
+def test_a_model_that_cannot_be_rebuilt_is_refused_in_one_line():
     model = Secretive(layers.Dense(2))
     model(X)
     message = (
@@ -283,7 +283,7 @@ def test_a_model_that_cannot_be_made_again_is_refused_in_one_line():
         functional_from_keras(model, precision="mixed_bfloat16")
 
 
-def test_a_call_of_ones_own_is_given_inputs_in_the_parameters_dtype():
+def test_a_custom_call_receives_inputs_in_the_parameters_dtype():
     model = Wide()
     model(X)
     apply_fn, params, model_state = functional_from_keras(model, precision="float64")
@@ -307,7 +307,7 @@ def test_frozen_layers_are_frozen_in_each_precision():
         assert len(params) == len(model.trainable_variables)
 
 
-def test_values_in_float64_are_the_models_and_go_back_into_it():
+def test_values_in_float64_are_the_models_and_are_assigned_back():
     model = make("sequential")
     _, params, model_state = functional_from_keras(model, precision="float64")
     np.testing.assert_array_equal(params["first/kernel"], model.get_layer("first").kernel)
@@ -352,7 +352,7 @@ def test_training_converges(precision, execution):
         assert 1 <= float(state.loss_scale.scale) < 2**24
 
 
-def test_any_function_is_taken_in_a_precision():
+def test_any_function_is_computed_in_a_precision():
     def apply_fn(params, model_state, x, training):
         return tl.ModelOutput(x @ params["kernel"], {"mean": tf.reduce_mean(x)})
 

@@ -1,4 +1,4 @@
-"""Several replicas follow one device, to rounding; every run is a process of its own."""
+"""Several replicas follow one device to rounding; each run is a separate process."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def run(name, replicas):
 
 def assert_follows(distances, tolerance):
     assert distances["moved"] > 1e-6
-    assert distances["between"] == 0, "replicas part"
+    assert distances["between"] == 0, "replicas diverge"
     assert distances["state"] < tolerance
-    assert distances["records"] < tolerance
+    assert distances["metric_states"] < tolerance
 
 
 @pytest.mark.parametrize("name", tl.registry.OPTIMIZERS)
@@ -57,7 +57,7 @@ def test_two_replicas_follow_one_device_with_each_optimizer(name):
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_four_replicas_follow_one_device_where_parts_are_uneven_and_empty(name):
+def test_four_replicas_follow_one_device_with_uneven_and_empty_parts(name):
     assert_follows(run("transforms", 4)[name], 1e-12)
 
 
@@ -82,9 +82,9 @@ def test_batch_normalization_in_float16_differs_by_its_rounding(replicas):
     assert_follows(run("statistics", replicas)["float16"], 2e-3)
 
 
-@pytest.mark.parametrize("way", ["graph", "compiled"])
-def test_dropout_draws_anew_on_each_replica_and_at_each_step(way):
-    found = run("dropout", 2)[way]
+@pytest.mark.parametrize("execution", ["graph", "compiled"])
+def test_dropout_differs_between_replicas_and_between_steps(execution):
+    found = run("dropout", 2)[execution]
     first, again = found["draws"]
     assert first == again
     masks = [tuple(mask) for step in first for mask in step]
@@ -92,9 +92,9 @@ def test_dropout_draws_anew_on_each_replica_and_at_each_step(way):
     assert all(5 < mask.count(0.0) < 45 for mask in masks)
 
 
-@pytest.mark.parametrize("way", ["graph", "compiled"])
-def test_the_seeds_stay_the_same_on_all_replicas_and_count_the_draws(way):
-    found = run("dropout", 2)[way]
+@pytest.mark.parametrize("execution", ["graph", "compiled"])
+def test_seeds_are_equal_on_all_replicas_and_count_the_draws(execution):
+    found = run("dropout", 2)[execution]
     assert found["between"] == 0
     assert [draws for _, draws in found["seeds"]] == [2]
 
@@ -109,21 +109,21 @@ def test_a_state_is_read_from_one_replica_and_assigned_to_all():
     assert found["copies"] == [[3, 4], [3, 4]]
 
 
-def test_there_is_one_strategy_for_a_number_of_replicas():
+def test_a_strategy_is_made_once_for_a_number_of_replicas():
     assert run("small", 2)["placed"]["one strategy"]
 
 
 def test_how_many_steps_a_call_makes_changes_no_bit_of_the_results():
-    in_ones, in_many = run("small", 2)["lengths_of_calls"]
-    assert in_ones == in_many
+    single_steps, many_steps = run("small", 2)["lengths_of_calls"]
+    assert single_steps == many_steps
 
 
-def test_keras_does_not_follow_one_device_where_the_last_batch_is_uneven():
+def test_keras_does_not_follow_one_device_with_an_uneven_last_batch():
     found = run("small", 2)["keras_beside"]
     assert found["keras"] > 0.1 * found["moved"]
 
 
-@pytest.mark.soak  # launch_local trains so in the suite
+@pytest.mark.soak  # the suite trains like this with launch_local
 def test_two_processes_follow_one_device():
     workers = [start("worker", 2, TF_CONFIG=task) for task in tf_configs(free_ports(2))]
     try:
@@ -132,7 +132,7 @@ def test_two_processes_follow_one_device():
             assert found["refused"].startswith("data must be arrays on several workers")
             assert found["moved"] > 1e-6
             assert found["state"] < 1e-12
-            assert found["records"] < 1e-12
+            assert found["metric_states"] < 1e-12
     finally:
         for worker in workers:
             worker.kill()
@@ -153,16 +153,16 @@ def test_an_overflow_on_one_replica_skips_the_step_on_all():
     assert found["overflowed"][0] == found["overflowed"][1]
     assert found["steps"] == [4, 4] and found["scales"] == [2**14, 2**14]
     assert found["finite"] and found["between"] == 0
-    assert found["params"] < 1e-3  # float16's rounding in other places
+    assert found["params"] < 1e-3  # rounding of float16 at other places
 
 
-def test_an_infinity_on_the_second_replica_reaches_no_weight_but_keras_s():
+def test_an_infinity_on_the_second_replica_reaches_no_weight_except_in_keras():
     found = run("small", 2)["overflow_beside"]
     assert found["ours"] == [0.0, 0.0]
     assert not math.isfinite(found["keras"][0])
 
 
-def test_gradients_are_clipped_after_they_are_summed_but_in_keras():
+def test_gradients_are_clipped_after_the_sum_except_in_keras():
     found = run("small", 2)["clipping_beside"]
     norm = math.hypot(50, 1.5)
     assert found["ours"] == pytest.approx([-50 / norm, -1.5 / norm], rel=1e-6)

@@ -24,7 +24,7 @@ CACHE_VARIABLE = "TRAINLIB_CACHE"
 
 
 class Workload(NamedTuple):
-    """What the autotuner times.
+    """Steps that the autotuner times.
 
     Attributes:
         run: `(execution, count) -> None`: makes `count` steps, on a state that is then discarded,
@@ -61,12 +61,18 @@ class Autotuner:
     Runs that are too short to matter, and those whose answer is in the cache, measure nothing.
 
     Attributes:
-        clock: function that returns the time in seconds.
-        min_steps: smallest number of steps of a run that is measured.
-        min_seconds: shortest expected duration of a run for which other executions than the
-            default are compiled.
-        min_speedup: how many times as fast as the default another execution must be.
-        timed_seconds: shortest duration of a measurement.
+        clock: function that returns the time in seconds. Default: `time.perf_counter`.
+        min_steps: smallest number of steps of a run that is measured. Default: 1000.
+        min_seconds: shortest expected duration of a run, in seconds, for which other executions
+            than the default are compiled. Default: 10.
+        min_speedup: how many times as fast as the default another execution must be. Default:
+            1.05.
+        timed_seconds: shortest duration of a measurement. Default: 0.1.
+
+    Example:
+        >>> autotuner = tl.Autotuner(min_seconds=60.0)  # for runs of a minute or longer
+        >>> autotuner.min_steps
+        1000
     """
 
     clock: Callable[[], float] = time.perf_counter
