@@ -16,6 +16,8 @@ training: the trainer, its callbacks and its checkpoints.
 run_folder: the files of a run.
 range_test: the learning-rate range test.
 run: `run_experiment`.
+saved_run: a finished run, evaluated again, and its predictions.
+reporting: the reports of run folders.
 resume: the configuration with which a run is resumed.
 replay: one step of a run made again.
 """

@@ -19,8 +19,6 @@ from trainlib.training.files import write_text
 REPORT_FILE = "report.html"
 MOST_CONFUSIONS = 10
 """Number of confused pairs of classes that are listed."""
-PARTS = ("train", "validation", "test")
-"""The parts of the data whose results a summary holds."""
 
 Figures = dict[str, Any]
 """Figures by the names of their files."""
@@ -48,7 +46,7 @@ class RunRecord:
         settings: values of its flags, as text by name; {}: unknown.
         flags: its flags as a flag file has them, one per line.
         command: `train` with the flags that are not at their defaults; "": unknown.
-        summary: its summary; None if the run is not finished.
+        summary: its summary, with the results by part of the data; None if it is not finished.
         range_test: the curve of the range test that it began with; None if it had none.
     """
 
@@ -156,7 +154,7 @@ def _results(run: RunRecord) -> str:
     """Return a table of the scalar results on each part of the data."""
     if run.summary is None:
         return ""
-    results = {part: run.summary[part] for part in PARTS if part in run.summary}
+    results = {part: x for part, x in run.summary.items() if isinstance(x, Mapping)}
     names = [name for name, x in results["test"].items() if isinstance(x, (int, float))]
     rows = [[part, *(float(found[name]) for name in names)] for part, found in results.items()]
     title = page.note("Results of the saved model")

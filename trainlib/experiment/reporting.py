@@ -1,0 +1,190 @@
+"""Reports of run folders: what a folder holds becomes the records that the pages show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trainlib.experiment import run_folder
+from trainlib.experiment.building import Models, build_loss
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.flat import flag_text, flatten, settings
+from trainlib.experiment.optimization import build_optimization
+from trainlib.experiment.saved_run import (
+    build_evaluator,
+    build_saved_task,
+    load_models,
+    read_saved_run,
+    with_data,
+)
+from trainlib.experiment.targets import INDEX
+from trainlib.experiment.task import PARTS, Task
+from trainlib.experiment.training import steps_per_epoch
+from trainlib.experiment.values import written
+from trainlib.metrics.base import ACTIVATIONS
+from trainlib.report import columns
+from trainlib.report.comparison_page import write_comparison_page
+from trainlib.report.examples import ExampleData
+from trainlib.report.predictions import Predictions
+from trainlib.report.range_test import read_curve
+from trainlib.report.run_page import ModelRecord, RunRecord, write_run_page
+
+SCHEDULE_POINTS = 1000
+"""Number of steps at which a schedule is drawn."""
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Return what the folder of a run holds, finished or not.
+
+    Raises:
+        ValueError: there is no run, or a file of it is damaged.
+    """
+    name, history = folder.resolve().name, run_folder.read_history(folder)
+    if not (folder / run_folder.CONFIG_FILE).is_file():
+        return RunRecord(name, history, {}, range_test=read_curve(folder))
+    config = run_folder.read_config(folder)
+    flat = flatten(config)
+    defaults = {s.flag: s.default for s in settings(ExperimentConfig)}
+    given = (flag_text(flag, x) for flag, x in flat.items() if x != defaults[flag])
+    return RunRecord(
+        name,
+        history,
+        {flag: written(value) for flag, value in flat.items()},
+        tuple(config.to_flags().splitlines()),
+        " ".join(["train", *given]),
+        read_saved_run(folder).summary if is_finished(folder) else None,
+        read_curve(folder),
+    )
+
+
+def read_records(folders: Sequence[Path]) -> dict[str, RunRecord]:
+    """Return the records of runs by name, or by path where two runs have the same name.
+
+    Raises:
+        ValueError: a folder is given twice, is not a run, or is damaged.
+    """
+    resolved = [folder.resolve() for folder in folders]
+    for folder, path in zip(folders, resolved, strict=True):
+        if resolved.count(path) > 1:
+            raise ValueError(f"run {folder} is given twice")
+    runs = [read_record(folder) for folder in folders]
+    unique = len({run.name for run in runs}) == len(runs)
+    names = [run.name if unique else f.as_posix() for run, f in zip(runs, folders, strict=True)]
+    return dict(zip(names, runs, strict=True))
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a run has written its summary, which is the last thing it does."""
+    return (folder / run_folder.SUMMARY_FILE).is_file()
+
+
+def write_report(
+    folder: Path, to: Path, data_dir: str | None = None, safe_mode: bool = True
+) -> None:
+    """Write the report of the run in a folder.
+
+    Args:
+        folder: folder of the run, which may be unfinished.
+        to: folder to write to; it is made if it does not exist.
+        data_dir: folder that is searched first for the data set. Default: None, that of the run.
+        safe_mode: refuse a model's file that contains code. Default: True.
+
+    Raises:
+        ValueError, OSError: there is no run, a file of it is damaged, or its data are missing.
+        ImportError: matplotlib is not installed.
+    """
+    record, model = read_record(folder), None
+    if record.summary is not None:
+        run = with_data(read_saved_run(folder), data_dir=data_dir)
+        task = build_saved_task(run)
+        built = load_models(run, task, safe_mode)
+        model = model_record(run.config, task, built, record.history)
+    to.mkdir(parents=True, exist_ok=True)
+    write_run_page(record, model, to)
+
+
+def write_own_report(folder: Path, config: ExperimentConfig, task: Task, built: Models) -> None:
+    """Write the report of a run that has just finished, whose data and model are in memory.
+
+    Args:
+        folder: folder of the run.
+        config: its configuration.
+        task: its task.
+        built: its model.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    record = read_record(folder)
+    write_run_page(record, model_record(config, task, built, record.history), folder)
+
+
+def write_comparison(folders: Sequence[Path], to: Path) -> None:
+    """Write the report that compares several runs.
+
+    Args:
+        folders: folders of the runs.
+        to: folder to write to; it is made if it does not exist.
+
+    Raises:
+        ValueError: as `read_records` says.
+        ImportError: matplotlib is not installed.
+    """
+    runs = read_records(folders)
+    to.mkdir(parents=True, exist_ok=True)
+    write_comparison_page(runs, to)
+
+
+def model_record(
+    config: ExperimentConfig, task: Task, built: Models, history: columns.History
+) -> ModelRecord:
+    """Return what the model of a finished run adds to its report.
+
+    Args:
+        config: configuration of the run.
+        task: its task.
+        built: its model.
+        history: its history.
+    """
+    names: list[str] = []
+    if task.target.by_class:
+        names = list(task.dataset.class_names) or [str(k) for k in range(task.outputs)]
+    parts = {name: getattr(task, name) for name in PARTS}
+    return ModelRecord(
+        {name: part.size for name, part in parts.items() if part is not None},
+        built.full.count_params(),
+        task.loss,
+        predict_test(config, task, built),
+        ExampleData(task.test.x, task.dataset.x_max, names, task.dataset.feature_names),
+        _schedule(config, task, int(columns.epochs(history)[-1])),
+    )
+
+
+def predict_test(config: ExperimentConfig, task: Task, built: Models) -> Predictions:
+    """Return a model's predictions of the test examples, with their losses."""
+    outputs = build_evaluator(config, task, built).predict(task.test.x).astype(np.float32)
+    loss = build_loss(config, task, built.from_logits)
+    losses = np.asarray(loss(task.test.y, outputs), np.float64)
+    if not task.target.by_class:
+        return Predictions(task.test.y, outputs.reshape(-1), None, losses)
+    scores = outputs
+    if built.from_logits:
+        scores = np.asarray(ACTIVATIONS[str(task.target.activation)](outputs))
+    true = task.test.y if task.target.form == INDEX else task.test.y.argmax(axis=1)
+    name = "confidence" if task.target.activation else "score"
+    return Predictions(true, scores.argmax(axis=1), scores, losses, name)
+
+
+def _schedule(
+    config: ExperimentConfig, task: Task, epochs: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return positions in epochs and the learning rates there; None if it is not a schedule."""
+    steps = steps_per_epoch(config, task)
+    schedule = build_optimization(config, steps).schedule
+    if schedule is None:
+        return None
+    points = np.linspace(0, steps * epochs - 1, SCHEDULE_POINTS)
+    points = np.unique(points.round().astype(np.int64))
+    return (points + 1) / steps, np.asarray(schedule(points), np.float64)
