@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS
 
 import trainlib.schedules as schedules
 from trainlib.registry import SCHEDULES
@@ -29,11 +30,6 @@ OF_KERAS = {
     "warm-up": ("cosine_decay", "CosineDecay", WARMED_UP | {"warmup_steps": 15}),
     "warm-up of 0": ("cosine_decay", "CosineDecay", WARMED_UP | {"warmup_steps": 0}),
 }
-RUNS = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
-}
 
 
 def steps_around(decay_steps):
@@ -51,31 +47,31 @@ def keras_rates(case, decay_steps, kind):
     return np.array([rate(tf.constant(k, tf.int64)).numpy() for k in steps_around(decay_steps)])
 
 
-def our_rates(schedule, steps, run="eager"):
+def our_rates(schedule, steps, execution="eager"):
     """All the steps in one call: a function is compiled once for each case, not for each step."""
-    return RUNS[run](schedule)(tf.constant(steps, tf.int64)).numpy()
+    return EXECUTIONS[execution](schedule)(tf.constant(steps, tf.int64)).numpy()
 
 
 # Of the steps around 2^24 + 1, most are not float32 numbers.
 @pytest.mark.parametrize("decay_steps", [40, 49, 2**24 + 1])
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("case", OF_KERAS)
-def test_float64_rates_are_those_of_keras(case, run, decay_steps):
+def test_float64_rates_are_those_of_keras(case, execution, decay_steps):
     name, _, options = OF_KERAS[case]
     theirs = keras_rates(case, decay_steps, np.float64)
     schedule = SCHEDULES[name](decay_steps=decay_steps, dtype="float64", **options)
-    ours = our_rates(schedule, steps_around(decay_steps), run)
+    ours = our_rates(schedule, steps_around(decay_steps), execution)
     # A cosine near its end is a difference of two almost equal numbers, exact to ulps of 0.1.
     atol = 1e-16 if name == "cosine_decay" else 0
     np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=atol)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("case", OF_KERAS)
-def test_float32_rates_follow_keras(case, run):
+def test_float32_rates_follow_keras(case, execution):
     name, _, options = OF_KERAS[case]
     theirs = keras_rates(case, 40, float)
-    ours = our_rates(SCHEDULES[name](decay_steps=40, **options), steps_around(40), run)
+    ours = our_rates(SCHEDULES[name](decay_steps=40, **options), steps_around(40), execution)
     # Ours are rounded once. Keras computes in float32, where the roundings of the exponent, up to
     # 10 ln 0.7, and of the angle, up to pi, come out in the rate.
     ulp = np.finfo(np.float32).eps
@@ -83,11 +79,11 @@ def test_float32_rates_follow_keras(case, run):
     np.testing.assert_allclose(ours, theirs, rtol=4 * ulp, atol=atol)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_constant_is_the_same_at_every_step(dtype, run):
+def test_constant_is_the_same_at_every_step(dtype, execution):
     steps = [*range(100), 2**24 + 1, 2**40]
-    rates = our_rates(schedules.constant_schedule(0.1, dtype), steps, run)
+    rates = our_rates(schedules.constant_schedule(0.1, dtype), steps, execution)
     np.testing.assert_array_equal(rates, np.full(len(steps), 0.1, dtype))
 
 

@@ -1,8 +1,19 @@
 """Losses: pure functions `(y_true, y_pred) -> loss of each example`, and their reductions.
 
-y_true and y_pred have shapes [batch, ..., d]; the loss has [batch, ...]. Losses run in float32,
-or in float64 where y_pred is float64. Whether y_pred holds logits or probabilities is said by
-`from_logits`, never guessed. Losses of which some do not count are `Masked`.
+y_true and y_pred have shape [batch, ..., d], the loss has shape [batch, ...]. Losses are computed
+in float32, or in float64 if y_pred is float64. `from_logits` states whether y_pred holds logits or
+probabilities; it is never guessed. Losses of which some entries do not count are `Masked`.
+
+crossentropy: cross-entropies and the Kullback-Leibler divergence.
+focal: focal and generalized cross-entropies.
+inputs: checks and shapes of y_true and y_pred.
+margins: hinge losses.
+masked: `Masked`, losses with a mask.
+overlap: Dice and Tversky losses of segmentation.
+reductions: from the losses of a batch to one number; sample and class weights.
+regression: losses of real-valued targets.
+sequences: connectionist temporal classification.
+similarity: cosine similarity and the circle loss.
 """
 
 from trainlib.losses.crossentropy import (

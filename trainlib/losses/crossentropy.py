@@ -1,7 +1,4 @@
-"""Losses of probabilities: cross-entropies and the divergence of Kullback and Leibler.
-
-Whether y_pred holds logits or probabilities is said by `from_logits`, never guessed.
-"""
+"""Cross-entropies and the Kullback-Leibler divergence."""
 
 from __future__ import annotations
 
@@ -28,29 +25,39 @@ def binary_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Tensor:
-    """The mean over an axis of
+    """Compute the binary cross-entropy, for two classes or for independent labels.
 
         -(y log p + (1 - y) log(1 - p))          p: probabilities, clipped
         max(z, 0) - z y + log(1 + exp(-|z|))     z: logits
 
-    For two classes, or for labels of which several can be true.
+    averaged over an axis. The gradient is 0 where a probability is outside [1e-7, 1 - 1e-7]; logits
+    have no such bounds.
 
     Args:
-        y_true: y in [0, 1].
-        y_pred: probabilities or logits, in y_true's shape.
-        from_logits: whether y_pred holds logits z; otherwise probabilities p.
-        label_smoothing: s in [0, 1]; y becomes y (1 - s) + s / 2.
-        axis: over which the mean is taken.
+        y_true: y in [0, 1], of the shape of y_pred.
+        y_pred: probabilities or logits, shape [batch, ..., d].
+        from_logits: whether y_pred holds logits z instead of probabilities p. Default: False.
+        label_smoothing: s in [0, 1]; y becomes y (1 - s) + s / 2. Default: 0.
+        axis: the axis to average over. Default: -1.
 
-    The gradient is 0 where a probability lies outside [1e-7, 1 - 1e-7]; logits have no such edge.
+    Returns:
+        The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; an option out of range.
+        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
 
-    Differs from: Keras, which takes the output of a sigmoid for the logits behind it. torch
-    bounds log p and log(1 - p) by -100 instead; it and optax take no mean.
+    Example:
+        >>> y_true, y_pred = [[0.0, 1.0]], [[0.2, 0.6]]
+        >>> tl.losses.binary_crossentropy(y_true, y_pred).numpy().round(3)
+        array([0.367], dtype=float32)
 
-    Reference: Good 1952, "Rational Decisions".
+    Differences:
+        Keras: the logits that a sigmoid was applied to are used in place of its output.
+        PyTorch: log p and log(1 - p) are bounded by -100 instead of clipping p; no mean is taken.
+        Optax: no mean is taken.
+
+    References:
+        Good 1952, "Rational Decisions".
     """
     y, y_pred = match_shapes(y_true, y_pred)
     check_axis(axis, y_pred)
@@ -69,40 +76,49 @@ def categorical_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Tensor:
-    """The sum over the axis of classes of
+    """Compute the cross-entropy of one-hot rows or distributions over classes.
 
-        -y log p                     p: probabilities, divided by their sum, then clipped
-        -y (z - logsumexp z)         z: logits
+        -sum y log p                     p: probabilities, divided by their sum, then clipped
+        -sum y (z - logsumexp z)         z: logits
 
-    For one class of several, given as one-hot rows or as a distribution.
+    The gradient is 0 where a probability is outside [1e-7, 1 - 1e-7]; logits have no such bounds.
 
     Args:
-        y_true: a probability for each of the K classes, one-hot say; shape [batch, ..., K].
-        y_pred: probabilities or logits, in y_true's shape.
-        from_logits: whether y_pred holds logits z; otherwise probabilities p.
-        label_smoothing: s in [0, 1]; y becomes y (1 - s) + s / K.
-        axis: of the classes.
+        y_true: probabilities of the K classes, such as one-hot rows; shape [batch, ..., K].
+        y_pred: probabilities or logits, of the shape of y_true.
+        from_logits: whether y_pred holds logits z instead of probabilities p. Default: False.
+        label_smoothing: s in [0, 1]; y becomes y (1 - s) + s / K. Default: 0.
+        axis: the axis of the classes. Default: -1.
 
-    The gradient is 0 where a probability lies outside [1e-7, 1 - 1e-7]; logits have no such edge.
+    Returns:
+        The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; an option out of range.
+        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
 
-    Differs from: Keras, which takes the output of a softmax for the logits behind it, and the
-    length of the last axis for K whatever the axis. torch.cross_entropy and
-    optax.softmax_cross_entropy take logits alone.
+    Example:
+        >>> y_true, y_pred = [[0.0, 1.0, 0.0]], [[0.2, 0.5, 0.3]]
+        >>> tl.losses.categorical_crossentropy(y_true, y_pred).numpy().round(3)
+        array([0.693], dtype=float32)
 
-    Reference: Bridle 1990, "Probabilistic Interpretation of Feedforward Classification Network
-    Outputs"; label smoothing: Szegedy et al. 2016, "Rethinking the Inception Architecture for
-    Computer Vision".
+    Differences:
+        Keras: the logits that a softmax was applied to are used in place of its output, and K is
+            the
+        length of the last axis whatever the axis.
+        PyTorch, Optax: `cross_entropy` and `softmax_cross_entropy` accept logits only.
+
+    References:
+        Bridle 1990, "Probabilistic Interpretation of Feedforward Classification Network Outputs".
+        Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision" (label
+        smoothing).
     """
     y, y_pred = match_shapes(y_true, y_pred)
     check_axis(axis, y_pred)
     y = categorical_smoothed(y, label_smoothing, axis)
     if from_logits:
-        # TensorFlow refuses negative axes but -1 here.
+        # TensorFlow accepts no negative axis but -1 here.
         return tf.nn.softmax_cross_entropy_with_logits(y, y_pred, axis=axis % y_pred.shape.rank)
-    return -tf.reduce_sum(y * tf.math.log(normalised(y_pred, axis)), axis=axis)
+    return -tf.reduce_sum(y * tf.math.log(normalized(y_pred, axis)), axis=axis)
 
 
 def sparse_categorical_crossentropy(
@@ -112,33 +128,43 @@ def sparse_categorical_crossentropy(
     ignore_class: int | None = None,
     axis: int = -1,
 ) -> Tensor:
-    """The cross-entropy of the class y_true,
+    """Compute the cross-entropy of class indices.
 
         log(sum p) - log p[y]        p: probabilities, clipped
         logsumexp z - z[y]           z: logits
 
-    For one class of several, given by its index.
+    Probabilities are clipped and then divided by their sum, as in Keras;
+    `categorical_crossentropy` divides first. The gradient is 0 where a probability is outside
+    [1e-7, 1 - 1e-7]; logits have no such bounds.
 
     Args:
-        y_true: class indices in 0..K-1, of shape [batch, ...] or [batch, ..., 1]; any integer
-            or floating dtype. An index outside makes the loss NaN or raises, by device.
-        y_pred: shape [batch, ..., K].
-        from_logits: whether y_pred holds logits z; otherwise probabilities p.
-        ignore_class: an index, in 0..K-1 or not, whose entries have a loss of 0 and do not count
-            in a mean: the result is then `Masked`.
-        axis: of the classes.
+        y_true: class indices in 0..K-1, of shape [batch, ...] or [batch, ..., 1] and any integer or
+            floating dtype. An index outside makes the loss NaN or raises, depending on the device.
+        y_pred: probabilities or logits, shape [batch, ..., K].
+        from_logits: whether y_pred holds logits z instead of probabilities p. Default: False.
+        ignore_class: an index, in 0..K-1 or not, whose entries have loss 0 and do not count in a
+            mean; the result is then `Masked`. Default: None.
+        axis: the axis of the classes. Default: -1.
 
-    Probabilities are clipped and then divided by their sum, as Keras does here, where
-    `categorical_crossentropy` divides first. The gradient is 0 where a probability lies outside
-    [1e-7, 1 - 1e-7]; logits have no such edge.
+    Returns:
+        The loss of each example, shape [batch, ...]; `Masked` with ignore_class.
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; an axis out of range.
+        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
 
-    Differs from: Keras, which takes the output of a softmax for the logits behind it, and the
-    last axis alone. torch.cross_entropy(ignore_index=-100) and optax take logits alone.
+    Example:
+        >>> y_true, y_pred = [1], [[0.2, 0.5, 0.3]]
+        >>> tl.losses.sparse_categorical_crossentropy(y_true, y_pred).numpy().round(3)
+        array([0.693], dtype=float32)
 
-    Reference: as for `categorical_crossentropy`.
+    Differences:
+        Keras: the logits that a softmax was applied to are used in place of its output, and the
+        classes are on the last axis.
+        PyTorch, Optax: only logits are accepted.
+        PyTorch: ignore_index defaults to -100.
+
+    References:
+        Bridle 1990, "Probabilistic Interpretation of Feedforward Classification Network Outputs".
     """
     y_pred = predictions(y_pred)
     check_axis(axis, y_pred)
@@ -155,21 +181,32 @@ def sparse_categorical_crossentropy(
 
 
 def kl_divergence(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The sum over the last axis of y log(y / p), both clipped to [1e-7, 1].
+    """Compute the Kullback-Leibler divergence of two distributions.
 
-    For distributions as targets: the cross-entropy without the entropy of the target.
+        sum y log(y / p)          y, p: clipped to [1e-7, 1]
+
+    over the last axis: the cross-entropy without the entropy of the target.
 
     Args:
         y_true: y, probabilities of shape [batch, ..., K].
-        y_pred: p, probabilities of that shape; the gradient is 0 where one lies outside.
+        y_pred: p, probabilities of that shape; the gradient is 0 outside the bounds.
+
+    Returns:
+        The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together.
+        ValueError, TypeError: if shapes or dtypes do not match.
 
-    Differs from: torch.kl_div and optax.kl_divergence, which take log p, do not clip, and count
-    a y of 0 as 0; torch takes no sum.
+    Example:
+        >>> tl.losses.kl_divergence([[0.5, 0.5]], [[0.25, 0.75]]).numpy().round(3)
+        array([0.144], dtype=float32)
 
-    Reference: Kullback and Leibler 1951, "On Information and Sufficiency".
+    Differences:
+        PyTorch, Optax: log p is expected instead of p, nothing is clipped, and a y of 0 adds 0.
+        PyTorch: no sum is taken.
+
+    References:
+        Kullback and Leibler 1951, "On Information and Sufficiency".
     """
     y, p = match_shapes(y_true, y_pred)
     y, p = tf.clip_by_value(y, EPSILON, 1), tf.clip_by_value(p, EPSILON, 1)
@@ -177,23 +214,23 @@ def kl_divergence(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def binary_entropy(y: Tensor, p: Tensor) -> Tensor:
-    """-(y log p + (1 - y) log(1 - p)) of each element, p clipped."""
+    """Return -(y log p + (1 - y) log(1 - p)) of each element, with p clipped."""
     p = clip(p)
     return -(y * tf.math.log(p) + (1 - y) * tf.math.log(1 - p))
 
 
-def normalised(p: Tensor, axis: int) -> Tensor:
-    """Probabilities divided by their sum, then clipped."""
+def normalized(p: Tensor, axis: int) -> Tensor:
+    """Divide probabilities by their sum, then clip them."""
     return clip(p / tf.reduce_sum(p, axis=axis, keepdims=True))
 
 
 def binary_smoothed(y: Tensor, label_smoothing: float) -> Tensor:
-    """y (1 - s) + s / 2."""
+    """Smooth binary labels: y (1 - s) + s / 2."""
     check_number("label_smoothing", label_smoothing, at_least=0, at_most=1)
     return y * (1 - label_smoothing) + label_smoothing / 2
 
 
 def categorical_smoothed(y: Tensor, label_smoothing: float, axis: int) -> Tensor:
-    """y (1 - s) + s / K."""
+    """Smooth labels of K classes: y (1 - s) + s / K."""
     check_number("label_smoothing", label_smoothing, at_least=0, at_most=1)
     return y * (1 - label_smoothing) + label_smoothing / size_of(y, axis)

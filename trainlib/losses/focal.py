@@ -1,4 +1,4 @@
-"""Cross-entropies that weigh examples by how sure the model is of them."""
+"""Cross-entropies weighted by how confident the model is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainlib.losses.crossentropy import (
     binary_entropy,
     binary_smoothed,
     categorical_smoothed,
-    normalised,
+    normalized,
 )
 from trainlib.losses.inputs import check_axis, label_indices, match_shapes, power, predictions
 
@@ -27,32 +27,43 @@ def binary_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Tensor:
-    """The mean over an axis of a (y (1 - p) + (1 - y) p)^gamma H,
+    """Compute the binary focal cross-entropy, for a rare class among many easy examples.
 
-        H = -(y log p + (1 - y) log(1 - p))     p clipped here alone
-        a = y alpha + (1 - y) (1 - alpha)       with apply_class_balancing, else 1
+        loss = a (y (1 - p) + (1 - y) p)^gamma H
+        H    = -(y log p + (1 - y) log(1 - p))     p is clipped only here
+        a    = y alpha + (1 - y) (1 - alpha)       with apply_class_balancing, else 1
 
-    with p = sigmoid(z) of logits z. For two classes of which one is rare and most examples are
-    easy.
+    averaged over an axis, with p = sigmoid(z) of logits z.
 
     Args:
-        y_true: y in [0, 1].
-        y_pred: probabilities or logits, in y_true's shape.
-        apply_class_balancing: whether the classes are weighed by alpha.
-        alpha: the weight of class 1, in [0, 1]; that of class 0 is 1 - alpha.
-        gamma: at least 0; the larger, the less the easy examples weigh.
-        from_logits: whether y_pred holds logits z; otherwise probabilities p.
-        label_smoothing: s in [0, 1]; y becomes y (1 - s) + s / 2.
-        axis: over which the mean is taken.
+        y_true: y in [0, 1], of the shape of y_pred.
+        y_pred: probabilities or logits, shape [batch, ..., d].
+        apply_class_balancing: whether the classes are weighted by alpha. Default: False.
+        alpha: weight of class 1, in [0, 1]; class 0 has 1 - alpha. Default: 0.25.
+        gamma: focusing exponent, at least 0; larger values give easy examples less weight.
+            Default: 2.
+        from_logits: whether y_pred holds logits z instead of probabilities p. Default: False.
+        label_smoothing: s in [0, 1]; y becomes y (1 - s) + s / 2. Default: 0.
+        axis: the axis to average over. Default: -1.
+
+    Returns:
+        The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; an option out of range.
+        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
 
-    Differs from: Keras for logits beyond 16, of which it takes the sigmoid and clips it: here they
-    have no edge, as in optax.sigmoid_focal_loss, which takes no mean and whose alpha is None
-    where it does not weigh. Where p = y, Keras's gradient is NaN for a gamma below 1; here 0.
+    Example:
+        >>> tl.losses.binary_focal_crossentropy([[0.0, 1.0]], [[0.2, 0.6]]).numpy().round(3)
+        array([0.045], dtype=float32)
 
-    Reference: Lin, Goyal, Girshick, He and Dollar 2017, "Focal Loss for Dense Object Detection".
+    Differences:
+        Keras: the sigmoid of logits is clipped; here logits have no bounds. Where p = y, the
+            gradient
+        is NaN for a gamma below 1; here it is 0.
+        Optax: `sigmoid_focal_loss` takes no mean, and its alpha is None for no class weights.
+
+    References:
+        Lin, Goyal, Girshick, He and Dollár 2017, "Focal Loss for Dense Object Detection".
     """
     check_number("alpha", alpha, at_least=0, at_most=1)
     check_number("gamma", gamma, at_least=0)
@@ -80,28 +91,40 @@ def categorical_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Tensor:
-    """The sum over the axis of classes of -alpha (1 - p)^gamma y log p,
+    """Compute the focal cross-entropy of several classes, of which some are rare.
 
-    with p divided by their sum, then clipped; or p = softmax(z) of logits z. For several classes
-    of which some are rare.
+        -sum alpha (1 - p)^gamma y log p
+
+    over the classes, with p divided by their sum and then clipped, or p = softmax(z) of logits z.
 
     Args:
-        y_true: a probability for each of the K classes, one-hot say; shape [batch, ..., K].
-        y_pred: probabilities or logits, in y_true's shape.
-        alpha: the weight of every class, at least 0; or one for each of the K classes.
-        gamma: at least 0; the larger, the less the easy examples weigh.
-        from_logits: whether y_pred holds logits z; otherwise probabilities p.
-        label_smoothing: s in [0, 1]; y becomes y (1 - s) + s / K.
-        axis: of the classes.
+        y_true: probabilities of the K classes, such as one-hot rows; shape [batch, ..., K].
+        y_pred: probabilities or logits, of the shape of y_true.
+        alpha: weight of every class, at least 0, or a sequence of K weights. Default: 0.25.
+        gamma: focusing exponent, at least 0; larger values give easy examples less weight.
+            Default: 2.
+        from_logits: whether y_pred holds logits z instead of probabilities p. Default: False.
+        label_smoothing: s in [0, 1]; y becomes y (1 - s) + s / K. Default: 0.
+        axis: the axis of the classes. Default: -1.
+
+    Returns:
+        The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; an option out of range.
+        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
 
-    Differs from: Keras for logits, of which it takes the softmax and clips it: here they have no
-    edge. For another axis than the last, Keras has the alphas and K of the last one. torch and
-    optax do not have it.
+    Example:
+        >>> y_true, y_pred = [[0.0, 1.0, 0.0]], [[0.2, 0.5, 0.3]]
+        >>> tl.losses.categorical_focal_crossentropy(y_true, y_pred).numpy().round(3)
+        array([0.043], dtype=float32)
 
-    Reference: Lin, Goyal, Girshick, He and Dollar 2017, "Focal Loss for Dense Object Detection".
+    Differences:
+        Keras: the softmax of logits is clipped; here logits have no bounds. For an axis other than
+            the
+        last, alpha and K are those of the last axis.
+
+    References:
+        Lin, Goyal, Girshick, He and Dollár 2017, "Focal Loss for Dense Object Detection".
     """
     check_number("gamma", gamma, at_least=0)
     y, y_pred = match_shapes(y_true, y_pred)
@@ -111,32 +134,43 @@ def categorical_focal_crossentropy(
         log_p = tf.nn.log_softmax(y_pred, axis=axis)
         wrong = -tf.math.expm1(log_p)
     else:
-        p = normalised(y_pred, axis)
+        p = normalized(y_pred, axis)
         log_p, wrong = tf.math.log(p), 1 - p
     weight = _alphas(alpha, y_pred, axis) * power(wrong, gamma)
     return -tf.reduce_sum(weight * y * log_p, axis=axis)
 
 
 def categorical_generalized_cross_entropy(y_true: Tensor, y_pred: Tensor, q: float = 0.5) -> Tensor:
-    """(1 - p[y]^q) / q, with the probability p[y] of the true class.
+    """Compute the generalized cross-entropy, for labels of which some are wrong.
 
-    For labels of which some are wrong: between the cross-entropy (q to 0) and the mean absolute
-    error (q = 1).
+        loss = (1 - p[y]^q) / q
+
+    with the probability p[y] of the true class: between the cross-entropy (q to 0) and the mean
+    absolute error (q = 1).
 
     Args:
-        y_true: class indices of shape [batch, ...] or [batch, ..., 1]. An index outside 0..K-1
-            has the probability 0, and so the loss 1 / q.
+        y_true: class indices of shape [batch, ...] or [batch, ..., 1]. An index outside 0..K-1 has
+            probability 0, and so loss 1 / q.
         y_pred: probabilities of shape [batch, ..., K], not clipped.
-        q: in (0, 1].
+        q: the exponent, in (0, 1]. Default: 0.5.
+
+    Returns:
+        The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; a q out of its range.
+        ValueError, TypeError: if shapes or dtypes do not match, or q is out of range.
 
-    Differs from: Keras at p[y] = 0, where its gradient is infinite, and NaN for the other classes;
-    here 0. torch and optax do not have it.
+    Example:
+        >>> y_true, y_pred = [1], [[0.5, 0.25, 0.25]]
+        >>> tl.losses.categorical_generalized_cross_entropy(y_true, y_pred).numpy()
+        array([1.], dtype=float32)
 
-    Reference: Zhang and Sabuncu 2018, "Generalized Cross Entropy Loss for Training Deep Neural
-    Networks with Noisy Labels".
+    Differences:
+        Keras: at p[y] = 0 the gradient is infinite, and NaN for the other classes; here it is 0.
+
+    References:
+        Zhang and Sabuncu 2018, "Generalized Cross Entropy Loss for Training Deep Neural Networks
+        with Noisy Labels".
     """
     check_number("q", q, above=0, at_most=1)
     y_pred = predictions(y_pred)
@@ -146,7 +180,7 @@ def categorical_generalized_cross_entropy(y_true: Tensor, y_pred: Tensor, q: flo
 
 
 def _alphas(alpha: float | Sequence[float], y_pred: Tensor, axis: int) -> Tensor:
-    """The weights of the classes, to be multiplied with y_pred's elements."""
+    """Return the class weights in a shape that broadcasts with y_pred."""
     if not isinstance(alpha, Sequence) or isinstance(alpha, str):
         check_number("alpha", alpha, at_least=0)
         return alpha

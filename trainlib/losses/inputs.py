@@ -1,4 +1,4 @@
-"""What the losses share: the forms of their arguments, and the edge of probabilities."""
+"""Shapes, dtypes and bounds of the arguments of losses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ EPSILON = 1e-7
 
 
 def predictions(y_pred: Tensor) -> Tensor:
-    """y_pred in its compute dtype."""
+    """Return y_pred in its compute dtype.
+
+    Raises:
+        TypeError: if y_pred is not floating.
+        ValueError: if y_pred is a scalar.
+    """
     y_pred = tf.convert_to_tensor(y_pred)
     if not y_pred.dtype.is_floating:
         raise TypeError(f"y_pred must be of a floating dtype, got {y_pred.dtype.name}")
@@ -29,7 +34,13 @@ def predictions(y_pred: Tensor) -> Tensor:
 
 
 def match_shapes(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in y_pred's compute dtype and in one shape; a missing last axis of 1 is added."""
+    """Return y_true and y_pred in the compute dtype of y_pred and in one shape.
+
+    A missing last axis of length 1 is added to either.
+
+    Raises:
+        ValueError: if the shapes do not match.
+    """
     y_pred = predictions(y_pred)
     y_true = tf.cast(tf.convert_to_tensor(y_true), y_pred.dtype)
     ranks = y_true.shape.rank, y_pred.shape.rank
@@ -46,9 +57,12 @@ def match_shapes(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def label_indices(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
-    """Class indices as int64, in the shape of y_pred without the axis of classes.
+    """Return class indices as int64, in the shape of y_pred without the axis of classes.
 
-    An axis of 1 in the place of the classes is taken away.
+    An axis of length 1 in the place of the classes is removed.
+
+    Raises:
+        ValueError: if the shapes do not match.
     """
     y = tf.convert_to_tensor(y_true)
     rest = list(y_pred.shape)
@@ -63,22 +77,22 @@ def label_indices(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
 
 
 def check_axis(axis: int, y_pred: Tensor) -> None:
-    """Raises unless y_pred has that axis."""
+    """Raise `ValueError` unless y_pred has the axis."""
     check_integer("axis", axis, at_least=-y_pred.shape.rank, at_most=y_pred.shape.rank - 1)
 
 
 def size_of(x: Tensor, axis: int) -> Tensor:
-    """The length of an axis, in x's dtype."""
+    """Return the length of an axis, in the dtype of x."""
     return tf.cast(tf.shape(x)[axis], x.dtype)
 
 
 def clip(p: Tensor) -> Tensor:
-    """Probabilities away from 0 and 1; the gradient is 0 where they were outside."""
+    """Clip probabilities away from 0 and 1; the gradient is 0 outside the bounds."""
     return tf.clip_by_value(p, EPSILON, 1 - EPSILON)
 
 
 def power(x: Tensor, a: Tensor) -> Tensor:
-    """x^a, with a gradient of 0 at x = 0, where that of the power can be infinite or NaN."""
+    """Return x^a with a gradient of 0 at x = 0, where that of the power can be infinite or NaN."""
     zero = tf.equal(x, 0)
     at_zero = tf.pow(tf.zeros_like(x), a)
     return tf.where(zero, at_zero, tf.pow(tf.where(zero, tf.ones_like(x), x), a))

@@ -1,4 +1,4 @@
-"""Hinge losses: no loss beyond a margin."""
+"""Hinge losses, which are 0 beyond a margin."""
 
 from __future__ import annotations
 
@@ -9,63 +9,95 @@ from trainlib.losses.inputs import match_shapes
 
 
 def hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The mean over the last axis of max(1 - y_true y_pred, 0).
+    """Compute the hinge loss of scores of two classes, as in a support vector machine.
 
-    For two classes, as in a support vector machine: scores, no probabilities.
+        max(1 - y_true y_pred, 0)
+
+    averaged over the last axis.
 
     Args:
-        y_true: -1 or 1, of shape [batch, ..., d]; a label of 0 is taken for -1.
+        y_true: -1 or 1, of shape [batch, ..., d]; 0 counts as -1.
         y_pred: scores of that shape.
 
+    Returns:
+        The loss of each example, shape [batch, ...].
+
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together.
+        ValueError, TypeError: if shapes or dtypes do not match.
 
-    Differs from: Keras, where a label of 0 is -1 if every label of the batch is 0 or 1, and
-    stays 0 otherwise. optax.hinge_loss takes -1 and 1 alone, and no mean over the last axis.
+    Example:
+        >>> tl.losses.hinge([[1.0, -1.0]], [[0.5, -2.0]]).numpy()
+        array([0.25], dtype=float32)
 
-    Reference: Cortes and Vapnik 1995, "Support-Vector Networks".
+    Differences:
+        Keras: a label of 0 counts as -1 only if every label of the batch is 0 or 1.
+        Optax: `hinge_loss` accepts only -1 and 1, and takes no mean.
+
+    References:
+        Cortes and Vapnik 1995, "Support-Vector Networks".
     """
     return tf.reduce_mean(_beyond_margin(y_true, y_pred), axis=-1)
 
 
 def squared_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The mean over the last axis of max(1 - y_true y_pred, 0)^2.
+    """Compute the squared hinge loss, smooth at the margin and stricter far from it.
 
-    For two classes; smooth at the margin, and harder than `hinge` on what is far off.
+        max(1 - y_true y_pred, 0)^2
+
+    averaged over the last axis.
 
     Args:
-        y_true: -1 or 1, of shape [batch, ..., d]; a label of 0 is taken for -1.
+        y_true: -1 or 1, of shape [batch, ..., d]; 0 counts as -1.
         y_pred: scores of that shape.
 
+    Returns:
+        The loss of each example, shape [batch, ...].
+
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together.
+        ValueError, TypeError: if shapes or dtypes do not match.
 
-    Differs from: Keras, as `hinge` does.
+    Example:
+        >>> tl.losses.squared_hinge([[1.0, -1.0]], [[0.5, -2.0]]).numpy()
+        array([0.125], dtype=float32)
 
-    Reference: Lee and Mangasarian 2001, "SSVM: A Smooth Support Vector Machine for
-    Classification".
+    Differences:
+        Keras: a label of 0 counts as -1 only if every label of the batch is 0 or 1.
+
+    References:
+        Lee and Mangasarian 2001, "SSVM: A Smooth Support Vector Machine for Classification".
     """
     return tf.reduce_mean(tf.square(_beyond_margin(y_true, y_pred)), axis=-1)
 
 
 def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """max(1 + max((1 - y) p) - sum y p, 0), over the last axis; y: y_true, p: y_pred.
+    """Compute the hinge loss of scores of several classes.
 
-    For more classes than two: the true one's score shall be 1 above each of the others'.
+        max(1 + max((1 - y) p) - sum y p, 0)          y: y_true, p: y_pred
+
+    over the last axis: the score of the true class should exceed each of the others by 1.
 
     Args:
         y_true: one-hot rows of shape [batch, ..., K].
-        y_pred: scores of that shape. Where all scores of the others are negative, the 0 of the
-            true class in (1 - y) p is the largest.
+        y_pred: scores of that shape. If all scores of the other classes are negative, the 0 that
+            the true class has in (1 - y) p is the maximum.
+
+    Returns:
+        The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together.
+        ValueError, TypeError: if shapes or dtypes do not match.
 
-    Differs from: optax.multiclass_hinge_loss and torch.multi_margin_loss, where the true class
-    has no 0 in the maximum; torch sums over the others instead.
+    Example:
+        >>> tl.losses.categorical_hinge([[0.0, 1.0]], [[0.5, 1.0]]).numpy()
+        array([0.5], dtype=float32)
 
-    Reference: Crammer and Singer 2001, "On the Algorithmic Implementation of Multiclass
-    Kernel-based Vector Machines".
+    Differences:
+        PyTorch, Optax: the true class is not in the maximum; PyTorch sums over the other classes
+        instead of taking the maximum.
+
+    References:
+        Crammer and Singer 2001, "On the Algorithmic Implementation of Multiclass Kernel-based
+        Vector Machines".
     """
     y, p = match_shapes(y_true, y_pred)
     true = tf.reduce_sum(y * p, axis=-1)
@@ -74,7 +106,7 @@ def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def _beyond_margin(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """max(1 - y p, 0) of each element."""
+    """Return max(1 - y p, 0) of each element."""
     y, p = match_shapes(y_true, y_pred)
     y = tf.where(tf.equal(y, 0), -tf.ones_like(y), y)
     return tf.maximum(1 - y * p, 0)

@@ -1,4 +1,4 @@
-"""Losses of which only some count."""
+"""Losses with a mask."""
 
 from __future__ import annotations
 
@@ -11,22 +11,36 @@ from trainlib.core.types import Tensor
 
 
 class Masked(NamedTuple):
-    """Losses with a mask: `weighted_sum` and `reduce` give the others the weight 0.
+    """Losses of which only those under a mask count.
 
-    values: the losses, 0 where they do not count. mask: which count, a bool each. Wherever a
-    tensor or an array is expected it stands for its values, and the mask is left behind.
+    `weighted_sum` and `reduce` give the others weight 0. Where a tensor or an array is expected, a
+    `Masked` converts to its values and the mask is dropped.
+
+    Attributes:
+        values: the losses, 0 where they do not count; floating, shape [batch, ...].
+        mask: which losses count, bool of the same shape.
+
+    Example:
+        >>> y_true, logits = [0, 255], tf.constant([[0.0, 0.0], [5.0, 0.0]])
+        >>> loss = tl.losses.sparse_categorical_crossentropy(
+        ...     y_true, logits, from_logits=True, ignore_class=255
+        ... )
+        >>> print(f"{float(tl.losses.reduce(loss)):.3f}")
+        0.693
     """
 
     values: Tensor
     mask: Tensor
 
     def __tf_tensor__(self, dtype: Any = None, name: str | None = None) -> Any:
+        """Convert to the tensor of values."""
         return tf.convert_to_tensor(self.values, dtype, name=name)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Convert to the array of values."""
         return np.asarray(self.values, dtype)
 
     @classmethod
     def where(cls, mask: Any, values: Any) -> Masked:
-        """The values under the mask; their gradient is 0 elsewhere."""
+        """Return the values under a mask; they and their gradient are 0 elsewhere."""
         return cls(tf.where(mask, values, tf.zeros_like(values)), mask)

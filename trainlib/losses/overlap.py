@@ -1,4 +1,4 @@
-"""Losses of regions: how far a predicted region is from the true one."""
+"""Segmentation losses: how much a predicted region overlaps the true one."""
 
 from __future__ import annotations
 
@@ -12,26 +12,38 @@ from trainlib.losses.inputs import EPSILON, Axis, check_axis, match_shapes
 
 
 def dice(y_true: Tensor, y_pred: Tensor, axis: Axis = None) -> Tensor:
-    """1 - 2 sum y p / (sum y + sum p + 1e-7), with y = y_true, p = y_pred.
+    """Compute the Dice loss, for images in which few pixels belong to the region.
 
-    For images where few pixels belong to the region: those outside of both weigh nothing. Where
-    both regions are empty the loss is 1.
+        1 - 2 sum y p / (sum y + sum p + 1e-7)          y: y_true, p: y_pred
+
+    Where both regions are empty the loss is 1.
 
     Args:
-        y_true: 1 in the region and 0 elsewhere.
-        y_pred: probabilities, in y_true's shape.
-        axis: to sum over; (1, 2, 3) gives images of shape [batch, height, width, channels] a
-            loss each. None sums over the whole batch: the loss is then a scalar, which knows no
-            sample weights and counts the same whatever the size of its batch.
+        y_true: 1 inside the region and 0 elsewhere.
+        y_pred: probabilities, of the shape of y_true.
+        axis: the axes to sum over; (1, 2, 3) gives each image of shape [batch, height, width,
+            channels] a loss. Default: None, which sums over the whole batch: the loss is then a
+            scalar, which has no sample weights and counts the same for any batch size.
+
+    Returns:
+        The loss, of the shape of y_pred without the axes.
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; an axis out of range.
+        ValueError, TypeError: if shapes or dtypes do not match, or an axis is out of range.
 
-    Differs from: optax.dice_loss, which takes logits, adds 1 to both sides of the fraction, and
-    gives a mean over the classes for each example. The paper squares y and p in the denominator.
+    Example:
+        >>> y_true, y_pred = [[1.0, 1.0, 0.0]], [[1.0, 0.5, 0.5]]
+        >>> tl.losses.dice(y_true, y_pred, axis=1).numpy().round(3)
+        array([0.25], dtype=float32)
 
-    Reference: Milletari, Navab and Ahmadi 2016, "V-Net: Fully Convolutional Neural Networks for
-    Volumetric Medical Image Segmentation".
+    Differences:
+        Optax: `dice_loss` takes logits, adds 1 to numerator and denominator, and averages over the
+        classes of each example.
+        The paper squares y and p in the denominator.
+
+    References:
+        Milletari, Navab and Ahmadi 2016, "V-Net: Fully Convolutional Neural Networks for Volumetric
+        Medical Image Segmentation".
     """
     y, p = match_shapes(y_true, y_pred)
     _check_axes(axis, p)
@@ -43,29 +55,39 @@ def dice(y_true: Tensor, y_pred: Tensor, axis: Axis = None) -> Tensor:
 def tversky(
     y_true: Tensor, y_pred: Tensor, alpha: float = 0.5, beta: float = 0.5, axis: Axis = None
 ) -> Tensor:
-    """1 - I / (I + alpha M + beta F + 1e-7), with y = y_true, p = y_pred and
+    """Compute the Tversky loss: Dice with separate weights for both kinds of error.
 
-        I = sum y p     M = sum y (1 - p), missed     F = sum (1 - y) p, found in vain
+        1 - I / (I + alpha M + beta F + 1e-7)
+        I = sum y p     M = sum y (1 - p), missed     F = sum (1 - y) p, falsely detected
 
-    As `dice`, with a weight for each kind of error.
+    with y = y_true and p = y_pred.
 
     Args:
-        y_true: 1 in the region and 0 elsewhere.
-        y_pred: probabilities, in y_true's shape.
-        alpha: the weight of what was missed, at least 0.
-        beta: the weight of what was found in vain, at least 0.
-        axis: to sum over; (1, 2, 3) gives images of shape [batch, height, width, channels] a
-            loss each. None sums over the whole batch: the loss is then a scalar, which knows no
-            sample weights and counts the same whatever the size of its batch.
+        y_true: 1 inside the region and 0 elsewhere.
+        y_pred: probabilities, of the shape of y_true.
+        alpha: weight of the missed part, at least 0. Default: 0.5.
+        beta: weight of the falsely detected part, at least 0. Default: 0.5.
+        axis: the axes to sum over; (1, 2, 3) gives each image of shape [batch, height, width,
+            channels] a loss. Default: None, which sums over the whole batch: the loss is then a
+            scalar, which has no sample weights and counts the same for any batch size.
+
+    Returns:
+        The loss, of the shape of y_pred without the axes.
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; an option out of range.
+        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
 
-    Differs from: the paper and optax.dice_loss, where alpha and beta stand the other way round.
-    Keras has these, under the paper's names for them.
+    Example:
+        >>> y_true, y_pred = [[1.0, 1.0, 0.0]], [[1.0, 0.5, 0.5]]
+        >>> tl.losses.tversky(y_true, y_pred, alpha=0.7, beta=0.3, axis=1).numpy().round(3)
+        array([0.25], dtype=float32)
 
-    Reference: Salehi, Erdogmus and Gholipour 2017, "Tversky Loss Function for Image Segmentation
-    Using 3D Fully Convolutional Deep Networks".
+    Differences:
+        The paper and Optax exchange the roles of alpha and beta; Keras has the roles above.
+
+    References:
+        Salehi, Erdogmus and Gholipour 2017, "Tversky Loss Function for Image Segmentation Using 3D
+        Fully Convolutional Deep Networks".
     """
     check_number("alpha", alpha, at_least=0)
     check_number("beta", beta, at_least=0)
@@ -73,12 +95,12 @@ def tversky(
     _check_axes(axis, p)
     both = tf.reduce_sum(y * p, axis=axis)
     missed = tf.reduce_sum(y * (1 - p), axis=axis)
-    in_vain = tf.reduce_sum((1 - y) * p, axis=axis)
-    return 1 - both / (both + alpha * missed + beta * in_vain + EPSILON)
+    false = tf.reduce_sum((1 - y) * p, axis=axis)
+    return 1 - both / (both + alpha * missed + beta * false + EPSILON)
 
 
 def _check_axes(axis: Axis, y_pred: Tensor) -> None:
-    """Raises unless y_pred has each of the axes."""
+    """Raise `ValueError` unless y_pred has each of the axes."""
     if axis is None:
         return
     for one in axis if isinstance(axis, Sequence) else [axis]:

@@ -1,4 +1,4 @@
-"""From the losses of a batch to one number; weights of examples, of classes, and masks."""
+"""From the losses of a batch to one number, with sample weights, class weights and masks."""
 
 from __future__ import annotations
 
@@ -15,19 +15,28 @@ REDUCTIONS = ("sum_over_batch_size", "mean_with_sample_weight", "sum", "none")
 
 
 def weighted_sum(values: Tensor, sample_weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The pair (sum of weight times value, sum of weights) over a batch of losses.
+    """Sum the losses of a batch and their weights.
 
-    Pairs of parts of a batch add up to the pair of the batch, however unequal the parts, and the
-    division is made once, at the end.
+    The pairs of the parts of a batch add up to the pair of the batch, however unequal the parts;
+    the division is made once, at the end.
 
     Args:
-        values: [batch, ...], or `Masked` ones, which weigh 0 where they do not count. A scalar,
-            the loss of the whole batch, weighs 1 however large the batch.
-        sample_weight: [batch] or the shape of values; None gives each value the weight 1. A
-            weight of an example is the weight of each of its values.
+        values: losses of shape [batch, ...]; `Masked` losses have weight 0 outside the mask. A
+            scalar, the loss of the whole batch, has weight 1 for any batch size.
+        sample_weight: shape [batch], or the shape of values. The weight of an example is the weight
+            of each of its values. Default: None, a weight of 1.
+
+    Returns:
+        The pair (sum of weight times value, sum of weights), both scalars.
 
     Raises:
-        ValueError: weights of another shape, or weights for the examples of a scalar loss.
+        ValueError: if the weights have another shape, or the loss is a scalar and has weights for
+            its examples.
+
+    Example:
+        >>> total, weight = tl.losses.weighted_sum([1.0, 2.0], sample_weight=[1.0, 3.0])
+        >>> float(total), float(weight)
+        (7.0, 4.0)
     """
     if sample_weight is None and not isinstance(values, Masked):
         values = widen(values)
@@ -41,21 +50,35 @@ def reduce(
     sample_weight: Tensor | None = None,
     reduction: str = "sum_over_batch_size",
 ) -> Tensor:
-    """Reduces the losses of a batch as Keras does.
+    """Reduce the losses of a batch to one number, as Keras does.
 
-    sum_over_batch_size: sum w l / (number of losses that count).   sum: sum w l.
-    mean_with_sample_weight: sum w l / sum w, 0 where the weights are 0.   none: w l.
+        sum_over_batch_size        sum w l / (number of losses that count)
+        mean_with_sample_weight    sum w l / sum w, 0 if the weights are 0
+        sum                        sum w l
+        none                       w l
 
     Args:
-        values: l, shape [batch, ...]; of `Masked` ones those under the mask count.
-        sample_weight: w, of shape [batch] or of l's shape; None for 1.
-        reduction: one of these four.
+        values: l, losses of shape [batch, ...]; of `Masked` losses those under the mask count.
+        sample_weight: w, of shape [batch] or the shape of l. Default: None, a weight of 1.
+        reduction: one of the four above. Default: "sum_over_batch_size".
+
+    Returns:
+        A scalar; for "none", the weighted losses.
 
     Raises:
-        ValueError: an unknown reduction; weights as in `weighted_sum`.
+        ValueError: if the reduction is unknown or the weights have another shape.
 
-    Differs from: Keras, which takes weights of shape [batch] for [batch, ...] losses for those of
-    the last axis, or refuses them.
+    Example:
+        >>> losses, weights = [1.0, 2.0], [1.0, 3.0]
+        >>> float(tl.losses.reduce(losses, weights))
+        3.5
+        >>> float(tl.losses.reduce(losses, weights, "mean_with_sample_weight"))
+        1.75
+
+    Differences:
+        Keras: weights of shape [batch] for losses of shape [batch, ...] are applied to the last
+            axis
+        or rejected.
     """
     check_choice("reduction", reduction, REDUCTIONS)
     if reduction == "none":
@@ -76,27 +99,34 @@ def class_weights(
     one_hot: bool | None = None,
     dtype: str = "float32",
 ) -> Tensor:
-    """The weight of each example by its class, to be multiplied with other sample weights.
+    """Look up the weight of each example by its class, to be multiplied with other sample weights.
 
-    Reduced by "sum_over_batch_size" it is Keras's `class_weight`; by "mean_with_sample_weight",
-    and in the steps of this library, PyTorch's `CrossEntropyLoss(weight)`.
+    Reduced by "sum_over_batch_size" this is Keras's `class_weight`; reduced by
+    "mean_with_sample_weight", as in the steps of this library, PyTorch's
+    `CrossEntropyLoss(weight)`.
 
     Args:
-        y_true: class indices of shape [batch, ...] or [batch, 1], whole numbers of any dtype; or
-            rows of shape [batch, ..., K], whose largest element stands at the class.
-        weights: class -> weight, or a weight for each of the classes 0, 1, ...; at least 0. A
-            class that is not among them, such as -1 for what a loss ignores, weighs 1.
-        one_hot: whether y_true holds rows; by default it does where it has two axes or more and
-            the last is not 1. For indices of shape [batch, time], say, give False.
-        dtype: of the result.
+        y_true: class indices of shape [batch, ...] or [batch, 1], integers in any dtype; or rows of
+            shape [batch, ..., K], whose largest element marks the class.
+        weights: class -> weight, or a sequence of weights of the classes 0, 1, ...; at least 0. A
+            class without a weight, such as an ignored class -1, has weight 1.
+        one_hot: whether y_true holds rows. Default: None, True if y_true has two axes or more and
+            the last is not of length 1; give False for indices of shape [batch, time].
+        dtype: dtype of the result. Default: "float32".
 
     Returns:
-        Shape [batch, ...], without the last axis of rows or an axis of 1.
+        Weights of shape [batch, ...], without the last axis of rows or an axis of length 1.
 
     Raises:
-        TypeError, ValueError: a class that is no whole number; a weight below 0 or no number.
+        TypeError, ValueError: if a class is not an integer, or a weight is negative or not a
+            number.
 
-    Differs from: Keras, which always takes a last axis of 2 or more for rows.
+    Example:
+        >>> tl.losses.class_weights([0, 1, 1, 2], {0: 2.0, 1: 0.5}).numpy()
+        array([2. , 0.5, 0.5, 1. ], dtype=float32)
+
+    Differences:
+        Keras: a last axis of length 2 or more always counts as rows.
     """
     y = tf.convert_to_tensor(y_true)
     rows = y.shape.rank > 1 and y.shape[-1] != 1 if one_hot is None else one_hot
@@ -118,7 +148,7 @@ def class_weights(
 
 
 def _weighted(values: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The losses and their weights in one shape, both 0 where a loss does not count."""
+    """Return the losses and their weights in one shape, both 0 where a loss does not count."""
     losses = widen(values)
     weight = tf.ones_like(losses)
     if sample_weight is not None:
@@ -130,7 +160,7 @@ def _weighted(values: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Ten
 
 
 def _spread(weight: Tensor, values: Tensor) -> Tensor:
-    """Weights in the shape of the values: an example's weight goes to each of its values."""
+    """Broadcast the weights of examples to the shape of the values."""
     if values.shape.rank == 0 and weight.shape.rank != 0:
         raise ValueError(
             "a loss of the whole batch takes no sample_weight: give the loss an axis, such as "

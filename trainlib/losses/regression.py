@@ -1,4 +1,4 @@
-"""Losses of numbers: how far a prediction is from its target."""
+"""Losses of real-valued targets."""
 
 from __future__ import annotations
 
@@ -12,61 +12,90 @@ from trainlib.losses.inputs import EPSILON, match_shapes
 
 
 def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The mean over the last axis of (y_true - y_pred)^2.
+    """Compute the mean squared error, whose minimum is the mean of the targets.
 
-    For targets with noise of one size everywhere; its minimum is the mean of the targets.
+        (y_true - y_pred)^2
+
+    averaged over the last axis.
 
     Args:
-        y_true: numbers of shape [batch, ..., d].
+        y_true: targets of shape [batch, ..., d].
         y_pred: predictions of that shape.
 
+    Returns:
+        The loss of each example, shape [batch, ...].
+
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together.
+        ValueError, TypeError: if shapes or dtypes do not match.
 
-    Differs from: optax.l2_loss, which is half of it. optax.squared_error and torch.mse_loss take
-    no mean over the last axis.
+    Example:
+        >>> tl.losses.mean_squared_error([[0.0, 0.0]], [[1.0, 2.0]]).numpy()
+        array([2.5], dtype=float32)
 
-    Reference: Gauss 1809, "Theoria Motus Corporum Coelestium".
+    Differences:
+        PyTorch, Optax: no mean is taken over the last axis. Optax's `l2_loss` is half the square.
+
+    References:
+        Gauss 1809, "Theoria Motus Corporum Coelestium".
     """
     y_true, y_pred = match_shapes(y_true, y_pred)
     return tf.reduce_mean(tf.square(y_true - y_pred), axis=-1)
 
 
 def mean_absolute_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The mean over the last axis of |y_true - y_pred|.
+    """Compute the mean absolute error, whose minimum is the median of the targets.
 
-    For targets with outliers; its minimum is the median of the targets. The gradient at 0 is 0.
+        |y_true - y_pred|
+
+    averaged over the last axis. The gradient at 0 is 0.
 
     Args:
-        y_true: numbers of shape [batch, ..., d].
+        y_true: targets of shape [batch, ..., d].
         y_pred: predictions of that shape.
 
+    Returns:
+        The loss of each example, shape [batch, ...].
+
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together.
+        ValueError, TypeError: if shapes or dtypes do not match.
 
-    Differs from: torch.l1_loss, which takes no mean over the last axis.
+    Example:
+        >>> tl.losses.mean_absolute_error([[0.0, 0.0]], [[1.0, 2.0]]).numpy()
+        array([1.5], dtype=float32)
 
-    Reference: Laplace 1774, "Memoire sur la probabilite des causes par les evenements".
+    Differences:
+        PyTorch: no mean is taken over the last axis.
+
+    References:
+        Laplace 1774, "Mémoire sur la probabilité des causes par les événements".
     """
     y_true, y_pred = match_shapes(y_true, y_pred)
     return tf.reduce_mean(tf.abs(y_true - y_pred), axis=-1)
 
 
 def mean_absolute_percentage_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The mean over the last axis of 100 |y_true - y_pred| / max(|y_true|, 1e-7).
+    """Compute the mean absolute percentage error, for positive targets of different magnitudes.
 
-    For positive targets of many sizes, where the relative error counts.
+        100 |y_true - y_pred| / max(|y_true|, 1e-7)
+
+    averaged over the last axis.
 
     Args:
-        y_true: numbers of shape [batch, ..., d]; one of 0 makes the loss very large.
+        y_true: targets of shape [batch, ..., d]; a target of 0 makes the loss very large.
         y_pred: predictions of that shape.
 
+    Returns:
+        The loss of each example, shape [batch, ...].
+
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together.
+        ValueError, TypeError: if shapes or dtypes do not match.
 
-    Differs from: nobody; torch and optax do not have it.
+    Example:
+        >>> tl.losses.mean_absolute_percentage_error([[2.0, 4.0]], [[1.0, 5.0]]).numpy()
+        array([37.5], dtype=float32)
 
-    Reference: Makridakis 1993, "Accuracy measures: theoretical and practical concerns".
+    References:
+        Makridakis 1993, "Accuracy measures: theoretical and practical concerns".
     """
     y_true, y_pred = match_shapes(y_true, y_pred)
     relative = tf.abs(y_true - y_pred) / tf.maximum(tf.abs(y_true), EPSILON)
@@ -74,22 +103,33 @@ def mean_absolute_percentage_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def mean_squared_logarithmic_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The mean over the last axis of (log(1 + y_true) - log(1 + y_pred))^2.
+    """Compute the mean squared logarithmic error, for counts and prices of different magnitudes.
 
-    For counts and prices of many sizes. Either is at least 1e-7: where y_pred is below, its
-    gradient is 0.
+        (log(1 + y_true) - log(1 + y_pred))^2
+
+    averaged over the last axis. Both arguments are bounded below by 1e-7; the gradient of y_pred is
+    0 there.
 
     Args:
-        y_true: numbers of shape [batch, ..., d], at least 0.
+        y_true: targets of shape [batch, ..., d], at least 0.
         y_pred: predictions of that shape.
 
+    Returns:
+        The loss of each example, shape [batch, ...].
+
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together.
+        ValueError, TypeError: if shapes or dtypes do not match.
 
-    Differs from: Keras by rounding alone: log(1 + y) is exact here for small y.
+    Example:
+        >>> tl.losses.mean_squared_logarithmic_error([[0.0, 3.0]], [[1.0, 3.0]]).numpy().round(3)
+        array([0.24], dtype=float32)
 
-    Reference: Tofallis 2015, "A better measure of relative prediction accuracy for model
-    selection and model estimation".
+    Differences:
+        Keras: log(1 + y) is rounded for small y; here it is exact.
+
+    References:
+        Tofallis 2015, "A better measure of relative prediction accuracy for model selection and
+        model estimation".
     """
     y_true, y_pred = match_shapes(y_true, y_pred)
     first = tf.math.log1p(tf.maximum(y_pred, EPSILON))
@@ -98,25 +138,35 @@ def mean_squared_logarithmic_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def huber(y_true: Tensor, y_pred: Tensor, delta: float = 1.0) -> Tensor:
-    """With e = |y_true - y_pred|, the mean over the last axis of
+    """Compute the Huber loss, quadratic for small errors and linear for outliers.
 
-        e^2 / 2                  where e <= delta
+        e^2 / 2                  where e = |y_true - y_pred| <= delta
         delta e - delta^2 / 2    elsewhere
 
-    For targets with outliers, where the mean is wanted of the others.
+    averaged over the last axis.
 
     Args:
-        y_true: numbers of shape [batch, ..., d].
+        y_true: targets of shape [batch, ..., d].
         y_pred: predictions of that shape.
-        delta: where the parabola turns into a line; above 0.
+        delta: the error at which the loss becomes linear, above 0. Default: 1.
+
+    Returns:
+        The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; a delta out of its range.
+        ValueError, TypeError: if shapes or dtypes do not match, or delta is out of range.
 
-    Differs from: torch's SmoothL1Loss(beta), which is huber(delta=beta) / beta. torch.huber_loss
-    and optax.huber_loss take no mean over the last axis.
+    Example:
+        >>> tl.losses.huber([[0.0, 0.0]], [[0.5, 3.0]]).numpy().round(4)
+        array([1.3125], dtype=float32)
 
-    Reference: Huber 1964, "Robust Estimation of a Location Parameter".
+    Differences:
+        PyTorch: `SmoothL1Loss(beta)` is huber(delta=beta) / beta. No mean is taken over the last
+            axis.
+        Optax: no mean is taken over the last axis.
+
+    References:
+        Huber 1964, "Robust Estimation of a Location Parameter".
     """
     check_number("delta", delta, above=0)
     y_true, y_pred = match_shapes(y_true, y_pred)
@@ -126,24 +176,34 @@ def huber(y_true: Tensor, y_pred: Tensor, delta: float = 1.0) -> Tensor:
 
 
 def log_cosh(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """With e = y_pred - y_true, the mean over the last axis of
+    """Compute the logarithm of the hyperbolic cosine of the error, a smooth Huber loss.
 
-        log cosh e = e + log(1 + exp(-2 e)) - log 2
+        log cosh e = e + log(1 + exp(-2 e)) - log 2,     e = y_pred - y_true
 
-    Like e^2 / 2 for small errors and |e| - log 2 for large ones: a Huber loss without an edge.
+    averaged over the last axis. It is close to e^2 / 2 for small errors and |e| - log 2 for large
+    ones.
 
     Args:
-        y_true: numbers of shape [batch, ..., d].
+        y_true: targets of shape [batch, ..., d].
         y_pred: predictions of that shape.
 
+    Returns:
+        The loss of each example, shape [batch, ...].
+
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together.
+        ValueError, TypeError: if shapes or dtypes do not match.
 
-    Differs from: Keras, whose log 2 has the precision of float32 in float64 too, which makes its
-    losses 2e-9 smaller. optax.log_cosh takes no mean over the last axis.
+    Example:
+        >>> tl.losses.log_cosh([[0.0, 0.0]], [[0.5, 3.0]]).numpy().round(3)
+        array([1.215], dtype=float32)
 
-    Reference: Chen, Chen, Zhang and Zhang 2019, "Log Hyperbolic Cosine Loss Improves Variational
-    Auto-Encoder".
+    Differences:
+        Keras: log 2 has the precision of float32 in float64 too, so losses are 2e-9 smaller.
+        Optax: no mean is taken over the last axis.
+
+    References:
+        Chen, Chen, Zhang and Zhang 2019, "Log Hyperbolic Cosine Loss Improves Variational
+        Auto-Encoder".
     """
     y_true, y_pred = match_shapes(y_true, y_pred)
     e = y_pred - y_true
@@ -151,22 +211,32 @@ def log_cosh(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def poisson(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The mean over the last axis of y_pred - y_true log(y_pred + 1e-7).
+    """Compute the negative log-likelihood of counts under a Poisson distribution.
 
-    For counts: the negative log-likelihood of a Poisson distribution with the mean y_pred, but
-    for log(y_true!), which does not depend on the model.
+        y_pred - y_true log(y_pred + 1e-7)
+
+    averaged over the last axis, without the term log(y_true!), which does not depend on the model.
 
     Args:
         y_true: counts of shape [batch, ..., d].
-        y_pred: predicted means of that shape, at least 0; the logarithm of a negative one is NaN.
+        y_pred: predicted means of that shape, at least 0; a negative one gives NaN.
+
+    Returns:
+        The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together.
+        ValueError, TypeError: if shapes or dtypes do not match.
 
-    Differs from: torch.poisson_nll_loss, which by default takes log y_pred, and has an eps of
-    1e-8; it takes no mean over the last axis.
+    Example:
+        >>> tl.losses.poisson([[2.0, 1.0]], [[2.0, 1.0]]).numpy().round(3)
+        array([0.807], dtype=float32)
 
-    Reference: Nelder and Wedderburn 1972, "Generalized Linear Models".
+    Differences:
+        PyTorch: `poisson_nll_loss` takes log y_pred by default and adds 1e-8; no mean is taken over
+        the last axis.
+
+    References:
+        Nelder and Wedderburn 1972, "Generalized Linear Models".
     """
     y_true, y_pred = match_shapes(y_true, y_pred)
     return tf.reduce_mean(y_pred - y_true * tf.math.log(y_pred + EPSILON), axis=-1)

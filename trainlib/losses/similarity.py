@@ -1,4 +1,4 @@
-"""Losses of directions: cosine similarity and the circle loss of embeddings."""
+"""Losses of directions: cosine similarity, and the circle loss of embeddings."""
 
 from __future__ import annotations
 
@@ -11,23 +11,34 @@ from trainlib.losses.masked import Masked
 
 
 def cosine_similarity(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
-    """-sum y_true y_pred / (|y_true| |y_pred|), the lengths being at least 1e-7.
+    """Compute the negative cosine similarity, for targets of which only the direction matters.
 
-    For targets whose direction counts and whose length does not. -1 is best, 0 is orthogonal; a
-    vector of zeros gives 0, and the gradient there is that of the division by 1e-7.
+        -sum y_true y_pred / (|y_true| |y_pred|)          lengths bounded below by 1e-7
+
+    -1 is best, 0 is orthogonal. A zero vector gives 0, with the gradient of a division by 1e-7.
 
     Args:
         y_true: vectors.
         y_pred: vectors of that shape.
-        axis: along which the vectors lie.
+        axis: the axis of the vectors. Default: -1.
+
+    Returns:
+        The loss of each vector, of the shape of y_pred without the axis.
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; an axis out of range.
+        ValueError, TypeError: if shapes or dtypes do not match, or the axis is out of range.
 
-    Differs from: optax.cosine_similarity and torch's, which have the other sign. torch bounds the
-    product of the lengths, from below, by 1e-8; optax does not bound them.
+    Example:
+        >>> tl.losses.cosine_similarity([[3.0, 4.0]], [[6.0, 8.0]]).numpy().round(3)
+        array([-1.], dtype=float32)
 
-    Reference: Salton, Wong and Yang 1975, "A Vector Space Model for Automatic Indexing".
+    Differences:
+        PyTorch, Optax: the sign is reversed. PyTorch bounds the product of the lengths below by
+            1e-8;
+        Optax does not bound them.
+
+    References:
+        Salton, Wong and Yang 1975, "A Vector Space Model for Automatic Indexing".
     """
     y_true, y_pred = match_shapes(y_true, y_pred)
     check_axis(axis, y_pred)
@@ -43,34 +54,44 @@ def circle(
     gamma: float = 80.0,
     margin: float = 0.4,
 ) -> Masked:
-    """The circle loss of unit vectors, with d = max(1 - cosine, 0) of each pair:
+    """Compute the circle loss of unit vectors, for embeddings that retrieve examples of one class.
 
-        p    = log sum exp(gamma (margin + d) (d - margin))             pairs of one label
-        n    = log sum exp(gamma max(1 + margin - d, 0) (1 - margin - d))  pairs of two labels
+        d    = max(1 - cosine, 0) of each pair
+        p    = log sum exp(gamma (margin + d) (d - margin))                pairs of the same label
+        n    = log sum exp(gamma max(1 + margin - d, 0) (1 - margin - d))  pairs of different labels
         loss = log(1 + exp(p + n))
 
-    For embeddings, by which examples of one class are to be found. A loss of 0, that of an
-    example without a pair of either kind, does not count in a mean: the result is `Masked`.
+    A loss of 0, of an example without a pair of either kind, does not count in a mean.
 
     Args:
         y_true: class indices of shape [batch] or [batch, 1].
         y_pred: embeddings of length 1, shape [batch, d].
-        ref_labels: class indices of the reference embeddings; by default y_true.
-        ref_embeddings: embeddings of length 1 to pair with, shape [n, d]; by default y_pred.
-        remove_diagonal: whether example i makes no positive pair with reference i, itself.
-        gamma: the scale, above 0.
-        margin: in [0, 1]; cosines of positive pairs shall be above 1 - margin, of negative ones
-            below margin.
+        ref_labels: class indices of the reference embeddings. Default: None, y_true.
+        ref_embeddings: embeddings of length 1 to pair with, shape [n, d]. Default: None, y_pred.
+        remove_diagonal: whether example i and reference i, usually the same, are not a positive
+            pair.
+            Default: True.
+        gamma: the scale, above 0. Default: 80.
+        margin: in [0, 1]; cosines of positive pairs should be above 1 - margin, of negative ones
+            below margin. Default: 0.4.
+
+    Returns:
+        The `Masked` loss of each example, shape [batch].
 
     Raises:
-        ValueError, TypeError: shapes or dtypes that do not go together; a gamma or margin out of
-            its range.
+        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
 
-    Differs from: the paper's code, which takes no gradient through the factors (margin + d) and
-    (1 + margin - d). torch and optax do not have it.
+    Example:
+        >>> embeddings = tf.math.l2_normalize([[1.0, 0.0], [1.0, 0.2], [0.0, 1.0]], axis=1)
+        >>> loss = tl.losses.circle([0, 0, 1], embeddings, gamma=2.0)
+        >>> loss.values.numpy().round(3), loss.mask.numpy()
+        (array([0.424, 0.451, 0.   ], dtype=float32), array([ True,  True, False]))
 
-    Reference: Sun et al. 2020, "Circle Loss: A Unified Perspective of Pair Similarity
-    Optimization".
+    Differences:
+        The paper's code takes no gradient through the factors (margin + d) and (1 + margin - d).
+
+    References:
+        Sun et al. 2020, "Circle Loss: A Unified Perspective of Pair Similarity Optimization".
     """
     check_number("gamma", gamma, above=0)
     check_number("margin", margin, at_least=0, at_most=1)
@@ -97,7 +118,7 @@ def circle(
 
 
 def _labels(name: str, labels: Tensor, embeddings: Tensor) -> Tensor:
-    """Labels of shape [n], one for each embedding."""
+    """Return labels of shape [n], one for each embedding."""
     labels = tf.convert_to_tensor(labels)
     if labels.shape.rank == 2 and labels.shape[-1] == 1:
         labels = labels[:, 0]
@@ -110,11 +131,11 @@ def _labels(name: str, labels: Tensor, embeddings: Tensor) -> Tensor:
 
 
 def _log_sum_exp(x: Tensor, mask: Tensor) -> Tensor:
-    """log sum exp x over the last axis under the mask; where nothing is, the least number."""
+    """Return log sum exp x over the last axis under the mask; the least number if none is."""
     return tf.reduce_logsumexp(tf.where(mask, x, tf.fill(tf.shape(x), x.dtype.min)), axis=-1)
 
 
 def _unit(x: Tensor, axis: int) -> Tensor:
-    """x / max(|x|, 1e-7)."""
+    """Return x / max(|x|, 1e-7)."""
     square = tf.reduce_sum(tf.square(x), axis=axis, keepdims=True)
     return x * tf.math.rsqrt(tf.maximum(square, EPSILON**2))

@@ -1,8 +1,16 @@
-"""Metrics: functions of examples and records of batches, which merge into the record of the whole.
+"""Metrics: functions of examples, and metric states that merge by addition.
 
 A per-example function `(y_true, y_pred) -> value of each example` is a metric by its mean. A
-`Metric` is what no mean of examples is: an area, a ratio of sums, a matrix. The records of both
-merge by addition alone, so that any split into batches or replicas has the result of the whole.
+`Metric` is anything else: an area, a ratio of sums, a matrix. States merge by addition alone, so
+that any split into batches or replicas gives the result of the whole.
+
+accuracies: per-example accuracies.
+area_under_curve: `auc`.
+base: `Metric`, `Mean`, and functions of them.
+confusion: `confusion_matrix`.
+inputs: shapes of targets, predictions and weights.
+precision_recall: `precision`, `recall` and `f1_score`.
+regression: `root_mean_squared_error` and `r2_score`.
 """
 
 from trainlib.losses import mean_absolute_error, mean_squared_error

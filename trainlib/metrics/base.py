@@ -1,4 +1,4 @@
-"""What a metric is: records of batches that add up, and a result at the end."""
+"""The type of a metric, the mean, and functions of metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainlib.losses import Masked, weighted_sum
 ExampleMetric: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`(y_true, y_pred) -> value of each example`."""
 MetricState: TypeAlias = Any
-"""A NamedTuple of float64 tensors; the record of two parts is the sum of their records."""
+"""A NamedTuple of float64 tensors; the state of two parts is the sum of their states."""
 
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda z: tf.sigmoid(z),
@@ -26,14 +26,23 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 class Metric(NamedTuple):
-    """Three pure functions over a metric state; states merge by addition alone, by `merge`.
+    """Three pure functions of a metric state.
+
+    States merge by addition alone, by `merge`.
 
     Attributes:
         empty: `(outputs) -> state` of no examples, where `outputs` is the length of the last axis
-            of y_pred, 1 where y_pred has no axis but the batch.
+            of y_pred, or 1 if y_pred has only a batch axis.
         from_model_output: `(y_true, y_pred, sample_weight=None) -> state` of a batch. The weight of
-            an example is the weight of each of its values; weight 0 leaves the example out.
+            an example is the weight of each of its values; weight 0 excludes the example.
         compute: `(state) -> value`, a float64 tensor; 0 for a state of no examples.
+
+    Example:
+        >>> metric = tl.metrics.f1_score(average="micro")
+        >>> first = metric.from_model_output([0, 1], [[0.9, 0.1], [0.8, 0.2]])
+        >>> second = metric.from_model_output([1], [[0.3, 0.7]])
+        >>> print(f"{float(metric.compute(tl.metrics.merge(first, second))):.3f}")
+        0.667
     """
 
     empty: Callable[[int], MetricState]
@@ -42,21 +51,37 @@ class Metric(NamedTuple):
 
 
 class Mean(NamedTuple):
-    """total: sum of weight times value; count: sum of weights. Both float64 []."""
+    """State of a weighted mean.
+
+    Attributes:
+        total: sum of weight times value, float64 [].
+        count: sum of weights, float64 [].
+
+    Example:
+        >>> mean = tl.metrics.Mean.from_model_output([1.0, 4.0], sample_weight=[1.0, 3.0])
+        >>> float(mean.compute())
+        3.25
+    """
 
     total: Tensor
     count: Tensor
 
     @classmethod
     def empty(cls) -> Mean:
-        """The record of no examples."""
+        """Return the state of no examples."""
         return cls(tf.zeros([], tf.float64), tf.zeros([], tf.float64))
 
     @classmethod
     def from_model_output(cls, values: Tensor, sample_weight: Tensor | None = None) -> Mean:
-        """The record of a batch of values of any dtype; booleans are taken for 0 and 1.
+        """Return the state of a batch of values.
 
-        Of `Masked` values those under the mask count.
+        Args:
+            values: of any dtype; booleans count as 0 and 1. Of `Masked` values those under the mask
+                count.
+            sample_weight: shape [batch], or the shape of values. Default: None, a weight of 1.
+
+        Raises:
+            ValueError: if the weights have another shape.
         """
         if isinstance(values, Masked):
             values = Masked(tf.cast(values.values, tf.float64), values.mask)
@@ -65,29 +90,44 @@ class Mean(NamedTuple):
         return cls(*weighted_sum(values, sample_weight))
 
     def merge(self, other: Mean) -> Mean:
-        """The record of both parts together."""
+        """Return the state of both parts together."""
         return Mean(self.total + other.total, self.count + other.count)
 
     def compute(self) -> Tensor:
-        """total / count; 0 where nothing was counted."""
+        """Return total / count; 0 if count is 0."""
         return tf.math.divide_no_nan(self.total, self.count)
 
 
 def merge(a: MetricState, b: MetricState) -> MetricState:
-    """The record, or the structure of records, of both parts together: their sum.
+    """Merge two metric states, or two structures of them, by addition.
 
     Raises:
-        ValueError: records of two kinds.
+        ValueError: if the structures differ.
+
+    Example:
+        >>> first = tl.metrics.Mean.from_model_output([1.0])
+        >>> second = tl.metrics.Mean.from_model_output([2.0, 3.0])
+        >>> float(tl.metrics.merge(first, second).compute())
+        2.0
     """
-    check_same_structure("a record", a, "one merged with it", b)
+    check_same_structure("a metric state", a, "one merged with it", b)
     return tf.nest.map_structure(tf.add, a, b)
 
 
 def mean(function: ExampleMetric) -> Metric:
-    """The mean of a per-example function over the examples, sum(w v) / sum(w); its record, `Mean`.
+    """Turn a per-example function into a `Metric`, its mean over the examples, sum(w v) / sum(w).
 
     Args:
         function: `(y_true, y_pred) -> value of each example`.
+
+    Returns:
+        A `Metric` whose state is a `Mean`.
+
+    Example:
+        >>> metric = tl.metrics.mean(tl.metrics.binary_accuracy)
+        >>> state = metric.from_model_output([1.0, 0.0], [0.9, 0.7])
+        >>> float(metric.compute(state))
+        0.5
     """
 
     def from_model_output(
@@ -99,26 +139,53 @@ def mean(function: ExampleMetric) -> Metric:
 
 
 def as_metric(metric: Metric | ExampleMetric) -> Metric:
-    """A `Metric` as it is; of a per-example function, its mean."""
+    """Return a `Metric` unchanged; turn a per-example function into its mean.
+
+    Example:
+        >>> metric = tl.metrics.auc()
+        >>> tl.metrics.as_metric(metric) is metric
+        True
+    """
     return metric if isinstance(metric, Metric) else mean(metric)
 
 
 def results(
-    metrics: Mapping[str, Metric | ExampleMetric], records: Mapping[str, MetricState]
+    metrics: Mapping[str, Metric | ExampleMetric], states: Mapping[str, MetricState]
 ) -> dict[str, Tensor]:
-    """The values of records by name; what is not among the metrics, the loss say, is a `Mean`."""
+    """Compute the values of metric states by name.
+
+    Args:
+        metrics: by name, a `Metric` or a per-example function.
+        states: by name; a state whose name is not among the metrics, such as the loss, is a `Mean`.
+
+    Returns:
+        The value of each state, float64.
+
+    Example:
+        >>> states = {"loss": tl.metrics.Mean.from_model_output([0.5, 1.5])}
+        >>> float(tl.metrics.results({}, states)["loss"])
+        1.0
+    """
     return {
-        name: as_metric(metrics[name]).compute(record) if name in metrics else record.compute()
-        for name, record in records.items()
+        name: as_metric(metrics[name]).compute(state) if name in metrics else state.compute()
+        for name, state in states.items()
     }
 
 
 def make_metric(entry: Callable[..., Any], **options: Any) -> Metric | ExampleMetric:
-    """The metric of an entry of the registry, with these of its arguments.
+    """Make the metric of a registry entry.
 
     Args:
         entry: a per-example function, whose first argument is y_true, or a factory of a `Metric`.
-        options: keyword arguments of the function or the factory.
+        **options: keyword arguments of the function or the factory.
+
+    Returns:
+        The function with its options bound, or the `Metric`.
+
+    Example:
+        >>> metric = tl.metrics.make_metric(tl.metrics.binary_accuracy, threshold=0.8)
+        >>> metric([1.0, 0.0], [0.7, 0.7]).numpy()
+        array([0., 1.], dtype=float32)
     """
     if "y_true" in inspect.signature(entry).parameters:
         return functools.partial(entry, **options) if options else entry
@@ -127,14 +194,23 @@ def make_metric(entry: Callable[..., Any], **options: Any) -> Metric | ExampleMe
 
 
 def on_probabilities(metric: Metric | ExampleMetric, activation: str) -> Metric:
-    """A metric of probabilities as one of logits, which it turns into probabilities first.
+    """Apply an activation to y_pred before a metric, to turn logits into probabilities.
 
     Args:
         metric: a `Metric` or a per-example function.
         activation: "sigmoid" or "softmax" (over the last axis).
 
+    Returns:
+        A `Metric` of logits.
+
     Raises:
-        ValueError: an activation of another name.
+        ValueError: if the activation is unknown.
+
+    Example:
+        >>> metric = tl.metrics.on_probabilities(tl.metrics.precision(), "sigmoid")
+        >>> state = metric.from_model_output([1, 0], [2.0, -1.0])
+        >>> float(metric.compute(state))
+        1.0
     """
     check_choice("activation", activation, ACTIVATIONS)
     inner, activate = as_metric(metric), ACTIVATIONS[activation]

@@ -1,4 +1,4 @@
-"""The confusion matrix: how much weight each true class has in each predicted one."""
+"""The confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,26 +13,43 @@ from trainlib.metrics.inputs import class_indices, match_labels, num_columns, we
 
 
 class ConfusionState(NamedTuple):
-    """weights: float64 [K, K]; rows are true classes, columns predicted ones."""
+    """State of `confusion_matrix`.
+
+    Attributes:
+        weights: sums of weights, float64 [K, K]; rows are true classes, columns predicted ones.
+    """
 
     weights: Tensor
 
 
 def confusion_matrix(threshold: float = 0.5) -> Metric:
-    """The sums of weights [K, K] by true class (row) and predicted class (column).
+    """Sum the weights by true class (row) and predicted class (column).
 
-    The predicted class is that of the largest score, the first of equal ones. A y_pred of one
-    column, or none, is a binary one: K is 2, and a score above the threshold predicts 1. An
-    example whose true class is outside 0..K-1 is left out.
+    The predicted class is that of the largest score, the first of equal ones. A y_pred with one
+    column, or with only a batch axis, is binary: K is 2, and a score above the threshold predicts
+        class 1. The
+    metric takes y_true as class indices of shape [batch, ...] or [batch, ..., 1], or as one-hot
+    rows; an example whose true class is outside 0..K-1 is excluded.
 
     Args:
-        threshold: of a binary y_pred; a finite number.
+        threshold: for binary y_pred, finite. Default: 0.5.
 
-    y_true: class indices of shape [batch, ...] or [batch, ..., 1], or one-hot rows.
+    Returns:
+        A `Metric` with state `ConfusionState` and value [K, K].
+
+    Raises:
+        ValueError, TypeError: if the threshold is not a finite number.
+
+    Example:
+        >>> metric = tl.metrics.confusion_matrix()
+        >>> state = metric.from_model_output([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+        >>> metric.compute(state).numpy()
+        array([[1., 0.],
+               [1., 1.]])
     """
     check_number("threshold", threshold)
 
-    def zero(outputs: int) -> ConfusionState:
+    def empty(outputs: int) -> ConfusionState:
         classes = max(outputs, 2)
         return ConfusionState(tf.zeros([classes, classes], tf.float64))
 
@@ -41,21 +58,21 @@ def confusion_matrix(threshold: float = 0.5) -> Metric:
     ) -> ConfusionState:
         y, predicted, classes = _true_and_predicted(y_true, y_pred, threshold)
         w = weights_like(sample_weight, y)
-        # Of a negative place the sum takes nothing, on every device.
+        # The sum ignores negative positions, on every device.
         inside = (y >= 0) & (y < classes)
-        places = tf.where(inside, y * classes + predicted, -tf.ones_like(y))
+        positions = tf.where(inside, y * classes + predicted, -tf.ones_like(y))
         sums = tf.math.unsorted_segment_sum(
-            tf.reshape(w, [-1]), tf.reshape(places, [-1]), classes * classes
+            tf.reshape(w, [-1]), tf.reshape(positions, [-1]), classes * classes
         )
         return ConfusionState(tf.reshape(sums, [classes, classes]))
 
-    return Metric(zero, from_model_output, lambda record: record.weights)
+    return Metric(empty, from_model_output, lambda state: state.weights)
 
 
 def _true_and_predicted(
     y_true: Tensor, y_pred: Tensor, threshold: float
 ) -> tuple[Tensor, Tensor, int]:
-    """The true and the predicted classes, int64 of shape [batch, ...], and how many there are."""
+    """Return the true and the predicted classes, int64 of shape [batch, ...], and their number."""
     p = tf.convert_to_tensor(y_pred)
     if p.shape.rank > 1 and num_columns(p) > 1:
         y, p = class_indices("confusion_matrix", y_true, p)

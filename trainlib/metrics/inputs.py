@@ -1,4 +1,4 @@
-"""Targets, predictions and weights in one shape."""
+"""Shapes of targets, predictions and weights of metrics."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ROWS = "[batch, ..., K]"
 
 
 def match_targets(y_true: Tensor, y_pred: Tensor, dtype: Any) -> tuple[Tensor, Tensor]:
-    """Both as [batch, ..., D] in that dtype; a last axis of 1 may be missing in either.
+    """Return both as [batch, ..., D] in a dtype; a last axis of length 1 may be missing in either.
 
     Raises:
-        ValueError: shapes that do not go together.
+        ValueError: if the shapes do not match.
     """
     y, p = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     rank = max(y.shape.rank, p.shape.rank, 2)
@@ -32,16 +32,16 @@ def match_targets(y_true: Tensor, y_pred: Tensor, dtype: Any) -> tuple[Tensor, T
 
 
 def match_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-    """Labels and scores as [batch, ..., K], in the compute dtype of y_pred.
+    """Return labels and scores as [batch, ..., K], in the compute dtype of y_pred.
 
     Args:
-        y_true: beside a y_pred of K columns, K rows of labels, or class indices of shape
-            [batch, ...] or [batch, ..., 1], which become one-hot rows, all 0 for an index outside
-            0..K-1; beside one column, or none, binary labels.
+        y_true: with a y_pred of K columns, K columns of labels, or class indices of shape [batch,
+            ...] or [batch, ..., 1], which become one-hot rows, all 0 for an index outside 0..K-1;
+            with one column, or only a batch axis, binary labels.
         y_pred: scores of shape [batch, ..., K] or [batch].
 
     Raises:
-        ValueError: shapes that do not go together.
+        ValueError: if the shapes do not match.
     """
     y, p = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     p = widen(p) if p.dtype.is_floating else tf.cast(p, tf.float32)
@@ -56,16 +56,16 @@ def match_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
 def class_indices(
     name: str, y_true: Tensor, y_pred: Tensor, forms: str = f"{INDICES} or {ROWS}"
 ) -> tuple[Tensor, Tensor]:
-    """The true classes as int64 of shape [batch, ...], and y_pred of [batch, ..., K].
+    """Return the true classes as int64 of shape [batch, ...], and y_pred of [batch, ..., K].
 
     Args:
-        name: of the metric, for errors.
+        name: of the metric, for error messages.
         y_true: class indices or one-hot rows.
-        y_pred: scores, of two columns or more.
-        forms: those that y_true may have: INDICES, ROWS, or both.
+        y_pred: scores with two columns or more.
+        forms: the accepted shapes of y_true: INDICES, ROWS, or both.
 
     Raises:
-        ValueError: shapes that do not go together, or a K of 1.
+        ValueError: if the shapes do not match, or K is 1.
     """
     y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     batch = y_pred.shape[:-1]
@@ -83,21 +83,25 @@ def class_indices(
 
 
 def num_columns(y_pred: Tensor) -> int:
-    """K of a y_pred of shape [batch, ..., K], which must be known while a graph is traced."""
+    """Return K of a y_pred of shape [batch, ..., K].
+
+    Raises:
+        ValueError: if K is unknown while a graph is traced.
+    """
     if y_pred.shape[-1] is None:
         raise ValueError(f"the last axis of y_pred must be known, got shape {list(y_pred.shape)}")
     return int(y_pred.shape[-1])
 
 
 def weights_like(sample_weight: Tensor | None, values: Tensor) -> Tensor:
-    """Weights in float64 and the shape of the values; 1 where there are none.
+    """Return weights in float64 and the shape of the values; 1 if there are none.
 
     Args:
-        sample_weight: of the values' shape or of their first axes; an axis may have length 1.
+        sample_weight: of the shape of values or of its first axes; an axis may have length 1.
         values: [batch, ...].
 
     Raises:
-        ValueError: a shape that does not go with the values'.
+        ValueError: if the shapes do not match.
     """
     if sample_weight is None:
         return tf.ones(tf.shape(values), tf.float64)
@@ -116,5 +120,5 @@ def weights_like(sample_weight: Tensor | None, values: Tensor) -> Tensor:
 
 
 def flatten_examples(x: Tensor) -> Tensor:
-    """[batch, ..., K] as [N, K]."""
+    """Reshape [batch, ..., K] to [N, K]."""
     return tf.reshape(x, [-1, num_columns(x)])

@@ -1,4 +1,4 @@
-"""Precision, recall and F1: ratios of counts of true and false positives and negatives."""
+"""Precision, recall and F1, from counts of true and false positives and negatives."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from trainlib.metrics.inputs import flatten_examples, match_labels, num_columns,
 
 AVERAGES = ("macro", "micro", "weighted", "none")
 EPSILON = 1e-7
-"""What Keras adds to the denominators of F1."""
+"""Added to the denominators of F1, as in Keras."""
 TINY = 1e-9
-"""A largest score of at most this size, as in a row of zeros, predicts nothing."""
+"""A row whose largest score is at most this size, such as zeros, has no positive prediction."""
 
 
 class PositivesState(NamedTuple):
-    """Sums of weights, float64: true positives, false positives and false negatives.
+    """State of `precision`, `recall` and `f1_score`: sums of weights.
 
-    [T] for each of T thresholds, or [K] for each of K classes.
+    The shape is [T] for T thresholds or [K] for K classes.
+
+    Attributes:
+        tp: true positives, float64 [T] or [K].
+        fp: false positives, float64 [T] or [K].
+        fn: false negatives, float64 [T] or [K].
     """
 
     tp: Tensor
@@ -35,26 +40,39 @@ def precision(
     top_k: int | None = None,
     class_id: int | None = None,
 ) -> Metric:
-    """TP / (TP + FP): the share of what was predicted that is true; 0 where nothing was.
+    """Compute the fraction of positive predictions that are correct, TP / (TP + FP).
 
-    Each column of each example counts as a prediction of its own.
+    It is 0 if there are none. Each column of each example counts as a prediction. The metric takes
+    y_true as labels 0 or 1 of the shape of y_pred, or as class indices.
 
     Args:
-        thresholds: scores above one are predicted; a number in [0, 1], or several, which give a
-            value each. None is 0.5, and with top_k no threshold at all.
-        top_k: only the k largest scores of an example are predicted, the first of equal ones;
-            None for all.
-        class_id: the only column that counts; None for all.
+        thresholds: a score above it is positive; a number in [0, 1], or a sequence of them for a
+            value each. Default: None, 0.5, or no threshold if top_k is set.
+        top_k: only the k largest scores of an example are positive, the first of equal ones; None
+            for all. Default: None.
+        class_id: the only column that counts; None for all. Default: None.
 
-    y_true: labels 0 or 1 in the shape of y_pred, or class indices.
+    Returns:
+        A `Metric` with state `PositivesState`.
 
-    Differs from: Keras, which finds the place of a score among three or more even thresholds by a
-    product, and so may see one at a threshold on its other side; and which takes top_k over a
-    batch of shape [batch].
+    Raises:
+        ValueError, TypeError: if an argument is out of range or of the wrong type.
+
+    Example:
+        >>> metric = tl.metrics.precision()
+        >>> state = metric.from_model_output([0, 1, 1, 1], [0.9, 0.8, 0.7, 0.1])
+        >>> print(f"{float(metric.compute(state)):.3f}")
+        0.667
+
+    Differences:
+        Keras: with three or more even thresholds, a score at a threshold may count on its other
+            side,
+        because its bucket is computed by a product; top_k is taken over the batch for y_pred of
+        shape [batch].
     """
 
-    def ratio(record: PositivesState) -> Tensor:
-        return tf.math.divide_no_nan(record.tp, record.tp + record.fp)
+    def ratio(state: PositivesState) -> Tensor:
+        return tf.math.divide_no_nan(state.tp, state.tp + state.fp)
 
     return _at_thresholds(ratio, thresholds, top_k, class_id)
 
@@ -64,18 +82,33 @@ def recall(
     top_k: int | None = None,
     class_id: int | None = None,
 ) -> Metric:
-    """TP / (TP + FN): the share of what is true that was predicted; 0 where nothing is.
+    """Compute the fraction of positive labels that are found, TP / (TP + FN).
+
+    It is 0 if there are none.
 
     Args:
         thresholds: as in `precision`.
         top_k: as in `precision`.
         class_id: as in `precision`.
 
-    Differs from: Keras, as `precision` does.
+    Returns:
+        A `Metric` with state `PositivesState`.
+
+    Raises:
+        ValueError, TypeError: if an argument is out of range or of the wrong type.
+
+    Example:
+        >>> metric = tl.metrics.recall(thresholds=[0.5, 0.75])
+        >>> state = metric.from_model_output([0, 1, 1, 1], [0.9, 0.8, 0.7, 0.1])
+        >>> metric.compute(state).numpy().round(3)
+        array([0.667, 0.333])
+
+    Differences:
+        Keras: as for `precision`.
     """
 
-    def ratio(record: PositivesState) -> Tensor:
-        return tf.math.divide_no_nan(record.tp, record.tp + record.fn)
+    def ratio(state: PositivesState) -> Tensor:
+        return tf.math.divide_no_nan(state.tp, state.tp + state.fn)
 
     return _at_thresholds(ratio, thresholds, top_k, class_id)
 
@@ -86,57 +119,57 @@ def _at_thresholds(
     top_k: int | None,
     class_id: int | None,
 ) -> Metric:
-    """The metric of a ratio of counts, at each threshold."""
-    levels = _levels(thresholds, top_k)
+    """Return the metric of a ratio of counts at each threshold."""
+    cutoffs = _cutoffs(thresholds, top_k)
     if top_k is not None:
         check_integer("top_k", top_k, at_least=1)
     if class_id is not None:
         check_integer("class_id", class_id, at_least=0)
 
-    def zero(outputs: int) -> PositivesState:
-        return PositivesState(*[tf.zeros([len(levels)], tf.float64)] * 3)
+    def empty(outputs: int) -> PositivesState:
+        return PositivesState(*[tf.zeros([len(cutoffs)], tf.float64)] * 3)
 
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> PositivesState:
         y, p = match_labels(y_true, y_pred)
         w = weights_like(sample_weight, p)
-        y, taken = y != 0, _largest(p, top_k)
+        y, eligible = y != 0, _largest(p, top_k)
         if class_id is not None:
             check_integer("class_id", class_id, at_least=0, at_most=num_columns(p) - 1)
-            y, p, w, taken = (x[..., class_id] for x in (y, p, w, taken))
-        y, p, w, taken = (tf.reshape(x, [-1, 1]) for x in (y, p, w, taken))
-        return _counts(y, (p > tf.constant(levels, p.dtype)) & taken, w)
+            y, p, w, eligible = (x[..., class_id] for x in (y, p, w, eligible))
+        y, p, w, eligible = (tf.reshape(x, [-1, 1]) for x in (y, p, w, eligible))
+        return _counts(y, (p > tf.constant(cutoffs, p.dtype)) & eligible, w)
 
-    def result(record: PositivesState) -> Tensor:
-        return ratio(record) if len(levels) > 1 else ratio(record)[0]
+    def compute(state: PositivesState) -> Tensor:
+        return ratio(state) if len(cutoffs) > 1 else ratio(state)[0]
 
-    return Metric(zero, from_model_output, result)
+    return Metric(empty, from_model_output, compute)
 
 
-def _levels(thresholds: float | Sequence[float] | None, top_k: int | None) -> list[float]:
-    """The thresholds as a list; below all scores where top_k alone decides."""
+def _cutoffs(thresholds: float | Sequence[float] | None, top_k: int | None) -> list[float]:
+    """Return the thresholds as a list; -inf where only top_k decides."""
     if thresholds is None:
         return [0.5 if top_k is None else float("-inf")]
-    levels = list(thresholds) if isinstance(thresholds, Iterable) else [thresholds]
-    if not levels:
+    cutoffs = list(thresholds) if isinstance(thresholds, Iterable) else [thresholds]
+    if not cutoffs:
         raise ValueError("thresholds must be one number or more, got none")
-    for level in levels:
-        check_number("thresholds", level, at_least=0, at_most=1)
-    return levels
+    for cutoff in cutoffs:
+        check_number("thresholds", cutoff, at_least=0, at_most=1)
+    return cutoffs
 
 
 def _largest(p: Tensor, k: int | None) -> Tensor:
-    """Whether each score is among the k largest of its row; of equal ones the first are."""
+    """Return whether each score is among the k largest of its row; of equal ones the first are."""
     if k is None:
         return tf.ones(tf.shape(p), tf.bool)
     check_integer("top_k", k, at_least=1, at_most=num_columns(p))
-    places = tf.math.top_k(p, k).indices
-    return tf.reduce_any(tf.one_hot(places, num_columns(p), True, False, dtype=tf.bool), axis=-2)
+    positions = tf.math.top_k(p, k).indices
+    return tf.reduce_any(tf.one_hot(positions, num_columns(p), True, False, dtype=tf.bool), axis=-2)
 
 
 def _counts(y: Tensor, predicted: Tensor, w: Tensor) -> PositivesState:
-    """The record of labels, predictions and weights of shape [N, K] or [N, 1]."""
+    """Count labels, predictions and weights of shape [N, K] or [N, 1]."""
 
     def total(chosen: Tensor) -> Tensor:
         return tf.reduce_sum(tf.where(chosen, w, tf.zeros([], w.dtype)), axis=0)
@@ -145,28 +178,43 @@ def _counts(y: Tensor, predicted: Tensor, w: Tensor) -> PositivesState:
 
 
 def f1_score(average: str = "macro", threshold: float | None = None) -> Metric:
-    """The harmonic mean of precision and recall of each class,
+    """Compute the harmonic mean of precision and recall of each class.
 
         P = TP / (TP + FP + 1e-7)
         R = TP / (TP + FN + 1e-7)
         F1 = 2 P R / (P + R + 1e-7)
 
+    The metric takes y_true as labels 0 or 1 of the shape of y_pred, or as class indices.
+
     Args:
-        average: "macro", the mean over the classes; "weighted", weighted by the examples of each
-            class; "micro", F1 of the counts of all the classes; "none", a value for each class.
-        threshold: scores above it are predicted; above 0 and at most 1. None is the largest score
-            of an example, or of several equal ones all, unless it is 0; with one column, 0.5.
+        average: "macro", the mean over the classes; "weighted", the mean weighted by the examples
+            of each class; "micro", F1 of the total counts; "none", a value for each class. Default:
+            "macro".
+        threshold: a score above it is positive; above 0 and at most 1. Default: None, which takes
+            the largest scores of an example unless they are 0; 0.5 for a single column.
 
-    y_true: labels 0 or 1 in the shape of y_pred, or class indices.
+    Returns:
+        A `Metric` with state `PositivesState`.
 
-    Differs from: Keras, where average is None by default, for "none"; which without a threshold
-    predicts 1 for all of a single column; and which takes labels between 0 and 1 as parts.
+    Raises:
+        ValueError, TypeError: if an argument is out of range or of the wrong type.
+
+    Example:
+        >>> metric = tl.metrics.f1_score("none")
+        >>> state = metric.from_model_output([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+        >>> metric.compute(state).numpy().round(3)
+        array([0.667, 0.667])
+
+    Differences:
+        Keras: average is None by default, which is "none" here; without a threshold all examples of
+            a
+        single column are positive; labels between 0 and 1 count as fractions.
     """
     check_choice("average", average, AVERAGES)
     if threshold is not None:
         check_number("threshold", threshold, above=0, at_most=1)
 
-    def zero(outputs: int) -> PositivesState:
+    def empty(outputs: int) -> PositivesState:
         return PositivesState(*[tf.zeros([outputs], tf.float64)] * 3)
 
     def from_model_output(
@@ -178,22 +226,22 @@ def f1_score(average: str = "macro", threshold: float | None = None) -> Metric:
             flatten_examples(y) != 0, flatten_examples(_chosen(p, threshold)), flatten_examples(w)
         )
 
-    def result(record: PositivesState) -> Tensor:
+    def compute(state: PositivesState) -> Tensor:
         if average == "micro":
-            record = PositivesState(*(tf.reduce_sum(x) for x in record))
-        p = record.tp / (record.tp + record.fp + EPSILON)
-        r = record.tp / (record.tp + record.fn + EPSILON)
+            state = PositivesState(*(tf.reduce_sum(x) for x in state))
+        p = state.tp / (state.tp + state.fp + EPSILON)
+        r = state.tp / (state.tp + state.fn + EPSILON)
         f1 = 2 * p * r / (p + r + EPSILON)
         if average == "weighted":
-            support = record.tp + record.fn
+            support = state.tp + state.fn
             return tf.reduce_sum(f1 * support / (tf.reduce_sum(support) + EPSILON))
         return f1 if average == "none" else tf.reduce_mean(f1)
 
-    return Metric(zero, from_model_output, result)
+    return Metric(empty, from_model_output, compute)
 
 
 def _chosen(p: Tensor, threshold: float | None) -> Tensor:
-    """Whether each score of [batch, ..., K] is a prediction of its class."""
+    """Return whether each score of [batch, ..., K] is a positive prediction of its class."""
     if threshold is None and num_columns(p) == 1:
         threshold = 0.5
     if threshold is not None:

@@ -1,4 +1,4 @@
-"""Metrics of regressions that are no means of examples."""
+"""Metrics of regression that are not means over examples."""
 
 from __future__ import annotations
 
@@ -13,11 +13,21 @@ from trainlib.metrics.inputs import flatten_examples, match_targets, weights_lik
 
 AGGREGATIONS = ("uniform_average", "variance_weighted_average", "none")
 ROUNDING = 1e-13
-"""A variance below this share of the mean square is what rounding leaves of 0."""
+"""A variance below this fraction of the mean square is a rounding error of 0."""
 
 
 def root_mean_squared_error() -> Metric:
-    """sqrt(sum w e^2 / sum w) over all the values, e = y_true - y_pred; its record, `Mean`."""
+    """Compute the root of the mean squared error, sqrt(sum w e^2 / sum w), e = y_true - y_pred.
+
+    Returns:
+        A `Metric` with state `Mean`.
+
+    Example:
+        >>> metric = tl.metrics.root_mean_squared_error()
+        >>> state = metric.from_model_output([0.0, 0.0], [1.0, 7.0])
+        >>> float(metric.compute(state))
+        5.0
+    """
 
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -27,15 +37,19 @@ def root_mean_squared_error() -> Metric:
         return Mean.from_model_output(squares, weights_like(sample_weight, squares))
 
     return Metric(
-        lambda outputs: Mean.empty(), from_model_output, lambda record: tf.sqrt(record.compute())
+        lambda outputs: Mean.empty(), from_model_output, lambda state: tf.sqrt(state.compute())
     )
 
 
 class R2State(NamedTuple):
-    """Sums over the examples, float64 [D] for D outputs, with weights w and targets y.
+    """State of `r2_score`: sums over the examples, for D outputs, weights w and targets y.
 
-    count: sum w. total: sum w y. squares: sum w y^2. residual: sum w (y - p)^2. targets: how many
-    targets have a weight other than 0.
+    Attributes:
+        count: sum w, float64 [D].
+        total: sum w y, float64 [D].
+        squares: sum w y^2, float64 [D].
+        residual: sum w (y - p)^2, float64 [D].
+        targets: number of targets whose weight is not 0, float64 [D].
     """
 
     count: Tensor
@@ -46,28 +60,43 @@ class R2State(NamedTuple):
 
 
 def r2_score(class_aggregation: str = "uniform_average", num_regressors: int = 0) -> Metric:
-    """The coefficient of determination, for each output
+    """Compute the coefficient of determination of each output.
 
         R^2 = 1 - sum w (y - p)^2 / S,    S = sum w (y - mean y)^2
 
     and over n targets, adjusted, 1 - (1 - R^2) (n - 1) / (n - num_regressors - 1).
 
-    An output whose targets are all equal has R^2 = 0. Where n <= num_regressors + 1 there is
-    nothing to adjust. S is taken from sums, sum w y^2 - (sum w y)^2 / sum w: targets that vary by
-    less than 3e-7 of their size count as equal.
+    An output whose targets are all equal has R^2 = 0. No adjustment is made if n <= num_regressors
+    + 1. S is computed from sums, sum w y^2 - (sum w y)^2 / sum w: targets that vary by less than
+    3e-7 of their size count as equal.
 
     Args:
         class_aggregation: "uniform_average", the mean over the outputs;
-            "variance_weighted_average", weighted by S; "none", a value for each output.
-        num_regressors: at least 0; 0 adjusts nothing.
+            "variance_weighted_average", the mean weighted by S; "none", a value for each output.
+            Default: "uniform_average".
+        num_regressors: number of predictors for the adjustment, at least 0; 0 for none. Default: 0.
 
-    Differs from: Keras, where "none" is None, targets that are all equal and met exactly give NaN,
-    and examples of weight 0 count in n. As there, n counts the targets of all the outputs.
+    Returns:
+        A `Metric` with state `R2State`.
+
+    Raises:
+        ValueError, TypeError: if an argument is out of range or of the wrong type.
+
+    Example:
+        >>> metric = tl.metrics.r2_score()
+        >>> state = metric.from_model_output([1.0, 2.0, 3.0], [1.5, 2.0, 2.5])
+        >>> float(metric.compute(state))
+        0.75
+
+    Differences:
+        Keras: "none" is None; equal targets that are met exactly give NaN; examples of weight 0
+            count
+        in n. As in Keras, n counts the targets of all outputs.
     """
     check_choice("class_aggregation", class_aggregation, AGGREGATIONS)
     check_integer("num_regressors", num_regressors, at_least=0)
 
-    def zero(outputs: int) -> R2State:
+    def empty(outputs: int) -> R2State:
         return R2State(*[tf.zeros([outputs], tf.float64)] * 5)
 
     def from_model_output(
@@ -78,17 +107,17 @@ def r2_score(class_aggregation: str = "uniform_average", num_regressors: int = 0
         sums = (w, w * y, w * tf.square(y), w * tf.square(y - p), tf.cast(w != 0, tf.float64))
         return R2State(*(tf.reduce_sum(x, axis=0) for x in sums))
 
-    def result(record: R2State) -> Tensor:
-        squares = record.squares
-        s = squares - tf.math.divide_no_nan(tf.square(record.total), record.count)
+    def compute(state: R2State) -> Tensor:
+        squares = state.squares
+        s = squares - tf.math.divide_no_nan(tf.square(state.total), state.count)
         s = tf.where(s > ROUNDING * squares, s, tf.zeros_like(s))
-        score = tf.where(s > 0, 1 - tf.math.divide_no_nan(record.residual, s), tf.zeros_like(s))
+        score = tf.where(s > 0, 1 - tf.math.divide_no_nan(state.residual, s), tf.zeros_like(s))
         if class_aggregation == "uniform_average":
             score = tf.reduce_mean(score)
         elif class_aggregation == "variance_weighted_average":
             score = tf.math.divide_no_nan(tf.reduce_sum(s * score), tf.reduce_sum(s))
-        n, free = tf.reduce_sum(record.targets), num_regressors + 1
+        n, free = tf.reduce_sum(state.targets), num_regressors + 1
         adjusted = 1 - tf.math.divide_no_nan((1 - score) * (n - 1), n - free)
         return tf.where(n > free, adjusted, score) if num_regressors else score
 
-    return Metric(zero, from_model_output, result)
+    return Metric(empty, from_model_output, compute)

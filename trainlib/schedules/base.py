@@ -1,4 +1,4 @@
-"""What schedules are made of: a count of steps, shares of a phase, whole periods."""
+"""Helpers that schedules are built from: step counts, phases and periods."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Number = TypeVar("Number", bound=float)
 
 
 def from_equation(rate: Callable[[Tensor], Tensor], dtype: Any) -> Schedule:
-    """A schedule from its equation in k, a float64 tensor of any shape.
+    """Make a schedule from its equation in k, a float64 tensor of any shape.
 
     Raises:
-        TypeError: a dtype that is not floating.
+        TypeError: if dtype is not floating.
     """
     dtype = tf.as_dtype(dtype)
     if not dtype.is_floating:
@@ -29,8 +29,10 @@ def from_equation(rate: Callable[[Tensor], Tensor], dtype: Any) -> Schedule:
     return lambda step: tf.cast(rate(tf.cast(step, tf.float64)), dtype)
 
 
-def number(name: str, value: Number, **bounds: float) -> Number:
-    """An argument as a Python number: what is made of two of NumPy's may be float32.
+def checked(name: str, value: Number, **bounds: float) -> Number:
+    """Return an argument as a Python number, after checking its bounds.
+
+    Arithmetic on two NumPy numbers could be float32; on Python numbers it is float64.
 
     Args:
         name: of the argument.
@@ -38,62 +40,85 @@ def number(name: str, value: Number, **bounds: float) -> Number:
         **bounds: as in `check_number`.
 
     Raises:
-        ValueError, TypeError: a number out of its bounds, or none.
+        ValueError, TypeError: if the value is out of its bounds or not a number.
     """
     check_number(name, value, **bounds)
     exact: Any = int(value) if isinstance(value, numbers.Integral) else float(value)
     return exact  # type: ignore[no-any-return]
 
 
-def follow(rate: ScalarOrSchedule, k: Tensor) -> Tensor:
-    """The rate of a schedule, or a number, at the float64 step k; steps below 0 count as 0."""
+def over_time(
+    equation: Callable[[float, Tensor], Tensor],
+    initial_learning_rate: float,
+    steps: tuple[str, float],
+    staircase: bool,
+    dtype: Any,
+) -> Schedule:
+    """Make a decay from its equation in eta_0 and the time t = k / steps, floor(k / steps).
+
+    Args:
+        equation: `(eta_0, t) -> learning rate`.
+        initial_learning_rate: eta_0, at least 0.
+        steps: the name and the value of the unit of time, in steps, above 0.
+        staircase: whether t is rounded down to an integer.
+        dtype: of the rate.
+    """
+    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
+    name, length = steps
+    length = checked(name, length, above=0)
+
+    def rate(k: Tensor) -> Tensor:
+        return equation(eta_0, periods(k, length) if staircase else k / length)
+
+    return from_equation(rate, dtype)
+
+
+def rate_at_step(rate: ScalarOrSchedule, k: Tensor) -> Tensor:
+    """Return a number, or a schedule's rate, at the float64 step k; negative steps count as 0."""
     if callable(rate):
         rate = rate(tf.cast(tf.maximum(k, 0), tf.int64))
     return tf.broadcast_to(scalar(rate, k), tf.shape(k))
 
 
 def periods(k: Tensor, length: float) -> Tensor:
-    """floor(k / length), exact for whole numbers up to 2^53.
+    """Return floor(k / length), exact for integers up to 2^53.
 
-    Graphs and XLA multiply by a rounded 1 / length, where 49 / 49 is less than 1: the quotient is
-    mended by what it leaves.
+    Graphs and XLA multiply by a rounded 1 / length, by which 49 / 49 is less than 1: the quotient
+    is corrected by its remainder.
     """
     quotient = tf.floor(k / length)
-    rest = k - quotient * length
-    return quotient + tf.cast(rest >= length, k.dtype) - tf.cast(rest < 0, k.dtype)
+    remainder = k - quotient * length
+    return quotient + tf.cast(remainder >= length, k.dtype) - tf.cast(remainder < 0, k.dtype)
 
 
-def passed(k: Tensor, length: float, staircase: bool) -> Tensor:
-    """How many lengths have passed, whole or not."""
-    return periods(k, length) if staircase else k / length
-
-
-def share(k: Tensor, length: float) -> Tensor:
-    """min(k / length, 1): how much of a phase has passed; exactly 1 at its end, 1 for length 0."""
+def progress(k: Tensor, length: float) -> Tensor:
+    """Return min(k / length, 1), exactly 1 at the end of the phase and for length 0."""
     part = k / length if length else tf.ones_like(k)
     return tf.where(k < length, part, tf.ones_like(k))
 
 
 def falling_cosine(p: Tensor) -> Tensor:
-    """(1 + cos(pi p)) / 2: from 1 at p = 0 down to 0 at p = 1."""
+    """Return (1 + cos(pi p)) / 2, which falls from 1 at p = 0 to 0 at p = 1."""
     return (1 + tf.cos(math.pi * p)) / 2
 
 
-def rising(boundaries: Sequence[float], name: str, pieces: Sequence[Any]) -> list[float]:
-    """Boundaries as Python numbers.
+def checked_boundaries(
+    boundaries: Sequence[float], name: str, pieces: Sequence[Any]
+) -> list[float]:
+    """Return boundaries as Python numbers, after checking them against the pieces between them.
 
     Raises:
-        ValueError, TypeError: they do not rise from at least 0, or part as many pieces as there
-            are.
+        ValueError, TypeError: if the boundaries are negative or not strictly increasing, or
+            `pieces` is not one longer.
     """
     for argument, value in (("boundaries", boundaries), (name, pieces)):
         if not isinstance(value, Sized):
             raise TypeError(f"{argument} must be a sequence, got {value!r}")
-    found = [number("boundaries", b, at_least=0) for b in boundaries]
-    if any(a >= b for a, b in itertools.pairwise(found)):
+    steps = [checked("boundaries", b, at_least=0) for b in boundaries]
+    if any(a >= b for a, b in itertools.pairwise(steps)):
         raise ValueError(f"boundaries must be rising, got {list(boundaries)}")
     if len(pieces) != len(boundaries) + 1:
         raise ValueError(
             f"{name} must be one more than the {len(boundaries)} boundaries, got {len(pieces)}"
         )
-    return found
+    return steps

@@ -1,9 +1,4 @@
-"""Cosines, once and with restarts.
-
-    rate = eta ((1 - alpha) (1 + cos(pi p)) / 2 + alpha)
-
-falls from eta at p = 0 to alpha eta at p = 1.
-"""
+"""Cosine decay, once and with warm restarts."""
 
 from __future__ import annotations
 
@@ -18,12 +13,12 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.types import Schedule, Tensor
-from trainlib.schedules.base import falling_cosine, from_equation, number, periods, share
+from trainlib.schedules.base import checked, falling_cosine, from_equation, periods, progress
 
 AFTER_END = ("hold", "rise")
 RESTART_INDICES = ("exact", "log")
 SMALLEST_GROWTH = 1.001
-"""Of cycles that grow: with it the 2^53 steps that are counted hold some 30,000 of them."""
+"""Smallest t_mul of growing cycles; with it about 30,000 cycles fit into 2^53 steps."""
 
 
 def cosine_decay(
@@ -36,7 +31,7 @@ def cosine_decay(
     exponent: float = 1.0,
     dtype: Any = "float32",
 ) -> Schedule:
-    """Half a cosine from eta_0 down to alpha eta_0, after a linear warm-up where one is asked for.
+    """Decay the rate along half a cosine, after an optional linear warm-up.
 
         rate = eta_0 ((1 - alpha) ((1 + cos(pi p)) / 2)^exponent + alpha)
         hold    p = min(k / decay_steps, 1)
@@ -46,48 +41,61 @@ def cosine_decay(
 
         rate = eta_0 + (warmup_target - eta_0) k / warmup_steps       for k < warmup_steps,
 
-    and then follows the cosine from warmup_target, with k - warmup_steps in the place of k.
+    and then follows the cosine from warmup_target, with k - warmup_steps instead of k.
 
     Args:
         initial_learning_rate: eta_0, at least 0.
-        decay_steps: length of the cosine in steps, above 0; the warm-up comes on top of it.
-        alpha: the last rate as a share of the largest, at least 0.
-        warmup_target: the rate that the warm-up reaches, at least 0; None for no warm-up.
-        warmup_steps: length of the warm-up in steps, at least 0.
-        after_end: "hold" for the last rate ever after, "rise" for the cosine's way up and down.
-        exponent: a power of the cosine, above 0.
-        dtype: of the rate.
+        decay_steps: length of the cosine in steps, above 0; the warm-up is not part of it.
+        alpha: the final rate as a fraction of the largest, at least 0. Default: 0.
+        warmup_target: the rate at the end of the warm-up, at least 0; None for no warm-up.
+            Default: None.
+        warmup_steps: length of the warm-up in steps, at least 0. Default: 0.
+        after_end: what follows the cosine: "hold" keeps the final rate, "rise" continues the
+            cosine, which rises and falls again. Default: "hold".
+        exponent: the power of the cosine, above 0. Default: 1.
+        dtype: dtype of the rate. Default: "float32".
+
+    Returns:
+        A schedule.
 
     Raises:
-        ValueError, TypeError: an argument out of its range, or of another type.
+        ValueError, TypeError: if an argument is out of range or of the wrong type.
 
-    Differs from: Optax, whose decay_steps include the warm-up; PyTorch, whose cosine rises again
-    after its end and ends at a rate, eta_min, where alpha is a share.
+    Example:
+        >>> schedule = tl.cosine_decay(0.1, decay_steps=100, alpha=0.1)
+        >>> np.round(schedule(tf.constant([0, 50, 100, 200])), 3)
+        array([0.1  , 0.055, 0.01 , 0.01 ], dtype=float32)
 
-    Reference: Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts".
+    Differences:
+        Optax: decay_steps includes the warm-up.
+        PyTorch: the cosine rises again after its end, and ends at the rate eta_min instead of the
+        fraction alpha.
+
+    References:
+        Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts".
     """
-    eta_0 = number("initial_learning_rate", initial_learning_rate, at_least=0)
-    decay_steps = number("decay_steps", decay_steps, above=0)
-    alpha = number("alpha", alpha, at_least=0)
-    warmup_steps = number("warmup_steps", warmup_steps, at_least=0)
+    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
+    decay_steps = checked("decay_steps", decay_steps, above=0)
+    alpha = checked("alpha", alpha, at_least=0)
+    warmup_steps = checked("warmup_steps", warmup_steps, at_least=0)
     check_choice("after_end", after_end, AFTER_END)
-    exponent = number("exponent", exponent, above=0)
+    exponent = checked("exponent", exponent, above=0)
     if warmup_target is None and warmup_steps:
         raise ValueError(f"warmup_steps={warmup_steps} needs a warmup_target, the rate to reach")
 
     def cosine(k: Tensor, top: float) -> Tensor:
         if after_end == "hold":
-            p = share(k, decay_steps)
+            p = progress(k, decay_steps)
         else:
             p = (k - 2 * decay_steps * periods(k, 2 * decay_steps)) / decay_steps
         return top * ((1 - alpha) * falling_cosine(p) ** exponent + alpha)
 
     if warmup_target is None:
         return from_equation(lambda k: cosine(k, eta_0), dtype)
-    target = number("warmup_target", warmup_target, at_least=0)
+    target = checked("warmup_target", warmup_target, at_least=0)
 
     def warmed_up(k: Tensor) -> Tensor:
-        rising = eta_0 + (target - eta_0) * share(k, warmup_steps)
+        rising = eta_0 + (target - eta_0) * progress(k, warmup_steps)
         return tf.where(k < warmup_steps, rising, cosine(k - warmup_steps, target))
 
     return from_equation(warmed_up, dtype)
@@ -107,7 +115,7 @@ def cosine_decay_restarts(
     convention: str = "paper",
     dtype: Any = "float32",
 ) -> Schedule:
-    """Cosines one after the other, each t_mul times as long and m_mul times as high as the last.
+    """Decay the rate along a sequence of cosines, each t_mul times as long as the last.
 
         rate = eta_0 ((1 - alpha) m_mul^i (1 + cos(pi p)) / 2 + alpha)
         p    = (k - S_i) / (first_decay_steps t_mul^i)
@@ -116,29 +124,41 @@ def cosine_decay_restarts(
     Args:
         initial_learning_rate: eta_0, at least 0.
         first_decay_steps: length of the first cosine in steps, above 0.
-        t_mul: growth of the length; 1, or at least 1.001.
-        m_mul: growth of the height, at least 0.
-        alpha: the lowest rate as a share of eta_0, at least 0; it does not grow with m_mul.
-        restart_index: "exact", or "log" for the logarithm of Keras, whose rounding misses some
-            restarts: their step gets the lowest rate, and the next one is in the new cosine.
-        convention: "paper", "torch" and "optax" (exact), "keras" (log).
-        dtype: of the rate.
+        t_mul: factor of the length from one cosine to the next; 1, or at least 1.001. Default: 2.
+        m_mul: factor of the height from one cosine to the next, at least 0. Default: 1.
+        alpha: the lowest rate as a fraction of eta_0, at least 0; m_mul does not change it.
+            Default: 0.
+        restart_index: how i is found: "exact", or "log" for the rounded logarithm of Keras, which
+            misses some restarts by one step; that step gets the lowest rate. Default: "exact"
+            (paper, torch, optax), "log" (keras).
+        convention: "paper", "keras", "torch" or "optax". Default: "paper".
+        dtype: dtype of the rate. Default: "float32".
+
+    Returns:
+        A schedule.
 
     Raises:
-        ValueError, TypeError: an argument out of its range, or of another type.
+        ValueError, TypeError: if an argument is out of range or of the wrong type.
 
-    Differs from: PyTorch and the paper, whose cosines end at a rate, eta_min, where alpha is a
-    share; Keras's missed restarts are those of its float64 numbers, whatever the dtype.
+    Example:
+        >>> schedule = tl.cosine_decay_restarts(0.1, first_decay_steps=10, t_mul=2.0)
+        >>> np.round(schedule(tf.constant([0, 5, 10, 20, 30])), 3)
+        array([0.1 , 0.05, 0.1 , 0.05, 0.1 ], dtype=float32)
 
-    Reference: Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts".
+    Differences:
+        PyTorch and the paper: the cosines end at the rate eta_min instead of the fraction alpha.
+        Keras: "log" misses the restarts that Keras misses in float64, whatever the dtype.
+
+    References:
+        Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts".
     """
-    eta_0 = number("initial_learning_rate", initial_learning_rate, at_least=0)
-    first_decay_steps = number("first_decay_steps", first_decay_steps, above=0)
-    t_mul = number("t_mul", t_mul, at_least=1)
+    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
+    first_decay_steps = checked("first_decay_steps", first_decay_steps, above=0)
+    t_mul = checked("t_mul", t_mul, at_least=1)
     if 1 < t_mul < SMALLEST_GROWTH:
         raise ValueError(f"t_mul must be 1 or at least {SMALLEST_GROWTH}, got {t_mul}")
-    m_mul = number("m_mul", m_mul, at_least=0)
-    alpha = number("alpha", alpha, at_least=0)
+    m_mul = checked("m_mul", m_mul, at_least=0)
+    alpha = checked("alpha", alpha, at_least=0)
     check_choice("restart_index", restart_index, RESTART_INDICES)
     starts, lengths = _cycles(first_decay_steps, t_mul)
     restarts = np.ceil(starts)
@@ -160,9 +180,9 @@ def cosine_decay_restarts(
 
 
 def _cycles(first_decay_steps: float, t_mul: float) -> tuple[np.ndarray, np.ndarray]:
-    """The starts S_i of the cycles up to step 2^53, and their lengths.
+    """Return the starts S_i of the cycles up to step 2^53, and their lengths.
 
-    They are summed as decimals, as they were written: 10 steps and 1.1 times as many end at 21.
+    They are summed in decimal arithmetic: 10 steps and 1.1 times as many end exactly at 21.
     """
     starts, lengths = [0.0], [float(first_decay_steps)]
     with decimal.localcontext() as context:
@@ -178,7 +198,7 @@ def _cycles(first_decay_steps: float, t_mul: float) -> tuple[np.ndarray, np.ndar
 
 
 def _missed(restarts: np.ndarray, first_decay_steps: float, t_mul: float) -> np.ndarray:
-    """1 for each restart whose index Keras's logarithm, rounded down, takes for the one before."""
+    """Return 1 for each restart that the rounded logarithm of Keras finds one step late, else 0."""
     if t_mul == 1:
         return np.zeros_like(restarts)
     passed = (restarts / float(first_decay_steps)).tolist()
@@ -187,6 +207,6 @@ def _missed(restarts: np.ndarray, first_decay_steps: float, t_mul: float) -> np.
 
 
 def _last_at_most(sorted_values: np.ndarray, k: Tensor) -> Tensor:
-    """The index of the last value that is at most k, for each k of at least the first of them."""
+    """Return the index of the last value that is at most k, for each k from the first value on."""
     flat = tf.searchsorted(sorted_values, tf.reshape(k, [-1]), side="right") - 1
     return tf.reshape(flat, tf.shape(k))
