@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS
 
 import trainlib as tl
 from trainlib.core.tree import kernels
@@ -19,11 +20,6 @@ CASES = {
     "l1": ("l1", "L1", {}),
     "l2": ("l2", "L2", {}),
     "l1_l2": ("l1_l2", "L1L2", {"l1": 0.1, "l2": 0.2}),
-}
-RUNS = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
 }
 
 
@@ -71,7 +67,7 @@ def keras_path(case, dtype):
     return path
 
 
-def our_path(case, dtype, run):
+def our_path(case, dtype, execution):
     name, _, options = CASES[case]
     params, noise = problem(dtype)
     penalty, tx = getattr(tl, name)(**options), tl.sgd(2**-4)
@@ -85,7 +81,7 @@ def our_path(case, dtype, run):
         updates, state = tx.update(grads, state, params)
         return tl.apply_updates(params, updates), state, total
 
-    step = RUNS[run](step)
+    step = EXECUTIONS[execution](step)
     params = {k: tf.constant(w) for k, w in params.items()}
     state, path = tx.init(params), []
     for row in noise:
@@ -103,22 +99,22 @@ def assert_close(ours, theirs, tolerance):
             assert error <= tolerance, f"diverged at step {i} in {k}: {error:.2e}"
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("case", CASES)
-def test_a_float64_descent_is_that_of_keras(case, run):
-    assert_close(our_path(case, "float64", run), keras_path(case, "float64"), 1e-12)
+def test_a_float64_descent_is_that_of_keras(case, execution):
+    assert_close(our_path(case, "float64", execution), keras_path(case, "float64"), 1e-12)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("case", CASES)
-def test_a_float32_descent_follows_keras(case, run):
+def test_a_float32_descent_follows_keras(case, execution):
     # Each step rounds the parameters once and contracts the errors of the steps before it.
-    assert_close(our_path(case, "float32", run), keras_path(case, "float32"), 8 * 2**-23)
+    assert_close(our_path(case, "float32", execution), keras_path(case, "float32"), 8 * 2**-23)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_the_slope_of_l1_is_0_where_a_weight_is_0(run):
-    @RUNS[run]
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_the_slope_of_l1_is_0_where_a_weight_is_0(execution):
+    @EXECUTIONS[execution]
     def slope(w):
         with tf.GradientTape() as tape:
             tape.watch(w)
@@ -186,10 +182,10 @@ def test_integer_parameters_are_refused():
         tl.l2()({"a": tf.constant([1, 2])})
 
 
-def with_slope(penalty, params, run="eager"):
+def with_slope(penalty, params, execution="eager"):
     """A penalty and its gradient."""
 
-    @RUNS[run]
+    @EXECUTIONS[execution]
     def both(params):
         with tf.GradientTape() as tape:
             tape.watch(params)
@@ -209,11 +205,11 @@ def mean_cosine(vectors):
     return np.mean(pairs)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_orthogonal_is_the_mean_cosine_of_the_pairs(run):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_orthogonal_is_the_mean_cosine_of_the_pairs(execution):
     w = np.random.default_rng(0).normal(size=(4, 5))
     for mode, vectors in (("rows", w), ("columns", w.T)):
-        penalty, _ = with_slope(orthogonal(0.3, mode), tf.constant(w), run)
+        penalty, _ = with_slope(orthogonal(0.3, mode), tf.constant(w), execution)
         np.testing.assert_allclose(penalty, 0.3 * mean_cosine(vectors), rtol=1e-14)
 
 
@@ -238,26 +234,26 @@ def test_kernels_of_more_axes_count_as_matrices(mode):
     assert orthogonal(0.5, mode)(kernel) == orthogonal(0.5, mode)(matrix)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("mode", ["rows", "columns"])
-def test_one_row_has_no_pair_and_costs_nothing(mode, dtype, run):
+def test_one_row_has_no_pair_and_costs_nothing(mode, dtype, execution):
     w = np.ones((1, 3) if mode == "rows" else (3, 1), dtype)
-    penalty, slope = with_slope(orthogonal(0.5, mode), tf.constant(w), run)
+    penalty, slope = with_slope(orthogonal(0.5, mode), tf.constant(w), execution)
     assert penalty == 0
     np.testing.assert_array_equal(slope, 0 * w)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_rows_of_zeros_add_nothing_and_have_no_slope(dtype, run):
+def test_rows_of_zeros_add_nothing_and_have_no_slope(dtype, execution):
     w = tf.constant([[1.0, 2.0], [0.0, 0.0], [3.0, 1.0], [0.0, -0.0]], dtype)
-    penalty, slope = with_slope(orthogonal(0.5), w, run)
+    penalty, slope = with_slope(orthogonal(0.5), w, execution)
     # One pair of six has a cosine: 5 / sqrt(5 10).
     np.testing.assert_allclose(penalty, 0.5 * 5 / np.sqrt(50) / 6, rtol=2**-22)
     assert np.isfinite(slope).all() and np.any(slope[0] != 0)
     np.testing.assert_array_equal(slope[1::2], np.zeros((2, 2)))
-    nothing, slope = with_slope(orthogonal(0.5), 0 * w, run)
+    nothing, slope = with_slope(orthogonal(0.5), 0 * w, execution)
     assert nothing == 0
     np.testing.assert_array_equal(slope, 0 * w)
 

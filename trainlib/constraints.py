@@ -1,19 +1,14 @@
 """Constraints: pure functions `param -> param`, applied after an update by `constrain`.
 
-    max_norm        w = w min(n, max_value) / (n + epsilon)
-    min_max_norm    w = w (rate clip(n, min_value, max_value) + (1 - rate) n) / (n + epsilon)
-    unit_norm       w = w / (n + epsilon)
-    non_neg         w = max(w, 0)
+n is the Euclidean norm of w over the axes `axis`, one norm for each position on the other axes.
+Constraints are computed in float32 or wider and cast to the parameter's dtype. A zero vector stays
+zero for any epsilon, and norms are correct even if the squares would overflow. If a norm is not
+finite, because a weight is infinite or NaN, all weights that share it become NaN, so that the
+failure shows; Keras would set the finite ones next to an infinity to 0.
 
-n is the Euclidean norm of w over the axes `axis`, one for each place on the others. They are
-computed in float32 or wider and cast to the parameter's dtype. A vector of zeros stays zero,
-whatever epsilon; a norm is right also where its squares would overflow. Where it is not finite,
-for an infinity or a NaN among the weights, all the weights that share it become NaN, so that it
-is seen: Keras would turn the finite ones beside an infinity to 0, and so those whose squares
-overflow.
-
-With Keras's epsilon of 1e-7 each application shrinks vectors by about 1e-7 / n, also inside the
-bound. With epsilon 0 it is the exact projection, and what keeps to the bound stays as it is.
+With Keras's epsilon of 1e-7 each application shrinks vectors by about 1e-7 / n, even within the
+bound. With epsilon 0 the constraint is the exact projection, which leaves vectors within the bound
+unchanged.
 """
 
 from __future__ import annotations
@@ -31,30 +26,40 @@ from trainlib.core.types import Tensor
 
 Constraint: TypeAlias = Callable[[Tensor], Tensor]
 Axis: TypeAlias = int | str | Sequence[int] | None
-"""An axis or several, or "0,1,2" as text; None or "all" for all; "units" for all but the last."""
+"""An axis, several, or "0,1,2" as text; None or "all" for all; "units" for all but the last."""
 
 
 def max_norm(max_value: float = 2.0, axis: Axis = 0, epsilon: float = 1e-7) -> Constraint:
-    """Norms of at most max_value.
+    """Limit norms to at most max_value.
 
         w = w min(n, max_value) / (n + epsilon),  n = |w| over axis
 
     Args:
-        max_value: the largest norm, at least 0.
+        max_value: the largest norm, at least 0. Default: 2.
         axis: the axes of a norm, such as 0 or 0,1,2; "all"; or "units", all but the last: the
-            weights that lead to one unit or make one filter. A vector is one unit.
-        epsilon: at least 0; 0 is the exact projection.
+            weights of one unit or filter. A vector is one unit. Default: 0.
+        epsilon: at least 0; 0 is the exact projection. Default: 1e-7.
+
+    Returns:
+        A function `param -> param`, which raises `ValueError` if the parameter does not have the
+        axis.
 
     Raises:
-        ValueError, TypeError: an argument out of its range, or of another type; when called, an
-            axis that the parameter does not have.
+        ValueError, TypeError: if an argument is out of range or of the wrong type.
 
-    Differs from: nobody at Keras's epsilon and finite norms. PyTorch's `renorm` has an epsilon of
-    1e-7 too, but leaves vectors inside the bound as they are. Optax's `projection_l2_ball` is
-    epsilon 0 and axis None, over all parameters together.
+    Example:
+        >>> constraint = tl.max_norm(1.0, epsilon=0.0)
+        >>> constraint(tf.constant([[3.0, 0.3], [4.0, 0.4]])).numpy().round(3)
+        array([[0.6, 0.3],
+               [0.8, 0.4]], dtype=float32)
 
-    Reference: Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from
-    Overfitting".
+    Differences:
+        PyTorch: `renorm` also has an epsilon of 1e-7, but leaves vectors within the bound
+            unchanged.
+        Optax: `projection_l2_ball` is epsilon 0 and axis None, over all parameters together.
+
+    References:
+        Srivastava et al. 2014, "Dropout: A Simple Way to Prevent Neural Networks from Overfitting".
     """
     check_number("max_value", max_value, at_least=0)
     return _to_norm(lambda n: tf.minimum(n, max_value), axis, epsilon)
@@ -67,64 +72,90 @@ def min_max_norm(
     axis: Axis = 0,
     epsilon: float = 1e-7,
 ) -> Constraint:
-    """Norms from min_value to max_value, or on the way there.
+    """Move norms into [min_value, max_value], or part of the way there.
 
         w = w (rate clip(n, min_value, max_value) + (1 - rate) n) / (n + epsilon)
 
-    n = |w| over axis. A vector of zeros has no direction to be lengthened in, and stays zero.
+    n = |w| over axis. A zero vector has no direction, and stays zero.
 
     Args:
-        min_value: the smallest norm, at least 0.
-        max_value: the largest norm, at least min_value.
-        rate: the share of the way that one application goes, from 0 to 1.
+        min_value: the smallest norm, at least 0. Default: 0.
+        max_value: the largest norm, at least min_value. Default: 1.
+        rate: the fraction of the way in one application, from 0 to 1. Default: 1.
         axis: as in `max_norm`.
         epsilon: as in `max_norm`.
 
-    Raises:
-        ValueError, TypeError: an argument out of its range, or of another type; when called, an
-            axis that the parameter does not have.
+    Returns:
+        A function `param -> param`, which raises `ValueError` if the parameter does not have the
+        axis.
 
-    Differs from: nobody at Keras's epsilon and finite norms.
+    Raises:
+        ValueError, TypeError: if an argument is out of range or of the wrong type.
+
+    Example:
+        >>> constraint = tl.min_max_norm(0.5, 1.0, epsilon=0.0)
+        >>> constraint(tf.constant([[3.0, 0.03], [4.0, 0.04]])).numpy().round(3)
+        array([[0.6, 0.3],
+               [0.8, 0.4]], dtype=float32)
     """
     check_number("min_value", min_value, at_least=0)
     check_number("max_value", max_value, at_least=float(min_value))
     check_number("rate", rate, at_least=0, at_most=1)
 
     def target(n: Tensor) -> Tensor:
+        """Return the norm to reach."""
         return rate * tf.clip_by_value(n, min_value, max_value) + (1 - rate) * n
 
     return _to_norm(target, axis, epsilon)
 
 
 def unit_norm(axis: Axis = 0, epsilon: float = 1e-7) -> Constraint:
-    """Norms of 1.
+    """Scale norms to 1.
 
         w = w / (n + epsilon),  n = |w| over axis
 
-    A vector of zeros stays zero.
+    A zero vector stays zero.
 
     Args:
         axis: as in `max_norm`.
         epsilon: as in `max_norm`.
 
-    Raises:
-        ValueError, TypeError: an argument out of its range, or of another type; when called, an
-            axis that the parameter does not have.
+    Returns:
+        A function `param -> param`, which raises `ValueError` if the parameter does not have the
+        axis.
 
-    Differs from: nobody at Keras's epsilon and finite norms. Optax's `projection_l2_sphere` is
-    epsilon 0 and axis None, over all parameters together, and NaN for zeros.
+    Raises:
+        ValueError, TypeError: if an argument is out of range or of the wrong type.
+
+    Example:
+        >>> tl.unit_norm()(tf.constant([3.0, 4.0])).numpy().round(3)
+        array([0.6, 0.8], dtype=float32)
+
+    Differences:
+        Optax: `projection_l2_sphere` is epsilon 0 and axis None, over all parameters together, and
+        gives NaN for zeros.
     """
 
     def target(n: Tensor) -> Tensor:
+        """Return the norm to reach."""
         return tf.ones_like(n)
 
     return _to_norm(target, axis, epsilon)
 
 
 def non_neg() -> Constraint:
-    """w = max(w, 0) for each weight; NaN stays NaN, and an infinity above 0 stays.
+    """Set negative weights to 0.
 
-    Differs from: nobody.
+        w = max(w, 0)
+
+    NaN and positive infinity are kept.
+
+    Returns:
+        A function `param -> param`.
+
+    Example:
+        >>> tl.non_neg()(tf.constant([-1.0, 2.0])).numpy()
+        array([0., 2.], dtype=float32)
     """
 
     def constraint(w: Tensor) -> Tensor:
@@ -135,7 +166,7 @@ def non_neg() -> Constraint:
 
 
 def _to_norm(target: Callable[[Tensor], Tensor], axis: Axis, epsilon: float) -> Constraint:
-    """The constraint w = w target(n) / (n + epsilon), n = |w| over axis; 0 where that is 0/0."""
+    """Return the constraint w = w target(n) / (n + epsilon), n = |w| over axis; 0/0 is 0."""
     check_number("epsilon", epsilon, at_least=0)
     chosen = _check_axis(axis)
 
@@ -151,7 +182,7 @@ def _to_norm(target: Callable[[Tensor], Tensor], axis: Axis, epsilon: float) -> 
 
 
 def _check_axis(axis: Any) -> str | list[int] | None:
-    """An axis as "units", a list of whole numbers, or None for all."""
+    """Return an axis as "units", a list of integers, or None for all."""
     if axis is None or axis == "all":
         return None
     if isinstance(axis, str):
@@ -159,23 +190,26 @@ def _check_axis(axis: Any) -> str | list[int] | None:
             return axis
         axis = [int(x) if re.fullmatch(r"-?\d+", x.strip()) else x for x in axis.split(",")]
     chosen = [axis] if isinstance(axis, int) else axis
-    whole = isinstance(chosen, Sequence) and all(
+    valid = isinstance(chosen, Sequence) and all(
         isinstance(x, int) and not isinstance(x, bool) for x in chosen
     )
-    if not whole or not chosen:
+    if not valid or not chosen:
         raise ValueError(
-            f'axis must be a whole number, several such as 0,1,2, "units" or "all", got {axis!r}'
+            f'axis must be an integer, several such as 0,1,2, "units" or "all", got {axis!r}'
         )
     return list(chosen)
 
 
 def _axes_of(axis: str | list[int] | None, shape: Any) -> list[int] | None:
-    """The axes of a parameter of that shape; a vector is one unit."""
+    """Return the axes of a parameter of a shape; a vector is one unit."""
     if axis is None:
         return None
     if isinstance(axis, str):
         return list(range(max(shape.rank - 1, 1))) if shape.rank else None
     for i in axis:
         if not -shape.rank <= i < shape.rank:
-            raise ValueError(f"axis {i} is none of a parameter of shape {shape}: give it a mask")
+            raise ValueError(
+                f"axis {i} does not exist in a parameter of shape {shape}: exclude the parameter "
+                "by a mask"
+            )
     return axis

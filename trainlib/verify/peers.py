@@ -1,7 +1,7 @@
-"""The trajectories of Keras, PyTorch and Optax on the same problem.
+"""Run the optimizers of Keras, PyTorch and Optax on the test problem.
 
-Each is given its hyperparameters in a form that it does not round: Keras turns Python floats into
-float32 even for float64 variables, so it gets `np.float64`; rates go in step by step.
+The peers get their hyperparameters in a form that they do not round: Keras converts Python floats
+to float32 even for float64 variables, so it gets `np.float64`; learning rates are set step by step.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ def run_peer(
     problem: Problem,
     read: Callable[..., Any] | None = None,
 ) -> list[Arrays]:
-    """The peer's parameters after each step.
+    """Return the parameters of a peer after each step.
 
     Args:
         peer: one of PEERS.
-        name: of its optimizer: a class of Keras or PyTorch, a function of Optax.
-        options: the optimizer's, beside the learning rate.
-        problem: what to run on.
-        read: what to compare, where that is not the parameters: of Keras and PyTorch
-            `(optimizer, params)`, of Optax `(state, params)`, to a dict of arrays.
+        name: of the optimizer: a class of Keras or PyTorch, a function of Optax.
+        options: keyword arguments of the optimizer, without the learning rate.
+        problem: the test problem.
+        read: what to compare instead of the parameters: for Keras and PyTorch `(optimizer,
+            params)`, for Optax `(state, params)`, to a dict of arrays. Default: None.
     """
     return {"keras": _run_keras, "torch": _run_torch, "optax": _run_optax}[peer](
         name, options, problem, read
@@ -59,6 +59,7 @@ def run_peer(
 def _run_keras(
     name: str, options: dict[str, Any], problem: Problem, read: Callable[..., Any] | None
 ) -> list[Arrays]:
+    """Return the parameters of an optimizer of Keras after each step."""
     import keras
     import tensorflow as tf
 
@@ -90,6 +91,7 @@ def _run_keras(
 def _run_torch(
     name: str, options: dict[str, Any], problem: Problem, read: Callable[..., Any] | None
 ) -> list[Arrays]:
+    """Return the parameters of an optimizer of PyTorch after each step."""
     import torch
 
     before = torch.get_default_dtype()
@@ -116,6 +118,7 @@ def _run_torch(
 def _run_optax(
     name: str, options: dict[str, Any], problem: Problem, read: Callable[..., Any] | None
 ) -> list[Arrays]:
+    """Return the parameters of an optimizer of Optax after each step."""
     import jax
     import optax
 
@@ -143,10 +146,10 @@ def _run_optax(
 
 @contextlib.contextmanager
 def floatx(dtype: str) -> Iterator[None]:
-    """Keras's floatx for a while.
+    """Set Keras's floatx within a context.
 
-    Some of its optimizers compute factors in it, and most of its metrics keep their sums in it,
-    whatever their dtype.
+    Some optimizers compute factors in it, and most metrics keep their sums in it, whatever their
+    dtype.
     """
     import keras
 

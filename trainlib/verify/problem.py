@@ -1,11 +1,12 @@
-"""The problem that a rule and its peers run on: a closed loop that is kind to rounding.
+"""The test problem of the optimizers, a closed loop in which rounding errors shrink.
 
     g_k = scale (h w_k + z_k),   k = 0, 1, ...
     eta_k = 2^-6 2^(-k/64)
 
-with curvatures h in [1/4, 1] and noise z fixed beforehand: wrong signs, orders, bias corrections
-and placements of the rate show, and a rounding error shrinks where a network would amplify it. The
-rate changes at every step, and some elements have a gradient of exactly 0 for a while.
+The curvatures h in [1/4, 1] and the noise z are fixed in advance. Wrong signs, orders, bias
+corrections and placements of the rate show, and rounding errors shrink, where a network would
+amplify them. The rate changes at every step, and some elements have a gradient of exactly 0 in the
+first quarter of the steps.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ SHAPES = {"scalar": (), "vector": (5,), "wide": (3, 6), "tall": (6, 4), "kernel"
 
 
 class Problem(NamedTuple):
-    """start: the parameters. curvature: h. noise: z of each step. rates: eta of each step."""
+    """A test problem.
+
+    Attributes:
+        start: the initial parameters by name.
+        curvature: h by name.
+        noise: z by name, for each step.
+        rates: eta of each step, float64 [steps].
+    """
 
     start: Arrays
     curvature: Arrays
@@ -36,11 +44,21 @@ def make_problem(
     rate: float = 2.0**-6,
     shapes: dict[str, tuple[int, ...]] | None = None,
 ) -> Problem:
-    """The problem of that seed; `scale`, a power of two, makes all gradients small or large."""
+    """Make a test problem.
+
+    Args:
+        steps: number of steps.
+        dtype: of the parameters. Default: "float64".
+        scale: factor of all gradients, a power of two. Default: 1.
+        seed: of the random numbers. Default: 0.
+        rate: learning rate of the first step. Default: 2^-6.
+        shapes: shapes of the parameters by name. Default: None, `SHAPES`.
+    """
     rng = np.random.default_rng(seed)
     shapes = SHAPES if shapes is None else shapes
 
     def draw(low: float, high: float) -> Arrays:
+        """Draw an array of each shape."""
         return {name: rng.uniform(low, high, shape).astype(dtype) for name, shape in shapes.items()}
 
     start, curvature = draw(-1, 1), draw(0.25, 1)

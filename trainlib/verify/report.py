@@ -1,4 +1,4 @@
-"""The table of a verification: as lines, as Markdown, as JSON."""
+"""The results of a verification as lines, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEADINGS = ("kind", "name", "form", "peer", "run", "worst error", "bound", "at",
 
 
 def cells(result: Result) -> tuple[str, ...]:
-    """A result as the cells of a line."""
+    """Return a result as the cells of a table row."""
     return (
         result.kind,
         result.name,
@@ -27,19 +27,19 @@ def cells(result: Result) -> tuple[str, ...]:
 
 
 def _place(result: Result) -> str:
-    """Where the error is largest: `step 20 of wide`, or `gradient`."""
+    """Return where the error is largest: "step 20 of wide" or "gradient"."""
     if not result.error:
         return ""
     return f"step {result.step} of {result.tensor}" if result.step else result.tensor
 
 
 def verdict(passed: bool | None) -> str:
-    """pass, FAIL, or not run."""
+    """Return "pass", "FAIL" or "not run"."""
     return "not run" if passed is None else "pass" if passed else "FAIL"
 
 
 def line(result: Result) -> str:
-    """A result as a line on a screen."""
+    """Return a result as a line of text."""
     kind, name, form, peer, run, error, bound, place, ended, note = cells(result)
     title = f"{name} ({form})" if form else name
     text = f"{kind:<11} {title:<44} {peer:<6} {run:<6} {error:>8} of {bound}  {place:<20} {ended}"
@@ -47,7 +47,7 @@ def line(result: Result) -> str:
 
 
 def summary(results: Sequence[Result]) -> str:
-    """How many passed, in one line."""
+    """Return how many results passed, failed and were not run, and the largest error."""
     count = {ended: 0 for ended in ("pass", "FAIL", "not run")}
     for result in results:
         count[verdict(result.passed)] += 1
@@ -58,7 +58,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def by_kind(results: Sequence[Result], peers: Sequence[str]) -> str:
-    """A Markdown table: for each kind how much of it there is, and the largest error by peer."""
+    """Return a Markdown table of the kinds: numbers of names and forms, largest errors."""
     rows = []
     for kind in dict.fromkeys(r.kind for r in results):
         of_kind = [r for r in results if r.kind == kind]
@@ -69,7 +69,7 @@ def by_kind(results: Sequence[Result], peers: Sequence[str]) -> str:
 
 
 def by_name(results: Sequence[Result], kind: str, peers: Sequence[str]) -> str:
-    """A Markdown table: for each name of a kind and each peer the largest error of all lines."""
+    """Return a Markdown table with, for each name of a kind, the largest error of each peer."""
     of_kind = [r for r in results if r.kind == kind]
     peers = [peer for peer in peers if any(r.peer == peer for r in of_kind)]
     rows = []
@@ -85,9 +85,9 @@ def by_name(results: Sequence[Result], kind: str, peers: Sequence[str]) -> str:
 
 
 def _worst(results: Sequence[Result]) -> str:
-    """The largest error of some lines: "" of none, "not run" where none has been run.
+    """Return the largest error of some results: "" for none, "not run" if none was run.
 
-    LineLogger with a bound of their own, for the reason in their notes, come after the others.
+    Results with a bound of their own, explained in their notes, follow the others.
     """
     run = [r for r in results if r.error is not None]
     if not run:
@@ -103,7 +103,7 @@ def _worst(results: Sequence[Result]) -> str:
 
 
 def markdown(results: Sequence[Result], peers: Sequence[str], title: str) -> str:
-    """The whole report: a table of the kinds, one for each kind, then every line."""
+    """Return the complete report: a table of the kinds, one for each kind, then every result."""
     kinds = dict.fromkeys(result.kind for result in results)
     tables = [by_kind(results, peers), *(by_name(results, kind, peers) for kind in kinds)]
     rows = [cells(result) for result in results]
@@ -112,10 +112,11 @@ def markdown(results: Sequence[Result], peers: Sequence[str], title: str) -> str
 
 
 def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """The results as JSON's objects."""
+    """Return the results as JSON objects."""
     return [result._asdict() for result in results]
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in lines)

@@ -1,4 +1,4 @@
-"""The trajectory of one of trainlib's rules."""
+"""Run an optimizer of trainlib on the test problem."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def run_optimizer(
     run: str = "graph",
     read: Callable[[Any, Any], Any] | None = None,
 ) -> list[Arrays]:
-    """The parameters after each step.
+    """Return the parameters after each step.
 
     Args:
         make: `(learning_rate) -> Optimizer`.
-        problem: what to run on.
-        run: "eager", "graph" or "xla".
-        read: `(params, state) -> params to compare`, where those are not the parameters.
+        problem: the test problem.
+        run: "eager", "graph" or "xla". Default: "graph".
+        read: `(params, state) -> params to compare`. Default: None, the parameters.
     """
     dtype = next(iter(problem.start.values())).dtype
     rates = tf.constant(problem.rates)
@@ -40,13 +40,14 @@ def run_optimizer(
     steps = len(problem.noise)
 
     def step(params: Any, state: Any, noise: Any) -> Any:
+        """Return the parameters, the state and what to compare after one step."""
         grads = {name: curvature[name] * w + noise[name] for name, w in params.items()}
         updates, state = optimizer.update(grads, state, params)
         params = apply_updates(params, updates)
         return params, state, read(params, state)
 
     def follow(params: Any, state: Any, noise: Any) -> Any:
-        """What is seen after each step, stacked."""
+        """Return what to compare after each step, stacked."""
         seen = {
             name: tf.TensorArray(w.dtype, steps, element_shape=w.shape)
             for name, w in read(params, state).items()

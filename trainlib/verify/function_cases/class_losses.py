@@ -1,4 +1,4 @@
-"""Losses of classes: cross-entropies and focal ones."""
+"""Cases of cross-entropies and focal losses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IN_FLOAT32 = {"float32": 1e-4}
 
 
 def keras_by_last_axis(dtype: str, y_true: np.ndarray, y_pred: np.ndarray) -> Arrays:
-    """Keras's loss of classes that stand on axis 1, which it takes on the last alone."""
+    """Return Keras's loss of classes on axis 1, moved to the last axis, which it requires."""
     moved = np.moveaxis(y_pred, 1, -1)
     name = "sparse_categorical_crossentropy"
     found = in_keras(name, **LOGITS)(dtype, y_true=y_true, y_pred=moved)

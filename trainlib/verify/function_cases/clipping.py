@@ -1,4 +1,4 @@
-"""Clipping beside Keras, PyTorch and Optax."""
+"""Cases of gradient clipping."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INSIDE = 100.0
 
 
 def gradients(dtype: str) -> Arrays:
-    """Gradients of sizes from 0 to 30; the zeros of the last are a tensor's whole."""
+    """Return gradients of sizes from 0 to 30; the last tensor is all 0."""
     rng = np.random.default_rng(0)
     scales = dict(zip(SHAPES, (1.0, 10.0, 0.1, 3.0, 0.0), strict=True))
     return {
@@ -30,7 +30,7 @@ def gradients(dtype: str) -> Arrays:
 
 
 def nonfinite(*values: float) -> Callable[[str], Arrays]:
-    """Gradients of which one tensor holds these values, and another is ordinary."""
+    """Return gradients of which one tensor holds these values and another is ordinary."""
     return lambda dtype: {
         "bad": np.asarray(values, dtype),
         "good": np.asarray([0.5, -3.0, 0.0], dtype),
@@ -38,13 +38,13 @@ def nonfinite(*values: float) -> Callable[[str], Arrays]:
 
 
 def ours(transform: Optimizer, dtype: str, **grads: Any) -> dict[str, Any]:
-    """What our transform makes of the gradients."""
+    """Return the gradients after a transform of trainlib."""
     clipped: dict[str, Any] = transform.update(grads, (), None)[0]
     return clipped
 
 
 def keras_clipped(argument: str, bound: float, dtype: str, **grads: np.ndarray) -> Arrays:
-    """What an optimizer of Keras makes of the gradients before its step."""
+    """Return the gradients that an optimizer of Keras has clipped before its step."""
     import keras
 
     exact = np.asarray(bound, dtype)[()]
@@ -54,7 +54,7 @@ def keras_clipped(argument: str, bound: float, dtype: str, **grads: np.ndarray) 
 
 
 def torch_by_value(bound: float, dtype: str, **grads: np.ndarray) -> Arrays:
-    """`torch.nn.utils.clip_grad_value_`."""
+    """Return the gradients after `torch.nn.utils.clip_grad_value_`."""
     import torch
 
     tensors = _torch_tensors(grads)
@@ -63,7 +63,7 @@ def torch_by_value(bound: float, dtype: str, **grads: np.ndarray) -> Arrays:
 
 
 def torch_by_norm(bound: float, each: bool, dtype: str, **grads: np.ndarray) -> Arrays:
-    """PyTorch's clipping by norm, of each tensor or of all, given a norm of 1e-6 less."""
+    """Return the gradients that PyTorch clips by the norm of each or of all; see TORCH_NOTE."""
     import torch
 
     tensors = _torch_tensors(grads)
@@ -75,7 +75,7 @@ def torch_by_norm(bound: float, each: bool, dtype: str, **grads: np.ndarray) -> 
 
 
 def _torch_tensors(grads: Arrays) -> dict[str, Any]:
-    """Parameters with those gradients."""
+    """Return PyTorch parameters with these gradients."""
     import torch
 
     tensors = {}
@@ -88,7 +88,7 @@ def _torch_tensors(grads: Arrays) -> dict[str, Any]:
 def optax_clipped(
     name: str, options: tuple[float, ...], each: bool, dtype: str, **grads: np.ndarray
 ) -> Arrays:
-    """What a transformation of Optax makes of each gradient by itself, or of all."""
+    """Return the gradients after a transformation of Optax, applied to each or to all together."""
     import jax
     import optax
 
@@ -102,7 +102,7 @@ def optax_clipped(
         return {key: np.asarray(g) for key, g in clipped.items()}
 
 
-TORCH_NOTE = "PyTorch adds 1e-6 to the norm: it is given one of 1e-6 less"
+TORCH_NOTE = "PyTorch adds 1e-6 to the norm: it is given a norm of 1e-6 less"
 
 
 def by_value(bound: float, form: str) -> FunctionCase:
@@ -139,7 +139,7 @@ def by_norm(name: str, argument: str, bound: float, form: str) -> FunctionCase:
 
 
 def weights_and_gradients(dtype: str) -> Arrays:
-    """Weights `w_` and gradients `g_` by shape; some units of weights are all 0."""
+    """Return weights `w_` and gradients `g_` by shape; some units of the weights are 0."""
     rng = np.random.default_rng(0)
     drawn: Arrays = {}
     for name, shape in SHAPES.items():
@@ -151,18 +151,20 @@ def weights_and_gradients(dtype: str) -> Arrays:
 
 
 def _parted(inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The gradients and the weights by name."""
+    """Split the inputs into gradients and weights by name."""
     g, w = ({k[2:]: x for k, x in inputs.items() if k[0] == kind} for kind in "gw")
     return g, w
 
 
 def our_adaptive(clipping: float, eps: float, dtype: str, **inputs: Any) -> dict[str, Any]:
+    """Return the gradients after `adaptive_clip`."""
     grads, params = _parted(inputs)
     clipped: dict[str, Any] = transforms.adaptive_clip(clipping, eps).update(grads, (), params)[0]
     return clipped
 
 
 def optax_adaptive(clipping: float, eps: float, dtype: str, **inputs: np.ndarray) -> Arrays:
+    """Return the gradients after Optax's `adaptive_grad_clip`."""
     import jax
     import optax
 
@@ -186,7 +188,7 @@ def adaptive(clipping: float, eps: float, form: str) -> FunctionCase:
 
 
 def beside_keras(name: str, argument: str, form: str, *values: float) -> FunctionCase:
-    """What is not finite, where Keras does as we do."""
+    """Make a case of values that are not finite, which Keras treats in the same way."""
     return FunctionCase(
         kind="clipping",
         name=name,

@@ -1,4 +1,4 @@
-"""Constraints beside Keras, and their exact forms beside PyTorch and Optax."""
+"""Cases of constraints, with Keras's epsilon and as exact projections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KERNELS = {"kernel": (2, 3, 4, 5)}
 
 
 def weights(dtype: str, shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
-    """Weights whose vectors, by the last axis, have norms of 0, about 0.1, 1, 3 and 10."""
+    """Return weights whose vectors, by the last axis, have norms of 0, about 0.1, 1, 3 and 10."""
     rng = np.random.default_rng(0)
     sizes = np.array([0.0, 0.1, 1.0, 3.0, 10.0])
     inputs = {}
@@ -35,14 +35,14 @@ def weights(dtype: str, shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
 
 
 def ours(constraint: constraints.Constraint, dtype: str, **params: Any) -> dict[str, Any]:
-    """Our constraint on each tensor."""
+    """Apply a constraint of trainlib to each tensor."""
     return {name: constraint(w) for name, w in params.items()}
 
 
 def keras_constraint(
     name: str, options: dict[str, Any], dtype: str, **params: np.ndarray
 ) -> Arrays:
-    """A constraint of Keras on each tensor; its numbers as NumPy's, which keep float64."""
+    """Apply a constraint of Keras to each tensor; NumPy options keep float64."""
     import keras
 
     exact = {
@@ -53,7 +53,7 @@ def keras_constraint(
 
 
 def torch_renorm(max_value: float, dtype: str, **params: np.ndarray) -> Arrays:
-    """`torch.renorm` of the vectors by the last axis; only of those above the bound."""
+    """Apply `torch.renorm` by the last axis; it changes only vectors above the bound."""
     import torch
 
     return {
@@ -62,7 +62,7 @@ def torch_renorm(max_value: float, dtype: str, **params: np.ndarray) -> Arrays:
 
 
 def torch_normalize(dtype: str, **params: np.ndarray) -> Arrays:
-    """`torch.nn.functional.normalize` over all axes but the last."""
+    """Apply `torch.nn.functional.normalize` over all axes but the last."""
     import torch
 
     def normalized(w: np.ndarray) -> np.ndarray:
@@ -75,14 +75,14 @@ def torch_normalize(dtype: str, **params: np.ndarray) -> Arrays:
 
 
 def torch_clamp(dtype: str, **params: np.ndarray) -> Arrays:
-    """`torch.clamp` from 0."""
+    """Apply `torch.clamp` with the minimum 0."""
     import torch
 
     return {name: torch.clamp(torch.tensor(w), min=0).numpy() for name, w in params.items()}
 
 
 def optax_projection(name: str, options: tuple[float, ...], dtype: str, **params: Any) -> Arrays:
-    """A projection of Optax on each tensor by itself."""
+    """Apply a projection of Optax to each tensor separately."""
     import jax
     import optax
 
@@ -96,7 +96,7 @@ def optax_projection(name: str, options: tuple[float, ...], dtype: str, **params
 def beside_keras(
     name: str, form: str, shapes: Mapping[str, tuple[int, ...]], **options: Any
 ) -> FunctionCase:
-    """A constraint at Keras's epsilon."""
+    """Make the case of a constraint with Keras's epsilon."""
     theirs = functools.partial(keras_constraint, name, options)
     return beside(name, form, shapes, {"keras": theirs}, **options)
 
@@ -104,7 +104,7 @@ def beside_keras(
 def beside(
     name: str, form: str, shapes: Mapping[str, tuple[int, ...]], peers: Any, **options: Any
 ) -> FunctionCase:
-    """A constraint beside functions of its peers."""
+    """Make the case of a constraint and functions of its peers."""
     return FunctionCase(
         kind="constraint",
         name=name,
@@ -116,7 +116,7 @@ def beside(
 
 
 def above(max_value: float, dtype: str) -> Arrays:
-    """Weights all of whose vectors have norms above a bound."""
+    """Return weights whose vectors all have norms above a bound."""
     rng = np.random.default_rng(0)
     drawn = {k: rng.uniform(1, 2, shape) for k, shape in (DENSE | KERNELS).items() if k != "bias"}
     return {name: np.asarray(max_value * w, dtype) for name, w in drawn.items()}
@@ -140,7 +140,7 @@ CASES = [
         inputs=functools.partial(above, 0.7),
         ours=functools.partial(ours, constraints.max_norm(0.7, "units")),
         peers={"torch": functools.partial(torch_renorm, 0.7)},
-        note="PyTorch's renorm leaves what is within the bound as it is",
+        note="PyTorch's renorm leaves vectors within the bound unchanged",
     ),
     beside(
         "max_norm",

@@ -1,4 +1,4 @@
-"""What the losses are compared on."""
+"""Inputs of the cases of losses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RANK_3, CHANNELS_FIRST = (3, 4, 5), (3, 5, 4)
 def numbers(
     dtype: str, shape: tuple[int, ...] = (12, 5), scale: float = 1.0, least: float | None = None
 ) -> Arrays:
-    """Targets and predictions, some of them equal; those below `least` are that."""
+    """Return targets and predictions, some of them equal, bounded below by `least`."""
     rng = np.random.default_rng(0)
     y, p = rng.normal(size=shape), scale * rng.normal(size=shape)
     p = np.where(rng.uniform(size=shape) < 0.1, y, p)
@@ -25,13 +25,13 @@ def numbers(
 
 
 def errors(dtype: str, *sizes: float) -> Arrays:
-    """Predictions that are so much too large or too small."""
+    """Return predictions with errors of the given sizes and signs."""
     e = np.array([[s, -s, 0.0] for s in sizes])
     return {"y_true": np.zeros_like(e, dtype), "y_pred": e.astype(dtype)}
 
 
 def with_zeros(dtype: str) -> Arrays:
-    """Vectors, of which the first prediction and the second target are 0."""
+    """Return vectors, of which the first prediction and the second target are 0."""
     data = numbers(dtype, (4, 3))
     data["y_pred"][0] = data["y_true"][1] = 0
     return data
@@ -40,7 +40,7 @@ def with_zeros(dtype: str) -> Arrays:
 def signs(
     dtype: str, low: float = -1.0, shape: tuple[int, ...] = (12, 5), ties: bool = False
 ) -> Arrays:
-    """Labels low or 1, and scores; with `ties` some lie at the margin."""
+    """Return labels, `low` or 1, and scores; with `ties` some scores are at the margin."""
     rng = np.random.default_rng(0)
     y, p = rng.choice([low, 1.0], size=shape), 2 * rng.normal(size=shape)
     if ties:
@@ -61,11 +61,16 @@ def classes(
     axis: int = -1,
     ignored: int | None = None,
 ) -> Arrays:
-    """Labels and predictions of classes along an axis.
+    """Return labels and predictions of classes along an axis.
 
-    labels: "indices", "one-hot", "soft" (distributions) or "binary" (0, 1 and between).
-    outputs: "probabilities", "unnormalised", "edges" (at and beyond the clip), "logits",
-    "small logits" or "far logits" (0 and +-800). ignored: an index to put among the labels.
+    Args:
+        dtype: of the predictions.
+        labels: "indices", "one-hot", "soft" (distributions) or "binary" (0, 1 and between).
+        outputs: "probabilities", "unnormalised", "edges" (at and beyond the clip), "logits", "small
+            logits" or "far logits" (0 and +-800).
+        shape: of the predictions.
+        axis: of the classes.
+        ignored: an index to put among the labels.
     """
     rng = np.random.default_rng(0)
     k = shape[axis]
@@ -95,7 +100,7 @@ def classes(
 
 
 def regions(dtype: str, shape: tuple[int, ...] = (3, 4, 4, 2), empty: bool = False) -> Arrays:
-    """True regions and probabilities; with `empty` nothing in the first example."""
+    """Return true regions and probabilities; with `empty` the first example has no region."""
     rng = np.random.default_rng(0)
     y, p = rng.integers(2, size=shape), rng.uniform(size=shape)
     if empty:
@@ -104,7 +109,7 @@ def regions(dtype: str, shape: tuple[int, ...] = (3, 4, 4, 2), empty: bool = Fal
 
 
 def embeddings(dtype: str, references: int = 0) -> Arrays:
-    """Labels and unit vectors, of which the last is alone in its class; references on demand."""
+    """Return labels and unit vectors, of which the last is alone in its class, and references."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(10 + references, 4))
     z = (z / np.linalg.norm(z, axis=-1, keepdims=True)).astype(dtype)
@@ -115,12 +120,12 @@ def embeddings(dtype: str, references: int = 0) -> Arrays:
 
 
 def sequences(dtype: str) -> Arrays:
-    """Labels with repetitions, shorter ones, and none; logits of nine steps."""
+    """Return labels with repetitions, shorter ones and none, and logits of nine steps."""
     z = 2 * np.random.default_rng(0).normal(size=(5, 9, 4))
     y = [[1, 2, 3, 1], [2, 2, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]
     return {"y_true": np.array(y), "y_pred": z.astype(dtype)}
 
 
 def of(data: Callable[..., Arrays], *args: Any, **options: Any) -> Callable[[str], Arrays]:
-    """Data in a given dtype."""
+    """Return the data as a function of the dtype."""
     return lambda dtype: data(dtype, *args, **options)

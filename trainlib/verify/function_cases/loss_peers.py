@@ -1,7 +1,7 @@
-"""How a loss and its gradient are had of Keras, PyTorch and Optax.
+"""Run the losses of Keras, PyTorch and Optax, and their gradients.
 
-What is compared is the loss of each example and the gradient of their sum by y_pred. PyTorch and
-Optax leave the mean or sum over an axis to their user; here it is taken with theirs.
+The loss of each example and the gradient of their sum with respect to y_pred are compared. PyTorch
+and Optax leave the mean or the sum over an axis to the user; it is taken here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainlib.verify.problem import Arrays
 
 
 def values_and_slopes(loss: Callable[..., Any], y_true: Any, y_pred: Any, **others: Any) -> Any:
-    """The losses and the gradient of their sum, by TensorFlow."""
+    """Return the losses and the gradient of their sum, computed by TensorFlow."""
     with tf.GradientTape() as tape:
         tape.watch(y_pred)
         values = tf.convert_to_tensor(loss(y_true, y_pred, **others))
@@ -28,7 +28,7 @@ def values_and_slopes(loss: Callable[..., Any], y_true: Any, y_pred: Any, **othe
 
 
 def in_keras(name: str, lifted: float = 0.0, **options: Any) -> Callable[..., Arrays]:
-    """A function of keras.losses, given hyperparameters in the dtype of the tensors.
+    """Return a function of keras.losses with hyperparameters in the dtype of the tensors.
 
     `lifted` is added to the losses.
     """
@@ -49,7 +49,7 @@ def in_keras(name: str, lifted: float = 0.0, **options: Any) -> Callable[..., Ar
 
 
 def in_torch(loss: Callable[..., Any]) -> Callable[..., Arrays]:
-    """`loss(torch.nn.functional, y_true, y_pred) -> losses`."""
+    """Return `loss(torch.nn.functional, y_true, y_pred) -> losses` and its gradient."""
 
     def peer(dtype: str, y_true: np.ndarray, y_pred: np.ndarray) -> Arrays:
         import torch
@@ -63,7 +63,7 @@ def in_torch(loss: Callable[..., Any]) -> Callable[..., Arrays]:
 
 
 def in_optax(loss: Callable[..., Any]) -> Callable[..., Arrays]:
-    """`loss(optax.losses, y_true, y_pred) -> losses`."""
+    """Return `loss(optax.losses, y_true, y_pred) -> losses` and its gradient."""
 
     def peer(dtype: str, y_true: np.ndarray, y_pred: np.ndarray) -> Arrays:
         import jax
@@ -90,7 +90,7 @@ def case(
     tolerances: dict[str, float] | None = None,
     note: str = "",
 ) -> FunctionCase:
-    """A loss with options on data, beside the peers that have it; Keras's has the same options."""
+    """Make the case of a loss on data; Keras gets the same options."""
     options = options or {}
 
     def ours(dtype: str, **inputs: Any) -> Any:

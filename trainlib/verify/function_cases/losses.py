@@ -1,4 +1,4 @@
-"""Losses and their gradients: ours beside those of Keras, PyTorch and Optax."""
+"""Cases of losses other than cross-entropies, with their gradients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainlib.verify.function_cases.loss_data import (
 from trainlib.verify.function_cases.loss_peers import case, in_keras
 from trainlib.verify.problem import Arrays
 
-LOG_2_IN_FLOAT32 = "Keras's log 2 has the precision of float32: its rounding is taken away again"
+LOG_2_IN_FLOAT32 = "Keras's log 2 has the precision of float32: its rounding error is removed"
 SMALL_DIFFERENCES = "small parts of the gradient are differences of almost equal numbers"
 CTC_LOGS = "logarithms of probabilities as small as exp(-30) are rounded by 2e-6 in float32"
 CTC_IN_FLOAT32 = f"Keras runs this loss in float32; {CTC_LOGS}"
@@ -33,24 +33,24 @@ FIRST = {"axis": 1}
 
 
 def log_cosh_rounding() -> float:
-    """How much too large Keras's log 2 is."""
+    """Return by how much Keras's log 2 is too large."""
     return float(np.float32(np.log(2.0))) - float(np.log(2.0))
 
 
 def torch_ctc(f: Any, y: Any, z: Any) -> Any:
-    """PyTorch's loss, of the logarithms of probabilities and of lengths."""
+    """Return PyTorch's CTC loss, which takes log-probabilities and lengths."""
     log_p = z.log_softmax(-1).transpose(0, 1)
     steps, lengths = [z.shape[1]] * len(z), (y > 0).sum(-1).tolist()
     return f.ctc_loss(log_p, y, steps, lengths, reduction="none")
 
 
 def optax_ctc(o: Any, y: Any, z: Any) -> Any:
-    """Optax's loss, of paddings: 1 beyond the end."""
+    """Return Optax's CTC loss, which takes paddings: 1 after the end."""
     return o.ctc_loss(z, 0 * z[..., 0], y, (y == 0).astype(z.dtype))
 
 
 def jax_log(p: Any) -> Any:
-    """JAX's logarithm."""
+    """Return the logarithm computed by JAX."""
     import jax
 
     return jax.numpy.log(p)

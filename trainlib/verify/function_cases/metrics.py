@@ -1,4 +1,4 @@
-"""Metrics beside Keras's: ours over a batch in uneven parts, merged, Keras's over the whole."""
+"""Cases of metrics: the states of uneven parts, merged, beside Keras's results over the whole."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from trainlib.verify.problem import Arrays
 
 SIZE, CLASSES = 41, 5
 CUTS = (0, 1, 14, 14, SIZE)
-"""Where the parts begin and end: one example, many, none, the rest."""
+"""Boundaries of the parts: one example, many, none, the rest."""
 WEIGHT = np.resize([1.0, 0.0, 0.5, 3.0, 0.25], SIZE)
 
 Data = Callable[[np.random.Generator, str], tuple[np.ndarray, np.ndarray]]
 
 
 def ties(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Scores of few values, many of them 0.5 and many equal to others."""
+    """Return scores with few values, many of them 0.5 and many equal."""
     return (rng.integers(0, 9, shape) / 8).astype(dtype)
 
 
 def fine(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Scores of which half lie at the 200 thresholds of an area, and both ends."""
+    """Return scores of which half are at the 200 thresholds of an area, and both ends."""
     p = np.where(rng.random(shape) < 0.5, rng.random(shape), rng.integers(0, 200, shape) / 199)
     p.flat[0], p.flat[-1] = 0, 1
     return p.astype(dtype)
@@ -92,7 +92,7 @@ def _inputs(data: Data) -> Callable[[str], Arrays]:
 
 
 def _ours(make: Callable[[], Any], dtype: str, y_true: Any, y_pred: Any, weight: Any) -> Any:
-    """The results without weights and with them; of a per-example function also its values."""
+    """Return the results without and with weights, and the values of a per-example function."""
     made = make()
     metric = metrics.as_metric(made)
     results = {
@@ -105,12 +105,12 @@ def _ours(make: Callable[[], Any], dtype: str, y_true: Any, y_pred: Any, weight:
 
 
 def _in_parts(metric: metrics.Metric, *arrays: Any) -> Any:
-    """The result of the merged records of parts."""
+    """Return the result of the merged states of parts."""
     shape = arrays[1].shape
-    record = metric.empty(shape[-1] if shape.rank > 1 else 1)
+    state = metric.empty(shape[-1] if shape.rank > 1 else 1)
     for start, stop in zip(CUTS[:-1], CUTS[1:], strict=True):
-        record = metrics.merge(record, metric.from_model_output(*(a[start:stop] for a in arrays)))
-    return metric.compute(record)
+        state = metrics.merge(state, metric.from_model_output(*(a[start:stop] for a in arrays)))
+    return metric.compute(state)
 
 
 def _of_keras(
@@ -122,7 +122,7 @@ def _of_keras(
     y_pred: np.ndarray,
     weight: np.ndarray,
 ) -> Arrays:
-    """The results of a Keras metric, and the values of the function of that name."""
+    """Return the results of a Keras metric, and the values of the function of the same name."""
     import keras
 
     if y_true.ndim < y_pred.ndim and y_pred.shape[-1] > 1 and not peer.startswith("Sparse"):
@@ -155,12 +155,17 @@ def _case(
     make: Callable[[], Any] | None = None,
     values: str = "",
 ) -> FunctionCase:
-    """A case.
+    """Make a case.
 
     Args:
-        options: of ours, and of theirs but where `theirs` says otherwise.
-        values: the name of their per-example function.
-        make: makes our metric, where it is not the one of that name with the options.
+        name: of the metric.
+        form: of the case.
+        peer: the class of Keras.
+        data: `(rng, dtype) -> (y_true, y_pred)`.
+        options: of trainlib, and of Keras unless `theirs` is given.
+        theirs: the options of Keras.
+        make: makes the metric of trainlib, if it is not the one of that name with the options.
+        values: the name of Keras's per-example function.
     """
     options = options or {}
     ours = make or functools.partial(metrics.make_metric, getattr(metrics, name), **options)
@@ -177,7 +182,7 @@ def _case(
 
 
 def _by_example() -> Iterator[FunctionCase]:
-    """Per-example functions."""
+    """Yield the cases of per-example functions."""
     for name, peer, data in (
         ("accuracy", "SparseCategoricalAccuracy", classes),
         ("sparse_categorical_accuracy", "SparseCategoricalAccuracy", classes),

@@ -1,7 +1,7 @@
-"""Performance scheduling beside the callbacks of Keras, PyTorch's scheduler and Optax's.
+"""Cases of monitors, beside the callbacks of Keras and the schedulers of PyTorch and Optax.
 
-The machines run over all histories at once, as all that they do is elementwise; Keras and PyTorch
-over one after another.
+The monitors of trainlib run over all histories at once, because their operations are elementwise;
+Keras and PyTorch run over one history after another.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ RATE = 0.1
 
 
 def histories(dtype: str) -> Arrays:
-    """Metrics of shape [histories, epochs]: walks with and without a trend, of all their digits
-    or of a few, so that they tie; falls by about min_delta; NaN and inf on the way."""
+    """Return results of shape [histories, epochs].
+
+    They are random walks with and without a trend, with all their digits or with few, so that
+    values tie; falls by about min_delta; NaN and inf in between.
+    """
     rng = np.random.default_rng(0)
     trend = rng.choice([0.0, -0.002, -0.02], (HISTORIES, 1))
     noise = rng.choice([1e-5, 1e-3, 0.02], (HISTORIES, 1))
@@ -40,14 +43,14 @@ def histories(dtype: str) -> Arrays:
 
 
 def histories_from_nan(dtype: str) -> Arrays:
-    """The same, but every other one begins with NaN, inf or -inf."""
+    """Return the same histories, of which every other one begins with NaN, inf or -inf."""
     metrics = histories(dtype)["metrics"]
     metrics[::2, 0] = np.resize([np.nan, np.inf, -np.inf], HISTORIES // 2)
     return {"metrics": metrics}
 
 
 def states(monitor: Monitor, start: Any, metrics: Any) -> Any:
-    """The states after each epoch: leaves of shape [epochs, histories].
+    """Return the states after each epoch: leaves of shape [epochs, histories].
 
     The parameters of an epoch are its number.
     """
@@ -65,7 +68,7 @@ def states(monitor: Monitor, start: Any, metrics: Any) -> Any:
 
 
 def plateau(start: float, **options: Any) -> Callable[..., dict[str, Any]]:
-    """Our rates after each epoch, and the states."""
+    """Return the rates and states of `reduce_on_plateau` after each epoch."""
 
     def ours(dtype: str, metrics: Any) -> dict[str, Any]:
         monitor = reduce_on_plateau("metric", **options)
@@ -77,7 +80,7 @@ def plateau(start: float, **options: Any) -> Callable[..., dict[str, Any]]:
 
 
 def stopping(**options: Any) -> Callable[..., dict[str, Any]]:
-    """Our states after the last epoch, which are those of the stop."""
+    """Return the states of `early_stop` after the last epoch, which are those of the stop."""
 
     def ours(dtype: str, metrics: Any) -> dict[str, Any]:
         monitor = early_stop("metric", **options)
@@ -92,7 +95,7 @@ def stopping(**options: Any) -> Callable[..., dict[str, Any]]:
 
 
 def keras_plateau(**options: Any) -> Callable[..., Arrays]:
-    """Keras's rates after each epoch, and what its callback counts."""
+    """Return the rates and counters of Keras's callback after each epoch."""
 
     def theirs(dtype: str, metrics: np.ndarray) -> Arrays:
         import keras
@@ -116,7 +119,7 @@ def keras_plateau(**options: Any) -> Callable[..., Arrays]:
 
 
 class Stub:
-    """A model for EarlyStopping: its weights are the number of the epoch."""
+    """A model for EarlyStopping; its weights are the number of the epoch."""
 
     def __init__(self) -> None:
         self.stop_training = False
@@ -130,7 +133,7 @@ class Stub:
 
 
 def keras_stopping(**options: Any) -> Callable[..., Arrays]:
-    """Where Keras stops, and the epoch whose weights are there in the end."""
+    """Return where Keras stops, and the epoch of the weights at the end."""
 
     def theirs(dtype: str, metrics: np.ndarray) -> Arrays:
         import keras
@@ -162,7 +165,7 @@ def keras_stopping(**options: Any) -> Callable[..., Arrays]:
 
 
 def torch_plateau(**options: Any) -> Callable[..., Arrays]:
-    """PyTorch's rates after each epoch. Its counters go on where the rate can fall no more."""
+    """Return PyTorch's rates after each epoch; its counters continue at the lowest rate."""
 
     def theirs(dtype: str, metrics: np.ndarray) -> Arrays:
         import torch
@@ -182,7 +185,7 @@ def torch_plateau(**options: Any) -> Callable[..., Arrays]:
 
 
 def optax_plateau(**options: Any) -> Callable[..., Arrays]:
-    """Optax's scales after each epoch, in float64. Its counters go on at min_scale."""
+    """Return Optax's scales after each epoch, in float64; its counters continue at min_scale."""
 
     def theirs(dtype: str, metrics: np.ndarray) -> Arrays:
         import jax
@@ -206,7 +209,7 @@ def optax_plateau(**options: Any) -> Callable[..., Arrays]:
 
 
 def _by_epoch(names: tuple[str, ...], columns: list[list[Any]]) -> Arrays:
-    """Arrays [epochs, histories] by name, of a list of rows for each history."""
+    """Return arrays [epochs, histories] by name from the rows of each history."""
     table = np.array(columns, "float64")
     return {name: table[:, :, i].T for i, name in enumerate(names)}
 
@@ -222,7 +225,7 @@ def _plateau_case(
     form: str = "",
     inputs: Callable[[str], Arrays] = histories,
 ) -> FunctionCase:
-    """The plateau in the convention of a peer. Optax's rate is the share of it that is left."""
+    """Make a case of `reduce_on_plateau` in the convention of a peer; Optax's rate is relative."""
     given = {"mode": "min", "convention": peer} | ours
     function = plateau(1.0 if peer == "optax" else RATE, **given)
     title = ", ".join([peer] * (peer != "keras") + [form or _form(ours)] * bool(form or ours))
@@ -268,7 +271,7 @@ STOPS: list[dict[str, Any]] = [
 
 
 def _in_torch(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Our options for those of PyTorch."""
+    """Return the options of trainlib for those of PyTorch."""
     left = {name: x for name, x in options.items() if not name.startswith("threshold")}
     threshold = options.get("threshold", 1e-4)
     if options.get("threshold_mode") == "abs":
@@ -277,7 +280,7 @@ def _in_torch(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_optax(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Our options for those of Optax."""
+    """Return the options of trainlib for those of Optax."""
     names = {"rtol": "rel_delta", "atol": "min_delta", "min_scale": "min_lr"}
     return {names.get(name, name): x for name, x in options.items()}
 

@@ -1,6 +1,6 @@
-"""Regularizers beside Keras, PyTorch and Optax: the penalties and their gradients.
+"""Cases of regularizers: the penalties and their gradients.
 
-The factors are exact in float32, to which Keras's constructors round them.
+The factors are exact in float32, to which the constructors of Keras round them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MATRICES = {name: SHAPES[name] for name in ("dense", "square")}
 def weights(
     dtype: str, shapes: Mapping[str, tuple[int, ...]] = SHAPES, zeros: bool = True
 ) -> Arrays:
-    """Weights of those shapes; with zeros, some are exactly 0, where |w| has no slope."""
+    """Return weights of these shapes; with `zeros`, some are exactly 0, where |w| has no slope."""
     rng = np.random.default_rng(0)
     drawn = {name: rng.uniform(-1, 1, shape) for name, shape in shapes.items()}
     least = 0.1 if zeros else 0.0
@@ -31,7 +31,7 @@ def weights(
 
 
 def ours(penalty: Callable[..., Any], dtype: str, **params: Any) -> dict[str, Any]:
-    """Our penalty on all the tensors, and its gradient in each."""
+    """Return the penalty of trainlib over all tensors, and its gradients."""
     with tf.GradientTape() as tape:
         tape.watch(params)
         total = penalty(params)
@@ -40,7 +40,7 @@ def ours(penalty: Callable[..., Any], dtype: str, **params: Any) -> dict[str, An
 
 
 def keras_penalty(name: str, options: dict[str, Any], dtype: str, **params: np.ndarray) -> Arrays:
-    """The sum of a Keras regularizer over the tensors, and its gradients."""
+    """Return the sum of a Keras regularizer over the tensors, and its gradients."""
     import keras
 
     penalty = getattr(keras.regularizers, name)(**options)
@@ -57,7 +57,7 @@ def keras_penalty(name: str, options: dict[str, Any], dtype: str, **params: np.n
 
 
 def torch_penalty(l1: float, l2: float, dtype: str, **params: np.ndarray) -> Arrays:
-    """PyTorch's sums of |w - 0| and of (w - 0)^2, and their gradients."""
+    """Return PyTorch's sums of |w - 0| and (w - 0)^2, and their gradients."""
     import torch
 
     tensors = {key: torch.tensor(w, requires_grad=True) for key, w in params.items()}
@@ -74,7 +74,7 @@ def torch_penalty(l1: float, l2: float, dtype: str, **params: np.ndarray) -> Arr
 
 
 def optax_penalty(l1: float, l2: float, dtype: str, **params: np.ndarray) -> Arrays:
-    """Optax's norm of order 1 and its l2_loss, w^2 / 2, over the tensors, and their gradients."""
+    """Return Optax's norm of order 1 and l2_loss, w^2 / 2, over the tensors, and gradients."""
     import jax
     import optax
 
@@ -88,7 +88,7 @@ def optax_penalty(l1: float, l2: float, dtype: str, **params: np.ndarray) -> Arr
 
 
 def sums(name: str, keras_name: str, l1: float, l2: float) -> list[FunctionCase]:
-    """The cases of a regularizer that sums over elements."""
+    """Make the cases of a regularizer that sums over elements."""
     factors = {key: x for key, x in (("l1", l1), ("l2", l2)) if x}
     case = FunctionCase(
         kind="regularizer",
@@ -112,7 +112,7 @@ def sums(name: str, keras_name: str, l1: float, l2: float) -> list[FunctionCase]
 
 
 def orthogonal(mode: str, form: str, change: Callable[[Arrays], Arrays]) -> FunctionCase:
-    """The case of a mode on changed matrices."""
+    """Make the case of a mode on changed matrices."""
     return FunctionCase(
         kind="regularizer",
         name="orthogonal",
@@ -128,13 +128,13 @@ def orthogonal(mode: str, form: str, change: Callable[[Arrays], Arrays]) -> Func
         # Each element of the gradient is a difference of almost equal numbers: relative to the
         # largest, ours and Keras's are both right to 1e-7.
         tolerances={"float32": 5e-5},
-        note="Keras takes matrices only, and float64 only with its factor replaced by a float64; "
-        "in float32 small elements of the gradient are what cancellation leaves, in both",
+        note="Keras accepts only matrices, and float64 only with a float64 factor; in float32 "
+        "small elements of the gradient are cancellation errors in both",
     )
 
 
 def with_a_zero_row(params: Arrays) -> Arrays:
-    """The matrices with zeros for their second row."""
+    """Return the matrices with zeros as their second row."""
     return {name: np.concatenate([w[:1], 0 * w[:1], w[2:]]) for name, w in params.items()}
 
 

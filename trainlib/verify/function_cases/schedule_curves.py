@@ -1,4 +1,4 @@
-"""Cosines and cycles, beside their peers."""
+"""Cases of cosine and cyclic schedules."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _rising_cosine(steps: int, alpha: float) -> FunctionCase:
         f"{steps} steps, rise",
         options | {"after_end": "rise"},
         {"torch": theirs},
-        note="PyTorch told the step: its recursion drifts by 2e-11 in 10,000 steps",
+        note="PyTorch is given the step: its recursion drifts by 2e-11 in 10,000 steps",
     )
 
 
@@ -85,12 +85,12 @@ def _restarts(first: int, growth: float, height: float) -> FunctionCase:
         form,
         options,
         peers,
-        note="Keras in float64, then rounded: in float32 it misses restarts, and loses digits of k",
+        note="Keras in float64, then rounded: in float32 it misses restarts and loses digits of k",
     )
 
 
 def _sgdr(optax: Any, first: int, growth: int, height: float) -> Any:
-    """Cycles up to the last step compared."""
+    """Return the cycles of Optax up to the last step that is compared."""
     cycles, start, length, peak = [], 0, first, 1.0
     while start < STEPS:
         cycles.append(
@@ -107,7 +107,7 @@ def _sgdr(optax: Any, first: int, growth: int, height: float) -> Any:
 
 
 def _missed_restarts(first: int, growth: int) -> FunctionCase:
-    """Steps around the restarts, beyond 10,000 too."""
+    """Make a case of the steps around the restarts, also beyond step 10,000."""
     starts = [first * (growth**i - 1) // (growth - 1) for i in range(16)]
     steps = np.unique([*range(50), *(max(s + d, 0) for s in starts for d in (-1, 0, 1))])
     options = {

@@ -1,4 +1,4 @@
-"""Schedules that only fall, beside their peers."""
+"""Cases of schedules that only fall."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _by_the_step() -> FunctionCase:
 
 
 def _of_whole_periods(steps: int, staircase: bool) -> list[FunctionCase]:
-    """The three schedules that share the exponent k / steps."""
+    """Make the cases of the three schedules with the exponent k / steps."""
     form = f"{steps} steps{', staircase' if staircase else ''}"
     decays = {"initial_learning_rate": RATE, "decay_steps": steps, "staircase": staircase}
     exponential, inverse = decays | {"decay_rate": 0.9}, decays | {"decay_rate": 0.5}

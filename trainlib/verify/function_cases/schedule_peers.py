@@ -1,8 +1,7 @@
-"""The rates of Keras, Optax and PyTorch at each of the first 10,000 steps.
+"""Run the schedules of Keras, Optax and PyTorch at each of the first 10,000 steps.
 
-Optax is given its count as a floating number: it computes in the count's dtype. PyTorch's rates
-are those that its schedulers leave in an optimizer; they are Python numbers, float64 whatever the
-dtype.
+Optax gets its count as a floating number, because it computes in the dtype of the count. The rates
+of PyTorch are read from an optimizer; they are Python numbers, float64 for any dtype.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from trainlib.verify.problem import Arrays
 STEPS = 10_000
 RATE = 0.1
 SLOW = 1 - 2.0**-10
-"""A decay by the step whose powers float32 can tell: it holds this number exactly."""
+"""A decay factor per step that float32 represents exactly."""
 
 NEAR_ZERO: dict[str, Any] = {
     "tolerances": {"float32": 3e-4},
     "note": "in float32 the peers take differences of numbers near 1 where the rate comes near 0: "
-    "wrong by 1e-7 of the largest rate, which is 1e-4 of the smallest that is compared",
+    "an error of 1e-7 of the largest rate is 1e-4 of the smallest that is compared",
 }
 
 Peer = Callable[..., Arrays]
@@ -41,9 +40,10 @@ def case(
     steps: np.ndarray | None = None,
     **more: Any,
 ) -> FunctionCase:
-    """A schedule by its arguments, or made by a function of the dtype, and its peers."""
+    """Make the case of a schedule, given by its arguments or made by a function of the dtype."""
 
     def make(dtype: str) -> Any:
+        """Return the schedule of trainlib."""
         return (
             ours(dtype)
             if callable(ours)
@@ -62,7 +62,7 @@ def case(
 
 
 def in_keras(name: str, options: dict[str, Any], computed_in: str | None = None) -> Peer:
-    """A schedule of Keras, which computes in the type of the numbers that it is given."""
+    """Return the rates of a schedule of Keras, which computes in the dtype of its arguments."""
 
     def rates(dtype: str, step: np.ndarray) -> Arrays:
         schedule = _of_keras(name, options, computed_in or dtype)
@@ -76,7 +76,7 @@ def in_keras(name: str, options: dict[str, Any], computed_in: str | None = None)
 
 
 def in_keras_by_step(name: str, options: dict[str, Any]) -> Peer:
-    """A schedule of Keras in float64, called for each step: a vector's logarithms are others."""
+    """Return the rates of a Keras schedule in float64, step by step: vectors round differently."""
 
     def rates(dtype: str, step: np.ndarray) -> Arrays:
         schedule = _of_keras(name, options, "float64")
@@ -86,6 +86,7 @@ def in_keras_by_step(name: str, options: dict[str, Any]) -> Peer:
 
 
 def _of_keras(name: str, options: dict[str, Any], dtype: str) -> Any:
+    """Make a schedule of Keras whose arguments have a dtype."""
     import keras
 
     exact = np.float64 if dtype == "float64" else float
@@ -100,12 +101,12 @@ def _of_keras(name: str, options: dict[str, Any], dtype: str) -> Any:
 
 
 def in_optax(make: Callable[[Any], Any], by_step: bool = False) -> Peer:
-    """A schedule of Optax.
+    """Return the rates of a schedule of Optax.
 
     Args:
         make: a function of the package.
-        by_step: whether it is called for each step: vectors, and what is compiled, are multiplied
-            by a rounded 1 / n where they are to be divided by n.
+        by_step: whether to call it step by step: vectors and compiled code multiply by a rounded 1
+            / n instead of dividing by n. Default: False.
     """
 
     def rates(dtype: str, step: np.ndarray) -> Arrays:
@@ -121,11 +122,11 @@ def in_optax(make: Callable[[Any], Any], by_step: bool = False) -> Peer:
 
 
 def in_torch(make: Callable[[Any, Any], Any], last: int = STEPS) -> Peer:
-    """A scheduler of PyTorch, step by step.
+    """Return the rates of a scheduler of PyTorch, step by step.
 
     Args:
         make: a function of the module of schedulers and an optimizer.
-        last: the last step that the scheduler has a rate for; it stays from there.
+        last: the last step for which the scheduler has a rate; the rate is constant afterwards.
     """
 
     def rates(dtype: str, step: np.ndarray) -> Arrays:
@@ -145,7 +146,7 @@ def in_torch(make: Callable[[Any, Any], Any], last: int = STEPS) -> Peer:
 
 
 def in_torch_by_number(make: Callable[[Any, Any], Any]) -> Peer:
-    """A scheduler of PyTorch that is told the step's number, and so takes its closed form."""
+    """Return the rates of a PyTorch scheduler that is given the step: its closed form."""
 
     def rates(dtype: str, step: np.ndarray) -> Arrays:
         import torch
@@ -165,5 +166,5 @@ def in_torch_by_number(make: Callable[[Any, Any], Any]) -> Peer:
 
 
 def in_numpy(equation: Callable[[np.ndarray], Any]) -> Peer:
-    """A published equation of k."""
+    """Return the rates of a published equation of k."""
     return lambda dtype, step: {"rate": equation(step.astype(np.float64)).astype(dtype)}

@@ -1,5 +1,8 @@
-"""Schedules beside those of Keras, Optax and PyTorch: several boundaries and cycles of each in
-the first 250 steps, and others as long as the 10,000 that are compared."""
+"""Cases of piecewise and composed schedules.
+
+Each has several boundaries or cycles within the first 250 steps, and some as long as the 10,000
+steps that are compared.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,9 @@ def _piecewise() -> list[FunctionCase]:
     return [case("piecewise_constant", form, ours, {peer: p}) for form, ours, peer, p in forms]
 
 
-def _trapezoid(total: int, warmup: int, cooldown: int, alpha: float) -> list[FunctionCase]:
+def _warmup_stable_decay(
+    total: int, warmup: int, cooldown: int, alpha: float
+) -> list[FunctionCase]:
     def linear(o: Any) -> Any:
         rising = o.linear_schedule(0.0, RATE, warmup) if warmup else o.constant_schedule(RATE)
         falling = o.linear_schedule(RATE, alpha * RATE, cooldown)
@@ -173,12 +178,12 @@ def _per_epoch(steps: int) -> FunctionCase:
     return case("per_epoch", f"rate -= rate / 100, epochs of {steps}", ours, peers)
 
 
-_TRAPEZOIDS = ((200, 37, 49, 0.1), (9999, 500, 3000, 0.0), (100, 0, 100, 0.5))
+_WARMUP_STABLE_DECAYS = ((200, 37, 49, 0.1), (9999, 500, 3000, 0.0), (100, 0, 100, 0.5))
 _WARMUPS = ((37, 0.0), (49, RATE / 4), (5000, 0.02), (9999, 0.2))
 
 CASES = [
     *_piecewise(),
-    *(found for lengths in _TRAPEZOIDS for found in _trapezoid(*lengths)),
+    *(found for lengths in _WARMUP_STABLE_DECAYS for found in _warmup_stable_decay(*lengths)),
     *starmap(_warmup, _WARMUPS),
     _warmup_to_a_cosine(),
     _warmup_to_a_staircase(),

@@ -1,4 +1,4 @@
-"""All that is compared: a file of cases for each file of `trainlib.optimizers`."""
+"""Cases of the optimizers, a module for each module of `trainlib.optimizers`."""
 
 from trainlib.verify.optimizer_cases import (
     adabelief,

@@ -10,7 +10,7 @@ RHO, DECAY = 0.875, 0.0625
 
 
 def adadelta(form: str, epsilon: float, **problem: float) -> OptimizerCase:
-    """A case of that epsilon, against all peers; a rate near 1 makes it move."""
+    """Make the case of an epsilon with all peers, at a rate near 1, which makes it move."""
     ours = {"rho": RHO, "epsilon": epsilon}
     theirs = {"rho": RHO, "eps": epsilon}
     peers = {
@@ -22,7 +22,7 @@ def adadelta(form: str, epsilon: float, **problem: float) -> OptimizerCase:
 
 
 def decaying(**options: Any) -> dict[str, Any]:
-    """The options with weight decay."""
+    """Return the options with weight decay."""
     return options | {"weight_decay": DECAY}
 
 

@@ -18,7 +18,7 @@ KERAS = POWER | {"epsilon_1": 1e-30, "epsilon_2": 1e-3, "clip_threshold": 1.0}
 
 @contextlib.contextmanager
 def _wide_power() -> Iterator[None]:
-    """Optax's power of t in float64, which its Adafactor takes in float32 whatever the dtype."""
+    """Compute Optax's power of t in float64; its Adafactor computes it in float32 for any dtype."""
     import jax.numpy as jnp
     from optax._src import factorized
 

@@ -10,7 +10,7 @@ SMALL = {"scale": 2.0**-20}
 
 
 def three(start: float, epsilon: float) -> dict[str, Peer]:
-    """The peers with that start and epsilon."""
+    """Return the peers with an initial accumulator and an epsilon."""
     initial = {"initial_accumulator_value": start}
     return {
         "keras": Peer("Adagrad", initial | {"epsilon": epsilon}),

@@ -16,14 +16,14 @@ WARMUP = 128
 
 
 def alpha_of_optax(step: Any) -> Any:
-    """The paper's alpha, 5 after the warm-up."""
+    """Return the paper's alpha, 5 after the warm-up."""
     import jax.numpy as jnp
 
     return jnp.minimum((step + 1.0) * 5.0 / WARMUP, 5.0)
 
 
 def beta_3_of_optax(step: Any) -> Any:
-    """The paper's beta_3."""
+    """Return the paper's beta_3."""
     import jax.numpy as jnp
 
     done = (step + 1.0) / WARMUP

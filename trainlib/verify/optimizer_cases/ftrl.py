@@ -10,7 +10,7 @@ START = 0.125
 
 
 def ftrl(form: str, scale: float = 1.0, **options: Any) -> OptimizerCase:
-    """A case with an accumulator that float32 holds.
+    """Make a case with an accumulator that float32 represents exactly.
 
     One far above g^2 would leave sigma, a difference of roots, to rounding.
     """

@@ -27,7 +27,7 @@ def _optax(
 
 
 def _masks(names: list[str]) -> dict[str, bool]:
-    """Whether each tensor of the problem is among the names."""
+    """Return whether each tensor of the problem is among the names."""
     return {name: name in names for name in ("scalar", "vector", "wide", "tall", "kernel")}
 
 

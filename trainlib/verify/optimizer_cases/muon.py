@@ -36,7 +36,7 @@ SMALL = {"scale": 2.0**-20}
 
 @contextlib.contextmanager
 def _wide_iteration() -> Iterator[None]:
-    """PyTorch's iteration in the dtype of the gradient, in place of bfloat16."""
+    """Run PyTorch's iteration in the dtype of the gradient instead of bfloat16."""
     import torch
 
     with mock.patch.object(torch.Tensor, "bfloat16", torch.Tensor.clone):
@@ -67,7 +67,7 @@ def _case(
 def _matrices(
     form: str, ours: dict[str, Any], torch: Peer, problem: dict[str, Any] | None = None
 ) -> OptimizerCase:
-    """PyTorch's takes no other parameters."""
+    """Make a case of matrices, the only parameters that PyTorch accepts."""
     shapes = {"wide": (3, 6), "tall": (6, 4), "square": (4, 4), "row": (1, 5)}
     problem = {"shapes": shapes} | (problem or {})
     return OptimizerCase("muon", f"matrices{form}", OURS | ours, {"torch": torch}, problem=problem)

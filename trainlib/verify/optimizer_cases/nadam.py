@@ -16,7 +16,7 @@ OPTAX = {"b1": B1, "b2": B2}
 
 @contextlib.contextmanager
 def exact_cast() -> Iterator[None]:
-    """Keras's `ops.cast` without float32 between a Python float and a float64 tensor."""
+    """Convert Python floats to float64 tensors without rounding to float32, as `ops.cast` does."""
     import keras
     import tensorflow as tf
 
@@ -34,7 +34,7 @@ def exact_cast() -> Iterator[None]:
 
 
 def keras(**options: Any) -> Peer:
-    """Keras's Nadam with an exact 0.96."""
+    """Run Keras's Nadam with an exact 0.96."""
     note = "0.96 in mu_t lifted from float32 to float64"
     return Peer("Nadam", BETAS | options, patch=exact_cast, note=note)
 

@@ -16,12 +16,12 @@ BETAS = {"beta_1": B1, "beta_2": B2}
 
 
 def torch(**options: Any) -> Peer:
-    """PyTorch's RAdam."""
+    """Return PyTorch's RAdam."""
     return Peer("RAdam", {"betas": (B1, B2)} | options)
 
 
 def optax(**options: Any) -> Peer:
-    """Optax's radam, with a short memory."""
+    """Return Optax's radam, with a small beta_2."""
     return Peer("radam", {"b1": B1, "b2": SHORT} | options, {"beta_2": SHORT})
 
 

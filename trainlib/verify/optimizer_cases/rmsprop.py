@@ -13,7 +13,7 @@ LARGE = 2.0**-7
 def rmsprop(
     form: str, epsilon: float | None = None, scale: float = 1.0, **shared: Any
 ) -> OptimizerCase:
-    """A case with options that all peers name alike; with the defaults' epsilon where None."""
+    """Make a case with options of the same name in all peers; None is the default epsilon."""
     ours = {"epsilon": epsilon} if epsilon is not None else {}
     theirs = {"eps": epsilon} if epsilon is not None else {}
     peers = {
@@ -27,7 +27,7 @@ def rmsprop(
 
 
 def of_optax(form: str, ours: dict[str, Any], theirs: dict[str, Any]) -> OptimizerCase:
-    """A case that only Optax has."""
+    """Make a case that only Optax implements."""
     ours = {"rho": RHO, "epsilon": LARGE} | ours
     theirs = {"decay": RHO, "eps": LARGE} | theirs
     return OptimizerCase("rmsprop", form, ours, {"optax": Peer("rmsprop", theirs)})

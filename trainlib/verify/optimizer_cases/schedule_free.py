@@ -20,7 +20,7 @@ EXACT = {"interp": "exact"}
 
 @contextlib.contextmanager
 def _copied() -> Iterator[None]:
-    """Keras's own rule, with its old momentum copied before the update overwrites it."""
+    """Patch Keras's rule so that it copies its old momentum before overwriting it."""
     import keras
 
     rule = keras.optimizers.ScheduleFreeAdamW
@@ -33,7 +33,7 @@ def _copied() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _wide_warmup() -> Iterator[None]:
-    """Optax's warm-up in float64, towards a schedule."""
+    """Run Optax's warm-up in float64, towards a schedule."""
     from optax.contrib import _schedule_free
 
     def warmup(init_value: float, peak_value: Any, warmup_steps: int) -> Any:
@@ -57,7 +57,7 @@ def _case(
     optax: dict[str, Any],
     problem: dict[str, Any] | None = None,
 ) -> OptimizerCase:
-    """Options that are of one name in Keras and here."""
+    """Make a case with options of the same name in Keras."""
     peers = {
         "keras": Peer(
             "ScheduleFreeAdamW",

@@ -12,7 +12,7 @@ NESTEROV = MOMENTUM | {"nesterov": True}
 
 
 def three(options: dict[str, Any]) -> dict[str, Peer]:
-    """The peers with the same options, which they name alike."""
+    """Return the peers, whose options have the same names."""
     return {
         "keras": Peer("SGD", options),
         "torch": Peer("SGD", options),

@@ -15,7 +15,7 @@ NOT_SCALAR = {name: shape for name, shape in SHAPES.items() if shape}
 
 @contextlib.contextmanager
 def open_sm3() -> Iterator[None]:
-    """Optax's sm3 with a schedule and an epsilon, which its own parts take."""
+    """Return Optax's sm3 with a schedule and an epsilon, composed of its parts."""
     import optax
 
     def sm3(learning_rate: Any, momentum: float = 0.9, eps: float = 1e-8) -> Any:
@@ -30,7 +30,7 @@ def open_sm3() -> Iterator[None]:
 def sm3(
     form: str, epsilon: float = 1e-8, scale: float = 1.0, momentum: float = 0.875
 ) -> OptimizerCase:
-    """A case without a scalar parameter, on which Optax's fails."""
+    """Make a case without a scalar parameter, on which Optax fails."""
     theirs = {"momentum": momentum, "eps": epsilon}
     peer = Peer("sm3", theirs, patch=open_sm3, note="chained from its parts; no scalar parameter")
     ours = {"momentum": momentum, "epsilon": epsilon}
