@@ -1,11 +1,10 @@
-"""Makes the golden trajectories: what Keras, PyTorch and Optax compute, kept as test data.
+"""Compute the golden test data: what Keras, PyTorch and Optax compute for `trainlib.verify`.
 
     python tests/golden/make.py            # needs: pip install .[peers]
 
-Each file holds, for each case of `trainlib.verify`, the peer's parameters after some of the steps,
-in float64, under the name "<case>|<tensor>"; `functions.npz` what PyTorch and Optax make of the
-inputs of the other cases, under "<peer>|<case>|<output>"; `versions.json` says which versions made
-them.
+`keras.npz`, `torch.npz` and `optax.npz` hold the parameters of the peer after some steps of each
+optimizer case, float64, as "<case>|<tensor>". `functions.npz` holds the outputs of PyTorch and
+Optax for the function cases, as "<peer>|<case>|<output>". `versions.json` holds the versions.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from trainlib.verify.problem import make_problem
 FOLDER = Path(__file__).parent
 STEPS = 200
 KEPT = (1, 2, 3, 10, 65, 200)
-"""The steps that are kept; at the others an error would show in the later ones."""
+"""The stored steps; an error in another step shows in the later ones."""
 NOT_EVERYWHERE = ("torch", "optax")
-"""The peers that need not be installed where the tests run."""
+"""The peers that need not be installed to run the tests."""
 
 
 def sample(array: np.ndarray) -> np.ndarray:
-    """Of a long array the beginning, and of the rest each 41st element."""
+    """Return a short array whole; of a long one the start and each 41st element of the rest."""
     flat = np.asarray(array).reshape(-1)
     return flat if flat.size <= 600 else np.concatenate([flat[:250], flat[250::41]])
 
 
 def main() -> None:
-    """Writes the files."""
+    """Write the files."""
     make_trajectories()
     make_functions()
     packages = ("keras", "tensorflow", "torch", "optax", "jax", "numpy")
@@ -46,7 +45,7 @@ def main() -> None:
 
 
 def make_functions() -> None:
-    """What the peers that need not be installed make of the functions' inputs."""
+    """Write the outputs of the optional peers for the function cases."""
     arrays = {}
     for case in FUNCTION_CASES:
         for peer in (peer for peer in NOT_EVERYWHERE if peer in case.peers):
@@ -57,7 +56,7 @@ def make_functions() -> None:
 
 
 def make_trajectories() -> None:
-    """The optimizers' trajectories."""
+    """Write the trajectories of the optimizer cases."""
     for peer in PEERS:
         arrays = {}
         for case in CASES:

@@ -3,6 +3,8 @@
 classification: a small problem, its model and its trainer.
 executions: the ways to run a function, by name: eager, graph and XLA.
 trees: the arrays and the bits of a structure of tensors, and assertions on two structures.
+metrics: classes and scores, and the value of a metric on arrays.
+monitors: monitors run over a history of results.
 processes: Python in a process of its own.
 commands: commands run inside the test process, and a toy command.
 workers: `train` in several processes, and what their run leaves.

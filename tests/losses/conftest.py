@@ -1,4 +1,4 @@
-"""Losses and their slopes, in every way of running them."""
+"""Fixtures for losses and their gradients in every execution."""
 
 from __future__ import annotations
 
@@ -9,28 +9,24 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS, Execution, eager
 
 import trainlib.losses as losses
 
 Function: TypeAlias = Callable[..., Any]
-RUNS: dict[str, Function] = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
-}
 
 
-@pytest.fixture(params=RUNS)
-def run(request: pytest.FixtureRequest) -> Function:
-    """`run(f)`: the function as it is, as a graph, and compiled by XLA."""
-    return RUNS[request.param]
+@pytest.fixture(params=EXECUTIONS)
+def execution(request: pytest.FixtureRequest) -> Execution:
+    """`execution(f)`: the function itself, as a graph, and compiled by XLA."""
+    return EXECUTIONS[request.param]
 
 
 @pytest.fixture(scope="session")
 def values_and_slopes() -> Callable[..., list[np.ndarray]]:
-    """`values_and_slopes(loss, y_true, y_pred, run)`; eagerly, unless `run` is given.
+    """`values_and_slopes(loss, y_true, y_pred, execution)`; by default eagerly.
 
-    The losses, and the gradient of their sum, each times another weight.
+    Return the losses, and the gradient of their sum with different weights.
     """
 
     def both(loss: Function, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
@@ -42,9 +38,9 @@ def values_and_slopes() -> Callable[..., list[np.ndarray]]:
         return values, tape.gradient(total, y_pred)
 
     def found(
-        loss: Function, y_true: Any, y_pred: Any, run: Function = RUNS["eager"]
+        loss: Function, y_true: Any, y_pred: Any, execution: Execution = eager
     ) -> list[np.ndarray]:
-        pair = run(functools.partial(both, loss))(tf.constant(y_true), tf.constant(y_pred))
+        pair = execution(functools.partial(both, loss))(tf.constant(y_true), tf.constant(y_pred))
         return [x.numpy() for x in pair]
 
     return found
@@ -54,7 +50,7 @@ def values_and_slopes() -> Callable[..., list[np.ndarray]]:
 def of_ours(
     values_and_slopes: Callable[..., list[np.ndarray]],
 ) -> Callable[..., list[np.ndarray]]:
-    """`of_ours("huber", y_true, y_pred, run, delta=0.5)`: `values_and_slopes` of a loss of ours."""
+    """`of_ours("huber", y_true, y_pred, execution, delta=0.5)`: `values_and_slopes` by name."""
 
     def found(name: str, *arguments: Any, **options: Any) -> list[np.ndarray]:
         return values_and_slopes(functools.partial(getattr(losses, name), **options), *arguments)

@@ -1,4 +1,4 @@
-"""Cross-entropies at their edges: certain and wrong, far logits, labels of every form."""
+"""Cross-entropies at their bounds: confident and wrong, large logits, labels of every form."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ PROBABILITIES = [
 
 @pytest.mark.parametrize(("name", "y_true", "y_pred", "expected"), PROBABILITIES)
 def test_probabilities_are_clipped_and_their_gradient_is_0_outside(
-    name, y_true, y_pred, expected, run, of_ours
+    name, y_true, y_pred, expected, execution, of_ours
 ):
-    values, slopes = of_ours(name, np.array([y_true]), np.array([y_pred]), run)
+    values, slopes = of_ours(name, np.array([y_true]), np.array([y_pred]), execution)
     # 1 - (1 - 1e-7) is 1e-7 to nine digits.
     np.testing.assert_allclose(values, [expected], rtol=1e-9)
     assert not slopes.any()
 
 
-def test_categorical_probabilities_are_normalised_before_they_are_clipped(of_ours):
+def test_categorical_probabilities_are_normalized_before_they_are_clipped(of_ours):
     y_true, y_pred = np.array([[1.0, 0.0, 0.0]]), np.array([[2.0, 1.0, 1.0]])
     values, slopes = of_ours("categorical_crossentropy", y_true, y_pred)
     np.testing.assert_allclose(values, [np.log(2)], rtol=1e-15)
     np.testing.assert_allclose(slopes, [[-0.125, 0.125, 0.125]], rtol=1e-15)
 
 
-def test_the_output_of_a_softmax_is_taken_for_the_probabilities_that_it_is(run):
+def test_the_output_of_a_softmax_counts_as_probabilities(execution):
     # Keras goes back to the logits of a softmax in a graph, and answers 100.
-    @run
+    @execution
     def loss(z):
         return losses.sparse_categorical_crossentropy([1], tf.nn.softmax(z))
 
     np.testing.assert_allclose(loss(tf.constant([[100.0, 0, 0]], tf.float64)), [OUTSIDE], rtol=1e-7)
 
 
-def test_a_wrong_and_certain_float32_probability_costs_15_94():
+def test_a_confident_wrong_float32_probability_has_loss_15_94():
     # The nearest float32 number to 1 - 1e-7 is 1 - 2^-23.
     loss = losses.binary_crossentropy(tf.constant([[0.0]]), tf.constant([[1.0]]))
     np.testing.assert_allclose(loss, [23 * np.log(2)], rtol=2**-23)
@@ -76,15 +76,15 @@ def test_a_wrong_and_certain_float32_probability_costs_15_94():
         ("sparse_categorical_crossentropy", 0, [0.0, 0.0], np.log(2), [-0.5, 0.5]),
     ],
 )
-def test_logits_have_no_edge(name, y_true, z, expected, slope, run, of_ours):
-    values, slopes = of_ours(name, np.array([y_true]), np.array([z]), run, from_logits=True)
+def test_logits_are_not_clipped(name, y_true, z, expected, slope, execution, of_ours):
+    values, slopes = of_ours(name, np.array([y_true]), np.array([z]), execution, from_logits=True)
     np.testing.assert_allclose(values, [expected], rtol=1e-15)
     np.testing.assert_allclose(slopes, [np.array(slope) * 0.5], rtol=1e-15)
 
 
 @pytest.mark.parametrize("options", [{}, LOGITS])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
-def test_smoothed_categorical_crossentropy_of_two_classes_is_the_binary_one(smoothing, options):
+def test_smoothed_categorical_crossentropy_of_two_classes_equals_the_binary_one(smoothing, options):
     rng = np.random.default_rng(0)
     y, p = rng.uniform(size=(2, 100, 1))
     z = np.log(p / (1 - p))
@@ -99,7 +99,7 @@ def test_smoothed_categorical_crossentropy_of_two_classes_is_the_binary_one(smoo
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "float32"])
 @pytest.mark.parametrize("shape", [(6,), (6, 1)])
-def test_classes_may_be_of_any_dtype_and_with_or_without_a_last_axis(shape, dtype):
+def test_class_indices_may_have_any_dtype_and_a_last_axis(shape, dtype):
     y, z = np.array([0, 1, 2, 2, 1, 0]), np.random.default_rng(0).normal(size=(6, 3))
     theirs = keras.losses.sparse_categorical_crossentropy(y, tf.constant(z), from_logits=True)
     y = y.astype(dtype).reshape(shape)
@@ -108,7 +108,7 @@ def test_classes_may_be_of_any_dtype_and_with_or_without_a_last_axis(shape, dtyp
 
 
 @pytest.mark.parametrize("label", [-1, 3])
-def test_a_class_out_of_range_raises_and_under_xla_is_nan(label):
+def test_a_class_out_of_range_raises_or_is_nan_under_xla(label):
     z = tf.constant([[0.0, 1.0, 2.0]])
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"label value of {label}"):
         losses.sparse_categorical_crossentropy([label], z, from_logits=True)
@@ -117,14 +117,14 @@ def test_a_class_out_of_range_raises_and_under_xla_is_nan(label):
 
 
 @pytest.mark.parametrize("ignored", [-1, 1, 255])
-def test_an_ignored_class_has_no_loss_and_no_slope_whatever_its_logits(ignored, run, of_ours):
+def test_an_ignored_class_has_zero_loss_and_gradient_for_any_logits(ignored, execution, of_ours):
     y = np.array([0, ignored, 2, ignored])
     z = np.random.default_rng(0).normal(size=(4, 3))
-    expected, slopes = of_ours("sparse_categorical_crossentropy", y % 3, z, run, **LOGITS)
+    expected, slopes = of_ours("sparse_categorical_crossentropy", y % 3, z, execution, **LOGITS)
     z[1] = np.nan
     options = LOGITS | {"ignore_class": ignored}
 
-    @run
+    @execution
     def both(y, z):
         with tf.GradientTape() as tape:
             tape.watch(z)
@@ -141,7 +141,7 @@ def test_an_ignored_class_has_no_loss_and_no_slope_whatever_its_logits(ignored, 
 @pytest.mark.parametrize("axis", [0, 1, -2])
 @pytest.mark.parametrize("options", [{}, LOGITS])
 @pytest.mark.parametrize("name", ["categorical_crossentropy", "sparse_categorical_crossentropy"])
-def test_classes_may_stand_on_any_axis(name, options, axis):
+def test_classes_may_be_on_any_axis(name, options, axis):
     rng = np.random.default_rng(0)
     y, p = rng.integers(5, size=(2, 3, 4)), rng.uniform(0.1, 0.9, size=(2, 3, 4, 5))
     rows = name == "categorical_crossentropy"
@@ -154,10 +154,10 @@ def test_classes_may_stand_on_any_axis(name, options, axis):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_far_logits_of_few_bits_have_exact_losses_and_slopes(run, dtype):
+def test_large_logits_in_low_precision_have_exact_losses_and_gradients(execution, dtype):
     z = tf.constant([[-800.0, 800.0]], dtype)
 
-    @run
+    @execution
     def slope(name, y, z):
         with tf.GradientTape() as tape:
             tape.watch(z)
@@ -178,7 +178,7 @@ def test_far_logits_of_few_bits_have_exact_losses_and_slopes(run, dtype):
         np.testing.assert_array_equal(tf.cast(found, tf.float32), [expected_slope])
 
 
-def test_the_divergence_is_the_cross_entropy_without_the_entropy_of_the_target():
+def test_kl_divergence_is_the_cross_entropy_minus_the_entropy_of_the_target():
     y, p = np.random.default_rng(0).dirichlet(np.ones(4), size=(2, 50))
     entropy = -np.sum(y * np.log(y), axis=-1)
     expected = losses.categorical_crossentropy(y, p) - entropy
@@ -186,6 +186,6 @@ def test_the_divergence_is_the_cross_entropy_without_the_entropy_of_the_target()
 
 
 @pytest.mark.parametrize("value", [1.5, "0", True])
-def test_an_ignored_class_that_is_no_whole_number_is_refused(value):
+def test_an_ignored_class_that_is_not_an_integer_is_rejected(value):
     with pytest.raises(TypeError, match="^ignore_class must be an integer"):
         losses.sparse_categorical_crossentropy([0], tf.ones([1, 2]), ignore_class=value)

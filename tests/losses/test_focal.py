@@ -1,4 +1,4 @@
-"""Losses that weigh examples by how sure the model is of them."""
+"""Focal and generalized cross-entropies."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def examples():
     return np.eye(4)[rng.integers(4, size=20)], rng.dirichlet(np.ones(4), size=20)
 
 
-def slope_of(loss, y_true, y_pred, run):
-    @run
+def slope_of(loss, y_true, y_pred, execution):
+    @execution
     def both(y, p):
         with tf.GradientTape() as tape:
             tape.watch(p)
@@ -32,7 +32,7 @@ def slope_of(loss, y_true, y_pred, run):
 
 @pytest.mark.parametrize("from_logits", [False, True])
 @pytest.mark.parametrize(("name", "plain"), FOCAL.items())
-def test_without_focus_it_is_the_cross_entropy(name, plain, from_logits):
+def test_gamma_0_is_the_cross_entropy(name, plain, from_logits):
     y, p = examples()
     options = {"from_logits": from_logits, "label_smoothing": 0.1}
     expected = getattr(losses, plain)(y, p, **options)
@@ -40,7 +40,7 @@ def test_without_focus_it_is_the_cross_entropy(name, plain, from_logits):
     np.testing.assert_allclose(getattr(losses, name)(y, p, **options), expected, rtol=1e-12)
 
 
-def test_the_binary_one_is_the_equation_of_the_paper():
+def test_the_binary_focal_loss_follows_the_equation_of_the_paper():
     y, p = examples()
     p_t, alpha_t = np.where(y == 1, p, 1 - p), np.where(y == 1, 0.3, 0.7)
     expected = np.mean(-alpha_t * (1 - p_t) ** 1.5 * np.log(p_t), axis=-1)
@@ -52,7 +52,7 @@ def test_the_binary_one_is_the_equation_of_the_paper():
     np.testing.assert_allclose(of_z, expected, rtol=1e-9)
 
 
-def test_the_categorical_one_is_the_equation_of_the_paper():
+def test_the_categorical_focal_loss_follows_the_equation_of_the_paper():
     y, p = examples()
     alpha = [0.1, 0.2, 0.3, 0.4]
     p_t = np.sum(y * p, axis=-1)
@@ -66,22 +66,22 @@ def test_the_categorical_one_is_the_equation_of_the_paper():
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("name", FOCAL)
-def test_slopes_are_finite_where_the_model_is_certain(name, gamma, run):
+def test_gradients_are_finite_where_the_model_is_certain(name, gamma, execution):
     def loss(y, p):
         return getattr(losses, name)(y, p, gamma=gamma, from_logits=logits)
 
     for logits, certain in ((False, 1.0), (True, 800.0)):
         right = np.array([[0.0, 1.0]])
-        values, slopes = slope_of(loss, right, certain * np.array([[0.0, 1.0]]), run)
+        values, slopes = slope_of(loss, right, certain * np.array([[0.0, 1.0]]), execution)
         assert np.isfinite(slopes).all()
         if not logits:
             assert values[0] <= 2e-7
-        wrong, slopes = slope_of(loss, right, certain * np.array([[1.0, 0.0]]), run)
+        wrong, slopes = slope_of(loss, right, certain * np.array([[1.0, 0.0]]), execution)
         assert wrong[0] > 1
         assert np.isfinite(slopes).all()
 
 
-def test_classes_may_stand_on_any_axis_with_an_alpha_each():
+def test_classes_may_be_on_any_axis_with_an_alpha_each():
     rng = np.random.default_rng(0)
     y, p = rng.dirichlet(np.ones(3), size=(2, 2, 4))
     options = {"alpha": [0.1, 0.5, 1.0], "label_smoothing": 0.2}
@@ -91,7 +91,7 @@ def test_classes_may_stand_on_any_axis_with_an_alpha_each():
     np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
-def test_the_generalized_one_lies_between_absolute_error_and_cross_entropy():
+def test_the_generalized_cross_entropy_is_between_absolute_error_and_cross_entropy():
     y, p = examples()
     true, labels = np.sum(y * p, axis=-1), y.argmax(-1)
     loss = losses.categorical_generalized_cross_entropy
@@ -101,9 +101,9 @@ def test_the_generalized_one_lies_between_absolute_error_and_cross_entropy():
 
 
 @pytest.mark.parametrize("label", [0, 3, -1])
-def test_a_probability_of_0_and_a_class_out_of_range_cost_1_over_q_and_have_no_slope(label, run):
+def test_probability_0_and_an_unknown_class_have_loss_1_over_q_and_no_gradient(label, execution):
     loss = losses.categorical_generalized_cross_entropy
-    values, slopes = slope_of(loss, [label], [[0.0, 0.25, 0.75]], run)
+    values, slopes = slope_of(loss, [label], [[0.0, 0.25, 0.75]], execution)
     np.testing.assert_array_equal(values, [2.0])
     np.testing.assert_array_equal(slopes, [[0.0, 0.0, 0.0]])
 
@@ -121,7 +121,7 @@ def test_a_probability_of_0_and_a_class_out_of_range_cost_1_over_q_and_have_no_s
         ("categorical_generalized_cross_entropy", {"q": 1.5}, "q must be above 0 and at most 1"),
     ],
 )
-def test_options_out_of_range_are_refused(name, options, message):
+def test_options_out_of_range_are_rejected(name, options, message):
     y = tf.zeros([2], tf.int32) if "generalized" in name else tf.ones([2, 2])
     with pytest.raises(ValueError, match=f"^{message}"):
         getattr(losses, name)(y, tf.ones([2, 2]), **options)

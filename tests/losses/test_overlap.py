@@ -19,14 +19,14 @@ def regions():
 
 
 @pytest.mark.parametrize("loss", [losses.dice, losses.tversky])
-def test_the_true_region_costs_nothing_another_1_and_two_empty_ones_1(loss):
+def test_the_loss_is_0_for_the_true_region_and_1_for_a_disjoint_or_two_empty_ones(loss):
     y = np.array([[[1.0, 0.0]], [[1.0, 0.0]], [[0.0, 0.0]]])
     p = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 0.0]]])
     np.testing.assert_allclose(loss(y, p, **IMAGES), [0, 1, 1], atol=1e-7)
 
 
 @pytest.mark.parametrize("loss", [losses.dice, losses.tversky])
-def test_without_an_axis_it_is_the_loss_of_all_examples_as_one(loss):
+def test_without_an_axis_all_examples_count_as_one(loss):
     y, p = regions()
     found = loss(y, p)
     assert found.shape == ()
@@ -34,16 +34,16 @@ def test_without_an_axis_it_is_the_loss_of_all_examples_as_one(loss):
     np.testing.assert_allclose(found, 1 - 2 * np.sum(y * p) / (y.sum() + p.sum()), rtol=1e-7)
 
 
-def test_alpha_weighs_what_was_missed_and_beta_what_was_found_in_vain():
+def test_alpha_weights_missed_and_beta_falsely_detected_pixels():
     missed = [[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]
-    in_vain = [[1.0, 0.0, 0.0]], [[1.0, 1.0, 0.0]]
+    false_positive = [[1.0, 0.0, 0.0]], [[1.0, 1.0, 0.0]]
     options = {"alpha": 3.0, "beta": 7.0, "axis": 1}
     np.testing.assert_allclose(losses.tversky(*missed, **options), [1 - 1 / 4], rtol=1e-7)
-    np.testing.assert_allclose(losses.tversky(*in_vain, **options), [1 - 1 / 8], rtol=1e-7)
+    np.testing.assert_allclose(losses.tversky(*false_positive, **options), [1 - 1 / 8], rtol=1e-7)
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "sum"])
-def test_the_loss_of_a_whole_batch_counts_1_and_takes_no_sample_weights(reduction):
+def test_the_loss_of_a_whole_batch_has_weight_1_and_rejects_sample_weights(reduction):
     loss = losses.dice(*regions())
     assert [float(x) for x in losses.weighted_sum(loss)] == [float(loss), 1.0]
     assert losses.reduce(loss, None, reduction) == loss
@@ -53,7 +53,7 @@ def test_the_loss_of_a_whole_batch_counts_1_and_takes_no_sample_weights(reductio
             call(loss, tf.ones([3]))
 
 
-def test_a_step_takes_either_and_weights_with_an_axis_alone():
+def test_a_training_step_accepts_both_forms_but_weights_only_with_an_axis():
     y, p = regions()
 
     def apply_fn(params, model_state, x, training):
@@ -81,6 +81,6 @@ def test_a_step_takes_either_and_weights_with_an_axis_alone():
         ({"axis": (1, -4)}, "axis must be at least -3 and at most 2, got -4"),
     ],
 )
-def test_options_out_of_range_are_refused(options, message):
+def test_options_out_of_range_are_rejected(options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         losses.tversky(*regions(), **options)

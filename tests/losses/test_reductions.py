@@ -1,4 +1,4 @@
-"""Reductions, weights and masks give what Keras and PyTorch give."""
+"""Reductions, weights and masks agree with Keras and PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainlib.optimizers import sgd
 from trainlib.step import ModelOutput, StepConfig, init_state, train_step
 
 BATCHES, BATCH, K = 100, 8, 5
-# Before 3.15 Keras rounds the share of the losses that count to float32.
+# Before 3.15 Keras rounds the fraction of the losses that count to float32.
 NEAR_MASKS_OF_KERAS = 1e-12 if [*map(int, keras.version().split(".")[:2])] >= [3, 15] else 1e-7
 
 
@@ -45,19 +45,19 @@ def keras_reductions(values_shape, weights_shape, reduction):
     ("values_shape", "weights_shape"),
     [((BATCH,), None), ((BATCH,), (BATCH,)), ((BATCH, 3), (BATCH, 3)), ((BATCH, 3), (BATCH,))],
 )
-def test_reductions_are_those_of_keras(values_shape, weights_shape, reduction, run):
+def test_reductions_equal_those_of_keras(values_shape, weights_shape, reduction, execution):
     def of_batch(batch):
         y_true, y_pred, *weight = batch
         values = losses.mean_squared_error(y_true, y_pred)
         return losses.reduce(values, *weight, reduction=reduction)
 
-    reduce_all = run(lambda *all: tf.map_fn(of_batch, all, fn_output_signature="float64"))
+    reduce_all = execution(lambda *all: tf.map_fn(of_batch, all, fn_output_signature="float64"))
     ours = reduce_all(*map(tf.constant, weighted_batches(values_shape, weights_shape)))
     theirs = keras_reductions(values_shape, weights_shape, reduction)
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
-def test_a_square_of_losses_is_weighted_by_example():
+def test_a_square_matrix_of_losses_is_weighted_by_example():
     # Keras takes the weights of a [3, 3] of losses for those of its columns.
     values = tf.constant([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     weight = tf.constant([2.0, 0.0, 0.0])
@@ -68,7 +68,7 @@ def test_a_square_of_losses_is_weighted_by_example():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_pairs_of_unequal_parts_add_up_to_the_pair_of_the_whole(weighted):
+def test_the_pairs_of_unequal_parts_add_up_to_the_pair_of_the_batch(weighted):
     rng = np.random.default_rng(0)
     values, weight = rng.normal(size=(100, 3)), rng.choice([0, 1, 3.5], size=100)
     edges = [0, 1, 1, 40, 97, 100]
@@ -83,8 +83,8 @@ def test_the_pairs_of_unequal_parts_add_up_to_the_pair_of_the_whole(weighted):
 
 
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)
-def test_weights_of_0_give_a_loss_and_a_gradient_of_0(reduction, run):
-    @run
+def test_zero_weights_give_a_zero_loss_and_gradient(reduction, execution):
+    @execution
     def loss_and_slope(y_pred):
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
@@ -98,7 +98,7 @@ def test_weights_of_0_give_a_loss_and_a_gradient_of_0(reduction, run):
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "sum"])
-def test_an_empty_batch_has_a_loss_of_0(reduction):
+def test_an_empty_batch_has_loss_0(reduction):
     # Keras returns an empty tensor.
     values = losses.mean_squared_error(tf.zeros([0, 3]), tf.zeros([0, 3]))
     for weight in (None, tf.zeros([0])):
@@ -107,20 +107,20 @@ def test_an_empty_batch_has_a_loss_of_0(reduction):
 
 
 @pytest.mark.parametrize("shape", [(3,), (6, 1), (1,), (6, 3, 1)])
-def test_weights_of_another_shape_are_refused(shape):
+def test_weights_of_another_shape_are_rejected(shape):
     for reduction in losses.REDUCTIONS:
         with pytest.raises(ValueError, match="^sample_weight must have the shape of the losses"):
             losses.reduce(tf.zeros([6, 3]), tf.ones(shape), reduction)
 
 
-def test_an_unknown_reduction_is_refused_with_the_nearest_name():
+def test_an_unknown_reduction_is_rejected_with_the_nearest_name():
     with pytest.raises(ValueError, match="unknown reduction 'sums': did you mean 'sum'"):
         losses.reduce(tf.zeros([6]), reduction="sums")
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "sum"])
 @pytest.mark.parametrize("parted", [False, True])
-def test_pairs_of_parts_with_weights_masks_and_an_empty_part_make_the_whole(parted, reduction):
+def test_pairs_of_weighted_masked_and_empty_parts_add_up_to_the_whole(parted, reduction):
     rng = np.random.default_rng(0)
     y, z = rng.integers(-1, 3, size=(20, 4)), rng.normal(size=(20, 4, 3))
     y[5:9] = -1
@@ -148,7 +148,7 @@ def test_pairs_of_parts_with_weights_masks_and_an_empty_part_make_the_whole(part
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)
 @pytest.mark.parametrize("some", [True, False])
-def test_masks_are_those_of_keras(reduction, weighted, some, run):
+def test_masks_have_the_effect_of_keras(reduction, weighted, some, execution):
     rng = np.random.default_rng(0)
     y, z = rng.integers(3, size=8), rng.normal(size=(8, 3))
     y = np.where(rng.uniform(size=8) < 0.5, 255, y) if some else np.full(8, 255)
@@ -163,11 +163,11 @@ def test_masks_are_those_of_keras(reduction, weighted, some, run):
         reduction=reduction, dtype="float64", **options
     )
     expected = theirs(y, z, *weight)
-    np.testing.assert_allclose(run(of_ours)(y, z), expected, rtol=NEAR_MASKS_OF_KERAS)
+    np.testing.assert_allclose(execution(of_ours)(y, z), expected, rtol=NEAR_MASKS_OF_KERAS)
 
 
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)
-def test_the_mask_of_circle_is_that_of_keras(reduction):
+def test_the_mask_of_circle_has_the_effect_of_keras(reduction):
     rng = np.random.default_rng(0)
     z, weight = rng.normal(size=(8, 3)), rng.uniform(size=8)
     y, z = [0, 0, 1, 1, 2, 2, 3, 4], z / np.linalg.norm(z, axis=-1, keepdims=True)
@@ -178,20 +178,20 @@ def test_the_mask_of_circle_is_that_of_keras(reduction):
         np.testing.assert_allclose(found, expected, rtol=NEAR_MASKS_OF_KERAS)
 
 
-def test_masked_losses_are_their_values_wherever_a_tensor_is_wanted():
+def test_masked_losses_convert_to_their_values():
     masked = losses.Masked.where(tf.constant([True, False]), tf.constant([3.0, 7.0]))
     assert tf.reduce_sum(masked) == 3.0
     np.testing.assert_array_equal(masked, [3.0, 0.0])
     np.testing.assert_array_equal(tf.constant([2.0, 2.0]) * masked, [6.0, 0.0])
 
 
-def test_what_does_not_count_may_be_nan():
+def test_losses_outside_the_mask_may_be_nan():
     masked = losses.Masked(tf.constant([3.0, np.nan]), tf.constant([True, False]))
     assert [float(x) for x in losses.weighted_sum(masked)] == [3.0, 1.0]
     assert losses.reduce(masked) == 3.0
 
 
-def test_a_step_takes_the_mean_over_what_counts():
+def test_a_training_step_averages_over_the_losses_under_the_mask():
     y, z = np.array([0, -1, 2, -1, -1]), np.random.default_rng(0).normal(size=(5, 3))
     loss = functools.partial(
         losses.sparse_categorical_crossentropy, from_logits=True, ignore_class=-1
@@ -226,7 +226,7 @@ def train_on_batch(y, x, **weights):
 
 
 @pytest.mark.parametrize("rows", [False, True])
-def test_class_weights_are_the_class_weight_of_keras(rows):
+def test_class_weights_equal_the_class_weight_of_keras(rows):
     x = np.random.default_rng(0).normal(size=(8, 4))
     y = np.eye(3)[CLASSES] if rows else CLASSES
     weight = losses.class_weights(y, WEIGHTS, dtype="float64")
@@ -240,7 +240,7 @@ def test_class_weights_are_the_class_weight_of_keras(rows):
     np.testing.assert_allclose(kernel - 0.5 * tape.gradient(loss, kernel), moved, rtol=1e-9)
 
 
-def test_class_weights_are_the_weight_of_torch():
+def test_class_weights_equal_the_weight_of_torch():
     torch = pytest.importorskip("torch")
     z, weights = np.random.default_rng(0).normal(size=(8, 3)), [0.5, 1.25, 3.0]
     logits = tf.constant(z)
@@ -270,20 +270,20 @@ def test_class_weights_are_the_weight_of_torch():
         0.1 + 0.8 * np.eye(3)[CLASSES],
     ],
 )
-def test_classes_may_be_indices_or_rows_of_any_dtype(y, run):
-    found = run(lambda y: losses.class_weights(y, WEIGHTS))(tf.constant(y))
+def test_classes_may_be_indices_or_rows_of_any_dtype(y, execution):
+    found = execution(lambda y: losses.class_weights(y, WEIGHTS))(tf.constant(y))
     assert found.dtype == tf.float32
     np.testing.assert_array_equal(found, [0.5, 1, 3, 3, 0.5, 1, 1, 3])
 
 
-def test_a_class_without_a_weight_weighs_1():
+def test_a_class_without_a_weight_has_weight_1():
     y = np.array([-1, 0, 1, 7])
     np.testing.assert_array_equal(losses.class_weights(y, [0.5, 2.0]), [1, 0.5, 2, 1])
     np.testing.assert_array_equal(losses.class_weights(y, {-1: 0.0, 7: 4.0}), [0, 1, 1, 4])
     np.testing.assert_array_equal(losses.class_weights(y, {}), [1, 1, 1, 1])
 
 
-def test_two_axes_of_indices_are_no_rows_where_so_is_said():
+def test_one_hot_false_takes_two_axes_as_indices():
     y = np.array([[0, 1, 2], [2, 2, 0]])
     found = losses.class_weights(y, WEIGHTS, one_hot=False)
     np.testing.assert_array_equal(found, [[0.5, 1, 3], [3, 3, 0.5]])
@@ -299,6 +299,6 @@ def test_two_axes_of_indices_are_no_rows_where_so_is_said():
         ({"cat": 2.0}, TypeError, "a class of weights must be an integer, got 'cat'"),
     ],
 )
-def test_class_weights_that_are_none_are_refused(weights, error, message):
+def test_invalid_class_weights_are_rejected(weights, error, message):
     with pytest.raises(error, match=f"^{message}"):
         losses.class_weights(CLASSES, weights)

@@ -30,12 +30,12 @@ def circle_of_one(i, labels, z, others, other_labels, gamma, margin, skip):
 
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("references", [False, True])
-def test_circle_is_the_equation_of_the_paper(references, skip, run):
+def test_circle_follows_the_equation_of_the_paper(references, skip, execution):
     labels, z = np.array([0, 0, 1, 1, 2, 0]), units(6)
     others, other_labels = (units(8, 1), np.arange(8) % 3) if references else (z, labels)
     options = {"gamma": 6.0, "margin": 0.25, "remove_diagonal": skip}
     given = {"ref_labels": other_labels, "ref_embeddings": others} if references else {}
-    found = run(lambda y, p: losses.circle(y, p, **given, **options))(labels, z)
+    found = execution(lambda y, p: losses.circle(y, p, **given, **options))(labels, z)
     expected = [
         circle_of_one(i, labels, z, others, other_labels, 6.0, 0.25, skip) for i in range(6)
     ]
@@ -43,8 +43,8 @@ def test_circle_is_the_equation_of_the_paper(references, skip, run):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
-def test_an_example_without_a_pair_does_not_count_and_has_a_finite_slope(dtype, run):
-    @run
+def test_an_example_without_a_pair_does_not_count_and_has_a_finite_gradient(dtype, execution):
+    @execution
     def both(y, p):
         with tf.GradientTape() as tape:
             tape.watch(p)
@@ -63,9 +63,9 @@ def test_an_example_without_a_pair_does_not_count_and_has_a_finite_slope(dtype, 
     assert not slope.numpy().any()
 
 
-def test_cosines_know_no_length_and_a_vector_of_0_is_orthogonal_to_all(run):
+def test_cosine_similarity_ignores_lengths_and_is_0_for_a_zero_vector(execution):
     y, p = np.array([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0]]), np.array([[6, 8.0], [-5, 0], [1, 2]])
-    loss = run(losses.cosine_similarity)
+    loss = execution(losses.cosine_similarity)
     np.testing.assert_allclose(loss(y, p), [-1, 1, 0], rtol=1e-15)
     np.testing.assert_allclose(loss(1e4 * y, 1e-4 * p), [-1, 1, 0], rtol=1e-15)
     np.testing.assert_allclose(loss(p, y), [-1, 1, 0], rtol=1e-15)
@@ -82,7 +82,7 @@ def test_cosines_know_no_length_and_a_vector_of_0_is_orthogonal_to_all(run):
         ({"margin": -0.1}, "margin must be at least 0 and at most 1"),
     ],
 )
-def test_arguments_of_circle_that_do_not_fit_are_refused(change, message):
+def test_arguments_of_circle_that_do_not_match_are_rejected(change, message):
     given = {"y_true": [0, 1, 1], "y_pred": tf.ones([3, 2])} | change
     with pytest.raises(ValueError, match=f"^{message}"):
         losses.circle(**given)

@@ -1,9 +1,10 @@
-"""The root mean squared error and R^2, beside NumPy and at their edges."""
+"""The root mean squared error and R^2 agree with NumPy, also in special cases."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.metrics import value
 
 import trainlib as tl
 
@@ -15,10 +16,6 @@ W = RNG.choice([0, 0.5, 2], SIZE)
 rmse, r2 = tl.metrics.root_mean_squared_error, tl.metrics.r2_score
 
 
-def value(metric, *arrays):
-    return metric.compute(metric.from_model_output(*arrays)).numpy()
-
-
 def numpy_r2(w):
     mean = np.average(Y, axis=0, weights=w)
     spread = np.sum(w[:, None] * (Y - mean) ** 2, axis=0)
@@ -26,7 +23,7 @@ def numpy_r2(w):
 
 
 @pytest.mark.parametrize("weight", [None, W], ids=["plain", "weights"])
-def test_the_equations_hold(weight):
+def test_metrics_follow_their_equations(weight):
     w = np.ones(SIZE) if weight is None else weight
     score, spread = numpy_r2(w)
     squares = np.sum(w[:, None] * (Y - P) ** 2) / (D * w.sum())
@@ -40,7 +37,7 @@ def test_the_equations_hold(weight):
 
 
 @pytest.mark.parametrize("shape", [(SIZE,), (SIZE, 1)])
-def test_a_last_axis_of_1_may_be_missing_in_either(shape):
+def test_a_last_axis_of_length_1_may_be_missing_in_either(shape):
     for metric in (rmse(), r2()):
         whole = value(metric, Y[:, 0], P[:, 0], W)
         assert value(metric, Y[:, :1], P[:, 0].reshape(shape), W) == whole
@@ -48,12 +45,12 @@ def test_a_last_axis_of_1_may_be_missing_in_either(shape):
         assert metric.empty(1)[0].shape in ([], [1])
 
 
-def test_r2_over_steps_in_time_is_that_over_all_of_them():
+def test_r2_of_sequences_pools_their_steps():
     parts = Y.reshape(20, 3, D), P.reshape(20, 3, D)
     np.testing.assert_allclose(value(r2("none"), *parts), numpy_r2(np.ones(SIZE))[0], rtol=1e-11)
 
 
-def test_adjusted_r2_counts_targets_that_weigh_something():
+def test_adjusted_r2_counts_targets_with_a_weight():
     y, p = Y[:, 0], P[:, 0]
     n, plain = np.count_nonzero(W), value(r2(), y, p, W)
     expected = 1 - (1 - plain) * (n - 1) / (n - 4 - 1)
@@ -61,7 +58,7 @@ def test_adjusted_r2_counts_targets_that_weigh_something():
 
 
 @pytest.mark.parametrize("num_regressors", [3, 4, 100])
-def test_with_too_few_targets_nothing_is_adjusted(num_regressors):
+def test_too_few_targets_are_not_adjusted(num_regressors):
     y, p = Y[:4, 0], P[:4, 0]
     assert value(r2(num_regressors=num_regressors), y, p) == value(r2(), y, p)
     assert value(r2(num_regressors=2), y, p) != value(r2(), y, p)
@@ -69,20 +66,20 @@ def test_with_too_few_targets_nothing_is_adjusted(num_regressors):
 
 @pytest.mark.parametrize("target", [0.0, 0.1, 1e6 / 3, -7e-9])
 @pytest.mark.parametrize("error", [0.0, 0.5])
-def test_targets_that_are_all_equal_score_0(target, error):
+def test_equal_targets_score_0(target, error):
     y = np.full(1001, target)
     for aggregation in ("uniform_average", "variance_weighted_average", "none"):
         assert value(r2(aggregation), y, y + error) == 0
 
 
-def test_one_output_that_does_not_vary_leaves_the_others_as_they_are():
+def test_a_constant_output_does_not_change_the_others():
     y, p = Y.copy(), P
     y[:, 1] = 0.1
     expected = numpy_r2(np.ones(SIZE))[0] * [1, 0, 1]
     np.testing.assert_allclose(value(r2("none"), y, p), expected, rtol=1e-11)
 
 
-def test_a_small_variance_beside_a_large_mean_is_seen():
+def test_a_small_variance_with_a_large_mean_is_resolved():
     y = 1e4 + Y[:, 0]
     assert value(r2(), y, y) == 1
     assert value(r2(), y, y + P[:, 0] - Y[:, 0]) == pytest.approx(
@@ -99,13 +96,13 @@ def test_a_small_variance_beside_a_large_mean_is_seen():
         ({"num_regressors": 0.5}, TypeError, "num_regressors must be an integer"),
     ],
 )
-def test_wrong_arguments_are_refused(arguments, error, message):
+def test_invalid_arguments_are_rejected(arguments, error, message):
     with pytest.raises(error, match=f"^{message}"):
         r2(**arguments)
 
 
 @pytest.mark.parametrize("shapes", [((4,), (5,)), ((4, 2), (4, 3)), ((4, 2), (4,)), ((), (4,))])
-def test_shapes_that_do_not_go_together_are_refused(shapes):
+def test_shapes_that_do_not_match_are_rejected(shapes):
     for metric in (rmse(), r2()):
         with pytest.raises(ValueError, match="^y_true and y_pred must have one shape"):
             metric.from_model_output(*(np.zeros(shape) for shape in shapes))

@@ -1,4 +1,4 @@
-"""What holds of every schedule: its type and shape, whatever runs it, and what it refuses."""
+"""What holds for every schedule: dtype and shape in every execution, and what it rejects."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ EXAMPLES = {
     },
     "per_epoch": {"schedule": schedules.power_decay(0.1, 3), "steps_per_epoch": 49},
 }
-"""Each schedule with a value for every number that it takes."""
+"""Each schedule with a value for each of its numbers."""
 DEGENERATE = {
     "polynomial_decay": {"initial_learning_rate": 0.1, "decay_steps": 1, "power": 0.5},
     "hold_then_decay": {"initial_learning_rate": 0.1, "hold_steps": 0},
@@ -115,7 +115,7 @@ def test_a_rate_is_rounded_once(name, dtype):
 
 @pytest.mark.parametrize("execution", ["graph", "xla"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_rate_is_the_same_whatever_runs_it(name, execution):
+def test_a_rate_is_the_same_in_every_execution(name, execution):
     compiled = EXECUTIONS[execution](make(name))
     np.testing.assert_allclose(by_step(compiled), by_step(make(name)), rtol=1e-14)
 
@@ -130,13 +130,13 @@ def test_a_vector_of_steps_gives_the_vector_of_their_rates(name):
     "step", [7, np.int32(7), np.uint8(7), tf.constant(7), tf.Variable(7, dtype=tf.int64)]
 )
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_may_be_of_any_integer_type(name, step):
+def test_a_step_may_have_any_integer_dtype(name, step):
     assert make(name)(step) == make(name)(tf.constant(7, tf.int64))
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_phases_without_steps_leave_finite_rates(name, execution):
+def test_phases_of_length_0_leave_finite_rates(name, execution):
     schedule = SCHEDULES[name](**DEGENERATE[name], dtype="float64")
     rates = EXECUTIONS[execution](schedule)(tf.constant([0, 1, 2, 3, 2**53 - 1], tf.int64)).numpy()
     assert np.all(np.isfinite(rates) & (rates >= 0))
@@ -145,7 +145,7 @@ def test_phases_without_steps_leave_finite_rates(name, execution):
 
 @pytest.mark.parametrize("kind", [np.int64, np.float32, np.float64])
 @pytest.mark.parametrize("name", NAMES)
-def test_numbers_of_numpy_mean_what_they_are(name, kind):
+def test_numpy_numbers_give_the_rates_of_python_numbers(name, kind):
     # Keras answers 0 to an integer initial_learning_rate: it would compute in integers.
     def change(convert, value):
         if isinstance(value, list):
@@ -171,14 +171,14 @@ LISTS = [("piecewise_constant", "values"), ("piecewise_constant", "boundaries")]
 
 @pytest.mark.parametrize("value", [-1, -1e-9, float("nan"), float("inf")])
 @pytest.mark.parametrize(("name", "argument"), SCALARS)
-def test_numbers_out_of_range_are_refused(name, argument, value):
+def test_numbers_out_of_range_are_rejected(name, argument, value):
     with pytest.raises(ValueError, match=f"^{argument} must be .*, got {value}"):
         make(name, **{argument: value})
 
 
 @pytest.mark.parametrize("value", ["1", True, [1]])
 @pytest.mark.parametrize(("name", "argument"), SCALARS)
-def test_what_is_no_number_is_refused(name, argument, value):
+def test_arguments_that_are_not_numbers_are_rejected(name, argument, value):
     with pytest.raises(TypeError, match=f"^{argument} must be a number"):
         make(name, **{argument: value})
 
@@ -194,7 +194,7 @@ def test_what_is_no_number_is_refused(name, argument, value):
         or (argument == "decay_rate" and name != "inverse_time_decay")
     ],
 )
-def test_0_is_refused_where_it_would_divide_or_end_everything(name, argument):
+def test_0_is_rejected_where_it_would_be_a_divisor_or_end_training(name, argument):
     with pytest.raises(ValueError, match=f"^{argument} must be above 0"):
         make(name, **{argument: 0})
 
@@ -248,7 +248,7 @@ def test_0_is_refused_where_it_would_divide_or_end_everything(name, argument):
         ("piecewise_constant", {"boundary": "left"}, "unknown boundary 'left'"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(name, options, message):
+def test_inconsistent_arguments_are_rejected(name, options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         make(name, **options)
 
@@ -263,26 +263,26 @@ def test_what_does_not_fit_together_is_refused(name, options, message):
         ("piecewise_constant", {"boundaries": [5, "9"]}, "boundaries must be a number, got '9'"),
     ],
 )
-def test_what_is_of_another_type_is_refused(name, options, message):
+def test_arguments_of_another_type_are_rejected(name, options, message):
     with pytest.raises(TypeError, match=f"^{message}"):
         make(name, **options)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dtype_that_cannot_hold_a_rate_is_refused(name):
+def test_a_dtype_that_is_not_floating_is_rejected(name):
     with pytest.raises(TypeError, match="^dtype must be floating, got int32"):
         make(name, "int32")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_argument_is_explained_and_dtype_is_the_last(name):
+def test_each_argument_is_documented_and_dtype_is_the_last(name):
     factory = SCHEDULES[name]
     assert list(inspect.signature(factory).parameters)[-1] == "dtype"
     silent = [x.name for x in hyperparameters(factory).values() if not x.about]
     assert not silent
 
 
-def test_a_name_has_one_type_and_one_default_in_all_schedules():
+def test_an_argument_has_one_type_and_one_default_in_all_schedules():
     seen = {}
     for name in NAMES:
         for p in inspect.signature(SCHEDULES[name]).parameters.values():

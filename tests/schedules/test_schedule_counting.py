@@ -1,4 +1,4 @@
-"""Steps are counted exactly: falls, restarts, boundaries and epochs come in their step."""
+"""Steps are counted exactly: drops, restarts, boundaries and epochs occur in their step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LAST = 2**53 - 1
 
 
 def around_multiples(length):
-    """Steps before, at and after multiples of a length, small ones and up to 2^53."""
+    """Return steps before, at and after multiples of a length, up to 2^53."""
     most = LAST // length
     chosen = np.linspace(1, most, min(most, 500)).astype(np.int64)
     multiples = np.unique([*range(1, min(200, most) + 1), *chosen]) * length
@@ -32,7 +32,7 @@ def rates(schedule, steps, execution):
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_epochs_are_whole_numbers_of_steps(execution, length):
+def test_epochs_have_their_number_of_steps(execution, length):
     steps = around_multiples(length)
     epoch = schedules.per_epoch(number_of_the_step, length, "float64")
     np.testing.assert_array_equal(rates(epoch, steps, execution), steps // length)
@@ -40,7 +40,7 @@ def test_epochs_are_whole_numbers_of_steps(execution, length):
 
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_stairs_fall_in_their_step(execution, length):
+def test_staircases_drop_in_their_step(execution, length):
     steps = around_multiples(length)
     passed = (steps // length).astype(np.float64)
     inverse = schedules.inverse_time_decay(1.0, length, 1.0, staircase=True, dtype="float64")
@@ -65,7 +65,7 @@ def test_a_float32_rate_counts_steps_beyond_2_to_the_24(execution):
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("boundary", [1, 37, 2**24 + 1, 2**53 - 3])
-def test_a_joined_schedule_begins_anew_in_the_step_of_its_boundary(boundary, execution):
+def test_a_joined_schedule_restarts_in_the_step_of_its_boundary(boundary, execution):
     parts = [number_of_the_step, lambda k: -1 - number_of_the_step(k)]
     joined = schedules.join_schedules(parts, [boundary], "float64")
     steps = [boundary - 1, boundary, boundary + 1, boundary + 2]
@@ -74,7 +74,7 @@ def test_a_joined_schedule_begins_anew_in_the_step_of_its_boundary(boundary, exe
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("boundary", [37, 2**24 + 1, 2**53 - 3])
-def test_a_boundary_parts_two_steps(boundary, execution):
+def test_a_boundary_separates_two_steps(boundary, execution):
     steps = [boundary - 1, boundary, boundary + 1]
     for owner, expected in (("old", [1, 1, 2]), ("new", [1, 2, 2])):
         pieces = schedules.piecewise_constant([boundary], [1, 2], boundary=owner)
@@ -102,7 +102,7 @@ def test_each_cosine_starts_at_the_top_in_its_step(first, growth, execution):
     )
 
 
-def test_cycles_that_grow_by_a_decimal_end_where_its_digits_say():
+def test_cycles_that_grow_by_a_decimal_factor_end_exactly():
     # 10 + 11 = 21 and 10 + 11 + 12.1 = 33.1; in binary 1.1 is a little more than 1.1.
     restarts = schedules.cosine_decay_restarts(1.0, 10, 1.1, 0.5, dtype="float64")
     found = rates(restarts, [9, 10, 20, 21, 33, 34], "eager")
@@ -111,7 +111,7 @@ def test_cycles_that_grow_by_a_decimal_end_where_its_digits_say():
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_the_logarithm_of_keras_is_late_where_its_rounding_is_and_nowhere_else(execution):
+def test_the_logarithm_of_keras_is_late_only_where_it_is_rounded_down(execution):
     # The 5th restart, of t_mul 3, is at 1 + 3 + 9 + 27 + 81 = 121: log(243) / log(3) < 5.
     exact = schedules.cosine_decay_restarts(1.0, 1, 3, alpha=0.1, dtype="float64")
     late = schedules.cosine_decay_restarts(

@@ -1,4 +1,4 @@
-"""Rates that are known beforehand: from the documents, from ends and tops, from Keras."""
+"""Rates that are known in advance: from documents, at the ends and tops of phases, from Keras."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ OF_KERAS = {
 
 
 def steps_around(decay_steps):
-    """121 steps from 0 to 3 decay_steps, and the edges."""
+    """Return 121 steps from 0 to 3 decay_steps, and steps around its multiples."""
     edges = [m * decay_steps + i for m in (1, 2, 3, 10) for i in (-1, 0, 1)]
     return sorted({*np.linspace(0, 3 * decay_steps, 121, dtype=int).tolist(), *edges})
 
 
 @functools.cache
 def keras_rates(case, decay_steps, kind):
-    """Keras computes in the type of the numbers it is given: kind."""
+    """Return the rates of Keras, which computes in the type of its arguments, `kind`."""
     _, peer, options = OF_KERAS[case]
     numbers = {k: kind(x) if isinstance(x, float) else x for k, x in options.items()}
     rate = getattr(keras.optimizers.schedules, peer)(decay_steps=decay_steps, **numbers)
@@ -48,7 +48,7 @@ def keras_rates(case, decay_steps, kind):
 
 
 def our_rates(schedule, steps, execution="eager"):
-    """All the steps in one call: a function is compiled once for each case, not for each step."""
+    """Return the rates of all steps from one call, so that a case is compiled once."""
     return EXECUTIONS[execution](schedule)(tf.constant(steps, tf.int64)).numpy()
 
 
@@ -56,7 +56,7 @@ def our_rates(schedule, steps, execution="eager"):
 @pytest.mark.parametrize("decay_steps", [40, 49, 2**24 + 1])
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("case", OF_KERAS)
-def test_float64_rates_are_those_of_keras(case, execution, decay_steps):
+def test_float64_rates_equal_those_of_keras(case, execution, decay_steps):
     name, _, options = OF_KERAS[case]
     theirs = keras_rates(case, decay_steps, np.float64)
     schedule = SCHEDULES[name](decay_steps=decay_steps, dtype="float64", **options)
@@ -81,7 +81,7 @@ def test_float32_rates_follow_keras(case, execution):
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_constant_is_the_same_at_every_step(dtype, execution):
+def test_a_constant_schedule_has_the_same_rate_at_every_step(dtype, execution):
     steps = [*range(100), 2**24 + 1, 2**40]
     rates = our_rates(schedules.constant_schedule(0.1, dtype), steps, execution)
     np.testing.assert_array_equal(rates, np.full(len(steps), 0.1, dtype))
@@ -181,11 +181,11 @@ def test_constant_is_the_same_at_every_step(dtype, execution):
         ),
     ],
 )
-def test_rates_are_those_of_the_equation(schedule, steps, expected):
+def test_rates_follow_the_equation(schedule, steps, expected):
     np.testing.assert_allclose(our_rates(schedule, steps), expected, rtol=1e-7, atol=1e-17)
 
 
-def test_lowering_the_rate_by_a_hundredth_each_epoch_is_an_exponential_decay_by_epochs():
+def test_reducing_the_rate_by_1_percent_per_epoch_is_an_exponential_decay_by_epochs():
     by_epoch = schedules.exponential_decay(0.1, 1, 0.99, dtype="float64")
     schedule = schedules.per_epoch(by_epoch, 7, "float64")
     rate = 0.1
@@ -197,7 +197,7 @@ def test_lowering_the_rate_by_a_hundredth_each_epoch_is_an_exponential_decay_by_
 
 @pytest.mark.parametrize("convention", ["torch", "optax"])
 @pytest.mark.parametrize("strategy", ["cos", "linear"])
-def test_one_cycle_falls_from_its_top_to_its_end_without_a_jump(strategy, convention):
+def test_one_cycle_falls_from_its_top_to_its_end_without_jumps(strategy, convention):
     schedule = schedules.one_cycle(
         1.0, 100, 0.3, 10.0, 10.0, strategy, convention=convention, dtype="float64"
     )
@@ -209,7 +209,7 @@ def test_one_cycle_falls_from_its_top_to_its_end_without_a_jump(strategy, conven
     np.testing.assert_allclose(rates[end:], 0.01, rtol=1e-13)
 
 
-def test_a_schedule_may_follow_numbers_and_schedules_of_any_kind():
+def test_composed_schedules_accept_numbers_and_schedules_of_any_dtype():
     plain = schedules.linear_warmup(lambda k: 0.1, 5, dtype="float64")
     assert plain(9).numpy() == 0.1  # a Python number is not rounded to float32
     joined = schedules.join_schedules([plain, schedules.constant_schedule(0.5)], [10], "float64")
@@ -217,7 +217,7 @@ def test_a_schedule_may_follow_numbers_and_schedules_of_any_kind():
     np.testing.assert_allclose(our_rates(nested, [0, 6, 9, 35, 36]), [0, 0, 0.02, 0.1, 0.5])
 
 
-def test_a_joined_schedule_is_given_no_step_before_its_own():
+def test_a_joined_schedule_receives_no_negative_step():
     seen = []
 
     def watching(k):

@@ -1,11 +1,10 @@
-"""Schedules, losses, metrics and all that is no optimizer give what their peers give."""
+"""Schedules, losses, metrics and other functions agree with their peers."""
 
 from __future__ import annotations
 
 import functools
-import importlib.util
-from pathlib import Path
 
+import golden.make as make
 import numpy as np
 import pytest
 
@@ -14,17 +13,12 @@ from trainlib.verify.compare import TOLERANCES, our_outputs, peer_outputs, relat
 from trainlib.verify.function_cases import CASES
 from trainlib.verify.peers import missing_reason
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-spec = importlib.util.spec_from_file_location("make", GOLDEN / "make.py")
-make = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make)
-
 PLAIN = {(case.kind, case.name): case.title for case in reversed(CASES)}
 """The first form of each function."""
 
 
 def runs():
-    """Each case in a graph, the first forms under XLA too; soak tries them in every run."""
+    """Yield each case as a graph, the first forms with XLA too, and all executions in soak."""
     for case in CASES:
         for run in case.runs:
             first = PLAIN[case.kind, case.name] == case.title
@@ -37,8 +31,8 @@ BY_TITLE = {case.title: case for case in CASES}
 
 @pytest.fixture(scope="session")
 def golden():
-    """What PyTorch and Optax computed."""
-    return dict(np.load(GOLDEN / "functions.npz"))
+    """The stored outputs of PyTorch and Optax."""
+    return dict(np.load(make.FOLDER / "functions.npz"))
 
 
 @functools.cache
@@ -49,7 +43,7 @@ def live(title, peer, dtype):
 @pytest.mark.parametrize(
     ("case", "run"), runs(), ids=lambda x: x if isinstance(x, str) else x.title
 )
-def test_outputs_are_those_of_every_peer(case, run, golden):
+def test_float64_outputs_agree_with_every_peer(case, run, golden):
     ours = our_outputs(case, "float64", run)
     bound = case.tolerances.get("float64", TOLERANCES["float64"])
     assert bound <= 1e-12 or case.note
@@ -64,24 +58,24 @@ def test_outputs_are_those_of_every_peer(case, run, golden):
         else:
             theirs, mine = live(case.title, peer, "float64"), ours
         errors = {name: relative_error(mine[name], theirs[name]) for name in theirs}
-        assert errors, f"nothing of {peer}"
+        assert errors, f"no outputs of {peer}"
         assert max(errors.values()) <= bound, (peer, errors)
         compared += 1
     if not compared:
-        pytest.skip("this Keras does not have it yet")
+        pytest.skip("the installed Keras does not have it")
 
 
 def first_forms():
-    """All cases; all but the first form of each function by soak."""
+    """Yield all cases, all but the first form of each function in soak."""
     for case in CASES:
         first = PLAIN[case.kind, case.name] == case.title
         yield pytest.param(case, marks=[] if first else [pytest.mark.soak])
 
 
 @pytest.mark.parametrize("case", first_forms(), ids=lambda case: case.title)
-def test_outputs_in_float32_are_those_of_keras(case):
+def test_float32_outputs_agree_with_keras(case):
     if "keras" not in case.peers:
-        pytest.skip("Keras does not have it")
+        pytest.skip("Keras does not implement it")
     if missing := missing_reason("keras", case.needs.get("keras", "")):
         pytest.skip(missing)
     ours = our_outputs(case, "float32", "graph")
@@ -92,19 +86,19 @@ def test_outputs_in_float32_are_those_of_keras(case):
     assert max(errors.values()) <= bound, errors
 
 
-def test_titles_are_unique_and_golden_keeps_no_case_that_is_gone(golden):
+def test_titles_are_unique_and_the_stored_outputs_are_those_of_the_cases(golden):
     assert len(BY_TITLE) == len(CASES)
     kept = {tuple(key.split("|")[:2]) for key in golden}
     assert kept == {(p, c.title) for c in CASES for p in c.peers if p in make.NOT_EVERYWHERE}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in registry.KINDS if kind != "optimizer"])
-def test_every_name_of_the_registry_is_verified(kind):
+def test_every_name_in_the_registry_is_verified(kind):
     verified = {case.name for case in CASES if case.kind == kind}
     assert verified >= set(registry.KINDS[kind])
 
 
-def test_an_error_is_seen_in_each_element_and_beside_nan_and_infinity():
+def test_relative_error_finds_an_error_in_each_element_next_to_nan_and_infinity():
     theirs = np.array([1.0, 1e-6, np.inf, np.nan, 0.0])
     assert relative_error(theirs.copy(), theirs) == 0
     for i, wrong in ((0, 1 + 1e-9), (1, 2e-6), (2, 1.0), (3, 1.0), (2, np.nan), (4, np.nan)):

@@ -1,4 +1,4 @@
-"""The loss of sequences is minus the logarithm of the sum over all alignments."""
+"""The CTC loss is -log of the sum over all alignments."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def by_enumeration(labels, z):
     return -np.log(total)
 
 
-def both(run):
-    @run
+def both(execution):
+    @execution
     def loss_and_slope(y, z):
         with tf.GradientTape() as tape:
             tape.watch(z)
@@ -35,9 +35,9 @@ def both(run):
     return loss_and_slope
 
 
-def test_every_alignment_counts(run):
+def test_the_loss_sums_over_every_alignment(execution):
     z = np.random.default_rng(0).normal(size=(4, 5, 3))
-    loss, slope = both(run)(tf.constant(LABELS), tf.constant(z))
+    loss, slope = both(execution)(tf.constant(LABELS), tf.constant(z))
     expected = [by_enumeration(y, x) for y, x in zip(LABELS, z, strict=True)]
     np.testing.assert_allclose(loss, expected, rtol=1e-13)
     # Each step's probabilities sum to 1 before and after, so that its slopes sum to 0.
@@ -48,10 +48,10 @@ def test_every_alignment_counts(run):
     np.testing.assert_allclose(slope[1, 2, 1], numeric, rtol=1e-4)
 
 
-def test_labels_without_room_have_an_infinite_loss_and_no_slope(run):
+def test_too_few_time_steps_give_an_infinite_loss_and_a_zero_gradient(execution):
     z = tf.constant(np.random.default_rng(0).normal(size=(2, 2, 3)), tf.float32)
     # Between two labels of one class there has to be a blank.
-    loss, slope = both(run)(tf.constant([[1, 1], [1, 2]]), z)
+    loss, slope = both(execution)(tf.constant([[1, 1], [1, 2]]), z)
     assert np.isposinf(loss[0])
     assert np.isfinite(loss[1])
     assert not slope[0].numpy().any()
@@ -59,16 +59,16 @@ def test_labels_without_room_have_an_infinite_loss_and_no_slope(run):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
-def test_far_logits_have_finite_losses_and_slopes(run, dtype):
+def test_large_logits_have_finite_losses_and_gradients(execution, dtype):
     z = tf.constant(np.random.default_rng(0).choice([-800.0, 0, 800], size=(4, 5, 3)), dtype)
-    loss, slope = both(run)(tf.constant(LABELS), z)
+    loss, slope = both(execution)(tf.constant(LABELS), z)
     assert loss.dtype == (tf.float64 if dtype == "float64" else tf.float32)
     assert slope.dtype == dtype
     assert np.isfinite(loss.numpy()).all()
     assert np.isfinite(tf.cast(slope, tf.float32).numpy()).all()
 
 
-def test_the_number_of_steps_may_be_unknown_while_a_graph_is_traced():
+def test_the_number_of_time_steps_may_be_unknown_in_a_graph():
     z = np.random.default_rng(0).normal(size=(4, 5, 3))
     spec = [tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None, None, 3], tf.float64)]
     loss = tf.function(losses.ctc, input_signature=spec)(LABELS, z)
@@ -76,6 +76,6 @@ def test_the_number_of_steps_may_be_unknown_while_a_graph_is_traced():
 
 
 @pytest.mark.parametrize(("y", "z"), [([3], [3, 4, 2]), ([2, 1], [3, 4, 2]), ([3, 1], [3, 4])])
-def test_shapes_that_do_not_fit_are_refused(y, z):
+def test_shapes_that_do_not_match_are_rejected(y, z):
     with pytest.raises(ValueError, match="^ctc needs y_pred of shape"):
         losses.ctc(tf.ones(y, tf.int32), tf.ones(z))

@@ -1,4 +1,4 @@
-"""Per-example metrics are those of Keras, and say what they cannot take."""
+"""Per-example accuracies equal those of Keras and reject other shapes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS
 
 import trainlib as tl
 
 BATCHES, BATCH, K = 100, 8, 5
-RUNS = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
-}
 
 
 def scores(seed=0):
@@ -24,12 +20,12 @@ def scores(seed=0):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("run", RUNS)
-def test_accuracy_is_that_of_keras_for_classes_and_one_hot_rows(run, dtype):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_accuracy_equals_that_of_keras_for_classes_and_one_hot_rows(execution, dtype):
     classes, y_pred = scores()
     y_pred = y_pred.astype(dtype)
     rows = np.eye(K, dtype=dtype)[classes]
-    accuracy = RUNS[run](tl.metrics.accuracy)
+    accuracy = EXECUTIONS[execution](tl.metrics.accuracy)
     expected = keras.metrics.sparse_categorical_accuracy(classes, y_pred).numpy()
     assert 0 < expected.mean() < 1
     by_class = accuracy(tf.constant(classes), tf.constant(y_pred))
@@ -45,51 +41,55 @@ def test_accuracy_is_that_of_keras_for_classes_and_one_hot_rows(run, dtype):
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "float32"])
 @pytest.mark.parametrize("shape", [(6,), (6, 1)])
-def test_classes_may_be_of_any_dtype_and_with_or_without_a_last_axis(shape, dtype):
+def test_class_indices_may_have_any_dtype_and_a_last_axis(shape, dtype):
     y_true = np.array([0, 1, 2, 2, 1, 0], dtype).reshape(shape)
     y_pred = np.eye(3)[[0, 1, 2, 0, 0, 2]]
     for accuracy in (tl.metrics.accuracy, tl.metrics.sparse_categorical_accuracy):
         assert accuracy(y_true, y_pred).numpy().tolist() == [1, 1, 1, 0, 0, 0]
 
 
-def test_of_equal_scores_the_first_is_the_largest():
+def test_the_first_of_equal_scores_is_the_largest():
     assert tl.metrics.accuracy([0, 1], [[0.5, 0.5], [0.5, 0.5]]).numpy().tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("k", range(1, K + 2))
-@pytest.mark.parametrize("run", RUNS)
-def test_equal_scores_share_a_place_among_the_first_k_as_in_keras(run, k):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_equal_scores_share_a_rank_as_in_keras(execution, k):
     classes, y_pred = scores(1)
     y_pred = y_pred.astype("float32")
     expected = keras.metrics.sparse_top_k_categorical_accuracy(classes, y_pred, k=k).numpy()
     assert expected.all() if k >= K else 0 < expected.mean() < 1
-    sparse = RUNS[run](lambda y, p: tl.metrics.sparse_top_k_categorical_accuracy(y, p, k))
-    dense = RUNS[run](lambda y, p: tl.metrics.top_k_categorical_accuracy(y, p, k))
+    sparse = EXECUTIONS[execution](
+        lambda y, p: tl.metrics.sparse_top_k_categorical_accuracy(y, p, k)
+    )
+    dense = EXECUTIONS[execution](lambda y, p: tl.metrics.top_k_categorical_accuracy(y, p, k))
     for p in (y_pred, y_pred.astype("float64")):
         np.testing.assert_array_equal(sparse(tf.constant(classes), tf.constant(p)), expected)
         rows = tf.constant(np.eye(K)[classes])
         np.testing.assert_array_equal(dense(rows, tf.constant(p)), expected)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_a_class_that_does_not_exist_or_a_score_that_is_no_number_is_never_among_the_first(run):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_an_unknown_class_or_a_score_that_is_not_finite_is_never_among_the_first_k(execution):
     y_true = np.array([-1, 3, 0, 1, 1, 1])
     y_pred = np.array([[1, 2, 3]] * 3 + [[1, np.nan, 2], [np.inf, 2, 1], [1, 2, -np.inf]])
-    top_2 = RUNS[run](lambda y, p: tl.metrics.sparse_top_k_categorical_accuracy(y, p, 2))
+    top_2 = EXECUTIONS[execution](
+        lambda y, p: tl.metrics.sparse_top_k_categorical_accuracy(y, p, 2)
+    )
     assert top_2(y_true, y_pred.astype("float32")).numpy().tolist() == [0] * 6
     peer = keras.metrics.sparse_top_k_categorical_accuracy(y_true, y_pred.astype("float32"), 2)
     assert peer.numpy().tolist() == [0] * 6
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, True])
-def test_k_is_a_whole_number_above_0(k):
+def test_k_must_be_a_positive_integer(k):
     with pytest.raises((TypeError, ValueError), match="^k must be"):
         tl.metrics.sparse_top_k_categorical_accuracy([0], [[0.5, 0.25]], k)
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 1), (3, 2), (1, 3, 2)])
 @pytest.mark.parametrize("threshold", [0.5, 0.25, 0.0])
-def test_binary_accuracy_is_that_of_keras_in_the_shape_of_the_scores(shape, threshold):
+def test_binary_accuracy_equals_that_of_keras_in_the_shape_of_the_scores(shape, threshold):
     y_true = np.array([1, 0, 1, 0, 1, 0]).reshape(shape)
     y_pred = np.array([0.5, 0.5, 0.75, 0.75, 0.25, 0]).reshape(shape)
     ours = tl.metrics.binary_accuracy(y_true, y_pred, threshold)
@@ -99,7 +99,7 @@ def test_binary_accuracy_is_that_of_keras_in_the_shape_of_the_scores(shape, thre
     assert ours.shape == shape
 
 
-def test_binary_accuracy_takes_labels_without_a_last_axis_and_class_indices():
+def test_binary_accuracy_accepts_labels_without_a_last_axis_and_class_indices():
     by_column = tl.metrics.binary_accuracy([1, 0, 1], [[0.75], [0.75], [0.25]])
     assert by_column.numpy().tolist() == [[1], [0], [0]]
     by_class = tl.metrics.binary_accuracy([1, 0], [[0.75, 0.75], [0.75, 0.25]])
@@ -122,12 +122,12 @@ BAD_SHAPES = [
 
 @pytest.mark.parametrize(("y_true", "y_pred"), BAD_SHAPES)
 @pytest.mark.parametrize("name", ["accuracy", "top_k_categorical_accuracy"])
-def test_shapes_that_do_not_go_together_are_refused(name, y_true, y_pred):
+def test_shapes_that_do_not_match_are_rejected(name, y_true, y_pred):
     with pytest.raises(ValueError, match=f"^{name} needs y_pred of shape"):
         getattr(tl.metrics, name)(np.zeros(y_true), np.zeros(y_pred))
 
 
-def test_a_form_of_the_targets_that_is_not_meant_is_refused():
+def test_targets_of_another_form_are_rejected():
     rows, classes, y_pred = np.eye(3), np.arange(3), np.eye(3)
     for prefix in ("", "top_k_"):
         with pytest.raises(ValueError, match=r"y_true of shape \[batch, ..., K\]; got"):
@@ -136,7 +136,7 @@ def test_a_form_of_the_targets_that_is_not_meant_is_refused():
             getattr(tl.metrics, f"sparse_{prefix}categorical_accuracy")(rows, y_pred)
 
 
-def test_shapes_may_be_unknown_while_a_graph_is_traced():
+def test_shapes_may_be_unknown_in_a_graph():
     @tf.function(input_signature=[tf.TensorSpec([None]), tf.TensorSpec([None, None])])
     def accuracy(y_true, y_pred):
         return tl.metrics.accuracy(y_true, y_pred)
@@ -145,14 +145,14 @@ def test_shapes_may_be_unknown_while_a_graph_is_traced():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("run", RUNS)
-def test_merged_means_are_those_of_keras_after_every_batch(run, weighted):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_merged_means_equal_those_of_keras_after_every_batch(execution, weighted):
     classes, y_pred = scores()
     weight = np.random.default_rng(1).choice([0, 0.5, 3], size=(BATCHES, BATCH))
     weight[0] = 0
     peer = keras.metrics.SparseCategoricalAccuracy(dtype="float64")
 
-    @RUNS[run]
+    @EXECUTIONS[execution]
     def add(mean, y, p, w):
         values = tl.metrics.accuracy(y, p)
         return mean.merge(tl.Mean.from_model_output(values, w if weighted else None))

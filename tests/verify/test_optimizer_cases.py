@@ -1,10 +1,8 @@
-"""Every rule in every form follows the trajectory that its peer computed, over 200 steps."""
+"""Every optimizer in every form follows the trajectory of its peers over 200 steps."""
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import golden.make as make
 import numpy as np
 import pytest
 
@@ -13,20 +11,15 @@ from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.peers import PEERS
 from trainlib.verify.problem import make_problem
 
-GOLDEN = Path(__file__).parents[1] / "golden"
-spec = importlib.util.spec_from_file_location("make", GOLDEN / "make.py")
-make = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(make)
-
 PAIRS = [(case, peer) for case in CASES for peer in PEERS if peer in case.peers]
 PLAIN = {(case.optimizer, peer): case.title for case, peer in reversed(PAIRS)}
-"""The first form of each optimizer that a peer has."""
+"""The first form of each optimizer that a peer implements."""
 COMPILED = ("sgd", "adam", "nadam", "adamw", "lamb", "muon", "adafactor", "schedule_free_adamw")
-"""Under XLA, which compiles slowly."""
+"""Also with XLA, which compiles slowly."""
 
 
 def runs():
-    """First forms beside all peers, others beside one, a few under XLA; soak tries all."""
+    """Yield first forms with all peers, others with one, a few with XLA, and all in soak."""
     beside_one = {case.title: peer for case, peer in reversed(PAIRS)}
     for case, peer in PAIRS:
         first = PLAIN[case.optimizer, peer] == case.title
@@ -39,14 +32,14 @@ def runs():
 
 @pytest.fixture(scope="session")
 def golden():
-    """The trajectories by peer."""
-    return {peer: dict(np.load(GOLDEN / f"{peer}.npz")) for peer in PEERS}
+    """The stored trajectories by peer."""
+    return {peer: dict(np.load(make.FOLDER / f"{peer}.npz")) for peer in PEERS}
 
 
 @pytest.mark.parametrize(
     ("case", "peer", "run"), runs(), ids=lambda x: x if isinstance(x, str) else x.title
 )
-def test_trajectory_is_that_of_the_peer(case, peer, run, golden):
+def test_the_trajectory_agrees_with_the_peer(case, peer, run, golden):
     path = our_path(case, peer, make_problem(make.STEPS, **case.problem), run)
     ours = [path[k - 1] for k in make.KEPT]
     theirs = [
@@ -57,7 +50,7 @@ def test_trajectory_is_that_of_the_peer(case, peer, run, golden):
     assert worst.error <= TOLERANCES["float64"], f"{worst.error:.1e} in {worst.tensor}"
 
 
-def test_nothing_is_kept_of_cases_that_are_gone(golden):
+def test_the_stored_trajectories_are_those_of_the_cases(golden):
     for peer in PEERS:
         titles = {key.split("|")[0] for key in golden[peer]}
         assert titles == {case.title for case in CASES if peer in case.peers}

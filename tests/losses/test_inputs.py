@@ -1,4 +1,4 @@
-"""What every loss takes and refuses, and the dtype in which it runs."""
+"""What every loss accepts and rejects, and the dtype in which it is computed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OPTIONS = {
 FORMS = [(name, options) for name in NAMES for options in OPTIONS.get(name, [{}])]
 
 
-def test_every_loss_of_keras_is_here_with_its_arguments_and_defaults():
+def test_every_loss_of_keras_exists_with_its_arguments_and_defaults():
     functions = {
         name: f
         for name, f in vars(keras.losses).items()
@@ -54,11 +54,11 @@ def test_every_loss_of_keras_is_here_with_its_arguments_and_defaults():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_docstrings_name_every_argument_and_what_differs(name):
+def test_docstrings_have_every_argument_and_section(name):
     text = inspect.getdoc(getattr(losses, name))
     for argument in inspect.signature(getattr(losses, name)).parameters:
         assert f"\n    {argument}: " in text
-    for part in ("\nArgs:", "\nRaises:", "\nDiffers from:", "\nReference:"):
+    for part in ("\nArgs:", "\nReturns:", "\nRaises:", "\nExample:", "\nReferences:"):
         assert part in text
 
 
@@ -72,7 +72,7 @@ def test_docstrings_name_every_argument_and_what_differs(name):
     ],
 )
 @pytest.mark.parametrize(("name", "options"), FORMS)
-def test_losses_run_in_float32_or_in_the_float64_of_y_pred(name, options, dtype, expected):
+def test_losses_are_computed_in_float32_or_in_the_float64_of_y_pred(name, options, dtype, expected):
     loss = functools.partial(getattr(losses, name), **options)
     y_pred = tf.cast([[0.25, 0.25, 0.5], [0.125, 0.5, 0.375]], dtype)
     shape = [2] if name in INDICES else [2, 3]
@@ -87,7 +87,7 @@ def test_losses_run_in_float32_or_in_the_float64_of_y_pred(name, options, dtype,
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_predictions_that_are_not_floating_or_have_no_axis_are_refused(name):
+def test_predictions_that_are_not_floating_or_have_no_axis_are_rejected(name):
     with pytest.raises(TypeError, match="^y_pred must be of a floating dtype, got int32"):
         getattr(losses, name)(tf.ones([2], tf.int32), tf.ones([2, 2], tf.int32))
     with pytest.raises(ValueError, match=r"^y_pred must have shape \[batch, ..., d\]"):
@@ -96,7 +96,7 @@ def test_predictions_that_are_not_floating_or_have_no_axis_are_refused(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "ctc"])
 @pytest.mark.parametrize("shape", [(1, 3), (6, 4), (6, 1, 3), (3,), ()])
-def test_shapes_that_would_have_to_be_broadcast_are_refused(name, shape):
+def test_shapes_that_would_broadcast_are_rejected(name, shape):
     if name in INDICES:
         shape = shape[:-1] + (2,)
     with pytest.raises(ValueError, match=r"^y_true .*must have .*shape"):
@@ -105,7 +105,7 @@ def test_shapes_that_would_have_to_be_broadcast_are_refused(name, shape):
 
 @pytest.mark.parametrize("shape", [(6,), (6, 1)])
 @pytest.mark.parametrize("name", [name for name in OF_PAIRS if name not in ("dice", "tversky")])
-def test_a_last_axis_of_1_may_be_left_out(name, shape):
+def test_a_last_axis_of_length_1_may_be_missing(name, shape):
     y, p = np.random.default_rng(0).uniform(0.1, 0.9, size=(2, 6, 1))
     loss = getattr(losses, name)
     for other in ((6,), (6, 1)):
@@ -121,7 +121,7 @@ SMOOTHED = [name for name in NAMES if "label_smoothing" in inspect.getdoc(getatt
 
 @pytest.mark.parametrize("name", SMOOTHED)
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-def test_label_smoothing_out_of_range_is_refused(name, value):
+def test_label_smoothing_out_of_range_is_rejected(name, value):
     message = f"^label_smoothing must be .*at least 0 and at most 1, got {value}"
     with pytest.raises(ValueError, match=message):
         getattr(losses, name)(tf.ones([2, 2]), tf.ones([2, 2]), label_smoothing=value)
@@ -134,7 +134,7 @@ def numeric(name):
 
 @pytest.mark.parametrize("value", ["0.1", True, None])
 @pytest.mark.parametrize(("name", "argument"), [pair for name in NAMES for pair in numeric(name)])
-def test_options_that_are_no_numbers_are_refused(name, argument, value):
+def test_options_that_are_not_numbers_are_rejected(name, argument, value):
     y = tf.ones([2]) if name in INDICES else tf.ones([2, 2])
     with pytest.raises(TypeError, match=f"^{argument} must be a number"):
         getattr(losses, name)(y, tf.ones([2, 2]), **{argument: value})
@@ -150,7 +150,7 @@ WITH_AXIS = [
     "name",
     [name for name in NAMES if "axis" in inspect.signature(getattr(losses, name)).parameters],
 )
-def test_an_axis_out_of_range_is_refused(name, value):
+def test_an_axis_out_of_range_is_rejected(name, value):
     y = tf.ones([2]) if name in INDICES else tf.ones([2, 2])
     with pytest.raises(ValueError, match=f"^axis must be at least -2 and at most 1, got {value}"):
         getattr(losses, name)(y, tf.ones([2, 2]), axis=value)

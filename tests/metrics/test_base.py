@@ -1,4 +1,4 @@
-"""Records: what each metric counts merges by addition, in any parts and in any order."""
+"""Metric states merge by addition, for any parts in any order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,11 +34,6 @@ METRICS = {
     "confusion_matrix": tl.metrics.confusion_matrix(),
     "on_probabilities": tl.metrics.on_probabilities(tl.metrics.auc(), "sigmoid"),
 }
-RUNS = {
-    "eager": lambda f: f,
-    "graph": tf.function,
-    "xla": functools.partial(tf.function, jit_compile=True),
-}
 
 
 def data_of(name):
@@ -45,7 +41,7 @@ def data_of(name):
     return VALUES if by_number else (CLASSES, SCORES)
 
 
-def record_of(name, rows=slice(None)):
+def state_of(name, rows=slice(None)):
     y_true, y_pred = data_of(name)
     return METRICS[name].from_model_output(y_true[rows], y_pred[rows], WEIGHT[rows])
 
@@ -59,44 +55,44 @@ def assert_close(ours, theirs, tolerance=1e-12):
 @pytest.mark.parametrize("name", METRICS)
 @settings(max_examples=6, deadline=None, derandomize=True, database=None)
 @given(cuts=st.lists(st.integers(0, SIZE), max_size=5), shuffle=st.randoms(use_true_random=False))
-def test_any_split_merged_in_any_order_is_the_whole(name, cuts, shuffle):
+def test_any_split_merged_in_any_order_equals_the_whole(name, cuts, shuffle):
     ends = [0, *sorted(cuts), SIZE]
     parts = [
-        record_of(name, slice(start, stop)) for start, stop in zip(ends[:-1], ends[1:], strict=True)
+        state_of(name, slice(start, stop)) for start, stop in zip(ends[:-1], ends[1:], strict=True)
     ]
     shuffle.shuffle(parts)
-    while len(parts) > 1:  # two neighbours at a time, so that parentheses stand anywhere
+    while len(parts) > 1:  # two neighbours at a time, in any order of parentheses
         i = shuffle.randrange(len(parts) - 1)
         parts[i : i + 2] = [merge(parts[i], parts[i + 1])]
-    assert_close(parts[0], record_of(name))
+    assert_close(parts[0], state_of(name))
     metric = METRICS[name]
-    assert_close(metric.compute(parts[0]), metric.compute(record_of(name)))
+    assert_close(metric.compute(parts[0]), metric.compute(state_of(name)))
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_zero_has_the_shapes_of_a_record_changes_nothing_and_its_result_is_0(name):
-    metric, record = METRICS[name], record_of(name)
-    zero = metric.empty(K)
-    for a, b in zip(tf.nest.flatten(zero), tf.nest.flatten(record), strict=True):
+def test_an_empty_state_has_the_shapes_of_a_state_is_neutral_and_computes_0(name):
+    metric, state = METRICS[name], state_of(name)
+    empty = metric.empty(K)
+    for a, b in zip(tf.nest.flatten(empty), tf.nest.flatten(state), strict=True):
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
         assert a.dtype == tf.float64
         assert not np.any(a)
-    assert_close(merge(zero, record), record, 0)
-    assert_close(metric.from_model_output(*(a[:0] for a in data_of(name))), zero, 0)
-    assert not np.any(metric.compute(zero))
+    assert_close(merge(empty, state), state, 0)
+    assert_close(metric.from_model_output(*(a[:0] for a in data_of(name))), empty, 0)
+    assert not np.any(metric.compute(empty))
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_examples_of_weight_0_are_as_if_they_were_not_there(name):
+def test_examples_of_weight_0_are_excluded(name):
     kept = WEIGHT != 0
     assert 0 < kept.sum() < SIZE
-    assert_close(record_of(name), record_of(name, kept))
+    assert_close(state_of(name), state_of(name, kept))
     nothing = METRICS[name].from_model_output(*data_of(name), np.zeros(SIZE))
     assert_close(nothing, METRICS[name].empty(K), 0)
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "r2_score adjusted"])
-def test_an_example_of_weight_3_is_three_examples(name):
+def test_an_example_of_weight_3_counts_as_three_examples(name):
     y_true, y_pred = data_of(name)
     weight = np.tile([1.0, 3.0], SIZE // 2)
     rows = np.repeat(np.arange(SIZE), weight.astype(int))
@@ -108,34 +104,34 @@ def test_an_example_of_weight_3_is_three_examples(name):
     assert_close(metric.compute(once), metric.compute(thrice))
 
 
-def dtypes_by_run():
+def dtypes_by_execution():
     """Each dtype in each way of running; XLA, which compiles slowly, all but float32 by soak."""
-    for run in RUNS:
+    for execution in EXECUTIONS:
         for dtype in ("float64", "float32", "float16", "bfloat16"):
-            slow = run == "xla" and dtype != "float32"
-            yield pytest.param(run, dtype, marks=[pytest.mark.soak] if slow else [])
+            slow = execution == "xla" and dtype != "float32"
+            yield pytest.param(execution, dtype, marks=[pytest.mark.soak] if slow else [])
 
 
-@pytest.mark.parametrize(("run", "dtype"), dtypes_by_run())
+@pytest.mark.parametrize(("execution", "dtype"), dtypes_by_execution())
 @pytest.mark.parametrize("name", METRICS)
-def test_any_dtype_in_any_way_of_running_gives_float64(name, run, dtype):
+def test_any_dtype_in_any_execution_gives_float64(name, execution, dtype):
     metric = METRICS[name]
     y_true, y_pred = data_of(name)
     if y_pred.dtype == y_true.dtype:  # of exactly representable numbers
         y_true, y_pred = np.round(4 * VALUES) / 4
-    whole = RUNS[run](lambda *arrays: metric.compute(metric.from_model_output(*arrays)))
+    whole = EXECUTIONS[execution](lambda *arrays: metric.compute(metric.from_model_output(*arrays)))
     result = whole(tf.constant(y_true), tf.cast(y_pred, dtype), tf.constant(WEIGHT))
     assert result.dtype == tf.float64
     assert_close(result, metric.compute(metric.from_model_output(y_true, y_pred, WEIGHT)))
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_the_number_of_examples_may_be_unknown_while_a_graph_is_traced(name):
+def test_the_number_of_examples_may_be_unknown_in_a_graph(name):
     y_true, y_pred = data_of(name)
     specs = [tf.TensorSpec([None, *np.shape(a)[1:]], a.dtype) for a in (y_true, y_pred, WEIGHT)]
     metric = METRICS[name]
     traced = tf.function(metric.from_model_output, input_signature=specs)
-    assert_close(traced(y_true, y_pred, WEIGHT), record_of(name))
+    assert_close(traced(y_true, y_pred, WEIGHT), state_of(name))
     for a, b in zip(
         tf.nest.flatten(traced.get_concrete_function().structured_outputs),
         tf.nest.flatten(metric.empty(K)),
@@ -144,8 +140,10 @@ def test_the_number_of_examples_may_be_unknown_while_a_graph_is_traced(name):
         assert a.shape == b.shape
 
 
-def test_records_of_two_kinds_do_not_merge():
-    with pytest.raises(ValueError, match="one merged with it must have the structure of a record"):
+def test_states_of_two_kinds_do_not_merge():
+    with pytest.raises(
+        ValueError, match="one merged with it must have the structure of a metric state"
+    ):
         merge(Mean.from_model_output([1.0]), METRICS["precision"].empty(K))
 
 
@@ -159,20 +157,20 @@ def test_a_mean_merges_and_divides_once():
     assert Mean.empty().compute() == Mean.from_model_output([1.0, 2.0], [0.0, 0.0]).compute() == 0
 
 
-def test_the_weight_of_an_example_is_that_of_each_of_its_values():
+def test_the_weight_of_an_example_applies_to_each_of_its_values():
     mean = Mean.from_model_output([[1.0, 3.0], [5.0, 7.0]], [1.0, 3.0])
     assert (float(mean.total), float(mean.count)) == (40, 8)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "int32", "bool"])
-def test_a_mean_is_float64_whatever_the_values(dtype):
+def test_a_mean_is_float64_for_values_of_any_dtype(dtype):
     # In bfloat16 a sum of ones stops at 256; an integer dtype would cut the weights to 0.
     mean = Mean.from_model_output(tf.cast(tf.ones([1000]), dtype), tf.fill([1000], 0.5))
     assert (mean.total.dtype, mean.count.dtype) == (tf.float64, tf.float64)
     assert (float(mean.total), float(mean.count)) == (500, 500)
 
 
-def test_counts_go_on_beyond_the_integers_of_float32():
+def test_counts_continue_beyond_the_integers_of_float32():
     mean = Mean(tf.constant(2.0**24, tf.float64), tf.constant(2.0**24, tf.float64))
     merged = mean.merge(Mean.from_model_output([1.0]))
     assert (float(merged.total), float(merged.count)) == (2**24 + 1, 2**24 + 1)
@@ -184,40 +182,40 @@ def test_float32_values_are_summed_in_float64():
     np.testing.assert_allclose(Mean.from_model_output(values).total, expected, rtol=1e-15)
 
 
-def test_masked_losses_count_under_their_mask_alone():
+def test_masked_losses_count_only_under_their_mask():
     masked = tl.losses.Masked.where(tf.constant([True, False, True]), tf.constant([2.0, 9.0, 4.0]))
     assert [float(x) for x in Mean.from_model_output(masked, [1.0, 1.0, 3.0])] == [14, 4]
 
 
-def test_the_result_of_a_function_is_its_mean_and_that_of_the_loss_too():
+def test_results_of_functions_and_of_the_loss_are_means():
     metrics = {"accuracy": tl.metrics.accuracy, "f1": tl.metrics.f1_score("none")}
-    records = {"loss": Mean.from_model_output([1.0, 2.0])} | {
+    states = {"loss": Mean.from_model_output([1.0, 2.0])} | {
         name: tl.metrics.as_metric(metric).from_model_output([0, 1, 1], np.eye(2)[[0, 0, 1]])
         for name, metric in metrics.items()
     }
-    results = tl.metrics.results(metrics, records)
-    assert list(results) == ["loss", "accuracy", "f1"]
-    assert float(results["loss"]) == 1.5
-    assert float(results["accuracy"]) == pytest.approx(2 / 3, rel=1e-15)
-    np.testing.assert_allclose(results["f1"], [2 / 3, 2 / 3], rtol=1e-6)
+    values = tl.metrics.results(metrics, states)
+    assert list(values) == ["loss", "accuracy", "f1"]
+    assert float(values["loss"]) == 1.5
+    assert float(values["accuracy"]) == pytest.approx(2 / 3, rel=1e-15)
+    np.testing.assert_allclose(values["f1"], [2 / 3, 2 / 3], rtol=1e-6)
 
 
 @pytest.mark.parametrize(("activation", "f"), [("sigmoid", tf.sigmoid), ("softmax", tf.nn.softmax)])
-def test_logits_are_measured_as_their_probabilities(activation, f):
+def test_on_probabilities_applies_the_activation_to_logits(activation, f):
     logits = tf.constant(8 * SCORES - 4)
     accuracy = functools.partial(tl.metrics.binary_accuracy, threshold=0.75)
     for metric in (tl.metrics.precision(0.75), accuracy):
         ours = tl.metrics.on_probabilities(metric, activation)
         whole = tl.metrics.as_metric(metric)
-        record = ours.from_model_output(CLASSES, logits, WEIGHT)
-        assert_close(record, whole.from_model_output(CLASSES, f(logits), WEIGHT), 0)
-        assert np.any(whole.from_model_output(CLASSES, logits, WEIGHT)[0] != record[0])
+        state = ours.from_model_output(CLASSES, logits, WEIGHT)
+        assert_close(state, whole.from_model_output(CLASSES, f(logits), WEIGHT), 0)
+        assert np.any(whole.from_model_output(CLASSES, logits, WEIGHT)[0] != state[0])
         assert_close(ours.empty(K), whole.empty(K), 0)
     with pytest.raises(ValueError, match="^unknown activation 'tanh': there are sigmoid, softmax"):
         tl.metrics.on_probabilities(tl.metrics.accuracy, "tanh")
 
 
-def test_entries_of_the_registry_are_made_with_their_options():
+def test_make_metric_binds_the_options_of_a_registry_entry():
     make = tl.metrics.make_metric
     assert make(tl.metrics.accuracy) is tl.metrics.accuracy
     assert make(tl.metrics.binary_accuracy, threshold=0.25)([1], [0.375]).numpy() == [1]
@@ -227,6 +225,6 @@ def test_entries_of_the_registry_are_made_with_their_options():
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "accuracy"])
 @pytest.mark.parametrize("shape", [(SIZE + 1,), (SIZE, K + 1), (SIZE, K, 1), (2,)])
-def test_weights_of_another_shape_are_refused(name, shape):
+def test_weights_of_another_shape_are_rejected(name, shape):
     with pytest.raises(ValueError, match="sample_weight must have the shape"):
         METRICS[name].from_model_output(*data_of(name), np.ones(shape))

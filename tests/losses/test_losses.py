@@ -1,4 +1,4 @@
-"""The first losses and their gradients are those of Keras on many batches, at the edges too."""
+"""Losses and their gradients equal those of Keras on many batches, also at the bounds."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def of_keras(values_and_slopes, case, dtype):
 # Under XLA the operations come in another order: float32 results differ by their own roundings.
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 4 * 2**-23)])
 @pytest.mark.parametrize("case", CASES)
-def test_losses_and_their_gradients_are_those_of_keras(
-    case, run, dtype, rtol, of_ours, values_and_slopes
+def test_losses_and_their_gradients_equal_those_of_keras(
+    case, execution, dtype, rtol, of_ours, values_and_slopes
 ):
     name, options, kind = CASES[case]
-    values, slopes = of_ours(name, *examples(kind, dtype), run, **options)
+    values, slopes = of_ours(name, *examples(kind, dtype), execution, **options)
     their_values, their_slopes = of_keras(values_and_slopes, case, dtype)
     assert np.isfinite(their_values).all() and np.isfinite(their_slopes).all()
     # Small results are differences of numbers near 1: z[y] and logsumexp z, or p and y.
