@@ -1,4 +1,4 @@
-"""Penalties, and descents in which their gradients act, are those of Keras."""
+"""Penalties, and descents with their gradients, agree with Keras."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CASES = {
 
 
 def problem(dtype):
-    """Starting points, and noise for each step; the loss is w^2 / 4 + noise w + penalty."""
+    """Return initial parameters and noise for each step of w^2 / 4 + noise w + penalty."""
     rng = np.random.default_rng(0)
     params = {k: rng.normal(size=s).astype(dtype) for k, s in SHAPES.items()}
     noise = [{k: rng.normal(size=s).astype(dtype) for k, s in SHAPES.items()} for _ in range(STEPS)]
@@ -32,7 +32,7 @@ def problem(dtype):
 
 
 def keras_regularizer(peer, options):
-    """A penalty of Keras whose factors are exact: its constructors round them to float32."""
+    """Return a Keras regularizer with exact factors; its constructor rounds them to float32."""
     penalty = getattr(keras.regularizers, peer)(**options)
     for name in ("l1", "l2"):
         if hasattr(penalty, name):
@@ -43,7 +43,7 @@ def keras_regularizer(peer, options):
 
 @functools.cache
 def keras_path(case, dtype):
-    """The penalty and the parameters after each step of Keras's SGD."""
+    """Return the penalty and the parameters after each step of Keras's SGD."""
     _, peer, options = CASES[case]
     params, noise = problem(dtype)
     variables = {k: keras.Variable(w, dtype=dtype) for k, w in params.items()}
@@ -91,7 +91,7 @@ def our_path(case, dtype, execution):
 
 
 def assert_close(ours, theirs, tolerance):
-    """Compares at every step, relative to the path's largest value: a scalar may pass through 0."""
+    """Compare every step relative to the largest value of the path; a scalar may cross 0."""
     size = {k: max(np.max(np.abs(row[k])) for row in theirs) for k in theirs[0]}
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True), start=1):
         for k in b:
@@ -101,19 +101,19 @@ def assert_close(ours, theirs, tolerance):
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("case", CASES)
-def test_a_float64_descent_is_that_of_keras(case, execution):
+def test_a_float64_descent_agrees_with_keras(case, execution):
     assert_close(our_path(case, "float64", execution), keras_path(case, "float64"), 1e-12)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("case", CASES)
-def test_a_float32_descent_follows_keras(case, execution):
+def test_a_float32_descent_agrees_with_keras(case, execution):
     # Each step rounds the parameters once and contracts the errors of the steps before it.
     assert_close(our_path(case, "float32", execution), keras_path(case, "float32"), 8 * 2**-23)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_the_slope_of_l1_is_0_where_a_weight_is_0(execution):
+def test_the_gradient_of_l1_is_0_at_0(execution):
     @EXECUTIONS[execution]
     def slope(w):
         with tf.GradientTape() as tape:
@@ -124,14 +124,14 @@ def test_the_slope_of_l1_is_0_where_a_weight_is_0(execution):
     assert slope(tf.constant([0.0, -0.0, 2.0, -1e-30])).numpy().tolist() == [0, 0, 0.5, -0.5]
 
 
-def test_there_is_no_half_in_l2_and_a_structure_is_summed():
+def test_l2_has_no_factor_one_half_and_a_structure_is_summed():
     params = {"a": [tf.constant([3.0, -4.0])], "b": (tf.Variable(2.0),)}
     assert tl.l1(0.5)(params) == 4.5
     assert tl.l2(0.5)(params) == 14.5
     assert tl.l1_l2(0.5, 0.5)(params) == 19.0
 
 
-def test_the_defaults_are_those_of_keras():
+def test_defaults_equal_those_of_keras():
     w = tf.constant([3.0, -4.0])
     for ours, theirs in ((tl.l1(), "L1"), (tl.l2(), "L2"), (tl.l1_l2(), "L1L2")):
         np.testing.assert_array_equal(ours(w), getattr(keras.regularizers, theirs)()(w))
@@ -147,7 +147,7 @@ def test_the_defaults_are_those_of_keras():
         ([], "float32"),
     ],
 )
-def test_the_penalty_is_in_the_widest_dtype_of_the_parameters(dtypes, expected, factors):
+def test_the_penalty_has_the_widest_dtype_of_the_parameters(dtypes, expected, factors):
     penalty = tl.l1_l2(**factors)([tf.constant(1, dtype) for dtype in dtypes])
     assert (penalty.shape, penalty.dtype) == ((), tf.as_dtype(expected))
     assert penalty == sum(factors.values()) * len(dtypes)
@@ -163,7 +163,7 @@ def test_low_precision_is_summed_in_float32():
 @pytest.mark.parametrize(
     ("name", "argument"), [("l1", "l1"), ("l2", "l2"), ("l1_l2", "l1"), ("l1_l2", "l2")]
 )
-def test_factors_out_of_range_are_refused(name, argument, value):
+def test_factors_out_of_range_are_rejected(name, argument, value):
     with pytest.raises(ValueError, match=f"^{argument} must be .*, got {value}"):
         getattr(tl, name)(**{argument: value})
 
@@ -172,18 +172,18 @@ def test_factors_out_of_range_are_refused(name, argument, value):
 @pytest.mark.parametrize(
     ("name", "argument"), [("l1", "l1"), ("l2", "l2"), ("l1_l2", "l1"), ("l1_l2", "l2")]
 )
-def test_factors_that_are_no_numbers_are_refused(name, argument, value):
+def test_factors_that_are_not_numbers_are_rejected(name, argument, value):
     with pytest.raises(TypeError, match=f"^{argument} must be a number"):
         getattr(tl, name)(**{argument: value})
 
 
-def test_integer_parameters_are_refused():
+def test_integer_parameters_are_rejected():
     with pytest.raises(TypeError, match="expected floating tensors, got one of dtype int32"):
         tl.l2()({"a": tf.constant([1, 2])})
 
 
 def with_slope(penalty, params, execution="eager"):
-    """A penalty and its gradient."""
+    """Return a penalty and its gradient."""
 
     @EXECUTIONS[execution]
     def both(params):
@@ -196,7 +196,7 @@ def with_slope(penalty, params, execution="eager"):
 
 
 def mean_cosine(vectors):
-    """The mean of |cosine| over the pairs of rows, pair by pair."""
+    """Return the mean of |cosine| over the pairs of rows, pair by pair."""
     pairs = [
         abs(a @ b) / np.linalg.norm(a) / np.linalg.norm(b)
         for i, a in enumerate(vectors)
@@ -213,14 +213,14 @@ def test_orthogonal_is_the_mean_cosine_of_the_pairs(execution):
         np.testing.assert_allclose(penalty, 0.3 * mean_cosine(vectors), rtol=1e-14)
 
 
-def test_orthogonal_defaults_are_those_of_keras():
+def test_the_defaults_of_orthogonal_equal_those_of_keras():
     w = tf.constant([[1.0, 2.0], [3.0, -4.0], [0.5, 0.5]])
     np.testing.assert_allclose(
         orthogonal()(w), keras.regularizers.OrthogonalRegularizer()(w), rtol=2**-22
     )
 
 
-def test_rows_at_right_angles_cost_nothing_and_parallel_rows_cost_the_factor():
+def test_orthogonal_rows_have_penalty_0_and_parallel_rows_the_factor():
     assert orthogonal(0.5)(tf.constant([[2.0, 0.0], [0.0, -3.0]])) == 0
     np.testing.assert_allclose(
         orthogonal(0.5)(tf.constant([[2.0, 1.0], [-4.0, -2.0]])), 0.5, rtol=2**-22
@@ -237,7 +237,7 @@ def test_kernels_of_more_axes_count_as_matrices(mode):
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("mode", ["rows", "columns"])
-def test_one_row_has_no_pair_and_costs_nothing(mode, dtype, execution):
+def test_a_single_row_has_penalty_0(mode, dtype, execution):
     w = np.ones((1, 3) if mode == "rows" else (3, 1), dtype)
     penalty, slope = with_slope(orthogonal(0.5, mode), tf.constant(w), execution)
     assert penalty == 0
@@ -246,7 +246,7 @@ def test_one_row_has_no_pair_and_costs_nothing(mode, dtype, execution):
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_rows_of_zeros_add_nothing_and_have_no_slope(dtype, execution):
+def test_zero_rows_add_nothing_and_have_zero_gradients(dtype, execution):
     w = tf.constant([[1.0, 2.0], [0.0, 0.0], [3.0, 1.0], [0.0, -0.0]], dtype)
     penalty, slope = with_slope(orthogonal(0.5), w, execution)
     # One pair of six has a cosine: 5 / sqrt(5 10).
@@ -258,7 +258,7 @@ def test_rows_of_zeros_add_nothing_and_have_no_slope(dtype, execution):
     np.testing.assert_array_equal(slope, 0 * w)
 
 
-def test_rows_of_any_size_have_finite_slopes():
+def test_rows_of_any_size_have_finite_gradients():
     for size in (1e-30, 1e-12, 1e-7, 1e15):
         w = tf.constant([[size, 2 * size], [3.0, 1.0], [1.0, -1.0]])
         penalty, slope = with_slope(orthogonal(0.5), w)
@@ -273,7 +273,7 @@ def test_orthogonal_is_computed_in_float32_or_wider():
 
 
 @pytest.mark.parametrize("shape", [[], [3]])
-def test_orthogonal_refuses_vectors_with_their_shape(shape):
+def test_orthogonal_rejects_vectors_and_names_their_shape(shape):
     with pytest.raises(ValueError, match="^orthogonal is for parameters of two or more axes, got"):
         orthogonal()({"a": tf.zeros(shape)})
 
@@ -286,7 +286,7 @@ def test_orthogonal_refuses_vectors_with_their_shape(shape):
         ({"mode": "row"}, ValueError, "unknown mode 'row': did you mean 'rows'"),
     ],
 )
-def test_orthogonal_refuses_bad_arguments(arguments, error, message):
+def test_orthogonal_rejects_invalid_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         orthogonal(**arguments)
 
@@ -315,7 +315,7 @@ PARAMS = {
         ),
     ],
 )
-def test_a_restricted_regularizer_is_of_the_parameters_of_the_mask(mask, expected):
+def test_a_restricted_regularizer_penalizes_the_parameters_of_the_mask(mask, expected):
     penalty, slopes = with_slope(restrict(tl.l1(1.0), mask), PARAMS)
     assert penalty == expected
     reached = [
@@ -326,11 +326,11 @@ def test_a_restricted_regularizer_is_of_the_parameters_of_the_mask(mask, expecte
     assert sum(reached) == expected
 
 
-def test_no_mask_means_the_kernels():
+def test_restrict_selects_the_kernels_by_default():
     assert restrict(tl.l1(1.0))(PARAMS) == 101
 
 
-def test_restrictions_nest_and_regularizers_see_paths():
+def test_restrictions_nest_and_regularizers_receive_paths():
     inner = restrict(tl.l1(1.0), "encoder/.*")
     assert restrict(inner, kernels)(PARAMS) == 1
     seen = {}
@@ -350,12 +350,12 @@ def test_restrictions_nest_and_regularizers_see_paths():
         ({"encoder": True}, "mask must have the structure of params"),
     ],
 )
-def test_masks_that_cannot_be_are_refused(mask, message):
+def test_invalid_masks_are_rejected(mask, message):
     with pytest.raises(ValueError, match=message):
         restrict(tl.l1(), mask)(PARAMS)
 
 
-def test_two_parameters_of_one_path_are_refused():
+def test_two_parameters_with_the_same_path_are_rejected():
     params = {"a": {"b": tf.constant([1.0])}, "a/b": tf.constant([2.0])}
     with pytest.raises(ValueError, match="the same path"):
         restrict(tl.l1(), None)(params)
@@ -385,6 +385,6 @@ def test_a_trainer_penalizes_the_parameters_of_its_mask(options, expected):
     assert small_trainer(**options).evaluate(data)["loss"] == expected
 
 
-def test_a_trainer_refuses_a_mask_that_matches_nothing_at_once():
+def test_a_trainer_rejects_a_mask_that_matches_nothing_when_it_is_made():
     with pytest.raises(ValueError, match="'encoder/.*'; the paths are bias, kernel"):
         small_trainer(regularizer=tl.l2(), regularizer_mask="encoder/.*")

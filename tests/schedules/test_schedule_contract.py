@@ -278,8 +278,8 @@ def test_a_dtype_that_is_not_floating_is_rejected(name):
 def test_each_argument_is_documented_and_dtype_is_the_last(name):
     factory = SCHEDULES[name]
     assert list(inspect.signature(factory).parameters)[-1] == "dtype"
-    silent = [x.name for x in hyperparameters(factory).values() if not x.about]
-    assert not silent
+    undocumented = [x.name for x in hyperparameters(factory).values() if not x.help]
+    assert not undocumented
 
 
 def test_an_argument_has_one_type_and_one_default_in_all_schedules():

@@ -20,11 +20,11 @@ COMPILED = ("sgd", "adam", "nadam", "adamw", "lamb", "muon", "adafactor", "sched
 
 def runs():
     """Yield first forms with all peers, others with one, a few with XLA, and all in soak."""
-    beside_one = {case.title: peer for case, peer in reversed(PAIRS)}
+    with_one_peer = {case.title: peer for case, peer in reversed(PAIRS)}
     for case, peer in PAIRS:
         first = PLAIN[case.optimizer, peer] == case.title
         for run, soon in (
-            ("graph", first or beside_one[case.title] == peer),
+            ("graph", first or with_one_peer[case.title] == peer),
             ("xla", first and peer == "keras" and case.optimizer in COMPILED),
         ):
             yield pytest.param(case, peer, run, marks=[] if soon else [pytest.mark.soak])

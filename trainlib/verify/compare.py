@@ -1,4 +1,4 @@
-"""Run cases beside their peers and measure the largest error."""
+"""Run cases and their peers, and measure the largest error."""
 
 from __future__ import annotations
 

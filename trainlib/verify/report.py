@@ -87,7 +87,7 @@ def by_name(results: Sequence[Result], kind: str, peers: Sequence[str]) -> str:
 def _worst(results: Sequence[Result]) -> str:
     """Return the largest error of some results: "" for none, "not run" if none was run.
 
-    Results with a bound of their own, explained in their notes, follow the others.
+    Results whose bounds are not those of `TOLERANCES` follow the others; their notes say why.
     """
     run = [r for r in results if r.error is not None]
     if not run:

@@ -187,7 +187,7 @@ def adaptive(clipping: float, eps: float, form: str) -> FunctionCase:
     )
 
 
-def beside_keras(name: str, argument: str, form: str, *values: float) -> FunctionCase:
+def non_finite_with_keras(name: str, argument: str, form: str, *values: float) -> FunctionCase:
     """Make a case of values that are not finite, which Keras treats in the same way."""
     return FunctionCase(
         kind="clipping",
@@ -207,10 +207,10 @@ CASES = [
     by_norm("clip_by_norm", "clipnorm", INSIDE, "within the bound"),
     by_norm("clip_by_global_norm", "global_clipnorm", BOUND, ""),
     by_norm("clip_by_global_norm", "global_clipnorm", INSIDE, "within the bound"),
-    beside_keras("clip_by_value", "clipvalue", "not finite", NAN, INF, -INF),
-    beside_keras("clip_by_norm", "clipnorm", "a NaN", NAN, 1.0, 0.0),
-    beside_keras("clip_by_global_norm", "global_clipnorm", "a NaN", NAN, 1.0, 0.0),
-    beside_keras("clip_by_global_norm", "global_clipnorm", "an infinity", INF, 1.0, 0.0),
+    non_finite_with_keras("clip_by_value", "clipvalue", "not finite", NAN, INF, -INF),
+    non_finite_with_keras("clip_by_norm", "clipnorm", "a NaN", NAN, 1.0, 0.0),
+    non_finite_with_keras("clip_by_global_norm", "global_clipnorm", "a NaN", NAN, 1.0, 0.0),
+    non_finite_with_keras("clip_by_global_norm", "global_clipnorm", "an infinity", INF, 1.0, 0.0),
     adaptive(0.01, 1e-3, ""),
     adaptive(0.5, 0.1, "half the weights"),
 ]

@@ -93,15 +93,15 @@ def optax_projection(name: str, options: tuple[float, ...], dtype: str, **params
         }
 
 
-def beside_keras(
+def with_keras(
     name: str, form: str, shapes: Mapping[str, tuple[int, ...]], **options: Any
 ) -> FunctionCase:
     """Make the case of a constraint with Keras's epsilon."""
     theirs = functools.partial(keras_constraint, name, options)
-    return beside(name, form, shapes, {"keras": theirs}, **options)
+    return with_peers(name, form, shapes, {"keras": theirs}, **options)
 
 
-def beside(
+def with_peers(
     name: str, form: str, shapes: Mapping[str, tuple[int, ...]], peers: Any, **options: Any
 ) -> FunctionCase:
     """Make the case of a constraint and functions of its peers."""
@@ -123,16 +123,16 @@ def above(max_value: float, dtype: str) -> Arrays:
 
 
 CASES = [
-    beside_keras("max_norm", "", DENSE),
-    beside_keras("max_norm", "max_value 0.7", DENSE, max_value=0.7),
-    beside_keras("max_norm", "last axis", DENSE, axis=-1),
-    beside_keras("max_norm", "kernels", KERNELS, axis=[0, 1, 2]),
-    beside_keras("max_norm", "whole tensors", DENSE | KERNELS, max_value=0.7, axis=None),
-    beside_keras("min_max_norm", "", DENSE),
-    beside_keras("min_max_norm", "half the way", DENSE, min_value=0.5, max_value=2.5, rate=0.3),
-    beside_keras("min_max_norm", "kernels", KERNELS, min_value=0.5, axis=[0, 1, 2]),
-    beside_keras("unit_norm", "", DENSE),
-    beside_keras("unit_norm", "kernels", KERNELS, axis=[0, 1, 2]),
+    with_keras("max_norm", "", DENSE),
+    with_keras("max_norm", "max_value 0.7", DENSE, max_value=0.7),
+    with_keras("max_norm", "last axis", DENSE, axis=-1),
+    with_keras("max_norm", "kernels", KERNELS, axis=[0, 1, 2]),
+    with_keras("max_norm", "whole tensors", DENSE | KERNELS, max_value=0.7, axis=None),
+    with_keras("min_max_norm", "", DENSE),
+    with_keras("min_max_norm", "half the way", DENSE, min_value=0.5, max_value=2.5, rate=0.3),
+    with_keras("min_max_norm", "kernels", KERNELS, min_value=0.5, axis=[0, 1, 2]),
+    with_keras("unit_norm", "", DENSE),
+    with_keras("unit_norm", "kernels", KERNELS, axis=[0, 1, 2]),
     FunctionCase(
         kind="constraint",
         name="max_norm",
@@ -142,7 +142,7 @@ CASES = [
         peers={"torch": functools.partial(torch_renorm, 0.7)},
         note="PyTorch's renorm leaves vectors within the bound unchanged",
     ),
-    beside(
+    with_peers(
         "max_norm",
         "exact, whole tensors",
         DENSE | KERNELS,
@@ -151,7 +151,7 @@ CASES = [
         axis=None,
         epsilon=0.0,
     ),
-    beside(
+    with_peers(
         "unit_norm",
         "exact",
         DENSE | KERNELS,
@@ -159,7 +159,7 @@ CASES = [
         axis="units",
         epsilon=0.0,
     ),
-    beside(
+    with_peers(
         "unit_norm",
         "exact, whole tensors",
         DENSE | KERNELS,
@@ -167,7 +167,7 @@ CASES = [
         axis=None,
         epsilon=0.0,
     ),
-    beside_keras("non_neg", "", DENSE | KERNELS)._replace(
+    with_keras("non_neg", "", DENSE | KERNELS)._replace(
         peers={
             "keras": functools.partial(keras_constraint, "non_neg", {}),
             "torch": torch_clamp,

@@ -1,4 +1,4 @@
-"""Cases of metrics: the states of uneven parts, merged, beside Keras's results over the whole."""
+"""Cases of metrics: merged states of uneven parts, compared with Keras on the whole batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases of monitors, beside the callbacks of Keras and the schedulers of PyTorch and Optax.
+"""Cases of monitors, compared with the callbacks of Keras and the schedulers of PyTorch and Optax.
 
 The monitors of trainlib run over all histories at once, because their operations are elementwise;
 Keras and PyTorch run over one history after another.

@@ -29,14 +29,14 @@ NEAR_ZERO: dict[str, Any] = {
     "an error of 1e-7 of the largest rate is 1e-4 of the smallest that is compared",
 }
 
-Peer = Callable[..., Arrays]
+PeerRates = Callable[..., Arrays]
 
 
 def case(
     name: str,
     form: str,
     ours: Callable[[str], Schedule] | dict[str, Any],
-    peers: dict[str, Peer],
+    peers: dict[str, PeerRates],
     steps: np.ndarray | None = None,
     **more: Any,
 ) -> FunctionCase:
@@ -61,7 +61,7 @@ def case(
     )
 
 
-def in_keras(name: str, options: dict[str, Any], computed_in: str | None = None) -> Peer:
+def in_keras(name: str, options: dict[str, Any], computed_in: str | None = None) -> PeerRates:
     """Return the rates of a schedule of Keras, which computes in the dtype of its arguments."""
 
     def rates(dtype: str, step: np.ndarray) -> Arrays:
@@ -75,7 +75,7 @@ def in_keras(name: str, options: dict[str, Any], computed_in: str | None = None)
     return rates
 
 
-def in_keras_by_step(name: str, options: dict[str, Any]) -> Peer:
+def in_keras_by_step(name: str, options: dict[str, Any]) -> PeerRates:
     """Return the rates of a Keras schedule in float64, step by step: vectors round differently."""
 
     def rates(dtype: str, step: np.ndarray) -> Arrays:
@@ -100,7 +100,7 @@ def _of_keras(name: str, options: dict[str, Any], dtype: str) -> Any:
     return getattr(keras.optimizers.schedules, name)(**numbers)
 
 
-def in_optax(make: Callable[[Any], Any], by_step: bool = False) -> Peer:
+def in_optax(make: Callable[[Any], Any], by_step: bool = False) -> PeerRates:
     """Return the rates of a schedule of Optax.
 
     Args:
@@ -121,7 +121,7 @@ def in_optax(make: Callable[[Any], Any], by_step: bool = False) -> Peer:
     return rates
 
 
-def in_torch(make: Callable[[Any, Any], Any], last: int = STEPS) -> Peer:
+def in_torch(make: Callable[[Any, Any], Any], last: int = STEPS) -> PeerRates:
     """Return the rates of a scheduler of PyTorch, step by step.
 
     Args:
@@ -145,7 +145,7 @@ def in_torch(make: Callable[[Any, Any], Any], last: int = STEPS) -> Peer:
     return rates
 
 
-def in_torch_by_number(make: Callable[[Any, Any], Any]) -> Peer:
+def in_torch_by_number(make: Callable[[Any, Any], Any]) -> PeerRates:
     """Return the rates of a PyTorch scheduler that is given the step: its closed form."""
 
     def rates(dtype: str, step: np.ndarray) -> Arrays:
@@ -165,6 +165,6 @@ def in_torch_by_number(make: Callable[[Any, Any], Any]) -> Peer:
     return rates
 
 
-def in_numpy(equation: Callable[[np.ndarray], Any]) -> Peer:
+def in_numpy(equation: Callable[[np.ndarray], Any]) -> PeerRates:
     """Return the rates of a published equation of k."""
     return lambda dtype, step: {"rate": equation(step.astype(np.float64)).astype(dtype)}

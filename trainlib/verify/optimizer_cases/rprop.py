@@ -12,7 +12,7 @@ from trainlib.verify.case import OptimizerCase, Peer
 
 @contextlib.contextmanager
 def first_rate() -> Iterator[None]:
-    """Optax's rprop given the first value of a schedule, which it does not take."""
+    """Give Optax's rprop the first value of a schedule; it accepts no schedule."""
     import optax
 
     rprop = optax.rprop
@@ -25,7 +25,7 @@ def first_rate() -> Iterator[None]:
 
 
 def rprop(form: str, eta_minus: float, eta_plus: float, low: float, high: float) -> OptimizerCase:
-    """A case of Rprop."""
+    """Make a case of Rprop."""
     options = {
         "eta_minus": eta_minus,
         "eta_plus": eta_plus,
