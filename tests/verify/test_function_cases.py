@@ -45,8 +45,8 @@ def live(title, peer, dtype):
 )
 def test_float64_outputs_agree_with_every_peer(case, run, golden):
     ours = our_outputs(case, "float64", run)
-    bound = case.tolerances.get("float64", TOLERANCES["float64"])
-    assert bound <= 1e-12 or case.note
+    bound = case.rounding.tolerances.get("float64", TOLERANCES["float64"])
+    assert bound <= 1e-12 or case.rounding.note
     compared = 0
     for peer in case.peers:
         if peer in make.NOT_EVERYWHERE:
@@ -81,8 +81,8 @@ def test_float32_outputs_agree_with_keras(case):
     ours = our_outputs(case, "float32", "graph")
     theirs = live(case.title, "keras", "float32")
     errors = {name: relative_error(ours[name], theirs[name]) for name in theirs}
-    bound = case.tolerances.get("float32", TOLERANCES["float32"])
-    assert bound <= 1e-5 or case.note
+    bound = case.rounding.tolerances.get("float32", TOLERANCES["float32"])
+    assert bound <= 1e-5 or case.rounding.note
     assert max(errors.values()) <= bound, errors
 
 

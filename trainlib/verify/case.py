@@ -60,6 +60,22 @@ class OptimizerCase(NamedTuple):
         return f"{self.optimizer} ({self.form})" if self.form else self.optimizer
 
 
+class Rounding(NamedTuple):
+    """Where a peer rounds differently, and how far its error may reach.
+
+    Attributes:
+        note: a remark for the report.
+        tolerances: by dtype, where they differ from `TOLERANCES`.
+    """
+
+    note: str = ""
+    tolerances: dict[str, float] = {}
+
+
+ORDINARY = Rounding()
+"""No remark, and the tolerances of every case."""
+
+
 class FunctionCase(NamedTuple):
     """A function of the registry, other than an optimizer, in one form.
 
@@ -73,8 +89,7 @@ class FunctionCase(NamedTuple):
             computed in that dtype. Outputs that a peer leaves out are not compared with it.
         needs: by peer, the dotted name that it must have, such as "keras.losses.Circle".
         runs: the modes in which `ours` can run.
-        tolerances: by dtype, where they differ from `TOLERANCES`; `note` gives the reason.
-        note: a remark for the report.
+        rounding: where a peer rounds differently.
     """
 
     kind: str
@@ -85,8 +100,7 @@ class FunctionCase(NamedTuple):
     peers: dict[str, Callable[..., Arrays]]
     needs: dict[str, str] = {}
     runs: tuple[str, ...] = ("eager", "graph", "xla")
-    tolerances: dict[str, float] = {}
-    note: str = ""
+    rounding: Rounding = ORDINARY
 
     @property
     def title(self) -> str:

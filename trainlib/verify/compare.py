@@ -166,7 +166,7 @@ def compare_function(
 ) -> Iterator[Result]:
     """Compare a function with a peer; yield one result for each of `runs` that the case has."""
     head = (case.kind, case.name, case.form, peer)
-    bound = case.tolerances.get(dtype, TOLERANCES[dtype])
+    bound = case.rounding.tolerances.get(dtype, TOLERANCES[dtype])
     missing = missing_reason(peer, case.needs.get(peer, ""))
     if missing:
         yield Result(*head, "", None, bound, 0, "", None, missing)
@@ -174,4 +174,4 @@ def compare_function(
     theirs = peer_outputs(case, peer, dtype)
     for run in (run for run in runs if run in case.runs):
         error, tensor = largest_error(our_outputs(case, dtype, run), theirs)
-        yield Result(*head, run, error, bound, 0, tensor, error <= bound, case.note)
+        yield Result(*head, run, error, bound, 0, tensor, error <= bound, case.rounding.note)

@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from trainlib.verify.case import FunctionCase
+from trainlib.verify.case import FunctionCase, Rounding
 from trainlib.verify.function_cases.loss_data import CHANNELS_FIRST, RANK_3, classes, of
 from trainlib.verify.function_cases.loss_peers import case, in_keras
 from trainlib.verify.problem import Arrays
 
 KERAS_CLIPS = "Keras clips the softmax or sigmoid of logits; these stay inside of its bounds"
-FAR_LOGITS = "Optax takes differences of logits of 800, which float32 rounds by 3e-5"
 LOGITS = {"from_logits": True}
 SMOOTH = {"label_smoothing": 0.1}
 FIRST = {"axis": 1}
+CLIPPED = Rounding(KERAS_CLIPS)
 IN_FLOAT32 = {"float32": 1e-4}
+FAR_LOGITS = Rounding(
+    "Optax takes differences of logits of 800, which float32 rounds by 3e-5", IN_FLOAT32
+)
 
 
 def keras_by_last_axis(dtype: str, y_true: np.ndarray, y_pred: np.ndarray) -> Arrays:
@@ -29,6 +32,7 @@ def keras_by_last_axis(dtype: str, y_true: np.ndarray, y_pred: np.ndarray) -> Ar
 
 
 def binary_cases() -> list[FunctionCase]:
+    """Make the cases of binary cross-entropy."""
     name = "binary_crossentropy"
 
     def logits(smoothing: float, axis: int = -1) -> dict[str, Any]:
@@ -63,6 +67,7 @@ def binary_cases() -> list[FunctionCase]:
 
 
 def categorical_cases() -> list[FunctionCase]:
+    """Make the cases of cross-entropy with one-hot rows and distributions."""
     name = "categorical_crossentropy"
 
     def logits(smoothing: float = 0.0, axis: int = -1) -> dict[str, Any]:
@@ -97,6 +102,7 @@ def categorical_cases() -> list[FunctionCase]:
 
 
 def sparse_categorical_cases() -> list[FunctionCase]:
+    """Make the cases of cross-entropy with class indices."""
     name = "sparse_categorical_crossentropy"
 
     def data(outputs: str, ignored: int | None = None) -> Callable[[str], Arrays]:
@@ -129,8 +135,7 @@ def sparse_categorical_cases() -> list[FunctionCase]:
             LOGITS,
             torch=torch,
             optax=optax,
-            tolerances=IN_FLOAT32,
-            note=FAR_LOGITS,
+            rounding=FAR_LOGITS,
         ),
         case(name, "without class -1", data("edges", -1), {"ignore_class": -1}),
         ignoring(255),
@@ -147,6 +152,7 @@ def sparse_categorical_cases() -> list[FunctionCase]:
 
 
 def focal_cases() -> list[FunctionCase]:
+    """Make the cases of focal losses."""
     binary, categorical = "binary_focal_crossentropy", "categorical_focal_crossentropy"
     balanced = {"apply_class_balancing": True, "alpha": 0.3}
 
@@ -167,14 +173,21 @@ def focal_cases() -> list[FunctionCase]:
         case(binary, "balanced, smoothing", data("edges"), balanced | SMOOTH),
         case(binary, "gamma 0", data("unnormalised"), {"gamma": 0.0}),
         case(binary, "gamma 0.5, axis 0", data("unnormalised"), {"gamma": 0.5, "axis": 0}),
-        case(binary, "logits", data("small logits"), LOGITS, optax=optax, note=KERAS_CLIPS),
+        case(
+            binary,
+            "logits",
+            data("small logits"),
+            LOGITS,
+            optax=optax,
+            rounding=CLIPPED,
+        ),
         case(
             binary,
             "logits, balanced, gamma 3",
             data("small logits"),
             LOGITS | balanced | {"gamma": 3.0},
             optax=optax_balanced,
-            note=KERAS_CLIPS,
+            rounding=CLIPPED,
         ),
         case(binary, "large logits", data("logits"), LOGITS, keras=False, optax=optax),
         case(categorical, "", data("unnormalised", "one-hot")),
@@ -187,8 +200,9 @@ def focal_cases() -> list[FunctionCase]:
             "logits",
             data("small logits", "soft"),
             LOGITS,
-            tolerances=IN_FLOAT32,
-            note=f"{KERAS_CLIPS}; in float32 its 1 - p has lost digits, and so has its gradient",
+            rounding=Rounding(
+                f"{KERAS_CLIPS}; in float32 its 1 - p and its gradient have lost digits", IN_FLOAT32
+            ),
         ),
     ]
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import trainlib.transforms as transforms
 from trainlib.core.types import Optimizer
-from trainlib.verify.case import FunctionCase
+from trainlib.verify.case import FunctionCase, Rounding
 from trainlib.verify.problem import Arrays
 
 SHAPES = {"dense": (5, 4), "kernel": (2, 2, 3, 4), "bias": (4,), "scalar": (), "zeros": (3,)}
@@ -63,7 +63,7 @@ def torch_by_value(bound: float, dtype: str, **grads: np.ndarray) -> Arrays:
 
 
 def torch_by_norm(bound: float, each: bool, dtype: str, **grads: np.ndarray) -> Arrays:
-    """Return the gradients that PyTorch clips by the norm of each or of all; see TORCH_NOTE."""
+    """Return the gradients that PyTorch clips by the norm of each or of all; see TORCH_EPSILON."""
     import torch
 
     tensors = _torch_tensors(grads)
@@ -102,10 +102,11 @@ def optax_clipped(
         return {key: np.asarray(g) for key, g in clipped.items()}
 
 
-TORCH_NOTE = "PyTorch adds 1e-6 to the norm: it is given a norm of 1e-6 less"
+TORCH_EPSILON = Rounding("PyTorch adds 1e-6 to the norm: it is given a norm of 1e-6 less")
 
 
 def by_value(bound: float, form: str) -> FunctionCase:
+    """Make the case of clipping by value."""
     return FunctionCase(
         kind="clipping",
         name="clip_by_value",
@@ -121,6 +122,7 @@ def by_value(bound: float, form: str) -> FunctionCase:
 
 
 def by_norm(name: str, argument: str, bound: float, form: str) -> FunctionCase:
+    """Make the case of clipping by the norm of each tensor or of all."""
     each = argument == "clipnorm"
     return FunctionCase(
         kind="clipping",
@@ -134,7 +136,7 @@ def by_norm(name: str, argument: str, bound: float, form: str) -> FunctionCase:
             "optax": functools.partial(optax_clipped, "clip_by_global_norm", (bound,), each),
         },
         needs={"torch": "torch.nn.utils.clip_grads_with_norm_"},
-        note=TORCH_NOTE,
+        rounding=TORCH_EPSILON,
     )
 
 
@@ -177,6 +179,7 @@ def optax_adaptive(clipping: float, eps: float, dtype: str, **inputs: np.ndarray
 
 
 def adaptive(clipping: float, eps: float, form: str) -> FunctionCase:
+    """Make the case of adaptive clipping."""
     return FunctionCase(
         kind="clipping",
         name="adaptive_clip",

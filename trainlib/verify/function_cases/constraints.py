@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import trainlib.constraints as constraints
-from trainlib.verify.case import FunctionCase
+from trainlib.verify.case import FunctionCase, Rounding
 from trainlib.verify.problem import Arrays
 
 KERAS_NAMES = {
@@ -140,7 +140,7 @@ CASES = [
         inputs=functools.partial(above, 0.7),
         ours=functools.partial(ours, constraints.max_norm(0.7, "units")),
         peers={"torch": functools.partial(torch_renorm, 0.7)},
-        note="PyTorch's renorm leaves vectors within the bound unchanged",
+        rounding=Rounding("PyTorch's renorm leaves vectors within the bound unchanged"),
     ),
     with_peers(
         "max_norm",

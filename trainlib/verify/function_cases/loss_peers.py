@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 import trainlib.losses as losses
-from trainlib.verify.case import FunctionCase
+from trainlib.verify.case import ORDINARY, FunctionCase, Rounding
 from trainlib.verify.problem import Arrays
 
 
@@ -87,8 +87,7 @@ def case(
     keras: Callable[..., Arrays] | bool = True,
     torch: Callable[..., Any] | None = None,
     optax: Callable[..., Any] | None = None,
-    tolerances: dict[str, float] | None = None,
-    note: str = "",
+    rounding: Rounding = ORDINARY,
 ) -> FunctionCase:
     """Make the case of a loss on data; Keras gets the same options."""
     options = options or {}
@@ -104,6 +103,4 @@ def case(
     if optax:
         peers["optax"] = in_optax(optax)
     needs = {"keras": f"keras.losses.{name}"} if keras else {}
-    return FunctionCase(
-        "loss", name, form, data, ours, peers, needs, tolerances=tolerances or {}, note=note
-    )
+    return FunctionCase("loss", name, form, data, ours, peers, needs, rounding=rounding)

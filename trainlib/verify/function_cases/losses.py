@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trainlib.verify.case import FunctionCase
+from trainlib.verify.case import FunctionCase, Rounding
 from trainlib.verify.function_cases.loss_data import (
     RANK_3,
     classes,
@@ -23,7 +23,9 @@ from trainlib.verify.function_cases.loss_data import (
 from trainlib.verify.function_cases.loss_peers import case, in_keras
 from trainlib.verify.problem import Arrays
 
-LOG_2_IN_FLOAT32 = "Keras's log 2 has the precision of float32: its rounding error is removed"
+LOG_2_IN_FLOAT32 = Rounding(
+    "Keras's log 2 has the precision of float32: its rounding error is removed"
+)
 SMALL_DIFFERENCES = "small parts of the gradient are differences of almost equal numbers"
 CTC_LOGS = "logarithms of probabilities as small as exp(-30) are rounded by 2e-6 in float32"
 CTC_IN_FLOAT32 = f"Keras runs this loss in float32; {CTC_LOGS}"
@@ -57,6 +59,8 @@ def jax_log(p: Any) -> Any:
 
 
 def huber_cases() -> list[FunctionCase]:
+    """Make the cases of the Huber loss."""
+
     def peers(delta: float) -> dict[str, Any]:
         return {
             "torch": lambda f, y, p: f.huber_loss(p, y, delta=delta, reduction="none").mean(-1),
@@ -76,6 +80,8 @@ def huber_cases() -> list[FunctionCase]:
 
 
 def regression_cases() -> list[FunctionCase]:
+    """Make the cases of losses of real-valued targets."""
+
     def poisson(f: Any, y: Any, p: Any) -> Any:
         options = {"log_input": False, "full": False, "eps": 1e-7}
         return f.poisson_nll_loss(p, y, reduction="none", **options).mean(-1)
@@ -86,7 +92,7 @@ def regression_cases() -> list[FunctionCase]:
     log_cosh: dict[str, Any] = {
         "keras": in_keras("log_cosh", log_cosh_rounding()),
         "optax": lambda o, y, p: o.log_cosh(p, y).mean(-1),
-        "note": LOG_2_IN_FLOAT32,
+        "rounding": LOG_2_IN_FLOAT32,
     }
     return [
         case(
@@ -121,12 +127,13 @@ def regression_cases() -> list[FunctionCase]:
 
 
 def similarity_cases() -> list[FunctionCase]:
+    """Make the cases of losses of directions."""
+
     def cosine(axis: int) -> dict[str, Any]:
         return {
             "torch": lambda f, y, p: -f.cosine_similarity(y, p, dim=axis),
             "optax": lambda o, y, p: -o.cosine_similarity(p, y, axis=axis),
-            "tolerances": IN_FLOAT32,
-            "note": SMALL_DIFFERENCES,
+            "rounding": Rounding(SMALL_DIFFERENCES, IN_FLOAT32),
         }
 
     return [
@@ -141,6 +148,8 @@ def similarity_cases() -> list[FunctionCase]:
 
 
 def hinge_cases() -> list[FunctionCase]:
+    """Make the cases of hinge losses."""
+
     def optax_hinge(o: Any, y: Any, p: Any) -> Any:
         return o.hinge_loss(p, y).mean(-1)
 
@@ -174,6 +183,7 @@ def hinge_cases() -> list[FunctionCase]:
 
 
 def other_cases() -> list[FunctionCase]:
+    """Make the cases of the remaining losses."""
     robust = "categorical_generalized_cross_entropy"
     missed = {"alpha": 0.7, "beta": 0.3}
     by_image = {"axis": (1, 2, 3)}
@@ -205,10 +215,9 @@ def other_cases() -> list[FunctionCase]:
             keras=False,
             torch=torch_ctc,
             optax=optax_ctc,
-            tolerances=IN_FLOAT32,
-            note=CTC_LOGS,
+            rounding=Rounding(CTC_LOGS, IN_FLOAT32),
         ),
-        case("ctc", "in float32", sequences, tolerances=ALWAYS_IN_FLOAT32, note=CTC_IN_FLOAT32),
+        case("ctc", "in float32", sequences, rounding=Rounding(CTC_IN_FLOAT32, ALWAYS_IN_FLOAT32)),
     ]
 
 

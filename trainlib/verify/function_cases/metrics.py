@@ -34,51 +34,63 @@ def fine(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.nda
 
 
 def binary(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return binary labels and scores of shape [batch]."""
     return rng.integers(0, 2, SIZE), ties(rng, (SIZE,), dtype)
 
 
 def column(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return binary labels of shape [batch] and scores of shape [batch, 1]."""
     return rng.integers(0, 2, SIZE).astype(dtype), ties(rng, (SIZE, 1), dtype)
 
 
 def labels(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return independent labels and scores of shape [batch, K]."""
     return rng.integers(0, 2, (SIZE, CLASSES)), ties(rng, (SIZE, CLASSES), dtype)
 
 
 def one_hot(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return one-hot rows and scores."""
     return np.eye(CLASSES)[rng.integers(0, CLASSES, SIZE)], ties(rng, (SIZE, CLASSES), dtype)
 
 
 def classes(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return class indices and scores with ties."""
     return rng.integers(0, CLASSES, SIZE), ties(rng, (SIZE, CLASSES), dtype)
 
 
 def distinct(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return class indices and scores without ties."""
     return rng.integers(0, CLASSES, SIZE), rng.random((SIZE, CLASSES)).astype(dtype)
 
 
 def fine_binary(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return binary labels and scores at the thresholds of an area."""
     return rng.integers(0, 2, SIZE), fine(rng, (SIZE,), dtype)
 
 
 def fine_labels(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return independent labels and scores at the thresholds of an area."""
     return rng.integers(0, 2, (SIZE, CLASSES)), fine(rng, (SIZE, CLASSES), dtype)
 
 
 def all_true(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels that are all 1, and scores."""
     return np.ones(SIZE, np.int64), fine(rng, (SIZE,), dtype)
 
 
 def logits(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return binary labels and logits."""
     return rng.integers(0, 2, SIZE), rng.normal(scale=3, size=SIZE).astype(dtype)
 
 
 def numbers(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return targets and predictions of three outputs."""
     y, e = rng.normal(size=(2, SIZE, 3))
     return y.astype(dtype), (y + e * [0.25, 0.5, 2.0]).astype(dtype)
 
 
 def number(rng: np.random.Generator, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return targets of shape [batch] and predictions of shape [batch, 1]."""
     y, p = numbers(rng, dtype)
     return y[:, 0], p[:, :1]
 

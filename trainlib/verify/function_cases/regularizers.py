@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import trainlib.regularizers as regularizers
-from trainlib.verify.case import FunctionCase
+from trainlib.verify.case import FunctionCase, Rounding
 from trainlib.verify.problem import Arrays
 
 SHAPES = {"dense": (4, 6), "square": (5, 5), "kernel": (2, 2, 3, 4), "bias": (4,), "scalar": ()}
@@ -106,7 +106,7 @@ def sums(name: str, keras_name: str, l1: float, l2: float) -> list[FunctionCase]
         inputs=functools.partial(weights, zeros=False),
         peers={"optax": functools.partial(optax_penalty, l1, l2)},
         needs={"optax": "optax.tree"},
-        note="where w = 0 the slope of |w| is 1 in JAX",
+        rounding=Rounding("where w = 0 the slope of |w| is 1 in JAX"),
     )
     return [case, without_zeros]
 
@@ -126,10 +126,12 @@ def orthogonal(mode: str, form: str, change: Callable[[Arrays], Arrays]) -> Func
         },
         needs={"keras": "keras.regularizers.OrthogonalRegularizer"},
         # Each element of the gradient is a difference of almost equal numbers: relative to the
-        # largest, ours and Keras's are both right to 1e-7.
-        tolerances={"float32": 5e-5},
-        note="Keras accepts only matrices, and float64 only with a float64 factor; in float32 "
-        "small elements of the gradient are cancellation errors in both",
+        # largest, both are accurate to 1e-7.
+        rounding=Rounding(
+            "Keras accepts only matrices, and float64 only with a float64 factor; in float32 small "
+            "elements of the gradient are cancellation errors in both",
+            {"float32": 5e-5},
+        ),
     )
 
 

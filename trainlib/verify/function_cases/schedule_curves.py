@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trainlib.verify.case import FunctionCase
+from trainlib.verify.case import ORDINARY, FunctionCase, Rounding
 from trainlib.verify.function_cases.schedule_peers import (
     NEAR_ZERO,
     RATE,
@@ -28,7 +28,7 @@ def _cosine(steps: int, alpha: float, exponent: float) -> FunctionCase:
         peers["keras"] = in_keras("CosineDecay", options)
     form = f"{steps} steps, exponent {exponent:g}"
     options = options | {"exponent": exponent}
-    return case("cosine_decay", form, options, peers, **({} if alpha else NEAR_ZERO))
+    return case("cosine_decay", form, options, peers, rounding=ORDINARY if alpha else NEAR_ZERO)
 
 
 def _rising_cosine(steps: int, alpha: float) -> FunctionCase:
@@ -39,7 +39,9 @@ def _rising_cosine(steps: int, alpha: float) -> FunctionCase:
         f"{steps} steps, rise",
         options | {"after_end": "rise"},
         {"torch": theirs},
-        note="PyTorch is given the step: its recursion drifts by 2e-11 in 10,000 steps",
+        rounding=Rounding(
+            "PyTorch is given the step: its recursion drifts by 2e-11 in 10,000 steps"
+        ),
     )
 
 
@@ -85,7 +87,9 @@ def _restarts(first: int, growth: float, height: float) -> FunctionCase:
         form,
         options,
         peers,
-        note="Keras in float64, then rounded: in float32 it misses restarts and loses digits of k",
+        rounding=Rounding(
+            "Keras in float64, then rounded: in float32 it misses restarts and loses digits of k"
+        ),
     )
 
 
@@ -122,7 +126,7 @@ def _missed_restarts(first: int, growth: int) -> FunctionCase:
         options | {"convention": "keras"},
         {"keras": in_keras_by_step("CosineDecayRestarts", options)},
         steps=steps,
-        note="Keras in float64, then rounded: in float32 it misses other restarts",
+        rounding=Rounding("Keras in float64, then rounded: in float32 it misses other restarts"),
     )
 
 
@@ -152,7 +156,7 @@ def _one_cycle_of_optax(total: int, strategy: str) -> FunctionCase:
     name = "cosine_onecycle_schedule" if strategy == "cos" else "linear_onecycle_schedule"
     theirs = in_optax(lambda o: getattr(o, name)(total, RATE))
     form = f"Optax's, {strategy}, {total} steps"
-    return case("one_cycle", form, options, {"optax": theirs}, **NEAR_ZERO)
+    return case("one_cycle", form, options, {"optax": theirs}, rounding=NEAR_ZERO)
 
 
 def _cyclic(mode: str, up: int, down: int | None, gamma: float) -> FunctionCase:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trainlib.verify.case import FunctionCase
+from trainlib.verify.case import ORDINARY, FunctionCase
 from trainlib.verify.function_cases.schedule_peers import (
     NEAR_ZERO,
     RATE,
@@ -87,7 +87,7 @@ def _polynomial(steps: int, power: float, end: float, cycle: bool) -> FunctionCa
     if not cycle and not end:
         peers["torch"] = in_torch(lambda t, opt: t.PolynomialLR(opt, steps, power))
     form = f"{steps} steps, power {power:g}, to {end:g}{', cycle' if cycle else ''}"
-    return case("polynomial_decay", form, options, peers, **({} if end else NEAR_ZERO))
+    return case("polynomial_decay", form, options, peers, rounding=ORDINARY if end else NEAR_ZERO)
 
 
 def _held(hold: int) -> FunctionCase:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import trainlib.registry as registry
 from trainlib.core.types import Schedule
-from trainlib.verify.case import FunctionCase
+from trainlib.verify.case import ORDINARY, FunctionCase, Rounding
 from trainlib.verify.problem import Arrays
 
 STEPS = 10_000
@@ -23,11 +23,11 @@ RATE = 0.1
 SLOW = 1 - 2.0**-10
 """A decay factor per step that float32 represents exactly."""
 
-NEAR_ZERO: dict[str, Any] = {
-    "tolerances": {"float32": 3e-4},
-    "note": "in float32 the peers take differences of numbers near 1 where the rate comes near 0: "
-    "an error of 1e-7 of the largest rate is 1e-4 of the smallest that is compared",
-}
+NEAR_ZERO = Rounding(
+    "in float32 the peers take differences of numbers near 1 where the rate comes near 0: an error "
+    "of 1e-7 of the largest rate is 1e-4 of the smallest that is compared",
+    {"float32": 3e-4},
+)
 
 PeerRates = Callable[..., Arrays]
 
@@ -38,7 +38,7 @@ def case(
     ours: Callable[[str], Schedule] | dict[str, Any],
     peers: dict[str, PeerRates],
     steps: np.ndarray | None = None,
-    **more: Any,
+    rounding: Rounding = ORDINARY,
 ) -> FunctionCase:
     """Make the case of a schedule, given by its arguments or made by a function of the dtype."""
 
@@ -57,7 +57,7 @@ def case(
         inputs=lambda dtype: {"step": np.arange(STEPS) if steps is None else steps},
         ours=lambda dtype, step: {"rate": make(dtype)(step)},
         peers=peers,
-        **more,
+        rounding=rounding,
     )
 
 

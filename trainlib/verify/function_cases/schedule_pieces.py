@@ -13,7 +13,7 @@ import numpy as np
 
 import trainlib.schedules as schedules
 from trainlib.core.types import Schedule
-from trainlib.verify.case import FunctionCase
+from trainlib.verify.case import ORDINARY, FunctionCase
 from trainlib.verify.function_cases.schedule_peers import (
     NEAR_ZERO,
     RATE,
@@ -81,10 +81,10 @@ def _warmup_stable_decay(
         "alpha": alpha,
     }
     form = f"{total} steps, warm-up {warmup}, cooldown {cooldown}"
-    more = {} if alpha else NEAR_ZERO
+    rounding = ORDINARY if alpha else NEAR_ZERO
     by_root = options | {"cooldown_shape": "sqrt"}
     return [
-        case("warmup_stable_decay", form, options, {"optax": in_optax(linear)}, **more),
+        case("warmup_stable_decay", form, options, {"optax": in_optax(linear)}, rounding=rounding),
         case("warmup_stable_decay", f"sqrt, {form}", by_root, {"numpy": in_numpy(sqrt)}),
     ]
 
