@@ -103,8 +103,7 @@ def categorical_crossentropy(
 
     Differences:
         Keras: the logits that a softmax was applied to are used in place of its output, and K is
-            the
-        length of the last axis whatever the axis.
+            the length of the last axis whatever the axis.
         PyTorch, Optax: `cross_entropy` and `softmax_cross_entropy` accept logits only.
 
     References:
@@ -159,7 +158,7 @@ def sparse_categorical_crossentropy(
 
     Differences:
         Keras: the logits that a softmax was applied to are used in place of its output, and the
-        classes are on the last axis.
+            classes are on the last axis.
         PyTorch, Optax: only logits are accepted.
         PyTorch: ignore_index defaults to -100.
 

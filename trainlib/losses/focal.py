@@ -40,8 +40,8 @@ def binary_focal_crossentropy(
         y_pred: probabilities or logits, shape [batch, ..., d].
         apply_class_balancing: whether the classes are weighted by alpha. Default: False.
         alpha: weight of class 1, in [0, 1]; class 0 has 1 - alpha. Default: 0.25.
-        gamma: focusing exponent, at least 0; larger values give easy examples less weight.
-            Default: 2.
+        gamma: focusing exponent, at least 0; larger values give easy examples less weight. Default:
+            2.
         from_logits: whether y_pred holds logits z instead of probabilities p. Default: False.
         label_smoothing: s in [0, 1]; y becomes y (1 - s) + s / 2. Default: 0.
         axis: the axis to average over. Default: -1.
@@ -58,8 +58,7 @@ def binary_focal_crossentropy(
 
     Differences:
         Keras: the sigmoid of logits is clipped; here logits have no bounds. Where p = y, the
-            gradient
-        is NaN for a gamma below 1; here it is 0.
+            gradient is NaN for a gamma below 1; here it is 0.
         Optax: `sigmoid_focal_loss` takes no mean, and its alpha is None for no class weights.
 
     References:
@@ -101,8 +100,8 @@ def categorical_focal_crossentropy(
         y_true: probabilities of the K classes, such as one-hot rows; shape [batch, ..., K].
         y_pred: probabilities or logits, of the shape of y_true.
         alpha: weight of every class, at least 0, or a sequence of K weights. Default: 0.25.
-        gamma: focusing exponent, at least 0; larger values give easy examples less weight.
-            Default: 2.
+        gamma: focusing exponent, at least 0; larger values give easy examples less weight. Default:
+            2.
         from_logits: whether y_pred holds logits z instead of probabilities p. Default: False.
         label_smoothing: s in [0, 1]; y becomes y (1 - s) + s / K. Default: 0.
         axis: the axis of the classes. Default: -1.
@@ -120,8 +119,7 @@ def categorical_focal_crossentropy(
 
     Differences:
         Keras: the softmax of logits is clipped; here logits have no bounds. For an axis other than
-            the
-        last, alpha and K are those of the last axis.
+            the last, alpha and K are those of the last axis.
 
     References:
         Lin, Goyal, Girshick, He and Dollár 2017, "Focal Loss for Dense Object Detection".

@@ -93,7 +93,7 @@ def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
     Differences:
         PyTorch, Optax: the true class is not in the maximum; PyTorch sums over the other classes
-        instead of taking the maximum.
+            instead of taking the maximum.
 
     References:
         Crammer and Singer 2001, "On the Algorithmic Implementation of Multiclass Kernel-based

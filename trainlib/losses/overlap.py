@@ -38,7 +38,7 @@ def dice(y_true: Tensor, y_pred: Tensor, axis: Axis = None) -> Tensor:
 
     Differences:
         Optax: `dice_loss` takes logits, adds 1 to numerator and denominator, and averages over the
-        classes of each example.
+            classes of each example.
         The paper squares y and p in the denominator.
 
     References:

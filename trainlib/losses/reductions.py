@@ -77,8 +77,7 @@ def reduce(
 
     Differences:
         Keras: weights of shape [batch] for losses of shape [batch, ...] are applied to the last
-            axis
-        or rejected.
+            axis or rejected.
     """
     check_choice("reduction", reduction, REDUCTIONS)
     if reduction == "none":

@@ -233,7 +233,7 @@ def poisson(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
     Differences:
         PyTorch: `poisson_nll_loss` takes log y_pred by default and adds 1e-8; no mean is taken over
-        the last axis.
+            the last axis.
 
     References:
         Nelder and Wedderburn 1972, "Generalized Linear Models".

@@ -41,8 +41,7 @@ def ctc(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Differences:
         Keras: always float32; too many labels give a loss of about 700 and a gradient.
         PyTorch: `ctc_loss` takes log-probabilities of shape [time, batch, K] and the lengths; too
-            many
-        labels give a gradient of NaN.
+            many labels give a gradient of NaN.
         Optax: takes paddings.
 
     References:

@@ -34,8 +34,7 @@ def cosine_similarity(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
 
     Differences:
         PyTorch, Optax: the sign is reversed. PyTorch bounds the product of the lengths below by
-            1e-8;
-        Optax does not bound them.
+            1e-8; Optax does not bound them.
 
     References:
         Salton, Wong and Yang 1975, "A Vector Space Model for Automatic Indexing".
@@ -69,8 +68,7 @@ def circle(
         ref_labels: class indices of the reference embeddings. Default: None, y_true.
         ref_embeddings: embeddings of length 1 to pair with, shape [n, d]. Default: None, y_pred.
         remove_diagonal: whether example i and reference i, usually the same, are not a positive
-            pair.
-            Default: True.
+            pair. Default: True.
         gamma: the scale, above 0. Default: 80.
         margin: in [0, 1]; cosines of positive pairs should be above 1 - margin, of negative ones
             below margin. Default: 0.4.

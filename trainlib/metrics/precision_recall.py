@@ -66,9 +66,8 @@ def precision(
 
     Differences:
         Keras: with three or more even thresholds, a score at a threshold may count on its other
-            side,
-        because its bucket is computed by a product; top_k is taken over the batch for y_pred of
-        shape [batch].
+            side, because its bucket is computed by a product; top_k is taken over the batch for
+            y_pred of shape [batch].
     """
 
     def ratio(state: PositivesState) -> Tensor:
@@ -207,8 +206,7 @@ def f1_score(average: str = "macro", threshold: float | None = None) -> Metric:
 
     Differences:
         Keras: average is None by default, which is "none" here; without a threshold all examples of
-            a
-        single column are positive; labels between 0 and 1 count as fractions.
+            a single column are positive; labels between 0 and 1 count as fractions.
     """
     check_choice("average", average, AVERAGES)
     if threshold is not None:

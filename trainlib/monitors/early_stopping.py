@@ -56,8 +56,8 @@ def early_stop(
     Args:
         monitor: the name of the result. Default: "val_loss".
         min_delta: smallest absolute improvement, at least 0. Default: 0.
-        patience: epochs without improvement before training stops, at least 0; 0 has the effect
-            of 1. Default: 0.
+        patience: epochs without improvement before training stops, at least 0; 0 has the effect of
+            1. Default: 0.
         mode: "min" if lower is better, "max" if higher is, "auto" to infer it from the name.
             Default: "auto".
         baseline: a value that must also be improved on to reset the wait; None for no baseline.
@@ -66,8 +66,8 @@ def early_stop(
             False.
         start_from_epoch: number of first epochs to ignore, at least 0. Default: 0.
         first: what becomes the first best. "number": the first value that is not NaN; "any": the
-            first value, even NaN, which nothing improves on; "worst": a value better than
-            infinity. Default: "number".
+            first value, even NaN, which nothing improves on; "worst": a value better than infinity.
+            Default: "number".
         compare_dtype: dtype in which results are compared, "float32" or "float64". Default:
             "float32".
 
@@ -89,7 +89,7 @@ def early_stop(
 
     Differences:
         Keras: a NaN in the first epoch that is not ignored stays the best forever; that is
-        first="any".
+            first="any".
 
     References:
         Prechelt 1998, "Early Stopping - But When?".

@@ -118,8 +118,8 @@ def improvement(
         rel_delta: smallest improvement relative to the best, in [0, 1). Default: 0.
         delta_at: the side to which min_delta is added, "metric" or "best". Default: "metric".
         first: what becomes the first best. "number": the first value that is not NaN; "any": the
-            first value, even NaN, which nothing improves on; "worst": a value better than
-            infinity. Default: "number".
+            first value, even NaN, which nothing improves on; "worst": a value better than infinity.
+            Default: "number".
         compare_dtype: dtype of the comparison, "float32" or "float64". Default: "float32".
 
     Raises:

@@ -93,20 +93,20 @@ def reduce_on_plateau(
             Default: "auto".
         min_delta: smallest absolute improvement, at least 0. Default: 1e-4 (keras), 0 (torch,
             optax).
-        cooldown: epochs after a reduction that do not count towards patience, at least 0.
-            Default: 0.
+        cooldown: epochs after a reduction that do not count towards patience, at least 0. Default:
+            0.
         min_lr: lower bound of the learning rate, at least 0. Default: 0.
         rel_delta: smallest improvement relative to the best, in [0, 1). Default: 0 (keras), 1e-4
             (torch, optax).
         delta_at: the side of the comparison to which min_delta is added, "metric" or "best".
             Default: "metric" (keras), "best" (torch, optax).
-        patience_rule: whether the rate is reduced in epoch `patience` without improvement ("ge")
-            or in the one after ("gt"). Default: "ge" (keras, optax), "gt" (torch).
-        cooldown_rule: whether the last epoch of a cooldown counts towards patience ("short") or
-            not ("full"). Default: "short" (keras), "full" (torch, optax).
+        patience_rule: whether the rate is reduced in epoch `patience` without improvement ("ge") or
+            in the one after ("gt"). Default: "ge" (keras, optax), "gt" (torch).
+        cooldown_rule: whether the last epoch of a cooldown counts towards patience ("short") or not
+            ("full"). Default: "short" (keras), "full" (torch, optax).
         first: what becomes the first best. "number": the first value that is not NaN; "any": the
-            first value, even NaN, which nothing improves on; "worst": a value better than
-            infinity. Default: "number" (keras), "worst" (torch, optax).
+            first value, even NaN, which nothing improves on; "worst": a value better than infinity.
+            Default: "number" (keras), "worst" (torch, optax).
         eps: smallest change of the rate that is made, exclusive, at least 0. Default: 0 (keras,
             optax), 1e-8 (torch).
         compare_dtype: dtype in which results are compared, "float32" or "float64". Default:
@@ -135,7 +135,7 @@ def reduce_on_plateau(
     Differences:
         Keras: a NaN in the first epoch stays the best forever; that is first="any".
         Optax: with patience 0 the rate also falls with each improvement, a rate below min_scale is
-        raised to it, and the results of several calls can be averaged.
+            raised to it, and the results of several calls can be averaged.
     """
     is_better = improvement(monitor, mode, min_delta, rel_delta, delta_at, first, compare_dtype)
     check_number("factor", factor, above=0, below=1)

@@ -47,8 +47,8 @@ def cosine_decay(
         initial_learning_rate: eta_0, at least 0.
         decay_steps: length of the cosine in steps, above 0; the warm-up is not part of it.
         alpha: the final rate as a fraction of the largest, at least 0. Default: 0.
-        warmup_target: the rate at the end of the warm-up, at least 0; None for no warm-up.
-            Default: None.
+        warmup_target: the rate at the end of the warm-up, at least 0; None for no warm-up. Default:
+            None.
         warmup_steps: length of the warm-up in steps, at least 0. Default: 0.
         after_end: what follows the cosine: "hold" keeps the final rate, "rise" continues the
             cosine, which rises and falls again. Default: "hold".
@@ -69,7 +69,7 @@ def cosine_decay(
     Differences:
         Optax: decay_steps includes the warm-up.
         PyTorch: the cosine rises again after its end, and ends at the rate eta_min instead of the
-        fraction alpha.
+            fraction alpha.
 
     References:
         Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts".

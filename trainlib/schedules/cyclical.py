@@ -61,10 +61,10 @@ def one_cycle(
         div_factor: ratio of the largest to the first rate, above 0. Default: 25.
         final_div_factor: ratio of the first to the last rate, above 0. Default: 1e4.
         anneal_strategy: shape of a phase, "cos" or "linear". Default: "cos".
-        three_phase: whether the rate falls to the first rate before it falls to the last.
-            Default: False.
-        pct_final: fraction of the steps after which the second of three phases ends, from
-            pct_start to 1; None for 2 pct_start. Default: None (torch), 0.85 (optax).
+        three_phase: whether the rate falls to the first rate before it falls to the last. Default:
+            False.
+        pct_final: fraction of the steps after which the second of three phases ends, from pct_start
+            to 1; None for 2 pct_start. Default: None (torch), 0.85 (optax).
         phase_end: whether a phase reaches its end at its "last_step", or at the "next_step", the
             first of the next phase. Default: "last_step" (torch), "next_step" (optax).
         convention: "torch" or "optax". Default: "torch".

@@ -43,7 +43,7 @@ def exponential_decay(
 
     Differences:
         Keras: in a compiled step, some rates with a staircase fall one step late, because
-        TensorFlow rounds 49 / 49 to less than 1.
+            TensorFlow rounds 49 / 49 to less than 1.
     """
     decay_rate = checked("decay_rate", decay_rate, above=0)
 
