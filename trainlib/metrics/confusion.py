@@ -27,8 +27,8 @@ def confusion_matrix(threshold: float = 0.5) -> Metric:
 
     The predicted class is that of the largest score, the first of equal ones. A y_pred with one
     column, or with only a batch axis, is binary: K is 2, and a score above the threshold predicts
-    class 1. The metric takes y_true as class indices of shape [batch, ...] or [batch, ..., 1], or as
-    one-hot rows; an example whose true class is outside 0..K-1 is excluded.
+    class 1. y_true holds class indices of shape [batch, ...] or [batch, ..., 1], or one-hot rows;
+    an example whose true class is outside 0..K-1 is excluded.
 
     Args:
         threshold: for binary y_pred, finite. Default: 0.5.
