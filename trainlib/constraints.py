@@ -25,11 +25,11 @@ from trainlib.core.tree import widen
 from trainlib.core.types import Tensor
 
 Constraint: TypeAlias = Callable[[Tensor], Tensor]
-NormAxis: TypeAlias = int | str | Sequence[int] | None
+Axis: TypeAlias = int | str | Sequence[int] | None
 """An axis, several, or "0,1,2" as text; None or "all" for all; "units" for all but the last."""
 
 
-def max_norm(max_value: float = 2.0, axis: NormAxis = 0, epsilon: float = 1e-7) -> Constraint:
+def max_norm(max_value: float = 2.0, axis: Axis = 0, epsilon: float = 1e-7) -> Constraint:
     """Limit norms to at most max_value.
 
         w = w min(n, max_value) / (n + epsilon),  n = |w| over axis
@@ -69,7 +69,7 @@ def min_max_norm(
     min_value: float = 0.0,
     max_value: float = 1.0,
     rate: float = 1.0,
-    axis: NormAxis = 0,
+    axis: Axis = 0,
     epsilon: float = 1e-7,
 ) -> Constraint:
     """Move norms into [min_value, max_value], or part of the way there.
@@ -109,7 +109,7 @@ def min_max_norm(
     return _to_norm(target, axis, epsilon)
 
 
-def unit_norm(axis: NormAxis = 0, epsilon: float = 1e-7) -> Constraint:
+def unit_norm(axis: Axis = 0, epsilon: float = 1e-7) -> Constraint:
     """Scale norms to 1.
 
         w = w / (n + epsilon),  n = |w| over axis
@@ -165,7 +165,7 @@ def non_neg() -> Constraint:
     return constraint
 
 
-def _to_norm(target: Callable[[Tensor], Tensor], axis: NormAxis, epsilon: float) -> Constraint:
+def _to_norm(target: Callable[[Tensor], Tensor], axis: Axis, epsilon: float) -> Constraint:
     """Return the constraint w = w target(n) / (n + epsilon), n = |w| over axis; 0/0 is 0."""
     check_number("epsilon", epsilon, at_least=0)
     chosen = _check_axis(axis)
