@@ -1,53 +1,41 @@
-"""AdaBelief: Adam over the root of the squared surprise, the gradient less its mean.
-
-    m_t   = beta_1 m_(t-1) + (1 - beta_1) g
-    s_t   = beta_2 s_(t-1) + (1 - beta_2) (g - m_t)^2 + eps_root
-    m_hat = m_t / (1 - beta_1^t)
-    s_hat = s_t / (1 - beta_2^t)
-    u     = -eta m_hat / (sqrt(s_hat) + epsilon)
-
-t = 1 at the first update. Nesterov's mean may stand for m_hat (see nadam.py).
-"""
+"""AdaBelief."""
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import leafwise, zeros_like
-from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.optimizers.adam import check_adam
+from trainlib.core.tree import zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
+from trainlib.optimizers.adam import adam_hyperparameters
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
 from trainlib.optimizers.nadam import nesterov_mean
-from trainlib.transforms.decay import Mask, with_weight_decay
+from trainlib.transforms.decay import Mask
 
 
-def adabelief_rule(
-    g: Tensor,
-    m: Tensor,
-    s: Tensor,
-    *,
-    t: Tensor,
-    learning_rate: Tensor,
-    beta_1: Tensor,
-    beta_2: Tensor,
-    epsilon: Tensor,
-    eps_root: Tensor,
-    nesterov: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """AdaBelief (Zhuang et al. 2020, Algorithm 2)."""
-    m = beta_1 * m + (1 - beta_1) * g
-    s = beta_2 * s + (1 - beta_2) * tf.square(g - m) + eps_root
-    c_1 = 1 - beta_1**t
-    m_hat = nesterov_mean(g, m, beta_1, beta_1, beta_1**t) if nesterov else m / c_1
-    s_hat = s / (1 - beta_2**t)
-    return -learning_rate * m_hat / (tf.sqrt(s_hat) + epsilon), m, s
+def adabelief_rule(g: Tensor, m: Tensor, s: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+    """Apply AdaBelief to one tensor (Zhuang et al. 2020, Algorithm 2)."""
+    m = hp.beta_1 * m + (1 - hp.beta_1) * g
+    s = hp.beta_2 * s + (1 - hp.beta_2) * tf.square(g - m) + hp.eps_root
+    power = hp.beta_1**hp.t
+    if hp.nesterov:
+        m_hat = nesterov_mean(g, m, hp.beta_1, hp.beta_1, power)
+    else:
+        m_hat = m / (1 - power)
+    s_hat = s / (1 - hp.beta_2**hp.t)
+    return -hp.eta * m_hat / (tf.sqrt(s_hat) + hp.epsilon), m, s
 
 
 class AdabeliefState(NamedTuple):
-    """step: updates made, int64 []. m, s: running means of g and of (g - m)^2."""
+    """State of `adabelief`.
+
+    Attributes:
+        step: number of updates made; int64, shape [].
+        m: running means of gradients; like the parameters, float32 or wider.
+        s: running means of (g - m)^2; like the parameters, float32 or wider.
+    """
 
     step: Tensor
     m: Tree
@@ -58,6 +46,7 @@ class AdabeliefState(NamedTuple):
     optax={"epsilon": 1e-16, "eps_root": 1e-16},
     paper={"epsilon": 1e-8, "eps_root": 1e-8},
 )
+@checked
 def adabelief(
     learning_rate: ScalarOrSchedule = 0.001,
     beta_1: float = 0.9,
@@ -71,7 +60,7 @@ def adabelief(
     decay_mask: Mask = None,
     convention: str = "optax",
 ) -> Optimizer:
-    """AdaBelief.
+    """AdaBelief: Adam with the squared deviation of the gradient from its mean.
 
         m_t   = beta_1 m_(t-1) + (1 - beta_1) g
         s_t   = beta_2 s_(t-1) + (1 - beta_2) (g - m_t)^2 + eps_root
@@ -79,51 +68,53 @@ def adabelief(
         s_hat = s_t / (1 - beta_2^t)
         w_t   = w_(t-1) - eta m_hat / (sqrt(s_hat) + epsilon)
 
+    with t = 1 at the first update.
+
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        beta_1: decay of the mean of gradients, in [0, 1).
-        beta_2: decay of the mean of squares, in [0, 1).
-        epsilon: added to the root, at least 0.
-        nesterov: whether Nesterov's mean, with a constant momentum, stands for m_hat: see `nadam`.
-        weight_decay: at least 0.
-        eps_root: added to s_t at every update, at least 0.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "optax" (epsilon and eps_root 1e-16), "paper" (both 1e-8; it has one epsilon in
-            both places).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
+        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
+        beta_2: decay of the mean of squared deviations, in [0, 1). Default 0.999.
+        epsilon: added to the root, at least 0. Default 1e-16 (optax), 1e-8 (paper).
+        nesterov: whether m_hat is Nesterov's mean with a constant momentum, as in `nadam`. Default
+            False.
+        weight_decay: coefficient of the weight decay, at least 0. Default 0.
+        eps_root: added to s_t at every update, at least 0. Default 1e-16 (optax), 1e-8 (paper).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
+            `with_weight_decay`. Default "add".
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "optax" or "paper". Default "optax".
+
+    Returns:
+        An `Optimizer` with an `AdabeliefState`.
 
     Raises:
-        ValueError, TypeError: a hyperparameter out of its range, or of another type.
+        ValueError: a hyperparameter out of its range, or `epsilon` and `eps_root` both 0.
+        TypeError: a hyperparameter of another type.
 
-    Differs from: nobody. eps_root is not what it is in `adam`: it stays in s_t, where it adds up
-    to eps_root / (1 - beta_2).
+    Example:
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx = tl.adabelief(0.1)
+        >>> state = tx.init(w)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4))
+        [ 0.7727 -1.7723]
 
-    Reference: Zhuang et al. 2020, "AdaBelief Optimizer: Adapting Stepsizes by the Belief in
-    Observed Gradients".
+    Differences:
+        eps_root is not that of `adam`: it stays in s_t, where it accumulates to
+        eps_root / (1 - beta_2). The paper has one epsilon for both.
+
+    References:
+        Zhuang et al. 2020, "AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed
+        Gradients".
     """
-    check_adam(learning_rate, beta_1, beta_2, epsilon, eps_root)
-    rule = functools.partial(adabelief_rule, nesterov=nesterov)
-
-    def init(params: Tree) -> AdabeliefState:
-        zeros = zeros_like(params)
-        return AdabeliefState(tf.zeros([], tf.int64), zeros, zeros)
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, AdabeliefState]:
-        t = state.step + 1
-        updates, m, s = leafwise(
-            rule,
-            grads,
-            state.m,
-            state.s,
-            t=t,
-            learning_rate=rate_at(learning_rate, state.step),
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            eps_root=eps_root,
-        )
-        return updates, AdabeliefState(t, m, s)
-
-    return with_weight_decay(
-        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    return from_rule(
+        adabelief_rule,
+        AdabeliefState,
+        slots={"m": zeros_like, "s": zeros_like},
+        learning_rate=learning_rate,
+        hyperparameters=adam_hyperparameters(beta_1, beta_2, epsilon, eps_root, nesterov=nesterov),
+        weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
     )

@@ -1,36 +1,34 @@
-"""Adadelta: steps in the units of the parameters, from running means of squares.
-
-a_t     = rho a_(t-1) + (1 - rho) g^2
-delta_t = -sqrt(d_(t-1) + epsilon) / sqrt(a_t + epsilon) g
-d_t     = rho d_(t-1) + (1 - rho) delta_t^2
-u       = eta delta_t
-"""
+"""Adadelta."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_number, check_rate
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import leafwise, zeros_like
-from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.transforms.decay import Mask, with_weight_decay
+from trainlib.core.tree import zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.transforms.decay import Mask
 
 
-def adadelta_rule(
-    g: Tensor, a: Tensor, d: Tensor, *, learning_rate: Tensor, rho: Tensor, epsilon: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Adadelta (Zeiler 2012, Algorithm 1)."""
-    a = rho * a + (1 - rho) * tf.square(g)
-    delta = -tf.sqrt(d + epsilon) / tf.sqrt(a + epsilon) * g
-    d = rho * d + (1 - rho) * tf.square(delta)
-    return learning_rate * delta, a, d
+def adadelta_rule(g: Tensor, a: Tensor, d: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+    """Apply Adadelta to one tensor (Zeiler 2012, Algorithm 1)."""
+    a = hp.rho * a + (1 - hp.rho) * tf.square(g)
+    delta = -tf.sqrt(d + hp.epsilon) / tf.sqrt(a + hp.epsilon) * g
+    d = hp.rho * d + (1 - hp.rho) * tf.square(delta)
+    return hp.eta * delta, a, d
 
 
 class AdadeltaState(NamedTuple):
-    """step: updates made, int64 []. a, d: running means of g^2 and delta^2, like the parameters."""
+    """State of `adadelta`.
+
+    Attributes:
+        step: number of updates made; int64, shape [].
+        a: running means of squared gradients; like the parameters, float32 or wider.
+        d: running means of delta^2; like the parameters, float32 or wider.
+    """
 
     step: Tensor
     a: Tree
@@ -44,6 +42,7 @@ _PAPER = _TORCH | {"rho": 0.95}
 
 
 @conventions(keras=_KERAS, torch=_TORCH, optax=_OPTAX, paper=_PAPER)
+@checked
 def adadelta(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     rho: float = BY_CONVENTION,
@@ -54,54 +53,57 @@ def adadelta(
     decay_mask: Mask = None,
     convention: str = "keras",
 ) -> Optimizer:
-    """Adadelta.
+    """Adadelta: steps in the units of the parameters, from running means of squares.
 
         a_t     = rho a_(t-1) + (1 - rho) g^2
         delta_t = -sqrt(d_(t-1) + epsilon) / sqrt(a_t + epsilon) g
         d_t     = rho d_(t-1) + (1 - rho) delta_t^2
         w_t     = w_(t-1) + eta delta_t
 
-    with a_0 = d_0 = 0. epsilon sets the size of the first steps.
+    with a_0 = d_0 = 0.
 
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        rho: decay of the running means, in [0, 1).
-        epsilon: above 0; inside both roots.
-        weight_decay: at least 0.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "keras" (rate 0.001, rho 0.95, epsilon 1e-7), "torch" (rate 1, rho 0.9,
-            epsilon 1e-6, decay l2), "optax" (rho 0.9, epsilon 1e-6, decay l2), "paper" (rate 1,
-            rho 0.95, epsilon 1e-6).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+            (keras, optax), 1 (torch, paper).
+        rho: decay of the running means, in [0, 1). Default 0.95 (keras, paper), 0.9 (torch,
+            optax).
+        epsilon: added inside both roots, above 0; it determines the size of the first steps.
+            Default 1e-7 (keras), 1e-6 (the others).
+        weight_decay: coefficient of the weight decay, at least 0. Default 0.
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
+            `with_weight_decay`. Default "pre" (keras), "l2" (the others).
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "keras", "torch", "optax" or "paper". Default "keras".
+
+    Returns:
+        An `Optimizer` with an `AdadeltaState`.
 
     Raises:
         ValueError, TypeError: a hyperparameter out of its range, or of another type.
 
-    Differs from: nobody, under the convention of that name. Optax's own rate is None, which
-    climbs; ours is Keras's there. The paper has no eta.
+    Example:
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx = tl.adadelta(1.0)
+        >>> state = tx.init(w)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4))
+        [ 0.9972 -1.9972]
 
-    Reference: Zeiler 2012, "ADADELTA: An Adaptive Learning Rate Method".
+    Differences:
+        Optax requires a learning rate; the default of the convention "optax" is that of Keras. The
+        paper has no eta.
+
+    References:
+        Zeiler 2012, "ADADELTA: An Adaptive Learning Rate Method".
     """
-    check_rate("learning_rate", learning_rate)
-    check_number("rho", rho, at_least=0, below=1)
-    check_number("epsilon", epsilon, above=0)
-
-    def init(params: Tree) -> AdadeltaState:
-        zeros = zeros_like(params)
-        return AdadeltaState(tf.zeros([], tf.int64), zeros, zeros)
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, AdadeltaState]:
-        updates, a, d = leafwise(
-            adadelta_rule,
-            grads,
-            state.a,
-            state.d,
-            learning_rate=rate_at(learning_rate, state.step),
-            rho=rho,
-            epsilon=epsilon,
-        )
-        return updates, AdadeltaState(state.step + 1, a, d)
-
-    return with_weight_decay(
-        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    return from_rule(
+        adadelta_rule,
+        AdadeltaState,
+        slots={"a": zeros_like, "d": zeros_like},
+        learning_rate=learning_rate,
+        hyperparameters={"rho": rho, "epsilon": epsilon},
+        weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
     )

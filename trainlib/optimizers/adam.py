@@ -266,3 +266,4 @@ def check_adam(
     check_number("beta_2", beta_2, at_least=0, below=1)
     adam_hyperparameters(beta_1, beta_2, epsilon, eps_root)
     check_number("epsilon", epsilon, at_least=0)
+    check_number("eps_root", eps_root, at_least=0)

@@ -1,53 +1,37 @@
-"""Adamax and AdamaxW: Adam with the infinity norm in the place of the root of squares.
-
-    m_t = beta_1 m_(t-1) + (1 - beta_1) g
-
-    denominator   u_t = max(beta_2 u_(t-1), |g|)              u = -eta / c_1 m_t / (u_t + epsilon)
-    in_max        u_t = max(beta_2 u_(t-1), |g| + epsilon)    u = -eta / c_1 m_t / u_t
-    none          u_t = max(beta_2 u_(t-1), |g|)              u = -eta / c_1 m_t / u_t
-
-with c_1 = 1 - beta_1^t; t = 1 at the first update. AdamaxW decays the weights beside u.
-"""
+"""Adamax and AdamaxW."""
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_number, check_rate
+from trainlib.core.checks import check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import leafwise, zeros_like
-from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.transforms.decay import Mask, with_weight_decay
+from trainlib.core.tree import zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.transforms.decay import Mask
 
-EPSILON_PLACES = ("denominator", "in_max", "none")
 
-
-def adamax_rule(
-    g: Tensor,
-    m: Tensor,
-    u: Tensor,
-    *,
-    t: Tensor,
-    learning_rate: Tensor,
-    beta_1: Tensor,
-    beta_2: Tensor,
-    epsilon: Tensor,
-    eps_at: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Adamax (Kingma and Ba 2015, Algorithm 2)."""
-    m = beta_1 * m + (1 - beta_1) * g
-    u = tf.maximum(beta_2 * u, tf.abs(g) + epsilon if eps_at == "in_max" else tf.abs(g))
-    step = -learning_rate / (1 - beta_1**t) * m
-    if eps_at == "none":
+def adamax_rule(g: Tensor, m: Tensor, u: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+    """Apply Adamax to one tensor (Kingma and Ba 2015, Algorithm 2); u is the paper's u_t."""
+    m = hp.beta_1 * m + (1 - hp.beta_1) * g
+    u = tf.maximum(hp.beta_2 * u, tf.abs(g) + hp.epsilon if hp.eps_at == "in_max" else tf.abs(g))
+    step = -hp.eta / (1 - hp.beta_1**hp.t) * m
+    if hp.eps_at == "none":
         return tf.math.divide_no_nan(step, u), m, u
-    return step / (u + epsilon if eps_at == "denominator" else u), m, u
+    return step / (u + hp.epsilon if hp.eps_at == "denominator" else u), m, u
 
 
 class AdamaxState(NamedTuple):
-    """step: updates made, int64 []. m: running means of g; u: decaying maxima of |g|."""
+    """State of `adamax`.
+
+    Attributes:
+        step: number of updates made; int64, shape [].
+        m: running means of gradients; like the parameters, float32 or wider.
+        u: decaying maxima of |g|; like the parameters, float32 or wider.
+    """
 
     step: Tensor
     m: Tree
@@ -66,6 +50,7 @@ _PAPER = {"learning_rate": 0.002, "epsilon": 0.0, "eps_at": "none", "decay_form"
 
 
 @conventions(keras=_KERAS, torch=_TORCH, optax=_OPTAX, paper=_PAPER)
+@checked
 def adamax(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     beta_1: float = 0.9,
@@ -78,7 +63,7 @@ def adamax(
     decay_mask: Mask = None,
     convention: str = "keras",
 ) -> Optimizer:
-    """Adamax.
+    """Adamax: Adam with the infinity norm in the place of the root of squares.
 
         m_t = beta_1 m_(t-1) + (1 - beta_1) g
         denominator   u_t = max(beta_2 u_(t-1), |g|)
@@ -87,59 +72,60 @@ def adamax(
                       w_t = w_(t-1) - eta / (1 - beta_1^t) m_t / u_t
         none          as in_max with an epsilon of 0, and 0 / 0 = 0
 
+    with t = 1 at the first update.
+
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        beta_1: decay of the mean of gradients, in [0, 1).
-        beta_2: decay of the maximum, in [0, 1).
-        epsilon: above 0; not read where eps_at is "none".
-        weight_decay: at least 0.
-        eps_at: "denominator", "in_max" or "none": where epsilon is added.
-        decay_form: "pre", "add", "add_abs" or "l2": where weight_decay acts.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "keras" (denominator, epsilon 1e-7), "torch" (in_max, epsilon 1e-8, eta 0.002,
-            decay l2), "optax" (in_max, epsilon 1e-8), "paper" (none, eta 0.002).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+            (keras, optax), 0.002 (torch, paper).
+        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
+        beta_2: decay of the maximum, in [0, 1). Default 0.999.
+        epsilon: above 0; ignored where eps_at is "none". Default 1e-7 (keras), 1e-8 (torch,
+            optax), 0 (paper).
+        weight_decay: coefficient of the weight decay, at least 0. Default 0.
+        eps_at: where epsilon is added: "denominator", "in_max" or "none". Default "denominator"
+            (keras), "in_max" (torch, optax), "none" (paper).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
+            `with_weight_decay`. Default "pre" (keras), "l2" (torch), "add" (optax, paper).
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "keras", "torch", "optax" or "paper". Default "keras".
+
+    Returns:
+        An `Optimizer` with an `AdamaxState`.
 
     Raises:
         ValueError, TypeError: a hyperparameter out of its range, or of another type.
 
-    Differs from: the paper, which leaves open what 0 / 0 is while all gradients were 0; here the
-    weight stays.
+    Example:
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx = tl.adamax(0.1)
+        >>> state = tx.init(w)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4))
+        [ 0.8052 -1.8025]
 
-    Reference: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", section 7.1.
+    Differences:
+        The paper does not define 0 / 0 while all gradients have been 0; here the weight stays.
+
+    References:
+        Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", section 7.1.
     """
-    check_rate("learning_rate", learning_rate)
-    check_number("beta_1", beta_1, at_least=0, below=1)
-    check_number("beta_2", beta_2, at_least=0, below=1)
-    check_choice("eps_at", eps_at, EPSILON_PLACES)
     if eps_at != "none":
         check_number("epsilon", epsilon, above=0)
-    rule = functools.partial(adamax_rule, eps_at=eps_at)
-
-    def init(params: Tree) -> AdamaxState:
-        zeros = zeros_like(params)
-        return AdamaxState(tf.zeros([], tf.int64), zeros, zeros)
-
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, AdamaxState]:
-        t = state.step + 1
-        updates, m, u = leafwise(
-            rule,
-            grads,
-            state.m,
-            state.u,
-            t=t,
-            learning_rate=rate_at(learning_rate, state.step),
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-        )
-        return updates, AdamaxState(t, m, u)
-
-    return with_weight_decay(
-        Optimizer(init, update), learning_rate, weight_decay, decay_form, decay_mask
+    return from_rule(
+        adamax_rule,
+        AdamaxState,
+        slots={"m": zeros_like, "u": zeros_like},
+        learning_rate=learning_rate,
+        hyperparameters={"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon, "eps_at": eps_at},
+        weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
     )
 
 
 @conventions(optax=_OPTAX | {"weight_decay": 0.0001})
+@checked
 def adamaxw(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     weight_decay: float = BY_CONVENTION,
@@ -159,19 +145,36 @@ def adamaxw(
     with u the update of `adamax`.
 
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        weight_decay: at least 0; a share of eta.
-        beta_1, beta_2, epsilon, eps_at: as in `adamax`.
-        decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "optax", the one library that has it: `adamax` in that convention.
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
+        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default 1e-4.
+        beta_1, beta_2, epsilon, eps_at: as in `adamax`, with the defaults of "optax".
+        decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out. Default
+            "add".
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "optax", the only library that has it. Default "optax".
+
+    Returns:
+        An `Optimizer` with an `AdamaxState`.
 
     Raises:
         ValueError, TypeError: a hyperparameter out of its range, or of another type.
 
-    Differs from: nobody. Keras's Adamax with a weight_decay is `adamax` with it.
+    Example:
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx = tl.adamaxw(0.1, weight_decay=0.5)
+        >>> state = tx.init(w)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4))
+        [ 0.7153 -1.6152]
 
-    Reference: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization".
+    Differences:
+        Keras's Adamax with a weight_decay is `adamax` with one.
+
+    References:
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization".
     """
     return adamax(
         learning_rate,

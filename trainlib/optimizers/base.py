@@ -89,8 +89,9 @@ class WeightDecay(NamedTuple):
 
     Attributes:
         value: the coefficient, at least 0.
-        form: a form of `with_weight_decay`; or None, where the rule itself reads
-            `hp.weight_decay`, which is None for a parameter that does not decay.
+        form: a form of `with_weight_decay`; or None, where the rule itself decays by
+            `hp.weight_decay`, which is None for a parameter that does not decay (and for all
+            parameters where a form is given).
         mask: the parameters that decay; None for all.
     """
 
@@ -172,6 +173,8 @@ def from_rule(
         scalable["weight_decay"] = weight_decay.value
         masks["decays"] = weight_decay.mask
         rule = _with_own_decay(rule, weight_decay.value)
+    else:
+        constants["weight_decay"] = None
     of_leaves = [name for name, x in slots.items() if x is None or callable(x)]
     in_use = {name for name in of_leaves if slots[name] is not None}
 

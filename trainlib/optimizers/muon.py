@@ -32,10 +32,10 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_choice, check_number, check_rate
 from trainlib.core.conventions import BY_CONVENTION, conventions
+from trainlib.core.norms import global_norm as norm
 from trainlib.core.tree import leafwise, paths, resolve_mask, scalar, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import adam
-from trainlib.optimizers.lamb import norm
 from trainlib.optimizers.nadam import nadam, nesterov_mean
 from trainlib.transforms.decay import Mask, with_weight_decay
 from trainlib.transforms.mask import partition
