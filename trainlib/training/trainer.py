@@ -19,6 +19,7 @@ from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.chunks import Chunk
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data
+from trainlib.training.devices import OneDevice
 from trainlib.training.evaluation import (
     EVALUATION_BATCH_SIZE,
     evaluate_batches,
@@ -154,19 +155,7 @@ class Trainer:
             finite_guard=settings.nonfinite not in UNGUARDED,
             norms=settings.norms,
         )
-        programs = Programs(
-            devices_for(distribution, model),
-            config,
-            init_state(
-                pure.params,
-                pure.model_state,
-                optimizer,
-                seed,
-                loss_scale=config.loss_scale,
-                finite_guard=config.finite_guard,
-            ),
-            halts=settings.nonfinite in HALTING,
-        )
+        programs = _programs(devices_for(distribution, model), config, pure, seed, settings)
         self.model = model
         self.context = TrainingContext(
             programs,
@@ -415,3 +404,22 @@ class Trainer:
         if not isinstance(self.model, FunctionalModel):
             variables = self.context.programs.variables
             write_back(self.model, variables.params, variables.model_state)
+
+
+def _programs(
+    devices: OneDevice,
+    config: StepConfig,
+    model: FunctionalModel,
+    seed: int,
+    settings: TrainerSettings,
+) -> Programs:
+    """Return the programs of a model, with its state before the first step on the devices."""
+    state = init_state(
+        model.params,
+        model.model_state,
+        config.optimizer,
+        seed,
+        loss_scale=config.loss_scale,
+        finite_guard=config.finite_guard,
+    )
+    return Programs(devices, config, state, halts=settings.nonfinite in HALTING)

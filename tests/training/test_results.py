@@ -1,0 +1,54 @@
+"""The results that a run reports: metrics, learning rates, the loss scale, skipped steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+
+
+def line(params, model_state, x, training):
+    return tl.ModelOutput(x @ params["w"], model_state)
+
+
+def trainer_of(optimizer=None, **options):
+    model = tl.FunctionalModel(line, {"w": tf.zeros([1, 1])})
+    return tl.Trainer(model, "mean_squared_error", optimizer or tl.sgd(0.25), **options)
+
+
+GOOD = np.ones([4, 1], "float32"), np.ones([4, 1], "float32")
+BAD = np.full([4, 1], np.nan, "float32"), np.ones([4, 1], "float32")
+
+
+def test_a_constant_learning_rate_is_not_reported():
+    assert set(trainer_of().fit(GOOD)[0]) == {"epoch", "step", "loss", "seconds"}
+
+
+def test_a_learning_rate_in_the_state_is_reported():
+    results = trainer_of(tl.inject_hyperparams(tl.sgd)(0.25)).fit(GOOD)[0]
+    assert results["learning_rate"] == 0.25
+
+
+def test_a_reported_schedule_has_the_value_of_the_last_update():
+    schedule = tl.exponential_decay(0.5, 1, 0.5)
+    trainer = trainer_of(tl.sgd(schedule), report={"rate": schedule})
+    assert [results["rate"] for results in trainer.fit(GOOD, epochs=3)] == [0.5, 0.25, 0.125]
+
+
+@pytest.mark.parametrize("nonfinite", ["none", "skip"])
+def test_skipped_steps_are_reported_where_they_are_counted(nonfinite):
+    trainer = trainer_of(nonfinite=nonfinite)
+    results = trainer.fit([GOOD, BAD, GOOD])[0]
+    if nonfinite == "none":
+        assert "skipped_steps" not in results and np.isnan(results["loss"])
+        assert trainer.batches_seen == results["step"] == 3
+    else:
+        assert (results["skipped_steps"], results["overflowed"]) == (1, "the loss")
+        assert (results["step"], trainer.batches_seen) == (2, 3)
+
+
+def test_a_loss_scale_is_reported_with_its_skipped_steps():
+    results = trainer_of(loss_scale=tl.static_loss_scale(8.0)).fit(GOOD)[0]
+    assert (results["loss_scale"], results["skipped_steps"]) == (8.0, 0)
