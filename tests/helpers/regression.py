@@ -1,0 +1,39 @@
+"""A small regression problem as arrays and as batches, for tests of data adapters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+import trainlib as tl
+
+SIZE, BATCH = 37, 4
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(SIZE, 6)).astype("float32")
+Y = RNG.normal(size=(SIZE, 1)).astype("float32")
+WEIGHT = RNG.uniform(0.5, 2, SIZE).astype("float32")
+DATA = (X, Y, WEIGHT)
+
+
+def batches_of(data: Any = DATA, size: int = BATCH) -> list[Any]:
+    """Return arrays as a list of batches."""
+    return [tuple(a[i : i + size] for a in data) for i in range(0, len(data[0]), size)]
+
+
+def trainer_of(optimizer: Any = None, execution: str = "graph") -> tl.Trainer:
+    """Return a trainer of a net of two layers."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5), keras.layers.Dense(1)])
+    return tl.Trainer(model, "mean_squared_error", optimizer or tl.adam(0.125), execution=execution)
+
+
+def train_on(
+    data: Any, epochs: int = 2, trainer: Any = None, **options: Any
+) -> tuple[list[bytes], list[float]]:
+    """Return the bits of the parameters, and the losses, after training on some data."""
+    trainer = trainer or trainer_of()
+    history = trainer.fit(data, epochs=epochs, **options)
+    params = [w.numpy().tobytes() for w in trainer.state.params.values()]
+    return params, [results["loss"] for results in history]
