@@ -129,7 +129,7 @@ def test_damaged_checkpoints_are_named_and_the_one_before_used(whole, command, t
     done = command("train", "--resume=a")
     assert done.status == 0
     assert re.fullmatch(
-        r"checkpoint epoch_0002_batch_000003 is damaged, set aside as damaged-.*\n", done.err
+        r"checkpoint epoch_0002_batch_000003 is damaged, renamed to damaged-.*\n", done.err
     )
     assert "resuming in epoch 2 of 3, after batch 2 of 6" in done.out
     assert results(tmp_path / "a") == results(whole)

@@ -147,7 +147,7 @@ def test_a_model_with_two_layers_of_one_name_is_refused():
 
 
 def test_a_model_without_variables_is_refused():
-    with pytest.raises(ValueError, match=r"begin it with keras.Input\(...\) or call model.build"):
+    with pytest.raises(ValueError, match=r"start it with keras.Input\(...\) or call model.build"):
         functional_from_keras(keras.Sequential([keras.layers.Dense(2)]))
 
 
