@@ -18,7 +18,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 import trainlib as tl
 from trainlib.callbacks import Callback, SaveEvery, TensorBoard, TrainingStatus
 from trainlib.callbacks.events import Events, require_tensorboard
-from trainlib.callbacks.pictures import as_images, first_layer, grid
+from trainlib.callbacks.images import as_images, first_layer, grid
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(size=(40, 6, 5)).astype("float32")

@@ -252,9 +252,15 @@ BAD_DATA = [
 ]
 
 
+@pytest.fixture(scope="module")
+def untrained():
+    """A trainer that is not trained."""
+    return trainer_of(net(dropout=0.5))
+
+
 @pytest.mark.parametrize(("data", "error", "message"), BAD_DATA)
-def test_malformed_data_are_refused(evaluated, data, error, message):
-    trainer, _ = evaluated
+def test_malformed_data_are_refused(untrained, data, error, message):
+    trainer = untrained
     with pytest.raises(error, match=f"^data {message}"):
         trainer.fit(data)
     with pytest.raises(error, match=f"^data {message}"):
@@ -264,8 +270,8 @@ def test_malformed_data_are_refused(evaluated, data, error, message):
 
 
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (2.5, TypeError), (True, TypeError)])
-def test_sizes_are_positive_integers(evaluated, value, error):
-    trainer, _ = evaluated
+def test_sizes_are_positive_integers(untrained, value, error):
+    trainer = untrained
     for run in (
         lambda: trainer.fit((X, Y), batch_size=value),
         lambda: trainer.evaluate((X, Y), batch_size=value),
@@ -278,8 +284,8 @@ def test_sizes_are_positive_integers(evaluated, value, error):
     assert trainer.state.step.numpy() == 0
 
 
-def test_the_state_of_another_trainer_is_refused(evaluated):
-    trainer, _ = evaluated
+def test_the_state_of_another_trainer_is_refused(untrained):
+    trainer = untrained
     before = bits(trainer.state)
     with pytest.raises(ValueError, match="^state must have the structure of the trainer's state"):
         trainer.state = trainer_of(net(dropout=0.5), tl.sgd()).state

@@ -3,8 +3,8 @@
 display: `ProgressBar` and `LineLogger`, the progress on a terminal and in a log.
 events: event files as TensorBoard reads them.
 history: `CSVLogger` and `JSONLLogger`, the results of each epoch as a file.
+images: inputs and weights as images.
 monitors: `EarlyStopping` and `ReduceLROnPlateau`, which follow a result.
-pictures: inputs and weights as images.
 projector: files for TensorBoard's embedding projector.
 saving: `SaveBest` and `SaveEvery`, which request checkpoints.
 tensorboard: `TensorBoard`.

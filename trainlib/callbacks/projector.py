@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainlib.callbacks.pictures import as_images
+from trainlib.callbacks.images import as_images
 from trainlib.core.types import Tree
 from trainlib.training.files import write_atomically, write_text
 from trainlib.training.functional_model import functional_from_keras

@@ -10,7 +10,7 @@ from typing import Any
 
 from trainlib.callbacks.display import NOT_METRICS
 from trainlib.callbacks.events import Events, has_events, require_tensorboard
-from trainlib.callbacks.pictures import as_images, first_layer, grid
+from trainlib.callbacks.images import as_images, first_layer, grid
 from trainlib.callbacks.projector import activations, last_hidden, write_embeddings
 from trainlib.core.checks import check_integer
 from trainlib.core.tree import leaves_by_path
