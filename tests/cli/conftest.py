@@ -11,20 +11,10 @@ import keras  # noqa: F401  (the commands would put a stand-in in its place)
 import pytest
 import tensorflow as tf  # noqa: F401
 from absl import flags
+from helpers import experiments
 from helpers.commands import Result, call, run_command, toy_main
 
 from trainlib.cli.flags import define_train
-
-QUICK = (
-    "--train_examples=64",
-    "--validation_split=0",
-    "--hidden=8",
-    "--epochs=1",
-    "--learning_rate=0.01",
-    "--execution=graph",
-    "--report=false",
-)
-"""Two steps of a small net: what a test adds that needs training, but no good model."""
 
 
 @pytest.fixture
@@ -46,7 +36,7 @@ def command(tmp_path: Path) -> Callable[..., Result]:
 @pytest.fixture
 def quick(command: Callable[..., Result]) -> Callable[..., Result]:
     """`quick("--optimizer=sgd")`: `train` with few examples, steps and parameters."""
-    return functools.partial(command, "train", *QUICK)
+    return functools.partial(command, "train", *experiments.QUICK)
 
 
 @pytest.fixture
@@ -65,12 +55,7 @@ def parse() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def write_table() -> Callable[..., None]:
     """`write_table(path, a=..., b=...)`: a .csv of these columns."""
-
-    def write(path: Path, **columns: Any) -> None:
-        lines = [columns, *zip(*columns.values(), strict=True)]
-        path.write_text("".join(",".join(map(str, line)) + "\n" for line in lines))
-
-    return write
+    return experiments.write_table
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +64,7 @@ def quick_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
     def make(*arguments: str) -> Path:
         folder = tmp_path_factory.mktemp("runs")
-        done = run_command(folder, "train", *QUICK, "--run_dir=run", *arguments)
+        done = run_command(folder, "train", *experiments.QUICK, "--run_dir=run", *arguments)
         assert done.status == 0, done.err
         return folder / "run"
 

@@ -62,7 +62,7 @@ def test_a_run_that_diverges_ends_after_the_epoch(quick, tmp_path):
     done = quick(*DIVERGES, "--epochs=3")
     assert (done.status, done.err) == (
         1,
-        "train: the loss of epoch 1 is not finite; a run with --nonfinite=stop tells the step\n",
+        "train: the loss of epoch 1 is not finite; a run with --nonfinite=stop names the step\n",
     )
     assert not (tmp_path / "a" / "summary.json").exists()
 
@@ -112,5 +112,5 @@ def test_several_workers_replay_nothing(quick, command, monkeypatch):
     done = command("train", "--resume=a", "--replay_step=1")
     assert (done.status, done.err) == (
         2,
-        "train: --replay_step is for one process, not for several workers\n",
+        "train: replay_step is for one process, not for several workers\n",
     )

@@ -33,7 +33,7 @@ def results(folder):
 
 @pytest.fixture(scope="module")
 def whole(quick_runs):
-    """A run without a break."""
+    """A run that is never stopped."""
     return quick_runs(*FLAGS, "--validation_split=0.1")
 
 
@@ -53,7 +53,7 @@ SOAK = pytest.mark.soak
         pytest.param(3 * STEPS, marks=SOAK),
     ],
 )
-def test_a_run_that_was_ended_goes_on_to_the_same_bits(at, whole, command, tmp_path):
+def test_a_stopped_and_resumed_run_ends_in_the_same_bits(at, whole, command, tmp_path):
     done = train(command, f"--stop_after={at}", "--run_dir=a")
     place = {
         4: "in epoch 1 of 3, after batch 4 of 6",
@@ -72,12 +72,12 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bits(at, whole, command, tmp_p
     assert results(tmp_path / "a") == results(whole)
 
 
-def test_a_finished_run_goes_on_with_more_epochs_alone(quick_runs, command):
+def test_a_finished_run_is_resumed_only_with_more_epochs(quick_runs, command):
     folder = quick_runs("--epochs=2")
     done = command("train", f"--resume={folder}")
     assert (done.status, done.err) == (
         2,
-        f"train: the run in {folder} is finished; more --epochs make it go on\n",
+        f"train: the run in {folder} is finished: give more --epochs to continue it\n",
     )
     assert command("train", f"--resume={folder}", "--epochs=3").status == 0
     longer = quick_runs("--epochs=3")
@@ -89,7 +89,7 @@ CONTRADICTIONS = [
     (["--optimizer=sgd"], "--optimizer=sgd contradicts the run in {}, made with --optimizer=nadam"),
     (["--hidden=9"], "--hidden=9 contradicts the run in {}, made with --hidden=8"),
     (["--clipnorm=1"], r"--clipnorm=1.0 contradicts the run in {}, made with no --clipnorm"),
-    (["--run_dir=b"], "--resume goes on in the run's own folder: leave --run_dir out"),
+    (["--run_dir=b"], "--resume continues in the run's own folder: leave --run_dir out"),
 ]
 
 
@@ -100,14 +100,14 @@ def test_a_flag_that_contradicts_the_run_is_refused_by_name(flags, message, whol
     assert done.err.startswith(f"train: {message.format(whole)}") and done.err.count("\n") == 1
 
 
-def test_a_flag_that_the_run_has_may_be_said_again(quick_runs, command):
+def test_a_flag_of_the_run_may_be_repeated(quick_runs, command):
     folder = quick_runs("--optimizer=sgd")
     flags = ("--optimizer=sgd", "--epochs=2", "--keep_checkpoints=1")
     assert command("train", f"--resume={folder}", *flags).status == 0
     assert len(list((folder / "checkpoints").iterdir())) == 1
 
 
-def test_a_schedule_as_long_as_the_run_keeps_its_epochs(quick_runs, command):
+def test_epochs_cannot_change_where_a_schedule_is_as_long_as_the_run(quick_runs, command):
     folder = quick_runs("--schedule=cosine_decay")
     done = command("train", f"--resume={folder}", "--epochs=2")
     assert done.status == 2
@@ -118,11 +118,11 @@ def test_a_folder_without_a_run_is_refused(command, tmp_path):
     done = command("train", "--resume=nowhere")
     assert (done.status, done.err) == (
         2,
-        "train: run_dir nowhere: no run, for it has no flags.txt\n",
+        "train: run_dir nowhere: not a run, because it has no config.json\n",
     )
 
 
-def test_damaged_checkpoints_are_named_and_the_one_before_used(whole, command, tmp_path):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(whole, command, tmp_path):
     train(command, "--checkpoint_steps=4", "--stop_after=9", "--run_dir=a")
     newest = tmp_path / "a" / "checkpoints" / "epoch_0002_batch_000003"
     (newest / "values.index").write_bytes(b"")
@@ -135,7 +135,7 @@ def test_damaged_checkpoints_are_named_and_the_one_before_used(whole, command, t
     assert results(tmp_path / "a") == results(whole)
 
 
-def test_what_is_kept_follows_from_the_flags(command, tmp_path):
+def test_flags_say_which_checkpoints_are_kept(command, tmp_path):
     train(command, "--run_dir=a", "--keep_checkpoints=2", "--checkpoint_best=none")
     names = sorted(path.name for path in (tmp_path / "a" / "checkpoints").iterdir())
     assert names == [f"epoch_000{k}_batch_000000" for k in (3, 4)]
@@ -167,7 +167,7 @@ def own_callbacks(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
-def test_ones_own_callbacks_are_called(own_callbacks, command, tmp_path):
+def test_the_users_callbacks_are_called(own_callbacks, command, tmp_path):
     flags = "--callbacks=own_callbacks:ratio,own_callbacks:StopAtTwo"
     done = train(command, flags, "--run_dir=a")
     assert (done.status, done.err) == (0, "")
@@ -187,7 +187,7 @@ def test_ones_own_callbacks_are_called(own_callbacks, command, tmp_path):
         ("own_callbacks:wrong", "callback wrong must return None or requests such as"),
     ],
 )
-def test_wrong_callbacks_are_refused(name, message, own_callbacks, command):
+def test_invalid_callbacks_are_refused(name, message, own_callbacks, command):
     done = train(command, f"--callbacks={name}", "--run_dir=a")
     assert done.status == 2
     assert done.err.startswith(f"train: {message}") and done.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""`train` with each of its choices, on one's own data and models, and with bad input."""
+"""`train` with each of its rules, on data and models of the user, and with invalid input."""
 
 from __future__ import annotations
 
@@ -13,12 +13,20 @@ import numpy as np
 import pytest
 
 from trainlib.cli import broken_pipe
-from trainlib.cli.flags import GROUPS
-from trainlib.cli.targets import target_of
 from trainlib.data import search
+from trainlib.experiment.rules import RULES
+from trainlib.experiment.targets import target_of
 from trainlib.registry import OPTIMIZERS, REGULARIZERS
 
-FILES = {"flags.txt", "metrics.csv", "metrics.jsonl", "model.keras", "summary.json", "checkpoints"}
+FILES = {
+    "checkpoints",
+    "config.json",
+    "flags.txt",
+    "metrics.csv",
+    "metrics.jsonl",
+    "model.keras",
+    "summary.json",
+}
 SCHEDULES = {
     "constant": ((), 0.01),
     "exponential_decay": (("--decay_rate=0.25",), 0.005),
@@ -35,16 +43,16 @@ SCHEDULES = {
     "warmup_stable_decay": (("--cooldown_steps=2",), 0.005),
     "linear_warmup": (("--warmup_steps=2",), 0.005),
 }
-"""What each schedule needs, and its rate at the second of two steps, the learning rate 0.01."""
+"""Flags that each schedule needs, and its rate at the second of two steps, from 0.01."""
 FEW = ("cosine_decay", "cyclic", "linear_warmup")
 KINDS = ("sgd", "adam", "adamw", "nadam", "muon", "lion", "rprop", "schedule_free_adamw")
 SOME = ("binary_crossentropy", "categorical_crossentropy", "huber", "squared_hinge")
-"""Schedules, optimizers and losses that every run of the tests tries; soak tries the others."""
+"""Schedules, optimizers and losses tested in every run; soak tests the others."""
 
 
 @pytest.fixture
 def trained(quick, tmp_path):
-    """Trains two quick steps; returns the summary, and the history under "history"."""
+    """Train two quick steps; return the summary, with the history under "history"."""
 
     def run(*arguments):
         done = quick("--run_dir=run", *arguments)
@@ -88,10 +96,10 @@ def test_piecewise_rates_by_epoch_train(command, tmp_path):
     assert done.status == 0, done.err
     lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["learning_rate"] for line in lines] == [0.5, 0.25]
-    assert set(SCHEDULES) | {"piecewise_constant"} == set(GROUPS["schedule"])
+    assert set(SCHEDULES) | {"piecewise_constant"} == set(RULES["schedule"])
 
 
-def test_a_plateau_lowers_the_rate_and_an_early_stop_ends_the_run(command, tmp_path):
+def test_a_plateau_reduces_the_rate_and_early_stopping_ends_the_run(command, tmp_path):
     done = command(
         "train",
         "--optimizer=sgd",
@@ -118,7 +126,7 @@ def test_a_plateau_lowers_the_rate_and_an_early_stop_ends_the_run(command, tmp_p
     assert summary["validation"]["loss"] == pytest.approx(json.loads(lines[0])["val_loss"])
 
 
-def test_the_learning_rate_is_found_where_it_is_auto(command, tmp_path):
+def test_an_automatic_learning_rate_is_found_by_a_range_test(command, tmp_path):
     done = command("train", "--learning_rate=auto", "--epochs=1", "--run_dir=a")
     assert done.status == 0, done.err
     assert "found by a range test" in done.out.splitlines()[0]
@@ -129,7 +137,7 @@ def test_the_learning_rate_is_found_where_it_is_auto(command, tmp_path):
     assert (tmp_path / "a" / "lr_find.csv").is_file()
 
 
-def test_metrics_and_weights_of_classes_are_those_asked_for(command, tmp_path):
+def test_metrics_and_class_weights_are_applied(command, tmp_path):
     flags = ("--epochs=1", "--run_dir=a", "--class_weight=0:0,1:0,2:0,3:0,4:0")
     done = command("train", "--metrics=accuracy,f1_score,auc,confusion_matrix", *flags)
     assert done.status == 0, done.err
@@ -147,7 +155,7 @@ def test_metrics_and_weights_of_classes_are_those_asked_for(command, tmp_path):
 
 
 @pytest.mark.parametrize("flag", ["--clipvalue=1e-9", "--clipnorm=1e-9", "--global_clipnorm=1e-9"])
-def test_clipped_gradients_hardly_move_the_parameters(flag, trained):
+def test_strongly_clipped_gradients_hardly_change_the_parameters(flag, trained):
     summary = trained("--optimizer=sgd", flag)
     assert summary["train"]["loss"] == pytest.approx(summary["history"][0]["loss"], rel=1e-6)
 
@@ -163,7 +171,7 @@ def test_a_penalty_raises_the_loss(name, trained):
 
 @pytest.mark.parametrize(
     "loss",
-    [x if x in SOME else pytest.param(x, marks=pytest.mark.soak) for x in GROUPS["loss"]],
+    [x if x in SOME else pytest.param(x, marks=pytest.mark.soak) for x in RULES["loss"]],
 )
 def test_every_loss_trains_on_classes(loss, trained):
     summary = trained(f"--loss={loss}")
@@ -181,7 +189,7 @@ def test_every_loss_for_numbers_trains_on_housing(loss, trained, data_dir):
     assert summary["train"]["loss"] < summary["history"][0]["loss"]
 
 
-def test_training_learns_and_reports_what_it_learnt(command, tmp_path):
+def test_a_run_learns_and_prints_its_results(command, tmp_path):
     done = command("train", "--optimizer=nadam", "--epochs=3", "--run_dir=a", "--execution=graph")
     first, *epochs, test, folder = done.out.splitlines()
     assert first.startswith(
@@ -194,7 +202,7 @@ def test_training_learns_and_reports_what_it_learnt(command, tmp_path):
     assert folder == "run folder: a"
 
 
-def test_a_flagfile_repeats_the_run_to_the_bit(quick, command, tmp_path):
+def test_a_flagfile_repeats_the_run_bit_for_bit(quick, command, tmp_path):
     flags = (
         "--optimizer=adamw",
         "--dropout=0.5",
@@ -214,7 +222,7 @@ def test_a_flagfile_repeats_the_run_to_the_bit(quick, command, tmp_path):
     assert (tmp_path / "a" / "flags.txt").read_text() == (tmp_path / "b" / "flags.txt").read_text()
 
 
-def test_a_run_without_a_folder_gets_one(quick, tmp_path):
+def test_a_run_without_run_dir_gets_a_folder_of_its_name(quick, tmp_path):
     done = quick("--optimizer=sgd")
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("digits-mlp-sgd-")
@@ -222,7 +230,7 @@ def test_a_run_without_a_folder_gets_one(quick, tmp_path):
     assert {path.name for path in folder.iterdir()} == FILES
 
 
-def test_a_terminal_gets_a_bar(quick, monkeypatch):
+def test_a_terminal_shows_a_progress_bar(quick, monkeypatch):
     monkeypatch.setattr(broken_pipe._ClosableStream, "isatty", lambda stream: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     out = quick("--epochs=2").out
@@ -236,7 +244,7 @@ CLASSES = (ROWS.sum(1) > 0).astype(int)
 
 @pytest.fixture
 def table(write_table, tmp_path):
-    """Writes `own.csv` with this target, the price."""
+    """Write `own.csv` with this target, the price."""
 
     def write(price):
         write_table(tmp_path / "own.csv", a=ROWS[:, 0], kind=CLASSES, b=ROWS[:, 1], price=price)
@@ -252,7 +260,7 @@ def table(write_table, tmp_path):
         (("--dataset=own.npz",), 2, []),
     ],
 )
-def test_ones_own_data_are_trained_on(arguments, classes, names, trained, table, tmp_path):
+def test_the_users_data_are_trained_on(arguments, classes, names, trained, table, tmp_path):
     table(ROWS[:, 2])
     np.savez(tmp_path / "own.npz", x=ROWS, y=CLASSES)
     summary = trained(*arguments, "--train_examples=48", "--batch_size=24")
@@ -262,7 +270,7 @@ def test_ones_own_data_are_trained_on(arguments, classes, names, trained, table,
 
 @pytest.fixture
 def own_models(tmp_path):
-    """A module `own_models` in the working folder."""
+    """Write a module `own_models` into the working folder."""
     (tmp_path / "own_models.py").write_text(
         "import keras\n"
         "def small(shape, outputs):\n"
@@ -277,7 +285,7 @@ def own_models(tmp_path):
     sys.modules.pop("own_models", None)
 
 
-def test_ones_own_model_is_trained(own_models, command, tmp_path):
+def test_the_users_model_is_trained(own_models, command, tmp_path):
     flags = ["--train_examples=64", "--epochs=1", "--execution=graph"]
     done = command("train", "--model=own_models:small", "--run_dir=a", *flags)
     assert (done.status, done.err) == (0, "")
@@ -286,12 +294,12 @@ def test_ones_own_model_is_trained(own_models, command, tmp_path):
     losses = [
         json.loads((tmp_path / name / "summary.json").read_text())["train"]["loss"] for name in "ab"
     ]
-    assert losses[1] < losses[0], "the saved model goes on from where it was"
+    assert losses[1] < losses[0], "training continues from the saved model"
     assert keras.saving.load_model(tmp_path / "b" / "model.keras").output_shape == (None, 10)
 
 
 def refused(done, message):
-    """Whether a command ended with status 2 and this on one line."""
+    """Return whether a command ended with status 2 and a line with this message."""
     assert done.status == 2
     assert done.out == ""
     assert done.err.startswith("train: ")
@@ -315,7 +323,7 @@ def refused(done, message):
         ("--momentum=0.9", "--momentum is not for optimizer adam"),
         ("--alpha=0.5", "--alpha is not for optimizer adam"),
         ("--filters=8", "--filters is not for model mlp"),
-        ("--delta=2", "--delta is not for loss sparse_categorical_crossentropy"),
+        ("--delta=2", "--delta is not for loss auto, which takes --ignore_class; it is for huber"),
         ("--l1=0.1", "--l1 needs --regularizer=l1 or l1_l2"),
         ("--learning_rate=-1", "learning_rate must be at least 0, got -1.0"),
         ("--learning_rate=inf", "learning_rate must be finite and at least 0, got inf"),
@@ -326,7 +334,7 @@ def refused(done, message):
         ("--clipnorm=0", "clipnorm must be above 0, got 0.0"),
         ("--validation_split=1", "validation_split must be at least 0 and below 1, got 1.0"),
         ("--validation_split=0.0001", "validation_split 0.0001 keeps 0 of 1438"),
-        ("--train_examples=0", "train_examples must be at least 1 and at most 1438, got 0"),
+        ("--train_examples=0", "train_examples must be at least 1, got 0"),
         ("--epochs=0", "epochs must be at least 1, got 0"),
         ("--batch_size=0", "batch_size must be at least 1, got 0"),
         ("--seed=-1", "seed must be at least 0 and at most 4294967295, got -1"),
@@ -338,7 +346,7 @@ def refused(done, message):
         ),
         ("--execution=fast", "value should be one of <auto|graph|xla|xla_update>"),
         ("--flagfile=none.txt", "Unable to open flagfile"),
-        ("--data_dir=none", "data_dir is 'none', which is no folder"),
+        ("--data_dir=none", "data_dir is 'none', which is not a folder"),
         ("--target=price", "only a .csv has columns"),
         ("--dataset=none.csv", "none.csv does not exist"),
         ("--model=none.keras", "model none.keras: there is no such file"),
@@ -362,7 +370,10 @@ def test_bad_input_gets_one_line_and_leaves_no_folder(flag, message, own_models,
             ("--loss=binary_crossentropy", "--label_smoothing=2"),
             "label_smoothing must be at least 0 and at most 1, got 2.0",
         ),
-        (("--schedule=exponential_decay",), "schedule exponential_decay needs --decay_rate"),
+        (
+            ("--schedule=exponential_decay",),
+            "schedule exponential_decay needs decay_rate (--decay_rate)",
+        ),
         (("--clipnorm=1", "--clipvalue=1"), "give only one of --clipvalue, --clipnorm"),
         (("--optimizer=sgd", "--nesterov"), "nesterov needs a momentum above 0"),
     ],
@@ -372,9 +383,9 @@ def test_flags_that_do_not_go_together_are_refused(arguments, message, command, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_in_ones_own_code_is_named(own_models, command, tmp_path):
+def test_an_error_in_the_users_code_is_named(own_models, command, tmp_path):
     done = command("train", "--model=own_models:broken")
-    message = "RuntimeError: no model today (--traceback shows where it arose)"
+    message = "RuntimeError: no model today (--traceback shows where it was raised)"
     assert done == (1, "", f"train: {message}\n")
     assert not (tmp_path / "runs").exists()
 
@@ -393,7 +404,7 @@ def test_an_error_in_ones_own_code_is_named(own_models, command, tmp_path):
         ({"x": ROWS}, "own.npz holds the arrays x; give"),
     ],
 )
-def test_bad_data_of_ones_own_are_refused(arrays, message, command, tmp_path):
+def test_invalid_data_of_the_user_are_refused(arrays, message, command, tmp_path):
     np.savez(tmp_path / "own.npz", **arrays)
     assert refused(command("train", "--dataset=own.npz"), message)
     assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
@@ -418,7 +429,7 @@ def test_a_broken_model_file_is_refused(quick, command, tmp_path):
     quick("--run_dir=a")
     whole = (tmp_path / "a" / "model.keras").read_bytes()
     (tmp_path / "own.keras").write_bytes(whole[: len(whole) // 2])
-    message = "model own.keras: not a Keras model that can be loaded: it is no zip archive"
+    message = "model own.keras: not a Keras model that can be loaded: it is not a zip archive"
     assert refused(command("train", "--model=own.keras"), message)
 
 

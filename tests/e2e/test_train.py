@@ -17,6 +17,7 @@ from subprocess import PIPE
 import pytest
 
 FILES = {
+    "config.json",
     "flags.txt",
     "metrics.csv",
     "metrics.jsonl",

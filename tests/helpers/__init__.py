@@ -8,6 +8,7 @@ metrics: classes and scores, and the value of a metric on arrays.
 monitors: monitors run over a history of results.
 processes: Python in a process of its own.
 commands: commands run inside the test process, and a toy command.
+experiments: experiments as flags, and small ones.
 workers: `train` in several processes, and what their run leaves.
 predictions: random predictions of classes and of numbers.
 modules: packages that are not installed.

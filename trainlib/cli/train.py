@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,223 +12,187 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.callbacks import (  # noqa: E402
-    Callback,
-    CSVLogger,
-    JSONLLogger,
-    LineLogger,
-    NonFiniteError,
-    ProgressBar,
-)
-from trainlib.callbacks.display import format_results  # noqa: E402
-from trainlib.cli import (  # noqa: E402
-    app,
-    build,
-    events,
-    resuming,
-    run_folder,
-    run_report,
-    training,
-)
+from trainlib.callbacks import Callback, LineLogger, ProgressBar  # noqa: E402
+from trainlib.cli import app, run_report  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
-from trainlib.cli.distributed.session import WorkerSession, worker_session  # noqa: E402
+from trainlib.cli.distributed.session import worker_session  # noqa: E402
 from trainlib.cli.exit_status import CommandError, one_line  # noqa: E402
-from trainlib.cli.flag_types import Values, each_flag  # noqa: E402
-from trainlib.cli.flags import AUTO, check_choices, define_train  # noqa: E402
-from trainlib.cli.range_test import find_rate  # noqa: E402
-from trainlib.cli.replaying import replay_step  # noqa: E402
+from trainlib.cli.experiment_flags import (  # noqa: E402
+    define_experiment,
+    experiment_config,
+    given_flags,
+    rule_topics,
+)
+from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.signals import StopOnSignal  # noqa: E402
-from trainlib.cli.verify_resume import verify_resume  # noqa: E402
-from trainlib.core.checks import check_integer  # noqa: E402
-from trainlib.data import take  # noqa: E402
+from trainlib.experiment import run_folder  # noqa: E402
+from trainlib.experiment.config import ExperimentConfig  # noqa: E402
+from trainlib.experiment.flat import flag_text, flatten  # noqa: E402
+from trainlib.experiment.replay import replay_step  # noqa: E402
+from trainlib.experiment.resume import resumed_config  # noqa: E402
+from trainlib.experiment.run import (  # noqa: E402
+    ExperimentResult,
+    NonFiniteRunError,
+    Session,
+    run_experiment,
+)
+from trainlib.experiment.verify_resume import DifferentBitsError, verify_resume  # noqa: E402
 from trainlib.report.figures import require_matplotlib  # noqa: E402
-from trainlib.report.range_test import write_range_test  # noqa: E402
-from trainlib.tools.loss_curve import LRFinderResult  # noqa: E402
-from trainlib.training.collectives import broadcast_from_chief  # noqa: E402
-from trainlib.training.data_adapter import as_data_adapter  # noqa: E402
-from trainlib.training.execution import slow_precision_reason  # noqa: E402
-from trainlib.training.strategies import get_strategy  # noqa: E402
-from trainlib.training.trainer import Trainer  # noqa: E402
-
-WORKER_FLAGS = (*run_folder.NOT_RECORDED, "data_dir", "strategy", "worker_timeout")
-"""The flags that may differ between workers."""
 
 ABOUT = """
 train: trains a model on a data set, and leaves a run folder.
 
   train --dataset=fashion_mnist --model=mlp --hidden=300,100 --optimizer=nadam --epochs=5
 """
+WORKER_SETTINGS = ("data_dir", "strategy", "worker_timeout")
+"""Settings in which workers may differ."""
 
 
 def main() -> None:
-    """The command."""
-    app.run("train", ABOUT, define_train, ignore_broken_pipe(train))
+    """Run the command."""
+    app.run("train", ABOUT, define_train, ignore_broken_pipe(train), topics=rule_topics())
+
+
+def define_train(values: Values) -> None:
+    """Define the flags of `train`: those of an experiment, and those of this run only."""
+    define_experiment(values)
+    define_run_dir(values)
+    group = Group(values, "Checkpoints")
+    group.string("resume", None, "Folder of a run to continue from its newest checkpoint.", "PATH")
+    group.integer(
+        "replay_step",
+        None,
+        "With --resume: make this step of the run again, counted from 1, and print the range of "
+        "every tensor in it; nothing is written.",
+    )
+    group.integer(
+        "stop_after",
+        None,
+        "Stop the run after this number of batches, with a checkpoint, as SIGTERM does.",
+    )
+    group.boolean(
+        "verify_resume",
+        False,
+        "Instead of training, check that a run with these flags ends in the same bits when it is "
+        "stopped and resumed.",
+    )
+    group.integer(
+        "verify_steps", 100, "With --verify_resume: batches before the stop, and after it."
+    )
+
+
+def define_run_dir(values: Values) -> None:
+    """Define the flag for the folder of a new run."""
+    Group(values, "Run").string(
+        "run_dir",
+        None,
+        "Folder for what the run leaves, new or empty; default: "
+        "runs/<data set>-<model>-<optimizer>-<time>.",
+        "PATH",
+    )
 
 
 def train(values: Values) -> None:
-    """Builds what the flags name, trains it, tests it, and writes the run folder.
-
-    Of several workers each does so, and the first alone reports and writes.
-    """
-    if values.resume:
-        resuming.take_flags(values, define_train)
-    check_integer("epochs", values.epochs, at_least=1)
-    check_integer("batch_size", values.batch_size, at_least=1)
-    check_choices(values)
-    events.check(values)
+    """Run the experiment that the flags describe; of several workers, the chief reports it."""
+    config = _config(values)
     if values.verify_resume:
-        verify_resume(values)
+        _verify_resume(config, values.verify_steps)
         return
     if values.replay_step is not None:
-        replay_step(values)
+        print(replay_step(config, Path(values.resume), values.replay_step))
         return
+    folder = values.resume or values.run_dir
+
+    def check() -> None:
+        if folder and not values.resume:
+            run_folder.check_free(Path(folder))
+
     with (
         worker_session(
-            values.strategy,
-            values.worker_timeout,
-            _compared_flags(values),
-            lambda: _check_folder(values),
-        ) as session,
+            config.strategy, config.worker_timeout, _compared_flags(config), check
+        ) as worker,
         StopOnSignal(values.stop_after) as signals,
     ):
-        signals.raise_if_stopped(_train(values, session, signals))
+
+        @contextlib.contextmanager
+        def start() -> Iterator[None]:
+            with worker.start_barrier():
+                yield
+            signals.install_handlers()  # again: the servers that have started replaced them
+
+        session = Session(worker.is_chief, start, _print)
+        callbacks: list[Callback] = [_display(), signals] if worker.is_chief else [signals]
+        result = _run(config, folder, bool(values.resume), callbacks, session)
+        signals.raise_if_stopped(result.folder)
 
 
-def _compared_flags(values: Values) -> dict[str, str]:
-    """Return the flags that must be equal on all workers, as they are written, by name."""
-    compared = (flag for flag in each_flag(values) if flag.name not in WORKER_FLAGS)
-    return {flag.name: flag.serialize() for flag in compared}
-
-
-def _check_folder(values: Values) -> None:
-    if values.run_dir:
-        run_folder.check_free(Path(values.run_dir))
-
-
-def _train(values: Values, session: WorkerSession, signals: StopOnSignal) -> Path | None:
-    """The run's folder, on the worker that reports."""
-    task = build.build_task(values)
-    with session.start_barrier():
-        strategy = get_strategy(values.strategy, values.replicas)  # before TensorFlow begins
-    signals.install_handlers()
-    built = build.build_models(values, task)
-    data = build.class_weighted(values, task)
-    found = _settle_rate(values, task, built, strategy)
-    trainer, optimization = training.build_trainer(values, task, built)
-    callbacks = [signals, *training.training_callbacks(values, task)]
-    trainer.evaluate(tuple(take(task.train, 1)))  # what does not fit is seen before any file
-    adapter = as_data_adapter("data", data, values.batch_size)
-    speeds = trainer.autotune(adapter, epochs=values.epochs)
-    values["execution"].value = trainer.execution  # the run's own record repeats it to the bit
-    folder = _folder(values) if session.is_chief else None
-    if folder and found:
-        write_range_test(folder, found, f"{values.optimizer} on {task.dataset.name}", print)
-    print(build.describe(task, built, values), flush=True)
-    if slow := slow_precision_reason(values.precision):
-        print(f"precision: {slow}", flush=True)
-    if values.tensorboard:
-        print(f"tensorboard --logdir={events.root(values, folder)}", flush=True)
-    if speeds:
-        measured = ", ".join(f"{name} {speed:,.0f}" for name, speed in speeds.items())
-        print(f"execution: {trainer.execution} (steps/s: {measured})", flush=True)
-    if values.param_rules:
-        print("\n".join(optimization.table(trainer.state.params)), flush=True)
-    if folder:
-        files = [
-            JSONLLogger(folder / run_folder.HISTORY_FILE),
-            CSVLogger(folder / run_folder.TABLE_FILE),
-        ]
-        callbacks = [_display(), *callbacks, *files]
-    callbacks += events.callbacks(values, folder, task, built)
-    with _told(folder):
-        history = trainer.fit(
-            adapter,
-            epochs=values.epochs,
-            validation_data=training.held_out(task),
-            callbacks=callbacks,
-            checkpoints=training.checkpoints(values, folder),
-        )
-    if signals.stopped_resumable:
-        return folder
-    summary = _summary(trainer, task, history)
-    if folder:
-        run_folder.save_model(folder / run_folder.MODEL_FILE, built.full)
-        run_folder.write_json(folder / run_folder.SUMMARY_FILE, summary)
-    print(f"test: {format_results(summary['test'])}\nrun folder: {folder}", flush=True)
-    if folder and values.report:
-        _report(folder, run_report.Model(task, built))
-    return folder
-
-
-@contextlib.contextmanager
-def _told(folder: Path | None) -> Iterator[None]:
-    """Around training: where it came to what is not finite, says how to look into that."""
-    try:
-        yield
-    except NonFiniteError as error:
-        how = f"to see where: train --resume={folder} --replay_step={error.batch}"
-        if error.batch is None:
-            how = "a run with --nonfinite=stop tells the step"
-        raise CommandError(f"{error}; {how}" if folder else str(error)) from error
-
-
-def _folder(values: Values) -> Path:
-    """The run's folder, with its flags in it."""
+def _config(values: Values) -> ExperimentConfig:
+    """Return the configuration of the flags; of a resumed run, its own with their changes."""
     if not values.resume:
-        return run_folder.create(values)
-    folder = Path(values.resume)
-    run_folder.record_flags(folder, values)
-    return folder
+        if values.replay_step is not None:
+            raise ValueError("--replay_step needs --resume, the folder of the run")
+        return experiment_config(values)
+    if values.run_dir:
+        raise ValueError("--resume continues in the run's own folder: leave --run_dir out")
+    to_replay = values.replay_step is not None
+    return resumed_config(Path(values.resume), given_flags(values), to_replay)
 
 
-def _settle_rate(
-    values: Values, task: build.Task, built: build.Models, strategy: Any
-) -> LRFinderResult | None:
-    """Finds the learning rate where it is "auto", and puts it in the place of the word.
-
-    Workers, whose machines may round in other ways, take what the first one finds.
-    """
-    if values.learning_rate != AUTO:
-        return None
-    found = find_rate(values, task, built)
-    values["learning_rate"].value = float(f"{broadcast_from_chief(strategy, found.suggestion):.2g}")
-    print(f"learning rate: {values.learning_rate:g}, found by a range test", flush=True)
-    return found
+def _compared_flags(config: ExperimentConfig) -> dict[str, str]:
+    """Return the flags that must be equal on all workers, as they are written, by name."""
+    flat = flatten(config)
+    return {name: flag_text(name, x) for name, x in flat.items() if name not in WORKER_SETTINGS}
 
 
-def _report(folder: Path, model: run_report.Model) -> None:
+def _run(
+    config: ExperimentConfig,
+    folder: str | None,
+    resume: bool,
+    callbacks: list[Callback],
+    session: Session,
+) -> ExperimentResult:
+    """Run the experiment; an error about numbers that are not finite says how to look into it."""
+    try:
+        return run_experiment(
+            config,
+            folder,
+            resume=resume,
+            callbacks=callbacks,
+            session=session,
+            report=_report,
+        )
+    except NonFiniteRunError as error:
+        how = f"to see where: train --resume={error.folder} --replay_step={error.batch}"
+        if error.batch is None:
+            how = "a run with --nonfinite=stop names the step"
+        raise CommandError(f"{error}; {how}" if error.folder else str(error)) from error
+
+
+def _report(folder: Path, task: Any, built: Any) -> None:
     """Writes the report, if matplotlib is there; the run is whole whatever goes wrong here."""
     try:
         require_matplotlib()
     except ImportError:
         return
     try:
-        run_report.write(run_report.read(folder), model, folder)
+        run_report.write(run_report.read(folder), run_report.Model(task, built), folder)
     except Exception as error:
         print(f"no report: {one_line(error)}", flush=True)
+
+
+def _verify_resume(config: ExperimentConfig, steps: int) -> None:
+    try:
+        verify_resume(config, steps, _print)
+    except DifferentBitsError as error:
+        raise CommandError(str(error)) from error
 
 
 def _display() -> Callback:
     return ProgressBar() if sys.stdout.isatty() else LineLogger()
 
 
-def _summary(
-    trainer: Trainer, task: build.Task, history: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    parts = {name: getattr(task, name) for name in build.PARTS}
-    results = {
-        name: trainer.evaluate(tuple(part)) for name, part in parts.items() if part is not None
-    }
-    return {
-        **results,
-        "epochs": len(history),
-        "steps": int(trainer.state.step),
-        "seconds": round(sum(epoch["seconds"] for epoch in history), 3),
-        "execution": trainer.execution,
-        "classes": task.outputs if task.target.by_class else 0,
-        "feature_names": list(task.dataset.feature_names),
-        "params_sha256": run_folder.params_sha256(trainer.state.params),
-    }
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from trainlib.experiment.parts import (
     ScheduleField,
     TensorBoardConfig,
 )
-from trainlib.experiment.rules import AUTO, RuleConfig, check_shared
+from trainlib.experiment.rules import AUTO, RuleConfig, check_shared, rate_argument
 from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.nonfinite import POLICIES
@@ -230,6 +230,7 @@ class ExperimentConfig:
         ):
             if getattr(self, pattern) is not None and getattr(self, rule) is None:
                 raise ValueError(f"--{pattern} needs --{rule}")
+        _check_learning_rate(self)
 
     @property
     def reports_norms(self) -> bool:
@@ -273,6 +274,24 @@ def _check_nested(config: ExperimentConfig) -> None:
         value = getattr(config, name)
         if not isinstance(value, kind) and not (name == "tensorboard" and value is None):
             raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+
+
+def _check_learning_rate(config: ExperimentConfig) -> None:
+    schedule = config.schedule
+    if config.monitor("reduce_on_plateau") is not None:
+        names = [rule.name for rule in schedule.rules]
+        if names != ["constant"] or schedule.warmup is not None:
+            raise ValueError(
+                "--reduce_on_plateau sets the learning rate itself: it goes with "
+                "--schedule=constant, without a warm-up"
+            )
+    if "learning_rate" in config.optimizer.hyperparameters:
+        for rule in schedule.rules:
+            if rate_argument("schedule", rule.name) is None:
+                raise ValueError(
+                    f"schedule {rule.name} has its own rates: leave learning_rate "
+                    "(--learning_rate) out"
+                )
 
 
 def _check_metrics(metrics: Sequence[RuleConfig]) -> None:

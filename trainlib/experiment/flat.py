@@ -25,6 +25,19 @@ from trainlib.experiment.values import parsed, written
 C = TypeVar("C")
 
 TENSORBOARD = "Write events for TensorBoard: curves, histograms, pictures, the graph, the flags."
+SHOWN: Mapping[tuple[str, str], str] = {
+    (
+        "optimizer",
+        "learning_rate",
+    ): "Learning rate, or auto: found by a range test before the run, as lr_find "
+    "does; default: the optimizer's.",
+    (
+        "schedule",
+        "warmup_steps",
+    ): "Steps of a linear warm-up of the learning rate before the schedule, or of the "
+    "schedule or optimizer that makes it itself.",
+}
+"""Hyperparameters that every help text shows; others are shown with their rules."""
 MONITOR_HELP: Mapping[str, str] = {
     "reduce_on_plateau": "Reduce the learning rate when a result has stopped improving.",
     "early_stop": "Stop the run when a result has stopped improving.",
@@ -116,7 +129,9 @@ def settings(cls: Any) -> tuple[Setting, ...]:
     group = ""
     for declared in _settings(cls):
         group = declared.group or group
-        found.setdefault(declared.flag, declared._replace(group=group))
+        if declared.help or declared.flag not in found:
+            found.pop(declared.flag, None)
+            found[declared.flag] = declared._replace(group=group)
     order = list(dict.fromkeys(s.group for s in found.values()))
     return tuple(sorted(found.values(), key=lambda s: order.index(s.group)))
 
@@ -146,7 +161,9 @@ def _rule_settings(field: Any) -> Iterator[Setting]:
         default: Any = names if several else next(iter(names), None)
         yield Setting(kind, "strs" if several else "str", default, field.help, group)
     for name, declared in all_hyperparameters(kind).items():
-        yield Setting(name, type_of(declared), None, "", group, kind=kind)
+        help = f"{declared.help[:1].upper()}{declared.help[1:]}." if kind == "clipping" else ""
+        help = SHOWN.get((kind, name), help)
+        yield Setting(name, type_of(declared), None, help, group, kind=kind)
         if is_shared(name):
             yield Setting(f"{kind}_{name}", type_of(declared), None, "", group, kind=kind)
 

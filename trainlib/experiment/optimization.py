@@ -60,20 +60,8 @@ def build_optimization(config: ExperimentConfig, steps: int) -> Optimization:
 
 
 def is_rate_in_state(config: ExperimentConfig) -> bool:
-    """Return whether the learning rate is held in the optimizer's state, to be reduced there.
-
-    Raises:
-        ValueError: the rate is to be reduced on a plateau, and follows a schedule too.
-    """
-    if config.monitor("reduce_on_plateau") is None:
-        return False
-    schedule = config.schedule
-    if [rule.name for rule in schedule.rules] != ["constant"] or schedule.warmup is not None:
-        raise ValueError(
-            "--reduce_on_plateau sets the learning rate itself: it goes with --schedule=constant, "
-            "without a warm-up"
-        )
-    return True
+    """Return whether the learning rate is held in the optimizer's state, to be reduced there."""
+    return config.monitor("reduce_on_plateau") is not None
 
 
 def base_rate(config: ExperimentConfig) -> float:
@@ -142,22 +130,16 @@ def build_schedule(config: ExperimentConfig, learning_rate: float, updates: int)
         updates: updates of an epoch.
 
     Raises:
-        ValueError, TypeError: a hyperparameter is missing or out of its range.
+        ValueError, TypeError: a hyperparameter is out of its range.
     """
     declared = config.schedule
     warmup = {} if declared.warmup is None else dict(declared.warmup.hyperparameters)
     total = config.epochs if declared.per_epoch else config.epochs * updates
     total -= warmup.get("warmup_steps", 0)
     starts = [0, *declared.join_at]
-    if len(declared.rules) != len(starts):
-        raise ValueError(
-            f"--join_at must hold the step at which each schedule after the first begins: "
-            f"--schedule names {len(declared.rules)}, --join_at {len(declared.join_at)} steps"
-        )
     lengths = [end - start for start, end in zip(starts, [*starts[1:], total], strict=True)]
-    given = "learning_rate" in config.optimizer.hyperparameters
     parts = [
-        _one_schedule(rule, learning_rate, length, given)
+        _one_schedule(rule, learning_rate, length)
         for rule, length in zip(declared.rules, lengths, strict=True)
     ]
     schedule = join_schedules(parts, starts[1:]) if len(parts) > 1 else parts[0]
@@ -166,23 +148,13 @@ def build_schedule(config: ExperimentConfig, learning_rate: float, updates: int)
     return per_epoch(schedule, updates) if declared.per_epoch else schedule
 
 
-def _one_schedule(rule: RuleConfig, learning_rate: float, length: int, given: bool) -> Schedule:
-    """Return a schedule, over `length` steps where its hyperparameters give no length.
-
-    Args:
-        rule: the schedule.
-        learning_rate: the optimizer's learning rate.
-        length: steps until the next schedule or the end of the run.
-        given: whether the user gave the learning rate.
-    """
+def _one_schedule(rule: RuleConfig, learning_rate: float, length: int) -> Schedule:
+    """Return a schedule, over `length` steps where its hyperparameters give no length."""
     options = dict(rule.hyperparameters)
     for name, hyperparameter in takes("schedule", rule.name).items():
-        if name in options or not hyperparameter.required:
-            continue
-        if name not in LENGTHS:
-            raise ValueError(f"schedule {rule.name} needs {name} (--{name})")
-        warmup = options.get("warmup_steps", 0) if name == "decay_steps" else 0
-        options[name] = max(length - warmup, 1)
+        if name in LENGTHS and hyperparameter.required and name not in options:
+            warmup = options.get("warmup_steps", 0) if name == "decay_steps" else 0
+            options[name] = max(length - warmup, 1)
     if rule.name == "cosine_decay" and options.get("warmup_steps"):
         if "warmup_target" not in options:
             # As in other schedules: up from 0 to the learning rate.
@@ -190,9 +162,5 @@ def _one_schedule(rule: RuleConfig, learning_rate: float, length: int, given: bo
     argument = rate_argument("schedule", rule.name)
     if argument is not None:
         options[argument] = learning_rate
-    elif given:
-        raise ValueError(
-            f"schedule {rule.name} has its own rates: leave learning_rate (--learning_rate) out"
-        )
     made: Schedule = registry.SCHEDULES[rule.name](**options)
     return made

@@ -83,8 +83,7 @@ class ScheduleConfig:
     rules: RulesField = RulesField(
         "schedule",
         "constant",
-        "Learning-rate schedule, or several, comma-separated, one after another. With "
-        "--warmup_steps the rate rises linearly to the first rate of any of them.",
+        "Learning-rate schedule, or several, comma-separated, one after another: {names}.",
     )
     warmup: OptionalRuleField = OptionalRuleField("schedule", None)
     join_at: tuple[int, ...] = setting(
@@ -100,6 +99,13 @@ class ScheduleConfig:
         if not self.rules:
             raise ValueError("schedule must hold at least one schedule, such as constant")
         check_shared("schedule", self.rules)
+        for rule in self.rules:
+            _check_complete(rule)
+        if len(self.rules) != 1 + len(self.join_at):
+            raise ValueError(
+                "--join_at must hold the step at which each schedule after the first begins: "
+                f"--schedule names {len(self.rules)}, --join_at {len(self.join_at)} steps"
+            )
         if self.warmup is not None:
             self._check_warmup(self.warmup)
 
@@ -123,6 +129,13 @@ class ScheduleConfig:
             for rule in self.rules
             for name, declared in takes("schedule", rule.name).items()
         )
+
+
+def _check_complete(rule: RuleConfig) -> None:
+    """Raise `ValueError` where a schedule lacks a hyperparameter that has no default."""
+    for name, declared in takes("schedule", rule.name).items():
+        if declared.required and name not in LENGTHS and name not in rule.hyperparameters:
+            raise ValueError(f"schedule {rule.name} needs {name} (--{name})")
 
 
 class ScheduleField(

@@ -64,8 +64,9 @@ def chosen_rules(cls: Any, given: Mapping[str, Any]) -> dict[str, list[RuleConfi
             raise _refused(flag, hyperparameter, kinds[0], chosen[kinds[0]])
         if len(takers) > 1:
             raise _ambiguous(hyperparameter, takers, chosen)
-        if values[takers[0]].setdefault(hyperparameter, given[flag]) != given[flag]:
+        if hyperparameter in values[takers[0]] and values[takers[0]][hyperparameter] != given[flag]:
             raise ValueError(f"--{flag} and --{takers[0]}_{hyperparameter} are one: give only one")
+        values[takers[0]][hyperparameter] = given[flag]
     return {
         kind: [
             RuleConfig(name, {h: x for h, x in values[kind].items() if h in takes(kind, name)})

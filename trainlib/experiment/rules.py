@@ -34,6 +34,7 @@ RULES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
 Losses of embeddings and of sequences are left out: no model here has outputs for them.
 """
 
+SINGULAR = {"metrics": "metric", "monitors": "monitor"}
 AUTO_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "loss": ("sparse_categorical_crossentropy", "mean_squared_error"),
     "metrics": ("accuracy", "mean_squared_error", "mean_absolute_error"),
@@ -166,7 +167,7 @@ def checked_rule(kind: str, rule: RuleConfig) -> RuleConfig:
     custom = kind == "model" and models.is_custom(rule.name)
     one_line(kind, rule.name)
     if not custom and not (rule.name == AUTO and kind in AUTO_MEMBERS):
-        check_choice(kind, rule.name, RULES[kind])
+        check_choice(SINGULAR.get(kind, kind), rule.name, RULES[kind])
     declared = takes(kind, rule.name)
     for name in rule.hyperparameters:
         if name not in declared:

@@ -146,6 +146,7 @@ def run_experiment(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     session: Session | None = None,
+    report: Callable[[Path, Task, Models], None] = lambda folder, task, built: None,
 ) -> ExperimentResult:
     """Train, test and save what a configuration says, as `train` does at a shell.
 
@@ -195,6 +196,8 @@ def run_experiment(
     result = _result(prepared, folder, history, last.stop)
     if result.is_finished:
         _write_results(prepared, result, session.log)
+        if folder is not None and config.report:
+            report(folder, prepared.task, prepared.built)
     return result
 
 

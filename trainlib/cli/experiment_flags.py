@@ -1,0 +1,126 @@
+"""The flags of an experiment: generated from `ExperimentConfig`, and parsed into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from trainlib.cli.flag_types import Group, Values
+from trainlib.cli.help import HelpTopics, describe, label, wrap_paragraphs
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.fields import Setting
+from trainlib.experiment.flat import settings, unflatten
+from trainlib.experiment.rule_flags import AMBIGUITY, is_shared
+from trainlib.experiment.rules import AUTO, LENGTHS, RULES, Hyperparameters, takes
+
+SAFE_MODE = next(s for s in settings(ExperimentConfig) if s.flag == "safe_mode")
+
+
+def define_experiment(values: Values) -> None:
+    """Define the flags of an experiment, in the groups and the order of the help text."""
+    for setting in settings(ExperimentConfig):
+        hidden = bool(setting.kind) and not setting.help
+        _define(Group(values, setting.group, hidden), setting)
+
+
+def define_run(values: Values, title: str) -> None:
+    """Define the flags of commands that use a finished run: which run, and where its data are."""
+    group = Group(values, title)
+    group.string("run_dir", None, "Folder of the run.", "PATH")
+    group.string(
+        "data_dir",
+        None,
+        "Folder searched first for the data set's files; default: the run's.",
+        "PATH",
+    )
+    define_safe_mode(group)
+
+
+def define_safe_mode(group: Group) -> None:
+    """Define the flag that lets `.keras` files contain code."""
+    _define(group, SAFE_MODE)
+
+
+def _define(group: Group, setting: Setting) -> None:
+    name, default, help = setting.flag, setting.default, setting.help
+    if setting.choices:
+        group.choice(name, default, list(setting.choices), help)
+        return
+    if name == "learning_rate":
+        group.number_or(AUTO, name, None, help)
+        return
+    by_type: dict[str, Callable[..., None]] = {
+        "bool": group.boolean,
+        "int": group.integer,
+        "float": group.number,
+        "str": group.string,
+        "ints": group.integers,
+        "floats": group.numbers,
+        "strs": group.strings,
+    }
+    by_type[setting.type](name, list(default) if isinstance(default, tuple) else default, help)
+
+
+def given_flags(values: Values) -> dict[str, Any]:
+    """Return the flags of an experiment that the user gave, by name; those left out are missing."""
+    given = {s.flag: values[s.flag] for s in settings(ExperimentConfig) if s.flag in values}
+    return {
+        name: tuple(flag.value) if isinstance(flag.value, list) else flag.value
+        for name, flag in given.items()
+        if flag.present
+    }
+
+
+def experiment_config(values: Values) -> ExperimentConfig:
+    """Return the experiment that the given flags describe; for others the defaults hold.
+
+    Raises:
+        ValueError, TypeError: flags that contradict each other, or values that are not allowed.
+    """
+    return unflatten(ExperimentConfig, given_flags(values))
+
+
+def rule_topics() -> HelpTopics:
+    """Return the help texts of all rules: `--help=adam` shows the flags of `adam`."""
+    texts: dict[str, Callable[[Values, int], str]] = {}
+    for rules in RULES.values():
+        for name in rules:
+            texts[name] = _topic(name)
+    hint = (
+        "--help=NAME shows the flags of a rule's hyperparameters, such as --help=adam or "
+        f"--help=cosine_decay. {AMBIGUITY}"
+    )
+    return HelpTopics(hint, texts)
+
+
+def _topic(name: str) -> Callable[[Values, int], str]:
+    def text(values: Values, width: int) -> str:
+        parts = []
+        for kind in (kind for kind, rules in RULES.items() if name in rules):
+            summary = (RULES[kind][name].__doc__ or "").strip().partition("\n")[0]
+            declared = takes(kind, name)
+            entries = _entries(values, kind, name, declared, width)
+            parts.append(wrap_paragraphs(f"{kind} {name}: {summary}", width))
+            parts.append("\n".join(entries) if entries else "It has no hyperparameters.")
+        return "\n\n".join(parts)
+
+    return text
+
+
+def _entries(
+    values: Values, kind: str, name: str, declared: Hyperparameters, width: int
+) -> list[str]:
+    """Return the entry of each hyperparameter: its flag, its help and its default."""
+    entries = []
+    for hyperparameter, h in declared.items():
+        flag = f"{name}_{hyperparameter}" if kind == "monitors" else hyperparameter
+        text = f"{h.help[:1].upper()}{h.help[1:]}."
+        if hyperparameter in LENGTHS and h.required:
+            text += " Default: to the end of the run."
+        elif h.default is not None:
+            text += f" Default: {h.default_text}."
+        if kind != "monitors" and is_shared(hyperparameter):
+            text += f" Also --{kind}_{hyperparameter}."
+        defined: Any = values[flag]
+        entries.append(describe(label(defined), text, width))
+    return entries
