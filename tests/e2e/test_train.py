@@ -27,7 +27,7 @@ FILES = {
 } | {
     "accuracy.png",
     "confusion_counts.png",
-    "confusion_shares.png",
+    "confusion_percentages.png",
     "learning_rate.png",
     "loss.png",
     "report.html",

@@ -56,17 +56,21 @@ def chosen_rules(cls: Any, given: Mapping[str, Any]) -> dict[str, list[RuleConfi
         for name in names:
             checked_rule(kind, RuleConfig(name))
     values: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
-    for flag, (kinds, hyperparameter) in hyperparameter_flags().items():
+    for flag, (kinds, name) in hyperparameter_flags().items():
         if flag not in given:
             continue
-        takers = [k for k in kinds if any(hyperparameter in takes(k, n) for n in chosen[k])]
+        takers = [k for k in kinds if any(name in takes(k, rule) for rule in chosen[k])]
         if not takers:
-            raise _refused(flag, hyperparameter, kinds[0], chosen[kinds[0]])
+            raise _refused(flag, name, kinds[0], chosen[kinds[0]])
         if len(takers) > 1:
-            raise _ambiguous(hyperparameter, takers, chosen)
-        if hyperparameter in values[takers[0]] and values[takers[0]][hyperparameter] != given[flag]:
-            raise ValueError(f"--{flag} and --{takers[0]}_{hyperparameter} are one: give only one")
-        values[takers[0]][hyperparameter] = given[flag]
+            raise _ambiguous(name, takers, chosen)
+        (kind,) = takers
+        if name in values[kind] and values[kind][name] != given[flag]:
+            raise ValueError(
+                f"--{flag}={given[flag]} and --{name}={given[name]} are one hyperparameter: give "
+                "one of them"
+            )
+        values[kind][name] = given[flag]
     return {
         kind: [
             RuleConfig(name, {h: x for h, x in values[kind].items() if h in takes(kind, name)})
