@@ -6,17 +6,16 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
 from trainlib.callbacks import Callback, LineLogger, ProgressBar  # noqa: E402
-from trainlib.cli import app, run_report  # noqa: E402
+from trainlib.cli import app  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.distributed.session import worker_session  # noqa: E402
-from trainlib.cli.exit_status import CommandError, one_line  # noqa: E402
+from trainlib.cli.exit_status import CommandError  # noqa: E402
 from trainlib.cli.experiment_flags import (  # noqa: E402
     define_experiment,
     experiment_config,
@@ -37,7 +36,6 @@ from trainlib.experiment.run import (  # noqa: E402
     run_experiment,
 )
 from trainlib.experiment.verify_resume import DifferentBitsError, verify_resume  # noqa: E402
-from trainlib.report.figures import require_matplotlib  # noqa: E402
 
 ABOUT = """
 train: trains a model on a data set, and leaves a run folder.
@@ -153,31 +151,12 @@ def _run(
 ) -> ExperimentResult:
     """Run the experiment; an error about numbers that are not finite says how to look into it."""
     try:
-        return run_experiment(
-            config,
-            folder,
-            resume=resume,
-            callbacks=callbacks,
-            session=session,
-            report=_report,
-        )
+        return run_experiment(config, folder, resume=resume, callbacks=callbacks, session=session)
     except NonFiniteRunError as error:
         how = f"to see where: train --resume={error.folder} --replay_step={error.batch}"
         if error.batch is None:
             how = "a run with --nonfinite=stop names the step"
         raise CommandError(f"{error}; {how}" if error.folder else str(error)) from error
-
-
-def _report(folder: Path, task: Any, built: Any) -> None:
-    """Writes the report, if matplotlib is there; the run is whole whatever goes wrong here."""
-    try:
-        require_matplotlib()
-    except ImportError:
-        return
-    try:
-        run_report.write(run_report.read(folder), run_report.Model(task, built), folder)
-    except Exception as error:
-        print(f"no report: {one_line(error)}", flush=True)
 
 
 def _verify_resume(config: ExperimentConfig, steps: int) -> None:

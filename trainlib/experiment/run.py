@@ -22,6 +22,7 @@ from trainlib.experiment.range_test import (
     is_rate_auto,
     with_learning_rate,
 )
+from trainlib.experiment.reporting import write_own_report
 from trainlib.experiment.task import PARTS, Task, build_task, held_out, training_data
 from trainlib.experiment.training import (
     build_checkpoints,
@@ -31,6 +32,7 @@ from trainlib.experiment.training import (
     tensorboard_root,
     training_callbacks,
 )
+from trainlib.report.figures import require_matplotlib
 from trainlib.report.range_test import write_range_test
 from trainlib.tools.loss_curve import LRFinderResult
 from trainlib.training.callback import Results, Stop, TrainingStatus
@@ -146,7 +148,6 @@ def run_experiment(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     session: Session | None = None,
-    report: Callable[[Path, Task, Models], None] = lambda folder, task, built: None,
 ) -> ExperimentResult:
     """Train, test and save what a configuration says, as `train` does at a shell.
 
@@ -196,8 +197,6 @@ def run_experiment(
     result = _result(prepared, folder, history, last.stop)
     if result.is_finished:
         _write_results(prepared, result, session.log)
-        if folder is not None and config.report:
-            report(folder, prepared.task, prepared.built)
     return result
 
 
@@ -322,6 +321,20 @@ def _write_results(prepared: _Prepared, result: ExperimentResult, log: Log) -> N
         run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(prepared.task, result))
     log(f"test: {format_results(result.test or {})}")
     log(f"run folder: {folder}")
+    if folder is not None and result.config.report:
+        _write_report(prepared, folder, log)
+
+
+def _write_report(prepared: _Prepared, folder: Path, log: Log) -> None:
+    """Write the report, if matplotlib is installed; an error in it does not fail the run."""
+    try:
+        require_matplotlib()
+    except ImportError:
+        return
+    try:
+        write_own_report(folder, prepared.config, prepared.task, prepared.built)
+    except Exception as error:
+        log(f"no report: {' '.join(str(error).split())}")
 
 
 def _summary(task: Task, result: ExperimentResult) -> dict[str, Any]:

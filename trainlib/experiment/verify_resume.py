@@ -68,9 +68,9 @@ def verify_resume(config: ExperimentConfig, steps: int, log: Callable[[str], Any
 
 def compare(unbroken: Checkpoint, broken: Checkpoint) -> None:
     """Raise `DifferentBitsError` for the first thing in which two checkpoints differ."""
-    if unbroken.place != broken.place:
+    if unbroken.position != broken.position:
         raise DifferentBitsError(
-            f"the unbroken run ended at {unbroken.place}, the resumed one at {broken.place}"
+            f"the unbroken run ended at {unbroken.position}, the resumed one at {broken.position}"
         )
     for name in sorted({*unbroken.values, *broken.values}):
         a, b = (end.values.get(name) for end in (unbroken, broken))
@@ -79,7 +79,7 @@ def compare(unbroken: Checkpoint, broken: Checkpoint) -> None:
         if a.tobytes() != b.tobytes():
             raise DifferentBitsError(f"{name} differs: {_difference(a, b)}")
     histories = [
-        [{k: x for k, x in line.items() if k != "seconds"} for line in end.about["history"]]
+        [{k: x for k, x in line.items() if k != "seconds"} for line in end.metadata["history"]]
         for end in (unbroken, broken)
     ]
     if repr(histories[0]) != repr(histories[1]):
