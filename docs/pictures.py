@@ -1,6 +1,6 @@
 """Draw the curve of each schedule, and all of them in one figure.
 
-    python docs/pictures.py            # writes docs/schedules/*.svg; needs matplotlib
+python docs/pictures.py            # writes docs/schedules/*.svg; needs matplotlib
 """
 
 from __future__ import annotations
