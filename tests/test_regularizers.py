@@ -55,8 +55,8 @@ def keras_path(case, dtype):
     def step(row):
         with tf.GradientTape() as tape:
             total = sum(penalty(v.value) for v in variables.values())
-        slopes = tape.gradient(total, {k: v.value for k, v in variables.items()})
-        grads = [v.value / 2 + row[k] + slopes[k] for k, v in variables.items()]
+        gradients = tape.gradient(total, {k: v.value for k, v in variables.items()})
+        grads = [v.value / 2 + row[k] + gradients[k] for k, v in variables.items()]
         optimizer.apply(grads)
         return total
 
@@ -76,8 +76,8 @@ def our_path(case, dtype, execution):
         with tf.GradientTape() as tape:
             tape.watch(params)
             total = penalty(params)
-        slopes = tape.gradient(total, params)
-        grads = {k: w / 2 + row[k] + slopes[k] for k, w in params.items()}
+        gradients = tape.gradient(total, params)
+        grads = {k: w / 2 + row[k] + gradients[k] for k, w in params.items()}
         updates, state = tx.update(grads, state, params)
         return tl.apply_updates(params, updates), state, total
 
@@ -115,13 +115,13 @@ def test_a_float32_descent_agrees_with_keras(case, execution):
 @pytest.mark.parametrize("execution", EXECUTIONS)
 def test_the_gradient_of_l1_is_0_at_0(execution):
     @EXECUTIONS[execution]
-    def slope(w):
+    def gradient(w):
         with tf.GradientTape() as tape:
             tape.watch(w)
             penalty = tl.l1(0.5)(w)
         return tape.gradient(penalty, w)
 
-    assert slope(tf.constant([0.0, -0.0, 2.0, -1e-30])).numpy().tolist() == [0, 0, 0.5, -0.5]
+    assert gradient(tf.constant([0.0, -0.0, 2.0, -1e-30])).numpy().tolist() == [0, 0, 0.5, -0.5]
 
 
 def test_l2_has_no_factor_one_half_and_a_structure_is_summed():
@@ -182,7 +182,7 @@ def test_integer_parameters_are_rejected():
         tl.l2()({"a": tf.constant([1, 2])})
 
 
-def with_slope(penalty, params, execution="eager"):
+def with_gradient(penalty, params, execution="eager"):
     """Return a penalty and its gradient."""
 
     @EXECUTIONS[execution]
@@ -209,7 +209,7 @@ def mean_cosine(vectors):
 def test_orthogonal_is_the_mean_cosine_of_the_pairs(execution):
     w = np.random.default_rng(0).normal(size=(4, 5))
     for mode, vectors in (("rows", w), ("columns", w.T)):
-        penalty, _ = with_slope(orthogonal(0.3, mode), tf.constant(w), execution)
+        penalty, _ = with_gradient(orthogonal(0.3, mode), tf.constant(w), execution)
         np.testing.assert_allclose(penalty, 0.3 * mean_cosine(vectors), rtol=1e-14)
 
 
@@ -239,30 +239,30 @@ def test_kernels_of_more_axes_count_as_matrices(mode):
 @pytest.mark.parametrize("mode", ["rows", "columns"])
 def test_a_single_row_has_penalty_0(mode, dtype, execution):
     w = np.ones((1, 3) if mode == "rows" else (3, 1), dtype)
-    penalty, slope = with_slope(orthogonal(0.5, mode), tf.constant(w), execution)
+    penalty, gradient = with_gradient(orthogonal(0.5, mode), tf.constant(w), execution)
     assert penalty == 0
-    np.testing.assert_array_equal(slope, 0 * w)
+    np.testing.assert_array_equal(gradient, 0 * w)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_zero_rows_add_nothing_and_have_zero_gradients(dtype, execution):
     w = tf.constant([[1.0, 2.0], [0.0, 0.0], [3.0, 1.0], [0.0, -0.0]], dtype)
-    penalty, slope = with_slope(orthogonal(0.5), w, execution)
+    penalty, gradient = with_gradient(orthogonal(0.5), w, execution)
     # One pair of six has a cosine: 5 / sqrt(5 10).
     np.testing.assert_allclose(penalty, 0.5 * 5 / np.sqrt(50) / 6, rtol=2**-22)
-    assert np.isfinite(slope).all() and np.any(slope[0] != 0)
-    np.testing.assert_array_equal(slope[1::2], np.zeros((2, 2)))
-    nothing, slope = with_slope(orthogonal(0.5), 0 * w, execution)
+    assert np.isfinite(gradient).all() and np.any(gradient[0] != 0)
+    np.testing.assert_array_equal(gradient[1::2], np.zeros((2, 2)))
+    nothing, gradient = with_gradient(orthogonal(0.5), 0 * w, execution)
     assert nothing == 0
-    np.testing.assert_array_equal(slope, 0 * w)
+    np.testing.assert_array_equal(gradient, 0 * w)
 
 
 def test_rows_of_any_size_have_finite_gradients():
     for size in (1e-30, 1e-12, 1e-7, 1e15):
         w = tf.constant([[size, 2 * size], [3.0, 1.0], [1.0, -1.0]])
-        penalty, slope = with_slope(orthogonal(0.5), w)
-        assert np.isfinite(penalty) and np.isfinite(slope).all()
+        penalty, gradient = with_gradient(orthogonal(0.5), w)
+        assert np.isfinite(penalty) and np.isfinite(gradient).all()
 
 
 def test_orthogonal_is_computed_in_float32_or_wider():
@@ -316,12 +316,12 @@ PARAMS = {
     ],
 )
 def test_a_restricted_regularizer_penalizes_the_parameters_of_the_mask(mask, expected):
-    penalty, slopes = with_slope(restrict(tl.l1(1.0), mask), PARAMS)
+    penalty, gradients = with_gradient(restrict(tl.l1(1.0), mask), PARAMS)
     assert penalty == expected
     reached = [
         float(w.numpy().item())
-        for w, slope in zip(tf.nest.flatten(PARAMS), tf.nest.flatten(slopes), strict=True)
-        if slope is not None
+        for w, gradient in zip(tf.nest.flatten(PARAMS), tf.nest.flatten(gradients), strict=True)
+        if gradient is not None
     ]
     assert sum(reached) == expected
 

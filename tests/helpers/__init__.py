@@ -3,6 +3,7 @@
 classification: a small problem, its model and its trainer.
 executions: the ways to run a function, by name: eager, graph and XLA.
 regression: a small problem as arrays and as batches.
+gradients: a function of (y_true, y_pred) and its gradient.
 trees: the arrays and the bits of a structure of tensors, and assertions on two structures.
 metrics: classes and scores, and the value of a metric on arrays.
 monitors: monitors run over a history of results.

@@ -23,8 +23,8 @@ def execution(request: pytest.FixtureRequest) -> Execution:
 
 
 @pytest.fixture(scope="session")
-def values_and_slopes() -> Callable[..., list[np.ndarray]]:
-    """`values_and_slopes(loss, y_true, y_pred, execution)`; by default eagerly.
+def values_and_gradients() -> Callable[..., list[np.ndarray]]:
+    """`values_and_gradients(loss, y_true, y_pred, execution)`; by default eagerly.
 
     Return the losses, and the gradient of their sum with different weights.
     """
@@ -47,12 +47,12 @@ def values_and_slopes() -> Callable[..., list[np.ndarray]]:
 
 
 @pytest.fixture(scope="session")
-def of_ours(
-    values_and_slopes: Callable[..., list[np.ndarray]],
+def loss_by_name(
+    values_and_gradients: Callable[..., list[np.ndarray]],
 ) -> Callable[..., list[np.ndarray]]:
-    """`of_ours("huber", y_true, y_pred, execution, delta=0.5)`: `values_and_slopes` by name."""
+    """`loss_by_name("huber", y_true, y_pred, execution, delta=0.5)`: the same by name."""
 
     def found(name: str, *arguments: Any, **options: Any) -> list[np.ndarray]:
-        return values_and_slopes(functools.partial(getattr(losses, name), **options), *arguments)
+        return values_and_gradients(functools.partial(getattr(losses, name), **options), *arguments)
 
     return found

@@ -28,19 +28,19 @@ PROBABILITIES = [
 
 @pytest.mark.parametrize(("name", "y_true", "y_pred", "expected"), PROBABILITIES)
 def test_probabilities_are_clipped_and_their_gradient_is_0_outside(
-    name, y_true, y_pred, expected, execution, of_ours
+    name, y_true, y_pred, expected, execution, loss_by_name
 ):
-    values, slopes = of_ours(name, np.array([y_true]), np.array([y_pred]), execution)
+    values, gradients = loss_by_name(name, np.array([y_true]), np.array([y_pred]), execution)
     # 1 - (1 - 1e-7) is 1e-7 to nine digits.
     np.testing.assert_allclose(values, [expected], rtol=1e-9)
-    assert not slopes.any()
+    assert not gradients.any()
 
 
-def test_categorical_probabilities_are_normalized_before_they_are_clipped(of_ours):
+def test_categorical_probabilities_are_normalized_before_they_are_clipped(loss_by_name):
     y_true, y_pred = np.array([[1.0, 0.0, 0.0]]), np.array([[2.0, 1.0, 1.0]])
-    values, slopes = of_ours("categorical_crossentropy", y_true, y_pred)
+    values, gradients = loss_by_name("categorical_crossentropy", y_true, y_pred)
     np.testing.assert_allclose(values, [np.log(2)], rtol=1e-15)
-    np.testing.assert_allclose(slopes, [[-0.125, 0.125, 0.125]], rtol=1e-15)
+    np.testing.assert_allclose(gradients, [[-0.125, 0.125, 0.125]], rtol=1e-15)
 
 
 def test_the_output_of_a_softmax_counts_as_probabilities(execution):
@@ -59,7 +59,7 @@ def test_a_confident_wrong_float32_probability_has_loss_15_94():
 
 
 @pytest.mark.parametrize(
-    ("name", "y_true", "z", "expected", "slope"),
+    ("name", "y_true", "z", "expected", "gradient"),
     [
         ("binary_crossentropy", [1.0], [-800.0], 800, [-1]),
         ("binary_crossentropy", [0.0], [-800.0], 0, [0]),
@@ -76,10 +76,12 @@ def test_a_confident_wrong_float32_probability_has_loss_15_94():
         ("sparse_categorical_crossentropy", 0, [0.0, 0.0], np.log(2), [-0.5, 0.5]),
     ],
 )
-def test_logits_are_not_clipped(name, y_true, z, expected, slope, execution, of_ours):
-    values, slopes = of_ours(name, np.array([y_true]), np.array([z]), execution, from_logits=True)
+def test_logits_are_not_clipped(name, y_true, z, expected, gradient, execution, loss_by_name):
+    values, gradients = loss_by_name(
+        name, np.array([y_true]), np.array([z]), execution, from_logits=True
+    )
     np.testing.assert_allclose(values, [expected], rtol=1e-15)
-    np.testing.assert_allclose(slopes, [np.array(slope) * 0.5], rtol=1e-15)
+    np.testing.assert_allclose(gradients, [np.array(gradient) * 0.5], rtol=1e-15)
 
 
 @pytest.mark.parametrize("options", [{}, LOGITS])
@@ -117,10 +119,14 @@ def test_a_class_out_of_range_raises_or_is_nan_under_xla(label):
 
 
 @pytest.mark.parametrize("ignored", [-1, 1, 255])
-def test_an_ignored_class_has_zero_loss_and_gradient_for_any_logits(ignored, execution, of_ours):
+def test_an_ignored_class_has_zero_loss_and_gradient_for_any_logits(
+    ignored, execution, loss_by_name
+):
     y = np.array([0, ignored, 2, ignored])
     z = np.random.default_rng(0).normal(size=(4, 3))
-    expected, slopes = of_ours("sparse_categorical_crossentropy", y % 3, z, execution, **LOGITS)
+    expected, gradients = loss_by_name(
+        "sparse_categorical_crossentropy", y % 3, z, execution, **LOGITS
+    )
     z[1] = np.nan
     options = LOGITS | {"ignore_class": ignored}
 
@@ -135,7 +141,7 @@ def test_an_ignored_class_has_zero_loss_and_gradient_for_any_logits(ignored, exe
     values, mask, found = (x.numpy() for x in both(tf.constant(y), tf.constant(z)))
     assert mask.tolist() == [True, False, True, False]
     np.testing.assert_array_equal(values, np.where(mask, expected, 0))
-    np.testing.assert_array_equal(found, np.where(mask[:, np.newaxis], slopes, 0))
+    np.testing.assert_array_equal(found, np.where(mask[:, np.newaxis], gradients, 0))
 
 
 @pytest.mark.parametrize("axis", [0, 1, -2])
@@ -158,24 +164,24 @@ def test_large_logits_in_low_precision_have_exact_losses_and_gradients(execution
     z = tf.constant([[-800.0, 800.0]], dtype)
 
     @execution
-    def slope(name, y, z):
+    def gradient(name, y, z):
         with tf.GradientTape() as tape:
             tape.watch(z)
             loss = getattr(losses, name)(y, z, from_logits=True)
         return loss, tape.gradient(loss, z)
 
     one_hot, index = tf.constant([[1.0, 0.0]]), tf.constant([0])
-    for name, y, expected, expected_slope in [
+    for name, y, expected, expected_gradient in [
         ("binary_crossentropy", one_hot, 800.0, [-0.5, 0.5]),
         ("categorical_crossentropy", one_hot, 1600.0, [-1.0, 1.0]),
         ("sparse_categorical_crossentropy", index, 1600.0, [-1.0, 1.0]),
         ("binary_focal_crossentropy", one_hot, 800.0, [-0.5, 0.5]),
         ("categorical_focal_crossentropy", one_hot, 400.0, [-0.25, 0.25]),
     ]:
-        loss, found = slope(name, y, z)
+        loss, found = gradient(name, y, z)
         assert (loss.dtype, found.dtype) == (tf.float32, z.dtype)
         np.testing.assert_array_equal(loss, [expected])
-        np.testing.assert_array_equal(tf.cast(found, tf.float32), [expected_slope])
+        np.testing.assert_array_equal(tf.cast(found, tf.float32), [expected_gradient])
 
 
 def test_kl_divergence_is_the_cross_entropy_minus_the_entropy_of_the_target():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.gradients import with_gradient
 
 import trainlib.losses as losses
 
@@ -19,15 +20,9 @@ def examples():
     return np.eye(4)[rng.integers(4, size=20)], rng.dirichlet(np.ones(4), size=20)
 
 
-def slope_of(loss, y_true, y_pred, execution):
-    @execution
-    def both(y, p):
-        with tf.GradientTape() as tape:
-            tape.watch(p)
-            values = loss(y, p)
-        return values, tape.gradient(values, p)
-
-    return [x.numpy() for x in both(tf.constant(y_true), tf.constant(y_pred))]
+def value_and_gradient(loss, y_true, y_pred, execution):
+    results = with_gradient(loss, execution)(tf.constant(y_true), tf.constant(y_pred))
+    return [x.numpy() for x in results]
 
 
 @pytest.mark.parametrize("from_logits", [False, True])
@@ -72,13 +67,17 @@ def test_gradients_are_finite_where_the_model_is_certain(name, gamma, execution)
 
     for logits, certain in ((False, 1.0), (True, 800.0)):
         right = np.array([[0.0, 1.0]])
-        values, slopes = slope_of(loss, right, certain * np.array([[0.0, 1.0]]), execution)
-        assert np.isfinite(slopes).all()
+        values, gradients = value_and_gradient(
+            loss, right, certain * np.array([[0.0, 1.0]]), execution
+        )
+        assert np.isfinite(gradients).all()
         if not logits:
             assert values[0] <= 2e-7
-        wrong, slopes = slope_of(loss, right, certain * np.array([[1.0, 0.0]]), execution)
+        wrong, gradients = value_and_gradient(
+            loss, right, certain * np.array([[1.0, 0.0]]), execution
+        )
         assert wrong[0] > 1
-        assert np.isfinite(slopes).all()
+        assert np.isfinite(gradients).all()
 
 
 def test_classes_may_be_on_any_axis_with_an_alpha_each():
@@ -103,9 +102,9 @@ def test_the_generalized_cross_entropy_is_between_absolute_error_and_cross_entro
 @pytest.mark.parametrize("label", [0, 3, -1])
 def test_probability_0_and_an_unknown_class_have_loss_1_over_q_and_no_gradient(label, execution):
     loss = losses.categorical_generalized_cross_entropy
-    values, slopes = slope_of(loss, [label], [[0.0, 0.25, 0.75]], execution)
+    values, gradients = value_and_gradient(loss, [label], [[0.0, 0.25, 0.75]], execution)
     np.testing.assert_array_equal(values, [2.0])
-    np.testing.assert_array_equal(slopes, [[0.0, 0.0, 0.0]])
+    np.testing.assert_array_equal(gradients, [[0.0, 0.0, 0.0]])
 
 
 @pytest.mark.parametrize(

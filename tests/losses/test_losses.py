@@ -55,26 +55,26 @@ def examples(kind, dtype):
 
 
 @functools.cache
-def of_keras(values_and_slopes, case, dtype):
+def of_keras(values_and_gradients, case, dtype):
     """Runs eagerly, on plain tensors: of the output of a softmax Keras takes the logits instead."""
     name, options, kind = CASES[case]
     loss = functools.partial(getattr(keras.losses, name), **options)
-    return values_and_slopes(loss, *examples(kind, dtype))
+    return values_and_gradients(loss, *examples(kind, dtype))
 
 
 # Under XLA the operations come in another order: float32 results differ by their own roundings.
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 4 * 2**-23)])
 @pytest.mark.parametrize("case", CASES)
 def test_losses_and_their_gradients_equal_those_of_keras(
-    case, execution, dtype, rtol, of_ours, values_and_slopes
+    case, execution, dtype, rtol, loss_by_name, values_and_gradients
 ):
     name, options, kind = CASES[case]
-    values, slopes = of_ours(name, *examples(kind, dtype), execution, **options)
-    their_values, their_slopes = of_keras(values_and_slopes, case, dtype)
+    values, gradients = loss_by_name(name, *examples(kind, dtype), execution, **options)
+    their_values, their_slopes = of_keras(values_and_gradients, case, dtype)
     assert np.isfinite(their_values).all() and np.isfinite(their_slopes).all()
     # Small results are differences of numbers near 1: z[y] and logsumexp z, or p and y.
     atol = 4 * np.finfo(dtype).eps
     np.testing.assert_allclose(values, their_values, rtol=rtol, atol=atol)
-    # Through the sum of its row, each slope has a share in the rounding of the largest.
+    # Through the sum of its row, each gradient has a share in the rounding of the largest.
     largest = np.max(np.abs(their_slopes), axis=-1, keepdims=True)
-    assert np.all(np.abs(slopes - their_slopes) <= rtol * largest + atol)
+    assert np.all(np.abs(gradients - their_slopes) <= rtol * largest + atol)

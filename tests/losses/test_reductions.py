@@ -85,16 +85,16 @@ def test_the_pairs_of_unequal_parts_add_up_to_the_pair_of_the_batch(weighted):
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)
 def test_zero_weights_give_a_zero_loss_and_gradient(reduction, execution):
     @execution
-    def loss_and_slope(y_pred):
+    def loss_and_gradient(y_pred):
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
             values = losses.mean_squared_error(tf.zeros([2, 3]), y_pred)
             loss = losses.reduce(values, tf.zeros([2]), reduction)
         return loss, tape.gradient(loss, y_pred)
 
-    loss, slope = loss_and_slope(tf.ones([2, 3]))
+    loss, gradient = loss_and_gradient(tf.ones([2, 3]))
     assert not loss.numpy().any()
-    assert not slope.numpy().any()
+    assert not gradient.numpy().any()
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "sum"])
@@ -155,7 +155,7 @@ def test_masks_have_the_effect_of_keras(reduction, weighted, some, execution):
     weight = [rng.choice([0, 0.5, 2], size=8)] if weighted else [None]
     options = {"from_logits": True, "ignore_class": 255}
 
-    def of_ours(y, z):
+    def loss_by_name(y, z):
         loss = losses.sparse_categorical_crossentropy(y, z, **options)
         return losses.reduce(loss, *weight, reduction)
 
@@ -163,7 +163,7 @@ def test_masks_have_the_effect_of_keras(reduction, weighted, some, execution):
         reduction=reduction, dtype="float64", **options
     )
     expected = theirs(y, z, *weight)
-    np.testing.assert_allclose(execution(of_ours)(y, z), expected, rtol=NEAR_MASKS_OF_KERAS)
+    np.testing.assert_allclose(execution(loss_by_name)(y, z), expected, rtol=NEAR_MASKS_OF_KERAS)
 
 
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)
@@ -254,8 +254,8 @@ def test_class_weights_equal_the_weight_of_torch():
     value = criterion(theirs, torch.tensor(CLASSES))
     value.backward()
     np.testing.assert_allclose(loss, value.item(), rtol=1e-12)
-    slope = tape.gradient(loss, logits)
-    np.testing.assert_allclose(slope, theirs.grad.numpy(), rtol=1e-12, atol=1e-16)
+    gradient = tape.gradient(loss, logits)
+    np.testing.assert_allclose(gradient, theirs.grad.numpy(), rtol=1e-12, atol=1e-16)
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,18 @@ import tensorflow as tf
 import trainlib.losses as losses
 
 
-def test_huber_is_quadratic_up_to_delta_and_linear_beyond(execution, of_ours):
+def test_huber_is_quadratic_up_to_delta_and_linear_beyond(execution, loss_by_name):
     delta = 0.75
     e = np.array([0, -0.0, delta, -delta, np.nextafter(delta, 0), np.nextafter(delta, 1), 1e200])
     options = {"delta": delta}
-    values, slopes = of_ours("huber", np.zeros((len(e), 1)), e[:, np.newaxis], execution, **options)
+    values, gradients = loss_by_name(
+        "huber", np.zeros((len(e), 1)), e[:, np.newaxis], execution, **options
+    )
     weights = np.linspace(0.5, 2, len(e))
     expected = np.where(abs(e) <= delta, 0.5 * delta**2, delta * abs(e) - 0.5 * delta**2)
     np.testing.assert_allclose(values[2:], expected[2:], rtol=1e-15)
     assert not values[:2].any()
-    np.testing.assert_allclose(slopes[:, 0], weights * np.clip(e, -delta, delta), rtol=1e-15)
+    np.testing.assert_allclose(gradients[:, 0], weights * np.clip(e, -delta, delta), rtol=1e-15)
 
 
 ELEMENTWISE = {

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.gradients import with_gradient
 
 import trainlib.losses as losses
 
@@ -24,48 +25,37 @@ def by_enumeration(labels, z):
     return -np.log(total)
 
 
-def both(execution):
-    @execution
-    def loss_and_slope(y, z):
-        with tf.GradientTape() as tape:
-            tape.watch(z)
-            loss = losses.ctc(y, z)
-        return loss, tape.gradient(loss, z)
-
-    return loss_and_slope
-
-
 def test_the_loss_sums_over_every_alignment(execution):
     z = np.random.default_rng(0).normal(size=(4, 5, 3))
-    loss, slope = both(execution)(tf.constant(LABELS), tf.constant(z))
+    loss, gradient = with_gradient(losses.ctc, execution)(tf.constant(LABELS), tf.constant(z))
     expected = [by_enumeration(y, x) for y, x in zip(LABELS, z, strict=True)]
     np.testing.assert_allclose(loss, expected, rtol=1e-13)
-    # Each step's probabilities sum to 1 before and after, so that its slopes sum to 0.
-    np.testing.assert_allclose(tf.reduce_sum(slope, -1), np.zeros([4, 5]), atol=1e-14)
+    # Each step's probabilities sum to 1 before and after, so that its gradients sum to 0.
+    np.testing.assert_allclose(tf.reduce_sum(gradient, -1), np.zeros([4, 5]), atol=1e-14)
     moved = z.copy()
     moved[1, 2, 1] += 1e-6
     numeric = (by_enumeration(LABELS[1], moved[1]) - expected[1]) / 1e-6
-    np.testing.assert_allclose(slope[1, 2, 1], numeric, rtol=1e-4)
+    np.testing.assert_allclose(gradient[1, 2, 1], numeric, rtol=1e-4)
 
 
 def test_too_few_time_steps_give_an_infinite_loss_and_a_zero_gradient(execution):
     z = tf.constant(np.random.default_rng(0).normal(size=(2, 2, 3)), tf.float32)
     # Between two labels of one class there has to be a blank.
-    loss, slope = both(execution)(tf.constant([[1, 1], [1, 2]]), z)
+    loss, gradient = with_gradient(losses.ctc, execution)(tf.constant([[1, 1], [1, 2]]), z)
     assert np.isposinf(loss[0])
     assert np.isfinite(loss[1])
-    assert not slope[0].numpy().any()
-    assert slope[1].numpy().all()
+    assert not gradient[0].numpy().any()
+    assert gradient[1].numpy().all()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
 def test_large_logits_have_finite_losses_and_gradients(execution, dtype):
     z = tf.constant(np.random.default_rng(0).choice([-800.0, 0, 800], size=(4, 5, 3)), dtype)
-    loss, slope = both(execution)(tf.constant(LABELS), z)
+    loss, gradient = with_gradient(losses.ctc, execution)(tf.constant(LABELS), z)
     assert loss.dtype == (tf.float64 if dtype == "float64" else tf.float32)
-    assert slope.dtype == dtype
+    assert gradient.dtype == dtype
     assert np.isfinite(loss.numpy()).all()
-    assert np.isfinite(tf.cast(slope, tf.float32).numpy()).all()
+    assert np.isfinite(tf.cast(gradient, tf.float32).numpy()).all()
 
 
 def test_the_number_of_time_steps_may_be_unknown_in_a_graph():

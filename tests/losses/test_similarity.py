@@ -53,14 +53,14 @@ def test_an_example_without_a_pair_does_not_count_and_has_a_finite_gradient(dtyp
         return loss, count, tape.gradient(total, p)
 
     z = tf.constant(units(4), dtype)
-    loss, count, slope = both(tf.constant([0, 0, 1, 2]), z)
+    loss, count, gradient = both(tf.constant([0, 0, 1, 2]), z)
     assert loss.mask.numpy().tolist() == [True, True, False, False]
     assert count == 2
-    assert np.isfinite(slope.numpy()).all()
-    loss, count, slope = both(tf.constant([[0], [0], [0], [0]]), z)
+    assert np.isfinite(gradient.numpy()).all()
+    loss, count, gradient = both(tf.constant([[0], [0], [0], [0]]), z)
     assert not loss.values.numpy().any()
     assert count == 0
-    assert not slope.numpy().any()
+    assert not gradient.numpy().any()
 
 
 def test_cosine_similarity_ignores_lengths_and_is_0_for_a_zero_vector(execution):

@@ -18,7 +18,7 @@ from trainlib.verify.case import ORDINARY, FunctionCase, Rounding
 from trainlib.verify.problem import Arrays
 
 
-def values_and_slopes(loss: Callable[..., Any], y_true: Any, y_pred: Any, **others: Any) -> Any:
+def values_and_gradients(loss: Callable[..., Any], y_true: Any, y_pred: Any, **others: Any) -> Any:
     """Return the losses and the gradient of their sum, computed by TensorFlow."""
     with tf.GradientTape() as tape:
         tape.watch(y_pred)
@@ -42,7 +42,7 @@ def in_keras(name: str, lifted: float = 0.0, **options: Any) -> Callable[..., Ar
         }
         loss = functools.partial(getattr(keras.losses, name), **exact)
         tensors = {key: tf.constant(x) for key, x in inputs.items()}
-        found = values_and_slopes(loss, **tensors)
+        found = values_and_gradients(loss, **tensors)
         return {"loss": found["loss"].numpy() + lifted, "gradient": found["gradient"].numpy()}
 
     return peer
@@ -72,8 +72,8 @@ def in_optax(loss: Callable[..., Any]) -> Callable[..., Arrays]:
         with jax.enable_x64(True):
             of = functools.partial(loss, optax.losses, jax.numpy.asarray(y_true))
             p = jax.numpy.asarray(y_pred)
-            slopes = jax.grad(lambda p: of(p).sum())(p)
-            return {"loss": np.asarray(of(p)), "gradient": np.asarray(slopes)}
+            gradients = jax.grad(lambda p: of(p).sum())(p)
+            return {"loss": np.asarray(of(p)), "gradient": np.asarray(gradients)}
 
     return peer
 
@@ -93,7 +93,7 @@ def case(
     options = options or {}
 
     def ours(dtype: str, **inputs: Any) -> Any:
-        return values_and_slopes(functools.partial(getattr(losses, name), **options), **inputs)
+        return values_and_gradients(functools.partial(getattr(losses, name), **options), **inputs)
 
     peers: dict[str, Callable[..., Arrays]] = {}
     if keras:

@@ -23,7 +23,7 @@ MATRICES = {name: SHAPES[name] for name in ("dense", "square")}
 def weights(
     dtype: str, shapes: Mapping[str, tuple[int, ...]] = SHAPES, zeros: bool = True
 ) -> Arrays:
-    """Return weights of these shapes; with `zeros`, some are exactly 0, where |w| has no slope."""
+    """Return weights; with `zeros`, some are exactly 0, where |w| has no derivative."""
     rng = np.random.default_rng(0)
     drawn = {name: rng.uniform(-1, 1, shape) for name, shape in shapes.items()}
     least = 0.1 if zeros else 0.0
@@ -35,8 +35,8 @@ def ours(penalty: Callable[..., Any], dtype: str, **params: Any) -> dict[str, An
     with tf.GradientTape() as tape:
         tape.watch(params)
         total = penalty(params)
-    slopes: dict[str, Any] = tape.gradient(total, params)
-    return {"penalty": total} | slopes
+    gradients: dict[str, Any] = tape.gradient(total, params)
+    return {"penalty": total} | gradients
 
 
 def keras_penalty(name: str, options: dict[str, Any], dtype: str, **params: np.ndarray) -> Arrays:
@@ -52,7 +52,7 @@ def keras_penalty(name: str, options: dict[str, Any], dtype: str, **params: np.n
         tape.watch(tensors)
         total = tf.add_n([penalty(w) for w in tensors.values()])
     return {"penalty": total.numpy()} | {
-        key: slope.numpy() for key, slope in tape.gradient(total, tensors).items()
+        key: gradient.numpy() for key, gradient in tape.gradient(total, tensors).items()
     }
 
 
@@ -83,8 +83,8 @@ def optax_penalty(l1: float, l2: float, dtype: str, **params: np.ndarray) -> Arr
         return l1 * optax.tree.norm(params, ord=1) + 2 * l2 * optax.tree.sum(halves)
 
     with jax.enable_x64(dtype == "float64"):
-        total, slopes = jax.value_and_grad(penalty)(params)
-        return {"penalty": np.asarray(total)} | {k: np.asarray(x) for k, x in slopes.items()}
+        total, gradients = jax.value_and_grad(penalty)(params)
+        return {"penalty": np.asarray(total)} | {k: np.asarray(x) for k, x in gradients.items()}
 
 
 def sums(name: str, keras_name: str, l1: float, l2: float) -> list[FunctionCase]:
@@ -106,7 +106,7 @@ def sums(name: str, keras_name: str, l1: float, l2: float) -> list[FunctionCase]
         inputs=functools.partial(weights, zeros=False),
         peers={"optax": functools.partial(optax_penalty, l1, l2)},
         needs={"optax": "optax.tree"},
-        rounding=Rounding("where w = 0 the slope of |w| is 1 in JAX"),
+        rounding=Rounding("where w = 0 the derivative of |w| is 1 in JAX"),
     )
     return [case, without_zeros]
 
