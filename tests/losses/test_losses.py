@@ -70,11 +70,11 @@ def test_losses_and_their_gradients_equal_those_of_keras(
 ):
     name, options, kind = CASES[case]
     values, gradients = loss_by_name(name, *examples(kind, dtype), execution, **options)
-    their_values, their_slopes = of_keras(values_and_gradients, case, dtype)
-    assert np.isfinite(their_values).all() and np.isfinite(their_slopes).all()
+    their_values, their_gradients = of_keras(values_and_gradients, case, dtype)
+    assert np.isfinite(their_values).all() and np.isfinite(their_gradients).all()
     # Small results are differences of numbers near 1: z[y] and logsumexp z, or p and y.
     atol = 4 * np.finfo(dtype).eps
     np.testing.assert_allclose(values, their_values, rtol=rtol, atol=atol)
     # Through the sum of its row, each gradient has a share in the rounding of the largest.
-    largest = np.max(np.abs(their_slopes), axis=-1, keepdims=True)
-    assert np.all(np.abs(gradients - their_slopes) <= rtol * largest + atol)
+    largest = np.max(np.abs(their_gradients), axis=-1, keepdims=True)
+    assert np.all(np.abs(gradients - their_gradients) <= rtol * largest + atol)
