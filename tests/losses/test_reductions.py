@@ -178,19 +178,6 @@ def test_the_mask_of_circle_has_the_effect_of_keras(reduction):
         np.testing.assert_allclose(found, expected, rtol=NEAR_MASKS_OF_KERAS)
 
 
-def test_masked_losses_convert_to_their_values():
-    masked = losses.Masked.where(tf.constant([True, False]), tf.constant([3.0, 7.0]))
-    assert tf.reduce_sum(masked) == 3.0
-    np.testing.assert_array_equal(masked, [3.0, 0.0])
-    np.testing.assert_array_equal(tf.constant([2.0, 2.0]) * masked, [6.0, 0.0])
-
-
-def test_losses_outside_the_mask_may_be_nan():
-    masked = losses.Masked(tf.constant([3.0, np.nan]), tf.constant([True, False]))
-    assert [float(x) for x in losses.weighted_sum(masked)] == [3.0, 1.0]
-    assert losses.reduce(masked) == 3.0
-
-
 def test_a_training_step_averages_over_the_losses_under_the_mask():
     y, z = np.array([0, -1, 2, -1, -1]), np.random.default_rng(0).normal(size=(5, 3))
     loss = functools.partial(
