@@ -70,7 +70,7 @@ def test_an_absent_peer_is_not_run_and_does_not_pass(run, monkeypatch):
     [
         ("--optimizer=adm", "unknown optimizer 'adm': did you mean 'adam'?"),
         ("--against=kears", "unknown against 'kears': did you mean 'keras'?"),
-        ("--run=", "--run names nothing"),
+        ("--run=", "--run must hold at least one of eager, graph, xla"),
         ("--steps=0", "steps must be at least 1"),
         ("--kind=schedules", "unknown kind 'schedules': did you mean 'schedule'?"),
         ("--schedule=one_cycl", "unknown schedule 'one_cycl': did you mean 'one_cycle'?"),
@@ -84,7 +84,7 @@ def test_bad_input_gets_one_line_and_status_2(run, argument, message):
 
 def test_one_kind_leaves_out_another(run):
     status, printed = run("--kind=clipping", "--loss=huber")
-    assert (status, printed.err) == (2, "verify: --loss=huber: --kind leaves out this kind\n")
+    assert (status, printed.err) == (2, "verify: --loss=huber: --kind does not include this kind\n")
 
 
 @pytest.mark.parametrize(

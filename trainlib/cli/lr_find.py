@@ -1,4 +1,4 @@
-"""`lr_find`: the learning rate to train with, from one short run in which the rate climbs."""
+"""`lr_find`: suggest a learning rate from one short run in which the learning rate increases."""
 
 from __future__ import annotations
 
@@ -10,84 +10,105 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app, build, run_folder  # noqa: E402
+from trainlib.cli import app  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
+from trainlib.cli.experiment_flags import (  # noqa: E402
+    define_experiment,
+    experiment_config,
+    given_flags,
+    rule_topics,
+)
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
-from trainlib.cli.flags import define_train  # noqa: E402
-from trainlib.cli.range_test import find_rate  # noqa: E402
+from trainlib.experiment import run_folder  # noqa: E402
+from trainlib.experiment.building import build_models, describe  # noqa: E402
+from trainlib.experiment.flat import flag_text  # noqa: E402
+from trainlib.experiment.range_test import find_learning_rate  # noqa: E402
+from trainlib.experiment.task import build_task  # noqa: E402
 from trainlib.report.range_test import write_range_test  # noqa: E402
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest  # noqa: E402
 
-RAMP = ("start_lr", "end_lr", "max_steps", "smoothing", "diverge_factor")
-"""The fields of `RangeTest` that are flags."""
-
 ABOUT = """
-lr_find: finds a learning rate: trains for some batches, the rate climbing, and reads the losses.
+lr_find: find a learning rate: train for some batches while the learning rate increases, and read
+it from the losses.
 
   lr_find --dataset=fashion_mnist --model=cnn --optimizer=adam
 
-The flags are those of train, so that a command of train can be given as it is: its learning rate,
-its schedule and its epochs say nothing here. Leaves lr_find.csv, lr_find.png and summary.json.
+It takes the flags of train; the learning rate, the schedule and the epochs are ignored. Writes
+lr_find.csv, lr_find.png and summary.json into the run folder.
 """
 
 
 def main() -> None:
-    """The command."""
-    app.run("lr_find", ABOUT, define, ignore_broken_pipe(lr_find))
+    """Run the command `lr_find`."""
+    app.run("lr_find", ABOUT, define, ignore_broken_pipe(lr_find), topics=rule_topics())
 
 
 def define(values: Values) -> None:
-    """The flags of `lr_find`: its own, then those of `train`."""
+    """Define the flags of `lr_find`, then those of an experiment."""
     group = Group(values, "Range test")
-    defaults = {name: getattr(RangeTest, name) for name in RAMP}
-    group.number("start_lr", defaults["start_lr"], "The first learning rate, above 0.")
-    group.number("end_lr", defaults["end_lr"], "The last learning rate, above the first.")
-    group.integer("max_steps", defaults["max_steps"], "Steps of the test, at least 10.")
-    group.number("smoothing", defaults["smoothing"], "Of the losses' moving mean, in [0, 1).")
+    group.number("start_lr", RangeTest.start_lr, "First learning rate, above 0.")
+    group.number("end_lr", RangeTest.end_lr, "Last learning rate, above the first.")
+    group.integer("max_steps", RangeTest.max_steps, "Number of steps, at least 10.")
+    group.number(
+        "smoothing", RangeTest.smoothing, "Weight of the moving average of the losses, in [0, 1)."
+    )
     group.number(
         "diverge_factor",
-        defaults["diverge_factor"],
-        "Above 1; the test ends where the smoothed loss is so many times its least.",
+        RangeTest.diverge_factor,
+        "The test stops when the smoothed loss is this many times its minimum; above 1.",
     )
-    define_train(values)
-    values["run_dir"].help = (
-        "Folder for what the test leaves; by default "
-        "runs/lr_find-<data set>-<model>-<optimizer>-<time>."
+    define_experiment(values)
+    Group(values, "Run").string(
+        "run_dir",
+        None,
+        "Folder to write to, new or empty; default: "
+        "runs/lr_find-<data set>-<model>-<optimizer>-<time>.",
+        "PATH",
     )
 
 
 def lr_find(values: Values) -> None:
-    """Runs the test, prints the suggestion, and writes the folder."""
-    if values.run_dir:
-        run_folder.check_free(Path(values.run_dir))
-    task = build.build_task(values)
-    built = build.build_models(values, task)
-    print(build.describe(task, built, values), flush=True)
-    chosen: dict[str, Any] = {name: values[name].value for name in RAMP}
-    ramp = RangeTest(**chosen)
-    result = find_rate(values, task, built, _printer(values.max_steps), ramp)
-    folder = run_folder.create(values, prefix="lr_find-")
-    write_range_test(folder, result, f"{values.optimizer} on {task.dataset.name}", print)
+    """Run the test, print the suggestion, and write the folder."""
+    config = experiment_config(values)
+    run_dir = Path(values.run_dir) if values.run_dir else None
+    if run_dir is not None:
+        run_folder.check_free(run_dir)
+    test = RangeTest(
+        start_lr=values.start_lr,
+        end_lr=values.end_lr,
+        max_steps=values.max_steps,
+        smoothing=values.smoothing,
+        diverge_factor=values.diverge_factor,
+    )
+    task = build_task(config)
+    built = build_models(config, task)
+    _print(describe(config, task, built))
+    result = find_learning_rate(config, task, built, _progress(test.max_steps), test)
+    folder = run_folder.create(config, run_dir, prefix="lr_find-")
+    write_range_test(folder, result, f"{config.optimizer.name} on {task.dataset.name}", _print)
     run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(result))
     print(
         f"suggestion: learning rate {result.suggestion:.2g} (the loss fell fastest at "
-        f"{result.steepest:.2g}; a tenth of the rate where it was least is "
+        f"{result.steepest:.2g}; a tenth of the rate at its minimum is "
         f"{result.tenth_of_minimum:.2g})\n"
         f"use it: {_train_command(values, result.suggestion)}\n"
         f"run folder: {folder}"
     )
 
 
-def _printer(max_steps: int) -> OnStep:
-    """Prints a line each tenth of the ramp."""
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def _progress(max_steps: int) -> OnStep:
+    """Return a function that prints a line every tenth of the steps."""
     every = max(max_steps // 10, 1)
 
     def show(step: int, learning_rate: float, loss: float, smoothed: float) -> None:
         if step % every == 0:
-            print(
+            _print(
                 f"step {step:{len(str(max_steps))}d}/{max_steps}  "
-                f"learning_rate {learning_rate:.2e}  loss {loss:.4g}  smoothed {smoothed:.4g}",
-                flush=True,
+                f"learning_rate {learning_rate:.2e}  loss {loss:.4g}  smoothed {smoothed:.4g}"
             )
 
     return show
@@ -104,14 +125,10 @@ def _summary(result: LRFinderResult) -> dict[str, Any]:
 
 
 def _train_command(values: Values, learning_rate: float) -> str:
-    """`train` with the flags that were given, at that learning rate."""
-    own = (*RAMP, "learning_rate")
-    given = [
-        flag.serialize()
-        for flag in run_folder.recorded(values)
-        if flag.present and flag.name not in own
-    ]
-    return shlex.join(["train", *given, f"--learning_rate={learning_rate:.2g}"])
+    """Return `train` with the given flags, at that learning rate."""
+    given = {name: x for name, x in given_flags(values).items() if name != "learning_rate"}
+    flags = (flag_text(name, value) for name, value in given.items())
+    return shlex.join(["train", *flags, f"--learning_rate={learning_rate:.2g}"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`predict`: the predictions of a finished run's model, as a CSV."""
+"""`predict`: write the predictions of a finished run's model as CSV."""
 
 from __future__ import annotations
 
@@ -11,67 +11,56 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-import trainlib.models as models  # noqa: E402
-from trainlib.cli import app, build, run_folder  # noqa: E402
+from trainlib.cli import app  # noqa: E402
+from trainlib.cli.experiment_flags import define_run  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
-from trainlib.cli.flags import define_run, define_train  # noqa: E402
-from trainlib.data import load_dataset, load_examples  # noqa: E402
-from trainlib.optimizers import sgd  # noqa: E402
+from trainlib.experiment.saved_run import (  # noqa: E402
+    predict_run,
+    read_saved_run,
+    with_data,
+)
 from trainlib.training.files import write_text  # noqa: E402
-from trainlib.training.trainer import Trainer  # noqa: E402
 
 ABOUT = """
-predict: writes the predictions of a run's model as CSV: the class and the probability of each
-class, or the number predicted.
+predict: write the predictions of a run's model as CSV: the class and the probability of each
+class, or the predicted number.
 
   predict --run_dir=runs/digits-mlp-adam-20260101-120000 --data=new.npz --output=predicted.csv
 """
 
 
 def main() -> None:
-    """The command."""
+    """Run the command `predict`."""
     app.run("predict", ABOUT, define, predict)
 
 
 def define(values: Values) -> None:
-    """The flags of `predict`."""
+    """Define the flags of `predict`."""
     define_run(values, "Prediction")
     group = Group(values, "Prediction")
     group.string(
         "data",
         None,
-        "An .npz with an array x, or a .csv with the columns that the run was trained on; by "
-        "default the test part of the run's data set.",
+        "An .npz file with an array x, or a .csv file with the columns that the run was trained "
+        "on; default: the test examples of the run's data set.",
+        "PATH",
     )
-    group.string("output", None, "File to write; by default the screen.")
+    group.string("output", None, "File to write; default: standard output.", "PATH")
 
 
 def predict(values: Values) -> None:
-    """Predicts with the saved model."""
-    folder = app.required_path(values, "run_dir")
-    of_run = run_folder.recorded_flags(folder, define_train)
-    summary = run_folder.read_summary(folder)
-    if values.output:
-        _check_output(Path(values.output))
-    if values.data:
-        x = load_examples(values.data, of_run.target, tuple(summary["feature_names"]))
-    else:
-        x = _test_part(values, of_run)
-    model = models.load_model(str(folder / run_folder.MODEL_FILE), values.safe_mode)
-    build.check_input(model, x.shape[1:], values.data or of_run.dataset)
-    trainer = Trainer(
-        model,
-        "mean_squared_error",
-        sgd(),
-        precision=of_run.precision,
-        strategy="one_device",
-        execution=of_run.execution,
-    )
-    text = _csv(trainer.predict(x), by_class=summary["classes"] > 0)
-    if values.output:
-        write_text(Path(values.output), text)
-    else:
+    """Predict with the saved model."""
+    run = read_saved_run(app.required_path(values, "run_dir"))
+    output = Path(values.output) if values.output else None
+    if output is not None:
+        _check_output(output)
+    run = with_data(run, data_dir=values.data_dir)
+    predictions = predict_run(run, values.data, values.safe_mode)
+    text = to_csv(predictions, run.predicts_classes)
+    if output is None:
         print(text, end="")
+    else:
+        write_text(output, text)
 
 
 def _check_output(path: Path) -> None:
@@ -81,14 +70,15 @@ def _check_output(path: Path) -> None:
         raise ValueError(f"output {path}: there is no folder {path.parent}")
 
 
-def _test_part(values: Values, of_run: Values) -> np.ndarray:
-    return load_dataset(of_run.dataset, values.data_dir or of_run.data_dir, of_run.target).test.x
+def to_csv(predictions: np.ndarray, of_classes: bool) -> str:
+    """Return predictions as CSV: a header, and a row for each example.
 
-
-def _csv(predictions: np.ndarray, by_class: bool) -> str:
-    """A header, and a row for each example."""
+    Args:
+        predictions: scores of K classes [N, K], or numbers [N, 1].
+        of_classes: whether they are scores of classes.
+    """
     text = io.StringIO()
-    if not by_class:
+    if not of_classes:
         np.savetxt(text, predictions, "%.7g", ",", header="prediction", comments="")
         return text.getvalue()
     names = ",".join(f"p{k}" for k in range(predictions.shape[1]))

@@ -9,9 +9,10 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app, run_report  # noqa: E402
+from trainlib.cli import app  # noqa: E402
+from trainlib.cli.experiment_flags import define_safe_mode  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
-from trainlib.cli.flags import define_safe_mode  # noqa: E402
+from trainlib.experiment.reporting import write_comparison, write_report  # noqa: E402
 from trainlib.report.figures import require_matplotlib  # noqa: E402
 from trainlib.report.run_page import REPORT_FILE  # noqa: E402
 
@@ -35,13 +36,13 @@ def define(values: Values) -> None:
     group.string(
         "out",
         None,
-        f"Folder to write to. By default that of the run; of several runs `{COMPARISON_FOLDER}`.",
+        f"Folder to write to; default: that of the run, or {COMPARISON_FOLDER} for several runs.",
         "PATH",
     )
     group.string(
         "data_dir",
         None,
-        "Folder that is searched first for the files of the data set. By default that of the run.",
+        "Folder that is searched first for the data set's files; default: that of the run.",
         "PATH",
     )
     define_safe_mode(group)
@@ -56,15 +57,10 @@ def report(values: Values, runs: Sequence[str]) -> None:
     folders = [Path(run) for run in runs]
     if len(folders) == 1:
         folder = Path(values.out or folders[0])
-        run = run_report.read(folders[0])
-        if values.data_dir is not None and run.values is not None:
-            run.values["data_dir"].value = values.data_dir
-        model = run_report.load_model(folders[0], run, values.safe_mode)
-        folder.mkdir(parents=True, exist_ok=True)
-        run_report.write(run, model, folder)
+        write_report(folders[0], folder, values.data_dir, values.safe_mode)
     else:
         folder = Path(values.out or COMPARISON_FOLDER)
-        run_report.write_comparison(folders, folder)
+        write_comparison(folders, folder)
     print(f"report: {folder / REPORT_FILE}")
 
 

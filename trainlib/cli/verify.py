@@ -1,19 +1,20 @@
-"""`verify`: runs trainlib's rules beside Keras, PyTorch and Optax, and prints how far they part."""
+"""`verify`: compare trainlib's rules with Keras, PyTorch, Optax and the published equations."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app, run_folder  # noqa: E402
-from trainlib.cli.flag_types import Group, Values  # noqa: E402
+from trainlib.cli import app  # noqa: E402
+from trainlib.cli.flag_types import Group, Values, format_value  # noqa: E402
 from trainlib.core.checks import check_choice, check_number  # noqa: E402
-from trainlib.training.files import write_text  # noqa: E402
+from trainlib.training.files import as_json, write_text  # noqa: E402
 from trainlib.verify import report  # noqa: E402
 from trainlib.verify.case import EQUATION  # noqa: E402
 from trainlib.verify.compare import (  # noqa: E402
@@ -28,19 +29,39 @@ from trainlib.verify.peers import PEERS  # noqa: E402
 from trainlib.verify.trajectory import RUNS  # noqa: E402
 
 ABOUT = """
-verify: runs every rule, in each of its forms, beside the libraries that have it - an optimizer over
-a whole trajectory, a schedule over 10,000 steps - and prints the largest relative error. Exits with
-1 if one is too large.
+verify: compare every rule, in each of its forms, with the libraries that implement it, and print
+the largest relative error: of an optimizer over a whole trajectory, of a schedule over 10,000
+steps. The exit status is 1 if an error is too large.
 
   verify --kind=all
   verify --optimizer=nadam,adam --against=torch --steps=200
   verify --schedule=one_cycle
 """
 AGAINST = (*PEERS, EQUATION)
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is compared, with what, and how.
+
+    Attributes:
+        names: names of rules by kind.
+        peers: names of libraries, and "numpy" for the published equation.
+        dtype: dtype of the computation.
+        steps: length of the trajectories of optimizers.
+        runs: how trainlib's rules are run: "eager", "graph", "xla".
+    """
+
+    names: Mapping[str, Sequence[str]]
+    peers: Sequence[str]
+    dtype: str
+    steps: int
+    runs: Sequence[str]
 
 
 def names_by_kind() -> dict[str, list[str]]:
-    """What can be verified."""
+    """Return the names of the rules that can be verified, by kind."""
     names: dict[str, dict[str, None]] = {"optimizer": {case.optimizer: None for case in CASES}}
     for case in FUNCTION_CASES:
         names.setdefault(case.kind, {})[case.name] = None
@@ -48,93 +69,107 @@ def names_by_kind() -> dict[str, list[str]]:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command `verify`."""
     app.run("verify", ABOUT, define, verify)
 
 
 def define(values: Values) -> None:
-    """The flags of `verify`."""
-    group = Group(values, "What")
+    """Define the flags of `verify`."""
     names = names_by_kind()
-    group.string(
+    group = Group(values, "What to verify; names are comma-separated")
+    group.strings(
         "kind",
         None,
-        f"Kinds, divided by commas, or all: {', '.join(names)}. By default those of the flags "
-        "below, or all where none is given.",
+        f"Kinds, or {ALL}: {', '.join(names)}. Default: the kinds of the flags below, or {ALL} if "
+        "none is given.",
+        "KINDS",
     )
     for kind, of_kind in names.items():
-        group.string(kind, None, f"Names, divided by commas, or all: {', '.join(of_kind)}.")
+        group.strings(kind, None, f"Names, or {ALL}: {', '.join(of_kind)}.", "NAMES")
     group = Group(values, "How")
-    group.string(
+    group.strings(
         "against",
-        ",".join(AGAINST),
-        "Peers, divided by commas; numpy stands for the published equation, where no library has "
-        "the rule.",
+        list(AGAINST),
+        f"Peers; {EQUATION} is the published equation, where no library implements the rule.",
+        "PEERS",
     )
-    group.choice("dtype", "float64", list(TOLERANCES), "In which all is computed.")
-    group.integer("steps", 200, "Length of the optimizers' trajectories.")
-    group.string("run", "graph,xla", "How our rule is run: some of eager, graph, xla.")
-    group.string("output", None, "Write the table to this path with .json and with .md added.")
+    group.choice("dtype", "float64", list(TOLERANCES), "Type of all numbers.")
+    group.integer("steps", 200, "Length of the trajectories of optimizers, at least 1.")
+    group.strings(
+        "run", ["graph", "xla"], f"How trainlib's rules are run: any of {', '.join(RUNS)}.", "RUNS"
+    )
+    group.string("output", None, "Write the table to PATH.json and PATH.md.", "PATH")
 
 
 def verify(values: Values) -> None:
-    """Compares what the flags name."""
-    check_number("steps", values.steps, at_least=1)
-    peers = _words(values, "against", AGAINST)
-    runs = _words(values, "run", RUNS)
+    """Compare what the flags select, and print each result."""
+    selection = _selection(values)
     results = []
-    for result in _results(_wanted(values), peers, runs, values):
+    for result in _compare(selection):
         results.append(result)
         print(report.line(result), flush=True)
     print(report.summary(results))
     if values.output:
-        _write(Path(values.output), results, peers, values)
+        _write(Path(values.output), results, selection)
     if any(result.passed is False for result in results):
         sys.exit(1)
 
 
-def _wanted(values: Values) -> dict[str, list[str]]:
-    """The names to verify, by kind."""
+def _selection(values: Values) -> Selection:
+    """Return what the flags select.
+
+    Raises:
+        ValueError: a name is unknown, or a kind is excluded of which names are given.
+    """
+    check_number("steps", values.steps, at_least=1)
     names = names_by_kind()
     given = [kind for kind in names if values[kind].value is not None]
-    kinds = _words(values, "kind", list(names)) if values.kind is not None else given or list(names)
+    kinds = _names(values, "kind", list(names)) if values.kind is not None else given or list(names)
     for kind in given:
         if kind not in kinds:
-            raise ValueError(f"--{kind}={values[kind].value}: --kind leaves out this kind")
-    return {
-        kind: _words(values, kind, names[kind]) if kind in given else names[kind] for kind in kinds
-    }
+            text = format_value(values[kind].value)
+            raise ValueError(f"--{kind}={text}: --kind does not include this kind")
+    return Selection(
+        {k: _names(values, k, names[k]) if k in given else names[k] for k in kinds},
+        _names(values, "against", AGAINST),
+        values.dtype,
+        values.steps,
+        _names(values, "run", RUNS),
+    )
 
 
-def _results(
-    wanted: dict[str, list[str]], peers: list[str], runs: list[str], values: Values
-) -> Iterator[Result]:
-    for case in (case for case in CASES if case.optimizer in wanted.get("optimizer", [])):
-        for peer in (peer for peer in peers if peer in case.peers):
-            yield from compare_optimizer(case, peer, values.dtype, values.steps, runs)
-    for function in (case for case in FUNCTION_CASES if case.name in wanted.get(case.kind, [])):
-        for peer in (peer for peer in peers if peer in function.peers):
-            yield from compare_function(function, peer, values.dtype, runs)
+def _names(values: Values, flag: str, known: Sequence[str]) -> list[str]:
+    """Return the names in a flag, each of them known; `all` stands for all of them."""
+    names = [name for name in values[flag].value or [] if name]
+    if names == [ALL]:
+        return list(known)
+    for name in names:
+        check_choice(flag, name, known)
+    if not names:
+        raise ValueError(f"--{flag} must hold at least one of {', '.join(known)}")
+    return names
 
 
-def _write(path: Path, results: list[Result], peers: list[str], values: Values) -> None:
-    title = f"trainlib beside {', '.join(peers)}: {values.dtype}, {values.steps} steps"
+def _compare(selection: Selection) -> Iterator[Result]:
+    """Yield the result of each comparison."""
+    names, dtype, runs = selection.names, selection.dtype, list(selection.runs)
+    for case in (case for case in CASES if case.optimizer in names.get("optimizer", [])):
+        for peer in (peer for peer in selection.peers if peer in case.peers):
+            yield from compare_optimizer(case, peer, dtype, selection.steps, runs)
+    for function in (case for case in FUNCTION_CASES if case.name in names.get(case.kind, [])):
+        for peer in (peer for peer in selection.peers if peer in function.peers):
+            yield from compare_function(function, peer, dtype, runs)
+
+
+def _write(path: Path, results: list[Result], selection: Selection) -> None:
+    """Write the table as JSON and as Markdown."""
+    peers = list(selection.peers)
+    title = f"trainlib compared with {', '.join(peers)}: {selection.dtype}, {selection.steps} steps"
     path.parent.mkdir(parents=True, exist_ok=True)
-    run_folder.write_json(path.with_name(f"{path.name}.json"), report.as_json(results))
+    content = as_json(report.as_json(results), indent=2) + "\n"
+    write_text(path.with_name(f"{path.name}.json"), content)
     write_text(path.with_name(f"{path.name}.md"), report.markdown(results, peers, title))
     print(f"written: {path}.json, {path}.md")
-
-
-def _words(values: Values, flag: str, known: Sequence[str]) -> list[str]:
-    """A flag's words, each of them known; `all` is all of them."""
-    words = [word.strip() for word in str(values[flag].value).split(",") if word.strip()]
-    if words == ["all"]:
-        return list(known)
-    for word in words:
-        check_choice(flag, word, known)
-    if not words:
-        raise ValueError(f"--{flag} names nothing: there are {', '.join(known)}")
-    return words
 
 
 if __name__ == "__main__":

@@ -24,9 +24,8 @@ from trainlib.experiment.building import (
 )
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.task import Task, build_task
-from trainlib.optimizers import sgd
 from trainlib.training.callback import Results
-from trainlib.training.trainer import Trainer
+from trainlib.training.evaluator import Evaluator
 
 TABLES = (".csv", ".csv.gz")
 """Ends of the names of data sets that have a column to predict."""
@@ -110,7 +109,7 @@ def load_models(run: SavedRun, task: Task, safe_mode: bool = True) -> Models:
     return built
 
 
-def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Trainer:
+def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Evaluator:
     """Return what evaluates a model as its run did, on one device.
 
     Args:
@@ -118,15 +117,13 @@ def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Trai
         task: its task, or one on other data.
         built: its model.
     """
-    return Trainer(
+    return Evaluator(
         built.trained,
         build_loss(config, task, built.from_logits),
-        sgd(),
         metrics=build_metrics(config, task, built.from_logits),
         regularizer=build_regularizer(config),
         regularizer_mask=config.regularized_params or kernels,
         precision=config.precision,
-        strategy="one_device",
         execution=config.execution,
     )
 
@@ -169,12 +166,5 @@ def predict_run(run: SavedRun, data: str | None = None, safe_mode: bool = True) 
         x = load_dataset(config.dataset, config.data.data_dir, config.data.target).test.x
     model = models.load_model(str(run.folder / run_folder.MODEL_FILE), safe_mode)
     check_input(model, x.shape[1:], data or config.dataset)
-    predictor = Trainer(
-        model,
-        "mean_squared_error",
-        sgd(),
-        precision=config.precision,
-        strategy="one_device",
-        execution=config.execution,
-    )
-    return predictor.predict(x)
+    evaluator = Evaluator(model, precision=config.precision, execution=config.execution)
+    return evaluator.predict(x)
