@@ -1,4 +1,4 @@
-"""`evaluate` gives the numbers that `train` gave, for the same data in whatever form."""
+"""`evaluate` gives the numbers that `train` gave, in whatever form the same data come."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_tables_are_read_by_the_names_of_their_columns(table_run, command, tmp_p
     assert json.loads(done.out) == table_run["test"]
 
 
-def test_archives_have_no_target_to_choose(table_run, command, tmp_path):
+def test_archives_have_no_target_column(table_run, command, tmp_path):
     np.savez(tmp_path / "other.npz", x=ROWS, y=KINDS)
     done = command("evaluate", "--run_dir=run", "--dataset=other.npz")
     assert json.loads(done.out) == table_run["test"]
 
 
-def test_data_that_moved_are_found_in_another_folder(quick, command, tmp_path, data_dir):
+def test_data_that_were_moved_are_found_in_another_folder(quick, command, tmp_path, data_dir):
     flags = ("--dataset=california_housing", f"--data_dir={tmp_path / 'old'}")
     shutil.copytree(data_dir, tmp_path / "old", ignore=shutil.ignore_patterns("*mnist*"))
     assert quick("--run_dir=run", *flags).status == 0
@@ -74,7 +74,7 @@ def test_data_that_moved_are_found_in_another_folder(quick, command, tmp_path, d
     ("arguments", "message"),
     [
         ((), "--run_dir must be given"),
-        (("--run_dir=none",), "run_dir none: no run, for it has no flags.txt"),
+        (("--run_dir=none",), "run_dir none: not a run, because it has no config.json"),
         (("--run_dir=run", "--part=all"), "flag --part=all: value should be one of <train|"),
         (("--run_dir=run", "--part=validation"), "part validation: the run kept no examples"),
         (("--run_dir=run", "--dataset=digits"), "takes examples of shape (2,); those of digits"),
@@ -99,9 +99,9 @@ def test_bad_input_gets_one_line_and_status_2(
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("flags.txt", None, "broken: no run, for it has no flags.txt"),
-        ("flags.txt", b"--no_such_flag=3", "flags.txt: Unknown command line flag 'no_such_flag'"),
-        ("summary.json", None, "broken: the run is not finished, for it has no summary.json"),
+        ("config.json", None, "broken: not a run, because it has no config.json"),
+        ("config.json", b'{"no": 1}', "config.json: unknown setting of configuration 'no'"),
+        ("summary.json", None, "broken: the run is not finished, because it has no summary.json"),
         ("summary.json", b"{", "summary.json: Expecting property name"),
         ("model.keras", None, "model.keras: there is no such file"),
         ("model.keras", b"no model", "model.keras: not a Keras model that can be loaded: it is no"),

@@ -1,4 +1,4 @@
-"""`lr_find` from its flags to its folder, and with bad input."""
+"""`lr_find`: the curve, the suggestion and the folder; and bad input."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import csv
 import json
 import math
 import shlex
-import sys
 
 import numpy as np
 import pytest
+from helpers.experiments import experiment
+from helpers.modules import hide_package
 
 import trainlib as tl
-from trainlib.cli import build, range_test
+from trainlib.experiment.building import build_loss, build_models
+from trainlib.experiment.task import build_task
 from trainlib.tools.loss_curve import RangeTest
 from trainlib.tools.range_test import lr_finder
 
@@ -35,12 +37,12 @@ def found(command, tmp_path):
     return run
 
 
-def test_a_test_leaves_its_curve_its_picture_its_flags_and_its_summary(found, tmp_path):
+def test_the_folder_has_the_curve_its_picture_the_configuration_and_a_summary(found, tmp_path):
     pytest.importorskip("matplotlib")
     out, summary, curve = found("--optimizer=nadam", "--batch_size=16")
     folder = tmp_path / "run"
     files = {path.name for path in folder.iterdir()}
-    assert files == {"flags.txt", "lr_find.csv", "lr_find.png", "summary.json"}
+    assert files == {"config.json", "flags.txt", "lr_find.csv", "lr_find.png", "summary.json"}
     assert (folder / "lr_find.png").read_bytes().startswith(b"\x89PNG")
     assert "--optimizer=nadam" in (folder / "flags.txt").read_text().splitlines()
     assert set(summary) == {"suggestion", "steepest", "tenth_of_minimum", "steps", "stopped"}
@@ -54,13 +56,13 @@ def test_a_test_leaves_its_curve_its_picture_its_flags_and_its_summary(found, tm
     assert out.endswith("run folder: run\n")
 
 
-def test_the_rate_suits_the_model(command, tmp_path):
+def test_the_suggestion_suits_the_model(command, tmp_path):
     assert command("lr_find", "--run_dir=run", "--execution=graph").status == 0
     suggestion = json.loads((tmp_path / "run" / "summary.json").read_text())["suggestion"]
     assert 1e-3 < suggestion < 2e-2  # of adam for digits and mlp; from 0.03 on it learns less
 
 
-def test_the_command_it_prints_is_that_of_train(found):
+def test_the_printed_command_has_the_given_flags_of_train(found):
     out, summary, _ = found("--model=mlp", "--param_rules=.*/bias:weight_decay=0", "--nobatch_norm")
     line = next(line for line in out.splitlines() if line.startswith("use it: "))
     name, *flags = shlex.split(line.removeprefix("use it: "))
@@ -76,7 +78,7 @@ def test_the_command_it_prints_is_that_of_train(found):
     }
 
 
-def test_the_ramps_flags_are_those_of_the_library(found, parse):
+def test_the_result_is_that_of_lr_finder(found):
     """On the same model, data and optimizer, clipped, penalized and with a window of two."""
     flags = (
         "--optimizer=sgd",
@@ -92,12 +94,12 @@ def test_the_ramps_flags_are_those_of_the_library(found, parse):
     _, summary, curve = found(
         *flags, "--gradient_accumulation_steps=2", *(f"--{name}={x}" for name, x in ramp.items())
     )
-    values = parse(*flags, "--hidden=8", "--train_examples=300")
-    task = build.build_task(values)
-    built = build.build_models(values, task)
+    config = experiment(*flags, "--hidden=8", "--train_examples=300")
+    task = build_task(config)
+    built = build_models(config, task)
     result = lr_finder(
         built.trained,
-        build.build_loss(values, task.loss, built.from_logits),
+        build_loss(config, task, built.from_logits),
         lambda rate: tl.chain(tl.clip_by_norm(1.0), tl.sgd(rate, momentum=0.5)),
         tuple(task.train),
         batch_size=32,
@@ -112,42 +114,27 @@ def test_the_ramps_flags_are_those_of_the_library(found, parse):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lion"])
-def test_other_optimizers_have_rates_as_well(optimizer, found):
+def test_the_suggestion_of_other_optimizers_is_inside_the_range(optimizer, found):
     _, summary, curve = found(f"--optimizer={optimizer}", "--max_steps=60")
     assert curve["learning_rate"][0] < summary["suggestion"] < curve["learning_rate"][-1]
 
 
-def test_a_rate_is_found_for_train_without_changing_its_model(parse):
-    values = parse("--hidden=8", "--execution=graph")
-    task = build.build_task(values)
-    built = build.build_models(values, task)
-    before = [np.array(v) for v in built.full.variables]
-    told = []
-    result = range_test.find_rate(
-        values, task, built, lambda *step: told.append(step), RangeTest(max_steps=50)
-    )
-    assert len(told) == len(result.rates) <= 51
-    for variable, was in zip(built.full.variables, before, strict=True):
-        np.testing.assert_array_equal(variable, was)
-
-
 def test_without_matplotlib_only_the_picture_is_missing(found, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "matplotlib.figure", raising=False)
+    hide_package(monkeypatch, "matplotlib")
     out, summary, _ = found()
     assert "no lr_find.png: figures need matplotlib: pip install matplotlib\n" in out
     assert summary["suggestion"] > 0
     assert not (tmp_path / "run" / "lr_find.png").exists()
 
 
-def test_progress_has_a_line_each_tenth_of_the_ramp(found):
+def test_progress_has_a_line_every_tenth_of_the_steps(found):
     out, summary, curve = found()
     lines = [line for line in out.splitlines() if line.startswith("step ")]
     assert len(lines) == math.ceil(summary["steps"] / 3)
     assert lines[1].startswith(f"step  3/30  learning_rate {curve['learning_rate'][3]:.2e}  loss ")
 
 
-def test_default_folders_are_named_after_the_test_and_never_shared(command, tmp_path, monkeypatch):
+def test_default_folders_are_named_after_the_test_and_differ(command, tmp_path, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda *_: "20260101-000000")
     for _ in range(2):
         assert command("lr_find", *QUICK).status == 0

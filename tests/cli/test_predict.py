@@ -49,15 +49,15 @@ def test_classes_and_probabilities_are_those_of_the_test_part(command, run_dir):
     assert (rows[:, 0] == test.y).mean() == pytest.approx(accuracy)
 
 
-def test_a_file_gets_what_the_screen_would(command, run_dir, tmp_path):
-    screen = command("predict", f"--run_dir={run_dir}")
+def test_a_file_gets_what_would_be_printed(command, run_dir, tmp_path):
+    printed = command("predict", f"--run_dir={run_dir}")
     file = command("predict", f"--run_dir={run_dir}", "--output=predicted.csv")
     assert file == (0, "", "")
-    assert (tmp_path / "predicted.csv").read_text() == screen.out
+    assert (tmp_path / "predicted.csv").read_text() == printed.out
     assert [path.name for path in tmp_path.iterdir()] == ["predicted.csv"]
 
 
-def test_ones_own_images_are_predicted(command, run_dir, tmp_path):
+def test_images_in_a_file_are_predicted(command, run_dir, tmp_path):
     x = load_dataset("digits").test.x
     np.savez(tmp_path / "new.npz", x=x[:5])
     header, rows = numbers(command("predict", f"--run_dir={run_dir}", "--data=new.npz").out)
@@ -83,13 +83,13 @@ def test_tables_are_read_by_the_names_of_their_columns(
     ("arguments", "message"),
     [
         ((), "--run_dir must be given"),
-        (("--run_dir=none",), "run_dir none: no run, for it has no flags.txt"),
+        (("--run_dir=none",), "run_dir none: not a run, because it has no config.json"),
         (("--run_dir=run", "--data=less.csv"), "less.csv has no column 'b'; its columns are a"),
         (("--run_dir=run", "--data=text.csv"), "text.csv, line 2, column 'b': 'x' is not a number"),
         (("--run_dir=run", "--data=none.csv"), "none.csv does not exist"),
         (("--run_dir=run", "--data=wide.npz"), "of shape (2,); those of wide.npz have shape (3,)"),
         (("--run_dir=run", "--data=nan.npz"), "nan.npz, x has 2 values that are NaN or infinite"),
-        (("--run_dir=run", "--data=new.txt"), "new.txt is no path ending in .npz, .csv, .csv.gz"),
+        (("--run_dir=run", "--data=new.txt"), "new.txt does not end in .npz, .csv, .csv.gz"),
         (("--run_dir=run", "--output=less.csv"), "output less.csv: exists already; choose another"),
         (("--run_dir=run", "--output=none/a.csv"), "output none/a.csv: there is no folder none"),
     ],

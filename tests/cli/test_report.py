@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers.modules import hide_package
 
-from trainlib.cli import run_report
+import trainlib.experiment.run as run_module
 
 PICTURES = {
     "accuracy.png",
@@ -72,19 +72,6 @@ def test_a_finished_run_gets_a_page_and_pictures(run, reported):
     assert "<details>" in text and "<code>--optimizer=adam</code>" in text
 
 
-def test_the_predictions_are_those_of_the_saved_model(run, command, tmp_path):
-    assert command("predict", "--run_dir=run", "--output=p.csv").status == 0
-    rows = np.loadtxt(tmp_path / "p.csv", delimiter=",", skiprows=1)
-    files = run_report.read(run)
-    model = run_report.load_model(run, files, safe_mode=True)
-    found = run_report.predict_test(model, files.values)
-    np.testing.assert_array_equal(found.predicted, rows[:, 0])
-    np.testing.assert_allclose(found.scores, rows[:, 1:], atol=1e-6)
-    np.testing.assert_array_equal(found.true, model.task.test.y)
-    loss = json.loads((run / "summary.json").read_text())["test"]["loss"]
-    assert found.losses.mean() == pytest.approx(loss, rel=1e-5)
-
-
 def test_a_page_can_be_written_into_another_folder(run, reported, tmp_path):
     before = {path.name for path in run.iterdir()}
     reported("run", "--out=a/b", at="a/b")
@@ -101,7 +88,7 @@ def test_a_run_that_is_not_finished_says_so(run, reported):
     assert "This run is not finished." in text
     assert "<dt>epochs</dt><dd>2</dd>" in text
     assert (run / "loss.png").is_file() and not (run / "confusion_counts.png").exists()
-    (run / "flags.txt").unlink()
+    (run / "config.json").unlink()
     assert "<dt>epochs</dt><dd>2</dd>" in reported("run")
 
 
@@ -193,9 +180,12 @@ def test_runs_of_the_same_name_are_named_by_path(run, reported, tmp_path):
     ("arguments", "message"),
     [
         ((), "give a run's folder, or several"),
-        (("nowhere",), "run_dir nowhere: no run of train, for it has no metrics.jsonl"),
+        (("nowhere",), "run_dir nowhere: not a run of train, because it has no metrics.jsonl"),
         (("run", "./run"), "run run is given twice"),
-        (("run", "nowhere"), "run_dir nowhere: no run of train, for it has no metrics.jsonl"),
+        (
+            ("run", "nowhere"),
+            "run_dir nowhere: not a run of train, because it has no metrics.jsonl",
+        ),
         (("run", "--uot=a"), "Unknown command line flag 'uot'. Did you mean: out ?"),
         (("run", "--out=file"), "file: File exists"),
     ],
@@ -210,12 +200,12 @@ def test_bad_input_gets_one_line_and_status_2(arguments, message, run, command, 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("metrics.jsonl", "", "run_dir run: no epoch of the run has ended yet"),
+        ("metrics.jsonl", "", "run_dir run: no epoch of the run is complete yet"),
         ("metrics.jsonl", "[]\n", "run/metrics.jsonl: a line without its epoch"),
         ("metrics.jsonl", "loss\n", "run/metrics.jsonl: Expecting value"),
         ("metrics.jsonl", "1\n", "run/metrics.jsonl: 'int' object is not iterable"),
         ("summary.json", "{}", "run/summary.json: lacks "),
-        ("flags.txt", "--no_flag", "run/flags.txt: Unknown command line flag"),
+        ("config.json", '{"no": 1}', "run/config.json: unknown setting of configuration 'no'"),
         ("model.keras", "x", "model run/model.keras: not a Keras model that can be loaded"),
         ("lr_find.csv", "a\n1\n", "run/lr_find.csv: not the curve of a range test"),
     ],
@@ -252,7 +242,7 @@ def test_a_report_that_fails_leaves_the_run_complete(quick, tmp_path, monkeypatc
     def fail(*arguments):
         raise KeyError("paint\nis out")
 
-    monkeypatch.setattr(run_report, "write", fail)
+    monkeypatch.setattr(run_module, "write_own_report", fail)
     done = quick("--run_dir=run", "--report")
     assert (done.status, done.err) == (0, "")
     assert re.search(r"run folder: run\nno report: .*paint.*\n$", done.out)
