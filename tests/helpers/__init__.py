@@ -7,6 +7,8 @@ gradients: a function of (y_true, y_pred) and its gradient.
 trees: the arrays and the bits of a structure of tensors, and assertions on two structures.
 metrics: classes and scores, and the value of a metric on arrays.
 monitors: monitors run over a history of results.
+given_gradients: a model whose gradients are the batch.
+linear: a linear model with its loss and gradients in NumPy.
 processes: Python in a process of its own.
 commands: commands run inside the test process, and a toy command.
 experiments: experiments as flags, and small ones.

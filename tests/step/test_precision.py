@@ -29,7 +29,7 @@ def seeing(seen):
 
 
 @pytest.mark.parametrize("name", tl.PRECISIONS)
-def test_the_function_computes_in_one_dtype_and_all_else_is_in_the_other(name):
+def test_the_model_computes_in_one_dtype_and_everything_else_is_in_the_other(name):
     policy, seen = tl.PRECISIONS[name], {}
     keep, half = policy.param_dtype, policy.compute_dtype
     params = {"kernel": tf.constant([[0.1, 0.2]], keep)}
@@ -52,7 +52,7 @@ def test_the_function_computes_in_one_dtype_and_all_else_is_in_the_other(name):
 
 
 @pytest.mark.parametrize("name", HALF)
-def test_updates_too_small_for_the_compute_dtype_add_up(name):
+def test_updates_below_the_compute_dtypes_precision_add_up(name):
     """A float32 parameter of 1 that moves by 2^-14 at each step: a half one would stand still."""
     policy, optimizer = tl.PRECISIONS[name], tl.sgd(2.0**-14)
 
@@ -74,7 +74,7 @@ def test_updates_too_small_for_the_compute_dtype_add_up(name):
 
 
 @pytest.mark.parametrize("name", tl.PRECISIONS)
-def test_numbers_of_python_and_integers_pass_as_they_are(name):
+def test_python_numbers_and_integers_are_not_cast(name):
     def apply_fn(params, model_state, x, training):
         assert x[0] == 3
         assert x[1].dtype == tf.int64

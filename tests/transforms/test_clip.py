@@ -1,10 +1,14 @@
-"""What clipping does at the bound, at zero, and with what is not finite; `adaptive_clip`."""
+"""Clipping: at the bound, at zero, of what is not finite, and descents like those of Keras."""
 
 from __future__ import annotations
 
+import functools
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS, soak_except
 
 import trainlib as tl
 from trainlib.core.norms import global_norm
@@ -12,11 +16,6 @@ from trainlib.verify.compare import difference
 from trainlib.verify.problem import make_problem
 from trainlib.verify.trajectory import RUNS, run_optimizer
 
-RUNNING = {
-    "eager": lambda f: f,
-    "graph": lambda f: tf.function(f),
-    "xla": lambda f: tf.function(f, jit_compile=True),
-}
 BY_NORM = {"clip_by_norm": tl.clip_by_norm, "clip_by_global_norm": tl.clip_by_global_norm}
 CLIPPING = {"clip_by_value": tl.clip_by_value} | BY_NORM
 SHAPES = {"scalar": (), "vector": (5,), "matrix": (3, 6), "row": (1, 4), "conv": (2, 3, 4, 5)}
@@ -50,39 +49,39 @@ def test_small_gradients_pass_and_bad_ones_show():
         tl.adaptive_clip(0.0)
 
 
-def clipped(transform, grads, run="eager", params=None):
-    return RUNNING[run](lambda grads: transform.update(grads, (), params)[0])(grads)
+def clipped(transform, grads, execution="eager", params=None):
+    return EXECUTIONS[execution](lambda grads: transform.update(grads, (), params)[0])(grads)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_the_gradient_of_the_documents_is_clipped_as_they_print_it(run):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_the_gradient_of_the_documents_is_clipped_as_they_print_it(execution):
     for dtype, digits in (("float32", 2e-7), ("float64", 5e-9)):
         g = tf.constant([0.9, 100.0], dtype)
         by_value = np.array([0.9, 1.0], dtype)
-        np.testing.assert_array_equal(clipped(tl.clip_by_value(1.0), g, run), by_value)
+        np.testing.assert_array_equal(clipped(tl.clip_by_value(1.0), g, execution), by_value)
         for clip in BY_NORM.values():
             np.testing.assert_allclose(
-                clipped(clip(1.0), g, run), [0.00899964, 0.9999595], rtol=0, atol=digits
+                clipped(clip(1.0), g, execution), [0.00899964, 0.9999595], rtol=0, atol=digits
             )
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("clip", CLIPPING.values(), ids=CLIPPING)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_within_the_bound_stays_to_the_bit(clip, dtype, run):
+def test_what_is_within_the_bound_stays_to_the_bit(clip, dtype, execution):
     rng = np.random.default_rng(0)
     drawn = [rng.normal(size=7) * size for size in (1e-300, 1e-30, 1e-8, 0.01, 0.1)]
     grads = [tf.constant(g, dtype) for g in drawn] + [tf.constant([-0.0, 0.0], dtype)]
-    for g, kept in zip(grads, clipped(clip(1.0), grads, run), strict=True):
+    for g, kept in zip(grads, clipped(clip(1.0), grads, execution), strict=True):
         assert kept.numpy().tobytes() == g.numpy().tobytes()
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("clip", BY_NORM.values(), ids=BY_NORM)
-def test_a_norm_on_the_bound_stays_and_one_just_above_does_not(clip, run):
+def test_a_norm_on_the_bound_stays_and_one_just_above_does_not(clip, execution):
     on, above = [3.0, -4.0], [3.0, -4.0 * (1 + 2.0**-45)]
     for g, expected in ((on, on), (above, on)):
-        kept = clipped(clip(5.0), tf.constant(g, tf.float64), run)
+        kept = clipped(clip(5.0), tf.constant(g, tf.float64), execution)
         np.testing.assert_allclose(kept, expected, rtol=2.0**-44)
         assert (kept.numpy().tolist() == g) == (g == on)
 
@@ -94,46 +93,46 @@ def test_norms_on_the_bound_stay_to_the_bit(clip):
         np.testing.assert_array_equal(clipped(clip(float(global_norm(g))), g), g)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_values_on_the_bound_stay(run):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_values_on_the_bound_stay(execution):
     g = tf.constant([1.1, -1.1, 1.1000001], tf.float64)
-    assert clipped(tl.clip_by_value(1.1), g, run).numpy().tolist() == [1.1, -1.1, 1.1]
+    assert clipped(tl.clip_by_value(1.1), g, execution).numpy().tolist() == [1.1, -1.1, 1.1]
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("clip", CLIPPING.values(), ids=CLIPPING)
-def test_zeros_stay_zero_beside_others_and_alone(clip, run):
+def test_zeros_stay_zero_beside_others_and_alone(clip, execution):
     grads = {"zero": tf.zeros([2, 2]), "large": tf.constant([30.0, 40.0])}
-    kept = clipped(clip(5.0), grads, run)
+    kept = clipped(clip(5.0), grads, execution)
     np.testing.assert_array_equal(kept["zero"], np.zeros([2, 2]))
     np.testing.assert_allclose(np.max(kept["large"]), 5 if clip is tl.clip_by_value else 4)
-    np.testing.assert_array_equal(clipped(clip(5.0), tf.zeros([3]), run), [0, 0, 0])
+    np.testing.assert_array_equal(clipped(clip(5.0), tf.zeros([3]), execution), [0, 0, 0])
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
-def test_what_is_not_finite_is_clipped_by_value_and_makes_nan_of_its_norm(bad, run):
+def test_what_is_not_finite_is_clipped_by_value_and_makes_nan_of_its_norm(bad, execution):
     grads = {"bad": tf.constant([bad, 1.0, 0.0]), "good": tf.constant([3.0, -0.5])}
-    by_value = clipped(tl.clip_by_value(2.0), grads, run)
+    by_value = clipped(tl.clip_by_value(2.0), grads, execution)
     first = bad if np.isnan(bad) else np.sign(bad) * 2
     np.testing.assert_array_equal(by_value["bad"], [first, 1, 0])
     np.testing.assert_array_equal(by_value["good"], [2, -0.5])
-    of_each = clipped(tl.clip_by_norm(8.0), grads, run)
+    of_each = clipped(tl.clip_by_norm(8.0), grads, execution)
     assert np.isnan(of_each["bad"]).all()
     np.testing.assert_array_equal(of_each["good"], grads["good"])
-    of_all = clipped(tl.clip_by_global_norm(8.0), grads, run)
+    of_all = clipped(tl.clip_by_global_norm(8.0), grads, execution)
     assert np.isnan(of_all["bad"]).all() and np.isnan(of_all["good"]).all()
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("clip", BY_NORM.values(), ids=BY_NORM)
 @pytest.mark.parametrize(
     ("dtype", "large"), [("float32", 1e30), ("float32", 3e38), ("float64", 1e200)]
 )
-def test_a_gradient_whose_squares_overflow_keeps_its_direction(dtype, large, clip, run):
+def test_a_gradient_whose_squares_overflow_keeps_its_direction(dtype, large, clip, execution):
     # Keras's clipnorm turns it to zeros, its global_clipnorm to NaN; so do PyTorch and Optax.
     g = np.array([large, 0.5 * large, 1.0], dtype)
-    kept = clipped(clip(1e-3), tf.constant(g), run)
+    kept = clipped(clip(1e-3), tf.constant(g), execution)
     expected = 1e-3 * np.array([2, 1, 0]) / np.sqrt(5)
     np.testing.assert_allclose(kept, expected, rtol=1e-6, atol=1e-30)
 
@@ -170,11 +169,11 @@ def test_gradients_that_are_all_none_are_refused(clip):
         clip(1.0).update({"a": None}, (), params)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_adaptive_clip_of_zeros_and_of_what_is_not_finite(run):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_adaptive_clip_of_zeros_and_of_what_is_not_finite(execution):
     w = tf.constant([[3.0, 0.0, 3.0, np.nan, np.inf], [4.0, 0.0, 4.0, 1.0, 1.0]])
     g = tf.constant([[np.inf, 0.0, 3e30, 1.0, 9.0], [1.0, 0.0, 4e30, 1.0, 9.0]])
-    kept = clipped(tl.adaptive_clip(0.1), g, run, params=w).numpy()
+    kept = clipped(tl.adaptive_clip(0.1), g, execution, params=w).numpy()
     np.testing.assert_allclose(kept[:, 1:3], [[0, 0.3], [0, 0.4]], rtol=1e-6)
     assert np.isnan(kept[:, [0, 3]]).all()
     np.testing.assert_array_equal(kept[:, 4], [9, 9])
@@ -185,3 +184,183 @@ def test_adaptive_clip_bounds_tiny_units_as_it_says():
     g = tf.constant([0.5e-6], tf.float64)
     kept = clipped(tl.adaptive_clip(1e-3, eps=1e-5), g, params=tf.zeros([1], tf.float64))
     np.testing.assert_allclose(kept, [1e-8], rtol=1e-14)
+
+
+STEPS = 120
+KERAS_SHAPES = {"a": (4, 3), "b": (3,), "c": (2, 5), "d": ()}
+BY_ARGUMENT = {
+    "clipvalue": tl.clip_by_value,
+    "clipnorm": tl.clip_by_norm,
+    "global_clipnorm": tl.clip_by_global_norm,
+}
+
+
+def clipping_problem(dtype):
+    """Starting points, and for each step noise, of a size that differs from step to step."""
+    rng = np.random.default_rng(0)
+    params = {k: rng.normal(size=s).astype(dtype) for k, s in KERAS_SHAPES.items()}
+    noise = [
+        {k: (size * rng.normal(size=s)).astype(dtype) for k, s in KERAS_SHAPES.items()}
+        for size in np.geomspace(0.01, 10, STEPS)
+    ]
+    return params, noise
+
+
+@functools.cache
+def keras_path(argument, bound, dtype):
+    """The parameters after each step of Keras's SGD, and the sizes that it held to the bound."""
+    params, noise = clipping_problem(dtype)
+    variables = {k: keras.Variable(w, dtype=dtype) for k, w in params.items()}
+    optimizer = keras.optimizers.SGD(learning_rate=2**-4, **{argument: bound})
+    path, sizes = [], []
+    for row in noise:
+        grads = [v.value / 2 + row[k] for k, v in variables.items()]
+        optimizer.apply(grads, list(variables.values()))
+        path.append({k: v.numpy() for k, v in variables.items()})
+        norms = [np.linalg.norm(g) for g in grads]
+        size_of = {
+            "clipvalue": max(np.max(np.abs(g)) for g in grads),
+            "clipnorm": max(norms),
+            "global_clipnorm": np.linalg.norm(norms),
+        }
+        sizes.append(size_of[argument])
+    return path, sizes
+
+
+def our_path(argument, bound, dtype, execution):
+    params, noise = clipping_problem(dtype)
+    tx = tl.chain(BY_ARGUMENT[argument](bound), tl.sgd(2**-4))
+
+    def step(params, state, row):
+        updates, state = tx.update({k: w / 2 + row[k] for k, w in params.items()}, state, params)
+        return tl.apply_updates(params, updates), state
+
+    step = EXECUTIONS[execution](step)
+    params = {k: tf.constant(w) for k, w in params.items()}
+    state, path = tx.init(params), []
+    for row in noise:
+        params, state = step(params, state, {k: tf.constant(x) for k, x in row.items()})
+        path.append({k: w.numpy() for k, w in params.items()})
+    return path
+
+
+# Keras would round a float64 bound of 1.1 to float32 in some of its uses. Float32 errors stay those
+# of the roundings of a few steps: each step contracts those before it.
+@pytest.mark.parametrize(
+    ("dtype", "bound", "tolerance"), [("float64", 1.125, 1e-12), ("float32", 1.1, 8 * 2**-23)]
+)
+@pytest.mark.parametrize(
+    "execution",
+    soak_except("graph"),
+)
+@pytest.mark.parametrize("argument", BY_ARGUMENT)
+def test_a_clipped_descent_is_that_of_keras(argument, dtype, bound, tolerance, execution):
+    theirs, sizes = keras_path(argument, bound, dtype)
+    assert 10 < sum(size > bound for size in sizes) < STEPS - 10, "clipping must act, not always"
+    ours = our_path(argument, bound, dtype, execution)
+    # Relative to the path's largest value: a scalar may pass through 0.
+    largest = {k: max(np.max(np.abs(row[k])) for row in theirs) for k in KERAS_SHAPES}
+    for i, (a, b) in enumerate(zip(ours, theirs, strict=True), start=1):
+        for k in KERAS_SHAPES:
+            error = np.max(np.abs(a[k] - b[k])) / largest[k]
+            assert error <= tolerance, f"diverged at step {i} in {k}: {error:.2e}"
+
+
+def test_the_gradient_of_the_documents_is_clipped_as_they_say():
+    g = tf.constant([0.9, 100.0], tf.float64)
+    np.testing.assert_array_equal(clipped(tl.clip_by_value(1.0), g), [0.9, 1.0])
+    expected = [0.00899963552214188, 0.999959502460209]
+    for clip in (tl.clip_by_norm, tl.clip_by_global_norm):
+        np.testing.assert_allclose(clipped(clip(1.0), g), expected, rtol=1e-14)
+
+
+def test_clip_by_norm_is_of_each_tensor_and_clip_by_global_norm_of_all_together():
+    grads = [tf.constant([3.0, 4.0], tf.float64), tf.constant([0.3, 0.4], tf.float64)]
+    each = clipped(tl.clip_by_norm(1.0), grads)
+    np.testing.assert_allclose(each, [[0.6, 0.8], [0.3, 0.4]], rtol=1e-15)
+    together = clipped(tl.clip_by_global_norm(1.0), grads)
+    factor = 1 / np.sqrt(25.25)
+    np.testing.assert_allclose(together, factor * np.array(grads), rtol=1e-15)
+
+
+@pytest.mark.parametrize("clip", BY_ARGUMENT.values())
+@pytest.mark.parametrize("g", [[0.0, 0.0], [0.3, -0.4], [3.0, -4.0], [1e-300, 0.0]])
+def test_gradients_within_the_bound_stay_as_they_are(clip, g):
+    # [3, -4] is exactly at the bound; PyTorch would shrink it by 1e-6.
+    np.testing.assert_array_equal(clipped(clip(5.0), tf.constant(g, tf.float64)), g)
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize(
+    ("bad", "by_value"),
+    [
+        ([np.inf, 1.0, -2.0], [1.0, 1.0, -1.0]),
+        ([-np.inf, 0.0, 0.0], [-1.0, 0.0, 0.0]),
+        ([np.nan, 1.0, 2.0], [np.nan, 1.0, 1.0]),
+    ],
+)
+def test_a_norm_that_is_not_finite_turns_all_that_it_scales_to_nan(bad, by_value, execution):
+    # Keras's clipnorm answers [nan, 0, -0] to an infinity: it hides the bad step. Its
+    # global_clipnorm does as ours.
+    nan = np.full(3, np.nan)
+    grads = {"bad": tf.constant(bad, tf.float64), "good": tf.constant([0.5, 0.0, 0.0])}
+    expected = {
+        "clipvalue": (by_value, [0.5, 0.0, 0.0]),
+        "clipnorm": (nan, [0.5, 0.0, 0.0]),
+        "global_clipnorm": (nan, nan),
+    }
+    for argument, (of_bad, of_good) in expected.items():
+        kept = clipped(BY_ARGUMENT[argument](1.0), grads, execution)
+        np.testing.assert_array_equal(kept["bad"], of_bad)
+        np.testing.assert_array_equal(kept["good"], of_good)
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_gradients_of_none_stay_none_and_do_not_count(execution):
+    grads = {"a": tf.constant([3.0, 4.0]), "b": None}
+    for clip, expected in zip(BY_ARGUMENT.values(), ([1, 1], [0.6, 0.8], [0.6, 0.8]), strict=True):
+        kept = clipped(clip(1.0), grads, execution)
+        assert kept["b"] is None
+        np.testing.assert_allclose(kept["a"], expected, rtol=2**-23)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_low_precision_gradients_are_clipped_in_float32(dtype):
+    # In float16 the sum of squares, 250000, is beyond the largest number.
+    g = tf.constant([300, 400], dtype)
+    for clip, expected in zip(BY_ARGUMENT.values(), ([1, 1], [0.6, 0.8], [0.6, 0.8]), strict=True):
+        kept = clipped(clip(1.0), g)
+        assert kept.dtype == tf.float32
+        np.testing.assert_allclose(kept, expected, rtol=2**-23)
+
+
+def test_the_repeated_rows_of_a_sparse_gradient_are_summed_before_it_is_clipped():
+    g = tf.IndexedSlices(tf.constant([[1.0], [2.0], [4.0]]), tf.constant([0, 1, 1]), [3, 1])
+    assert clipped(tl.clip_by_value(5.0), g).numpy().tolist() == [[1], [5], [0]]
+    norm = np.sqrt(1 + 6 * 6)
+    for clip in (tl.clip_by_norm, tl.clip_by_global_norm):
+        np.testing.assert_allclose(
+            clipped(clip(1.0), g), np.array([[1], [6], [0]]) / norm, rtol=2**-22
+        )
+
+
+@pytest.mark.parametrize("clip", BY_ARGUMENT.values())
+def test_empty_tensors_stay_empty(clip):
+    kept = clipped(clip(1.0), {"a": tf.zeros([0, 3]), "b": tf.constant([0.5])})
+    assert kept["a"].shape == (0, 3)
+    assert kept["b"].numpy() == [0.5]
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("argument", BY_ARGUMENT)
+def test_bounds_out_of_range_are_refused(argument, value):
+    # To Keras, a bound of 0 or below means no clipping.
+    with pytest.raises(ValueError, match=f"^{argument} must be .*above 0, got {value}"):
+        BY_ARGUMENT[argument](value)
+
+
+@pytest.mark.parametrize("value", ["1", True, None, [1.0]])
+@pytest.mark.parametrize("argument", BY_ARGUMENT)
+def test_bounds_that_are_no_numbers_are_refused(argument, value):
+    with pytest.raises(TypeError, match=f"^{argument} must be a number"):
+        BY_ARGUMENT[argument](value)

@@ -18,10 +18,11 @@ State: TypeAlias = Any
 Schedule: TypeAlias = Callable[[Tensor], Tensor]
 """A pure function from the number of updates made so far, int64 [], to a learning rate."""
 ScalarOrSchedule: TypeAlias = float | Tensor | Schedule
+"""A number, a scalar tensor, or a schedule."""
 
 
 EXTRA_ARGS = ("weight", "last", "is_finite")
-"""The extra arguments of an update that `train_step` has to offer."""
+"""The extra arguments of an update that `train_step` can pass."""
 
 
 class Optimizer(NamedTuple):
@@ -34,12 +35,12 @@ class Optimizer(NamedTuple):
         init: `(params) -> state`.
         update: `(grads, state, params) -> (updates, state)`. `apply_updates` adds the updates to
             the parameters.
-        extra_args: the names of the keyword arguments that `update` takes beside these three.
-            Default none. `train_step` passes those that are declared here, and so do `chain` and
-            the wrappers: "weight", the sum of the weights of the batch's examples, a scalar;
-            "last", whether the batch is the last of an epoch, a bool; "is_finite", whether all
-            gradients are finite, a bool: who declares it is also called for a last batch that is
-            not finite, and must leave its gradients out.
+        extra_args: the names of further keyword arguments of `update`. Default none. `chain` and
+            the wrappers declare those of their members, and pass them on. `train_step` passes
+            "weight", the sum of the weights of the examples in the batch, a scalar; "last",
+            whether the batch is the last of an epoch, a bool; and "is_finite", whether all
+            gradients are finite, a bool. An optimizer that declares "is_finite" is also called for
+            a last batch that is not finite, and must leave its gradients out.
 
     Example:
         >>> def sign(grads, state, params):
@@ -51,8 +52,8 @@ class Optimizer(NamedTuple):
         [0.5, 2.5]
 
     Differences:
-        Optax has a type for each: `GradientTransformation`, and `GradientTransformationExtraArgs`,
-        which must take any extra argument. Its `params` may be left out.
+        Optax has two types: `GradientTransformation`, and `GradientTransformationExtraArgs`, whose
+        update must accept any extra argument. In Optax `params` may be omitted.
     """
 
     init: Callable[[Tree], State]
@@ -71,8 +72,8 @@ def update_with(
 def forwarded_args(*optimizers: Optimizer) -> tuple[str, ...]:
     """Return the extra arguments that an optimizer around these ones declares.
 
-    These are all that one of them declares but "is_finite", since the others among them would take
-    a step at gradients that are not finite.
+    These are all that a member declares except "is_finite": other members would make an update
+    with the gradients that are not finite.
     """
     names = [name for optimizer in optimizers for name in optimizer.extra_args]
     return tuple(name for name in dict.fromkeys(names) if name != "is_finite")

@@ -2,8 +2,8 @@
 
     y = float32(f(half(w), half(x))),    g = dL/dw = float32(dL/d half(w))
 
-half: the compute dtype; w, g, the statistics and y: in the dtype of the parameters. Updates of less
-than about w / 2^8 would be lost on a bfloat16 parameter, of less than w / 2^11 on a float16 one.
+half: the compute dtype; w, g, the statistics and y are in the dtype of the parameters. Updates
+below about w / 2^8 would be lost on a bfloat16 parameter, below w / 2^11 on a float16 one.
 """
 
 from __future__ import annotations
@@ -19,9 +19,17 @@ from trainlib.step.state import ApplyFn, ModelOutput
 
 
 class Precision(NamedTuple):
-    """name: as Keras names its policies. compute_dtype: of the model's arithmetic.
+    """A precision policy; the predefined ones are in `PRECISIONS`.
 
-    param_dtype: of the parameters, their gradients, the model's other state, and its outputs.
+    Attributes:
+        name: the name of the policy in Keras.
+        compute_dtype: the dtype of the model's arithmetic.
+        param_dtype: the dtype of the parameters, their gradients, the model's other state and its
+            outputs.
+
+    Example:
+        >>> tl.PRECISIONS["mixed_bfloat16"].compute_dtype
+        'bfloat16'
     """
 
     name: str
@@ -35,22 +43,23 @@ PRECISIONS: Mapping[str, Precision] = {
     "mixed_bfloat16": Precision("mixed_bfloat16", "bfloat16", "float32"),
     "mixed_float16": Precision("mixed_float16", "float16", "float32"),
 }
-"""float16 overflows above 65504 and underflows below 6e-8: it needs a loss scale. It is for GPUs:
-on a CPU its convolutions can be hundreds of times slower than those of float32."""
+"""The precision policies by name. float16 overflows above 65504 and underflows below 6e-8, so it
+needs a loss scale. It is for GPUs: on a CPU its convolutions can be hundreds of times slower than
+those of float32."""
 
 
 def precision_named(name: str) -> Precision:
-    """The policy of that name.
+    """Return the precision policy of a name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no policy of that name.
     """
     check_choice("precision", name, PRECISIONS)
     return PRECISIONS[name]
 
 
 def cast_floating(tree: Tree, dtype: str) -> Tree:
-    """The structure with its floating tensors in that dtype; whatever else is in it stays."""
+    """Return a structure with its floating tensors cast to a dtype; other leaves are unchanged."""
 
     def cast(x: Tensor) -> Tensor:
         floating = hasattr(x, "dtype") and tf.as_dtype(x.dtype).is_floating
@@ -60,26 +69,38 @@ def cast_floating(tree: Tree, dtype: str) -> Tree:
 
 
 def in_precision(apply_fn: ApplyFn, precision: Precision) -> ApplyFn:
-    """The model's function, computed in a policy's compute dtype.
+    """Return a model function that computes in the compute dtype of a precision policy.
 
-    The function is given the parameters and its floating inputs in the compute dtype, and the
-    model's state as it is: statistics averaged in bfloat16 would stand still. What it returns is
-    cast back, the new state to the dtypes of the old, all else to that of the parameters.
+    The parameters and the floating inputs are cast to the compute dtype. The model state is not:
+    statistics averaged in bfloat16 would stop changing. The new state is cast to the dtypes of the
+    old one, the predictions and the penalty to the dtype of the parameters.
 
     Args:
-        apply_fn: `(params, model_state, x, training) -> ModelOutput`.
-        precision: the policy.
+        apply_fn: the model, `(params, model_state, x, training) -> ModelOutput`.
+        precision: the policy, such as `PRECISIONS["mixed_bfloat16"]`.
+
+    Returns:
+        A function like `apply_fn`.
+
+    Example:
+        >>> def apply_fn(params, model_state, x, training):
+        ...     print(x.dtype.name)
+        ...     return tl.ModelOutput(x * params)
+        >>> in_half = tl.in_precision(apply_fn, tl.PRECISIONS["mixed_bfloat16"])
+        >>> in_half(tf.constant(2.0), (), tf.constant([3.0]), training=False).y_pred.dtype.name
+        bfloat16
+        'float32'
     """
 
     def apply(params: Tree, model_state: Tree, x: Tree, training: bool) -> ModelOutput:
         params, x = cast_floating((params, x), precision.compute_dtype)
-        forward = apply_fn(params, model_state, x, training=training)
-        y_pred, penalty = cast_floating((forward.y_pred, forward.penalty), precision.param_dtype)
-        return ModelOutput(y_pred, _like(forward.model_state, model_state), penalty)
+        output = apply_fn(params, model_state, x, training=training)
+        y_pred, penalty = cast_floating((output.y_pred, output.penalty), precision.param_dtype)
+        return ModelOutput(y_pred, _cast_like(output.model_state, model_state), penalty)
 
     return apply
 
 
-def _like(new: Tree, old: Tree) -> Tree:
-    """The new state in the dtypes of the old one."""
+def _cast_like(new: Tree, old: Tree) -> Tree:
+    """Return the new state in the dtypes of the old one."""
     return tf.nest.map_structure(lambda x, y: tf.cast(x, y.dtype), new, old, check_types=False)

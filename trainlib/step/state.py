@@ -174,6 +174,13 @@ def init_state(
     )
 
 
+def optimizer_of(config: StepConfig) -> Optimizer:
+    """Return the optimizer of a config, and raise `ValueError` if it has none."""
+    if config.optimizer is None:
+        raise ValueError("optimizer is None: give StepConfig an optimizer such as tl.adam()")
+    return config.optimizer
+
+
 def check_state_fits(config: StepConfig, state: TrainState) -> None:
     """Raise `ValueError` unless the state was made with the config's loss scale and guard."""
     expected = config.loss_scale is not None, config.skips_nonfinite

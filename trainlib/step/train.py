@@ -10,7 +10,15 @@ import tensorflow as tf
 
 from trainlib.core.types import Tensor
 from trainlib.step.gradients import compute_gradients, reduce_gradients
-from trainlib.step.state import Batch, MetricStates, Observer, Reduce, StepConfig, TrainState
+from trainlib.step.state import (
+    Batch,
+    MetricStates,
+    Observer,
+    Reduce,
+    StepConfig,
+    TrainState,
+    optimizer_of,
+)
 from trainlib.step.update import apply_gradients, update_params
 
 
@@ -42,7 +50,8 @@ def train_step(
         The step. It can be called eagerly or in a `tf.function`, with `jit_compile=True` too.
 
     Raises:
-        ValueError: from the step, a state made with another kind of loss scale or guard.
+        ValueError: the config has no optimizer; from the step, a state made without the loss scale
+            or the finite guard of the config.
 
     Example:
         >>> config = tl.StepConfig(
@@ -55,6 +64,8 @@ def train_step(
         >>> float(state.params[0]), float(metrics["loss"].compute())
         (0.25, 0.25)
     """
+
+    optimizer_of(config)
 
     def compute(state: TrainState, batch: Batch) -> Any:
         return compute_gradients(

@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainlib.core.finite import first_nonfinite
 from trainlib.core.norms import global_norm
 from trainlib.core.tree import widen
-from trainlib.core.types import Optimizer, State, Tensor, Tree, apply_updates, update_with
+from trainlib.core.types import State, Tensor, Tree, apply_updates, update_with
 from trainlib.metrics import Mean
 from trainlib.step.finite_guard import update_finite_guard
 from trainlib.step.gradients import Gradients
@@ -23,6 +23,7 @@ from trainlib.step.state import (
     StepConfig,
     TrainState,
     check_state_fits,
+    optimizer_of,
 )
 from trainlib.transforms.states import select
 
@@ -108,7 +109,7 @@ def update_params(
     index = _nonfinite_index(gradients)
     is_finite = index < 0
     updates, extra = is_finite, {"last": last}
-    if "is_finite" in _optimizer(config).extra_args:
+    if "is_finite" in optimizer_of(config).extra_args:
         updates, extra = is_finite | last, {"last": last, "is_finite": is_finite}
 
     no_norms = {name: Mean.empty() for name in NORMS} if config.norms else {}
@@ -142,20 +143,13 @@ def _update(
     extra = {"weight": gradients.weight, **extra}
     with tf.name_scope("update"):
         updates, opt_state = update_with(
-            _optimizer(config), gradients.grads, state.opt_state, state.params, **extra
+            optimizer_of(config), gradients.grads, state.opt_state, state.params, **extra
         )
         params = apply_updates(state.params, updates)
     if observer is not None:
         observer("update", updates)
     norms = _norms(gradients.grads, updates) if config.norms else {}
     return state._replace(params=params, opt_state=opt_state), norms
-
-
-def _optimizer(config: StepConfig) -> Optimizer:
-    """Return the optimizer of a config that trains."""
-    if config.optimizer is None:
-        raise ValueError("optimizer is None: give StepConfig an optimizer such as tl.adam()")
-    return config.optimizer
 
 
 def _norms(*trees: Tree) -> MetricStates:

@@ -80,14 +80,6 @@ def test_it_averages_what_the_constraint_leaves():
     np.testing.assert_array_equal(tl.ema_params(state, params)["w"], [0, 2])
 
 
-def test_constraint_holds_for_the_parameters_of_its_mask():
-    params = {"a": tf.constant(1.0), "b": tf.constant(1.0), "c": tf.constant(1.0)}
-    tx = tl.chain(tl.sgd(1.0), tl.constrain(tf.nn.relu, lambda path: path != "b"))
-    grads = {"a": tf.constant(3.0), "b": tf.constant(3.0), "c": None}
-    updates, _ = tx.update(grads, tx.init(params), params)
-    assert updates["a"] == -1 and updates["b"] == -3 and updates["c"] is None
-
-
 def test_before_the_first_update_the_average_is_the_parameters():
     params = {"a": tf.constant([1.0, 2.0], tf.bfloat16), "b": tf.constant(3.0, tf.float64)}
     state = tl.ema().init(params)

@@ -1,4 +1,4 @@
-"""`sam` and `lookahead`."""
+"""`sam`."""
 
 from __future__ import annotations
 
@@ -66,44 +66,9 @@ def test_sam_comes_back_where_the_optimizer_does_not_move():
     np.testing.assert_allclose(params["a"], 0.9, rtol=1e-6)
 
 
-@pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize("sync_period, slow_step_size", [(1, 0.5), (5, 0.5), (4, 0.8)])
-def test_lookahead_agrees_with_optax(problem, run_optax, run, sync_period, slow_step_size):
-    ours = run_optimizer(
-        lambda learning_rate: tl.lookahead(
-            tl.adam(0.01, B1, B2, convention="optax"), sync_period, slow_step_size
-        ),
-        problem,
-        run,
-    )
-
-    def make(optax):
-        """Optax holds slow weights beside the fast ones; here both are seen through the fast."""
-        import jax
-
-        tx = optax.lookahead(optax.adam(0.01, B1, B2), sync_period, slow_step_size)
-
-        def init(params):
-            pair = optax.LookaheadParams.init_synced(params)
-            return tx.init(pair), params
-
-        def update(grads, state, params):
-            inner, slow = state
-            updates, inner = tx.update(grads, inner, optax.LookaheadParams(params, slow))
-            return updates.fast, (inner, jax.tree.map(lambda s, u: s + u, slow, updates.slow))
-
-        return optax.GradientTransformation(init, update)
-
-    assert difference(ours, run_optax(make, problem)).error < 1e-12
-
-
 def test_bad_arguments():
     with pytest.raises(ValueError, match="rho must be at least 0, got -1"):
         tl.sam(tl.sgd(), rho=-1.0)
-    with pytest.raises(ValueError, match="sync_period must be at least 1, got 0"):
-        tl.lookahead(tl.sgd(), 0)
-    with pytest.raises(ValueError, match="slow_step_size must be at least 0 and at most 1"):
-        tl.lookahead(tl.sgd(), 2, 1.5)
     with pytest.raises(TypeError, match="optimizer of sam must be an Optimizer"):
         tl.sam(tl.sgd)
 

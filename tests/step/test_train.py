@@ -1,121 +1,50 @@
-"""The pure steps: their numbers, and that nothing goes in or out but through the state."""
+"""The training step: its numbers, and that it is a pure function of the state."""
 
 from __future__ import annotations
-
-import functools
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS
+from helpers.linear import (
+    BIAS,
+    KERNEL,
+    WEIGHTS,
+    X,
+    Y,
+    example_losses,
+    l2_on_kernel,
+    linear_batch,
+    penalized,
+    penalized_gradients,
+    penalized_loss,
+    penalized_state,
+)
+from helpers.trees import arrays, assert_same_bits
 
 import trainlib as tl
 from trainlib.training.functional_model import functional_from_keras
 
-RUNS = {
-    "eager": lambda f: f,
-    "graph": tf.function,
-    "xla": functools.partial(tf.function, jit_compile=True),
-}
-WEIGHTS = {
-    "no weights": None,
-    "weights": np.linspace(0.25, 2, 8),
-    "some are 0": np.array([1, 0, 2, 0, 0, 1, 1, 3.0]),
-}
-PARTS = {
-    "uneven": WEIGHTS["some are 0"],
-    "one is empty": np.array([0, 0, 0, 0, 1, 2, 0.5, 1]),
-    "all are empty": np.zeros(8),
-}
-X = np.random.default_rng(0).normal(size=(8, 3))
-Y = np.random.default_rng(1).normal(size=(8, 2))
-KERNEL = np.random.default_rng(2).normal(size=(3, 2))
-BIAS = np.array([0.5, -0.25])
-
-
-def linear(params, model_state, x, training):
-    """A model with a penalty and a state of its own: the number of training batches seen."""
-    y_pred = x @ params["kernel"] + params["bias"]
-    penalty = 0.125 * tf.reduce_sum(params["bias"])
-    return tl.ModelOutput(y_pred, {"seen": model_state["seen"] + int(training)}, penalty)
-
-
-def start(optimizer, dtype="float64"):
-    params = {"kernel": tf.constant(KERNEL, dtype), "bias": tf.constant(BIAS, dtype)}
-    return tl.init_state(params, {"seen": tf.constant(0)}, optimizer, seed=5)
-
-
-def batch_of(weight, dtype="float64"):
-    arrays = (X, Y) if weight is None else (X, Y, weight)
-    return tuple(tf.constant(a, dtype) for a in arrays)
-
-
-def arrays_of(state):
-    return [tf.convert_to_tensor(x).numpy() for x in tf.nest.flatten(state)]
-
-
-def assert_same_bits(a, b):
-    for x, y in zip(arrays_of(a), arrays_of(b), strict=True):
-        assert x.tobytes() == y.tobytes()
-
-
-def example_losses(kernel, bias):
-    return np.mean((X @ kernel + bias - Y) ** 2, axis=-1)
-
-
-def numpy_loss(kernel, bias, w):
-    """sum(w l) / sum(w), the model's penalty, and l2 on the kernel."""
-    loss = np.sum(w * example_losses(kernel, bias)) / np.sum(w)
-    return loss + 0.125 * np.sum(bias) + 0.0625 * np.sum(kernel**2)
-
-
-def numpy_gradients(kernel, bias, w):
-    error = w[:, None] * (X @ kernel + bias - Y) / np.sum(w)
-    return X.T @ error + 0.125 * kernel, np.sum(error, axis=0) + 0.125
-
-
-def l2_on_kernel(params):
-    return tl.l2(0.0625)(params["kernel"])
-
 
 @pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
-@pytest.mark.parametrize("training", [True, False])
-def test_loss_is_the_weighted_mean_plus_the_penalties(training, weight):
-    optimizer = tl.sgd()
-    state, batch = start(optimizer), batch_of(weight)
-    options = {"regularizer": l2_on_kernel, "metrics": {"mse": tl.losses.mean_squared_error}}
-    if training:
-        step = tl.train_step(
-            tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer, **options)
-        )
-        records = step(state, batch)[1]
-    else:
-        records = tl.eval_step(tl.StepConfig(linear, tl.losses.mean_squared_error, **options))(
-            state, batch
-        )
-    w = np.ones(8) if weight is None else weight
-    bare = np.sum(w * example_losses(KERNEL, BIAS)) / np.sum(w)
-    assert records["loss"].compute().numpy() == pytest.approx(
-        numpy_loss(KERNEL, BIAS, w), rel=1e-14
-    )
-    assert records["mse"].compute().numpy() == pytest.approx(bare, rel=1e-14)
-    assert records["loss"].count.numpy() == records["mse"].count.numpy() == np.sum(w)
-
-
-@pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
-@pytest.mark.parametrize("run", RUNS)
-def test_steps_are_those_computed_by_hand(run, weight):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_three_steps_are_those_computed_by_hand(execution, weight):
     optimizer = tl.sgd(0.125, momentum=0.75)
     step = tl.train_step(
-        tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer, regularizer=l2_on_kernel)
+        tl.StepConfig(penalized, tl.losses.mean_squared_error, optimizer, regularizer=l2_on_kernel)
     )
-    step, state, batch = RUNS[run](step), start(optimizer), batch_of(weight)
+    step, state, batch = (
+        EXECUTIONS[execution](step),
+        penalized_state(optimizer),
+        linear_batch(weight),
+    )
     w = np.ones(8) if weight is None else weight
     params, velocity = [KERNEL, BIAS], [0.0, 0.0]
     for count in range(1, 4):
-        loss = numpy_loss(*params, w)
+        loss = penalized_loss(*params, w)
         state, records = step(state, batch)
-        grads = numpy_gradients(*params, w)
+        grads = penalized_gradients(*params, w)
         velocity = [0.75 * v - 0.125 * g for v, g in zip(velocity, grads, strict=True)]
         params = [p + v for p, v in zip(params, velocity, strict=True)]
         np.testing.assert_allclose(state.params["kernel"], params[0], rtol=1e-13)
@@ -125,70 +54,25 @@ def test_steps_are_those_computed_by_hand(run, weight):
         assert state.seed.numpy() == 5
 
 
-def test_a_batch_of_weight_0_moves_by_the_penalties_alone():
+def test_a_batch_of_weight_0_moves_the_parameters_by_the_penalties_only():
     optimizer = tl.sgd(0.125)
-    step = tl.train_step(tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer))
-    state, records = step(start(optimizer), batch_of(np.zeros(8)))
+    step = tl.train_step(tl.StepConfig(penalized, tl.losses.mean_squared_error, optimizer))
+    state, records = step(penalized_state(optimizer), linear_batch(np.zeros(8)))
     np.testing.assert_array_equal(state.params["kernel"], KERNEL)
     np.testing.assert_array_equal(state.params["bias"], BIAS - 0.125 * 0.125)
     assert records["loss"].compute().numpy() == 0
 
 
-@pytest.mark.parametrize("weight", [np.ones(8), *PARTS.values()], ids=["even", *PARTS])
-@pytest.mark.parametrize("compiled", [False, True])
-def test_parts_that_share_their_sums_make_the_step_of_the_whole_batch(weight, compiled):
-    optimizer = tl.chain(tl.clip_by_global_norm(0.5), tl.adam(0.1))
-    state, batch = start(optimizer), batch_of(weight)
-    parts = [tuple(a[rows] for a in batch) for rows in (slice(4), slice(4, 8))]
-    shared = []
-
-    def keep(tree):
-        shared.append(tree)
-        return tree
-
-    def step(reduce):
-        return tl.train_step(
-            tl.StepConfig(
-                linear, tl.losses.mean_squared_error, optimizer, regularizer=l2_on_kernel
-            ),
-            compile_gradients=compiled,
-            reduce=reduce,
-        )
-
-    for part in parts:
-        step(keep)(state, part)
-    sums = tf.nest.map_structure(lambda a, b: a + b, *shared)
-    whole, record = step(None)(state, batch)
-    ends = [step(lambda _: sums)(state, part) for part in parts]
-    for end, _ in ends:
-        for expected, got in zip(arrays_of(whole), arrays_of(end), strict=True):
-            np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-15)
-    merged = tl.metrics.merge(ends[0][1], ends[1][1])["loss"]
-    np.testing.assert_allclose(merged.total, record["loss"].total, rtol=1e-14)
-    np.testing.assert_allclose(merged.count, record["loss"].count)
-
-
-def test_two_parts_of_a_batch_merge_into_the_loss_of_the_whole():
-    step = tl.eval_step(
-        tl.StepConfig(linear, tl.losses.mean_squared_error, regularizer=l2_on_kernel)
-    )
-    state = start(tl.sgd())
-    parts = [(X[:3], Y[:3]), (X[3:], Y[3:])]
-    first, second = (step(state, tuple(map(tf.constant, part)))["loss"] for part in parts)
-    whole = numpy_loss(KERNEL, BIAS, np.ones(8))
-    assert first.merge(second).compute().numpy() == pytest.approx(whole, rel=1e-14)
-
-
-@pytest.mark.parametrize("run", RUNS)
-def test_metrics_that_are_no_means_record_what_merges(run):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_the_states_of_metrics_that_are_not_means_merge(execution):
     metrics = {"r2": tl.metrics.r2_score(), "mse": tl.metrics.mean_squared_error}
     optimizer = tl.sgd(0.0)
-    step = RUNS[run](
+    step = EXECUTIONS[execution](
         tl.train_step(
-            tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer, metrics=metrics)
+            tl.StepConfig(penalized, tl.losses.mean_squared_error, optimizer, metrics=metrics)
         )
     )
-    state, weight = start(optimizer), WEIGHTS["some are 0"]
+    state, weight = penalized_state(optimizer), WEIGHTS["some are 0"]
     records = {"loss": tl.Mean.empty(), "mse": tl.Mean.empty(), "r2": metrics["r2"].empty(2)}
     for rows in (slice(0, 3), slice(3, 8)):
         batch = (tf.constant(a[rows]) for a in (X, Y, weight))
@@ -219,18 +103,18 @@ def noisy_model(dtype="float32"):
     )
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_the_step_is_pure(run):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_the_step_depends_on_its_arguments_only_and_changes_none(execution):
     model, optimizer = noisy_model(), tl.adam()
     apply_fn, params, model_state = functional_from_keras(model)
-    state, batch = tl.init_state(params, model_state, optimizer), batch_of(None, "float32")
-    before = [arrays_of(state), model.get_weights()]
-    step = RUNS[run](
+    state, batch = tl.init_state(params, model_state, optimizer), linear_batch(None, "float32")
+    before = [arrays(state), model.get_weights()]
+    step = EXECUTIONS[execution](
         tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer))
     )
     first, second = step(state, batch), step(state, batch)
     assert_same_bits(first, second)
-    assert_same_bits([arrays_of(state), model.get_weights()], before)
+    assert_same_bits([arrays(state), model.get_weights()], before)
     assert all(
         np.any(old.numpy() != new.numpy())
         for group in ("params", "model_state", "opt_state")
@@ -242,7 +126,7 @@ def test_the_step_is_pure(run):
     )
 
 
-def test_batch_statistics_go_in_and_out_with_the_state():
+def test_batch_statistics_are_updated_in_the_model_state():
     model = keras_model(keras.layers.BatchNormalization(momentum=0.75, epsilon=2**-10, name="bn"))
     apply_fn, params, model_state = functional_from_keras(model)
     state = tl.init_state(params, model_state, tl.sgd(0.0))
@@ -280,12 +164,12 @@ def dropout_model(rate=0.5):
     )
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_dropout_masks_follow_from_the_state(run):
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_dropout_masks_are_a_function_of_the_state(execution):
     optimizer = tl.sgd(2**-6)
     batch = tf.ones([1, 1]), tf.zeros([1, 64])
     apply_fn, params, model_state = functional_from_keras(dropout_model(), seed=3)
-    step = RUNS[run](
+    step = EXECUTIONS[execution](
         tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer))
     )
     state = tl.init_state(params, model_state, optimizer)
@@ -297,7 +181,7 @@ def test_dropout_masks_follow_from_the_state(run):
     assert np.any(masks(1, other, step, batch)[0] != first)
 
 
-def test_inference_drops_nothing():
+def test_inference_applies_no_dropout():
     apply_fn, params, model_state = functional_from_keras(dropout_model())
     state = tl.init_state(params, model_state, tl.sgd())
     np.testing.assert_array_equal(tl.predict_step(apply_fn)(state, tf.ones([2, 1])), 1)
@@ -307,8 +191,8 @@ def test_inference_drops_nothing():
     assert records["loss"].compute().numpy() == 1
 
 
-def test_penalties_of_keras_layers_are_those_of_the_regularizer():
-    optimizer, batch = tl.sgd(0.125), batch_of(None, "float32")
+def test_penalties_of_keras_layers_equal_those_of_the_regularizer():
+    optimizer, batch = tl.sgd(0.125), linear_batch(None, "float32")
     plain = keras_model(keras.layers.Dense(2, name="dense"))
     own = keras_model(
         keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(0.0625), name="dense")
@@ -347,7 +231,7 @@ def test_a_float64_model_trains_in_float64():
     optimizer = tl.sgd(0.125)
     apply_fn, params, model_state = functional_from_keras(model)
     step = tl.train_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error, optimizer))
-    state, _ = step(tl.init_state(params, model_state, optimizer), batch_of(None))
+    state, _ = step(tl.init_state(params, model_state, optimizer), linear_batch(None))
     error = (X @ KERNEL + BIAS - Y) / 8
     expected = {
         "dense/kernel": KERNEL - 0.125 * (X.T @ error + 2**-6 * KERNEL),
@@ -357,12 +241,3 @@ def test_a_float64_model_trains_in_float64():
         assert state.params[name].dtype == tf.float64
         # Keras holds the factor of its regularizer in float32, which 2^-7 fits exactly.
         np.testing.assert_allclose(state.params[name], value, rtol=1e-13)
-
-
-def test_the_first_state_holds_what_it_was_given():
-    state = start(tl.sgd(momentum=0.5))
-    assert (state.step.numpy(), state.seed.numpy()) == (0, 5)
-    assert state.step.dtype == state.seed.dtype == tf.int64
-    assert state.loss_scale == ()
-    np.testing.assert_array_equal(state.params["kernel"], KERNEL)
-    np.testing.assert_array_equal(state.opt_state.v["kernel"], np.zeros((3, 2)))

@@ -1,0 +1,57 @@
+"""Evaluation and prediction: the model in inference mode."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.linear import (
+    BIAS,
+    KERNEL,
+    WEIGHTS,
+    X,
+    Y,
+    example_losses,
+    l2_on_kernel,
+    linear_batch,
+    penalized,
+    penalized_loss,
+    penalized_state,
+)
+
+import trainlib as tl
+
+
+@pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
+@pytest.mark.parametrize("training", [True, False])
+def test_loss_is_the_weighted_mean_plus_the_penalties(training, weight):
+    optimizer = tl.sgd()
+    state, batch = penalized_state(optimizer), linear_batch(weight)
+    options = {"regularizer": l2_on_kernel, "metrics": {"mse": tl.losses.mean_squared_error}}
+    if training:
+        step = tl.train_step(
+            tl.StepConfig(penalized, tl.losses.mean_squared_error, optimizer, **options)
+        )
+        records = step(state, batch)[1]
+    else:
+        records = tl.eval_step(tl.StepConfig(penalized, tl.losses.mean_squared_error, **options))(
+            state, batch
+        )
+    w = np.ones(8) if weight is None else weight
+    bare = np.sum(w * example_losses(KERNEL, BIAS)) / np.sum(w)
+    assert records["loss"].compute().numpy() == pytest.approx(
+        penalized_loss(KERNEL, BIAS, w), rel=1e-14
+    )
+    assert records["mse"].compute().numpy() == pytest.approx(bare, rel=1e-14)
+    assert records["loss"].count.numpy() == records["mse"].count.numpy() == np.sum(w)
+
+
+def test_the_losses_of_two_parts_merge_into_that_of_the_whole_batch():
+    step = tl.eval_step(
+        tl.StepConfig(penalized, tl.losses.mean_squared_error, regularizer=l2_on_kernel)
+    )
+    state = penalized_state(tl.sgd())
+    parts = [(X[:3], Y[:3]), (X[3:], Y[3:])]
+    first, second = (step(state, tuple(map(tf.constant, part)))["loss"] for part in parts)
+    whole = penalized_loss(KERNEL, BIAS, np.ones(8))
+    assert first.merge(second).compute().numpy() == pytest.approx(whole, rel=1e-14)
