@@ -14,7 +14,7 @@ from absl import flags
 from helpers import experiments
 from helpers.commands import Result, call, run_command, toy_main
 
-from trainlib.cli.flags import define_train
+from trainlib.cli.train import define_train
 
 
 @pytest.fixture

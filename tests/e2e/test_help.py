@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from trainlib.cli.flags import GROUPS, hyperparameter_flags
-
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("train", "evaluate", "predict", "lr_find", "report", "verify")
 SCRIPTS = (*COMMANDS, "launch_local")
@@ -45,10 +43,13 @@ def test_help_lists_the_flags_without_importing_tensorflow(command):
     assert done.stdout.endswith("\n!"), "modules of TensorFlow or Keras were imported"
     own = {"verify": "--against=", "report": "--out="}
     assert own.get(command, "--run_dir=") in done.stdout
-    if command == "train":
-        for kind in GROUPS:
-            for name in hyperparameter_flags(kind):
-                assert f"--{name}=" in done.stdout or f"--[no]{name} " in done.stdout
+
+
+def test_help_on_a_rule_shows_its_flags_without_importing_tensorflow():
+    done = run("-c", SAYS_WHAT_IS_LOADED.format(command="train", arguments=["--help=adam"]))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("optimizer adam: ") and "--beta_1=" in done.stdout
+    assert done.stdout.endswith("\n!"), "modules of TensorFlow or Keras were imported"
 
 
 @pytest.mark.parametrize(

@@ -28,13 +28,13 @@ from trainlib.experiment import run_folder  # noqa: E402
 from trainlib.experiment.config import ExperimentConfig  # noqa: E402
 from trainlib.experiment.flat import flag_text, flatten  # noqa: E402
 from trainlib.experiment.replay import replay_step  # noqa: E402
-from trainlib.experiment.resume import resumed_config  # noqa: E402
-from trainlib.experiment.run import (  # noqa: E402
+from trainlib.experiment.result import (  # noqa: E402
     ExperimentResult,
     NonFiniteRunError,
     Session,
-    run_experiment,
 )
+from trainlib.experiment.resume import resumed_config  # noqa: E402
+from trainlib.experiment.run import run_experiment  # noqa: E402
 from trainlib.experiment.verify_resume import DifferentBitsError, verify_resume  # noqa: E402
 
 ABOUT = """

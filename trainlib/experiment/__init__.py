@@ -16,10 +16,13 @@ training: the trainer, its callbacks and its checkpoints.
 run_folder: the files of a run.
 range_test: the learning-rate range test.
 run: `run_experiment`.
+result: what an experiment ends with, and how a process takes part in it.
 saved_run: a finished run, evaluated again, and its predictions.
 reporting: the reports of run folders.
 resume: the configuration with which a run is resumed.
 replay: one step of a run made again.
+verify_resume: whether an experiment ends in the same bits when it is stopped and resumed.
+partial_run: a part of an experiment, in a process of its own.
 """
 
 from trainlib.experiment.config import ExperimentConfig
@@ -29,8 +32,9 @@ from trainlib.experiment.parts import (
     ScheduleConfig,
     TensorBoardConfig,
 )
+from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.rules import RuleConfig, config
-from trainlib.experiment.run import ExperimentResult, run_experiment
+from trainlib.experiment.run import run_experiment
 
 __all__ = [
     "CheckpointConfig",

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import trainlib.models as models
 import trainlib.registry as registry
-from trainlib.core.checks import check_choice
+from trainlib.core.checks import check_choice, check_number
 from trainlib.experiment.values import as_type, one_line
 
 AUTO = "auto"
@@ -161,7 +161,8 @@ def checked_rule(kind: str, rule: RuleConfig) -> RuleConfig:
     """Return a rule whose hyperparameters have their declared types, in the order declared.
 
     Raises:
-        ValueError: there is no such rule of this kind, or it does not take a hyperparameter.
+        ValueError: there is no such rule of this kind, it does not take a hyperparameter, or one
+            is out of its declared range or choices.
         TypeError: a hyperparameter of another type.
     """
     custom = kind == "model" and models.is_custom(rule.name)
@@ -185,7 +186,13 @@ def checked_rule(kind: str, rule: RuleConfig) -> RuleConfig:
 def _value(kind: str, hyperparameter: registry.Hyperparameter, value: Any) -> Any:
     if kind == "optimizer" and hyperparameter.name == "learning_rate" and value == AUTO:
         return value
-    return as_type(hyperparameter.name, value, type_of(hyperparameter))
+    name, declared = hyperparameter.name, hyperparameter.declaration
+    value = as_type(name, value, type_of(hyperparameter))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        check_number(name, value, **declared.range._asdict())
+    elif declared.choices:
+        check_choice(name, value, declared.choices)
+    return value
 
 
 def check_shared(kind: str, rules: Sequence[RuleConfig]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,13 @@ from trainlib.experiment.range_test import (
     with_learning_rate,
 )
 from trainlib.experiment.reporting import write_own_report
+from trainlib.experiment.result import (
+    ExperimentResult,
+    Log,
+    NonFiniteRunError,
+    Session,
+    default_session,
+)
 from trainlib.experiment.task import PARTS, Task, build_task, held_out, training_data
 from trainlib.experiment.training import (
     build_checkpoints,
@@ -36,86 +42,11 @@ from trainlib.report.figures import require_matplotlib
 from trainlib.report.range_test import write_range_test
 from trainlib.tools.loss_curve import LRFinderResult
 from trainlib.training.callback import Results, Stop, TrainingStatus
-from trainlib.training.cluster import cluster
 from trainlib.training.collectives import broadcast_from_chief
 from trainlib.training.data_adapter import DataAdapter, as_data_adapter
 from trainlib.training.execution import slow_precision_reason
 from trainlib.training.strategies import get_strategy
 from trainlib.training.trainer import Trainer
-
-Log = Callable[[str], Any]
-
-
-@dataclass(frozen=True)
-class ExperimentResult:
-    """What an experiment ended with.
-
-    Attributes:
-        config: the configuration of the run, with what it settled: learning rate, execution, norms.
-        folder: the run folder; None on workers other than the chief.
-        history: results of each epoch, a dict each.
-        train: loss and metrics of the final model over the training part; None where the run was
-            stopped to be resumed.
-        validation: the same over the validation part; None where there is none.
-        test: the same over the test part.
-        steps: optimizer steps of the whole run.
-        seconds: seconds of training, without evaluation of the parts.
-        execution: how steps ran: "graph", "xla" or "xla_update".
-        params_sha256: SHA-256 hash of the final parameters.
-        model: the trained Keras model.
-        stop: the request that ended training before its last epoch; None where none did.
-    """
-
-    config: ExperimentConfig
-    folder: Path | None
-    history: Sequence[Results]
-    train: Results | None
-    validation: Results | None
-    test: Results | None
-    steps: int
-    seconds: float
-    execution: str
-    params_sha256: str
-    model: Any
-    stop: Stop | None = None
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether the run is finished, and not stopped to be resumed."""
-        return self.stop is None or not self.stop.resumable
-
-
-class NonFiniteRunError(NonFiniteError):
-    """A run that ended because numbers were not finite.
-
-    Attributes:
-        batch: number of the batch, counted from 1 over the whole run; None where it is unknown.
-        folder: the run folder, whose checkpoints a replay starts from; None where there is none.
-    """
-
-    def __init__(self, message: str, batch: int | None, folder: Path | None) -> None:
-        super().__init__(message, batch)
-        self.folder = folder
-
-
-class Session(NamedTuple):
-    """How a process takes part in a run.
-
-    Attributes:
-        is_chief: whether it writes files: the first worker, or the only process.
-        start_barrier: context manager to create the strategy in.
-        log: called with lines on the progress of the run.
-    """
-
-    is_chief: bool = True
-    start_barrier: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
-    log: Log = lambda line: None
-
-
-def default_session() -> Session:
-    """Return the session of a process by TF_CONFIG; it logs nothing."""
-    workers = cluster()
-    return Session(is_chief=workers is None or workers.number == 0)
 
 
 class _Prepared(NamedTuple):

@@ -1,0 +1,104 @@
+"""The configuration with which a run is resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from helpers.experiments import experiment
+
+import trainlib as tl
+from trainlib.experiment import run_folder
+from trainlib.experiment.resume import resumed_config
+
+
+@pytest.fixture
+def run(tmp_path):
+    """`run("--epochs=3")`: the folder of a run that was not finished."""
+
+    def make(*flags, finished_epochs=0):
+        folder = run_folder.create(experiment("--nonorms", *flags), tmp_path / "run")
+        if finished_epochs:
+            run_folder.write_json(folder / "summary.json", {"epochs": finished_epochs})
+        return folder
+
+    return make
+
+
+def test_without_changes_it_is_that_of_the_run(run):
+    folder = run("--epochs=3", "--epsilon=1e-3")
+    assert resumed_config(folder, {}) == run_folder.read_config(folder)
+
+
+def test_settings_that_change_no_number_may_change(run):
+    folder = run("--epochs=3")
+    changes = {"epochs": 5, "keep_checkpoints": 1, "report": False, "callbacks": ["a:b"]}
+    expected = dataclasses.replace(
+        run_folder.read_config(folder),
+        epochs=5,
+        checkpoints=tl.CheckpointConfig(keep=1),
+        report=False,
+        callbacks=("a:b",),
+    )
+    assert resumed_config(folder, changes) == expected
+
+
+def test_settings_of_the_run_may_be_repeated_in_either_spelling(run):
+    folder = run("--epsilon=1e-3")
+    for name in ("epsilon", "optimizer_epsilon"):
+        assert resumed_config(folder, {name: 1e-3}) == run_folder.read_config(folder)
+
+
+def test_tensorboard_may_begin_and_end_with_a_resumed_run(run):
+    folder = run("--tensorboard", "--tensorboard_steps=3", "--nonorms")
+    config = resumed_config(folder, {"tensorboard": False})
+    assert config.tensorboard is None
+    run_folder.write_config(folder, config)
+    again = resumed_config(folder, {"tensorboard": True, "tensorboard_steps": 2})
+    assert again.tensorboard == tl.TensorBoardConfig(steps=2) and again.norms is False
+
+
+@pytest.mark.parametrize(
+    ("flags", "changes", "message"),
+    [
+        (
+            [],
+            {"optimizer": "sgd"},
+            "--optimizer=sgd contradicts .*, made with --optimizer=adam: le",
+        ),
+        (
+            [],
+            {"clipnorm": 1.0},
+            "--clipnorm=1.0 contradicts the run in .*, made with no --clipnorm",
+        ),
+        ([], {"norms": True}, "--norms contradicts the run in .*, made with --nonorms"),
+        (
+            [],
+            {"epsilon": 1.0},
+            "--optimizer_epsilon=1.0 contradicts the run in .*, made with no --",
+        ),
+        (["--nonfinite=skip"], {"nonfinite": "none"}, "--nonfinite=none contradicts the run in "),
+        (
+            ["--schedule=cosine_decay"],
+            {"epochs": 20},
+            "--epochs=20 would change the schedule cosin",
+        ),
+        ([], {"epoch": 20}, "unknown flag --epoch: did you mean --epochs"),
+    ],
+)
+def test_a_setting_that_contradicts_the_run_is_refused(flags, changes, message, run):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        resumed_config(run(*flags), changes)
+
+
+def test_policies_for_steps_that_are_not_finite_may_change_where_steps_are_tested(run):
+    config = resumed_config(run("--nonfinite=stop"), {"nonfinite": "skip"})
+    assert config.nonfinite == "skip"
+
+
+def test_a_finished_run_needs_more_epochs_unless_a_step_is_replayed(run):
+    folder = run("--epochs=3", finished_epochs=3)
+    with pytest.raises(ValueError, match="is finished: give more --epochs to continue it$"):
+        resumed_config(folder, {})
+    assert resumed_config(folder, {"epochs": 4}).epochs == 4
+    assert resumed_config(folder, {}, to_replay=True).epochs == 3
