@@ -1,4 +1,4 @@
-"""`train --nonfinite` and `--replay_step`: one line says what to do, and what it then shows."""
+"""`train --nonfinite` and `--replay_step`: the message of a stopped run, and its replayed step."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ DIVERGES = ("--optimizer=sgd", "--learning_rate=1e30", "--batch_size=8", "--run_
 
 
 def refuse(word):
-    raise AssertionError(f"{word} is no JSON")
+    raise AssertionError(f"{word} is not JSON")
 
 
 @pytest.fixture
 def stopped(quick, tmp_path):
-    """A run that stopped: what it said, and the step's number."""
+    """Return the number of the step at which a run stopped."""
     done = quick(*DIVERGES, "--nonfinite=stop")
     found = re.fullmatch(
         r"train: step (\d) \(batch \1 of 8 in epoch 1\): (the loss|the gradient of \S+) is not "
@@ -31,7 +31,7 @@ def files(folder):
     return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
 
 
-def test_a_run_stops_and_its_step_is_shown(stopped, command, tmp_path):
+def test_a_run_stops_and_its_step_is_replayed(stopped, command, tmp_path):
     assert not (tmp_path / "a" / "summary.json").exists()
     before = files(tmp_path / "a")
     done = command("train", "--resume=a", f"--replay_step={stopped}")
@@ -47,7 +47,7 @@ def test_a_run_stops_and_its_step_is_shown(stopped, command, tmp_path):
     assert f": the run ended before it: step {stopped} (batch {stopped} of 8" in done.err
 
 
-def test_a_run_that_stopped_goes_on_where_such_steps_are_skipped(stopped, command, tmp_path):
+def test_a_stopped_run_is_resumed_with_bad_steps_skipped(stopped, command, tmp_path):
     assert command("train", "--resume=a").status == 1
     done = command("train", "--resume=a", "--nonfinite=skip")
     assert (done.status, done.err) == (0, "")
@@ -58,7 +58,7 @@ def test_a_run_that_stopped_goes_on_where_such_steps_are_skipped(stopped, comman
     assert done.err.startswith("train: --nonfinite=none contradicts the run in a, made with --nonf")
 
 
-def test_a_run_that_diverges_ends_after_the_epoch(quick, tmp_path):
+def test_by_default_a_run_that_diverges_ends_after_the_epoch(quick, tmp_path):
     done = quick(*DIVERGES, "--epochs=3")
     assert (done.status, done.err) == (
         1,
@@ -81,7 +81,7 @@ def test_a_run_without_a_checkpoint_cannot_roll_back(quick):
     assert done.err.count("\n") == 1
 
 
-def test_any_step_of_a_finished_run_is_shown(quick, command):
+def test_any_step_of_a_finished_run_can_be_replayed(quick, command):
     assert quick("--run_dir=a", "--dropout=0.5").status == 0
     done = command("train", "--resume=a", "--replay_step=2")
     assert (done.status, done.err) == (0, "")
@@ -98,13 +98,13 @@ def test_any_step_of_a_finished_run_is_shown(quick, command):
         (["--nonfinite=halt"], "flag --nonfinite=halt: value should be one of <none|epoch|sk"),
     ],
 )
-def test_flags_are_refused(flags, message, quick):
+def test_invalid_flags_are_refused(flags, message, quick):
     done = quick(*flags)
     assert done.status == 2
     assert done.err.startswith(f"train: {message}")
 
 
-def test_several_workers_replay_nothing(quick, command, monkeypatch):
+def test_several_workers_cannot_replay_a_step(quick, command, monkeypatch):
     assert quick("--run_dir=a").status == 0
     hosts = ["127.0.0.1:2345", "127.0.0.1:2346"]
     task = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": 0}}

@@ -1,4 +1,4 @@
-"""`train --tensorboard`: where events go, what is in them, and what its flags refuse."""
+"""`train --tensorboard`: where events are written, what they hold, and invalid flags."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def history(folder):
 
 @pytest.fixture(scope="module")
 def run(quick_runs):
-    """Three epochs of 6 batches, with all that there is."""
+    """Return the folder of a run of three epochs of 6 batches, with everything switched on."""
     return quick_runs(
         "--tensorboard",
         "--tensorboard_steps=4",
@@ -38,7 +38,7 @@ def run(quick_runs):
     )
 
 
-def test_the_history_is_in_the_run_s_own_folder(run):
+def test_the_history_is_written_into_the_run_folder(run):
     lines = history(run)
     names = {"loss", "accuracy", "learning_rate", "gradient_norm", "update_norm"}
     for name in names:
@@ -50,7 +50,7 @@ def test_the_history_is_in_the_run_s_own_folder(run):
     assert steps == [4, 8, 12, 16]
 
 
-def test_all_else_is_there(run):
+def test_histograms_pictures_graph_and_settings_are_written(run):
     train = read(run / "tensorboard" / "train")
     assert [e.step for e in train.Tensors("weights/hidden_1/kernel")] == [12]
     assert [e.step for e in train.Tensors("gradients/outputs/bias")] == [12]
@@ -68,7 +68,7 @@ def test_all_else_is_there(run):
     assert "final/val_loss" in root.Tags()["tensors"]
 
 
-def test_one_root_has_a_folder_for_each_run(quick, tmp_path):
+def test_a_shared_folder_has_one_folder_for_each_run(quick, tmp_path):
     for name in ("a", "b"):
         done = quick("--tensorboard", "--tensorboard_dir=all", f"--run_dir=runs/{name}")
         assert (done.status, done.err) == (0, "")
@@ -77,12 +77,12 @@ def test_one_root_has_a_folder_for_each_run(quick, tmp_path):
         assert not (tmp_path / "runs" / name / "tensorboard").exists()
 
 
-def test_the_command_for_it_is_said(quick):
+def test_the_command_that_shows_it_is_printed(quick):
     done = quick("--tensorboard", "--run_dir=a", "--histogram_epochs=0")
     assert "\ntensorboard --logdir=a/tensorboard\n" in done.out
 
 
-def test_without_it_there_is_nothing(quick, tmp_path):
+def test_by_default_nothing_is_written(quick, tmp_path):
     done = quick("--run_dir=a")
     assert "tensorboard" not in done.out
     assert not (tmp_path / "a" / "tensorboard").exists()
@@ -94,13 +94,13 @@ def test_without_it_there_is_nothing(quick, tmp_path):
     ("flags", "there"),
     [(["--norms"], True), (["--tensorboard"], True), (["--tensorboard", "--nonorms"], False)],
 )
-def test_norms_come_with_it_or_by_themselves(flags, there, quick, tmp_path):
+def test_norms_are_reported_with_tensorboard_or_by_their_own_flag(flags, there, quick, tmp_path):
     assert quick("--run_dir=a", *flags).status == 0
     assert ("gradient_norm" in history(tmp_path / "a")[0]) == there
     assert ("--norms\n" in (tmp_path / "a" / "flags.txt").read_text()) == there
 
 
-def test_a_run_that_was_ended_goes_on_in_the_same_curves(run, command, tmp_path):
+def test_a_resumed_run_continues_the_same_curves(run, command, tmp_path):
     flags = (
         "--hidden=8",
         "--learning_rate=0.01",
@@ -117,7 +117,7 @@ def test_a_run_that_was_ended_goes_on_in_the_same_curves(run, command, tmp_path)
         assert points(tmp_path / "a" / "tensorboard" / "train", name) == expected
 
 
-def test_it_may_begin_with_a_run_that_goes_on(quick_runs, command):
+def test_tensorboard_may_be_switched_on_when_a_run_is_resumed(quick_runs, command):
     folder = quick_runs()
     done = command("train", f"--resume={folder}", "--epochs=2", "--tensorboard")
     assert (done.status, done.err) == (0, "")
@@ -140,13 +140,13 @@ def test_it_may_begin_with_a_run_that_goes_on(quick_runs, command):
         (["--tensorboard", "--histogram_epochs=-1"], "histogram_epochs must be at least 0, got -1"),
     ],
 )
-def test_flags_that_do_not_fit_are_refused(flags, message, quick, tmp_path):
+def test_invalid_flags_are_refused(flags, message, quick, tmp_path):
     done = quick("--run_dir=a", *flags)
     assert (done.status, done.err) == (2, f"train: {message}\n")
     assert not (tmp_path / "a").exists()
 
 
-def test_without_the_package_one_line_says_what_to_install(quick, monkeypatch):
+def test_a_missing_package_gets_one_line_that_says_what_to_install(quick, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "tensorboard" else found(name)

@@ -1,4 +1,4 @@
-"""`--help` answers at once: it reads the registry, and never imports TensorFlow."""
+"""`--help` is fast: it reads the registry, and never imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = ("train", "evaluate", "predict", "lr_find", "report", "verify")
 SCRIPTS = (*COMMANDS, "launch_local")
 
-SAYS_WHAT_IS_LOADED = """
+PRINT_LOADED_MODULES = """
 import sys
 from trainlib.cli.{command} import main
 sys.argv = ["{command}", *{arguments}]
@@ -37,7 +37,7 @@ def run(*arguments, cwd=None):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_lists_the_flags_without_importing_tensorflow(command):
-    done = run("-c", SAYS_WHAT_IS_LOADED.format(command=command, arguments=["--help"]))
+    done = run("-c", PRINT_LOADED_MODULES.format(command=command, arguments=["--help"]))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{command}: ")
     assert done.stdout.endswith("\n!"), "modules of TensorFlow or Keras were imported"
@@ -46,7 +46,7 @@ def test_help_lists_the_flags_without_importing_tensorflow(command):
 
 
 def test_help_on_a_rule_shows_its_flags_without_importing_tensorflow():
-    done = run("-c", SAYS_WHAT_IS_LOADED.format(command="train", arguments=["--help=adam"]))
+    done = run("-c", PRINT_LOADED_MODULES.format(command="train", arguments=["--help=adam"]))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("optimizer adam: ") and "--beta_1=" in done.stdout
     assert done.stdout.endswith("\n!"), "modules of TensorFlow or Keras were imported"
@@ -59,13 +59,13 @@ def test_help_on_a_rule_shows_its_flags_without_importing_tensorflow():
     + ["--constraint=norm", "--momentum=0.9", "--l1=0.1", "--filters=8"],
 )
 def test_bad_flags_are_refused_without_importing_tensorflow(flag):
-    done = run("-c", SAYS_WHAT_IS_LOADED.format(command="train", arguments=[flag]))
+    done = run("-c", PRINT_LOADED_MODULES.format(command="train", arguments=[flag]))
     assert (done.returncode, done.stdout) == (2, "!")
     assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", SCRIPTS)
-def test_a_checkout_runs_its_own_code(command, tmp_path):
+def test_a_script_of_a_checkout_runs_the_code_of_the_checkout(command, tmp_path):
     """`python scripts/train.py` needs no installed trainlib, and prefers its own."""
     (tmp_path / "scripts").mkdir()
     (tmp_path / "trainlib" / "cli").mkdir(parents=True)
@@ -78,7 +78,7 @@ def test_a_checkout_runs_its_own_code(command, tmp_path):
 
 
 @pytest.mark.parametrize("command", SCRIPTS)
-def test_scripts_are_the_commands(command, tmp_path):
+def test_scripts_run_the_commands(command, tmp_path):
     done = run(str(ROOT / "scripts" / f"{command}.py"), "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{command}: ")

@@ -1,4 +1,4 @@
-"""The commands as a user runs them, each in a process of its own."""
+"""The commands as a user runs them, each in a new process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUIET = {"capture_output": True, "text": True, "timeout": 300, "check": False}
 
 
 def start(command, *flags):
-    """The arguments and the environment of a process: a user's, without TensorFlow's settings."""
+    """Return the arguments of a process, and a user's environment without TensorFlow's settings."""
     settings = {name: x for name, x in os.environ.items() if not name.startswith("TF_")}
     return {"args": [sys.executable, "-m", f"trainlib.cli.{command}", *flags], "env": settings}
 
@@ -47,7 +47,7 @@ def summary(folder):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A working folder with one finished run, `a`."""
+    """Return a working folder with one finished run, `a`."""
     folder = tmp_path_factory.mktemp("e2e")
     flags = ("--optimizer=nadam", "--epochs=3", "--run_dir=a")
     done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
@@ -85,7 +85,7 @@ def test_bad_input_gets_one_line_and_status_2(folder):
 
 @contextlib.contextmanager
 def started(command, *flags, **more):
-    """A process that is surely gone at the end."""
+    """Start a process, and kill it at the end if it still runs."""
     with subprocess.Popen(**start(command, *flags), **more) as process:
         try:
             yield process
@@ -94,7 +94,7 @@ def started(command, *flags, **more):
 
 
 @pytest.mark.soak
-def test_a_flagfile_repeats_a_run_to_the_bit_though_nobody_reads_its_report(folder):
+def test_a_flagfile_repeats_a_run_bit_for_bit_though_its_output_is_not_read(folder):
     flags = ("--flagfile=a/flags.txt", "--run_dir=again")
     with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE) as process:
         assert process.stdout.readline().startswith(b"digits: ")
@@ -108,7 +108,7 @@ def test_a_flagfile_repeats_a_run_to_the_bit_though_nobody_reads_its_report(fold
     ("sent", "status"),
     [pytest.param(signal.SIGINT, 130, marks=pytest.mark.soak), (signal.SIGTERM, 75)],
 )
-def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(sent, status, folder):
+def test_a_signal_stops_a_run_with_a_checkpoint_from_which_it_is_resumed(sent, status, folder):
     name = sent.name
     off = ("--checkpoint_epochs=0", "--checkpoint_best=none")
     flags = ("--epochs=1000000", *off, f"--run_dir={name}")
@@ -131,7 +131,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(sent, status, fold
     assert f"resuming {place}\n" in done.stdout
 
 
-def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(folder):
+def test_a_killed_and_resumed_run_ends_in_the_bits_of_one_that_was_not_killed(folder):
     """The kill comes at a random moment of training."""
     flags = (
         *("--hidden=100", "--dropout=0.25", "--optimizer=nadam", "--gradient_accumulation_steps=2"),
@@ -154,7 +154,7 @@ def test_a_killed_run_goes_on_to_the_bits_of_one_that_was_not(folder):
 
 
 def end_of(folder):
-    """What a run came to, but for the time that it took."""
+    """Return the summary and the history of a run, without the seconds."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     found = [summary(folder), *map(json.loads, lines)]
     return [{k: x for k, x in part.items() if k != "seconds"} for part in found]
@@ -162,7 +162,7 @@ def end_of(folder):
 
 @pytest.mark.soak
 def test_a_second_interrupt_ends_a_run_at_once(folder):
-    """While the first one waits for the end of a validation step that never comes."""
+    """The first interrupt waits for a callback that never returns."""
     (folder / "stuck.py").write_text(
         "import time\n"
         "def stuck(status):\n"
@@ -180,7 +180,7 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
         while not process.stdout.readline().startswith("stuck"):
             assert process.poll() is None
         while not (folder / "twice" / "checkpoints" / "epoch_0001_batch_000040").exists():
-            time.sleep(0.01)  # it is written while the run goes on
+            time.sleep(0.01)  # it is written while the run continues
         process.send_signal(signal.SIGINT)
         assert process.stderr.readline() == "\n"
         assert process.stderr.readline() == "train: SIGINT, saving a checkpoint ...\n"
@@ -198,7 +198,7 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
 
 
 @pytest.mark.soak
-def test_a_disk_that_is_full_ends_a_run_with_one_line_and_its_last_checkpoint_whole(folder):
+def test_a_full_disk_ends_a_run_with_one_line_and_leaves_its_last_checkpoint_intact(folder):
     flags = ("--hidden=300", "--epochs=3", "--checkpoint_best=none", "--report=false")
     subprocess.run(**start("train", *flags, "--run_dir=enough"), **QUIET, cwd=folder)
     first = start("train", *flags, "--run_dir=full", "--stop_after=50")
@@ -217,11 +217,11 @@ def test_a_disk_that_is_full_ends_a_run_with_one_line_and_its_last_checkpoint_wh
 
 
 def no_large_files():
-    """In this process a file above 100 KB cannot be written, as on a disk that is full."""
+    """Let this process write no file above 100 KB, as on a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
 
-def test_a_folder_that_is_lost_ends_a_run_with_one_line(folder):
+def test_a_deleted_folder_ends_a_run_with_one_line(folder):
     (folder / "lose.py").write_text("import shutil\ndef lose(status):\n    shutil.rmtree('lost')\n")
     flags = ("--callbacks=lose:lose", "--run_dir=lost")
     done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
@@ -230,7 +230,7 @@ def test_a_folder_that_is_lost_ends_a_run_with_one_line(folder):
 
 
 @pytest.mark.soak
-def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(folder):
+def test_a_terminal_shows_a_progress_bar_that_is_removed_at_the_end(folder):
     pty = pytest.importorskip("pty", reason="there are no terminals to open here")
     terminal, shell = pty.openpty()
     flags = ("--epochs=2", "--run_dir=shown")
@@ -247,7 +247,7 @@ def test_a_terminal_gets_a_bar_that_is_gone_at_the_end(folder):
 
 
 def read_terminal(terminal):
-    """What a terminal shows next; b"" once its last process has ended."""
+    """Return what a terminal shows next; b"" once its last process has ended."""
     try:
         return os.read(terminal, 65536)
     except OSError:
