@@ -101,6 +101,13 @@ class Mean(NamedTuple):
 def merge(a: MetricState, b: MetricState) -> MetricState:
     """Merge two metric states, or two structures of them, by addition.
 
+    Args:
+        a: a metric state, or a structure of metric states.
+        b: another of the same structure.
+
+    Returns:
+        The state of both parts together, in the structure of a.
+
     Raises:
         ValueError: if the structures differ.
 
@@ -140,6 +147,12 @@ def mean(function: ExampleMetric) -> Metric:
 
 def as_metric(metric: Metric | ExampleMetric) -> Metric:
     """Return a `Metric` unchanged; turn a per-example function into its mean.
+
+    Args:
+        metric: a `Metric`, or a function `(y_true, y_pred) -> value of each example`.
+
+    Returns:
+        A `Metric`.
 
     Example:
         >>> metric = tl.metrics.auc()
