@@ -1,0 +1,30 @@
+"""BUILD.md names files that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "BUILD.md").read_text(encoding="utf-8")
+PATHS = sorted(
+    path
+    for path in set(re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?|\w+\.py)`", TEXT))
+    if path != "checkpoints/" and "NAME" not in path
+)
+SHORT = {"building.py", "optimization.py", "class_losses.py", "decay.py", "sgd.py"}
+"""Named within a sentence about their folder."""
+
+
+def test_build_names_files():
+    assert len(PATHS) > 40
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_in_build_exists(path):
+    if path in SHORT:
+        assert list((ROOT / "trainlib").rglob(path))
+        return
+    assert (ROOT / path).exists() or (ROOT / "trainlib" / path).exists()
