@@ -253,14 +253,13 @@ BAD_DATA = [
 
 
 @pytest.fixture(scope="module")
-def untrained():
+def trainer():
     """A trainer that is not trained."""
     return trainer_of(net(dropout=0.5))
 
 
 @pytest.mark.parametrize(("data", "error", "message"), BAD_DATA)
-def test_malformed_data_are_refused(untrained, data, error, message):
-    trainer = untrained
+def test_malformed_data_are_refused(trainer, data, error, message):
     with pytest.raises(error, match=f"^data {message}"):
         trainer.fit(data)
     with pytest.raises(error, match=f"^data {message}"):
@@ -270,8 +269,7 @@ def test_malformed_data_are_refused(untrained, data, error, message):
 
 
 @pytest.mark.parametrize(("value", "error"), [(0, ValueError), (2.5, TypeError), (True, TypeError)])
-def test_sizes_are_positive_integers(untrained, value, error):
-    trainer = untrained
+def test_sizes_are_positive_integers(trainer, value, error):
     for run in (
         lambda: trainer.fit((X, Y), batch_size=value),
         lambda: trainer.evaluate((X, Y), batch_size=value),
@@ -284,8 +282,7 @@ def test_sizes_are_positive_integers(untrained, value, error):
     assert trainer.state.step.numpy() == 0
 
 
-def test_the_state_of_another_trainer_is_refused(untrained):
-    trainer = untrained
+def test_the_state_of_another_trainer_is_refused(trainer):
     before = bits(trainer.state)
     with pytest.raises(ValueError, match="^state must have the structure of the trainer's state"):
         trainer.state = trainer_of(net(dropout=0.5), tl.sgd()).state
