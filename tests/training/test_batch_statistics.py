@@ -1,4 +1,4 @@
-"""Moments of a batch that lies in parts; no strategy is made here."""
+"""Moments of a batch in parts, without a strategy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainlib.training.batch_statistics import (
 
 
 def moments_of(parts, axes=(0,), counted=None, extra=0.0):
-    """The moments of all the parts, each beside what the others hand in."""
+    """The moments that each part computes, given the statistics of the others."""
     counted = counted or [None] * len(parts)
     handed = []
 
@@ -44,7 +44,7 @@ def test_moments_are_those_of_all_parts_on_each():
         np.testing.assert_allclose(variance, x.var(0), rtol=1e-14)
 
 
-def test_moments_leave_out_what_does_not_count_and_empty_parts():
+def test_moments_ignore_uncounted_values_and_empty_parts():
     x = np.random.default_rng(0).normal(size=(3, 4, 5))
     counted = [np.array([[c], [c], [c], [False]]) for c in (True, True, False)]
     whole = x[:2, :3].reshape(-1, 5)
@@ -69,7 +69,7 @@ def test_moments_of_float16_are_taken_in_float32():
     assert np.isinf(variance).all()
 
 
-def test_rows_that_are_not_those_of_the_batch_are_refused():
+def test_rows_other_than_those_of_the_batch_are_refused():
     layer = keras.layers.BatchNormalization(name="norm")
     model = keras.Sequential([keras.Input((2,)), layer])
     synchronize(model)
@@ -79,7 +79,7 @@ def test_rows_that_are_not_those_of_the_batch_are_refused():
             layer(tf.ones([6, 2]), training=True)
 
 
-def test_layers_are_as_they_were_after_an_error():
+def test_layers_are_unchanged_after_an_error():
     model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
     synchronize(model)
     x = tf.constant([[1.0, 2.0], [3.0, 6.0]])

@@ -1,4 +1,4 @@
-"""A file is written whole or not at all, and nothing is left beside it."""
+"""Files are written atomically, and no temporary file is left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from trainlib.training.files import as_json, write_atomically, write_text
 
 
-def test_it_is_written_beside_its_place_under_a_hidden_name_of_this_process(tmp_path):
+def test_a_file_is_first_written_under_a_hidden_name_of_this_process(tmp_path):
     path, asides = tmp_path / "model.v2.keras", []
     path.write_text("old")
 
@@ -29,7 +29,7 @@ def test_it_is_written_beside_its_place_under_a_hidden_name_of_this_process(tmp_
 
 @pytest.mark.parametrize("error", [OSError, ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("begun", [True, False])
-def test_a_write_that_fails_leaves_the_old_file_alone(begun, error, tmp_path):
+def test_a_failed_write_keeps_the_old_file(begun, error, tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
 
@@ -44,7 +44,7 @@ def test_a_write_that_fails_leaves_the_old_file_alone(begun, error, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_text_that_cannot_be_encoded_leaves_the_old_file(tmp_path):
+def test_a_text_that_cannot_be_encoded_keeps_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
     write_text(path, "größe")
     with pytest.raises(UnicodeEncodeError):
@@ -52,7 +52,7 @@ def test_a_text_that_cannot_be_encoded_leaves_the_old_file(tmp_path):
     assert path.read_text(encoding="utf-8") == "größe"
 
 
-def test_where_a_file_cannot_be_put_nothing_is_left(tmp_path):
+def test_nothing_is_left_where_a_file_cannot_be_renamed(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     with pytest.raises(OSError, match="folder"):
@@ -66,7 +66,7 @@ def refuse(word):
     raise AssertionError(f"{word} is no JSON")
 
 
-def test_json_has_null_where_a_number_is_not_finite_and_else_all_that_it_had():
+def test_json_has_null_for_numbers_that_are_not_finite():
     nan, inf = float("nan"), float("inf")
     content = {"a": nan, "b": [inf, 1.5, [-inf, "NaN"]], "c": (1, None, True), "d": {"e": -0.25}}
     expected = {

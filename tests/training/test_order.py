@@ -22,7 +22,7 @@ def test_the_order_never_changes(seed, epoch):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_it_is_the_order_of_random_bits(seed):
+def test_the_order_is_that_of_random_bits(seed):
     draws = tf.random.stateless_uniform(
         [1000], tf.constant([seed, 3], tf.int64), None, None, tf.int64, alg="philox"
     )
@@ -31,7 +31,7 @@ def test_it_is_the_order_of_random_bits(seed):
 
 @pytest.mark.parametrize("size", [0, 1, 2, 97, 1000])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_each_example_comes_once(seed, size):
+def test_each_example_occurs_once(seed, size):
     order = epoch_order(seed, 4, size)
     assert order.dtype == np.int64
     np.testing.assert_array_equal(np.sort(order), np.arange(size))
@@ -45,7 +45,7 @@ def test_orders_differ_between_epochs_and_seeds_and_ignore_global_seeds():
     assert orders == {tuple(epoch_order(s, e, 50)) for s in range(10) for e in range(10)}
 
 
-def test_every_place_is_as_likely():
+def test_every_position_is_equally_likely():
     orders = np.stack([epoch_order(0, epoch, 8) for epoch in range(800)])
     counts = np.stack([np.bincount(column, minlength=8) for column in orders.T])
     # 100 are expected, with a standard deviation of 9.4.

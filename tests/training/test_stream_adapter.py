@@ -16,7 +16,7 @@ from trainlib.training.stream_adapter import StreamAdapter
 
 @pytest.fixture(scope="module")
 def expected():
-    """What arrays give in their order."""
+    """The results of arrays in their stored order."""
     return train_on(DATA, batch_size=BATCH, shuffle=False)
 
 

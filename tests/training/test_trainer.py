@@ -37,7 +37,7 @@ SOAK = pytest.mark.soak
         pytest.param("xla", 0.0, "float32", marks=SOAK),
     ],
 )
-def test_training_is_a_plain_loop_over_train_step(execution, dropout, dtype):
+def test_training_equals_a_plain_loop_over_train_step(execution, dropout, dtype):
     model, optimizer = net(dropout=dropout, dtype=dtype), tl.nadam(2**-5)
     data = X.astype(dtype), Y, WEIGHT.astype(dtype)
     apply_fn, params, model_state = functional_from_keras(model, seed=3)
@@ -60,7 +60,7 @@ def test_training_is_a_plain_loop_over_train_step(execution, dropout, dtype):
     assert_close(trainer.state, state, ROUNDING[dtype])
 
 
-def test_training_is_that_of_keras_fit_in_the_same_order():
+def test_training_equals_keras_fit_in_the_same_order():
     model, theirs = net(), net()
     history = trainer_of(model, tl.sgd(0.125, momentum=0.75)).fit(
         (X, Y), batch_size=BATCH, epochs=4
@@ -78,7 +78,7 @@ def test_training_is_that_of_keras_fit_in_the_same_order():
     assert_close(model.get_weights(), theirs.get_weights(), 3e-6)
 
 
-def test_training_on_the_whole_batch_is_that_of_keras_fit():
+def test_training_on_the_whole_batch_equals_keras_fit():
     model, theirs = net(), net()
     trainer_of(model, tl.sgd(0.125, momentum=0.75)).fit((X, Y), batch_size=SIZE, epochs=20)
     theirs.compile(
@@ -89,7 +89,7 @@ def test_training_on_the_whole_batch_is_that_of_keras_fit():
     assert_close(model.get_weights(), theirs.get_weights(), 3e-6)
 
 
-def test_the_seed_decides_the_bits():
+def test_the_seed_determines_the_bits():
     def train(seed):
         trainer = trainer_of(net(dropout=0.25), seed=seed)
         trainer.fit((X, Y), batch_size=BATCH, epochs=2)
