@@ -220,7 +220,7 @@ def test_a_missing_result_is_refused(kind):
         ValueError, match=f"{there.replace('LOSS', 'val_loss')}; it needs validation_data$"
     ):
         after_an_epoch("val_loss", results)
-    with pytest.raises(ValueError, match="monitors 'matrix', which is not one number$"):
+    with pytest.raises(ValueError, match="monitors 'matrix', which is not a single number$"):
         after_an_epoch("matrix", results | {"matrix": [[1.0]]})
 
 
