@@ -7,8 +7,8 @@ from trainlib.cli.lazy_import import defer
 defer("tensorflow", "keras")
 
 from trainlib.cli import app  # noqa: E402
-from trainlib.cli.experiment_flags import define_run  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
+from trainlib.cli.flags import define_run  # noqa: E402
 from trainlib.experiment.saved_run import (  # noqa: E402
     evaluate_run,
     read_saved_run,

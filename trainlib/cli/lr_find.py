@@ -12,13 +12,13 @@ defer("tensorflow", "keras")
 
 from trainlib.cli import app  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
-from trainlib.cli.experiment_flags import (  # noqa: E402
+from trainlib.cli.flag_types import Group, Values  # noqa: E402
+from trainlib.cli.flags import (  # noqa: E402
     define_experiment,
     experiment_config,
     given_flags,
     rule_topics,
 )
-from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.experiment import run_folder  # noqa: E402
 from trainlib.experiment.building import build_models, describe  # noqa: E402
 from trainlib.experiment.flat import flag_text  # noqa: E402

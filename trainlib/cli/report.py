@@ -10,8 +10,8 @@ from trainlib.cli.lazy_import import defer
 defer("tensorflow", "keras")
 
 from trainlib.cli import app  # noqa: E402
-from trainlib.cli.experiment_flags import define_safe_mode  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
+from trainlib.cli.flags import define_safe_mode  # noqa: E402
 from trainlib.experiment.reporting import write_comparison, write_report  # noqa: E402
 from trainlib.report.figures import require_matplotlib  # noqa: E402
 from trainlib.report.run_page import REPORT_FILE  # noqa: E402

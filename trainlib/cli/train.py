@@ -16,13 +16,13 @@ from trainlib.cli import app  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.distributed.session import worker_session  # noqa: E402
 from trainlib.cli.exit_status import CommandError  # noqa: E402
-from trainlib.cli.experiment_flags import (  # noqa: E402
+from trainlib.cli.flag_types import Group, Values  # noqa: E402
+from trainlib.cli.flags import (  # noqa: E402
     define_experiment,
     experiment_config,
     given_flags,
     rule_topics,
 )
-from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.signals import StopOnSignal  # noqa: E402
 from trainlib.experiment import run_folder  # noqa: E402
 from trainlib.experiment.config import ExperimentConfig  # noqa: E402

@@ -8,7 +8,7 @@ import pytest
 from absl import flags
 
 import trainlib as tl
-from trainlib.cli.experiment_flags import (
+from trainlib.cli.flags import (
     define_experiment,
     experiment_config,
     given_flags,
