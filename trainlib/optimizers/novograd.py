@@ -1,52 +1,37 @@
-"""NovoGrad: momentum of gradients, each tensor's divided by a running mean of its norm.
-
-    v_1 = |g|^2
-    v_t = beta_2 v_(t-1) + (1 - beta_2) |g|^2                             one number a tensor
-    m_t = beta_1 m_(t-1) + g / (sqrt(v_t + eps_root) + epsilon) + lambda w
-    u   = -eta m_t
-
-with |g|^2 the sum of the tensor's squares, lambda the weight decay, and m_0 = 0.
-"""
+"""NovoGrad."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import leafwise, overlay, prune, resolve_mask, zeros_like
-from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.optimizers.adam import check_adam
+from trainlib.core.tree import zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
+from trainlib.optimizers.adam import adam_hyperparameters
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, from_rule
 from trainlib.transforms.decay import Mask
 
 
-def novograd_rule(
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    *,
-    w: Tensor,
-    t: Tensor,
-    learning_rate: Tensor,
-    beta_1: Tensor,
-    beta_2: Tensor,
-    epsilon: Tensor,
-    eps_root: Tensor,
-    weight_decay: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """NovoGrad (Ginsburg et al. 2019, Algorithm 1); w is 0 where a parameter does not decay."""
+def novograd_rule(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+    """Apply NovoGrad to one tensor (Ginsburg et al. 2019, Algorithm 1)."""
     square = tf.reduce_sum(tf.square(g))
-    v = tf.where(t > 1, beta_2 * v + (1 - beta_2) * square, square)
-    m = beta_1 * m + (g / (tf.sqrt(v + eps_root) + epsilon) + weight_decay * w)
-    return -learning_rate * m, m, v
+    v = tf.where(hp.t > 1, hp.beta_2 * v + (1 - hp.beta_2) * square, square)
+    direction = g / (tf.sqrt(v + hp.eps_root) + hp.epsilon)
+    if hp.weight_decay is not None:
+        direction += hp.weight_decay * hp.w
+    m = hp.beta_1 * m + direction
+    return -hp.eta * m, m, v
 
 
 class NovogradState(NamedTuple):
-    """step: updates made, int64 []. m: momenta, like the parameters.
+    """State of `novograd`.
 
-    v: running means of |g|^2, a scalar for each parameter.
+    Attributes:
+        step: number of updates made; int64, shape [].
+        m: momenta; like the parameters, float32 or wider.
+        v: running means of |g|^2; a scalar for each parameter, float32 or wider.
     """
 
     step: Tensor
@@ -69,59 +54,63 @@ def novograd(
     decay_mask: Mask = None,
     convention: str = "optax",
 ) -> Optimizer:
-    """NovoGrad.
+    """NovoGrad: momentum of gradients that are divided by a running mean of their norm.
 
-        v_1 = |g|^2
-        v_t = beta_2 v_(t-1) + (1 - beta_2) |g|^2
+        v_t = beta_2 v_(t-1) + (1 - beta_2) |g|^2,  v_1 = |g|^2
         m_t = beta_1 m_(t-1) + g / (sqrt(v_t + eps_root) + epsilon) + weight_decay w_(t-1)
         w_t = w_(t-1) - eta m_t
 
-    with |g|^2 the sum of squares of the whole tensor, so v_t is a number.
+    with m_0 = 0, and |g|^2 the sum of squares of the whole tensor: v_t is a scalar.
 
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        beta_1: decay of the momentum, in [0, 1); m_t is a sum, not a mean.
-        beta_2: decay of the mean of squares, in [0, 1).
-        epsilon: added to the root, at least 0.
-        weight_decay: at least 0; it is part of the momentum.
-        eps_root: added inside the root, at least 0.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "optax" (beta_1 0.9, beta_2 0.25, epsilon 1e-6), "paper" (0.95, 0.98, 1e-8,
-            eta 0.01).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+            (optax), 0.01 (paper).
+        beta_1: decay of the momentum, in [0, 1); m_t is a sum, not a mean. Default 0.9 (optax),
+            0.95 (paper).
+        beta_2: decay of the mean of squared norms, in [0, 1). Default 0.25 (optax), 0.98 (paper).
+        epsilon: added to the root, at least 0. Default 1e-6 (optax), 1e-8 (paper).
+        weight_decay: coefficient of the weight decay in the momentum, at least 0. Default 0.
+        eps_root: added inside the root, at least 0. Default 0.
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "optax" or "paper". Default "optax".
+
+    Returns:
+        An `Optimizer` with a `NovogradState`.
 
     Raises:
-        ValueError, TypeError: a hyperparameter out of its range, or of another type.
+        ValueError: a hyperparameter out of its range, or `epsilon` and `eps_root` both 0.
+        TypeError: a hyperparameter of another type.
 
-    Differs from: the paper at the first update, which has no epsilon there.
+    Example:
+        >>> w = tf.constant([3.0, -4.0])
+        >>> tx = tl.novograd(0.1)
+        >>> state = tx.init(w)
+        >>> for _ in range(2):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4))
+        [ 2.8263 -3.7684]
 
-    Reference: Ginsburg et al. 2019, "Stochastic Gradient Methods with Layer-wise Adaptive Moments
-    for Training of Deep Networks".
+    Differences:
+        The paper has no epsilon in the first update.
+
+    References:
+        Ginsburg et al. 2019, "Stochastic Gradient Methods with Layer-wise Adaptive Moments for
+        Training of Deep Networks".
     """
-    check_adam(learning_rate, beta_1, beta_2, epsilon, eps_root)
-    check_number("weight_decay", weight_decay, at_least=0)
+    return from_rule(
+        novograd_rule,
+        NovogradState,
+        slots={"m": zeros_like, "v": _scalar_zeros},
+        learning_rate=learning_rate,
+        hyperparameters=adam_hyperparameters(beta_1, beta_2, epsilon, eps_root),
+        weight_decay=WeightDecay(weight_decay, mask=decay_mask),
+    )
 
-    def init(params: Tree) -> NovogradState:
-        m = zeros_like(params)
-        v = tf.nest.map_structure(lambda x: None if x is None else tf.zeros([], x.dtype), m)
-        return NovogradState(tf.zeros([], tf.int64), m, v)
 
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, NovogradState]:
-        t = state.step + 1
-        decaying = prune(params, resolve_mask(decay_mask, params))
-        updates, m, v = leafwise(
-            novograd_rule,
-            grads,
-            state.m,
-            state.v,
-            params=overlay(decaying, zeros_like(params)),
-            t=t,
-            learning_rate=rate_at(learning_rate, state.step),
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            eps_root=eps_root,
-            weight_decay=weight_decay,
-        )
-        return updates, NovogradState(t, m, v)
-
-    return Optimizer(init, update)
+def _scalar_zeros(params: Tree) -> Tree:
+    """Return a 0 for each parameter, in its compute dtype."""
+    return tf.nest.map_structure(
+        lambda x: None if x is None else tf.zeros([], x.dtype), zeros_like(params)
+    )

@@ -1,38 +1,31 @@
-"""SM3: AdaGrad with one sum for each row, column and so on, in place of one for each weight.
-
-    nu_t    = g^2 + min over axes k of mu_(t-1)[k]
-    mu_t[k] = max of nu_t over all axes but k
-    r       = g / sqrt(nu_t + epsilon), but 0 where nu_t = 0
-    v_t     = momentum v_(t-1) - (1 - momentum) r
-    u       = eta v_t
-
-mu[k] is a vector along axis k. For vectors and scalars it is AdaGrad.
-"""
+"""SM3."""
 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import leafwise, widen
-from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
-from trainlib.optimizers.sgd import SgdState, sgd
+from trainlib.core.tree import is_zero, widen, zeros_like
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
+from trainlib.optimizers.base import Hyperparameters, Number, from_rule
 
 
-def sm3_rule(g: Tensor, mu: Tensor, *, w: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
-    """SM3-II (Anil et al. 2019), before the momentum and the learning rate."""
-    nu = tf.square(g) + functools.reduce(tf.minimum, _along_axes(mu, w))
-    mu = tf.concat([_largest(nu, k) for k in range(w.shape.rank)] or [nu[None]], axis=0)
-    r = tf.where(nu > 0, g / tf.sqrt(nu + epsilon), tf.zeros_like(g))
-    return r, mu
+def sm3_rule(g: Tensor, mu: Tensor, v: Tensor | None, hp: Hyperparameters) -> tuple[Any, ...]:
+    """Apply SM3-II to one tensor (Anil et al. 2019), with momentum where v is."""
+    nu = tf.square(g) + functools.reduce(tf.minimum, _along_axes(mu, hp.w))
+    mu = tf.concat([_largest(nu, k) for k in range(hp.w.shape.rank)] or [nu[None]], axis=0)
+    r = tf.where(nu > 0, g / tf.sqrt(nu + hp.epsilon), tf.zeros_like(g))
+    if v is None:
+        return -hp.eta * r, mu, None
+    v = hp.momentum * v - (1 - hp.momentum) * r
+    return hp.eta * v, mu, v
 
 
 def _along_axes(mu: Tensor, like: Tensor) -> list[Tensor]:
-    """The vectors of mu, each in a shape that broadcasts along its axis of the tensor `like`."""
+    """Return the vectors of mu, each in a shape that broadcasts along its axis of `like`."""
     shape = list(like.shape)
     if not shape:
         return [mu[0]]
@@ -44,16 +37,19 @@ def _along_axes(mu: Tensor, like: Tensor) -> list[Tensor]:
 
 
 def _largest(nu: Tensor, k: int) -> Tensor:
-    """The maximum over all axes but k; of squares, so 0 where there is nothing."""
+    """Return the maximum over all axes but k; of squares, so 0 for an empty tensor."""
     others = [axis for axis in range(nu.shape.rank) if axis != k]
     return tf.nn.relu(tf.reduce_max(nu, others))
 
 
 class Sm3State(NamedTuple):
-    """step: updates made, int64 []. mu: largest sums of squares. v: velocities.
+    """State of `sm3`.
 
-    mu holds for each parameter one vector: those along its axes, end to end, [sum of its shape],
-    or [1] for a scalar. v is like the parameters, `()` without momentum.
+    Attributes:
+        step: number of updates made; int64, shape [].
+        mu: largest sums of squares, one vector for each parameter: those along its axes,
+            concatenated; shape [sum of the parameter's shape], [1] for a scalar.
+        v: velocities, `()` without momentum; like the parameters, float32 or wider.
     """
 
     step: Tensor
@@ -69,46 +65,62 @@ def sm3(
     *,
     convention: str = "optax",
 ) -> Optimizer:
-    """SM3.
+    """SM3: AdaGrad with one sum for each row, column and so on, not one for each weight.
 
-        nu_t    = g^2 + min over axes k of mu_(t-1)[k],  mu_0 = 0
+        nu_t    = g^2 + min over axes k of mu_(t-1)[k]
         mu_t[k] = max of nu_t over all axes but k
         r       = g / sqrt(nu_t + epsilon), but 0 where nu_t = 0
-        v_t     = momentum v_(t-1) - (1 - momentum) r,  v_0 = 0
+        v_t     = momentum v_(t-1) - (1 - momentum) r
         w_t     = w_(t-1) + eta v_t
 
+    with mu_0 = 0 and v_0 = 0. mu[k] is a vector along axis k. For vectors and scalars it is
+    AdaGrad.
+
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        momentum: in [0, 1); 0 keeps no velocity.
-        epsilon: at least 0; inside the root.
-        convention: "optax" (epsilon 1e-8), "paper" (epsilon 0).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
+        momentum: in [0, 1); 0 keeps no velocity. Default 0.9.
+        epsilon: added inside the root, at least 0. Default 1e-8 (optax), 0 (paper).
+        convention: "optax" or "paper". Default "optax".
+
+    Returns:
+        An `Optimizer` with an `Sm3State`.
 
     Raises:
         ValueError, TypeError: a hyperparameter out of its range, or of another type.
 
-    Differs from: Optax, which fails on scalars and takes no schedule.
+    Example:
+        >>> w = tf.constant([[1.0, -2.0], [0.5, 1.0]])
+        >>> tx = tl.sm3(0.1)
+        >>> updates, state = tx.update(2 * w, tx.init(w), w)
+        >>> print(state.mu.numpy())
+        [16.  4.  4. 16.]
+        >>> print(np.round(tl.apply_updates(w, updates), 4))
+        [[ 0.99 -1.99]
+         [ 0.49  0.99]]
 
-    Reference: Anil et al. 2019, "Memory-Efficient Adaptive Optimization".
+    Differences:
+        Optax fails on scalars and takes no schedule.
+
+    References:
+        Anil et al. 2019, "Memory-Efficient Adaptive Optimization".
     """
-    check_number("momentum", momentum, at_least=0, below=1)
-    check_number("epsilon", epsilon, at_least=0)
-    descent = sgd(
-        learning_rate, momentum, dampening=momentum, velocity="lr_out", first_velocity="zero"
+    return from_rule(
+        sm3_rule,
+        Sm3State,
+        slots={"mu": _zero_axes, "v": None if is_zero(momentum) else zeros_like},
+        learning_rate=learning_rate,
+        hyperparameters={
+            "momentum": Number(momentum, at_least=0, below=1),
+            "epsilon": Number(epsilon, at_least=0),
+        },
     )
 
-    def init(params: Tree) -> Sm3State:
-        step, v = descent.init(params)
-        return Sm3State(step, tf.nest.map_structure(_zero_axes, params), v)
 
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, Sm3State]:
-        r, mu = leafwise(sm3_rule, grads, state.mu, params=params, epsilon=epsilon)
-        updates, (step, v) = descent.update(r, SgdState(state.step, state.v), params)
-        return updates, Sm3State(step, mu, v)
+def _zero_axes(params: Tree) -> Tree:
+    """Return zeros for each axis of each parameter, concatenated."""
 
-    return Optimizer(init, update)
+    def zeros(w: Tensor) -> Tensor:
+        w = widen(w)
+        return tf.zeros([sum(w.shape) if w.shape.rank else 1], w.dtype)
 
-
-def _zero_axes(w: Tensor) -> Tensor:
-    """Zeros for each axis of w, end to end."""
-    w = widen(w)
-    return tf.zeros([sum(w.shape) if w.shape.rank else 1], w.dtype)
+    return tf.nest.map_structure(zeros, params)

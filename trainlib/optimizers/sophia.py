@@ -1,63 +1,46 @@
-"""Sophia: momentum over an estimate of the Hessian's diagonal, clipped element by element.
-
-    m_t = beta_1 m_(t-1) + (1 - beta_1) g
-    m_hat = m_t / (1 - beta_1^t)                                of bias_form "none"  m_hat = m_t
-    h_t = beta_2 h_(t-1) + (1 - beta_2) H_t      at updates 1, 1 + k, 1 + 2k, ...; else h_(t-1)
-    u   = -eta clip(m_hat / max(gamma h, epsilon), -rho, rho)
-
-H_t: an estimate of the Hessian's diagonal at the parameters, which the caller gives; k:
-update_interval; h: h_t, or h_(t-1); rho: clip_threshold. t = 1 at the first update.
-"""
+"""Sophia."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from trainlib.core.checks import check_choice, check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import check_same_structure, leafwise, zeros_like
+from trainlib.core.tree import check_same_structure, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import check_adam
+from trainlib.optimizers.base import Hyperparameters, map_rule
 from trainlib.transforms.decay import Mask, with_weight_decay
 
 BIAS_FORMS = ("corrected", "none")
 
 
-def sophia_rule(
-    g: Tensor,
-    m: Tensor,
-    h: Tensor,
-    *,
-    t: Tensor,
-    learning_rate: Tensor,
-    beta_1: Tensor,
-    gamma: Tensor,
-    epsilon: Tensor,
-    clip_threshold: Tensor | None = None,
-    bias_form: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Sophia's step (Liu et al. 2023, Algorithm 3)."""
-    m = beta_1 * m + (1 - beta_1) * g
-    m_hat = m / (1 - beta_1**t) if bias_form == "corrected" else m
-    u = m_hat / tf.maximum(gamma * h, epsilon)
-    if clip_threshold is not None:
-        u = tf.clip_by_value(u, -clip_threshold, clip_threshold)
-    return -learning_rate * u, m, h
+def sophia_rule(g: Tensor, m: Tensor, h: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+    """Apply Sophia's step to one tensor (Liu et al. 2023, Algorithm 3)."""
+    m = hp.beta_1 * m + (1 - hp.beta_1) * g
+    m_hat = m / (1 - hp.beta_1**hp.t) if hp.bias_form == "corrected" else m
+    u = m_hat / tf.maximum(hp.gamma * h, hp.epsilon)
+    if hp.clip_threshold is not None:
+        u = tf.clip_by_value(u, -hp.clip_threshold, hp.clip_threshold)
+    return -hp.eta * u, m, h
 
 
-def hessian_rule(H: Tensor, h: Tensor, *, beta_2: Tensor) -> tuple[Tensor, Tensor]:
-    """The running mean of estimates."""
-    h = beta_2 * h + (1 - beta_2) * H
+def hessian_rule(H: Tensor, h: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
+    """Add an estimate of the Hessian's diagonal to its running mean."""
+    h = hp.beta_2 * h + (1 - hp.beta_2) * H
     return h, h
 
 
 class SophiaState(NamedTuple):
-    """step: updates made, int64 []. m: running mean of gradients; h: of estimates of the Hessian's
-    diagonal; like the parameters.
+    """State of `sophia`.
+
+    Attributes:
+        step: number of updates made; int64, shape [].
+        m: running means of gradients; like the parameters, float32 or wider.
+        h: running means of estimates of the Hessian's diagonal; like the parameters.
     """
 
     step: Tensor
@@ -98,39 +81,60 @@ def sophia(
     decay_mask: Mask = None,
     convention: str = "optax",
 ) -> Optimizer:
-    """Sophia: a clipped step of Newton's along the diagonal.
+    """Sophia: Newton's step along the diagonal of the Hessian, clipped element by element.
 
-        m_t = beta_1 m_(t-1) + (1 - beta_1) g
-        h_t = beta_2 h_(t-1) + (1 - beta_2) hessian_fn(w_(t-1), t - 1)   every update_interval
-        u   = clip(m_t / (1 - beta_1^t) / max(gamma h, epsilon), -clip_threshold, clip_threshold)
-        w_t = w_(t-1) - eta (u + weight_decay w_(t-1))
+        m_t   = beta_1 m_(t-1) + (1 - beta_1) g
+        m_hat = m_t / (1 - beta_1^t) (corrected), m_t (none)
+        h_t   = beta_2 h_(t-1) + (1 - beta_2) H_t    at t = 1, 1 + k, 1 + 2k, ...
+                h_(t-1)                              at all other updates
+        u     = clip(m_hat / max(gamma h, epsilon), -clip_threshold, clip_threshold)
+        w_t   = w_(t-1) - eta (u + weight_decay w_(t-1))
+
+    with H_t = hessian_fn(w_(t-1), t - 1), k the update_interval, and h = h_t (hessian_first) or
+    h_(t-1).
 
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule.
-        hessian_fn: `(params, step) -> H`, an estimate of the Hessian's diagonal like the
-            parameters, with the int64 number of updates before; a pure function in TensorFlow,
-            called at one update of update_interval. None where a parameter has no estimate.
-        beta_1: decay of the mean of gradients, in [0, 1). 0.965 (optax), 0.96 (paper).
-        beta_2: decay of the mean of estimates, in [0, 1).
-        epsilon: the least denominator, above 0. 1e-8 (optax), 1e-12 (paper).
-        gamma: the estimate's share in the denominator, above 0.
-        clip_threshold: the largest step of an element before eta, above 0; None clips nothing.
-        update_interval: at least 1.
-        weight_decay: at least 0; a share of eta. 1e-4 (optax), 0.2 (paper).
-        bias_form: "corrected" or "none": whether the bias of m_t is corrected.
-        hessian_first: whether u has the h_t of its own update, not that of the one before.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "optax" (corrected, h of the update before) or "paper" (neither).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule.
+        hessian_fn: `(params, step) -> H`, an estimate of the Hessian's diagonal in the structure
+            of the parameters, None where a parameter has no estimate. `step` is the int64 number
+            of updates made. A pure function in TensorFlow, called once every update_interval.
+        beta_1: decay of the mean of gradients, in [0, 1). Default 0.965 (optax), 0.96 (paper).
+        beta_2: decay of the mean of estimates, in [0, 1). Default 0.99.
+        epsilon: the smallest denominator, above 0. Default 1e-8 (optax), 1e-12 (paper).
+        gamma: factor of the estimate in the denominator, above 0. Default 0.01.
+        clip_threshold: the largest absolute value of u, above 0; None for no clipping. Default 1.
+        update_interval: updates between two estimates, at least 1. Default 10.
+        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default 1e-4
+            (optax), 0.2 (paper).
+        bias_form: whether the bias of m_t is corrected: "corrected" or "none". Default
+            "corrected" (optax), "none" (paper).
+        hessian_first: whether u uses the h_t of the same update. Default False (optax), True
+            (paper).
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "optax" or "paper". Default "optax".
+
+    Returns:
+        An `Optimizer` with a `SophiaState`.
 
     Raises:
-        ValueError, TypeError: a hyperparameter out of its range, or of another type; an estimate
-            of another structure than the parameters.
+        ValueError: a hyperparameter out of its range; an estimate whose structure is not that of
+            the parameters.
+        TypeError: a hyperparameter of another type.
 
-    Differs from: Optax, which draws the estimates itself (Hutchinson's) from a loss given to each
-    update.
+    Example:
+        >>> w = tf.constant([1.0, -2.0])  # of the loss w_1^2 + 4 w_2^2
+        >>> tx = tl.sophia(0.1, lambda w, step: tf.constant([2.0, 8.0]), hessian_first=True)
+        >>> updates, state = tx.update(w * [2.0, 8.0], tx.init(w), w)
+        >>> print(np.round(tl.apply_updates(w, updates), 4))
+        [ 0.9 -1.9]
 
-    Reference: Liu et al. 2023, "Sophia: A Scalable Stochastic Second-order Optimizer for Language
-    Model Pre-training".
+    Differences:
+        Optax draws the estimates itself (Hutchinson's) from a loss given to each update.
+
+    References:
+        Liu et al. 2023, "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model
+        Pre-training".
     """
     check_adam(learning_rate, beta_1, beta_2, epsilon)
     check_number("gamma", gamma, above=0)
@@ -138,49 +142,49 @@ def sophia(
     check_choice("bias_form", bias_form, BIAS_FORMS)
     if not callable(hessian_fn):
         raise TypeError(f"hessian_fn must be a function (params, step) -> H, got {hessian_fn!r}")
-    if clip_threshold is not None:
+    scalars: dict[str, Any] = {"beta_1": beta_1, "gamma": gamma, "epsilon": epsilon}
+    constants: dict[str, Any] = {"bias_form": bias_form}
+    if clip_threshold is None:
+        constants["clip_threshold"] = None
+    else:
         check_number("clip_threshold", clip_threshold, above=0)
-    clip = {} if clip_threshold is None else {"clip_threshold": clip_threshold}
-    rule = functools.partial(sophia_rule, bias_form=bias_form)
+        scalars["clip_threshold"] = clip_threshold
 
     def init(params: Tree) -> SophiaState:
         zeros = zeros_like(params)
         return SophiaState(tf.zeros([], tf.int64), zeros, zeros)
 
-    def estimated(state: State, params: Tree) -> Tree:
+    def estimate(state: State, params: Tree) -> Tree:
         """h_t."""
 
-        def renewed() -> Tree:
+        def updated() -> Tree:
             H = hessian_fn(params, state.step)
             check_same_structure("params", params, "the estimate of hessian_fn", H)
-            return leafwise(hessian_rule, H, state.h, beta_2=beta_2)[1]
+            return map_rule(hessian_rule, H, state.h, params=params, scalars={"beta_2": beta_2})[1]
 
         # A branch, not a choice between two results: an estimate costs more than a gradient.
-        return tf.cond(state.step % update_interval == 0, renewed, lambda: state.h)
+        return tf.cond(state.step % update_interval == 0, updated, lambda: state.h)
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, SophiaState]:
         t = state.step + 1
-        h = estimated(state, params)
-        updates, m, _ = leafwise(
-            rule,
+        h = estimate(state, params)
+        updates, m, _ = map_rule(
+            sophia_rule,
             grads,
             state.m,
             h if hessian_first else state.h,
-            t=t,
-            learning_rate=rate_at(learning_rate, state.step),
-            beta_1=beta_1,
-            gamma=gamma,
-            epsilon=epsilon,
-            **clip,
+            params=params,
+            scalars={**scalars, "t": t, "eta": rate_at(learning_rate, state.step)},
+            constants=constants,
         )
         return updates, SophiaState(t, m, _where_graded(grads, h, state.h))
 
-    # "pre" would move the point where the Hessian is estimated; for the rest they are the same.
+    # "pre" would move the point where the Hessian is estimated; otherwise the forms agree.
     return with_weight_decay(
         Optimizer(init, update), learning_rate, weight_decay, "add", decay_mask
     )
 
 
 def _where_graded(grads: Tree, new: Tree, old: Tree) -> Tree:
-    """The new slots; the old ones where the gradient is None."""
+    """Return the new slots; the old ones where the gradient is None."""
     return tf.nest.map_structure(lambda g, a, b: b if g is None else a, grads, new, old)
