@@ -11,11 +11,8 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters
-from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
 from trainlib.transforms.decay import Mask
-
-MU_SCHEDULES = ("dozat", "constant")
-MEAN_DECAYS = ("beta_1", "mu")
 
 
 def nadam_rule(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
@@ -77,6 +74,7 @@ _PAPER = _TORCH | {"mean_decay": "mu", "decay_form": "add"}
 
 
 @conventions(keras=_KERAS, torch=_TORCH, optax=_OPTAX, paper=_PAPER)
+@checked
 def nadam(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     beta_1: float = 0.9,
@@ -155,9 +153,9 @@ def nadam(
         learning_rate=learning_rate,
         hyperparameters=adam_hyperparameters(beta_1, beta_2, epsilon, eps_root)
         | {
-            "psi": Number(psi, at_least=0),
-            "mu_schedule": Choice(mu_schedule, MU_SCHEDULES),
-            "mean_decay": Choice(mean_decay, MEAN_DECAYS),
+            "psi": psi,
+            "mu_schedule": mu_schedule,
+            "mean_decay": mean_decay,
         },
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
         prepare=momenta,
@@ -165,6 +163,7 @@ def nadam(
 
 
 @conventions(optax=_OPTAX | {"weight_decay": 0.0001})
+@checked
 def nadamw(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     weight_decay: float = BY_CONVENTION,

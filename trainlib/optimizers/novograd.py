@@ -10,7 +10,7 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
 from trainlib.transforms.decay import Mask
 
 
@@ -43,6 +43,7 @@ class NovogradState(NamedTuple):
     optax={"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.25, "epsilon": 1e-6},
     paper={"learning_rate": 0.01, "beta_1": 0.95, "beta_2": 0.98, "epsilon": 1e-8},
 )
+@checked
 def novograd(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     beta_1: float = BY_CONVENTION,

@@ -1,77 +1,52 @@
-"""Prodigy: Adam that estimates its own learning rate, from the distance to the start.
-
-    folded   alpha_t = eta d_t sqrt(1 - beta_2^t) / (1 - beta_1^t)
-    none     alpha_t = eta d_t
-    r_t = beta_3 r_(t-1) + alpha_t d_t <g, w_0 - w> / d_0
-    s_t = beta_3 s_(t-1) + alpha_t d_t g / d_0          of safeguard_warmup  + d_t d_t g / d_0
-    m_t = beta_1 m_(t-1) + (1 - beta_1) d_t g
-    v_t = beta_2 v_(t-1) + (1 - beta_2) d_t^2 g^2
-    d_(t+1) = max(d_t, d_coef r_t / (sum of |s_t|))
-    p = m_t / (sqrt(v_t) + d epsilon) + lambda w,       d = d_(t+1) or d_t
-    u = -alpha_t p
-
-w_0: the parameters at the start; r, s and d are of all the parameters together, d_1 = d_0.
-lambda: weight_decay. t = 1 at the first update.
-"""
+"""Prodigy."""
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.tree import leafwise, scalar, widen, zeros_like
+from trainlib.core.tree import scalar, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.optimizers.adam import check_adam
+from trainlib.optimizers.base import Hyperparameters, checked, copies, map_rule
 from trainlib.transforms.decay import Mask, add_decayed_weights
-
-BIAS_FORMS = ("folded", "none")
-EPSILON_TIMES = ("d_next", "d")
 
 
 def moments_rule(
-    g: Tensor,
-    m: Tensor,
-    v: Tensor,
-    s: Tensor,
-    w_0: Tensor,
-    *,
-    w: Tensor,
-    d: Tensor,
-    d_0: Tensor,
-    alpha: Tensor,
-    beta_1: Tensor,
-    beta_2: Tensor,
-    beta_3: Tensor,
-    safeguard_warmup: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The sums of Prodigy (Mishchenko and Defazio 2024, Algorithm 4); first <g, w_0 - w>."""
-    m = beta_1 * m + (1 - beta_1) * d * g
-    v = beta_2 * v + (1 - beta_2) * tf.square(d * g)
-    s = beta_3 * s + (d if safeguard_warmup else alpha) * d * g / d_0
-    return tf.reduce_sum(g * (w_0 - w)), m, v, s, w_0
+    g: Tensor, m: Tensor, v: Tensor, s: Tensor, w_0: Tensor, hp: Hyperparameters
+) -> tuple[Any, ...]:
+    """Update the sums of one tensor (Mishchenko and Defazio 2024, Algorithm 4).
+
+    In the place of the update it returns <g, w_0 - w>.
+    """
+    m = hp.beta_1 * m + (1 - hp.beta_1) * hp.d * g
+    v = hp.beta_2 * v + (1 - hp.beta_2) * tf.square(hp.d * g)
+    s = hp.beta_3 * s + (hp.d if hp.safeguard_warmup else hp.alpha) * hp.d * g / hp.d_0
+    return tf.reduce_sum(g * (w_0 - hp.w)), m, v, s, w_0
 
 
-def direction_rule(
-    g: Tensor, m: Tensor, v: Tensor, *, d: Tensor, epsilon: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """p, without its decay."""
-    return m / (tf.sqrt(v) + d * epsilon), m, v
+def direction_rule(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+    """Return the direction of the step, without weight decay."""
+    return m / (tf.sqrt(v) + hp.d * hp.epsilon), m, v
 
 
-def step_rule(p: Tensor, *, alpha: Tensor) -> tuple[Tensor]:
-    """u = -alpha p."""
-    return (-alpha * p,)
+def step_rule(direction: Tensor, hp: Hyperparameters) -> tuple[Tensor]:
+    """Return the step along a direction."""
+    return (-hp.alpha * direction,)
 
 
 class ProdigyState(NamedTuple):
-    """step: updates made, int64 []. m, v: running means; s: weighted sum of gradients; w_0: the
-    parameters at the start; like the parameters.
+    """State of `prodigy`.
 
-    r: weighted sum of <g, w_0 - w>, d: the estimated distance, float64 [].
+    Attributes:
+        step: number of updates made; int64, shape [].
+        m: running means of gradients times d; like the parameters, float32 or wider.
+        v: running means of squared gradients times d^2; like the parameters, float32 or wider.
+        s: weighted sums of gradients; like the parameters, float32 or wider.
+        w_0: the initial parameters, float32 or wider.
+        r: weighted sum of <g, w_0 - w>; float64, shape [].
+        d: estimated distance; float64, shape [].
     """
 
     step: Tensor
@@ -88,6 +63,7 @@ _PAPER = {"bias_form": "none", "epsilon_times": "d"}
 
 
 @conventions(optax=_OPTAX, paper=_PAPER)
+@checked
 def prodigy(
     learning_rate: ScalarOrSchedule = 1.0,
     beta_1: float = 0.9,
@@ -104,56 +80,72 @@ def prodigy(
     decay_mask: Mask = None,
     convention: str = "optax",
 ) -> Optimizer:
-    """Prodigy: Adam that finds its learning rate.
+    """Prodigy: Adam that estimates its learning rate from the distance to the start.
 
-        alpha_t = eta d_t sqrt(1 - beta_2^t) / (1 - beta_1^t)
-        r_t = beta_3 r_(t-1) + alpha_t d_t <g, w_0 - w_(t-1)> / d_0
-        s_t = beta_3 s_(t-1) + alpha_t d_t g / d_0
-        m_t = beta_1 m_(t-1) + (1 - beta_1) d_t g
-        v_t = beta_2 v_(t-1) + (1 - beta_2) d_t^2 g^2
+        folded    alpha_t = eta d_t sqrt(1 - beta_2^t) / (1 - beta_1^t)
+        none      alpha_t = eta d_t
+
+        r_t     = beta_3 r_(t-1) + alpha_t d_t <g, w_0 - w_(t-1)> / d_0
+        s_t     = beta_3 s_(t-1) + alpha_t d_t g / d_0    (safeguard_warmup: d_t d_t g / d_0)
+        m_t     = beta_1 m_(t-1) + (1 - beta_1) d_t g
+        v_t     = beta_2 v_(t-1) + (1 - beta_2) d_t^2 g^2
         d_(t+1) = max(d_t, d_coef r_t / (sum of |s_t|))
-        w_t = w_(t-1) - alpha_t (m_t / (sqrt(v_t) + d_(t+1) epsilon) + weight_decay w_(t-1))
+        w_t     = w_(t-1) - alpha_t (m_t / (sqrt(v_t) + d epsilon) + weight_decay w_(t-1))
+
+    with d_1 = d_0, and d = d_(t+1) or d_t. w_0 are the initial parameters; r and d are computed
+    over all parameters together.
 
     Args:
-        learning_rate: eta, a factor of the estimate: a number of at least 0, a scalar tensor, or a
-            schedule. 1 is meant; a warm-up and a decay to 0 may be.
-        beta_1: decay of the mean of gradients, in [0, 1).
-        beta_2: decay of the mean of squares, in [0, 1).
-        epsilon: above 0.
-        beta_3: decay of r and s, in [0, 1); None is sqrt(beta_2).
-        d_0: the first estimate of the distance, a small one, above 0.
-        d_coef: factor of the later estimates, above 0.
-        weight_decay: at least 0; a share of alpha_t.
-        safeguard_warmup: leaves eta out of s, for schedules that begin near 0.
-        bias_form: "folded": as above; "none": alpha_t = eta d_t.
-        epsilon_times: "d_next" or "d": epsilon's factor, d_(t+1) or d_t.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "optax" (folded, d_next) or "paper" (none, d).
+        learning_rate: eta, a factor of the estimate, at least 0: a number, a scalar tensor or a
+            schedule. Leave it at 1, or let a schedule warm it up and decay it to 0. Default 1.
+        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
+        beta_2: decay of the mean of squares, in [0, 1). Default 0.999.
+        epsilon: added to the root, times d, above 0. Default 1e-8.
+        beta_3: decay of r and s, in [0, 1). Default None, which is sqrt(beta_2).
+        d_0: the initial estimate of the distance, a small number above 0. Default 1e-6.
+        d_coef: factor of the estimates after it, above 0. Default 1.
+        weight_decay: coefficient of the weight decay, relative to alpha_t, at least 0. Default 0.
+        safeguard_warmup: whether to leave eta out of s, for schedules that start near 0. Default
+            False.
+        bias_form: the form of alpha_t: "folded" or "none". Default "folded" (optax), "none"
+            (paper).
+        epsilon_times: d, the factor of epsilon: "d_next" or "d". Default "d_next" (optax), "d"
+            (paper).
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "optax" or "paper". Default "optax".
+
+    Returns:
+        An `Optimizer` with a `ProdigyState`.
 
     Raises:
         ValueError, TypeError: a hyperparameter out of its range, or of another type.
 
-    Differs from: Optax where all gradients so far are 0: there the estimate becomes NaN, here it
-    stays. The paper's factors 1 - beta_3 of r and s cancel, and are not here.
+    Example:
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx = tl.prodigy(d_0=0.1)
+        >>> state = tx.init(w)
+        >>> for _ in range(5):
+        ...     updates, state = tx.update(2 * w, state, w)
+        ...     w = tl.apply_updates(w, updates)
+        >>> print(np.round(w, 4), np.round(state.d, 4))
+        [ 0.9 -1.9] 0.01
 
-    Reference: Mishchenko and Defazio 2024, "Prodigy: An Expeditiously Adaptive Parameter-Free
-    Learner".
+    Differences:
+        Where all gradients so far are 0, the estimate of Optax becomes NaN; here it stays. The
+        factors 1 - beta_3 of r and s in the paper cancel, and are left out.
+
+    References:
+        Mishchenko and Defazio 2024, "Prodigy: An Expeditiously Adaptive Parameter-Free Learner".
     """
-    check_adam(learning_rate, beta_1, beta_2, epsilon)
     beta_3 = beta_2**0.5 if beta_3 is None else beta_3
-    check_number("beta_3", beta_3, at_least=0, below=1)
-    check_number("d_0", d_0, above=0)
-    check_number("d_coef", d_coef, above=0)
-    check_choice("bias_form", bias_form, BIAS_FORMS)
-    check_choice("epsilon_times", epsilon_times, EPSILON_TIMES)
-    moments = functools.partial(moments_rule, safeguard_warmup=safeguard_warmup)
-    penalized = add_decayed_weights(weight_decay, decay_mask)
+    decayed = add_decayed_weights(weight_decay, decay_mask)
+    numbers = {"beta_1": beta_1, "beta_2": beta_2, "beta_3": beta_3, "d_0": d_0}
 
     def init(params: Tree) -> ProdigyState:
         zero, zeros = tf.zeros([], tf.float64), zeros_like(params)
-        w_0 = tf.nest.map_structure(lambda w: tf.identity(widen(w)), params)
         d = scalar(d_0, zero)
-        return ProdigyState(tf.zeros([], tf.int64), zeros, zeros, zeros, w_0, zero, d)
+        return ProdigyState(tf.zeros([], tf.int64), zeros, zeros, zeros, copies(params), zero, d)
 
     def rate(state: State) -> Tensor:
         """alpha."""
@@ -166,34 +158,30 @@ def prodigy(
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, ProdigyState]:
         d, alpha = state.d, rate(state)
-        dots, m, v, s, w_0 = leafwise(
-            moments,
+        dots, m, v, s, w_0 = map_rule(
+            moments_rule,
             grads,
             state.m,
             state.v,
             state.s,
             state.w_0,
             params=params,
-            d=d,
-            d_0=d_0,
-            alpha=alpha,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            beta_3=beta_3,
+            scalars={**numbers, "d": d, "alpha": alpha},
+            constants={"safeguard_warmup": safeguard_warmup},
         )
         r = scalar(beta_3, d) * state.r + alpha * d * total(dots) / scalar(d_0, d)
         norm_1 = total(tf.nest.map_structure(lambda x: tf.reduce_sum(tf.abs(x)), s))
         estimate = scalar(d_coef, d) * tf.math.divide_no_nan(r, norm_1)
         d_next = tf.maximum(d, estimate)
-        times = d_next if epsilon_times == "d_next" else d
-        p, _, _ = leafwise(direction_rule, grads, m, v, d=times, epsilon=epsilon)
-        p, _ = penalized.update(p, (), params)
-        (updates,) = leafwise(step_rule, p, alpha=alpha)
+        scalars = {"d": d_next if epsilon_times == "d_next" else d, "epsilon": epsilon}
+        directions, _, _ = map_rule(direction_rule, grads, m, v, params=params, scalars=scalars)
+        directions, _ = decayed.update(directions, (), params)
+        (updates,) = map_rule(step_rule, directions, params=params, scalars={"alpha": alpha})
         return updates, ProdigyState(state.step + 1, m, v, s, w_0, r, d_next)
 
     return Optimizer(init, update)
 
 
 def total(tree: Tree) -> Tensor:
-    """The sum of scalars, float64 []; None counts as 0."""
+    """Return the sum of scalars, float64, shape []; None counts as 0."""
     return tf.add_n([tf.cast(x, tf.float64) for x in tf.nest.flatten(tree) if x is not None])

@@ -11,11 +11,9 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters
-from trainlib.optimizers.base import Choice, Hyperparameters, Number, WeightDecay, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
 from trainlib.optimizers.nadam import nesterov_mean
 from trainlib.transforms.decay import Mask
-
-BIAS_FORMS = ("folded", "corrected")
 
 
 def radam_rule(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
@@ -72,6 +70,7 @@ _PAPER = _OPTAX | {"threshold": 4.0, "bias_form": "folded"}
 
 
 @conventions(torch=_TORCH, optax=_OPTAX, paper=_PAPER)
+@checked
 def radam(
     learning_rate: ScalarOrSchedule = 0.001,
     beta_1: float = 0.9,
@@ -152,8 +151,8 @@ def radam(
         learning_rate=learning_rate,
         hyperparameters=adam_hyperparameters(beta_1, beta_2, epsilon, eps_root)
         | {
-            "threshold": Number(threshold, at_least=4),
-            "bias_form": Choice(bias_form, BIAS_FORMS),
+            "threshold": threshold,
+            "bias_form": bias_form,
             "nesterov": nesterov,
         },
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),

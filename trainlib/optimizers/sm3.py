@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import is_zero, widen, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, Number, from_rule
+from trainlib.optimizers.base import Hyperparameters, checked, from_rule
 
 
 def sm3_rule(g: Tensor, mu: Tensor, v: Tensor | None, hp: Hyperparameters) -> tuple[Any, ...]:
@@ -58,6 +58,7 @@ class Sm3State(NamedTuple):
 
 
 @conventions(optax={"epsilon": 1e-8}, paper={"epsilon": 0.0})
+@checked
 def sm3(
     learning_rate: ScalarOrSchedule = 0.001,
     momentum: float = 0.9,
@@ -110,8 +111,8 @@ def sm3(
         slots={"mu": _zero_axes, "v": None if is_zero(momentum) else zeros_like},
         learning_rate=learning_rate,
         hyperparameters={
-            "momentum": Number(momentum, at_least=0, below=1),
-            "epsilon": Number(epsilon, at_least=0),
+            "momentum": momentum,
+            "epsilon": epsilon,
         },
     )
 

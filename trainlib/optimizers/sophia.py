@@ -7,15 +7,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import check_same_structure, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.optimizers.adam import check_adam
-from trainlib.optimizers.base import Hyperparameters, map_rule
+from trainlib.optimizers.base import Hyperparameters, checked, map_rule
 from trainlib.transforms.decay import Mask, with_weight_decay
-
-BIAS_FORMS = ("corrected", "none")
 
 
 def sophia_rule(g: Tensor, m: Tensor, h: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
@@ -65,6 +61,7 @@ _PAPER = {
 
 
 @conventions(optax=_OPTAX, paper=_PAPER)
+@checked
 def sophia(
     learning_rate: ScalarOrSchedule,
     hessian_fn: Callable[[Tree, Tensor], Tree],
@@ -136,10 +133,6 @@ def sophia(
         Liu et al. 2023, "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model
         Pre-training".
     """
-    check_adam(learning_rate, beta_1, beta_2, epsilon)
-    check_number("gamma", gamma, above=0)
-    check_number("update_interval", update_interval, at_least=1)
-    check_choice("bias_form", bias_form, BIAS_FORMS)
     if not callable(hessian_fn):
         raise TypeError(f"hessian_fn must be a function (params, step) -> H, got {hessian_fn!r}")
     scalars: dict[str, Any] = {"beta_1": beta_1, "gamma": gamma, "epsilon": epsilon}
@@ -147,7 +140,6 @@ def sophia(
     if clip_threshold is None:
         constants["clip_threshold"] = None
     else:
-        check_number("clip_threshold", clip_threshold, above=0)
         scalars["clip_threshold"] = clip_threshold
 
     def init(params: Tree) -> SophiaState:
