@@ -90,5 +90,5 @@ def test_error_messages():
         tl.schedule_free_adamw(beta_1=0.0)
     with pytest.raises(ValueError, match="unknown interp 'keras': did you mean 'keras_alias'"):
         tl.schedule_free_adamw(interp="keras")
-    with pytest.raises(TypeError, match="takes the state of schedule_free_adamw, got a AdamState"):
+    with pytest.raises(TypeError, match="needs a state of schedule_free_adamw, got a AdamState"):
         tl.schedule_free_eval_params(tl.adam().init(PARAMS), PARAMS)

@@ -1,129 +1,68 @@
-"""Muon: momentum made orthogonal, for matrices; Adam for all else.
-
-    sum      M_t = mu M_(t-1) + g,             Q = M_t,  or with Nesterov  Q = g + mu M_t
-    ema      M_t = mu M_(t-1) + (1 - mu) g,    Q = M_t,  or with Nesterov  Q = (1 - mu) g + mu M_t
-    ema_bc   M_t as ema,   Q = M_t / (1 - mu^t),
-             or with Nesterov   Q = mu M_t / (1 - mu^(t+1)) + (1 - mu) g / (1 - mu^t)
-
-    X_0 = Q / (||Q|| + ns_epsilon)             of ns_eps_mode "clamp"  Q / max(||Q||, ns_epsilon)
-    A   = X_k X_k^T
-    X_(k+1) = a X_k + (b A + c A A) X_k,       k = 0 .. ns_steps - 1
-    u   = -eta s X
-
-    rms         s = rms_rate sqrt(max(rows, columns))
-    rows_cols   s = sqrt(max(1, rows / columns))
-    cols_rows   s = sqrt(max(1, columns / rows))
-    none        s = 1
-
-mu: momentum. t = 1 at the first update. A matrix of more rows than columns is transposed for the
-iteration, which makes A small and changes nothing else.
-"""
+"""Muon."""
 
 from __future__ import annotations
 
 import functools
 import math
-import numbers
 import re
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_number, check_rate
 from trainlib.core.conventions import BY_CONVENTION, conventions
-from trainlib.core.norms import global_norm as norm
-from trainlib.core.tree import leafwise, paths, resolve_mask, scalar, zeros_like
+from trainlib.core.tree import paths, resolve_mask, scalar, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import adam
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
 from trainlib.optimizers.nadam import nadam, nesterov_mean
+from trainlib.optimizers.newton_schulz import Coefficients, orthogonalize, step_coefficients
 from trainlib.transforms.decay import Mask, with_weight_decay
 from trainlib.transforms.mask import partition
 
-MOMENTUM_FORMS = ("sum", "ema", "ema_bc")
-NS_EPS_MODES = ("add", "clamp")
-SCALES = ("rms", "rows_cols", "cols_rows", "none")
-ADAM_FORMS = ("folded", "corrected", "nesterov")
 
-Coefficients: TypeAlias = Sequence[Any]
-"""a, b and c of each step of the iteration, or a sequence of such triples, one a step."""
-
-
-def muon_rule(
-    g: Tensor,
-    M: Tensor,
-    *,
-    t: Tensor,
-    learning_rate: Tensor,
-    momentum: Tensor,
-    ns_epsilon: Tensor,
-    rms_rate: Tensor,
-    nesterov: bool,
-    momentum_form: str,
-    coefficients: Sequence[Sequence[float]],
-    ns_eps_mode: str,
-    ns_dtype: Any,
-    scale: str,
-) -> tuple[Tensor, Tensor]:
-    """Muon (Jordan et al. 2024)."""
-    share = 1.0 if momentum_form == "sum" else 1 - momentum
-    M = momentum * M + share * g
-    if momentum_form == "ema_bc":
-        P = momentum**t
-        Q = nesterov_mean(g, M, momentum, momentum, P) if nesterov else M / (1 - P)
+def muon_rule(g: Tensor, M: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+    """Apply Muon to one matrix (Jordan et al. 2024)."""
+    weight = 1.0 if hp.momentum_form == "sum" else 1 - hp.momentum
+    M = hp.momentum * M + weight * g
+    if hp.momentum_form == "ema_bc":
+        P = hp.momentum**hp.t
+        Q = nesterov_mean(g, M, hp.momentum, hp.momentum, P) if hp.nesterov else M / (1 - P)
     else:
-        Q = share * g + momentum * M if nesterov else M
-    X = orthogonalize(Q, coefficients, ns_epsilon, ns_eps_mode, ns_dtype or Q.dtype)
-    return -learning_rate * shape_scale(Q.shape.as_list(), scale, rms_rate) * X, M
+        Q = weight * g + hp.momentum * M if hp.nesterov else M
+    X = orthogonalize(Q, hp.coefficients, hp.ns_epsilon, hp.ns_eps_mode, hp.ns_dtype)
+    return -hp.eta * shape_scale(Q.shape.as_list(), hp) * X, M
 
 
-def orthogonalize(
-    Q: Tensor,
-    coefficients: Sequence[Sequence[float]],
-    ns_epsilon: Tensor,
-    ns_eps_mode: str,
-    ns_dtype: Any,
-) -> Tensor:
-    """Nearly the orthogonal matrix next to Q, by Newton and Schulz's iteration.
-
-    Its products are in ns_dtype, its sums in Q's.
-    """
-
-    def product(x: Tensor, y: Tensor) -> Tensor:
-        return tf.cast(tf.cast(x, ns_dtype) @ tf.cast(y, ns_dtype), Q.dtype)
-
-    size = norm(Q)
-    size = tf.maximum(size, ns_epsilon) if ns_eps_mode == "clamp" else size + ns_epsilon
-    tall = Q.shape[0] > Q.shape[1]
-    X = (tf.transpose(Q) if tall else Q) / size
-    for a, b, c in coefficients:
-        A = product(X, tf.transpose(X))
-        X = a * X + product(b * A + c * product(A, A), X)
-    return tf.transpose(X) if tall else X
-
-
-def shape_scale(shape: list[int], scale: str, rms_rate: Tensor) -> Tensor | float:
-    """s, the factor by which a matrix of this shape steps."""
-    rows, columns = (max(1, size) for size in shape)  # An empty matrix steps nowhere.
-    if scale == "rms":
-        return rms_rate * math.sqrt(max(rows, columns))
-    if scale == "rows_cols":
+def shape_scale(shape: list[int], hp: Hyperparameters) -> Tensor | float:
+    """Return s, the factor of the update of a matrix of this shape."""
+    rows, columns = (max(1, size) for size in shape)  # The update of an empty matrix is empty.
+    if hp.scale == "rms":
+        return hp.rms_rate * math.sqrt(max(rows, columns))
+    if hp.scale == "rows_cols":
         return math.sqrt(max(1, rows / columns))
-    return math.sqrt(max(1, columns / rows)) if scale == "cols_rows" else 1.0
+    return math.sqrt(max(1, columns / rows)) if hp.scale == "cols_rows" else 1.0
 
 
 class MomentumState(NamedTuple):
-    """step: updates made, int64 []. M: momentum, like the matrices."""
+    """State of the matrices of `muon`.
+
+    Attributes:
+        step: number of updates made; int64, shape [].
+        M: momenta; like the matrices, float32 or wider.
+    """
 
     step: Tensor
     M: Tree
 
 
 class MuonState(NamedTuple):
-    """step: updates made, int64 [].
+    """State of `muon`.
 
-    parts: {"muon": MomentumState, "adam": AdamState or NadamState}, each of its own parameters, a
-    dict by path; a part without parameters is not there.
+    Attributes:
+        step: number of updates made; int64, shape [].
+        parts: "muon", a `MomentumState`, and "adam", an `AdamState` or a `NadamState`, each of its
+            own parameters, a dict by path. A part without parameters is left out.
     """
 
     step: Tensor
@@ -176,6 +115,7 @@ _OPTAX = _KERAS | {
 
 
 @conventions(keras=_KERAS, torch=_TORCH, optax=_OPTAX, paper=_PAPER)
+@checked
 def muon(
     learning_rate: ScalarOrSchedule = BY_CONVENTION,
     momentum: float = 0.95,
@@ -203,109 +143,129 @@ def muon(
     decay_mask: Mask = None,
     convention: str = "keras",
 ) -> Optimizer:
-    """Muon for matrices, Adam with decoupled weight decay for all other parameters.
+    """Muon for matrices: momentum that is made orthogonal. AdamW for all other parameters.
 
-        sum     M_t = momentum M_(t-1) + g,                   Q = g + momentum M_t
-        ema     M_t = momentum M_(t-1) + (1 - momentum) g,    Q = (1 - momentum) g + momentum M_t
-        ema_bc  as ema, the bias of both terms of Q corrected
-        w_t = w_(t-1) - eta s NewtonSchulz(Q)
+        sum      M_t = momentum M_(t-1) + g
+                 Q   = M_t                                  or, with nesterov,
+                 Q   = g + momentum M_t
+        ema      M_t = momentum M_(t-1) + (1 - momentum) g
+                 Q   = M_t                                  or, with nesterov,
+                 Q   = (1 - momentum) g + momentum M_t
+        ema_bc   as ema, with the bias of M_t, and of both terms of nesterov, corrected
 
-    Q = M_t without Nesterov. See the head of the file for the iteration and for s.
+        X_0     = Q / (||Q|| + ns_epsilon) (add), Q / max(||Q||, ns_epsilon) (clamp)
+        A       = X_k X_k^T
+        X_(k+1) = a X_k + (b A + c A A) X_k,  k = 0 ... ns_steps - 1
+
+        w_t = w_(t-1) - eta s X
+
+        rms         s = rms_rate sqrt(max(rows, columns))
+        rows_cols   s = sqrt(max(1, rows / columns))
+        cols_rows   s = sqrt(max(1, columns / rows))
+        none        s = 1
 
     Args:
-        learning_rate: eta; a number of at least 0, a scalar tensor, or a schedule. 0.001, of
-            "paper" 0.02.
-        momentum: in [0, 1).
-        nesterov: whether Q looks ahead.
-        ns_steps: steps of the iteration, at least 1.
-        weight_decay: of the matrices, at least 0. 0.004 (keras), 0.1 (torch), 0 (optax, paper).
-        adam_beta_1, adam_beta_2, epsilon: of Adam; see `adam`.
-        adam_weight_decay: of Adam's parameters, at least 0; a share of eta. 0.004 (keras), 0.01
-            (torch), 0 (optax, paper).
-        adam_lr_ratio: Adam's learning rate over eta, at least 0; its weight decay takes eta.
-        adam_form: "folded", "corrected", or "nesterov": corrected, and where `nesterov` is set
-            `nadam` with a constant momentum.
-        momentum_form: "sum", "ema" or "ema_bc".
-        ns_coefficients: a, b and c; or a sequence of such triples, one a step, in place of
-            ns_steps.
-        ns_epsilon: at least 0. 1e-7, of "optax" 1e-8.
-        ns_eps_mode: "add": added to the norm; "clamp": the least norm.
-        ns_dtype: the dtype of the iteration's matrix products, such as "bfloat16"; None is the
-            rule's own.
-        scale: s, "rms", "rows_cols", "cols_rows" or "none".
-        rms_rate: of the scale "rms", at least 0.
-        muon_mask: which matrices Muon takes: a structure of bools or a function of the path; all
-            by default. Parameters that are not matrices are Adam's in any case.
-        exclude_layers: regular expressions; a matrix whose path has a match is Adam's.
-        exclude_embeddings: whether a matrix with "embedding" in its path is Adam's.
-        decay_form: "pre", "add", "add_abs" or "l2"; "pre" and "add" are the same up to rounding.
-        decay_mask: which parameters decay: a structure of bools or a function of the path.
-        convention: "keras" (sum, scale rms, folded Adam), "torch" (ema, clamp, rows_cols, in
-            bfloat16), "optax" (ema_bc, cols_rows, Nesterov's Adam) or "paper" (sum, rows_cols, in
-            bfloat16).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+            (keras, torch, optax), 0.02 (paper).
+        momentum: in [0, 1). Default 0.95.
+        nesterov: whether to use Nesterov's momentum. Default True.
+        ns_steps: steps of the iteration, at least 1. Default 5.
+        weight_decay: coefficient of the weight decay of the matrices, at least 0. Default 0.004
+            (keras), 0.1 (torch), 0 (optax, paper).
+        adam_beta_1: the beta_1 of `adam`, in [0, 1). Default 0.9.
+        adam_beta_2: the beta_2 of `adam`, in [0, 1). Default 0.999.
+        epsilon: the epsilon of `adam`, above 0. Default 1e-7 (keras), 1e-8 (torch, optax, paper).
+        adam_weight_decay: coefficient of the weight decay of Adam's parameters, relative to eta,
+            at least 0. Default 0.004 (keras), 0.01 (torch), 0 (optax, paper).
+        adam_lr_ratio: ratio of Adam's learning rate to eta, at least 0; its weight decay uses
+            eta. Default 1.
+        adam_form: "folded" or "corrected", the bias_form of `adam`; "nesterov", which is
+            "corrected" and, where `nesterov` is set, `nadam` with a constant momentum. Default
+            "folded" (keras), "corrected" (torch, paper), "nesterov" (optax).
+        momentum_form: "sum", "ema" or "ema_bc". Default "sum" (keras, paper), "ema" (torch),
+            "ema_bc" (optax).
+        ns_coefficients: a, b and c; or a sequence of such triples, one for each step, in which
+            case ns_steps is ignored. Default (3.4445, -4.7750, 2.0315).
+        ns_epsilon: what keeps the norm of Q from 0, at least 0. Default 1e-8 (optax), 1e-7 (the
+            others).
+        ns_eps_mode: whether ns_epsilon is added to the norm, "add", or is its lower bound,
+            "clamp". Default "clamp" (torch), "add" (the others).
+        ns_dtype: the dtype of the iteration's matrix products; None for that of the momenta.
+            Default "bfloat16" (torch, paper), None (keras, optax).
+        scale: s: "rms", "rows_cols", "cols_rows" or "none". Default "rms" (keras), "rows_cols"
+            (torch, paper), "cols_rows" (optax).
+        rms_rate: factor of the scale "rms", at least 0. Default 0.2.
+        muon_mask: the matrices that Muon updates: a structure of bools or a function of the path.
+            All other parameters are Adam's. Default None, which is all matrices.
+        exclude_layers: regular expressions; a matrix is Adam's if its path has a match of one.
+            Default ().
+        exclude_embeddings: whether a matrix with "embedding" in its path is Adam's. Default True
+            (keras), False (the others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
+            `with_weight_decay`. Default "add" (optax), "pre" (the others).
+        decay_mask: the parameters that decay: a structure of bools or a function of the path.
+            Default None, which is all.
+        convention: "keras", "torch", "optax" or "paper". Default "keras".
+
+    Returns:
+        An `Optimizer` with a `MuonState`.
 
     Raises:
-        ValueError, TypeError: a hyperparameter out of its range, or of another type.
+        ValueError: a hyperparameter out of its range; coefficients that are neither three numbers
+            nor a sequence of such triples.
+        TypeError: a hyperparameter of another type.
 
-    Differs from: PyTorch's, which takes matrices alone, and rounds sums to bfloat16 too. Keras's
-    rms_rate=None is scale="none". Optax's other preconditionings, its adaptive form, and its
-    reshaping of other tensors to matrices are not here.
+    Example:
+        >>> w = tf.constant([[3.0, 1.0], [0.0, 2.0]])
+        >>> tx = tl.muon(0.1, momentum_form="sum", scale="none", weight_decay=0.0)
+        >>> updates, state = tx.update(2 * w, tx.init(w), w)
+        >>> print(np.round(tl.apply_updates(w, updates), 2))
+        [[2.92 0.98]
+         [0.02 1.92]]
 
-    Reference: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; Liu
-    et al. 2025, "Muon is Scalable for LLM Training" (the scale "rms").
+    Differences:
+        PyTorch's Muon accepts matrices only, and rounds sums to bfloat16 too. The rms_rate=None of
+        Keras is scale="none". Optax's other preconditionings, its adaptive form, and its reshaping
+        of other tensors to matrices are left out.
+
+    References:
+        Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; Liu et al.
+        2025, "Muon is Scalable for LLM Training" (the scale "rms").
     """
-    check_muon(learning_rate, momentum, adam_lr_ratio, ns_epsilon, rms_rate)
-    check_choice("momentum_form", momentum_form, MOMENTUM_FORMS)
-    check_choice("ns_eps_mode", ns_eps_mode, NS_EPS_MODES)
-    check_choice("scale", scale, SCALES)
-    check_choice("adam_form", adam_form, ADAM_FORMS)
-    rule = functools.partial(
+    mask = mask_by_path(decay_mask)
+    matrices = from_rule(
         muon_rule,
-        nesterov=nesterov,
-        momentum_form=momentum_form,
-        coefficients=triples(ns_coefficients, ns_steps),
-        ns_eps_mode=ns_eps_mode,
-        ns_dtype=None if ns_dtype is None else tf.as_dtype(ns_dtype),
-        scale=scale,
+        MomentumState,
+        slots={"M": zeros_like},
+        learning_rate=learning_rate,
+        hyperparameters={
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "momentum_form": momentum_form,
+            "coefficients": step_coefficients(ns_coefficients, ns_steps),
+            "ns_epsilon": ns_epsilon,
+            "ns_eps_mode": ns_eps_mode,
+            "ns_dtype": None if ns_dtype is None else tf.as_dtype(ns_dtype),
+            "scale": scale,
+            "rms_rate": rms_rate,
+        },
+        weight_decay=WeightDecay(weight_decay, decay_form, mask),
     )
-    own_mask = mask_by_path(decay_mask)
-
-    def init_momentum(params: Tree) -> MomentumState:
-        return MomentumState(tf.zeros([], tf.int64), zeros_like(params))
-
-    def step(grads: Tree, state: State, params: Tree) -> tuple[Tree, MomentumState]:
-        t = state.step + 1
-        updates, M = leafwise(
-            rule,
-            grads,
-            state.M,
-            t=t,
-            learning_rate=rate_at(learning_rate, state.step),
-            momentum=momentum,
-            ns_epsilon=ns_epsilon,
-            rms_rate=rms_rate,
-        )
-        return updates, MomentumState(t, M)
-
-    def adam_rate(k: Tensor) -> Tensor | float:
-        rate = rate_at(learning_rate, k)
-        return rate * (scalar(adam_lr_ratio, rate) if tf.is_tensor(rate) else adam_lr_ratio)
-
-    matrices = Optimizer(init_momentum, step)
-    rest = fallback(adam_rate, adam_beta_1, adam_beta_2, epsilon, adam_form, nesterov)
+    adam_rate = scaled_rate(learning_rate, adam_lr_ratio)
+    others = fallback(adam_rate, adam_beta_1, adam_beta_2, epsilon, adam_form, nesterov)
     optimizers = {
-        "muon": with_weight_decay(matrices, learning_rate, weight_decay, decay_form, own_mask),
-        "adam": with_weight_decay(rest, learning_rate, adam_weight_decay, decay_form, own_mask),
+        "muon": matrices,
+        "adam": with_weight_decay(others, learning_rate, adam_weight_decay, decay_form, mask),
     }
+    excluded = functools.partial(is_excluded, exclude_layers, exclude_embeddings)
 
     def parts(params: Tree) -> Optimizer:
-        excluded = functools.partial(is_excluded, exclude_layers, exclude_embeddings)
         labels = label_parts(params, resolve_mask(muon_mask, params), excluded)
         used = set(tf.nest.flatten(labels))
         return partition({label: optimizers[label] for label in sorted(used)}, labels)
 
     def init(params: Tree) -> MuonState:
-        resolve_mask(decay_mask, params)
+        resolve_mask(decay_mask, params)  # Raises if the mask has another structure.
         return MuonState(tf.zeros([], tf.int64), parts(params).init(params))
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, MuonState]:
@@ -313,6 +273,18 @@ def muon(
         return updates, MuonState(state.step + 1, new)
 
     return Optimizer(init, update)
+
+
+def scaled_rate(
+    learning_rate: ScalarOrSchedule, ratio: float
+) -> Callable[[Tensor], Tensor | float]:
+    """Return the schedule that is a learning rate times a ratio."""
+
+    def rate_after(step: Tensor) -> Tensor | float:
+        rate = rate_at(learning_rate, step)
+        return rate * (scalar(ratio, rate) if tf.is_tensor(rate) else ratio)
+
+    return rate_after
 
 
 def fallback(
@@ -323,7 +295,7 @@ def fallback(
     adam_form: str,
     nesterov: bool,
 ) -> Optimizer:
-    """The optimizer of what Muon does not take."""
+    """Return the optimizer of the parameters that Muon does not update."""
     if adam_form == "nesterov" and nesterov:
         return nadam(rate, beta_1, beta_2, epsilon, convention="optax")
     bias_form = "folded" if adam_form == "folded" else "corrected"
@@ -331,7 +303,7 @@ def fallback(
 
 
 def label_parts(params: Tree, taken: Tree, excluded: Any) -> Tree:
-    """ "muon" for the matrices that Muon takes, "adam" for all else."""
+    """Return "muon" for the matrices that Muon updates, "adam" for all other parameters."""
 
     def label(w: Tensor, path: str, is_taken: bool) -> str:
         is_muon = len(w.shape) == 2 and is_taken and not excluded(path)
@@ -341,43 +313,15 @@ def label_parts(params: Tree, taken: Tree, excluded: Any) -> Tree:
 
 
 def is_excluded(patterns: Sequence[str], embeddings: bool, path: str) -> bool:
-    """Whether a path has a match of one of the patterns, or is that of an embedding."""
+    """Whether a path has a match of a pattern, or is the path of an embedding."""
     if embeddings and "embedding" in path.lower():
         return True
     return any(re.search(pattern, path) for pattern in patterns)
 
 
 def mask_by_path(mask: Mask) -> Mask:
-    """A mask that can be asked of a part of the parameters: a function of the path, or None."""
+    """Return a mask that fits any part of the parameters: a function of the path, or None."""
     if mask is None or callable(mask):
         return mask
     taken = dict(zip(tf.nest.flatten(paths(mask)), tf.nest.flatten(mask), strict=True))
     return taken.__getitem__
-
-
-def triples(ns_coefficients: Coefficients, ns_steps: int) -> list[tuple[float, float, float]]:
-    """a, b and c of each step."""
-    check_number("ns_steps", ns_steps, at_least=1)
-    one = [isinstance(x, numbers.Real) for x in ns_coefficients]
-    rows = [ns_coefficients] * ns_steps if all(one) else list(ns_coefficients)
-    if not rows or any(isinstance(row, numbers.Real) or len(row) != 3 for row in rows):
-        raise ValueError(
-            f"ns_coefficients must be three numbers or a sequence of such triples, got "
-            f"{ns_coefficients!r}"
-        )
-    return [(float(a), float(b), float(c)) for a, b, c in rows]
-
-
-def check_muon(
-    learning_rate: ScalarOrSchedule,
-    momentum: float,
-    adam_lr_ratio: float,
-    ns_epsilon: float,
-    rms_rate: float,
-) -> None:
-    """Raises unless the numbers of the rule are in their ranges; Adam's are checked by Adam."""
-    check_rate("learning_rate", learning_rate)
-    check_number("momentum", momentum, at_least=0, below=1)
-    check_number("adam_lr_ratio", adam_lr_ratio, at_least=0)
-    check_number("ns_epsilon", ns_epsilon, at_least=0)
-    check_number("rms_rate", rms_rate, at_least=0)

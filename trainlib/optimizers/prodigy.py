@@ -129,7 +129,7 @@ def prodigy(
         ...     updates, state = tx.update(2 * w, state, w)
         ...     w = tl.apply_updates(w, updates)
         >>> print(np.round(w, 4), np.round(state.d, 4))
-        [ 0.9 -1.9] 0.01
+        [ 0.4896 -1.4845] 0.1654
 
     Differences:
         Where all gradients so far are 0, the estimate of Optax becomes NaN; here it stays. The
