@@ -236,7 +236,7 @@ def test_standardized_columns_are_cut_off_at_the_bound(dataset):
 
 
 def values_of(metrics, *arguments):
-    """The metrics' values on digits, of probabilities and of the logits behind them."""
+    """Return the values of metrics on digits, of probabilities and of their logits."""
     config = experiment(f"--metrics={','.join(metrics)}", "--validation_split=0", *arguments)
     task = build_task(config)
     z = tf.constant(np.random.default_rng(0).normal(0, 2, (359, 10)), tf.float32)

@@ -174,3 +174,10 @@ def test_a_schedule_without_a_length_follows_that_of_the_run():
     }
     found = {rule: tl.ScheduleConfig(rules=rule).follows_run_length for rule in rules}
     assert found == rules
+
+
+def test_a_configuration_is_shown_as_the_call_that_makes_it():
+    config = tl.ExperimentConfig(model="cnn", data=tl.DataConfig(train_examples=9))
+    text = "ExperimentConfig(data=DataConfig(train_examples=9), model=config('cnn'))"
+    assert repr(config) == text
+    assert repr(tl.ExperimentConfig()) == "ExperimentConfig()"

@@ -15,6 +15,7 @@ from trainlib.experiment.fields import (
     RulesField,
     check_settings,
     setting,
+    short_repr,
 )
 from trainlib.experiment.parts import (
     NESTED,
@@ -34,7 +35,7 @@ MAX_SEED = 2**32 - 1
 _BY_PATH = "a regular expression for whole paths; default: parameters of two or more axes"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ExperimentConfig:
     """Configuration of an experiment: everything that `train` can be set to do.
 
@@ -79,6 +80,7 @@ class ExperimentConfig:
             that exclude each other.
 
     Example:
+        >>> import dataclasses
         >>> config = tl.ExperimentConfig(
         ...     dataset="fashion_mnist",
         ...     model="cnn",
@@ -87,8 +89,8 @@ class ExperimentConfig:
         ... )
         >>> config.optimizer.hyperparameters["learning_rate"]
         0.001
-        >>> config.schedule.rules
-        (config('constant'),)
+        >>> dataclasses.replace(config, optimizer="adam")
+        ExperimentConfig(dataset='fashion_mnist', model=config('cnn'), epochs=5)
     """
 
     dataset: str = setting(
@@ -211,6 +213,8 @@ class ExperimentConfig:
         "Report the mean norms of gradients and updates; default: with --tensorboard.",
         group="TensorBoard",
     )
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         self.check()

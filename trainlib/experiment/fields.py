@@ -96,6 +96,18 @@ def check_settings(config: Any) -> None:
         object.__setattr__(config, name, value)
 
 
+def short_repr(config: Any) -> str:
+    """Return a configuration as the call that makes it, without settings at their defaults."""
+    name = type(config).__name__
+    default = type(config)()
+    changed = (
+        f"{field.name}={value!r}"
+        for field in dataclasses.fields(config)
+        if (value := getattr(config, field.name)) != getattr(default, field.name)
+    )
+    return f"{name}({', '.join(changed)})"
+
+
 class ConvertedField(Generic[T, Given]):
     """Typed field of a frozen dataclass that converts and checks its value when it is set.
 

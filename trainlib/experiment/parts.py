@@ -12,23 +12,35 @@ from trainlib.experiment.fields import (
     RulesField,
     check_settings,
     setting,
+    short_repr,
 )
 from trainlib.experiment.rules import AUTO, LENGTHS, RuleConfig, check_shared, takes
 
 WARMUP = "linear_warmup"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class DataConfig:
     """Where the data come from and how they are used.
 
     Args:
-        data_dir: folder in which the files of the data set are looked for first.
-        target: column of a `.csv` to predict; None: the last.
-        train_examples: number of training examples to use, from the first; None: all.
-        validation_split: fraction of the training examples kept for validation, in [0, 1).
-        preprocess: "auto" or "none".
-        class_weight: "balanced", or weights such as "0:2,3:0.5"; None: every example weighs 1.
+        data_dir: folder searched first for the files of the data set; default None: only
+            $TRAINLIB_DATA, Keras's cache and the system's packages are searched.
+        target: column of a `.csv` to predict; default None: the last.
+        train_examples: number of training examples to use, from the first; default None: all.
+        validation_split: fraction of the training examples kept for validation, in [0, 1);
+            default 0.1.
+        preprocess: "auto", the default: the model begins with layers that scale its input, unless
+            it has such layers; "none": it gets the raw data.
+        class_weight: "balanced", or weights such as "0:2,3:0.5"; default None: every example
+            weighs 1.
+
+    Raises:
+        ValueError, TypeError: a setting of another type or out of its range.
+
+    Example:
+        >>> tl.DataConfig(train_examples=1000, validation_split=0.2).preprocess
+        'auto'
     """
 
     data_dir: str | None = setting(
@@ -62,22 +74,36 @@ class DataConfig:
         "balanced: every class has the same total weight.",
     )
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         check_settings(self)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ScheduleConfig:
     """Learning-rate schedule: one rule, or several one after another, after an optional warm-up.
 
     A hyperparameter that several of the rules take has the same value in all of them.
 
     Args:
-        rules: the schedules, in their order; a name or `tl.config(...)` alone makes one.
+        rules: the schedules, in their order; a name or `tl.config(...)` alone makes one; default
+            "constant".
         warmup: `tl.config("linear_warmup", warmup_steps=...)`: linear rise to the first learning
-            rate before the schedule; None: none. For rules without a warm-up of their own.
-        join_at: steps at which the second, third, ... schedule begins.
-        per_epoch: whether all steps are counted in epochs.
+            rate before the schedule; for rules that have no warm-up themselves; default None.
+        join_at: steps at which the second, third, ... schedule begins; default ().
+        per_epoch: whether all steps are counted in epochs; default False.
+
+    Raises:
+        ValueError, TypeError: a rule that does not exist or lacks a hyperparameter, or rules that
+            do not go together.
+
+    Example:
+        >>> schedule = tl.ScheduleConfig(
+        ...     rules=["constant", tl.config("cosine_decay", alpha=0.1)], join_at=[1000]
+        ... )
+        >>> schedule.rules[1]
+        config('cosine_decay', alpha=0.1)
     """
 
     rules: RulesField = RulesField(
@@ -93,6 +119,8 @@ class ScheduleConfig:
         "begin.",
     )
     per_epoch: bool = setting("bool", False, "Count all steps of the schedule in epochs.")
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -147,17 +175,24 @@ class ScheduleField(
         return value if isinstance(value, ScheduleConfig) else ScheduleConfig(rules=value)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class CheckpointConfig:
     """When checkpoints are saved, and which are kept.
 
     Args:
-        epochs: epochs between two checkpoints; 0: none after epochs.
-        steps: batches between two checkpoints; None: none by batches.
-        seconds: seconds between two checkpoints, above 0.
-        keep: number of the newest checkpoints that are kept, at least 1.
-        best: result whose best checkpoint is kept too, such as "val_accuracy"; "auto": the loss of
-            the validation data, if there are any; "none": none.
+        epochs: epochs between two checkpoints, at least 0; 0: none after epochs; default 1.
+        steps: batches between two checkpoints, at least 1; default None: none by batches.
+        seconds: seconds between two checkpoints, above 0; default 600.
+        keep: number of the newest checkpoints that are kept, at least 1; default 3.
+        best: result whose best checkpoint is kept too, such as "val_accuracy"; "auto", the
+            default: the loss of the validation data, if there are any; "none": none.
+
+    Raises:
+        ValueError, TypeError: a setting of another type or out of its range.
+
+    Example:
+        >>> tl.CheckpointConfig(steps=500, keep=1)
+        CheckpointConfig(steps=500, keep=1)
     """
 
     epochs: int = setting(
@@ -189,19 +224,29 @@ class CheckpointConfig:
         flag="checkpoint_best",
     )
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         check_settings(self)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TensorBoardConfig:
     """What is written for TensorBoard, and where.
 
     Args:
-        dir: folder for the events of many runs, each in a folder of the run's name; None: the
-            events are in the run's folder.
-        steps: batches between two points of the curves, besides those of epochs; None: none.
-        histogram_epochs: epochs between two sets of histograms; 0: none.
+        dir: folder for the events of many runs, each in a folder of the run's name; default None:
+            the events are in the run's folder.
+        steps: batches between two points of the curves, at least 1, besides those of epochs;
+            default None: none.
+        histogram_epochs: epochs between two sets of histograms, at least 0; 0: none; default 1.
+
+    Raises:
+        ValueError, TypeError: a setting of another type or out of its range.
+
+    Example:
+        >>> tl.TensorBoardConfig(steps=100)
+        TensorBoardConfig(steps=100)
     """
 
     dir: str | None = setting(
@@ -221,6 +266,8 @@ class TensorBoardConfig:
     histogram_epochs: int = setting(
         "int", 1, "Epochs between two sets of histograms; 0: none.", at_least=0
     )
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -59,7 +59,16 @@ class RuleConfig:
     Args:
         name: the rule's name, such as "nadam"; for models also the path of a `.keras` file or
             `module:function`.
-        hyperparameters: values by name: numbers, text, bools, or sequences of numbers.
+        hyperparameters: values by name: numbers, text, bools, or sequences of numbers; default
+            {}. They are copied, and cannot be changed.
+
+    Raises:
+        TypeError: the name is not text.
+
+    Example:
+        >>> rule = tl.RuleConfig("sgd", {"momentum": 0.9})
+        >>> rule == tl.config("sgd", momentum=0.9), rule.hyperparameters["momentum"]
+        (True, 0.9)
     """
 
     name: str
