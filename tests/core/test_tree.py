@@ -25,7 +25,7 @@ def double(g, **scalars):
 
 
 def follow(tx, params, grads_of, execution, steps=STEPS):
-    """The parameters after each step of an optimizer, and its last state."""
+    """Return the parameters after each step of an optimizer, and its last state."""
 
     def step(params, state, k):
         updates, state = tx.update(grads_of(params, k), state, params)
@@ -40,7 +40,7 @@ def follow(tx, params, grads_of, execution, steps=STEPS):
 
 
 def assert_equal(a, b):
-    """Compares two structures leaf by leaf."""
+    """Assert that two structures are equal, leaf by leaf."""
     tf.nest.assert_same_structure(a, b)
     for x, y in zip(tf.nest.flatten(a), tf.nest.flatten(b), strict=True):
         np.testing.assert_array_equal(x, y)
@@ -69,7 +69,7 @@ def test_updates_have_the_structure_of_the_gradients(structure):
     assert_equal(updates, tf.nest.map_structure(lambda g: 2 * g, grads))
 
 
-def test_a_rule_gets_each_leaf_with_its_own_slots_and_parameter():
+def test_a_rule_gets_each_leaf_with_its_slots_and_its_parameter():
     def rule(g, m, v, *, w, rate):
         return g + w, m + rate, v * rate
 
@@ -83,7 +83,7 @@ def test_a_rule_gets_each_leaf_with_its_own_slots_and_parameter():
 
 
 def slots(state, name):
-    """What a state holds for one of the parameters."""
+    """Return the slots of one parameter in a state."""
     return [slot[name].numpy() for slot in state if isinstance(slot, dict)]
 
 
@@ -93,7 +93,7 @@ def slots(state, name):
     [tl.sgd(0.1), tl.sgd(0.1, momentum=0.5), tl.adam(0.1), tl.adamw(0.1, weight_decay=0.5)],
     ids=["sgd", "momentum", "adam", "adamw"],
 )
-def test_a_gradient_of_none_leaves_its_parameter_and_its_slots_and_moves_the_others(tx, execution):
+def test_a_gradient_of_none_keeps_its_parameter_and_slots_and_moves_the_others(tx, execution):
     params = {"a": tf.constant([1.0, -2.0]), "b": tf.constant([3.0])}
     _, state = tx.update(params, tx.init(params), params)
     update = EXECUTIONS[execution](lambda grads: tx.update(grads, state, params))
@@ -119,7 +119,7 @@ def test_gradients_that_are_all_none_are_refused(grads, execution):
 
 
 def embedding_problem():
-    """A table, and for each step five rows of it, some of them repeated, with their noise."""
+    """Return a table, and for each step five of its rows, some repeated, with noise."""
     rng = np.random.default_rng(0)
     table = rng.normal(size=(6, 3))
     rows = rng.choice([0, 1, 2, 4], size=(STEPS, 5))
@@ -127,7 +127,7 @@ def embedding_problem():
 
 
 def rows_gradient(table, rows, noise):
-    """A sparse gradient: that of the rows alone."""
+    """Return a sparse gradient of the rows."""
     values = tf.gather(table, rows) / 2 + noise
     return tf.IndexedSlices(values, rows, tf.constant(table.shape.as_list()))
 
@@ -169,7 +169,7 @@ DTYPES = {"a": "float64", "b": "float32", "c": "bfloat16", "d": "float16"}
 
 @pytest.mark.parametrize("execution", ["eager", "graph"])
 @pytest.mark.parametrize("tx", [tl.sgd(0.1, momentum=0.5), tl.adam(0.1)], ids=["momentum", "adam"])
-def test_leaves_of_several_dtypes_move_as_each_would_alone(tx, execution):
+def test_leaves_of_several_dtypes_move_as_each_does_alone(tx, execution):
     params = {k: tf.cast([1.0, -3.0, 0.1], dtype) for k, dtype in DTYPES.items()}
 
     def grads_of(params, k):
@@ -186,7 +186,7 @@ def test_leaves_of_several_dtypes_move_as_each_would_alone(tx, execution):
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_low_precision_parameters_are_rounded_once_a_step_and_all_else_is_float32(dtype, execution):
+def test_low_precision_parameters_are_rounded_once_a_step_and_the_rest_is_float32(dtype, execution):
     # In bfloat16 Adam's beta_2 of 0.999 is 1: Keras, which computes in the parameter's dtype, makes
     # steps of size 0.
     tx, start = tl.adam(2**-4), tf.constant([1.0, -3.0, 0.1], dtype)
@@ -201,7 +201,7 @@ def test_low_precision_parameters_are_rounded_once_a_step_and_all_else_is_float3
         assert np.all(before.numpy() != after.numpy())
 
 
-def test_leaves_run_in_float32_or_wider():
+def test_rules_compute_in_float32_or_wider():
     for dtype, expected in {
         "float64": "float64",
         "float32": "float32",
@@ -278,7 +278,7 @@ def test_empty_tensors_stay_empty(execution):
         1.0,
     ],
 )
-def test_structures_that_differ_are_refused_with_what_was_expected(other):
+def test_structures_that_differ_are_refused_with_the_expected_one(other):
     grads = {"a": tf.ones([2, 3]), "b": None}
     got = re.escape("got {'a': 'float32[2, 3]', 'b': 'None'}, expected ")
     expected = re.escape(str(tf.nest.map_structure(str, other)))
@@ -291,7 +291,7 @@ def test_structures_that_differ_are_refused_with_what_was_expected(other):
             call()
 
 
-def test_lists_and_tuples_are_one_structure():
+def test_lists_and_tuples_are_the_same_structure():
     grads = [tf.constant(1.0), (tf.constant(2.0),)]
     (updates,) = tree.leafwise(double, grads)
     assert_equal(tl.apply_updates((tf.constant(3.0), [tf.constant(4.0)]), updates), (5, [8]))

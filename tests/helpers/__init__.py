@@ -1,6 +1,7 @@
 """What several test files share.
 
 classification: a small problem, its model and its trainer.
+exact: hyperparameters that float32 holds exactly.
 executions: the ways to run a function, by name: eager, graph and XLA.
 regression: a small problem as arrays and as batches.
 gradients: a function of (y_true, y_pred) and its gradient.

@@ -96,7 +96,7 @@ def window_step(optimizer, scaling):
 
 @pytest.mark.parametrize("place", range(3))
 def test_a_micro_batch_that_is_not_finite_is_left_out_of_its_window(place):
-    """Of weights 1, 2 and 3, and one more that is not finite, the first three make the update."""
+    """The update is that of the micro-batches of weights 1, 2 and 3 without the bad one."""
     optimizer = tl.accumulate(tl.adam(0.1), every_k=3)
     scaling = tl.dynamic_loss_scale(growth_steps=2)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Precision policies around any function: which dtype goes where, and that training converges."""
+"""Precision policies: the dtype of each tensor, and training in low precision."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import tensorflow as tf
 import trainlib as tl
 
 HALF = {"mixed_bfloat16": 2.0**-7, "mixed_float16": 2.0**-10}
-"""Policies, and the rounding of their compute dtypes."""
+"""The relative rounding error of the compute dtype of each policy."""
 
 
 def seeing(seen):
-    """A model with a statistic and a count, that writes down the dtypes that it is given."""
+    """Return a model with a statistic and a count that records the dtypes it gets."""
 
     def apply_fn(params, model_state, x, training):
         h = tf.nn.relu(x["a"] @ params["kernel"]) + tf.cast(x["b"], x["a"].dtype)[:, None]
@@ -53,7 +53,7 @@ def test_the_model_computes_in_one_dtype_and_everything_else_is_in_the_other(nam
 
 @pytest.mark.parametrize("name", HALF)
 def test_updates_below_the_compute_dtypes_precision_add_up(name):
-    """A float32 parameter of 1 that moves by 2^-14 at each step: a half one would stand still."""
+    """A float32 parameter of 1 moves by 2^-14 a step, which a 16-bit one would round away."""
     policy, optimizer = tl.PRECISIONS[name], tl.sgd(2.0**-14)
 
     def apply_fn(params, model_state, x, training):

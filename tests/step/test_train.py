@@ -93,7 +93,7 @@ def keras_model(*layers, features=3, dtype="float32"):
 
 
 def noisy_model(dtype="float32"):
-    """All kinds of state: batch statistics, a dropout seed, penalties of layers."""
+    """Return a model with batch statistics, a dropout seed and penalties of layers."""
     return keras_model(
         keras.layers.Dense(4, "tanh", kernel_regularizer=keras.regularizers.L2(0.0625)),
         keras.layers.BatchNormalization(),
@@ -145,7 +145,7 @@ def test_batch_statistics_are_updated_in_the_model_state():
 
 
 def masks(steps, state, step, batch):
-    """Which of 64 units each step keeps, seen by the weights that move."""
+    """Return which of 64 units each step keeps: those whose weights move."""
     found = []
     for _ in range(steps):
         new, _ = step(state, batch)

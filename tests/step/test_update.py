@@ -1,4 +1,4 @@
-"""`apply_gradients`: the norms that it reports, and micro-batches that are not finite."""
+"""`apply_gradients`: the norms of gradients and updates in the metric states."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_norms_are_right_where_the_squares_overflow():
 
 
 def operations(**options):
-    """The names of the operations of a step."""
+    """Return the names of the operations of a step."""
     optimizer = tl.sgd(0.5)
     step = tl.train_step(tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer, **options))
     graph = tf.function(step).get_concrete_function(start(optimizer), linear_batch()).graph

@@ -13,14 +13,14 @@ from trainlib.verify.problem import Arrays, Problem, make_problem
 
 @pytest.fixture(scope="session")
 def problem() -> Problem:
-    """60 steps in float64 at a constant rate."""
+    """Return 60 steps in float64 at a constant learning rate."""
     made = make_problem(60)
     return made._replace(rates=np.full_like(made.rates, 2.0**-6))
 
 
 @pytest.fixture(scope="session")
 def run_optax() -> Callable[..., list[Arrays]]:
-    """`(make, problem) -> trajectory`, with `make(optax)` a transformation of Optax."""
+    """Return `(make, problem) -> trajectory`, with `make(optax)` a transformation of Optax."""
     pytest.importorskip("optax", reason="Optax is not installed")
     import jax
     import optax

@@ -1,19 +1,17 @@
-"""`accumulate`: micro-batches are one batch, however they are cut."""
+"""`accumulate`: micro-batches make the update of one batch, however they are divided."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.exact import B1, B2
 
 import trainlib as tl
 from trainlib.losses import mean_squared_error
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.verify.compare import difference
 from trainlib.verify.trajectory import RUNS, run_optimizer
-
-B1, B2 = 0.875, 1 - 2.0**-10
-"""Exact in float32, to which the peers round them."""
 
 CUTS = [(5, 1, 2), (2, 2, 4), (3, 3, 2)]
 
@@ -59,7 +57,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_unequal_micro_batches_are_the_one_batch(name):
+def test_unequal_micro_batches_make_the_update_of_the_whole_batch(name):
     tx = OPTIMIZERS[name]()
     split = tl.accumulate(tx, every_k=3)
     whole_step, micro_step = make_step(tx), make_step(split)
@@ -78,7 +76,7 @@ def test_unequal_micro_batches_are_the_one_batch(name):
     assert cut.opt_state.step == 3 and cut.opt_state.micro_step == 0
 
 
-def test_between_updates_no_bit_changes():
+def test_no_bit_changes_between_updates():
     params = {"w": tf.constant([-0.0, 0.0, 1.0, np.nan], tf.bfloat16)}
     tx = tl.accumulate(tl.adamw(tl.constant_schedule(0.1), weight_decay=0.1), every_k=3)
     state = tx.init(params)
@@ -102,7 +100,7 @@ def leftover():
     return tx, params, grads, state
 
 
-def test_last_closes_the_window_with_the_weights_it_holds():
+def test_last_closes_the_window_with_the_weights_so_far():
     tx, params, grads, state = leftover()
     twice = tf.nest.map_structure(lambda g: 2 * g, grads)
     updates, state = tx.update(twice, state, params, weight=3.0, last=True)
@@ -113,7 +111,7 @@ def test_last_closes_the_window_with_the_weights_it_holds():
     assert state.micro_step == 0
 
 
-def test_flush_applies_the_leftover_once():
+def test_flush_makes_the_update_of_an_open_window_once():
     tx, params, grads, state = leftover()
     updates, state = tl.flush(tx, state, params)
     expected, _ = tl.adam(0.1).update(grads, tl.adam(0.1).init(params), params)
@@ -123,7 +121,7 @@ def test_flush_applies_the_leftover_once():
     tf.nest.map_structure(np.testing.assert_array_equal, again, state)
 
 
-def test_flush_within_a_chain():
+def test_flush_works_in_a_chain_and_refuses_other_states():
     tx, params, grads, state = leftover()
     chained = tl.chain(tl.zero_nans(), tx)
     updates, _ = tl.flush(chained, ((), state), params)
@@ -144,7 +142,7 @@ def test_a_window_of_weight_0_makes_no_update():
 
 
 @pytest.mark.parametrize("wrap", [tl.chain, tl.apply_if_finite, "masked", "partition", "freeze"])
-def test_wrappers_hand_the_weight_on(wrap):
+def test_wrappers_pass_the_weight_on(wrap):
     wraps = {
         "masked": lambda tx: tl.masked(tx, lambda path: True),
         "partition": lambda tx: tl.partition({"all": tx}, lambda path: "all"),
@@ -204,7 +202,7 @@ def test_eager_graph_and_xla_are_the_same(problem):
     assert difference(paths[0], paths[2]).error < 1e-14
 
 
-def test_bad_windows():
+def test_windows_out_of_range_are_refused():
     for every_k, error in ((0, ValueError), (2.0, TypeError), (True, TypeError)):
         with pytest.raises(error, match="every_k must be"):
             tl.accumulate(tl.adam(), every_k)

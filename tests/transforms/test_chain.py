@@ -10,7 +10,7 @@ from helpers.executions import EXECUTIONS
 import trainlib as tl
 
 
-def test_a_chain_gives_each_part_the_updates_of_the_one_before():
+def test_each_member_gets_the_updates_of_the_one_before():
     params = grads = tf.constant([8.0])
     for parts, expected in {
         (tl.clip_by_value(1.0), tl.sgd(0.5)): -0.5,
@@ -24,7 +24,7 @@ def test_a_chain_gives_each_part_the_updates_of_the_one_before():
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_the_state_of_a_chain_is_the_tuple_of_the_states_of_its_parts(execution):
+def test_the_state_of_a_chain_is_the_tuple_of_its_members_states(execution):
     params = grads = {"a": tf.constant([1.0, 2.0])}
     parts = [tl.clip_by_value(1.5), tl.sgd(0.5, momentum=0.5), tl.adam(0.5)]
     tx = tl.chain(*parts)
@@ -43,13 +43,13 @@ def test_the_state_of_a_chain_is_the_tuple_of_the_states_of_its_parts(execution)
         )
 
 
-def test_a_chain_of_nothing_is_refused():
+def test_an_empty_chain_is_refused():
     with pytest.raises(ValueError, match="chain needs at least one"):
         tl.chain()
 
 
 @pytest.mark.parametrize("part", [tl.sgd, [tl.sgd()], None])
-def test_what_is_no_optimizer_is_refused(part):
+def test_members_that_are_not_optimizers_are_refused(part):
     with pytest.raises(TypeError, match="a member of chain must be an Optimizer"):
         tl.chain(tl.clip_by_value(1.0), part)
 

@@ -41,7 +41,7 @@ def test_each_unit_is_clipped_by_its_own_weights():
     np.testing.assert_allclose(updates, [[0.3, 0.0], [0.4, 0.05]], rtol=1e-6)
 
 
-def test_small_gradients_pass_and_bad_ones_show():
+def test_adaptive_clip_passes_small_gradients_and_shows_bad_ones():
     w, g = tf.constant([3.0, 4.0]), tf.constant([0.01, 0.02])
     np.testing.assert_array_equal(tl.adaptive_clip(0.1).update(g, (), w)[0], g)
     assert np.isnan(tl.adaptive_clip(0.1).update(g * np.nan, (), w)[0]).all()
@@ -54,7 +54,7 @@ def clipped(transform, grads, execution="eager", params=None):
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_the_gradient_of_the_documents_is_clipped_as_they_print_it(execution):
+def test_a_worked_example_has_the_documented_result(execution):
     for dtype, digits in (("float32", 2e-7), ("float64", 5e-9)):
         g = tf.constant([0.9, 100.0], dtype)
         by_value = np.array([0.9, 1.0], dtype)
@@ -68,7 +68,7 @@ def test_the_gradient_of_the_documents_is_clipped_as_they_print_it(execution):
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("clip", CLIPPING.values(), ids=CLIPPING)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_what_is_within_the_bound_stays_to_the_bit(clip, dtype, execution):
+def test_gradients_within_the_bound_keep_their_bits(clip, dtype, execution):
     rng = np.random.default_rng(0)
     drawn = [rng.normal(size=7) * size for size in (1e-300, 1e-30, 1e-8, 0.01, 0.1)]
     grads = [tf.constant(g, dtype) for g in drawn] + [tf.constant([-0.0, 0.0], dtype)]
@@ -87,14 +87,14 @@ def test_a_norm_on_the_bound_stays_and_one_just_above_does_not(clip, execution):
 
 
 @pytest.mark.parametrize("clip", BY_NORM.values(), ids=BY_NORM)
-def test_norms_on_the_bound_stay_to_the_bit(clip):
+def test_gradients_with_a_norm_on_the_bound_keep_their_bits(clip):
     # g / |g| |g| would differ from g by an ulp in some of these.
     for g in tf.constant(np.random.default_rng(0).normal(size=(20, 5))):
         np.testing.assert_array_equal(clipped(clip(float(global_norm(g))), g), g)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_values_on_the_bound_stay(execution):
+def test_values_on_the_bound_are_unchanged(execution):
     g = tf.constant([1.1, -1.1, 1.1000001], tf.float64)
     assert clipped(tl.clip_by_value(1.1), g, execution).numpy().tolist() == [1.1, -1.1, 1.1]
 
@@ -111,7 +111,7 @@ def test_zeros_stay_zero_beside_others_and_alone(clip, execution):
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
-def test_what_is_not_finite_is_clipped_by_value_and_makes_nan_of_its_norm(bad, execution):
+def test_bad_elements_are_clipped_by_value_and_make_their_norm_nan(bad, execution):
     grads = {"bad": tf.constant([bad, 1.0, 0.0]), "good": tf.constant([3.0, -0.5])}
     by_value = clipped(tl.clip_by_value(2.0), grads, execution)
     first = bad if np.isnan(bad) else np.sign(bad) * 2
@@ -170,7 +170,7 @@ def test_gradients_that_are_all_none_are_refused(clip):
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_adaptive_clip_of_zeros_and_of_what_is_not_finite(execution):
+def test_adaptive_clip_of_zeros_and_of_bad_elements(execution):
     w = tf.constant([[3.0, 0.0, 3.0, np.nan, np.inf], [4.0, 0.0, 4.0, 1.0, 1.0]])
     g = tf.constant([[np.inf, 0.0, 3e30, 1.0, 9.0], [1.0, 0.0, 4e30, 1.0, 9.0]])
     kept = clipped(tl.adaptive_clip(0.1), g, execution, params=w).numpy()
@@ -179,7 +179,7 @@ def test_adaptive_clip_of_zeros_and_of_what_is_not_finite(execution):
     np.testing.assert_array_equal(kept[:, 4], [9, 9])
 
 
-def test_adaptive_clip_bounds_tiny_units_as_it_says():
+def test_adaptive_clip_bounds_tiny_units_by_its_equation():
     # Optax divides by a norm of at least 1e-6, and would leave 1e-9.
     g = tf.constant([0.5e-6], tf.float64)
     kept = clipped(tl.adaptive_clip(1e-3, eps=1e-5), g, params=tf.zeros([1], tf.float64))
@@ -196,7 +196,7 @@ BY_ARGUMENT = {
 
 
 def clipping_problem(dtype):
-    """Starting points, and for each step noise, of a size that differs from step to step."""
+    """Return initial parameters, and noise for each step, of sizes that differ between steps."""
     rng = np.random.default_rng(0)
     params = {k: rng.normal(size=s).astype(dtype) for k, s in KERAS_SHAPES.items()}
     noise = [
@@ -208,7 +208,7 @@ def clipping_problem(dtype):
 
 @functools.cache
 def keras_path(argument, bound, dtype):
-    """The parameters after each step of Keras's SGD, and the sizes that it held to the bound."""
+    """Return the parameters after each step of Keras's SGD, and the sizes before clipping."""
     params, noise = clipping_problem(dtype)
     variables = {k: keras.Variable(w, dtype=dtype) for k, w in params.items()}
     optimizer = keras.optimizers.SGD(learning_rate=2**-4, **{argument: bound})
@@ -254,7 +254,7 @@ def our_path(argument, bound, dtype, execution):
     soak_except("graph"),
 )
 @pytest.mark.parametrize("argument", BY_ARGUMENT)
-def test_a_clipped_descent_is_that_of_keras(argument, dtype, bound, tolerance, execution):
+def test_a_clipped_descent_agrees_with_keras(argument, dtype, bound, tolerance, execution):
     theirs, sizes = keras_path(argument, bound, dtype)
     assert 10 < sum(size > bound for size in sizes) < STEPS - 10, "clipping must act, not always"
     ours = our_path(argument, bound, dtype, execution)
@@ -266,7 +266,7 @@ def test_a_clipped_descent_is_that_of_keras(argument, dtype, bound, tolerance, e
             assert error <= tolerance, f"diverged at step {i} in {k}: {error:.2e}"
 
 
-def test_the_gradient_of_the_documents_is_clipped_as_they_say():
+def test_a_worked_example_is_exact_in_float64():
     g = tf.constant([0.9, 100.0], tf.float64)
     np.testing.assert_array_equal(clipped(tl.clip_by_value(1.0), g), [0.9, 1.0])
     expected = [0.00899963552214188, 0.999959502460209]
@@ -274,7 +274,7 @@ def test_the_gradient_of_the_documents_is_clipped_as_they_say():
         np.testing.assert_allclose(clipped(clip(1.0), g), expected, rtol=1e-14)
 
 
-def test_clip_by_norm_is_of_each_tensor_and_clip_by_global_norm_of_all_together():
+def test_clip_by_norm_bounds_each_tensor_and_clip_by_global_norm_all_together():
     grads = [tf.constant([3.0, 4.0], tf.float64), tf.constant([0.3, 0.4], tf.float64)]
     each = clipped(tl.clip_by_norm(1.0), grads)
     np.testing.assert_allclose(each, [[0.6, 0.8], [0.3, 0.4]], rtol=1e-15)
@@ -285,7 +285,7 @@ def test_clip_by_norm_is_of_each_tensor_and_clip_by_global_norm_of_all_together(
 
 @pytest.mark.parametrize("clip", BY_ARGUMENT.values())
 @pytest.mark.parametrize("g", [[0.0, 0.0], [0.3, -0.4], [3.0, -4.0], [1e-300, 0.0]])
-def test_gradients_within_the_bound_stay_as_they_are(clip, g):
+def test_gradients_within_or_on_the_bound_are_unchanged(clip, g):
     # [3, -4] is exactly at the bound; PyTorch would shrink it by 1e-6.
     np.testing.assert_array_equal(clipped(clip(5.0), tf.constant(g, tf.float64)), g)
 
@@ -299,7 +299,7 @@ def test_gradients_within_the_bound_stay_as_they_are(clip, g):
         ([np.nan, 1.0, 2.0], [np.nan, 1.0, 1.0]),
     ],
 )
-def test_a_norm_that_is_not_finite_turns_all_that_it_scales_to_nan(bad, by_value, execution):
+def test_a_norm_that_is_not_finite_makes_everything_it_scales_nan(bad, by_value, execution):
     # Keras's clipnorm answers [nan, 0, -0] to an infinity: it hides the bad step. Its
     # global_clipnorm does as ours.
     nan = np.full(3, np.nan)
@@ -361,6 +361,6 @@ def test_bounds_out_of_range_are_refused(argument, value):
 
 @pytest.mark.parametrize("value", ["1", True, None, [1.0]])
 @pytest.mark.parametrize("argument", BY_ARGUMENT)
-def test_bounds_that_are_no_numbers_are_refused(argument, value):
+def test_bounds_that_are_not_numbers_are_refused(argument, value):
     with pytest.raises(TypeError, match=f"^{argument} must be a number"):
         BY_ARGUMENT[argument](value)

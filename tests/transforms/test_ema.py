@@ -5,18 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.exact import B1, B2
 
 import trainlib as tl
 from trainlib.verify.compare import difference
 from trainlib.verify.peers import run_peer
 from trainlib.verify.trajectory import RUNS, run_optimizer
 
-B1, B2 = 0.875, 1 - 2.0**-10
-"""Exact in float32, to which the peers round them."""
-
 
 def run_averaged(problem, tx, run="graph"):
-    """The averages along the way, and the parameters."""
+    """Return the averages and the parameters after each step."""
     averages = run_optimizer(
         lambda learning_rate: tx, problem, run, lambda params, state: tl.ema_params(state, params)
     )
@@ -34,7 +32,7 @@ def test_debiased_average_is_the_weighted_mean(problem):
 
 
 @pytest.mark.parametrize("frequency", [None, 3])
-def test_keras_form_follows_keras(problem, frequency):
+def test_the_keras_form_agrees_with_keras(problem, frequency):
     options = {
         "beta_1": B1,
         "beta_2": B2,
@@ -72,7 +70,7 @@ def test_overwriting_makes_the_parameters_their_average(problem, run):
     assert difference(averages[3::5], params[3::5]).error > 1e-3
 
 
-def test_it_averages_what_the_constraint_leaves():
+def test_the_average_is_of_the_constrained_parameters():
     params = {"w": tf.constant([1.0, -1.0])}
     tx = tl.chain(tl.sgd(1.0), tl.constrain(tf.nn.relu), tl.ema(0.5))
     updates, state = tx.update({"w": tf.constant([2.0, -3.0])}, tx.init(params), params)
@@ -98,7 +96,7 @@ def test_a_parameter_without_gradient_is_averaged_too():
     assert tl.ema_params(state, params)["b"] == 1
 
 
-def test_frozen_parameters_are_swapped_in_as_they_are():
+def test_frozen_parameters_are_returned_unchanged():
     params = {"a": tf.constant(1.0), "b": {"c": tf.constant(1.0)}}
     tx = tl.freeze(tl.chain(tl.sgd(1.0), tl.ema(0.5)), lambda path: path == "b/c")
     state = tx.init(params)
@@ -107,7 +105,7 @@ def test_frozen_parameters_are_swapped_in_as_they_are():
     assert tl.ema_params(state, params)["b"]["c"] == 1
 
 
-def test_averages_are_found_in_groups_and_must_be_one():
+def test_averages_in_groups_are_found_and_duplicates_refused():
     params = {"a": tf.constant(1.0), "b": tf.constant(1.0)}
     averaged = tl.chain(tl.sgd(1.0), tl.ema(0.5))
     tx = tl.accumulate(tl.partition({"a": averaged, "b": averaged}, lambda path: path), 1)
@@ -119,7 +117,7 @@ def test_averages_are_found_in_groups_and_must_be_one():
         tl.ema_params(tl.chain(tl.ema(0.9), tl.ema(0.99)).init(params), params)
 
 
-def test_bad_arguments():
+def test_arguments_out_of_range_are_refused():
     with pytest.raises(ValueError, match="decay must be at least 0 and below 1, got 1"):
         tl.ema(1.0)
     with pytest.raises(ValueError, match="overwrite_frequency must be at least 1, got 0"):

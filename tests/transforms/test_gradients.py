@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.exact import B1, B2
 
 import trainlib as tl
 from trainlib.verify.compare import difference
 from trainlib.verify.trajectory import run_optimizer
-
-B1, B2 = 0.875, 1 - 2.0**-10
-"""Exact in float32, to which the peers round them."""
 
 
 def test_scale_and_its_schedule_agree_with_optax(problem, run_optax):
@@ -39,7 +37,7 @@ def test_scale_takes_tensors_and_none():
     assert updates["a"] == 1.5 and updates["b"] is None
 
 
-def test_bad_factors():
+def test_factors_that_are_not_finite_numbers_are_refused():
     with pytest.raises(ValueError, match="factor must be finite, got inf"):
         tl.scale(float("inf"))
     with pytest.raises(TypeError, match="schedule must be a function"):
@@ -69,7 +67,7 @@ def noise_of(tx, step, shape=(20001,), run=None):
     return update(grads, state, grads)[0]
 
 
-def test_noise_has_the_papers_variance():
+def test_noise_has_the_variance_of_the_paper():
     tx = tl.add_noise(eta=0.3, gamma=0.55, seed=1)
     for step in (0, 99):
         sigma = np.sqrt(0.3 / (1 + step) ** 0.55)
@@ -78,7 +76,7 @@ def test_noise_has_the_papers_variance():
         assert abs(z.var() - 1) < 4 * np.sqrt(2 / z.size)
 
 
-def test_noise_follows_from_seed_step_and_place():
+def test_noise_is_a_function_of_seed_step_and_position():
     tx = tl.add_noise(seed=1)
     first = noise_of(tx, 0, (3, 1001))
     for run in (None, False, True):
@@ -88,7 +86,7 @@ def test_noise_follows_from_seed_step_and_place():
     assert not np.allclose(first["w"], noise_of(tl.add_noise(seed=2), 0, (3, 1001))["w"])
 
 
-def test_noise_keeps_none_and_counts():
+def test_noise_keeps_none_and_counts_calls():
     tx = tl.add_noise(seed=1)
     params = {"a": tf.ones([2], tf.float16), "b": tf.ones([2])}
     updates, state = tx.update({"a": params["a"], "b": None}, tx.init(params), params)

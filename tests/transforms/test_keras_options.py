@@ -1,4 +1,4 @@
-"""`keras_options`: Keras's options where Keras is right, and where its order is a trap."""
+"""`keras_options`: agreement with Keras, and where its order of operations differs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.exact import B1, B2
 
 import trainlib as tl
 from trainlib.verify.compare import difference
 from trainlib.verify.peers import run_peer
 from trainlib.verify.trajectory import run_optimizer
 
-B1, B2 = 0.875, 1 - 2.0**-10
-"""Exact in float32, to which Keras rounds them."""
 BETAS = {"beta_1": B1, "beta_2": B2}
 
 SAME = [
@@ -29,7 +28,7 @@ SAME = [
 
 
 @pytest.mark.parametrize("options", SAME, ids=lambda options: "+".join(options))
-def test_the_numbers_are_those_of_keras(problem, options):
+def test_parameters_agree_with_keras(problem, options):
     decay = {"weight_decay": 0.0625}
     ours = run_optimizer(
         lambda learning_rate: tl.keras_options(tl.adam(learning_rate, **BETAS, **decay), **options),
@@ -44,7 +43,7 @@ def constantly(step):
 
 
 def keras_run(grads, rate=constantly, constraint=None, excluded=(), **options):
-    """Keras's SGD on one float64 weight that begins at 1; the optimizer and the weights."""
+    """Run Keras's SGD on a float64 weight of 1; return the optimizer and the weights."""
 
     class Rate(keras.optimizers.schedules.LearningRateSchedule):
         def __call__(self, step):
@@ -63,7 +62,7 @@ def keras_run(grads, rate=constantly, constraint=None, excluded=(), **options):
 
 
 def our_run(tx, grads):
-    """Ours on the same."""
+    """Run an optimizer of trainlib on the same weight; return its state and the weights."""
     w, weights = tf.constant(1.0, tf.float64), []
     state = tx.init(w)
     for g in grads:
@@ -84,7 +83,7 @@ def test_decay_is_not_clipped():
     assert ours == theirs == [0.8125]
 
 
-def test_exclusions_from_decay_are_a_mask():
+def test_exclusions_from_decay_are_the_decay_mask():
     decay = np.float64(0.5)
     _, theirs = keras_run([1.0], excluded=["w"], weight_decay=decay)
     w = {"w": tf.constant(1.0, tf.float64)}
@@ -102,7 +101,7 @@ def test_clipping_comes_after_accumulation():
     assert ours == theirs == [1.0, 0.9375]
 
 
-def test_trap_keras_averages_at_every_micro_batch():
+def test_averages_count_updates_where_keras_counts_micro_batches():
     grads = [1.0, 1.0, 3.0, 3.0, 2.0, 2.0]
     averages = {"use_ema": True, "ema_momentum": 0.5}
     optimizer, theirs = keras_run(grads, gradient_accumulation_steps=2, **averages)
@@ -116,7 +115,7 @@ def test_trap_keras_averages_at_every_micro_batch():
     assert averaged(optimizer) == 0.421875
 
 
-def test_trap_keras_averages_before_the_constraint():
+def test_averages_follow_the_constraint_where_keras_averages_before_it():
     class AtMostAHalf(keras.constraints.Constraint):
         def __call__(self, w):
             return tf.minimum(w, tf.constant(0.5, w.dtype))
@@ -131,7 +130,7 @@ def test_trap_keras_averages_before_the_constraint():
     assert float(tl.ema_params(state, tf.constant(0.0, tf.float64))) == 0.5
 
 
-def test_trap_keras_feeds_micro_batches_to_the_schedule():
+def test_schedules_count_updates_where_keras_counts_micro_batches():
     def rate(step):
         return 1 / (1 + tf.cast(step, tf.float64))
 
@@ -143,7 +142,7 @@ def test_trap_keras_feeds_micro_batches_to_the_schedule():
     np.testing.assert_allclose(theirs[1::2], [1 - 1 / 2, 1 - 1 / 2 - 1 / 4])
 
 
-def test_trap_keras_drops_the_window_that_is_left_open():
+def test_an_open_window_can_be_flushed_where_keras_drops_it():
     optimizer, theirs = keras_run([1.0, 1.0, 1.0], gradient_accumulation_steps=2)
     tx = tl.keras_options(tl.sgd(0.125), gradient_accumulation_steps=2)
     state, ours = our_run(tx, [1.0, 1.0, 1.0])
@@ -153,7 +152,7 @@ def test_trap_keras_drops_the_window_that_is_left_open():
     assert float(w + updates) == 0.75
 
 
-def test_bad_options():
+def test_options_out_of_range_are_refused():
     with pytest.raises(ValueError, match="one of clipnorm, clipvalue and global_clipnorm"):
         tl.keras_options(tl.sgd(), clipnorm=1.0, clipvalue=1.0)
     with pytest.raises(ValueError, match="loss_scale_factor must be above 0, got 0"):

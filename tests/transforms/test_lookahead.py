@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 import tensorflow as tf
+from helpers.exact import B1, B2
 
 import trainlib as tl
 from trainlib.verify.compare import difference
 from trainlib.verify.trajectory import RUNS, run_optimizer
-
-B1, B2 = 0.875, 1 - 2.0**-10
-"""Exact in float32, to which the peers round them."""
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -25,7 +23,7 @@ def test_lookahead_agrees_with_optax(problem, run_optax, run, sync_period, slow_
     )
 
     def make(optax):
-        """Optax holds slow weights beside the fast ones; here both are seen through the fast."""
+        """Return Optax's lookahead as a plain transformation, the slow weights in its state."""
         import jax
 
         tx = optax.lookahead(optax.adam(0.01, B1, B2), sync_period, slow_step_size)

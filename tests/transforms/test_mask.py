@@ -7,13 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.exact import B1, B2
 
 import trainlib as tl
 from trainlib.verify.compare import difference
 from trainlib.verify.trajectory import RUNS, run_optimizer
-
-B1, B2 = 0.875, 1 - 2.0**-10
-"""Exact in float32, to which the peers round them."""
 
 
 class Layer(NamedTuple):
@@ -36,7 +34,7 @@ def in_encoder(path):
     return path.startswith("encoder/")
 
 
-def test_masked_passes_the_gradient_on_elsewhere():
+def test_masked_passes_other_gradients_through():
     params = nested()
     tx = tl.masked(tl.scale(3.0), in_encoder)
     updates, _ = tx.update(ones_like(params), tx.init(params), params)
@@ -46,13 +44,13 @@ def test_masked_passes_the_gradient_on_elsewhere():
     tf.nest.assert_same_structure(updates, params)
 
 
-def test_masked_keeps_state_for_its_part_alone_by_path():
+def test_masked_has_state_for_its_part_only():
     params = nested()
     state = tl.masked(tl.adam(), in_encoder).init(params)
     assert sorted(state.m) == ["encoder/0/bias", "encoder/0/kernel", "encoder/1"]
 
 
-def test_mask_of_bools_is_the_mask_by_path():
+def test_a_mask_of_bools_equals_the_mask_by_path():
     params = nested()
     mask = tf.nest.map_structure(lambda _: False, params)
     mask["head"] = Layer(True, True)
@@ -62,7 +60,7 @@ def test_mask_of_bools_is_the_mask_by_path():
     tf.nest.map_structure(np.testing.assert_array_equal, *results)
 
 
-def test_masked_part_without_gradients_stays_as_it_is():
+def test_a_masked_part_without_gradients_is_unchanged():
     params = {"a": tf.ones([2]), "b": tf.ones([2])}
     tx = tl.masked(tl.adam(), lambda path: path == "a")
     state = tx.init(params)
@@ -72,7 +70,7 @@ def test_masked_part_without_gradients_stays_as_it_is():
         tx.update({"a": None, "b": None}, state, params)
 
 
-def test_bad_masks():
+def test_masks_of_another_structure_or_type_are_refused():
     params = {"a": tf.ones([2]), "b": tf.ones([2])}
     with pytest.raises(ValueError, match="mask must have the structure of params"):
         tl.masked(tl.adam(), {"a": True}).init(params)
@@ -132,7 +130,7 @@ def test_masked_agrees_with_optax(problem, run_optax):
     assert difference(ours, theirs).error < 1e-12
 
 
-def test_partition_names_what_is_wrong():
+def test_partition_refuses_unknown_and_unused_labels():
     params = {"a": tf.ones([2]), "b": tf.ones([2])}
     two = {"body": tl.adam(), "head": tl.sgd()}
     with pytest.raises(ValueError, match="unknown label of b 'haed': did you mean 'head'"):
@@ -157,7 +155,7 @@ def test_partition_leaves_a_group_without_gradients():
     assert updates["a"] is None and state["a"].step == 0 and state["b"].step == 1
 
 
-def test_frozen_parameters_do_not_count():
+def test_frozen_parameters_do_not_count_in_the_norm():
     params = {"a": tf.ones([2]), "b": tf.ones([2])}
     grads = {"a": tf.constant([30.0, 40.0]), "b": tf.constant([0.3, 0.4])}
     tx = tl.freeze(
@@ -182,7 +180,7 @@ def test_freezing_everything_moves_nothing():
     assert updates == {"a": None}
 
 
-def test_masks_within_a_part_read_the_paths_of_the_whole():
+def test_masks_in_a_part_use_the_complete_paths():
     params = nested()
     inner = tl.adamw(1.0, weight_decay=0.5, decay_mask=lambda path: path.endswith("/kernel"))
     tx = tl.partition({"e": inner, "h": None}, lambda path: "e" if in_encoder(path) else "h")

@@ -24,7 +24,7 @@ def compiled(tx, jit):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("jit", [None, False, True])
-def test_a_bad_step_changes_nothing_but_the_counts(bad, jit):
+def test_a_bad_step_changes_only_the_counters(bad, jit):
     tx = tl.apply_if_finite(tl.chain(tl.clip_by_global_norm(1.0), tl.adamw(0.1), tl.ema(0.9)))
     update = compiled(tx, jit)
     _, state = update(grads(), tx.init(PARAMS), PARAMS)
@@ -40,7 +40,7 @@ def test_a_bad_step_changes_nothing_but_the_counts(bad, jit):
     assert (after.step, after.skipped, after.skipped_in_a_row) == (2, 2, 0)
 
 
-def test_a_good_step_is_the_optimizers():
+def test_a_good_step_is_that_of_the_optimizer():
     tx, plain = tl.apply_if_finite(tl.adamw(0.1)), tl.adamw(0.1)
     guarded, state = tx.update(grads(), tx.init(PARAMS), PARAMS)
     expected, inner = plain.update(grads(), plain.init(PARAMS), PARAMS)
@@ -66,7 +66,7 @@ def test_a_bad_micro_batch_is_left_out_of_its_window():
     assert updates["w"] == -2 and state.skipped == 1
 
 
-def test_zero_nans():
+def test_zero_nans_replaces_nans_and_keeps_infinities():
     tx = tl.zero_nans()
     updates, _ = tx.update(
         {"a": tf.constant([np.nan, np.inf, 2.0]), "b": None}, (), {"a": 0.0, "b": 0.0}

@@ -58,7 +58,7 @@ def test_each_parameter_follows_its_rules():
     assert tf.reduce_all(w["emb"]["table"] == 1)
 
 
-def test_frozen_parameters_have_no_state_and_no_part_in_the_norm():
+def test_frozen_parameters_have_no_state_and_do_not_count_in_the_norm():
     tx = tl.param_rules(
         "emb/.*:freeze", tl.sgd, before=tl.clip_by_global_norm(1.0), learning_rate=1.0, momentum=0.5
     )
@@ -71,7 +71,7 @@ def test_frozen_parameters_have_no_state_and_no_part_in_the_norm():
     np.testing.assert_allclose(updates["enc"]["bias"], -0.5 / norm, rtol=1e-6)
 
 
-def test_rules_run_in_order_as_statements():
+def test_rules_are_applied_in_order():
     rules = ".*:learning_rate=0.5; enc/.*:learning_rate*=0.5; enc/bias:learning_rate*=0.5"
     updates, _ = update_once(tl.param_rules(rules, tl.sgd, learning_rate=8.0))
     found = {
@@ -92,7 +92,7 @@ def update_once(tx):
     return tx.update(grads(), tx.init(params()), params())
 
 
-def test_freeze_is_final():
+def test_freeze_overrides_other_rules():
     updates, _ = update_once(
         tl.param_rules("emb/.*:freeze; emb/table:learning_rate=1", tl.sgd, learning_rate=1.0)
     )
@@ -119,7 +119,7 @@ def test_a_multiplied_default_is_that_of_the_convention():
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_numbers_change_without_a_trace_or_a_lost_moment(jit):
+def test_numbers_can_be_set_without_a_new_trace_or_losing_moments(jit):
     tx = tl.param_rules(RULES, tl.adamw, learning_rate=0.01)
     traces = []
 
@@ -153,7 +153,7 @@ def test_numbers_change_without_a_trace_or_a_lost_moment(jit):
         (".*:freeze", "rules must leave a parameter to update"),
     ],
 )
-def test_patterns_that_match_nothing(rules, message):
+def test_patterns_that_match_nothing_are_refused(rules, message):
     with pytest.raises(ValueError, match=message):
         tl.param_rules(rules, tl.adamw).init(params())
 
@@ -174,29 +174,29 @@ def test_patterns_that_match_nothing(rules, message):
         (".*:beta_1=0.5; .*:beta_1=0.6", r"rules must set \.\*:beta_1= once"),
     ],
 )
-def test_rules_that_cannot_be_read(rules, message):
+def test_rules_that_cannot_be_parsed_are_refused(rules, message):
     with pytest.raises(ValueError, match=message):
         tl.param_rules(rules, tl.adamw, learning_rate=0.1, beta_1=0.9)
 
 
-def test_hyperparameters_that_the_factory_does_not_take():
+def test_unknown_hyperparameters_are_refused():
     with pytest.raises(ValueError, match="'learning_rat': did you mean 'learning_rate'"):
         tl.param_rules("", tl.adamw, learning_rat=0.1)
 
 
-def test_patterns_may_hold_colons_and_commas():
+def test_patterns_may_contain_colons_and_commas():
     rules = ["(?:enc|head)/b.{0,2}s:learning_rate*=0.5, weight_decay = 0", "emb/.*:freeze"]
     state = tl.param_rules(rules, tl.adamw).init(params())
     assert "(?:enc|head)/b.{0,2}s:weight_decay=" in state.hyperparams
 
 
-def test_no_rules_are_the_plain_optimizer():
+def test_without_rules_the_optimizer_is_plain():
     w, _ = run(tl.param_rules("", tl.adamw, learning_rate=0.01))
     expected, _ = run(tl.adamw(0.01))
     tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-7), w, expected)
 
 
-def test_the_table_shows_what_holds():
+def test_the_table_shows_the_values_that_apply():
     table = tl.rules_table(
         RULES + "; enc/kernel:beta_1*=0.5",
         params(),
@@ -215,7 +215,7 @@ def test_the_table_shows_what_holds():
         tl.rules_table("nothing/.*:freeze", params(), {})
 
 
-def test_with_a_model_of_keras():
+def test_rules_apply_to_a_keras_model():
     import keras
 
     model = keras.Sequential(

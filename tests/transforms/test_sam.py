@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.exact import B1, B2
 
 import trainlib as tl
 from trainlib.verify.compare import difference
 from trainlib.verify.trajectory import RUNS, run_optimizer
-
-B1, B2 = 0.875, 1 - 2.0**-10
-"""Exact in float32, to which the peers round them."""
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -29,7 +27,7 @@ def test_sam_agrees_with_optax(problem, run_optax, run):
     assert difference(ours, run_optax(make, problem)).error < 1e-12
 
 
-def test_sam_is_the_papers_algorithm():
+def test_sam_follows_the_algorithm_of_the_paper():
     w, rho, eta = np.array([1.0, -2.0]), 0.05, 0.1
     tx = tl.sam(tl.sgd(eta), rho)
     params = {"w": tf.constant(w)}
@@ -45,7 +43,7 @@ def test_sam_is_the_papers_algorithm():
     assert state.step == 10 and state.inner.step == 5
 
 
-def test_sam_stays_where_the_gradient_is_0_or_none():
+def test_sam_does_not_move_where_the_gradient_is_0_or_none():
     params = {"a": tf.constant([1.0, 2.0]), "b": tf.constant(1.0)}
     tx = tl.sam(tl.sgd(0.1))
     state = tx.init(params)
@@ -55,7 +53,7 @@ def test_sam_stays_where_the_gradient_is_0_or_none():
         assert updates["b"] is None
 
 
-def test_sam_comes_back_where_the_optimizer_does_not_move():
+def test_sam_returns_to_the_center_where_the_optimizer_does_not_move():
     params = {"a": tf.constant(1.0), "b": tf.constant(1.0)}
     tx = tl.sam(tl.freeze(tl.sgd(0.1), lambda path: path == "b"))
     state = tx.init(params)
@@ -66,14 +64,14 @@ def test_sam_comes_back_where_the_optimizer_does_not_move():
     np.testing.assert_allclose(params["a"], 0.9, rtol=1e-6)
 
 
-def test_bad_arguments():
+def test_arguments_out_of_range_are_refused():
     with pytest.raises(ValueError, match="rho must be at least 0, got -1"):
         tl.sam(tl.sgd(), rho=-1.0)
     with pytest.raises(TypeError, match="optimizer of sam must be an Optimizer"):
         tl.sam(tl.sgd)
 
 
-def test_low_precision_parameters_come_back():
+def test_low_precision_parameters_return_to_the_center():
     params = {"w": tf.constant([1.0, 3.0], tf.bfloat16)}
     start, tx = params, tl.sam(tl.sgd(0.0), rho=0.5)
     state = tx.init(params)

@@ -54,7 +54,7 @@ def apply_gradients(
         gradients: of `compute_gradients`, after `reduce_gradients` where there are replicas.
         last: whether the batch is the last of an epoch: closes the window of `accumulate`. Ignored
             by other optimizers. Default False.
-        update: `update_params` of this config, compiled, say. Default: as it is.
+        update: a compiled `update_params` of this config. Default None: not compiled.
         observer: a function that is called with "update" and the updates. Default None.
 
     Returns:
@@ -76,7 +76,7 @@ def apply_gradients(
     check_state_fits(config, state)
     if update is None:
         update = functools.partial(update_params, config, observer=observer)
-    # What an update does not read stays out of it: a compiled one would copy it.
+    # Model state and metrics are left out: a compiled update would copy them.
     new, norms = update(
         state._replace(model_state=()), gradients._replace(model_state=(), metrics={}), last
     )
@@ -102,16 +102,26 @@ def update_params(
     This is the part of `apply_gradients` that XLA can compile by itself; the arguments are the
     same. It reads neither the model state nor the metrics, and returns the states of the norms.
     """
-    if not config.skips_nonfinite:
-        return _update(config, state, gradients, {"last": last}, observer)
+    if config.skips_nonfinite:
+        return _update_if_finite(config, state, gradients, last, observer)
+    return _update(config, state, gradients, {"last": last}, observer)
+
+
+def _update_if_finite(
+    config: StepConfig,
+    state: TrainState,
+    gradients: Gradients,
+    last: Tensor,
+    observer: Observer | None,
+) -> tuple[TrainState, MetricStates]:
+    """Return the same as `_update`, with new parameters only if loss and gradients are finite."""
     grads = unscale_grads(tf.nest.map_structure(_widen, gradients.grads), state.loss_scale)
     gradients = gradients._replace(grads=grads)
     index = _nonfinite_index(gradients)
     is_finite = index < 0
-    updates, extra = is_finite, {"last": last}
+    due, extra = is_finite, {"last": last}
     if "is_finite" in optimizer_of(config).extra_args:
-        updates, extra = is_finite | last, {"last": last, "is_finite": is_finite}
-
+        due, extra = is_finite | last, {"last": last, "is_finite": is_finite}
     no_norms = {name: Mean.empty() for name in NORMS} if config.norms else {}
 
     def updated() -> tuple[Tree, State, MetricStates]:
@@ -119,7 +129,7 @@ def update_params(
         return new.params, new.opt_state, select(is_finite, norms, no_norms)
 
     choose = _cond if observer is None else _where
-    params, opt_state, norms = choose(updates, updated, (state.params, state.opt_state, no_norms))
+    params, opt_state, norms = choose(due, updated, (state.params, state.opt_state, no_norms))
     loss_scale, exhausted = state.loss_scale, tf.constant(True)
     if config.loss_scale is not None:
         exhausted = config.loss_scale.is_lowest(loss_scale)
