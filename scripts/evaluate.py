@@ -1,4 +1,4 @@
-"""The command `evaluate`, for running it from a checkout: `python scripts/evaluate.py --help`."""
+"""Run the command `evaluate` from a checkout: `python scripts/evaluate.py --help`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command `launch_local`, for running it from a checkout: `launch_local.py 2 -- train`."""
+"""Run the command `launch_local` from a checkout: `python scripts/launch_local.py 2 -- train`."""
 
 import sys
 from pathlib import Path

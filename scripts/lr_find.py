@@ -1,4 +1,4 @@
-"""The command `lr_find`, for running it from a checkout: `python scripts/lr_find.py --help`."""
+"""Run the command `lr_find` from a checkout: `python scripts/lr_find.py --help`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command `predict`, for running it from a checkout: `python scripts/predict.py --help`."""
+"""Run the command `predict` from a checkout: `python scripts/predict.py --help`."""
 
 import sys
 from pathlib import Path

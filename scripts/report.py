@@ -1,4 +1,4 @@
-"""The command `report`, for running it from a checkout: `python scripts/report.py --help`."""
+"""Run the command `report` from a checkout: `python scripts/report.py --help`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command `train`, for running it from a checkout: `python scripts/train.py --help`."""
+"""Run the command `train` from a checkout: `python scripts/train.py --help`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command `verify`, for running it from a checkout: `python scripts/verify.py --help`."""
+"""Run the command `verify` from a checkout: `python scripts/verify.py --help`."""
 
 import sys
 from pathlib import Path

@@ -31,7 +31,7 @@ def test_help_shows_the_flags_by_group_and_does_no_work(flag, toy, columns):
     assert "  --weights=NUMBERS           How heavy. Default: 0.5,2.0.\n" in other_part
     assert "  --words=WORDS               What to say.\n" in other_part
     assert "  --speed=NUMBER|auto         How fast to go." in other_part
-    assert "  --[no]help                  Show this text. Default: false.\n" in common
+    assert "  --[no]help                  Show this text.\n" in common
     assert "--[no]traceback" in common and "--flagfile=PATH" in common
 
 
@@ -69,7 +69,7 @@ def test_hidden_flags_are_left_to_topics(tmp_path, columns):
     out = call(main, tmp_path, "toy", "--help").out
     assert "depth:" not in out and "--depth" not in out and "Rare" not in out
     assert out.endswith("\n\n`toy --help=deep` explains the depth.\n")
-    assert "or that on a topic: --help=NAME" in re.sub(r"\s+", " ", out)
+    assert "--help=NAME: that on a topic." in re.sub(r"\s+", " ", out)
     assert call(main, tmp_path, "toy", "--help=deep") == (0, "depth at 80: How deep.\n", "")
 
 

@@ -1,4 +1,4 @@
-"""Modules wait for their first use, and what native code says meanwhile is held back."""
+"""Modules are imported at their first use, without the output of native code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import sys
 
 import pytest
 
-from trainlib.cli.lazy_import import Deferred, defer, hidden, quiet_stderr
+from trainlib.cli.lazy_import import DeferredModule, capture_stderr, defer, hide_packages
 
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """The name of a package that nothing has imported; its import is undone after the test."""
+    """Name of a package that is not imported; its import is undone after the test."""
     name = f"lazy_{os.path.basename(tmp_path)}"
     package = tmp_path / name
     package.mkdir()
@@ -29,16 +29,16 @@ def module(tmp_path, monkeypatch):
 
 def test_a_deferred_module_is_imported_at_its_first_use(module):
     defer(module)
-    stand_in = importlib.import_module(module)
-    assert isinstance(stand_in, Deferred)
-    assert not hasattr(stand_in, "__wrapped__")
-    assert sys.modules[module] is stand_in
-    assert stand_in.value == 3
-    assert sys.modules[module] is not stand_in
+    placeholder = importlib.import_module(module)
+    assert isinstance(placeholder, DeferredModule)
+    assert not hasattr(placeholder, "__wrapped__")
+    assert sys.modules[module] is placeholder
+    assert placeholder.value == 3
+    assert sys.modules[module] is not placeholder
     assert importlib.import_module(module).value == 3
 
 
-def test_names_and_parts_of_a_deferred_module_can_be_imported(module):
+def test_attributes_and_submodules_of_a_deferred_module_can_be_imported(module):
     defer(module)
     assert importlib.import_module(f"{module}.inner").value == 4
     assert sys.modules[module].value == 3
@@ -50,18 +50,18 @@ def test_the_import_is_silent(module, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_an_imported_module_stays():
+def test_an_imported_module_is_not_replaced():
     defer("json")
     assert sys.modules["json"] is json
 
 
-def test_a_name_that_the_module_lacks_is_an_attribute_error(module):
+def test_a_missing_attribute_raises_attribute_error(module):
     defer(module)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = sys.modules[module].nothing
 
 
-def test_a_module_that_is_not_installed_is_missed_at_its_first_use(monkeypatch):
+def test_a_module_that_is_not_installed_raises_at_its_first_use(monkeypatch):
     monkeypatch.delitem(sys.modules, "no_such_module", raising=False)
     defer("no_such_module")
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
@@ -69,11 +69,11 @@ def test_a_module_that_is_not_installed_is_missed_at_its_first_use(monkeypatch):
     assert "no_such_module" not in sys.modules
 
 
-def test_a_hidden_package_cannot_be_imported_until_it_is_shown_again(module):
-    with hidden(module):
+def test_a_hidden_package_cannot_be_imported_inside_the_context(module):
+    with hide_packages(module):
         with pytest.raises(ImportError, match=module):
             importlib.import_module(module)
-        with hidden(module):
+        with hide_packages(module):
             pass
         with pytest.raises(ImportError, match=module):
             importlib.import_module(f"{module}.inner")
@@ -81,7 +81,7 @@ def test_a_hidden_package_cannot_be_imported_until_it_is_shown_again(module):
 
 
 def test_an_imported_package_is_not_hidden():
-    with hidden("json"):
+    with hide_packages("json"):
         assert importlib.import_module("json") is json
     assert sys.modules["json"] is json
 
@@ -96,23 +96,23 @@ print(*set(NOT_NEEDED) & set(sys.modules), end="!")
 """
 
 
-def test_the_import_of_tensorflow_and_keras_leaves_out_what_they_do_not_need():
+def test_tensorflow_and_keras_do_not_import_optional_packages():
     done = subprocess.run(
         [sys.executable, "-c", FIRST_USE], capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stdout) == (0, "!"), done.stderr
 
 
-def test_stderr_is_held_back_and_then_as_before(capfd):
-    with quiet_stderr():
+def test_stderr_is_discarded_inside_the_context_only(capfd):
+    with capture_stderr():
         os.write(2, b"noise")
-    os.write(2, b"news")
-    assert capfd.readouterr().err == "news"
+    os.write(2, b"later")
+    assert capfd.readouterr().err == "later"
 
 
 @pytest.mark.parametrize(("error", "shown"), [(ImportError, "noise"), (KeyboardInterrupt, "")])
-def test_stderr_is_given_out_after_an_error_but_not_after_an_interrupt(error, shown, capfd):
-    with pytest.raises(error), quiet_stderr():
+def test_stderr_is_written_after_an_error_but_not_after_an_interrupt(error, shown, capfd):
+    with pytest.raises(error), capture_stderr():
         os.write(2, b"noise")
         raise error
     assert capfd.readouterr().err == shown

@@ -89,10 +89,10 @@ def _print_help(about: str, values: Values, topics: HelpTopics | None) -> None:
 def _define_common(values: Values, topics: HelpTopics | None) -> None:
     """Define the flags that every command has."""
     group = Group(values, "This command")
-    text = "Show this text" if topics is None else "Show this text, or that on a topic: --help=NAME"
-    help_flag = Flag(_HelpTopic(), None, "help", False, f"{text}.", short_name="h", boolean=True)
+    text = "Show this text." if topics is None else "Show this text; --help=NAME: that on a topic."
+    help_flag = Flag(_HelpTopic(), None, "help", None, text, short_name="h", boolean=True)
     flags.DEFINE_flag(help_flag, values, module_name=group.title)
-    group.boolean("traceback", False, "Show where in the program an error was raised.")
+    group.boolean("traceback", None, "Show where in the program an error was raised.")
     group.string("flagfile", "", "Read flags from this file, one per line.", "PATH")
 
 

@@ -1,4 +1,4 @@
-"""Modules imported at their first use, so that a command reads its flags before TensorFlow."""
+"""Import of modules at their first use: a command parses its flags before TensorFlow starts."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from contextlib import contextmanager
 from typing import Any
 
 NOT_NEEDED = ("jax", "matplotlib", "pandas", "scipy", "sklearn")
-"""Packages that TensorFlow and Keras import where they are installed, and go without where not."""
+"""Optional packages that TensorFlow and Keras import if they are installed."""
 
 
-class Deferred(types.ModuleType):
-    """Stands in for a module; the first attribute asked of it imports the real one."""
+class DeferredModule(types.ModuleType):
+    """Placeholder of a module, which is imported when an attribute is first read."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name != "__path__":
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
-        with quiet_stderr(), hidden(*NOT_NEEDED):
+        with capture_stderr(), hide_packages(*NOT_NEEDED):
             module = importlib.import_module(self.__name__)
         value = getattr(module, name)
         self.__dict__[name] = value
@@ -32,43 +32,43 @@ class Deferred(types.ModuleType):
 
 
 def defer(*names: str) -> None:
-    """Puts stand-ins for modules that are not imported yet."""
+    """Defer the import of modules, unless they are imported already, to their first use."""
     for name in names:
         if name not in sys.modules:
-            stand_in = Deferred(name)
-            stand_in.__spec__ = importlib.util.find_spec(name)  # others ask whether it is there
-            sys.modules[name] = stand_in
+            placeholder = DeferredModule(name)
+            placeholder.__spec__ = importlib.util.find_spec(name)  # libraries test for it
+            sys.modules[name] = placeholder
 
 
 @contextmanager
-def hidden(*names: str) -> Iterator[None]:
-    """Makes packages that are not imported yet look as if they were not installed."""
-    unseen = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(unseen))  # type: ignore[arg-type]
+def hide_packages(*names: str) -> Iterator[None]:
+    """Make packages look as if they were not installed, unless they are imported already."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         yield
     finally:
-        for name in unseen:
+        for name in hidden:
             del sys.modules[name]
 
 
 @contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Keeps back what native code writes to stderr, unless an exception ends the block.
+def capture_stderr() -> Iterator[None]:
+    """Discard what native code writes to stderr; after an exception, write it.
 
-    TensorFlow reports what hardware it did not find in several lines, which no setting turns off.
+    TensorFlow reports missing hardware in several lines, which no setting turns off.
     """
-    with tempfile.TemporaryFile() as kept:
+    with tempfile.TemporaryFile() as captured:
         sys.stderr.flush()
-        terminal = os.dup(2)
-        os.dup2(kept.fileno(), 2)
+        stderr = os.dup(2)
+        os.dup2(captured.fileno(), 2)
         try:
             yield
         except Exception:
-            os.dup2(terminal, 2)
-            kept.seek(0)
-            os.write(2, kept.read())
+            os.dup2(stderr, 2)
+            captured.seek(0)
+            os.write(2, captured.read())
             raise
         finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+            os.dup2(stderr, 2)
+            os.close(stderr)
