@@ -187,7 +187,7 @@ def test_the_help_text_leaves_hyperparameters_to_the_topics_and_says_so(parse):
             [
                 "--beta_1=NUMBER",
                 ", in [0, 1). Default: 0.9.",
-                "--amsgrad",
+                "--[no]amsgrad",
                 "Also --optimizer_epsilon.",
             ],
         ),

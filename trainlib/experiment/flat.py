@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from trainlib.experiment.fields import RulesField, Setting, plain_settings, rule_fields
-from trainlib.experiment.parts import NESTED, WARMUP, ScheduleConfig, TensorBoardConfig
+from trainlib.experiment.parts import NESTED, ScheduleConfig, TensorBoardConfig
 from trainlib.experiment.rule_flags import (
-    KINDS,
     chosen_monitors,
     chosen_rules,
     is_shared,
@@ -25,19 +24,13 @@ from trainlib.experiment.values import parsed, written
 C = TypeVar("C")
 
 TENSORBOARD = "Write events for TensorBoard: curves, histograms, pictures, the graph, the flags."
-SHOWN: Mapping[tuple[str, str], str] = {
-    (
-        "optimizer",
-        "learning_rate",
-    ): "Learning rate, or auto: found by a range test before the run, as lr_find "
-    "does; default: the optimizer's.",
-    (
-        "schedule",
-        "warmup_steps",
-    ): "Steps of a linear warm-up of the learning rate before the schedule, or of the "
-    "schedule or optimizer that makes it itself.",
+SHOWN: Mapping[str, str] = {
+    "optimizer.learning_rate": "Learning rate, or auto: found by a range test before the run, as "
+    "lr_find does; default: the optimizer's.",
+    "schedule.warmup_steps": "Steps of a linear warm-up of the learning rate before the schedule, "
+    "or of the schedule or optimizer that makes it itself.",
 }
-"""Hyperparameters that every help text shows; others are shown with their rules."""
+"""Hyperparameters, by kind and name, that every help text shows; others are in their topics."""
 MONITOR_HELP: Mapping[str, str] = {
     "reduce_on_plateau": "Reduce the learning rate when a result has stopped improving.",
     "early_stop": "Stop the run when a result has stopped improving.",
@@ -98,29 +91,27 @@ def unflatten(cls: Callable[..., C], flat: Mapping[str, Any]) -> C:
     check_flags(cls, flat)
     given = {flag: value for flag, value in flat.items() if value is not None}
     rules = chosen_rules(cls, given)
-    warmup = next((r for r in rules["schedule"] if r.name == WARMUP), None)
-    if warmup is not None and WARMUP not in given.get("schedule", ()):
-        rules["schedule"].remove(warmup)
-    else:
-        warmup = None
     fields: dict[str, Any] = {"monitors": tuple(chosen_monitors(given))}
-    declared = rule_fields(cls)
-    for kind in KINDS:
-        if kind != "schedule":
-            several = isinstance(declared[kind], RulesField)
+    for kind, field in rule_fields(cls).items():
+        if kind != "monitors":
+            several = isinstance(field, RulesField)
             fields[kind] = tuple(rules[kind]) if several else next(iter(rules[kind]), None)
     for name, nested in NESTED.items():
-        part = {field: given[s.flag] for field, s in plain_settings(nested) if s.flag in given}
+        part = _given_fields(nested, given)
         if nested is ScheduleConfig:
-            part |= {"rules": tuple(rules["schedule"]), "warmup": warmup}
+            part |= {"rules": rules["schedule"], "warmup": next(iter(rules["warmup"]), None)}
         if nested is TensorBoardConfig and not given.get("tensorboard"):
-            for field, s in plain_settings(nested):
-                if field in part:
-                    raise ValueError(f"--{s.flag} needs --tensorboard")
-            continue
-        fields[name] = nested(**part)
-    fields |= {field: given[s.flag] for field, s in plain_settings(cls) if s.flag in given}
-    return cls(**fields)
+            for _, declared in plain_settings(nested):
+                if declared.flag in given:
+                    raise ValueError(f"--{declared.flag} needs --tensorboard")
+        else:
+            fields[name] = nested(**part)
+    return cls(**fields, **_given_fields(cls, given))
+
+
+def _given_fields(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a dataclass's plain settings that flags give, by field."""
+    return {field: given[s.flag] for field, s in plain_settings(cls) if s.flag in given}
 
 
 def settings(cls: Any) -> tuple[Setting, ...]:
@@ -162,7 +153,7 @@ def _rule_settings(field: Any) -> Iterator[Setting]:
         yield Setting(kind, "strs" if several else "str", default, field.help, group)
     for name, declared in all_hyperparameters(kind).items():
         help = f"{declared.help[:1].upper()}{declared.help[1:]}." if kind == "clipping" else ""
-        help = SHOWN.get((kind, name), help)
+        help = SHOWN.get(f"{kind}.{name}", help)
         yield Setting(name, type_of(declared), None, help, group, kind=kind)
         if is_shared(name):
             yield Setting(f"{kind}_{name}", type_of(declared), None, "", group, kind=kind)

@@ -50,8 +50,14 @@ def spelling(kind: str, hyperparameter: str) -> str:
 
 
 def chosen_rules(cls: Any, given: Mapping[str, Any]) -> dict[str, list[RuleConfig]]:
-    """Return the rules that flags choose, by kind, each with its hyperparameters."""
+    """Return the rules that flags choose, by kind, each with its hyperparameters.
+
+    "warmup" holds the warm-up before the schedule, if there is one.
+    """
     chosen = _chosen(cls, given)
+    warms_up = _warms_up(given, chosen)
+    if warms_up:
+        chosen["schedule"].append(WARMUP)
     for kind, names in chosen.items():
         for name in names:
             checked_rule(kind, RuleConfig(name))
@@ -71,13 +77,14 @@ def chosen_rules(cls: Any, given: Mapping[str, Any]) -> dict[str, list[RuleConfi
                 "one of them"
             )
         values[kind][name] = given[flag]
-    return {
+    rules = {
         kind: [
             RuleConfig(name, {h: x for h, x in values[kind].items() if h in takes(kind, name)})
             for name in names
         ]
         for kind, names in chosen.items()
     }
+    return {**rules, "warmup": [rules["schedule"].pop()] if warms_up else []}
 
 
 def chosen_monitors(given: Mapping[str, Any]) -> Iterator[RuleConfig]:
@@ -104,8 +111,6 @@ def _chosen(cls: Any, given: Mapping[str, Any]) -> dict[str, list[str]]:
     if len(chosen["clipping"]) > 1:
         flags = ", ".join(f"--{spelling('clipping', h)}" for h in all_hyperparameters("clipping"))
         raise ValueError(f"give only one of {flags}")
-    if _warms_up(given, chosen):
-        chosen["schedule"].append(WARMUP)
     return {kind: chosen[kind] for kind in KINDS}
 
 
