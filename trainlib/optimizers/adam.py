@@ -251,19 +251,3 @@ def adam_hyperparameters(
         "eps_root": eps_root,
         **others,
     }
-
-
-def check_adam(
-    learning_rate: ScalarOrSchedule,
-    beta_1: float,
-    beta_2: float,
-    epsilon: float,
-    eps_root: float = 0.0,
-) -> None:
-    """Raise unless the hyperparameters of Adam and its variants are in their ranges."""
-    check_rate("learning_rate", learning_rate)
-    check_number("beta_1", beta_1, at_least=0, below=1)
-    check_number("beta_2", beta_2, at_least=0, below=1)
-    adam_hyperparameters(beta_1, beta_2, epsilon, eps_root)
-    check_number("epsilon", epsilon, at_least=0)
-    check_number("eps_root", eps_root, at_least=0)
