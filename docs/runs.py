@@ -1,8 +1,8 @@
-"""Writes the page on runs, with what its commands print in an empty folder.
+"""Write the page on runs, with what its commands print in an empty folder.
 
-python docs/runs.py     # writes docs/runs.md and its curves; needs matplotlib and tensorboard
+    python docs/runs.py     # writes docs/runs.md and its curve; needs matplotlib and tensorboard
 
-The picture of TensorBoard is a screenshot of the same run.
+The image of TensorBoard is a screenshot of the same run.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ COMMANDS = {
     "signal": f"timeout --preserve-status --signal=TERM 15 {LONG}told",
 }
 SHOWN = 14
-"""LineLogger of what a command prints, at most; of more, the first and the last ones."""
+"""Maximal number of lines shown for a command: of more, the first and the last ones."""
 
 
 def main() -> None:
-    """Runs the commands and writes the page."""
+    """Run the commands and write the page."""
     text = (HERE / "runs.in.md").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         for name in re.findall(r"^\{\{(\w+)\}\}$", text, re.MULTILINE):
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _block(command: str, folder: Path) -> str:
-    """A command and what it prints, indented."""
+    """Return a command and what it prints, indented."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Writes the page on many workers from what the benchmark measured, and draws its picture.
+"""Write the page on scaling from the measurements of the benchmark, and draw its figure.
 
 python benchmarks/run.py --parts=replicas,precision --rounds=3 --json=docs/scaling.json
 python docs/scaling.py     # writes docs/scaling.md and docs/scaling.svg; needs matplotlib
@@ -14,13 +14,19 @@ from typing import Any, NamedTuple
 HERE = Path(__file__).parent
 WORKERS = (8, 64, 512)
 PER_WORKER, GLOBAL = 64, 512
-"""Examples: of a worker, where that is fixed; of the whole batch, where this is."""
+"""Examples per worker (weak scaling), and examples of the global batch (strong scaling)."""
 BYTES = 4
-"""Of a gradient's number: they are float32 in the mixed precisions too."""
+"""Bytes per gradient element: float32, in the mixed precisions too."""
 
 
 class Link(NamedTuple):
-    """bandwidth: bytes a second each way. latency: seconds a message."""
+    """A network link.
+
+    Attributes:
+        name: its name in the tables.
+        bandwidth: bytes per second in each direction.
+        latency: seconds per message.
+    """
 
     name: str
     bandwidth: float
@@ -29,7 +35,7 @@ class Link(NamedTuple):
 
 LINKS = (Link("10 Gbit/s, 50 us", 1.25e9, 50e-6), Link("100 Gbit/s, 5 us", 12.5e9, 5e-6))
 LARGE = "25.6 M parameters, 100 ms"
-"""The size of ResNet-50, and a time of its step that an accelerator may take."""
+"""A network of the size of ResNet-50, and an assumed time of its step on an accelerator."""
 LARGE_PARAMETERS, LARGE_MS = 25_600_000, 100.0
 WAYS = {
     "one_device": "one device, no strategy",
@@ -42,14 +48,14 @@ WAYS = {
 
 
 def ring_ms(parameters: int, workers: int, link: Link) -> float:
-    """2 (N-1)/N S/B + 2 (N-1) L, in milliseconds."""
+    """Return 2 (N-1)/N S/B + 2 (N-1) L in milliseconds."""
     size = BYTES * parameters
     moved = 2 * (workers - 1) / workers * size / link.bandwidth
     return 1e3 * (moved + 2 * (workers - 1) * link.latency)
 
 
 def measured_link(net: Mapping[str, Any]) -> tuple[float, float]:
-    """The latency in ms and the bandwidth in GB/s that two workers' all-reduces come to.
+    """Return latency in ms and bandwidth in GB/s from the all-reduces of two workers.
 
     With N = 2 the ring takes S/B + 2 L.
     """
@@ -59,7 +65,7 @@ def measured_link(net: Mapping[str, Any]) -> tuple[float, float]:
 
 
 class Case(NamedTuple):
-    """A net's milliseconds a step by the examples of a worker."""
+    """A network with the milliseconds of its step, by the examples of a worker."""
 
     name: str
     parameters: int
@@ -67,7 +73,7 @@ class Case(NamedTuple):
 
 
 def cases(nets: Mapping[str, Any]) -> list[Case]:
-    """The nets that were measured."""
+    """Return the networks that were measured."""
     return [
         Case(name, net["parameters"], lambda batch, net=net: net["step_ms_by_batch"][str(batch)])
         for name, net in nets.items()
@@ -75,23 +81,24 @@ def cases(nets: Mapping[str, Any]) -> list[Case]:
 
 
 def large() -> Case:
+    """Return the assumed network."""
     return Case(LARGE, LARGE_PARAMETERS, lambda _: LARGE_MS)
 
 
 def weak(case: Case, workers: int, link: Link) -> float:
-    """The efficiency with so many examples a worker: t(b) / (t(b) + R(N))."""
+    """Return the efficiency at a fixed batch per worker: t(b) / (t(b) + R(N))."""
     alone = case.step_ms(PER_WORKER)
     return alone / (alone + ring_ms(case.parameters, workers, link))
 
 
 def strong(case: Case, workers: int, link: Link) -> float:
-    """The speed-up with one batch for all: t(G) / (t(G/N) + R(N))."""
+    """Return the speed-up at a fixed global batch: t(G) / (t(G/N) + R(N))."""
     step = case.step_ms(GLOBAL // workers) + ring_ms(case.parameters, workers, link)
     return case.step_ms(GLOBAL) / step
 
 
 def page(found: Mapping[str, Any]) -> str:
-    """The whole page."""
+    """Return the page."""
     nets = found["replicas"]
     text = (HERE / "scaling.in.md").read_text(encoding="utf-8")
     tables = {
@@ -109,13 +116,15 @@ def page(found: Mapping[str, Any]) -> str:
 
 
 def machine(of: Mapping[str, Any]) -> str:
+    """Return the machine in a phrase."""
     versions = f"TensorFlow {of['versions']['tensorflow']}, Keras {of['versions']['keras']}"
     busy = f"a load of {of['load_before']:.1f} before the run"
     return f"{of['processor']}, {of['cores']} cores, {versions}, with {busy}"
 
 
 def measured(nets: Mapping[str, Any]) -> str:
-    head = ["net", "on", "execution", "step, ms", "all-reduce, ms", "share"]
+    """Return the table of measured steps."""
+    head = ["network", "on", "execution", "step, ms", "all-reduce, ms", "fraction"]
     rows = []
     for name, net in nets.items():
         for way, title in WAYS.items():
@@ -128,8 +137,8 @@ def measured(nets: Mapping[str, Any]) -> str:
 
 
 def links(nets: Mapping[str, Any]) -> str:
-    """What the model makes of two workers, beside what was measured."""
-    head = ["net", "L, ms", "B, GB/s", "t(16) + R(2), ms", "step of 2 workers, ms"]
+    """Return the table of the model and of the measurement for two workers."""
+    head = ["network", "L, ms", "B, GB/s", "t(16) + R(2), ms", "step of 2 workers, ms"]
     rows = []
     for name, net in nets.items():
         latency, bandwidth = measured_link(net)
@@ -140,40 +149,45 @@ def links(nets: Mapping[str, Any]) -> str:
 
 
 def batches(nets: Mapping[str, Any]) -> str:
+    """Return the table of steps by the number of examples."""
     sizes = list(next(iter(nets.values()))["step_ms_by_batch"])
     rows = [
         [name, *(f"{net['step_ms_by_batch'][size]:.2f}" for size in sizes)]
         for name, net in nets.items()
     ]
-    return _table(["examples of a worker: t, ms", *sizes], rows)
+    return _table(["t in ms by examples per worker", *sizes], rows)
 
 
 def all_reduces(nets: Mapping[str, Any]) -> str:
+    """Return the table of all-reduces on assumed links."""
+
     def row(case: Case, link: Link) -> list[str]:
         size = f"{BYTES * case.parameters / 1e6:.1f}"
         return [size, *(f"{ring_ms(case.parameters, n, link):.2f}" for n in WORKERS)]
 
-    head = ["net", "link", "S, MB", *(f"R({n}), ms" for n in WORKERS)]
+    head = ["network", "link", "S, MB", *(f"R({n}), ms" for n in WORKERS)]
     every = [*cases(nets), large()]
     return _table(head, [[c.name, link.name, *row(c, link)] for c in every for link in LINKS])
 
 
 def extrapolated(of: Sequence[Case], value: Callable[[Case, int, Link], float], shown: str) -> str:
+    """Return the table of a value for each network, link and number of workers."""
     rows = [
         [case.name, link.name, *(shown.format(value(case, n, link)) for n in WORKERS)]
         for case in of
         for link in LINKS
     ]
-    return _table(["net", "link", *(f"{n} workers" for n in WORKERS)], rows)
+    return _table(["network", "link", *(f"{n} workers" for n in WORKERS)], rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def draw(nets: Mapping[str, Any], path: Path) -> None:
-    """Efficiency against workers, with so many examples a worker; the same file each time."""
+    """Draw the efficiency by workers at a fixed batch per worker; the same bytes each time."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -196,7 +210,7 @@ def draw(nets: Mapping[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Writes the page and the picture."""
+    """Write the page and the figure."""
     found = json.loads((HERE / "scaling.json").read_text(encoding="utf-8"))
     (HERE / "scaling.md").write_text(page(found), encoding="utf-8")
     draw(found["replicas"], HERE / "scaling.svg")

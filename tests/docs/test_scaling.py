@@ -1,4 +1,4 @@
-"""The page on many workers is what its script makes of the benchmark's figures."""
+"""The page on scaling is what its script makes of the measurements."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_table_of_the_page_is_filled_in(script, found):
     assert page.count("\n| --- |") == 6
 
 
-def test_a_ring_moves_all_but_a_part_twice_and_waits_for_each_message(script):
+def test_a_ring_moves_each_part_twice_with_a_latency_per_message(script):
     link = script["Link"]("1 MB/s, 1 ms", 1e6, 1e-3)
     ring = script["ring_ms"]
     assert ring(250_000, 1, link) == 0
@@ -40,7 +40,7 @@ def test_a_ring_moves_all_but_a_part_twice_and_waits_for_each_message(script):
     assert ring(250_000, 4, link) == pytest.approx(1500 + 6)
 
 
-def test_two_workers_tell_the_link_between_them(script):
+def test_latency_and_bandwidth_follow_from_two_workers(script):
     link = script["Link"]("", 2e9, 1e-4)
     ways = {"all_reduce_ms": script["ring_ms"](500_000, 2, link), "all_reduce_of_one_ms": 0.2}
     net = {"parameters": 500_000, "ways": {"workers_2": ways}}
@@ -54,7 +54,7 @@ def test_efficiency_and_speed_up_are_those_of_the_model(script):
     assert script["strong"](case, 2, link) == pytest.approx(5120 / (2560 + 1000))
 
 
-def test_the_picture_is_drawn_from_the_figures(script, found, tmp_path):
+def test_the_figure_is_drawn_from_the_measurements(script, found, tmp_path):
     pytest.importorskip("matplotlib")
     script["draw"](found["replicas"], tmp_path / "drawn.svg")
     for path in (tmp_path / "drawn.svg", DOCS / "scaling.svg"):
