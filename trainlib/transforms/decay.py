@@ -1,13 +1,4 @@
-"""Weight decay: the places in a step where libraries put it.
-
-    pre       w = w - eta lambda w, then the rule at this w      Keras; PyTorch's AdamW
-    add       u = u - eta lambda w                               Optax's adamw
-    add_abs   u = u - lambda w                                   Optax's adafactor
-    l2        g = g + lambda w, then the rule with this g        PyTorch's other optimizers
-
-eta: learning rate; lambda: weight_decay; u: update. For plain gradient descent pre, add and l2
-are one. pre and add part where the rule reads w; l2 parts from both where it has a memory.
-"""
+"""Weight decay: around an optimizer, in each of the forms of the libraries, and as a transform."""
 
 from __future__ import annotations
 
@@ -22,7 +13,7 @@ from trainlib.transforms.chain import no_state
 DECAY_FORMS = ("pre", "add", "add_abs", "l2")
 
 Mask: TypeAlias = Callable[[str], bool] | Any
-"""Some of the parameters: a structure of bools, a function of a parameter's path, None for all."""
+"""A selection of parameters: a structure of bools, a function of the path, or None for all."""
 
 
 def with_weight_decay(
@@ -32,15 +23,45 @@ def with_weight_decay(
     decay_form: str = "pre",
     decay_mask: Mask = None,
 ) -> Optimizer:
-    """The optimizer with weight decay in the place that `decay_form` names.
+    """Return an optimizer with weight decay.
+
+        pre       w = w - eta lambda w, then the rule at this w
+        add       u = u - eta lambda w
+        add_abs   u = u - lambda w
+        l2        g = g + lambda w, then the rule with this g
+
+    with u the update of the optimizer. For plain gradient descent "pre", "add" and "l2" are the
+    same. "pre" and "add" differ for rules that read w; "l2" differs from both for rules whose state
+    depends on the gradients.
 
     Args:
-        optimizer: whose state has a `step`.
-        learning_rate: eta, as the optimizer's.
-        weight_decay: lambda, at least 0; 0 returns the optimizer as it is.
-        decay_form: "pre", "add", "add_abs" or "l2".
-        decay_mask: the parameters that decay; all of them by default. One whose gradient is None
-            does not.
+        optimizer: an optimizer whose state has a `step`.
+        learning_rate: eta, the learning rate of the optimizer.
+        weight_decay: lambda, at least 0; 0 returns the optimizer unchanged.
+        decay_form: "pre", "add", "add_abs" or "l2". Default "pre".
+        decay_mask: the parameters that decay: a structure of bools or a function of the path. A
+            parameter whose gradient is None does not decay. Default None, which is all.
+
+    Returns:
+        An `Optimizer` with the state of the given one.
+
+    Raises:
+        ValueError: a weight_decay below 0, or an unknown decay_form.
+        TypeError: a weight_decay that is not a number.
+
+    Example:
+        >>> from trainlib.transforms import with_weight_decay
+        >>> tx = with_weight_decay(tl.sgd(0.5), 0.5, weight_decay=0.25)
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx.update(tf.zeros([2]), tx.init(w), w)[0].numpy().tolist()
+        [-0.125, 0.25]
+
+    Differences:
+        Keras and PyTorch's AdamW have "pre", Optax's adamw "add" and its adafactor "add_abs",
+        PyTorch's other optimizers "l2".
+
+    References:
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization".
     """
     check_number("weight_decay", weight_decay, at_least=0)
     check_choice("decay_form", decay_form, DECAY_FORMS)
@@ -63,21 +84,29 @@ def with_weight_decay(
 
 
 def add_decayed_weights(weight_decay: float, mask: Mask = None) -> Optimizer:
-    """Adds a share of the weights to the gradients, or to the updates.
+    """Add the weights, times a coefficient, to the gradients or to the updates.
 
         g = g + lambda w
 
-    Before an optimizer it is the gradient of the penalty lambda/2 w^2, the "l2" of
-    `with_weight_decay`.
-    After one and before `scale(-eta)` it is decoupled.
+    Before an optimizer it is the gradient of the penalty lambda/2 w^2, the form "l2" of
+    `with_weight_decay`. After one and before `scale(-eta)` it is decoupled weight decay.
 
     Args:
         weight_decay: lambda, at least 0.
-        mask: the parameters that decay; all of them by default. One whose gradient is None does
-            not.
+        mask: the parameters that decay: a structure of bools or a function of the path. A parameter
+            whose gradient is None does not decay. Default None, which is all.
+
+    Returns:
+        An `Optimizer` without a state.
 
     Raises:
         ValueError, TypeError: a weight_decay that is not a number of at least 0.
+
+    Example:
+        >>> tx = tl.chain(tl.add_decayed_weights(0.5), tl.sgd(0.25))
+        >>> w = tf.constant([1.0, -2.0])
+        >>> tx.update(tf.zeros([2]), tx.init(w), w)[0].numpy().tolist()
+        [-0.125, 0.25]
     """
     check_number("weight_decay", weight_decay, at_least=0)
 
@@ -90,26 +119,27 @@ def add_decayed_weights(weight_decay: float, mask: Mask = None) -> Optimizer:
 
 
 def _l2_rule(g: Tensor, *, w: Tensor, weight_decay: Tensor) -> tuple[Tensor]:
-    """g = g + lambda w."""
+    """Return g + lambda w."""
     return (g + weight_decay * w,)
 
 
 def _decay_rule(g: Tensor, *, w: Tensor, eta: Tensor, weight_decay: Tensor) -> tuple[Tensor]:
-    """u = -eta lambda w."""
+    """Return -eta lambda w."""
     return (-eta * weight_decay * w,)
 
 
 def _sum_rule(d: Tensor, *, w: Tensor) -> tuple[Tensor]:
+    """Return w + d."""
     return (w + d,)
 
 
 def _sum(tree: Tree, decays: Tree) -> Tree:
-    """The tree plus the decays, in their dtype; the tree's leaf where the decay is None."""
+    """Return the tree plus the decays in their dtype; the tree's leaf where the decay is None."""
     return overlay(_each(_sum_rule, decays, tree), tree)
 
 
 def _each(rule: Any, decaying: Tree, params: Tree, **scalars: Any) -> Tree:
-    """The rule where a parameter decays, None elsewhere."""
+    """Return the rule's result where a parameter decays, None elsewhere."""
     if is_empty(decaying):
         return decaying
     return leafwise(rule, decaying, params=params, **scalars)[0]
