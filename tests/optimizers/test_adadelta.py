@@ -1,11 +1,8 @@
-"""What the comparison with peers does not cover of adadelta."""
+"""Adadelta, where the comparison with peers does not cover it."""
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
-import pytest
 import tensorflow as tf
 
 import trainlib as tl
@@ -28,32 +25,3 @@ def test_the_rate_does_not_enter_the_state():
         tl.adadelta(rate).update(grads, tl.adadelta().init(PARAMS), PARAMS)[1] for rate in (1, 2)
     ]
     np.testing.assert_array_equal(states[0].d["w"], states[1].d["w"])
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"rho": 1.0}, "rho must be at least 0 and below 1, got 1.0"),
-        ({"epsilon": 0.0}, "epsilon must be above 0, got 0.0"),
-        ({"convention": "textbook"}, "unknown convention of adadelta 'textbook'"),
-    ],
-)
-def test_bad_arguments_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        tl.adadelta(**options)
-
-
-def test_presets_are_the_defaults_of_the_libraries():
-    keras, torch, optax = (pytest.importorskip(name) for name in ("keras", "torch", "optax"))
-    presets = tl.adadelta.conventions
-    of_keras = defaults(keras.optimizers.Adadelta)
-    for name in ("learning_rate", "rho", "epsilon"):
-        assert presets["keras"][name] == of_keras[name]
-    for library, factory in (("torch", torch.optim.Adadelta), ("optax", optax.adadelta)):
-        assert presets[library]["rho"] == defaults(factory)["rho"]
-        assert presets[library]["epsilon"] == defaults(factory)["eps"]
-    assert presets["torch"]["learning_rate"] == defaults(torch.optim.Adadelta)["lr"]
-
-
-def defaults(factory):
-    return {name: p.default for name, p in inspect.signature(factory).parameters.items()}

@@ -53,8 +53,3 @@ def test_epsilon_must_be_above_zero_unless_there_is_none():
     with pytest.raises(ValueError, match="epsilon must be above 0, got 0.0"):
         tl.adamax(epsilon=0.0)
     tl.adamax(epsilon=0.0, eps_at="none")
-
-
-def test_unknown_place_of_epsilon_is_named():
-    with pytest.raises(ValueError, match="unknown eps_at 'in_root'"):
-        tl.adamax(eps_at="in_root")

@@ -66,18 +66,3 @@ def test_proximal_decay_minds_the_mask_and_absent_gradients():
     assert [float(w) for w in moved.values()] == [1.5, 3.0, 3.0]
     updates, _ = tx.update(grads | {"a": None}, tx.init(params), params)
     assert updates["a"] is None and float(updates["b"]) == 0.0
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"beta_3": 1.0}, "beta_3 must be at least 0 and below 1"),
-        ({"difference_weight": "beta"}, "unknown difference_weight 'beta'"),
-        ({"start": "zeros"}, "unknown start 'zeros': did you mean 'zero'"),
-        ({"decay_form": "prox"}, "unknown decay_form 'prox'"),
-        ({"weight_decay": -1.0, "convention": "paper"}, "weight_decay must be at least 0"),
-    ],
-)
-def test_bad_options_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        tl.adan(**options)

@@ -1,9 +1,8 @@
-"""What the comparison with peers does not cover of lars."""
+"""Lars, where the comparison with peers does not cover it."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 import trainlib as tl
@@ -47,12 +46,3 @@ def test_no_gradient_no_step():
     updates, after = tx.update(GRADS | {"w": None}, state, PARAMS)
     assert updates["w"] is None and after.step == 2
     np.testing.assert_array_equal(after.v["w"], state.v["w"])
-
-
-def test_error_messages():
-    with pytest.raises(ValueError, match="trust_coefficient must be above 0, got 0.0"):
-        tl.lars(trust_coefficient=0.0)
-    with pytest.raises(ValueError, match="unknown ratio_form 'join': did you mean 'joint'"):
-        tl.lars(ratio_form="join")
-    with pytest.raises(ValueError, match="there are optax, paper"):
-        tl.lars(convention="keras")

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
-
-import pytest
+import numpy as np
+import tensorflow as tf
 
 import trainlib as tl
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"beta_1": 1.5}, "beta_1 must be at least 0 and at most 1"),
-        ({"beta_2": 1.0}, "beta_2 must be at least 0 and below 1"),
-    ],
-)
-def test_values_out_of_range_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        tl.lion(**options)
+def test_the_update_reads_the_mean_before_it_is_renewed():
+    tx = tl.lion(0.5, beta_1=0.75, beta_2=0.5)
+    w = tf.constant([1.0])
+    updates, state = tx.update(tf.constant([2.0]), tx.init(w), w)
+    np.testing.assert_array_equal((updates, state.m), [[-0.5], [1.0]])
+    # 0.75 * 1 - 0.25 * 2 is above 0, though the renewed mean 0.5 * 1 - 0.5 * 2 is below 0.
+    updates, state = tx.update(tf.constant([-2.0]), state, w)
+    np.testing.assert_array_equal((updates, state.m), [[-0.5], [-0.5]])
 
 
-def test_defaults_equal_those_of_the_libraries():
-    keras, optax = pytest.importorskip("keras"), pytest.importorskip("optax")
-    ours, theirs = defaults(tl.lion), defaults(keras.optimizers.Lion)
-    assert all(ours[name] == theirs[name] for name in ("learning_rate", "beta_1", "beta_2"))
-    assert tl.lion.conventions["optax"]["weight_decay"] == defaults(optax.lion)["weight_decay"]
-
-
-def defaults(factory):
-    return {name: p.default for name, p in inspect.signature(factory).parameters.items()}
+def test_with_beta_1_of_zero_it_is_sign_sgd():
+    w, g = tf.constant([1.0, -2.0]), tf.constant([0.25, -3.0])
+    updates, _ = tl.lion(0.5, beta_1=0.0).update(g, tl.lion().init(w), w)
+    expected, _ = tl.sign_sgd(0.5).update(g, tl.sign_sgd().init(w), w)
+    np.testing.assert_array_equal(updates, expected)

@@ -1,4 +1,4 @@
-"""What the comparison with peers does not cover of muon."""
+"""Muon, where the comparison with peers does not cover it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The textbooks' Nesterov, gradient at the look-ahead point, is Keras's in other variables."""
+"""`nesterov_point`: the momentum of the textbooks equals that of Keras in other variables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
+from tests.helpers.executions import EXECUTIONS
 from trainlib.optimizers.sgd import SgdState
 from trainlib.verify.compare import difference
 from trainlib.verify.peers import run_peer
@@ -18,7 +19,7 @@ MU = 0.875
 STEPS = 100
 
 
-def textbook_path(problem, run):
+def textbook_path(problem, execution):
     """The textbooks' parameters and look-ahead points after each step."""
     rates = tf.constant(problem.rates)
     tx = tl.sgd(lambda k: tf.gather(rates, k), momentum=MU, convention="textbook")
@@ -29,8 +30,7 @@ def textbook_path(problem, run):
         updates, state = tx.update(grads, state, params)
         return tl.apply_updates(params, updates), state
 
-    if run != "eager":
-        step = tf.function(step, jit_compile=run == "xla")
+    step = EXECUTIONS[execution](step)
     params = {k: tf.constant(w) for k, w in problem.start.items()}
     state, path = tx.init(params), []
     for row in problem.noise:
@@ -39,7 +39,7 @@ def textbook_path(problem, run):
     return path
 
 
-@pytest.mark.parametrize("run", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize(
     "constant",
     [
@@ -47,16 +47,18 @@ def textbook_path(problem, run):
         pytest.param(False, id="changing rate"),
     ],
 )
-def test_look_ahead_points_are_the_parameters_of_keras(constant, run):
+def test_the_points_of_the_textbooks_are_the_parameters_of_keras(constant, execution):
     problem = make_problem(STEPS)
     if constant:
         problem = problem._replace(rates=np.full_like(problem.rates, 2.0**-6))
     keras = run_peer("keras", "SGD", {"momentum": MU, "nesterov": True}, problem)
-    ours = [{k: w.numpy() for k, w in ahead.items()} for _, ahead in textbook_path(problem, run)]
+    ours = [
+        {k: w.numpy() for k, w in ahead.items()} for _, ahead in textbook_path(problem, execution)
+    ]
     assert difference(ours, keras).error <= 1e-12
 
 
-def test_going_back_from_keras_gives_the_textbooks_parameters():
+def test_a_negative_momentum_recovers_the_parameters_of_the_textbooks():
     """theta = w_keras - mu v, while the rate changes."""
     problem = make_problem(STEPS)
 
@@ -74,7 +76,7 @@ def test_going_back_from_keras_gives_the_textbooks_parameters():
     assert difference(ours, keras).error <= 1e-12
 
 
-def test_lr_out_looks_ahead_with_the_next_rate():
+def test_under_lr_out_the_point_takes_the_next_learning_rate():
     params = {"w": tf.constant([1.0, -2.0], tf.float64)}
     grads = {"w": tf.constant([0.5, 0.25], tf.float64)}
     points = []
@@ -85,7 +87,7 @@ def test_lr_out_looks_ahead_with_the_next_rate():
     np.testing.assert_array_equal(*points)
 
 
-def test_lookahead_keeps_dtypes_and_takes_tensors():
+def test_the_point_has_the_dtype_of_the_parameters():
     params = {"w": tf.ones([2], tf.bfloat16)}
     tx = tl.sgd(0.5, momentum=0.5)
     _, state = tx.update(params, tx.init(params), params)
@@ -94,7 +96,7 @@ def test_lookahead_keeps_dtypes_and_takes_tensors():
     np.testing.assert_array_equal(tf.cast(ahead["w"], tf.float32), [0.75, 0.75])
 
 
-def test_lookahead_refuses_states_without_a_velocity():
+def test_states_without_a_velocity_are_refused():
     params = {"w": tf.ones([2])}
     point = functools.partial(tl.nesterov_point, params)
     with pytest.raises(ValueError, match="needs a velocity, and sgd without momentum keeps none"):
