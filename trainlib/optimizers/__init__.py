@@ -8,7 +8,7 @@ adamax, nadam, radam, adabelief, yogi, adan, ademamix: variants of Adam.
 ftrl: follow the regularized leader, with L1 and L2 penalties.
 signum, lion, rprop: steps by the signs of gradients.
 lamb, lars, novograd: steps relative to the norm of each tensor.
-adafactor, muon: rules for matrices.
+adafactor, muon: rules for matrices; newton_schulz: the iteration of Muon.
 sophia: a clipped step by an estimate of the Hessian's diagonal.
 schedule_free, prodigy: rules without a schedule, or without a learning rate to tune.
 """

@@ -12,8 +12,6 @@ from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
 from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
 from trainlib.transforms.decay import Mask
 
-BIAS_FORMS = ("folded", "corrected", "none")
-
 
 def adam_rule(
     g: Tensor, m: Tensor, v: Tensor, v_max: Tensor | None, hp: Hyperparameters
