@@ -1,4 +1,4 @@
-"""`train`: trains a model on a data set and leaves a run folder."""
+"""`train`: train a model on a data set, and write a run folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from trainlib.experiment.run import run_experiment  # noqa: E402
 from trainlib.experiment.verify_resume import DifferentBitsError, verify_resume  # noqa: E402
 
 ABOUT = """
-train: trains a model on a data set, and leaves a run folder.
+train: train a model on a data set, and write a run folder.
 
   train --dataset=fashion_mnist --model=mlp --hidden=300,100 --optimizer=nadam --epochs=5
 """
