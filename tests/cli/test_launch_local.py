@@ -10,7 +10,15 @@ from helpers.workers import QUICK, history, run_module
 from trainlib.cli.launch_local import parse_arguments, tf_configs
 
 SOAK = pytest.mark.soak
-FILES = {"flags.txt", "metrics.csv", "metrics.jsonl", "model.keras", "summary.json", "checkpoints"}
+FILES = {
+    "config.json",
+    "flags.txt",
+    "metrics.csv",
+    "metrics.jsonl",
+    "model.keras",
+    "summary.json",
+    "checkpoints",
+}
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from trainlib.cli.flag_types import Group, Values
@@ -14,6 +14,17 @@ from trainlib.experiment.rule_flags import AMBIGUITY, is_shared
 from trainlib.experiment.rules import AUTO, LENGTHS, RULES, Hyperparameters, takes
 
 SAFE_MODE = next(s for s in settings(ExperimentConfig) if s.flag == "safe_mode")
+METAVARS: Mapping[str, str] = {
+    **dict.fromkeys(("dataset", "model", "optimizer", "regularizer", "constraint", "loss"), "NAME"),
+    **dict.fromkeys(("schedule", "metrics", "callbacks"), "NAMES"),
+    **dict.fromkeys(("data_dir", "tensorboard_dir"), "PATH"),
+    **dict.fromkeys(("regularized_params", "constrained_params"), "REGEX"),
+    "target": "COLUMN",
+    "checkpoint_best": "RESULT",
+    "param_rules": "RULES",
+    "class_weight": "WEIGHTS",
+}
+"""Placeholders of values in the help text, where the type says too little."""
 
 
 def define_experiment(values: Values) -> None:
@@ -58,7 +69,9 @@ def _define(group: Group, setting: Setting) -> None:
         "floats": group.numbers,
         "strs": group.strings,
     }
-    by_type[setting.type](name, list(default) if isinstance(default, tuple) else default, help)
+    options = {"metavar": METAVARS[name]} if name in METAVARS else {}
+    default = list(default) if isinstance(default, tuple) else default
+    by_type[setting.type](name, default, help, **options)
 
 
 def given_flags(values: Values) -> dict[str, Any]:
