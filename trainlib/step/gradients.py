@@ -14,14 +14,13 @@ from trainlib.step.state import Batch, MetricStates, Observer, Reduce, StepConfi
 
 
 class Gradients(NamedTuple):
-    """What `compute_gradients` returns, for `reduce_gradients` and `apply_gradients`.
+    """The gradients of a batch, as the functions of a step pass them on.
 
     Attributes:
         grads: like the parameters; those of the scaled loss, where there is a loss scale.
-        loss: what was differentiated, unscaled, for the finite guard; `()` without one.
+        loss: the differentiated loss, unscaled, for the finite guard; `()` without one.
         weight: sum of the weights of the examples, a floating scalar.
-        divisor: omega, what the gradients of a replica's part weigh in their sum, a floating
-            scalar.
+        divisor: omega, the weight of a replica's part in the sum over replicas, a floating scalar.
         model_state: the new model state.
         metrics: the metric states of the batch.
     """
@@ -105,8 +104,8 @@ def reduce_gradients(gradients: Gradients, reduce: Reduce) -> Gradients:
 
     Returns:
         The gradients with `grads`, `loss` and `weight` those of the whole batch. `model_state`
-        and `metrics` remain those of the replica. The loss is a sum, fit only for the test whether
-        it is finite.
+        and `metrics` remain those of the replica. The loss is a sum, to be tested for infinities
+        and NaNs only.
 
     Example:
         >>> config = tl.StepConfig(

@@ -112,7 +112,7 @@ def dynamic_loss_scale(
     Args:
         initial: the first scale, from `floor` to `cap`. Default 2^15.
         growth_steps: N, finite steps in a row before the scale grows, at least 1. Default 2000.
-        factor: f, what the scale is multiplied or divided by, above 1. Default 2.
+        factor: f, by which the scale is multiplied or divided, above 1. Default 2.
         floor: the lowest scale, above 0. Default 1. A floor below 1 is for losses whose gradients
             overflow without scaling.
         cap: the highest scale. Default 2^24.
@@ -243,4 +243,5 @@ def unscale_grads(grads: Tree, state: LossScaleState | tuple[()]) -> Tree:
 
 
 def _init(scale: float) -> LossScaleState:
+    """Return the state of a scale before the first step."""
     return LossScaleState(tf.constant(scale, tf.float32), tf.zeros([], tf.int64))

@@ -45,7 +45,7 @@ def objective(sums: LossSums) -> tuple[Tensor, Tensor]:
 
 
 def objective_of_part(sums: LossSums) -> tuple[Tensor, Tensor]:
-    """Return what a replica differentiates, and omega, the weight of the penalty in it.
+    """Return the loss that a replica differentiates, and omega, the weight of its penalty.
 
     Both are divided by the number of losses, which all replicas share, so that gradients in float16
     are as large as those of a mean. Where no example counts, omega is a little above 0: on a batch

@@ -87,7 +87,8 @@ class StepConfig:
         loss_fn: `(y_true, y_pred) -> loss of each example`.
         optimizer: turns gradients into updates; None for evaluation only.
         metrics: by name, each a `Metric`, or a function `(y_true, y_pred) -> value of each
-            example`, of which the mean is taken. "loss" is always there. Default none.
+            example`, which is averaged. "loss" is always reported and is not listed here. Default
+            none.
         regularizer: `params -> penalty`, added to the mean loss. Default None.
         loss_scale: of `dynamic_loss_scale` or `static_loss_scale`, for float16. A step whose
             gradients are not finite is then skipped. Default None.
@@ -193,4 +194,5 @@ def check_state_fits(config: StepConfig, state: TrainState) -> None:
 
 
 def _kind(x: Any) -> str:
+    """Return the name of a type for an error message; "none" for None and `()`."""
     return "none" if x is None or x == () else type(x).__name__

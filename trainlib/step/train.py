@@ -43,8 +43,8 @@ def train_step(
             that is not compiled as a whole. Default False.
         compile_update: whether XLA compiles the update. Default False.
         observer: a function that is called with the name and the value of intermediate results:
-            "loss", the scaled loss; "gradient", its gradients; "update", the updates. For tracing a
-            step to look into it. Default None.
+            "loss", the scaled loss; "gradient", its gradients; "update", the updates. For
+            debugging. Default None.
 
     Returns:
         The step. It can be called eagerly or in a `tf.function`, with `jit_compile=True` too.
@@ -64,7 +64,6 @@ def train_step(
         >>> float(state.params[0]), float(metrics["loss"].compute())
         (0.25, 0.25)
     """
-
     optimizer_of(config)
 
     def compute(state: TrainState, batch: Batch) -> Any:
@@ -75,14 +74,14 @@ def train_step(
     def update(state: TrainState, gradients: Any, last: Tensor) -> Any:
         return update_params(config, state, gradients, last, observer=observer)
 
-    compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
-    compute_maybe = compiled(compute) if compile_gradients else compute
-    update_maybe = compiled(update) if compile_update else update
+    xla = functools.partial(tf.function, jit_compile=True, autograph=False)
+    compute = xla(compute) if compile_gradients else compute
+    update = xla(update) if compile_update else update
 
     def step(state: TrainState, batch: Batch, last: Tensor = False) -> Any:
-        gradients = compute_maybe(state._replace(opt_state=()), batch)
+        gradients = compute(state._replace(opt_state=()), batch)
         if reduce is not None:
             gradients = reduce_gradients(gradients, reduce)
-        return apply_gradients(config, state, gradients, last, update=update_maybe)
+        return apply_gradients(config, state, gradients, last, update=update)
 
     return step

@@ -114,7 +114,7 @@ def _update_if_finite(
     last: Tensor,
     observer: Observer | None,
 ) -> tuple[TrainState, MetricStates]:
-    """Return the same as `_update`, with new parameters only if loss and gradients are finite."""
+    """Return what `_update` does, with new parameters only if loss and gradients are finite."""
     grads = unscale_grads(tf.nest.map_structure(_widen, gradients.grads), state.loss_scale)
     gradients = gradients._replace(grads=grads)
     index = _nonfinite_index(gradients)
@@ -163,7 +163,7 @@ def _update(
 
 
 def _norms(*trees: Tree) -> MetricStates:
-    """Return the states of the gradients' and the updates' norm at one step."""
+    """Return the metric states of the gradients' and the updates' norms at one step."""
     with tf.name_scope("norms"):
         one = tf.ones([], tf.float64)
         return {
@@ -173,18 +173,19 @@ def _norms(*trees: Tree) -> MetricStates:
 
 
 def _nonfinite_index(gradients: Gradients) -> Tensor:
-    """Return the index that `FiniteGuardState` holds: of the loss, if it is not finite either."""
+    """Return `FiniteGuardState.nonfinite_index` of a step; -1 if all is finite."""
     loss_index = tf.constant(len(tf.nest.flatten(gradients.grads)), tf.int64)
     index = first_nonfinite(gradients.grads)
     return tf.where(first_nonfinite(gradients.loss) < 0, index, loss_index)
 
 
 def _widen(g: Tensor) -> Tensor:
+    """Return a gradient in its compute dtype; None stays None."""
     return None if g is None else widen(g)
 
 
 def _where(condition: Tensor, new: Callable[[], Tree], old: Tree) -> Tree:
-    """Return the same as `_cond`, with every intermediate result in one graph to be observed."""
+    """Return what `_cond` does without a branch, whose tensors an observer could not read."""
     return select(condition, new(), old)
 
 

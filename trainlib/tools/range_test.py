@@ -19,9 +19,8 @@ from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.chunks import check_pairs
 from trainlib.training.order import epoch_order
 from trainlib.training.trainer import Trainer
-from trainlib.transforms.accumulate import AccumulateState
+from trainlib.transforms.accumulate import accumulates
 from trainlib.transforms.decay import Mask
-from trainlib.transforms.states import find_states
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -121,7 +120,7 @@ def lr_finder(
     tx = _made_by(optimizer, ramp)
     # The model is safe: only `fit` writes to it.
     trainer = Trainer(model, loss, tx, strategy="one_device", **options)
-    if any(find_states(trainer.state.opt_state, AccumulateState)):
+    if accumulates(trainer.state.opt_state):
         raise ValueError(
             "optimizer must not accumulate: give the examples of a whole window as the batch_size"
         )

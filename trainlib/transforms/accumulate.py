@@ -140,11 +140,16 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
     return Optimizer(init, update, EXTRA_ARGS)
 
 
+def accumulates(state: State) -> bool:
+    """Return whether a state contains that of `accumulate`."""
+    return any(True for _ in find_states(state, AccumulateState))
+
+
 def flush(optimizer: Optimizer, state: State, params: Tree) -> tuple[Tree, State]:
     """Make the update of a window that is open, if one is.
 
-    It is an update with gradients of 0, `weight=0.0` and `last=True`, for a loop that learns too
-    late that a micro-batch was the last. Other members of a chain with `accumulate` see these
+    It is an update with gradients of 0, `weight=0.0` and `last=True`, for a loop that knows only
+    afterwards which micro-batch was the last. Other members of a chain with `accumulate` see these
     zeros, and a parameter that never has a gradient is updated as if its gradient were 0.
 
     Args:
@@ -166,7 +171,7 @@ def flush(optimizer: Optimizer, state: State, params: Tree) -> tuple[Tree, State
         >>> float(tl.apply_updates(w, updates))
         0.0
     """
-    if not any(find_states(state, AccumulateState)):
+    if not accumulates(state):
         raise ValueError(
             "flush needs the state of an optimizer with tl.accumulate(...); this one has none"
         )
@@ -174,4 +179,5 @@ def flush(optimizer: Optimizer, state: State, params: Tree) -> tuple[Tree, State
 
 
 def _zeros_like(x: Tensor) -> Tensor:
+    """Return zeros in the dtype of x; None stays None."""
     return None if x is None else tf.zeros_like(x)

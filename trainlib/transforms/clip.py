@@ -1,9 +1,9 @@
-"""Clipping: gradients bounded by value, by norm, by their norm together, or by that of the weights.
+"""Gradient clipping: by value, by norm, by global norm, or by the norm of the weights.
 
-A gradient within the bound keeps its bits. A gradient of None stays None and does not count. Norms
-are right where the squares of the elements overflow, too. By value an infinity is clipped, and NaN
-stays NaN. By norm an infinity or a NaN makes everything that shares the norm NaN, so that the bad
-step is seen, and `apply_if_finite` or the finite guard can skip it:
+A gradient within the bound is unchanged, bit for bit. A gradient of None stays None and does not
+count. Norms are correct even where the squares of the elements overflow. By value an infinity is
+clipped, and NaN stays NaN. By norm an infinity or a NaN makes every gradient that shares the norm
+NaN, so that `apply_if_finite` or the finite guard can detect the step and skip it:
 
     bound 1         by value      clip_by_norm     clip_by_global_norm
     [0, 0]          [0, 0]        [0, 0]           [0, 0]
@@ -101,14 +101,14 @@ def clip_by_norm(clipnorm: float) -> Optimizer:
 
 
 def clip_by_global_norm(global_clipnorm: float) -> Optimizer:
-    """Scale all gradients by one factor, so that their norm together is at most a bound.
+    """Scale all gradients by one factor, so that their global norm is at most a bound.
 
         g = g global_clipnorm / max(n, global_clipnorm),  n = sqrt(sum of |g|^2 over all tensors)
 
     A norm that is not finite makes every gradient NaN.
 
     Args:
-        global_clipnorm: the largest norm of all gradients together, above 0.
+        global_clipnorm: the largest global norm, above 0.
 
     Returns:
         An `Optimizer` without state.

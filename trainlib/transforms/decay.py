@@ -84,7 +84,7 @@ def with_weight_decay(
 
 
 def add_decayed_weights(weight_decay: float, mask: Mask = None) -> Optimizer:
-    """Add the weights, times a coefficient, to the gradients or to the updates.
+    """Add the weights, multiplied by a coefficient, to the gradients or to the updates.
 
         g = g + lambda w
 

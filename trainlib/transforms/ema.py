@@ -6,7 +6,7 @@
     not debiased    c_1 = 1;  c_t = 1 - beta for t > 1
 
 Debiased, a_t is the mean of w_1 ... w_t with weights beta^(t-i): a running mean that starts at 0,
-divided by 1 - beta^t. Otherwise w_1 has the weight beta^(t-1), which remains large for long.
+divided by 1 - beta^t. Otherwise w_1 has the weight beta^(t-1), which stays large for many updates.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ class StepState(NamedTuple):
 
 
 def _first_step(params: Tree) -> StepState:
+    """Return the state before the first call."""
     return StepState(tf.zeros([], tf.int64))
 
 
@@ -145,12 +146,12 @@ def centralize(unit_axis: int = -1) -> Optimizer:
 
 
 def add_noise(eta: float = 0.01, gamma: float = 0.55, *, seed: int) -> Optimizer:
-    """Add normal noise to the gradients, less with every step.
+    """Add normal noise to the gradients, with a variance that decays with the step.
 
         g = g + sigma_k z,  sigma_k^2 = eta / (1 + k)^gamma,  z ~ N(0, 1),  k = 0, 1, ...
 
     z is a function of the seed, the step and the position of the tensor among the parameters, the
-    same eagerly and compiled: a run that is resumed draws what it would have drawn.
+    same eagerly and compiled: a resumed run draws the same noise as an uninterrupted one.
 
     Args:
         eta: variance at the first step, at least 0. Default 0.01.

@@ -45,10 +45,10 @@ class InjectState(NamedTuple):
 def inject_hyperparams(factory: Factory) -> Factory:
     """Return the factory, with the hyperparameters of its optimizers held in the state.
 
-    They can then be changed between updates without a retrace: see `set_hyperparams`. Held are
-    the arguments of the call that are numbers by their declaration, such as `beta_1`, and the
-    learning rate, given or by default. Fixed are the defaults of all others, and what is declared
-    as an integer, a bool, a string or a structure.
+    They can then be changed between updates without a retrace: see `set_hyperparams`. The state
+    holds the arguments of the call that are declared as floating numbers, such as `beta_1`, and the
+    learning rate, given or by default. All other defaults are fixed, and so is what is declared as
+    an integer, a bool, a string or a structure.
 
     A parameter of your own factory counts as declared if trainlib's optimizers have one of that
     name. Any other is decided by its argument: floats, floating tensors and functions are held;
@@ -131,7 +131,7 @@ def hyperparams_in_state(
 
 
 def set_hyperparams(state: State, **hyperparams: float) -> State:
-    """Return the state with new values of hyperparameters. No function is retraced for them.
+    """Return the state with new values of hyperparameters, for which no function is retraced.
 
     Args:
         state: the state of `inject_hyperparams` or `param_rules`, or any state with one in it.

@@ -27,7 +27,7 @@ def keras_options(
     loss_scale_factor: float | None = None,
     gradient_accumulation_steps: int | None = None,
 ) -> Optimizer:
-    """Add the options of Keras's base `Optimizer` to an optimizer, by their names in Keras.
+    """Add the options of Keras's base `Optimizer` to an optimizer, with the names that Keras uses.
 
     It returns `accumulate(chain(scale, clip, optimizer, constrain, ema), every_k)` of those given:
     gradients are summed first, then clipped; the weights decay and move, are constrained, and
@@ -36,16 +36,18 @@ def keras_options(
 
     Args:
         optimizer: the optimizer, with its weight decay.
-        clipnorm: of `clip_by_norm`, above 0. Default None: no clipping.
-        clipvalue: of `clip_by_value`, above 0. Default None: no clipping.
-        global_clipnorm: of `clip_by_global_norm`, above 0. Default None: no clipping.
-        constraint: of `constrain`, a function of one parameter, for all parameters. Default None.
+        clipnorm: bound of `clip_by_norm`, above 0. Default None: no clipping.
+        clipvalue: bound of `clip_by_value`, above 0. Default None: no clipping.
+        global_clipnorm: bound of `clip_by_global_norm`, above 0. Default None: no clipping.
+        constraint: a function of one parameter, applied to all by `constrain`. Default None.
         use_ema: whether `ema(debias=False)` averages the parameters. Default False.
         ema_momentum: its decay, in [0, 1). Default 0.99.
         ema_overwrite_frequency: updates after which the parameters are set to their average, at
             least 1. Default None: never.
-        loss_scale_factor: what the loss was multiplied by, above 0: `scale(1 / f)`. Default None.
-        gradient_accumulation_steps: of `accumulate`, at least 1. Default None: no accumulation.
+        loss_scale_factor: the factor f by which the loss was multiplied, above 0; gradients are
+            scaled by 1 / f. Default None.
+        gradient_accumulation_steps: micro-batches per update, at least 1; see `accumulate`. Default
+            None: no accumulation.
 
     Returns:
         The composed `Optimizer`.

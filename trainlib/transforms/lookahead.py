@@ -1,4 +1,4 @@
-"""Lookahead: an optimizer whose parameters are pulled back to slow weights now and then."""
+"""Lookahead: an optimizer whose parameters are moved back towards slow weights at intervals."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def lookahead_rule(
     u: Tensor, slow: Tensor, *, w: Tensor, slow_step_size: Tensor, syncs: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the update and phi: at a synchronization w = phi = phi + alpha (w + u - phi)."""
-    met = slow + slow_step_size * (w + u - slow)
-    return tf.where(syncs > 0, met - w, u), tf.where(syncs > 0, met, slow)
+    synced = slow + slow_step_size * (w + u - slow)
+    return tf.where(syncs > 0, synced - w, u), tf.where(syncs > 0, synced, slow)
 
 
 def lookahead(fast: Optimizer, sync_period: int = 5, slow_step_size: float = 0.5) -> Optimizer:
-    """Lookahead: k steps of a fast optimizer, then a step back to between start and end.
+    """Lookahead: k steps of a fast optimizer, then a move back towards their start.
 
         w_t = w_(t-1) + u_t                                    u_t: the fast optimizer's update
         every k-th t:  phi = phi + alpha (w_t - phi),  w_t = phi

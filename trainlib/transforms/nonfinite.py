@@ -40,8 +40,8 @@ class ApplyIfFiniteState(NamedTuple):
 def apply_if_finite(optimizer: Optimizer) -> Optimizer:
     """Skip updates whose gradients are not all finite.
 
-    A skipped update changes no bit of the parameters and of the optimizer's state; it is counted.
-    Replicas must pass the sum of the gradients over all of them, so that they decide alike.
+    A skipped update leaves the parameters and the optimizer's state unchanged, bit for bit, and is
+    counted. Replicas must pass the sum of the gradients over all of them, so that all decide alike.
 
     Args:
         optimizer: the optimizer; its result is dropped where the gradients are not finite.
@@ -93,7 +93,7 @@ def zero_nans_rule(g: Tensor) -> tuple[Tensor]:
 def zero_nans() -> Optimizer:
     """Replace every NaN in the gradients by 0; infinities stay.
 
-    It hides an error of the model: prefer `apply_if_finite`, which skips the update.
+    It hides a fault of the model: prefer `apply_if_finite`, which skips the update.
 
     Returns:
         An `Optimizer` without state.

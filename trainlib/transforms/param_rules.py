@@ -94,7 +94,7 @@ def param_rules(
 def rules_table(
     rules: Rules, params: Tree, hyperparams: Mapping[str, ScalarOrSchedule]
 ) -> list[str]:
-    """Return a table of what rules set: a line for each parameter, a column a hyperparameter.
+    """Return a table of what rules set: a line per parameter, a column per hyperparameter.
 
     Args:
         rules: as of `param_rules`.

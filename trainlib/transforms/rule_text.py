@@ -64,7 +64,7 @@ def parse_rules(rules: Rules) -> list[Rule]:
     """Return the rules in a text.
 
     Raises:
-        ValueError: a rule cannot be parsed, or two rules set the same.
+        ValueError: a rule cannot be parsed, or is given twice.
 
     Example:
         >>> from trainlib.transforms.rule_text import parse_rules
@@ -94,6 +94,7 @@ def rules_by_path(rules: Sequence[Rule], params: Tree) -> dict[str, list[Rule]]:
 
 
 def _parse_rule(text: str) -> Rule:
+    """Return the rule in `pattern:setting, setting`."""
     # Split at the last colon: a pattern may have one, a setting cannot.
     pattern, colon, statements = text.rpartition(":")
     parts = [part.strip() for part in statements.split(",")]
@@ -112,6 +113,7 @@ def _parse_rule(text: str) -> Rule:
 
 
 def _parse_setting(part: str, rule: str) -> Setting:
+    """Return the setting in `name=value` or `name*=value`; the rule is for error messages."""
     found = re.fullmatch(r"(\w+)\s*(\*?=)\s*(.*)", part)
     if not found:
         raise ValueError(f"rule {rule!r}: {part!r} is not name=value, name*=value or freeze")

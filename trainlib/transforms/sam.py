@@ -1,4 +1,4 @@
-"""Sharpness-aware minimization: an optimizer at the gradient of a nearby, worse point."""
+"""Sharpness-aware minimization: an optimizer with the gradient at a nearby point of higher loss."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SamState(NamedTuple):
 def sam_rule(
     g: Tensor, center: Tensor, *, w: Tensor, norm: Tensor, rho: Tensor, climbs: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return e = rho g / |g| at the center; elsewhere the way back to it. And the center."""
+    """Return the move, e = rho g / |g| at the center and back to it elsewhere, and the center."""
     climb = rho * tf.math.divide_no_nan(g, norm)
     return tf.where(climbs > 0, climb, center - w), tf.where(climbs > 0, w, center)
 
