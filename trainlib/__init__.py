@@ -1,5 +1,24 @@
 """trainlib: a pure-functional training core for TensorFlow.
 
+The public names are those of `api`. A package imports its own layer and those above it.
+
+Core, pure functions:
+core: `Optimizer`, structures of tensors, checks, the declarations of hyperparameters.
+optimizers, transforms, schedules, losses, metrics, monitors, regularizers, constraints: the rules.
+step: the training step.
+registry: the rules by name.
+
+Training:
+training, callbacks: `Trainer`, the training loop, checkpoints; objects that follow a run.
+
+Experiment:
+data, models, user_code: data sets and models by name, and those of a user's module.
+experiment, tools: experiments from a configuration, and tools for several runs.
+report, interop, verify: pages about runs, other libraries' states, comparison with them.
+
+Command line:
+cli: the commands.
+
 Example:
     >>> import trainlib as tl
     >>> params = {"w": tf.constant([1.0, 2.0])}

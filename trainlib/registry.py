@@ -1,4 +1,4 @@
-"""The tables of names: flags, tests, benchmarks and documentation read them.
+"""The registry: tables of functions by name, which flags, tests and documentation read.
 
 Hyperparameters are declared in `trainlib.core.hyperparameters`; their defaults are those of the
 factories' signatures and conventions. `hyperparameters` joins the two.
@@ -186,7 +186,7 @@ class Hyperparameter(NamedTuple):
 
     @property
     def default_text(self) -> str:
-        """The default as text: "0.001 (torch 0.01)"; "" where required."""
+        """The default as text, such as "0.001 (torch 0.01)"; "" where required."""
         if self.required:
             return ""
         others: dict[str, list[str]] = {}
@@ -265,14 +265,14 @@ def takes_numbers_alone(factory: Callable[..., Any]) -> bool:
 
 @functools.cache
 def _kinds() -> Mapping[Callable[..., Any], str]:
-    """The kind of every function in the registry."""
+    """Return the kind of every function in the registry."""
     tables = {**KINDS, "transform": TRANSFORMS}
     kinds = {factory: kind for kind, table in tables.items() for factory in table.values()}
     return {**kinds, optimizers.sophia: "optimizer"}
 
 
 def _declaration(factory: Callable[..., Any], parameter: inspect.Parameter) -> Declaration:
-    """The declaration of a parameter; one by the type of its default where there is none."""
+    """Return the declaration of a parameter; one by the type of its default if there is none."""
     kind = _kinds().get(factory, "model")
     found = declared(kind, factory.__name__, parameter.name)
     if found is None:
@@ -284,12 +284,12 @@ def _declaration(factory: Callable[..., Any], parameter: inspect.Parameter) -> D
 
 
 def _listed(names: list[str]) -> str:
-    """Names as text: "a, b and c"."""
+    """Return names as text: "a, b and c"."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _text(default: Any) -> str:
-    """A default as a flag takes it."""
+    """Return a default as a flag takes it."""
     if isinstance(default, (tuple, list)):
         return ",".join(map(str, default))
     return f"{default:g}" if isinstance(default, float) else str(default)

@@ -186,7 +186,7 @@ def restrict(regularizer: Regularizer, mask: Mask = kernels) -> Regularizer:
         masked = zip(
             leaves_by_path(params), tf.nest.flatten(resolve_mask(mask, params)), strict=True
         )
-        selected = [item for item, own in masked if own]
+        selected = [item for item, is_selected in masked if is_selected]
         by_path = dict(selected)
         if len(by_path) < len(selected):
             raise ValueError(f"two of the parameters {', '.join(by_path)} have the same path")

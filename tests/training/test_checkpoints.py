@@ -170,12 +170,12 @@ def test_a_full_disk_is_an_error_that_names_the_file_and_keeps_the_last(tmp_path
 
 
 def test_a_value_that_is_read_back_differently_is_an_error(tmp_path, monkeypatch):
-    checkpoints, read = tl.Checkpoints(tmp_path), module.read_values
+    checkpoints, read = tl.Checkpoints(tmp_path), module.read_tensors
 
     def other(folder):
         return read(folder) | {"state/step": np.int64(8)}
 
-    monkeypatch.setattr(checkpoint_files, "read_values", other)
+    monkeypatch.setattr(checkpoint_files, "read_tensors", other)
     checkpoints.save(TrainingPosition(1, 20), VALUES, METADATA)
     with pytest.raises(OSError, match="state/step was read back with other bits"):
         checkpoints.wait()

@@ -1,4 +1,4 @@
-"""Callbacks: objects that follow a training run and may request something.
+"""Callbacks: objects that follow a training run and may send it requests.
 
 display: `ProgressBar` and `LineLogger`, the progress on a terminal and in a log.
 events: event files as TensorBoard reads them.

@@ -1,4 +1,4 @@
-"""How a run is shown: a progress bar on a terminal, plain lines elsewhere."""
+"""The display of a run: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Events:
 
     TensorBoard reads the files of a folder in the order of their names. If there are files already,
     a session start is written between them and the new one: it removes their events from its step
-    on, so that nothing is there twice.
+    on, so that no point is there twice.
 
     Args:
         folder: folder of the files, created if it is missing.
@@ -99,6 +99,7 @@ def has_events(folder: Path) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
+    """Return the event files of a folder."""
     return list(folder.glob("*tfevents*"))
 
 

@@ -202,4 +202,5 @@ def monitored_value(callback: Callback, name: str, results: Results) -> float:
 
 
 def _print_line(line: str, callback: ReduceLROnPlateau | EarlyStopping) -> None:
+    """Print a line to the callback's stream, by default standard output."""
     print(line, file=callback.stream or sys.stdout, flush=True)

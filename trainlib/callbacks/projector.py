@@ -28,7 +28,7 @@ def write_embeddings(folder: Path, points: np.ndarray, labels: Any, x: Any) -> N
     Args:
         folder: folder of the run's events.
         points: float array [n, dimensions].
-        labels: [n], or [n, classes] of which the largest is the label.
+        labels: [n], or [n, classes], where the largest marks the label.
         x: the inputs; if they are images, each point is shown as its image.
     """
     lines = ["\t".join(f"{value:.6g}" for value in point) for point in points]
@@ -99,7 +99,7 @@ def _write_sprite(path: Path, images: np.ndarray) -> None:
     pixels = rows.reshape(columns * height, columns * width, channels)
     png = tf.io.encode_png(np.rint(pixels * 255).astype(np.uint8)).numpy()
 
-    def write(aside: Path) -> None:
-        aside.write_bytes(png)
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(png)
 
     write_atomically(path, write)

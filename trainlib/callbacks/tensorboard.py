@@ -151,7 +151,7 @@ class TensorBoard(Callback):
         return self.every is not None and status.global_batch % self.every == 0
 
     def _write_beginning(self, step: int) -> None:
-        """Write what comes once: the inputs and the hyperparameters."""
+        """Write what is written once: the inputs and the hyperparameters."""
         if self._images is not None:
             self._writer("train").image("inputs", grid(self._images), step)
         if self.hyperparameters:
@@ -213,6 +213,7 @@ def _session_start(hyperparameters: Mapping[str, Any]) -> Any:
 
 
 def _session_end() -> Any:
+    """Return the message that a run has ended, as the plugin takes it."""
     from tensorboard.plugins.hparams import api_pb2, summary
 
     return summary.session_end_pb(api_pb2.STATUS_SUCCESS)

@@ -2,7 +2,7 @@
 
 y_true and y_pred have shape [batch, ..., d], the loss has shape [batch, ...]. Losses are computed
 in float32, or in float64 if y_pred is float64. `from_logits` states whether y_pred holds logits or
-probabilities; it is never guessed. Losses of which some entries do not count are `Masked`.
+probabilities; it is never guessed. Losses with entries that do not count are `Masked`.
 
 crossentropy: cross-entropies and the Kullback-Leibler divergence.
 focal: focal and generalized cross-entropies.

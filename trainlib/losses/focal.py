@@ -90,7 +90,7 @@ def categorical_focal_crossentropy(
     label_smoothing: float = 0.0,
     axis: int = -1,
 ) -> Tensor:
-    """Compute the focal cross-entropy of several classes, of which some are rare.
+    """Compute the focal cross-entropy of several classes, for data in which some are rare.
 
         -sum alpha (1 - p)^gamma y log p
 
@@ -139,7 +139,7 @@ def categorical_focal_crossentropy(
 
 
 def categorical_generalized_cross_entropy(y_true: Tensor, y_pred: Tensor, q: float = 0.5) -> Tensor:
-    """Compute the generalized cross-entropy, for labels of which some are wrong.
+    """Compute the generalized cross-entropy, which is robust to wrong labels.
 
         loss = (1 - p[y]^q) / q
 

@@ -11,9 +11,9 @@ from trainlib.core.types import Tensor
 
 
 class Masked(NamedTuple):
-    """Losses of which only those under a mask count.
+    """Losses with a mask: those outside it do not count.
 
-    `weighted_sum` and `reduce` give the others weight 0. Where a tensor or an array is expected, a
+    `weighted_sum` and `reduce` give them weight 0. Where a tensor or an array is expected, a
     `Masked` converts to its values and the mask is dropped.
 
     Attributes:

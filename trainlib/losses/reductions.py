@@ -1,4 +1,4 @@
-"""From the losses of a batch to one number, with sample weights, class weights and masks."""
+"""Reductions of the losses of a batch to one number, with weights of examples and classes."""
 
 from __future__ import annotations
 

@@ -21,8 +21,7 @@ def ctc(y_true: Tensor, y_pred: Tensor) -> Tensor:
         loss      = -log(e^a_T(2n + 1) + e^a_T(2n))
 
     The term in brackets skips a blank: it is present where l'_s is a label that differs from
-        l'_(s-2).
-    The loss is infinite, with gradient 0, if there are too few time steps for the labels.
+    l'_(s-2). The loss is infinite, with gradient 0, if there are too few time steps for the labels.
 
     Args:
         y_true: classes 1..K-1 of shape [batch, length], padded with 0 at the end.

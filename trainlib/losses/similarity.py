@@ -11,7 +11,7 @@ from trainlib.losses.masked import Masked
 
 
 def cosine_similarity(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
-    """Compute the negative cosine similarity, for targets of which only the direction matters.
+    """Compute the negative cosine similarity, for targets whose direction alone matters.
 
         -sum y_true y_pred / (|y_true| |y_pred|)          lengths bounded below by 1e-7
 
@@ -129,7 +129,7 @@ def _labels(name: str, labels: Tensor, embeddings: Tensor) -> Tensor:
 
 
 def _log_sum_exp(x: Tensor, mask: Tensor) -> Tensor:
-    """Return log sum exp x over the last axis under the mask; the least number if none is."""
+    """Return log sum exp x over the masked entries of the last axis; the lowest number if none."""
     return tf.reduce_logsumexp(tf.where(mask, x, tf.fill(tf.shape(x), x.dtype.min)), axis=-1)
 
 

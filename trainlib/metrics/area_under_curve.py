@@ -41,8 +41,8 @@ def auc(
         PR     x = TP / (TP + FN),  y = TP / (TP + FP)
         area = sum (x_i - x_(i+1)) height(y_i, y_(i+1))
 
-    With T thresholds t_i = i / (T - 1), of which the first is just below 0 and the last just above
-    1, a score p is positive at the thresholds below it. It falls into the bucket
+    With T thresholds t_i = i / (T - 1), the first of them just below 0 and the last just above 1,
+    a score p is positive at the thresholds below it. It falls into the bucket
 
         b = max(ceil(p (T - 1)) - 1, 0),    t_b < p <= t_(b + 1)
 
@@ -58,8 +58,8 @@ def auc(
         summation_method: the height of an interval: "interpolation", the mean of both ends, or for
             PR the integral of precision with TP and FP linear between the ends; "minoring", the
             smaller end; "majoring", the larger. Default: "interpolation".
-        multi_label: whether each column has its own area, of which the result is the mean;
-            otherwise each column of each example counts as an example. Default: False.
+        multi_label: whether each column has its own area, and the result is their mean; otherwise
+            each column of each example counts as an example. Default: False.
 
     Returns:
         A `Metric` with state `AucState`.

@@ -81,7 +81,7 @@ def rate_at_step(rate: ScalarOrSchedule, k: Tensor) -> Tensor:
 
 
 def periods(k: Tensor, length: float) -> Tensor:
-    """Return floor(k / length), exact for integers up to 2^53.
+    """Return the number of complete periods, floor(k / length), exact for integers up to 2^53.
 
     Graphs and XLA multiply by a rounded 1 / length, by which 49 / 49 is less than 1: the quotient
     is corrected by its remainder.

@@ -1,4 +1,4 @@
-"""Exponential decays: the rate is multiplied by a constant factor again and again."""
+"""Exponential decays: the rate is multiplied by a constant factor at regular intervals."""
 
 from __future__ import annotations
 

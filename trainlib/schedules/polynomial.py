@@ -1,4 +1,4 @@
-"""Decays by a power of the time that has passed, or of the time that is left."""
+"""Decays with a power of the elapsed time, or of the remaining time."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def polynomial_decay(
     cycle: bool = False,
     dtype: Any = "float32",
 ) -> Schedule:
-    """Decay the rate to an end rate with a power of the time that is left.
+    """Decay the rate to an end rate with a power of the remaining time.
 
         rate = (eta_0 - eta_1) ((D - min(k, D)) / D)^power + eta_1
 

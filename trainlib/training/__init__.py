@@ -1,6 +1,6 @@
 """The training layer: places a `TrainState` on devices and runs the pure steps over it.
 
-What users meet:
+Public classes:
 trainer: `Trainer`.
 evaluator: `Evaluator`, which needs no optimizer.
 options: the options of `Trainer`.
@@ -9,16 +9,16 @@ checkpoints: `Checkpoints`.
 functional_model: `FunctionalModel`, and Keras models as functions.
 strategies: `mirrored`, `multi_worker` and the other strategies by name.
 
-A run:
+The training loop:
 context: what a trainer and its training loop share.
 loop: `TrainingLoop`, the epochs of a `fit`.
 progress: how far a run is; saves it to checkpoints and restores it.
 evaluation: calls to the device for evaluation and prediction.
 results: the numbers that a run reports.
-nonfinite: what happens at a step that is not finite.
-replay, tensor_summary: one step of a run again, with the range of every tensor.
+nonfinite: the policies for steps that are not finite.
+replay, tensor_summary: repeats one step of a run and summarizes every tensor in it.
 
-What runs on the devices:
+On the devices:
 programs: the state in variables, and compiled functions over it.
 devices, replicas: loops of steps on one device and on several.
 replicated_model, batch_statistics, collectives: a model on several replicas.
@@ -26,7 +26,7 @@ execution, autotune: graph or XLA, and which is faster.
 variables: values of structures of variables.
 
 Input and files:
-data_adapter, array_adapter, stream_adapter, chunks: where batches come from.
+data_adapter, array_adapter, stream_adapter, chunks: batches from arrays and other sources.
 order: the order of examples.
 resolve: losses and metrics by name.
 recast: Keras models in another precision.

@@ -1,4 +1,4 @@
-"""`Autotuner`: times the ways to execute a step, and remembers the fastest in a cache."""
+"""`Autotuner`: times the ways to execute a step, and caches the fastest."""
 
 from __future__ import annotations
 

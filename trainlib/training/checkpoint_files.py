@@ -29,13 +29,13 @@ def write_verified(folder: Path, values: Mapping[str, Tensor]) -> None:
         tf.train.Checkpoint(values=held).write(str(folder / FILE))
     for file in folder.iterdir():
         sync(file)
-    written = read_values(folder)
+    written = read_tensors(folder)
     for name, variable in held.items():
         if written[name].tobytes() != np.asarray(variable.numpy(), written[name].dtype).tobytes():
             raise OSError(f"{name} was read back with other bits than it was written with")
 
 
-def read_values(folder: Path) -> dict[str, np.ndarray]:
+def read_tensors(folder: Path) -> dict[str, np.ndarray]:
     """Return the tensors in a folder by name; TensorFlow compares their checksums.
 
     Raises:

@@ -28,7 +28,7 @@ from trainlib.training.checkpoint_files import (
     as_os_error,
     dtype_and_shape,
     one_line,
-    read_values,
+    read_tensors,
     sync,
     write_verified,
 )
@@ -232,7 +232,7 @@ class Checkpoints:
         Raises:
             OSError, ValueError, KeyError: if it cannot be read.
         """
-        values = read_values(self.folder / str(position))
+        values = read_tensors(self.folder / str(position))
         metadata = json.loads(values.pop(METADATA).item().decode())
         if metadata["best"]:
             self._best = max(position, self._best or position)

@@ -1,4 +1,4 @@
-"""Values that replicas and workers share: sums over replicas, the chief's numbers, flags."""
+"""What replicas and workers share: sums over replicas, numbers of the chief, flags, requests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
+from trainlib.training.callback import Request, Save, Stop
 from trainlib.training.strategies import is_chief, is_multi_worker
 
 
@@ -44,6 +45,23 @@ def any_worker(strategy: Any, flags: Sequence[bool]) -> list[bool]:
     if not is_multi_worker(strategy):
         return list(flags)
     return [bool(x) for x in _sum_over_workers(strategy, flags)]
+
+
+def agree_on_requests(strategy: Any, requests: list[Request]) -> list[Request]:
+    """Return the requests; any worker's request to save or to stop applies to all of them."""
+    if not is_multi_worker(strategy):
+        return requests
+    saves = [r for r in requests if isinstance(r, Save)]
+    stops = [r for r in requests if isinstance(r, Stop)]
+    save, best, stop, resumable = any_worker(
+        strategy,
+        [bool(saves), any(r.best for r in saves), bool(stops), any(r.resumable for r in stops)],
+    )
+    agreed: list[Request] = [r for r in requests if not isinstance(r, (Save, Stop))]
+    reason = stops[0].reason if stops else "another worker requested it"
+    if stop:
+        agreed.append(Stop(reason, resumable=resumable))
+    return [*agreed, Save(best=best)] if save else agreed
 
 
 def _sum_over_workers(strategy: Any, numbers: Sequence[float]) -> np.ndarray:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,10 @@ import tensorflow as tf
 from trainlib.core.tree import check_same_structure
 from trainlib.core.types import Tree
 from trainlib.step.state import TrainState
+from trainlib.training.autotune import Autotuner
+from trainlib.training.chunks import Chunk
 from trainlib.training.data_adapter import Data, DataAdapter, as_data_adapter
+from trainlib.training.evaluation import training_workload
 from trainlib.training.programs import Programs
 from trainlib.training.results import ResultsReader
 from trainlib.training.strategies import is_multi_worker
@@ -32,6 +37,7 @@ class TrainingContext:
         results: reads the results from the state.
         fixed_execution: whether the user chose the execution.
         untuned: whether the autotuner may still measure and change it.
+        speeds: steps per second by execution, as the autotuner measured them.
     """
 
     programs: Programs
@@ -40,6 +46,7 @@ class TrainingContext:
     results: ResultsReader
     fixed_execution: bool = True
     untuned: bool = False
+    speeds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def state(self) -> TrainState:
@@ -76,10 +83,28 @@ class TrainingContext:
             if x is not variable:
                 variable.assign(x)
 
+    def tune(self, autotuner: Autotuner, chunks: Iterator[Chunk], steps: int) -> Iterator[Chunk]:
+        """Choose the execution of a run of `steps` steps, and return its chunks.
+
+        The executions are timed on the first chunk; the state is unchanged. Nothing is timed where
+        the execution is settled already.
+        """
+        if not self.untuned:
+            return chunks
+        self.untuned = False
+        first = next(chunks)
+        traces, state = self.programs.traces, self.state
+        work = training_workload(self.programs, self.execution, first, steps)
+        try:
+            self.execution, self.speeds = autotuner.choose(self.execution, work)
+        finally:
+            self.state, self.programs.traces = state, traces
+        return itertools.chain([first], chunks)
+
     def adapt(
         self, name: str, data: Data, batch_size: int | None = None, **options: Any
     ) -> DataAdapter:
-        """Return data as an adapter; several workers take arrays only, which they divide alike."""
+        """Return data as an adapter; several workers take arrays only."""
         adapter = as_data_adapter(name, data, batch_size, **options)
         if isinstance(adapter, StreamAdapter) and is_multi_worker(self.strategy):
             raise ValueError(
@@ -89,6 +114,7 @@ class TrainingContext:
         return adapter
 
     def _weights(self) -> tuple[Tree, Tree]:
+        """Return the variables of the parameters and of the model's other state."""
         return self.programs.variables.params, self.programs.variables.model_state
 
 

@@ -1,7 +1,7 @@
 """Loops of steps on one device; `replicas.py` has the same loops on several.
 
-A loop takes the examples of a chunk and the positions between which the batches are, and returns
-the metric states of those batches added to the ones it is given.
+A loop takes the examples of a chunk, the positions at which its batches start and stop, and metric
+states. It returns these metric states with those of the batches added.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Loop: TypeAlias = Callable[..., MetricStates]
 TrainStep: TypeAlias = Callable[..., tuple[TrainState, MetricStates]]
 """`(state, batch, last) -> (state, metric_states)`, as `train_step` makes it."""
 LoopCondition: TypeAlias = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
-"""`(start, stop) -> (position -> whether to go on)`, as `loop_condition` makes it."""
+"""`(start, stop) -> (position -> whether the loop continues)`, as `loop_condition` makes it."""
 
 
 class CompiledParts(NamedTuple):
@@ -70,7 +70,7 @@ class OneDevice:
             step: the training step.
             variables: the state, from `place`.
             batch_size: number of examples of each batch.
-            halts: whether the loop ends after a step that was skipped with no lower scale left.
+            halts: whether the loop ends after a skipped step if no lower loss scale is left.
         """
 
         def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
@@ -129,8 +129,8 @@ def loop_condition(variables: Any = None, halts: bool = False) -> LoopCondition:
 
     Args:
         variables: the state, needed if the loop halts.
-        halts: whether the loop ends after a step that was skipped with no lower scale left. The
-            first step is made whatever the one before it was.
+        halts: whether the loop ends after a skipped step if no lower loss scale is left. The first
+            step of a loop is made even if the last step of the one before was skipped.
     """
 
     def between(start: Tensor, stop: Tensor) -> Callable[[Tensor], Tensor]:

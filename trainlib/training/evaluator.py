@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainlib.core.tree import kernels
 from trainlib.losses import Loss
 from trainlib.regularizers import Regularizer
-from trainlib.step.state import StepConfig, init_state
+from trainlib.step.state import StepConfig
 from trainlib.training.callback import Results
 from trainlib.training.data_adapter import Data, as_data_adapter
 from trainlib.training.devices import OneDevice
@@ -78,9 +78,8 @@ class Evaluator:
             metrics=metrics_by_name(metrics),
             regularizer=restrict_regularizer(regularizer, regularizer_mask, pure.params),
         )
-        state = init_state(pure.params, pure.model_state, None)
         self._has_loss = loss is not None
-        self._programs = Programs(OneDevice(), config, state)
+        self._programs = Programs.for_model(OneDevice(), config, pure)
         self._results = ResultsReader(self._programs)
 
     def evaluate(self, data: Data, batch_size: int | None = None) -> Results:
@@ -116,4 +115,5 @@ class Evaluator:
 
 
 def _no_loss(y_true: Any, y_pred: Any) -> tf.Tensor:
+    """Raise: the loss function of an evaluator that only predicts."""
     raise ValueError("the evaluator has no loss")

@@ -58,7 +58,7 @@ def as_functional_model(
         synchronized: as in `functional_from_keras`.
 
     Raises:
-        TypeError: if it is neither.
+        TypeError: if it is neither of the two.
         ValueError: if the precision is unknown, or as in `functional_from_keras`.
     """
     if not isinstance(model, FunctionalModel):

@@ -25,19 +25,19 @@ from trainlib.training.callback import (
     as_requests,
 )
 from trainlib.training.chunks import Chunk, specs_of
-from trainlib.training.collectives import any_worker, broadcast_from_chief
+from trainlib.training.collectives import agree_on_requests, broadcast_from_chief
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import DataAdapter
 from trainlib.training.evaluation import evaluate_batches, loop_arguments
 from trainlib.training.order import epoch_order
 from trainlib.training.progress import CheckpointStore, Recovery, TrainingProgress
-from trainlib.training.strategies import is_chief, is_multi_worker
+from trainlib.training.strategies import is_chief
 from trainlib.training.stream_adapter import StreamAdapter
 
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
-    """What a training loop is to do.
+    """The arguments of `fit` as a training loop takes them.
 
     Attributes:
         data: the batches.
@@ -77,13 +77,14 @@ class TrainingLoop:
     """Runs the epochs of a `fit`.
 
     Args:
-        context: what is trained.
-        config: what to do.
-        store: where checkpoints are saved; None for nowhere.
+        context: the programs, strategy and execution of the trainer.
+        config: the data, the epochs and the callbacks.
+        store: where checkpoints are saved; None for no checkpoints.
 
     Attributes:
         progress: how far the run is.
-        nonfinite: what ended the last call to the device, where a step that is not finite does.
+        nonfinite: name of the tensor whose infinity or NaN ended the last call to the device; None
+            if none did.
         next_step: the step before which the loop stopped, with `config.stop_before`.
     """
 
@@ -140,9 +141,11 @@ class TrainingLoop:
         return list(self.progress.history)
 
     def _continues(self) -> bool:
+        """Return whether there is another epoch to train."""
         return self.progress.epoch < self.config.epochs and self.progress.stop is None
 
     def _train_epoch(self, chunks: Iterator[Chunk]) -> None:
+        """Train on the chunks of an epoch, validate, and notify the callbacks."""
         progress = self.progress
         self._began = time.monotonic() - progress.seconds
         for chunk in chunks:
@@ -160,7 +163,7 @@ class TrainingLoop:
         self._apply_requests(requests)
 
     def _epoch_results(self, validation: Results) -> Results:
-        """Return the results of the epoch that ends."""
+        """Return the results of the epoch that just ended."""
         reader, progress = self.context.results, self.progress
         assert progress.metric_states is not None
         step = int(self.context.programs.variables.step.numpy())
@@ -239,7 +242,7 @@ class TrainingLoop:
         return self.context.results.results(latest)
 
     def _elapsed(self) -> float:
-        """Return the seconds of the epoch so far, in all processes that worked at it."""
+        """Return the seconds of the epoch so far, including those before a resume."""
         return time.monotonic() - self._began
 
     def _notify_callbacks(self, method: str, finished: bool = False) -> list[Request]:
@@ -288,7 +291,7 @@ class TrainingLoop:
         return self.context.programs.step_graph(chunk.rows, specs_of(chunk.examples))
 
     def _apply_requests(self, requests: Sequence[Request]) -> None:
-        """Do what was requested; a checkpoint comes last, so that it holds the rest."""
+        """Do what was requested; a checkpoint is saved last, so that it includes the rest."""
         for request in requests:
             if isinstance(request, SetHyperparams):
                 self.context.set_hyperparams(**request.values)
@@ -302,20 +305,3 @@ class TrainingLoop:
         if saves:
             best = any(request.best for request in saves)
             self._recovery.save(self.progress, self._elapsed(), best)
-
-
-def agree_on_requests(strategy: Any, requests: list[Request]) -> list[Request]:
-    """Return the requests; any worker's request to save or to stop applies to all of them."""
-    if not is_multi_worker(strategy):
-        return requests
-    saves = [r for r in requests if isinstance(r, Save)]
-    stops = [r for r in requests if isinstance(r, Stop)]
-    save, best, stop, resumable = any_worker(
-        strategy,
-        [bool(saves), any(r.best for r in saves), bool(stops), any(r.resumable for r in stops)],
-    )
-    agreed: list[Request] = [r for r in requests if not isinstance(r, (Save, Stop))]
-    reason = stops[0].reason if stops else "another worker requested it"
-    if stop:
-        agreed.append(Stop(reason, resumable=resumable))
-    return [*agreed, Save(best=best)] if save else agreed

@@ -1,4 +1,4 @@
-"""What a run does at a step whose loss or gradients are not finite."""
+"""The policies for a step whose loss or gradients are not finite, as callbacks."""
 
 from __future__ import annotations
 

@@ -14,9 +14,18 @@ from trainlib.metrics.inputs import num_columns
 from trainlib.step.evaluation import eval_step, predict_step
 from trainlib.step.gradients import compute_gradients, reduce_gradients
 from trainlib.step.loss_scale import unscale_grads
-from trainlib.step.state import NORMS, Batch, MetricStates, Reduce, StepConfig, TrainState
+from trainlib.step.state import (
+    NORMS,
+    Batch,
+    MetricStates,
+    Reduce,
+    StepConfig,
+    TrainState,
+    init_state,
+)
 from trainlib.step.train import train_step
 from trainlib.training.devices import OneDevice
+from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.variables import read_values
 
 
@@ -27,8 +36,7 @@ class Programs:
         devices: where they run.
         config: what a step computes, with the model's own function.
         state: the initial state.
-        halts: whether a loop of steps ends after one that was skipped with no lower loss scale
-            left.
+        halts: whether a loop of steps ends after a skipped step if no lower loss scale is left.
 
     Attributes:
         variables: the `TrainState` as variables.
@@ -43,6 +51,26 @@ class Programs:
         self.variables: Any = devices.place(state)
         self.traces = 0
         self._compiled: dict[tuple[str, int, str, str], Callable[..., Any]] = {}
+
+    @classmethod
+    def for_model(
+        cls,
+        devices: OneDevice,
+        config: StepConfig,
+        model: FunctionalModel,
+        seed: int = 0,
+        halts: bool = False,
+    ) -> Programs:
+        """Return the programs of a model, with its state before the first step on the devices."""
+        state = init_state(
+            model.params,
+            model.model_state,
+            config.optimizer,
+            seed,
+            loss_scale=config.loss_scale,
+            finite_guard=config.finite_guard,
+        )
+        return cls(devices, config, state, halts)
 
     def read(self) -> TrainState:
         """Return the state as tensors."""
@@ -120,7 +148,7 @@ class Programs:
         return self.metric_structure(outputs, training)
 
     def metric_structure(self, outputs: int = 1, training: bool = False) -> MetricStates:
-        """Return the metric states of no examples, for so many outputs of the model."""
+        """Return the metric states of no examples, for a model with that number of outputs."""
         metrics = {n: as_metric(m).empty(outputs) for n, m in self.config.metrics.items()}
         norms = {name: Mean.empty() for name in NORMS if training and self.config.norms}
         return self.devices.expand({"loss": Mean.empty(), **metrics, **norms})

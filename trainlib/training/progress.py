@@ -1,4 +1,4 @@
-"""`TrainingProgress`, how far a run is, and `Recovery`, which saves it and brings it back."""
+"""`TrainingProgress`, how far a run is, and `Recovery`, which saves and restores it."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class Recovery:
     """Saves the state of a run to checkpoints and restores it.
 
     Args:
-        context: what is trained.
+        context: the programs, strategy and execution of the trainer.
         data: the training data.
         shuffle: whether arrays are shuffled.
         callbacks: those of the run; the state of each that has one is saved.
-        store: where checkpoints are saved; None for nowhere.
+        store: where checkpoints are saved; None for no checkpoints.
     """
 
     def __init__(
@@ -181,6 +181,7 @@ class Recovery:
         self._rolled_back_to = found.position
 
     def _required(self, what: str) -> CheckpointStore:
+        """Return the store, and raise `ValueError` if there is none."""
         if self._store is None:
             raise ValueError(f"a callback {what}: pass fit(..., checkpoints=folder)")
         return self._store

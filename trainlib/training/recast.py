@@ -14,7 +14,7 @@ import keras
 from trainlib.step.precision import Precision
 
 WIDE_KINDS = ("Softmax", "Normalization", "Rescaling")
-"""Layers computed in the parameters' dtype: in bfloat16, different years would be one number."""
+"""Layers that compute in the parameters' dtype, on inputs that bfloat16 would round too much."""
 
 
 def recast(model: Any, precision: Precision) -> Any:
@@ -93,6 +93,7 @@ def _reconnect(model: Any, precision: Precision, wide: set[int], made: dict[int,
 
 
 def _names(model: Any) -> list[str]:
+    """Return the names of the layers that are not inputs."""
     kept = (x for x in model.layers if not isinstance(x, keras.layers.InputLayer))
     return [layer.name for layer in kept]
 
@@ -169,10 +170,12 @@ def _output_layers(model: Any) -> set[int]:
 
 
 def _is_wide(layer: Any) -> bool:
+    """Return whether a layer of this kind computes in the parameters' dtype."""
     function = getattr(getattr(layer, "activation", None), "__name__", "")
     kind = type(layer).__name__
     return kind in WIDE_KINDS or (kind == "Activation" and function == "softmax")
 
 
 def _floating(dtype: str) -> bool:
+    """Return whether the name of a dtype is that of a floating one."""
     return "float" in str(dtype)

@@ -1,4 +1,4 @@
-"""Turns what a trainer is given by name, or as functions, into a loss, metrics, a regularizer."""
+"""The loss, the metrics and the regularizer of a trainer, given by name or as functions."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def metrics_by_name(metrics: Metrics) -> dict[str, Metric | ExampleMetric]:
 
 
 def _name(metric: Any) -> str:
+    """Return the name of a metric among the results."""
     return metric if isinstance(metric, str) else getattr(metric, "__name__", repr(metric))
 
 

@@ -1,4 +1,4 @@
-"""The numbers that a run reports: results of the metrics, learning rates, the loss scale."""
+"""`ResultsReader`: the metrics, learning rates and loss scale that a run reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ResultsReader:
     """Reads the results of a run from the state on the device.
 
     Args:
-        programs: what runs there.
+        programs: the compiled functions and the state in variables.
         schedules: schedules to report, by name.
         report_skipped: whether to report the number of skipped steps; with a loss scale it is
             always reported, and so is the scale.

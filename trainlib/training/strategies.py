@@ -129,6 +129,7 @@ def _devices(replicas: int | None) -> list[str]:
 
 
 def _too_late(count: int, found: int) -> ValueError:
+    """Return the error of splitting the CPU after TensorFlow has created its devices."""
     return ValueError(
         f"replicas={count}, but TensorFlow has already created {found} CPU device"
         f"{'s' if found > 1 else ''}: call tl.mirrored({count}) before you build the model"

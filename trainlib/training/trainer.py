@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,19 +11,16 @@ import numpy as np
 from trainlib.core.checks import check_integer
 from trainlib.core.types import Optimizer, Tree
 from trainlib.losses import Loss
-from trainlib.step.state import StepConfig, TrainState, init_state
+from trainlib.step.state import StepConfig, TrainState
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.callback import Results, as_callback
 from trainlib.training.checkpoints import Checkpoints
-from trainlib.training.chunks import Chunk
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data
-from trainlib.training.devices import OneDevice
 from trainlib.training.evaluation import (
     EVALUATION_BATCH_SIZE,
     evaluate_batches,
     predict_batches,
-    training_workload,
 )
 from trainlib.training.execution import default_execution
 from trainlib.training.functional_model import FunctionalModel, as_functional_model, write_back
@@ -155,7 +151,13 @@ class Trainer:
             finite_guard=settings.nonfinite not in UNGUARDED,
             norms=settings.norms,
         )
-        programs = _programs(devices_for(distribution, model), config, pure, seed, settings)
+        programs = Programs.for_model(
+            devices_for(distribution, model),
+            config,
+            pure,
+            seed,
+            halts=settings.nonfinite in HALTING,
+        )
         self.model = model
         self.context = TrainingContext(
             programs,
@@ -171,7 +173,6 @@ class Trainer:
             and not is_multi_worker(distribution),
         )
         self._settings = settings
-        self._speeds: dict[str, float] = {}
 
     @property
     def state(self) -> TrainState:
@@ -297,7 +298,8 @@ class Trainer:
                 f"checkpoints: {checkpoints.folder} holds those of another run: choose another "
                 "folder, or resume that run by tl.Checkpoints(folder, resume=True)"
             )
-        chunks = self._tune(loop.chunks(), epochs * (loop.steps_per_epoch or 0))
+        steps = epochs * (loop.steps_per_epoch or 0)
+        chunks = self.context.tune(self._settings.autotuner, loop.chunks(), steps)
         try:
             return loop.run(chunks)
         finally:
@@ -336,11 +338,11 @@ class Trainer:
     def autotune(
         self, data: Data, *, batch_size: int | None = None, epochs: int = 1
     ) -> dict[str, float]:
-        """Choose how steps are executed for a `fit` over these data, which otherwise does so.
+        """Choose how steps are executed before a `fit` over these data, which would do it itself.
 
-        With execution "auto" and a run that would take long, each execution is timed on the first
-        batches, and `trainer.execution` is the fastest; the state is unchanged. The choice is
-        cached for the next run of this kind.
+        With execution "auto" and a long run, each execution is timed on the first batches, and
+        `trainer.execution` becomes the fastest; the state is unchanged. The choice is cached for
+        later runs of the same model and shapes.
 
         Args:
             data: as for `fit`.
@@ -351,12 +353,11 @@ class Trainer:
             Steps per second by execution; empty if nothing was measured.
         """
         adapter = self.context.adapt("data", data, batch_size)
-        if self.context.untuned and isinstance(
-            adapter, ArrayAdapter
-        ):  # a stream cannot be read twice
+        if isinstance(adapter, ArrayAdapter):  # a stream cannot be read twice
             order = epoch_order(self.context.seed, 0, adapter.size)
-            self._tune(adapter.training(order), epochs * adapter.batches())
-        return self._speeds
+            chunks, steps = adapter.training(order), epochs * adapter.batches()
+            self.context.tune(self._settings.autotuner, chunks, steps)
+        return self.context.speeds
 
     def evaluate(self, data: Data, batch_size: int | None = None) -> Results:
         """Return the loss and the metrics over the data, the model in inference mode.
@@ -384,42 +385,8 @@ class Trainer:
         """
         return predict_batches(self.context.programs, self.execution, x, batch_size)
 
-    def _tune(self, chunks: Iterator[Chunk], steps: int) -> Iterator[Chunk]:
-        """Return the same chunks, after timing the executions on the first of them."""
-        if not self.context.untuned:
-            return chunks
-        self.context.untuned = False
-        first = next(chunks)
-        programs, traces, state = self.context.programs, self.traces, self.state
-        try:
-            self.context.execution, self._speeds = self._settings.autotuner.choose(
-                self.execution, training_workload(programs, self.execution, first, steps)
-            )
-        finally:
-            self.state, programs.traces = state, traces
-        return itertools.chain([first], chunks)
-
     def _update_model(self) -> None:
         """Assign the trained values to the Keras model."""
         if not isinstance(self.model, FunctionalModel):
             variables = self.context.programs.variables
             write_back(self.model, variables.params, variables.model_state)
-
-
-def _programs(
-    devices: OneDevice,
-    config: StepConfig,
-    model: FunctionalModel,
-    seed: int,
-    settings: TrainerSettings,
-) -> Programs:
-    """Return the programs of a model, with its state before the first step on the devices."""
-    state = init_state(
-        model.params,
-        model.model_state,
-        config.optimizer,
-        seed,
-        loss_scale=config.loss_scale,
-        finite_guard=config.finite_guard,
-    )
-    return Programs(devices, config, state, halts=settings.nonfinite in HALTING)
