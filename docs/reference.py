@@ -60,7 +60,7 @@ TOPICS = (
     Topic("Checkpoints", ("training.checkpoints",), "Training states on disk."),
     Topic("FunctionalModel", ("training.functional_model",), "Keras models as pure functions."),
     Topic("Trainer", ("training",), "Training, evaluation and prediction."),
-    Topic("Training step", ("step", "core"), "The pure functions of which a step is made."),
+    Topic("Training step", ("step", "core"), "The pure functions that make up a training step."),
     Topic("Callbacks", ("callbacks",), "Objects that follow training, and may stop or change it."),
     Topic("Data", ("data",), "Data sets, and arrays of examples."),
     Topic("Models", ("models",), "Keras models by name, and functions of models."),

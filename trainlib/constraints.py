@@ -45,7 +45,7 @@ def max_norm(max_value: float = 2.0, axis: Axis = 0, epsilon: float = 1e-7) -> C
         axis.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> constraint = tl.max_norm(1.0, epsilon=0.0)
@@ -90,7 +90,7 @@ def min_max_norm(
         axis.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> constraint = tl.min_max_norm(0.5, 1.0, epsilon=0.0)
@@ -125,7 +125,7 @@ def unit_norm(axis: Axis = 0, epsilon: float = 1e-7) -> Constraint:
         axis.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> tl.unit_norm()(tf.constant([3.0, 4.0])).numpy().round(3)

@@ -37,7 +37,7 @@ def l1(l1: float = 0.01) -> Regularizer:
         A function `params -> scalar`.
 
     Raises:
-        ValueError, TypeError: if the factor is negative, not finite or not a number.
+        ValueError, TypeError: the factor is negative, not finite or not a number.
 
     Example:
         >>> float(tl.l1(0.5)({"w": tf.constant([1.0, -3.0])}))
@@ -58,7 +58,7 @@ def l2(l2: float = 0.01) -> Regularizer:
         A function `params -> scalar`.
 
     Raises:
-        ValueError, TypeError: if the factor is negative, not finite or not a number.
+        ValueError, TypeError: the factor is negative, not finite or not a number.
 
     Example:
         >>> float(tl.l2(0.5)({"w": tf.constant([1.0, -3.0])}))
@@ -80,7 +80,7 @@ def l1_l2(l1: float = 0.0, l2: float = 0.0) -> Regularizer:
         A function `params -> scalar`.
 
     Raises:
-        ValueError, TypeError: if a factor is negative, not finite or not a number.
+        ValueError, TypeError: a factor is negative, not finite or not a number.
 
     Example:
         >>> float(tl.l1_l2(0.5, 0.5)({"w": tf.constant([1.0, -3.0])}))
@@ -120,7 +120,7 @@ def orthogonal(factor: float = 0.01, mode: str = "rows") -> Regularizer:
         axes.
 
     Raises:
-        ValueError, TypeError: if the factor is negative, not finite or not a number, or the mode is
+        ValueError, TypeError: the factor is negative, not finite or not a number, or the mode is
             unknown.
 
     Example:

@@ -42,7 +42,7 @@ class Events:
         resumed: whether the folder had events before.
 
     Raises:
-        ValueError: if there are events with a time in the future.
+        ValueError: there are events with a time in the future.
     """
 
     def __init__(self, folder: Path, step: int) -> None:

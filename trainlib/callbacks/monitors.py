@@ -40,8 +40,8 @@ class ReduceLROnPlateau(Callback):
         state: the `PlateauState`; each run starts with a new one, a resumed run with the saved one.
 
     Raises:
-        ValueError: if an option is out of range; at the start of a run, if the optimizer's state
-            lacks the hyperparameter; after an epoch, if there is no such result, or something else
+        ValueError: an option is out of range; at the start of a run, if the optimizer's state lacks
+            the hyperparameter; after an epoch, if there is no such result, or something else
             changed the hyperparameter.
 
     Example:
@@ -122,7 +122,7 @@ class EarlyStopping(Callback):
             one.
 
     Raises:
-        ValueError: if an option is out of range; after an epoch, if there is no such result.
+        ValueError: an option is out of range; after an epoch, if there is no such result.
 
     Example:
         >>> model = tl.FunctionalModel(

@@ -22,8 +22,8 @@ class SaveEvery(Callback):
         epochs: epochs between two checkpoints, at least 1. Default: None.
 
     Raises:
-        TypeError: if an argument is not a number.
-        ValueError: if none is given, or one is out of range.
+        TypeError: an argument is not a number.
+        ValueError: none is given, or one is out of range.
 
     Example:
         >>> tl.callbacks.SaveEvery(steps=1000, epochs=1).every
@@ -70,7 +70,7 @@ class SaveBest(Callback):
             Default: "auto".
 
     Raises:
-        ValueError: if "auto" cannot decide; after an epoch, if there is no such result.
+        ValueError: "auto" cannot decide; after an epoch, if there is no such result.
 
     Example:
         >>> tl.callbacks.SaveBest("val_accuracy").state is None

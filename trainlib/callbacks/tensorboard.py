@@ -52,9 +52,9 @@ class TensorBoard(Callback):
             examples. Default: None.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of range, or a model is given without examples.
-        ImportError: if the package tensorboard is not installed.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or a model is given without examples.
+        ImportError: the package tensorboard is not installed.
 
     Example:
         >>> board = tl.callbacks.TensorBoard("logs", steps=100)

@@ -25,7 +25,7 @@ def check_number(
     Args:
         name: of the argument, for the message.
         value: the argument.
-        at_least, above, at_most, below: the bounds. Default None: none.
+        at_least, above, at_most, below: the bounds. Default: None, none.
 
     Raises:
         ValueError: the number is not finite or out of bounds.

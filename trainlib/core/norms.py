@@ -26,7 +26,7 @@ def norm(x: Tensor, axis: int | Sequence[int] | None = None) -> Tensor:
 
     Args:
         x: a float32 or float64 tensor.
-        axis: the axes to sum over, kept with length 1. Default None: all axes.
+        axis: the axes to sum over, kept with length 1. Default: None, all axes.
 
     Example:
         >>> from trainlib.core.norms import norm

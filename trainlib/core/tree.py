@@ -102,8 +102,8 @@ def leafwise(
         rule: a function of one gradient and of the slots of one parameter.
         grads: the gradients. The rule gets them in their compute dtype.
         slots: structures like the gradients, such as moments.
-        params: the parameters, which the rule then gets as the keyword `w`, in their compute
-            dtype. Default None: the rule gets no `w`.
+        params: the parameters, which the rule then gets as the keyword `w`, in their compute dtype.
+            Default: None, the rule gets no `w`.
         scalars: scalar tensors, which are cast to the gradient's compute dtype, and Python
             numbers, which stay numbers, so that TensorFlow rounds each of them once.
 

@@ -35,12 +35,12 @@ class Optimizer(NamedTuple):
         init: `(params) -> state`.
         update: `(grads, state, params) -> (updates, state)`. `apply_updates` adds the updates to
             the parameters.
-        extra_args: the names of further keyword arguments of `update`. Default none. `chain` and
+        extra_args: the names of further keyword arguments of `update`. Default: none. `chain` and
             the wrappers declare those of their members, and pass them on. `train_step` passes
-            "weight", the sum of the weights of the examples in the batch, a scalar; "last",
-            whether the batch is the last of an epoch, a bool; and "is_finite", whether all
-            gradients are finite, a bool. An optimizer that declares "is_finite" is also called for
-            a last batch that is not finite, and must leave its gradients out.
+            "weight", the sum of the weights of the examples in the batch, a scalar; "last", whether
+            the batch is the last of an epoch, a bool; and "is_finite", whether all gradients are
+            finite, a bool. An optimizer that declares "is_finite" is also called for a last batch
+            that is not finite, and must leave its gradients out.
 
     Example:
         >>> def sign(grads, state, params):

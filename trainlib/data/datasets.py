@@ -46,10 +46,10 @@ def load_dataset(
 
     Args:
         name: a key of `DATASETS`, or a path that ends in .npz, .csv or .csv.gz.
-        data_dir: the folder searched first, default None. The search then continues in
+        data_dir: the folder searched first. Default: None. The search then continues in
             $TRAINLIB_DATA, Keras's cache and the operating system's data sets, and ends with a
             download through Keras.
-        target: the column of a .csv to predict; default None, the last column.
+        target: the column of a .csv to predict. Default: None, the last column.
 
     Returns:
         A `Dataset`: no part is empty, every value is finite, and every label of the test part is

@@ -28,7 +28,7 @@ def load_file(path: Path, target: str | None = None) -> Dataset:
     Args:
         path: an .npz archive with the arrays x_train, y_train, x_test and y_test, or x and y; or
             a .csv or .csv.gz table with a header and a number in every cell.
-        target: the column of a table to predict; default None, the last.
+        target: the column of a table to predict. Default: None, the last.
 
     Returns:
         A data set named after the file. uint8 x of rank 3 or more stays uint8, with x_max 255.0;
@@ -76,8 +76,8 @@ def load_examples(
 
     Args:
         path: an .npz archive with the array x or x_test, or a .csv or .csv.gz table.
-        target: a column of the table to leave out, default None; ignored for archives.
-        feature_names: the columns of the table to read, in this order; default (), all but
+        target: a column of the table to leave out. Default: None; ignored for archives.
+        feature_names: the columns of the table to read, in this order. Default: (), all but
             `target`. Ignored for archives.
 
     Returns:

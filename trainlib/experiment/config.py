@@ -44,34 +44,34 @@ class ExperimentConfig:
 
     Args:
         dataset: "digits", "mnist", "fashion_mnist", "california_housing", or the path of a `.npz`
-            or `.csv` file; default "digits".
+            or `.csv` file. Default: "digits".
         data: a `DataConfig`: how the data are found, split and weighted.
-        model: "mlp", "cnn", the path of a `.keras` file, or `module:function`; default "mlp".
-        safe_mode: whether `.keras` files that contain code are refused; default True.
-        optimizer: an optimizer; default "adam". Its `learning_rate` may be "auto".
+        model: "mlp", "cnn", the path of a `.keras` file, or `module:function`. Default: "mlp".
+        safe_mode: whether `.keras` files that contain code are refused. Default: True.
+        optimizer: an optimizer. Default: "adam". Its `learning_rate` may be "auto".
         param_rules: hyperparameters by path, as `tl.param_rules` takes them.
-        gradient_accumulation_steps: batches whose gradients are summed for an update; default 1.
-        schedule: a schedule, several, or a `ScheduleConfig`; default "constant".
-        monitors: "reduce_on_plateau", "early_stop" or both; default none.
-        regularizer: a penalty on parameters; default None.
+        gradient_accumulation_steps: batches whose gradients are summed for an update. Default: 1.
+        schedule: a schedule, several, or a `ScheduleConfig`. Default: "constant".
+        monitors: "reduce_on_plateau", "early_stop" or both. Default: none.
+        regularizer: a penalty on parameters. Default: None.
         regularized_params: pattern of the paths of penalized parameters; None: kernels.
-        constraint: a constraint on parameters after each update; default None.
+        constraint: a constraint on parameters after each update. Default: None.
         constrained_params: pattern of the paths of constrained parameters; None: kernels.
-        clipping: a rule that clips gradients; default None.
+        clipping: a rule that clips gradients. Default: None.
         loss: a loss; "auto", the default: cross-entropy for classes, squared error for numbers.
         metrics: metrics; "auto", the default: accuracy, or squared and absolute error.
-        epochs: passes over the training examples, at least 1; default 10.
-        batch_size: examples in a batch, at least 1; default 32.
-        seed: seed of everything random, from 0 to 2**32 - 1; default 0.
-        precision: as `tl.Trainer` takes it; default None, the model's own.
-        execution: as `tl.Trainer` takes it; default "auto".
-        strategy: as `tl.Trainer` takes it; default "auto".
-        replicas: as `tl.Trainer` takes it; default None.
-        nonfinite: as `tl.Trainer` takes it; default "epoch".
+        epochs: passes over the training examples, at least 1. Default: 10.
+        batch_size: examples in a batch, at least 1. Default: 32.
+        seed: seed of everything random, from 0 to 2**32 - 1. Default: 0.
+        precision: as `tl.Trainer` takes it. Default: None, the model's own.
+        execution: as `tl.Trainer` takes it. Default: "auto".
+        strategy: as `tl.Trainer` takes it. Default: "auto".
+        replicas: as `tl.Trainer` takes it. Default: None.
+        nonfinite: as `tl.Trainer` takes it. Default: "epoch".
         norms: whether gradient and update norms are reported; None: where `tensorboard` is given.
-        worker_timeout: seconds that several workers wait for each other at the start; default 300.
-        callbacks: names `module:name` of callbacks; default none.
-        report: whether `report.html` is written at the end; default True.
+        worker_timeout: seconds that several workers wait for each other at the start. Default: 300.
+        callbacks: names `module:name` of callbacks. Default: none.
+        report: whether `report.html` is written at the end. Default: True.
         checkpoints: a `CheckpointConfig`.
         tensorboard: a `TensorBoardConfig`; None, the default: nothing is written for TensorBoard.
 

@@ -24,15 +24,15 @@ class DataConfig:
     """Where the data come from and how they are used.
 
     Args:
-        data_dir: folder searched first for the files of the data set; default None: only
+        data_dir: folder searched first for the files of the data set. Default: None, only
             $TRAINLIB_DATA, Keras's cache and the system's packages are searched.
-        target: column of a `.csv` to predict; default None: the last.
-        train_examples: number of training examples to use, from the first; default None: all.
-        validation_split: fraction of the training examples kept for validation, in [0, 1);
-            default 0.1.
+        target: column of a `.csv` to predict. Default: None, the last.
+        train_examples: number of training examples to use, from the first. Default: None, all.
+        validation_split: fraction of the training examples kept for validation, in [0, 1). Default:
+            0.1.
         preprocess: "auto", the default: the model begins with layers that scale its input, unless
             it has such layers; "none": it gets the raw data.
-        class_weight: "balanced", or weights such as "0:2,3:0.5"; default None: every example
+        class_weight: "balanced", or weights such as "0:2,3:0.5". Default: None, every example
             weighs 1.
 
     Raises:
@@ -87,12 +87,12 @@ class ScheduleConfig:
     A hyperparameter that several of the rules take has the same value in all of them.
 
     Args:
-        rules: the schedules, in their order; a name or `tl.config(...)` alone makes one; default
+        rules: the schedules, in their order; a name or `tl.config(...)` alone makes one. Default:
             "constant".
         warmup: `tl.config("linear_warmup", warmup_steps=...)`: linear rise to the first learning
-            rate before the schedule; for rules that have no warm-up themselves; default None.
-        join_at: steps at which the second, third, ... schedule begins; default ().
-        per_epoch: whether all steps are counted in epochs; default False.
+            rate before the schedule; for rules that have no warm-up themselves. Default: None.
+        join_at: steps at which the second, third, ... schedule begins. Default: ().
+        per_epoch: whether all steps are counted in epochs. Default: False.
 
     Raises:
         ValueError, TypeError: a rule that does not exist or lacks a hyperparameter, or rules that
@@ -180,10 +180,10 @@ class CheckpointConfig:
     """When checkpoints are saved, and which are kept.
 
     Args:
-        epochs: epochs between two checkpoints, at least 0; 0: none after epochs; default 1.
-        steps: batches between two checkpoints, at least 1; default None: none by batches.
-        seconds: seconds between two checkpoints, above 0; default 600.
-        keep: number of the newest checkpoints that are kept, at least 1; default 3.
+        epochs: epochs between two checkpoints, at least 0; 0: none after epochs. Default: 1.
+        steps: batches between two checkpoints, at least 1. Default: None, none by batches.
+        seconds: seconds between two checkpoints, above 0. Default: 600.
+        keep: number of the newest checkpoints that are kept, at least 1. Default: 3.
         best: result whose best checkpoint is kept too, such as "val_accuracy"; "auto", the
             default: the loss of the validation data, if there are any; "none": none.
 
@@ -235,11 +235,11 @@ class TensorBoardConfig:
     """What is written for TensorBoard, and where.
 
     Args:
-        dir: folder for the events of many runs, each in a folder of the run's name; default None:
+        dir: folder for the events of many runs, each in a folder of the run's name. Default: None,
             the events are in the run's folder.
-        steps: batches between two points of the curves, at least 1, besides those of epochs;
-            default None: none.
-        histogram_epochs: epochs between two sets of histograms, at least 0; 0: none; default 1.
+        steps: batches between two points of the curves, at least 1, besides those of epochs.
+            Default: None, none.
+        histogram_epochs: epochs between two sets of histograms, at least 0; 0: none. Default: 1.
 
     Raises:
         ValueError, TypeError: a setting of another type or out of its range.

@@ -59,8 +59,8 @@ class RuleConfig:
     Args:
         name: the rule's name, such as "nadam"; for models also the path of a `.keras` file or
             `module:function`.
-        hyperparameters: values by name: numbers, text, bools, or sequences of numbers; default
-            {}. They are copied, and cannot be changed.
+        hyperparameters: values by name: numbers, text, bools, or sequences of numbers. Default: {}.
+            They are copied, and cannot be changed.
 
     Raises:
         TypeError: the name is not text.

@@ -40,10 +40,10 @@ def optimizer_from_keras(
 
     Args:
         keras_optimizer: a built optimizer of Keras, of any type.
-        model: the Keras model, or a dict of variables by path. Default None: the variables' own
+        model: the Keras model, or a dict of variables by path. Default: None, the variables' own
             paths, which may begin with the name of the model.
         micro_batch_weight: weight of a micro-batch in `accumulate`, the number of its examples in
-            `train_step`; default 1. It matters if Keras stopped between two updates of an
+            `train_step`. Default: 1. It matters if Keras stopped between two updates of an
             accumulating optimizer.
 
     Returns:
@@ -81,7 +81,7 @@ def state_to_keras(state: State, keras_optimizer: Any, model: Any = None) -> Non
         state: the state of the optimizer that `optimizer_from_keras` returned, or of another with
             the same options.
         keras_optimizer: a built optimizer: `optimizer.build(model.trainable_variables)`.
-        model: as in `optimizer_from_keras`; default None.
+        model: as in `optimizer_from_keras`. Default: None.
 
     Raises:
         ValueError: the optimizer is not built, or parameters, slots or shapes differ; the message

@@ -121,7 +121,7 @@ def state_from_optax(
         optax_state: state of an Optax optimizer, chained to others only if they keep no arrays.
         optimizer: the trainlib optimizer that continues.
         params: its parameters, with the paths of Optax's.
-        step: number of updates, if Optax's state does not count them; default None.
+        step: number of updates, if Optax's state does not count them. Default: None.
 
     Returns:
         A state of `optimizer`.

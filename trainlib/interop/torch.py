@@ -74,9 +74,9 @@ def state_from_torch(
         state_dict: state dict of the optimizer, with arrays of PyTorch or NumPy.
         optimizer: the trainlib optimizer that continues.
         params: its parameters, in the layouts of PyTorch's: nothing is transposed.
-        names: paths of the parameters, in the order in which PyTorch's optimizer was given them;
-            default None, the names in the state dict.
-        step: number of updates, if the state dict does not hold it (SGD, Muon); default None.
+        names: paths of the parameters, in the order in which PyTorch's optimizer was given them.
+            Default: None, the names in the state dict.
+        step: number of updates, if the state dict does not hold it (SGD, Muon). Default: None.
 
     Returns:
         A state of `optimizer`.
@@ -109,7 +109,7 @@ def state_to_torch(
         state: state of a trainlib optimizer.
         state_dict: state dict of the PyTorch optimizer that continues, which supplies
             hyperparameters and order. It may be at step 0.
-        names: as in `state_from_torch`; default None.
+        names: as in `state_from_torch`. Default: None.
 
     Returns:
         A state dict with tensors of PyTorch.

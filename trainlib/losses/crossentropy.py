@@ -44,7 +44,7 @@ def binary_crossentropy(
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or an option is out of range.
 
     Example:
         >>> y_true, y_pred = [[0.0, 1.0]], [[0.2, 0.6]]
@@ -94,7 +94,7 @@ def categorical_crossentropy(
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or an option is out of range.
 
     Example:
         >>> y_true, y_pred = [[0.0, 1.0, 0.0]], [[0.2, 0.5, 0.3]]
@@ -149,7 +149,7 @@ def sparse_categorical_crossentropy(
         The loss of each example, shape [batch, ...]; `Masked` with ignore_class.
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or an option is out of range.
 
     Example:
         >>> y_true, y_pred = [1], [[0.2, 0.5, 0.3]]
@@ -194,7 +194,7 @@ def kl_divergence(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.kl_divergence([[0.5, 0.5]], [[0.25, 0.75]]).numpy().round(3)

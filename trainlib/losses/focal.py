@@ -50,7 +50,7 @@ def binary_focal_crossentropy(
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or an option is out of range.
 
     Example:
         >>> tl.losses.binary_focal_crossentropy([[0.0, 1.0]], [[0.2, 0.6]]).numpy().round(3)
@@ -110,7 +110,7 @@ def categorical_focal_crossentropy(
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or an option is out of range.
 
     Example:
         >>> y_true, y_pred = [[0.0, 1.0, 0.0]], [[0.2, 0.5, 0.3]]
@@ -156,7 +156,7 @@ def categorical_generalized_cross_entropy(y_true: Tensor, y_pred: Tensor, q: flo
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or q is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or q is out of range.
 
     Example:
         >>> y_true, y_pred = [1], [[0.5, 0.25, 0.25]]

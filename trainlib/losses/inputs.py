@@ -22,8 +22,8 @@ def predictions(y_pred: Tensor) -> Tensor:
     """Return y_pred in its compute dtype.
 
     Raises:
-        TypeError: if y_pred is not floating.
-        ValueError: if y_pred is a scalar.
+        TypeError: y_pred is not floating.
+        ValueError: y_pred is a scalar.
     """
     y_pred = tf.convert_to_tensor(y_pred)
     if not y_pred.dtype.is_floating:
@@ -39,7 +39,7 @@ def match_shapes(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     A missing last axis of length 1 is added to either.
 
     Raises:
-        ValueError: if the shapes do not match.
+        ValueError: the shapes do not match.
     """
     y_pred = predictions(y_pred)
     y_true = tf.cast(tf.convert_to_tensor(y_true), y_pred.dtype)
@@ -62,7 +62,7 @@ def label_indices(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
     An axis of length 1 in the place of the classes is removed.
 
     Raises:
-        ValueError: if the shapes do not match.
+        ValueError: the shapes do not match.
     """
     y = tf.convert_to_tensor(y_true)
     rest = list(y_pred.shape)

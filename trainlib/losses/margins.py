@@ -23,7 +23,7 @@ def hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.hinge([[1.0, -1.0]], [[0.5, -2.0]]).numpy()
@@ -54,7 +54,7 @@ def squared_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.squared_hinge([[1.0, -1.0]], [[0.5, -2.0]]).numpy()
@@ -85,7 +85,7 @@ def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.categorical_hinge([[0.0, 1.0]], [[0.5, 1.0]]).numpy()

@@ -29,7 +29,7 @@ def dice(y_true: Tensor, y_pred: Tensor, axis: Axis = None) -> Tensor:
         The loss, of the shape of y_pred without the axes.
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or an axis is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or an axis is out of range.
 
     Example:
         >>> y_true, y_pred = [[1.0, 1.0, 0.0]], [[1.0, 0.5, 0.5]]
@@ -75,7 +75,7 @@ def tversky(
         The loss, of the shape of y_pred without the axes.
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or an option is out of range.
 
     Example:
         >>> y_true, y_pred = [[1.0, 1.0, 0.0]], [[1.0, 0.5, 0.5]]

@@ -30,8 +30,8 @@ def weighted_sum(values: Tensor, sample_weight: Tensor | None = None) -> tuple[T
         The pair (sum of weight times value, sum of weights), both scalars.
 
     Raises:
-        ValueError: if the weights have another shape, or the loss is a scalar and has weights for
-            its examples.
+        ValueError: the weights have another shape, or the loss is a scalar and has weights for its
+            examples.
 
     Example:
         >>> total, weight = tl.losses.weighted_sum([1.0, 2.0], sample_weight=[1.0, 3.0])
@@ -66,7 +66,7 @@ def reduce(
         A scalar; for "none", the weighted losses.
 
     Raises:
-        ValueError: if the reduction is unknown or the weights have another shape.
+        ValueError: the reduction is unknown or the weights have another shape.
 
     Example:
         >>> losses, weights = [1.0, 2.0], [1.0, 3.0]
@@ -117,8 +117,7 @@ def class_weights(
         Weights of shape [batch, ...], without the last axis of rows or an axis of length 1.
 
     Raises:
-        TypeError, ValueError: if a class is not an integer, or a weight is negative or not a
-            number.
+        TypeError, ValueError: a class is not an integer, or a weight is negative or not a number.
 
     Example:
         >>> tl.losses.class_weights([0, 1, 1, 2], {0: 2.0, 1: 0.5}).numpy()

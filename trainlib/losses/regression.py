@@ -26,7 +26,7 @@ def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.mean_squared_error([[0.0, 0.0]], [[1.0, 2.0]]).numpy()
@@ -57,7 +57,7 @@ def mean_absolute_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.mean_absolute_error([[0.0, 0.0]], [[1.0, 2.0]]).numpy()
@@ -88,7 +88,7 @@ def mean_absolute_percentage_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.mean_absolute_percentage_error([[2.0, 4.0]], [[1.0, 5.0]]).numpy()
@@ -118,7 +118,7 @@ def mean_squared_logarithmic_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.mean_squared_logarithmic_error([[0.0, 3.0]], [[1.0, 3.0]]).numpy().round(3)
@@ -154,7 +154,7 @@ def huber(y_true: Tensor, y_pred: Tensor, delta: float = 1.0) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or delta is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or delta is out of range.
 
     Example:
         >>> tl.losses.huber([[0.0, 0.0]], [[0.5, 3.0]]).numpy().round(4)
@@ -191,7 +191,7 @@ def log_cosh(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.log_cosh([[0.0, 0.0]], [[0.5, 3.0]]).numpy().round(3)
@@ -225,7 +225,7 @@ def poisson(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.poisson([[2.0, 1.0]], [[2.0, 1.0]]).numpy().round(3)

@@ -31,7 +31,7 @@ def ctc(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The loss of each example, shape [batch].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match.
+        ValueError, TypeError: shapes or dtypes do not match.
 
     Example:
         >>> tl.losses.ctc([[1, 2]], tf.zeros([1, 3, 3])).numpy().round(3)

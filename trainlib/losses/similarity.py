@@ -26,7 +26,7 @@ def cosine_similarity(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
         The loss of each vector, of the shape of y_pred without the axis.
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or the axis is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or the axis is out of range.
 
     Example:
         >>> tl.losses.cosine_similarity([[3.0, 4.0]], [[6.0, 8.0]]).numpy().round(3)
@@ -77,7 +77,7 @@ def circle(
         The `Masked` loss of each example, shape [batch].
 
     Raises:
-        ValueError, TypeError: if shapes or dtypes do not match, or an option is out of range.
+        ValueError, TypeError: shapes or dtypes do not match, or an option is out of range.
 
     Example:
         >>> embeddings = tf.math.l2_normalize([[1.0, 0.0], [1.0, 0.2], [0.0, 1.0]], axis=1)

@@ -21,7 +21,7 @@ def accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
         float32, shape [batch, ...].
 
     Raises:
-        ValueError: if the shapes do not match, or K is 1.
+        ValueError: the shapes do not match, or K is 1.
 
     Example:
         >>> tl.metrics.accuracy([1, 0], [[0.2, 0.8], [0.4, 0.6]]).numpy()
@@ -42,7 +42,7 @@ def categorical_accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
         float32, shape [batch, ...].
 
     Raises:
-        ValueError: if the shapes do not match, or K is 1.
+        ValueError: the shapes do not match, or K is 1.
 
     Example:
         >>> tl.metrics.categorical_accuracy([[0, 1], [1, 0]], [[0.2, 0.8], [0.4, 0.6]]).numpy()
@@ -62,7 +62,7 @@ def sparse_categorical_accuracy(y_true: Tensor, y_pred: Tensor) -> Tensor:
         float32, shape [batch, ...].
 
     Raises:
-        ValueError: if the shapes do not match, or K is 1.
+        ValueError: the shapes do not match, or K is 1.
 
     Example:
         >>> tl.metrics.sparse_categorical_accuracy([1, 0], [[0.2, 0.8], [0.4, 0.6]]).numpy()
@@ -86,7 +86,7 @@ def top_k_categorical_accuracy(y_true: Tensor, y_pred: Tensor, k: int = 5) -> Te
         float32, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if the shapes do not match, K is 1, or k is out of range.
+        ValueError, TypeError: the shapes do not match, K is 1, or k is out of range.
 
     Example:
         >>> y_true, y_pred = [[1, 0, 0], [1, 0, 0]], [[0.3, 0.5, 0.2], [0.1, 0.5, 0.4]]
@@ -112,7 +112,7 @@ def sparse_top_k_categorical_accuracy(y_true: Tensor, y_pred: Tensor, k: int = 5
         float32, shape [batch, ...].
 
     Raises:
-        ValueError, TypeError: if the shapes do not match, K is 1, or k is out of range.
+        ValueError, TypeError: the shapes do not match, K is 1, or k is out of range.
 
     Example:
         >>> y_true, y_pred = [0, 0], [[0.3, 0.5, 0.2], [0.1, 0.5, 0.4]]
@@ -135,7 +135,7 @@ def binary_accuracy(y_true: Tensor, y_pred: Tensor, threshold: float = 0.5) -> T
         float32, of the shape of y_pred.
 
     Raises:
-        ValueError, TypeError: if the shapes do not match, or the threshold is not finite.
+        ValueError, TypeError: the shapes do not match, or the threshold is not finite.
 
     Example:
         >>> tl.metrics.binary_accuracy([1, 0, 1], [0.9, 0.2, 0.4]).numpy()

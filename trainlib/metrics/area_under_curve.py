@@ -65,7 +65,7 @@ def auc(
         A `Metric` with state `AucState`.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> metric = tl.metrics.auc()

@@ -81,7 +81,7 @@ class Mean(NamedTuple):
             sample_weight: shape [batch], or the shape of values. Default: None, a weight of 1.
 
         Raises:
-            ValueError: if the weights have another shape.
+            ValueError: the weights have another shape.
         """
         if isinstance(values, Masked):
             values = Masked(tf.cast(values.values, tf.float64), values.mask)
@@ -109,7 +109,7 @@ def merge(a: MetricState, b: MetricState) -> MetricState:
         The state of both parts together, in the structure of a.
 
     Raises:
-        ValueError: if the structures differ.
+        ValueError: the structures differ.
 
     Example:
         >>> first = tl.metrics.Mean.from_model_output([1.0])
@@ -217,7 +217,7 @@ def on_probabilities(metric: Metric | ExampleMetric, activation: str) -> Metric:
         A `Metric` of logits.
 
     Raises:
-        ValueError: if the activation is unknown.
+        ValueError: the activation is unknown.
 
     Example:
         >>> metric = tl.metrics.on_probabilities(tl.metrics.precision(), "sigmoid")

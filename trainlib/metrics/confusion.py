@@ -37,7 +37,7 @@ def confusion_matrix(threshold: float = 0.5) -> Metric:
         A `Metric` with state `ConfusionState` and value [K, K].
 
     Raises:
-        ValueError, TypeError: if the threshold is not a finite number.
+        ValueError, TypeError: the threshold is not a finite number.
 
     Example:
         >>> metric = tl.metrics.confusion_matrix()

@@ -18,7 +18,7 @@ def match_targets(y_true: Tensor, y_pred: Tensor, dtype: Any) -> tuple[Tensor, T
     """Return both as [batch, ..., D] in a dtype; a last axis of length 1 may be missing in either.
 
     Raises:
-        ValueError: if the shapes do not match.
+        ValueError: the shapes do not match.
     """
     y, p = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     rank = max(y.shape.rank, p.shape.rank, 2)
@@ -41,7 +41,7 @@ def match_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         y_pred: scores of shape [batch, ..., K] or [batch].
 
     Raises:
-        ValueError: if the shapes do not match.
+        ValueError: the shapes do not match.
     """
     y, p = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     p = widen(p) if p.dtype.is_floating else tf.cast(p, tf.float32)
@@ -65,7 +65,7 @@ def class_indices(
         forms: the accepted shapes of y_true: INDICES, ROWS, or both.
 
     Raises:
-        ValueError: if the shapes do not match, or K is 1.
+        ValueError: the shapes do not match, or K is 1.
     """
     y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     batch = y_pred.shape[:-1]
@@ -86,7 +86,7 @@ def num_columns(y_pred: Tensor) -> int:
     """Return K of a y_pred of shape [batch, ..., K].
 
     Raises:
-        ValueError: if K is unknown while a graph is traced.
+        ValueError: K is unknown while a graph is traced.
     """
     if y_pred.shape[-1] is None:
         raise ValueError(f"the last axis of y_pred must be known, got shape {list(y_pred.shape)}")
@@ -101,7 +101,7 @@ def weights_like(sample_weight: Tensor | None, values: Tensor) -> Tensor:
         values: [batch, ...].
 
     Raises:
-        ValueError: if the shapes do not match.
+        ValueError: the shapes do not match.
     """
     if sample_weight is None:
         return tf.ones(tf.shape(values), tf.float64)

@@ -56,7 +56,7 @@ def precision(
         A `Metric` with state `PositivesState`.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> metric = tl.metrics.precision()
@@ -94,7 +94,7 @@ def recall(
         A `Metric` with state `PositivesState`.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> metric = tl.metrics.recall(thresholds=[0.5, 0.75])
@@ -196,7 +196,7 @@ def f1_score(average: str = "macro", threshold: float | None = None) -> Metric:
         A `Metric` with state `PositivesState`.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> metric = tl.metrics.f1_score("none")

@@ -80,7 +80,7 @@ def r2_score(class_aggregation: str = "uniform_average", num_regressors: int = 0
         A `Metric` with state `R2State`.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> metric = tl.metrics.r2_score()

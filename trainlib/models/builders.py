@@ -41,14 +41,14 @@ def mlp(
         outputs: number of units of the output layer, at least 1.
         output_activation: "softmax", "sigmoid" or None (default) for raw outputs. It becomes a
             separate last layer, "probabilities".
-        preprocessing: first layers, such as `keras.layers.Rescaling`; default none.
-        hidden: widths of the hidden layers, default (300, 100); () makes a linear model.
-        activation: activation of the hidden layers by its Keras name, default "relu".
+        preprocessing: first layers, such as `keras.layers.Rescaling`. Default: none.
+        hidden: widths of the hidden layers. Default: (300, 100); () makes a linear model.
+        activation: activation of the hidden layers by its Keras name. Default: "relu".
         initializer: initializer of the hidden kernels by its Keras name. The default "auto" is
             `he_normal` for ReLU and its variants, `lecun_normal` for SELU, `glorot_uniform`
             otherwise.
-        dropout: fraction of each hidden layer's units to drop, in [0, 1), default 0.
-        batch_norm: whether each hidden layer is normalized before its activation, default False.
+        dropout: fraction of each hidden layer's units to drop, in [0, 1). Default: 0.
+        batch_norm: whether each hidden layer is normalized before its activation. Default: False.
 
     Returns:
         A built `keras.Sequential` named "mlp".
@@ -104,12 +104,12 @@ def cnn(
         outputs: number of units of the output layer, at least 1.
         output_activation: "softmax", "sigmoid" or None (default) for raw outputs. It becomes a
             separate last layer, "probabilities".
-        preprocessing: first layers, such as `keras.layers.Rescaling`; default none.
-        filters: number of filters of the convolution, default 32.
-        units: number of units of the dense layer, default 128.
-        activation: activation of both hidden layers by its Keras name, default "relu".
-        initializer: initializer of their kernels, as in `mlp`; default "auto".
-        dropout: fraction of the dense layer's units to drop, in [0, 1), default 0.1.
+        preprocessing: first layers, such as `keras.layers.Rescaling`. Default: none.
+        filters: number of filters of the convolution. Default: 32.
+        units: number of units of the dense layer. Default: 128.
+        activation: activation of both hidden layers by its Keras name. Default: "relu".
+        initializer: initializer of their kernels, as in `mlp`. Default: "auto".
+        dropout: fraction of the dense layer's units to drop, in [0, 1). Default: 0.1.
 
     Returns:
         A built `keras.Sequential` named "cnn".

@@ -32,7 +32,7 @@ def load_model(path: str, safe_mode: bool = True) -> Any:
 
     Args:
         path: path of the file.
-        safe_mode: whether to refuse code in the file, such as that of a `Lambda` layer; default
+        safe_mode: whether to refuse code in the file, such as that of a `Lambda` layer. Default:
             True. With False, loading a file runs the code in it: use it for files you trust.
 
     Returns:

@@ -76,8 +76,8 @@ def early_stop(
         `EarlyStopState`, and `update(metric, state, params)` the next one.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type, or mode is
-            "auto" and the name contains no known word.
+        ValueError, TypeError: an argument is out of range or of the wrong type, or mode is "auto"
+            and the name contains no known word.
 
     Example:
         >>> monitor = tl.early_stop("val_accuracy", patience=2)

@@ -38,7 +38,7 @@ def direction(monitor: str) -> str:
         "min" if lower is better, "max" if higher is.
 
     Raises:
-        ValueError: if the name contains no known word.
+        ValueError: the name contains no known word.
 
     Example:
         >>> from trainlib.monitors.improvement import direction
@@ -123,8 +123,8 @@ def improvement(
         compare_dtype: dtype of the comparison, "float32" or "float64". Default: "float32".
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type, or mode is
-            "auto" and the name contains no known word.
+        ValueError, TypeError: an argument is out of range or of the wrong type, or mode is "auto"
+            and the name contains no known word.
     """
     check_choice("mode", mode, MODES)
     check_number("min_delta", min_delta, at_least=0)

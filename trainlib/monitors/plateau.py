@@ -121,8 +121,8 @@ def reduce_on_plateau(
         `update(metric, state)` the next one; `state.learning_rate` is the rate to use.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type, or mode is
-            "auto" and the name contains no known word.
+        ValueError, TypeError: an argument is out of range or of the wrong type, or mode is "auto"
+            and the name contains no known word.
 
     Example:
         >>> monitor = tl.reduce_on_plateau("val_loss", factor=0.5, patience=2)

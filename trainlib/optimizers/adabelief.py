@@ -71,19 +71,19 @@ def adabelief(
     with t = 1 at the first update.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
-        beta_2: decay of the mean of squared deviations, in [0, 1). Default 0.999.
-        epsilon: added to the root, at least 0. Default 1e-16 (optax), 1e-8 (paper).
-        nesterov: whether m_hat is Nesterov's mean with a constant momentum, as in `nadam`. Default
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        beta_1: decay of the mean of gradients, in [0, 1). Default: 0.9.
+        beta_2: decay of the mean of squared deviations, in [0, 1). Default: 0.999.
+        epsilon: added to the root, at least 0. Default: 1e-16 (optax), 1e-8 (paper).
+        nesterov: whether m_hat is Nesterov's mean with a constant momentum, as in `nadam`. Default:
             False.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        eps_root: added to s_t at every update, at least 0. Default 1e-16 (optax), 1e-8 (paper).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "add".
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        eps_root: added to s_t at every update, at least 0. Default: 1e-16 (optax), 1e-8 (paper).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "add".
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "optax" or "paper". Default "optax".
+            Default: None, which is all.
+        convention: "optax" or "paper". Default: "optax".
 
     Returns:
         An `Optimizer` with an `AdabeliefState`.

@@ -63,18 +63,18 @@ def adadelta(
     with a_0 = d_0 = 0.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001
             (keras, optax), 1 (torch, paper).
-        rho: decay of the running means, in [0, 1). Default 0.95 (keras, paper), 0.9 (torch,
+        rho: decay of the running means, in [0, 1). Default: 0.95 (keras, paper), 0.9 (torch,
             optax).
         epsilon: added inside both roots, above 0; it determines the size of the first steps.
-            Default 1e-7 (keras), 1e-6 (the others).
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "pre" (keras), "l2" (the others).
+            Default: 1e-7 (keras), 1e-6 (the others).
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "pre" (keras), "l2" (the others).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "torch", "optax" or "paper". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "torch", "optax" or "paper". Default: "keras".
 
     Returns:
         An `Optimizer` with an `AdadeltaState`.

@@ -134,30 +134,30 @@ def adafactor(
     factored, such as a vector, has V_t = beta_2t V_(t-1) + (1 - beta_2t) (g^2 + epsilon_1).
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001
             (keras, optax), 0.01 (torch, paper).
-        beta_2_decay: the power of t in beta_2t, at most 0. Default -0.8.
-        epsilon_1: above 0; None is the machine epsilon of the compute dtype. Default 1e-30, None
+        beta_2_decay: the power of t in beta_2t, at most 0. Default: -0.8.
+        epsilon_1: above 0; None is the machine epsilon of the compute dtype. Default: 1e-30, None
             (torch).
-        epsilon_2: the least RMS(w) of a step, at least 0. Default 0.001.
-        clip_threshold: the largest RMS of U, above 0; None does not clip. Default 1.
-        momentum: decay of a running mean of updates, in [0, 1); 0 keeps none. Default 0.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        rho_rule: "min_rsqrt", rho_t = min(eta, 1 / sqrt(t)), or "lr", rho_t = eta. Default "lr"
+        epsilon_2: the least RMS(w) of a step, at least 0. Default: 0.001.
+        clip_threshold: the largest RMS of U, above 0; None does not clip. Default: 1.
+        momentum: decay of a running mean of updates, in [0, 1); 0 keeps none. Default: 0.
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        rho_rule: "min_rsqrt", rho_t = min(eta, 1 / sqrt(t)), or "lr", rho_t = eta. Default: "lr"
             (optax), "min_rsqrt" (the others).
         eps1_mode: "add": epsilon_1 is added to g^2; "floor": the mean of R_t is at least epsilon_1
-            and V_t at least epsilon_1^2. Default "floor" (torch), "add" (the others).
-        scale_parameter: whether steps are relative to RMS(w). Default True.
-        factor_axes: which axes are rows and columns: "last_two", "two_largest" or "none". Default
+            and V_t at least epsilon_1^2. Default: "floor" (torch), "add" (the others).
+        scale_parameter: whether steps are relative to RMS(w). Default: True.
+        factor_axes: which axes are rows and columns: "last_two", "two_largest" or "none". Default:
             "two_largest" (optax), "last_two" (the others).
-        min_dim: tensors with fewer rows or columns are not factored; at least 0. Default 128
+        min_dim: tensors with fewer rows or columns are not factored; at least 0. Default: 128
             (optax), 0 (the others).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "pre" (keras), "add_abs" (optax), "add" (the
-            others). With "pre", RMS(w) is taken after the decay.
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "pre" (keras), "add_abs" (optax), "add" (the others). With "pre", RMS(w) is
+            taken after the decay.
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "torch", "optax" or "paper". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "torch", "optax" or "paper". Default: "keras".
 
     Returns:
         An `Optimizer` with an `AdafactorState`.

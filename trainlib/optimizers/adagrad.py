@@ -82,23 +82,23 @@ def adagrad(
     with t = 1 at the first update.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001,
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001,
             0.01 (torch).
-        initial_accumulator_value: s_0, at least 0. Default 0.1 (keras, optax), 0 (the others).
+        initial_accumulator_value: s_0, at least 0. Default: 0.1 (keras, optax), 0 (the others).
         epsilon: at least 0. With an epsilon of 0 and no zero_guard the update is 0/0 where s_t is
-            0. Default 1e-7 (keras, optax, paper), 1e-10 (torch, textbook).
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        epsilon_place: "inside" or "outside" the root. Default "inside" (keras, optax, textbook),
+            0. Default: 1e-7 (keras, optax, paper), 1e-10 (torch, textbook).
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        epsilon_place: "inside" or "outside" the root. Default: "inside" (keras, optax, textbook),
             "outside" (torch, paper).
         lr_decay: decay of the learning rate with the number of updates, besides a schedule; at
-            least 0. Default 0.
-        zero_guard: whether the update is 0 where s_t is 0. Default True (optax), False (the
+            least 0. Default: 0.
+        zero_guard: whether the update is 0 where s_t is 0. Default: True (optax), False (the
             others).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "pre" (keras), "l2" (the others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "pre" (keras), "l2" (the others).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "torch", "optax", "paper" or "textbook". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "torch", "optax", "paper" or "textbook". Default: "keras".
 
     Returns:
         An `Optimizer` with an `AdagradState`.

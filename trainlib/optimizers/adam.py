@@ -98,23 +98,23 @@ def adam(
     "corrected") v_t / c_2 by the largest v_t / c_2 so far.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
-        beta_2: decay of the mean of squares, in [0, 1). Default 0.999.
-        epsilon: added to the root, at least 0. Default 1e-7 (keras), 1e-8 (torch, optax, paper),
-            0 (textbook).
-        amsgrad: whether to use AMSGrad. Default False.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        eps_root: added inside the root, at least 0. Default 0, 1e-7 (textbook).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        beta_1: decay of the mean of gradients, in [0, 1). Default: 0.9.
+        beta_2: decay of the mean of squares, in [0, 1). Default: 0.999.
+        epsilon: added to the root, at least 0. Default: 1e-7 (keras), 1e-8 (torch, optax, paper), 0
+            (textbook).
+        amsgrad: whether to use AMSGrad. Default: False.
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        eps_root: added inside the root, at least 0. Default: 0, 1e-7 (textbook).
         bias_form: where the bias of the means is corrected: "folded", "corrected" or "none".
-            Default "folded" (keras), "corrected" (the others).
-        max_of: what AMSGrad takes the maximum of: "raw", v_t, or "corrected", v_t / c_2. Default
+            Default: "folded" (keras), "corrected" (the others).
+        max_of: what AMSGrad takes the maximum of: "raw", v_t, or "corrected", v_t / c_2. Default:
             "corrected" (optax), "raw" (the others).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "pre" (keras), "l2" (torch), "add" (the others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "pre" (keras), "l2" (torch), "add" (the others).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "torch", "optax", "paper" or "textbook". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "torch", "optax", "paper" or "textbook". Default: "keras".
 
     Returns:
         An `Optimizer` with an `AdamState`.
@@ -182,15 +182,15 @@ def adamw(
     with u the update of `adam`.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default 0.004
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default: 0.004
             (keras, paper), 0.01 (torch), 1e-4 (optax).
         beta_1, beta_2, epsilon, amsgrad, eps_root, bias_form, max_of: as in `adam`.
-        decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out. Default
+        decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out. Default:
             "pre" (keras, torch), "add" (optax, paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "torch", "optax" or "paper". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "torch", "optax" or "paper". Default: "keras".
 
     Returns:
         An `Optimizer` with an `AdamState`.

@@ -75,20 +75,20 @@ def adamax(
     with t = 1 at the first update.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001
             (keras, optax), 0.002 (torch, paper).
-        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
-        beta_2: decay of the maximum, in [0, 1). Default 0.999.
-        epsilon: above 0; ignored where eps_at is "none". Default 1e-7 (keras), 1e-8 (torch,
+        beta_1: decay of the mean of gradients, in [0, 1). Default: 0.9.
+        beta_2: decay of the maximum, in [0, 1). Default: 0.999.
+        epsilon: above 0; ignored where eps_at is "none". Default: 1e-7 (keras), 1e-8 (torch,
             optax), 0 (paper).
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        eps_at: where epsilon is added: "denominator", "in_max" or "none". Default "denominator"
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        eps_at: where epsilon is added: "denominator", "in_max" or "none". Default: "denominator"
             (keras), "in_max" (torch, optax), "none" (paper).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "pre" (keras), "l2" (torch), "add" (optax, paper).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "pre" (keras), "l2" (torch), "add" (optax, paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "torch", "optax" or "paper". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "torch", "optax" or "paper". Default: "keras".
 
     Returns:
         An `Optimizer` with an `AdamaxState`.
@@ -145,14 +145,14 @@ def adamaxw(
     with u the update of `adamax`.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default 1e-4.
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default: 1e-4.
         beta_1, beta_2, epsilon, eps_at: as in `adamax`, with the defaults of "optax".
-        decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out. Default
+        decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out. Default:
             "add".
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "optax", the only library that has it. Default "optax".
+            Default: None, which is all.
+        convention: "optax", the only library that has it. Default: "optax".
 
     Returns:
         An `Optimizer` with an `AdamaxState`.

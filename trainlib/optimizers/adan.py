@@ -102,22 +102,22 @@ def adan(
     The betas are decays, as in `adam`: the paper writes 1 - beta for each of them.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        beta_1: decay of the mean of gradients, in [0, 1). Default 0.98.
-        beta_2: decay of the mean of differences, in [0, 1). Default 0.92.
-        beta_3: decay of the mean of squares, in [0, 1). Default 0.99.
-        epsilon: added to the root, at least 0. Default 1e-8.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        eps_root: added inside the root, at least 0. Default 1e-8 (optax), 0 (paper).
-        difference_weight: k, "beta_2" or "one_minus_beta_2". Default "one_minus_beta_2" (optax),
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        beta_1: decay of the mean of gradients, in [0, 1). Default: 0.98.
+        beta_2: decay of the mean of differences, in [0, 1). Default: 0.92.
+        beta_3: decay of the mean of squares, in [0, 1). Default: 0.99.
+        epsilon: added to the root, at least 0. Default: 1e-8.
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        eps_root: added inside the root, at least 0. Default: 1e-8 (optax), 0 (paper).
+        difference_weight: k, "beta_2" or "one_minus_beta_2". Default: "one_minus_beta_2" (optax),
             "beta_2" (paper).
-        start: how the means start, "zero" or "gradient". Default "zero" (optax), "gradient"
+        start: how the means start, "zero" or "gradient". Default: "zero" (optax), "gradient"
             (paper).
         decay_form: "proximal", as above, or a form of `with_weight_decay`: "pre", "add", "add_abs"
-            or "l2". Default "add" (optax), "proximal" (paper).
+            or "l2". Default: "add" (optax), "proximal" (paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "optax" or "paper". Default "paper".
+            Default: None, which is all.
+        convention: "optax" or "paper". Default: "paper".
 
     Returns:
         An `Optimizer` with an `AdanState`.

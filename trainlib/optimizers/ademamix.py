@@ -73,21 +73,21 @@ def ademamix(
     with t = 1 at the first update. The bias of the slow mean is not corrected.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        beta_1: decay of the fast mean of gradients, in [0, 1). Default 0.9.
-        beta_2: decay of the mean of squares, in [0, 1). Default 0.999.
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        beta_1: decay of the fast mean of gradients, in [0, 1). Default: 0.9.
+        beta_2: decay of the mean of squares, in [0, 1). Default: 0.999.
         beta_3: decay of the slow mean of gradients: a number in [0, 1), or a schedule such as
-            `ademamix_beta_3`. Default 0.9999.
+            `ademamix_beta_3`. Default: 0.9999.
         alpha: weight of the slow mean: a number of at least 0, or a schedule such as
-            `ademamix_alpha`. Default 5.
-        epsilon: added to the root, at least 0. Default 1e-8.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        eps_root: added inside the root, at least 0. Default 0.
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "add".
+            `ademamix_alpha`. Default: 5.
+        epsilon: added to the root, at least 0. Default: 1e-8.
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        eps_root: added inside the root, at least 0. Default: 0.
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "add".
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "optax" or "paper", which are the same. Default "optax".
+            Default: None, which is all.
+        convention: "optax" or "paper", which are the same. Default: "optax".
 
     Returns:
         An `Optimizer` with an `AdemamixState`.
@@ -133,8 +133,8 @@ def ademamix_alpha(alpha: float = 5.0, warmup_steps: int = 1) -> Schedule:
     with t = 1 at the first update.
 
     Args:
-        alpha: the weight after the warm-up, at least 0. Default 5.
-        warmup_steps: T, the length of the warm-up in updates, at least 1. Default 1.
+        alpha: the weight after the warm-up, at least 0. Default: 5.
+        warmup_steps: T, the length of the warm-up in updates, at least 1. Default: 1.
 
     Returns:
         A function from the number of updates made so far to alpha, in float64.
@@ -165,9 +165,9 @@ def ademamix_beta_3(beta_3: float = 0.9999, warmup_steps: int = 1, beta_1: float
     with t = 1 at the first update.
 
     Args:
-        beta_3: the decay after the warm-up, in (0, 1) and at least beta_1. Default 0.9999.
-        warmup_steps: T, the length of the warm-up in updates, at least 1. Default 1.
-        beta_1: the decay at t = 0, in (0, 1). Default 0.9.
+        beta_3: the decay after the warm-up, in (0, 1) and at least beta_1. Default: 0.9999.
+        warmup_steps: T, the length of the warm-up in updates, at least 1. Default: 1.
+        beta_1: the decay at t = 0, in (0, 1). Default: 0.9.
 
     Returns:
         A function from the number of updates made so far to beta_3, in float64.

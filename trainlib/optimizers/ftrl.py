@@ -88,28 +88,28 @@ def ftrl(
     first update matter only as far as z_0 depends on them.
 
     Args:
-        learning_rate: eta, above 0: a number, a scalar tensor or a schedule. Default 0.001.
-        learning_rate_power: -p, at most 0; 0 keeps the learning rate from falling. Default -0.5.
-        initial_accumulator_value: n_0, at least 0. With n_0, beta and lambda_2 all 0, a gradient
-            of 0 at the first update gives 0/0. Default 0.1 (keras), 0 (paper).
+        learning_rate: eta, above 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        learning_rate_power: -p, at most 0; 0 keeps the learning rate from falling. Default: -0.5.
+        initial_accumulator_value: n_0, at least 0. With n_0, beta and lambda_2 all 0, a gradient of
+            0 at the first update gives 0/0. Default: 0.1 (keras), 0 (paper).
         l1_regularization_strength: lambda_1, at least 0; weights with abs(z) below it are 0.
-            Default 0.
+            Default: 0.
         l2_regularization_strength: at least 0; lambda_2 is twice it, or with half_l2 the strength
-            itself. Default 0.
-        l2_shrinkage_regularization_strength: shrinkage, at least 0; a penalty in the gradient
-            that is left out of n. Default 0.
-        beta: at least 0. Default 0 (keras), 1 (paper).
+            itself. Default: 0.
+        l2_shrinkage_regularization_strength: shrinkage, at least 0; a penalty in the gradient that
+            is left out of n. Default: 0.
+        beta: at least 0. Default: 0 (keras), 1 (paper).
         weight_decay: coefficient of the weight decay, at least 0. A decay outside the rule may move
-            weights that the rule sets to 0 by a rounding error. Default 0.
-        half_l2: whether the penalty is strength / 2 times w^2, as in the paper. Default False
+            weights that the rule sets to 0 by a rounding error. Default: 0.
+        half_l2: whether the penalty is strength / 2 times w^2, as in the paper. Default: False
             (keras), True (paper).
         z_init: z_0: "zero" discards the initial weights, so that the first update puts w near 0;
-            "consistent" takes the z_0 whose solution they are. Default "zero".
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "pre" (keras), "l2" (paper).
+            "consistent" takes the z_0 whose solution they are. Default: "zero".
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "pre" (keras), "l2" (paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras" or "paper". Default "keras".
+            Default: None, which is all.
+        convention: "keras" or "paper". Default: "keras".
 
     Returns:
         An `Optimizer` with an `FtrlState`.

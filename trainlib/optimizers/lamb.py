@@ -76,18 +76,18 @@ def lamb(
     with t = 1 at the first update. The ratio of norms is 1 where one of them is 0.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
-        beta_2: decay of the mean of squares, in [0, 1). Default 0.999.
-        epsilon: added to the root, at least 0. Default 1e-7 (keras), 1e-6 (optax, paper).
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        eps_root: added inside the root, at least 0. Default 0.
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        beta_1: decay of the mean of gradients, in [0, 1). Default: 0.9.
+        beta_2: decay of the mean of squares, in [0, 1). Default: 0.999.
+        epsilon: added to the root, at least 0. Default: 1e-7 (keras), 1e-6 (optax, paper).
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        eps_root: added inside the root, at least 0. Default: 0.
         decay_form: "in_ratio": the decay is part of r, and so of its norm; or, outside the ratio,
-            "pre", "add", "add_abs" or "l2", see `with_weight_decay`. Default "pre" (keras),
+            "pre", "add", "add_abs" or "l2", see `with_weight_decay`. Default: "pre" (keras),
             "in_ratio" (optax, paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "optax" or "paper". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "optax" or "paper". Default: "keras".
 
     Returns:
         An `Optimizer` with a `LambState`.

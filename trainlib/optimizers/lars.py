@@ -73,21 +73,20 @@ def lars(
     with v_0 = 0. The ratio is 1 where ||w|| or n is 0, and for parameters that are not adapted.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 1.
-        momentum: in [0, 1). Default 0.9.
-        nesterov: whether to use Nesterov's momentum. Default False.
-        weight_decay: at least 0. Default 0 (optax), 0.0005 (paper).
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 1.
+        momentum: in [0, 1). Default: 0.9.
+        nesterov: whether to use Nesterov's momentum. Default: False.
+        weight_decay: at least 0. Default: 0 (optax), 0.0005 (paper).
         trust_coefficient: ratio of a first step at eta = 1 to the norm of the tensor, above 0.
-            Default 0.001.
-        epsilon: added to n, at least 0. Default 0.
-        ratio_form: "joint", where n is the norm of a sum, or "separate", a sum of norms. Default
+            Default: 0.001.
+        epsilon: added to n, at least 0. Default: 0.
+        ratio_form: "joint", where n is the norm of a sum, or "separate", a sum of norms. Default:
             "joint" (optax), "separate" (paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        ratio_mask: the parameters that are adapted: a structure of bools or a function of the
-            path; commonly all but biases and the scales of normalization. Default None, which is
-            all.
-        convention: "optax" or "paper". Default "optax".
+            Default: None, which is all.
+        ratio_mask: the parameters that are adapted: a structure of bools or a function of the path;
+            commonly all but biases and the scales of normalization. Default: None, which is all.
+        convention: "optax" or "paper". Default: "optax".
 
     Returns:
         An `Optimizer` with a `LarsState`.

@@ -56,17 +56,17 @@ def lion(
     with m_0 = 0 and sign(0) = 0.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        beta_1: weight of the mean in the update, in [0, 1]. Default 0.9.
-        beta_2: decay of the mean of gradients, in [0, 1). Default 0.99.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0 (keras, paper), 0.001
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        beta_1: weight of the mean in the update, in [0, 1]. Default: 0.9.
+        beta_2: decay of the mean of gradients, in [0, 1). Default: 0.99.
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0 (keras, paper), 0.001
             (optax).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. "pre" and "add" are the same up to rounding. Default "pre"
-            (keras), "add" (optax, paper).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            "pre" and "add" are the same up to rounding. Default: "pre" (keras), "add" (optax,
+            paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "optax" or "paper". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "optax" or "paper". Default: "keras".
 
     Returns:
         An `Optimizer` with a `LionState`.

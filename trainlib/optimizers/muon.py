@@ -165,47 +165,47 @@ def muon(
         none        s = 1
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001
             (keras, torch, optax), 0.02 (paper).
-        momentum: in [0, 1). Default 0.95.
-        nesterov: whether to use Nesterov's momentum. Default True.
-        ns_steps: steps of the iteration, at least 1. Default 5.
-        weight_decay: coefficient of the weight decay of the matrices, at least 0. Default 0.004
+        momentum: in [0, 1). Default: 0.95.
+        nesterov: whether to use Nesterov's momentum. Default: True.
+        ns_steps: steps of the iteration, at least 1. Default: 5.
+        weight_decay: coefficient of the weight decay of the matrices, at least 0. Default: 0.004
             (keras), 0.1 (torch), 0 (optax, paper).
-        adam_beta_1: the beta_1 of `adam`, in [0, 1). Default 0.9.
-        adam_beta_2: the beta_2 of `adam`, in [0, 1). Default 0.999.
-        epsilon: the epsilon of `adam`, above 0. Default 1e-7 (keras), 1e-8 (torch, optax, paper).
-        adam_weight_decay: coefficient of the weight decay of Adam's parameters, relative to eta,
-            at least 0. Default 0.004 (keras), 0.01 (torch), 0 (optax, paper).
-        adam_lr_ratio: ratio of Adam's learning rate to eta, at least 0; its weight decay uses
-            eta. Default 1.
+        adam_beta_1: the beta_1 of `adam`, in [0, 1). Default: 0.9.
+        adam_beta_2: the beta_2 of `adam`, in [0, 1). Default: 0.999.
+        epsilon: the epsilon of `adam`, above 0. Default: 1e-7 (keras), 1e-8 (torch, optax, paper).
+        adam_weight_decay: coefficient of the weight decay of Adam's parameters, relative to eta, at
+            least 0. Default: 0.004 (keras), 0.01 (torch), 0 (optax, paper).
+        adam_lr_ratio: ratio of Adam's learning rate to eta, at least 0; its weight decay uses eta.
+            Default: 1.
         adam_form: "folded" or "corrected", the bias_form of `adam`; "nesterov", which is
-            "corrected" and, where `nesterov` is set, `nadam` with a constant momentum. Default
+            "corrected" and, where `nesterov` is set, `nadam` with a constant momentum. Default:
             "folded" (keras), "corrected" (torch, paper), "nesterov" (optax).
-        momentum_form: "sum", "ema" or "ema_bc". Default "sum" (keras, paper), "ema" (torch),
+        momentum_form: "sum", "ema" or "ema_bc". Default: "sum" (keras, paper), "ema" (torch),
             "ema_bc" (optax).
-        ns_coefficients: a, b and c; or a sequence of such triples, one for each step, in which
-            case ns_steps is ignored. Default (3.4445, -4.7750, 2.0315).
-        ns_epsilon: what keeps the norm of Q from 0, at least 0. Default 1e-8 (optax), 1e-7 (the
+        ns_coefficients: a, b and c; or a sequence of such triples, one for each step, in which case
+            ns_steps is ignored. Default: (3.4445, -4.7750, 2.0315).
+        ns_epsilon: what keeps the norm of Q from 0, at least 0. Default: 1e-8 (optax), 1e-7 (the
             others).
-        ns_eps_mode: whether ns_epsilon is added to the norm, "add", or is its lower bound,
-            "clamp". Default "clamp" (torch), "add" (the others).
+        ns_eps_mode: whether ns_epsilon is added to the norm, "add", or is its lower bound, "clamp".
+            Default: "clamp" (torch), "add" (the others).
         ns_dtype: the dtype of the iteration's matrix products; None for that of the momenta.
-            Default "bfloat16" (torch, paper), None (keras, optax).
-        scale: s: "rms", "rows_cols", "cols_rows" or "none". Default "rms" (keras), "rows_cols"
+            Default: "bfloat16" (torch, paper), None (keras, optax).
+        scale: s: "rms", "rows_cols", "cols_rows" or "none". Default: "rms" (keras), "rows_cols"
             (torch, paper), "cols_rows" (optax).
-        rms_rate: factor of the scale "rms", at least 0. Default 0.2.
+        rms_rate: factor of the scale "rms", at least 0. Default: 0.2.
         muon_mask: the matrices that Muon updates: a structure of bools or a function of the path.
-            All other parameters are Adam's. Default None, which is all matrices.
+            All other parameters are Adam's. Default: None, which is all matrices.
         exclude_layers: regular expressions; a matrix is Adam's if its path has a match of one.
-            Default ().
-        exclude_embeddings: whether a matrix with "embedding" in its path is Adam's. Default True
+            Default: ().
+        exclude_embeddings: whether a matrix with "embedding" in its path is Adam's. Default: True
             (keras), False (the others).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "add" (optax), "pre" (the others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "add" (optax), "pre" (the others).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "torch", "optax" or "paper". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "torch", "optax" or "paper". Default: "keras".
 
     Returns:
         An `Optimizer` with a `MuonState`.

@@ -103,23 +103,23 @@ def nadam(
     with t = 1 at the first update.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001
             (keras, optax), 0.002 (torch, paper).
-        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
-        beta_2: decay of the mean of squares, in [0, 1). Default 0.999.
-        epsilon: added to the root, at least 0. Default 1e-7 (keras), 1e-8 (torch, optax, paper).
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        eps_root: added inside the root, at least 0. Default 0.
-        mu_schedule: schedule of mu_t: "dozat" or "constant". Default "constant" (optax), "dozat"
+        beta_1: decay of the mean of gradients, in [0, 1). Default: 0.9.
+        beta_2: decay of the mean of squares, in [0, 1). Default: 0.999.
+        epsilon: added to the root, at least 0. Default: 1e-7 (keras), 1e-8 (torch, optax, paper).
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        eps_root: added inside the root, at least 0. Default: 0.
+        mu_schedule: schedule of mu_t: "dozat" or "constant". Default: "constant" (optax), "dozat"
             (the others).
-        psi: how fast the momentum warms up, at least 0; ignored by "constant". Default 1 (keras),
+        psi: how fast the momentum warms up, at least 0; ignored by "constant". Default: 1 (keras),
             0.004 (the others).
-        mean_decay: b: "beta_1" or "mu". Default "mu" (paper), "beta_1" (the others).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "pre" (keras), "l2" (torch), "add" (optax, paper).
+        mean_decay: b: "beta_1" or "mu". Default: "mu" (paper), "beta_1" (the others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "pre" (keras), "l2" (torch), "add" (optax, paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "torch", "optax" or "paper". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "torch", "optax" or "paper". Default: "keras".
 
     Returns:
         An `Optimizer` with a `NadamState`.
@@ -186,15 +186,15 @@ def nadamw(
     with u the update of `nadam`.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default 1e-4.
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default: 1e-4.
         beta_1, beta_2, epsilon, eps_root, mu_schedule, psi, mean_decay: as in `nadam`.
-        decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out. Default
+        decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out. Default:
             "add".
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "optax", the only library that has it by this name: `nadam` in that
-            convention. Default "optax".
+            Default: None, which is all.
+        convention: "optax", the only library that has it by this name: `nadam` in that convention.
+            Default: "optax".
 
     Returns:
         An `Optimizer` with a `NadamState`.

@@ -64,17 +64,17 @@ def novograd(
     with m_0 = 0, and |g|^2 the sum of squares of the whole tensor: v_t is a scalar.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001
             (optax), 0.01 (paper).
-        beta_1: decay of the momentum, in [0, 1); m_t is a sum, not a mean. Default 0.9 (optax),
+        beta_1: decay of the momentum, in [0, 1); m_t is a sum, not a mean. Default: 0.9 (optax),
             0.95 (paper).
-        beta_2: decay of the mean of squared norms, in [0, 1). Default 0.25 (optax), 0.98 (paper).
-        epsilon: added to the root, at least 0. Default 1e-6 (optax), 1e-8 (paper).
-        weight_decay: coefficient of the weight decay in the momentum, at least 0. Default 0.
-        eps_root: added inside the root, at least 0. Default 0.
+        beta_2: decay of the mean of squared norms, in [0, 1). Default: 0.25 (optax), 0.98 (paper).
+        epsilon: added to the root, at least 0. Default: 1e-6 (optax), 1e-8 (paper).
+        weight_decay: coefficient of the weight decay in the momentum, at least 0. Default: 0.
+        eps_root: added inside the root, at least 0. Default: 0.
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "optax" or "paper". Default "optax".
+            Default: None, which is all.
+        convention: "optax" or "paper". Default: "optax".
 
     Returns:
         An `Optimizer` with a `NovogradState`.

@@ -97,23 +97,23 @@ def prodigy(
 
     Args:
         learning_rate: eta, a factor of the estimate, at least 0: a number, a scalar tensor or a
-            schedule. Leave it at 1, or let a schedule warm it up and decay it to 0. Default 1.
-        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
-        beta_2: decay of the mean of squares, in [0, 1). Default 0.999.
-        epsilon: added to the root, times d, above 0. Default 1e-8.
-        beta_3: decay of r and s, in [0, 1). Default None, which is sqrt(beta_2).
-        d_0: the initial estimate of the distance, a small number above 0. Default 1e-6.
-        d_coef: factor of the estimates after it, above 0. Default 1.
-        weight_decay: coefficient of the weight decay, relative to alpha_t, at least 0. Default 0.
-        safeguard_warmup: whether to leave eta out of s, for schedules that start near 0. Default
+            schedule. Leave it at 1, or let a schedule warm it up and decay it to 0. Default: 1.
+        beta_1: decay of the mean of gradients, in [0, 1). Default: 0.9.
+        beta_2: decay of the mean of squares, in [0, 1). Default: 0.999.
+        epsilon: added to the root, times d, above 0. Default: 1e-8.
+        beta_3: decay of r and s, in [0, 1). Default: None, which is sqrt(beta_2).
+        d_0: the initial estimate of the distance, a small number above 0. Default: 1e-6.
+        d_coef: factor of the estimates after it, above 0. Default: 1.
+        weight_decay: coefficient of the weight decay, relative to alpha_t, at least 0. Default: 0.
+        safeguard_warmup: whether to leave eta out of s, for schedules that start near 0. Default:
             False.
-        bias_form: the form of alpha_t: "folded" or "none". Default "folded" (optax), "none"
+        bias_form: the form of alpha_t: "folded" or "none". Default: "folded" (optax), "none"
             (paper).
-        epsilon_times: d, the factor of epsilon: "d_next" or "d". Default "d_next" (optax), "d"
+        epsilon_times: d, the factor of epsilon: "d_next" or "d". Default: "d_next" (optax), "d"
             (paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "optax" or "paper". Default "optax".
+            Default: None, which is all.
+        convention: "optax" or "paper". Default: "optax".
 
     Returns:
         An `Optimizer` with a `ProdigyState`.

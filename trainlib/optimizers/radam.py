@@ -102,24 +102,24 @@ def radam(
         w_t = w_(t-1) - eta m_t / c_1            elsewhere
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
-        beta_2: decay of the mean of squares, in [0, 1). At most 0.6, no step is rectified.
-            Default 0.999.
-        epsilon: added to the root, at least 0. Default 1e-8.
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        beta_1: decay of the mean of gradients, in [0, 1). Default: 0.9.
+        beta_2: decay of the mean of squares, in [0, 1). At most 0.6, no step is rectified. Default:
+            0.999.
+        epsilon: added to the root, at least 0. Default: 1e-8.
         nesterov: whether to replace m_t / c_1 by the m_hat of `nadam` with a constant momentum.
-            Default False.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        eps_root: added inside the root, at least 0. Default 0.
-        threshold: the rho_t above which steps are rectified, at least 4. Default 5 (torch,
-            optax), 4 (paper).
-        bias_form: where the bias of v_t is corrected: "folded" or "corrected". Default "folded"
+            Default: False.
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        eps_root: added inside the root, at least 0. Default: 0.
+        threshold: the rho_t above which steps are rectified, at least 4. Default: 5 (torch, optax),
+            4 (paper).
+        bias_form: where the bias of v_t is corrected: "folded" or "corrected". Default: "folded"
             (torch, paper), "corrected" (optax).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "l2" (torch), "add" (optax, paper).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "l2" (torch), "add" (optax, paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "torch", "optax" or "paper". Default "optax".
+            Default: None, which is all.
+        convention: "torch", "optax" or "paper". Default: "optax".
 
     Returns:
         An `Optimizer` with a `RadamState`.

@@ -95,27 +95,27 @@ def rmsprop(
         w_t = w_(t-1) - eta r               or, with momentum, as `sgd` with the gradient r
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001,
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001,
             0.01 (torch).
-        rho: decay of the running means, in [0, 1). Default 0.9, 0.99 (torch).
-        momentum: in [0, 1]; 0 keeps no velocity. Default 0.
-        epsilon: above 0. Default 1e-7 (keras), 1e-8 (torch, optax), 1e-10 (textbook).
+        rho: decay of the running means, in [0, 1). Default: 0.9, 0.99 (torch).
+        momentum: in [0, 1]; 0 keeps no velocity. Default: 0.
+        epsilon: above 0. Default: 1e-7 (keras), 1e-8 (torch, optax), 1e-10 (textbook).
         centered: whether to divide by the standard deviation instead of the root of the mean of
-            squares. Where gradients hardly change it approaches 0, and the steps grow to
-            eta g / sqrt(epsilon). Default False.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        nesterov: whether to use Nesterov's momentum; it needs a momentum above 0. Default False.
-        epsilon_place: "inside" or "outside" the root. Default "outside" (torch), "inside" (the
+            squares. Where gradients hardly change it approaches 0, and the steps grow to eta g /
+            sqrt(epsilon). Default: False.
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        nesterov: whether to use Nesterov's momentum; it needs a momentum above 0. Default: False.
+        epsilon_place: "inside" or "outside" the root. Default: "outside" (torch), "inside" (the
             others).
-        initial_scale: s_0, at least 0. Default 0.
-        bias_correction: whether s_t and a_t are divided by 1 - rho^t in d_t. Default False.
+        initial_scale: s_0, at least 0. Default: 0.
+        bias_correction: whether s_t and a_t are divided by 1 - rho^t in d_t. Default: False.
         velocity: whether the velocity includes the learning rate, "lr_in" or "lr_out"; see `sgd`.
-            Default "lr_out" (torch), "lr_in" (the others).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "pre" (keras), "l2" (the others).
+            Default: "lr_out" (torch), "lr_in" (the others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "pre" (keras), "l2" (the others).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "torch", "optax" or "textbook". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "torch", "optax" or "textbook". Default: "keras".
 
     Returns:
         An `Optimizer` with an `RmspropState`.

@@ -74,15 +74,15 @@ def rprop(
 
     Args:
         learning_rate: delta_0, between min_step_size and max_step_size: a number, a scalar tensor
-            or a schedule, of which only the first value is used. Default 0.01.
-        eta_minus: factor of a step size where the gradient changes its sign, in (0, 1). Default
+            or a schedule, of which only the first value is used. Default: 0.01.
+        eta_minus: factor of a step size where the gradient changes its sign, in (0, 1). Default:
             0.5.
-        eta_plus: factor of a step size where the gradient keeps its sign, above 1. Default 1.2.
-        min_step_size: the smallest step size, above 0. Default 1e-6.
-        max_step_size: the largest step size, above 0. Default 50.
+        eta_plus: factor of a step size where the gradient keeps its sign, above 1. Default: 1.2.
+        min_step_size: the smallest step size, above 0. Default: 1e-6.
+        max_step_size: the largest step size, above 0. Default: 50.
         variant: "irprop_minus", "rprop_plus", which reverts a step that went too far, or "late".
-            Default "irprop_minus" (torch), "late" (optax), "rprop_plus" (paper).
-        convention: "torch", "optax" or "paper". Default "torch".
+            Default: "irprop_minus" (torch), "late" (optax), "rprop_plus" (paper).
+        convention: "torch", "optax" or "paper". Default: "torch".
 
     Returns:
         An `Optimizer` with an `RpropState`.

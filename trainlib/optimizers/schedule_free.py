@@ -110,30 +110,30 @@ def schedule_free_adamw(
     taken; evaluate at x, which is `schedule_free_eval_params(state, params)`.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.0025.
-        beta_1: weight of x in y, above 0 and at most 1. Default 0.9.
-        beta_2: decay of the mean of squares, in [0, 1). Default 0.999.
-        epsilon: added to the root, above 0. Default 1e-8.
-        warmup_steps: updates over which eta_t rises to eta; 0 for no warm-up. Default 0.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.0025.
+        beta_1: weight of x in y, above 0 and at most 1. Default: 0.9.
+        beta_2: decay of the mean of squares, in [0, 1). Default: 0.999.
+        epsilon: added to the root, above 0. Default: 1e-8.
+        warmup_steps: updates over which eta_t rises to eta; 0 for no warm-up. Default: 0.
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
         warmup_from: the first learning rate of the warm-up: "one", eta / warmup_steps, or "zero",
-            0. Default "zero" (optax), "one" (keras, paper).
+            0. Default: "zero" (optax), "one" (keras, paper).
         bias_form: where the bias of v_t is corrected: "corrected" or "folded". Folded, the
-            correction is a part of eta_t, and so of c_t and of the decay. Default "folded"
+            correction is a part of eta_t, and so of c_t and of the decay. Default: "folded"
             (paper), "corrected" (keras, optax).
-        weight_lr_power: p, at least 0; with 0 x is the mean of z, c_t = 1 / t. Default 0 (keras),
+        weight_lr_power: p, at least 0; with 0 x is the mean of z, c_t = 1 / t. Default: 0 (keras),
             2 (optax, paper).
         weight_of: rate_t: "lr", which is eta_t; "lr_max", the largest eta so far; "next_lr_max",
-            the largest so far and of the next update. Default "next_lr_max" (optax), "lr" (keras,
+            the largest so far and of the next update. Default: "next_lr_max" (optax), "lr" (keras,
             paper).
-        interp: "exact", or "keras_alias", where beta_1 is ignored and y = x. Default
-            "keras_alias" (keras), "exact" (optax, paper).
+        interp: "exact", or "keras_alias", where beta_1 is ignored and y = x. Default: "keras_alias"
+            (keras), "exact" (optax, paper).
         decay_form: "in_z", where the decay is a part of d, or where it acts on y: "pre", "add",
-            "add_abs" or "l2"; see `with_weight_decay`. Default "pre" (keras), "in_z" (optax,
+            "add_abs" or "l2"; see `with_weight_decay`. Default: "pre" (keras), "in_z" (optax,
             paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "optax" or "paper". Default "optax".
+            Default: None, which is all.
+        convention: "keras", "optax" or "paper". Default: "optax".
 
     Returns:
         An `Optimizer` with a `ScheduleFreeState`.

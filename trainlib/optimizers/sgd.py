@@ -87,23 +87,23 @@ def sgd(
     with v_0 = 0, and mu the momentum.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.01,
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.01,
             0.001 (torch).
-        momentum: mu, in [0, 1]; 0 keeps no velocity. Default 0.
-        nesterov: whether to use Nesterov's momentum. It needs a momentum above 0 and a dampening
-            of 0. Default False.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        dampening: the fraction of the gradient that the velocity leaves out, in [0, 1]. Default 0.
+        momentum: mu, in [0, 1]; 0 keeps no velocity. Default: 0.
+        nesterov: whether to use Nesterov's momentum. It needs a momentum above 0 and a dampening of
+            0. Default: False.
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        dampening: the fraction of the gradient that the velocity leaves out, in [0, 1]. Default: 0.
         velocity: whether the velocity includes the learning rate: "lr_in" or "lr_out". The two
-            differ once the learning rate changes. Default "lr_in" (keras, textbook), "lr_out"
+            differ once the learning rate changes. Default: "lr_in" (keras, textbook), "lr_out"
             (torch, optax).
         first_velocity: "zero", or "copy": the first gradient enters the velocity undampened. The
-            two differ with a dampening above 0. Default "copy" (torch), "zero" (the others).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "pre" (keras), "l2" (the others).
+            two differ with a dampening above 0. Default: "copy" (torch), "zero" (the others).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "pre" (keras), "l2" (the others).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "keras", "torch", "optax" or "textbook". Default "keras".
+            Default: None, which is all.
+        convention: "keras", "torch", "optax" or "textbook". Default: "keras".
 
     Returns:
         An `Optimizer` with an `SgdState`.
@@ -193,7 +193,7 @@ def nesterov_point(
         state: of `sgd` with a momentum.
         momentum: mu, in [-1, 1].
         learning_rate: eta of the next update under lr_out, at least 0. Leave it out under lr_in.
-            Default 1.
+            Default: 1.
 
     Returns:
         A structure like the parameters.

@@ -55,8 +55,8 @@ def sign_sgd(learning_rate: ScalarOrSchedule = 0.001, *, convention: str = "opta
     with sign(0) = 0.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        convention: "optax" or "paper", which are the same. Default "optax".
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        convention: "optax" or "paper", which are the same. Default: "optax".
 
     Returns:
         An `Optimizer` with a `SignSgdState`.
@@ -93,9 +93,9 @@ def signum(
     with m_0 = 0, and mu the momentum.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        momentum: mu, in [0, 1); 0 is `sign_sgd`. Default 0.9.
-        convention: "optax" or "paper", which are the same. Default "optax".
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        momentum: mu, in [0, 1); 0 is `sign_sgd`. Default: 0.9.
+        convention: "optax" or "paper", which are the same. Default: "optax".
 
     Returns:
         An `Optimizer` with a `SignumState`.

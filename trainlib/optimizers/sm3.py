@@ -78,10 +78,10 @@ def sm3(
     AdaGrad.
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001.
-        momentum: in [0, 1); 0 keeps no velocity. Default 0.9.
-        epsilon: added inside the root, at least 0. Default 1e-8 (optax), 0 (paper).
-        convention: "optax" or "paper". Default "optax".
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
+        momentum: in [0, 1); 0 keeps no velocity. Default: 0.9.
+        epsilon: added inside the root, at least 0. Default: 1e-8 (optax), 0 (paper).
+        convention: "optax" or "paper". Default: "optax".
 
     Returns:
         An `Optimizer` with an `Sm3State`.

@@ -95,21 +95,21 @@ def sophia(
         hessian_fn: `(params, step) -> H`, an estimate of the Hessian's diagonal in the structure
             of the parameters, None where a parameter has no estimate. `step` is the int64 number
             of updates made. A pure function in TensorFlow, called once every update_interval.
-        beta_1: decay of the mean of gradients, in [0, 1). Default 0.965 (optax), 0.96 (paper).
-        beta_2: decay of the mean of estimates, in [0, 1). Default 0.99.
-        epsilon: the smallest denominator, above 0. Default 1e-8 (optax), 1e-12 (paper).
-        gamma: factor of the estimate in the denominator, above 0. Default 0.01.
-        clip_threshold: the largest absolute value of u, above 0; None for no clipping. Default 1.
-        update_interval: updates between two estimates, at least 1. Default 10.
-        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default 1e-4
+        beta_1: decay of the mean of gradients, in [0, 1). Default: 0.965 (optax), 0.96 (paper).
+        beta_2: decay of the mean of estimates, in [0, 1). Default: 0.99.
+        epsilon: the smallest denominator, above 0. Default: 1e-8 (optax), 1e-12 (paper).
+        gamma: factor of the estimate in the denominator, above 0. Default: 0.01.
+        clip_threshold: the largest absolute value of u, above 0; None for no clipping. Default: 1.
+        update_interval: updates between two estimates, at least 1. Default: 10.
+        weight_decay: coefficient of the weight decay, relative to eta, at least 0. Default: 1e-4
             (optax), 0.2 (paper).
-        bias_form: whether the bias of m_t is corrected: "corrected" or "none". Default
-            "corrected" (optax), "none" (paper).
-        hessian_first: whether u uses the h_t of the same update. Default False (optax), True
+        bias_form: whether the bias of m_t is corrected: "corrected" or "none". Default: "corrected"
+            (optax), "none" (paper).
+        hessian_first: whether u uses the h_t of the same update. Default: False (optax), True
             (paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "optax" or "paper". Default "optax".
+            Default: None, which is all.
+        convention: "optax" or "paper". Default: "optax".
 
     Returns:
         An `Optimizer` with a `SophiaState`.

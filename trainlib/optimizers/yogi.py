@@ -73,22 +73,22 @@ def yogi(
     with the step of `adam` from m_t and v_t, in its form "corrected", "none" or "folded".
 
     Args:
-        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default 0.001
+        learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001
             (optax), 0.01 (paper).
-        beta_1: decay of the mean of gradients, in [0, 1). Default 0.9.
-        beta_2: 1 - beta_2 bounds the relative change of v_t, in [0, 1). Default 0.999.
-        epsilon: added to the root, at least 0. Default 0.001.
-        weight_decay: coefficient of the weight decay, at least 0. Default 0.
-        initial_accumulator_value: v_0, at least 0. Default 1e-6 (optax), 0 (paper).
-        initial_mean_value: m_0. Default 1e-6 (optax), 0 (paper).
-        eps_root: added inside the root, at least 0. Default 0.
+        beta_1: decay of the mean of gradients, in [0, 1). Default: 0.9.
+        beta_2: 1 - beta_2 bounds the relative change of v_t, in [0, 1). Default: 0.999.
+        epsilon: added to the root, at least 0. Default: 0.001.
+        weight_decay: coefficient of the weight decay, at least 0. Default: 0.
+        initial_accumulator_value: v_0, at least 0. Default: 1e-6 (optax), 0 (paper).
+        initial_mean_value: m_0. Default: 1e-6 (optax), 0 (paper).
+        eps_root: added inside the root, at least 0. Default: 0.
         bias_form: where the bias of the means is corrected: "folded", "corrected" or "none"; see
-            `adam`. Default "corrected" (optax), "none" (paper).
-        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see
-            `with_weight_decay`. Default "add".
+            `adam`. Default: "corrected" (optax), "none" (paper).
+        decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
+            Default: "add".
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default None, which is all.
-        convention: "optax" or "paper". Default "optax".
+            Default: None, which is all.
+        convention: "optax" or "paper". Default: "optax".
 
     Returns:
         An `Optimizer` with a `YogiState`.

@@ -21,7 +21,7 @@ def from_equation(rate: Callable[[Tensor], Tensor], dtype: Any) -> Schedule:
     """Make a schedule from its equation in k, a float64 tensor of any shape.
 
     Raises:
-        TypeError: if dtype is not floating.
+        TypeError: dtype is not floating.
     """
     dtype = tf.as_dtype(dtype)
     if not dtype.is_floating:
@@ -40,7 +40,7 @@ def checked(name: str, value: Number, **bounds: float) -> Number:
         **bounds: as in `check_number`.
 
     Raises:
-        ValueError, TypeError: if the value is out of its bounds or not a number.
+        ValueError, TypeError: the value is out of its bounds or not a number.
     """
     check_number(name, value, **bounds)
     exact: Any = int(value) if isinstance(value, numbers.Integral) else float(value)
@@ -108,8 +108,8 @@ def checked_boundaries(
     """Return boundaries as Python numbers, after checking them against the pieces between them.
 
     Raises:
-        ValueError, TypeError: if the boundaries are negative or not strictly increasing, or
-            `pieces` is not one longer.
+        ValueError, TypeError: the boundaries are negative or not strictly increasing, or `pieces`
+            is not one longer.
     """
     for argument, value in (("boundaries", boundaries), (name, pieces)):
         if not isinstance(value, Sized):

@@ -43,7 +43,7 @@ def linear_warmup(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> schedule = tl.linear_warmup(tl.cosine_decay(0.1, 100), warmup_steps=10)
@@ -82,7 +82,7 @@ def join_schedules(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> parts = [tl.linear_warmup(0.1, 10), tl.exponential_decay(0.1, 10, 0.5)]
@@ -117,7 +117,7 @@ def per_epoch(schedule: Schedule, steps_per_epoch: int, dtype: Any = "float32") 
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> schedule = tl.per_epoch(tl.exponential_decay(0.1, 1, 0.5), steps_per_epoch=100)

@@ -59,7 +59,7 @@ def cosine_decay(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> schedule = tl.cosine_decay(0.1, decay_steps=100, alpha=0.1)
@@ -138,7 +138,7 @@ def cosine_decay_restarts(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> schedule = tl.cosine_decay_restarts(0.1, first_decay_steps=10, t_mul=2.0)

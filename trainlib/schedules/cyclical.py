@@ -74,7 +74,7 @@ def one_cycle(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> schedule = tl.one_cycle(0.1, total_steps=100, convention="optax")
@@ -144,7 +144,7 @@ def cyclic(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> schedule = tl.cyclic(0.1, 0.5, step_size_up=4, mode="triangular2")

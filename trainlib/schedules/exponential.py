@@ -34,7 +34,7 @@ def exponential_decay(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> schedule = tl.exponential_decay(0.1, decay_steps=10, decay_rate=0.5, staircase=True)
@@ -72,7 +72,7 @@ def step_decay(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> np.round(tl.step_decay(0.1, step_size=30)(tf.constant([29, 30, 60])), 3)
@@ -105,7 +105,7 @@ def hold_then_decay(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> schedule = tl.per_epoch(tl.hold_then_decay(0.01, hold_steps=10), steps_per_epoch=100)

@@ -38,7 +38,7 @@ def constant_schedule(initial_learning_rate: float, dtype: Any = "float32") -> S
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> tl.constant_schedule(0.5)(tf.constant([0, 1000])).numpy()
@@ -76,7 +76,7 @@ def piecewise_constant(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> schedule = tl.piecewise_constant([5, 15], [0.01, 0.005, 0.001], boundary="new")
@@ -135,7 +135,7 @@ def warmup_stable_decay(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> schedule = tl.warmup_stable_decay(0.1, total_steps=100, warmup_steps=10)

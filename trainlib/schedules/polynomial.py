@@ -35,7 +35,7 @@ def inverse_time_decay(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> np.round(tl.inverse_time_decay(0.1, 10, 1.0)(tf.constant([0, 10, 30])), 3)
@@ -69,7 +69,7 @@ def power_decay(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> np.round(tl.power_decay(0.1, 10, power=0.5)(tf.constant([0, 30])), 3)
@@ -109,7 +109,7 @@ def polynomial_decay(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> np.round(tl.polynomial_decay(0.1, 100, 0.02)(tf.constant([0, 50, 100, 999])), 3)
@@ -151,7 +151,7 @@ def inverse_sqrt_decay(
         A schedule.
 
     Raises:
-        ValueError, TypeError: if an argument is out of range or of the wrong type.
+        ValueError, TypeError: an argument is out of range or of the wrong type.
 
     Example:
         >>> np.round(tl.inverse_sqrt_decay(0.1, 100)(tf.constant([0, 50, 100, 400])), 3)

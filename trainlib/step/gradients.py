@@ -50,9 +50,9 @@ def compute_gradients(
         state: the training state; `params`, `model_state` and `loss_scale` are read.
         batch: `(x, y)` or `(x, y, sample_weight)`.
         is_part: whether the batch is a replica's part of a larger batch. `reduce_gradients` must
-            follow: the gradients are then those of a sum, not of a mean. Default False.
+            follow: the gradients are then those of a sum, not of a mean. Default: False.
         observer: a function that is called with "loss" and the scaled loss, then with "gradient"
-            and the gradients. Default None.
+            and the gradients. Default: None.
 
     Returns:
         The `Gradients` of the batch.

@@ -77,10 +77,10 @@ def next_loss_scale(
     Args:
         state: the loss scale of this step.
         is_finite: whether all gradients of this step are finite, bool [].
-        growth_steps: N, at least 1. Default 2000.
-        factor: f, above 1. Default 2.
-        floor: the lowest scale, above 0. Default 1.
-        cap: the highest scale. Default 2^24.
+        growth_steps: N, at least 1. Default: 2000.
+        factor: f, above 1. Default: 2.
+        floor: the lowest scale, above 0. Default: 1.
+        cap: the highest scale. Default: 2^24.
 
     Returns:
         The new `LossScaleState`.
@@ -110,12 +110,12 @@ def dynamic_loss_scale(
     """Return a loss scale that grows after finite steps and shrinks where gradients overflow.
 
     Args:
-        initial: the first scale, from `floor` to `cap`. Default 2^15.
-        growth_steps: N, finite steps in a row before the scale grows, at least 1. Default 2000.
-        factor: f, by which the scale is multiplied or divided, above 1. Default 2.
-        floor: the lowest scale, above 0. Default 1. A floor below 1 is for losses whose gradients
+        initial: the first scale, from `floor` to `cap`. Default: 2^15.
+        growth_steps: N, finite steps in a row before the scale grows, at least 1. Default: 2000.
+        factor: f, by which the scale is multiplied or divided, above 1. Default: 2.
+        floor: the lowest scale, above 0. Default: 1. A floor below 1 is for losses whose gradients
             overflow without scaling.
-        cap: the highest scale. Default 2^24.
+        cap: the highest scale. Default: 2^24.
 
     Returns:
         A `LossScale`, for `StepConfig` and `init_state`.

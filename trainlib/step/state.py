@@ -59,8 +59,8 @@ class ModelOutput(NamedTuple):
 
     Attributes:
         y_pred: the predictions, any structure.
-        model_state: the new model state, in the structure of the old one. Default `()`.
-        penalty: a scalar that is added to the mean loss. Default 0.
+        model_state: the new model state, in the structure of the old one. Default: `()`.
+        penalty: a scalar that is added to the mean loss. Default: 0.
 
     Example:
         >>> def apply_fn(params, model_state, x, training):
@@ -87,16 +87,16 @@ class StepConfig:
         loss_fn: `(y_true, y_pred) -> loss of each example`.
         optimizer: turns gradients into updates; None for evaluation only.
         metrics: by name, each a `Metric`, or a function `(y_true, y_pred) -> value of each
-            example`, which is averaged. "loss" is always reported and is not listed here. Default
+            example`, which is averaged. "loss" is always reported and is not listed here. Default:
             none.
-        regularizer: `params -> penalty`, added to the mean loss. Default None.
+        regularizer: `params -> penalty`, added to the mean loss. Default: None.
         loss_scale: of `dynamic_loss_scale` or `static_loss_scale`, for float16. A step whose
-            gradients are not finite is then skipped. Default None.
-        finite_guard: whether a step whose loss or gradients are not finite is skipped, and left
-            out of the metric states. Default False.
+            gradients are not finite is then skipped. Default: None.
+        finite_guard: whether a step whose loss or gradients are not finite is skipped, and left out
+            of the metric states. Default: False.
         norms: whether the metric states hold "gradient_norm", the norm of the gradients that the
             optimizer takes, and "update_norm", of the updates that it returns, each over all
-            parameters together, as means over the steps that are not skipped. Default False.
+            parameters together, as means over the steps that are not skipped. Default: False.
 
     Raises:
         ValueError: `norms` is set and a metric has the name of a norm.
@@ -148,9 +148,9 @@ def init_state(
         params: the trained tensors, any structure.
         model_state: the model's other tensors; `()` where there are none.
         optimizer: as in `StepConfig`; None leaves its state empty.
-        seed: of the order of examples, an integer of at least 0. Default 0.
-        loss_scale: as in `StepConfig`. Default None.
-        finite_guard: as in `StepConfig`. Default False.
+        seed: of the order of examples, an integer of at least 0. Default: 0.
+        loss_scale: as in `StepConfig`. Default: None.
+        finite_guard: as in `StepConfig`. Default: False.
 
     Returns:
         A `TrainState` at step 0.

@@ -38,13 +38,13 @@ def train_step(
     Args:
         config: the model, the loss, the optimizer and the options.
         reduce: on one of several replicas, a function that sums a structure of tensors over all of
-            them: the batch is then this replica's part. Default None.
+            them: the batch is then this replica's part. Default: None.
         compile_gradients: whether XLA compiles the model, its loss and their gradients, for a step
-            that is not compiled as a whole. Default False.
-        compile_update: whether XLA compiles the update. Default False.
+            that is not compiled as a whole. Default: False.
+        compile_update: whether XLA compiles the update. Default: False.
         observer: a function that is called with the name and the value of intermediate results:
             "loss", the scaled loss; "gradient", its gradients; "update", the updates. For
-            debugging. Default None.
+            debugging. Default: None.
 
     Returns:
         The step. It can be called eagerly or in a `tf.function`, with `jit_compile=True` too.

@@ -53,9 +53,9 @@ def apply_gradients(
         state: the training state.
         gradients: of `compute_gradients`, after `reduce_gradients` where there are replicas.
         last: whether the batch is the last of an epoch: closes the window of `accumulate`. Ignored
-            by other optimizers. Default False.
-        update: a compiled `update_params` of this config. Default None: not compiled.
-        observer: a function that is called with "update" and the updates. Default None.
+            by other optimizers. Default: False.
+        update: a compiled `update_params` of this config. Default: None, not compiled.
+        observer: a function that is called with "update" and the updates. Default: None.
 
     Returns:
         The new training state, and the metric states of the batch.

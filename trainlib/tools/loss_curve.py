@@ -27,13 +27,13 @@ class RangeTest:
     """Options of a learning-rate range test.
 
     Args:
-        start_lr: the first learning rate, above 0, default 1e-7.
-        end_lr: the last learning rate, above `start_lr`, default 10.
-        max_steps: steps from the first rate to the last, at least 10, default 100.
-        smoothing: weight s of the moving average of the losses, in [0, 1), default 0.9. The
+        start_lr: the first learning rate, above 0. Default: 1e-7.
+        end_lr: the last learning rate, above `start_lr`. Default: 10.
+        max_steps: steps from the first rate to the last, at least 10. Default: 100.
+        smoothing: weight s of the moving average of the losses, in [0, 1). Default: 0.9. The
             smoothed loss lags by about 1 / (1 - s) steps: take less smoothing for fewer steps.
         diverge_factor: the test ends where the smoothed loss exceeds its lowest value so many
-            times; above 1, default 4.
+            times; above 1. Default: 4.
         best_of: which lowest value that is, of the "smoothed" (default) or of the "raw" losses.
             With "raw" a single easy batch can end the test.
 

@@ -81,10 +81,10 @@ def lr_finder(
             `lambda rate: tl.chain(tl.clip_by_norm(1.0), tl.adam(rate))`. Instead of
             `accumulate`, give the number of examples of an update as the batch_size.
         data: arrays (x, y) or (x, y, sample_weight), as for `Trainer.fit`.
-        batch_size: examples per step, at least 1, default 32.
-        range_test: learning rates, number of steps, smoothing and end of the test; default
+        batch_size: examples per step, at least 1. Default: 32.
+        range_test: learning rates, number of steps, smoothing and end of the test. Default:
             `RangeTest()`, 100 steps from 1e-7 to 10.
-        on_step: called with each step, its learning rate, its loss and its smoothed loss; default
+        on_step: called with each step, its learning rate, its loss and its smoothed loss. Default:
             None.
         **options: `seed`, `precision`, `execution`, `regularizer` and `regularizer_mask`, as for
             `Trainer`.

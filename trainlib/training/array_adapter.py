@@ -38,8 +38,8 @@ class ArrayAdapter:
         chunk_bytes: approximate size of a chunk.
 
     Raises:
-        TypeError: if an array does not hold numbers.
-        ValueError: if the arrays are empty, or of different lengths.
+        TypeError: an array does not hold numbers.
+        ValueError: the arrays are empty, or of different lengths.
     """
 
     def __init__(

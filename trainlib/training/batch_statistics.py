@@ -66,8 +66,8 @@ def synchronize(model: Any) -> None:
     Outside of it the layers behave as before.
 
     Raises:
-        ValueError: if this release of Keras computes a layer's statistics in an unknown way, or if
-            a layer has an activity regularizer, which sums over a batch that no replica has whole.
+        ValueError: this release of Keras computes a layer's statistics in an unknown way, or if a
+            layer has an activity regularizer, which sums over a batch that no replica has whole.
 
     Differences:
         In `BatchNormalization(synchronized=True)` the variance E(x^2) - E(x)^2 cancels for large

@@ -231,7 +231,7 @@ def as_callback(callback: Any) -> Callback:
     """Return a `Callback` as it is, and a function as one that is called after each epoch.
 
     Raises:
-        TypeError: if it is neither.
+        TypeError: it is neither.
     """
     if isinstance(callback, Callback):
         return callback
@@ -247,7 +247,7 @@ def as_requests(callback: Callback, returned: Any) -> Iterable[Request]:
     """Return what a callback returned as requests.
 
     Raises:
-        TypeError: if it is something else.
+        TypeError: it is something else.
     """
     if returned is None:
         return ()

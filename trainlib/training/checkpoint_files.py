@@ -21,7 +21,7 @@ def write_verified(folder: Path, values: Mapping[str, Tensor]) -> None:
     """Write tensors to a new folder, read them back and compare the bits.
 
     Raises:
-        OSError: if they cannot be written, or are read back with other bits.
+        OSError: they cannot be written, or are read back with other bits.
     """
     folder.mkdir()
     with tf.device("/device:CPU:0"):
@@ -39,7 +39,7 @@ def read_tensors(folder: Path) -> dict[str, np.ndarray]:
     """Return the tensors in a folder by name; TensorFlow compares their checksums.
 
     Raises:
-        OSError: if they cannot be read.
+        OSError: they cannot be read.
     """
     try:
         reader = tf.train.load_checkpoint(str(folder / FILE))

@@ -78,7 +78,7 @@ class Checkpoint(NamedTuple):
             check_shapes: whether the shapes must be those of `like`.
 
         Raises:
-            ValueError: if the checkpoint holds other tensors, or other shapes or dtypes.
+            ValueError: the checkpoint holds other tensors, or other shapes or dtypes.
         """
         wanted = flatten_with_paths(name, like)
         there = {key for key in self.values if key == name or key.startswith(f"{name}/")}
@@ -121,8 +121,8 @@ class Checkpoints:
             prints to standard error.
 
     Raises:
-        TypeError: if `keep` is not an integer.
-        ValueError: if `keep` is below 1.
+        TypeError: `keep` is not an integer.
+        ValueError: `keep` is below 1.
 
     Example:
         >>> model = tl.FunctionalModel(
@@ -178,7 +178,7 @@ class Checkpoints:
             best: whether it is the best so far.
 
         Raises:
-            OSError: if the previous one could not be written.
+            OSError: the previous one could not be written.
         """
         self.wait()
         if self._writer is None:
@@ -190,7 +190,7 @@ class Checkpoints:
         """Wait until the checkpoint that was started is written.
 
         Raises:
-            OSError: if it could not be written; earlier ones are unchanged.
+            OSError: it could not be written; earlier ones are unchanged.
         """
         if self._writing is not None:
             writing, self._writing = self._writing, None
@@ -206,7 +206,7 @@ class Checkpoints:
                 whole training. Default: None, all.
 
         Raises:
-            ValueError: if there are checkpoints, and none can be read.
+            ValueError: there are checkpoints, and none can be read.
         """
         self.wait()
         for path in self.folder.glob(f"{_TEMPORARY}*"):
@@ -230,7 +230,7 @@ class Checkpoints:
         """Return the checkpoint of a position.
 
         Raises:
-            OSError, ValueError, KeyError: if it cannot be read.
+            OSError, ValueError, KeyError: it cannot be read.
         """
         values = read_tensors(self.folder / str(position))
         metadata = json.loads(values.pop(METADATA).item().decode())

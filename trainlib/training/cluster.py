@@ -29,7 +29,7 @@ def cluster() -> Cluster | None:
     """Return the workers and this process's index; None if TF_CONFIG lists none.
 
     Raises:
-        ValueError: if TF_CONFIG is not as `tf.distribute.MultiWorkerMirroredStrategy` needs it.
+        ValueError: TF_CONFIG is not as `tf.distribute.MultiWorkerMirroredStrategy` needs it.
     """
     text = os.environ.get(VARIABLE) or "{}"
     try:

@@ -41,7 +41,7 @@ def as_data_adapter(
         steps: batches per epoch, for streams only.
 
     Raises:
-        TypeError, ValueError: if the data are malformed, or an argument does not apply to them.
+        TypeError, ValueError: the data are malformed, or an argument does not apply to them.
     """
     if isinstance(data, (ArrayAdapter, StreamAdapter)):
         return data

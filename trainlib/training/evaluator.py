@@ -45,8 +45,8 @@ class Evaluator:
         execution: "graph", "xla" or "auto": XLA for models of dense layers. Default: "auto".
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of range, or the model is not built.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or the model is not built.
 
     Example:
         >>> def double(params, model_state, x, training):
@@ -93,7 +93,7 @@ class Evaluator:
             The results by name: numbers, and nested lists for metrics of several values.
 
         Raises:
-            ValueError: if the evaluator has no loss, or the data are malformed.
+            ValueError: the evaluator has no loss, or the data are malformed.
         """
         if not self._has_loss:
             raise ValueError("evaluate needs a loss: tl.Evaluator(model, loss)")

@@ -43,7 +43,7 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
         precision: name of the precision policy, or None.
 
     Raises:
-        ValueError: if the execution is unknown, or unusably slow for mixed_float16.
+        ValueError: the execution is unknown, or unusably slow for mixed_float16.
     """
     check_choice("execution", execution, EXECUTIONS)
     layers = getattr(model, "layers", None) or [None]

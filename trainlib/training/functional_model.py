@@ -58,8 +58,8 @@ def as_functional_model(
         synchronized: as in `functional_from_keras`.
 
     Raises:
-        TypeError: if it is neither of the two.
-        ValueError: if the precision is unknown, or as in `functional_from_keras`.
+        TypeError: it is neither of the two.
+        ValueError: the precision is unknown, or as in `functional_from_keras`.
     """
     if not isinstance(model, FunctionalModel):
         return functional_from_keras(model, seed, precision, synchronized)
@@ -93,8 +93,8 @@ def functional_from_keras(
         synchronized: whether batch normalization takes its statistics over all replicas.
 
     Raises:
-        TypeError: if it is not a Keras model.
-        ValueError: if the model is not built, two variables have the same path, the precision is
+        TypeError: it is not a Keras model.
+        ValueError: the model is not built, two variables have the same path, the precision is
             unknown, or the model cannot be made in it.
     """
     if not hasattr(model, "stateless_call"):

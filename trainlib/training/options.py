@@ -58,7 +58,7 @@ class TrainerSettings:
         """Return the settings of some keyword arguments of `Trainer`.
 
         Raises:
-            TypeError: if a keyword is unknown.
+            TypeError: a keyword is unknown.
         """
         for name in options:
             try:

@@ -96,7 +96,7 @@ class Recovery:
             best: whether it is the best so far.
 
         Raises:
-            ValueError: if the run has no checkpoints.
+            ValueError: the run has no checkpoints.
         """
         store = self._required("requests a checkpoint")
         if not is_chief(self._context.strategy):
@@ -121,7 +121,7 @@ class Recovery:
         """Restore the newest checkpoint and return its progress; without one, the same progress.
 
         Raises:
-            ValueError: if it was made under other conditions, or with another model or optimizer.
+            ValueError: it was made under other conditions, or with another model or optimizer.
         """
         found = self._newest()
         if found is None:
@@ -164,8 +164,8 @@ class Recovery:
         """Restore the state of the newest checkpoint; the batches since then are left out.
 
         Raises:
-            ValueError: if the run has no checkpoints.
-            NonFiniteError: if there is no checkpoint but the last that was restored.
+            ValueError: the run has no checkpoints.
+            NonFiniteError: there is no checkpoint but the last that was restored.
         """
         self._required("requests a roll back").wait()
         found = self._newest(progress.global_batch)

@@ -28,7 +28,7 @@ def recast(model: Any, precision: Precision) -> Any:
         precision: the policy.
 
     Raises:
-        ValueError: if a model with a custom `call` cannot be rebuilt from its `get_config()`, or a
+        ValueError: a model with a custom `call` cannot be rebuilt from its `get_config()`, or a
             layer makes variables before it is built.
     """
     wide = set() if _has_custom_call(model) else _output_layers(model)

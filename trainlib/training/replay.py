@@ -136,7 +136,7 @@ def find_step(
         checkpoints: those of the run. Default: None, train from the start.
 
     Raises:
-        ValueError: if the run ends before that step, or there are several workers.
+        ValueError: the run ends before that step, or there are several workers.
     """
     check_integer("replay_step", number, at_least=1)
     if is_multi_worker(context.strategy):

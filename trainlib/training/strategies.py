@@ -27,8 +27,8 @@ def get_strategy(name: str, replicas: int | None = None) -> Any:
         A `tf.distribute.Strategy`, or None.
 
     Raises:
-        ValueError: if the name is unknown, `replicas` is given for another strategy than
-            "mirrored", or the devices or workers do not exist.
+        ValueError: the name is unknown, `replicas` is given for another strategy than "mirrored",
+            or the devices or workers do not exist.
     """
     check_choice("strategy", name, STRATEGIES)
     if name == "auto":
@@ -57,9 +57,9 @@ def mirrored(replicas: int | None = None) -> Any:
         A `tf.distribute.MirroredStrategy`.
 
     Raises:
-        TypeError: if `replicas` is not an integer.
-        ValueError: if there are fewer accelerators, or if TensorFlow has already created fewer
-            CPU devices.
+        TypeError: `replicas` is not an integer.
+        ValueError: there are fewer accelerators, or if TensorFlow has already created fewer CPU
+            devices.
 
     Example:
         >>> tl.mirrored(1).num_replicas_in_sync
@@ -83,7 +83,7 @@ def multi_worker() -> Any:
         A `tf.distribute.MultiWorkerMirroredStrategy`, the same object at each call.
 
     Raises:
-        ValueError: if TF_CONFIG is not set, lists no workers, or is malformed.
+        ValueError: TF_CONFIG is not set, lists no workers, or is malformed.
 
     Example:
         >>> tl.multi_worker()

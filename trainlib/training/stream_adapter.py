@@ -42,8 +42,8 @@ class StreamAdapter:
         chunk_bytes: approximate size of a chunk.
 
     Raises:
-        TypeError: if the source is neither iterable nor a function, or a batch is malformed.
-        ValueError: if it yields no batch.
+        TypeError: the source is neither iterable nor a function, or a batch is malformed.
+        ValueError: it yields no batch.
     """
 
     def __init__(

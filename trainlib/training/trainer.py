@@ -101,8 +101,8 @@ class Trainer:
             strategy, the execution and the reader of results.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of range, or the model is not built.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or the model is not built.
 
     Example:
         >>> def line(params, model_state, x, training):
@@ -214,7 +214,7 @@ class Trainer:
             name: name of the hyperparameter, such as "learning_rate".
 
         Raises:
-            ValueError: if the state does not hold it, or holds several values.
+            ValueError: the state does not hold it, or holds several values.
 
         Example:
             >>> model = tl.FunctionalModel(lambda p, s, x, training: tl.ModelOutput(x, s), {})
@@ -235,7 +235,7 @@ class Trainer:
             **hyperparams: new values by name.
 
         Raises:
-            ValueError: if the state does not hold one of them.
+            ValueError: the state does not hold one of them.
         """
         self.context.set_hyperparams(**hyperparams)
 
@@ -274,9 +274,9 @@ class Trainer:
             reported, and "seconds".
 
         Raises:
-            TypeError: if an argument has the wrong type.
-            ValueError: if an argument is out of range, or a checkpoint belongs to another run.
-            OSError: if a checkpoint cannot be written.
+            TypeError: an argument has the wrong type.
+            ValueError: an argument is out of range, or a checkpoint belongs to another run.
+            OSError: a checkpoint cannot be written.
             NonFiniteError: as the option `nonfinite` says.
         """
         loop_config = self.fit_config(

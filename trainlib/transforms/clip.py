@@ -156,8 +156,8 @@ def adaptive_clip(clipping: float = 0.01, eps: float = 1e-3) -> Optimizer:
     does not bound anything.
 
     Args:
-        clipping: the largest ratio of the two norms, above 0. Default 0.01.
-        eps: a lower bound of the weights' norm, above 0, so that weights of 0 can move. Default
+        clipping: the largest ratio of the two norms, above 0. Default: 0.01.
+        eps: a lower bound of the weights' norm, above 0, so that weights of 0 can move. Default:
             1e-3.
 
     Returns:

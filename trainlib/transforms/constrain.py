@@ -24,7 +24,7 @@ def constrain(constraint: Callable[[Tensor], Tensor], mask: Mask = None) -> Opti
     Args:
         constraint: c, a function of one parameter, such as `max_norm(2.0)` or `tf.nn.relu`.
         mask: the parameters to constrain: a structure of bools, a function `path -> bool`, a
-            regular expression for whole paths, `kernels`, or None for all. Default None. A
+            regular expression for whole paths, `kernels`, or None for all. Default: None. A
             parameter whose update is None is not constrained.
 
     Returns:

@@ -51,11 +51,11 @@ def ema(
     constrain(max_norm(2.0)), ema(0.999))`. `ema_params` reads the average.
 
     Args:
-        decay: beta, in [0, 1). Default 0.99.
-        debias: whether the weights of all parameters depend on their age only; otherwise w_1
-            stands for all parameters before it. Default True.
+        decay: beta, in [0, 1). Default: 0.99.
+        debias: whether the weights of all parameters depend on their age only; otherwise w_1 stands
+            for all parameters before it. Default: True.
         overwrite_frequency: every so many updates the parameters are set to their average, an
-            integer of at least 1. Default None: never.
+            integer of at least 1. Default: None, never.
 
     Returns:
         An `Optimizer` whose state is an `EmaState`.

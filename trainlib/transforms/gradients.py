@@ -113,7 +113,7 @@ def centralize(unit_axis: int = -1) -> Optimizer:
 
     Args:
         unit_axis: the axis of a layer's units in its kernels, -1 or 0: the last one in Keras; 0
-            where kernels are stored units first. Default -1.
+            where kernels are stored units first. Default: -1.
 
     Returns:
         An `Optimizer` without state.
@@ -154,8 +154,8 @@ def add_noise(eta: float = 0.01, gamma: float = 0.55, *, seed: int) -> Optimizer
     same eagerly and compiled: a resumed run draws the same noise as an uninterrupted one.
 
     Args:
-        eta: variance at the first step, at least 0. Default 0.01.
-        gamma: exponent of the decay of the variance, at least 0. Default 0.55.
+        eta: variance at the first step, at least 0. Default: 0.01.
+        gamma: exponent of the decay of the variance, at least 0. Default: 0.55.
         seed: an integer.
 
     Returns:

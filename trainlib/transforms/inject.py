@@ -107,7 +107,7 @@ def hyperparams_in_state(
     Args:
         build: makes the optimizer of the current values of the hyperparameters, by name.
         hyperparams: the initial values: numbers, scalar tensors or schedules.
-        extra_args: the extra arguments that the optimizers made by `build` declare. Default none.
+        extra_args: the extra arguments that the optimizers made by `build` declare. Default: none.
     """
 
     def values_at(step: Tensor, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -36,18 +36,18 @@ def keras_options(
 
     Args:
         optimizer: the optimizer, with its weight decay.
-        clipnorm: bound of `clip_by_norm`, above 0. Default None: no clipping.
-        clipvalue: bound of `clip_by_value`, above 0. Default None: no clipping.
-        global_clipnorm: bound of `clip_by_global_norm`, above 0. Default None: no clipping.
-        constraint: a function of one parameter, applied to all by `constrain`. Default None.
-        use_ema: whether `ema(debias=False)` averages the parameters. Default False.
-        ema_momentum: its decay, in [0, 1). Default 0.99.
+        clipnorm: bound of `clip_by_norm`, above 0. Default: None, no clipping.
+        clipvalue: bound of `clip_by_value`, above 0. Default: None, no clipping.
+        global_clipnorm: bound of `clip_by_global_norm`, above 0. Default: None, no clipping.
+        constraint: a function of one parameter, applied to all by `constrain`. Default: None.
+        use_ema: whether `ema(debias=False)` averages the parameters. Default: False.
+        ema_momentum: its decay, in [0, 1). Default: 0.99.
         ema_overwrite_frequency: updates after which the parameters are set to their average, at
-            least 1. Default None: never.
+            least 1. Default: None, never.
         loss_scale_factor: the factor f by which the loss was multiplied, above 0; gradients are
-            scaled by 1 / f. Default None.
-        gradient_accumulation_steps: micro-batches per update, at least 1; see `accumulate`. Default
-            None: no accumulation.
+            scaled by 1 / f. Default: None.
+        gradient_accumulation_steps: micro-batches per update, at least 1; see `accumulate`.
+            Default: None, no accumulation.
 
     Returns:
         The composed `Optimizer`.

@@ -41,8 +41,8 @@ def lookahead(fast: Optimizer, sync_period: int = 5, slow_step_size: float = 0.5
 
     Args:
         fast: the optimizer that makes the steps. Its state is kept at a synchronization.
-        sync_period: k, steps between synchronizations, an integer of at least 1. Default 5.
-        slow_step_size: alpha, in [0, 1]. Default 0.5.
+        sync_period: k, steps between synchronizations, an integer of at least 1. Default: 5.
+        slow_step_size: alpha, in [0, 1]. Default: 0.5.
 
     Returns:
         An `Optimizer` whose state is a `LookaheadState`.

@@ -48,7 +48,7 @@ def param_rules(
         factory: makes the optimizer, `adamw`, say; called for each group of parameters that the
             same rules match.
         before: a transform of the gradients of all parameters that are not frozen, such as
-            `clip_by_global_norm(1.0)`. Default None.
+            `clip_by_global_norm(1.0)`. Default: None.
         hyperparams: the factory's arguments, for the parameters that no rule matches.
 
     Returns:

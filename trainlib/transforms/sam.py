@@ -47,7 +47,7 @@ def sam(optimizer: Optimizer, rho: float = 0.05) -> Optimizer:
 
     Args:
         optimizer: the optimizer that makes the update.
-        rho: radius of the neighborhood, at least 0. Default 0.05.
+        rho: radius of the neighborhood, at least 0. Default: 0.05.
 
     Returns:
         An `Optimizer` whose state is a `SamState`.

@@ -141,7 +141,7 @@ def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Return the largest error relative to |theirs|, or to the bound that SMALL sets.
 
     Raises:
-        ValueError: if the arrays differ in shape.
+        ValueError: the arrays differ in shape.
     """
     if ours.shape != theirs.shape:
         raise ValueError(f"ours has shape {ours.shape}, the peer's has {theirs.shape}")
