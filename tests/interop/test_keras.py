@@ -133,7 +133,7 @@ def fit(model, epochs):
 def continue_in_trainlib(model, epochs, **options):
     """Train as `fit` does, by `tl.train_step`."""
     tx, opt_state = tl.interop.optimizer_from_keras(model.optimizer, model, **options)
-    apply_fn, params, model_state = functional_model.from_keras(model)
+    apply_fn, params, model_state = functional_model.functional_from_keras(model)
     config = tl.StepConfig(apply_fn, tl.losses.mean_squared_error, tx)
     step = tf.function(tl.train_step(config), autograph=False)
     state = tl.init_state(params, model_state, tx)._replace(opt_state=opt_state)
@@ -284,7 +284,7 @@ def test_a_step_that_keras_skips_is_skipped():
     model = make_model(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.01)))
     fit(model, 1)
     tx, state = tl.interop.optimizer_from_keras(model.optimizer, model)
-    params = functional_model.from_keras(model).params
+    params = functional_model.functional_from_keras(model).params
     updates, after = tx.update({k: w * np.nan for k, w in params.items()}, state, params)
     assert int(after.step) == int(state.step) == 3
     assert all(np.all(u.numpy() == 0) for u in updates.values())
