@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import trainlib
+import trainlib.models as models
+import trainlib.registry as registry
 
 ROOT = Path(trainlib.__file__).parent
 LAYERS = {
@@ -159,3 +161,38 @@ def test_the_core_is_pure(module):
             stateful = text in EFFECT_NAMES or hidden and text != "tf.random.experimental"
             assert not stateful, f"{module}: {text} in line {node.lineno}"
         assert not isinstance(node, (ast.Global, ast.Nonlocal)), f"global in line {node.lineno}"
+
+
+FACTORIES = {
+    *(factory.__name__ for table in registry.KINDS.values() for factory in table.values()),
+    *models.MODELS,
+    "keras_options",
+    "sophia",
+}
+"""Factories of rules and models, whose parameters are the hyperparameters: any number of them."""
+
+
+def functions(module: str) -> Iterator[ast.FunctionDef]:
+    """The functions and methods of a module."""
+    for node in ast.walk(ast.parse(SOURCES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            yield node
+
+
+@pytest.mark.parametrize("module", [m for m in LAYERED if layer_of(m) != "cli"])
+def test_a_function_below_the_command_line_has_at_most_eight_parameters(module):
+    for function in functions(module):
+        arguments = function.args.posonlyargs + function.args.args + function.args.kwonlyargs
+        names = [x.arg for x in arguments if x.arg not in ("self", "cls")]
+        assert len(names) <= 8 or function.name in FACTORIES, f"{function.name}: {names}"
+
+
+PROCESSES = ("trainlib.experiment.partial_run",)
+"""Modules that others start as a process of its own."""
+
+
+@pytest.mark.parametrize("module", [m for m in LAYERED if layer_of(m) != "cli"])
+def test_no_module_below_the_command_line_reads_flags_or_ends_the_process(module):
+    assert not {"absl", "absl.flags", "argparse"} & imports(module)
+    names = {ast.unparse(n) for n in ast.walk(ast.parse(SOURCES[module].read_text("utf-8")))}
+    assert module in PROCESSES or not {"sys.argv", "sys.exit", "os._exit"} & names

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from trainlib.callbacks import Save, SaveBest, SaveEvery, TrainingStatus
+from trainlib.callbacks import Save, SaveBest, SaveEvery, Stop, StopAfter, TrainingStatus
 from trainlib.callbacks import saving as module
 
 
@@ -91,3 +91,17 @@ def test_a_restored_state_is_continued():
     second.state = first.state
     assert second.on_epoch_end(status(loss=2.0)) is None
     assert second.on_epoch_end(status(loss=0.5)) == Save(best=True)
+
+
+def test_training_stops_after_a_number_of_batches_with_a_checkpoint():
+    callback = StopAfter(16, "--stop_after=16")
+    assert callback.every == 16
+    assert callback.on_epoch_end(status(global_batch=15)) is None
+    stop = Stop("--stop_after=16", resumable=True)
+    assert callback.on_epoch_end(status(global_batch=16)) == [Save(), stop]
+
+
+@pytest.mark.parametrize("batches", [0, -3])
+def test_a_stop_before_the_first_batch_is_refused(batches):
+    with pytest.raises(ValueError, match=f"^batches must be at least 1, got {batches}$"):
+        StopAfter(batches)

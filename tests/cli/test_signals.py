@@ -62,14 +62,6 @@ def test_a_signal_stops_training_with_a_checkpoint(number, exit_status, capfd):
     )
 
 
-def test_training_stops_after_so_many_batches():
-    callback = StopOnSignal(stop_after=16)
-    assert callback.every == 16
-    assert callback.on_epoch_end(status(global_batch=15)) is None
-    stop = Stop("--stop_after=16", resumable=True)
-    assert callback.on_epoch_end(status(global_batch=16)) == [Save(), stop]
-
-
 def test_a_finished_run_is_not_interrupted():
     callback = StopOnSignal()
     callback.on_train_end(status())

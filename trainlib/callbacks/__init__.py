@@ -6,7 +6,7 @@ history: `CSVLogger` and `JSONLLogger`, the results of each epoch as a file.
 images: inputs and weights as images.
 monitors: `EarlyStopping` and `ReduceLROnPlateau`, which follow a result.
 projector: files for TensorBoard's embedding projector.
-saving: `SaveBest` and `SaveEvery`, which request checkpoints.
+saving: `SaveBest` and `SaveEvery`, which request checkpoints, and `StopAfter`.
 tensorboard: `TensorBoard`.
 
 `Callback`, `TrainingStatus` and the requests are in `trainlib.training.callback`.
@@ -15,7 +15,7 @@ tensorboard: `TensorBoard`.
 from trainlib.callbacks.display import LineLogger, ProgressBar
 from trainlib.callbacks.history import CSVLogger, JSONLLogger
 from trainlib.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
-from trainlib.callbacks.saving import SaveBest, SaveEvery
+from trainlib.callbacks.saving import SaveBest, SaveEvery, StopAfter
 from trainlib.callbacks.tensorboard import TensorBoard
 from trainlib.training.callback import (
     Callback,
@@ -44,6 +44,7 @@ __all__ = [
     "SetHyperparams",
     "SetWeights",
     "Stop",
+    "StopAfter",
     "TensorBoard",
     "TrainingStatus",
 ]

@@ -1,4 +1,4 @@
-"""Callbacks that request checkpoints."""
+"""Callbacks that request checkpoints, and a stop that a later run resumes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from trainlib.callbacks.monitors import monitored_value
 from trainlib.core.checks import check_integer, check_number
 from trainlib.monitors import EarlyStopState, early_stop
-from trainlib.training.callback import Callback, Requests, Save, TrainingStatus
+from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingStatus
 
 
 class SaveEvery(Callback):
@@ -59,6 +59,35 @@ class SaveEvery(Callback):
             return None
         self._saved = now
         return Save()
+
+
+class StopAfter(Callback):
+    """Stops training after a number of batches, with a checkpoint, to be resumed later.
+
+    Args:
+        batches: batches trained on, counted over all fits of the model, at least 1.
+        reason: the reason of the `Stop` request. Default: "N batches".
+
+    Raises:
+        TypeError: `batches` is not an integer.
+        ValueError: `batches` is below 1.
+
+    Example:
+        >>> tl.callbacks.StopAfter(500).reason
+        '500 batches'
+    """
+
+    def __init__(self, batches: int, reason: str = "") -> None:
+        check_integer("batches", batches, at_least=1)
+        self.every = self.batches = batches
+        self.reason = reason or f"{batches} batches"
+
+    def on_train_batch_end(self, status: TrainingStatus) -> Requests:
+        if status.global_batch < self.batches:
+            return None
+        return [Save(), Stop(self.reason, resumable=True)]
+
+    on_test_batch_end = on_epoch_end = on_train_batch_end
 
 
 class SaveBest(Callback):

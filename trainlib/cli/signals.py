@@ -21,14 +21,9 @@ class StopOnSignal(Callback):
     immediately. Before and after training a signal ends the command as an error does.
 
     It is a context manager: the handlers are installed on entry, those before restored on exit.
-
-    Args:
-        stop_after: batches of the whole run after which training stops in the same way. Default:
-            None, which sets no limit.
     """
 
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.every = self.stop_after = stop_after
+    def __init__(self) -> None:
         self._received: signal.Signals | None = None
         self._training = False
         self._last_status: TrainingStatus | None = None
@@ -71,12 +66,10 @@ class StopOnSignal(Callback):
         return None
 
     def on_train_batch_end(self, status: TrainingStatus) -> Requests:
-        """Request a checkpoint and a stop after a signal, or after `stop_after` batches."""
-        if self._received is not None:
-            return [Save(), Stop(self._received.name, resumable=True)]
-        if self.stop_after is not None and status.global_batch >= self.stop_after:
-            return [Save(), Stop(f"--stop_after={self.stop_after}", resumable=True)]
-        return None
+        """Request a checkpoint and a stop after a signal."""
+        if self._received is None:
+            return None
+        return [Save(), Stop(self._received.name, resumable=True)]
 
     on_test_batch_end = on_epoch_end = on_train_batch_end
 

@@ -11,7 +11,7 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.callbacks import Callback, LineLogger, ProgressBar  # noqa: E402
+from trainlib.callbacks import Callback, LineLogger, ProgressBar, StopAfter  # noqa: E402
 from trainlib.cli import app  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.distributed.session import worker_session  # noqa: E402
@@ -24,6 +24,7 @@ from trainlib.cli.flags import (  # noqa: E402
     rule_topics,
 )
 from trainlib.cli.signals import StopOnSignal  # noqa: E402
+from trainlib.core.checks import check_integer  # noqa: E402
 from trainlib.experiment import run_folder  # noqa: E402
 from trainlib.experiment.config import ExperimentConfig  # noqa: E402
 from trainlib.experiment.flat import flag_text, flatten  # noqa: E402
@@ -100,6 +101,7 @@ def train(values: Values) -> None:
         print(replay_step(config, Path(values.resume), values.replay_step))
         return
     folder = values.resume or values.run_dir
+    stop_after = _stop_after(values.stop_after)
 
     def check() -> None:
         if folder and not values.resume:
@@ -109,7 +111,7 @@ def train(values: Values) -> None:
         worker_session(
             config.strategy, config.worker_timeout, _compared_flags(config), check
         ) as worker,
-        StopOnSignal(values.stop_after) as signals,
+        StopOnSignal() as signals,
     ):
 
         @contextlib.contextmanager
@@ -119,7 +121,7 @@ def train(values: Values) -> None:
             signals.install_handlers()  # again: the servers that have started replaced them
 
         session = Session(worker.is_chief, start, _print)
-        callbacks: list[Callback] = [_display(), signals] if worker.is_chief else [signals]
+        callbacks = [*([_display()] if worker.is_chief else []), signals, *stop_after]
         result = _run(config, folder, bool(values.resume), callbacks, session)
         signals.raise_if_stopped(result.folder)
 
@@ -134,6 +136,14 @@ def _config(values: Values) -> ExperimentConfig:
         raise ValueError("--resume continues in the run's own folder: leave --run_dir out")
     to_replay = values.replay_step is not None
     return resumed_config(Path(values.resume), given_flags(values), to_replay)
+
+
+def _stop_after(batches: int | None) -> list[Callback]:
+    """Return the callback of --stop_after; none where it is not given."""
+    if batches is None:
+        return []
+    check_integer("stop_after", batches, at_least=1)
+    return [StopAfter(batches, f"--stop_after={batches}")]
 
 
 def _compared_flags(config: ExperimentConfig) -> dict[str, str]:
