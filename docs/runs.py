@@ -28,7 +28,7 @@ COMMANDS = {
     "diverges": "train --optimizer=sgd --learning_rate=1e30 --nonfinite=stop --run_dir=wild",
     "replayed": "train --resume=wild --replay_step=2 | cut -c1-131 | grep -B5 -A8 '^>'",
     "verify_resume": f"train {FLAGS} --verify_resume --verify_steps=50",
-    "signal": f"timeout --preserve-status --signal=TERM 15 {LONG}told",
+    "signal": f"timeout --preserve-status --signal=TERM 15 {LONG}stopped",
 }
 SHOWN = 14
 """Maximal number of lines shown for a command: of more, the first and the last ones."""

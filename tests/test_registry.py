@@ -150,7 +150,7 @@ def test_a_name_unlike_any_other_is_refused_with_the_list(name):
     with pytest.raises(ValueError) as error:
         lookup("clipping", name)
     names = "clip_by_value, clip_by_norm, clip_by_global_norm, adaptive_clip"
-    assert str(error.value) == f"unknown clipping {name!r}: there are {names}"
+    assert str(error.value) == f"unknown clipping {name!r}: choose from {names}"
 
 
 def test_lookup_takes_a_table_that_the_registry_does_not_hold():
@@ -255,7 +255,7 @@ def test_factories_accept_what_is_declared_and_refuse_what_is_not(kind, factory)
                 factory(**required | {name: choice})
             with pytest.raises(ValueError) as error:
                 factory(**required | {name: "?"})
-            assert str(error.value).endswith(f": there are {', '.join(declaration.choices)}")
+            assert str(error.value).endswith(f": choose from {', '.join(declaration.choices)}")
         if declaration.type in ("float", "int"):
             outside, inside = limits(declaration)
             for value in outside:

@@ -76,6 +76,6 @@ def test_hidden_flags_are_left_to_topics(tmp_path, columns):
 def test_an_unknown_topic_is_named(tmp_path, toy):
     done = call(toy_main(topics=TOY_TOPICS), tmp_path, "toy", "--help=deap")
     assert (done.status, done.out) == (2, "")
-    assert done.err == "toy: unknown help topic 'deap': did you mean 'deep'? there are deep\n"
+    assert done.err == "toy: unknown help topic 'deap': did you mean 'deep'? choose from deep\n"
     done = toy("--help=deep")
     assert done == (2, "", "toy: --help=deep: this command has no help topics; use --help\n")

@@ -64,7 +64,7 @@ def test_a_learning_rate_is_a_schedule_a_tensor_or_a_number_of_at_least_0():
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("adm", "did you mean 'adam'? there are "), ("xyz", "there are ")]
+    ("name", "hint"), [("adm", "did you mean 'adam'? choose from "), ("xyz", "choose from ")]
 )
 def test_an_unknown_name_gets_the_nearest_choice(name, hint):
     check_choice("optimizer", "adam", ["sgd", "adam"])

@@ -182,7 +182,7 @@ def test_there_is_no_penalty_by_default():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--regularizer=l3", "--l1=1"), "^unknown regularizer 'l3': .*there are l1, l2, l1_l2,"),
+        (("--regularizer=l3", "--l1=1"), "^unknown regularizer 'l3': .*choose from l1, l2, l1_l2,"),
         (("--regularized_params=.*",), "^--regularized_params needs --regularizer$"),
         (("--l2=0.1",), "^--l2 needs --regularizer=l2 or l1_l2$"),
         (("--regularizer=l1", "--l2=0.1"), "^--l2 is not for regularizer l1, which takes --l1; "),

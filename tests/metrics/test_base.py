@@ -211,7 +211,9 @@ def test_on_probabilities_applies_the_activation_to_logits(activation, f):
         assert_close(state, whole.from_model_output(CLASSES, f(logits), WEIGHT), 0)
         assert np.any(whole.from_model_output(CLASSES, logits, WEIGHT)[0] != state[0])
         assert_close(ours.empty(K), whole.empty(K), 0)
-    with pytest.raises(ValueError, match="^unknown activation 'tanh': there are sigmoid, softmax"):
+    with pytest.raises(
+        ValueError, match="^unknown activation 'tanh': choose from sigmoid, softmax"
+    ):
         tl.metrics.on_probabilities(tl.metrics.accuracy, "tanh")
 
 

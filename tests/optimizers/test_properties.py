@@ -146,7 +146,7 @@ def largest(tree):
 
 
 def assert_near(expected, result, tolerance=1e-5, least=0.0):
-    """The same structure, and tensors that differ by a share of their largest element, or least."""
+    """Assert that leaves differ by at most tolerance times their largest element, plus least."""
     assert_same_kind(expected, result)
     for x, y in zip(tf.nest.flatten(expected), tf.nest.flatten(result), strict=True):
         if x is not None:

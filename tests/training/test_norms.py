@@ -144,7 +144,7 @@ class Last(tl.callbacks.Callback):
         self.found = {k: g.numpy().tolist() for k, g in status.gradients().items()}
         self.nodes = len(status.graph().get_operations())
 
-told = []
+reported = []
 for options in ({"strategy": "one_device"}, {"strategy": "mirrored", "replicas": 2}):
     params = {k: tf.constant(x) for k, x in zip("ab", kernels)}
     last = Last()
@@ -154,8 +154,8 @@ for options in ({"strategy": "one_device"}, {"strategy": "mirrored", "replicas":
         regularizer=tl.l2(0.01), **options,
     )
     history = trainer.fit(data, batch_size=5, epochs=2, callbacks=[last])
-    told.append([history, last.found, last.nodes])
-print(json.dumps(told))
+    reported.append([history, last.found, last.nodes])
+print(json.dumps(reported))
 """
 
 

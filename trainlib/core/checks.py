@@ -83,4 +83,4 @@ def check_choice(kind: str, name: Any, choices: Iterable[str]) -> None:
         return
     near = difflib.get_close_matches(str(name), choices, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"unknown {kind} {name!r}: {hint}there are {', '.join(choices)}")
+    raise ValueError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(choices)}")

@@ -161,7 +161,7 @@ class RuleDescriptor(ConvertedField[T, Given]):
             value = RuleConfig(value)
         if not isinstance(value, RuleConfig):
             raise TypeError(
-                f"{self.kind} must be a name or tl.config(name, ...), got {value!r}; there are "
+                f"{self.kind} must be a name or tl.config(name, ...), got {value!r}; choose from "
                 f"{', '.join(RULES[self.kind])}"
             )
         return checked_rule(self.kind, value)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.core.checks import check_choice, check_number
-from trainlib.experiment.values import as_type, one_line
+from trainlib.experiment.values import as_type, checked_line
 
 AUTO = "auto"
 
@@ -175,7 +175,7 @@ def checked_rule(kind: str, rule: RuleConfig) -> RuleConfig:
         TypeError: a hyperparameter of another type.
     """
     custom = kind == "model" and models.is_custom(rule.name)
-    one_line(kind, rule.name)
+    checked_line(kind, rule.name)
     if not custom and not (rule.name == AUTO and kind in AUTO_MEMBERS):
         check_choice(SINGULAR.get(kind, kind), rule.name, RULES[kind])
     declared = takes(kind, rule.name)

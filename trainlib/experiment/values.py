@@ -49,11 +49,11 @@ def as_type(name: str, value: Any, kind: str) -> Any:
     if kind == "float" and isinstance(value, numbers.Real) and not is_bool:
         return float(value)
     if kind == "str" and (isinstance(value, (str, numbers.Integral)) and not is_bool):
-        return one_line(name, str(value))
+        return checked_line(name, str(value))
     raise TypeError(f"{name} must be {TYPES[kind]}, got {value!r}")
 
 
-def one_line(name: str, text: str) -> str:
+def checked_line(name: str, text: str) -> str:
     """Return text as it is.
 
     Raises:

@@ -15,7 +15,7 @@ from trainlib.transforms.constrain import constrain
 from trainlib.transforms.keras_options import keras_options
 
 
-class Rule(NamedTuple):
+class KerasRule(NamedTuple):
     """The counterpart of a Keras optimizer.
 
     Attributes:
@@ -29,51 +29,51 @@ class Rule(NamedTuple):
     slots: dict[str, Slot]
 
 
-ADAM = Rule(
+ADAM = KerasRule(
     optimizers.adam,
     "beta_1 beta_2 epsilon amsgrad",
     slots(m="_momentums", v="_velocities", v_max="_velocity_hats"),
 )
 RULES = {
-    "SGD": Rule(optimizers.sgd, "momentum nesterov", slots(v="momentums")),
-    "RMSprop": Rule(
+    "SGD": KerasRule(optimizers.sgd, "momentum nesterov", slots(v="momentums")),
+    "RMSprop": KerasRule(
         optimizers.rmsprop,
         "rho momentum epsilon centered",
         slots(s="_velocities", a="_average_gradients", v="-_momentums"),
     ),
-    "Adagrad": Rule(
+    "Adagrad": KerasRule(
         optimizers.adagrad, "initial_accumulator_value epsilon", slots(s="_accumulators")
     ),
-    "Adadelta": Rule(
+    "Adadelta": KerasRule(
         optimizers.adadelta,
         "rho epsilon",
         slots(a="_accumulated_grads", d="_accumulated_delta_vars"),
     ),
     "Adam": ADAM,
     "AdamW": ADAM,
-    "Adamax": Rule(optimizers.adamax, "beta_1 beta_2 epsilon", slots(m="_m", u="_u")),
-    "Nadam": Rule(
+    "Adamax": KerasRule(optimizers.adamax, "beta_1 beta_2 epsilon", slots(m="_m", u="_u")),
+    "Nadam": KerasRule(
         optimizers.nadam, "beta_1 beta_2 epsilon", ADAM.slots | scalar_slots(P="_u_product")
     ),
-    "Ftrl": Rule(
+    "Ftrl": KerasRule(
         optimizers.ftrl,
         "learning_rate_power initial_accumulator_value l1_regularization_strength "
         "l2_regularization_strength l2_shrinkage_regularization_strength beta",
         slots(n="_accumulators", z="_linears"),
     ),
-    "Adafactor": Rule(
+    "Adafactor": KerasRule(
         optimizers.adafactor,
         "beta_2_decay epsilon_1 epsilon_2 clip_threshold",
         slots(R="_r", C="_c", V="_v"),
     ),
-    "Lion": Rule(optimizers.lion, "beta_1 beta_2", slots(m="_momentums")),
-    "Lamb": Rule(optimizers.lamb, "beta_1 beta_2 epsilon", ADAM.slots),
-    "Muon": Rule(
+    "Lion": KerasRule(optimizers.lion, "beta_1 beta_2", slots(m="_momentums")),
+    "Lamb": KerasRule(optimizers.lamb, "beta_1 beta_2 epsilon", ADAM.slots),
+    "Muon": KerasRule(
         optimizers.muon,
         "momentum nesterov ns_steps adam_beta_1 adam_beta_2 epsilon adam_lr_ratio",
         slots(M="momentums", m="momentums", v="adam_velocities"),
     ),
-    "ScheduleFreeAdamW": Rule(
+    "ScheduleFreeAdamW": KerasRule(
         optimizers.schedule_free_adamw,
         "beta_1 beta_2 epsilon warmup_steps",
         slots(z="_momentums", v="_velocities") | scalar_slots(weight_sum="updates"),
@@ -82,7 +82,7 @@ RULES = {
 """Every optimizer of Keras, by its class name."""
 
 
-def rule_of(keras_optimizer: Any, named: Mapping[str, Any]) -> Rule:
+def rule_of(keras_optimizer: Any, named: Mapping[str, Any]) -> KerasRule:
     """Return the entry of a Keras optimizer in `RULES`.
 
     Raises:
@@ -100,7 +100,7 @@ def rule_of(keras_optimizer: Any, named: Mapping[str, Any]) -> Rule:
     return RULES[kind.__name__]
 
 
-def with_options(rule: Rule, keras_optimizer: Any, named: Mapping[str, Any]) -> Optimizer:
+def with_options(rule: KerasRule, keras_optimizer: Any, named: Mapping[str, Any]) -> Optimizer:
     """Return the trainlib optimizer with the options of a Keras optimizer.
 
     Args:

@@ -231,7 +231,7 @@ def map_rule(
         scalars: numbers and scalar tensors by name; tensors are cast to the compute dtype of each
             parameter.
         constants: anything else by name, which is passed as it is.
-        masks: structures of bools by name, of which the rule reads the bool of its parameter.
+        masks: structures of bools by name; the rule reads the bool of its parameter.
     """
     masks = masks or {}
     used = [i for i, slot in enumerate(slots) if slot is not None]
@@ -262,7 +262,7 @@ def copies(params: Tree) -> Tree:
 
 
 def _is_number(x: Any) -> bool:
-    """Whether x is a number or a scalar tensor; a bool is neither."""
+    """Return whether x is a number or a scalar tensor; a bool is neither."""
     if isinstance(x, (bool, np.bool_)):
         return False
     return isinstance(x, numbers.Number) or hasattr(x, "dtype")

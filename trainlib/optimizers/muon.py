@@ -186,8 +186,8 @@ def muon(
             "ema_bc" (optax).
         ns_coefficients: a, b and c; or a sequence of such triples, one for each step, in which case
             ns_steps is ignored. Default: (3.4445, -4.7750, 2.0315).
-        ns_epsilon: what keeps the norm of Q from 0, at least 0. Default: 1e-8 (optax), 1e-7 (the
-            others).
+        ns_epsilon: a small number that keeps the norm of Q above 0, at least 0. Default: 1e-8
+            (optax), 1e-7 (the others).
         ns_eps_mode: whether ns_epsilon is added to the norm, "add", or is its lower bound, "clamp".
             Default: "clamp" (torch), "add" (the others).
         ns_dtype: the dtype of the iteration's matrix products; None for that of the momenta.
@@ -196,11 +196,11 @@ def muon(
             (torch, paper), "cols_rows" (optax).
         rms_rate: factor of the scale "rms", at least 0. Default: 0.2.
         muon_mask: the matrices that Muon updates: a structure of bools or a function of the path.
-            All other parameters are Adam's. Default: None, which is all matrices.
-        exclude_layers: regular expressions; a matrix is Adam's if its path has a match of one.
-            Default: ().
-        exclude_embeddings: whether a matrix with "embedding" in its path is Adam's. Default: True
-            (keras), False (the others).
+            Adam updates all others. Default: None, which is all matrices.
+        exclude_layers: regular expressions; Adam updates a matrix if one of them is found in its
+            path. Default: ().
+        exclude_embeddings: whether Adam updates a matrix with "embedding" in its path. Default:
+            True (keras), False (the others).
         decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
             Default: "add" (optax), "pre" (the others).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
@@ -313,7 +313,7 @@ def label_parts(params: Tree, taken: Tree, excluded: Any) -> Tree:
 
 
 def is_excluded(patterns: Sequence[str], embeddings: bool, path: str) -> bool:
-    """Whether a path has a match of a pattern, or is the path of an embedding."""
+    """Return whether a pattern is found in a path, or it is the path of an embedding."""
     if embeddings and "embedding" in path.lower():
         return True
     return any(re.search(pattern, path) for pattern in patterns)

@@ -34,7 +34,7 @@ def orthogonalize(
     Args:
         Q: a matrix.
         coefficients: a, b and c of each step.
-        ns_epsilon: what keeps the norm from 0.
+        ns_epsilon: a small number that keeps the norm above 0.
         ns_eps_mode: "add" or "clamp".
         ns_dtype: the dtype of the matrix products; sums are in the dtype of Q. Default: None, which
             is the dtype of Q.

@@ -18,7 +18,7 @@ def moments_rule(
 ) -> tuple[Any, ...]:
     """Update the sums of one tensor (Mishchenko and Defazio 2024, Algorithm 4).
 
-    In the place of the update it returns <g, w_0 - w>.
+    It returns <g, w_0 - w> in place of an update.
     """
     m = hp.beta_1 * m + (1 - hp.beta_1) * hp.d * g
     v = hp.beta_2 * v + (1 - hp.beta_2) * tf.square(hp.d * g)
@@ -148,7 +148,7 @@ def prodigy(
         return ProdigyState(tf.zeros([], tf.int64), zeros, zeros, zeros, copies(params), zero, d)
 
     def rate(state: State) -> Tensor:
-        """alpha."""
+        """Return alpha_t."""
         alpha = scalar(rate_at(learning_rate, state.step), state.d) * state.d
         if bias_form == "none":
             return alpha
@@ -169,8 +169,8 @@ def prodigy(
             scalars={**numbers, "d": d, "alpha": alpha},
             constants={"safeguard_warmup": safeguard_warmup},
         )
-        r = scalar(beta_3, d) * state.r + alpha * d * total(dots) / scalar(d_0, d)
-        norm_1 = total(tf.nest.map_structure(lambda x: tf.reduce_sum(tf.abs(x)), s))
+        r = scalar(beta_3, d) * state.r + alpha * d * float64_sum(dots) / scalar(d_0, d)
+        norm_1 = float64_sum(tf.nest.map_structure(lambda x: tf.reduce_sum(tf.abs(x)), s))
         estimate = scalar(d_coef, d) * tf.math.divide_no_nan(r, norm_1)
         d_next = tf.maximum(d, estimate)
         scalars = {"d": d_next if epsilon_times == "d_next" else d, "epsilon": epsilon}
@@ -182,6 +182,6 @@ def prodigy(
     return Optimizer(init, update)
 
 
-def total(tree: Tree) -> Tensor:
-    """Return the sum of scalars, float64, shape []; None counts as 0."""
+def float64_sum(tree: Tree) -> Tensor:
+    """Return the sum of scalars in float64; None counts as 0."""
     return tf.add_n([tf.cast(x, tf.float64) for x in tf.nest.flatten(tree) if x is not None])

@@ -86,7 +86,7 @@ def radam(
     decay_mask: Mask = None,
     convention: str = "optax",
 ) -> Optimizer:
-    """Rectified Adam: Adam whose step is corrected while v_t rests on few gradients.
+    """Rectified Adam: Adam whose step is corrected while v_t averages few gradients.
 
         m_t     = beta_1 m_(t-1) + (1 - beta_1) g
         v_t     = beta_2 v_(t-1) + (1 - beta_2) g^2

@@ -74,7 +74,7 @@ def rprop(
 
     Args:
         learning_rate: delta_0, between min_step_size and max_step_size: a number, a scalar tensor
-            or a schedule, of which only the first value is used. Default: 0.01.
+            or a schedule, whose first value alone is used. Default: 0.01.
         eta_minus: factor of a step size where the gradient changes its sign, in (0, 1). Default:
             0.5.
         eta_plus: factor of a step size where the gradient keeps its sign, above 1. Default: 1.2.

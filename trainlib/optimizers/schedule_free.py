@@ -31,7 +31,7 @@ def schedule_free_rule(d: Tensor, z: Tensor, hp: Hyperparameters) -> tuple[Any, 
 
 
 def average(y: Tensor, z: Tensor, beta_1: Tensor) -> Tensor:
-    """Return x, of which y = (1 - beta_1) z + beta_1 x."""
+    """Return x, given y = (1 - beta_1) z + beta_1 x."""
     return (y - (1 - beta_1) * z) / beta_1
 
 
@@ -163,7 +163,8 @@ def schedule_free_adamw(
     if interp == "keras_alias":
         # The old y and the new z give y_t = (1 - 1/t) y_(t-1) + z_t / t, in which beta_1 cancels.
         beta_1 = 1.0
-    warm_rate = _warm_rate(learning_rate, warmup_steps, warmup_from)
+    folded_beta_2 = beta_2 if bias_form == "folded" else None
+    eta = _warm_rate(learning_rate, warmup_steps, warmup_from, folded_beta_2)
     fixed = {"beta_2": beta_2, "epsilon": epsilon}
 
     def init(params: Tree) -> ScheduleFreeState:
@@ -176,13 +177,6 @@ def schedule_free_adamw(
             zero,
             zero,
         )
-
-    def eta(step: Tensor) -> Tensor:
-        """Return the learning rate of the update after `step` others."""
-        rate = warm_rate(step)
-        if bias_form == "corrected":
-            return rate
-        return rate * tf.sqrt(1 - scalar(beta_2, rate) ** tf.cast(step + 1, rate.dtype))
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, ScheduleFreeState]:
         t = state.step + 1
@@ -213,18 +207,24 @@ def schedule_free_adamw(
 
 
 def _warm_rate(
-    learning_rate: ScalarOrSchedule, warmup_steps: int, warmup_from: str
+    learning_rate: ScalarOrSchedule,
+    warmup_steps: int,
+    warmup_from: str,
+    folded_beta_2: float | None,
 ) -> Callable[[Tensor], Tensor]:
-    """Return the learning rate with its warm-up, a function of the updates made, in float64."""
+    """Return eta_t, a function of the updates made, in float64."""
 
-    def rate_after(step: Tensor) -> Tensor:
+    def eta(step: Tensor) -> Tensor:
         rate = scalar(rate_at(learning_rate, step), tf.zeros([], tf.float64))
-        if is_zero(warmup_steps):
-            return rate
-        count = tf.cast(step + (1 if warmup_from == "one" else 0), tf.float64)
-        return rate * tf.minimum(count / scalar(warmup_steps, rate), 1.0)
+        if not is_zero(warmup_steps):
+            count = tf.cast(step + (1 if warmup_from == "one" else 0), tf.float64)
+            rate = rate * tf.minimum(count / scalar(warmup_steps, rate), 1.0)
+        if folded_beta_2 is not None:
+            t = tf.cast(step + 1, rate.dtype)
+            rate = rate * tf.sqrt(1 - scalar(folded_beta_2, rate) ** t)
+        return rate
 
-    return rate_after
+    return eta
 
 
 def schedule_free_eval_params(state: ScheduleFreeState, params: Tree) -> Tree:

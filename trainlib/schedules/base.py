@@ -29,7 +29,7 @@ def from_equation(rate: Callable[[Tensor], Tensor], dtype: Any) -> Schedule:
     return lambda step: tf.cast(rate(tf.cast(step, tf.float64)), dtype)
 
 
-def checked(name: str, value: Number, **bounds: float) -> Number:
+def checked_number(name: str, value: Number, **bounds: float) -> Number:
     """Return an argument as a Python number, after checking its bounds.
 
     Arithmetic on two NumPy numbers could be float32; on Python numbers it is float64.
@@ -63,9 +63,9 @@ def over_time(
         staircase: whether t is rounded down to an integer.
         dtype: of the rate.
     """
-    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
+    eta_0 = checked_number("initial_learning_rate", initial_learning_rate, at_least=0)
     name, length = steps
-    length = checked(name, length, above=0)
+    length = checked_number(name, length, above=0)
 
     def rate(k: Tensor) -> Tensor:
         return equation(eta_0, periods(k, length) if staircase else k / length)
@@ -114,7 +114,7 @@ def checked_boundaries(
     for argument, value in (("boundaries", boundaries), (name, pieces)):
         if not isinstance(value, Sized):
             raise TypeError(f"{argument} must be a sequence, got {value!r}")
-    steps = [checked("boundaries", b, at_least=0) for b in boundaries]
+    steps = [checked_number("boundaries", b, at_least=0) for b in boundaries]
     if any(a >= b for a, b in itertools.pairwise(steps)):
         raise ValueError(f"boundaries must be rising, got {list(boundaries)}")
     if len(pieces) != len(boundaries) + 1:

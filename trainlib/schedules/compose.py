@@ -13,8 +13,8 @@ import tensorflow as tf
 from trainlib.core.checks import check_rate
 from trainlib.core.types import ScalarOrSchedule, Schedule, Tensor
 from trainlib.schedules.base import (
-    checked,
     checked_boundaries,
+    checked_number,
     from_equation,
     periods,
     progress,
@@ -54,8 +54,8 @@ def linear_warmup(
         Goyal et al. 2017, "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour".
     """
     check_rate("initial_learning_rate", initial_learning_rate)
-    warmup_steps = checked("warmup_steps", warmup_steps, at_least=0)
-    warmup_start = checked("warmup_start", warmup_start, at_least=0)
+    warmup_steps = checked_number("warmup_steps", warmup_steps, at_least=0)
+    warmup_start = checked_number("warmup_start", warmup_start, at_least=0)
 
     def rate(k: Tensor) -> Tensor:
         target = rate_at_step(initial_learning_rate, tf.zeros_like(k))
@@ -125,7 +125,7 @@ def per_epoch(schedule: Schedule, steps_per_epoch: int, dtype: Any = "float32") 
         array([0.1  , 0.1  , 0.05 , 0.025], dtype=float32)
     """
     _check_schedule("schedule", schedule)
-    steps_per_epoch = checked("steps_per_epoch", steps_per_epoch, above=0)
+    steps_per_epoch = checked_number("steps_per_epoch", steps_per_epoch, above=0)
     return from_equation(lambda k: rate_at_step(schedule, periods(k, steps_per_epoch)), dtype)
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.types import Schedule, Tensor
-from trainlib.schedules.base import checked, falling_cosine, from_equation, periods, progress
+from trainlib.schedules.base import checked_number, falling_cosine, from_equation, periods, progress
 
 AFTER_END = ("hold", "rise")
 RESTART_INDICES = ("exact", "log")
@@ -74,12 +74,12 @@ def cosine_decay(
     References:
         Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts".
     """
-    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
-    decay_steps = checked("decay_steps", decay_steps, above=0)
-    alpha = checked("alpha", alpha, at_least=0)
-    warmup_steps = checked("warmup_steps", warmup_steps, at_least=0)
+    eta_0 = checked_number("initial_learning_rate", initial_learning_rate, at_least=0)
+    decay_steps = checked_number("decay_steps", decay_steps, above=0)
+    alpha = checked_number("alpha", alpha, at_least=0)
+    warmup_steps = checked_number("warmup_steps", warmup_steps, at_least=0)
     check_choice("after_end", after_end, AFTER_END)
-    exponent = checked("exponent", exponent, above=0)
+    exponent = checked_number("exponent", exponent, above=0)
     if warmup_target is None and warmup_steps:
         raise ValueError(f"warmup_steps={warmup_steps} needs a warmup_target, the rate to reach")
 
@@ -92,7 +92,7 @@ def cosine_decay(
 
     if warmup_target is None:
         return from_equation(lambda k: cosine(k, eta_0), dtype)
-    target = checked("warmup_target", warmup_target, at_least=0)
+    target = checked_number("warmup_target", warmup_target, at_least=0)
 
     def warmed_up(k: Tensor) -> Tensor:
         rising = eta_0 + (target - eta_0) * progress(k, warmup_steps)
@@ -152,13 +152,13 @@ def cosine_decay_restarts(
     References:
         Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts".
     """
-    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
-    first_decay_steps = checked("first_decay_steps", first_decay_steps, above=0)
-    t_mul = checked("t_mul", t_mul, at_least=1)
+    eta_0 = checked_number("initial_learning_rate", initial_learning_rate, at_least=0)
+    first_decay_steps = checked_number("first_decay_steps", first_decay_steps, above=0)
+    t_mul = checked_number("t_mul", t_mul, at_least=1)
     if 1 < t_mul < SMALLEST_GROWTH:
         raise ValueError(f"t_mul must be 1 or at least {SMALLEST_GROWTH}, got {t_mul}")
-    m_mul = checked("m_mul", m_mul, at_least=0)
-    alpha = checked("alpha", alpha, at_least=0)
+    m_mul = checked_number("m_mul", m_mul, at_least=0)
+    alpha = checked_number("alpha", alpha, at_least=0)
     check_choice("restart_index", restart_index, RESTART_INDICES)
     starts, lengths = _cycles(first_decay_steps, t_mul)
     restarts = np.ceil(starts)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.types import Schedule, Tensor
-from trainlib.schedules.base import checked, falling_cosine, from_equation, periods
+from trainlib.schedules.base import checked_number, falling_cosine, from_equation, periods
 
 ANNEAL_STRATEGIES = ("cos", "linear")
 PHASE_ENDS = ("last_step", "next_step")
@@ -90,18 +90,18 @@ def one_cycle(
         Smith and Topin 2018, "Super-Convergence: Very Fast Training of Neural Networks Using Large
         Learning Rates".
     """
-    eta_max = checked("maximal_learning_rate", maximal_learning_rate, at_least=0)
-    total_steps = checked("total_steps", total_steps, above=0)
-    pct_start = checked("pct_start", pct_start, at_least=0, at_most=1)
-    div_factor = checked("div_factor", div_factor, above=0)
-    final_div_factor = checked("final_div_factor", final_div_factor, above=0)
+    eta_max = checked_number("maximal_learning_rate", maximal_learning_rate, at_least=0)
+    total_steps = checked_number("total_steps", total_steps, above=0)
+    pct_start = checked_number("pct_start", pct_start, at_least=0, at_most=1)
+    div_factor = checked_number("div_factor", div_factor, above=0)
+    final_div_factor = checked_number("final_div_factor", final_div_factor, above=0)
     check_choice("anneal_strategy", anneal_strategy, ANNEAL_STRATEGIES)
     check_choice("phase_end", phase_end, PHASE_ENDS)
     start = eta_max / div_factor
     fractions, rates = [pct_start], [start, eta_max]
     if three_phase:
         pct_final = 2 * pct_start if pct_final is None else pct_final
-        pct_final = checked("pct_final", pct_final, at_least=pct_start, at_most=1)
+        pct_final = checked_number("pct_final", pct_final, at_least=pct_start, at_most=1)
         fractions.append(pct_final)
         rates.append(start)
     ends = _phase_ends(fractions, total_steps, phase_end)
@@ -157,13 +157,13 @@ def cyclic(
     References:
         Smith 2017, "Cyclical Learning Rates for Training Neural Networks".
     """
-    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
-    eta_max = checked("maximal_learning_rate", maximal_learning_rate, at_least=0)
-    step_size_up = checked("step_size_up", step_size_up, above=0)
+    eta_0 = checked_number("initial_learning_rate", initial_learning_rate, at_least=0)
+    eta_max = checked_number("maximal_learning_rate", maximal_learning_rate, at_least=0)
+    step_size_up = checked_number("step_size_up", step_size_up, above=0)
     down = step_size_up if step_size_down is None else step_size_down
-    down = checked("step_size_down", down, above=0)
+    down = checked_number("step_size_down", down, above=0)
     check_choice("mode", mode, CYCLIC_MODES)
-    gamma = checked("gamma", gamma, above=0, at_most=1)
+    gamma = checked_number("gamma", gamma, above=0, at_most=1)
     cycle = step_size_up + down
 
     def rate(k: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainlib.core.types import Schedule, Tensor
-from trainlib.schedules.base import checked, from_equation, over_time
+from trainlib.schedules.base import checked_number, from_equation, over_time
 
 
 def exponential_decay(
@@ -45,7 +45,7 @@ def exponential_decay(
         Keras: in a compiled step, some rates with a staircase fall one step late, because
             TensorFlow rounds 49 / 49 to less than 1.
     """
-    decay_rate = checked("decay_rate", decay_rate, above=0)
+    decay_rate = checked_number("decay_rate", decay_rate, above=0)
 
     def equation(eta_0: float, t: Tensor) -> Tensor:
         return eta_0 * decay_rate**t
@@ -78,7 +78,7 @@ def step_decay(
         >>> np.round(tl.step_decay(0.1, step_size=30)(tf.constant([29, 30, 60])), 3)
         array([0.1  , 0.05 , 0.025], dtype=float32)
     """
-    drop = checked("drop", drop, above=0)
+    drop = checked_number("drop", drop, above=0)
     steps = ("step_size", step_size)
     return over_time(lambda eta_0, t: eta_0 * drop**t, initial_learning_rate, steps, True, dtype)
 
@@ -112,9 +112,9 @@ def hold_then_decay(
         >>> np.round(schedule(tf.constant([0, 999, 1000, 2000])), 4)
         array([0.01  , 0.01  , 0.009 , 0.0033], dtype=float32)
     """
-    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
-    hold_steps = checked("hold_steps", hold_steps, at_least=0)
-    decay_rate = checked("decay_rate", decay_rate, above=0)
+    eta_0 = checked_number("initial_learning_rate", initial_learning_rate, at_least=0)
+    hold_steps = checked_number("hold_steps", hold_steps, at_least=0)
+    decay_rate = checked_number("decay_rate", decay_rate, above=0)
 
     def rate(k: Tensor) -> Tensor:
         return eta_0 * decay_rate ** tf.maximum(k - hold_steps + 1, 0)

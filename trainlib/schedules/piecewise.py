@@ -12,8 +12,8 @@ from trainlib.core.checks import check_choice
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.types import Schedule, Tensor
 from trainlib.schedules.base import (
-    checked,
     checked_boundaries,
+    checked_number,
     from_equation,
     progress,
     rate_at_step,
@@ -44,7 +44,7 @@ def constant_schedule(initial_learning_rate: float, dtype: Any = "float32") -> S
         >>> tl.constant_schedule(0.5)(tf.constant([0, 1000])).numpy()
         array([0.5, 0.5], dtype=float32)
     """
-    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
+    eta_0 = checked_number("initial_learning_rate", initial_learning_rate, at_least=0)
     return from_equation(lambda k: rate_at_step(eta_0, k), dtype)
 
 
@@ -87,7 +87,7 @@ def piecewise_constant(
         PyTorch and Optax take the ratios of successive rates instead of the rates.
     """
     steps = checked_boundaries(boundaries, "values", values)
-    rates = [checked("values", value, at_least=0) for value in values]
+    rates = [checked_number("values", value, at_least=0) for value in values]
     check_choice("boundary", boundary, BOUNDARY_SIDES)
 
     def rate(k: Tensor) -> Tensor:
@@ -146,14 +146,14 @@ def warmup_stable_decay(
         Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
         Durations".
     """
-    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
-    total_steps = checked("total_steps", total_steps, above=0)
-    warmup_steps = checked("warmup_steps", warmup_steps, at_least=0, at_most=total_steps)
+    eta_0 = checked_number("initial_learning_rate", initial_learning_rate, at_least=0)
+    total_steps = checked_number("total_steps", total_steps, above=0)
+    warmup_steps = checked_number("warmup_steps", warmup_steps, at_least=0, at_most=total_steps)
     left = total_steps - warmup_steps
     if cooldown_steps is None:
         cooldown_steps = min(math.floor(total_steps / 5), left)
-    cooldown = checked("cooldown_steps", cooldown_steps, at_least=0, at_most=left)
-    alpha = checked("alpha", alpha, at_least=0)
+    cooldown = checked_number("cooldown_steps", cooldown_steps, at_least=0, at_most=left)
+    alpha = checked_number("alpha", alpha, at_least=0)
     check_choice("cooldown_shape", cooldown_shape, COOLDOWN_SHAPES)
     cooldown_start = total_steps - cooldown
 

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainlib.core.types import Schedule, Tensor
-from trainlib.schedules.base import checked, from_equation, over_time, periods, progress
+from trainlib.schedules.base import checked_number, from_equation, over_time, periods, progress
 
 
 def inverse_time_decay(
@@ -41,7 +41,7 @@ def inverse_time_decay(
         >>> np.round(tl.inverse_time_decay(0.1, 10, 1.0)(tf.constant([0, 10, 30])), 3)
         array([0.1  , 0.05 , 0.025], dtype=float32)
     """
-    decay_rate = checked("decay_rate", decay_rate, at_least=0)
+    decay_rate = checked_number("decay_rate", decay_rate, at_least=0)
     steps = ("decay_steps", decay_steps)
     return over_time(
         lambda eta_0, t: eta_0 / (1 + decay_rate * t),
@@ -75,7 +75,7 @@ def power_decay(
         >>> np.round(tl.power_decay(0.1, 10, power=0.5)(tf.constant([0, 30])), 3)
         array([0.1 , 0.05], dtype=float32)
     """
-    power = checked("power", power, above=0)
+    power = checked_number("power", power, above=0)
     steps = ("decay_steps", decay_steps)
     return over_time(
         lambda eta_0, t: eta_0 / (1 + t) ** power, initial_learning_rate, steps, False, dtype
@@ -115,10 +115,10 @@ def polynomial_decay(
         >>> np.round(tl.polynomial_decay(0.1, 100, 0.02)(tf.constant([0, 50, 100, 999])), 3)
         array([0.1 , 0.06, 0.02, 0.02], dtype=float32)
     """
-    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
-    decay_steps = checked("decay_steps", decay_steps, above=0)
-    end_learning_rate = checked("end_learning_rate", end_learning_rate, at_least=0)
-    power = checked("power", power, above=0)
+    eta_0 = checked_number("initial_learning_rate", initial_learning_rate, at_least=0)
+    decay_steps = checked_number("decay_steps", decay_steps, above=0)
+    end_learning_rate = checked_number("end_learning_rate", end_learning_rate, at_least=0)
+    power = checked_number("power", power, above=0)
 
     def rate(k: Tensor) -> Tensor:
         end = tf.constant(decay_steps, k.dtype)
@@ -163,8 +163,8 @@ def inverse_sqrt_decay(
     References:
         Vaswani et al. 2017, "Attention Is All You Need".
     """
-    eta_0 = checked("initial_learning_rate", initial_learning_rate, at_least=0)
-    warmup_steps = checked("warmup_steps", warmup_steps, at_least=0)
+    eta_0 = checked_number("initial_learning_rate", initial_learning_rate, at_least=0)
+    warmup_steps = checked_number("warmup_steps", warmup_steps, at_least=0)
     peak = warmup_steps or 1
 
     def rate(k: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from trainlib.core.types import (
 from trainlib.transforms.chain import chain
 from trainlib.transforms.inject import hyperparams_in_state, is_injected
 from trainlib.transforms.mask import freeze, partition
-from trainlib.transforms.rule_text import Rule, Rules, Setting, parse_rules, rules_by_path
+from trainlib.transforms.rule_text import PathRule, PathSetting, Rules, parse_rules, rules_by_path
 
 
 def param_rules(
@@ -135,7 +135,7 @@ def rules_table(
 
 
 def _check_against(
-    rules: Sequence[Rule], factory: Callable[..., Optimizer], hyperparams: Mapping[str, Any]
+    rules: Sequence[PathRule], factory: Callable[..., Optimizer], hyperparams: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the hyperparameters, with the defaults of those that rules set.
 
@@ -161,7 +161,7 @@ def _check_against(
     return given
 
 
-def _value_after(rule: Rule, setting: Setting, base: Any) -> Any:
+def _value_after(rule: PathRule, setting: PathSetting, base: Any) -> Any:
     """Return the value after a setting; the base itself where its value is not known."""
     if setting.operator == "=":
         return setting.value
@@ -174,7 +174,7 @@ def _value_after(rule: Rule, setting: Setting, base: Any) -> Any:
 
 
 def _compose(
-    rules: Sequence[Rule],
+    rules: Sequence[PathRule],
     factory: Callable[..., Optimizer],
     before: Optimizer | None,
     base: Mapping[str, Any],
@@ -198,7 +198,7 @@ def _compose(
 
 
 def _resolved(
-    rules: Sequence[Rule], base: Mapping[str, Any], values: Mapping[str, Tensor]
+    rules: Sequence[PathRule], base: Mapping[str, Any], values: Mapping[str, Tensor]
 ) -> dict[str, Any]:
     """Return the hyperparameters after the settings of the rules."""
     resolved = {name: values.get(name, x) for name, x in base.items()}
@@ -211,7 +211,7 @@ def _resolved(
     return resolved
 
 
-def _label(rules: Sequence[Rule]) -> str:
+def _label(rules: Sequence[PathRule]) -> str:
     """Return the name of the group of parameters that these rules match."""
     return " and ".join(rule.pattern for rule in rules) or "no rule"
 

@@ -28,7 +28,7 @@ Rules: TypeAlias = str | Sequence[str]
 FREEZE = "freeze"
 
 
-class Setting(NamedTuple):
+class PathSetting(NamedTuple):
     """A setting of a rule.
 
     Attributes:
@@ -42,7 +42,7 @@ class Setting(NamedTuple):
     value: float
 
 
-class Rule(NamedTuple):
+class PathRule(NamedTuple):
     """A parsed rule.
 
     Attributes:
@@ -52,15 +52,15 @@ class Rule(NamedTuple):
     """
 
     pattern: str
-    settings: tuple[Setting, ...]
+    settings: tuple[PathSetting, ...]
     freezes: bool
 
-    def key(self, setting: Setting) -> str:
+    def key(self, setting: PathSetting) -> str:
         """Return the name of a setting's number in the state: its text in the rule."""
         return f"{self.pattern}:{setting.name}{setting.operator}"
 
 
-def parse_rules(rules: Rules) -> list[Rule]:
+def parse_rules(rules: Rules) -> list[PathRule]:
     """Return the rules in a text.
 
     Raises:
@@ -69,7 +69,7 @@ def parse_rules(rules: Rules) -> list[Rule]:
     Example:
         >>> from trainlib.transforms.rule_text import parse_rules
         >>> parse_rules("b.*:freeze; w:learning_rate*=0.5")[1].settings
-        (Setting(name='learning_rate', operator='*=', value=0.5),)
+        (PathSetting(name='learning_rate', operator='*=', value=0.5),)
     """
     texts = [rules] if isinstance(rules, str) else rules
     parsed = [
@@ -82,7 +82,7 @@ def parse_rules(rules: Rules) -> list[Rule]:
     return parsed
 
 
-def rules_by_path(rules: Sequence[Rule], params: Tree) -> dict[str, list[Rule]]:
+def rules_by_path(rules: Sequence[PathRule], params: Tree) -> dict[str, list[PathRule]]:
     """Return the rules that match each parameter, in order, by path.
 
     Raises:
@@ -93,7 +93,7 @@ def rules_by_path(rules: Sequence[Rule], params: Tree) -> dict[str, list[Rule]]:
     return {path: [rule for rule, matching in found if path in matching] for path in names}
 
 
-def _parse_rule(text: str) -> Rule:
+def _parse_rule(text: str) -> PathRule:
     """Return the rule in `pattern:setting, setting`."""
     # Split at the last colon: a pattern may have one, a setting cannot.
     pattern, colon, statements = text.rpartition(":")
@@ -109,10 +109,10 @@ def _parse_rule(text: str) -> Rule:
             f"rule {text!r}: {pattern!r} is not a valid regular expression: {error}"
         ) from None
     settings = tuple(_parse_setting(part, text) for part in parts if part != FREEZE)
-    return Rule(pattern.strip(), settings, FREEZE in parts)
+    return PathRule(pattern.strip(), settings, FREEZE in parts)
 
 
-def _parse_setting(part: str, rule: str) -> Setting:
+def _parse_setting(part: str, rule: str) -> PathSetting:
     """Return the setting in `name=value` or `name*=value`; the rule is for error messages."""
     found = re.fullmatch(r"(\w+)\s*(\*?=)\s*(.*)", part)
     if not found:
@@ -123,4 +123,4 @@ def _parse_setting(part: str, rule: str) -> Setting:
     except ValueError:
         raise ValueError(f"rule {rule!r}: {number!r} is not a number") from None
     check_number(f"rule {rule!r}: {name}{operator}", value)
-    return Setting(name, operator, value)
+    return PathSetting(name, operator, value)
