@@ -13,7 +13,7 @@ from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingS
 
 
 class SaveEvery(Callback):
-    """Requests a checkpoint every so many batches, seconds or epochs; give at least one of them.
+    """Requests a checkpoint at intervals of batches, seconds or epochs; give at least one of these.
 
     Args:
         steps: batches between two checkpoints, counted over the model's whole training, at least

@@ -156,7 +156,7 @@ def adafactor(
             Default: "pre" (keras), "add_abs" (optax), "add" (the others). With "pre", RMS(w) is
             taken after the decay.
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "keras", "torch", "optax" or "paper". Default: "keras".
 
     Returns:

@@ -113,7 +113,7 @@ def adam(
         decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
             Default: "pre" (keras), "l2" (torch), "add" (the others).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "keras", "torch", "optax", "paper" or "textbook". Default: "keras".
 
     Returns:
@@ -189,7 +189,7 @@ def adamw(
         decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out. Default:
             "pre" (keras, torch), "add" (optax, paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "keras", "torch", "optax" or "paper". Default: "keras".
 
     Returns:

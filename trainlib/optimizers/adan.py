@@ -116,7 +116,7 @@ def adan(
         decay_form: "proximal", as above, or a form of `with_weight_decay`: "pre", "add", "add_abs"
             or "l2". Default: "add" (optax), "proximal" (paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "optax" or "paper". Default: "paper".
 
     Returns:

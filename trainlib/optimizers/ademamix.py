@@ -86,7 +86,7 @@ def ademamix(
         decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
             Default: "add".
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "optax" or "paper", which are the same. Default: "optax".
 
     Returns:

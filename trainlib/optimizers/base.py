@@ -34,12 +34,12 @@ How to write an optimizer. A file `optimizers/NAME.py` has three parts, in this 
    Ranges and choices are declared in `core/hyperparameters/optimizers.py`, and `checked` refuses
    what they exclude. The body checks only what concerns several arguments at once.
 
-An equation that others share is a function of its own, such as `adam_step` and `sgd_rule`, as are
-the hyperparameters that it reads (`adam_hyperparameters`, `sgd_hyperparameters`). Scalars that are
-the same for all parameters, such as Nadam's product of momenta, are computed by `prepare`. A rule
-that decays the weights itself reads `hp.weight_decay`: pass a `WeightDecay` with the form None. An
-optimizer that needs sums over all the parameters in the middle of its step, such as Prodigy, maps
-its rules by `map_rule` and returns an `Optimizer` of its own. Add a new factory to
+An equation that several rules share is a separate function, such as `adam_step` and `sgd_rule`; so
+are the hyperparameters that it reads (`adam_hyperparameters`, `sgd_hyperparameters`). Scalars that
+are the same for all parameters, such as Nadam's product of momenta, are computed by `prepare`. A
+rule that decays the weights itself reads `hp.weight_decay`: pass a `WeightDecay` with the form
+None. An optimizer that needs sums over all the parameters in the middle of its step, such as
+Prodigy, maps its rules by `map_rule` and makes its own `Optimizer`. Add a new factory to
 `optimizers/__init__.py`, `registry.py` and `verify/optimizer_cases/`.
 """
 

@@ -108,7 +108,7 @@ def ftrl(
         decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
             Default: "pre" (keras), "l2" (paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "keras" or "paper". Default: "keras".
 
     Returns:

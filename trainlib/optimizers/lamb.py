@@ -86,7 +86,7 @@ def lamb(
             "pre", "add", "add_abs" or "l2", see `with_weight_decay`. Default: "pre" (keras),
             "in_ratio" (optax, paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "keras", "optax" or "paper". Default: "keras".
 
     Returns:

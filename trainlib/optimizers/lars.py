@@ -83,9 +83,9 @@ def lars(
         ratio_form: "joint", where n is the norm of a sum, or "separate", a sum of norms. Default:
             "joint" (optax), "separate" (paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         ratio_mask: the parameters that are adapted: a structure of bools or a function of the path;
-            commonly all but biases and the scales of normalization. Default: None, which is all.
+            commonly all but biases and the scales of normalization. Default: None, all parameters.
         convention: "optax" or "paper". Default: "optax".
 
     Returns:

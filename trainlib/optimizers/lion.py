@@ -65,7 +65,7 @@ def lion(
             "pre" and "add" are the same up to rounding. Default: "pre" (keras), "add" (optax,
             paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "keras", "optax" or "paper". Default: "keras".
 
     Returns:

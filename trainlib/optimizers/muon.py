@@ -196,7 +196,7 @@ def muon(
             (torch, paper), "cols_rows" (optax).
         rms_rate: factor of the scale "rms", at least 0. Default: 0.2.
         muon_mask: the matrices that Muon updates: a structure of bools or a function of the path.
-            Adam updates all others. Default: None, which is all matrices.
+            Adam updates all others. Default: None, all matrices.
         exclude_layers: regular expressions; Adam updates a matrix if one of them is found in its
             path. Default: ().
         exclude_embeddings: whether Adam updates a matrix with "embedding" in its path. Default:
@@ -204,7 +204,7 @@ def muon(
         decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
             Default: "add" (optax), "pre" (the others).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "keras", "torch", "optax" or "paper". Default: "keras".
 
     Returns:

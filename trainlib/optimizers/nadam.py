@@ -118,7 +118,7 @@ def nadam(
         decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
             Default: "pre" (keras), "l2" (torch), "add" (optax, paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "keras", "torch", "optax" or "paper". Default: "keras".
 
     Returns:
@@ -192,7 +192,7 @@ def nadamw(
         decay_form: "pre" and "add" are the same up to rounding; "add_abs" leaves eta out. Default:
             "add".
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "optax", the only library that has it by this name: `nadam` in that convention.
             Default: "optax".
 

@@ -73,7 +73,7 @@ def novograd(
         weight_decay: coefficient of the weight decay in the momentum, at least 0. Default: 0.
         eps_root: added inside the root, at least 0. Default: 0.
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "optax" or "paper". Default: "optax".
 
     Returns:

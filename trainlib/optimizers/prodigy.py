@@ -112,7 +112,7 @@ def prodigy(
         epsilon_times: d, the factor of epsilon: "d_next" or "d". Default: "d_next" (optax), "d"
             (paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "optax" or "paper". Default: "optax".
 
     Returns:

@@ -114,7 +114,7 @@ def rmsprop(
         decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
             Default: "pre" (keras), "l2" (the others).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "keras", "torch", "optax" or "textbook". Default: "keras".
 
     Returns:

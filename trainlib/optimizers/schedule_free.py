@@ -132,7 +132,7 @@ def schedule_free_adamw(
             "add_abs" or "l2"; see `with_weight_decay`. Default: "pre" (keras), "in_z" (optax,
             paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "keras", "optax" or "paper". Default: "optax".
 
     Returns:

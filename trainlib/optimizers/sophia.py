@@ -108,7 +108,7 @@ def sophia(
         hessian_first: whether u uses the h_t of the same update. Default: False (optax), True
             (paper).
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "optax" or "paper". Default: "optax".
 
     Returns:

@@ -87,7 +87,7 @@ def yogi(
         decay_form: where the decay acts: "pre", "add", "add_abs" or "l2"; see `with_weight_decay`.
             Default: "add".
         decay_mask: the parameters that decay: a structure of bools or a function of the path.
-            Default: None, which is all.
+            Default: None, all parameters.
         convention: "optax" or "paper". Default: "optax".
 
     Returns:

@@ -8,7 +8,7 @@ train: `train_step`, which composes these three.
 evaluation: `eval_step` and `predict_step`.
 finite_guard: skips steps that are not finite.
 loss_scale: dynamic and static loss scales for float16.
-precision: in which dtypes a model computes and keeps its parameters.
+precision: the dtypes of a model's arithmetic and of its parameters.
 """
 
 from trainlib.step.evaluation import eval_step, predict_step

@@ -1,4 +1,4 @@
-"""The loss of a batch: its sums, what is differentiated, and the metric states."""
+"""The loss of a batch: its sums, the differentiated objective, and the metric states."""
 
 from __future__ import annotations
 

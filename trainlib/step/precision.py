@@ -1,4 +1,4 @@
-"""Precision policies: in which dtype a model computes, and in which its parameters are kept.
+"""Precision policies: the dtypes of a model's arithmetic and of its parameters.
 
     y = float32(f(half(w), half(x))),    g = dL/dw = float32(dL/d half(w))
 

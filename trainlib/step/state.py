@@ -187,7 +187,7 @@ def check_state_fits(config: StepConfig, state: TrainState) -> None:
     expected = config.loss_scale is not None, config.skips_nonfinite
     if (state.loss_scale != (), state.finite_guard != ()) != expected:
         raise ValueError(
-            "loss_scale and finite_guard must be given to init_state and StepConfig alike: the "
+            "init_state and StepConfig must be given the same loss_scale and finite_guard: the "
             f"state has {_kind(state.loss_scale)} and {_kind(state.finite_guard)}, the step has "
             f"loss_scale={_kind(config.loss_scale)} and finite_guard={config.finite_guard}"
         )

@@ -33,7 +33,7 @@ def train_step(
     """Return the pure training step `(state, batch, last=False) -> (state, metric states)`.
 
     The metrics are those of the model before the update, in training mode. `last` closes the
-    window of an optimizer made by `accumulate`, at the end of an epoch, say; others ignore it.
+    window of an optimizer made by `accumulate`, such as at the end of an epoch; others ignore it.
 
     Args:
         config: the model, the loss, the optimizer and the options.

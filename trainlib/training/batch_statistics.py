@@ -42,7 +42,7 @@ class ReplicaPart(NamedTuple):
 
 
 class _Current(threading.local):
-    """The part that a model is called on; each replica is traced in a thread of its own."""
+    """The part that a model is called on; each replica is traced in its own thread."""
 
     part: ReplicaPart | None = None
 

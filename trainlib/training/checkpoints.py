@@ -112,8 +112,8 @@ class Checkpoints:
 
     Args:
         folder: folder of the checkpoints; created with the first.
-        keep: number of newest checkpoints to keep, at least 1. Default: 3. The best one is kept
-            besides.
+        keep: number of newest checkpoints to keep, at least 1. Default: 3. The best one is kept as
+            well.
         resume: whether `fit` continues from the newest checkpoint, if there is one. Default:
             False; `fit` then refuses a folder that holds checkpoints.
         metadata: more to store in each, by name; what JSON can hold. Default: None.
@@ -199,11 +199,11 @@ class Checkpoints:
     def newest(self, max_batch: int | None = None) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, None if there is none at all.
 
-        Damaged ones are reported and renamed; what an unfinished write left is removed.
+        Damaged ones are reported and renamed; the remains of unfinished writes are removed.
 
         Args:
-            max_batch: considers only checkpoints made after at most so many batches of the model's
-                whole training. Default: None, all.
+            max_batch: only checkpoints made after at most this many batches of the model's whole
+                training are considered. Default: None, all.
 
         Raises:
             ValueError: there are checkpoints, and none can be read.

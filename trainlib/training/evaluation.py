@@ -57,7 +57,7 @@ def loop_arguments(chunk: Chunk, start: int, stop: int) -> tuple[Any, ...]:
 
 
 def training_workload(programs: Programs, default: str, chunk: Chunk, steps: int) -> Workload:
-    """Return training steps on a chunk, of a run of so many steps, as the autotuner times them."""
+    """Return the training steps on a chunk as a workload, for a run of `steps` steps."""
     specs = specs_of(chunk.examples)
 
     def run(execution: str, count: int) -> None:

@@ -38,7 +38,7 @@ class RollBackAtNonFinite(Callback):
 
 
 def callbacks_for_policy(name: str) -> list[Callback]:
-    """Return the callbacks that carry out a policy, besides the step itself."""
+    """Return the callbacks that carry out a policy."""
     kinds: dict[str, type[Callback]] = {
         "epoch": StopAfterEpoch,
         "stop": StopAtNonFinite,
@@ -48,7 +48,7 @@ def callbacks_for_policy(name: str) -> list[Callback]:
 
 
 def describe_nonfinite(status: TrainingStatus) -> str:
-    """Return which step it was, and what was not finite."""
+    """Return a description of the step and of the tensor that was not finite."""
     of = "" if status.steps_per_epoch is None else f" of {status.steps_per_epoch:,}"
     return (
         f"step {status.global_batch} (batch {status.batch:,}{of} in epoch {status.epoch}): "

@@ -33,10 +33,10 @@ def trace_step(
 ) -> list[TensorSummary]:
     """Return the summaries of all floating tensors of a step, in the order of computation.
 
-    First the batch and the state, then each intermediate tensor, forward and backward, with the
-    names "loss", "gradient" and "update" where the step reports them, at last the new state. The
-    step runs once, as a graph; the state is unchanged. Tensors inside a loop of the model are not
-    visible.
+    First come the batch and the state, then each intermediate tensor, forward and backward, with
+    the names "loss", "gradient" and "update" where the step reports them, and finally the new
+    state. The step runs once, as a graph; the state is unchanged. Tensors inside a loop of the
+    model are not visible.
 
     Args:
         make_step: makes the step from an observer: `lambda observer: tl.train_step(config,

@@ -51,7 +51,7 @@ class Trainer:
 
     Data are pairs (x, y) or triples (x, y, sample_weight) of arrays; x and y may be structures of
     arrays. They are placed on the device once; large ones, and those on a disk (`np.memmap`), are
-    copied there a part at a time. Or data are batches of these, from a `tf.data.Dataset`, another
+    copied there in parts. Or data are batches of these, from a `tf.data.Dataset`, another
     iterable, or a function that returns one. The last batch of an epoch may be smaller and counts
     with its true weight.
 
@@ -62,7 +62,7 @@ class Trainer:
         metrics: names of registered metrics, or functions `(y_true, y_pred) -> value per example`;
             or a mapping from result names to these and to `Metric`s. Default: none.
         strategy: "one_device"; "mirrored", several devices of this machine; "multi_worker", the
-            processes that TF_CONFIG lists, which must all make the same calls; "auto", whatever is
+            processes that TF_CONFIG lists, which must all make the same calls; "auto", whichever is
             available. Call `tl.mirrored(2)` before you build a model to split a CPU into two
             devices. Default: "auto".
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16", whatever the model

@@ -62,8 +62,8 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
     Its update takes extra arguments, which `train_step` passes: `update(grads, state, params,
     weight=1.0, last=False, is_finite=True)`. `grads` are the gradients of the mean loss of a
     micro-batch, with penalties; `weight` is its omega. `last=True` closes the window, however few
-    micro-batches it has, at the end of an epoch, say. A micro-batch with `is_finite=False` is left
-    out. A window of weight 0 makes no update.
+    micro-batches it has, such as at the end of an epoch. A micro-batch with `is_finite=False` is
+    left out. A window of weight 0 makes no update.
 
     Between updates the parameters keep their bits, and the state of the optimizer does not change:
     its step, schedules, weight decay and averages advance with updates. What is to advance with
@@ -93,9 +93,9 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
         0.0
 
     Differences:
-        Keras weights all micro-batches alike, drops the window that is open at the end of training,
-        and advances the schedule, the moving average and the constraints at every micro-batch.
-        Optax's `MultiSteps` weights all micro-batches alike.
+        Keras weights all micro-batches equally, drops the window that is open at the end of
+        training, and advances the schedule, the moving average and the constraints at every
+        micro-batch. Optax's `MultiSteps` weights all micro-batches equally.
     """
     check_optimizer("optimizer of accumulate", optimizer)
     check_integer("every_k", every_k, at_least=1)

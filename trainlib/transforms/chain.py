@@ -25,7 +25,7 @@ def chain(*optimizers: Optimizer) -> Optimizer:
 
     Raises:
         ValueError: there are no members; from `update`, a state of another chain.
-        TypeError: a member is not an `Optimizer`; a factory that was not called, say.
+        TypeError: a member is not an `Optimizer`, such as a factory that was not called.
 
     Example:
         >>> tx = tl.chain(tl.clip_by_global_norm(2.5), tl.sgd(0.5))

@@ -40,7 +40,7 @@ def with_weight_decay(
         weight_decay: lambda, at least 0; 0 returns the optimizer unchanged.
         decay_form: "pre", "add", "add_abs" or "l2". Default: "pre".
         decay_mask: the parameters that decay: a structure of bools or a function of the path. A
-            parameter whose gradient is None does not decay. Default: None, which is all.
+            parameter whose gradient is None does not decay. Default: None, all parameters.
 
     Returns:
         An `Optimizer` with the state of the given one.
@@ -94,7 +94,7 @@ def add_decayed_weights(weight_decay: float, mask: Mask = None) -> Optimizer:
     Args:
         weight_decay: lambda, at least 0.
         mask: the parameters that decay: a structure of bools or a function of the path. A parameter
-            whose gradient is None does not decay. Default: None, which is all.
+            whose gradient is None does not decay. Default: None, all parameters.
 
     Returns:
         An `Optimizer` without a state.

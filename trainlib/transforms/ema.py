@@ -54,8 +54,8 @@ def ema(
         decay: beta, in [0, 1). Default: 0.99.
         debias: whether the weights of all parameters depend on their age only; otherwise w_1 stands
             for all parameters before it. Default: True.
-        overwrite_frequency: every so many updates the parameters are set to their average, an
-            integer of at least 1. Default: None, never.
+        overwrite_frequency: updates after which the parameters are set to their average, each time;
+            an integer of at least 1. Default: None, never.
 
     Returns:
         An `Optimizer` whose state is an `EmaState`.
@@ -104,7 +104,7 @@ def ema(
 def ema_params(state: State, params: Tree) -> Tree:
     """Return the averaged parameters, in the dtypes and the structure of the parameters.
 
-    A parameter without an average, a frozen one, is returned as it is.
+    A parameter without an average, such as a frozen one, is returned unchanged.
 
     Args:
         state: the state of `ema`, or one that contains it: of a chain, a wrapper, a partition.

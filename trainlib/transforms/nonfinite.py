@@ -41,7 +41,8 @@ def apply_if_finite(optimizer: Optimizer) -> Optimizer:
     """Skip updates whose gradients are not all finite.
 
     A skipped update leaves the parameters and the optimizer's state unchanged, bit for bit, and is
-    counted. Replicas must pass the sum of the gradients over all of them, so that all decide alike.
+    counted. Replicas must pass the sum of the gradients over all of them, so that all skip the same
+    updates.
 
     Args:
         optimizer: the optimizer; its result is dropped where the gradients are not finite.

@@ -41,11 +41,11 @@ def param_rules(
     parameter has no moments and does not count in a global norm.
 
     Args:
-        rules: a text, or a sequence of texts, ".*/bias:weight_decay=0; embedding/.*:freeze", say.
+        rules: a text such as ".*/bias:weight_decay=0; embedding/.*:freeze", or a sequence of texts.
             Semicolons separate rules, commas the settings of a rule. The pattern is a regular
             expression for whole paths. `name=x` sets a hyperparameter, `name*=x` multiplies it,
             and `freeze` excludes the parameters from updates.
-        factory: makes the optimizer, `adamw`, say; called for each group of parameters that the
+        factory: makes the optimizer, such as `adamw`; called for each group of parameters that the
             same rules match.
         before: a transform of the gradients of all parameters that are not frozen, such as
             `clip_by_global_norm(1.0)`. Default: None.

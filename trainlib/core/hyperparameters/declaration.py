@@ -57,7 +57,7 @@ FRACTION = Range(at_least=0, at_most=1)
 
 
 class Declaration(NamedTuple):
-    """What is known of a hyperparameter beside its default, which is in the factory's signature.
+    """Declaration of a hyperparameter; its default is in the factory's signature.
 
     Attributes:
         type: one of `TYPES`.
