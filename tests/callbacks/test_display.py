@@ -113,7 +113,7 @@ def test_a_bar_that_begins_within_an_epoch_counts_its_own_steps(screen):
     assert re.fullmatch(r"epoch 3/12 .* +625/1250 .*  25 steps/s", drawn()[-1])
 
 
-def test_results_are_asked_for_only_now_and_then(screen, monkeypatch):
+def test_results_are_fetched_at_intervals(screen, monkeypatch):
     bar, drawn = screen
     asked = []
     monkeypatch.setattr(bar, "SECONDS_BETWEEN_RESULTS", 2.5)
@@ -142,7 +142,7 @@ def test_no_epoch_after_the_last_is_announced(screen):
     assert not any("13/12" in line for line in drawn())
 
 
-def test_a_bar_serves_a_second_run(screen):
+def test_a_bar_can_show_a_second_run(screen):
     bar, drawn = screen
     for epochs in (1, 2):
         bar.on_train_batch_end(progress(1, epochs, batch=5))
@@ -153,7 +153,7 @@ def test_a_bar_serves_a_second_run(screen):
     assert bar.bar.tasks == []
 
 
-def test_a_bar_may_end_before_it_began(screen):
+def test_a_bar_can_end_before_its_first_batch(screen):
     bar, drawn = screen
     bar.on_train_end(progress())
     assert drawn() == []

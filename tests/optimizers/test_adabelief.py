@@ -9,7 +9,7 @@ import tensorflow as tf
 import trainlib as tl
 
 
-def test_eps_root_adds_up_in_the_slot():
+def test_eps_root_accumulates_in_s():
     tx = tl.adabelief(beta_2=0.75, eps_root=0.5)
     w = tf.constant([1.0], tf.float64)
     state = tx.init(w)
@@ -20,14 +20,14 @@ def test_eps_root_adds_up_in_the_slot():
         np.testing.assert_array_equal(u, [0.0])
 
 
-def test_slot_is_the_surprise():
+def test_s_holds_squared_deviations_from_the_mean():
     tx = tl.adabelief(beta_1=0.5, beta_2=0.5, epsilon=1e-8, eps_root=0.0)
     w = tf.constant([1.0], tf.float64)
     _, state = tx.update(tf.constant([4.0], tf.float64), tx.init(w), w)
     np.testing.assert_array_equal(state.s, [0.5 * (4.0 - 2.0) ** 2])
 
 
-def test_steady_gradients_are_believed():
+def test_constant_gradients_give_large_steps():
     """The step grows where the gradient is as expected, unlike Adam's."""
     w = tf.constant([1.0], tf.float64)
     sizes = []
@@ -40,6 +40,6 @@ def test_steady_gradients_are_believed():
     assert sizes[0] > 3 * sizes[1]
 
 
-def test_without_any_epsilon_it_is_refused():
+def test_two_epsilons_of_0_are_refused():
     with pytest.raises(ValueError, match="epsilon and eps_root are both 0"):
         tl.adabelief(epsilon=0.0, eps_root=0.0)

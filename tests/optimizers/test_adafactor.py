@@ -20,7 +20,7 @@ def shapes(slot):
     return {name: tuple(x.shape) for name, x in slot.items()}
 
 
-def test_state_layout():
+def test_the_state_has_its_documented_fields():
     state = tl.adafactor().init(PARAMS)
     assert state._fields == ("step", "R", "C", "V", "M") and state.M == ()
     assert shapes(state.R) == {"scalar": (), "vector": (), "matrix": (3, 1), "kernel": (7, 3, 1)}
@@ -28,7 +28,7 @@ def test_state_layout():
     assert shapes(state.V) == {"scalar": (), "vector": (5,), "matrix": (), "kernel": ()}
 
 
-def test_the_two_largest_axes_from_min_dim_on():
+def test_the_two_largest_axes_are_factored_from_min_dim_on():
     state = tl.adafactor(convention="optax", min_dim=4, momentum=0.5).init(PARAMS)
     assert shapes(state.R)["kernel"] == (1, 3, 4) and shapes(state.C)["kernel"] == (7, 3, 1)
     assert shapes(state.V)["matrix"] == (3, 6) and shapes(state.M)["matrix"] == (3, 6)
@@ -45,7 +45,7 @@ def test_gradients_of_zero_move_nothing(convention, dtype):
     assert state.R["matrix"].dtype == ("float64" if dtype == "float64" else "float32")
 
 
-def test_no_gradient_leaves_the_factors():
+def test_a_gradient_of_none_leaves_the_factors_unchanged():
     tx = tl.adafactor(weight_decay=0.5, momentum=0.5)
     grads = tf.nest.map_structure(tf.ones_like, PARAMS)
     _, state = tx.update(grads, tx.init(PARAMS), PARAMS)

@@ -22,7 +22,7 @@ def test_without_epsilon_a_gradient_of_zero_is_nan_as_in_torch():
     np.testing.assert_array_equal(first_update(), [np.nan, -0.5])
 
 
-def test_without_epsilon_the_guard_of_optax_makes_no_step():
+def test_without_epsilon_the_zero_guard_of_optax_makes_no_step():
     np.testing.assert_array_equal(first_update(convention="optax"), [0.0, -0.5])
     np.testing.assert_array_equal(first_update(zero_guard=True), [0.0, -0.5])
 

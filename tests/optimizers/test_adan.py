@@ -57,7 +57,7 @@ def test_first_difference_is_zero():
     np.testing.assert_array_equal(state.v, [2.0])
 
 
-def test_proximal_decay_minds_the_mask_and_absent_gradients():
+def test_proximal_decay_follows_the_mask_and_skips_gradients_of_none():
     tx = tl.adan(0.5, weight_decay=2.0, decay_mask=lambda path: path != "b", convention="paper")
     params = {"a": tf.constant(3.0), "b": tf.constant(3.0), "c": tf.constant(3.0)}
     grads = {"a": tf.constant(0.0), "b": tf.constant(0.0), "c": None}

@@ -52,6 +52,6 @@ def test_schedules_follow_the_step():
         (lambda: tl.ademamix_alpha(5.0, 0), "warmup_steps must be at least 1"),
     ],
 )
-def test_bad_options_are_named(call, message):
+def test_invalid_options_are_refused_by_name(call, message):
     with pytest.raises(ValueError, match=message):
         call()

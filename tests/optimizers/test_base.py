@@ -84,7 +84,7 @@ def test_a_slot_that_is_not_in_use_is_none_in_the_rule_and_empty_in_the_state():
     np.testing.assert_array_equal(updates["a"], -GRADS["a"])
 
 
-def test_none_gradients_leave_slots_and_the_step_counts_on():
+def test_gradients_of_none_leave_slots_unchanged_and_the_step_advances():
     tx, _ = recorded(lambda g, x, hp: (g, x + g), slots={"x": zeros_like})
     _, state = tx.update(GRADS, tx.init(PARAMS), PARAMS)
     updates, after = tx.update(GRADS | {"a": None}, state, PARAMS)

@@ -24,13 +24,13 @@ def moved(grads, **options):
 
 
 @pytest.mark.parametrize("convention", ["keras", "paper"])
-def test_z_init_zero_forgets_the_start(convention):
+def test_z_init_zero_discards_the_initial_weights(convention):
     np.testing.assert_array_equal(moved(ZEROS, convention=convention), [0.0, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("strengths", [{}, STRENGTHS])
 @pytest.mark.parametrize("convention", ["keras", "paper"])
-def test_z_init_consistent_keeps_the_start(convention, strengths):
+def test_z_init_consistent_keeps_the_initial_weights(convention, strengths):
     w = moved(ZEROS, z_init="consistent", convention=convention, **strengths)
     np.testing.assert_allclose(w, PARAMS["w"], rtol=1e-14)
 
@@ -51,7 +51,7 @@ def test_a_large_l1_makes_weights_exactly_zero():
     assert w[2] < 0
 
 
-def test_state_layout():
+def test_the_state_has_its_documented_fields():
     state = tl.ftrl().init({"w": tf.ones([2], tf.bfloat16)})
     assert state._fields == ("step", "n", "z")
     assert state.n["w"].dtype == state.z["w"].dtype == tf.float32

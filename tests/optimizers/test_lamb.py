@@ -12,14 +12,14 @@ PARAMS = {"w": tf.constant([3.0, -4.0]), "b": tf.constant(0.5)}
 GRADS = {"w": tf.constant([0.5, 0.25]), "b": tf.constant(1.0)}
 
 
-def test_state_layout():
+def test_the_state_has_its_documented_fields():
     state = tl.lamb().init(PARAMS)
     assert state._fields == ("step", "m", "v")
     assert state.step.dtype == tf.int64 and state.step.shape == []
     assert state.m["w"].shape == [2] and state.v["b"].shape == []
 
 
-def test_the_step_is_a_share_of_the_norm():
+def test_the_step_is_proportional_to_the_norm():
     tx = tl.lamb(0.125)
     updates, _ = tx.update(GRADS, tx.init(PARAMS), PARAMS)
     np.testing.assert_allclose(tf.norm(updates["w"]), 0.125 * 5, rtol=1e-6)
@@ -34,7 +34,7 @@ def test_a_norm_of_zero_has_a_ratio_of_one(convention):
     assert updates["b"] == 0
 
 
-def test_the_place_of_the_decay():
+def test_decay_acts_inside_or_outside_the_ratio():
     """In the ratio it turns the step; before it, it adds to a step of the same length."""
     zeros = tf.nest.map_structure(tf.zeros_like, GRADS)
     inside = tl.lamb(0.125, weight_decay=0.5, convention="optax")
@@ -46,7 +46,7 @@ def test_the_place_of_the_decay():
 
 
 @pytest.mark.parametrize("convention", ["keras", "optax"])
-def test_masked_decay_and_no_gradient(convention):
+def test_the_mask_limits_the_decay_and_a_gradient_of_none_skips_its_parameter(convention):
     options = {"learning_rate": 0.125, "convention": convention}
     plain = tl.lamb(**options)
     tx = tl.lamb(weight_decay=0.5, decay_mask={"w": False, "b": True}, **options)

@@ -11,7 +11,7 @@ PARAMS = {"w": tf.constant([3.0, -4.0]), "b": tf.constant(0.0)}
 GRADS = {"w": tf.constant([0.75, 1.0]), "b": tf.constant(0.5)}
 
 
-def test_state_layout():
+def test_the_state_has_its_documented_fields():
     state = tl.lars().init(PARAMS)
     assert state._fields == ("step", "v")
     assert state.step.dtype == tf.int64 and state.v["w"].shape == [2]
@@ -40,7 +40,7 @@ def test_what_is_not_adapted_takes_plain_steps():
     np.testing.assert_array_equal(updates["w"], -0.5 * GRADS["w"])
 
 
-def test_no_gradient_no_step():
+def test_a_gradient_of_none_makes_no_step():
     tx = tl.lars(weight_decay=tf.constant(0.5))
     _, state = tx.update(GRADS, tx.init(PARAMS), PARAMS)
     updates, after = tx.update(GRADS | {"w": None}, state, PARAMS)

@@ -23,7 +23,7 @@ def muon_paths(tx, params=PARAMS):
     return sorted(tx.init(params).parts.get("muon", (0, {}))[1])
 
 
-def test_state_layout():
+def test_the_state_has_its_documented_fields():
     state = tl.muon().init(PARAMS)
     assert state._fields == ("step", "parts") and state.step.dtype == tf.int64
     assert list(state.parts["muon"].M) == ["dense/kernel"]
@@ -31,7 +31,7 @@ def test_state_layout():
     assert all(tf.is_tensor(x) for x in tf.nest.flatten(state))
 
 
-def test_which_matrices_muon_takes():
+def test_muon_updates_the_matrices_that_are_not_excluded():
     both = ["dense/kernel", "embedding/table"]
     assert muon_paths(tl.muon(exclude_embeddings=False)) == both
     assert muon_paths(tl.muon(convention="torch")) == both
@@ -41,7 +41,7 @@ def test_which_matrices_muon_takes():
     assert muon_paths(tl.muon(convention="optax", muon_mask=mask)) == both[1:]
 
 
-def test_parameters_of_one_part_alone():
+def test_parameters_of_one_kind_make_one_part():
     for params in ({"w": tf.ones([2, 3])}, {"b": tf.ones([3])}):
         tx = tl.muon()
         updates, state = tx.update(params, tx.init(params), params)
@@ -56,8 +56,7 @@ def test_the_step_is_nearly_orthogonal():
     assert np.all((singular > 0.6) & (singular < 1.3))
 
 
-def test_a_matrix_of_zeros_stays():
-    tx = tl.muon(weight_decay=0.0)
+def test_gradients_of_0_move_nothing_without_decay():
     zeros = tf.nest.map_structure(tf.zeros_like, GRADS)
     for convention in ("keras", "torch", "optax", "paper"):
         tx = tl.muon(weight_decay=0.0, adam_weight_decay=0.0, convention=convention)
@@ -65,7 +64,7 @@ def test_a_matrix_of_zeros_stays():
         assert all(np.all(u == 0) for u in tf.nest.flatten(updates))
 
 
-def test_decay_masks_of_both_kinds():
+def test_a_decay_mask_may_be_a_structure_or_a_function():
     tree = {"embedding": {"table": False}, "dense": {"kernel": True, "bias": False}}
     results = []
     for mask in (tree, lambda path: path == "dense/kernel"):
@@ -79,12 +78,12 @@ def test_decay_masks_of_both_kinds():
     np.testing.assert_allclose(decay, -0.0005 * PARAMS["dense"]["kernel"], rtol=1e-3, atol=1e-7)
 
 
-def test_a_decay_mask_of_another_structure():
+def test_a_decay_mask_of_another_structure_is_refused():
     with pytest.raises(ValueError, match="mask must have the structure of params"):
         tl.muon(decay_mask={"dense": True}).init(PARAMS)
 
 
-def test_no_gradient_leaves_both_parts():
+def test_gradients_of_none_leave_both_parts_unchanged():
     tx = tl.muon()
     _, state = tx.update(GRADS, tx.init(PARAMS), PARAMS)
     grads = {"embedding": {"table": None}, "dense": {"kernel": None, "bias": tf.ones([4])}}
@@ -123,7 +122,7 @@ def test_bfloat16_follows_torch():
     np.testing.assert_allclose(ours, theirs, atol=2**-5)
 
 
-def test_error_messages():
+def test_invalid_arguments_are_refused_by_name():
     with pytest.raises(ValueError, match="ns_coefficients must be three numbers or a sequence of"):
         tl.muon(ns_coefficients=(3.0, -4.0))
     with pytest.raises(ValueError, match="ns_steps must be at least 1, got 0"):

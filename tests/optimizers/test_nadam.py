@@ -79,6 +79,6 @@ def test_keras_itself_rounds_a_constant():
         ({"epsilon": 0.0}, "epsilon and eps_root are both 0"),
     ],
 )
-def test_bad_options_are_named(options, message):
+def test_invalid_options_are_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message):
         tl.nadam(**options)

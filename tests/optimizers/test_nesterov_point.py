@@ -101,7 +101,7 @@ def test_states_without_a_velocity_are_refused():
     point = functools.partial(tl.nesterov_point, params)
     with pytest.raises(ValueError, match="needs a velocity, and sgd without momentum keeps none"):
         point(tl.sgd().init(params), MU)
-    with pytest.raises(TypeError, match="needs a state of sgd, got a AdamState"):
+    with pytest.raises(TypeError, match="needs a state of sgd, got AdamState"):
         point(tl.adam().init(params), MU)
     with pytest.raises(ValueError, match="momentum must be at least -1 and at most 1, got 1.5"):
         point(tl.sgd(momentum=MU).init(params), 1.5)

@@ -36,7 +36,7 @@ def test_zero_gradients_give_no_step_and_no_nan():
     np.testing.assert_array_equal(u["a"], zero["a"])
 
 
-def test_decay_is_remembered_by_the_momentum():
+def test_decay_enters_the_momentum():
     tx = tl.novograd(1.0, beta_1=0.5, weight_decay=0.25)
     zero = tf.nest.map_structure(tf.zeros_like, W)
     u, state = tx.update(zero, tx.init(W), W)

@@ -20,7 +20,7 @@ def run(tx, steps, grads_of=lambda params: params):
     return params, state
 
 
-def test_state_layout():
+def test_the_state_has_its_documented_fields():
     state = tl.prodigy().init(PARAMS)
     assert state._fields == ("step", "m", "v", "s", "w_0", "r", "d")
     assert state.step.dtype == tf.int64 and state.d.dtype == tf.float64
@@ -54,14 +54,14 @@ def test_epsilon_takes_the_estimate_of_its_convention():
     np.testing.assert_allclose(steps["d"], steps["d_next"], rtol=1e-5)
 
 
-def test_no_gradient_no_step():
+def test_a_gradient_of_none_makes_no_step():
     tx = tl.prodigy(weight_decay=0.5)
     updates, state = tx.update({"w": PARAMS["w"], "b": None}, tx.init(PARAMS), PARAMS)
     assert updates["b"] is None and state.s["b"] == 0
     assert np.all(updates["w"] != 0)
 
 
-def test_tensors_for_hyperparameters():
+def test_hyperparameters_may_be_tensors():
     tx = tl.prodigy(tf.constant(1.0), tf.constant(0.875), tf.constant(0.75), d_0=tf.constant(0.25))
     plain = tl.prodigy(1.0, 0.875, 0.75, d_0=0.25)
     tf.nest.map_structure(
@@ -69,7 +69,7 @@ def test_tensors_for_hyperparameters():
     )
 
 
-def test_error_messages():
+def test_invalid_arguments_are_refused_by_name():
     with pytest.raises(ValueError, match="d_0 must be above 0, got 0"):
         tl.prodigy(d_0=0)
     with pytest.raises(ValueError, match="unknown epsilon_times 'next'"):

@@ -246,7 +246,7 @@ def test_permuted_leaves_have_permuted_results(name, data):
 @EVERY
 @examples(5)
 @given(data=st.data())
-def test_a_restored_state_goes_on_in_the_same_bits(name, data):
+def test_a_restored_state_continues_with_the_same_bits(name, data):
     given_options, tree = data.draw(options(name)), data.draw(TREES)
     params, state = run(OPTIMIZERS[name](**given_options), tree)
 
@@ -267,7 +267,7 @@ def test_a_restored_state_goes_on_in_the_same_bits(name, data):
 @EVERY
 @examples(5)
 @given(data=st.data())
-def test_no_gradient_leaves_parameter_and_state(name, data):
+def test_a_gradient_of_none_leaves_parameter_and_state_unchanged(name, data):
     given_options = data.draw(options(name))
     tree = data.draw(DICTS) | {"ungraded": replace(data.draw(LEAVES), kind=None)}
     tx = OPTIMIZERS[name](**given_options)
@@ -284,7 +284,7 @@ def test_no_gradient_leaves_parameter_and_state(name, data):
 
 
 @EVERY
-def test_no_gradients_at_all_are_refused(name):
+def test_gradients_that_are_all_none_are_refused(name):
     params = {"a": tf.ones([2]), "b": (tf.ones([2, 2]), tf.ones([]))}
     tx = OPTIMIZERS[name]()
     none = {"a": None, "b": (None, None)}

@@ -66,7 +66,7 @@ def test_zero_gradients_leave_the_weights():
     assert type(state)._fields == ("step", "m", "v")
 
 
-def test_bad_options_are_named():
+def test_invalid_options_are_refused_by_name():
     with pytest.raises(ValueError, match="threshold must be at least 4, got 3.0"):
         tl.radam(threshold=3.0)
     with pytest.raises(ValueError, match="unknown bias_form 'none'"):

@@ -23,7 +23,7 @@ def run(tx, steps=8):
     return params, state, np.array(ys), np.array(zs)
 
 
-def test_state_layout():
+def test_the_state_has_its_documented_fields():
     state = tl.schedule_free_adamw().init(PARAMS)
     assert state._fields == ("step", "z", "v", "beta_1", "rate_max", "weight_sum")
     assert state.step.dtype == tf.int64 and state.beta_1.dtype == tf.float64
@@ -60,7 +60,7 @@ def test_the_paper_weighs_by_the_folded_rate():
     np.testing.assert_allclose(x, np.average(zs, axis=0, weights=gamma**2), rtol=1e-12)
 
 
-def test_a_warm_up_from_zero_begins_with_no_step():
+def test_a_warm_up_from_zero_starts_with_an_update_of_0():
     tx = tl.schedule_free_adamw(0.125, warmup_steps=4)
     _, _, ys, _ = run(tx, 1)
     np.testing.assert_allclose(ys[0], PARAMS["w"], rtol=1e-15)
@@ -69,7 +69,7 @@ def test_a_warm_up_from_zero_begins_with_no_step():
 
 
 @pytest.mark.parametrize("convention", ["keras", "optax", "paper"])
-def test_no_gradient_no_step(convention):
+def test_a_gradient_of_none_makes_no_step(convention):
     tx = tl.schedule_free_adamw(weight_decay=0.5, convention=convention)
     updates, state = tx.update({"w": None, "b": PARAMS["b"]}, tx.init(PARAMS), PARAMS)
     assert updates["w"] is None and updates["b"] != 0
@@ -85,10 +85,10 @@ def test_the_eval_params_keep_the_dtype():
     assert tl.schedule_free_eval_params(state, params)["w"].dtype == tf.bfloat16
 
 
-def test_error_messages():
+def test_invalid_arguments_are_refused_by_name():
     with pytest.raises(ValueError, match="beta_1 must be above 0 and at most 1, got 0.0"):
         tl.schedule_free_adamw(beta_1=0.0)
     with pytest.raises(ValueError, match="unknown interp 'keras': did you mean 'keras_alias'"):
         tl.schedule_free_adamw(interp="keras")
-    with pytest.raises(TypeError, match="needs a state of schedule_free_adamw, got a AdamState"):
+    with pytest.raises(TypeError, match="needs a state of schedule_free_adamw, got AdamState"):
         tl.schedule_free_eval_params(tl.adam().init(PARAMS), PARAMS)

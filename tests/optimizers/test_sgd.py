@@ -26,7 +26,7 @@ def test_a_momentum_tensor_may_be_zero():
     np.testing.assert_array_equal(updates["w"], [-0.25, -0.125])
 
 
-def test_conventions_part_once_the_rate_changes():
+def test_conventions_differ_once_the_rate_changes():
     moved = {}
     for convention in ("keras", "optax"):
         tx = tl.sgd(lambda k: tf.where(k == 0, 0.5, 0.0), momentum=0.5, convention=convention)

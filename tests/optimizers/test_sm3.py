@@ -64,6 +64,6 @@ def test_empty_tensors_and_none_leave_the_state_finite():
         ({"epsilon": -1}, "epsilon must be at least 0"),
     ],
 )
-def test_bad_arguments_are_named(options, message):
+def test_invalid_arguments_are_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message):
         tl.sm3(**options)

@@ -65,13 +65,13 @@ def test_sophia_follows_optax(case):
         assert difference(run_optimizer(make, problem, run), expected).error <= 1e-12
 
 
-def test_state_layout():
+def test_the_state_has_its_documented_fields():
     state = tl.sophia(0.5, hessian).init(PARAMS)
     assert state._fields == ("step", "m", "h")
     assert state.step.dtype == tf.int64 and state.h["w"].shape == [2]
 
 
-def test_the_estimate_is_asked_for_at_every_interval():
+def test_the_estimate_is_computed_once_per_interval():
     asked = []
 
     def counted(params, step):
@@ -85,7 +85,7 @@ def test_the_estimate_is_asked_for_at_every_interval():
     assert asked == [0, 3, 6]
 
 
-def test_the_paper_steps_with_its_own_estimate():
+def test_the_paper_uses_the_estimate_of_the_same_update():
     tx = tl.sophia(
         1.0, lambda params, step: {"w": tf.fill([2], 8.0), "b": None}, convention="paper",
         weight_decay=0.0, beta_1=0.5, beta_2=0.5, gamma=0.5,
@@ -95,14 +95,14 @@ def test_the_paper_steps_with_its_own_estimate():
     assert updates["b"] == -1 and state.h["b"] == 0
 
 
-def test_no_gradient_no_step():
+def test_a_gradient_of_none_makes_no_step():
     tx = tl.sophia(0.5, hessian)
     updates, state = tx.update({"w": None, "b": GRADS["b"]}, tx.init(PARAMS), PARAMS)
     assert updates["w"] is None
     np.testing.assert_array_equal(state.h["w"], [0, 0])
 
 
-def test_error_messages():
+def test_invalid_arguments_are_refused_by_name():
     with pytest.raises(TypeError, match="hessian_fn must be a function"):
         tl.sophia(0.5, None)
     with pytest.raises(ValueError, match="update_interval must be at least 1, got 0"):

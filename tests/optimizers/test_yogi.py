@@ -29,7 +29,7 @@ def test_paper_form_is_algorithm_2():
     assert difference(ours, path).error < 1e-12
 
 
-def test_v_moves_by_a_share_of_the_square_either_way():
+def test_v_rises_and_falls_by_a_fraction_of_the_square():
     tx = tl.yogi(beta_2=0.75, initial_accumulator_value=16.0)
     w = tf.constant([1.0, 1.0, 1.0, 1.0])
     _, state = tx.update(tf.constant([2.0, 8.0, 0.0, 4.0]), tx.init(w), w)
@@ -45,7 +45,7 @@ def test_weights_without_gradient_move_from_optax_start_only():
         assert bool(u[0] != 0) == moves
 
 
-def test_bad_options_are_named():
+def test_invalid_options_are_refused_by_name():
     with pytest.raises(ValueError, match="initial_accumulator_value must be at least 0"):
         tl.yogi(initial_accumulator_value=-1.0)
     with pytest.raises(ValueError, match="unknown bias_form 'fold': did you mean 'folded'"):

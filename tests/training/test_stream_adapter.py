@@ -119,7 +119,7 @@ def test_malformed_streams_are_refused(data, error, message):
         trainer_of().fit(data)
 
 
-def test_an_iterator_serves_one_epoch():
+def test_an_iterator_lasts_one_epoch():
     with pytest.raises(ValueError, match="give a function that returns a new iterator"):
         trainer_of().fit(iter(batches_of()), epochs=2)
 

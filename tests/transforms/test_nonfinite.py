@@ -49,7 +49,7 @@ def test_a_good_step_is_that_of_the_optimizer():
     tf.nest.map_structure(np.testing.assert_array_equal, state.inner, inner)
 
 
-def test_bad_rows_of_slices_are_seen():
+def test_bad_rows_of_slices_are_detected():
     w = {"w": tf.ones([3, 1])}
     tx = tl.apply_if_finite(tl.sgd(1.0))
     slices = tf.IndexedSlices(tf.constant([[1.0], [np.inf]]), tf.constant([0, 2]), [3, 1])

@@ -250,7 +250,7 @@ def schedule_free_eval_params(state: ScheduleFreeState, params: Tree) -> Tree:
     """
     if not isinstance(state, ScheduleFreeState):
         raise TypeError(
-            f"schedule_free_eval_params needs a state of schedule_free_adamw, got a "
+            f"schedule_free_eval_params needs a state of schedule_free_adamw, got "
             f"{type(state).__name__}"
         )
 

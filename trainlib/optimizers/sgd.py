@@ -216,7 +216,7 @@ def nesterov_point(
     check_number("momentum", momentum, at_least=-1, at_most=1)
     check_number("learning_rate", learning_rate, at_least=0)
     if not isinstance(state, SgdState):
-        raise TypeError(f"nesterov_point needs a state of sgd, got a {type(state).__name__}")
+        raise TypeError(f"nesterov_point needs a state of sgd, got {type(state).__name__}")
     if isinstance(state.v, tuple) and not state.v:
         raise ValueError("nesterov_point needs a velocity, and sgd without momentum keeps none")
 
