@@ -88,20 +88,20 @@ Table: TypeAlias = Mapping[str, Declaration]
 
 
 def number(text: str, range: Range = UNBOUNDED, **options: Any) -> Declaration:
-    """A float. An optimizer's may also be a tensor or a schedule, and so be held in a state."""
+    """Return the declaration of a float; an optimizer's may also be a tensor or a schedule."""
     return Declaration("float", text, range, **options)
 
 
 def integer(text: str, range: Range = UNBOUNDED, unit: str = "", **options: Any) -> Declaration:
-    """An integer."""
+    """Return the declaration of an integer."""
     return Declaration("int", text, range, unit=unit, **options)
 
 
 def switch(text: str) -> Declaration:
-    """A bool."""
+    """Return the declaration of a bool."""
     return Declaration("bool", text)
 
 
 def choice(text: str, *choices: str, **options: Any) -> Declaration:
-    """One of some strings."""
+    """Return the declaration of a string that is one of the choices."""
     return Declaration("str", text, choices=choices, **options)

@@ -23,8 +23,12 @@ MONITORS: Table = {
     "early_stop.patience": integer(
         "epochs without improvement before training stops", NON_NEGATIVE
     ),
-    "patience_rule": choice("epochs without improvement that reduce the rate", "ge", "gt"),
-    "cooldown": integer("epochs after a reduction in which none are counted", NON_NEGATIVE),
+    "patience_rule": choice(
+        "comparison of the epochs without improvement with patience", "ge", "gt"
+    ),
+    "cooldown": integer(
+        "epochs after a reduction that do not count towards patience", NON_NEGATIVE
+    ),
     "cooldown_rule": choice("length of the cooldown", "short", "full"),
     "min_delta": number("smallest improvement that counts", NON_NEGATIVE),
     "rel_delta": number("smallest improvement as a fraction of the best result", DECAY),

@@ -84,7 +84,7 @@ OPTIMIZERS: Table = {
     "amsgrad": switch("use the largest second moment so far (AMSGrad)"),
     "max_of": choice("second moment whose maximum AMSGrad takes", "raw", "corrected"),
     "rho": number(_RUNNING_SQUARES, DECAY),
-    "centered": switch("divide by the variance of the gradients, not by their mean square"),
+    "centered": switch("normalize by the variance of the gradients, not their mean square"),
     "bias_correction": switch("correct the bias of the running means"),
     "initial_scale": number("initial running mean of the squared gradients", NON_NEGATIVE),
     "initial_accumulator_value": number("initial sum of the squared gradients", NON_NEGATIVE),
@@ -98,7 +98,9 @@ OPTIMIZERS: Table = {
     "psi": number("how fast the momentum warms up", NON_NEGATIVE),
     "mu_schedule": choice("schedule of the momentum", "dozat", "constant"),
     "mean_decay": choice("decay rate of the first moment", "beta_1", "mu"),
-    "radam.threshold": number("length of the average from which steps adapt", Range(at_least=4)),
+    "radam.threshold": number(
+        "length of the average above which steps are rectified", Range(at_least=4)
+    ),
     "difference_weight": choice("weight of the gradient difference", "beta_2", "one_minus_beta_2"),
     "start": choice("values at which the running means start", "zero", "gradient"),
     "ftrl.beta": number("number added to the root of the accumulator", NON_NEGATIVE),
@@ -106,7 +108,7 @@ OPTIMIZERS: Table = {
     "l1_regularization_strength": number("strength of the L1 penalty", NON_NEGATIVE),
     "l2_regularization_strength": number("strength of the L2 penalty", NON_NEGATIVE),
     "l2_shrinkage_regularization_strength": number(
-        "strength of the L2 penalty that the accumulator does not see", NON_NEGATIVE
+        "strength of the L2 penalty that is left out of the accumulator", NON_NEGATIVE
     ),
     "half_l2": switch("halve the L2 penalty, as in the paper"),
     "z_init": choice("initial value of the linear term", "zero", "consistent"),
@@ -132,14 +134,14 @@ OPTIMIZERS: Table = {
     "adam_beta_2": number("Adam's beta_2", DECAY),
     "adam_form": choice("form of Adam", "folded", "corrected", "nesterov"),
     "adam_lr_ratio": number("ratio of Adam's learning rate to Muon's", NON_NEGATIVE),
-    "adam_weight_decay": number("weight decay of Adam's parameters", NON_NEGATIVE),
+    "adam_weight_decay": number("weight decay of the parameters that Adam updates", NON_NEGATIVE),
     "exclude_embeddings": switch('leave matrices with "embedding" in their path to Adam'),
     "exclude_layers": Declaration("structure", "regular expressions of paths left to Adam"),
     "muon_mask": Declaration("structure", "the matrices that Muon updates"),
     "momentum_form": choice("form of the momentum", "sum", "ema", "ema_bc"),
     "ns_steps": integer("Newton-Schulz iterations", Range(at_least=1)),
     "ns_coefficients": Declaration("structure", "coefficients of the Newton-Schulz iteration"),
-    "ns_epsilon": number("number that keeps the Newton-Schulz norm from 0", NON_NEGATIVE),
+    "ns_epsilon": number("number that keeps the Newton-Schulz norm above 0", NON_NEGATIVE),
     "ns_eps_mode": choice("whether ns_epsilon is added or a lower bound", "add", "clamp"),
     "ns_dtype": Declaration(
         "str", "dtype of the Newton-Schulz matrix products, such as bfloat16", optional=True
@@ -157,6 +159,6 @@ OPTIMIZERS: Table = {
     "safeguard_warmup": switch("leave the learning rate out of the distance estimate's sum"),
     "sophia.gamma": number("factor of the Hessian's diagonal", POSITIVE),
     "update_interval": integer("updates between Hessian estimates", Range(at_least=1)),
-    "hessian_first": switch("estimate the Hessian at the first update"),
+    "hessian_first": switch("use the Hessian estimate of the same update"),
     "hessian_fn": Declaration("structure", "function that estimates the Hessian's diagonal"),
 }

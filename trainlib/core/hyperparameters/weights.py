@@ -53,7 +53,7 @@ TRANSFORMS: Table = {
         optional=True,
     ),
     "eta": number("variance of the noise at the first update", NON_NEGATIVE),
-    "gamma": number("power of the update's number by which the variance falls", NON_NEGATIVE),
+    "gamma": number("exponent of the decay of the variance", NON_NEGATIVE),
     "seed": integer("seed of the noise"),
     "unit_axis": integer("axis of the units, whose gradients are centered"),
     "every_k": integer("batches whose gradients make one update", Range(at_least=1)),
