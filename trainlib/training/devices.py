@@ -73,23 +73,23 @@ class OneDevice:
             halts: whether the loop ends after a skipped step if no lower loss scale is left.
         """
 
-        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
+        def one_step(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
             state, new = step(read_values(variables), batch, last & (end >= stop))
             assign_values(variables, state)
             return new
 
-        return _loop(one, batch_size, loop_condition(variables, halts))
+        return _loop(one_step, batch_size, loop_condition(variables, halts))
 
     def eval_loop(
         self, step: Callable[[TrainState, Batch], MetricStates], variables: Any, batch_size: int
     ) -> Loop:
         """Return a loop of evaluation steps; examples after `stop` have weight 0."""
 
-        def one(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
+        def one_step(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
             present = end - batch_size + tf.range(batch_size, dtype=tf.int64) < stop
             return step(read_values(variables), zero_absent(batch, present))
 
-        return _loop(one, batch_size, loop_condition())
+        return _loop(one_step, batch_size, loop_condition())
 
     def gradients(
         self, step: Callable[[TrainState, Batch], Tree], variables: Any, batch_size: int
@@ -104,7 +104,7 @@ class OneDevice:
     ) -> Callable[[Batch], MetricStates]:
         """Return one training step without a loop around it: `batch -> metric_states`."""
 
-        def one(batch: Batch) -> MetricStates:
+        def one_step(batch: Batch) -> MetricStates:
             with tf.name_scope("read"):
                 old = read_values(variables)
             state, new = step(old, batch)
@@ -113,7 +113,7 @@ class OneDevice:
             merged: MetricStates = merge(metric_states, new)
             return merged
 
-        return one
+        return one_step
 
     def expand(self, metric_states: MetricStates) -> MetricStates:
         """Return the metric states of no examples as the loops take and return them."""
@@ -144,7 +144,9 @@ def loop_condition(variables: Any = None, halts: bool = False) -> LoopCondition:
     return between
 
 
-def _loop(one: Callable[..., MetricStates], batch_size: int, loop_condition: LoopCondition) -> Loop:
+def _loop(
+    one_step: Callable[..., MetricStates], batch_size: int, make_condition: LoopCondition
+) -> Loop:
     """Return a loop over the batches of a chunk.
 
     The position is a variable of the loop: XLA would take a slice that begins at an argument for
@@ -156,9 +158,11 @@ def _loop(one: Callable[..., MetricStates], batch_size: int, loop_condition: Loo
     ) -> MetricStates:
         def body(at: Tensor, states: MetricStates) -> tuple[Tensor, MetricStates]:
             end = at + batch_size
-            return end, merge(states, one(slice_batch(examples, at, batch_size), end, stop, last))
+            return end, merge(
+                states, one_step(slice_batch(examples, at, batch_size), end, stop, last)
+            )
 
-        condition = loop_condition(start, stop)
+        condition = make_condition(start, stop)
         merged: MetricStates = tf.while_loop(
             lambda at, _: condition(at), body, (start, metric_states)
         )[1]

@@ -49,8 +49,8 @@ def callbacks_for_policy(name: str) -> list[Callback]:
 
 def describe_nonfinite(status: TrainingStatus) -> str:
     """Return a description of the step and of the tensor that was not finite."""
-    of = "" if status.steps_per_epoch is None else f" of {status.steps_per_epoch:,}"
+    out_of = "" if status.steps_per_epoch is None else f" of {status.steps_per_epoch:,}"
     return (
-        f"step {status.global_batch} (batch {status.batch:,}{of} in epoch {status.epoch}): "
+        f"step {status.global_batch} (batch {status.batch:,}{out_of} in epoch {status.epoch}): "
         f"{status.nonfinite} is not finite"
     )

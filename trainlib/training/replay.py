@@ -155,8 +155,8 @@ def find_step(
         raise ValueError(
             f"replay_step {number}: the run ends after {progress.global_batch} steps{why}"
         )
-    of = "" if loop.steps_per_epoch is None else f" of {loop.steps_per_epoch:,}"
-    where = f"batch {progress.batch + 1:,}{of} in epoch {progress.epoch + 1}"
+    out_of = "" if loop.steps_per_epoch is None else f" of {loop.steps_per_epoch:,}"
+    where = f"batch {progress.batch + 1:,}{out_of} in epoch {progress.epoch + 1}"
     return ReplayPoint(*found, f"step {number}: {where}")
 
 
@@ -196,7 +196,7 @@ def _computed(
     for name, x in observed:
         names.setdefault(x.ref(), name)
     parts = {"forward": "loss", "backward": "gradient"}
-    to_come = {
+    remaining = {
         part: sum(name.startswith(end) for name in names.values()) for part, end in parts.items()
     }
     found = []
@@ -206,10 +206,10 @@ def _computed(
         for x in operation.outputs:
             if not x.dtype.is_floating or x.ref() in given:
                 continue
-            part = next((part for part in parts if to_come[part]), "update")
+            part = next((part for part in parts if remaining[part]), "update")
             operation_name = x.name.removesuffix(":0").removeprefix("gradient_tape/")
             name = names.get(x.ref(), f"{part} {operation_name}")
             found.append((name, x))
-            for of, end in parts.items():
-                to_come[of] -= name.startswith(end)
+            for name_of_part, end in parts.items():
+                remaining[name_of_part] -= name.startswith(end)
     return found

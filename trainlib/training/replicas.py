@@ -70,13 +70,13 @@ class Replicas(OneDevice):
     def train_loop(
         self, step: TrainStep, variables: Any, batch_size: int, halts: bool = False
     ) -> Loop:
-        one = self._train_part(step, variables, batch_size)
-        return self._loop(one, batch_size, loop_condition(variables, halts))
+        one_step = self._train_part(step, variables, batch_size)
+        return self._loop(one_step, batch_size, loop_condition(variables, halts))
 
     def eval_loop(
         self, step: Callable[[TrainState, Batch], MetricStates], variables: Any, batch_size: int
     ) -> Loop:
-        def one(
+        def one_step(
             examples: Tree, at: Tensor, stop: Tensor, last: Tensor, metric_states: MetricStates
         ) -> MetricStates:
             positions, batch = self._part(examples, at, batch_size)
@@ -85,16 +85,16 @@ class Replicas(OneDevice):
             merged: MetricStates = merge(metric_states, new)
             return merged
 
-        return self._loop(one, batch_size, loop_condition())
+        return self._loop(one_step, batch_size, loop_condition())
 
     def gradients(
         self, step: Callable[[TrainState, Batch], Tree], variables: Any, batch_size: int
     ) -> Callable[..., Tree]:
-        def one(examples: Tree, at: Tensor) -> Tree:
+        def one_step(examples: Tree, at: Tensor) -> Tree:
             return step(read_values(variables), self._present_part(examples, at, batch_size))
 
         def run(examples: Tree, at: Tensor) -> Tree:
-            grads = tf.nest.flatten(self.strategy.run(one, (examples, at)))
+            grads = tf.nest.flatten(self.strategy.run(one_step, (examples, at)))
             local = self.strategy.experimental_local_results
             first = [None if g is None else local(g)[0] for g in grads]  # the same on all replicas
             return tf.nest.pack_sequence_as(variables.params, first)
@@ -104,12 +104,12 @@ class Replicas(OneDevice):
     def single_step(
         self, step: TrainStep, variables: Any, metric_states: MetricStates, batch_size: int
     ) -> Callable[[Batch], MetricStates]:
-        one, last = self._train_part(step, variables, batch_size), tf.constant(False)
+        one_step, last = self._train_part(step, variables, batch_size), tf.constant(False)
         at = tf.constant(0, tf.int64)
 
         def run(batch: Batch) -> Any:
             row = self.strategy.run(_replica_row, (metric_states,))
-            return self.strategy.run(one, (batch, at, at, last, row))
+            return self.strategy.run(one_step, (batch, at, at, last, row))
 
         return run
 
@@ -128,7 +128,7 @@ class Replicas(OneDevice):
     ) -> Callable[..., MetricStates]:
         """Return a step on a replica's part of the batch at a position, to be run on each."""
 
-        def one(
+        def one_step(
             examples: Tree, at: Tensor, stop: Tensor, last: Tensor, metric_states: MetricStates
         ) -> MetricStates:
             batch = self._present_part(examples, at, batch_size)
@@ -137,7 +137,7 @@ class Replicas(OneDevice):
             merged: MetricStates = merge(metric_states, new)
             return merged
 
-        return one
+        return one_step
 
     def _present_part(self, examples: Tree, at: Tensor, batch_size: int) -> Batch:
         """Return this replica's part of the batch at a position, as `replicated` takes it."""
@@ -159,7 +159,7 @@ class Replicas(OneDevice):
             return positions, tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
 
     def _loop(
-        self, one: Callable[..., MetricStates], batch_size: int, loop_condition: LoopCondition
+        self, one_step: Callable[..., MetricStates], batch_size: int, make_condition: LoopCondition
     ) -> Loop:
         """Return the loop around `one(examples, at, stop, last, metric_states)` on each replica.
 
@@ -172,10 +172,10 @@ class Replicas(OneDevice):
             examples: Tree, start: Tensor, stop: Tensor, last: Tensor, metric_states: MetricStates
         ) -> MetricStates:
             def body(at: Tensor, row: Any) -> tuple[Tensor, Any]:
-                return at + batch_size, self.strategy.run(one, (examples, at, stop, last, row))
+                return at + batch_size, self.strategy.run(one_step, (examples, at, stop, last, row))
 
             first = self.strategy.run(_replica_row, (metric_states,))
-            condition = loop_condition(start, stop)
+            condition = make_condition(start, stop)
             row = tf.while_loop(lambda at, _: condition(at), body, (start, first))[1]
             rows = self.strategy.run(functools.partial(_as_rows, self.count), (row,))
             all_rows: MetricStates = tf.nest.map_structure(
