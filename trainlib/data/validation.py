@@ -70,7 +70,7 @@ def check_targets(y: Array, where: str) -> Array:
 
 
 def check_examples(x: Array, y: Array, x_where: str, y_where: str) -> Examples:
-    """Check inputs and targets, and that there are as many of both.
+    """Check inputs and targets, and that their numbers of examples are equal.
 
     Raises:
         ValueError: an array is not valid (see `check_inputs`, `check_targets`), or their lengths
@@ -80,7 +80,7 @@ def check_examples(x: Array, y: Array, x_where: str, y_where: str) -> Examples:
     if len(inputs) != len(targets):
         raise ValueError(
             f"{x_where} has {len(inputs)} examples but {y_where} has {len(targets)}; "
-            "give as many of one as of the other"
+            "give both the same number of examples"
         )
     return Examples(inputs, targets)
 

@@ -139,7 +139,7 @@ def prodigy(
         Mishchenko and Defazio 2024, "Prodigy: An Expeditiously Adaptive Parameter-Free Learner".
     """
     beta_3 = beta_2**0.5 if beta_3 is None else beta_3
-    decayed = add_decayed_weights(weight_decay, decay_mask)
+    decay = add_decayed_weights(weight_decay, decay_mask)
     numbers = {"beta_1": beta_1, "beta_2": beta_2, "beta_3": beta_3, "d_0": d_0}
 
     def init(params: Tree) -> ProdigyState:
@@ -175,7 +175,7 @@ def prodigy(
         d_next = tf.maximum(d, estimate)
         scalars = {"d": d_next if epsilon_times == "d_next" else d, "epsilon": epsilon}
         directions, _, _ = map_rule(direction_rule, grads, m, v, params=params, scalars=scalars)
-        directions, _ = decayed.update(directions, (), params)
+        directions, _ = decay.update(directions, (), params)
         (updates,) = map_rule(step_rule, directions, params=params, scalars={"alpha": alpha})
         return updates, ProdigyState(state.step + 1, m, v, s, w_0, r, d_next)
 

@@ -159,7 +159,7 @@ def schedule_free_adamw(
     References:
         Defazio et al. 2024, "The Road Less Scheduled".
     """
-    decayed = add_decayed_weights(weight_decay, decay_mask)
+    decay = add_decayed_weights(weight_decay, decay_mask)
     if interp == "keras_alias":
         # The old y and the new z give y_t = (1 - 1/t) y_(t-1) + z_t / t, in which beta_1 cancels.
         beta_1 = 1.0
@@ -194,7 +194,7 @@ def schedule_free_adamw(
             constants={"bias_form": bias_form},
         )
         if decay_form == "in_z":
-            d, _ = decayed.update(d, (), params)
+            d, _ = decay.update(d, (), params)
         c = tf.math.divide_no_nan(weight, weight_sum)
         scalars = {"eta": rate, "c": c, "beta_1": beta_1}
         updates, z = map_rule(schedule_free_rule, d, state.z, params=params, scalars=scalars)

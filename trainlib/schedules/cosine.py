@@ -182,7 +182,7 @@ def cosine_decay_restarts(
 def _cycles(first_decay_steps: float, t_mul: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the starts S_i of the cycles up to step 2^53, and their lengths.
 
-    They are summed in decimal arithmetic: 10 steps and 1.1 times as many end exactly at 21.
+    They are summed in decimal arithmetic, so that 10 + 10 * 1.1 steps end exactly at step 21.
     """
     starts, lengths = [0.0], [float(first_decay_steps)]
     with decimal.localcontext() as context:

@@ -45,8 +45,8 @@ def chain(*optimizers: Optimizer) -> Optimizer:
     def update(grads: Tree, state: State, params: Tree, **extra: Any) -> tuple[Tree, State]:
         if len(state) != len(optimizers):
             raise ValueError(
-                f"a chain of {len(optimizers)} members needs a state of as many parts, got "
-                f"{len(state)}"
+                f"a chain of {len(optimizers)} members needs a state with a part for each, got "
+                f"{len(state)} parts"
             )
         new_state = []
         for optimizer, old in zip(optimizers, state, strict=True):
