@@ -69,7 +69,7 @@ TOPICS = (
     Topic("Experiment", ("experiment",), "Configurations of whole runs, and what runs them."),
     Topic("Registry", ("registry",), "Functions by name, with their hyperparameters as data."),
 )
-REGISTRY_NAMES = ("lookup", "hyperparameters", "Hyperparameter", "takes_numbers_alone", "KINDS")
+REGISTRY_NAMES = ("lookup", "hyperparameters", "Hyperparameter", "takes_plain_values", "KINDS")
 """The public names of `tl.registry` beside the tables of each kind."""
 
 

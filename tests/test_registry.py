@@ -17,7 +17,7 @@ from trainlib.registry import (
     TRANSFORMS,
     hyperparameters,
     lookup,
-    takes_numbers_alone,
+    takes_plain_values,
 )
 
 ENTRIES = [(kind, name) for kind, table in KINDS.items() for name in table]
@@ -85,7 +85,7 @@ def test_each_entry_is_a_function_of_its_own_name(kind, name):
     [
         entry
         for entry in ENTRIES
-        if entry[0] not in ("loss", "metric") and takes_numbers_alone(lookup(*entry))
+        if entry[0] not in ("loss", "metric") and takes_plain_values(lookup(*entry))
     ],
 )
 def test_each_factory_makes_what_its_kind_promises(kind, name):

@@ -219,8 +219,8 @@ def hyperparameters(
 ) -> Mapping[str, Hyperparameter]:
     """Return the hyperparameters of a factory by name, in the order of its signature.
 
-    Left out are its inputs, such as y_true, and the parameters that no flag can hold, such as
-    masks.
+    Its inputs, such as y_true, and the parameters that no flag can hold, such as masks, are left
+    out.
 
     Args:
         factory: a function of the registry, a model's function, or your own. What is not declared
@@ -254,8 +254,21 @@ def hyperparameters(
     return MappingProxyType(found)
 
 
-def takes_numbers_alone(factory: Callable[..., Any]) -> bool:
-    """Return whether a factory can be called with what flags hold, without a structure."""
+def takes_plain_values(factory: Callable[..., Any]) -> bool:
+    """Return whether a factory can be called with plain values alone, without a structure.
+
+    Plain values are numbers, bools, strings and sequences of numbers.
+
+    Args:
+        factory: a function of the registry, a model's function, or your own.
+
+    Returns:
+        False if a required parameter is declared as a structure.
+
+    Example:
+        >>> tl.registry.takes_plain_values(tl.adam), tl.registry.takes_plain_values(tl.per_epoch)
+        (True, False)
+    """
     return not any(
         parameter.default is parameter.empty
         and _declaration(factory, parameter).type == "structure"

@@ -20,7 +20,7 @@ RULES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "schedule": {
         name: factory
         for name, factory in registry.SCHEDULES.items()
-        if registry.takes_numbers_alone(factory)
+        if registry.takes_plain_values(factory)
     },
     "monitors": registry.MONITORS,
     "regularizer": registry.REGULARIZERS,

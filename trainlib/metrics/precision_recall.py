@@ -159,7 +159,7 @@ def _cutoffs(thresholds: float | Sequence[float] | None, top_k: int | None) -> l
 
 
 def _largest(p: Tensor, k: int | None) -> Tensor:
-    """Return whether each score is among the k largest of its row; of equal ones the first are."""
+    """Return whether each score is among the k largest of its row, the first of equal ones."""
     if k is None:
         return tf.ones(tf.shape(p), tf.bool)
     check_integer("top_k", k, at_least=1, at_most=num_columns(p))

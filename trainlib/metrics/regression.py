@@ -89,8 +89,8 @@ def r2_score(class_aggregation: str = "uniform_average", num_regressors: int = 0
         0.75
 
     Differences:
-        Keras: "none" is None; equal targets that are met exactly give NaN; examples of weight 0
-            count in n. As in Keras, n counts the targets of all outputs.
+        Keras: "none" is None; equal targets that are predicted exactly give NaN; examples of weight
+            0 count in n. As in Keras, n counts the targets of all outputs.
     """
     check_choice("class_aggregation", class_aggregation, AGGREGATIONS)
     check_integer("num_regressors", num_regressors, at_least=0)
