@@ -5,20 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers.experiments import RUN_FILES
 from helpers.workers import QUICK, history, run_module
 
 from trainlib.cli.launch_local import parse_arguments, tf_configs
 
 SOAK = pytest.mark.soak
-FILES = {
-    "config.json",
-    "flags.txt",
-    "metrics.csv",
-    "metrics.jsonl",
-    "model.keras",
-    "summary.json",
-    "checkpoints",
-}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +27,7 @@ def assert_follows(folder, one_device):
     assert len(lines) == len(one_device) == 2
     for line, expected in zip(lines, one_device, strict=True):
         assert line == pytest.approx(expected, rel=1e-9)
-    assert {path.name for path in (folder / "run").iterdir()} == FILES
+    assert {path.name for path in (folder / "run").iterdir()} == RUN_FILES
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=SOAK)])

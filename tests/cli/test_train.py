@@ -11,6 +11,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from helpers.experiments import RUN_FILES
 
 from trainlib.cli import broken_pipe
 from trainlib.data import search
@@ -18,15 +19,6 @@ from trainlib.experiment.rules import RULES
 from trainlib.experiment.targets import target_of
 from trainlib.registry import OPTIMIZERS, REGULARIZERS
 
-FILES = {
-    "checkpoints",
-    "config.json",
-    "flags.txt",
-    "metrics.csv",
-    "metrics.jsonl",
-    "model.keras",
-    "summary.json",
-}
 SCHEDULES = {
     "constant": ((), 0.01),
     "exponential_decay": (("--decay_rate=0.25",), 0.005),
@@ -58,7 +50,7 @@ def trained(quick, tmp_path):
         done = quick("--run_dir=run", *arguments)
         assert (done.status, done.err) == (0, "")
         folder = tmp_path / "run"
-        assert {path.name for path in folder.iterdir()} == FILES
+        assert {path.name for path in folder.iterdir()} == RUN_FILES
         lines = (folder / "metrics.jsonl").read_text().splitlines()
         summary = json.loads((folder / "summary.json").read_text())
         return summary | {"history": [json.loads(line) for line in lines]}
@@ -227,7 +219,7 @@ def test_a_run_without_run_dir_gets_a_folder_of_its_name(quick, tmp_path):
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("digits-mlp-sgd-")
     assert done.out.endswith(f"run folder: runs/{folder.name}\n")
-    assert {path.name for path in folder.iterdir()} == FILES
+    assert {path.name for path in folder.iterdir()} == RUN_FILES
 
 
 def test_a_terminal_shows_a_progress_bar(quick, monkeypatch):
@@ -500,4 +492,4 @@ def test_a_finished_run_is_never_overwritten(quick, tmp_path):
     message = "run_dir a: exists already; choose another, or remove it first"
     assert refused(quick("--run_dir=a", "--seed=1"), message)
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").glob("*.*")} == before
-    assert set(before) == FILES - {"checkpoints"}
+    assert set(before) == RUN_FILES - {"checkpoints"}

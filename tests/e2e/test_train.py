@@ -15,16 +15,9 @@ import time
 from subprocess import PIPE
 
 import pytest
+from helpers.experiments import RUN_FILES
 
-FILES = {
-    "config.json",
-    "flags.txt",
-    "metrics.csv",
-    "metrics.jsonl",
-    "model.keras",
-    "summary.json",
-    "checkpoints",
-} | {
+FILES = RUN_FILES | {
     "accuracy.png",
     "confusion_counts.png",
     "confusion_percentages.png",

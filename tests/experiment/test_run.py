@@ -7,7 +7,7 @@ import json
 
 import pytest
 from helpers.commands import run_command
-from helpers.experiments import QUICK, experiment
+from helpers.experiments import QUICK, RUN_FILES, experiment
 
 import trainlib as tl
 from trainlib.experiment import run_folder
@@ -117,13 +117,5 @@ def test_workers_other_than_the_chief_write_nothing(tmp_path):
 
 def test_the_files_of_a_run_are_those_of_the_contract(finished):
     _, _, result, _ = finished
-    assert {path.name for path in result.folder.iterdir()} == {
-        "checkpoints",
-        "config.json",
-        "flags.txt",
-        "metrics.csv",
-        "metrics.jsonl",
-        "model.keras",
-        "summary.json",
-    }
+    assert {path.name for path in result.folder.iterdir()} == RUN_FILES
     assert json.loads((result.folder / "config.json").read_text())["dataset"] == "digits"

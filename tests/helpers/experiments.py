@@ -25,6 +25,17 @@ QUICK = (
 )
 """Two steps of a small net."""
 
+RUN_FILES = {
+    "checkpoints",
+    "config.json",
+    "flags.txt",
+    "metrics.csv",
+    "metrics.jsonl",
+    "model.keras",
+    "summary.json",
+}
+"""The contents of the folder of a finished run without a report."""
+
 
 def experiment(*flags: str) -> tl.ExperimentConfig:
     """Return the configuration that flags of `train` describe."""

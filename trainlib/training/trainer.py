@@ -88,7 +88,7 @@ class Trainer:
             the same one again. A dynamic loss scale is first lowered as far as it goes. Default:
             "epoch".
         norms: whether results contain "gradient_norm" and "update_norm", means over the steps; see
-            `train_step`. Default: False.
+            `StepConfig`. Default: False.
         report: schedules whose values are results of each epoch, by name. Default: None.
         seconds_per_call: approximate duration of a call to the device, at least 0; callbacks run
             between calls. Default: 0.25.
