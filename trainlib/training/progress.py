@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from trainlib.step.finite_guard import FiniteGuardState
 from trainlib.step.state import MetricStates
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.callback import Callback, NonFiniteError, Results, RollBack, Stop
@@ -174,7 +173,7 @@ class Recovery:
             message = f"{request.reason}; no checkpoint to roll back to: {why}"
             raise NonFiniteError(message, progress.global_batch)
         state = found.tree("state", self._context.programs.variables)
-        if isinstance(state.finite_guard, FiniteGuardState):  # it counts the batches left out
+        if self._context.programs.config.skips_nonfinite:  # the guard counts the batches left out
             skipped = tf.constant(progress.global_batch, tf.int64) - state.step
             state = state._replace(finite_guard=state.finite_guard._replace(skipped=skipped))
         self._context.state = state

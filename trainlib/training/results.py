@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from trainlib.core.types import Schedule, Tensor
 from trainlib.metrics import results as metric_results
-from trainlib.step.finite_guard import THE_LOSS, FiniteGuardState, nonfinite_path
+from trainlib.step.finite_guard import THE_LOSS, nonfinite_path
 from trainlib.step.state import MetricStates
 from trainlib.training.callback import Results
 from trainlib.training.programs import Programs
@@ -56,9 +56,10 @@ class ResultsReader:
 
     def batches_seen(self) -> int:
         """Return the number of batches trained on, those of skipped steps included."""
-        guard = self._programs.variables.finite_guard
-        skipped = guard.skipped.numpy() if isinstance(guard, FiniteGuardState) else 0
-        return int(self._programs.variables.step.numpy() + skipped)
+        variables = self._programs.variables
+        guarded = self._programs.config.skips_nonfinite
+        skipped = variables.finite_guard.skipped.numpy() if guarded else 0
+        return int(variables.step.numpy() + skipped)
 
     def nonfinite(self) -> str | None:
         """Return what was not finite at the step that ended a loop; None if none did."""
