@@ -76,6 +76,7 @@ class CSVLogger(Callback):
             self._write_all(status.history)
 
     def _write_all(self, history: Sequence[Results]) -> None:
+        """Write the whole table."""
         self._columns = _columns(history)
         head = {name: name for name in self._columns}
         write_text(self.path, _rows([head, *history] if head else [], self._columns))

@@ -80,4 +80,5 @@ def _around_grey(tiles: np.ndarray) -> np.ndarray:
 
 
 def _is_image_shape(shape: tuple[int, ...]) -> bool:
+    """Return whether the shape of an example is that of an image."""
     return len(shape) == 2 or (len(shape) == 3 and shape[-1] in CHANNELS)

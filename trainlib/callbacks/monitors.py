@@ -170,6 +170,7 @@ class EarlyStopping(Callback):
         return SetWeights(*self.state.best_params) if restored else None
 
     def _reason(self) -> str:
+        """Return why the run is stopped, on one line."""
         wait = int(self.state.wait)
         best = f"{float(self.state.best):.4g} (epoch {int(self.state.best_epoch)})"
         also = "" if self.baseline is None else f" and the baseline {self.baseline:.4g}"

@@ -54,6 +54,7 @@ class SaveEvery(Callback):
         return self._save_if(self.epochs is not None and status.epoch % self.epochs == 0)
 
     def _save_if(self, due: bool) -> Requests:
+        """Request a checkpoint if one is due, or if enough seconds have passed."""
         now = time.monotonic()
         if not (due or (self.seconds is not None and now - self._saved >= self.seconds)):
             return None

@@ -148,6 +148,7 @@ class TensorBoard(Callback):
         return self._events[name]
 
     def _is_due(self, status: TrainingStatus) -> bool:
+        """Return whether a point within the epoch is due."""
         return self.every is not None and status.global_batch % self.every == 0
 
     def _write_beginning(self, step: int) -> None:
@@ -158,10 +159,12 @@ class TensorBoard(Callback):
             self._writer("").message(_session_start(self.hyperparameters))
 
     def _write_step(self, status: TrainingStatus, more: Results) -> None:
+        """Write the results of the epoch so far, and more numbers."""
         points = _by_tag("step", _numbers(status.metrics()) | more)
         self._writer("train").scalars(points, status.global_batch)
 
     def _write_epoch(self, results: Results, step: int, batches: int | None) -> None:
+        """Write the results of an epoch, and its speed if its number of batches is known."""
         numbers = _numbers(results)
         validation = {k: x for k, x in numbers.items() if k.startswith(VALIDATION_PREFIX)}
         trained = {k: x for k, x in numbers.items() if k not in validation}

@@ -40,4 +40,5 @@ def all_finite(tensors: Tree) -> Tensor:
 
 
 def _has_nonfinite(x: Tensor) -> Tensor:
+    """Return whether a tensor has an infinite or NaN element, bool []."""
     return tf.reduce_any(~tf.math.is_finite(widen(x)))

@@ -95,6 +95,7 @@ def has_batch_norm(model: Any) -> bool:
 
 
 def _batch_norm_layers(model: Any) -> Iterator[Any]:
+    """Yield the batch normalization layers of a Keras model."""
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             yield layer

@@ -241,6 +241,7 @@ class Checkpoints:
     def _write(
         self, position: TrainingPosition, values: dict[str, Tensor], metadata: str, best: bool
     ) -> None:
+        """Write a checkpoint, and remove the ones that are no longer kept."""
         path = self.folder / str(position)
         if not path.exists():
             temporary = self.folder / f"{_TEMPORARY}{position}-{os.getpid()}"
@@ -258,6 +259,7 @@ class Checkpoints:
         self._remove_old()
 
     def _remove_old(self) -> None:
+        """Remove all checkpoints but the newest ones and the best."""
         kept = {*self.positions()[-self.keep :], self._best_position()}
         for position in self.positions():
             if position not in kept:

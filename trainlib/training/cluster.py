@@ -57,13 +57,16 @@ def cluster() -> Cluster | None:
 
 
 def _are_addresses(x: Any) -> bool:
+    """Return whether x is a list of `host:port`, not empty."""
     return isinstance(x, list) and bool(x) and all(map(_is_address, x))
 
 
 def _is_address(x: Any) -> bool:
+    """Return whether x is a text `host:port`."""
     host, _, port = x.rpartition(":") if isinstance(x, str) else ("", "", "")
     return bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 2**16
 
 
 def _as_task(job: str, index: int) -> str:
+    """Return a task of TF_CONFIG as JSON."""
     return json.dumps({"type": job, "index": index})

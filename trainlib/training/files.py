@@ -47,6 +47,7 @@ def as_json(content: Any, indent: int | None = None) -> str:
 
 
 def _with_null(content: Any) -> Any:
+    """Return the content with None for floats that are not finite."""
     if isinstance(content, float):
         return content if math.isfinite(content) else None
     if isinstance(content, Mapping):

@@ -140,6 +140,7 @@ class StreamAdapter:
         return (self._checked(batch) for batch in data)
 
     def _checked(self, batch: Any) -> Tree:
+        """Return a batch as NumPy arrays, and raise unless it is well formed."""
         name = f"a batch of {self.name}"
         checked = map_tree(
             lambda a: np.asarray(as_numbers(name, a, True)), check_pairs(name, batch)
@@ -174,4 +175,5 @@ def _mark_last(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
 
 
 def _rows(batch: Tree) -> int:
+    """Return the number of examples of a batch."""
     return len(tf.nest.flatten(batch)[0])

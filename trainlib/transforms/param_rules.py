@@ -217,6 +217,7 @@ def _label(rules: Sequence[PathRule]) -> str:
 
 
 def _as_text(value: Any) -> str:
+    """Return a value as the text of a cell."""
     if callable(value):
         return "schedule"
     if value is None or isinstance(value, str):
