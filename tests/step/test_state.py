@@ -53,7 +53,7 @@ def test_anything_but_a_loss_scale_is_refused(value):
 def test_a_state_without_the_loss_scale_of_the_step_is_refused(of_step, of_state):
     config = tl.StepConfig(linear, tl.losses.mean_squared_error, tl.sgd(), **of_step)
     state = tl.init_state(linear_params(), (), tl.sgd(), **of_state)
-    with pytest.raises(ValueError, match="^loss_scale and finite_guard must be given to init_st"):
+    with pytest.raises(ValueError, match="^init_state and StepConfig must be given the same"):
         tl.train_step(config)(state, linear_batch())
 
 
@@ -63,7 +63,7 @@ def test_a_state_without_the_loss_scale_of_the_step_is_refused(of_step, of_state
 def test_a_state_with_more_than_the_step_has_is_refused(of_state):
     config = tl.StepConfig(linear, tl.losses.mean_squared_error, tl.sgd())
     state = tl.init_state(linear_params(), (), tl.sgd(), **of_state)
-    with pytest.raises(ValueError, match="^loss_scale and finite_guard must be given to init_st"):
+    with pytest.raises(ValueError, match="^init_state and StepConfig must be given the same"):
         tl.train_step(config)(state, linear_batch())
 
 
