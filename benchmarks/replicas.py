@@ -15,7 +15,7 @@ from race import PAUSE, say
 from worker import Worker
 from workloads import CHECK_STEPS, read_weights, workload
 
-from trainlib.cli.launch_local import free_ports, tasks
+from trainlib.cli.launch_local import free_ports, tf_configs
 
 WORKLOADS = ("mlp_adam", "cnn")
 WAYS: dict[str, dict[str, int]] = {
@@ -135,7 +135,7 @@ class Team:
     """A process; or, of several workers, one each, which make all calls at the same time."""
 
     def __init__(self, log: Path, workers: int = 0, **arguments: Any) -> None:
-        configs = tasks(free_ports(workers)) or [""]
+        configs = tf_configs(free_ports(workers)) or [""]
 
         def start(index: int) -> Worker:
             own = log.with_suffix(f".{index}.log")
