@@ -14,7 +14,7 @@ from trainlib.cli import app
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("--cuont=3", "Unknown command line flag 'cuont'. Did you mean: count ?"),
+        ("--cuont=3", "unknown flag --cuont: did you mean --count?"),
         ("again", "unexpected argument 'again': flags are given as --name=value"),
         (
             "--flagfile=none.txt",

@@ -142,7 +142,7 @@ def written(value):
         ("--learning_rate=fast", "'fast' is neither a number nor 'auto'"),
         ("--norms=maybe", "'maybe' is neither true nor false"),
         ("--execution=fast", "value should be one of <auto|graph|xla|xla_update>"),
-        ("--epoch=3", "Unknown command line flag 'epoch'. Did you mean: epochs"),
+        ("--epoch=3", "unknown flag --epoch: did you mean --epochs?"),
     ],
 )
 def test_values_that_are_not_allowed_are_refused(argument, message, parse):
@@ -176,7 +176,7 @@ def test_the_help_text_leaves_hyperparameters_to_the_topics_and_says_so(parse):
     for hidden in ("--beta_1", "--hidden=", "--early_stop_patience"):
         assert hidden not in text
     assert "--help=adam" in text
-    assert "A hyperparameter is written by its name alone" in text
+    assert "Write a hyperparameter by its name" in text
 
 
 @pytest.mark.parametrize(

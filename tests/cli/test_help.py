@@ -69,7 +69,7 @@ def test_hidden_flags_are_left_to_topics(tmp_path, columns):
     out = call(main, tmp_path, "toy", "--help").out
     assert "depth:" not in out and "--depth" not in out and "Rare" not in out
     assert out.endswith("\n\n`toy --help=deep` explains the depth.\n")
-    assert "--help=NAME: that on a topic." in re.sub(r"\s+", " ", out)
+    assert "--help=NAME shows that on one topic." in re.sub(r"\s+", " ", out)
     assert call(main, tmp_path, "toy", "--help=deep") == (0, "depth at 80: How deep.\n", "")
 
 

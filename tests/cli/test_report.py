@@ -186,7 +186,7 @@ def test_runs_of_the_same_name_are_named_by_path(run, reported, tmp_path):
             ("run", "nowhere"),
             "run_dir nowhere: not a run of train, because it has no metrics.jsonl",
         ),
-        (("run", "--uot=a"), "Unknown command line flag 'uot'. Did you mean: out ?"),
+        (("run", "--uot=a"), "unknown flag --uot: did you mean --out?"),
         (("run", "--out=file"), "file: File exists"),
     ],
 )

@@ -311,7 +311,7 @@ def refused(done, message):
         ("--regularizer=l3", "unknown regularizer 'l3'"),
         ("--activation=rellu", "unknown activation 'rellu'"),
         ("--initializer=he_nomal", "unknown initializer 'he_nomal'"),
-        ("--optimzer=adam", "Unknown command line flag 'optimzer'. Did you mean: optimizer"),
+        ("--optimzer=adam", "unknown flag --optimzer: did you mean --optimizer?"),
         ("--momentum=0.9", "--momentum is not for optimizer adam"),
         ("--alpha=0.5", "--alpha is not for optimizer adam"),
         ("--filters=8", "--filters is not for model mlp"),

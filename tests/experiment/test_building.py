@@ -183,7 +183,7 @@ def test_there_is_no_penalty_by_default():
     ("arguments", "message"),
     [
         (("--regularizer=l3", "--l1=1"), "^unknown regularizer 'l3': .*choose from l1, l2, l1_l2,"),
-        (("--regularized_params=.*",), "^--regularized_params needs --regularizer$"),
+        (("--regularized_params=.*",), "^regularized_params needs a regularizer .--regularizer.$"),
         (("--l2=0.1",), "^--l2 needs --regularizer=l2 or l1_l2$"),
         (("--regularizer=l1", "--l2=0.1"), "^--l2 is not for regularizer l1, which takes --l1; "),
         (("--regularizer=l1", "--l1=-1"), "^l1 must be at least 0, got -1.0$"),

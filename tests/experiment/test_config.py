@@ -97,7 +97,7 @@ def test_hyperparameters_have_their_declared_types(name, value, expected):
         ({"callbacks": "a:b"}, TypeError, "^callbacks must be a sequence of words, got 'a:b'$"),
         ({"model": "mpl"}, ValueError, "^unknown model 'mpl': did you mean 'mlp'"),
         ({"model": None}, TypeError, r"^model must be a name or tl.config\(name, ...\), got None"),
-        ({"optimizer": tl.config("adam", momentum=1)}, ValueError, "^--momentum is not for optim"),
+        ({"optimizer": tl.config("adam", momentum=1)}, ValueError, "^momentum is not for optim"),
         (
             {"optimizer": tl.config("sgd", momentum="x")},
             TypeError,
@@ -115,7 +115,7 @@ def test_hyperparameters_have_their_declared_types(name, value, expected):
         ({"clipping": "clip_by_norm"}, ValueError, r"^clipping clip_by_norm needs clipnorm \(--cl"),
         ({"monitors": ["early_stop"] * 2}, ValueError, "^monitors must hold early_stop once"),
         ({"metrics": ["auto", "auc"]}, ValueError, "^metrics must be auto alone or names"),
-        ({"regularized_params": ".*"}, ValueError, "^--regularized_params needs --regularizer$"),
+        ({"regularized_params": ".*"}, ValueError, "^regularized_params needs a regularizer "),
         ({"data": {"target": "x"}}, TypeError, "^data must be a DataConfig, got {'target': 'x'}$"),
         ({"tensorboard": True}, TypeError, "^tensorboard must be a TensorBoardConfig, got True$"),
         (

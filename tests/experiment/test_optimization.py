@@ -153,13 +153,13 @@ def test_gradients_are_clipped_before_the_optimizer(flag, expected):
         ),
         (("--schedule_alpha=1",), "^--schedule_alpha is not for schedule constant, which takes"),
         (("--max_value=1",), "^--max_value needs --constraint=max_norm or min_max_norm$"),
-        (("--constrained_params=.*",), "^--constrained_params needs --constraint$"),
+        (("--constrained_params=.*",), "^constrained_params needs a constraint .--constraint.$"),
         (("--constraint=maxnorm",), "^unknown constraint 'maxnorm': did you mean 'max_norm'"),
         (("--constraint=max_norm", "--axis=first"), "^axis must be"),
         (("--reduce_on_plateau_patience=2",), "^--reduce_on_plateau_patience needs --reduce_on"),
         (
             ("--reduce_on_plateau", "--schedule=cosine_decay"),
-            "^--reduce_on_plateau sets the learning rate itself: it goes with --schedule=constant",
+            "^reduce_on_plateau changes a constant learning rate: leave out the schedule",
         ),
     ],
 )

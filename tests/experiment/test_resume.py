@@ -98,7 +98,7 @@ def test_policies_for_steps_that_are_not_finite_may_change_where_steps_are_teste
 
 def test_a_finished_run_needs_more_epochs_unless_a_step_is_replayed(run):
     folder = run("--epochs=3", finished_epochs=3)
-    with pytest.raises(ValueError, match="is finished: give more --epochs to continue it$"):
+    with pytest.raises(ValueError, match="is finished, with 3 epochs: give more --epochs"):
         resumed_config(folder, {})
     assert resumed_config(folder, {"epochs": 4}).epochs == 4
     assert resumed_config(folder, {}, to_replay=True).epochs == 3

@@ -108,7 +108,7 @@ MALFORMED = [
     ([], ValueError, "data yielded no batch"),
     ([X, Y], TypeError, r"a batch of data must be \(x, y\) or .* got ndarray"),
     ([(X, Y[:3])], ValueError, r"a batch of data must be arrays of one length .*\[3, 37\]"),
-    ([(X[:0], Y[:0])], ValueError, "a batch of data must be arrays of one length above 0"),
+    ([(X[:0], Y[:0])], ValueError, "a batch of data must be arrays of the same length, at least 1"),
     ([(X, Y.astype(str))], TypeError, "a batch of data must be arrays of numbers"),
 ]
 

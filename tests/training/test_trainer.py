@@ -232,7 +232,7 @@ def test_a_model_that_is_not_built_is_refused():
         trainer_of(model)
 
 
-ONE_LENGTH = "must be arrays of one length above 0, got lengths"
+ONE_LENGTH = "must be arrays of the same length, at least 1, got lengths"
 
 
 PAIRS = r"must be \(x, y\) or \(x, y, sample_weight\), got"

@@ -14,6 +14,7 @@ from trainlib.cli.broken_pipe import discard_output, replace_closed_streams
 from trainlib.cli.exit_status import FAILED, CommandError, fail, one_line, status_of
 from trainlib.cli.flag_types import Flag, Group, Values
 from trainlib.cli.help import HelpTopics, help_text, terminal_width, topic_text
+from trainlib.core.checks import nearest
 
 
 def run(
@@ -46,7 +47,7 @@ def run(
     _define_common(values, topics)
     values.set_gnu_getopt(operand is not None)  # flags may follow operands
     try:
-        extra = values(sys.argv)[1:]
+        extra = _parse(name, values)
         if values.help:
             _print_help(about, values, topics)
             sys.exit(0)
@@ -71,6 +72,21 @@ def run(
         fail(name, f"{kind}: {one_line(error)} (--traceback shows where it was raised)", FAILED)
 
 
+def _parse(name: str, values: Values) -> list[str]:
+    """Set the flags from the command line, and return the arguments that are no flags.
+
+    Raises:
+        ValueError: an unknown flag; the message suggests the nearest one.
+        flags.Error: a value that its flag does not take.
+    """
+    try:
+        return list(values(sys.argv)[1:])
+    except flags.UnrecognizedFlagError as error:
+        near = nearest(error.flagname, values)
+        hint = f"; {name} --help lists the flags" if near is None else f": did you mean --{near}?"
+        raise ValueError(f"unknown flag --{error.flagname}{hint}") from error
+
+
 def required_path(values: Values, name: str) -> Path:
     """Return the value of a flag that names a path and must be given."""
     if not values[name].value:
@@ -89,7 +105,11 @@ def _print_help(about: str, values: Values, topics: HelpTopics | None) -> None:
 def _define_common(values: Values, topics: HelpTopics | None) -> None:
     """Define the flags that every command has."""
     group = Group(values, "This command")
-    text = "Show this text." if topics is None else "Show this text; --help=NAME: that on a topic."
+    text = (
+        "Show this text."
+        if topics is None
+        else "Show this text; --help=NAME shows that on one topic."
+    )
     help_flag = Flag(_HelpTopic(), None, "help", None, text, short_name="h", boolean=True)
     flags.DEFINE_flag(help_flag, values, module_name=group.title)
     group.boolean("traceback", None, "Show where in the program an error was raised.")

@@ -100,8 +100,8 @@ def rule_topics() -> HelpTopics:
         for name in rules:
             texts[name] = _topic(name)
     hint = (
-        "--help=NAME shows the flags of a rule's hyperparameters, such as --help=adam or "
-        f"--help=cosine_decay. {AMBIGUITY}"
+        "--help=NAME shows the hyperparameters of one optimizer, schedule, loss, metric, model, "
+        f"..., as in --help=adam or --help=cosine_decay. {AMBIGUITY}"
     )
     return HelpTopics(hint, texts)
 
@@ -131,7 +131,8 @@ def _entries(
         if hyperparameter in LENGTHS and h.required:
             text += " Default: to the end of the run."
         elif h.default is not None:
-            text += f" Default: {h.default_text}."
+            default = h.default_text.lower() if h.type == "bool" else h.default_text
+            text += f" Default: {default}."
         if kind != "monitors" and is_shared(hyperparameter):
             text += f" Also --{kind}_{hyperparameter}."
         defined: Any = values[flag]

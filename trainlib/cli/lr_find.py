@@ -32,6 +32,7 @@ lr_find: find a learning rate: train for some batches while the learning rate in
 it from the losses.
 
   lr_find --dataset=fashion_mnist --model=cnn --optimizer=adam
+  lr_find --help=adam    (the flags of one optimizer, loss, metric, model, ...)
 
 It takes the flags of train; the learning rate, the schedule and the epochs are ignored. Writes
 lr_find.csv, lr_find.png and summary.json into the run folder.

@@ -42,6 +42,7 @@ ABOUT = """
 train: train a model on a data set, and write a run folder.
 
   train --dataset=fashion_mnist --model=mlp --hidden=300,100 --optimizer=nadam --epochs=5
+  train --help=nadam    (the flags of one optimizer, schedule, loss, metric, model, ...)
 """
 WORKER_SETTINGS = ("data_dir", "strategy", "worker_timeout")
 """Settings in which workers may differ."""

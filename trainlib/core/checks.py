@@ -8,6 +8,19 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
+ABBREVIATIONS = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+    "rmse": "root_mean_squared_error",
+    "acc": "accuracy",
+    "r2": "r2_score",
+    "kld": "kl_divergence",
+    "bce": "binary_crossentropy",
+}
+"""Short names that other libraries accept, to suggest the long ones; they are not accepted here."""
+
 
 def check_number(
     name: str,
@@ -81,6 +94,23 @@ def check_choice(kind: str, name: Any, choices: Iterable[str]) -> None:
     choices = list(choices)
     if name in choices:
         return
-    near = difflib.get_close_matches(str(name), choices, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(str(name), choices)
+    hint = "" if near is None else f"did you mean {near!r}? "
     raise ValueError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(choices)}")
+
+
+def nearest(name: str, choices: Iterable[str]) -> str | None:
+    """Return the choice that a misspelled or abbreviated name most likely means, if any.
+
+    Example:
+        >>> from trainlib.core.checks import nearest
+        >>> nearest("mse", ["huber", "mean_squared_error"])
+        'mean_squared_error'
+    """
+    choices = list(choices)
+    long_name = ABBREVIATIONS.get(name)
+    if long_name in choices:
+        return long_name
+    similar = difflib.get_close_matches(name, choices, n=1)
+    longer = [choice for choice in choices if name and choice.startswith(name)]
+    return next(iter([*similar, *longer]), None)

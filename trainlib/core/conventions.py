@@ -59,7 +59,10 @@ def conventions(**presets: Mapping[str, Any]) -> Callable[[Factory], Factory]:
 
         @functools.wraps(factory)
         def settled(*args: Any, **keywords: Any) -> Any:
-            bound = signature.bind(*args, **keywords)
+            try:
+                bound = signature.bind(*args, **keywords)
+            except TypeError as error:
+                raise TypeError(f"{factory.__name__}() {error}") from None
             bound.apply_defaults()
             convention = bound.arguments["convention"]
             check_choice(f"convention of {factory.__name__}", convention, presets)

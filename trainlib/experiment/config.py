@@ -233,7 +233,7 @@ class ExperimentConfig:
             ("constraint", "constrained_params"),
         ):
             if getattr(self, pattern) is not None and getattr(self, rule) is None:
-                raise ValueError(f"--{pattern} needs --{rule}")
+                raise ValueError(f"{pattern} needs a {rule} (--{rule})")
         _check_learning_rate(self)
 
     @property
@@ -286,8 +286,8 @@ def _check_learning_rate(config: ExperimentConfig) -> None:
         names = [rule.name for rule in schedule.rules]
         if names != ["constant"] or schedule.warmup is not None:
             raise ValueError(
-                "--reduce_on_plateau sets the learning rate itself: it goes with "
-                "--schedule=constant, without a warm-up"
+                "reduce_on_plateau changes a constant learning rate: leave out the schedule "
+                "(--schedule) and the warm-up"
             )
     if "learning_rate" in config.optimizer.hyperparameters:
         for rule in schedule.rules:

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from trainlib.core.checks import nearest
 from trainlib.experiment.fields import RulesField, Setting, plain_settings, rule_fields
 from trainlib.experiment.parts import NESTED, ScheduleConfig, TensorBoardConfig
 from trainlib.experiment.rule_flags import (
@@ -42,8 +42,8 @@ def check_flags(cls: Any, names: Iterable[str]) -> None:
     known = [declared.flag for declared in settings(cls)]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f": did you mean --{near[0]}?" if near else "; train --help lists the flags"
+            near = nearest(name, known)
+            hint = f": did you mean --{near}?" if near else "; train --help lists the flags"
             raise ValueError(f"unknown flag --{name}{hint}")
 
 

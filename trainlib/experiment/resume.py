@@ -92,4 +92,7 @@ def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentCon
         )
     finished = (folder / run_folder.SUMMARY_FILE).is_file()
     if finished and resumed.epochs <= run_folder.read_summary(folder)["epochs"]:
-        raise ValueError(f"the run in {folder} is finished: give more --epochs to continue it")
+        raise ValueError(
+            f"the run in {folder} is finished, with {resumed.epochs} epochs: give more --epochs to "
+            "continue it"
+        )

@@ -1,14 +1,14 @@
 """The flags of rules and of their hyperparameters, and the rules that given flags choose.
 
-How a hyperparameter is written follows one rule:
+A hyperparameter is written
 
-- `--alpha`, by its name alone, where the chosen rules of one kind only take it;
-- `--schedule_alpha`, with its kind, where the chosen rules of two kinds take it: the name alone
-  is then refused as ambiguous;
-- a monitor's always with the monitor's name: `--early_stop_patience`.
+- by its name, `--alpha`, if the chosen rules of only one kind take it;
+- with its kind, `--schedule_alpha`, if the chosen rules of two kinds take it: the name alone is
+  refused as ambiguous;
+- with the monitor's name, if it is that of a monitor: `--early_stop_patience`.
 
-The form with the kind exists, and is always allowed, where rules of several kinds know the name.
-Flag files use it then.
+The form with the kind is always allowed if rules of several kinds have a hyperparameter of that
+name. Flag files use it then.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from trainlib.experiment.rules import (
 )
 
 AMBIGUITY = (
-    "A hyperparameter is written by its name alone, --alpha, where the chosen rules of one kind "
-    "only take it. Where those of two kinds do, each is written with its kind: --schedule_alpha, "
-    "--loss_alpha."
+    "Write a hyperparameter by its name, as in --alpha=0.1. If functions of two kinds that you "
+    "chose have one of that name, write the kind too, as in --schedule_alpha=0.1 "
+    "--loss_alpha=0.25."
 )
 """The rule, as the help text says it."""
 KINDS = tuple(kind for kind in RULES if kind != "monitors")
@@ -135,7 +135,7 @@ def _warms_up(given: Mapping[str, Any], chosen: Mapping[str, list[str]]) -> bool
 
 def _refused(flag: str, hyperparameter: str, kind: str, names: list[str]) -> ValueError:
     if names:
-        return not_for(f"--{flag}", hyperparameter, kind, names[0])
+        return not_for(f"--{flag}", hyperparameter, kind, names[0], "--")
     owners = [name for name in RULES[kind] if hyperparameter in takes(kind, name)]
     return ValueError(f"--{flag} needs --{kind}={' or '.join(owners)}")
 

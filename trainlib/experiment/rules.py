@@ -151,7 +151,9 @@ def type_of(hyperparameter: registry.Hyperparameter) -> str:
     return "str" if hyperparameter.type == "axis" else hyperparameter.type
 
 
-def not_for(spelling: str, hyperparameter: str, kind: str, name: str) -> ValueError:
+def not_for(
+    spelling: str, hyperparameter: str, kind: str, name: str, prefix: str = ""
+) -> ValueError:
     """Return the error for a hyperparameter that a rule does not take.
 
     Args:
@@ -159,9 +161,10 @@ def not_for(spelling: str, hyperparameter: str, kind: str, name: str) -> ValueEr
         hyperparameter: its name.
         kind: the rule's kind.
         name: the rule's name.
+        prefix: what the names of hyperparameters begin with: "--" at a shell.
     """
     owners = [other for other in RULES[kind] if hyperparameter in takes(kind, other)]
-    allowed = ", ".join(f"--{x}" for x in takes(kind, name)) or "none"
+    allowed = ", ".join(f"{prefix}{x}" for x in takes(kind, name)) or "none"
     is_for = f"; it is for {', '.join(owners)}" if owners else ""
     return ValueError(f"{spelling} is not for {kind} {name}, which takes {allowed}{is_for}")
 
@@ -181,7 +184,7 @@ def checked_rule(kind: str, rule: RuleConfig) -> RuleConfig:
     declared = takes(kind, rule.name)
     for name in rule.hyperparameters:
         if name not in declared:
-            raise not_for(f"--{name}", name, kind, rule.name)
+            raise not_for(name, name, kind, rule.name)
     return RuleConfig(
         rule.name,
         {

@@ -62,7 +62,7 @@ def length_of(name: str, examples: Tree) -> int:
     sizes = {int(a.shape[0]) if len(a.shape) else 0 for a in tf.nest.flatten(examples)}
     if len(sizes) != 1 or sizes == {0}:
         raise ValueError(
-            f"{name} must be arrays of one length above 0, got lengths {sorted(sizes)}"
+            f"{name} must be arrays of the same length, at least 1, got lengths {sorted(sizes)}"
         )
     return sizes.pop()
 
