@@ -1,8 +1,10 @@
 """Write the page on runs, with what its commands print in an empty folder.
 
-    python docs/runs.py     # writes docs/runs.md and its curve; needs matplotlib and tensorboard
+    python docs/runs.py     # writes docs/runs.md and its curve
 
-The image of TensorBoard is a screenshot of the same run.
+It needs the commands on the PATH (`pip install .`), matplotlib and tensorboard, and stops at the
+first command that ends with another exit status than expected. The image of TensorBoard is a
+screenshot of the same run.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -19,17 +22,21 @@ PICTURES = HERE / "run_pictures"
 FLAGS = "--hidden=1000,1000 --dropout=0.2 --optimizer=nadam --reduce_on_plateau"
 LONG = f"train {FLAGS} --epochs=30 --checkpoint_steps=100 --tensorboard --run_dir="
 COMMANDS = {
-    "killed": f"timeout --signal=KILL 15 {LONG}mine",
+    "killed": f"{LONG}mine",
     "ls": "ls mine/checkpoints",
     "resumed": "train --resume=mine",
-    "whole": f"{LONG}whole",
-    "compared": "grep -h params_sha256 mine/summary.json whole/summary.json",
+    "uninterrupted": f"{LONG}uninterrupted",
+    "compared": "grep -h params_sha256 mine/summary.json uninterrupted/summary.json",
     "events": "find mine/tensorboard -type f | sed 's/[0-9]\\{10\\}.*/.../' | sort -u",
     "diverges": "train --optimizer=sgd --learning_rate=1e30 --nonfinite=stop --run_dir=wild",
     "replayed": "train --resume=wild --replay_step=2 | cut -c1-131 | grep -B5 -A8 '^>'",
     "verify_resume": f"train {FLAGS} --verify_resume --verify_steps=50",
-    "signal": f"timeout --preserve-status --signal=TERM 15 {LONG}stopped",
+    "signal": f"{LONG}stopped",
 }
+SIGNALS = {"killed": ("epoch  5", signal.SIGKILL), "signal": ("epoch  2", signal.SIGTERM)}
+"""Signals sent to a command, each after the first line that begins with a text."""
+STATUSES = {"killed": -signal.SIGKILL, "signal": 75, "diverges": 1}
+"""Expected exit statuses that are not 0."""
 SHOWN = 14
 """Maximal number of lines shown for a command: of more, the first and the last ones."""
 
@@ -39,27 +46,38 @@ def main() -> None:
     text = (HERE / "runs.in.md").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         for name in re.findall(r"^\{\{(\w+)\}\}$", text, re.MULTILINE):
-            text = text.replace(f"{{{{{name}}}}}", _block(COMMANDS[name], Path(folder)))
+            text = text.replace(f"{{{{{name}}}}}", _block(name, Path(folder)))
         PICTURES.mkdir(exist_ok=True)
         shutil.copy(Path(folder, "mine", "loss.png"), PICTURES / "loss.png")
     (HERE / "runs.md").write_text(text, encoding="utf-8")
 
 
-def _block(command: str, folder: Path) -> str:
-    """Return a command and what it prints, indented."""
-    done = subprocess.run(
-        ["bash", "-c", command],
+def _block(name: str, folder: Path) -> str:
+    """Run a command in a folder, and return it and what it prints, indented."""
+    command, lines = COMMANDS[name], []
+    marker, number = SIGNALS.get(name, (None, signal.SIGTERM))
+    process = subprocess.Popen(
+        ["bash", "-c", f"exec {command}" if marker else command],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=os.environ | {"COLUMNS": "100"},
     )
-    lines = [line for line in done.stdout.splitlines() if line]
+    assert process.stdout is not None
+    for line in filter(str.strip, process.stdout):
+        lines.append(line)
+        if marker and line.startswith(marker):
+            process.send_signal(number)
+            lines.append(f"$ kill -{number.name.removeprefix('SIG')} {process.pid}")
+            marker = None
+    status = process.wait()
+    if status != STATUSES.get(name, 0):
+        raise SystemExit(f"{command}\n{''.join(lines)}\nended with status {status}")
     if len(lines) > SHOWN:
         lines = [*lines[: SHOWN // 2], "...", *lines[-SHOWN // 2 :]]
-    if done.returncode:
-        lines.append(f"(status {done.returncode})")
+    if status:
+        lines.append(f"(status {status})")
     return "\n".join(f"    {line}".rstrip() for line in [f"$ {command}", *lines])
 
 

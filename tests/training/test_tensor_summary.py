@@ -21,4 +21,4 @@ def test_an_empty_tensor_is_finite_and_has_no_range():
     found = summarize("x", np.zeros([0, 3], "float32"))
     assert np.isnan([found.min, found.max, found.mean]).all()
     assert found.is_finite
-    assert format_table([found]).endswith("none: all are finite")
+    assert format_table([found]).endswith("\nall tensors are finite")

@@ -85,5 +85,7 @@ def format_table(summaries: Sequence[TensorSummary]) -> str:
         ).rstrip()
         for row in rows
     ]
-    what = "none: all are finite" if bad is None else f"{bad.name}, {bad.nans} NaN, {bad.infs} inf"
-    return "\n".join([*lines, f"the first tensor that is not finite: {what}"])
+    found = "all tensors are finite"
+    if bad is not None:
+        found = f"the first tensor that is not finite: {bad.name}, {bad.nans} NaN, {bad.infs} inf"
+    return "\n".join([*lines, found])
