@@ -77,7 +77,8 @@ def test_a_finished_run_is_resumed_only_with_more_epochs(quick_runs, command):
     done = command("train", f"--resume={folder}")
     assert (done.status, done.err) == (
         2,
-        f"train: the run in {folder} is finished, with 2 epochs: give more --epochs to continue it\n",
+        f"train: the run in {folder} is finished, with 2 epochs: give more --epochs to continue "
+        "it\n",
     )
     assert command("train", f"--resume={folder}", "--epochs=3").status == 0
     longer = quick_runs("--epochs=3")

@@ -17,7 +17,7 @@ from trainlib.report.figures import require_matplotlib  # noqa: E402
 from trainlib.report.run_page import REPORT_FILE  # noqa: E402
 
 ABOUT = """
-report: write report.html, which shows a run or compares several, and its pictures.
+report: write report.html, which shows a run or compares several, and its figures.
 
   report runs/digits-mlp-adam-20260101-120000
   report runs/digits-* --out=comparison

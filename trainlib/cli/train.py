@@ -86,8 +86,7 @@ def define_run_dir(values: Values) -> None:
     Group(values, "Run").string(
         "run_dir",
         None,
-        "Folder for what the run leaves, new or empty; default: "
-        "runs/<data set>-<model>-<optimizer>-<time>.",
+        "Run folder to write, new or empty; default: runs/<data set>-<model>-<optimizer>-<time>.",
         "PATH",
     )
 

@@ -29,8 +29,8 @@ from trainlib.verify.peers import PEERS  # noqa: E402
 from trainlib.verify.trajectory import RUNS  # noqa: E402
 
 ABOUT = """
-verify: compare every rule, in each of its forms, with the libraries that implement it, and print
-the largest relative error: of an optimizer over a whole trajectory, of a schedule over 10,000
+verify: compare functions, in each of their forms, with the libraries that implement them, and
+print the largest relative error: of an optimizer over a trajectory, of a schedule over 10,000
 steps. The exit status is 1 if an error is too large.
 
   verify --kind=all
@@ -76,7 +76,7 @@ def main() -> None:
 def define(values: Values) -> None:
     """Define the flags of `verify`."""
     names = names_by_kind()
-    group = Group(values, "What to verify; names are comma-separated")
+    group = Group(values, "Functions to verify (names are comma-separated)")
     group.strings(
         "kind",
         None,
@@ -86,17 +86,20 @@ def define(values: Values) -> None:
     )
     for kind, of_kind in names.items():
         group.strings(kind, None, f"Names, or {ALL}: {', '.join(of_kind)}.", "NAMES")
-    group = Group(values, "How")
+    group = Group(values, "Comparison")
     group.strings(
         "against",
         list(AGAINST),
-        f"Peers; {EQUATION} is the published equation, where no library implements the rule.",
+        f"Peers; {EQUATION} is the published equation, where no library implements the function.",
         "PEERS",
     )
     group.choice("dtype", "float64", list(TOLERANCES), "Type of all numbers.")
     group.integer("steps", 200, "Length of the trajectories of optimizers, at least 1.")
     group.strings(
-        "run", ["graph", "xla"], f"How trainlib's rules are run: any of {', '.join(RUNS)}.", "RUNS"
+        "run",
+        ["graph", "xla"],
+        f"How trainlib's functions are run: any of {', '.join(RUNS)}.",
+        "RUNS",
     )
     group.string("output", None, "Write the table to PATH.json and PATH.md.", "PATH")
 

@@ -178,8 +178,8 @@ class ExperimentConfig:
     replicas: int | None = setting(
         "int",
         None,
-        "Number of devices of mirrored; default: all accelerators. Without any, the processor is "
-        "divided.",
+        "Number of devices of mirrored; default: all accelerators. Without any, each "
+        "replica is a part of the CPU.",
         at_least=1,
     )
     nonfinite: str = setting(

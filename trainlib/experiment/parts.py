@@ -64,7 +64,7 @@ class DataConfig:
         "str",
         AUTO,
         "auto: the model begins with layers that scale images to [0, 1] and columns to mean 0 and "
-        "variance 1, bounded to [-10, 10], unless it has such layers; none: it gets the raw data.",
+        "variance 1, clipped to [-10, 10], unless it has such layers; none: it gets the raw data.",
         choices=(AUTO, "none"),
     )
     class_weight: str | None = setting(
@@ -204,10 +204,10 @@ class CheckpointConfig:
         at_least=0,
     )
     steps: int | None = setting(
-        "int", None, "Batches between two checkpoints, too.", flag="checkpoint_steps", at_least=1
+        "int", None, "Also save one after this many batches.", flag="checkpoint_steps", at_least=1
     )
     seconds: float = setting(
-        "float", 600.0, "Seconds between two checkpoints, too.", flag="checkpoint_seconds", above=0
+        "float", 600.0, "Also save one after this many seconds.", flag="checkpoint_seconds", above=0
     )
     keep: int = setting(
         "int",
@@ -259,7 +259,7 @@ class TensorBoardConfig:
     steps: int | None = setting(
         "int",
         None,
-        "Batches between two points of the curves, too.",
+        "Also write a point of the curves after this many batches.",
         flag="tensorboard_steps",
         at_least=1,
     )

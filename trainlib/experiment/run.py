@@ -86,7 +86,7 @@ def run_experiment(
 
     Args:
         config: the experiment.
-        run_dir: folder for what the run leaves, new or empty; default:
+        run_dir: the run folder to write, new or empty; default:
             runs/<data set>-<model>-<optimizer>-<time>.
         resume: whether to continue the run in `run_dir` from its newest checkpoint; `config` is
             then that of `trainlib.experiment.resume.resumed_config`. Default: False.

@@ -1,4 +1,4 @@
-"""The folder that a run leaves: its files, written whole, and read back."""
+"""The run folder: the files in it are written atomically, and read back."""
 
 from __future__ import annotations
 
