@@ -142,7 +142,7 @@ def written(value):
         ("--learning_rate=fast", "'fast' is neither a number nor 'auto'"),
         ("--norms=maybe", "'maybe' is neither true nor false"),
         ("--execution=fast", "value should be one of <auto|graph|xla|xla_update>"),
-        ("--epoch=3", "unknown flag --epoch: did you mean --epochs?"),
+        ("--epoch=3", "Unknown command line flag 'epoch'. Did you mean: epochs"),
     ],
 )
 def test_values_that_are_not_allowed_are_refused(argument, message, parse):

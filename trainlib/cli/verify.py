@@ -98,7 +98,7 @@ def define(values: Values) -> None:
     group.strings(
         "run",
         ["graph", "xla"],
-        f"How trainlib's functions are run: any of {', '.join(RUNS)}.",
+        f"How functions are run: any of {', '.join(RUNS)}.",
         "RUNS",
     )
     group.string("output", None, "Write the table to PATH.json and PATH.md.", "PATH")
