@@ -121,7 +121,7 @@ def test_hyperparameters_have_their_declared_types(name, value, expected):
         (
             {"monitors": "reduce_on_plateau", "schedule": "cosine_decay"},
             ValueError,
-            "^--reduce_on_plateau sets the learning rate itself",
+            "^reduce_on_plateau changes a constant learning rate",
         ),
     ],
 )
