@@ -64,10 +64,7 @@ def hyperparameters(kind, names):
     """Draw hyperparameters of some rules: each has one value for all of them."""
     declared = {h: x for name in names for h, x in takes(kind, name).items()}
     required = [
-        h
-        for name in names
-        for h, x in takes(kind, name).items()
-        if x.required and h not in LENGTHS
+        h for name in names for h, x in takes(kind, name).items() if x.required and h not in LENGTHS
     ]
     chosen = st.lists(st.sampled_from(sorted(declared)), max_size=4) if declared else st.just([])
     return chosen.flatmap(
