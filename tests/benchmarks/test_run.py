@@ -29,7 +29,7 @@ def quick_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quick_rows(tmp_path_factory):
-    """Precisions, replicas and workers: a process each, of which most time is its start."""
+    """Precisions, replicas and workers: a process each, whose start takes most of the time."""
     return run_quickly(tmp_path_factory.mktemp("rows"), "precision,replicas")
 
 

@@ -122,7 +122,7 @@ def _selection(values: Values) -> Selection:
     """Return what the flags select.
 
     Raises:
-        ValueError: a name is unknown, or a kind is excluded of which names are given.
+        ValueError: a name is unknown, or names are given of a kind that is excluded.
     """
     check_number("steps", values.steps, at_least=1)
     names = names_by_kind()

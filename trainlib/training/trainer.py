@@ -139,25 +139,9 @@ class Trainer:
         distribution = get_strategy(strategy, settings.replicas)
         on_one_device = distribution is None
         pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
-        config = StepConfig(
-            pure.apply_fn,
-            resolve_function("loss", loss),
-            optimizer,
-            metrics=metrics_by_name(metrics),
-            regularizer=restrict_regularizer(
-                settings.regularizer, settings.regularizer_mask, pure.params
-            ),
-            loss_scale=settings.loss_scale_for(precision),
-            finite_guard=settings.nonfinite not in UNGUARDED,
-            norms=settings.norms,
-        )
-        programs = Programs.for_model(
-            devices_for(distribution, model),
-            config,
-            pure,
-            seed,
-            halts=settings.nonfinite in HALTING,
-        )
+        config = _step_config(pure, loss, optimizer, metrics, precision, settings)
+        devices, halts = devices_for(distribution, model), settings.nonfinite in HALTING
+        programs = Programs.for_model(devices, config, pure, seed, halts)
         self.model = model
         self.context = TrainingContext(
             programs,
@@ -390,3 +374,26 @@ class Trainer:
         if not isinstance(self.model, FunctionalModel):
             variables = self.context.programs.variables
             write_back(self.model, variables.params, variables.model_state)
+
+
+def _step_config(
+    model: FunctionalModel,
+    loss: str | Loss,
+    optimizer: Optimizer,
+    metrics: Metrics,
+    precision: str | None,
+    settings: TrainerSettings,
+) -> StepConfig:
+    """Return what a training step of the model computes."""
+    return StepConfig(
+        model.apply_fn,
+        resolve_function("loss", loss),
+        optimizer,
+        metrics=metrics_by_name(metrics),
+        regularizer=restrict_regularizer(
+            settings.regularizer, settings.regularizer_mask, model.params
+        ),
+        loss_scale=settings.loss_scale_for(precision),
+        finite_guard=settings.nonfinite not in UNGUARDED,
+        norms=settings.norms,
+    )

@@ -30,7 +30,7 @@ def gradients(dtype: str) -> Arrays:
 
 
 def nonfinite(*values: float) -> Callable[[str], Arrays]:
-    """Return gradients of which one tensor holds these values and another is ordinary."""
+    """Return gradients: a tensor that holds these values, and an ordinary one."""
     return lambda dtype: {
         "bad": np.asarray(values, dtype),
         "good": np.asarray([0.5, -3.0, 0.0], dtype),

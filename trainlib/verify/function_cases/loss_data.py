@@ -31,7 +31,7 @@ def errors(dtype: str, *sizes: float) -> Arrays:
 
 
 def with_zeros(dtype: str) -> Arrays:
-    """Return vectors, of which the first prediction and the second target are 0."""
+    """Return vectors; the first prediction and the second target are 0."""
     data = numbers(dtype, (4, 3))
     data["y_pred"][0] = data["y_true"][1] = 0
     return data
@@ -109,7 +109,7 @@ def regions(dtype: str, shape: tuple[int, ...] = (3, 4, 4, 2), empty: bool = Fal
 
 
 def embeddings(dtype: str, references: int = 0) -> Arrays:
-    """Return labels and unit vectors, of which the last is alone in its class, and references."""
+    """Return labels, unit vectors and references; the last vector is alone in its class."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(10 + references, 4))
     z = (z / np.linalg.norm(z, axis=-1, keepdims=True)).astype(dtype)

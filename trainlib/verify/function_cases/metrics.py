@@ -27,7 +27,7 @@ def ties(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.nda
 
 
 def fine(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Return scores of which half are at the 200 thresholds of an area, and both ends."""
+    """Return scores, half of them at the 200 thresholds of an area, and both ends."""
     p = np.where(rng.random(shape) < 0.5, rng.random(shape), rng.integers(0, 200, shape) / 199)
     p.flat[0], p.flat[-1] = 0, 1
     return p.astype(dtype)

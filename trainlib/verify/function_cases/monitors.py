@@ -43,7 +43,7 @@ def histories(dtype: str) -> Arrays:
 
 
 def histories_from_nan(dtype: str) -> Arrays:
-    """Return the same histories, of which every other one begins with NaN, inf or -inf."""
+    """Return the same histories; every other one begins with NaN, inf or -inf."""
     metrics = histories(dtype)["metrics"]
     metrics[::2, 0] = np.resize([np.nan, np.inf, -np.inf], HISTORIES // 2)
     return {"metrics": metrics}
