@@ -62,7 +62,10 @@ def in_bounds(bounds, kind):
 
 def hyperparameters(kind, names):
     """Draw hyperparameters of some rules: each has one value for all of them."""
-    declared = {h: x for name in names for h, x in takes(kind, name).items()}
+    declared = {}
+    for h, x in (item for name in names for item in takes(kind, name).items()):
+        if h not in declared or x.declaration.range.above is not None:  # what all of them allow
+            declared[h] = x
     required = [
         h for name in names for h, x in takes(kind, name).items() if x.required and h not in LENGTHS
     ]

@@ -107,7 +107,7 @@ MALFORMED = [
     (3, TypeError, r"data must be arrays \(x, y\) or .* got 3"),
     ([], ValueError, "data yielded no batch"),
     ([X, Y], TypeError, r"a batch of data must be \(x, y\) or .* got ndarray"),
-    ([(X, Y[:3])], ValueError, r"a batch of data must be arrays of one length .*\[3, 37\]"),
+    ([(X, Y[:3])], ValueError, r"a batch of data must be arrays of the same length, .*\[3, 37\]"),
     ([(X[:0], Y[:0])], ValueError, "a batch of data must be arrays of the same length, at least 1"),
     ([(X, Y.astype(str))], TypeError, "a batch of data must be arrays of numbers"),
 ]
