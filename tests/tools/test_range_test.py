@@ -380,7 +380,11 @@ def test_options_out_of_range_are_named_in_the_error(options, kind, message):
         ({"optimizer": lambda rate: rate}, TypeError, "optimizer must be an Optimizer"),
         ({"optimizer": lambda r: tl.accumulate(tl.sgd(r), 2)}, ValueError, "must not accumulate"),
         ({"data": X}, TypeError, "data must be"),
-        ({"data": (X, Y[:5])}, ValueError, "data must be arrays of the same length, .* lengths \\[5, "),
+        (
+            {"data": (X, Y[:5])},
+            ValueError,
+            "data must be arrays of the same length, .* lengths \\[5, ",
+        ),
         ({"model": "mlp"}, TypeError, "model must be a Keras model or a FunctionalModel"),
     ],
 )
