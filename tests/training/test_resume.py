@@ -236,7 +236,7 @@ OTHERS = {
     "execution": ({"execution": "xla"}, {}, "was made with execution graph, not xla"),
     "seed": ({"seed": 1}, {}, "was made with seed 0, not 1"),
     "precision": ({"precision": "float64"}, {}, "as float32 .*, not as float64"),
-    "scaling": ({"loss_scale": tl.static_loss_scale(2.0)}, {}, "lacks state/loss_scale"),
+    "scaling": ({"loss_scale": tl.static_loss_scale(2.0)}, {}, "lacks state/finite_guard"),
     "metrics": ({"metrics": ["accuracy"]}, {}, "holds metric_states/auc"),
 }
 
