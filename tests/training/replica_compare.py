@@ -81,7 +81,7 @@ def run_one(apply_fn, state, data, order, batch_size, make_step, metrics):
 def compare(apply_fn, params, model_state, optimizer, data, order, batch_size, loss, **options):
     """How far replicas are from one device, and from each other."""
     metrics = {"mean_absolute_error": tl.losses.mean_absolute_error}
-    parts = {k: options.pop(k) for k in ("compile_gradients",) if k in options}
+    parts = {k: options.pop(k) for k in ("compile_gradients", "compile_update") if k in options}
 
     def make_step(function, **more):
         more |= parts if more else {}
