@@ -204,10 +204,18 @@ class CheckpointConfig:
         at_least=0,
     )
     steps: int | None = setting(
-        "int", None, "Also save one after this many batches.", flag="checkpoint_steps", at_least=1
+        "int",
+        None,
+        "Also save one each time this many batches have passed.",
+        flag="checkpoint_steps",
+        at_least=1,
     )
     seconds: float = setting(
-        "float", 600.0, "Also save one after this many seconds.", flag="checkpoint_seconds", above=0
+        "float",
+        600.0,
+        "Also save one each time this many seconds have passed.",
+        flag="checkpoint_seconds",
+        above=0,
     )
     keep: int = setting(
         "int",
@@ -259,7 +267,7 @@ class TensorBoardConfig:
     steps: int | None = setting(
         "int",
         None,
-        "Also write a point of the curves after this many batches.",
+        "Also write a point of the curves each time this many batches have passed.",
         flag="tensorboard_steps",
         at_least=1,
     )

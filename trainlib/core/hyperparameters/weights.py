@@ -1,7 +1,4 @@
-"""Declarations of the hyperparameters of what acts on weights and gradients.
-
-Regularizers, constraints, clipping and the other transforms.
-"""
+"""Declarations of the hyperparameters of regularizers, constraints, clipping and transforms."""
 
 from __future__ import annotations
 
