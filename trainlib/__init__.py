@@ -4,9 +4,9 @@ The public names are those of `api`. A package imports its own layer and those a
 
 Core, pure functions:
 core: `Optimizer`, structures of tensors, checks, the declarations of hyperparameters.
-optimizers, transforms, schedules, losses, metrics, monitors, regularizers, constraints: the rules.
+optimizers, transforms, schedules, losses, metrics, monitors, regularizers, constraints: functions.
 step: the training step.
-registry: the rules by name.
+registry: these functions by name.
 
 Training:
 training, callbacks: `Trainer`, the training loop, checkpoints; objects that follow a run.

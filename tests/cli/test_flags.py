@@ -11,14 +11,14 @@ import trainlib as tl
 from trainlib.cli.flags import (
     define_experiment,
     experiment_config,
+    function_topics,
     given_flags,
-    rule_topics,
 )
 from trainlib.cli.help import help_text, topic_text
-from trainlib.experiment.rules import RULES
+from trainlib.experiment.functions import FUNCTIONS
 from trainlib.registry import OPTIMIZERS, hyperparameters
 
-MEMBERS = [(kind, name) for kind, rules in RULES.items() for name in rules]
+MEMBERS = [(kind, name) for kind, functions in FUNCTIONS.items() for name in functions]
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_flags_describe_the_same_experiment_as_a_configuration(parse):
         model=tl.config("mlp", hidden=[8, 4]),
         optimizer=tl.config("nadam", learning_rate=0.01),
         schedule=tl.ScheduleConfig(
-            rules=["constant", tl.config("cosine_decay", alpha=0.5)], join_at=[100]
+            schedules=["constant", tl.config("cosine_decay", alpha=0.5)], join_at=[100]
         ),
         monitors=tl.config("early_stop", patience=3),
         clipping=tl.config("clip_by_norm", clipnorm=1),
@@ -94,7 +94,7 @@ def test_only_flags_that_were_given_are_passed_on(parse):
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
 def test_the_defaults_of_a_rule_written_as_flags_are_its_hyperparameters(kind, name, parse):
     """Given on the command line, every default is parsed into a value that equals it."""
-    declared = hyperparameters(RULES[kind][name])
+    declared = hyperparameters(FUNCTIONS[kind][name])
     known = parse()
     prefix = f"{name}_" if kind == "monitors" else ""
     given = {}
@@ -121,12 +121,12 @@ def test_the_defaults_of_a_rule_written_as_flags_are_its_hyperparameters(kind, n
         arguments = [f"--{next(iter(declared))}=2"]
         given = {next(iter(declared)): ("", 2.0)}
     config = experiment_config(parse(*choice, *arguments))
-    rules = config.schedule.rules if kind == "schedule" else getattr(config, kind)
-    (rule,) = rules if isinstance(rules, tuple) else (rules,)
-    assert rule.name == name
+    found = config.schedule.schedules if kind == "schedule" else getattr(config, kind)
+    (chosen,) = found if isinstance(found, tuple) else (found,)
+    assert chosen.name == name
     for h, (_, default) in given.items():
         expected = tuple(default) if isinstance(default, list) else default
-        found = rule.hyperparameters[h]
+        found = chosen.hyperparameters[h]
         assert found == (str(expected) if h == "axis" else expected), h
 
 
@@ -172,7 +172,7 @@ def test_the_help_text_has_settings_with_their_defaults(line, parse):
 
 
 def test_the_help_text_leaves_hyperparameters_to_the_topics_and_says_so(parse):
-    text = words(help_text("", parse(), rule_topics()))
+    text = words(help_text("", parse(), function_topics()))
     for hidden in ("--beta_1", "--hidden=", "--early_stop_patience"):
         assert hidden not in text
     assert "--help=adam" in text
@@ -199,12 +199,12 @@ def test_the_help_text_leaves_hyperparameters_to_the_topics_and_says_so(parse):
     ],
 )
 def test_the_topic_of_a_rule_shows_its_hyperparameters(topic, lines, parse):
-    text = words(topic_text(topic, parse(), rule_topics(), 100))
+    text = words(topic_text(topic, parse(), function_topics(), 100))
     for line in lines:
         assert line in text
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_rule_has_a_topic(name, parse):
-    text = topic_text(name, parse(), rule_topics(), 80)
+    text = topic_text(name, parse(), function_topics(), 80)
     assert text.startswith(f"optimizer {name}: ") and "--learning_rate=" in text

@@ -1,4 +1,4 @@
-"""`train` with each of its rules, on data and models of the user, and with invalid input."""
+"""`train` with each function, on data and models of the user, and with invalid input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from helpers.experiments import RUN_FILES
 
 from trainlib.cli import broken_pipe
 from trainlib.data import search
-from trainlib.experiment.rules import RULES
+from trainlib.experiment.functions import FUNCTIONS
 from trainlib.experiment.targets import target_of
 from trainlib.registry import OPTIMIZERS, REGULARIZERS
 
@@ -88,7 +88,7 @@ def test_piecewise_rates_by_epoch_train(command, tmp_path):
     assert done.status == 0, done.err
     lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["learning_rate"] for line in lines] == [0.5, 0.25]
-    assert set(SCHEDULES) | {"piecewise_constant"} == set(RULES["schedule"])
+    assert set(SCHEDULES) | {"piecewise_constant"} == set(FUNCTIONS["schedule"])
 
 
 def test_a_plateau_reduces_the_rate_and_early_stopping_ends_the_run(command, tmp_path):
@@ -163,7 +163,7 @@ def test_a_penalty_raises_the_loss(name, trained):
 
 @pytest.mark.parametrize(
     "loss",
-    [x if x in SOME else pytest.param(x, marks=pytest.mark.soak) for x in RULES["loss"]],
+    [x if x in SOME else pytest.param(x, marks=pytest.mark.soak) for x in FUNCTIONS["loss"]],
 )
 def test_every_loss_trains_on_classes(loss, trained):
     summary = trained(f"--loss={loss}")

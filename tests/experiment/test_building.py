@@ -10,7 +10,7 @@ from helpers.experiments import LABELS, ROWS, experiment
 
 import trainlib as tl
 from trainlib.experiment import building
-from trainlib.experiment.rules import RULES
+from trainlib.experiment.functions import FUNCTIONS
 from trainlib.experiment.targets import takes_logits
 from trainlib.experiment.task import build_task
 from trainlib.registry import LOSSES
@@ -20,7 +20,7 @@ IMAGES = np.arange(40 * 16, dtype=np.uint8).reshape(40, 4, 4)
 SCALING = ["Normalization", "Rescaling", "Activation", "Rescaling"]
 
 
-@pytest.mark.parametrize("loss", RULES["loss"])
+@pytest.mark.parametrize("loss", FUNCTIONS["loss"])
 def test_every_loss_decreases_on_the_predictions_of_its_model(loss):
     config = experiment(f"--loss={loss}", "--hidden=16", "--train_examples=200")
     task = build_task(config)

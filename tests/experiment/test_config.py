@@ -17,7 +17,7 @@ FULL = tl.ExperimentConfig(
     model="cnn",
     optimizer=tl.config("nadam", learning_rate=1e-3),
     schedule=tl.ScheduleConfig(
-        rules=["constant", tl.config("cosine_decay", alpha=0.5)], join_at=[10]
+        schedules=["constant", tl.config("cosine_decay", alpha=0.5)], join_at=[10]
     ),
     monitors="early_stop",
     metrics=["accuracy", tl.config("auc", num_thresholds=50)],
@@ -33,10 +33,10 @@ def test_a_rule_is_given_by_its_name_or_with_hyperparameters():
 
 
 def test_a_schedule_alone_makes_a_schedule_configuration():
-    by_name, by_rule = (
+    by_name, by_config = (
         tl.ExperimentConfig(schedule=x) for x in ("cosine_decay", tl.config("cosine_decay"))
     )
-    assert by_name.schedule == by_rule.schedule == tl.ScheduleConfig(rules="cosine_decay")
+    assert by_name.schedule == by_config.schedule == tl.ScheduleConfig(schedules="cosine_decay")
 
 
 @pytest.mark.parametrize("part", [FULL, FULL.data, FULL.schedule, FULL.checkpoints, FULL.optimizer])
@@ -48,12 +48,12 @@ def test_no_field_can_be_assigned(part):
 
 def test_hyperparameters_cannot_be_assigned_and_are_no_longer_those_of_the_caller():
     given = {"hidden": [8, 4]}
-    rule = tl.RuleConfig("mlp", given)
+    model = tl.FunctionConfig("mlp", given)
     given["hidden"].append(2)
     given["dropout"] = 0.5
-    assert dict(rule.hyperparameters) == {"hidden": (8, 4)}
+    assert dict(model.hyperparameters) == {"hidden": (8, 4)}
     with pytest.raises(TypeError):
-        rule.hyperparameters["hidden"] = (1,)
+        model.hyperparameters["hidden"] = (1,)
 
 
 def test_a_variation_leaves_the_original_as_it_is():
@@ -139,14 +139,14 @@ def test_invalid_settings_are_refused_by_name(settings, error, message):
         (lambda: tl.TensorBoardConfig(histogram_epochs=-1), "^histogram_epochs must be at least 0"),
         (
             lambda: tl.ScheduleConfig(
-                rules="cosine_decay", warmup=tl.config("linear_warmup", warmup_steps=3)
+                schedules="cosine_decay", warmup=tl.config("linear_warmup", warmup_steps=3)
             ),
             r"^schedule.warmup: schedule cosine_decay takes warmup_steps \(--warmup_steps\) itself",
         ),
         (lambda: tl.ScheduleConfig(warmup="linear_warmup"), "^schedule.warmup must be tl.config"),
         (
             lambda: tl.ScheduleConfig(
-                rules=[tl.config("cosine_decay", alpha=a) for a in (0.1, 0.2)], join_at=[5]
+                schedules=[tl.config("cosine_decay", alpha=a) for a in (0.1, 0.2)], join_at=[5]
             ),
             r"^schedule: cosine_decay and cosine_decay both take alpha \(--alpha\) and must have",
         ),
@@ -166,14 +166,14 @@ def test_norms_are_reported_with_tensorboard_unless_the_configuration_says_other
 
 
 def test_a_schedule_without_a_length_follows_that_of_the_run():
-    rules = {
+    expected = {
         "constant": False,
         "cosine_decay": True,
         tl.config("cosine_decay", decay_steps=5): False,
         tl.config("one_cycle"): True,
     }
-    found = {rule: tl.ScheduleConfig(rules=rule).follows_run_length for rule in rules}
-    assert found == rules
+    found = {name: tl.ScheduleConfig(schedules=name).follows_run_length for name in expected}
+    assert found == expected
 
 
 def test_a_configuration_is_shown_as_the_call_that_makes_it():

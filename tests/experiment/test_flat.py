@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import trainlib as tl
 from trainlib.experiment.fields import plain_settings
 from trainlib.experiment.flat import flatten, unflatten
-from trainlib.experiment.rules import LENGTHS, RULES, checked_rule, takes, type_of
+from trainlib.experiment.functions import FUNCTIONS, LENGTHS, checked_function, takes, type_of
 
 TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), min_size=1
@@ -61,7 +61,7 @@ def in_bounds(bounds, kind):
 
 
 def hyperparameters(kind, names):
-    """Draw hyperparameters of some rules: each has one value for all of them."""
+    """Draw hyperparameters of some functions: each has one value for all of them."""
     declared = {}
     for h, x in (item for name in names for item in takes(kind, name).items()):
         if h not in declared or x.declaration.range.above is not None:  # what all of them allow
@@ -75,15 +75,15 @@ def hyperparameters(kind, names):
     )
 
 
-def rules(kind, least, most):
-    """Draw distinct rules of a kind."""
+def functions(kind, least, most):
+    """Draw distinct functions of a kind."""
     names = st.lists(
-        st.sampled_from(sorted(RULES[kind])), min_size=least, max_size=most, unique=True
+        st.sampled_from(sorted(FUNCTIONS[kind])), min_size=least, max_size=most, unique=True
     )
     return names.flatmap(
         lambda names: hyperparameters(kind, names).map(
             lambda values: tuple(
-                tl.RuleConfig(n, {h: x for h, x in values.items() if h in takes(kind, n)})
+                tl.FunctionConfig(n, {h: x for h, x in values.items() if h in takes(kind, n)})
                 for n in names
             )
         )
@@ -91,7 +91,7 @@ def rules(kind, least, most):
 
 
 def one(kind):
-    return rules(kind, 1, 1).map(lambda found: found[0])
+    return functions(kind, 1, 1).map(lambda found: found[0])
 
 
 def part(cls, **more):
@@ -102,12 +102,12 @@ def part(cls, **more):
 
 @st.composite
 def schedules(draw):
-    found = draw(rules("schedule", 1, 3))
-    takes_warmup = any("warmup_steps" in takes("schedule", rule.name) for rule in found)
+    found = draw(functions("schedule", 1, 3))
+    takes_warmup = any("warmup_steps" in takes("schedule", x.name) for x in found)
     steps = draw(st.integers(1, 9))
     warmup = tl.config("linear_warmup", warmup_steps=steps)
     return tl.ScheduleConfig(
-        rules=found,
+        schedules=found,
         warmup=None if takes_warmup else draw(st.none() | st.just(warmup)),
         join_at=draw(st.lists(st.integers(1, 9), min_size=len(found) - 1, max_size=len(found) - 1)),
         per_epoch=draw(st.booleans()),
@@ -124,30 +124,30 @@ def configs(draw):
                 "checkpoints": part(tl.CheckpointConfig),
                 "tensorboard": st.none() | part(tl.TensorBoardConfig),
                 "schedule": schedules(),
-                "monitors": rules("monitors", 0, 2),
+                "monitors": functions("monitors", 0, 2),
                 "model": one("model"),
                 "optimizer": one("optimizer"),
                 "loss": one("loss") | st.just(tl.config("auto")),
-                "metrics": rules("metrics", 0, 3) | st.just((tl.config("auto"),)),
-                "clipping": st.none() | one("clipping").filter(lambda rule: rule.hyperparameters),
+                "metrics": functions("metrics", 0, 3) | st.just((tl.config("auto"),)),
+                "clipping": st.none() | one("clipping").filter(lambda x: x.hyperparameters),
                 "regularizer": st.none() | one("regularizer"),
                 "constraint": st.none() | one("constraint"),
             }
         )
     )
-    for rule, pattern in (
+    for function, pattern in (
         ("regularizer", "regularized_params"),
         ("constraint", "constrained_params"),
     ):
-        if fields[rule] is None:
+        if fields[function] is None:
             fields[pattern] = None
     schedule = fields["schedule"]
-    if [rule.name for rule in schedule.rules] != ["constant"] or schedule.warmup is not None:
+    if [x.name for x in schedule.schedules] != ["constant"] or schedule.warmup is not None:
         fields["monitors"] = tuple(x for x in fields["monitors"] if x.name != "reduce_on_plateau")
-    if any(rule.name == "piecewise_constant" for rule in schedule.rules):
+    if any(x.name == "piecewise_constant" for x in schedule.schedules):
         options = dict(fields["optimizer"].hyperparameters)
         options.pop("learning_rate", None)
-        fields["optimizer"] = tl.RuleConfig(fields["optimizer"].name, options)
+        fields["optimizer"] = tl.FunctionConfig(fields["optimizer"].name, options)
     return tl.ExperimentConfig(**fields)
 
 
@@ -245,11 +245,13 @@ def test_every_field_of_a_configuration_is_in_its_flat_form():
         "checkpoints": tl.CheckpointConfig(keep=9),
         "tensorboard": tl.TensorBoardConfig(),
     }
-    patterns = {"regularized_params", "constrained_params"}  # they need a rule
+    patterns = {"regularized_params", "constrained_params"}  # they need a function
     assert {f.name for f in dataclasses.fields(config)} == {*changed, *patterns}
     for name, value in changed.items():
         assert flatten(dataclasses.replace(config, **{name: value})) != flatten(config), name
 
 
 def test_rules_are_checked_against_the_registry():
-    assert checked_rule("optimizer", tl.config("adam", beta_1=0)).hyperparameters["beta_1"] == 0.0
+    assert (
+        checked_function("optimizer", tl.config("adam", beta_1=0)).hyperparameters["beta_1"] == 0.0
+    )

@@ -1,4 +1,4 @@
-"""The optimizer that flags name: its schedule, clipping, rules, constraint and accumulation."""
+"""The optimizer that flags name, with schedule, clipping, constraint and accumulation."""
 
 from __future__ import annotations
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from helpers.experiments import experiment
 
-from trainlib.experiment.rules import RULES
+from trainlib.experiment.functions import FUNCTIONS
 from trainlib.experiment.targets import ONE_HOT, target_of
 from trainlib.experiment.task import build_task, training_data
 
 
-@pytest.mark.parametrize("loss", [*RULES["loss"], "auto"])
+@pytest.mark.parametrize("loss", [*FUNCTIONS["loss"], "auto"])
 def test_targets_metrics_and_outputs_suit_the_loss(loss):
     task = build_task(experiment(f"--loss={loss}"))
     settled = "sparse_categorical_crossentropy" if loss == "auto" else loss

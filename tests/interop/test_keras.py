@@ -102,7 +102,7 @@ def test_every_optimizer_of_keras_can_be_converted():
         if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
     }
     wrappers = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}
-    assert classes - wrappers == set(tl.interop.keras_rules.RULES)
+    assert classes - wrappers == set(tl.interop.keras_optimizers.COUNTERPARTS)
 
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")

@@ -1,4 +1,4 @@
-"""`from_rule` and `map_rule`: what they supply to an equation on one tensor."""
+"""`from_update_rule` and `map_update_rule`: what they supply to an equation on one tensor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer
-from trainlib.optimizers.base import WeightDecay, checked, from_rule, full, map_rule
+from trainlib.optimizers.base import WeightDecay, checked, from_update_rule, full, map_update_rule
 
 PARAMS = {"a": tf.constant([1.0, -2.0]), "b": tf.constant(0.5, tf.float64)}
 GRADS = {"a": tf.constant([0.5, 0.25]), "b": tf.constant(-1.0, tf.float64)}
@@ -31,7 +31,9 @@ def recorded(rule=lambda g, hp: (g,), **options) -> tuple[Optimizer, list[Any]]:
         seen.append(slots_and_hp[-1])
         return rule(g, *slots_and_hp)
 
-    return from_rule(recording, State, **({"slots": {}, "learning_rate": 0.5} | options)), seen
+    return from_update_rule(
+        recording, State, **({"slots": {}, "learning_rate": 0.5} | options)
+    ), seen
 
 
 def test_a_rule_reads_step_rate_parameter_and_hyperparameters_in_the_compute_dtype():
@@ -175,7 +177,7 @@ def test_map_rule_returns_the_updates_and_each_slot():
         return g * hp.factor, x, None
 
     slot = {"a": tf.constant([3.0, 4.0]), "b": tf.constant(5.0, tf.float64)}
-    updates, x, y = map_rule(rule, GRADS, slot, None, params=PARAMS, scalars={"factor": 2.0})
+    updates, x, y = map_update_rule(rule, GRADS, slot, None, params=PARAMS, scalars={"factor": 2.0})
     np.testing.assert_array_equal(updates["a"], [1.0, 0.5])
     np.testing.assert_array_equal(x["b"], 5.0)
     assert y is None

@@ -10,8 +10,8 @@ from trainlib.cli.help import HelpTopics, describe, label, wrap_paragraphs
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.fields import Setting
 from trainlib.experiment.flat import settings, unflatten
-from trainlib.experiment.rule_flags import AMBIGUITY, is_shared
-from trainlib.experiment.rules import AUTO, LENGTHS, RULES, Hyperparameters, takes
+from trainlib.experiment.functions import AUTO, FUNCTIONS, LENGTHS, Hyperparameters, takes
+from trainlib.experiment.hyperparameter_flags import AMBIGUITY, is_shared
 
 SAFE_MODE = next(s for s in settings(ExperimentConfig) if s.flag == "safe_mode")
 METAVARS: Mapping[str, str] = {
@@ -93,11 +93,11 @@ def experiment_config(values: Values) -> ExperimentConfig:
     return unflatten(ExperimentConfig, given_flags(values))
 
 
-def rule_topics() -> HelpTopics:
-    """Return the help texts of all rules: `--help=adam` shows the flags of `adam`."""
+def function_topics() -> HelpTopics:
+    """Return the help texts of all functions: `--help=adam` shows the flags of `adam`."""
     texts: dict[str, Callable[[Values, int], str]] = {}
-    for rules in RULES.values():
-        for name in rules:
+    for functions in FUNCTIONS.values():
+        for name in functions:
             texts[name] = _topic(name)
     hint = (
         "--help=NAME shows the hyperparameters of one optimizer, schedule, loss, metric, model, "
@@ -109,8 +109,8 @@ def rule_topics() -> HelpTopics:
 def _topic(name: str) -> Callable[[Values, int], str]:
     def text(values: Values, width: int) -> str:
         parts = []
-        for kind in (kind for kind, rules in RULES.items() if name in rules):
-            summary = (RULES[kind][name].__doc__ or "").strip().partition("\n")[0]
+        for kind in (kind for kind, functions in FUNCTIONS.items() if name in functions):
+            summary = (FUNCTIONS[kind][name].__doc__ or "").strip().partition("\n")[0]
             declared = takes(kind, name)
             entries = _entries(values, kind, name, declared, width)
             parts.append(wrap_paragraphs(f"{kind} {name}: {summary}", width))

@@ -16,8 +16,8 @@ from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
     define_experiment,
     experiment_config,
+    function_topics,
     given_flags,
-    rule_topics,
 )
 from trainlib.experiment import run_folder  # noqa: E402
 from trainlib.experiment.building import build_models, describe  # noqa: E402
@@ -41,7 +41,7 @@ lr_find.csv, lr_find.png and summary.json into the run folder.
 
 def main() -> None:
     """Run the command `lr_find`."""
-    app.run("lr_find", ABOUT, define, ignore_broken_pipe(lr_find), topics=rule_topics())
+    app.run("lr_find", ABOUT, define, ignore_broken_pipe(lr_find), topics=function_topics())
 
 
 def define(values: Values) -> None:

@@ -20,8 +20,8 @@ from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
     define_experiment,
     experiment_config,
+    function_topics,
     given_flags,
-    rule_topics,
 )
 from trainlib.cli.signals import StopOnSignal  # noqa: E402
 from trainlib.core.checks import check_integer  # noqa: E402
@@ -50,7 +50,7 @@ WORKER_SETTINGS = ("data_dir", "strategy", "worker_timeout")
 
 def main() -> None:
     """Run the command."""
-    app.run("train", ABOUT, define_train, ignore_broken_pipe(train), topics=rule_topics())
+    app.run("train", ABOUT, define_train, ignore_broken_pipe(train), topics=function_topics())
 
 
 def define_train(values: Values) -> None:

@@ -1,4 +1,4 @@
-"""`verify`: compare trainlib's rules with Keras, PyTorch, Optax and the published equations."""
+"""`verify`: compare trainlib's functions with Keras, PyTorch, Optax and the published equations."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Selection:
     """What is compared, with what, and how.
 
     Attributes:
-        names: names of rules by kind.
+        names: names of functions by kind.
         peers: names of libraries, and "numpy" for the published equation.
         dtype: dtype of the computation.
         steps: length of the trajectories of optimizers.
-        runs: how trainlib's rules are run: "eager", "graph", "xla".
+        runs: how trainlib's functions are run: "eager", "graph", "xla".
     """
 
     names: Mapping[str, Sequence[str]]
@@ -61,7 +61,7 @@ class Selection:
 
 
 def names_by_kind() -> dict[str, list[str]]:
-    """Return the names of the rules that can be verified, by kind."""
+    """Return the names of the functions that can be verified, by kind."""
     names: dict[str, dict[str, None]] = {"optimizer": {case.optimizer: None for case in CASES}}
     for case in FUNCTION_CASES:
         names.setdefault(case.kind, {})[case.name] = None

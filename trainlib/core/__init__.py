@@ -5,6 +5,6 @@ tree: structures of tensors: dtypes, mapping over leaves, paths, masks.
 norms: Euclidean norms that do not overflow.
 finite: tests for infinities and NaNs.
 checks: checks of arguments.
-conventions: the defaults of a rule in different libraries.
+conventions: the defaults of a function in different libraries.
 hyperparameters: what each hyperparameter is, as data.
 """

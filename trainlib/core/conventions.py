@@ -1,6 +1,6 @@
-"""Conventions: the forms in which libraries and papers write one rule, by name.
+"""Conventions: the forms in which libraries and papers write one function, by name.
 
-A rule is written once, with an option for each place where its forms differ. A convention is a
+A function is written once, with an option for each place where its forms differ. A convention is a
 preset of these options and of the defaults of its hyperparameters; each of them can still be set
 one by one.
 """

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 
 def compute_dtype(dtype: Any) -> Any:
-    """Return the dtype in which a rule computes on tensors of a dtype: float32 or float64.
+    """Return the dtype in which updates are computed for tensors of a dtype: float32 or float64.
 
     Raises:
         TypeError: the dtype is not a floating one.
@@ -87,23 +87,23 @@ def _as_lists(structure: Any) -> Any:
 
 
 def leafwise(
-    rule: Callable[..., tuple[Any, ...]],
+    function: Callable[..., tuple[Any, ...]],
     grads: Any,
     *slots: Any,
     params: Any = None,
     **scalars: Any,
 ) -> tuple[Any, ...]:
-    """Map a rule for one tensor over structures.
+    """Map a function of one tensor over structures.
 
-    Calls `rule(g, *slots, **scalars)` for each leaf, which returns `(u, *new_slots)`. Where the
-    gradient is None the rule is not called: the update is None and the slots do not change.
+    Calls `function(g, *slots, **scalars)` for each leaf, which returns `(u, *new_slots)`. Where the
+    gradient is None the function is not called: the update is None and the slots do not change.
 
     Args:
-        rule: a function of one gradient and of the slots of one parameter.
-        grads: the gradients. The rule gets them in their compute dtype.
+        function: a function of one gradient and of the slots of one parameter.
+        grads: the gradients. The function gets them in their compute dtype.
         slots: structures like the gradients, such as moments.
-        params: the parameters, which the rule then gets as the keyword `w`, in their compute dtype.
-            Default: None, the rule gets no `w`.
+        params: the parameters, which the function then gets as the keyword `w`, in their compute
+            dtype. Default: None, the function gets no `w`.
         scalars: scalar tensors, which are cast to the gradient's compute dtype, and Python
             numbers, which stay numbers, so that TensorFlow rounds each of them once.
 
@@ -140,7 +140,7 @@ def leafwise(
         keywords = {name: _for_dtype(x, g.dtype) for name, x in scalars.items()}
         if params is not None:
             keywords["w"] = widen(w)
-        results.append(rule(g, *old, **keywords))
+        results.append(function(g, *old, **keywords))
     columns = zip(*results, strict=True) if results else [()] * (1 + len(slots))
     return tuple(tf.nest.pack_sequence_as(grads, list(column)) for column in columns)
 

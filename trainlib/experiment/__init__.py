@@ -2,16 +2,16 @@
 
 config: `ExperimentConfig`, everything that `train` can be set to do.
 parts: its nested parts: data, schedule, checkpoints, TensorBoard.
-rules: rules by name with hyperparameters: `config("nadam", learning_rate=1e-3)`.
+functions: functions by name with hyperparameters: `config("nadam", learning_rate=1e-3)`.
 fields: the fields of these dataclasses, declared with their flags and checked.
 values: types of values, and their text.
 flat: a configuration as values by flag, and as a flag file.
-rule_flags: the flags of hyperparameters, and which rules they choose.
+hyperparameter_flags: the flags of hyperparameters, and which functions they choose.
 serialization: a configuration as JSON.
 targets: the form of the targets of each loss.
 task: the data in their parts, and what is learned from them.
 building: models, loss, metrics and regularizer.
-optimization: the optimizer with its schedule, clipping, rules by path and constraint.
+optimization: the optimizer with its schedule, clipping, hyperparameters by path and constraint.
 training: the trainer, its callbacks and its checkpoints.
 run_folder: the files of a run.
 range_test: the learning-rate range test.
@@ -26,6 +26,7 @@ partial_run: a part of an experiment, in a process of its own.
 """
 
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.functions import FunctionConfig, config
 from trainlib.experiment.parts import (
     CheckpointConfig,
     DataConfig,
@@ -33,7 +34,6 @@ from trainlib.experiment.parts import (
     TensorBoardConfig,
 )
 from trainlib.experiment.result import ExperimentResult
-from trainlib.experiment.rules import RuleConfig, config
 from trainlib.experiment.run import run_experiment
 
 __all__ = [
@@ -41,7 +41,7 @@ __all__ = [
     "DataConfig",
     "ExperimentConfig",
     "ExperimentResult",
-    "RuleConfig",
+    "FunctionConfig",
     "ScheduleConfig",
     "TensorBoardConfig",
     "config",

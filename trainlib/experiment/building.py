@@ -13,7 +13,7 @@ import trainlib.losses as losses
 import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.rules import AUTO, RuleConfig, not_for, takes
+from trainlib.experiment.functions import AUTO, FunctionConfig, not_for, takes
 from trainlib.experiment.targets import takes_logits
 from trainlib.experiment.task import Task
 from trainlib.metrics import Metric, as_metric, make_metric, on_probabilities
@@ -104,10 +104,10 @@ def _scaled(layers: list[Any], shape: tuple[int, ...], custom: Models) -> Models
 
 def build_regularizer(config: ExperimentConfig) -> Regularizer | None:
     """Return the penalty of a configuration, if it has one."""
-    rule = config.regularizer
-    if rule is None:
+    chosen = config.regularizer
+    if chosen is None:
         return None
-    penalty: Regularizer = registry.REGULARIZERS[rule.name](**rule.hyperparameters)
+    penalty: Regularizer = registry.REGULARIZERS[chosen.name](**chosen.hyperparameters)
     return penalty
 
 
@@ -136,23 +136,23 @@ def build_metrics(config: ExperimentConfig, task: Task, from_logits: bool) -> di
         task: its data and the names of its metrics.
         from_logits: whether the predictions are logits.
     """
-    rules = {rule.name: rule for rule in config.metrics}
+    chosen = {x.name: x for x in config.metrics}
     metrics = {}
     for name in task.metrics:
-        rule = _settled(rules.get(name, config.metrics[0]), "metrics", name)
-        metric = as_metric(make_metric(registry.lookup("metric", name), **rule.hyperparameters))
+        options = _settled(chosen.get(name, config.metrics[0]), "metrics", name).hyperparameters
+        metric = as_metric(make_metric(registry.lookup("metric", name), **options))
         if from_logits and name not in ORDER_METRICS:
             metric = on_probabilities(metric, str(task.target.activation))
         metrics[name] = metric
     return metrics
 
 
-def _settled(rule: RuleConfig, kind: str, name: str) -> RuleConfig:
-    """Return the rule of that name which an "auto" rule stands for; another rule as it is."""
-    for hyperparameter in rule.hyperparameters:
+def _settled(chosen: FunctionConfig, kind: str, name: str) -> FunctionConfig:
+    """Return the function of that name that "auto" stands for; another function as it is."""
+    for hyperparameter in chosen.hyperparameters:
         if hyperparameter not in takes(kind, name):
             raise not_for(f"--{hyperparameter}", hyperparameter, kind, name)
-    return RuleConfig(name, rule.hyperparameters)
+    return FunctionConfig(name, chosen.hyperparameters)
 
 
 def check_input(model: Any, shape: tuple[int, ...], source: str) -> None:

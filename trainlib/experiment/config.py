@@ -9,14 +9,15 @@ from trainlib.data import DATASETS
 from trainlib.experiment import flat, serialization
 from trainlib.experiment.fields import (
     ClippingField,
+    FunctionField,
+    FunctionsField,
     MonitorsField,
-    OptionalRuleField,
-    RuleField,
-    RulesField,
+    OptionalFunctionField,
     check_settings,
     setting,
     short_repr,
 )
+from trainlib.experiment.functions import AUTO, FunctionConfig, check_shared, rate_argument
 from trainlib.experiment.parts import (
     NESTED,
     CheckpointConfig,
@@ -24,7 +25,6 @@ from trainlib.experiment.parts import (
     ScheduleField,
     TensorBoardConfig,
 )
-from trainlib.experiment.rules import AUTO, RuleConfig, check_shared, rate_argument
 from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.nonfinite import POLICIES
@@ -40,7 +40,7 @@ class ExperimentConfig:
     """Configuration of an experiment: everything that `train` can be set to do.
 
     It is checked when it is made and never changes; `dataclasses.replace(config, epochs=20)` gives
-    variations. Rules are given by name, or with hyperparameters by `tl.config`.
+    variations. Functions are given by name, or with hyperparameters by `tl.config`.
 
     Args:
         dataset: "digits", "mnist", "fashion_mnist", "california_housing", or the path of a `.npz`
@@ -57,7 +57,7 @@ class ExperimentConfig:
         regularized_params: pattern of the paths of penalized parameters; None: kernels.
         constraint: a constraint on parameters after each update. Default: None.
         constrained_params: pattern of the paths of constrained parameters; None: kernels.
-        clipping: a rule that clips gradients. Default: None.
+        clipping: a function that clips gradients. Default: None.
         loss: a loss; "auto", the default: cross-entropy for classes, squared error for numbers.
         metrics: metrics; "auto", the default: accuracy, or squared and absolute error.
         epochs: passes over the training examples, at least 1. Default: 10.
@@ -100,7 +100,7 @@ class ExperimentConfig:
         group="Data",
     )
     data: DataConfig = field(default=DataConfig())
-    model: RuleField = RuleField(
+    model: FunctionField = FunctionField(
         "model",
         "mlp",
         "Model: one of {names}; the path of a .keras file; or module:function, called with "
@@ -113,7 +113,7 @@ class ExperimentConfig:
         "files that you trust.",
         group="Model",
     )
-    optimizer: RuleField = RuleField("optimizer", "adam", "Optimizer: one of {names}.")
+    optimizer: FunctionField = FunctionField("optimizer", "adam", "Optimizer: one of {names}.")
     param_rules: str | None = setting(
         "str",
         None,
@@ -126,25 +126,25 @@ class ExperimentConfig:
     )
     schedule: ScheduleField = ScheduleField("constant")
     monitors: MonitorsField = MonitorsField("monitors", ())
-    regularizer: OptionalRuleField = OptionalRuleField(
+    regularizer: OptionalFunctionField = OptionalFunctionField(
         "regularizer", None, "Penalty on the kernels: one of {names}."
     )
     regularized_params: str | None = setting(
         "str", None, f"Parameters to penalize: {_BY_PATH}.", group="Regularizer"
     )
-    constraint: OptionalRuleField = OptionalRuleField(
+    constraint: OptionalFunctionField = OptionalFunctionField(
         "constraint", None, "Constraint on the kernels after each update: one of {names}."
     )
     constrained_params: str | None = setting(
         "str", None, f"Parameters to constrain: {_BY_PATH}.", group="Constraint"
     )
     clipping: ClippingField = ClippingField("clipping", None)
-    loss: RuleField = RuleField(
+    loss: FunctionField = FunctionField(
         "loss",
         AUTO,
         "Loss: one of {names}; auto: cross-entropy for classes, mean squared error for numbers.",
     )
-    metrics: RulesField = RulesField(
+    metrics: FunctionsField = FunctionsField(
         "metrics",
         AUTO,
         "Metrics, comma-separated: any of {names}; auto: accuracy for classes, mean squared and "
@@ -228,12 +228,12 @@ class ExperimentConfig:
         check_settings(self)
         _check_nested(self)
         _check_metrics(self.metrics)
-        for rule, pattern in (
+        for function, pattern in (
             ("regularizer", "regularized_params"),
             ("constraint", "constrained_params"),
         ):
-            if getattr(self, pattern) is not None and getattr(self, rule) is None:
-                raise ValueError(f"{pattern} needs a {rule} (--{rule})")
+            if getattr(self, pattern) is not None and getattr(self, function) is None:
+                raise ValueError(f"{pattern} needs a {function} (--{function})")
         _check_learning_rate(self)
 
     @property
@@ -268,9 +268,9 @@ class ExperimentConfig:
         """
         return flat.from_flags(cls, text)
 
-    def monitor(self, name: str) -> RuleConfig | None:
+    def monitor(self, name: str) -> FunctionConfig | None:
         """Return the monitor of that name; None where the experiment does not use it."""
-        return next((rule for rule in self.monitors if rule.name == name), None)
+        return next((x for x in self.monitors if x.name == name), None)
 
 
 def _check_nested(config: ExperimentConfig) -> None:
@@ -283,22 +283,22 @@ def _check_nested(config: ExperimentConfig) -> None:
 def _check_learning_rate(config: ExperimentConfig) -> None:
     schedule = config.schedule
     if config.monitor("reduce_on_plateau") is not None:
-        names = [rule.name for rule in schedule.rules]
+        names = [x.name for x in schedule.schedules]
         if names != ["constant"] or schedule.warmup is not None:
             raise ValueError(
                 "reduce_on_plateau changes a constant learning rate: leave out the schedule "
                 "(--schedule) and the warm-up"
             )
     if "learning_rate" in config.optimizer.hyperparameters:
-        for rule in schedule.rules:
-            if rate_argument("schedule", rule.name) is None:
+        for part in schedule.schedules:
+            if rate_argument("schedule", part.name) is None:
                 raise ValueError(
-                    f"schedule {rule.name} has its own rates: leave learning_rate "
+                    f"schedule {part.name} has its own rates: leave learning_rate "
                     "(--learning_rate) out"
                 )
 
 
-def _check_metrics(metrics: Sequence[RuleConfig]) -> None:
-    if len(metrics) > 1 and any(rule.name == AUTO for rule in metrics):
+def _check_metrics(metrics: Sequence[FunctionConfig]) -> None:
+    if len(metrics) > 1 and any(metric.name == AUTO for metric in metrics):
         raise ValueError("metrics must be auto alone or names, got auto among others")
     check_shared("metrics", metrics)

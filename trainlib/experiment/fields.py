@@ -1,4 +1,4 @@
-"""Fields of the configuration's dataclasses: plain settings, and rules of the registry."""
+"""Fields of the configuration's dataclasses: plain settings, and functions of the registry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from trainlib.core.checks import check_choice, check_integer, check_number
-from trainlib.experiment.rules import RULES, RuleConfig, checked_rule, takes
+from trainlib.experiment.functions import FUNCTIONS, FunctionConfig, checked_function, takes
 from trainlib.experiment.values import as_type
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Setting(NamedTuple):
         group: heading under which the help text shows it.
         choices: allowed words; () for any.
         bounds: allowed range, as `check_number` takes it.
-        kind: kind of the rules whose hyperparameter this is; "" for other settings.
+        kind: kind of the functions whose hyperparameter this is; "" for other settings.
     """
 
     flag: str
@@ -137,107 +137,110 @@ class ConvertedField(Generic[T, Given]):
         raise NotImplementedError
 
 
-class RuleDescriptor(ConvertedField[T, Given]):
-    """Field that holds rules of one kind.
+class FunctionDescriptor(ConvertedField[T, Given]):
+    """Field that holds functions of one kind.
 
     Args:
-        kind: kind of the rules, a key of `RULES`.
+        kind: kind of the functions, a key of `FUNCTIONS`.
         default: default value.
-        help: help text; "{names}" stands for the names of the rules.
+        help: help text; "{names}" stands for the names of the functions.
     """
 
     def __init__(self, kind: str, default: Any, help: str = "") -> None:
         self.kind = kind
-        self.help = help.format(names=", ".join(RULES[kind]))
+        self.help = help.format(names=", ".join(FUNCTIONS[kind]))
         super().__init__(default)
 
-    def rules(self, value: T) -> tuple[RuleConfig, ...]:
-        """Return the rules that a value of the field holds."""
+    def functions(self, value: T) -> tuple[FunctionConfig, ...]:
+        """Return the functions that a value of the field holds."""
         raise NotImplementedError
 
-    def one(self, value: Any) -> RuleConfig:
-        """Return a checked rule for a rule or its name."""
+    def one(self, value: Any) -> FunctionConfig:
+        """Return a checked function for a function or its name."""
         if isinstance(value, str):
-            value = RuleConfig(value)
-        if not isinstance(value, RuleConfig):
+            value = FunctionConfig(value)
+        if not isinstance(value, FunctionConfig):
             raise TypeError(
                 f"{self.kind} must be a name or tl.config(name, ...), got {value!r}; choose from "
-                f"{', '.join(RULES[self.kind])}"
+                f"{', '.join(FUNCTIONS[self.kind])}"
             )
-        return checked_rule(self.kind, value)
+        return checked_function(self.kind, value)
 
 
-class RuleField(RuleDescriptor[RuleConfig, RuleConfig | str]):
-    """One rule, given as `tl.config(...)` or by its name."""
+class FunctionField(FunctionDescriptor[FunctionConfig, FunctionConfig | str]):
+    """One function, given as `tl.config(...)` or by its name."""
 
-    def convert(self, value: Any) -> RuleConfig:
+    def convert(self, value: Any) -> FunctionConfig:
         return self.one(value)
 
-    def rules(self, value: RuleConfig) -> tuple[RuleConfig, ...]:
+    def functions(self, value: FunctionConfig) -> tuple[FunctionConfig, ...]:
         return (value,)
 
 
-class OptionalRuleField(RuleDescriptor[RuleConfig | None, RuleConfig | str | None]):
-    """One rule or None."""
+class OptionalFunctionField(FunctionDescriptor[FunctionConfig | None, FunctionConfig | str | None]):
+    """One function or None."""
 
-    def convert(self, value: Any) -> RuleConfig | None:
+    def convert(self, value: Any) -> FunctionConfig | None:
         return None if value is None else self.one(value)
 
-    def rules(self, value: RuleConfig | None) -> tuple[RuleConfig, ...]:
+    def functions(self, value: FunctionConfig | None) -> tuple[FunctionConfig, ...]:
         return () if value is None else (value,)
 
 
-class ClippingField(OptionalRuleField):
-    """A clipping rule or None. One of its hyperparameters at least is always given.
+class ClippingField(OptionalFunctionField):
+    """A clipping function or None. At least one of its hyperparameters is always given.
 
-    At a shell these alone say which rule is meant.
+    At a shell these alone say which function is meant.
     """
 
-    def convert(self, value: Any) -> RuleConfig | None:
-        rule = super().convert(value)
-        if rule is None or rule.hyperparameters:
-            return rule
-        first = next(iter(takes(self.kind, rule.name).values()))
+    def convert(self, value: Any) -> FunctionConfig | None:
+        function = super().convert(value)
+        if function is None or function.hyperparameters:
+            return function
+        first = next(iter(takes(self.kind, function.name).values()))
         if first.required:
-            raise ValueError(f"clipping {rule.name} needs {first.name} (--{first.name})")
-        return RuleConfig(rule.name, {first.name: first.default})
+            raise ValueError(f"clipping {function.name} needs {first.name} (--{first.name})")
+        return FunctionConfig(function.name, {first.name: first.default})
 
 
-class RulesField(
-    RuleDescriptor[tuple[RuleConfig, ...], RuleConfig | str | Iterable[RuleConfig | str]]
+class FunctionsField(
+    FunctionDescriptor[
+        tuple[FunctionConfig, ...], FunctionConfig | str | Iterable[FunctionConfig | str]
+    ]
 ):
-    """Several rules: a sequence of rules or names, or one of them alone."""
+    """Several functions: a sequence of functions or names, or one of them alone."""
 
-    def convert(self, value: Any) -> tuple[RuleConfig, ...]:
-        if isinstance(value, (str, RuleConfig)):
+    def convert(self, value: Any) -> tuple[FunctionConfig, ...]:
+        if isinstance(value, (str, FunctionConfig)):
             value = (value,)
         if not hasattr(value, "__iter__"):
-            raise TypeError(f"{self.kind} must be a sequence of names or rules, got {value!r}")
+            raise TypeError(f"{self.kind} must be a sequence of names or functions, got {value!r}")
         return tuple(self.one(x) for x in value)
 
-    def rules(self, value: tuple[RuleConfig, ...]) -> tuple[RuleConfig, ...]:
+    def functions(self, value: tuple[FunctionConfig, ...]) -> tuple[FunctionConfig, ...]:
         return value
 
 
-class MonitorsField(RulesField):
+class MonitorsField(FunctionsField):
     """Several monitors, each once, in the registry's order."""
 
-    def convert(self, value: Any) -> tuple[RuleConfig, ...]:
-        rules = super().convert(value)
-        names = [rule.name for rule in rules]
+    def convert(self, value: Any) -> tuple[FunctionConfig, ...]:
+        functions = super().convert(value)
+        names = [function.name for function in functions]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
                     f"monitors must hold {name} once, got it {names.count(name)} times"
                 )
-        return tuple(sorted(rules, key=lambda rule: list(RULES[self.kind]).index(rule.name)))
+        order = list(FUNCTIONS[self.kind])
+        return tuple(sorted(functions, key=lambda monitor: order.index(monitor.name)))
 
 
-def rule_fields(of: Any) -> dict[str, RuleDescriptor[Any, Any]]:
-    """Return the fields of a dataclass, or of an instance of one, that hold rules."""
+def function_fields(of: Any) -> dict[str, FunctionDescriptor[Any, Any]]:
+    """Return the fields of a dataclass, or of an instance of one, that hold functions."""
     owner = of if isinstance(of, type) else type(of)
     return {
         name: declared
         for name, declared in vars(owner).items()
-        if isinstance(declared, RuleDescriptor)
+        if isinstance(declared, FunctionDescriptor)
     }

@@ -1,6 +1,6 @@
 """The flat form of a configuration, one value per flag, and the text of a flag file.
 
-`trainlib.experiment.rule_flags` says how hyperparameters are written.
+`trainlib.experiment.hyperparameter_flags` says how hyperparameters are written.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from trainlib.core.checks import nearest
-from trainlib.experiment.fields import RulesField, Setting, plain_settings, rule_fields
-from trainlib.experiment.parts import NESTED, ScheduleConfig, TensorBoardConfig
-from trainlib.experiment.rule_flags import (
+from trainlib.experiment.fields import FunctionsField, Setting, function_fields, plain_settings
+from trainlib.experiment.functions import AUTO, FUNCTIONS, all_hyperparameters, takes, type_of
+from trainlib.experiment.hyperparameter_flags import (
+    chosen_functions,
     chosen_monitors,
-    chosen_rules,
     is_shared,
     spelling,
 )
-from trainlib.experiment.rules import AUTO, RULES, all_hyperparameters, takes, type_of
+from trainlib.experiment.parts import NESTED, ScheduleConfig, TensorBoardConfig
 from trainlib.experiment.values import parsed, written
 
 C = TypeVar("C")
@@ -54,25 +54,25 @@ def flatten(config: Any) -> dict[str, Any]:
         if part is not None:
             flat |= {s.flag: getattr(part, name) for name, s in plain_settings(part)}
     flat["tensorboard"] = config.tensorboard is not None
-    flat |= {name: config.monitor(name) is not None for name in RULES["monitors"]}
-    for rule in config.monitors:
-        flat |= {f"{rule.name}_{name}": value for name, value in rule.hyperparameters.items()}
-    for kind, field, value in _rule_values(config):
-        rules = field.rules(value)
-        if isinstance(field, RulesField):
-            flat[kind] = tuple(rule.name for rule in rules)
-        elif kind != "clipping" and rules:
-            flat[kind] = rules[0].name
+    flat |= {name: config.monitor(name) is not None for name in FUNCTIONS["monitors"]}
+    for function in config.monitors:
+        flat |= {f"{function.name}_{name}": x for name, x in function.hyperparameters.items()}
+    for kind, field, value in _function_values(config):
+        functions = field.functions(value)
+        if isinstance(field, FunctionsField):
+            flat[kind] = tuple(function.name for function in functions)
+        elif kind != "clipping" and functions:
+            flat[kind] = functions[0].name
         extra = (config.schedule.warmup,) if kind == "schedule" and config.schedule.warmup else ()
-        for rule in (*rules, *extra):
-            flat |= {spelling(kind, name): x for name, x in rule.hyperparameters.items()}
+        for function in (*functions, *extra):
+            flat |= {spelling(kind, name): x for name, x in function.hyperparameters.items()}
     return {flag: value for flag, value in flat.items() if value is not None}
 
 
-def _rule_values(config: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield kind, field and value of the rules of a configuration, without its monitors."""
-    yield "schedule", rule_fields(ScheduleConfig)["rules"], config.schedule.rules
-    for name, field in rule_fields(config).items():
+def _function_values(config: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield kind, field and value of the functions of a configuration, without its monitors."""
+    yield "schedule", function_fields(ScheduleConfig)["schedules"], config.schedule.schedules
+    for name, field in function_fields(config).items():
         if name != "monitors":
             yield name, field, getattr(config, name)
 
@@ -85,21 +85,24 @@ def unflatten(cls: Callable[..., C], flat: Mapping[str, Any]) -> C:
         flat: values of the flags' types, as of `flatten` or as a command line gives them.
 
     Raises:
-        ValueError, TypeError: an unknown flag or rule, a hyperparameter that no chosen rule takes
-            or that rules of two kinds take, or what `ExperimentConfig` refuses.
+        ValueError, TypeError: an unknown flag or name, a hyperparameter that none of the chosen
+            functions or two kinds of them take, or what `ExperimentConfig` refuses.
     """
     check_flags(cls, flat)
     given = {flag: value for flag, value in flat.items() if value is not None}
-    rules = chosen_rules(cls, given)
+    functions = chosen_functions(cls, given)
     fields: dict[str, Any] = {"monitors": tuple(chosen_monitors(given))}
-    for kind, field in rule_fields(cls).items():
+    for kind, field in function_fields(cls).items():
         if kind != "monitors":
-            several = isinstance(field, RulesField)
-            fields[kind] = tuple(rules[kind]) if several else next(iter(rules[kind]), None)
+            several = isinstance(field, FunctionsField)
+            fields[kind] = tuple(functions[kind]) if several else next(iter(functions[kind]), None)
     for name, nested in NESTED.items():
         part = _given_fields(nested, given)
         if nested is ScheduleConfig:
-            part |= {"rules": rules["schedule"], "warmup": next(iter(rules["warmup"]), None)}
+            part |= {
+                "schedules": functions["schedule"],
+                "warmup": next(iter(functions["warmup"]), None),
+            }
         if nested is TensorBoardConfig and not given.get("tensorboard"):
             for _, declared in plain_settings(nested):
                 if declared.flag in given:
@@ -128,27 +131,27 @@ def settings(cls: Any) -> tuple[Setting, ...]:
 
 
 def _settings(cls: Any) -> Iterator[Setting]:
-    rules = rule_fields(cls)
+    functions = function_fields(cls)
     plain = dict(plain_settings(cls))
     for field in dataclasses.fields(cls):
         if field.name in plain:
             yield plain[field.name]
         elif field.name == "monitors":
             yield from _monitor_settings()
-        elif field.name in rules or field.name == "rules":
-            yield from _rule_settings(rules[field.name])
+        elif field.name in functions or field.name == "schedules":
+            yield from _function_settings(functions[field.name])
         elif field.name in NESTED:
             if field.name == "tensorboard":
                 yield Setting("tensorboard", "bool", False, TENSORBOARD, "TensorBoard")
             yield from _settings(NESTED[field.name])
 
 
-def _rule_settings(field: Any) -> Iterator[Setting]:
-    """Yield the flag that chooses the rules of a field, and those of their hyperparameters."""
-    kind, several = field.kind, isinstance(field, RulesField)
+def _function_settings(field: Any) -> Iterator[Setting]:
+    """Yield the flag that chooses the functions of a field, and those of their hyperparameters."""
+    kind, several = field.kind, isinstance(field, FunctionsField)
     group = kind.capitalize()
     if kind != "clipping":
-        names = tuple(rule.name for rule in field.rules(field.default))
+        names = tuple(function.name for function in field.functions(field.default))
         default: Any = names if several else next(iter(names), None)
         yield Setting(kind, "strs" if several else "str", default, field.help, group)
     for name, declared in all_hyperparameters(kind).items():

@@ -1,4 +1,4 @@
-"""The optimizer of a configuration: its schedule, clipping, rules by path and constraint."""
+"""The optimizer of a configuration, with its schedule, clipping and constraint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainlib.core.checks import check_number
 from trainlib.core.tree import kernels
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.rules import AUTO, LENGTHS, RuleConfig, rate_argument, takes
+from trainlib.experiment.functions import AUTO, LENGTHS, FunctionConfig, rate_argument, takes
 from trainlib.schedules import join_schedules, linear_warmup, per_epoch
 from trainlib.transforms import (
     accumulate,
@@ -26,7 +26,7 @@ class Optimization(NamedTuple):
     """An optimizer and what is reported about it.
 
     Attributes:
-        optimizer: the optimizer with clipping, rules by path, constraint and accumulation.
+        optimizer: the optimizer with clipping, constraint and accumulation.
         schedule: learning rate by batch; None where the optimizer's state holds the rate.
         table: function of the parameters that returns lines: the hyperparameters by path.
     """
@@ -44,7 +44,7 @@ def build_optimization(config: ExperimentConfig, steps: int) -> Optimization:
         steps: batches of an epoch.
 
     Raises:
-        ValueError, TypeError: a hyperparameter is out of its range, or rules do not go together.
+        ValueError, TypeError: a hyperparameter is out of its range, or several do not go together.
     """
     every = config.gradient_accumulation_steps
     updates = -(-steps // every)
@@ -81,7 +81,7 @@ def base_rate(config: ExperimentConfig) -> float:
 
 
 def build_optimizer(config: ExperimentConfig, learning_rate: ScalarOrSchedule) -> Optimizer:
-    """Return the optimizer at a rate: clipping first, then the rule, the constraint last.
+    """Return the optimizer at a rate: clipping first, then the update, the constraint last.
 
     Args:
         config: the experiment.
@@ -105,19 +105,21 @@ def _options(config: ExperimentConfig, learning_rate: ScalarOrSchedule) -> dict[
 
 
 def _clipping(config: ExperimentConfig) -> list[Optimizer]:
-    rule = config.clipping
-    return [] if rule is None else [registry.CLIPPING[rule.name](**rule.hyperparameters)]
+    clipping = config.clipping
+    if clipping is None:
+        return []
+    return [registry.CLIPPING[clipping.name](**clipping.hyperparameters)]
 
 
 def _constraint(config: ExperimentConfig) -> list[Optimizer]:
     """Return the constraint on the kernels, or on the parameters of a pattern, if there is one."""
-    rule = config.constraint
-    if rule is None:
+    chosen = config.constraint
+    if chosen is None:
         return []
-    options = dict(rule.hyperparameters)
-    if "axis" in takes("constraint", rule.name):
+    options = dict(chosen.hyperparameters)
+    if "axis" in takes("constraint", chosen.name):
         options.setdefault("axis", "units")  # right for dense kernels and convolutions alike
-    constraint = registry.CONSTRAINTS[rule.name](**options)
+    constraint = registry.CONSTRAINTS[chosen.name](**options)
     return [constrain(constraint, config.constrained_params or kernels)]
 
 
@@ -139,8 +141,8 @@ def build_schedule(config: ExperimentConfig, learning_rate: float, updates: int)
     starts = [0, *declared.join_at]
     lengths = [end - start for start, end in zip(starts, [*starts[1:], total], strict=True)]
     parts = [
-        _one_schedule(rule, learning_rate, length)
-        for rule, length in zip(declared.rules, lengths, strict=True)
+        _one_schedule(part, learning_rate, length)
+        for part, length in zip(declared.schedules, lengths, strict=True)
     ]
     schedule = join_schedules(parts, starts[1:]) if len(parts) > 1 else parts[0]
     if warmup:
@@ -148,19 +150,19 @@ def build_schedule(config: ExperimentConfig, learning_rate: float, updates: int)
     return per_epoch(schedule, updates) if declared.per_epoch else schedule
 
 
-def _one_schedule(rule: RuleConfig, learning_rate: float, length: int) -> Schedule:
+def _one_schedule(chosen: FunctionConfig, learning_rate: float, length: int) -> Schedule:
     """Return a schedule, over `length` steps where its hyperparameters give no length."""
-    options = dict(rule.hyperparameters)
-    for name, hyperparameter in takes("schedule", rule.name).items():
+    options = dict(chosen.hyperparameters)
+    for name, hyperparameter in takes("schedule", chosen.name).items():
         if name in LENGTHS and hyperparameter.required and name not in options:
             warmup = options.get("warmup_steps", 0) if name == "decay_steps" else 0
             options[name] = max(length - warmup, 1)
-    if rule.name == "cosine_decay" and options.get("warmup_steps"):
+    if chosen.name == "cosine_decay" and options.get("warmup_steps"):
         if "warmup_target" not in options:
             # As in other schedules: up from 0 to the learning rate.
             options["warmup_target"], learning_rate = learning_rate, 0.0
-    argument = rate_argument("schedule", rule.name)
+    argument = rate_argument("schedule", chosen.name)
     if argument is not None:
         options[argument] = learning_rate
-    made: Schedule = registry.SCHEDULES[rule.name](**options)
+    made: Schedule = registry.SCHEDULES[chosen.name](**options)
     return made

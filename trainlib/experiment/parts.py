@@ -8,13 +8,13 @@ from typing import Any
 
 from trainlib.experiment.fields import (
     ConvertedField,
-    OptionalRuleField,
-    RulesField,
+    FunctionsField,
+    OptionalFunctionField,
     check_settings,
     setting,
     short_repr,
 )
-from trainlib.experiment.rules import AUTO, LENGTHS, RuleConfig, check_shared, takes
+from trainlib.experiment.functions import AUTO, LENGTHS, FunctionConfig, check_shared, takes
 
 WARMUP = "linear_warmup"
 
@@ -82,36 +82,36 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ScheduleConfig:
-    """Learning-rate schedule: one rule, or several one after another, after an optional warm-up.
+    """Learning-rate schedule: one, or several one after another, after an optional warm-up.
 
-    A hyperparameter that several of the rules take has the same value in all of them.
+    A hyperparameter that several of them take has the same value in all of them.
 
     Args:
-        rules: the schedules, in their order; a name or `tl.config(...)` alone makes one. Default:
-            "constant".
+        schedules: the schedules, in their order; a name or `tl.config(...)` alone makes one.
+            Default: "constant".
         warmup: `tl.config("linear_warmup", warmup_steps=...)`: linear rise to the first learning
-            rate before the schedule; for rules that have no warm-up themselves. Default: None.
+            rate before the schedule; for schedules that have no warm-up themselves. Default: None.
         join_at: steps at which the second, third, ... schedule begins. Default: ().
         per_epoch: whether all steps are counted in epochs. Default: False.
 
     Raises:
-        ValueError, TypeError: a rule that does not exist or lacks a hyperparameter, or rules that
-            do not go together.
+        ValueError, TypeError: a schedule that does not exist or lacks a hyperparameter, or
+            schedules that do not go together.
 
     Example:
         >>> schedule = tl.ScheduleConfig(
-        ...     rules=["constant", tl.config("cosine_decay", alpha=0.1)], join_at=[1000]
+        ...     schedules=["constant", tl.config("cosine_decay", alpha=0.1)], join_at=[1000]
         ... )
-        >>> schedule.rules[1]
+        >>> schedule.schedules[1]
         config('cosine_decay', alpha=0.1)
     """
 
-    rules: RulesField = RulesField(
+    schedules: FunctionsField = FunctionsField(
         "schedule",
         "constant",
         "Learning-rate schedule, or several, comma-separated, one after another: {names}.",
     )
-    warmup: OptionalRuleField = OptionalRuleField("schedule", None)
+    warmup: OptionalFunctionField = OptionalFunctionField("schedule", None)
     join_at: tuple[int, ...] = setting(
         "ints",
         (),
@@ -124,55 +124,57 @@ class ScheduleConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if not self.rules:
+        if not self.schedules:
             raise ValueError("schedule must hold at least one schedule, such as constant")
-        check_shared("schedule", self.rules)
-        for rule in self.rules:
-            _check_complete(rule)
-        if len(self.rules) != 1 + len(self.join_at):
+        check_shared("schedule", self.schedules)
+        for schedule in self.schedules:
+            _check_complete(schedule)
+        if len(self.schedules) != 1 + len(self.join_at):
             raise ValueError(
                 "--join_at must hold the step at which each schedule after the first begins: "
-                f"--schedule names {len(self.rules)}, --join_at {len(self.join_at)} steps"
+                f"--schedule names {len(self.schedules)}, --join_at {len(self.join_at)} steps"
             )
         if self.warmup is not None:
             self._check_warmup(self.warmup)
 
-    def _check_warmup(self, warmup: RuleConfig) -> None:
+    def _check_warmup(self, warmup: FunctionConfig) -> None:
         if warmup.name != WARMUP or "warmup_steps" not in warmup.hyperparameters:
             raise ValueError(
                 f"schedule.warmup must be tl.config({WARMUP!r}, warmup_steps=...), got {warmup!r}"
             )
-        for rule in self.rules:
-            if "warmup_steps" in takes("schedule", rule.name):
+        for schedule in self.schedules:
+            if "warmup_steps" in takes("schedule", schedule.name):
                 raise ValueError(
-                    f"schedule.warmup: schedule {rule.name} takes warmup_steps (--warmup_steps) "
-                    "itself; give it there"
+                    f"schedule.warmup: schedule {schedule.name} takes warmup_steps "
+                    "(--warmup_steps) itself; give it there"
                 )
 
     @property
     def follows_run_length(self) -> bool:
         """Whether the length of a schedule follows from the number of epochs."""
         return any(
-            declared.required and name in LENGTHS and name not in rule.hyperparameters
-            for rule in self.rules
-            for name, declared in takes("schedule", rule.name).items()
+            declared.required and name in LENGTHS and name not in schedule.hyperparameters
+            for schedule in self.schedules
+            for name, declared in takes("schedule", schedule.name).items()
         )
 
 
-def _check_complete(rule: RuleConfig) -> None:
+def _check_complete(schedule: FunctionConfig) -> None:
     """Raise `ValueError` where a schedule lacks a hyperparameter that has no default."""
-    for name, declared in takes("schedule", rule.name).items():
-        if declared.required and name not in LENGTHS and name not in rule.hyperparameters:
-            raise ValueError(f"schedule {rule.name} needs {name} (--{name})")
+    for name, declared in takes("schedule", schedule.name).items():
+        if declared.required and name not in LENGTHS and name not in schedule.hyperparameters:
+            raise ValueError(f"schedule {schedule.name} needs {name} (--{name})")
 
 
 class ScheduleField(
-    ConvertedField[ScheduleConfig, ScheduleConfig | RuleConfig | str | Iterable[RuleConfig | str]]
+    ConvertedField[
+        ScheduleConfig, ScheduleConfig | FunctionConfig | str | Iterable[FunctionConfig | str]
+    ]
 ):
-    """A `ScheduleConfig`, or its rules alone."""
+    """A `ScheduleConfig`, or its schedules alone."""
 
     def convert(self, value: Any) -> ScheduleConfig:
-        return value if isinstance(value, ScheduleConfig) else ScheduleConfig(rules=value)
+        return value if isinstance(value, ScheduleConfig) else ScheduleConfig(schedules=value)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -7,8 +7,8 @@ import dataclasses
 from trainlib.core.tree import kernels
 from trainlib.experiment.building import Models, build_loss, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.functions import AUTO, FunctionConfig
 from trainlib.experiment.optimization import build_optimizer
-from trainlib.experiment.rules import AUTO, RuleConfig
 from trainlib.experiment.task import Task, training_data
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest
 from trainlib.tools.range_test import DEFAULT, lr_finder
@@ -56,4 +56,4 @@ def is_rate_auto(config: ExperimentConfig) -> bool:
 def with_learning_rate(config: ExperimentConfig, learning_rate: float) -> ExperimentConfig:
     """Return the configuration with another learning rate."""
     options = {**config.optimizer.hyperparameters, "learning_rate": learning_rate}
-    return dataclasses.replace(config, optimizer=RuleConfig(config.optimizer.name, options))
+    return dataclasses.replace(config, optimizer=FunctionConfig(config.optimizer.name, options))

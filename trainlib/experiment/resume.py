@@ -9,7 +9,7 @@ from typing import Any
 from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import check_flags, flag_text, flatten, unflatten
-from trainlib.experiment.rule_flags import is_shared
+from trainlib.experiment.hyperparameter_flags import is_shared
 from trainlib.training.nonfinite import UNGUARDED
 
 CHANGEABLE = (
@@ -85,7 +85,7 @@ def _may_change(name: str, value: Any, of_run: Any) -> bool:
 def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentConfig) -> None:
     """Raise `ValueError` where no epoch is left, or a schedule would become another one."""
     if resumed.epochs != config.epochs and config.schedule.follows_run_length:
-        names = ",".join(rule.name for rule in config.schedule.rules)
+        names = ",".join(x.name for x in config.schedule.schedules)
         raise ValueError(
             f"--epochs={resumed.epochs} would change the schedule {names}, which is as long as the "
             f"run: its {config.epochs} epochs must stay"

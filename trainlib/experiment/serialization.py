@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from trainlib.core.checks import check_choice
+from trainlib.experiment.functions import FunctionConfig
 from trainlib.experiment.parts import NESTED
-from trainlib.experiment.rules import RuleConfig
 
 C = TypeVar("C")
 
@@ -51,4 +51,4 @@ def _value(name: str, value: Any) -> Any:
         return tuple(_value("", x) for x in value)
     if not isinstance(value, dict) or name == "hyperparameters":
         return value
-    return _from_json(NESTED.get(name, RuleConfig), name, value)
+    return _from_json(NESTED.get(name, FunctionConfig), name, value)

@@ -10,7 +10,7 @@ import numpy as np
 
 import trainlib.registry as registry
 from trainlib.data import Dataset, Examples
-from trainlib.experiment.rules import AUTO
+from trainlib.experiment.functions import AUTO
 
 INDEX, ONE_HOT, NUMBER = "index", "one_hot", "number"
 

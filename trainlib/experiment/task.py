@@ -10,7 +10,7 @@ import trainlib.losses as losses
 from trainlib.core.checks import check_integer
 from trainlib.data import Dataset, Examples, load_dataset, split, take
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.rules import AUTO
+from trainlib.experiment.functions import AUTO
 from trainlib.experiment.targets import Target, in_form, loss_name, target_of
 
 PARTS = ("train", "validation", "test")
@@ -78,7 +78,7 @@ def build_task(config: ExperimentConfig, columns: tuple[str, ...] = ()) -> Task:
 
 
 def _metric_names(config: ExperimentConfig, loss: str, target: Target) -> tuple[str, ...]:
-    names = tuple(rule.name for rule in config.metrics)
+    names = tuple(metric.name for metric in config.metrics)
     if names != (AUTO,):
         return names
     if target.by_class:

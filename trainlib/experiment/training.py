@@ -19,8 +19,8 @@ from trainlib.data import take
 from trainlib.experiment.building import Models, build_loss, build_metrics, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import flatten
+from trainlib.experiment.functions import AUTO
 from trainlib.experiment.optimization import Optimization, build_optimization
-from trainlib.experiment.rules import AUTO
 from trainlib.experiment.run_folder import CHECKPOINTS
 from trainlib.experiment.task import Task
 from trainlib.experiment.values import written
@@ -74,7 +74,7 @@ def steps_per_epoch(config: ExperimentConfig, task: Task) -> int:
 
 def training_callbacks(config: ExperimentConfig, task: Task) -> list[Callback]:
     """Return the callbacks that act on a run: monitors, checkpoints, the user's own."""
-    monitors = [MONITORS[rule.name](**rule.hyperparameters) for rule in config.monitors]
+    monitors = [MONITORS[chosen.name](**chosen.hyperparameters) for chosen in config.monitors]
     return [*monitors, *_saving(config, task), *_custom(config)]
 
 

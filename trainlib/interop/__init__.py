@@ -1,7 +1,7 @@
 """Optimizer states to and from Keras, PyTorch and Optax; each is imported at its first use.
 
 keras: `optimizer_from_keras` and `state_to_keras`.
-keras_rules: the optimizers of Keras and their options.
+keras_optimizers: the optimizers of Keras and their options.
 keras_slots: the variables of a Keras optimizer.
 optax: `state_from_optax` and `state_to_optax`.
 torch: `state_from_torch` and `state_to_torch`.

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainlib.core.types import Optimizer, State
 from trainlib.interop import keras_slots
-from trainlib.interop.keras_rules import rule_of, with_options
+from trainlib.interop.keras_optimizers import counterpart_of, with_options
 from trainlib.interop.slot_table import (
     check_names,
     export_state,
@@ -120,7 +120,7 @@ def _from_keras(
         return partition(optimizers, labels.__getitem__), {
             label: state for label, (_, state) in parts.items()
         }
-    optimizer = with_options(rule_of(keras_optimizer, named), keras_optimizer, named)
+    optimizer = with_options(counterpart_of(keras_optimizer, named), keras_optimizer, named)
     state = import_state(
         optimizer.init(_values(named)),
         keras_slots.read(keras_optimizer, named, weight),
@@ -147,12 +147,12 @@ def _to_keras(state: State, keras_optimizer: Any, named: dict[str, Any]) -> None
             _to_keras(state[label], *group)
         keras_optimizer.iterations.assign(max(step_of(part) for part in state.values()))
         return
-    rule = rule_of(keras_optimizer, named)
-    like = with_options(rule, keras_optimizer, named).init(_values(named))
-    if _rule_states(state) != _rule_states(like):
+    counterpart = counterpart_of(keras_optimizer, named)
+    like = with_options(counterpart, keras_optimizer, named).init(_values(named))
+    if _optimizer_states(state) != _optimizer_states(like):
         raise ValueError(
-            f"Keras's {kind} takes {', '.join(sorted(_rule_states(like)))}, got "
-            f"{', '.join(sorted(_rule_states(state))) or 'the state of no optimizer'}"
+            f"Keras's {kind} takes {', '.join(sorted(_optimizer_states(like)))}, got "
+            f"{', '.join(sorted(_optimizer_states(state))) or 'the state of no optimizer'}"
         )
     windows = list(find_states(state, AccumulateState))
     micro_step = int(windows[0].micro_step) if windows else 0
@@ -169,7 +169,7 @@ def _values(named: Mapping[str, Any]) -> dict[str, Any]:
     return {path: tf.constant(to_array(variable)) for path, variable in named.items()}
 
 
-def _rule_states(state: State) -> set[str]:
+def _optimizer_states(state: State) -> set[str]:
     """Return the type names of the optimizer states in a state, without those of transforms."""
     kinds: set[str] = set()
 

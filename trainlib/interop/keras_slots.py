@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trainlib.interop.keras_rules import RULES
+from trainlib.interop.keras_optimizers import COUNTERPARTS
 from trainlib.interop.slot_table import (
     FieldSlots,
     Slot,
@@ -29,13 +29,13 @@ VIRTUAL = ("updates", "micro_step", "micro_weight")
 
 def field_slots(keras_optimizer: Any, weight: float) -> FieldSlots:
     """Return the slots of each type of state; `weight` is that of a micro-batch."""
-    rule = RULES[type(keras_optimizer).__name__]
+    counterpart = COUNTERPARTS[type(keras_optimizer).__name__]
     wrappers = {
         EmaState: slots(average=AVERAGE),
         AccumulateState: {"grad_sum": Slot(SUMS, weight)}
         | scalar_slots(micro_step="micro_step", weight_sum="micro_weight"),
     }
-    return lambda kind: wrappers.get(kind, rule.slots)
+    return lambda kind: wrappers.get(kind, counterpart.slots)
 
 
 def read(keras_optimizer: Any, named: Mapping[str, Any], weight: float) -> SlotTable:
@@ -48,7 +48,7 @@ def read(keras_optimizer: Any, named: Mapping[str, Any], weight: float) -> SlotT
     """
     updates, micro_step = update_count(keras_optimizer)
     virtual = dict(zip(VIRTUAL, (updates, micro_step, weight * micro_step), strict=True))
-    names = {slot.name for slot in RULES[type(keras_optimizer).__name__].slots.values()}
+    names = {slot.name for slot in COUNTERPARTS[type(keras_optimizer).__name__].slots.values()}
     table: SlotTable = {}
     for name in sorted((names | {AVERAGE, SUMS}) - set(VIRTUAL)):
         found = slot_variables(keras_optimizer, name, named)

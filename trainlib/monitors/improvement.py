@@ -55,7 +55,7 @@ def direction(monitor: str) -> str:
 
 
 class Improvement(NamedTuple):
-    """The rule by which a value counts as better; made by `improvement`.
+    """Criterion by which a value counts as better; made by `improvement`.
 
     Attributes:
         sign: 1 if lower is better, -1 if higher is.
@@ -101,7 +101,7 @@ def improvement(
     first: str = "number",
     compare_dtype: str = "float32",
 ) -> Improvement:
-    """Make the rule by which a result counts as better than the best so far.
+    """Make the criterion by which a result counts as better than the best so far.
 
     With mode "min":
 

@@ -113,7 +113,7 @@ def reduce_on_plateau(
             "float32" (keras), "float64" (torch, optax).
         rate_dtype: dtype of the learning rate, "float32" or "float64". Default: "float32" (keras),
             "float64" (torch, optax).
-        convention: the library whose defaults and rules to use, "keras", "torch" or "optax".
+        convention: the library whose defaults and behaviour to use, "keras", "torch" or "optax".
             Default: "keras".
 
     Returns:

@@ -1,6 +1,6 @@
 """The optimizers: each file holds an equation on one tensor, its state and its factory.
 
-base: what the factories share: `from_rule`, `map_rule`, the check of arguments. Read it first.
+base: what the factories share: `from_update_rule`, the check of arguments. Read it first.
 sgd: gradient descent, momentum and Nesterov's momentum; the point where textbooks evaluate it.
 adagrad, adadelta, rmsprop, sm3: learning rates from sums or means of squared gradients.
 adam: Adam, AMSGrad and AdamW.
@@ -8,9 +8,9 @@ adamax, nadam, radam, adabelief, yogi, adan, ademamix: variants of Adam.
 ftrl: follow the regularized leader, with L1 and L2 penalties.
 signum, lion, rprop: steps by the signs of gradients.
 lamb, lars, novograd: steps relative to the norm of each tensor.
-adafactor, muon: rules for matrices; newton_schulz: the iteration of Muon.
+adafactor, muon: for matrices; newton_schulz: the iteration of Muon.
 sophia: a clipped step by an estimate of the Hessian's diagonal.
-schedule_free, prodigy: rules without a schedule, or without a learning rate to tune.
+schedule_free, prodigy: without a schedule, or without a learning rate to tune.
 """
 
 from trainlib.optimizers.adabelief import adabelief

@@ -10,12 +10,12 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.optimizers.nadam import nesterov_mean
 from trainlib.transforms.decay import Mask
 
 
-def adabelief_rule(g: Tensor, m: Tensor, s: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def adabelief_update(g: Tensor, m: Tensor, s: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply AdaBelief to one tensor (Zhuang et al. 2020, Algorithm 2)."""
     m = hp.beta_1 * m + (1 - hp.beta_1) * g
     s = hp.beta_2 * s + (1 - hp.beta_2) * tf.square(g - m) + hp.eps_root
@@ -110,8 +110,8 @@ def adabelief(
         Zhuang et al. 2020, "AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed
         Gradients".
     """
-    return from_rule(
-        adabelief_rule,
+    return from_update_rule(
+        adabelief_update,
         AdabeliefState,
         slots={"m": zeros_like, "s": zeros_like},
         learning_rate=learning_rate,

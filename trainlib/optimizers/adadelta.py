@@ -9,11 +9,11 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def adadelta_rule(g: Tensor, a: Tensor, d: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def adadelta_update(g: Tensor, a: Tensor, d: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply Adadelta to one tensor (Zeiler 2012, Algorithm 1)."""
     a = hp.rho * a + (1 - hp.rho) * tf.square(g)
     delta = -tf.sqrt(d + hp.epsilon) / tf.sqrt(a + hp.epsilon) * g
@@ -99,8 +99,8 @@ def adadelta(
     References:
         Zeiler 2012, "ADADELTA: An Adaptive Learning Rate Method".
     """
-    return from_rule(
-        adadelta_rule,
+    return from_update_rule(
+        adadelta_update,
         AdadeltaState,
         slots={"a": zeros_like, "d": zeros_like},
         learning_rate=learning_rate,

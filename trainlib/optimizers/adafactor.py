@@ -11,11 +11,11 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import compute_dtype, is_zero, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def adafactor_rule(
+def adafactor_update(
     g: Tensor, R: Tensor, C: Tensor, V: Tensor, M: Tensor | None, hp: Hyperparameters
 ) -> tuple[Any, ...]:
     """Apply Adafactor to one tensor (Shazeer and Stern 2018, Algorithms 4 and 5)."""
@@ -192,8 +192,8 @@ def adafactor(
     def initial(params: Tree, slot: str) -> Tree:
         return tf.nest.map_structure(functools.partial(zeros, slot=slot), params)
 
-    return from_rule(
-        adafactor_rule,
+    return from_update_rule(
+        adafactor_update,
         AdafactorState,
         slots={slot: functools.partial(initial, slot=slot) for slot in "RCV"}
         | {"M": None if is_zero(momentum) else zeros_like},

@@ -8,11 +8,11 @@ import tensorflow as tf
 
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule, full
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule, full
 from trainlib.transforms.decay import Mask
 
 
-def adagrad_rule(g: Tensor, s: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
+def adagrad_update(g: Tensor, s: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
     """Apply AdaGrad to one tensor (Duchi, Hazan and Singer 2011)."""
     s = s + tf.square(g)
     eta = hp.eta / (1 + (hp.t - 1) * hp.lr_decay)
@@ -123,8 +123,8 @@ def adagrad(
         Duchi, Hazan and Singer 2011, "Adaptive Subgradient Methods for Online Learning and
         Stochastic Optimization".
     """
-    return from_rule(
-        adagrad_rule,
+    return from_update_rule(
+        adagrad_update,
         AdagradState,
         slots={"s": full(initial_accumulator_value)},
         learning_rate=learning_rate,

@@ -9,11 +9,11 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import is_zero, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def adam_rule(
+def adam_update(
     g: Tensor, m: Tensor, v: Tensor, v_max: Tensor | None, hp: Hyperparameters
 ) -> tuple[Any, ...]:
     """Apply Adam (Kingma and Ba 2015, Algorithm 1) or AMSGrad (Reddi et al. 2018) to one tensor."""
@@ -141,8 +141,8 @@ def adam(
         Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization"; Reddi, Kale and Kumar
         2018, "On the Convergence of Adam and Beyond".
     """
-    return from_rule(
-        adam_rule,
+    return from_update_rule(
+        adam_update,
         AdamState,
         slots={"m": zeros_like, "v": zeros_like, "v_max": zeros_like if amsgrad else None},
         learning_rate=learning_rate,

@@ -10,11 +10,11 @@ from trainlib.core.checks import check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def adamax_rule(g: Tensor, m: Tensor, u: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def adamax_update(g: Tensor, m: Tensor, u: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply Adamax to one tensor (Kingma and Ba 2015, Algorithm 2); u is the paper's u_t."""
     m = hp.beta_1 * m + (1 - hp.beta_1) * g
     u = tf.maximum(hp.beta_2 * u, tf.abs(g) + hp.epsilon if hp.eps_at == "in_max" else tf.abs(g))
@@ -114,8 +114,8 @@ def adamax(
     """
     if eps_at != "none":
         check_number("epsilon", epsilon, above=0)
-    return from_rule(
-        adamax_rule,
+    return from_update_rule(
+        adamax_update,
         AdamaxState,
         slots={"m": zeros_like, "u": zeros_like},
         learning_rate=learning_rate,

@@ -10,11 +10,11 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def adan_rule(
+def adan_update(
     g: Tensor, m: Tensor, v: Tensor, n: Tensor, g_last: Tensor, hp: Hyperparameters
 ) -> tuple[Any, ...]:
     """Apply Adan to one tensor (Xie et al. 2022, Algorithm 1, without its restarts)."""
@@ -32,7 +32,7 @@ def adan_rule(
         v_hat = v / (1 - hp.beta_2**hp.t)
         n_hat = n / (1 - hp.beta_3**hp.t)
     u = -hp.eta * (m_hat + k * v_hat) / (tf.sqrt(n_hat + hp.eps_root) + hp.epsilon)
-    if hp.weight_decay is not None:  # The proximal form; the others are outside the rule.
+    if hp.weight_decay is not None:  # The proximal form; the others are outside this function.
         u = (u - hp.eta * hp.weight_decay * hp.w) / (1 + hp.eta * hp.weight_decay)
     return u, m, v, n, g
 
@@ -145,8 +145,8 @@ def adan(
         Models".
     """
     form = None if decay_form == "proximal" else decay_form
-    return from_rule(
-        adan_rule,
+    return from_update_rule(
+        adan_update,
         AdanState,
         slots=dict.fromkeys("mvng", zeros_like),
         learning_rate=learning_rate,

@@ -12,11 +12,11 @@ from trainlib.core.conventions import conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def ademamix_rule(
+def ademamix_update(
     g: Tensor, m1: Tensor, m2: Tensor, v: Tensor, hp: Hyperparameters
 ) -> tuple[Any, ...]:
     """Apply AdEMAMix to one tensor (Pagliardini, Ablin and Grangier 2024, Algorithm 1)."""
@@ -113,8 +113,8 @@ def ademamix(
     References:
         Pagliardini, Ablin and Grangier 2024, "The AdEMAMix Optimizer: Better, Faster, Older".
     """
-    return from_rule(
-        ademamix_rule,
+    return from_update_rule(
+        ademamix_update,
         AdemamixState,
         slots={"m1": zeros_like, "m2": zeros_like, "v": zeros_like},
         learning_rate=learning_rate,

@@ -1,10 +1,10 @@
-"""`from_rule`, which makes an optimizer of an equation on one tensor, and `checked`.
+"""`from_update_rule`, which makes an optimizer from an equation on one tensor, and `checked`.
 
 How to write an optimizer. A file `optimizers/NAME.py` has three parts, in this order:
 
 1. The equation, a function on one tensor in the letters of the paper:
 
-       def heavy_ball_rule(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
+       def heavy_ball_update(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
            v = hp.momentum * v - hp.eta * g
            return v, v
 
@@ -22,8 +22,8 @@ How to write an optimizer. A file `optimizers/NAME.py` has three parts, in this 
        @conventions(keras={...}, paper={...})
        @checked
        def heavy_ball(learning_rate=0.01, momentum=0.9, *, ..., convention="keras") -> Optimizer:
-           return from_rule(
-               heavy_ball_rule,
+           return from_update_rule(
+               heavy_ball_update,
                HeavyBallState,
                slots={"v": zeros_like},
                learning_rate=learning_rate,
@@ -34,12 +34,13 @@ How to write an optimizer. A file `optimizers/NAME.py` has three parts, in this 
    Ranges and choices are declared in `core/hyperparameters/optimizers.py`, and `checked` refuses
    what they exclude. The body checks only what concerns several arguments at once.
 
-An equation that several rules share is a separate function, such as `adam_step` and `sgd_rule`; so
-are the hyperparameters that it reads (`adam_hyperparameters`, `sgd_hyperparameters`). Scalars that
-are the same for all parameters, such as Nadam's product of momenta, are computed by `prepare`. A
-rule that decays the weights itself reads `hp.weight_decay`: pass a `WeightDecay` with the form
-None. An optimizer that needs sums over all the parameters in the middle of its step, such as
-Prodigy, maps its rules by `map_rule` and makes its own `Optimizer`. Add a new factory to
+An equation that several optimizers share is a separate function, such as `adam_step` and
+`sgd_update`; so are the hyperparameters that it reads (`adam_hyperparameters`,
+`sgd_hyperparameters`). Scalars that are the same for all parameters, such as Nadam's product of
+momenta, are computed by `prepare`. An update rule that decays the weights itself reads
+`hp.weight_decay`: pass a `WeightDecay` with the form None. An optimizer that needs sums over all
+parameters in the middle of its step, such as Prodigy, calls `map_update_rule` for each part and
+makes its own `Optimizer`. Add a new factory to
 `optimizers/__init__.py`, `registry.py` and `verify/optimizer_cases/`.
 """
 
@@ -63,10 +64,10 @@ from trainlib.transforms.decay import Mask, with_weight_decay
 
 
 class Hyperparameters(SimpleNamespace):
-    """What a rule reads besides the gradient and the slots: t, eta, w and its hyperparameters."""
+    """What an update rule reads besides gradient and slots: t, eta, w and its hyperparameters."""
 
 
-Rule: TypeAlias = Callable[..., tuple[Any, ...]]
+UpdateRule: TypeAlias = Callable[..., tuple[Any, ...]]
 """An equation on one tensor: `(g, *slots, hp) -> (update, *slots)`."""
 
 Slot: TypeAlias = Callable[[Tree], Tree] | float | Tensor | None
@@ -89,7 +90,7 @@ class WeightDecay(NamedTuple):
 
     Attributes:
         value: the coefficient, at least 0.
-        form: a form of `with_weight_decay`; or None, where the rule itself decays by
+        form: a form of `with_weight_decay`; or None, where the update rule itself decays by
             `hp.weight_decay`, which is None for a parameter that does not decay (and for all
             parameters where a form is given).
         mask: the parameters that decay; None for all.
@@ -137,8 +138,8 @@ def _check(name: str, value: Any, declaration: Declaration) -> None:
         check_choice(name, value, declaration.choices)
 
 
-def from_rule(
-    rule: Rule,
+def from_update_rule(
+    rule: UpdateRule,
     state_type: Callable[..., State],
     *,
     slots: Mapping[str, Slot],
@@ -148,7 +149,7 @@ def from_rule(
     masks: Mapping[str, Mask] | None = None,
     prepare: Callable[[State, Hyperparameters], Mapping[str, Tensor]] | None = None,
 ) -> Optimizer:
-    """Return the optimizer that applies a rule to every parameter and counts its steps.
+    """Return the optimizer that applies an update rule to every parameter and counts its steps.
 
     Args:
         rule: the equation on one tensor; see the module's docstring.
@@ -189,7 +190,7 @@ def from_rule(
         if prepare is not None:
             wide = {name: scalar(x, tf.zeros([], tf.float64)) for name, x in scalars.items()}
             shared = prepare(state, Hyperparameters(**wide, **constants))
-        updates, *new = map_rule(
+        updates, *new = map_update_rule(
             rule,
             grads,
             *(getattr(state, name) if name in in_use else None for name in of_leaves),
@@ -210,8 +211,8 @@ def from_rule(
     )
 
 
-def map_rule(
-    rule: Rule,
+def map_update_rule(
+    rule: UpdateRule,
     grads: Tree,
     *slots: Tree | None,
     params: Tree,
@@ -219,7 +220,7 @@ def map_rule(
     constants: Mapping[str, Any] | None = None,
     masks: Mapping[str, Tree] | None = None,
 ) -> tuple[Any, ...]:
-    """Apply a rule to each gradient; return the updates and the new slots.
+    """Apply an update rule to each gradient; return the updates and the new slots.
 
     Where the gradient is None the update is None and the slots stay.
 
@@ -275,7 +276,7 @@ def _initial(slot: Slot, params: Tree) -> Tree:
     return slot(params) if callable(slot) else scalar(slot, tf.zeros([], tf.float64))
 
 
-def _with_own_decay(rule: Rule, weight_decay: float) -> Rule:
+def _with_own_decay(rule: UpdateRule, weight_decay: float) -> UpdateRule:
     """Return the rule with `hp.weight_decay` None where a parameter does not decay."""
 
     def decaying(g: Tensor, *slots_and_hp: Any) -> tuple[Any, ...]:

@@ -13,14 +13,14 @@ from trainlib.optimizers.base import (
     Hyperparameters,
     WeightDecay,
     checked,
-    from_rule,
+    from_update_rule,
     full,
-    map_rule,
+    map_update_rule,
 )
 from trainlib.transforms.decay import Mask
 
 
-def ftrl_rule(g: Tensor, n: Tensor, z: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def ftrl_update(g: Tensor, n: Tensor, z: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply FTRL-Proximal to one tensor (McMahan et al. 2013, Algorithm 1)."""
     n_before, n = n, n + tf.square(g)
     sigma = (n**hp.p - n_before**hp.p) / hp.eta
@@ -29,7 +29,7 @@ def ftrl_rule(g: Tensor, n: Tensor, z: Tensor, hp: Hyperparameters) -> tuple[Any
     return (tf.clip_by_value(z, -hp.lambda_1, hp.lambda_1) - z) / q - hp.w, n, z
 
 
-def consistent_rule(w: Tensor, n: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
+def consistent_leaf(w: Tensor, n: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
     """Return the z whose solution is w, z = -q w - lambda_1 sign(w)."""
     q = (hp.beta + n**hp.p) / hp.eta + hp.lambda_2
     return -q * w - hp.lambda_1 * tf.sign(w), n
@@ -99,8 +99,8 @@ def ftrl(
         l2_shrinkage_regularization_strength: shrinkage, at least 0; a penalty in the gradient that
             is left out of n. Default: 0.
         beta: at least 0. Default: 0 (keras), 1 (paper).
-        weight_decay: coefficient of the weight decay, at least 0. A decay outside the rule may move
-            weights that the rule sets to 0 by a rounding error. Default: 0.
+        weight_decay: coefficient of the weight decay, at least 0. A decay outside the update may
+            move weights that the update sets to 0 by a rounding error. Default: 0.
         half_l2: whether the penalty is strength / 2 times w^2, as in the paper. Default: False
             (keras), True (paper).
         z_init: z_0: "zero" discards the initial weights, so that the first update puts w near 0;
@@ -140,12 +140,12 @@ def ftrl(
     def consistent(params: Tree) -> Tree:
         n = full_like(params, initial_accumulator_value)
         eta = rate_at(learning_rate, tf.zeros([], tf.int64))
-        return map_rule(consistent_rule, params, n, params=params, scalars=scalars | {"eta": eta})[
-            0
-        ]
+        return map_update_rule(
+            consistent_leaf, params, n, params=params, scalars=scalars | {"eta": eta}
+        )[0]
 
-    return from_rule(
-        ftrl_rule,
+    return from_update_rule(
+        ftrl_update,
         FtrlState,
         slots={
             "n": full(initial_accumulator_value),

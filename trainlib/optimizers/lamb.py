@@ -11,11 +11,11 @@ from trainlib.core.norms import global_norm
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def lamb_rule(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def lamb_update(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply LAMB to one tensor (You et al. 2020, Algorithm 2)."""
     m = hp.beta_1 * m + (1 - hp.beta_1) * g
     v = hp.beta_2 * v + (1 - hp.beta_2) * tf.square(g)
@@ -113,8 +113,8 @@ def lamb(
         You et al. 2020, "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes".
     """
     form = None if decay_form == "in_ratio" else decay_form
-    return from_rule(
-        lamb_rule,
+    return from_update_rule(
+        lamb_update,
         LambState,
         slots={"m": zeros_like, "v": zeros_like},
         learning_rate=learning_rate,

@@ -10,11 +10,11 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.norms import global_norm
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def lars_rule(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
+def lars_update(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
     """Apply LARS to one tensor (You, Gitman and Ginsburg 2017, Algorithm 1)."""
     decay = 0.0 if hp.weight_decay is None else hp.weight_decay
     d = g + decay * hp.w
@@ -110,8 +110,8 @@ def lars(
     References:
         You, Gitman and Ginsburg 2017, "Large Batch Training of Convolutional Networks".
     """
-    return from_rule(
-        lars_rule,
+    return from_update_rule(
+        lars_update,
         LarsState,
         slots={"v": zeros_like},
         learning_rate=learning_rate,

@@ -9,11 +9,11 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def lion_rule(g: Tensor, m: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
+def lion_update(g: Tensor, m: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
     """Apply Lion to one tensor (Chen et al. 2023, Algorithm 2)."""
     u = -hp.eta * tf.sign(hp.beta_1 * m + (1 - hp.beta_1) * g)
     m = hp.beta_2 * m + (1 - hp.beta_2) * g
@@ -90,8 +90,8 @@ def lion(
     References:
         Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms".
     """
-    return from_rule(
-        lion_rule,
+    return from_update_rule(
+        lion_update,
         LionState,
         slots={"m": zeros_like},
         learning_rate=learning_rate,

@@ -14,14 +14,14 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import paths, resolve_mask, scalar, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import adam
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.optimizers.nadam import nadam, nesterov_mean
 from trainlib.optimizers.newton_schulz import Coefficients, orthogonalize, step_coefficients
 from trainlib.transforms.decay import Mask, with_weight_decay
 from trainlib.transforms.mask import partition
 
 
-def muon_rule(g: Tensor, M: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def muon_update(g: Tensor, M: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply Muon to one matrix (Jordan et al. 2024)."""
     weight = 1.0 if hp.momentum_form == "sum" else 1 - hp.momentum
     M = hp.momentum * M + weight * g
@@ -233,8 +233,8 @@ def muon(
         2025, "Muon is Scalable for LLM Training" (the scale "rms").
     """
     mask = mask_by_path(decay_mask)
-    matrices = from_rule(
-        muon_rule,
+    matrices = from_update_rule(
+        muon_update,
         MomentumState,
         slots={"M": zeros_like},
         learning_rate=learning_rate,

@@ -11,11 +11,11 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def nadam_rule(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def nadam_update(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply Nadam to one tensor (Dozat 2016, Algorithm 2)."""
     b = hp.mu if hp.mean_decay == "mu" else hp.beta_1
     m = b * m + (1 - b) * g
@@ -146,8 +146,8 @@ def nadam(
     References:
         Dozat 2016, "Incorporating Nesterov Momentum into Adam".
     """
-    return from_rule(
-        nadam_rule,
+    return from_update_rule(
+        nadam_update,
         NadamState,
         slots={"P": 1.0, "m": zeros_like, "v": zeros_like},
         learning_rate=learning_rate,

@@ -10,11 +10,11 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def novograd_rule(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def novograd_update(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply NovoGrad to one tensor (Ginsburg et al. 2019, Algorithm 1)."""
     square = tf.reduce_sum(tf.square(g))
     v = tf.where(hp.t > 1, hp.beta_2 * v + (1 - hp.beta_2) * square, square)
@@ -100,8 +100,8 @@ def novograd(
         Ginsburg et al. 2019, "Stochastic Gradient Methods with Layer-wise Adaptive Moments for
         Training of Deep Networks".
     """
-    return from_rule(
-        novograd_rule,
+    return from_update_rule(
+        novograd_update,
         NovogradState,
         slots={"m": zeros_like, "v": _scalar_zeros},
         learning_rate=learning_rate,

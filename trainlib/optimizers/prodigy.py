@@ -9,11 +9,11 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import scalar, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.optimizers.base import Hyperparameters, checked, copies, map_rule
+from trainlib.optimizers.base import Hyperparameters, checked, copies, map_update_rule
 from trainlib.transforms.decay import Mask, add_decayed_weights
 
 
-def moments_rule(
+def moments_leaf(
     g: Tensor, m: Tensor, v: Tensor, s: Tensor, w_0: Tensor, hp: Hyperparameters
 ) -> tuple[Any, ...]:
     """Update the sums of one tensor (Mishchenko and Defazio 2024, Algorithm 4).
@@ -26,12 +26,12 @@ def moments_rule(
     return tf.reduce_sum(g * (w_0 - hp.w)), m, v, s, w_0
 
 
-def direction_rule(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def direction_leaf(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Return the direction of the step, without weight decay."""
     return m / (tf.sqrt(v) + hp.d * hp.epsilon), m, v
 
 
-def step_rule(direction: Tensor, hp: Hyperparameters) -> tuple[Tensor]:
+def step_leaf(direction: Tensor, hp: Hyperparameters) -> tuple[Tensor]:
     """Return the step along a direction."""
     return (-hp.alpha * direction,)
 
@@ -158,8 +158,8 @@ def prodigy(
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, ProdigyState]:
         d, alpha = state.d, rate(state)
-        dots, m, v, s, w_0 = map_rule(
-            moments_rule,
+        dots, m, v, s, w_0 = map_update_rule(
+            moments_leaf,
             grads,
             state.m,
             state.v,
@@ -174,9 +174,11 @@ def prodigy(
         estimate = scalar(d_coef, d) * tf.math.divide_no_nan(r, norm_1)
         d_next = tf.maximum(d, estimate)
         scalars = {"d": d_next if epsilon_times == "d_next" else d, "epsilon": epsilon}
-        directions, _, _ = map_rule(direction_rule, grads, m, v, params=params, scalars=scalars)
+        directions, _, _ = map_update_rule(
+            direction_leaf, grads, m, v, params=params, scalars=scalars
+        )
         directions, _ = decay.update(directions, (), params)
-        (updates,) = map_rule(step_rule, directions, params=params, scalars={"alpha": alpha})
+        (updates,) = map_update_rule(step_leaf, directions, params=params, scalars={"alpha": alpha})
         return updates, ProdigyState(state.step + 1, m, v, s, w_0, r, d_next)
 
     return Optimizer(init, update)

@@ -11,12 +11,12 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.optimizers.nadam import nesterov_mean
 from trainlib.transforms.decay import Mask
 
 
-def radam_rule(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def radam_update(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply RAdam to one tensor (Liu et al. 2020, Algorithm 2).
 
     hp.r is r_t, or 0 where the step is not rectified.
@@ -144,8 +144,8 @@ def radam(
     References:
         Liu et al. 2020, "On the Variance of the Adaptive Learning Rate and Beyond".
     """
-    return from_rule(
-        radam_rule,
+    return from_update_rule(
+        radam_update,
         RadamState,
         slots={"m": zeros_like, "v": zeros_like},
         learning_rate=learning_rate,

@@ -10,12 +10,12 @@ from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import is_zero, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
 from trainlib.optimizers.adagrad import root
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule, full
-from trainlib.optimizers.sgd import sgd_hyperparameters, sgd_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule, full
+from trainlib.optimizers.sgd import sgd_hyperparameters, sgd_update
 from trainlib.transforms.decay import Mask
 
 
-def rmsprop_rule(
+def rmsprop_update(
     g: Tensor, s: Tensor, a: Tensor | None, v: Tensor | None, hp: Hyperparameters
 ) -> tuple[Any, ...]:
     """Apply RMSProp to one tensor (Tieleman and Hinton 2012; centered: Graves 2013)."""
@@ -26,7 +26,7 @@ def rmsprop_rule(
         a = hp.rho * a + (1 - hp.rho) * g
         d = tf.nn.relu(d - tf.square(a / c))  # Rounding can leave it below 0.
     r = g / root(d, hp.epsilon, hp.epsilon_place)
-    u, v = sgd_rule(r, v, hp)
+    u, v = sgd_update(r, v, hp)
     return u, s, a, v
 
 
@@ -141,8 +141,8 @@ def rmsprop(
         Tieleman and Hinton 2012, "Neural Networks for Machine Learning", lecture 6.5; centered:
         Graves 2013, "Generating Sequences With Recurrent Neural Networks".
     """
-    return from_rule(
-        rmsprop_rule,
+    return from_update_rule(
+        rmsprop_update,
         RmspropState,
         slots={
             "s": full(initial_scale),

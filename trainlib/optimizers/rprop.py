@@ -10,10 +10,10 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import full_like, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree, rate_at
-from trainlib.optimizers.base import Hyperparameters, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, checked, from_update_rule
 
 
-def rprop_rule(g: Tensor, delta: Tensor, u: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def rprop_update(g: Tensor, delta: Tensor, u: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply Rprop to one tensor (Riedmiller and Braun 1993; irprop_minus: Igel and Huesken 2000).
 
     The last update u has the opposite sign of the last gradient, or is 0.
@@ -122,8 +122,8 @@ def rprop(
     def first_sizes(params: Tree) -> Tree:
         return full_like(params, rate_at(learning_rate, tf.zeros([], tf.int64)))
 
-    return from_rule(
-        rprop_rule,
+    return from_update_rule(
+        rprop_update,
         RpropState,
         slots={"delta": first_sizes, "u": zeros_like},
         learning_rate=learning_rate,

@@ -10,18 +10,18 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import compute_dtype, is_zero, scalar, widen, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.optimizers.base import Hyperparameters, checked, copies, map_rule
+from trainlib.optimizers.base import Hyperparameters, checked, copies, map_update_rule
 from trainlib.transforms.decay import Mask, add_decayed_weights, with_weight_decay
 
 
-def direction_rule(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def direction_leaf(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Return the direction of the step of z, without weight decay, and the new v."""
     v = hp.beta_2 * v + (1 - hp.beta_2) * tf.square(g)
     v_hat = v / (1 - hp.beta_2**hp.t) if hp.bias_form == "corrected" else v
     return g / (tf.sqrt(v_hat) + hp.epsilon), v
 
 
-def schedule_free_rule(d: Tensor, z: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def schedule_free_update(d: Tensor, z: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply the step of one tensor (Defazio et al. 2024, Algorithm 1); hp.w is y."""
     x = average(hp.w, z, hp.beta_1)
     z = z - hp.eta * d
@@ -185,8 +185,8 @@ def schedule_free_adamw(
         rate_max = tf.maximum(state.rate_max, weighted)
         weight = (weighted if weight_of == "lr" else rate_max) ** scalar(weight_lr_power, rate)
         weight_sum = state.weight_sum + weight
-        d, v = map_rule(
-            direction_rule,
+        d, v = map_update_rule(
+            direction_leaf,
             grads,
             state.v,
             params=params,
@@ -197,7 +197,9 @@ def schedule_free_adamw(
             d, _ = decay.update(d, (), params)
         c = tf.math.divide_no_nan(weight, weight_sum)
         scalars = {"eta": rate, "c": c, "beta_1": beta_1}
-        updates, z = map_rule(schedule_free_rule, d, state.z, params=params, scalars=scalars)
+        updates, z = map_update_rule(
+            schedule_free_update, d, state.z, params=params, scalars=scalars
+        )
         return updates, ScheduleFreeState(t, z, v, state.beta_1, rate_max, weight_sum)
 
     optimizer = Optimizer(init, update)

@@ -11,11 +11,11 @@ from trainlib.core.checks import check_number
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import is_zero, scalar, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree, apply_updates
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule
 from trainlib.transforms.decay import Mask
 
 
-def sgd_rule(g: Tensor, v: Tensor | None, hp: Hyperparameters) -> tuple[Tensor, Tensor | None]:
+def sgd_update(g: Tensor, v: Tensor | None, hp: Hyperparameters) -> tuple[Tensor, Tensor | None]:
     """Apply gradient descent to one tensor, with momentum (Polyak 1964; Nesterov 1983) where v is.
 
     Nesterov's gradient is taken at w; see `sgd`.
@@ -132,8 +132,8 @@ def sgd(
         Polyak 1964; Nesterov 1983; Sutskever et al. 2013, "On the importance of initialization and
         momentum in deep learning".
     """
-    return from_rule(
-        sgd_rule,
+    return from_update_rule(
+        sgd_update,
         SgdState,
         slots={"v": None if is_zero(momentum) else zeros_like},
         learning_rate=learning_rate,
@@ -151,7 +151,7 @@ def sgd_hyperparameters(
     velocity: str = "lr_in",
     first_velocity: str = "zero",
 ) -> dict[str, Any]:
-    """Return the hyperparameters of `sgd_rule` by name.
+    """Return the hyperparameters of `sgd_update` by name.
 
     Raises:
         ValueError: nesterov without a momentum, or with a dampening.

@@ -9,15 +9,15 @@ import tensorflow as tf
 from trainlib.core.conventions import conventions
 from trainlib.core.tree import zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, checked, from_update_rule
 
 
-def sign_sgd_rule(g: Tensor, hp: Hyperparameters) -> tuple[Tensor]:
+def sign_sgd_update(g: Tensor, hp: Hyperparameters) -> tuple[Tensor]:
     """Apply signSGD to one tensor (Bernstein et al. 2018, Algorithm 1)."""
     return (-hp.eta * tf.sign(g),)
 
 
-def signum_rule(g: Tensor, m: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
+def signum_update(g: Tensor, m: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
     """Apply Signum to one tensor (Bernstein et al. 2018, Algorithm 2)."""
     m = hp.momentum * m + (1 - hp.momentum) * g
     return -hp.eta * tf.sign(m), m
@@ -77,7 +77,7 @@ def sign_sgd(learning_rate: ScalarOrSchedule = 0.001, *, convention: str = "opta
     References:
         Bernstein et al. 2018, "signSGD: Compressed Optimisation for Non-Convex Problems".
     """
-    return from_rule(sign_sgd_rule, SignSgdState, slots={}, learning_rate=learning_rate)
+    return from_update_rule(sign_sgd_update, SignSgdState, slots={}, learning_rate=learning_rate)
 
 
 @conventions(optax={}, paper={})
@@ -119,8 +119,8 @@ def signum(
     References:
         Bernstein et al. 2018, "signSGD: Compressed Optimisation for Non-Convex Problems".
     """
-    return from_rule(
-        signum_rule,
+    return from_update_rule(
+        signum_update,
         SignumState,
         slots={"m": zeros_like},
         learning_rate=learning_rate,

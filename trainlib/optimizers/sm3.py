@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import is_zero, widen, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
-from trainlib.optimizers.base import Hyperparameters, checked, from_rule
+from trainlib.optimizers.base import Hyperparameters, checked, from_update_rule
 
 
 def sm3_rule(g: Tensor, mu: Tensor, v: Tensor | None, hp: Hyperparameters) -> tuple[Any, ...]:
@@ -105,7 +105,7 @@ def sm3(
     References:
         Anil et al. 2019, "Memory-Efficient Adaptive Optimization".
     """
-    return from_rule(
+    return from_update_rule(
         sm3_rule,
         Sm3State,
         slots={"mu": _zero_axes, "v": None if is_zero(momentum) else zeros_like},

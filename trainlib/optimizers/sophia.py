@@ -10,11 +10,11 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.tree import check_same_structure, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
-from trainlib.optimizers.base import Hyperparameters, checked, map_rule
+from trainlib.optimizers.base import Hyperparameters, checked, map_update_rule
 from trainlib.transforms.decay import Mask, with_weight_decay
 
 
-def sophia_rule(g: Tensor, m: Tensor, h: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def sophia_update(g: Tensor, m: Tensor, h: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply Sophia's step to one tensor (Liu et al. 2023, Algorithm 3)."""
     m = hp.beta_1 * m + (1 - hp.beta_1) * g
     m_hat = m / (1 - hp.beta_1**hp.t) if hp.bias_form == "corrected" else m
@@ -24,7 +24,7 @@ def sophia_rule(g: Tensor, m: Tensor, h: Tensor, hp: Hyperparameters) -> tuple[A
     return -hp.eta * u, m, h
 
 
-def hessian_rule(H: Tensor, h: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
+def hessian_leaf(H: Tensor, h: Tensor, hp: Hyperparameters) -> tuple[Tensor, Tensor]:
     """Add an estimate of the Hessian's diagonal to its running mean."""
     h = hp.beta_2 * h + (1 - hp.beta_2) * H
     return h, h
@@ -152,7 +152,9 @@ def sophia(
         def updated() -> Tree:
             H = hessian_fn(params, state.step)
             check_same_structure("params", params, "the estimate of hessian_fn", H)
-            return map_rule(hessian_rule, H, state.h, params=params, scalars={"beta_2": beta_2})[1]
+            return map_update_rule(
+                hessian_leaf, H, state.h, params=params, scalars={"beta_2": beta_2}
+            )[1]
 
         # A branch, not a choice between two results: an estimate costs more than a gradient.
         return tf.cond(state.step % update_interval == 0, updated, lambda: state.h)
@@ -160,8 +162,8 @@ def sophia(
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, SophiaState]:
         t = state.step + 1
         h = estimate(state, params)
-        updates, m, _ = map_rule(
-            sophia_rule,
+        updates, m, _ = map_update_rule(
+            sophia_update,
             grads,
             state.m,
             h if hessian_first else state.h,

@@ -9,11 +9,11 @@ import tensorflow as tf
 from trainlib.core.conventions import BY_CONVENTION, conventions
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
 from trainlib.optimizers.adam import adam_hyperparameters, adam_step
-from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_rule, full
+from trainlib.optimizers.base import Hyperparameters, WeightDecay, checked, from_update_rule, full
 from trainlib.transforms.decay import Mask
 
 
-def yogi_rule(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
+def yogi_update(g: Tensor, m: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply Yogi to one tensor (Zaheer et al. 2018, Algorithm 2)."""
     m = hp.beta_1 * m + (1 - hp.beta_1) * g
     v = v - (1 - hp.beta_2) * tf.sign(v - tf.square(g)) * tf.square(g)
@@ -115,8 +115,8 @@ def yogi(
     References:
         Zaheer et al. 2018, "Adaptive Methods for Nonconvex Optimization".
     """
-    return from_rule(
-        yogi_rule,
+    return from_update_rule(
+        yogi_update,
         YogiState,
         slots={"m": full(initial_mean_value), "v": full(initial_accumulator_value)},
         learning_rate=learning_rate,

@@ -13,7 +13,7 @@ lookahead: `lookahead`.
 mask: `masked`, `freeze`, `partition`, optimizers of some of the parameters.
 nonfinite: `apply_if_finite`, `zero_nans`.
 param_rules: `param_rules` and `rules_table`, hyperparameters by path.
-rule_text: the text of these rules.
+rule_text: the parser of its rules.
 sam: `sam`, sharpness-aware minimization.
 states: selection between states and search in them.
 """

@@ -46,7 +46,7 @@ class AccumulateState(NamedTuple):
     inner: State
 
 
-def accumulate_rule(
+def accumulate_leaf(
     g: Tensor, total: Tensor, *, weight: Tensor, weight_sum: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the mean G / Omega, and the sum G."""
@@ -121,7 +121,7 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
         weight_sum = state.weight_sum + weight
         micro_step = state.micro_step + tf.cast(is_finite, tf.int64)
         mean, grad_sum = leafwise(
-            accumulate_rule, grads, state.grad_sum, weight=weight, weight_sum=weight_sum
+            accumulate_leaf, grads, state.grad_sum, weight=weight, weight_sum=weight_sum
         )
         updates, inner = optimizer.update(mean, state.inner, params)
         closed = (micro_step >= every_k) | last

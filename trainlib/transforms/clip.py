@@ -23,12 +23,12 @@ from trainlib.core.types import Optimizer, State, Tensor, Tree
 from trainlib.transforms.chain import no_state
 
 
-def clip_by_value_rule(g: Tensor, *, clipvalue: Tensor) -> tuple[Tensor]:
+def clip_leaf_by_value(g: Tensor, *, clipvalue: Tensor) -> tuple[Tensor]:
     """Return min(max(g, -clipvalue), clipvalue)."""
     return (tf.clip_by_value(g, -clipvalue, clipvalue),)
 
 
-def clip_by_norm_rule(g: Tensor, *, norm: Tensor, clipnorm: Tensor) -> tuple[Tensor]:
+def clip_leaf_by_norm(g: Tensor, *, norm: Tensor, clipnorm: Tensor) -> tuple[Tensor]:
     """Return g clipnorm / norm where the norm is above clipnorm; NaN where it is not finite."""
     not_finite_as_nan = norm - norm
     # Divided first: clipnorm / norm may underflow.
@@ -57,7 +57,7 @@ def clip_by_value(clipvalue: float) -> Optimizer:
     check_number("clipvalue", clipvalue, above=0)
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        return leafwise(clip_by_value_rule, grads, clipvalue=clipvalue)[0], state
+        return leafwise(clip_leaf_by_value, grads, clipvalue=clipvalue)[0], state
 
     return Optimizer(no_state, update)
 
@@ -91,11 +91,11 @@ def clip_by_norm(clipnorm: float) -> Optimizer:
     """
     check_number("clipnorm", clipnorm, above=0)
 
-    def rule(g: Tensor) -> tuple[Tensor]:
-        return clip_by_norm_rule(g, norm=norms.global_norm(g), clipnorm=clipnorm)
+    def on_leaf(g: Tensor) -> tuple[Tensor]:
+        return clip_leaf_by_norm(g, norm=norms.global_norm(g), clipnorm=clipnorm)
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        return leafwise(rule, grads)[0], state
+        return leafwise(on_leaf, grads)[0], state
 
     return Optimizer(no_state, update)
 
@@ -134,15 +134,15 @@ def clip_by_global_norm(global_clipnorm: float) -> Optimizer:
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         norm = norms.global_norm(grads)
-        return leafwise(clip_by_norm_rule, grads, norm=norm, clipnorm=global_clipnorm)[0], state
+        return leafwise(clip_leaf_by_norm, grads, norm=norm, clipnorm=global_clipnorm)[0], state
 
     return Optimizer(no_state, update)
 
 
-def adaptive_clip_rule(g: Tensor, *, w: Tensor, clipping: Tensor, eps: Tensor) -> tuple[Tensor]:
+def adaptive_clip_leaf(g: Tensor, *, w: Tensor, clipping: Tensor, eps: Tensor) -> tuple[Tensor]:
     """Return g min(1, clipping max(|w|, eps) / |g|), with norms of the weights of each unit."""
     bound = clipping * tf.maximum(_unit_norm(w), eps)
-    return clip_by_norm_rule(g, norm=_unit_norm(g), clipnorm=bound)
+    return clip_leaf_by_norm(g, norm=_unit_norm(g), clipnorm=bound)
 
 
 def adaptive_clip(clipping: float = 0.01, eps: float = 1e-3) -> Optimizer:
@@ -186,7 +186,7 @@ def adaptive_clip(clipping: float = 0.01, eps: float = 1e-3) -> Optimizer:
     check_number("eps", eps, above=0)
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        (updates,) = leafwise(adaptive_clip_rule, grads, params=params, clipping=clipping, eps=eps)
+        (updates,) = leafwise(adaptive_clip_leaf, grads, params=params, clipping=clipping, eps=eps)
         return updates, state
 
     return Optimizer(no_state, update)

@@ -25,14 +25,14 @@ def with_weight_decay(
 ) -> Optimizer:
     """Return an optimizer with weight decay.
 
-        pre       w = w - eta lambda w, then the rule at this w
+        pre       w = w - eta lambda w, then the update at this w
         add       u = u - eta lambda w
         add_abs   u = u - lambda w
-        l2        g = g + lambda w, then the rule with this g
+        l2        g = g + lambda w, then the update with this g
 
     with u the update of the optimizer. For plain gradient descent "pre", "add" and "l2" are the
-    same. "pre" and "add" differ for rules that read w; "l2" differs from both for rules whose state
-    depends on the gradients.
+    same. "pre" and "add" differ for optimizers that read w; "l2" differs from both for those whose
+    state depends on the gradients.
 
     Args:
         optimizer: an optimizer whose state has a `step`.
@@ -75,7 +75,7 @@ def with_weight_decay(
     def decoupled(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         eta = 1.0 if decay_form == "add_abs" else rate_at(learning_rate, state.step)
         decaying = prune(grads, resolve_mask(decay_mask, params))
-        decays = _each(_decay_rule, decaying, params, eta=eta, weight_decay=weight_decay)
+        decays = _each(_decay_leaf, decaying, params, eta=eta, weight_decay=weight_decay)
         at = _sum(params, decays) if decay_form == "pre" else params
         updates, state = optimizer.update(grads, state, at)
         return _sum(updates, decays), state
@@ -123,23 +123,23 @@ def _l2_rule(g: Tensor, *, w: Tensor, weight_decay: Tensor) -> tuple[Tensor]:
     return (g + weight_decay * w,)
 
 
-def _decay_rule(g: Tensor, *, w: Tensor, eta: Tensor, weight_decay: Tensor) -> tuple[Tensor]:
+def _decay_leaf(g: Tensor, *, w: Tensor, eta: Tensor, weight_decay: Tensor) -> tuple[Tensor]:
     """Return -eta lambda w."""
     return (-eta * weight_decay * w,)
 
 
-def _sum_rule(d: Tensor, *, w: Tensor) -> tuple[Tensor]:
+def _sum_leaf(d: Tensor, *, w: Tensor) -> tuple[Tensor]:
     """Return w + d."""
     return (w + d,)
 
 
 def _sum(tree: Tree, decays: Tree) -> Tree:
     """Return the tree plus the decays in their dtype; the tree's leaf where the decay is None."""
-    return overlay(_each(_sum_rule, decays, tree), tree)
+    return overlay(_each(_sum_leaf, decays, tree), tree)
 
 
-def _each(rule: Any, decaying: Tree, params: Tree, **scalars: Any) -> Tree:
-    """Return the rule's result where a parameter decays, None elsewhere."""
+def _each(function: Any, decaying: Tree, params: Tree, **scalars: Any) -> Tree:
+    """Return the function's result where a parameter decays, None elsewhere."""
     if is_empty(decaying):
         return decaying
-    return leafwise(rule, decaying, params=params, **scalars)[0]
+    return leafwise(function, decaying, params=params, **scalars)[0]

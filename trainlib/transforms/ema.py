@@ -33,7 +33,7 @@ class EmaState(NamedTuple):
     average: Tree
 
 
-def ema_rule(w: Tensor, a: Tensor, *, share: Tensor) -> tuple[Tensor, Tensor]:
+def ema_leaf(w: Tensor, a: Tensor, *, share: Tensor) -> tuple[Tensor, Tensor]:
     """Return a = (1 - c) a + c w, as the value that may overwrite w and as the new average."""
     a = (1 - share) * a + share * w
     return a, a
@@ -93,7 +93,7 @@ def ema(
         t = state.step + 1
         new = apply_updates(params, grads)
         share = _new_share(t, decay, debias)
-        averages, kept = leafwise(ema_rule, new, state.average, share=share)
+        averages, kept = leafwise(ema_leaf, new, state.average, share=share)
         if overwrite_frequency is not None:
             grads = _overwrite(t % overwrite_frequency == 0, grads, averages, params)
         return grads, EmaState(t, kept)

@@ -28,7 +28,7 @@ def _first_step(params: Tree) -> StepState:
     return StepState(tf.zeros([], tf.int64))
 
 
-def scale_rule(g: Tensor, *, factor: Tensor) -> tuple[Tensor]:
+def scale_leaf(g: Tensor, *, factor: Tensor) -> tuple[Tensor]:
     """Return factor g."""
     return (factor * g,)
 
@@ -57,7 +57,7 @@ def scale(factor: float) -> Optimizer:
     check_number("factor", factor)
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        return leafwise(scale_rule, grads, factor=factor)[0], state
+        return leafwise(scale_leaf, grads, factor=factor)[0], state
 
     return Optimizer(no_state, update)
 
@@ -92,13 +92,13 @@ def scale_by_schedule(schedule: Schedule) -> Optimizer:
         )
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, StepState]:
-        (updates,) = leafwise(scale_rule, grads, factor=schedule(state.step))
+        (updates,) = leafwise(scale_leaf, grads, factor=schedule(state.step))
         return updates, StepState(state.step + 1)
 
     return Optimizer(_first_step, update)
 
 
-def centralize_rule(g: Tensor, *, unit_axis: int) -> tuple[Tensor]:
+def centralize_leaf(g: Tensor, *, unit_axis: int) -> tuple[Tensor]:
     """Return g minus the mean of g over the weights of each unit."""
     if g.shape.rank < 2:
         return (g,)
@@ -137,10 +137,10 @@ def centralize(unit_axis: int = -1) -> Optimizer:
         raise ValueError(f"unit_axis must be 0 or -1, got {unit_axis!r}")
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        def rule(g: Tensor) -> tuple[Tensor]:
-            return centralize_rule(g, unit_axis=unit_axis)
+        def on_leaf(g: Tensor) -> tuple[Tensor]:
+            return centralize_leaf(g, unit_axis=unit_axis)
 
-        return leafwise(rule, grads)[0], state
+        return leafwise(on_leaf, grads)[0], state
 
     return Optimizer(no_state, update)
 
@@ -187,14 +187,14 @@ def add_noise(eta: float = 0.01, gamma: float = 0.55, *, seed: int) -> Optimizer
             for position, g in enumerate(tf.nest.flatten(grads))
         ]
         updates, _ = leafwise(
-            _noise_rule, grads, tf.nest.pack_sequence_as(grads, noise), sigma=tf.sqrt(variance)
+            _noise_leaf, grads, tf.nest.pack_sequence_as(grads, noise), sigma=tf.sqrt(variance)
         )
         return updates, StepState(state.step + 1)
 
     return Optimizer(_first_step, update)
 
 
-def _noise_rule(g: Tensor, z: Tensor, *, sigma: Tensor) -> tuple[Tensor, Tensor]:
+def _noise_leaf(g: Tensor, z: Tensor, *, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Return g + sigma z, and z."""
     return g + sigma * z, z
 

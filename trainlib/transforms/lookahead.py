@@ -25,7 +25,7 @@ class LookaheadState(NamedTuple):
     inner: State
 
 
-def lookahead_rule(
+def lookahead_leaf(
     u: Tensor, slow: Tensor, *, w: Tensor, slow_step_size: Tensor, syncs: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the update and phi: at a synchronization w = phi = phi + alpha (w + u - phi)."""
@@ -80,7 +80,7 @@ def lookahead(fast: Optimizer, sync_period: int = 5, slow_step_size: float = 0.5
         t = state.step + 1
         updates, inner = fast.update(grads, state.inner, params)
         updates, slow = leafwise(
-            lookahead_rule,
+            lookahead_leaf,
             updates,
             state.slow,
             params=params,

@@ -86,7 +86,7 @@ def apply_if_finite(optimizer: Optimizer) -> Optimizer:
     return Optimizer(init, update, forwarded_args(optimizer))
 
 
-def zero_nans_rule(g: Tensor) -> tuple[Tensor]:
+def zero_nans_leaf(g: Tensor) -> tuple[Tensor]:
     """Return g with 0 where it is NaN."""
     return (tf.where(tf.math.is_nan(g), tf.zeros_like(g), g),)
 
@@ -109,6 +109,6 @@ def zero_nans() -> Optimizer:
     """
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        return leafwise(zero_nans_rule, grads)[0], state
+        return leafwise(zero_nans_leaf, grads)[0], state
 
     return Optimizer(no_state, update)

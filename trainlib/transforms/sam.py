@@ -27,7 +27,7 @@ class SamState(NamedTuple):
     inner: State
 
 
-def sam_rule(
+def sam_leaf(
     g: Tensor, center: Tensor, *, w: Tensor, norm: Tensor, rho: Tensor, climbs: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the move, e = rho g / |g| at the center and back to it elsewhere, and the center."""
@@ -85,7 +85,7 @@ def sam(optimizer: Optimizer, rho: float = 0.05) -> Optimizer:
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, SamState]:
         climbs = state.step % 2 == 0
         moves, center = leafwise(
-            sam_rule,
+            sam_leaf,
             grads,
             state.center,
             params=params,

@@ -1,4 +1,4 @@
-"""Verification: compare the rules of trainlib with Keras, PyTorch and Optax, number by number.
+"""Verification: compare the functions of trainlib with Keras, PyTorch and Optax, number by number.
 
 case: what is compared, an optimizer or another pure function in one form, and its peers.
 compare: run a case and its peers, and measure the error.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from trainlib.verify.problem import Arrays
 
 EQUATION = "numpy"
-"""The peer that stands for the published equation, where no library implements the rule."""
+"""The peer that stands for the published equation, where no library implements the function."""
 
 
 class Peer(NamedTuple):

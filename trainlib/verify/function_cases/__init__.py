@@ -1,4 +1,4 @@
-"""Cases of all rules but the optimizers, a module for each kind.
+"""Cases of all functions but the optimizers, a module for each kind.
 
 class_losses: cross-entropies and focal losses.
 clipping: gradient clipping.

@@ -20,14 +20,14 @@ EXACT = {"interp": "exact"}
 
 @contextlib.contextmanager
 def _copied() -> Iterator[None]:
-    """Patch Keras's rule so that it copies its old momentum before overwriting it."""
+    """Patch Keras's update rule so that it copies its old momentum before overwriting it."""
     import keras
 
-    rule = keras.optimizers.ScheduleFreeAdamW
-    source = textwrap.dedent(inspect.getsource(rule.update_step))
-    names = dict(vars(inspect.getmodule(rule)))
+    optimizer = keras.optimizers.ScheduleFreeAdamW
+    source = textwrap.dedent(inspect.getsource(optimizer.update_step))
+    names = dict(vars(inspect.getmodule(optimizer)))
     exec(source.replace("momentum.value", "ops.copy(momentum.value)"), names)
-    with mock.patch.object(rule, "update_step", names["update_step"]):
+    with mock.patch.object(optimizer, "update_step", names["update_step"]):
         yield
 
 

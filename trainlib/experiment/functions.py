@@ -1,4 +1,4 @@
-"""Rules by name with their hyperparameters: `config("nadam", learning_rate=1e-3)`."""
+"""Functions by name with their hyperparameters: `config("nadam", learning_rate=1e-3)`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainlib.experiment.values import as_type, checked_line
 
 AUTO = "auto"
 
-RULES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+FUNCTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "model": models.MODELS,
     "optimizer": registry.OPTIMIZERS,
     "schedule": {
@@ -29,7 +29,7 @@ RULES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "loss": {name: loss for name, loss in registry.LOSSES.items() if name not in ("circle", "ctc")},
     "metrics": registry.METRICS,
 }
-"""The rules that an experiment chooses from, by kind.
+"""The functions that an experiment chooses from, by kind.
 
 Losses of embeddings and of sequences are left out: no model here has outputs for them.
 """
@@ -39,7 +39,7 @@ AUTO_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "loss": ("sparse_categorical_crossentropy", "mean_squared_error"),
     "metrics": ("accuracy", "mean_squared_error", "mean_absolute_error"),
 }
-"""The rules that "auto" may stand for, by kind; which of them depends on the data."""
+"""The functions that "auto" may stand for, by kind; which of them depends on the data."""
 
 LENGTHS = ("decay_steps", "total_steps")
 """Hyperparameters of schedules that default to the length of the run."""
@@ -51,13 +51,13 @@ Hyperparameters: TypeAlias = Mapping[str, registry.Hyperparameter]
 
 
 @dataclass(frozen=True)
-class RuleConfig:
-    """A rule of the registry by name, with the hyperparameters that differ from its defaults.
+class FunctionConfig:
+    """Function of the registry by name, with the hyperparameters that differ from its defaults.
 
     Made by `tl.config`.
 
     Args:
-        name: the rule's name, such as "nadam"; for models also the path of a `.keras` file or
+        name: the function's name, such as "nadam"; for models also the path of a `.keras` file or
             `module:function`.
         hyperparameters: values by name: numbers, text, bools, or sequences of numbers. Default: {}.
             They are copied, and cannot be changed.
@@ -66,8 +66,8 @@ class RuleConfig:
         TypeError: the name is not text.
 
     Example:
-        >>> rule = tl.RuleConfig("sgd", {"momentum": 0.9})
-        >>> rule == tl.config("sgd", momentum=0.9), rule.hyperparameters["momentum"]
+        >>> sgd = tl.FunctionConfig("sgd", {"momentum": 0.9})
+        >>> sgd == tl.config("sgd", momentum=0.9), sgd.hyperparameters["momentum"]
         (True, 0.9)
     """
 
@@ -76,7 +76,7 @@ class RuleConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
-            raise TypeError(f"a rule's name must be text such as 'adam', got {self.name!r}")
+            raise TypeError(f"a function's name must be text such as 'adam', got {self.name!r}")
         frozen = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self.hyperparameters.items()
@@ -87,43 +87,43 @@ class RuleConfig:
         return hash((self.name, frozenset(self.hyperparameters.items())))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return RuleConfig, (self.name, dict(self.hyperparameters))
+        return FunctionConfig, (self.name, dict(self.hyperparameters))
 
     def __repr__(self) -> str:
         given = (f"{name}={value!r}" for name, value in self.hyperparameters.items())
         return f"config({', '.join([repr(self.name), *given])})"
 
 
-def config(name: str, **hyperparameters: Any) -> RuleConfig:
-    """Return a rule by name with hyperparameters, for an `ExperimentConfig`.
+def config(name: str, **hyperparameters: Any) -> FunctionConfig:
+    """Return a function by name with hyperparameters, for an `ExperimentConfig`.
 
     Args:
         name: a name of the registry, such as "nadam", "cosine_decay" or "huber".
         **hyperparameters: numbers, text, bools or sequences of numbers by name; default: the
-            rule's own. An optimizer's `learning_rate` may be "auto": found by a range test.
+            function's own. An optimizer's `learning_rate` may be "auto": found by a range test.
 
     Returns:
-        A `RuleConfig`. Whether the rule exists and takes these hyperparameters is checked when an
-        `ExperimentConfig` is made with it.
+        A `FunctionConfig`. Whether the function exists and takes these hyperparameters is
+        checked when an `ExperimentConfig` is made with it.
 
     Example:
         >>> tl.config("nadam", learning_rate=1e-3)
         config('nadam', learning_rate=0.001)
     """
-    return RuleConfig(name, hyperparameters)
+    return FunctionConfig(name, hyperparameters)
 
 
 def takes(kind: str, name: str) -> Hyperparameters:
-    """Return what a rule takes from an experiment, by name; of "auto", what any candidate takes.
+    """Return the hyperparameters that a function takes; for "auto", those of all candidates.
 
     A schedule's own learning rate is left out: an experiment has one, the optimizer's.
     """
     if name == AUTO and kind in AUTO_MEMBERS:
         members = [takes(kind, member) for member in AUTO_MEMBERS[kind]]
         return {name: h for member in members for name, h in member.items()}
-    if name not in RULES[kind]:
+    if name not in FUNCTIONS[kind]:
         return {}
-    factory = RULES[kind][name]
+    factory = FUNCTIONS[kind][name]
     left_out = (rate_argument(kind, name), *_SETTLED_BY_DATA.get(kind, ()))
     found = registry.hyperparameters(factory)
     return {name: h for name, h in found.items() if name not in left_out}
@@ -133,14 +133,14 @@ def rate_argument(kind: str, name: str) -> str | None:
     """Return a schedule's argument for the optimizer's learning rate: the first, if it is one."""
     if kind != "schedule":
         return None
-    first = next(iter(registry.hyperparameters(RULES[kind][name])), "")
+    first = next(iter(registry.hyperparameters(FUNCTIONS[kind][name])), "")
     return first if first.endswith("_learning_rate") else None
 
 
 def all_hyperparameters(kind: str) -> Hyperparameters:
-    """Return the hyperparameters of all rules of a kind, by name."""
+    """Return the hyperparameters of all functions of a kind, by name."""
     union: dict[str, registry.Hyperparameter] = {}
-    for name in RULES[kind]:
+    for name in FUNCTIONS[kind]:
         for hyperparameter, declared in takes(kind, name).items():
             union.setdefault(hyperparameter, declared)
     return union
@@ -154,43 +154,43 @@ def type_of(hyperparameter: registry.Hyperparameter) -> str:
 def not_for(
     spelling: str, hyperparameter: str, kind: str, name: str, prefix: str = ""
 ) -> ValueError:
-    """Return the error for a hyperparameter that a rule does not take.
+    """Return the error for a hyperparameter that a function does not take.
 
     Args:
         spelling: how the user gave it, such as "--momentum".
         hyperparameter: its name.
-        kind: the rule's kind.
-        name: the rule's name.
+        kind: the function's kind.
+        name: the function's name.
         prefix: what the names of hyperparameters begin with: "--" at a shell.
     """
-    owners = [other for other in RULES[kind] if hyperparameter in takes(kind, other)]
+    owners = [other for other in FUNCTIONS[kind] if hyperparameter in takes(kind, other)]
     allowed = ", ".join(f"{prefix}{x}" for x in takes(kind, name)) or "none"
     is_for = f"; it is for {', '.join(owners)}" if owners else ""
     return ValueError(f"{spelling} is not for {kind} {name}, which takes {allowed}{is_for}")
 
 
-def checked_rule(kind: str, rule: RuleConfig) -> RuleConfig:
-    """Return a rule whose hyperparameters have their declared types, in the order declared.
+def checked_function(kind: str, function: FunctionConfig) -> FunctionConfig:
+    """Return a function whose hyperparameters have their declared types, in the order declared.
 
     Raises:
-        ValueError: there is no such rule of this kind, it does not take a hyperparameter, or one
-            is out of its declared range or choices.
+        ValueError: there is no such function of this kind, it does not take a hyperparameter, or
+            one is out of its declared range or choices.
         TypeError: a hyperparameter of another type.
     """
-    custom = kind == "model" and models.is_custom(rule.name)
-    checked_line(kind, rule.name)
-    if not custom and not (rule.name == AUTO and kind in AUTO_MEMBERS):
-        check_choice(SINGULAR.get(kind, kind), rule.name, RULES[kind])
-    declared = takes(kind, rule.name)
-    for name in rule.hyperparameters:
+    custom = kind == "model" and models.is_custom(function.name)
+    checked_line(kind, function.name)
+    if not custom and not (function.name == AUTO and kind in AUTO_MEMBERS):
+        check_choice(SINGULAR.get(kind, kind), function.name, FUNCTIONS[kind])
+    declared = takes(kind, function.name)
+    for name in function.hyperparameters:
         if name not in declared:
-            raise not_for(name, name, kind, rule.name)
-    return RuleConfig(
-        rule.name,
+            raise not_for(name, name, kind, function.name)
+    return FunctionConfig(
+        function.name,
         {
-            name: _value(kind, h, rule.hyperparameters[name])
+            name: _value(kind, h, function.hyperparameters[name])
             for name, h in declared.items()
-            if name in rule.hyperparameters
+            if name in function.hyperparameters
         },
     )
 
@@ -207,15 +207,15 @@ def _value(kind: str, hyperparameter: registry.Hyperparameter, value: Any) -> An
     return value
 
 
-def check_shared(kind: str, rules: Sequence[RuleConfig]) -> None:
-    """Raise `ValueError` where two rules of a list have other values of one hyperparameter.
+def check_shared(kind: str, functions: Sequence[FunctionConfig]) -> None:
+    """Raise `ValueError` where two functions of a list have different values of one hyperparameter.
 
     At a shell one flag holds the value for all of them.
     """
-    for i, first in enumerate(rules):
-        for second in rules[i + 1 :]:
+    for i, first in enumerate(functions):
+        for second in functions[i + 1 :]:
             for name in takes(kind, first.name).keys() & takes(kind, second.name).keys():
-                values = [rule.hyperparameters.get(name) for rule in (first, second)]
+                values = [function.hyperparameters.get(name) for function in (first, second)]
                 if values[0] != values[1]:
                     raise ValueError(
                         f"{kind}: {first.name} and {second.name} both take {name} (--{name}) and "

@@ -15,7 +15,7 @@ from trainlib.transforms.constrain import constrain
 from trainlib.transforms.keras_options import keras_options
 
 
-class KerasRule(NamedTuple):
+class Counterpart(NamedTuple):
     """The counterpart of a Keras optimizer.
 
     Attributes:
@@ -29,51 +29,51 @@ class KerasRule(NamedTuple):
     slots: dict[str, Slot]
 
 
-ADAM = KerasRule(
+ADAM = Counterpart(
     optimizers.adam,
     "beta_1 beta_2 epsilon amsgrad",
     slots(m="_momentums", v="_velocities", v_max="_velocity_hats"),
 )
-RULES = {
-    "SGD": KerasRule(optimizers.sgd, "momentum nesterov", slots(v="momentums")),
-    "RMSprop": KerasRule(
+COUNTERPARTS = {
+    "SGD": Counterpart(optimizers.sgd, "momentum nesterov", slots(v="momentums")),
+    "RMSprop": Counterpart(
         optimizers.rmsprop,
         "rho momentum epsilon centered",
         slots(s="_velocities", a="_average_gradients", v="-_momentums"),
     ),
-    "Adagrad": KerasRule(
+    "Adagrad": Counterpart(
         optimizers.adagrad, "initial_accumulator_value epsilon", slots(s="_accumulators")
     ),
-    "Adadelta": KerasRule(
+    "Adadelta": Counterpart(
         optimizers.adadelta,
         "rho epsilon",
         slots(a="_accumulated_grads", d="_accumulated_delta_vars"),
     ),
     "Adam": ADAM,
     "AdamW": ADAM,
-    "Adamax": KerasRule(optimizers.adamax, "beta_1 beta_2 epsilon", slots(m="_m", u="_u")),
-    "Nadam": KerasRule(
+    "Adamax": Counterpart(optimizers.adamax, "beta_1 beta_2 epsilon", slots(m="_m", u="_u")),
+    "Nadam": Counterpart(
         optimizers.nadam, "beta_1 beta_2 epsilon", ADAM.slots | scalar_slots(P="_u_product")
     ),
-    "Ftrl": KerasRule(
+    "Ftrl": Counterpart(
         optimizers.ftrl,
         "learning_rate_power initial_accumulator_value l1_regularization_strength "
         "l2_regularization_strength l2_shrinkage_regularization_strength beta",
         slots(n="_accumulators", z="_linears"),
     ),
-    "Adafactor": KerasRule(
+    "Adafactor": Counterpart(
         optimizers.adafactor,
         "beta_2_decay epsilon_1 epsilon_2 clip_threshold",
         slots(R="_r", C="_c", V="_v"),
     ),
-    "Lion": KerasRule(optimizers.lion, "beta_1 beta_2", slots(m="_momentums")),
-    "Lamb": KerasRule(optimizers.lamb, "beta_1 beta_2 epsilon", ADAM.slots),
-    "Muon": KerasRule(
+    "Lion": Counterpart(optimizers.lion, "beta_1 beta_2", slots(m="_momentums")),
+    "Lamb": Counterpart(optimizers.lamb, "beta_1 beta_2 epsilon", ADAM.slots),
+    "Muon": Counterpart(
         optimizers.muon,
         "momentum nesterov ns_steps adam_beta_1 adam_beta_2 epsilon adam_lr_ratio",
         slots(M="momentums", m="momentums", v="adam_velocities"),
     ),
-    "ScheduleFreeAdamW": KerasRule(
+    "ScheduleFreeAdamW": Counterpart(
         optimizers.schedule_free_adamw,
         "beta_1 beta_2 epsilon warmup_steps",
         slots(z="_momentums", v="_velocities") | scalar_slots(weight_sum="updates"),
@@ -82,43 +82,45 @@ RULES = {
 """Every optimizer of Keras, by its class name."""
 
 
-def rule_of(keras_optimizer: Any, named: Mapping[str, Any]) -> KerasRule:
-    """Return the entry of a Keras optimizer in `RULES`.
+def counterpart_of(keras_optimizer: Any, named: Mapping[str, Any]) -> Counterpart:
+    """Return the entry of a Keras optimizer in `COUNTERPARTS`.
 
     Raises:
         ValueError: it is not one of Keras's, or has a variable that cannot be converted.
     """
     kind = type(keras_optimizer)
-    if kind.__name__ not in RULES or not kind.__module__.startswith("keras."):
+    if kind.__name__ not in COUNTERPARTS or not kind.__module__.startswith("keras."):
         raise ValueError(
             f"{kind.__module__}.{kind.__name__} is not one of Keras's own optimizers: those that "
-            f"can be converted are {', '.join(RULES)}"
+            f"can be converted are {', '.join(COUNTERPARTS)}"
         )
     for path, variable in named.items():
         if getattr(variable, "overwrite_with_gradient", False):
             raise ValueError(f"{path} is overwritten with its gradient: it cannot be converted")
-    return RULES[kind.__name__]
+    return COUNTERPARTS[kind.__name__]
 
 
-def with_options(rule: KerasRule, keras_optimizer: Any, named: Mapping[str, Any]) -> Optimizer:
+def with_options(
+    counterpart: Counterpart, keras_optimizer: Any, named: Mapping[str, Any]
+) -> Optimizer:
     """Return the trainlib optimizer with the options of a Keras optimizer.
 
     Args:
-        rule: of `rule_of`.
+        counterpart: of `counterpart_of`.
         keras_optimizer: a built optimizer.
         named: its variables by path.
 
     Raises:
         ValueError: a combination of options that cannot be converted.
     """
-    given = {name: getattr(keras_optimizer, name) for name in rule.options.split()}
+    given = {name: getattr(keras_optimizer, name) for name in counterpart.options.split()}
     if given.get("momentum") == 0:
         given.pop("nesterov", None)
     given["weight_decay"] = keras_optimizer.weight_decay or 0.0
-    if rule.factory is optimizers.muon:
+    if counterpart.factory is optimizers.muon:
         given |= _muon_options(keras_optimizer, named)
     decaying = {path for path, v in named.items() if keras_optimizer._use_weight_decay(v)}
-    optimizer = rule.factory(
+    optimizer = counterpart.factory(
         _learning_rate(keras_optimizer),
         **given,
         decay_mask=decaying.__contains__,

@@ -1,13 +1,13 @@
-"""The flags of rules and of their hyperparameters, and the rules that given flags choose.
+"""The flags of hyperparameters, and the functions that given flags choose.
 
 A hyperparameter is written
 
-- by its name, `--alpha`, if the chosen rules of only one kind take it;
-- with its kind, `--schedule_alpha`, if the chosen rules of two kinds take it: the name alone is
+- by its name, `--alpha`, if the chosen functions of only one kind take it;
+- with its kind, `--schedule_alpha`, if the chosen functions of two kinds take it: the name alone is
   refused as ambiguous;
 - with the monitor's name, if it is that of a monitor: `--early_stop_patience`.
 
-The form with the kind is always allowed if rules of several kinds have a hyperparameter of that
+The form with the kind is always allowed if functions of several kinds have a hyperparameter of that
 name. Flag files use it then.
 """
 
@@ -17,30 +17,30 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trainlib.experiment.fields import rule_fields
-from trainlib.experiment.parts import WARMUP, ScheduleConfig
-from trainlib.experiment.rules import (
-    RULES,
-    RuleConfig,
+from trainlib.experiment.fields import function_fields
+from trainlib.experiment.functions import (
+    FUNCTIONS,
+    FunctionConfig,
     all_hyperparameters,
-    checked_rule,
+    checked_function,
     not_for,
     takes,
 )
+from trainlib.experiment.parts import WARMUP, ScheduleConfig
 
 AMBIGUITY = (
     "Write a hyperparameter by its name, as in --alpha=0.1. If functions of two kinds that you "
     "chose have one of that name, write the kind too, as in --schedule_alpha=0.1 "
     "--loss_alpha=0.25."
 )
-"""The rule, as the help text says it."""
-KINDS = tuple(kind for kind in RULES if kind != "monitors")
-"""Kinds whose rules may share names of hyperparameters."""
+"""How to write hyperparameters, for the help text."""
+KINDS = tuple(kind for kind in FUNCTIONS if kind != "monitors")
+"""Kinds whose functions may share names of hyperparameters."""
 
 
 @functools.cache
 def is_shared(hyperparameter: str) -> bool:
-    """Return whether rules of several kinds know the name of a hyperparameter."""
+    """Return whether functions of several kinds know the name of a hyperparameter."""
     return sum(hyperparameter in all_hyperparameters(kind) for kind in KINDS) > 1
 
 
@@ -49,8 +49,8 @@ def spelling(kind: str, hyperparameter: str) -> str:
     return f"{kind}_{hyperparameter}" if is_shared(hyperparameter) else hyperparameter
 
 
-def chosen_rules(cls: Any, given: Mapping[str, Any]) -> dict[str, list[RuleConfig]]:
-    """Return the rules that flags choose, by kind, each with its hyperparameters.
+def chosen_functions(cls: Any, given: Mapping[str, Any]) -> dict[str, list[FunctionConfig]]:
+    """Return the functions that flags choose, by kind, each with its hyperparameters.
 
     "warmup" holds the warm-up before the schedule, if there is one.
     """
@@ -60,12 +60,12 @@ def chosen_rules(cls: Any, given: Mapping[str, Any]) -> dict[str, list[RuleConfi
         chosen["schedule"].append(WARMUP)
     for kind, names in chosen.items():
         for name in names:
-            checked_rule(kind, RuleConfig(name))
+            checked_function(kind, FunctionConfig(name))
     values: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
     for flag, (kinds, name) in hyperparameter_flags().items():
         if flag not in given:
             continue
-        takers = [k for k in kinds if any(name in takes(k, rule) for rule in chosen[k])]
+        takers = [k for k in kinds if any(name in takes(k, function) for function in chosen[k])]
         if not takers:
             raise _refused(flag, name, kinds[0], chosen[kinds[0]])
         if len(takers) > 1:
@@ -77,35 +77,35 @@ def chosen_rules(cls: Any, given: Mapping[str, Any]) -> dict[str, list[RuleConfi
                 "one of them"
             )
         values[kind][name] = given[flag]
-    rules = {
+    functions = {
         kind: [
-            RuleConfig(name, {h: x for h, x in values[kind].items() if h in takes(kind, name)})
+            FunctionConfig(name, {h: x for h, x in values[kind].items() if h in takes(kind, name)})
             for name in names
         ]
         for kind, names in chosen.items()
     }
-    return {**rules, "warmup": [rules["schedule"].pop()] if warms_up else []}
+    return {**functions, "warmup": [functions["schedule"].pop()] if warms_up else []}
 
 
-def chosen_monitors(given: Mapping[str, Any]) -> Iterator[RuleConfig]:
+def chosen_monitors(given: Mapping[str, Any]) -> Iterator[FunctionConfig]:
     """Yield the monitors that flags switch on, each with its hyperparameters."""
-    for name in RULES["monitors"]:
+    for name in FUNCTIONS["monitors"]:
         flags = {h: f"{name}_{h}" for h in takes("monitors", name) if f"{name}_{h}" in given}
         if given.get(name):
-            yield RuleConfig(name, {h: given[flag] for h, flag in flags.items()})
+            yield FunctionConfig(name, {h: given[flag] for h, flag in flags.items()})
         elif flags:
             raise ValueError(f"--{next(iter(flags.values()))} needs --{name}")
 
 
 def _chosen(cls: Any, given: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the names of the rules that flags choose, by kind."""
+    """Return the names of the functions that flags choose, by kind."""
     chosen = {}
-    for kind, field, value in _rule_values_by_default(cls):
-        names = given.get(kind, tuple(rule.name for rule in field.rules(value)))
+    for kind, field, value in _default_functions(cls):
+        names = given.get(kind, tuple(function.name for function in field.functions(value)))
         chosen[kind] = [names] if isinstance(names, str) else list(names)
     chosen["clipping"] = [
         name
-        for name in RULES["clipping"]
+        for name in FUNCTIONS["clipping"]
         if any(h in given or spelling("clipping", h) in given for h in takes("clipping", name))
     ]
     if len(chosen["clipping"]) > 1:
@@ -114,10 +114,10 @@ def _chosen(cls: Any, given: Mapping[str, Any]) -> dict[str, list[str]]:
     return {kind: chosen[kind] for kind in KINDS}
 
 
-def _rule_values_by_default(cls: Any) -> Iterator[tuple[str, Any, Any]]:
-    schedule = rule_fields(ScheduleConfig)["rules"]
+def _default_functions(cls: Any) -> Iterator[tuple[str, Any, Any]]:
+    schedule = function_fields(ScheduleConfig)["schedules"]
     yield "schedule", schedule, schedule.default
-    for name, field in rule_fields(cls).items():
+    for name, field in function_fields(cls).items():
         if name not in ("monitors", "clipping"):
             yield name, field, field.default
 
@@ -136,7 +136,7 @@ def _warms_up(given: Mapping[str, Any], chosen: Mapping[str, list[str]]) -> bool
 def _refused(flag: str, hyperparameter: str, kind: str, names: list[str]) -> ValueError:
     if names:
         return not_for(f"--{flag}", hyperparameter, kind, names[0], "--")
-    owners = [name for name in RULES[kind] if hyperparameter in takes(kind, name)]
+    owners = [name for name in FUNCTIONS[kind] if hyperparameter in takes(kind, name)]
     return ValueError(f"--{flag} needs --{kind}={' or '.join(owners)}")
 
 
@@ -148,7 +148,7 @@ def _ambiguous(name: str, kinds: list[str], chosen: Mapping[str, list[str]]) -> 
 
 @functools.cache
 def hyperparameter_flags() -> Mapping[str, tuple[tuple[str, ...], str]]:
-    """Return the flags of hyperparameters: the kinds whose rules know it, and its name."""
+    """Return the flags of hyperparameters: the kinds whose functions know it, and its name."""
     flags: dict[str, tuple[tuple[str, ...], str]] = {}
     for kind in KINDS:
         for name in all_hyperparameters(kind):

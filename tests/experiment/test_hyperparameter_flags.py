@@ -1,4 +1,4 @@
-"""Which rule gets a hyperparameter, and when it must be written with its kind."""
+"""Which function gets a hyperparameter, and when it must be written with its kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_a_name_that_the_rules_of_one_kind_take_is_written_alone():
 
 def test_a_name_that_two_kinds_know_is_written_alone_where_one_rule_takes_it():
     config = experiment("--schedule=cosine_decay", "--alpha=0.1")
-    assert config.schedule.rules == (tl.config("cosine_decay", alpha=0.1),)
+    assert config.schedule.schedules == (tl.config("cosine_decay", alpha=0.1),)
 
 
 def test_a_name_that_the_rules_of_two_kinds_take_must_be_written_with_the_kind():
@@ -30,7 +30,7 @@ def test_a_name_that_the_rules_of_two_kinds_take_must_be_written_with_the_kind()
     with pytest.raises(ValueError, match=message):
         experiment(*flags, "--alpha=0.1", "--loss_alpha=0.2")
     config = experiment(*flags, "--schedule_alpha=0.1", "--loss_alpha=0.2")
-    assert config.schedule.rules == (tl.config("cosine_decay", alpha=0.1),)
+    assert config.schedule.schedules == (tl.config("cosine_decay", alpha=0.1),)
     assert config.loss == tl.config("tversky", alpha=0.2)
 
 
@@ -53,7 +53,10 @@ def test_both_spellings_of_one_hyperparameter_must_agree():
 
 def test_several_schedules_share_their_hyperparameters():
     config = experiment("--schedule=constant,cosine_decay", "--join_at=9", "--alpha=0.1")
-    assert config.schedule.rules == (tl.config("constant"), tl.config("cosine_decay", alpha=0.1))
+    assert config.schedule.schedules == (
+        tl.config("constant"),
+        tl.config("cosine_decay", alpha=0.1),
+    )
 
 
 @pytest.mark.parametrize(
