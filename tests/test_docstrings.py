@@ -27,7 +27,17 @@ def public():
     }
 
 
+def section(text, title):
+    """Return the lines of a docstring's section, "" if there is none."""
+    match = re.search(rf"^{title}:\n((?:    .*\n?|\n(?=    ))+)", text, re.MULTILINE)
+    return match.group(1).rstrip() if match else ""
+
+
 PUBLIC = public()
+PEERS = "Keras|PyTorch|Optax|Paper"
+"""What an entry under `Differences:` begins with; "Paper" is the publication or its code."""
+ENTRY = re.compile(rf"    ({PEERS})(, ({PEERS}))*: \S.*[^ ]$")
+CONTINUATION = re.compile(r"        \S.*")
 BANNED = re.compile(
     r"\b(heed|anew|whole number|one's own|a share of|comes to|Differs from|says nothing|in vain)\b"
 )
@@ -52,11 +62,19 @@ def test_a_public_docstring_has_no_banned_words(name):
     assert BANNED.findall(inspect.getdoc(PUBLIC[name]) or "") == []
 
 
+@pytest.mark.parametrize("name", PUBLIC)
+def test_differences_are_listed_by_peer(name):
+    text = inspect.getdoc(PUBLIC[name]) or ""
+    lines = section(text, "Differences").splitlines()
+    assert [x for x in lines if not (ENTRY.fullmatch(x) or CONTINUATION.fullmatch(x))] == []
+    assert not lines or ENTRY.fullmatch(lines[0])
+
+
 @pytest.mark.parametrize("name", [name for name, x in PUBLIC.items() if inspect.isfunction(x)])
 def test_a_public_function_documents_its_arguments_and_its_result(name):
     function = PUBLIC[name]
     text = inspect.getdoc(function) or ""
-    arguments = text.split("\nArgs:\n")[-1] if "\nArgs:\n" in text else ""
+    arguments = section(text, "Args")
     signature = inspect.signature(function)
     missing = [p for p in signature.parameters if not re.search(rf"\b{p}\b", arguments)]
     assert missing == []

@@ -52,8 +52,8 @@ class Optimizer(NamedTuple):
         [0.5, 2.5]
 
     Differences:
-        Optax has two types: `GradientTransformation`, and `GradientTransformationExtraArgs`, whose
-        update must accept any extra argument. In Optax `params` may be omitted.
+        Optax: there are two types, `GradientTransformation` and `GradientTransformationExtraArgs`,
+            and the update of the second must accept any extra argument; `params` may be omitted.
     """
 
     init: Callable[[Tree], State]

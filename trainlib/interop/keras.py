@@ -66,7 +66,7 @@ def optimizer_from_keras(
         >>> trainer.state = trainer.state._replace(opt_state=opt_state)
 
     Differences:
-        In float64 Keras rounds hyperparameters to float32; trainlib does not.
+        Keras: in float64 hyperparameters are rounded to float32; here they are not.
     """
     named = keras_slots.variables_by_path(keras_optimizer, model)
     return _from_keras(keras_optimizer, named, micro_batch_weight)

@@ -92,8 +92,8 @@ def categorical_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
         array([0.5], dtype=float32)
 
     Differences:
-        PyTorch, Optax: the true class is not in the maximum; PyTorch sums over the other classes
-            instead of taking the maximum.
+        PyTorch, Optax: the true class is not in the maximum.
+        PyTorch: the other classes are summed instead of taking their maximum.
 
     References:
         Crammer and Singer 2001, "On the Algorithmic Implementation of Multiclass Kernel-based

@@ -39,7 +39,7 @@ def dice(y_true: Tensor, y_pred: Tensor, axis: Axis = None) -> Tensor:
     Differences:
         Optax: `dice_loss` takes logits, adds 1 to numerator and denominator, and averages over the
             classes of each example.
-        The paper squares y and p in the denominator.
+        Paper: y and p are squared in the denominator.
 
     References:
         Milletari, Navab and Ahmadi 2016, "V-Net: Fully Convolutional Neural Networks for Volumetric
@@ -83,7 +83,7 @@ def tversky(
         array([0.25], dtype=float32)
 
     Differences:
-        The paper and Optax exchange the roles of alpha and beta; Keras has the roles above.
+        Optax, Paper: alpha and beta have each other's roles.
 
     References:
         Salehi, Erdogmus and Gholipour 2017, "Tversky Loss Function for Image Segmentation Using 3D

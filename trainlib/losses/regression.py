@@ -33,7 +33,8 @@ def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
         array([2.5], dtype=float32)
 
     Differences:
-        PyTorch, Optax: no mean is taken over the last axis. Optax's `l2_loss` is half the square.
+        PyTorch, Optax: no mean is taken over the last axis.
+        Optax: `l2_loss` is half the square.
 
     References:
         Gauss 1809, "Theoria Motus Corporum Coelestium".

@@ -33,8 +33,9 @@ def cosine_similarity(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
         array([-1.], dtype=float32)
 
     Differences:
-        PyTorch, Optax: the sign is reversed. PyTorch bounds the product of the lengths below by
-            1e-8; Optax does not bound them.
+        PyTorch, Optax: the sign is reversed.
+        PyTorch: the product of the lengths is bounded below by 1e-8.
+        Optax: the lengths have no lower bound.
 
     References:
         Salton, Wong and Yang 1975, "A Vector Space Model for Automatic Indexing".
@@ -86,7 +87,8 @@ def circle(
         (array([0.424, 0.451, 0.   ], dtype=float32), array([ True,  True, False]))
 
     Differences:
-        The paper's code takes no gradient through the factors (margin + d) and (1 + margin - d).
+        Paper: the authors' code takes no gradient through the factors (margin + d) and (1 + margin
+            - d).
 
     References:
         Sun et al. 2020, "Circle Loss: A Unified Perspective of Pair Similarity Optimization".

@@ -68,7 +68,8 @@ def adabelief(
         s_hat = s_t / (1 - beta_2^t)
         w_t   = w_(t-1) - eta m_hat / (sqrt(s_hat) + epsilon)
 
-    with t = 1 at the first update.
+    with t = 1 at the first update. Unlike that of `adam`, eps_root stays in s_t, where it
+    accumulates to eps_root / (1 - beta_2).
 
     Args:
         learning_rate: eta, at least 0: a number, a scalar tensor or a schedule. Default: 0.001.
@@ -103,8 +104,7 @@ def adabelief(
         [ 0.7727 -1.7723]
 
     Differences:
-        eps_root is not that of `adam`: it stays in s_t, where it accumulates to
-        eps_root / (1 - beta_2). The paper has one epsilon for both.
+        Paper: there is one epsilon for both.
 
     References:
         Zhuang et al. 2020, "AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed

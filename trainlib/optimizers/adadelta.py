@@ -93,8 +93,8 @@ def adadelta(
         [ 0.9972 -1.9972]
 
     Differences:
-        Optax requires a learning rate; the default of the convention "optax" is that of Keras. The
-        paper has no eta.
+        Optax: a learning rate is required; the default of the convention "optax" is that of Keras.
+        Paper: there is no eta.
 
     References:
         Zeiler 2012, "ADADELTA: An Adaptive Learning Rate Method".

@@ -176,9 +176,9 @@ def adafactor(
         [ 0.7098 -1.7038]
 
     Differences:
-        Keras's relative_step has no effect there and does not exist here. Optax computes
-        t^beta_2_decay in float32, which shows in float64 only (2e-8); among axes of the same size
-        it may choose others.
+        Keras: has a relative_step, which has no effect.
+        Optax: t^beta_2_decay is computed in float32, which shows in float64 only (2e-8); among axes
+            of the same size others may be chosen.
 
     References:
         Shazeer and Stern 2018, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost".

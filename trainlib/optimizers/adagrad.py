@@ -117,7 +117,7 @@ def adagrad(
         [ 0.8347 -1.8315]
 
     Differences:
-        The paper gives no value for epsilon, its delta.
+        Paper: no value is given for epsilon, its delta.
 
     References:
         Duchi, Hazan and Singer 2011, "Adaptive Subgradient Methods for Online Learning and

@@ -134,8 +134,7 @@ def adam(
         [ 0.8004 -1.8002]
 
     Differences:
-        The folded form is the corrected one with epsilon / sqrt(c_2) in the place of epsilon.
-        Reddi et al. correct no bias (bias_form "none").
+        Paper: Reddi et al. correct no bias, which is bias_form "none".
 
     References:
         Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization"; Reddi, Kale and Kumar
@@ -210,8 +209,8 @@ def adamw(
         [ 0.7083 -1.6104]
 
     Differences:
-        The paper multiplies weight_decay by the schedule's factor only, not by eta: its lambda is
-        eta weight_decay here.
+        Paper: weight_decay is multiplied by the schedule's factor only, not by eta: its lambda is
+            eta weight_decay here.
 
     References:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization".

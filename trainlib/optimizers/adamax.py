@@ -107,7 +107,7 @@ def adamax(
         [ 0.8052 -1.8025]
 
     Differences:
-        The paper does not define 0 / 0 while all gradients have been 0; here the weight stays.
+        Paper: 0 / 0 is not defined while all gradients have been 0; here the weight stays.
 
     References:
         Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", section 7.1.
@@ -171,7 +171,7 @@ def adamaxw(
         [ 0.7153 -1.6152]
 
     Differences:
-        Keras's Adamax with a weight_decay is `adamax` with one.
+        Keras: there is no AdamaxW; its Adamax with a weight_decay is `adamax` with one.
 
     References:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization".

@@ -137,8 +137,9 @@ def adan(
         [ 0.8008 -1.8004]
 
     Differences:
-        The authors' program is the paper's form with start "zero". Optax's k is 0.08 where theirs
-        is 0.92: it writes the paper's 1 - beta_2 with a beta_2 that is already 1 - theirs.
+        Optax: k is 0.08 where the authors' is 0.92, because the paper's 1 - beta_2 is written with
+            a beta_2 that is already 1 minus the paper's.
+        Paper: the authors' code is the paper's form with start "zero".
 
     References:
         Xie et al. 2022, "Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep

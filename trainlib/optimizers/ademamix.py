@@ -107,8 +107,8 @@ def ademamix(
         [ 0.8003 -1.8   ]
 
     Differences:
-        The paper warms alpha and beta_3 up over a number of updates that only the caller knows:
-        pass the two schedules.
+        Paper: alpha and beta_3 are warmed up over a number of updates that only the caller knows;
+            here, pass two schedules.
 
     References:
         Pagliardini, Ablin and Grangier 2024, "The AdEMAMix Optimizer: Better, Faster, Older".

@@ -107,7 +107,7 @@ def lamb(
         [ 0.6991 -1.6983]
 
     Differences:
-        The paper allows a bound on ||w|| in the ratio; no library has one.
+        Paper: the ratio may have a bound on ||w||; no library has one.
 
     References:
         You et al. 2020, "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes".

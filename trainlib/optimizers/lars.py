@@ -105,7 +105,7 @@ def lars(
         [ 0.72 -1.44]
 
     Differences:
-        The paper does not define the ratio where a norm is 0.
+        Paper: the ratio is not defined where a norm is 0.
 
     References:
         You, Gitman and Ginsburg 2017, "Large Batch Training of Convolutional Networks".

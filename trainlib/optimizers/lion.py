@@ -85,7 +85,7 @@ def lion(
         [ 0.8 -1.8]
 
     Differences:
-        Keras does not allow a beta_1 of 0.
+        Keras: a beta_1 of 0 is not allowed.
 
     References:
         Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms".

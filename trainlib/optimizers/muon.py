@@ -224,9 +224,10 @@ def muon(
          [0.02 1.92]]
 
     Differences:
-        PyTorch's Muon accepts matrices only, and rounds sums to bfloat16 too. The rms_rate=None of
-        Keras is scale="none". Optax's other preconditionings, its adaptive form, and its reshaping
-        of other tensors to matrices are left out.
+        Keras: scale="none" is written rms_rate=None.
+        PyTorch: only matrices are accepted, and sums are rounded to bfloat16 too.
+        Optax: has other preconditionings, an adaptive form, and a reshaping of other tensors to
+            matrices, which are not implemented here.
 
     References:
         Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"; Liu et al.

@@ -139,9 +139,8 @@ def nadam(
         [ 0.8202 -1.8182]
 
     Differences:
-        In float64 Keras rounds 0.96 to float32 in mu_t but not in P_t, a difference of 1e-8. The
-        v_hat of the paper is beta_2 times this one: its eta and epsilon are sqrt(beta_2) times
-        these.
+        Keras: in float64, 0.96 is rounded to float32 in mu_t but not in P_t, a difference of 1e-8.
+        Paper: v_hat is beta_2 times this one, so that eta and epsilon are sqrt(beta_2) times these.
 
     References:
         Dozat 2016, "Incorporating Nesterov Momentum into Adam".
@@ -214,8 +213,8 @@ def nadamw(
         [ 0.6535 -1.5532]
 
     Differences:
-        PyTorch's NAdam with decoupled_weight_decay is `nadam` in the convention "torch" with
-        decay_form="pre".
+        PyTorch: NAdam with decoupled_weight_decay is `nadam` in the convention "torch" with
+            decay_form="pre".
 
     References:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization".

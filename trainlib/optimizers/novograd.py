@@ -94,7 +94,7 @@ def novograd(
         [ 2.8263 -3.7684]
 
     Differences:
-        The paper has no epsilon in the first update.
+        Paper: there is no epsilon in the first update.
 
     References:
         Ginsburg et al. 2019, "Stochastic Gradient Methods with Layer-wise Adaptive Moments for

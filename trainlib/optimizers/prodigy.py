@@ -132,8 +132,8 @@ def prodigy(
         [ 0.4896 -1.4845] 0.1654
 
     Differences:
-        Where all gradients so far are 0, the estimate of Optax becomes NaN; here it stays. The
-        factors 1 - beta_3 of r and s in the paper cancel, and are left out.
+        Optax: while all gradients are 0 the estimate becomes NaN; here it stays.
+        Paper: r and s have factors 1 - beta_3, which cancel and are left out here.
 
     References:
         Mishchenko and Defazio 2024, "Prodigy: An Expeditiously Adaptive Parameter-Free Learner".

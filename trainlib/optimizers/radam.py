@@ -139,7 +139,8 @@ def radam(
         [ 0.6211 -1.2421]
 
     Differences:
-        Optax rectifies where rho_t equals the threshold. The paper has no epsilon.
+        Optax: the step is rectified where rho_t equals the threshold.
+        Paper: there is no epsilon.
 
     References:
         Liu et al. 2020, "On the Variance of the Adaptive Learning Rate and Beyond".

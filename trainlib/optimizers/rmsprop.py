@@ -135,7 +135,7 @@ def rmsprop(
         [ 0.4989 -1.4739]
 
     Differences:
-        Keras calls s a velocity, and its momentum has the opposite sign of v.
+        Keras: s is called a velocity, and the momentum has the opposite sign of v.
 
     References:
         Tieleman and Hinton 2012, "Neural Networks for Machine Learning", lecture 6.5; centered:

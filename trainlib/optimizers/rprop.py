@@ -103,8 +103,8 @@ def rprop(
         [ 0.78 -1.78]
 
     Differences:
-        "late" reproduces a fault of Optax 0.2.8: it returns the update of the step before, so that
-        the first step does not move the parameters.
+        Optax: 0.2.8 returns the update of the step before, so that the first step does not move the
+            parameters. That is a fault, which "late" reproduces.
 
     References:
         Riedmiller and Braun 1993, "A Direct Adaptive Method for Faster Backpropagation Learning:

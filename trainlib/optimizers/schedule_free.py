@@ -152,9 +152,9 @@ def schedule_free_adamw(
         [ 0.8061 -1.8029]
 
     Differences:
-        In Keras, on TensorFlow and PyTorch, the z of the last update is overwritten before it is
-        read, so that beta_1 has no effect; on JAX it is not. That form is the convention "keras";
-        the intended one is "keras" with interp="exact".
+        Keras: with TensorFlow and PyTorch the z of the last update is overwritten before it is
+            read, so that beta_1 has no effect; with JAX it is not. That form is the convention
+            "keras"; the intended one is "keras" with interp="exact".
 
     References:
         Defazio et al. 2024, "The Road Less Scheduled".

@@ -124,9 +124,9 @@ def sgd(
         [ 0.54 -1.08]
 
     Differences:
-        The velocity of PyTorch and Optax has the opposite sign. Textbooks and Sutskever et al. take
-        Nesterov's gradient at the point w + mu v; the libraries keep that point in w: see
-        `nesterov_point`.
+        PyTorch, Optax: the velocity has the opposite sign.
+        Paper: textbooks and Sutskever et al. take Nesterov's gradient at the point w + mu v; the
+            libraries keep that point in w. See `nesterov_point`.
 
     References:
         Polyak 1964; Nesterov 1983; Sutskever et al. 2013, "On the importance of initialization and

@@ -114,7 +114,7 @@ def signum(
         [0.125 0.125]
 
     Differences:
-        Optax calls mu beta.
+        Optax: mu is called beta.
 
     References:
         Bernstein et al. 2018, "signSGD: Compressed Optimisation for Non-Convex Problems".

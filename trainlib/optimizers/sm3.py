@@ -100,7 +100,7 @@ def sm3(
          [ 0.49  0.99]]
 
     Differences:
-        Optax fails on scalars and takes no schedule.
+        Optax: scalars fail, and no schedule is accepted.
 
     References:
         Anil et al. 2019, "Memory-Efficient Adaptive Optimization".

@@ -127,7 +127,7 @@ def sophia(
         [ 0.9 -1.9]
 
     Differences:
-        Optax draws the estimates itself (Hutchinson's) from a loss given to each update.
+        Optax: the estimates (Hutchinson's) are drawn from a loss that is given to each update.
 
     References:
         Liu et al. 2023, "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model

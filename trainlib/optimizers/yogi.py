@@ -108,9 +108,9 @@ def yogi(
         [ 0.8006 -1.8002]
 
     Differences:
-        Optax starts m at v_0 too, which moves parameters whose gradients are 0; the convention
-        "optax" does the same, and initial_mean_value=0 does not. The paper's experiments start
-        v_0 at a mean of squared gradients.
+        Optax: m starts at v_0 too, which moves parameters whose gradients are 0. The convention
+            "optax" does the same; initial_mean_value=0 does not.
+        Paper: the experiments start v_0 at a mean of squared gradients.
 
     References:
         Zaheer et al. 2018, "Adaptive Methods for Nonconvex Optimization".

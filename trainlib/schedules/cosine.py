@@ -146,8 +146,8 @@ def cosine_decay_restarts(
         array([0.1 , 0.05, 0.1 , 0.05, 0.1 ], dtype=float32)
 
     Differences:
-        PyTorch and the paper: the cosines end at the rate eta_min instead of the fraction alpha.
         Keras: "log" misses the restarts that Keras misses in float64, whatever the dtype.
+        PyTorch, Paper: the cosines end at the rate eta_min instead of the fraction alpha.
 
     References:
         Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts".

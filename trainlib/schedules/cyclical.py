@@ -83,7 +83,7 @@ def one_cycle(
 
     Differences:
         PyTorch: one step after the last rate is allowed and continues the curve; the next raises.
-        Its cycle of the momentum is not implemented.
+            Its cycle of the momentum is not implemented here.
         Optax: `cosine_onecycle_schedule` has two phases, `linear_onecycle_schedule` three.
 
     References:

@@ -84,7 +84,7 @@ def piecewise_constant(
         array([0.01 , 0.005, 0.001], dtype=float32)
 
     Differences:
-        PyTorch and Optax take the ratios of successive rates instead of the rates.
+        PyTorch, Optax: the ratios of successive rates are given instead of the rates.
     """
     steps = checked_boundaries(boundaries, "values", values)
     rates = [checked_number("values", value, at_least=0) for value in values]

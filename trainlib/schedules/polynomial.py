@@ -158,7 +158,7 @@ def inverse_sqrt_decay(
         array([0.  , 0.05, 0.1 , 0.05], dtype=float32)
 
     Differences:
-        The paper counts steps from 1 and writes eta_0 as 1 / sqrt(d_model warmup_steps).
+        Paper: steps are counted from 1, and eta_0 is written as 1 / sqrt(d_model warmup_steps).
 
     References:
         Vaswani et al. 2017, "Attention Is All You Need".

@@ -133,10 +133,10 @@ def dynamic_loss_scale(
         65536.0
 
     Differences:
-        Keras's `LossScaleOptimizer` follows the same scales between a floor of 0 and no cap. It
-        keeps the batch statistics and dropout seeds of a skipped step, and with replicas it tests
-        the gradients of the first replica only. PyTorch's `GradScaler` follows them from 2^16,
-        between 0 and the largest float32.
+        Keras: `LossScaleOptimizer` follows the same scales between a floor of 0 and no cap. It
+            keeps the batch statistics and dropout seeds of a skipped step, and with replicas it
+            tests the gradients of the first replica only.
+        PyTorch: `GradScaler` follows the same scales from 2^16, between 0 and the largest float32.
 
     References:
         Micikevicius et al., "Mixed precision training", ICLR 2018.
@@ -174,7 +174,7 @@ def static_loss_scale(scale: float) -> LossScale:
         1024.0
 
     Differences:
-        Keras's `loss_scale_factor` applies gradients that are not finite.
+        Keras: with `loss_scale_factor`, gradients that are not finite are applied.
     """
     check_number("scale", scale, above=0)
 

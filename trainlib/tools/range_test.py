@@ -107,9 +107,9 @@ def lr_finder(
         ('diverged', True)
 
     Differences:
-        Keras callbacks of this name read `logs["loss"]`, the mean of the epoch so far, and leave
-        the model trained; this function reads the loss of each batch. Other finders compare with
-        the lowest raw loss (`best_of="raw"`), or handle losses of 0 and below in other ways.
+        Keras: callbacks of this name read `logs["loss"]`, the mean of the epoch so far, and leave
+            the model trained; this function reads the loss of each batch. Some compare with the
+            lowest raw loss (`best_of="raw"`), or treat losses of 0 and below in other ways.
 
     References:
         Smith 2017, "Cyclical Learning Rates for Training Neural Networks".

@@ -70,8 +70,8 @@ def synchronize(model: Any) -> None:
             layer has an activity regularizer, which sums over a batch that no replica has whole.
 
     Differences:
-        In `BatchNormalization(synchronized=True)` the variance E(x^2) - E(x)^2 cancels for large
-        means, rows of padding count, and layers with a mask are not synchronized.
+        Keras: in `BatchNormalization(synchronized=True)` the variance E(x^2) - E(x)^2 cancels for
+            large means, rows of padding count, and layers with a mask are not synchronized.
     """
     for layer in model._flatten_layers():
         if getattr(layer, "activity_regularizer", None) is not None:

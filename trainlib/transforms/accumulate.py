@@ -93,9 +93,10 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
         0.0
 
     Differences:
-        Keras weights all micro-batches equally, drops the window that is open at the end of
-        training, and advances the schedule, the moving average and the constraints at every
-        micro-batch. Optax's `MultiSteps` weights all micro-batches equally.
+        Keras: all micro-batches weigh the same, the window that is open at the end of training is
+            dropped, and the schedule, the moving average and the constraints advance at every
+            micro-batch.
+        Optax: `MultiSteps` weighs all micro-batches the same.
     """
     check_optimizer("optimizer of accumulate", optimizer)
     check_integer("every_k", every_k, at_least=1)

@@ -86,8 +86,9 @@ def clip_by_norm(clipnorm: float) -> Optimizer:
         [[1.5, 2.0], [0.5]]
 
     Differences:
-        Keras sets the finite elements beside an infinity to 0, and all elements of a tensor whose
-        squares overflow. PyTorch adds 1e-6 to the norm.
+        Keras: the finite elements beside an infinity become 0, and so do all elements of a tensor
+            whose squares overflow.
+        PyTorch: 1e-6 is added to the norm.
     """
     check_number("clipnorm", clipnorm, above=0)
 
@@ -124,8 +125,9 @@ def clip_by_global_norm(global_clipnorm: float) -> Optimizer:
         [[1.5], [2.0]]
 
     Differences:
-        Keras makes every gradient NaN where squares overflow. PyTorch adds 1e-6 to the norm;
-        PyTorch and Optax set the finite elements beside an infinity to 0.
+        Keras: every gradient becomes NaN where squares overflow.
+        PyTorch: 1e-6 is added to the norm.
+        PyTorch, Optax: the finite elements beside an infinity become 0.
 
     References:
         Pascanu, Mikolov and Bengio 2013, "On the difficulty of training recurrent neural networks".
@@ -174,9 +176,9 @@ def adaptive_clip(clipping: float = 0.01, eps: float = 1e-3) -> Optimizer:
         [0.0, 0.5]
 
     Differences:
-        Optax treats a kernel of three axes as a multihead one, with norms over the first axis only,
-        and divides by a norm of at least 1e-6, which clips more where clipping times eps is below
-        that.
+        Optax: a kernel of three axes is treated as a multihead one, with norms over the first axis
+            only, and the norm that divides is at least 1e-6, which clips more where clipping times
+            eps is below that.
 
     References:
         Brock, De, Smith and Simonyan 2021, "High-Performance Large-Scale Image Recognition Without

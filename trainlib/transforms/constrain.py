@@ -19,7 +19,9 @@ def constrain(constraint: Callable[[Tensor], Tensor], mask: Mask = None) -> Opti
 
     Put it after the optimizer, and before `ema`, so that the constrained parameters are averaged:
     `chain(sgd(0.1), constrain(max_norm(2.0, "units"), kernels), ema(0.999))`. Inside `accumulate`
-    it acts at updates only; after it, as in Keras, at every micro-batch.
+    it acts at updates only; after it, as in Keras, at every micro-batch. The updated parameter is
+    w + (c(w + u) - w), which may differ from c(w + u) by an ulp; it is not negative unless c(w + u)
+    is.
 
     Args:
         constraint: c, a function of one parameter, such as `max_norm(2.0)` or `tf.nn.relu`.
@@ -43,9 +45,8 @@ def constrain(constraint: Callable[[Tensor], Tensor], mask: Mask = None) -> Opti
         [0.5, 0.0]
 
     Differences:
-        In Keras constraints belong to variables; they act after the moving average is taken, and
-        under accumulation at every micro-batch. The parameter here is w + (c(w + u) - w), which may
-        differ from c(w + u) by an ulp; it is not below 0 unless that is.
+        Keras: constraints belong to variables; they act after the moving average is taken, and
+            under accumulation at every micro-batch.
     """
     if not callable(constraint):
         raise TypeError(

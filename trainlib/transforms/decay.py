@@ -57,8 +57,9 @@ def with_weight_decay(
         [-0.125, 0.25]
 
     Differences:
-        Keras and PyTorch's AdamW have "pre", Optax's adamw "add" and its adafactor "add_abs",
-        PyTorch's other optimizers "l2".
+        Keras: all optimizers have "pre".
+        PyTorch: AdamW has "pre", the other optimizers "l2".
+        Optax: adamw has "add", adafactor "add_abs".
 
     References:
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization".

@@ -75,8 +75,9 @@ def ema(
         (0.0, 1.0)
 
     Differences:
-        Keras's form is `debias=False`. It averages the parameters before their constraint, and
-        under accumulation at every micro-batch. Optax's `ema` averages updates.
+        Keras: `debias` is False; the average is taken before the constraints, and under
+            accumulation at every micro-batch.
+        Optax: `ema` averages updates.
 
     References:
         Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging"; the

@@ -127,7 +127,7 @@ def centralize(unit_axis: int = -1) -> Optimizer:
         [[-1.0, 0.0], [1.0, 0.0]]
 
     Differences:
-        Optax's `centralize` takes the units on axis 0.
+        Optax: the units are on axis 0.
 
     References:
         Yong, Huang, Hua and Zhang 2020, "Gradient Centralization: A New Optimization Technique for

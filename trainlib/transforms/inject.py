@@ -77,7 +77,7 @@ def inject_hyperparams(factory: Factory) -> Factory:
         0.0001
 
     Differences:
-        Optax holds the defaults of all numeric parameters too, and decides by the argument alone.
+        Optax: the defaults of all numeric parameters are held too, and the argument alone decides.
     """
     signature = inspect.signature(factory)
 

@@ -66,9 +66,10 @@ def keras_options(
         [-0.75, -1.0]
 
     Differences:
-        Under accumulation Keras's schedule, its moving average and the overwriting count
-        micro-batches; here they count updates. Keras averages the parameters before the constraint,
-        here after it. Keras clips before the sum over replicas, here after it.
+        Keras: under accumulation the schedule, the moving average and the overwriting count
+            micro-batches; here they count updates. The parameters are averaged before the
+            constraint, here after it. Gradients are clipped before the sum over replicas, here
+            after it.
     """
     check_optimizer("optimizer of keras_options", optimizer)
     clips = [

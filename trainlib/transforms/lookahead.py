@@ -63,7 +63,7 @@ def lookahead(fast: Optimizer, sync_period: int = 5, slow_step_size: float = 0.5
         3.0
 
     Differences:
-        Optax keeps the slow weights beside the parameters; here they are in the state.
+        Optax: the slow weights are kept beside the parameters; here they are in the state.
 
     References:
         Zhang, Lucas, Hinton and Ba 2019, "Lookahead Optimizer: k steps forward, 1 step back".

@@ -96,8 +96,8 @@ def freeze(optimizer: Optimizer, mask: Mask) -> Optimizer:
         (None, -0.5)
 
     Differences:
-        Optax's `freeze` replaces updates by zeros: transforms before it still see the gradients and
-        keep moments.
+        Optax: `freeze` replaces updates by zeros: transforms before it still see the gradients and
+            keep moments.
     """
     check_optimizer("optimizer of freeze", optimizer)
 
@@ -143,7 +143,7 @@ def partition(optimizers: Mapping[str, Optimizer | None], labels: Labels) -> Opt
         [-0.5, None, -0.25]
 
     Differences:
-        Keras's `MultiOptimizer` ignores a pattern that matches nothing.
+        Keras: `MultiOptimizer` ignores a pattern that matches nothing.
     """
     if not optimizers:
         raise ValueError("partition needs at least one optimizer")

@@ -61,8 +61,9 @@ def apply_if_finite(optimizer: Optimizer) -> Optimizer:
         (1.0, 1)
 
     Differences:
-        Optax applies the update after too many skipped ones in a row; here a loop can stop when
-        `state.skipped_in_a_row` is too large. Keras's `LossScaleOptimizer` decides on one replica.
+        Keras: `LossScaleOptimizer` decides on one replica.
+        Optax: after too many skipped updates in a row the update is applied; here a loop can stop
+            when `state.skipped_in_a_row` is too large.
     """
     check_optimizer("optimizer of apply_if_finite", optimizer)
 
@@ -105,7 +106,7 @@ def zero_nans() -> Optimizer:
         [0.0, 2.0]
 
     Differences:
-        Optax's `zero_nans` keeps in its state which gradients had a NaN.
+        Optax: `zero_nans` keeps in its state which gradients had a NaN.
     """
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:

@@ -68,8 +68,8 @@ def sam(optimizer: Optimizer, rho: float = 0.05) -> Optimizer:
         0.375
 
     Differences:
-        Optax's `contrib.sam` with `normalize` and `sgd(rho)` agrees, except that it makes the
-        parameters NaN at a gradient of 0.
+        Optax: `contrib.sam` with `normalize` and `sgd(rho)` agrees, except that the parameters
+            become NaN at a gradient of 0.
 
     References:
         Foret, Kleiner, Mobahi and Neyshabur 2021, "Sharpness-Aware Minimization for Efficiently
