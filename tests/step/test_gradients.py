@@ -42,13 +42,13 @@ def test_replicas_that_share_their_sums_make_the_step_of_the_whole_batch(weight,
         shared.append(tree)
         return tree
 
-    def step(reduce):
+    def step(all_reduce):
         return tl.train_step(
             tl.StepConfig(
                 penalized, tl.losses.mean_squared_error, optimizer, regularizer=l2_on_kernel
             ),
             compile_gradients=compiled,
-            reduce=reduce,
+            all_reduce=all_reduce,
         )
 
     for part in parts:
@@ -99,7 +99,7 @@ def test_the_three_functions_make_the_training_step():
     gradients = tl.compute_gradients(config, state, batch, is_part=True)
     gradients = tl.reduce_gradients(gradients, lambda sums: sums)
     composed = tl.apply_gradients(config, state, gradients)
-    assert_same_bits(composed, tl.train_step(config, reduce=lambda sums: sums)(state, batch))
+    assert_same_bits(composed, tl.train_step(config, all_reduce=lambda sums: sums)(state, batch))
 
 
 def test_leaves_of_none_pass_through_the_reduction():

@@ -51,7 +51,7 @@ def run_replicas(apply_fn, state, data, order, batch_size, make_step, metrics, s
     """The state, the metric states and the spread of the replicas after all batches."""
     devices = Replicas(strategy or mirrored(REPLICAS))
     variables = devices.place(state)
-    step = make_step(replicated(apply_fn), reduce=all_reduce)
+    step = make_step(replicated(apply_fn), all_reduce=all_reduce)
     states = devices.expand(empty_states(metrics))
     size, at = order.shape[0], tf.constant(0, tf.int64)
     data = in_order(data, order)

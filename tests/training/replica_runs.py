@@ -183,7 +183,7 @@ def drawing(parts):
             tl.sgd(0.0),
             metrics={"mask": shown},
         )
-        step = tl.train_step(config, reduce=all_reduce, **parts)
+        step = tl.train_step(config, all_reduce=all_reduce, **parts)
 
         def one():
             state = tf.nest.map_structure(lambda v: v.read_value(), variables)
@@ -355,7 +355,7 @@ def ours_applied(optimizer, gradients, loss_scale=None):
 
     model = replicated(model)
     config = tl.StepConfig(model, lambda _, y: y, optimizer, loss_scale=loss_scale)
-    step = tl.train_step(config, reduce=all_reduce)
+    step = tl.train_step(config, all_reduce=all_reduce)
     state = tl.init_state({"w": tf.zeros([2])}, (), optimizer, loss_scale=loss_scale)
     devices = Replicas(mirrored(REPLICAS))
     variables = devices.place(state)

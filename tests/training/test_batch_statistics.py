@@ -25,10 +25,14 @@ def moments_of(parts, axes=(0,), counted=None, extra=0.0):
         handed.append(tree)
         return tree
 
-    def run(reduce):
+    def run(all_reduce):
         return [
             batch_moments(
-                tf.constant(x), list(axes), mask, ReplicaPart(i, len(parts), reduce, None), extra
+                tf.constant(x),
+                list(axes),
+                mask,
+                ReplicaPart(i, len(parts), all_reduce, None),
+                extra,
             )
             for i, (x, mask) in enumerate(zip(parts, counted, strict=True))
         ]

@@ -15,12 +15,12 @@ from trainlib.step.evaluation import eval_step, predict_step
 from trainlib.step.gradients import Gradients, compute_gradients, reduce_gradients
 from trainlib.step.state import (
     NORMS,
+    AllReduce,
     ApplyFn,
     Batch,
     MetricStates,
     ModelOutput,
     Observer,
-    Reduce,
     StepConfig,
     TrainState,
     init_state,
@@ -36,7 +36,7 @@ __all__ = [
     "MetricStates",
     "ModelOutput",
     "Observer",
-    "Reduce",
+    "AllReduce",
     "StepConfig",
     "TrainState",
     "apply_gradients",

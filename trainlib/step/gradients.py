@@ -10,7 +10,7 @@ from trainlib.core.tree import widen
 from trainlib.core.types import Tensor, Tree
 from trainlib.step.loss_scale import scale_loss
 from trainlib.step.objective import loss_sums, metric_states, objective, objective_of_part
-from trainlib.step.state import Batch, MetricStates, Observer, Reduce, StepConfig, TrainState
+from trainlib.step.state import AllReduce, Batch, MetricStates, Observer, StepConfig, TrainState
 
 
 class Gradients(NamedTuple):
@@ -88,7 +88,7 @@ def compute_gradients(
     )
 
 
-def reduce_gradients(gradients: Gradients, reduce: Reduce) -> Gradients:
+def reduce_gradients(gradients: Gradients, all_reduce: AllReduce) -> Gradients:
     """Return the gradients over the whole batch, given those of each replica's part of it.
 
         g = sum_r grad(sum of w l + omega_r penalty) / sum_r omega_r
@@ -100,7 +100,7 @@ def reduce_gradients(gradients: Gradients, reduce: Reduce) -> Gradients:
     Args:
         gradients: of `compute_gradients(..., is_part=True)`. The losses of all parts must have the
             same shape: fill up a shorter part with rows of weight 0.
-        reduce: sums a structure of tensors over all replicas; leaves of None stay None.
+        all_reduce: sums a structure of tensors over all replicas; leaves of None stay None.
 
     Returns:
         The gradients with `grads`, `loss` and `weight` those of the whole batch. `model_state`
@@ -122,7 +122,7 @@ def reduce_gradients(gradients: Gradients, reduce: Reduce) -> Gradients:
     """
     divisor = gradients.divisor
     wide = [None if g is None else widen(g) for g in tf.nest.flatten(gradients.grads)]
-    sums, loss, divisor, weight = reduce(
+    sums, loss, divisor, weight = all_reduce(
         (wide, gradients.loss, divisor, tf.cast(gradients.weight, divisor.dtype))
     )
     mean = [None if g is None else g / tf.cast(divisor, g.dtype) for g in sums]

@@ -19,7 +19,7 @@ Batch: TypeAlias = tuple[Any, ...]
 """`(x, y)` or `(x, y, sample_weight)`."""
 MetricStates: TypeAlias = dict[str, Any]
 """The states of the loss, a `Mean`, and of the metrics, by name; see `trainlib.metrics`."""
-Reduce: TypeAlias = Callable[[Tree], Tree]
+AllReduce: TypeAlias = Callable[[Tree], Tree]
 """A function that sums a structure of tensors over all replicas; leaves of None stay None."""
 Observer: TypeAlias = Callable[[str, Tree], None]
 """A function that a step calls with the name and the value of an intermediate result."""

@@ -11,10 +11,10 @@ import tensorflow as tf
 from trainlib.core.types import Tensor
 from trainlib.step.gradients import compute_gradients, reduce_gradients
 from trainlib.step.state import (
+    AllReduce,
     Batch,
     MetricStates,
     Observer,
-    Reduce,
     StepConfig,
     TrainState,
     optimizer_of,
@@ -25,7 +25,7 @@ from trainlib.step.update import apply_gradients, update_params
 def train_step(
     config: StepConfig,
     *,
-    reduce: Reduce | None = None,
+    all_reduce: AllReduce | None = None,
     compile_gradients: bool = False,
     compile_update: bool = False,
     observer: Observer | None = None,
@@ -37,7 +37,7 @@ def train_step(
 
     Args:
         config: the model, the loss, the optimizer and the options.
-        reduce: on one of several replicas, a function that sums a structure of tensors over all of
+        all_reduce: on one of several replicas, a function that sums a structure over all of
             them: the batch is then this replica's part. Default: None.
         compile_gradients: whether XLA compiles the model, its loss and their gradients, for a step
             that is not compiled as a whole. Default: False.
@@ -68,7 +68,7 @@ def train_step(
 
     def compute(state: TrainState, batch: Batch) -> Any:
         return compute_gradients(
-            config, state, batch, is_part=reduce is not None, observer=observer
+            config, state, batch, is_part=all_reduce is not None, observer=observer
         )
 
     def update(state: TrainState, gradients: Any, last: Tensor) -> Any:
@@ -80,8 +80,8 @@ def train_step(
 
     def step(state: TrainState, batch: Batch, last: Tensor = False) -> Any:
         gradients = compute(state._replace(opt_state=()), batch)
-        if reduce is not None:
-            gradients = reduce_gradients(gradients, reduce)
+        if all_reduce is not None:
+            gradients = reduce_gradients(gradients, all_reduce)
         return apply_gradients(config, state, gradients, last, update=update)
 
     return step

@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from trainlib.core.tree import widen
 from trainlib.core.types import Tensor
-from trainlib.step.state import Reduce
+from trainlib.step.state import AllReduce
 
 
 class ReplicaPart(NamedTuple):
@@ -31,13 +31,13 @@ class ReplicaPart(NamedTuple):
     Attributes:
         replica: index of the replica, int32 [].
         replicas: number of replicas.
-        reduce: sums a structure over the replicas.
+        all_reduce: sums a structure over the replicas.
         present: bools [rows], False for a row of padding; None if there is no padding.
     """
 
     replica: Tensor
     replicas: int
-    reduce: Reduce
+    all_reduce: AllReduce
     present: Tensor | None
 
 
@@ -152,7 +152,7 @@ def batch_moments(
     squares = tf.reduce_sum(weight * tf.square(x - tf.reshape(mean, broadcast_shape)), axes)
 
     slot = tf.one_hot(part.replica, part.replicas, dtype=x.dtype)[:, tf.newaxis, tf.newaxis]
-    n, mean, squares = tf.unstack(part.reduce(slot * tf.stack([n, mean, squares])), axis=1)
+    n, mean, squares = tf.unstack(part.all_reduce(slot * tf.stack([n, mean, squares])), axis=1)
     count = tf.reduce_sum(n, 0) + tf.constant(extra, x.dtype)
     merged = tf.math.divide_no_nan(tf.reduce_sum(n * mean, 0), count)
     squares = tf.reduce_sum(squares + n * tf.square(mean - merged), 0)

@@ -131,7 +131,7 @@ class TrainingStatus(NamedTuple):
         metrics: function that returns the results of the current epoch so far. Waits for the
             device, so call it only when you need it.
         state: function that returns the `TrainState` as tensors. Waits for the device.
-        nonfinite: which tensor was not finite at the last step, in `on_train_batch_end` of a
+        nonfinite_tensor: which tensor was not finite at the last step, in `on_train_batch_end` of a
             trainer that stops or rolls back at such a step; None where all were finite.
         stop: the request that ended the run, in `on_train_end`; None where none did.
         finished: whether the run is complete, in `on_train_end`: neither interrupted nor failed.
@@ -156,7 +156,7 @@ class TrainingStatus(NamedTuple):
     history: Sequence[Results]
     metrics: Callable[[], Results]
     state: Callable[[], TrainState]
-    nonfinite: str | None = None
+    nonfinite_tensor: str | None = None
     stop: Stop | None = None
     finished: bool = False
     gradients: Callable[[], Tree] = _nothing

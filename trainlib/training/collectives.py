@@ -18,7 +18,7 @@ def all_reduce(tree: Tree) -> Tree:
     """Return the sum of a structure over all replicas, on each of them.
 
     It makes one collective operation per dtype, passes gradients through, and keeps leaves of
-    None. It is the `reduce` argument of `train_step`.
+    None. It is the `all_reduce` argument of `train_step`.
     """
     leaves = tf.nest.flatten(tree)
     context = tf.distribute.get_replica_context()

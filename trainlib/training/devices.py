@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
 from trainlib.metrics import merge
-from trainlib.step.state import ApplyFn, Batch, MetricStates, Reduce, TrainState
+from trainlib.step.state import AllReduce, ApplyFn, Batch, MetricStates, TrainState
 from trainlib.training.variables import assign_values, read_values
 
 Loop: TypeAlias = Callable[..., MetricStates]
@@ -40,10 +40,10 @@ class OneDevice:
     """Where a state is placed, and how steps run there.
 
     Attributes:
-        reduce: function that sums a structure over the replicas; None for one device.
+        all_reduce: function that sums a structure over the replicas; None for one device.
     """
 
-    reduce: Reduce | None = None
+    all_reduce: AllReduce | None = None
 
     def wrap(self, apply_fn: ApplyFn) -> ApplyFn:
         """Return the model's function as `train_step` calls it here."""

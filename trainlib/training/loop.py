@@ -83,8 +83,8 @@ class TrainingLoop:
 
     Attributes:
         progress: how far the run is.
-        nonfinite: name of the tensor whose infinity or NaN ended the last call to the device; None
-            if none did.
+        nonfinite_tensor: name of the tensor whose infinity or NaN ended the last call to the
+            device; None if none did.
         next_step: the step before which the loop stopped, with `config.stop_before`.
     """
 
@@ -96,7 +96,7 @@ class TrainingLoop:
         seen = context.results.batches_seen()
         first_epoch = seen // self.steps_per_epoch if self.steps_per_epoch else 0
         self.progress = TrainingProgress(first_epoch, seen)
-        self.nonfinite: str | None = None
+        self.nonfinite_tensor: str | None = None
         self.next_step: NextStep | None = None
         self._recovery = Recovery(context, config.data, config.shuffle, config.callbacks, store)
         self._latest: tuple[Chunk, int] | None = None
@@ -209,7 +209,7 @@ class TrainingLoop:
             )
             if programs.halts:  # it ended after a step that was not finite
                 batches = self.context.results.batches_seen() - progress.global_batch
-                self.nonfinite = self.context.results.nonfinite()
+                self.nonfinite_tensor = self.context.results.nonfinite_tensor()
             start += batches * chunk.rows
             self._latest = chunk, start - chunk.rows
             progress.batch += batches
@@ -267,7 +267,7 @@ class TrainingLoop:
             history=progress.history,
             metrics=functools.partial(reader.training_results, states) if states else dict,
             state=self.context.programs.read,
-            nonfinite=self.nonfinite,
+            nonfinite_tensor=self.nonfinite_tensor,
             stop=progress.stop,
             finished=finished,
             gradients=self._gradients,

@@ -25,7 +25,7 @@ class StopAtNonFinite(Callback):
     """Ends the run at a step that is not finite, with the state before it."""
 
     def on_train_batch_end(self, status: TrainingStatus) -> None:
-        if status.nonfinite is not None:
+        if status.nonfinite_tensor is not None:
             message = f"{describe_nonfinite(status)}; the state is that before it"
             raise NonFiniteError(message, status.global_batch)
 
@@ -34,7 +34,7 @@ class RollBackAtNonFinite(Callback):
     """Requests the last good checkpoint at a step that is not finite."""
 
     def on_train_batch_end(self, status: TrainingStatus) -> Requests:
-        return None if status.nonfinite is None else RollBack(describe_nonfinite(status))
+        return None if status.nonfinite_tensor is None else RollBack(describe_nonfinite(status))
 
 
 def callbacks_for_policy(name: str) -> list[Callback]:
@@ -52,5 +52,5 @@ def describe_nonfinite(status: TrainingStatus) -> str:
     out_of = "" if status.steps_per_epoch is None else f" of {status.steps_per_epoch:,}"
     return (
         f"step {status.global_batch} (batch {status.batch:,}{out_of} in epoch {status.epoch}): "
-        f"{status.nonfinite} is not finite"
+        f"{status.nonfinite_tensor} is not finite"
     )

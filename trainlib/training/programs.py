@@ -16,9 +16,9 @@ from trainlib.step.gradients import compute_gradients, reduce_gradients
 from trainlib.step.loss_scale import unscale_grads
 from trainlib.step.state import (
     NORMS,
+    AllReduce,
     Batch,
     MetricStates,
-    Reduce,
     StepConfig,
     TrainState,
     init_state,
@@ -89,7 +89,7 @@ class Programs:
             compiled = self.devices.compiled_parts(execution)
             step = train_step(
                 self._part_config,
-                reduce=self.devices.reduce,
+                all_reduce=self.devices.all_reduce,
                 compile_gradients=compiled.gradients,
                 compile_update=compiled.update,
             )
@@ -119,7 +119,7 @@ class Programs:
         """Return `(examples, position) -> grads` of the batch that begins at the position."""
         key = "gradients", rows, "graph", repr(specs)
         if key not in self._compiled:
-            step = gradient_step(self._part_config, self.devices.reduce)
+            step = gradient_step(self._part_config, self.devices.all_reduce)
             self._compiled[key] = tf.function(
                 self.devices.gradients(step, self.variables, rows),
                 input_signature=[specs, tf.TensorSpec([], tf.int64)],
@@ -131,7 +131,7 @@ class Programs:
         """Return the `tf.Graph` of one training step on a batch of `rows` examples."""
         batch = tf.nest.map_structure(lambda s: tf.TensorSpec([rows, *s.shape[1:]], s.dtype), specs)
         empty = self.empty_metric_states("graph", specs, training=True)
-        step = train_step(self._part_config, reduce=self.devices.reduce)
+        step = train_step(self._part_config, all_reduce=self.devices.all_reduce)
         function: Any = tf.function(
             self.devices.single_step(step, self.variables, empty, rows),
             input_signature=[batch],
@@ -202,14 +202,16 @@ class Programs:
         return num_columns(y_pred) if y_pred.shape.rank > 1 else 1
 
 
-def gradient_step(config: StepConfig, reduce: Reduce | None) -> Callable[[TrainState, Batch], Tree]:
+def gradient_step(
+    config: StepConfig, all_reduce: AllReduce | None
+) -> Callable[[TrainState, Batch], Tree]:
     """Return `(state, batch) -> grads`, the gradients that a step gives to the optimizer."""
     config = dataclasses.replace(config, metrics={}, finite_guard=False, norms=False)
 
     def step(state: TrainState, batch: Batch) -> Tree:
-        gradients = compute_gradients(config, state, batch, is_part=reduce is not None)
-        if reduce is not None:
-            gradients = reduce_gradients(gradients, reduce)
+        gradients = compute_gradients(config, state, batch, is_part=all_reduce is not None)
+        if all_reduce is not None:
+            gradients = reduce_gradients(gradients, all_reduce)
         return unscale_grads(gradients.grads, state.loss_scale)
 
     return step

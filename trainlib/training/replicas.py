@@ -42,7 +42,7 @@ class Replicas(OneDevice):
         batch_norm: whether the model itself sums over replicas, in batch normalization.
     """
 
-    reduce = staticmethod(all_reduce)
+    all_reduce = staticmethod(all_reduce)
 
     def __init__(self, strategy: Any, batch_norm: bool = False) -> None:
         self.strategy, self._batch_norm = strategy, batch_norm

@@ -61,7 +61,7 @@ class ResultsReader:
         skipped = variables.finite_guard.skipped.numpy() if guarded else 0
         return int(variables.step.numpy() + skipped)
 
-    def nonfinite(self) -> str | None:
+    def nonfinite_tensor(self) -> str | None:
         """Return what was not finite at the step that ended a loop; None if none did."""
         guard = read_values(self._programs.variables.finite_guard)
         if not (self._programs.halts and guard.exhausted.numpy()):
