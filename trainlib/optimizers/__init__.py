@@ -8,7 +8,8 @@ adamax, nadam, radam, adabelief, yogi, adan, ademamix: variants of Adam.
 ftrl: follow the regularized leader, with L1 and L2 penalties.
 signum, lion, rprop: steps by the signs of gradients.
 lamb, lars, novograd: steps relative to the norm of each tensor.
-adafactor, muon: for matrices; newton_schulz: the iteration of Muon.
+adafactor, muon: for matrices.
+muon_parts: the parameters that Muon updates; newton_schulz: its iteration.
 sophia: a clipped step by an estimate of the Hessian's diagonal.
 schedule_free, prodigy: without a schedule, or without a learning rate to tune.
 """

@@ -104,15 +104,11 @@ def categorical_cases() -> list[FunctionCase]:
 def sparse_categorical_cases() -> list[FunctionCase]:
     """Make the cases of cross-entropy with class indices."""
     name = "sparse_categorical_crossentropy"
+    peers: dict[str, Any] = {"torch": sparse_in_torch, "optax": sparse_in_optax}
+    first = of(classes, "indices", "logits", CHANNELS_FIRST, axis=1)
 
     def data(outputs: str, ignored: int | None = None) -> Callable[[str], Arrays]:
         return of(classes, "indices", outputs, ignored=ignored)
-
-    def torch(f: Any, y: Any, z: Any) -> Any:
-        return f.cross_entropy(z, y, reduction="none")
-
-    def optax(o: Any, y: Any, z: Any) -> Any:
-        return o.softmax_cross_entropy_with_integer_labels(z, y)
 
     def ignoring(ignored: int) -> FunctionCase:
         return case(
@@ -127,33 +123,35 @@ def sparse_categorical_cases() -> list[FunctionCase]:
         case(name, "", data("probabilities")),
         case(name, "unnormalised", data("unnormalised")),
         case(name, "edges", data("edges")),
-        case(name, "logits", data("logits"), LOGITS, torch=torch, optax=optax),
-        case(
-            name,
-            "far logits",
-            data("far logits"),
-            LOGITS,
-            torch=torch,
-            optax=optax,
-            rounding=FAR_LOGITS,
-        ),
+        case(name, "logits", data("logits"), LOGITS, **peers),
+        case(name, "far logits", data("far logits"), LOGITS, **peers, rounding=FAR_LOGITS),
         case(name, "without class -1", data("edges", -1), {"ignore_class": -1}),
         ignoring(255),
         ignoring(2),
         case(
             name,
             "logits, axis 1",
-            of(classes, "indices", "logits", CHANNELS_FIRST, axis=1),
+            first,
             LOGITS | FIRST,
             keras=keras_by_last_axis,
-            torch=torch,
+            torch=sparse_in_torch,
         ),
     ]
 
 
-def focal_cases() -> list[FunctionCase]:
-    """Make the cases of focal losses."""
-    binary, categorical = "binary_focal_crossentropy", "categorical_focal_crossentropy"
+def sparse_in_torch(f: Any, y: Any, z: Any) -> Any:
+    """Return PyTorch's cross-entropy of logits with class indices."""
+    return f.cross_entropy(z, y, reduction="none")
+
+
+def sparse_in_optax(o: Any, y: Any, z: Any) -> Any:
+    """Return Optax's cross-entropy of logits with class indices."""
+    return o.softmax_cross_entropy_with_integer_labels(z, y)
+
+
+def binary_focal_cases() -> list[FunctionCase]:
+    """Make the cases of the focal loss of labels 0 and 1."""
+    name = "binary_focal_crossentropy"
     balanced = {"apply_class_balancing": True, "alpha": 0.3}
 
     def optax(o: Any, y: Any, z: Any) -> Any:
@@ -162,48 +160,52 @@ def focal_cases() -> list[FunctionCase]:
     def optax_balanced(o: Any, y: Any, z: Any) -> Any:
         return o.sigmoid_focal_loss(z, y, alpha=0.3, gamma=3.0).mean(-1)
 
-    def data(outputs: str, labels: str = "binary") -> Callable[[str], Arrays]:
-        return of(classes, labels, outputs)
+    def data(outputs: str) -> Callable[[str], Arrays]:
+        return of(classes, "binary", outputs)
 
-    by_class = {"alpha": [0.1, 0.2, 0.3, 0.25, 1.0]}
-    first = of(classes, "soft", "unnormalised", CHANNELS_FIRST, axis=1)
     return [
-        case(binary, "", data("unnormalised")),
-        case(binary, "edges", data("edges")),
-        case(binary, "balanced, smoothing", data("edges"), balanced | SMOOTH),
-        case(binary, "gamma 0", data("unnormalised"), {"gamma": 0.0}),
-        case(binary, "gamma 0.5, axis 0", data("unnormalised"), {"gamma": 0.5, "axis": 0}),
+        case(name, "", data("unnormalised")),
+        case(name, "edges", data("edges")),
+        case(name, "balanced, smoothing", data("edges"), balanced | SMOOTH),
+        case(name, "gamma 0", data("unnormalised"), {"gamma": 0.0}),
+        case(name, "gamma 0.5, axis 0", data("unnormalised"), {"gamma": 0.5, "axis": 0}),
+        case(name, "logits", data("small logits"), LOGITS, optax=optax, rounding=CLIPPED),
         case(
-            binary,
-            "logits",
-            data("small logits"),
-            LOGITS,
-            optax=optax,
-            rounding=CLIPPED,
-        ),
-        case(
-            binary,
+            name,
             "logits, balanced, gamma 3",
             data("small logits"),
             LOGITS | balanced | {"gamma": 3.0},
             optax=optax_balanced,
             rounding=CLIPPED,
         ),
-        case(binary, "large logits", data("logits"), LOGITS, keras=False, optax=optax),
-        case(categorical, "", data("unnormalised", "one-hot")),
-        case(categorical, "edges, smoothing", data("edges", "one-hot"), SMOOTH),
-        case(categorical, "gamma 0", data("unnormalised", "soft"), {"gamma": 0.0}),
-        case(categorical, "alpha by class, gamma 0.5", data("edges"), by_class | {"gamma": 0.5}),
-        case(categorical, "axis 1", first, FIRST),
+        case(name, "large logits", data("logits"), LOGITS, keras=False, optax=optax),
+    ]
+
+
+def categorical_focal_cases() -> list[FunctionCase]:
+    """Make the cases of the focal loss of one-hot rows and distributions."""
+    name = "categorical_focal_crossentropy"
+    by_class = {"alpha": [0.1, 0.2, 0.3, 0.25, 1.0]}
+    first = of(classes, "soft", "unnormalised", CHANNELS_FIRST, axis=1)
+    rounding = Rounding(
+        f"{KERAS_CLIPS}; in float32 its 1 - p and its gradient have lost digits", IN_FLOAT32
+    )
+
+    def data(outputs: str, labels: str) -> Callable[[str], Arrays]:
+        return of(classes, labels, outputs)
+
+    return [
+        case(name, "", data("unnormalised", "one-hot")),
+        case(name, "edges, smoothing", data("edges", "one-hot"), SMOOTH),
+        case(name, "gamma 0", data("unnormalised", "soft"), {"gamma": 0.0}),
         case(
-            categorical,
-            "logits",
-            data("small logits", "soft"),
-            LOGITS,
-            rounding=Rounding(
-                f"{KERAS_CLIPS}; in float32 its 1 - p and its gradient have lost digits", IN_FLOAT32
-            ),
+            name,
+            "alpha by class, gamma 0.5",
+            data("edges", "binary"),
+            by_class | {"gamma": 0.5},
         ),
+        case(name, "axis 1", first, FIRST),
+        case(name, "logits", data("small logits", "soft"), LOGITS, rounding=rounding),
     ]
 
 
@@ -211,5 +213,6 @@ CASES: list[FunctionCase] = [
     *binary_cases(),
     *categorical_cases(),
     *sparse_categorical_cases(),
-    *focal_cases(),
+    *binary_focal_cases(),
+    *categorical_focal_cases(),
 ]

@@ -1,4 +1,15 @@
-"""Cases of the optimizers, a module for each module of `trainlib.optimizers`."""
+"""Cases of the optimizers, a module for each module of `trainlib.optimizers`.
+
+sgd: with and without momentum, and Nesterov's momentum.
+adagrad, adadelta, rmsprop, sm3: learning rates from sums or means of squared gradients.
+adam: `adam` and `adamw`; adamax: `adamax` and `adamaxw`; nadam: `nadam` and `nadamw`.
+radam, adabelief, yogi, adan, ademamix: variants of Adam.
+ftrl: follow the regularized leader.
+signum: `sign_sgd` and `signum`; lion, rprop: steps by the signs of gradients.
+lamb, lars, novograd: steps relative to the norm of each tensor.
+adafactor, muon: optimizers for matrices.
+schedule_free, prodigy: optimizers without a schedule, or without a learning rate to tune.
+"""
 
 from trainlib.verify.optimizer_cases import (
     adabelief,
