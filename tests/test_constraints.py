@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.descents import descent
 from helpers.executions import EXECUTIONS
 
 import trainlib as tl
@@ -76,18 +77,7 @@ def our_path(case, dtype, execution):
     factory, _, options = CASES[case]
     units = {} if case == "non_neg" else {"axis": "units"}
     tx = tl.chain(tl.sgd(2**-4), tl.constrain(factory(**options, **units)))
-
-    @EXECUTIONS[execution]
-    def step(params, state, row):
-        updates, state = tx.update(grads_at(params, row), state, params)
-        return tl.apply_updates(params, updates), state
-
-    params = {k: tf.constant(w) for k, w in params.items()}
-    state, path = tx.init(params), []
-    for row in noise:
-        params, state = step(params, state, {k: tf.constant(x) for k, x in row.items()})
-        path.append({k: w.numpy() for k, w in params.items()})
-    return path
+    return descent(tx, params, noise, grads_at, execution)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.descents import numpy_descent
 
 import trainlib as tl
 from trainlib.verify.compare import difference
@@ -13,21 +14,15 @@ from trainlib.verify.trajectory import run_optimizer
 
 
 def test_paper_form_is_algorithm_2():
+    def algorithm_2(g, w, m, u, rate, t):
+        m = 0.9 * m + 0.1 * g
+        u = np.maximum(0.999 * u, np.abs(g))
+        ratio = np.divide(m, u, out=np.zeros_like(g), where=u > 0)
+        return w - rate / (1 - 0.9**t) * ratio, m, u
+
     problem = make_problem(100)
-    w = dict(problem.start)
-    m = {k: np.zeros_like(x) for k, x in w.items()}
-    u = {k: np.zeros_like(x) for k, x in w.items()}
-    path = []
-    for t, (rate, noise) in enumerate(zip(problem.rates, problem.noise, strict=True), start=1):
-        for k in w:
-            g = problem.curvature[k] * w[k] + noise[k]
-            m[k] = 0.9 * m[k] + 0.1 * g
-            u[k] = np.maximum(0.999 * u[k], np.abs(g))
-            ratio = np.divide(m[k], u[k], out=np.zeros_like(g), where=u[k] > 0)
-            w[k] = w[k] - rate / (1 - 0.9**t) * ratio
-        path.append(dict(w))
     ours = run_optimizer(lambda **options: tl.adamax(**options, convention="paper"), problem)
-    assert difference(ours, path).error < 1e-13
+    assert difference(ours, numpy_descent(problem, algorithm_2)).error < 1e-13
 
 
 @pytest.mark.parametrize("convention", ["keras", "torch", "optax", "paper"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.descents import numpy_descent
 
 import trainlib as tl
 from trainlib.verify.compare import difference
@@ -16,21 +17,16 @@ from trainlib.verify.trajectory import run_optimizer
 def dozat(problem, nu=0.999, epsilon=1e-8):
     """Dozat 2016, Algorithm 2, to the letter: mu_t in m_t, and nu in n_hat."""
     mu = [0.9 * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in range(len(problem.noise) + 2)]
-    w = dict(problem.start)
-    m = {k: np.zeros_like(x) for k, x in w.items()}
-    n = {k: np.zeros_like(x) for k, x in w.items()}
-    path = []
-    for t, (rate, noise) in enumerate(zip(problem.rates, problem.noise, strict=True), start=1):
-        for k in w:
-            g = problem.curvature[k] * w[k] + noise[k]
-            m[k] = mu[t] * m[k] + (1 - mu[t]) * g
-            n[k] = nu * n[k] + (1 - nu) * g**2
-            m_hat = mu[t + 1] * m[k] / (1 - np.prod(mu[1 : t + 2]))
-            m_hat = m_hat + (1 - mu[t]) * g / (1 - np.prod(mu[1 : t + 1]))
-            n_hat = nu * n[k] / (1 - nu**t)
-            w[k] = w[k] - rate / (np.sqrt(n_hat) + epsilon) * m_hat
-        path.append(dict(w))
-    return path
+
+    def algorithm_2(g, w, m, n, rate, t):
+        m = mu[t] * m + (1 - mu[t]) * g
+        n = nu * n + (1 - nu) * g**2
+        m_hat = mu[t + 1] * m / (1 - np.prod(mu[1 : t + 2]))
+        m_hat = m_hat + (1 - mu[t]) * g / (1 - np.prod(mu[1 : t + 1]))
+        n_hat = nu * n / (1 - nu**t)
+        return w - rate / (np.sqrt(n_hat) + epsilon) * m_hat, m, n
+
+    return numpy_descent(problem, algorithm_2)
 
 
 def test_paper_form_is_algorithm_2_with_scaled_rate_and_epsilon():

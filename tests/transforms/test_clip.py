@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.descents import descent
 from helpers.executions import EXECUTIONS, soak_except
 
 import trainlib as tl
@@ -231,17 +232,10 @@ def our_path(argument, bound, dtype, execution):
     params, noise = clipping_problem(dtype)
     tx = tl.chain(BY_ARGUMENT[argument](bound), tl.sgd(2**-4))
 
-    def step(params, state, row):
-        updates, state = tx.update({k: w / 2 + row[k] for k, w in params.items()}, state, params)
-        return tl.apply_updates(params, updates), state
+    def grads_at(params, row):
+        return {k: w / 2 + row[k] for k, w in params.items()}
 
-    step = EXECUTIONS[execution](step)
-    params = {k: tf.constant(w) for k, w in params.items()}
-    state, path = tx.init(params), []
-    for row in noise:
-        params, state = step(params, state, {k: tf.constant(x) for k, x in row.items()})
-        path.append({k: w.numpy() for k, w in params.items()})
-    return path
+    return descent(tx, params, noise, grads_at, execution)
 
 
 # Keras would round a float64 bound of 1.1 to float32 in some of its uses. Float32 errors stay those
