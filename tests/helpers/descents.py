@@ -38,7 +38,7 @@ def numpy_descent(problem, equation):
 
     Args:
         problem: as `make_problem` returns it.
-        equation: `(g, w, m, v, rate, t) -> (w, m, v)` on NumPy arrays, with t = 1 at the first step.
+        equation: `(g, w, m, v, rate, t) -> (w, m, v)` on NumPy arrays, t from 1.
     """
     w = dict(problem.start)
     m, v = ({k: np.zeros_like(x) for k, x in w.items()} for _ in range(2))
