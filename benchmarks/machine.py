@@ -1,4 +1,4 @@
-"""What the figures were taken on."""
+"""Description of the machine on which figures are measured."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 PACKAGES = ("trainlib", "tensorflow", "keras", "numpy", "torch", "jax", "optax")
 
 BFLOAT16 = ("amx_bf16", "avx512_bf16")
-"""Linux's names of the instructions that multiply numbers in bfloat16."""
+"""Linux's names of the instructions that multiply in bfloat16."""
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, memory, system, versions, and how busy the machine was before."""
+    """Return processor, memory, system, versions, and the load before the benchmark."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -28,7 +28,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def machine_line(machine: dict[str, Any]) -> str:
-    """The machine in a sentence."""
+    """Return the description as text."""
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
     memory = f", {machine['memory_gib']:.0f} GiB" if machine["memory_gib"] else ""
     return (
@@ -39,7 +39,7 @@ def machine_line(machine: dict[str, Any]) -> str:
 
 
 def bfloat16_instructions() -> dict[str, bool] | None:
-    """Which instructions for bfloat16 the processor has, as Linux tells them; None elsewhere."""
+    """Return the processor's instructions for bfloat16; None if they are unknown."""
     try:
         rows = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

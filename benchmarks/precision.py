@@ -1,4 +1,4 @@
-"""Our steps a second in every precision, each with the execution that "auto" takes."""
+"""trainlib's steps per second in every precision, with the execution that "auto" chooses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import bfloat16_instructions
-from race import PAUSE, OtherWork, Rates, say
+from race import PAUSE, Rates, ResultMismatch, log_progress
 from worker import Worker
 from workloads import CHECK_STEPS, workload
 
@@ -20,16 +20,16 @@ FLOAT32 = "float32"
 PRECISIONS = (FLOAT32, "float64", "mixed_bfloat16", "mixed_float16")
 QUICK_PRECISIONS = (FLOAT32, "mixed_bfloat16")
 TOLERANCE = 0.02
-"""The largest relative difference to float32's loss after CHECK_STEPS: bfloat16 has 8 bits."""
+"""Largest relative difference from float32's loss after CHECK_STEPS: bfloat16 has 8 bits."""
 SLOW = "convolutions of float16 on a CPU are hundreds of times slower than those of float32"
 
 
 def measure_precision(folder: Path, quick: bool, seconds: float, rounds: int) -> dict[str, Any]:
-    """What the processor has for bfloat16, and a row by workload and precision."""
+    """Return the processor's instructions for bfloat16, and figures by workload and precision."""
     rows = {}
     for name in WORKLOADS[:1] if quick else WORKLOADS:
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            rows[name] = _measure(name, Path(own), quick, seconds, rounds)
+        with tempfile.TemporaryDirectory(dir=folder) as workload_folder:
+            rows[name] = _measure(name, Path(workload_folder), quick, seconds, rounds)
     return {"bfloat16": bfloat16_instructions(), "workloads": rows}
 
 
@@ -37,13 +37,13 @@ def _measure(
     name: str, folder: Path, quick: bool, seconds: float, rounds: int
 ) -> dict[str, dict[str, Any]]:
     arguments = {"folder": str(folder), "name": name, "quick": quick}
-    with Worker("workloads:Maker", folder / "maker.log", **arguments) as maker:
-        maker.call("write", epochs=1)
+    with Worker("workloads:WorkloadWriter", folder / "writer.log", **arguments) as writer:
+        writer.call("write", epochs=1)
     rows: dict[str, dict[str, Any]] = {}
     workers: dict[str, Worker] = {}
     with contextlib.ExitStack() as exits:
         for precision in QUICK_PRECISIONS if quick else PRECISIONS:
-            say(f"precision: {name} in {precision}")
+            log_progress(f"precision: {name} in {precision}")
             if _is_slow(name, precision, workers):
                 rows[precision] = {"reason": SLOW}
                 continue
@@ -71,11 +71,11 @@ def _compare(precision: str, rows: dict[str, dict[str, Any]]) -> None:
     ours, theirs = rows[FLOAT32]["loss"], rows[precision]["loss"]
     difference = rows[precision]["relative_difference"] = abs(theirs - ours) / abs(ours)
     if not difference <= TOLERANCE:
-        raise OtherWork(f"{precision} came to a loss of {theirs}, float32 to {ours}")
+        raise ResultMismatch(f"{precision} reached a loss of {theirs}, float32 {ours}")
 
 
 def _prepare(worker: Worker, name: str, quick: bool, seconds: float) -> int:
-    """Loads as many steps as take about so long; how many they are."""
+    """Load as many steps as take about `seconds`, and return their number."""
     worker.call("prepare", epoch=0, steps=CHECK_STEPS)
     worker.call("run")
     taken = worker.call("run")["seconds"]
@@ -86,7 +86,7 @@ def _prepare(worker: Worker, name: str, quick: bool, seconds: float) -> int:
 
 
 def _take_turns(workers: Mapping[str, Worker], counts: Mapping[str, int], rounds: int) -> Rates:
-    """Steps a second, round by round."""
+    """Return the steps per second in each round, by precision."""
     rates: Rates = {precision: [] for precision in workers}
     for _ in range(rounds):
         for precision, worker in workers.items():
@@ -94,7 +94,7 @@ def _take_turns(workers: Mapping[str, Worker], counts: Mapping[str, int], rounds
             done = worker.call("run")
             made = done["count"]
             if made != counts[precision]:
-                raise OtherWork(f"{precision} made {made} steps, not {counts[precision]}")
+                raise ResultMismatch(f"{precision} made {made} steps, expected {counts[precision]}")
             rates[precision].append(made / done["seconds"])
     return rates
 

@@ -1,4 +1,4 @@
-"""Races: contenders in processes of their own, run one at a time, in turn, round after round."""
+"""Races: contenders in separate processes, which run in turn, one at a time, for some rounds."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from worker import Worker, WorkerError
 from workloads import CHECK_STEPS, EVALUATION_EXAMPLES, workload
 
 TOLERANCE = 2e-3
-"""The largest relative difference of losses after CHECK_STEPS: float32's rounding, grown."""
+"""Largest relative difference of losses after CHECK_STEPS, from rounding in float32."""
 PAUSE = 0.1
-"""Seconds between runs, for the threads of the last one to fall asleep."""
+"""Seconds between runs, in which the threads of the last one become idle."""
 
 Rates = dict[str, list[float]]
-"""Of each contender, how many a second, round by round."""
+"""Steps or examples per second in each round, by contender."""
 
 
-class OtherWork(RuntimeError):
-    """A contender did not do what ours did."""
+class ResultMismatch(RuntimeError):
+    """A contender did not do the same work as trainlib."""
 
 
-def say(text: str) -> None:
-    """Progress, beside the table on stdout."""
+def log_progress(text: str) -> None:
+    """Print progress to stderr; the tables are printed to stdout."""
     print(text, file=sys.stderr, flush=True)
 
 
 def check_same_work(
     name: str, ours: Mapping[str, float], theirs: Mapping[str, float]
 ) -> dict[str, float]:
-    """The relative differences of two answers of `Training.check`.
+    """Return the relative differences of two results of `Training.check`.
 
     Raises:
-        OtherWork: another number of steps, or a loss that differs by more than TOLERANCE.
+        ResultMismatch: the numbers of steps differ, or the losses by more than TOLERANCE.
     """
     if theirs["steps"] != ours["steps"]:
-        raise OtherWork(f"{name} made {theirs['steps']} steps, ours {ours['steps']}")
+        raise ResultMismatch(f"{name} made {theirs['steps']} steps, trainlib {ours['steps']}")
     differences = {}
     for key in ("loss", "training_loss"):
         differences[key] = abs(theirs[key] - ours[key]) / abs(ours[key])
         if not differences[key] <= TOLERANCE:
-            raise OtherWork(f"{name} came to a {key} of {theirs[key]}, ours to {ours[key]}")
+            raise ResultMismatch(f"{name} reached a {key} of {theirs[key]}, trainlib {ours[key]}")
     return differences
 
 
 def ratios(rates: Rates) -> dict[str, float]:
-    """The median over the rounds of ours / theirs within a round."""
+    """Return the median over the rounds of ours / theirs within a round, by contender."""
     return {
         name: statistics.median(a / b for a, b in zip(rates[OURS], theirs, strict=True))
         for name, theirs in rates.items()
@@ -59,7 +59,7 @@ def ratios(rates: Rates) -> dict[str, float]:
 
 
 def family_ratios(rates: Rates) -> dict[str, float | None]:
-    """By "ratio_" and the family, the ratio to its fastest member; None where there is none."""
+    """Return the ratio to the fastest member of each family as "ratio_FAMILY", or None."""
     of, found = ratios(rates), {}
     for family, members in FAMILIES.items():
         present = [name for name in members if name in rates]
@@ -69,7 +69,7 @@ def family_ratios(rates: Rates) -> dict[str, float | None]:
 
 
 class Race:
-    """The contenders of one workload. `rows` holds what is known of each, by name."""
+    """The contenders of one workload. `rows` holds the figures of each, by name."""
 
     def __init__(self, name: str, folder: Path, quick: bool, seconds: float, rounds: int) -> None:
         self.name, self.folder, self.quick = name, folder, quick
@@ -78,8 +78,8 @@ class Race:
         self.workers: dict[str, Worker] = {}
         self.rows: dict[str, dict[str, Any]] = {}
         self._exits = contextlib.ExitStack()
-        with Worker("workloads:Maker", folder / "maker.log", **self.arguments) as maker:
-            maker.call("write", epochs=rounds + 1)
+        with Worker("workloads:WorkloadWriter", folder / "writer.log", **self.arguments) as writer:
+            writer.call("write", epochs=rounds + 1)
 
     def __enter__(self) -> Race:
         return self
@@ -88,11 +88,11 @@ class Race:
         self._exits.close()
 
     def enter(self, name: str) -> None:
-        """Starts a contender and checks its work; one that cannot run is left out, with a reason.
+        """Start a contender and check its work; one that cannot run is left out, with a reason.
 
-        Ours goes first, for the others are held against it.
+        trainlib must enter first, because the others are compared with it.
         """
-        say(f"{self.name}: {name}")
+        log_progress(f"{self.name}: {name}")
         self.rows[name] = {"about": TRAINING[name].about}
         with self._without_peer(name):
             options = dict(TRAINING[name].options)
@@ -107,7 +107,7 @@ class Race:
             self.rows[name]["relative_differences"] = differences
 
     def train(self) -> Rates:
-        """Steps a second."""
+        """Return the steps per second."""
 
         def prepare(worker: Worker, turn: int, count: int) -> None:
             worker.call("prepare", epoch=turn, steps=count)
@@ -116,7 +116,7 @@ class Race:
         ours = [name for name in self.workers if name in (OURS, SHUFFLING)]
         peers = [name for name in self.workers if name not in ours]
         counts = self._counts(peers, prepare, "run", CHECK_STEPS, steps)
-        counts |= dict.fromkeys(ours, steps)  # a whole epoch, the order of which is known
+        counts |= dict.fromkeys(ours, steps)  # one epoch, whose order is known
         rates = self._run(prepare, "run", counts)
         for name, worker in self.workers.items():
             self.rows[name]["steps_per_run"] = counts[name]
@@ -124,7 +124,7 @@ class Race:
         return rates
 
     def evaluate(self) -> tuple[Rates, list[float]]:
-        """Examples a second of evaluation, and of our net's outputs alone."""
+        """Return the examples per second of evaluation, and of trainlib's model outputs alone."""
 
         def prepare(worker: Worker, turn: int, count: int) -> None:
             worker.call("prepare_evaluation", examples=count)
@@ -139,7 +139,7 @@ class Race:
     def _counts(
         self, names: Sequence[str], prepare: Callable[..., None], run: str, least: int, most: int
     ) -> dict[str, int]:
-        """How much each does in about the seconds of a run, in multiples of the least."""
+        """Return how many each can do in about the length of a run, in multiples of `least`."""
         counts = {}
         for name in names:
             worker = self.workers[name]
@@ -151,7 +151,7 @@ class Race:
         return counts
 
     def _run(self, prepare: Callable[..., None], run: str, counts: dict[str, int]) -> Rates:
-        """The rounds; what is compiled or read for the first time is, in one before them."""
+        """Run the rounds, after an uncounted one in which everything is compiled and read."""
         rates: Rates = {name: [] for name in self.workers}
         for turn in range(self.rounds + 1):
             for name, worker in list(self.workers.items()):
@@ -160,12 +160,12 @@ class Race:
                     time.sleep(PAUSE)
                     done = worker.call(run)
                     if done["count"] != counts[name]:
-                        raise OtherWork(f"{name} did {done['count']}, not {counts[name]}")
+                        raise ResultMismatch(f"{name} did {done['count']}, expected {counts[name]}")
                     rates[name].append(done["count"] / done["seconds"])
         return {name: rates[name][1:] for name in self.workers}
 
     def _search(self) -> dict[str, Any]:
-        """Keras's best setting, found in a process that ends with the search."""
+        """Return Keras's fastest setting, found in a separate process."""
         log = self.folder / "search.log"
         with Worker("contenders.keras_:Search", log, **self.arguments) as search:
             found = search.call("best")
@@ -175,7 +175,7 @@ class Race:
 
     @contextlib.contextmanager
     def _without_peer(self, name: str) -> Any:
-        """Goes on without a peer whose process fails; without ours there is no race."""
+        """Continue without a peer whose process fails; raise if it is trainlib's."""
         try:
             yield
         except WorkerError as error:
@@ -183,4 +183,4 @@ class Race:
                 raise
             self.rows[name]["reason"] = str(error)
             self.workers.pop(name, None)
-            say(f"{self.name}: {name} is left out: {error}")
+            log_progress(f"{self.name}: {name} is left out: {error}")

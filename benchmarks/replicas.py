@@ -1,4 +1,4 @@
-"""Steps on several replicas of one processor, and of two processes; what the all-reduce takes."""
+"""Times of a step on several replicas of one processor and of two processes, and of all-reduce."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from race import PAUSE, say
+from race import PAUSE, log_progress
 from worker import Worker
 from workloads import CHECK_STEPS, read_weights, workload
 
@@ -26,47 +26,51 @@ WAYS: dict[str, dict[str, int]] = {
     "workers_1": {"workers": 1},
     "workers_2": {"workers": 2},
 }
-"""All take the same batches, and all but the first step through a strategy."""
+"""All take the same batches; all but the first use a distribution strategy."""
 QUICK_WAYS = ("one_device", "replicas_2", "workers_2")
 BATCHES = (1, 8, 16, 64, 512)
-"""What one of many workers may have of a batch."""
+"""Batch sizes, as one of many workers may have them."""
 SHARE = 0.25
-"""Of the seconds of other parts' runs: here there are many."""
+"""Length of a run as a fraction of that of other parts, because there are many runs."""
 QUICK_BATCHES = (1, 16)
 
 
 def measure_replicas(folder: Path, quick: bool, seconds: float, rounds: int) -> dict[str, Any]:
-    """By workload: milliseconds a step and an all-reduce by way, and a step by batch."""
+    """Return milliseconds per step and per all-reduce, and per step by batch size, by workload."""
     found = {}
     for name in WORKLOADS[:1] if quick else WORKLOADS:
-        say(f"replicas: {name}")
-        arguments = {"folder": str(folder), "name": name, "quick": True}  # few examples are enough
-        with Worker("workloads:Maker", folder / "maker.log", **arguments) as maker:
-            maker.call("write", epochs=0)
+        log_progress(f"replicas: {name}")
+        arguments = {"folder": str(folder), "name": name, "quick": True}  # few examples suffice
+        with Worker("workloads:WorkloadWriter", folder / "writer.log", **arguments) as writer:
+            writer.call("write", epochs=0)
         with contextlib.ExitStack() as exits:
-            teams = _start(QUICK_WAYS if quick else list(WAYS), folder, exits, arguments)
+            groups = _start(QUICK_WAYS if quick else list(WAYS), folder, exits, arguments)
             batches = QUICK_BATCHES if quick else BATCHES
-            found[name] = _measure(teams, workload(name).batch_size, batches, seconds, rounds)
+            found[name] = _measure(groups, workload(name).batch_size, batches, seconds, rounds)
     return found
 
 
 def _start(
     ways: Sequence[str], folder: Path, exits: contextlib.ExitStack, arguments: dict[str, Any]
-) -> dict[str, Team]:
-    """All at once, for nothing is timed yet."""
+) -> dict[str, WorkerGroup]:
+    """Start all processes at once: nothing is timed yet."""
 
-    def start(way: str) -> Team:
-        return exits.enter_context(Team(folder / f"{way}.log", **arguments, **WAYS[way]))
+    def start(way: str) -> WorkerGroup:
+        return exits.enter_context(WorkerGroup(folder / f"{way}.log", **arguments, **WAYS[way]))
 
     with ThreadPoolExecutor() as pool:
         return dict(zip(ways, pool.map(start, ways), strict=True))
 
 
 def _measure(
-    teams: Mapping[str, Team], size: int, batches: Sequence[int], seconds: float, rounds: int
+    groups: Mapping[str, WorkerGroup],
+    size: int,
+    batches: Sequence[int],
+    seconds: float,
+    rounds: int,
 ) -> dict[str, Any]:
-    one = teams.get("workers_1", teams["one_device"])
-    runs = {way: _runs(team, size, way != "one_device") for way, team in teams.items()}
+    one = groups.get("workers_1", groups["one_device"])
+    runs = {way: _runs(group, size, way != "one_device") for way, group in groups.items()}
     by_batch = {str(batch): Run(one, "train", batch_size=batch) for batch in batches}
     several = [run for of_way in (*runs.values(), by_batch) for run in of_way.values()]
     for run in several:
@@ -74,25 +78,25 @@ def _measure(
     for _ in range(rounds):
         for run in several:
             run()
-    about = {way: team.call("about") for way, team in teams.items()}
+    about = {way: group.call("about") for way, group in groups.items()}
     return {
         "parameters": about["one_device"]["parameters"],
         "batch_size": size,
-        "ways": {way: _row(about[way]["execution"], runs[way]) for way in teams},
+        "ways": {way: _row(about[way]["execution"], runs[way]) for way in groups},
         "step_ms_by_batch": {batch: run.median() for batch, run in by_batch.items()},
     }
 
 
-def _runs(team: Team, size: int, adds: bool) -> dict[str, Run]:
-    runs = {"ms": Run(team, "train", batch_size=size)}
+def _runs(group: WorkerGroup, size: int, adds: bool) -> dict[str, Run]:
+    runs = {"ms": Run(group, "train", batch_size=size)}
     if adds:
-        runs["all_reduce_ms"] = Run(team, "add", whole=True)
-        runs["all_reduce_of_one_ms"] = Run(team, "add", whole=False)
+        runs["all_reduce_ms"] = Run(group, "add", whole=True)
+        runs["all_reduce_of_one_ms"] = Run(group, "add", whole=False)
     return runs
 
 
 def _row(execution: str, runs: Mapping[str, Run]) -> dict[str, Any]:
-    """The share of the all-reduce is within a round."""
+    """Return the figures; the share of the all-reduce is the median of its share in a round."""
     row: dict[str, Any] = {"execution": execution}
     for key, run in runs.items():
         row |= {key: run.median(), f"{key}_by_round": run.times}
@@ -103,22 +107,22 @@ def _row(execution: str, runs: Mapping[str, Run]) -> dict[str, Any]:
 
 
 class Run:
-    """A method of a team that is given a count and answers with seconds and the steps made."""
+    """A method of a group that takes a count and returns seconds and the number of steps."""
 
-    def __init__(self, team: Team, method: str, **arguments: Any) -> None:
-        self._call: Callable[..., Any] = team.call
+    def __init__(self, group: WorkerGroup, method: str, **arguments: Any) -> None:
+        self._call: Callable[..., Any] = group.call
         self._method, self._arguments = method, arguments
         self._count = 1
         self.times: list[float] = []
 
     def find_count(self, seconds: float) -> None:
-        """Finds the count that takes about so long, after a call in which all is compiled."""
+        """Find the count that takes about `seconds`, after a first call that compiles."""
         self._time()
         while (taken := self._time()[0]) < seconds / 2:
             self._count = max(2 * self._count, int(self._count * seconds / max(taken, 1e-6)))
 
     def __call__(self) -> None:
-        """Takes one more time, in milliseconds a step."""
+        """Measure once more, in milliseconds per step."""
         time.sleep(PAUSE)
         taken, steps = self._time()
         self.times.append(1e3 * taken / steps)
@@ -131,8 +135,8 @@ class Run:
         return seconds, steps
 
 
-class Team:
-    """A process; or, of several workers, one each, which make all calls at the same time."""
+class WorkerGroup:
+    """A process, or one for each of several workers; they execute each call at the same time."""
 
     def __init__(self, log: Path, workers: int = 0, **arguments: Any) -> None:
         configs = tf_configs(free_ports(workers)) or [""]
@@ -151,10 +155,10 @@ class Team:
             raise
 
     def call(self, method: str, **arguments: Any) -> Any:
-        """What the method of the first member returns, once all have returned."""
+        """Return the result of the first member, once all have returned."""
         return list(self._pool.map(lambda w: w.call(method, **arguments), self._members))[0]
 
-    def __enter__(self) -> Team:
+    def __enter__(self) -> WorkerGroup:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -162,10 +166,10 @@ class Team:
 
 
 class Training:
-    """A trainer in a process of its own, in which the strategy comes first.
+    """A trainer in a separate process, in which the strategy is made first.
 
-    The loop that `fit` calls is called here with all of the steps at once: where it would pause
-    follows from the time that passes, which workers would have to agree on.
+    The compiled loop of `fit` is called here with all steps at once. `fit` would divide them by the
+    time that has passed, on which workers would have to agree.
     """
 
     def __init__(
@@ -195,14 +199,14 @@ class Training:
         self.adding: dict[bool, Any] = {}
 
     def about(self) -> dict[str, Any]:
-        """Which execution "auto" took, and the number of parameters."""
+        """Return the execution that "auto" chose, and the number of parameters."""
         import numpy as np
 
         parameters = int(sum(np.prod(shape) for shape in self.shapes))
         return {"execution": self.trainer.execution, "parameters": parameters}
 
     def train(self, count: int, batch_size: int) -> tuple[float, int]:
-        """Seconds and steps of so many passes over the examples, or over CHECK_STEPS batches."""
+        """Return seconds and steps of `count` passes over at most CHECK_STEPS batches."""
         import tensorflow as tf
 
         from trainlib.training.chunks import specs_of
@@ -222,7 +226,7 @@ class Training:
         return time.perf_counter() - began, count * steps
 
     def add(self, count: int, whole: bool) -> tuple[float, int]:
-        """Seconds of so many all-reduces of the gradients, or of a single number, and the count."""
+        """Return the seconds of `count` all-reduces of gradients or of one number, and `count`."""
         import tensorflow as tf
 
         if whole not in self.adding:
@@ -232,7 +236,7 @@ class Training:
         return time.perf_counter() - began, count
 
     def _loop_of_sums(self, shapes: Sequence[tuple[int, ...]]) -> Any:
-        """A function `(count, start)`: sums over the replicas, of sums, of tensors of `start`."""
+        """Return a function `(count, start)` that sums tensors over the replicas `count` times."""
         import tensorflow as tf
 
         from trainlib.training.collectives import all_reduce

@@ -1,4 +1,4 @@
-"""The tables and the plot."""
+"""Tables and a plot of the figures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contenders import FAMILIES, OURS, SHUFFLING
 from machine import machine_line
 
 TITLES = {
-    "keras_default": "Keras as it comes",
-    "keras_best": "Keras at its best",
+    "keras_default": "Keras, defaults",
+    "keras_best": "Keras, tuned",
     "torch": "PyTorch",
     "jax": "JAX with Optax",
 }
@@ -25,7 +25,7 @@ STARTUP = {
     "train_help": "`train --help`",
     "verify_help": "`verify --help`",
     "train": "`train --dataset=digits --epochs=1`",
-    "first_step": "first step of the tiny net",
+    "first_step": "first step of the tiny model",
     "keras_first_step": "the same with `Model.fit`",
 }
 
@@ -40,7 +40,7 @@ WAYS = {
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """All that was measured, as the README shows it."""
+    """Return all figures as Markdown tables."""
     parts = [machine_line(found["machine"])]
     writers = {
         "workloads": _training,
@@ -108,14 +108,14 @@ def _scaling(scaling: Mapping[str, Any]) -> str:
             _table(["steps in a fit", "step of tiny, ms"], steps),
             f"Memory before and after {calls['calls']:,} fits of one step: "
             f"{calls['resident_mib_before']:.0f} and {calls['resident_mib_after']:.0f} MiB; "
-            f"{calls['first_ms_per_call']:.2f} ms a call in the first tenth, "
+            f"{calls['first_ms_per_call']:.2f} ms per call in the first tenth, "
             f"{calls['last_ms_per_call']:.2f} in the last.",
         ]
     )
 
 
 def _precision(precision: Mapping[str, Any]) -> str:
-    """Steps a second, the ratio to float32, and the execution; below it what was left out."""
+    """Return steps per second, ratio to float32 and execution; below them what was left out."""
     workloads = precision["workloads"]
     names = list(next(iter(workloads.values())))
     rows = [[name, *(_in_precision(row[one]) for one in names)] for name, row in workloads.items()]
@@ -126,9 +126,9 @@ def _precision(precision: Mapping[str, Any]) -> str:
         if "reason" in row
     ]
     flags = precision["bfloat16"]
-    has = flags and ", ".join(f"{name}: {'yes' if flags[name] else 'no'}" for name in flags)
-    told = f"Instructions for bfloat16: {has or 'unknown'}."
-    return "\n\n".join([_table(["steps/s", *names], rows), " ".join([told, *left_out])])
+    supported = flags and ", ".join(f"{name}: {'yes' if flags[name] else 'no'}" for name in flags)
+    instructions = f"Instructions for bfloat16: {supported or 'unknown'}."
+    return "\n\n".join([_table(["steps/s", *names], rows), " ".join([instructions, *left_out])])
 
 
 def _in_precision(row: Mapping[str, Any]) -> str:
@@ -170,19 +170,19 @@ def _ratios(row: Mapping[str, Any]) -> list[str]:
 
 
 def _shuffling(row: Mapping[str, Any]) -> str:
-    """Ours where it draws the order itself."""
+    """Return trainlib's rate where it draws the order of the examples itself."""
     return _number(row["contenders"].get(SHUFFLING, {}).get("steps_per_second"))
 
 
 def _memory(row: Mapping[str, Any]) -> str:
-    """Of ours, and of Keras as it comes."""
+    """Return the peak memory of trainlib, and of Keras with its defaults."""
     both = (row["contenders"].get(name, {}) for name in (OURS, "keras_default"))
     ours, keras = (_number(one.get("peak_memory_mib")) for one in both)
     return f"{ours} ({keras})" if keras else ours
 
 
 def _number(x: float | None) -> str:
-    """About three figures."""
+    """Return a number with about three significant digits; "" for None."""
     if x is None:
         return ""
     return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
@@ -194,7 +194,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def plot(found: Mapping[str, Any], path: Path) -> None:
-    """Ratios as bars from 1, workload by workload, on a logarithmic axis; a PNG, say."""
+    """Draw the ratios as bars from 1, by workload, on a logarithmic axis.
+
+    Args:
+        found: the figures.
+        path: file to write; its ending gives the format.
+    """
     import matplotlib
 
     matplotlib.use("agg")
@@ -221,7 +226,7 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
     middle = height * (len(FAMILIES) - 1) / 2
     axes.set_yticks([at + middle for at in range(len(workloads))], list(workloads))
     axes.invert_yaxis()
-    axes.set_xlabel("steps a second of trainlib, relative to")
+    axes.set_xlabel("steps per second of trainlib, relative to")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(TITLES), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)

@@ -1,18 +1,19 @@
-"""How fast trainlib is beside Keras, PyTorch and JAX with Optax: tables, JSON and a plot.
+"""Measure the speed of trainlib, Keras, PyTorch and JAX with Optax: tables, JSON and a plot.
 
     python benchmarks/run.py --json=benchmark.json --plot=benchmark.png
 
-Every contender runs in a process of its own; the processes stay alive and take turns, one run at a
-time, warm. All start from the same weights, take the same batches in the same order, and must
-come to the same loss after 200 steps: one that does other work ends the benchmark. A ratio is the
-median over the rounds of ours / theirs within a round. A contender that is slow makes fewer steps
-a run; its rate is what counts. Data lie on the device before the clock starts, for everyone, in
-the order in which they are taken; `ours_shuffling`, the column "shuffling", draws that order and
-gathers the examples in the timed part. All ratios are to `ours`.
-Evaluation runs in batches of 512, but for Keras as it comes: its own default is 32. Updates under
-`update` compare ours under XLA; the ratios there are theirs / ours in time. `precision` and
-`replicas` are of ours alone: the ratios there are to float32, and an all-reduce, alone in a loop,
-is held against a step of the same round.
+Each contender runs in a separate process. The processes stay alive, are warmed up, and take turns,
+one run at a time. All of them start from the same weights, take the same batches in the same order,
+and must reach the same loss after 200 steps; otherwise the benchmark ends with an error. A ratio is
+the median over the rounds of trainlib's rate divided by the contender's in the same round. A slow
+contender makes fewer steps per run. Data are on the device, in the order in which they are used,
+before the clock starts; only `ours_shuffling`, the column "shuffling", draws that order and gathers
+the examples in the timed part. All ratios are to `ours`.
+
+Evaluation uses batches of 512, except for Keras with its defaults, which uses its default of 32.
+The part `update` compares times of an optimizer's update with those of trainlib under XLA. The
+parts `precision` and `replicas` measure trainlib only: the ratios of the first are to float32; the
+second compares an all-reduce, alone in a loop, with a step of the same round.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from typing import Any, NamedTuple
 from contenders import OURS, TRAINING, UPDATING
 from machine import describe_machine
 from precision import measure_precision
-from race import OtherWork, Race, family_ratios, ratios, say
+from race import Race, ResultMismatch, family_ratios, log_progress, ratios
 from replicas import measure_replicas
 from report import markdown, plot
 from scaling import measure_scaling
 from startup import measure_startup
-from updates import LARGE_ONES, measure_updates
+from updates import LARGE_OPTIMIZERS, measure_updates
 from worker import WorkerError
 from workloads import WORKLOADS
 
@@ -44,7 +45,13 @@ PARTS = ("workloads", "update", "startup", "scaling", "precision", "replicas")
 
 
 class Sizes(NamedTuple):
-    """seconds: about what a run of a peer lasts. rounds: of interleaved runs."""
+    """Size of a benchmark.
+
+    Attributes:
+        quick: whether everything is small, for a trial run.
+        seconds: approximate length of a peer's run.
+        rounds: number of rounds of interleaved runs.
+    """
 
     quick: bool
     seconds: float
@@ -52,14 +59,14 @@ class Sizes(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; its exit status."""
+    """Run the command and return its exit status."""
     options = parse(arguments)
     sizes = Sizes(options.quick, 0.1 if options.quick else 1.5, options.rounds)
     found: dict[str, Any] = {"workloads": {}, "evaluation": {}, "update": {}, "startup": {}}
     found |= {"machine": describe_machine(), "scaling": {}, "precision": {}, "replicas": {}}
 
     def save() -> None:
-        """After each part, so that a run that is cut short leaves what it has."""
+        """Write the figures after each part, so that an interrupted run leaves those it has."""
         if options.json:
             written = options.json.with_name(f"{options.json.name}.new")
             written.write_text(json.dumps(found, indent=2) + "\n")
@@ -67,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         measure(options, sizes, found, save)
-    except (OtherWork, WorkerError) as error:
+    except (ResultMismatch, WorkerError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 1
     print(markdown(found))
@@ -79,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(
     options: argparse.Namespace, sizes: Sizes, found: dict[str, Any], save: Callable[[], None]
 ) -> None:
-    """Fills in the parts that were asked for."""
+    """Measure the parts that were asked for and add their figures to `found`."""
     with tempfile.TemporaryDirectory(prefix="trainlib-benchmark-") as name:
         folder = Path(name)
         if "workloads" in options.parts:
@@ -88,12 +95,12 @@ def measure(
                 found["workloads"][workload], found["evaluation"][workload] = results
                 save()
         if "update" in options.parts:
-            names = LARGE_ONES if sizes.quick else _optimizers()
+            names = LARGE_OPTIMIZERS if sizes.quick else _optimizers()
             libraries = _libraries(options.contenders)
             found["update"] = measure_updates(names, libraries, folder, sizes.rounds, sizes.quick)
             save()
         if "startup" in options.parts:
-            say("start-up")
+            log_progress("start-up")
             found["startup"] = measure_startup(1 if sizes.quick else 3)
         if "scaling" in options.parts:
             found["scaling"] = measure_scaling(folder, sizes.quick)
@@ -108,14 +115,14 @@ def measure(
 def measure_workload(
     name: str, contenders: Sequence[str], sizes: Sizes, folder: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Training and evaluation of one workload."""
-    with tempfile.TemporaryDirectory(dir=folder) as own:
-        with Race(name, Path(own), sizes.quick, sizes.seconds, sizes.rounds) as race:
+    """Return the figures of training and of evaluation for one workload."""
+    with tempfile.TemporaryDirectory(dir=folder) as race_folder:
+        with Race(name, Path(race_folder), sizes.quick, sizes.seconds, sizes.rounds) as race:
             for contender in contenders:
                 race.enter(contender)
-            say(f"{name}: training")
+            log_progress(f"{name}: training")
             training = race.train()
-            say(f"{name}: evaluation")
+            log_progress(f"{name}: evaluation")
             evaluation, forward = race.evaluate()
             execution = race.workers[OURS].call("execution")
             rows = {name: dict(row) for name, row in race.rows.items()}
@@ -139,19 +146,25 @@ def measure_workload(
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; what is wrong with it is said in one line, with status 2."""
+    """Parse the command line; invalid flags end the process with one line and status 2."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", type=Path, help="Write all figures to this file.")
-    parser.add_argument("--plot", type=Path, help="Draw the ratios to this file; matplotlib.")
+    parser.add_argument(
+        "--plot", type=Path, help="Draw the ratios into this file; needs matplotlib."
+    )
     several = {"workloads": WORKLOADS, "contenders": TRAINING, "parts": PARTS}
     for name, known in several.items():
         parser.add_argument(
-            f"--{name}", default=",".join(known), help="Which, by comma (default: %(default)s)."
+            f"--{name}",
+            default=",".join(known),
+            help="Names, comma-separated (default: %(default)s).",
         )
-    parser.add_argument("--rounds", type=int, help="Of interleaved runs (default: 7).")
-    parser.add_argument("--quick", action="store_true", help="Make all of it small: a trial run.")
+    parser.add_argument("--rounds", type=int, help="Rounds of interleaved runs (default: 7).")
+    parser.add_argument(
+        "--quick", action="store_true", help="Make everything small, for a trial run."
+    )
     options = parser.parse_args(arguments)
     for name, known in several.items():
         chosen = getattr(options, name).split(",")
@@ -159,7 +172,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             if word not in known:
                 near = difflib.get_close_matches(word, list(known), n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                parser.error(f"--{name}: unknown {word!r}, known are {', '.join(known)}{hint}")
+                parser.error(f"--{name}: unknown {word!r}, choose from {', '.join(known)}{hint}")
         setattr(options, name, chosen)
     options.contenders = [OURS, *(name for name in options.contenders if name != OURS)]
     if options.rounds is None:
@@ -168,14 +181,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--rounds must be at least 1, got {options.rounds}")
     for path in (options.json, options.plot):
         if path and not path.absolute().parent.is_dir():
-            parser.error(f"{path}: there is no such folder")
+            parser.error(f"{path}: its folder does not exist")
     if options.plot and importlib.util.find_spec("matplotlib") is None:
         parser.error("--plot needs matplotlib: pip install matplotlib")
     return options
 
 
 def _libraries(contenders: Sequence[str]) -> list[str]:
-    """Whose updates to measure, given who trains."""
+    """Return the libraries whose updates are measured, given the contenders in training."""
     modules = {TRAINING[name].module for name in contenders}
     return [name for name, module in UPDATING.items() if module in modules]
 

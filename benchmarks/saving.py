@@ -1,10 +1,10 @@
-"""How much slower a run is for the checkpoints that it writes while it goes on.
+"""Measure how much slower training is while checkpoints are written.
 
     python benchmarks/saving.py [--seconds=2] [--rounds=5] [--units=300,100] [--epochs=3]
 
-A 784-300-100-10 network with Adam, batch 32, is trained with a checkpoint every so many seconds
-and without any, in turns; the ratio is the median over the rounds of without / with, in steps per
-second. Writing the last checkpoint to its end counts.
+A 784-300-100-10 network with Adam, batch 32, is trained in turns with a checkpoint every few
+seconds and without any. The ratio is the median over the rounds of the steps per second without and
+with checkpoints. The time includes writing the last checkpoint to its end.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ EXAMPLES, BATCH = 60_000, 32
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2.0, help="Between two checkpoints.")
-    parser.add_argument("--rounds", type=int, default=5, help="Of a run each.")
-    parser.add_argument("--units", default="300,100", help="Of the hidden layers.")
-    parser.add_argument("--epochs", type=int, default=3, help="Of a run.")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="Seconds between two checkpoints."
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="Rounds of two runs each.")
+    parser.add_argument("--units", default="300,100", help="Widths of the hidden layers.")
+    parser.add_argument("--epochs", type=int, default=3, help="Epochs of a run.")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     data = rng.integers(0, 256, (EXAMPLES, 784)).astype("uint8"), rng.integers(0, 10, EXAMPLES)
@@ -37,7 +39,7 @@ def main() -> None:
     layers += [keras.layers.Dense(units, "relu") for units in map(int, options.units.split(","))]
     model = keras.Sequential([keras.Input((784,)), *layers, keras.layers.Dense(10, "softmax")])
     trainer = tl.Trainer(model, "sparse_categorical_crossentropy", tl.adam(), execution="xla")
-    trainer.fit(data, batch_size=BATCH)  # compiled, and warm
+    trainer.fit(data, batch_size=BATCH)  # compiles
     ratios = []
     for _ in range(options.rounds):
         with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +62,7 @@ def main() -> None:
 def rate(
     trainer: tl.Trainer, data: tuple[np.ndarray, np.ndarray], epochs: int, **options: object
 ) -> float:
-    """Steps per second of some epochs, to the last checkpoint's end."""
+    """Return the steps per second of some epochs, until the last checkpoint is written."""
     began = time.perf_counter()
     trainer.fit(data, batch_size=BATCH, epochs=epochs, **options)
     return epochs * (EXAMPLES // BATCH) / (time.perf_counter() - began)

@@ -1,4 +1,4 @@
-"""How our time grows with parameters, batch and steps, and whether memory grows with calls."""
+"""How trainlib's time grows with parameters, batch and steps, and its memory with calls."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from race import say
+from race import log_progress
 from worker import Worker, WorkerError
 from workloads import workload
 
 BYTES_PER_PARAMETER = 60
-"""What Adam's update needs at its peak: weights, gradients and moments, old and new, and copies."""
+"""Peak of Adam's update: weights, gradients and moments, old and new, and copies."""
 
 
 def measure_scaling(folder: Path, quick: bool) -> dict[str, Any]:
-    """Milliseconds an update by parameters, a step by batch, and by steps in one fit; memory."""
-    say("scaling")
+    """Return milliseconds per update by parameters, per step by batch and by steps; and memory."""
+    log_progress("scaling")
     batches = (8, 32) if quick else (1, 8, 32, 128, 512, 2048)
     steps = (10, 100) if quick else (100, 1_000, 10_000, 100_000)
     found: dict[str, Any] = {
@@ -37,7 +37,7 @@ def measure_scaling(folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def _update(parameters: int, folder: Path) -> dict[str, Any]:
-    """Adam's update of so many parameters, in a fresh process: milliseconds and peak memory."""
+    """Return milliseconds and peak memory of Adam's update of parameters, in a new process."""
     if parameters * BYTES_PER_PARAMETER > available_memory():
         return {"ms": None, "peak_memory_mib": None, "reason": "too little memory is free"}
     try:
@@ -52,7 +52,7 @@ def _update(parameters: int, folder: Path) -> dict[str, Any]:
 
 
 def available_memory() -> float:
-    """Bytes that are free; where the system does not say, a guess of 4 GiB."""
+    """Return the free bytes of memory; 4 GiB where the system does not report them."""
     try:
         rows = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -62,21 +62,21 @@ def available_memory() -> float:
 
 
 class Growth:
-    """Fits of ours, in a process of their own."""
+    """Calls of `Trainer.fit`, in a separate process."""
 
     def batch(self, size: int, steps: int) -> float:
-        """Milliseconds a step of the MLP with batches of that size."""
+        """Return the milliseconds per step of the MLP with batches of a size."""
         return self._ms("mlp_adam", size, max(2, min(steps, 200_000 // size)))
 
     def steps(self, count: int) -> float:
-        """Milliseconds a step of the tiny net, in a fit of so many."""
+        """Return the milliseconds per step of the tiny model, in a fit of `count` steps."""
         return self._ms("tiny", 32, count)
 
     def calls(self, count: int) -> dict[str, float]:
-        """Memory before and after so many fits of one step, and the first and last tenth's time."""
+        """Return the memory before and after `count` fits of one step, and their times."""
         trainer, data = self._trainer("tiny", 32, 1)
         tenth = max(count // 10, 1)
-        self._fits(trainer, data, tenth)  # what is kept from the first calls is no growth
+        self._fits(trainer, data, tenth)  # allocations of the first calls are not growth
         before = resident_mib()
         first = self._fits(trainer, data, tenth)
         self._fits(trainer, data, count - 2 * tenth)
@@ -117,7 +117,7 @@ class Growth:
 
 
 def resident_mib() -> float:
-    """Memory that the process holds now, as Linux tells it; 0 elsewhere."""
+    """Return the memory of the process in MiB, as Linux reports it; 0 elsewhere."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

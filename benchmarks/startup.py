@@ -1,4 +1,4 @@
-"""Start-up: seconds that fresh processes take, from their start to their end."""
+"""Start-up: seconds that new processes take from start to end."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ COMMANDS = {
     "first_step": ["-c", FIRST_STEP],
     "keras_first_step": ["-c", KERAS_FIRST_STEP],
 }
-"""What Python is given, by name; {folder} stands for a new one."""
+"""Arguments of Python, by name; {folder} stands for a new folder."""
 
 
 def measure_startup(runs: int) -> dict[str, float]:
-    """Medians of so many runs, taken in turn."""
+    """Return the medians of some runs of each command, taken in turn."""
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": "tensorflow"}
     for _ in range(runs):

@@ -1,4 +1,4 @@
-"""An optimizer's update alone: milliseconds, every rule of the registry, beside the peers' own."""
+"""Milliseconds of an update alone, of every optimizer of the registry and of its peers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import UPDATING
-from race import say
+from race import log_progress
 from worker import Worker, WorkerError
 
 SMALL = [[784, 690], [690], [690, 690], [690], [690, 10], [10]]
@@ -17,7 +17,7 @@ SMALL = [[784, 690], [690], [690, 690], [690], [690, 10], [10]]
 LARGE = [[2048, 2048], [2048]] * 5
 """About 21 million."""
 QUICK = [[100, 30], [30], [30, 1], [1]]
-LARGE_ONES = ("sgd", "adam")
+LARGE_OPTIMIZERS = ("sgd", "adam")
 WAYS = ("ours", "ours_graph", "keras_graph", "keras_xla") + (
     "torch",
     "torch_foreach",
@@ -29,18 +29,20 @@ WAYS = ("ours", "ours_graph", "keras_graph", "keras_xla") + (
 def measure_updates(
     optimizers: Sequence[str], libraries: Sequence[str], folder: Path, rounds: int, quick: bool
 ) -> dict[str, dict[str, Any]]:
-    """By optimizer, with "_21m" behind for the large ones: milliseconds by way, and ratios.
+    """Return milliseconds and ratios by optimizer, with the suffix "_21m" for large problems.
 
-    A ratio is the median over the rounds of theirs / ours, `ours` being the one under XLA.
+    A ratio is the median over the rounds of theirs / ours, with `ours` under XLA.
     """
     problems = [(name, name, QUICK if quick else SMALL) for name in optimizers]
     if not quick:
-        problems += [(f"{name}_21m", name, LARGE) for name in LARGE_ONES if name in optimizers]
+        problems += [
+            (f"{name}_21m", name, LARGE) for name in LARGE_OPTIMIZERS if name in optimizers
+        ]
     found = {}
     with contextlib.ExitStack() as exits:
         workers = dict(_start(libraries, folder, exits))
         for title, name, shapes in problems:
-            say(f"update: {title}")
+            log_progress(f"update: {title}")
             found[title] = _measure(name, shapes, workers, rounds, 0.01 if quick else 0.15)
     return found
 
@@ -48,13 +50,13 @@ def measure_updates(
 def _start(
     libraries: Sequence[str], folder: Path, exits: contextlib.ExitStack
 ) -> Iterator[tuple[str, Worker]]:
-    """A process for each library that is installed."""
+    """Start a process for each library that is installed."""
     for library in libraries:
         log = folder / f"update_{library}.log"
         try:
             worker = Worker(f"contenders.{UPDATING[library]}:Updating", log)
         except WorkerError as error:
-            say(f"update: {library} is left out: {error}")
+            log_progress(f"update: {library} is left out: {error}")
         else:
             yield library, exits.enter_context(worker)
 

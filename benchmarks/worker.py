@@ -1,9 +1,10 @@
-"""A process that holds one object and calls its methods as it is told, a line a call.
+"""A process that holds one object and calls its methods on request, one line per call.
 
     python benchmarks/worker.py MODULE:CLASS ARGUMENTS       # the class's arguments, as JSON
 
-Requests come on stdin as `{"call": method, "with": {...}}`; answers go to stdout as `{"ok": ...}`
-or `{"error": ..., "missing": whether something is not installed}`. `Worker` is the other end.
+Requests are read from stdin as `{"call": method, "with": {...}}`; answers are written to stdout as
+`{"ok": ...}` or `{"error": ..., "missing": whether a package is not installed}`. `Worker` is the
+client.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from typing import Any, TextIO
 
 HERE = Path(__file__).parent
 TIMEOUT = 900
-"""Seconds after which a call is given up."""
+"""Seconds after which a call fails."""
 
 
 class WorkerError(RuntimeError):
-    """A call failed in the worker, or the worker died."""
+    """A call failed in the worker, or the process ended."""
 
 
 class Missing(WorkerError):
-    """The worker lacks something that is not installed."""
+    """A package that the worker needs is not installed."""
 
 
 class Worker:
-    """The near end: starts the process, calls methods in it, ends it."""
+    """Client of the process: starts it, calls methods of its object, ends it."""
 
     def __init__(self, target: str, log: Path, **arguments: Any) -> None:
         self._log = log
@@ -49,7 +50,7 @@ class Worker:
         self._answer()
 
     def call(self, method: str, **arguments: Any) -> Any:
-        """What the method of the object in the process returns."""
+        """Return what a method of the object in the process returns."""
         request = json.dumps({"call": method, "with": arguments}) + "\n"
         try:
             self._process.stdin.write(request.encode())  # type: ignore[union-attr]
@@ -59,7 +60,7 @@ class Worker:
         return self._answer()
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._selector.close()
         self._process.kill()
         self._process.communicate()
@@ -86,15 +87,15 @@ class Worker:
         return answer["ok"]
 
     def _death(self) -> WorkerError:
-        """What is known of a process that ended by itself."""
+        """Return the error of a process that ended by itself: its status and last line."""
         status = self._process.wait()
         self.close()
-        lines = self._log.read_text(errors="replace").strip().splitlines() or ["without a word"]
+        lines = self._log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
         return WorkerError(f"the process ended with status {status}: {lines[-1]}")
 
 
 def peak_memory() -> float | None:
-    """The most memory that this process has held, in MiB; None where Linux's /proc is not."""
+    """Return the peak memory of this process in MiB; None if the system has no /proc."""
     status = Path("/proc/self/status")
     if not status.is_file():
         return None
@@ -103,9 +104,9 @@ def peak_memory() -> float | None:
 
 
 def main() -> None:
-    """Makes the object and answers requests until stdin ends."""
+    """Make the object and answer requests until stdin ends."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
     target, arguments = sys.argv[1:]
     module, name = target.split(":")
     made: list[Any] = []
@@ -125,7 +126,7 @@ def main() -> None:
 def _reply(answers: TextIO, function: Any, **arguments: Any) -> None:
     try:
         answer = {"ok": function(**arguments)}
-    except Exception as error:  # whatever it is, the other end decides
+    except Exception as error:  # of any kind: the client decides
         text = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         answer = {"error": text, "missing": isinstance(error, ImportError)}
     print(json.dumps(answer), file=answers, flush=True)

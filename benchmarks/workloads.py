@@ -1,6 +1,6 @@
-"""What is trained: nets, data with planted labels, first weights, and the order of the batches.
+"""Workloads: models, synthetic data, initial weights, and the order of the batches.
 
-All of it follows from one seed, is made once with NumPy, and is handed on in files, so that every
+All of them follow from one seed, are made once with NumPy and are passed on in files, so that every
 contender starts from the same numbers and takes the same batches in the same order.
 """
 
@@ -13,23 +13,32 @@ import numpy as np
 
 SEED = 0
 CHECK_STEPS = 200
-"""After so many steps from the first weights all contenders must have come to the same loss."""
+"""Steps from the initial weights after which all contenders must have the same loss."""
 EVALUATION_EXAMPLES = 2048
-"""The examples on which that loss is taken."""
+"""Number of examples of that loss."""
 RATES = {"sgd": 2.0**-7, "adam": 2.0**-14}
-"""Adam's is small because its first steps are as long for a gradient that is all rounding as for
-any other: at 2^-10 two libraries' losses on the wide net part by per cents within 100 steps."""
+"""Learning rates. Adam's is small because its first steps are as long for a gradient of rounding
+errors as for any other: at 2^-10 the losses of two libraries differ by per cents within 100 steps
+of the wide model."""
 ADAM = {"beta_1": 0.875, "beta_2": 1 - 2.0**-10, "epsilon": 1e-10}
-"""Exact in float32 but for epsilon. Keras adds it to the root of v before the correction of the
-bias, PyTorch and Optax after: one so small makes that no difference that float32 could show."""
+"""Adam's hyperparameters, exact in float32 except for epsilon.
+
+Keras adds it to the root of v before the bias is corrected, PyTorch and Optax after; one so small
+makes no difference in float32.
+"""
 
 
 class Workload(NamedTuple):
-    """A net and how it is trained.
+    """A model and how it is trained.
 
-    input_shape: of an example. hidden: widths of the dense layers, relu. outputs: logits of a
-    classification, or the one value of a regression. filters: of a 3x3 convolution with 2x2
-    max-pooling in front; 0 for none. steps: of a chunk of ours, which is an epoch.
+    Attributes:
+        input_shape: shape of an example.
+        hidden: widths of the dense layers, with relu.
+        outputs: number of logits of a classification; 1 for a regression.
+        optimizer: "sgd" or "adam".
+        batch_size: examples in a batch.
+        steps: steps of an epoch.
+        filters: filters of a first 3x3 convolution with 2x2 max-pooling; 0 for none.
     """
 
     input_shape: tuple[int, ...]
@@ -42,12 +51,12 @@ class Workload(NamedTuple):
 
     @property
     def classes(self) -> bool:
-        """Whether the labels are classes."""
+        """Whether the targets are classes."""
         return self.outputs > 1
 
     @property
     def loss(self) -> str:
-        """The name of the loss, in trainlib and in Keras."""
+        """Name of the loss, in trainlib and in Keras."""
         return "sparse_categorical_crossentropy" if self.classes else "mean_squared_error"
 
     @property
@@ -55,7 +64,7 @@ class Workload(NamedTuple):
         return self.steps * self.batch_size
 
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the parameters: kernel and bias, layer by layer, as Keras has them."""
+        """Return the shapes of the parameters: kernel and bias by layer, as in Keras."""
         found: list[tuple[int, ...]] = []
         width = int(np.prod(self.input_shape))
         if self.filters:
@@ -78,19 +87,19 @@ WORKLOADS = {
 
 
 def workload(name: str, quick: bool = False) -> Workload:
-    """The workload of that name; `quick` makes its epoch as short as the check."""
+    """Return the workload of a name; `quick` makes its epoch as short as the check."""
     found = WORKLOADS[name]
     return found._replace(steps=CHECK_STEPS) if quick else found
 
 
-class Maker:
-    """Writes a workload's files; runs in a process of its own, for it needs TensorFlow."""
+class WorkloadWriter:
+    """Writer of a workload's files; runs in a separate process, because it needs TensorFlow."""
 
     def __init__(self, folder: str, name: str, quick: bool) -> None:
         self.folder, self.workload = Path(folder), workload(name, quick)
 
     def write(self, epochs: int) -> None:
-        """Data, weights, and the orders of some epochs: those that `tl.Trainer` draws."""
+        """Write data, weights, and the orders that `tl.Trainer` draws for some epochs."""
         from trainlib.training.order import epoch_order
 
         def order(epoch: int, size: int) -> np.ndarray:
@@ -104,7 +113,7 @@ class Maker:
 
 
 def write_numbers(folder: Path, of: Workload) -> None:
-    """Writes x.npy, y.npy, the same with `evaluation_` in front, and weights.npz."""
+    """Write x.npy, y.npy, evaluation_x.npy, evaluation_y.npy and weights.npz."""
     rng = np.random.default_rng(SEED)
     planted = rng.standard_normal((int(np.prod(of.input_shape)), of.outputs), "float32")
     for prefix, size in (("", of.examples), ("evaluation_", EVALUATION_EXAMPLES)):
@@ -115,7 +124,7 @@ def write_numbers(folder: Path, of: Workload) -> None:
 
 
 def first_weights(rng: np.random.Generator, of: Workload) -> list[np.ndarray]:
-    """He's normal kernels and zero biases."""
+    """Return He-normal kernels and zero biases."""
     return [
         np.zeros(shape, "float32")
         if len(shape) == 1
@@ -125,7 +134,7 @@ def first_weights(rng: np.random.Generator, of: Workload) -> list[np.ndarray]:
 
 
 def read_weights(folder: Path) -> list[np.ndarray]:
-    """The first weights, layer by layer."""
+    """Return the initial weights by layer."""
     with np.load(folder / "weights.npz") as file:
         return [file[name] for name in file.files]
 
@@ -133,10 +142,10 @@ def read_weights(folder: Path) -> list[np.ndarray]:
 def data(
     rng: np.random.Generator, size: int, planted: np.ndarray, of: Workload
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images of 256 greys in [-1, 1] with classes, or normal numbers with a value each.
+    """Return inputs in [-1, 1] with classes, or normally distributed inputs with a value each.
 
-    The class is the one that the planted linear map favours; the value is that map, bent by tanh,
-    and noise.
+    The class is the largest output of the linear map `planted`; the value is the tanh of its
+    output, and noise.
     """
     if of.classes:
         greys = rng.integers(0, 256, (size, *of.input_shape), dtype="uint8")

@@ -1,4 +1,7 @@
-"""Who is measured: each library in a module of its own, imported in a process of its own."""
+"""The contenders: a module for each library, each imported in a separate process.
+
+base: what they share; ours, keras_, torch_, jax_: trainlib, Keras, PyTorch, JAX with Optax.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ from typing import Any, NamedTuple
 
 
 class Contender(NamedTuple):
-    """module: in this package. options: of its `Training`. about: what the table calls it."""
+    """A library and how it trains.
+
+    Attributes:
+        module: its module in this package.
+        about: description for the table.
+        options: options of its `Training`.
+    """
 
     module: str
     about: str
@@ -15,9 +24,9 @@ class Contender(NamedTuple):
 
 OURS, SHUFFLING = "ours", "ours_shuffling"
 TRAINING = {
-    OURS: Contender("ours", "tl.Trainer.fit, in the order that all are given"),
-    SHUFFLING: Contender("ours", "tl.Trainer.fit as it comes: it shuffles", {"shuffle": True}),
-    "keras_default": Contender("keras_", "Model.fit as it comes"),
+    OURS: Contender("ours", "tl.Trainer.fit, in the order that all contenders get"),
+    SHUFFLING: Contender("ours", "tl.Trainer.fit, which shuffles by default", {"shuffle": True}),
+    "keras_default": Contender("keras_", "Model.fit with its defaults"),
     "keras_best": Contender("keras_", "Model.fit, steps_per_execution and jit_compile searched"),
     "torch": Contender("torch_", "PyTorch, eager"),
     "torch_fused": Contender("torch_", "PyTorch, eager, fused optimizer", {"fused": True}),
@@ -25,7 +34,7 @@ TRAINING = {
         "torch_", "PyTorch, torch.compile, fused optimizer", {"fused": True, "compiled": True}
     ),
     "jax": Contender("jax_", "JAX with Optax, lax.scan over the steps"),
-    "jax_steps": Contender("jax_", "JAX with Optax, a call a step", {"scan": False}),
+    "jax_steps": Contender("jax_", "JAX with Optax, one call per step", {"scan": False}),
 }
 FAMILIES = {
     "keras_default": ("keras_default",),

@@ -1,4 +1,4 @@
-"""What all contenders have in common: where their data come from, and what is timed."""
+"""Base classes of the contenders: where their data come from, and what is timed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ EVALUATION_BATCH = 512
 
 
 class Training(abc.ABC):
-    """A net in training. Data are loaded and placed before the clock starts.
+    """A model in training. Data are loaded and moved to the device before the clock starts.
 
-    Examples lie in the order in which `tl.Trainer` would draw them, so that nobody need shuffle.
+    Examples are in the order in which `tl.Trainer` would draw them, so that no contender shuffles.
     """
 
     draws_order = False
-    """Whether it draws that order itself, of examples that lie as they were made."""
+    """Whether the contender draws that order itself."""
 
     def __init__(self, folder: str, name: str, quick: bool) -> None:
         self.folder, self.workload = Path(folder), workload(name, quick)
@@ -30,30 +30,30 @@ class Training(abc.ABC):
 
     @abc.abstractmethod
     def build(self, weights: list[np.ndarray]) -> None:
-        """Makes the net with these weights, and its optimizer."""
+        """Make the model with these weights, and its optimizer."""
 
     @abc.abstractmethod
     def place(self, x: np.ndarray, y: np.ndarray) -> Any:
-        """Examples to train on, in a whole number of batches, on the device."""
+        """Return training examples on the device; they fill all batches."""
 
     @abc.abstractmethod
     def place_evaluation(self, x: np.ndarray, y: np.ndarray) -> Any:
-        """Examples to evaluate, in a whole number of EVALUATION_BATCH, on the device."""
+        """Return evaluation examples on the device; a multiple of EVALUATION_BATCH."""
 
     @abc.abstractmethod
     def train(self, data: Any) -> float:
-        """Trains on the data once; the mean of the losses of the batches."""
+        """Train on the data once and return the mean loss of the batches."""
 
     @abc.abstractmethod
     def evaluate(self, data: Any) -> float:
-        """The loss over the data."""
+        """Return the loss over the data."""
 
     @abc.abstractmethod
     def steps_made(self) -> int:
-        """As the library itself counts them."""
+        """Return the number of steps, as the library counts them."""
 
     def check(self) -> dict[str, float]:
-        """The losses after CHECK_STEPS from the first weights."""
+        """Return the losses after CHECK_STEPS from the initial weights, and the steps made."""
         self.load("check_order", CHECK_STEPS)
         training_loss = self.train(self.data)
         x = np.load(self.folder / "evaluation_x.npy")
@@ -62,11 +62,11 @@ class Training(abc.ABC):
         return {"loss": loss, "training_loss": training_loss, "steps": self.steps_made()}
 
     def prepare(self, epoch: int, steps: int) -> None:
-        """Loads the first so many batches of an epoch."""
+        """Load the first `steps` batches of an epoch."""
         self.load(f"order_{epoch}", steps)
 
     def run(self) -> dict[str, float]:
-        """Trains on what is loaded."""
+        """Train on the loaded data."""
         before = self.steps_made()
         gc.collect()
         began = time.perf_counter()
@@ -75,7 +75,7 @@ class Training(abc.ABC):
         return {"seconds": seconds, "count": self.steps_made() - before, "loss": loss}
 
     def prepare_evaluation(self, examples: int) -> None:
-        """Loads so many examples."""
+        """Load examples for evaluation."""
         self.data = None
         x = np.load(self.folder / "x.npy", mmap_mode="r")[:examples]
         y = np.load(self.folder / "y.npy", mmap_mode="r")[:examples]
@@ -83,7 +83,7 @@ class Training(abc.ABC):
         self.count = len(x)
 
     def run_evaluation(self) -> dict[str, float]:
-        """Evaluates what is loaded."""
+        """Evaluate the loaded data."""
         gc.collect()
         began = time.perf_counter()
         loss = self.evaluate(self.data)
@@ -91,7 +91,7 @@ class Training(abc.ABC):
         return {"seconds": seconds, "count": self.count, "loss": loss}
 
     def load(self, order: str, steps: int) -> None:
-        self.data = None  # before the next are read: the data are held once
+        self.data = None  # freed before the next are read
         size = steps * self.workload.batch_size
         rows = slice(size)
         if not self.draws_order:
@@ -104,7 +104,7 @@ class Training(abc.ABC):
 class Updating(abc.ABC):
     """An optimizer's update alone: `w <- w + u(g, state)` on tensors of some shapes.
 
-    Each way of running it has a name; `ways` finds them, and `functions` holds them.
+    It can run in several ways, such as eagerly or compiled; `functions` holds them by name.
     """
 
     def __init__(self) -> None:
@@ -114,10 +114,10 @@ class Updating(abc.ABC):
     def ways(
         self, optimizer: str, params: list[np.ndarray], grads: list[np.ndarray]
     ) -> dict[str, Any]:
-        """Functions `count -> None` that make so many updates and wait for the last, by name."""
+        """Return functions `count -> None` by name, which make updates and wait for the last."""
 
     def begin(self, optimizer: str, shapes: list[list[int]]) -> dict[str, str]:
-        """Makes the ways and calls each once; those that fail, with the reason."""
+        """Make the functions and call each once; return those that fail, with the reason."""
         self.functions = {}
         gc.collect()
         rng = np.random.default_rng(0)
@@ -138,11 +138,11 @@ class Updating(abc.ABC):
         return failed
 
     def names(self) -> list[str]:
-        """The ways that can be run."""
+        """Return the names of the functions."""
         return list(self.functions)
 
     def milliseconds(self, way: str, least_seconds: float) -> float:
-        """Of an update, over at least so many seconds."""
+        """Return the milliseconds of an update, measured over at least some seconds."""
         count, function = 1, self.functions[way]
         while True:
             gc.collect()
@@ -159,7 +159,7 @@ def _reason(error: Exception) -> str:
 
 
 def plain_case(optimizer: str) -> Any:
-    """The plain form of a rule, as it is verified: its options, and the peers that have it."""
+    """Return the case of verification of an optimizer's plain form: its options and its peers."""
     from trainlib.verify.optimizer_cases import CASES
 
     return next((c for c in CASES if (c.optimizer, c.form) == (optimizer, "")), None)

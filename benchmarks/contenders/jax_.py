@@ -1,4 +1,4 @@
-"""JAX with Optax: compiled steps in a `lax.scan`, or a call a step, and an update alone."""
+"""JAX with Optax: compiled steps in a `lax.scan`, or one call per step, and an update alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contenders import base
 
 
 def forward(of: Workload, weights: list[Any], x: Any) -> Any:
-    """The workload's net: logits, or the value of a regression."""
+    """Return the outputs of the workload's model: logits, or the value of a regression."""
     if of.filters:
         kernel, bias, *weights = weights
         axes = ("NHWC", "HWIO", "NHWC")
@@ -31,7 +31,12 @@ def forward(of: Workload, weights: list[Any], x: Any) -> Any:
 
 
 class Training(base.Training):
-    """`scan`: all the steps in one call; else a call a step, which JAX does not wait for."""
+    """Training with `lax.scan`.
+
+    Args:
+        scan: whether one call makes all steps; otherwise one call per step, made asynchronously.
+        **arguments: as of the base class.
+    """
 
     def __init__(self, scan: bool = True, **arguments: Any) -> None:
         self.scan = scan
@@ -79,7 +84,7 @@ class Training(base.Training):
         return self._batches(x, y, base.EVALUATION_BATCH)
 
     def _batches(self, x: np.ndarray, y: np.ndarray, size: int) -> Any:
-        """Arrays with the batches as a first axis."""
+        """Return arrays with the batches on the first axis."""
         x, y = (jnp.asarray(a.reshape(-1, size, *a.shape[1:])) for a in (x, y))
         return jax.block_until_ready((x, y))
 
@@ -115,10 +120,8 @@ class Updating(base.Updating):
         with peer.patch() if peer.patch else contextlib.nullcontext():  # may take more options
             make = getattr(optax, peer.name, None) or getattr(optax.contrib, peer.name)
             made = make(learning_rate=2.0**-10, **peer.options)
-        weights = [jnp.array(w) for w in params]  # copies: they will be donated
-        state = jax.tree.map(
-            jnp.copy, made.init(weights)
-        )  # some states hold the weights themselves
+        weights = [jnp.array(w) for w in params]  # copies, because they are donated
+        state = jax.tree.map(jnp.copy, made.init(weights))  # some states hold the weights
         self.carry = weights, state
         given = [jnp.asarray(g) for g in grads]
 

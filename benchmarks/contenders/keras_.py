@@ -13,11 +13,11 @@ from workloads import ADAM, RATES, Workload
 from contenders import base
 
 KERAS_DEFAULT_BATCH = 32
-"""Of `Model.evaluate`."""
+"""Default batch size of `Model.evaluate`."""
 
 
 def make_model(of: Workload, weights: list[np.ndarray]) -> Any:
-    """The workload's net, which ends in logits or in the value of a regression."""
+    """Return the workload's model, which ends in logits or in the value of a regression."""
     layers: list[Any] = [keras.Input(of.input_shape)]
     if of.filters:
         layers += [
@@ -32,7 +32,12 @@ def make_model(of: Workload, weights: list[np.ndarray]) -> Any:
 
 
 class Training(base.Training):
-    """`searched`: arguments of `compile` that a `Search` found best; None: as it comes."""
+    """Training with `Model.fit`.
+
+    Args:
+        searched: arguments of `compile` that a `Search` found; None for the defaults.
+        **arguments: as of the base class.
+    """
 
     def __init__(self, searched: dict[str, Any] | None = None, **arguments: Any) -> None:
         self.searched = searched
@@ -72,7 +77,7 @@ class Training(base.Training):
 
 
 class Search:
-    """Finds the arguments of `compile` with which `Model.fit` is fastest."""
+    """Search for the arguments of `compile` with which `Model.fit` is fastest."""
 
     WARM_STEPS = 200
     STEPS = {"tiny": 2000, "wide": 400, "cnn": 200}
@@ -83,10 +88,11 @@ class Search:
         self.sizes = (1, 10) if quick else (1, 10, 50, 200)
 
     def best(self) -> dict[str, Any]:
-        """The best arguments, and the steps a second of all that were tried.
+        """Return the best arguments, and the steps per second of all that were tried.
 
-        "auto" is not among them: it stands for True where every layer can be compiled, as here.
-        A compiled step that is half as fast as the others one by one is not tried in groups.
+        jit_compile="auto" is not tried: it means True where every layer can be compiled, as here.
+        If single steps are less than half as fast compiled as they are not compiled, several steps
+        per execution are not tried.
         """
         rates: dict[tuple[bool, int], float] = {}
         for jit in (False, True):

@@ -18,11 +18,11 @@ from trainlib.registry import lookup
 from trainlib.training.data_adapter import as_data_adapter
 
 LONG_RUN = 10_000_000
-"""Steps that take any net longer than it takes to measure the executions."""
+"""A number of steps that takes any model longer than measuring the executions."""
 
 
 def make_trainer(of: Workload, weights: list[np.ndarray], **options: Any) -> tl.Trainer:
-    """The workload's net and optimizer in a trainer with all else as it comes, but the options."""
+    """Return a trainer with the workload's model and optimizer, and the defaults otherwise."""
     rate = RATES[of.optimizer]
     optimizer = tl.sgd(rate) if of.optimizer == "sgd" else tl.adam(rate, **ADAM)
     loss = lookup("loss", of.loss)
@@ -32,9 +32,12 @@ def make_trainer(of: Workload, weights: list[np.ndarray], **options: Any) -> tl.
 
 
 class Training(base.Training):
-    """shuffle: whether the trainer draws the order of the examples itself, in the timed part.
+    """Training with `Trainer.fit`.
 
-    precision: the trainer's.
+    Args:
+        shuffle: whether the trainer draws the order of the examples in the timed part.
+        precision: precision of the trainer.
+        **arguments: as of the base class.
     """
 
     def __init__(
@@ -62,22 +65,24 @@ class Training(base.Training):
         return int(self.trainer.state.step)
 
     def settle(self) -> dict[str, float]:
-        """Has "auto" measure, as it does for a long run: steps a second by execution."""
-        os.environ["TRAINLIB_CACHE"] = str(self.folder / "cache")  # what is kept is not measured
+        """Let "auto" measure, as for a long run, and return the steps per second by execution."""
+        os.environ["TRAINLIB_CACHE"] = str(
+            self.folder / "cache"
+        )  # stored results would not be measured
         self.load("check_order", CHECK_STEPS)
         adapter = as_data_adapter("data", self.data, self.workload.batch_size)
         return self.trainer.autotune(adapter, epochs=LONG_RUN // CHECK_STEPS)
 
     def accelerators(self) -> int:
-        """How many GPUs there are."""
+        """Return the number of GPUs."""
         return len(tf.config.list_physical_devices("GPU"))
 
     def execution(self) -> str:
-        """What "auto" chose."""
+        """Return the execution that "auto" chose."""
         return str(self.trainer.execution)
 
     def run_forward(self) -> dict[str, float]:
-        """The net's outputs alone, in one call: what evaluation is held against."""
+        """Compute the model's outputs alone, in one call, for comparison with evaluation."""
         evaluate, self.evaluate = self.evaluate, lambda data: float(self._outputs(data[0]))
         try:
             return self.run_evaluation()
@@ -86,7 +91,7 @@ class Training(base.Training):
 
     @functools.cached_property
     def _outputs(self) -> Callable[[Any], Any]:
-        """A function of the examples: the sum of the outputs, batch by batch."""
+        """Function of the examples that returns the sum of the outputs, computed by batch."""
         model = self.trainer.model
 
         @tf.function(jit_compile=self.execution() == "xla", autograph=False)

@@ -15,7 +15,7 @@ nn = torch.nn
 
 
 def make_model(of: Workload, weights: list[np.ndarray]) -> Any:
-    """The workload's net with the weights of Keras's layouts turned to PyTorch's."""
+    """Return the workload's model, with the weights converted from Keras's layout to PyTorch's."""
     layers: list[Any] = []
     if of.filters:
         channels = of.input_shape[-1]
@@ -25,24 +25,33 @@ def make_model(of: Workload, weights: list[np.ndarray]) -> Any:
         layers += [nn.Linear(a, b), nn.ReLU()]
     model = nn.Sequential(*layers[:-1])
     with torch.no_grad():
-        for parameter, w in zip(model.parameters(), _turned(of, weights), strict=True):
+        for parameter, w in zip(model.parameters(), _converted(of, weights), strict=True):
             parameter.copy_(torch.from_numpy(w))
     return model
 
 
-def _turned(of: Workload, weights: list[np.ndarray]) -> list[np.ndarray]:
-    """Kernels with the outputs first; the rows of the first dense one go by channel, not last."""
-    turned = list(weights)
+def _converted(of: Workload, weights: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the weights in PyTorch's layout: kernels have the outputs first.
+
+    After a convolution the inputs of the first dense kernel are ordered by channel first.
+    """
+    converted = list(weights)
     if of.filters:
         rows, columns = ((size - 2) // 2 for size in of.input_shape[:2])
         dense = weights[2].reshape(rows, columns, of.filters, -1).transpose(2, 0, 1, 3)
-        turned[2] = dense.reshape(weights[2].shape)
-        turned[0] = weights[0].transpose(3, 2, 0, 1)
-    return [np.ascontiguousarray(w.T) if w.ndim == 2 else w.copy() for w in turned]
+        converted[2] = dense.reshape(weights[2].shape)
+        converted[0] = weights[0].transpose(3, 2, 0, 1)
+    return [np.ascontiguousarray(w.T) if w.ndim == 2 else w.copy() for w in converted]
 
 
 class Training(base.Training):
-    """`fused`: the optimizer's one-kernel form. `compiled`: net and loss by `torch.compile`."""
+    """Training with a loop over the batches.
+
+    Args:
+        fused: whether the optimizer updates all parameters by one kernel.
+        compiled: whether model and loss are compiled by `torch.compile`.
+        **arguments: as of the base class.
+    """
 
     def __init__(self, fused: bool = False, compiled: bool = False, **arguments: Any) -> None:
         self.fused, self.compiled = fused, compiled
@@ -71,9 +80,9 @@ class Training(base.Training):
         return self._batches(x, y, base.EVALUATION_BATCH)
 
     def _batches(self, x: np.ndarray, y: np.ndarray, size: int) -> Any:
-        """Views of the arrays, cut before the clock starts."""
+        """Return views of the arrays by batch."""
         if self.workload.filters:
-            x = x.reshape(len(x), x.shape[-1], *x.shape[1:-1])  # one channel: the same numbers
+            x = x.reshape(len(x), x.shape[-1], *x.shape[1:-1])  # with one channel, the same order
         y = y.astype("int64") if self.workload.classes else y
         return list(
             zip(torch.from_numpy(x).split(size), torch.from_numpy(y).split(size), strict=True)
@@ -99,7 +108,7 @@ class Training(base.Training):
 
 
 class Updating(base.Updating):
-    """`step` as it comes, over lists of tensors (foreach), and fused where there is such a form."""
+    """`step` in its default form, over lists of tensors (foreach), and fused where possible."""
 
     def ways(
         self, optimizer: str, params: list[np.ndarray], grads: list[np.ndarray]
@@ -121,7 +130,7 @@ class Updating(base.Updating):
             w.grad = torch.tensor(g)
         try:
             made = getattr(torch.optim, peer.name)(weights, lr=2.0**-10, **peer.options, **form)
-        except (TypeError, RuntimeError, AttributeError):  # there is no such form
+        except (TypeError, RuntimeError, AttributeError):  # PyTorch has no such form
             return None
 
         def run(count: int) -> None:

@@ -50,9 +50,9 @@ def run_quickly(folder, parts):
 @pytest.fixture
 def folder(tmp_path):
     """The files of the tiny workload, with the order that a trainer draws."""
-    from workloads import Maker
+    from workloads import WorkloadWriter
 
-    Maker(str(tmp_path), "tiny", True).write(1)
+    WorkloadWriter(str(tmp_path), "tiny", True).write(1)
     return tmp_path
 
 
@@ -145,12 +145,12 @@ def test_convolutions_of_float16_are_left_out_without_an_accelerator():
 @pytest.mark.parametrize("loss", [1.1, math.nan])
 def test_a_precision_that_comes_to_another_loss_is_an_error(loss):
     from precision import _compare
-    from race import OtherWork
+    from race import ResultMismatch
 
     rows = {"float32": {"loss": 1.0}, "mixed_bfloat16": {"loss": 1.01}, "float64": {"loss": loss}}
     _compare("mixed_bfloat16", rows)
     assert rows["mixed_bfloat16"]["relative_difference"] == pytest.approx(0.01)
-    with pytest.raises(OtherWork, match="float64 came to a loss of"):
+    with pytest.raises(ResultMismatch, match="float64 reached a loss of"):
         _compare("float64", rows)
 
 
@@ -223,7 +223,7 @@ def test_same_work_is_recognized(folder):
 def test_a_contender_with_other_weights_or_another_order_is_an_error(folder, changed):
     from contenders.keras_ import Training as Keras
     from contenders.ours import Training as Ours
-    from race import OtherWork, check_same_work
+    from race import ResultMismatch, check_same_work
     from workloads import read_weights
 
     ours = Ours(folder=folder, name="tiny", quick=True).check()
@@ -233,16 +233,16 @@ def test_a_contender_with_other_weights_or_another_order_is_an_error(folder, cha
         order = np.load(folder / "check_order.npy")
         np.save(folder / "check_order.npy", order // 2)
     keras = Keras(folder=folder, name="tiny", quick=True).check()
-    with pytest.raises(OtherWork, match="keras came to a loss of .*, ours to"):
+    with pytest.raises(ResultMismatch, match="keras reached a loss of .*, trainlib"):
         check_same_work("keras", ours, keras)
 
 
 @pytest.mark.parametrize("theirs", [{"loss": math.nan}, {"training_loss": 1.01}, {"steps": 199}])
 def test_any_difference_is_other_work(theirs):
-    from race import OtherWork, check_same_work
+    from race import ResultMismatch, check_same_work
 
     ours = {"loss": 1.0, "training_loss": 1.0, "steps": 200}
-    with pytest.raises(OtherWork):
+    with pytest.raises(ResultMismatch):
         check_same_work("peer", ours, ours | theirs)
 
 
@@ -273,9 +273,9 @@ def test_the_other_frameworks_nets_are_the_same_function():
         weights = [w + np.float32(0.1) for w in first_weights(rng, of)]
         x = rng.random((3, *of.input_shape), "float32")
         expected = keras_.make_model(of, weights)(x).numpy()
-        turned = x.reshape(3, 1, 28, 28) if of.filters else x
+        converted = x.reshape(3, 1, 28, 28) if of.filters else x
         with torch.no_grad():
-            by_torch = torch_.make_model(of, weights)(torch.from_numpy(turned)).numpy()
+            by_torch = torch_.make_model(of, weights)(torch.from_numpy(converted)).numpy()
         by_jax = np.asarray(jax_.forward(of, [jax.numpy.asarray(w) for w in weights], x))
         np.testing.assert_allclose(by_torch, expected, rtol=1e-4)
         np.testing.assert_allclose(by_jax, expected, rtol=1e-4)
