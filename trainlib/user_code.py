@@ -1,4 +1,4 @@
-"""Functions and classes of the user's, named `module:name` at a shell."""
+"""Custom functions and classes, given as `module:name`."""
 
 from __future__ import annotations
 

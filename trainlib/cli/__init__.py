@@ -4,10 +4,10 @@ train, evaluate, predict, lr_find, report, verify, launch_local: the commands.
 flags: the flags of an experiment, generated from its configuration and parsed into it.
 flag_types: flags by type.
 help: help texts.
-app: running a command: flags, --help, errors.
-exit_status: exit statuses and the errors that stand for them.
+app: runs a command: flags, --help, errors.
+exit_status: exit statuses and their errors.
 signals: SIGINT and SIGTERM during `train`.
-broken_pipe: output that nobody reads.
-lazy_import: modules that are imported when they are first used.
+broken_pipe: commands whose output is not read to its end.
+lazy_import: modules imported at their first use.
 distributed: several workers of one run.
 """

@@ -1,4 +1,4 @@
-"""Running a command: flags are parsed, --help is answered, and an error becomes one line."""
+"""Run a command: parse its flags, answer --help, and print an error as one line."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def run(
 
 
 def _parse(name: str, values: Values) -> list[str]:
-    """Set the flags from the command line, and return the arguments that are no flags.
+    """Set the flags from the command line, and return the other arguments.
 
     Raises:
         ValueError: an unknown flag; the message suggests the nearest one.
@@ -105,11 +105,7 @@ def _print_help(about: str, values: Values, topics: HelpTopics | None) -> None:
 def _define_common(values: Values, topics: HelpTopics | None) -> None:
     """Define the flags that every command has."""
     group = Group(values, "This command")
-    text = (
-        "Show this text."
-        if topics is None
-        else "Show this text; --help=NAME shows that on one topic."
-    )
+    text = "Show this text." if topics is None else "Show this text; --help=NAME shows one topic."
     help_flag = Flag(_HelpTopic(), None, "help", None, text, short_name="h", boolean=True)
     flags.DEFINE_flag(help_flag, values, module_name=group.title)
     group.boolean("traceback", None, "Show where in the program an error was raised.")

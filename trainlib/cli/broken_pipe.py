@@ -1,4 +1,4 @@
-"""Standard output that nobody reads any more: `train ... | head -1`, `train >&-`."""
+"""Standard output that is closed: `train ... | head -1`, `train >&-`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from absl import flags
 def ignore_broken_pipe(
     work: Callable[[flags.FlagValues], None],
 ) -> Callable[[flags.FlagValues], None]:
-    """Return `work` such that it continues when stdout is closed.
+    """Return a version of `work` that continues when stdout is closed.
 
     It is for commands whose results are files: `train ... | head -1` writes the same run folder as
     `train ...`.
@@ -30,7 +30,7 @@ def ignore_broken_pipe(
 
 
 def replace_closed_streams() -> None:
-    """Replace stdout and stderr by the null device where the shell has closed them."""
+    """Replace stdout and stderr by the null device if the shell has closed them."""
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:
             setattr(sys, stream, open(os.devnull, "w"))

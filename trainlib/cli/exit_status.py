@@ -1,4 +1,4 @@
-"""Exit statuses of the commands, the errors that stand for them, and how a process ends."""
+"""Exit statuses of the commands, their errors, and the end of a process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CommandError(Exception):
 
 
 def status_of(error: BaseException) -> int:
-    """Return the exit status of a command that an error ends."""
+    """Return the exit status for an error."""
     if isinstance(error, (flags.Error, ValueError, TypeError, OSError)):
         return BAD_INPUT
     if isinstance(error, WorkerLostError):

@@ -11,9 +11,9 @@ from trainlib.cli.flag_types import Flag, Values, format_value
 from trainlib.core.checks import check_choice
 
 NARROWEST, WIDEST = 40, 100
-"""Columns; a wider terminal is not filled, a narrower one is not served."""
+"""Range of the width in columns, whatever that of the terminal."""
 TWO_COLUMNS_FROM = 72
-"""Columns from which texts stand to the right of the flags, not below them."""
+"""Columns from which texts are to the right of the flags instead of below them."""
 TEXT_COLUMN = 30
 INDENT = 6
 

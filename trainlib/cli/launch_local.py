@@ -32,7 +32,7 @@ it.
 """
 COMMANDS = ("train",)
 STOP_SECONDS = 30.0
-"""For the workers to end after one of them failed or a signal arrived; then they are killed."""
+"""Seconds for the workers to end after one failed or a signal arrived; then they are killed."""
 POLL_SECONDS = 0.05
 
 
@@ -169,7 +169,7 @@ def _wait(workers: Sequence[subprocess.Popen[str]], received: Sequence[int]) -> 
 
 
 def _failure_status(workers: Sequence[subprocess.Popen[str]]) -> int:
-    """Return the first status that is not 0 as a shell has it, one of a killed worker first."""
+    """Return the first status that is not 0, as a shell reports it; a killed worker comes first."""
     codes = [worker.returncode for worker in workers if worker.returncode]
     killed = [128 - code for code in codes if code < 0]
     return (killed or [*codes, 0])[0]

@@ -1,4 +1,4 @@
-"""`report`: write pictures and a page of a run, or of several side by side."""
+"""`report`: write a page with figures about a run, or to compare several."""
 
 from __future__ import annotations
 

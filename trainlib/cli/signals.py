@@ -20,7 +20,8 @@ class StopOnSignal(Callback):
     The first signal stops training after the current step; a second SIGINT ends the process
     immediately. Before and after training a signal ends the command as an error does.
 
-    It is a context manager: the handlers are installed on entry, those before restored on exit.
+    It is a context manager, which installs the handlers on entry and restores the previous ones on
+    exit.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class StopOnSignal(Callback):
             signal.signal(number, handler)
 
     def install_handlers(self) -> None:
-        """Install the handlers, again where a library has replaced them."""
+        """Install the handlers, again if a library has replaced them."""
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
@@ -50,7 +51,7 @@ class StopOnSignal(Callback):
                 raise KeyboardInterrupt
             message = f"{received.name} before or after training"
             raise InterruptedRunError(message, 128 + number)
-        # Set first: another signal may arrive while this handler runs.
+        # Set first, because another signal may arrive while this handler runs.
         previous, self._received = self._received, received
         if previous is not None and received is signal.SIGINT:
             os.write(2, b"\ntrain: interrupted immediately, without a checkpoint\n")
@@ -99,7 +100,7 @@ class StopOnSignal(Callback):
 
 
 def _position(status: TrainingStatus) -> str:
-    """Return in words where a run stands."""
+    """Return the position of a run in words."""
     if not status.batch:
         return f"after epoch {status.epoch} of {status.epochs}"
     of = "" if status.steps_per_epoch is None else f" of {status.steps_per_epoch:,}"

@@ -62,7 +62,7 @@ def define_train(values: Values) -> None:
     group.integer(
         "replay_step",
         None,
-        "With --resume: make this step of the run again, counted from 1, and print the range of "
+        "With --resume: repeat this step of the run, counted from 1, and print the range of "
         "every tensor in it; nothing is written.",
     )
     group.integer(
@@ -127,19 +127,19 @@ def train(values: Values) -> None:
 
 
 def _config(values: Values) -> ExperimentConfig:
-    """Return the configuration of the flags; of a resumed run, its own with their changes."""
+    """Return the configuration of the flags; for a resumed run, its own with their changes."""
     if not values.resume:
         if values.replay_step is not None:
             raise ValueError("--replay_step needs --resume, the folder of the run")
         return experiment_config(values)
     if values.run_dir:
-        raise ValueError("--resume continues in the run's own folder: leave --run_dir out")
+        raise ValueError("--resume continues in the folder of the run: leave --run_dir out")
     to_replay = values.replay_step is not None
     return resumed_config(Path(values.resume), given_flags(values), to_replay)
 
 
 def _stop_after(batches: int | None) -> list[Callback]:
-    """Return the callback of --stop_after; none where it is not given."""
+    """Return the callback of --stop_after, if it is given."""
     if batches is None:
         return []
     check_integer("stop_after", batches, at_least=1)
@@ -159,7 +159,7 @@ def _run(
     callbacks: list[Callback],
     session: Session,
 ) -> ExperimentResult:
-    """Run the experiment; an error about numbers that are not finite says how to look into it."""
+    """Run the experiment; an error about numbers that are not finite says how to find the step."""
     try:
         return run_experiment(config, folder, resume=resume, callbacks=callbacks, session=session)
     except NonFiniteRunError as error:

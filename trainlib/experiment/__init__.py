@@ -1,6 +1,6 @@
-"""Whole experiments: a configuration, what is built of it, and how it is run.
+"""Experiments: their configuration, the objects built from it, and how they are run.
 
-config: `ExperimentConfig`, everything that `train` can be set to do.
+config: `ExperimentConfig`, all settings of an experiment.
 parts: its nested parts: data, schedule, checkpoints, TensorBoard.
 functions: functions by name with hyperparameters: `config("nadam", learning_rate=1e-3)`.
 fields: the fields of these dataclasses, declared with their flags and checked.
@@ -9,20 +9,20 @@ flat: a configuration as values by flag, and as a flag file.
 hyperparameter_flags: the flags of hyperparameters, and which functions they choose.
 serialization: a configuration as JSON.
 targets: the form of the targets of each loss.
-task: the data in their parts, and what is learned from them.
+task: the data, split into parts, and the targets.
 building: models, loss, metrics and regularizer.
 optimization: the optimizer with its schedule, clipping, hyperparameters by path and constraint.
 training: the trainer, its callbacks and its checkpoints.
 run_folder: the files of a run.
 range_test: the learning-rate range test.
 run: `run_experiment`.
-result: what an experiment ends with, and how a process takes part in it.
-saved_run: a finished run, evaluated again, and its predictions.
+result: the result of an experiment, and the session of a process.
+saved_run: evaluation and predictions of a finished run.
 reporting: the reports of run folders.
-resume: the configuration with which a run is resumed.
-replay: one step of a run made again.
-verify_resume: whether an experiment ends in the same bits when it is stopped and resumed.
-partial_run: a part of an experiment, in a process of its own.
+resume: the configuration of a resumed run.
+replay: one step of a run, repeated.
+verify_resume: a check that a stopped and resumed experiment ends in the same bits.
+partial_run: a part of an experiment, in a separate process.
 """
 
 from trainlib.experiment.config import ExperimentConfig

@@ -1,4 +1,4 @@
-"""What a configuration names, built: models, loss, metrics, regularizer."""
+"""Build the models, the loss, the metrics and the regularizer of a configuration."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ ORDER_METRICS = (
     "top_k_categorical_accuracy",
     "sparse_top_k_categorical_accuracy",
 )
-"""Metrics of the order of the predictions: logits and probabilities give the same values."""
+"""Metrics that depend on the order of the predictions only, the same for logits."""
 BOUND = 10.0
-"""Standard deviations from the mean at which the columns of a table are cut off."""
+"""Standard deviations from the mean at which the columns of a table are clipped."""
 
 
 class Models(NamedTuple):
-    """The two faces of a model, which share their variables.
+    """A model in two forms, which share their variables.
 
     Attributes:
         full: the model that is saved.
@@ -70,8 +70,8 @@ def build_models(config: ExperimentConfig, task: Task) -> Models:
 def _preprocessing(task: Task) -> list[Any]:
     """Return layers that scale images to [0, 1], or columns by their mean and variance.
 
-    Columns are cut off at BOUND standard deviations: one house with a column 125 of them away from
-    the mean is enough to make plain gradient descent diverge.
+    Columns are clipped at BOUND standard deviations: a single value 125 of them away from the mean
+    makes plain gradient descent diverge.
     """
     if task.dataset.x_max:
         return [keras.layers.Rescaling(1 / task.dataset.x_max, name="scale")]
@@ -156,7 +156,7 @@ def _settled(chosen: FunctionConfig, kind: str, name: str) -> FunctionConfig:
 
 
 def check_input(model: Any, shape: tuple[int, ...], source: str) -> None:
-    """Raise `ValueError` unless a model takes examples of that shape.
+    """Raise `ValueError` unless a model takes examples of a shape.
 
     Args:
         model: a Keras model.

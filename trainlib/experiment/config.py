@@ -1,4 +1,4 @@
-"""The configuration of an experiment: everything that `train` can be set to do."""
+"""The configuration of an experiment: all settings of `train`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _BY_PATH = "a regular expression for whole paths; default: parameters of two or 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ExperimentConfig:
-    """Configuration of an experiment: everything that `train` can be set to do.
+    """Configuration of an experiment: all settings of `train`.
 
     It is checked when it is made and never changes; `dataclasses.replace(config, epochs=20)` gives
     variations. Functions are given by name, or with hyperparameters by `tl.config`.
@@ -185,9 +185,9 @@ class ExperimentConfig:
     nonfinite: str = setting(
         "str",
         "epoch",
-        "What to do when numbers are not finite. epoch: stop after an epoch whose loss is not "
-        "finite. Or test every step, which takes some time, and at a bad one stop before it, skip "
-        "it, or roll_back to the newest checkpoint and continue after the bad batches. none: do "
+        "What to do at infinities and NaNs. epoch: stop after an epoch whose loss is not finite. "
+        "stop, skip, roll_back: test every step, which takes some time, and stop before a bad one, "
+        "skip it, or return to the newest checkpoint and continue after the bad batches. none: do "
         "nothing.",
         choices=POLICIES,
     )

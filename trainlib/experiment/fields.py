@@ -77,7 +77,7 @@ def plain_settings(of: Any) -> Iterator[tuple[str, Setting]]:
 
 
 def check_settings(config: Any) -> None:
-    """Give the plain settings of a configuration under construction their declared types.
+    """Convert the plain settings of a new configuration to their declared types and check them.
 
     Raises:
         ValueError, TypeError: a value of another type, out of its range, or not an allowed choice.

@@ -39,7 +39,7 @@ AUTO_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "loss": ("sparse_categorical_crossentropy", "mean_squared_error"),
     "metrics": ("accuracy", "mean_squared_error", "mean_absolute_error"),
 }
-"""The functions that "auto" may stand for, by kind; which of them depends on the data."""
+"""The functions that "auto" may stand for, by kind; the data decide which."""
 
 LENGTHS = ("decay_steps", "total_steps")
 """Hyperparameters of schedules that default to the length of the run."""
@@ -130,7 +130,7 @@ def takes(kind: str, name: str) -> Hyperparameters:
 
 
 def rate_argument(kind: str, name: str) -> str | None:
-    """Return a schedule's argument for the optimizer's learning rate: the first, if it is one."""
+    """Return the name of a schedule's argument for the optimizer's learning rate, if it has one."""
     if kind != "schedule":
         return None
     first = next(iter(registry.hyperparameters(FUNCTIONS[kind][name])), "")

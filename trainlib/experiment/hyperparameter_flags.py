@@ -73,8 +73,8 @@ def chosen_functions(cls: Any, given: Mapping[str, Any]) -> dict[str, list[Funct
         (kind,) = takers
         if name in values[kind] and values[kind][name] != given[flag]:
             raise ValueError(
-                f"--{flag}={given[flag]} and --{name}={given[name]} are one hyperparameter: give "
-                "one of them"
+                f"--{flag}={given[flag]} and --{name}={given[name]} set the same "
+                "hyperparameter: give one of them"
             )
         values[kind][name] = given[flag]
     functions = {

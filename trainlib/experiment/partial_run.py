@@ -1,4 +1,4 @@
-"""A part of an experiment, in a process of its own: `python -m trainlib.experiment.partial_run`.
+"""A part of an experiment, in a separate process: `python -m trainlib.experiment.partial_run`.
 
 It reads one JSON object from its standard input: config, folder, stop_after and resume.
 """

@@ -1,4 +1,4 @@
-"""One step of a run made again, with the range of every tensor in it."""
+"""Repeat one step of a run, and summarize every tensor in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainlib.training.tensor_summary import format_table
 
 
 def replay_step(config: ExperimentConfig, folder: Path, step: int) -> str:
-    """Make one step of a run again, from the checkpoint before it; nothing is written.
+    """Repeat one step of a run from the checkpoint before it. No file is written.
 
     Args:
         config: configuration of the run.

@@ -1,4 +1,4 @@
-"""Reports of run folders: what a folder holds becomes the records that the pages show."""
+"""Reports of run folders, which are read into the records that pages show."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCHEDULE_POINTS = 1000
 
 
 def read_record(folder: Path) -> RunRecord:
-    """Return what the folder of a run holds, finished or not.
+    """Return the record of a run from its folder, finished or not.
 
     Raises:
         ValueError: there is no run, or a file of it is damaged.
@@ -105,7 +105,9 @@ def write_report(
     write_run_page(record, model, to)
 
 
-def write_own_report(folder: Path, config: ExperimentConfig, task: Task, built: Models) -> None:
+def write_report_from_memory(
+    folder: Path, config: ExperimentConfig, task: Task, built: Models
+) -> None:
     """Write the report of a run that has just finished, whose data and model are in memory.
 
     Args:
@@ -140,7 +142,7 @@ def write_comparison(folders: Sequence[Path], to: Path) -> None:
 def model_record(
     config: ExperimentConfig, task: Task, built: Models, history: columns.History
 ) -> ModelRecord:
-    """Return what the model of a finished run adds to its report.
+    """Return the part of a report that needs the model of the finished run.
 
     Args:
         config: configuration of the run.

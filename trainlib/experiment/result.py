@@ -1,4 +1,4 @@
-"""What an experiment ends with, and how a process takes part in it."""
+"""The result of an experiment, and the session of a process in it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Log = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class ExperimentResult:
-    """What an experiment ended with.
+    """Result of an experiment.
 
     Attributes:
-        config: the configuration of the run, with what it settled: learning rate, execution, norms.
+        config: the configuration of the run, with "auto" resolved: learning rate, execution, norms.
         folder: the run folder; None on workers other than the chief.
         history: results of each epoch, a dict each.
         train: loss and metrics of the final model over the training part; None where the run was
@@ -69,7 +69,7 @@ class NonFiniteRunError(NonFiniteError):
 
 
 class Session(NamedTuple):
-    """How a process takes part in a run.
+    """The part of a process in a run.
 
     Attributes:
         is_chief: whether it writes files: the first worker, or the only process.

@@ -1,4 +1,4 @@
-"""The configuration with which a run is resumed: the run's own, with what may change."""
+"""The configuration of a resumed run: that of the run, with the settings that may change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHANGEABLE = (
     "tensorboard_steps",
     "worker_timeout",
 )
-"""Settings that may change when a run is resumed: its numbers do not follow from them."""
+"""Settings that may change when a run is resumed, because they do not change its numbers."""
 TENSORBOARD = ("tensorboard_dir", "tensorboard_steps", "histogram_epochs")
 
 
@@ -74,8 +74,8 @@ def _check_changes(folder: Path, flat: Mapping[str, Any], given: Mapping[str, An
 def _may_change(name: str, value: Any, of_run: Any) -> bool:
     """Return whether a setting of a run may change when it is resumed.
 
-    What is done about a step that is not finite changes no number before there is one; but only a
-    run that tests its steps keeps count of them.
+    `nonfinite` changes no number until a step is not finite, but only a run that tests its steps
+    counts the skipped ones.
     """
     if name == "nonfinite":
         return (value in UNGUARDED) == (of_run in UNGUARDED)
@@ -83,7 +83,7 @@ def _may_change(name: str, value: Any, of_run: Any) -> bool:
 
 
 def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentConfig) -> None:
-    """Raise `ValueError` where no epoch is left, or a schedule would become another one."""
+    """Raise `ValueError` if no epoch is left, or if the schedule would change."""
     if resumed.epochs != config.epochs and config.schedule.follows_run_length:
         names = ",".join(x.name for x in config.schedule.schedules)
         raise ValueError(

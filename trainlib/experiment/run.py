@@ -1,4 +1,4 @@
-"""Running an experiment: what `train` does at a shell, as a function of a configuration."""
+"""Run an experiment: what `train` does at a shell, as a function of a configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainlib.experiment.range_test import (
     is_rate_auto,
     with_learning_rate,
 )
-from trainlib.experiment.reporting import write_own_report
+from trainlib.experiment.reporting import write_report_from_memory
 from trainlib.experiment.result import (
     ExperimentResult,
     Log,
@@ -50,7 +50,7 @@ from trainlib.training.trainer import Trainer
 
 
 class _Prepared(NamedTuple):
-    """What a run needs before its first file is written."""
+    """The objects of a run, built before its first file is written."""
 
     config: ExperimentConfig
     task: Task
@@ -64,7 +64,7 @@ class _Prepared(NamedTuple):
 
 
 class _LastStatus(Callback):
-    """Callback that keeps the request that ended training."""
+    """Callback that stores the request that ended training."""
 
     stop: Stop | None = None
 
@@ -80,9 +80,9 @@ def run_experiment(
     callbacks: Sequence[Callback] = (),
     session: Session | None = None,
 ) -> ExperimentResult:
-    """Train, test and save what a configuration says, as `train` does at a shell.
+    """Train, test and save a model as a configuration says, like `train` at a shell.
 
-    Of several workers each calls this function; the chief alone writes files.
+    Each of several workers calls this function; only the chief writes files.
 
     Args:
         config: the experiment.
@@ -132,7 +132,7 @@ def run_experiment(
 
 
 def _prepare(config: ExperimentConfig, session: Session) -> _Prepared:
-    """Build everything, and settle what is "auto"; what does not fit is found before any file."""
+    """Build everything and resolve "auto"; errors are raised before any file is written."""
     task = build_task(config)
     with session.start_barrier():
         strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
@@ -141,7 +141,7 @@ def _prepare(config: ExperimentConfig, session: Session) -> _Prepared:
     range_test = None
     if is_rate_auto(config):
         range_test = find_learning_rate(config, task, built)
-        # Workers, whose machines may round differently, take the chief's.
+        # Workers take the chief's: their machines may round differently.
         rate = float(f"{broadcast_from_chief(strategy, range_test.suggestion):.2g}")
         config = with_learning_rate(config, rate)
         session.log(f"learning rate: {rate:g}, found by a range test")
@@ -150,7 +150,7 @@ def _prepare(config: ExperimentConfig, session: Session) -> _Prepared:
     trainer.evaluate(tuple(take(task.train, 1)))
     adapter = as_data_adapter("data", data, config.batch_size)
     speeds = trainer.autotune(adapter, epochs=config.epochs)
-    # The run's record holds what was chosen: a repetition gives the same bits.
+    # The record of the run holds the choices, so that a repetition gives the same bits.
     config = dataclasses.replace(config, execution=trainer.execution, norms=config.reports_norms)
     return _Prepared(
         config, task, built, trainer, optimization, callbacks, adapter, range_test, speeds
@@ -214,7 +214,7 @@ def _fit(
 
 @contextlib.contextmanager
 def _naming_folder(folder: Path | None) -> Iterator[None]:
-    """Give an error about numbers that are not finite the run folder."""
+    """Add the run folder to an error about numbers that are not finite."""
     try:
         yield
     except NonFiniteError as error:
@@ -263,7 +263,7 @@ def _write_report(prepared: _Prepared, folder: Path, log: Log) -> None:
     except ImportError:
         return
     try:
-        write_own_report(folder, prepared.config, prepared.task, prepared.built)
+        write_report_from_memory(folder, prepared.config, prepared.task, prepared.built)
     except Exception as error:
         log(f"no report: {' '.join(str(error).split())}")
 

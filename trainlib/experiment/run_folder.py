@@ -1,4 +1,4 @@
-"""The run folder: the files in it are written atomically, and read back."""
+"""The run folder: write its files atomically, and read them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def default_path(config: ExperimentConfig, prefix: str = "") -> Path:
 
 def _short(name: str) -> str:
     """Return the name of a data set or a model; of a file, its name without the suffix."""
-    own = Path(name).name.removesuffix(".gz").replace(":", ".")
-    return own.removesuffix(".csv").removesuffix(".npz").removesuffix(".keras")
+    short = Path(name).name.removesuffix(".gz").replace(":", ".")
+    return short.removesuffix(".csv").removesuffix(".npz").removesuffix(".keras")
 
 
 def check_free(path: Path) -> None:
-    """Raise `ValueError` where a run's folder would hide or mix with existing files."""
+    """Raise `ValueError` if a run's folder would hide or mix with existing files."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"run_dir {path}: exists already; choose another, or remove it first")
 
@@ -42,7 +42,7 @@ def check_free(path: Path) -> None:
 def create(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = "") -> Path:
     """Make a run's folder, with its configuration in it.
 
-    Where another run has taken the default name, a number is added to it.
+    If another run has taken the default name, a number is added to it.
 
     Args:
         config: the experiment.
@@ -136,12 +136,12 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write indented JSON, whole or not at all."""
+    """Write indented JSON atomically."""
     write_text(path, as_json(content, indent=2) + "\n")
 
 
 def save_model(path: Path, model: Any) -> None:
-    """Write a Keras model, whole or not at all."""
+    """Write a Keras model atomically."""
     write_atomically(path, model.save)
 
 

@@ -1,4 +1,4 @@
-"""A finished run, read from its folder: its model is evaluated and predicts again."""
+"""A finished run, read from its folder, to evaluate its model or predict with it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SavedRun(NamedTuple):
 
     @property
     def predicts_classes(self) -> bool:
-        """Whether the model predicts classes, and not numbers."""
+        """Whether the model predicts classes instead of numbers."""
         return bool(self.summary["classes"])
 
 
@@ -110,7 +110,7 @@ def load_models(run: SavedRun, task: Task, safe_mode: bool = True) -> Models:
 
 
 def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Evaluator:
-    """Return what evaluates a model as its run did, on one device.
+    """Return the evaluator of a run's model, on one device.
 
     Args:
         config: configuration of the run.

@@ -1,4 +1,4 @@
-"""What each loss takes: the form of the targets, and the activation of the model's predictions."""
+"""The targets of each loss: their form, and the activation of the model's predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INDEX, ONE_HOT, NUMBER = "index", "one_hot", "number"
 
 
 class Target(NamedTuple):
-    """What a loss takes.
+    """Targets of a loss.
 
     Attributes:
         form: form of the targets: INDEX, a class; ONE_HOT, a row of 0 and 1; or NUMBER.
@@ -53,7 +53,7 @@ TARGETS: Mapping[str, Target] = {
 
 
 def target_of(loss: str) -> Target:
-    """Return what a loss takes."""
+    """Return the targets of a loss."""
     return TARGETS.get(loss, Target(NUMBER, None))
 
 
@@ -76,7 +76,7 @@ def loss_name(name: str, dataset: Dataset) -> str:
 
 
 def in_form(examples: Examples, form: str, dataset: Dataset) -> Examples:
-    """Return examples whose targets have that form."""
+    """Return examples with their targets in a form."""
     if form == ONE_HOT:
         return examples._replace(y=np.eye(dataset.classes, dtype=np.float32)[examples.y])
     return examples if form == INDEX else examples._replace(y=np.float32(examples.y))

@@ -1,4 +1,4 @@
-"""The task of an experiment: the data in their parts, and what is learned from them."""
+"""The task of an experiment: its data, split into parts, with loss, targets and metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BALANCED = "balanced"
 
 
 class Task(NamedTuple):
-    """Data and what is learned from them.
+    """Data, and the loss, the targets and the metrics that suit them.
 
     Attributes:
         dataset: the whole data set.
@@ -27,7 +27,7 @@ class Task(NamedTuple):
         validation: examples kept for validation; None where there are none.
         test: examples kept for the final evaluation.
         loss: name of the loss.
-        target: what the loss takes.
+        target: form of the targets.
         outputs: units of the model's last layer.
         metrics: names of the metrics.
     """
@@ -43,7 +43,7 @@ class Task(NamedTuple):
 
 
 def build_task(config: ExperimentConfig, columns: tuple[str, ...] = ()) -> Task:
-    """Load the data, split them, and choose what is "auto" in the configuration.
+    """Load and split the data, and resolve "auto" for the loss and the metrics.
 
     Args:
         config: the experiment.

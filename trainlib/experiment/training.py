@@ -34,7 +34,7 @@ MONITORS: dict[str, Any] = {"reduce_on_plateau": ReduceLROnPlateau, "early_stop"
 TENSORBOARD = "tensorboard"
 """The folder for TensorBoard in a run folder."""
 EXAMPLES = 1000
-"""Examples that TensorBoard shows."""
+"""Number of examples that TensorBoard shows."""
 
 
 def build_trainer(
@@ -73,7 +73,7 @@ def steps_per_epoch(config: ExperimentConfig, task: Task) -> int:
 
 
 def training_callbacks(config: ExperimentConfig, task: Task) -> list[Callback]:
-    """Return the callbacks that act on a run: monitors, checkpoints, the user's own."""
+    """Return the callbacks that act on a run: monitors, checkpoints, custom ones."""
     monitors = [MONITORS[chosen.name](**chosen.hyperparameters) for chosen in config.monitors]
     return [*monitors, *_saving(config, task), *_custom(config)]
 
@@ -101,7 +101,7 @@ def build_checkpoints(config: ExperimentConfig, folder: Path, resume: bool = Fal
 
 
 def check_tensorboard(config: ExperimentConfig) -> None:
-    """Raise `ValueError` where TensorBoard is asked for and its package is not installed."""
+    """Raise `ValueError` if TensorBoard is asked for and its package is not installed."""
     if config.tensorboard is not None:
         try:
             require_tensorboard()

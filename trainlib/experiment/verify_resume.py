@@ -1,4 +1,4 @@
-"""Whether an experiment ends in the same bits when it is stopped and resumed.
+"""Check that an experiment ends in the same bits when it is stopped and resumed.
 
 unbroken: 2k batches
 broken:   k batches, then, in a new process, k more from the checkpoint
@@ -53,7 +53,7 @@ def verify_resume(config: ExperimentConfig, steps: int, log: Callable[[str], Any
         log(f"verify_resume: {2 * steps} batches without a break ...")
         _run_part(config, unbroken, 2 * steps)
         log(f"verify_resume: {steps} batches, a new process, and {steps} more ...")
-        # The first run has settled what is "auto"; the second one takes the same.
+        # The first run has resolved "auto"; the second one takes the same values.
         config = run_folder.read_config(unbroken)
         _run_part(config, broken, steps)
         _run_part(config, broken, 2 * steps, resume=True)

@@ -10,26 +10,26 @@ functional_model: `FunctionalModel`, and Keras models as functions.
 strategies: `mirrored`, `multi_worker` and the other strategies by name.
 
 The training loop:
-context: what a trainer and its training loop share.
+context: the state, programs and results that a trainer shares with its loop.
 loop: `TrainingLoop`, the epochs of a `fit`.
 progress: how far a run is; saves it to checkpoints and restores it.
 evaluation: calls to the device for evaluation and prediction.
 results: the numbers that a run reports.
 nonfinite: the policies for steps that are not finite.
-replay, tensor_summary: repeats one step of a run and summarizes every tensor in it.
+replay, tensor_summary: a step of a run, repeated, and the ranges of all tensors in it.
 
 On the devices:
 programs: the state in variables, and compiled functions over it.
 devices, replicas: loops of steps on one device and on several.
 replicated_model, batch_statistics, collectives: a model on several replicas.
-execution, autotune: graph or XLA, and which is faster.
+execution, autotune: graph or XLA; the faster one.
 variables: values of structures of variables.
 
 Input and files:
 data_adapter, array_adapter, stream_adapter, chunks: batches from arrays and other sources.
 order: the order of examples.
 resolve: losses and metrics by name.
-recast: Keras models in another precision.
+recast: rebuilds Keras models in another precision.
 checkpoint_files, files: files that are written atomically.
 cluster: the workers that TF_CONFIG lists.
 """

@@ -85,12 +85,12 @@ class ArrayAdapter:
             yield Chunk(rest, remainder, remainder, True)
 
     def evaluation(self) -> Iterator[Chunk]:
-        """Yield the chunks of the examples in their stored order, the last batch maybe partial."""
+        """Yield the chunks of the examples in their stored order; the last batch may be smaller."""
         return self._chunks(None, self.size, True)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """A short text that identifies the examples and their order."""
+        """Text that identifies the examples and their order."""
         total = 0
         for array in tf.nest.flatten(self.examples):
             total = zlib.crc32(np.ascontiguousarray(np.asarray(array)).view(np.uint8).data, total)

@@ -58,7 +58,7 @@ class Choice(NamedTuple):
 class Autotuner:
     """Chooses how the steps of a run are executed by timing them.
 
-    Runs that are too short to matter, and those whose answer is in the cache, measure nothing.
+    Nothing is measured for short runs, or if the result is in the cache.
 
     Attributes:
         clock: function that returns the time in seconds. Default: `time.perf_counter`.
@@ -82,7 +82,7 @@ class Autotuner:
     timed_seconds: float = 0.1
 
     def choose(self, default: str, work: Workload) -> Choice:
-        """Return the fastest execution for a workload; `default` where nothing is measured."""
+        """Return the fastest execution for a workload, or `default` if nothing is measured."""
         if work.steps < self.min_steps or work.max_steps_per_call < 1:
             return Choice(default, {})
         operations = _operation_counts(work.graph())
@@ -98,7 +98,7 @@ class Autotuner:
                 continue
             try:
                 speeds[other] = self._speed(other, work)
-            except (tf.errors.OpError, ValueError):  # what XLA cannot compile
+            except (tf.errors.OpError, ValueError):  # XLA cannot compile every model
                 continue
         best = max(speeds, key=lambda execution: speeds[execution])
         chosen = best if speeds[best] > self.min_speedup * speeds[default] else default

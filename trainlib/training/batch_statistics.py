@@ -42,7 +42,7 @@ class ReplicaPart(NamedTuple):
 
 
 class _Current(threading.local):
-    """The part that a model is called on; each replica is traced in its own thread."""
+    """The current part of the batch, by thread: each replica is traced in a thread."""
 
     part: ReplicaPart | None = None
 
@@ -52,7 +52,7 @@ _current = _Current()
 
 @contextlib.contextmanager
 def on_replica(part: ReplicaPart) -> Iterator[None]:
-    """Within it, layers that `synchronize` prepared take statistics over the whole batch."""
+    """Context in which layers prepared by `synchronize` take statistics over the whole batch."""
     before, _current.part = _current.part, part
     try:
         yield
@@ -63,7 +63,7 @@ def on_replica(part: ReplicaPart) -> Iterator[None]:
 def synchronize(model: Any) -> None:
     """Prepare the batch normalization layers of a Keras model for `on_replica`.
 
-    Outside of it the layers behave as before.
+    Outside that context the layers behave as before.
 
     Raises:
         ValueError: this release of Keras computes a layer's statistics in an unknown way, or if a

@@ -44,7 +44,7 @@ def read_tensors(folder: Path) -> dict[str, np.ndarray]:
     try:
         reader = tf.train.load_checkpoint(str(folder / FILE))
         values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
-    except Exception as error:  # of many kinds, RuntimeError and IndexError among them
+    except Exception as error:  # of many types, such as RuntimeError and IndexError
         raise OSError(one_line(error)) from error
     return {name: np.asarray(x) for key, x in values.items() if (name := _name(key))}
 
@@ -79,5 +79,5 @@ def as_os_error(error: Exception, path: Path) -> OSError:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error's message on one line."""
+    """Return the message of an error on one line."""
     return " ".join(str(error).split())[:300]

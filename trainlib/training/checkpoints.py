@@ -1,8 +1,8 @@
 """Checkpoints: folders with everything that a run needs to continue, written atomically.
 
 A folder holds one `tf.train.Checkpoint` of flat tensors by name, among them a JSON text with the
-metadata. It is written under another name, read back, compared, and only then renamed; so a folder
-that has its name was complete when it got it.
+metadata. It is written under a temporary name, read back, compared, and then renamed, so that a
+folder with the final name is complete.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ DAMAGED = "damaged-"
 _NAME = re.compile(r"epoch_(\d+)_batch_(\d+)")
 _TEMPORARY = ".writing-"
 UNREADABLE = (OSError, ValueError, KeyError)
-"""What `Checkpoints.load` raises for a damaged checkpoint."""
+"""Exceptions that `Checkpoints.load` raises for a damaged checkpoint."""
 
 
 class TrainingPosition(NamedTuple):
-    """A position in a run; positions are ordered as time is.
+    """A position in a run; positions are ordered by time.
 
     Attributes:
         epoch: the current epoch, from 1.
@@ -266,7 +266,7 @@ class Checkpoints:
                 shutil.rmtree(self.folder / str(position), ignore_errors=True)
 
     def _best_position(self) -> TrainingPosition | None:
-        """Return the last best position; earlier processes' checkpoints are read once for it."""
+        """Return the last best position; it reads the checkpoints of earlier processes once."""
         if not self._searched_best:
             self._searched_best = True
             for position in self.positions():

@@ -1,4 +1,4 @@
-"""`Chunk`, what the training loop receives, and the checks of arrays that make one."""
+"""`Chunk`, the unit of data of the training loop, and the checks of its arrays."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import tensorflow as tf
 from trainlib.core.types import Tree
 
 CHUNK_BYTES = 2**24
-"""Approximate size of a chunk: it fits a CPU's cache, from which its batches are then read."""
+"""Approximate size of a chunk: it fits a CPU's cache."""
 
 
 class Chunk(NamedTuple):
-    """Some batches, one after another.
+    """Successive batches in tensors of one shape.
 
     Attributes:
         examples: structure of tensors [n, ...].

@@ -10,7 +10,7 @@ from trainlib.core.checks import check_choice
 
 VARIABLE = "TF_CONFIG"
 JOBS = ("chief", "worker")
-"""The jobs whose tasks train, in the order of their indices."""
+"""The jobs whose tasks train, in the order of workers."""
 
 
 class Cluster(NamedTuple):

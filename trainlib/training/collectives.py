@@ -1,4 +1,4 @@
-"""What replicas and workers share: sums over replicas, numbers of the chief, flags, requests."""
+"""Collective operations: sums over replicas; values, flags and requests agreed by workers."""
 
 from __future__ import annotations
 

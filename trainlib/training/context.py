@@ -1,4 +1,4 @@
-"""`TrainingContext`: what a trainer and its training loop share."""
+"""`TrainingContext`: the state, programs and results that a trainer shares with its loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trainlib.transforms.inject import set_hyperparams
 
 @dataclasses.dataclass
 class TrainingContext:
-    """What a trainer and its training loop share.
+    """State, programs and results that a trainer shares with its training loop.
 
     Attributes:
         programs: the state in variables and the compiled functions over it.
@@ -86,8 +86,8 @@ class TrainingContext:
     def tune(self, autotuner: Autotuner, chunks: Iterator[Chunk], steps: int) -> Iterator[Chunk]:
         """Choose the execution of a run of `steps` steps, and return its chunks.
 
-        The executions are timed on the first chunk; the state is unchanged. Nothing is timed where
-        the execution is settled already.
+        The executions are timed on the first chunk; the state is unchanged. Nothing is timed if
+        the execution is already chosen.
         """
         if not self.untuned:
             return chunks

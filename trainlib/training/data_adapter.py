@@ -1,7 +1,7 @@
-"""`as_data_adapter`: what `fit` takes as data, as the adapter that yields its batches.
+"""`as_data_adapter`: the adapter that yields the batches of the data given to `fit`.
 
-The training loop receives all data as chunks: a number of batches in tensors of one shape, which a
-single call to the device goes through.
+The training loop receives all data as chunks: batches in tensors of one shape, which one call to
+the device processes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from trainlib.training.chunks import check_pairs
 from trainlib.training.stream_adapter import StreamAdapter
 
 BATCH_SIZE = 32
-"""Examples per training batch where none is given."""
+"""Default number of examples in a training batch."""
 DataAdapter: TypeAlias = ArrayAdapter | StreamAdapter
 Data: TypeAlias = Any
-"""What `as_data_adapter` takes."""
+"""Types of data that `as_data_adapter` accepts."""
 
 
 def as_data_adapter(

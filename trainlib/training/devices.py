@@ -25,7 +25,7 @@ LoopCondition: TypeAlias = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]
 
 
 class CompiledParts(NamedTuple):
-    """Which parts of a step XLA compiles by themselves.
+    """The parts of a step that XLA compiles separately.
 
     Attributes:
         gradients: the model, its loss and their gradients.
@@ -37,7 +37,7 @@ class CompiledParts(NamedTuple):
 
 
 class OneDevice:
-    """Where a state is placed, and how steps run there.
+    """A device that holds the state, and the loops of steps on it.
 
     Attributes:
         all_reduce: function that sums a structure over the replicas; None for one device.
@@ -58,7 +58,7 @@ class OneDevice:
         return execution == "xla"
 
     def compiled_parts(self, execution: str) -> CompiledParts:
-        """Return which parts of a step XLA compiles by themselves."""
+        """Return the parts of a step that XLA compiles separately."""
         return CompiledParts(gradients=False, update=execution == "xla_update")
 
     def train_loop(
@@ -116,7 +116,7 @@ class OneDevice:
         return one_step
 
     def expand(self, metric_states: MetricStates) -> MetricStates:
-        """Return the metric states of no examples as the loops take and return them."""
+        """Return empty metric states in the form that the loops take and return."""
         return metric_states
 
     def total(self, metric_states: MetricStates) -> MetricStates:

@@ -16,7 +16,7 @@ from trainlib.training.data_adapter import DataAdapter
 from trainlib.training.programs import Programs
 
 EVALUATION_BATCH_SIZE = 512
-"""Examples per batch of evaluation and prediction where none is given."""
+"""Default number of examples in a batch of evaluation and prediction."""
 
 
 def evaluate_batches(

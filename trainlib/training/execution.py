@@ -1,4 +1,4 @@
-"""How steps are executed: as a TensorFlow graph, or compiled by XLA whole or in part."""
+"""How steps are executed: as a TensorFlow graph, or compiled by XLA as a whole or in part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice
 
 EXECUTIONS = ("auto", "graph", "xla", "xla_update")
-"""Measured and chosen; a graph; compiled whole; a graph whose optimizer update is compiled."""
+"""Chosen by measurement; a graph; compiled; a graph whose optimizer update is compiled."""
 
 _DENSE_LAYERS = frozenset(
     [

@@ -17,7 +17,7 @@ from trainlib.training.batch_statistics import synchronize
 from trainlib.training.recast import recast
 
 SEED_STATE = "seed_generator_state"
-"""The name that Keras gives to the variable of each of its random generators."""
+"""Name of the variable of each of Keras's random generators."""
 
 
 class FunctionalModel(NamedTuple):
@@ -75,8 +75,8 @@ def functional_from_keras(
 ) -> FunctionalModel:
     """Return a built Keras model as a pure function, with the current values of its variables.
 
-    Dropout starts from `seed` and not from where the model left it, so that a run depends on its
-    seed alone.
+    Dropout starts from `seed`, not from the state of the model's generators, so that a run depends
+    on its seed only.
 
     In a precision the function computes in its compute dtype, whatever policy the model was built
     in. Parameters, their gradients, batch statistics, penalties and outputs have the dtype of the

@@ -291,7 +291,7 @@ class TrainingLoop:
         return self.context.programs.step_graph(chunk.rows, specs_of(chunk.examples))
 
     def _apply_requests(self, requests: Sequence[Request]) -> None:
-        """Do what was requested; a checkpoint is saved last, so that it includes the rest."""
+        """Apply the requests; a checkpoint is saved last, so that it includes the others."""
         for request in requests:
             if isinstance(request, SetHyperparams):
                 self.context.set_hyperparams(**request.values)

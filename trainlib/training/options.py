@@ -16,7 +16,7 @@ from trainlib.training.nonfinite import POLICIES
 from trainlib.transforms.decay import Mask
 
 SECONDS_PER_CALL = 0.25
-"""Default duration of a call to the device: a bar is drawn and Ctrl-C is heard between calls."""
+"""Default duration of a call to the device; progress and Ctrl-C are handled between calls."""
 
 
 class TrainerOptions(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""What runs on the devices: the state in variables, and compiled functions over it."""
+"""The programs of the devices: the state in variables, and compiled functions of it."""
 
 from __future__ import annotations
 
@@ -142,13 +142,13 @@ class Programs:
     def empty_metric_states(
         self, execution: str, specs: Tree, training: bool = False
     ) -> MetricStates:
-        """Return the metric states of no examples, in the shapes that such data need."""
+        """Return empty metric states, in the shapes for such data."""
         by_sums = not any(isinstance(metric, Metric) for metric in self.config.metrics.values())
         outputs = 1 if by_sums else self._outputs(execution, specs[:1])
         return self.metric_structure(outputs, training)
 
     def metric_structure(self, outputs: int = 1, training: bool = False) -> MetricStates:
-        """Return the metric states of no examples, for a model with that number of outputs."""
+        """Return empty metric states for a model with a number of outputs."""
         metrics = {n: as_metric(m).empty(outputs) for n, m in self.config.metrics.items()}
         norms = {name: Mean.empty() for name in NORMS if training and self.config.norms}
         return self.devices.expand({"loss": Mean.empty(), **metrics, **norms})
@@ -161,7 +161,7 @@ class Programs:
         rows: int,
         specs: Tree,
     ) -> Callable[..., Any]:
-        """Return a compiled loop. Its number of examples is left open: more data need no trace."""
+        """Return a compiled loop for any number of examples: more data need no new trace."""
         key = kind, rows, execution, repr(specs)
         if key not in self._compiled:
             position = tf.TensorSpec([], tf.int64)

@@ -1,4 +1,4 @@
-"""`TrainingProgress`, how far a run is, and `Recovery`, which saves and restores it."""
+"""`TrainingProgress`, the progress of a run, and `Recovery`, which saves and restores it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainlib.training.strategies import is_chief, is_multi_worker
 
 @dataclasses.dataclass
 class TrainingProgress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
         first_epoch: epochs of earlier calls of `fit`, which the order of examples continues.
@@ -49,7 +49,7 @@ class TrainingProgress:
 
 
 class CheckpointStore(Protocol):
-    """What `Recovery` needs of `Checkpoints`."""
+    """The methods of `Checkpoints` that `Recovery` uses."""
 
     def save(
         self, position: TrainingPosition, values: Any, metadata: Any, best: bool = False
@@ -153,7 +153,7 @@ class Recovery:
         )
 
     def restore_callbacks(self) -> None:
-        """Give the callbacks the states that the resumed checkpoint holds."""
+        """Restore the states of the callbacks from the resumed checkpoint."""
         if self._resumed is None:
             return
         for name, callback in self._stateful_callbacks():
@@ -186,7 +186,7 @@ class Recovery:
         return self._store
 
     def _conditions(self) -> dict[str, Any]:
-        """Return what must be the same for a resumed run to end in the same bits."""
+        """Return the conditions under which a resumed run ends in the same bits."""
         arrays = self._data if isinstance(self._data, ArrayAdapter) else None
         strategy = self._context.strategy
         return {

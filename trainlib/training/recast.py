@@ -1,4 +1,4 @@
-"""Keras models in another precision than the one they were built in.
+"""Rebuild Keras models in another precision.
 
 Keras fixes the dtypes of a layer when it is made, so the model is rebuilt: layer by layer from
 their configurations, then connected as the model is. The global policy is not used.

@@ -1,4 +1,4 @@
-"""The replay of a step: makes one step of a run again and summarizes every tensor it computes."""
+"""The replay of a step: repeat one step of a run and summarize every tensor that it computes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def trace_step(
 
 
 class ReplayPoint(NamedTuple):
-    """A step of a run that is to be made again.
+    """A step of a run to repeat.
 
     Attributes:
         state: state before the step.
@@ -95,7 +95,7 @@ class CheckpointsBefore:
     def save(
         self, position: TrainingPosition, values: Any, metadata: Any, best: bool = False
     ) -> None:
-        """Do nothing: the run itself saved its checkpoints already."""
+        """Do nothing: the run has saved its checkpoints."""
 
     def wait(self) -> None:
         """Do nothing."""

@@ -27,7 +27,7 @@ from trainlib.training.replicated_model import replicated
 from trainlib.training.variables import assign_values, read_values
 
 HOST = "/device:CPU:0"
-"""Where batches are gathered: only a replica's own rows are copied to its device."""
+"""The device on which batches are gathered: a replica gets copies of its rows only."""
 
 
 class Replicas(OneDevice):
@@ -149,7 +149,7 @@ class Replicas(OneDevice):
     def _part(self, examples: Tree, at: Tensor, batch_size: int) -> tuple[Tensor, Batch]:
         """Return this replica's positions in the batch that begins at `at`, and their examples.
 
-        A position after the end of the batch has its last example.
+        Positions after the end of the batch hold its last example.
         """
         size = -(-batch_size // self.count)
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -187,7 +187,7 @@ class Replicas(OneDevice):
 
 
 def devices_for(strategy: Any, model: Any) -> OneDevice:
-    """Return where the steps of a model run with a strategy, None for one device."""
+    """Return the devices that run the steps of a model; one device if the strategy is None."""
     if strategy is None:
         return OneDevice()
     return Replicas(strategy, not isinstance(model, FunctionalModel) and has_batch_norm(model))

@@ -1,4 +1,4 @@
-"""A model's function on one of several replicas: whole-batch statistics, independent draws."""
+"""A model's function on one of several replicas, with statistics over the whole batch."""
 
 from __future__ import annotations
 

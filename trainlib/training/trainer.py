@@ -384,7 +384,7 @@ def _step_config(
     precision: str | None,
     settings: TrainerSettings,
 ) -> StepConfig:
-    """Return what a training step of the model computes."""
+    """Return the configuration of a training step of the model."""
     return StepConfig(
         model.apply_fn,
         resolve_function("loss", loss),

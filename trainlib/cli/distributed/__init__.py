@@ -3,5 +3,5 @@
 rendezvous: the workers connect to the first one and compare their settings before TensorFlow.
 connection: lines of JSON over a socket between two workers.
 liveness: notices that another worker is lost, and ends this one.
-session: what a worker does around its run: rendezvous, silence, liveness, exit.
+session: rendezvous before the run of a worker, liveness during it, exit after it.
 """

@@ -7,7 +7,7 @@ import socket
 from typing import Any, NamedTuple
 
 LONGEST_LINE = 2**20
-"""Bytes of a message."""
+"""Maximal length of a message in bytes."""
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """Socket options: a machine that has not answered for 30 seconds is lost."""
 

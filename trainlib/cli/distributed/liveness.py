@@ -20,13 +20,13 @@ from trainlib.cli.exit_status import (
 )
 
 GRACE_SECONDS = 5.0
-"""For which a worker may end by itself, with its own message, after another one is lost."""
+"""Seconds in which a worker may end with its own message after another one is lost."""
 NAMING_SECONDS = 2.0
-"""After a collective operation has failed, until it is known which worker is lost."""
+"""Seconds to wait for the name of the lost worker after a collective operation has failed."""
 START_SECONDS = 60
-"""For TensorFlow's servers to start, once all workers are ready."""
+"""Seconds for TensorFlow's servers to start, once all workers are ready."""
 FAREWELL_SECONDS = 60.0
-"""For which the first worker, which serves the others to the end, waits for their end."""
+"""Seconds that the first worker, which serves the others, waits for their end."""
 POLL_SECONDS = 0.1
 
 
@@ -87,7 +87,7 @@ class Liveness:
         self._leave()
 
     def close(self) -> None:
-        """Close the connections: the others take this worker for lost unless it is done."""
+        """Close the connections: the others consider this worker lost unless it is done."""
         self._closed = True
         for connection in self.connections.values():
             connection.close()

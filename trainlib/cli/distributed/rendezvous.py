@@ -16,9 +16,9 @@ from trainlib.cli.exit_status import WorkerLostError
 from trainlib.training.cluster import Cluster
 
 RETRY_SECONDS = 0.2
-"""Between two attempts to connect to the first worker."""
+"""Seconds between two attempts to connect to the first worker."""
 GREETING_SECONDS = 5.0
-"""For which the first worker waits for the first message of a new connection."""
+"""Seconds that the first worker waits for the first message of a new connection."""
 
 
 class Deadline(NamedTuple):
@@ -29,7 +29,7 @@ class Deadline(NamedTuple):
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """Return the deadline that is some seconds from now."""
+        """Return the deadline some seconds from now."""
         return cls(time.monotonic() + seconds, seconds)
 
     @property
@@ -146,7 +146,7 @@ def _check_settings(own: Mapping[str, str], greetings: Mapping[int, Any]) -> Non
 
 
 def _join(address: str, greeting: Any, deadline: Deadline) -> Connection:
-    """Return the connection to the first worker, once it has said that all are connected."""
+    """Return the connection to the first worker, once all workers are connected."""
     while (left := deadline.left) > 0:
         try:
             connection = connect(address, left)

@@ -16,7 +16,7 @@ from trainlib.training.cluster import Cluster, cluster
 
 
 class WorkerSession(NamedTuple):
-    """What a worker must know of the session it is in.
+    """Session of a worker.
 
     Attributes:
         is_chief: whether this process prints and writes files.
@@ -32,7 +32,7 @@ class WorkerSession(NamedTuple):
 def worker_session(
     strategy: str, timeout: float, settings: Mapping[str, str], check: Callable[[], None]
 ) -> Iterator[WorkerSession]:
-    """Run one of the workers that TF_CONFIG names inside this context; or the only process.
+    """Run a worker of TF_CONFIG, or the only process, inside this context.
 
     Workers other than the chief print nothing on stdout.
 
@@ -62,7 +62,7 @@ def worker_session(
         raise
     finally:
         liveness.close()
-        # TensorFlow's own exit handlers wait for the other workers: forever, where one is lost.
+        # TensorFlow's exit handlers wait for the other workers: forever, if one is lost.
         atexit.register(exit_immediately, status)
 
 
