@@ -1,4 +1,4 @@
-"""Writes the reference of the public API, docs/reference.md, from signatures and docstrings.
+"""Write the reference of the public API, docs/reference.md, from signatures and docstrings.
 
 python docs/reference.py
 """
@@ -34,7 +34,7 @@ class Topic(NamedTuple):
     Attributes:
         title: its heading.
         modules: prefixes of the modules whose public names it has.
-        text: what it begins with.
+        text: first paragraph.
     """
 
     title: str
@@ -64,13 +64,15 @@ TOPICS = (
     Topic("Callbacks", ("callbacks",), "Objects that follow training, and may stop or change it."),
     Topic("Data", ("data",), "Data sets, and arrays of examples."),
     Topic("Models", ("models",), "Keras models by name, and functions of models."),
-    Topic("Tools", ("tools", "report"), "Whole procedures around training."),
+    Topic("Tools", ("tools", "report"), "Procedures around training runs."),
     Topic("Interop", ("interop",), "Optimizer states to and from Keras, PyTorch and Optax."),
-    Topic("Experiment", ("experiment",), "Configurations of whole runs, and what runs them."),
+    Topic(
+        "Experiment", ("experiment",), "Configurations of experiments, and functions that run them."
+    ),
     Topic("Registry", ("registry",), "Functions by name, with their hyperparameters as data."),
 )
 REGISTRY_NAMES = ("lookup", "hyperparameters", "Hyperparameter", "takes_plain_values", "KINDS")
-"""The public names of `tl.registry` beside the tables of each kind."""
+"""The public names of `tl.registry` besides the tables of each kind."""
 
 
 class Entry(NamedTuple):
@@ -88,7 +90,7 @@ class Entry(NamedTuple):
 
     @property
     def anchor(self) -> str:
-        """What links to its heading end with."""
+        """End of a link to its heading."""
         return re.sub(r"[^\w-]", "", self.name.lower())
 
 
@@ -108,7 +110,7 @@ def entries() -> Iterator[Entry]:
 
 
 def _home(value: Any, default: str) -> str:
-    """The module that defines an object; for a constant the first that holds it under a name."""
+    """Return the module that defines an object; for a constant the first that holds it."""
     if inspect.isclass(value) or _is_function(value):
         return str(value.__module__)
     holders = [n for n, m in sys.modules.items() if n.count(".") > 1 and _holds(n, m, value)]
@@ -142,7 +144,7 @@ def by_topic() -> dict[Topic, list[Entry]]:
 
 
 def reference() -> str:
-    """Return the whole page."""
+    """Return the page."""
     topics = by_topic()
     parts = [HEAD, "## Contents\n"]
     for topic, found in topics.items():
@@ -156,7 +158,7 @@ def reference() -> str:
 
 
 def _entry(entry: Entry) -> str:
-    """The section of a public name."""
+    """Return the section of a public name."""
     if inspect.isclass(entry.value):
         parts = _class(entry)
     elif _is_function(entry.value):
@@ -168,13 +170,13 @@ def _entry(entry: Entry) -> str:
 
 
 def _described(name: str, function: Callable[..., Any]) -> str:
-    """A function's signature and docstring."""
+    """Return a function's signature and docstring."""
     signature = f"```python\n{name}{signature_text(function)}\n```"
     return "\n\n".join(filter(None, [signature, markdown(inspect.getdoc(function) or "")]))
 
 
 def _class(entry: Entry) -> list[str]:
-    """A class's signature and docstring, and those of its public methods and properties."""
+    """Return a class's signature and docstring, and those of its public methods and properties."""
     parts = [_described(entry.name, entry.value)]
     short = entry.value.__name__
     for name in dir(entry.value):
@@ -191,7 +193,7 @@ def _class(entry: Entry) -> list[str]:
 
 
 def _is_function(value: Any) -> bool:
-    """Whether an object is a function, a cached one too."""
+    """Return whether an object is a function, possibly a cached one."""
     return callable(value) and inspect.isfunction(inspect.unwrap(value))
 
 
@@ -200,7 +202,7 @@ def _is_ours(function: Callable[..., Any]) -> bool:
 
 
 def _constant(entry: Entry) -> str:
-    """A constant: the names of a mapping or the value, and the string below its definition."""
+    """Return the names of a mapping or the value, and the string below its definition."""
     value = entry.value
     if isinstance(value, Mapping):
         shown = f"{entry.name}: {', '.join(map(str, value))}"
@@ -211,7 +213,7 @@ def _constant(entry: Entry) -> str:
 
 
 def _text_below(name: str, module: str) -> str:
-    """The string literal that follows the definition of a constant in its module."""
+    """Return the string literal after the definition of a constant in its module."""
     holders = [n for n in sys.modules if n == module or n.startswith(f"{module}.")]
     for holder in holders:
         body = ast.parse(inspect.getsource(sys.modules[holder])).body
@@ -250,14 +252,14 @@ def signature_text(function: Callable[..., Any]) -> str:
 
 
 def _annotation(annotation: Any) -> str:
-    """An annotation as it is written."""
+    """Return an annotation as it is written."""
     if isinstance(annotation, str):
         return annotation
     return getattr(annotation, "__forward_arg__", "") or inspect.formatannotation(annotation)
 
 
 def _default(default: Any) -> str:
-    """A default as you would write it."""
+    """Return a default as you would write it."""
     if hasattr(default, "as_numpy_dtype"):
         return f"tf.{default.name}"
     if isinstance(default, str):
@@ -268,7 +270,7 @@ def _default(default: Any) -> str:
 
 
 def _conventions(function: Callable[..., Any]) -> list[str]:
-    """The table of the defaults that the convention decides."""
+    """Return the table of defaults that depend on the convention."""
     presets = conventions_of(function)
     names = list(next(iter(presets.values()), {}))
     if not names:
@@ -280,7 +282,7 @@ def _conventions(function: Callable[..., Any]) -> list[str]:
 
 
 def _picture(function: Callable[..., Any]) -> list[str]:
-    """The curve of a schedule of the registry."""
+    """Return the link to the curve of a schedule."""
     names = [name for name, schedule in registry.SCHEDULES.items() if schedule is function]
     return [f"![The curve of {name}](schedules/{name}.svg)" for name in names]
 
@@ -314,7 +316,7 @@ def _section(title: str, lines: list[str]) -> str:
 
 
 def _item(line: str) -> str:
-    """A line of a list of arguments: the start of an item, or the continuation of one."""
+    """Return a line of a list of arguments: the start of an item, or its continuation."""
     item = _ITEM.match(line)
     return f"- `{item[1]}`: {item[2]}" if item else f"  {line.strip()}" if line.strip() else ""
 

@@ -1,4 +1,4 @@
-"""What all other packages build on: pure functions of tensors and of arguments.
+"""The base of all other packages: pure functions of tensors and arguments.
 
 types: `Optimizer`, `apply_updates`, and the names of types.
 tree: structures of tensors: dtypes, mapping over leaves, paths, masks.
@@ -6,5 +6,5 @@ norms: Euclidean norms that do not overflow.
 finite: tests for infinities and NaNs.
 checks: checks of arguments.
 conventions: the defaults of a function in different libraries.
-hyperparameters: what each hyperparameter is, as data.
+hyperparameters: the declarations of all hyperparameters.
 """

@@ -1,4 +1,4 @@
-"""Euclidean norms that are right wherever the norm itself is a number of the dtype.
+"""Euclidean norms that are correct wherever the norm itself is in the range of the dtype.
 
     |x| = sqrt(sum x^2)                             where the squares neither overflow nor underflow
     |x| = m sqrt(sum (x / m)^2),  m = max |x|       elsewhere
@@ -70,7 +70,7 @@ def global_norm(tensors: Tree) -> Tensor:
 
 
 def _is_safe(plain: Tensor) -> Any:
-    """Return whether a root of a sum of squares is the norm, unharmed by over- or underflow."""
+    """Return whether the root of a sum of squares is the norm, without over- or underflow."""
     # A square that underflows is wrong by at most tiny. A sum of 2^31 such errors is to stay
     # below half an ulp of the sum.
     info = np.finfo(plain.dtype.as_numpy_dtype)

@@ -70,7 +70,7 @@ def update_with(
 
 
 def forwarded_args(*optimizers: Optimizer) -> tuple[str, ...]:
-    """Return the extra arguments that an optimizer around these ones declares.
+    """Return the extra arguments that a wrapper of these optimizers declares.
 
     These are all that a member declares except "is_finite": other members would make an update
     with the gradients that are not finite.

@@ -2,7 +2,7 @@
 
 datasets: the registry `DATASETS` and `load_dataset`.
 examples: `Examples` and `Dataset`, and the functions that split them.
-files: the user's own files.
+files: .npz and .csv files of the user.
 housing: the California housing data.
 idx: the IDX format of MNIST and Fashion-MNIST.
 search: the folders searched for a data set, and its download.

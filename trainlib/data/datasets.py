@@ -1,7 +1,7 @@
 """`load_dataset` and the registry of the data sets it knows by name.
 
-To add a data set, write a function `(data_dir) -> Dataset` and enter it in `DATASETS`; where its
-files are looked for is an entry of `trainlib.data.search.LAYOUTS`.
+To add a data set, write a function `(data_dir) -> Dataset` and enter it in `DATASETS`; the names
+of its files are an entry of `trainlib.data.search.LAYOUTS`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _PARTS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def is_file_path(name: str) -> bool:
-    """Return whether a name is the path of a data file, not the name of a data set."""
+    """Return whether a name is the path of a data file instead of the name of a data set."""
     return name.lower().endswith(SUFFIXES)
 
 

@@ -1,4 +1,4 @@
-"""Checks of arrays from files, which return them in the dtypes that models take."""
+"""Checks of arrays from files; they return the arrays in the dtypes that models take."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ keras_optimizers: the optimizers of Keras and their options.
 keras_slots: the variables of a Keras optimizer.
 optax: `state_from_optax` and `state_to_optax`.
 torch: `state_from_torch` and `state_to_torch`.
-slot_table: what they share: slots, and the differences between two states.
+slot_table: shared by all: slots, and the conversion between two states.
 """
 
 from trainlib.interop.keras import optimizer_from_keras, state_to_keras

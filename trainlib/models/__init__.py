@@ -1,7 +1,7 @@
-"""Keras models by name, from a file, and from a function of yours.
+"""Keras models by name, from a file, and from your function.
 
 builders: `mlp` and `cnn`, and the registry `MODELS`.
-loading: models from a `.keras` file or from a function named `module:function`.
+loading: models from a `.keras` file or from a function given as `module:function`.
 structure: the layers of a model: its logits, its preprocessing.
 """
 

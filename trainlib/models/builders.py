@@ -1,4 +1,4 @@
-"""The models that a name stands for: `mlp` and `cnn`.
+"""The models that have a name: `mlp` and `cnn`.
 
 To add a model, write a function of `(input_shape, outputs, output_activation, preprocessing)` and
 keyword hyperparameters, and enter it in `MODELS`.
@@ -185,7 +185,7 @@ def _initializer(name: str, activation: str) -> str:
 
 
 def _get(kind: str, module: Any, name: str, some: str) -> Any:
-    """Return what a module of Keras has under a name."""
+    """Return the object of a name in a module of Keras."""
     try:
         return module.get(name)
     except (ValueError, KeyError):  # KeyError: it cannot be built without arguments

@@ -1,4 +1,4 @@
-"""Models from a `.keras` file and from a function of the user's, named `module:function`."""
+"""Models from a `.keras` file and from a function given as `module:function`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainlib.user_code import import_object
 
 
 def is_custom(name: str) -> bool:
-    """Return whether a name is a `.keras` file or `module:function`, not a key of `MODELS`.
+    """Return whether a name is a `.keras` file or `module:function` instead of a key of `MODELS`.
 
     Args:
         name: the name of a model, as given at a shell.

@@ -40,8 +40,8 @@ An equation that several optimizers share is a separate function, such as `adam_
 momenta, are computed by `prepare`. An update rule that decays the weights itself reads
 `hp.weight_decay`: pass a `WeightDecay` with the form None. An optimizer that needs sums over all
 parameters in the middle of its step, such as Prodigy, calls `map_update_rule` for each part and
-makes its own `Optimizer`. Add a new factory to
-`optimizers/__init__.py`, `registry.py` and `verify/optimizer_cases/`.
+makes its own `Optimizer`. Add a new factory to `optimizers/__init__.py`, `registry.py` and
+`verify/optimizer_cases/`.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def from_update_rule(
     if weight_decay is not None and weight_decay.form is None:
         scalable["weight_decay"] = weight_decay.value
         masks["decays"] = weight_decay.mask
-        rule = _with_own_decay(rule, weight_decay.value)
+        rule = _decaying_by_itself(rule, weight_decay.value)
     else:
         constants["weight_decay"] = None
     of_leaves = [name for name, x in slots.items() if x is None or callable(x)]
@@ -276,7 +276,7 @@ def _initial(slot: Slot, params: Tree) -> Tree:
     return slot(params) if callable(slot) else scalar(slot, tf.zeros([], tf.float64))
 
 
-def _with_own_decay(rule: UpdateRule, weight_decay: float) -> UpdateRule:
+def _decaying_by_itself(rule: UpdateRule, weight_decay: float) -> UpdateRule:
     """Return the rule with `hp.weight_decay` None where a parameter does not decay."""
 
     def decaying(g: Tensor, *slots_and_hp: Any) -> tuple[Any, ...]:

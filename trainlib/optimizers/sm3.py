@@ -13,7 +13,7 @@ from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree
 from trainlib.optimizers.base import Hyperparameters, checked, from_update_rule
 
 
-def sm3_rule(g: Tensor, mu: Tensor, v: Tensor | None, hp: Hyperparameters) -> tuple[Any, ...]:
+def sm3_update(g: Tensor, mu: Tensor, v: Tensor | None, hp: Hyperparameters) -> tuple[Any, ...]:
     """Apply SM3-II to one tensor (Anil et al. 2019), with momentum where v is."""
     nu = tf.square(g) + functools.reduce(tf.minimum, _along_axes(mu, hp.w))
     mu = tf.concat([_largest(nu, k) for k in range(hp.w.shape.rank)] or [nu[None]], axis=0)
@@ -106,7 +106,7 @@ def sm3(
         Anil et al. 2019, "Memory-Efficient Adaptive Optimization".
     """
     return from_update_rule(
-        sm3_rule,
+        sm3_update,
         Sm3State,
         slots={"mu": _zero_axes, "v": None if is_zero(momentum) else zeros_like},
         learning_rate=learning_rate,

@@ -7,6 +7,6 @@ curves: figures of a history.
 range_test: the curve of a learning-rate range test, as a table and as a figure.
 predictions: predictions of a model and figures of their errors.
 examples: the examples with the highest loss.
-figures: how figures are made, styled and written.
+figures: makes, styles and writes figures.
 page: the parts of an HTML page.
 """

@@ -67,7 +67,7 @@ def learning_rate_curve(
 
 
 def plain_curve(history: History, name: str) -> Figure:
-    """Return a figure of a column that is neither better nor worse, such as the loss scale."""
+    """Return a figure of a column without a best value, such as the loss scale."""
     figure, axes = _figure_by_epoch(as_words(name), as_words(name), columns.epochs(history))
     _plot_column(axes, history, name, figures.TRAIN, None)
     _scale_axis(axes, [columns.column(history, name)])

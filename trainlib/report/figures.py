@@ -1,4 +1,4 @@
-"""Figures: how they are made, styled, written as PNG, and shown as SVG in a page.
+"""Figures: make and style them, write them as PNG, and embed them as SVG in a page.
 
 They are drawn by matplotlib, which is optional and imported only where a figure is drawn. A figure
 is drawn once, in the colors of THEME for light paper. As SVG inside a page its colors are CSS
@@ -59,7 +59,7 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "matplotlib":
-            raise  # matplotlib is installed and lacks one of its own dependencies
+            raise  # matplotlib is installed, but one of its dependencies is not
         raise ImportError(MISSING) from None
 
 

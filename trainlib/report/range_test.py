@@ -1,4 +1,4 @@
-"""The curve of a learning-rate range test: as a table, read back, and as a figure."""
+"""The curve of a learning-rate range test, as a table and as a figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of one run: `report.html` and the pictures in it."""
+"""The page of one run: `report.html` and its figures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What the folder of a run holds, finished or not.
+    """Record of a run, finished or not, as its folder holds it.
 
     Attributes:
         name: name of the run.
@@ -61,7 +61,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What the model of a finished run adds to its report.
+    """Record of the model of a finished run, for its report.
 
     Attributes:
         sizes: number of examples by part of the data.
@@ -120,7 +120,7 @@ def _sections(run: RunRecord, model: ModelRecord | None) -> Iterator[Section]:
 
 
 def _facts(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str]]:
-    """Yield what the run is, as names and texts."""
+    """Yield the facts about a run, as names and texts."""
     settings = run.settings
     yield "data set", settings.get("dataset", "")
     name = settings.get("model", "")
@@ -178,7 +178,7 @@ def _curves(run: RunRecord, model: ModelRecord | None) -> Figures:
 def _prediction_section(model: ModelRecord) -> Section:
     """Return the errors on the test examples: confusions of classes, or residuals."""
     found, names = model.predictions, model.test.class_names
-    beside = ""
+    confusions = ""
     if found.scores is None:
         drawn = {
             "residuals": predictions.residual_figure(found),
@@ -193,8 +193,8 @@ def _prediction_section(model: ModelRecord) -> Section:
             file: predictions.confusion_matrix_figure(counts, names, normalized)
             for file, normalized in kinds.items()
         }
-        beside = _confusions(counts, names)
-    body = page.figure_grid(drawn.items(), beside, large=True)
+        confusions = _confusions(counts, names)
+    body = page.figure_grid(drawn.items(), confusions, large=True)
     return Section(page.section("Predictions of the test examples", body), drawn)
 
 

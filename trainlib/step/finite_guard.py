@@ -13,7 +13,7 @@ from trainlib.core.tree import leaves_by_path
 from trainlib.core.types import Tensor, Tree
 
 THE_LOSS = "the loss"
-"""What `nonfinite_path` returns where the loss itself was not finite."""
+"""Result of `nonfinite_path` if the loss itself was not finite."""
 
 
 class FiniteGuardState(NamedTuple):

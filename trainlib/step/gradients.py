@@ -14,7 +14,7 @@ from trainlib.step.state import AllReduce, Batch, MetricStates, Observer, StepCo
 
 
 class Gradients(NamedTuple):
-    """The gradients of a batch, as the functions of a step pass them on.
+    """Gradients of a batch, passed between the functions of a step.
 
     Attributes:
         grads: like the parameters; those of the scaled loss, where there is a loss scale.

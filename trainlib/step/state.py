@@ -55,7 +55,7 @@ class TrainState(NamedTuple):
 
 
 class ModelOutput(NamedTuple):
-    """What a model function returns.
+    """Result of a model function.
 
     Attributes:
         y_pred: the predictions, any structure.
@@ -80,7 +80,7 @@ ApplyFn: TypeAlias = Callable[..., ModelOutput]
 
 @dataclass(frozen=True)
 class StepConfig:
-    """What a training step computes.
+    """Configuration of a training step.
 
     Attributes:
         apply_fn: the model, `(params, model_state, x, training) -> ModelOutput`.

@@ -185,7 +185,7 @@ def _widen(g: Tensor) -> Tensor:
 
 
 def _where(condition: Tensor, new: Callable[[], Tree], old: Tree) -> Tree:
-    """Return what `_cond` does without a branch, whose tensors an observer could not read."""
+    """Select like `_cond`, but without a branch, whose tensors an observer could not read."""
     return select(condition, new(), old)
 
 

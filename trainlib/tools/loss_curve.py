@@ -15,7 +15,7 @@ import numpy as np
 from trainlib.core.checks import check_choice, check_integer, check_number
 
 DESCENT = 0.6
-"""The fraction of the loss's descent that has been made at the suggested rate."""
+"""Fraction of the descent of the loss that is completed at the suggested rate."""
 BEST_OF = ("smoothed", "raw")
 
 OnStep: TypeAlias = Callable[[int, float, float, float], None]
@@ -91,7 +91,7 @@ class LRFinderResult(NamedTuple):
 def follow(
     found: Iterator[float], rates: np.ndarray, test: RangeTest, on_step: OnStep | None = None
 ) -> LRFinderResult:
-    """Take losses until the test ends, and return what follows from them.
+    """Consume losses until the test ends, and return the result.
 
     Args:
         found: the loss of each step, computed as it is taken.

@@ -113,13 +113,13 @@ def add_decayed_weights(weight_decay: float, mask: Mask = None) -> Optimizer:
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         decaying = prune(grads, resolve_mask(mask, params))
-        penalized = _each(_l2_rule, decaying, params, weight_decay=weight_decay)
+        penalized = _each(_l2_leaf, decaying, params, weight_decay=weight_decay)
         return overlay(penalized, grads), state
 
     return Optimizer(no_state, update)
 
 
-def _l2_rule(g: Tensor, *, w: Tensor, weight_decay: Tensor) -> tuple[Tensor]:
+def _l2_leaf(g: Tensor, *, w: Tensor, weight_decay: Tensor) -> tuple[Tensor]:
     """Return g + lambda w."""
     return (g + weight_decay * w,)
 

@@ -1,6 +1,6 @@
 """Verification: compare the functions of trainlib with Keras, PyTorch and Optax, number by number.
 
-case: what is compared, an optimizer or another pure function in one form, and its peers.
+case: an optimizer or another pure function in one form, and its peers.
 compare: run a case and its peers, and measure the error.
 function_cases: the cases of schedules, monitors, regularizers, constraints, clipping, losses and
     metrics.

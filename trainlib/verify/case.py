@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from trainlib.verify.problem import Arrays
 
 EQUATION = "numpy"
-"""The peer that stands for the published equation, where no library implements the function."""
+"""The peer for the published equation, if no library implements the function."""
 
 
 class Peer(NamedTuple):
@@ -61,7 +61,7 @@ class OptimizerCase(NamedTuple):
 
 
 class Rounding(NamedTuple):
-    """Where a peer rounds differently, and how far its error may reach.
+    """A different rounding in a peer, and the accepted error.
 
     Attributes:
         note: a remark for the report.

@@ -29,7 +29,7 @@ error."""
 
 
 class Difference(NamedTuple):
-    """Where two trajectories differ most.
+    """The largest difference of two trajectories.
 
     Attributes:
         error: the largest error relative to the largest value of the tensor.
@@ -71,7 +71,7 @@ class Result(NamedTuple):
 
 
 def difference(ours: Sequence[Arrays], theirs: Sequence[Arrays]) -> Difference:
-    """Return where two trajectories differ most."""
+    """Return the largest difference of two trajectories."""
     worst = Difference(0.0, 0, "")
     for name in theirs[0]:
         size = max(float(np.max(np.abs(row[name]))) for row in theirs) or 1.0

@@ -2,7 +2,7 @@
 
 Defaults are in the factories' signatures and conventions; `registry.hyperparameters` joins the two.
 
-declaration: what a declaration is.
+declaration: the type of a declaration.
 optimizers, schedules, monitors, objectives, weights, models: the declarations, by kind.
 """
 
@@ -40,7 +40,7 @@ INPUTS = ("y_true", "y_pred", "from_logits", "dtype") + (
     "output_activation",
     "preprocessing",
 )
-"""Parameters of factories that the program supplies, not its user."""
+"""Parameters of factories that the program supplies instead of the user."""
 
 
 def declared(kind: str, factory: str, name: str) -> Declaration | None:

@@ -15,13 +15,13 @@ schedule, a tensor, a sequence of these.
 
 
 class Range(NamedTuple):
-    """The numbers that a hyperparameter may be; a bound of None does not bound it.
+    """The numbers that a hyperparameter may be; None stands for no bound.
 
     Attributes:
-        at_least: the smallest number, itself allowed.
-        above: a bound below all numbers, itself not allowed.
-        at_most: the largest number, itself allowed.
-        below: a bound above all numbers, itself not allowed.
+        at_least: lower bound, inclusive.
+        above: lower bound, exclusive.
+        at_most: upper bound, inclusive.
+        below: upper bound, exclusive.
     """
 
     at_least: float | None = None
@@ -84,7 +84,7 @@ class Declaration(NamedTuple):
 
 
 Table: TypeAlias = Mapping[str, Declaration]
-"""Declarations by name: `beta_1`, or `lion.beta_1` where a factory means something else by it."""
+"""Declarations by name: `beta_1`, or `lion.beta_1` if it means something else for a factory."""
 
 
 def number(text: str, range: Range = UNBOUNDED, **options: Any) -> Declaration:

@@ -126,7 +126,7 @@ OPTIMIZERS: Table = {
     "clip_threshold": number("largest RMS of an update", POSITIVE, optional=True),
     "sophia.clip_threshold": number("largest absolute value of an update", POSITIVE, optional=True),
     "scale_parameter": switch("scale each step by the RMS of its weights"),
-    "rho_rule": choice("rule of the relative step size", "min_rsqrt", "lr"),
+    "rho_rule": choice("form of the relative step size", "min_rsqrt", "lr"),
     "eps1_mode": choice("whether epsilon_1 is added or a lower bound", "add", "floor"),
     "factor_axes": choice("axes of the factored second moment", "last_two", "two_largest", "none"),
     "min_dim": integer("smallest axis of a tensor that is factored", NON_NEGATIVE),
