@@ -13,7 +13,7 @@ pytest.register_assert_rewrite("helpers")
 
 @pytest.fixture(scope="session", autouse=True)
 def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give the session a cache folder of its own, so that no user's cache is read or written."""
+    """Give the session a new cache folder, so that no user's cache is read or written."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRAINLIB_CACHE", str(folder))

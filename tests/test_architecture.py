@@ -58,7 +58,7 @@ PURE_IMPORTS = {"__future__", "collections", "dataclasses", "decimal", "difflib"
     "numpy",
     "tensorflow",
 }
-"""What the core may import beside itself."""
+"""What the core may import besides itself."""
 EFFECTS = ("print", "open", "input", "exec", "eval")
 EFFECT_NAMES = ("tf.Variable", "tf.print", "tf.py_function", "tf.numpy_function", "sys.path")
 
@@ -111,7 +111,7 @@ def own_imports(module: str) -> set[str]:
 
 
 def cycle(graph: dict[str, set[str]]) -> list[str]:
-    """The nodes of a graph that lie on a cycle, or between two; [] where there is none."""
+    """The nodes of a graph that are on a cycle, or between two; [] if there is none."""
     left = {node: set(targets) & set(graph) for node, targets in graph.items()}
     while leaves := [node for node, targets in left.items() if not targets & set(left)]:
         for node in leaves:
@@ -175,7 +175,7 @@ FACTORIES = {
     "keras_options",
     "sophia",
 }
-"""Factories of rules and models, whose parameters are the hyperparameters: any number of them."""
+"""Factories, whose parameters are the hyperparameters: any number of them."""
 
 
 def functions(module: str) -> Iterator[ast.FunctionDef]:
@@ -194,7 +194,7 @@ def test_a_function_below_the_command_line_has_at_most_eight_parameters(module):
 
 
 PROCESSES = ("trainlib.experiment.partial_run",)
-"""Modules that others start as a process of its own."""
+"""Modules that are started as separate processes."""
 
 
 @pytest.mark.parametrize("module", [m for m in LAYERED if layer_of(m) != "cli"])

@@ -262,7 +262,7 @@ def test_factories_accept_what_is_declared_and_refuse_what_is_not(kind, factory)
                 with pytest.raises(ValueError, match=name):
                     factory(**required | more | {name: value})
             if (kind, name) == ("optimizer", "epsilon") and not more:
-                continue  # alone in its denominator for most rules, where 0 is refused
+                continue  # alone in its denominator for most optimizers, where 0 is refused
             for value in inside:
                 factory(**required | more | {name: value})
 

@@ -143,7 +143,7 @@ def test_convolutions_of_float16_are_left_out_without_an_accelerator():
 
 
 @pytest.mark.parametrize("loss", [1.1, math.nan])
-def test_a_precision_that_comes_to_another_loss_is_an_error(loss):
+def test_a_precision_with_another_loss_is_an_error(loss):
     from precision import _compare
     from race import ResultMismatch
 

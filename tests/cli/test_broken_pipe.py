@@ -1,4 +1,4 @@
-"""Commands whose output nobody reads any more."""
+"""Commands whose output is closed before their end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainlib.cli.broken_pipe import ignore_broken_pipe
 
 @pytest.fixture
 def run_unread(monkeypatch):
-    """Runs the toy command with a stdout that nobody reads; returns its status and stderr."""
+    """Run the toy command with a closed stdout, and return its status and stderr."""
 
     def run(work):
         read, write = os.pipe()

@@ -92,7 +92,7 @@ def test_only_flags_that_were_given_are_passed_on(parse):
 
 
 @pytest.mark.parametrize(("kind", "name"), MEMBERS)
-def test_the_defaults_of_a_rule_written_as_flags_are_its_hyperparameters(kind, name, parse):
+def test_the_defaults_of_a_function_written_as_flags_are_its_hyperparameters(kind, name, parse):
     """Given on the command line, every default is parsed into a value that equals it."""
     declared = hyperparameters(FUNCTIONS[kind][name])
     known = parse()
@@ -171,7 +171,7 @@ def test_the_help_text_has_settings_with_their_defaults(line, parse):
     assert line in words(help_text("", parse()))
 
 
-def test_the_help_text_leaves_hyperparameters_to_the_topics_and_says_so(parse):
+def test_the_help_text_leaves_hyperparameters_to_the_topics_and_names_them(parse):
     text = words(help_text("", parse(), function_topics()))
     for hidden in ("--beta_1", "--hidden=", "--early_stop_patience"):
         assert hidden not in text
@@ -198,13 +198,13 @@ def test_the_help_text_leaves_hyperparameters_to_the_topics_and_says_so(parse):
         ("mean_squared_error", ["loss mean_squared_error", "metrics mean_squared_error"]),
     ],
 )
-def test_the_topic_of_a_rule_shows_its_hyperparameters(topic, lines, parse):
+def test_the_topic_of_a_function_shows_its_hyperparameters(topic, lines, parse):
     text = words(topic_text(topic, parse(), function_topics(), 100))
     for line in lines:
         assert line in text
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_rule_has_a_topic(name, parse):
+def test_every_function_has_a_topic(name, parse):
     text = topic_text(name, parse(), function_topics(), 80)
     assert text.startswith(f"optimizer {name}: ") and "--learning_rate=" in text

@@ -1,4 +1,4 @@
-"""What --help shows, at widths from a phone's to a wide terminal's, and --help=TOPIC."""
+"""The output of --help, at widths from narrow to wide, and of --help=TOPIC."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_a_page_can_be_written_into_another_folder(run, reported, tmp_path):
     assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == PICTURES | {"report.html"}
 
 
-def test_a_run_that_is_not_finished_says_so(run, reported):
+def test_the_report_of_an_unfinished_run_says_that_it_is_not_finished(run, reported):
     (run / "summary.json").unlink()
     (run / "model.keras").unlink()
     with (run / "metrics.jsonl").open("a") as file:

@@ -42,7 +42,7 @@ def test_a_table_of_passes_is_printed_and_written(run, tmp_path):
     assert text.count("| pass |") == len(lines) and "| sgd |" in text
 
 
-def test_a_wrong_rule_fails_with_status_1(run, monkeypatch):
+def test_a_wrong_function_fails_with_status_1(run, monkeypatch):
     right = compare.run_optimizer
 
     def wrong(make, problem, *rest):

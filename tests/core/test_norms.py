@@ -1,4 +1,4 @@
-"""Norms: right wherever the norm is a number of the dtype."""
+"""Norms: correct wherever the norm is in the range of the dtype."""
 
 from __future__ import annotations
 

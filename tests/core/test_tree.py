@@ -1,4 +1,4 @@
-"""Structures: rules are mapped over leaves of any shape, dtype and sparsity."""
+"""Structures: functions are mapped over leaves of any shape, dtype and sparsity."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def test_updates_have_the_structure_of_the_gradients(structure):
     assert_equal(updates, tf.nest.map_structure(lambda g: 2 * g, grads))
 
 
-def test_a_rule_gets_each_leaf_with_its_slots_and_its_parameter():
-    def rule(g, m, v, *, w, rate):
+def test_a_function_gets_each_leaf_with_its_slots_and_its_parameter():
+    def function(g, m, v, *, w, rate):
         return g + w, m + rate, v * rate
 
     grads, m, v, params = (
         {"a": tf.constant(i), "b": [tf.constant(10 * i)]} for i in (1.0, 2.0, 3.0, 4.0)
     )
-    results = tree.leafwise(rule, grads, m, v, params=params, rate=0.5)
+    results = tree.leafwise(function, grads, m, v, params=params, rate=0.5)
     expected = [{"a": x, "b": [y]} for x, y in ((5, 50), (2.5, 20.5), (1.5, 15))]
     for result, row in zip(results, expected, strict=True):
         assert_equal(result, row)
@@ -201,7 +201,7 @@ def test_low_precision_parameters_are_rounded_once_a_step_and_the_rest_is_float3
         assert np.all(before.numpy() != after.numpy())
 
 
-def test_rules_compute_in_float32_or_wider():
+def test_functions_compute_in_float32_or_wider():
     for dtype, expected in {
         "float64": "float64",
         "float32": "float32",
@@ -230,12 +230,12 @@ def test_leaves_that_are_not_floating_are_refused(x):
 @pytest.mark.parametrize("number", [0.999, np.float64(0.999), 3, np.int64(3), np.float32(0.75)])
 def test_numbers_are_rounded_once_to_the_dtype_of_the_leaf(number, dtype, execution):
     # tf.cast(0.999, tf.float64) is 0.999 rounded to float32.
-    def rule(g, slot, *, x):
+    def function(g, slot, *, x):
         assert isinstance(x, float)
         return x * g, tree.scalar(number, g)
 
     g, exact = tf.constant([1.0, 3.0], dtype), np.array(float(number), dtype)
-    product, scalar = EXECUTIONS[execution](lambda: tree.leafwise(rule, g, g, x=number))()
+    product, scalar = EXECUTIONS[execution](lambda: tree.leafwise(function, g, g, x=number))()
     assert (product.dtype, scalar.dtype) == (dtype, dtype)
     np.testing.assert_array_equal(product, exact * g.numpy())
     np.testing.assert_array_equal(scalar, exact)
@@ -246,12 +246,12 @@ def test_numbers_are_rounded_once_to_the_dtype_of_the_leaf(number, dtype, execut
 def test_scalar_tensors_are_cast_to_the_dtype_of_the_leaf(dtype, execution):
     t, rate = tf.constant(3, tf.int64), tf.Variable(0.5)
 
-    def rule(g, *, t, rate):
+    def function(g, *, t, rate):
         assert t.dtype == rate.dtype == g.dtype
         assert tree.scalar(t, g).dtype == g.dtype
         return (g * t + rate,)
 
-    update = EXECUTIONS[execution](lambda g: tree.leafwise(rule, g, t=t, rate=rate)[0])(
+    update = EXECUTIONS[execution](lambda g: tree.leafwise(function, g, t=t, rate=rate)[0])(
         tf.ones([], dtype)
     )
     assert update == 3.5

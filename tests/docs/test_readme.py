@@ -1,4 +1,4 @@
-"""README.md's tables of the proof are those of `verify`, and speak of every rule."""
+"""README.md's tables of verification are those of `verify`, and list every function."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_schedule_has_its_curve():
         assert (ROOT / f"docs/schedules/{name}.svg").read_text(encoding="utf-8").endswith("svg>\n")
 
 
-def test_every_optimizer_is_held_to_every_peer_that_has_it():
+def test_every_optimizer_is_compared_with_every_peer_that_has_it():
     rows = table("README.md")
     assert set(rows) == set(OPTIMIZERS)
     for optimizer, cells in rows.items():

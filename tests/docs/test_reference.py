@@ -1,4 +1,4 @@
-"""The reference is made of the code, and holds the public API whole."""
+"""The reference is generated from the code, and covers the whole public API."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_help_lists_the_flags_without_importing_tensorflow(command):
     assert own.get(command, "--run_dir=") in done.stdout
 
 
-def test_help_on_a_rule_shows_its_flags_without_importing_tensorflow():
+def test_help_on_a_function_shows_its_flags_without_importing_tensorflow():
     done = run("-c", PRINT_LOADED_MODULES.format(command="train", arguments=["--help=adam"]))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("optimizer adam: ") and "--beta_1=" in done.stdout

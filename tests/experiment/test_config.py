@@ -25,7 +25,7 @@ FULL = tl.ExperimentConfig(
 )
 
 
-def test_a_rule_is_given_by_its_name_or_with_hyperparameters():
+def test_a_function_is_given_by_its_name_or_with_hyperparameters():
     config = tl.ExperimentConfig(model="cnn", optimizer=tl.config("sgd", momentum=0.9))
     assert config.model == tl.config("cnn")
     assert config.optimizer.name == "sgd"

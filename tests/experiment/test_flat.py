@@ -251,7 +251,7 @@ def test_every_field_of_a_configuration_is_in_its_flat_form():
         assert flatten(dataclasses.replace(config, **{name: value})) != flatten(config), name
 
 
-def test_rules_are_checked_against_the_registry():
+def test_functions_are_checked_against_the_registry():
     assert (
         checked_function("optimizer", tl.config("adam", beta_1=0)).hyperparameters["beta_1"] == 0.0
     )

@@ -8,18 +8,18 @@ from helpers.experiments import experiment
 import trainlib as tl
 
 
-def test_a_name_that_the_rules_of_one_kind_take_is_written_alone():
+def test_a_name_that_functions_of_one_kind_take_is_written_alone():
     config = experiment("--optimizer=adam", "--beta_1=0.5", "--clipnorm=2")
     assert config.optimizer == tl.config("adam", beta_1=0.5)
     assert config.clipping == tl.config("clip_by_norm", clipnorm=2.0)
 
 
-def test_a_name_that_two_kinds_know_is_written_alone_where_one_rule_takes_it():
+def test_a_name_that_two_kinds_have_is_written_alone_if_one_chosen_function_takes_it():
     config = experiment("--schedule=cosine_decay", "--alpha=0.1")
     assert config.schedule.schedules == (tl.config("cosine_decay", alpha=0.1),)
 
 
-def test_a_name_that_the_rules_of_two_kinds_take_must_be_written_with_the_kind():
+def test_a_name_that_functions_of_two_kinds_take_must_be_written_with_the_kind():
     flags = ("--schedule=cosine_decay", "--loss=tversky")
     message = (
         "^--alpha is ambiguous: schedule cosine_decay and loss tversky take it; give "
@@ -39,7 +39,7 @@ def test_a_name_may_be_written_with_its_kind_where_it_is_not_ambiguous():
     assert config == experiment("--loss=tversky", "--alpha=0.2")
 
 
-def test_flag_files_write_a_name_that_several_kinds_know_with_its_kind():
+def test_flag_files_write_a_name_that_several_kinds_have_with_its_kind():
     lines = experiment("--epsilon=1e-3", "--beta_1=0.5").to_flags().splitlines()
     assert {"--optimizer_epsilon=0.001", "--beta_1=0.5"} <= {*lines}
 
@@ -79,7 +79,7 @@ def test_several_schedules_share_their_hyperparameters():
         ([], None),
     ],
 )
-def test_warmup_steps_make_a_warmup_where_no_rule_takes_them(flags, warmup):
+def test_warmup_steps_make_a_warmup_if_no_chosen_function_takes_them(flags, warmup):
     found = experiment(*flags).schedule.warmup
     assert found == (warmup and tl.config("linear_warmup", **warmup))
 
@@ -116,7 +116,7 @@ def test_warmup_steps_make_a_warmup_where_no_rule_takes_them(flags, warmup):
         (["--model=mpl", "--hidden=3"], "^unknown model 'mpl': did you mean 'mlp'"),
     ],
 )
-def test_a_hyperparameter_that_no_chosen_rule_takes_is_refused(flags, message):
+def test_a_hyperparameter_that_no_chosen_function_takes_is_refused(flags, message):
     with pytest.raises(ValueError, match=message):
         experiment(*flags)
 
@@ -132,5 +132,5 @@ def test_a_hyperparameter_that_no_chosen_rule_takes_is_refused(flags, message):
         ["--constraint=max_norm", "--max_value=2", "--warmup_steps=3"],
     ],
 )
-def test_rules_with_their_hyperparameters_are_accepted(flags):
+def test_functions_with_their_hyperparameters_are_accepted(flags):
     experiment(*flags)

@@ -168,7 +168,7 @@ def test_optimizers_that_cannot_be_built_are_refused(arguments, message):
         build_optimization(experiment(*arguments), 10)
 
 
-def test_rules_and_accumulation_reach_the_optimizer():
+def test_param_rules_and_accumulation_reach_the_optimizer():
     config = experiment(
         "--optimizer=sgd",
         "--learning_rate=0.5",
@@ -214,7 +214,7 @@ def test_the_rate_that_a_plateau_reduces_is_in_the_state():
     assert made.schedule is None and updates["w"] == 0
 
 
-@pytest.mark.parametrize("rules", [(), ("--param_rules=.*b:learning_rate*=1",)])
+@pytest.mark.parametrize("param_rules", [(), ("--param_rules=.*b:learning_rate*=1",)])
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -230,8 +230,8 @@ def test_the_rate_that_a_plateau_reduces_is_in_the_state():
         ),
     ],
 )
-def test_a_constraint_holds_for_the_kernels_after_the_update(arguments, expected, rules):
-    config = experiment("--optimizer=sgd", "--learning_rate=1", *arguments, *rules)
+def test_a_constraint_holds_for_the_kernels_after_the_update(arguments, expected, param_rules):
+    config = experiment("--optimizer=sgd", "--learning_rate=1", *arguments, *param_rules)
     optimizer = build_optimization(config, 10).optimizer
     shapes = {"w": (1, 2), "conv": (2, 3, 1, 2), "b": (2,)}
     params = {name: tf.ones(shape) for name, shape in shapes.items()}

@@ -78,7 +78,9 @@ def test_progress_is_logged_and_nothing_is_printed(finished, tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_stopped_run_says_so_and_is_resumed_to_the_same_bits(finished, tmp_path):
+def test_a_stopped_run_says_that_it_can_be_resumed_and_is_resumed_to_the_same_bits(
+    finished, tmp_path
+):
     _, _, expected, _ = finished
     folder = tmp_path / "run"
     stopped = tl.run_experiment(experiment(*FLAGS), folder, callbacks=[StopAfter(4)])

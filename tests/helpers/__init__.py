@@ -10,7 +10,7 @@ metrics: classes and scores, and the value of a metric on arrays.
 monitors: monitors run over a history of results.
 given_gradients: a model whose gradients are the batch.
 linear: a linear model with its loss and gradients in NumPy.
-processes: Python in a process of its own.
+processes: Python in a separate process.
 commands: commands run inside the test process, and a toy command.
 experiments: experiments as flags, and small ones.
 workers: `train` in several processes, and what their run leaves.

@@ -16,7 +16,7 @@ X = RNG.normal(size=(SIZE, 4)).astype("float32")
 Y = RNG.integers(0, 3, SIZE)
 WEIGHT = RNG.uniform(0.5, 2, SIZE).astype("float32")
 NOISE = RNG.integers(0, 3, SIZE)
-"""Labels independent of X: a model that learns Y by heart gets worse on them."""
+"""Labels independent of X: a model that memorizes Y gets worse on them."""
 ROUNDING = {"float32": 2e-6, "float64": 1e-14}
 """Relative error of a few epochs: 16 units in the last place in float32, 45 in float64."""
 crossentropy = functools.partial(tl.losses.sparse_categorical_crossentropy, from_logits=True)

@@ -1,4 +1,4 @@
-"""Python in a process of its own.
+"""Python in a separate process.
 
 A process sees the environment of a user: no variable of TensorFlow (`TF_*`) but those given.
 """

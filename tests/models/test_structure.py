@@ -71,7 +71,7 @@ class Subclassed(keras.Model):
 
 
 @pytest.mark.parametrize("parts", [(), ("softmax",)])
-def test_a_subclass_with_its_own_call_has_no_logits_model_model(parts):
+def test_a_subclass_with_a_custom_call_has_no_logits_model(parts):
     assert logits_model(Subclassed(*map(keras.layers.Activation, parts))) is None
 
 

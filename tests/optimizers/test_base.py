@@ -24,7 +24,7 @@ class State(NamedTuple):
 
 
 def recorded(rule=lambda g, hp: (g,), **options) -> tuple[Optimizer, list[Any]]:
-    """An optimizer from a rule, and a list to which each call of the rule adds its `hp`."""
+    """An optimizer from an update rule, and a list to which each call of the rule adds its `hp`."""
     seen: list[Any] = []
 
     def recording(g, *slots_and_hp):
@@ -36,7 +36,7 @@ def recorded(rule=lambda g, hp: (g,), **options) -> tuple[Optimizer, list[Any]]:
     ), seen
 
 
-def test_a_rule_reads_step_rate_parameter_and_hyperparameters_in_the_compute_dtype():
+def test_an_update_rule_reads_step_rate_parameter_and_hyperparameters_in_the_compute_dtype():
     tx, seen = recorded(
         learning_rate=lambda step: 0.5 / tf.cast(step + 1, tf.float32),
         hyperparameters={
@@ -57,7 +57,7 @@ def test_a_rule_reads_step_rate_parameter_and_hyperparameters_in_the_compute_dty
     assert (seen[0].number, seen[0].form, seen[0].flag) == (0.25, "sum", True)
 
 
-def test_low_precision_reaches_the_rule_as_float32():
+def test_low_precision_reaches_the_update_rule_as_float32():
     params = {"a": tf.constant([1.0], tf.bfloat16)}
     dtypes = []
 
@@ -72,7 +72,7 @@ def test_low_precision_reaches_the_rule_as_float32():
     np.testing.assert_array_equal(state.x["a"], [1.25])
 
 
-def test_a_slot_that_is_not_in_use_is_none_in_the_rule_and_empty_in_the_state():
+def test_an_unused_slot_is_none_in_the_update_rule_and_empty_in_the_state():
     calls = []
 
     def rule(g, x, y, hp):
@@ -114,7 +114,7 @@ def test_prepare_computes_scalars_once_per_update_and_stores_those_of_the_state(
     assert [hp.doubled.dtype for hp in seen[:2]] == [tf.float32, tf.float64]
 
 
-def test_masks_reach_the_rule_as_bools_of_the_parameter():
+def test_masks_reach_the_update_rule_as_bools_of_the_parameter():
     tx, seen = recorded(masks={"chosen": lambda path: path == "b", "all": None})
     tx.update(GRADS, tx.init(PARAMS), PARAMS)
     assert [(hp.chosen, hp.all) for hp in seen] == [(False, True), (True, True)]
@@ -124,15 +124,13 @@ def test_masks_reach_the_rule_as_bools_of_the_parameter():
     ("value", "mask", "expected"),
     [(0.5, None, [0.5, 0.5]), (0.5, {"a": False, "b": True}, [None, 0.5]), (0.0, None, [None] * 2)],
 )
-def test_a_rule_with_its_own_decay_reads_none_where_a_parameter_does_not_decay(
-    value, mask, expected
-):
+def test_an_update_rule_that_decays_reads_none_if_a_parameter_does_not_decay(value, mask, expected):
     tx, seen = recorded(weight_decay=WeightDecay(value, mask=mask))
     tx.update(GRADS, tx.init(PARAMS), PARAMS)
     assert [hp.weight_decay for hp in seen] == expected
 
 
-def test_a_form_of_decay_is_added_around_the_rule():
+def test_a_form_of_decay_is_added_around_the_update_rule():
     tx, _ = recorded(lambda g, hp: (0 * g,), weight_decay=WeightDecay(0.5, "add"))
     updates, _ = tx.update(GRADS, tx.init(PARAMS), PARAMS)
     np.testing.assert_array_equal(updates["a"], -0.5 * 0.5 * PARAMS["a"])
@@ -172,7 +170,7 @@ def test_a_checked_factory_takes_schedules_tensors_and_what_is_not_declared():
         prodigy(beta_3=1.0)
 
 
-def test_map_rule_returns_the_updates_and_each_slot():
+def test_map_update_rule_returns_the_updates_and_each_slot():
     def rule(g, x, y, hp):
         return g * hp.factor, x, None
 

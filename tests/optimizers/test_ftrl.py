@@ -36,7 +36,7 @@ def test_z_init_consistent_keeps_the_initial_weights(convention, strengths):
 
 
 def test_z_init_consistent_then_descends_as_adagrad():
-    """Without penalties the rule is AdaGrad, whose root has no epsilon."""
+    """Without penalties it is AdaGrad, whose root has no epsilon."""
     grads = {"w": tf.constant([0.5, -0.25, 1.0], tf.float64)}
     tx = tl.adagrad(2.0**-6, 0.125, 0.0)
     updates, _ = tx.update(grads, tx.init(PARAMS), PARAMS)

@@ -30,7 +30,7 @@ def test_the_state_has_its_documented_fields():
     np.testing.assert_array_equal(state.z["w"], PARAMS["w"])
 
 
-def test_the_default_is_the_intended_rule_and_x_the_mean_of_z():
+def test_the_default_is_the_intended_form_and_x_the_mean_of_z():
     params, state, _, zs = run(tl.schedule_free_adamw(0.125, 0.75))
     x = tl.schedule_free_eval_params(state, params)["w"]
     np.testing.assert_allclose(x, zs.mean(axis=0), rtol=1e-13)

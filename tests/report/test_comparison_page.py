@@ -19,7 +19,7 @@ def record(name, loss, settings, test=None, **results):
 
 @pytest.fixture
 def write(tmp_path):
-    """`write(run, run)`: the page, and the names of the pictures beside it."""
+    """`write(run, run)`: the page, and the names of its pictures."""
 
     def run(*records):
         write_comparison_page({record.name: record for record in records}, tmp_path)

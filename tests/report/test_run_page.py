@@ -44,7 +44,7 @@ def model_record(predictions, class_names=()):
 
 @pytest.fixture
 def write(tmp_path):
-    """`write(run, model)`: the page, and the names of the pictures beside it."""
+    """`write(run, model)`: the page, and the names of its pictures."""
 
     def run(record, model=None):
         write_run_page(record, model, tmp_path)
@@ -86,7 +86,7 @@ def test_very_many_classes_have_percentages_only(write):
     assert "confusion_percentages" in pictures and "confusion_counts" not in pictures
 
 
-def test_a_run_that_is_not_finished_says_so(write):
+def test_the_report_of_an_unfinished_run_says_that_it_is_not_finished(write):
     text, pictures = write(RunRecord("name", HISTORY, {**SETTINGS, "epochs": "5"}))
     assert "This run is not finished." in text
     assert "<dt>epochs</dt><dd>2 of 5</dd>" in text

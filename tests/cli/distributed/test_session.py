@@ -1,4 +1,4 @@
-"""Workers in processes of their own: they begin, stop and end together."""
+"""Workers in separate processes: they begin, stop and end together."""
 
 from __future__ import annotations
 
