@@ -1,6 +1,7 @@
-"""What several test files share.
+"""Helpers that several test files share.
 
 classification: a small problem, its model and its trainer.
+descents: the parameters after each step of an optimizer or an equation.
 exact: hyperparameters that float32 holds exactly.
 executions: the ways to run a function, by name: eager, graph and XLA.
 regression: a small problem as arrays and as batches.

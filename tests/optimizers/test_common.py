@@ -1,6 +1,6 @@
 """What all optimizers have in common, for each of them under each of its conventions.
 
-test_properties.py tests more of this on random trees; the values of the optimizers are compared with
+test_properties.py tests more of this on random trees; the values are compared with
 the peers in tests/verify.
 """
 
