@@ -6,9 +6,11 @@ import errno
 import sys
 
 import pytest
+from absl import flags
 from helpers.commands import call, raising, toy_main
 
 from trainlib.cli import app
+from trainlib.cli.flag_types import Group
 
 
 @pytest.mark.parametrize(
@@ -18,7 +20,7 @@ from trainlib.cli import app
         ("again", "unexpected argument 'again': flags are given as --name=value"),
         (
             "--flagfile=none.txt",
-            "Unable to open flagfile: [Errno 2] No such file or directory: 'none.txt'",
+            "flag --flagfile: none.txt: No such file or directory",
         ),
     ],
 )
@@ -31,7 +33,7 @@ def test_arguments_that_are_not_valid_get_one_line_and_status_2_before_any_work(
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ValueError("count must be\n  at least 1"), "count must be at least 1"),
+        (ValueError("count must be\n  at least 1"), "--count must be at least 1"),
         (TypeError("no number"), "no number"),
         (ValueError(), "ValueError"),
         (FileNotFoundError(errno.ENOENT, "No such file", "a.npz"), "a.npz: No such file"),
@@ -46,6 +48,17 @@ def test_bad_input_gets_one_short_line_and_status_2(error, message, toy):
     assert done.err.startswith(f"toy: {message}")
     assert done.err.endswith("\n") and done.err.count("\n") == 1
     assert len(done.err) < 1100
+
+
+def test_the_flags_that_a_message_of_the_library_names_get_dashes():
+    values = flags.FlagValues()
+    group = Group(values, "Flags")
+    group.integer("epochs", 1, "")
+    group.number("learning_rate", 1.0, "")
+    text = "epochs must be 1, all epochs: leave learning_rate out"
+    assert app.with_dashes(text, values) == f"--{text.replace('learning', '--learning')}"
+    for text in ("the epochs", "epochs.txt: not found", "'learning_rate'", "--learning_rate", "x"):
+        assert app.with_dashes(text, values) == text
 
 
 def test_other_errors_get_one_line_that_says_how_to_see_more_and_status_1(toy):

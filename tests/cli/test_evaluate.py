@@ -74,8 +74,8 @@ def test_data_that_were_moved_are_found_in_another_folder(quick, command, tmp_pa
     ("arguments", "message"),
     [
         ((), "--run_dir must be given"),
-        (("--run_dir=none",), "run_dir none: not a run, because it has no config.json"),
-        (("--run_dir=run", "--part=all"), "flag --part=all: value should be one of <train|"),
+        (("--run_dir=none",), "evaluate: none: not a run, because it has no config.json"),
+        (("--run_dir=run", "--part=all"), "flag --part=all: choose from train, "),
         (("--run_dir=run", "--part=validation"), "part validation: the run kept no examples"),
         (("--run_dir=run", "--dataset=digits"), "takes examples of shape (2,); those of digits"),
         (("--run_dir=run", "--dataset=less.csv"), "less.csv has no column 'a'; the model takes a,"),

@@ -54,7 +54,7 @@ def test_a_flag_holds_what_is_given_and_writes_it_back(name, argument, expected)
         ("--sizes=3,,4", "flag --sizes=3,,4: '3,,4' is not comma-separated integers"),
         ("--weights=3,x", "flag --weights=3,x: '3,x' is not comma-separated numbers"),
         ("--speed=fast", "flag --speed=fast: 'fast' is neither a number nor 'auto'"),
-        ("--mood=ugly", "flag --mood=ugly: value should be one of <good|bad>"),
+        ("--mood=ugly", "flag --mood=ugly: choose from good, bad"),
     ],
 )
 def test_a_value_of_another_type_gets_one_line_and_status_2_before_any_work(argument, message, toy):

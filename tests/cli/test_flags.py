@@ -141,7 +141,7 @@ def written(value):
         ("--epochs=ten", "flag --epochs=ten: 'ten' is not an integer"),
         ("--learning_rate=fast", "'fast' is neither a number nor 'auto'"),
         ("--norms=maybe", "'maybe' is neither true nor false"),
-        ("--execution=fast", "value should be one of <auto|graph|xla|xla_update>"),
+        ("--execution=fast", "--execution=fast: choose from auto, graph, xla, xla_update"),
         ("--epoch=3", "Unknown command line flag 'epoch'. Did you mean: epochs"),
     ],
 )

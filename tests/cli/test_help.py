@@ -69,13 +69,15 @@ def test_hidden_flags_are_left_to_topics(tmp_path, columns):
     out = call(main, tmp_path, "toy", "--help").out
     assert "depth:" not in out and "--depth" not in out and "Rare" not in out
     assert out.endswith("\n\n`toy --help=deep` explains the depth.\n")
-    assert "--help=NAME shows that on one topic." in re.sub(r"\s+", " ", out)
+    assert "--help=NAME shows one topic." in re.sub(r"\s+", " ", out)
     assert call(main, tmp_path, "toy", "--help=deep") == (0, "depth at 80: How deep.\n", "")
 
 
 def test_an_unknown_topic_is_named(tmp_path, toy):
     done = call(toy_main(topics=TOY_TOPICS), tmp_path, "toy", "--help=deap")
     assert (done.status, done.out) == (2, "")
-    assert done.err == "toy: unknown help topic 'deap': did you mean 'deep'? choose from deep\n"
+    assert done.err == "toy: unknown help topic 'deap': did you mean 'deep'?\n"
+    done = call(toy_main(topics=TOY_TOPICS), tmp_path, "toy", "--help=x")
+    assert done.err == "toy: unknown help topic 'x': choose from water: deep, wide; air: high\n"
     done = toy("--help=deep")
     assert done == (2, "", "toy: --help=deep: this command has no help topics; use --help\n")

@@ -53,7 +53,7 @@ def test_a_worker_that_fails_gives_its_status_and_its_number(tmp_path):
     flags = ("--epochs=0", *QUICK[:2])
     status, out, err = run_module(tmp_path / "a", "launch_local", "2", "--", "train", *flags)
     assert (status, out) == (2, "")
-    message = "train: epochs must be at least 1, got 0"
+    message = "train: --epochs must be at least 1, got 0"
     assert sorted(err.splitlines()) == [message, f"worker 1: {message}"]
 
 

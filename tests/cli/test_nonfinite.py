@@ -88,14 +88,14 @@ def test_any_step_of_a_finished_run_can_be_replayed(quick, command):
     assert done.out.startswith("step 2: batch 2 of 2 in epoch 1\n")
     assert done.out.endswith("\nall tensors are finite\n")
     done = command("train", "--resume=a", "--replay_step=3")
-    assert (done.status, done.err) == (2, "train: replay_step 3: the run ends after 2 steps\n")
+    assert (done.status, done.err) == (2, "train: --replay_step 3: the run ends after 2 steps\n")
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--replay_step=2"], "--replay_step needs --resume, the folder of the run"),
-        (["--nonfinite=halt"], "flag --nonfinite=halt: value should be one of <none|epoch|sk"),
+        (["--nonfinite=halt"], "flag --nonfinite=halt: choose from none, epoch, sk"),
     ],
 )
 def test_invalid_flags_are_refused(flags, message, quick):

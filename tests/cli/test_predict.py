@@ -83,7 +83,7 @@ def test_tables_are_read_by_the_names_of_their_columns(
     ("arguments", "message"),
     [
         ((), "--run_dir must be given"),
-        (("--run_dir=none",), "run_dir none: not a run, because it has no config.json"),
+        (("--run_dir=none",), "predict: none: not a run, because it has no config.json"),
         (("--run_dir=run", "--data=less.csv"), "less.csv has no column 'b'; its columns are a"),
         (("--run_dir=run", "--data=text.csv"), "text.csv, line 2, column 'b': 'x' is not a number"),
         (("--run_dir=run", "--data=none.csv"), "none.csv does not exist"),

@@ -180,11 +180,11 @@ def test_runs_of_the_same_name_are_named_by_path(run, reported, tmp_path):
     ("arguments", "message"),
     [
         ((), "give a run's folder, or several"),
-        (("nowhere",), "run_dir nowhere: not a run of train, because it has no metrics.jsonl"),
+        (("nowhere",), "nowhere: not a run of train, because it has no metrics.jsonl"),
         (("run", "./run"), "run run is given twice"),
         (
             ("run", "nowhere"),
-            "run_dir nowhere: not a run of train, because it has no metrics.jsonl",
+            "nowhere: not a run of train, because it has no metrics.jsonl",
         ),
         (("run", "--uot=a"), "unknown flag --uot: did you mean --out?"),
         (("run", "--out=file"), "file: File exists"),
@@ -200,7 +200,7 @@ def test_bad_input_gets_one_line_and_status_2(arguments, message, run, command, 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("metrics.jsonl", "", "run_dir run: no epoch of the run is complete yet"),
+        ("metrics.jsonl", "", "run: no epoch of the run is complete yet"),
         ("metrics.jsonl", "[]\n", "run/metrics.jsonl: a line without its epoch"),
         ("metrics.jsonl", "loss\n", "run/metrics.jsonl: Expecting value"),
         ("metrics.jsonl", "1\n", "run/metrics.jsonl: 'int' object is not iterable"),

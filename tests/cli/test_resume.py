@@ -119,7 +119,7 @@ def test_a_folder_without_a_run_is_refused(command, tmp_path):
     done = command("train", "--resume=nowhere")
     assert (done.status, done.err) == (
         2,
-        "train: run_dir nowhere: not a run, because it has no config.json\n",
+        "train: nowhere: not a run, because it has no config.json\n",
     )
 
 

@@ -136,8 +136,14 @@ def test_tensorboard_may_be_switched_on_when_a_run_is_resumed(quick_runs, comman
         (["--tensorboard_dir=x"], "--tensorboard_dir needs --tensorboard"),
         (["--tensorboard_steps=5"], "--tensorboard_steps needs --tensorboard"),
         (["--histogram_epochs=5"], "--histogram_epochs needs --tensorboard"),
-        (["--tensorboard", "--tensorboard_steps=0"], "tensorboard_steps must be at least 1, got 0"),
-        (["--tensorboard", "--histogram_epochs=-1"], "histogram_epochs must be at least 0, got -1"),
+        (
+            ["--tensorboard", "--tensorboard_steps=0"],
+            "--tensorboard_steps must be at least 1, got 0",
+        ),
+        (
+            ["--tensorboard", "--histogram_epochs=-1"],
+            "--histogram_epochs must be at least 0, got -1",
+        ),
     ],
 )
 def test_invalid_flags_are_refused(flags, message, quick, tmp_path):

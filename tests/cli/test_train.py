@@ -327,7 +327,7 @@ def refused(done, message):
         ("--validation_split=1", "validation_split must be at least 0 and below 1, got 1.0"),
         ("--validation_split=0.0001", "validation_split 0.0001 keeps 0 of 1438"),
         ("--train_examples=0", "train_examples must be at least 1, got 0"),
-        ("--epochs=0", "epochs must be at least 1, got 0"),
+        ("--epochs=0", "train: --epochs must be at least 1, got 0\n"),
         ("--batch_size=0", "batch_size must be at least 1, got 0"),
         ("--seed=-1", "seed must be at least 0 and at most 4294967295, got -1"),
         ("--seed=4294967296", "seed must be at least 0 and at most 4294967295"),
@@ -336,8 +336,8 @@ def refused(done, message):
             "--learning_rate=fast",
             "flag --learning_rate=fast: 'fast' is neither a number nor 'auto'",
         ),
-        ("--execution=fast", "value should be one of <auto|graph|xla|xla_update>"),
-        ("--flagfile=none.txt", "Unable to open flagfile"),
+        ("--execution=fast", "flag --execution=fast: choose from auto, graph, xla, xla_update"),
+        ("--flagfile=none.txt", "flag --flagfile: none.txt: No such file or directory"),
         ("--data_dir=none", "data_dir is 'none', which is not a folder"),
         ("--target=price", "only a .csv has columns"),
         ("--dataset=none.csv", "none.csv does not exist"),
@@ -364,7 +364,7 @@ def test_bad_input_gets_one_line_and_leaves_no_folder(flag, message, own_models,
         ),
         (
             ("--schedule=exponential_decay",),
-            "schedule exponential_decay needs decay_rate (--decay_rate)",
+            "train: --schedule exponential_decay needs --decay_rate\n",
         ),
         (("--clipnorm=1", "--clipvalue=1"), "give only one of --clipvalue, --clipnorm"),
         (("--optimizer=sgd", "--nesterov"), "nesterov needs a momentum above 0"),
@@ -489,7 +489,7 @@ def test_a_data_set_that_is_nowhere_is_refused_with_the_places(mnist, command):
 def test_a_finished_run_is_never_overwritten(quick, tmp_path):
     assert quick("--run_dir=a").status == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "a").glob("*.*")}
-    message = "run_dir a: exists already; choose another, or remove it first"
+    message = "--run_dir a: exists already; choose another, or remove it first"
     assert refused(quick("--run_dir=a", "--seed=1"), message)
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").glob("*.*")} == before
     assert set(before) == RUN_FILES - {"checkpoints"}

@@ -148,7 +148,7 @@ def test_the_error_names_the_folders_and_the_files_in_one_line(places: Places) -
         *map(str, (places.given, places.variable, places.keras, places.system)),
         "OSError: no network for mnist",
         *IDX,
-        "--data_dir",
+        "data_dir",
         "$TRAINLIB_DATA",
     ):
         assert part in message

@@ -109,10 +109,10 @@ def test_hyperparameters_have_their_declared_types(name, value, expected):
             TypeError,
             "^hidden must be a sequence of int",
         ),
-        ({"schedule": "exponential_decay"}, ValueError, r"^schedule exp.* needs decay_rate \(--d"),
-        ({"schedule": ["constant", "constant"]}, ValueError, "^--join_at must hold the step at wh"),
+        ({"schedule": "exponential_decay"}, ValueError, r"^schedule exp.* needs decay_rate$"),
+        ({"schedule": ["constant", "constant"]}, ValueError, "^join_at must hold the step at wh"),
         ({"schedule": []}, ValueError, "^schedule must hold at least one schedule"),
-        ({"clipping": "clip_by_norm"}, ValueError, r"^clipping clip_by_norm needs clipnorm \(--cl"),
+        ({"clipping": "clip_by_norm"}, ValueError, r"^clipping clip_by_norm needs clipnorm$"),
         ({"monitors": ["early_stop"] * 2}, ValueError, "^monitors must hold early_stop once"),
         ({"metrics": ["auto", "auc"]}, ValueError, "^metrics must be auto alone or names"),
         ({"regularized_params": ".*"}, ValueError, "^regularized_params needs a regularizer "),
@@ -141,14 +141,14 @@ def test_invalid_settings_are_refused_by_name(settings, error, message):
             lambda: tl.ScheduleConfig(
                 schedules="cosine_decay", warmup=tl.config("linear_warmup", warmup_steps=3)
             ),
-            r"^schedule.warmup: schedule cosine_decay takes warmup_steps \(--warmup_steps\) itself",
+            r"^schedule.warmup: schedule cosine_decay takes warmup_steps itself",
         ),
         (lambda: tl.ScheduleConfig(warmup="linear_warmup"), "^schedule.warmup must be tl.config"),
         (
             lambda: tl.ScheduleConfig(
                 schedules=[tl.config("cosine_decay", alpha=a) for a in (0.1, 0.2)], join_at=[5]
             ),
-            r"^schedule: cosine_decay and cosine_decay both take alpha \(--alpha\) and must have",
+            r"^schedule: cosine_decay and cosine_decay both take alpha and must have",
         ),
     ],
 )

@@ -144,8 +144,8 @@ def test_gradients_are_clipped_before_the_optimizer(flag, expected):
             "^schedule piecewise_constant has its own rates: leave learning_rate .--learn",
         ),
         (("--schedule=join",), "^unknown schedule 'join'"),
-        (("--schedule=constant,constant",), "^--join_at must hold the step at which each"),
-        (("--join_at=5",), "^--join_at must hold the step .* names 1, --join_at 1 steps$"),
+        (("--schedule=constant,constant",), "^join_at must hold the step at which each"),
+        (("--join_at=5",), "^join_at must hold the step .* names 1, join_at 1 steps$"),
         (
             ("--schedule=cosine_decay", "--optimizer=ademamix", "--alpha=1"),
             "^--alpha is ambiguous: optimizer ademamix and schedule cosine_decay take it; give "

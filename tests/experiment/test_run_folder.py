@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path):
 @pytest.mark.parametrize(
     ("read", "name", "content", "message"),
     [
-        ("config", "config.json", None, "^run_dir a: not a run, because it has no config.json$"),
+        ("config", "config.json", None, "^a: not a run, because it has no config.json$"),
         ("config", "config.json", '{"epoch": 3}', "^a/config.json: unknown setting of .* 'epochs'"),
         (
             "config",
@@ -94,7 +94,7 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path):
         ),
         ("config", "config.json", "[]", "^a/config.json: configuration must be a JSON object"),
         ("config", "config.json", "{", "^a/config.json: Expecting"),
-        ("summary", "summary.json", None, "^run_dir a: the run is not finished, because it has no"),
+        ("summary", "summary.json", None, "^a: the run is not finished, because it has no"),
         ("summary", "summary.json", "{", "^a/summary.json: Expecting"),
     ],
 )

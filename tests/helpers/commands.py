@@ -72,6 +72,7 @@ def define_toy(values: Values) -> None:
 TOY_TOPICS = HelpTopics(
     "`toy --help=deep` explains the depth.",
     {"deep": lambda values, width: f"depth at {width}: {values['depth'].help}"},
+    {"water": ["deep", "wide"], "air": ["high"]},
 )
 
 

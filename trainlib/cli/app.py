@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,19 @@ from typing import Any
 from absl import flags
 
 from trainlib.cli.broken_pipe import discard_output, replace_closed_streams
-from trainlib.cli.exit_status import FAILED, CommandError, fail, one_line, status_of
+from trainlib.cli.exit_status import (
+    BAD_INPUT,
+    FAILED,
+    CommandError,
+    fail,
+    one_line,
+    status_of,
+)
 from trainlib.cli.flag_types import Flag, Group, Values
 from trainlib.cli.help import HelpTopics, help_text, terminal_width, topic_text
 from trainlib.core.checks import nearest
+
+_WORD = re.compile(r"(?<![\w./='\"-])\w+(?![\w./'\"(-])")
 
 
 def run(
@@ -66,6 +76,8 @@ def run(
         if values.is_parsed() and values.traceback:
             raise
         status = status_of(error)
+        if status == BAD_INPUT:
+            fail(name, with_dashes(one_line(error), values), status)
         if status != FAILED or isinstance(error, CommandError):
             fail(name, one_line(error), status)
         kind = type(error).__name__
@@ -85,6 +97,25 @@ def _parse(name: str, values: Values) -> list[str]:
         near = nearest(error.flagname, values)
         hint = f"; {name} --help lists the flags" if near is None else f": did you mean --{near}?"
         raise ValueError(f"unknown flag --{error.flagname}{hint}") from error
+    except flags.CantOpenFlagFileError as error:
+        cause = error.__context__
+        reason = one_line(cause) if isinstance(cause, OSError) else one_line(error)
+        raise ValueError(f"flag --flagfile: {reason}") from error
+
+
+def with_dashes(message: str, values: Values) -> str:
+    """Return the message of a library error with the names of flags as a user writes them.
+
+    The library names settings without dashes: "epochs must be at least 1". A word is taken for a
+    flag if it is the first one of the message, or contains an underscore.
+    """
+
+    def replaced(match: re.Match[str]) -> str:
+        word = match[0]
+        is_flag = word in values and (match.start() == 0 or "_" in word)
+        return f"--{word}" if is_flag else word
+
+    return _WORD.sub(replaced, message)
 
 
 def required_path(values: Values, name: str) -> Path:

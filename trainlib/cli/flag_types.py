@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
+from trainlib.core.checks import nearest
+
 Values = flags.FlagValues
 
 
@@ -56,7 +58,7 @@ class Group(NamedTuple):
 
     def choice(self, name: str, default: str | None, options: Sequence[str], help: str) -> None:
         """Define a flag that holds one of some words."""
-        self._define(flags.EnumParser(list(options)), name, default, help, "|".join(options))
+        self._define(_Choice(options), name, default, help, "|".join(options))
 
     def integers(self, name: str, default: list[int] | None, help: str) -> None:
         """Define a flag that holds comma-separated integers."""
@@ -113,6 +115,18 @@ def each_flag(values: Values) -> Iterator[Flag]:
 def format_value(value: Any) -> str:
     """Return the value of a flag as it is written in a command; lists are comma-separated."""
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+class _Choice(flags.ArgumentParser[str]):
+    def __init__(self, options: Sequence[str]) -> None:
+        self.options = list(options)
+
+    def parse(self, argument: str) -> str:
+        if argument not in self.options:
+            near = nearest(argument, self.options)
+            hint = "" if near is None else f"did you mean {near}? "
+            raise ValueError(f"{hint}choose from {', '.join(self.options)}")
+        return argument
 
 
 class _Integer(flags.ArgumentParser[int]):

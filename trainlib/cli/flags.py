@@ -103,7 +103,7 @@ def function_topics() -> HelpTopics:
         "--help=NAME shows the hyperparameters of one optimizer, schedule, loss, metric, model, "
         f"..., as in --help=adam or --help=cosine_decay. {AMBIGUITY}"
     )
-    return HelpTopics(hint, texts)
+    return HelpTopics(hint, texts, {kind: list(names) for kind, names in FUNCTIONS.items()})
 
 
 def _topic(name: str) -> Callable[[Values, int], str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trainlib.cli.flag_types import Flag, Values, format_value
-from trainlib.core.checks import check_choice
+from trainlib.core.checks import nearest
 
 NARROWEST, WIDEST = 40, 100
 """Range of the width in columns, whatever that of the terminal."""
@@ -24,10 +24,12 @@ class HelpTopics(NamedTuple):
     Attributes:
         hint: the last paragraph of --help, which says what topics there are.
         texts: function of the flags and the width that returns the text, by topic.
+        kinds: the topics by kind, for the message about an unknown one.
     """
 
     hint: str
     texts: Mapping[str, Callable[[Values, int], str]]
+    kinds: Mapping[str, Sequence[str]]
 
 
 def terminal_width() -> int:
@@ -62,8 +64,18 @@ def topic_text(topic: str, values: Values, topics: HelpTopics | None, width: int
     """
     if topics is None:
         raise ValueError(f"--help={topic}: this command has no help topics; use --help")
-    check_choice("help topic", topic, topics.texts)
+    if topic not in topics.texts:
+        raise ValueError(f"unknown help topic {topic!r}: {_suggestion(topic, topics)}")
     return topics.texts[topic](values, width)
+
+
+def _suggestion(topic: str, topics: HelpTopics) -> str:
+    """Return the nearest topic; or all topics by kind, if none is near."""
+    near = nearest(topic, topics.texts)
+    if near is not None:
+        return f"did you mean {near!r}?"
+    listed = (f"{kind}: {', '.join(names)}" for kind, names in topics.kinds.items())
+    return f"choose from {'; '.join(listed)}"
 
 
 def describe_flags(members: Iterable[Any], width: int) -> str:

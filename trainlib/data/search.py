@@ -120,7 +120,7 @@ def find_files(name: str, data_dir: Path | None) -> tuple[Path, ...]:
     raise FileNotFoundError(
         f"{name} is not in {places}, and its download failed ({failure}); put {wanted} (ubyte and "
         f".csv files may be .gz) into a folder {layout.folders[0]!r} and give the folder around "
-        "it as --data_dir or $TRAINLIB_DATA"
+        "it as data_dir or $TRAINLIB_DATA"
     )
 
 

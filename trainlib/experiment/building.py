@@ -151,7 +151,7 @@ def _settled(chosen: FunctionConfig, kind: str, name: str) -> FunctionConfig:
     """Return the function of that name that "auto" stands for; another function as it is."""
     for hyperparameter in chosen.hyperparameters:
         if hyperparameter not in takes(kind, name):
-            raise not_for(f"--{hyperparameter}", hyperparameter, kind, name)
+            raise not_for(hyperparameter, hyperparameter, kind, name)
     return FunctionConfig(name, chosen.hyperparameters)
 
 

@@ -233,7 +233,7 @@ class ExperimentConfig:
             ("constraint", "constrained_params"),
         ):
             if getattr(self, pattern) is not None and getattr(self, function) is None:
-                raise ValueError(f"{pattern} needs a {function} (--{function})")
+                raise ValueError(f"{pattern} needs a {function}")
         _check_learning_rate(self)
 
     @property
@@ -287,15 +287,12 @@ def _check_learning_rate(config: ExperimentConfig) -> None:
         if names != ["constant"] or schedule.warmup is not None:
             raise ValueError(
                 "reduce_on_plateau changes a constant learning rate: leave out the schedule "
-                "(--schedule) and the warm-up"
+                "and the warm-up"
             )
     if "learning_rate" in config.optimizer.hyperparameters:
         for part in schedule.schedules:
             if rate_argument("schedule", part.name) is None:
-                raise ValueError(
-                    f"schedule {part.name} has its own rates: leave learning_rate "
-                    "(--learning_rate) out"
-                )
+                raise ValueError(f"schedule {part.name} has its own rates: leave learning_rate out")
 
 
 def _check_metrics(metrics: Sequence[FunctionConfig]) -> None:

@@ -199,7 +199,7 @@ class ClippingField(OptionalFunctionField):
             return function
         first = next(iter(takes(self.kind, function.name).values()))
         if first.required:
-            raise ValueError(f"clipping {function.name} needs {first.name} (--{first.name})")
+            raise ValueError(f"clipping {function.name} needs {first.name}")
         return FunctionConfig(function.name, {first.name: first.default})
 
 

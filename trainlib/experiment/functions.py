@@ -218,6 +218,6 @@ def check_shared(kind: str, functions: Sequence[FunctionConfig]) -> None:
                 values = [function.hyperparameters.get(name) for function in (first, second)]
                 if values[0] != values[1]:
                     raise ValueError(
-                        f"{kind}: {first.name} and {second.name} both take {name} (--{name}) and "
+                        f"{kind}: {first.name} and {second.name} both take {name} and "
                         f"must have the same value of it, got {values[0]} and {values[1]}"
                     )

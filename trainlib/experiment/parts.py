@@ -131,8 +131,8 @@ class ScheduleConfig:
             _check_complete(schedule)
         if len(self.schedules) != 1 + len(self.join_at):
             raise ValueError(
-                "--join_at must hold the step at which each schedule after the first begins: "
-                f"--schedule names {len(self.schedules)}, --join_at {len(self.join_at)} steps"
+                "join_at must hold the step at which each schedule after the first begins: "
+                f"schedule names {len(self.schedules)}, join_at {len(self.join_at)} steps"
             )
         if self.warmup is not None:
             self._check_warmup(self.warmup)
@@ -146,7 +146,7 @@ class ScheduleConfig:
             if "warmup_steps" in takes("schedule", schedule.name):
                 raise ValueError(
                     f"schedule.warmup: schedule {schedule.name} takes warmup_steps "
-                    "(--warmup_steps) itself; give it there"
+                    "itself; give it there"
                 )
 
     @property
@@ -163,7 +163,7 @@ def _check_complete(schedule: FunctionConfig) -> None:
     """Raise `ValueError` where a schedule lacks a hyperparameter that has no default."""
     for name, declared in takes("schedule", schedule.name).items():
         if declared.required and name not in LENGTHS and name not in schedule.hyperparameters:
-            raise ValueError(f"schedule {schedule.name} needs {name} (--{name})")
+            raise ValueError(f"schedule {schedule.name} needs {name}")
 
 
 class ScheduleField(

@@ -89,7 +89,7 @@ def read_config(path: Path) -> ExperimentConfig:
     """
     file = path / CONFIG_FILE
     if not file.is_file():
-        raise ValueError(f"run_dir {path}: not a run, because it has no {CONFIG_FILE}")
+        raise ValueError(f"{path}: not a run, because it has no {CONFIG_FILE}")
     try:
         return ExperimentConfig.from_json(file.read_text(encoding="utf-8"))
     except (ValueError, TypeError) as error:
@@ -104,9 +104,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     """
     file = path / SUMMARY_FILE
     if not file.is_file():
-        raise ValueError(
-            f"run_dir {path}: the run is not finished, because it has no {SUMMARY_FILE}"
-        )
+        raise ValueError(f"{path}: the run is not finished, because it has no {SUMMARY_FILE}")
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except ValueError as error:
@@ -121,17 +119,17 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     """
     file = path / HISTORY_FILE
     if not file.is_file():
-        raise ValueError(f"run_dir {path}: not a run of train, because it has no {HISTORY_FILE}")
+        raise ValueError(f"{path}: not a run of train, because it has no {HISTORY_FILE}")
     text = file.read_text(encoding="utf-8")
     lines = text[: text.rfind("\n") + 1].splitlines()  # a run may be writing the last one
     try:
         history = [dict(json.loads(line)) for line in lines]
         if any(type(results.get("epoch")) is not int for results in history):
-            raise ValueError("a line without its epoch")
+            raise ValueError("a line has no epoch")
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: {error}") from error
     if not history:
-        raise ValueError(f"run_dir {path}: no epoch of the run is complete yet")
+        raise ValueError(f"{path}: no epoch of the run is complete yet")
     return history
 
 

@@ -106,7 +106,7 @@ def check_tensorboard(config: ExperimentConfig) -> None:
         try:
             require_tensorboard()
         except ImportError as error:
-            raise ValueError(f"--tensorboard: {error}") from None
+            raise ValueError(f"tensorboard: {error}") from None
 
 
 def tensorboard_root(config: ExperimentConfig, folder: Path) -> Path:
