@@ -115,7 +115,7 @@ def test_hyperparameters_have_their_declared_types(name, value, expected):
         ({"clipping": "clip_by_norm"}, ValueError, r"^clipping clip_by_norm needs clipnorm$"),
         ({"monitors": ["early_stop"] * 2}, ValueError, "^monitors must hold early_stop once"),
         ({"metrics": ["auto", "auc"]}, ValueError, "^metrics must be auto alone or names"),
-        ({"regularized_params": ".*"}, ValueError, "^regularized_params needs a regularizer "),
+        ({"regularized_params": ".*"}, ValueError, "^regularized_params needs a regularizer$"),
         ({"data": {"target": "x"}}, TypeError, "^data must be a DataConfig, got {'target': 'x'}$"),
         ({"tensorboard": True}, TypeError, "^tensorboard must be a TensorBoardConfig, got True$"),
         (

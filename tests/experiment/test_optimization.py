@@ -118,7 +118,7 @@ def test_gradients_are_clipped_before_the_optimizer(flag, expected):
         (("--decay_steps=3",), "^--decay_steps is not for schedule constant, which takes none"),
         (
             ("--schedule=exponential_decay",),
-            "^schedule exponential_decay needs decay_rate .--deca",
+            "^schedule exponential_decay needs decay_rate$",
         ),
         (("--learning_rate=-1",), "^learning_rate must be at least 0, got -1.0$"),
         (("--learning_rate=nan",), "^learning_rate must be finite and at least 0, got nan$"),
@@ -132,7 +132,7 @@ def test_gradients_are_clipped_before_the_optimizer(flag, expected):
         ),
         (
             ("--schedule=piecewise_constant",),
-            "^schedule piecewise_constant needs boundaries .--bo",
+            "^schedule piecewise_constant needs boundaries$",
         ),
         (
             (
@@ -141,7 +141,7 @@ def test_gradients_are_clipped_before_the_optimizer(flag, expected):
                 "--values=1,2",
                 "--learning_rate=1",
             ),
-            "^schedule piecewise_constant has its own rates: leave learning_rate .--learn",
+            "^schedule piecewise_constant has its own rates: leave learning_rate out$",
         ),
         (("--schedule=join",), "^unknown schedule 'join'"),
         (("--schedule=constant,constant",), "^join_at must hold the step at which each"),
@@ -153,7 +153,7 @@ def test_gradients_are_clipped_before_the_optimizer(flag, expected):
         ),
         (("--schedule_alpha=1",), "^--schedule_alpha is not for schedule constant, which takes"),
         (("--max_value=1",), "^--max_value needs --constraint=max_norm or min_max_norm$"),
-        (("--constrained_params=.*",), "^constrained_params needs a constraint .--constraint.$"),
+        (("--constrained_params=.*",), "^constrained_params needs a constraint$"),
         (("--constraint=maxnorm",), "^unknown constraint 'maxnorm': did you mean 'max_norm'"),
         (("--constraint=max_norm", "--axis=first"), "^axis must be"),
         (("--reduce_on_plateau_patience=2",), "^--reduce_on_plateau_patience needs --reduce_on"),
