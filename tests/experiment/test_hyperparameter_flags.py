@@ -46,7 +46,9 @@ def test_flag_files_write_a_name_that_several_kinds_have_with_its_kind():
 
 def test_both_spellings_of_one_hyperparameter_must_agree():
     assert experiment("--epsilon=1", "--optimizer_epsilon=1") == experiment("--epsilon=1")
-    message = "^--optimizer_epsilon=2.0 and --epsilon=1.0 set the same hyperparameter: give one of them"
+    message = (
+        "^--optimizer_epsilon=2.0 and --epsilon=1.0 set the same hyperparameter: give one of them"
+    )
     with pytest.raises(ValueError, match=message):
         experiment("--epsilon=1", "--optimizer_epsilon=2")
 
