@@ -19,6 +19,10 @@ report, interop, verify: pages about runs, other libraries' states, comparison w
 Command line:
 cli: the commands.
 
+trainlib needs Keras's TensorFlow backend: with another one, in KERAS_BACKEND or keras.json, the
+first use of a public name raises ImportError. Images are channels_last: models made by name, and
+all commands, require that of keras.config.image_data_format too.
+
 Example:
     >>> import trainlib as tl
     >>> params = {"w": tf.constant([1.0, 2.0])}
@@ -41,9 +45,17 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """Return a public name, imported at its first use: importing them all imports TensorFlow."""
+    """Return a public name, imported at its first use: importing them all imports TensorFlow.
+
+    Raises:
+        ImportError: Keras has another backend than TensorFlow.
+    """
     if name.startswith("_"):
         raise AttributeError(f"module 'trainlib' has no attribute {name!r}")
+    try:
+        importlib.import_module("trainlib.training.keras_settings").check_backend()
+    except ValueError as error:
+        raise ImportError(str(error)) from None
     api = importlib.import_module("trainlib.api")
     if name not in api.__all__:
         raise AttributeError(f"module 'trainlib' has no attribute {name!r}")

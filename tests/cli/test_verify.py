@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 import trainlib.verify.compare as compare
 from trainlib.cli import verify
 from trainlib.registry import CONSTRAINTS
+from trainlib.verify.peer_process import PeerProcesses
 
 
 @pytest.fixture
@@ -119,3 +121,28 @@ def test_a_wrong_schedule_fails_with_status_1(run, monkeypatch):
     monkeypatch.setattr(compare, "our_outputs", wrong)
     status, printed = run("--schedule=step_decay", "--against=keras", "--run=eager")
     assert status == 1 and "FAIL" in printed.out
+
+
+PEER = """
+import os
+import sys
+if sys.argv[1] == "torch":
+    os._exit(3)
+from trainlib.verify.peer_process import serve
+serve(sys.argv[1])
+"""
+
+
+def test_a_peer_that_ends_its_process_is_not_run_and_the_others_are(run, monkeypatch, tmp_path):
+    """As PyTorch's LLVM does, once TensorFlow's is loaded."""
+    (tmp_path / "ending.py").write_text(PEER)
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    processes = functools.partial(PeerProcesses, "ending")
+    monkeypatch.setattr(verify, "PeerProcesses", lambda module: processes())
+    status, printed = run("--optimizer=sgd", "--against=torch,keras", "--steps=5", "--run=eager")
+    assert not status
+    assert "not run  the process of torch ended with status 3" in printed.out
+    assert "keras  eager" in printed.out and " 0 failed" in printed.out

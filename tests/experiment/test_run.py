@@ -14,6 +14,7 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.partial_run import StopAfter
 from trainlib.experiment.result import NonFiniteRunError, Session
 from trainlib.experiment.resume import resumed_config
+from trainlib.training.autotune import Autotuner, Choice
 
 FLAGS = (
     *QUICK,
@@ -121,3 +122,43 @@ def test_the_files_of_a_run_are_those_of_the_contract(finished):
     _, _, result, _ = finished
     assert {path.name for path in result.folder.iterdir()} == RUN_FILES
     assert json.loads((result.folder / "config.json").read_text())["dataset"] == "digits"
+
+
+def choosing(monkeypatch, execution, is_kept=True):
+    """Make the autotuner choose an execution, as if it had measured."""
+    choice = Choice(execution, {"graph": 1.0, "xla": 2.0}, "measured", is_kept)
+    monkeypatch.setattr(Autotuner, "choose", lambda self, default, work: choice)
+
+
+def test_what_the_autotuner_chose_is_said_and_recorded_and_repeated_from_the_record(
+    tmp_path, monkeypatch
+):
+    """Two times of one command may choose differently; the record of each repeats its bits."""
+    config = experiment(*(flag for flag in FLAGS if not flag.startswith("--execution")))
+    runs, lines = {}, []
+    for execution in ("graph", "xla"):
+        choosing(monkeypatch, execution)
+        folder = tmp_path / execution
+        runs[execution] = tl.run_experiment(config, folder, session=Session(log=lines.append))
+        assert runs[execution].execution == execution
+        assert f"--execution={execution}\n" in (folder / "flags.txt").read_text()
+    said = [line for line in lines if line.startswith("execution: ")]
+    assert said == [f"execution: {name} (steps/s: graph 1, xla 2)" for name in runs]
+    choosing(monkeypatch, "graph")
+    recorded = run_folder.read_config(tmp_path / "xla")
+    again = tl.run_experiment(recorded, tmp_path / "again")
+    assert again.execution == "xla" and again.params_sha256 == runs["xla"].params_sha256
+    part = tl.run_experiment(recorded, tmp_path / "part", callbacks=[StopAfter(4)])
+    resumed = tl.run_experiment(resumed_config(part.folder, {}), part.folder, resume=True)
+    assert resumed.params_sha256 == runs["xla"].params_sha256
+
+
+def test_a_choice_that_cannot_be_kept_is_said_with_the_flag_that_repeats_it(tmp_path, monkeypatch):
+    choosing(monkeypatch, "graph", is_kept=False)
+    lines = []
+    flags = [flag for flag in QUICK if not flag.startswith("--execution")]
+    tl.run_experiment(experiment(*flags), tmp_path / "run", session=Session(log=lines.append))
+    (said,) = [line for line in lines if line.startswith("execution: ")]
+    assert said.endswith(
+        "may choose another and round differently: --execution=graph repeats this one"
+    )

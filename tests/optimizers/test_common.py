@@ -19,8 +19,6 @@ FORMS = [(name, form) for name, factory in OPTIMIZERS.items() for form in factor
 EVERY_FORM = pytest.mark.parametrize(("name", "convention"), FORMS)
 PARAMS = {"a": tf.constant([1.0, -2.0, 0.5]), "b": tf.constant([[4.0, -1.0]])}
 GRADS = {"a": tf.constant([0.5, 0.0, -2.0]), "b": tf.constant([[0.25, 1.0]])}
-SUMMING = ("muon", "prodigy")
-"""Rules that need at least one parameter."""
 DYADIC = {
     "learning_rate": 2**-7,
     "beta_1": 0.875,
@@ -125,9 +123,7 @@ def test_gradients_of_zero_move_nothing(name, convention):
         np.testing.assert_allclose(params[key], w, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "convention"), [(name, form) for name, form in FORMS if name not in SUMMING]
-)
+@EVERY_FORM
 def test_a_tree_without_parameters_has_a_state_and_an_empty_update(name, convention):
     tx = make(name, convention)
     updates, state = tx.update({}, tx.init({}), {})

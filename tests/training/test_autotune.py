@@ -62,7 +62,7 @@ def test_the_fastest_execution_is_chosen_and_cached(cache):
 def test_a_cached_choice_is_not_measured_again(cache):
     FakeSteps(SLOW).choose()
     again = FakeSteps(SLOW)
-    assert again.choose() == ("xla", {})
+    assert again.choose() == ("xla", {}, "cache", True)
     assert again.ran == []
 
 
@@ -74,12 +74,12 @@ def test_other_shapes_are_measured_separately(cache):
 
 def test_what_cannot_be_compiled_is_not_chosen(cache):
     seconds = {"graph": 0.03, "xla_update": 0.02}
-    execution, speeds = FakeSteps(seconds).choose()
+    execution, speeds, *_ = FakeSteps(seconds).choose()
     assert execution == "xla_update" and set(speeds) == set(seconds)
 
 
 def test_a_step_that_draws_random_numbers_is_not_compiled_whole(cache):
-    execution, speeds = FakeSteps(SLOW).choose(RANDOM)
+    execution, speeds, *_ = FakeSteps(SLOW).choose(RANDOM)
     assert execution == "xla_update" and "xla" not in speeds
 
 
@@ -92,14 +92,29 @@ def test_the_default_is_left_only_for_a_speedup_above_5_percent(xla, expected, c
 @pytest.mark.parametrize("short", [{"steps": 999}, {"max_steps_per_call": 0}])
 def test_short_runs_measure_nothing(short, cache):
     steps = FakeSteps(SLOW)
-    assert steps.choose(**short) == ("graph", {})
+    assert steps.choose(**short) == ("graph", {}, "default", True)
     assert steps.ran == [] and not cache_file().exists()
 
 
 def test_runs_that_end_soon_compile_no_other_execution(cache):
     steps = FakeSteps(dict.fromkeys(SLOW, 1e-4))
-    assert steps.choose(steps=2000) == ("graph", {})
+    assert steps.choose(steps=2000).execution == "graph"
     assert steps.ran == ["graph"]
+
+
+def test_a_run_near_the_limit_keeps_the_choice_of_its_first_time(cache):
+    """2000 steps of 4.9 ms end within 10 seconds, of 5.1 ms they do not."""
+    first = FakeSteps({"graph": 0.0049, "xla": 0.001}).choose(steps=2000)
+    later = FakeSteps({"graph": 0.0051, "xla": 0.001})
+    assert first.execution == later.choose(steps=2000).execution == "graph"
+    assert later.ran == []
+
+
+def test_a_longer_run_in_between_does_not_change_the_choice_of_a_shorter_one(cache):
+    short = {"steps": 2000}
+    assert FakeSteps({"graph": 0.001, "xla": 0.0001}).choose(**short).execution == "graph"
+    assert FakeSteps({"graph": 0.001, "xla": 0.0001}).choose(steps=90_000).execution == "xla"
+    assert FakeSteps({"graph": 0.001, "xla": 0.0001}).choose(**short).execution == "graph"
 
 
 def test_a_measurement_lasts_as_long_as_it_should(cache):
@@ -126,7 +141,8 @@ def test_a_damaged_cache_is_ignored(content, cache):
 def test_a_cache_that_cannot_be_written_is_ignored(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("TRAINLIB_CACHE", str(tmp_path / "file"))
-    assert FakeSteps(SLOW).choose().execution == "xla"
+    choice = FakeSteps(SLOW).choose()
+    assert choice.execution == "xla" and not choice.is_kept
 
 
 DATA = (np.random.default_rng(0).normal(size=(40, 3)), np.arange(40.0))

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.callbacks import Callback, NonFiniteError, SaveEvery
+from trainlib.report import columns
 from trainlib.training.functional_model import FunctionalModel
 
 BATCHES, ROWS = 14, 6
@@ -313,3 +314,65 @@ def test_all_replicas_skip_a_step_that_is_not_finite_on_the_second(execution):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found.pop("error").startswith("step 9 (batch 9 of 14 in epoch 1): the loss is not fin")
     assert found == {"skip": True, "agree": True, "stop": True}
+
+
+def test_an_epoch_of_skipped_steps_has_no_results_and_is_never_the_best(tmp_path):
+    """The first epoch is bad, the second good, the third bad again."""
+    bad = with_bad(*range(BATCHES))
+    epochs = [bad, GOOD, bad]
+    stopping = tl.callbacks.EarlyStopping("loss", patience=3, restore_best_weights=True)
+    best = tl.callbacks.SaveBest("loss")
+    plateau = tl.callbacks.ReduceLROnPlateau("loss", patience=1, factor=0.5)
+    logs = [
+        tl.callbacks.JSONLLogger(tmp_path / "metrics.jsonl"),
+        tl.callbacks.CSVLogger(tmp_path / "metrics.csv"),
+    ]
+    trainer = make("skip", tl.inject_hyperparams(tl.adam)(2**-5), norms=True)
+    source = (batch for epoch in epochs for batch in epoch)
+    history = trainer.fit(
+        source,
+        steps_per_epoch=BATCHES,
+        epochs=3,
+        validation_data=GOOD,
+        callbacks=[stopping, best, plateau, *logs],
+        checkpoints=tmp_path / "checkpoints",
+    )
+    names = ("loss", "accuracy", "gradient_norm", "update_norm")
+    for k, line in enumerate(history):
+        assert [np.isnan(line[name]) for name in names] == [k != 1] * 4
+        assert np.isfinite(line["val_loss"])
+    assert int(stopping.state.best_epoch) == int(best.state.best_epoch) == 2
+    assert float(stopping.state.best) == history[1]["loss"]
+    assert [line["learning_rate"] for line in history] == [2**-5, 2**-6, 2**-6]
+    written = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in written] == [None, history[1]["loss"], None]
+    assert columns.best_epoch(written, "loss").epoch == 2
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[1].split(",")[2] == "nan"
+
+
+def test_the_progress_of_an_epoch_of_skipped_steps_has_no_loss():
+    seen = []
+
+    class Watch(Callback):
+        every = 5
+
+        def on_train_batch_end(self, status):
+            seen.append(status.metrics()["loss"])
+
+    make("skip").fit(with_bad(*range(7)), callbacks=[Watch()])
+    assert np.isnan(seen[0]) and np.isfinite(seen[-1])
+
+
+def test_examples_without_weight_are_no_skipped_steps():
+    x, y = GOOD[0]
+    history = make("none").fit([(x, y, np.zeros(len(y), "float32"))])
+    assert history[0]["loss"] == 0.0
+
+
+def test_an_epoch_in_which_a_loss_scale_is_found_does_not_end_the_run():
+    """Under the policy "epoch" a run ends where no lower scale is left to try."""
+    bad = with_bad(*range(BATCHES))
+    history = make("epoch", loss_scale=tl.dynamic_loss_scale(initial=2.0**20)).fit(bad)
+    assert np.isnan(history[0]["loss"]) and history[0]["skipped_steps"] == BATCHES
+    with pytest.raises(NonFiniteError, match="the loss of epoch 1 is not finite"):
+        make("epoch", loss_scale=tl.dynamic_loss_scale(initial=2.0**10)).fit(bad)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import trainlib as tl
+from trainlib.core.hyperparameters import declared
+from trainlib.registry import CLIPPING, OPTIMIZERS, hyperparameters
 from trainlib.verify.compare import difference
 from trainlib.verify.trajectory import RUNS, run_optimizer
 
@@ -170,3 +175,170 @@ def test_transforms_are_injected_like_optimizers():
     state = tl.set_hyperparams(tx.init(PARAMS), clipvalue=0.25)
     updates, _ = tx.update(GRADS, state, PARAMS)
     np.testing.assert_array_equal(updates["b"], 0.25)
+
+
+def nudged(declaration, default):
+    """Two numbers in the range of a hyperparameter near its default."""
+    numbers = [f * default for f in (1.0, 0.95, 0.9, 1.1)] + [0.25, 0.5]
+    return [x for x in dict.fromkeys(numbers) if x in declaration.range and x > 0][:2]
+
+
+def floats_of(kind, name, factory):
+    """The float hyperparameters of a factory, each with two values."""
+    found = {}
+    for h in hyperparameters(factory).values():
+        if h.type == "float":
+            default = h.default if isinstance(h.default, (int, float)) else 0.5
+            found[h.name] = nudged(declared(kind, name, h.name), default)
+    return found
+
+
+FACTORIES = [
+    *(("optimizer", name, factory) for name, factory in OPTIMIZERS.items()),
+    *(("clipping", name, factory) for name, factory in CLIPPING.items()),
+    ("transform", "ema", tl.ema),
+    ("transform", "scale", tl.scale),
+    ("transform", "add_decayed_weights", tl.add_decayed_weights),
+    ("transform", "add_noise", functools.partial(tl.add_noise, seed=3)),
+    ("transform", "lookahead", functools.partial(tl.lookahead, tl.sgd(0.5))),
+    ("transform", "sam", functools.partial(tl.sam, tl.sgd(0.5), rho=0.05)),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "factory"), FACTORIES, ids=[f[1] for f in FACTORIES])
+def test_an_update_is_that_of_the_optimizer_with_the_numbers_of_its_step(kind, name, factory):
+    values = floats_of(kind, name, getattr(factory, "func", factory))
+    assert values and all(len(pair) == 2 for pair in values.values())
+    schedules = {
+        k: functools.partial(lambda pair, step: tf.gather(pair, step), v) for k, v in values.items()
+    }
+    tx = tl.inject_hyperparams(factory)(**schedules)
+    params = {"w": tf.constant([[1.0, -2.0], [0.5, 3.0]]), "b": tf.constant([0.5, 0.25])}
+    grads = {"w": tf.constant([[0.5, -0.25], [2.0, 1.0]]), "b": tf.constant([-1.0, 0.5])}
+    state = tx.init(params)
+    for step in range(2):
+        now = {k: pair[step] for k, pair in values.items()}
+        plain = factory(**now)
+        if not step:
+            tf.nest.map_structure(np.testing.assert_array_equal, plain.init(params), state.inner)
+        expected, inner = plain.update(grads, state.inner, params)
+        updates, state = tx.update(grads, state, params)
+        close = functools.partial(np.testing.assert_allclose, rtol=2e-5, atol=1e-7)
+        tf.nest.map_structure(close, updates, expected)
+        tf.nest.map_structure(close, state.inner, inner)
+        assert {k: float(x) for k, x in state.hyperparams.items()} == pytest.approx(now)
+        params = tl.apply_updates(params, updates)
+
+
+def test_a_scheduled_momentum_is_that_of_pytorchs_cycled_momentum_by_hand():
+    """v = mu_k v - eta g and w = w + v, with mu from a schedule of the step."""
+    momenta, g, v, w = [0.5, 0.25, 0.75], 1.0, 0.0, 2.0
+    tx = tl.inject_hyperparams(tl.sgd)(0.5, momentum=lambda k: tf.gather(momenta, k))
+    params = tf.constant(2.0, tf.float64)
+    state = tx.init(params)
+    for mu in momenta:
+        v = mu * v - 0.5 * g
+        w = w + v
+        updates, state = tx.update(tf.constant(g, tf.float64), state, params)
+        params = tl.apply_updates(params, updates)
+        assert float(params) == pytest.approx(w, rel=1e-15)
+
+
+def test_every_kind_of_schedule_is_taken():
+    registered = tl.polynomial_decay(0.5, 4, end_learning_rate=0.9)
+    of_keras = keras.optimizers.schedules.PolynomialDecay(0.5, 4, 0.9)
+    for schedule in (registered, of_keras, lambda k: 0.5, functools.partial(max, 0.5)):
+        tx = tl.inject_hyperparams(tl.sgd)(0.1, momentum=schedule)
+        assert float(tx.init(PARAMS).hyperparams["momentum"]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("factory", "options", "message"),
+    [
+        (tl.sgd, {"nesterov": lambda k: True}, "nesterov must be a bool, which no schedule"),
+        (tl.muon, {"ns_steps": lambda k: 5}, "ns_steps must be an integer, which no schedule"),
+        (tl.adamw, {"decay_form": lambda k: "l2"}, "decay_form must be text, which no schedule"),
+        (tl.ema, {"overwrite_frequency": lambda k: 2}, "overwrite_frequency must be an integer"),
+    ],
+)
+def test_what_no_schedule_can_change_is_refused_by_name(factory, options, message):
+    with pytest.raises(TypeError, match=message):
+        tl.inject_hyperparams(factory)(**options)
+
+
+def test_integers_and_bools_of_a_factory_of_ones_own_are_refused_by_name():
+    def descent(rate, times: int = 2, reverse=False):
+        return tl.scale(-rate)
+
+    for name in ("times", "reverse"):
+        with pytest.raises(TypeError, match=f"{name} must be .*, which no schedule can change"):
+            tl.inject_hyperparams(descent)(0.5, **{name: lambda k: 1})
+
+
+def test_a_schedule_out_of_range_at_step_0_is_refused():
+    with pytest.raises(ValueError, match="momentum at step 0 must be .* at most 1, got 1.5"):
+        tl.inject_hyperparams(tl.sgd)(0.1, momentum=lambda k: 1.5)
+    with pytest.raises(ValueError, match=r"the schedule of beta_1 must return one number, got .*2"):
+        tl.inject_hyperparams(tl.adam)(beta_1=lambda k: [0.5, 0.5])
+    state = tl.inject_hyperparams(tl.ftrl)(lambda k: 0.1 * tf.cast(k, tf.float64)).init(PARAMS)
+    assert float(state.hyperparams["learning_rate"]) == 0.0  # rates may warm up from 0
+
+
+def heavy_ball(rate, momentum=0.9, *, scale=1.0):
+    """An optimizer of plain TensorFlow, which casts nothing."""
+
+    def update(grads, state, params):
+        v = tf.nest.map_structure(lambda v, g: momentum * v - scale * rate * g, state, grads)
+        return v, v
+
+    return tl.Optimizer(lambda params: tf.nest.map_structure(tf.zeros_like, params), update)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_factory_of_ones_own_gets_tensors_in_the_dtype_of_the_parameters(dtype):
+    tx = tl.inject_hyperparams(heavy_ball)(
+        0.5, momentum=lambda k: 0.25 + 0.25 * tf.cast(k, tf.float64), scale=2.0
+    )
+    w = tf.constant([1.0], dtype)
+    state = tx.init(w)
+    assert state.hyperparams["momentum"].dtype == tf.float64
+    seen = []
+    for _ in range(2):
+        updates, state = tx.update(w, state, w)
+        seen.append(float(updates[0]))
+    assert updates.dtype == dtype and seen == [-1.0, -1.5]
+
+
+def test_keywords_that_a_factory_passes_on_are_held_by_name():
+    tx = tl.inject_hyperparams(lambda *args, **keywords: tl.adam(*args, **keywords))(
+        beta_1=lambda k: 0.5, epsilon=0.25
+    )
+    held = tx.init(PARAMS).hyperparams
+    assert {k: float(x) for k, x in held.items()} == {"beta_1": 0.5, "epsilon": 0.25}
+    tx.update(GRADS, tx.init(PARAMS), PARAMS)
+
+
+def test_rules_by_path_take_schedules_of_any_number():
+    tx = tl.param_rules("b:momentum*=0.5", tl.sgd, learning_rate=1.0, momentum=lambda k: 0.5)
+    state = tx.init(PARAMS)
+    for expected in ((-1.0, -1.0), (-1.5, -1.25)):
+        updates, state = tx.update({"w": tf.ones(2), "b": tf.ones([])}, state, PARAMS)
+        assert (float(updates["w"][0]), float(updates["b"])) == expected
+    with pytest.raises(TypeError, match="nesterov must be a bool"):
+        tl.param_rules("b:momentum=0.5", tl.sgd, momentum=0.5, nesterov=lambda k: True)
+
+
+def test_the_schedule_free_average_follows_a_changing_beta_1():
+    """x is recovered with the beta_1 that made y, so that it stays the mean of z."""
+    betas = [0.5, 0.75, 0.25]
+    tx = tl.inject_hyperparams(tl.schedule_free_adamw)(
+        0.1, beta_1=lambda k: tf.gather(betas, k), weight_lr_power=0.0
+    )
+    w = tf.constant([1.0, -2.0], tf.float64)
+    state, z = tx.init(w), []
+    for _ in betas:
+        updates, state = tx.update(2 * w, state, w)
+        w = tl.apply_updates(w, updates)
+        z.append(state.inner.z.numpy())
+        averaged = tl.schedule_free_eval_params(state.inner, w)
+        np.testing.assert_allclose(averaged, np.mean(z, axis=0), rtol=1e-12)

@@ -23,6 +23,7 @@ from trainlib.cli.exit_status import (
 from trainlib.cli.flag_types import Flag, Group, Values
 from trainlib.cli.help import HelpTopics, help_text, terminal_width, topic_text
 from trainlib.core.checks import nearest
+from trainlib.training.keras_settings import check_backend, check_data_format
 
 _WORD = re.compile(r"(?<![\w./='\"-])\w+(?![\w./'\"(-])")
 
@@ -61,6 +62,8 @@ def run(
         if values.help:
             _print_help(about, values, topics)
             sys.exit(0)
+        check_backend()
+        check_data_format()
         if operand is None and extra:
             raise ValueError(f"unexpected argument {extra[0]!r}: flags are given as --name=value")
         if operand is not None and not extra:

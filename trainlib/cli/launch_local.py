@@ -20,6 +20,7 @@ import trainlib
 from trainlib.cli.exit_status import BAD_INPUT, fail
 from trainlib.cli.help import terminal_width, wrap_paragraphs
 from trainlib.training.cluster import VARIABLE
+from trainlib.training.keras_settings import check_backend, check_data_format
 
 ABOUT = """
 launch_local: start the workers of one run on this machine, over its loopback interface.
@@ -44,6 +45,8 @@ def main() -> None:
         return
     try:
         count, worker_arguments = parse_arguments(arguments)
+        check_backend()
+        check_data_format()
     except ValueError as error:
         fail("launch_local", str(error), BAD_INPUT)
     sys.exit(launch(count, worker_arguments))

@@ -19,12 +19,14 @@ from trainlib.verify import report  # noqa: E402
 from trainlib.verify.case import EQUATION  # noqa: E402
 from trainlib.verify.compare import (  # noqa: E402
     TOLERANCES,
+    PeerRunner,
     Result,
     compare_function,
     compare_optimizer,
 )
 from trainlib.verify.function_cases import CASES as FUNCTION_CASES  # noqa: E402
 from trainlib.verify.optimizer_cases import CASES  # noqa: E402
+from trainlib.verify.peer_process import PeerProcesses  # noqa: E402
 from trainlib.verify.peers import PEERS  # noqa: E402
 from trainlib.verify.trajectory import RUNS  # noqa: E402
 
@@ -108,9 +110,10 @@ def verify(values: Values) -> None:
     """Compare what the flags select, and print each result."""
     selection = _selection(values)
     results = []
-    for result in _compare(selection):
-        results.append(result)
-        print(report.line(result), flush=True)
+    with PeerProcesses("trainlib.cli.verify_peer") as peers:
+        for result in _compare(selection, peers):
+            results.append(result)
+            print(report.line(result), flush=True)
     print(report.summary(results))
     if values.output:
         _write(Path(values.output), results, selection)
@@ -153,15 +156,15 @@ def _names(values: Values, flag: str, known: Sequence[str]) -> list[str]:
     return names
 
 
-def _compare(selection: Selection) -> Iterator[Result]:
+def _compare(selection: Selection, runner: PeerRunner) -> Iterator[Result]:
     """Yield the result of each comparison."""
     names, dtype, runs = selection.names, selection.dtype, list(selection.runs)
     for case in (case for case in CASES if case.optimizer in names.get("optimizer", [])):
         for peer in (peer for peer in selection.peers if peer in case.peers):
-            yield from compare_optimizer(case, peer, dtype, selection.steps, runs)
+            yield from compare_optimizer(case, peer, dtype, selection.steps, runs, runner)
     for function in (case for case in FUNCTION_CASES if case.name in names.get(case.kind, [])):
         for peer in (peer for peer in selection.peers if peer in function.peers):
-            yield from compare_function(function, peer, dtype, runs)
+            yield from compare_function(function, peer, dtype, runs, runner)
 
 
 def _write(path: Path, results: list[Result], selection: Selection) -> None:

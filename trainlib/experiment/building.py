@@ -18,6 +18,7 @@ from trainlib.experiment.targets import takes_logits
 from trainlib.experiment.task import Task
 from trainlib.metrics import Metric, as_metric, make_metric, on_probabilities
 from trainlib.regularizers import Regularizer
+from trainlib.training.keras_settings import check_data_format
 
 ORDER_METRICS = (
     "accuracy",
@@ -51,6 +52,7 @@ def build_models(config: ExperimentConfig, task: Task) -> Models:
     Raises:
         ValueError, OSError: the model cannot be built or loaded, or does not fit the data.
     """
+    check_data_format()
     keras.utils.set_random_seed(config.seed)
     shape = task.train.x.shape[1:]
     name, options = config.model.name, config.model.hyperparameters

@@ -17,7 +17,7 @@ from trainlib.experiment.fields import (
     setting,
     short_repr,
 )
-from trainlib.experiment.functions import AUTO, FunctionConfig, check_shared, rate_argument
+from trainlib.experiment.functions import AUTO, PEAK, FunctionConfig, check_shared, rate_argument
 from trainlib.experiment.parts import (
     NESTED,
     CheckpointConfig,
@@ -293,6 +293,17 @@ def _check_learning_rate(config: ExperimentConfig) -> None:
         for part in schedule.schedules:
             if rate_argument("schedule", part.name) is None:
                 raise ValueError(f"schedule {part.name} has its own rates: leave learning_rate out")
+        if all(_has_own_peak(part) for part in schedule.schedules):
+            raise ValueError(
+                f"{PEAK} and learning_rate are both the largest rate of schedule "
+                f"{schedule.schedules[0].name}: give one of them"
+            )
+
+
+def _has_own_peak(schedule: FunctionConfig) -> bool:
+    """Return whether a schedule has its largest rate in the place of the learning rate."""
+    is_peak = rate_argument("schedule", schedule.name) == PEAK
+    return is_peak and PEAK in schedule.hyperparameters
 
 
 def _check_metrics(metrics: Sequence[FunctionConfig]) -> None:

@@ -44,6 +44,9 @@ AUTO_MEMBERS: Mapping[str, tuple[str, ...]] = {
 LENGTHS = ("decay_steps", "total_steps")
 """Hyperparameters of schedules that default to the length of the run."""
 
+PEAK = "maximal_learning_rate"
+"""Learning rate of a schedule that may be given by its own name."""
+
 _SETTLED_BY_DATA = {"loss": ("axis",)}
 """Hyperparameters that the form of the data decides, by kind."""
 
@@ -116,7 +119,8 @@ def config(name: str, **hyperparameters: Any) -> FunctionConfig:
 def takes(kind: str, name: str) -> Hyperparameters:
     """Return the hyperparameters that a function takes; for "auto", those of all candidates.
 
-    A schedule's own learning rate is left out: an experiment has one, the optimizer's.
+    A schedule's own learning rate is left out: an experiment has one, the optimizer's. A largest
+    learning rate may be given instead of it.
     """
     if name == AUTO and kind in AUTO_MEMBERS:
         members = [takes(kind, member) for member in AUTO_MEMBERS[kind]]
@@ -124,9 +128,17 @@ def takes(kind: str, name: str) -> Hyperparameters:
     if name not in FUNCTIONS[kind]:
         return {}
     factory = FUNCTIONS[kind][name]
-    left_out = (rate_argument(kind, name), *_SETTLED_BY_DATA.get(kind, ()))
-    found = registry.hyperparameters(factory)
-    return {name: h for name, h in found.items() if name not in left_out}
+    rate = rate_argument(kind, name)
+    left_out = (rate if rate != PEAK else None, *_SETTLED_BY_DATA.get(kind, ()))
+    found = {h: x for h, x in registry.hyperparameters(factory).items() if h not in left_out}
+    if rate == PEAK:
+        found[PEAK] = _by_default_the_optimizers(found[PEAK])
+    return found
+
+
+def _by_default_the_optimizers(rate: registry.Hyperparameter) -> registry.Hyperparameter:
+    help = f"{rate.help}; by default the optimizer's learning rate"
+    return rate._replace(required=False, help=help)
 
 
 def rate_argument(kind: str, name: str) -> str | None:

@@ -141,13 +141,25 @@ def build_schedule(config: ExperimentConfig, learning_rate: float, updates: int)
     starts = [0, *declared.join_at]
     lengths = [end - start for start, end in zip(starts, [*starts[1:], total], strict=True)]
     parts = [
-        _one_schedule(part, learning_rate, length)
+        _one_schedule(_first_epochs(part) if declared.per_epoch else part, learning_rate, length)
         for part, length in zip(declared.schedules, lengths, strict=True)
     ]
     schedule = join_schedules(parts, starts[1:]) if len(parts) > 1 else parts[0]
     if warmup:
         schedule = linear_warmup(schedule, **warmup)
     return per_epoch(schedule, updates) if declared.per_epoch else schedule
+
+
+def _first_epochs(chosen: FunctionConfig) -> FunctionConfig:
+    """Return a schedule whose boundaries are, by default, the first epochs of the next rates.
+
+    "0.01 for 5 epochs, then 0.001" has the boundary 5.
+    """
+    given = chosen.hyperparameters
+    has_boundary = "boundary" in takes("schedule", chosen.name)
+    if not has_boundary or {"boundary", "convention"} & given.keys():
+        return chosen
+    return FunctionConfig(chosen.name, {**given, "boundary": "new"})
 
 
 def _one_schedule(chosen: FunctionConfig, learning_rate: float, length: int) -> Schedule:
@@ -163,6 +175,6 @@ def _one_schedule(chosen: FunctionConfig, learning_rate: float, length: int) -> 
             options["warmup_target"], learning_rate = learning_rate, 0.0
     argument = rate_argument("schedule", chosen.name)
     if argument is not None:
-        options[argument] = learning_rate
+        options.setdefault(argument, learning_rate)
     made: Schedule = registry.SCHEDULES[chosen.name](**options)
     return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +92,9 @@ class ScheduleConfig:
         warmup: `tl.config("linear_warmup", warmup_steps=...)`: linear rise to the first learning
             rate before the schedule; for schedules that have no warm-up themselves. Default: None.
         join_at: steps at which the second, third, ... schedule begins. Default: ().
-        per_epoch: whether all steps are counted in epochs. Default: False.
+        per_epoch: whether all steps are counted in epochs. The boundaries of piecewise_constant are
+            then the first epochs of the next rates, unless `boundary` says otherwise. Default:
+            False.
 
     Raises:
         ValueError, TypeError: a schedule that does not exist or lacks a hyperparameter, or
@@ -118,7 +120,12 @@ class ScheduleConfig:
         "With several schedules: the steps, comma-separated, at which the second, the third, ... "
         "begin.",
     )
-    per_epoch: bool = setting("bool", False, "Count all steps of the schedule in epochs.")
+    per_epoch: bool = setting(
+        "bool",
+        False,
+        "Count all steps of the schedule in epochs; boundaries are then the first epochs, from 0, "
+        "of the next rates.",
+    )
 
     __repr__ = short_repr
 
@@ -159,11 +166,27 @@ class ScheduleConfig:
         )
 
 
+_NEEDS: Mapping[tuple[str, str], tuple[str, Any]] = {
+    ("one_cycle", "pct_final"): ("three_phase", True),
+    ("cyclic", "gamma"): ("mode", "exp_range"),
+    ("cosine_decay", "warmup_target"): ("warmup_steps", None),
+    ("linear_warmup", "warmup_start"): ("warmup_steps", None),
+}
+"""Hyperparameters of schedules that have no effect without a value of another; None: any but 0."""
+
+
 def _check_complete(schedule: FunctionConfig) -> None:
-    """Raise `ValueError` where a schedule lacks a hyperparameter that has no default."""
+    """Raise `ValueError` where a schedule lacks a hyperparameter that it needs."""
     for name, declared in takes("schedule", schedule.name).items():
         if declared.required and name not in LENGTHS and name not in schedule.hyperparameters:
             raise ValueError(f"schedule {schedule.name} needs {name}")
+    for (of, name), (other, value) in _NEEDS.items():
+        if of != schedule.name or name not in schedule.hyperparameters:
+            continue
+        found = schedule.hyperparameters.get(other)
+        if found != value if value is not None else not found:
+            wanted = other if value in (None, True) else f"{other}={value}"
+            raise ValueError(f"{name} of schedule {of} has no effect without {wanted}")
 
 
 class ScheduleField(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ from trainlib.experiment.training import (
 from trainlib.report.figures import require_matplotlib
 from trainlib.report.range_test import write_range_test
 from trainlib.tools.loss_curve import LRFinderResult
+from trainlib.training.autotune import Choice, cache_file
 from trainlib.training.callback import Results, Stop, TrainingStatus
 from trainlib.training.collectives import broadcast_from_chief
 from trainlib.training.data_adapter import DataAdapter, as_data_adapter
@@ -60,7 +61,6 @@ class _Prepared(NamedTuple):
     callbacks: list[Callback]
     data: DataAdapter
     range_test: LRFinderResult | None
-    speeds: Mapping[str, float]
 
 
 class _LastStatus(Callback):
@@ -149,12 +149,10 @@ def _prepare(config: ExperimentConfig, session: Session) -> _Prepared:
     callbacks = training_callbacks(config, task)
     trainer.evaluate(tuple(take(task.train, 1)))
     adapter = as_data_adapter("data", data, config.batch_size)
-    speeds = trainer.autotune(adapter, epochs=config.epochs)
+    trainer.autotune(adapter, epochs=config.epochs)
     # The record of the run holds the choices, so that a repetition gives the same bits.
     config = dataclasses.replace(config, execution=trainer.execution, norms=config.reports_norms)
-    return _Prepared(
-        config, task, built, trainer, optimization, callbacks, adapter, range_test, speeds
-    )
+    return _Prepared(config, task, built, trainer, optimization, callbacks, adapter, range_test)
 
 
 def _folder(config: ExperimentConfig, run_dir: Path | None, resume: bool) -> Path:
@@ -178,11 +176,24 @@ def _log_start(prepared: _Prepared, folder: Path | None, log: Log) -> None:
         log(f"precision: {slow}")
     if config.tensorboard is not None:
         log(f"tensorboard --logdir={tensorboard_root(config, folder or Path())}")
-    if prepared.speeds:
-        measured = ", ".join(f"{name} {speed:,.0f}" for name, speed in prepared.speeds.items())
-        log(f"execution: {trainer.execution} (steps/s: {measured})")
+    if trainer.context.choice is not None and trainer.context.choice.source != "default":
+        log(_describe_choice(trainer.context.choice))
     if config.param_rules:
         log("\n".join(prepared.optimization.table(trainer.state.params)))
+
+
+def _describe_choice(choice: Choice) -> str:
+    """Return how the execution was chosen, and how a run with the same bits chooses it."""
+    if choice.source == "cache":
+        return f"execution: {choice.execution}, as measured by an earlier run of this kind"
+    measured = ", ".join(f"{name} {speed:,.0f}" for name, speed in choice.speeds.items())
+    line = f"execution: {choice.execution} (steps/s: {measured})"
+    if choice.is_kept:
+        return line
+    return (
+        f"{line}; {cache_file().parent} cannot be written, so that the next run may choose "
+        f"another and round differently: --execution={choice.execution} repeats this one"
+    )
 
 
 def _fit(

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from trainlib.core.checks import check_number
+from trainlib.training.keras_settings import check_data_format
 
 RELU_LIKE = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "mish")
 """Activations for which "auto" takes He initialization."""
@@ -158,6 +159,7 @@ MODELS: Mapping[str, Callable[..., Any]] = {"mlp": mlp, "cnn": cnn}
 
 def _first_layers(input_shape: tuple[int, ...], preprocessing: Sequence[Any]) -> list[Any]:
     """Return the input and the preprocessing layers."""
+    check_data_format()
     return [keras.Input(input_shape, name="input"), *preprocessing]
 
 

@@ -267,7 +267,7 @@ def muon(
 
     def parts(params: Tree) -> Optimizer:
         labels = label_parts(params, resolve_mask(muon_mask, params), excluded)
-        used = set(tf.nest.flatten(labels))
+        used = set(tf.nest.flatten(labels)) or set(optimizers)
         return partition({label: optimizers[label] for label in sorted(used)}, labels)
 
     def init(params: Tree) -> MuonState:

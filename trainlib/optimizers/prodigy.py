@@ -186,4 +186,5 @@ def prodigy(
 
 def float64_sum(tree: Tree) -> Tensor:
     """Return the sum of scalars in float64; None counts as 0."""
-    return tf.add_n([tf.cast(x, tf.float64) for x in tf.nest.flatten(tree) if x is not None])
+    leaves = [tf.cast(x, tf.float64) for x in tf.nest.flatten(tree) if x is not None]
+    return tf.add_n(leaves) if leaves else tf.zeros([], tf.float64)

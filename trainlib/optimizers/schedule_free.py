@@ -22,8 +22,11 @@ def direction_leaf(g: Tensor, v: Tensor, hp: Hyperparameters) -> tuple[Any, ...]
 
 
 def schedule_free_update(d: Tensor, z: Tensor, hp: Hyperparameters) -> tuple[Any, ...]:
-    """Apply the step of one tensor (Defazio et al. 2024, Algorithm 1); hp.w is y."""
-    x = average(hp.w, z, hp.beta_1)
+    """Apply the step of one tensor (Defazio et al. 2024, Algorithm 1); hp.w is y.
+
+    y was made with the beta_1 of the last update, hp.last_beta_1; hp.last_rest is 1 less that.
+    """
+    x = (hp.w - hp.last_rest * z) / hp.last_beta_1
     z = z - hp.eta * d
     x = (1 - hp.c) * x + hp.c * z
     y = (1 - hp.beta_1) * z + hp.beta_1 * x
@@ -42,7 +45,7 @@ class ScheduleFreeState(NamedTuple):
         step: number of updates made; int64, shape [].
         z: the fast sequence; like the parameters, float32 or wider.
         v: running means of squared gradients; like the parameters, float32 or wider.
-        beta_1: the beta_1 of the interpolation; float64, shape [].
+        beta_1: the beta_1 of the last interpolation; float64, shape [].
         rate_max: the largest learning rate so far; float64, shape [].
         weight_sum: the sum of the weights so far; float64, shape [].
     """
@@ -196,11 +199,13 @@ def schedule_free_adamw(
         if decay_form == "in_z":
             d, _ = decay.update(d, (), params)
         c = tf.math.divide_no_nan(weight, weight_sum)
-        scalars = {"eta": rate, "c": c, "beta_1": beta_1}
+        last = {"last_beta_1": state.beta_1, "last_rest": 1 - state.beta_1}
+        scalars = {"eta": rate, "c": c, "beta_1": beta_1, **last}
         updates, z = map_update_rule(
             schedule_free_update, d, state.z, params=params, scalars=scalars
         )
-        return updates, ScheduleFreeState(t, z, v, state.beta_1, rate_max, weight_sum)
+        new_beta_1 = scalar(beta_1, state.beta_1)
+        return updates, ScheduleFreeState(t, z, v, new_beta_1, rate_max, weight_sum)
 
     optimizer = Optimizer(init, update)
     if decay_form == "in_z":

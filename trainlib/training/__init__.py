@@ -32,4 +32,5 @@ resolve: losses and metrics by name.
 recast: rebuilds Keras models in another precision.
 checkpoint_files, files: files that are written atomically.
 cluster: the workers that TF_CONFIG lists.
+keras_settings: Keras's backend and image format.
 """

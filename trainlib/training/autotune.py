@@ -1,4 +1,9 @@
-"""`Autotuner`: times the ways to execute a step, and caches the fastest."""
+"""`Autotuner`: times the ways to execute a step, and caches the choice.
+
+Executions round differently, and a time is never measured twice: a choice is made once for a run
+of a model, shapes and a number of steps on this machine. Later runs read it from the cache, so that
+they end in the same bits.
+"""
 
 from __future__ import annotations
 
@@ -48,10 +53,16 @@ class Choice(NamedTuple):
     Attributes:
         execution: the chosen execution.
         speeds: measured steps per second by execution; empty if nothing was measured.
+        source: what the choice follows from: "default", "cache", an earlier run's measurement, or
+            "measured". Default: "default".
+        is_kept: whether later runs make the same choice: False if the cache cannot be written.
+            Default: True.
     """
 
     execution: str
     speeds: dict[str, float]
+    source: str = "default"
+    is_kept: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,13 +97,21 @@ class Autotuner:
         if work.steps < self.min_steps or work.max_steps_per_call < 1:
             return Choice(default, {})
         operations = _operation_counts(work.graph())
-        key = _cache_key(operations, work.shapes)
+        key = _cache_key(operations, work)
         cached = _read_cache().get(key)
         if cached in EXECUTIONS[1:]:
-            return Choice(str(cached), {})
+            return Choice(str(cached), {}, "cache")
+        speeds = self._speeds(default, work, operations)
+        best = max(speeds, key=lambda execution: speeds[execution])
+        chosen = best if speeds[best] > self.min_speedup * speeds[default] else default
+        # The default is kept too: near `min_seconds` the next run might measure more.
+        return Choice(chosen, speeds, "measured", _write_cache(_read_cache() | {key: chosen}))
+
+    def _speeds(self, default: str, work: Workload, operations: dict[str, int]) -> dict[str, float]:
+        """Return the steps per second by execution; of the default alone if the run is short."""
         speeds = {default: self._speed(default, work)}
         if work.steps / speeds[default] < self.min_seconds:
-            return Choice(default, {})
+            return speeds
         for other in EXECUTIONS[1:]:
             if other == default or (other == "xla" and _is_random(operations)):
                 continue
@@ -100,10 +119,7 @@ class Autotuner:
                 speeds[other] = self._speed(other, work)
             except (tf.errors.OpError, ValueError):  # XLA cannot compile every model
                 continue
-        best = max(speeds, key=lambda execution: speeds[execution])
-        chosen = best if speeds[best] > self.min_speedup * speeds[default] else default
-        _write_cache(_read_cache() | {key: chosen})
-        return Choice(chosen, speeds)
+        return speeds
 
     def _speed(self, execution: str, work: Workload) -> float:
         """Return the steps per second once everything is compiled."""
@@ -131,12 +147,17 @@ def _is_random(operations: dict[str, int]) -> bool:
     return any("Random" in name for name in operations)
 
 
-def _cache_key(operations: dict[str, int], shapes: str) -> str:
-    """Return a hash of the step's operations and shapes, the devices and the versions."""
+def _cache_key(operations: dict[str, int], work: Workload) -> str:
+    """Return a hash of the operations and shapes, the steps, the devices and the versions.
+
+    The number of steps is a part of it: whether more than the default is measured depends on it,
+    and a run must not end in other bits because a longer one was measured in between.
+    """
     devices = [str(device.name) for device in tf.config.list_logical_devices()]
     identity = [
         sorted(operations.items()),
-        shapes,
+        work.shapes,
+        work.steps,
         devices,
         platform.machine(),
         os.cpu_count(),
@@ -162,11 +183,12 @@ def _read_cache() -> dict[str, str]:
     return content if isinstance(content, dict) else {}
 
 
-def _write_cache(choices: dict[str, str]) -> None:
-    """Write the cache atomically; a folder that cannot be written to is ignored."""
+def _write_cache(choices: dict[str, str]) -> bool:
+    """Write the cache atomically; return whether its folder can be written to."""
     file = cache_file()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(choices, indent=2))
     except OSError:
-        return
+        return False
+    return True

@@ -13,7 +13,7 @@ import tensorflow as tf
 from trainlib.core.tree import check_same_structure
 from trainlib.core.types import Tree
 from trainlib.step.state import TrainState
-from trainlib.training.autotune import Autotuner
+from trainlib.training.autotune import Autotuner, Choice
 from trainlib.training.chunks import Chunk
 from trainlib.training.data_adapter import Data, DataAdapter, as_data_adapter
 from trainlib.training.evaluation import training_workload
@@ -37,7 +37,7 @@ class TrainingContext:
         results: reads the results from the state.
         fixed_execution: whether the user chose the execution.
         untuned: whether the autotuner may still measure and change it.
-        speeds: steps per second by execution, as the autotuner measured them.
+        choice: what the autotuner chose; None where it did not choose.
     """
 
     programs: Programs
@@ -46,7 +46,7 @@ class TrainingContext:
     results: ResultsReader
     fixed_execution: bool = True
     untuned: bool = False
-    speeds: dict[str, float] = dataclasses.field(default_factory=dict)
+    choice: Choice | None = None
 
     @property
     def state(self) -> TrainState:
@@ -96,7 +96,8 @@ class TrainingContext:
         traces, state = self.programs.traces, self.state
         work = training_workload(self.programs, self.execution, first, steps)
         try:
-            self.execution, self.speeds = autotuner.choose(self.execution, work)
+            self.choice = autotuner.choose(self.execution, work)
+            self.execution = self.choice.execution
         finally:
             self.state, self.programs.traces = state, traces
         return itertools.chain([first], chunks)

@@ -168,7 +168,7 @@ class TrainingLoop:
         assert progress.metric_states is not None
         step = int(self.context.programs.variables.step.numpy())
         results = {"epoch": progress.epoch + 1, "step": step}
-        results |= reader.results(progress.metric_states)
+        results |= reader.epoch_results(progress.metric_states)
         results |= {f"val_{name}": x for name, x in validation.items()}
         return results | reader.learning_rates() | {"seconds": self._elapsed()}
 

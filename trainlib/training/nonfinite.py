@@ -14,10 +14,17 @@ HALTING = ("stop", "roll_back")
 
 
 class StopAfterEpoch(Callback):
-    """Ends the run after an epoch whose loss is not finite."""
+    """Ends the run after an epoch whose loss is not finite.
+
+    An epoch has no loss if a loss scale skipped all of its steps: the run continues while there
+    are lower scales to try.
+    """
 
     def on_epoch_end(self, status: TrainingStatus) -> None:
-        if not math.isfinite(status.results["loss"]):
+        if math.isfinite(status.results["loss"]):
+            return
+        guard = status.state().finite_guard
+        if guard == () or bool(guard.exhausted):
             raise NonFiniteError(f"the loss of epoch {status.epoch} is not finite")
 
 

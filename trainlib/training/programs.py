@@ -120,11 +120,12 @@ class Programs:
         key = "gradients", rows, "graph", repr(specs)
         if key not in self._compiled:
             step = gradient_step(self._part_config, self.devices.all_reduce)
-            self._compiled[key] = tf.function(
+            self._compiled[key] = function = tf.function(
                 self.devices.gradients(step, self.variables, rows),
                 input_signature=[specs, tf.TensorSpec([], tf.int64)],
                 autograph=False,
             )
+            function.get_concrete_function()
         return self._compiled[key]
 
     def step_graph(self, rows: int, specs: Tree) -> Any:
@@ -176,7 +177,11 @@ class Programs:
     def _function(
         self, function: Callable[..., Any], signature: Tree, execution: str
     ) -> Callable[..., Any]:
-        """Return the function as a `tf.function` that counts its traces."""
+        """Return the function as a `tf.function` that is traced already, and counts its traces.
+
+        A first call that traces would count as a retrace: TensorFlow counts by source line, and
+        warns of several models, or of several shapes, as if they were one function.
+        """
 
         def traced(*args: Any) -> Any:
             self.traces += 1
@@ -188,6 +193,7 @@ class Programs:
             jit_compile=self.devices.compiles_loops(execution),
             autograph=False,
         )
+        compiled.get_concrete_function()  # type: ignore[attr-defined]
         return compiled
 
     def _outputs(self, execution: str, x: Tree) -> int:

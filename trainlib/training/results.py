@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -43,8 +44,17 @@ class ResultsReader:
         return {name: value.numpy().tolist() for name, value in values.items()}
 
     def training_results(self, metric_states: MetricStates) -> Results:
-        """Return the values of metric states and the learning rates."""
-        return self.results(metric_states) | self.learning_rates()
+        """Return the results of an epoch so far, and the learning rates."""
+        return self.epoch_results(metric_states) | self.learning_rates()
+
+    def epoch_results(self, metric_states: MetricStates) -> Results:
+        """Return the results of an epoch: NaN where every step was skipped, so that none counts."""
+        values = self.results(metric_states)
+        if self._programs.config.skips_nonfinite:
+            loss = self._programs.devices.total(metric_states)["loss"]
+            if loss.count == 0:
+                return {name: tf.nest.map_structure(_no_value, x) for name, x in values.items()}
+        return values
 
     def learning_rates(self) -> Results:
         """Return the learning rate, the reported schedules and the loss scale."""
@@ -79,6 +89,11 @@ class ResultsReader:
         found |= {"skipped_steps": int(guard.skipped.numpy())}
         path = nonfinite_path(guard, self._programs.variables.params)
         return found if path is None else found | {"overflowed": path}
+
+
+def _no_value(x: float) -> float:
+    """Return NaN."""
+    return math.nan
 
 
 def _shortest(x: Tensor) -> float:

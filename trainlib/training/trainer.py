@@ -255,7 +255,8 @@ class Trainer:
         Returns:
             A dict per epoch: "epoch", "step", the loss and the metrics over the epoch, the same
             with the prefix `val_` over the validation data, the learning rate and what else is
-            reported, and "seconds".
+            reported, and "seconds". The loss and the metrics are NaN for an epoch whose steps were
+            all skipped.
 
         Raises:
             TypeError: an argument has the wrong type.
@@ -326,7 +327,8 @@ class Trainer:
 
         With execution "auto" and a long run, each execution is timed on the first batches, and
         `trainer.execution` becomes the fastest; the state is unchanged. The choice is cached for
-        later runs of the same model and shapes.
+        later runs of the same model, shapes and number of steps: executions round differently, so
+        that a choice decides the last bits of a run.
 
         Args:
             data: as for `fit`.
@@ -341,7 +343,8 @@ class Trainer:
             order = epoch_order(self.context.seed, 0, adapter.size)
             chunks, steps = adapter.training(order), epochs * adapter.batches()
             self.context.tune(self._settings.autotuner, chunks, steps)
-        return self.context.speeds
+        choice = self.context.choice
+        return {} if choice is None else choice.speeds
 
     def evaluate(self, data: Data, batch_size: int | None = None) -> Results:
         """Return the loss and the metrics over the data, the model in inference mode.

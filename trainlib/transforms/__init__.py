@@ -7,6 +7,7 @@ constrain: `constrain`, constraints on parameters.
 decay: `add_decayed_weights` and the forms of weight decay.
 ema: `ema`, averages of the parameters, and `ema_params`.
 gradients: `scale`, `scale_by_schedule`, `centralize`, `add_noise`.
+factory_arguments: the arguments of a factory that are held in the state, or are schedules.
 inject: `inject_hyperparams` and `set_hyperparams`, hyperparameters in the state.
 keras_options: `keras_options`, the options of every Keras optimizer.
 lookahead: `lookahead`.

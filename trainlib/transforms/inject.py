@@ -5,14 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from trainlib.core.checks import check_choice, check_number
 from trainlib.core.conventions import default_of
-from trainlib.core.hyperparameters import declared
 from trainlib.core.tree import float64
 from trainlib.core.types import (
     Optimizer,
@@ -23,9 +21,16 @@ from trainlib.core.types import (
     forwarded_args,
     update_with,
 )
+from trainlib.transforms.factory_arguments import (
+    Factory,
+    by_name,
+    check_schedules,
+    first_values,
+    is_custom,
+    is_injected,
+    replaced,
+)
 from trainlib.transforms.states import find_states, map_states
-
-Factory: TypeAlias = Callable[..., Optimizer]
 
 
 class InjectState(NamedTuple):
@@ -50,12 +55,18 @@ def inject_hyperparams(factory: Factory) -> Factory:
     learning rate, given or by default. All other defaults are fixed, and so is what is declared as
     an integer, a bool, a string or a structure.
 
+    Each of these arguments may be a schedule, a function of the step: `momentum`, `beta_2`,
+    `epsilon`, `weight_decay`, `clipnorm`. It is evaluated at the state's step, and an update is
+    that of the optimizer with the numbers of this step. The state holds the value of the last
+    update; setting it has no effect. The range of a schedule is checked at step 0 only.
+
     A parameter of your own factory counts as declared if trainlib's optimizers have one of that
     name. Any other is decided by its argument: floats, floating tensors and functions are held;
-    integers and everything else are fixed. A function is taken for a schedule.
-
-    A schedule is evaluated at the state's step. The state holds the value of the last update;
-    setting it has no effect.
+    integers and everything else are fixed. A function is taken for a schedule, unless the
+    parameter's default is a function too. The factory is called for every update, with scalar
+    tensors: in the dtype of the parameters, the widest if they have several, if it is yours; in
+    float64 if it is trainlib's, whose optimizers round them themselves. It must not branch on
+    their values.
 
     Args:
         factory: a function that returns an `Optimizer`: `adam`, `clip_by_norm`, or your own.
@@ -65,7 +76,8 @@ def inject_hyperparams(factory: Factory) -> Factory:
 
     Raises:
         ValueError: the returned function raises it for a hyperparameter out of its range.
-        TypeError: the returned function raises it for an argument of the wrong type.
+        TypeError: the returned function raises it for an argument of the wrong type, and for a
+            schedule of an integer, a bool or a string.
 
     Example:
         >>> tx = tl.inject_hyperparams(tl.adamw)(learning_rate=1e-3, weight_decay=0.01)
@@ -75,24 +87,36 @@ def inject_hyperparams(factory: Factory) -> Factory:
         >>> state = tl.set_hyperparams(state, learning_rate=1e-4)
         >>> float(state.hyperparams["learning_rate"])
         0.0001
+        >>> rising = tl.polynomial_decay(0.85, 1000, end_learning_rate=0.95)
+        >>> tx = tl.inject_hyperparams(tl.sgd)(0.1, momentum=rising)
+        >>> round(float(tx.init({"w": tf.ones([2])}).hyperparams["momentum"]), 4)
+        0.85
 
     Differences:
-        Optax: the defaults of all numeric parameters are held too, and the argument alone decides.
+        Optax: the defaults of all numeric parameters are held too, and the argument alone decides;
+            schedules of integers are evaluated, but not held.
     """
     signature = inspect.signature(factory)
 
     @functools.wraps(factory)
     def injected(*args: Any, **keywords: Any) -> Optimizer:
-        # Raises for values out of range: tensors are not checked.
-        extra_args = forwarded_args(factory(*args, **keywords))
-        given = dict(signature.bind(*args, **keywords).arguments)
+        call = signature.bind(*args, **keywords)
         if "learning_rate" in signature.parameters:
-            given.setdefault(
-                "learning_rate", default_of(factory, "learning_rate", given.get("convention"))
-            )
+            given_by = call.arguments.get("convention")
+            default = default_of(factory, "learning_rate", given_by)
+            call.arguments.setdefault("learning_rate", default)
+        given = by_name(call)
+        check_schedules(factory, given)
         moving = {name: x for name, x in given.items() if is_injected(factory, name, x)}
-        fixed = {name: x for name, x in given.items() if name not in moving}
-        return hyperparams_in_state(lambda values: factory(**fixed, **values), moving, extra_args)
+        # Raises for values out of range: tensors are not checked.
+        extra_args = forwarded_args(_with(call, first_values(factory, moving)))
+        return hyperparams_in_state(
+            lambda values: _with(call, values), moving, extra_args, is_custom(factory)
+        )
+
+    def _with(call: inspect.BoundArguments, values: Mapping[str, Any]) -> Optimizer:
+        call = replaced(call, values)
+        return factory(*call.args, **call.kwargs)
 
     return injected
 
@@ -101,6 +125,7 @@ def hyperparams_in_state(
     build: Callable[[Mapping[str, Tensor]], Optimizer],
     hyperparams: Mapping[str, ScalarOrSchedule],
     extra_args: tuple[str, ...] = (),
+    in_params_dtype: bool = False,
 ) -> Optimizer:
     """Return an optimizer that holds hyperparameters in its state, as an `InjectState`.
 
@@ -108,6 +133,8 @@ def hyperparams_in_state(
         build: makes the optimizer of the current values of the hyperparameters, by name.
         hyperparams: the initial values: numbers, scalar tensors or schedules.
         extra_args: the extra arguments that the optimizers made by `build` declare. Default: none.
+        in_params_dtype: whether `build` gets the values in the parameters' dtype, the widest if
+            they have several, instead of float64. Default: False.
     """
 
     def values_at(step: Tensor, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -116,15 +143,22 @@ def hyperparams_in_state(
             for name, x in hyperparams.items()
         }
 
+    def optimizer(values: dict[str, Tensor], params: Tree) -> Optimizer:
+        if not in_params_dtype:
+            return build(values)
+        dtypes = [tf.convert_to_tensor(w).dtype for w in tf.nest.flatten(params) if w is not None]
+        widest = max(dtypes, key=lambda dtype: dtype.size, default=tf.float64)
+        return build({name: tf.cast(x, widest) for name, x in values.items()})
+
     def init(params: Tree) -> InjectState:
         step = tf.zeros([], tf.int64)
         numbers = {name: float64(x) for name, x in hyperparams.items() if not callable(x)}
         values = values_at(step, numbers)
-        return InjectState(step, values, build(values).init(params))
+        return InjectState(step, values, optimizer(values, params).init(params))
 
     def update(grads: Tree, state: State, params: Tree, **extra: Any) -> tuple[Tree, InjectState]:
         values = values_at(state.step, state.hyperparams)
-        updates, inner = update_with(build(values), grads, state.inner, params, **extra)
+        updates, inner = update_with(optimizer(values, params), grads, state.inner, params, **extra)
         return updates, InjectState(state.step + 1, values, inner)
 
     return Optimizer(init, update, extra_args)
@@ -197,21 +231,3 @@ def hyperparam(state: State, name: str) -> float:
         values = ", ".join(f"{x:g}" for x in held[name])
         raise ValueError(f"the optimizer's state holds several values of {name}: {values}")
     return held[name][0]
-
-
-def is_injected(factory: Factory, name: str, value: Any) -> bool:
-    """Return whether `inject_hyperparams` holds an argument in the state.
-
-    Args:
-        factory: the function that takes the argument.
-        name: the name of its parameter.
-        value: the argument.
-    """
-    kinds = ("optimizer", "clipping", "transform")
-    declarations = (declared(kind, getattr(factory, "__name__", ""), name) for kind in kinds)
-    declaration = next(filter(None, declarations), None)
-    if declaration is None:
-        is_number = isinstance(value, (float, np.floating))
-        return is_number or callable(value) or (tf.is_tensor(value) and value.dtype.is_floating)
-    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return declaration.type == "float" and (is_number or callable(value) or tf.is_tensor(value))

@@ -224,6 +224,6 @@ def _resolve_labels(labels: Labels, params: Tree, optimizers: Mapping[str, Any])
         check_choice(f"label of {path}", label, optimizers)
         used.add(label)
     idle = [label for label in optimizers if label not in used]
-    if idle:
+    if idle and used:
         raise ValueError(f"no parameter has the label {idle[0]!r}; those in use: {sorted(used)}")
     return resolved

@@ -21,7 +21,13 @@ from trainlib.core.types import (
     update_with,
 )
 from trainlib.transforms.chain import chain
-from trainlib.transforms.inject import hyperparams_in_state, is_injected
+from trainlib.transforms.factory_arguments import (
+    check_schedules,
+    first_values,
+    is_custom,
+    is_injected,
+)
+from trainlib.transforms.inject import hyperparams_in_state
 from trainlib.transforms.mask import freeze, partition
 from trainlib.transforms.rule_text import PathRule, PathSetting, Rules, parse_rules, rules_by_path
 
@@ -49,7 +55,8 @@ def param_rules(
             same rules match.
         before: a transform of the gradients of all parameters that are not frozen, such as
             `clip_by_global_norm(1.0)`. Default: None.
-        hyperparams: the factory's arguments, for the parameters that no rule matches.
+        hyperparams: the factory's arguments, for the parameters that no rule matches; numbers may
+            be schedules, as with `inject_hyperparams`.
 
     Returns:
         An `Optimizer` whose state is an `InjectState`.
@@ -73,7 +80,8 @@ def param_rules(
     given = _check_against(parsed, factory, hyperparams)
     moving = {name: x for name, x in given.items() if is_injected(factory, name, x)}
     numbers = {rule.key(setting): setting.value for rule in parsed for setting in rule.settings}
-    members = [factory(**given), *([] if before is None else [before])]
+    first = factory(**given | first_values(factory, moving))
+    members = [first, *([] if before is None else [before])]
     extra_args = forwarded_args(*members)
 
     def build(values: Mapping[str, Tensor]) -> Optimizer:
@@ -88,7 +96,7 @@ def param_rules(
 
         return Optimizer(init, update, extra_args)
 
-    return hyperparams_in_state(build, moving | numbers, extra_args)
+    return hyperparams_in_state(build, moving | numbers, extra_args, is_custom(factory))
 
 
 def rules_table(
@@ -150,14 +158,17 @@ def _check_against(
     for name in (*always, *in_rules):
         if name not in given:
             given[name] = default_of(factory, name, given.get("convention"))
-    factory(**given)
+    check_schedules(factory, given)
+    held = {name: x for name, x in given.items() if is_injected(factory, name, x)}
+    first = given | first_values(factory, held)
+    factory(**first)
     for rule in rules:
         for setting in rule.settings:
             if not is_injected(factory, setting.name, setting.value):
                 raise ValueError(
                     f"rule {rule.key(setting)}: {setting.name} is not a number that can be set"
                 )
-            factory(**given | {setting.name: _value_after(rule, setting, given[setting.name])})
+            factory(**first | {setting.name: _value_after(rule, setting, first[setting.name])})
     return given
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -102,20 +102,64 @@ def peer_path(case: OptimizerCase, peer: str, problem: Problem) -> list[Arrays]:
         return run_peer(peer, of_peer.name, of_peer.options, problem, of_peer.read)
 
 
+class PeerEndedError(Exception):
+    """The process of a peer ended before it answered."""
+
+
+class PeerRunner(Protocol):
+    """How peers are run; `trainlib.verify.peer_process` has another one."""
+
+    def missing(self, peer: str, needs: str) -> str: ...
+
+    def path(self, case: OptimizerCase, peer: str, problem: Problem) -> list[Arrays]: ...
+
+    def outputs(self, case: FunctionCase, peer: str, dtype: str) -> Arrays: ...
+
+
+class _ThisProcess:
+    """Runs peers in this process."""
+
+    def missing(self, peer: str, needs: str) -> str:
+        return missing_reason(peer, needs)
+
+    def path(self, case: OptimizerCase, peer: str, problem: Problem) -> list[Arrays]:
+        return peer_path(case, peer, problem)
+
+    def outputs(self, case: FunctionCase, peer: str, dtype: str) -> Arrays:
+        return peer_outputs(case, peer, dtype)
+
+
+THIS_PROCESS = _ThisProcess()
+
+
+def _results(runner: PeerRunner, peer: str, needs: str, run: Callable[[], Any]) -> tuple[Any, str]:
+    """Return what a peer computes and "", or None and why it was not run."""
+    if missing := runner.missing(peer, needs):
+        return None, missing
+    try:
+        return run(), ""
+    except PeerEndedError as ended:
+        return None, str(ended)
+
+
 def compare_optimizer(
-    case: OptimizerCase, peer: str, dtype: str, steps: int, runs: Sequence[str]
+    case: OptimizerCase,
+    peer: str,
+    dtype: str,
+    steps: int,
+    runs: Sequence[str],
+    runner: PeerRunner = THIS_PROCESS,
 ) -> Iterator[Result]:
     """Compare an optimizer with a peer; yield one result for each of `runs`."""
     head = ("optimizer", case.optimizer, case.form, peer)
     bound = TOLERANCES[dtype]
+    problem = make_problem(steps, dtype, **case.problem)
     # Only Keras lacks some optimizers in the supported versions.
     needs = f"keras.optimizers.{case.peers[peer].name}" if peer == "keras" else ""
-    missing = missing_reason(peer, needs)
+    theirs, missing = _results(runner, peer, needs, lambda: runner.path(case, peer, problem))
     if missing:
         yield Result(*head, "", None, bound, 0, "", None, missing)
         return
-    problem = make_problem(steps, dtype, **case.problem)
-    theirs = peer_path(case, peer, problem)
     for run in runs:
         error, step, tensor = difference(our_path(case, peer, problem, run), theirs)
         passed = bool(error <= bound)
@@ -125,9 +169,10 @@ def compare_optimizer(
 def our_outputs(case: FunctionCase, dtype: str, run: str) -> Arrays:
     """Return the outputs of the function of trainlib."""
     function: Any = lambda inputs: case.ours(dtype, **inputs)  # noqa: E731
+    inputs = {name: tf.constant(x) for name, x in case.inputs(dtype).items()}
     if run != "eager":
         function = tf.function(function, jit_compile=run == "xla", autograph=False)
-    inputs = {name: tf.constant(x) for name, x in case.inputs(dtype).items()}
+        function.get_concrete_function(inputs)  # a first call would count as a retrace
     return {name: np.asarray(x) for name, x in function(inputs).items()}
 
 
@@ -162,16 +207,20 @@ def largest_error(ours: Arrays, theirs: Arrays) -> tuple[float, str]:
 
 
 def compare_function(
-    case: FunctionCase, peer: str, dtype: str, runs: Sequence[str]
+    case: FunctionCase,
+    peer: str,
+    dtype: str,
+    runs: Sequence[str],
+    runner: PeerRunner = THIS_PROCESS,
 ) -> Iterator[Result]:
     """Compare a function with a peer; yield one result for each of `runs` that the case has."""
     head = (case.kind, case.name, case.form, peer)
     bound = case.rounding.tolerances.get(dtype, TOLERANCES[dtype])
-    missing = missing_reason(peer, case.needs.get(peer, ""))
+    needs = case.needs.get(peer, "")
+    theirs, missing = _results(runner, peer, needs, lambda: runner.outputs(case, peer, dtype))
     if missing:
         yield Result(*head, "", None, bound, 0, "", None, missing)
         return
-    theirs = peer_outputs(case, peer, dtype)
     for run in (run for run in runs if run in case.runs):
         error, tensor = largest_error(our_outputs(case, dtype, run), theirs)
         yield Result(*head, run, error, bound, 0, tensor, error <= bound, case.rounding.note)

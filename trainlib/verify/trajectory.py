@@ -61,9 +61,12 @@ def run_optimizer(
         seen = tf.while_loop(lambda k, *_: k < steps, one, (0, params, state, seen))[-1]
         return {name: array.stack() for name, array in seen.items()}
 
-    if run != "eager":
-        follow = tf.function(follow, jit_compile=run == "xla", autograph=False)
     params = {name: tf.constant(w) for name, w in problem.start.items()}
     noise = {name: tf.constant(np.stack([row[name] for row in problem.noise])) for name in params}
-    seen = {k: x.numpy() for k, x in follow(params, optimizer.init(params), noise).items()}
+    state = optimizer.init(params)
+    if run != "eager":
+        compiled: Any = tf.function(follow, jit_compile=run == "xla", autograph=False)
+        compiled.get_concrete_function(params, state, noise)  # a first call counts as a retrace
+        follow = compiled
+    seen = {k: x.numpy() for k, x in follow(params, state, noise).items()}
     return [{name: x[i] for name, x in seen.items()} for i in range(steps)]
