@@ -96,9 +96,11 @@ def transforms():
     params, data = problem()
     order = epochs(22)[:50]
     loss = tl.losses.mean_squared_error
-    adam, clip = tl.adam(1e-2), tl.clip_by_global_norm
+    adam, clip, inject = tl.adam(1e-2), tl.clip_by_global_norm, tl.inject_hyperparams
+    falling, rising = tl.step_decay(0.1, 3), tl.polynomial_decay(0.5, 10, 0.9)
     results = wrapped(
         clip=(tl.chain(clip(0.1), tl.sgd(0.1)), {}),
+        schedules=(tl.chain(inject(clip)(falling), inject(tl.sgd)(0.1, momentum=rising)), {}),
         accumulate=(
             tl.accumulate(tl.chain(clip(0.5), adam, tl.ema(0.9)), 3),
             {"regularizer": tl.l2(1e-2)},

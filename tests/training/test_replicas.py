@@ -17,7 +17,7 @@ from trainlib.cli.launch_local import free_ports, tf_configs
 
 SCRIPT = Path(__file__).with_name("replica_runs.py")
 ROOT = Path(tl.__file__).parents[1]
-TRANSFORMS = ["clip", "accumulate", "no weight", "no sample weights", "not finite"]
+TRANSFORMS = ["clip", "schedules", "accumulate", "no weight", "no sample weights", "not finite"]
 OTHERS = ["regularizer", "ema", "compiled", "constrain"]
 TWO_OR_FOUR = pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.soak)])
 LAYERS = ["plain", "images", "twice", "penalty", "sequences"]

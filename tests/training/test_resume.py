@@ -40,9 +40,12 @@ def net():
 
 
 def make(**options):
-    """A trainer with all kinds of state: moments, averages, accumulation, a learning rate."""
+    """A trainer with all kinds of state: moments, averages, accumulation, a rate, schedules."""
+    inject = tl.inject_hyperparams
     optimizer = tl.chain(
-        tl.clip_by_global_norm(1.0), tl.inject_hyperparams(tl.nadam)(2**-5), tl.ema(0.9)
+        inject(tl.clip_by_global_norm)(tl.step_decay(1.0, 5)),
+        inject(tl.nadam)(2**-5, beta_1=tl.polynomial_decay(0.8, 20, 0.95)),
+        tl.ema(0.9),
     )
     defaults = {"execution": "graph", "metrics": ["accuracy", "auc"], "seconds_per_call": 0.005}
     options = defaults | options

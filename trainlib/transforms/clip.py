@@ -92,11 +92,11 @@ def clip_by_norm(clipnorm: float) -> Optimizer:
     """
     check_number("clipnorm", clipnorm, above=0)
 
-    def on_leaf(g: Tensor) -> tuple[Tensor]:
+    def on_leaf(g: Tensor, *, clipnorm: Tensor) -> tuple[Tensor]:
         return clip_leaf_by_norm(g, norm=norms.global_norm(g), clipnorm=clipnorm)
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
-        return leafwise(on_leaf, grads)[0], state
+        return leafwise(on_leaf, grads, clipnorm=clipnorm)[0], state
 
     return Optimizer(no_state, update)
 

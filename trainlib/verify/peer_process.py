@@ -54,8 +54,7 @@ class PeerProcesses:
         trace: TracebackType | None,
     ) -> None:
         for process in self._processes.values():
-            with contextlib.suppress(OSError):
-                process.communicate()  # its input ends, and so does it
+            _end(process)
 
     def missing(self, peer: str, needs: str) -> str:
         """Return why a peer cannot be run here; "" if it can."""
@@ -99,9 +98,9 @@ class PeerProcesses:
             process.stdin.flush()
             error, answer = pickle.load(process.stdout)
         except (EOFError, OSError):
-            del self._processes[peer]
-            status = process.wait()
-            raise PeerEndedError(f"the process of {peer} ended with status {status}") from None
+            _end(self._processes.pop(peer))
+            reason = f"the process of {peer} ended with status {process.returncode}"
+            raise PeerEndedError(reason) from None
         if error:
             raise RuntimeError(f"{peer} in a process of its own: {error}")
         return answer
@@ -148,6 +147,15 @@ def _start(module: str, peer: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
     )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Let a process end, which it does at the end of its input."""
+    for stream in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            assert stream is not None
+            stream.close()
+    process.wait()
 
 
 def _index(case: Any, cases: Sequence[Any]) -> int | None:
