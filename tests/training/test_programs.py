@@ -16,6 +16,7 @@ from helpers.classification import (
     trainer_of,
 )
 
+import trainlib as tl
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.chunks import specs_of
 
@@ -73,3 +74,17 @@ def test_memory_does_not_grow_with_calls(execution):
     before = pages()
     call(10_000)
     assert pages() - before < 2000  # 8 MB; a kilobyte a call would be 10
+
+
+def test_models_one_after_another_are_not_taken_for_retraces_of_one(monkeypatch):
+    warned = []
+    monkeypatch.setattr(tf.get_logger(), "warning", lambda *message: warned.append(message))
+    model = tl.FunctionalModel(
+        lambda params, state, x, training: tl.ModelOutput(x @ params["w"], state),
+        {"w": tf.zeros([4, 1])},
+    )
+    for _ in range(6):
+        trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(), execution="graph")
+        trainer.fit((X[:5], X[:5, :1]))
+        trainer.predict(X[:5])
+    assert warned == []

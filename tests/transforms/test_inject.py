@@ -71,6 +71,15 @@ def test_the_default_learning_rate_is_that_of_the_convention():
         assert float(state.hyperparams["learning_rate"]) == expected
 
 
+def test_a_partial_function_keeps_the_defaults_that_it_was_made_with():
+    held = tl.inject_hyperparams(functools.partial(tl.sgd, convention="torch"))().init(PARAMS)
+    assert float(held.hyperparams["learning_rate"]) == 0.001
+    made = functools.partial(tl.sgd, learning_rate=0.5, momentum=0.5)
+    tx = tl.inject_hyperparams(made)(momentum=lambda k: 1.0)  # 1 is in sgd's range
+    held = tx.init(PARAMS).hyperparams
+    assert {name: float(x) for name, x in held.items()} == {"learning_rate": 0.5, "momentum": 1.0}
+
+
 def test_schedules_are_recorded_as_they_were_used():
     tx = tl.inject_hyperparams(tl.sgd)(lambda k: 1 / tf.cast(k + 1, tf.float64), momentum=0.5)
     state, rates = tx.init(PARAMS), []

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.core.checks import check_number
+from trainlib.core.conventions import default_of
 from trainlib.core.hyperparameters import Declaration, declared
 from trainlib.core.tree import float64
 from trainlib.core.types import Optimizer, ScalarOrSchedule
@@ -90,10 +91,20 @@ def first_values(factory: Factory, hyperparams: Mapping[str, ScalarOrSchedule]) 
 
 def is_custom(factory: Factory) -> bool:
     """Return whether a factory is a user's own, and not one of trainlib's."""
-    while isinstance(factory, functools.partial):
-        factory = factory.func
-    package = getattr(factory, "__module__", "").partition(".")[0]
+    package = getattr(_function(factory), "__module__", "").partition(".")[0]
     return package != __name__.partition(".")[0]
+
+
+def default_argument(factory: Factory, name: str, convention: str | None = None) -> Any:
+    """Return the default of a factory's parameter under a convention, by default its own.
+
+    A partial function has those that it was made with.
+    """
+    if not isinstance(factory, functools.partial):
+        return default_of(factory, name, convention)
+    if name in factory.keywords:
+        return factory.keywords[name]
+    return default_argument(factory.func, name, convention or factory.keywords.get("convention"))
 
 
 def _declaration(factory: Factory, name: str) -> Declaration | None:
@@ -102,11 +113,17 @@ def _declaration(factory: Factory, name: str) -> Declaration | None:
     A string's declaration says nothing about the parameter of that name of a user's own factory.
     """
     kinds = ("optimizer", "clipping", "transform")
-    found = (declared(kind, getattr(factory, "__name__", ""), name) for kind in kinds)
+    own_name = getattr(_function(factory), "__name__", "")
+    found = (declared(kind, own_name, name) for kind in kinds)
     declaration = next(filter(None, found), None)
     if declaration is not None and declaration.type == "str" and is_custom(factory):
         return None
     return declaration
+
+
+def _function(factory: Factory) -> Factory:
+    """Return the function that a partial function calls in the end."""
+    return _function(factory.func) if isinstance(factory, functools.partial) else factory
 
 
 def _parameter(factory: Factory, name: str) -> inspect.Parameter | None:

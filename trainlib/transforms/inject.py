@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from trainlib.core.checks import check_choice, check_number
-from trainlib.core.conventions import default_of
 from trainlib.core.tree import float64
 from trainlib.core.types import (
     Optimizer,
@@ -25,6 +24,7 @@ from trainlib.transforms.factory_arguments import (
     Factory,
     by_name,
     check_schedules,
+    default_argument,
     first_values,
     is_custom,
     is_injected,
@@ -102,8 +102,8 @@ def inject_hyperparams(factory: Factory) -> Factory:
     def injected(*args: Any, **keywords: Any) -> Optimizer:
         call = signature.bind(*args, **keywords)
         if "learning_rate" in signature.parameters:
-            given_by = call.arguments.get("convention")
-            default = default_of(factory, "learning_rate", given_by)
+            convention = call.arguments.get("convention")
+            default = default_argument(factory, "learning_rate", convention)
             call.arguments.setdefault("learning_rate", default)
         given = by_name(call)
         check_schedules(factory, given)
