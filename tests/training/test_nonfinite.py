@@ -350,6 +350,13 @@ def test_an_epoch_of_skipped_steps_has_no_results_and_is_never_the_best(tmp_path
     assert (tmp_path / "metrics.csv").read_text().splitlines()[1].split(",")[2] == "nan"
 
 
+def test_a_run_of_skipped_steps_is_stopped_for_want_of_a_value(capsys):
+    bad = with_bad(*range(BATCHES))
+    stopping = tl.callbacks.EarlyStopping("loss", patience=2)
+    make("skip").fit(bad, epochs=5, callbacks=[stopping])
+    assert capsys.readouterr().out == "stopped after epoch 2: loss has had no value for 2 epochs\n"
+
+
 def test_the_progress_of_an_epoch_of_skipped_steps_has_no_loss():
     seen = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, TextIO
 
@@ -171,12 +172,13 @@ class EarlyStopping(Callback):
 
     def _reason(self) -> str:
         """Return why the run is stopped, on one line."""
-        wait = int(self.state.wait)
-        best = f"{float(self.state.best):.4g} (epoch {int(self.state.best_epoch)})"
+        wait, best = int(self.state.wait), float(self.state.best)
         also = "" if self.baseline is None else f" and the baseline {self.baseline:.4g}"
+        improved_on = f"not improved on {best:.4g} (epoch {int(self.state.best_epoch)}){also}"
         return (
-            f"stopped after epoch {int(self.state.epoch)}: {self.monitor.monitor} has not improved "
-            f"on {best}{also} for {wait} epoch{'s' if wait > 1 else ''}"
+            f"stopped after epoch {int(self.state.epoch)}: {self.monitor.monitor} has "
+            f"{'had no value' if math.isnan(best) else improved_on} "
+            f"for {wait} epoch{'s' if wait > 1 else ''}"
         )
 
     def _weights(self, status: TrainingStatus) -> Any:
