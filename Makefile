@@ -11,9 +11,9 @@ train: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist=loadfile
 
-# What takes too long for every change.
+# What takes too long for every change, and properties on many examples.
 soak: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist=worksteal -m soak
+	$(BIN)/python -m pytest -n 2 --dist=worksteal -m "soak or examples"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -7,8 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest.register_assert_rewrite("helpers")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let properties have many examples where tests marked soak are selected."""
+    from helpers.examples import SOAK
+
+    if "soak" in config.option.markexpr and "not soak" not in config.option.markexpr:
+        settings.load_profile(SOAK)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,19 +18,30 @@ MODULES = [
     for path in sorted(ROOT.glob("trainlib/**/*.py"))
     if ">>> " in path.read_text(encoding="utf-8")
 ]
+PACKAGES = sorted({".".join(name.split(".")[:2]) for name in MODULES})
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_the_examples_of_a_module_give_what_they_show(name, tmp_path, monkeypatch):
-    module = importlib.import_module(name)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_examples_of_a_package_give_what_they_show(package, tmp_path, monkeypatch):
+    report: list[str] = []
+    for name in MODULES:
+        if name.split(".")[:2] == package.split("."):
+            folder = tmp_path / name
+            folder.mkdir()
+            monkeypatch.chdir(folder)
+            report += failures(name)
+    assert report == [], "".join(report)
+
+
+def failures(name):
+    """Run the examples of a module; return what differs from what they show."""
     namespace = {"tl": tl, "tf": tf, "np": np}
     finder = doctest.DocTestFinder(exclude_empty=True)
-    tests = [t for t in finder.find(module, name, globs=namespace) if t.examples]
-    assert tests, f"{name} has `>>>` outside docstrings"
-    monkeypatch.chdir(tmp_path)
-    report: list[str] = []
-    runner = doctest.DocTestRunner(optionflags=OPTIONS)
+    found = finder.find(importlib.import_module(name), name, globs=namespace)
+    tests = [test for test in found if test.examples]
+    report: list[str] = [] if tests else [f"{name} has `>>>` outside docstrings"]
+    runner = doctest.DocTestRunner(verbose=False, optionflags=OPTIONS)
     for test in tests:
         runner.run(test, out=report.append)
-    assert runner.failures == 0, "".join(report)
+    return report

@@ -6,7 +6,8 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 import trainlib as tl
@@ -151,7 +152,7 @@ def configs(draw):
     return tl.ExperimentConfig(**fields)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(20, 300)
 @given(configs())
 def test_nothing_is_lost_in_a_flag_file_in_json_and_in_the_flat_form(config):
     assert tl.ExperimentConfig.from_flags(config.to_flags()) == config

@@ -3,6 +3,7 @@
 classification: a small problem, its model and its trainer.
 descents: the parameters after each step of an optimizer or an equation.
 exact: hyperparameters that float32 holds exactly.
+examples: how many random examples a property is tested on.
 executions: the ways to run a function, by name: eager, graph and XLA.
 regression: a small problem as arrays and as batches.
 gradients: a function of (y_true, y_pred) and its gradient.
@@ -10,6 +11,7 @@ trees: the arrays and the bits of a structure of tensors, and assertions on two 
 metrics: classes and scores, and the value of a metric on arrays.
 monitors: monitors run over a history of results.
 given_gradients: a model whose gradients are the batch.
+keras_models: Keras models of many kinds, with data and losses.
 linear: a linear model with its loss and gradients in NumPy.
 processes: Python in a separate process.
 commands: commands run inside the test process, and a toy command.

@@ -53,13 +53,13 @@ def test_every_loss_of_keras_exists_with_its_arguments_and_defaults():
                 assert ours[argument].default == parameter.default, (name, argument)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_docstrings_have_every_argument_and_section(name):
-    text = inspect.getdoc(getattr(losses, name))
-    for argument in inspect.signature(getattr(losses, name)).parameters:
-        assert f"\n    {argument}: " in text
-    for part in ("\nArgs:", "\nReturns:", "\nRaises:", "\nExample:", "\nReferences:"):
-        assert part in text
+def test_docstrings_have_every_argument_and_section():
+    sections = ["\nArgs:", "\nReturns:", "\nRaises:", "\nExample:", "\nReferences:"]
+    for name in NAMES:
+        text = inspect.getdoc(getattr(losses, name))
+        arguments = inspect.signature(getattr(losses, name)).parameters
+        parts = sections + [f"\n    {argument}: " for argument in arguments]
+        assert [part for part in parts if part not in text] == [], name
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,11 @@ def test_predictions_that_are_not_floating_or_have_no_axis_are_rejected(name):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "ctc"])
-@pytest.mark.parametrize("shape", [(1, 3), (6, 4), (6, 1, 3), (3,), ()])
-def test_shapes_that_would_broadcast_are_rejected(name, shape):
-    if name in INDICES:
-        shape = shape[:-1] + (2,)
-    with pytest.raises(ValueError, match=r"^y_true .*must have .*shape"):
-        getattr(losses, name)(tf.zeros(shape), tf.ones([6, 3]))
+def test_shapes_that_would_broadcast_are_rejected(name):
+    for shape in ((1, 3), (6, 4), (6, 1, 3), (3,), ()):
+        shape = shape[:-1] + (2,) if name in INDICES else shape
+        with pytest.raises(ValueError, match=r"^y_true .*must have .*shape"):
+            getattr(losses, name)(tf.zeros(shape), tf.ones([6, 3]))
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 1)])
@@ -120,11 +119,11 @@ SMOOTHED = [name for name in NAMES if "label_smoothing" in inspect.getdoc(getatt
 
 
 @pytest.mark.parametrize("name", SMOOTHED)
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-def test_label_smoothing_out_of_range_is_rejected(name, value):
-    message = f"^label_smoothing must be .*at least 0 and at most 1, got {value}"
-    with pytest.raises(ValueError, match=message):
-        getattr(losses, name)(tf.ones([2, 2]), tf.ones([2, 2]), label_smoothing=value)
+def test_label_smoothing_out_of_range_is_rejected(name):
+    for value in (-0.1, 1.1, float("nan")):
+        message = f"^label_smoothing must be .*at least 0 and at most 1, got {value}"
+        with pytest.raises(ValueError, match=message):
+            getattr(losses, name)(tf.ones([2, 2]), tf.ones([2, 2]), label_smoothing=value)
 
 
 def numeric(name):
@@ -132,12 +131,12 @@ def numeric(name):
     return [(name, p.name) for p in parameters if p.annotation.startswith("float")]
 
 
-@pytest.mark.parametrize("value", ["0.1", True, None])
 @pytest.mark.parametrize(("name", "argument"), [pair for name in NAMES for pair in numeric(name)])
-def test_options_that_are_not_numbers_are_rejected(name, argument, value):
+def test_options_that_are_not_numbers_are_rejected(name, argument):
     y = tf.ones([2]) if name in INDICES else tf.ones([2, 2])
-    with pytest.raises(TypeError, match=f"^{argument} must be a number"):
-        getattr(losses, name)(y, tf.ones([2, 2]), **{argument: value})
+    for value in ("0.1", True, None):
+        with pytest.raises(TypeError, match=f"^{argument} must be a number"):
+            getattr(losses, name)(y, tf.ones([2, 2]), **{argument: value})
 
 
 WITH_AXIS = [
@@ -145,12 +144,10 @@ WITH_AXIS = [
 ]
 
 
-@pytest.mark.parametrize("value", [2, -3])
-@pytest.mark.parametrize(
-    "name",
-    [name for name in NAMES if "axis" in inspect.signature(getattr(losses, name)).parameters],
-)
-def test_an_axis_out_of_range_is_rejected(name, value):
+@pytest.mark.parametrize("name", WITH_AXIS)
+def test_an_axis_out_of_range_is_rejected(name):
     y = tf.ones([2]) if name in INDICES else tf.ones([2, 2])
-    with pytest.raises(ValueError, match=f"^axis must be at least -2 and at most 1, got {value}"):
-        getattr(losses, name)(y, tf.ones([2, 2]), axis=value)
+    for value in (2, -3):
+        message = f"^axis must be at least -2 and at most 1, got {value}"
+        with pytest.raises(ValueError, match=message):
+            getattr(losses, name)(y, tf.ones([2, 2]), axis=value)

@@ -7,8 +7,9 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.examples import examples
 from helpers.executions import EXECUTIONS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import trainlib as tl
@@ -53,7 +54,7 @@ def assert_close(ours, theirs, tolerance=1e-12):
 
 
 @pytest.mark.parametrize("name", METRICS)
-@settings(max_examples=6, deadline=None, derandomize=True, database=None)
+@examples(3, 12)
 @given(cuts=st.lists(st.integers(0, SIZE), max_size=5), shuffle=st.randoms(use_true_random=False))
 def test_any_split_merged_in_any_order_equals_the_whole(name, cuts, shuffle):
     ends = [0, *sorted(cuts), SIZE]

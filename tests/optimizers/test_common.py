@@ -141,13 +141,12 @@ COMMON = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "option", "value", "message"),
-    [(name, *row) for name in OPTIMIZERS for row in COMMON if takes(name, row[0])],
-)
-def test_common_values_out_of_range_are_refused(name, option, value, message):
-    with pytest.raises(ValueError, match=message):
-        OPTIMIZERS[name](**{option: value})
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_common_values_out_of_range_are_refused(name):
+    for option, value, message in COMMON:
+        if takes(name, option):
+            with pytest.raises(ValueError, match=message):
+                OPTIMIZERS[name](**{option: value})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from helpers.examples import examples
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import trainlib as tl
@@ -18,17 +19,6 @@ from trainlib.registry import OPTIMIZERS, hyperparameters
 EVERY = pytest.mark.parametrize("name", OPTIMIZERS)
 ROWS = "rows"
 """The kind of a gradient that is `tf.IndexedSlices`, with a row that occurs twice."""
-
-
-def examples(count):
-    return settings(
-        max_examples=count,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=[HealthCheck.too_slow],
-    )
 
 
 class Pair(NamedTuple):
@@ -154,7 +144,7 @@ def assert_near(expected, result, tolerance=1e-5, least=0.0):
 
 
 @EVERY
-@examples(6)
+@examples(3, 12)
 @given(data=st.data())
 def test_structure_shapes_and_dtypes_are_kept_and_inputs_unchanged(name, data):
     given_options, tree = data.draw(options(name)), data.draw(TREES)
@@ -181,7 +171,7 @@ def test_structure_shapes_and_dtypes_are_kept_and_inputs_unchanged(name, data):
 
 @EVERY
 @pytest.mark.parametrize("jit", [False, True])
-@examples(1)
+@examples(1, 3)
 @given(data=st.data())
 def test_compiled_steps_are_the_eager_ones(name, jit, data):
     given_options, tree = data.draw(options(name)), data.draw(TREES)
@@ -203,7 +193,7 @@ def test_compiled_steps_are_the_eager_ones(name, jit, data):
 
 
 @EVERY
-@examples(1)
+@examples(1, 3)
 @given(data=st.data())
 def test_changed_hyperparameters_are_followed_without_a_new_trace(name, data):
     given_options, tree = data.draw(options(name)), data.draw(TREES)
@@ -222,7 +212,7 @@ def test_changed_hyperparameters_are_followed_without_a_new_trace(name, data):
 
 
 @EVERY
-@examples(5)
+@examples(2, 10)
 @given(data=st.data())
 def test_permuted_leaves_have_permuted_results(name, data):
     given_options, tree = data.draw(options(name)), data.draw(DICTS)
@@ -244,7 +234,7 @@ def test_permuted_leaves_have_permuted_results(name, data):
 
 
 @EVERY
-@examples(5)
+@examples(2, 10)
 @given(data=st.data())
 def test_a_restored_state_continues_with_the_same_bits(name, data):
     given_options, tree = data.draw(options(name)), data.draw(TREES)
@@ -265,7 +255,7 @@ def test_a_restored_state_continues_with_the_same_bits(name, data):
 
 
 @EVERY
-@examples(5)
+@examples(2, 10)
 @given(data=st.data())
 def test_a_gradient_of_none_leaves_parameter_and_state_unchanged(name, data):
     given_options = data.draw(options(name))

@@ -14,7 +14,7 @@ from trainlib.training.replicas import Replicas
 from trainlib.training.replicated_model import replicated
 from trainlib.training.strategies import mirrored
 
-REPLICAS = int(sys.argv[2])
+REPLICAS = int(sys.argv[1])
 
 
 def empty_states(metrics):

@@ -1,0 +1,104 @@
+"""Loops of steps on one device: which batches they take, and when they end."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainlib.metrics import Mean
+from trainlib.training.devices import OneDevice, loop_condition, slice_batch, zero_absent
+
+X = np.arange(14.0, dtype="float32")
+EXAMPLES = tf.constant(X[:, None]), tf.constant(X)
+
+
+def position(at):
+    return tf.constant(at, tf.int64)
+
+
+def total(metric_states):
+    return float(metric_states["loss"].total), float(metric_states["loss"].count)
+
+
+def test_a_training_loop_takes_whole_batches_and_knows_the_last_of_an_epoch():
+    ends = []
+
+    def step(state, batch, last):
+        tf.numpy_function(lambda flag: ends.append(bool(flag)) or 0, [last], tf.int64)
+        return {"sum": state["sum"] + tf.reduce_sum(batch[1])}, {
+            "loss": Mean.from_model_output(batch[1])
+        }
+
+    variables = OneDevice().place({"sum": tf.constant(0.0)})
+    loop = tf.function(OneDevice().train_loop(step, variables, 4))
+    none = {"loss": Mean.empty()}
+    states = loop(EXAMPLES, position(2), position(10), tf.constant(True), none)
+    assert variables["sum"].numpy() == X[2:10].sum()
+    assert total(states) == (X[2:10].sum(), 8)
+    assert ends == [False, True]
+    loop(EXAMPLES, position(10), position(14), tf.constant(False), states)
+    assert ends == [False, True, False]
+
+
+def test_an_evaluation_loop_gives_no_weight_to_the_rows_after_the_end():
+    def step(state, batch):
+        return {"loss": Mean.from_model_output(batch[1], batch[2])}
+
+    variables = OneDevice().place({"w": tf.constant(0.0)})
+    loop = tf.function(OneDevice().eval_loop(step, variables, 4))
+    filled = tuple(tf.concat([a, a[:2]], 0) for a in EXAMPLES)
+    none = {"loss": Mean.empty()}
+    states = loop(filled, position(0), position(14), tf.constant(True), none)
+    assert total(states) == (X.sum(), 14)
+
+
+@pytest.mark.parametrize("at", [0, 3, 10])
+def test_a_batch_is_a_slice_of_each_array(at):
+    images = tf.reshape(tf.range(14 * 6), [14, 2, 3])
+    a, b = slice_batch((EXAMPLES[1], images), position(at), 4)
+    np.testing.assert_array_equal(a, X[at : at + 4])
+    np.testing.assert_array_equal(b, images[at : at + 4])
+    assert b.shape == [4, 2, 3]
+
+
+def test_absent_rows_get_weight_0_whatever_weights_there_are():
+    present = tf.constant([True, True, False])
+    x = y = tf.ones([3, 2])
+    assert zero_absent((x, y), present)[2].numpy().tolist() == [1, 1, 0]
+    weights = tf.constant([2.0, 0.5, float("nan")])
+    assert zero_absent((x, y, weights), present)[2].numpy().tolist() == [2, 0.5, 0]
+    by_step = tf.fill([3, 2], 0.25)
+    found = zero_absent((x, y, by_step), present)[2].numpy().tolist()
+    assert found == [[0.25, 0.25], [0.25, 0.25], [0, 0]]
+
+
+class Guard(NamedTuple):
+    exhausted: tf.Variable
+
+
+class State(NamedTuple):
+    finite_guard: Guard
+
+
+def test_a_loop_that_halts_ends_after_a_step_that_cannot_be_repaired():
+    variables = State(Guard(tf.Variable(False)))
+    goes_on = loop_condition(variables, halts=True)(position(4), position(12))
+    assert [bool(goes_on(position(at))) for at in (4, 8, 12)] == [True, True, False]
+    variables.finite_guard.exhausted.assign(True)
+    assert [bool(goes_on(position(at))) for at in (4, 8, 12)] == [True, False, False]
+    without = loop_condition()(position(4), position(12))
+    assert [bool(without(position(at))) for at in (4, 8, 12)] == [True, True, False]
+
+
+def test_xla_compiles_the_loop_or_the_update():
+    device = OneDevice()
+    assert [device.compiles_loops(x) for x in ("graph", "xla", "xla_update")] == [
+        False,
+        True,
+        False,
+    ]
+    assert device.compiled_parts("xla_update") == (False, True)
+    assert device.compiled_parts("xla") == device.compiled_parts("graph") == (False, False)

@@ -1,0 +1,70 @@
+"""Losses, metrics and regularizers by name, as functions, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+from trainlib.training.resolve import metrics_by_name, resolve_function, restrict_regularizer
+
+
+def error_of_sign(y_true, y_pred):
+    """The mean over a row of whether the signs differ."""
+    return tf.reduce_mean(tf.cast(tf.sign(y_true) != tf.sign(y_pred), tf.float32), axis=-1)
+
+
+def test_metrics_have_the_names_of_the_registry_of_functions_and_of_keys():
+    assert list(metrics_by_name(["accuracy", error_of_sign])) == ["accuracy", "error_of_sign"]
+    metric = tl.metrics.f1_score()
+    found = metrics_by_name({"f1": metric, "wrong": error_of_sign, "hits": "accuracy"})
+    assert list(found) == ["f1", "wrong", "hits"]
+    assert found["f1"] is metric and found["wrong"] is error_of_sign
+
+
+def test_a_metric_by_name_is_that_of_the_registry_with_its_defaults():
+    y_true, y_pred = tf.constant([0, 1, 1]), tf.constant([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    metric = tl.metrics.as_metric(metrics_by_name(["accuracy"])["accuracy"])
+    assert float(metric.compute(metric.from_model_output(y_true, y_pred))) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "error", "message"),
+    [
+        ("accuracy", TypeError, "metrics must be a list, got 'accuracy': write \\['accuracy'\\]"),
+        ([tl.metrics.f1_score()], TypeError, "a Metric needs a name: write metrics="),
+        (["accuracy", "accuracy"], ValueError, "two results are named 'accuracy': give each metr"),
+        ({"loss": "accuracy"}, ValueError, "two results are named 'loss': give each metric a dif"),
+        (["acuracy"], ValueError, "unknown metric 'acuracy': did you mean 'accuracy'"),
+        ([3], TypeError, "metric must be a name or a function \\(y_true, y_pred\\), got 3"),
+    ],
+)
+def test_other_metrics_are_refused(metrics, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        metrics_by_name(metrics)
+
+
+def test_a_loss_is_found_by_its_name_or_is_the_function_itself():
+    assert resolve_function("loss", "huber") is tl.losses.huber
+    assert resolve_function("loss", error_of_sign) is error_of_sign
+    with pytest.raises(ValueError, match="^unknown loss 'hubr': did you mean 'huber'"):
+        resolve_function("loss", "hubr")
+    with pytest.raises(TypeError, match="^loss must be a name or a function"):
+        resolve_function("loss", None)
+
+
+PARAMS = {"kernel": tf.constant([[3.0]]), "bias": tf.constant([4.0])}
+
+
+def test_a_regularizer_is_restricted_to_the_parameters_of_its_mask():
+    penalty = restrict_regularizer(tl.l2(0.5), tl.kernels, PARAMS)
+    assert float(penalty(PARAMS)) == pytest.approx(0.5 * 9)
+    assert float(restrict_regularizer(tl.l2(0.5), None, PARAMS)(PARAMS)) == pytest.approx(0.5 * 25)
+    assert restrict_regularizer(None, tl.kernels, PARAMS) is None
+
+
+def test_a_regularizer_or_a_mask_that_does_not_fit_is_refused():
+    with pytest.raises(TypeError, match="^regularizer must be a function such as tl.l2"):
+        restrict_regularizer("l2", None, PARAMS)
+    with pytest.raises(ValueError, match="structure"):
+        restrict_regularizer(tl.l2(0.5), {"other": True}, PARAMS)
