@@ -83,7 +83,8 @@ def test_every_schedule_trains(schedule, trained):
 def test_piecewise_rates_by_epoch_train(command, tmp_path):
     flags = "--schedule=piecewise_constant --boundaries=1 --values=0.5,0.25 --boundary=new"
     done = command(
-        "train", *flags.split(), "--per_epoch", "--epochs=2", "--optimizer=sgd", "--run_dir=a"
+        *("train", *flags.split(), "--per_epoch", "--epochs=2", "--optimizer=sgd"),
+        *("--execution=graph", "--noreport", "--run_dir=a"),
     )
     assert done.status == 0, done.err
     lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
@@ -105,6 +106,8 @@ def test_a_plateau_reduces_the_rate_and_early_stopping_ends_the_run(command, tmp
         "--early_stop_patience=3",
         "--early_stop_min_delta=9",
         "--early_stop_restore_best_weights",
+        "--execution=graph",
+        "--noreport",
         "--run_dir=a",
     )
     assert done.status == 0, done.err
@@ -119,7 +122,8 @@ def test_a_plateau_reduces_the_rate_and_early_stopping_ends_the_run(command, tmp
 
 
 def test_an_automatic_learning_rate_is_found_by_a_range_test(command, tmp_path):
-    done = command("train", "--learning_rate=auto", "--epochs=1", "--run_dir=a")
+    quickly = ("--epochs=1", "--execution=graph", "--noreport")
+    done = command("train", "--learning_rate=auto", *quickly, "--run_dir=a")
     assert done.status == 0, done.err
     assert "found by a range test" in done.out.splitlines()[0]
     (line,) = (tmp_path / "a" / "flags.txt").read_text().split("--learning_rate=")[1:]
@@ -130,7 +134,8 @@ def test_an_automatic_learning_rate_is_found_by_a_range_test(command, tmp_path):
 
 
 def test_metrics_and_class_weights_are_applied(command, tmp_path):
-    flags = ("--epochs=1", "--run_dir=a", "--class_weight=0:0,1:0,2:0,3:0,4:0")
+    flags = ("--epochs=1", "--execution=graph", "--noreport", "--run_dir=a")
+    flags = (*flags, "--class_weight=0:0,1:0,2:0,3:0,4:0")
     done = command("train", "--metrics=accuracy,f1_score,auc,confusion_matrix", *flags)
     assert done.status == 0, done.err
     epoch = json.loads((tmp_path / "a" / "metrics.jsonl").read_text())

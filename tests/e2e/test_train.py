@@ -104,7 +104,7 @@ def test_a_flagfile_repeats_a_run_bit_for_bit_though_its_output_is_not_read(fold
 def test_a_signal_stops_a_run_with_a_checkpoint_from_which_it_is_resumed(sent, status, folder):
     name = sent.name
     off = ("--checkpoint_epochs=0", "--checkpoint_best=none")
-    flags = ("--epochs=1000000", *off, f"--run_dir={name}")
+    flags = ("--epochs=1000000", "--execution=graph", *off, f"--run_dir={name}")
     with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE, text=True) as process:
         while not process.stdout.readline().startswith("epoch "):
             assert process.poll() is None
@@ -124,25 +124,29 @@ def test_a_signal_stops_a_run_with_a_checkpoint_from_which_it_is_resumed(sent, s
     assert f"resuming {place}\n" in done.stdout
 
 
-def test_a_killed_and_resumed_run_ends_in_the_bits_of_one_that_was_not_killed(folder):
+@pytest.mark.parametrize("execution", ["graph", pytest.param("auto", marks=pytest.mark.soak)])
+def test_a_killed_and_resumed_run_ends_in_the_bits_of_one_that_was_not_killed(execution, folder):
     """The kill comes at a random moment of training."""
+    unbroken, killed = (f"{name}_{execution}" for name in ("unbroken", "killed"))
     flags = (
+        f"--execution={execution}",
         *("--hidden=100", "--dropout=0.25", "--optimizer=nadam", "--gradient_accumulation_steps=2"),
         *("--reduce_on_plateau", "--reduce_on_plateau_patience=2", "--early_stop"),
         *("--early_stop_patience=50", "--epochs=40", "--checkpoint_steps=30", "--report=false"),
     )
-    done = subprocess.run(**start("train", *flags, "--run_dir=unbroken"), **QUIET, cwd=folder)
+    whole = start("train", *flags, f"--run_dir={unbroken}")
+    done = subprocess.run(**whole, **QUIET, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
-    begin = (*flags, "--run_dir=killed")
+    begin = (*flags, f"--run_dir={killed}")
     with started("train", *begin, cwd=folder, stdout=PIPE, stderr=PIPE) as process:
         while not process.stdout.readline().startswith(b"epoch "):
             assert process.poll() is None
         time.sleep(random.uniform(0, 0.4))
         process.kill()
-    assert not (folder / "killed" / "summary.json").exists()
-    done = subprocess.run(**start("train", "--resume=killed"), **QUIET, cwd=folder)
+    assert not (folder / killed / "summary.json").exists()
+    done = subprocess.run(**start("train", f"--resume={killed}"), **QUIET, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
-    ends = [end_of(folder / name) for name in ("unbroken", "killed")]
+    ends = [end_of(folder / name) for name in (unbroken, killed)]
     assert ends[0] == ends[1]
 
 
@@ -216,7 +220,7 @@ def no_large_files():
 
 def test_a_deleted_folder_ends_a_run_with_one_line(folder):
     (folder / "lose.py").write_text("import shutil\ndef lose(status):\n    shutil.rmtree('lost')\n")
-    flags = ("--callbacks=lose:lose", "--run_dir=lost")
+    flags = ("--callbacks=lose:lose", "--execution=graph", "--run_dir=lost")
     done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
     assert done.returncode == 2
     assert re.fullmatch(r"train: lost/.*: No such file or directory\n", done.stderr)

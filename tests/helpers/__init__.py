@@ -7,6 +7,7 @@ examples: how many random examples a property is tested on.
 executions: the ways to run a function, by name: eager, graph and XLA.
 regression: a small problem as arrays and as batches.
 gradients: a function of (y_true, y_pred) and its gradient.
+trainers: trainers that the tests of a file use one after another.
 trees: the arrays and the bits of a structure of tensors, and assertions on two structures.
 metrics: classes and scores, and the value of a metric on arrays.
 monitors: monitors run over a history of results.

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.trainers import TrainerPool
 
 import trainlib as tl
 from trainlib.callbacks import Callback, NonFiniteError, SaveEvery
@@ -58,7 +59,7 @@ def net(dropout):
     )
 
 
-def make(nonfinite, optimizer=None, execution="graph", **options):
+def new_trainer(nonfinite, optimizer=None, execution="graph", **options):
     return tl.Trainer(
         net(dropout=execution == "graph"),
         "sparse_categorical_crossentropy",
@@ -69,6 +70,16 @@ def make(nonfinite, optimizer=None, execution="graph", **options):
         seconds_per_call=1e9,  # a call of one step, then calls of as many as there are
         **options,
     )
+
+
+POOL = TrainerPool(new_trainer)
+
+
+@pytest.fixture
+def make():
+    """`make("skip", execution="graph")`: a trainer with a policy, in its first state."""
+    with POOL.lending() as lend:
+        yield lend
 
 
 def bits(trainer):
@@ -83,7 +94,7 @@ def results(history):
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_a_finite_run_has_the_same_bits_and_results_with_every_policy(execution):
+def test_a_finite_run_has_the_same_bits_and_results_with_every_policy(execution, make):
     """XLA fuses a guarded step differently, so that it rounds differently."""
     runs, params = [], []
     for policy in ("none", "skip", "stop"):
@@ -99,7 +110,7 @@ def test_a_finite_run_has_the_same_bits_and_results_with_every_policy(execution)
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("place", SOME_PLACES)
-def test_a_skipped_batch_has_no_effect(place, execution):
+def test_a_skipped_batch_has_no_effect(place, execution, make):
     k = PLACES[place]
     skipping, other = (make("skip", execution=execution) for _ in range(2))
     history = skipping.fit(with_bad(k), epochs=2)
@@ -110,7 +121,7 @@ def test_a_skipped_batch_has_no_effect(place, execution):
     assert history[0]["overflowed"] == "the loss"
 
 
-def test_without_a_guard_the_batch_has_an_effect():
+def test_without_a_guard_the_batch_has_an_effect(make):
     trainer, other = make("none"), make("none")
     history = trainer.fit(with_bad(8), epochs=1)
     other.fit(without(8), epochs=1)
@@ -132,7 +143,7 @@ OPTIMIZERS = {
     "name", ["accumulate", *(pytest.param(x, marks=SOAK) for x in OPTIMIZERS if x != "accumulate")]
 )
 @pytest.mark.parametrize("policy", ["skip", pytest.param("stop", marks=SOAK)])
-def test_accumulation_and_loss_scales_follow_the_policy(policy, name):
+def test_accumulation_and_loss_scales_follow_the_policy(policy, name, make):
     optimizer, options = OPTIMIZERS[name]
     execution = "xla" if "precision" in options else "graph"
     trainer, other = (make(policy, optimizer(), execution, **options) for _ in range(2))
@@ -157,7 +168,9 @@ class StopAfter(Callback):
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("place", SOME_PLACES)
-def test_a_run_stops_with_the_state_before_the_step_and_an_error_that_names_it(place, execution):
+def test_a_run_stops_with_the_state_before_the_step_and_an_error_that_names_it(
+    place, execution, make
+):
     k = PLACES[place]
     trainer, other = make("stop", execution=execution), make("skip", execution=execution)
     other.fit(GOOD)
@@ -176,7 +189,7 @@ def test_a_run_stops_with_the_state_before_the_step_and_an_error_that_names_it(p
     assert trainer.batches_seen == of_all
 
 
-def test_a_trainer_can_continue_after_the_step_that_stopped_it():
+def test_a_trainer_can_continue_after_the_step_that_stopped_it(make):
     trainer, other = make("stop"), make("none")
     with pytest.raises(NonFiniteError):
         trainer.fit(with_bad(3))
@@ -218,7 +231,7 @@ def test_an_infinite_loss_with_finite_gradients_stops_too():
         trainer.fit((x, y), batch_size=2, shuffle=False)
 
 
-def test_a_dynamic_scale_is_lowered_to_its_floor_before_a_run_stops():
+def test_a_dynamic_scale_is_lowered_to_its_floor_before_a_run_stops(make):
     scaling = tl.dynamic_loss_scale(8.0)
     trainer = make("stop", loss_scale=scaling)
     trainer.fit(with_bad(2, 5, 6))
@@ -229,7 +242,7 @@ def test_a_dynamic_scale_is_lowered_to_its_floor_before_a_run_stops():
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-def test_a_run_rolls_back_and_continues_after_the_step(execution, tmp_path):
+def test_a_run_rolls_back_and_continues_after_the_step(execution, tmp_path, make):
     trainer, other = make("roll_back", execution=execution), make("skip", execution=execution)
     history = trainer.fit(
         with_bad(8), callbacks=[SaveEvery(steps=4)], checkpoints=tmp_path / "checkpoints"
@@ -253,14 +266,14 @@ def test_a_run_rolls_back_and_continues_after_the_step(execution, tmp_path):
         ((5, 7), 5, r"^step 8 \(.*no checkpoint .*epoch_0001_batch_000005 was restored alr"),
     ],
 )
-def test_a_rollback_to_the_same_checkpoint_ends_the_run(places, every, message, tmp_path):
+def test_a_rollback_to_the_same_checkpoint_ends_the_run(places, every, message, tmp_path, make):
     with pytest.raises(NonFiniteError, match=message):
         make("roll_back").fit(
             with_bad(*places), callbacks=[SaveEvery(steps=every)], checkpoints=tmp_path / "c"
         )
 
 
-def test_an_unknown_policy_is_refused():
+def test_an_unknown_policy_is_refused(make):
     with pytest.raises(ValueError, match="unknown nonfinite 'halt'"):
         make("halt")
 
@@ -278,11 +291,11 @@ on_two = {"strategy": "mirrored", "replicas": 2, "execution": execution}
 def copies(trainer):
     leaves = t.tf.nest.flatten(trainer.context.programs.variables)
     return all(len({v.numpy().tobytes() for v in x.values}) == 1 for x in leaves)
-skipping, other = t.make("skip", **on_two), t.make("skip", **on_two)
+skipping, other = t.new_trainer("skip", **on_two), t.new_trainer("skip", **on_two)
 history, expected = skipping.fit(t.with_bad(8)), other.fit(t.without(8))
 found["skip"] = t.bits(skipping) == t.bits(other) and t.results(history) == t.results(expected)
 found["agree"] = copies(skipping)
-stopping, other = t.make("stop", **on_two), t.make("skip", **on_two)
+stopping, other = t.new_trainer("stop", **on_two), t.new_trainer("skip", **on_two)
 try:
     stopping.fit(t.with_bad(8))
 except FloatingPointError as error:

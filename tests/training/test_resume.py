@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.trainers import TrainerPool
 
 import trainlib as tl
 from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, Save, SaveBest, Stop
@@ -39,7 +40,7 @@ def net():
     )
 
 
-def make(**options):
+def new_trainer(**options):
     """A trainer with all kinds of state: moments, averages, accumulation, a rate, schedules."""
     inject = tl.inject_hyperparams
     optimizer = tl.chain(
@@ -50,6 +51,16 @@ def make(**options):
     defaults = {"execution": "graph", "metrics": ["accuracy", "auc"], "seconds_per_call": 0.005}
     options = defaults | options
     return tl.Trainer(net(), crossentropy, tl.accumulate(optimizer, 3), **options)
+
+
+POOL = TrainerPool(new_trainer)
+
+
+@pytest.fixture
+def make():
+    """`make(execution="graph")`: a trainer in its first state, not always a new one."""
+    with POOL.lending() as lend:
+        yield lend
 
 
 class Interrupt(Callback):
@@ -88,40 +99,42 @@ def bits(trainer):
 @functools.cache
 def uninterrupted(**options):
     """The history and the bits of an uninterrupted run."""
-    trainer = make(**options)
+    trainer = new_trainer(**options)
     with tempfile.TemporaryDirectory() as folder:
         return fit(trainer, folder, resume=False), bits(trainer)
 
 
 SOAK = pytest.mark.soak
-EXECUTIONS = [
-    (None, "graph"),
-    pytest.param("mixed_float16", "xla", marks=SOAK),
-    pytest.param("float64", "xla_update", marks=SOAK),
-    pytest.param(None, "xla", marks=SOAK),
-    pytest.param("mixed_bfloat16", "graph", marks=SOAK),
+OPTIONS = [
+    {},
+    {"precision": "mixed_float16", "execution": "xla"},
+    {"precision": "float64", "execution": "xla_update"},
+    {"execution": "xla"},
+    {"precision": "mixed_bfloat16"},
 ]
+"""Those of the trainer; `make soak` alone runs all but the first."""
 
 
-@pytest.mark.parametrize(("precision", "execution"), EXECUTIONS)
-def test_a_run_interrupted_several_times_ends_in_the_same_bits(precision, execution, tmp_path):
-    options = {"precision": precision, "execution": execution}
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(x, marks=[SOAK] if x else [], id=str(x)) for x in OPTIONS],
+)
+def test_a_run_interrupted_several_times_ends_in_the_same_bits(options, tmp_path, make):
     expected_history, expected = uninterrupted(**options)
     assert len(expected_history) == EPOCHS
+    two = make(**options), make(**options)
     # Within an epoch, at its last batch, after its end, twice in one epoch.
-    for batches in (4, STEPS, STEPS + 9, 5 * STEPS + 7):
-        interrupted = make(**options)
-        assert (
-            len(fit(interrupted, tmp_path / "interrupted", Interrupt(batches))) <= batches // STEPS
-        )
-    resumed = make(**options)
+    for k, batches in enumerate((4, STEPS, STEPS + 9, 5 * STEPS + 7)):
+        history = fit(two[k % 2], tmp_path / "interrupted", Interrupt(batches))
+        assert len(history) <= batches // STEPS
+    resumed = new_trainer(**options)
     again = fit(resumed, tmp_path / "interrupted")
     assert repr(again) == repr(expected_history)
     assert bits(resumed) == expected
 
 
 @pytest.mark.soak
-def test_without_the_callbacks_states_the_history_differs(tmp_path, monkeypatch):
+def test_without_the_callbacks_states_the_history_differs(tmp_path, monkeypatch, make):
     history, _ = uninterrupted()
     fit(make(), tmp_path / "interrupted", Interrupt(4 * STEPS + 2))
     monkeypatch.setattr(Recovery, "restore_callbacks", lambda recovery: None)
@@ -129,7 +142,7 @@ def test_without_the_callbacks_states_the_history_differs(tmp_path, monkeypatch)
 
 
 @pytest.mark.soak
-def test_saving_changes_nothing(tmp_path):
+def test_saving_changes_nothing(tmp_path, make):
     class SaveAlways(Callback):
         every = 1
 
@@ -177,7 +190,7 @@ def batches_of(count, size=BATCH):
 
 @pytest.mark.parametrize("steps", [pytest.param(None, marks=SOAK), 4])
 @pytest.mark.parametrize("at", [3, pytest.param(8, marks=SOAK), pytest.param(17, marks=SOAK)])
-def test_a_source_of_batches_is_read_up_to_the_checkpoint(steps, at, tmp_path):
+def test_a_source_of_batches_is_read_up_to_the_checkpoint(steps, at, tmp_path, make):
     def source():
         return batches_of(9)
 
@@ -191,14 +204,14 @@ def test_a_source_of_batches_is_read_up_to_the_checkpoint(steps, at, tmp_path):
     assert bits(resumed) == bits(trainer)
 
 
-def test_without_a_checkpoint_a_run_starts_from_the_beginning(tmp_path):
+def test_without_a_checkpoint_a_run_starts_from_the_beginning(tmp_path, make):
     history, expected = uninterrupted()
     trainer = make()
     assert repr(fit(trainer, tmp_path / "none")) == repr(history)
     assert bits(trainer) == expected
 
 
-def test_resuming_a_finished_run_trains_no_further(tmp_path):
+def test_resuming_a_finished_run_trains_no_further(tmp_path, make):
     saving = tl.callbacks.SaveEvery(epochs=1)
     first, second = make(), make()
     history = fit(first, tmp_path, saving, epochs=3)
@@ -207,7 +220,7 @@ def test_resuming_a_finished_run_trains_no_further(tmp_path):
 
 
 @pytest.mark.soak
-def test_a_run_that_was_stopped_early_stays_stopped(tmp_path):
+def test_a_run_that_was_stopped_early_stays_stopped(tmp_path, make):
     class Enough(Callback):
         def on_epoch_end(self, status):
             return [Save(), Stop("enough")] if status.epoch == 2 else None
@@ -217,7 +230,7 @@ def test_a_run_that_was_stopped_early_stays_stopped(tmp_path):
     assert repr(fit(make(), tmp_path / "c", Enough())) == repr(history)
 
 
-def test_an_interruption_within_the_validation_repeats_it(tmp_path):
+def test_an_interruption_within_the_validation_repeats_it(tmp_path, make):
     class InValidation(Callback):
         def on_test_batch_end(self, status):
             if status.epoch == 2:
@@ -248,25 +261,25 @@ FEW = ("data", "seed", "metrics")
 
 
 @pytest.mark.parametrize("name", [x if x in FEW else pytest.param(x, marks=SOAK) for x in OTHERS])
-def test_changed_conditions_are_refused_by_name(name, tmp_path):
+def test_changed_conditions_are_refused_by_name(name, tmp_path, make):
     of_trainer, of_fit, message = OTHERS[name]
     fit(make(), tmp_path, Interrupt(4))
     with pytest.raises(ValueError, match=f"^checkpoint epoch_0001_batch_000004 .*{message}"):
         fit(make(**of_trainer), tmp_path, **of_fit)
 
 
-def test_callbacks_without_their_state_are_refused(tmp_path):
+def test_callbacks_without_their_state_are_refused(tmp_path, make):
     fit(make(), tmp_path, Interrupt(4))
     with pytest.raises(ValueError, match="lacks callbacks/EarlyStopping-2/best"):
         fit(make(), tmp_path, EarlyStopping("val_loss"))
 
 
-def test_a_new_run_refuses_the_folder_of_another(tmp_path):
+def test_a_new_run_refuses_the_folder_of_another(tmp_path, make):
     fit(make(), tmp_path, Interrupt(4))
     with pytest.raises(ValueError, match="^checkpoints: .* holds those of another run: choose"):
         fit(make(), tmp_path, resume=False)
 
 
-def test_saving_needs_a_folder():
+def test_saving_needs_a_folder(make):
     with pytest.raises(ValueError, match="^a callback requests a checkpoint: pass fit"):
         make().fit((X, Y), callbacks=[tl.callbacks.SaveEvery(steps=1)])
