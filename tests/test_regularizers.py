@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.executions import EXECUTIONS
+from helpers.executions import EXECUTIONS, WITHOUT_XLA
 
 import trainlib as tl
 from trainlib.core.tree import kernels
@@ -99,13 +99,13 @@ def assert_close(ours, theirs, tolerance):
             assert error <= tolerance, f"diverged at step {i} in {k}: {error:.2e}"
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize("case", CASES)
 def test_a_float64_descent_agrees_with_keras(case, execution):
     assert_close(our_path(case, "float64", execution), keras_path(case, "float64"), 1e-12)
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize("case", CASES)
 def test_a_float32_descent_agrees_with_keras(case, execution):
     # Each step rounds the parameters once and contracts the errors of the steps before it.
@@ -234,7 +234,7 @@ def test_kernels_of_more_axes_count_as_matrices(mode):
     assert orthogonal(0.5, mode)(kernel) == orthogonal(0.5, mode)(matrix)
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("mode", ["rows", "columns"])
 def test_a_single_row_has_penalty_0(mode, dtype, execution):

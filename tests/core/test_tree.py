@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.executions import EXECUTIONS
+from helpers.executions import EXECUTIONS, WITHOUT_XLA
 
 import trainlib as tl
 from trainlib.core import tree
@@ -87,7 +87,7 @@ def slots(state, name):
     return [slot[name].numpy() for slot in state if isinstance(slot, dict)]
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize(
     "tx",
     [tl.sgd(0.1), tl.sgd(0.1, momentum=0.5), tl.adam(0.1), tl.adamw(0.1, weight_decay=0.5)],
@@ -108,7 +108,7 @@ def test_a_gradient_of_none_keeps_its_parameter_and_slots_and_moves_the_others(t
         assert not np.array_equal(before, after)
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize("grads", [None, [None], {"a": None, "b": [None, (None,)]}])
 def test_gradients_that_are_all_none_are_refused(grads, execution):
     params = tf.nest.map_structure(lambda _: tf.constant(1.0), grads)
@@ -225,7 +225,7 @@ def test_leaves_that_are_not_floating_are_refused(x):
         tree.leafwise(double, [x])
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("number", [0.999, np.float64(0.999), 3, np.int64(3), np.float32(0.75)])
 def test_numbers_are_rounded_once_to_the_dtype_of_the_leaf(number, dtype, execution):
@@ -241,7 +241,7 @@ def test_numbers_are_rounded_once_to_the_dtype_of_the_leaf(number, dtype, execut
     np.testing.assert_array_equal(scalar, exact)
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 def test_scalar_tensors_are_cast_to_the_dtype_of_the_leaf(dtype, execution):
     t, rate = tf.constant(3, tf.int64), tf.Variable(0.5)

@@ -40,3 +40,7 @@ EXECUTIONS: dict[str, Execution] = {"eager": eager, "graph": graph, "xla": xla}
 def soak_except(*quick: str, names: Iterable[str] = EXECUTIONS) -> list[Any]:
     """Return parameters for `parametrize`: all names, those not in `quick` marked as soak."""
     return [name if name in quick else pytest.param(name, marks=pytest.mark.soak) for name in names]
+
+
+WITHOUT_XLA = soak_except("eager", "graph")
+"""Parameters for tests beside one with all executions: XLA, which compiles slowly, in soak."""

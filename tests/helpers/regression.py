@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import trainlib as tl
+from helpers.trainers import TrainerPool
 
 SIZE, BATCH = 37, 4
 RNG = np.random.default_rng(0)
@@ -29,11 +30,18 @@ def trainer_of(optimizer: Any = None, execution: str = "graph") -> tl.Trainer:
     return tl.Trainer(model, "mean_squared_error", optimizer or tl.adam(0.125), execution=execution)
 
 
+POOL = TrainerPool(trainer_of)
+
+
 def train_on(
     data: Any, epochs: int = 2, trainer: Any = None, **options: Any
 ) -> tuple[list[bytes], list[float]]:
-    """Return the bits of the parameters, and the losses, after training on some data."""
-    trainer = trainer or trainer_of()
-    history = trainer.fit(data, epochs=epochs, **options)
-    params = [w.numpy().tobytes() for w in trainer.state.params.values()]
-    return params, [results["loss"] for results in history]
+    """Return the bits of the parameters, and the losses, after training on some data.
+
+    Without a trainer it is one of `trainer_of` in its first state, not always a new one.
+    """
+    with POOL.lending() as lend:
+        trainer = trainer or lend()
+        history = trainer.fit(data, epochs=epochs, **options)
+        params = [w.numpy().tobytes() for w in trainer.state.params.values()]
+        return params, [results["loss"] for results in history]

@@ -9,16 +9,19 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.executions import EXECUTIONS, Execution, eager
+from helpers.executions import EXECUTIONS, WITHOUT_XLA, Execution, eager
 
 import trainlib.losses as losses
 
 Function: TypeAlias = Callable[..., Any]
 
 
-@pytest.fixture(params=EXECUTIONS)
+@pytest.fixture(params=WITHOUT_XLA)
 def execution(request: pytest.FixtureRequest) -> Execution:
-    """`execution(f)`: the function itself, as a graph, and compiled by XLA."""
+    """`execution(f)`: the function itself, as a graph, and in `make soak` compiled by XLA.
+
+    tests/verify compiles every loss; a test that XLA always compiles has its own `execution`.
+    """
     return EXECUTIONS[request.param]
 
 

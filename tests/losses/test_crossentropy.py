@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS
 
 import trainlib.losses as losses
 
@@ -159,6 +160,7 @@ def test_classes_may_be_on_any_axis(name, options, axis):
     np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_large_logits_in_low_precision_have_exact_losses_and_gradients(execution, dtype):
     z = tf.constant([[-800.0, 800.0]], dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS
 from helpers.gradients import with_gradient
 
 import trainlib.losses as losses
@@ -99,6 +100,7 @@ def test_the_generalized_cross_entropy_is_between_absolute_error_and_cross_entro
     np.testing.assert_allclose(loss(labels[:, np.newaxis], p), 2 - 2 * true**0.5, rtol=1e-12)
 
 
+@pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
 @pytest.mark.parametrize("label", [0, 3, -1])
 def test_probability_0_and_an_unknown_class_have_loss_1_over_q_and_no_gradient(label, execution):
     loss = losses.categorical_generalized_cross_entropy

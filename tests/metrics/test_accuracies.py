@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.executions import EXECUTIONS
+from helpers.executions import EXECUTIONS, WITHOUT_XLA
 
 import trainlib as tl
 
@@ -20,7 +20,7 @@ def scores(seed=0):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 def test_accuracy_equals_that_of_keras_for_classes_and_one_hot_rows(execution, dtype):
     classes, y_pred = scores()
     y_pred = y_pred.astype(dtype)
@@ -53,7 +53,7 @@ def test_the_first_of_equal_scores_is_the_largest():
 
 
 @pytest.mark.parametrize("k", range(1, K + 2))
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 def test_equal_scores_share_a_rank_as_in_keras(execution, k):
     classes, y_pred = scores(1)
     y_pred = y_pred.astype("float32")

@@ -7,7 +7,7 @@ import inspect
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.executions import EXECUTIONS
+from helpers.executions import EXECUTIONS, WITHOUT_XLA, soak_except
 
 import trainlib.schedules as schedules
 from trainlib.core.conventions import BY_CONVENTION
@@ -113,7 +113,7 @@ def test_a_rate_is_rounded_once(name, dtype):
     np.testing.assert_array_equal(by_step(make(name, dtype)), exact)
 
 
-@pytest.mark.parametrize("execution", ["graph", "xla"])
+@pytest.mark.parametrize("execution", soak_except("graph", names=["graph", "xla"]))
 @pytest.mark.parametrize("name", NAMES)
 def test_a_rate_is_the_same_in_every_execution(name, execution):
     compiled = EXECUTIONS[execution](make(name))
@@ -134,7 +134,7 @@ def test_a_step_may_have_any_integer_dtype(name):
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 def test_phases_of_length_0_leave_finite_rates(name, execution):
     schedule = SCHEDULES[name](**DEGENERATE[name], dtype="float64")
     rates = EXECUTIONS[execution](schedule)(tf.constant([0, 1, 2, 3, 2**53 - 1], tf.int64)).numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.executions import EXECUTIONS
+from helpers.executions import EXECUTIONS, WITHOUT_XLA
 
 import trainlib.schedules as schedules
 
@@ -31,7 +31,7 @@ def rates(schedule, steps, execution):
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 def test_epochs_have_their_number_of_steps(execution, length):
     steps = around_multiples(length)
     epoch = schedules.per_epoch(number_of_the_step, length, "float64")
@@ -39,7 +39,7 @@ def test_epochs_have_their_number_of_steps(execution, length):
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 def test_staircases_drop_in_their_step(execution, length):
     steps = around_multiples(length)
     passed = (steps // length).astype(np.float64)
@@ -63,7 +63,7 @@ def test_a_float32_rate_counts_steps_beyond_2_to_the_24(execution):
     np.testing.assert_array_equal(rates(staircase, steps, execution), [1.0, 0.5, 0.5, 0.25])
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize("boundary", [1, 37, 2**24 + 1, 2**53 - 3])
 def test_a_joined_schedule_restarts_in_the_step_of_its_boundary(boundary, execution):
     parts = [number_of_the_step, lambda k: -1 - number_of_the_step(k)]
@@ -72,7 +72,7 @@ def test_a_joined_schedule_restarts_in_the_step_of_its_boundary(boundary, execut
     np.testing.assert_array_equal(rates(joined, steps, execution), [boundary - 1, -1, -2, -3])
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize("boundary", [37, 2**24 + 1, 2**53 - 3])
 def test_a_boundary_separates_two_steps(boundary, execution):
     steps = [boundary - 1, boundary, boundary + 1]
@@ -81,7 +81,7 @@ def test_a_boundary_separates_two_steps(boundary, execution):
         np.testing.assert_array_equal(rates(pieces, steps, execution), expected)
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize(
     ("first", "growth"), [(1, 1), (49, 1), (2**24 + 1, 1), (1, 2), (37, 2), (1, 3), (3, 10)]
 )
