@@ -74,8 +74,20 @@ def test_a_signal_to_the_launcher_stops_all_after_one_step(tmp_path, two_workers
 
 
 @pytest.mark.parametrize("killed", [0, pytest.param(1, marks=SOAK)])
-def test_a_killed_worker_ends_the_others_with_one_line(killed, tmp_path, two_workers):
-    with started_workers(tmp_path, LONG, LONG) as workers:
+def test_a_killed_worker_ends_the_others_with_one_line(killed, tmp_path):
+    kill_one_of_two(killed, tmp_path)
+
+
+@SOAK
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_run_that_lost_a_worker_is_resumed(killed, tmp_path, two_workers):
+    kill_one_of_two(killed, tmp_path)
+    assert_resumes(tmp_path, two_workers)
+
+
+def kill_one_of_two(killed, folder):
+    """Kill a worker within the fifth epoch, and assert how the other ends."""
+    with started_workers(folder, LONG, LONG) as workers:
         wait_for(" 5/16 ", workers[0])
         time.sleep(random.Random(killed).uniform(0, 0.5))
         workers[killed].kill()
@@ -85,7 +97,6 @@ def test_a_killed_worker_ends_the_others_with_one_line(killed, tmp_path, two_wor
         assert time.monotonic() - began < 15
         assert other.returncode == 3
         assert errors.startswith(f"train: worker {killed} is lost") and errors.count("\n") == 1
-    assert_resumes(tmp_path, two_workers)
 
 
 def test_flags_that_differ_are_refused_by_all_workers_before_tensorflow_begins(tmp_path):
