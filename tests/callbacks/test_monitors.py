@@ -214,7 +214,9 @@ def test_a_missing_result_is_refused(kind):
 
     results = {"epoch": 1, "step": 5, "loss": 1.0, "accuracy": 0.5, "seconds": 0.1}
     there = f"^{kind.__name__} monitors 'LOSS', but the results are loss, accuracy"
-    with pytest.raises(ValueError, match=f"{there.replace('LOSS', 'losss')}$"):
+    with pytest.raises(
+        ValueError, match=f"{there.replace('LOSS', 'losss')}: did you mean 'loss'[?]$"
+    ):
         after_an_epoch("losss", results)
     with pytest.raises(
         ValueError, match=f"{there.replace('LOSS', 'val_loss')}; it needs validation_data$"

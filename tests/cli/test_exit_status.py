@@ -44,6 +44,7 @@ def test_each_kind_of_error_has_its_status(error, status):
         (ValueError(), "ValueError"),
         (OSError(2, "No such file", "a.npz"), "a.npz: No such file"),
         (flags.Error("ERROR:: bad flag"), "bad flag"),
+        (ValueError(f"begin {'x' * 3000} cause"), f"begin {'x' * 994} ... {'x' * 994} cause"),
     ],
 )
 def test_a_message_is_one_line(error, line):

@@ -89,3 +89,36 @@ def test_preprocessing_is_a_first_layer_that_scales(first, expected):
     assert has_preprocessing(keras.Sequential([keras.Input((3,)), first(), later])) is expected
     inputs = keras.Input((3,))
     assert has_preprocessing(keras.Model(inputs, later(first()(inputs)))) is expected
+
+
+def in_a_nest(*layers):
+    return keras.Sequential([keras.Input((4,)), *layers])
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (lambda: [keras.layers.Reshape((2, 2)), keras.layers.Rescaling(0.5)], True),
+        (lambda: [keras.layers.Dense(4), keras.layers.Normalization(mean=0, variance=1)], True),
+        (lambda: [in_a_nest(in_a_nest(keras.layers.Rescaling(0.5)))], True),
+        (lambda: [keras.layers.Reshape((4, 1)), in_a_wrapper(keras.layers.Rescaling(2.0))], True),
+        (lambda: [Scaling(2.0)], True),
+        (lambda: [keras.layers.Normalization(mean=0, variance=1, invert=True)], False),
+    ],
+)
+def test_preprocessing_is_found_anywhere(layers, expected):
+    assert has_preprocessing(in_a_nest(*layers(), keras.layers.Dense(2))) is expected
+
+
+def test_a_layer_that_scales_predictions_is_no_preprocessing():
+    scaled = in_a_nest(keras.layers.Dense(1), keras.layers.Rescaling(100.0))
+    assert not has_preprocessing(scaled)
+    assert not has_preprocessing(in_a_nest(keras.layers.Dense(4), scaled))
+
+
+def in_a_wrapper(layer):
+    return keras.layers.TimeDistributed(layer)
+
+
+class Scaling(keras.layers.Rescaling):
+    """A layer of the user's that scales."""

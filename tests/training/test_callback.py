@@ -13,7 +13,7 @@ from trainlib.callbacks import (
     Stop,
     TrainingStatus,
 )
-from trainlib.training.callback import as_callback, as_requests
+from trainlib.training.callback import as_callback, as_requests, check_monitored
 
 STATUS = TrainingStatus(2, 3, 10, 10, 20, [{"loss": 1.0}, {"loss": 0.5}], dict, state=None)
 REQUESTS = [Stop("no"), Save(), SetHyperparams({"a": 1.0}), SetWeights({}, {}), RollBack("no")]
@@ -65,3 +65,37 @@ def test_other_values_are_refused_with_the_name_of_the_callback(wrong):
         as_requests(as_callback(custom), wrong)
     with pytest.raises(TypeError, match="^callback Callback must return None"):
         as_requests(Callback(), wrong)
+
+
+class Reads(Callback):
+    """A callback that reads a result."""
+
+    def __init__(self, name):
+        self.monitored = (name,)
+
+
+NAMES = ["epoch", "step", "loss", "accuracy", "matrix", "val_loss", "val_accuracy", "seconds"]
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "message"),
+    [
+        ("val_acc", NAMES, "val_accuracy: did you mean 'val_accuracy'[?]$"),
+        ("val_losss", NAMES, "did you mean 'val_loss'[?]$"),
+        ("acuracy", NAMES, "did you mean 'accuracy'[?]$"),
+        (
+            "val_loss",
+            NAMES[:5],
+            "are loss, accuracy, matrix; it needs validation_data$",
+        ),
+        ("xyz", NAMES[:3], "^Reads monitors 'xyz', but the results are loss$"),
+        ("matrix", NAMES, "^Reads monitors 'matrix', which is not a single number$"),
+    ],
+)
+def test_a_monitored_result_that_no_epoch_has_is_refused(name, names, message):
+    with pytest.raises(ValueError, match=message):
+        check_monitored([Callback(), Reads(name)], names, ["matrix"])
+
+
+def test_monitored_results_that_every_epoch_has_are_accepted():
+    check_monitored([Reads(name) for name in NAMES], NAMES)

@@ -52,3 +52,30 @@ def test_skipped_steps_are_reported_where_they_are_counted(nonfinite):
 def test_a_loss_scale_is_reported_with_its_skipped_steps():
     results = trainer_of(loss_scale=tl.static_loss_scale(8.0)).fit(GOOD)[0]
     assert (results["loss_scale"], results["skipped_steps"]) == (8.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        (None, {"norms": True, "metrics": ["mean_absolute_error"]}),
+        (tl.inject_hyperparams(tl.sgd)(0.5), {"nonfinite": "skip"}),
+        (None, {"report": {"rate": lambda step: tf.constant(0.1)}}),
+    ],
+)
+def test_the_names_of_results_are_known_before_the_first_epoch(optimizer, options):
+    trainer = trainer_of(optimizer, **options)
+    for validation in (None, GOOD):
+        names = trainer.context.results.names(validation is not None)
+        (results,) = trainer.fit(GOOD, validation_data=validation)
+        assert names == list(results)
+
+
+def test_a_monitor_of_no_result_is_refused_before_the_first_step():
+    trainer = trainer_of()
+    for callback in (
+        tl.callbacks.EarlyStopping("val_loss"),
+        tl.callbacks.SaveBest("losss", mode="min"),
+    ):
+        with pytest.raises(ValueError, match="but the results are loss"):
+            trainer.fit(GOOD, callbacks=[callback])
+    assert trainer.batches_seen == 0

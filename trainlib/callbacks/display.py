@@ -6,10 +6,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from trainlib.training.callback import Callback, Results, TrainingStatus
-
-NOT_METRICS = ("epoch", "step", "seconds")
-"""Results that are not metrics; lines show them in another form or not at all."""
+from trainlib.training.callback import NOT_METRICS, Callback, Results, TrainingStatus
 
 
 def format_results(results: Results) -> str:

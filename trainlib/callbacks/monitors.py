@@ -6,7 +6,6 @@ import math
 import sys
 from typing import Any, TextIO
 
-from trainlib.callbacks.display import NOT_METRICS
 from trainlib.monitors import EarlyStopState, PlateauState, early_stop, reduce_on_plateau
 from trainlib.training.callback import (
     Callback,
@@ -16,6 +15,7 @@ from trainlib.training.callback import (
     SetWeights,
     Stop,
     TrainingStatus,
+    check_monitored,
 )
 from trainlib.transforms.inject import hyperparam
 
@@ -42,8 +42,8 @@ class ReduceLROnPlateau(Callback):
 
     Raises:
         ValueError: an option is out of range; at the start of a run, if the optimizer's state lacks
-            the hyperparameter; after an epoch, if there is no such result, or something else
-            changed the hyperparameter.
+            the hyperparameter, or if no epoch will have such a result; after an epoch, if something
+            else changed the hyperparameter.
 
     Example:
         >>> model = tl.FunctionalModel(
@@ -66,6 +66,7 @@ class ReduceLROnPlateau(Callback):
         **options: Any,
     ) -> None:
         self.monitor = reduce_on_plateau(monitor, **options)
+        self.monitored = (monitor,)
         self.hyperparam = hyperparam
         self.stream = stream
         self.state: PlateauState
@@ -123,7 +124,8 @@ class EarlyStopping(Callback):
             one.
 
     Raises:
-        ValueError: an option is out of range; after an epoch, if there is no such result.
+        ValueError: an option is out of range; at the start of a run, if no epoch will have such a
+            result.
 
     Example:
         >>> model = tl.FunctionalModel(
@@ -145,6 +147,7 @@ class EarlyStopping(Callback):
         **options: Any,
     ) -> None:
         self.monitor = early_stop(monitor, restore_best_weights=restore_best_weights, **options)
+        self.monitored = (monitor,)
         self.restore_best_weights = restore_best_weights
         self.baseline: float | None = options.get("baseline")
         self.stream = stream
@@ -191,16 +194,8 @@ class EarlyStopping(Callback):
 
 def monitored_value(callback: Callback, name: str, results: Results) -> float:
     """Return the result of that name as a float."""
-    if name not in results:
-        available = ", ".join(key for key in results if key not in NOT_METRICS)
-        needs = "; it needs validation_data" if name.startswith("val_") else ""
-        raise ValueError(
-            f"{type(callback).__name__} monitors {name!r}, but the results are {available}{needs}"
-        )
-    if not isinstance(results[name], (int, float)):
-        raise ValueError(
-            f"{type(callback).__name__} monitors {name!r}, which is not a single number"
-        )
+    arrays = [key for key, value in results.items() if not isinstance(value, (int, float))]
+    check_monitored([callback], list(results), arrays)
     return float(results[name])
 
 

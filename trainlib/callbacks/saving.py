@@ -100,7 +100,8 @@ class SaveBest(Callback):
             Default: "auto".
 
     Raises:
-        ValueError: "auto" cannot decide; after an epoch, if there is no such result.
+        ValueError: "auto" cannot decide; at the start of a run, if no epoch will have such a
+            result.
 
     Example:
         >>> tl.callbacks.SaveBest("val_accuracy").state is None
@@ -109,6 +110,7 @@ class SaveBest(Callback):
 
     def __init__(self, monitor: str = "val_loss", mode: str = "auto") -> None:
         self.monitor = early_stop(monitor, mode=mode)
+        self.monitored = (monitor,)
         self.state: Any = None
 
     def on_train_begin(self, status: TrainingStatus) -> None:

@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainlib.callbacks.display import NOT_METRICS
 from trainlib.callbacks.events import Events, has_events, require_tensorboard
 from trainlib.callbacks.images import as_images, first_layer, grid
 from trainlib.callbacks.projector import activations, last_hidden, write_embeddings
 from trainlib.core.checks import check_integer
 from trainlib.core.tree import leaves_by_path
 from trainlib.core.types import Tree
-from trainlib.training.callback import Callback, Results, TrainingStatus
+from trainlib.training.callback import NOT_METRICS, Callback, Results, TrainingStatus
 
 VALIDATION_PREFIX = "val_"
 """Prefix of the validation's results."""

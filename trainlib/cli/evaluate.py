@@ -44,7 +44,7 @@ def define(values: Values) -> None:
 
 def evaluate(values: Values) -> None:
     """Evaluate the saved model as `train` did."""
-    run = read_saved_run(app.required_path(values, "run_dir"))
+    run = read_saved_run(app.required_path(values, "run_dir"), values.code_path)
     run = with_data(run, values.dataset, values.data_dir)
     print(as_json(evaluate_run(run, values.part, values.safe_mode)))
 

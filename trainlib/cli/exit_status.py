@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import textwrap
 from typing import NoReturn
 
 from absl import flags
@@ -20,6 +19,8 @@ SAVED = 75
 """The run was stopped by a signal or by --stop_after and saved a checkpoint: resume it."""
 INTERRUPTED = 130
 """Interrupted by Ctrl-C."""
+LONGEST = 2000
+"""Characters of the longest message; the cause of an error is often at its end."""
 
 
 class WorkerLostError(Exception):
@@ -55,12 +56,14 @@ def status_of(error: BaseException) -> int:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the message of an error on one line, at most 1,000 characters."""
+    """Return the message of an error on one line; of a very long one, its beginning and its end."""
     if isinstance(error, OSError) and error.strerror:
         path = f"{error.filename}: " if error.filename else ""
         return f"{path}{error.strerror}"
     text = " ".join(str(error).split()).removeprefix("ERROR:: ")
-    return textwrap.shorten(text, 1000, placeholder=" ...") or type(error).__name__
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return text or type(error).__name__
 
 
 def fail(name: str, message: str, status: int) -> NoReturn:

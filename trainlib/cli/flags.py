@@ -13,7 +13,7 @@ from trainlib.experiment.flat import settings, unflatten
 from trainlib.experiment.functions import AUTO, FUNCTIONS, LENGTHS, Hyperparameters, takes
 from trainlib.experiment.hyperparameter_flags import AMBIGUITY, is_shared
 
-SAFE_MODE = next(s for s in settings(ExperimentConfig) if s.flag == "safe_mode")
+OF_CODE = [s for s in settings(ExperimentConfig) if s.flag in ("code_path", "safe_mode")]
 METAVARS: Mapping[str, str] = {
     **dict.fromkeys(("dataset", "model", "optimizer", "regularizer", "constraint", "loss"), "NAME"),
     **dict.fromkeys(("schedule", "metrics", "callbacks"), "NAMES"),
@@ -23,6 +23,8 @@ METAVARS: Mapping[str, str] = {
     "checkpoint_best": "RESULT",
     "param_rules": "RULES",
     "class_weight": "WEIGHTS",
+    "imports": "MODULES",
+    "code_path": "PATHS",
 }
 """Placeholders of values in the help text, where the type says too little."""
 
@@ -44,12 +46,13 @@ def define_run(values: Values, title: str) -> None:
         "Folder searched first for the data set's files; default: the run's.",
         "PATH",
     )
-    define_safe_mode(group)
+    define_code(group)
 
 
-def define_safe_mode(group: Group) -> None:
-    """Define the flag that lets `.keras` files contain code."""
-    _define(group, SAFE_MODE)
+def define_code(group: Group) -> None:
+    """Define the flags for custom modules, and for `.keras` files that contain code."""
+    for setting in OF_CODE:
+        _define(group, setting)
 
 
 def _define(group: Group, setting: Setting) -> None:

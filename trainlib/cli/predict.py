@@ -50,7 +50,7 @@ def define(values: Values) -> None:
 
 def predict(values: Values) -> None:
     """Predict with the saved model."""
-    run = read_saved_run(app.required_path(values, "run_dir"))
+    run = read_saved_run(app.required_path(values, "run_dir"), values.code_path)
     output = Path(values.output) if values.output else None
     if output is not None:
         _check_output(output)

@@ -11,7 +11,7 @@ defer("tensorflow", "keras")
 
 from trainlib.cli import app  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
-from trainlib.cli.flags import define_safe_mode  # noqa: E402
+from trainlib.cli.flags import define_code  # noqa: E402
 from trainlib.experiment.reporting import write_comparison, write_report  # noqa: E402
 from trainlib.report.figures import require_matplotlib  # noqa: E402
 from trainlib.report.run_page import REPORT_FILE  # noqa: E402
@@ -45,7 +45,7 @@ def define(values: Values) -> None:
         "Folder that is searched first for the data set's files; default: that of the run.",
         "PATH",
     )
-    define_safe_mode(group)
+    define_code(group)
 
 
 def report(values: Values, runs: Sequence[str]) -> None:
@@ -57,7 +57,7 @@ def report(values: Values, runs: Sequence[str]) -> None:
     folders = [Path(run) for run in runs]
     if len(folders) == 1:
         folder = Path(values.out or folders[0])
-        write_report(folders[0], folder, values.data_dir, values.safe_mode)
+        write_report(folders[0], folder, values.data_dir, values.safe_mode, values.code_path)
     else:
         folder = Path(values.out or COMPARISON_FOLDER)
         write_comparison(folders, folder)

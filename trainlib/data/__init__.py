@@ -3,6 +3,7 @@
 datasets: the registry `DATASETS` and `load_dataset`.
 examples: `Examples` and `Dataset`, and the functions that split them.
 files: .npz and .csv files of the user.
+from_function: data sets that a custom function returns.
 housing: the California housing data.
 idx: the IDX format of MNIST and Fashion-MNIST.
 search: the folders searched for a data set, and its download.
@@ -17,12 +18,15 @@ from __future__ import annotations
 
 from trainlib.data.datasets import DATASETS, load_dataset
 from trainlib.data.examples import Dataset, Examples, split, take
-from trainlib.data.files import load_examples
+from trainlib.data.files import is_file_path, load_examples
+from trainlib.data.from_function import as_dataset
 
 __all__ = [
     "DATASETS",
     "Dataset",
     "Examples",
+    "as_dataset",
+    "is_file_path",
     "load_dataset",
     "load_examples",
     "split",

@@ -14,7 +14,7 @@ from trainlib.data.validation import check_examples, check_inputs, check_parts, 
 
 SUFFIXES = (".npz", ".csv", ".csv.gz")
 
-_PARTS = ("x_train", "y_train", "x_test", "y_test")
+PARTS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def is_file_path(name: str) -> bool:
@@ -53,17 +53,24 @@ def load_file(path: Path, target: str | None = None) -> Dataset:
 def load_archive(path: Path, name: str) -> Dataset:
     """Load an .npz archive as a data set with a name; see `load_file`."""
     arrays = read_npz(path)
-    if all(part in arrays for part in _PARTS):
-        train, test = (_pair(arrays, path, f"x_{part}", f"y_{part}") for part in ("train", "test"))
+    return from_arrays(arrays, name, str(path))
+
+
+def from_arrays(arrays: dict[str, Array], name: str, source: str) -> Dataset:
+    """Return arrays as a data set with a name; `source` is where they are from, for messages."""
+    if all(part in arrays for part in PARTS):
+        train, test = (
+            _pair(arrays, source, f"x_{part}", f"y_{part}") for part in ("train", "test")
+        )
     elif "x" in arrays and "y" in arrays:
-        train, test = split_test(_pair(arrays, path, "x", "y"), str(path))
+        train, test = split_test(_pair(arrays, source, "x", "y"), source)
     else:
         raise ValueError(
-            f"{path} holds the arrays {', '.join(arrays) or 'none'}; give {', '.join(_PARTS)}, "
+            f"{source} holds the arrays {', '.join(arrays) or 'none'}; give {', '.join(PARTS)}, "
             "or x and y"
         )
-    check_parts(train, test, str(path))
-    classes = count_classes(train, test, str(path))
+    check_parts(train, test, source)
+    classes = count_classes(train, test, source)
     return Dataset(name, train, test, classes, 255.0 if train.x.dtype == np.uint8 else 0.0)
 
 
@@ -136,5 +143,5 @@ def _features(table: Table, target: str | None) -> tuple[str, ...]:
     return features
 
 
-def _pair(arrays: dict[str, Array], path: Path, x: str, y: str) -> Examples:
-    return check_examples(arrays[x], arrays[y], f"{path}, {x}", f"{path}, {y}")
+def _pair(arrays: dict[str, Array], source: str, x: str, y: str) -> Examples:
+    return check_examples(arrays[x], arrays[y], f"{source}, {x}", f"{source}, {y}")

@@ -14,11 +14,15 @@ import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig, not_for, takes
-from trainlib.experiment.targets import takes_logits
+from trainlib.experiment.targets import metric_is_by_class, takes_logits
 from trainlib.experiment.task import Task
+from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
 from trainlib.metrics import Metric, as_metric, make_metric, on_probabilities
 from trainlib.regularizers import Regularizer
+from trainlib.training.from_logits import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.keras_settings import check_data_format
+from trainlib.training.resolve import metrics_by_name
+from trainlib.user_code import is_spec
 
 ORDER_METRICS = (
     "accuracy",
@@ -38,16 +42,20 @@ class Models(NamedTuple):
     Attributes:
         full: the model that is saved.
         trained: the model that the loss sees.
-        from_logits: whether `trained` ends in logits, and only `full` in probabilities.
+        from_logits: whether `trained` ends in logits, and `full` in their probabilities; None: as
+            its last layer shows.
     """
 
     full: Any
     trained: Any
-    from_logits: bool
+    from_logits: bool | None
 
 
 def build_models(config: ExperimentConfig, task: Task) -> Models:
-    """Return the model of a configuration, with layers that scale its input where it has none.
+    """Return the model of a configuration.
+
+    It begins with layers that scale its input, where it has none, and ends in probabilities, where
+    the loss is one of probabilities.
 
     Raises:
         ValueError, OSError: the model cannot be built or loaded, or does not fit the data.
@@ -58,15 +66,20 @@ def build_models(config: ExperimentConfig, task: Task) -> Models:
     name, options = config.model.name, config.model.hyperparameters
     layers = _preprocessing(task) if config.data.preprocess == AUTO else []
     if name in models.MODELS:
+        if config.from_logits is not None:
+            raise ValueError(
+                f"from_logits is for your own models; {name} ends in what loss {task.loss} takes"
+            )
         full = models.MODELS[name](shape, task.outputs, task.target.activation, layers, **options)
-        return as_seen_by_loss(full, task.loss)
+        return as_seen_by_loss(full, task)
     if name.endswith(".keras"):
-        custom = models.load_model(name, config.safe_mode)
+        custom = load_model(name, with_modules_of_model(config), config.safe_mode)
     else:
-        custom = models.from_function(name, shape, task.outputs)
+        custom = models.from_function(name, shape, task.outputs, config.code_path)
     check_shapes(custom, task)
-    seen = as_seen_by_loss(custom, task.loss)
-    return seen if not layers or models.has_preprocessing(custom) else _scaled(layers, shape, seen)
+    before = [] if models.has_preprocessing(custom) else layers
+    full = _between(before, custom, _activation_to_add(config, task, custom), shape)
+    return as_seen_by_loss(full, task, config.from_logits)
 
 
 def _preprocessing(task: Task) -> list[Any]:
@@ -88,20 +101,52 @@ def _preprocessing(task: Task) -> list[Any]:
     ]
 
 
-def as_seen_by_loss(full: Any, loss: str) -> Models:
-    """Return a model, and the part of it that the loss sees: its logits, if the loss takes them."""
-    trained = models.logits_model(full) if takes_logits(loss) else None
-    return Models(full, full if trained is None else trained, trained is not None)
+def _activation_to_add(config: ExperimentConfig, task: Task, custom: Any) -> str | None:
+    """Return the activation that turns the logits of a custom model into probabilities, if any.
+
+    Raises:
+        ValueError: `from_logits` contradicts the model, or is for another loss.
+    """
+    activation, ending = task.target.activation, final_activation(custom)
+    if activation not in models.LOGITS_ACTIVATIONS:
+        if config.from_logits is not None:
+            raise ValueError(
+                f"from_logits is for losses of logits or probabilities, which {task.loss} is not"
+            )
+        return None
+    if config.from_logits and ending in PROBABILITIES:
+        raise ValueError(f"from_logits is true, but the model ends in a {ending}: leave it out")
+    are_logits = ends_in_logits(ending, activation)
+    return activation if config.from_logits or (config.from_logits is None and are_logits) else None
 
 
-def _scaled(layers: list[Any], shape: tuple[int, ...], custom: Models) -> Models:
-    """Return the user's model after layers that scale its input."""
-    x = scaled = keras.Input(shape, name="input")
-    for layer in layers:
-        scaled = layer(scaled)
-    full = keras.Model(x, custom.full(scaled), name="scaled")
-    trained = keras.Model(x, custom.trained(scaled), name="scaled") if custom.from_logits else full
-    return Models(full, trained, custom.from_logits)
+def as_seen_by_loss(full: Any, task: Task, from_logits: bool | None = None) -> Models:
+    """Return a model, and the part of it that the loss sees: its logits, if the loss takes them.
+
+    Args:
+        full: a model that ends in what the loss takes.
+        task: the name of the loss and its activation.
+        from_logits: False where the outputs are said to be probabilities.
+    """
+    trained = None
+    if takes_logits(task.loss):
+        trained = models.logits_model(full, task.target.activation)
+    if trained is not None:
+        return Models(full, trained, True)
+    return Models(full, full, False if from_logits is False else None)
+
+
+def _between(before: list[Any], custom: Any, activation: str | None, shape: tuple[int, ...]) -> Any:
+    """Return a custom model between layers that scale its input and an activation."""
+    if not before and activation is None:
+        return custom
+    x = y = keras.Input(shape, name="input")
+    for layer in before:
+        y = layer(y)
+    y = custom(y)
+    if activation is not None:
+        y = keras.layers.Activation(activation, name="probabilities")(y)
+    return keras.Model(x, y, name="scaled" if before else custom.name)
 
 
 def build_regularizer(config: ExperimentConfig) -> Regularizer | None:
@@ -109,28 +154,33 @@ def build_regularizer(config: ExperimentConfig) -> Regularizer | None:
     chosen = config.regularizer
     if chosen is None:
         return None
-    penalty: Regularizer = registry.REGULARIZERS[chosen.name](**chosen.hyperparameters)
+    penalty: Regularizer = make(config, "regularizer", chosen.name, **chosen.hyperparameters)
     return penalty
 
 
-def build_loss(config: ExperimentConfig, task: Task, from_logits: bool) -> losses.Loss:
+def build_loss(config: ExperimentConfig, task: Task, from_logits: bool | None) -> losses.Loss:
     """Return the loss of each example, with its hyperparameters.
 
     Args:
         config: the experiment.
         task: its data and the name of its loss.
-        from_logits: whether the predictions are logits.
+        from_logits: whether the predictions are logits; None: as the model's last layer shows.
     """
+    if is_spec(task.loss):
+        own: losses.Loss = make(config, "loss", task.loss)
+        return own
     options = dict(_settled(config.loss, "loss", task.loss).hyperparameters)
     function = registry.lookup("loss", task.loss)
-    if takes_logits(task.loss):
+    if takes_logits(task.loss) and from_logits is not None:
         options["from_logits"] = from_logits
     if function in (losses.dice, losses.tversky):
         options["axis"] = -1  # per example; by default they take a batch as one image
     return functools.partial(function, **options)
 
 
-def build_metrics(config: ExperimentConfig, task: Task, from_logits: bool) -> dict[str, Metric]:
+def build_metrics(
+    config: ExperimentConfig, task: Task, from_logits: bool | None
+) -> dict[str, Metric]:
     """Return the metrics by name, with their hyperparameters.
 
     Args:
@@ -141,12 +191,29 @@ def build_metrics(config: ExperimentConfig, task: Task, from_logits: bool) -> di
     chosen = {x.name: x for x in config.metrics}
     metrics = {}
     for name in task.metrics:
-        options = _settled(chosen.get(name, config.metrics[0]), "metrics", name).hyperparameters
-        metric = as_metric(make_metric(registry.lookup("metric", name), **options))
+        result = name.rpartition(":")[2]  # of a custom function, its name
+        if result in metrics:
+            raise ValueError(f"two metrics are named {result!r}: give each a different name")
+        if is_spec(name):
+            metric = make(config, "metrics", name)
+        else:
+            _check_metric(name, task)
+            options = _settled(chosen.get(name, config.metrics[0]), "metrics", name).hyperparameters
+            metric = make_metric(registry.lookup("metric", name), **options)
+        metric = as_metric(metrics_by_name({result: metric})[result])
         if from_logits and name not in ORDER_METRICS:
             metric = on_probabilities(metric, str(task.target.activation))
-        metrics[name] = metric
+        metrics[result] = metric
     return metrics
+
+
+def _check_metric(name: str, task: Task) -> None:
+    """Raise `ValueError` for a metric of classes where there are numbers to predict."""
+    if metric_is_by_class(name) and not task.target.by_class:
+        raise ValueError(
+            f"metric {name} is for classes, but loss {task.loss} on {task.dataset.name} predicts "
+            "numbers"
+        )
 
 
 def _settled(chosen: FunctionConfig, kind: str, name: str) -> FunctionConfig:

@@ -43,10 +43,15 @@ class ExperimentConfig:
     variations. Functions are given by name, or with hyperparameters by `tl.config`.
 
     Args:
-        dataset: "digits", "mnist", "fashion_mnist", "california_housing", or the path of a `.npz`
-            or `.csv` file. Default: "digits".
+        dataset: "digits", "mnist", "fashion_mnist", "california_housing", the path of a `.npz` or
+            `.csv` file, or `module:function`, which returns arrays. Default: "digits".
         data: a `DataConfig`: how the data are found, split and weighted.
         model: "mlp", "cnn", the path of a `.keras` file, or `module:function`. Default: "mlp".
+        from_logits: whether the model ends in logits; None, the default: as its last layer shows.
+        imports: modules imported before models are built or loaded. Default: none. A run records
+            those that it needs.
+        code_path: folders searched for your modules, separated as in $PYTHONPATH. Default: None,
+            the working directory. A run records the folders in which it found them.
         safe_mode: whether `.keras` files that contain code are refused. Default: True.
         optimizer: an optimizer. Default: "adam". Its `learning_rate` may be "auto".
         param_rules: hyperparameters by path, as `tl.param_rules` takes them.
@@ -96,7 +101,8 @@ class ExperimentConfig:
     dataset: str = setting(
         "str",
         "digits",
-        f"One of {', '.join(DATASETS)}, or the path of a .npz or .csv file.",
+        f"One of {', '.join(DATASETS)}; the path of a .npz or .csv file; or module:function, which "
+        "returns (x, y) or ((x_train, y_train), (x_test, y_test)).",
         group="Data",
     )
     data: DataConfig = field(default=DataConfig())
@@ -106,14 +112,37 @@ class ExperimentConfig:
         "Model: one of {names}; the path of a .keras file; or module:function, called with "
         "(input_shape, outputs).",
     )
+    from_logits: bool | None = setting(
+        "bool",
+        None,
+        "Whether a model of yours ends in logits, for losses of logits or probabilities; default: "
+        "as its last layer shows. The saved model then ends in probabilities.",
+        group="Model",
+    )
+    imports: tuple[str, ...] = setting(
+        "strs",
+        (),
+        "Modules to import first, comma-separated, such as those with the custom layers of a "
+        ".keras file. A run records the modules that it needs.",
+    )
+    code_path: str | None = setting(
+        "str",
+        None,
+        "Folders searched for modules of yours, separated as in $PYTHONPATH; default: the working "
+        "directory. A run records the folders in which it found them.",
+    )
     safe_mode: bool = setting(
         "bool",
         True,
         "Refuse .keras files that contain code, such as Lambda layers; turn this off only for "
-        "files that you trust.",
-        group="Model",
+        "files that you trust. The modules that a run records are imported in any case, which runs "
+        "their code.",
     )
-    optimizer: FunctionField = FunctionField("optimizer", "adam", "Optimizer: one of {names}.")
+    optimizer: FunctionField = FunctionField(
+        "optimizer",
+        "adam",
+        "Optimizer: one of {names}; or module:function, called with learning_rate.",
+    )
     param_rules: str | None = setting(
         "str",
         None,
@@ -127,13 +156,18 @@ class ExperimentConfig:
     schedule: ScheduleField = ScheduleField("constant")
     monitors: MonitorsField = MonitorsField("monitors", ())
     regularizer: OptionalFunctionField = OptionalFunctionField(
-        "regularizer", None, "Penalty on the kernels: one of {names}."
+        "regularizer",
+        None,
+        "Penalty on the kernels: one of {names}; or module:function of the parameters.",
     )
     regularized_params: str | None = setting(
         "str", None, f"Parameters to penalize: {_BY_PATH}.", group="Regularizer"
     )
     constraint: OptionalFunctionField = OptionalFunctionField(
-        "constraint", None, "Constraint on the kernels after each update: one of {names}."
+        "constraint",
+        None,
+        "Constraint on the kernels after each update: one of {names}; or module:function of a "
+        "kernel.",
     )
     constrained_params: str | None = setting(
         "str", None, f"Parameters to constrain: {_BY_PATH}.", group="Constraint"
@@ -142,13 +176,14 @@ class ExperimentConfig:
     loss: FunctionField = FunctionField(
         "loss",
         AUTO,
-        "Loss: one of {names}; auto: cross-entropy for classes, mean squared error for numbers.",
+        "Loss: one of {names}; module:function of (y_true, y_pred), the loss of each example, with "
+        "classes as indices; auto: cross-entropy for classes, mean squared error for numbers.",
     )
     metrics: FunctionsField = FunctionsField(
         "metrics",
         AUTO,
-        "Metrics, comma-separated: any of {names}; auto: accuracy for classes, mean squared and "
-        "mean absolute error for numbers.",
+        "Metrics, comma-separated: any of {names}; module:function of (y_true, y_pred); auto: "
+        "accuracy for classes, mean squared and mean absolute error for numbers.",
     )
     epochs: int = setting("int", 10, "Passes over the training examples.", group="Run", at_least=1)
     batch_size: int = setting("int", 32, "Examples in a batch.", at_least=1)

@@ -11,6 +11,7 @@ import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.core.checks import check_choice, check_number
 from trainlib.experiment.values import as_type, checked_line
+from trainlib.user_code import is_spec
 
 AUTO = "auto"
 
@@ -50,6 +51,9 @@ PEAK = "maximal_learning_rate"
 _SETTLED_BY_DATA = {"loss": ("axis",)}
 """Hyperparameters that the form of the data decides, by kind."""
 
+USER_KINDS = ("model", "optimizer", "schedule", "regularizer", "constraint", "loss", "metrics")
+"""Kinds of functions that may be custom ones, given as `module:name`."""
+
 Hyperparameters: TypeAlias = Mapping[str, registry.Hyperparameter]
 
 
@@ -60,8 +64,8 @@ class FunctionConfig:
     Made by `tl.config`.
 
     Args:
-        name: the function's name, such as "nadam"; for models also the path of a `.keras` file or
-            `module:function`.
+        name: the function's name, such as "nadam", or `module:name` for one of yours; for models
+            also the path of a `.keras` file.
         hyperparameters: values by name: numbers, text, bools, or sequences of numbers. Default: {}.
             They are copied, and cannot be changed.
 
@@ -101,7 +105,8 @@ def config(name: str, **hyperparameters: Any) -> FunctionConfig:
     """Return a function by name with hyperparameters, for an `ExperimentConfig`.
 
     Args:
-        name: a name of the registry, such as "nadam", "cosine_decay" or "huber".
+        name: a name of the registry, such as "nadam", "cosine_decay" or "huber", or `module:name`
+            for a function of yours.
         **hyperparameters: numbers, text, bools or sequences of numbers by name; default: the
             function's own. An optimizer's `learning_rate` may be "auto": found by a range test.
 
@@ -116,12 +121,28 @@ def config(name: str, **hyperparameters: Any) -> FunctionConfig:
     return FunctionConfig(name, hyperparameters)
 
 
+def is_user_function(kind: str, name: str) -> bool:
+    """Return whether a name is `module:name`; of a model, or the path of a `.keras` file.
+
+    Raises:
+        ValueError: the text before or after the colon is missing.
+    """
+    if kind not in USER_KINDS or not is_spec(name):
+        return kind == "model" and models.is_custom(name)
+    if not all(name.partition(":")) and not name.endswith(".keras"):
+        raise ValueError(f"{kind} {name!r}: must be written module:function")
+    return True
+
+
 def takes(kind: str, name: str) -> Hyperparameters:
     """Return the hyperparameters that a function takes; for "auto", those of all candidates.
 
     A schedule's own learning rate is left out: an experiment has one, the optimizer's. A largest
-    learning rate may be given instead of it.
+    learning rate may be given instead of it. Of custom functions only optimizers take one, the
+    learning rate.
     """
+    if kind == "optimizer" and is_spec(name):
+        return {"learning_rate": takes(kind, "sgd")["learning_rate"]}
     if name == AUTO and kind in AUTO_MEMBERS:
         members = [takes(kind, member) for member in AUTO_MEMBERS[kind]]
         return {name: h for member in members for name, h in member.items()}
@@ -145,6 +166,8 @@ def rate_argument(kind: str, name: str) -> str | None:
     """Return the name of a schedule's argument for the optimizer's learning rate, if it has one."""
     if kind != "schedule":
         return None
+    if is_spec(name):
+        return "learning_rate"
     first = next(iter(registry.hyperparameters(FUNCTIONS[kind][name])), "")
     return first if first.endswith("_learning_rate") else None
 
@@ -189,7 +212,7 @@ def checked_function(kind: str, function: FunctionConfig) -> FunctionConfig:
             one is out of its declared range or choices.
         TypeError: a hyperparameter of another type.
     """
-    custom = kind == "model" and models.is_custom(function.name)
+    custom = is_user_function(kind, function.name)
     checked_line(kind, function.name)
     if not custom and not (function.name == AUTO and kind in AUTO_MEMBERS):
         check_choice(SINGULAR.get(kind, kind), function.name, FUNCTIONS[kind])

@@ -11,6 +11,13 @@ from trainlib.core.tree import kernels
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, LENGTHS, FunctionConfig, rate_argument, takes
+from trainlib.experiment.user_functions import (
+    default_rate,
+    make,
+    optimizer_factory,
+    takes_rate,
+    user_schedule,
+)
 from trainlib.schedules import join_schedules, linear_warmup, per_epoch
 from trainlib.transforms import (
     accumulate,
@@ -20,6 +27,7 @@ from trainlib.transforms import (
     param_rules,
     rules_table,
 )
+from trainlib.user_code import is_spec
 
 
 class Optimization(NamedTuple):
@@ -49,7 +57,8 @@ def build_optimization(config: ExperimentConfig, steps: int) -> Optimization:
     every = config.gradient_accumulation_steps
     updates = -(-steps // every)
     rate = base_rate(config)
-    schedule = None if is_rate_in_state(config) else build_schedule(config, rate, updates)
+    fixed = is_rate_in_state(config) or not takes_rate(config)
+    schedule = None if fixed else build_schedule(config, rate, updates)
     optimizer = build_optimizer(config, rate if schedule is None else schedule)
     shown = _options(config, rate if schedule is None else schedule)
     return Optimization(
@@ -68,16 +77,30 @@ def base_rate(config: ExperimentConfig) -> float:
     """Return the learning rate of a configuration, or the default of the optimizer's convention.
 
     Raises:
-        ValueError, TypeError: it is negative or not finite, or is still "auto".
+        ValueError, TypeError: it is negative or not finite, or is still "auto"; or it is set by
+            the configuration, and a custom optimizer takes none.
     """
-    options = config.optimizer.hyperparameters
-    factory = registry.OPTIMIZERS[config.optimizer.name]
-    default = registry.hyperparameters(factory, options.get("convention"))["learning_rate"].default
-    rate = options.get("learning_rate", default)
+    rate = config.optimizer.hyperparameters.get("learning_rate")
+    if not takes_rate(config):
+        _check_rate_is_own(config)
+    if rate is None:
+        rate = default_rate(config)
     if rate == AUTO:
         raise ValueError("learning_rate auto: find it by a range test before the optimizer is made")
     check_number("learning_rate", rate, at_least=0)
     return float(rate)
+
+
+def _check_rate_is_own(config: ExperimentConfig) -> None:
+    """Raise `ValueError` where a learning rate is set for an optimizer that takes none."""
+    schedule = config.schedule
+    names = [x.name for x in schedule.schedules]
+    is_set = "learning_rate" in config.optimizer.hyperparameters or is_rate_in_state(config)
+    if is_set or names != ["constant"] or schedule.warmup is not None:
+        raise ValueError(
+            f"optimizer {config.optimizer.name} has its own rates: leave learning_rate, "
+            "the schedule and reduce_on_plateau out, or make it a function of learning_rate"
+        )
 
 
 def build_optimizer(config: ExperimentConfig, learning_rate: ScalarOrSchedule) -> Optimizer:
@@ -87,14 +110,14 @@ def build_optimizer(config: ExperimentConfig, learning_rate: ScalarOrSchedule) -
         config: the experiment.
         learning_rate: a number or a schedule, in place of the configuration's.
     """
-    factory = registry.OPTIMIZERS[config.optimizer.name]
+    factory = optimizer_factory(config)
     options = _options(config, learning_rate)
     clipping, constraint = _clipping(config), _constraint(config)
     if config.param_rules:
         before = chain(*clipping) if clipping else None
         optimizer = param_rules(config.param_rules, factory, before=before, **options)
         return chain(optimizer, *constraint) if constraint else optimizer
-    if not callable(learning_rate):
+    if not callable(learning_rate) and takes_rate(config):
         factory = inject_hyperparams(factory)
     parts = [*clipping, factory(**options), *constraint]
     return chain(*parts) if len(parts) > 1 else parts[0]
@@ -119,7 +142,7 @@ def _constraint(config: ExperimentConfig) -> list[Optimizer]:
     options = dict(chosen.hyperparameters)
     if "axis" in takes("constraint", chosen.name):
         options.setdefault("axis", "units")  # right for dense kernels and convolutions alike
-    constraint = registry.CONSTRAINTS[chosen.name](**options)
+    constraint = make(config, "constraint", chosen.name, **options)
     return [constrain(constraint, config.constrained_params or kernels)]
 
 
@@ -141,7 +164,9 @@ def build_schedule(config: ExperimentConfig, learning_rate: float, updates: int)
     starts = [0, *declared.join_at]
     lengths = [end - start for start, end in zip(starts, [*starts[1:], total], strict=True)]
     parts = [
-        _one_schedule(_first_epochs(part) if declared.per_epoch else part, learning_rate, length)
+        _one_schedule(
+            config, _first_epochs(part) if declared.per_epoch else part, learning_rate, length
+        )
         for part, length in zip(declared.schedules, lengths, strict=True)
     ]
     schedule = join_schedules(parts, starts[1:]) if len(parts) > 1 else parts[0]
@@ -162,8 +187,12 @@ def _first_epochs(chosen: FunctionConfig) -> FunctionConfig:
     return FunctionConfig(chosen.name, {**given, "boundary": "new"})
 
 
-def _one_schedule(chosen: FunctionConfig, learning_rate: float, length: int) -> Schedule:
+def _one_schedule(
+    config: ExperimentConfig, chosen: FunctionConfig, learning_rate: float, length: int
+) -> Schedule:
     """Return a schedule, over `length` steps where its hyperparameters give no length."""
+    if is_spec(chosen.name):
+        return user_schedule(config, chosen.name, learning_rate=learning_rate, total_steps=length)
     options = dict(chosen.hyperparameters)
     for name, hyperparameter in takes("schedule", chosen.name).items():
         if name in LENGTHS and hyperparameter.required and name not in options:

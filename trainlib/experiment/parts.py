@@ -111,7 +111,8 @@ class ScheduleConfig:
     schedules: FunctionsField = FunctionsField(
         "schedule",
         "constant",
-        "Learning-rate schedule, or several, comma-separated, one after another: {names}.",
+        "Learning-rate schedule, or several, comma-separated, one after another: {names}; or "
+        "module:function of the step, or of learning_rate and total_steps that returns one.",
     )
     warmup: OptionalFunctionField = OptionalFunctionField("schedule", None)
     join_at: tuple[int, ...] = setting(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainlib.core.types import Tree
 from trainlib.experiment import run_folder
 from trainlib.experiment.building import Models, build_loss
 from trainlib.experiment.config import ExperimentConfig
@@ -30,6 +31,10 @@ from trainlib.report.examples import ExampleData
 from trainlib.report.predictions import Predictions
 from trainlib.report.range_test import read_curve
 from trainlib.report.run_page import ModelRecord, RunRecord, write_run_page
+from trainlib.step.state import ModelOutput
+from trainlib.training.evaluator import Evaluator
+from trainlib.training.from_logits import loss_for_model
+from trainlib.training.functional_model import FunctionalModel, as_functional_model
 
 SCHEDULE_POINTS = 1000
 """Number of steps at which a schedule is drawn."""
@@ -81,7 +86,11 @@ def is_finished(folder: Path) -> bool:
 
 
 def write_report(
-    folder: Path, to: Path, data_dir: str | None = None, safe_mode: bool = True
+    folder: Path,
+    to: Path,
+    data_dir: str | None = None,
+    safe_mode: bool = True,
+    code_path: str | None = None,
 ) -> None:
     """Write the report of the run in a folder.
 
@@ -90,6 +99,7 @@ def write_report(
         to: folder to write to; it is made if it does not exist.
         data_dir: folder that is searched first for the data set. Default: None, that of the run.
         safe_mode: refuse a model's file that contains code. Default: True.
+        code_path: as of `read_saved_run`. Default: None.
 
     Raises:
         ValueError, OSError: there is no run, a file of it is damaged, or its data are missing.
@@ -97,7 +107,7 @@ def write_report(
     """
     record, model = read_record(folder), None
     if record.summary is not None:
-        run = with_data(read_saved_run(folder), data_dir=data_dir)
+        run = with_data(read_saved_run(folder, code_path), data_dir=data_dir)
         task = build_saved_task(run)
         built = load_models(run, task, safe_mode)
         model = model_record(run.config, task, built, record.history)
@@ -167,8 +177,7 @@ def model_record(
 def predict_test(config: ExperimentConfig, task: Task, built: Models) -> Predictions:
     """Return a model's predictions of the test examples, with their losses."""
     outputs = build_evaluator(config, task, built).predict(task.test.x).astype(np.float32)
-    loss = build_loss(config, task, built.from_logits)
-    losses = np.asarray(loss(task.test.y, outputs), np.float64)
+    losses = _losses(config, task, built)
     if not task.target.by_class:
         return Predictions(task.test.y, outputs.reshape(-1), None, losses)
     scores = outputs
@@ -177,6 +186,21 @@ def predict_test(config: ExperimentConfig, task: Task, built: Models) -> Predict
     true = task.test.y if task.target.form == INDEX else task.test.y.argmax(axis=1)
     name = "confidence" if task.target.activation else "score"
     return Predictions(true, scores.argmax(axis=1), scores, losses, name)
+
+
+def _losses(config: ExperimentConfig, task: Task, built: Models) -> np.ndarray:
+    """Return the loss of each test example, as evaluation computes it."""
+    loss = loss_for_model(build_loss(config, task, built.from_logits), built.trained)
+    model = as_functional_model(built.trained, precision=config.precision)
+
+    def apply_fn(params: Tree, state: Tree, examples: Tree, training: bool) -> ModelOutput:
+        x, y = examples
+        output = model.apply_fn(params, state, x, training=training)
+        return output._replace(y_pred=loss(y, output.y_pred))
+
+    losses = FunctionalModel(apply_fn, model.params, model.model_state)
+    found = Evaluator(losses, execution=config.execution).predict(tuple(task.test))
+    return np.asarray(found, np.float64)
 
 
 def _schedule(

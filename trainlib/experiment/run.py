@@ -38,11 +38,12 @@ from trainlib.experiment.training import (
     tensorboard_root,
     training_callbacks,
 )
+from trainlib.experiment.user_functions import modules_used
 from trainlib.report.figures import require_matplotlib
 from trainlib.report.range_test import write_range_test
 from trainlib.tools.loss_curve import LRFinderResult
 from trainlib.training.autotune import Choice, cache_file
-from trainlib.training.callback import Results, Stop, TrainingStatus
+from trainlib.training.callback import Results, Stop, TrainingStatus, check_monitored
 from trainlib.training.collectives import broadcast_from_chief
 from trainlib.training.data_adapter import DataAdapter, as_data_adapter
 from trainlib.training.execution import slow_precision_reason
@@ -147,11 +148,21 @@ def _prepare(config: ExperimentConfig, session: Session) -> _Prepared:
         session.log(f"learning rate: {rate:g}, found by a range test")
     trainer, optimization = build_trainer(config, task, built)
     callbacks = training_callbacks(config, task)
-    trainer.evaluate(tuple(take(task.train, 1)))
+    results = trainer.evaluate(tuple(take(task.train, 1)))
+    arrays = [name for name, value in results.items() if isinstance(value, list)]
+    names = trainer.context.results.names(task.validation is not None)
+    check_monitored(callbacks, names, [*arrays, *(f"val_{name}" for name in arrays)])
     adapter = as_data_adapter("data", data, config.batch_size)
     trainer.autotune(adapter, epochs=config.epochs)
     # The record of the run holds the choices, so that a repetition gives the same bits.
-    config = dataclasses.replace(config, execution=trainer.execution, norms=config.reports_norms)
+    imports, code_path = modules_used(config, built.full)
+    config = dataclasses.replace(
+        config,
+        execution=trainer.execution,
+        norms=config.reports_norms,
+        imports=imports,
+        code_path=code_path,
+    )
     return _Prepared(config, task, built, trainer, optimization, callbacks, adapter, range_test)
 
 

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import trainlib.models as models
 from trainlib.core.tree import kernels
-from trainlib.data import load_dataset, load_examples
+from trainlib.data import load_examples
 from trainlib.experiment import run_folder
 from trainlib.experiment.building import (
     Models,
@@ -23,7 +22,8 @@ from trainlib.experiment.building import (
     check_shapes,
 )
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.task import Task, build_task
+from trainlib.experiment.task import Task, build_task, load_data
+from trainlib.experiment.user_functions import load_model
 from trainlib.training.callback import Results
 from trainlib.training.evaluator import Evaluator
 
@@ -55,13 +55,20 @@ class SavedRun(NamedTuple):
         return bool(self.summary["classes"])
 
 
-def read_saved_run(folder: Path) -> SavedRun:
+def read_saved_run(folder: Path, code_path: str | None = None) -> SavedRun:
     """Return the finished run in a folder.
+
+    Args:
+        folder: the folder.
+        code_path: folders of the custom modules, where they are no longer in those that the run
+            recorded. Default: None.
 
     Raises:
         ValueError: there is no run, it is not finished, or a file of it is damaged.
     """
     config = run_folder.read_config(folder)
+    if code_path is not None:
+        config = dataclasses.replace(config, code_path=code_path)
     summary = run_folder.read_summary(folder)
     for name in ("test", "feature_names", "classes"):
         if name not in summary:
@@ -103,10 +110,15 @@ def load_models(run: SavedRun, task: Task, safe_mode: bool = True) -> Models:
     Raises:
         ValueError, FileNotFoundError: there is no model, or it does not fit the data.
     """
-    model = models.load_model(str(run.folder / run_folder.MODEL_FILE), safe_mode)
-    built = as_seen_by_loss(model, task.loss)
+    model = _load_model(run, safe_mode)
+    built = as_seen_by_loss(model, task, run.config.from_logits)
     check_shapes(built.full, task)
     return built
+
+
+def _load_model(run: SavedRun, safe_mode: bool) -> Any:
+    path = str(run.folder / run_folder.MODEL_FILE)
+    return load_model(path, run.config, safe_mode)
 
 
 def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Evaluator:
@@ -163,8 +175,8 @@ def predict_run(run: SavedRun, data: str | None = None, safe_mode: bool = True) 
     if data:
         x = load_examples(data, config.data.target, run.feature_names)
     else:
-        x = load_dataset(config.dataset, config.data.data_dir, config.data.target).test.x
-    model = models.load_model(str(run.folder / run_folder.MODEL_FILE), safe_mode)
+        x = load_data(config).test.x
+    model = _load_model(run, safe_mode)
     check_input(model, x.shape[1:], data or config.dataset)
     evaluator = Evaluator(model, precision=config.precision, execution=config.execution)
     return evaluator.predict(x)

@@ -11,6 +11,7 @@ import numpy as np
 import trainlib.registry as registry
 from trainlib.data import Dataset, Examples
 from trainlib.experiment.functions import AUTO
+from trainlib.user_code import is_spec
 
 INDEX, ONE_HOT, NUMBER = "index", "one_hot", "number"
 
@@ -52,14 +53,30 @@ TARGETS: Mapping[str, Target] = {
 """Targets by loss; losses that are not listed take numbers as they are."""
 
 
-def target_of(loss: str) -> Target:
-    """Return the targets of a loss."""
+NUMBER_METRICS = ("regression", "base")
+"""Modules of `trainlib.metrics` whose metrics take numbers."""
+
+
+def target_of(loss: str, classes: int = 0) -> Target:
+    """Return the targets of a loss; a custom one takes indices of classes, if there are any."""
+    if is_spec(loss):
+        return Target(INDEX if classes else NUMBER, None)
     return TARGETS.get(loss, Target(NUMBER, None))
 
 
 def takes_logits(loss: str) -> bool:
     """Return whether a loss has a form for logits, which is exact where probabilities round."""
+    if is_spec(loss):
+        return False
     return "from_logits" in inspect.signature(registry.lookup("loss", loss)).parameters
+
+
+def metric_is_by_class(metric: str) -> bool:
+    """Return whether a metric of the registry is one of classes, not of numbers."""
+    if metric in registry.LOSSES:
+        return target_of(metric).by_class
+    module = registry.lookup("metric", metric).__module__
+    return module.rpartition(".")[2] not in NUMBER_METRICS
 
 
 def loss_name(name: str, dataset: Dataset) -> str:
@@ -70,7 +87,7 @@ def loss_name(name: str, dataset: Dataset) -> str:
     """
     if name == AUTO:
         return "sparse_categorical_crossentropy" if dataset.classes else "mean_squared_error"
-    if target_of(name).by_class and not dataset.classes:
+    if target_of(name, dataset.classes).by_class and not dataset.classes:
         raise ValueError(f"loss {name} is for classes, but {dataset.name} has numbers to predict")
     return name
 

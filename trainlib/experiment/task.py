@@ -8,10 +8,12 @@ import numpy as np
 
 import trainlib.losses as losses
 from trainlib.core.checks import check_integer
-from trainlib.data import Dataset, Examples, load_dataset, split, take
+from trainlib.data import Dataset, Examples, as_dataset, is_file_path, load_dataset, split, take
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.targets import Target, in_form, loss_name, target_of
+from trainlib.experiment.user_functions import import_modules
+from trainlib.user_code import import_function, is_spec
 
 PARTS = ("train", "validation", "test")
 """The parts of the data, as a `Task` names them."""
@@ -54,11 +56,11 @@ def build_task(config: ExperimentConfig, columns: tuple[str, ...] = ()) -> Task:
             the loss.
     """
     data = config.data
-    dataset = load_dataset(config.dataset, data.data_dir, data.target)
+    dataset = load_data(config)
     if columns and dataset.feature_names:
         dataset = _select_columns(dataset, columns)
     loss = loss_name(config.loss.name, dataset)
-    target = target_of(loss)
+    target = target_of(loss, dataset.classes)
     train, test = (in_form(part, target.form, dataset) for part in (dataset.train, dataset.test))
     if data.train_examples is not None:
         check_integer("train_examples", data.train_examples, at_least=1, at_most=train.size)
@@ -75,6 +77,19 @@ def build_task(config: ExperimentConfig, columns: tuple[str, ...] = ()) -> Task:
     outputs = dataset.classes if target.by_class else 1
     metrics = _metric_names(config, loss, target)
     return Task(dataset, train, validation, test, loss, target, outputs, metrics)
+
+
+def load_data(config: ExperimentConfig) -> Dataset:
+    """Return the data set of a name or a file, or the one that a custom function returns.
+
+    The modules that the configuration names are imported.
+    """
+    import_modules(config)
+    name, data = config.dataset, config.data
+    if not is_spec(name) or is_file_path(name):
+        return load_dataset(name, data.data_dir, data.target)
+    made = import_function("dataset", name, config.code_path)()
+    return as_dataset(name, made)
 
 
 def _metric_names(config: ExperimentConfig, loss: str, target: Target) -> tuple[str, ...]:

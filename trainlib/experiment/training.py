@@ -27,7 +27,7 @@ from trainlib.experiment.values import written
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.trainer import Trainer
-from trainlib.user_code import import_object
+from trainlib.user_code import import_function
 
 MONITORS: dict[str, Any] = {"reduce_on_plateau": ReduceLROnPlateau, "early_stop": EarlyStopping}
 """The callbacks of the registry's monitors."""
@@ -88,7 +88,7 @@ def _saving(config: ExperimentConfig, task: Task) -> list[Callback]:
 
 
 def _custom(config: ExperimentConfig) -> list[Callback]:
-    found = [import_object("callback", spec) for spec in config.callbacks]
+    found = [import_function("callback", spec, config.code_path) for spec in config.callbacks]
     return [as_callback(one() if isinstance(one, type) else one) for one in found]
 
 

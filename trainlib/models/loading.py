@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from trainlib.user_code import import_object
+from trainlib.user_code import import_function, naming_place
 
 
 def is_custom(name: str) -> bool:
@@ -27,13 +28,17 @@ def is_custom(name: str) -> bool:
     return name.endswith(".keras") or ":" in name
 
 
-def load_model(path: str, safe_mode: bool = True) -> Any:
+def load_model(
+    path: str, safe_mode: bool = True, custom_objects: Mapping[str, Any] | None = None
+) -> Any:
     """Return the model of a `.keras` file, not compiled.
 
     Args:
         path: path of the file.
         safe_mode: whether to refuse code in the file, such as that of a `Lambda` layer. Default:
             True. With False, loading a file runs the code in it: use it for files you trust.
+        custom_objects: classes of custom layers and other objects by name, which the file needs and
+            which are not registered with Keras. Default: None, none.
 
     Returns:
         A `keras.Model`.
@@ -52,25 +57,58 @@ def load_model(path: str, safe_mode: bool = True) -> Any:
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is not a zip archive")
-        return keras.saving.load_model(path, compile=False, safe_mode=safe_mode)
+        return keras.saving.load_model(path, custom_objects, compile=False, safe_mode=safe_mode)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        hint = "; if you trust its author: safe_mode=false" if "unsafe" in str(error) else ""
+        reason = " ".join(_without_configuration(str(error)).split())
+        hint = "; if you trust its author: safe_mode=false" if "unsafe" in reason else ""
+        if reason.startswith("Could not locate"):
+            hint = "; add its module to imports, and the folder of that to code_path"
         raise ValueError(
             f"model {path}: not a Keras model that can be loaded: {reason}{hint}"
         ) from error
 
 
-def from_function(spec: str, input_shape: tuple[int, ...], outputs: int) -> Any:
+def _without_configuration(message: str) -> str:
+    """Return an error message of Keras without the configuration that it repeats at its end."""
+    text = message.partition("Full object config:")[0].partition("config={")[0]
+    return text.replace("\x1b[1m", "").replace("\x1b[0m", "")
+
+
+def keras_objects(module: Any) -> dict[str, Any]:
+    """Return the classes of a module that a `.keras` file may name, by their names.
+
+    Args:
+        module: a custom module.
+    """
+    kinds = (
+        keras.Layer,
+        keras.Initializer,
+        keras.regularizers.Regularizer,
+        keras.constraints.Constraint,
+    )
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, kinds)
+        and not value.__module__.startswith("keras.")
+    }
+
+
+def from_function(
+    spec: str, input_shape: tuple[int, ...], outputs: int, code_path: str | None = None
+) -> Any:
     """Return the model that `module:function` makes from `(input_shape, outputs)`.
 
     Args:
         spec: module and function, as "nets:small". The working directory is searched too.
         input_shape: shape of one example.
         outputs: number of outputs.
+        code_path: folders searched first, separated as in $PYTHONPATH. Default: None, the working
+            directory.
 
     Returns:
-        What the function returns, a `keras.Model`.
+        What the function returns, a `keras.Model`; one with its own `call` begins with its input.
 
     Raises:
         ValueError: there is no such module or function, or it does not return a `keras.Model`.
@@ -79,7 +117,10 @@ def from_function(spec: str, input_shape: tuple[int, ...], outputs: int) -> Any:
         >>> tl.models.from_function("trainlib.models:mlp", (4,), 3).output_shape
         (None, 3)
     """
-    model = import_object("model", spec)(input_shape, outputs)
+    model = import_function("model", spec, code_path)(input_shape, outputs)
     if not isinstance(model, keras.Model):
         raise ValueError(f"model {spec}: must return a keras.Model, got {type(model).__name__}")
-    return model
+    if getattr(model, "inputs", None):
+        return model
+    x = keras.Input(input_shape, name="input")
+    return keras.Model(x, naming_place(f"model {spec}", model, code_path)(x), name=model.name)

@@ -1,15 +1,17 @@
-"""The layers of a Keras model: its logits, its preprocessing."""
+"""The layers of a Keras model: its logits, the layers that scale its input."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 LOGITS_ACTIVATIONS = ("softmax", "sigmoid")
+SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
-def logits_model(model: Any) -> Any | None:
+def logits_model(model: Any, activation: str | None = None) -> Any | None:
     """Return the model without its last layer, where that layer is a softmax or sigmoid.
 
     A cross-entropy is exact on logits, whereas probabilities have to be clipped. Both models share
@@ -17,6 +19,7 @@ def logits_model(model: Any) -> Any | None:
 
     Args:
         model: a Keras model. A softmax that is an argument of a `Dense` layer does not count.
+        activation: "softmax" or "sigmoid", the only one to remove. Default: None, either.
 
     Returns:
         A `keras.Model`; None if the last layer is something else, or if Keras does not know the
@@ -34,21 +37,26 @@ def logits_model(model: Any) -> Any | None:
     last = model.layers[-1]
     kind = type(last).__name__
     function = getattr(getattr(last, "activation", None), "__name__", "")
-    if kind == "Softmax" or (kind == "Activation" and function in LOGITS_ACTIVATIONS):
-        sequential = isinstance(model, keras.Sequential)
-        inputs = model.inputs[0] if sequential else model.input
-        return keras.Model(inputs, last.input, name=model.name)
-    return None
+    if kind == "Softmax":
+        function = "softmax"
+    elif kind != "Activation":
+        return None
+    if function not in ((activation,) if activation else LOGITS_ACTIVATIONS):
+        return None
+    sequential = isinstance(model, keras.Sequential)
+    inputs = model.inputs[0] if sequential else model.input
+    return keras.Model(inputs, last.input, name=model.name)
 
 
 def has_preprocessing(model: Any) -> bool:
-    """Return whether the model begins with a `Rescaling` or a `Normalization` layer.
+    """Return whether the model scales its input: by a `Rescaling` or a `Normalization` layer.
 
     Args:
         model: a Keras model.
 
     Returns:
-        True if its first layer after the input is one of the two.
+        True if it has such a layer anywhere, in nested models and wrappers too. One at its end,
+        which scales predictions, does not count, nor does a `Normalization(invert=True)`.
 
     Example:
         >>> import keras
@@ -56,6 +64,22 @@ def has_preprocessing(model: Any) -> bool:
         >>> tl.models.has_preprocessing(tl.models.mlp((4,), 3, None, [scale]))
         True
     """
-    kinds = [type(layer).__name__ for layer in model.layers]
-    first = next((kind for kind in kinds if kind != "InputLayer"), "")
-    return first in ("Rescaling", "Normalization")
+    ends = {id(layer) for layer in _last_layers(model)}
+    return any(
+        isinstance(layer, SCALING) and not getattr(layer, "invert", False) and id(layer) not in ends
+        for layer in all_layers(model)
+    )
+
+
+def all_layers(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model and those inside of them, such as nested models and wrappers."""
+    yield from model._flatten_layers()
+
+
+def _last_layers(model: Any) -> Iterator[Any]:
+    """Yield the layers that make the outputs of a model, and of nested models at its end."""
+    for output in keras.tree.flatten(getattr(model, "outputs", None) or []):
+        layer = output._keras_history.operation
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _last_layers(layer)

@@ -64,7 +64,10 @@ def metric_states(
     _, y, *weight = batch
     total = sums.total + sums.penalty * sums.count
     loss = Mean(tf.cast(total, tf.float64), tf.cast(sums.count, tf.float64))
-    return {"loss": loss} | {
-        name: as_metric(metric).from_model_output(y, output.y_pred, *weight)
-        for name, metric in config.metrics.items()
-    }
+    states: MetricStates = {"loss": loss}
+    for name, metric in config.metrics.items():
+        try:
+            states[name] = as_metric(metric).from_model_output(y, output.y_pred, *weight)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"metric {name}: {error}") from error
+    return states

@@ -34,6 +34,7 @@ class RangeTrainerOptions(TypedDict, total=False):
     seed: int
     precision: str | None
     execution: str
+    from_logits: bool | None
     regularizer: Regularizer | None
     regularizer_mask: Mask
 
@@ -86,8 +87,8 @@ def lr_finder(
             `RangeTest()`, 100 steps from 1e-7 to 10.
         on_step: called with each step, its learning rate, its loss and its smoothed loss. Default:
             None.
-        **options: `seed`, `precision`, `execution`, `regularizer` and `regularizer_mask`, as for
-            `Trainer`.
+        **options: `seed`, `precision`, `execution`, `from_logits`, `regularizer` and
+            `regularizer_mask`, as for `Trainer`.
 
     Returns:
         An `LRFinderResult`; train with its `suggestion`.

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from trainlib.core.checks import nearest
 from trainlib.core.types import Tree
 from trainlib.step.state import TrainState
 
 Results: TypeAlias = dict[str, Any]
 """Results by name: numbers, and nested lists for metrics of several values."""
+NOT_METRICS = ("epoch", "step", "seconds")
+"""Results that are not metrics; lines show them in another form or not at all."""
 
 
 class NonFiniteError(FloatingPointError):
@@ -181,6 +184,8 @@ class Callback:
         every: number of batches, counted over the model's whole training, after which
             `on_train_batch_end` is called, each time exactly; None for only after each call to the
             device, which runs many batches.
+        monitored: names of the results that the callback reads. `fit` refuses one that no epoch
+            will have, before the first.
 
     Example:
         >>> class StopBelow(tl.callbacks.Callback):
@@ -200,6 +205,7 @@ class Callback:
 
     state: Any = None
     every: int | None = None
+    monitored: Sequence[str] = ()
 
     def on_train_begin(self, status: TrainingStatus) -> Requests:
         """Called before the first epoch, or before a resumed run continues."""
@@ -241,6 +247,40 @@ def as_callback(callback: Any) -> Callback:
         f"a callback must be a Callback or a function that is called after each epoch, got "
         f"{callback!r}"
     )
+
+
+def check_monitored(
+    callbacks: Iterable[Callback], names: Sequence[str], arrays: Sequence[str] = ()
+) -> None:
+    """Raise `ValueError` for a monitored result that no epoch will have.
+
+    Args:
+        callbacks: the callbacks.
+        names: names of the results of an epoch.
+        arrays: those of them that are not single numbers.
+    """
+    for callback in callbacks:
+        for name in callback.monitored:
+            if name not in names:
+                raise ValueError(f"{_monitors(callback, name)}, but {_available(name, names)}")
+            if name in arrays:
+                raise ValueError(f"{_monitors(callback, name)}, which is not a single number")
+
+
+def _monitors(callback: Callback, name: str) -> str:
+    return f"{type(callback).__name__} monitors {name!r}"
+
+
+def _available(name: str, names: Sequence[str]) -> str:
+    """Return which results there are, and the one that a name most likely means."""
+    shown = [x for x in names if x not in NOT_METRICS]
+    text = f"the results are {', '.join(shown)}"
+    prefix = "val_" if name.startswith("val_") else ""
+    if prefix and not any(x.startswith(prefix) for x in names):
+        return f"{text}; it needs validation_data"
+    of_part = [x.removeprefix(prefix) for x in shown if x.startswith(prefix)]
+    near = nearest(name.removeprefix(prefix), of_part)
+    return text if near is None else f"{text}: did you mean {prefix + near!r}?"
 
 
 def as_requests(callback: Callback, returned: Any) -> Iterable[Request]:

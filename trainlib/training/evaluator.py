@@ -16,6 +16,7 @@ from trainlib.training.data_adapter import Data, as_data_adapter
 from trainlib.training.devices import OneDevice
 from trainlib.training.evaluation import EVALUATION_BATCH_SIZE, evaluate_batches, predict_batches
 from trainlib.training.execution import default_execution
+from trainlib.training.from_logits import check_from_logits, loss_for_model
 from trainlib.training.functional_model import as_functional_model
 from trainlib.training.programs import Programs
 from trainlib.training.resolve import (
@@ -43,6 +44,7 @@ class Evaluator:
         regularizer_mask: as for `Trainer`. Default: `tl.kernels`.
         precision: as for `Trainer`. Default: None, the precision the model was built in.
         execution: "graph", "xla" or "auto": XLA for models of dense layers. Default: "auto".
+        from_logits: as for `Trainer`. Default: None, as the model's last layer shows.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -69,12 +71,16 @@ class Evaluator:
         regularizer_mask: Mask = kernels,
         precision: str | None = None,
         execution: str = "auto",
+        from_logits: bool | None = None,
     ) -> None:
+        check_from_logits(from_logits)
         self._execution = default_execution(execution, model, precision)
         pure = as_functional_model(model, precision=precision)
         config = StepConfig(
             pure.apply_fn,
-            _no_loss if loss is None else resolve_function("loss", loss),
+            _no_loss
+            if loss is None
+            else loss_for_model(resolve_function("loss", loss), model, from_logits),
             metrics=metrics_by_name(metrics),
             regularizer=restrict_regularizer(regularizer, regularizer_mask, pure.params),
         )

@@ -12,6 +12,7 @@ from trainlib.core.types import Schedule
 from trainlib.regularizers import Regularizer
 from trainlib.step.loss_scale import LossScale, check_loss_scale, dynamic_loss_scale
 from trainlib.training.autotune import Autotuner
+from trainlib.training.from_logits import check_from_logits
 from trainlib.training.nonfinite import POLICIES
 from trainlib.transforms.decay import Mask
 
@@ -22,6 +23,7 @@ SECONDS_PER_CALL = 0.25
 class TrainerOptions(TypedDict, total=False):
     """Keyword arguments of `Trainer`; its docstring describes them."""
 
+    from_logits: bool | None
     regularizer: Regularizer | None
     regularizer_mask: Mask
     loss_scale: str | LossScale | None
@@ -37,6 +39,7 @@ class TrainerOptions(TypedDict, total=False):
 class TrainerSettings:
     """`TrainerOptions` with their defaults, checked."""
 
+    from_logits: bool | None = None
     regularizer: Regularizer | None = None
     regularizer_mask: Mask = kernels
     loss_scale: str | LossScale | None = "auto"
@@ -48,6 +51,7 @@ class TrainerSettings:
     autotuner: Autotuner = Autotuner()
 
     def __post_init__(self) -> None:
+        check_from_logits(self.from_logits)
         check_choice("nonfinite", self.nonfinite, POLICIES)
         check_number("seconds_per_call", self.seconds_per_call, at_least=0)
         if self.loss_scale != "auto":

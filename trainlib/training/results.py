@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainlib.core.types import Schedule, Tensor
 from trainlib.metrics import results as metric_results
 from trainlib.step.finite_guard import THE_LOSS, nonfinite_path
-from trainlib.step.state import MetricStates
+from trainlib.step.state import NORMS, MetricStates
 from trainlib.training.callback import Results
 from trainlib.training.programs import Programs
 from trainlib.training.variables import read_values
@@ -55,6 +55,15 @@ class ResultsReader:
             if loss.count == 0:
                 return {name: tf.nest.map_structure(_no_value, x) for name, x in values.items()}
         return values
+
+    def names(self, has_validation: bool) -> list[str]:
+        """Return the names of the results that each epoch of a run has."""
+        config = self._programs.config
+        evaluated = ["loss", *config.metrics]
+        norms = NORMS if config.norms else ()
+        validation = [f"val_{name}" for name in evaluated] if has_validation else []
+        names = ["epoch", "step", *evaluated, *norms, *validation, *self.learning_rates()]
+        return [*names, "seconds"]
 
     def learning_rates(self) -> Results:
         """Return the learning rate, the reported schedules and the loss scale."""

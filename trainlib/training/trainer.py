@@ -13,7 +13,7 @@ from trainlib.core.types import Optimizer, Tree
 from trainlib.losses import Loss
 from trainlib.step.state import StepConfig, TrainState
 from trainlib.training.array_adapter import ArrayAdapter
-from trainlib.training.callback import Results, as_callback
+from trainlib.training.callback import Results, as_callback, check_monitored
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data
@@ -23,6 +23,7 @@ from trainlib.training.evaluation import (
     predict_batches,
 )
 from trainlib.training.execution import default_execution
+from trainlib.training.from_logits import loss_for_model
 from trainlib.training.functional_model import FunctionalModel, as_functional_model, write_back
 from trainlib.training.loop import FitConfig, TrainingLoop
 from trainlib.training.nonfinite import HALTING, UNGUARDED, callbacks_for_policy
@@ -70,6 +71,11 @@ class Trainer:
         execution: "graph"; "xla", compiled whole; "xla_update", a graph whose optimizer update is
             compiled; "auto", the fastest of them, measured where a run takes long. Default: "auto".
         seed: integer of at least 0 that determines the order of examples and dropout. Default: 0.
+        from_logits: whether the model ends in logits, for losses that take logits or probabilities.
+            Default: None, as its last layer shows: a dense layer without activation ends in logits,
+            a softmax or a sigmoid in probabilities. A model that does not show it needs True or
+            False. As in Keras, a cross-entropy of a softmax or a sigmoid is computed on the logits
+            before it.
         regularizer: function `params -> penalty` such as `tl.l2(1e-4)`. Default: None.
         regularizer_mask: which parameters it penalizes: a function of a parameter's path, a regular
             expression that must match the whole path, a structure of bools, or None for all.
@@ -139,7 +145,8 @@ class Trainer:
         distribution = get_strategy(strategy, settings.replicas)
         on_one_device = distribution is None
         pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
-        config = _step_config(pure, loss, optimizer, metrics, precision, settings)
+        loss_fn = loss_for_model(resolve_function("loss", loss), model, settings.from_logits)
+        config = _step_config(pure, loss_fn, optimizer, metrics, precision, settings)
         devices, halts = devices_for(distribution, model), settings.nonfinite in HALTING
         programs = Programs.for_model(devices, config, pure, seed, halts)
         self.model = model
@@ -311,12 +318,14 @@ class Trainer:
             validation = self.context.adapt(
                 "validation_data", validation_data, default=EVALUATION_BATCH_SIZE
             )
+        called = [*callbacks_for_policy(self._settings.nonfinite), *map(as_callback, callbacks)]
+        check_monitored(called, self.context.results.names(validation is not None))
         return FitConfig(
             adapter,
             validation,
             epochs,
             shuffle,
-            [*callbacks_for_policy(self._settings.nonfinite), *map(as_callback, callbacks)],
+            called,
             self._settings.seconds_per_call,
         )
 
@@ -381,7 +390,7 @@ class Trainer:
 
 def _step_config(
     model: FunctionalModel,
-    loss: str | Loss,
+    loss: Loss,
     optimizer: Optimizer,
     metrics: Metrics,
     precision: str | None,
@@ -390,7 +399,7 @@ def _step_config(
     """Return the configuration of a training step of the model."""
     return StepConfig(
         model.apply_fn,
-        resolve_function("loss", loss),
+        loss,
         optimizer,
         metrics=metrics_by_name(metrics),
         regularizer=restrict_regularizer(

@@ -1,0 +1,48 @@
+"""Data sets that a custom function returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from trainlib.data.examples import Dataset
+from trainlib.data.files import PARTS, from_arrays
+
+
+def as_dataset(name: str, made: Any) -> Dataset:
+    """Return what a custom function returned as a data set.
+
+    Args:
+        name: name of the function, for messages.
+        made: a `Dataset`; `((x_train, y_train), (x_test, y_test))` as Keras's data sets have it;
+            `(x, y)`; or a dict of arrays as in an .npz archive.
+
+    Returns:
+        A data set, as `load_file` makes it of an archive.
+
+    Raises:
+        ValueError: it is none of these, or its values are not valid.
+
+    Example:
+        >>> x, y = np.ones((10, 3)), np.arange(10) % 2
+        >>> tl.data.as_dataset("mine:data", (x, y)).classes
+        2
+    """
+    if isinstance(made, Dataset):
+        return made
+    arrays: dict[str, Any] = {}
+    if isinstance(made, Mapping):
+        arrays = dict(made)
+    elif isinstance(made, (tuple, list)) and len(made) == 2:
+        pairs = [part for part in made if isinstance(part, (tuple, list)) and len(part) == 2]
+        values = [*pairs[0], *pairs[1]] if len(pairs) == 2 else made
+        arrays = dict(zip(PARTS if len(pairs) == 2 else ("x", "y"), values, strict=True))
+    if not arrays:
+        raise ValueError(
+            f"dataset {name}: must return (x, y), ((x_train, y_train), (x_test, y_test)), a dict "
+            f"of these arrays or a tl.data.Dataset, got {type(made).__name__}"
+        )
+    arrays = {key: np.asarray(value) for key, value in arrays.items()}
+    return from_arrays(arrays, name, f"dataset {name}")

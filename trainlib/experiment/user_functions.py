@@ -1,0 +1,196 @@
+"""Custom functions, given as `module:name`, in the place of those of the registry."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+import trainlib.models as models
+import trainlib.registry as registry
+from trainlib.core.types import Optimizer, Schedule
+from trainlib.experiment import run_folder
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.functions import FUNCTIONS, SINGULAR
+from trainlib.metrics import Metric
+from trainlib.user_code import (
+    code_path_of,
+    import_function,
+    import_module,
+    import_object,
+    is_installed,
+    is_spec,
+    module_of,
+    required_parameters,
+)
+
+
+def with_modules_of_model(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the configuration with the modules of the run whose `model.keras` it starts from."""
+    path = Path(config.model.name)
+    if not path.name.endswith(".keras") or not (path.parent / run_folder.CONFIG_FILE).is_file():
+        return config
+    of_run = run_folder.read_config(path.parent)
+    folders = [x for x in (config.code_path, of_run.code_path) if x]
+    return dataclasses.replace(
+        config,
+        imports=tuple(dict.fromkeys([*config.imports, *of_run.imports])),
+        code_path=os.pathsep.join(folders) or None,
+    )
+
+
+def make(config: ExperimentConfig, kind: str, name: str, **options: Any) -> Any:
+    """Return what the registry's function of a name makes of options, or the custom function.
+
+    A class, or a function that can be called without arguments, makes the function that is used.
+    """
+    if not is_spec(name):
+        return FUNCTIONS[kind][name](**options)
+    kind = SINGULAR.get(kind, kind)
+    found = import_object(kind, name, config.code_path)
+    if isinstance(found, Metric):
+        return found
+    found = import_function(kind, name, config.code_path)
+    return found() if isinstance(found, type) or required_parameters(found) == [] else found
+
+
+def optimizer_factory(config: ExperimentConfig) -> Callable[..., Optimizer]:
+    """Return the function that makes the optimizer: the registry's, or a custom one.
+
+    Raises:
+        ValueError: there is no such custom function.
+    """
+    name = config.optimizer.name
+    if not is_spec(name):
+        return registry.OPTIMIZERS[name]
+    found = import_object("optimizer", name, config.code_path)
+    is_made, takes = isinstance(found, Optimizer), takes_rate(config)
+    function = None if is_made else import_function("optimizer", name, config.code_path)
+
+    def factory(**options: Any) -> Optimizer:
+        made = found if function is None else function(**options) if takes else function()
+        if not isinstance(made, Optimizer):
+            raise ValueError(
+                f"optimizer {name}: must return a tl.Optimizer, got {type(made).__name__}; "
+                "tl.interop.optimizer_from_keras converts one of Keras"
+            )
+        return made
+
+    factory.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter("learning_rate", inspect.Parameter.KEYWORD_ONLY)]
+    )
+    return factory
+
+
+def takes_rate(config: ExperimentConfig) -> bool:
+    """Return whether the optimizer takes a learning rate; a custom one may have its own."""
+    name = config.optimizer.name
+    if not is_spec(name):
+        return True
+    found = import_object("optimizer", name, config.code_path)
+    if isinstance(found, Optimizer) or not callable(found):
+        return False
+    return "learning_rate" in inspect.signature(found).parameters
+
+
+def default_rate(config: ExperimentConfig) -> float:
+    """Return the default learning rate of the optimizer's convention.
+
+    Raises:
+        ValueError: a custom function has no default.
+    """
+    name = config.optimizer.name
+    if not is_spec(name):
+        convention = config.optimizer.hyperparameters.get("convention")
+        known = registry.hyperparameters(registry.OPTIMIZERS[name], convention)
+        return float(known["learning_rate"].default)
+    if not takes_rate(config):
+        return 0.0
+    found = import_object("optimizer", name, config.code_path)
+    default = inspect.signature(found).parameters["learning_rate"].default
+    if not isinstance(default, (int, float)):
+        raise ValueError(f"optimizer {name} has no default rate: give learning_rate")
+    return float(default)
+
+
+def user_schedule(config: ExperimentConfig, name: str, **arguments: Any) -> Schedule:
+    """Return a custom schedule: the function `step -> learning rate`, or what a function returns.
+
+    Args:
+        config: the experiment.
+        name: its `module:name`.
+        **arguments: what a function that makes a schedule may take, by name.
+
+    Raises:
+        ValueError: there is no such function.
+    """
+    found: Any = make(config, "schedule", name)
+    names = inspect.signature(found).parameters
+    given = {key: value for key, value in arguments.items() if key in names}
+    made: Schedule = found(**given) if given else found
+    return made
+
+
+def import_modules(config: ExperimentConfig) -> None:
+    """Import the modules that the configuration names, as the record of a run does.
+
+    Raises:
+        ValueError: there is no such module, or an error in it.
+    """
+    for name in config.imports:
+        import_module(f"imports {name}", name, config.code_path)
+
+
+def load_model(path: str, config: ExperimentConfig, safe_mode: bool) -> Any:
+    """Return the model of a `.keras` file, whose custom layers are in the imported modules.
+
+    Args:
+        path: path of the file.
+        config: the configuration of an experiment, which names the modules.
+        safe_mode: refuse a file that contains code.
+
+    Raises:
+        ValueError, FileNotFoundError: there is no such file or module, or it holds no model.
+    """
+    custom: dict[str, Any] = {}
+    for name in config.imports:
+        module = import_module(f"imports {name}", name, config.code_path)
+        custom |= models.keras_objects(module)
+    return models.load_model(path, safe_mode, custom)
+
+
+def modules_used(config: ExperimentConfig, model: Any) -> tuple[tuple[str, ...], str | None]:
+    """Return the custom modules that a run needs, and the folders they came from.
+
+    Args:
+        config: the configuration of the run.
+        model: its model, the classes of whose layers are found.
+    """
+    config = with_modules_of_model(config)
+    names = [*config.imports, *map(module_of, _specs(config)), *_modules_of_layers(model)]
+    modules = [import_module(f"imports {name}", name, config.code_path) for name in _unique(names)]
+    return tuple(module.__name__ for module in modules), code_path_of(modules) or config.code_path
+
+
+def _unique(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(name for name in names if not is_installed(name)))
+
+
+def _specs(config: ExperimentConfig) -> Iterator[str]:
+    """Yield the names `module:name` in a configuration."""
+    chosen = [config.model, config.optimizer, config.loss, config.regularizer, config.constraint]
+    functions = [*chosen, *config.metrics, *config.schedule.schedules]
+    names = [config.dataset, *(x.name for x in functions if x is not None), *config.callbacks]
+    yield from (name for name in names if is_spec(name) and not name.endswith(".keras"))
+
+
+def _modules_of_layers(model: Any) -> Iterator[str]:
+    for layer in models.all_layers(model):
+        module = type(layer).__module__
+        if isinstance(layer, keras.Layer) and not module.startswith("keras."):
+            yield module

@@ -1,0 +1,253 @@
+"""Whether a loss is given logits or probabilities: known from the model, or asked for.
+
+A Keras loss trusts its `from_logits`, False by default: a model that ends in logits trains on
+clipped nonsense without a word. Here the layer that makes the outputs decides; where it does not
+show which of the two they are, `from_logits` must be given.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+import trainlib.losses as losses
+from trainlib.core.types import Tensor
+from trainlib.losses import Loss
+from trainlib.registry import LOSSES
+
+PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid")
+"""Activations whose values are probabilities."""
+OF_PROBABILITIES = (
+    losses.categorical_generalized_cross_entropy,
+    losses.dice,
+    losses.kl_divergence,
+    losses.tversky,
+)
+"""Losses that take probabilities only."""
+ON_GRAPH_LOGITS = {
+    losses.binary_crossentropy: "Sigmoid",
+    losses.binary_focal_crossentropy: "Sigmoid",
+    losses.categorical_crossentropy: "Softmax",
+    losses.sparse_categorical_crossentropy: "Softmax",
+}
+"""Losses that Keras computes on the logits before an activation, by the operation of TensorFlow.
+
+The activations of Keras keep their logits: a cross-entropy takes them whichever activation it was.
+"""
+
+_LAYERS_OF_ONE_INPUT = ("Reshape", "Flatten", "Permute", "Dropout", "Identity", "RepeatVector")
+"""Keras's layers that change no value in inference."""
+_LAYERS_WITH_ACTIVATION = (
+    keras.layers.Activation,
+    keras.layers.Dense,
+    keras.layers.EinsumDense,
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+)
+
+
+def takes_logits(loss: Any) -> bool:
+    """Return whether a loss of the registry has a form for logits."""
+    return loss in LOSSES.values() and "from_logits" in inspect.signature(loss).parameters
+
+
+def check_from_logits(value: Any) -> None:
+    """Raise `TypeError` unless a value is True, False or None."""
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"from_logits must be True, False or None, got {value!r}")
+
+
+def loss_for_model(loss: Loss, model: Any, from_logits: bool | None = None) -> Loss:
+    """Return the loss as a model's outputs need it: on logits, or on probabilities.
+
+    Cross-entropies are computed on the logits that a softmax or a sigmoid at the end of the model
+    was applied to, as in Keras: probabilities would have to be clipped.
+
+    Args:
+        loss: a function `(y_true, y_pred) -> loss per example`: one of the registry, one of these
+            with options, or another, which is returned as it is.
+        model: a Keras model or a `FunctionalModel`.
+        from_logits: whether the model ends in logits; None: as its last layer shows. Default: None.
+
+    Raises:
+        ValueError: `from_logits` contradicts the model, or is for another loss. The returned
+            function raises it where the model does not show what it ends in.
+    """
+    function, options = loss, {}
+    if isinstance(loss, functools.partial) and not loss.args:
+        function, options = loss.func, dict(loss.keywords)
+    stated = options.pop("from_logits", None) if takes_logits(function) else None
+    if stated is not None:
+        if from_logits not in (None, stated):
+            raise ValueError(f"from_logits is {from_logits}, but the loss has {stated}: give one")
+        from_logits = stated
+    if function in OF_PROBABILITIES:
+        _check_probabilities(function, model, from_logits)
+        return loss
+    if not takes_logits(function):
+        if from_logits is not None:
+            raise ValueError(
+                f"from_logits is {from_logits}, but loss {_name(function)} has no form for logits"
+            )
+        return loss
+    return _on_logits(function, options, final_activation(model), from_logits)
+
+
+def final_activation(model: Any) -> str | None:
+    """Return the activation that a Keras model ends in; None where its layers do not show it.
+
+    Args:
+        model: a Keras model; of one with its own `call`, and of other functions, nothing is known.
+
+    Returns:
+        A name of `keras.activations`: "linear" for a dense layer without activation.
+    """
+    if not _is_graph_of_layers(model):
+        return None
+    found = {_activation(output) for output in keras.tree.flatten(model.outputs)}
+    return found.pop() if len(found) == 1 else None
+
+
+def ends_in_logits(ending: str | None, activation: str) -> bool:
+    """Return whether a model's outputs are logits, of which the activation makes probabilities.
+
+    Args:
+        ending: the model's `final_activation`. The logarithms of a softmax are logits of it.
+        activation: "softmax" or "sigmoid".
+    """
+    return ending == "linear" or (ending == "log_softmax" and activation == "softmax")
+
+
+def _check_probabilities(function: Any, model: Any, from_logits: bool | None) -> None:
+    """Raise `ValueError` where a loss of probabilities would be given logits."""
+    ending = final_activation(model) if from_logits is None else None
+    if from_logits or ending in ("linear", "log_softmax"):
+        raise ValueError(
+            f"loss {_name(function)} takes probabilities, but the model ends in logits: end it "
+            "with a softmax or a sigmoid; give from_logits=False if its outputs are probabilities"
+        )
+
+
+def _on_logits(
+    function: Any, options: dict[str, Any], ending: str | None, from_logits: bool | None
+) -> Loss:
+    """Return a loss that takes logits or probabilities, for a model that ends in an activation."""
+    name = _name(function)
+    if from_logits and ending in PROBABILITIES:
+        raise _contradiction(name, str(ending))
+    if from_logits is None and ending in PROBABILITIES:
+        from_logits = False
+    elif from_logits is None and ends_in_logits(ending, _link(name)):
+        from_logits = True
+
+    @functools.wraps(function)
+    def loss_fn(y_true: Tensor, y_pred: Tensor) -> Tensor:
+        made = graph_logits(y_pred)
+        if made.operation and from_logits:
+            raise _contradiction(name, made.operation.lower())
+        if _are_taken(made, function):
+            return function(y_true, made.logits, from_logits=True, **options)
+        if from_logits is None and not made.operation:
+            raise ValueError(
+                f"loss {name} takes logits or probabilities, and the model does not show which it "
+                "ends in: give from_logits=True or from_logits=False"
+            )
+        return function(y_true, y_pred, from_logits=bool(from_logits), **options)
+
+    return loss_fn
+
+
+class GraphLogits(NamedTuple):
+    """What predictions were made of.
+
+    Attributes:
+        operation: "Softmax" or "Sigmoid"; "" where another operation made them, and outside a
+            graph.
+        logits: its input, in the dtype of the predictions.
+        kept: whether an activation of Keras kept them.
+    """
+
+    operation: str
+    logits: Tensor
+    kept: bool
+
+
+def graph_logits(y_pred: Tensor) -> GraphLogits:
+    """Return the logits that predictions were made of; a change of dtype after that is allowed."""
+    made = y_pred
+    while tf.is_symbolic_tensor(made) and made.op.type in ("Cast", "Identity"):
+        made = made.op.inputs[0]
+    operation = made.op.type if tf.is_symbolic_tensor(made) else ""
+    kept = getattr(made, "_keras_logits", None)
+    if kept is not None:  # a softmax along another axis than the last ends in a transposition
+        operation = "Sigmoid" if operation == "Sigmoid" else "Softmax"
+        return GraphLogits(operation, tf.cast(kept, y_pred.dtype), True)
+    if operation in ("Softmax", "Sigmoid"):
+        return GraphLogits(operation, tf.cast(made.op.inputs[0], y_pred.dtype), False)
+    return GraphLogits("", y_pred, False)
+
+
+def _are_taken(made: GraphLogits, function: Any) -> bool:
+    """Return whether a loss is computed on the logits in place of the probabilities."""
+    if function not in ON_GRAPH_LOGITS:
+        return False
+    is_focal = function is losses.binary_focal_crossentropy
+    return made.operation == ON_GRAPH_LOGITS[function] or (made.kept and not is_focal)
+
+
+def _activation(output: Any) -> str | None:
+    """Return the activation that made a symbolic tensor of Keras; None where it is not known."""
+    layer, node, index = output._keras_history
+    if _is_graph_of_layers(layer):
+        return _activation(keras.tree.flatten(layer.outputs)[index])
+    if not type(layer).__module__.startswith("keras."):
+        return None
+    if isinstance(layer, keras.layers.Softmax):
+        return "softmax"
+    if isinstance(layer, keras.layers.TimeDistributed):
+        layer = layer.layer
+    name = None
+    if isinstance(layer, _LAYERS_WITH_ACTIVATION):
+        name = getattr(layer.activation, "__name__", "")
+        if layer.activation is not getattr(keras.activations, name, None):
+            return None
+    passes = isinstance(layer, keras.layers.Activation) and name == "linear"
+    if passes or type(layer).__name__ in _LAYERS_OF_ONE_INPUT:
+        before = layer._inbound_nodes[node].input_tensors
+        return _activation(before[0]) if len(before) == 1 else None
+    return name
+
+
+def _is_graph_of_layers(model: Any) -> bool:
+    """Return whether a model is its layers connected, without a `call` of its own."""
+    call = getattr(type(model), "call", None)
+    is_keras = call is not None and call.__module__.startswith("keras.")
+    return is_keras and isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
+
+
+def _link(name: str) -> str:
+    """Return the activation that makes probabilities of the logits of a loss."""
+    return "softmax" if "categorical" in name else "sigmoid"
+
+
+def _contradiction(name: str, activation: str) -> ValueError:
+    return ValueError(
+        f"from_logits is True, but the model ends in a {activation}: leave from_logits out, or end "
+        f"the model of loss {name} without it"
+    )
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
