@@ -6,6 +6,7 @@ python docs/reference.py
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 import sys
@@ -61,7 +62,7 @@ TOPICS = (
     Topic("FunctionalModel", ("training.functional_model",), "Keras models as pure functions."),
     Topic("Trainer", ("training",), "Training, evaluation and prediction."),
     Topic("Training step", ("step", "core"), "The pure functions that make up a training step."),
-    Topic("Callbacks", ("callbacks",), "Objects that follow training, and may stop or change it."),
+    Topic("Callbacks", ("callbacks", "training.callback", "training.display"), "Objects that follow training, and may stop or change it."),
     Topic("Data", ("data",), "Data sets, and arrays of examples."),
     Topic("Models", ("models",), "Keras models by name, and functions of models."),
     Topic("Tools", ("tools", "report"), "Procedures around training runs."),
@@ -134,12 +135,10 @@ def by_topic() -> dict[Topic, list[Entry]]:
             continue
         seen.add(id(entry.value))
         inner = entry.module.removeprefix("trainlib.") + "."
-        topic = next(
-            (t for t in TOPICS if inner.startswith(tuple(f"{m}." for m in t.modules))), None
-        )
-        if topic is None:
+        prefixes = {m: t for t in TOPICS for m in t.modules if inner.startswith(f"{m}.")}
+        if not prefixes:
             raise ValueError(f"{entry.name} of {entry.module} is of no topic of docs/reference.py")
-        found[topic].append(entry)
+        found[prefixes[max(prefixes, key=len)]].append(entry)
     return found
 
 
@@ -266,6 +265,8 @@ def _default(default: Any) -> str:
         return f'"{default}"'
     if callable(default):
         return getattr(default, "__name__", type(default).__name__)
+    if dataclasses.is_dataclass(default) and default == type(default)():
+        return f"{type(default).__name__}()"
     return "..." if repr(default).startswith("<") else repr(default)
 
 

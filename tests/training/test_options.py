@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 import trainlib as tl
+from trainlib.training.keyword_options import settings_from
 from trainlib.training.options import TrainerOptions, TrainerSettings
 
 
@@ -38,4 +39,4 @@ def test_wrong_options_are_refused(options, error, message):
 
 def test_an_unknown_option_is_refused_by_name():
     with pytest.raises(TypeError, match="unknown option of Trainer 'nonfinit': did you mean 'nonf"):
-        TrainerSettings.from_options({"nonfinit": "skip"})
+        settings_from(TrainerSettings, "Trainer", {"nonfinit": "skip"})

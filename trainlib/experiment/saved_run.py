@@ -179,4 +179,5 @@ def predict_run(run: SavedRun, data: str | None = None, safe_mode: bool = True) 
     model = _load_model(run, safe_mode)
     check_input(model, x.shape[1:], data or config.dataset)
     evaluator = Evaluator(model, precision=config.precision, execution=config.execution)
-    return evaluator.predict(x)
+    predictions: np.ndarray = evaluator.predict(x)
+    return predictions

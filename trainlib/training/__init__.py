@@ -3,13 +3,15 @@
 Public classes:
 trainer: `Trainer`.
 evaluator: `Evaluator`, which needs no optimizer.
-options: the options of `Trainer`.
+inference: evaluation and prediction, which the two share.
+options, fit_options: the options of `Trainer` and of `fit`.
 callback: `Callback`, the status it receives and the requests it returns.
 checkpoints: `Checkpoints`.
 functional_model: `FunctionalModel`, and Keras models as functions.
 strategies: `mirrored`, `multi_worker` and the other strategies by name.
 
 The training loop:
+fitting: from the arguments of `fit` to a run of the loop.
 context: the state, programs and results that a trainer shares with its loop.
 loop: `TrainingLoop`, the epochs of a `fit`.
 progress: how far a run is; saves it to checkpoints and restores it.
@@ -29,6 +31,7 @@ Input and files:
 data_adapter, array_adapter, stream_adapter, chunks: batches from arrays and other sources.
 order: the order of examples.
 resolve: losses and metrics by name.
+keyword_options: keyword arguments as frozen dataclasses.
 recast: rebuilds Keras models in another precision.
 checkpoint_files, files: files that are written atomically.
 cluster: the workers that TF_CONFIG lists.

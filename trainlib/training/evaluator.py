@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from trainlib.core.tree import kernels
 from trainlib.losses import Loss
 from trainlib.regularizers import Regularizer
 from trainlib.step.state import StepConfig
-from trainlib.training.callback import Results
-from trainlib.training.data_adapter import Data, as_data_adapter
+from trainlib.training.context import TrainingContext
 from trainlib.training.devices import OneDevice
-from trainlib.training.evaluation import EVALUATION_BATCH_SIZE, evaluate_batches, predict_batches
 from trainlib.training.execution import default_execution
 from trainlib.training.from_logits import check_from_logits, loss_for_model
 from trainlib.training.functional_model import as_functional_model
+from trainlib.training.inference import Inference
 from trainlib.training.programs import Programs
 from trainlib.training.resolve import (
     Metrics,
@@ -29,7 +27,7 @@ from trainlib.training.results import ResultsReader
 from trainlib.transforms.decay import Mask
 
 
-class Evaluator:
+class Evaluator(Inference):
     """Evaluates a model and predicts, on one device and without an optimizer.
 
     The results are those of a `Trainer` with the same arguments. The model's values are read when
@@ -74,7 +72,6 @@ class Evaluator:
         from_logits: bool | None = None,
     ) -> None:
         check_from_logits(from_logits)
-        self._execution = default_execution(execution, model, precision)
         pure = as_functional_model(model, precision=precision)
         config = StepConfig(
             pure.apply_fn,
@@ -84,42 +81,11 @@ class Evaluator:
             metrics=metrics_by_name(metrics),
             regularizer=restrict_regularizer(regularizer, regularizer_mask, pure.params),
         )
-        self._has_loss = loss is not None
-        self._programs = Programs.for_model(OneDevice(), config, pure)
-        self._results = ResultsReader(self._programs)
-
-    def evaluate(self, data: Data, batch_size: int | None = None) -> Results:
-        """Return the loss and the metrics over the data.
-
-        Args:
-            data: arrays (x, y) or (x, y, sample_weight), or a source of batches of these.
-            batch_size: examples per batch, at least 1, for arrays only. Default: None, 512.
-
-        Returns:
-            The results by name: numbers, and nested lists for metrics of several values.
-
-        Raises:
-            ValueError: the evaluator has no loss, or the data are malformed.
-        """
-        if not self._has_loss:
-            raise ValueError("evaluate needs a loss: tl.Evaluator(model, loss)")
-        adapter = as_data_adapter("data", data, batch_size, default=EVALUATION_BATCH_SIZE)
-        *_, states = evaluate_batches(self._programs, self._execution, adapter)
-        return self._results.results(states)
-
-    def predict(self, x: Any, batch_size: int = EVALUATION_BATCH_SIZE) -> np.ndarray:
-        """Return the predictions for x.
-
-        Args:
-            x: array, or structure of arrays, of inputs.
-            batch_size: examples per batch, at least 1. Default: 512.
-
-        Returns:
-            A NumPy array with a prediction per example.
-        """
-        return predict_batches(self._programs, self._execution, x, batch_size)
+        programs = Programs.for_model(OneDevice(), config, pure)
+        execution = default_execution(execution, model, precision)
+        self.context = TrainingContext(programs, None, execution, ResultsReader(programs))
 
 
 def _no_loss(y_true: Any, y_pred: Any) -> tf.Tensor:
     """Raise: the loss function of an evaluator that only predicts."""
-    raise ValueError("the evaluator has no loss")
+    raise ValueError("evaluate needs a loss: tl.Evaluator(model, loss)")

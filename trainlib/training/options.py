@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from trainlib.core.checks import check_choice, check_number
 from trainlib.core.tree import kernels
@@ -56,20 +56,6 @@ class TrainerSettings:
         check_number("seconds_per_call", self.seconds_per_call, at_least=0)
         if self.loss_scale != "auto":
             check_loss_scale(self.loss_scale)
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> TrainerSettings:
-        """Return the settings of some keyword arguments of `Trainer`.
-
-        Raises:
-            TypeError: a keyword is unknown.
-        """
-        for name in options:
-            try:
-                check_choice("option of Trainer", name, [x.name for x in dataclasses.fields(cls)])
-            except ValueError as error:
-                raise TypeError(str(error)) from None
-        return cls(**options)
 
     def loss_scale_for(self, precision: str | None) -> LossScale | None:
         """Return the loss scale, with "auto" resolved for a precision."""

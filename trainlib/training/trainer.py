@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from trainlib.core.checks import check_integer
 from trainlib.core.types import Optimizer, Tree
 from trainlib.losses import Loss
 from trainlib.step.state import StepConfig, TrainState
 from trainlib.training.array_adapter import ArrayAdapter
-from trainlib.training.callback import Results, as_callback, check_monitored
-from trainlib.training.checkpoints import Checkpoints
+from trainlib.training.callback import Results
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data
-from trainlib.training.evaluation import (
-    EVALUATION_BATCH_SIZE,
-    evaluate_batches,
-    predict_batches,
-)
 from trainlib.training.execution import default_execution
+from trainlib.training.fit_options import FitSettings
+from trainlib.training.fitting import configure_fit, open_checkpoints, run_fit
 from trainlib.training.from_logits import loss_for_model
 from trainlib.training.functional_model import FunctionalModel, as_functional_model, write_back
-from trainlib.training.loop import FitConfig, TrainingLoop
-from trainlib.training.nonfinite import HALTING, UNGUARDED, callbacks_for_policy
+from trainlib.training.inference import Inference
+from trainlib.training.keyword_options import settings_from, show_options
+from trainlib.training.loop import FitConfig
+from trainlib.training.nonfinite import HALTING, UNGUARDED
 from trainlib.training.options import TrainerSettings
 from trainlib.training.order import epoch_order
 from trainlib.training.programs import Programs
@@ -44,10 +38,11 @@ from trainlib.transforms.inject import hyperparam
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from trainlib.training.fit_options import FitOptions
     from trainlib.training.options import TrainerOptions
 
 
-class Trainer:
+class Trainer(Inference):
     """Trains a model: holds its `TrainState` in variables and makes many steps per device call.
 
     Data are pairs (x, y) or triples (x, y, sample_weight) of arrays; x and y may be structures of
@@ -125,6 +120,7 @@ class Trainer:
         (2, 1)
     """
 
+    @show_options(TrainerSettings)
     def __init__(
         self,
         model: Any,
@@ -141,7 +137,7 @@ class Trainer:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}")
         check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
-        settings = TrainerSettings.from_options(options)
+        settings = settings_from(TrainerSettings, "Trainer", options)
         distribution = get_strategy(strategy, settings.replicas)
         on_one_device = distribution is None
         pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
@@ -230,18 +226,8 @@ class Trainer:
         """
         self.context.set_hyperparams(**hyperparams)
 
-    def fit(
-        self,
-        data: Data,
-        *,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        shuffle: bool = True,
-        steps_per_epoch: int | None = None,
-        validation_data: Data | None = None,
-        callbacks: Sequence[Any] = (),
-        checkpoints: Checkpoints | str | os.PathLike[str] | None = None,
-    ) -> list[Results]:
+    @show_options(FitSettings)
+    def fit(self, data: Data, **options: Unpack[FitOptions]) -> list[Results]:
         """Train for some epochs, each over all the data.
 
         Args:
@@ -271,63 +257,21 @@ class Trainer:
             OSError: a checkpoint cannot be written.
             NonFiniteError: as the option `nonfinite` says.
         """
-        loop_config = self.fit_config(
-            data,
-            batch_size=batch_size,
-            epochs=epochs,
-            shuffle=shuffle,
-            steps_per_epoch=steps_per_epoch,
-            validation_data=validation_data,
-            callbacks=callbacks,
-        )
-        if checkpoints is not None and not isinstance(checkpoints, Checkpoints):
-            checkpoints = Checkpoints(checkpoints)
-        loop = TrainingLoop(self.context, loop_config, checkpoints)
-        if checkpoints is not None and checkpoints.resume:
-            loop.resume()
-        elif checkpoints is not None and checkpoints.positions():
-            raise ValueError(
-                f"checkpoints: {checkpoints.folder} holds those of another run: choose another "
-                "folder, or resume that run by tl.Checkpoints(folder, resume=True)"
-            )
-        steps = epochs * (loop.steps_per_epoch or 0)
-        chunks = self.context.tune(self._settings.autotuner, loop.chunks(), steps)
+        settings = settings_from(FitSettings, "fit", options)
+        config = configure_fit(self.context, data, settings, self._settings)
+        checkpoints = open_checkpoints(settings)
         try:
-            return loop.run(chunks)
+            return run_fit(self.context, config, checkpoints, self._settings.autotuner)
         finally:
             self._update_model()
             if checkpoints is not None:
                 checkpoints.wait()
 
-    def fit_config(
-        self,
-        data: Data,
-        *,
-        batch_size: int | None = None,
-        epochs: int = 1,
-        shuffle: bool = True,
-        steps_per_epoch: int | None = None,
-        validation_data: Data | None = None,
-        callbacks: Sequence[Any] = (),
-    ) -> FitConfig:
+    @show_options(FitSettings)
+    def fit_config(self, data: Data, **options: Unpack[FitOptions]) -> FitConfig:
         """Return the arguments of `fit`, checked, as a training loop takes them."""
-        check_integer("epochs", epochs, at_least=1)
-        validation = None
-        adapter = self.context.adapt("data", data, batch_size, steps=steps_per_epoch)
-        if validation_data is not None:
-            validation = self.context.adapt(
-                "validation_data", validation_data, default=EVALUATION_BATCH_SIZE
-            )
-        called = [*callbacks_for_policy(self._settings.nonfinite), *map(as_callback, callbacks)]
-        check_monitored(called, self.context.results.names(validation is not None))
-        return FitConfig(
-            adapter,
-            validation,
-            epochs,
-            shuffle,
-            called,
-            self._settings.seconds_per_call,
-        )
+        settings = settings_from(FitSettings, "fit", options)
+        return configure_fit(self.context, data, settings, self._settings)
 
     def autotune(
         self, data: Data, *, batch_size: int | None = None, epochs: int = 1
@@ -354,32 +298,6 @@ class Trainer:
             self.context.tune(self._settings.autotuner, chunks, steps)
         choice = self.context.choice
         return {} if choice is None else choice.speeds
-
-    def evaluate(self, data: Data, batch_size: int | None = None) -> Results:
-        """Return the loss and the metrics over the data, the model in inference mode.
-
-        Args:
-            data: as for `fit`.
-            batch_size: examples per batch, at least 1, for arrays only. Default: None, 512.
-
-        Returns:
-            The results by name: numbers, and nested lists for metrics of several values.
-        """
-        adapter = self.context.adapt("data", data, batch_size, default=EVALUATION_BATCH_SIZE)
-        *_, states = evaluate_batches(self.context.programs, self.execution, adapter)
-        return self.context.results.results(states)
-
-    def predict(self, x: Any, batch_size: int = EVALUATION_BATCH_SIZE) -> np.ndarray:
-        """Return the predictions for x, the model in inference mode.
-
-        Args:
-            x: array, or structure of arrays, of inputs.
-            batch_size: examples per batch, at least 1. Default: 512.
-
-        Returns:
-            A NumPy array with a prediction per example.
-        """
-        return predict_batches(self.context.programs, self.execution, x, batch_size)
 
     def _update_model(self) -> None:
         """Assign the trained values to the Keras model."""
