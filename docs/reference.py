@@ -62,7 +62,11 @@ TOPICS = (
     Topic("FunctionalModel", ("training.functional_model",), "Keras models as pure functions."),
     Topic("Trainer", ("training",), "Training, evaluation and prediction."),
     Topic("Training step", ("step", "core"), "The pure functions that make up a training step."),
-    Topic("Callbacks", ("callbacks", "training.callback", "training.display"), "Objects that follow training, and may stop or change it."),
+    Topic(
+        "Callbacks",
+        ("callbacks", "training.callback", "training.display"),
+        "Objects that follow training, and may stop or change it.",
+    ),
     Topic("Data", ("data",), "Data sets, and arrays of examples."),
     Topic("Models", ("models",), "Keras models by name, and functions of models."),
     Topic("Tools", ("tools", "report"), "Procedures around training runs."),

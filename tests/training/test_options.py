@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 import trainlib as tl
-from trainlib.training.keyword_options import settings_from
-from trainlib.training.options import TrainerOptions, TrainerSettings
+from trainlib.training.options import TrainerSettings
 
 
-def test_every_keyword_is_a_setting_with_a_default():
-    names = [field.name for field in dataclasses.fields(TrainerSettings)]
-    assert list(TrainerOptions.__annotations__) == names
+def test_a_run_ends_after_an_epoch_that_is_not_finite_by_default():
     assert TrainerSettings().nonfinite == "epoch"
 
 
@@ -35,8 +30,3 @@ def test_automatic_loss_scaling_is_for_mixed_float16_only(precision):
 def test_wrong_options_are_refused(options, error, message):
     with pytest.raises(error, match=f"^{message}"):
         TrainerSettings(**options)
-
-
-def test_an_unknown_option_is_refused_by_name():
-    with pytest.raises(TypeError, match="unknown option of Trainer 'nonfinit': did you mean 'nonf"):
-        settings_from(TrainerSettings, "Trainer", {"nonfinit": "skip"})

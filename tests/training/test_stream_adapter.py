@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.regression import BATCH, DATA, X, Y, batches_of, train_on, trainer_of
+from helpers.regression import BATCH, DATA, SIZE, X, Y, batches_of, train_on, trainer_of
+from helpers.trees import assert_close
 
 import trainlib as tl
+from trainlib.training import stream_adapter
 from trainlib.training.data_adapter import as_data_adapter
+from trainlib.training.sources import EpochLength
 from trainlib.training.stream_adapter import StreamAdapter
 
 
@@ -106,7 +110,7 @@ def test_an_error_of_a_stream_reaches_the_caller():
 MALFORMED = [
     (3, TypeError, r"data must be arrays \(x, y\) or .* got 3"),
     ([], ValueError, "data yielded no batch"),
-    ([X, Y], TypeError, r"a batch of data must be \(x, y\) or .* got ndarray"),
+    ([X], TypeError, r"a batch of data must be \(x, y\) or .* got ndarray"),
     ([(X, Y[:3])], ValueError, r"a batch of data must be arrays of the same length, .*\[3, 37\]"),
     ([(X[:0], Y[:0])], ValueError, "a batch of data must be arrays of the same length, at least 1"),
     ([(X, Y.astype(str))], TypeError, "a batch of data must be arrays of numbers"),
@@ -126,8 +130,113 @@ def test_an_iterator_lasts_one_epoch():
 
 def test_the_number_of_batches_of_a_stream_is_known_where_it_has_a_length():
     dataset = STREAMS["dataset"]()
+    three = EpochLength(3)
     assert as_data_adapter("data", dataset).batches() == 10
-    assert as_data_adapter("data", dataset.repeat()).batches() is None
-    assert as_data_adapter("data", dataset.repeat(), steps=3).batches() == 3
+    assert as_data_adapter("data", dataset.repeat(), length=three).batches() == 3
     assert as_data_adapter("data", batches_of()).batches() == 10
     assert as_data_adapter("data", lambda: iter(batches_of())).batches() is None
+
+
+LENGTHS = [5, 7, 7, 5, 6, 5, 5, 5]
+
+
+def padded(lengths=LENGTHS, rows=4):
+    """Return batches of token sequences, each padded to a length of its own."""
+    rng = np.random.default_rng(0)
+    return [
+        (rng.integers(0, 20, (rows, n)), rng.normal(size=(rows, 1)).astype("float32"))
+        for n in lengths
+    ]
+
+
+def mean_of_embeddings():
+    keras.utils.set_random_seed(0)
+    layers = keras.layers.Embedding(20, 4), keras.layers.GlobalAveragePooling1D()
+    return keras.Sequential([keras.Input((None,)), *layers, keras.layers.Dense(1)])
+
+
+def test_batches_of_several_lengths_train_and_evaluate_as_in_keras():
+    model, theirs = mean_of_embeddings(), mean_of_embeddings()
+    theirs.compile(keras.optimizers.SGD(0.125), "mse")
+    fitted = theirs.fit((b for b in padded()), steps_per_epoch=8, verbose=0).history
+    trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.125), execution="graph")
+    assert trainer.fit(padded())[0]["loss"] == pytest.approx(fitted["loss"][0], rel=1e-6)
+    assert trainer.traces == 3  # of lengths 5, 6 and 7
+    assert_close(model.get_weights(), theirs.get_weights(), 1e-6)
+    loss = theirs.evaluate((b for b in padded()), steps=8, verbose=0)
+    assert trainer.evaluate(padded()) == {"loss": pytest.approx(loss, rel=1e-6)}
+    trainer.fit(padded(), epochs=2)
+    assert trainer.traces == 6  # and the three of evaluation
+
+
+def test_batches_of_too_many_shapes_are_refused(monkeypatch):
+    monkeypatch.setattr(stream_adapter, "MAX_SHAPES", 2)
+    chunks = StreamAdapter("data", padded()).training()
+    with pytest.raises(ValueError, match=r"^data have batches of more than 2 shapes.* pad them"):
+        list(chunks)
+
+
+def test_a_batch_between_others_of_other_shapes_is_not_padded():
+    *_, last = StreamAdapter("data", padded([5, 7, 5])).training()
+    assert last.examples[0].shape == [4, 5]
+    *_, last = StreamAdapter("data", padded([5, 5, 5])).training()
+    assert last.examples[0].shape == [4 * 64, 5]
+
+
+def test_batches_may_gain_weights_or_another_dtype():
+    x, y = np.ones([4, 2], "float32"), np.ones([4, 1], "float32")
+    batches = [(x, y), (x, y, np.ones(4)), (x.astype("uint8"), y), (x, y)]
+    chunks = list(StreamAdapter("data", batches).training())
+    assert [len(chunk.examples) for chunk in chunks] == [2, 3, 2, 2]
+    assert chunks[2].examples[0].dtype == tf.uint8
+
+
+@pytest.mark.parametrize("fit", [True, False], ids=["fit", "validation"])
+def test_a_source_that_ends_before_the_steps_asked_for_is_refused(fit):
+    given = {"steps_per_epoch": 7} if fit else {"validation_steps": 7}
+    with pytest.raises(ValueError, match=f"data ended after 3 of {next(iter(given))}=7 batches"):
+        if fit:
+            trainer_of().fit(iter(batches_of()[:3]), **given)
+        else:
+            trainer_of().fit(DATA, validation_data=batches_of()[:3], **given)
+
+
+class Sized:
+    """Batches with a wrong length, or one that raises."""
+
+    def __init__(self, length):
+        self.length = length
+
+    def __iter__(self):
+        return iter(batches_of()[:3])
+
+    def __len__(self):
+        if self.length is None:
+            raise TypeError("unknown")
+        return self.length
+
+
+@pytest.mark.parametrize("length", [2, 5])
+def test_a_wrong_length_is_warned_of_and_every_batch_counts(length):
+    with pytest.warns(
+        UserWarning, match=f"yielded 3 batches in an epoch, but its length is {length}"
+    ):
+        (results,) = trainer_of().fit(Sized(length))
+    assert results["step"] == 3
+
+
+def test_a_length_that_raises_is_unknown():
+    assert StreamAdapter("data", Sized(None)).batches() is None
+    assert trainer_of().fit(Sized(None))[0]["step"] == 3
+
+
+def test_a_resumed_run_continues_the_orders_of_a_shuffled_data_set(tmp_path):
+    def shuffled():
+        return tf.data.Dataset.from_tensor_slices(DATA).shuffle(SIZE, seed=1).batch(BATCH)
+
+    expected, losses = train_on(shuffled(), epochs=3)
+    stop = [tl.callbacks.SaveEvery(steps=1), tl.callbacks.StopAfter(14)]
+    train_on(shuffled(), epochs=3, callbacks=stop, checkpoints=tmp_path)
+    checkpoints = tl.Checkpoints(tmp_path, resume=True)
+    assert train_on(shuffled(), epochs=3, checkpoints=checkpoints) == (expected, losses)
+    assert losses[0] != losses[1]

@@ -1,6 +1,5 @@
 """Callbacks: objects that follow a training run and may send it requests.
 
-display: `ProgressBar` and `LineLogger`, the progress on a terminal and in a log.
 events: event files as TensorBoard reads them.
 history: `CSVLogger` and `JSONLLogger`, the results of each epoch as a file.
 images: inputs and weights as images.
@@ -9,10 +8,10 @@ projector: files for TensorBoard's embedding projector.
 saving: `SaveBest` and `SaveEvery`, which request checkpoints, and `StopAfter`.
 tensorboard: `TensorBoard`.
 
-`Callback`, `TrainingStatus` and the requests are in `trainlib.training.callback`.
+`Callback`, `TrainingStatus` and the requests are in `trainlib.training.callback`; `ProgressBar` and
+`LineLogger`, the progress on a terminal and in a log, in `trainlib.training.display`.
 """
 
-from trainlib.callbacks.display import LineLogger, ProgressBar
 from trainlib.callbacks.history import CSVLogger, JSONLLogger
 from trainlib.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 from trainlib.callbacks.saving import SaveBest, SaveEvery, StopAfter
@@ -27,6 +26,7 @@ from trainlib.training.callback import (
     Stop,
     TrainingStatus,
 )
+from trainlib.training.display import LineLogger, ProgressBar
 
 __all__ = [
     "CSVLogger",

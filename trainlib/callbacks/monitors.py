@@ -17,6 +17,7 @@ from trainlib.training.callback import (
     TrainingStatus,
     check_monitored,
 )
+from trainlib.training.display import NOT_METRICS
 from trainlib.transforms.inject import hyperparam
 
 
@@ -82,6 +83,8 @@ class ReduceLROnPlateau(Callback):
         self.state = self.monitor.init(rate)
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
+        if skips(status, self.monitor.monitor):
+            return None
         metric = monitored_value(self, self.monitor.monitor, status.results)
         old = self.state.learning_rate
         self._check_unchanged(status)
@@ -157,30 +160,38 @@ class EarlyStopping(Callback):
         self.state = self.monitor.init(self._weights(status))
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
+        if skips(status, self.monitor.monitor):
+            return None
         metric = monitored_value(self, self.monitor.monitor, status.results)
         self.state = self.monitor.update(metric, self.state, self._weights(status))
-        return Stop(self._reason()) if self.state.stop else None
+        return Stop(self._reason(status)) if self.state.stop else None
 
     def on_train_end(self, status: TrainingStatus) -> Requests:
         if not status.finished:
             return None
-        parts = [self._reason()] if self.state.stop else []
-        best_epoch = int(self.state.best_epoch)
-        restored = self.restore_best_weights and 0 < best_epoch < int(self.state.epoch)
+        parts = [self._reason(status)] if self.state.stop else []
+        best_epoch = self._epoch(status, int(self.state.best_epoch))
+        restored = self.restore_best_weights and 0 < best_epoch < status.epoch
         if restored:
             parts.append(f"parameters of epoch {best_epoch} restored")
         if parts:
             _print_line("; ".join(parts), self)
         return SetWeights(*self.state.best_params) if restored else None
 
-    def _reason(self) -> str:
+    def _epoch(self, status: TrainingStatus, number: int) -> int:
+        """Return the epoch of the run whose result was the monitor's n-th."""
+        epochs = [r["epoch"] for r in status.history if self.monitor.monitor in r and "epoch" in r]
+        return int(epochs[number - 1]) if 0 < number <= len(epochs) else number
+
+    def _reason(self, status: TrainingStatus) -> str:
         """Return why the run is stopped, on one line."""
         wait, best = int(self.state.wait), float(self.state.best)
+        best_epoch = self._epoch(status, int(self.state.best_epoch))
         also = "" if self.baseline is None else f" and the baseline {self.baseline:.4g}"
-        improved_on = f"not improved on {best:.4g} (epoch {int(self.state.best_epoch)}){also}"
+        improved_on = f"not improved on {best:.4g} (epoch {best_epoch}){also}"
         return (
-            f"stopped after epoch {int(self.state.epoch)}: {self.monitor.monitor} has "
-            f"{'had no value' if math.isnan(best) else improved_on} "
+            f"stopped after epoch {self._epoch(status, int(self.state.epoch))}: "
+            f"{self.monitor.monitor} has {'had no value' if math.isnan(best) else improved_on} "
             f"for {wait} epoch{'s' if wait > 1 else ''}"
         )
 
@@ -190,6 +201,11 @@ class EarlyStopping(Callback):
             return ()
         state = status.state()
         return state.params, state.model_state
+
+
+def skips(status: TrainingStatus, name: str) -> bool:
+    """Return whether an epoch has no such result because `validation_freq` leaves it out."""
+    return status.skips_validation and name.startswith("val_") and name not in status.results
 
 
 def monitored_value(callback: Callback, name: str, results: Results) -> float:

@@ -6,7 +6,7 @@ import math
 import time
 from typing import Any
 
-from trainlib.callbacks.monitors import monitored_value
+from trainlib.callbacks.monitors import monitored_value, skips
 from trainlib.core.checks import check_integer, check_number
 from trainlib.monitors import EarlyStopState, early_stop
 from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingStatus
@@ -117,6 +117,8 @@ class SaveBest(Callback):
         self.state = self.monitor.init()
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
+        if skips(status, self.monitor.monitor):
+            return None
         value = monitored_value(self, self.monitor.monitor, status.results)
         # The flag to stop is reset: it would make the state final.
         state: EarlyStopState = self.monitor.update(value, self.state)

@@ -46,6 +46,7 @@ def replay_step(config: ExperimentConfig, folder: Path, step: int) -> str:
             epochs=config.epochs,
             validation_data=held_out(task),
             callbacks=training_callbacks(config, task),
+            verbose=0,
         )
         checkpoints = build_checkpoints(config, folder)
         found = replay.find_step(trainer.context, fit_config, step, checkpoints)

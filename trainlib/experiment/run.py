@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainlib.callbacks import Callback, CSVLogger, JSONLLogger, NonFiniteError
-from trainlib.callbacks.display import format_results
 from trainlib.data import take
 from trainlib.experiment import run_folder
 from trainlib.experiment.building import Models, build_models, describe
@@ -46,6 +45,7 @@ from trainlib.training.autotune import Choice, cache_file
 from trainlib.training.callback import Results, Stop, TrainingStatus, check_monitored
 from trainlib.training.collectives import broadcast_from_chief
 from trainlib.training.data_adapter import DataAdapter, as_data_adapter
+from trainlib.training.display import format_results
 from trainlib.training.execution import slow_precision_reason
 from trainlib.training.strategies import get_strategy
 from trainlib.training.trainer import Trainer
@@ -231,6 +231,7 @@ def _fit(
             validation_data=held_out(task),
             callbacks=[*callbacks, *prepared.callbacks, *files, *events],
             checkpoints=build_checkpoints(config, shared, resume),
+            verbose=0,
         )
 
 

@@ -16,7 +16,7 @@ from trainlib.schedules import exponential_decay
 from trainlib.step.train import train_step
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest, follow
 from trainlib.training.array_adapter import ArrayAdapter
-from trainlib.training.chunks import check_pairs
+from trainlib.training.batches import read_pair
 from trainlib.training.order import epoch_order
 from trainlib.training.trainer import Trainer
 from trainlib.transforms.accumulate import accumulates
@@ -142,7 +142,7 @@ def _made_by(factory: Any, ramp: Schedule) -> Optimizer:
 
 def _losses(trainer: Trainer, data: tuple[Any, ...], batch_size: int) -> Iterator[float]:
     """Yield the loss of each batch of training, with an update after it."""
-    adapter = ArrayAdapter("data", check_pairs("data", data), batch_size)
+    adapter = ArrayAdapter("data", read_pair("data", data), batch_size)
     config = trainer.context.programs.config
     step = train_step(config, compile_update=trainer.execution == "xla_update")
     state = trainer.state

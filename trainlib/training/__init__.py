@@ -17,6 +17,7 @@ loop: `TrainingLoop`, the epochs of a `fit`.
 progress: how far a run is; saves it to checkpoints and restores it.
 evaluation: calls to the device for evaluation and prediction.
 results: the numbers that a run reports.
+display: `ProgressBar` and `LineLogger`, the progress on a terminal and in a log.
 nonfinite: the policies for steps that are not finite.
 replay, tensor_summary: a step of a run, repeated, and the ranges of all tensors in it.
 
@@ -29,6 +30,8 @@ variables: values of structures of variables.
 
 Input and files:
 data_adapter, array_adapter, stream_adapter, chunks: batches from arrays and other sources.
+sources: data sets, generators, loaders and sequences of batches.
+batches: the forms that data and batches have.
 order: the order of examples.
 resolve: losses and metrics by name.
 keyword_options: keyword arguments as frozen dataclasses.

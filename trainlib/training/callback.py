@@ -142,6 +142,8 @@ class TrainingStatus(NamedTuple):
             in training mode; None before the first batch. All workers must call it together.
         graph: function that returns the `tf.Graph` of a training step; None before the first batch.
         is_chief: whether this process writes files: the first worker, or the only process.
+        skips_validation: whether there are validation data, but `validation_freq` leaves out this
+            epoch, whose results then lack those with the prefix `val_`.
 
     Example:
         >>> status = tl.callbacks.TrainingStatus(
@@ -165,6 +167,7 @@ class TrainingStatus(NamedTuple):
     gradients: Callable[[], Tree] = _nothing
     graph: Callable[[], Any] = _nothing
     is_chief: bool = True
+    skips_validation: bool = False
 
     @property
     def results(self) -> Results:

@@ -33,14 +33,6 @@ class Chunk(NamedTuple):
     start: int = 0
 
 
-def check_pairs(name: str, data: Any) -> tuple[Any, ...]:
-    """Raise unless the data are (x, y) or (x, y, sample_weight)."""
-    if not isinstance(data, tuple) or len(data) not in (2, 3):
-        got = f"a tuple of {len(data)}" if isinstance(data, tuple) else type(data).__name__
-        raise TypeError(f"{name} must be (x, y) or (x, y, sample_weight), got {got}")
-    return data
-
-
 def specs_of(examples: Tree) -> Tree:
     """Return the tensors' specs with the number of examples left open."""
     return map_tree(
@@ -75,8 +67,13 @@ def as_numbers(name: str, array: Any, on_host: bool) -> Any:
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be arrays of numbers: {error}") from None
     if dtype in (tf.string, tf.resource, tf.variant):
-        raise TypeError(f"{name} must be arrays of numbers, got one of strings")
+        raise TypeError(f"{name} must be arrays of numbers, got one of {_description(array)}")
     return checked
+
+
+def _description(array: Any) -> str:
+    """Return what an array that holds no numbers does hold, in words."""
+    return "strings" if np.asanyarray(array).ndim else f"{type(array).__name__} objects"
 
 
 def map_tree(function: Callable[[Any], Any], tree: Tree) -> Tree:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainlib.core.types import Tree
 from trainlib.step.state import MetricStates
-from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.autotune import Workload
 from trainlib.training.chunks import Chunk, specs_of
 from trainlib.training.data_adapter import DataAdapter
@@ -33,15 +33,30 @@ def evaluate_batches(
         yield metric_states
 
 
-def predict_batches(programs: Programs, execution: str, x: Any, batch_size: int) -> np.ndarray:
-    """Return the predictions for x, the model in inference mode."""
+def predict_batches(programs: Programs, execution: str, data: DataAdapter) -> Tree:
+    """Return the predictions for batches (x,) in the structure of the model's outputs.
+
+    Raises:
+        ValueError: the predictions of two batches differ in more than their number.
+    """
     parts = []
-    for chunk in ArrayAdapter("x", (x,), batch_size).evaluation():
+    for chunk in data.evaluation():
         program = programs.predict(execution, specs_of(chunk.examples))
         for start in range(0, chunk.stop, chunk.rows):
             rows = slice(start, min(start + chunk.rows, chunk.stop))
             batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)  # noqa: B023
-            parts.append(program(*batch).numpy())
+            parts.append(tf.nest.map_structure(lambda y: y.numpy(), program(*batch)))
+    return tf.nest.map_structure(_concatenate, *parts)
+
+
+def _concatenate(*parts: np.ndarray) -> np.ndarray:
+    """Return the predictions of all batches as one array."""
+    shapes = sorted({part.shape[1:] for part in parts})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"predictions of batches have different shapes, {list(shapes[0])} and "
+            f"{list(shapes[1])} for an example, and make no array: predict each batch by itself"
+        )
     return np.concatenate(parts)
 
 

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import types
+from collections.abc import Collection
+from typing import Any
+
+import tensorflow as tf
+
+from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.autotune import Autotuner
+from trainlib.training.batches import read_pair, with_class_weights
 from trainlib.training.callback import Results, as_callback
 from trainlib.training.checkpoints import Checkpoints
+from trainlib.training.chunks import length_of
 from trainlib.training.context import TrainingContext
-from trainlib.training.data_adapter import Data
+from trainlib.training.data_adapter import Data, DataAdapter, are_arrays
+from trainlib.training.display import callbacks_for_verbose
 from trainlib.training.evaluation import EVALUATION_BATCH_SIZE
 from trainlib.training.fit_options import FitSettings
 from trainlib.training.loop import FitConfig, TrainingLoop
 from trainlib.training.nonfinite import callbacks_for_policy
 from trainlib.training.options import TrainerSettings
+from trainlib.training.sources import EpochLength
+from trainlib.training.strategies import is_chief
+from trainlib.training.stream_adapter import StreamAdapter
 
 
 def configure_fit(
@@ -24,21 +38,100 @@ def configure_fit(
         data: the training data.
         settings: the options of `fit`.
         trainer: the options of the trainer.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or does not apply to the data.
     """
-    validation = None
-    adapter = context.adapt("data", data, settings.batch_size, steps=settings.steps_per_epoch)
-    if settings.validation_data is not None:
-        validation = context.adapt(
-            "validation_data", settings.validation_data, default=EVALUATION_BATCH_SIZE
-        )
+    validation_data = settings.validation_data
+    if settings.validation_split:
+        data, validation_data = split_arrays(data, settings.validation_split)
+    _check_read_often("data", data, settings.epochs - settings.initial_epoch, settings)
+    freq = settings.validation_freq
     return FitConfig(
-        adapter,
-        validation,
+        _training_adapter(context, data, settings),
+        _validation_adapter(context, validation_data, settings),
         settings.epochs,
         settings.shuffle,
-        [*callbacks_for_policy(trainer.nonfinite), *map(as_callback, settings.callbacks)],
+        [
+            *callbacks_for_verbose(
+                settings.verbose, settings.callbacks, is_chief(context.strategy)
+            ),
+            *callbacks_for_policy(trainer.nonfinite),
+            *map(as_callback, settings.callbacks),
+        ],
         trainer.seconds_per_call,
+        settings.initial_epoch,
+        frozenset(freq) if isinstance(freq, Collection) else int(freq),
     )
+
+
+def _training_adapter(context: TrainingContext, data: Data, settings: FitSettings) -> DataAdapter:
+    """Return the training data as an adapter, with the weights of the classes."""
+    options: dict[str, Any] = {"length": EpochLength(settings.steps_per_epoch)}
+    if settings.class_weight is not None:
+        if isinstance(data, (ArrayAdapter, StreamAdapter)):
+            raise ValueError("class_weight needs the data themselves, not an adapter of them")
+        options["read"] = with_class_weights(settings.class_weight)
+    return context.adapt("data", data, settings.batch_size, **options)
+
+
+def _validation_adapter(
+    context: TrainingContext, data: Data | None, settings: FitSettings
+) -> DataAdapter | None:
+    """Return the validation data as an adapter, None where there are none."""
+    if data is None:
+        return None
+    batch_size = settings.validation_batch_size
+    if batch_size is not None and not are_arrays(data):
+        raise ValueError(
+            f"validation_data are batches already: leave out validation_batch_size={batch_size}"
+        )
+    return context.adapt(
+        "validation_data",
+        data,
+        batch_size,
+        default=EVALUATION_BATCH_SIZE,
+        length=EpochLength(settings.validation_steps, "validation_steps", continues=False),
+    )
+
+
+def split_arrays(data: Data, validation_split: float) -> tuple[Data, Data]:
+    """Return the first and the last part of arrays (x, y) or (x, y, sample_weight), as Keras.
+
+    Args:
+        data: the arrays.
+        validation_split: the last part as a fraction of the examples, above 0 and below 1.
+
+    Raises:
+        ValueError: the data are no arrays, or too few.
+    """
+    if not are_arrays(data):
+        raise ValueError(
+            "validation_split needs arrays, but data is a source of batches: pass validation_data"
+        )
+    examples = read_pair("data", data)
+    size = length_of("data", examples)
+    first = math.floor(size * (1.0 - validation_split))
+    if first in (0, size):
+        raise ValueError(
+            f"validation_split={validation_split} of {size} examples leaves one part empty: "
+            "choose another fraction, or pass validation_data"
+        )
+
+    def part(begin: int, end: int) -> Data:
+        return tf.nest.map_structure(lambda a: a[begin:end], examples)
+
+    return part(0, first), part(first, size)
+
+
+def _check_read_often(name: str, data: Data, epochs: int, settings: FitSettings) -> None:
+    """Raise `ValueError` if the data can be read once, and there is more than one epoch."""
+    if isinstance(data, types.GeneratorType) and settings.steps_per_epoch is None and epochs > 1:
+        raise ValueError(
+            f"{name} is a generator, which can be read once, for {epochs} epochs: give a function "
+            "that returns a new one, or steps_per_epoch"
+        )
 
 
 def open_checkpoints(settings: FitSettings) -> Checkpoints | None:
@@ -77,6 +170,6 @@ def run_fit(
     loop = TrainingLoop(context, config, checkpoints)
     if checkpoints is not None and checkpoints.resume:
         loop.resume()
-    steps = config.epochs * (loop.steps_per_epoch or 0)
+    steps = (config.epochs - config.initial_epoch) * (loop.steps_per_epoch or 0)
     chunks = context.tune(autotuner, loop.chunks(), steps)
     return loop.run(chunks)

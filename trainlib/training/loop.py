@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -42,10 +42,13 @@ class FitConfig:
     Attributes:
         data: the batches.
         validation: those of the validation after each epoch; None for none.
-        epochs: epochs of the whole run.
+        epochs: number of the last epoch.
         shuffle: whether arrays are taken in a different order in each epoch.
         callbacks: called in this order.
         seconds_per_call: approximate duration of a call to the device.
+        initial_epoch: number of epochs that are left out, having been trained before.
+        validation_freq: number of epochs from one validation to the next, or the numbers of the
+            epochs that are validated.
         stop_before: number of a batch, counted over the model's whole training from 1, before
             which the loop stops; None for none.
     """
@@ -56,7 +59,17 @@ class FitConfig:
     shuffle: bool
     callbacks: Sequence[Callback]
     seconds_per_call: float
+    initial_epoch: int = 0
+    validation_freq: int | Collection[int] = 1
     stop_before: int | None = None
+
+    def validates(self, epoch: int) -> bool:
+        """Return whether there is a validation after an epoch, counted from 1."""
+        if self.validation is None:
+            return False
+        if isinstance(self.validation_freq, int):
+            return epoch % self.validation_freq == 0
+        return epoch in self.validation_freq
 
 
 class NextStep(NamedTuple):
@@ -94,26 +107,27 @@ class TrainingLoop:
         self.context, self.config = context, config
         self.steps_per_epoch = config.data.batches()
         seen = context.results.batches_seen()
-        first_epoch = seen // self.steps_per_epoch if self.steps_per_epoch else 0
-        self.progress = TrainingProgress(first_epoch, seen)
+        earlier = seen // self.steps_per_epoch if self.steps_per_epoch else 0
+        start = config.initial_epoch
+        self.progress = TrainingProgress(earlier - start, seen, start, initial_epoch=start)
         self.nonfinite_tensor: str | None = None
         self.next_step: NextStep | None = None
         self._recovery = Recovery(context, config.data, config.shuffle, config.callbacks, store)
         self._latest: tuple[Chunk, int] | None = None
-        self._unread = 0
+        self._unread_epochs = 0
         self._batches_per_call = 1
         self._began = time.monotonic()
 
     def resume(self) -> None:
         """Continue from the newest checkpoint, if there is one."""
         self.progress = self._recovery.resume(self.progress)
-        self._unread = self.progress.epoch * (self.steps_per_epoch or 0)
+        self._unread_epochs = self.progress.epoch - self.progress.initial_epoch
 
     def chunks(self) -> Iterator[Chunk]:
         """Return the chunks that the current epoch still has to train on."""
         data, progress = self.config.data, self.progress
         if isinstance(data, StreamAdapter):
-            unread, self._unread = self._unread, 0
+            unread, self._unread_epochs = self._unread_epochs, 0
             return data.training(progress.batch, unread)
         order = None
         if self.config.shuffle:
@@ -229,8 +243,8 @@ class TrainingLoop:
         return [n - self.progress.global_batch % n for n in every]
 
     def _validate(self) -> Results:
-        """Return the results over the validation data; {} if there are none."""
-        if self.config.validation is None:
+        """Return the results over the validation data; {} if there is no validation."""
+        if self.config.validation is None or not self.config.validates(self.progress.epoch + 1):
             return {}
         latest: MetricStates = {}
         programs, execution = self.context.programs, self.context.execution
@@ -273,6 +287,8 @@ class TrainingLoop:
             gradients=self._gradients,
             graph=self._graph,
             is_chief=is_chief(self.context.strategy),
+            skips_validation=self.config.validation is not None
+            and not self.config.validates(progress.epoch + 1),
         )
 
     def _gradients(self) -> Tree:

@@ -23,14 +23,16 @@ class TrainingProgress:
     """Progress of a run.
 
     Attributes:
-        first_epoch: epochs of earlier calls of `fit`, which the order of examples continues.
-        epoch: epochs completed in this call.
+        first_epoch: epochs of earlier calls of `fit`, which the order of examples continues, less
+            the epochs that this call leaves out.
+        epoch: number of the last completed epoch, 0 before the first.
         batch: batches trained on in the current epoch.
         global_batch: batches of the model's whole training.
         seconds: duration of the current epoch in earlier processes.
         metric_states: those of the current epoch; None before its first batch.
         history: results of each completed epoch.
         stop: the request that ends the run; None while it continues.
+        initial_epoch: number of epochs that this call leaves out.
     """
 
     first_epoch: int
@@ -41,6 +43,7 @@ class TrainingProgress:
     metric_states: MetricStates | None = None
     history: tuple[Results, ...] = ()
     stop: Stop | None = None
+    initial_epoch: int = 0
 
     @property
     def position(self) -> TrainingPosition:
@@ -109,6 +112,7 @@ class Recovery:
         metadata = {
             "conditions": self._conditions(),
             "first_epoch": progress.first_epoch,
+            "initial_epoch": progress.initial_epoch,
             "global_batch": progress.global_batch,
             "seconds": seconds,
             "history": progress.history,
@@ -150,6 +154,7 @@ class Recovery:
             metric_states=states,
             history=tuple(metadata["history"]),
             stop=None if metadata["stop"] is None else Stop(metadata["stop"]),
+            initial_epoch=metadata.get("initial_epoch", 0),
         )
 
     def restore_callbacks(self) -> None:

@@ -3,155 +3,214 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
+import warnings
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from trainlib.core.checks import check_integer
 from trainlib.core.types import Tree
+from trainlib.training.batches import Reader, read_pair
 from trainlib.training.chunks import (
     CHUNK_BYTES,
     Chunk,
     as_numbers,
-    check_pairs,
     length_of,
     map_tree,
     power_below,
     prefetch,
 )
+from trainlib.training.sources import WHOLE, EpochLength, Source
 
 STREAMED_BATCHES = 64
 """Largest number of batches of a stream that make a chunk."""
 MAX_WAIT = 0.25
 """Seconds that a chunk waits for a stream's next batch."""
+MAX_SHAPES = 128
+"""Largest number of shapes that the batches of a stream have: each is compiled by itself."""
+Shapes: TypeAlias = tuple[tuple[tuple[int, ...], Any], ...]
+"""The shape and dtype of each array of a batch."""
 
 
 class StreamAdapter:
     """Batches from a `tf.data.Dataset`, another iterable, or a function that returns one.
 
-    An epoch is what the source yields until it ends. With `steps` it is that many batches; the next
-    epoch continues after them, from the beginning again once the source has ended.
+    An epoch is what the source yields until it ends. With a number of steps it is that many
+    batches; in training the next epoch continues after them, from the beginning again once the
+    source has ended. Batches may differ in their shapes; successive ones of one shape make a chunk.
 
     Args:
         name: name of the argument, for error messages.
-        data: source of batches (x, y) or (x, y, sample_weight) of arrays.
-        steps: batches per epoch, at least 1. Default: None, all.
+        data: source of batches, as `Source` takes it.
+        length: how many batches make an epoch. Default: all.
+        read: reads a batch. Default: (x, y) or (x, y, sample_weight).
         max_wait: seconds that a chunk waits for the next batch.
         chunk_bytes: approximate size of a chunk.
 
     Raises:
         TypeError: the source is neither iterable nor a function, or a batch is malformed.
-        ValueError: it yields no batch.
+        ValueError: it yields no batch, fewer than asked for, or batches of too many shapes; or it
+            never ends, and the number of batches is not given.
     """
 
     def __init__(
         self,
         name: str,
         data: Any,
-        steps: int | None = None,
+        length: EpochLength = WHOLE,
         *,
+        read: Reader = read_pair,
         max_wait: float = MAX_WAIT,
         chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
-        if not (callable(data) or isinstance(data, Iterable)):
-            raise TypeError(
-                f"{name} must be arrays (x, y) or (x, y, sample_weight), a tf.data.Dataset of "
-                f"batches, another iterable of them, or a function that returns one, got {data!r}"
-            )
-        if steps is not None:
-            check_integer("steps_per_epoch", steps, at_least=1)
-        self.name, self.data, self.steps = name, data, steps
-        self._max_wait, self._chunk_bytes = max_wait, chunk_bytes
+        self.name, self.length = name, length
+        self.source = Source(name, data, length)
+        self._read, self._max_wait, self._chunk_bytes = read, max_wait, chunk_bytes
         self._open: Iterator[Any] = iter(())
+        self._shapes: set[Shapes] = set()
+        known = self.source.batches()
+        if not (length.continues or length.steps is None or known is None):
+            self._check_enough(known, length.steps)
 
     def batches(self) -> int | None:
         """Return the number of batches per epoch, None where it is unknown."""
-        if self.steps is not None:
-            return self.steps
-        if isinstance(self.data, tf.data.Dataset):
-            count = int(self.data.cardinality())
-            return count if count > 0 else None
-        return len(self.data) if hasattr(self.data, "__len__") else None
+        return self.source.batches() if self.length.steps is None else self.length.steps
 
-    def training(self, skip: int = 0, earlier: int = 0) -> Iterator[Chunk]:
+    def training(self, skip: int = 0, epochs: int = 0) -> Iterator[Chunk]:
         """Yield the chunks of an epoch, each prepared while the one before it is in use.
 
         Args:
             skip: number of batches of the epoch to read and leave out, having been trained on.
-            earlier: number of batches of earlier epochs to leave out, where epochs continue.
+            epochs: number of earlier epochs, which another process read.
         """
-        return prefetch(_mark_last(self._groups(skip, earlier)))
+        return prefetch(_mark_last(self._groups(skip, epochs)))
 
     def evaluation(self) -> Iterator[Chunk]:
         """Yield the chunks of all batches, or of those of an epoch."""
         return self.training()
 
-    def _groups(self, skip: int, earlier: int) -> Iterator[Chunk]:
-        """Yield batches of one size that arrived within a short time."""
+    def _groups(self, skip: int, epochs: int) -> Iterator[Chunk]:
+        """Yield batches of one shape that arrived within a short time."""
         group: list[Tree] = []
-        began = time.monotonic()
-        for batch in self._epoch(skip, earlier):
-            full = group and len(group) == self._per_chunk(group[0])
-            if full or (group and _rows(batch) != _rows(group[0])):
-                yield self._join(group)
+        shapes: Shapes = ()
+        size, began = 1, time.monotonic()
+        for batch in self._epoch(skip, epochs):
+            new = _shapes_of(batch)
+            if group and (new != shapes or len(group) == size):
+                yield self._join(group, size)
                 group = []
+            if new != shapes:
+                self._count(new)
+                shapes, size = new, self._per_chunk(batch)
             if not group:
                 began = time.monotonic()
             group.append(batch)
             if time.monotonic() - began > self._max_wait:
-                yield self._join(group)
+                yield self._join(group, size)
                 group = []
         if group:
-            yield self._join(group)
+            yield self._join(group, size)
 
-    def _epoch(self, skip: int, earlier: int) -> Iterator[Tree]:
+    def _epoch(self, skip: int, epochs: int) -> Iterator[Tree]:
         """Yield the batches of an epoch as NumPy arrays."""
-        if self.steps is None:
-            self._open = self._restart()
-        else:
-            for _ in range(earlier):
+        for _ in range(epochs):
+            self.source.begin_epoch()
+            if self.length.steps is None:
+                self.source.leave_out()
+            for _ in range(self.length.steps or 0):
                 self._next()
+            self.source.end_epoch()
+        self.source.begin_epoch()
+        if self.length.steps is None or not self.length.continues:
+            self._open = self._restart()
         count = 0
-        while count != self.steps and (batch := self._next()) is not None:
+        while count != self.length.steps and (batch := self._next()) is not None:
             count += 1
             if count > skip:
                 yield batch
+        self.source.end_epoch()
+        self._check_count(count, skip)
+
+    def _next(self) -> Tree:
+        """Return the next batch, in training with `steps` the first after the last; or None."""
+        batch = next(self._open, None)
+        if batch is None and self.length.steps is not None and self.length.continues:
+            self._open = self._restart()
+            batch = next(self._open, None)
+        return batch
+
+    def _check_count(self, count: int, skip: int) -> None:
+        """Raise if an epoch had fewer batches than asked for; warn if it had not those announced.
+
+        Args:
+            count: number of batches of the epoch.
+            skip: number of batches that were trained on before the run was resumed.
+        """
+        known = self.source.batches()
         if count == 0:
             raise ValueError(
                 f"{self.name} yielded no batch: for more than one epoch give a function that "
                 "returns a new iterator, not the iterator itself"
             )
+        if self.length.steps is not None:
+            self._check_enough(count, self.length.steps)
+        elif count < skip:
+            raise ValueError(
+                f"{self.name} yielded {count} batches, but the run was interrupted after {skip} of "
+                "the epoch: resume it with the same data"
+            )
+        elif known is not None and count != known:
+            warnings.warn(
+                f"{self.name} yielded {count} batches in an epoch, but its length is {known}: "
+                "correct its __len__",
+                stacklevel=2,
+            )
 
-    def _next(self) -> Tree:
-        """Return the next batch, with `steps` the first again after the last; None at the end."""
-        batch = next(self._open, None)
-        if batch is None and self.steps is not None:
-            self._open = self._restart()
-            batch = next(self._open, None)
-        return batch
+    def _check_enough(self, count: int, steps: int) -> None:
+        """Raise `ValueError` if the source has fewer batches than asked for."""
+        if count < steps:
+            raise ValueError(
+                f"{self.name} ended after {count} of {self.length.argument}={steps} batches: ask "
+                "for fewer, or give a function that returns a new iterator"
+            )
 
     def _restart(self) -> Iterator[Tree]:
         """Return a new iterator over the checked batches."""
-        data = self.data() if callable(self.data) else self.data
-        if isinstance(data, tf.data.Dataset):
-            data = data.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-        return (self._checked(batch) for batch in data)
+        return map(self._checked, self.source.open())
 
     def _checked(self, batch: Any) -> Tree:
         """Return a batch as NumPy arrays, and raise unless it is well formed."""
         name = f"a batch of {self.name}"
-        checked = map_tree(
-            lambda a: np.asarray(as_numbers(name, a, True)), check_pairs(name, batch)
-        )
-        length_of(name, checked)
+        checked = map_tree(lambda a: np.asarray(as_numbers(name, a, True)), self._read(name, batch))
+        try:
+            length_of(name, checked)
+        except ValueError as error:
+            hint = "if the source yields single examples, batch them, as in dataset.batch(32)"
+            raise ValueError(f"{error}; {hint}") from None
         return checked
 
-    def _join(self, group: list[Tree]) -> Chunk:
-        """Return batches of one size as a chunk, padded with the last example."""
+    def _count(self, shapes: Shapes) -> None:
+        """Raise `ValueError` if the batches have too many shapes."""
+        self._shapes.add(shapes)
+        if len(self._shapes) > MAX_SHAPES:
+            raise ValueError(
+                f"{self.name} have batches of more than {MAX_SHAPES} shapes, and each is compiled "
+                "by itself: pad them to fewer, as bucket_by_sequence_length(..., "
+                "pad_to_bucket_boundary=True) of tf.data does, or to multiples of 16"
+            )
+
+    def _varies(self) -> bool:
+        """Return whether batches differ in more than their number of examples."""
+        return len({tuple((s[1:], dtype) for s, dtype in shapes) for shapes in self._shapes}) > 1
+
+    def _join(self, group: list[Tree], size: int) -> Chunk:
+        """Return batches of one shape as a chunk of `size` batches, padded with the last example.
+
+        A batch between others of other shapes is not padded.
+        """
         rows = _rows(group[0])
-        missing = rows * (self._per_chunk(group[0]) - len(group))
+        missing = 0 if len(group) == 1 and self._varies() else rows * (size - len(group))
 
         def join(*parts: np.ndarray) -> Any:
             padding = np.repeat(parts[-1][-1:], missing, axis=0)
@@ -172,6 +231,11 @@ def _mark_last(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         following = next(chunks, None)
         yield held._replace(last=following is None)
         held = following
+
+
+def _shapes_of(batch: Tree) -> Shapes:
+    """Return the shape and dtype of each array of a batch."""
+    return tuple((a.shape, a.dtype) for a in tf.nest.flatten(batch))
 
 
 def _rows(batch: Tree) -> int:

@@ -13,7 +13,7 @@ from trainlib.training.callback import Results
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data
 from trainlib.training.execution import default_execution
-from trainlib.training.fit_options import FitSettings
+from trainlib.training.fit_options import FitSettings, data_in_one_argument
 from trainlib.training.fitting import configure_fit, open_checkpoints, run_fit
 from trainlib.training.from_logits import loss_for_model
 from trainlib.training.functional_model import FunctionalModel, as_functional_model, write_back
@@ -48,8 +48,8 @@ class Trainer(Inference):
     Data are pairs (x, y) or triples (x, y, sample_weight) of arrays; x and y may be structures of
     arrays. They are placed on the device once; large ones, and those on a disk (`np.memmap`), are
     copied there in parts. Or data are batches of these, from a `tf.data.Dataset`, another
-    iterable, or a function that returns one. The last batch of an epoch may be smaller and counts
-    with its true weight.
+    iterable, or a function that returns one. Batches may be of different sizes and count with
+    their true weight.
 
     Args:
         model: a built Keras model, or a `FunctionalModel` of any function and its parameters.
@@ -226,24 +226,49 @@ class Trainer(Inference):
         """
         self.context.set_hyperparams(**hyperparams)
 
+    @data_in_one_argument
     @show_options(FitSettings)
     def fit(self, data: Data, **options: Unpack[FitOptions]) -> list[Results]:
         """Train for some epochs, each over all the data.
 
         Args:
-            data: arrays (x, y) or (x, y, sample_weight), or a source of batches of these.
+            data: arrays (x, y) or (x, y, sample_weight), as a tuple or a list; or a source of
+                batches of these: a `tf.data.Dataset`, a `keras.utils.PyDataset`, a `DataLoader` of
+                PyTorch, another iterable, or a function that returns one. Tables and columns of
+                pandas and tensors of PyTorch are arrays. The batches of a source may differ in
+                their shapes, of which each is compiled. Weights have the shape [batch], [batch, 1]
+                or that of the losses, such as [batch, time].
             batch_size: examples per batch, at least 1, for arrays only. Default: None, 32.
-            epochs: number of epochs, at least 1. Default: 1.
+            epochs: number of the last epoch, at least 1: with `initial_epoch` 0 the number of
+                epochs. Default: 1.
+            initial_epoch: number of epochs that are left out, from 0 to `epochs`: those of an
+                earlier `fit`. Epochs are then numbered from `initial_epoch` + 1. Default: 0.
             shuffle: whether each epoch takes the examples in a different random order, which
-                follows from the seed and the epoch, for arrays only. Default: True.
+                follows from the seed and the epoch, for arrays only: a source is read in its own
+                order. Default: True.
             steps_per_epoch: batches per epoch, at least 1, for sources of batches only; the next
-                epoch continues after them. A source that never ends needs it. Default: None, all.
+                epoch continues after them. A source that ends is read again; one that never ends
+                needs it. Default: None, all.
+            class_weight: weights of the classes by index, as in {0: 1.0, 1: 2.5}, which multiply
+                the sample weights in training; other classes have weight 1. The targets must be
+                class indices or one-hot. Default: None.
             validation_data: evaluated after each epoch; like `data`. Default: None.
+            validation_split: fraction of arrays, at least 0 and below 1, that is kept for the
+                validation: their last part, before the examples are shuffled. Default: 0, none.
+            validation_batch_size: examples per batch of the validation, at least 1, for arrays
+                only. Default: None, 512.
+            validation_steps: batches of the validation, at least 1, from the first on; a source
+                that never ends needs it. Default: None, all.
+            validation_freq: number of epochs from one validation to the next, at least 1; or the
+                epochs that are validated, counted from 1. Default: 1.
             callbacks: `tl.callbacks.Callback`s, and functions of the status that are called after
                 each epoch; called in this order. Default: none.
             checkpoints: where checkpoints are saved when a callback such as
                 `tl.callbacks.SaveEvery` requests one, and where an interrupted run is resumed
                 from: a `tl.Checkpoints`, or its folder. Default: None.
+            verbose: what is printed. 0: nothing; 1: a progress bar; 2: a line per epoch; "auto": a
+                progress bar on a terminal, a line per epoch in a notebook, nothing elsewhere or if
+                `callbacks` has a display. Default: "auto".
 
         Returns:
             A dict per epoch: "epoch", "step", the loss and the metrics over the epoch, the same
@@ -253,9 +278,16 @@ class Trainer(Inference):
 
         Raises:
             TypeError: an argument has the wrong type.
-            ValueError: an argument is out of range, or a checkpoint belongs to another run.
+            ValueError: an argument is out of range, a source has fewer batches than asked for or
+                is known never to end, or a checkpoint belongs to another run.
             OSError: a checkpoint cannot be written.
             NonFiniteError: as the option `nonfinite` says.
+
+        Differences:
+            Keras: data are two arguments, x and y; the batches of a PyDataset are shuffled too; a
+            source that has too few batches ends the run with a warning; it prints where there is
+            no terminal. A weighted loss is divided by the sum of the weights here, as with Keras's
+            reduction "mean_with_sample_weight", and by the number of examples in Keras.
         """
         settings = settings_from(FitSettings, "fit", options)
         config = configure_fit(self.context, data, settings, self._settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from trainlib.training.callback import NOT_METRICS, Callback, Results, TrainingStatus
@@ -97,6 +98,34 @@ class ProgressBar(Callback):
         if self.task is not None:
             self.bar.remove_task(self.task)
             self.task = None
+
+
+def check_verbose(verbose: Any) -> None:
+    """Raise `ValueError` unless `verbose` is "auto", 0, 1 or 2."""
+    if verbose not in ("auto", 0, 1, 2):
+        raise ValueError(f'verbose must be "auto", 0, 1 or 2, got {verbose!r}')
+
+
+def callbacks_for_verbose(
+    verbose: str | int, callbacks: Sequence[Any], chief: bool = True
+) -> list[Callback]:
+    """Return the callback that displays a run; none for a silent one.
+
+    Args:
+        verbose: as for `Trainer.fit`.
+        callbacks: those of the user; "auto" adds no second display.
+        chief: whether this process displays the run with "auto".
+    """
+    if verbose == "auto":
+        displayed = any(isinstance(callback, (ProgressBar, LineLogger)) for callback in callbacks)
+        if displayed or not chief:
+            return []
+        if "ipykernel" in sys.modules:
+            return [LineLogger()]
+        return [ProgressBar()] if sys.stdout is not None and sys.stdout.isatty() else []
+    if verbose == 0:
+        return []
+    return [ProgressBar()] if verbose == 1 else [LineLogger()]
 
 
 def _line(status: TrainingStatus) -> str:

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from trainlib.callbacks import LineLogger, ProgressBar, TrainingStatus
-from trainlib.callbacks import display as display_module
-from trainlib.callbacks.display import format_results
+from trainlib.training import display as display_module
+from trainlib.training.display import format_results
 
 RESULTS = {
     "epoch": 3,

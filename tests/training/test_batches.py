@@ -1,0 +1,100 @@
+"""The forms of data and batches: pairs and inputs, tables, weights, and weights of classes."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from helpers.regression import DATA, WEIGHT, X, Y, train_on, trainer_of
+
+import trainlib as tl
+from trainlib.training.batches import read_inputs, read_pair, with_class_weights
+
+
+def test_a_list_is_taken_as_the_tuple():
+    assert train_on([X, Y]) == train_on((X, Y))
+    assert train_on([[X[:8], Y[:8]], [X[8:], Y[8:]]]) == train_on([(X[:8], Y[:8]), (X[8:], Y[8:])])
+    trainer = trainer_of()
+    assert trainer.evaluate(list(DATA)) == trainer.evaluate(DATA)
+
+
+def test_separate_arguments_are_refused_with_the_form_to_write():
+    for call in (lambda t: t.fit(X, Y), lambda t: t.fit(x=X, y=Y), lambda t: t.fit((X, Y), 32)):
+        with pytest.raises(
+            TypeError, match=r"^fit takes the data as one argument .* fit\(\(x, y\)"
+        ):
+            call(trainer_of())
+    for call in (lambda t: t.fit(X), lambda t: t.evaluate(X, Y)):
+        with pytest.raises(TypeError, match=r"got ndarray: pass arrays as one tuple"):
+            call(trainer_of())
+
+
+def test_weights_lose_last_axes_of_length_one():
+    for shape in ([37, 1], [37, 1, 1]):
+        assert train_on((X, Y, WEIGHT.reshape(shape))) == train_on(DATA)
+    assert read_pair("data", (X, Y, np.ones([37, 5, 1])))[2].shape == (37, 5)
+    assert len(read_pair("data", (X, Y, None))) == 2
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6, 4), (6, 4, 1)])
+def test_weighted_steps_of_time_equal_keras(shape):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 4, 3)).astype("float32")
+    y = rng.normal(size=(6, 4, 2)).astype("float32")
+    weight = rng.uniform(0.5, 2, shape).astype("float32")
+    model = keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(2)])
+    by_weight = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
+    model.compile("sgd", by_weight)
+    full = weight if len(shape) == 3 or shape[1] > 1 else np.repeat(weight, 4, axis=1)
+    right = model.evaluate(x, y, sample_weight=full, batch_size=6, verbose=0)
+    evaluator = tl.Evaluator(model, "mean_squared_error")
+    assert evaluator.evaluate((x, y, weight))["loss"] == pytest.approx(right, rel=1e-6)
+
+
+def test_inputs_of_a_batch():
+    for batch in (X, (X,), [X], (X, Y), (X, Y, WEIGHT)):
+        (x,) = read_inputs("x", batch)
+        assert x is X
+    with pytest.raises(TypeError, match=r"^x must be x, \(x, y\) .* got a tuple of 4"):
+        read_inputs("x", (X, X, X, X))
+
+
+def test_tables_and_columns_of_pandas_are_arrays():
+    pd = pytest.importorskip("pandas")
+    table, column = pd.DataFrame(X), pd.Series(Y[:, 0])
+    assert train_on((table, column, pd.Series(WEIGHT))) == train_on(DATA)
+    trainer = trainer_of()
+    np.testing.assert_array_equal(trainer.predict(table), trainer.predict(X))
+    mixed = table.assign(flag=True, count=pd.array([1] * 36 + [None], dtype="Int64"))
+    (x,) = read_inputs("x", mixed)
+    assert x.shape == (37, 8) and x.dtype == "float64" and np.isnan(x[-1, -1])
+    with pytest.raises(TypeError, match="^data .* column 'city' has dtype"):
+        trainer.fit((table.assign(city="Oslo"), column))
+
+
+CLASSES = np.array([0, 1, 2, 1])
+
+
+@pytest.mark.parametrize(
+    "y", [CLASSES, CLASSES[:, None], CLASSES.astype("float32"), np.eye(3)[CLASSES]]
+)
+def test_class_weights_multiply_the_sample_weights(y):
+    read = with_class_weights({0: 2.0, 1: 0.5})
+    assert read("data", (X[:4], y))[2].tolist() == [2.0, 0.5, 1.0, 0.5]
+    assert read("data", (X[:4], y, [1.0, 2.0, 3.0, 4.0]))[2].tolist() == [2.0, 1.0, 3.0, 2.0]
+    by_step = read("data", (X[:4], y, np.ones([4, 2])))[2]
+    assert by_step.tolist() == [[2.0, 2.0], [0.5, 0.5], [1.0, 1.0], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("y", "problem"),
+    [
+        ({"a": CLASSES, "b": CLASSES}, "has several outputs"),
+        (np.array([0.5, 1.0, 2.0, 0.25]), "holds numbers that are not classes"),
+        (np.ones([4, 3]), r"of shape \[4, 3\] is not one-hot"),
+        (np.ones([4, 3, 3]), r"has the shape \[4, 3, 3\]"),
+    ],
+)
+def test_class_weights_of_other_targets_are_refused(y, problem):
+    with pytest.raises(ValueError, match=f"^class_weight needs classes .* of data {problem}"):
+        with_class_weights({0: 2.0})("data", (X[:4], y))
