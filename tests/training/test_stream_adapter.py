@@ -169,10 +169,10 @@ def test_batches_of_several_lengths_train_and_evaluate_as_in_keras():
     assert trainer.traces == 6  # and the three of evaluation
 
 
-def test_batches_of_too_many_shapes_are_refused(monkeypatch):
-    monkeypatch.setattr(stream_adapter, "MAX_SHAPES", 2)
-    chunks = StreamAdapter("data", padded()).training()
-    with pytest.raises(ValueError, match=r"^data have batches of more than 2 shapes.* pad them"):
+def test_batches_of_too_many_sizes_are_refused(monkeypatch):
+    monkeypatch.setattr(stream_adapter, "MAX_SIZES", 2)
+    chunks = StreamAdapter("data", [(X[:n], Y[:n]) for n in (4, 5, 6)]).training()
+    with pytest.raises(ValueError, match=r"^data have batches of more than 2 numbers of examples"):
         list(chunks)
 
 

@@ -23,6 +23,7 @@ replay, tensor_summary: a step of a run, repeated, and the ranges of all tensors
 
 On the devices:
 programs: the state in variables, and compiled functions over it.
+shapes: a limit on the number of shapes that have a program each.
 devices, replicas: loops of steps on one device and on several.
 replicated_model, batch_statistics, collectives: a model on several replicas.
 execution, autotune: graph or XLA; the faster one.

@@ -176,7 +176,8 @@ def slice_batch(examples: Tree, at: Tensor, size: int) -> Tree:
 
     def slice_one(a: Tensor) -> Tensor:
         other_axes = [tf.constant(0, tf.int64)] * (a.shape.rank - 1)
-        return tf.slice(a, tf.stack([at, *other_axes]), [size, *a.shape[1:]])
+        sizes = [-1 if n is None else n for n in a.shape[1:]]
+        return tf.slice(a, tf.stack([at, *other_axes]), [size, *sizes])
 
     return tf.nest.map_structure(slice_one, examples)
 

@@ -26,6 +26,7 @@ from trainlib.step.state import (
 from trainlib.step.train import train_step
 from trainlib.training.devices import OneDevice
 from trainlib.training.functional_model import FunctionalModel
+from trainlib.training.shapes import ShapeLimit
 from trainlib.training.variables import read_values
 
 
@@ -41,6 +42,7 @@ class Programs:
     Attributes:
         variables: the `TrainState` as variables.
         traces: number of functions that were traced.
+        shape_limit: limits the number of shapes of batches that have a program each.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Programs:
         self._part_config = dataclasses.replace(config, apply_fn=devices.wrap(config.apply_fn))
         self.variables: Any = devices.place(state)
         self.traces = 0
+        self.shape_limit = ShapeLimit()
         self._compiled: dict[tuple[str, int, str, str], Callable[..., Any]] = {}
 
     @classmethod
@@ -107,6 +110,7 @@ class Programs:
 
     def predict(self, execution: str, specs: Tree) -> Any:
         """Return `x -> y_pred`, in inference mode."""
+        specs = self.shape_limit(specs)
         key = "predict", 0, execution, repr(specs)
         if key not in self._compiled:
             step = predict_step(self.config.apply_fn)

@@ -27,8 +27,8 @@ STREAMED_BATCHES = 64
 """Largest number of batches of a stream that make a chunk."""
 MAX_WAIT = 0.25
 """Seconds that a chunk waits for a stream's next batch."""
-MAX_SHAPES = 128
-"""Largest number of shapes that the batches of a stream have: each is compiled by itself."""
+MAX_SIZES = 128
+"""Largest number of sizes that the batches of a stream have: each is compiled by itself."""
 Shapes: TypeAlias = tuple[tuple[tuple[int, ...], Any], ...]
 """The shape and dtype of each array of a batch."""
 
@@ -50,7 +50,7 @@ class StreamAdapter:
 
     Raises:
         TypeError: the source is neither iterable nor a function, or a batch is malformed.
-        ValueError: it yields no batch, fewer than asked for, or batches of too many shapes; or it
+        ValueError: it yields no batch, fewer than asked for, or batches of too many sizes; or it
             never ends, and the number of batches is not given.
     """
 
@@ -68,7 +68,8 @@ class StreamAdapter:
         self.source = Source(name, data, length)
         self._read, self._max_wait, self._chunk_bytes = read, max_wait, chunk_bytes
         self._open: Iterator[Any] = iter(())
-        self._shapes: set[Shapes] = set()
+        self._sizes: set[int] = set()
+        self._inner: set[Shapes] = set()
         known = self.source.batches()
         if not (length.continues or length.steps is None or known is None):
             self._check_enough(known, length.steps)
@@ -191,18 +192,14 @@ class StreamAdapter:
         return checked
 
     def _count(self, shapes: Shapes) -> None:
-        """Raise `ValueError` if the batches have too many shapes."""
-        self._shapes.add(shapes)
-        if len(self._shapes) > MAX_SHAPES:
+        """Count the sizes of batches and their inner shapes, and raise at too many sizes."""
+        self._sizes.add(shapes[0][0][0])
+        self._inner.add(tuple((shape[1:], dtype) for shape, dtype in shapes))
+        if len(self._sizes) > MAX_SIZES:
             raise ValueError(
-                f"{self.name} have batches of more than {MAX_SHAPES} shapes, and each is compiled "
-                "by itself: pad them to fewer, as bucket_by_sequence_length(..., "
-                "pad_to_bucket_boundary=True) of tf.data does, or to multiples of 16"
+                f"{self.name} have batches of more than {MAX_SIZES} numbers of examples, each of "
+                "which is compiled: make batches of one size, as dataset.unbatch().batch(32) does"
             )
-
-    def _varies(self) -> bool:
-        """Return whether batches differ in more than their number of examples."""
-        return len({tuple((s[1:], dtype) for s, dtype in shapes) for shapes in self._shapes}) > 1
 
     def _join(self, group: list[Tree], size: int) -> Chunk:
         """Return batches of one shape as a chunk of `size` batches, padded with the last example.
@@ -210,7 +207,7 @@ class StreamAdapter:
         A batch between others of other shapes is not padded.
         """
         rows = _rows(group[0])
-        missing = 0 if len(group) == 1 and self._varies() else rows * (size - len(group))
+        missing = 0 if len(group) == 1 and len(self._inner) > 1 else rows * (size - len(group))
 
         def join(*parts: np.ndarray) -> Any:
             padding = np.repeat(parts[-1][-1:], missing, axis=0)
