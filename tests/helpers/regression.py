@@ -26,7 +26,8 @@ def batches_of(data: Any = DATA, size: int = BATCH) -> list[Any]:
 def trainer_of(optimizer: Any = None, execution: str = "graph") -> tl.Trainer:
     """Return a trainer of a net of two layers."""
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5), keras.layers.Dense(1)])
+    layers = keras.layers.Dense(5, name="hidden"), keras.layers.Dense(1, name="outputs")
+    model = keras.Sequential([keras.Input((6,)), *layers])
     return tl.Trainer(model, "mean_squared_error", optimizer or tl.adam(0.125), execution=execution)
 
 

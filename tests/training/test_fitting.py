@@ -133,7 +133,7 @@ def test_class_weights_equal_keras_divided_by_the_sum_of_weights(source, one_hot
         (DATA, {"class_weight": {0: 1.0}}, ValueError, "class_weight needs classes"),
         (DATA, {"class_weight": [1.0]}, TypeError, "class_weight must map classes to weights"),
         (DATA, {"validation_split": 1.0}, ValueError, "validation_split must be .* below 1"),
-        (DATA, {"validation_split": 0.001}, ValueError, "validation_split=0.001 of 37 examples"),
+        (DATA, {"validation_split": 0.999}, ValueError, "validation_split=0.999 of 37 examples"),
         (
             DATA,
             {"validation_split": 0.5, "validation_data": DATA},
@@ -165,6 +165,12 @@ def test_class_weights_equal_keras_divided_by_the_sum_of_weights(source, one_hot
             {"epochs": 2},
             ValueError,
             "data is a generator, which can be read once, for 2 epochs: give a function",
+        ),
+        (
+            DATA,
+            {"epochs": 2, "validation_data": (batch for batch in batches_of())},
+            ValueError,
+            "validation_data is a generator, which can be read once, for 2 epochs",
         ),
     ],
 )

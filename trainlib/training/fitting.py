@@ -46,9 +46,8 @@ def configure_fit(
     validation_data = settings.validation_data
     if settings.validation_split:
         data, validation_data = split_arrays(data, settings.validation_split)
-    _check_read_often("data", data, settings.epochs - settings.initial_epoch, settings)
     freq = settings.validation_freq
-    return FitConfig(
+    config = FitConfig(
         _training_adapter(context, data, settings),
         _validation_adapter(context, validation_data, settings),
         settings.epochs,
@@ -64,6 +63,12 @@ def configure_fit(
         settings.initial_epoch,
         frozenset(freq) if isinstance(freq, Collection) else int(freq),
     )
+    epochs = range(settings.initial_epoch + 1, settings.epochs + 1)
+    if settings.steps_per_epoch is None:
+        _check_readable("data", data, len(epochs))
+    if settings.validation_steps is None:
+        _check_readable("validation_data", validation_data, sum(map(config.validates, epochs)))
+    return config
 
 
 def _training_adapter(context: TrainingContext, data: Data, settings: FitSettings) -> DataAdapter:
@@ -125,12 +130,12 @@ def split_arrays(data: Data, validation_split: float) -> tuple[Data, Data]:
     return part(0, first), part(first, size)
 
 
-def _check_read_often(name: str, data: Data, epochs: int, settings: FitSettings) -> None:
-    """Raise `ValueError` if the data can be read once, and there is more than one epoch."""
-    if isinstance(data, types.GeneratorType) and settings.steps_per_epoch is None and epochs > 1:
+def _check_readable(name: str, data: Data, times: int) -> None:
+    """Raise `ValueError` if data are to be read several times, but can be read once only."""
+    if isinstance(data, types.GeneratorType) and times > 1:
         raise ValueError(
-            f"{name} is a generator, which can be read once, for {epochs} epochs: give a function "
-            "that returns a new one, or steps_per_epoch"
+            f"{name} is a generator, which can be read once, for {times} epochs: give a function "
+            "that returns a new one, or the number of batches of an epoch"
         )
 
 

@@ -149,13 +149,13 @@ class StreamAdapter:
             skip: number of batches that were trained on before the run was resumed.
         """
         known = self.source.batches()
-        if count == 0:
+        if self.length.steps is not None:
+            self._check_enough(count, self.length.steps)
+        elif count == 0:
             raise ValueError(
                 f"{self.name} yielded no batch: for more than one epoch give a function that "
                 "returns a new iterator, not the iterator itself"
             )
-        if self.length.steps is not None:
-            self._check_enough(count, self.length.steps)
         elif count < skip:
             raise ValueError(
                 f"{self.name} yielded {count} batches, but the run was interrupted after {skip} of "
