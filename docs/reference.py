@@ -269,9 +269,14 @@ def _default(default: Any) -> str:
         return f'"{default}"'
     if callable(default):
         return getattr(default, "__name__", type(default).__name__)
-    if dataclasses.is_dataclass(default) and default == type(default)():
+    if dataclasses.is_dataclass(default) and _has_defaults(default):
         return f"{type(default).__name__}()"
     return "..." if repr(default).startswith("<") else repr(default)
+
+
+def _has_defaults(instance: Any) -> bool:
+    """Whether each field of a dataclass has its default."""
+    return all(getattr(instance, f.name) == f.default for f in dataclasses.fields(instance))
 
 
 def _conventions(function: Callable[..., Any]) -> list[str]:

@@ -5,33 +5,38 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from helpers.regression import DATA, WEIGHT, X, Y, train_on, trainer_of
+from helpers.regression import DATA, WEIGHT, X, Y, trainer_of
 
 import trainlib as tl
 from trainlib.training.batches import read_inputs, read_pair, with_class_weights
 
 
-def test_a_list_is_taken_as_the_tuple():
-    assert train_on([X, Y]) == train_on((X, Y))
-    assert train_on([[X[:8], Y[:8]], [X[8:], Y[8:]]]) == train_on([(X[:8], Y[:8]), (X[8:], Y[8:])])
-    trainer = trainer_of()
+@pytest.fixture(scope="module")
+def trainer():
+    """A trainer that is not trained."""
+    return trainer_of()
+
+
+def test_a_list_is_taken_as_the_tuple(trainer):
     assert trainer.evaluate(list(DATA)) == trainer.evaluate(DATA)
+    parts = [X[:8], Y[:8]], [X[8:], Y[8:]]
+    assert trainer.evaluate(list(parts)) == trainer.evaluate([tuple(part) for part in parts])
 
 
-def test_separate_arguments_are_refused_with_the_form_to_write():
+def test_separate_arguments_are_refused_with_the_form_to_write(trainer):
     for call in (lambda t: t.fit(X, Y), lambda t: t.fit(x=X, y=Y), lambda t: t.fit((X, Y), 32)):
         with pytest.raises(
             TypeError, match=r"^fit takes the data as one argument .* fit\(\(x, y\)"
         ):
-            call(trainer_of())
+            call(trainer)
     for call in (lambda t: t.fit(X), lambda t: t.evaluate(X, Y)):
         with pytest.raises(TypeError, match=r"got ndarray: pass arrays as one tuple"):
-            call(trainer_of())
+            call(trainer)
 
 
-def test_weights_lose_last_axes_of_length_one():
+def test_weights_lose_last_axes_of_length_one(trainer):
     for shape in ([37, 1], [37, 1, 1]):
-        assert train_on((X, Y, WEIGHT.reshape(shape))) == train_on(DATA)
+        assert trainer.evaluate((X, Y, WEIGHT.reshape(shape))) == trainer.evaluate(DATA)
     assert read_pair("data", (X, Y, np.ones([37, 5, 1])))[2].shape == (37, 5)
     assert len(read_pair("data", (X, Y, None))) == 2
 
@@ -59,11 +64,10 @@ def test_inputs_of_a_batch():
         read_inputs("x", (X, X, X, X))
 
 
-def test_tables_and_columns_of_pandas_are_arrays():
+def test_tables_and_columns_of_pandas_are_arrays(trainer):
     pd = pytest.importorskip("pandas")
     table, column = pd.DataFrame(X), pd.Series(Y[:, 0])
-    assert train_on((table, column, pd.Series(WEIGHT))) == train_on(DATA)
-    trainer = trainer_of()
+    assert trainer.evaluate((table, column, pd.Series(WEIGHT))) == trainer.evaluate(DATA)
     np.testing.assert_array_equal(trainer.predict(table), trainer.predict(X))
     mixed = table.assign(flag=True, count=pd.array([1] * 36 + [None], dtype="Int64"))
     (x,) = read_inputs("x", mixed)

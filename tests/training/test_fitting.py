@@ -101,8 +101,15 @@ def test_a_run_is_resumed_with_its_initial_epoch(source, tmp_path):
 LABELS = (X[:, 0] > 0).astype("int64")
 
 
-@pytest.mark.parametrize("source", [False, True], ids=["arrays", "batches"])
-@pytest.mark.parametrize("one_hot", [False, True], ids=["indices", "one_hot"])
+@pytest.mark.parametrize(
+    ("source", "one_hot"),
+    [
+        (False, False),
+        (True, True),
+        pytest.param(False, True, marks=pytest.mark.soak),
+        pytest.param(True, False, marks=pytest.mark.soak),
+    ],
+)
 def test_class_weights_equal_keras_divided_by_the_sum_of_weights(source, one_hot):
     labels = np.eye(2, dtype="float32")[LABELS] if one_hot else LABELS
     kind = "CategoricalCrossentropy" if one_hot else "SparseCategoricalCrossentropy"
