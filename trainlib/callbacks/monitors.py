@@ -17,7 +17,6 @@ from trainlib.training.callback import (
     TrainingStatus,
     check_monitored,
 )
-from trainlib.training.display import NOT_METRICS
 from trainlib.transforms.inject import hyperparam
 
 

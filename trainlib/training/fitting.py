@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.autotune import Autotuner
 from trainlib.training.batches import read_pair, with_class_weights
-from trainlib.training.callback import Results, as_callback
+from trainlib.training.callback import Results, as_callback, check_monitored
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.chunks import length_of
 from trainlib.training.context import TrainingContext
@@ -46,19 +46,19 @@ def configure_fit(
     validation_data = settings.validation_data
     if settings.validation_split:
         data, validation_data = split_arrays(data, settings.validation_split)
+    callbacks = [
+        *callbacks_for_verbose(settings.verbose, settings.callbacks, is_chief(context.strategy)),
+        *callbacks_for_policy(trainer.nonfinite),
+        *map(as_callback, settings.callbacks),
+    ]
+    check_monitored(callbacks, context.results.names(validation_data is not None))
     freq = settings.validation_freq
     config = FitConfig(
         _training_adapter(context, data, settings),
         _validation_adapter(context, validation_data, settings),
         settings.epochs,
         settings.shuffle,
-        [
-            *callbacks_for_verbose(
-                settings.verbose, settings.callbacks, is_chief(context.strategy)
-            ),
-            *callbacks_for_policy(trainer.nonfinite),
-            *map(as_callback, settings.callbacks),
-        ],
+        callbacks,
         trainer.seconds_per_call,
         settings.initial_epoch,
         frozenset(freq) if isinstance(freq, Collection) else int(freq),
