@@ -169,10 +169,10 @@ class Hyperparameter(NamedTuple):
     Attributes:
         name: the name of the factory's parameter.
         type: "float", "int", "bool", "str", "ints" and "floats" (sequences), or "axis".
-        default: under the convention that was asked for; None where required.
+        default: under the convention that was asked for; None if required.
         required: whether there is no default.
         help: one line: what it sets, its unit, its range and its choices.
-        defaults: by convention, where they depend on it; {} where not.
+        defaults: by convention, if they depend on it; {} if not.
         declaration: the declaration, with the range and the choices as data.
     """
 
@@ -186,7 +186,7 @@ class Hyperparameter(NamedTuple):
 
     @property
     def default_text(self) -> str:
-        """The default as text, such as "0.001 (torch 0.01)"; "" where required."""
+        """The default as text, such as "0.001 (torch 0.01)"; "" if required."""
         if self.required:
             return ""
         others: dict[str, list[str]] = {}

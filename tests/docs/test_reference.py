@@ -19,7 +19,7 @@ PAGE = (DOCS / "reference.md").read_text(encoding="utf-8")
 
 
 def anchor(heading):
-    """What a link to a heading ends with."""
+    """Return the end of a link to a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 

@@ -1,4 +1,4 @@
-"""What run folders hold becomes the records that reports show."""
+"""Run folders are read into the records that reports show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration with which a run is resumed."""
+"""The configuration of a resumed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data of a configuration, in their parts."""
+"""The data of a configuration, split into parts."""
 
 from __future__ import annotations
 

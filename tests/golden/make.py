@@ -30,7 +30,7 @@ NOT_EVERYWHERE = ("torch", "optax")
 
 
 def sample(array: np.ndarray) -> np.ndarray:
-    """Return a short array whole; of a long one the start and each 41st element of the rest."""
+    """Return a short array, or the start of a long one and each 41st element of the rest."""
     flat = np.asarray(array).reshape(-1)
     return flat if flat.size <= 600 else np.concatenate([flat[:250], flat[250::41]])
 

@@ -1,4 +1,4 @@
-"""The models that a name stands for have the layers and the options that were asked for."""
+"""The models that have a name get the layers and the options that were asked for."""
 
 from __future__ import annotations
 

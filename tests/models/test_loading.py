@@ -1,4 +1,4 @@
-"""Models from a file and from a function of the user's."""
+"""Models from a file and from the user's function."""
 
 from __future__ import annotations
 

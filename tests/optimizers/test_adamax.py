@@ -1,4 +1,4 @@
-"""Adamax where no peer shows it: the paper's form, gradients of zero, messages."""
+"""Adamax, where the comparison with peers does not cover it: the paper's form, messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nadam where no peer shows it: the paper's form, the momenta's product, Keras's rounding."""
+"""Nadam, where the comparison with peers does not cover it: the paper's form, rounding."""
 
 from __future__ import annotations
 

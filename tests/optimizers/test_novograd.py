@@ -1,4 +1,4 @@
-"""NovoGrad: a number a tensor, the first update, and decay within the momentum."""
+"""NovoGrad: one number per tensor, the first update, and decay within the momentum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the comparison with Optax does not cover of sm3."""
+"""Sm3, where the comparison with Optax does not cover it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sophia against Optax, and what that does not cover."""
+"""Sophia: compared with Optax, and its arguments."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def define(values: Values) -> None:
     group.strings(
         "against",
         list(AGAINST),
-        f"Peers; {EQUATION} is the published equation, where no library implements the function.",
+        f"Peers; {EQUATION} is the published equation, if no library implements the function.",
         "PEERS",
     )
     group.choice("dtype", "float64", list(TOLERANCES), "Type of all numbers.")

@@ -50,7 +50,7 @@ def global_norm(tensors: Tree) -> Tensor:
         tensors: any structure of floating tensors, or one tensor; leaves of None are left out.
 
     Returns:
-        A scalar in float32, or in float64 if a leaf is; 0 where there is no leaf.
+        A scalar in float32, or in float64 if a leaf is; 0 if there is no leaf.
 
     Example:
         >>> from trainlib.core.norms import global_norm

@@ -304,7 +304,7 @@ class ExperimentConfig:
         return flat.from_flags(cls, text)
 
     def monitor(self, name: str) -> FunctionConfig | None:
-        """Return the monitor of that name; None where the experiment does not use it."""
+        """Return the monitor of that name; None if the experiment does not use it."""
         return next((x for x in self.monitors if x.name == name), None)
 
 

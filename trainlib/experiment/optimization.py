@@ -35,7 +35,7 @@ class Optimization(NamedTuple):
 
     Attributes:
         optimizer: the optimizer with clipping, constraint and accumulation.
-        schedule: learning rate by batch; None where the optimizer's state holds the rate.
+        schedule: learning rate by batch; None if the optimizer's state holds the rate.
         table: function of the parameters that returns lines: the hyperparameters by path.
     """
 
@@ -147,7 +147,7 @@ def _constraint(config: ExperimentConfig) -> list[Optimizer]:
 
 
 def build_schedule(config: ExperimentConfig, learning_rate: float, updates: int) -> Schedule:
-    """Return the learning rate by update; where no length is given, it spans the whole run.
+    """Return the learning rate by update; if no length is given, it spans the whole run.
 
     Args:
         config: the experiment.

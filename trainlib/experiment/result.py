@@ -24,16 +24,16 @@ class ExperimentResult:
         config: the configuration of the run, with "auto" resolved: learning rate, execution, norms.
         folder: the run folder; None on workers other than the chief.
         history: results of each epoch, a dict each.
-        train: loss and metrics of the final model over the training part; None where the run was
+        train: loss and metrics of the final model over the training part; None if the run was
             stopped to be resumed.
-        validation: the same over the validation part; None where there is none.
+        validation: the same over the validation part; None if there is none.
         test: the same over the test part.
         steps: optimizer steps of the whole run.
         seconds: seconds of training, without evaluation of the parts.
         execution: how steps ran: "graph", "xla" or "xla_update".
         params_sha256: SHA-256 hash of the final parameters.
         model: the trained Keras model.
-        stop: the request that ended training before its last epoch; None where none did.
+        stop: the request that ended training before its last epoch; None if none did.
     """
 
     config: ExperimentConfig
@@ -59,8 +59,8 @@ class NonFiniteRunError(NonFiniteError):
     """A run that ended because numbers were not finite.
 
     Attributes:
-        batch: number of the batch, counted from 1 over the whole run; None where it is unknown.
-        folder: the run folder, whose checkpoints a replay starts from; None where there is none.
+        batch: number of the batch, counted from 1 over the whole run; None if it is unknown.
+        folder: the run folder, whose checkpoints a replay starts from; None if there is none.
     """
 
     def __init__(self, message: str, batch: int | None, folder: Path | None) -> None:

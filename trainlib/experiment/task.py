@@ -26,7 +26,7 @@ class Task(NamedTuple):
     Attributes:
         dataset: the whole data set.
         train: examples trained on.
-        validation: examples kept for validation; None where there are none.
+        validation: examples kept for validation; None if there are none.
         test: examples kept for the final evaluation.
         loss: name of the loss.
         target: form of the targets.
@@ -115,7 +115,7 @@ def _select_columns(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
 
 
 def held_out(task: Task) -> tuple[Any, ...] | None:
-    """Return the validation data as (x, y); None where there are none."""
+    """Return the validation data as (x, y); None if there are none."""
     return None if task.validation is None else tuple(task.validation)
 
 

@@ -215,7 +215,7 @@ def adafactor(
 
 
 def slot_shape(shape: list[int], axes: tuple[int, int] | None, slot: str) -> list[int]:
-    """Return the shape of R, C or V of a parameter; [] where the parameter does not use it."""
+    """Return the shape of R, C or V of a parameter; [] if the parameter does not use it."""
     if axes is None:
         return shape if slot == "V" else []
     rows, columns = axes

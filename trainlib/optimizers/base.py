@@ -277,7 +277,7 @@ def _initial(slot: Slot, params: Tree) -> Tree:
 
 
 def _decaying_by_itself(rule: UpdateRule, weight_decay: float) -> UpdateRule:
-    """Return the rule with `hp.weight_decay` None where a parameter does not decay."""
+    """Return the rule with `hp.weight_decay` None if a parameter does not decay."""
 
     def decaying(g: Tensor, *slots_and_hp: Any) -> tuple[Any, ...]:
         hp = slots_and_hp[-1]

@@ -93,7 +93,7 @@ def sophia(
     Args:
         learning_rate: eta, at least 0: a number, a scalar tensor or a schedule.
         hessian_fn: `(params, step) -> H`, an estimate of the Hessian's diagonal in the structure
-            of the parameters, None where a parameter has no estimate. `step` is the int64 number
+            of the parameters, None if a parameter has no estimate. `step` is the int64 number
             of updates made. A pure function in TensorFlow, called once every update_interval.
         beta_1: decay of the mean of gradients, in [0, 1). Default: 0.965 (optax), 0.96 (paper).
         beta_2: decay of the mean of estimates, in [0, 1). Default: 0.99.

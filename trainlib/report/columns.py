@@ -83,7 +83,7 @@ def best_epoch(history: History, name: str) -> BestEpoch | None:
 
 
 def best_by_loss(history: History) -> tuple[BestEpoch | None, str]:
-    """Return the best epoch by the validation loss, or the loss where there is none; its name."""
+    """Return the best epoch by the validation loss, or the loss if there is none, and its name."""
     name = VALIDATION_PREFIX + "loss"
     name = name if has_column(history, name) else "loss"
     return best_epoch(history, name), name

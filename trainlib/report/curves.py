@@ -141,7 +141,7 @@ def _figure_by_epoch(
 def _plot_column(
     axes: Any, history: History, key: str, color: str, label: str | None, **style: Any
 ) -> None:
-    """Plot a column by epoch, with a cross at the top where it is not finite."""
+    """Plot a column by epoch, with a cross at the top wherever it is not finite."""
     epochs, values = columns.epochs(history), columns.column(history, key)
     present = np.array([columns.has_column([results], key) for results in history])
     finite = np.isfinite(values)

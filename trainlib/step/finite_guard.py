@@ -71,7 +71,7 @@ def nonfinite_path(state: FiniteGuardState, params: Tree) -> str | None:
         params: the parameters, for their paths.
 
     Returns:
-        The path of the parameter; "the loss" where the loss was not finite; None where no step has
+        The path of the parameter; "the loss" if the loss was not finite; None if no step has
         been skipped.
 
     Example:

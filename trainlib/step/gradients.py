@@ -17,7 +17,7 @@ class Gradients(NamedTuple):
     """Gradients of a batch, passed between the functions of a step.
 
     Attributes:
-        grads: like the parameters; those of the scaled loss, where there is a loss scale.
+        grads: like the parameters; those of the scaled loss if there is a loss scale.
         loss: the differentiated loss, unscaled, for the finite guard; `()` without one.
         weight: sum of the weights of the examples, a floating scalar.
         divisor: omega, the weight of a replica's part in the sum over replicas, a floating scalar.

@@ -146,7 +146,7 @@ def init_state(
 
     Args:
         params: the trained tensors, any structure.
-        model_state: the model's other tensors; `()` where there are none.
+        model_state: the model's other tensors; `()` if there are none.
         optimizer: as in `StepConfig`; None leaves its state empty.
         seed: of the order of examples, an integer of at least 0. Default: 0.
         loss_scale: as in `StepConfig`. Default: None.

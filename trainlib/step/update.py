@@ -51,7 +51,7 @@ def apply_gradients(
     Args:
         config: the optimizer, the loss scale and the finite guard.
         state: the training state.
-        gradients: of `compute_gradients`, after `reduce_gradients` where there are replicas.
+        gradients: of `compute_gradients`, after `reduce_gradients` if there are replicas.
         last: whether the batch is the last of an epoch: closes the window of `accumulate`. Ignored
             by other optimizers. Default: False.
         update: a compiled `update_params` of this config. Default: None, not compiled.

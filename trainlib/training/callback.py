@@ -128,15 +128,15 @@ class TrainingStatus(NamedTuple):
         epoch: the current or just completed epoch, from 1 to `epochs`; 0 before the first.
         epochs: epochs of the whole run.
         batch: batches trained on in this epoch.
-        steps_per_epoch: batches per epoch; None where it is unknown.
+        steps_per_epoch: batches per epoch; None if it is unknown.
         global_batch: batches trained on since the model was new, over all epochs and fits.
         history: results of each completed epoch, a dict each.
         metrics: function that returns the results of the current epoch so far. Waits for the
             device, so call it only when you need it.
         state: function that returns the `TrainState` as tensors. Waits for the device.
         nonfinite_tensor: which tensor was not finite at the last step, in `on_train_batch_end` of a
-            trainer that stops or rolls back at such a step; None where all were finite.
-        stop: the request that ended the run, in `on_train_end`; None where none did.
+            trainer that stops or rolls back at such a step; None if all were finite.
+        stop: the request that ended the run, in `on_train_end`; None if none did.
         finished: whether the run is complete, in `on_train_end`: neither interrupted nor failed.
         gradients: function that returns the gradients of the last batch at the current parameters,
             in training mode; None before the first batch. All workers must call it together.

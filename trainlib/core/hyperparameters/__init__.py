@@ -44,7 +44,7 @@ INPUTS = ("y_true", "y_pred", "from_logits", "dtype") + (
 
 
 def declared(kind: str, factory: str, name: str) -> Declaration | None:
-    """Return the declaration of a factory's hyperparameter; None where there is none.
+    """Return the declaration of a factory's hyperparameter; None if there is none.
 
     Args:
         kind: a key of `DECLARED`.

@@ -63,7 +63,7 @@ class Declaration(NamedTuple):
         type: one of `TYPES`.
         text: what it sets, without its range and choices.
         range: the numbers that it may be.
-        choices: the strings that it may be; () where any string may be.
+        choices: the strings that it may be; () if any string may be.
         unit: of a number, such as "steps"; "" for none.
         optional: whether None is allowed.
     """
