@@ -90,7 +90,7 @@ CONTRADICTIONS = [
     (["--optimizer=sgd"], "--optimizer=sgd contradicts the run in {}, made with --optimizer=nadam"),
     (["--hidden=9"], "--hidden=9 contradicts the run in {}, made with --hidden=8"),
     (["--clipnorm=1"], r"--clipnorm=1.0 contradicts the run in {}, made with no --clipnorm"),
-    (["--run_dir=b"], "--resume continues in the run's own folder: leave --run_dir out"),
+    (["--run_dir=b"], "--resume continues in the folder of the run: leave --run_dir out"),
 ]
 
 
