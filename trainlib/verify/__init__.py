@@ -6,7 +6,7 @@ function_cases: the cases of schedules, monitors, regularizers, constraints, cli
     metrics.
 optimizer_cases: the cases of optimizers.
 peers: run the optimizers of the peer libraries.
-peer_process: run PyTorch and Optax in processes of their own.
+peer_process: run PyTorch and Optax in separate processes.
 problem: the test problem of the optimizers.
 report: print the results as a table.
 trajectory: run an optimizer of trainlib.

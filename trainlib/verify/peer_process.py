@@ -1,4 +1,4 @@
-"""PyTorch and Optax in processes of their own.
+"""PyTorch and Optax in separate processes.
 
 Their compilers cannot share a process with TensorFlow's in every version and order of imports: two
 copies of LLVM end the process without an exception. Keras runs on the same TensorFlow as trainlib,
@@ -27,11 +27,11 @@ from trainlib.verify.optimizer_cases import CASES as OPTIMIZER_CASES
 from trainlib.verify.problem import Arrays, Problem
 
 SEPARATE = ("torch", "optax")
-"""Peers that run in processes of their own."""
+"""Peers that run in separate processes."""
 
 
 class PeerProcesses:
-    """Runs peers as `compare_optimizer` and `compare_function` ask, each in its own process.
+    """Runner of peers for `compare_optimizer` and `compare_function`, with a process for each.
 
     A process is started when its peer is first needed, and again if it has ended. As a context
     manager it ends them.
@@ -62,7 +62,7 @@ class PeerProcesses:
         if reason or peer not in SEPARATE:
             return reason
         try:
-            return str(self._ask(peer, "missing", needs))
+            return str(self._request(peer, "missing", needs))
         except PeerEndedError as error:
             return str(error)
 
@@ -71,7 +71,7 @@ class PeerProcesses:
         index = _index(case, OPTIMIZER_CASES)
         if peer not in SEPARATE or index is None:
             return THIS_PROCESS.path(case, peer, problem)
-        found: list[Arrays] = self._ask(peer, "path", index, problem)
+        found: list[Arrays] = self._request(peer, "path", index, problem)
         return found
 
     def outputs(self, case: FunctionCase, peer: str, dtype: str) -> Arrays:
@@ -79,10 +79,10 @@ class PeerProcesses:
         index = _index(case, FUNCTION_CASES)
         if peer not in SEPARATE or index is None:
             return THIS_PROCESS.outputs(case, peer, dtype)
-        found: Arrays = self._ask(peer, "outputs", index, dtype)
+        found: Arrays = self._request(peer, "outputs", index, dtype)
         return found
 
-    def _ask(self, peer: str, name: str, *arguments: Any) -> Any:
+    def _request(self, peer: str, name: str, *arguments: Any) -> Any:
         """Return the answer of a peer's process.
 
         Raises:
@@ -102,7 +102,7 @@ class PeerProcesses:
             reason = f"the process of {peer} ended with status {process.returncode}"
             raise PeerEndedError(reason) from None
         if error:
-            raise RuntimeError(f"{peer} in a process of its own: {error}")
+            raise RuntimeError(f"{peer} in a separate process: {error}")
         return answer
 
 
