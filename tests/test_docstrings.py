@@ -42,7 +42,8 @@ BANNED = re.compile(
 WITHOUT_EXAMPLE = frozenset(
     {
         *("ExperimentResult", "FiniteGuardState", "Gradients", "LossScaleState"),
-        *("metrics.AucState", "metrics.ConfusionState", "metrics.PositivesState"),
+        *("KerasMetricState", "metrics.ConfusionState", "metrics.CorrelationState"),
+        *("metrics.HistogramState", "metrics.OverlapState", "metrics.PositivesState"),
         *("metrics.R2State", "interop.state_to_optax", "interop.state_to_torch"),
     }
 )

@@ -9,14 +9,19 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.core.hyperparameters import DECLARED, INPUTS, declared
+from trainlib.losses.names import FROM_LOGITS, LOSSES
+from trainlib.metrics.names import EXAMPLE_METRICS
 from trainlib.models import MODELS
 from trainlib.registry import (
+    ALIASES,
     KINDS,
     METRICS,
     OPTIMIZERS,
     TRANSFORMS,
+    full_name,
     hyperparameters,
     lookup,
+    make_metric,
     takes_plain_values,
 )
 
@@ -60,6 +65,7 @@ REQUIRED = {
     "fast": tl.sgd(),
     "optimizers": {"all": tl.sgd()},
     "labels": lambda path: "all",
+    **dict.fromkeys(("recall", "precision", "sensitivity", "specificity"), 0.5),
 }
 """A value for each hyperparameter that has no default."""
 PENALTIES = {"l1": 0.01 * 14, "l2": 0.01 * 50, "l1_l2": 0.0, "orthogonal": 0.01 * 0.96}
@@ -116,9 +122,13 @@ def test_each_factory_makes_what_its_kind_promises(kind, name):
 def test_each_metric_counts_examples_with_its_defaults(name):
     y_pred = tf.constant([[0.25, 0.75], [0.75, 0.25], [0.25, 0.75]])
     rows = tf.constant([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
-    sparse = name.startswith("sparse")
-    metric = tl.metrics.as_metric(tl.metrics.make_metric(METRICS[name]))
-    record = metric.from_model_output([1, 1, 0] if sparse else rows, y_pred)
+    by_index = name.startswith(("sparse", "categorical_generalized", "circle"))
+    required = [h.name for h in hyperparameters(METRICS[name]).values() if h.required]
+    metric = tl.metrics.as_metric(make_metric(name, **{k: REQUIRED[k] for k in required}))
+    if name == "ctc":
+        y_pred = tf.stack([y_pred] * 3, axis=1)
+        rows = tf.constant([[1], [1], [1]])
+    record = metric.from_model_output([1, 1, 0] if by_index else rows, y_pred)
     tf.nest.assert_same_structure(metric.empty(2), record)
     assert any(tf.reduce_any(x != 0) for x in record)
     assert metric.compute(record).shape == ([2, 2] if name == "confusion_matrix" else [])
@@ -145,6 +155,57 @@ def test_a_misspelt_name_is_refused_with_the_nearest_one(kind):
         message = f"^unknown {kind} '{misspelt}': did you mean '{name}'"
         with pytest.raises(ValueError, match=message):
             lookup(kind, misspelt)
+
+
+@pytest.mark.parametrize("kind", ALIASES)
+def test_short_names_stand_for_names_of_their_kind(kind):
+    for short, name in ALIASES[kind].items():
+        assert short not in KINDS[kind]
+        assert lookup(kind, short) is lookup(kind, short.upper()) is KINDS[kind][name]
+    assert full_name("loss", "acc") == "acc"
+    assert full_name("optimizer", "mse") == "mse"
+
+
+def test_keras_short_names_are_known():
+    from keras.src import losses, metrics  # the tables are not public
+
+    for kind, table in (("loss", losses.ALL_OBJECTS_DICT), ("metric", metrics.ALL_OBJECTS_DICT)):
+        short = {name for name in table if len(name) < 5 and name.islower() and "_" not in name}
+        for name in short - {"auc", "sum", "mean", "iou", "io_u", "ctc", "dice"}:
+            assert full_name(kind, name) in KINDS[kind], name
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("loss", "acc", "unknown loss 'acc', which is the name of another kind: metric; choose"),
+        ("loss", "accuracy", "unknown loss 'accuracy', which is the name of another kind: metric"),
+        ("metric", "adam", "unknown metric 'adam', which is the name of another kind: optimizer"),
+        ("loss", "MeanSquaredError", "unknown loss .*: did you mean 'mean_squared_error'"),
+        ("metric", "MeanIoU", "unknown metric 'MeanIoU': did you mean 'mean_iou'"),
+        ("optimizer", "mse", "unknown optimizer 'mse', which is the name of another kind: loss"),
+    ],
+)
+def test_a_message_speaks_of_the_kind_that_was_asked_for(kind, name, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        lookup(kind, name)
+
+
+def test_what_losses_and_metrics_take_is_declared_as_their_signatures_are():
+    for name, loss in LOSSES.items():
+        assert (name in FROM_LOGITS) == ("from_logits" in inspect.signature(loss).parameters)
+    for name, metric in METRICS.items():
+        inputs = list(inspect.signature(metric).parameters)[:2] == ["y_true", "y_pred"]
+        assert inputs == (name in EXAMPLE_METRICS), name
+
+
+def test_make_metric_binds_the_options_of_a_name():
+    assert make_metric("acc") is tl.metrics.accuracy
+    assert make_metric("binary_accuracy", threshold=0.25)([1], [0.375]).numpy() == [1]
+    assert isinstance(make_metric("auc"), tl.metrics.Metric)
+    assert make_metric("auc", num_thresholds=7).empty(1).positives.shape == [8, 1]
+    with pytest.raises(TypeError, match=r"^metric recall_at_precision needs precision: write "):
+        make_metric("recall_at_precision")
 
 
 @pytest.mark.parametrize("name", ["zzz", "", None, 3, ("adam",)])

@@ -101,6 +101,12 @@ from trainlib.training.autotune import Autotuner
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.functional_model import FunctionalModel
+from trainlib.training.keras_objects import (
+    KerasMetricState,
+    loss_from_keras,
+    metric_from_keras,
+    regularizer_from_keras,
+)
 from trainlib.training.strategies import mirrored, multi_worker
 from trainlib.training.trainer import Trainer
 from trainlib.transforms import (
@@ -148,6 +154,7 @@ __all__ = [
     "LRFinderResult",
     "LossScale",
     "LossScaleState",
+    "KerasMetricState",
     "Mean",
     "Metric",
     "ModelOutput",
@@ -221,10 +228,12 @@ __all__ = [
     "linear_warmup",
     "lion",
     "lookahead",
+    "loss_from_keras",
     "losses",
     "lr_finder",
     "masked",
     "max_norm",
+    "metric_from_keras",
     "metrics",
     "min_max_norm",
     "mirrored",
@@ -252,6 +261,7 @@ __all__ = [
     "reduce_gradients",
     "reduce_on_plateau",
     "registry",
+    "regularizer_from_keras",
     "restrict",
     "rmsprop",
     "rprop",

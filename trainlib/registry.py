@@ -13,8 +13,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import trainlib.constraints as constraints
-import trainlib.losses as losses
-import trainlib.metrics as metrics
 import trainlib.monitors as monitors
 import trainlib.optimizers as optimizers
 import trainlib.regularizers as regularizers
@@ -22,7 +20,14 @@ import trainlib.schedules as schedules
 import trainlib.transforms as transforms
 from trainlib.core.checks import check_choice
 from trainlib.core.conventions import conventions_of, default_of, defaults_of
-from trainlib.core.hyperparameters import INPUTS, Declaration, declared
+from trainlib.core.hyperparameters import INPUTS, Declaration
+from trainlib.core.hyperparameters import declared as declaration_of
+from trainlib.losses import names as loss_names
+from trainlib.losses.names import LOSSES as LOSSES
+from trainlib.metrics import ExampleMetric, Metric
+from trainlib.metrics import names as metric_names
+from trainlib.metrics.names import EXAMPLE_METRICS
+from trainlib.metrics.names import METRICS as METRICS
 
 OPTIMIZERS: Mapping[str, Callable[..., Any]] = {
     "sgd": optimizers.sgd,
@@ -95,47 +100,6 @@ CLIPPING: Mapping[str, Callable[..., Any]] = {
     "clip_by_global_norm": transforms.clip_by_global_norm,
     "adaptive_clip": transforms.adaptive_clip,
 }
-LOSSES: Mapping[str, Callable[..., Any]] = {
-    "mean_squared_error": losses.mean_squared_error,
-    "mean_absolute_error": losses.mean_absolute_error,
-    "mean_absolute_percentage_error": losses.mean_absolute_percentage_error,
-    "mean_squared_logarithmic_error": losses.mean_squared_logarithmic_error,
-    "huber": losses.huber,
-    "log_cosh": losses.log_cosh,
-    "poisson": losses.poisson,
-    "cosine_similarity": losses.cosine_similarity,
-    "binary_crossentropy": losses.binary_crossentropy,
-    "categorical_crossentropy": losses.categorical_crossentropy,
-    "sparse_categorical_crossentropy": losses.sparse_categorical_crossentropy,
-    "binary_focal_crossentropy": losses.binary_focal_crossentropy,
-    "categorical_focal_crossentropy": losses.categorical_focal_crossentropy,
-    "categorical_generalized_cross_entropy": losses.categorical_generalized_cross_entropy,
-    "kl_divergence": losses.kl_divergence,
-    "hinge": losses.hinge,
-    "squared_hinge": losses.squared_hinge,
-    "categorical_hinge": losses.categorical_hinge,
-    "dice": losses.dice,
-    "tversky": losses.tversky,
-    "circle": losses.circle,
-    "ctc": losses.ctc,
-}
-METRICS: Mapping[str, Callable[..., Any]] = {
-    "accuracy": metrics.accuracy,
-    "binary_accuracy": metrics.binary_accuracy,
-    "categorical_accuracy": metrics.categorical_accuracy,
-    "sparse_categorical_accuracy": metrics.sparse_categorical_accuracy,
-    "top_k_categorical_accuracy": metrics.top_k_categorical_accuracy,
-    "sparse_top_k_categorical_accuracy": metrics.sparse_top_k_categorical_accuracy,
-    "mean_squared_error": metrics.mean_squared_error,
-    "mean_absolute_error": metrics.mean_absolute_error,
-    "root_mean_squared_error": metrics.root_mean_squared_error,
-    "r2_score": metrics.r2_score,
-    "precision": metrics.precision,
-    "recall": metrics.recall,
-    "f1_score": metrics.f1_score,
-    "auc": metrics.auc,
-    "confusion_matrix": metrics.confusion_matrix,
-}
 KINDS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -146,6 +110,12 @@ KINDS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "loss": LOSSES,
     "metric": METRICS,
 }
+
+ALIASES: Mapping[str, Mapping[str, str]] = {
+    "loss": loss_names.ALIASES,
+    "metric": metric_names.ALIASES,
+}
+"""Short names by kind, such as "mse", and the names that they stand for."""
 
 TRANSFORMS: Mapping[str, Callable[..., Any]] = {
     "accumulate": transforms.accumulate,
@@ -197,20 +167,72 @@ class Hyperparameter(NamedTuple):
         return _text(self.default) + (f" ({listed})" if listed else "")
 
 
+def full_name(kind: str, name: str) -> str:
+    """Return the name in the registry that a short one stands for; any other name as it is.
+
+    Example:
+        >>> tl.registry.full_name("loss", "mse"), tl.registry.full_name("metric", "auc")
+        ('mean_squared_error', 'auc')
+    """
+    if not isinstance(name, str) or name in KINDS.get(kind, {}):
+        return name
+    return ALIASES.get(kind, {}).get(name.lower(), name)
+
+
 def lookup(kind: str, name: Any, table: Mapping[str, Callable[..., Any]] | None = None) -> Any:
     """Return the function of a kind by its name.
 
     Args:
         kind: a key of `KINDS`; with a table, any word, for the message of an error.
-        name: the name of the function.
+        name: the name of the function, or a short one such as "mse".
         table: the functions by name; by default those of the kind in the registry.
 
     Raises:
         ValueError: there is no such name; the message has the nearest one.
     """
-    table = KINDS[kind] if table is None else table
+    if table is None:
+        table, name = KINDS[kind], full_name(kind, name)
+        owner = next((k for k in KINDS if full_name(k, name) in KINDS[k]), None)
+        if owner is not None and name not in table:
+            raise ValueError(
+                f"unknown {kind} {name!r}, which is the name of another kind: {owner}; choose "
+                f"from {', '.join(table)}"
+            )
     check_choice(kind, name, table)
     return table[name]
+
+
+def make_metric(name: str, **options: Any) -> Metric | ExampleMetric:
+    """Return a metric by its name.
+
+    Args:
+        name: a name of `METRICS`, or a short one such as "acc".
+        **options: hyperparameters by name.
+
+    Returns:
+        A per-example function with its options, or a `Metric`.
+
+    Raises:
+        ValueError: there is no such name, or an option is out of range.
+        TypeError: the metric lacks a required option, or does not take one.
+
+    Example:
+        >>> metric = tl.registry.make_metric("binary_accuracy", threshold=0.8)
+        >>> metric([1.0, 0.0], [0.7, 0.7]).numpy()
+        array([0., 1.], dtype=float32)
+    """
+    factory: Callable[..., Any] = lookup("metric", name)
+    name = full_name("metric", name)
+    if name in EXAMPLE_METRICS:
+        return functools.partial(factory, **options) if options else factory
+    for option, declared in hyperparameters(factory).items():
+        if declared.required and option not in options:
+            raise TypeError(
+                f"metric {name} needs {option}: write "
+                f'metrics={{"{name}": tl.metrics.{name}({option}=...)}}'
+            )
+    metric: Metric = factory(**options)
+    return metric
 
 
 @functools.cache
@@ -287,7 +309,7 @@ def _kinds() -> Mapping[Callable[..., Any], str]:
 def _declaration(factory: Callable[..., Any], parameter: inspect.Parameter) -> Declaration:
     """Return the declaration of a parameter; one by the type of its default if there is none."""
     kind = _kinds().get(factory, "model")
-    found = declared(kind, factory.__name__, parameter.name)
+    found = declaration_of(kind, factory.__name__, parameter.name)
     if found is None:
         named = {bool: "bool", int: "int", str: "str"}
         return Declaration(named.get(type(parameter.default), "float"), "")

@@ -136,3 +136,28 @@ def test_a_hyperparameter_that_no_chosen_function_takes_is_refused(flags, messag
 )
 def test_functions_with_their_hyperparameters_are_accepted(flags):
     experiment(*flags)
+
+
+def test_short_names_are_written_out_in_the_configuration():
+    config = experiment("--loss=mse", "--metrics=MAE,r2")
+    assert config == experiment(
+        "--loss=mean_squared_error", "--metrics=mean_absolute_error,r2_score"
+    )
+    assert "--loss=mean_squared_error" in config.to_flags().splitlines()
+    assert tl.ExperimentConfig(loss=tl.config("bce")).loss == tl.config("binary_crossentropy")
+
+
+def test_a_name_that_is_another_flag_is_written_with_its_kind():
+    flags = ("--metrics=recall_at_precision", "--metrics_precision=0.75", "--precision=float64")
+    config = experiment(*flags)
+    assert config.metrics == (tl.config("recall_at_precision", precision=0.75),)
+    assert config.precision == "float64"
+    assert {*flags} <= {*config.to_flags().splitlines()}
+    with pytest.raises(ValueError, match="^metric recall_at_precision needs metrics_precision"):
+        experiment("--metrics=recall_at_precision")
+
+
+def test_one_number_is_a_sequence_of_one():
+    config = experiment("--metrics=precision", "--thresholds=0.25")
+    assert config.metrics == (tl.config("precision", thresholds=0.25),)
+    assert config.metrics == (tl.config("precision", thresholds=(0.25,)),)

@@ -34,12 +34,15 @@ def test_without_an_axis_all_examples_count_as_one(loss):
     np.testing.assert_allclose(found, 1 - 2 * np.sum(y * p) / (y.sum() + p.sum()), rtol=1e-7)
 
 
-def test_alpha_weights_missed_and_beta_falsely_detected_pixels():
+def test_alpha_weighs_falsely_detected_and_beta_missed_pixels():
     missed = [[1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]]
     false_positive = [[1.0, 0.0, 0.0]], [[1.0, 1.0, 0.0]]
-    options = {"alpha": 3.0, "beta": 7.0, "axis": 1}
+    options = {"alpha": 7.0, "beta": 3.0, "axis": 1}
     np.testing.assert_allclose(losses.tversky(*missed, **options), [1 - 1 / 4], rtol=1e-7)
     np.testing.assert_allclose(losses.tversky(*false_positive, **options), [1 - 1 / 8], rtol=1e-7)
+    old = {"alpha": 3.0, "beta": 7.0, "axis": 1, "alpha_weighs": "false_negatives"}
+    for region in (missed, false_positive):
+        assert losses.tversky(*region, **old) == losses.tversky(*region, **options)
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "sum"])
@@ -77,6 +80,7 @@ def test_a_training_step_accepts_both_forms_but_weights_only_with_an_axis():
     [
         ({"alpha": -1.0}, "alpha must be at least 0"),
         ({"beta": -1.0}, "beta must be at least 0"),
+        ({"alpha_weighs": "fp"}, "unknown alpha_weighs 'fp'"),
         ({"axis": 3}, "axis must be at least -3 and at most 2, got 3"),
         ({"axis": (1, -4)}, "axis must be at least -3 and at most 2, got -4"),
     ],

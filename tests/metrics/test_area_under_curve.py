@@ -46,7 +46,7 @@ def test_buckets_hold_the_scores_between_their_thresholds(num_thresholds, execut
     levels[0], levels[-1] = -1, 2
     for y, sums in zip((1, 0), state, strict=True):
         above = np.sum(W * ((p > levels[:, None]) & (y == Y)), axis=1)
-        np.testing.assert_allclose(np.cumsum(sums[::-1, 0])[::-1], above, rtol=1e-13)
+        np.testing.assert_allclose(np.cumsum(sums[::-1, 0])[::-1][1:], above, rtol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -64,7 +64,7 @@ def test_scores_at_the_thresholds_fall_into_the_buckets_of_keras(execution, dtyp
         keras.config.set_floatx(floatx)
     state = EXECUTIONS[execution](auc().from_model_output)(tf.constant(y), tf.constant(p))
     for ours, sums in zip(state, theirs, strict=True):
-        np.testing.assert_array_equal(np.cumsum(ours[::-1, 0])[::-1], sums)
+        np.testing.assert_array_equal(np.cumsum(ours[::-1, 0])[::-1][1:], sums)
 
 
 @pytest.mark.parametrize("curve", ["ROC", "PR"])
@@ -124,7 +124,7 @@ def test_class_indices_count_as_one_hot_rows():
 def test_scores_outside_0_and_1_count_as_the_ends(execution):
     p = tf.constant([-3.0, 7.0, np.inf, -np.inf, np.nan])
     state = EXECUTIONS[execution](auc(3).from_model_output)(tf.ones([5], tf.int64), p)
-    assert state.positives[:, 0].numpy().tolist() == [3, 2, 0]
+    assert state.positives[:, 0].numpy().tolist() == [0, 3, 2, 0]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,8 @@ def test_scores_outside_0_and_1_count_as_the_ends(execution):
     [
         ({"num_thresholds": 1}, ValueError, "num_thresholds must be at least 2"),
         ({"num_thresholds": 2.5}, TypeError, "num_thresholds must be an integer"),
+        ({"thresholds": [0.5, 1.5]}, ValueError, "thresholds must be .* at most 1, got 1.5"),
+        ({"label_weights": [-1.0]}, ValueError, "label_weights must be at least 0"),
         ({"curve": "RoC"}, ValueError, "unknown curve 'RoC': did you mean 'ROC'"),
         ({"summation_method": "minor"}, ValueError, "unknown summation_method 'minor': did you"),
     ],

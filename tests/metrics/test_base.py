@@ -30,7 +30,17 @@ METRICS = {
     "precision": tl.metrics.precision([0.25, 0.5, 0.75]),
     "recall": tl.metrics.recall(top_k=2),
     "f1_score": tl.metrics.f1_score("none"),
+    "fbeta_score": tl.metrics.fbeta_score("none", beta=2.0),
+    "true_negatives": tl.metrics.true_negatives([0.25, 0.75]),
+    "recall_at_precision": tl.metrics.recall_at_precision(0.3),
+    "iou": tl.metrics.iou([0, 2]),
+    "mean_pearson_correlation": tl.metrics.pearson_correlation(),
+    "mean_concordance_correlation of examples": tl.metrics.concordance_correlation(axis=0),
+    "mean_sum": tl.metrics.sum(),
+    "mean_dice": tl.metrics.dice(),
+    "mean_tversky": tl.metrics.tversky(alpha=0.25),
     "auc": tl.metrics.auc(),
+    "auc at thresholds": tl.metrics.auc(thresholds=[0.25, 0.5]),
     "auc by label": tl.metrics.auc(curve="PR", multi_label=True),
     "confusion_matrix": tl.metrics.confusion_matrix(),
     "on_probabilities": tl.metrics.on_probabilities(tl.metrics.auc(), "sigmoid"),
@@ -218,12 +228,13 @@ def test_on_probabilities_applies_the_activation_to_logits(activation, f):
         tl.metrics.on_probabilities(tl.metrics.accuracy, "tanh")
 
 
-def test_make_metric_binds_the_options_of_a_registry_entry():
-    make = tl.metrics.make_metric
-    assert make(tl.metrics.accuracy) is tl.metrics.accuracy
-    assert make(tl.metrics.binary_accuracy, threshold=0.25)([1], [0.375]).numpy() == [1]
-    assert isinstance(make(tl.metrics.auc), tl.metrics.Metric)
-    assert make(tl.metrics.auc, num_thresholds=7).empty(1).positives.shape == [7, 1]
+def test_a_sum_is_that_of_a_function_or_of_the_predictions():
+    hits = tl.metrics.sum(tl.metrics.accuracy)
+    expected = np.sum(WEIGHT * (np.argmax(SCORES, axis=1) == CLASSES))
+    state = hits.from_model_output(CLASSES, SCORES, WEIGHT)
+    assert float(hits.compute(state)) == pytest.approx(expected, rel=1e-14)
+    state = tl.metrics.sum().from_model_output(CLASSES, SCORES)
+    assert float(tl.metrics.sum().compute(state)) == SCORES.sum()
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "accuracy"])

@@ -61,11 +61,11 @@ def test_top_k_takes_the_first_of_equal_scores(execution):
         )
         return [x.numpy().tolist() for x in state]
 
-    assert counts(1, [[1] * 3] * 2) == [[2], [0], [4]]
-    assert counts(2, [[1] * 3] * 2) == [[4], [0], [2]]
+    assert counts(1, [[1] * 3] * 2) == [[2], [0], [4], [0]]
+    assert counts(2, [[1] * 3] * 2) == [[4], [0], [2], [0]]
     # The second row: its 0.5, and of the zeros the first.
-    assert counts(2, [0, 2]) == [[1], [3], [1]]
-    assert counts(2, [0, 0]) == [[2], [2], [0]]
+    assert counts(2, [0, 2]) == [[1], [3], [1], [1]]
+    assert counts(2, [0, 0]) == [[2], [2], [0], [2]]
 
 
 def test_class_id_selects_one_column():
@@ -105,7 +105,7 @@ def test_f1_of_a_single_score_has_threshold_one_half():
     y_true, y_pred = [1, 1, 0, 0, 1], [0.75, 0.25, 0.75, 0.25, 0.5]
     for p in (y_pred, np.reshape(y_pred, (5, 1))):
         state = f1().from_model_output(y_true, p)
-        assert [float(x[0]) for x in state] == [1, 1, 2]
+        assert [float(x[0]) for x in state] == [1, 1, 2, 1]
         assert value(f1(), y_true, p) == value(f1(threshold=0.5), y_true, p)
 
 

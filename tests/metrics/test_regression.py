@@ -50,11 +50,14 @@ def test_r2_of_sequences_pools_their_steps():
     np.testing.assert_allclose(value(r2("none"), *parts), numpy_r2(np.ones(SIZE))[0], rtol=1e-11)
 
 
-def test_adjusted_r2_counts_targets_with_a_weight():
-    y, p = Y[:, 0], P[:, 0]
-    n, plain = np.count_nonzero(W), value(r2(), y, p, W)
+@pytest.mark.parametrize(
+    ("counted", "n"), [("examples", W.sum()), ("targets", D * np.count_nonzero(W))]
+)
+def test_adjusted_r2_counts_examples_by_their_weights_or_targets(counted, n):
+    plain = value(r2(), Y, P, W)
     expected = 1 - (1 - plain) * (n - 1) / (n - 4 - 1)
-    assert value(r2(num_regressors=4), y, p, W) == pytest.approx(expected, rel=1e-14)
+    found = value(r2(num_regressors=4, counted=counted), Y, P, W)
+    assert found == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("num_regressors", [3, 4, 100])
@@ -66,10 +69,10 @@ def test_too_few_targets_are_not_adjusted(num_regressors):
 
 @pytest.mark.parametrize("target", [0.0, 0.1, 1e6 / 3, -7e-9])
 @pytest.mark.parametrize("error", [0.0, 0.5])
-def test_equal_targets_score_0(target, error):
+def test_equal_targets_score_1_if_they_are_predicted_exactly_else_0(target, error):
     y = np.full(1001, target)
     for aggregation in ("uniform_average", "variance_weighted_average", "none"):
-        assert value(r2(aggregation), y, y + error) == 0
+        assert value(r2(aggregation), y, y + error) == (error == 0)
 
 
 def test_a_constant_output_does_not_change_the_others():
@@ -93,6 +96,7 @@ def test_a_small_variance_with_a_large_mean_is_resolved():
         ({"class_aggregation": "mean"}, ValueError, "unknown class_aggregation 'mean'"),
         ({"class_aggregation": None}, ValueError, "unknown class_aggregation None"),
         ({"num_regressors": -1}, ValueError, "num_regressors must be at least 0"),
+        ({"counted": "rows"}, ValueError, "unknown counted 'rows': choose from examples"),
         ({"num_regressors": 0.5}, TypeError, "num_regressors must be an integer"),
     ],
 )

@@ -375,7 +375,7 @@ def test_options_out_of_range_are_named_in_the_error(options, kind, message):
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
         ({"execution": "fast"}, ValueError, "unknown execution 'fast'"),
-        ({"loss": "mse"}, ValueError, "unknown loss 'mse'"),
+        ({"loss": "mean_sqared_error"}, ValueError, "unknown loss 'mean_sqared_error': did you"),
         ({"optimizer": tl.adam()}, TypeError, "optimizer must be a function of a learning rate"),
         ({"optimizer": lambda rate: rate}, TypeError, "optimizer must be an Optimizer"),
         ({"optimizer": lambda r: tl.accumulate(tl.sgd(r), 2)}, ValueError, "must not accumulate"),

@@ -22,7 +22,6 @@ from helpers.classification import (
 from helpers.trees import bits
 
 import trainlib as tl
-from trainlib.registry import METRICS
 from trainlib.training.chunks import specs_of
 from trainlib.training.functional_model import functional_from_keras
 from trainlib.training.order import epoch_order
@@ -63,7 +62,7 @@ def test_metrics_by_name_are_those_of_all_the_examples_at_once(execution, weight
     logits = trainer.predict(X)
     assert list(results) == ["loss", *BY_NAME]
     for name in BY_NAME:
-        metric = tl.metrics.as_metric(tl.metrics.make_metric(METRICS[name]))
+        metric = tl.metrics.as_metric(tl.registry.make_metric(name))
         expected = metric.compute(metric.from_model_output(Y, logits, *data[2:])).numpy()
         assert np.shape(results[name]) == ((3, 3) if name == "confusion_matrix" else ())
         np.testing.assert_allclose(results[name], expected, rtol=1e-12)

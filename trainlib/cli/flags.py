@@ -11,7 +11,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.fields import Setting
 from trainlib.experiment.flat import settings, unflatten
 from trainlib.experiment.functions import AUTO, FUNCTIONS, LENGTHS, Hyperparameters, takes
-from trainlib.experiment.hyperparameter_flags import AMBIGUITY, is_shared
+from trainlib.experiment.hyperparameter_flags import AMBIGUITY, TAKEN, is_shared
 
 OF_CODE = [s for s in settings(ExperimentConfig) if s.flag in ("code_path", "safe_mode")]
 METAVARS: Mapping[str, str] = {
@@ -130,13 +130,14 @@ def _entries(
     entries = []
     for hyperparameter, h in declared.items():
         flag = f"{name}_{hyperparameter}" if kind == "monitors" else hyperparameter
+        flag = f"{kind}_{flag}" if flag in TAKEN else flag
         text = f"{h.help[:1].upper()}{h.help[1:]}."
         if hyperparameter in LENGTHS and h.required:
             text += " Default: to the end of the run."
         elif h.default is not None:
             default = h.default_text.lower() if h.type == "bool" else h.default_text
             text += f" Default: {default}."
-        if kind != "monitors" and is_shared(hyperparameter):
+        if kind != "monitors" and is_shared(hyperparameter) and hyperparameter not in TAKEN:
             text += f" Also --{kind}_{hyperparameter}."
         defined: Any = values[flag]
         entries.append(describe(label(defined), text, width))

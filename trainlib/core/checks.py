@@ -8,19 +8,6 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
-ABBREVIATIONS = {
-    "mse": "mean_squared_error",
-    "mae": "mean_absolute_error",
-    "mape": "mean_absolute_percentage_error",
-    "msle": "mean_squared_logarithmic_error",
-    "rmse": "root_mean_squared_error",
-    "acc": "accuracy",
-    "r2": "r2_score",
-    "kld": "kl_divergence",
-    "bce": "binary_crossentropy",
-}
-"""Short names that other libraries accept, to suggest the long ones; they are not accepted here."""
-
 
 def check_number(
     name: str,
@@ -85,8 +72,16 @@ def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None =
 
 def check_rate(name: str, value: Any) -> None:
     """Raise unless a learning rate is a schedule, a tensor, or a number of at least 0."""
+    check_not_class(name, "a number or a schedule", value)
     if not callable(value):
         check_number(name, value, at_least=0)
+
+
+def check_not_class(name: str, wanted: str, value: Any) -> None:
+    """Raise `TypeError` for a class in the place of an object or a function."""
+    if isinstance(value, type):
+        made = value.__name__
+        raise TypeError(f"{name} must be {wanted}, got the class {made}: write {made}(...)")
 
 
 def check_choice(kind: str, name: Any, choices: Iterable[str]) -> None:
@@ -104,13 +99,16 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
 
     Example:
         >>> from trainlib.core.checks import nearest
-        >>> nearest("mse", ["huber", "mean_squared_error"])
+        >>> nearest("MeanSquaredError", ["huber", "mean_squared_error"])
         'mean_squared_error'
     """
-    choices = list(choices)
-    long_name = ABBREVIATIONS.get(name)
-    if long_name in choices:
-        return long_name
-    similar = difflib.get_close_matches(name, choices, n=1)
-    longer = [choice for choice in choices if name and choice.startswith(name)]
-    return next(iter([*similar, *longer]), None)
+    folded = {_folded(choice): choice for choice in choices}
+    key = _folded(name)
+    similar = [key, *difflib.get_close_matches(key, folded, n=1)]
+    longer = [choice for choice in folded if key and choice.startswith(key)]
+    return next((folded[x] for x in [*similar, *longer] if x in folded), None)
+
+
+def _folded(name: str) -> str:
+    """Return a name without the differences of case and separators: "meansquarederror"."""
+    return name.lower().replace("_", "").replace("-", "")

@@ -17,7 +17,7 @@ from trainlib.experiment.functions import AUTO, FunctionConfig, not_for, takes
 from trainlib.experiment.targets import metric_is_by_class, takes_logits
 from trainlib.experiment.task import Task
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
-from trainlib.metrics import Metric, as_metric, make_metric, on_probabilities
+from trainlib.metrics import Metric, as_metric, on_probabilities
 from trainlib.regularizers import Regularizer
 from trainlib.training.from_logits import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.keras_settings import check_data_format
@@ -32,6 +32,8 @@ ORDER_METRICS = (
     "sparse_top_k_categorical_accuracy",
 )
 """Metrics that depend on the order of the predictions only, the same for logits."""
+OVER_EXAMPLES = ("pearson_correlation", "concordance_correlation")
+"""Metrics of an experiment that are computed over the examples, not over the outputs of each."""
 BOUND = 10.0
 """Standard deviations from the mean at which the columns of a table are clipped."""
 
@@ -198,10 +200,15 @@ def build_metrics(
             metric = make(config, "metrics", name)
         else:
             _check_metric(name, task)
-            options = _settled(chosen.get(name, config.metrics[0]), "metrics", name).hyperparameters
-            metric = make_metric(registry.lookup("metric", name), **options)
+            settled = _settled(chosen.get(name, config.metrics[0]), "metrics", name)
+            options = dict(settled.hyperparameters)
+            if name in OVER_EXAMPLES:
+                options["axis"] = 0
+            if takes_logits(name):
+                options["from_logits"] = from_logits
+            metric = registry.make_metric(name, **options)
         metric = as_metric(metrics_by_name({result: metric})[result])
-        if from_logits and name not in ORDER_METRICS:
+        if from_logits and name not in ORDER_METRICS and not takes_logits(name):
             metric = on_probabilities(metric, str(task.target.activation))
         metrics[result] = metric
     return metrics

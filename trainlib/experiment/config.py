@@ -17,7 +17,15 @@ from trainlib.experiment.fields import (
     setting,
     short_repr,
 )
-from trainlib.experiment.functions import AUTO, PEAK, FunctionConfig, check_shared, rate_argument
+from trainlib.experiment.functions import (
+    AUTO,
+    PEAK,
+    FunctionConfig,
+    check_shared,
+    rate_argument,
+    takes,
+)
+from trainlib.experiment.hyperparameter_flags import spelling
 from trainlib.experiment.parts import (
     NESTED,
     CheckpointConfig,
@@ -344,4 +352,8 @@ def _has_own_peak(schedule: FunctionConfig) -> bool:
 def _check_metrics(metrics: Sequence[FunctionConfig]) -> None:
     if len(metrics) > 1 and any(metric.name == AUTO for metric in metrics):
         raise ValueError("metrics must be auto alone or names, got auto among others")
+    for metric in metrics:
+        for name, declared in takes("metrics", metric.name).items():
+            if declared.required and name not in metric.hyperparameters:
+                raise ValueError(f"metric {metric.name} needs {spelling('metrics', name)}")
     check_shared("metrics", metrics)

@@ -13,6 +13,7 @@ from trainlib.core.checks import nearest
 from trainlib.experiment.fields import FunctionsField, Setting, function_fields, plain_settings
 from trainlib.experiment.functions import AUTO, FUNCTIONS, all_hyperparameters, takes, type_of
 from trainlib.experiment.hyperparameter_flags import (
+    TAKEN,
     chosen_functions,
     chosen_monitors,
     is_shared,
@@ -157,7 +158,8 @@ def _function_settings(field: Any) -> Iterator[Setting]:
     for name, declared in all_hyperparameters(kind).items():
         help = f"{declared.help[:1].upper()}{declared.help[1:]}." if kind == "clipping" else ""
         help = SHOWN.get(f"{kind}.{name}", help)
-        yield Setting(name, type_of(declared), None, help, group, kind=kind)
+        if name not in TAKEN:
+            yield Setting(name, type_of(declared), None, help, group, kind=kind)
         if is_shared(name):
             yield Setting(f"{kind}_{name}", type_of(declared), None, "", group, kind=kind)
 

@@ -27,8 +27,8 @@ FUNCTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "regularizer": registry.REGULARIZERS,
     "constraint": registry.CONSTRAINTS,
     "clipping": registry.CLIPPING,
-    "loss": {name: loss for name, loss in registry.LOSSES.items() if name not in ("circle", "ctc")},
-    "metrics": registry.METRICS,
+    "loss": {name: f for name, f in registry.LOSSES.items() if name not in ("circle", "ctc")},
+    "metrics": {name: f for name, f in registry.METRICS.items() if name not in ("circle", "ctc")},
 }
 """The functions that an experiment chooses from, by kind.
 
@@ -48,7 +48,7 @@ LENGTHS = ("decay_steps", "total_steps")
 PEAK = "maximal_learning_rate"
 """Learning rate of a schedule that may be given by its own name."""
 
-_SETTLED_BY_DATA = {"loss": ("axis",)}
+_SETTLED_BY_DATA = {"loss": ("axis",), "metrics": ("axis",)}
 """Hyperparameters that the form of the data decides, by kind."""
 
 USER_KINDS = ("model", "optimizer", "schedule", "regularizer", "constraint", "loss", "metrics")
@@ -119,6 +119,11 @@ def config(name: str, **hyperparameters: Any) -> FunctionConfig:
         config('nadam', learning_rate=0.001)
     """
     return FunctionConfig(name, hyperparameters)
+
+
+def full_name(kind: str, name: str) -> str:
+    """Return the full name of a function that may have a short one, such as "mse"."""
+    return registry.full_name(SINGULAR.get(kind, kind), name)
 
 
 def is_user_function(kind: str, name: str) -> bool:
@@ -214,6 +219,7 @@ def checked_function(kind: str, function: FunctionConfig) -> FunctionConfig:
     """
     custom = is_user_function(kind, function.name)
     checked_line(kind, function.name)
+    function = FunctionConfig(full_name(kind, function.name), function.hyperparameters)
     if not custom and not (function.name == AUTO and kind in AUTO_MEMBERS):
         check_choice(SINGULAR.get(kind, kind), function.name, FUNCTIONS[kind])
     declared = takes(kind, function.name)

@@ -23,6 +23,7 @@ from trainlib.experiment.functions import (
     FunctionConfig,
     all_hyperparameters,
     checked_function,
+    full_name,
     not_for,
     takes,
 )
@@ -36,12 +37,18 @@ AMBIGUITY = (
 """How to write hyperparameters, for the help text."""
 KINDS = tuple(kind for kind in FUNCTIONS if kind != "monitors")
 """Kinds whose functions may share names of hyperparameters."""
+TAKEN = ("precision",)
+"""Hyperparameters whose names are those of other flags: they are always written with the kind."""
 
 
 @functools.cache
 def is_shared(hyperparameter: str) -> bool:
-    """Return whether functions of several kinds know the name of a hyperparameter."""
-    return sum(hyperparameter in all_hyperparameters(kind) for kind in KINDS) > 1
+    """Return whether a hyperparameter can be written with its kind.
+
+    It can if functions of several kinds know its name, or if its name alone is another flag's.
+    """
+    kinds = [kind for kind in KINDS if hyperparameter in all_hyperparameters(kind)]
+    return hyperparameter in TAKEN or len(kinds) > 1
 
 
 def spelling(kind: str, hyperparameter: str) -> str:
@@ -102,7 +109,8 @@ def _chosen(cls: Any, given: Mapping[str, Any]) -> dict[str, list[str]]:
     chosen = {}
     for kind, field, value in _default_functions(cls):
         names = given.get(kind, tuple(function.name for function in field.functions(value)))
-        chosen[kind] = [names] if isinstance(names, str) else list(names)
+        names = [names] if isinstance(names, str) else names
+        chosen[kind] = [full_name(kind, name) for name in names]
     chosen["clipping"] = [
         name
         for name in FUNCTIONS["clipping"]
@@ -153,7 +161,8 @@ def hyperparameter_flags() -> Mapping[str, tuple[tuple[str, ...], str]]:
     for kind in KINDS:
         for name in all_hyperparameters(kind):
             kinds = tuple(k for k in KINDS if name in all_hyperparameters(k))
-            flags[name] = kinds, name
+            if name not in TAKEN:
+                flags[name] = kinds, name
             if is_shared(name):
                 flags[f"{kind}_{name}"] = (kind,), name
     return flags

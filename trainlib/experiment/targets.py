@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 import trainlib.registry as registry
 from trainlib.data import Dataset, Examples
 from trainlib.experiment.functions import AUTO
+from trainlib.losses.names import FROM_LOGITS
 from trainlib.user_code import is_spec
 
 INDEX, ONE_HOT, NUMBER = "index", "one_hot", "number"
@@ -53,7 +53,7 @@ TARGETS: Mapping[str, Target] = {
 """Targets by loss; losses that are not listed take numbers as they are."""
 
 
-NUMBER_METRICS = ("regression", "base")
+NUMBER_METRICS = ("regression", "correlation", "base")
 """Modules of `trainlib.metrics` whose metrics take numbers."""
 
 
@@ -66,9 +66,7 @@ def target_of(loss: str, classes: int = 0) -> Target:
 
 def takes_logits(loss: str) -> bool:
     """Return whether a loss has a form for logits, which is exact where probabilities round."""
-    if is_spec(loss):
-        return False
-    return "from_logits" in inspect.signature(registry.lookup("loss", loss)).parameters
+    return loss in FROM_LOGITS
 
 
 def metric_is_by_class(metric: str) -> bool:

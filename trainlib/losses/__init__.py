@@ -9,6 +9,7 @@ focal: focal and generalized cross-entropies.
 inputs: checks and shapes of y_true and y_pred.
 margins: hinge losses.
 masked: `Masked`, losses with a mask.
+names: the table of losses by name.
 overlap: Dice and Tversky losses of segmentation.
 reductions: from the losses of a batch to one number; sample and class weights.
 regression: losses of real-valued targets.

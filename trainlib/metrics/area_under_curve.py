@@ -2,67 +2,62 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_integer
+from trainlib.core.checks import check_choice, check_integer, check_number
 from trainlib.core.types import Tensor
 from trainlib.metrics.base import Metric
 from trainlib.metrics.inputs import match_labels, num_columns, weights_like
+from trainlib.metrics.score_histograms import (
+    Buckets,
+    HistogramState,
+    custom_buckets,
+    even_buckets,
+)
 
-CURVES = ("ROC", "PR")
+CURVES = ("ROC", "PR", "PRGAIN")
 SUMMATIONS = ("interpolation", "minoring", "majoring")
-
-
-class AucState(NamedTuple):
-    """State of `auc`: weights in T buckets of the score.
-
-    L is 1, or the number of columns with multi_label.
-
-    Attributes:
-        positives: sums of the weights of examples with label 1, float64 [T, L].
-        negatives: sums of the weights of the other examples, float64 [T, L].
-    """
-
-    positives: Tensor
-    negatives: Tensor
 
 
 def auc(
     num_thresholds: int = 200,
     curve: str = "ROC",
     summation_method: str = "interpolation",
+    thresholds: Sequence[float] | None = None,
     multi_label: bool = False,
+    label_weights: Sequence[float] | None = None,
 ) -> Metric:
-    """Compute the area under the ROC or the precision-recall curve.
+    """Compute the area under the ROC, the precision-recall or the precision-recall-gain curve.
 
-        ROC    x = FP / (FP + TN),  y = TP / (TP + FN)
-        PR     x = TP / (TP + FN),  y = TP / (TP + FP)
+        ROC     x = FP / (FP + TN),              y = TP / (TP + FN)
+        PR      x = TP / (TP + FN),              y = TP / (TP + FP)
+        PRGAIN  x = max(1 - pi FN / TP, 0),      y = 1 - pi FP / TP,    pi = (TP + FN) / (TN + FP)
         area = sum (x_i - x_(i+1)) height(y_i, y_(i+1))
 
     With T thresholds t_i = i / (T - 1), the first of them just below 0 and the last just above 1,
-    a score p is positive at the thresholds below it. It falls into the bucket
-
-        b = max(ceil(p (T - 1)) - 1, 0),    t_b < p <= t_(b + 1)
-
-    and the sums at a threshold are those of all buckets from there on. Without positives or without
-    negatives the area under the ROC curve is 0.
+    a score p is positive at the thresholds below it. Without positives or without negatives the
+    area under the ROC curve is 0.
 
     The metric takes y_true as labels 0 or 1 of the shape of y_pred, or as class indices, and y_pred
     as probabilities; a score outside [0, 1] counts as the nearer end, NaN as 0.
 
     Args:
         num_thresholds: T, at least 2, evenly spaced over [0, 1]. Default: 200.
-        curve: "ROC" or "PR". Default: "ROC".
+        curve: "ROC", "PR" or "PRGAIN". Default: "ROC".
         summation_method: the height of an interval: "interpolation", the mean of both ends, or for
             PR the integral of precision with TP and FP linear between the ends; "minoring", the
             smaller end; "majoring", the larger. Default: "interpolation".
+        thresholds: the thresholds between both ends, numbers in [0, 1]; num_thresholds is then
+            ignored. Default: None, even ones.
         multi_label: whether each column has its own area, and the result is their mean; otherwise
             each column of each example counts as an example. Default: False.
+        label_weights: a weight of at least 0 for each column of y_pred: in the mean of the areas
+            with multi_label, of its scores without. Default: None, a weight of 1.
 
     Returns:
-        A `Metric` with state `AucState`.
+        A `Metric` with state `HistogramState`.
 
     Raises:
         ValueError, TypeError: an argument is out of range or of the wrong type.
@@ -74,61 +69,84 @@ def auc(
         1.0
 
     Differences:
-        Keras: custom thresholds and label weights are also accepted.
+        Keras: a score at one of even custom thresholds may count on its other side, because its
+            bucket is computed by a product.
 
     References:
         Davis and Goadrich 2006, "The Relationship Between Precision-Recall and ROC Curves".
+        Flach and Kull 2015, "Precision-Recall-Gain Curves: PR Analysis Done Right".
     """
-    check_integer("num_thresholds", num_thresholds, at_least=2)
     check_choice("curve", curve, CURVES)
     check_choice("summation_method", summation_method, SUMMATIONS)
+    size, buckets = _grid(num_thresholds, thresholds)
+    for weight in () if label_weights is None else label_weights:
+        check_number("label_weights", weight, at_least=0)
 
-    def empty(outputs: int) -> AucState:
-        labels = outputs if multi_label else 1
-        return AucState(*[tf.zeros([num_thresholds, labels], tf.float64)] * 2)
+    def empty(outputs: int) -> HistogramState:
+        return HistogramState.zeros(size, outputs if multi_label else 1)
 
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> AucState:
+    ) -> HistogramState:
         y, p = match_labels(y_true, y_pred)
         w = weights_like(sample_weight, p)
+        if label_weights is not None and not multi_label:
+            w *= _of_columns(label_weights, num_columns(p))
         labels = num_columns(p) if multi_label else 1
         y, p, w = (tf.reshape(x, [-1, labels]) for x in (y != 0, p, w))
-        buckets = _buckets(p, num_thresholds)
-        zeros = tf.zeros_like(w)
-        return AucState(
-            _histogram(tf.where(y, w, zeros), buckets, num_thresholds, labels),
-            _histogram(tf.where(y, zeros, w), buckets, num_thresholds, labels),
-        )
+        return HistogramState.from_scores(y, buckets(p), w, size)
 
-    def compute(state: AucState) -> Tensor:
-        tp, fp = (tf.cumsum(x, axis=0, reverse=True) for x in state)
+    def compute(state: HistogramState) -> Tensor:
+        tp, fp, fn, tn = state.counts()
         if (curve, summation_method) == ("PR", "interpolation"):
-            return tf.reduce_mean(_interpolated_pr(tp, fp))
-        recall = tf.math.divide_no_nan(tp, tp[:1])
-        if curve == "ROC":
-            x, y = tf.math.divide_no_nan(fp, fp[:1]), recall
+            areas = _interpolated_pr(tp, fp)
         else:
-            x, y = recall, tf.math.divide_no_nan(tp, tp + fp)
-        heights = _heights(y, summation_method)
-        return tf.reduce_mean(tf.reduce_sum((x[:-1] - x[1:]) * heights, axis=0))
+            x, y = _points(curve, tp, fp, fn, tn)
+            areas = tf.reduce_sum((x[:-1] - x[1:]) * _heights(y, summation_method), axis=0)
+        if label_weights is None or not multi_label:
+            return tf.reduce_mean(areas)
+        weights = _of_columns(label_weights, num_columns(areas))
+        return tf.math.divide_no_nan(tf.reduce_sum(weights * areas), tf.reduce_sum(weights))
 
     return Metric(empty, from_model_output, compute)
 
 
-def _buckets(p: Tensor, num_thresholds: int) -> Tensor:
-    """Return the bucket of each score; the first bucket for NaN."""
-    b = tf.math.ceil(tf.clip_by_value(p, 0.0, 1.0) * (num_thresholds - 1)) - 1
-    return tf.cast(tf.where(b > 0, b, tf.zeros_like(b)), tf.int32)
+def _grid(num_thresholds: int, thresholds: Sequence[float] | None) -> tuple[int, Buckets]:
+    """Return the number of thresholds, both ends included, and the buckets between them.
+
+    Every score is above the first threshold, which is below 0, and none above the last.
+    """
+    check_integer("num_thresholds", num_thresholds, at_least=2)
+    if thresholds is None:
+        even = even_buckets(num_thresholds)
+        return num_thresholds, lambda p: tf.maximum(even(p), 1)
+    for threshold in thresholds:
+        check_number("thresholds", threshold, at_least=0, at_most=1)
+    between = custom_buckets(list(thresholds))
+    return len(thresholds) + 2, lambda p: between(p) + 1
 
 
-def _histogram(w: Tensor, buckets: Tensor, num_thresholds: int, labels: int) -> Tensor:
-    """Sum the weights in each bucket of each column; both arguments have shape [N, L]."""
-    positions = buckets * labels + tf.range(labels)
-    sums = tf.math.unsorted_segment_sum(
-        tf.reshape(w, [-1]), tf.reshape(positions, [-1]), num_thresholds * labels
-    )
-    return tf.reshape(sums, [num_thresholds, labels])
+def _of_columns(label_weights: Sequence[float], columns: int) -> Tensor:
+    """Return the weights of the columns in float64."""
+    if len(label_weights) != columns:
+        raise ValueError(
+            f"label_weights must hold one weight for each of the {columns} columns of y_pred, got "
+            f"{len(label_weights)}"
+        )
+    return tf.constant([float(weight) for weight in label_weights], tf.float64)
+
+
+def _points(curve: str, tp: Tensor, fp: Tensor, fn: Tensor, tn: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the coordinates of a curve at each threshold."""
+    divide = tf.math.divide_no_nan
+    recall = divide(tp, tp + fn)
+    if curve == "ROC":
+        return divide(fp, fp + tn), recall
+    if curve == "PR":
+        return recall, divide(tp, tp + fp)
+    ratio = divide(tp + fn, tn + fp)
+    gain = tf.maximum(1 - ratio * divide(fn, tp), 0)
+    return tf.where(tp > 0, gain, tf.zeros_like(gain)), 1 - ratio * divide(fp, tp)
 
 
 def _heights(y: Tensor, summation_method: str) -> Tensor:

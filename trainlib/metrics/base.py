@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -145,6 +143,31 @@ def mean(function: ExampleMetric) -> Metric:
     return Metric(lambda outputs: Mean.empty(), from_model_output, Mean.compute)
 
 
+def sum(function: Callable[[Tensor, Tensor], Tensor] | None = None) -> Metric:  # noqa: A001
+    """Turn a per-example function into a `Metric`, the sum of its values, sum(w v).
+
+    Args:
+        function: `(y_true, y_pred) -> value of each example`. Default: None, the predictions.
+
+    Returns:
+        A `Metric` whose state is a `Mean`.
+
+    Example:
+        >>> metric = tl.metrics.sum(tl.metrics.binary_accuracy)
+        >>> state = metric.from_model_output([1.0, 0.0, 1.0], [0.9, 0.7, 0.8])
+        >>> float(metric.compute(state))
+        2.0
+    """
+
+    def from_model_output(
+        y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Mean:
+        values = y_pred if function is None else function(y_true, y_pred)
+        return Mean.from_model_output(values, sample_weight)
+
+    return Metric(lambda outputs: Mean.empty(), from_model_output, lambda state: state.total)
+
+
 def as_metric(metric: Metric | ExampleMetric) -> Metric:
     """Return a `Metric` unchanged; turn a per-example function into its mean.
 
@@ -172,38 +195,22 @@ def results(
         states: by name; a state whose name is not among the metrics, such as the loss, is a `Mean`.
 
     Returns:
-        The value of each state, float64.
+        The value of each state, float64. Of a metric of several named values, each is under its
+        name after that of the metric, as "ranks_top".
 
     Example:
         >>> states = {"loss": tl.metrics.Mean.from_model_output([0.5, 1.5])}
         >>> float(tl.metrics.results({}, states)["loss"])
         1.0
     """
-    return {
-        name: as_metric(metrics[name]).compute(state) if name in metrics else state.compute()
-        for name, state in states.items()
-    }
-
-
-def make_metric(entry: Callable[..., Any], **options: Any) -> Metric | ExampleMetric:
-    """Make the metric of a registry entry.
-
-    Args:
-        entry: a per-example function, whose first argument is y_true, or a factory of a `Metric`.
-        **options: keyword arguments of the function or the factory.
-
-    Returns:
-        The function with its options bound, or the `Metric`.
-
-    Example:
-        >>> metric = tl.metrics.make_metric(tl.metrics.binary_accuracy, threshold=0.8)
-        >>> metric([1.0, 0.0], [0.7, 0.7]).numpy()
-        array([0., 1.], dtype=float32)
-    """
-    if "y_true" in inspect.signature(entry).parameters:
-        return functools.partial(entry, **options) if options else entry
-    metric: Metric = entry(**options)
-    return metric
+    values: dict[str, Tensor] = {}
+    for name, state in states.items():
+        value = as_metric(metrics[name]).compute(state) if name in metrics else state.compute()
+        if isinstance(value, Mapping):
+            values |= {f"{name}_{key}": x for key, x in value.items()}
+        else:
+            values[name] = value
+    return values
 
 
 def on_probabilities(metric: Metric | ExampleMetric, activation: str) -> Metric:

@@ -13,7 +13,7 @@ from trainlib.metrics.inputs import class_indices, match_labels, num_columns, we
 
 
 class ConfusionState(NamedTuple):
-    """State of `confusion_matrix`.
+    """State of `confusion_matrix` and of the intersections over unions.
 
     Attributes:
         weights: sums of weights, float64 [K, K]; rows are true classes, columns predicted ones.
@@ -56,16 +56,23 @@ def confusion_matrix(threshold: float = 0.5) -> Metric:
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> ConfusionState:
         y, predicted, classes = _true_and_predicted(y_true, y_pred, threshold)
-        w = weights_like(sample_weight, y)
-        # The sum ignores negative positions, on every device.
-        inside = (y >= 0) & (y < classes)
-        positions = tf.where(inside, y * classes + predicted, -tf.ones_like(y))
-        sums = tf.math.unsorted_segment_sum(
-            tf.reshape(w, [-1]), tf.reshape(positions, [-1]), classes * classes
-        )
-        return ConfusionState(tf.reshape(sums, [classes, classes]))
+        return count_classes(y, predicted, classes, weights_like(sample_weight, y))
 
     return Metric(empty, from_model_output, lambda state: state.weights)
+
+
+def count_classes(y: Tensor, predicted: Tensor, classes: int, w: Tensor) -> ConfusionState:
+    """Return the state of true and predicted classes, int64, and weights, of one shape.
+
+    An example with a class outside 0..K-1 is excluded.
+    """
+    inside = (y >= 0) & (y < classes) & (predicted >= 0) & (predicted < classes)
+    # The sum ignores negative positions, on every device.
+    positions = tf.where(inside, y * classes + predicted, -tf.ones_like(y))
+    sums = tf.math.unsorted_segment_sum(
+        tf.reshape(w, [-1]), tf.reshape(positions, [-1]), classes * classes
+    )
+    return ConfusionState(tf.reshape(sums, [classes, classes]))
 
 
 def _true_and_predicted(

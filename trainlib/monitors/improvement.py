@@ -16,12 +16,13 @@ DELTA_PLACES = ("metric", "best")
 FIRSTS = ("number", "any", "worst")
 DTYPES = ("float32", "float64")
 FALLING = frozenset(
-    "cosh crossentropy deviance divergence error hinge huber loss mae mape mse msle perplexity "
-    "poisson rmse".split()
+    "bce cce cosh crossentropy deviance divergence entropy error false hinge huber kld "
+    "logcosh loss mae mape mse msle perplexity poisson rmse scce".split()
 )
 """Words in the names of results that should fall."""
 RISING = frozenset(
-    "acc accuracy auc f1 fbeta iou kappa precision r2 recall sensitivity specificity top".split()
+    "acc accuracy auc correlation f1 fbeta iou kappa miou precision r2 recall sensitivity "
+    "specificity top true".split()
 )
 """Words in the names of results that should rise."""
 

@@ -56,7 +56,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_number
+from trainlib.core.checks import check_choice, check_not_class, check_number
 from trainlib.core.hyperparameters import Declaration, declared
 from trainlib.core.tree import full_like, is_zero, leafwise, resolve_mask, scalar, widen
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
@@ -121,7 +121,9 @@ def checked(factory: Factory) -> Factory:
         for argument, value in bound.arguments.items():
             if declaration := declared("optimizer", name, argument):
                 may_be_scheduled = {argument, f"{name}.{argument}"} & SCHEDULED
-                if not (may_be_scheduled and callable(value)):
+                if may_be_scheduled and callable(value):
+                    check_not_class(argument, "a number or a schedule", value)
+                else:
                     _check(argument, value, declaration)
         return factory(*bound.args, **bound.kwargs)
 

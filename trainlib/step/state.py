@@ -100,7 +100,8 @@ class StepConfig:
 
     Raises:
         ValueError: `norms` is set and a metric has the name of a norm.
-        TypeError: `loss_scale` is neither None nor a `LossScale`.
+        TypeError: `loss_scale` is neither None nor a `LossScale`, or the loss or a metric is an
+            object of Keras.
 
     Example:
         >>> config = tl.StepConfig(
@@ -123,6 +124,17 @@ class StepConfig:
 
     def __post_init__(self) -> None:
         check_loss_scale(self.loss_scale)
+        if not callable(self.loss_fn) or hasattr(self.loss_fn, "reduction"):
+            raise TypeError(
+                f"loss_fn must be a function (y_true, y_pred), got {self.loss_fn!r}; "
+                "tl.loss_from_keras converts a loss of Keras"
+            )
+        for name, metric in self.metrics.items():
+            if hasattr(metric, "stateless_update_state"):
+                raise TypeError(
+                    f"metric {name!r} must be a Metric or a function (y_true, y_pred), got "
+                    f"{metric!r}; tl.metric_from_keras converts a metric of Keras"
+                )
         for name in NORMS:
             if self.norms and name in self.metrics:
                 raise ValueError(f"metrics must not use the name {name!r} with norms=True: rename")

@@ -20,7 +20,7 @@ from trainlib.training.programs import Programs
 from trainlib.training.resolve import (
     Metrics,
     metrics_by_name,
-    resolve_function,
+    resolve_loss,
     restrict_regularizer,
 )
 from trainlib.training.results import ResultsReader
@@ -75,9 +75,7 @@ class Evaluator(Inference):
         pure = as_functional_model(model, precision=precision)
         config = StepConfig(
             pure.apply_fn,
-            _no_loss
-            if loss is None
-            else loss_for_model(resolve_function("loss", loss), model, from_logits),
+            _no_loss if loss is None else loss_for_model(resolve_loss(loss), model, from_logits),
             metrics=metrics_by_name(metrics),
             regularizer=restrict_regularizer(regularizer, regularizer_mask, pure.params),
         )

@@ -8,7 +8,6 @@ show which of the two they are, `from_logits` must be given.
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import Any, NamedTuple
 
 import keras
@@ -17,7 +16,7 @@ import tensorflow as tf
 import trainlib.losses as losses
 from trainlib.core.types import Tensor
 from trainlib.losses import Loss
-from trainlib.registry import LOSSES
+from trainlib.losses.names import FROM_LOGITS, LOSSES
 
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid")
 """Activations whose values are probabilities."""
@@ -60,7 +59,8 @@ _LAYERS_WITH_ACTIVATION = (
 
 def takes_logits(loss: Any) -> bool:
     """Return whether a loss of the registry has a form for logits."""
-    return loss in LOSSES.values() and "from_logits" in inspect.signature(loss).parameters
+    name = getattr(loss, "__name__", "")
+    return name in FROM_LOGITS and LOSSES[name] is loss
 
 
 def check_from_logits(value: Any) -> None:

@@ -5,22 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+import keras
+
+from trainlib.core.checks import check_not_class
 from trainlib.core.tree import resolve_mask
-from trainlib.core.types import Tree
-from trainlib.metrics import ExampleMetric, Metric, make_metric
-from trainlib.registry import lookup
+from trainlib.core.types import Optimizer, Tree
+from trainlib.losses import Loss
+from trainlib.metrics import ExampleMetric, Metric
+from trainlib.registry import OPTIMIZERS, lookup, make_metric
 from trainlib.regularizers import Regularizer, restrict
+from trainlib.training.keras_objects import (
+    is_keras_function,
+    loss_from_keras,
+    metric_from_keras,
+    regularizer_from_keras,
+)
 from trainlib.transforms.decay import Mask
 
 RESERVED_NAMES = ("loss", "epoch", "step", "seconds")
 """Names of results that are not metrics."""
 Metrics: TypeAlias = Sequence[str | ExampleMetric] | Mapping[str, str | ExampleMetric | Metric]
+"""Metrics by name, as functions, and objects of Keras, which have names of their own."""
 
 
 def metrics_by_name(metrics: Metrics) -> dict[str, Metric | ExampleMetric]:
     """Return metrics by name: the keys of a mapping, names of the registry, or function names."""
     if isinstance(metrics, str):
         raise TypeError(f"metrics must be a list, got {metrics!r}: write [{metrics!r}]")
+    if isinstance(metrics, keras.Metric):
+        raise TypeError(f"metrics must be a list, got {metrics!r}: write [metric]")
     if isinstance(metrics, Metric) or any(isinstance(m, Metric) for m in metrics):
         raise TypeError('a Metric needs a name: write metrics={"f1": tl.metrics.f1_score()}')
     by_name: dict[str, Metric | ExampleMetric] = {}
@@ -31,25 +44,70 @@ def metrics_by_name(metrics: Metrics) -> dict[str, Metric | ExampleMetric]:
                 f"two results are named {name!r}: give each metric a different name, as in "
                 'metrics={"name": metric}'
             )
-        by_name[name] = metric if isinstance(metric, Metric) else _metric(metric)
+        by_name[name] = resolve_metric(metric)
     return by_name
 
 
 def _name(metric: Any) -> str:
     """Return the name of a metric among the results."""
-    return metric if isinstance(metric, str) else getattr(metric, "__name__", repr(metric))
+    if isinstance(metric, str):
+        return metric
+    name = metric.name if isinstance(metric, (keras.Metric, keras.Loss)) else None
+    return str(name or getattr(metric, "__name__", repr(metric)))
 
 
-def _metric(metric: Any) -> Metric | ExampleMetric:
-    """Return the registry's metric of that name with its defaults, or the function itself."""
-    found: ExampleMetric = resolve_function("metric", metric)
-    return make_metric(found) if isinstance(metric, str) else found
+def resolve_metric(metric: Any) -> Metric | ExampleMetric:
+    """Return the metric of a name, with its defaults; of a Keras object; or the metric itself.
+
+    Raises:
+        ValueError: there is no such name.
+        TypeError: it is none of these, or a class.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, str):
+        return make_metric(metric)
+    if isinstance(metric, keras.Metric):
+        return metric_from_keras(metric)
+    if isinstance(metric, keras.Loss) or is_keras_function(metric):
+        return loss_from_keras(metric)
+    found: ExampleMetric = _checked_function("metric", metric)
+    return found
 
 
-def resolve_function(kind: str, value: Any) -> Any:
-    """Return the registry's function of that name, or the function itself."""
-    if isinstance(value, str):
-        return lookup(kind, value)
+def resolve_loss(loss: Any) -> Loss:
+    """Return the loss of a name, of a Keras object, or the function itself.
+
+    Raises:
+        ValueError: there is no such name, or a Keras loss has another reduction than a mean.
+        TypeError: it is none of these, or a class.
+    """
+    if isinstance(loss, str):
+        found: Loss = lookup("loss", loss)
+        return found
+    if isinstance(loss, keras.Loss) or is_keras_function(loss):
+        return loss_from_keras(loss)
+    own: Loss = _checked_function("loss", loss)
+    return own
+
+
+def check_optimizer_argument(optimizer: Any) -> None:
+    """Raise `TypeError` unless a trainer's optimizer is an `Optimizer`."""
+    if isinstance(optimizer, Optimizer):
+        return
+    hint = ""
+    if isinstance(optimizer, keras.Optimizer):
+        hint = ": tl.interop.optimizer_from_keras(optimizer, model) converts one, once it is built"
+    elif isinstance(optimizer, str) and optimizer in OPTIMIZERS:
+        hint = f": write tl.{optimizer}()"
+    elif callable(optimizer) and hasattr(optimizer, "__name__"):
+        hint = f": call {optimizer.__name__}"
+    raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}{hint}")
+
+
+def _checked_function(kind: str, value: Any) -> Any:
+    """Return a function of y_true and y_pred as it is."""
+    check_not_class(kind, "a name, a function or an object", value)
     if not callable(value):
         raise TypeError(f"{kind} must be a name or a function (y_true, y_pred), got {value!r}")
     return value
@@ -61,7 +119,10 @@ def restrict_regularizer(
     """Return the regularizer on the parameters of the mask, after checking the mask on them."""
     if regularizer is None:
         return None
+    check_not_class("regularizer", "a function such as tl.l2()", regularizer)
     if not callable(regularizer):
         raise TypeError(f"regularizer must be a function such as tl.l2(), got {regularizer!r}")
+    if isinstance(regularizer, keras.Regularizer):
+        regularizer = regularizer_from_keras(regularizer)
     resolve_mask(mask, params)
     return restrict(regularizer, mask)

@@ -27,8 +27,9 @@ from trainlib.training.programs import Programs
 from trainlib.training.replicas import devices_for
 from trainlib.training.resolve import (
     Metrics,
+    check_optimizer_argument,
     metrics_by_name,
-    resolve_function,
+    resolve_loss,
     restrict_regularizer,
 )
 from trainlib.training.results import ResultsReader
@@ -134,14 +135,13 @@ class Trainer(Inference):
         seed: int = 0,
         **options: Unpack[TrainerOptions],
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}")
+        check_optimizer_argument(optimizer)
         check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
         settings = settings_from(TrainerSettings, "Trainer", options)
         distribution = get_strategy(strategy, settings.replicas)
         on_one_device = distribution is None
         pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
-        loss_fn = loss_for_model(resolve_function("loss", loss), model, settings.from_logits)
+        loss_fn = loss_for_model(resolve_loss(loss), model, settings.from_logits)
         config = _step_config(pure, loss_fn, optimizer, metrics, precision, settings)
         devices, halts = devices_for(distribution, model), settings.nonfinite in HALTING
         programs = Programs.for_model(devices, config, pure, seed, halts)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from trainlib.core.checks import check_not_class
 from trainlib.core.tree import resolve_mask, widen
 from trainlib.core.types import Optimizer, State, Tensor, Tree, apply_updates
 from trainlib.transforms.chain import no_state
@@ -48,6 +49,7 @@ def constrain(constraint: Callable[[Tensor], Tensor], mask: Mask = None) -> Opti
         Keras: constraints belong to variables; they act after the moving average is taken, and
             under accumulation at every micro-batch.
     """
+    check_not_class("constraint", "a function", constraint)
     if not callable(constraint):
         raise TypeError(
             f"constraint must be a function such as tl.max_norm(2.0), got {constraint!r}"

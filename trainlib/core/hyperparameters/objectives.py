@@ -29,8 +29,9 @@ LOSSES: Table = {
     "categorical_focal_crossentropy.alpha": number(
         "weight of every class, or a sequence with one for each", NON_NEGATIVE
     ),
-    "tversky.alpha": number("weight of the false negatives", NON_NEGATIVE),
-    "tversky.beta": number("weight of the false positives", NON_NEGATIVE),
+    "tversky.alpha": number("weight of the false positives", NON_NEGATIVE),
+    "tversky.beta": number("weight of the false negatives", NON_NEGATIVE),
+    "alpha_weighs": choice("errors that alpha weighs", "false_positives", "false_negatives"),
     "gamma": number("how much easy examples are down-weighted", NON_NEGATIVE),
     "circle.gamma": number("scale of the similarities", POSITIVE),
     "margin": number("margin between positive and negative pairs", FRACTION),
@@ -41,15 +42,30 @@ LOSSES: Table = {
 }
 
 METRICS: Table = {
+    **LOSSES,
+    "pearson_correlation.axis": integer("-1, over the outputs; 0, over the examples"),
+    "concordance_correlation.axis": integer("-1, over the outputs; 0, over the examples"),
+    "ignore_class": integer("true class whose examples are left out", optional=True),
+    "function": Declaration("structure", "per-example function to sum", optional=True),
     "threshold": number("score above which class 1 is predicted"),
     "f1_score.threshold": number(
         "score above which a class is predicted, by default the largest",
         Range(above=0, at_most=1),
         optional=True,
     ),
-    "thresholds": number(
-        "score above which a class is predicted, by default 0.5", FRACTION, optional=True
+    "fbeta_score.threshold": number(
+        "score above which a class is predicted, by default the largest",
+        Range(above=0, at_most=1),
+        optional=True,
     ),
+    "fbeta_score.beta": number("weight of recall against precision", POSITIVE),
+    "thresholds": Declaration(
+        "floats", "scores above which a class is predicted, by default 0.5", optional=True
+    ),
+    "auc.thresholds": Declaration(
+        "floats", "thresholds between 0 and 1, by default even ones", optional=True
+    ),
+    "label_weights": Declaration("floats", "weight of each column, by default 1", optional=True),
     "top_k": integer("count only the k largest scores", Range(at_least=1), optional=True),
     "class_id": integer("the only class that counts", NON_NEGATIVE, optional=True),
     "k": integer("number of largest scores that may hold the true class", Range(at_least=1)),
@@ -58,8 +74,20 @@ METRICS: Table = {
         "mean over the outputs", "uniform_average", "variance_weighted_average", "none"
     ),
     "num_regressors": integer("regressors of the adjusted score, 0 for none", NON_NEGATIVE),
-    "num_thresholds": integer("number of thresholds", Range(at_least=2)),
-    "curve": choice("curve whose area is computed", "ROC", "PR"),
+    "counted": choice("what the adjustment counts", "examples", "targets"),
+    "num_thresholds": integer("number of thresholds", Range(at_least=1)),
+    "auc.num_thresholds": integer("number of thresholds", Range(at_least=2)),
+    "curve": choice("curve whose area is computed", "ROC", "PR", "PRGAIN"),
     "summation_method": choice("Riemann summation", "interpolation", "minoring", "majoring"),
     "multi_label": switch("compute an area for each column and average them"),
+    "recall": number("bound of recall", FRACTION),
+    "precision": number("bound of precision", FRACTION),
+    "sensitivity": number("bound of sensitivity", FRACTION),
+    "specificity": number("bound of specificity", FRACTION),
+    "target_class_ids": Declaration("ints", "classes that count, by default all", optional=True),
+    "binary_iou.target_class_ids": Declaration("ints", "classes that count"),
+    "num_classes": integer(
+        "number of classes, by default that of the scores", Range(at_least=2), optional=True
+    ),
+    "sparse_y_pred": switch("take predictions as class indices"),
 }

@@ -6,6 +6,8 @@ constraints: constraints.
 loss_data: inputs of the losses.
 loss_peers: helpers that run the losses of the peers.
 losses: the other losses.
+metric_data: inputs of the metrics.
+metric_peers: helpers that run the metrics of Keras.
 metrics: metrics.
 monitors: `reduce_on_plateau` and `early_stop`.
 regularizers: regularizers.

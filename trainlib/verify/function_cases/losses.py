@@ -51,6 +51,21 @@ def optax_ctc(o: Any, y: Any, z: Any) -> Any:
     return o.ctc_loss(z, 0 * z[..., 0], y, (y == 0).astype(z.dtype))
 
 
+def keras_tversky(alpha: float, beta: float, **options: Any) -> Callable[..., Arrays]:
+    """Return Keras's Tversky loss, whose alpha weighs the false negatives up to version 3.15."""
+
+    def peer(dtype: str, **inputs: np.ndarray) -> Arrays:
+        import keras
+
+        weights = (alpha, beta)
+        if tuple(map(int, keras.__version__.split(".")[:2])) <= (3, 15):
+            weights = (beta, alpha)
+        run = in_keras("tversky", alpha=weights[0], beta=weights[1], **options)
+        return run(dtype, **inputs)
+
+    return peer
+
+
 def jax_log(p: Any) -> Any:
     """Return the logarithm computed by JAX."""
     import jax
@@ -185,8 +200,10 @@ def hinge_cases() -> list[FunctionCase]:
 def other_cases() -> list[FunctionCase]:
     """Make the cases of the remaining losses."""
     robust = "categorical_generalized_cross_entropy"
-    missed = {"alpha": 0.7, "beta": 0.3}
+    missed = {"alpha": 0.3, "beta": 0.7}
     by_image = {"axis": (1, 2, 3)}
+    exchanged = {"alpha": 0.7, "beta": 0.3, "alpha_weighs": "false_negatives"}
+    in_each = keras_tversky(**missed, axis=by_image["axis"])
 
     def indices(outputs: str) -> Callable[[str], Arrays]:
         return of(classes, "indices", outputs)
@@ -206,8 +223,9 @@ def other_cases() -> list[FunctionCase]:
         case("dice", "each image", of(regions, empty=True), by_image),
         case("dice", "axis 1", regions, FIRST),
         case("tversky", "", regions),
-        case("tversky", "alpha, beta", regions, missed),
-        case("tversky", "each image", of(regions, empty=True), missed | by_image),
+        case("tversky", "alpha, beta", regions, missed, keras=keras_tversky(**missed)),
+        case("tversky", "exchanged", regions, exchanged, keras=keras_tversky(**missed)),
+        case("tversky", "each image", of(regions, empty=True), missed | by_image, keras=in_each),
         case(
             "ctc",
             "",
