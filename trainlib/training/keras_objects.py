@@ -65,13 +65,20 @@ def loss_from_keras(loss: Any) -> Loss:
             reduction is "mean_with_sample_weight".
     """
     if is_keras_function(loss):
-        return functools.partial(_call, loss, None)
+        return _named(loss.__name__, functools.partial(_call, loss, None))
     if loss.reduction not in REDUCTIONS:
         raise ValueError(
             f"{type(loss).__name__} has reduction={loss.reduction!r}, but the loss of a batch is a "
             "mean here: leave the reduction out"
         )
-    return functools.partial(_call, loss.call, loss.dtype)
+    return _named(loss.name, functools.partial(_call, loss.call, loss.dtype))
+
+
+def _named(name: str, function: Any) -> Loss:
+    """Return the function with a name for messages."""
+    function.__name__ = name
+    named: Loss = function
+    return named
 
 
 def _call(function: Callable[..., Tensor], dtype: str | None, y_true: Tree, y_pred: Tree) -> Tensor:
