@@ -13,6 +13,7 @@ metrics: classes and scores, and the value of a metric on arrays.
 monitors: monitors run over a history of results.
 given_gradients: a model whose gradients are the batch.
 keras_models: Keras models of many kinds, with data and losses.
+beside_keras: Keras models trained by `Trainer` and by `model.fit`, side by side.
 linear: a linear model with its loss and gradients in NumPy.
 processes: Python in a separate process.
 commands: commands run inside the test process, and a toy command.

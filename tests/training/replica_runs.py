@@ -21,13 +21,13 @@ from replica_compare import (
     compiled,
     distance,
     empty_states,
-    in_order,
     run_one,
     run_replicas,
     spread,
 )
 
 import trainlib as tl
+from trainlib.step.evaluation import stateful_eval_step
 from trainlib.training.batch_statistics import synchronize
 from trainlib.training.collectives import all_reduce
 from trainlib.training.functional_model import functional_from_keras
@@ -94,6 +94,49 @@ def other_transforms():
     )
 
 
+def masked_net(params, model_state, x, training):
+    """The net with a mask of its own on each part of a batch."""
+    return net(params, model_state, x, training)._replace(mask=x[:, 0] > 0)
+
+
+class Assigning(keras.layers.Layer):
+    """Assigns a variable: a mean of the batch, or a count."""
+
+    def __init__(self, counts):
+        super().__init__()
+        self.counts = counts
+
+    def build(self, shape):
+        self.kept = self.add_weight(shape=(), initializer="zeros", trainable=False, name="kept")
+
+    def call(self, x):
+        self.kept.assign(self.kept + 1 if self.counts else tf.reduce_mean(x))
+        return x
+
+
+def refused():
+    """What a trainer on replicas says of layers and losses that look over the batch."""
+    keras.config.set_dtype_policy("float32")
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("f4")
+    found = {}
+    for name, counts, loss in (
+        ("mean", False, "mean_squared_error"),
+        ("count", True, "mean_squared_error"),
+        ("whole", True, "dice"),
+    ):
+        last = keras.layers.Dense(1, "sigmoid")
+        model = keras.Sequential([keras.Input((3,)), Assigning(counts), last])
+        trainer = tl.Trainer(
+            model, loss, tl.sgd(0.1), strategy="mirrored", replicas=REPLICAS, execution="graph"
+        )
+        try:
+            trainer.fit((x, np.abs(x[:, :1])), batch_size=4)
+            found[name] = float(model.layers[0].kept.numpy())
+        except ValueError as error:
+            found[name] = str(error)
+    return found
+
+
 def transforms():
     """Transforms, weights of 0, no weights, and values that are not finite."""
     params, data = problem()
@@ -118,6 +161,7 @@ def transforms():
     results["not finite"] = compare(
         net, params, (), tl.apply_if_finite(adam), (x, y, weight), order, 5, loss
     )
+    results["masks"] = compare(masked_net, params, (), adam, data, order, 5, loss)
     results["no sample weights"] = compare(net, params, (), adam, data[:2], order, 5, loss)
     params, data = problem("float32")
     results["float32"] = compare(net, params, (), adam, data, order, 5, loss)
@@ -212,20 +256,20 @@ def dropout():
 
 
 def evaluation():
-    """The metric states of `eval_loop` over 22 examples in batches of 8, and of one call."""
+    """The metric states of `eval_loop` over 22 examples in batches of 8 and 6, and of one call."""
     params, data = problem()
     loss = tl.losses.mean_squared_error
     metrics = {"mean_absolute_error": tl.losses.mean_absolute_error}
     devices = Replicas(mirrored(REPLICAS))
     state = tl.init_state(params, (), tl.sgd())
-    step = tl.eval_step(tl.StepConfig(net, loss, metrics=metrics, regularizer=tl.l2(0.1)))
-    loop = compiled(devices.eval_loop(step, devices.place(state), 8))
-    order = tf.concat([tf.range(22, dtype=tf.int64), [21, 21]], 0)
-    zero, end = tf.constant(0, tf.int64), tf.constant(22, tf.int64)
-    filled = in_order(data, order)
-    none = devices.expand(empty_states(metrics))
-    found = loop(filled, zero, end, tf.constant(True), none)
-    return distance(step(state, data), devices.total(found))
+    config = tl.StepConfig(net, loss, metrics=metrics, regularizer=tl.l2(0.1))
+    step, variables = stateful_eval_step(config, all_reduce), devices.place(state)
+    found = devices.expand(empty_states(metrics))
+    for start, stop, rows in ((0, 16, 8), (16, 22, 6)):
+        loop = compiled(devices.eval_loop(step, variables, rows))
+        ends = (tf.constant(at, tf.int64) for at in (start, stop))
+        found = loop(data, *ends, tf.constant(True), found)
+    return distance(tl.eval_step(config)(state, data), devices.total(found))
 
 
 def placed():
@@ -457,6 +501,7 @@ RUNS = {
         small,
         trainers,
         overflow,
+        refused,
         worker,
     )
 }

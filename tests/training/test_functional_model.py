@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainlib.training.functional_model import functional_from_keras, model_variables, write_back
+from trainlib.training.functional_model import functional_from_keras
+from trainlib.training.model_variables import model_variables, write_back
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
 
@@ -104,7 +105,7 @@ def test_penalties_of_all_layers_are_added():
     )
     apply_fn, params, model_state = functional_from_keras(model)
     params["a/bias"] += 1.0
-    _, _, penalty = apply_fn(params, model_state, X, training=True)
+    penalty = apply_fn(params, model_state, X, training=True).penalty
     of_weights = 0.5 * np.abs(params["a/kernel"]).sum() + 0.25 * np.square(params["a/bias"]).sum()
     model.get_layer("a").bias.assign_add(np.ones(4))
     model(X, training=True)

@@ -83,6 +83,7 @@ def test_losses_of_training_are_those_of_keras(trained):
 def test_evaluation_is_that_of_keras(trained):
     case, size = trained.case, trained.case.batch_size
     reset_states(trained.model)
+    reset_states(trained.trainer.model)
     expected = trained.model.evaluate(case.x, case.y, size, verbose=0, return_dict=True)["loss"]
     found = trained.trainer.evaluate((case.x, case.y), size)["loss"]
     np.testing.assert_allclose(found, expected, rtol=case.tolerance)
@@ -91,6 +92,7 @@ def test_evaluation_is_that_of_keras(trained):
 def test_predictions_are_those_of_keras(trained):
     case, size = trained.case, trained.case.batch_size
     reset_states(trained.model)
+    reset_states(trained.trainer.model)
     expected = trained.model.predict(case.x, size, verbose=0)
     assert_close(trained.trainer.predict(case.x, size), expected, case.tolerance)
 

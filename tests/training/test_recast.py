@@ -11,8 +11,8 @@ import trainlib as tl
 from trainlib.training.functional_model import (
     as_functional_model,
     functional_from_keras,
-    write_back,
 )
+from trainlib.training.model_variables import write_back
 from trainlib.training.recast import recast
 
 layers = keras.layers

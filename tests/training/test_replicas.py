@@ -18,14 +18,15 @@ from trainlib.cli.launch_local import free_ports, tf_configs
 SCRIPT = Path(__file__).with_name("replica_runs.py")
 ROOT = Path(tl.__file__).parents[1]
 FEW = ["adam", "adafactor", "muon", "prodigy"]
-TRANSFORMS = ["clip", "schedules", "accumulate", "no weight", "no sample weights", "not finite"]
+TRANSFORMS = ["clip", "schedules", "accumulate", "masks"]
+TRANSFORMS += ["no weight", "no sample weights", "not finite"]
 OTHERS = ["regularizer", "ema", "compiled", "constrain"]
 TWO_OR_FOUR = pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.soak)])
 LAYERS = ["plain", "images", "twice", "penalty", "sequences"]
 
 
 PROCESSES = [
-    (2, "optimizers", "statistics", "dropout", "small", "trainers", "overflow"),
+    (2, "optimizers", "statistics", "dropout", "small", "trainers", "overflow", "refused"),
     (4, "transforms"),
     (2, "other_optimizers"),
     (4, "other_transforms", "statistics", "trainers"),
@@ -127,6 +128,13 @@ def test_seeds_are_equal_on_all_replicas_and_count_the_draws(execution):
 
 def test_evaluation_counts_each_example_once():
     assert run("small", 2)["evaluation"] < 1e-12
+
+
+def test_what_a_part_of_a_batch_cannot_give_is_refused():
+    found = run("refused", 2)
+    assert found["count"] == 2  # batches
+    assert found["mean"].startswith("assigning/kept: the forward pass assigns this variable from")
+    assert found["whole"].startswith("the loss is one number for the whole batch, of which each")
 
 
 def test_a_state_is_read_from_one_replica_and_assigned_to_all():

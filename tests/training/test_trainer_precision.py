@@ -98,3 +98,14 @@ def test_skipped_steps_count_for_the_order_of_examples():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="unknown precision 'mixed_float15': did you mean"):
         trainer_of("mixed_float15")
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float32"])
+def test_a_model_built_in_float16_has_the_loss_scale_of_its_precision(policy):
+    layers = [keras.layers.Dense(4, dtype=policy), keras.layers.Dense(1, dtype="float32")]
+    model = keras.Sequential([keras.Input((6,)), *layers])
+    trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(2**-6))
+    (results,) = trainer.fit((X[:32], Y[:32]))
+    assert results.get("loss_scale") == (2.0**15 if policy == "mixed_float16" else None)
+    plain = tl.Trainer(model, "mean_squared_error", tl.sgd(2**-6), loss_scale=None)
+    assert plain.state.loss_scale == ()

@@ -17,7 +17,7 @@ from trainlib.interop.slot_table import (
     slots,
     to_array,
 )
-from trainlib.training.functional_model import model_variables
+from trainlib.training.model_variables import model_variables
 from trainlib.transforms.accumulate import AccumulateState
 from trainlib.transforms.ema import EmaState
 

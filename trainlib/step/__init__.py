@@ -1,6 +1,7 @@
 """The pure training step.
 
 state: `TrainState`, `ModelOutput`, `StepConfig` and `init_state`.
+masks: the masks of a model's outputs in losses and metrics.
 objective: the loss of a batch and its metric states.
 gradients: `compute_gradients` and `reduce_gradients`.
 update: `apply_gradients`.

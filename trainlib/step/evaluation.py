@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from trainlib.core.types import Tensor
-from trainlib.step.objective import loss_sums, metric_states
-from trainlib.step.state import ApplyFn, Batch, MetricStates, StepConfig, TrainState
+from trainlib.step.objective import (
+    batch_loss_state,
+    loss_sums,
+    metric_states,
+    objective_of_part,
+)
+from trainlib.step.state import (
+    AllReduce,
+    ApplyFn,
+    Batch,
+    MetricStates,
+    ModelOutput,
+    StepConfig,
+    TrainState,
+)
 
 
 def eval_step(config: StepConfig) -> Callable[[TrainState, Batch], MetricStates]:
@@ -29,12 +42,56 @@ def eval_step(config: StepConfig) -> Callable[[TrainState, Batch], MetricStates]
         4.0
     """
 
+    stateful_step = stateful_eval_step(config)
+
     def step(state: TrainState, batch: Batch) -> MetricStates:
-        output = config.apply_fn(state.params, state.model_state, batch[0], training=False)
-        sums = loss_sums(config, state.params, output, batch)
-        return metric_states(config, output, batch, sums)
+        return stateful_step(state, batch)[1]
 
     return step
+
+
+def stateful_eval_step(
+    config: StepConfig, all_reduce: AllReduce | None = None
+) -> Callable[[TrainState, Batch], tuple[TrainState, MetricStates]]:
+    """Return the step `(state, batch) -> (state, metric states)`, the model in inference mode.
+
+    It is `eval_step` for a model that changes its state in inference mode too, such as a recurrent
+    layer that continues where the batch before ended.
+
+    Args:
+        config: as for `eval_step`.
+        all_reduce: on one of several replicas, a function that sums a structure of tensors over
+            all of them: the batch is then this replica's part. Default: None.
+    """
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, MetricStates]:
+        output = config.apply_fn(state.params, state.model_state, batch[0], training=False)
+        sums = loss_sums(config, state.params, output, batch, is_part=all_reduce is not None)
+        metrics = metric_states(config, output, batch, sums)
+        if all_reduce is not None and sums.batch_weight is not None:
+            total, divisor = all_reduce(objective_of_part(sums))
+            metrics["loss"] = batch_loss_state(total / divisor, sums.batch_weight)
+        return _after(state, output), metrics
+
+    return step
+
+
+def stateful_predict_step(
+    apply_fn: ApplyFn,
+) -> Callable[[TrainState, Tensor], tuple[TrainState, Tensor]]:
+    """Return the step `(state, x) -> (state, y_pred)`, the model in inference mode."""
+
+    def step(state: TrainState, x: Tensor) -> tuple[TrainState, Tensor]:
+        output = apply_fn(state.params, state.model_state, x, training=False)
+        return _after(state, output), output.y_pred
+
+    return step
+
+
+def _after(state: TrainState, output: ModelOutput) -> TrainState:
+    """Return the state with what the model changed."""
+    params = state.params if output.params is None else output.params
+    return state._replace(params=params, model_state=output.model_state)
 
 
 def predict_step(apply_fn: ApplyFn) -> Callable[[TrainState, Tensor], Tensor]:
@@ -53,7 +110,9 @@ def predict_step(apply_fn: ApplyFn) -> Callable[[TrainState, Tensor], Tensor]:
         [[6.0]]
     """
 
+    stateful_step = stateful_predict_step(apply_fn)
+
     def step(state: TrainState, x: Tensor) -> Tensor:
-        return apply_fn(state.params, state.model_state, x, training=False).y_pred
+        return stateful_step(state, x)[1]
 
     return step

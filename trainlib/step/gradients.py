@@ -9,7 +9,13 @@ import tensorflow as tf
 from trainlib.core.tree import widen
 from trainlib.core.types import Tensor, Tree
 from trainlib.step.loss_scale import scale_loss
-from trainlib.step.objective import loss_sums, metric_states, objective, objective_of_part
+from trainlib.step.objective import (
+    batch_loss_state,
+    loss_sums,
+    metric_states,
+    objective,
+    objective_of_part,
+)
 from trainlib.step.state import AllReduce, Batch, MetricStates, Observer, StepConfig, TrainState
 
 
@@ -23,6 +29,9 @@ class Gradients(NamedTuple):
         divisor: omega, the weight of a replica's part in the sum over replicas, a floating scalar.
         model_state: the new model state.
         metrics: the metric states of the batch.
+        params: the parameters, where the model assigned to some of them; None otherwise.
+        batch_loss: the differentiated loss and the weight of the batch, for the state of a loss
+            that is weighted by batches (`LossSums.batch_weight`); `()` for other losses.
     """
 
     grads: Tree
@@ -31,6 +40,8 @@ class Gradients(NamedTuple):
     divisor: Tensor
     model_state: Tree
     metrics: MetricStates
+    params: Tree = None
+    batch_loss: tuple[Tensor, ...] = ()
 
 
 def compute_gradients(
@@ -69,7 +80,7 @@ def compute_gradients(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(state.params)
         output = config.apply_fn(state.params, state.model_state, batch[0], training=True)
-        sums = loss_sums(config, state.params, output, batch)
+        sums = loss_sums(config, state.params, output, batch, is_part=is_part)
         loss, divisor = objective_of_part(sums) if is_part else objective(sums)
         scaled_loss = scale_loss(loss, state.loss_scale)
     if observer is not None:
@@ -77,14 +88,16 @@ def compute_gradients(
     grads = tape.gradient(scaled_loss, state.params)
     if observer is not None:
         observer("gradient", grads)
-    metrics = metric_states(config, output, batch, sums)
+    metrics, by_batch = metric_states(config, output, batch, sums), sums.batch_weight is not None
     return Gradients(
         grads=grads,
         loss=loss if config.finite_guard else (),
-        weight=metrics["loss"].count,
+        weight=tf.cast(sums.count, tf.float64) if by_batch else metrics["loss"].count,
         divisor=divisor,
         model_state=output.model_state,
         metrics=metrics,
+        params=output.params,
+        batch_loss=(loss, sums.batch_weight) if by_batch else (),
     )
 
 
@@ -104,8 +117,8 @@ def reduce_gradients(gradients: Gradients, all_reduce: AllReduce) -> Gradients:
 
     Returns:
         The gradients with `grads`, `loss` and `weight` those of the whole batch. `model_state`
-        and `metrics` remain those of the replica. The loss is a sum, to be tested for infinities
-        and NaNs only.
+        and `metrics` remain those of the replica, except that a loss under a mask is the mean over
+        the whole batch. The loss is a sum, to be tested for infinities and NaNs only.
 
     Example:
         >>> config = tl.StepConfig(
@@ -122,10 +135,24 @@ def reduce_gradients(gradients: Gradients, all_reduce: AllReduce) -> Gradients:
     """
     divisor = gradients.divisor
     wide = [None if g is None else widen(g) for g in tf.nest.flatten(gradients.grads)]
-    sums, loss, divisor, weight = all_reduce(
-        (wide, gradients.loss, divisor, tf.cast(gradients.weight, divisor.dtype))
+    sums, loss, divisor, weight, batch_loss = all_reduce(
+        (
+            wide,
+            gradients.loss,
+            divisor,
+            tf.cast(gradients.weight, divisor.dtype),
+            gradients.batch_loss[:1],
+        )
     )
     mean = [None if g is None else g / tf.cast(divisor, g.dtype) for g in sums]
+    metrics = gradients.metrics
+    if gradients.batch_loss:
+        metrics = metrics | {
+            "loss": batch_loss_state(batch_loss[0] / divisor, gradients.batch_loss[1])
+        }
     return gradients._replace(
-        grads=tf.nest.pack_sequence_as(gradients.grads, mean), loss=loss, weight=weight
+        grads=tf.nest.pack_sequence_as(gradients.grads, mean),
+        loss=loss,
+        weight=weight,
+        metrics=metrics,
     )

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
-from trainlib.losses import weighted_sum
+from trainlib.losses import Masked, weighted_sum
 from trainlib.metrics import Mean, as_metric
+from trainlib.step.masks import masked, masked_state
 from trainlib.step.state import Batch, MetricStates, ModelOutput, StepConfig
 
 
@@ -18,25 +19,53 @@ class LossSums(NamedTuple):
     Attributes:
         losses: l, the loss of each example.
         total: sum of w l, with the weights w of the batch, or 1.
-        count: sum of w.
+        count: sum of w, over the losses that count.
         penalty: of the model and of the regularizer together.
+        batch_weight: the weight of the batch in the mean over batches, where that is not `count`:
+            for a loss under the model's mask, and for one that is a number for the whole batch. It
+            is the number of examples, or the sum of their weights. None otherwise.
     """
 
     losses: Tensor
     total: Tensor
     count: Tensor
     penalty: Tensor
+    batch_weight: Tensor | None = None
 
 
-def loss_sums(config: StepConfig, params: Tree, output: ModelOutput, batch: Batch) -> LossSums:
-    """Return the sums of a batch's loss."""
-    _, y, *weight = batch
-    losses = config.loss_fn(y, output.y_pred)
+def loss_sums(
+    config: StepConfig, params: Tree, output: ModelOutput, batch: Batch, *, is_part: bool = False
+) -> LossSums:
+    """Return the sums of a batch's loss.
+
+    Args:
+        config: the loss and the regularizer.
+        params: the parameters.
+        output: of the model on the batch.
+        batch: `(x, y)` or `(x, y, sample_weight)`.
+        is_part: whether the batch is a replica's part of a larger batch. Default: False.
+
+    Raises:
+        ValueError: the loss is one number for the whole batch, of which a replica has a part.
+    """
+    x, y, *weight = batch
+    losses = masked(config.loss_fn, y, output)
+    whole = not isinstance(losses, Masked) and tf.convert_to_tensor(losses).shape.rank == 0
+    if whole and is_part:
+        raise ValueError(
+            "the loss is one number for the whole batch, of which each replica has a part: give "
+            "the loss an axis, or the model outputs of shape [batch, 1], or train with "
+            "strategy='one_device'"
+        )
     total, count = weighted_sum(losses, *weight)
     penalty = tf.cast(output.penalty, total.dtype)
     if config.regularizer is not None:
+        params = params if output.params is None else output.params
         penalty += tf.cast(config.regularizer(params), total.dtype)
-    return LossSums(losses, total, count, penalty)
+    reweighted = whole or (output.mask is not None and isinstance(losses, Masked))
+    return LossSums(
+        losses, total, count, penalty, _batch_weight(x, *weight) if reweighted else None
+    )
 
 
 def objective(sums: LossSums) -> tuple[Tensor, Tensor]:
@@ -51,7 +80,8 @@ def objective_of_part(sums: LossSums) -> tuple[Tensor, Tensor]:
     are as large as those of a mean. Where no example counts, omega is a little above 0: on a batch
     of weight 0 the gradient is that of the penalty, as it is on one device.
     """
-    size = tf.cast(tf.size(sums.losses), sums.total.dtype)
+    losses = sums.losses.values if isinstance(sums.losses, Masked) else sums.losses
+    size = tf.cast(tf.size(losses), sums.total.dtype)
     tiny = tf.constant(1e-30, sums.count.dtype)
     omega = tf.where(sums.count == 0, tiny, sums.count) / size
     return sums.total / size + omega * sums.penalty, omega
@@ -62,12 +92,36 @@ def metric_states(
 ) -> MetricStates:
     """Return the states of the loss and of the metrics after one batch, by name."""
     _, y, *weight = batch
-    total = sums.total + sums.penalty * sums.count
-    loss = Mean(tf.cast(total, tf.float64), tf.cast(sums.count, tf.float64))
-    states: MetricStates = {"loss": loss}
+    states: MetricStates = {"loss": _loss_state(sums)}
     for name, metric in config.metrics.items():
         try:
-            states[name] = as_metric(metric).from_model_output(y, output.y_pred, *weight)
+            if output.mask is None:
+                states[name] = as_metric(metric).from_model_output(y, output.y_pred, *weight)
+            else:
+                states[name] = masked_state(metric, y, output, *weight)
         except (ValueError, TypeError) as error:
             raise type(error)(f"metric {name}: {error}") from error
     return states
+
+
+def batch_loss_state(loss: Tensor, batch_weight: Tensor) -> Mean:
+    """Return the state of the loss of a batch, given its loss and its weight."""
+    weight = tf.cast(batch_weight, tf.float64)
+    return Mean(tf.cast(loss, tf.float64) * weight, weight)
+
+
+def _loss_state(sums: LossSums) -> Mean:
+    """Return the state of the loss after one batch."""
+    if sums.batch_weight is not None:
+        return batch_loss_state(objective(sums)[0], sums.batch_weight)
+    total = sums.total + sums.penalty * sums.count
+    return Mean(tf.cast(total, tf.float64), tf.cast(sums.count, tf.float64))
+
+
+def _batch_weight(x: Tree, sample_weight: Tensor | None = None) -> Tensor:
+    """Return the number of examples of a batch, or the sum of their mean weights."""
+    if sample_weight is None:
+        return tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], tf.float64)
+    weight = tf.cast(sample_weight, tf.float64)
+    per_example = tf.cast(tf.reduce_prod(tf.shape(weight)[1:]), tf.float64)
+    return tf.reduce_sum(weight) / per_example

@@ -93,10 +93,14 @@ def in_precision(apply_fn: ApplyFn, precision: Precision) -> ApplyFn:
     """
 
     def apply(params: Tree, model_state: Tree, x: Tree, training: bool) -> ModelOutput:
-        params, x = cast_floating((params, x), precision.compute_dtype)
-        output = apply_fn(params, model_state, x, training=training)
+        cast_params, x = cast_floating((params, x), precision.compute_dtype)
+        output = apply_fn(cast_params, model_state, x, training=training)
         y_pred, penalty = cast_floating((output.y_pred, output.penalty), precision.param_dtype)
-        return ModelOutput(y_pred, _cast_like(output.model_state, model_state), penalty)
+        if output.params is not None:
+            output = output._replace(params=_cast_like(output.params, params))
+        return output._replace(
+            y_pred=y_pred, model_state=_cast_like(output.model_state, model_state), penalty=penalty
+        )
 
     return apply
 

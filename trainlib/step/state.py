@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
+from trainlib.constraints import Constraint
 from trainlib.core.types import Optimizer, State, Tensor, Tree
 from trainlib.losses import Loss
 from trainlib.metrics import ExampleMetric, Metric
@@ -61,6 +62,11 @@ class ModelOutput(NamedTuple):
         y_pred: the predictions, any structure.
         model_state: the new model state, in the structure of the old one. Default: `()`.
         penalty: a scalar that is added to the mean loss. Default: 0.
+        mask: which values of y_pred count in the loss and in the metrics: bools of the shape of its
+            first axes, in the structure of y_pred, with None for an output without a mask. Default:
+            None, all of them.
+        params: the parameters, where the model itself assigned to some of them; the update is added
+            to these. Default: None, it did not.
 
     Example:
         >>> def apply_fn(params, model_state, x, training):
@@ -72,6 +78,8 @@ class ModelOutput(NamedTuple):
     y_pred: Tensor
     model_state: Tree = ()
     penalty: Tensor = 0.0
+    mask: Tree = None
+    params: Tree = None
 
 
 ApplyFn: TypeAlias = Callable[..., ModelOutput]
@@ -97,6 +105,9 @@ class StepConfig:
         norms: whether the metric states hold "gradient_norm", the norm of the gradients that the
             optimizer takes, and "update_norm", of the updates that it returns, each over all
             parameters together, as means over the steps that are not skipped. Default: False.
+        constraints: by path of a parameter, a function of it that is applied after each update,
+            such as `tl.non_neg()`; after the constraints and averages of the optimizer. Under
+            `accumulate` it is applied where an update is made. Default: none.
 
     Raises:
         ValueError: `norms` is set and a metric has the name of a norm.
@@ -121,6 +132,7 @@ class StepConfig:
     loss_scale: LossScale | None = None
     finite_guard: bool = False
     norms: bool = False
+    constraints: Mapping[str, Constraint] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_loss_scale(self.loss_scale)

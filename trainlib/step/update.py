@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import tensorflow as tf
 
+from trainlib.constraints import Constraint
 from trainlib.core.finite import first_nonfinite
 from trainlib.core.norms import global_norm
-from trainlib.core.tree import widen
+from trainlib.core.tree import paths, widen
 from trainlib.core.types import State, Tensor, Tree, apply_updates, update_with
 from trainlib.metrics import Mean
 from trainlib.step.finite_guard import update_finite_guard
@@ -25,6 +26,7 @@ from trainlib.step.state import (
     check_state_fits,
     optimizer_of,
 )
+from trainlib.transforms.accumulate import update_made
 from trainlib.transforms.states import select
 
 Update: TypeAlias = Callable[[TrainState, Gradients, Tensor], tuple[TrainState, MetricStates]]
@@ -43,7 +45,8 @@ def apply_gradients(
     """Return the training state after an update with the gradients.
 
     The gradients are unscaled and tested for infinities and NaNs; the optimizer turns them into
-    updates (which its own chain clips, decays, constrains and averages); the updates are added.
+    updates (which its own chain clips, decays, constrains and averages); the updates are added;
+    then the constraints of the config are applied.
 
     A step that the finite guard skips changes nothing but `finite_guard` and `loss_scale`. Where
     `accumulate` is around the whole optimizer, such a micro-batch is left out of its window.
@@ -76,14 +79,21 @@ def apply_gradients(
     check_state_fits(config, state)
     if update is None:
         update = functools.partial(update_params, config, observer=observer)
+    old, model_state, metrics = state, gradients.model_state, gradients.metrics
+    if gradients.params is not None:
+        state = state._replace(params=gradients.params)
     # Model state and metrics are left out: a compiled update would copy them.
     new, norms = update(
-        state._replace(model_state=()), gradients._replace(model_state=(), metrics={}), last
+        state._replace(model_state=()),
+        gradients._replace(model_state=(), metrics={}, params=None, batch_loss=()),
+        last,
     )
-    step, model_state, metrics = state.step + 1, gradients.model_state, gradients.metrics
+    step = state.step + 1
     if config.skips_nonfinite:
         is_finite = new.finite_guard.skipped_in_a_row == 0
         step, model_state = select(is_finite, (step, model_state), (state.step, state.model_state))
+        if gradients.params is not None:
+            new = new._replace(params=select(is_finite, new.params, old.params))
         if config.finite_guard:
             metrics = select(is_finite, metrics, tf.nest.map_structure(tf.zeros_like, metrics))
     return new._replace(step=step, model_state=model_state), metrics | norms
@@ -156,10 +166,41 @@ def _update(
             optimizer_of(config), gradients.grads, state.opt_state, state.params, **extra
         )
         params = apply_updates(state.params, updates)
+        if config.constraints:
+            made = update_made(state.opt_state, opt_state)
+            params = _constrained(config.constraints, params, updates, made)
     if observer is not None:
         observer("update", updates)
     norms = _norms(gradients.grads, updates) if config.norms else {}
     return state._replace(params=params, opt_state=opt_state), norms
+
+
+def _constrained(
+    constraints: Mapping[str, Constraint], params: Tree, updates: Tree, made: Tensor | None
+) -> Tree:
+    """Return updated parameters under their constraints; those without an update stay as they are.
+
+    Args:
+        constraints: by path of a parameter.
+        params: the parameters after the update.
+        updates: in the structure of the parameters.
+        made: whether an update was made, bool []; None where each step makes one.
+
+    Raises:
+        ValueError: there is no parameter of one of the paths.
+    """
+    names = paths(params)
+    unknown = set(constraints) - set(tf.nest.flatten(names))
+    if unknown:
+        raise ValueError(f"constraints: no parameter has the path {sorted(unknown)[0]!r}")
+
+    def constrained(path: str, w: Tensor, u: Tensor) -> Tensor:
+        if path not in constraints or u is None:
+            return w
+        new = tf.cast(constraints[path](w), w.dtype)
+        return new if made is None else tf.where(made, new, w)
+
+    return tf.nest.map_structure(constrained, names, params, updates, check_types=False)
 
 
 def _norms(*trees: Tree) -> MetricStates:

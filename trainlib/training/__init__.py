@@ -8,6 +8,8 @@ options, fit_options: the options of `Trainer` and of `fit`.
 callback: `Callback`, the status it receives and the requests it returns.
 checkpoints: `Checkpoints`.
 functional_model: `FunctionalModel`, and Keras models as functions.
+keras_call, model_variables: the forward pass of a Keras model, and its variables by path.
+model_link: what is assigned to a Keras model between the calls to its trainer.
 strategies: `mirrored`, `multi_worker` and the other strategies by name.
 
 The training loop:

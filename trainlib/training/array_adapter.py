@@ -85,8 +85,8 @@ class ArrayAdapter:
             yield Chunk(rest, remainder, remainder, True)
 
     def evaluation(self) -> Iterator[Chunk]:
-        """Yield the chunks of the examples in their stored order; the last batch may be smaller."""
-        return self._chunks(None, self.size, True)
+        """Yield the chunks of the examples in their stored order."""
+        return self.training()
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -94,6 +94,11 @@ def has_batch_norm(model: Any) -> bool:
     return any(True for _ in _batch_norm_layers(model))
 
 
+def batch_norm_variables(model: Any) -> set[int]:
+    """Return the ids of the variables of a Keras model's batch normalization layers."""
+    return {id(variable) for layer in _batch_norm_layers(model) for variable in layer.variables}
+
+
 def _batch_norm_layers(model: Any) -> Iterator[Any]:
     """Yield the batch normalization layers of a Keras model."""
     for layer in model._flatten_layers():

@@ -14,9 +14,17 @@ from trainlib.core.tree import check_same_structure
 from trainlib.core.types import Tree
 from trainlib.step.state import TrainState
 from trainlib.training.autotune import Autotuner, Choice
+from trainlib.training.callback import Results
 from trainlib.training.chunks import Chunk
-from trainlib.training.data_adapter import Data, DataAdapter, as_data_adapter
+from trainlib.training.data_adapter import (
+    Data,
+    DataAdapter,
+    as_data_adapter,
+    as_input_adapter,
+    check_batches,
+)
 from trainlib.training.evaluation import training_workload
+from trainlib.training.model_link import ModelLink
 from trainlib.training.programs import Programs
 from trainlib.training.results import ResultsReader
 from trainlib.training.strategies import is_multi_worker
@@ -38,6 +46,8 @@ class TrainingContext:
         fixed_execution: whether the user chose the execution.
         untuned: whether the autotuner may still measure and change it.
         choice: what the autotuner chose; None where it did not choose.
+        model: the Keras model whose values the state holds; None for other models.
+        stateful: the name of a stateful layer and its examples per batch; None if there is none.
     """
 
     programs: Programs
@@ -47,6 +57,8 @@ class TrainingContext:
     fixed_execution: bool = True
     untuned: bool = False
     choice: Choice | None = None
+    model: ModelLink | None = None
+    stateful: tuple[str, int] | None = None
 
     @property
     def state(self) -> TrainState:
@@ -106,13 +118,64 @@ class TrainingContext:
         self, name: str, data: Data, batch_size: int | None = None, **options: Any
     ) -> DataAdapter:
         """Return data as an adapter; several workers take arrays only."""
-        adapter = as_data_adapter(name, data, batch_size, **options)
+        adapter = as_data_adapter(name, data, batch_size, **self._batch_options(options))
+        self._check_batches(name, adapter)
         if isinstance(adapter, StreamAdapter) and is_multi_worker(self.strategy):
             raise ValueError(
                 f"{name} must be arrays on several workers, got a source of batches: pass "
                 "(x, y) or (x, y, sample_weight)"
             )
         return adapter
+
+    def adapt_inputs(self, x: Any, batch_size: int | None = None, **options: Any) -> DataAdapter:
+        """Return inputs as an adapter of batches (x,)."""
+        adapter = as_input_adapter(x, batch_size, **self._batch_options(options))
+        self._check_batches("x", adapter)
+        return adapter
+
+    def _batch_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return options of an adapter, with the batch size of a stateful layer as default."""
+        return options if self.stateful is None else options | {"default": self.stateful[1]}
+
+    def _check_batches(self, name: str, adapter: DataAdapter) -> None:
+        """Raise `ValueError` unless batches have the size that a stateful layer takes."""
+        if self.stateful is not None:
+            check_batches(name, adapter, *self.stateful)
+
+    def read_model(self, training: bool = False) -> None:
+        """Take over what was assigned to the Keras model since it was last read or written.
+
+        Args:
+            training: whether the model is going to be trained.
+
+        Raises:
+            ValueError: the model has other variables than when the trainer was made, or is to be
+                trained and other layers are frozen.
+        """
+        if self.model is not None:
+            if training:
+                self.model.check_trainable()
+            self.model.read()
+
+    def reset_model_metrics(self) -> None:
+        """Reset the metrics that layers of the Keras model keep, before a pass over data."""
+        if self.model is not None:
+            self.model.reset_metrics()
+
+    def model_metrics(self) -> Results:
+        """Return the values of the metrics that layers of the Keras model keep, by name."""
+        return {} if self.model is None else self.model.metric_results()
+
+    def result_names(self, has_validation: bool) -> list[str]:
+        """Return the names of the results that each epoch of a run has."""
+        own = [] if self.model is None else list(self.model.metrics)
+        validation = [f"val_{name}" for name in own] if has_validation else []
+        return [*self.results.names(has_validation), *own, *validation]
+
+    def write_model(self, training: bool = False) -> None:
+        """Assign the state's values to the Keras model, if training or inference changed them."""
+        if self.model is not None and (training or self.programs.changed_in_inference):
+            self.model.write()
 
     def _weights(self) -> tuple[Tree, Tree]:
         """Return the variables of the parameters and of the model's other state."""

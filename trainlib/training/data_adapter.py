@@ -104,3 +104,24 @@ def _as_array_adapter(
         )
     taken = tf.nest.map_structure(lambda a: a[: length.steps * batch_size], adapter.examples)
     return ArrayAdapter(name, taken, batch_size)
+
+
+def check_batches(name: str, adapter: DataAdapter, layer: str, rows: int) -> None:
+    """Raise `ValueError` unless arrays make batches of the size that a stateful layer takes.
+
+    Args:
+        name: name of the argument, for error messages.
+        adapter: the data.
+        layer: name of the layer.
+        rows: examples per batch that it takes.
+    """
+    if not isinstance(adapter, ArrayAdapter):
+        return
+    takes = f"layer {layer!r} is stateful and takes batches of {rows}"
+    if adapter.batch_size != rows:
+        raise ValueError(f"{takes}: got batch_size={adapter.batch_size}")
+    if adapter.size % rows:
+        raise ValueError(
+            f"{takes}, but the {adapter.size} examples of {name} leave a batch of "
+            f"{adapter.size % rows}: leave these out"
+        )

@@ -14,12 +14,14 @@ import tensorflow as tf
 from trainlib.core.types import Tensor, Tree
 from trainlib.metrics import merge
 from trainlib.step.state import AllReduce, ApplyFn, Batch, MetricStates, TrainState
-from trainlib.training.variables import assign_values, read_values
+from trainlib.training.variables import assign_changed, assign_values, read_values
 
 Loop: TypeAlias = Callable[..., MetricStates]
 """`(examples, start, stop, last, metric_states) -> metric_states`, to be traced."""
 TrainStep: TypeAlias = Callable[..., tuple[TrainState, MetricStates]]
 """`(state, batch, last) -> (state, metric_states)`, as `train_step` makes it."""
+EvalStep: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, MetricStates]]
+"""`(state, batch) -> (state, metric_states)`, as `stateful_eval_step` makes it."""
 LoopCondition: TypeAlias = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
 """`(start, stop) -> (position -> whether the loop continues)`, as `loop_condition` makes it."""
 
@@ -80,14 +82,14 @@ class OneDevice:
 
         return _loop(one_step, batch_size, loop_condition(variables, halts))
 
-    def eval_loop(
-        self, step: Callable[[TrainState, Batch], MetricStates], variables: Any, batch_size: int
-    ) -> Loop:
-        """Return a loop of evaluation steps; examples after `stop` have weight 0."""
+    def eval_loop(self, step: EvalStep, variables: Any, batch_size: int) -> Loop:
+        """Return a loop of evaluation steps, which assigns what they change in the state."""
 
         def one_step(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
-            present = end - batch_size + tf.range(batch_size, dtype=tf.int64) < stop
-            return step(read_values(variables), zero_absent(batch, present))
+            old = read_values(variables)
+            new, metric_states = step(old, batch)
+            assign_changed(variables, old, new)
+            return metric_states
 
         return _loop(one_step, batch_size, loop_condition())
 

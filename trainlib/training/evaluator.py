@@ -14,8 +14,9 @@ from trainlib.training.context import TrainingContext
 from trainlib.training.devices import OneDevice
 from trainlib.training.execution import default_execution
 from trainlib.training.from_logits import check_from_logits, loss_for_model
-from trainlib.training.functional_model import as_functional_model
+from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.inference import Inference
+from trainlib.training.model_link import stateful_layer
 from trainlib.training.programs import Programs
 from trainlib.training.resolve import (
     Metrics,
@@ -79,9 +80,12 @@ class Evaluator(Inference):
             metrics=metrics_by_name(metrics),
             regularizer=restrict_regularizer(regularizer, regularizer_mask, pure.params),
         )
-        programs = Programs.for_model(OneDevice(), config, pure)
+        programs = Programs.for_model(
+            OneDevice(), config, pure, keeps_inference_state=not isinstance(model, FunctionalModel)
+        )
         execution = default_execution(execution, model, precision)
         self.context = TrainingContext(programs, None, execution, ResultsReader(programs))
+        self.context.stateful = stateful_layer(model)
 
 
 def _no_loss(y_true: Any, y_pred: Any) -> tf.Tensor:

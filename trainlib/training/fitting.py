@@ -51,7 +51,7 @@ def configure_fit(
         *callbacks_for_policy(trainer.nonfinite),
         *map(as_callback, settings.callbacks),
     ]
-    check_monitored(callbacks, context.results.names(validation_data is not None))
+    check_monitored(callbacks, context.result_names(validation_data is not None))
     freq = settings.validation_freq
     config = FitConfig(
         _training_adapter(context, data, settings),

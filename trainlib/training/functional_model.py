@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from trainlib.core.tree import total
-from trainlib.core.types import Tensor, Tree
+from trainlib.core.types import Tree
 from trainlib.step.precision import Precision, cast_floating, in_precision, precision_named
 from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_statistics import synchronize
+from trainlib.training.keras_call import pure_call
+from trainlib.training.model_variables import SEED_STATE, model_variables
 from trainlib.training.recast import recast
-
-SEED_STATE = "seed_generator_state"
-"""Name of the variable of each of Keras's random generators."""
 
 
 class FunctionalModel(NamedTuple):
@@ -70,6 +66,14 @@ def as_functional_model(
     return FunctionalModel(in_precision(model.apply_fn, policy), params, model_state)
 
 
+def built_precision(model: Any) -> str | None:
+    """Return the mixed precision that layers of a Keras model compute in; None for any other."""
+    if isinstance(model, FunctionalModel):
+        return None
+    dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
+    return next((f"mixed_{d}" for d in ("float16", "bfloat16") if d in dtypes), None)
+
+
 def functional_from_keras(
     model: Any, seed: int = 0, precision: str | None = None, synchronized: bool = False
 ) -> FunctionalModel:
@@ -114,31 +118,11 @@ def functional_from_keras(
     called = model if policy is None else recast(model, policy)
     if synchronized:
         synchronize(called)
-    apply_fn = _pure(called, list(params), list(model_state))
+    apply_fn = pure_call(called, list(params), list(model_state), on_replicas=synchronized)
     if policy is None:
         return FunctionalModel(apply_fn, params, model_state)
     params, model_state = cast_floating((params, model_state), policy.param_dtype)
     return FunctionalModel(_with_wide_inputs_and_outputs(apply_fn, policy), params, model_state)
-
-
-def _pure(model: Any, trained: list[str], kept: list[str]) -> ApplyFn:
-    """Return the model's call as a function of its variables' values, which have these names."""
-    keywords = inspect.signature(model.call).parameters
-    has_mode = "training" in keywords or any(p.kind is p.VAR_KEYWORD for p in keywords.values())
-
-    def apply_fn(params: Tree, model_state: Tree, x: Tensor, training: bool) -> ModelOutput:
-        mode = {"training": training} if has_mode else {}
-        y_pred, values, penalties = model.stateless_call(
-            [params[path] for path in trained],
-            [model_state[path] for path in kept],
-            x,
-            return_losses=True,
-            **mode,
-        )
-        penalty = total(penalties) if penalties else 0.0
-        return ModelOutput(y_pred, dict(zip(kept, values, strict=True)), penalty)
-
-    return apply_fn
 
 
 def _with_wide_inputs_and_outputs(apply_fn: ApplyFn, policy: Precision) -> ApplyFn:
@@ -148,41 +132,17 @@ def _with_wide_inputs_and_outputs(apply_fn: ApplyFn, policy: Precision) -> Apply
         x = cast_floating(x, policy.param_dtype)
         output = apply_fn(params, model_state, x, training)
         y_pred, penalty = cast_floating((output.y_pred, output.penalty), policy.param_dtype)
-        return ModelOutput(y_pred, output.model_state, penalty)
+        return output._replace(y_pred=_with_masks(y_pred, output.mask), penalty=penalty)
 
     return apply
 
 
-def write_back(model: Any, params: Tree, model_state: Tree) -> None:
-    """Assign the values of a state to the Keras model's variables."""
-    trained, kept = model_variables(model)
-    for path, variable in trained.items():
-        variable.assign(params[path])
-    for path, variable in kept.items():
-        variable.assign(model_state[path])
-
-
-def model_variables(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the trainable and the other variables by path, in the model's order.
-
-    The model's name is removed, since Keras prefixes it in some models only. Random generators are
-    numbered, since Keras names them by how many the process has made.
-    """
-    by_path: tuple[dict[str, Any], dict[str, Any]] = {}, {}
-    generators = itertools.count()
-    for group, found in zip(
-        (model.trainable_variables, model.non_trainable_variables), by_path, strict=True
-    ):
-        for variable in group:
-            path = variable.path.removeprefix(f"{model.name}/")
-            if path.endswith(SEED_STATE):
-                path = f"{SEED_STATE}_{next(generators)}"
-            if path in by_path[0] or path in by_path[1]:
-                raise ValueError(
-                    f"two variables of the model are named {path!r}: give its layers unique names"
-                )
-            found[path] = variable
-    return by_path
+def _with_masks(y_pred: Tree, masks: Tree) -> Tree:
+    """Return predictions with the masks where Keras's own losses look for them."""
+    if masks is not None:
+        for x, mask in zip(tf.nest.flatten(y_pred), tf.nest.flatten(masks), strict=True):
+            x._keras_mask = mask
+    return y_pred
 
 
 def _seeds(seed: int, count: int) -> list[int]:

@@ -7,7 +7,7 @@ from typing import Any
 from trainlib.core.types import Tree
 from trainlib.training.callback import Results
 from trainlib.training.context import TrainingContext
-from trainlib.training.data_adapter import Data, as_input_adapter
+from trainlib.training.data_adapter import Data
 from trainlib.training.evaluation import (
     EVALUATION_BATCH_SIZE,
     evaluate_batches,
@@ -44,11 +44,17 @@ class Inference:
             ValueError: an argument is out of range, the data are malformed or have fewer batches
                 than `steps`, or there is no loss.
         """
-        adapter = self.context.adapt(
+        context = self.context
+        context.read_model()
+        adapter = context.adapt(
             "data", data, batch_size, default=EVALUATION_BATCH_SIZE, length=_taken(steps)
         )
-        *_, states = evaluate_batches(self.context.programs, self.context.execution, adapter)
-        return self.context.results.results(states)
+        context.reset_model_metrics()
+        try:
+            *_, states = evaluate_batches(context.programs, context.execution, adapter)
+        finally:
+            context.write_model()
+        return context.model_metrics() | context.results.results(states)
 
     def predict(self, x: Any, batch_size: int | None = None, *, steps: int | None = None) -> Tree:
         """Return the predictions for x, the model in inference mode.
@@ -71,10 +77,14 @@ class Inference:
             ValueError: an argument is out of range, the inputs are malformed or have fewer batches
                 than `steps`, or predictions of two batches differ in their inner shape.
         """
-        adapter = as_input_adapter(
+        self.context.read_model()
+        adapter = self.context.adapt_inputs(
             x, batch_size, default=EVALUATION_BATCH_SIZE, length=_taken(steps)
         )
-        return predict_batches(self.context.programs, self.context.execution, adapter)
+        try:
+            return predict_batches(self.context.programs, self.context.execution, adapter)
+        finally:
+            self.context.write_model()
 
 
 def _taken(steps: int | None) -> EpochLength:

@@ -162,27 +162,35 @@ class TrainingLoop:
         """Train on the chunks of an epoch, validate, and notify the callbacks."""
         progress = self.progress
         self._began = time.monotonic() - progress.seconds
+        if progress.batch == 0:
+            self.context.reset_model_metrics()
         for chunk in chunks:
             self._train_up_to_limit(chunk)
             if progress.stop is not None:
                 return
+        of_layers = self.context.model_metrics()
         validation = self._validate()
         if progress.stop is not None:
             return
-        progress.history = (*progress.history, self._epoch_results(validation))
+        progress.history = (*progress.history, self._epoch_results(of_layers, validation))
         requests = self._notify_callbacks("on_epoch_end")
         progress.epoch, progress.batch, progress.seconds = progress.epoch + 1, 0, 0.0
         progress.metric_states = None
         self._began = time.monotonic()
         self._apply_requests(requests)
 
-    def _epoch_results(self, validation: Results) -> Results:
-        """Return the results of the epoch that just ended."""
+    def _epoch_results(self, of_layers: Results, validation: Results) -> Results:
+        """Return the results of the epoch that just ended.
+
+        Args:
+            of_layers: of the metrics that layers of the model keep.
+            validation: of the validation data.
+        """
         reader, progress = self.context.results, self.progress
         assert progress.metric_states is not None
         step = int(self.context.programs.variables.step.numpy())
         results = {"epoch": progress.epoch + 1, "step": step}
-        results |= reader.epoch_results(progress.metric_states)
+        results |= of_layers | reader.epoch_results(progress.metric_states)
         results |= {f"val_{name}": x for name, x in validation.items()}
         return results | reader.learning_rates() | {"seconds": self._elapsed()}
 
@@ -247,13 +255,14 @@ class TrainingLoop:
         if self.config.validation is None or not self.config.validates(self.progress.epoch + 1):
             return {}
         latest: MetricStates = {}
+        self.context.reset_model_metrics()
         programs, execution = self.context.programs, self.context.execution
         for states in evaluate_batches(programs, execution, self.config.validation):
             latest = states
             self._apply_requests(self._notify_callbacks("on_test_batch_end"))
             if self.progress.stop is not None:
                 return {}
-        return self.context.results.results(latest)
+        return self.context.model_metrics() | self.context.results.results(latest)
 
     def _elapsed(self) -> float:
         """Return the seconds of the epoch so far, including those before a resume."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainlib.core.types import Tree
 from trainlib.metrics import Mean, Metric, as_metric
 from trainlib.metrics.inputs import num_columns
-from trainlib.step.evaluation import eval_step, predict_step
+from trainlib.step.evaluation import stateful_eval_step, stateful_predict_step
 from trainlib.step.gradients import compute_gradients, reduce_gradients
 from trainlib.step.loss_scale import unscale_grads
 from trainlib.step.state import (
@@ -27,7 +27,7 @@ from trainlib.step.train import train_step
 from trainlib.training.devices import OneDevice
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.shapes import ShapeLimit
-from trainlib.training.variables import read_values
+from trainlib.training.variables import assign_changed, read_values
 
 
 class Programs:
@@ -38,16 +38,25 @@ class Programs:
         config: what a step computes, with the model's own function.
         state: the initial state.
         halts: whether a loop of steps ends after a skipped step if no lower loss scale is left.
+        keeps_inference_state: whether evaluation and prediction keep the state that the model
+            returns, as those of Keras models do.
 
     Attributes:
         variables: the `TrainState` as variables.
         traces: number of functions that were traced.
         shape_limit: limits the number of shapes of batches that have a program each.
+        changed_in_inference: whether a traced evaluation or prediction changes the state.
     """
 
     def __init__(
-        self, devices: OneDevice, config: StepConfig, state: TrainState, halts: bool = False
+        self,
+        devices: OneDevice,
+        config: StepConfig,
+        state: TrainState,
+        halts: bool = False,
+        keeps_inference_state: bool = False,
     ) -> None:
+        self._keeps_inference_state, self.changed_in_inference = keeps_inference_state, False
         self.devices, self.config, self.halts = devices, config, halts
         self._part_config = dataclasses.replace(config, apply_fn=devices.wrap(config.apply_fn))
         self.variables: Any = devices.place(state)
@@ -63,6 +72,7 @@ class Programs:
         model: FunctionalModel,
         seed: int = 0,
         halts: bool = False,
+        keeps_inference_state: bool = False,
     ) -> Programs:
         """Return the programs of a model, with its state before the first step on the devices."""
         state = init_state(
@@ -73,7 +83,7 @@ class Programs:
             loss_scale=config.loss_scale,
             finite_guard=config.finite_guard,
         )
-        return cls(devices, config, state, halts)
+        return cls(devices, config, state, halts, keeps_inference_state)
 
     def read(self) -> TrainState:
         """Return the state as tensors."""
@@ -104,7 +114,8 @@ class Programs:
         """Return the same loop in inference mode; examples after `stop` do not count."""
 
         def build() -> Callable[..., Any]:
-            return self.devices.eval_loop(eval_step(self.config), self.variables, rows)
+            step = self._inference(stateful_eval_step(self.config, self.devices.all_reduce))
+            return self.devices.eval_loop(step, self.variables, rows)
 
         return self._loop("evaluate", build, execution, rows, specs)
 
@@ -113,11 +124,29 @@ class Programs:
         specs = self.shape_limit(specs)
         key = "predict", 0, execution, repr(specs)
         if key not in self._compiled:
-            step = predict_step(self.config.apply_fn)
-            self._compiled[key] = self._function(
-                lambda x: step(read_values(self.variables), x), specs, execution
-            )
+            step = self._inference(stateful_predict_step(self.config.apply_fn))
+
+            def predict(x: Any) -> Any:
+                old = read_values(self.variables)
+                new, y_pred = step(old, x)
+                assign_changed(self.variables, old, new)
+                return y_pred
+
+            self._compiled[key] = self._function(predict, specs, execution)
         return self._compiled[key]
+
+    def _inference(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a step in inference mode, which changes the state of a Keras model only."""
+
+        def inference(state: TrainState, *batch: Any) -> Any:
+            new, result = step(state, *batch)
+            if not self._keeps_inference_state:
+                return state, result
+            pairs = zip(tf.nest.flatten(state), tf.nest.flatten(new), strict=True)
+            self.changed_in_inference |= any(x is not y for x, y in pairs)
+            return new, result
+
+        return inference
 
     def gradients(self, rows: int, specs: Tree) -> Callable[..., Tree]:
         """Return `(examples, position) -> grads` of the batch that begins at the position."""

@@ -15,16 +15,18 @@ from trainlib.training.batch_statistics import has_batch_norm
 from trainlib.training.collectives import all_reduce
 from trainlib.training.devices import (
     CompiledParts,
+    EvalStep,
     Loop,
     LoopCondition,
     OneDevice,
     TrainStep,
     loop_condition,
+    slice_batch,
     zero_absent,
 )
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.replicated_model import replicated
-from trainlib.training.variables import assign_values, read_values
+from trainlib.training.variables import assign_changed, assign_values, read_values
 
 HOST = "/device:CPU:0"
 """The device on which batches are gathered: a replica gets copies of its rows only."""
@@ -73,16 +75,28 @@ class Replicas(OneDevice):
         one_step = self._train_part(step, variables, batch_size)
         return self._loop(one_step, batch_size, loop_condition(variables, halts))
 
-    def eval_loop(
-        self, step: Callable[[TrainState, Batch], MetricStates], variables: Any, batch_size: int
-    ) -> Loop:
+    def eval_loop(self, step: EvalStep, variables: Any, batch_size: int) -> Loop:
+        """Return a loop of evaluation steps on equal parts of the batches, without padding.
+
+        Each replica evaluates the examples that are left over, and the first counts them.
+        """
+        rest = batch_size % self.count
+
+        def evaluated(batch: Batch) -> MetricStates:
+            old = read_values(variables)
+            new, metric_states = step(old, batch)
+            assign_changed(variables, old, new)
+            return metric_states
+
         def one_step(
             examples: Tree, at: Tensor, stop: Tensor, last: Tensor, metric_states: MetricStates
         ) -> MetricStates:
-            positions, batch = self._part(examples, at, batch_size)
-            present = (positions < batch_size) & (at + positions < stop)
-            new = step(read_values(variables), zero_absent(batch, present))
-            merged: MetricStates = merge(metric_states, new)
+            merged = metric_states
+            if batch_size > rest:
+                merged = merge(merged, evaluated(self._part(examples, at, batch_size - rest)[1]))
+            if rest:
+                left = slice_batch(examples, at + batch_size - rest, rest)
+                merged = merge(merged, _of_first_replica(evaluated(left)))
             return merged
 
         return self._loop(one_step, batch_size, loop_condition())
@@ -198,6 +212,15 @@ def _replica_row(metric_states: MetricStates) -> MetricStates:
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group
     row: MetricStates = tf.nest.map_structure(lambda x: x[replica], metric_states)
     return row
+
+
+def _of_first_replica(metric_states: MetricStates) -> MetricStates:
+    """Return metric states on the first replica, and those of no examples on the others."""
+    first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+    kept: MetricStates = tf.nest.map_structure(
+        lambda x: tf.where(first, x, tf.zeros_like(x)), metric_states
+    )
+    return kept
 
 
 def _as_rows(replicas: int, metric_states: MetricStates) -> MetricStates:

@@ -11,7 +11,7 @@ from trainlib.core.types import Tensor, Tree
 from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_statistics import ReplicaPart, on_replica
 from trainlib.training.collectives import all_reduce
-from trainlib.training.functional_model import SEED_STATE
+from trainlib.training.model_variables import SEED_STATE
 
 
 def replicated(apply_fn: ApplyFn) -> ApplyFn:

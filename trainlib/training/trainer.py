@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from trainlib.core.checks import check_integer
@@ -16,10 +17,16 @@ from trainlib.training.execution import default_execution
 from trainlib.training.fit_options import FitSettings, data_in_one_argument
 from trainlib.training.fitting import configure_fit, open_checkpoints, run_fit
 from trainlib.training.from_logits import loss_for_model
-from trainlib.training.functional_model import FunctionalModel, as_functional_model, write_back
+from trainlib.training.functional_model import (
+    FunctionalModel,
+    as_functional_model,
+    built_precision,
+)
 from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
 from trainlib.training.loop import FitConfig
+from trainlib.training.model_link import ModelLink, stateful_layer
+from trainlib.training.model_variables import constraints_of
 from trainlib.training.nonfinite import HALTING, UNGUARDED
 from trainlib.training.options import TrainerSettings
 from trainlib.training.order import epoch_order
@@ -51,6 +58,13 @@ class Trainer(Inference):
     copied there in parts. Or data are batches of these, from a `tf.data.Dataset`, another
     iterable, or a function that returns one. Batches may be of different sizes and count with
     their true weight.
+
+    A Keras model trains as in `model.fit`. All state that its layers assign is carried from batch
+    to batch, in evaluation and prediction too, and saved in checkpoints. Constraints of layers act
+    after each update, masks of outputs enter the loss and the metrics, and the trained values are
+    assigned to the model. Values that are assigned to the model between two calls are taken over;
+    the optimizer keeps its state. The weight of a batch in the mean loss of an epoch is the number
+    of its examples, or the sum of their weights.
 
     Args:
         model: a built Keras model, or a `FunctionalModel` of any function and its parameters.
@@ -106,6 +120,13 @@ class Trainer(Inference):
         TypeError: an argument has the wrong type.
         ValueError: an argument is out of range, or the model is not built.
 
+    Differences:
+        Keras: a layer's constraint acts at every micro-batch of accumulated gradients, here at the
+            updates; metrics that are not means, such as AUC, ignore masks; a stateful layer needs a
+            batch size in each call, which is here by default the one of the layer. An `ema` in the
+            optimizer averages the parameters before their layers' constraints, as in Keras; for the
+            constrained ones use `tl.constrain` inside the optimizer.
+
     Example:
         >>> def line(params, model_state, x, training):
         ...     return tl.ModelOutput(x @ params["w"], model_state)
@@ -142,9 +163,14 @@ class Trainer(Inference):
         on_one_device = distribution is None
         pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
         loss_fn = loss_for_model(resolve_loss(loss), model, settings.from_logits)
-        config = _step_config(pure, loss_fn, optimizer, metrics, precision, settings)
+        is_keras, built_in = not isinstance(model, FunctionalModel), built_precision(model)
+        config = _step_config(pure, loss_fn, optimizer, metrics, precision or built_in, settings)
+        if is_keras:
+            config = dataclasses.replace(config, constraints=constraints_of(model))
         devices, halts = devices_for(distribution, model), settings.nonfinite in HALTING
-        programs = Programs.for_model(devices, config, pure, seed, halts)
+        programs = Programs.for_model(devices, config, pure, seed, halts, is_keras)
+        if execution == "auto":
+            precision = precision or built_in
         self.model = model
         self.context = TrainingContext(
             programs,
@@ -158,6 +184,8 @@ class Trainer(Inference):
             untuned=execution == "auto"
             and precision != "mixed_float16"
             and not is_multi_worker(distribution),
+            model=ModelLink(model, programs.variables) if is_keras else None,
+            stateful=stateful_layer(model),
         )
         self._settings = settings
 
@@ -289,13 +317,14 @@ class Trainer(Inference):
             no terminal. A weighted loss is divided by the sum of the weights here, as with Keras's
             reduction "mean_with_sample_weight", and by the number of examples in Keras.
         """
+        self.context.read_model(training=True)
         settings = settings_from(FitSettings, "fit", options)
         config = configure_fit(self.context, data, settings, self._settings)
         checkpoints = open_checkpoints(settings)
         try:
             return run_fit(self.context, config, checkpoints, self._settings.autotuner)
         finally:
-            self._update_model()
+            self.context.write_model(training=True)
             if checkpoints is not None:
                 checkpoints.wait()
 
@@ -330,12 +359,6 @@ class Trainer(Inference):
             self.context.tune(self._settings.autotuner, chunks, steps)
         choice = self.context.choice
         return {} if choice is None else choice.speeds
-
-    def _update_model(self) -> None:
-        """Assign the trained values to the Keras model."""
-        if not isinstance(self.model, FunctionalModel):
-            variables = self.context.programs.variables
-            write_back(self.model, variables.params, variables.model_state)
 
 
 def _step_config(

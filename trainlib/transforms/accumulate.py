@@ -146,6 +146,16 @@ def accumulates(state: State) -> bool:
     return any(True for _ in find_states(state, AccumulateState))
 
 
+def update_made(old: State, new: State) -> Tensor | None:
+    """Return whether an update was made between two states of an optimizer, bool [].
+
+    None for an optimizer without `accumulate`, which makes one at each call.
+    """
+    pairs = zip(find_states(old, AccumulateState), find_states(new, AccumulateState), strict=True)
+    made = [after.step > before.step for before, after in pairs]
+    return tf.reduce_any(tf.stack(made)) if made else None
+
+
 def flush(optimizer: Optimizer, state: State, params: Tree) -> tuple[Tree, State]:
     """Make the update of a window that is open, if one is.
 

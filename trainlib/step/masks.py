@@ -1,0 +1,144 @@
+"""Masks of a model's outputs, as they enter losses and metrics.
+
+A mask says which values count, such as the steps of a padded sequence. A loss of shape [batch,
+time] is averaged over the values under the mask; a loss that is one number for the whole batch is
+not changed, as in Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from trainlib.core.tree import leaves_by_path
+from trainlib.core.types import Tensor, Tree
+from trainlib.losses import Masked
+from trainlib.metrics import Mean, Metric
+from trainlib.step.state import ModelOutput
+
+
+def masked(function: Callable[[Any, Any], Tensor], y: Tree, output: ModelOutput) -> Tensor:
+    """Return a function's values of each example, as `Masked` where the output has a mask.
+
+    Args:
+        function: a loss or a metric, `(y_true, y_pred) -> values`. `Masked` values of a model of
+            several outputs have the masks of these outputs in them already.
+        y: the targets.
+        output: of the model.
+
+    Raises:
+        ValueError: the function uses outputs of different masks, or the mask has another shape than
+            the values.
+    """
+    values = function(y, output.y_pred)
+    if output.mask is None or _rank(values) == 0:
+        return values
+    if tf.nest.is_nested(output.y_pred) and isinstance(values, Masked):
+        return values
+    mask = _mask_for(function, y, output)
+    return values if mask is None else _under(mask, values)
+
+
+def masked_state(
+    metric: Metric | Callable[..., Any], y: Tree, output: ModelOutput, *weight: Tensor
+) -> Any:
+    """Return the state of a metric on a batch, with values outside the output's mask left out.
+
+    Args:
+        metric: a `Metric`, or a function `(y_true, y_pred) -> value of each example`.
+        y: the targets.
+        output: of the model, with a mask.
+        *weight: the sample weights, if there are any.
+    """
+    if not isinstance(metric, Metric):
+        return Mean.from_model_output(masked(metric, y, output), *weight)
+    mask = None if tf.nest.is_nested(output.y_pred) else output.mask
+    if mask is None:
+        return metric.from_model_output(y, output.y_pred, *weight)
+    counted = tf.cast(mask, tf.float32)
+    if weight:
+        w = tf.convert_to_tensor(weight[0])
+        rank = max(w.shape.rank, counted.shape.rank)
+        counted = _with_rank(tf.cast(counted, w.dtype), rank) * _with_rank(w, rank)
+    return metric.from_model_output(y, output.y_pred, counted)
+
+
+def _under(mask: Tensor, values: Tensor) -> Masked:
+    """Return values with a mask, besides the one they may have."""
+    values, own = values if isinstance(values, Masked) else (tf.convert_to_tensor(values), None)
+    mask = tf.cast(mask, tf.bool)
+    if mask.shape.rank == values.shape.rank + 1 and mask.shape[-1] == 1:
+        mask = tf.squeeze(mask, -1)
+    if not mask.shape.is_compatible_with(values.shape[: mask.shape.rank]):
+        raise ValueError(
+            f"the model's output has a mask of shape {list(mask.shape)}, and the loss or metric "
+            f"has values of shape {list(values.shape)}: return a value for each step, of the "
+            "mask's shape, or tl.losses.Masked(values, mask)"
+        )
+    mask = tf.broadcast_to(_with_rank(mask, values.shape.rank), tf.shape(values))
+    return Masked.where(mask if own is None else mask & own, values)
+
+
+def _mask_for(function: Callable[..., Any], y: Tree, output: ModelOutput) -> Tensor | None:
+    """Return the mask of the outputs that a function uses; None if they have none."""
+    if not tf.nest.is_nested(output.y_pred):
+        return output.mask
+    used = _used(function, y, output.y_pred)
+    masks = [mask for mask, uses in zip(tf.nest.flatten(output.mask), used, strict=True) if uses]
+    if all(mask is None for mask in masks):
+        return None
+    if len({id(mask) for mask in masks}) == 1:
+        return masks[0]
+    names = [
+        path for (path, _), uses in zip(leaves_by_path(output.y_pred), used, strict=True) if uses
+    ]
+    raise ValueError(
+        f"the outputs {', '.join(names)} have different masks, and one loss or metric function "
+        "uses them all: return tl.losses.Masked(values, mask), with those of each output that count"
+    )
+
+
+def _used(function: Callable[..., Any], y: Tree, y_pred: Tree) -> list[bool]:
+    """Return for each output whether a function's values depend on it."""
+    specs = tf.nest.map_structure(
+        lambda x: tf.TensorSpec(x.shape, x.dtype),
+        tf.nest.map_structure(tf.convert_to_tensor, (y, y_pred)),
+    )
+    traced: Any = tf.function(
+        lambda y, y_pred: tf.nest.flatten(function(y, y_pred)), autograph=False
+    )
+    concrete = traced.get_concrete_function(*specs)
+    first, count = len(tf.nest.flatten(y)), len(tf.nest.flatten(y_pred))
+    inputs = concrete.inputs[first : first + count]
+    return [depends_on(concrete.outputs, [x]) for x in inputs]
+
+
+def depends_on(tensors: Sequence[Tensor], sources: Sequence[Tensor]) -> bool:
+    """Return whether any of the tensors of a graph is computed from any of the sources."""
+    ends = {id(x) for x in sources}
+    pending, seen = list(tensors), set()
+    while pending:
+        x = pending.pop()
+        if id(x) in ends:
+            return True
+        if id(x.op) not in seen:
+            seen.add(id(x.op))
+            pending += x.op.inputs
+    return False
+
+
+def _rank(values: Any) -> int | None:
+    """Return the number of axes of a function's values."""
+    if isinstance(values, Masked):
+        values = values.values
+    rank: int | None = tf.convert_to_tensor(values).shape.rank
+    return rank
+
+
+def _with_rank(x: Tensor, rank: int) -> Tensor:
+    """Return a tensor with axes of length 1 added at its end."""
+    for _ in range(rank - x.shape.rank):
+        x = x[..., tf.newaxis]
+    return x

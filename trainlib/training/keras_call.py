@@ -1,0 +1,200 @@
+"""The forward pass of a Keras model as a pure function of the values of its variables."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainlib.core.tree import total
+from trainlib.core.types import Tensor, Tree
+from trainlib.step.masks import depends_on
+from trainlib.step.state import ApplyFn, ModelOutput
+from trainlib.training.batch_statistics import batch_norm_variables
+from trainlib.training.model_variables import SEED_STATE, model_variables
+
+_NESTING = ("While", "If", "Case", "StatefulPartitionedCall")
+"""Operations whose functions may assign variables."""
+
+
+def pure_call(
+    model: Any, params: Sequence[str], model_state: Sequence[str], on_replicas: bool = False
+) -> ApplyFn:
+    """Return a model's call as a function of its variables' values, by path.
+
+    The call is that of `model.fit`: `model(x, training=...)`. What the call assigns to variables is
+    in the result. A trainable variable that it assigns has the gradient with respect to the
+    assigned value, and no gradient flows through what is assigned, as in a `GradientTape`.
+
+    Args:
+        model: the Keras model.
+        params: the paths of its trained variables, in the order of `model_variables`.
+        model_state: those of the others.
+        on_replicas: whether several replicas call it, each on its part of a batch.
+
+    Raises:
+        ValueError: from the function, if the call changes what no state can carry: a variable that
+            no layer holds, a `tf.Variable`, a number or a tensor in an attribute; or, on replicas,
+            a variable by what is in the batch.
+    """
+    groups = zip((params, model_state), model_variables(model), strict=True)
+    trained, kept = (dict(zip(names, found.values(), strict=True)) for names, found in groups)
+    variables, has_mode = {**trained, **kept}, _takes_training(model)
+    normalized = batch_norm_variables(model) if on_replicas else set()
+
+    def apply_fn(params: Tree, model_state: Tree, x: Tensor, training: bool) -> ModelOutput:
+        old, mode = {**params, **model_state}, {"training": training} if has_mode else {}
+        given = [(variable, old[path]) for path, variable in variables.items()]
+        with _Scope(given, trained.values()) as scope, _without_side_effects(model):
+            y_pred = model(x, **mode)
+            penalties = [*scope.losses, *_weight_penalties(trained, scope)]
+        new = {path: scope.value_of(v) for path, v in variables.items()}
+        assigned = [path for path in new if new[path] is not old[path]]
+        if on_replicas:
+            alone = [path for path in assigned if id(variables[path]) not in normalized]
+            _check_equal_on_replicas({path: new[path] for path in alone}, x)
+        return ModelOutput(
+            y_pred,
+            {path: new[path] for path in kept},
+            total([_as_number(x) for x in penalties]) if penalties else 0.0,
+            _mask_of(y_pred),
+            {path: new[path] for path in trained}
+            if any(path in trained for path in assigned)
+            else None,
+        )
+
+    return apply_fn
+
+
+class _Scope(keras.StatelessScope):  # type: ignore[misc]
+    """The values of variables in a forward pass, and what it assigns to them."""
+
+    def __init__(self, given: list[tuple[Any, Tensor]], trained: Any) -> None:
+        super().__init__(given, collect_losses=True)
+        self._given = {
+            id(variable): (value, self.state_mapping[id(variable)]) for variable, value in given
+        }
+        self._trained = {id(variable) for variable in trained}
+        self._assigned: set[int] = set()
+
+    def get_current_value(self, variable: Any) -> Tensor:
+        value = super().get_current_value(variable)
+        return tf.stop_gradient(value) if id(variable) in self._assigned else value
+
+    def add_update(self, update: tuple[Any, Tensor]) -> None:
+        variable, value = update
+        if id(variable) not in self._given:
+            raise ValueError(
+                f"the forward pass assigns the variable {variable.path!r}, which no layer of the "
+                "model holds, so that training cannot carry it: make it by self.add_weight(..., "
+                "trainable=False) in the layer that assigns it"
+            )
+        if id(variable) in self._trained:
+            start = self.get_current_value(variable)
+            value = tf.stop_gradient(value) + (start - tf.stop_gradient(start))
+        else:  # what is read again has no gradient, as a variable that was assigned
+            self._assigned.add(id(variable))
+        super().add_update((variable, value))
+
+    def value_of(self, variable: Any) -> Tensor:
+        """Return the value after the pass, the given tensor itself where nothing was assigned."""
+        given, start = self._given[id(variable)]
+        value = self.state_mapping[id(variable)]
+        return given if value is start else value
+
+
+def _takes_training(model: Any) -> bool:
+    """Return whether the model's call has the argument `training`."""
+    arguments = inspect.signature(model.call).parameters
+    return "training" in arguments or any(p.kind is p.VAR_KEYWORD for p in arguments.values())
+
+
+def _weight_penalties(trained: dict[str, Any], scope: _Scope) -> list[Tensor]:
+    """Return the penalties of the regularizers of trained variables, at their current values."""
+    regularized = [v for v in trained.values() if v.regularizer is not None]
+    return [v.regularizer(scope.get_current_value(v)) for v in regularized]
+
+
+def _as_number(penalty: Tensor) -> Tensor:
+    """Return a penalty as a floating scalar, the sum of its elements."""
+    penalty = tf.convert_to_tensor(penalty)
+    if not penalty.dtype.is_floating:
+        penalty = tf.cast(penalty, tf.float32)
+    return tf.reduce_sum(penalty) if penalty.shape.rank != 0 else penalty
+
+
+def _mask_of(y_pred: Tree) -> Tree:
+    """Return the masks that Keras keeps with the outputs; None if there are none."""
+    masks = tf.nest.map_structure(lambda x: getattr(x, "_keras_mask", None), y_pred)
+    return masks if any(mask is not None for mask in tf.nest.flatten(masks)) else None
+
+
+def _check_equal_on_replicas(assigned: dict[str, Tensor], x: Tree) -> None:
+    """Raise `ValueError` if a variable is assigned what depends on the batch."""
+    inputs = [a for a in tf.nest.flatten(x) if tf.is_tensor(a)]
+    for path, value in assigned.items():
+        symbolic = not hasattr(value, "numpy")
+        if symbolic and SEED_STATE not in path and depends_on([value], inputs):
+            raise ValueError(
+                f"{path}: the forward pass assigns this variable from its batch, of which several "
+                "replicas have only parts: train with strategy='one_device'"
+            )
+
+
+@contextlib.contextmanager
+def _without_side_effects(model: Any) -> Iterator[None]:
+    """Raise `ValueError` where a forward pass changes what is not a Keras variable."""
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    first = 0 if graph is None else len(graph.get_operations())
+    before = _attributes(model)
+    yield
+    for (layer, name), value in _attributes(model).items():
+        old = before.get((layer, name), value)
+        same = old is value or (not _is_array(old) and not _is_array(value) and old == value)
+        if not same:
+            raise ValueError(
+                f"layer {layer!r} assigns its attribute {name!r} in its call, which runs once for "
+                "many steps, so that training cannot carry it: keep it in a variable, made by "
+                f"self.{name} = self.add_weight(..., trainable=False)"
+            )
+    if graph is not None and _assigns_variables(graph, first):
+        held = [
+            f"{name!r} of layer {layer.name!r}"
+            for layer in model._flatten_layers()
+            for name, value in vars(layer).items()
+            if isinstance(value, tf.Variable)
+        ]
+        raise ValueError(
+            f"the forward pass assigns a tf.Variable ({', '.join(held) or 'of no layer'}), which "
+            "training cannot carry: make it by self.add_weight(..., trainable=False)"
+        )
+
+
+def _attributes(model: Any) -> dict[tuple[str, str], Any]:
+    """Return the numbers and arrays in attributes of custom layers, by layer and name."""
+    return {
+        (layer.name, name): value
+        for layer in model._flatten_layers()
+        if not type(layer).__module__.startswith("keras.")
+        for name, value in vars(layer).items()
+        if _is_array(value) or (isinstance(value, (int, float)) and not isinstance(value, bool))
+    }
+
+
+def _is_array(value: Any) -> bool:
+    """Return whether a value is a tensor or an array."""
+    return isinstance(value, (tf.Tensor, np.ndarray))
+
+
+def _assigns_variables(graph: Any, first: int) -> bool:
+    """Return whether operations of a graph, from a position on, assign a resource variable."""
+    types = [operation.type for operation in graph.get_operations()[first:]]
+    if any(kind in _NESTING for kind in types):
+        functions = graph.as_graph_def().library.function
+        types += [node.op for function in functions for node in function.node_def]
+    return any(kind.startswith(("Assign", "ResourceScatter")) for kind in types)

@@ -1,0 +1,137 @@
+"""`ModelLink`: a Keras model beside its training state, and what is done to it in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainlib.core.types import Tensor
+from trainlib.step.state import TrainState
+from trainlib.training.model_variables import SEED_STATE, model_variables, write_back
+
+
+class ModelLink:
+    """A Keras model whose values are in the variables of a training state.
+
+    The values of the model are those of the state after each `fit`. What is assigned to the model
+    in between is taken over; a change of what is trained is refused.
+
+    Args:
+        model: the model, as its trainer takes it.
+        state: the `TrainState` as variables.
+
+    Attributes:
+        metrics: the metrics that layers keep, by name.
+    """
+
+    def __init__(self, model: Any, state: TrainState) -> None:
+        self._model, self._state = model, state
+        self._flags, self._variables = _trainable_flags(model), _all_variables(model)
+        self._values = {path: _value(v) for path, v in self._variables.items()}
+        self.metrics = {m.name: m for layer in model._flatten_layers() for m in layer._metrics}
+
+    def check_trainable(self) -> None:
+        """Raise `ValueError` if a layer was frozen or unfrozen since the trainer was made."""
+        now = _trainable_flags(self._model)
+        changed = [name for name in self._flags if now.get(name) != self._flags[name]]
+        if changed:
+            names = ", ".join(dict.fromkeys(name.split("/")[0] for name in changed))
+            raise ValueError(
+                f"trainable has changed since the trainer was made, in {names}: make a new "
+                "Trainer, whose optimizer has a state for what is trained now"
+            )
+
+    def read(self) -> None:
+        """Take over the values that were assigned to the model, those of generators excepted.
+
+        Raises:
+            ValueError: the model has other variables than when the trainer was made.
+        """
+        variables = _all_variables(self._model)
+        if _ids(variables) != _ids(self._variables):
+            names = sorted(set(variables) ^ set(self._variables)) or sorted(variables)
+            raise ValueError(
+                "the model has other variables than when the trainer was made, such as "
+                f"{names[0]!r}: make a new Trainer"
+            )
+        for path, variable in variables.items():
+            value = _value(variable)
+            if not _equal(value, self._values[path]) and not path.startswith(SEED_STATE):
+                held = self._held(path)
+                held.assign(tf.cast(value, held.dtype))
+            self._values[path] = value
+
+    def reset_metrics(self) -> None:
+        """Reset the metrics that layers keep, as Keras does before each epoch and evaluation."""
+        with keras.StatelessScope() as scope:
+            for metric in self.metrics.values():
+                metric.reset_state()
+        for path, variable in self._variables.items():
+            value = scope.get_current_value(variable)
+            if value is not None:
+                self._held(path).assign(value)
+
+    def metric_results(self) -> dict[str, Any]:
+        """Return the values of the metrics that layers keep, by name."""
+        if not self.metrics:
+            return {}
+        values = [(v, self._held(path).read_value()) for path, v in self._variables.items()]
+        with keras.StatelessScope(values):
+            results = {name: metric.result() for name, metric in self.metrics.items()}
+        return {name: np.asarray(x, "float64").tolist() for name, x in results.items()}
+
+    def write(self) -> None:
+        """Assign the values of the state to the model."""
+        write_back(self._model, self._state.params, self._state.model_state)
+        self._values = {path: _value(v) for path, v in self._variables.items()}
+
+    def _held(self, path: str) -> Any:
+        """Return the variable of the state that holds the value of one of the model's."""
+        params = self._state.params
+        return params[path] if path in params else self._state.model_state[path]
+
+
+def stateful_layer(model: Any) -> tuple[str, int] | None:
+    """Return the name of the first stateful layer of a Keras model and its examples per batch.
+
+    None for a model without one, and for a `FunctionalModel`.
+    """
+    for layer in model._flatten_layers() if hasattr(model, "_flatten_layers") else ():
+        states = tf.nest.flatten(getattr(layer, "states", None) or [])
+        if getattr(layer, "stateful", False) and states:
+            return layer.name, int(states[0].shape[0])
+    return None
+
+
+def _all_variables(model: Any) -> dict[str, Any]:
+    """Return all the variables of a model by path, in an order that freezing does not change."""
+    trained, kept = model_variables(model)
+    return dict(sorted({**trained, **kept}.items()))
+
+
+def _ids(variables: dict[str, Any]) -> dict[str, int]:
+    """Return the identities of variables."""
+    return {path: id(variable) for path, variable in variables.items()}
+
+
+def _trainable_flags(model: Any) -> dict[str, bool]:
+    """Return what is trainable, by the paths of layers and of variables."""
+    layers = {layer.path or layer.name: layer.trainable for layer in model._flatten_layers()}
+    flags = layers | {variable.path: variable.trainable for variable in model.variables}
+    return {path.removeprefix(f"{model.name}/"): bool(flag) for path, flag in flags.items()}
+
+
+def _value(variable: Any) -> Tensor:
+    """Return the value of a Keras variable; it shares the variable's memory until it changes."""
+    return tf.convert_to_tensor(variable.value)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors have the same values, NaN for NaN."""
+    x, y = np.asarray(a), np.asarray(b)
+    if x.ctypes.data == y.ctypes.data:
+        return True
+    return bool(np.all((x == y) | ((x != x) & (y != y))))
