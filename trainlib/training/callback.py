@@ -276,7 +276,7 @@ def _monitors(callback: Callback, name: str) -> str:
 
 def _available(name: str, names: Sequence[str]) -> str:
     """Return which results there are, and the one that a name most likely means."""
-    shown = [x for x in names if x not in NOT_METRICS]
+    shown = [x for x in names if x not in (*NOT_METRICS, "learning_rate")]
     text = f"the results are {', '.join(shown)}"
     prefix = "val_" if name.startswith("val_") else ""
     if prefix and not any(x.startswith(prefix) for x in names):
