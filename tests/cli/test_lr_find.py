@@ -157,7 +157,7 @@ def test_default_folders_are_named_after_the_test_and_differ(command, tmp_path, 
         (("--seed=-1",), "seed must be at least 0 and at most 4294967295, got -1"),
         (("--optimizer=adm",), "unknown optimizer 'adm': did you mean 'adam'?"),
         (("--clipnorm=1", "--clipvalue=1"), "give only one of --clipvalue, --clipnorm"),
-        (("--start_lr=1e3", "--end_lr=1e4", "--optimizer=sgd"), "give a smaller start_lr"),
+        (("--start_lr=1e3", "--end_lr=1e4", "--optimizer=sgd"), "give a smaller --start_lr"),
         (("--run_dir=full",), "run_dir full: exists already"),
     ],
 )

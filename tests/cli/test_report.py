@@ -201,7 +201,7 @@ def test_bad_input_gets_one_line_and_status_2(arguments, message, run, command, 
     ("file", "content", "message"),
     [
         ("metrics.jsonl", "", "run: no epoch of the run is complete yet"),
-        ("metrics.jsonl", "[]\n", "run/metrics.jsonl: a line without its epoch"),
+        ("metrics.jsonl", "[]\n", "run/metrics.jsonl: a line has no epoch"),
         ("metrics.jsonl", "loss\n", "run/metrics.jsonl: Expecting value"),
         ("metrics.jsonl", "1\n", "run/metrics.jsonl: 'int' object is not iterable"),
         ("summary.json", "{}", "run/summary.json: lacks "),
