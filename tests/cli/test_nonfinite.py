@@ -112,5 +112,5 @@ def test_several_workers_cannot_replay_a_step(quick, command, monkeypatch):
     done = command("train", "--resume=a", "--replay_step=1")
     assert (done.status, done.err) == (
         2,
-        "train: replay_step is for one process, not for several workers\n",
+        "train: --replay_step is for one process, not for several workers\n",
     )

@@ -37,5 +37,5 @@ def test_a_run_is_verified_and_an_impure_one_found(quick, command, tmp_path, mon
     done = quick(*flags, "--verify_steps=50")
     assert (done.status, done.err) == (
         2,
-        "train: the run has too few batches for so many verify_steps: give fewer\n",
+        "train: the run has too few batches for so many --verify_steps: give fewer\n",
     )
