@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import keras
 import numpy as np
 import pytest
 
-from trainlib.models import cnn, from_function, is_custom, load_model
+from trainlib.models import cnn, from_function, is_custom, keras_objects, load_model
 
 
 def test_files_and_functions_are_custom_models():
@@ -114,3 +115,29 @@ def test_a_function_that_makes_no_model_is_refused(module, spec, message):
     with pytest.raises(ValueError) as error:
         from_function(spec.format(own=own), (3,), 2)
     assert str(error.value) == message.format(own=own, here=os.getcwd())
+
+
+class Unregistered(keras.layers.Layer):
+    """A custom layer that Keras does not know."""
+
+    def call(self, x):
+        return 2 * x
+
+
+def squared(x):
+    """A custom activation that Keras does not know."""
+    return x**2
+
+
+def test_a_custom_layer_and_activation_are_found_in_their_module(tmp_path):
+    layers = [keras.Input((2,)), Unregistered(), keras.layers.Activation(squared)]
+    path = str(tmp_path / "model.keras")
+    keras.Sequential(layers).save(path)
+    with pytest.raises(
+        ValueError, match="Could not locate .*; add its module to imports, "
+    ) as error:
+        load_model(path)
+    assert "config" not in str(error.value).lower().replace("get_config", "")
+    objects = keras_objects(sys.modules[__name__])
+    assert load_model(path, custom_objects=objects)(np.ones((1, 2))).numpy().tolist() == [[4, 4]]
+    assert {"Unregistered", "squared"} <= objects.keys()

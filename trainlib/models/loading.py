@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,7 +62,7 @@ def load_model(
     except Exception as error:
         reason = " ".join(_without_configuration(str(error)).split())
         hint = "; if you trust its author: safe_mode=false" if "unsafe" in reason else ""
-        if reason.startswith("Could not locate"):
+        if "Could not locate" in reason:
             hint = "; add its module to imports, and the folder of that to code_path"
         raise ValueError(
             f"model {path}: not a Keras model that can be loaded: {reason}{hint}"
@@ -70,12 +71,17 @@ def load_model(
 
 def _without_configuration(message: str) -> str:
     """Return an error message of Keras without the configuration that it repeats at its end."""
-    text = message.partition("Full object config:")[0].partition("config={")[0]
+    text, _, rest = message.partition("config={")
+    cause = rest.partition("Exception encountered:")[2]
+    text = f"{text} {cause}".partition("Full object config:")[0]
     return text.replace("\x1b[1m", "").replace("\x1b[0m", "")
 
 
 def keras_objects(module: Any) -> dict[str, Any]:
-    """Return the classes of a module that a `.keras` file may name, by their names.
+    """Return the classes and functions of a module that a `.keras` file may name, by their names.
+
+    A function of the name of one of Keras's, such as "softmax", is left out: a file that names it
+    means Keras's.
 
     Args:
         module: a custom module.
@@ -89,10 +95,15 @@ def keras_objects(module: Any) -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, type)
-        and issubclass(value, kinds)
-        and not value.__module__.startswith("keras.")
+        if getattr(value, "__module__", "").partition(".")[0] != "keras"
+        and (issubclass(value, kinds) if isinstance(value, type) else _is_own(name, value))
     }
+
+
+def _is_own(name: str, value: Any) -> bool:
+    """Return whether a value is a function whose name Keras does not use."""
+    used = (keras.activations, keras.initializers, keras.losses, keras.metrics, keras.ops)
+    return inspect.isfunction(value) and not any(hasattr(module, name) for module in used)
 
 
 def from_function(
