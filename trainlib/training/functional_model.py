@@ -90,7 +90,7 @@ def functional_from_keras(
     Args:
         model: the model. One with a custom `call` must be reproducible by `from_config` from its
             `get_config()`, unless it was built in the precision. Its last layer computes as the
-            others do, and it receives its inputs in the parameters' dtype.
+            others do, and its inputs are cast to the compute dtype, as in Keras.
         seed: seed of the dropout.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16"; None for the
             precision that the model was built in.
