@@ -95,7 +95,7 @@ def other_transforms():
 
 
 def masked_net(params, model_state, x, training):
-    """The net with a mask of its own on each part of a batch."""
+    """The net with a different mask on each part of a batch."""
     return net(params, model_state, x, training)._replace(mask=x[:, 0] > 0)
 
 

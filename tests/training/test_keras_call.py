@@ -150,7 +150,7 @@ def test_a_metric_in_a_layer_has_the_value_of_all_its_batches():
 
 
 class Inner(keras.Model):
-    """Its dropout is told by nobody but the call around it that the model trains."""
+    """Its dropout learns only from the outer call that the model trains."""
 
     def __init__(self):
         super().__init__()

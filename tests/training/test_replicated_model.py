@@ -1,4 +1,4 @@
-"""A model on a replica: draws of its own from a state that stays the same on all."""
+"""A model on a replica: separate random draws, from a state that stays the same on all."""
 
 from __future__ import annotations
 

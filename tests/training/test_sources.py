@@ -1,4 +1,4 @@
-"""Sources of batches: what is read by index, what never ends, what is told of epochs."""
+"""Sources of batches: read by index, endless, or notified of epochs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class OldSequence:
 
 
 class Indexed:
-    """An object that is read by index only, and has no end of its own."""
+    """An object that is read by index only, and has no end."""
 
     def __len__(self):
         return 10

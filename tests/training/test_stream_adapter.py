@@ -141,7 +141,7 @@ LENGTHS = [5, 7, 7, 5, 6, 5, 5, 5]
 
 
 def padded(lengths=LENGTHS, rows=4):
-    """Return batches of token sequences, each padded to a length of its own."""
+    """Return batches of token sequences, each padded to another length."""
     rng = np.random.default_rng(0)
     return [
         (rng.integers(0, 20, (rows, n)), rng.normal(size=(rows, 1)).astype("float32"))

@@ -1,4 +1,4 @@
-"""PyTorch and Optax in processes of their own, which TensorFlow is not a part of."""
+"""PyTorch and Optax in separate processes, which do not import TensorFlow."""
 
 from __future__ import annotations
 

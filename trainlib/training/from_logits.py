@@ -231,7 +231,7 @@ def _activation(output: Any) -> str | None:
 
 
 def _is_graph_of_layers(model: Any) -> bool:
-    """Return whether a model is its layers connected, without a `call` of its own."""
+    """Return whether a model consists of its connected layers, without a custom `call`."""
     call = getattr(type(model), "call", None)
     is_keras = call is not None and call.__module__.startswith("keras.")
     return is_keras and isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))

@@ -48,7 +48,7 @@ class Connection(NamedTuple):
 
 
 def connect(address: str, timeout: float) -> Connection:
-    """Connect to a `host:port`; OSError if nobody listens there."""
+    """Connect to a `host:port`; OSError if no process listens there."""
     return as_connection(socket.create_connection(split_address(address), timeout), timeout)
 
 
