@@ -35,14 +35,14 @@ POOL = TrainerPool(trainer_of)
 
 
 def train_on(
-    data: Any, epochs: int = 2, trainer: Any = None, **options: Any
+    data: Any, epochs: int = 2, trainer: Any = None, execution: str = "graph", **options: Any
 ) -> tuple[list[bytes], list[float]]:
     """Return the bits of the parameters, and the losses, after training on some data.
 
     Without a trainer it is one of `trainer_of` in its first state, not always a new one.
     """
     with POOL.lending() as lend:
-        trainer = trainer or lend()
+        trainer = trainer or lend(execution=execution)
         history = trainer.fit(data, epochs=epochs, **options)
         params = [w.numpy().tobytes() for w in trainer.state.params.values()]
         return params, [results["loss"] for results in history]

@@ -169,8 +169,18 @@ def test_structure_shapes_and_dtypes_are_kept_and_inputs_unchanged(name, data):
         assert (w.dtype.name, tuple(w.shape)) == (leaf.dtype, leaf.shape)
 
 
-@EVERY
-@pytest.mark.parametrize("jit", [False, True])
+BY_XLA = ("adam", "adafactor", "prodigy")
+"""Optimizers compiled by XLA in every run; XLA compiles slowly, so `make soak` does the others."""
+
+
+def compilations():
+    """Each optimizer as a graph and compiled by XLA."""
+    for name in OPTIMIZERS:
+        yield name, False
+        yield pytest.param(name, True, marks=[] if name in BY_XLA else [pytest.mark.soak])
+
+
+@pytest.mark.parametrize(("name", "jit"), compilations())
 @examples(1, 3)
 @given(data=st.data())
 def test_compiled_steps_are_the_eager_ones(name, jit, data):

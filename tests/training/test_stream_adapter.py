@@ -33,9 +33,12 @@ STREAMS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "execution"), [*((k, "graph") for k in STREAMS), ("list", "xla")])
+@pytest.mark.parametrize(
+    ("kind", "execution"),
+    [*((k, "graph") for k in STREAMS), pytest.param("list", "xla", marks=pytest.mark.soak)],
+)
 def test_a_stream_trains_as_arrays_in_their_order(kind, execution, expected):
-    params, losses = train_on(STREAMS[kind](), trainer=trainer_of(execution=execution))
+    params, losses = train_on(STREAMS[kind](), execution=execution)
     if execution == "graph":
         assert params == expected[0]
     np.testing.assert_allclose(losses, expected[1], rtol=1e-6)
