@@ -36,8 +36,9 @@ def keras_reductions(values_shape, weights_shape, reduction):
     if weight and weights_shape != values_shape:
         # Keras takes no weight of an example where it has more losses than one: spread by hand.
         weight = [np.repeat(weight[0][..., np.newaxis], values_shape[-1], axis=-1)]
-    loss = keras.losses.MeanSquaredError(reduction=reduction, dtype="float64")
-    return np.array([loss(*batch) for batch in zip(y_true, y_pred, *weight, strict=True)])
+    loss = tf.function(keras.losses.MeanSquaredError(reduction=reduction, dtype="float64"))
+    batches = map(tf.constant, (y_true, y_pred, *weight))
+    return np.array([loss(*batch) for batch in zip(*batches, strict=True)])
 
 
 @pytest.mark.parametrize("reduction", losses.REDUCTIONS)

@@ -23,7 +23,7 @@ from trainlib.training.chunks import specs_of
 SOAK = pytest.mark.soak
 
 
-@pytest.mark.parametrize("execution", ["graph", "xla"])
+@pytest.mark.parametrize("execution", ["graph", pytest.param("xla", marks=SOAK)])
 def test_each_shape_is_traced_once(execution):
     trainer = trainer_of(execution=execution)
 

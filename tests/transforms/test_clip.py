@@ -213,10 +213,17 @@ def keras_path(argument, bound, dtype):
     params, noise = clipping_problem(dtype)
     variables = {k: keras.Variable(w, dtype=dtype) for k, w in params.items()}
     optimizer = keras.optimizers.SGD(learning_rate=2**-4, **{argument: bound})
-    path, sizes = [], []
-    for row in noise:
+    optimizer.build(list(variables.values()))
+
+    @tf.function
+    def step(row):
         grads = [v.value / 2 + row[k] for k, v in variables.items()]
         optimizer.apply(grads, list(variables.values()))
+        return grads
+
+    path, sizes = [], []
+    for row in noise:
+        grads = step({k: tf.constant(x) for k, x in row.items()})
         path.append({k: v.numpy() for k, v in variables.items()})
         norms = [np.linalg.norm(g) for g in grads]
         size_of = {

@@ -78,11 +78,17 @@ def _run_keras(
             for k, x in options.items()
         }
         optimizer = getattr(keras.optimizers, name)(learning_rate=Rates(), **numbers)
+        optimizer.build(list(variables.values()))
         curvature = {k: tf.constant(h) for k, h in problem.curvature.items()}
-        path = []
-        for row in problem.noise:
+
+        @tf.function(autograph=False)  # as `fit` calls it, and faster than eagerly
+        def apply(row: Arrays) -> None:
             grads = [curvature[k] * v.value + row[k] for k, v in variables.items()]
             optimizer.apply(grads, list(variables.values()))
+
+        path = []
+        for row in problem.noise:
+            apply({k: tf.constant(z) for k, z in row.items()})
             seen = variables if read is None else read(optimizer, variables)
             path.append({k: np.array(v) for k, v in seen.items()})
     return path
