@@ -9,7 +9,7 @@ train: $(VENV)/.installed
 	$(BIN)/train --dataset=digits --optimizer=nadam
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist=loadfile
+	$(BIN)/python -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
 
 # What takes too long for every change, and properties on many examples.
 soak: $(VENV)/.installed-dev

@@ -20,6 +20,31 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile(SOAK)
 
 
+SLOW = (
+    "training/test_replicas.py",
+    "verify/test_optimizer_cases.py",
+    "verify/test_function_cases.py",
+    "cli/distributed/test_session.py",
+    "e2e/test_train.py",
+    "cli/test_train.py",
+    "training/test_keras_models.py",
+    "training/test_resume.py",
+    "training/test_nonfinite.py",
+    "optimizers/test_properties.py",
+    "cli/test_launch_local.py",
+    "cli/test_resume.py",
+    "training/test_trainer.py",
+)
+"""The files that take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that the workers end at the same time."""
+    tests = Path(__file__).parent
+    rank = {tests / name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: rank.get(item.path, len(SLOW)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Give the session a new cache folder, so that no user's cache is read or written."""
