@@ -13,6 +13,7 @@ from helpers.trees import assert_same_bits, bits
 import trainlib as tl
 from trainlib.training import context as module
 from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.autotune import Choice
 from trainlib.training.stream_adapter import StreamAdapter
 
 
@@ -74,7 +75,7 @@ class FakeTuner:
     def choose(self, execution, work):
         self.calls += 1
         self.context.weights = tf.nest.map_structure(tf.zeros_like, self.context.weights)
-        return "xla", {"graph": 1.0, "xla": 2.0}
+        return Choice("xla", {"graph": 1.0, "xla": 2.0})
 
 
 def test_tuning_chooses_once_and_loses_neither_a_chunk_nor_the_state(context):
@@ -86,7 +87,7 @@ def test_tuning_chooses_once_and_loses_neither_a_chunk_nor_the_state(context):
     context.untuned = True
     measured = context.tune(tuner, iter(chunks), 100)
     assert list(map(id, measured)) == list(map(id, chunks))
-    assert (tuner.calls, context.execution, context.speeds["xla"]) == (1, "xla", 2.0)
+    assert (tuner.calls, context.execution, context.choice.speeds["xla"]) == (1, "xla", 2.0)
     assert bits(context.state) == before
     next(context.tune(tuner, itertools.cycle(chunks), 100))
     assert tuner.calls == 1
