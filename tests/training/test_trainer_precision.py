@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import soak_except
 
 import trainlib as tl
 
@@ -25,7 +26,9 @@ def trainer_of(precision=None, optimizer=None, **options):
 
 
 @pytest.mark.parametrize("execution", [pytest.param("graph", marks=pytest.mark.soak), "xla"])
-@pytest.mark.parametrize("precision", ["float32", "float64", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision", soak_except("float64", "mixed_bfloat16", "mixed_float16", names=tl.PRECISIONS)
+)
 def test_each_precision_learns_with_parameters_of_its_dtype(precision, execution):
     trainer = trainer_of(precision, execution=execution)
     first, *_, last = trainer.fit((X, Y), epochs=8)
