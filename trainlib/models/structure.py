@@ -8,7 +8,6 @@ from typing import Any
 import keras
 
 LOGITS_ACTIVATIONS = ("softmax", "sigmoid")
-SCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 def logits_model(model: Any, activation: str | None = None) -> Any | None:
@@ -66,7 +65,7 @@ def has_preprocessing(model: Any) -> bool:
     """
     ends = {id(layer) for layer in _last_layers(model)}
     return any(
-        isinstance(layer, SCALING) and not getattr(layer, "invert", False) and id(layer) not in ends
+        _scales(layer) and not getattr(layer, "invert", False) and id(layer) not in ends
         for layer in all_layers(model)
     )
 
@@ -83,3 +82,8 @@ def _last_layers(model: Any) -> Iterator[Any]:
         yield layer
         if isinstance(layer, keras.Model):
             yield from _last_layers(layer)
+
+
+def _scales(layer: Any) -> bool:
+    """Return whether a layer scales what it is given."""
+    return isinstance(layer, (keras.layers.Rescaling, keras.layers.Normalization))

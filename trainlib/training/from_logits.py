@@ -41,20 +41,21 @@ The activations of Keras keep their logits: a cross-entropy takes them whichever
 _LAYERS_OF_ONE_INPUT = ("Reshape", "Flatten", "Permute", "Dropout", "Identity", "RepeatVector")
 """Keras's layers that change no value in inference."""
 _LAYERS_WITH_ACTIVATION = (
-    keras.layers.Activation,
-    keras.layers.Dense,
-    keras.layers.EinsumDense,
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-    keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
+    "Activation",
+    "Dense",
+    "EinsumDense",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "Conv1DTranspose",
+    "Conv2DTranspose",
+    "Conv3DTranspose",
+    "SeparableConv1D",
+    "SeparableConv2D",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
 )
+"""Keras's layers, and those derived from them, that end in their activation."""
 
 
 def takes_logits(loss: Any) -> bool:
@@ -219,7 +220,8 @@ def _activation(output: Any) -> str | None:
     if isinstance(layer, keras.layers.TimeDistributed):
         layer = layer.layer
     name = None
-    if isinstance(layer, _LAYERS_WITH_ACTIVATION):
+    ends: Any = tuple(getattr(keras.layers, kind) for kind in _LAYERS_WITH_ACTIVATION)
+    if isinstance(layer, ends):
         name = getattr(layer.activation, "__name__", "")
         if layer.activation is not getattr(keras.activations, name, None):
             return None

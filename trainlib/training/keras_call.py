@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -42,6 +41,8 @@ def pure_call(
             no layer holds, a `tf.Variable`, a number or a tensor in an attribute; or, on replicas,
             a variable by what is in the batch.
     """
+    from trainlib.training.variable_scope import VariableScope
+
     groups = zip((params, model_state), model_variables(model), strict=True)
     trained, kept = (dict(zip(names, found.values(), strict=True)) for names, found in groups)
     variables, has_mode = {**trained, **kept}, _takes_training(model)
@@ -50,7 +51,7 @@ def pure_call(
     def apply_fn(params: Tree, model_state: Tree, x: Tensor, training: bool) -> ModelOutput:
         old, mode = {**params, **model_state}, {"training": training} if has_mode else {}
         given = [(variable, old[path]) for path, variable in variables.items()]
-        with _Scope(given, trained.values()) as scope, _without_side_effects(model):
+        with VariableScope(given, trained.values()) as scope, _without_side_effects(model):
             y_pred = model(x, **mode)
             penalties = [*scope.losses, *_weight_penalties(trained, scope)]
         new = {path: scope.value_of(v) for path, v in variables.items()}
@@ -71,50 +72,13 @@ def pure_call(
     return apply_fn
 
 
-class _Scope(keras.StatelessScope):  # type: ignore[misc]
-    """The values of variables in a forward pass, and what it assigns to them."""
-
-    def __init__(self, given: list[tuple[Any, Tensor]], trained: Any) -> None:
-        super().__init__(given, collect_losses=True)
-        self._given = {
-            id(variable): (value, self.state_mapping[id(variable)]) for variable, value in given
-        }
-        self._trained = {id(variable) for variable in trained}
-        self._assigned: set[int] = set()
-
-    def get_current_value(self, variable: Any) -> Tensor:
-        value = super().get_current_value(variable)
-        return tf.stop_gradient(value) if id(variable) in self._assigned else value
-
-    def add_update(self, update: tuple[Any, Tensor]) -> None:
-        variable, value = update
-        if id(variable) not in self._given:
-            raise ValueError(
-                f"the forward pass assigns the variable {variable.path!r}, which no layer of the "
-                "model holds, so that training cannot carry it: make it by self.add_weight(..., "
-                "trainable=False) in the layer that assigns it"
-            )
-        if id(variable) in self._trained:
-            start = self.get_current_value(variable)
-            value = tf.stop_gradient(value) + (start - tf.stop_gradient(start))
-        else:  # what is read again has no gradient, as a variable that was assigned
-            self._assigned.add(id(variable))
-        super().add_update((variable, value))
-
-    def value_of(self, variable: Any) -> Tensor:
-        """Return the value after the pass, the given tensor itself where nothing was assigned."""
-        given, start = self._given[id(variable)]
-        value = self.state_mapping[id(variable)]
-        return given if value is start else value
-
-
 def _takes_training(model: Any) -> bool:
     """Return whether the model's call has the argument `training`."""
     arguments = inspect.signature(model.call).parameters
     return "training" in arguments or any(p.kind is p.VAR_KEYWORD for p in arguments.values())
 
 
-def _weight_penalties(trained: dict[str, Any], scope: _Scope) -> list[Tensor]:
+def _weight_penalties(trained: dict[str, Any], scope: Any) -> list[Tensor]:
     """Return the penalties of the regularizers of trained variables, at their current values."""
     regularized = [v for v in trained.values() if v.regularizer is not None]
     return [v.regularizer(scope.get_current_value(v)) for v in regularized]

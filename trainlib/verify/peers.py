@@ -81,11 +81,11 @@ def _run_keras(
         optimizer.build(list(variables.values()))
         curvature = {k: tf.constant(h) for k, h in problem.curvature.items()}
 
-        @tf.function(autograph=False)  # as `fit` calls it, and faster than eagerly
-        def apply(row: Arrays) -> None:
+        def step(row: Any) -> None:
             grads = [curvature[k] * v.value + row[k] for k, v in variables.items()]
             optimizer.apply(grads, list(variables.values()))
 
+        apply = tf.function(step, autograph=False)  # as `fit` does, and faster than eagerly
         path = []
         for row in problem.noise:
             apply({k: tf.constant(z) for k, z in row.items()})
