@@ -200,6 +200,19 @@ def test_what_contradicts_the_model_or_the_loss_is_refused(make, loss, given, er
         options(sequential(make)(), loss, from_logits=given)
 
 
+def test_a_loss_object_of_keras_for_probabilities_is_given_no_logits():
+    model = saturated(ENDINGS["linear"][0])
+    with pytest.raises(ValueError, match=r"^CategoricalCrossentropy has from_logits=False, but"):
+        options(model, keras.losses.CategoricalCrossentropy())
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    right = loss(ONE_HOT, model(X))
+    got = options(model, loss).evaluate((X, ONE_HOT))["loss"]
+    np.testing.assert_allclose(got, right, rtol=1e-5)
+    probabilities = saturated(ENDINGS["dense softmax"][0])
+    got = options(probabilities, keras.losses.CategoricalCrossentropy()).evaluate((X, ONE_HOT))
+    np.testing.assert_allclose(got["loss"], right, rtol=1e-5)
+
+
 def test_from_logits_of_the_loss_and_of_the_trainer_must_agree():
     loss = functools.partial(tl.losses.categorical_crossentropy, from_logits=True)
     with pytest.raises(ValueError, match="^from_logits is False, but the loss has True"):

@@ -86,6 +86,7 @@ def loss_for_model(loss: Loss, model: Any, from_logits: bool | None = None) -> L
         ValueError: `from_logits` contradicts the model, or is for another loss. The returned
             function raises it where the model does not show what it ends in.
     """
+    _check_keras_loss(loss, model, from_logits)
     function, options = loss, {}
     if isinstance(loss, functools.partial) and not loss.args:
         function, options = loss.func, dict(loss.keywords)
@@ -129,6 +130,20 @@ def ends_in_logits(ending: str | None, activation: str) -> bool:
         activation: "softmax" or "sigmoid".
     """
     return ending == "linear" or (ending == "log_softmax" and activation == "softmax")
+
+
+def _check_keras_loss(loss: Any, model: Any, from_logits: bool | None) -> None:
+    """Raise `ValueError` where a loss object of Keras for probabilities would be given logits."""
+    called = loss.args[0] if isinstance(loss, functools.partial) and loss.args else None
+    owner = getattr(called, "__self__", None)
+    if not isinstance(owner, keras.Loss) or owner.get_config().get("from_logits") is not False:
+        return
+    if from_logits or (from_logits is None and final_activation(model) == "linear"):
+        kind = type(owner).__name__
+        raise ValueError(
+            f"{kind} has from_logits=False, but the model ends in logits: give "
+            f"{kind}(from_logits=True), or end the model with a softmax or a sigmoid"
+        )
 
 
 def _check_probabilities(function: Any, model: Any, from_logits: bool | None) -> None:
