@@ -12,6 +12,7 @@ from helpers.processes import output_of
 
 import trainlib as tl
 import trainlib.training.functional_model as functional_model
+from trainlib.training.model_variables import write_back
 
 needs_new_keras = pytest.mark.skipif(
     not hasattr(keras.optimizers, "MultiOptimizer"), reason="this Keras has not these options yet"
@@ -140,7 +141,7 @@ def continue_in_trainlib(model, epochs, **options):
     for _ in range(epochs):
         for i in range(0, len(X), BATCH):
             state, _ = step(state, (tf.constant(X[i : i + BATCH]), tf.constant(Y[i : i + BATCH])))
-    functional_model.write_back(model, state.params, state.model_state)
+    write_back(model, state.params, state.model_state)
     tl.interop.state_to_keras(state.opt_state, model.optimizer, model)
     # `fit` ends by replacing the parameters by their averages.
     model.optimizer.finalize_variable_values(model.trainable_variables)

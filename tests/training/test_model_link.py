@@ -78,7 +78,7 @@ def test_a_model_with_other_layers_is_refused():
     model, _ = pair(made)
     trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.05))
     model.add(layers.Dense(1, name="added"))
-    with pytest.raises(ValueError, match="the model has other variables .* 'added/bias': make a"):
+    with pytest.raises(ValueError, match="the model has other layers .* 'added/bias': make a"):
         trainer.predict(X)
 
 

@@ -149,7 +149,7 @@ class TrainingContext:
             training: whether the model is going to be trained.
 
         Raises:
-            ValueError: the model has other variables than when the trainer was made, or is to be
+            ValueError: the model has other layers than when the trainer was made, or is to be
                 trained and other layers are frozen.
         """
         if self.model is not None:

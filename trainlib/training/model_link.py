@@ -30,6 +30,7 @@ class ModelLink:
     def __init__(self, model: Any, state: TrainState) -> None:
         self._model, self._state = model, state
         self._flags, self._variables = _trainable_flags(model), _all_variables(model)
+        self._layers = list(model._flatten_layers())
         self._values = {path: _value(v) for path, v in self._variables.items()}
         self.metrics = {m.name: m for layer in model._flatten_layers() for m in layer._metrics}
 
@@ -48,16 +49,17 @@ class ModelLink:
         """Take over the values that were assigned to the model, those of generators excepted.
 
         Raises:
-            ValueError: the model has other variables than when the trainer was made.
+            ValueError: the model has other layers than when the trainer was made.
         """
-        variables = _all_variables(self._model)
-        if _ids(variables) != _ids(self._variables):
+        layers = self._model._flatten_layers()
+        if [id(layer) for layer in layers] != [id(layer) for layer in self._layers]:
+            variables = _all_variables(self._model)
             names = sorted(set(variables) ^ set(self._variables)) or sorted(variables)
             raise ValueError(
-                "the model has other variables than when the trainer was made, such as "
+                "the model has other layers than when the trainer was made, with variables such as "
                 f"{names[0]!r}: make a new Trainer"
             )
-        for path, variable in variables.items():
+        for path, variable in self._variables.items():
             value = _value(variable)
             if not _equal(value, self._values[path]) and not path.startswith(SEED_STATE):
                 held = self._held(path)
@@ -110,11 +112,6 @@ def _all_variables(model: Any) -> dict[str, Any]:
     """Return all the variables of a model by path, in an order that freezing does not change."""
     trained, kept = model_variables(model)
     return dict(sorted({**trained, **kept}.items()))
-
-
-def _ids(variables: dict[str, Any]) -> dict[str, int]:
-    """Return the identities of variables."""
-    return {path: id(variable) for path, variable in variables.items()}
 
 
 def _trainable_flags(model: Any) -> dict[str, bool]:

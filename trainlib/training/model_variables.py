@@ -74,9 +74,8 @@ def constraints_of(model: Any) -> dict[str, Callable[[Any], Any]]:
 
 
 def write_back(model: Any, params: Tree, model_state: Tree) -> None:
-    """Assign the values of a state to the Keras model's variables."""
+    """Assign the values of a state to the Keras model's variables, whatever is trained now."""
     trained, kept = model_variables(model)
-    for path, variable in trained.items():
-        variable.assign(params[path])
-    for path, variable in kept.items():
-        variable.assign(model_state[path])
+    values = {**params, **model_state}
+    for path, variable in {**trained, **kept}.items():
+        variable.assign(values[path])
