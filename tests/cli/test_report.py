@@ -242,7 +242,7 @@ def test_a_report_that_fails_leaves_the_run_complete(quick, tmp_path, monkeypatc
     def fail(*arguments):
         raise KeyError("paint\nis out")
 
-    monkeypatch.setattr(run_module, "write_own_report", fail)
+    monkeypatch.setattr(run_module, "write_report_from_memory", fail)
     done = quick("--run_dir=run", "--report")
     assert (done.status, done.err) == (0, "")
     assert re.search(r"run folder: run\nno report: .*paint.*\n$", done.out)
