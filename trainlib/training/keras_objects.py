@@ -14,10 +14,20 @@ import tensorflow as tf
 from trainlib.core.tree import total
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Loss, Masked
-from trainlib.metrics import Metric
+from trainlib.metrics import (
+    Metric,
+    mean,
+    sparse_top_k_categorical_accuracy,
+    top_k_categorical_accuracy,
+)
 from trainlib.metrics.inputs import weights_like
 from trainlib.regularizers import Regularizer
 
+COUNTERPARTS = {
+    "TopKCategoricalAccuracy": top_k_categorical_accuracy,
+    "SparseTopKCategoricalAccuracy": sparse_top_k_categorical_accuracy,
+}
+"""Metrics of Keras that XLA cannot compile, and those of the same values that it can."""
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 """The reductions of Keras that are means."""
 
@@ -65,6 +75,9 @@ def loss_from_keras(loss: Any) -> Loss:
             reduction is "mean_with_sample_weight".
     """
     if is_keras_function(loss):
+        for counterpart in COUNTERPARTS.values():
+            if loss.__name__ == counterpart.__name__:
+                return counterpart
         return _named(loss.__name__, functools.partial(_call, loss, None))
     if loss.reduction not in REDUCTIONS:
         raise ValueError(
@@ -139,10 +152,13 @@ def metric_from_keras(metric: Any) -> Metric:
         >>> float(metric.compute(state))
         0.75
     """
-    if hasattr(metric, "sparse_y_true"):  # whole numbers would cut off the weights
+    known = type(metric).__module__.startswith("keras.")
+    if known and type(metric).__name__ in COUNTERPARTS:
+        return mean(functools.partial(COUNTERPARTS[type(metric).__name__], k=metric.k))
+    if known and hasattr(metric, "sparse_y_true"):  # whole numbers would cut off the weights
         metric = type(metric).from_config(metric.get_config() | {"dtype": "float32"})
     copies = _Copies(metric)
-    checked = type(metric).__module__.startswith("keras.")
+    checked = {True, False} if known else set()  # with weights, and without
 
     def empty(outputs: int) -> KerasMetricState:
         zeros = [tf.zeros(v.shape, tf.float64) for v in copies.of(outputs).variables]
@@ -151,15 +167,14 @@ def metric_from_keras(metric: Any) -> Metric:
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> KerasMetricState:
-        nonlocal checked
         y_true, y_pred = _same_rank(tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred))
         ours = copies.of(y_pred.shape[-1] if y_pred.shape.rank > 1 else 1)
         weights = {}
         if sample_weight is not None:
             weights["sample_weight"] = _weights_for(ours, sample_weight, y_true)
-        if not checked:
+        if bool(weights) not in checked:
             _check_adds(ours, (y_true, y_pred), weights)
-            checked = True
+            checked.add(bool(weights))
         zeros = [tf.zeros(v.shape, v.dtype) for v in ours.variables]
         new = ours.stateless_update_state(zeros, y_true, y_pred, **weights)
         return KerasMetricState(tuple(tf.cast(x, tf.float64) for x in new))
