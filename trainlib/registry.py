@@ -170,6 +170,13 @@ class Hyperparameter(NamedTuple):
 def full_name(kind: str, name: str) -> str:
     """Return the name in the registry that a short one stands for; any other name as it is.
 
+    Args:
+        kind: a key of `KINDS`.
+        name: a name, or a short one such as "mse", in lower or upper case.
+
+    Returns:
+        The name.
+
     Example:
         >>> tl.registry.full_name("loss", "mse"), tl.registry.full_name("metric", "auc")
         ('mean_squared_error', 'auc')

@@ -100,7 +100,7 @@ def test_the_defaults_of_a_function_written_as_flags_are_its_hyperparameters(kin
     given = {}
     for h in declared.values():
         flag = next((f for f in (f"{kind}_{h.name}", f"{prefix}{h.name}") if f in known), None)
-        is_axis_of_data = kind == "loss" and h.name == "axis"
+        is_axis_of_data = kind in ("loss", "metrics") and h.name == "axis"
         is_schedules_rate = kind == "schedule" and h.name.endswith("initial_learning_rate")
         if flag and h.default is not None and not is_axis_of_data and not is_schedules_rate:
             given[h.name] = flag, h.default
@@ -114,6 +114,11 @@ def test_the_defaults_of_a_function_written_as_flags_are_its_hyperparameters(kin
             if h.required and h.name in needed and not of_optimizer:
                 flag = next(f for f in (f"{kind}_{h.name}", h.name) if f in known)
                 given[h.name] = flag, needed[h.name]
+    if kind == "metrics":
+        for h in declared.values():
+            if h.required:
+                flag = next(f for f in (f"{kind}_{h.name}", h.name) if f in known)
+                given[h.name] = flag, 0.5
     choice = [f"--{name}"] if kind == "monitors" else [f"--{kind}={name}"]
     choice = [] if kind == "clipping" else choice
     arguments = [f"--{flag}={written(value)}" for flag, value in given.values()]

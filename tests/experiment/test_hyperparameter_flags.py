@@ -159,5 +159,6 @@ def test_a_name_that_is_another_flag_is_written_with_its_kind():
 
 def test_one_number_is_a_sequence_of_one():
     config = experiment("--metrics=precision", "--thresholds=0.25")
-    assert config.metrics == (tl.config("precision", thresholds=0.25),)
     assert config.metrics == (tl.config("precision", thresholds=(0.25,)),)
+    of_number = tl.ExperimentConfig(metrics=(tl.config("precision", thresholds=0.25),))
+    assert of_number.metrics == config.metrics

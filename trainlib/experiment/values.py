@@ -36,7 +36,7 @@ def as_type(name: str, value: Any, kind: str) -> Any:
         ValueError: text that a line of a flag file cannot hold.
     """
     if kind in _ITEMS:
-        if isinstance(value, numbers.Real) and not isinstance(value, bool) and kind != "strs":
+        if isinstance(value, numbers.Real) and not isinstance(value, bool) and kind == "floats":
             value = (value,)  # one number is a sequence of one
         if isinstance(value, str) or not hasattr(value, "__iter__"):
             raise TypeError(f"{name} must be a sequence of {TYPES[kind]}, got {value!r}")
