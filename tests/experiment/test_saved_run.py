@@ -97,3 +97,11 @@ def test_a_broken_run_is_refused(file, content, message, finished, tmp_path):
         (tmp_path / "broken" / file).write_text(content)
     with pytest.raises(ValueError, match=message):
         read_saved_run(tmp_path / "broken")
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [("auto", "p"), ("binary_crossentropy", "p"), ("hinge", "score"), ("mine:loss", "score")],
+)
+def test_only_probabilities_are_named_so(loss, name, run):
+    assert run._replace(config=tl.ExperimentConfig(loss=loss)).score_name == name

@@ -23,7 +23,7 @@ from trainlib.training.files import write_text  # noqa: E402
 
 ABOUT = """
 predict: write the predictions of a run's model as CSV: the class and the probability of each
-class, or the predicted number.
+class (its score, if the loss is not one of probabilities), or the predicted number.
 
   predict --run_dir=runs/digits-mlp-adam-20260101-120000 --data=new.npz --output=predicted.csv
 """
@@ -56,7 +56,7 @@ def predict(values: Values) -> None:
         _check_output(output)
     run = with_data(run, data_dir=values.data_dir)
     predictions = predict_run(run, values.data, values.safe_mode)
-    text = to_csv(predictions, run.predicts_classes)
+    text = to_csv(predictions, run.predicts_classes, run.score_name)
     if output is None:
         print(text, end="")
     else:
@@ -70,18 +70,19 @@ def _check_output(path: Path) -> None:
         raise ValueError(f"output {path}: there is no folder {path.parent}")
 
 
-def to_csv(predictions: np.ndarray, of_classes: bool) -> str:
+def to_csv(predictions: np.ndarray, of_classes: bool, score: str = "p") -> str:
     """Return predictions as CSV: a header, and a row for each example.
 
     Args:
         predictions: scores of K classes [N, K], or numbers [N, 1].
         of_classes: whether they are scores of classes.
+        score: what the columns of the classes begin with. Default: "p", probabilities.
     """
     text = io.StringIO()
     if not of_classes:
         np.savetxt(text, predictions, "%.7g", ",", header="prediction", comments="")
         return text.getvalue()
-    names = ",".join(f"p{k}" for k in range(predictions.shape[1]))
+    names = ",".join(f"{score}{k}" for k in range(predictions.shape[1]))
     rows = np.column_stack([predictions.argmax(axis=1), predictions])
     formats = ["%d"] + ["%.7g"] * predictions.shape[1]
     np.savetxt(text, rows, formats, ",", header=f"class,{names}", comments="")

@@ -22,8 +22,11 @@ from trainlib.experiment.building import (
     check_shapes,
 )
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.functions import AUTO
+from trainlib.experiment.targets import target_of
 from trainlib.experiment.task import Task, build_task, load_data
 from trainlib.experiment.user_functions import load_model
+from trainlib.models import LOGITS_ACTIVATIONS
 from trainlib.training.callback import Results
 from trainlib.training.evaluator import Evaluator
 
@@ -53,6 +56,13 @@ class SavedRun(NamedTuple):
     def predicts_classes(self) -> bool:
         """Whether the model predicts classes instead of numbers."""
         return bool(self.summary["classes"])
+
+    @property
+    def score_name(self) -> str:
+        """Short name of what the model predicts for a class: "p" for a probability, or "score"."""
+        loss = self.config.loss.name
+        activation = target_of(loss).activation if loss != AUTO else "softmax"
+        return "p" if activation in LOGITS_ACTIVATIONS else "score"
 
 
 def read_saved_run(folder: Path, code_path: str | None = None) -> SavedRun:
