@@ -46,7 +46,7 @@ def images_through_a_bottleneck():
     down = layers.Conv2D(3, 3, padding="same", activation="relu")(inputs)
     low = layers.Conv2D(4, 3, padding="same")(layers.MaxPooling2D()(down))
     joined = layers.Concatenate()([layers.UpSampling2D()(low), down])
-    cropped = layers.ZeroPadding2D()(layers.Cropping2D()(joined))
+    cropped = layers.ZeroPadding2D()(layers.Cropping2D(1)(joined))
     return keras.Model(inputs, layers.Conv2D(2, 1)(cropped))
 
 
