@@ -20,7 +20,7 @@ QUICK = (
     "stateful_lstm",
     "mask_that_reaches_the_output",
     "residual_blocks_with_batch_statistics",
-    "transformer_block",
+    "self_attention",
     "spectral_normalization",
     "outputs_by_name",
     "a_subclassed_model_within_another",
