@@ -47,17 +47,46 @@ def test_the_loss_is_that_of_the_run(flags, quick, command, tmp_path):
     assert json.loads(command("evaluate", "--run_dir=run").out) == summary["test"]
 
 
-def test_tables_are_read_by_the_names_of_their_columns(table_run, command, tmp_path, write_table):
+def of_all_rows(summary):
+    """The results over all 60 rows, of which a fifth is the test part."""
+    parts = [summary["train"], summary["test"]]
+    return {name: pytest.approx(0.8 * parts[0][name] + 0.2 * parts[1][name]) for name in parts[0]}
+
+
+def test_tables_are_read_whole_by_the_names_of_their_columns(
+    table_run, command, tmp_path, write_table
+):
     columns = {"kind": KINDS, "more": KINDS * 9, "b": ROWS[:, 1], "a": ROWS[:, 0]}
     write_table(tmp_path / "other.csv", **columns)
     done = command("evaluate", "--run_dir=run", "--dataset=other.csv")
-    assert json.loads(done.out) == table_run["test"]
+    assert json.loads(done.out) == of_all_rows(table_run)
+    assert done.err == "evaluate: columns ignored, which the model does not take: more\n"
 
 
-def test_archives_have_no_target_column(table_run, command, tmp_path):
+def test_a_table_need_not_have_every_class(table_run, command, tmp_path, write_table):
+    one = KINDS == 1
+    write_table(tmp_path / "one.csv", kind=KINDS[one], b=ROWS[one, 1], a=ROWS[one, 0])
+    write_table(tmp_path / "zero.csv", kind=KINDS[~one], b=ROWS[~one, 1], a=ROWS[~one, 0])
+    parts = [
+        json.loads(command("evaluate", "--run_dir=run", f"--dataset={name}.csv").out)
+        for name in ("one", "zero")
+    ]
+    weights = [one.mean(), 1 - one.mean()]
+    found = {n: weights[0] * parts[0][n] + weights[1] * parts[1][n] for n in parts[0]}
+    assert found == of_all_rows(table_run)
+
+
+def test_archives_without_parts_are_read_whole(table_run, command, tmp_path):
     np.savez(tmp_path / "other.npz", x=ROWS, y=KINDS)
     done = command("evaluate", "--run_dir=run", "--dataset=other.npz")
-    assert json.loads(done.out) == table_run["test"]
+    assert json.loads(done.out) == of_all_rows(table_run)
+
+
+def test_archives_with_parts_are_read_by_part(table_run, command, tmp_path):
+    x, y = ROWS.astype(np.float32), KINDS
+    np.savez(tmp_path / "other.npz", x_train=x[:48], y_train=y[:48], x_test=x, y_test=y)
+    done = command("evaluate", "--run_dir=run", "--dataset=other.npz", "--part=test")
+    assert json.loads(done.out) == of_all_rows(table_run)
 
 
 def test_data_that_were_moved_are_found_in_another_folder(quick, command, tmp_path, data_dir):
@@ -77,9 +106,21 @@ def test_data_that_were_moved_are_found_in_another_folder(quick, command, tmp_pa
         (("--run_dir=none",), "evaluate: none: not a run, because it has no config.json"),
         (("--run_dir=run", "--part=all"), "flag --part=all: choose from train, "),
         (("--run_dir=run", "--part=validation"), "part validation: the run kept no examples"),
-        (("--run_dir=run", "--dataset=digits"), "takes examples of shape (2,); those of digits"),
+        (("--run_dir=run", "--dataset=digits"), "digits has the class 9, but the model knows the"),
+        (("--run_dir=run", "--dataset=less.csv", "--part=test"), "part test: all examples of less"),
+        (
+            ("--run_dir=run", "--dataset=new.csv"),
+            "new.csv, line 3, column 'kind': the class '2'",
+        ),
+        (
+            ("--run_dir=run", "--dataset=bare.csv"),
+            "target is 'kind', but bare.csv has no such",
+        ),
         (("--run_dir=run", "--dataset=less.csv"), "less.csv has no column 'a'; the model takes a,"),
-        (("--run_dir=run", "--dataset=more.npz"), "an example has shape (2,); sparse_categorical_"),
+        (
+            ("--run_dir=run", "--dataset=more.npz"),
+            "more.npz, y has the label 2 at index 2, but",
+        ),
         (("--run_dir=run", "--dataset=digit"), "unknown data set 'digit' (did you mean 'digits'?)"),
         (("--run_dir=run", "--optimizer=sgd"), "unknown flag --optimizer"),
     ],
@@ -88,6 +129,8 @@ def test_bad_input_gets_one_line_and_status_2(
     arguments, message, table_run, command, tmp_path, write_table
 ):
     write_table(tmp_path / "less.csv", kind=KINDS, b=ROWS[:, 1])
+    write_table(tmp_path / "new.csv", kind=[1, 2], a=[0, 0], b=[0, 0])
+    write_table(tmp_path / "bare.csv", a=[0, 0], b=[0, 0])
     np.savez(tmp_path / "more.npz", x=ROWS, y=np.arange(60) % 3)
     done = command("evaluate", *arguments)
     assert (done.status, done.out) == (2, "")

@@ -84,7 +84,7 @@ def test_tables_are_read_by_the_names_of_their_columns(
     [
         ((), "--run_dir must be given"),
         (("--run_dir=none",), "predict: none: not a run, because it has no config.json"),
-        (("--run_dir=run", "--data=less.csv"), "less.csv has no column 'b'; its columns are a"),
+        (("--run_dir=run", "--data=less.csv"), "less.csv has no column 'b'; the model takes a, b"),
         (("--run_dir=run", "--data=text.csv"), "text.csv, line 2, column 'b': 'x' is not a number"),
         (("--run_dir=run", "--data=none.csv"), "none.csv does not exist"),
         (("--run_dir=run", "--data=wide.npz"), "of shape (2,); those of wide.npz have shape (3,)"),
@@ -97,6 +97,8 @@ def test_tables_are_read_by_the_names_of_their_columns(
 def test_bad_input_gets_one_line_and_changes_nothing(
     arguments, message, table_run, command, tmp_path, write_table
 ):
+    if "--data=text.csv" in arguments:
+        pytest.importorskip("pandas")
     write_table(tmp_path / "less.csv", a=[1.0])
     write_table(tmp_path / "text.csv", a=[1.0], b=["x"])
     np.savez(tmp_path / "wide.npz", x=np.ones((4, 3)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainlib.data.tables import has_integers, read_npz, read_numbers, read_table
+from trainlib.data.tables import read_npz, read_numbers, read_table
 
 
 def write(path: Path, text: str) -> Path:
@@ -77,11 +77,6 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     table = read_table(write(tmp_path / "t.csv", "a,b\n1,2\n"))
     with pytest.raises(ValueError, match="no column 'c'; its columns are a, b"):
         read_numbers(table, ["c"])
-
-
-def test_a_column_has_integers_if_they_are_written_so(tmp_path: Path) -> None:
-    table = read_table(write(tmp_path / "t.csv", "a,b,c\n1,1.0,1\n-2,2,1e1\n"))
-    assert [has_integers(table, name) for name in "abc"] == [True, False, False]
 
 
 def test_an_archive_is_read(tmp_path: Path) -> None:

@@ -51,13 +51,28 @@ def test_float_targets_become_float32() -> None:
     assert check_targets(np.array([1.0, 2.0]), "y").dtype == np.float32
 
 
+def test_float64_is_kept_where_it_is_asked_for() -> None:
+    third = np.array([[1 / 3], [1e300]])
+    assert check_inputs(third, "x", "float64").tolist() == third.tolist()
+    assert check_targets(third, "y", "float64").tolist() == third[:, 0].tolist()
+
+
+def test_the_task_decides_what_numbers_are() -> None:
+    counts = check_targets(np.array([3, -1, 99_999]), "y", task="regression")
+    assert (counts.dtype, counts.tolist()) == (np.float32, [3, -1, 99_999])
+    labels = check_targets(np.array([1.0, 0.0]), "y", task="classification")
+    assert (labels.dtype, labels.tolist()) == (np.int32, [1, 0])
+    with pytest.raises(ValueError, match="label 0.5 at index 1; classes are integers"):
+        check_targets(np.array([1.0, 0.5]), "y", task="classification")
+
+
 @pytest.mark.parametrize(
     ("y", "message"),
     [
         (np.ones((3, 2)), r"shape \(3, 2\)"),
         (np.ones(0, int), "no values"),
         (np.array([0, -1]), "label -1 at index 1"),
-        (np.array([0, 452600]), "label 452600 at index 1.*as floats"),
+        (np.array([0, 452600]), "label 452600 at index 1.*unless task=regression"),
         (np.array([2**64 - 1], np.uint64), "label 18446744073709551615"),
         (np.array([0.0, np.nan]), r"first at index \(1,\)"),
         (np.array(["a"]), "dtype <U1"),
@@ -70,7 +85,7 @@ def test_invalid_targets_raise_an_error(y: np.ndarray, message: str) -> None:
 
 def test_inputs_and_targets_of_different_lengths_raise_an_error() -> None:
     with pytest.raises(ValueError, match="a has 3 examples but b has 2"):
-        check_examples(np.ones((3, 1)), np.ones(2), "a", "b")
+        check_examples(np.ones((3, 1)), np.ones(2), ("a", "b"))
 
 
 def part(labels: list[int], width: int = 1) -> Examples:

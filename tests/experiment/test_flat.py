@@ -28,6 +28,7 @@ BY_TYPE = {
     "str": TEXT,
     "ints": st.lists(st.integers(), max_size=3).map(tuple),
     "floats": st.lists(NUMBERS, max_size=3).map(tuple),
+    "path": st.sampled_from(["data", "~/a b", "/x/../y", "/größe"]),
     "strs": st.lists(WORDS, max_size=3).map(tuple),
 }
 

@@ -65,14 +65,23 @@ def test_examples_in_a_file_are_predicted(run, tmp_path):
     np.testing.assert_allclose(found, predict_run(run)[:5], rtol=1e-4, atol=1e-6)
 
 
-def test_another_data_set_keeps_the_target_only_if_it_is_a_table(run):
+def test_another_data_set_keeps_the_target_only_if_it_is_a_table(run, tmp_path):
     config = tl.ExperimentConfig(dataset="a.csv", data=tl.DataConfig(target="kind"))
     run = run._replace(config=config)
     assert with_data(run, "b.csv.gz").config.data.target == "kind"
-    assert with_data(run, "b.npz").config.data.target is None
-    moved = with_data(run, data_dir="there").config
-    assert (moved.dataset, moved.data.data_dir, moved.data.target) == ("a.csv", "there", "kind")
-    assert with_data(run).config == config
+    assert with_data(run, "b.csv.gz").takes_all
+    np.savez(tmp_path / "b.npz", x_test=ROWS)
+    assert with_data(run, str(tmp_path / "b.npz")).config.data.target is None
+    assert not with_data(run, str(tmp_path / "b.npz")).takes_all
+    assert with_data(run) == run
+
+
+def test_a_file_that_was_moved_is_found_in_the_folder_that_is_given(run, tmp_path):
+    run = run._replace(config=tl.ExperimentConfig(dataset="/gone/a.csv"))
+    assert with_data(run, data_dir=str(tmp_path)).config.dataset == "/gone/a.csv"
+    (tmp_path / "a.csv").write_text("a,y\n1,2\n")
+    moved = with_data(run, data_dir=str(tmp_path))
+    assert moved.config.dataset == str(tmp_path / "a.csv") and not moved.takes_all
 
 
 def test_examples_of_another_shape_are_refused(run, tmp_path):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.experiments import experiment
+from helpers.experiments import ROWS, experiment
 
+from trainlib.data.preprocessing import write_preprocessing
 from trainlib.experiment.functions import FUNCTIONS
 from trainlib.experiment.targets import ONE_HOT, target_of
 from trainlib.experiment.task import build_task, training_data
@@ -79,21 +80,93 @@ def test_data_that_do_not_exist_are_refused(arguments, message):
 
 def test_a_loss_for_classes_is_refused_where_numbers_are_predicted(table):
     flag = table("a", "b", "price")
-    with pytest.raises(ValueError, match="^loss .* is for classes, but own.csv has numbers to"):
+    with pytest.raises(ValueError, match="column 'price' holds .* but classes are text or int"):
         build_task(experiment(flag, "--loss=sparse_categorical_crossentropy"))
 
 
-def test_columns_are_selected_in_the_order_of_the_model(table):
-    config = experiment(table("a", "class", "b", "price"), "--target=class")
-    plain = build_task(config)
-    assert plain.dataset.feature_names == ("a", "b", "price")
-    ordered = build_task(config, ("b", "a"))
-    assert ordered.dataset.feature_names == ("b", "a")
-    for part in ("train", "validation", "test"):
-        assert (getattr(ordered, part).x == getattr(plain, part).x[:, [1, 0]]).all()
-        assert (getattr(ordered, part).y == getattr(plain, part).y).all()
-    with pytest.raises(ValueError, match="^own.csv has no column 'c'; the model takes c, a$"):
-        build_task(config, ("c", "a"))
+def test_the_rules_of_a_table_are_fitted_to_the_examples_that_are_trained_on(table):
+    flag = table("a", "b", "class")
+    task = build_task(experiment(flag, "--train_examples=20", "--validation_split=0.5"))
+    assert (task.train.size, task.validation.size) == (10, 10)
+    medians = [column.median for column in task.dataset.preprocessing.columns]
+    assert medians == np.median(ROWS[OUTSIDE_TEST[:20][TRAINED]], 0).tolist()
+
+
+def test_the_rules_of_a_run_are_applied_to_further_data(table):
+    rules = build_task(experiment(table("b", "a", "class"))).dataset.preprocessing
+    flag = table("a", "class", "b")
+    task = build_task(experiment(flag, "--target=class"), rules)
+    assert task.dataset.feature_names == ("b", "a")
+    plain = build_task(experiment(flag, "--target=class"))
+    assert (task.test.x == plain.test.x[:, [1, 0]]).all() and (task.test.y == plain.test.y).all()
+    with pytest.raises(ValueError, match="own.csv has no column 'b'; the model takes b, a$"):
+        build_task(experiment(table("a", "class")), rules)
+
+
+def test_a_model_brings_the_rules_beside_its_file(table, tmp_path):
+    rules = build_task(experiment(table("b", "a", "class"))).dataset.preprocessing
+    write_preprocessing(tmp_path, rules)
+    flags = (table("a", "class", "b", "price"), f"--model={tmp_path / 'model.keras'}")
+    assert build_task(experiment(*flags, "--target=class")).dataset.preprocessing == rules
+    numbers = build_task(experiment(*flags, "--target=price")).dataset.preprocessing
+    assert (numbers.columns, numbers.target) == (rules.columns, "price")
+    assert numbers.classes == ()
+    with pytest.raises(ValueError, match="'a' is to be predicted, but it is an input of the mod"):
+        build_task(experiment(*flags, "--target=a"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "loss", "dtype"),
+    [
+        ((), "sparse_categorical_crossentropy", np.int32),
+        (("--task=regression",), "mean_squared_error", np.float32),
+        (("--loss=poisson",), "poisson", np.float32),
+        (("--loss=hinge",), "hinge", np.float32),
+        (("--loss=huber", "--precision=float64"), "huber", np.float64),
+    ],
+)
+def test_the_loss_or_the_task_decides_what_integers_are(flags, loss, dtype, table):
+    task = build_task(experiment(table("a", "class"), *flags))
+    assert (task.loss, task.test.y.dtype) == (loss, dtype)
+    assert task.outputs == (1 if dtype in FLOATS and loss != "hinge" else 3)
+    assert bool(task.dataset.guess) == (not flags)
+
+
+FLOATS = (np.float32, np.float64)
+OUTSIDE_TEST = np.sort(np.random.default_rng(0).permutation(40)[:32])
+TRAINED = np.sort(np.random.default_rng(0).permutation(20)[:10])
+
+
+def test_float64_data_are_read_in_float64(table, dataset):
+    third = ROWS + 1 / 3
+    for flag in (table("a", "b", "price"), dataset(x=third, y=third[:, 0])):
+        task = build_task(experiment(flag, "--precision=float64"))
+        assert task.train.x.dtype == task.test.y.dtype == np.float64
+    assert np.isin(task.train.x, third).all()
+    assert build_task(experiment(flag)).train.x.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--task=regression", "--loss=hinge"), "^task is regression, but loss hinge is for clas"),
+        (("--dataset=california_housing", "--task=classification"), "has numbers to predict$"),
+    ],
+)
+def test_a_task_that_contradicts_the_loss_or_the_data_is_refused(flags, message, data_dir):
+    with pytest.raises(ValueError, match=message):
+        build_task(experiment(*flags, f"--data_dir={data_dir}"))
+
+
+def test_weights_of_classes_may_name_them(tmp_path):
+    names = ["low", "high:er", "low", "2"] * 5
+    rows = "".join(f"{k % 3},{name}\n" for k, name in enumerate(names))
+    (tmp_path / "t.csv").write_text("a,y\n" + rows)
+    config = experiment(f"--dataset={tmp_path / 't.csv'}", "--class_weight=high:er:3,2:0.5")
+    task = build_task(config)
+    assert task.dataset.class_names == ("2", "high:er", "low")
+    _, y, weights = training_data(config, task)
+    assert (weights == np.array([0.5, 3, 1], np.float32)[y]).all()
 
 
 def test_examples_have_the_weights_of_their_classes_and_balanced_classes_weigh_the_same():

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.training.files import write_atomically
+from trainlib.training.paths import shown
 
 MISSING = "TensorBoard's events need the package tensorboard: pip install tensorboard"
 VERSION = "brain.Event:2"
@@ -127,7 +128,7 @@ def _next_second(folder: Path) -> int:
     newest = max((int(match[1]) for match in found if match), default=0)
     if newest > time.time() + PATIENCE:
         raise ValueError(
-            f"folder {folder}: holds events with a time in the future: choose another folder"
+            f"folder {shown(folder)}: holds events with a time in the future: choose another folder"
         )
     while time.time() < newest + 1:
         time.sleep(0.02)

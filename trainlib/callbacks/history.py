@@ -6,10 +6,10 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from trainlib.training.callback import Callback, Results, TrainingStatus
 from trainlib.training.files import as_json, write_text
+from trainlib.training.paths import absolute
 
 
 class JSONLLogger(Callback):
@@ -32,7 +32,7 @@ class JSONLLogger(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = absolute(path)
 
     def on_train_begin(self, status: TrainingStatus) -> None:
         write_text(self.path, "".join(as_json(results) + "\n" for results in status.history))
@@ -62,7 +62,7 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = absolute(path)
         self._columns: list[str] = []
 
     def on_train_begin(self, status: TrainingStatus) -> None:

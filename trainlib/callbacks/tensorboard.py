@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from trainlib.callbacks.events import Events, has_events, require_tensorboard
@@ -15,6 +14,7 @@ from trainlib.core.checks import check_integer
 from trainlib.core.tree import leaves_by_path
 from trainlib.core.types import Tree
 from trainlib.training.callback import NOT_METRICS, Callback, Results, TrainingStatus
+from trainlib.training.paths import absolute
 
 VALIDATION_PREFIX = "val_"
 """Prefix of the validation's results."""
@@ -78,7 +78,7 @@ class TensorBoard(Callback):
         check_integer("histogram_epochs", histogram_epochs, at_least=0)
         if model is not None and examples is None:
             raise ValueError("model is for the projector, which also needs examples=(x, y)")
-        self.folder = Path(folder)
+        self.folder = absolute(folder)
         self.every, self.histogram_epochs = steps, histogram_epochs
         self.hyperparameters = dict(hyperparameters or {})
         self.examples, self.hidden = examples, last_hidden(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -53,6 +54,7 @@ def run(
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     replace_closed_streams()
+    _escape_undecodable()
     values: Values = flags.FlagValues()  # type: ignore[no-untyped-call]
     define(values)
     _define_common(values, topics)
@@ -121,6 +123,18 @@ def with_dashes(message: str, values: Values) -> str:
     return _WORD.sub(replaced, message)
 
 
+def _escape_undecodable() -> None:
+    """Print characters that the terminal's encoding lacks as escapes, not as errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def note(name: str) -> Callable[[str], None]:
+    """Return a function that prints a line on stderr, after the name of the command."""
+    return lambda line: print(f"{name}: {line}", file=sys.stderr, flush=True)
+
+
 def required_path(values: Values, name: str) -> Path:
     """Return the value of a flag that names a path and must be given."""
     if not values[name].value:
@@ -143,7 +157,7 @@ def _define_common(values: Values, topics: HelpTopics | None) -> None:
     help_flag = Flag(_HelpTopic(), None, "help", None, text, short_name="h", boolean=True)
     flags.DEFINE_flag(help_flag, values, module_name=group.title)
     group.boolean("traceback", None, "Show where in the program an error was raised.")
-    group.string("flagfile", "", "Read flags from this file, one per line.", "PATH")
+    group.path("flagfile", "", "Read flags from this file, one per line.")
 
 
 class _HelpTopic(flags.ArgumentParser[Any]):

@@ -33,11 +33,12 @@ def define(values: Values) -> None:
     """Define the flags of `evaluate`."""
     define_run(values, "Evaluation")
     group = Group(values, "Evaluation")
-    group.choice("part", "test", PARTS, "Part of the data.")
+    group.choice("part", None, PARTS, "Part of the data; default: test.")
     group.string(
         "dataset",
         None,
-        "Name or path of a data set of the same form; default: that of the run.",
+        "Name or path of a data set of the same form; default: that of the run. A table, or a file "
+        "without a test part, is evaluated whole.",
         "NAME",
     )
 
@@ -46,7 +47,8 @@ def evaluate(values: Values) -> None:
     """Evaluate the saved model as `train` did."""
     run = read_saved_run(app.required_path(values, "run_dir"), values.code_path)
     run = with_data(run, values.dataset, values.data_dir)
-    print(as_json(evaluate_run(run, values.part, values.safe_mode)))
+    note = app.note("evaluate")
+    print(as_json(evaluate_run(run, values.part, values.safe_mode, note)))
 
 
 if __name__ == "__main__":

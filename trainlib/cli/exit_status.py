@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from absl import flags
 
+from trainlib.training.paths import printable, shown
+
 FAILED = 1
 """Any error that no other status covers."""
 BAD_INPUT = 2
@@ -58,9 +60,9 @@ def status_of(error: BaseException) -> int:
 def one_line(error: BaseException) -> str:
     """Return the message of an error on one line; of a very long one, its beginning and its end."""
     if isinstance(error, OSError) and error.strerror:
-        path = f"{error.filename}: " if error.filename else ""
+        path = f"{shown(error.filename)}: " if isinstance(error.filename, str) else ""
         return f"{path}{error.strerror}"
-    text = " ".join(str(error).split()).removeprefix("ERROR:: ")
+    text = printable(" ".join(str(error).split())).removeprefix("ERROR:: ")
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
     return text or type(error).__name__

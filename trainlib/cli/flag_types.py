@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -41,6 +42,10 @@ class Group(NamedTuple):
         """Define a flag that holds text."""
         parser: Any = flags.ArgumentParser[str]()
         self._define(parser, name, default, help, metavar)
+
+    def path(self, name: str, default: str | None, help: str) -> None:
+        """Define a flag that holds a path; `~` is the home folder."""
+        self._define(_Path(), name, default, help, "PATH")
 
     def integer(self, name: str, default: int | None, help: str) -> None:
         """Define a flag that holds an integer."""
@@ -127,6 +132,11 @@ class _Choice(flags.ArgumentParser[str]):
             hint = "" if near is None else f"did you mean {near}? "
             raise ValueError(f"{hint}choose from {', '.join(self.options)}")
         return argument
+
+
+class _Path(flags.ArgumentParser[str]):
+    def parse(self, argument: str) -> str:
+        return os.path.expanduser(argument)
 
 
 class _Integer(flags.ArgumentParser[int]):

@@ -17,7 +17,6 @@ OF_CODE = [s for s in settings(ExperimentConfig) if s.flag in ("code_path", "saf
 METAVARS: Mapping[str, str] = {
     **dict.fromkeys(("dataset", "model", "optimizer", "regularizer", "constraint", "loss"), "NAME"),
     **dict.fromkeys(("schedule", "metrics", "callbacks"), "NAMES"),
-    **dict.fromkeys(("data_dir", "tensorboard_dir"), "PATH"),
     **dict.fromkeys(("regularized_params", "constrained_params"), "REGEX"),
     "target": "COLUMN",
     "checkpoint_best": "RESULT",
@@ -39,12 +38,11 @@ def define_experiment(values: Values) -> None:
 def define_run(values: Values, title: str) -> None:
     """Define the flags of commands that use a finished run: which run, and where its data are."""
     group = Group(values, title)
-    group.string("run_dir", None, "Folder of the run.", "PATH")
-    group.string(
+    group.path("run_dir", None, "Folder of the run.")
+    group.path(
         "data_dir",
         None,
         "Folder searched first for the data set's files; default: the run's.",
-        "PATH",
     )
     define_code(group)
 
@@ -68,6 +66,7 @@ def _define(group: Group, setting: Setting) -> None:
         "int": group.integer,
         "float": group.number,
         "str": group.string,
+        "path": group.path,
         "ints": group.integers,
         "floats": group.numbers,
         "strs": group.strings,

@@ -26,6 +26,7 @@ from trainlib.experiment.range_test import find_learning_rate  # noqa: E402
 from trainlib.experiment.task import build_task  # noqa: E402
 from trainlib.report.range_test import write_range_test  # noqa: E402
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest  # noqa: E402
+from trainlib.training.paths import shown  # noqa: E402
 
 ABOUT = """
 lr_find: find a learning rate: train for some batches while the learning rate increases, and read
@@ -59,12 +60,11 @@ def define(values: Values) -> None:
         "The test stops when the smoothed loss is this many times its minimum; above 1.",
     )
     define_experiment(values)
-    Group(values, "Run").string(
+    Group(values, "Run").path(
         "run_dir",
         None,
         "Folder to write to, new or empty; default: "
         "runs/lr_find-<data set>-<model>-<optimizer>-<time>.",
-        "PATH",
     )
 
 
@@ -93,7 +93,7 @@ def lr_find(values: Values) -> None:
         f"{result.steepest:.2g}; a tenth of the rate at its minimum is "
         f"{result.tenth_of_minimum:.2g})\n"
         f"use it: {_train_command(values, result.suggestion)}\n"
-        f"run folder: {folder}"
+        f"run folder: {shown(folder)}"
     )
 
 

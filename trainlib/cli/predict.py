@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from trainlib.experiment.saved_run import (  # noqa: E402
     with_data,
 )
 from trainlib.training.files import write_text  # noqa: E402
+from trainlib.training.paths import shown  # noqa: E402
 
 ABOUT = """
 predict: write the predictions of a run's model as CSV: the class and the probability of each
@@ -38,14 +41,13 @@ def define(values: Values) -> None:
     """Define the flags of `predict`."""
     define_run(values, "Prediction")
     group = Group(values, "Prediction")
-    group.string(
+    group.path(
         "data",
         None,
-        "An .npz file with an array x, or a .csv file with the columns that the run was trained "
-        "on; default: the test examples of the run's data set.",
-        "PATH",
+        "An .npz file with an array x, or a table with the columns that the run was trained on; "
+        "default: the test examples of the run's data set.",
     )
-    group.string("output", None, "File to write; default: standard output.", "PATH")
+    group.path("output", None, "File to write; default: standard output.")
 
 
 def predict(values: Values) -> None:
@@ -55,8 +57,9 @@ def predict(values: Values) -> None:
     if output is not None:
         _check_output(output)
     run = with_data(run, data_dir=values.data_dir)
-    predictions = predict_run(run, values.data, values.safe_mode)
-    text = to_csv(predictions, run.predicts_classes, run.score_name)
+    predictions = predict_run(run, values.data, values.safe_mode, app.note("predict"))
+    names = run.class_names or tuple(map(str, range(run.classes)))
+    text = to_csv(predictions, names, run.score_name)
     if output is None:
         print(text, end="")
     else:
@@ -65,27 +68,31 @@ def predict(values: Values) -> None:
 
 def _check_output(path: Path) -> None:
     if path.exists():
-        raise ValueError(f"output {path}: exists already; choose another")
+        raise ValueError(f"output {shown(path)}: exists already; choose another")
     if not path.parent.is_dir():
-        raise ValueError(f"output {path}: there is no folder {path.parent}")
+        raise ValueError(f"output {shown(path)}: there is no folder {shown(path.parent)}")
 
 
-def to_csv(predictions: np.ndarray, of_classes: bool, score: str = "p") -> str:
+def to_csv(predictions: np.ndarray, classes: Sequence[str] = (), score: str = "p") -> str:
     """Return predictions as CSV: a header, and a row for each example.
 
     Args:
         predictions: scores of K classes [N, K], or numbers [N, 1].
-        of_classes: whether they are scores of classes.
+        classes: names of the K classes. Default: (), they are numbers.
         score: what the columns of the classes begin with. Default: "p", probabilities.
     """
     text = io.StringIO()
-    if not of_classes:
-        np.savetxt(text, predictions, "%.7g", ",", header="prediction", comments="")
+    rows = csv.writer(text, lineterminator="\n")
+    if not classes:
+        rows.writerow(["prediction"])
+        rows.writerows([f"{x:.7g}"] for x in predictions[:, 0])
         return text.getvalue()
-    names = ",".join(f"{score}{k}" for k in range(predictions.shape[1]))
-    rows = np.column_stack([predictions.argmax(axis=1), predictions])
-    formats = ["%d"] + ["%.7g"] * predictions.shape[1]
-    np.savetxt(text, rows, formats, ",", header=f"class,{names}", comments="")
+    numbered = all(name.isdigit() for name in classes)
+    rows.writerow(
+        ["class", *(f"{score}{name}" if numbered else f"{score}_{name}" for name in classes)]
+    )
+    for scores in predictions:
+        rows.writerow([classes[scores.argmax()], *(f"{x:.7g}" for x in scores)])
     return text.getvalue()
 
 

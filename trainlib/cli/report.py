@@ -15,6 +15,7 @@ from trainlib.cli.flags import define_code  # noqa: E402
 from trainlib.experiment.reporting import write_comparison, write_report  # noqa: E402
 from trainlib.report.figures import require_matplotlib  # noqa: E402
 from trainlib.report.run_page import REPORT_FILE  # noqa: E402
+from trainlib.training.paths import expanded, shown  # noqa: E402
 
 ABOUT = """
 report: write report.html, which shows a run or compares several, and its figures.
@@ -33,17 +34,15 @@ def main() -> None:
 def define(values: Values) -> None:
     """Define the flags of `report`."""
     group = Group(values, "Report")
-    group.string(
+    group.path(
         "out",
         None,
         f"Folder to write to; default: that of the run, or {COMPARISON_FOLDER} for several runs.",
-        "PATH",
     )
-    group.string(
+    group.path(
         "data_dir",
         None,
         "Folder that is searched first for the data set's files; default: that of the run.",
-        "PATH",
     )
     define_code(group)
 
@@ -54,14 +53,14 @@ def report(values: Values, runs: Sequence[str]) -> None:
         require_matplotlib()
     except ImportError as error:
         raise ValueError(str(error)) from None
-    folders = [Path(run) for run in runs]
+    folders = [expanded(run) for run in runs]
     if len(folders) == 1:
         folder = Path(values.out or folders[0])
         write_report(folders[0], folder, values.data_dir, values.safe_mode, values.code_path)
     else:
         folder = Path(values.out or COMPARISON_FOLDER)
         write_comparison(folders, folder)
-    print(f"report: {folder / REPORT_FILE}")
+    print(f"report: {shown(folder / REPORT_FILE)}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 from trainlib.cli.exit_status import INTERRUPTED, SAVED, InterruptedRunError, exit_immediately
 from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingStatus
+from trainlib.training.paths import shown
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -93,7 +94,7 @@ class StopOnSignal(Callback):
         status = self._last_status
         if not self.stopped_resumable or status is None or status.stop is None:
             return
-        how = "" if folder is None else f"; resume with: train --resume={folder}"
+        how = "" if folder is None else f"; resume with: train --resume={shown(folder)}"
         message = f"{status.stop.reason}: stopped {_position(status)}{how}"
         exit_status = INTERRUPTED if self._received is signal.SIGINT else SAVED
         raise InterruptedRunError(message, exit_status)

@@ -37,6 +37,7 @@ from trainlib.experiment.result import (  # noqa: E402
 from trainlib.experiment.resume import resumed_config  # noqa: E402
 from trainlib.experiment.run import run_experiment  # noqa: E402
 from trainlib.experiment.verify_resume import DifferentBitsError, verify_resume  # noqa: E402
+from trainlib.training.paths import shown  # noqa: E402
 
 ABOUT = """
 train: train a model on a data set, and write a run folder.
@@ -46,6 +47,8 @@ train: train a model on a data set, and write a run folder.
 """
 WORKER_SETTINGS = ("data_dir", "strategy", "worker_timeout")
 """Settings in which workers may differ."""
+PATHS = ("dataset", "model", "tensorboard_dir")
+"""Settings that may be paths, compared as they are from each worker's working directory."""
 
 
 def main() -> None:
@@ -58,7 +61,7 @@ def define_train(values: Values) -> None:
     define_experiment(values)
     define_run_dir(values)
     group = Group(values, "Checkpoints")
-    group.string("resume", None, "Folder of a run to continue from its newest checkpoint.", "PATH")
+    group.path("resume", None, "Folder of a run to continue from its newest checkpoint.")
     group.integer(
         "replay_step",
         None,
@@ -83,11 +86,10 @@ def define_train(values: Values) -> None:
 
 def define_run_dir(values: Values) -> None:
     """Define the flag for the folder of a new run."""
-    Group(values, "Run").string(
+    Group(values, "Run").path(
         "run_dir",
         None,
         "Run folder to write, new or empty; default: runs/<data set>-<model>-<optimizer>-<time>.",
-        "PATH",
     )
 
 
@@ -149,7 +151,8 @@ def _stop_after(batches: int | None) -> list[Callback]:
 def _compared_flags(config: ExperimentConfig) -> dict[str, str]:
     """Return the flags that must be equal on all workers, as they are written, by name."""
     flat = flatten(config)
-    return {name: flag_text(name, x) for name, x in flat.items() if name not in WORKER_SETTINGS}
+    written = {name: shown(x) if name in PATHS else x for name, x in flat.items()}
+    return {name: flag_text(name, x) for name, x in written.items() if name not in WORKER_SETTINGS}
 
 
 def _run(
@@ -163,9 +166,9 @@ def _run(
     try:
         return run_experiment(config, folder, resume=resume, callbacks=callbacks, session=session)
     except NonFiniteRunError as error:
-        how = f"to see where: train --resume={error.folder} --replay_step={error.batch}"
-        if error.batch is None:
-            how = "a run with --nonfinite=stop names the step"
+        how = "a run with --nonfinite=stop names the step"
+        if error.folder and error.batch is not None:
+            how = f"to see where: train --resume={shown(error.folder)} --replay_step={error.batch}"
         raise CommandError(f"{error}; {how}" if error.folder else str(error)) from error
 
 

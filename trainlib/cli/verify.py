@@ -15,6 +15,7 @@ from trainlib.cli import app  # noqa: E402
 from trainlib.cli.flag_types import Group, Values, format_value  # noqa: E402
 from trainlib.core.checks import check_choice, check_number  # noqa: E402
 from trainlib.training.files import as_json, write_text  # noqa: E402
+from trainlib.training.paths import shown  # noqa: E402
 from trainlib.verify import report  # noqa: E402
 from trainlib.verify.case import EQUATION  # noqa: E402
 from trainlib.verify.compare import (  # noqa: E402
@@ -103,7 +104,7 @@ def define(values: Values) -> None:
         f"How functions are run: any of {', '.join(RUNS)}.",
         "RUNS",
     )
-    group.string("output", None, "Write the table to PATH.json and PATH.md.", "PATH")
+    group.path("output", None, "Write the table to PATH.json and PATH.md.")
 
 
 def verify(values: Values) -> None:
@@ -175,7 +176,7 @@ def _write(path: Path, results: list[Result], selection: Selection) -> None:
     content = as_json(report.as_json(results), indent=2) + "\n"
     write_text(path.with_name(f"{path.name}.json"), content)
     write_text(path.with_name(f"{path.name}.md"), report.markdown(results, peers, title))
-    print(f"written: {path}.json, {path}.md")
+    print(f"written: {shown(path)}.json, {shown(path)}.md")
 
 
 if __name__ == "__main__":

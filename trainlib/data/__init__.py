@@ -1,13 +1,17 @@
-"""Data sets as NumPy arrays: four by name, and .npz and .csv files.
+"""Data sets as NumPy arrays: four by name, .npz archives, and tables.
 
+columns: the rules of columns of numbers, categories and dates.
 datasets: the registry `DATASETS` and `load_dataset`.
 examples: `Examples` and `Dataset`, and the functions that split them.
 files: .npz and .csv files of the user.
+frames: tables as columns of numbers and of text.
 from_function: data sets that a custom function returns.
 housing: the California housing data.
 idx: the IDX format of MNIST and Fashion-MNIST.
+labels: the column to predict, as classes or numbers.
+preprocessing: `TablePreprocessing`, the rules that turn columns into a model's inputs.
 search: the folders searched for a data set, and its download.
-tables: .npz archives and .csv tables.
+tables: .npz archives and text files of numbers.
 validation: checks of arrays that come from files.
 
 Loading does not import TensorFlow; Keras is imported only to download a data set that is not
@@ -20,11 +24,13 @@ from trainlib.data.datasets import DATASETS, load_dataset
 from trainlib.data.examples import Dataset, Examples, split, take
 from trainlib.data.files import is_file_path, load_examples
 from trainlib.data.from_function import as_dataset
+from trainlib.data.preprocessing import TablePreprocessing
 
 __all__ = [
     "DATASETS",
     "Dataset",
     "Examples",
+    "TablePreprocessing",
     "as_dataset",
     "is_file_path",
     "load_dataset",

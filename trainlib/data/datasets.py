@@ -1,7 +1,7 @@
 """`load_dataset` and the registry of the data sets it knows by name.
 
-To add a data set, write a function `(data_dir) -> Dataset` and enter it in `DATASETS`; the names
-of its files are an entry of `trainlib.data.search.LAYOUTS`.
+To add a data set, write a function `(data_dir, dtype) -> Dataset` and enter it in `DATASETS`; the
+names of its files are an entry of `trainlib.data.search.LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,21 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from trainlib.data.examples import Dataset, Examples, split_test
-from trainlib.data.files import SUFFIXES, is_file_path, load_archive, load_file
-from trainlib.data.housing import FEATURES, read_housing_table, read_keras_archive
-from trainlib.data.idx import read_idx
-from trainlib.data.search import find_files
-from trainlib.data.tables import read_npz
-from trainlib.data.validation import check_examples, check_parts
+import numpy as np
 
-Loader = Callable[[Path | None], Dataset]
+from trainlib.data.examples import Dataset, Examples, split_test
+from trainlib.data.files import SUFFIXES, Reading, is_file_path, load_archive, load_file
+from trainlib.data.frames import Frame
+from trainlib.data.housing import FEATURES, TARGET, read_housing_table, read_keras_archive
+from trainlib.data.idx import read_idx
+from trainlib.data.labels import AUTO
+from trainlib.data.preprocessing import TablePreprocessing, fit_preprocessing
+from trainlib.data.search import find_files
+from trainlib.data.tables import Array, read_npz
+from trainlib.data.validation import check_examples, check_parts
+from trainlib.training.paths import expanded, shown
+
+Loader = Callable[[Path | None, str], Dataset]
 
 GARMENTS = (
     "T-shirt/top",
@@ -41,15 +47,28 @@ def load_dataset(
     name: str | os.PathLike[str],
     data_dir: str | os.PathLike[str] | None = None,
     target: str | None = None,
+    *,
+    task: str = AUTO,
+    dtype: str = "float32",
+    preprocessing: TablePreprocessing | None = None,
+    training_rows: Callable[[int], Array] | None = None,
 ) -> Dataset:
     """Load a data set by its name, or from a file.
 
     Args:
-        name: a key of `DATASETS`, or a path that ends in .npz, .csv or .csv.gz.
+        name: a key of `DATASETS`, or a path that ends in .npz, .csv, .tsv (or with .gz after it)
+            or .parquet.
         data_dir: the folder searched first. Default: None. The search then continues in
             $TRAINLIB_DATA, Keras's cache and the operating system's data sets, and ends with a
             download through Keras.
-        target: the column of a .csv to predict. Default: None, the last column.
+        target: the column of a table to predict. Default: None, the last column.
+        task: of a file, "classification", "regression", or "auto", the default: integers of an
+            .npz are classes and floats numbers; in a table text is classes, and integers are
+            where each occurs twice on average and they are at most 20, or 0, 1, ... without a gap.
+        dtype: "float32" or "float64", of all that is not an image or a label. Default: "float32".
+        preprocessing: rules of a table. Default: None, `TablePreprocessing` fitted to the table.
+        training_rows: function of the number of examples outside the test part that returns the
+            indices of those to which rules are fitted. Default: None, all.
 
     Returns:
         A `Dataset`: no part is empty, every value is finite, and every label of the test part is
@@ -66,40 +85,42 @@ def load_dataset(
         ((1438, 8, 8), (359, 8, 8), 10)
     """
     text = os.fspath(name)
-    folder = None if data_dir is None else Path(data_dir).expanduser()
+    folder = None if data_dir is None else expanded(data_dir)
     if folder is not None and not folder.is_dir():
         raise ValueError(
-            f"data_dir is {str(folder)!r}, which is not a folder; give one that exists"
+            f"data_dir is {shown(folder)!r}, which is not a folder; give one that exists"
         )
     if text in DATASETS:
         if target is not None:
             raise ValueError(
-                f"target is {target!r}, but only a .csv has columns to choose; leave it out for "
+                f"target is {target!r}, but only a table has columns to choose; leave it out for "
                 f"{text}"
             )
-        return DATASETS[text](folder)
+        return DATASETS[text](folder, dtype)
     if is_file_path(text):
-        return load_file(Path(text).expanduser(), target)
+        reading = Reading(target, task, dtype, preprocessing, training_rows)
+        return load_file(expanded(text), reading)
     raise ValueError(_describe_unknown(text))
 
 
-def load_digits(data_dir: Path | None = None) -> Dataset:
+def load_digits(data_dir: Path | None = None, dtype: str = "float32") -> Dataset:
     """Load the 1,797 handwritten digits that come with the package.
 
     Args:
         data_dir: ignored; every loader takes it.
+        dtype: ignored; images and labels are integers.
 
     Returns:
         x uint8 [N, 8, 8] from 0 to 16, y int32 [N] from 0 to 9. A fixed 20 % is the test part.
     """
     with resources.as_file(resources.files(__package__) / "digits.npz") as path:
         arrays = read_npz(path)
-    examples = check_examples(arrays["x"], arrays["y"], "digits, x", "digits, y")
+    examples = check_examples(arrays["x"], arrays["y"], ("digits, x", "digits, y"))
     train, test = split_test(examples, "digits")
     return Dataset("digits", train, test, classes=10, x_max=16.0)
 
 
-def load_mnist(data_dir: Path | None = None) -> Dataset:
+def load_mnist(data_dir: Path | None = None, dtype: str = "float32") -> Dataset:
     """Load MNIST: x uint8 [N, 28, 28], y int32 [N] from 0 to 9; 60,000 and 10,000 examples.
 
     Raises:
@@ -109,16 +130,16 @@ def load_mnist(data_dir: Path | None = None) -> Dataset:
     return _load_images("mnist", data_dir)
 
 
-def load_fashion_mnist(data_dir: Path | None = None) -> Dataset:
+def load_fashion_mnist(data_dir: Path | None = None, dtype: str = "float32") -> Dataset:
     """Load Fashion-MNIST; the shapes, dtypes and errors are those of `load_mnist`."""
     return _load_images("fashion_mnist", data_dir)._replace(class_names=GARMENTS)
 
 
-def load_california_housing(data_dir: Path | None = None) -> Dataset:
+def load_california_housing(data_dir: Path | None = None, dtype: str = "float32") -> Dataset:
     """Load the California housing data of the 1990 census.
 
     Returns:
-        x float32 [N, 8] with the columns `housing.FEATURES`, y float32 [N], the median house
+        x [N, 8] in that dtype with the columns `housing.FEATURES`, y [N], the median house
         value in units of 100,000 dollars; 20,640 examples. A fixed 20 % is the test part; which
         examples it has depends on the order of the rows in the file.
 
@@ -127,9 +148,13 @@ def load_california_housing(data_dir: Path | None = None) -> Dataset:
         ValueError: the file is damaged or holds invalid values.
     """
     (path,) = find_files("california_housing", data_dir)
-    examples = read_keras_archive(path) if path.suffix == ".npz" else read_housing_table(path)
-    train, test = split_test(examples, str(path))
-    return Dataset("california_housing", train, test, 0, 0.0, FEATURES)
+    is_archive = path.suffix == ".npz"
+    examples = read_keras_archive(path, dtype) if is_archive else read_housing_table(path, dtype)
+    train, test = split_test(examples, shown(path))
+    columns = dict(zip(FEATURES, train.x.T.astype(np.float64), strict=True))
+    frame = Frame(path, TARGET, columns, range(train.size))
+    rules = fit_preprocessing(frame, np.arange(train.size))
+    return Dataset("california_housing", train, test, 0, 0.0, FEATURES, (), rules)
 
 
 DATASETS: dict[str, Loader] = {
@@ -153,7 +178,7 @@ def _describe_unknown(name: str) -> str:
 def _load_images(name: str, data_dir: Path | None) -> Dataset:
     files = find_files(name, data_dir)
     if len(files) == 1:
-        dataset = load_archive(files[0], name)
+        dataset = load_archive(files[0], name, Reading())
     else:
         train, test = _read_part(files[0], files[1]), _read_part(files[2], files[3])
         check_parts(train, test, name)
@@ -163,18 +188,18 @@ def _load_images(name: str, data_dir: Path | None) -> Dataset:
 
 
 def _read_part(images: Path, labels: Path) -> Examples:
-    return check_examples(read_idx(images, 3), read_idx(labels, 1), str(images), str(labels))
+    return check_examples(read_idx(images, 3), read_idx(labels, 1), (shown(images), shown(labels)))
 
 
 def _check_images(dataset: Dataset, path: Path) -> None:
     for part in (dataset.train, dataset.test):
         if part.x.dtype != "uint8" or part.x.shape[1:] != (28, 28):
             raise ValueError(
-                f"{path}: one image of {dataset.name} is {part.x.dtype} {part.x.shape[1:]} "
+                f"{shown(path)}: one image of {dataset.name} is {part.x.dtype} {part.x.shape[1:]} "
                 "instead of uint8 (28, 28); fetch the file again"
             )
         if part.y.dtype != "int32" or part.y.max() >= 10:
             raise ValueError(
-                f"{path.parent}: {dataset.name} has the label {part.y.max()}; its labels go from "
-                "0 to 9, so fetch its files again"
+                f"{shown(path.parent)}: {dataset.name} has the label {part.y.max()}; its labels go "
+                "from 0 to 9, so fetch its files again"
             )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from trainlib.data.preprocessing import TablePreprocessing
+from trainlib.data.tables import Array
 
 TEST_FRACTION = 0.2
 TEST_SEED = 0
@@ -17,8 +17,8 @@ class Examples(NamedTuple):
     """Inputs and targets, in the same order.
 
     Attributes:
-        x: inputs [N, ...], uint8 images or float32 values.
-        y: targets [N], int32 labels from 0 to classes - 1, or float32 for regression.
+        x: inputs [N, ...], uint8 images or floating values.
+        y: targets [N], int32 labels from 0 to classes - 1, or floating for regression.
 
     Example:
         >>> examples = tl.data.Examples(np.ones((3, 2), np.float32), np.array([0, 1, 1], np.int32))
@@ -47,6 +47,10 @@ class Dataset(NamedTuple):
             whose features are to be standardized.
         feature_names: names of the columns of x; () if they have none.
         class_names: names of the classes; () if they have none.
+        preprocessing: `TablePreprocessing` that made x and y from the columns of a table; None for
+            other data.
+        notes: lines on what was decided about the data.
+        guess: what "auto" decided the task to be; "" where the data leave no choice.
 
     Example:
         >>> digits = tl.data.load_dataset("digits")
@@ -61,6 +65,9 @@ class Dataset(NamedTuple):
     x_max: float
     feature_names: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    preprocessing: TablePreprocessing | None = None
+    notes: tuple[str, ...] = ()
+    guess: str = ""
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
@@ -86,11 +93,16 @@ def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Exa
         >>> train.size, validation.size
         (1294, 144)
     """
+    kept, held_out = split_indices(examples.size, fraction, seed)
+    return pick(examples, kept), pick(examples, held_out)
+
+
+def split_indices(total: int, fraction: float, seed: int) -> tuple[Array, Array]:
+    """Return the sorted indices of the two parts of `split`; it raises what `split` raises."""
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction is {fraction}; give a number from 0 to below 1")
     if seed < 0:
         raise ValueError(f"seed is {seed}; give an integer of at least 0")
-    total = examples.size
     kept = total - round(fraction * total)
     if kept < 1:
         raise ValueError(
@@ -98,7 +110,7 @@ def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Exa
             "give a smaller fraction or more examples"
         )
     order = np.random.default_rng(seed).permutation(total)
-    return _pick(examples, order[:kept]), _pick(examples, order[kept:])
+    return np.sort(order[:kept]), np.sort(order[kept:])
 
 
 def split_test(examples: Examples, source: str) -> tuple[Examples, Examples]:
@@ -117,13 +129,19 @@ def split_test(examples: Examples, source: str) -> tuple[Examples, Examples]:
     Raises:
         ValueError: there are too few examples for a test part.
     """
-    train, test = split(examples, TEST_FRACTION, TEST_SEED)
-    if test.size < 1:
+    kept, held_out = split_test_indices(examples.size, source)
+    return pick(examples, kept), pick(examples, held_out)
+
+
+def split_test_indices(total: int, source: str) -> tuple[Array, Array]:
+    """Return the sorted indices of the two parts of `split_test`; it raises the same."""
+    kept, held_out = split_indices(total, TEST_FRACTION, TEST_SEED)
+    if len(held_out) < 1:
         raise ValueError(
-            f"{source} has {examples.size} examples, too few to cut off a test part of "
+            f"{source} has {total} examples, too few to cut off a test part of "
             f"{TEST_FRACTION:.0%}; give at least 3"
         )
-    return train, test
+    return kept, held_out
 
 
 def take(examples: Examples, n: int) -> Examples:
@@ -150,7 +168,6 @@ def take(examples: Examples, n: int) -> Examples:
     return Examples(examples.x[:n], examples.y[:n])
 
 
-def _pick(examples: Examples, indices: npt.NDArray[np.int64]) -> Examples:
-    """Return the examples of these indices, in their original order."""
-    ordered = np.sort(indices)
-    return Examples(examples.x[ordered], examples.y[ordered])
+def pick(examples: Examples, indices: Array) -> Examples:
+    """Return the examples of these indices."""
+    return Examples(examples.x[indices], examples.y[indices])

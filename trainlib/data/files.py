@@ -1,20 +1,61 @@
-"""Data sets from the user's files: .npz archives and .csv tables."""
+"""Data sets from the user's files: .npz archives and tables."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from trainlib.data.examples import Array, Dataset, Examples, split_test
-from trainlib.data.tables import Table, has_integers, read_npz, read_numbers, read_table
-from trainlib.data.validation import check_examples, check_inputs, check_parts, count_classes
+from trainlib.data.examples import Dataset, Examples, split_test, split_test_indices
+from trainlib.data.frames import PARQUET, Frame, read_frame
+from trainlib.data.labels import (
+    AUTO,
+    CLASSIFICATION,
+    Labels,
+    encode_labels,
+    fit_labels,
+    with_targets,
+)
+from trainlib.data.preprocessing import TablePreprocessing, fit_preprocessing
+from trainlib.data.tables import Array, read_npz
+from trainlib.data.validation import (
+    check_examples,
+    check_inputs,
+    check_parts,
+    count_classes,
+    to_floats,
+)
+from trainlib.training.paths import expanded, printable, shown
 
-SUFFIXES = (".npz", ".csv", ".csv.gz")
+TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", PARQUET)
+"""Ends of the names of tables, which have a column to predict."""
+SUFFIXES = (".npz", *TABLES)
 
 PARTS = ("x_train", "y_train", "x_test", "y_test")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read.
+
+    Attributes:
+        target: the column of a table to predict; None: the last.
+        task: "classification", "regression" or "auto".
+        dtype: of inputs and numbers to predict, "float32" or "float64".
+        preprocessing: rules of a table; None: rules fitted to its training rows.
+        training_rows: function of the number of examples outside the test part that returns the
+            indices of those to which rules are fitted; None: all.
+    """
+
+    target: str | None = None
+    task: str = AUTO
+    dtype: str = "float32"
+    preprocessing: TablePreprocessing | None = None
+    training_rows: Callable[[int], Array] | None = None
 
 
 def is_file_path(name: str) -> bool:
@@ -22,126 +63,248 @@ def is_file_path(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def load_file(path: Path, target: str | None = None) -> Dataset:
+def is_table(name: str) -> bool:
+    """Return whether a name is the path of a table."""
+    return name.lower().endswith(TABLES)
+
+
+def load_file(path: Path, reading: Reading) -> Dataset:
     """Load a data set from a file.
 
     Args:
         path: an .npz archive with the arrays x_train, y_train, x_test and y_test, or x and y; or
-            a .csv or .csv.gz table with a header and a number in every cell.
-        target: the column of a table to predict. Default: None, the last.
+            a table with a header.
+        reading: how it is read.
 
     Returns:
         A data set named after the file. uint8 x of rank 3 or more stays uint8, with x_max 255.0;
-        other x becomes float32, with x_max 0.0. Integer targets are labels, float targets a
-        regression; in a table, targets are integers if each is written without a decimal point
-        and without an exponent. Without x_test and y_test, a fixed 20 % is the test part.
+        other x becomes floating, with x_max 0.0. Without x_test and y_test, a fixed 20 % is the
+        test part.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file or its values are not valid, or it has no column `target`.
+        ValueError: the file or its values are not valid, or it has no such target.
     """
-    if not path.name.lower().endswith(".npz"):
-        return _load_table(path, target)
-    if target is not None:
+    if is_table(path.name):
+        return _load_table(path, reading)
+    if reading.target is not None:
         raise ValueError(
-            f"target is {target!r}, but {path} has no columns; leave it out, the targets are the "
-            "array y"
+            f"target is {reading.target!r}, but {shown(path)} has no columns; leave it out, the "
+            "targets are the array y"
         )
-    return load_archive(path, path.name)
+    return load_archive(path, path.name, reading)
 
 
-def load_archive(path: Path, name: str) -> Dataset:
+def load_archive(path: Path, name: str, reading: Reading) -> Dataset:
     """Load an .npz archive as a data set with a name; see `load_file`."""
     arrays = read_npz(path)
-    return from_arrays(arrays, name, str(path))
+    return from_arrays(arrays, name, shown(path), reading)
 
 
-def from_arrays(arrays: dict[str, Array], name: str, source: str) -> Dataset:
+def from_arrays(arrays: dict[str, Array], name: str, source: str, reading: Reading) -> Dataset:
     """Return arrays as a data set with a name; `source` is where they are from, for messages."""
     if all(part in arrays for part in PARTS):
         train, test = (
-            _pair(arrays, source, f"x_{part}", f"y_{part}") for part in ("train", "test")
+            _pair(arrays, source, (f"x_{part}", f"y_{part}"), reading) for part in ("train", "test")
         )
     elif "x" in arrays and "y" in arrays:
-        train, test = split_test(_pair(arrays, source, "x", "y"), source)
+        train, test = split_test(_pair(arrays, source, ("x", "y"), reading), source)
     else:
         raise ValueError(
-            f"{source} holds the arrays {', '.join(arrays) or 'none'}; give {', '.join(PARTS)}, "
-            "or x and y"
+            f"{source} holds the arrays {_listed(arrays)}; give {', '.join(PARTS)}, or x and y"
         )
     check_parts(train, test, source)
     classes = count_classes(train, test, source)
     return Dataset(name, train, test, classes, 255.0 if train.x.dtype == np.uint8 else 0.0)
 
 
+def has_parts(path: Path) -> bool:
+    """Return whether a file has a training and a test part.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it is damaged.
+    """
+    return not is_table(path.name) and "x_test" in read_npz(path)
+
+
+def load_all_examples(
+    path: Path, classes: int, reading: Reading
+) -> tuple[Examples, tuple[str, ...]]:
+    """Load every example of a file without parts, to evaluate a model on them.
+
+    Args:
+        path: an .npz archive with the arrays x and y, or a table.
+        classes: number of classes that the model knows; 0: it predicts numbers.
+        reading: how it is read; of a table, with the rules of the model.
+
+    Returns:
+        The examples, and lines on what is unlike the training data.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file or its values are not valid, a column is missing, or an example has a
+            class that the model does not know.
+    """
+    if reading.preprocessing is not None and is_table(path.name):
+        rules = reading.preprocessing
+        frame, note = with_targets(read_frame(path, rules.target, rules.text_columns))
+        y = encode_labels(frame, rules.classes)
+        encoded = rules.encode(frame)
+        notes = (*([note] if note else []), *encoded.notes)
+        return _table_examples(encoded.x, y, shown(path), reading.dtype), notes
+    if is_table(path.name):
+        raise ValueError(f"{shown(path)} is a table, but the run was not trained on columns")
+    arrays = read_npz(path)
+    if "x" not in arrays or "y" not in arrays:
+        raise ValueError(f"{shown(path)} holds the arrays {_listed(arrays)}; give x and y")
+    examples = _pair(arrays, shown(path), ("x", "y"), reading)
+    _check_labels(examples.y, classes, f"{shown(path)}, y")
+    return examples, ()
+
+
+def _check_labels(y: Array, classes: int, where: str) -> None:
+    """Raise `ValueError` for a label above those that a model knows; 0 classes know all."""
+    if classes and y.dtype.kind == "i" and int(y.max()) >= classes:
+        raise ValueError(
+            f"{where} has the label {int(y.max())} at index {int(y.argmax())}, but the model knows "
+            f"the classes 0 to {classes - 1}"
+        )
+
+
 def load_examples(
     path: str | os.PathLike[str],
     target: str | None = None,
     feature_names: Sequence[str] = (),
+    *,
+    preprocessing: TablePreprocessing | None = None,
+    dtype: str = "float32",
 ) -> Array:
     """Load inputs without targets, for predictions.
 
     Args:
-        path: an .npz archive with the array x or x_test, or a .csv or .csv.gz table.
+        path: an .npz archive with the array x or x_test, or a table.
         target: a column of the table to leave out. Default: None; ignored for archives.
         feature_names: the columns of the table to read, in this order. Default: (), all but
             `target`. Ignored for archives.
+        preprocessing: rules of the table's columns, as of `Dataset.preprocessing`, in place of
+            `target` and `feature_names`. Default: None, the columns are numbers.
+        dtype: "float32" or "float64". Default: "float32".
 
     Returns:
-        An array [N, ...]: uint8 images of rank 3 or more, or float32.
+        An array [N, ...]: uint8 images of rank 3 or more, or floats of that dtype.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the path has another suffix, the file or its values are not valid, or a column
-            of `feature_names` is missing.
+            is missing.
 
     Example:
         >>> np.savez("inputs.npz", x=np.ones((2, 4)))
         >>> tl.data.load_examples("inputs.npz").dtype
         dtype('float32')
     """
-    source = Path(path).expanduser()
+    source = expanded(path)
     if not is_file_path(source.name):
-        raise ValueError(f"{source} does not end in {', '.join(SUFFIXES)}; give a file that does")
-    if source.name.lower().endswith(".npz"):
+        raise ValueError(
+            f"{shown(source)} does not end in {', '.join(SUFFIXES)}; give a file that does"
+        )
+    if not is_table(source.name):
         arrays = read_npz(source)
         for name in ("x", "x_test"):
             if name in arrays:
-                return check_inputs(arrays[name], f"{source}, {name}")
-        raise ValueError(f"{source} holds the arrays {', '.join(arrays) or 'none'}; give x")
-    table = read_table(source)
-    columns = tuple(feature_names) or _features(table, target)
-    return read_numbers(table, columns).astype(np.float32)
+                return check_inputs(arrays[name], f"{shown(source)}, {name}", dtype)
+        raise ValueError(f"{shown(source)} holds the arrays {_listed(arrays)}; give x")
+    if preprocessing is not None:
+        return load_inputs(source, preprocessing, dtype)[0]
+    frame = read_frame(source, "" if target is None else target)
+    names = tuple(feature_names) or tuple(n for n in frame.columns if n and n != target)
+    numbers = {name: _complete_numbers(frame, name) for name in names}
+    return to_floats(np.stack(list(numbers.values()), 1), f"{shown(source)}, its columns", dtype)
 
 
-def _load_table(path: Path, target: str | None) -> Dataset:
-    table = read_table(path)
-    column = table.names[-1] if target is None else target
-    if column not in table.names:
+def load_inputs(path: Path, rules: TablePreprocessing, dtype: str) -> tuple[Array, tuple[str, ...]]:
+    """Load the inputs of a table by rules, and lines on what is unlike the training data."""
+    encoded = rules.encode(read_frame(path, rules.target, rules.text_columns))
+    return to_floats(encoded.x, f"{shown(path)}, its columns", dtype), encoded.notes
+
+
+def _complete_numbers(frame: Frame, name: str) -> Array:
+    """Return a column without rules, which has a number in every cell."""
+    if name not in frame.columns:
         raise ValueError(
-            f"target is {column!r}, but {path} has no such column; give one of "
-            f"{', '.join(table.names)}"
+            f"{frame.name} has no column {name!r}; its columns are "
+            f"{', '.join(map(printable, frame.columns))}"
         )
-    features = _features(table, column)
-    y = read_numbers(table, [column])[:, 0]
-    if has_integers(table, column):
-        y = y.astype(np.int64)
-    x_where, y_where = f"{path}, the feature columns", f"{path}, column {column!r}"
-    examples = check_examples(read_numbers(table, features), y, x_where, y_where)
-    train, test = split_test(examples, str(path))
-    classes = count_classes(train, test, str(path))
-    return Dataset(path.name, train, test, classes, 0.0, features)
+    values = frame.columns[name]
+    for row, x in enumerate(values):
+        if isinstance(x, str) or x is None or not np.isfinite(x):
+            text = printable(x) if isinstance(x, str) else "an empty cell" if x is None else f"{x}"
+            raise ValueError(f"{frame.cell(name, row)}: {text!r} is not a number")
+    return values
 
 
-def _features(table: Table, target: str | None) -> tuple[str, ...]:
-    features = tuple(name for name in table.names if name != target)
-    if not features:
-        raise ValueError(
-            f"{table.path} has the one column {table.names[0]!r}; give features and a target, "
-            "comma-separated"
-        )
-    return features
+def _load_table(path: Path, reading: Reading) -> Dataset:
+    """Load a table as a data set."""
+    rules = reading.preprocessing
+    target = reading.target if reading.target is not None or rules is None else rules.target
+    read = read_frame(path, target, () if rules is None else rules.text_columns)
+    frame, note = with_targets(read)
+    if rules is not None and _has_labels(rules, frame, reading.task):
+        labels = Labels(encode_labels(frame, rules.classes), rules.classes)
+    else:
+        labels = fit_labels(frame, reading.task)
+    kept, held_out = split_test_indices(frame.size, shown(path))
+    if rules is None:
+        rows = kept if reading.training_rows is None else kept[reading.training_rows(len(kept))]
+        rules = fit_preprocessing(frame, rows, labels.classes)
+    else:
+        rules = dataclasses.replace(rules, target=frame.target, classes=labels.classes)
+    encoded = rules.encode(frame)
+    examples = _table_examples(encoded.x, labels.y, shown(path), reading.dtype)
+    numbered = labels.classes == tuple(str(k) for k in range(len(labels.classes)))
+    notes = (note, _describe_classes(labels), *rules.describe(), *encoded.notes)
+    return Dataset(
+        path.name,
+        Examples(examples.x[kept], examples.y[kept]),
+        Examples(examples.x[held_out], examples.y[held_out]),
+        len(labels.classes),
+        0.0,
+        rules.inputs,
+        () if numbered else labels.classes,
+        rules,
+        tuple(line for line in notes if line),
+        labels.guess,
+    )
 
 
-def _pair(arrays: dict[str, Array], source: str, x: str, y: str) -> Examples:
-    return check_examples(arrays[x], arrays[y], f"{source}, {x}", f"{source}, {y}")
+def _describe_classes(labels: Labels) -> str:
+    """Return a line on the classes of a table; "" if there are none, or they were guessed."""
+    if not labels.classes or labels.guess:
+        return ""
+    first = ", ".join(map(printable, labels.classes[:10]))
+    more = ", ..." if len(labels.classes) > 10 else ""
+    return f"{len(labels.classes)} classes: {first}{more}"
+
+
+def _has_labels(rules: TablePreprocessing, frame: Frame, task: str) -> bool:
+    """Return whether rules say how the target of a table becomes labels for a task."""
+    suits = task == AUTO or (task == CLASSIFICATION) == bool(rules.classes)
+    return rules.target == frame.target and suits
+
+
+def _table_examples(x: Array, y: Array, name: str, dtype: str) -> Examples:
+    """Return the examples of a table in a floating dtype."""
+    targets = y if y.dtype.kind == "i" else to_floats(y, f"{name}, the target", dtype)
+    return Examples(to_floats(x, f"{name}, its columns", dtype), targets)
+
+
+def _pair(
+    arrays: dict[str, Array], source: str, names: tuple[str, str], reading: Reading
+) -> Examples:
+    x, y = names
+    where = (f"{source}, {x}", f"{source}, {y}")
+    return check_examples(arrays[x], arrays[y], where, reading.dtype, reading.task)
+
+
+def _listed(arrays: dict[str, Array]) -> str:
+    return ", ".join(map(printable, arrays)) or "none"

@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 
 from trainlib.data.examples import Dataset
-from trainlib.data.files import PARTS, from_arrays
+from trainlib.data.files import PARTS, Reading, from_arrays
+from trainlib.data.labels import AUTO
 
 
-def as_dataset(name: str, made: Any) -> Dataset:
+def as_dataset(name: str, made: Any, *, dtype: str = "float32", task: str = AUTO) -> Dataset:
     """Return what a custom function returned as a data set.
 
     Args:
         name: name of the function, for messages.
         made: a `Dataset`; `((x_train, y_train), (x_test, y_test))` as Keras's data sets have it;
             `(x, y)`; or a dict of arrays as in an .npz archive.
+        dtype: "float32" or "float64", of all that is not an image or a label. Default: "float32".
+        task: "classification", "regression", or "auto", the default: integers are classes.
 
     Returns:
         A data set, as `load_file` makes it of an archive.
@@ -45,4 +48,4 @@ def as_dataset(name: str, made: Any) -> Dataset:
             f"of these arrays or a tl.data.Dataset, got {type(made).__name__}"
         )
     arrays = {key: np.asarray(value) for key, value in arrays.items()}
-    return from_arrays(arrays, name, f"dataset {name}")
+    return from_arrays(arrays, name, f"dataset {name}", Reading(task=task, dtype=dtype))

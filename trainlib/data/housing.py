@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.data.examples import Array, Examples
-from trainlib.data.tables import read_npz, read_numbers, read_table
+from trainlib.data.examples import Examples
+from trainlib.data.tables import Array, read_npz, read_numbers, read_table
 from trainlib.data.validation import check_examples
+from trainlib.training.paths import shown
 
 FEATURES = (
     "MedInc",
@@ -39,16 +40,17 @@ _CENSUS_TARGET = "median_house_value"
 _TARGET_UNIT = 100_000.0
 
 
-def read_housing_table(path: Path) -> Examples:
+def read_housing_table(path: Path, dtype: str = "float32") -> Examples:
     """Read the California housing data from a table.
 
     Args:
         path: a .csv or .csv.gz table whose columns have either the names of the census table
             (longitude to median_house_value, in dollars) or those of `FEATURES` and `TARGET`
             (in units of 100,000 dollars). Other columns are ignored.
+        dtype: "float32" or "float64". Default: "float32".
 
     Returns:
-        x float32 [N, 8] in the order of `FEATURES`, y float32 [N] in units of 100,000 dollars.
+        x [N, 8] in the order of `FEATURES`, y [N] in units of 100,000 dollars.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -57,18 +59,19 @@ def read_housing_table(path: Path) -> Examples:
     table = read_table(path)
     if TARGET in table.names:
         numbers = read_numbers(table, (*FEATURES, TARGET))
-        return _examples(numbers[:, :-1], numbers[:, -1], path)
+        return _examples(numbers[:, :-1], numbers[:, -1], path, dtype)
     names = (*_CENSUS_MAXIMA, _CENSUS_TARGET)
     columns = dict(zip(names, read_numbers(table, names).T, strict=True))
-    return _from_census(columns, path)
+    return _from_census(columns, path, dtype)
 
 
-def read_keras_archive(path: Path) -> Examples:
+def read_keras_archive(path: Path, dtype: str = "float32") -> Examples:
     """Read the California housing data from the archive that Keras publishes.
 
     Args:
         path: an .npz archive with the census columns x [N, 8], in any order, and the target
             y [N] in dollars.
+        dtype: "float32" or "float64". Default: "float32".
 
     Returns:
         The same as `read_housing_table`; the order of the examples may differ.
@@ -79,8 +82,12 @@ def read_keras_archive(path: Path) -> Examples:
     """
     arrays = read_npz(path)
     if "x" not in arrays or "y" not in arrays:
-        raise ValueError(f"{path} holds the arrays {', '.join(arrays) or 'none'}; give x and y")
-    x, y = check_examples(arrays["x"], arrays["y"], f"{path}, x", f"{path}, y")
+        raise ValueError(
+            f"{shown(path)} holds the arrays {', '.join(arrays) or 'none'}; give x and y"
+        )
+    x, y = check_examples(
+        arrays["x"], arrays["y"], (f"{shown(path)}, x", f"{shown(path)}, y"), dtype
+    )
     columns: dict[str, Array] = {_CENSUS_TARGET: y.astype(np.float64)}
     for column in x.reshape(len(x), -1).T.astype(np.float64):
         for name, maximum in _CENSUS_MAXIMA.items():
@@ -89,17 +96,17 @@ def read_keras_archive(path: Path) -> Examples:
     missing = [name for name in _CENSUS_MAXIMA if name not in columns]
     if missing:
         raise ValueError(
-            f"{path}: no column of x has the values of {', '.join(missing)}; give Keras's "
+            f"{shown(path)}: no column of x has the values of {', '.join(missing)}; give Keras's "
             "california_housing.npz unchanged, or a .csv with column names"
         )
-    return _from_census(columns, path)
+    return _from_census(columns, path, dtype)
 
 
-def _from_census(columns: Mapping[str, Array], path: Path) -> Examples:
+def _from_census(columns: Mapping[str, Array], path: Path, dtype: str) -> Examples:
     households = columns["households"]
     if households.min() <= 0:
         raise ValueError(
-            f"{path}: households is {households.min():g} at example {households.argmin()}; "
+            f"{shown(path)}: households is {households.min():g} at example {households.argmin()}; "
             "it divides other columns, so give numbers above 0"
         )
     x = np.stack(
@@ -115,8 +122,10 @@ def _from_census(columns: Mapping[str, Array], path: Path) -> Examples:
         ],
         axis=1,
     )
-    return _examples(x, columns[_CENSUS_TARGET] / _TARGET_UNIT, path)
+    return _examples(x, columns[_CENSUS_TARGET] / _TARGET_UNIT, path, dtype)
 
 
-def _examples(x: Array, y: Array, path: Path) -> Examples:
-    return check_examples(x, y, f"{path}, the features", f"{path}, the target")
+def _examples(x: Array, y: Array, path: Path, dtype: str) -> Examples:
+    return check_examples(
+        x, y, (f"{shown(path)}, the features", f"{shown(path)}, the target"), dtype
+    )

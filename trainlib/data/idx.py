@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.data.examples import Array
+from trainlib.data.tables import Array
+from trainlib.training.paths import shown
 
 _UINT8 = 0x08
 
@@ -34,20 +35,20 @@ def read_idx(path: Path, rank: int) -> Array:
     header = 4 + 4 * rank
     if len(content) < header:
         raise ValueError(
-            f"{path} has {len(content)} bytes, fewer than an IDX header of {header}; "
+            f"{shown(path)} has {len(content)} bytes, fewer than an IDX header of {header}; "
             "fetch the file again"
         )
     magic, *shape = struct.unpack(f">{1 + rank}I", content[:header])
     expected = _UINT8 << 8 | rank
     if magic != expected:
         raise ValueError(
-            f"{path} starts with {magic:#010x}, not {expected:#010x} (IDX, unsigned bytes, "
+            f"{shown(path)} starts with {magic:#010x}, not {expected:#010x} (IDX, unsigned bytes, "
             f"{rank} dimensions); check that the file is the one that its name says"
         )
     if len(content) - header != math.prod(shape):
         raise ValueError(
-            f"{path} declares the shape {tuple(shape)} but has {len(content) - header} bytes of "
-            f"data instead of {math.prod(shape)}; fetch the file again"
+            f"{shown(path)} declares the shape {tuple(shape)} but has {len(content) - header} "
+            f"bytes of data instead of {math.prod(shape)}; fetch the file again"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
@@ -55,11 +56,11 @@ def read_idx(path: Path, rank: int) -> Array:
 def _read_bytes(path: Path) -> bytes:
     """Return the content of a file, decompressed if its name ends in .gz."""
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; check the path")
+        raise FileNotFoundError(f"{shown(path)} does not exist; check the path")
     try:
         if path.suffix == ".gz":
             with gzip.open(path, "rb") as stream:
                 return stream.read()
         return path.read_bytes()
     except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({error}); fetch the file again") from error
+        raise ValueError(f"{shown(path)} cannot be read ({error}); fetch the file again") from error

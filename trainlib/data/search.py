@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from trainlib.training.paths import shown
+
 SYSTEM_FOLDERS: tuple[Path, ...] = (Path("/usr/share/datasets"),)
 DOWNLOAD_TIMEOUT = 10.0
 """Seconds for each connection attempt and each wait for data."""
@@ -115,7 +117,7 @@ def find_files(name: str, data_dir: Path | None) -> tuple[Path, ...]:
     found = _look_into_cache(layout)
     if found:
         return found
-    places = ", ".join(str(folder) for folder in (*given, keras_cache(), *system))
+    places = ", ".join(shown(folder) for folder in (*given, keras_cache(), *system))
     wanted = " or ".join(" + ".join(choice) for choice in layout.choices)
     raise FileNotFoundError(
         f"{name} is not in {places}, and its download failed ({failure}); put {wanted} (ubyte and "
@@ -197,7 +199,7 @@ def _look_into_cache(layout: Layout) -> tuple[Path, ...]:
         actual = hashlib.sha256(path.read_bytes()).hexdigest()
         if actual != digest:
             raise ValueError(
-                f"{path} has the SHA-256 {actual}, but the published file has {digest}; remove "
-                "it and run again to download it"
+                f"{shown(path)} has the SHA-256 {actual}, but the published file has {digest}; "
+                "remove it and run again to download it"
             )
     return tuple(paths)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
-import re
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
-from trainlib.data.examples import Array
+from trainlib.training.paths import shown
 
-_DAMAGE = (EOFError, OSError, zlib.error)
-_INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
+Array = npt.NDArray[Any]
+DAMAGE = (EOFError, OSError, zlib.error)
+"""Errors that a damaged file raises while it is read."""
 
 
 class Table(NamedTuple):
@@ -43,20 +44,20 @@ def read_npz(path: Path) -> dict[str, Array]:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, is not an archive, or holds Python objects.
     """
-    _require(path)
+    require_file(path)
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is not an archive")
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (*_DAMAGE, zipfile.BadZipFile, ValueError, RuntimeError) as error:
+    except (*DAMAGE, zipfile.BadZipFile, ValueError, RuntimeError) as error:
         if "Object arrays" in str(error):
             reason = "it holds an object array, which is never unpickled"
         else:
             reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"{path} cannot be read as .npz ({reason}); write it with numpy.savez from arrays of "
-            "numbers"
+            f"{shown(path)} cannot be read as .npz ({reason}); write it with numpy.savez from "
+            "arrays of numbers"
         ) from error
 
 
@@ -71,22 +72,22 @@ def read_table(path: Path) -> Table:
         ValueError: the file is damaged, is not text, has no valid header, has a row of another
             length than the header, or has no rows.
     """
-    _require(path)
+    require_file(path)
     try:
         lines, records = _read_records(path)
-    except (*_DAMAGE, UnicodeDecodeError, csv.Error) as error:
+    except (*DAMAGE, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
-            f"{path} cannot be read as .csv ({error}); give comma-separated text in UTF-8"
+            f"{shown(path)} cannot be read as .csv ({error}); give comma-separated text in UTF-8"
         ) from error
     if len(records) < 2:
-        raise ValueError(f"{path} has no rows; give a header line and at least one row")
+        raise ValueError(f"{shown(path)} has no rows; give a header line and at least one row")
     names = tuple(name.strip() for name in records[0])
-    _check_names(path, names)
+    check_names(path, names)
     for line, record in zip(lines[1:], records[1:], strict=True):
         if len(record) != len(names):
             raise ValueError(
-                f"{path}, line {line}: {len(record)} cells, but the header has {len(names)}; "
-                "give one cell a column"
+                f"{shown(path)}, line {line}: {len(record)} cells, but the header has "
+                f"{len(names)}; give one cell a column"
             )
     return Table(path, names, records[1:], lines[1:])
 
@@ -102,7 +103,7 @@ def read_numbers(table: Table, columns: Sequence[str]) -> npt.NDArray[np.float64
     """
     places = [_place(table, name) for name in columns]
     try:
-        values = [[_parse(row[place]) for place in places] for row in table.rows]
+        values = [[parse_number(row[place]) for place in places] for row in table.rows]
     except ValueError:
         raise ValueError(_describe_first_text(table, columns)) from None
     numbers = np.array(values, np.float64).reshape(len(table.rows), len(columns))
@@ -110,33 +111,36 @@ def read_numbers(table: Table, columns: Sequence[str]) -> npt.NDArray[np.float64
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise ValueError(
-            f"{table.path} has {int(bad.sum())} values that are NaN or infinite as float32, the "
-            f"first in column {columns[column]!r}, line {table.lines[row]}; remove or replace them"
+            f"{shown(table.path)} has {int(bad.sum())} values that are NaN or infinite as float32, "
+            f"the first in column {columns[column]!r}, line {table.lines[row]}; remove or replace "
+            "them"
         )
     return numbers
 
 
-def has_integers(table: Table, column: str) -> bool:
-    """Return whether every cell of a column is written as an integer ("3", not "3.0" or "3e0").
-
-    Raises:
-        ValueError: the column is missing.
-    """
-    place = _place(table, column)
-    return all(_INTEGER.fullmatch(row[place]) for row in table.rows)
-
-
-def _require(path: Path) -> None:
+def require_file(path: Path) -> None:
     """Raise `FileNotFoundError` unless the file exists."""
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; check the path")
+        raise FileNotFoundError(f"{shown(path)} does not exist; check the path")
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file, which is UTF-8, or UTF-16 with a byte order mark.
+
+    Args:
+        path: the file; compressed with gzip if its name ends in .gz.
+    """
+    opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rb") as stream:
+        wide = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    opened: TextIO = opener(path, "rt", encoding="utf-16" if wide else "utf-8-sig", newline="")
+    return opened
 
 
 def _read_records(path: Path) -> tuple[list[int], list[list[str]]]:
     """Return the line numbers and the cells of all lines that are not blank."""
-    opener = gzip.open if path.name.lower().endswith(".gz") else open
     lines, records = [], []
-    with opener(path, "rt", encoding="utf-8-sig", newline="") as stream:
+    with open_text(path) as stream:
         reader = csv.reader(stream, strict=True)
         for record in reader:
             if record:
@@ -145,27 +149,33 @@ def _read_records(path: Path) -> tuple[list[int], list[list[str]]]:
     return lines, records
 
 
-def _check_names(path: Path, names: tuple[str, ...]) -> None:
+def check_names(path: Path, names: Sequence[str]) -> None:
     """Raise `ValueError` unless a header has distinct names."""
+    if not names:
+        raise ValueError(f"{shown(path)} has no rows; give a header line and at least one row")
     if all(_is_number(name) for name in names):
-        raise ValueError(f"{path} has no header; put a line with the column names first")
+        raise ValueError(f"{shown(path)} has no header; put a line with the column names first")
     for place, name in enumerate(names):
         if not name:
-            raise ValueError(f"{path}: column {place + 1} has no name; name it in the header")
+            raise ValueError(
+                f"{shown(path)}: column {place + 1} has no name; name it in the header"
+            )
         if name in names[:place]:
-            raise ValueError(f"{path}: two columns are named {name!r}; give them different names")
+            raise ValueError(
+                f"{shown(path)}: two columns are named {name!r}; give them different names"
+            )
 
 
 def _place(table: Table, name: str) -> int:
     """Return the index of a column."""
     if name not in table.names:
         raise ValueError(
-            f"{table.path} has no column {name!r}; its columns are {', '.join(table.names)}"
+            f"{shown(table.path)} has no column {name!r}; its columns are {', '.join(table.names)}"
         )
     return table.names.index(name)
 
 
-def _parse(text: str) -> float:
+def parse_number(text: str) -> float:
     """Return a cell as a number; "1_000", a number to Python, is refused as a likely mistake."""
     if "_" in text:
         raise ValueError(text)
@@ -175,7 +185,7 @@ def _parse(text: str) -> float:
 def _is_number(text: str) -> bool:
     """Return whether a cell is a number."""
     try:
-        _parse(text)
+        parse_number(text)
     except ValueError:
         return False
     return True
@@ -188,7 +198,7 @@ def _describe_first_text(table: Table, columns: Sequence[str]) -> str:
             text = row[_place(table, name)]
             if not _is_number(text):
                 return (
-                    f"{table.path}, line {line}, column {name!r}: {text!r} is not a number; "
+                    f"{shown(table.path)}, line {line}, column {name!r}: {text!r} is not a number; "
                     "write a number or remove the row or the column"
                 )
-    return f"{table.path} has a cell that is not a number"
+    return f"{shown(table.path)} has a cell that is not a number"

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainlib.data.examples import Array, Examples
+from trainlib.data.examples import Examples
+from trainlib.data.labels import CLASSIFICATION, MAX_CLASSES, REGRESSION
+from trainlib.data.tables import Array
 
-MAX_CLASSES = 10_000
 
-
-def check_inputs(x: Array, where: str) -> Array:
+def check_inputs(x: Array, where: str, dtype: str = "float32") -> Array:
     """Check inputs and return them in a dtype that models take.
 
     Args:
         x: booleans or numbers [N, ...] of rank 2 or more.
         where: name of the file and the array, for messages.
+        dtype: "float32" or "float64". Default: "float32".
 
     Returns:
-        uint8 images of rank 3 or more unchanged, everything else as float32.
+        uint8 images of rank 3 or more unchanged, everything else in that dtype.
 
     Raises:
         ValueError: x is empty, has rank below 2, holds no real numbers, or holds NaN or infinite
@@ -33,22 +34,25 @@ def check_inputs(x: Array, where: str) -> Array:
         )
     if x.dtype == np.uint8 and x.ndim >= 3:
         return x
-    return _to_float32(x, where)
+    return to_floats(x, where, dtype)
 
 
-def check_targets(y: Array, where: str) -> Array:
-    """Check targets and return them as int32 labels or float32 values.
+def check_targets(y: Array, where: str, dtype: str = "float32", task: str = "auto") -> Array:
+    """Check targets and return them as int32 labels or floating values.
 
     Args:
         y: booleans or numbers, [N] or [N, 1].
         where: name of the file and the array, for messages.
+        dtype: "float32" or "float64". Default: "float32".
+        task: "classification" or "regression". Default: "auto", classification for booleans and
+            integers, regression for floats.
 
     Returns:
-        int32 [N] for booleans and integers, float32 [N] for floats.
+        int32 [N] for classification, floats of that dtype for regression.
 
     Raises:
         ValueError: y is empty, has another shape, holds no real numbers, holds NaN or infinite
-            values, or holds integers that cannot be labels.
+            values, or holds numbers that cannot be labels.
     """
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -58,28 +62,40 @@ def check_targets(y: Array, where: str) -> Array:
         )
     if y.size == 0:
         raise ValueError(f"{where} has no values; give at least one example")
-    if y.dtype.kind not in "biu":
-        return _to_float32(y, where)
+    if y.dtype.kind not in "biu" and task == CLASSIFICATION:
+        y = _to_integers(y, where)
+    if y.dtype.kind not in "biu" or task == REGRESSION:
+        return to_floats(y, where, dtype)
     for place, extreme in ((y.argmin(), y.min()), (y.argmax(), y.max())):
         if not 0 <= extreme < MAX_CLASSES:
             raise ValueError(
                 f"{where} has the label {extreme} at index {place}; integers are class labels "
-                f"from 0 to below {MAX_CLASSES}, write quantities as floats"
+                f"from 0 to below {MAX_CLASSES}, unless task=regression"
             )
     return y.astype(np.int32)
 
 
-def check_examples(x: Array, y: Array, x_where: str, y_where: str) -> Examples:
+def check_examples(
+    x: Array, y: Array, where: tuple[str, str], dtype: str = "float32", task: str = "auto"
+) -> Examples:
     """Check inputs and targets, and that their numbers of examples are equal.
+
+    Args:
+        x: inputs, as for `check_inputs`.
+        y: targets, as for `check_targets`.
+        where: names of both for messages.
+        dtype: "float32" or "float64". Default: "float32".
+        task: as for `check_targets`.
 
     Raises:
         ValueError: an array is not valid (see `check_inputs`, `check_targets`), or their lengths
             differ.
     """
-    inputs, targets = check_inputs(x, x_where), check_targets(y, y_where)
+    inputs = check_inputs(x, where[0], dtype)
+    targets = check_targets(y, where[1], dtype, task)
     if len(inputs) != len(targets):
         raise ValueError(
-            f"{x_where} has {len(inputs)} examples but {y_where} has {len(targets)}; "
+            f"{where[0]} has {len(inputs)} examples but {where[1]} has {len(targets)}; "
             "give both the same number of examples"
         )
     return Examples(inputs, targets)
@@ -124,18 +140,33 @@ def count_classes(train: Examples, test: Examples, source: str) -> int:
     return classes
 
 
-def _to_float32(array: Array, where: str) -> Array:
-    """Return numbers as float32, all of them finite."""
+def to_floats(array: Array, where: str, dtype: str = "float32") -> Array:
+    """Return numbers in a floating dtype.
+
+    Raises:
+        ValueError: they are not real numbers, or not finite in that dtype.
+    """
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{where} has dtype {array.dtype}; give booleans, integers or floats")
     # A float64 above the float32 range becomes infinite here and is reported below.
     with np.errstate(over="ignore"):
-        values = array.astype(np.float32)
+        values = array.astype(dtype)
     bad = ~np.isfinite(values)
     if bad.any():
         first = tuple(int(place) for place in np.argwhere(bad)[0])
         raise ValueError(
-            f"{where} has {int(bad.sum())} values that are NaN or infinite as float32, the first "
+            f"{where} has {int(bad.sum())} values that are NaN or infinite as {dtype}, the first "
             f"at index {first}; remove or replace them"
         )
     return values
+
+
+def _to_integers(y: Array, where: str) -> Array:
+    """Return floats that are labels as integers."""
+    values = to_floats(y, where, "float64")
+    if (bad := values % 1 != 0).any():
+        raise ValueError(
+            f"{where} has the label {values[bad][0]:g} at index {int(np.argmax(bad))}; classes are "
+            "integers, so leave out task or give task=regression"
+        )
+    return values.astype(np.int64)

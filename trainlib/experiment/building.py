@@ -21,6 +21,7 @@ from trainlib.metrics import Metric, as_metric, on_probabilities
 from trainlib.regularizers import Regularizer
 from trainlib.training.from_logits import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.keras_settings import check_data_format
+from trainlib.training.paths import printable, shown
 from trainlib.training.resolve import metrics_by_name
 from trainlib.user_code import is_spec
 
@@ -95,8 +96,12 @@ def _preprocessing(task: Task) -> list[Any]:
     if task.train.x.ndim != 2:
         return []
     x = task.train.x.astype(np.float64)
+    mean, variance = x.mean(0), x.var(0)
+    if task.dataset.preprocessing is not None:  # indicators, which are 0 or 1, stay as they are
+        scaled = np.array(task.dataset.preprocessing.scaled)
+        mean, variance = np.where(scaled, mean, 0), np.where(scaled, variance, 1)
     return [
-        keras.layers.Normalization(mean=x.mean(0), variance=x.var(0), name="standardize"),
+        keras.layers.Normalization(mean=mean, variance=variance, name="standardize"),
         keras.layers.Rescaling(1 / BOUND, name="in_units_of_the_bound"),
         keras.layers.Activation("hard_tanh", name="bound"),
         keras.layers.Rescaling(BOUND, name="in_standard_deviations"),
@@ -239,6 +244,7 @@ def check_input(model: Any, shape: tuple[int, ...], source: str) -> None:
         shape: shape of one example.
         source: name of the data, for the message.
     """
+    source = shown(source)
     shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
     if not all(isinstance(shape, tuple) for shape in shapes):
         raise ValueError("the model must begin with keras.Input, have one input and one output")
@@ -269,6 +275,7 @@ def describe(config: ExperimentConfig, task: Task, built: Models) -> str:
         parts.append(f"{task.validation.x.shape[0]:,} validation")
     parts.append(f"{task.test.x.shape[0]:,} test examples")
     return (
-        f"{task.dataset.name}: {', '.join(parts)}; {Path(config.model.name).name}: "
+        f"{printable(task.dataset.name)}: {', '.join(parts)}; "
+        f"{printable(Path(config.model.name).name)}: "
         f"{built.full.count_params():,} parameters; {config.optimizer.name}"
     )

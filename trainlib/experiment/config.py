@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainlib.data import DATASETS
+from trainlib.data.files import is_file_path
 from trainlib.experiment import flat, serialization
 from trainlib.experiment.fields import (
     ClippingField,
@@ -36,6 +39,7 @@ from trainlib.experiment.parts import (
 from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.nonfinite import POLICIES
+from trainlib.training.paths import absolute
 from trainlib.training.strategies import STRATEGIES
 
 MAX_SEED = 2**32 - 1
@@ -51,8 +55,9 @@ class ExperimentConfig:
     variations. Functions are given by name, or with hyperparameters by `tl.config`.
 
     Args:
-        dataset: "digits", "mnist", "fashion_mnist", "california_housing", the path of a `.npz` or
-            `.csv` file, or `module:function`, which returns arrays. Default: "digits".
+        dataset: "digits", "mnist", "fashion_mnist", "california_housing", the path of an `.npz`
+            file or a table, or `module:function`, which returns arrays. Paths become absolute.
+            Default: "digits".
         data: a `DataConfig`: how the data are found, split and weighted.
         model: "mlp", "cnn", the path of a `.keras` file, or `module:function`. Default: "mlp".
         from_logits: whether the model ends in logits; None, the default: as its last layer shows.
@@ -109,8 +114,9 @@ class ExperimentConfig:
     dataset: str = setting(
         "str",
         "digits",
-        f"One of {', '.join(DATASETS)}; the path of a .npz or .csv file; or module:function, which "
-        "returns (x, y) or ((x_train, y_train), (x_test, y_test)).",
+        f"One of {', '.join(DATASETS)}; the path of an .npz file or of a table: .csv, .tsv, "
+        ".parquet; or module:function, which returns (x, y) or ((x_train, y_train), (x_test, "
+        "y_test)).",
         group="Data",
     )
     data: DataConfig = field(default=DataConfig())
@@ -269,6 +275,7 @@ class ExperimentConfig:
             ValueError, TypeError: as the class says.
         """
         check_settings(self)
+        _make_paths_absolute(self)
         _check_nested(self)
         _check_metrics(self.metrics)
         for function, pattern in (
@@ -314,6 +321,18 @@ class ExperimentConfig:
     def monitor(self, name: str) -> FunctionConfig | None:
         """Return the monitor of that name; None if the experiment does not use it."""
         return next((x for x in self.monitors if x.name == name), None)
+
+
+def _make_paths_absolute(config: ExperimentConfig) -> None:
+    """Make the paths of data, models and modules independent of the working directory."""
+    if is_file_path(config.dataset):
+        object.__setattr__(config, "dataset", str(absolute(config.dataset)))
+    if config.code_path:
+        folders = (str(absolute(x)) for x in config.code_path.split(os.pathsep) if x)
+        object.__setattr__(config, "code_path", os.pathsep.join(folders))
+    if config.model.name.endswith(".keras"):
+        path = str(absolute(config.model.name))
+        config.__dict__["model"] = dataclasses.replace(config.model, name=path)
 
 
 def _check_nested(config: ExperimentConfig) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainlib.data.labels import TASKS
 from trainlib.experiment.fields import (
     ConvertedField,
     FunctionsField,
@@ -26,7 +27,9 @@ class DataConfig:
     Args:
         data_dir: folder searched first for the files of the data set. Default: None, only
             $TRAINLIB_DATA, Keras's cache and the system's packages are searched.
-        target: column of a `.csv` to predict. Default: None, the last.
+        target: column of a table to predict. Default: None, the last.
+        task: "classification", "regression", or "auto", the default: as the loss says, else as
+            `tl.data.load_dataset` decides by the targets.
         train_examples: number of training examples to use, from the first. Default: None, all.
         validation_split: fraction of the training examples kept for validation, in [0, 1). Default:
             0.1.
@@ -44,12 +47,19 @@ class DataConfig:
     """
 
     data_dir: str | None = setting(
-        "str",
+        "path",
         None,
         "Folder searched first for the data set's files; then come $TRAINLIB_DATA, Keras's cache, "
         "the system's data set packages, and a download.",
     )
-    target: str | None = setting("str", None, "Column of a .csv to predict; default: the last.")
+    target: str | None = setting("str", None, "Column of a table to predict; default: the last.")
+    task: str = setting(
+        "str",
+        AUTO,
+        "Whether the targets are classes or numbers; auto: as the loss says, else text is classes, "
+        "and so are integers of a table of which there are few.",
+        choices=TASKS,
+    )
     train_examples: int | None = setting(
         "int", None, "Number of training examples to use, from the first; default: all.", at_least=1
     )
@@ -284,7 +294,7 @@ class TensorBoardConfig:
     """
 
     dir: str | None = setting(
-        "str",
+        "path",
         None,
         "Folder for the events of many runs, each in a folder with the run's name; default: the "
         "run's folder.",

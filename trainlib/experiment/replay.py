@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trainlib.callbacks import NonFiniteError
 from trainlib.core.checks import check_integer
+from trainlib.data.preprocessing import read_preprocessing
 from trainlib.experiment.building import build_models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.task import build_task, held_out, training_data
@@ -34,7 +35,7 @@ def replay_step(config: ExperimentConfig, folder: Path, step: int) -> str:
     workers = cluster()
     if workers and len(workers.addresses) > 1:
         raise ValueError("replay_step is for one process, not for several workers")
-    task = build_task(config)
+    task = build_task(config, read_preprocessing(folder))
     get_strategy(config.strategy, config.replicas)  # before TensorFlow uses the devices
     built = build_models(config, task)
     data = training_data(config, task)

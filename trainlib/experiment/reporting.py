@@ -35,6 +35,7 @@ from trainlib.step.state import ModelOutput
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.from_logits import loss_for_model
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
+from trainlib.training.paths import shown
 
 SCHEDULE_POINTS = 1000
 """Number of steps at which a schedule is drawn."""
@@ -73,7 +74,7 @@ def read_records(folders: Sequence[Path]) -> dict[str, RunRecord]:
     resolved = [folder.resolve() for folder in folders]
     for folder, path in zip(folders, resolved, strict=True):
         if resolved.count(path) > 1:
-            raise ValueError(f"run {folder} is given twice")
+            raise ValueError(f"run {shown(folder)} is given twice")
     runs = [read_record(folder) for folder in folders]
     unique = len({run.name for run in runs}) == len(runs)
     names = [run.name if unique else f.as_posix() for run, f in zip(runs, folders, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import check_flags, flag_text, flatten, unflatten
 from trainlib.experiment.hyperparameter_flags import is_shared
 from trainlib.training.nonfinite import UNGUARDED
+from trainlib.training.paths import absolute, shown
 
 CHANGEABLE = (
     "callbacks",
@@ -65,12 +67,19 @@ def _check_changes(folder: Path, flat: Mapping[str, Any], given: Mapping[str, An
     """Raise `ValueError` for the first setting given that contradicts those of the run."""
     for name, value in given.items():
         of_run = flat.get(name)
-        if value != of_run and not _may_change(name, value, of_run):
+        if not _is_same(value, of_run) and not _may_change(name, value, of_run):
             made = f"no --{name}" if of_run is None else flag_text(name, of_run)
             raise ValueError(
-                f"{flag_text(name, value)} contradicts the run in {folder}, made with {made}: "
-                "leave it out, or begin a new run"
+                f"{flag_text(name, value)} contradicts the run in {shown(folder)}, made with "
+                f"{made}: leave it out, or begin a new run"
             )
+
+
+def _is_same(value: Any, of_run: Any) -> bool:
+    """Return whether a setting is that of the run; a path may be given relative."""
+    if isinstance(value, str) and isinstance(of_run, str) and os.path.isabs(of_run):
+        return str(absolute(value)) == of_run
+    return bool(value == of_run)
 
 
 def _may_change(name: str, value: Any, of_run: Any) -> bool:
@@ -95,6 +104,6 @@ def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentCon
     finished = (folder / run_folder.SUMMARY_FILE).is_file()
     if finished and resumed.epochs <= run_folder.read_summary(folder)["epochs"]:
         raise ValueError(
-            f"the run in {folder} is finished, with {resumed.epochs} epochs: give more --epochs to "
-            "continue it"
+            f"the run in {shown(folder)} is finished, with {resumed.epochs} epochs: give more "
+            "--epochs to continue it"
         )

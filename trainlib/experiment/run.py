@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainlib.callbacks import Callback, CSVLogger, JSONLLogger, NonFiniteError
-from trainlib.data import take
+from trainlib.data import TablePreprocessing, take
+from trainlib.data.preprocessing import read_preprocessing, write_preprocessing
 from trainlib.experiment import run_folder
 from trainlib.experiment.building import Models, build_models, describe
 from trainlib.experiment.config import ExperimentConfig
@@ -47,6 +48,7 @@ from trainlib.training.collectives import broadcast_from_chief
 from trainlib.training.data_adapter import DataAdapter, as_data_adapter
 from trainlib.training.display import format_results
 from trainlib.training.execution import slow_precision_reason
+from trainlib.training.paths import absolute, printable, shown
 from trainlib.training.strategies import get_strategy
 from trainlib.training.trainer import Trainer
 
@@ -117,12 +119,13 @@ def run_experiment(
         (2, ['accuracy', 'loss'])
     """
     session = session or default_session()
-    given = None if run_dir is None else Path(run_dir)
+    given = None if run_dir is None else absolute(run_dir)
     check_tensorboard(config)
     if session.is_chief and given is not None and not resume:
         run_folder.check_free(given)
-    prepared = _prepare(config, session)
-    folder = _folder(prepared.config, given, resume) if session.is_chief else None
+    rules = read_preprocessing(given) if resume and given is not None else None
+    prepared = _prepare(config, session, rules)
+    folder = _folder(prepared, given, resume) if session.is_chief else None
     _log_start(prepared, folder or given, session.log)
     last = _LastStatus()
     history = _fit(prepared, folder, given, [last, *callbacks], resume)
@@ -132,9 +135,11 @@ def run_experiment(
     return result
 
 
-def _prepare(config: ExperimentConfig, session: Session) -> _Prepared:
+def _prepare(
+    config: ExperimentConfig, session: Session, rules: TablePreprocessing | None = None
+) -> _Prepared:
     """Build everything and resolve "auto"; errors are raised before any file is written."""
-    task = build_task(config)
+    task = build_task(config, rules)
     with session.start_barrier():
         strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
     built = build_models(config, task)
@@ -166,13 +171,16 @@ def _prepare(config: ExperimentConfig, session: Session) -> _Prepared:
     return _Prepared(config, task, built, trainer, optimization, callbacks, adapter, range_test)
 
 
-def _folder(config: ExperimentConfig, run_dir: Path | None, resume: bool) -> Path:
-    """Return the run folder, with the configuration in it."""
+def _folder(prepared: _Prepared, run_dir: Path | None, resume: bool) -> Path:
+    """Return the run folder, with the configuration and the rules of a table in it."""
     if not resume:
-        return run_folder.create(config, run_dir)
+        folder = run_folder.create(prepared.config, run_dir)
+        if prepared.task.dataset.preprocessing is not None:
+            write_preprocessing(folder, prepared.task.dataset.preprocessing)
+        return folder
     if run_dir is None:
         raise ValueError("resume needs run_dir, the folder of the run")
-    run_folder.write_config(run_dir, config)
+    run_folder.write_config(run_dir, prepared.config)
     return run_dir
 
 
@@ -182,11 +190,16 @@ def _log_start(prepared: _Prepared, folder: Path | None, log: Log) -> None:
     if folder is not None and prepared.range_test is not None:
         title = f"{config.optimizer.name} on {task.dataset.name}"
         write_range_test(folder, prepared.range_test, title, log)
+    dataset = task.dataset
+    if dataset.guess:
+        log(f"task (guessed): {dataset.guess}; --task decides it")
+    for line in dataset.notes:
+        log(f"{printable(dataset.name)}: {line}")
     log(describe(config, task, prepared.built))
     if slow := slow_precision_reason(config.precision):
         log(f"precision: {slow}")
     if config.tensorboard is not None:
-        log(f"tensorboard --logdir={tensorboard_root(config, folder or Path())}")
+        log(f"tensorboard --logdir={shown(tensorboard_root(config, folder or Path()))}")
     if trainer.context.choice is not None and trainer.context.choice.source != "default":
         log(_describe_choice(trainer.context.choice))
     if config.param_rules:
@@ -273,8 +286,10 @@ def _write_results(prepared: _Prepared, result: ExperimentResult, log: Log) -> N
     if folder is not None:
         run_folder.save_model(folder / run_folder.MODEL_FILE, result.model)
         run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(prepared.task, result))
-    log(f"test: {format_results(result.test or {})}")
-    log(f"run folder: {folder}")
+    guess = prepared.task.dataset.guess.partition(",")[0]
+    title = f"test ({guess}, guessed)" if guess else "test"
+    log(f"{title}: {format_results(result.test or {})}")
+    log(f"run folder: {None if folder is None else shown(folder)}")
     if folder is not None and result.config.report:
         _write_report(prepared, folder, log)
 

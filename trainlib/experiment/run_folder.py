@@ -10,7 +10,8 @@ from typing import Any
 
 from trainlib.core.types import Tree
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.training.files import as_json, write_atomically, write_text
+from trainlib.training.files import as_json, read_text, write_atomically, write_text
+from trainlib.training.paths import absolute, shown
 
 FLAGS_FILE = "flags.txt"
 CONFIG_FILE = "config.json"
@@ -36,7 +37,9 @@ def _short(name: str) -> str:
 def check_free(path: Path) -> None:
     """Raise `ValueError` if a run's folder would hide or mix with existing files."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"run_dir {path}: exists already; choose another, or remove it first")
+        raise ValueError(
+            f"run_dir {shown(path)}: exists already; choose another, or remove it first"
+        )
 
 
 def create(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = "") -> Path:
@@ -49,14 +52,17 @@ def create(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = 
         run_dir: the folder; None: a new one, named after the configuration and the time.
         prefix: what the default name begins with.
 
+    Returns:
+        The folder, absolute.
+
     Raises:
         ValueError: `run_dir` exists and is not empty.
         OSError: the folder cannot be made.
     """
     if run_dir is None:
-        path = _make_new(default_path(config, prefix))
+        path = _make_new(absolute(default_path(config, prefix)))
     else:
-        path = run_dir
+        path = absolute(run_dir)
         check_free(path)
         path.mkdir(parents=True, exist_ok=True)
     write_config(path, config)
@@ -89,11 +95,11 @@ def read_config(path: Path) -> ExperimentConfig:
     """
     file = path / CONFIG_FILE
     if not file.is_file():
-        raise ValueError(f"{path}: not a run, because it has no {CONFIG_FILE}")
+        raise ValueError(f"{shown(path)}: not a run, because it has no {CONFIG_FILE}")
     try:
-        return ExperimentConfig.from_json(file.read_text(encoding="utf-8"))
+        return ExperimentConfig.from_json(read_text(file))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{shown(file)}: {error}") from error
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -104,11 +110,13 @@ def read_summary(path: Path) -> dict[str, Any]:
     """
     file = path / SUMMARY_FILE
     if not file.is_file():
-        raise ValueError(f"{path}: the run is not finished, because it has no {SUMMARY_FILE}")
+        raise ValueError(
+            f"{shown(path)}: the run is not finished, because it has no {SUMMARY_FILE}"
+        )
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(json.loads(read_text(file)))
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{shown(file)}: {error}") from error
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -119,17 +127,17 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     """
     file = path / HISTORY_FILE
     if not file.is_file():
-        raise ValueError(f"{path}: not a run of train, because it has no {HISTORY_FILE}")
-    text = file.read_text(encoding="utf-8")
+        raise ValueError(f"{shown(path)}: not a run of train, because it has no {HISTORY_FILE}")
+    text = read_text(file)
     lines = text[: text.rfind("\n") + 1].splitlines()  # a run may be writing the last one
     try:
         history = [dict(json.loads(line)) for line in lines]
         if any(type(results.get("epoch")) is not int for results in history):
             raise ValueError("a line has no epoch")
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{shown(file)}: {error}") from error
     if not history:
-        raise ValueError(f"{path}: no epoch of the run is complete yet")
+        raise ValueError(f"{shown(path)}: no epoch of the run is complete yet")
     return history
 
 

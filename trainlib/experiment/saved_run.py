@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainlib.core.tree import kernels
-from trainlib.data import load_examples
+from trainlib.data import Dataset, Examples, TablePreprocessing, load_examples
+from trainlib.data.files import (
+    Reading,
+    has_parts,
+    is_file_path,
+    is_table,
+    load_all_examples,
+    load_inputs,
+)
+from trainlib.data.labels import CLASSIFICATION, REGRESSION
+from trainlib.data.preprocessing import read_preprocessing
 from trainlib.experiment import run_folder
 from trainlib.experiment.building import (
     Models,
@@ -23,15 +33,14 @@ from trainlib.experiment.building import (
 )
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
-from trainlib.experiment.targets import target_of
-from trainlib.experiment.task import Task, build_task, load_data
+from trainlib.experiment.result import Log
+from trainlib.experiment.targets import in_form, loss_name, target_of
+from trainlib.experiment.task import Task, build_task, data_dtype, metric_names
 from trainlib.experiment.user_functions import load_model
 from trainlib.models import LOGITS_ACTIVATIONS
 from trainlib.training.callback import Results
 from trainlib.training.evaluator import Evaluator
-
-TABLES = (".csv", ".csv.gz")
-"""Ends of the names of data sets that have a column to predict."""
+from trainlib.training.paths import expanded, shown
 
 
 class SavedRun(NamedTuple):
@@ -41,11 +50,15 @@ class SavedRun(NamedTuple):
         folder: its folder.
         config: its configuration.
         summary: its summary: results, number of classes, names of the features.
+        preprocessing: rules of the columns of its table; None if it was trained on other data.
+        takes_all: whether its data set is a file without parts, whose examples are all evaluated.
     """
 
     folder: Path
     config: ExperimentConfig
     summary: Mapping[str, Any]
+    preprocessing: TablePreprocessing | None = None
+    takes_all: bool = False
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -55,7 +68,17 @@ class SavedRun(NamedTuple):
     @property
     def predicts_classes(self) -> bool:
         """Whether the model predicts classes instead of numbers."""
-        return bool(self.summary["classes"])
+        return bool(self.classes)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes; 0 if the model predicts numbers."""
+        return int(self.summary["classes"])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes as the column of a table names them; () for other data, and for numbers."""
+        return () if self.preprocessing is None else self.preprocessing.classes
 
     @property
     def score_name(self) -> str:
@@ -82,8 +105,8 @@ def read_saved_run(folder: Path, code_path: str | None = None) -> SavedRun:
     summary = run_folder.read_summary(folder)
     for name in ("test", "feature_names", "classes"):
         if name not in summary:
-            raise ValueError(f"{folder / run_folder.SUMMARY_FILE}: lacks {name!r}")
-    return SavedRun(folder, config, summary)
+            raise ValueError(f"{shown(folder / run_folder.SUMMARY_FILE)}: lacks {name!r}")
+    return SavedRun(folder, config, summary, read_preprocessing(folder))
 
 
 def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = None) -> SavedRun:
@@ -92,21 +115,27 @@ def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = 
     Args:
         run: the run.
         dataset: name or path of a data set that is like that of the run. Default: None, its own.
+            A file without a test part is evaluated whole.
         data_dir: folder that is searched first for its files. Default: None, that of the run.
     """
     config, data = run.config, run.config.data
     if data_dir is not None:
         data = dataclasses.replace(data, data_dir=data_dir)
-    if dataset is not None:
-        config = dataclasses.replace(config, dataset=dataset)
-        if not dataset.lower().endswith(TABLES):
-            data = dataclasses.replace(data, target=None)
-    return run._replace(config=dataclasses.replace(config, data=data))
+        moved = expanded(data_dir) / Path(config.dataset).name
+        if dataset is None and is_file_path(config.dataset) and moved.is_file():
+            config = dataclasses.replace(config, dataset=str(moved))
+    if dataset is None:
+        return run._replace(config=dataclasses.replace(config, data=data))
+    config = dataclasses.replace(config, dataset=dataset)
+    takes_all = is_file_path(dataset) and not has_parts(expanded(dataset))
+    if not is_table(dataset):
+        data = dataclasses.replace(data, target=None)
+    return run._replace(config=dataclasses.replace(config, data=data), takes_all=takes_all)
 
 
 def build_saved_task(run: SavedRun) -> Task:
-    """Return the task of a run, its columns in the order in which the model takes them."""
-    return build_task(run.config, run.feature_names)
+    """Return the task of a run, with the columns and the classes that its model knows."""
+    return build_task(run.config, run.preprocessing, run.classes)
 
 
 def load_models(run: SavedRun, task: Task, safe_mode: bool = True) -> Models:
@@ -150,42 +179,81 @@ def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Eval
     )
 
 
-def evaluate_run(run: SavedRun, part: str = "test", safe_mode: bool = True) -> Results:
+def evaluate_run(
+    run: SavedRun, part: str | None = None, safe_mode: bool = True, log: Log = lambda line: None
+) -> Results:
     """Return the loss and the metrics of a run's model on a part of its data.
 
     Args:
         run: the run, or one `with_data`.
-        part: "train", "validation" or "test". Default: "test".
+        part: "train", "validation" or "test". Default: "test", or all examples of a file without
+            parts.
         safe_mode: refuse a file that contains code. Default: True.
+        log: called with lines on what is unlike the training data.
 
     Raises:
         ValueError, OSError: the run has no such part, or model and data do not fit.
     """
-    task = build_saved_task(run)
-    examples = getattr(task, part)
+    if run.takes_all and part is not None:
+        raise ValueError(f"part {part}: all examples of {shown(run.config.dataset)} are evaluated")
+    task = _whole_task(run) if run.takes_all else build_saved_task(run)
+    for line in task.dataset.notes if run.takes_all else ():
+        log(line)
+    examples = getattr(task, part or "test")
     if examples is None:
         raise ValueError(f"part {part}: the run kept no examples for it")
     built = load_models(run, task, safe_mode)
     return build_evaluator(run.config, task, built).evaluate(tuple(examples))
 
 
-def predict_run(run: SavedRun, data: str | None = None, safe_mode: bool = True) -> np.ndarray:
+def _whole_task(run: SavedRun) -> Task:
+    """Return the task of evaluating the model of a run on all examples of a file."""
+    config, path = run.config, expanded(run.config.dataset)
+    loss = loss_name(config.loss.name, _dataset(run, path.name))
+    target = target_of(loss, run.classes)
+    kind = CLASSIFICATION if target.by_class else REGRESSION
+    reading = Reading(None, kind, data_dtype(config), run.preprocessing)
+    examples, notes = load_all_examples(path, run.classes, reading)
+    dataset = _dataset(run, path.name, examples)._replace(notes=notes)
+    examples = in_form(examples, target.form, dataset)
+    outputs = run.classes if target.by_class else 1
+    metrics = metric_names(config, loss, target)
+    return Task(dataset, examples, None, examples, loss, target, outputs, metrics)
+
+
+def _dataset(run: SavedRun, name: str, examples: Examples | None = None) -> Dataset:
+    """Return examples as a data set like that of a run."""
+    examples = examples or Examples(np.empty(0), np.empty(0))
+    return Dataset(name, examples, examples, run.classes, 0.0, run.feature_names, run.class_names)
+
+
+def predict_run(
+    run: SavedRun,
+    data: str | None = None,
+    safe_mode: bool = True,
+    log: Log = lambda line: None,
+) -> np.ndarray:
     """Return the predictions of a run's model: probabilities or scores [N, K], or numbers [N, 1].
 
     Args:
         run: the run, or one `with_data`.
-        data: path of an `.npz` with an array x, or of a `.csv` with the columns that the model
+        data: path of an `.npz` with an array x, or of a table with the columns that the model
             takes. Default: None, the test examples of the run.
         safe_mode: refuse a file that contains code. Default: True.
+        log: called with lines on what is unlike the training data.
 
     Raises:
         ValueError, OSError: the data are missing or damaged, or model and data do not fit.
     """
     config = run.config
-    if data:
-        x = load_examples(data, config.data.target, run.feature_names)
+    if data and is_table(data) and run.preprocessing is not None:
+        x, notes = load_inputs(expanded(data), run.preprocessing, data_dtype(config))
+        for line in notes:
+            log(line)
+    elif data:
+        x = load_examples(data, dtype=data_dtype(config))
     else:
-        x = load_data(config).test.x
+        x = build_saved_task(run).test.x
     model = _load_model(run, safe_mode)
     check_input(model, x.shape[1:], data or config.dataset)
     evaluator = Evaluator(model, precision=config.precision, execution=config.execution)

@@ -9,6 +9,7 @@ import numpy as np
 
 import trainlib.registry as registry
 from trainlib.data import Dataset, Examples
+from trainlib.data.labels import CLASSIFICATION, REGRESSION
 from trainlib.experiment.functions import AUTO
 from trainlib.losses.names import FROM_LOGITS
 from trainlib.user_code import is_spec
@@ -77,14 +78,17 @@ def metric_is_by_class(metric: str) -> bool:
     return module.rpartition(".")[2] not in NUMBER_METRICS
 
 
-def loss_name(name: str, dataset: Dataset) -> str:
-    """Return the name of a loss; for "auto", of the one that suits the data.
+def loss_name(name: str, dataset: Dataset, task: str = AUTO) -> str:
+    """Return the name of a loss; for "auto", of the one that suits the task and the data.
 
     Raises:
-        ValueError: a loss for classes, and data with numbers to predict.
+        ValueError: a loss or a task for classes, and data with numbers to predict.
     """
+    if task == CLASSIFICATION and not dataset.classes:
+        raise ValueError(f"task is {task}, but {dataset.name} has numbers to predict")
     if name == AUTO:
-        return "sparse_categorical_crossentropy" if dataset.classes else "mean_squared_error"
+        by_class = dataset.classes and task != REGRESSION
+        return "sparse_categorical_crossentropy" if by_class else "mean_squared_error"
     if target_of(name, dataset.classes).by_class and not dataset.classes:
         raise ValueError(f"loss {name} is for classes, but {dataset.name} has numbers to predict")
     return name
@@ -94,4 +98,6 @@ def in_form(examples: Examples, form: str, dataset: Dataset) -> Examples:
     """Return examples with their targets in a form."""
     if form == ONE_HOT:
         return examples._replace(y=np.eye(dataset.classes, dtype=np.float32)[examples.y])
-    return examples if form == INDEX else examples._replace(y=np.float32(examples.y))
+    if form == INDEX or examples.y.dtype.kind == "f":
+        return examples
+    return examples._replace(y=examples.y.astype(np.float32))

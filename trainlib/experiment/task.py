@@ -8,11 +8,23 @@ import numpy as np
 
 import trainlib.losses as losses
 from trainlib.core.checks import check_integer
-from trainlib.data import Dataset, Examples, as_dataset, is_file_path, load_dataset, split, take
+from trainlib.data import (
+    Dataset,
+    Examples,
+    TablePreprocessing,
+    as_dataset,
+    is_file_path,
+    load_dataset,
+    take,
+)
+from trainlib.data.examples import pick, split_indices
+from trainlib.data.labels import CLASSIFICATION, REGRESSION
+from trainlib.data.preprocessing import read_preprocessing
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.targets import Target, in_form, loss_name, target_of
 from trainlib.experiment.user_functions import import_modules
+from trainlib.training.paths import expanded
 from trainlib.user_code import import_function, is_spec
 
 PARTS = ("train", "validation", "test")
@@ -44,55 +56,68 @@ class Task(NamedTuple):
     metrics: tuple[str, ...]
 
 
-def build_task(config: ExperimentConfig, columns: tuple[str, ...] = ()) -> Task:
+def build_task(
+    config: ExperimentConfig, preprocessing: TablePreprocessing | None = None, classes: int = 0
+) -> Task:
     """Load and split the data, and resolve "auto" for the loss and the metrics.
 
     Args:
         config: the experiment.
-        columns: columns of a table in the order in which a model takes them; (): the table's own.
+        preprocessing: rules of a table's columns. Default: None, those beside the `.keras` file of
+            the configuration's model, or rules fitted to the training examples.
+        classes: number of classes that a model knows. Default: 0, as many as the data have.
 
     Raises:
         ValueError, TypeError, OSError: the data are missing, damaged or too few, or do not suit
             the loss.
     """
     data = config.data
-    dataset = load_data(config)
-    if columns and dataset.feature_names:
-        dataset = _select_columns(dataset, columns)
-    loss = loss_name(config.loss.name, dataset)
+    dataset = load_data(config, preprocessing)
+    if classes and dataset.classes > classes:
+        raise ValueError(
+            f"{dataset.name} has the class {dataset.classes - 1}, but the model knows the classes "
+            f"0 to {classes - 1}"
+        )
+    if dataset.classes:
+        dataset = dataset._replace(classes=max(classes, dataset.classes))
+    loss = loss_name(config.loss.name, dataset, data.task)
     target = target_of(loss, dataset.classes)
     train, test = (in_form(part, target.form, dataset) for part in (dataset.train, dataset.test))
-    if data.train_examples is not None:
-        check_integer("train_examples", data.train_examples, at_least=1, at_most=train.size)
-        train = take(train, data.train_examples)
-    validation = None
-    if data.validation_split:
-        kept = round(data.validation_split * train.size)
-        if not 0 < kept < train.size:
-            raise ValueError(
-                f"validation_split {data.validation_split:g} keeps {kept} of {train.size} "
-                "training examples for validation; both parts need at least 1"
-            )
-        train, validation = split(train, data.validation_split, config.seed)
+    kept, held_out = _parts(config, train.size)
+    validation = None if held_out is None else pick(train, held_out)
+    train = take(train, len(kept)) if held_out is None else pick(train, kept)
     outputs = dataset.classes if target.by_class else 1
-    metrics = _metric_names(config, loss, target)
+    metrics = metric_names(config, loss, target)
     return Task(dataset, train, validation, test, loss, target, outputs, metrics)
 
 
-def load_data(config: ExperimentConfig) -> Dataset:
+def load_data(config: ExperimentConfig, preprocessing: TablePreprocessing | None = None) -> Dataset:
     """Return the data set of a name or a file, or the one that a custom function returns.
 
     The modules that the configuration names are imported.
+
+    Args:
+        config: the experiment.
+        preprocessing: rules of a table's columns, as for `build_task`. Default: None.
     """
     import_modules(config)
     name, data = config.dataset, config.data
-    if not is_spec(name) or is_file_path(name):
-        return load_dataset(name, data.data_dir, data.target)
-    made = import_function("dataset", name, config.code_path)()
-    return as_dataset(name, made)
+    if is_spec(name) and not is_file_path(name):
+        made = import_function("dataset", name, config.code_path)()
+        return as_dataset(name, made, dtype=data_dtype(config), task=_task(config))
+    return load_dataset(
+        name,
+        data.data_dir,
+        data.target,
+        task=_task(config),
+        dtype=data_dtype(config),
+        preprocessing=preprocessing or _preprocessing_of_model(config),
+        training_rows=lambda size: _parts(config, size)[0],
+    )
 
 
-def _metric_names(config: ExperimentConfig, loss: str, target: Target) -> tuple[str, ...]:
+def metric_names(config: ExperimentConfig, loss: str, target: Target) -> tuple[str, ...]:
+    """Return the names of the metrics of an experiment with that loss."""
     names = tuple(metric.name for metric in config.metrics)
     if names != (AUTO,):
         return names
@@ -102,16 +127,53 @@ def _metric_names(config: ExperimentConfig, loss: str, target: Target) -> tuple[
     return tuple(x for x in ("mean_squared_error", "mean_absolute_error") if x != same)
 
 
-def _select_columns(dataset: Dataset, columns: tuple[str, ...]) -> Dataset:
-    """Return the data set with these columns only, in this order."""
-    for name in columns:
-        if name not in dataset.feature_names:
-            raise ValueError(
-                f"{dataset.name} has no column {name!r}; the model takes {', '.join(columns)}"
-            )
-    indices = [dataset.feature_names.index(name) for name in columns]
-    train, test = (part._replace(x=part.x[:, indices]) for part in (dataset.train, dataset.test))
-    return dataset._replace(train=train, test=test, feature_names=columns)
+def _task(config: ExperimentConfig) -> str:
+    """Return the task that a configuration states, or that its loss implies; else "auto".
+
+    Raises:
+        ValueError: the loss is for another task.
+    """
+    stated, loss = config.data.task, config.loss.name
+    if loss == AUTO or is_spec(loss):
+        return stated
+    implied = CLASSIFICATION if target_of(loss).by_class else REGRESSION
+    if stated not in (AUTO, implied):
+        raise ValueError(f"task is {stated}, but loss {loss} is for {implied}")
+    return implied
+
+
+def data_dtype(config: ExperimentConfig) -> str:
+    """Return the dtype in which an experiment reads its data."""
+    return "float64" if config.precision == "float64" else "float32"
+
+
+def _preprocessing_of_model(config: ExperimentConfig) -> TablePreprocessing | None:
+    """Return the rules beside the `.keras` file of the model, if it is that of a run."""
+    if not config.model.name.endswith(".keras"):
+        return None
+    return read_preprocessing(expanded(config.model.name).parent)
+
+
+def _parts(config: ExperimentConfig, size: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the indices of the training and the validation examples.
+
+    Args:
+        config: the experiment.
+        size: number of examples outside the test part.
+    """
+    data, used = config.data, size
+    if data.train_examples is not None:
+        check_integer("train_examples", data.train_examples, at_least=1, at_most=size)
+        used = data.train_examples
+    if not data.validation_split:
+        return np.arange(used), None
+    kept = round(data.validation_split * used)
+    if not 0 < kept < used:
+        raise ValueError(
+            f"validation_split {data.validation_split:g} keeps {kept} of {used} training examples "
+            "for validation; both parts need at least 1"
+        )
+    return split_indices(used, data.validation_split, config.seed)
 
 
 def held_out(task: Task) -> tuple[Any, ...] | None:
@@ -134,7 +196,7 @@ def training_data(config: ExperimentConfig, task: Task) -> tuple[Any, ...]:
     if class_weight == BALANCED:
         weights = _balanced_weights(y, task.outputs)
     else:
-        weights = _class_weights(class_weight, task.outputs)
+        weights = _class_weights(class_weight, task)
     return x, y, losses.class_weights(y, weights).numpy()
 
 
@@ -146,17 +208,25 @@ def _balanced_weights(y: np.ndarray, classes: int) -> dict[int, float]:
     return {k: labels.size / (n * present) for k, n in enumerate(counts) if n}
 
 
-def _class_weights(text: str, classes: int) -> dict[int, float]:
-    """Return the weights that a text such as `0:2,3:0.5` holds."""
+def _class_weights(text: str, task: Task) -> dict[int, float]:
+    """Return the weights that a text such as `0:2,3:0.5` or `cat:2,dog:0.5` holds."""
     weights = {}
+    names = {name: k for k, name in enumerate(_classes(task))}
     for part in text.split(","):
-        name, _, weight = part.partition(":")
+        name, _, weight = part.rpartition(":")
         try:
-            weights[int(name)] = float(weight)
+            weights[names[name] if name in names else int(name)] = float(weight)
         except ValueError:
             raise ValueError(
                 f"class_weight must be {BALANCED} or comma-separated class:weight, such as "
                 f"0:2,3:0.5, got {text!r}"
             ) from None
-        check_integer("a class of class_weight", int(name), at_least=0, at_most=classes - 1)
+    for k in weights:
+        check_integer("a class of class_weight", k, at_least=0, at_most=task.outputs - 1)
     return weights
+
+
+def _classes(task: Task) -> tuple[str, ...]:
+    """Return the classes as the targets name them; () where they are numbered."""
+    rules = task.dataset.preprocessing
+    return () if rules is None else rules.classes

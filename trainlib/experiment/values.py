@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+
+from trainlib.training.paths import absolute
 
 TYPES: Mapping[str, str] = {
     "bool": "true or false",
     "int": "an integer",
     "float": "a number",
     "str": "text",
+    "path": "a path",
     "ints": "integers",
     "floats": "numbers",
     "strs": "words",
@@ -25,6 +29,8 @@ _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 
 def as_type(name: str, value: Any, kind: str) -> Any:
     """Return a value as its type: `int`, `float`, `bool`, `str`, or a tuple of one of them.
+
+    A path becomes absolute, with the home folder in place of `~`.
 
     Args:
         name: the name in error messages.
@@ -50,6 +56,8 @@ def as_type(name: str, value: Any, kind: str) -> Any:
         return int(value)
     if kind == "float" and isinstance(value, numbers.Real) and not is_bool:
         return float(value)
+    if kind == "path" and isinstance(value, (str, os.PathLike)):
+        return str(absolute(checked_line(name, os.fspath(value))))
     if kind == "str" and (isinstance(value, (str, numbers.Integral)) and not is_bool):
         return checked_line(name, str(value))
     raise TypeError(f"{name} must be {TYPES[kind]}, got {value!r}")
@@ -84,7 +92,7 @@ def parsed(text: str, kind: str) -> Any:
             return tuple(one(part) for part in text.split(",")) if text else ()
         if kind == "bool":
             return _bool(text)
-        return _ITEMS.get(f"{kind}s", str)(text) if kind != "str" else text
+        return text if kind in ("str", "path") else _ITEMS[f"{kind}s"](text)
     except ValueError:
         several = ", comma-separated" if kind in _ITEMS else ""
         raise ValueError(f"{text!r} is not {TYPES[kind]}{several}") from None

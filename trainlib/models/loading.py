@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
 
+from trainlib.training.paths import expanded, shown
 from trainlib.user_code import import_function, naming_place
 
 
@@ -35,7 +35,7 @@ def load_model(
     """Return the model of a `.keras` file, not compiled.
 
     Args:
-        path: path of the file.
+        path: path of the file; `~` is the home folder.
         safe_mode: whether to refuse code in the file, such as that of a `Lambda` layer. Default:
             True. With False, loading a file runs the code in it: use it for files you trust.
         custom_objects: classes of custom layers and other objects by name, which the file needs and
@@ -53,19 +53,20 @@ def load_model(
         >>> tl.models.load_model("linear.keras").output_shape
         (None, 3)
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"model {path}: there is no such file")
+    file = expanded(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"model {shown(path)}: there is no such file")
     try:
-        if not zipfile.is_zipfile(path):
+        if not zipfile.is_zipfile(file):
             raise ValueError("it is not a zip archive")
-        return keras.saving.load_model(path, custom_objects, compile=False, safe_mode=safe_mode)
+        return keras.saving.load_model(file, custom_objects, compile=False, safe_mode=safe_mode)
     except Exception as error:
         reason = " ".join(_without_configuration(str(error)).split())
         hint = "; if you trust its author: safe_mode=false" if "unsafe" in reason else ""
         if "Could not locate" in reason:
             hint = "; add its module to imports, and the folder of that to code_path"
         raise ValueError(
-            f"model {path}: not a Keras model that can be loaded: {reason}{hint}"
+            f"model {shown(path)}: not a Keras model that can be loaded: {reason}{hint}"
         ) from error
 
 

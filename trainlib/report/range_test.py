@@ -11,6 +11,7 @@ import numpy as np
 from trainlib.report import figures
 from trainlib.tools.loss_curve import LRFinderResult
 from trainlib.training.files import write_text
+from trainlib.training.paths import shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +67,7 @@ def read_curve(folder: Path) -> LossCurve | None:
         table = np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2)
         _, rates, losses, smoothed = table.T
     except ValueError as error:
-        raise ValueError(f"{file}: not the curve of a range test: {error}") from error
+        raise ValueError(f"{shown(file)}: not the curve of a range test: {error}") from error
     return LossCurve(rates, losses, smoothed)
 
 

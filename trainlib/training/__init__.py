@@ -40,6 +40,7 @@ resolve: losses and metrics by name.
 keyword_options: keyword arguments as frozen dataclasses.
 recast: rebuilds Keras models in another precision.
 checkpoint_files, files: files that are written atomically.
+paths: paths as users write them, as runs record them, and as a terminal shows them.
 cluster: the workers that TF_CONFIG lists.
 keras_settings: Keras's backend and image format.
 """

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.core.types import Tensor
+from trainlib.training.paths import shown
 
 FILE = "values"
 _PREFIX, _SUFFIX = "values/", "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -75,7 +76,7 @@ def as_os_error(error: Exception, path: Path) -> OSError:
     """Return an error of writing as one line that names the file."""
     if isinstance(error, OSError) and error.strerror:
         return OSError(error.errno, error.strerror, str(path))
-    return OSError(f"{path}: {one_line(error)}")
+    return OSError(f"{shown(path)}: {one_line(error)}")
 
 
 def one_line(error: Exception) -> str:

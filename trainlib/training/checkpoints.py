@@ -15,7 +15,6 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +31,7 @@ from trainlib.training.checkpoint_files import (
     sync,
     write_verified,
 )
+from trainlib.training.paths import absolute, shown
 
 METADATA = "metadata"
 DAMAGED = "damaged-"
@@ -147,7 +147,7 @@ class Checkpoints:
         log: Callable[[str], None] | None = None,
     ) -> None:
         check_integer("keep", keep, at_least=1)
-        self.folder, self.keep, self.resume = Path(folder), keep, resume
+        self.folder, self.keep, self.resume = absolute(folder), keep, resume
         self.metadata = dict(metadata or {})
         self._log = log or (lambda line: print(line, file=sys.stderr, flush=True))
         self._writer: ThreadPoolExecutor | None = None
@@ -223,7 +223,7 @@ class Checkpoints:
             if max_batch is None or found.metadata["global_batch"] <= max_batch:
                 return found
         if positions and not readable:
-            raise ValueError(f"{self.folder}: no checkpoint can be read")
+            raise ValueError(f"{shown(self.folder)}: no checkpoint can be read")
         return None
 
     def load(self, position: TrainingPosition) -> Checkpoint:

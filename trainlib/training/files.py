@@ -30,12 +30,17 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8, atomically."""
+    """Write a text in UTF-8, atomically; names of files keep bytes that are not UTF-8."""
 
     def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
     write_atomically(path, write)
+
+
+def read_text(path: Path) -> str:
+    """Return a text that `write_text` wrote."""
+    return path.read_text(encoding="utf-8", errors="surrogateescape")
 
 
 def as_json(content: Any, indent: int | None = None) -> str:

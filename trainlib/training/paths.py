@@ -1,0 +1,55 @@
+"""Paths as users write them, as runs record them, and as a terminal shows them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder in place of a leading `~`.
+
+    Example:
+        >>> from trainlib.training.paths import expanded
+        >>> expanded("~/data.csv").is_absolute(), str(expanded("data.csv"))
+        (True, 'data.csv')
+    """
+    return Path(os.path.expanduser(path))
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return a path that means the same file from every working directory."""
+    return Path(os.path.abspath(os.path.expanduser(path)))
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """Return a path for a message: relative where it is inside the working directory.
+
+    Characters that a terminal cannot show are escaped, as `printable` does.
+
+    Example:
+        >>> from trainlib.training.paths import absolute, shown
+        >>> shown(absolute("data.csv")), shown("two\\nlines.csv")
+        ('data.csv', 'two\\\\nlines.csv')
+    """
+    text = os.fspath(path)
+    if os.path.isabs(text):
+        try:
+            relative = os.path.relpath(text)
+        except (OSError, ValueError):  # the working directory was removed, or is on another drive
+            relative = text
+        text = text if relative.startswith(os.pardir) else relative
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for line breaks, control characters and undecodable bytes.
+
+    Example:
+        >>> from trainlib.training.paths import printable
+        >>> printable("a\\x1b[2Jb\\udcff")
+        'a\\\\x1b[2Jb\\\\udcff'
+    """
+    return "".join(
+        x if x.isprintable() else x.encode("unicode_escape").decode("ascii") for x in text
+    )
