@@ -7,7 +7,7 @@ import math
 
 import pytest
 from helpers.examples import examples
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 import trainlib as tl
@@ -130,12 +130,18 @@ def schedules(draw):
     takes_warmup = any("warmup_steps" in takes("schedule", x.name) for x in found)
     steps = draw(st.integers(1, 9))
     warmup = tl.config("linear_warmup", warmup_steps=steps)
-    return tl.ScheduleConfig(
-        schedules=found,
-        warmup=None if takes_warmup else draw(st.none() | st.just(warmup)),
-        join_at=draw(st.lists(st.integers(1, 9), min_size=len(found) - 1, max_size=len(found) - 1)),
-        per_epoch=draw(st.booleans()),
-    )
+    options = {
+        "warmup": None if takes_warmup else draw(st.none() | st.just(warmup)),
+        "join_at": draw(
+            st.lists(st.integers(1, 9), min_size=len(found) - 1, max_size=len(found) - 1)
+        ),
+        "per_epoch": draw(st.booleans()),
+    }
+    try:
+        return tl.ScheduleConfig(schedules=found, **options)
+    except ValueError as error:
+        assert "has no effect without" in str(error)
+        reject()
 
 
 @st.composite
@@ -168,7 +174,8 @@ def configs(draw):
     schedule = fields["schedule"]
     if [x.name for x in schedule.schedules] != ["constant"] or schedule.warmup is not None:
         fields["monitors"] = tuple(x for x in fields["monitors"] if x.name != "reduce_on_plateau")
-    if any(x.name == "piecewise_constant" for x in schedule.schedules):
+    peaks = ["maximal_learning_rate" in x.hyperparameters for x in schedule.schedules]
+    if all(peaks) or any(x.name == "piecewise_constant" for x in schedule.schedules):
         options = dict(fields["optimizer"].hyperparameters)
         options.pop("learning_rate", None)
         fields["optimizer"] = tl.FunctionConfig(fields["optimizer"].name, options)

@@ -188,13 +188,15 @@ _NEEDS: Mapping[tuple[str, str], tuple[str, Any]] = {
 
 def _check_complete(schedule: FunctionConfig) -> None:
     """Raise `ValueError` where a schedule lacks a hyperparameter that it needs."""
-    for name, declared in takes("schedule", schedule.name).items():
+    known = takes("schedule", schedule.name)
+    for name, declared in known.items():
         if declared.required and name not in LENGTHS and name not in schedule.hyperparameters:
             raise ValueError(f"schedule {schedule.name} needs {name}")
     for (of, name), (other, value) in _NEEDS.items():
-        if of != schedule.name or name not in schedule.hyperparameters:
+        given = schedule.hyperparameters
+        if of != schedule.name or given.get(name, known[name].default) == known[name].default:
             continue
-        found = schedule.hyperparameters.get(other)
+        found = given.get(other)
         if found != value if value is not None else not found:
             wanted = other if value in (None, True) else f"{other}={value}"
             raise ValueError(f"{name} of schedule {of} has no effect without {wanted}")
