@@ -329,7 +329,7 @@ def test_all_replicas_skip_a_step_that_is_not_finite_on_the_second(execution):
     assert found == {"skip": True, "agree": True, "stop": True}
 
 
-def test_an_epoch_of_skipped_steps_has_no_results_and_is_never_the_best(tmp_path):
+def test_an_epoch_of_skipped_steps_has_no_results_and_is_never_the_best(make, tmp_path):
     """The first epoch is bad, the second good, the third bad again."""
     bad = with_bad(*range(BATCHES))
     epochs = [bad, GOOD, bad]
@@ -363,14 +363,14 @@ def test_an_epoch_of_skipped_steps_has_no_results_and_is_never_the_best(tmp_path
     assert (tmp_path / "metrics.csv").read_text().splitlines()[1].split(",")[2] == "nan"
 
 
-def test_a_run_of_skipped_steps_is_stopped_for_want_of_a_value(capsys):
+def test_a_run_of_skipped_steps_is_stopped_for_want_of_a_value(make, capsys):
     bad = with_bad(*range(BATCHES))
     stopping = tl.callbacks.EarlyStopping("loss", patience=2)
     make("skip").fit(bad, epochs=5, callbacks=[stopping])
     assert capsys.readouterr().out == "stopped after epoch 2: loss has had no value for 2 epochs\n"
 
 
-def test_the_progress_of_an_epoch_of_skipped_steps_has_no_loss():
+def test_the_progress_of_an_epoch_of_skipped_steps_has_no_loss(make):
     seen = []
 
     class Watch(Callback):
@@ -383,13 +383,13 @@ def test_the_progress_of_an_epoch_of_skipped_steps_has_no_loss():
     assert np.isnan(seen[0]) and np.isfinite(seen[-1])
 
 
-def test_examples_without_weight_are_no_skipped_steps():
+def test_examples_without_weight_are_no_skipped_steps(make):
     x, y = GOOD[0]
     history = make("none").fit([(x, y, np.zeros(len(y), "float32"))])
     assert history[0]["loss"] == 0.0
 
 
-def test_an_epoch_in_which_a_loss_scale_is_found_does_not_end_the_run():
+def test_an_epoch_in_which_a_loss_scale_is_found_does_not_end_the_run(make):
     """Under the policy "epoch" a run ends where no lower scale is left to try."""
     bad = with_bad(*range(BATCHES))
     history = make("epoch", loss_scale=tl.dynamic_loss_scale(initial=2.0**20)).fit(bad)
