@@ -35,7 +35,9 @@ def _short(name: str) -> str:
 
 
 def check_free(path: Path) -> None:
-    """Raise `ValueError` if a run's folder would hide or mix with existing files."""
+    """Raise `ValueError` if a run's folder would mix with existing files, or has no UTF-8 name."""
+    if any("\ud800" <= x <= "\udfff" for x in str(path)):  # TensorFlow cannot write there
+        raise ValueError(f"run_dir {shown(path)}: is no name in UTF-8; choose another")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(
             f"run_dir {shown(path)}: exists already; choose another, or remove it first"
