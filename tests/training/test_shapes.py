@@ -50,9 +50,9 @@ def test_one_program_trains_on_batches_of_all_further_shapes(execution):
     trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.125), execution=execution)
     trainer.context.programs.shape_limit = ShapeLimit(2)
     assert trainer.fit(batches)[0]["loss"] == pytest.approx(right, rel=1e-6)
-    assert trainer.traces == 3
+    assert trainer.traces == (3 if execution == "graph" else 6)
     assert_close(model.get_weights(), theirs.get_weights(), 1e-6)
     loss = theirs.evaluate((b for b in batches), steps=7, verbose=0)
     assert trainer.evaluate(batches)["loss"] == pytest.approx(loss, rel=1e-6)
-    predicted = theirs.predict((x for x, _ in batches), steps=7, verbose=0)
+    predicted = theirs.predict(((x,) for x, _ in batches), steps=7, verbose=0)
     np.testing.assert_allclose(trainer.predict(batches), predicted, rtol=1e-5)

@@ -121,7 +121,7 @@ class Programs:
 
     def predict(self, execution: str, specs: Tree) -> Any:
         """Return `x -> y_pred`, in inference mode."""
-        specs = self.shape_limit(specs)
+        specs = self._limited(execution, specs)
         key = "predict", 0, execution, repr(specs)
         if key not in self._compiled:
             step = self._inference(stateful_predict_step(self.config.apply_fn))
@@ -187,6 +187,10 @@ class Programs:
         norms = {name: Mean.empty() for name in NORMS if training and self.config.norms}
         return self.devices.expand({"loss": Mean.empty(), **metrics, **norms})
 
+    def _limited(self, execution: str, specs: Tree) -> Tree:
+        """Return the specs to trace a program for, which XLA compiles for each shape anyway."""
+        return specs if self.devices.compiles_loops(execution) else self.shape_limit(specs)
+
     def _loop(
         self,
         kind: str,
@@ -196,6 +200,7 @@ class Programs:
         specs: Tree,
     ) -> Callable[..., Any]:
         """Return a compiled loop for any number of examples: more data need no new trace."""
+        specs = self._limited(execution, specs)
         key = kind, rows, execution, repr(specs)
         if key not in self._compiled:
             position = tf.TensorSpec([], tf.int64)
