@@ -380,8 +380,9 @@ def test_flags_that_do_not_go_together_are_refused(arguments, message, command, 
 
 def test_an_error_in_the_users_code_is_named(own_models, command, tmp_path):
     done = command("train", "--model=own_models:broken")
-    message = "RuntimeError: no model today (--traceback shows where it was raised)"
-    assert done == (1, "", f"train: {message}\n")
+    place = f"{tmp_path / 'own_models.py'}, line 8"
+    message = f"--model own_models:broken: {place}: RuntimeError: no model today"
+    assert done == (2, "", f"train: {message}\n")
     assert not (tmp_path / "runs").exists()
 
 
