@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.training.resolve import metrics_by_name, resolve_function, restrict_regularizer
+from trainlib.training.resolve import metrics_by_name, resolve_loss, restrict_regularizer
 
 
 def error_of_sign(y_true, y_pred):
@@ -19,7 +21,7 @@ def test_metrics_have_the_names_of_the_registry_of_functions_and_of_keys():
     metric = tl.metrics.f1_score()
     found = metrics_by_name({"f1": metric, "wrong": error_of_sign, "hits": "accuracy"})
     assert list(found) == ["f1", "wrong", "hits"]
-    assert found["f1"] is metric and found["wrong"] is error_of_sign
+    assert found["f1"] is metric and found["wrong"].__wrapped__ is error_of_sign
 
 
 def test_a_metric_by_name_is_that_of_the_registry_with_its_defaults():
@@ -45,12 +47,35 @@ def test_other_metrics_are_refused(metrics, error, message):
 
 
 def test_a_loss_is_found_by_its_name_or_is_the_function_itself():
-    assert resolve_function("loss", "huber") is tl.losses.huber
-    assert resolve_function("loss", error_of_sign) is error_of_sign
+    assert resolve_loss("huber") is tl.losses.huber
+    assert resolve_loss(error_of_sign).__wrapped__ is error_of_sign
     with pytest.raises(ValueError, match="^unknown loss 'hubr': did you mean 'huber'"):
-        resolve_function("loss", "hubr")
+        resolve_loss("hubr")
     with pytest.raises(TypeError, match="^loss must be a name or a function"):
-        resolve_function("loss", None)
+        resolve_loss(None)
+
+
+def squared_error(y_true, y_pred):
+    """The square of the error, by broadcasting."""
+    return tf.square(y_true - y_pred)
+
+
+@pytest.mark.parametrize("shapes", [((2,), (2, 1)), ((2, 1), (2,))])
+def test_custom_functions_are_given_targets_and_predictions_in_one_rank(shapes):
+    y_true, y_pred = tf.reshape([2.0, 4.0], shapes[0]), tf.reshape([1.0, 2.0], shapes[1])
+    metric = metrics_by_name({"squared_error": squared_error})["squared_error"]
+    for function in (resolve_loss(squared_error), metric):
+        values = function(y_true, y_pred)
+        assert values.shape == [2, 1]
+        assert float(tf.reduce_mean(values)) == 2.5  # (1 + 4) / 2; by broadcasting to [2, 2], 3.5
+
+
+def test_the_loss_of_a_custom_function_is_that_of_keras_without_a_last_axis_in_the_targets():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Identity()])
+    model.compile(loss=squared_error)
+    x, y = np.array([[1.0], [2.0]], "float32"), np.array([2.0, 4.0], "float32")
+    loss = tl.Evaluator(model, squared_error).evaluate((x, y))["loss"]
+    assert loss == model.evaluate(x, y, verbose=0) == 2.5
 
 
 PARAMS = {"kernel": tf.constant([[3.0]]), "bias": tf.constant([4.0])}

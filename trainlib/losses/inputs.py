@@ -56,6 +56,20 @@ def match_shapes(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     return y_true, y_pred
 
 
+def match_ranks(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in one rank, as Keras does if one of them lacks a last axis of length 1.
+
+    Without it, targets [batch] and predictions [batch, 1] would broadcast to [batch, batch].
+    """
+    y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+    ranks = y_true.shape.rank, y_pred.shape.rank
+    if ranks[0] + 1 == ranks[1] and y_pred.shape[-1] == 1:
+        return (y_true[:, tf.newaxis], y_pred) if ranks[0] == 1 else (y_true, y_pred[..., 0])
+    if ranks[0] == ranks[1] + 1 and y_true.shape[-1] == 1:
+        return (y_true, y_pred[:, tf.newaxis]) if ranks[1] == 1 else (y_true[..., 0], y_pred)
+    return y_true, y_pred
+
+
 def label_indices(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:
     """Return class indices as int64, in the shape of y_pred without the axis of classes.
 

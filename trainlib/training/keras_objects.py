@@ -14,6 +14,7 @@ import tensorflow as tf
 from trainlib.core.tree import total
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Loss, Masked
+from trainlib.losses.inputs import match_ranks
 from trainlib.metrics import (
     Metric,
     mean,
@@ -99,7 +100,7 @@ def _call(function: Callable[..., Tensor], dtype: str | None, y_true: Tree, y_pr
     pairs = [(y_true, y_pred)]
     if tf.nest.is_nested(y_pred):
         pairs = list(zip(tf.nest.flatten(y_true), tf.nest.flatten(y_pred), strict=True))
-    matched = [_same_rank(*_in_dtype(y, p, dtype)) for y, p in pairs]
+    matched = [match_ranks(*_in_dtype(y, p, dtype)) for y, p in pairs]
     y_true, y_pred = (
         tf.nest.pack_sequence_as(x, [pair[i] for pair in matched])
         for i, x in enumerate((y_true, y_pred))
@@ -116,16 +117,6 @@ def _in_dtype(y_true: Tensor, y_pred: Tensor, dtype: str | None) -> tuple[Tensor
         return y_true, y_pred
     wide = tf.float64 if y_pred.dtype == tf.float64 else tf.as_dtype(dtype)
     return tf.cast(y_true, wide), y_pred if y_pred.dtype == wide else tf.cast(y_pred, wide)
-
-
-def _same_rank(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both in one rank, as Keras does where a last axis of length 1 is missing in one."""
-    ranks = y_true.shape.rank, y_pred.shape.rank
-    if ranks[0] + 1 == ranks[1] and y_pred.shape[-1] == 1:
-        return y_true[..., tf.newaxis], y_pred
-    if ranks[0] == ranks[1] + 1 and y_true.shape[-1] == 1:
-        return (y_true, y_pred[:, tf.newaxis]) if ranks[1] == 1 else (y_true[..., 0], y_pred)
-    return y_true, y_pred
 
 
 def metric_from_keras(metric: Any) -> Metric:
@@ -167,7 +158,7 @@ def metric_from_keras(metric: Any) -> Metric:
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> KerasMetricState:
-        y_true, y_pred = _same_rank(tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred))
+        y_true, y_pred = match_ranks(tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred))
         ours = copies.of(y_pred.shape[-1] if y_pred.shape.rank > 1 else 1)
         weights = {}
         if sample_weight is not None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
+import tensorflow as tf
 
 from trainlib.core.checks import check_not_class
 from trainlib.core.tree import resolve_mask
 from trainlib.core.types import Optimizer, Tree
 from trainlib.losses import Loss
+from trainlib.losses.inputs import match_ranks
 from trainlib.metrics import ExampleMetric, Metric
 from trainlib.registry import OPTIMIZERS, lookup, make_metric
 from trainlib.regularizers import Regularizer, restrict
@@ -106,11 +109,26 @@ def check_optimizer_argument(optimizer: Any) -> None:
 
 
 def _checked_function(kind: str, value: Any) -> Any:
-    """Return a function of y_true and y_pred as it is."""
+    """Return a function of y_true and y_pred; a custom one is given both in one rank."""
     check_not_class(kind, "a name, a function or an object", value)
     if not callable(value):
         raise TypeError(f"{kind} must be a name or a function (y_true, y_pred), got {value!r}")
-    return value
+    function = value.func if isinstance(value, functools.partial) else value
+    if str(getattr(function, "__module__", "")).startswith("trainlib."):
+        return value
+    return _with_matched_ranks(value)
+
+
+def _with_matched_ranks(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return a function of y_true and y_pred that is given two tensors in one rank."""
+
+    @functools.wraps(function)
+    def matched(y_true: Any, y_pred: Any) -> Any:
+        if tf.nest.is_nested(y_true) or tf.nest.is_nested(y_pred):
+            return function(y_true, y_pred)
+        return function(*match_ranks(y_true, y_pred))
+
+    return matched
 
 
 def restrict_regularizer(
