@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -42,8 +43,10 @@ class Process:
         assert self.process.returncode == 0, err
         return json.loads(out.splitlines()[-1])
 
-    def kill(self):
-        """Kill the process; return whether it was still running."""
+    def kill_after(self, seconds):
+        """Kill the process after some seconds, unless it ends before; return whether it was."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
         self.process.kill()
         self.process.communicate()
         return self.process.returncode == -9
@@ -60,7 +63,11 @@ def uninterrupted(precision):
 
 
 def killed_until(kills, precision, folder, generator):
-    """Kill runs at random moments until `kills` are done; yield their results and the expected."""
+    """Kill runs at random moments until `kills` are done; yield their results and the expected.
+
+    A run that ends before it is killed halves the time within which the next are: the machine may
+    be less busy than it was when the time was measured.
+    """
     expected, seconds = uninterrupted(precision)
     count = done = 0
     while done < kills:
@@ -69,8 +76,9 @@ def killed_until(kills, precision, folder, generator):
             run = Process(folder / f"killed_{count}", precision)
             if generator.random() < 0.8:  # most kills come within training
                 run.begin()
-            time.sleep(generator.uniform(0, seconds))
-            done += run.kill()
+            killed = run.kill_after(generator.uniform(0, seconds))
+            done += killed
+            seconds = seconds if killed else seconds / 2
         yield Process(folder / f"killed_{count}", precision).end(), expected
 
 
