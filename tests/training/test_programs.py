@@ -35,10 +35,11 @@ def test_each_shape_is_traced_once(execution):
     assert traces(lambda: trainer.fit((X, Y), batch_size=BATCH, epochs=3)) == 2
     assert traces(lambda: trainer.fit((X[:20], Y[:20]), batch_size=BATCH, epochs=2)) == 0
     assert traces(lambda: trainer.evaluate((X, Y))) == 1
+    assert traces(lambda: trainer.evaluate((X[:9], Y[:9]))) == 1  # a batch of 9
     assert traces(lambda: trainer.evaluate((X[:9], Y[:9]))) == 0
     assert traces(lambda: trainer.fit((X, Y), batch_size=BATCH, validation_data=(X, Y))) == 0
     assert traces(lambda: trainer.predict(X, batch_size=9)) == 1
-    assert traces(lambda: trainer.predict(X[:4])) == 0
+    assert traces(lambda: trainer.predict(X, batch_size=9)) == 0
     assert traces(lambda: trainer.evaluate((X, Y, WEIGHT))) == 1
 
 

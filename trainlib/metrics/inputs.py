@@ -88,6 +88,7 @@ def num_columns(y_pred: Tensor) -> int:
     Raises:
         ValueError: K is unknown while a graph is traced.
     """
+    y_pred = tf.convert_to_tensor(y_pred)
     if y_pred.shape[-1] is None:
         raise ValueError(f"the last axis of y_pred must be known, got shape {list(y_pred.shape)}")
     return int(y_pred.shape[-1])
