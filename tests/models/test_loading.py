@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from trainlib.models import cnn, from_function, is_custom, keras_objects, load_model
+from trainlib.models import cnn, from_function, is_custom, load_model
+from trainlib.models.loading import keras_objects
 
 
 def test_files_and_functions_are_custom_models():

@@ -146,7 +146,7 @@ def test_predictions_are_those_of_the_model(evaluated, batch_size):
     ("x", "error"), [(X[:0], ValueError), ([], ValueError), (None, TypeError), ("no", TypeError)]
 )
 def test_nothing_to_predict_is_refused(evaluated, x, error):
-    with pytest.raises(error, match="^x must be arrays"):
+    with pytest.raises(error, match="^(x|a batch of x) must be arrays"):
         evaluated[0].predict(x)
 
 

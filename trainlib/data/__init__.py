@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from trainlib.data.datasets import DATASETS, load_dataset
 from trainlib.data.examples import Dataset, Examples, split, take
-from trainlib.data.files import is_file_path, load_examples
+from trainlib.data.files import load_examples
 from trainlib.data.from_function import as_dataset
 from trainlib.data.preprocessing import TablePreprocessing
 
@@ -32,7 +32,6 @@ __all__ = [
     "Examples",
     "TablePreprocessing",
     "as_dataset",
-    "is_file_path",
     "load_dataset",
     "load_examples",
     "split",

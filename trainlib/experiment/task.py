@@ -13,11 +13,11 @@ from trainlib.data import (
     Examples,
     TablePreprocessing,
     as_dataset,
-    is_file_path,
     load_dataset,
     take,
 )
 from trainlib.data.examples import pick, split_indices
+from trainlib.data.files import is_file_path
 from trainlib.data.labels import CLASSIFICATION, REGRESSION
 from trainlib.data.preprocessing import read_preprocessing
 from trainlib.experiment.config import ExperimentConfig

@@ -18,6 +18,8 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import FUNCTIONS, SINGULAR
 from trainlib.metrics import Metric
+from trainlib.models.loading import keras_objects
+from trainlib.models.structure import all_layers
 from trainlib.user_code import (
     code_path_of,
     import_function,
@@ -160,7 +162,7 @@ def load_model(path: str, config: ExperimentConfig, safe_mode: bool) -> Any:
     custom: dict[str, Any] = {}
     for name in config.imports:
         module = import_module(f"imports {name}", name, config.code_path)
-        custom |= models.keras_objects(module)
+        custom |= keras_objects(module)
     return models.load_model(path, safe_mode, custom)
 
 
@@ -190,7 +192,7 @@ def _specs(config: ExperimentConfig) -> Iterator[str]:
 
 
 def _modules_of_layers(model: Any) -> Iterator[str]:
-    for layer in models.all_layers(model):
+    for layer in all_layers(model):
         module = type(layer).__module__
         if isinstance(layer, keras.Layer) and not module.startswith("keras."):
             yield module

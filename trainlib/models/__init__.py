@@ -6,10 +6,9 @@ structure: the layers of a model: its logits, its preprocessing.
 """
 
 from trainlib.models.builders import MODELS, cnn, mlp
-from trainlib.models.loading import from_function, is_custom, keras_objects, load_model
+from trainlib.models.loading import from_function, is_custom, load_model
 from trainlib.models.structure import (
     LOGITS_ACTIVATIONS,
-    all_layers,
     has_preprocessing,
     logits_model,
 )
@@ -17,12 +16,10 @@ from trainlib.models.structure import (
 __all__ = [
     "LOGITS_ACTIVATIONS",
     "MODELS",
-    "all_layers",
     "cnn",
     "from_function",
     "has_preprocessing",
     "is_custom",
-    "keras_objects",
     "load_model",
     "logits_model",
     "mlp",
