@@ -124,11 +124,12 @@ def test_parquet_is_read_or_names_the_package_that_is_missing(tmp_path: Path) ->
         return
     with pytest.raises(ValueError, match="cannot be read as Parquet"):
         read_frame(path)
-    table = pandas.DataFrame({"a": [1, None], "t": ["u", None], "y": [True, False]})
+    nullable = pandas.array(["u", None], "string")
+    table = pandas.DataFrame({"a": [1, None], "t": ["u", None], "s": nullable, "y": [True, False]})
     table.to_parquet(path)
     frame = read_frame(path)
     np.testing.assert_array_equal(frame.columns["a"], [1, np.nan])
-    assert frame.columns["t"].tolist() == ["u", None]
+    assert frame.columns["t"].tolist() == frame.columns["s"].tolist() == ["u", None]
     assert frame.columns["y"].tolist() == ["True", "False"]
 
 

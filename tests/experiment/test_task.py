@@ -169,6 +169,15 @@ def test_weights_of_classes_may_name_them(tmp_path):
     assert (weights == np.array([0.5, 3, 1], np.float32)[y]).all()
 
 
+@pytest.mark.parametrize(("names", "unknown"), [("13", "0"), ("ab", "c")])
+def test_weights_of_unknown_classes_are_refused(tmp_path, names, unknown):
+    rows = "".join(f"{k % 3},{names[k % 2]}\n" for k in range(20))
+    (tmp_path / "t.csv").write_text("a,y\n" + rows)
+    config = experiment(f"--dataset={tmp_path / 't.csv'}", f"--class_weight={unknown}:2")
+    with pytest.raises(ValueError, match=f"^class_weight: t.csv has no class '{unknown}'; its cl"):
+        training_data(config, build_task(config))
+
+
 def test_examples_have_the_weights_of_their_classes_and_balanced_classes_weigh_the_same():
     config = experiment("--class_weight=3:2.5,0:0")
     task = build_task(config)

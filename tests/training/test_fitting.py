@@ -148,6 +148,7 @@ def test_class_weights_equal_keras_divided_by_the_sum_of_weights(source, one_hot
             "pass validation_data or validation_split, not both",
         ),
         (batches_of(), {"validation_split": 0.5}, ValueError, "validation_split needs arrays"),
+        (([1.0, 2.0], [1.0, 2.0]), {"validation_split": 0.5}, ValueError, "data must be arrays of"),
         (DATA, {"validation_steps": 2}, ValueError, "validation_steps needs validation data"),
         (
             DATA,

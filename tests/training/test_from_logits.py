@@ -213,6 +213,33 @@ def test_a_loss_object_of_keras_for_probabilities_is_given_no_logits():
     np.testing.assert_allclose(got["loss"], right, rtol=1e-5)
 
 
+def test_a_loss_function_of_keras_for_probabilities_is_given_no_logits():
+    model = saturated(ENDINGS["linear"][0])
+    with pytest.raises(ValueError, match=r"^keras\.losses\.categorical_crossentropy has from_log"):
+        options(model, keras.losses.categorical_crossentropy)
+    stated = options(model, keras.losses.categorical_crossentropy, from_logits=False)
+    assert stated is not None
+    options(model, keras.losses.mean_squared_error)
+
+
+@pytest.mark.parametrize("metric", [tl.losses.categorical_crossentropy, "categorical_crossentropy"])
+def test_a_crossentropy_among_the_metrics_follows_what_the_model_ends_in(metric):
+    logits = saturated(ENDINGS["linear"][0])
+    right = keras.losses.CategoricalCrossentropy(from_logits=True)(ONE_HOT, logits(X))
+    makers = (
+        lambda m: options(logits, "categorical_crossentropy", metrics=m),
+        lambda m: options(logits, "mean_squared_error", metrics=m),
+        lambda m: tl.Evaluator(logits, "categorical_crossentropy", metrics=m),
+    )
+    for make in makers:
+        got = make([metric]).evaluate((X, ONE_HOT))["categorical_crossentropy"]
+        np.testing.assert_allclose(got, right, rtol=1e-5)
+    stated = functools.partial(tl.losses.categorical_crossentropy, from_logits=False)
+    results = options(logits, "mean_squared_error", metrics={"m": stated}).evaluate((X, ONE_HOT))
+    clipped = tl.losses.categorical_crossentropy(ONE_HOT, logits(X))
+    np.testing.assert_allclose(results["m"], np.mean(clipped), rtol=1e-5)
+
+
 def test_from_logits_of_the_loss_and_of_the_trainer_must_agree():
     loss = functools.partial(tl.losses.categorical_crossentropy, from_logits=True)
     with pytest.raises(ValueError, match="^from_logits is False, but the loss has True"):

@@ -107,3 +107,15 @@ def test_examples_that_fill_no_batch_of_a_stateful_layer_are_refused():
     with pytest.raises(ValueError, match="'rnn' is stateful .* of 4, but the 15 examples of data"):
         trainer.fit((SEQUENCES[:15], FIRST[:15]))
     assert int(trainer.state.step) == 0
+
+
+@pytest.mark.parametrize("name", ["train_step", "test_step", "compute_loss"])
+def test_a_model_with_its_own_steps_is_refused_by_a_trainer_and_evaluated(name):
+    kind = type("Own", (keras.Sequential,), {name: lambda self, *args, **more: 0.0})
+    kind.__dict__[name].__module__ = "mine"
+    model = kind([keras.Input(X.shape[1:]), layers.Dense(1)], name="own")
+    with pytest.raises(
+        ValueError, match=f"^model 'own' defines {name}, which tl.Trainer does not call"
+    ):
+        tl.Trainer(model, "mean_squared_error", tl.sgd(0.1))
+    assert len(tl.Evaluator(model).predict(X)) == len(X)

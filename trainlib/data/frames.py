@@ -292,7 +292,8 @@ def _columns(pandas: Any, table: Any, target: str, text: Collection[str]) -> dic
         if name not in text and types.is_numeric_dtype(series.dtype):  # booleans too
             columns[name] = series.to_numpy(np.float64, na_value=np.nan)
         else:
-            cells = _as_text(series.astype(object).tolist(), name == target)
+            given = series.astype(object).where(series.notna(), None)  # NA equals nothing
+            cells = _as_text(given.tolist(), name == target)
             columns[name] = cells if name in text else _as_numbers(cells)
     return columns
 

@@ -153,9 +153,9 @@ def _prepare(
         session.log(f"learning rate: {rate:g}, found by a range test")
     trainer, optimization = build_trainer(config, task, built)
     callbacks = training_callbacks(config, task)
-    results = trainer.evaluate(tuple(take(task.train, 1)))
+    results = _results_of_first_rows(trainer, task)
     arrays = [name for name, value in results.items() if isinstance(value, list)]
-    names = trainer.context.results.names(task.validation is not None)
+    names = trainer.context.result_names(task.validation is not None)
     check_monitored(callbacks, names, [*arrays, *(f"val_{name}" for name in arrays)])
     adapter = as_data_adapter("data", data, config.batch_size)
     trainer.autotune(adapter, epochs=config.epochs)
@@ -169,6 +169,15 @@ def _prepare(
         code_path=code_path,
     )
     return _Prepared(config, task, built, trainer, optimization, callbacks, adapter, range_test)
+
+
+def _results_of_first_rows(trainer: Trainer, task: Task) -> Results:
+    """Return the results of the first training examples; the model's state stays as it is."""
+    stateful, weights = trainer.context.stateful, trainer.weights
+    rows = 1 if stateful is None else stateful[1]
+    results = trainer.evaluate(tuple(take(task.train, rows)))
+    trainer.weights = weights
+    return results
 
 
 def _folder(prepared: _Prepared, run_dir: Path | None, resume: bool) -> Path:

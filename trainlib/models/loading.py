@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from trainlib.training.model_link import check_steps
 from trainlib.training.paths import expanded, shown
 from trainlib.user_code import import_function, naming_place
 
@@ -123,7 +124,8 @@ def from_function(
         What the function returns, a `keras.Model`; one with its own `call` begins with its input.
 
     Raises:
-        ValueError: there is no such module or function, or it does not return a `keras.Model`.
+        ValueError: there is no such module or function, it does not return a `keras.Model`, or the
+            model defines its own `train_step`, `test_step` or `compute_loss`.
 
     Example:
         >>> tl.models.from_function("trainlib.models:mlp", (4,), 3).output_shape
@@ -132,6 +134,7 @@ def from_function(
     model = import_function("model", spec, code_path)(input_shape, outputs)
     if not isinstance(model, keras.Model):
         raise ValueError(f"model {spec}: must return a keras.Model, got {type(model).__name__}")
+    check_steps(model)
     if getattr(model, "inputs", None):
         return model
     x = keras.Input(input_shape, name="input")

@@ -13,7 +13,11 @@ from trainlib.step.state import StepConfig
 from trainlib.training.context import TrainingContext
 from trainlib.training.devices import OneDevice
 from trainlib.training.execution import default_execution
-from trainlib.training.from_logits import check_from_logits, loss_for_model
+from trainlib.training.from_logits import (
+    check_from_logits,
+    loss_for_model,
+    metrics_for_model,
+)
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.inference import Inference
 from trainlib.training.model_link import stateful_layer
@@ -77,7 +81,7 @@ class Evaluator(Inference):
         config = StepConfig(
             pure.apply_fn,
             _no_loss if loss is None else loss_for_model(resolve_loss(loss), model, from_logits),
-            metrics=metrics_by_name(metrics),
+            metrics=metrics_for_model(metrics_by_name(metrics), model, from_logits),
             regularizer=restrict_regularizer(regularizer, regularizer_mask, pure.params),
         )
         programs = Programs.for_model(

@@ -14,7 +14,7 @@ from trainlib.training.autotune import Autotuner
 from trainlib.training.batches import read_pair, with_class_weights
 from trainlib.training.callback import Results, as_callback, check_monitored
 from trainlib.training.checkpoints import Checkpoints
-from trainlib.training.chunks import length_of
+from trainlib.training.chunks import as_numbers, length_of, map_tree
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data, DataAdapter, are_arrays
 from trainlib.training.display import callbacks_for_verbose
@@ -115,7 +115,7 @@ def split_arrays(data: Data, validation_split: float) -> tuple[Data, Data]:
         raise ValueError(
             "validation_split needs arrays, but data is a source of batches: pass validation_data"
         )
-    examples = read_pair("data", data)
+    examples = map_tree(lambda a: as_numbers("data", a, True), read_pair("data", data))
     size = length_of("data", examples)
     first = math.floor(size * (1.0 - validation_split))
     if first in (0, size):

@@ -8,6 +8,8 @@ show which of the two they are, `from_logits` must be given.
 from __future__ import annotations
 
 import functools
+import inspect
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -17,6 +19,8 @@ import trainlib.losses as losses
 from trainlib.core.types import Tensor
 from trainlib.losses import Loss
 from trainlib.losses.names import FROM_LOGITS, LOSSES
+from trainlib.metrics import ExampleMetric, Metric
+from trainlib.training.keras_objects import is_keras_function
 
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid")
 """Activations whose values are probabilities."""
@@ -107,6 +111,32 @@ def loss_for_model(loss: Loss, model: Any, from_logits: bool | None = None) -> L
     return _on_logits(function, options, final_activation(model), from_logits)
 
 
+def metrics_for_model(
+    metrics: Mapping[str, Metric | ExampleMetric], model: Any, from_logits: bool | None = None
+) -> dict[str, Metric | ExampleMetric]:
+    """Return metrics by name; those that are cross-entropies take logits if the model ends in them.
+
+    Args:
+        metrics: by name. Those that state `from_logits`, and other metrics, are returned as they
+            are.
+        model: a Keras model or a `FunctionalModel`.
+        from_logits: whether the model ends in logits; None: as its last layer shows. Default: None.
+    """
+    ending = final_activation(model)
+
+    def for_model(metric: Any) -> Any:
+        function, options = metric, {}
+        if isinstance(metric, functools.partial) and not metric.args:
+            function, options = metric.func, metric.keywords
+        if not takes_logits(function) or "from_logits" in options:
+            return metric
+        shown = ends_in_logits(ending, _link(_name(function)))
+        are_logits = shown if from_logits is None else from_logits
+        return functools.partial(function, **options, from_logits=True) if are_logits else metric
+
+    return {name: for_model(metric) for name, metric in metrics.items()}
+
+
 def final_activation(model: Any) -> str | None:
     """Return the activation that a Keras model ends in; None where its layers do not show it.
 
@@ -133,16 +163,25 @@ def ends_in_logits(ending: str | None, activation: str) -> bool:
 
 
 def _check_keras_loss(loss: Any, model: Any, from_logits: bool | None) -> None:
-    """Raise `ValueError` where a loss object of Keras for probabilities would be given logits."""
-    called = loss.args[0] if isinstance(loss, functools.partial) and loss.args else None
+    """Raise `ValueError` where a loss of Keras for probabilities would be given logits."""
+    called: Any = loss.args[0] if isinstance(loss, functools.partial) and loss.args else None
     owner = getattr(called, "__self__", None)
-    if not isinstance(owner, keras.Loss) or owner.get_config().get("from_logits") is not False:
+    stated: Any = None
+    if isinstance(owner, keras.Loss):
+        stated, name = owner.get_config().get("from_logits"), type(owner).__name__
+        instead = f"{name}(from_logits=True)"
+    elif is_keras_function(called):
+        parameter = inspect.signature(called).parameters.get("from_logits")
+        stated, name = parameter and parameter.default, f"keras.losses.{called.__name__}"
+        instead = f"the name {called.__name__!r}"
+    else:
+        return
+    if stated is not False:
         return
     if from_logits or (from_logits is None and final_activation(model) == "linear"):
-        kind = type(owner).__name__
         raise ValueError(
-            f"{kind} has from_logits=False, but the model ends in logits: give "
-            f"{kind}(from_logits=True), or end the model with a softmax or a sigmoid"
+            f"{name} has from_logits=False, but the model ends in logits: give {instead}, or end "
+            "the model with a softmax or a sigmoid"
         )
 
 

@@ -96,6 +96,18 @@ class ModelLink:
         return params[path] if path in params else self._state.model_state[path]
 
 
+def check_steps(model: Any) -> None:
+    """Raise `ValueError` if a Keras model defines its own steps, which no trainer calls."""
+    for name in ("train_step", "test_step", "compute_loss"):
+        method = getattr(type(model), name, None)
+        if method is not None and not method.__module__.startswith("keras."):
+            raise ValueError(
+                f"model {model.name!r} defines {name}, which tl.Trainer does not call: give its "
+                "loss by the argument loss, and add other terms by add_loss in its call; or train "
+                "it by model.fit"
+            )
+
+
 def stateful_layer(model: Any) -> tuple[str, int] | None:
     """Return the name of the first stateful layer of a Keras model and its examples per batch.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trainlib.core.checks import check_integer
 from trainlib.core.types import Optimizer, Tree
 from trainlib.losses import Loss
+from trainlib.metrics import ExampleMetric, Metric
 from trainlib.step.state import StepConfig, TrainState
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.callback import Results
@@ -16,7 +17,7 @@ from trainlib.training.data_adapter import Data
 from trainlib.training.execution import default_execution
 from trainlib.training.fit_options import FitSettings, data_in_one_argument
 from trainlib.training.fitting import configure_fit, open_checkpoints, run_fit
-from trainlib.training.from_logits import loss_for_model
+from trainlib.training.from_logits import loss_for_model, metrics_for_model
 from trainlib.training.functional_model import (
     FunctionalModel,
     as_functional_model,
@@ -25,7 +26,7 @@ from trainlib.training.functional_model import (
 from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
 from trainlib.training.loop import FitConfig
-from trainlib.training.model_link import ModelLink, stateful_layer
+from trainlib.training.model_link import ModelLink, check_steps, stateful_layer
 from trainlib.training.model_variables import constraints_of
 from trainlib.training.nonfinite import HALTING, UNGUARDED
 from trainlib.training.options import TrainerSettings
@@ -87,7 +88,8 @@ class Trainer(Inference):
             Default: None, as its last layer shows: a dense layer without activation ends in logits,
             a softmax or a sigmoid in probabilities. A model that does not show it needs True or
             False. As in Keras, a cross-entropy of a softmax or a sigmoid is computed on the logits
-            before it.
+            before it. Cross-entropies among the metrics follow it; other metrics are given the
+            outputs as they are.
         regularizer: function `params -> penalty` such as `tl.l2(1e-4)`. Default: None.
         regularizer_mask: which parameters it penalizes: a function of a parameter's path, a regular
             expression that must match the whole path, a structure of bools, or None for all.
@@ -120,7 +122,8 @@ class Trainer(Inference):
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, or the model is not built.
+        ValueError: an argument is out of range, or the model is not built or defines `train_step`,
+            `test_step` or `compute_loss`.
 
     Differences:
         Keras: a layer's constraint acts at every micro-batch of accumulated gradients, here at the
@@ -161,12 +164,14 @@ class Trainer(Inference):
         check_optimizer_argument(optimizer)
         check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
         settings = settings_from(TrainerSettings, "Trainer", options)
+        check_steps(model)
         distribution = get_strategy(strategy, settings.replicas)
         on_one_device = distribution is None
         pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
         loss_fn = loss_for_model(resolve_loss(loss), model, settings.from_logits)
+        metric_fns = metrics_for_model(metrics_by_name(metrics), model, settings.from_logits)
         is_keras, built_in = not isinstance(model, FunctionalModel), built_precision(model)
-        config = _step_config(pure, loss_fn, optimizer, metrics, precision or built_in, settings)
+        config = _step_config(pure, loss_fn, optimizer, metric_fns, precision or built_in, settings)
         if is_keras:
             config = dataclasses.replace(config, constraints=constraints_of(model))
         devices, halts = devices_for(distribution, model), settings.nonfinite in HALTING
@@ -367,7 +372,7 @@ def _step_config(
     model: FunctionalModel,
     loss: Loss,
     optimizer: Optimizer,
-    metrics: Metrics,
+    metrics: dict[str, Metric | ExampleMetric],
     precision: str | None,
     settings: TrainerSettings,
 ) -> StepConfig:
@@ -376,7 +381,7 @@ def _step_config(
         model.apply_fn,
         loss,
         optimizer,
-        metrics=metrics_by_name(metrics),
+        metrics=metrics,
         regularizer=restrict_regularizer(
             settings.regularizer, settings.regularizer_mask, model.params
         ),
