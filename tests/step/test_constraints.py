@@ -50,6 +50,12 @@ def test_accumulated_gradients_are_constrained_at_their_update():
     assert values(states) == [2.0, 1.0, 1.0]
 
 
+def test_a_parameter_beside_accumulated_ones_is_constrained_at_each_update():
+    optimizers = {"sum": tl.accumulate(tl.sgd(1.0), 2), "now": tl.sgd(1.0)}
+    states = stepped(tl.partition(optimizers, {"v": "sum", "w": "now"}), [-2.0, -2.0])
+    assert values(states) == [1.0, 1.0]
+
+
 def test_a_skipped_step_is_not_constrained():
     states = stepped(tl.sgd(1.0), [np.inf, -0.5], start=2.0, finite_guard=True)
     assert values(states) == [2.0, 1.0]

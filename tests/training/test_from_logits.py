@@ -217,8 +217,6 @@ def test_a_loss_function_of_keras_for_probabilities_is_given_no_logits():
     model = saturated(ENDINGS["linear"][0])
     with pytest.raises(ValueError, match=r"^keras\.losses\.categorical_crossentropy has from_log"):
         options(model, keras.losses.categorical_crossentropy)
-    stated = options(model, keras.losses.categorical_crossentropy, from_logits=False)
-    assert stated is not None
     options(model, keras.losses.mean_squared_error)
 
 

@@ -172,8 +172,16 @@ def _prepare(
 
 
 def _results_of_first_rows(trainer: Trainer, task: Task) -> Results:
-    """Return the results of the first training examples; the model's state stays as it is."""
+    """Return the results of the first training examples; the model's state stays as it is.
+
+    Raises:
+        ValueError: a part of the data makes no batches of the size that a stateful layer takes.
+    """
     stateful, weights = trainer.context.stateful, trainer.weights
+    if stateful is not None:
+        for name in PARTS:
+            if (examples := getattr(task, name)) is not None:
+                trainer.context.adapt(f"the {name} part", tuple(examples))
     rows = 1 if stateful is None else stateful[1]
     results = trainer.evaluate(tuple(take(task.train, rows)))
     trainer.weights = weights

@@ -198,7 +198,8 @@ def _constrained(
         if path not in constraints or u is None:
             return w
         new = tf.cast(constraints[path](w), w.dtype)
-        return new if made is None else tf.where(made, new, w)
+        # Beside parameters whose updates are accumulated there may be others, updated at each step.
+        return new if made is None else tf.where(made | tf.reduce_any(u != 0), new, w)
 
     return tf.nest.map_structure(constrained, names, params, updates, check_types=False)
 
