@@ -182,7 +182,7 @@ def configs(draw):
     return tl.ExperimentConfig(**fields)
 
 
-@examples(10, 300)
+@examples(3, 300)
 @given(configs())
 def test_nothing_is_lost_in_a_flag_file_in_json_and_in_the_flat_form(config):
     assert tl.ExperimentConfig.from_flags(config.to_flags()) == config

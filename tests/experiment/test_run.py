@@ -130,6 +130,7 @@ def choosing(monkeypatch, execution, is_kept=True):
     monkeypatch.setattr(Autotuner, "choose", lambda self, default, work: choice)
 
 
+@pytest.mark.soak
 def test_what_the_autotuner_chose_is_said_and_recorded_and_repeated_from_the_record(
     tmp_path, monkeypatch
 ):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import soak_except
 from helpers.processes import output_of
 
 import trainlib as tl
@@ -81,7 +82,7 @@ def floatx():
     keras.config.set_floatx(before)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", soak_except("float64", names=["float64", "float32"]))
 @pytest.mark.parametrize("title", TITLES)
 def test_each_state_makes_a_round_trip(title, dtype, case, round_trip, floatx):
     floatx(dtype)

@@ -58,8 +58,8 @@ def epochs(size, count=3):
     return tf.constant(np.concatenate([rng.permutation(size) for _ in range(count)]))
 
 
-FEW = ("adam", "adafactor", "muon", "prodigy")
-"""Element by element, by rows and columns, by matrix, and by sums over all parameters."""
+FEW = ("adam", "prodigy")
+"""Element by element, and by sums over all parameters."""
 
 
 def optimizers():

@@ -20,11 +20,8 @@ QUICK = (
     "stateful_lstm",
     "mask_that_reaches_the_output",
     "residual_blocks_with_batch_statistics",
-    "self_attention",
-    "spectral_normalization",
     "outputs_by_name",
     "a_subclassed_model_within_another",
-    "custom_layer_with_state",
 )
 
 

@@ -218,8 +218,8 @@ def test_a_plateau_on_a_schedule_is_refused_after_the_first_epoch():
         )
 
 
-def test_an_unknown_monitor_is_refused_after_the_first_epoch():
+def test_an_unknown_monitor_is_refused_before_the_first_epoch():
     trainer = trainer_of()
     with pytest.raises(ValueError, match="results are loss, accuracy; it needs validation_data$"):
         trainer.fit((X, Y), batch_size=BATCH, epochs=3, callbacks=[EarlyStopping()])
-    assert trainer.state.step.numpy() == 5
+    assert trainer.state.step.numpy() == 0

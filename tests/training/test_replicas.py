@@ -17,7 +17,7 @@ from trainlib.cli.launch_local import free_ports, tf_configs
 
 SCRIPT = Path(__file__).with_name("replica_runs.py")
 ROOT = Path(tl.__file__).parents[1]
-FEW = ["adam", "adafactor", "muon", "prodigy"]
+FEW = ["adam", "prodigy"]
 TRANSFORMS = ["clip", "schedules", "accumulate", "masks"]
 TRANSFORMS += ["no weight", "no sample weights", "not finite"]
 OTHERS = ["regularizer", "ema", "compiled", "constrain"]

@@ -26,9 +26,7 @@ def trainer_of(precision=None, optimizer=None, **options):
 
 
 @pytest.mark.parametrize("execution", [pytest.param("graph", marks=pytest.mark.soak), "xla"])
-@pytest.mark.parametrize(
-    "precision", soak_except("float64", "mixed_bfloat16", "mixed_float16", names=tl.PRECISIONS)
-)
+@pytest.mark.parametrize("precision", soak_except("mixed_float16", names=tl.PRECISIONS))
 def test_each_precision_learns_with_parameters_of_its_dtype(precision, execution):
     trainer = trainer_of(precision, execution=execution)
     first, *_, last = trainer.fit((X, Y), epochs=8)

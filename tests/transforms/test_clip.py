@@ -248,7 +248,11 @@ def our_path(argument, bound, dtype, execution):
 # Keras would round a float64 bound of 1.1 to float32 in some of its uses. Float32 errors stay those
 # of the roundings of a few steps: each step contracts those before it.
 @pytest.mark.parametrize(
-    ("dtype", "bound", "tolerance"), [("float64", 1.125, 1e-12), ("float32", 1.1, 8 * 2**-23)]
+    ("dtype", "bound", "tolerance"),
+    [
+        ("float64", 1.125, 1e-12),
+        pytest.param("float32", 1.1, 8 * 2**-23, marks=pytest.mark.soak),
+    ],
 )
 @pytest.mark.parametrize(
     "execution",

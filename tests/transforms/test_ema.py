@@ -31,7 +31,7 @@ def test_debiased_average_is_the_weighted_mean(problem):
             np.testing.assert_allclose(averages[t - 1][name], mean, rtol=1e-12)
 
 
-@pytest.mark.parametrize("frequency", [None, 3])
+@pytest.mark.parametrize("frequency", [pytest.param(None, marks=pytest.mark.soak), 3])
 def test_the_keras_form_agrees_with_keras(problem, frequency):
     options = {
         "beta_1": B1,

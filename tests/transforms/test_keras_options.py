@@ -27,7 +27,11 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize("options", SAME, ids=lambda options: "+".join(options))
+@pytest.mark.parametrize(
+    "options",
+    [x if len(x) > 1 else pytest.param(x, marks=pytest.mark.soak) for x in SAME],
+    ids=lambda options: "+".join(options),
+)
 def test_parameters_agree_with_keras(problem, options):
     decay = {"weight_decay": 0.0625}
     ours = run_optimizer(

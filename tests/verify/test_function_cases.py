@@ -18,11 +18,12 @@ PLAIN = {(case.kind, case.name): case.title for case in reversed(CASES)}
 
 
 def runs():
-    """Yield each case as a graph, the first forms with XLA too, and all executions in soak."""
+    """Yield each case as a graph; XLA for the first forms of what has no parts; all in soak."""
     for case in CASES:
         for run in case.runs:
             first = PLAIN[case.kind, case.name] == case.title
-            soon = run == "graph" or (run == "xla" and first) or "graph" not in case.runs
+            with_xla = first and case.kind not in ("loss", "metric")  # many: XLA is slow
+            soon = run == "graph" or (run == "xla" and with_xla) or "graph" not in case.runs
             yield pytest.param(case, run, marks=[] if soon else [pytest.mark.soak])
 
 

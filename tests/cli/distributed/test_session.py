@@ -53,13 +53,12 @@ def assert_saved(workers):
 
 
 @pytest.mark.parametrize("signalled", [pytest.param(0, marks=SOAK), 1])
-def test_a_signal_to_any_worker_stops_all_after_one_step(signalled, tmp_path, two_workers):
+def test_a_signal_to_any_worker_stops_all_after_one_step(signalled, tmp_path):
     with started_workers(tmp_path, LONG, LONG) as workers:
         wait_for("epoch ", workers[0])
         workers[signalled].send_signal(signal.SIGTERM)
         assert_saved(workers)
     assert not (tmp_path / "run" / "summary.json").exists()
-    assert_resumes(tmp_path, two_workers)
 
 
 @SOAK
