@@ -85,7 +85,8 @@ def _run_keras(
             grads = [curvature[k] * v.value + row[k] for k, v in variables.items()]
             optimizer.apply(grads, list(variables.values()))
 
-        apply = tf.function(step, autograph=False)  # as `fit` does, and faster than eagerly
+        # A float64 number times a variable of Keras cannot be traced.
+        apply = step if exact is np.float64 else tf.function(step, autograph=False)
         path = []
         for row in problem.noise:
             apply({k: tf.constant(z) for k, z in row.items()})
