@@ -20,6 +20,7 @@ from helpers.linear import (
 )
 
 import trainlib as tl
+from trainlib.step.evaluation import part_eval_step, whole_batch_states
 
 
 @pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
@@ -55,3 +56,22 @@ def test_the_losses_of_two_parts_merge_into_that_of_the_whole_batch():
     first, second = (step(state, tuple(map(tf.constant, part)))["loss"] for part in parts)
     whole = penalized_loss(KERNEL, BIAS, np.ones(8))
     assert first.merge(second).compute().numpy() == pytest.approx(whole, rel=1e-14)
+
+
+@pytest.mark.parametrize("counted", [3, 0])
+def test_parts_of_a_batch_add_up_before_a_loss_under_a_mask_is_divided(counted):
+    def apply_fn(params, model_state, x, training):
+        mask = tf.range(8)[: x.shape[0]] < tf.cast(x[0, 0], tf.int32)
+        return tl.ModelOutput(x[:, 1:], model_state, penalty=tf.constant(0.5), mask=mask)
+
+    step = part_eval_step(tl.StepConfig(apply_fn, tl.losses.mean_squared_error))
+    lengths, values = [counted, 0], [np.arange(5.0), np.full(2, 7.0)]
+    state = tl.init_state((), (), None)
+    parts = []
+    for length, value in zip(lengths, values, strict=True):
+        x = tf.constant(np.stack([np.full_like(value, length), value], -1))
+        parts.append(step(state, (x, tf.zeros([len(value), 1], tf.float64)))[1])
+    loss = whole_batch_states(parts, lambda tree: tree)["loss"]
+    mean = (0 + 1 + 4) / 3 if counted else 0
+    assert float(loss.compute()) == pytest.approx(mean + 0.5, rel=1e-14)
+    assert float(loss.count) == 7

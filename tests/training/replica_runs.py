@@ -27,7 +27,6 @@ from replica_compare import (
 )
 
 import trainlib as tl
-from trainlib.step.evaluation import stateful_eval_step
 from trainlib.training.batch_statistics import synchronize
 from trainlib.training.collectives import all_reduce
 from trainlib.training.functional_model import functional_from_keras
@@ -255,21 +254,63 @@ def dropout():
     return {"graph": drawing({}), "compiled": drawing({"compile_gradients": True})}
 
 
-def evaluation():
-    """The metric states of `eval_loop` over 22 examples in batches of 8 and 6, and of one call."""
-    params, data = problem()
-    loss = tl.losses.mean_squared_error
+def evaluated(apply_fn, data, batches, regularizer):
+    """The metric states of `eval_loop` over batches (start, stop, rows), and the config."""
+    params = problem()[0]
     metrics = {"mean_absolute_error": tl.losses.mean_absolute_error}
     devices = Replicas(mirrored(REPLICAS))
     state = tl.init_state(params, (), tl.sgd())
-    config = tl.StepConfig(net, loss, metrics=metrics, regularizer=tl.l2(0.1))
-    step, variables = stateful_eval_step(config, all_reduce), devices.place(state)
+    config = tl.StepConfig(
+        apply_fn, tl.losses.mean_squared_error, metrics=metrics, regularizer=regularizer
+    )
+    step, variables = devices.eval_step(config), devices.place(state)
     found = devices.expand(empty_states(metrics))
-    for start, stop, rows in ((0, 16, 8), (16, 22, 6)):
+    for start, stop, rows in batches:
         loop = compiled(devices.eval_loop(step, variables, rows))
         ends = (tf.constant(at, tf.int64) for at in (start, stop))
         found = loop(data, *ends, tf.constant(True), found)
-    return distance(tl.eval_step(config)(state, data), devices.total(found))
+    return devices.total(found), tl.eval_step(config), state
+
+
+def evaluation():
+    """Evaluation of 22 examples in batches of 8 and 6, against one batch on one device."""
+    data = problem()[1]
+    found, step, state = evaluated(net, data, ((0, 16, 8), (16, 22, 6)), tl.l2(0.1))
+    return distance(step(state, data), found)
+
+
+def masked_evaluation():
+    """Evaluation under masks of sequences in a batch of 5 and one of 1, by hand, on each.
+
+    The weights of a batch are those of its examples, and its loss is a mean over the steps that
+    count: a batch has parts of unequal lengths, one of them of no steps.
+    """
+    lengths = np.array([4, 1, 2, 3, 0, 1])
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(6, 4, 4)), rng.normal(size=(6, 4, 3))
+    mask = np.arange(4) < lengths[:, None]
+    x[..., 0] = np.where(mask, 1, -1)
+
+    def apply_fn(params, model_state, x, training):
+        output = net(params, model_state, x, training)
+        # A penalty that is a mean over the examples, like those of activities in Keras.
+        return output._replace(mask=x[..., 0] > 0, penalty=tf.reduce_mean(x[..., 1] ** 2))
+
+    params = {name: value.numpy() for name, value in problem()[0].items()}
+    hidden = np.tanh(x @ params["a"] + params["b"])
+    squares = np.mean((hidden @ params["c"] + params["d"] - y) ** 2, -1)
+    by_hand, weight = 0.0, np.array([1, 0.5, 2, 1, 3, 2])
+    for rows in (slice(0, 5), slice(5, 6)):
+        counted = mask[rows] * weight[rows, None]
+        loss = np.sum(counted * squares[rows]) / np.sum(counted) + np.mean(x[rows, :, 1] ** 2)
+        by_hand += loss * np.sum(weight[rows]) / np.sum(weight)
+    data = tuple(map(tf.constant, (x, y, weight)))
+    found, step, state = evaluated(apply_fn, data, ((0, 5, 5), (5, 6, 1)), None)
+    parts = [step(state, tuple(a[at] for a in data)) for at in (slice(0, 5), slice(5, 6))]
+    return {
+        "by hand": [by_hand, float(found["loss"].compute())],
+        "one device": distance(tl.metrics.merge(*parts), found),
+    }
 
 
 def placed():
@@ -454,7 +495,14 @@ def lengths_of_calls():
 
 def small():
     """Runs that take little time."""
-    runs = (evaluation, placed, keras_beside, uneven_first_batch, lengths_of_calls)
+    runs = (
+        evaluation,
+        masked_evaluation,
+        placed,
+        keras_beside,
+        uneven_first_batch,
+        lengths_of_calls,
+    )
     beside = (overflow_beside, clipping_beside) if REPLICAS == 2 else ()
     return {f.__name__: f() for f in (*runs, *beside)}
 

@@ -130,6 +130,13 @@ def test_evaluation_counts_each_example_once():
     assert run("small", 2)["evaluation"] < 1e-12
 
 
+def test_a_loss_under_a_mask_is_divided_over_the_whole_batch_in_evaluation():
+    found = run("small", 2)["masked_evaluation"]
+    by_hand, loss = found["by hand"]
+    assert loss == pytest.approx(by_hand, rel=1e-12)
+    assert found["one device"] < 1e-12
+
+
 def test_what_a_part_of_a_batch_cannot_give_is_refused():
     found = run("refused", 2)
     assert found["count"] == 2  # batches

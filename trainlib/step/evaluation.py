@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from trainlib.core.types import Tensor
+from trainlib.metrics import merge
 from trainlib.step.objective import (
+    BatchLoss,
+    batch_loss,
     batch_loss_state,
     loss_sums,
     metric_states,
-    objective_of_part,
+    whole_batch_loss,
 )
 from trainlib.step.state import (
     AllReduce,
@@ -20,6 +25,9 @@ from trainlib.step.state import (
     StepConfig,
     TrainState,
 )
+
+PartResult: TypeAlias = tuple[MetricStates, BatchLoss | tuple[()]]
+"""What `part_eval_step` returns for a part: see there."""
 
 
 def eval_step(config: StepConfig) -> Callable[[TrainState, Batch], MetricStates]:
@@ -51,7 +59,7 @@ def eval_step(config: StepConfig) -> Callable[[TrainState, Batch], MetricStates]
 
 
 def stateful_eval_step(
-    config: StepConfig, all_reduce: AllReduce | None = None
+    config: StepConfig,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, MetricStates]]:
     """Return the step `(state, batch) -> (state, metric states)`, the model in inference mode.
 
@@ -60,20 +68,50 @@ def stateful_eval_step(
 
     Args:
         config: as for `eval_step`.
-        all_reduce: on one of several replicas, a function that sums a structure of tensors over
-            all of them: the batch is then this replica's part. Default: None.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, MetricStates]:
         output = config.apply_fn(state.params, state.model_state, batch[0], training=False)
-        sums = loss_sums(config, state.params, output, batch, is_part=all_reduce is not None)
-        metrics = metric_states(config, output, batch, sums)
-        if all_reduce is not None and sums.batch_weight is not None:
-            total, divisor = all_reduce(objective_of_part(sums))
-            metrics["loss"] = batch_loss_state(total / divisor, sums.batch_weight)
-        return _after(state, output), metrics
+        sums = loss_sums(config, state.params, output, batch)
+        return _after(state, output), metric_states(config, output, batch, sums)
 
     return step
+
+
+def part_eval_step(
+    config: StepConfig,
+) -> Callable[[TrainState, Batch], tuple[TrainState, PartResult]]:
+    """Return the step `(state, part) -> (state, (metric states, sums))` on a part of a batch.
+
+    `whole_batch_states` adds up the results of the parts. The sums are the `BatchLoss` of a loss
+    that is weighted by batches, which is divided over the whole batch only; `()` for other losses.
+
+    Args:
+        config: as for `eval_step`.
+    """
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, PartResult]:
+        output = config.apply_fn(state.params, state.model_state, batch[0], training=False)
+        sums = loss_sums(config, state.params, output, batch, is_part=True)
+        result = metric_states(config, output, batch, sums), batch_loss(sums, batch[0])
+        return _after(state, output), result
+
+    return step
+
+
+def whole_batch_states(parts: Sequence[PartResult], all_reduce: AllReduce) -> MetricStates:
+    """Return this replica's metric states of a batch, given its results for parts of the batch.
+
+    Args:
+        parts: results of `part_eval_step`, at least one.
+        all_reduce: sums a structure of tensors over all replicas.
+    """
+    metrics, sums = functools.reduce(merge, parts)
+    states: MetricStates = metrics
+    if sums:
+        loss = whole_batch_loss(all_reduce(sums))
+        states = states | {"loss": batch_loss_state(loss, sums.batch_weight)}
+    return states
 
 
 def stateful_predict_step(

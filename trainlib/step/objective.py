@@ -33,6 +33,24 @@ class LossSums(NamedTuple):
     batch_weight: Tensor | None = None
 
 
+class BatchLoss(NamedTuple):
+    """Sums over the parts of a batch, for a loss that is weighted by batches; float64.
+
+    Attributes:
+        total: sum of w l.
+        count: sum of w, over the losses that count.
+        penalty: sum of the penalty of each example's part over the examples.
+        examples: number of examples.
+        batch_weight: the weight of the batch in the mean over batches.
+    """
+
+    total: Tensor
+    count: Tensor
+    penalty: Tensor
+    examples: Tensor
+    batch_weight: Tensor
+
+
 def loss_sums(
     config: StepConfig, params: Tree, output: ModelOutput, batch: Batch, *, is_part: bool = False
 ) -> LossSums:
@@ -108,6 +126,23 @@ def batch_loss_state(loss: Tensor, batch_weight: Tensor) -> Mean:
     """Return the state of the loss of a batch, given its loss and its weight."""
     weight = tf.cast(batch_weight, tf.float64)
     return Mean(tf.cast(loss, tf.float64) * weight, weight)
+
+
+def batch_loss(sums: LossSums, x: Tree) -> BatchLoss | tuple[()]:
+    """Return the sums of a part with inputs x; `()` if the loss is not weighted by batches."""
+    if sums.batch_weight is None:
+        return ()
+    total, count, penalty = (
+        tf.cast(value, tf.float64) for value in (sums.total, sums.count, sums.penalty)
+    )
+    examples = _batch_weight(x)
+    return BatchLoss(total, count, penalty * examples, examples, sums.batch_weight)
+
+
+def whole_batch_loss(sums: BatchLoss) -> Tensor:
+    """Return the loss of a batch, `objective`, given the sums over all of its parts."""
+    mean = tf.math.divide_no_nan(sums.total, sums.count)
+    return mean + sums.penalty / sums.examples
 
 
 def _loss_state(sums: LossSums) -> Mean:

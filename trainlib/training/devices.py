@@ -13,15 +13,16 @@ import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
 from trainlib.metrics import merge
-from trainlib.step.state import AllReduce, ApplyFn, Batch, MetricStates, TrainState
+from trainlib.step.evaluation import stateful_eval_step
+from trainlib.step.state import AllReduce, ApplyFn, Batch, MetricStates, StepConfig, TrainState
 from trainlib.training.variables import assign_changed, assign_values, read_values
 
 Loop: TypeAlias = Callable[..., MetricStates]
 """`(examples, start, stop, last, metric_states) -> metric_states`, to be traced."""
 TrainStep: TypeAlias = Callable[..., tuple[TrainState, MetricStates]]
 """`(state, batch, last) -> (state, metric_states)`, as `train_step` makes it."""
-EvalStep: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, MetricStates]]
-"""`(state, batch) -> (state, metric_states)`, as `stateful_eval_step` makes it."""
+EvalStep: TypeAlias = Callable[[TrainState, Batch], tuple[TrainState, Any]]
+"""`(state, batch) -> (state, result)`, as the `eval_step` of the devices makes it."""
 LoopCondition: TypeAlias = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
 """`(start, stop) -> (position -> whether the loop continues)`, as `loop_condition` makes it."""
 
@@ -43,9 +44,11 @@ class OneDevice:
 
     Attributes:
         all_reduce: function that sums a structure over the replicas; None for one device.
+        eval_step: function that makes the step of `eval_loop`, `StepConfig -> step`.
     """
 
     all_reduce: AllReduce | None = None
+    eval_step: Callable[[StepConfig], EvalStep] = staticmethod(stateful_eval_step)
 
     def wrap(self, apply_fn: ApplyFn) -> ApplyFn:
         """Return the model's function as `train_step` calls it here."""
@@ -87,8 +90,9 @@ class OneDevice:
 
         def one_step(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
             old = read_values(variables)
-            new, metric_states = step(old, batch)
+            new, result = step(old, batch)
             assign_changed(variables, old, new)
+            metric_states: MetricStates = result
             return metric_states
 
         return _loop(one_step, batch_size, loop_condition())

@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainlib.core.types import Tree
 from trainlib.metrics import Mean, Metric, as_metric
 from trainlib.metrics.inputs import num_columns
-from trainlib.step.evaluation import stateful_eval_step, stateful_predict_step
+from trainlib.step.evaluation import stateful_predict_step
 from trainlib.step.gradients import compute_gradients, reduce_gradients
 from trainlib.step.loss_scale import unscale_grads
 from trainlib.step.state import (
@@ -114,7 +114,7 @@ class Programs:
         """Return the same loop in inference mode; examples after `stop` do not count."""
 
         def build() -> Callable[..., Any]:
-            step = self._inference(stateful_eval_step(self.config, self.devices.all_reduce))
+            step = self._inference(self.devices.eval_step(self.config))
             return self.devices.eval_loop(step, self.variables, rows)
 
         return self._loop("evaluate", build, execution, rows, specs)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
 from trainlib.metrics import merge
+from trainlib.step.evaluation import PartResult, part_eval_step, whole_batch_states
 from trainlib.step.state import ApplyFn, Batch, MetricStates, TrainState
 from trainlib.training.batch_statistics import has_batch_norm
 from trainlib.training.collectives import all_reduce
@@ -45,6 +46,7 @@ class Replicas(OneDevice):
     """
 
     all_reduce = staticmethod(all_reduce)
+    eval_step = staticmethod(part_eval_step)
 
     def __init__(self, strategy: Any, batch_norm: bool = False) -> None:
         self.strategy, self._batch_norm = strategy, batch_norm
@@ -82,21 +84,23 @@ class Replicas(OneDevice):
         """
         rest = batch_size % self.count
 
-        def evaluated(batch: Batch) -> MetricStates:
+        def evaluated(batch: Batch) -> PartResult:
             old = read_values(variables)
-            new, metric_states = step(old, batch)
+            new, found = step(old, batch)
             assign_changed(variables, old, new)
-            return metric_states
+            result: PartResult = found
+            return result
 
         def one_step(
             examples: Tree, at: Tensor, stop: Tensor, last: Tensor, metric_states: MetricStates
         ) -> MetricStates:
-            merged = metric_states
+            parts = []
             if batch_size > rest:
-                merged = merge(merged, evaluated(self._part(examples, at, batch_size - rest)[1]))
+                parts.append(evaluated(self._part(examples, at, batch_size - rest)[1]))
             if rest:
                 left = slice_batch(examples, at + batch_size - rest, rest)
-                merged = merge(merged, _of_first_replica(evaluated(left)))
+                parts.append(_of_first_replica(evaluated(left)))
+            merged: MetricStates = merge(metric_states, whole_batch_states(parts, all_reduce))
             return merged
 
         return self._loop(one_step, batch_size, loop_condition())
@@ -214,12 +218,10 @@ def _replica_row(metric_states: MetricStates) -> MetricStates:
     return row
 
 
-def _of_first_replica(metric_states: MetricStates) -> MetricStates:
-    """Return metric states on the first replica, and those of no examples on the others."""
+def _of_first_replica(result: PartResult) -> PartResult:
+    """Return the result on the first replica, and that of no examples on the others."""
     first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-    kept: MetricStates = tf.nest.map_structure(
-        lambda x: tf.where(first, x, tf.zeros_like(x)), metric_states
-    )
+    kept: PartResult = tf.nest.map_structure(lambda x: tf.where(first, x, tf.zeros_like(x)), result)
     return kept
 
 
