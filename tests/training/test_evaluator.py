@@ -52,6 +52,43 @@ def test_batches_from_a_source_are_evaluated():
     assert evaluator.evaluate(dataset) == evaluator.evaluate((X, Y), batch_size=8)
 
 
+class Counting(keras.layers.Layer):
+    """Keeps the mean of the absolute inputs as a metric."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.size = keras.metrics.Mean(name="size")
+
+    def call(self, x):
+        self.size.update_state(keras.ops.abs(x))
+        return x
+
+
+def test_metrics_that_layers_keep_are_reset_and_reported_as_by_a_trainer_and_keras():
+    def make():
+        keras.utils.set_random_seed(0)
+        return keras.Sequential([keras.Input((4,)), Counting(), keras.layers.Dense(1)])
+
+    y = Y.astype("float32")[:, None]
+    evaluator = tl.Evaluator(make(), "mean_squared_error")
+    trainer = tl.Trainer(make(), "mean_squared_error", tl.sgd(0.1), strategy="one_device")
+    theirs = make()
+    theirs.compile(loss="mse")
+    for part in (slice(None), slice(0, 8)):
+        right = theirs.evaluate(X[part], y[part], batch_size=8, return_dict=True, verbose=0)
+        results = evaluator.evaluate((X[part], y[part]), batch_size=8)
+        assert results == trainer.evaluate((X[part], y[part]), batch_size=8)
+        assert results["size"] == pytest.approx(np.mean(np.abs(X[part])), rel=1e-5)
+        assert results == pytest.approx(right, rel=1e-5)
+
+
+def test_values_assigned_to_the_model_are_taken_over():
+    model = net()
+    evaluator = tl.Evaluator(model)
+    model.get_layer("outputs").set_weights([np.zeros((8, 3)), np.zeros(3)])
+    np.testing.assert_allclose(evaluator.predict(X), 1 / 3, rtol=1e-6)
+
+
 def test_without_a_loss_it_predicts_only():
     evaluator = tl.Evaluator(net())
     np.testing.assert_allclose(evaluator.predict(X), net().predict(X, verbose=0), atol=1e-6)

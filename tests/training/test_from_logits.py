@@ -220,6 +220,27 @@ def test_a_loss_function_of_keras_for_probabilities_is_given_no_logits():
     options(model, keras.losses.mean_squared_error)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras.losses.Dice(),
+        keras.losses.KLDivergence(),
+        keras.losses.Tversky(),
+        keras.losses.kl_divergence,
+        keras.losses.tversky,
+    ],
+    ids=lambda loss: getattr(loss, "name", None) or loss.__name__,
+)
+def test_a_loss_of_keras_that_takes_probabilities_only_is_given_no_logits(loss):
+    model, probabilities = sequential(dense())(), sequential(dense("softmax"))()
+    with pytest.raises(ValueError, match=r"^loss \w+ takes probabilities, but the model ends in l"):
+        tl.Evaluator(model, loss)
+    with pytest.raises(ValueError, match=r"takes probabilities, but the model ends in logits"):
+        tl.Evaluator(subclassed(keras.ops.softmax)(), loss, from_logits=True)
+    tl.Evaluator(probabilities, loss)
+    tl.Evaluator(model, loss, from_logits=False)
+
+
 @pytest.mark.parametrize("metric", [tl.losses.categorical_crossentropy, "categorical_crossentropy"])
 def test_a_crossentropy_among_the_metrics_follows_what_the_model_ends_in(metric):
     logits = saturated(ENDINGS["linear"][0])

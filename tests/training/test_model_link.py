@@ -109,13 +109,28 @@ def test_examples_that_fill_no_batch_of_a_stateful_layer_are_refused():
     assert int(trainer.state.step) == 0
 
 
-@pytest.mark.parametrize("name", ["train_step", "test_step", "compute_loss"])
-def test_a_model_with_its_own_steps_is_refused_by_a_trainer_and_evaluated(name):
+def with_own(name):
+    """A model that overrides a method of Keras."""
     kind = type("Own", (keras.Sequential,), {name: lambda self, *args, **more: 0.0})
     kind.__dict__[name].__module__ = "mine"
-    model = kind([keras.Input(X.shape[1:]), layers.Dense(1)], name="own")
+    return kind([keras.Input(X.shape[1:]), layers.Dense(1)], name="own")
+
+
+@pytest.mark.parametrize("name", ["train_step", "test_step", "compute_loss"])
+def test_a_model_with_its_own_steps_is_refused_by_a_trainer_and_predicts(name):
+    model = with_own(name)
     with pytest.raises(
         ValueError, match=f"^model 'own' defines {name}, which tl.Trainer does not call"
     ):
         tl.Trainer(model, "mean_squared_error", tl.sgd(0.1))
     assert len(tl.Evaluator(model).predict(X)) == len(X)
+
+
+@pytest.mark.parametrize("name", ["test_step", "compute_loss"])
+def test_a_model_with_its_own_evaluation_is_refused_by_an_evaluator_with_a_loss(name):
+    with pytest.raises(ValueError, match=f"defines {name}, which tl.Evaluator .* model.evaluate"):
+        tl.Evaluator(with_own(name), "mean_squared_error")
+
+
+def test_a_model_with_its_own_training_step_is_evaluated():
+    assert "loss" in tl.Evaluator(with_own("train_step"), "mean_squared_error").evaluate((X, Y))

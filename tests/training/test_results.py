@@ -70,6 +70,31 @@ def test_the_names_of_results_are_known_before_the_first_epoch(optimizer, option
         assert names == list(results)
 
 
+def ranks():
+    """A metric of two named values."""
+    mean = tl.metrics.mean(tl.metrics.mean_squared_error)
+    return mean._replace(compute=lambda s: {"top": s.compute(), "weight": s.count})
+
+
+def test_named_values_of_a_metric_are_monitored_by_their_names():
+    trainer = trainer_of(metrics={"ranks": ranks()})
+    refused = tl.callbacks.EarlyStopping("val_ranks", mode="min")
+    with pytest.raises(ValueError, match="val_ranks_top, val_ranks_weight"):
+        trainer.fit(GOOD, validation_data=GOOD, callbacks=[refused])
+    assert trainer.batches_seen == 0
+    monitor = tl.callbacks.EarlyStopping("val_ranks_top", mode="min")
+    (results,) = trainer.fit(GOOD, validation_data=GOOD, callbacks=[monitor])
+    assert trainer.context.results.names(True) == list(results)
+
+
+def test_a_metric_that_needs_the_true_number_of_outputs_does_not_prevent_a_fit():
+    metric = ranks()._replace(
+        empty=lambda outputs: tf.zeros([outputs], tf.float64),
+        compute=lambda state: tf.reshape(state, [3])[2],
+    )
+    assert "third" in trainer_of(metrics={"third": metric}).context.results.names(False)
+
+
 def test_a_monitor_of_no_result_is_refused_before_the_first_step():
     trainer = trainer_of()
     for callback in (

@@ -21,18 +21,11 @@ from trainlib.metrics import Metric, as_metric, on_probabilities
 from trainlib.regularizers import Regularizer
 from trainlib.training.from_logits import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.keras_settings import check_data_format
+from trainlib.training.model_metrics import takes_probabilities
 from trainlib.training.paths import printable, shown
 from trainlib.training.resolve import metrics_by_name
 from trainlib.user_code import is_spec
 
-ORDER_METRICS = (
-    "accuracy",
-    "categorical_accuracy",
-    "sparse_categorical_accuracy",
-    "top_k_categorical_accuracy",
-    "sparse_top_k_categorical_accuracy",
-)
-"""Metrics that depend on the order of the predictions only, the same for logits."""
 OVER_EXAMPLES = ("pearson_correlation", "concordance_correlation")
 """Metrics of an experiment that are computed over the examples, not over the outputs of each."""
 BOUND = 10.0
@@ -213,7 +206,8 @@ def build_metrics(
                 options["from_logits"] = from_logits
             metric = registry.make_metric(name, **options)
         metric = as_metric(metrics_by_name({result: metric})[result])
-        if from_logits and name not in ORDER_METRICS and not takes_logits(name):
+        custom = is_spec(name)
+        if from_logits and (custom or takes_probabilities(registry.lookup("metric", name))):
             metric = on_probabilities(metric, str(task.target.activation))
         metrics[result] = metric
     return metrics

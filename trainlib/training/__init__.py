@@ -10,6 +10,7 @@ checkpoints: `Checkpoints`.
 functional_model: `FunctionalModel`, and Keras models as functions.
 keras_call, model_variables: the forward pass of a Keras model, and its variables by path.
 model_link: what is assigned to a Keras model between the calls to its trainer.
+model_metrics: metrics on logits or on probabilities, as the loss of a model takes them.
 strategies: `mirrored`, `multi_worker` and the other strategies by name.
 
 The training loop:

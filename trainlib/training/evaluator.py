@@ -16,15 +16,18 @@ from trainlib.training.execution import default_execution
 from trainlib.training.from_logits import (
     check_from_logits,
     loss_for_model,
-    metrics_for_model,
 )
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.inference import Inference
-from trainlib.training.model_link import stateful_layer
+from trainlib.training.model_link import (
+    ModelLink,
+    check_evaluation_steps,
+    stateful_layer,
+)
+from trainlib.training.model_metrics import metrics_for_model
 from trainlib.training.programs import Programs
 from trainlib.training.resolve import (
     Metrics,
-    metrics_by_name,
     resolve_loss,
     restrict_regularizer,
 )
@@ -35,8 +38,8 @@ from trainlib.transforms.decay import Mask
 class Evaluator(Inference):
     """Evaluates a model and predicts, on one device and without an optimizer.
 
-    The results are those of a `Trainer` with the same arguments. The model's values are read when
-    the evaluator is made.
+    The results are those of a `Trainer` with the same arguments. Values that are assigned to a
+    Keras model between two calls are taken over.
 
     Args:
         model: a built Keras model, or a `FunctionalModel`.
@@ -51,7 +54,8 @@ class Evaluator(Inference):
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: an argument is out of range, or the model is not built.
+        ValueError: an argument is out of range, or the model is not built; there is a loss, and the
+            model defines `test_step` or `compute_loss`.
 
     Example:
         >>> def double(params, model_state, x, training):
@@ -77,19 +81,26 @@ class Evaluator(Inference):
         from_logits: bool | None = None,
     ) -> None:
         check_from_logits(from_logits)
+        if loss is not None:
+            check_evaluation_steps(model)
         pure = as_functional_model(model, precision=precision)
+        loss_fn = _no_loss if loss is None else resolve_loss(loss)
         config = StepConfig(
             pure.apply_fn,
-            _no_loss if loss is None else loss_for_model(resolve_loss(loss), model, from_logits),
-            metrics=metrics_for_model(metrics_by_name(metrics), model, from_logits),
+            loss_fn if loss is None else loss_for_model(loss_fn, model, from_logits),
+            metrics=metrics_for_model(metrics, loss_fn, model, from_logits),
             regularizer=restrict_regularizer(regularizer, regularizer_mask, pure.params),
         )
-        programs = Programs.for_model(
-            OneDevice(), config, pure, keeps_inference_state=not isinstance(model, FunctionalModel)
+        is_keras = not isinstance(model, FunctionalModel)
+        programs = Programs.for_model(OneDevice(), config, pure, keeps_inference_state=is_keras)
+        self.context = TrainingContext(
+            programs,
+            None,
+            default_execution(execution, model, precision),
+            ResultsReader(programs),
+            model=ModelLink(model, programs.variables) if is_keras else None,
+            stateful=stateful_layer(model),
         )
-        execution = default_execution(execution, model, precision)
-        self.context = TrainingContext(programs, None, execution, ResultsReader(programs))
-        self.context.stateful = stateful_layer(model)
 
 
 def _no_loss(y_true: Any, y_pred: Any) -> tf.Tensor:

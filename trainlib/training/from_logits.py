@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -19,7 +18,6 @@ import trainlib.losses as losses
 from trainlib.core.types import Tensor
 from trainlib.losses import Loss
 from trainlib.losses.names import FROM_LOGITS, LOSSES
-from trainlib.metrics import ExampleMetric, Metric
 from trainlib.training.keras_objects import is_keras_function
 
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid")
@@ -90,10 +88,11 @@ def loss_for_model(loss: Loss, model: Any, from_logits: bool | None = None) -> L
         ValueError: `from_logits` contradicts the model, or is for another loss. The returned
             function raises it where the model does not show what it ends in.
     """
+    if _is_keras_loss_of_probabilities(loss):
+        _check_probabilities(loss, model, from_logits)
+        return loss
     _check_keras_loss(loss, model, from_logits)
-    function, options = loss, {}
-    if isinstance(loss, functools.partial) and not loss.args:
-        function, options = loss.func, dict(loss.keywords)
+    function, options = options_of(loss)
     stated = options.pop("from_logits", None) if takes_logits(function) else None
     if stated is not None:
         if from_logits not in (None, stated):
@@ -111,30 +110,30 @@ def loss_for_model(loss: Loss, model: Any, from_logits: bool | None = None) -> L
     return _on_logits(function, options, final_activation(model), from_logits)
 
 
-def metrics_for_model(
-    metrics: Mapping[str, Metric | ExampleMetric], model: Any, from_logits: bool | None = None
-) -> dict[str, Metric | ExampleMetric]:
-    """Return metrics by name; those that are cross-entropies take logits if the model ends in them.
+def logits_activation(loss: Loss, model: Any, from_logits: bool | None = None) -> str | None:
+    """Return the activation of the outputs that a loss takes as logits; None if it does not.
 
     Args:
-        metrics: by name. Those that state `from_logits`, and other metrics, are returned as they
-            are.
+        loss: the loss, resolved.
         model: a Keras model or a `FunctionalModel`.
         from_logits: whether the model ends in logits; None: as its last layer shows. Default: None.
+
+    Returns:
+        "softmax" or "sigmoid", which makes the probabilities.
     """
-    ending = final_activation(model)
-
-    def for_model(metric: Any) -> Any:
-        function, options = metric, {}
-        if isinstance(metric, functools.partial) and not metric.args:
-            function, options = metric.func, metric.keywords
-        if not takes_logits(function) or "from_logits" in options:
-            return metric
-        shown = ends_in_logits(ending, _link(_name(function)))
-        are_logits = shown if from_logits is None else from_logits
-        return functools.partial(function, **options, from_logits=True) if are_logits else metric
-
-    return {name: for_model(metric) for name, metric in metrics.items()}
+    keras_loss = _keras_loss(loss)
+    if keras_loss is not None:
+        is_object = isinstance(keras_loss, keras.Loss)
+        stated = is_object and keras_loss.get_config().get("from_logits")
+        return link(type(keras_loss).__name__.lower()) if stated else None
+    function, options = options_of(loss)
+    if not takes_logits(function):
+        return None
+    activation = link(_name(function))
+    stated = options.get("from_logits", from_logits)
+    if stated is None:
+        stated = ends_in_logits(final_activation(model), activation)
+    return activation if stated else None
 
 
 def final_activation(model: Any) -> str | None:
@@ -162,20 +161,47 @@ def ends_in_logits(ending: str | None, activation: str) -> bool:
     return ending == "linear" or (ending == "log_softmax" and activation == "softmax")
 
 
-def _check_keras_loss(loss: Any, model: Any, from_logits: bool | None) -> None:
-    """Raise `ValueError` where a loss of Keras for probabilities would be given logits."""
+def options_of(function: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the function that a partial one calls, and its options by name."""
+    if isinstance(function, functools.partial) and not function.args:
+        return function.func, dict(function.keywords)
+    return function, {}
+
+
+def _keras_loss(loss: Any) -> Any:
+    """Return the object or the function of Keras that a resolved loss calls; None for others."""
     called: Any = loss.args[0] if isinstance(loss, functools.partial) and loss.args else None
     owner = getattr(called, "__self__", None)
-    stated: Any = None
     if isinstance(owner, keras.Loss):
-        stated, name = owner.get_config().get("from_logits"), type(owner).__name__
-        instead = f"{name}(from_logits=True)"
-    elif is_keras_function(called):
-        parameter = inspect.signature(called).parameters.get("from_logits")
-        stated, name = parameter and parameter.default, f"keras.losses.{called.__name__}"
-        instead = f"the name {called.__name__!r}"
-    else:
+        return owner
+    return called if is_keras_function(called) else None
+
+
+def _is_keras_loss_of_probabilities(loss: Any) -> bool:
+    """Return whether a resolved loss is the counterpart in Keras of one in OF_PROBABILITIES."""
+    found = _keras_loss(loss)
+    if found is None:
+        return False
+    kinds = type(found).__mro__ if isinstance(found, keras.Loss) else [found]
+    names = {function.__name__.replace("_", "") for function in OF_PROBABILITIES}
+    return any(
+        x.__module__.startswith("keras.") and x.__name__.replace("_", "").lower() in names
+        for x in kinds
+    )
+
+
+def _check_keras_loss(loss: Any, model: Any, from_logits: bool | None) -> None:
+    """Raise `ValueError` where a loss of Keras for probabilities would be given logits."""
+    found = _keras_loss(loss)
+    if found is None:
         return
+    if isinstance(found, keras.Loss):
+        stated, name = found.get_config().get("from_logits"), type(found).__name__
+        instead = f"{name}(from_logits=True)"
+    else:
+        parameter = inspect.signature(found).parameters.get("from_logits")
+        stated, name = parameter and parameter.default, f"keras.losses.{found.__name__}"
+        instead = f"the name {found.__name__!r}"
     if stated is not False:
         return
     if from_logits or (from_logits is None and final_activation(model) == "linear"):
@@ -204,7 +230,7 @@ def _on_logits(
         raise _contradiction(name, str(ending))
     if from_logits is None and ending in PROBABILITIES:
         from_logits = False
-    elif from_logits is None and ends_in_logits(ending, _link(name)):
+    elif from_logits is None and ends_in_logits(ending, link(name)):
         from_logits = True
 
     @functools.wraps(function)
@@ -293,8 +319,8 @@ def _is_graph_of_layers(model: Any) -> bool:
     return is_keras and isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
 
 
-def _link(name: str) -> str:
-    """Return the activation that makes probabilities of the logits of a loss."""
+def link(name: str) -> str:
+    """Return the activation that makes probabilities of the logits of a loss, by its name."""
     return "softmax" if "categorical" in name else "sigmoid"
 
 

@@ -12,6 +12,9 @@ from trainlib.core.types import Tensor
 from trainlib.step.state import TrainState
 from trainlib.training.model_variables import SEED_STATE, model_variables, write_back
 
+EVALUATION_STEPS = ("test_step", "compute_loss")
+"""Methods by which a Keras model changes its evaluation."""
+
 
 class ModelLink:
     """A Keras model whose values are in the variables of a training state.
@@ -98,13 +101,23 @@ class ModelLink:
 
 def check_steps(model: Any) -> None:
     """Raise `ValueError` if a Keras model defines its own steps, which no trainer calls."""
-    for name in ("train_step", "test_step", "compute_loss"):
+    _check_methods(model, ("train_step", *EVALUATION_STEPS), "Trainer", "train it by model.fit")
+
+
+def check_evaluation_steps(model: Any) -> None:
+    """Raise `ValueError` if a Keras model defines its own evaluation, which no evaluator calls."""
+    _check_methods(model, EVALUATION_STEPS, "Evaluator", "evaluate it by model.evaluate")
+
+
+def _check_methods(model: Any, names: tuple[str, ...], caller: str, instead: str) -> None:
+    """Raise `ValueError` if the class of a Keras model overrides one of these methods."""
+    for name in names:
         method = getattr(type(model), name, None)
         if method is not None and not method.__module__.startswith("keras."):
             raise ValueError(
-                f"model {model.name!r} defines {name}, which tl.Trainer does not call: give its "
-                "loss by the argument loss, and add other terms by add_loss in its call; or train "
-                "it by model.fit"
+                f"model {model.name!r} defines {name}, which tl.{caller} does not call: give its "
+                f"loss by the argument loss, and add other terms by add_loss in its call; or "
+                f"{instead}"
             )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from trainlib.core.types import Schedule, Tensor
+from trainlib.metrics import ExampleMetric, Metric
 from trainlib.metrics import results as metric_results
 from trainlib.step.finite_guard import THE_LOSS, nonfinite_path
 from trainlib.step.state import NORMS, MetricStates
@@ -59,7 +60,9 @@ class ResultsReader:
     def names(self, has_validation: bool) -> list[str]:
         """Return the names of the results that each epoch of a run has."""
         config = self._programs.config
-        evaluated = ["loss", *config.metrics]
+        evaluated = ["loss"]
+        for name, metric in config.metrics.items():
+            evaluated += _names_of(name, metric)
         norms = NORMS if config.norms else ()
         validation = [f"val_{name}" for name in evaluated] if has_validation else []
         names = ["epoch", "step", *evaluated, *norms, *validation, *self.learning_rates()]
@@ -98,6 +101,16 @@ class ResultsReader:
         found |= {"skipped_steps": int(guard.skipped.numpy())}
         path = nonfinite_path(guard, self._programs.variables.params)
         return found if path is None else found | {"overflowed": path}
+
+
+def _names_of(name: str, metric: Metric | ExampleMetric) -> list[str]:
+    """Return the names of the results of a metric: several where it computes named values."""
+    if not isinstance(metric, Metric):
+        return [name]
+    try:
+        return list(metric_results({name: metric}, {name: metric.empty(1)}))
+    except Exception:  # a custom metric may need the true number of outputs, not known before data
+        return [name]
 
 
 def _no_value(x: float) -> float:

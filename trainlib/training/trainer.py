@@ -17,7 +17,7 @@ from trainlib.training.data_adapter import Data
 from trainlib.training.execution import default_execution
 from trainlib.training.fit_options import FitSettings, data_in_one_argument
 from trainlib.training.fitting import configure_fit, open_checkpoints, run_fit
-from trainlib.training.from_logits import loss_for_model, metrics_for_model
+from trainlib.training.from_logits import loss_for_model
 from trainlib.training.functional_model import (
     FunctionalModel,
     as_functional_model,
@@ -27,6 +27,7 @@ from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
 from trainlib.training.loop import FitConfig
 from trainlib.training.model_link import ModelLink, check_steps, stateful_layer
+from trainlib.training.model_metrics import metrics_for_model
 from trainlib.training.model_variables import constraints_of
 from trainlib.training.nonfinite import HALTING, UNGUARDED
 from trainlib.training.options import TrainerSettings
@@ -36,7 +37,6 @@ from trainlib.training.replicas import devices_for
 from trainlib.training.resolve import (
     Metrics,
     check_optimizer_argument,
-    metrics_by_name,
     resolve_loss,
     restrict_regularizer,
 )
@@ -88,8 +88,9 @@ class Trainer(Inference):
             Default: None, as its last layer shows: a dense layer without activation ends in logits,
             a softmax or a sigmoid in probabilities. A model that does not show it needs True or
             False. As in Keras, a cross-entropy of a softmax or a sigmoid is computed on the logits
-            before it. Cross-entropies among the metrics follow it; other metrics are given the
-            outputs as they are.
+            before it. Metrics of the registry follow the loss: if it takes logits, cross-entropies
+            do too, and other metrics are given the probabilities. Custom metrics, `Metric`s and
+            those of Keras are given the outputs as they are; see `tl.metrics.on_probabilities`.
         regularizer: function `params -> penalty` such as `tl.l2(1e-4)`. Default: None.
         regularizer_mask: which parameters it penalizes: a function of a parameter's path, a regular
             expression that must match the whole path, a structure of bools, or None for all.
@@ -168,8 +169,9 @@ class Trainer(Inference):
         distribution = get_strategy(strategy, settings.replicas)
         on_one_device = distribution is None
         pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
-        loss_fn = loss_for_model(resolve_loss(loss), model, settings.from_logits)
-        metric_fns = metrics_for_model(metrics_by_name(metrics), model, settings.from_logits)
+        loss_fn = resolve_loss(loss)
+        metric_fns = metrics_for_model(metrics, loss_fn, model, settings.from_logits)
+        loss_fn = loss_for_model(loss_fn, model, settings.from_logits)
         is_keras, built_in = not isinstance(model, FunctionalModel), built_precision(model)
         config = _step_config(pure, loss_fn, optimizer, metric_fns, precision or built_in, settings)
         if is_keras:

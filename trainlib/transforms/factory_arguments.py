@@ -110,7 +110,7 @@ def default_argument(factory: Factory, name: str, convention: str | None = None)
 def _declaration(factory: Factory, name: str) -> Declaration | None:
     """Return the declaration of a factory's parameter; None where there is none.
 
-    A string's declaration says nothing about the parameter of that name of a user's own factory.
+    A declaration of type "str" does not apply to a custom factory's parameter of the same name.
     """
     kinds = ("optimizer", "clipping", "transform")
     own_name = getattr(_function(factory), "__name__", "")

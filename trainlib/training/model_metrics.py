@@ -1,0 +1,79 @@
+"""The metrics of a trainer as the outputs of its model need them: on logits or on probabilities."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import trainlib.metrics as metric_functions
+from trainlib.losses import Loss
+from trainlib.metrics import ExampleMetric, Metric, on_probabilities
+from trainlib.registry import METRICS, lookup
+from trainlib.training.from_logits import (
+    ends_in_logits,
+    final_activation,
+    link,
+    logits_activation,
+    options_of,
+    takes_logits,
+)
+from trainlib.training.resolve import Metrics, metrics_by_name
+
+ORDER_METRICS = (
+    metric_functions.accuracy,
+    metric_functions.categorical_accuracy,
+    metric_functions.sparse_categorical_accuracy,
+    metric_functions.top_k_categorical_accuracy,
+    metric_functions.sparse_top_k_categorical_accuracy,
+)
+"""Metrics that depend on the order of the predictions only, the same for logits."""
+
+
+def takes_probabilities(function: Any) -> bool:
+    """Return whether a function of the registry's metrics needs probabilities in place of logits.
+
+    All do but the cross-entropies, which have a form for logits, and those of the order.
+    """
+    return function not in ORDER_METRICS and not takes_logits(function)
+
+
+def metrics_for_model(
+    metrics: Metrics, loss: Loss, model: Any, from_logits: bool | None = None
+) -> dict[str, Metric | ExampleMetric]:
+    """Return metrics by name; those of the registry follow the loss.
+
+    If the loss takes the outputs as logits, metrics that are named, and functions of the registry,
+    are given probabilities. Cross-entropies take logits if the model ends in them, whatever the
+    loss. Custom functions, `Metric`s and Keras's metrics are given the outputs as they are.
+
+    Args:
+        metrics: as for `Trainer`.
+        loss: the loss, resolved.
+        model: a Keras model or a `FunctionalModel`.
+        from_logits: whether the model ends in logits; None: as its last layer shows. Default: None.
+    """
+    by_name = metrics_by_name(metrics)
+    given = metrics.values() if isinstance(metrics, Mapping) else metrics
+    ending, activation = final_activation(model), logits_activation(loss, model, from_logits)
+    known = True if activation is not None else from_logits
+
+    def for_model(metric: Any, given: Any) -> Any:
+        function, options = options_of(metric)
+        if takes_logits(function):
+            if "from_logits" in options:
+                return metric
+            shown = ends_in_logits(ending, link(function.__name__))
+            are_logits = shown if known is None else known
+            return functools.partial(metric, from_logits=True) if are_logits else metric
+        made_from = lookup("metric", given) if isinstance(given, str) else given
+        if activation is None or not _is_registered(made_from):
+            return metric
+        return on_probabilities(metric, activation) if takes_probabilities(made_from) else metric
+
+    return {n: for_model(*pair) for n, *pair in zip(by_name, by_name.values(), given, strict=True)}
+
+
+def _is_registered(function: Any) -> bool:
+    """Return whether a value is a function of the registry, without options."""
+    return any(function is registered for registered in METRICS.values())
