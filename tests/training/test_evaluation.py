@@ -59,11 +59,11 @@ def test_metrics_by_name_are_those_of_all_the_examples_at_once(execution, weight
     data = (X, Y, WEIGHT) if weighted else (X, Y)
     trainer = trainer_of(metrics=BY_NAME, execution=execution)
     results = trainer.evaluate(data, batch_size=8)
-    logits = trainer.predict(X)
+    probabilities = tf.nn.softmax(trainer.predict(X))
     assert list(results) == ["loss", *BY_NAME]
     for name in BY_NAME:
         metric = tl.metrics.as_metric(tl.registry.make_metric(name))
-        expected = metric.compute(metric.from_model_output(Y, logits, *data[2:])).numpy()
+        expected = metric.compute(metric.from_model_output(Y, probabilities, *data[2:])).numpy()
         assert np.shape(results[name]) == ((3, 3) if name == "confusion_matrix" else ())
         np.testing.assert_allclose(results[name], expected, rtol=1e-12)
     assert json.loads(json.dumps(results)) == results
@@ -77,7 +77,7 @@ def test_metrics_of_an_epoch_are_those_of_its_batches_merged(execution):
     metrics = {"area": "auc", "by class": tl.metrics.f1_score("none"), "hits": tl.metrics.accuracy}
     trainer = trainer_of(optimizer=tl.sgd(0.0), metrics=metrics, execution=execution)
     results = trainer.fit((X, Y, WEIGHT), batch_size=BATCH, validation_data=(X, Y))[0]
-    by_name = metrics | {"area": tl.metrics.auc()}
+    by_name = metrics | {"area": tl.metrics.on_probabilities(tl.metrics.auc(), "softmax")}
     apply_fn = functional_from_keras(trainer.model).apply_fn
     step = tl.train_step(tl.StepConfig(apply_fn, crossentropy, tl.sgd(0.0), metrics=by_name))
     state, order, states = trainer_of(optimizer=tl.sgd(0.0)).state, epoch_order(0, 0, SIZE), None

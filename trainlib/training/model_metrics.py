@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import trainlib.metrics as metric_functions
+from trainlib.core.tree import widen
+from trainlib.core.types import Tensor
 from trainlib.losses import Loss
 from trainlib.metrics import ExampleMetric, Metric, on_probabilities
+from trainlib.metrics.base import ACTIVATIONS
 from trainlib.registry import METRICS, lookup
 from trainlib.training.from_logits import (
     ends_in_logits,
@@ -69,9 +72,21 @@ def metrics_for_model(
         made_from = lookup("metric", given) if isinstance(given, str) else given
         if activation is None or not _is_registered(made_from):
             return metric
-        return on_probabilities(metric, activation) if takes_probabilities(made_from) else metric
+        return _of_logits(metric, activation) if takes_probabilities(made_from) else metric
 
     return {n: for_model(*pair) for n, *pair in zip(by_name, by_name.values(), given, strict=True)}
+
+
+def _of_logits(metric: Metric | ExampleMetric, activation: str) -> Metric | ExampleMetric:
+    """Return a metric of logits; a per-example function stays one, whose state has no outputs."""
+    if isinstance(metric, Metric):
+        return on_probabilities(metric, activation)
+
+    @functools.wraps(metric)
+    def function(y_true: Tensor, y_pred: Tensor) -> Tensor:
+        return metric(y_true, ACTIVATIONS[activation](widen(y_pred)))
+
+    return function
 
 
 def _is_registered(function: Any) -> bool:

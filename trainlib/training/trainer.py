@@ -127,7 +127,8 @@ class Trainer(Inference):
             `test_step` or `compute_loss`.
 
     Differences:
-        Keras: a layer's constraint acts at every micro-batch of accumulated gradients, here at the
+        Keras: metrics with thresholds, such as "binary_accuracy", are given logits as they are; a
+            layer's constraint acts at every micro-batch of accumulated gradients, here at the
             updates; metrics that are not means, such as AUC, ignore masks; a stateful layer needs a
             batch size in each call, which is here by default the one of the layer. An `ema` in the
             optimizer averages the parameters before their layers' constraints, as in Keras; for the
