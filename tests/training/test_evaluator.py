@@ -55,9 +55,9 @@ def test_batches_from_a_source_are_evaluated():
 class Counting(keras.layers.Layer):
     """Keeps the mean of the absolute inputs as a metric."""
 
-    def __init__(self, **options):
-        super().__init__(**options)
-        self.size = keras.metrics.Mean(name="size")
+    def __init__(self, metric=keras.metrics.Mean):
+        super().__init__()
+        self.size = metric(name="size")
 
     def call(self, x):
         self.size.update_state(keras.ops.abs(x))
@@ -80,6 +80,27 @@ def test_metrics_that_layers_keep_are_reset_and_reported_as_by_a_trainer_and_ker
         assert results == trainer.evaluate((X[part], y[part]), batch_size=8)
         assert results["size"] == pytest.approx(np.mean(np.abs(X[part])), rel=1e-5)
         assert results == pytest.approx(right, rel=1e-5)
+
+
+class MeanAndTwice(keras.metrics.Mean):
+    """A metric of two named values."""
+
+    def result(self):
+        return {"once": super().result(), "twice": 2 * super().result()}
+
+
+def test_a_metric_of_named_values_in_a_layer_is_reported_by_their_names():
+    model = keras.Sequential([keras.Input((4,)), Counting(MeanAndTwice), keras.layers.Dense(1)])
+    y = Y.astype("float32")[:, None]
+    trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.0), strategy="one_device")
+    for results in (
+        tl.Evaluator(model, "mean_squared_error").evaluate((X, y)),
+        trainer.fit((X, y))[0],
+    ):
+        right = np.mean(np.abs(X))
+        assert results["size_once"] == pytest.approx(right, rel=1e-5)
+        assert results["size_twice"] == pytest.approx(2 * right, rel=1e-5)
+    assert {"size_once", "val_size_twice"} <= set(trainer.context.result_names(True))
 
 
 def test_values_assigned_to_the_model_are_taken_over():

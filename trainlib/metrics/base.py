@@ -206,11 +206,15 @@ def results(
     values: dict[str, Tensor] = {}
     for name, state in states.items():
         value = as_metric(metrics[name]).compute(state) if name in metrics else state.compute()
-        if isinstance(value, Mapping):
-            values |= {f"{name}_{key}": x for key, x in value.items()}
-        else:
-            values[name] = value
+        values |= by_value_name(name, value)
     return values
+
+
+def by_value_name(name: str, value: Any) -> dict[str, Any]:
+    """Return the value of a metric by its name; of named values, each by both, as "ranks_top"."""
+    if isinstance(value, Mapping):
+        return {f"{name}_{key}": x for key, x in value.items()}
+    return {name: value}
 
 
 def on_probabilities(metric: Metric | ExampleMetric, activation: str) -> Metric:

@@ -168,7 +168,7 @@ class TrainingContext:
 
     def result_names(self, has_validation: bool) -> list[str]:
         """Return the names of the results that each epoch of a run has."""
-        own = [] if self.model is None else list(self.model.metrics)
+        own = list(self.model_metrics())
         validation = [f"val_{name}" for name in own] if has_validation else []
         return [*self.results.names(has_validation), *own, *validation]
 

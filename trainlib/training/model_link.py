@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.core.types import Tensor
+from trainlib.metrics.base import by_value_name
 from trainlib.step.state import TrainState
 from trainlib.training.model_variables import SEED_STATE, model_variables, write_back
 
@@ -80,12 +81,17 @@ class ModelLink:
                 self._held(path).assign(value)
 
     def metric_results(self) -> dict[str, Any]:
-        """Return the values of the metrics that layers keep, by name."""
+        """Return the values of the metrics that layers keep, by name.
+
+        Of a metric of several named values, each is under its name after that of the metric.
+        """
         if not self.metrics:
             return {}
         values = [(v, self._held(path).read_value()) for path, v in self._variables.items()]
         with keras.StatelessScope(values):
-            results = {name: metric.result() for name, metric in self.metrics.items()}
+            results: dict[str, Any] = {}
+            for name, metric in self.metrics.items():
+                results |= by_value_name(name, metric.result())
         return {name: np.asarray(x, "float64").tolist() for name, x in results.items()}
 
     def write(self) -> None:
