@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from trainlib.training.keras_layers import all_layers
+
 LOGITS_ACTIVATIONS = ("softmax", "sigmoid")
 
 
@@ -68,11 +70,6 @@ def has_preprocessing(model: Any) -> bool:
         _scales(layer) and not getattr(layer, "invert", False) and id(layer) not in ends
         for layer in all_layers(model)
     )
-
-
-def all_layers(model: Any) -> Iterator[Any]:
-    """Yield the layers of a model and those inside of them, such as nested models and wrappers."""
-    yield from model._flatten_layers()
 
 
 def _last_layers(model: Any) -> Iterator[Any]:

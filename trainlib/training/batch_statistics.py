@@ -23,6 +23,7 @@ import tensorflow as tf
 from trainlib.core.tree import widen
 from trainlib.core.types import Tensor
 from trainlib.step.state import AllReduce
+from trainlib.training.keras_layers import all_layers
 
 
 class ReplicaPart(NamedTuple):
@@ -73,7 +74,7 @@ def synchronize(model: Any) -> None:
         Keras: in `BatchNormalization(synchronized=True)` the variance E(x^2) - E(x)^2 cancels for
             large means, rows of padding count, and layers with a mask are not synchronized.
     """
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if getattr(layer, "activity_regularizer", None) is not None:
             raise ValueError(
                 f"layer {layer.name!r}: an activity_regularizer sums over the batch, which several "
@@ -101,7 +102,7 @@ def batch_norm_variables(model: Any) -> set[int]:
 
 def _batch_norm_layers(model: Any) -> Iterator[Any]:
     """Yield the batch normalization layers of a Keras model."""
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             yield layer
 

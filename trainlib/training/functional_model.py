@@ -12,6 +12,7 @@ from trainlib.step.precision import Precision, cast_floating, in_precision, prec
 from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_statistics import synchronize
 from trainlib.training.keras_call import pure_call
+from trainlib.training.keras_layers import all_layers
 from trainlib.training.model_variables import SEED_STATE, model_variables
 from trainlib.training.recast import recast
 
@@ -70,7 +71,7 @@ def built_precision(model: Any) -> str | None:
     """Return the mixed precision that layers of a Keras model compute in; None for any other."""
     if isinstance(model, FunctionalModel):
         return None
-    dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
+    dtypes = {layer.compute_dtype for layer in all_layers(model)}
     return next((f"mixed_{d}" for d in ("float16", "bfloat16") if d in dtypes), None)
 
 

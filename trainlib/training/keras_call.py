@@ -15,6 +15,7 @@ from trainlib.core.types import Tensor, Tree
 from trainlib.step.masks import depends_on
 from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_statistics import batch_norm_variables
+from trainlib.training.keras_layers import all_layers
 from trainlib.training.model_variables import SEED_STATE, model_variables
 
 _NESTING = ("While", "If", "Case", "StatefulPartitionedCall")
@@ -129,7 +130,7 @@ def _without_side_effects(model: Any) -> Iterator[None]:
     if graph is not None and _assigns_variables(graph, first):
         held = [
             f"{name!r} of layer {layer.name!r}"
-            for layer in model._flatten_layers()
+            for layer in all_layers(model)
             for name, value in vars(layer).items()
             if isinstance(value, tf.Variable)
         ]
@@ -143,7 +144,7 @@ def _attributes(model: Any) -> dict[tuple[str, str], Any]:
     """Return the numbers and arrays in attributes of custom layers, by layer and name."""
     return {
         (layer.name, name): value
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
         if not type(layer).__module__.startswith("keras.")
         for name, value in vars(layer).items()
         if _is_array(value) or (isinstance(value, (int, float)) and not isinstance(value, bool))

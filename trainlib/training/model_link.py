@@ -11,6 +11,7 @@ import tensorflow as tf
 from trainlib.core.types import Tensor
 from trainlib.metrics.base import by_value_name
 from trainlib.step.state import TrainState
+from trainlib.training.keras_layers import all_layers
 from trainlib.training.model_variables import SEED_STATE, model_variables, write_back
 
 EVALUATION_STEPS = ("test_step", "compute_loss")
@@ -34,9 +35,9 @@ class ModelLink:
     def __init__(self, model: Any, state: TrainState) -> None:
         self._model, self._state = model, state
         self._flags, self._variables = _trainable_flags(model), _all_variables(model)
-        self._layers = list(model._flatten_layers())
+        self._layers = all_layers(model)
         self._values = {path: _value(v) for path, v in self._variables.items()}
-        self.metrics = {m.name: m for layer in model._flatten_layers() for m in layer._metrics}
+        self.metrics = {m.name: m for layer in self._layers for m in layer._metrics}
 
     def check_trainable(self) -> None:
         """Raise `ValueError` if a layer was frozen or unfrozen since the trainer was made."""
@@ -55,7 +56,7 @@ class ModelLink:
         Raises:
             ValueError: the model has other layers than when the trainer was made.
         """
-        layers = self._model._flatten_layers()
+        layers = all_layers(self._model)
         if [id(layer) for layer in layers] != [id(layer) for layer in self._layers]:
             variables = _all_variables(self._model)
             names = sorted(set(variables) ^ set(self._variables)) or sorted(variables)
@@ -132,7 +133,7 @@ def stateful_layer(model: Any) -> tuple[str, int] | None:
 
     None for a model without one, and for a `FunctionalModel`.
     """
-    for layer in model._flatten_layers() if hasattr(model, "_flatten_layers") else ():
+    for layer in all_layers(model) if hasattr(model, "_flatten_layers") else ():
         states = tf.nest.flatten(getattr(layer, "states", None) or [])
         if getattr(layer, "stateful", False) and states:
             return layer.name, int(states[0].shape[0])
@@ -147,7 +148,7 @@ def _all_variables(model: Any) -> dict[str, Any]:
 
 def _trainable_flags(model: Any) -> dict[str, bool]:
     """Return what is trainable, by the paths of layers and of variables."""
-    layers = {layer.path or layer.name: layer.trainable for layer in model._flatten_layers()}
+    layers = {layer.path or layer.name: layer.trainable for layer in all_layers(model)}
     flags = layers | {variable.path: variable.trainable for variable in model.variables}
     return {path.removeprefix(f"{model.name}/"): bool(flag) for path, flag in flags.items()}
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from trainlib.core.types import Tree
+from trainlib.training.keras_layers import all_layers
 
 SEED_STATE = "seed_generator_state"
 """Name of the variable of each of Keras's random generators."""
@@ -47,7 +48,7 @@ def model_variables(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 def unlisted_variables(model: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the variables that layers keep outside of `model.variables`, each with its layer."""
     seen = {id(variable) for variable in model.variables}
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         held = [value for name, value in vars(layer).items() if name != "_metrics"]
         metrics = [metric.variables for metric in layer._metrics]
         for variable in _variables_in([held, metrics]):

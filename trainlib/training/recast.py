@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from trainlib.step.precision import Precision
+from trainlib.training.keras_layers import all_layers
 
 WIDE_KINDS = ("Softmax", "Normalization", "Rescaling")
 """Layers that compute in the parameters' dtype, on inputs that bfloat16 would round too much."""
@@ -39,7 +40,7 @@ def recast(model: Any, precision: Precision) -> Any:
             clone = _build_like(_rebuild(model, precision, wide=False), model)
         else:
             clone = _reconnect(model, precision, wide, {})
-        for layer in clone._flatten_layers():  # which include those made by building
+        for layer in all_layers(clone):  # which include those made by building
             if _is_wide(layer):
                 layer.dtype_policy = precision.param_dtype
         _copy_values(model, clone)
@@ -62,7 +63,7 @@ def _copy_values(model: Any, clone: Any) -> None:
             raise ValueError("rebuilt from its configuration it has other variables")
         for variable, value in zip(clones, ours, strict=True):
             variable.assign(value)
-    for layer in clone._flatten_layers():
+    for layer in all_layers(clone):
         if hasattr(layer, "finalize_state"):  # Normalization keeps tensors made of its variables
             layer.finalize_state()
 
@@ -108,7 +109,7 @@ def _rebuild(layer: Any, precision: Precision, wide: bool) -> Any:
         new = type(layer).from_config(_unbuilt(layer.get_config()))
     else:
         return layer  # an operation such as x + y, which has no dtype
-    for part in new._flatten_layers():
+    for part in all_layers(new):
         if _floating(part.compute_dtype):
             kept = wide or _is_wide(part)
             part.dtype_policy = precision.param_dtype if kept else precision.name
@@ -133,7 +134,7 @@ def _build_like(model: Any, other: Any) -> Any:
 
 def _uses_policy(model: Any, precision: Precision, wide: set[int]) -> bool:
     """Return whether each layer, variable and input has the dtype that the policy gives it."""
-    for layer in model._flatten_layers():
+    for layer in all_layers(model):
         container = hasattr(layer, "inputs") and not _has_custom_call(layer)
         if container or isinstance(layer, keras.layers.InputLayer):
             continue
