@@ -58,6 +58,13 @@ def float64(x: Any) -> Any:
     return tf.cast(x, tf.float64) if tf.is_tensor(x) else tf.constant(x, tf.float64)
 
 
+def with_rank(x: Any, rank: int) -> Any:
+    """Return a tensor with axes of length 1 added at its end, up to a number of axes."""
+    for _ in range(rank - x.shape.rank):
+        x = x[..., tf.newaxis]
+    return x
+
+
 def total(scalars: list[Any]) -> Any:
     """Return the sum of scalar tensors in the widest of their dtypes; a float32 0 for none."""
     if not scalars:

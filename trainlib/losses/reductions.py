@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from trainlib.core.checks import check_choice, check_integer, check_number
-from trainlib.core.tree import widen
+from trainlib.core.tree import widen, with_rank
 from trainlib.core.types import Tensor
 from trainlib.losses.masked import Masked
 
@@ -169,6 +169,4 @@ def _spread(weight: Tensor, values: Tensor) -> Tensor:
             f"sample_weight must have the shape of the losses, {list(values.shape)}, or of their "
             f"first axes, got {list(weight.shape)}"
         )
-    for _ in range(values.shape.rank - weight.shape.rank):
-        weight = weight[..., tf.newaxis]
-    return tf.broadcast_to(weight, tf.shape(values))
+    return tf.broadcast_to(with_rank(weight, values.shape.rank), tf.shape(values))

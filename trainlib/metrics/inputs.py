@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.core.tree import widen
+from trainlib.core.tree import widen, with_rank
 from trainlib.core.types import Tensor
 
 INDICES = "[batch, ...], [batch, ..., 1]"
@@ -115,9 +115,7 @@ def weights_like(sample_weight: Tensor | None, values: Tensor) -> Tensor:
             f"sample_weight must have the shape {list(values.shape)} or that of its first axes, "
             f"got {list(ours)}"
         )
-    for _ in range(values.shape.rank - ours.rank):
-        w = w[..., tf.newaxis]
-    return tf.broadcast_to(w, tf.shape(values))
+    return tf.broadcast_to(with_rank(w, values.shape.rank), tf.shape(values))
 
 
 def flatten_examples(x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from trainlib.core.types import Tensor
 from trainlib.metrics import merge
 from trainlib.step.objective import (
     BatchLoss,
+    LossSums,
     batch_loss,
     batch_loss_state,
     loss_sums,
@@ -71,9 +72,8 @@ def stateful_eval_step(
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, MetricStates]:
-        output = config.apply_fn(state.params, state.model_state, batch[0], training=False)
-        sums = loss_sums(config, state.params, output, batch)
-        return _after(state, output), metric_states(config, output, batch, sums)
+        state, metrics, _ = _evaluated(config, state, batch)
+        return state, metrics
 
     return step
 
@@ -91,10 +91,8 @@ def part_eval_step(
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, PartResult]:
-        output = config.apply_fn(state.params, state.model_state, batch[0], training=False)
-        sums = loss_sums(config, state.params, output, batch, is_part=True)
-        result = metric_states(config, output, batch, sums), batch_loss(sums, batch[0])
-        return _after(state, output), result
+        state, metrics, sums = _evaluated(config, state, batch, is_part=True)
+        return state, (metrics, batch_loss(sums, batch[0]))
 
     return step
 
@@ -124,6 +122,15 @@ def stateful_predict_step(
         return _after(state, output), output.y_pred
 
     return step
+
+
+def _evaluated(
+    config: StepConfig, state: TrainState, batch: Batch, *, is_part: bool = False
+) -> tuple[TrainState, MetricStates, LossSums]:
+    """Return the state after a batch in inference mode, the metric states and the loss's sums."""
+    output = config.apply_fn(state.params, state.model_state, batch[0], training=False)
+    sums = loss_sums(config, state.params, output, batch, is_part=is_part)
+    return _after(state, output), metric_states(config, output, batch, sums), sums
 
 
 def _after(state: TrainState, output: ModelOutput) -> TrainState:

@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.core.tree import leaves_by_path
+from trainlib.core.tree import leaves_by_path, with_rank
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Masked
 from trainlib.metrics import Mean, Metric
@@ -61,7 +61,7 @@ def masked_state(
     if weight:
         w = tf.convert_to_tensor(weight[0])
         rank = max(w.shape.rank, counted.shape.rank)
-        counted = _with_rank(tf.cast(counted, w.dtype), rank) * _with_rank(w, rank)
+        counted = with_rank(tf.cast(counted, w.dtype), rank) * with_rank(w, rank)
     return metric.from_model_output(y, output.y_pred, counted)
 
 
@@ -77,7 +77,7 @@ def _under(mask: Tensor, values: Tensor) -> Masked:
             f"has values of shape {list(values.shape)}: return a value for each step, of the "
             "mask's shape, or tl.losses.Masked(values, mask)"
         )
-    mask = tf.broadcast_to(_with_rank(mask, values.shape.rank), tf.shape(values))
+    mask = tf.broadcast_to(with_rank(mask, values.shape.rank), tf.shape(values))
     return Masked.where(mask if own is None else mask & own, values)
 
 
@@ -135,10 +135,3 @@ def _rank(values: Any) -> int | None:
         values = values.values
     rank: int | None = tf.convert_to_tensor(values).shape.rank
     return rank
-
-
-def _with_rank(x: Tensor, rank: int) -> Tensor:
-    """Return a tensor with axes of length 1 added at its end."""
-    for _ in range(rank - x.shape.rank):
-        x = x[..., tf.newaxis]
-    return x
