@@ -8,13 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.tables import INVALID, write
 
 from trainlib.data.frames import parse_dates, read_frame
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 @pytest.fixture
@@ -98,12 +94,7 @@ def test_decimal_commas_are_read_where_the_comma_separates_no_cells(tmp_path: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "has no rows"),
-        ("a,b\n", "has no rows"),
-        ("1,2\n3,4\n", "has no header"),
-        ("a,\n1,2\n", "column 2 has no name"),
-        ("a,a\n1,2\n", "two columns are named 'a'"),
-        ("a,b\n1,2\n\n1\n", "line 4: 1 cells, but the header has 2"),
+        *INVALID,
         ('a,b\n"1"x,2\n', "cannot be read as a table"),
         (b"a,b\n\xe9,1\n", "cannot be read as a table .* text in UTF-8"),
     ],

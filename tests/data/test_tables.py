@@ -7,13 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.tables import INVALID, write
 
 from trainlib.data.tables import read_npz, read_numbers, read_table
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -30,12 +26,7 @@ def test_a_table_is_read(tmp_path: Path, packed: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "has no rows"),
-        ("a,b\n", "has no rows"),
-        ("1,2\n3,4\n", "has no header"),
-        ("a,\n1,2\n", "column 2 has no name"),
-        ("a,a\n1,2\n", "two columns are named 'a'"),
-        ("a,b\n1,2\n\n1\n", "line 4: 1 cells, but the header has 2"),
+        *INVALID,
         ("a,b\n1,2,3\n", "line 2: 3 cells"),
         ('a,b\n"1"x,2\n', "cannot be read as .csv"),
     ],

@@ -17,11 +17,12 @@ from trainlib.data.labels import (
     CLASSIFICATION,
     Labels,
     encode_labels,
+    first_classes,
     fit_labels,
     with_targets,
 )
 from trainlib.data.preprocessing import TablePreprocessing, fit_preprocessing
-from trainlib.data.tables import Array, read_npz
+from trainlib.data.tables import Array, names_in_npz, read_npz
 from trainlib.data.validation import (
     check_examples,
     check_inputs,
@@ -124,7 +125,7 @@ def has_parts(path: Path) -> bool:
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is damaged.
     """
-    return not is_table(path.name) and "x_test" in read_npz(path)
+    return not is_table(path.name) and "x_test" in names_in_npz(path)
 
 
 def load_all_examples(
@@ -281,9 +282,7 @@ def _describe_classes(labels: Labels) -> str:
     """Return a line on the classes of a table; "" if there are none, or they were guessed."""
     if not labels.classes or labels.guess:
         return ""
-    first = ", ".join(map(printable, labels.classes[:10]))
-    more = ", ..." if len(labels.classes) > 10 else ""
-    return f"{len(labels.classes)} classes: {first}{more}"
+    return f"{len(labels.classes)} classes: {first_classes(labels.classes)}"
 
 
 def _has_labels(rules: TablePreprocessing, frame: Frame, task: str) -> bool:

@@ -19,7 +19,9 @@ import numpy as np
 from trainlib.data.tables import (
     DAMAGE,
     Array,
+    check_cells,
     check_names,
+    no_rows,
     open_text,
     parse_number,
     require_file,
@@ -180,16 +182,12 @@ def _scan(path: Path, target: str | None, text: Collection[str]) -> _Scan:
             name: [] if name == chosen or name in text else array("d") for name in names
         }
         for record in records:
-            if len(record) != len(names):
-                raise ValueError(
-                    f"{shown(path)}, line {reader.line_num}: {len(record)} cells, but the header "
-                    f"has {len(names)}; give one cell a column"
-                )
+            check_cells(path, reader.line_num, record, names)
             lines.append(reader.line_num)
             if cells is not None and not _append(cells, record):
                 cells = None
     if not lines:
-        raise ValueError(f"{shown(path)} has no rows; give a header line and at least one row")
+        raise no_rows(path)
     columns = None if cells is None else {n: _as_array(x, n == chosen) for n, x in cells.items()}
     return _Scan(delimiter, names, chosen, lines, columns)
 

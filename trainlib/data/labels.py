@@ -122,12 +122,16 @@ def encode_labels(frame: Frame, classes: Sequence[str]) -> Array:
     names = [class_name(cell) for cell in frame.columns[frame.target]]
     for row, name in enumerate(names):
         if name not in index:
-            known = ", ".join(map(printable, classes[:10])) + (", ..." if len(classes) > 10 else "")
             raise ValueError(
                 f"{frame.cell(frame.target, row)}: the class {printable(name)!r} is not known; "
-                f"the classes are {known}"
+                f"the classes are {first_classes(classes)}"
             )
     return np.array([index[name] for name in names], np.int32)
+
+
+def first_classes(classes: Sequence[str]) -> str:
+    """Return the first ten classes as text, for messages."""
+    return ", ".join(map(printable, classes[:10])) + (", ..." if len(classes) > 10 else "")
 
 
 def class_name(cell: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import gzip
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -44,12 +45,29 @@ def read_npz(path: Path) -> dict[str, Array]:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, is not an archive, or holds Python objects.
     """
+    with _open_npz(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def names_in_npz(path: Path) -> list[str]:
+    """Return the names of the arrays of a NumPy archive, which are not read.
+
+    Raises:
+        FileNotFoundError, ValueError: as of `read_npz`.
+    """
+    with _open_npz(path) as archive:
+        return list(archive.files)
+
+
+@contextlib.contextmanager
+def _open_npz(path: Path) -> Iterator[Any]:
+    """Open a NumPy archive; errors within the context are those of `read_npz`."""
     require_file(path)
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is not an archive")
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            yield archive
     except (*DAMAGE, zipfile.BadZipFile, ValueError, RuntimeError) as error:
         if "Object arrays" in str(error):
             reason = "it holds an object array, which is never unpickled"
@@ -80,15 +98,11 @@ def read_table(path: Path) -> Table:
             f"{shown(path)} cannot be read as .csv ({error}); give comma-separated text in UTF-8"
         ) from error
     if len(records) < 2:
-        raise ValueError(f"{shown(path)} has no rows; give a header line and at least one row")
+        raise no_rows(path)
     names = tuple(name.strip() for name in records[0])
     check_names(path, names)
     for line, record in zip(lines[1:], records[1:], strict=True):
-        if len(record) != len(names):
-            raise ValueError(
-                f"{shown(path)}, line {line}: {len(record)} cells, but the header has "
-                f"{len(names)}; give one cell a column"
-            )
+        check_cells(path, line, record, names)
     return Table(path, names, records[1:], lines[1:])
 
 
@@ -149,10 +163,24 @@ def _read_records(path: Path) -> tuple[list[int], list[list[str]]]:
     return lines, records
 
 
+def no_rows(path: Path) -> ValueError:
+    """Return the error for a table without rows."""
+    return ValueError(f"{shown(path)} has no rows; give a header line and at least one row")
+
+
+def check_cells(path: Path, line: int, record: Sequence[str], names: Sequence[str]) -> None:
+    """Raise `ValueError` unless a row has a cell for each column."""
+    if len(record) != len(names):
+        raise ValueError(
+            f"{shown(path)}, line {line}: {len(record)} cells, but the header has "
+            f"{len(names)}; give one cell a column"
+        )
+
+
 def check_names(path: Path, names: Sequence[str]) -> None:
     """Raise `ValueError` unless a header has distinct names."""
     if not names:
-        raise ValueError(f"{shown(path)} has no rows; give a header line and at least one row")
+        raise no_rows(path)
     if all(_is_number(name) for name in names):
         raise ValueError(f"{shown(path)} has no header; put a line with the column names first")
     for place, name in enumerate(names):

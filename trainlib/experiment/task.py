@@ -19,13 +19,13 @@ from trainlib.data import (
 from trainlib.data.examples import pick, split_indices
 from trainlib.data.files import is_file_path
 from trainlib.data.frames import is_number
-from trainlib.data.labels import CLASSIFICATION, REGRESSION
+from trainlib.data.labels import CLASSIFICATION, REGRESSION, first_classes
 from trainlib.data.preprocessing import read_preprocessing
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.targets import Target, in_form, loss_name, target_of
 from trainlib.experiment.user_functions import import_modules
-from trainlib.training.paths import expanded, printable
+from trainlib.training.paths import expanded
 from trainlib.user_code import import_function, is_spec
 
 PARTS = ("train", "validation", "test")
@@ -220,7 +220,7 @@ def _class_weights(text: str, task: Task) -> dict[int, float]:
         if names and name and name not in names and (numbered or not name.isdigit()):
             raise ValueError(
                 f"class_weight: {task.dataset.name} has no class {name!r}; its classes are "
-                f"{', '.join(map(printable, list(names)[:10]))}{', ...' if len(names) > 10 else ''}"
+                f"{first_classes(list(names))}"
             )
         try:
             weights[names[name] if name in names else int(name)] = float(weight)
