@@ -129,7 +129,7 @@ class ExperimentConfig:
     from_logits: bool | None = setting(
         "bool",
         None,
-        "Whether a model of yours ends in logits, for losses of logits or probabilities; default: "
+        "Whether your model ends in logits, for losses of logits or probabilities; default: "
         "as its last layer shows. The saved model then ends in probabilities.",
         group="Model",
     )
@@ -142,7 +142,7 @@ class ExperimentConfig:
     code_path: str | None = setting(
         "str",
         None,
-        "Folders searched for modules of yours, separated as in $PYTHONPATH; default: the working "
+        "Folders searched for your modules, separated as in $PYTHONPATH; default: the working "
         "directory. A run records the folders in which it found them.",
     )
     safe_mode: bool = setting(
@@ -213,7 +213,7 @@ class ExperimentConfig:
         "str",
         AUTO,
         "How training steps run: as a TensorFlow graph; compiled by XLA; or as a graph whose "
-        "optimizer update is compiled. auto measures them where the run takes long.",
+        "optimizer update is compiled. auto times them if the run is long.",
         choices=EXECUTIONS,
     )
     strategy: str = setting(

@@ -28,8 +28,8 @@ TENSORBOARD = "Write events for TensorBoard: curves, histograms, pictures, the g
 SHOWN: Mapping[str, str] = {
     "optimizer.learning_rate": "Learning rate, or auto: found by a range test before the run, as "
     "lr_find does; default: the optimizer's.",
-    "schedule.warmup_steps": "Steps of a linear warm-up of the learning rate before the schedule, "
-    "or of the schedule or optimizer that makes it itself.",
+    "schedule.warmup_steps": "Steps of a linear warm-up of the learning rate, before the schedule; "
+    "or, if the schedule or the optimizer has a warm-up, steps of that.",
 }
 """Hyperparameters, by kind and name, that every help text shows; others are in their topics."""
 MONITOR_HELP: Mapping[str, str] = {
