@@ -55,7 +55,7 @@ def test_predictions_of_the_test_examples_are_those_of_the_saved_model(run):
     model = keras.saving.load_model(run.folder / "model.keras")
     expected = model.predict(load_dataset("digits").test.x, verbose=0)
     np.testing.assert_allclose(predict_run(run), expected, rtol=1e-4, atol=1e-6)
-    assert run.predicts_classes
+    assert run.classes == 10
 
 
 def test_examples_in_a_file_are_predicted(run, tmp_path):

@@ -15,6 +15,9 @@ from trainlib.user_code import is_spec
 
 AUTO = "auto"
 
+_WITHOUT_MODEL = ("circle", "ctc")
+"""Losses of embeddings and of sequences, left out: no model here has outputs for them."""
+
 FUNCTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "model": models.MODELS,
     "optimizer": registry.OPTIMIZERS,
@@ -27,13 +30,10 @@ FUNCTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "regularizer": registry.REGULARIZERS,
     "constraint": registry.CONSTRAINTS,
     "clipping": registry.CLIPPING,
-    "loss": {name: f for name, f in registry.LOSSES.items() if name not in ("circle", "ctc")},
-    "metrics": {name: f for name, f in registry.METRICS.items() if name not in ("circle", "ctc")},
+    "loss": {name: f for name, f in registry.LOSSES.items() if name not in _WITHOUT_MODEL},
+    "metrics": {name: f for name, f in registry.METRICS.items() if name not in _WITHOUT_MODEL},
 }
-"""The functions that an experiment chooses from, by kind.
-
-Losses of embeddings and of sequences are left out: no model here has outputs for them.
-"""
+"""The functions that an experiment chooses from, by kind."""
 
 SINGULAR = {"metrics": "metric", "monitors": "monitor"}
 AUTO_MEMBERS: Mapping[str, tuple[str, ...]] = {

@@ -66,11 +66,6 @@ class SavedRun(NamedTuple):
         return tuple(self.summary["feature_names"])
 
     @property
-    def predicts_classes(self) -> bool:
-        """Whether the model predicts classes instead of numbers."""
-        return bool(self.classes)
-
-    @property
     def classes(self) -> int:
         """Number of classes; 0 if the model predicts numbers."""
         return int(self.summary["classes"])

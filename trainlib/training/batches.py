@@ -74,14 +74,25 @@ def as_array(name: str, array: Any) -> Any:
     if type(array) is np.ndarray:
         return array
     if isinstance(array, (tf.RaggedTensor, tf.SparseTensor)):
-        dense = "x.to_tensor()" if isinstance(array, tf.RaggedTensor) else "tf.sparse.to_dense(x)"
-        kind = type(array).__name__
-        raise TypeError(f"{name} must be arrays of numbers, got a {kind}: convert it by {dense}")
+        raise not_dense(name, type(array).__name__)
     if hasattr(array, "detach"):
         return array.detach().cpu().numpy()
     if type(array).__module__.partition(".")[0] == "pandas":
         return _from_pandas(name, array)
     return array
+
+
+def not_dense(name: str, kind: str, example: str = "") -> TypeError:
+    """Return the error for a ragged or sparse tensor.
+
+    Args:
+        name: name of the argument.
+        kind: "RaggedTensor" or "SparseTensor".
+        example: code that converts it, with "{dense}" for the converted x. Default: "", none.
+    """
+    dense = "x.to_tensor()" if kind == "RaggedTensor" else "tf.sparse.to_dense(x)"
+    how = f", as in {example.format(dense=dense)}" if example else ""
+    return TypeError(f"{name} must be arrays of numbers, got a {kind}: convert it by {dense}{how}")
 
 
 def _from_pandas(name: str, table: Any) -> np.ndarray:

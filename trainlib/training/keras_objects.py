@@ -158,7 +158,7 @@ def metric_from_keras(metric: Any) -> Metric:
     def from_model_output(
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> KerasMetricState:
-        y_true, y_pred = match_ranks(tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred))
+        y_true, y_pred = match_ranks(y_true, y_pred)
         ours = copies.of(y_pred.shape[-1] if y_pred.shape.rank > 1 else 1)
         weights = {}
         if sample_weight is not None:

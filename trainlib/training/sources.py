@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from trainlib.core.checks import check_integer
+from trainlib.training.batches import not_dense
 
 NO_LENGTH = (TypeError, ValueError, NotImplementedError, AttributeError, OverflowError)
 """What `len` raises for a source whose length is unknown."""
@@ -157,11 +158,7 @@ def _check_dense(name: str, data: tf.data.Dataset) -> None:
     for spec in tf.nest.flatten(data.element_spec):
         if isinstance(spec, (tf.RaggedTensorSpec, tf.SparseTensorSpec)):
             kind = type(spec).__name__.removesuffix("Spec")
-            dense = "x.to_tensor()" if kind == "RaggedTensor" else "tf.sparse.to_dense(x)"
-            raise TypeError(
-                f"{name} must be arrays of numbers, got a {kind}: convert it by {dense}, as in "
-                f"dataset.map(lambda x, y: ({dense}, y))"
-            )
+            raise not_dense(name, kind, "dataset.map(lambda x, y: ({dense}, y))")
 
 
 def _call(data: Any, method: str) -> None:

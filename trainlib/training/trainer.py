@@ -173,27 +173,24 @@ class Trainer(Inference):
         loss_fn = resolve_loss(loss)
         metric_fns = metrics_for_model(metrics, loss_fn, model, settings.from_logits)
         loss_fn = loss_for_model(loss_fn, model, settings.from_logits)
-        is_keras, built_in = not isinstance(model, FunctionalModel), built_precision(model)
-        config = _step_config(pure, loss_fn, optimizer, metric_fns, precision or built_in, settings)
+        is_keras, fixed = not isinstance(model, FunctionalModel), execution != "auto"
+        policy = precision or built_precision(model)
+        config = _step_config(pure, loss_fn, optimizer, metric_fns, policy, settings)
         if is_keras:
             config = dataclasses.replace(config, constraints=constraints_of(model))
         devices, halts = devices_for(distribution, model), settings.nonfinite in HALTING
         programs = Programs.for_model(devices, config, pure, seed, halts, is_keras)
-        if execution == "auto":
-            precision = precision or built_in
         self.model = model
         self.context = TrainingContext(
             programs,
             distribution,
-            default_execution(execution, model, precision)
+            default_execution(execution, model, precision if fixed else policy)
             if on_one_device
             else default_execution(execution, None),
             ResultsReader(programs, settings.report, settings.nonfinite in ("skip", "roll_back")),
-            fixed_execution=execution != "auto",
+            fixed_execution=fixed,
             # Workers could measure differently and disagree.
-            untuned=execution == "auto"
-            and precision != "mixed_float16"
-            and not is_multi_worker(distribution),
+            untuned=not fixed and policy != "mixed_float16" and not is_multi_worker(distribution),
             model=ModelLink(model, programs.variables) if is_keras else None,
             stateful=stateful_layer(model),
         )

@@ -14,16 +14,12 @@ def read_values(variables: Any) -> Any:
     return tf.nest.map_structure(lambda v: v.read_value(), variables)
 
 
-def assign_changed(variables: Any, old: Tree, new: Tree) -> bool:
-    """Assign those of the new values that are other tensors than the old; return if any are."""
-    pairs = zip(tf.nest.flatten(old), tf.nest.flatten(new), strict=True)
-    changed = [x is not y for x, y in pairs]
-    for variable, x, differs in zip(
-        tf.nest.flatten(variables), tf.nest.flatten(new), changed, strict=True
-    ):
-        if differs:
-            variable.assign(x)
-    return any(changed)
+def assign_changed(variables: Any, old: Tree, new: Tree) -> None:
+    """Assign those of the new values that are other tensors than the old."""
+    flat = map(tf.nest.flatten, (variables, old, new))
+    for variable, before, after in zip(*flat, strict=True):
+        if after is not before:
+            variable.assign(after)
 
 
 def assign_values(variables: Any, values: Tree) -> None:
