@@ -160,6 +160,8 @@ def test_a_model_of_a_run_is_trained_on_with_its_rules(run, rules, quick, comman
     arguments = ("--dataset=other.csv", "--model=run/model.keras", "--run_dir=next")
     done = quick(*arguments, "--learning_rate=0.001")
     assert done.status == 2 and "--hidden" in done.err  # the flag of another model
+    shutil.move(run / "model.keras", tmp_path / "moved.keras")
+    arguments = ("--dataset=other.csv", "--model=moved.keras", "--run_dir=next")
     done = command("train", "--epochs=1", "--noreport", *arguments)
     assert (done.status, done.err) == (0, "")
     assert "50 cells hold categories that are new: blue" in done.out

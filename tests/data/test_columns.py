@@ -58,7 +58,7 @@ def test_rare_and_further_categories_share_an_input():
     ]
     many = [f"c{k:03}" for k in range(150) for _ in range(3 if k < 10 else 2)]
     rule = fitted(many)
-    assert len(rule.categories) == MAX_CATEGORIES and rule.other
+    assert (len(rule.categories), rule.other) == (MAX_CATEGORIES, 50)
     assert rule.categories[:10] == tuple(f"c{k:03}" for k in range(10))
 
 
@@ -91,6 +91,21 @@ def test_a_column_of_numbers_with_some_text_is_refused(bad):
         fitted(cells, training=30)
 
 
+def test_a_column_with_many_different_numbers_and_some_text_is_refused():
+    cells = [str(k) if k % 2 else "abc" for k in range(60)]
+    with pytest.raises(ValueError, match="line 2, column 'x': 'abc' is not a number, but many"):
+        fitted(cells)
+    assert isinstance(fitted(["1", "2", "3+"] * 30), CategoryColumn)
+
+
+def test_large_numbers_that_differ_little_are_taken_from_their_median():
+    seconds = [1.7e9 + k for k in range(5)]
+    rule = fitted(seconds)
+    assert rule.encode(frame(seconds)).x.astype(np.float32)[:, 0].tolist() == [-2, -1, 0, 1, 2]
+    others = fitted([1.7e9, 1.2e9]), fitted([2000, 2001]), fitted([1e9] * 3)
+    assert [other.origin for other in others] == [0, 0, 0]
+
+
 def test_text_in_a_column_that_training_knows_as_numbers_is_refused():
     with pytest.raises(ValueError, match="line 3, column 'x': 'two' is not a number"):
         fitted([1, 2]).encode(frame(["1", "two"]))
@@ -98,7 +113,10 @@ def test_text_in_a_column_that_training_knows_as_numbers_is_refused():
         fitted([1, 2]).encode(frame([np.inf, 1]))
 
 
-@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y"])
+FORMS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y")
+
+
+@pytest.mark.parametrize("form", [*FORMS, "%d-%b-%Y", "%B %d, %Y"])
 def test_dates_are_days_and_the_time_of_the_year_and_of_the_week(form):
     pytest.importorskip("pandas")
     days = [datetime.date(2023, 5, 17) + datetime.timedelta(13 * k) for k in range(31)]
@@ -130,6 +148,8 @@ def test_dates_that_may_be_read_in_two_ways_are_refused():
     with pytest.raises(ValueError, match="line 2, column 'x': the day or the month may be first"):
         fitted(["01/02/2024", "03/04/2024"])
     assert fitted(["02/02/2024", "03/03/2024"]).format == "%m/%d/%Y"
+    with pytest.raises(ValueError, match="line 3, .*'02.01.2024' has another form than '2024-01-0"):
+        fitted(["2024-01-01", "02.01.2024"])
     assert isinstance(fitted(["1.2.3", "1.2.4", "1.2.3", "1.2.4"]), CategoryColumn)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from helpers.tables import INVALID, write
 
+import trainlib
 from trainlib.data.frames import parse_dates, read_frame
 
 
@@ -52,7 +55,7 @@ def test_numbers_are_read_without_pandas_in_every_form_of_a_table(
 @pytest.mark.usefixtures("no_pandas")
 def test_what_needs_pandas_says_so(tmp_path: Path, cell: str) -> None:
     path = write(tmp_path / "t.csv", f"a,y\n1,0\n{cell},1\n")
-    with pytest.raises(ValueError, match="t.csv: it has text or empty.*: pip install pandas$"):
+    with pytest.raises(ValueError, match="t.csv: it has text, empty cells.*: pip install pandas$"):
         read_frame(path)
 
 
@@ -80,15 +83,57 @@ def test_numbers_are_exact(tmp_path: Path) -> None:
     assert frame.columns["a"].tolist() == numbers.tolist()
 
 
-def test_decimal_commas_are_read_where_the_comma_separates_no_cells(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "expected", "target"),
+    [
+        ("a;t;y\n1,5;u;2,25\n-1.234,5;v;3\n", [1.5, -1234.5], ["2.25", "3"]),
+        ("a;b;y\n1.000;1,5;1\n12.500;0,1;0\n", [1000, 12500], ["1", "0"]),
+        ("a;y\n1.000;1,5\n2.000;2,5\n", [1000, 2000], ["1.5", "2.5"]),
+        ('a,b,y\n"1,5",2,1\n"2,0",1,0\n', [1.5, 2], ["1", "0"]),
+        ('a,b,y\n"1,234.5",2,1\n"2,000",1,0\n', [1234.5, 2000], ["1", "0"]),
+        ("a;b;y\n1,234;0.5;1.500\n2,000;1;2\n", [1234, 2000], ["1.500", "2"]),
+        ("a;t;y\n1.000;u;1\n2.500;v;0\n", [1, 2.5], ["1", "0"]),
+        ("a;b;y\n1,5;1.2.3;u\n;1.5;v\n", [1.5, np.nan], ["u", "v"]),
+    ],
+)
+def test_numbers_are_read_with_the_decimal_mark_that_the_table_shows(
+    tmp_path: Path, text: str, expected: list[float], target: list[str]
+) -> None:
     pytest.importorskip("pandas")
-    path = write(tmp_path / "t.csv", "a;t;y\n1,5;u;2,25\n-1.234,5;v;3\n")
-    frame = read_frame(path)
-    assert frame.columns["a"].tolist() == [1.5, -1234.5]
-    assert frame.columns["y"].tolist() == ["2.25", "3"]
-    write(path, "a;b;y\n1,5;2.5;1\n1,0;3.5;0\n")
-    with pytest.raises(ValueError, match="'a' has decimal commas and column 'b' decimal points"):
-        read_frame(path)
+    frame = read_frame(write(tmp_path / "t.csv", text))
+    np.testing.assert_array_equal(frame.columns["a"], expected)
+    assert frame.columns["y"].tolist() == target
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "a;b;y\n1,5;1;1\n1,0;3.5;0\n",
+            "line 3, column 'b': '3.5' has a decimal point, but .*"
+            "line 2, column 'a': '1,5' a decimal comma",
+        ),
+        ("a;y\n1,5;1\n2.5;0\n", "line 3, column 'a': '2.5' has a decimal point, but .*line 2"),
+        ("a;t;y\n7;u;1\n1,000;v;0\n", "line 3, column 'a': '1,000' may be 1.000 or 1000"),
+        ("a;y\n7;1.000\n8;1,000\n", "line 3, column 'y': '1,000' may be 1.000 or 1000"),
+    ],
+)
+def test_numbers_with_two_meanings_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match=message):
+        read_frame(write(tmp_path / "t.csv", text))
+
+
+def test_a_table_without_decimals_has_the_mark_of_that_of_the_run(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    path = write(tmp_path / "t.csv", "a;y\n1.000;1\n2.000;0\n")
+    assert read_frame(path).columns["a"].tolist() == [1, 2]
+    assert read_frame(path, decimal=",").columns["a"].tolist() == [1000, 2000]
+    write(path, "a;y\n1,000;1\n2,000;0\n")
+    assert read_frame(path, decimal=".").columns["a"].tolist() == [1000, 2000]
+    assert read_frame(path, decimal=",").columns["a"].tolist() == [1, 2]
+    write(path, "a;y\n1.5;1\n2.000;0\n")
+    assert read_frame(path, decimal=",").columns["a"].tolist() == [1.5, 2]
 
 
 @pytest.mark.parametrize(
@@ -104,24 +149,79 @@ def test_invalid_tables_are_refused(tmp_path: Path, text: str | bytes, message: 
         read_frame(write(tmp_path / "t.csv", text))
 
 
-def test_parquet_is_read_or_names_the_package_that_is_missing(tmp_path: Path) -> None:
+def test_parquet_is_read(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
     path = write(tmp_path / "t.parquet", b"PAR1")
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        with pytest.raises(ValueError, match="which needs pyarrow: pip install pyarrow$"):
-            read_frame(path)
-        return
     with pytest.raises(ValueError, match="cannot be read as Parquet"):
         read_frame(path)
-    nullable = pandas.array(["u", None], "string")
-    table = pandas.DataFrame({"a": [1, None], "t": ["u", None], "s": nullable, "y": [True, False]})
-    table.to_parquet(path)
-    frame = read_frame(path)
-    np.testing.assert_array_equal(frame.columns["a"], [1, np.nan])
+    columns = {
+        "a": [1, None],
+        "t": ["u", None],
+        "s": pandas.array(["u", None], "string"),
+        "c": pandas.Categorical(["v", "u"]),
+        "i": pandas.array([1, None], "Int64"),
+        "b": [True, False],
+        "n": ["1,5", "2"],
+        "d": pandas.to_datetime(["2024-01-02", None]),
+        "code": [1, 2],
+        "y": [True, False],
+    }
+    pandas.DataFrame(columns).to_parquet(path)
+    frame = read_frame(path, text=["code"])
+    for name, expected in {"a": [1, np.nan], "i": [1, np.nan], "b": [1, 0], "n": [1.5, 2]}.items():
+        np.testing.assert_array_equal(frame.columns[name], expected)
     assert frame.columns["t"].tolist() == frame.columns["s"].tolist() == ["u", None]
+    assert frame.columns["c"].tolist() == ["v", "u"]
+    assert frame.columns["d"].tolist() == ["2024-01-02 00:00:00", None]
+    assert frame.columns["code"].tolist() == ["1", "2"]
     assert frame.columns["y"].tolist() == ["True", "False"]
+    assert frame.cell("a", 1).endswith("t.parquet, row 2, column 'a'")
+
+
+def test_parquet_without_pyarrow_names_it(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    path = write(tmp_path / "t.parquet", b"PAR1")
+    with pytest.MonkeyPatch.context() as patch:
+        error = ImportError("no pyarrow")
+        patch.setattr(pandas, "read_parquet", lambda path: (_ for _ in ()).throw(error))
+        with pytest.raises(ValueError, match="which needs pyarrow: pip install pyarrow$"):
+            read_frame(path)
+
+
+def test_in_a_process_without_pandas_plain_tables_are_read_and_others_name_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pandas.py").write_text("raise ModuleNotFoundError('pandas')")
+    write(tmp_path / "plain.csv", "a,y\n1,u\n2,v\n")
+    write(tmp_path / "text.csv", "a,y\nred,u\nblue,v\n")
+    write(tmp_path / "t.parquet", b"PAR1")
+    code = (
+        "from pathlib import Path\n"
+        "from trainlib.data.frames import read_frame\n"
+        "print(read_frame(Path('plain.csv')).columns['a'].tolist())\n"
+        "for name in ('text.csv', 't.parquet'):\n"
+        "    try:\n"
+        "        read_frame(Path(name))\n"
+        "    except ValueError as error:\n"
+        "        print(error)\n"
+    )
+    found = [str(Path(trainlib.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join([str(tmp_path), *filter(None, found)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "[1.0, 2.0]",
+        "text.csv: it has text, empty cells or decimal commas, which needs pandas: "
+        "pip install pandas",
+        "t.parquet: it is a Parquet file, which needs pandas: pip install pandas",
+    ]
 
 
 def test_dates_are_days_since_1970_in_utc() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainlib.data.frames import read_frame
 from trainlib.data.housing import FEATURES, read_housing_table, read_keras_archive
-from trainlib.data.tables import read_numbers, read_table
 
 HEADER = (
     "median_house_value,ocean_proximity,longitude,latitude,housing_median_age,total_rooms,"
@@ -40,7 +40,7 @@ def test_the_eight_features_are_read_unchanged(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("a,b\n1,2\n", "no column 'longitude'"),
-        (HEADER + ROW.replace("129", ""), "line 2, column 'total_bedrooms': ''"),
+        (HEADER + ROW.replace("129", ""), "line 2, column 'total_bedrooms' is empty"),
         (HEADER + ROW.replace("126", "0"), "households is 0 at example 0"),
     ],
 )
@@ -61,8 +61,8 @@ def test_the_published_table_has_its_shape_and_first_row(data_dir: Path) -> None
 def test_the_archive_of_keras_is_read_in_any_column_order(
     tmp_path: Path, data_dir: Path, order: tuple[int, ...]
 ) -> None:
-    table = read_table(data_dir / "cal_housing.csv.gz")
-    numbers = read_numbers(table, table.names).astype(np.float32)
+    table = read_frame(data_dir / "cal_housing.csv.gz", "")
+    numbers = np.stack(list(table.columns.values()), 1).astype(np.float32)
     path = tmp_path / "california_housing.npz"
     np.savez(path, x=numbers[:, list(order)], y=numbers[:, 8])
     x, y = read_keras_archive(path)

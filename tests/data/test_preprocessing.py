@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from trainlib.data import TablePreprocessing, load_dataset, load_examples
 from trainlib.data.columns import NumberColumn
 from trainlib.data.frames import Frame
 from trainlib.data.preprocessing import (
+    add_preprocessing,
     fit_preprocessing,
+    preprocessing_of_model,
     read_preprocessing,
     write_preprocessing,
 )
@@ -49,6 +52,14 @@ def test_the_columns_that_tell_something_become_inputs():
     assert RULES.describe() == (
         "columns: 1 of numbers, 1 of categories; 4 inputs",
         "columns left out: same (the same in every row), id (different in every row)",
+    )
+
+
+def test_columns_with_categories_that_share_an_input_are_described():
+    rules = fit_preprocessing(frame(t=[*"aabbcd"], y=[*"vwvwvw"]), np.arange(6))
+    assert rules.describe() == (
+        "columns: 1 of categories; 3 inputs",
+        "categories with an input of their own, the others share one: t (2 of 4)",
     )
 
 
@@ -104,3 +115,15 @@ def test_the_first_column_may_be_an_index_without_a_name(tmp_path):
     data = load_dataset(tmp_path / "a.csv")
     assert data.feature_names == ("n",)
     assert data.notes == ("columns left out: the first (it has no name)",)
+
+
+def test_the_rules_are_found_in_a_model_or_beside_it(tmp_path):
+    model = tmp_path / "model.keras"
+    with zipfile.ZipFile(model, "w") as archive:
+        archive.writestr("config.json", "{}")
+    assert preprocessing_of_model(model) is None
+    write_preprocessing(tmp_path, RULES)
+    assert preprocessing_of_model(model) == RULES
+    add_preprocessing(model, RULES)
+    (tmp_path / "preprocessing.json").unlink()
+    assert preprocessing_of_model(model) == RULES

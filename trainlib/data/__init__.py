@@ -1,6 +1,9 @@
 """Data sets as NumPy arrays: four by name, .npz archives, and tables.
 
+archives: .npz archives.
+cells: which cells of a table are numbers, and their decimal mark.
 columns: the rules of columns of numbers, categories and dates.
+csv_text: text files of tables, their delimiter and their header.
 datasets: the registry `DATASETS` and `load_dataset`.
 examples: `Examples` and `Dataset`, and the functions that split them.
 files: .npz and .csv files of the user.
@@ -11,7 +14,6 @@ idx: the IDX format of MNIST and Fashion-MNIST.
 labels: the column to predict, as classes or numbers.
 preprocessing: `TablePreprocessing`, the rules that turn columns into a model's inputs.
 search: the folders searched for a data set, and its download.
-tables: .npz archives and text files of numbers.
 validation: checks of arrays that come from files.
 
 Loading does not import TensorFlow; Keras is imported only to download a data set that is not

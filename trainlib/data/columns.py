@@ -9,21 +9,32 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from trainlib.data.frames import Frame, is_number, parse_dates
-from trainlib.data.tables import Array
+from trainlib.data.archives import Array
+from trainlib.data.cells import read_number
+from trainlib.data.frames import Frame, parse_dates
 from trainlib.training.paths import printable
 
 MAX_CATEGORIES = 100
 """Categories of a column that have an input: the most frequent, each in two rows or more."""
 MOSTLY = 0.9
 """Fraction of numbers from which a column with some other text is refused as a likely mistake."""
+MANY_NUMBERS = 20
+"""So is a column with more different numbers than this, if they are half of its different texts."""
 
-_DAY = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y")
-DATE_FORMATS = ("ISO8601", *(day + time for time in ("", " %H:%M", " %H:%M:%S") for day in _DAY))
-_LIKE_DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?")
-_LIKE_NUMBER = re.compile(
-    r"[$€£]?\s*[+-]?(\d{1,3}([.,' ]\d{3})+([.,]\d+)?|\d+([.,]\d+)?)\s*[%$€£]?"
+_DAY = (
+    *("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y"),
+    *("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y"),
 )
+DATE_FORMATS = ("ISO8601", *(day + time for time in ("", " %H:%M", " %H:%M:%S") for day in _DAY))
+_LIKE_DATE = re.compile(
+    r"(\d{1,4}[-./]\d{1,2}[-./]\d{1,4}"
+    r"|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{4}|[A-Za-z]{3,9} \d{1,2}, \d{4})([ T].*)?"
+)
+_LIKE_NUMBER = re.compile(
+    r"[$€£¥]?\s*[+-]?(\d{1,3}([.,'\s]\d{2,3})+([.,]\d+)?|\d+([.,]\d+)?)\s*[%$€£¥]?"
+)
+ROUNDING = 1e-3
+"""Rounding error of float32, in standard deviations, from which numbers lose their median."""
 _SAMPLE = 1000
 _YEAR, _WEEK = 365.2425, 7.0
 """Days."""
@@ -49,11 +60,14 @@ class NumberColumn:
         name: name of the column.
         median: median of the training rows.
         empty: whether training rows have empty cells: then a second input is 1 for these.
+        origin: number that is subtracted: the median of large numbers that differ little, such as
+            times in seconds, whose differences float32 would round away; else 0.
     """
 
     name: str
     median: float
     empty: bool = False
+    origin: float = 0.0
     kind: ClassVar[str] = "numbers"
 
     @property
@@ -70,7 +84,11 @@ class NumberColumn:
         """Return the inputs of a frame's rows."""
         values = frame.columns[self.name]
         if values.dtype == object:
-            row = next(i for i, x in enumerate(values) if x is not None and not is_number(x))
+            row = next(
+                i
+                for i, x in enumerate(values)
+                if x is not None and read_number(x, frame.decimal) is None
+            )
             raise ValueError(
                 f"{frame.cell(self.name, row)}: {printable(values[row])!r} is not a number"
             )
@@ -78,7 +96,8 @@ class NumberColumn:
             row = int(np.argmax(np.isinf(values)))
             raise ValueError(f"{frame.cell(self.name, row)}: the number is infinite; replace it")
         missing = np.isnan(values)
-        x = [np.where(missing, self.median, values), *([missing] if self.empty else [])]
+        x = [np.where(missing, self.median, values) - self.origin]
+        x += [missing] if self.empty else []
         note = "" if self.empty else _empty_note(self.name, missing, "the median takes their place")
         return Encoded(np.stack(x, 1).astype(np.float64), (note,) if note else ())
 
@@ -90,13 +109,13 @@ class CategoryColumn:
     Attributes:
         name: name of the column.
         categories: categories of the training rows that have an input, in alphabetical order.
-        other: whether there are more of them: then one input is 1 for all others.
+        other: how many more of them there are: if any, one input is 1 for all others.
         empty: whether training rows have empty cells: then one input is 1 for these.
     """
 
     name: str
     categories: tuple[str, ...]
-    other: bool = False
+    other: int = 0
     empty: bool = False
     kind: ClassVar[str] = "categories"
 
@@ -225,7 +244,11 @@ def _fit_numbers(name: str, values: Array) -> NumberColumn | str:
     missing = np.isnan(values)
     if missing.all():
         return "empty"
-    return NumberColumn(name, float(np.median(values[~missing])), bool(missing.any()))
+    given = values[~missing]
+    median = float(np.median(given))
+    rounding = float(np.abs(given).max()) * float(np.finfo(np.float32).eps)
+    coarse = rounding > ROUNDING * float(given.std()) > 0
+    return NumberColumn(name, median, bool(missing.any()), median if coarse else 0.0)
 
 
 def _fit_text(frame: Frame, rows: Array, name: str) -> Column | str:
@@ -245,17 +268,19 @@ def _fit_text(frame: Frame, rows: Array, name: str) -> Column | str:
     if not repeated:
         return "different in every row"
     categories = tuple(sorted(repeated[:MAX_CATEGORIES]))
-    return CategoryColumn(name, categories, len(counts) > len(categories), empty)
+    return CategoryColumn(name, categories, len(counts) - len(categories), empty)
 
 
 def _check_mixture(frame: Frame, name: str) -> None:
-    """Raise `ValueError` for a column of text in which nearly every cell is a number."""
+    """Raise `ValueError` for a column of text in which many cells are numbers."""
     given = [(row, cell) for row, cell in enumerate(frame.columns[name]) if cell is not None]
     numbers = sum(bool(_LIKE_NUMBER.fullmatch(cell)) for _, cell in given)
-    if numbers >= MOSTLY * len(given):
-        row, cell = next(x for x in given if not is_number(x[1]))
+    different = {cell for _, cell in given}
+    values = sum(read_number(cell, frame.decimal) is not None for cell in different)
+    if numbers >= MOSTLY * len(given) or values > max(MANY_NUMBERS, len(different) / 2):
+        row, cell = next(x for x in given if read_number(x[1], frame.decimal) is None)
         raise ValueError(
-            f"{frame.cell(name, row)}: {printable(cell)!r} is not a number, but most cells of the "
+            f"{frame.cell(name, row)}: {printable(cell)!r} is not a number, but many cells of the "
             "column are; write numbers as 1234.5, or remove the row or the column"
         )
 
@@ -275,6 +300,7 @@ def _fit_dates(frame: Frame, rows: Array, name: str) -> DateColumn | None:
     found = {form: parse_dates(given, form) for form in likely}
     found = {form: days for form, days in found.items() if not np.isnan(days).any()}
     if not found:
+        _check_one_format(frame, name, given)
         return None
     form, days = next(iter(found.items()))
     if any(not np.array_equal(days, other) for other in found.values()):
@@ -285,6 +311,20 @@ def _fit_dates(frame: Frame, rows: Array, name: str) -> DateColumn | None:
         )
     has_time = bool((days % 1).any())
     return DateColumn(name, form, float(np.floor(np.median(days))), has_time, bool(missing.any()))
+
+
+def _check_one_format(frame: Frame, name: str, given: Array) -> None:
+    """Raise `ValueError` for a column of dates in several formats."""
+    known = {form: ~np.isnan(parse_dates(given[:_SAMPLE], form)) for form in DATE_FORMATS}
+    if np.any(list(known.values()), axis=0).all():
+        first = next(form for form, valid in known.items() if valid[0])
+        other = given[:_SAMPLE][~known[first]]
+        if len(other):
+            row = list(frame.columns[name]).index(other[0])
+            raise ValueError(
+                f"{frame.cell(name, row)}: the date {printable(other[0])!r} has another form than "
+                f"{printable(given[0])!r} before it; write dates as YYYY-MM-DD"
+            )
 
 
 def _empty_input(column: Any) -> tuple[str, ...]:

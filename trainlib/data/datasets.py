@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainlib.data.archives import Array, read_npz
 from trainlib.data.examples import Dataset, Examples, split_test
 from trainlib.data.files import SUFFIXES, Reading, is_file_path, load_archive, load_file
 from trainlib.data.frames import Frame
@@ -22,7 +23,6 @@ from trainlib.data.idx import read_idx
 from trainlib.data.labels import AUTO
 from trainlib.data.preprocessing import TablePreprocessing, fit_preprocessing
 from trainlib.data.search import find_files
-from trainlib.data.tables import Array, read_npz
 from trainlib.data.validation import check_examples, check_parts
 from trainlib.training.paths import expanded, shown
 

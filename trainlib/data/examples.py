@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from trainlib.data.archives import Array
 from trainlib.data.preprocessing import TablePreprocessing
-from trainlib.data.tables import Array
 
 TEST_FRACTION = 0.2
 TEST_SEED = 0

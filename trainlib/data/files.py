@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainlib.data.archives import Array, names_in_npz, read_npz
 from trainlib.data.examples import Dataset, Examples, split_test, split_test_indices
 from trainlib.data.frames import PARQUET, Frame, read_frame
 from trainlib.data.labels import (
@@ -22,7 +23,6 @@ from trainlib.data.labels import (
     with_targets,
 )
 from trainlib.data.preprocessing import TablePreprocessing, fit_preprocessing
-from trainlib.data.tables import Array, names_in_npz, read_npz
 from trainlib.data.validation import (
     check_examples,
     check_inputs,
@@ -148,13 +148,17 @@ def load_all_examples(
     """
     if reading.preprocessing is not None and is_table(path.name):
         rules = reading.preprocessing
-        frame, note = with_targets(read_frame(path, rules.target, rules.text_columns))
+        read = read_frame(path, rules.target, rules.text_columns, rules.decimal)
+        frame, note = with_targets(read)
         y = encode_labels(frame, rules.classes)
         encoded = rules.encode(frame)
         notes = (*([note] if note else []), *encoded.notes)
         return _table_examples(encoded.x, y, shown(path), reading.dtype), notes
     if is_table(path.name):
-        raise ValueError(f"{shown(path)} is a table, but the run was not trained on columns")
+        raise ValueError(
+            f"{shown(path)} is a table, but the folder of the run has no preprocessing.json, the "
+            "rules of its columns: the run was trained on other data, or the file was removed"
+        )
     arrays = read_npz(path)
     if "x" not in arrays or "y" not in arrays:
         raise ValueError(f"{shown(path)} holds the arrays {_listed(arrays)}; give x and y")
@@ -219,36 +223,23 @@ def load_examples(
         return load_inputs(source, preprocessing, dtype)[0]
     frame = read_frame(source, "" if target is None else target)
     names = tuple(feature_names) or tuple(n for n in frame.columns if n and n != target)
-    numbers = {name: _complete_numbers(frame, name) for name in names}
-    return to_floats(np.stack(list(numbers.values()), 1), f"{shown(source)}, its columns", dtype)
+    numbers = np.stack([frame.numbers(name) for name in names], 1)
+    return to_floats(numbers, f"{shown(source)}, its columns", dtype)
 
 
 def load_inputs(path: Path, rules: TablePreprocessing, dtype: str) -> tuple[Array, tuple[str, ...]]:
     """Load the inputs of a table by rules, and lines on what is unlike the training data."""
-    encoded = rules.encode(read_frame(path, rules.target, rules.text_columns))
+    frame = read_frame(path, rules.target, rules.text_columns, rules.decimal)
+    encoded = rules.encode(frame)
     return to_floats(encoded.x, f"{shown(path)}, its columns", dtype), encoded.notes
-
-
-def _complete_numbers(frame: Frame, name: str) -> Array:
-    """Return a column without rules, which has a number in every cell."""
-    if name not in frame.columns:
-        raise ValueError(
-            f"{frame.name} has no column {name!r}; its columns are "
-            f"{', '.join(map(printable, frame.columns))}"
-        )
-    values = frame.columns[name]
-    for row, x in enumerate(values):
-        if isinstance(x, str) or x is None or not np.isfinite(x):
-            text = printable(x) if isinstance(x, str) else "an empty cell" if x is None else f"{x}"
-            raise ValueError(f"{frame.cell(name, row)}: {text!r} is not a number")
-    return values
 
 
 def _load_table(path: Path, reading: Reading) -> Dataset:
     """Load a table as a data set."""
     rules = reading.preprocessing
     target = reading.target if reading.target is not None or rules is None else rules.target
-    read = read_frame(path, target, () if rules is None else rules.text_columns)
+    text, decimal = ((), None) if rules is None else (rules.text_columns, rules.decimal)
+    read = read_frame(path, target, text, decimal)
     frame, note = with_targets(read)
     if rules is not None and _has_labels(rules, frame, reading.task):
         labels = Labels(encode_labels(frame, rules.classes), rules.classes)

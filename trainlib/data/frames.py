@@ -5,40 +5,26 @@ A table of plain numbers is read without pandas; empty cells, text, dates and Pa
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import math
-import re
-from array import array
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainlib.data.tables import (
-    DAMAGE,
-    Array,
-    check_cells,
-    check_names,
-    no_rows,
-    open_text,
-    parse_number,
-    require_file,
+from trainlib.data.archives import Array, require_file
+from trainlib.data.cells import (
+    MISSING,
+    POINT,
+    as_numbers,
+    as_text,
+    decimal_mark,
+    read_number,
+    with_decimal_points,
 )
-from trainlib.training.paths import shown
+from trainlib.data.csv_text import Scan, check_names, open_text, reading, scan_text
+from trainlib.training.paths import printable, shown
 
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "?")
-"""Cells that count as empty. In the target column a text such as "None" is a class, not empty."""
-DELIMITERS = (",", ";", "\t", "|")
 PARQUET = ".parquet"
-
-_SAMPLE_CHARACTERS = 1 << 16
-_BOOLEANS = {
-    **dict.fromkeys(("True", "TRUE", "true"), 1.0),
-    **dict.fromkeys(("False", "FALSE", "false"), 0.0),
-}
-_DECIMAL_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?([eE][+-]?\d+)?")
 
 
 class Frame(NamedTuple):
@@ -51,12 +37,14 @@ class Frame(NamedTuple):
             cells, or text [N], an object array of `str` with None for empty cells. The target is
             text.
         lines: line of each row in the file, from 1; of a Parquet file, the number of the row.
+        decimal: decimal mark of its numbers, "." or ","; None: they show none.
     """
 
     path: Path
     target: str
     columns: Mapping[str, Array]
     lines: Sequence[int]
+    decimal: str | None = None
 
     @property
     def name(self) -> str:
@@ -73,31 +61,39 @@ class Frame(NamedTuple):
         place = "row" if self.path.name.lower().endswith(PARQUET) else "line"
         return f"{self.name}, {place} {self.lines[row]}, column {name!r}"
 
+    def numbers(self, name: str) -> Array:
+        """Return a column that has a number in every cell.
+
+        Raises:
+            ValueError: there is no such column, or a cell is not a finite number.
+        """
+        if name not in self.columns:
+            raise ValueError(
+                f"{self.name} has no column {name!r}; its columns are "
+                f"{', '.join(map(printable, self.columns))}"
+            )
+        values = self.columns[name]
+        if values.dtype != object and np.isfinite(values).all():
+            return values
+        for row, x in enumerate(values):
+            if x is None or x != x:
+                raise ValueError(f"{self.cell(name, row)} is empty; give a number in every row")
+            if read_number(str(x), self.decimal) is None:
+                raise ValueError(f"{self.cell(name, row)}: {printable(str(x))!r} is not a number")
+        return values.astype(np.float64)
+
     def rows(self, indices: Array) -> Frame:
         """Return the frame with these rows only."""
         columns = {name: values[indices] for name, values in self.columns.items()}
         return self._replace(columns=columns, lines=[self.lines[i] for i in indices])
 
 
-class _Scan(NamedTuple):
-    """What a first pass over a text file finds.
-
-    Attributes:
-        delimiter: what separates its cells.
-        names: the names in its header; "" for a first column without one.
-        target: name of the column to predict.
-        lines: line of each row.
-        columns: the columns, if those that need not be text are plain numbers; else None.
-    """
-
-    delimiter: str
-    names: tuple[str, ...]
-    target: str
-    lines: Sequence[int]
-    columns: dict[str, Array] | None
-
-
-def read_frame(path: Path, target: str | None = None, text: Collection[str] = ()) -> Frame:
+def read_frame(
+    path: Path,
+    target: str | None = None,
+    text: Collection[str] = (),
+    decimal: str | None = None,
+) -> Frame:
     """Read the columns of a table.
 
     Args:
@@ -105,25 +101,29 @@ def read_frame(path: Path, target: str | None = None, text: Collection[str] = ()
             header; compressed with gzip if its name ends in .gz. Or a Parquet file.
         target: the column to predict. Default: None, the last.
         text: names of columns that are text whatever they hold. Default: none but the target.
+        decimal: decimal mark of tables of the same kind, which counts where the numbers of this one
+            show none. Default: None, not known.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, has no valid header, a row of another length or no rows; or
-            pandas is needed and not installed.
+            its numbers are ambiguous; or pandas is needed and not installed.
     """
     require_file(path)
     if path.name.lower().endswith(PARQUET):
-        return _read_parquet(path, target, text)
-    try:
-        scan = _scan(path, target, text)
-        columns = scan.columns
-        if columns is None:
-            columns = _read_with_pandas(path, scan, {scan.target, *text})
-    except (*DAMAGE, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(
-            f"{shown(path)} cannot be read as a table ({error}); give comma-separated text in UTF-8"
-        ) from error
-    return Frame(path, scan.target, columns, scan.lines)
+        frame = _read_parquet(path, target, text)
+        return _with_numbers(frame, text, decimal)
+    with reading(path):
+        scan = scan_text(path, target, text, decimal)
+        if scan.columns is not None:
+            mark = POINT if any(map(_has_fraction, scan.columns.values())) else decimal
+            return Frame(path, scan.target, scan.columns, scan.lines, mark)
+        frame = _read_with_pandas(path, scan)
+    return _with_numbers(frame, text, decimal)
+
+
+def _has_fraction(values: Array) -> bool:
+    return values.dtype != object and bool((values % 1).any())
 
 
 def require_pandas(path: Path, reason: str) -> Any:
@@ -156,95 +156,14 @@ def parse_dates(cells: Array, format: str) -> Array:
     return days
 
 
-def is_number(cell: str) -> bool:
-    """Return whether a cell is a finite number."""
-    try:
-        return math.isfinite(parse_number(cell))
-    except ValueError:
-        return False
-
-
-def _scan(path: Path, target: str | None, text: Collection[str]) -> _Scan:
-    """Check the header and every row, and read the numbers as long as there is nothing else.
-
-    Raises:
-        ValueError: the header or a row is not valid.
-    """
-    delimiter = _delimiter(path)
-    lines = array("q")
-    with open_text(path) as stream:
-        reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True, strict=True)
-        records = filter(None, reader)
-        names = tuple(name.strip() for name in next(records, []))
-        check_names(path, names[1:] if names[:1] == ("",) else names)
-        chosen = names[-1] if names and target is None else str(target)
-        cells: dict[str, Any] | None = {
-            name: [] if name == chosen or name in text else array("d") for name in names
-        }
-        for record in records:
-            check_cells(path, reader.line_num, record, names)
-            lines.append(reader.line_num)
-            if cells is not None and not _append(cells, record):
-                cells = None
-    if not lines:
-        raise no_rows(path)
-    columns = None if cells is None else {n: _as_array(x, n == chosen) for n, x in cells.items()}
-    return _Scan(delimiter, names, chosen, lines, columns)
-
-
-def _delimiter(path: Path) -> str:
-    """Return the delimiter that gives the first lines of a file the most cells of equal number."""
-    with open_text(path) as stream:
-        start = stream.read(_SAMPLE_CHARACTERS)
-
-    def rank(delimiter: str) -> tuple[bool, int]:
-        widths = []
-        with contextlib.suppress(csv.Error):
-            for record in csv.reader(start.splitlines(keepends=True), delimiter=delimiter):
-                widths += [len(record)] if record else []
-        if len(start) == _SAMPLE_CHARACTERS and len(widths) > 1:
-            del widths[-1]  # it may be cut off
-        first = widths[0] if widths else 1
-        return set(widths) == {first} and first > 1, first
-
-    return max(DELIMITERS, key=rank)
-
-
-def _append(cells: Mapping[str, Any], record: Sequence[str]) -> bool:
-    """Append a record to the columns; return False at a cell that should be a number and is not."""
-    for values, cell in zip(cells.values(), record, strict=True):
-        if isinstance(values, list):
-            values.append(cell)
-        elif is_number(cell):
-            values.append(float(cell))
-        else:
-            return False
-    return True
-
-
-def _as_array(values: Any, is_target: bool) -> Array:
-    return _as_text(values, is_target) if isinstance(values, list) else np.array(values)
-
-
-def _as_text(cells: Sequence[Any], is_target: bool) -> Array:
-    """Return cells as text without spaces around it, None for those that are empty."""
-    empty = ("",) if is_target else MISSING
-    found = np.empty(len(cells), object)
-    for i, cell in enumerate(cells):
-        text = "" if cell is None or cell != cell else str(cell).strip()
-        found[i] = None if text in empty else text
-    return found
-
-
-def _read_with_pandas(path: Path, scan: _Scan, text: Collection[str]) -> dict[str, Array]:
-    """Return the columns of a text file."""
-    pandas = require_pandas(path, "it has text or empty cells")
-    names = list(scan.names)
+def _read_with_pandas(path: Path, scan: Scan) -> Frame:
+    """Return the columns of a text file as text."""
+    pandas = require_pandas(path, "it has text, empty cells or decimal commas")
     with open_text(path) as stream:
         table = pandas.read_csv(
             stream,
             sep=scan.delimiter,
-            names=names,
+            names=list(scan.names),
             header=0,
             index_col=False,
             dtype=str,
@@ -256,12 +175,11 @@ def _read_with_pandas(path: Path, scan: _Scan, text: Collection[str]) -> dict[st
         raise ValueError(
             f"{shown(path)}: {len(scan.lines)} rows, of which pandas reads {len(table)}"
         )
-    columns = _columns(pandas, table, scan.target, text)
-    return columns if scan.delimiter == "," else _with_decimal_points(path, columns, text)
+    return Frame(path, scan.target, _columns(pandas, table, scan.target, ()), scan.lines)
 
 
 def _read_parquet(path: Path, target: str | None, text: Collection[str]) -> Frame:
-    """Return the columns of a Parquet file."""
+    """Return the columns of a Parquet file, those that are not numbers as text."""
     pandas = require_pandas(path, "it is a Parquet file")
     try:
         table = pandas.read_parquet(path).reset_index(drop=True)
@@ -277,55 +195,35 @@ def _read_parquet(path: Path, target: str | None, text: Collection[str]) -> Fram
     if not len(table):
         raise ValueError(f"{shown(path)} has no rows; give at least one")
     chosen = names[-1] if target is None else target
-    columns = _columns(pandas, table, chosen, {chosen, *text})
+    columns = _columns(pandas, table, chosen, text)
     return Frame(path, chosen, columns, range(1, len(table) + 1))
 
 
 def _columns(pandas: Any, table: Any, target: str, text: Collection[str]) -> dict[str, Array]:
-    """Return the columns of a data frame as numbers or text."""
+    """Return the columns of a data frame: those of numbers as numbers, others as text."""
     types = pandas.api.types
     columns: dict[str, Array] = {}
     for name in table.columns:
         series = table[name]
-        if name not in text and types.is_numeric_dtype(series.dtype):  # booleans too
+        if name not in (target, *text) and types.is_numeric_dtype(series.dtype):  # booleans too
             columns[name] = series.to_numpy(np.float64, na_value=np.nan)
         else:
             given = series.astype(object).where(series.notna(), None)  # NA equals nothing
-            cells = _as_text(given.tolist(), name == target)
-            columns[name] = cells if name in text else _as_numbers(cells)
+            columns[name] = as_text(given.tolist(), ("",) if name == target else MISSING)
     return columns
 
 
-def _as_numbers(cells: Array) -> Array:
-    """Return text as numbers, if every cell that is not empty is a number, or True or False."""
-    values = set(cells) - {None}
-    if values and values <= set(_BOOLEANS):
-        return np.array([math.nan if cell is None else _BOOLEANS[cell] for cell in cells])
-    if all(map(is_number, values)):
-        return np.array([math.nan if cell is None else float(cell) for cell in cells])
-    return cells
+def _with_numbers(frame: Frame, text: Collection[str], decimal: str | None) -> Frame:
+    """Return a frame with the columns of text that are numbers as numbers.
 
-
-def _with_decimal_points(
-    path: Path, columns: Mapping[str, Array], text: Collection[str]
-) -> dict[str, Array]:
-    """Return the columns with decimal commas read as decimal points, where the file has such.
-
-    Raises:
-        ValueError: some columns have decimal commas and others decimal points.
+    Args:
+        frame: the frame.
+        text: names of columns that stay text. The target does, but with decimal points.
+        decimal: its decimal mark, where its numbers show none; None: not known.
     """
-    found = dict(columns)
-    for name, cells in columns.items():
-        values = set(cells) - {None} if cells.dtype == object else set()
-        if any("," in x for x in values) and all(_DECIMAL_COMMA.fullmatch(x) for x in values):
-            points = np.array([x and x.replace(".", "").replace(",", ".") for x in cells], object)
-            found[name] = points if name in text else _as_numbers(points)
-    with_comma = [name for name in columns if found[name] is not columns[name]]
-    for name, numbers in columns.items():
-        fractions = numbers.dtype != object and np.any(np.nan_to_num(numbers) % 1)
-        if with_comma and fractions:
-            raise ValueError(
-                f"{shown(path)}: column {with_comma[0]!r} has decimal commas and column {name!r} "
-                "decimal points; write all numbers in one way"
-            )
-    return found
+    cells = {n: x for n, x in frame.columns.items() if x.dtype == object and n not in text}
+    mark = decimal_mark(cells, decimal, frame.cell)
+    found = {n: x if n == frame.target else as_numbers(x, mark) for n, x in cells.items()}
+    if frame.target in cells:
+        found[frame.target] = with_decimal_points(cells[frame.target], mark)
+    return frame._replace(columns={**frame.columns, **found}, decimal=mark)

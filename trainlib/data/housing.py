@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from trainlib.data.archives import Array, read_npz
+from trainlib.data.csv_text import read_names
 from trainlib.data.examples import Examples
-from trainlib.data.tables import Array, read_npz, read_numbers, read_table
+from trainlib.data.frames import read_frame
 from trainlib.data.validation import check_examples
 from trainlib.training.paths import shown
 
@@ -56,12 +58,13 @@ def read_housing_table(path: Path, dtype: str = "float32") -> Examples:
         FileNotFoundError: there is no such file.
         ValueError: the file or its values are not valid.
     """
-    table = read_table(path)
-    if TARGET in table.names:
-        numbers = read_numbers(table, (*FEATURES, TARGET))
-        return _examples(numbers[:, :-1], numbers[:, -1], path, dtype)
-    names = (*_CENSUS_MAXIMA, _CENSUS_TARGET)
-    columns = dict(zip(names, read_numbers(table, names).T, strict=True))
+    given = read_names(path)
+    names = (*FEATURES, TARGET) if TARGET in given else (*_CENSUS_MAXIMA, _CENSUS_TARGET)
+    frame = read_frame(path, "", text={*given} - {*names})
+    columns = {name: frame.numbers(name) for name in names}
+    if TARGET in given:
+        x = np.stack([columns[name] for name in FEATURES], 1)
+        return _examples(x, columns[TARGET], path, dtype)
     return _from_census(columns, path, dtype)
 
 

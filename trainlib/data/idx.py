@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.data.tables import Array
+from trainlib.data.archives import Array
 from trainlib.training.paths import shown
 
 _UINT8 = 0x08

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from trainlib.core.checks import check_choice
-from trainlib.data.frames import MISSING, Frame, is_number
-from trainlib.data.tables import Array, parse_number
+from trainlib.data.archives import Array
+from trainlib.data.cells import MISSING, is_number
+from trainlib.data.frames import Frame
 from trainlib.training.paths import printable
 
 AUTO, CLASSIFICATION, REGRESSION = "auto", "classification", "regression"
@@ -138,7 +139,7 @@ def class_name(cell: str) -> str:
     """Return the class that a cell names; "1", "01" and "1.0" name the same."""
     if not is_number(cell):
         return cell
-    number = parse_number(cell)
+    number = float(cell)
     return str(int(number)) if number.is_integer() else repr(number)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from trainlib.data.archives import Array
 from trainlib.data.columns import (
     CategoryColumn,
     Column,
@@ -21,7 +23,6 @@ from trainlib.data.columns import (
     fit_column,
 )
 from trainlib.data.frames import Frame
-from trainlib.data.tables import Array
 from trainlib.training.files import as_json, write_text
 from trainlib.training.paths import printable, shown
 
@@ -47,6 +48,8 @@ class TablePreprocessing:
         target: name of the column to predict.
         classes: its classes as text, in the order of the labels. Default: (), it holds numbers.
         left_out: reasons by the names of the columns that are left out. Default: none.
+        decimal: decimal mark of the table's numbers, "." or ",", which is that of further tables
+            whose numbers show none. Default: None, the table's numbers show none.
 
     Example:
         >>> from pathlib import Path
@@ -61,6 +64,7 @@ class TablePreprocessing:
     target: str
     classes: tuple[str, ...] = ()
     left_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    decimal: str | None = None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -112,6 +116,15 @@ class TablePreprocessing:
         reasons = (
             f"{printable(name) or 'the first'} ({why})" for name, why in self.left_out.items()
         )
+        rare = [
+            f"{printable(c.name)} ({len(c.categories)} of {len(c.categories) + c.other})"
+            for c in self.columns
+            if isinstance(c, CategoryColumn) and c.other
+        ]
+        if rare:
+            kept.append(
+                f"categories with an input of their own, the others share one: {', '.join(rare)}"
+            )
         return (*kept, *([f"columns left out: {', '.join(reasons)}"] if self.left_out else []))
 
     def to_json(self) -> str:
@@ -161,7 +174,7 @@ def fit_preprocessing(frame: Frame, rows: Array, classes: Sequence[str] = ()) ->
             f"{frame.name} has no columns to predict {frame.target!r} from"
             + "".join(f"; {printable(name)}: {why}" for name, why in left_out.items())
         )
-    return TablePreprocessing(tuple(columns), frame.target, tuple(classes), left_out)
+    return TablePreprocessing(tuple(columns), frame.target, tuple(classes), left_out, frame.decimal)
 
 
 def write_preprocessing(folder: Path, rules: TablePreprocessing) -> None:
@@ -176,10 +189,32 @@ def read_preprocessing(folder: Path) -> TablePreprocessing | None:
         ValueError: the file is damaged.
     """
     file = folder / PREPROCESSING_FILE
-    if not file.is_file():
-        return None
+    return _from_text(file, file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def add_preprocessing(model: Path, rules: TablePreprocessing) -> None:
+    """Add the rules of a table to a `.keras` file, which is an archive."""
+    with zipfile.ZipFile(model, "a") as archive:
+        archive.writestr(PREPROCESSING_FILE, rules.to_json())
+
+
+def preprocessing_of_model(model: Path) -> TablePreprocessing | None:
+    """Return the rules of the table that a `.keras` file was trained on; None if there are none.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    if zipfile.is_zipfile(model):
+        with zipfile.ZipFile(model) as archive:
+            if PREPROCESSING_FILE in archive.namelist():
+                return _from_text(model, archive.read(PREPROCESSING_FILE).decode())
+    return read_preprocessing(model.parent)
+
+
+def _from_text(file: Path, text: str) -> TablePreprocessing:
+    """Return the rules that a file holds."""
     try:
-        return TablePreprocessing.from_json(file.read_text(encoding="utf-8"))
+        return TablePreprocessing.from_json(text)
     except ValueError as error:
         raise ValueError(f"{shown(file)}: {error}") from error
 

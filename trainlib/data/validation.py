@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from trainlib.data.archives import Array
 from trainlib.data.examples import Examples
 from trainlib.data.labels import CLASSIFICATION, MAX_CLASSES, REGRESSION
-from trainlib.data.tables import Array
 
 
 def check_inputs(x: Array, where: str, dtype: str = "float32") -> Array:

@@ -11,7 +11,11 @@ from typing import Any, NamedTuple
 
 from trainlib.callbacks import Callback, CSVLogger, JSONLLogger, NonFiniteError
 from trainlib.data import TablePreprocessing, take
-from trainlib.data.preprocessing import read_preprocessing, write_preprocessing
+from trainlib.data.preprocessing import (
+    add_preprocessing,
+    read_preprocessing,
+    write_preprocessing,
+)
 from trainlib.experiment import run_folder
 from trainlib.experiment.building import Models, build_models, describe
 from trainlib.experiment.config import ExperimentConfig
@@ -301,7 +305,10 @@ def _write_results(prepared: _Prepared, result: ExperimentResult, log: Log) -> N
     """Write the model, the summary and the report of a finished run."""
     folder = result.folder
     if folder is not None:
-        run_folder.save_model(folder / run_folder.MODEL_FILE, result.model)
+        file = folder / run_folder.MODEL_FILE
+        run_folder.save_model(file, result.model)
+        if (rules := prepared.task.dataset.preprocessing) is not None:
+            add_preprocessing(file, rules)
         run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(prepared.task, result))
     guess = prepared.task.dataset.guess.partition(",")[0]
     title = f"test ({guess}, guessed)" if guess else "test"

@@ -20,7 +20,7 @@ from trainlib.data.files import (
     load_inputs,
 )
 from trainlib.data.labels import CLASSIFICATION, REGRESSION
-from trainlib.data.preprocessing import read_preprocessing
+from trainlib.data.preprocessing import preprocessing_of_model, read_preprocessing
 from trainlib.experiment import run_folder
 from trainlib.experiment.building import (
     Models,
@@ -101,7 +101,8 @@ def read_saved_run(folder: Path, code_path: str | None = None) -> SavedRun:
     for name in ("test", "feature_names", "classes"):
         if name not in summary:
             raise ValueError(f"{shown(folder / run_folder.SUMMARY_FILE)}: lacks {name!r}")
-    return SavedRun(folder, config, summary, read_preprocessing(folder))
+    rules = read_preprocessing(folder) or preprocessing_of_model(folder / run_folder.MODEL_FILE)
+    return SavedRun(folder, config, summary, rules)
 
 
 def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = None) -> SavedRun:

@@ -16,11 +16,11 @@ from trainlib.data import (
     load_dataset,
     take,
 )
+from trainlib.data.cells import is_number
 from trainlib.data.examples import pick, split_indices
 from trainlib.data.files import is_file_path
-from trainlib.data.frames import is_number
 from trainlib.data.labels import CLASSIFICATION, REGRESSION, first_classes
-from trainlib.data.preprocessing import read_preprocessing
+from trainlib.data.preprocessing import preprocessing_of_model
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.targets import Target, in_form, loss_name, target_of
@@ -64,8 +64,8 @@ def build_task(
 
     Args:
         config: the experiment.
-        preprocessing: rules of a table's columns. Default: None, those beside the `.keras` file of
-            the configuration's model, or rules fitted to the training examples.
+        preprocessing: rules of a table's columns. Default: None, those of the `.keras` file of the
+            configuration's model, or rules fitted to the training examples.
         classes: number of classes that a model knows. Default: 0, as many as the data have.
 
     Raises:
@@ -149,10 +149,10 @@ def data_dtype(config: ExperimentConfig) -> str:
 
 
 def _preprocessing_of_model(config: ExperimentConfig) -> TablePreprocessing | None:
-    """Return the rules beside the `.keras` file of the model, if it is that of a run."""
+    """Return the rules in the `.keras` file of the model or beside it, if it is that of a run."""
     if not config.model.name.endswith(".keras"):
         return None
-    return read_preprocessing(expanded(config.model.name).parent)
+    return preprocessing_of_model(expanded(config.model.name))
 
 
 def _parts(config: ExperimentConfig, size: int) -> tuple[np.ndarray, np.ndarray | None]:
