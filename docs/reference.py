@@ -69,6 +69,7 @@ TOPICS = (
     ),
     Topic("Data", ("data",), "Data sets, and arrays of examples."),
     Topic("Models", ("models",), "Keras models by name, and functions of models."),
+    Topic("Augmentation", ("augmentation", "core.random"), "Random changes of training images."),
     Topic("Tools", ("tools", "report"), "Procedures around training runs."),
     Topic("Interop", ("interop",), "Optimizer states to and from Keras, PyTorch and Optax."),
     Topic(

@@ -32,6 +32,7 @@ LAYERS = {
     "experiment": (
         "data",
         "models",
+        "augmentation",
         "user_code",
         "experiment",
         "tools",

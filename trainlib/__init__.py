@@ -13,6 +13,7 @@ training, callbacks: `Trainer`, the training loop, checkpoints; objects that fol
 
 Experiment:
 data, models, user_code: data sets and models by name, and those of a user's module.
+augmentation: random changes of training images.
 experiment, tools: experiments from a configuration, and tools for several runs.
 report, interop, verify: pages about runs, other libraries' states, comparison with them.
 

@@ -1,5 +1,6 @@
 """The public names of trainlib."""
 
+import trainlib.augmentation as augmentation
 import trainlib.callbacks as callbacks
 import trainlib.data as data
 import trainlib.interop as interop
@@ -186,6 +187,7 @@ __all__ = [
     "apply_gradients",
     "apply_if_finite",
     "apply_updates",
+    "augmentation",
     "callbacks",
     "centralize",
     "chain",

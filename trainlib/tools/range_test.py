@@ -16,7 +16,9 @@ from trainlib.schedules import exponential_decay
 from trainlib.step.train import train_step
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest, follow
 from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.augmentation import Augmentation, AugmentFunction
 from trainlib.training.batches import read_pair
+from trainlib.training.chunks import specs_of
 from trainlib.training.order import epoch_order
 from trainlib.training.trainer import Trainer
 from trainlib.transforms.accumulate import accumulates
@@ -37,6 +39,7 @@ class RangeTrainerOptions(TypedDict, total=False):
     from_logits: bool | None
     regularizer: Regularizer | None
     regularizer_mask: Mask
+    augment: Augmentation | AugmentFunction | None
 
 
 def lr_finder(
@@ -151,19 +154,27 @@ def _losses(trainer: Trainer, data: tuple[Any, ...], batch_size: int) -> Iterato
         state, metrics = step(state, batch)
         return state, metrics["loss"].compute()
 
-    run = tf.function(
-        advance,
-        input_signature=[
-            tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), state),
-            adapter.specs,
-        ],
-        jit_compile=trainer.execution == "xla",
-        autograph=False,
-    )
+    run = None
     for epoch in itertools.count():
-        for chunk in adapter.training(epoch_order(int(state.seed), epoch, adapter.size)):
+        order = epoch_order(int(state.seed), epoch, adapter.size)
+        for chunk in trainer.context.augmented(adapter.training(order), adapter, epoch):
+            run = run or _compiled(advance, state, chunk.examples, trainer.execution)
             for start in range(0, chunk.stop, chunk.rows):
                 rows = slice(start, start + chunk.rows)
                 batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)  # noqa: B023
                 state, loss = run(state, batch)
                 yield float(loss)
+
+
+def _compiled(
+    advance: Callable[..., Any], state: Tree, examples: Tree, execution: str
+) -> Callable[..., Any]:
+    """Return a step, traced for batches of any size."""
+    specs = tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), state)
+    compiled: Callable[..., Any] = tf.function(
+        advance,
+        input_signature=[specs, specs_of(examples)],
+        jit_compile=execution == "xla",
+        autograph=False,
+    )
+    return compiled

@@ -77,12 +77,13 @@ class ArrayAdapter:
         full = self.size - remainder
         start = skip * self.batch_size
         if start < full and order is None and not self.on_host:
-            yield Chunk(self.examples, self.batch_size, full, not remainder, start)
+            ids = np.arange(self.size)
+            yield Chunk(self.examples, self.batch_size, full, not remainder, start, ids)
         else:
             yield from self._chunks(order, full, not remainder, start)
         if remainder and start <= full:
-            rest = self._take(order, full, self.size, remainder)
-            yield Chunk(rest, remainder, remainder, True)
+            ids = self._ids(order, full, self.size, remainder)
+            yield Chunk(self.take(ids), remainder, remainder, True, ids=ids)
 
     def evaluation(self) -> Iterator[Chunk]:
         """Yield the chunks of the examples in their stored order."""
@@ -104,9 +105,11 @@ class ArrayAdapter:
 
         def chunk(start: int) -> Chunk:
             stop = min(start + size, end)
-            examples = self._take(order, start, stop, size)
+            ids = self._ids(order, start, stop, size)
+            in_order = order is None and stop - start == size
+            examples = self._slice(start, stop) if in_order else self.take(ids)
             ends, first = last and stop == end, max(begin - start, 0)
-            return Chunk(examples, self.batch_size, stop - start, ends, first)
+            return Chunk(examples, self.batch_size, stop - start, ends, first, ids)
 
         starts = range(begin - begin % size, end, size) if begin < end else ()
         return prefetch(map(chunk, starts)) if len(starts) > 1 else map(chunk, starts)
@@ -117,12 +120,17 @@ class ArrayAdapter:
         fit = max(1, self._chunk_bytes // max(1, self.batch_size * row))
         return min(power_below(fit), power_above(self.batches()))
 
-    def _take(self, order: np.ndarray | None, start: int, stop: int, size: int) -> Tree:
-        """Return the examples start..stop of the order, padded with the last one to `size`."""
-        if order is None and stop - start == size:
-            return map_tree(lambda a: tf.convert_to_tensor(a[start:stop]), self.examples)
-        positions = np.minimum(np.arange(start, start + size), stop - 1)
-        rows = positions if order is None else order[positions]
+    def take(self, ids: np.ndarray) -> Tree:
+        """Return the examples of some indices."""
         if self.on_host:
-            return map_tree(lambda a: tf.convert_to_tensor(np.take(a, rows, axis=0)), self.examples)
-        return map_tree(lambda a: tf.gather(a, rows), self.examples)
+            return map_tree(lambda a: tf.convert_to_tensor(np.take(a, ids, axis=0)), self.examples)
+        return map_tree(lambda a: tf.gather(a, ids), self.examples)
+
+    def _slice(self, start: int, stop: int) -> Tree:
+        """Return the examples start..stop in their stored order."""
+        return map_tree(lambda a: tf.convert_to_tensor(a[start:stop]), self.examples)
+
+    def _ids(self, order: np.ndarray | None, start: int, stop: int, size: int) -> np.ndarray:
+        """Return the examples start..stop of the order, padded with the last one to `size`."""
+        positions = np.minimum(np.arange(start, start + size), stop - 1)
+        return positions if order is None else order[positions]

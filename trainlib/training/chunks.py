@@ -24,6 +24,8 @@ class Chunk(NamedTuple):
         stop: number of leading examples in use; in training a multiple of `rows`.
         last: whether the chunk ends the epoch.
         start: first example in use, where an epoch is resumed.
+        ids: number of each example, int64 [n]: its index in arrays, its position in the epoch of a
+            stream.
     """
 
     examples: Tree
@@ -31,6 +33,7 @@ class Chunk(NamedTuple):
     stop: int
     last: bool
     start: int = 0
+    ids: np.ndarray | None = None
 
 
 def specs_of(examples: Tree) -> Tree:
@@ -38,6 +41,28 @@ def specs_of(examples: Tree) -> Tree:
     return map_tree(
         lambda a: tf.TensorSpec([None, *a.shape[1:]], tf.dtypes.as_dtype(a.dtype)), examples
     )
+
+
+def parts_of(chunk: Chunk, size_in_bytes: int) -> Iterator[Chunk]:
+    """Yield the batches of a chunk in parts of about that size, each of a power of two batches."""
+    assert chunk.ids is not None
+    leaves = tf.nest.flatten(chunk.examples)
+    row = sum(int(np.prod(a.shape[1:])) * a.dtype.size for a in leaves)
+    fit = size_in_bytes // max(1, chunk.rows * row)
+    end = int(leaves[0].shape[0])
+    size = chunk.rows * min(power_below(max(1, fit)), power_above(end // chunk.rows))
+    for first in range(chunk.start - chunk.start % size, chunk.stop, size):
+        stop = min(first + size, chunk.stop)
+        if first + size <= end:
+            examples = map_tree(lambda a: a[first : first + size], chunk.examples)  # noqa: B023
+            ids = chunk.ids[first : first + size]
+        else:
+            rows = np.minimum(np.arange(first, first + size), stop - 1)
+            examples = map_tree(lambda a: tf.gather(a, rows), chunk.examples)  # noqa: B023
+            ids = chunk.ids[rows]
+        last = chunk.last and stop == chunk.stop
+        begin = max(chunk.start - first, 0)
+        yield Chunk(examples, chunk.rows, stop - first, last, begin, ids)
 
 
 def prefetch(chunks: Iterator[Chunk]) -> Iterator[Chunk]:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from trainlib.core.tree import check_same_structure
 from trainlib.core.types import Tree
 from trainlib.step.state import TrainState
+from trainlib.training.augmentation import Augmenter
 from trainlib.training.autotune import Autotuner, Choice
 from trainlib.training.callback import Results
 from trainlib.training.chunks import Chunk
@@ -48,6 +49,7 @@ class TrainingContext:
         choice: what the autotuner chose; None where it did not choose.
         model: the Keras model whose values the state holds; None for other models.
         stateful: the name of a stateful layer and its examples per batch; None if there is none.
+        augmenter: augments the training examples; None if they are not augmented.
     """
 
     programs: Programs
@@ -59,6 +61,7 @@ class TrainingContext:
     choice: Choice | None = None
     model: ModelLink | None = None
     stateful: tuple[str, int] | None = None
+    augmenter: Augmenter | None = None
 
     @property
     def state(self) -> TrainState:
@@ -94,6 +97,10 @@ class TrainingContext:
         for variable, x in zip(tf.nest.flatten(old), tf.nest.flatten(new), strict=True):
             if x is not variable:
                 variable.assign(x)
+
+    def augmented(self, chunks: Iterator[Chunk], data: DataAdapter, epoch: int) -> Iterator[Chunk]:
+        """Return the chunks of a training epoch, augmented if that is asked for."""
+        return chunks if self.augmenter is None else self.augmenter(chunks, data, self.seed, epoch)
 
     def tune(self, autotuner: Autotuner, chunks: Iterator[Chunk], steps: int) -> Iterator[Chunk]:
         """Choose the execution of a run of `steps` steps, and return its chunks.

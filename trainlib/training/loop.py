@@ -126,14 +126,15 @@ class TrainingLoop:
     def chunks(self) -> Iterator[Chunk]:
         """Return the chunks that the current epoch still has to train on."""
         data, progress = self.config.data, self.progress
+        epoch = progress.first_epoch + progress.epoch
         if isinstance(data, StreamAdapter):
             unread, self._unread_epochs = self._unread_epochs, 0
-            return data.training(progress.batch, unread)
-        order = None
-        if self.config.shuffle:
-            epoch = progress.first_epoch + progress.epoch
-            order = epoch_order(self.context.seed, epoch, data.size)
-        return data.training(order, progress.batch)
+            chunks = data.training(progress.batch, unread)
+        else:
+            shuffled = self.config.shuffle
+            order = epoch_order(self.context.seed, epoch, data.size) if shuffled else None
+            chunks = data.training(order, progress.batch)
+        return self.context.augmented(chunks, data, epoch)
 
     def run(self, chunks: Iterator[Chunk]) -> list[Results]:
         """Train to the end, or until a callback ends the run, and return the history.

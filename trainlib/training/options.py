@@ -11,6 +11,7 @@ from trainlib.core.tree import kernels
 from trainlib.core.types import Schedule
 from trainlib.regularizers import Regularizer
 from trainlib.step.loss_scale import LossScale, check_loss_scale, dynamic_loss_scale
+from trainlib.training.augmentation import Augmentation, AugmentFunction
 from trainlib.training.autotune import Autotuner
 from trainlib.training.from_logits import check_from_logits
 from trainlib.training.nonfinite import POLICIES
@@ -33,6 +34,7 @@ class TrainerOptions(TypedDict, total=False):
     report: Mapping[str, Schedule] | None
     seconds_per_call: float
     autotuner: Autotuner
+    augment: Augmentation | AugmentFunction | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +51,7 @@ class TrainerSettings:
     report: Mapping[str, Schedule] | None = None
     seconds_per_call: float = SECONDS_PER_CALL
     autotuner: Autotuner = Autotuner()
+    augment: Augmentation | AugmentFunction | None = None
 
     def __post_init__(self) -> None:
         check_from_logits(self.from_logits)

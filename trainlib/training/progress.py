@@ -193,7 +193,7 @@ class Recovery:
     def _conditions(self) -> dict[str, Any]:
         """Return the conditions under which a resumed run ends in the same bits."""
         arrays = self._data if isinstance(self._data, ArrayAdapter) else None
-        strategy = self._context.strategy
+        strategy, augmenter = self._context.strategy, self._context.augmenter
         return {
             "data": arrays.fingerprint if arrays else "a source of batches",
             "seed": self._context.seed,
@@ -202,6 +202,7 @@ class Recovery:
             "steps_per_epoch": self._data.batches(),
             "replicas": 1 if strategy is None else strategy.num_replicas_in_sync,
             "execution": self._context.execution,
+            "augment": augmenter and augmenter.augmentation.name,
         }
 
     def _stateful_callbacks(self) -> list[tuple[str, Callback]]:

@@ -95,26 +95,26 @@ class StreamAdapter:
         """Yield batches of one shape that arrived within a short time."""
         group: list[Tree] = []
         shapes: Shapes = ()
-        size, began = 1, time.monotonic()
-        for batch in self._epoch(skip, epochs):
+        size, began, first = 1, time.monotonic(), 0
+        for position, batch in self._epoch(skip, epochs):
             new = _shapes_of(batch)
             if group and (new != shapes or len(group) == size):
-                yield self._join(group, size)
+                yield self._join(group, size, first)
                 group = []
             if new != shapes:
                 self._count(new)
                 shapes, size = new, self._per_chunk(batch)
             if not group:
-                began = time.monotonic()
+                began, first = time.monotonic(), position
             group.append(batch)
             if time.monotonic() - began > self._max_wait:
-                yield self._join(group, size)
+                yield self._join(group, size, first)
                 group = []
         if group:
-            yield self._join(group, size)
+            yield self._join(group, size, first)
 
-    def _epoch(self, skip: int, epochs: int) -> Iterator[Tree]:
-        """Yield the batches of an epoch as NumPy arrays."""
+    def _epoch(self, skip: int, epochs: int) -> Iterator[tuple[int, Tree]]:
+        """Yield the positions of first examples, and the batches of an epoch as NumPy arrays."""
         for _ in range(epochs):
             self.source.begin_epoch()
             if self.length.steps is None:
@@ -125,11 +125,12 @@ class StreamAdapter:
         self.source.begin_epoch()
         if self.length.steps is None or not self.length.continues:
             self._open = self._restart()
-        count = 0
+        count = position = 0
         while count != self.length.steps and (batch := self._next()) is not None:
             count += 1
             if count > skip:
-                yield batch
+                yield position, batch
+            position += _rows(batch)
         self.source.end_epoch()
         self._check_count(count, skip)
 
@@ -201,10 +202,11 @@ class StreamAdapter:
                 "which is compiled: make batches of one size, as dataset.unbatch().batch(32) does"
             )
 
-    def _join(self, group: list[Tree], size: int) -> Chunk:
+    def _join(self, group: list[Tree], size: int, first: int) -> Chunk:
         """Return batches of one shape as a chunk of `size` batches, padded with the last example.
 
-        A batch between others of other shapes is not padded.
+        A batch between others of other shapes is not padded. `first` is the position of the first
+        example in the epoch.
         """
         rows = _rows(group[0])
         missing = 0 if len(group) == 1 and len(self._inner) > 1 else rows * (size - len(group))
@@ -213,7 +215,9 @@ class StreamAdapter:
             padding = np.repeat(parts[-1][-1:], missing, axis=0)
             return tf.convert_to_tensor(np.concatenate([*parts, padding]))
 
-        return Chunk(tf.nest.map_structure(join, *group), rows, rows * len(group), False)
+        examples = tf.nest.map_structure(join, *group)
+        stop = rows * len(group)
+        return Chunk(examples, rows, stop, False, ids=np.arange(first, first + stop + missing))
 
     def _per_chunk(self, batch: Tree) -> int:
         """Return how many batches like this one make a chunk."""

@@ -9,8 +9,10 @@ from trainlib.core.checks import check_integer
 from trainlib.core.types import Optimizer, Tree
 from trainlib.losses import Loss
 from trainlib.metrics import ExampleMetric, Metric
+from trainlib.step.mixed_targets import takes_mixed_targets
 from trainlib.step.state import StepConfig, TrainState
 from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.augmentation import Augmenter, as_augmentation
 from trainlib.training.callback import Results
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data
@@ -115,6 +117,11 @@ class Trainer(Inference):
             between calls. Default: 0.25.
         autotuner: the `Autotuner` of execution "auto". Default: one that measures runs of at least
             1,000 steps.
+        augment: a random change of the training examples: of `tl.augmentation.chain`, or a function
+            `(x, y, key) -> (x, y)` of many examples, each of which has a key, int64 [n, 2], from
+            the seed, the epoch and its index (its position in the epoch of a source of batches).
+            What becomes of an example must follow from its row and its key alone. Evaluation and
+            prediction take the examples as they are. Default: None.
 
     Attributes:
         model: the model as given; `fit` assigns the trained values to a Keras model.
@@ -178,6 +185,9 @@ class Trainer(Inference):
         config = _step_config(pure, loss_fn, optimizer, metric_fns, policy, settings)
         if is_keras:
             config = dataclasses.replace(config, constraints=constraints_of(model))
+        augmentation = as_augmentation(settings.augment)
+        if augmentation is not None and augmentation.mix is not None:
+            config = takes_mixed_targets(config)
         devices, halts = devices_for(distribution, model), settings.nonfinite in HALTING
         programs = Programs.for_model(devices, config, pure, seed, halts, is_keras)
         self.model = model
@@ -193,6 +203,7 @@ class Trainer(Inference):
             untuned=not fixed and policy != "mixed_float16" and not is_multi_worker(distribution),
             model=ModelLink(model, programs.variables) if is_keras else None,
             stateful=stateful_layer(model),
+            augmenter=None if augmentation is None else Augmenter(augmentation),
         )
         self._settings = settings
 
@@ -362,7 +373,8 @@ class Trainer(Inference):
         adapter = self.context.adapt("data", data, batch_size)
         if isinstance(adapter, ArrayAdapter):  # a stream cannot be read twice
             order = epoch_order(self.context.seed, 0, adapter.size)
-            chunks, steps = adapter.training(order), epochs * adapter.batches()
+            chunks = self.context.augmented(adapter.training(order), adapter, 0)
+            steps = epochs * adapter.batches()
             self.context.tune(self._settings.autotuner, chunks, steps)
         choice = self.context.choice
         return {} if choice is None else choice.speeds

@@ -1,0 +1,120 @@
+"""`MixedTargets`, the targets of mixed examples, and their loss and metrics.
+
+    loss = share l(first, y_pred) + (1 - share) l(second, y_pred)
+
+For a cross-entropy, which is linear in its targets, that is the loss of the mixed one-hot targets;
+for a squared error its gradient is that of the mixed numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from trainlib.core.tree import with_rank
+from trainlib.core.types import Tensor, Tree
+from trainlib.losses import Loss, Masked
+from trainlib.metrics import Metric
+from trainlib.step.state import Batch, StepConfig
+
+
+class MixedTargets(NamedTuple):
+    """Targets of examples that are mixed of two each.
+
+    Attributes:
+        first: the targets of the first of each two, any structure.
+        second: those of the second.
+        share: how much of the first is in the mixture, from 0 to 1: [batch], or the shape of the
+            sample weights.
+    """
+
+    first: Tree
+    second: Tree
+    share: Tensor
+
+
+def mix_targets(first: Batch, second: Batch, share: Tensor) -> Batch:
+    """Return the targets of mixed examples, and their weights if they have any.
+
+    The weight of a mixture is that of its parts, so that the weight of each target counts:
+
+        weight = share w_1 + (1 - share) w_2
+
+    Args:
+        first: `(y,)` or `(y, sample_weight)` of the first examples.
+        second: the same of the second examples.
+        share: how much of the first is in the mixture, [batch].
+
+    Returns:
+        `(MixedTargets,)` or `(MixedTargets, sample_weight)`.
+    """
+    y, *weight = first
+    other, *other_weight = second
+    if not weight:
+        return (MixedTargets(y, other, share),)
+    w = tf.convert_to_tensor(weight[0])
+    s = with_rank(tf.cast(share, w.dtype), w.shape.rank)
+    total = s * w + (1 - s) * other_weight[0]
+    return MixedTargets(y, other, tf.math.divide_no_nan(s * w, total)), total
+
+
+def takes_mixed_targets(config: StepConfig) -> StepConfig:
+    """Return a configuration whose loss and metrics take `MixedTargets` too.
+
+    Metrics are those of the target that has the larger share.
+    """
+    metrics = {name: _metric_of_mixed(metric) for name, metric in config.metrics.items()}
+    return dataclasses.replace(config, loss_fn=_loss_of_mixed(config.loss_fn), metrics=metrics)
+
+
+def _loss_of_mixed(loss: Loss) -> Loss:
+    """Return a loss that is mixed as the targets are."""
+
+    @functools.wraps(loss)
+    def mixed(y_true: Tree, y_pred: Tree) -> Tensor:
+        if not isinstance(y_true, MixedTargets):
+            return loss(y_true, y_pred)
+        first, second = loss(y_true.first, y_pred), loss(y_true.second, y_pred)
+        if isinstance(first, Masked) or tf.convert_to_tensor(first).shape.rank == 0:
+            raise ValueError(
+                "augment: examples cannot be mixed under a loss that leaves values out or is one "
+                "number for the batch: use a loss with a value for each example, or leave out "
+                "mixup and cutmix"
+            )
+        share = with_rank(tf.cast(y_true.share, first.dtype), first.shape.rank)
+        return share * first + (1 - share) * second
+
+    return mixed
+
+
+def _metric_of_mixed(metric: Any) -> Any:
+    """Return a metric of the targets with the larger share."""
+    if isinstance(metric, Metric):
+        return metric._replace(from_model_output=_of_larger_share(metric.from_model_output))
+    return _of_larger_share(metric)
+
+
+def _of_larger_share(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of targets and more that is given those with the larger share."""
+
+    @functools.wraps(function)
+    def of_larger(y_true: Tree, *rest: Any, **options: Any) -> Any:
+        if isinstance(y_true, MixedTargets):
+            is_first = y_true.share >= 0.5
+            y_true = tf.nest.map_structure(
+                lambda a, b: tf.where(_over(is_first, a), a, b), y_true.first, y_true.second
+            )
+        return function(y_true, *rest, **options)
+
+    return of_larger
+
+
+def _over(is_first: Tensor, target: Tensor) -> Tensor:
+    """Return bools [batch, ...] in a shape that broadcasts with a target."""
+    while is_first.shape.rank > target.shape.rank:
+        is_first = is_first[..., 0]
+    return with_rank(is_first, target.shape.rank)
