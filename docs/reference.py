@@ -19,7 +19,7 @@ import trainlib.api as api
 import trainlib.registry as registry
 from trainlib.core.conventions import conventions_of
 
-PAGE = Path(__file__).with_name("reference.md")
+PAGE = Path(__file__).resolve().with_name("reference.md")
 HEAD = """# Reference
 
 Everything that `import trainlib as tl` gives you, by topic. `python docs/reference.py` writes this

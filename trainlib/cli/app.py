@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from trainlib.cli.help import HelpTopics, help_text, terminal_width, topic_text
 from trainlib.core.checks import nearest
 from trainlib.training.keras_settings import check_backend, check_data_format
 
+PACKAGE = Path(__file__).parents[1]
+"""The folder of the library."""
 _WORD = re.compile(r"(?<![\w./='\"-])\w+(?![\w./'\"(-])")
 
 
@@ -59,6 +62,7 @@ def run(
     define(values)
     _define_common(values, topics)
     values.set_gnu_getopt(operand is not None)  # flags may follow operands
+    warnings.showwarning = _warning_printer(name, values)
     try:
         extra = _parse(name, values)
         if values.help:
@@ -87,6 +91,19 @@ def run(
             fail(name, one_line(error), status)
         kind = type(error).__name__
         fail(name, f"{kind}: {one_line(error)} (--traceback shows where it was raised)", FAILED)
+
+
+def _warning_printer(name: str, values: Values) -> Callable[..., None]:
+    """Return a `warnings.showwarning` that prints the warnings of the library in one line each."""
+    show_others = warnings.showwarning
+
+    def show(message: Any, category: Any, filename: str, *place: Any) -> None:
+        if Path(filename).is_relative_to(PACKAGE):
+            note(name)(f"warning: {with_dashes(one_line(message), values)}")
+        else:
+            show_others(message, category, filename, *place)
+
+    return show
 
 
 def _parse(name: str, values: Values) -> list[str]:

@@ -59,7 +59,8 @@ class ExperimentConfig:
             file or a table, or `module:function`, which returns arrays. Paths become absolute.
             Default: "digits".
         data: a `DataConfig`: how the data are found, split and weighted.
-        model: "mlp", "cnn", the path of a `.keras` file, or `module:function`. Default: "mlp".
+        model: a name of `tl.models.MODELS`, the path of a `.keras` file, or `module:function`.
+            Default: "mlp".
         from_logits: whether the model ends in logits; None, the default: as its last layer shows.
         imports: modules imported before models are built or loaded. Default: none. A run records
             those that it needs.

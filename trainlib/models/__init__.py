@@ -1,21 +1,35 @@
 """Keras models by name, from a file, and from your function.
 
-builders: `mlp` and `cnn`, and the registry `MODELS`.
+names: the registry `MODELS`.
+dense: `perceptron` and `mlp`.
+convolutional: `cnn` and `separable_cnn`.
+wide_deep: `wide_deep`, with two inputs and two outputs if asked for.
+layers: the layers that named models share.
+dropout: the dropout family.
+custom_layers: layers that Keras does not have; imported where they are used.
+checks: what every named model checks before it is built.
+hints: warnings about hyperparameters that do not go well together.
 loading: models from a `.keras` file or from a function given as `module:function`.
 structure: the layers of a model: its logits, its preprocessing.
 """
 
-from trainlib.models.builders import MODELS, cnn, mlp
+from trainlib.models.convolutional import cnn, separable_cnn
+from trainlib.models.dense import mlp, perceptron
+from trainlib.models.hints import ModelHint
 from trainlib.models.loading import from_function, is_custom, load_model
+from trainlib.models.names import MODELS
 from trainlib.models.structure import (
     LOGITS_ACTIVATIONS,
     has_preprocessing,
     logits_model,
 )
+from trainlib.models.wide_deep import Wiring, wide_deep, wiring
 
 __all__ = [
     "LOGITS_ACTIVATIONS",
     "MODELS",
+    "ModelHint",
+    "Wiring",
     "cnn",
     "from_function",
     "has_preprocessing",
@@ -23,4 +37,8 @@ __all__ = [
     "load_model",
     "logits_model",
     "mlp",
+    "perceptron",
+    "separable_cnn",
+    "wide_deep",
+    "wiring",
 ]

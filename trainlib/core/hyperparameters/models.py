@@ -7,6 +7,7 @@ from trainlib.core.hyperparameters.declaration import (
     Declaration,
     Range,
     Table,
+    choice,
     integer,
     number,
     switch,
@@ -14,12 +15,54 @@ from trainlib.core.hyperparameters.declaration import (
 
 _COUNT = Range(at_least=1)
 
+ANYWHERE = ("auto", "dropout", "gaussian", "gaussian_noise")
+"""Kinds of dropout for layers of any shape; "auto" is "dropout" unless the model says otherwise."""
+
+
+def _dropout_kind(*kinds: str) -> Declaration:
+    return choice("kind of dropout", *ANYWHERE, *kinds)
+
+
 MODELS: Table = {
+    # Dense networks.
     "hidden": Declaration("ints", "widths of the hidden layers, none for a linear model", _COUNT),
-    "filters": integer("filters of the convolution", _COUNT),
-    "units": integer("units of the dense layer", _COUNT),
-    "activation": Declaration("str", "activation of the hidden layers, by its name in Keras"),
-    "initializer": Declaration("str", "initializer of the kernels, auto to follow the activation"),
+    "depth": integer("number of hidden layers, in place of hidden", _COUNT, optional=True),
+    "width": integer(
+        "units of each hidden layer, or of the first, with depth", _COUNT, optional=True
+    ),
+    "last_width": integer(
+        "units of the last hidden layer, with depth: the widths between are linear",
+        _COUNT,
+        optional=True,
+    ),
+    "self_normalizing": switch("SELU, LeCun initialization and alpha dropout"),
+    "residual": integer("hidden layers in a residual block, 0 for no shortcuts", Range(at_least=0)),
+    "activation": Declaration(
+        "str",
+        "activation of the hidden layers: a name of Keras, prelu or maxout, as in elu:alpha=0.5",
+    ),
+    "initializer": Declaration(
+        "str",
+        "initializer of the kernels: auto, or a name of Keras, as in variance_scaling:scale=2",
+    ),
     "dropout": number("fraction of the hidden units that is dropped", DECAY),
+    "dropout_kind": _dropout_kind(),
+    "mlp.dropout_kind": _dropout_kind("alpha", "stochastic_depth", "drop_connect"),
     "batch_norm": switch("normalize each hidden layer before its activation"),
+    "batch_norm_position": choice("where batch_norm normalizes a layer", "before", "after"),
+    # Convolutional networks.
+    "filters": integer("filters of the first convolution", _COUNT),
+    "units": integer("units of the dense layer", _COUNT),
+    "cnn.depth": integer("number of blocks, each with twice the filters of the last", _COUNT),
+    "convolutions": integer("convolutions in a block, before its pooling", _COUNT),
+    "kernel_size": integer("height and width of the kernels", _COUNT, "pixels"),
+    "padding": choice("padding of the convolutions", "valid", "same"),
+    "cnn.dropout_kind": _dropout_kind("spatial"),
+    "separable_cnn.dropout_kind": _dropout_kind("spatial"),
+    # Wide and deep.
+    "wide_columns": Declaration(
+        "str", "columns of the wide input, from 0, as in 0-4 or 0,2,5-7", optional=True
+    ),
+    "deep_columns": Declaration("str", "columns of the deep input", optional=True),
+    "auxiliary_output": switch("a second output, from the last hidden layer alone"),
 }

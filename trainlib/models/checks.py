@@ -1,0 +1,91 @@
+"""What every named model checks before it is built: hyperparameters and the examples' shape."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from trainlib.core.checks import check_choice, check_integer, check_number
+from trainlib.core.hyperparameters import declared
+
+P = ParamSpec("P")
+Model = TypeVar("Model")
+
+
+class Input(NamedTuple):
+    """The examples that a model takes.
+
+    Attributes:
+        axes: the numbers of axes that an example may have.
+        text: what such examples are, for messages.
+    """
+
+    axes: tuple[int, ...]
+    text: str
+
+
+ANY = Input((1, 2, 3), "columns, sequences or images, of 1 to 3 axes")
+IMAGES = Input((2, 3), "images, of 2 or 3 axes")
+
+INPUTS: Mapping[str, Input] = {
+    "perceptron": ANY,
+    "mlp": ANY,
+    "cnn": IMAGES,
+    "separable_cnn": IMAGES,
+    "wide_deep": ANY,
+}
+"""The examples that each named model takes."""
+
+
+def named_model(function: Callable[P, Model]) -> Callable[P, Model]:
+    """Return a model's function that first checks its hyperparameters and the examples' shape."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Model:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        check_integer("outputs", given["outputs"], at_least=1)
+        check_input_shape(function.__name__, given["input_shape"])
+        for name, value in given.items():
+            _check_hyperparameter(function.__name__, name, value)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def check_input_shape(model: str, shape: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless a named model takes examples of a shape; the message has others."""
+    if len(shape) not in INPUTS[model].axes:
+        fitting = [name for name, taken in INPUTS.items() if len(shape) in taken.axes]
+        others = f"; models that do: {', '.join(fitting)}" if fitting else ""
+        raise ValueError(
+            f"model {model} needs {INPUTS[model].text}; the examples have shape {shape}{others}"
+        )
+
+
+def check_sides(model: str, shape: tuple[int, ...], smallest: int) -> None:
+    """Raise `ValueError` for images that are too small for a model."""
+    if min(shape[:2]) < smallest:
+        raise ValueError(
+            f"model {model} needs images of at least {smallest}x{smallest}; the examples have "
+            f"shape {shape}"
+        )
+
+
+def _check_hyperparameter(model: str, name: str, value: Any) -> None:
+    """Raise unless a value is what the declaration of a hyperparameter allows."""
+    declaration = declared("model", model, name)
+    if declaration is None or (value is None and declaration.optional):
+        return
+    bounds = declaration.range._asdict()
+    if declaration.choices:
+        check_choice(name, value, declaration.choices)
+    elif declaration.type == "float":
+        check_number(name, value, **bounds)
+    elif declaration.type in ("int", "ints"):
+        for x in [value] if declaration.type == "int" else value:
+            check_integer(name, x, at_least=bounds["at_least"], at_most=bounds["at_most"])

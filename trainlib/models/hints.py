@@ -1,0 +1,25 @@
+"""Hints on combinations of hyperparameters that work, but hardly as intended."""
+
+from __future__ import annotations
+
+import warnings
+
+
+class ModelHint(UserWarning):
+    """Warning about hyperparameters of a model that do not go well together.
+
+    Args:
+        message: what does not go together, and what to write instead.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+def hint(message: str) -> None:
+    """Warn of a combination of hyperparameters.
+
+    Args:
+        message: what does not go together, and what to write instead.
+    """
+    warnings.warn(message, ModelHint, stacklevel=2)

@@ -1,0 +1,24 @@
+"""The models that have a name: `MODELS`, which flags, help and documentation read.
+
+To add a model, write a function of `(input_shape, outputs, output_activation, preprocessing)` and
+keyword hyperparameters in the module of its family, and enter it here and in `INPUTS` of
+`trainlib.models.checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from trainlib.models.convolutional import cnn, separable_cnn
+from trainlib.models.dense import mlp, perceptron
+from trainlib.models.wide_deep import wide_deep
+
+MODELS: Mapping[str, Callable[..., Any]] = {
+    "perceptron": perceptron,
+    "mlp": mlp,
+    "cnn": cnn,
+    "separable_cnn": separable_cnn,
+    "wide_deep": wide_deep,
+}
+"""The models by name."""

@@ -1,0 +1,199 @@
+"""Wide and deep networks: `wide_deep`, with one input or two, and one output or two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+
+from trainlib.models.checks import named_model
+from trainlib.models.dense import HiddenLayers
+from trainlib.models.dropout import chosen_dropout
+from trainlib.models.layers import chain, first_layers, flatten, kernel_initializer, last_layers
+
+WIDE, DEEP = "wide", "deep"
+"""Names of the two inputs."""
+MAIN, AUXILIARY = "main", "aux"
+"""Names of the two outputs."""
+
+
+class Wiring(NamedTuple):
+    """The named inputs and outputs of a model.
+
+    Attributes:
+        inputs: the columns of x that each input takes, by its name; {} for one input, x itself.
+        outputs: the names of the outputs, of which each predicts y; () for one output.
+    """
+
+    inputs: Mapping[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+
+
+@named_model
+def wide_deep(
+    input_shape: tuple[int, ...],
+    outputs: int,
+    output_activation: str | None = None,
+    preprocessing: Sequence[Any] | Mapping[str, Sequence[Any]] = (),
+    *,
+    hidden: Sequence[int] = (30, 30),
+    activation: str = "relu",
+    initializer: str = "auto",
+    dropout: float = 0.0,
+    dropout_kind: str = "auto",
+    wide_columns: str | None = None,
+    deep_columns: str | None = None,
+    auxiliary_output: bool = False,
+) -> Any:
+    """Return a wide and deep network: the output layer sees the inputs beside the hidden layers.
+
+    y = W [x, h(x)] + b, where h is a multilayer perceptron: simple rules are learned from x,
+    patterns by h. With columns given it has two inputs, "wide" and "deep", as a dict:
+    y = W [x_wide, h(x_deep)] + b.
+
+    Args:
+        input_shape: shape of one example; flattened if it has more than one axis. Of a model with
+            two inputs, the shape of the table from which they take their columns.
+        outputs: number of units of an output layer, at least 1.
+        output_activation: "softmax", "sigmoid" or None (default) for raw outputs. It becomes a
+            separate last layer.
+        preprocessing: first layers, such as `keras.layers.Rescaling`; of a model with two inputs,
+            a dict of those of each input. Default: none.
+        hidden: widths of the hidden layers, at least one. Default: (30, 30).
+        activation: activation of the hidden layers, as in `mlp`. Default: "relu".
+        initializer: initializer of their kernels, as in `mlp`. Default: "auto".
+        dropout: fraction of each hidden layer's units to drop, in [0, 1). Default: 0.
+        dropout_kind: "dropout" (which "auto", the default, is), "gaussian" or "gaussian_noise", as
+            in `mlp`.
+        wide_columns: columns of the input "wide", counted from 0, as in "0-4" or "0,2,5-7".
+            Default: None, all, with one input if `deep_columns` is None too.
+        deep_columns: columns of the input "deep". Default: None, all.
+        auxiliary_output: whether a second output follows the last hidden layer, without the wide
+            part. The outputs are then a dict of "main" and "aux". Default: False.
+
+    Returns:
+        A built `keras.Model` named "wide_deep".
+
+    Raises:
+        ValueError: a number is out of its range, there is no such column, or Keras has no such
+            activation or initializer.
+
+    Example:
+        >>> model = tl.models.wide_deep(
+        ...     (8,), 1, wide_columns="0-4", deep_columns="2-7", auxiliary_output=True
+        ... )
+        >>> {name: x.shape for name, x in model.input.items()}
+        {'wide': (None, 5), 'deep': (None, 6)}
+        >>> {name: x.shape for name, x in model.output.items()}
+        {'main': (None, 1), 'aux': (None, 1)}
+
+    References:
+        Cheng et al. 2016, "Wide & Deep Learning for Recommender Systems".
+    """
+    if not hidden:
+        raise ValueError("hidden must hold at least one width: a linear model is perceptron")
+    wired = wiring(input_shape, wide_columns, deep_columns, auxiliary_output)
+    dropped = chosen_dropout(dropout, dropout_kind, activation)
+    kinds = HiddenLayers(kernel_initializer(initializer, activation), activation, dropped)
+    inputs, wide, deep = _inputs(input_shape, preprocessing, wired.inputs)
+    for i, units in enumerate(hidden, start=1):
+        deep = chain(deep, kinds.layers(i, units))
+    both = keras.layers.Concatenate(name="wide_and_deep")([wide, deep])
+    if not wired.outputs:
+        y = chain(both, last_layers(outputs, output_activation))
+        return keras.Model(inputs, y, name="wide_deep")
+    y = {
+        name: chain(x, _named_output(name, outputs, output_activation))
+        for name, x in zip(wired.outputs, (both, deep), strict=True)
+    }
+    return keras.Model(inputs, y, name="wide_deep")
+
+
+def wiring(
+    input_shape: tuple[int, ...],
+    wide_columns: str | None = None,
+    deep_columns: str | None = None,
+    auxiliary_output: bool = False,
+) -> Wiring:
+    """Return the inputs and the outputs of a `wide_deep` with these hyperparameters.
+
+    Args:
+        input_shape: shape of one example of the data.
+        wide_columns: as in `wide_deep`.
+        deep_columns: as in `wide_deep`.
+        auxiliary_output: as in `wide_deep`.
+
+    Returns:
+        A `Wiring`: the columns by input, and the names of the outputs.
+
+    Raises:
+        ValueError: there is no such column, or the data are no table.
+
+    Example:
+        >>> wired = tl.models.wiring((8,), "0-4", "2-7", auxiliary_output=True)
+        >>> wired.inputs["deep"], wired.outputs
+        ((2, 3, 4, 5, 6, 7), ('main', 'aux'))
+    """
+    outputs = (MAIN, AUXILIARY) if auxiliary_output else ()
+    if wide_columns is None and deep_columns is None:
+        return Wiring({}, outputs)
+    if len(input_shape) != 1:
+        raise ValueError(
+            f"wide_columns and deep_columns are for tables; the examples have shape {input_shape}"
+        )
+    given = {WIDE: wide_columns, DEEP: deep_columns}
+    size = input_shape[0]
+    return Wiring({name: _columns(name, text, size) for name, text in given.items()}, outputs)
+
+
+def _columns(name: str, text: str | None, size: int) -> tuple[int, ...]:
+    """Return the columns that a text such as `0,2,5-7` stands for; all for None."""
+    if text is None:
+        return tuple(range(size))
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise ValueError(f"{name}_columns must be written as in 0-4 or 0,2,5-7, got {text!r}")
+        found += range(int(first), int(last if dash else first) + 1)
+    if not found or max(found) >= size:
+        raise ValueError(
+            f"{name}_columns must be of the columns 0 to {size - 1} of the data, got {text!r}"
+        )
+    if len(set(found)) < len(found):
+        raise ValueError(f"{name}_columns must name a column once, got {text!r}")
+    return tuple(found)
+
+
+def _inputs(
+    input_shape: tuple[int, ...],
+    preprocessing: Sequence[Any] | Mapping[str, Sequence[Any]],
+    columns: Mapping[str, tuple[int, ...]],
+) -> tuple[Any, Any, Any]:
+    """Return the input or the dict of inputs, and what the wide and the deep part see of them."""
+    if not columns:
+        if isinstance(preprocessing, Mapping):
+            raise ValueError("preprocessing by input is for a model with columns of two inputs")
+        first, *layers = first_layers(input_shape, preprocessing)
+        x = chain(first, [*layers, *flatten(input_shape)])
+        return first, x, x
+    if not isinstance(preprocessing, Mapping) and preprocessing:
+        raise ValueError("preprocessing of two inputs must be a dict of layers: wide, deep")
+    inputs, seen = {}, []
+    for name, chosen in columns.items():
+        before = preprocessing.get(name, ()) if isinstance(preprocessing, Mapping) else ()
+        first, *layers = first_layers((len(chosen),), before, name)
+        inputs[name] = first
+        seen.append(chain(first, layers))
+    return inputs, *seen
+
+
+def _named_output(name: str, outputs: int, output_activation: str | None) -> list[Any]:
+    """Return an output layer and its activation, of which the last one has the output's name."""
+    if output_activation is None:
+        return [keras.layers.Dense(outputs, name=name)]
+    return [
+        keras.layers.Dense(outputs, name=f"{name}_outputs"),
+        keras.layers.Activation(output_activation, name=name),
+    ]
