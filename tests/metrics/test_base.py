@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -170,7 +171,19 @@ def test_a_mean_merges_and_divides_once():
 
 def test_the_weight_of_an_example_applies_to_each_of_its_values():
     mean = Mean.from_model_output([[1.0, 3.0], [5.0, 7.0]], [1.0, 3.0])
-    assert (float(mean.total), float(mean.count)) == (40, 8)
+    assert (float(mean.total), float(mean.count)) == (20, 4)
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 3.0], "by step"])
+def test_batches_of_several_lengths_count_by_their_examples_as_in_keras(weight):
+    theirs, mean = keras.metrics.Mean(), Mean.empty()
+    for length in (1, 3):
+        values = np.arange(2.0 * length, dtype="float32").reshape(2, length)
+        w = values + 0.5 if weight == "by step" else weight
+        theirs.update_state(values, w)
+        mean = mean.merge(Mean.from_model_output(values, w))
+    assert float(mean.compute()) == pytest.approx(float(theirs.result()), rel=1e-6)
+    assert float(mean.count) == pytest.approx(float(theirs.count), rel=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "int32", "bool"])

@@ -58,6 +58,16 @@ def test_the_losses_of_two_parts_merge_into_that_of_the_whole_batch():
     assert first.merge(second).compute().numpy() == pytest.approx(whole, rel=1e-14)
 
 
+def test_batches_of_several_lengths_count_by_their_examples():
+    def identity(params, model_state, x, training):
+        return tl.ModelOutput(x, model_state, penalty=tf.constant(0.5))
+
+    step = tl.eval_step(tl.StepConfig(identity, lambda y_true, y_pred: y_pred))
+    losses = [tf.fill([2, 3], 1.0), tf.fill([4, 1], 4.0)]
+    first, second = (step(tl.init_state((), (), None), (x, x))["loss"] for x in losses)
+    assert float(first.merge(second).compute()) == (2 * 1.5 + 4 * 4.5) / 6
+
+
 @pytest.mark.parametrize("counted", [3, 0])
 def test_parts_of_a_batch_add_up_before_a_loss_under_a_mask_is_divided(counted):
     def apply_fn(params, model_state, x, training):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.step.masks import depends_on
+from trainlib.step.masks import depends_on, masked_state
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(4, 3, 2))
@@ -68,6 +68,17 @@ def test_a_loss_of_the_whole_batch_has_no_mask():
 def test_a_mask_that_does_not_fit_the_losses_is_refused():
     with pytest.raises(ValueError, match=r"a mask of shape \[4, 3\], and .* of shape \[4\]: "):
         evaluated(model(), lambda y_true, y_pred: tf.reduce_mean(y_pred, [1, 2]))
+
+
+def test_a_metric_of_the_whole_batch_has_no_value_for_a_part_of_it():
+    y, output = tf.zeros([2, 1]), tl.ModelOutput(tf.ones([2, 1]))
+
+    def largest(y_true, y_pred):
+        return tf.reduce_max(y_pred - y_true)
+
+    assert float(masked_state(largest, y, output).compute()) == 1
+    with pytest.raises(ValueError, match="^it is one number for the whole batch, of which each"):
+        masked_state(largest, y, output, is_part=True)
 
 
 def several(params, state, x, training):

@@ -122,11 +122,18 @@ def refused():
         ("mean", False, "mean_squared_error"),
         ("count", True, "mean_squared_error"),
         ("whole", True, "dice"),
+        ("whole metric", True, "mean_squared_error"),
     ):
         last = keras.layers.Dense(1, "sigmoid")
         model = keras.Sequential([keras.Input((3,)), Assigning(counts), last])
         trainer = tl.Trainer(
-            model, loss, tl.sgd(0.1), strategy="mirrored", replicas=REPLICAS, execution="graph"
+            model,
+            loss,
+            tl.sgd(0.1),
+            metrics=[tl.losses.dice] if name == "whole metric" else [],
+            strategy="mirrored",
+            replicas=REPLICAS,
+            execution="graph",
         )
         try:
             trainer.fit((x, np.abs(x[:, :1])), batch_size=4)

@@ -142,6 +142,7 @@ def test_what_a_part_of_a_batch_cannot_give_is_refused():
     assert found["count"] == 2  # batches
     assert found["mean"].startswith("assigning/kept: the forward pass assigns this variable from")
     assert found["whole"].startswith("the loss is one number for the whole batch, of which each")
+    assert found["whole metric"].startswith("metric dice: it is one number for the whole batch, of")
 
 
 def test_a_state_is_read_from_one_replica_and_assigned_to_all():

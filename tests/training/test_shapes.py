@@ -56,3 +56,23 @@ def test_one_program_trains_on_batches_of_all_further_shapes(execution):
     assert trainer.evaluate(batches)["loss"] == pytest.approx(loss, rel=1e-6)
     predicted = theirs.predict(((x,) for x, _ in batches), steps=7, verbose=0)
     np.testing.assert_allclose(trainer.predict(batches), predicted, rtol=1e-5)
+
+
+def test_batches_of_several_lengths_count_by_their_examples_as_in_keras():
+    def steps():
+        keras.utils.set_random_seed(0)
+        return keras.Sequential([keras.Input((None, 2)), keras.layers.Dense(1)])
+
+    rng = np.random.default_rng(0)
+    lengths = [(4, 6), (2, 1)]
+    batches = [(rng.normal(size=(r, n, 2)), rng.normal(size=(r, n, 1))) for r, n in lengths]
+    model, theirs = steps(), steps()
+    theirs.compile(keras.optimizers.SGD(0.125), "mse", metrics=["mae"])
+    right = theirs.fit((b for b in batches), steps_per_epoch=2, verbose=0).history
+    trainer = tl.Trainer(model, "mse", tl.sgd(0.125), metrics=["mae"], execution="graph")
+    (found,) = trainer.fit(batches)
+    expected = theirs.evaluate((b for b in batches), steps=2, verbose=0)
+    evaluated = trainer.evaluate(batches)
+    for k, name in enumerate(("loss", "mae")):
+        assert found[name] == pytest.approx(right[name][0], rel=1e-6)
+        assert evaluated[name] == pytest.approx(expected[k], rel=1e-6)

@@ -45,6 +45,22 @@ def weighted_sum(values: Tensor, sample_weight: Tensor | None = None) -> tuple[T
     return tf.reduce_sum(weight * losses), tf.reduce_sum(weight)
 
 
+def per_example(total: Tensor, values: Tensor) -> Tensor:
+    """Divide a sum over a batch's values of shape [batch, ...] by their number for an example.
+
+    Batches of sequences of different lengths then count by their examples, as in Keras.
+    """
+    shape = (values.values if isinstance(values, Masked) else tf.convert_to_tensor(values)).shape
+    if shape.rank is not None and shape.rank < 2:
+        return total
+    number = shape[1:].num_elements()
+    if number == 1:
+        return total
+    if number is None:
+        number = tf.reduce_prod(tf.shape(values)[1:])
+    return tf.math.divide_no_nan(total, tf.cast(number, total.dtype))
+
+
 def reduce(
     values: Tensor,
     sample_weight: Tensor | None = None,

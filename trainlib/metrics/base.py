@@ -11,6 +11,7 @@ from trainlib.core.checks import check_choice
 from trainlib.core.tree import check_same_structure, widen
 from trainlib.core.types import Tensor
 from trainlib.losses import Masked, weighted_sum
+from trainlib.losses.reductions import per_example
 
 ExampleMetric: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`(y_true, y_pred) -> value of each example`."""
@@ -52,8 +53,9 @@ class Mean(NamedTuple):
     """State of a weighted mean.
 
     Attributes:
-        total: sum of weight times value, float64 [].
-        count: sum of weights, float64 [].
+        total: sum of weight times value, float64 []. Of an example with several values, such as the
+            steps of a sequence, it is their mean.
+        count: sum of weights, of an example the mean weight of its values, float64 [].
 
     Example:
         >>> mean = tl.metrics.Mean.from_model_output([1.0, 4.0], sample_weight=[1.0, 3.0])
@@ -85,7 +87,8 @@ class Mean(NamedTuple):
             values = Masked(tf.cast(values.values, tf.float64), values.mask)
         else:
             values = tf.cast(values, tf.float64)
-        return cls(*weighted_sum(values, sample_weight))
+        total, count = weighted_sum(values, sample_weight)
+        return cls(per_example(total, values), per_example(count, values))
 
     def merge(self, other: Mean) -> Mean:
         """Return the state of both parts together."""

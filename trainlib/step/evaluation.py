@@ -130,7 +130,7 @@ def _evaluated(
     """Return the state after a batch in inference mode, the metric states and the loss's sums."""
     output = config.apply_fn(state.params, state.model_state, batch[0], training=False)
     sums = loss_sums(config, state.params, output, batch, is_part=is_part)
-    return _after(state, output), metric_states(config, output, batch, sums), sums
+    return _after(state, output), metric_states(config, output, batch, sums, is_part=is_part), sums
 
 
 def _after(state: TrainState, output: ModelOutput) -> TrainState:

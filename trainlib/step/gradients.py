@@ -88,7 +88,8 @@ def compute_gradients(
     grads = tape.gradient(scaled_loss, state.params)
     if observer is not None:
         observer("gradient", grads)
-    metrics, by_batch = metric_states(config, output, batch, sums), sums.batch_weight is not None
+    metrics = metric_states(config, output, batch, sums, is_part=is_part)
+    by_batch = sums.batch_weight is not None
     return Gradients(
         grads=grads,
         loss=loss if config.finite_guard else (),

@@ -42,18 +42,32 @@ def masked(function: Callable[[Any, Any], Tensor], y: Tree, output: ModelOutput)
 
 
 def masked_state(
-    metric: Metric | Callable[..., Any], y: Tree, output: ModelOutput, *weight: Tensor
+    metric: Metric | Callable[..., Any],
+    y: Tree,
+    output: ModelOutput,
+    *weight: Tensor,
+    is_part: bool = False,
 ) -> Any:
     """Return the state of a metric on a batch, with values outside the output's mask left out.
 
     Args:
         metric: a `Metric`, or a function `(y_true, y_pred) -> value of each example`.
         y: the targets.
-        output: of the model, with a mask.
+        output: of the model.
         *weight: the sample weights, if there are any.
+        is_part: whether the batch is a replica's part of a larger batch. Default: False.
+
+    Raises:
+        ValueError: the function returns one number for the batch, of which a replica has a part.
     """
     if not isinstance(metric, Metric):
-        return Mean.from_model_output(masked(metric, y, output), *weight)
+        values = masked(metric, y, output)
+        if is_part and is_whole(values):
+            raise ValueError(
+                "it is one number for the whole batch, of which each replica has a part: return a "
+                "value for each example, or train with strategy='one_device'"
+            )
+        return Mean.from_model_output(values, *weight)
     mask = None if tf.nest.is_nested(output.y_pred) else output.mask
     if mask is None:
         return metric.from_model_output(y, output.y_pred, *weight)
@@ -127,6 +141,11 @@ def depends_on(tensors: Sequence[Tensor], sources: Sequence[Tensor]) -> bool:
             seen.add(id(x.op))
             pending += x.op.inputs
     return False
+
+
+def is_whole(values: Any) -> bool:
+    """Return whether the values of a loss or a metric are one number for the whole batch."""
+    return _rank(values) == 0
 
 
 def _rank(values: Any) -> int | None:

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Masked, weighted_sum
-from trainlib.metrics import Mean, as_metric
-from trainlib.step.masks import masked, masked_state
+from trainlib.losses.reductions import per_example
+from trainlib.metrics import Mean
+from trainlib.step.masks import is_whole, masked, masked_state
 from trainlib.step.state import Batch, MetricStates, ModelOutput, StepConfig
 
 
@@ -68,7 +69,7 @@ def loss_sums(
     """
     x, y, *weight = batch
     losses = masked(config.loss_fn, y, output)
-    whole = not isinstance(losses, Masked) and tf.convert_to_tensor(losses).shape.rank == 0
+    whole = is_whole(losses)
     if whole and is_part:
         raise ValueError(
             "the loss is one number for the whole batch, of which each replica has a part: give "
@@ -106,17 +107,19 @@ def objective_of_part(sums: LossSums) -> tuple[Tensor, Tensor]:
 
 
 def metric_states(
-    config: StepConfig, output: ModelOutput, batch: Batch, sums: LossSums
+    config: StepConfig,
+    output: ModelOutput,
+    batch: Batch,
+    sums: LossSums,
+    *,
+    is_part: bool = False,
 ) -> MetricStates:
     """Return the states of the loss and of the metrics after one batch, by name."""
     _, y, *weight = batch
     states: MetricStates = {"loss": _loss_state(sums)}
     for name, metric in config.metrics.items():
         try:
-            if output.mask is None:
-                states[name] = as_metric(metric).from_model_output(y, output.y_pred, *weight)
-            else:
-                states[name] = masked_state(metric, y, output, *weight)
+            states[name] = masked_state(metric, y, output, *weight, is_part=is_part)
         except (ValueError, TypeError) as error:
             raise type(error)(f"metric {name}: {error}") from error
     return states
@@ -149,8 +152,8 @@ def _loss_state(sums: LossSums) -> Mean:
     """Return the state of the loss after one batch."""
     if sums.batch_weight is not None:
         return batch_loss_state(objective(sums)[0], sums.batch_weight)
-    total = sums.total + sums.penalty * sums.count
-    return Mean(tf.cast(total, tf.float64), tf.cast(sums.count, tf.float64))
+    sums_of_batch = sums.total + sums.penalty * sums.count, sums.count
+    return Mean(*(per_example(tf.cast(x, tf.float64), sums.losses) for x in sums_of_batch))
 
 
 def _batch_weight(x: Tree, sample_weight: Tensor | None = None) -> Tensor:
