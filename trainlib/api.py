@@ -102,9 +102,9 @@ from trainlib.training.autotune import Autotuner
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.functional_model import FunctionalModel
+from trainlib.training.keras_losses import loss_from_keras
 from trainlib.training.keras_objects import (
     KerasMetricState,
-    loss_from_keras,
     metric_from_keras,
     regularizer_from_keras,
 )

@@ -27,6 +27,7 @@ from replica_compare import (
 )
 
 import trainlib as tl
+from trainlib.step.state import Part
 from trainlib.training.batch_statistics import synchronize
 from trainlib.training.collectives import all_reduce
 from trainlib.training.functional_model import functional_from_keras
@@ -98,6 +99,12 @@ def masked_net(params, model_state, x, training):
     return net(params, model_state, x, training)._replace(mask=x[:, 0] > 0)
 
 
+def active_net(params, model_state, x, training):
+    """The net with a penalty that is a mean over the examples."""
+    output = net(params, model_state, x, training)
+    return output._replace(penalty=tf.reduce_mean(output.y_pred**2))
+
+
 class Assigning(keras.layers.Layer):
     """Assigns a variable: a mean of the batch, or a count."""
 
@@ -140,6 +147,15 @@ def refused():
             found[name] = float(model.layers[0].kept.numpy())
         except ValueError as error:
             found[name] = str(error)
+    params, data = problem()
+    order = tf.range(8)
+    for name, rows in (("equal", data[:2]), ("weighted", data)):
+        try:
+            found[name] = compare(
+                active_net, params, (), tl.sgd(0.1), rows, order, 4, tl.losses.mean_squared_error
+            )["state"]
+        except ValueError as error:
+            found[name] = str(error).split("ValueError: ")[-1]
     return found
 
 
@@ -169,6 +185,12 @@ def transforms():
     )
     results["masks"] = compare(masked_net, params, (), adam, data, order, 5, loss)
     results["no sample weights"] = compare(net, params, (), adam, data[:2], order, 5, loss)
+    for reduction in ("sum_over_batch_size", "mean_with_sample_weight"):
+        of_keras = tl.loss_from_keras(keras.losses.MeanSquaredError(reduction=reduction))
+        results[reduction] = compare(net, params, (), tl.sgd(0.1), data, order, 5, of_keras)
+    results["penalty of the batch"] = compare(
+        active_net, params, (), tl.sgd(0.1), data[:2], order, 5, loss
+    )
     params, data = problem("float32")
     results["float32"] = compare(net, params, (), adam, data, order, 5, loss)
     return results
@@ -242,7 +264,7 @@ def drawing(parts):
 
         def one():
             state = tf.nest.map_structure(lambda v: v.read_value(), variables)
-            state, states = step(state, ((ones, None), ones))
+            state, states = step(state, ((ones, Part(1)), ones))
             tf.nest.map_structure(lambda v, x: v.assign(x), variables, state)
             return states["mask"]
 
@@ -450,8 +472,7 @@ def ours_applied(optimizer, gradients, loss_scale=None):
     def model(params, model_state, x, training):
         return tl.ModelOutput(tf.reduce_sum(params["w"] * x, -1), model_state)
 
-    model = replicated(model)
-    config = tl.StepConfig(model, lambda _, y: y, optimizer, loss_scale=loss_scale)
+    config = tl.StepConfig(replicated(model), lambda _, y: y, optimizer, loss_scale=loss_scale)
     step = tl.train_step(config, all_reduce=all_reduce)
     state = tl.init_state({"w": tf.zeros([2])}, (), optimizer, loss_scale=loss_scale)
     devices = Replicas(mirrored(REPLICAS))

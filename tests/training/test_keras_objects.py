@@ -1,60 +1,34 @@
-"""Objects and functions of Keras give what Keras gives, over batches, weights and replicas."""
+"""Metrics and other objects of Keras give what Keras gives, over batches, weights and replicas."""
 
 from __future__ import annotations
-
-import inspect
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.keras_objects import (
+    BINARY,
+    CLASSES,
+    LABELS,
+    NUMBERS,
+    ROWS,
+    SIZE,
+    WEIGHT,
+    K,
+    classes_of,
+    of_binary,
+    of_classes,
+    of_counts,
+    of_labels,
+    of_numbers,
+    of_rows,
+)
 
 import trainlib as tl
-from trainlib.training.resolve import metrics_by_name, resolve_loss, resolve_metric
+from trainlib.training.resolve import metrics_by_name
 
-SIZE, K = 37, 4
 CUTS = (0, 1, 16, SIZE)
 """Boundaries of uneven parts: one example, many, the rest."""
-RNG = np.random.default_rng(0)
-WEIGHT = RNG.choice([0.0, 0.5, 1.0, 3.0], SIZE).astype("float32")
-SCORE = RNG.random((SIZE, 1)).astype("float32")
-ROWS = RNG.dirichlet(np.ones(K), SIZE).astype("float32")
-NUMBERS = RNG.normal(size=(2, SIZE, 3)).astype("float32")
-CLASSES = RNG.integers(0, K, SIZE)
-ONE_HOT = np.eye(K, dtype="float32")[CLASSES]
-BINARY = RNG.integers(0, 2, SIZE).astype("float32")
-LABELS = RNG.integers(0, 2, (SIZE, K)).astype("float32")
-IMAGES = np.round(RNG.random((SIZE, 4, 4, 1))), RNG.random((SIZE, 4, 4, 1)).astype("float32")
-VECTORS = NUMBERS[1] / np.linalg.norm(NUMBERS[1], axis=-1, keepdims=True)
-
-of_numbers, of_classes, of_rows = tuple(NUMBERS), (CLASSES, ROWS), (ONE_HOT, ROWS)
-of_labels, of_binary = (LABELS, ROWS), (BINARY, SCORE)
-of_counts = tuple(np.abs(NUMBERS))
-
-LOSSES = {
-    "BinaryCrossentropy": (of_labels, {"from_logits": True, "label_smoothing": 0.25}),
-    "BinaryFocalCrossentropy": (of_labels, {"apply_class_balancing": True, "gamma": 3.0}),
-    "CategoricalCrossentropy": (of_rows, {"label_smoothing": 0.25}),
-    "CategoricalFocalCrossentropy": (of_rows, {"alpha": 0.5}),
-    "CategoricalGeneralizedCrossEntropy": (of_classes, {"q": 0.25}),
-    "CategoricalHinge": (of_rows, {}),
-    "Circle": ((CLASSES, VECTORS), {"gamma": 2.0}),
-    "CosineSimilarity": (of_numbers, {}),
-    "CTC": ((CLASSES[:, None] % 2 + 1, np.stack([ROWS] * 3, axis=1)), {}),
-    "Dice": (IMAGES, {"axis": (1, 2, 3)}),
-    "Hinge": (of_labels, {}),
-    "Huber": (of_numbers, {"delta": 0.5}),
-    "KLDivergence": (of_rows, {}),
-    "LogCosh": (of_numbers, {}),
-    "MeanAbsoluteError": (of_numbers, {}),
-    "MeanAbsolutePercentageError": (of_numbers, {}),
-    "MeanSquaredError": (of_numbers, {}),
-    "MeanSquaredLogarithmicError": (of_counts, {}),
-    "Poisson": (of_counts, {}),
-    "SparseCategoricalCrossentropy": (of_classes, {"ignore_class": 1}),
-    "SquaredHinge": (of_labels, {}),
-    "Tversky": (IMAGES, {"axis": (1, 2, 3), "alpha": 0.25}),
-}
 METRICS = {
     "Accuracy": ((CLASSES, np.argmax(ROWS, axis=1)), {}),
     "AUC": (of_binary, {"curve": "PR"}),
@@ -105,29 +79,8 @@ FRACTIONS_CUT_OFF = ("IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU", "BinaryIoU"
 """Keras's sums of these are whole numbers, unless the metric has another dtype."""
 
 
-def classes_of(module, base):
-    """The names of the public classes of a module of Keras that derive from a class."""
-    found = {name for name, x in vars(module).items() if inspect.isclass(x) and issubclass(x, base)}
-    return found - {base.__name__}
-
-
-def test_the_tables_hold_every_loss_and_metric_of_keras():
-    assert set(LOSSES) == classes_of(keras.losses, keras.losses.Loss)
+def test_the_table_holds_every_metric_of_keras():
     assert set(METRICS) == classes_of(keras.metrics, keras.metrics.Metric) - OF_VALUES
-
-
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight"])
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_object_gives_the_losses_that_keras_reduces(name, reduction):
-    (y, p), options = LOSSES[name]
-    peer = getattr(keras.losses, name)(**options, reduction=reduction)
-    losses = tl.loss_from_keras(peer)(tf.constant(y), tf.constant(p))
-    for weight in (None, WEIGHT):
-        ours = tl.losses.reduce(losses, weight, reduction)
-        theirs = peer(y, p, sample_weight=weight)
-        if name == "Circle" and weight is not None:
-            continue  # Keras counts the losses outside its mask
-        np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=1e-7)
 
 
 def merged(metric, arrays):
@@ -270,29 +223,6 @@ def test_a_trainer_reports_what_keras_reports_whatever_the_batches(model):
     for found in (fitted, evaluated):
         for name in ("loss", "auc", "bce", "binary_accuracy"):
             assert found[name] == pytest.approx(right[name], rel=1e-5), name
-
-
-@pytest.mark.parametrize("name", ["mean_squared_error", "binary_crossentropy", "hinge", "huber"])
-def test_functions_of_keras_match_targets_and_predictions_as_keras_does(name):
-    function = getattr(keras.losses, name)
-    expected = function(BINARY[:, None], SCORE)
-    for found in (resolve_loss(function), resolve_metric(function)):
-        values = found(tf.constant(BINARY), tf.constant(SCORE))
-        np.testing.assert_allclose(values, expected, rtol=1e-6)
-
-
-def test_float64_predictions_are_compared_in_float64():
-    y, p = (tf.constant(x, tf.float64) for x in NUMBERS)
-    found = tl.loss_from_keras(keras.losses.MeanSquaredError())(y, p)
-    assert found.dtype == tf.float64
-    np.testing.assert_allclose(found, np.mean((NUMBERS[0] - NUMBERS[1].astype("f8")) ** 2, -1))
-
-
-@pytest.mark.parametrize("reduction", ["sum", "none", None])
-def test_a_reduction_that_is_no_mean_is_refused(reduction):
-    loss = keras.losses.Huber(reduction=reduction)
-    with pytest.raises(ValueError, match=f"^Huber has reduction={reduction!r}, but .* leave the"):
-        tl.loss_from_keras(loss)
 
 
 def test_regularizers_of_keras_are_summed_over_the_parameters(model):

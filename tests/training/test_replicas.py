@@ -19,7 +19,8 @@ SCRIPT = Path(__file__).with_name("replica_runs.py")
 ROOT = Path(tl.__file__).parents[1]
 FEW = ["adam", "prodigy"]
 TRANSFORMS = ["clip", "schedules", "accumulate", "masks"]
-TRANSFORMS += ["no weight", "no sample weights", "not finite"]
+TRANSFORMS += ["no weight", "no sample weights", "not finite", "penalty of the batch"]
+TRANSFORMS += ["sum_over_batch_size", "mean_with_sample_weight"]
 OTHERS = ["regularizer", "ema", "compiled", "constrain"]
 TWO_OR_FOUR = pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.soak)])
 LAYERS = ["plain", "images", "twice", "penalty", "sequences"]
@@ -142,6 +143,8 @@ def test_what_a_part_of_a_batch_cannot_give_is_refused():
     assert found["count"] == 2  # batches
     assert found["mean"].startswith("assigning/kept: the forward pass assigns this variable from")
     assert found["whole"].startswith("the loss is one number for the whole batch, of which each")
+    assert found["equal"] < 1e-12
+    assert found["weighted"].startswith("the model adds a penalty that it computes from its batch")
     assert found["whole metric"].startswith("metric dice: it is one number for the whole batch, of")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 import trainlib as tl
+from trainlib.step.state import Part
 from trainlib.training.functional_model import functional_from_keras
 from trainlib.training.replicated_model import replicated
 from trainlib.training.strategies import mirrored
@@ -16,7 +17,7 @@ ROWS = np.ones([1, 50], "float32")
 
 def run(apply_fn, model_state, training=True):
     """The output of a model's function on the only replica of a strategy."""
-    call = tf.function(lambda: replicated(apply_fn)({}, model_state, (ROWS, None), training))
+    call = tf.function(lambda: replicated(apply_fn)({}, model_state, (ROWS, Part(2)), training))
     return mirrored(1).run(call)
 
 

@@ -83,12 +83,7 @@ class Mean(NamedTuple):
         Raises:
             ValueError: the weights have another shape.
         """
-        if isinstance(values, Masked):
-            values = Masked(tf.cast(values.values, tf.float64), values.mask)
-        else:
-            values = tf.cast(values, tf.float64)
-        total, count = weighted_sum(values, sample_weight)
-        return cls(per_example(total, values), per_example(count, values))
+        return cls(*(per_example(x, values) for x in _wide_sums(values, sample_weight)))
 
     def merge(self, other: Mean) -> Mean:
         """Return the state of both parts together."""
@@ -97,6 +92,15 @@ class Mean(NamedTuple):
     def compute(self) -> Tensor:
         """Return total / count; 0 if count is 0."""
         return tf.math.divide_no_nan(self.total, self.count)
+
+
+def _wide_sums(values: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the sums of the weighted values and of the weights, in float64."""
+    if isinstance(values, Masked):
+        values = Masked(tf.cast(values.values, tf.float64), values.mask)
+    else:
+        values = tf.cast(values, tf.float64)
+    return weighted_sum(values, sample_weight)
 
 
 def merge(a: MetricState, b: MetricState) -> MetricState:
@@ -166,7 +170,7 @@ def sum(function: Callable[[Tensor, Tensor], Tensor] | None = None) -> Metric:  
         y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Mean:
         values = y_pred if function is None else function(y_true, y_pred)
-        return Mean.from_model_output(values, sample_weight)
+        return Mean(*_wide_sums(values, sample_weight))
 
     return Metric(lambda outputs: Mean.empty(), from_model_output, lambda state: state.total)
 

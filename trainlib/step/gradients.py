@@ -81,7 +81,7 @@ def compute_gradients(
         tape.watch(state.params)
         output = config.apply_fn(state.params, state.model_state, batch[0], training=True)
         sums = loss_sums(config, state.params, output, batch, is_part=is_part)
-        loss, divisor = objective_of_part(sums) if is_part else objective(sums)
+        loss, divisor = objective_of_part(sums, output, batch) if is_part else objective(sums)
         scaled_loss = scale_loss(loss, state.loss_scale)
     if observer is not None:
         observer("loss", scaled_loss)

@@ -38,7 +38,7 @@ def masked(function: Callable[[Any, Any], Tensor], y: Tree, output: ModelOutput)
     if tf.nest.is_nested(output.y_pred) and isinstance(values, Masked):
         return values
     mask = _mask_for(function, y, output)
-    return values if mask is None else _under(mask, values)
+    return values if mask is None else under(mask, values)
 
 
 def masked_state(
@@ -79,7 +79,7 @@ def masked_state(
     return metric.from_model_output(y, output.y_pred, counted)
 
 
-def _under(mask: Tensor, values: Tensor) -> Masked:
+def under(mask: Tensor, values: Tensor) -> Masked:
     """Return values with a mask, besides the one they may have."""
     values, own = values if isinstance(values, Masked) else (tf.convert_to_tensor(values), None)
     mask = tf.cast(mask, tf.bool)

@@ -10,8 +10,11 @@ from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Masked, weighted_sum
 from trainlib.losses.reductions import per_example
 from trainlib.metrics import Mean
-from trainlib.step.masks import is_whole, masked, masked_state
-from trainlib.step.state import Batch, MetricStates, ModelOutput, StepConfig
+from trainlib.step.masks import depends_on, is_whole, masked, masked_state, under
+from trainlib.step.state import Batch, MetricStates, ModelOutput, Part, StepConfig
+
+OF_WEIGHTS = "mean_with_sample_weight"
+"""The reduction of Keras that divides by the sum of the weights; others divide by the number."""
 
 
 class LossSums(NamedTuple):
@@ -20,11 +23,14 @@ class LossSums(NamedTuple):
     Attributes:
         losses: l, the loss of each example.
         total: sum of w l, with the weights w of the batch, or 1.
-        count: sum of w, over the losses that count.
+        count: sum of w, over the losses that count; their number for a loss whose reduction is
+            "sum_over_batch_size".
         penalty: of the model and of the regularizer together.
         batch_weight: the weight of the batch in the mean over batches, where that is not `count`:
-            for a loss under the model's mask, and for one that is a number for the whole batch. It
-            is the number of examples, or the sum of their weights. None otherwise.
+            for a loss under the model's mask, for one that is a number for the whole batch, and
+            for a loss of Keras with masks or "mean_with_sample_weight", and where a part has a
+            penalty that is computed from its inputs. It is the number of examples, or the sum of
+            their weights; the number for a loss of Keras. None otherwise.
     """
 
     losses: Tensor
@@ -69,7 +75,7 @@ def loss_sums(
     """
     x, y, *weight = batch
     losses = masked(config.loss_fn, y, output)
-    whole = is_whole(losses)
+    whole, is_masked = is_whole(losses), isinstance(losses, Masked)
     if whole and is_part:
         raise ValueError(
             "the loss is one number for the whole batch, of which each replica has a part: give "
@@ -81,10 +87,16 @@ def loss_sums(
     if config.regularizer is not None:
         params = params if output.params is None else output.params
         penalty += tf.cast(config.regularizer(params), total.dtype)
-    reweighted = whole or (output.mask is not None and isinstance(losses, Masked))
-    return LossSums(
-        losses, total, count, penalty, _batch_weight(x, *weight) if reweighted else None
-    )
+    reduction = getattr(config.loss_fn, "reduction", None)
+    if reduction is None:
+        by_batch, rows = whole or (is_masked and output.mask is not None), weight
+    else:
+        by_batch, rows = whole or is_masked or (reduction == OF_WEIGHTS and bool(weight)), []
+        if reduction != OF_WEIGHTS:
+            count = weighted_sum(_present(losses, output))[1]
+    by_batch |= is_part and _is_of_batch(output, x)
+    batch_weight = _batch_weight(x, output.part, *rows) if by_batch else None
+    return LossSums(losses, total, count, penalty, batch_weight)
 
 
 def objective(sums: LossSums) -> tuple[Tensor, Tensor]:
@@ -92,15 +104,24 @@ def objective(sums: LossSums) -> tuple[Tensor, Tensor]:
     return tf.math.divide_no_nan(sums.total, sums.count) + sums.penalty, sums.count
 
 
-def objective_of_part(sums: LossSums) -> tuple[Tensor, Tensor]:
+def objective_of_part(sums: LossSums, output: ModelOutput, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return the loss that a replica differentiates, and omega, the weight of its penalty.
 
-    Both are divided by the number of losses, which all replicas share, so that gradients in float16
-    are as large as those of a mean. Where no example counts, omega is a little above 0: on a batch
-    of weight 0 the gradient is that of the penalty, as it is on one device.
+    Both are divided by the number of losses of the largest part, which all replicas share, so that
+    gradients in float16 are as large as those of a mean. Where no example counts, omega is a little
+    above 0: on a batch of weight 0 the gradient is that of the penalty, as it is on one device.
+
+    Raises:
+        ValueError: the penalty is computed from the inputs, and the weights of the parts are not
+            the numbers of their examples.
     """
+    _check_penalty(sums, output, batch)
+    part = output.part
     losses = sums.losses.values if isinstance(sums.losses, Masked) else sums.losses
-    size = tf.cast(tf.size(losses), sums.total.dtype)
+    number = tf.size(losses)
+    if part is not None and losses.shape[0] != part.rows:
+        number = number // tf.shape(losses)[0] * part.rows
+    size = tf.cast(number, sums.total.dtype)
     tiny = tf.constant(1e-30, sums.count.dtype)
     omega = tf.where(sums.count == 0, tiny, sums.count) / size
     return sums.total / size + omega * sums.penalty, omega
@@ -156,10 +177,36 @@ def _loss_state(sums: LossSums) -> Mean:
     return Mean(*(per_example(tf.cast(x, tf.float64), sums.losses) for x in sums_of_batch))
 
 
-def _batch_weight(x: Tree, sample_weight: Tensor | None = None) -> Tensor:
+def _batch_weight(x: Tree, part: Part | None = None, sample_weight: Tensor | None = None) -> Tensor:
     """Return the number of examples of a batch, or the sum of their mean weights."""
     if sample_weight is None:
+        if part is not None and part.present is not None:
+            return tf.reduce_sum(tf.cast(part.present, tf.float64))
         return tf.cast(tf.shape(tf.nest.flatten(x)[0])[0], tf.float64)
     weight = tf.cast(sample_weight, tf.float64)
     per_example = tf.cast(tf.reduce_prod(tf.shape(weight)[1:]), tf.float64)
     return tf.reduce_sum(weight) / per_example
+
+
+def _present(losses: Tensor, output: ModelOutput) -> Tensor:
+    """Return the losses, of which those of absent examples do not count."""
+    present = None if output.part is None else output.part.present
+    return losses if present is None else under(present, losses)
+
+
+def _is_of_batch(output: ModelOutput, x: Tree) -> bool:
+    """Return whether the penalty of a model is computed from its inputs."""
+    inputs = [a for a in tf.nest.flatten(x) if tf.is_symbolic_tensor(a)]
+    return tf.is_symbolic_tensor(output.penalty) and depends_on([output.penalty], inputs)
+
+
+def _check_penalty(sums: LossSums, output: ModelOutput, batch: Batch) -> None:
+    """Raise `ValueError` if parts whose examples count alike have penalties that do not add up."""
+    x, _, *weight = batch
+    weighted = bool(weight) if output.part is None else output.part.weighted
+    if (weighted or isinstance(sums.losses, Masked)) and _is_of_batch(output, x):
+        raise ValueError(
+            "the model adds a penalty that it computes from its batch, of which the replicas have "
+            "parts of different weights: train with strategy='one_device', or without sample "
+            "weights and masks"
+        )

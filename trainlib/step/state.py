@@ -55,6 +55,21 @@ class TrainState(NamedTuple):
     seed: Tensor
 
 
+class Part(NamedTuple):
+    """A replica's part of a batch.
+
+    Attributes:
+        rows: number of examples of the largest part.
+        present: whether each example counts, bools [examples]: in the place of an empty part there
+            is an example that does not. None: all do.
+        weighted: whether the examples of the batch have weights.
+    """
+
+    rows: int
+    present: Tensor | None = None
+    weighted: bool = False
+
+
 class ModelOutput(NamedTuple):
     """Result of a model function.
 
@@ -67,6 +82,8 @@ class ModelOutput(NamedTuple):
             None, all of them.
         params: the parameters, where the model itself assigned to some of them; the update is added
             to these. Default: None, it did not.
+        part: on one of several replicas, the part of the batch that y_pred is of; set by a
+            `Trainer`. Default: None.
 
     Example:
         >>> def apply_fn(params, model_state, x, training):
@@ -80,6 +97,7 @@ class ModelOutput(NamedTuple):
     penalty: Tensor = 0.0
     mask: Tree = None
     params: Tree = None
+    part: Part | None = None
 
 
 ApplyFn: TypeAlias = Callable[..., ModelOutput]
@@ -92,7 +110,9 @@ class StepConfig:
 
     Attributes:
         apply_fn: the model, `(params, model_state, x, training) -> ModelOutput`.
-        loss_fn: `(y_true, y_pred) -> loss of each example`.
+        loss_fn: `(y_true, y_pred) -> loss of each example`. The sum of the weighted losses of a
+            batch is divided by the sum of the weights; as the reduction of a Keras loss says, if
+            the function has one as its attribute `reduction`, such as those of `loss_from_keras`.
         optimizer: turns gradients into updates; None for evaluation only.
         metrics: by name, each a `Metric`, or a function `(y_true, y_pred) -> value of each
             example`, which is averaged. "loss" is always reported and is not listed here. Default:
@@ -136,7 +156,7 @@ class StepConfig:
 
     def __post_init__(self) -> None:
         check_loss_scale(self.loss_scale)
-        if not callable(self.loss_fn) or hasattr(self.loss_fn, "reduction"):
+        if not callable(self.loss_fn) or hasattr(self.loss_fn, "get_config"):
             raise TypeError(
                 f"loss_fn must be a function (y_true, y_pred), got {self.loss_fn!r}; "
                 "tl.loss_from_keras converts a loss of Keras"

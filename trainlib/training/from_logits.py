@@ -18,7 +18,7 @@ import trainlib.losses as losses
 from trainlib.core.types import Tensor
 from trainlib.losses import Loss
 from trainlib.losses.names import FROM_LOGITS, LOSSES
-from trainlib.training.keras_objects import is_keras_function
+from trainlib.training.keras_losses import KerasLoss
 
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid")
 """Activations whose values are probabilities."""
@@ -170,11 +170,7 @@ def options_of(function: Any) -> tuple[Any, dict[str, Any]]:
 
 def _keras_loss(loss: Any) -> Any:
     """Return the object or the function of Keras that a resolved loss calls; None for others."""
-    called: Any = loss.args[0] if isinstance(loss, functools.partial) and loss.args else None
-    owner = getattr(called, "__self__", None)
-    if isinstance(owner, keras.Loss):
-        return owner
-    return called if is_keras_function(called) else None
+    return loss.source if isinstance(loss, KerasLoss) else None
 
 
 def _is_keras_loss_of_probabilities(loss: Any) -> bool:

@@ -1,36 +1,21 @@
-"""Losses, metrics and regularizers of Keras as those of trainlib."""
+"""Metrics and regularizers of Keras as those of trainlib; `keras_losses.py` has its losses."""
 
 from __future__ import annotations
 
 import copy
 import functools
-import inspect
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from trainlib.core.tree import total
-from trainlib.core.types import Tensor, Tree
-from trainlib.losses import Loss, Masked
+from trainlib.core.types import Tensor
 from trainlib.losses.inputs import match_ranks
-from trainlib.metrics import (
-    Metric,
-    mean,
-    sparse_top_k_categorical_accuracy,
-    top_k_categorical_accuracy,
-)
+from trainlib.metrics import Metric, mean
 from trainlib.metrics.inputs import weights_like
 from trainlib.regularizers import Regularizer
-
-COUNTERPARTS = {
-    "TopKCategoricalAccuracy": top_k_categorical_accuracy,
-    "SparseTopKCategoricalAccuracy": sparse_top_k_categorical_accuracy,
-}
-"""Metrics of Keras that XLA cannot compile, and those of the same values that it can."""
-REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
-"""The reductions of Keras that are means."""
+from trainlib.training.keras_losses import COUNTERPARTS
 
 
 class KerasMetricState(NamedTuple):
@@ -41,82 +26,6 @@ class KerasMetricState(NamedTuple):
     """
 
     variables: tuple[Tensor, ...]
-
-
-def is_keras_function(value: Any) -> bool:
-    """Return whether a value is a function of Keras, such as `keras.losses.huber`."""
-    return inspect.isfunction(value) and value.__module__.startswith("keras.")
-
-
-def loss_from_keras(loss: Any) -> Loss:
-    """Turn a Keras loss into a function `(y_true, y_pred) -> loss of each example`.
-
-    Its options, such as from_logits and label_smoothing, are kept. Its reduction must be a mean:
-    the losses of an epoch are added and divided once, by the sum of their weights, so that the
-    batches of an epoch count by their sizes.
-
-    Args:
-        loss: an object of a class derived from `keras.losses.Loss`, or a function of Keras.
-
-    Returns:
-        The function; its losses are `Masked` where Keras masks them. It computes in float64 if
-        y_pred is float64, else in the dtype of the loss.
-
-    Raises:
-        ValueError: the reduction is "sum" or none.
-
-    Example:
-        >>> import keras
-        >>> loss = tl.loss_from_keras(keras.losses.BinaryCrossentropy(from_logits=True))
-        >>> loss(tf.constant([1.0, 0.0]), tf.constant([[0.0], [0.0]])).numpy().round(3)
-        array([0.693, 0.693], dtype=float32)
-
-    Differences:
-        Keras: the sum is divided by the number of losses, whatever their weights, unless the
-            reduction is "mean_with_sample_weight".
-    """
-    if is_keras_function(loss):
-        for counterpart in COUNTERPARTS.values():
-            if loss.__name__ == counterpart.__name__:
-                return counterpart
-        return _named(loss.__name__, functools.partial(_call, loss, None))
-    if loss.reduction not in REDUCTIONS:
-        raise ValueError(
-            f"{type(loss).__name__} has reduction={loss.reduction!r}, but the loss of a batch is a "
-            "mean here: leave the reduction out"
-        )
-    return _named(loss.name, functools.partial(_call, loss.call, loss.dtype))
-
-
-def _named(name: str, function: Any) -> Loss:
-    """Return the function with a name for messages."""
-    function.__name__ = name
-    named: Loss = function
-    return named
-
-
-def _call(function: Callable[..., Tensor], dtype: str | None, y_true: Tree, y_pred: Tree) -> Tensor:
-    """Return the losses of a Keras function of structures, in a dtype; `Masked` with its mask."""
-    pairs = [(y_true, y_pred)]
-    if tf.nest.is_nested(y_pred):
-        pairs = list(zip(tf.nest.flatten(y_true), tf.nest.flatten(y_pred), strict=True))
-    matched = [match_ranks(*_in_dtype(y, p, dtype)) for y, p in pairs]
-    y_true, y_pred = (
-        tf.nest.pack_sequence_as(x, [pair[i] for pair in matched])
-        for i, x in enumerate((y_true, y_pred))
-    )
-    values = function(y_true, y_pred)
-    mask = getattr(values, "_keras_mask", None)
-    return values if mask is None else Masked.where(tf.cast(mask, tf.bool), values)
-
-
-def _in_dtype(y_true: Tensor, y_pred: Tensor, dtype: str | None) -> tuple[Tensor, Tensor]:
-    """Return both in the dtype of a Keras loss; in float64 where y_pred is."""
-    y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
-    if dtype is None:
-        return y_true, y_pred
-    wide = tf.float64 if y_pred.dtype == tf.float64 else tf.as_dtype(dtype)
-    return tf.cast(y_true, wide), y_pred if y_pred.dtype == wide else tf.cast(y_pred, wide)
 
 
 def metric_from_keras(metric: Any) -> Metric:

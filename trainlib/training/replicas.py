@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainlib.core.types import Tensor, Tree
 from trainlib.metrics import merge
 from trainlib.step.evaluation import PartResult, part_eval_step, whole_batch_states
-from trainlib.step.state import ApplyFn, Batch, MetricStates, TrainState
+from trainlib.step.state import ApplyFn, Batch, MetricStates, Part, TrainState
 from trainlib.training.batch_statistics import has_batch_norm
 from trainlib.training.collectives import all_reduce
 from trainlib.training.devices import (
@@ -36,9 +36,9 @@ HOST = "/device:CPU:0"
 class Replicas(OneDevice):
     """The devices of a strategy, each of which holds the state and takes a part of each batch.
 
-    A batch is cut into equal parts, one per replica; rows of weight 0 fill up the last ones. Metric
-    states have a row for each replica. XLA cannot compile a sum over replicas: "xla" compiles the
-    parts of a step before and after it.
+    A batch is cut into parts, one per replica, whose sizes differ by at most one example; a replica
+    without any takes the first example with weight 0. Metric states have a row for each replica.
+    XLA cannot compile a sum over replicas: "xla" compiles the parts of a step before and after it.
 
     Args:
         strategy: of `mirrored` or `multi_worker`.
@@ -96,7 +96,7 @@ class Replicas(OneDevice):
         ) -> MetricStates:
             parts = []
             if batch_size > rest:
-                parts.append(evaluated(self._part(examples, at, batch_size - rest)[1]))
+                parts.append(evaluated(self._part(examples, at, batch_size - rest)))
             if rest:
                 left = slice_batch(examples, at + batch_size - rest, rest)
                 parts.append(_of_first_replica(evaluated(left)))
@@ -109,7 +109,7 @@ class Replicas(OneDevice):
         self, step: Callable[[TrainState, Batch], Tree], variables: Any, batch_size: int
     ) -> Callable[..., Tree]:
         def one_step(examples: Tree, at: Tensor) -> Tree:
-            return step(read_values(variables), self._present_part(examples, at, batch_size))
+            return step(read_values(variables), self._train_batch(examples, at, batch_size))
 
         def run(examples: Tree, at: Tensor) -> Tree:
             grads = tf.nest.flatten(self.strategy.run(one_step, (examples, at)))
@@ -149,7 +149,7 @@ class Replicas(OneDevice):
         def one_step(
             examples: Tree, at: Tensor, stop: Tensor, last: Tensor, metric_states: MetricStates
         ) -> MetricStates:
-            batch = self._present_part(examples, at, batch_size)
+            batch = self._train_batch(examples, at, batch_size)
             state, new = step(read_values(variables), batch, last & (at + batch_size >= stop))
             assign_values(variables, state)
             merged: MetricStates = merge(metric_states, new)
@@ -157,24 +157,23 @@ class Replicas(OneDevice):
 
         return one_step
 
-    def _present_part(self, examples: Tree, at: Tensor, batch_size: int) -> Batch:
+    def _train_batch(self, examples: Tree, at: Tensor, batch_size: int) -> Batch:
         """Return this replica's part of the batch at a position, as `replicated` takes it."""
-        positions, batch = self._part(examples, at, batch_size)
-        present = positions < batch_size if batch_size % self.count else None
-        x, *rest = batch if present is None else zero_absent(batch, present)
-        return (x, present), *rest
+        x, *rest = batch = self._part(examples, at, batch_size)
+        present, weighted = None, len(rest) > 1
+        if batch_size < self.count:
+            present = tf.constant([_replica() < batch_size])
+            x, *rest = zero_absent(batch, present)
+        return (x, Part(-(-batch_size // self.count), present, weighted)), *rest
 
-    def _part(self, examples: Tree, at: Tensor, batch_size: int) -> tuple[Tensor, Batch]:
-        """Return this replica's positions in the batch that begins at `at`, and their examples.
-
-        Positions after the end of the batch hold its last example.
-        """
-        size = -(-batch_size // self.count)
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        positions = tf.cast(replica, tf.int64) * size + tf.range(size, dtype=tf.int64)
-        rows = at + tf.minimum(positions, batch_size - 1)
+    def _part(self, examples: Tree, at: Tensor, batch_size: int) -> Batch:
+        """Return this replica's examples of the batch that begins at `at`; the first if none."""
+        replica, (size, more) = _replica(), divmod(batch_size, self.count)
+        first = replica * size + min(replica, more) if replica < batch_size else 0
+        rows = at + first + tf.range(max(size + (replica < more), 1), dtype=tf.int64)
         with tf.device(HOST):
-            return positions, tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
+            part: Batch = tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
+            return part
 
     def _loop(
         self, one_step: Callable[..., MetricStates], batch_size: int, make_condition: LoopCondition
@@ -209,6 +208,12 @@ def devices_for(strategy: Any, model: Any) -> OneDevice:
     if strategy is None:
         return OneDevice()
     return Replicas(strategy, not isinstance(model, FunctionalModel) and has_batch_norm(model))
+
+
+def _replica() -> int:
+    """Return the index of the replica that is traced: each is traced by itself."""
+    index = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
+    return int(index)
 
 
 def _replica_row(metric_states: MetricStates) -> MetricStates:

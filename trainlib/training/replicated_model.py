@@ -17,20 +17,21 @@ from trainlib.training.model_variables import SEED_STATE
 def replicated(apply_fn: ApplyFn) -> ApplyFn:
     """Return a model's function for a replica's part of a batch.
 
-    Its x is a pair (x, present): the part, and which of its rows are present, bools [rows] or None
-    for all. Batch statistics are those of the whole batch, in layers that `synchronize` prepared.
-    Each replica makes different random draws from the same state, which stays the same on all.
+    Its x is a pair (x, `Part`): the inputs, and what is known of the part. Batch statistics are
+    those of the whole batch, in layers that `synchronize` prepared. Each replica makes different
+    random draws from the same state, which stays the same on all.
     """
 
     def apply(params: Tree, model_state: Tree, x: Any, training: bool) -> ModelOutput:
-        x, present = x
+        x, part = x
         context = tf.distribute.get_replica_context()
         replica = context.replica_id_in_sync_group
-        part = ReplicaPart(replica, context.num_replicas_in_sync, all_reduce, present)
+        of_batch = ReplicaPart(replica, context.num_replicas_in_sync, all_reduce, part.present)
         start = _replica_seeds(model_state, replica)
-        with on_replica(part):
+        with on_replica(of_batch):
             output = apply_fn(params, start, x, training=training)
-        return output._replace(model_state=_advance_seeds(model_state, start, output.model_state))
+        new = _advance_seeds(model_state, start, output.model_state)
+        return output._replace(model_state=new, part=part)
 
     return apply
 

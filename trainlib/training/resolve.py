@@ -17,12 +17,8 @@ from trainlib.losses.inputs import match_ranks
 from trainlib.metrics import ExampleMetric, Metric
 from trainlib.registry import OPTIMIZERS, lookup, make_metric
 from trainlib.regularizers import Regularizer, restrict
-from trainlib.training.keras_objects import (
-    is_keras_function,
-    loss_from_keras,
-    metric_from_keras,
-    regularizer_from_keras,
-)
+from trainlib.training.keras_losses import is_keras_function, loss_from_keras
+from trainlib.training.keras_objects import metric_from_keras, regularizer_from_keras
 from trainlib.transforms.decay import Mask
 
 RESERVED_NAMES = ("loss", "epoch", "step", "seconds")

@@ -67,7 +67,9 @@ class Trainer(Inference):
     after each update, masks of outputs enter the loss and the metrics, and the trained values are
     assigned to the model. Values that are assigned to the model between two calls are taken over;
     the optimizer keeps its state. The weight of a batch in the mean loss of an epoch is the number
-    of its examples, or the sum of their weights.
+    of its examples, or the sum of their weights; the number for losses of Keras. On replicas, a
+    penalty that a layer computes from its batch is the mean over the parts, by their examples: that
+    of the whole batch if it is a mean.
 
     Args:
         model: a built Keras model, or a `FunctionalModel` of any function and its parameters.
@@ -333,7 +335,8 @@ class Trainer(Inference):
             Keras: data are two arguments, x and y; the batches of a PyDataset are shuffled too; a
             source that has too few batches ends the run with a warning; it prints where there is
             no terminal. A weighted loss is divided by the sum of the weights here, as with Keras's
-            reduction "mean_with_sample_weight", and by the number of examples in Keras.
+            reduction "mean_with_sample_weight", and by the number of examples in Keras; a loss of
+            Keras keeps its own reduction.
         """
         self.context.read_model(training=True)
         settings = settings_from(FitSettings, "fit", options)
