@@ -25,13 +25,13 @@ def eager(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def graph(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function as a `tf.function`."""
-    return tf.function(function)
+    """Return the function as a `tf.function`, traced as trainlib traces, without AutoGraph."""
+    return tf.function(function, autograph=False)
 
 
 def xla(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function compiled by XLA."""
-    return tf.function(function, jit_compile=True)
+    return tf.function(function, jit_compile=True, autograph=False)
 
 
 EXECUTIONS: dict[str, Execution] = {"eager": eager, "graph": graph, "xla": xla}

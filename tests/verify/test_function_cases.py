@@ -15,15 +15,21 @@ from trainlib.verify.peers import missing_reason
 
 PLAIN = {(case.kind, case.name): case.title for case in reversed(CASES)}
 """The first form of each function."""
+COMPILED = {
+    "graph": ("schedule", "monitor", "regularizer", "constraint", "clipping", "loss"),
+    "xla": ("schedule", "monitor", "regularizer", "constraint"),
+}
+"""The kinds whose first forms are compiled too; tests/metrics compiles each kind of state as a
+graph, tests/transforms compiles clipping by XLA."""
 
 
 def runs():
-    """Yield each case as a graph; XLA for the first forms of what has no parts; all in soak."""
+    """Yield each case eagerly, first forms compiled where that is quick, and all in soak."""
     for case in CASES:
+        first = PLAIN[case.kind, case.name] == case.title
         for run in case.runs:
-            first = PLAIN[case.kind, case.name] == case.title
-            with_xla = first and case.kind not in ("loss", "metric")  # many: XLA is slow
-            soon = run == "graph" or (run == "xla" and with_xla) or "graph" not in case.runs
+            soon = run == "eager" or (first and case.kind in COMPILED[run])
+            soon |= "eager" not in case.runs
             yield pytest.param(case, run, marks=[] if soon else [pytest.mark.soak])
 
 
@@ -79,7 +85,7 @@ def test_float32_outputs_agree_with_keras(case):
         pytest.skip("Keras does not implement it")
     if missing := missing_reason("keras", case.needs.get("keras", "")):
         pytest.skip(missing)
-    ours = our_outputs(case, "float32", "graph")
+    ours = our_outputs(case, "float32", "eager" if "eager" in case.runs else "graph")
     theirs = live(case.title, "keras", "float32")
     errors = {name: relative_error(ours[name], theirs[name]) for name in theirs}
     bound = case.rounding.tolerances.get("float32", TOLERANCES["float32"])

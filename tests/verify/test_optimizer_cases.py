@@ -6,6 +6,7 @@ import golden.make as make
 import numpy as np
 import pytest
 
+from trainlib.verify.case import OptimizerCase
 from trainlib.verify.compare import TOLERANCES, difference, our_path
 from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.peers import PEERS
@@ -16,27 +17,34 @@ PLAIN = {(case.optimizer, peer): case.title for case, peer in reversed(PAIRS)}
 """The first form of each optimizer that a peer implements."""
 COMPILED = ("adam", "muon")
 """Also with XLA, which compiles slowly: element by element, and by matrix."""
-
-
 FEWER = 65
 """Steps that show every part of a rule: an error in one step shows in the next stored ones."""
+TWO = ("vector", "wide")
+"""The parameters of other forms than the first: one of each rank that rules tell apart."""
+ALWAYS_ALL = ("prodigy", "lars")
+"""Optimizers that take all parameters in every form: one couples them, one names them in masks."""
+OTHER_SIZES = ("small gradients", "large epsilon")
+"""Forms whose code is that of another form: only numbers differ, so that soak has them."""
 
 
 def runs():
     """Yield first forms with all peers, others with one, a few with XLA, and all in soak.
 
-    They come with their number of steps: few, and in soak all.
+    They come with their number of steps and of parameters: few, and in soak all.
     """
     with_one_peer = {case.title: peer for case, peer in reversed(PAIRS)}
     for case, peer in PAIRS:
         first = PLAIN[case.optimizer, peer] == case.title
+        of_one_peer = with_one_peer[case.title] == peer
+        needs_all = case.optimizer in ALWAYS_ALL or "shapes" in case.problem
         for run, soon in (
-            ("graph", first or with_one_peer[case.title] == peer),
+            ("graph", first or (of_one_peer and not case.form.endswith(OTHER_SIZES))),
             ("xla", first and peer == "keras" and case.optimizer in COMPILED),
         ):
             if soon:
-                yield case, peer, run, FEWER
-            yield pytest.param(case, peer, run, make.STEPS, marks=pytest.mark.soak)
+                whole = needs_all or (first and of_one_peer)
+                yield case, peer, run, FEWER, "all" if whole else "two"
+            yield pytest.param(case, peer, run, make.STEPS, "all", marks=pytest.mark.soak)
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +53,24 @@ def golden():
     return {peer: dict(np.load(make.FOLDER / f"{peer}.npz")) for peer in PEERS}
 
 
+def first_steps(problem, steps, names):
+    """Return the first steps of some of the parameters of a problem."""
+    start, curvature, *noise = (
+        {name: row[name] for name in names}
+        for row in (problem.start, problem.curvature, *problem.noise[:steps])
+    )
+    return problem._replace(start=start, curvature=curvature, noise=noise)
+
+
 @pytest.mark.parametrize(
-    ("case", "peer", "run", "steps"), runs(), ids=lambda x: getattr(x, "title", x)
+    ("case", "peer", "run", "steps", "parameters"),
+    runs(),
+    ids=lambda x: x.title if isinstance(x, OptimizerCase) else None,
 )
-def test_the_trajectory_agrees_with_the_peer(case, peer, run, steps, golden):
-    problem = make_problem(make.STEPS, **case.problem)
-    path = our_path(case, peer, problem._replace(noise=problem.noise[:steps]), run)
+def test_the_trajectory_agrees_with_the_peer(case, peer, run, steps, parameters, golden):
+    whole = make_problem(make.STEPS, **case.problem)
+    problem = first_steps(whole, steps, TWO if parameters == "two" else whole.start)
+    path = our_path(case, peer, problem, run)
     kept = [k for k in make.KEPT if k <= steps]
     ours = [path[k - 1] for k in kept]
     theirs = [
