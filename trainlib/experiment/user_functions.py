@@ -19,7 +19,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import FUNCTIONS, SINGULAR
 from trainlib.metrics import Metric
 from trainlib.models.loading import keras_objects
-from trainlib.training.keras_layers import all_layers
+from trainlib.training.keras_private import all_layers
 from trainlib.user_code import (
     code_path_of,
     import_function,

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from trainlib.training.keras_layers import all_layers
+from trainlib.training.keras_private import all_layers, source_of
 
 LOGITS_ACTIVATIONS = ("softmax", "sigmoid")
 
@@ -75,7 +75,7 @@ def has_preprocessing(model: Any) -> bool:
 def _last_layers(model: Any) -> Iterator[Any]:
     """Yield the layers that make the outputs of a model, and of nested models at its end."""
     for output in keras.tree.flatten(getattr(model, "outputs", None) or []):
-        layer = output._keras_history.operation
+        layer = source_of(output)[0]
         yield layer
         if isinstance(layer, keras.Model):
             yield from _last_layers(layer)

@@ -9,6 +9,8 @@ callback: `Callback`, the status it receives and the requests it returns.
 checkpoints: `Checkpoints`.
 functional_model: `FunctionalModel`, and Keras models as functions.
 keras_call, model_variables: the forward pass of a Keras model, and its variables by path.
+keras_losses, keras_objects: losses, metrics and regularizers of Keras.
+keras_private: what training needs of Keras and has no public name there.
 model_link: what is assigned to a Keras model between the calls to its trainer.
 model_metrics: metrics on logits or on probabilities, as the loss of a model takes them.
 strategies: `mirrored`, `multi_worker` and the other strategies by name.
@@ -40,6 +42,7 @@ order: the order of examples.
 resolve: losses and metrics by name.
 keyword_options: keyword arguments as frozen dataclasses.
 recast: rebuilds Keras models in another precision.
+automatic_names: the names that Keras gives to layers, in checkpoints of several models.
 checkpoint_files, files: files that are written atomically.
 paths: paths as users write them, as runs record them, and as a terminal shows them.
 cluster: the workers that TF_CONFIG lists.

@@ -23,7 +23,13 @@ import tensorflow as tf
 from trainlib.core.tree import widen
 from trainlib.core.types import Tensor
 from trainlib.step.state import AllReduce
-from trainlib.training.keras_layers import all_layers
+from trainlib.training.keras_private import (
+    all_layers,
+    has_replaced_moments,
+    moments_axes,
+    moments_method,
+    replace_moments,
+)
 
 
 class ReplicaPart(NamedTuple):
@@ -81,13 +87,13 @@ def synchronize(model: Any) -> None:
                 "replicas cannot do: train on one device, or regularize the parameters"
             )
     for layer in _batch_norm_layers(model):
-        if not callable(getattr(layer, "_moments", None)):
+        if moments_method(layer) is None:
             raise ValueError(
                 f"layer {layer.name!r}: batch normalization over several replicas does not support "
                 f"Keras {keras.version()}: install another release"
             )
-        if "_moments" not in vars(layer):
-            object.__setattr__(layer, "_moments", _moments_method(layer))
+        if not has_replaced_moments(layer):
+            replace_moments(layer, _moments_method(layer))
 
 
 def has_batch_norm(model: Any) -> bool:
@@ -109,7 +115,7 @@ def _batch_norm_layers(model: Any) -> Iterator[Any]:
 
 def _moments_method(layer: Any) -> Any:
     """Return the layer's own method, except for calls within `on_replica`."""
-    original = layer._moments
+    original = moments_method(layer)
 
     def moments(self: Any, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         if _current.part is None:
@@ -118,7 +124,7 @@ def _moments_method(layer: Any) -> Any:
         # Keras adds epsilon to the number of values under a mask.
         extra = 0.0 if mask is None else keras.config.epsilon()
         counted = _counted(self.name, inputs, mask, _current.part.present)
-        return batch_moments(inputs, self._reduction_axes, counted, _current.part, extra)
+        return batch_moments(inputs, moments_axes(self), counted, _current.part, extra)
 
     return types.MethodType(moments, layer)
 

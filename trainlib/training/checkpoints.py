@@ -23,6 +23,7 @@ import tensorflow as tf
 from trainlib.core.checks import check_integer
 from trainlib.core.tree import leaves_by_path
 from trainlib.core.types import Tensor, Tree
+from trainlib.training.automatic_names import renamed
 from trainlib.training.checkpoint_files import (
     as_os_error,
     dtype_and_shape,
@@ -68,6 +69,11 @@ class Checkpoint(NamedTuple):
     position: TrainingPosition
     values: dict[str, np.ndarray]
     metadata: dict[str, Any]
+
+    def renamed(self, names: dict[str, str]) -> Checkpoint:
+        """Return the checkpoint with other names of layers, given by the ones that it holds."""
+        values = {renamed(key, names): x for key, x in self.values.items()}
+        return self._replace(values=values)
 
     def tree(self, name: str, like: Tree, check_shapes: bool = True) -> Tree:
         """Return the tensors that `flatten_with_paths` named, in the structure of `like`.

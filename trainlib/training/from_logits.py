@@ -19,6 +19,7 @@ from trainlib.core.types import Tensor
 from trainlib.losses import Loss
 from trainlib.losses.names import FROM_LOGITS, LOSSES
 from trainlib.training.keras_losses import KerasLoss
+from trainlib.training.keras_private import inputs_of_call, logits_of, source_of
 
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid")
 """Activations whose values are probabilities."""
@@ -267,7 +268,7 @@ def graph_logits(y_pred: Tensor) -> GraphLogits:
     while tf.is_symbolic_tensor(made) and made.op.type in ("Cast", "Identity"):
         made = made.op.inputs[0]
     operation = made.op.type if tf.is_symbolic_tensor(made) else ""
-    kept = getattr(made, "_keras_logits", None)
+    kept = logits_of(made)
     if kept is not None:  # a softmax along another axis than the last ends in a transposition
         operation = "Sigmoid" if operation == "Sigmoid" else "Softmax"
         return GraphLogits(operation, tf.cast(kept, y_pred.dtype), True)
@@ -286,7 +287,7 @@ def _are_taken(made: GraphLogits, function: Any) -> bool:
 
 def _activation(output: Any) -> str | None:
     """Return the activation that made a symbolic tensor of Keras; None where it is not known."""
-    layer, node, index = output._keras_history
+    layer, node, index = source_of(output)
     if _is_graph_of_layers(layer):
         return _activation(keras.tree.flatten(layer.outputs)[index])
     if not type(layer).__module__.startswith("keras."):
@@ -303,7 +304,7 @@ def _activation(output: Any) -> str | None:
             return None
     passes = isinstance(layer, keras.layers.Activation) and name == "linear"
     if passes or type(layer).__name__ in _LAYERS_OF_ONE_INPUT:
-        before = layer._inbound_nodes[node].input_tensors
+        before = inputs_of_call(layer, node)
         return _activation(before[0]) if len(before) == 1 else None
     return name
 

@@ -12,7 +12,7 @@ from trainlib.step.precision import Precision, cast_floating, in_precision, prec
 from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_statistics import synchronize
 from trainlib.training.keras_call import pure_call
-from trainlib.training.keras_layers import all_layers
+from trainlib.training.keras_private import all_layers, set_mask
 from trainlib.training.model_variables import SEED_STATE, model_variables
 from trainlib.training.recast import recast
 
@@ -142,7 +142,7 @@ def _with_masks(y_pred: Tree, masks: Tree) -> Tree:
     """Return predictions with the masks where Keras's own losses look for them."""
     if masks is not None:
         for x, mask in zip(tf.nest.flatten(y_pred), tf.nest.flatten(masks), strict=True):
-            x._keras_mask = mask
+            set_mask(x, mask)
     return y_pred
 
 

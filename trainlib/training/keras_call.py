@@ -15,11 +15,8 @@ from trainlib.core.types import Tensor, Tree
 from trainlib.step.masks import depends_on
 from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_statistics import batch_norm_variables
-from trainlib.training.keras_layers import all_layers
+from trainlib.training.keras_private import all_layers, assigns_variables, mask_of
 from trainlib.training.model_variables import SEED_STATE, model_variables
-
-_NESTING = ("While", "If", "Case", "StatefulPartitionedCall")
-"""Operations whose functions may assign variables."""
 
 
 def pure_call(
@@ -95,7 +92,7 @@ def _as_number(penalty: Tensor) -> Tensor:
 
 def _mask_of(y_pred: Tree) -> Tree:
     """Return the masks that Keras keeps with the outputs; None if there are none."""
-    masks = tf.nest.map_structure(lambda x: getattr(x, "_keras_mask", None), y_pred)
+    masks = tf.nest.map_structure(mask_of, y_pred)
     return masks if any(mask is not None for mask in tf.nest.flatten(masks)) else None
 
 
@@ -127,7 +124,7 @@ def _without_side_effects(model: Any) -> Iterator[None]:
                 "many steps, so that training cannot carry it: keep it in a variable, made by "
                 f"self.{name} = self.add_weight(..., trainable=False)"
             )
-    if graph is not None and _assigns_variables(graph, first):
+    if graph is not None and assigns_variables(graph, first):
         held = [
             f"{name!r} of layer {layer.name!r}"
             for layer in all_layers(model)
@@ -154,12 +151,3 @@ def _attributes(model: Any) -> dict[tuple[str, str], Any]:
 def _is_array(value: Any) -> bool:
     """Return whether a value is a tensor or an array."""
     return isinstance(value, (tf.Tensor, np.ndarray))
-
-
-def _assigns_variables(graph: Any, first: int) -> bool:
-    """Return whether operations of a graph, from a position on, assign a resource variable."""
-    types = [operation.type for operation in graph.get_operations()[first:]]
-    if any(kind in _NESTING for kind in types):
-        functions = graph.as_graph_def().library.function
-        types += [node.op for function in functions for node in function.node_def]
-    return any(kind.startswith(("Assign", "ResourceScatter")) for kind in types)

@@ -14,6 +14,7 @@ from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Loss, Masked
 from trainlib.losses.inputs import match_ranks
 from trainlib.metrics import sparse_top_k_categorical_accuracy, top_k_categorical_accuracy
+from trainlib.training.keras_private import mask_of
 
 COUNTERPARTS = {
     "TopKCategoricalAccuracy": top_k_categorical_accuracy,
@@ -105,7 +106,7 @@ def _call(function: Callable[..., Tensor], dtype: str | None, y_true: Tree, y_pr
         for i, x in enumerate((y_true, y_pred))
     )
     values = function(y_true, y_pred)
-    mask = getattr(values, "_keras_mask", None)
+    mask = mask_of(values)
     return values if mask is None else Masked.where(tf.cast(mask, tf.bool), values)
 
 

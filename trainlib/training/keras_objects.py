@@ -16,6 +16,7 @@ from trainlib.metrics import Metric, mean
 from trainlib.metrics.inputs import weights_like
 from trainlib.regularizers import Regularizer
 from trainlib.training.keras_losses import COUNTERPARTS
+from trainlib.training.keras_private import has_its_variables
 
 
 class KerasMetricState(NamedTuple):
@@ -97,7 +98,7 @@ class _Copies:
 
     def __init__(self, metric: Any) -> None:
         self._metric = metric
-        self._lazy = not (getattr(metric, "_built", True) and metric.variables)
+        self._lazy = not has_its_variables(metric)
         self._by_outputs: dict[int, Any] = {}
 
     def of(self, outputs: int) -> Any:

@@ -11,8 +11,9 @@ import tensorflow as tf
 from trainlib.core.types import Tensor
 from trainlib.metrics.base import by_value_name
 from trainlib.step.state import TrainState
-from trainlib.training.keras_layers import all_layers
-from trainlib.training.model_variables import SEED_STATE, model_variables, write_back
+from trainlib.training.automatic_names import automatic_kinds
+from trainlib.training.keras_private import all_layers, metrics_of
+from trainlib.training.model_variables import SEED_STATE, model_variables
 
 EVALUATION_STEPS = ("test_step", "compute_loss")
 """Methods by which a Keras model changes its evaluation."""
@@ -30,6 +31,7 @@ class ModelLink:
 
     Attributes:
         metrics: the metrics that layers keep, by name.
+        automatic_kinds: the names that Keras gave to layers, without their numbers.
     """
 
     def __init__(self, model: Any, state: TrainState) -> None:
@@ -37,7 +39,8 @@ class ModelLink:
         self._flags, self._variables = _trainable_flags(model), _all_variables(model)
         self._layers = all_layers(model)
         self._values = {path: _value(v) for path, v in self._variables.items()}
-        self.metrics = {m.name: m for layer in self._layers for m in layer._metrics}
+        self.automatic_kinds = automatic_kinds(model)
+        self.metrics = {m.name: m for layer in self._layers for m in metrics_of(layer)}
 
     def check_trainable(self) -> None:
         """Raise `ValueError` if a layer was frozen or unfrozen since the trainer was made."""
@@ -97,8 +100,9 @@ class ModelLink:
 
     def write(self) -> None:
         """Assign the values of the state to the model."""
-        write_back(self._model, self._state.params, self._state.model_state)
-        self._values = {path: _value(v) for path, v in self._variables.items()}
+        for path, variable in self._variables.items():
+            variable.assign(self._held(path))
+            self._values[path] = _value(variable)
 
     def _held(self, path: str) -> Any:
         """Return the variable of the state that holds the value of one of the model's."""
@@ -133,7 +137,7 @@ def stateful_layer(model: Any) -> tuple[str, int] | None:
 
     None for a model without one, and for a `FunctionalModel`.
     """
-    for layer in all_layers(model) if hasattr(model, "_flatten_layers") else ():
+    for layer in all_layers(model) if hasattr(model, "stateless_call") else ():
         states = tf.nest.flatten(getattr(layer, "states", None) or [])
         if getattr(layer, "stateful", False) and states:
             return layer.name, int(states[0].shape[0])

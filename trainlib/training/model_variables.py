@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from trainlib.core.types import Tree
-from trainlib.training.keras_layers import all_layers
+from trainlib.training.keras_private import all_layers, attributes_of, metrics_of
 
 SEED_STATE = "seed_generator_state"
 """Name of the variable of each of Keras's random generators."""
@@ -49,9 +49,8 @@ def unlisted_variables(model: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the variables that layers keep outside of `model.variables`, each with its layer."""
     seen = {id(variable) for variable in model.variables}
     for layer in all_layers(model):
-        held = [value for name, value in vars(layer).items() if name != "_metrics"]
-        metrics = [metric.variables for metric in layer._metrics]
-        for variable in _variables_in([held, metrics]):
+        metrics = [metric.variables for metric in metrics_of(layer)]
+        for variable in _variables_in([attributes_of(layer), metrics]):
             if id(variable) not in seen:
                 seen.add(id(variable))
                 yield layer, variable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from trainlib.step.state import MetricStates
 from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.automatic_names import matching_names
 from trainlib.training.callback import Callback, NonFiniteError, Results, RollBack, Stop
 from trainlib.training.checkpoints import Checkpoint, TrainingPosition, flatten_with_paths
 from trainlib.training.collectives import broadcast_from_chief
@@ -139,7 +141,7 @@ class Recovery:
                 raise ValueError(
                     f"checkpoint {found.position} was made with {name} {there}, not {here}"
                 )
-        self._context.state = found.tree("state", self._context.programs.variables)
+        found = self._restore_state(found)
         states = None
         if any(name.startswith("metric_states/") for name in found.values):
             like = self._context.programs.metric_structure(training=True)
@@ -156,6 +158,29 @@ class Recovery:
             stop=None if metadata["stop"] is None else Stop(metadata["stop"]),
             initial_epoch=metadata.get("initial_epoch", 0),
         )
+
+    def _restore_state(self, found: Checkpoint) -> Checkpoint:
+        """Restore the state, and return the checkpoint with the names of this model's layers."""
+        names = self._other_names(found)
+        found = found.renamed(names)
+        self._context.state = found.tree("state", self._context.programs.variables)
+        if names:
+            pairs = ", ".join(f"{old} as {new}" for old, new in names.items())
+            warnings.warn(
+                f"checkpoint {found.position} has other automatic names of layers, which are taken "
+                f"in their order: {pairs}; name the layers to have their names compared",
+                stacklevel=2,
+            )
+        return found
+
+    def _other_names(self, found: Checkpoint) -> dict[str, str]:
+        """Return the automatic names of layers in a checkpoint that differ from the model's."""
+        model = self._context.model
+        if model is None:
+            return {}
+        here = flatten_with_paths("state", self._context.programs.variables)
+        there = (name for name in found.values if name.startswith("state/"))
+        return matching_names(there, here, model.automatic_kinds)
 
     def restore_callbacks(self) -> None:
         """Restore the states of the callbacks from the resumed checkpoint."""

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from trainlib.step.precision import Precision
-from trainlib.training.keras_layers import all_layers
+from trainlib.training.keras_private import all_layers, output_shape_of, source_of
 
 WIDE_KINDS = ("Softmax", "Normalization", "Rescaling")
 """Layers that compute in the parameters' dtype, on inputs that bfloat16 would round too much."""
@@ -103,7 +103,7 @@ def _rebuild(layer: Any, precision: Precision, wide: bool) -> Any:
     """Return a layer of the same configuration in the policy, not yet built."""
     if isinstance(layer, keras.layers.Lambda):  # a configuration may lack the function
         new = type(layer)(
-            layer.function, layer._output_shape, layer.mask, layer.arguments, name=layer.name
+            layer.function, output_shape_of(layer), layer.mask, layer.arguments, name=layer.name
         )
     elif isinstance(layer, keras.layers.Layer):
         new = type(layer).from_config(_unbuilt(layer.get_config()))
@@ -162,7 +162,7 @@ def _output_layers(model: Any) -> set[int]:
     """Return the ids of the layers that make the outputs, in nested models too."""
     found = set()
     for output in keras.tree.flatten(model.outputs):
-        layer = output._keras_history.operation
+        layer = source_of(output)[0]
         if not isinstance(layer, keras.Model):
             found.add(id(layer))
         elif not _has_custom_call(layer):

@@ -1,0 +1,97 @@
+"""The private names of Keras are there: one test for each, which fails in a release without it."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import trainlib.training.keras_private as private
+
+X = np.ones([2, 4], "float32")
+
+
+def test_layers_of_nested_models_and_wrappers_are_found():
+    dense = keras.layers.Dense(2)
+    inner = keras.Sequential([keras.Input((4, 3)), keras.layers.TimeDistributed(dense)])
+    model = keras.Sequential([keras.Input((4, 3)), inner])
+    found = private.all_layers(model)
+    assert found[0] is model
+    assert inner in found
+    assert dense in found
+
+
+def test_metrics_that_a_layer_keeps_are_its_own():
+    outer, inner = keras.layers.Dense(1), keras.layers.Dense(1)
+    outer.inner, outer.seen = inner, keras.metrics.Mean()
+    inner.seen = keras.metrics.Mean()
+    assert private.metrics_of(outer) == [outer.seen]
+    assert outer.seen in vars(outer)["_metrics"]
+    assert not any(value == [outer.seen] for value in private.attributes_of(outer))
+
+
+def test_the_graph_of_layers_is_read():
+    x = keras.Input((4,))
+    dense = keras.layers.Dense(2)
+    dense(x)
+    hidden = keras.layers.Dense(4)(x)
+    layer, node, index = private.source_of(dense(hidden))
+    assert (layer, node, index) == (dense, 1, 0)
+    assert private.inputs_of_call(dense, 0)[0] is x
+    assert private.inputs_of_call(dense, 1)[0] is hidden
+
+
+def test_masks_are_kept_with_tensors():
+    masked = keras.layers.Masking()(np.array([[[0.0], [1.0]]], "float32"))
+    assert private.mask_of(masked).numpy().tolist() == [[False, True]]
+    assert private.mask_of(tf.ones([2])) is None
+    error, predicted = keras.losses.MeanSquaredError(), tf.constant([[1.0], [3.0]])
+    private.set_mask(predicted, tf.constant([True, False]))
+    assert float(error(tf.zeros([2, 1]), predicted)) == 1  # not (1 + 9) / 2
+
+
+def test_activations_keep_their_logits():
+    logits = tf.constant([[1.0, 2.0]])
+    for name in ("softmax", "sigmoid"):
+        kept = private.logits_of(keras.activations.get(name)(logits))
+        assert kept is not None, name
+        np.testing.assert_array_equal(kept, logits)
+    assert private.logits_of(logits) is None
+
+
+def test_statistics_of_batch_normalization_are_replaced():
+    layer = keras.layers.BatchNormalization(epsilon=0.0)
+    layer.build((None, 4))
+    assert private.moments_axes(layer) == [0]
+    assert private.moments_method(layer) is not None
+    assert private.moments_method(keras.layers.Dense(1)) is None
+    assert not private.has_replaced_moments(layer)
+    private.replace_moments(layer, lambda inputs, mask: (tf.fill([4], -1.0), tf.fill([4], 4.0)))
+    assert private.has_replaced_moments(layer)
+    np.testing.assert_array_equal(layer(X, training=True), X)  # (1 - -1) / 2
+
+
+def test_metrics_that_make_their_variables_late_are_known():
+    metric = keras.metrics.F1Score()
+    assert not private.has_its_variables(metric)
+    metric.update_state(X, X)
+    assert private.has_its_variables(metric)
+    assert private.has_its_variables(keras.metrics.AUC())
+
+
+def test_the_output_shape_of_a_lambda_is_read():
+    assert private.output_shape_of(keras.layers.Lambda(lambda x: x, output_shape=(3,))) == (3,)
+
+
+def test_assignments_of_a_graph_are_found_within_loops_too():
+    variable = tf.Variable(0.0)
+
+    def graph_of(function):
+        return tf.function(function, autograph=False).get_concrete_function().graph
+
+    def loop():
+        return tf.while_loop(lambda i: i < 3, lambda i: (i + variable.assign_add(i),), (0.0,))
+
+    assert private.assigns_variables(graph_of(lambda: variable.assign(1.0)), 0)
+    assert private.assigns_variables(graph_of(loop), 0)
+    assert not private.assigns_variables(graph_of(lambda: variable + 1.0), 0)

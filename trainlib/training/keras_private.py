@@ -1,0 +1,125 @@
+"""What training needs of Keras and TensorFlow, and what they have no public name for.
+
+Every private name that the library reads is here, once, with what it stands for. A release that
+drops one of them fails in `tests/training/test_keras_private.py`, by name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainlib.core.types import Tensor
+
+_NESTING = ("While", "If", "Case", "StatefulPartitionedCall")
+"""Operations whose functions may assign variables."""
+
+
+def all_layers(model: Any) -> list[Any]:
+    """Return a model, its layers and those inside of them: of nested models and of wrappers.
+
+    `model.layers` has the outer ones only.
+    """
+    return list(model._flatten_layers())
+
+
+def metrics_of(layer: Any) -> list[Any]:
+    """Return the metrics that a layer itself keeps.
+
+    `layer.metrics` has those of inner layers too.
+    """
+    return list(layer._metrics)
+
+
+def attributes_of(layer: Any) -> list[Any]:
+    """Return the values of a layer's attributes, without the metrics that it keeps."""
+    return [value for name, value in vars(layer).items() if name != "_metrics"]
+
+
+def source_of(output: Any) -> tuple[Any, int, int]:
+    """Return the layer that made a symbolic tensor, the index of its call, and that of the output.
+
+    Keras has no public name for the graph of layers.
+    """
+    layer, node, index = output._keras_history
+    return layer, node, index
+
+
+def inputs_of_call(layer: Any, node: int) -> list[Any]:
+    """Return the symbolic tensors that a call of a layer was given, by the index of the call.
+
+    `layer.input` is that of the only call.
+    """
+    return list(layer._inbound_nodes[node].input_tensors)
+
+
+def mask_of(x: Any) -> Tensor | None:
+    """Return the mask that layers and losses of Keras keep with a tensor; None if there is none.
+
+    Layers are given masks by Keras itself, but what a model returns has them in this attribute.
+    """
+    return getattr(x, "_keras_mask", None)
+
+
+def set_mask(x: Any, mask: Tensor | None) -> None:
+    """Keep a mask with a tensor, where losses of Keras look for it."""
+    x._keras_mask = mask
+
+
+def logits_of(x: Any) -> Tensor | None:
+    """Return the logits that an activation of Keras keeps with its probabilities, or None.
+
+    The cross-entropies of Keras read them; there is no public name.
+    """
+    return getattr(x, "_keras_logits", None)
+
+
+def moments_method(layer: Any) -> Any:
+    """Return the method by which a batch normalization takes its statistics; None if it has none.
+
+    There is no public place between the statistics and their use.
+    """
+    method = getattr(layer, "_moments", None)
+    return method if callable(method) else None
+
+
+def has_replaced_moments(layer: Any) -> bool:
+    """Return whether `replace_moments` was called for a layer."""
+    return "_moments" in vars(layer)
+
+
+def replace_moments(layer: Any, method: Any) -> None:
+    """Let a batch normalization take its statistics by another method."""
+    object.__setattr__(layer, "_moments", method)
+
+
+def moments_axes(layer: Any) -> list[int]:
+    """Return the axes over which a batch normalization takes its statistics: all but its own."""
+    return list(layer._reduction_axes)
+
+
+def has_its_variables(metric: Any) -> bool:
+    """Return whether a metric has all its variables, which some make when they see predictions.
+
+    `metric.variables` of one that is not built may lack some of them.
+    """
+    return bool(getattr(metric, "_built", True) and metric.variables)
+
+
+def output_shape_of(layer: Any) -> Any:
+    """Return the output shape that a `Lambda` was given.
+
+    The configuration of a `Lambda` holds it, but not its function where that cannot be serialized.
+    """
+    return layer._output_shape
+
+
+def assigns_variables(graph: Any, first: int) -> bool:
+    """Return whether operations of a graph, from a position on, assign a resource variable.
+
+    TensorFlow lists the variables that a function reads, but not those that it assigns.
+    """
+    types = [operation.type for operation in graph.get_operations()[first:]]
+    if any(kind in _NESTING for kind in types):
+        functions = graph.as_graph_def().library.function
+        types += [node.op for function in functions for node in function.node_def]
+    return any(kind.startswith(("Assign", "ResourceScatter")) for kind in types)
