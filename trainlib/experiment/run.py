@@ -51,6 +51,7 @@ from trainlib.training.callback import Results, Stop, TrainingStatus, check_moni
 from trainlib.training.collectives import broadcast_from_chief
 from trainlib.training.data_adapter import DataAdapter, as_data_adapter
 from trainlib.training.display import format_results
+from trainlib.training.evaluation import EVALUATION_BATCH_SIZE
 from trainlib.training.execution import slow_precision_reason
 from trainlib.training.paths import absolute, printable, shown
 from trainlib.training.strategies import get_strategy
@@ -157,8 +158,7 @@ def _prepare(
         session.log(f"learning rate: {rate:g}, found by a range test")
     trainer, optimization = build_trainer(config, task, built)
     callbacks = training_callbacks(config, task)
-    results = _results_of_first_rows(trainer, task)
-    arrays = [name for name, value in results.items() if isinstance(value, list)]
+    arrays = _names_of_arrays(trainer, task)
     names = trainer.context.result_names(task.validation is not None)
     check_monitored(callbacks, names, [*arrays, *(f"val_{name}" for name in arrays)])
     adapter = as_data_adapter("data", data, config.batch_size)
@@ -175,21 +175,22 @@ def _prepare(
     return _Prepared(config, task, built, trainer, optimization, callbacks, adapter, range_test)
 
 
-def _results_of_first_rows(trainer: Trainer, task: Task) -> Results:
-    """Return the results of the first training examples; the model's state stays as it is.
+def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
+    """Return the names of the results that are arrays, after tracing the evaluation.
 
     Raises:
-        ValueError: a part of the data makes no batches of the size that a stateful layer takes.
+        ValueError: the loss or a metric does not fit the model, or a part of the data makes no
+            batches of the size that a stateful layer takes.
     """
-    stateful, weights = trainer.context.stateful, trainer.weights
+    stateful = trainer.context.stateful
     if stateful is not None:
         for name in PARTS:
             if (examples := getattr(task, name)) is not None:
                 trainer.context.adapt(f"the {name} part", tuple(examples))
-    rows = 1 if stateful is None else stateful[1]
-    results = trainer.evaluate(tuple(take(task.train, rows)))
-    trainer.weights = weights
-    return results
+    # The batch size of the evaluation at the end, which then needs no other trace.
+    rows = min(EVALUATION_BATCH_SIZE, task.train.size) if stateful is None else stateful[1]
+    results = trainer.context.trace_evaluation(tuple(take(task.train, rows)), rows)
+    return [name for name, value in results.items() if isinstance(value, list)]
 
 
 def _folder(prepared: _Prepared, run_dir: Path | None, resume: bool) -> Path:

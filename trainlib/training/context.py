@@ -24,7 +24,7 @@ from trainlib.training.data_adapter import (
     as_input_adapter,
     check_batches,
 )
-from trainlib.training.evaluation import training_workload
+from trainlib.training.evaluation import trace_evaluation, training_workload
 from trainlib.training.model_link import ModelLink
 from trainlib.training.programs import Programs
 from trainlib.training.results import ResultsReader
@@ -178,6 +178,15 @@ class TrainingContext:
         own = list(self.model_metrics())
         validation = [f"val_{name}" for name in own] if has_validation else []
         return [*self.results.names(has_validation), *own, *validation]
+
+    def trace_evaluation(self, data: Data, batch_size: int) -> Results:
+        """Trace the evaluation of a batch, and return the results over no examples.
+
+        Nothing is computed on the data, and the state stays as it is.
+        """
+        chunk = next(iter(self.adapt("data", data, batch_size).evaluation()))
+        empty = trace_evaluation(self.programs, self.execution, chunk)
+        return self.model_metrics() | self.results.results(empty)
 
     def write_model(self, training: bool = False) -> None:
         """Assign the state's values to the Keras model, if training or inference changed them."""

@@ -33,6 +33,14 @@ def evaluate_batches(
         yield metric_states
 
 
+def trace_evaluation(programs: Programs, execution: str, chunk: Chunk) -> MetricStates:
+    """Trace the evaluation of a chunk without running it, and return empty metric states."""
+    specs = specs_of(chunk.examples)
+    empty = programs.empty_metric_states(execution, specs)
+    programs.evaluate(execution, chunk.rows, specs)
+    return empty
+
+
 def predict_batches(programs: Programs, execution: str, data: DataAdapter) -> Tree:
     """Return the predictions for batches (x,) in the structure of the model's outputs.
 
