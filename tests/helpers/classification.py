@@ -10,7 +10,7 @@ import numpy as np
 
 import trainlib as tl
 
-SIZE, BATCH = 23, 5
+SIZE, BATCH = 20, 5
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(SIZE, 4)).astype("float32")
 Y = RNG.integers(0, 3, SIZE)
@@ -37,9 +37,11 @@ def net(*, dropout: float = 0.0, dtype: str = "float32", seed: int = 0) -> keras
 
 
 def trainer_of(model: Any = None, optimizer: Any = None, **options: Any) -> tl.Trainer:
-    """Return a trainer of the net, by default with nadam, accuracy and graph execution."""
+    """Return a trainer of the net, by default with momentum, accuracy and graph execution."""
     options = {"execution": "graph", "metrics": ["accuracy"]} | options
-    return tl.Trainer(model or net(), crossentropy, optimizer or tl.nadam(2**-5), **options)
+    return tl.Trainer(
+        model or net(), crossentropy, optimizer or tl.sgd(2**-5, momentum=0.75), **options
+    )
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

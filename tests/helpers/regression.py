@@ -28,7 +28,8 @@ def trainer_of(optimizer: Any = None, execution: str = "graph") -> tl.Trainer:
     keras.utils.set_random_seed(0)
     layers = keras.layers.Dense(5, name="hidden"), keras.layers.Dense(1, name="outputs")
     model = keras.Sequential([keras.Input((6,)), *layers])
-    return tl.Trainer(model, "mean_squared_error", optimizer or tl.adam(0.125), execution=execution)
+    optimizer = optimizer or tl.sgd(0.125, momentum=0.5)
+    return tl.Trainer(model, "mean_squared_error", optimizer, execution=execution)
 
 
 POOL = TrainerPool(trainer_of)

@@ -53,8 +53,15 @@ def test_evaluation_is_the_weighted_mean_over_the_examples(evaluated, size, weig
 BY_NAME = ["accuracy", "f1_score", "auc", "confusion_matrix", "precision"]
 
 
-@pytest.mark.parametrize("execution", ["graph", "xla"])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("execution", "weighted"),
+    [
+        ("graph", False),
+        ("xla", True),
+        pytest.param("graph", True, marks=SOAK),
+        pytest.param("xla", False, marks=SOAK),
+    ],
+)
 def test_metrics_by_name_are_those_of_all_the_examples_at_once(execution, weighted):
     data = (X, Y, WEIGHT) if weighted else (X, Y)
     trainer = trainer_of(metrics=BY_NAME, execution=execution)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.regression import BATCH, DATA, X, Y, batches_of, trainer_of
+from helpers.regression import BATCH, DATA, POOL, X, Y, batches_of, trainer_of
 from helpers.trees import assert_close, bits
 
 import trainlib as tl
@@ -19,16 +19,25 @@ EPOCHS = {"batch_size": BATCH, "epochs": 3, "shuffle": False}
 
 
 @pytest.fixture
+def make():
+    """Return a function that lends a trainer in its first state, not always a new one."""
+    with POOL.lending() as lend:
+        yield lend
+
+
+@pytest.fixture(scope="module")
 def both():
     """Return a function that fits a net here and in Keras, and returns both histories."""
+    trainer = trainer_of(tl.sgd(0.125))
+    first, weights = trainer.state, trainer.model.get_weights()
+    theirs = keras.models.clone_model(trainer.model)
+    theirs.compile(keras.optimizers.SGD(0.125), "mse")
 
-    def fit(data=(X, Y), ours=None, **options):
-        trainer = trainer_of(tl.sgd(0.125))
-        theirs = keras.models.clone_model(trainer.model)
-        theirs.set_weights(trainer.model.get_weights())
-        theirs.compile(keras.optimizers.SGD(0.125), "mse")
-        fitted = theirs.fit(*data, verbose=0, **options)
-        history = trainer.fit(data, **options)
+    def fit(**options):
+        trainer.state = first
+        theirs.set_weights(weights)
+        fitted = theirs.fit(X, Y, verbose=0, **options)
+        history = trainer.fit((X, Y), **options)
         assert_close(trainer.model.get_weights(), theirs.get_weights(), 1e-5)
         return history, fitted
 
@@ -62,15 +71,15 @@ def test_validation_may_leave_out_epochs_and_batches(both):
     assert [results["epoch"] for results in history if "val_loss" in results] == [1, 3]
 
 
-def test_epochs_are_counted_from_the_initial_one(both):
+def test_epochs_are_counted_from_the_initial_one(both, make):
     history, fitted = both(initial_epoch=1, validation_split=0.3, validation_freq=3, **EPOCHS)
     assert [epoch - 1 for epoch in of(history, "epoch")] == fitted.epoch == [1, 2]
     assert [results["epoch"] for results in history if "val_loss" in results] == [3]
-    assert trainer_of().fit((X, Y), initial_epoch=3, epochs=3) == []
+    assert make().fit((X, Y), initial_epoch=3, epochs=3) == []
 
 
-def test_a_second_fit_continues_with_the_initial_epoch():
-    whole, parts = trainer_of(), trainer_of()
+def test_a_second_fit_continues_with_the_initial_epoch(make):
+    whole, parts = make(), make()
     whole.fit((X, Y), batch_size=BATCH, epochs=3)
     parts.fit((X, Y), batch_size=BATCH, epochs=1)
     history = parts.fit((X, Y), batch_size=BATCH, epochs=3, initial_epoch=1)
@@ -79,18 +88,18 @@ def test_a_second_fit_continues_with_the_initial_epoch():
 
 
 @pytest.mark.parametrize("source", [False, True], ids=["arrays", "batches"])
-def test_a_run_is_resumed_with_its_initial_epoch(source, tmp_path):
+def test_a_run_is_resumed_with_its_initial_epoch(source, tmp_path, make):
     data = {"data": (lambda: iter(batches_of())) if source else DATA}
     if not source:
         data["batch_size"] = BATCH
     options = {**data, "epochs": 5, "initial_epoch": 2}
     if source:
         options["steps_per_epoch"] = 4
-    whole = trainer_of()
+    whole = make()
     expected = whole.fit(**options)
     saving = [tl.callbacks.SaveEvery(steps=1), tl.callbacks.StopAfter(6)]
-    trainer_of().fit(**options, callbacks=saving, checkpoints=tmp_path)
-    resumed = trainer_of()
+    make().fit(**options, callbacks=saving, checkpoints=tmp_path)
+    resumed = make()
     checkpoints = tl.Checkpoints(tmp_path, resume=True)
     history = resumed.fit(**options, checkpoints=checkpoints)
     assert of(history, "epoch") == of(expected, "epoch") == [3, 4, 5]
@@ -182,8 +191,8 @@ def test_class_weights_equal_keras_divided_by_the_sum_of_weights(source, one_hot
         ),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(data, options, error, message):
-    trainer = trainer_of()
+def test_arguments_that_do_not_fit_are_refused(data, options, error, message, make):
+    trainer = make()
     with pytest.raises(error, match=f"^{message}"):
         trainer.fit(data, **options)
     assert int(trainer.state.step) == 0
@@ -217,16 +226,16 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_what_is_printed_depends_on_verbose_and_on_the_terminal(monkeypatch, capsys):
+def test_what_is_printed_depends_on_verbose_and_on_the_terminal(monkeypatch, capsys, make):
     def kinds(verbose, callbacks=(), chief=True):
         found = display.callbacks_for_verbose(verbose, callbacks, chief)
         return [type(callback).__name__ for callback in found]
 
     assert kinds("auto") == kinds(0) == []
     assert (kinds(1), kinds(2)) == (["ProgressBar"], ["LineLogger"])
-    trainer_of().fit(DATA)
+    make().fit(DATA)
     assert capsys.readouterr().out == ""
-    trainer_of().fit(DATA, verbose=2)
+    make().fit(DATA, verbose=2)
     assert capsys.readouterr().out.startswith("epoch 1/1  loss ")
     monkeypatch.setattr("sys.stdout", Terminal())
     assert kinds("auto") == ["ProgressBar"]

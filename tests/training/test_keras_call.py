@@ -19,6 +19,7 @@ from helpers.beside_keras import (
     pair,
     sequential,
 )
+from helpers.executions import soak_except
 
 import trainlib as tl
 
@@ -85,6 +86,7 @@ def stateful(*cells):
 
 
 STATEFUL = {
+    "simple": stateful(lambda: layers.SimpleRNN(4, stateful=True, name="simple")),
     "lstm": stateful(lambda: layers.LSTM(4, stateful=True, name="lstm")),
     "stacked": stateful(
         lambda: layers.GRU(4, stateful=True, return_sequences=True),
@@ -94,9 +96,7 @@ STATEFUL = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["lstm", *(pytest.param(n, marks=pytest.mark.soak) for n in ("stacked", "cells"))]
-)
+@pytest.mark.parametrize("name", soak_except("lstm", names=STATEFUL))
 def test_states_of_recurrent_layers_are_carried_as_in_keras(name):
     assert_follows_keras(STATEFUL[name], (SEQUENCES, FIRST), batch_size=4)
 
@@ -121,7 +121,9 @@ MADE = {
 }
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize(
+    "name", soak_except("counted", "mean", "constrained", "penalty", "over the batch", names=MADE)
+)
 def test_layers_that_assign_constrain_penalize_or_look_over_the_batch_follow_keras(name):
     assert_follows_keras(MADE[name])  # 20 examples in batches of 8, 8 and 4
 
@@ -214,14 +216,14 @@ def test_what_no_state_can_carry_is_refused_before_the_first_step(make, message)
 
 @pytest.mark.parametrize("batch_size", [4, 5])
 def test_states_continue_where_another_trainer_saved_them(batch_size):
-    model, _ = pair(STATEFUL["lstm"])
+    model, _ = pair(STATEFUL["simple"])
     trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.05))
     if batch_size != 4:
-        with pytest.raises(ValueError, match="layer 'lstm' is stateful and takes batches of 4"):
+        with pytest.raises(ValueError, match="layer 'simple' is stateful and takes batches of 4"):
             trainer.fit((SEQUENCES, FIRST), batch_size=batch_size)
         return
     trainer.fit((SEQUENCES, FIRST), shuffle=False, epochs=2)
-    half, rest = pair(STATEFUL["lstm"])
+    half, rest = pair(STATEFUL["simple"])
     first = tl.Trainer(half, "mean_squared_error", tl.sgd(0.05))
     first.fit((SEQUENCES, FIRST), shuffle=False)
     second = tl.Trainer(rest, "mean_squared_error", tl.sgd(0.05))
@@ -275,8 +277,8 @@ def test_masks_and_sample_weights_multiply():
 
 def test_a_loss_of_the_whole_batch_is_not_masked_and_weighs_by_rows():
     def make():
-        inputs = layers.Embedding(20, 4, mask_zero=True), layers.LSTM(3, return_sequences=True)
-        return sequential(*inputs, layers.Dense(1, activation="sigmoid"), shape=(None,))
+        embedding, last = layers.Embedding(20, 4, mask_zero=True), layers.Dense(1, "sigmoid")
+        return sequential(embedding, layers.Dense(3, "tanh"), last, shape=(None,))
 
     y = (LABELS[..., None] > 0).astype("float32")
     assert_follows_keras(make, (TOKENS, y), "dice", keras.losses.Dice(), batch_size=5)
