@@ -3,7 +3,10 @@
 names: the registry `MODELS`.
 dense: `perceptron` and `mlp`.
 convolutional: `cnn` and `separable_cnn`.
+residual: `resnet`.
 wide_deep: `wide_deep`, with two inputs and two outputs if asked for.
+autoencoders: `autoencoder`, dense or convolutional.
+sequences: `rnn` and `transformer`.
 layers: the layers that named models share.
 dropout: the dropout family.
 custom_layers: layers that Keras does not have; imported where they are used.
@@ -13,11 +16,14 @@ loading: models from a `.keras` file or from a function given as `module:functio
 structure: the layers of a model: its logits, its preprocessing.
 """
 
+from trainlib.models.autoencoders import autoencoder
 from trainlib.models.convolutional import cnn, separable_cnn
 from trainlib.models.dense import mlp, perceptron
 from trainlib.models.hints import ModelHint
 from trainlib.models.loading import from_function, is_custom, load_model
 from trainlib.models.names import MODELS
+from trainlib.models.residual import resnet
+from trainlib.models.sequences import rnn, transformer
 from trainlib.models.structure import (
     LOGITS_ACTIVATIONS,
     has_preprocessing,
@@ -30,6 +36,7 @@ __all__ = [
     "MODELS",
     "ModelHint",
     "Wiring",
+    "autoencoder",
     "cnn",
     "from_function",
     "has_preprocessing",
@@ -38,7 +45,10 @@ __all__ = [
     "logits_model",
     "mlp",
     "perceptron",
+    "resnet",
+    "rnn",
     "separable_cnn",
+    "transformer",
     "wide_deep",
     "wiring",
 ]

@@ -28,13 +28,18 @@ class Input(NamedTuple):
 
 ANY = Input((1, 2, 3), "columns, sequences or images, of 1 to 3 axes")
 IMAGES = Input((2, 3), "images, of 2 or 3 axes")
+SEQUENCES = Input((1, 2), "sequences, of 1 or 2 axes")
 
 INPUTS: Mapping[str, Input] = {
     "perceptron": ANY,
     "mlp": ANY,
     "cnn": IMAGES,
     "separable_cnn": IMAGES,
+    "resnet": IMAGES,
     "wide_deep": ANY,
+    "autoencoder": ANY,
+    "rnn": SEQUENCES,
+    "transformer": SEQUENCES,
 }
 """The examples that each named model takes."""
 

@@ -56,3 +56,52 @@ class DropConnect(keras.layers.Dense):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the layer."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="trainlib")
+class PositionEmbedding(keras.layers.Layer):  # type: ignore[misc]
+    """Add a vector for each position to a sequence of vectors [batch, steps, width].
+
+    "learned": y_p = x_p + P_p with trained P, which start uniform in [-0.05, 0.05], as those of
+    `keras.layers.Embedding` do. "sinusoidal": y_p = sqrt(width) x_p + P_p with P_p,2i =
+    sin(p / 10000^(2i / width)) and P_p,2i+1 = cos(p / 10000^(2i / width)).
+
+    Args:
+        kind: "learned" (default), for sequences of one length, or "sinusoidal".
+        **kwargs: arguments of `keras.layers.Layer`.
+
+    Example:
+        >>> from trainlib.models.custom_layers import PositionEmbedding
+        >>> PositionEmbedding("sinusoidal")(tf.zeros([1, 2, 4]))[0].numpy().round(2)
+        array([[0.  , 1.  , 0.  , 1.  ],
+               [0.84, 0.54, 0.01, 1.  ]], dtype=float32)
+
+    References:
+        Vaswani et al. 2017, "Attention Is All You Need", section 3.5.
+    """
+
+    def __init__(self, kind: str = "learned", **kwargs: Any):
+        super().__init__(**kwargs)
+        self.kind, self.supports_masking = kind, True
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the learned vectors."""
+        if self.kind == "learned":
+            self.positions = self.add_weight(
+                name="positions", shape=input_shape[1:], initializer="uniform"
+            )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return the sequence with the vectors of its positions added."""
+        if self.kind == "learned":
+            return inputs + self.positions
+        steps, width = keras.ops.shape(inputs)[1], inputs.shape[-1]
+        i = keras.ops.arange(width, dtype="float32")
+        frequencies = keras.ops.power(10000.0, -(i - i % 2) / width)
+        angles = keras.ops.arange(steps, dtype="float32")[:, None] * frequencies
+        positions = keras.ops.where(i % 2 == 0, keras.ops.sin(angles), keras.ops.cos(angles))
+        return inputs * width**0.5 + keras.ops.cast(positions, inputs.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make the layer."""
+        return {**super().get_config(), "kind": self.kind}

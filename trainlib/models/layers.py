@@ -33,11 +33,14 @@ _OPTIONS: Mapping[str, Sequence[str]] = {
 
 
 def first_layers(
-    input_shape: tuple[int, ...], preprocessing: Sequence[Any], name: str = "input"
+    input_shape: tuple[int, ...],
+    preprocessing: Sequence[Any],
+    name: str = "input",
+    dtype: str | None = None,
 ) -> list[Any]:
     """Return the input and the preprocessing layers."""
     check_data_format()
-    return [keras.Input(input_shape, name=name), *preprocessing]
+    return [keras.Input(input_shape, dtype=dtype, name=name), *preprocessing]
 
 
 def flatten(input_shape: tuple[int, ...]) -> list[Any]:

@@ -54,6 +54,8 @@ def load_model(
         >>> tl.models.load_model("linear.keras").output_shape
         (None, 3)
     """
+    import trainlib.models.custom_layers  # noqa: F401  (registers them with Keras)
+
     file = expanded(path)
     if not file.is_file():
         raise FileNotFoundError(f"model {shown(path)}: there is no such file")

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from trainlib.models.autoencoders import autoencoder
 from trainlib.models.convolutional import cnn, separable_cnn
 from trainlib.models.dense import mlp, perceptron
+from trainlib.models.residual import resnet
+from trainlib.models.sequences import rnn, transformer
 from trainlib.models.wide_deep import wide_deep
 
 MODELS: Mapping[str, Callable[..., Any]] = {
@@ -19,6 +22,10 @@ MODELS: Mapping[str, Callable[..., Any]] = {
     "mlp": mlp,
     "cnn": cnn,
     "separable_cnn": separable_cnn,
+    "resnet": resnet,
     "wide_deep": wide_deep,
+    "autoencoder": autoencoder,
+    "rnn": rnn,
+    "transformer": transformer,
 }
 """The models by name."""

@@ -14,6 +14,7 @@ from trainlib.core.hyperparameters.declaration import (
 )
 
 _COUNT = Range(at_least=1)
+_NUMBER = Range(at_least=0)
 
 ANYWHERE = ("auto", "dropout", "gaussian", "gaussian_noise")
 """Kinds of dropout for layers of any shape; "auto" is "dropout" unless the model says otherwise."""
@@ -36,7 +37,7 @@ MODELS: Table = {
         optional=True,
     ),
     "self_normalizing": switch("SELU, LeCun initialization and alpha dropout"),
-    "residual": integer("hidden layers in a residual block, 0 for no shortcuts", Range(at_least=0)),
+    "residual": integer("hidden layers in a residual block, 0 for no shortcuts", _NUMBER),
     "activation": Declaration(
         "str",
         "activation of the hidden layers: a name of Keras, prelu or maxout, as in elu:alpha=0.5",
@@ -59,6 +60,31 @@ MODELS: Table = {
     "padding": choice("padding of the convolutions", "valid", "same"),
     "cnn.dropout_kind": _dropout_kind("spatial"),
     "separable_cnn.dropout_kind": _dropout_kind("spatial"),
+    # Residual networks.
+    "resnet.depth": integer("number of layers with weights, 6n + 2", Range(at_least=8)),
+    "resnet.dropout_kind": _dropout_kind("spatial", "stochastic_depth"),
+    "shortcut": choice("shortcuts where a stage begins", "identity", "projection"),
+    # Autoencoders.
+    "autoencoder.hidden": Declaration(
+        "ints", "widths of the encoder, of which the last is the code", _COUNT
+    ),
+    "autoencoder.depth": integer("number of blocks, if convolutional", _COUNT),
+    "autoencoder.dropout": number("fraction of the inputs that is dropped", DECAY),
+    "convolutional": switch("convolutions in place of dense layers"),
+    # Networks for sequences.
+    "cell": choice("recurrent layer", "lstm", "gru", "simple"),
+    "rnn.units": integer("units of each recurrent layer", _COUNT),
+    "rnn.depth": integer("number of recurrent layers", _COUNT),
+    "rnn.dropout_kind": _dropout_kind("spatial"),
+    "bidirectional": switch("read sequences in both directions"),
+    "vocabulary": integer("number of different integers, 0 if the inputs are numbers", _NUMBER),
+    "embedding": integer("length of the vectors of integers", _COUNT),
+    "transformer.depth": integer("number of blocks", _COUNT),
+    "transformer.width": integer("length of the vectors of a step", _COUNT),
+    "transformer.dropout_kind": _dropout_kind("stochastic_depth"),
+    "heads": integer("number of attention heads", _COUNT),
+    "feedforward": integer("units of the hidden layer of a block", _COUNT),
+    "positions": choice("vectors added by position", "learned", "sinusoidal", "none"),
     # Wide and deep.
     "wide_columns": Declaration(
         "str", "columns of the wide input, from 0, as in 0-4 or 0,2,5-7", optional=True
