@@ -30,6 +30,15 @@ def test_metrics_that_a_layer_keeps_are_its_own():
     assert not any(value == [outer.seen] for value in private.attributes_of(outer))
 
 
+def test_outputs_have_their_structure():
+    x = keras.Input((4,))
+    outputs = {"b": (keras.layers.Dense(2)(x), x), "a": x}
+    found = private.outputs_of(keras.Model(x, outputs))
+    assert set(found) == {"a", "b"} and isinstance(found["b"], tuple)
+    stack = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    assert private.outputs_of(stack).shape == (None, 2)
+
+
 def test_the_graph_of_layers_is_read():
     x = keras.Input((4,))
     dense = keras.layers.Dense(2)

@@ -4,6 +4,7 @@ y_true and y_pred have shape [batch, ..., d], the loss has shape [batch, ...]. L
 in float32, or in float64 if y_pred is float64. `from_logits` states whether y_pred holds logits or
 probabilities; it is never guessed. Losses with entries that do not count are `Masked`.
 
+by_output: `LossByOutput`, losses of a model of several outputs.
 crossentropy: cross-entropies and the Kullback-Leibler divergence.
 focal: focal and generalized cross-entropies.
 inputs: checks and shapes of y_true and y_pred.
@@ -17,6 +18,7 @@ sequences: connectionist temporal classification.
 similarity: cosine similarity and the circle loss.
 """
 
+from trainlib.losses.by_output import LossByOutput
 from trainlib.losses.crossentropy import (
     binary_crossentropy,
     categorical_crossentropy,
@@ -50,6 +52,7 @@ __all__ = [
     "REDUCTIONS",
     "Axis",
     "Loss",
+    "LossByOutput",
     "Masked",
     "binary_crossentropy",
     "binary_focal_crossentropy",

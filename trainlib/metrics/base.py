@@ -49,6 +49,23 @@ class Metric(NamedTuple):
     compute: Callable[[MetricState], Tensor]
 
 
+class OutputMetric(NamedTuple):
+    """A metric of one of several outputs of a model, in the place of a metric in `StepConfig`.
+
+    Attributes:
+        output: name of the output, one of those of the `LossByOutput`.
+        metric: a `Metric`, or a function `(y_true, y_pred) -> value of each example`.
+
+    Example:
+        >>> metric = tl.metrics.OutputMetric("aux", tl.metrics.accuracy)
+        >>> tl.metrics.as_metric(metric).empty(3).compute().numpy()
+        0.0
+    """
+
+    output: str
+    metric: Metric | ExampleMetric
+
+
 class Mean(NamedTuple):
     """State of a weighted mean.
 
@@ -175,11 +192,12 @@ def sum(function: Callable[[Tensor, Tensor], Tensor] | None = None) -> Metric:  
     return Metric(lambda outputs: Mean.empty(), from_model_output, lambda state: state.total)
 
 
-def as_metric(metric: Metric | ExampleMetric) -> Metric:
+def as_metric(metric: Metric | ExampleMetric | OutputMetric) -> Metric:
     """Return a `Metric` unchanged; turn a per-example function into its mean.
 
     Args:
-        metric: a `Metric`, or a function `(y_true, y_pred) -> value of each example`.
+        metric: a `Metric`, or a function `(y_true, y_pred) -> value of each example`; or one of
+            these of an output.
 
     Returns:
         A `Metric`.
@@ -189,17 +207,21 @@ def as_metric(metric: Metric | ExampleMetric) -> Metric:
         >>> tl.metrics.as_metric(metric) is metric
         True
     """
+    if isinstance(metric, OutputMetric):
+        metric = metric.metric
     return metric if isinstance(metric, Metric) else mean(metric)
 
 
 def results(
-    metrics: Mapping[str, Metric | ExampleMetric], states: Mapping[str, MetricState]
+    metrics: Mapping[str, Metric | ExampleMetric | OutputMetric],
+    states: Mapping[str, MetricState],
 ) -> dict[str, Tensor]:
     """Compute the values of metric states by name.
 
     Args:
-        metrics: by name, a `Metric` or a per-example function.
-        states: by name; a state whose name is not among the metrics, such as the loss, is a `Mean`.
+        metrics: by name, a `Metric`, a per-example function, or one of these of an output.
+        states: by name; a state whose name is not among the metrics, such as the loss, computes
+            its own value.
 
     Returns:
         The value of each state, float64. Of a metric of several named values, each is under its

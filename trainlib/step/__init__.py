@@ -2,7 +2,9 @@
 
 state: `TrainState`, `ModelOutput`, `StepConfig` and `init_state`.
 masks: the masks of a model's outputs in losses and metrics.
-objective: the loss of a batch and its metric states.
+output_parts: one output of a model of several, with its targets and weights.
+objective: the loss of a batch for one output, and the metric states.
+outputs: the loss of a batch for one output or several.
 gradients: `compute_gradients` and `reduce_gradients`.
 update: `apply_gradients`.
 train: `train_step`, which composes these three.

@@ -8,15 +8,8 @@ from typing import TypeAlias
 
 from trainlib.core.types import Tensor
 from trainlib.metrics import merge
-from trainlib.step.objective import (
-    BatchLoss,
-    LossSums,
-    batch_loss,
-    batch_loss_state,
-    loss_sums,
-    metric_states,
-    whole_batch_loss,
-)
+from trainlib.step.objective import BatchLoss, LossSums, metric_states
+from trainlib.step.outputs import batch_losses, batch_sums, whole_loss_states
 from trainlib.step.state import (
     AllReduce,
     ApplyFn,
@@ -27,7 +20,7 @@ from trainlib.step.state import (
     TrainState,
 )
 
-PartResult: TypeAlias = tuple[MetricStates, BatchLoss | tuple[()]]
+PartResult: TypeAlias = tuple[MetricStates, dict[str, BatchLoss]]
 """What `part_eval_step` returns for a part: see there."""
 
 
@@ -83,8 +76,8 @@ def part_eval_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, PartResult]]:
     """Return the step `(state, part) -> (state, (metric states, sums))` on a part of a batch.
 
-    `whole_batch_states` adds up the results of the parts. The sums are the `BatchLoss` of a loss
-    that is weighted by batches, which is divided over the whole batch only; `()` for other losses.
+    `whole_batch_states` adds up the results of the parts. The sums are the `BatchLoss` of each loss
+    that is weighted by batches, which is divided over the whole batch only, by its state.
 
     Args:
         config: as for `eval_step`.
@@ -92,7 +85,7 @@ def part_eval_step(
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, PartResult]:
         state, metrics, sums = _evaluated(config, state, batch, is_part=True)
-        return state, (metrics, batch_loss(sums, batch[0]))
+        return state, (metrics, batch_losses(sums, batch[0]))
 
     return step
 
@@ -104,12 +97,8 @@ def whole_batch_states(parts: Sequence[PartResult], all_reduce: AllReduce) -> Me
         parts: results of `part_eval_step`, at least one.
         all_reduce: sums a structure of tensors over all replicas.
     """
-    metrics, sums = functools.reduce(merge, parts)
-    states: MetricStates = metrics
-    if sums:
-        loss = whole_batch_loss(all_reduce(sums))
-        states = states | {"loss": batch_loss_state(loss, sums.batch_weight)}
-    return states
+    states, sums = functools.reduce(merge, parts)
+    return whole_loss_states(states, sums, all_reduce(sums)) if sums else states
 
 
 def stateful_predict_step(
@@ -129,7 +118,7 @@ def _evaluated(
 ) -> tuple[TrainState, MetricStates, LossSums]:
     """Return the state after a batch in inference mode, the metric states and the loss's sums."""
     output = config.apply_fn(state.params, state.model_state, batch[0], training=False)
-    sums = loss_sums(config, state.params, output, batch, is_part=is_part)
+    sums = batch_sums(config, state.params, output, batch, is_part=is_part)
     return _after(state, output), metric_states(config, output, batch, sums, is_part=is_part), sums
 
 

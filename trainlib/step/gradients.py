@@ -11,11 +11,11 @@ from trainlib.core.types import Tensor, Tree
 from trainlib.step.loss_scale import scale_loss
 from trainlib.step.objective import (
     batch_loss_state,
-    loss_sums,
     metric_states,
     objective,
     objective_of_part,
 )
+from trainlib.step.outputs import batch_sums
 from trainlib.step.state import AllReduce, Batch, MetricStates, Observer, StepConfig, TrainState
 
 
@@ -49,7 +49,7 @@ def compute_gradients(
     state: TrainState,
     batch: Batch,
     *,
-    is_part: bool = False,
+    all_reduce: AllReduce | None = None,
     observer: Observer | None = None,
 ) -> Gradients:
     """Run the model forward in training mode, and differentiate the loss of a batch.
@@ -60,8 +60,9 @@ def compute_gradients(
         config: the model, the loss and the metrics.
         state: the training state; `params`, `model_state` and `loss_scale` are read.
         batch: `(x, y)` or `(x, y, sample_weight)`.
-        is_part: whether the batch is a replica's part of a larger batch. `reduce_gradients` must
-            follow: the gradients are then those of a sum, not of a mean. Default: False.
+        all_reduce: on one of several replicas, a function that sums a structure over all of them:
+            the batch is then this replica's part. `reduce_gradients` must follow: the gradients
+            are those of a sum, not of a mean. Default: None.
         observer: a function that is called with "loss" and the scaled loss, then with "gradient"
             and the gradients. Default: None.
 
@@ -77,10 +78,13 @@ def compute_gradients(
         >>> float(gradients.grads[0]), float(gradients.weight)
         (2.0, 4.0)
     """
+    is_part = all_reduce is not None
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(state.params)
         output = config.apply_fn(state.params, state.model_state, batch[0], training=True)
-        sums = loss_sums(config, state.params, output, batch, is_part=is_part)
+        sums = batch_sums(
+            config, state.params, output, batch, is_part=is_part, all_reduce=all_reduce
+        )
         loss, divisor = objective_of_part(sums, output, batch) if is_part else objective(sums)
         scaled_loss = scale_loss(loss, state.loss_scale)
     if observer is not None:
@@ -112,8 +116,8 @@ def reduce_gradients(gradients: Gradients, all_reduce: AllReduce) -> Gradients:
     same update.
 
     Args:
-        gradients: of `compute_gradients(..., is_part=True)`. The losses of all parts must have the
-            same shape: fill up a shorter part with rows of weight 0.
+        gradients: of `compute_gradients(..., all_reduce=...)`. The losses of all parts must have
+            the same shape: fill up a shorter part with rows of weight 0.
         all_reduce: sums a structure of tensors over all replicas; leaves of None stay None.
 
     Returns:
@@ -127,9 +131,10 @@ def reduce_gradients(gradients: Gradients, all_reduce: AllReduce) -> Gradients:
         ...     tl.losses.mean_squared_error, tl.sgd(0.5))
         >>> state = tl.init_state(tf.constant([1.0]), (), config.optimizer)
         >>> part = tf.ones([2, 1]), tf.zeros([2, 1])
-        >>> gradients = tl.compute_gradients(config, state, part, is_part=True)
         >>> def on_two_equal_replicas(tree):
         ...     return tf.nest.map_structure(lambda x: 2 * x, tree)
+        >>> gradients = tl.compute_gradients(
+        ...     config, state, part, all_reduce=on_two_equal_replicas)
         >>> whole = tl.reduce_gradients(gradients, on_two_equal_replicas)
         >>> float(whole.grads[0]), float(whole.weight)
         (2.0, 4.0)

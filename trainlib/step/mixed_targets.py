@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from trainlib.core.tree import with_rank
 from trainlib.core.types import Tensor, Tree
-from trainlib.losses import Loss, Masked
-from trainlib.metrics import Metric
+from trainlib.losses import Loss, LossByOutput, Masked
+from trainlib.metrics import Metric, OutputMetric
 from trainlib.step.state import Batch, StepConfig
 
 
@@ -29,12 +29,17 @@ class MixedTargets(NamedTuple):
         first: the targets of the first of each two, any structure.
         second: those of the second.
         share: how much of the first is in the mixture, from 0 to 1: [batch], or the shape of the
-            sample weights.
+            sample weights; a mapping by output where these are one.
     """
 
     first: Tree
     second: Tree
-    share: Tensor
+    share: Tree
+
+    def of_output(self, name: str) -> MixedTargets:
+        """Return the targets of one of several outputs."""
+        share = self.share[name] if isinstance(self.share, Mapping) else self.share
+        return MixedTargets(self.first[name], self.second[name], share)
 
 
 def mix_targets(first: Batch, second: Batch, share: Tensor) -> Batch:
@@ -56,10 +61,16 @@ def mix_targets(first: Batch, second: Batch, share: Tensor) -> Batch:
     other, *other_weight = second
     if not weight:
         return (MixedTargets(y, other, share),)
-    w = tf.convert_to_tensor(weight[0])
-    s = with_rank(tf.cast(share, w.dtype), w.shape.rank)
-    total = s * w + (1 - s) * other_weight[0]
-    return MixedTargets(y, other, tf.math.divide_no_nan(s * w, total)), total
+
+    def parts(w: Tensor, w_2: Tensor) -> tuple[Tensor, Tensor]:
+        w = tf.convert_to_tensor(w)
+        s = with_rank(tf.cast(share, w.dtype), w.shape.rank)
+        return s * w, s * w + (1 - s) * w_2
+
+    first_part = tf.nest.map_structure(lambda *w: parts(*w)[0], weight[0], other_weight[0])
+    total = tf.nest.map_structure(lambda *w: parts(*w)[1], weight[0], other_weight[0])
+    shares = tf.nest.map_structure(tf.math.divide_no_nan, first_part, total)
+    return MixedTargets(y, other, shares), total
 
 
 def takes_mixed_targets(config: StepConfig) -> StepConfig:
@@ -68,7 +79,13 @@ def takes_mixed_targets(config: StepConfig) -> StepConfig:
     Metrics are those of the target that has the larger share.
     """
     metrics = {name: _metric_of_mixed(metric) for name, metric in config.metrics.items()}
-    return dataclasses.replace(config, loss_fn=_loss_of_mixed(config.loss_fn), metrics=metrics)
+    loss = config.loss_fn
+    if isinstance(loss, LossByOutput):
+        mixed = {name: _loss_of_mixed(of_output) for name, of_output in loss.trained.items()}
+        loss = dataclasses.replace(loss, losses={**loss.losses, **mixed})
+    else:
+        loss = _loss_of_mixed(loss)
+    return dataclasses.replace(config, loss_fn=loss, metrics=metrics)
 
 
 def _loss_of_mixed(loss: Loss) -> Loss:
@@ -93,6 +110,8 @@ def _loss_of_mixed(loss: Loss) -> Loss:
 
 def _metric_of_mixed(metric: Any) -> Any:
     """Return a metric of the targets with the larger share."""
+    if isinstance(metric, OutputMetric):
+        return metric._replace(metric=_metric_of_mixed(metric.metric))
     if isinstance(metric, Metric):
         return metric._replace(from_model_output=_of_larger_share(metric.from_model_output))
     return _of_larger_share(metric)

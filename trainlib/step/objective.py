@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
-from trainlib.losses import Masked, weighted_sum
+from trainlib.losses import Loss, Masked, weighted_sum
 from trainlib.losses.reductions import per_example
 from trainlib.metrics import Mean
+from trainlib.regularizers import Regularizer
 from trainlib.step.masks import depends_on, is_whole, masked, masked_state, under
+from trainlib.step.output_parts import of_output
 from trainlib.step.state import Batch, MetricStates, ModelOutput, Part, StepConfig
 
 OF_WEIGHTS = "mean_with_sample_weight"
@@ -31,6 +33,9 @@ class LossSums(NamedTuple):
             for a loss of Keras with masks or "mean_with_sample_weight", and where a part has a
             penalty that is computed from its inputs. It is the number of examples, or the sum of
             their weights; the number for a loss of Keras. None otherwise.
+        states: of the loss and of those of the outputs, for a loss by output. None otherwise.
+        by_output: for a loss by output, the sums of the losses that are weighted by batches, by the
+            state that they are of (`outputs.py`). None otherwise.
     """
 
     losses: Tensor
@@ -38,6 +43,8 @@ class LossSums(NamedTuple):
     count: Tensor
     penalty: Tensor
     batch_weight: Tensor | None = None
+    states: MetricStates | None = None
+    by_output: dict[str, Any] | None = None
 
 
 class BatchLoss(NamedTuple):
@@ -59,12 +66,19 @@ class BatchLoss(NamedTuple):
 
 
 def loss_sums(
-    config: StepConfig, params: Tree, output: ModelOutput, batch: Batch, *, is_part: bool = False
+    loss_fn: Loss,
+    regularizer: Regularizer | None,
+    params: Tree,
+    output: ModelOutput,
+    batch: Batch,
+    *,
+    is_part: bool = False,
 ) -> LossSums:
     """Return the sums of a batch's loss.
 
     Args:
-        config: the loss and the regularizer.
+        loss_fn: the loss.
+        regularizer: the regularizer; None for none.
         params: the parameters.
         output: of the model on the batch.
         batch: `(x, y)` or `(x, y, sample_weight)`.
@@ -74,7 +88,7 @@ def loss_sums(
         ValueError: the loss is one number for the whole batch, of which a replica has a part.
     """
     x, y, *weight = batch
-    losses = masked(config.loss_fn, y, output)
+    losses = masked(loss_fn, y, output)
     whole, is_masked = is_whole(losses), isinstance(losses, Masked)
     if whole and is_part:
         raise ValueError(
@@ -83,11 +97,8 @@ def loss_sums(
             "strategy='one_device'"
         )
     total, count = weighted_sum(losses, *weight)
-    penalty = tf.cast(output.penalty, total.dtype)
-    if config.regularizer is not None:
-        params = params if output.params is None else output.params
-        penalty += tf.cast(config.regularizer(params), total.dtype)
-    reduction = getattr(config.loss_fn, "reduction", None)
+    penalty = penalty_of(regularizer, params, output, total.dtype)
+    reduction = getattr(loss_fn, "reduction", None)
     if reduction is None:
         by_batch, rows = whole or (is_masked and output.mask is not None), weight
     else:
@@ -95,8 +106,19 @@ def loss_sums(
         if reduction != OF_WEIGHTS:
             count = weighted_sum(_present(losses, output))[1]
     by_batch |= is_part and _is_of_batch(output, x)
-    batch_weight = _batch_weight(x, output.part, *rows) if by_batch else None
+    batch_weight = weight_of_batch(x, output.part, *rows) if by_batch else None
     return LossSums(losses, total, count, penalty, batch_weight)
+
+
+def penalty_of(
+    regularizer: Regularizer | None, params: Tree, output: ModelOutput, dtype: tf.DType
+) -> Tensor:
+    """Return the penalty of the model and of the regularizer together."""
+    penalty = tf.cast(output.penalty, dtype)
+    if regularizer is not None:
+        params = params if output.params is None else output.params
+        penalty += tf.cast(regularizer(params), dtype)
+    return penalty
 
 
 def objective(sums: LossSums) -> tuple[Tensor, Tensor]:
@@ -115,7 +137,7 @@ def objective_of_part(sums: LossSums, output: ModelOutput, batch: Batch) -> tupl
         ValueError: the penalty is computed from the inputs, and the weights of the parts are not
             the numbers of their examples.
     """
-    _check_penalty(sums, output, batch)
+    check_penalty(sums, output, batch)
     part = output.part
     losses = sums.losses.values if isinstance(sums.losses, Masked) else sums.losses
     number = tf.size(losses)
@@ -136,11 +158,11 @@ def metric_states(
     is_part: bool = False,
 ) -> MetricStates:
     """Return the states of the loss and of the metrics after one batch, by name."""
-    _, y, *weight = batch
-    states: MetricStates = {"loss": _loss_state(sums)}
+    states: MetricStates = {"loss": loss_state(sums)} if sums.states is None else dict(sums.states)
     for name, metric in config.metrics.items():
         try:
-            states[name] = masked_state(metric, y, output, *weight, is_part=is_part)
+            one, of_one, (_, y, *weight) = of_output(config, metric, output, batch)
+            states[name] = masked_state(one, y, of_one, *weight, is_part=is_part)
         except (ValueError, TypeError) as error:
             raise type(error)(f"metric {name}: {error}") from error
     return states
@@ -152,14 +174,13 @@ def batch_loss_state(loss: Tensor, batch_weight: Tensor) -> Mean:
     return Mean(tf.cast(loss, tf.float64) * weight, weight)
 
 
-def batch_loss(sums: LossSums, x: Tree) -> BatchLoss | tuple[()]:
-    """Return the sums of a part with inputs x; `()` if the loss is not weighted by batches."""
-    if sums.batch_weight is None:
-        return ()
+def batch_loss(sums: LossSums, x: Tree) -> BatchLoss:
+    """Return the sums of a part with inputs x, of a loss that is weighted by batches."""
+    assert sums.batch_weight is not None
     total, count, penalty = (
         tf.cast(value, tf.float64) for value in (sums.total, sums.count, sums.penalty)
     )
-    examples = _batch_weight(x)
+    examples = weight_of_batch(x)
     return BatchLoss(total, count, penalty * examples, examples, sums.batch_weight)
 
 
@@ -169,7 +190,7 @@ def whole_batch_loss(sums: BatchLoss) -> Tensor:
     return mean + sums.penalty / sums.examples
 
 
-def _loss_state(sums: LossSums) -> Mean:
+def loss_state(sums: LossSums) -> Mean:
     """Return the state of the loss after one batch."""
     if sums.batch_weight is not None:
         return batch_loss_state(objective(sums)[0], sums.batch_weight)
@@ -177,7 +198,9 @@ def _loss_state(sums: LossSums) -> Mean:
     return Mean(*(per_example(tf.cast(x, tf.float64), sums.losses) for x in sums_of_batch))
 
 
-def _batch_weight(x: Tree, part: Part | None = None, sample_weight: Tensor | None = None) -> Tensor:
+def weight_of_batch(
+    x: Tree, part: Part | None = None, sample_weight: Tensor | None = None
+) -> Tensor:
     """Return the number of examples of a batch, or the sum of their mean weights."""
     if sample_weight is None:
         if part is not None and part.present is not None:
@@ -200,7 +223,7 @@ def _is_of_batch(output: ModelOutput, x: Tree) -> bool:
     return tf.is_symbolic_tensor(output.penalty) and depends_on([output.penalty], inputs)
 
 
-def _check_penalty(sums: LossSums, output: ModelOutput, batch: Batch) -> None:
+def check_penalty(sums: LossSums, output: ModelOutput, batch: Batch) -> None:
     """Raise `ValueError` if parts whose examples count alike have penalties that do not add up."""
     x, _, *weight = batch
     weighted = bool(weight) if output.part is None else output.part.weighted

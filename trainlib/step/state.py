@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from trainlib.constraints import Constraint
 from trainlib.core.types import Optimizer, State, Tensor, Tree
-from trainlib.losses import Loss
-from trainlib.metrics import ExampleMetric, Metric
+from trainlib.losses import Loss, LossByOutput
+from trainlib.metrics import ExampleMetric, Metric, OutputMetric
 from trainlib.regularizers import Regularizer
 from trainlib.step.finite_guard import init_finite_guard
 from trainlib.step.loss_scale import LossScale, check_loss_scale
@@ -113,10 +113,11 @@ class StepConfig:
         loss_fn: `(y_true, y_pred) -> loss of each example`. The sum of the weighted losses of a
             batch is divided by the sum of the weights; as the reduction of a Keras loss says, if
             the function has one as its attribute `reduction`, such as those of `loss_from_keras`.
+            Or a `LossByOutput`, for a model of several outputs.
         optimizer: turns gradients into updates; None for evaluation only.
         metrics: by name, each a `Metric`, or a function `(y_true, y_pred) -> value of each
-            example`, which is averaged. "loss" is always reported and is not listed here. Default:
-            none.
+            example`, which is averaged; or an `OutputMetric`, one of these for an output. "loss" is
+            always reported and is not listed here. Default: none.
         regularizer: `params -> penalty`, added to the mean loss. Default: None.
         loss_scale: of `dynamic_loss_scale` or `static_loss_scale`, for float16. A step whose
             gradients are not finite is then skipped. Default: None.
@@ -145,9 +146,9 @@ class StepConfig:
     """
 
     apply_fn: ApplyFn
-    loss_fn: Loss
+    loss_fn: Loss | LossByOutput
     optimizer: Optimizer | None = None
-    metrics: Mapping[str, Metric | ExampleMetric] = field(default_factory=dict)
+    metrics: Mapping[str, Metric | ExampleMetric | OutputMetric] = field(default_factory=dict)
     regularizer: Regularizer | None = None
     loss_scale: LossScale | None = None
     finite_guard: bool = False
@@ -156,7 +157,8 @@ class StepConfig:
 
     def __post_init__(self) -> None:
         check_loss_scale(self.loss_scale)
-        if not callable(self.loss_fn) or hasattr(self.loss_fn, "get_config"):
+        by_output = isinstance(self.loss_fn, LossByOutput)
+        if not (by_output or callable(self.loss_fn)) or hasattr(self.loss_fn, "get_config"):
             raise TypeError(
                 f"loss_fn must be a function (y_true, y_pred), got {self.loss_fn!r}; "
                 "tl.loss_from_keras converts a loss of Keras"

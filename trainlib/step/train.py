@@ -67,9 +67,7 @@ def train_step(
     optimizer_of(config)
 
     def compute(state: TrainState, batch: Batch) -> Any:
-        return compute_gradients(
-            config, state, batch, is_part=all_reduce is not None, observer=observer
-        )
+        return compute_gradients(config, state, batch, all_reduce=all_reduce, observer=observer)
 
     def update(state: TrainState, gradients: Any, last: Tensor) -> Any:
         return update_params(config, state, gradients, last, observer=observer)

@@ -118,22 +118,25 @@ def _without_last_axes_of_one(weight: Any) -> Any:
     return weight
 
 
-def with_class_weights(class_weight: Mapping[int, float]) -> Reader:
-    """Return a reader of pairs that multiplies the sample weights by those of the classes.
+def class_factors(name: str, y: Tree, class_weight: Mapping[int, float]) -> np.ndarray:
+    """Return the weight of each example by its class.
 
     Args:
+        name: of the data, for error messages.
+        y: the targets.
         class_weight: class -> weight; a class without a weight has weight 1.
     """
+    factors: np.ndarray = class_weights(_class_targets(name, y), class_weight).numpy()
+    return factors
 
-    def read(name: str, data: Any) -> tuple[Any, ...]:
-        x, y, *weight = read_pair(name, data)
-        factors = class_weights(_class_targets(name, y), class_weight).numpy()
-        if not weight:
-            return x, y, factors
-        given = np.asarray(weight[0])
-        return x, y, given * factors.reshape([-1] + [1] * (given.ndim - 1))
 
-    return read
+def weighted(factors: np.ndarray, weight: Any = None) -> np.ndarray:
+    """Return factors of the examples times their weights, or times those of their steps."""
+    if weight is None:
+        return factors
+    given = np.asarray(weight)
+    product: np.ndarray = given * factors.reshape([-1] + [1] * (given.ndim - 1))
+    return product
 
 
 def _class_targets(name: str, y: Tree) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from trainlib.core.types import Tree
 from trainlib.step.state import TrainState
 from trainlib.training.augmentation import Augmenter
 from trainlib.training.autotune import Autotuner, Choice
+from trainlib.training.batches import Reader
 from trainlib.training.callback import Results
 from trainlib.training.chunks import Chunk
 from trainlib.training.data_adapter import (
@@ -26,6 +28,7 @@ from trainlib.training.data_adapter import (
 )
 from trainlib.training.evaluation import trace_evaluation, training_workload
 from trainlib.training.model_link import ModelLink
+from trainlib.training.output_targets import reader_of
 from trainlib.training.programs import Programs
 from trainlib.training.results import ResultsReader
 from trainlib.training.strategies import is_multi_worker
@@ -85,6 +88,11 @@ class TrainingContext:
         _check_fits("weights", variables, weights)
         assign_values(variables, weights)
 
+    @functools.cached_property
+    def read(self) -> Reader:
+        """The reader of arrays and batches (x, y) or (x, y, sample_weight)."""
+        return reader_of(self.programs.config)
+
     @property
     def seed(self) -> int:
         """The seed of the order of examples."""
@@ -125,7 +133,8 @@ class TrainingContext:
         self, name: str, data: Data, batch_size: int | None = None, **options: Any
     ) -> DataAdapter:
         """Return data as an adapter; several workers take arrays only."""
-        adapter = as_data_adapter(name, data, batch_size, **self._batch_options(options))
+        options = {"read": self.read, **self._batch_options(options)}
+        adapter = as_data_adapter(name, data, batch_size, **options)
         self._check_batches(name, adapter)
         if isinstance(adapter, StreamAdapter) and is_multi_worker(self.strategy):
             raise ValueError(

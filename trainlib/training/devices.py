@@ -193,5 +193,9 @@ def zero_absent(batch: Batch, present: Tensor) -> Batch:
     x, y, *weight = batch
     if not weight:
         return x, y, tf.cast(present, tf.float32)
-    present = tf.reshape(present, [-1] + [1] * (weight[0].shape.rank - 1))
-    return x, y, tf.where(present, weight[0], tf.zeros_like(weight[0]))
+
+    def zero(w: Tensor) -> Tensor:
+        rows = tf.reshape(present, [-1] + [1] * (w.shape.rank - 1))
+        return tf.where(rows, w, tf.zeros_like(w))
+
+    return x, y, tf.nest.map_structure(zero, weight[0])

@@ -88,7 +88,7 @@ def training_workload(programs: Programs, default: str, chunk: Chunk, steps: int
         empty = programs.empty_metric_states(execution, specs, training=True)
         stop = chunk.start + count * chunk.rows
         states = program(*loop_arguments(chunk, chunk.start, stop), empty)
-        states["loss"].total.numpy()
+        tf.nest.flatten(states)[0].numpy()
 
     def graph() -> Any:
         program: Any = programs.train(default, chunk.rows, specs)

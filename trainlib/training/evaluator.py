@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from trainlib.core.tree import kernels
-from trainlib.losses import Loss
-from trainlib.regularizers import Regularizer
 from trainlib.step.state import StepConfig
 from trainlib.training.context import TrainingContext
 from trainlib.training.devices import OneDevice
 from trainlib.training.execution import default_execution
-from trainlib.training.from_logits import (
-    check_from_logits,
-    loss_for_model,
-)
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.inference import Inference
+from trainlib.training.keyword_options import settings_from, show_options
 from trainlib.training.model_link import (
     ModelLink,
     check_evaluation_steps,
     stateful_layer,
 )
-from trainlib.training.model_metrics import metrics_for_model
+from trainlib.training.objectives import (
+    Losses,
+    Objective,
+    objective_for_model,
+)
+from trainlib.training.options import EvaluatorSettings
 from trainlib.training.programs import Programs
 from trainlib.training.resolve import (
     Metrics,
-    resolve_loss,
     restrict_regularizer,
 )
 from trainlib.training.results import ResultsReader
-from trainlib.transforms.decay import Mask
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from trainlib.training.options import EvaluatorOptions
 
 
 class Evaluator(Inference):
@@ -43,14 +45,14 @@ class Evaluator(Inference):
 
     Args:
         model: a built Keras model, or a `FunctionalModel`.
-        loss: name of a registered loss, or a function `(y_true, y_pred) -> loss per example`; None
-            for predictions only. Default: None.
+        loss: as for `Trainer`; None for predictions only. Default: None.
         metrics: as for `Trainer`. Default: none.
-        regularizer: penalty that the loss includes, as for `Trainer`. Default: None.
-        regularizer_mask: as for `Trainer`. Default: `tl.kernels`.
         precision: as for `Trainer`. Default: None, the precision the model was built in.
         execution: "graph", "xla" or "auto": XLA for models of dense layers. Default: "auto".
+        loss_weights: as for `Trainer`. Default: None, 1 for each output.
         from_logits: as for `Trainer`. Default: None, as the model's last layer shows.
+        regularizer: penalty that the loss includes, as for `Trainer`. Default: None.
+        regularizer_mask: as for `Trainer`. Default: `tl.kernels`.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -68,28 +70,33 @@ class Evaluator(Inference):
         [2.0]
     """
 
+    @show_options(EvaluatorSettings)
     def __init__(
         self,
         model: Any,
-        loss: str | Loss | None = None,
+        loss: Losses | None = None,
         *,
         metrics: Metrics = (),
-        regularizer: Regularizer | None = None,
-        regularizer_mask: Mask = kernels,
         precision: str | None = None,
         execution: str = "auto",
-        from_logits: bool | None = None,
+        **options: Unpack[EvaluatorOptions],
     ) -> None:
-        check_from_logits(from_logits)
+        settings = settings_from(EvaluatorSettings, "Evaluator", options)
         if loss is not None:
             check_evaluation_steps(model)
         pure = as_functional_model(model, precision=precision)
-        loss_fn = _no_loss if loss is None else resolve_loss(loss)
+        objective = Objective(_no_loss, {})
+        if loss is not None:
+            objective = objective_for_model(
+                model, loss, metrics, settings.loss_weights, settings.from_logits
+            )
         config = StepConfig(
             pure.apply_fn,
-            loss_fn if loss is None else loss_for_model(loss_fn, model, from_logits),
-            metrics=metrics_for_model(metrics, loss_fn, model, from_logits),
-            regularizer=restrict_regularizer(regularizer, regularizer_mask, pure.params),
+            objective.loss,
+            metrics=objective.metrics,
+            regularizer=restrict_regularizer(
+                settings.regularizer, settings.regularizer_mask, pure.params
+            ),
         )
         is_keras = not isinstance(model, FunctionalModel)
         programs = Programs.for_model(OneDevice(), config, pure, keeps_inference_state=is_keras)

@@ -24,7 +24,7 @@ class FitOptions(TypedDict, total=False):
     initial_epoch: int
     shuffle: bool
     steps_per_epoch: int | None
-    class_weight: Mapping[int, float] | None
+    class_weight: Mapping[Any, Any] | Sequence[Any] | None
     validation_data: Data | None
     validation_split: float
     validation_batch_size: int | None
@@ -44,7 +44,7 @@ class FitSettings:
     initial_epoch: int = 0
     shuffle: bool = True
     steps_per_epoch: int | None = None
-    class_weight: Mapping[int, float] | None = None
+    class_weight: Mapping[Any, Any] | Sequence[Any] | None = None
     validation_data: Data | None = None
     validation_split: float = 0.0
     validation_batch_size: int | None = None
@@ -61,11 +61,6 @@ class FitSettings:
         if self.validation_batch_size is not None:
             check_integer("validation_batch_size", self.validation_batch_size, at_least=1)
         check_verbose(self.verbose)
-        if self.class_weight is not None and not isinstance(self.class_weight, Mapping):
-            raise TypeError(
-                f"class_weight must map classes to weights, as in {{0: 1.0, 1: 2.5}}, got "
-                f"{self.class_weight!r}"
-            )
         if self.validation_split and self.validation_data is not None:
             raise ValueError("pass validation_data or validation_split, not both")
         self._check_frequency()

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.autotune import Autotuner
-from trainlib.training.batches import read_pair, with_class_weights
+from trainlib.training.batches import Reader, read_pair
 from trainlib.training.callback import Results, as_callback, check_monitored
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.chunks import as_numbers, length_of, map_tree
@@ -23,6 +23,7 @@ from trainlib.training.fit_options import FitSettings
 from trainlib.training.loop import FitConfig, TrainingLoop
 from trainlib.training.nonfinite import callbacks_for_policy
 from trainlib.training.options import TrainerSettings
+from trainlib.training.output_targets import with_class_weights
 from trainlib.training.sources import EpochLength
 from trainlib.training.strategies import is_chief
 from trainlib.training.stream_adapter import StreamAdapter
@@ -45,7 +46,7 @@ def configure_fit(
     """
     validation_data = settings.validation_data
     if settings.validation_split:
-        data, validation_data = split_arrays(data, settings.validation_split)
+        data, validation_data = split_arrays(data, settings.validation_split, context.read)
     callbacks = [
         *callbacks_for_verbose(settings.verbose, settings.callbacks, is_chief(context.strategy)),
         *callbacks_for_policy(trainer.nonfinite),
@@ -77,7 +78,9 @@ def _training_adapter(context: TrainingContext, data: Data, settings: FitSetting
     if settings.class_weight is not None:
         if isinstance(data, (ArrayAdapter, StreamAdapter)):
             raise ValueError("class_weight needs the data themselves, not an adapter of them")
-        options["read"] = with_class_weights(settings.class_weight)
+        options["read"] = with_class_weights(
+            settings.class_weight, context.read, context.programs.config
+        )
     return context.adapt("data", data, settings.batch_size, **options)
 
 
@@ -101,12 +104,15 @@ def _validation_adapter(
     )
 
 
-def split_arrays(data: Data, validation_split: float) -> tuple[Data, Data]:
+def split_arrays(
+    data: Data, validation_split: float, read: Reader = read_pair
+) -> tuple[Data, Data]:
     """Return the first and the last part of arrays (x, y) or (x, y, sample_weight), as Keras.
 
     Args:
         data: the arrays.
         validation_split: the last part as a fraction of the examples, above 0 and below 1.
+        read: reads the arrays. Default: (x, y) or (x, y, sample_weight).
 
     Raises:
         ValueError: the data are no arrays, or too few.
@@ -115,7 +121,7 @@ def split_arrays(data: Data, validation_split: float) -> tuple[Data, Data]:
         raise ValueError(
             "validation_split needs arrays, but data is a source of batches: pass validation_data"
         )
-    examples = map_tree(lambda a: as_numbers("data", a, True), read_pair("data", data))
+    examples = map_tree(lambda a: as_numbers("data", a, True), read("data", data))
     size = length_of("data", examples)
     first = math.floor(size * (1.0 - validation_split))
     if first in (0, size):

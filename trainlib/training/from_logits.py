@@ -19,7 +19,8 @@ from trainlib.core.types import Tensor
 from trainlib.losses import Loss
 from trainlib.losses.names import FROM_LOGITS, LOSSES
 from trainlib.training.keras_losses import KerasLoss
-from trainlib.training.keras_private import inputs_of_call, logits_of, source_of
+from trainlib.training.keras_private import inputs_of_call, logits_of, outputs_of, source_of
+from trainlib.training.output_names import OutputOf, is_graph_of_layers
 
 PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid")
 """Activations whose values are probabilities."""
@@ -111,11 +112,11 @@ def loss_for_model(loss: Loss, model: Any, from_logits: bool | None = None) -> L
     return _on_logits(function, options, final_activation(model), from_logits)
 
 
-def logits_activation(loss: Loss, model: Any, from_logits: bool | None = None) -> str | None:
+def logits_activation(loss: Loss | None, model: Any, from_logits: bool | None = None) -> str | None:
     """Return the activation of the outputs that a loss takes as logits; None if it does not.
 
     Args:
-        loss: the loss, resolved.
+        loss: the loss, resolved; None for none.
         model: a Keras model or a `FunctionalModel`.
         from_logits: whether the model ends in logits; None: as its last layer shows. Default: None.
 
@@ -142,13 +143,18 @@ def final_activation(model: Any) -> str | None:
 
     Args:
         model: a Keras model; of one with its own `call`, and of other functions, nothing is known.
+            Or an `OutputOf` one.
 
     Returns:
         A name of `keras.activations`: "linear" for a dense layer without activation.
     """
-    if not _is_graph_of_layers(model):
+    position = None
+    if isinstance(model, OutputOf):
+        model, position = model
+    if not is_graph_of_layers(model):
         return None
-    found = {_activation(output) for output in keras.tree.flatten(model.outputs)}
+    outputs = tf.nest.flatten(outputs_of(model))
+    found = {_activation(x) for i, x in enumerate(outputs) if position in (None, i)}
     return found.pop() if len(found) == 1 else None
 
 
@@ -288,7 +294,7 @@ def _are_taken(made: GraphLogits, function: Any) -> bool:
 def _activation(output: Any) -> str | None:
     """Return the activation that made a symbolic tensor of Keras; None where it is not known."""
     layer, node, index = source_of(output)
-    if _is_graph_of_layers(layer):
+    if is_graph_of_layers(layer):
         return _activation(keras.tree.flatten(layer.outputs)[index])
     if not type(layer).__module__.startswith("keras."):
         return None
@@ -307,13 +313,6 @@ def _activation(output: Any) -> str | None:
         before = inputs_of_call(layer, node)
         return _activation(before[0]) if len(before) == 1 else None
     return name
-
-
-def _is_graph_of_layers(model: Any) -> bool:
-    """Return whether a model consists of its connected layers, without a custom `call`."""
-    call = getattr(type(model), "call", None)
-    is_keras = call is not None and call.__module__.startswith("keras.")
-    return is_keras and isinstance(model, keras.Model) and bool(getattr(model, "inputs", None))
 
 
 def link(name: str) -> str:

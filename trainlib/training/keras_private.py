@@ -35,6 +35,15 @@ def attributes_of(layer: Any) -> list[Any]:
     return [value for name, value in vars(layer).items() if name != "_metrics"]
 
 
+def outputs_of(model: Any) -> Any:
+    """Return the symbolic outputs of a graph of layers in the structure that its call returns.
+
+    `model.outputs` is a flat list of them.
+    """
+    structure = getattr(model, "_outputs_struct", None)
+    return model.outputs[0] if structure is None else structure  # None for a `Sequential`
+
+
 def source_of(output: Any) -> tuple[Any, int, int]:
     """Return the layer that made a symbolic tensor, the index of its call, and that of the output.
 

@@ -42,7 +42,7 @@ def takes_probabilities(function: Any) -> bool:
 
 
 def metrics_for_model(
-    metrics: Metrics, loss: Loss, model: Any, from_logits: bool | None = None
+    metrics: Metrics, loss: Loss | None, model: Any, from_logits: bool | None = None
 ) -> dict[str, Metric | ExampleMetric]:
     """Return metrics by name; those of the registry follow the loss.
 
@@ -52,8 +52,8 @@ def metrics_for_model(
 
     Args:
         metrics: as for `Trainer`.
-        loss: the loss, resolved.
-        model: a Keras model or a `FunctionalModel`.
+        loss: the loss, resolved; None for an output without one.
+        model: a Keras model, a `FunctionalModel`, or an `OutputOf` one.
         from_logits: whether the model ends in logits; None: as its last layer shows. Default: None.
     """
     by_name = metrics_by_name(metrics)

@@ -13,8 +13,8 @@ from trainlib.regularizers import Regularizer
 from trainlib.step.loss_scale import LossScale, check_loss_scale, dynamic_loss_scale
 from trainlib.training.augmentation import Augmentation, AugmentFunction
 from trainlib.training.autotune import Autotuner
-from trainlib.training.from_logits import check_from_logits
 from trainlib.training.nonfinite import POLICIES
+from trainlib.training.objectives import FromLogits, LossWeights
 from trainlib.transforms.decay import Mask
 
 SECONDS_PER_CALL = 0.25
@@ -24,7 +24,8 @@ SECONDS_PER_CALL = 0.25
 class TrainerOptions(TypedDict, total=False):
     """Keyword arguments of `Trainer`; its docstring describes them."""
 
-    from_logits: bool | None
+    loss_weights: LossWeights
+    from_logits: FromLogits
     regularizer: Regularizer | None
     regularizer_mask: Mask
     loss_scale: str | LossScale | None
@@ -37,11 +38,31 @@ class TrainerOptions(TypedDict, total=False):
     augment: Augmentation | AugmentFunction | None
 
 
+class EvaluatorOptions(TypedDict, total=False):
+    """Keyword arguments of `Evaluator`; its docstring describes them."""
+
+    loss_weights: LossWeights
+    from_logits: FromLogits
+    regularizer: Regularizer | None
+    regularizer_mask: Mask
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluatorSettings:
+    """`EvaluatorOptions` with their defaults."""
+
+    loss_weights: LossWeights = None
+    from_logits: FromLogits = None
+    regularizer: Regularizer | None = None
+    regularizer_mask: Mask = kernels
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainerSettings:
     """`TrainerOptions` with their defaults, checked."""
 
-    from_logits: bool | None = None
+    loss_weights: LossWeights = None
+    from_logits: FromLogits = None
     regularizer: Regularizer | None = None
     regularizer_mask: Mask = kernels
     loss_scale: str | LossScale | None = "auto"
@@ -54,7 +75,6 @@ class TrainerSettings:
     augment: Augmentation | AugmentFunction | None = None
 
     def __post_init__(self) -> None:
-        check_from_logits(self.from_logits)
         check_choice("nonfinite", self.nonfinite, POLICIES)
         check_number("seconds_per_call", self.seconds_per_call, at_least=0)
         if self.loss_scale != "auto":

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from trainlib.core.types import Tree
-from trainlib.metrics import Mean, Metric, as_metric
+from trainlib.core.types import Tensor, Tree
+from trainlib.losses import LossByOutput
+from trainlib.metrics import ExampleMetric, Mean, Metric, OutputMetric, as_metric
 from trainlib.metrics.inputs import num_columns
 from trainlib.step.evaluation import stateful_predict_step
 from trainlib.step.gradients import compute_gradients, reduce_gradients
 from trainlib.step.loss_scale import unscale_grads
+from trainlib.step.output_parts import outputs_by_name
+from trainlib.step.outputs import empty_loss_states
 from trainlib.step.state import (
     NORMS,
     AllReduce,
     Batch,
     MetricStates,
+    ModelOutput,
     StepConfig,
     TrainState,
     init_state,
@@ -177,15 +181,25 @@ class Programs:
         self, execution: str, specs: Tree, training: bool = False
     ) -> MetricStates:
         """Return empty metric states, in the shapes for such data."""
-        by_sums = not any(isinstance(metric, Metric) for metric in self.config.metrics.values())
-        outputs = 1 if by_sums else self._outputs(execution, specs[:1])
-        return self.metric_structure(outputs, training)
+        columns = self._columns(execution, specs[:1]) if self._sized_metrics() else None
+        return self.metric_structure(columns, training)
 
-    def metric_structure(self, outputs: int = 1, training: bool = False) -> MetricStates:
-        """Return empty metric states for a model with a number of outputs."""
-        metrics = {n: as_metric(m).empty(outputs) for n, m in self.config.metrics.items()}
+    def metric_structure(
+        self, columns: Mapping[str, int] | None = None, training: bool = False
+    ) -> MetricStates:
+        """Return empty metric states.
+
+        Args:
+            columns: the length of the last axis of the predictions, by output; "" for a model of
+                one output. Default: None, 1.
+            training: whether the states are those of training. Default: False.
+        """
+        metrics = {
+            name: as_metric(metric).empty(1 if columns is None else columns[_output_of(metric)])
+            for name, metric in self.config.metrics.items()
+        }
         norms = {name: Mean.empty() for name in NORMS if training and self.config.norms}
-        return self.devices.expand({"loss": Mean.empty(), **metrics, **norms})
+        return self.devices.expand({**empty_loss_states(self.config), **metrics, **norms})
 
     def _limited(self, execution: str, specs: Tree) -> Tree:
         """Return the specs to trace a program for, which XLA compiles for each shape anyway."""
@@ -234,16 +248,33 @@ class Programs:
         compiled.get_concrete_function()  # type: ignore[attr-defined]
         return compiled
 
-    def _outputs(self, execution: str, x: Tree) -> int:
+    def _sized_metrics(self) -> list[str]:
+        """Return the names of the metrics whose states depend on the number of columns."""
+        metrics = self.config.metrics.items()
+        return [n for n, m in metrics if isinstance(getattr(m, "metric", m), Metric)]
+
+    def _columns(self, execution: str, x: Tree) -> dict[str, int]:
         """Return the length of the last axis of the predictions for such x, 1 without that axis."""
         y_pred = self.predict(execution, x).get_concrete_function().structured_outputs
+        if isinstance(self.config.loss_fn, LossByOutput):
+            outputs = outputs_by_name(self.config.loss_fn, ModelOutput(y_pred))
+            return {name: _last_axis(output.y_pred) for name, output in outputs.items()}
         if tf.nest.is_nested(y_pred):
-            names = [n for n, m in self.config.metrics.items() if isinstance(m, Metric)]
             raise ValueError(
-                f"metrics {', '.join(names)} need a model of one output: for a model of several, "
-                "write a function (y_true, y_pred) that selects one"
+                f"metrics {', '.join(self._sized_metrics())} need a model of one output: for a "
+                "model of several, give a loss for each output, and metrics by output"
             )
-        return num_columns(y_pred) if y_pred.shape.rank > 1 else 1
+        return {"": _last_axis(y_pred)}
+
+
+def _output_of(metric: Metric | ExampleMetric | OutputMetric) -> str:
+    """Return the output of a metric; "" for one of a model of one output."""
+    return metric.output if isinstance(metric, OutputMetric) else ""
+
+
+def _last_axis(y_pred: Tensor) -> int:
+    """Return the length of the last axis of predictions, 1 if they have only that of the batch."""
+    return num_columns(y_pred) if y_pred.shape.rank > 1 else 1
 
 
 def gradient_step(
@@ -253,7 +284,7 @@ def gradient_step(
     config = dataclasses.replace(config, metrics={}, finite_guard=False, norms=False)
 
     def step(state: TrainState, batch: Batch) -> Tree:
-        gradients = compute_gradients(config, state, batch, is_part=all_reduce is not None)
+        gradients = compute_gradients(config, state, batch, all_reduce=all_reduce)
         if all_reduce is not None:
             gradients = reduce_gradients(gradients, all_reduce)
         return unscale_grads(gradients.grads, state.loss_scale)

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
+from trainlib.losses import Loss, LossByOutput
 from trainlib.metrics import merge
 from trainlib.step.evaluation import PartResult, part_eval_step, whole_batch_states
 from trainlib.step.state import ApplyFn, Batch, MetricStates, Part, TrainState
@@ -42,14 +43,15 @@ class Replicas(OneDevice):
 
     Args:
         strategy: of `mirrored` or `multi_worker`.
-        batch_norm: whether the model itself sums over replicas, in batch normalization.
+        sums_within: whether the gradients are computed with sums over replicas: in batch
+            normalization, or of the losses of several outputs.
     """
 
     all_reduce = staticmethod(all_reduce)
     eval_step = staticmethod(part_eval_step)
 
-    def __init__(self, strategy: Any, batch_norm: bool = False) -> None:
-        self.strategy, self._batch_norm = strategy, batch_norm
+    def __init__(self, strategy: Any, sums_within: bool = False) -> None:
+        self.strategy, self._sums_within = strategy, sums_within
         self.count: int = strategy.num_replicas_in_sync
 
     def wrap(self, apply_fn: ApplyFn) -> ApplyFn:
@@ -68,7 +70,7 @@ class Replicas(OneDevice):
 
     def compiled_parts(self, execution: str) -> CompiledParts:
         return CompiledParts(
-            gradients=execution == "xla" and not self._batch_norm, update=execution != "graph"
+            gradients=execution == "xla" and not self._sums_within, update=execution != "graph"
         )
 
     def train_loop(
@@ -203,11 +205,12 @@ class Replicas(OneDevice):
         return run
 
 
-def devices_for(strategy: Any, model: Any) -> OneDevice:
+def devices_for(strategy: Any, model: Any, loss: Loss | LossByOutput) -> OneDevice:
     """Return the devices that run the steps of a model; one device if the strategy is None."""
     if strategy is None:
         return OneDevice()
-    return Replicas(strategy, not isinstance(model, FunctionalModel) and has_batch_norm(model))
+    batch_norm = not isinstance(model, FunctionalModel) and has_batch_norm(model)
+    return Replicas(strategy, batch_norm or isinstance(loss, LossByOutput))
 
 
 def _replica() -> int:

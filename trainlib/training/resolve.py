@@ -104,13 +104,25 @@ def check_optimizer_argument(optimizer: Any) -> None:
     raise TypeError(f"optimizer must be an Optimizer such as tl.adam(), got {optimizer!r}{hint}")
 
 
+def is_custom(function: Any) -> bool:
+    """Return whether a loss or a metric is a function that is neither Keras's nor trainlib's."""
+    if isinstance(function, (str, keras.Loss)) or is_keras_function(function):
+        return False
+    return not _is_of_trainlib(function)
+
+
+def _is_of_trainlib(function: Any) -> bool:
+    """Return whether a function, or the one that a partial one calls, is of this library."""
+    called = function.func if isinstance(function, functools.partial) else function
+    return str(getattr(called, "__module__", "")).startswith("trainlib.")
+
+
 def _checked_function(kind: str, value: Any) -> Any:
     """Return a function of y_true and y_pred; a custom one is given both in one rank."""
     check_not_class(kind, "a name, a function or an object", value)
     if not callable(value):
         raise TypeError(f"{kind} must be a name or a function (y_true, y_pred), got {value!r}")
-    function = value.func if isinstance(value, functools.partial) else value
-    if str(getattr(function, "__module__", "")).startswith("trainlib."):
+    if _is_of_trainlib(value):
         return value
     return _with_matched_ranks(value)
 

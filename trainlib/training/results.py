@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from trainlib.core.types import Schedule, Tensor
-from trainlib.metrics import ExampleMetric, Metric
+from trainlib.metrics import ExampleMetric, Metric, OutputMetric, as_metric
 from trainlib.metrics import results as metric_results
 from trainlib.step.finite_guard import THE_LOSS, nonfinite_path
+from trainlib.step.outputs import empty_loss_states
 from trainlib.step.state import NORMS, MetricStates
 from trainlib.training.callback import Results
 from trainlib.training.programs import Programs
@@ -60,7 +61,7 @@ class ResultsReader:
     def names(self, has_validation: bool) -> list[str]:
         """Return the names of the results that each epoch of a run has."""
         config = self._programs.config
-        evaluated = ["loss"]
+        evaluated = list(empty_loss_states(config))
         for name, metric in config.metrics.items():
             evaluated += _names_of(name, metric)
         norms = NORMS if config.norms else ()
@@ -103,12 +104,10 @@ class ResultsReader:
         return found if path is None else found | {"overflowed": path}
 
 
-def _names_of(name: str, metric: Metric | ExampleMetric) -> list[str]:
+def _names_of(name: str, metric: Metric | ExampleMetric | OutputMetric) -> list[str]:
     """Return the names of the results of a metric: several where it computes named values."""
-    if not isinstance(metric, Metric):
-        return [name]
     try:
-        return list(metric_results({name: metric}, {name: metric.empty(1)}))
+        return list(metric_results({name: metric}, {name: as_metric(metric).empty(1)}))
     except Exception:  # a custom metric may need the true number of outputs, not known before data
         return [name]
 

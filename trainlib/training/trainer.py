@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from trainlib.core.checks import check_integer
 from trainlib.core.types import Optimizer, Tree
-from trainlib.losses import Loss
-from trainlib.metrics import ExampleMetric, Metric
 from trainlib.step.mixed_targets import takes_mixed_targets
 from trainlib.step.state import StepConfig, TrainState
 from trainlib.training.array_adapter import ArrayAdapter
@@ -19,7 +17,6 @@ from trainlib.training.data_adapter import Data
 from trainlib.training.execution import default_execution
 from trainlib.training.fit_options import FitSettings, data_in_one_argument
 from trainlib.training.fitting import configure_fit, open_checkpoints, run_fit
-from trainlib.training.from_logits import loss_for_model
 from trainlib.training.functional_model import (
     FunctionalModel,
     as_functional_model,
@@ -29,9 +26,9 @@ from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
 from trainlib.training.loop import FitConfig
 from trainlib.training.model_link import ModelLink, check_steps, stateful_layer
-from trainlib.training.model_metrics import metrics_for_model
 from trainlib.training.model_variables import constraints_of
 from trainlib.training.nonfinite import HALTING, UNGUARDED
+from trainlib.training.objectives import Losses, Objective, objective_for_model
 from trainlib.training.options import TrainerSettings
 from trainlib.training.order import epoch_order
 from trainlib.training.programs import Programs
@@ -39,7 +36,6 @@ from trainlib.training.replicas import devices_for
 from trainlib.training.resolve import (
     Metrics,
     check_optimizer_argument,
-    resolve_loss,
     restrict_regularizer,
 )
 from trainlib.training.results import ResultsReader
@@ -162,7 +158,7 @@ class Trainer(Inference):
     def __init__(
         self,
         model: Any,
-        loss: str | Loss,
+        loss: Losses,
         optimizer: Optimizer,
         *,
         metrics: Metrics = (),
@@ -179,18 +175,19 @@ class Trainer(Inference):
         distribution = get_strategy(strategy, settings.replicas)
         on_one_device = distribution is None
         pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
-        loss_fn = resolve_loss(loss)
-        metric_fns = metrics_for_model(metrics, loss_fn, model, settings.from_logits)
-        loss_fn = loss_for_model(loss_fn, model, settings.from_logits)
+        objective = objective_for_model(
+            model, loss, metrics, settings.loss_weights, settings.from_logits
+        )
         is_keras, fixed = not isinstance(model, FunctionalModel), execution != "auto"
         policy = precision or built_precision(model)
-        config = _step_config(pure, loss_fn, optimizer, metric_fns, policy, settings)
+        config = _step_config(pure, objective, optimizer, policy, settings)
         if is_keras:
             config = dataclasses.replace(config, constraints=constraints_of(model))
         augmentation = as_augmentation(settings.augment)
         if augmentation is not None and augmentation.mix is not None:
             config = takes_mixed_targets(config)
-        devices, halts = devices_for(distribution, model), settings.nonfinite in HALTING
+        devices = devices_for(distribution, model, objective.loss)
+        halts = settings.nonfinite in HALTING
         programs = Programs.for_model(devices, config, pure, seed, halts, is_keras)
         self.model = model
         self.context = TrainingContext(
@@ -385,18 +382,17 @@ class Trainer(Inference):
 
 def _step_config(
     model: FunctionalModel,
-    loss: Loss,
+    objective: Objective,
     optimizer: Optimizer,
-    metrics: dict[str, Metric | ExampleMetric],
     precision: str | None,
     settings: TrainerSettings,
 ) -> StepConfig:
     """Return the configuration of a training step of the model."""
     return StepConfig(
         model.apply_fn,
-        loss,
+        objective.loss,
         optimizer,
-        metrics=metrics,
+        metrics=objective.metrics,
         regularizer=restrict_regularizer(
             settings.regularizer, settings.regularizer_mask, model.params
         ),

@@ -1,0 +1,254 @@
+"""Models of several inputs and outputs train and evaluate as in Keras, number by number.
+
+Keras runs eagerly: in a graph it takes the losses of outputs as means over batches of equal
+weight, so that a smaller last batch counts as much as the others.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import trainlib as tl
+
+L = keras.layers
+RNG = np.random.default_rng(0)
+ROWS, EPOCHS, BATCH_SIZE = 22, 2, 8
+A, B = (RNG.normal(size=(ROWS, n)).astype("float32") for n in (3, 4))
+STEPS = RNG.normal(size=(ROWS, 5, 2)).astype("float32")
+STEPS[::2, 3:] = 0
+NUMBERS = RNG.normal(size=(ROWS, 1)).astype("float32")
+CLASSES = RNG.integers(0, 3, ROWS)
+BINARY = (NUMBERS > 0).astype("float32")
+BY_STEP = RNG.normal(size=(ROWS, 5, 1)).astype("float32")
+WEIGHT, OTHER = (RNG.uniform(0.5, 2, ROWS).astype("float32") for _ in range(2))
+
+
+class Case(NamedTuple):
+    """A model with several inputs or outputs, its data and the arguments of `compile` and `fit`."""
+
+    model: Any
+    x: Any
+    y: Any
+    loss: Any
+    weights: Any = None
+    metrics: Any = None
+    weighted: Any = None
+    sample_weight: Any = None
+    class_weight: Any = None
+
+
+def heads(inputs, hidden):
+    return L.Dense(1, name="main")(hidden), L.Dense(3, "softmax", name="aux")(L.ReLU()(hidden))
+
+
+def listed(join=list):
+    def build():
+        inputs = keras.Input((3,))
+        return keras.Model(inputs, join(heads(inputs, L.Dense(4, "tanh")(inputs))))
+
+    return build
+
+
+def named():
+    inputs = keras.Input((3,))
+    main, aux = heads(inputs, L.Dense(4, "tanh")(inputs))
+    return keras.Model(inputs, {"price": main, "kind": aux})
+
+
+def nested():
+    inputs = keras.Input((3,))
+    main, aux = heads(inputs, L.Dense(4, "tanh")(inputs))
+    return keras.Model(inputs, {"heads": {"main": main, "aux": aux}, "one": L.Dense(1)(inputs)})
+
+
+def wide_deep(join):
+    def build():
+        a, b = keras.Input((3,), name="a"), keras.Input((4,), name="b")
+        deep = L.Dense(4, "relu")(L.Dense(5, "relu")(b))
+        main = L.Dense(1, name="main")(L.Concatenate()([a, deep]))
+        return keras.Model(join(a, b), [main, L.Dense(1, name="aux")(deep)])
+
+    return build
+
+
+@keras.saving.register_keras_serializable("tests_several_outputs")
+class WideDeep(keras.Model):
+    """The same, with a `call`."""
+
+    def __init__(self, join=dict, **options):
+        super().__init__(**options)
+        self.join = join
+        self.deep = [L.Dense(5, "relu"), L.Dense(4, "relu")]
+        self.main, self.aux = L.Dense(1, name="main"), L.Dense(1, name="aux")
+
+    def call(self, x):
+        a, h = x
+        for layer in self.deep:
+            h = layer(h)
+        found = {"main": self.main(tf.concat([a, h], -1)), "aux": self.aux(h)}
+        return found if self.join is dict else self.join(found.values())
+
+
+def subclassed(join=dict):
+    def build():
+        model = WideDeep(join)
+        model((A[:2], B[:2]))
+        return model
+
+    return build
+
+
+def shared():
+    a, b = keras.Input((3,)), keras.Input((3,))
+    layer, last = L.Dense(4, "tanh"), L.Dense(1, name="score")
+    return keras.Model([a, b], [last(layer(a)), last(layer(b))])
+
+
+def masked():
+    inputs = keras.Input((5, 2))
+    hidden = L.Masking()(inputs)
+    each = L.SimpleRNN(3, return_sequences=True)(hidden)
+    return keras.Model(
+        inputs, [L.Dense(1, name="steps")(each), L.Dense(1, name="all")(L.Flatten()(inputs))]
+    )
+
+
+def sums(**losses):
+    """Losses of Keras that divide by the sum of the weights."""
+    reduction = "mean_with_sample_weight"
+    return {name: loss(reduction=reduction) for name, loss in losses.items()}
+
+
+MSE, MAE = keras.losses.MeanSquaredError, keras.losses.MeanAbsoluteError
+CROSS = "sparse_categorical_crossentropy"
+Y = [NUMBERS, CLASSES]
+CASES = {
+    "lists": Case(listed(), A, Y, ["mse", CROSS], [0.9, 0.1], [["mae"], ["accuracy"]]),
+    "by name": Case(
+        listed(tuple),
+        A,
+        {"aux": CLASSES, "main": NUMBERS},
+        {"main": "mse", "aux": keras.losses.SparseCategoricalCrossentropy()},
+        {"aux": 0.25, "main": 2.0},
+        {"aux": ["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(k=2)], "main": "mse"},
+    ),
+    "dict of outputs": Case(
+        named, A, {"price": NUMBERS, "kind": CLASSES}, {"price": "mae", "kind": CROSS}
+    ),
+    "list of targets for a dict of outputs": Case(
+        named, A, [CLASSES, NUMBERS], [CROSS, "mse"], [0.5, 2.0], ["accuracy", None]
+    ),
+    "no loss for an output": Case(
+        listed(), A, Y, {"main": "mse", "aux": None}, metrics={"aux": "accuracy"}
+    ),
+    "targets of the outputs with a loss": Case(listed(), A, [NUMBERS], ["mse", None]),
+    "nested outputs": Case(
+        nested,
+        A,
+        {"heads": {"main": NUMBERS, "aux": CLASSES}, "one": -NUMBERS},
+        {"heads": {"main": "mse", "aux": CROSS}, "one": "mae"},
+        {"heads": {"main": 1.0, "aux": 0.5}, "one": 0.25},
+    ),
+    "one loss for all": Case(wide_deep(lambda *x: list(x)), [A, B], [NUMBERS, BINARY], "mse"),
+    "tuple of inputs": Case(
+        wide_deep(lambda *x: x), (A, B), (NUMBERS, BINARY), ["mse", "mae"], [0.9, 0.1]
+    ),
+    "dict of inputs": Case(
+        wide_deep(lambda a, b: {"a": a, "b": b}),
+        {"b": B, "a": A},
+        (NUMBERS, BINARY),
+        {"aux": "mse", "main": MAE()},
+        metrics=[["mse", "mae"], ["mse"]],
+    ),
+    "subclassed": Case(
+        subclassed(),
+        (A, B),
+        {"main": NUMBERS, "aux": BINARY},
+        {"main": "mse", "aux": "mse"},
+        {"main": 0.9, "aux": 0.1},
+        {"main": ["mae"], "aux": [keras.metrics.RootMeanSquaredError("rmse")]},
+    ),
+    "shared layers": Case(shared, [A, -A], [NUMBERS, BINARY], ["mse", "mae"], [0.7, 0.3]),
+    "weights of the examples": Case(
+        listed(),
+        A,
+        Y,
+        sums(main=MSE, aux=keras.losses.SparseCategoricalCrossentropy),
+        weighted={"main": ["mae"], "aux": ["accuracy"]},
+        sample_weight=WEIGHT,
+    ),
+    "weights by output": Case(
+        wide_deep(lambda *x: list(x)),
+        [A, B],
+        [NUMBERS, BINARY],
+        sums(main=MSE, aux=MAE),
+        [0.9, 0.1],
+        weighted=[["mae"], ["mse"]],
+        sample_weight=[WEIGHT, OTHER],
+    ),
+    "masks": Case(masked, STEPS, [BY_STEP, NUMBERS], ["mse", "mse"], [0.5, 1.0]),
+}
+RENAMED = {"shared layers": {"score_1_loss": None}}
+"""Results whose names Keras gives twice."""
+EVALUATED_ONLY = ("targets of the outputs with a loss", "tuple of inputs", "shared layers")
+
+
+def built(case):
+    """A model of the case, with the same first values each time."""
+    keras.utils.set_random_seed(1)
+    return case.model()
+
+
+def trainer_of(case, **options):
+    return tl.Trainer(
+        built(case),
+        case.loss,
+        tl.sgd(0.05),
+        loss_weights=case.weights,
+        metrics=case.metrics or case.weighted or (),
+        **{"execution": "graph", **options},
+    )
+
+
+def data_of(case):
+    weight = () if case.sample_weight is None else (case.sample_weight,)
+    return case.x, case.y, *weight
+
+
+def keras_of(case):
+    """The history and the results of Keras."""
+    model = built(case)
+    model.compile(
+        keras.optimizers.SGD(0.05),
+        case.loss,
+        loss_weights=case.weights,
+        metrics=case.metrics,
+        weighted_metrics=case.weighted,
+        run_eagerly=True,
+    )
+    options = {"verbose": 0, "sample_weight": case.sample_weight, "batch_size": BATCH_SIZE}
+    history = model.fit(case.x, case.y, epochs=EPOCHS, shuffle=False, **options).history
+    return history, model.evaluate(case.x, case.y, return_dict=True, **options), model
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_number_is_that_of_keras(name):
+    case = CASES[name]
+    expected, evaluated, model = keras_of(case)
+    trainer = trainer_of(case)
+    history = trainer.fit(data_of(case), batch_size=BATCH_SIZE, epochs=EPOCHS, shuffle=False)
+    found = trainer.evaluate(data_of(case), batch_size=BATCH_SIZE)
+    extra = RENAMED.get(name, {})
+    assert set(found) - set(extra) == set(evaluated)
+    for result in expected:
+        if not extra:
+            np.testing.assert_allclose([x[result] for x in history], expected[result], rtol=2e-6)
+            np.testing.assert_allclose(found[result], evaluated[result], rtol=2e-6)
+    np.testing.assert_allclose([x["loss"] for x in history], expected["loss"], rtol=1e-6)
+    for ours, theirs in zip(trainer.model.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)

@@ -1,0 +1,223 @@
+"""The loss of a model of several outputs: `LossByOutput` over a batch, and its states.
+
+Each output's loss is that of a model of this output alone (`objective.py`); here they are weighted
+and added. One loss of the whole model passes through unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from trainlib.core.types import Tensor, Tree
+from trainlib.losses import LossByOutput
+from trainlib.metrics import Mean
+from trainlib.step.objective import (
+    BatchLoss,
+    LossSums,
+    batch_loss,
+    batch_loss_state,
+    check_penalty,
+    loss_state,
+    loss_sums,
+    penalty_of,
+    weight_of_batch,
+    whole_batch_loss,
+)
+from trainlib.step.output_parts import batch_of, outputs_by_name
+from trainlib.step.state import AllReduce, Batch, MetricStates, ModelOutput, StepConfig
+
+TERM = "loss/"
+"""Begins the names of the terms of a `TotalLoss`, beside those of the results."""
+
+
+class TotalLoss(NamedTuple):
+    """State of the loss of a model of several outputs: a sum of means.
+
+    Attributes:
+        terms: by output, the mean of its loss times its weight.
+        penalty: the mean of the penalties.
+    """
+
+    terms: dict[str, Mean]
+    penalty: Mean
+
+    @property
+    def count(self) -> Tensor:
+        """The weight of the batches."""
+        return self.penalty.count
+
+    def compute(self) -> Tensor:
+        """Return the sum of the means; 0 if nothing counts."""
+        return tf.add_n([mean.compute() for mean in (*self.terms.values(), self.penalty)])
+
+
+def batch_sums(
+    config: StepConfig,
+    params: Tree,
+    output: ModelOutput,
+    batch: Batch,
+    *,
+    is_part: bool = False,
+    all_reduce: AllReduce | None = None,
+) -> LossSums:
+    """Return the sums of a batch's loss, whose mean is the loss that a step differentiates.
+
+    Args:
+        config: the loss, of one output or by output, and the regularizer.
+        params: the parameters.
+        output: of the model on the batch.
+        batch: `(x, y)` or `(x, y, sample_weight)`.
+        is_part: whether the batch is a replica's part of a larger batch. Default: False.
+        all_reduce: sums over the replicas; needed where a part is differentiated, because the
+            losses of the outputs are divided before they are added. Default: None.
+
+    Raises:
+        ValueError: as `loss_sums`; or the outputs are not those of the losses.
+    """
+    if not isinstance(config.loss_fn, LossByOutput):
+        return loss_sums(config.loss_fn, config.regularizer, params, output, batch, is_part=is_part)
+    x, losses = batch[0], config.loss_fn
+    outputs, parts, weights = outputs_by_name(losses, output), {}, []
+    for name, loss in losses.trained.items():
+        of_output = batch_of(name, batch)
+        alone = outputs[name]._replace(penalty=0.0)
+        try:
+            parts[name] = loss_sums(loss, None, params, alone, of_output, is_part=is_part)
+            if all_reduce is not None:
+                check_penalty(parts[name], output, of_output)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"output {name}: {error}") from error
+        weighted = () if hasattr(loss, "reduction") else of_output[2:]
+        weights.append(weight_of_batch(x, output.part, *weighted))
+    dtype = max((sums.total.dtype for sums in parts.values()), key=lambda dtype: dtype.size)
+    weight = tf.cast(tf.add_n(weights) / len(weights), dtype)
+    penalty = penalty_of(config.regularizer, params, output, dtype)
+    return _total(losses, parts, weight, penalty, all_reduce)
+
+
+def _total(
+    losses: LossByOutput,
+    parts: dict[str, LossSums],
+    weight: Tensor,
+    penalty: Tensor,
+    all_reduce: AllReduce | None,
+) -> LossSums:
+    """Return the sums of the weighted losses of the outputs: total / count is their sum.
+
+    Args:
+        losses: the weights.
+        parts: the sums of each output's loss.
+        weight: of the batch: its examples, or the sum of their weights.
+        penalty: of the batch.
+        all_reduce: sums over the replicas; None on one device.
+    """
+    whole = {name: (sums.total, sums.count) for name, sums in parts.items()}, weight
+    if all_reduce is not None:
+        whole = tf.nest.map_structure(
+            tf.stop_gradient, all_reduce(tf.nest.map_structure(tf.stop_gradient, whole))
+        )
+    of_batch, whole_weight = whole
+    total = tf.zeros([], weight.dtype)
+    for name, sums in parts.items():
+        mean = tf.math.divide_no_nan(sums.total, of_batch[name][1])
+        total += losses.weight(name) * tf.cast(mean, weight.dtype)
+    means = {name: _mean(sums, of_batch[name]) for name, sums in parts.items()}
+    penalties = Mean(tf.cast(penalty * weight, tf.float64), tf.cast(weight, tf.float64))
+    return LossSums(
+        _ones_of_rows(next(iter(parts.values())).losses, weight.dtype),
+        total * whole_weight,
+        weight,
+        penalty,
+        states=loss_states(losses, means, penalties),
+        by_output=_by_batches(losses, parts),
+    )
+
+
+def _by_batches(losses: LossByOutput, parts: Mapping[str, LossSums]) -> dict[str, LossSums]:
+    """Return the sums of the losses that are weighted by batches, by the state they are of."""
+    found: dict[str, LossSums] = {}
+    for name, sums in parts.items():
+        if sums.batch_weight is not None:
+            found[TERM + name] = sums._replace(total=losses.weight(name) * sums.total)
+            if name in losses.result_names:
+                found[losses.result_names[name]] = sums
+    return found
+
+
+def batch_losses(sums: LossSums, x: Tree) -> dict[str, BatchLoss]:
+    """Return the sums of the losses that are weighted by batches, by the state that each is of.
+
+    Args:
+        sums: of `batch_sums` on a part of a batch.
+        x: the inputs of the part.
+    """
+    if sums.by_output is None:
+        return {} if sums.batch_weight is None else {"loss": batch_loss(sums, x)}
+    return {
+        state: batch_loss(of_state, x)
+        for state, of_state in sums.by_output.items()
+    }
+
+
+def whole_loss_states(
+    states: MetricStates, sums: Mapping[str, BatchLoss], whole: Mapping[str, BatchLoss]
+) -> MetricStates:
+    """Return the states of the losses of a whole batch in the place of those of its parts.
+
+    Args:
+        states: those of this replica, merged over its parts of the batch.
+        sums: of `batch_losses`, those of this replica.
+        whole: the same over all replicas.
+    """
+    new: MetricStates = {
+        state: batch_loss_state(whole_batch_loss(whole[state]), of_replica.batch_weight)
+        for state, of_replica in sums.items()
+    }
+    terms = {state.removeprefix(TERM): new.pop(state) for state in sums if state.startswith(TERM)}
+    if terms:
+        total: TotalLoss = states["loss"]
+        new["loss"] = total._replace(terms=total.terms | terms)
+    return states | new
+
+
+def _mean(sums: LossSums, whole: tuple[Tensor, Tensor]) -> Mean:
+    """Return the state of an output's loss, given the sums over the whole batch.
+
+    A loss that is weighted by batches is divided over the whole batch.
+    """
+    if sums.batch_weight is not None:
+        sums = sums._replace(total=whole[0], count=whole[1])
+    return loss_state(sums)
+
+
+def _ones_of_rows(losses: Tensor, dtype: Any) -> Tensor:
+    """Return a one for each row of losses."""
+    rows = tf.convert_to_tensor(losses)
+    known = rows.shape[:1]
+    return tf.ones(known if known.is_fully_defined() else tf.shape(rows)[:1], dtype)
+
+
+def loss_states(losses: LossByOutput, means: Mapping[str, Mean], penalty: Mean) -> MetricStates:
+    """Return the states of the loss and of each output's loss, by the names of the results.
+
+    Args:
+        losses: the weights and the names.
+        means: the states of the outputs' losses.
+        penalty: the state of the penalties.
+    """
+    terms = {
+        name: mean._replace(total=losses.weight(name) * mean.total) for name, mean in means.items()
+    }
+    named = {result: means[name] for name, result in losses.result_names.items()}
+    return {"loss": TotalLoss(terms, penalty), **named}
+
+
+def empty_loss_states(config: StepConfig) -> MetricStates:
+    """Return the states of the loss, and of those of the outputs, over no examples."""
+    if not isinstance(config.loss_fn, LossByOutput):
+        return {"loss": Mean.empty()}
+    means = {name: Mean.empty() for name in config.loss_fn.trained}
+    return loss_states(config.loss_fn, means, Mean.empty())
