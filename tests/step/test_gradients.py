@@ -96,7 +96,7 @@ def test_the_three_functions_make_the_training_step():
         penalized, tl.losses.mean_squared_error, optimizer, regularizer=l2_on_kernel
     )
     state, batch = penalized_state(optimizer), linear_batch(WEIGHTS["weights"])
-    gradients = tl.compute_gradients(config, state, batch, is_part=True)
+    gradients = tl.compute_gradients(config, state, batch, all_reduce=lambda tree: tree)
     gradients = tl.reduce_gradients(gradients, lambda sums: sums)
     composed = tl.apply_gradients(config, state, gradients)
     assert_same_bits(composed, tl.train_step(config, all_reduce=lambda sums: sums)(state, batch))
@@ -106,7 +106,7 @@ def test_leaves_of_none_pass_through_the_reduction():
     config = tl.StepConfig(linear, tl.losses.mean_squared_error, tl.sgd())
     params = linear_params() | {"unused": tf.ones([2], tf.float64)}
     state = tl.init_state(params, (), tl.sgd())
-    gradients = tl.compute_gradients(config, state, linear_batch(), is_part=True)
+    gradients = tl.compute_gradients(config, state, linear_batch(), all_reduce=lambda tree: tree)
     reduced = tl.reduce_gradients(gradients, lambda sums: sums)
     assert gradients.grads["unused"] is None and reduced.grads["unused"] is None
     for name, g in zip(("kernel", "bias"), linear_gradients(KERNEL, BIAS), strict=True):

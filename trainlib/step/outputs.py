@@ -156,10 +156,7 @@ def batch_losses(sums: LossSums, x: Tree) -> dict[str, BatchLoss]:
     """
     if sums.by_output is None:
         return {} if sums.batch_weight is None else {"loss": batch_loss(sums, x)}
-    return {
-        state: batch_loss(of_state, x)
-        for state, of_state in sums.by_output.items()
-    }
+    return {state: batch_loss(of_state, x) for state, of_state in sums.by_output.items()}
 
 
 def whole_loss_states(
