@@ -390,19 +390,66 @@ def trainers():
         "accumulated": {"optimizer": tl.accumulate(tl.adam(1e-2), 3)},
         "averaged": {"optimizer": tl.chain(tl.sgd(1e-2), tl.ema(0.9))},
     }.items():
-        one, many = (trainer_of(strategy, **more) for strategy in ("one_device", "mirrored"))
-        before = one.state
-        lines = [
-            numbers(t.fit(data, batch_size=5, epochs=3, validation_data=data)) for t in (one, many)
-        ]
-        found[name] = {
-            "state": distance(one.state, many.state),
-            "history": distance(*lines),
-            "evaluation": distance(*(list(t.evaluate(data).values()) for t in (one, many))),
-            "predictions": distance(*(t.predict(x) for t in (one, many))),
-            "between": spread(many.context.programs.variables),
-            "moved": distance(before.params, one.state.params),
-        }
+        pair = (trainer_of(strategy, **more) for strategy in ("one_device", "mirrored"))
+        found[name] = trained_alike(*pair, data)
+    return found
+
+
+def trained_alike(one, many, data):
+    """How far a trainer on replicas is from one on one device after the same calls."""
+    before = one.state
+    lines = [
+        numbers(t.fit(data, batch_size=5, epochs=3, validation_data=data)) for t in (one, many)
+    ]
+    return {
+        "state": distance(one.state, many.state),
+        "history": distance(*lines),
+        "evaluation": distance(*(list(t.evaluate(data).values()) for t in (one, many))),
+        "predictions": distance(*(t.predict(data[0]) for t in (one, many))),
+        "between": spread(many.context.programs.variables),
+        "moved": distance(before.params, one.state.params),
+    }
+
+
+def outputs_trainer(strategy, execution, masked, optimizer):
+    """A trainer of a model with an output for each step, under a mask or not, and one for all."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((4, 3))
+    hidden = keras.layers.Masking()(inputs) if masked else inputs
+    steps = keras.layers.Dense(1, name="steps")(hidden)
+    whole = keras.layers.Dense(1, name="whole")(keras.layers.Flatten()(inputs))
+    return tl.Trainer(
+        keras.Model(inputs, [steps, whole]),
+        ["mean_squared_error", "mean_absolute_error"],
+        optimizer,
+        loss_weights={"steps": 0.9, "whole": 0.2},
+        metrics=[["mean_absolute_error"], {"r2": "r2_score"}],
+        regularizer=tl.l2(1e-2),
+        precision="float64",
+        strategy=strategy,
+        replicas=REPLICAS if strategy == "mirrored" else None,
+        execution=execution,
+    )
+
+
+def several_outputs():
+    """Weights and masks by output, on 22 examples in batches of 5."""
+    rng = np.random.default_rng(0)
+    x, y, y_2, w, w_2 = (rng.normal(size=(22, *n)) for n in ((4, 3), (4, 1), (1,), (), (4,)))
+    x[::2, 2:] = 0
+    weights = {"whole": np.abs(w), "steps": np.abs(w_2)}
+    found = {}
+    for name, execution, masked, weight, optimizer in (
+        ("weights by output", "graph", False, (weights,), tl.adam(1e-2)),
+        ("masks", "graph", True, (), tl.adam(1e-2)),
+        ("masks and weights", "xla", True, (weights,), tl.adam(1e-2)),
+        ("accumulated", "graph", False, (np.abs(w),), tl.accumulate(tl.adam(1e-2), 2)),
+    ):
+        pair = (
+            outputs_trainer(strategy, execution, masked, optimizer)
+            for strategy in ("one_device", "mirrored")
+        )
+        found[name] = trained_alike(*pair, (x, [y, y_2], *weight))
     return found
 
 
@@ -576,6 +623,7 @@ RUNS = {
         dropout,
         small,
         trainers,
+        several_outputs,
         overflow,
         refused,
         worker,

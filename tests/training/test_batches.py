@@ -8,7 +8,7 @@ import pytest
 from helpers.regression import DATA, WEIGHT, X, Y, trainer_of
 
 import trainlib as tl
-from trainlib.training.batches import read_inputs, read_pair, with_class_weights
+from trainlib.training.batches import class_factors, read_inputs, read_pair, weighted
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +83,10 @@ CLASSES = np.array([0, 1, 2, 1])
     "y", [CLASSES, CLASSES[:, None], CLASSES.astype("float32"), np.eye(3)[CLASSES]]
 )
 def test_class_weights_multiply_the_sample_weights(y):
-    read = with_class_weights({0: 2.0, 1: 0.5})
-    assert read("data", (X[:4], y))[2].tolist() == [2.0, 0.5, 1.0, 0.5]
-    assert read("data", (X[:4], y, [1.0, 2.0, 3.0, 4.0]))[2].tolist() == [2.0, 1.0, 3.0, 2.0]
-    by_step = read("data", (X[:4], y, np.ones([4, 2])))[2]
+    factors = class_factors("data", y, {0: 2.0, 1: 0.5})
+    assert weighted(factors).tolist() == [2.0, 0.5, 1.0, 0.5]
+    assert weighted(factors, [1.0, 2.0, 3.0, 4.0]).tolist() == [2.0, 1.0, 3.0, 2.0]
+    by_step = weighted(factors, np.ones([4, 2]))
     assert by_step.tolist() == [[2.0, 2.0], [0.5, 0.5], [1.0, 1.0], [0.5, 0.5]]
 
 
@@ -101,4 +101,4 @@ def test_class_weights_multiply_the_sample_weights(y):
 )
 def test_class_weights_of_other_targets_are_refused(y, problem):
     with pytest.raises(ValueError, match=f"^class_weight needs classes .* of data {problem}"):
-        with_class_weights({0: 2.0})("data", (X[:4], y))
+        class_factors("data", y, {0: 2.0})

@@ -28,6 +28,7 @@ LAYERS = ["plain", "images", "twice", "penalty", "sequences"]
 
 PROCESSES = [
     (2, "optimizers", "statistics", "dropout", "small", "trainers", "overflow", "refused"),
+    (2, "several_outputs"),
     (4, "transforms"),
     (2, "other_optimizers"),
     (4, "other_transforms", "statistics", "trainers"),
@@ -187,6 +188,14 @@ def test_two_processes_follow_one_device():
 @pytest.mark.parametrize("name", ["plain", "accumulated", "averaged"])
 def test_a_trainer_on_replicas_follows_one_on_one_device(name, replicas):
     distances = run("trainers", replicas)[name]
+    assert distances.pop("moved") > 1e-3
+    assert distances.pop("between") == 0
+    assert max(distances.values()) < 1e-12, distances
+
+
+@pytest.mark.parametrize("name", ["weights by output", "masks", "masks and weights", "accumulated"])
+def test_losses_by_output_on_replicas_follow_those_on_one_device(name):
+    distances = run("several_outputs", 2)[name]
     assert distances.pop("moved") > 1e-3
     assert distances.pop("between") == 0
     assert max(distances.values()) < 1e-12, distances

@@ -127,7 +127,7 @@ def _of_one_loss(from_logits: FromLogits, loss_weights: LossWeights) -> bool | N
 
 def _of_one_output(metrics: Metrics, outputs: OutputNames | None) -> Metrics:
     """Return the metrics of a model of one output, which may be given for its name or in a list."""
-    if isinstance(metrics, Mapping) and any(isinstance(m, (list, tuple)) for m in metrics.values()):
+    if isinstance(metrics, Mapping) and any(map(is_structure, metrics.values())):
         names = outputs or OutputNames(tuple(metrics), False)
         listed = list(entries("metrics", metrics, names, None).values())
     elif isinstance(metrics, (list, tuple)) and len(metrics) == 1 and is_structure(metrics[0]):
