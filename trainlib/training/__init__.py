@@ -2,6 +2,9 @@
 
 Public classes:
 trainer: `Trainer`.
+assembly: puts the parts of a trainer together.
+objectives: the loss and the metrics of a trainer, of one output or of several.
+output_names, output_targets: the names of a model's outputs; targets and weights by output.
 evaluator: `Evaluator`, which needs no optimizer.
 inference: evaluation and prediction, which the two share.
 options, fit_options: the options of `Trainer` and of `fit`.

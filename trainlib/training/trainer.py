@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from trainlib.core.checks import check_integer
 from trainlib.core.types import Optimizer, Tree
-from trainlib.step.mixed_targets import takes_mixed_targets
-from trainlib.step.state import StepConfig, TrainState
+from trainlib.step.state import TrainState
 from trainlib.training.array_adapter import ArrayAdapter
-from trainlib.training.augmentation import Augmenter, as_augmentation
+from trainlib.training.assembly import assemble
 from trainlib.training.callback import Results
-from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data
-from trainlib.training.execution import default_execution
 from trainlib.training.fit_options import FitSettings, data_in_one_argument
 from trainlib.training.fitting import configure_fit, open_checkpoints, run_fit
-from trainlib.training.functional_model import (
-    FunctionalModel,
-    as_functional_model,
-    built_precision,
-)
 from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
 from trainlib.training.loop import FitConfig
-from trainlib.training.model_link import ModelLink, check_steps, stateful_layer
-from trainlib.training.model_variables import constraints_of
-from trainlib.training.nonfinite import HALTING, UNGUARDED
-from trainlib.training.objectives import Losses, Objective, objective_for_model
+from trainlib.training.model_link import check_steps
+from trainlib.training.objectives import Losses, objective_for_model
 from trainlib.training.options import TrainerSettings
 from trainlib.training.order import epoch_order
-from trainlib.training.programs import Programs
-from trainlib.training.replicas import devices_for
-from trainlib.training.resolve import (
-    Metrics,
-    check_optimizer_argument,
-    restrict_regularizer,
-)
-from trainlib.training.results import ResultsReader
-from trainlib.training.strategies import get_strategy, is_multi_worker
+from trainlib.training.resolve import Metrics, check_optimizer_argument
 from trainlib.transforms.inject import hyperparam
 
 if TYPE_CHECKING:
@@ -67,12 +48,22 @@ class Trainer(Inference):
     penalty that a layer computes from its batch is the mean over the parts, by their examples: that
     of the whole batch if it is a mean.
 
+    A model of several outputs takes arguments by output: a dict by their names, or a list in their
+    order. The names are Keras's: of outputs in a list those of their layers, in a dict the keys, in
+    other structures paths such as "heads/main". Of a list that a custom `call` returns they are
+    "output_1", "output_2" and so on. Results are "loss", the weighted sum; "main_loss", the loss of
+    an output, without its weight; and "main_accuracy", a metric of an output.
+
     Args:
         model: a built Keras model, or a `FunctionalModel` of any function and its parameters.
-        loss: name of a registered loss, or a function `(y_true, y_pred) -> loss per example`.
+        loss: name of a registered loss, or a function `(y_true, y_pred) -> loss per example`; or
+            these by output, None for an output without a loss. One name, or function of the
+            registry or of Keras, is the loss of each output of a graph of layers; a custom function
+            is given the structures of all targets and outputs.
         optimizer: an `Optimizer` such as `tl.adam(1e-3)`.
         metrics: names of registered metrics, or functions `(y_true, y_pred) -> value per example`;
-            or a mapping from result names to these and to `Metric`s. Default: none.
+            or a mapping from result names to these and to `Metric`s; or any of these by output.
+            Default: none.
         strategy: "one_device"; "mirrored", several devices of this machine; "multi_worker", the
             processes that TF_CONFIG lists, which must all make the same calls; "auto", whichever is
             available. Call `tl.mirrored(2)` before you build a model to split a CPU into two
@@ -84,13 +75,15 @@ class Trainer(Inference):
             differently: to repeat a run to the bit, give the `execution` that it had, which its
             checkpoints hold too. Default: "auto".
         seed: integer of at least 0 that determines the order of examples and dropout. Default: 0.
+        loss_weights: factors of the losses in their sum, by output. Default: None, 1 for each.
         from_logits: whether the model ends in logits, for losses that take logits or probabilities.
             Default: None, as its last layer shows: a dense layer without activation ends in logits,
             a softmax or a sigmoid in probabilities. A model that does not show it needs True or
             False. As in Keras, a cross-entropy of a softmax or a sigmoid is computed on the logits
             before it. Metrics of the registry follow the loss: if it takes logits, cross-entropies
             do too, and other metrics are given the probabilities. Custom metrics, `Metric`s and
-            those of Keras are given the outputs as they are; see `tl.metrics.on_probabilities`.
+            those of Keras are given the outputs as they are; see `tl.metrics.on_probabilities`. By
+            output, or for all outputs whose losses take logits.
         regularizer: function `params -> penalty` such as `tl.l2(1e-4)`. Default: None.
         regularizer_mask: which parameters it penalizes: a function of a parameter's path, a regular
             expression that must match the whole path, a structure of bools, or None for all.
@@ -132,12 +125,15 @@ class Trainer(Inference):
             `test_step` or `compute_loss`.
 
     Differences:
-        Keras: metrics with thresholds, such as "binary_accuracy", are given logits as they are; a
-            layer's constraint acts at every micro-batch of accumulated gradients, here at the
-            updates; metrics that are not means, such as AUC, ignore masks; a stateful layer needs a
-            batch size in each call, which is here by default the one of the layer. An `ema` in the
-            optimizer averages the parameters before their layers' constraints, as in Keras; for the
-            constrained ones use `tl.constrain` inside the optimizer.
+        Keras: the loss of an output over an epoch is a mean over batches that count alike, so that
+            the results do not add up where the last batch is smaller. Outputs in a list that a
+            custom `call` returns have the names of their losses. Metrics with thresholds, such as
+            "binary_accuracy", are given logits as they are; a layer's constraint acts at every
+            micro-batch of accumulated gradients, here at the updates; metrics that are not means,
+            such as AUC, ignore masks; a stateful layer needs a batch size in each call, which is
+            here by default the one of the layer. An `ema` in the optimizer averages the parameters
+            before their layers' constraints, as in Keras; for the constrained ones use
+            `tl.constrain` inside the optimizer.
 
     Example:
         >>> def line(params, model_state, x, training):
@@ -152,6 +148,14 @@ class Trainer(Inference):
         0.001
         >>> trainer.predict(x[:2]).shape
         (2, 1)
+        >>> def lines(params, model_state, x, training):
+        ...     return tl.ModelOutput({"a": x @ params["w"], "b": x}, model_state)
+        >>> trainer = tl.Trainer(
+        ...     tl.FunctionalModel(lines, {"w": tf.zeros([1, 1])}),
+        ...     {"a": "mean_squared_error", "b": "mean_absolute_error"}, tl.sgd(0.25),
+        ...     loss_weights={"a": 0.5, "b": 0.25}, metrics={"b": ["mean_squared_error"]})
+        >>> trainer.evaluate((x, {"a": 2 * x, "b": 3 * x}))
+        {'loss': 2.5, 'a_loss': 4.0, 'b_loss': 2.0, 'b_mean_squared_error': 4.0}
     """
 
     @show_options(TrainerSettings)
@@ -172,37 +176,19 @@ class Trainer(Inference):
         check_integer("seed", seed, at_least=0, at_most=2**63 - 1)
         settings = settings_from(TrainerSettings, "Trainer", options)
         check_steps(model)
-        distribution = get_strategy(strategy, settings.replicas)
-        on_one_device = distribution is None
-        pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
         objective = objective_for_model(
             model, loss, metrics, settings.loss_weights, settings.from_logits
         )
-        is_keras, fixed = not isinstance(model, FunctionalModel), execution != "auto"
-        policy = precision or built_precision(model)
-        config = _step_config(pure, objective, optimizer, policy, settings)
-        if is_keras:
-            config = dataclasses.replace(config, constraints=constraints_of(model))
-        augmentation = as_augmentation(settings.augment)
-        if augmentation is not None and augmentation.mix is not None:
-            config = takes_mixed_targets(config)
-        devices = devices_for(distribution, model, objective.loss)
-        halts = settings.nonfinite in HALTING
-        programs = Programs.for_model(devices, config, pure, seed, halts, is_keras)
         self.model = model
-        self.context = TrainingContext(
-            programs,
-            distribution,
-            default_execution(execution, model, precision if fixed else policy)
-            if on_one_device
-            else default_execution(execution, None),
-            ResultsReader(programs, settings.report, settings.nonfinite in ("skip", "roll_back")),
-            fixed_execution=fixed,
-            # Workers could measure differently and disagree.
-            untuned=not fixed and policy != "mixed_float16" and not is_multi_worker(distribution),
-            model=ModelLink(model, programs.variables) if is_keras else None,
-            stateful=stateful_layer(model),
-            augmenter=None if augmentation is None else Augmenter(augmentation),
+        self.context = assemble(
+            model,
+            objective,
+            optimizer,
+            settings,
+            strategy=strategy,
+            precision=precision,
+            execution=execution,
+            seed=seed,
         )
         self._settings = settings
 
@@ -282,7 +268,10 @@ class Trainer(Inference):
                 PyTorch, another iterable, or a function that returns one. Tables and columns of
                 pandas and tensors of PyTorch are arrays. The batches of a source may differ in
                 their shapes, of which each is compiled. Weights have the shape [batch], [batch, 1]
-                or that of the losses, such as [batch, time].
+                or that of the losses, such as [batch, time]. Of a model of several outputs, y and
+                sample_weight are dicts by the names of the outputs or lists in their order; one
+                array of weights is for all outputs. Outputs without a loss and metrics need no
+                targets.
             batch_size: examples per batch, at least 1, for arrays only. Default: None, 32.
             epochs: number of the last epoch, at least 1: with `initial_epoch` 0 the number of
                 epochs. Default: 1.
@@ -296,7 +285,8 @@ class Trainer(Inference):
                 needs it. Default: None, all.
             class_weight: weights of the classes by index, as in {0: 1.0, 1: 2.5}, which multiply
                 the sample weights in training; other classes have weight 1. The targets must be
-                class indices or one-hot. Default: None.
+                class indices or one-hot. Of a model of several outputs, such weights by output.
+                Default: None.
             validation_data: evaluated after each epoch; like `data`. Default: None.
             validation_split: fraction of arrays, at least 0 and below 1, that is kept for the
                 validation: their last part, before the examples are shuffled. Default: 0, none.
@@ -378,25 +368,3 @@ class Trainer(Inference):
             self.context.tune(self._settings.autotuner, chunks, steps)
         choice = self.context.choice
         return {} if choice is None else choice.speeds
-
-
-def _step_config(
-    model: FunctionalModel,
-    objective: Objective,
-    optimizer: Optimizer,
-    precision: str | None,
-    settings: TrainerSettings,
-) -> StepConfig:
-    """Return the configuration of a training step of the model."""
-    return StepConfig(
-        model.apply_fn,
-        objective.loss,
-        optimizer,
-        metrics=objective.metrics,
-        regularizer=restrict_regularizer(
-            settings.regularizer, settings.regularizer_mask, model.params
-        ),
-        loss_scale=settings.loss_scale_for(precision),
-        finite_guard=settings.nonfinite not in UNGUARDED,
-        norms=settings.norms,
-    )

@@ -1,0 +1,106 @@
+"""A trainer's context: its model as a function, its devices, its programs and its state."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from trainlib.core.types import Optimizer
+from trainlib.step.mixed_targets import takes_mixed_targets
+from trainlib.step.state import StepConfig
+from trainlib.training.augmentation import Augmenter, as_augmentation
+from trainlib.training.context import TrainingContext
+from trainlib.training.execution import default_execution
+from trainlib.training.functional_model import (
+    FunctionalModel,
+    as_functional_model,
+    built_precision,
+)
+from trainlib.training.model_link import ModelLink, stateful_layer
+from trainlib.training.model_variables import constraints_of
+from trainlib.training.nonfinite import HALTING, UNGUARDED
+from trainlib.training.objectives import Objective
+from trainlib.training.options import TrainerSettings
+from trainlib.training.programs import Programs
+from trainlib.training.replicas import devices_for
+from trainlib.training.resolve import restrict_regularizer
+from trainlib.training.results import ResultsReader
+from trainlib.training.strategies import get_strategy, is_multi_worker
+
+
+def assemble(
+    model: Any,
+    objective: Objective,
+    optimizer: Optimizer,
+    settings: TrainerSettings,
+    *,
+    strategy: str,
+    precision: str | None,
+    execution: str,
+    seed: int,
+) -> TrainingContext:
+    """Return the context of a trainer, with the state before the first step on the devices.
+
+    Args:
+        model: a Keras model or a `FunctionalModel`.
+        objective: its loss and its metrics.
+        optimizer: the optimizer.
+        settings: the options of the trainer.
+        strategy: as for `Trainer`.
+        precision: as for `Trainer`.
+        execution: as for `Trainer`.
+        seed: as for `Trainer`.
+
+    Raises:
+        TypeError, ValueError: as `Trainer`.
+    """
+    distribution = get_strategy(strategy, settings.replicas)
+    on_one_device = distribution is None
+    pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
+    is_keras, fixed = not isinstance(model, FunctionalModel), execution != "auto"
+    policy = precision or built_precision(model)
+    config = _step_config(pure, objective, optimizer, policy, settings)
+    if is_keras:
+        config = dataclasses.replace(config, constraints=constraints_of(model))
+    augmentation = as_augmentation(settings.augment)
+    if augmentation is not None and augmentation.mix is not None:
+        config = takes_mixed_targets(config)
+    devices = devices_for(distribution, model, objective.loss)
+    halts = settings.nonfinite in HALTING
+    programs = Programs.for_model(devices, config, pure, seed, halts, is_keras)
+    return TrainingContext(
+        programs,
+        distribution,
+        default_execution(execution, model, precision if fixed else policy)
+        if on_one_device
+        else default_execution(execution, None),
+        ResultsReader(programs, settings.report, settings.nonfinite in ("skip", "roll_back")),
+        fixed_execution=fixed,
+        # Workers could measure differently and disagree.
+        untuned=not fixed and policy != "mixed_float16" and not is_multi_worker(distribution),
+        model=ModelLink(model, programs.variables) if is_keras else None,
+        stateful=stateful_layer(model),
+        augmenter=None if augmentation is None else Augmenter(augmentation),
+    )
+
+
+def _step_config(
+    model: FunctionalModel,
+    objective: Objective,
+    optimizer: Optimizer,
+    precision: str | None,
+    settings: TrainerSettings,
+) -> StepConfig:
+    """Return the configuration of a training step of the model."""
+    return StepConfig(
+        model.apply_fn,
+        objective.loss,
+        optimizer,
+        metrics=objective.metrics,
+        regularizer=restrict_regularizer(
+            settings.regularizer, settings.regularizer_mask, model.params
+        ),
+        loss_scale=settings.loss_scale_for(precision),
+        finite_guard=settings.nonfinite not in UNGUARDED,
+        norms=settings.norms,
+    )
