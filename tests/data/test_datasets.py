@@ -96,7 +96,7 @@ def test_invalid_images_raise_an_error(
 def test_an_unknown_name_raises_an_error_with_the_nearest_name() -> None:
     with pytest.raises(ValueError, match=r"'fashion-mnist' \(did you mean 'fashion_mnist'\?\)"):
         load_dataset("fashion-mnist")
-    with pytest.raises(ValueError, match="'xyzzy'; give one of digits, mnist, .* or a path"):
+    with pytest.raises(ValueError, match="'xyzzy'; give one of digits, mnist, .* a path"):
         load_dataset("xyzzy")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainlib.data import Examples, split, take
-from trainlib.data.examples import split_test
+from trainlib.data.examples import split_by_class, split_indices, split_test
 
 
 def examples(n: int) -> Examples:
@@ -73,3 +73,25 @@ def test_take_returns_the_first_examples() -> None:
 def test_take_of_fewer_than_one_or_more_than_all_raises_an_error(n: int) -> None:
     with pytest.raises(ValueError, match=f"n is {n}; give an integer from 1 to 5"):
         take(examples(5), n)
+
+
+@pytest.mark.parametrize("fraction", [0, 0.1, 0.2, 0.49])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_split_by_class_has_the_share_of_each_class(fraction: float, seed: int) -> None:
+    labels = np.repeat([0, 1, 2, 5], [100, 37, 2, 1])[np.random.default_rng(2).permutation(140)]
+    kept, held_out = split_by_class(labels, fraction, seed)
+    assert sorted([*kept, *held_out]) == list(range(140))
+    assert len(held_out) == len(split_indices(140, fraction, seed)[1])
+    assert list(kept) == sorted(kept) and list(held_out) == sorted(held_out)
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        found = (labels[held_out] == label).sum()
+        assert abs(found - fraction * count) <= 1
+        assert (labels[kept] == label).sum() >= 1
+    again, _ = split_by_class(labels, fraction, seed)
+    assert again.tolist() == kept.tolist()
+
+
+def test_a_split_by_class_depends_on_the_seed() -> None:
+    labels = np.arange(100) % 3
+    first, other = (split_by_class(labels, 0.2, seed)[1].tolist() for seed in (0, 1))
+    assert first != other

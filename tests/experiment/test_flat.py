@@ -150,7 +150,7 @@ def configs(draw):
         st.fixed_dictionaries(
             {
                 **{n: plain_value(declared) for n, declared in plain_settings(tl.ExperimentConfig)},
-                "data": part(tl.DataConfig),
+                "data": part(tl.DataConfig, image_size=st.sampled_from([None, "8x12"])),
                 "checkpoints": part(tl.CheckpointConfig),
                 "tensorboard": st.none() | part(tl.TensorBoardConfig),
                 "schedule": schedules(),

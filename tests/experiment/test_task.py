@@ -84,9 +84,35 @@ def test_a_loss_for_classes_is_refused_where_numbers_are_predicted(table):
         build_task(experiment(flag, "--loss=sparse_categorical_crossentropy"))
 
 
+HALF = ("--validation_split=0.5", "--stratify=no")
+
+
+def test_a_table_of_classes_is_split_with_the_same_share_of_each(table):
+    task = build_task(experiment(table("a", "b", "class"), "--validation_split=0.25"))
+    counts = [np.bincount(part.y) for part in (task.train, task.validation, task.test)]
+    assert [count.tolist() for count in counts] == [[8, 8, 8], [3, 3, 2], [3, 2, 3]]
+    flags = ("--validation_split=0.25", "--stratify=no")
+    drawn = build_task(experiment(table("a", "b", "class"), *flags))
+    assert drawn.validation.x.tolist() != task.validation.x.tolist()
+
+
+def test_other_data_are_split_by_class_if_asked_for():
+    flags = ("--train_examples=200", "--validation_split=0.1")
+    task = build_task(experiment("--dataset=digits", *flags, "--stratify=yes"))
+    share = np.bincount(task.train.y) / np.bincount(np.r_[task.train.y, task.validation.y])
+    assert (abs(share - 0.9) < 0.06).all()
+    drawn = build_task(experiment("--dataset=digits", *flags))
+    assert np.bincount(drawn.validation.y).tolist() != np.bincount(task.validation.y).tolist()
+
+
+def test_numbers_cannot_be_split_by_class(table):
+    with pytest.raises(ValueError, match="^stratify=yes is for classes, but the targets are numb"):
+        build_task(experiment(table("a", "b", "price"), "--stratify=yes"))
+
+
 def test_the_rules_of_a_table_are_fitted_to_the_examples_that_are_trained_on(table):
     flag = table("a", "b", "class")
-    task = build_task(experiment(flag, "--train_examples=20", "--validation_split=0.5"))
+    task = build_task(experiment(flag, "--train_examples=20", *HALF))
     assert (task.train.size, task.validation.size) == (10, 10)
     medians = [column.median for column in task.dataset.preprocessing.columns]
     assert medians == np.median(ROWS[OUTSIDE_TEST[:20][TRAINED]], 0).tolist()

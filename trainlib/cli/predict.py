@@ -17,6 +17,7 @@ from trainlib.cli import app  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_run  # noqa: E402
 from trainlib.experiment.saved_run import (  # noqa: E402
+    image_names,
     predict_run,
     read_saved_run,
     with_data,
@@ -44,8 +45,9 @@ def define(values: Values) -> None:
     group.path(
         "data",
         None,
-        "An .npz file with an array x, or a table with the columns that the run was trained on; "
-        "default: the test examples of the run's data set.",
+        "An .npz file with an array x, a table with the columns that the run was trained on, a "
+        "folder of images, or images, comma-separated; default: the test examples of the run's "
+        "data set.",
     )
     group.path("output", None, "File to write; default: standard output.")
 
@@ -57,9 +59,10 @@ def predict(values: Values) -> None:
     if output is not None:
         _check_output(output)
     run = with_data(run, data_dir=values.data_dir)
+    files = image_names(run, values.data)
     predictions = predict_run(run, values.data, values.safe_mode, app.note("predict"))
     names = run.class_names or tuple(map(str, range(run.classes)))
-    text = to_csv(predictions, names, run.score_name)
+    text = to_csv(predictions, names, run.score_name, files)
     if output is None:
         print(text, end="")
     else:
@@ -73,26 +76,34 @@ def _check_output(path: Path) -> None:
         raise ValueError(f"output {shown(path)}: there is no folder {shown(path.parent)}")
 
 
-def to_csv(predictions: np.ndarray, classes: Sequence[str] = (), score: str = "p") -> str:
+def to_csv(
+    predictions: np.ndarray,
+    classes: Sequence[str] = (),
+    score: str = "p",
+    files: Sequence[str] = (),
+) -> str:
     """Return predictions as CSV: a header, and a row for each example.
 
     Args:
         predictions: scores of K classes [N, K], or numbers [N, 1].
         classes: names of the K classes. Default: (), they are numbers.
         score: what the columns of the classes begin with. Default: "p", probabilities.
+        files: file of each example, written into a first column. Default: (), no such column.
     """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
+    first = [[shown(name)] for name in files] or [[] for _ in predictions]
+    head = ["file"] if files else []
     if not classes:
-        rows.writerow(["prediction"])
-        rows.writerows([f"{x:.7g}"] for x in predictions[:, 0])
+        rows.writerow([*head, "prediction"])
+        rows.writerows([*file, f"{x[0]:.7g}"] for file, x in zip(first, predictions, strict=True))
         return text.getvalue()
     numbered = all(name.isdigit() for name in classes)
     rows.writerow(
-        ["class", *(f"{score}{name}" if numbered else f"{score}_{name}" for name in classes)]
+        [*head, "class", *(f"{score}{name}" if numbered else f"{score}_{name}" for name in classes)]
     )
-    for scores in predictions:
-        rows.writerow([classes[scores.argmax()], *(f"{x:.7g}" for x in scores)])
+    for file, scores in zip(first, predictions, strict=True):
+        rows.writerow([*file, classes[scores.argmax()], *(f"{x:.7g}" for x in scores)])
     return text.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Data sets as NumPy arrays: four by name, .npz archives, and tables.
+"""Data sets as NumPy arrays: four by name, .npz archives, tables, and folders of images.
 
 archives: .npz archives.
 cells: which cells of a table are numbers, and their decimal mark.
@@ -11,12 +11,15 @@ frames: tables as columns of numbers and of text.
 from_function: data sets that a custom function returns.
 housing: the California housing data.
 idx: the IDX format of MNIST and Fashion-MNIST.
+image_files: the images in files, as one array.
+image_folder: folders with a subfolder of images for each class.
+image_headers: the sizes of images.
 labels: the column to predict, as classes or numbers.
 preprocessing: `TablePreprocessing`, the rules that turn columns into a model's inputs.
 search: the folders searched for a data set, and its download.
 validation: checks of arrays that come from files.
 
-Loading does not import TensorFlow; Keras is imported only to download a data set that is not
+Loading imports TensorFlow only to decode images, and Keras only to download a data set that is not
 found. Nothing read from a file is unpickled.
 """
 
@@ -26,12 +29,14 @@ from trainlib.data.datasets import DATASETS, load_dataset
 from trainlib.data.examples import Dataset, Examples, split, take
 from trainlib.data.files import load_examples
 from trainlib.data.from_function import as_dataset
+from trainlib.data.image_files import ImageOptions
 from trainlib.data.preprocessing import TablePreprocessing
 
 __all__ = [
     "DATASETS",
     "Dataset",
     "Examples",
+    "ImageOptions",
     "TablePreprocessing",
     "as_dataset",
     "load_dataset",

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.data.archives import Array, read_npz
+from trainlib.data.archives import read_npz
 from trainlib.data.examples import Dataset, Examples, split_test
 from trainlib.data.files import SUFFIXES, Reading, is_file_path, load_archive, load_file
 from trainlib.data.frames import Frame
 from trainlib.data.housing import FEATURES, TARGET, read_housing_table, read_keras_archive
 from trainlib.data.idx import read_idx
+from trainlib.data.image_files import ImageOptions
 from trainlib.data.labels import AUTO
 from trainlib.data.preprocessing import TablePreprocessing, fit_preprocessing
 from trainlib.data.search import find_files
@@ -51,13 +52,14 @@ def load_dataset(
     task: str = AUTO,
     dtype: str = "float32",
     preprocessing: TablePreprocessing | None = None,
-    training_rows: Callable[[int], Array] | None = None,
+    images: ImageOptions | None = None,
 ) -> Dataset:
-    """Load a data set by its name, or from a file.
+    """Load a data set by its name, or from a file or a folder of images.
 
     Args:
-        name: a key of `DATASETS`, or a path that ends in .npz, .csv, .tsv (or with .gz after it)
-            or .parquet.
+        name: a key of `DATASETS`; a path that ends in .npz, .csv, .tsv (or with .gz after it)
+            or .parquet; or a folder with a subfolder of images for each class, or with the
+            subfolders train, validation and test, each of which has one for each class.
         data_dir: the folder searched first. Default: None. The search then continues in
             $TRAINLIB_DATA, Keras's cache and the operating system's data sets, and ends with a
             download through Keras.
@@ -67,8 +69,8 @@ def load_dataset(
             where each occurs twice on average and they are at most 20, or 0, 1, ... without a gap.
         dtype: "float32" or "float64", of all that is not an image or a label. Default: "float32".
         preprocessing: rules of a table. Default: None, `TablePreprocessing` fitted to the table.
-        training_rows: function of the number of examples outside the test part that returns the
-            indices of those to which rules are fitted. Default: None, all.
+        images: size, colors and classes of the images of a folder. Default: None,
+            `ImageOptions()`.
 
     Returns:
         A `Dataset`: no part is empty, every value is finite, and every label of the test part is
@@ -85,11 +87,7 @@ def load_dataset(
         ((1438, 8, 8), (359, 8, 8), 10)
     """
     text = os.fspath(name)
-    folder = None if data_dir is None else expanded(data_dir)
-    if folder is not None and not folder.is_dir():
-        raise ValueError(
-            f"data_dir is {shown(folder)!r}, which is not a folder; give one that exists"
-        )
+    folder = checked_folder(data_dir)
     if text in DATASETS:
         if target is not None:
             raise ValueError(
@@ -97,10 +95,29 @@ def load_dataset(
                 f"{text}"
             )
         return DATASETS[text](folder, dtype)
-    if is_file_path(text):
-        reading = Reading(target, task, dtype, preprocessing, training_rows)
+    if is_path(text):
+        reading = Reading(target, task, dtype, preprocessing, images=images or ImageOptions())
         return load_file(expanded(text), reading)
     raise ValueError(_describe_unknown(text))
+
+
+def checked_folder(data_dir: str | os.PathLike[str] | None) -> Path | None:
+    """Return the folder that is searched first, if it is given.
+
+    Raises:
+        ValueError: it does not exist.
+    """
+    folder = None if data_dir is None else expanded(data_dir)
+    if folder is not None and not folder.is_dir():
+        raise ValueError(
+            f"data_dir is {shown(folder)!r}, which is not a folder; give one that exists"
+        )
+    return folder
+
+
+def is_path(name: str) -> bool:
+    """Return whether a name is the path of a file or of a folder, not that of a data set."""
+    return name not in DATASETS and (is_file_path(name) or expanded(name).is_dir())
 
 
 def load_digits(data_dir: Path | None = None, dtype: str = "float32") -> Dataset:
@@ -170,8 +187,8 @@ def _describe_unknown(name: str) -> str:
     near = difflib.get_close_matches(name, DATASETS, n=1)
     guess = f" (did you mean {near[0]!r}?)" if near else ""
     return (
-        f"unknown data set {name!r}{guess}; give one of {', '.join(DATASETS)}, or a path ending "
-        f"in {', '.join(SUFFIXES)}"
+        f"unknown data set {name!r}{guess}; give one of {', '.join(DATASETS)}, a path ending in "
+        f"{', '.join(SUFFIXES)}, or a folder of images"
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from trainlib.data.archives import Array
+from trainlib.data.image_files import ImageOptions
 from trainlib.data.preprocessing import TablePreprocessing
 
 TEST_FRACTION = 0.2
@@ -51,6 +52,10 @@ class Dataset(NamedTuple):
             other data.
         notes: lines on what was decided about the data.
         guess: what "auto" decided the task to be; "" where the data leave no choice.
+        validation: the examples for validation, if the data come with such a part. Default: None.
+        stratified: whether the test part was split off with the same fraction of each class, as a
+            validation part is then too. Default: False.
+        image_options: size, colors and classes of the images of a folder. Default: None.
 
     Example:
         >>> digits = tl.data.load_dataset("digits")
@@ -68,6 +73,9 @@ class Dataset(NamedTuple):
     preprocessing: TablePreprocessing | None = None
     notes: tuple[str, ...] = ()
     guess: str = ""
+    validation: Examples | None = None
+    stratified: bool = False
+    image_options: ImageOptions | None = None
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
@@ -113,6 +121,32 @@ def split_indices(total: int, fraction: float, seed: int) -> tuple[Array, Array]
     return np.sort(order[:kept]), np.sort(order[kept:])
 
 
+def split_by_class(labels: Array, fraction: float, seed: int) -> tuple[Array, Array]:
+    """Return the sorted indices of the two parts of a split in which each class has its share.
+
+    Of a class with n examples, fraction * n are in the second part, rounded up or down such that
+    the parts are as large as those of `split_indices`. Below a fraction of 1/2 every class remains
+    in the first part.
+
+    Args:
+        labels: class of each example, [N].
+        fraction: as in `split`.
+        seed: as in `split`.
+
+    Raises:
+        ValueError: as in `split`.
+    """
+    total = len(labels)
+    kept, held_out = split_indices(total, fraction, seed)
+    order = np.random.default_rng(seed).permutation(total)
+    share = np.empty(total)  # position of each example among those of its class, in (0, 1)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        share[members] = (np.arange(len(members)) + 0.5) / len(members)
+    ranked = order[np.argsort(share[order], kind="stable")]
+    return np.sort(ranked[: len(kept)]), np.sort(ranked[len(kept) :])
+
+
 def split_test(examples: Examples, source: str) -> tuple[Examples, Examples]:
     """Split off the fixed test part of a data set that comes without one.
 
@@ -133,9 +167,19 @@ def split_test(examples: Examples, source: str) -> tuple[Examples, Examples]:
     return pick(examples, kept), pick(examples, held_out)
 
 
-def split_test_indices(total: int, source: str) -> tuple[Array, Array]:
-    """Return the sorted indices of the two parts of `split_test`; it raises the same."""
-    kept, held_out = split_indices(total, TEST_FRACTION, TEST_SEED)
+def split_test_indices(total: int, source: str, labels: Array | None = None) -> tuple[Array, Array]:
+    """Return the sorted indices of the two parts of `split_test`; it raises the same.
+
+    Args:
+        total: number of examples.
+        source: as in `split_test`.
+        labels: class of each example, where the test part has its share of each; None: it is drawn
+            from all.
+    """
+    if labels is None:
+        kept, held_out = split_indices(total, TEST_FRACTION, TEST_SEED)
+    else:
+        kept, held_out = split_by_class(labels, TEST_FRACTION, TEST_SEED)
     if len(held_out) < 1:
         raise ValueError(
             f"{source} has {total} examples, too few to cut off a test part of "

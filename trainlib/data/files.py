@@ -11,8 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from trainlib.data.archives import Array, names_in_npz, read_npz
-from trainlib.data.examples import Dataset, Examples, split_test, split_test_indices
+from trainlib.data.examples import Dataset, Examples, pick, split_test_indices
 from trainlib.data.frames import PARQUET, Frame, read_frame
+from trainlib.data.image_files import ImageOptions
+from trainlib.data.image_folder import (
+    has_part_folders,
+    load_image_folder,
+    load_labelled_images,
+)
 from trainlib.data.labels import (
     AUTO,
     CLASSIFICATION,
@@ -48,15 +54,19 @@ class Reading:
         task: "classification", "regression" or "auto".
         dtype: of inputs and numbers to predict, "float32" or "float64".
         preprocessing: rules of a table; None: rules fitted to its training rows.
-        training_rows: function of the number of examples outside the test part that returns the
-            indices of those to which rules are fitted; None: all.
+        training_rows: function of the targets outside the test part that returns the indices of
+            the examples to which rules are fitted; None: all.
+        stratify: whether a test part that is split off has its share of each class.
+        images: size, colors and classes of the images of a folder.
     """
 
     target: str | None = None
     task: str = AUTO
     dtype: str = "float32"
     preprocessing: TablePreprocessing | None = None
-    training_rows: Callable[[int], Array] | None = None
+    training_rows: Callable[[Array], Array] | None = None
+    stratify: bool = True
+    images: ImageOptions = ImageOptions()
 
 
 def is_file_path(name: str) -> bool:
@@ -70,11 +80,11 @@ def is_table(name: str) -> bool:
 
 
 def load_file(path: Path, reading: Reading) -> Dataset:
-    """Load a data set from a file.
+    """Load a data set from a file or a folder.
 
     Args:
-        path: an .npz archive with the arrays x_train, y_train, x_test and y_test, or x and y; or
-            a table with a header.
+        path: an .npz archive with the arrays x_train, y_train, x_test and y_test, or x and y; a
+            table with a header; or a folder of images.
         reading: how it is read.
 
     Returns:
@@ -91,8 +101,10 @@ def load_file(path: Path, reading: Reading) -> Dataset:
     if reading.target is not None:
         raise ValueError(
             f"target is {reading.target!r}, but {shown(path)} has no columns; leave it out, the "
-            "targets are the array y"
+            "targets are the array y, or the folders of images"
         )
+    if path.is_dir():
+        return load_image_folder(path, reading.images, reading.stratify)
     return load_archive(path, path.name, reading)
 
 
@@ -104,27 +116,34 @@ def load_archive(path: Path, name: str, reading: Reading) -> Dataset:
 
 def from_arrays(arrays: dict[str, Array], name: str, source: str, reading: Reading) -> Dataset:
     """Return arrays as a data set with a name; `source` is where they are from, for messages."""
+    stratified = False
     if all(part in arrays for part in PARTS):
         train, test = (
             _pair(arrays, source, (f"x_{part}", f"y_{part}"), reading) for part in ("train", "test")
         )
     elif "x" in arrays and "y" in arrays:
-        train, test = split_test(_pair(arrays, source, ("x", "y"), reading), source)
+        pair = _pair(arrays, source, ("x", "y"), reading)
+        stratified = reading.stratify and pair.y.dtype.kind == "i"
+        kept, held_out = split_test_indices(pair.size, source, pair.y if stratified else None)
+        train, test = pick(pair, kept), pick(pair, held_out)
     else:
         raise ValueError(
             f"{source} holds the arrays {_listed(arrays)}; give {', '.join(PARTS)}, or x and y"
         )
     check_parts(train, test, source)
     classes = count_classes(train, test, source)
-    return Dataset(name, train, test, classes, 255.0 if train.x.dtype == np.uint8 else 0.0)
+    x_max = 255.0 if train.x.dtype == np.uint8 else 0.0
+    return Dataset(name, train, test, classes, x_max, stratified=stratified)
 
 
 def has_parts(path: Path) -> bool:
-    """Return whether a file has a training and a test part.
+    """Return whether a file or a folder has a training and a test part.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file, or it is damaged.
     """
+    if path.is_dir():
+        return has_part_folders(path)
     return not is_table(path.name) and "x_test" in names_in_npz(path)
 
 
@@ -134,7 +153,7 @@ def load_all_examples(
     """Load every example of a file without parts, to evaluate a model on them.
 
     Args:
-        path: an .npz archive with the arrays x and y, or a table.
+        path: an .npz archive with the arrays x and y, a table, or a folder of images.
         classes: number of classes that the model knows; 0: it predicts numbers.
         reading: how it is read; of a table, with the rules of the model.
 
@@ -159,6 +178,8 @@ def load_all_examples(
             f"{shown(path)} is a table, but the folder of the run has no preprocessing.json, the "
             "rules of its columns: the run was trained on other data, or the file was removed"
         )
+    if path.is_dir():
+        return load_labelled_images(path, reading.images), ()
     arrays = read_npz(path)
     if "x" not in arrays or "y" not in arrays:
         raise ValueError(f"{shown(path)} holds the arrays {_listed(arrays)}; give x and y")
@@ -245,9 +266,11 @@ def _load_table(path: Path, reading: Reading) -> Dataset:
         labels = Labels(encode_labels(frame, rules.classes), rules.classes)
     else:
         labels = fit_labels(frame, reading.task)
-    kept, held_out = split_test_indices(frame.size, shown(path))
+    stratified = reading.stratify and bool(labels.classes)
+    kept, held_out = split_test_indices(frame.size, shown(path), labels.y if stratified else None)
     if rules is None:
-        rows = kept if reading.training_rows is None else kept[reading.training_rows(len(kept))]
+        chosen = reading.training_rows
+        rows = kept if chosen is None else kept[chosen(labels.y[kept])]
         rules = fit_preprocessing(frame, rows, labels.classes)
     else:
         rules = dataclasses.replace(rules, target=frame.target, classes=labels.classes)
@@ -266,6 +289,7 @@ def _load_table(path: Path, reading: Reading) -> Dataset:
         rules,
         tuple(line for line in notes if line),
         labels.guess,
+        stratified=stratified,
     )
 
 

@@ -12,7 +12,14 @@ from trainlib.data.files import PARTS, Reading, from_arrays
 from trainlib.data.labels import AUTO
 
 
-def as_dataset(name: str, made: Any, *, dtype: str = "float32", task: str = AUTO) -> Dataset:
+def as_dataset(
+    name: str,
+    made: Any,
+    *,
+    dtype: str = "float32",
+    task: str = AUTO,
+    stratify: bool = True,
+) -> Dataset:
     """Return what a custom function returned as a data set.
 
     Args:
@@ -21,6 +28,7 @@ def as_dataset(name: str, made: Any, *, dtype: str = "float32", task: str = AUTO
             `(x, y)`; or a dict of arrays as in an .npz archive.
         dtype: "float32" or "float64", of all that is not an image or a label. Default: "float32".
         task: "classification", "regression", or "auto", the default: integers are classes.
+        stratify: whether a test part that is split off has its share of each class. Default: True.
 
     Returns:
         A data set, as `load_file` makes it of an archive.
@@ -48,4 +56,5 @@ def as_dataset(name: str, made: Any, *, dtype: str = "float32", task: str = AUTO
             f"of these arrays or a tl.data.Dataset, got {type(made).__name__}"
         )
     arrays = {key: np.asarray(value) for key, value in arrays.items()}
-    return from_arrays(arrays, name, f"dataset {name}", Reading(task=task, dtype=dtype))
+    reading = Reading(task=task, dtype=dtype, stratify=stratify)
+    return from_arrays(arrays, name, f"dataset {name}", reading)

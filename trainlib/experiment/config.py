@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainlib.data import DATASETS
-from trainlib.data.files import is_file_path
+from trainlib.data.datasets import is_path
 from trainlib.experiment import flat, serialization
 from trainlib.experiment.fields import (
     ClippingField,
@@ -326,7 +326,7 @@ class ExperimentConfig:
 
 def _make_paths_absolute(config: ExperimentConfig) -> None:
     """Make the paths of data, models and modules independent of the working directory."""
-    if is_file_path(config.dataset):
+    if is_path(config.dataset):
         object.__setattr__(config, "dataset", str(absolute(config.dataset)))
     if config.code_path:
         folders = (str(absolute(x)) for x in config.code_path.split(os.pathsep) if x)

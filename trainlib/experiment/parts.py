@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainlib.data.image_files import COLOR_MODES, parse_size
 from trainlib.data.labels import TASKS
 from trainlib.experiment.fields import (
     ConvertedField,
@@ -37,6 +38,13 @@ class DataConfig:
             it has such layers; "none": it gets the raw data.
         class_weight: "balanced", or weights such as "0:2,3:0.5". Default: None, every example
             weighs 1.
+        stratify: whether the parts that are split off, validation and test, have their share of
+            each class: "yes", "no", or "auto", the default: for files and folders without a test
+            part.
+        image_size: height and width of the images of a folder, such as "32x48". Default: None: as
+            `tl.data.ImageOptions` says.
+        color_mode: "grayscale", "rgb" or "auto", the default: grayscale if all images of a folder
+            are.
 
     Raises:
         ValueError, TypeError: a setting of another type or out of its range.
@@ -83,11 +91,31 @@ class DataConfig:
         "Weights of the training examples by class, such as 0:2,3:0.5, other classes having 1; or "
         "balanced: every class has the same total weight.",
     )
+    stratify: str = setting(
+        "str",
+        AUTO,
+        "Whether the validation and the test part that are split off have their share of each "
+        "class; auto: for files and folders without a test part.",
+        choices=(AUTO, "yes", "no"),
+    )
+    image_size: str | None = setting(
+        "str",
+        None,
+        "Height and width of the images of a folder, such as 32x48; default: the size of all "
+        "images, or the median height and width, in proportion at most 128.",
+    )
+    color_mode: str = setting(
+        "str",
+        AUTO,
+        "Colors of the images of a folder; auto: grayscale if all are.",
+        choices=COLOR_MODES,
+    )
 
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_settings(self)
+        parse_size(self.image_size)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

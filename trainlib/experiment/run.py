@@ -20,6 +20,7 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.building import Models, build_models, describe
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.optimization import Optimization
+from trainlib.experiment.parts import DataConfig
 from trainlib.experiment.range_test import (
     find_learning_rate,
     is_rate_auto,
@@ -168,11 +169,20 @@ def _prepare(
     config = dataclasses.replace(
         config,
         execution=trainer.execution,
+        data=_resolved_data(config, task),
         norms=config.reports_norms,
         imports=imports,
         code_path=code_path,
     )
     return _Prepared(config, task, built, trainer, optimization, callbacks, adapter, range_test)
+
+
+def _resolved_data(config: ExperimentConfig, task: Task) -> DataConfig:
+    """Return the settings of the data, with the size and the colors of the images of a folder."""
+    images = task.dataset.image_options
+    if images is None:
+        return config.data
+    return dataclasses.replace(config.data, image_size=images.size, color_mode=images.color_mode)
 
 
 def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
@@ -340,6 +350,7 @@ def _summary(task: Task, result: ExperimentResult) -> dict[str, Any]:
         "seconds": result.seconds,
         "execution": result.execution,
         "classes": task.outputs if task.target.by_class else 0,
+        "class_names": list(task.dataset.class_names) if task.target.by_class else [],
         "feature_names": list(task.dataset.feature_names),
         "params_sha256": result.params_sha256,
     }

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainlib.core.tree import kernels
-from trainlib.data import Dataset, Examples, TablePreprocessing, load_examples
+from trainlib.data import Dataset, Examples, ImageOptions, TablePreprocessing, load_examples
+from trainlib.data.datasets import is_path
 from trainlib.data.files import (
     Reading,
     has_parts,
@@ -19,6 +20,7 @@ from trainlib.data.files import (
     load_all_examples,
     load_inputs,
 )
+from trainlib.data.image_folder import image_files, is_images, load_images
 from trainlib.data.labels import CLASSIFICATION, REGRESSION
 from trainlib.data.preprocessing import preprocessing_of_model, read_preprocessing
 from trainlib.experiment import run_folder
@@ -72,8 +74,15 @@ class SavedRun(NamedTuple):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes as the column of a table names them; () for other data, and for numbers."""
-        return () if self.preprocessing is None else self.preprocessing.classes
+        """The names of the classes; () if they have none, and for numbers."""
+        named = tuple(self.summary.get("class_names", ()))
+        return named if self.preprocessing is None else self.preprocessing.classes
+
+    @property
+    def images(self) -> ImageOptions:
+        """Size, colors and classes of the images of a folder that the model was trained on."""
+        data = self.config.data
+        return ImageOptions(data.image_size, data.color_mode, self.class_names)
 
     @property
     def score_name(self) -> str:
@@ -118,12 +127,15 @@ def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = 
     if data_dir is not None:
         data = dataclasses.replace(data, data_dir=data_dir)
         moved = expanded(data_dir) / Path(config.dataset).name
-        if dataset is None and is_file_path(config.dataset) and moved.is_file():
+        if dataset is None and (
+            (is_file_path(config.dataset) and moved.is_file())
+            or (config.data.image_size and moved.is_dir())
+        ):
             config = dataclasses.replace(config, dataset=str(moved))
     if dataset is None:
         return run._replace(config=dataclasses.replace(config, data=data))
     config = dataclasses.replace(config, dataset=dataset)
-    takes_all = is_file_path(dataset) and not has_parts(expanded(dataset))
+    takes_all = is_path(dataset) and not has_parts(expanded(dataset))
     if not is_table(dataset):
         data = dataclasses.replace(data, target=None)
     return run._replace(config=dataclasses.replace(config, data=data), takes_all=takes_all)
@@ -131,7 +143,7 @@ def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = 
 
 def build_saved_task(run: SavedRun) -> Task:
     """Return the task of a run, with the columns and the classes that its model knows."""
-    return build_task(run.config, run.preprocessing, run.classes)
+    return build_task(run.config, run.preprocessing, run.classes, run.class_names)
 
 
 def load_models(run: SavedRun, task: Task, safe_mode: bool = True) -> Models:
@@ -208,7 +220,8 @@ def _whole_task(run: SavedRun) -> Task:
     loss = loss_name(config.loss.name, _dataset(run, path.name))
     target = target_of(loss, run.classes)
     kind = CLASSIFICATION if target.by_class else REGRESSION
-    reading = Reading(None, kind, data_dtype(config), run.preprocessing)
+    dtype = data_dtype(config)
+    reading = Reading(None, kind, dtype, run.preprocessing, images=run.images)
     examples, notes = load_all_examples(path, run.classes, reading)
     dataset = _dataset(run, path.name, examples)._replace(notes=notes)
     examples = in_form(examples, target.form, dataset)
@@ -223,6 +236,27 @@ def _dataset(run: SavedRun, name: str, examples: Examples | None = None) -> Data
     return Dataset(name, examples, examples, run.classes, 0.0, run.feature_names, run.class_names)
 
 
+def image_names(run: SavedRun, data: str | None) -> tuple[str, ...]:
+    """Return the files of the images that `predict_run` predicts; () for other data."""
+    return tuple(image_files(data)) if data and _takes_images(run, data) else ()
+
+
+def _takes_images(run: SavedRun, data: str) -> bool:
+    """Return whether data to predict are images in files.
+
+    Raises:
+        ValueError: they are, but the model was not trained on a folder of images.
+    """
+    if not is_images(data):
+        return False
+    if run.config.data.image_size is None:
+        raise ValueError(
+            f"{shown(data)} holds images, but the run was not trained on a folder of images; give "
+            "an .npz with an array x"
+        )
+    return True
+
+
 def predict_run(
     run: SavedRun,
     data: str | None = None,
@@ -233,8 +267,9 @@ def predict_run(
 
     Args:
         run: the run, or one `with_data`.
-        data: path of an `.npz` with an array x, or of a table with the columns that the model
-            takes. Default: None, the test examples of the run.
+        data: path of an `.npz` with an array x, of a table with the columns that the model takes,
+            or of a folder of images; or paths of images, comma-separated. Default: None, the test
+            examples of the run.
         safe_mode: refuse a file that contains code. Default: True.
         log: called with lines on what is unlike the training data.
 
@@ -246,6 +281,8 @@ def predict_run(
         x, notes = load_inputs(expanded(data), run.preprocessing, data_dtype(config))
         for line in notes:
             log(line)
+    elif data and _takes_images(run, data):
+        x = load_images(image_files(data), run.images)
     elif data:
         x = load_examples(data, dtype=data_dtype(config))
     else:

@@ -11,14 +11,16 @@ from trainlib.core.checks import check_integer
 from trainlib.data import (
     Dataset,
     Examples,
+    ImageOptions,
     TablePreprocessing,
     as_dataset,
     load_dataset,
     take,
 )
 from trainlib.data.cells import is_number
-from trainlib.data.examples import pick, split_indices
-from trainlib.data.files import is_file_path
+from trainlib.data.datasets import checked_folder, is_path
+from trainlib.data.examples import pick, split_by_class, split_indices
+from trainlib.data.files import Reading, load_file
 from trainlib.data.labels import CLASSIFICATION, REGRESSION, first_classes
 from trainlib.data.preprocessing import preprocessing_of_model
 from trainlib.experiment.config import ExperimentConfig
@@ -58,7 +60,10 @@ class Task(NamedTuple):
 
 
 def build_task(
-    config: ExperimentConfig, preprocessing: TablePreprocessing | None = None, classes: int = 0
+    config: ExperimentConfig,
+    preprocessing: TablePreprocessing | None = None,
+    classes: int = 0,
+    class_names: tuple[str, ...] = (),
 ) -> Task:
     """Load and split the data, and resolve "auto" for the loss and the metrics.
 
@@ -67,13 +72,15 @@ def build_task(
         preprocessing: rules of a table's columns. Default: None, those of the `.keras` file of the
             configuration's model, or rules fitted to the training examples.
         classes: number of classes that a model knows. Default: 0, as many as the data have.
+        class_names: their names in the order of the labels, for folders of images. Default: (), the
+            subfolders in alphabetical order.
 
     Raises:
         ValueError, TypeError, OSError: the data are missing, damaged or too few, or do not suit
             the loss.
     """
     data = config.data
-    dataset = load_data(config, preprocessing)
+    dataset = load_data(config, preprocessing, class_names)
     if classes and dataset.classes > classes:
         raise ValueError(
             f"{dataset.name} has the class {dataset.classes - 1}, but the model knows the classes "
@@ -84,15 +91,23 @@ def build_task(
     loss = loss_name(config.loss.name, dataset, data.task)
     target = target_of(loss, dataset.classes)
     train, test = (in_form(part, target.form, dataset) for part in (dataset.train, dataset.test))
-    kept, held_out = _parts(config, train.size)
-    validation = None if held_out is None else pick(train, held_out)
-    train = take(train, len(kept)) if held_out is None else pick(train, kept)
+    if dataset.validation is None:
+        kept, held_out = _parts(config, dataset.train.y, dataset.stratified)
+        validation = None if held_out is None else pick(train, held_out)
+        train = take(train, len(kept)) if held_out is None else pick(train, kept)
+    else:
+        validation = in_form(dataset.validation, target.form, dataset)
+        train = take(train, _used(config, train.size))
     outputs = dataset.classes if target.by_class else 1
     metrics = metric_names(config, loss, target)
     return Task(dataset, train, validation, test, loss, target, outputs, metrics)
 
 
-def load_data(config: ExperimentConfig, preprocessing: TablePreprocessing | None = None) -> Dataset:
+def load_data(
+    config: ExperimentConfig,
+    preprocessing: TablePreprocessing | None = None,
+    class_names: tuple[str, ...] = (),
+) -> Dataset:
     """Return the data set of a name or a file, or the one that a custom function returns.
 
     The modules that the configuration names are imported.
@@ -100,21 +115,31 @@ def load_data(config: ExperimentConfig, preprocessing: TablePreprocessing | None
     Args:
         config: the experiment.
         preprocessing: rules of a table's columns, as for `build_task`. Default: None.
+        class_names: names of the classes, as for `build_task`. Default: ().
     """
     import_modules(config)
     name, data = config.dataset, config.data
-    if is_spec(name) and not is_file_path(name):
+    stratify = data.stratify != "no"
+    if is_spec(name) and not is_path(name):
         made = import_function("dataset", name, config.code_path)()
-        return as_dataset(name, made, dtype=data_dtype(config), task=_task(config))
-    return load_dataset(
-        name,
-        data.data_dir,
-        data.target,
+        return as_dataset(
+            name, made, dtype=data_dtype(config), task=_task(config), stratify=stratify
+        )
+    if not is_path(name):
+        return load_dataset(
+            name, data.data_dir, data.target, task=_task(config), dtype=data_dtype(config)
+        )
+    checked_folder(data.data_dir)
+    reading = Reading(
+        target=data.target,
         task=_task(config),
         dtype=data_dtype(config),
         preprocessing=preprocessing or _preprocessing_of_model(config),
-        training_rows=lambda size: _parts(config, size)[0],
+        training_rows=lambda y: _parts(config, y, stratify)[0],
+        stratify=stratify,
+        images=ImageOptions(data.image_size, data.color_mode, class_names),
     )
+    return load_file(expanded(name), reading)
 
 
 def metric_names(config: ExperimentConfig, loss: str, target: Target) -> tuple[str, ...]:
@@ -155,17 +180,29 @@ def _preprocessing_of_model(config: ExperimentConfig) -> TablePreprocessing | No
     return preprocessing_of_model(expanded(config.model.name))
 
 
-def _parts(config: ExperimentConfig, size: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _used(config: ExperimentConfig, size: int) -> int:
+    """Return how many of the examples outside the test part are used."""
+    used = config.data.train_examples
+    if used is None:
+        return size
+    check_integer("train_examples", used, at_least=1, at_most=size)
+    return used
+
+
+def _parts(
+    config: ExperimentConfig, y: np.ndarray, stratified: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the indices of the training and the validation examples.
 
     Args:
         config: the experiment.
-        size: number of examples outside the test part.
+        y: the targets outside the test part: integers are classes.
+        stratified: whether both parts have their share of each class by "auto".
     """
-    data, used = config.data, size
-    if data.train_examples is not None:
-        check_integer("train_examples", data.train_examples, at_least=1, at_most=size)
-        used = data.train_examples
+    data, used = config.data, _used(config, len(y))
+    by_class = y.dtype.kind == "i"
+    if data.stratify == "yes" and not by_class:
+        raise ValueError("stratify=yes is for classes, but the targets are numbers")
     if not data.validation_split:
         return np.arange(used), None
     kept = round(data.validation_split * used)
@@ -174,6 +211,8 @@ def _parts(config: ExperimentConfig, size: int) -> tuple[np.ndarray, np.ndarray 
             f"validation_split {data.validation_split:g} keeps {kept} of {used} training examples "
             "for validation; both parts need at least 1"
         )
+    if by_class and (data.stratify == "yes" or (data.stratify == AUTO and stratified)):
+        return split_by_class(y[:used], data.validation_split, config.seed)
     return split_indices(used, data.validation_split, config.seed)
 
 

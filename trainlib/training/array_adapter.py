@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import zlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +23,7 @@ from trainlib.training.chunks import (
     prefetch,
     specs_of,
 )
+from trainlib.training.lazy_array import LazyArray
 
 PLACED_BYTES = 2**31
 """Arrays up to this size are placed on the device; larger ones are copied there chunk by chunk."""
@@ -55,7 +57,8 @@ class ArrayAdapter:
         self.batch_size, self._chunk_bytes = batch_size, chunk_bytes
         leaves = tf.nest.flatten(data)
         large = sum(a.nbytes for a in leaves if isinstance(a, np.ndarray))
-        self.on_host = large > placed_bytes or any(isinstance(a, np.memmap) for a in leaves)
+        on_disk = any(isinstance(a, (np.memmap, LazyArray)) for a in leaves)
+        self.on_host = large > placed_bytes or on_disk
         self.examples = map_tree(lambda a: as_numbers(name, a, self.on_host), data)
         self.specs = specs_of(self.examples)
         self.size = length_of(name, self.examples)
@@ -94,7 +97,7 @@ class ArrayAdapter:
         """Text that identifies the examples and their order."""
         total = 0
         for array in tf.nest.flatten(self.examples):
-            total = zlib.crc32(np.ascontiguousarray(np.asarray(array)).view(np.uint8).data, total)
+            total = zlib.crc32(_content(array), total)
         return f"{self.size} examples, crc32 {total:08x}"
 
     def _chunks(
@@ -123,14 +126,34 @@ class ArrayAdapter:
     def take(self, ids: np.ndarray) -> Tree:
         """Return the examples of some indices."""
         if self.on_host:
-            return map_tree(lambda a: tf.convert_to_tensor(np.take(a, ids, axis=0)), self.examples)
+            return map_tree(lambda a: _rows(a, ids), self.examples)
         return map_tree(lambda a: tf.gather(a, ids), self.examples)
 
     def _slice(self, start: int, stop: int) -> Tree:
         """Return the examples start..stop in their stored order."""
-        return map_tree(lambda a: tf.convert_to_tensor(a[start:stop]), self.examples)
+        return map_tree(lambda a: _slice(a, start, stop), self.examples)
 
     def _ids(self, order: np.ndarray | None, start: int, stop: int, size: int) -> np.ndarray:
         """Return the examples start..stop of the order, padded with the last one to `size`."""
         positions = np.minimum(np.arange(start, start + size), stop - 1)
         return positions if order is None else order[positions]
+
+
+def _rows(array: Any, rows: np.ndarray) -> tf.Tensor:
+    """Return rows of an array on the host."""
+    is_lazy = isinstance(array, LazyArray)
+    return tf.convert_to_tensor(array.read(rows) if is_lazy else np.take(array, rows, axis=0))
+
+
+def _slice(array: Any, start: int, stop: int) -> tf.Tensor:
+    """Return successive rows of an array."""
+    if isinstance(array, LazyArray):
+        return _rows(array, np.arange(start, stop))
+    return tf.convert_to_tensor(array[start:stop])
+
+
+def _content(array: Any) -> Any:
+    """Return bytes that identify the content of an array."""
+    if isinstance(array, LazyArray):
+        return array.fingerprint
+    return np.ascontiguousarray(np.asarray(array)).view(np.uint8).data

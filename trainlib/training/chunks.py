@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.core.types import Tree
+from trainlib.training.lazy_array import LazyArray
 
 CHUNK_BYTES = 2**24
 """Approximate size of a chunk: it fits a CPU's cache."""
@@ -86,6 +87,8 @@ def length_of(name: str, examples: Tree) -> int:
 
 def as_numbers(name: str, array: Any, on_host: bool) -> Any:
     """Return an array of numbers, as a tensor unless it stays on the host."""
+    if isinstance(array, LazyArray):
+        return array
     try:
         checked = np.asanyarray(array) if on_host else tf.convert_to_tensor(array)
         dtype = tf.dtypes.as_dtype(checked.dtype)

@@ -1,0 +1,195 @@
+"""Images in files, decoded in parallel, as one array: `ImageOptions`, `ImageFiles`."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainlib.core.checks import check_choice
+from trainlib.data.archives import Array
+from trainlib.training.lazy_array import LazyArray
+from trainlib.training.paths import shown
+
+MEMORY_BYTES = 2**31
+"""Decoded images up to this size are kept in memory; larger ones are decoded in each epoch."""
+
+_AT_ONCE = 256
+"""Images that one call decodes, several of them at a time."""
+_PARALLEL = 16
+
+
+AUTO, GRAYSCALE, RGB = "auto", "grayscale", "rgb"
+COLOR_MODES = (AUTO, GRAYSCALE, RGB)
+CHANNELS = {GRAYSCALE: 1, RGB: 3}
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How the images of a folder become one array.
+
+    Args:
+        size: height and width, such as "32x48". Default: None. Images that all have one
+            size keep it; others get the median height and the median width of the training images,
+            in proportion at most 128.
+        color_mode: "grayscale", "rgb", or "auto", the default: grayscale if all training images are
+            stored as such.
+        class_names: names of the subfolders in the order of the labels. Default: (), all of them in
+            alphabetical order.
+
+    Raises:
+        ValueError: a size that is none, or an unknown mode.
+
+    Example:
+        >>> tl.data.ImageOptions("32x48").size
+        '32x48'
+    """
+
+    size: str | None = None
+    color_mode: str = AUTO
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("color_mode", self.color_mode, COLOR_MODES)
+        parse_size(self.size)
+
+    @property
+    def height_and_width(self) -> tuple[int, int] | None:
+        """The size as numbers."""
+        return parse_size(self.size)
+
+
+class ImageFiles(LazyArray):
+    """Images in files as an array uint8 [N, height, width, channels]; each is decoded when read.
+
+    An image of another size is resized: bilinear, with antialiasing, without keeping its aspect
+    ratio. Alpha channels are dropped; of a moving GIF the first image is taken.
+
+    Args:
+        paths: the N files.
+        size: height and width.
+        channels: 1, gray, or 3, RGB.
+    """
+
+    def __init__(self, paths: Sequence[str] | Array, size: tuple[int, int], channels: int) -> None:
+        self.paths = np.asarray(paths, str)
+        self.shape = (len(paths), *size, channels)
+        self.dtype = np.dtype(np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images, decoded."""
+        return int(np.prod(self.shape))
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The hash of the names, sizes and times of the files."""
+        digest = hashlib.sha256(repr(self.shape).encode())
+        for path in self.paths:
+            stat = Path(path).stat()
+            digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+        return digest.digest()
+
+    def select(self, rows: Array) -> ImageFiles:
+        """Return the images of these indices, which are not decoded."""
+        _, height, width, channels = self.shape
+        return ImageFiles(self.paths[rows], (height, width), channels)
+
+    def read(self, rows: Array) -> Array:
+        """Return the images of these indices.
+
+        Raises:
+            ValueError: a file is missing or damaged.
+        """
+        import tensorflow as tf
+
+        decode, paths = _decoder(self.shape[1:]), self.paths[rows]
+        images = np.empty((len(paths), *self.shape[1:]), np.uint8)
+        for start in range(0, len(paths), _AT_ONCE):
+            part = paths[start : start + _AT_ONCE]
+            try:
+                images[start : start + _AT_ONCE] = decode(tf.constant(part))
+            except tf.errors.OpError as error:
+                raise _first_damaged(part, decode) or error from error
+        return images
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return the height and the width that a text such as "32x48" holds; None for None.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", str(text))
+    if not found:
+        raise ValueError(
+            f"image_size must be height x width in pixels, such as 32x32, got {text!r}"
+        )
+    return int(found[1]), int(found[2])
+
+
+def in_memory(images: ImageFiles) -> Any:
+    """Return images decoded, as an array, if they fit in `MEMORY_BYTES`; else as they are."""
+    return np.asarray(images) if images.nbytes <= MEMORY_BYTES else images
+
+
+@functools.lru_cache
+def _decoder(shape: tuple[int, ...]) -> Any:
+    """Return the function that decodes files as images of a shape [height, width, channels]."""
+    import tensorflow as tf
+
+    size, channels = shape[:2], shape[2]
+
+    def decode(path: Any) -> Any:
+        content = tf.io.read_file(path)
+        image = tf.io.decode_image(content, expand_animations=False)
+        image.set_shape([None, None, None])
+        colors = tf.shape(image)[2] >= 3
+        if channels == 3:
+            image = tf.cond(
+                colors, lambda: image[..., :3], lambda: tf.repeat(image[..., :1], 3, axis=2)
+            )
+        else:
+            image = tf.cond(
+                colors,
+                lambda: tf.image.rgb_to_grayscale(image[..., :3]),
+                lambda: image[..., :1],
+            )
+        image = tf.cond(
+            tf.reduce_all(tf.shape(image)[:2] == size), lambda: image, lambda: resized(image)
+        )
+        return tf.ensure_shape(image, shape)
+
+    def resized(image: Any) -> Any:
+        pixels = tf.image.resize(image, size, antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])  # type: ignore[untyped-decorator]
+    def decode_all(paths: Any) -> Any:
+        spec = tf.TensorSpec(shape, tf.uint8)
+        with tf.device("CPU:0"):
+            return tf.map_fn(decode, paths, fn_output_signature=spec, parallel_iterations=_PARALLEL)
+
+    return decode_all
+
+
+def _first_damaged(paths: Array, decode: Any) -> ValueError | None:
+    """Return the error that names the first file that cannot be decoded, if there is one."""
+    import tensorflow as tf
+
+    for path in paths:
+        try:
+            decode(tf.constant([path]))
+        except tf.errors.OpError as error:
+            is_missing = isinstance(error, tf.errors.NotFoundError)
+            reason = "it does not exist" if is_missing else "it is damaged"
+            return ValueError(f"{shown(path)} cannot be decoded: {reason}; replace it or remove it")
+    return None

@@ -1,0 +1,105 @@
+"""Sizes of images, read from the first bytes of their files: PNG, JPEG, GIF and BMP."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+"""Ends of the names of images."""
+
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+"""Markers in a JPEG file that precede the size of the image."""
+
+
+class ImageHeader(NamedTuple):
+    """What the first bytes of an image say.
+
+    Attributes:
+        height: rows of pixels.
+        width: columns of pixels.
+        is_gray: whether it is stored without colors.
+    """
+
+    height: int
+    width: int
+    is_gray: bool
+
+
+def read_image_header(path: Path) -> ImageHeader:
+    """Return the size of an image, whatever the end of its name.
+
+    Raises:
+        ValueError: it is no image of a known kind, or damaged; the message is the reason.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(4)
+        reader = next((read for magic, read in _READERS.items() if start.startswith(magic)), None)
+        if reader is None:
+            raise ValueError("it is no PNG, JPEG, BMP or GIF image")
+        try:
+            header = reader(stream)
+        except struct.error:
+            raise ValueError("it ends within its header") from None
+    if header.height < 1 or header.width < 1:
+        raise ValueError("its header says that it has no pixels")
+    return header
+
+
+def _unpack(stream: BinaryIO, start: int, layout: str) -> tuple[int, ...]:
+    """Return the numbers at a position of a file."""
+    stream.seek(start)
+    return struct.unpack(layout, stream.read(struct.calcsize(layout)))
+
+
+def _read_png(stream: BinaryIO) -> ImageHeader:
+    width, height, _, color = _unpack(stream, 16, ">IIBB")
+    return ImageHeader(height, width, color in (0, 4))
+
+
+def _read_gif(stream: BinaryIO) -> ImageHeader:
+    width, height = _unpack(stream, 6, "<HH")
+    return ImageHeader(height, width, False)
+
+
+def _read_bmp(stream: BinaryIO) -> ImageHeader:
+    width, height, _, bits = _unpack(stream, 18, "<iiHH")
+    if bits == 8:
+        _check_gray_palette(stream)
+    return ImageHeader(abs(height), width, bits == 8)
+
+
+def _check_gray_palette(stream: BinaryIO) -> None:
+    """Raise `ValueError` for a palette of colors, which TensorFlow would read as grays."""
+    (size,) = _unpack(stream, 14, "<I")
+    stream.seek(14 + size)
+    entries = stream.read(4 * 256)
+    if any(entries[4 * k : 4 * k + 3] != bytes([k] * 3) for k in range(len(entries) // 4)):
+        raise ValueError("it has a palette of colors; save it as PNG or with 24 bits per pixel")
+
+
+def _read_jpeg(stream: BinaryIO) -> ImageHeader:
+    place = 2
+    while True:
+        mark, kind = _unpack(stream, place, "BB")
+        if mark != 0xFF:
+            raise ValueError("its header is damaged")
+        if kind == 0xFF:  # filling before a marker
+            place += 1
+        elif kind in _FRAMES:
+            height, width, components = _unpack(stream, place + 5, ">HHB")
+            return ImageHeader(height, width, components == 1)
+        else:
+            (length,) = _unpack(stream, place + 2, ">H")
+            place += 2 + length
+
+
+_READERS: Mapping[bytes, Callable[[BinaryIO], ImageHeader]] = {
+    b"\x89PNG": _read_png,
+    b"\xff\xd8": _read_jpeg,
+    b"GIF8": _read_gif,
+    b"BM": _read_bmp,
+}
