@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
+from trainlib.augmentation import AUGMENTATIONS
 from trainlib.core.hyperparameters import DECLARED, INPUTS, declared
 from trainlib.losses.names import FROM_LOGITS, LOSSES
 from trainlib.metrics.names import EXAMPLE_METRICS
@@ -30,6 +31,7 @@ FACTORIES = [
     *((kind, factory) for kind, table in KINDS.items() for factory in table.values()),
     *(("transform", factory) for factory in TRANSFORMS.values()),
     *(("model", factory) for factory in MODELS.values()),
+    *(("augmentation", factory) for factory in AUGMENTATIONS.values()),
     ("optimizer", tl.sophia),
 ]
 """Every factory whose hyperparameters are declared."""
@@ -55,9 +57,12 @@ REQUIRED = {
     "clipnorm": 1.0,
     "global_clipnorm": 1.0,
     "learning_rate": 0.01,
+    "padding": 1,
+    "stddev": 0.1,
+    "size": 4,
     "hessian_fn": lambda params, step: params,
     "weight_decay": 0.1,
-    "factor": 2.0,
+    "factor": 0.5,
     "every_k": 2,
     "seed": 0,
     "constraint": lambda w: w,
@@ -305,6 +310,8 @@ def limits(declaration):
 
 
 REQUIRED_WITH = {
+    "smallest": {"largest": 1.0},
+    "largest": {"smallest": 2.0**-20},
     "epsilon": {"eps_root": 0.1},
     "pct_final": {"three_phase": True, "pct_start": 0.0},
     "max_step_size": {"learning_rate": 2**-11},

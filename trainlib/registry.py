@@ -315,7 +315,7 @@ def _kinds() -> Mapping[Callable[..., Any], str]:
 
 def _declaration(factory: Callable[..., Any], parameter: inspect.Parameter) -> Declaration:
     """Return the declaration of a parameter; one by the type of its default if there is none."""
-    kind = _kinds().get(factory, "model")
+    kind = _kinds().get(factory, getattr(factory, "kind", "model"))
     found = declaration_of(kind, factory.__name__, parameter.name)
     if found is None:
         named = {bool: "bool", int: "int", str: "str"}

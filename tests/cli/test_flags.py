@@ -8,6 +8,7 @@ import pytest
 from absl import flags
 
 import trainlib as tl
+from trainlib.augmentation import AUGMENTATIONS
 from trainlib.cli.flags import (
     define_experiment,
     experiment_config,
@@ -213,3 +214,11 @@ def test_the_topic_of_a_function_shows_its_hyperparameters(topic, lines, parse):
 def test_every_function_has_a_topic(name, parse):
     text = topic_text(name, parse(), function_topics(), 80)
     assert text.startswith(f"optimizer {name}: ") and "--learning_rate=" in text
+
+
+def test_the_topic_of_augment_lists_every_augmentation(parse):
+    text = words(topic_text("augment", parse(), function_topics(), 80))
+    for name, factory in AUGMENTATIONS.items():
+        assert f"{name}={':'.join(hyperparameters(factory))}" in text
+        assert words(factory.__doc__.partition("\n")[0]) in text
+    assert "alpha: shape of the beta distribution of the shares, above 0; default: 0.2." in text

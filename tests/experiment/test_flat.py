@@ -35,7 +35,9 @@ BY_TYPE = {
 
 def plain_value(declared):
     """Draw a value that a setting may have."""
-    if declared.choices:
+    if declared.flag == "augment":
+        values = st.sampled_from(["flip", "rotation=0.1,mixup", "mine:function"])
+    elif declared.choices:
         values = st.sampled_from(declared.choices)
     elif declared.bounds:
         values = in_bounds(declared.bounds, declared.type)

@@ -215,6 +215,19 @@ def test_a_function_that_drops_examples_is_refused():
         new_trainer(half).fit((X, Y), batch_size=5)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, y, key: (x + tf.random.stateless_uniform(tf.shape(x), [1, 2]), y[::-1]),
+        lambda x, y, key: (x + tf.random.uniform(tf.shape(x), maxval=100.0), y),
+        lambda x, y, key: (x - tf.reduce_mean(x), y),
+    ],
+)
+def test_a_function_of_more_than_the_row_and_its_key_is_refused(function):
+    with pytest.raises(ValueError, match="compute it from its row and its key alone"):
+        by_id(Augmentation(function, "name"), arrays(5))
+
+
 def test_a_loss_of_the_whole_batch_takes_no_mixed_examples():
     model = tl.FunctionalModel(line, {"w": tf.zeros([3, 3])})
     trainer = tl.Trainer(model, lambda y, p: tf.reduce_mean(p), tl.sgd(1.0), augment=MIXED)

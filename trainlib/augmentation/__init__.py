@@ -1,11 +1,61 @@
 """Augmentation: random changes of training images.
 
-`tl.Trainer(..., augment=...)` takes a function of examples and their keys, from which random
-numbers are drawn: `fold_in` makes further keys of keys, and `uniform`, `normal`, `integers` and
-`beta` draw from them.
+`tl.Trainer(..., augment=tl.augmentation.chain(...))` makes them; `augment` may also be a function
+of examples and their keys, from which random numbers are drawn: `fold_in` makes further keys of
+keys, and `uniform`, `normal`, `integers` and `beta` draw from them.
+
+affine: geometric maps, and the warp that applies one.
+boxes: boxes in images.
+chain: several steps as one augmentation.
+color: changes of the values of pixels.
+geometric, pixels, mixing, randaugment: the steps.
+names: the steps by name, and chains written as text.
+steps: what a step is.
 """
 
+from trainlib.augmentation.chain import chain
+from trainlib.augmentation.geometric import crop, flip, rotation, shear, translation, zoom
+from trainlib.augmentation.mixing import cutmix, mixup
+from trainlib.augmentation.names import AUGMENTATIONS, parse_chain
+from trainlib.augmentation.pixels import (
+    autocontrast,
+    brightness,
+    contrast,
+    cutout,
+    erasing,
+    noise,
+    saturation,
+)
+from trainlib.augmentation.randaugment import randaugment
+from trainlib.augmentation.steps import Step
 from trainlib.core.random import beta, fold_in, integers, normal, uniform
 from trainlib.training.augmentation import Augmentation
 
-__all__ = ["Augmentation", "beta", "fold_in", "integers", "normal", "uniform"]
+__all__ = [
+    "AUGMENTATIONS",
+    "Augmentation",
+    "Step",
+    "autocontrast",
+    "beta",
+    "brightness",
+    "chain",
+    "contrast",
+    "crop",
+    "cutmix",
+    "cutout",
+    "erasing",
+    "flip",
+    "fold_in",
+    "integers",
+    "mixup",
+    "noise",
+    "normal",
+    "parse_chain",
+    "randaugment",
+    "rotation",
+    "saturation",
+    "shear",
+    "translation",
+    "uniform",
+    "zoom",
+]

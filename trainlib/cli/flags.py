@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from trainlib.augmentation import AUGMENTATIONS
 from trainlib.cli.flag_types import Group, Values
 from trainlib.cli.help import HelpTopics, describe, label, wrap_paragraphs
 from trainlib.experiment.config import ExperimentConfig
@@ -12,6 +13,7 @@ from trainlib.experiment.fields import Setting
 from trainlib.experiment.flat import settings, unflatten
 from trainlib.experiment.functions import AUTO, FUNCTIONS, LENGTHS, Hyperparameters, takes
 from trainlib.experiment.hyperparameter_flags import AMBIGUITY, TAKEN, is_shared
+from trainlib.registry import hyperparameters
 
 OF_CODE = [s for s in settings(ExperimentConfig) if s.flag in ("code_path", "safe_mode")]
 METAVARS: Mapping[str, str] = {
@@ -22,6 +24,7 @@ METAVARS: Mapping[str, str] = {
     "checkpoint_best": "RESULT",
     "param_rules": "RULES",
     "class_weight": "WEIGHTS",
+    "augment": "STEPS",
     "imports": "MODULES",
     "code_path": "PATHS",
 }
@@ -101,11 +104,38 @@ def function_topics() -> HelpTopics:
     for functions in FUNCTIONS.values():
         for name in functions:
             texts[name] = _topic(name)
+    texts["augment"] = _augmentations
     hint = (
         "--help=NAME shows the hyperparameters of one optimizer, schedule, loss, metric, model, "
         f"..., as in --help=adam or --help=cosine_decay. {AMBIGUITY}"
     )
-    return HelpTopics(hint, texts, {kind: list(names) for kind, names in FUNCTIONS.items()})
+    kinds = {kind: list(names) for kind, names in FUNCTIONS.items()}
+    return HelpTopics(hint, texts, {**kinds, "flag": ["augment"]})
+
+
+def _augmentations(values: Values, width: int) -> str:
+    """Return the help text of all augmentations."""
+    head = (
+        "Augmentations, comma-separated in --augment, made in this order on the training images; "
+        "mixup and cutmix last. A name alone takes the defaults; several values are written with "
+        "colons, as in randaugment=2:9. fill_mode=reflect|constant|nearest|wrap and "
+        "fill_value=NUMBER say what is outside an image."
+    )
+    entries = (_step(name, width) for name in AUGMENTATIONS)
+    return "\n\n".join([wrap_paragraphs(head, width), "\n".join(entries)])
+
+
+def _step(name: str, width: int) -> str:
+    """Return the entry of an augmentation: how it is written, what it does, and its values."""
+    factory = AUGMENTATIONS[name]
+    declared = hyperparameters(factory).values()
+    summary = (factory.__doc__ or "").strip().partition("\n")[0]
+    texts = [
+        f"{h.name}: {h.help}{'' if h.required else f'; default: {h.default_text}'}."
+        for h in declared
+    ]
+    written = f"  {name}={':'.join(h.name for h in declared)}"
+    return f"{written}\n{describe('', ' '.join([summary, *texts]), width)}"
 
 
 def _topic(name: str) -> Callable[[Values, int], str]:

@@ -115,7 +115,7 @@ def integers(key: Tensor, bound: Tensor) -> Tensor:
         >>> sorted(set(integers(example_keys(0, 0, tf.range(99)), 3).numpy().tolist()))
         [0, 1, 2]
     """
-    unit = _unit(random_bits(key, 1)[:, 0], 53, tf.float64)
+    unit = _unit(random_bits(key, 1)[:, 0], 53, "float64")
     return tf.cast(unit * tf.cast(bound, tf.float64), tf.int64)
 
 
@@ -186,7 +186,7 @@ def _log_gamma_number(key: Tensor, alpha: float, candidates: int = 8) -> Tensor:
     boosted = alpha + 1 if alpha < 1 else alpha
     d = boosted - 1 / 3
     z = tf.cast(normal(fold_in(key, 0), candidates), tf.float64)
-    draws = [_unit(random_bits(fold_in(key, k), candidates), 53, tf.float64) for k in (1, 2)]
+    draws = [_unit(random_bits(fold_in(key, k), candidates), 53, "float64") for k in (1, 2)]
     u, w = (elementwise(tf.math.log, x + 2.0**-54) for x in draws)
     root = 1 + z / math.sqrt(9 * d)
     v = root * root * root
@@ -198,7 +198,7 @@ def _log_gamma_number(key: Tensor, alpha: float, candidates: int = 8) -> Tensor:
     return log_number + w[:, 0] / alpha if alpha < 1 else log_number
 
 
-def _unit(bits: Tensor, precision: int, dtype: tf.DType = tf.float32) -> Tensor:
+def _unit(bits: Tensor, precision: int, dtype: str = "float32") -> Tensor:
     """Return the highest bits as numbers in [0, 1)."""
     high = tf.bitwise.right_shift(bits, _uint64(64 - precision))
     return tf.cast(tf.bitcast(high, tf.int64), dtype) * 2.0**-precision

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trainlib.augmentation.names import is_function, parse_chain
 from trainlib.data.image_files import COLOR_MODES, parse_size
 from trainlib.data.labels import TASKS
 from trainlib.experiment.fields import (
@@ -45,6 +46,9 @@ class DataConfig:
             `tl.data.ImageOptions` says.
         color_mode: "grayscale", "rgb" or "auto", the default: grayscale if all images of a folder
             are.
+        augment: random changes of the training images, such as "flip=horizontal,rotation=0.1", as
+            `tl.augmentation.parse_chain` reads them; or `module:function`, a function `(x, y, key)
+            -> (x, y)` as `tl.Trainer` takes it. Default: None, the images as they are.
 
     Raises:
         ValueError, TypeError: a setting of another type or out of its range.
@@ -110,12 +114,21 @@ class DataConfig:
         "Colors of the images of a folder; auto: grayscale if all are.",
         choices=COLOR_MODES,
     )
+    augment: str | None = setting(
+        "str",
+        None,
+        "Random changes of the training images, comma-separated, such as "
+        "flip=horizontal,rotation=0.1,zoom=0.1,contrast=0.1 (--help=augment lists them); or "
+        "module:function, called with (x, y, key) of many examples.",
+    )
 
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_settings(self)
         parse_size(self.image_size)
+        if self.augment is not None and not is_function(self.augment):
+            parse_chain(self.augment)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

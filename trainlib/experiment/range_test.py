@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from trainlib.core.tree import kernels
+from trainlib.experiment.augmentation import build_augmentation
 from trainlib.experiment.building import Models, build_loss, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig
@@ -43,6 +44,7 @@ def find_learning_rate(
         seed=config.seed,
         precision=config.precision,
         execution=config.execution,
+        augment=build_augmentation(config, task),
         on_step=on_step,
         range_test=range_test,
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from trainlib.core.types import Tree
 from trainlib.experiment import run_folder
+from trainlib.experiment.augmentation import augmented_examples
 from trainlib.experiment.building import Models, build_loss
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import flag_text, flatten, settings
@@ -172,6 +173,7 @@ def model_record(
         predict_test(config, task, built),
         ExampleData(task.test.x, task.dataset.x_max, names, task.dataset.feature_names),
         _schedule(config, task, int(columns.epochs(history)[-1])),
+        augmented_examples(config, task),
     )
 
 

@@ -16,6 +16,7 @@ from trainlib.callbacks import (
 from trainlib.callbacks.events import require_tensorboard
 from trainlib.core.tree import kernels
 from trainlib.data import take
+from trainlib.experiment.augmentation import build_augmentation
 from trainlib.experiment.building import Models, build_loss, build_metrics, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import flatten
@@ -62,6 +63,7 @@ def build_trainer(
         execution=config.execution,
         nonfinite=config.nonfinite,
         norms=config.reports_norms,
+        augment=build_augmentation(config, task),
         report={"learning_rate": optimization.schedule} if optimization.schedule else {},
     )
     return trainer, optimization

@@ -13,6 +13,7 @@ import keras
 
 import trainlib.models as models
 import trainlib.registry as registry
+from trainlib.augmentation.names import is_function
 from trainlib.core.types import Optimizer, Schedule
 from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
@@ -188,6 +189,8 @@ def _specs(config: ExperimentConfig) -> Iterator[str]:
     chosen = [config.model, config.optimizer, config.loss, config.regularizer, config.constraint]
     functions = [*chosen, *config.metrics, *config.schedule.schedules]
     names = [config.dataset, *(x.name for x in functions if x is not None), *config.callbacks]
+    if config.data.augment is not None and is_function(config.data.augment):
+        names.append(config.data.augment)
     yield from (name for name in names if is_spec(name) and not name.endswith(".keras"))
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainlib.report import columns, curves, figures, page, predictions
+from trainlib.report.augmentation import AugmentedExamples, augmentation_sheet
 from trainlib.report.columns import History
 from trainlib.report.examples import ExampleData, worst_examples
 from trainlib.report.predictions import Predictions
@@ -71,6 +72,7 @@ class ModelRecord:
         test: the test examples.
         schedule: positions in epochs, and the learning rates there; None if the learning rate is
             not a function of the step.
+        augmented: training examples before and after augmentation; None if there is none.
     """
 
     sizes: Mapping[str, int]
@@ -79,6 +81,7 @@ class ModelRecord:
     predictions: Predictions
     test: ExampleData
     schedule: tuple[np.ndarray, np.ndarray] | None = None
+    augmented: AugmentedExamples | None = None
 
 
 def write_run_page(run: RunRecord, model: ModelRecord | None, folder: Path) -> None:
@@ -112,6 +115,8 @@ def _sections(run: RunRecord, model: ModelRecord | None) -> Iterator[Section]:
         yield _prediction_section(model)
         worst = worst_examples(model.predictions, model.test)
         yield Section(page.section("Test examples with the highest loss", worst))
+        if model.augmented is not None:
+            yield _augmentation_section(model.augmented, model.test.x_max)
     if run.range_test is not None:
         yield _range_test_section(run.range_test, run.settings)
     if run.flags:
@@ -204,6 +209,12 @@ def _confusions(counts: np.ndarray, names: Any) -> str:
     rows = [[names[p.true], names[p.predicted], p.examples, f"{p.fraction:.1%}"] for p in pairs]
     headers = ["true", "predicted", "examples", "of the true class"]
     return page.note("Most frequent confusions") + page.table(headers, rows) if rows else ""
+
+
+def _augmentation_section(examples: AugmentedExamples, x_max: float) -> Section:
+    """Return training images before and after augmentation; nothing for other examples."""
+    sheet = augmentation_sheet(examples, x_max)
+    return Section(page.section("Augmented training examples", sheet) if sheet else "")
 
 
 def _range_test_section(curve: LossCurve, settings: Mapping[str, str]) -> Section:

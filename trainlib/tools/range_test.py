@@ -90,8 +90,8 @@ def lr_finder(
             `RangeTest()`, 100 steps from 1e-7 to 10.
         on_step: called with each step, its learning rate, its loss and its smoothed loss. Default:
             None.
-        **options: `seed`, `precision`, `execution`, `from_logits`, `regularizer` and
-            `regularizer_mask`, as for `Trainer`.
+        **options: `seed`, `precision`, `execution`, `from_logits`, `regularizer`,
+            `regularizer_mask` and `augment`, as for `Trainer`.
 
     Returns:
         An `LRFinderResult`; train with its `suggestion`.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from trainlib.core.checks import check_not_class
@@ -95,6 +96,7 @@ class Augmenter:
     def __init__(self, augmentation: Augmentation) -> None:
         self.augmentation = augmentation
         self._compiled: dict[str, Any] = {}
+        self._checked = False
 
     def __call__(
         self, chunks: Iterator[Chunk], data: DataAdapter, seed: int, epoch: int
@@ -111,6 +113,19 @@ class Augmenter:
         position = tf.constant(seed, tf.int64), tf.constant(epoch, tf.int64)
         return prefetch(self._augment(part, data, position) for part in parts)
 
+    def examples(self, ids: np.ndarray, data: ArrayAdapter, seed: int, epoch: int) -> Tree:
+        """Return some examples of arrays as they are in an epoch.
+
+        Args:
+            ids: indices of the examples.
+            data: the arrays.
+            seed: the seed of the trainer.
+            epoch: number of the epoch, from 0 on.
+        """
+        part = Chunk(data.take(ids), len(ids), len(ids), last=True, ids=ids)
+        position = tf.constant(seed, tf.int64), tf.constant(epoch, tf.int64)
+        return self._augment(part, data, position).examples
+
     def _augment(self, part: Chunk, data: DataAdapter, position: tuple[Tensor, Tensor]) -> Chunk:
         """Return a part of a chunk, augmented."""
         assert part.ids is not None
@@ -120,14 +135,35 @@ class Augmenter:
             partners = self._compile(_partners, *position, ids, tf.constant(data.size, tf.int64))
             others = (partners, data.take(partners.numpy()))
         rows = tf.constant(part.rows, tf.int64)
-        examples = self._compile(self._augmented, *position, ids, part.examples, others, rows)
-        if length_of("the augmented examples", examples) != len(part.ids):
-            raise ValueError(
-                f"augment {self.augmentation.name} returned "
-                f"{length_of('augment', examples)} examples of {len(part.ids)}: return one for "
-                "each"
-            )
+        arguments = (*position, ids, part.examples, others, rows)
+        examples = self._compile(self._augmented, *arguments)
+        self._check(arguments, examples)
         return part._replace(examples=examples)
+
+    def _check(self, arguments: tuple[Any, ...], examples: Tree) -> None:
+        """Raise `ValueError` unless a row of the result follows from its own row and key.
+
+        The first two examples are augmented alone once, and compared.
+        """
+        name, size = self.augmentation.name, int(arguments[2].shape[0])
+        found = length_of("the augmented examples", examples)
+        if found != size:
+            raise ValueError(
+                f"augment {name} returned {found} examples of {size}: return one for each"
+            )
+        if self._checked or self.augmentation.mix is not None or size < 3:
+            return
+        self._checked = True
+        seed, epoch, ids, given, others, rows = arguments
+        first = map_tree(lambda a: a[:2], given)
+        alone = self._compile(self._augmented, seed, epoch, ids[:2], first, others, rows)
+        for a, b in zip(tf.nest.flatten(examples), tf.nest.flatten(alone), strict=True):
+            if a.shape[1:] != b.shape[1:] or not _nearly_all_close(a[:2].numpy(), b.numpy()):
+                raise ValueError(
+                    f"augment {name}: what becomes of an example depends on other examples, or on "
+                    "random numbers of another source: compute it from its row and its key alone, "
+                    "as tl.augmentation.uniform(key, 1) does"
+                )
 
     def _augmented(
         self,
@@ -176,6 +212,13 @@ class Augmenter:
             compiled.get_concrete_function()
             self._compiled[key] = compiled
         return self._compiled[key](*arguments)
+
+
+def _nearly_all_close(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether nine tenths of the numbers agree, but for rounding."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    rounding = 1e-3 * np.max(np.abs(a), initial=1.0)
+    return bool(np.mean(np.isclose(a, b, rtol=0, atol=rounding, equal_nan=True)) >= 0.9)
 
 
 def _partners(seed: Tensor, epoch: Tensor, ids: Tensor, size: Tensor) -> Tensor:

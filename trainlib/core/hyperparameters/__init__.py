@@ -3,13 +3,15 @@
 Defaults are in the factories' signatures and conventions; `registry.hyperparameters` joins the two.
 
 declaration: the type of a declaration.
-optimizers, schedules, monitors, objectives, weights, models: the declarations, by kind.
+optimizers, schedules, monitors, objectives, weights, models, augmentations: the declarations, by
+    kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from trainlib.core.hyperparameters.augmentations import AUGMENTATIONS
 from trainlib.core.hyperparameters.declaration import TYPES, Declaration, Range, Table
 from trainlib.core.hyperparameters.models import MODELS
 from trainlib.core.hyperparameters.monitors import MONITORS
@@ -31,6 +33,7 @@ DECLARED: Mapping[str, Table] = {
     "loss": LOSSES,
     "metric": METRICS,
     "model": MODELS,
+    "augmentation": AUGMENTATIONS,
 }
 """The declarations by kind, then by name, or by `factory.name` where a factory's differs."""
 

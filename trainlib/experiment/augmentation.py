@@ -1,0 +1,62 @@
+"""The augmentation of a configuration: steps by name, or a custom function."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainlib.augmentation import parse_chain
+from trainlib.augmentation.names import is_function
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.task import Task
+from trainlib.report.augmentation import AugmentedExamples
+from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.augmentation import Augmentation, Augmenter, as_augmentation
+from trainlib.user_code import import_function, import_object
+
+SHOWN = 8
+"""Number of examples that a report shows before and after augmentation."""
+DRAWS = 4
+"""Number of epochs for which it shows them."""
+
+
+def build_augmentation(config: ExperimentConfig, task: Task) -> Augmentation | None:
+    """Return the augmentation of the training examples; None if there is none.
+
+    Pixels have the values from 0 to the largest possible one where the data set states it, as for
+    uint8 images; else those from the smallest to the largest of the training examples.
+
+    Raises:
+        ValueError: the examples are no images, or there is no such custom function.
+    """
+    augment = config.data.augment
+    if augment is None:
+        return None
+    if is_function(augment):
+        found = import_object("augment", augment, config.code_path)
+        if not isinstance(found, Augmentation):
+            found = import_function("augment", augment, config.code_path)
+        return as_augmentation(found)
+    x = task.train.x
+    if x.ndim not in (3, 4):
+        raise ValueError(
+            f"augment is for images, but an example of {task.dataset.name} has the shape "
+            f"{list(x.shape[1:])}: leave it out"
+        )
+    largest = task.dataset.x_max
+    value_range = (0.0, largest) if largest else (float(x.min()), float(x.max()))
+    return parse_chain(augment, value_range if value_range[0] < value_range[1] else None)
+
+
+def augmented_examples(config: ExperimentConfig, task: Task) -> AugmentedExamples | None:
+    """Return some training examples before and after augmentation, in the first epochs.
+
+    Returns:
+        None if the examples are not augmented, or are not arrays of one input.
+    """
+    augmentation = build_augmentation(config, task)
+    if augmentation is None:
+        return None
+    ids = np.linspace(0, task.train.size - 1, min(SHOWN, task.train.size)).astype(int)
+    data, augmenter = ArrayAdapter("data", tuple(task.train), len(ids)), Augmenter(augmentation)
+    after = [augmenter.examples(ids, data, config.seed, epoch)[0] for epoch in range(DRAWS)]
+    return AugmentedExamples(augmentation.name, task.train.x[ids], np.stack(after), ids)

@@ -1,0 +1,50 @@
+"""Training examples before and after augmentation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from trainlib.report import page
+from trainlib.report.examples import encode_png, is_image
+
+
+class AugmentedExamples(NamedTuple):
+    """Examples before and after augmentation.
+
+    Attributes:
+        name: text of the augmentation.
+        before: the examples, [n, ...].
+        after: the same in several epochs, [epochs, n, ...].
+        ids: their indices in the training data, [n].
+    """
+
+    name: str
+    before: np.ndarray
+    after: np.ndarray
+    ids: np.ndarray
+
+
+def augmentation_sheet(examples: AugmentedExamples, x_max: float) -> str:
+    """Return HTML of a sheet of images: a row of originals, then a row for each epoch.
+
+    Args:
+        examples: the examples.
+        x_max: largest value of a pixel; 0: the largest of each image.
+
+    Returns:
+        "" if the examples are no images.
+    """
+    if not is_image(examples.before.shape[1:]):
+        return ""
+    rows = [("original", examples.before)]
+    rows += [(f"epoch {k}", after) for k, after in enumerate(examples.after, 1)]
+    shown = [
+        [
+            page.ExampleImage(encode_png(image, x_max), (f"example {index}", name), None)
+            for index, image in zip(examples.ids, images, strict=True)
+        ]
+        for name, images in rows
+    ]
+    return page.note(examples.name) + "\n".join(map(page.example_images, shown))
