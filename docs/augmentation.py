@@ -7,12 +7,14 @@ python docs/augmentation.py     # writes docs/augmentation.md and .png; needs ma
 from __future__ import annotations
 
 import inspect
+import io
 import re
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 import trainlib as tl
 from trainlib.augmentation import AUGMENTATIONS
@@ -83,7 +85,9 @@ def draw(to: Path) -> None:
         axes.set_yticks([])
         axes.set_frame_on(False)
     figure.subplots_adjust(left=0.18, right=0.995, top=0.995, bottom=0.005, hspace=0.06)
-    figure.savefig(to, metadata={"Software": None})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, metadata={"Software": None})
+    Image.open(drawn).convert("L").save(to, optimize=True)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from trainlib.augmentation.affine import (
     FILL_MODES,
     compose,
     flip_map,
+    mirror,
     rotation_map,
     shear_map,
     shift,
@@ -67,7 +68,9 @@ def test_shears_are_those_of_keras_but_for_the_fixed_point():
 
 def test_flips_mirror_exactly():
     in_x, in_y = tf.constant([True, False] * 3), tf.constant([True] * 3 + [False] * 3)
-    ours = warp(IMAGES, flip_map(in_x, in_y)).numpy()
+    flips = flip_map(in_x, in_y)
+    ours = warp(IMAGES, flips).numpy()
+    np.testing.assert_array_equal(mirror(IMAGES, flips), ours)
     for image, found, x, y in zip(IMAGES.numpy(), ours, in_x.numpy(), in_y.numpy(), strict=True):
         np.testing.assert_array_equal(found, image[:: -1 if y else 1, :: -1 if x else 1])
 

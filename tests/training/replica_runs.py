@@ -379,6 +379,18 @@ def numbers(history):
     return [{k: x for k, x in line.items() if k != "seconds"} for line in history]
 
 
+def shifted(x, y, key):
+    return x + tf.cast(tl.augmentation.uniform(key, 1), x.dtype), y
+
+
+def half_of_each(x, other, key):
+    share = tf.cast(tl.augmentation.uniform(key, 1), x.dtype)
+    return share * x + (1 - share) * other, share[:, 0]
+
+
+MIXED = tl.augmentation.Augmentation(shifted, "mixed", half_of_each)
+
+
 def trainers():
     """`Trainer.fit`, `evaluate` and `predict` on 22 examples in batches of 5."""
     rng = np.random.default_rng(0)
@@ -388,7 +400,7 @@ def trainers():
     for name, more in {
         "plain": {"metrics": ["mean_absolute_error"], "regularizer": tl.l2(1e-2)},
         "accumulated": {"optimizer": tl.accumulate(tl.adam(1e-2), 3)},
-        "averaged": {"optimizer": tl.chain(tl.sgd(1e-2), tl.ema(0.9))},
+        "averaged": {"optimizer": tl.chain(tl.sgd(1e-2), tl.ema(0.9)), "augment": MIXED},
     }.items():
         pair = (trainer_of(strategy, **more) for strategy in ("one_device", "mirrored"))
         found[name] = trained_alike(*pair, data)

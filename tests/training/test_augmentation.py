@@ -13,6 +13,7 @@ from trainlib.callbacks import Callback, Save, Stop
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.augmentation import Augmenter, as_augmentation
 from trainlib.training.order import epoch_order
+from trainlib.training.replay import find_step
 from trainlib.training.stream_adapter import StreamAdapter
 
 SIZE = 45
@@ -122,6 +123,15 @@ def test_training_is_that_of_the_augmented_examples():
     evaluated = trainer.evaluate((X, Y)), plain.evaluate((X, Y))
     assert evaluated[0] == evaluated[1]
     np.testing.assert_array_equal(trainer.predict(X), plain.predict(X))
+
+
+def test_a_step_that_is_replayed_has_the_augmented_examples():
+    trainer = new_trainer(JITTER)
+    config = trainer.fit_config((X, Y), batch_size=5, verbose=0)
+    order = epoch_order(0, 0, SIZE)[5:10]
+    x = find_step(trainer.context, config, 2).batch[0]
+    augmented = by_id(JITTER, arrays(5))
+    np.testing.assert_array_equal(x, np.array([augmented[i][0] for i in order], "float32"))
 
 
 class StopAt(Callback):

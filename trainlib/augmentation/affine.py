@@ -17,6 +17,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainlib.core.random import elementwise
+from trainlib.core.tree import with_rank
 from trainlib.core.types import Tensor
 
 FILL_MODES = ("reflect", "constant", "nearest", "wrap")
@@ -123,6 +124,14 @@ def warp(
         fill_mode=fill_mode.upper(),
     )
     return tf.ensure_shape(warped, images.shape)
+
+
+def mirror(images: Tensor, flips: Affine) -> Tensor:
+    """Return images mirrored by maps of `flip_map`, as `warp` does, without interpolation."""
+    for factor, axis in ((flips.a, 2), (flips.d, 1)):
+        mirrored = with_rank(tf.broadcast_to(factor < 0, tf.shape(images)[:1]), 4)
+        images = tf.where(mirrored, tf.reverse(images, [axis]), images)
+    return images
 
 
 def turns(fraction: Tensor) -> Tensor:

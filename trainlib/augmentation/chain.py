@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from trainlib.augmentation.affine import FILL_MODES, compose
+from trainlib.augmentation.affine import FILL_MODES, compose, mirror
 from trainlib.augmentation.color import ValueRange
 from trainlib.augmentation.steps import Settings, Step
 from trainlib.core.checks import check_choice, check_number
@@ -116,11 +116,13 @@ def _changed(links: Sequence[Link], images: Tensor, key: Tensor, settings: Setti
     """Return images that steps have changed."""
     size = images.shape[1], images.shape[2]
     for kind, group in itertools.groupby(links, lambda link: link.step.kind):
+        members = list(group)
         if kind == "geometric":
-            maps = [link.step.function(link.key(key), size) for link in group]
-            images = settings.warp(images, compose(maps))
+            affine = compose([link.step.function(link.key(key), size) for link in members])
+            only_flips = all(link.step.name == "flip" for link in members)
+            images = mirror(images, affine) if only_flips else settings.warp(images, affine)
         else:
-            for link in group:
+            for link in members:
                 images = link.step.function(images, link.key(key), settings)
     return images
 

@@ -55,6 +55,11 @@ class Step(NamedTuple):
         function: the function of this kind, as the module describes it.
         uses_range: whether it uses the range of the values of pixels.
         is_for_rgb: whether it needs images of three channels.
+
+    Example:
+        >>> step = tl.augmentation.noise(0.1)
+        >>> step.name, step.text, step.kind, step.uses_range
+        ('noise', 'noise=0.1', 'pixels', True)
     """
 
     text: str
@@ -92,6 +97,7 @@ def augmentation(
             return Step(_text(name, bound.arguments), kind, function, uses_range, is_for_rgb)
 
         make.kind = "augmentation"  # type: ignore[attr-defined]
+        make.__signature__ = signature.replace(return_annotation="Step")  # type: ignore[attr-defined]
         return make
 
     return decorate

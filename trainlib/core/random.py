@@ -99,8 +99,9 @@ def uniform(key: Tensor, count: int, low: float = 0.0, high: float = 1.0) -> Ten
         >>> u.shape, 0.45 < float(tf.reduce_mean(u)) < 0.55
         (TensorShape([1000, 2]), True)
     """
-    unit = _unit(random_bits(key, count), 24)
-    return low + (high - low) * unit
+    bits = random_bits(key, -(-count // 2))
+    halves = [_unit(half, 24) for half in (bits, tf.bitwise.left_shift(bits, _uint64(32)))]
+    return low + (high - low) * tf.concat(halves, 1)[:, :count]
 
 
 def integers(key: Tensor, bound: Tensor) -> Tensor:
