@@ -1,23 +1,27 @@
-"""Measure how much longer a training step takes with augmentation.
+"""Measure what augmentation costs beside the training steps.
 
-    python benchmarks/augmentation.py [--model=cnn] [--batches=200] [--rounds=3] [--augment=STEPS]
+    python benchmarks/augmentation.py [--model=cnn] [--batches=128] [--rounds=3] [--augment=STEPS]
 
-A model is trained on images of the size of Fashion-MNIST, uint8, in batches of 32, in turns without
-augmentation and with each of some chains. Examples are augmented in a thread that is ahead of the
-steps and shares the cores with them. The figure is the median over the rounds of the ratio of the
-processor times of an epoch, over all threads: other programs do not count.
+Images have the size of those of Fashion-MNIST and are uint8, in batches of 32. For each chain an epoch
+of batches is augmented as training does it; the figure is the processor time that this takes, over
+all threads, beside that of the steps of a model on the same batches. It is the least of the rounds:
+other programs can only add to it. Training augments ahead of the steps, so that on idle cores it takes
+no longer.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import trainlib as tl
+from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.augmentation import Augmenter
 
 BATCH = 32
 CHAINS = (
@@ -35,44 +39,47 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="cnn", help="Name of a model.")
-    parser.add_argument("--batches", type=int, default=200, help="Batches of an epoch.")
+    parser.add_argument("--batches", type=int, default=128, help="Batches of an epoch.")
     parser.add_argument("--rounds", type=int, default=3, help="Rounds of epochs.")
     parser.add_argument("--augment", default="", help="One chain instead of all.")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     size = BATCH * options.batches
-    data = rng.integers(0, 256, (size, 28, 28)).astype("uint8"), rng.integers(0, 10, size)
-    chains = [options.augment] if options.augment else CHAINS
-    trainers = {chain: _trainer(options.model, chain) for chain in ("", *chains)}
-    seconds: dict[str, list[float]] = {chain: [] for chain in trainers}
-    for trainer in trainers.values():
-        trainer.fit(data, batch_size=BATCH)  # compiles
-    for _ in range(options.rounds):
-        for chain, trainer in trainers.items():
-            began = time.process_time()
-            trainer.fit(data, batch_size=BATCH)
-            seconds[chain].append(time.process_time() - began)
-    step = statistics.median(seconds[""]) / options.batches
-    print(f"{options.model}: {1e3 * step:.2f} ms of processor time a step without augmentation")
-    for chain in chains:
-        pairs = zip(seconds[chain], seconds[""], strict=True)
-        ratio = statistics.median(with_ / without for with_, without in pairs)
-        print(f"{ratio - 1:+7.1%}  {(ratio - 1) * step / BATCH * 1e6:6.1f} us/image  {chain}")
+    images = rng.integers(0, 256, (size, 28, 28)).astype("uint8")
+    data, order = (images, rng.integers(0, 10, size)), rng.permutation(size)
+    adapter, trainer = ArrayAdapter("data", data, BATCH), _trainer(options.model)
+
+    def epoch(augmenter: Augmenter | None = None) -> None:
+        chunks = adapter.training(order)
+        for chunk in chunks if augmenter is None else augmenter(chunks, adapter, 0, 0):
+            tf.nest.flatten(chunk.examples)[0].numpy()
+
+    step = _seconds(lambda: trainer.fit(data, batch_size=BATCH, verbose=0), options.rounds)
+    print(f"{options.model}: {1e6 * step / size:.0f} us of processor time per image for a step")
+    unchanged = _seconds(epoch, options.rounds)
+    for chain in [options.augment] if options.augment else CHAINS:
+        augmenter = Augmenter(tl.augmentation.parse_chain(chain))
+        cost = _seconds(lambda: epoch(augmenter), options.rounds) - unchanged  # noqa: B023
+        print(f"{cost / step:7.1%}  {1e6 * cost / size:6.1f} us/image  {chain}", flush=True)
 
 
-def _trainer(model: str, chain: str) -> tl.Trainer:
-    """Return a trainer of a new model, with that augmentation."""
+def _seconds(run: Callable[[], object], rounds: int) -> float:
+    """Return the least processor time of some rounds, after one that compiles."""
+    run()
+    taken = []
+    for _ in range(rounds):
+        began = time.process_time()
+        run()
+        taken.append(time.process_time() - began)
+    return min(taken)
+
+
+def _trainer(model: str) -> tl.Trainer:
+    """Return a trainer of a new model."""
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Rescaling(1 / 255)]
     built = tl.models.MODELS[model]((28, 28), 10, "softmax", layers)
-    augment = tl.augmentation.parse_chain(chain) if chain else None
-    return tl.Trainer(
-        built,
-        "sparse_categorical_crossentropy",
-        tl.adam(),
-        execution="graph",
-        augment=augment,
-    )
+    return tl.Trainer(built, "sparse_categorical_crossentropy", tl.adam(), execution="graph")
 
 
 if __name__ == "__main__":

@@ -148,13 +148,13 @@ class StopAt(Callback):
 @pytest.mark.parametrize("source", ["arrays", "stream"])
 def test_a_run_resumed_within_an_epoch_ends_in_the_same_bits(source, tmp_path):
     data = X, Y
-    options = {"batch_size": 4, "epochs": 3}
+    options = {"batch_size": 4, "epochs": 2}
     if source == "stream":
         data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4)
-        options = {"epochs": 3}
+        options = {"epochs": 2}
     unbroken = new_trainer(MIXED)
     history = unbroken.fit(data, **options)
-    new_trainer(MIXED).fit(data, callbacks=[StopAt(17)], checkpoints=tmp_path, **options)
+    new_trainer(MIXED).fit(data, callbacks=[StopAt(15)], checkpoints=tmp_path, **options)
     resumed = new_trainer(MIXED)
     checkpoints = tl.Checkpoints(tmp_path, resume=True)
     found = resumed.fit(data, checkpoints=checkpoints, **options)
