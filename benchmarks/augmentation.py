@@ -2,11 +2,11 @@
 
     python benchmarks/augmentation.py [--model=cnn] [--batches=128] [--rounds=3] [--augment=STEPS]
 
-Images have the size of those of Fashion-MNIST and are uint8, in batches of 32. For each chain an epoch
-of batches is augmented as training does it; the figure is the processor time that this takes, over
-all threads, beside that of the steps of a model on the same batches. It is the least of the rounds:
-other programs can only add to it. Training augments ahead of the steps, so that on idle cores it takes
-no longer.
+Images have the size of those of Fashion-MNIST and are uint8, in batches of 32. For each chain an
+epoch of batches is augmented as training does it; the figure is the processor time that this takes,
+over all threads, beside that of the steps of a model on the same batches. It is the least of the
+rounds: other programs can only add to it. Training augments ahead of the steps, so that on idle
+cores it takes no longer.
 """
 
 from __future__ import annotations
