@@ -35,6 +35,15 @@ def test_the_logits_model_takes_the_structure_of_the_inputs():
     np.testing.assert_array_equal(logits_model(model)(x), [[1, 1, 0, 0]])
 
 
+def test_the_logits_model_has_the_structure_of_the_outputs():
+    x = keras.Input((3,))
+    first, second = keras.layers.Dense(2)(x), keras.layers.Dense(4)(x)
+    outputs = {"a": keras.layers.Softmax()(first), "b": keras.layers.Activation("softmax")(second)}
+    found = logits_model(keras.Model(x, outputs))(np.ones((1, 3), "float32"))
+    assert {name: tuple(y.shape) for name, y in found.items()} == {"a": (1, 2), "b": (1, 4)}
+    assert logits_model(keras.Model(x, [outputs["a"], second])) is None
+
+
 def test_the_logits_model_shares_its_variables_with_the_model():
     model = mlp((3,), 4, "softmax", hidden=(5,), batch_norm=True, dropout=0.5)
     bare = logits_model(model)

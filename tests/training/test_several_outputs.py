@@ -194,7 +194,7 @@ CASES = {
     ),
     "masks": Case(masked, STEPS, [BY_STEP, NUMBERS], ["mse", "mse"], [0.5, 1.0]),
 }
-RENAMED = {"shared layers": {"score_1_loss": None}}
+RENAMED: dict[str, Any] = {"shared layers": {"score_1_loss": None}}
 """Results whose names Keras gives twice."""
 QUICK = ("by name", "subclassed", "weights by output", "masks")
 
@@ -254,3 +254,52 @@ def test_each_number_is_that_of_keras(name):
     np.testing.assert_allclose([x["loss"] for x in history], expected["loss"], rtol=1e-6)
     for ours, theirs in zip(trainer.model.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+
+
+def housing(dtype):
+    """California housing as the inputs and the targets of the wide and deep network."""
+    train = tl.data.load_dataset("california_housing").train
+    x = (train.x - train.x.mean(0)) / train.x.std(0)
+    x, y = x.astype(dtype)[:9000], train.y.astype(dtype)[:9000, None]
+    return (x[:, :5], x[:, 2:]), {"main": y, "aux": y}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("execution", ["graph", "xla", "xla_update"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["functional", "subclassed"])
+def test_wide_and_deep_learns_housing_as_in_keras(kind, dtype, execution):
+    x, y = housing(dtype)
+
+    def build():
+        keras.utils.set_random_seed(1)
+        if kind == "subclassed":
+            model = WideDeep(dtype=dtype)
+            model((x[0][:2], x[1][:2]))
+            return model
+        a, b = keras.Input((5,), dtype=dtype), keras.Input((6,), dtype=dtype)
+        deep = L.Dense(30, "relu")(L.Dense(30, "relu")(b))
+        main = L.Dense(1, name="main")(L.Concatenate()([a, deep]))
+        return keras.Model((a, b), (main, L.Dense(1, name="aux")(deep)))
+
+    keras.config.set_floatx(dtype)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        model, ours = build(), build()
+        loss, weights = {"main": "mse", "aux": "mse"}, {"main": 0.9, "aux": 0.1}
+        metrics = {"main": ["mae"], "aux": ["mae", "mse"]}
+        model.compile(keras.optimizers.SGD(1e-2), loss, loss_weights=weights, metrics=metrics)
+        given = y if kind == "subclassed" else (y["main"], y["aux"])
+        options = {"batch_size": 30, "epochs": 1, "shuffle": False, "verbose": 0}
+        expected = model.fit(x, given, **options).history
+        trainer = tl.Trainer(
+            ours, loss, tl.sgd(1e-2), loss_weights=weights, metrics=metrics, execution=execution
+        )
+        found = trainer.fit((x, y), **options)[0]
+        assert {*expected} <= {*found}
+        tolerance = 1e-6 if dtype == "float32" else 1e-12
+        for name, (value,) in expected.items():
+            assert found[name] == pytest.approx(value, rel=tolerance), name
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +15,12 @@ import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig, not_for, takes
-from trainlib.experiment.targets import metric_is_by_class, takes_logits
+from trainlib.experiment.targets import metric_is_by_class, takes_logits, target_of
 from trainlib.experiment.task import Task
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
+from trainlib.experiment.wiring import ONE, by_output, texts_by_output
 from trainlib.metrics import Metric, as_metric, on_probabilities
+from trainlib.models import Wiring
 from trainlib.regularizers import Regularizer
 from trainlib.training.from_logits import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.keras_settings import check_data_format
@@ -60,7 +63,7 @@ def build_models(config: ExperimentConfig, task: Task) -> Models:
     keras.utils.set_random_seed(config.seed)
     shape = task.train.x.shape[1:]
     name, options = config.model.name, config.model.hyperparameters
-    layers = _preprocessing(task) if config.data.preprocess == AUTO else []
+    layers: Any = _preprocessing(task) if config.data.preprocess == AUTO else []
     if name in models.MODELS:
         if config.from_logits is not None:
             raise ValueError(
@@ -78,11 +81,11 @@ def build_models(config: ExperimentConfig, task: Task) -> Models:
     return as_seen_by_loss(full, task, config.from_logits)
 
 
-def _preprocessing(task: Task) -> list[Any]:
+def _preprocessing(task: Task) -> list[Any] | dict[str, list[Any]]:
     """Return layers that scale images to [0, 1], or columns by their mean and variance.
 
-    Columns are clipped at BOUND standard deviations: a single value 125 of them away from the mean
-    makes plain gradient descent diverge.
+    Of a model with several inputs, those of each input. Columns are clipped at BOUND standard
+    deviations: a single value 125 of them away from the mean makes plain gradient descent diverge.
     """
     if task.dataset.x_max:
         return [keras.layers.Rescaling(1 / task.dataset.x_max, name="scale")]
@@ -93,11 +96,21 @@ def _preprocessing(task: Task) -> list[Any]:
     if task.dataset.preprocessing is not None:  # indicators, which are 0 or 1, stay as they are
         scaled = np.array(task.dataset.preprocessing.scaled)
         mean, variance = np.where(scaled, mean, 0), np.where(scaled, variance, 1)
+    if not task.wiring.inputs:
+        return _standardizing(mean, variance)
+    return {
+        name: _standardizing(mean[list(columns)], variance[list(columns)], f"{name}_")
+        for name, columns in task.wiring.inputs.items()
+    }
+
+
+def _standardizing(mean: np.ndarray, variance: np.ndarray, prefix: str = "") -> list[Any]:
+    """Return layers that standardize columns and clip them, with names after a prefix."""
     return [
-        keras.layers.Normalization(mean=mean, variance=variance, name="standardize"),
-        keras.layers.Rescaling(1 / BOUND, name="in_units_of_the_bound"),
-        keras.layers.Activation("hard_tanh", name="bound"),
-        keras.layers.Rescaling(BOUND, name="in_standard_deviations"),
+        keras.layers.Normalization(mean=mean, variance=variance, name=f"{prefix}standardize"),
+        keras.layers.Rescaling(1 / BOUND, name=f"{prefix}in_units_of_the_bound"),
+        keras.layers.Activation("hard_tanh", name=f"{prefix}bound"),
+        keras.layers.Rescaling(BOUND, name=f"{prefix}in_standard_deviations"),
     ]
 
 
@@ -178,6 +191,36 @@ def build_loss(config: ExperimentConfig, task: Task, from_logits: bool | None) -
     return functools.partial(function, **options)
 
 
+def build_losses(
+    config: ExperimentConfig, task: Task, from_logits: bool | None
+) -> losses.Loss | dict[str, losses.Loss]:
+    """Return the loss of a model of one output, or that of each output of a model of several.
+
+    Args:
+        config: the experiment.
+        task: its data, the name of its loss and the outputs.
+        from_logits: as for `build_loss`.
+
+    Raises:
+        ValueError: the loss of an output is unknown, or needs other targets than `loss`.
+    """
+    found = by_output(task.wiring, build_loss(config, task, from_logits))
+    others = texts_by_output("output_losses", config, task.wiring)
+    if not isinstance(found, dict):
+        return found
+    for output, text in others.items():
+        registry.lookup("loss", text)
+        name = registry.full_name("loss", text)
+        if target_of(name) != task.target:
+            raise ValueError(
+                f"output_losses: {name} of output {output!r} takes other targets than loss "
+                f"{task.loss}, with which it shares them"
+            )
+        plain = dataclasses.replace(config, loss=FunctionConfig(name))
+        found[output] = build_loss(plain, task._replace(loss=name), from_logits)
+    return found
+
+
 def build_metrics(
     config: ExperimentConfig, task: Task, from_logits: bool | None
 ) -> dict[str, Metric]:
@@ -230,16 +273,27 @@ def _settled(chosen: FunctionConfig, kind: str, name: str) -> FunctionConfig:
     return FunctionConfig(name, chosen.hyperparameters)
 
 
-def check_input(model: Any, shape: tuple[int, ...], source: str) -> None:
+def check_input(model: Any, shape: tuple[int, ...], source: str, wiring: Wiring = ONE) -> None:
     """Raise `ValueError` unless a model takes examples of a shape.
 
     Args:
         model: a Keras model.
         shape: shape of one example.
         source: name of the data, for the message.
+        wiring: the inputs and outputs of the model. Default: one of each.
     """
     source = shown(source)
+    if wiring.inputs:
+        widths = {name: len(columns) for name, columns in wiring.inputs.items()}
+        found = {name: x.shape[-1] for name, x in model.input.items()}
+        if found != widths:
+            raise ValueError(
+                f"the model has inputs of {found} columns; those of {source} have {widths}"
+            )
+        return
     shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
+    if wiring.outputs:
+        shapes = shapes[:1]
     if not all(isinstance(shape, tuple) for shape in shapes):
         raise ValueError("the model must begin with keras.Input, have one input and one output")
     expected = model.input_shape[1:]
@@ -253,13 +307,14 @@ def check_input(model: Any, shape: tuple[int, ...], source: str) -> None:
 
 def check_shapes(model: Any, task: Task) -> None:
     """Raise `ValueError` unless a model fits the data and their targets."""
-    check_input(model, task.train.x.shape[1:], task.dataset.name)
-    shape = model.output_shape[1:]
-    if shape != (task.outputs,):
-        raise ValueError(
-            f"the model's output for an example has shape {shape}; {task.loss} on "
-            f"{task.dataset.name} needs {(task.outputs,)}"
-        )
+    check_input(model, task.train.x.shape[1:], task.dataset.name, task.wiring)
+    for output in model.outputs:
+        shape = tuple(output.shape[1:])
+        if shape != (task.outputs,):
+            raise ValueError(
+                f"the model's output for an example has shape {shape}; {task.loss} on "
+                f"{task.dataset.name} needs {(task.outputs,)}"
+            )
 
 
 def describe(config: ExperimentConfig, task: Task, built: Models) -> str:

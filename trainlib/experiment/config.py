@@ -78,6 +78,10 @@ class ExperimentConfig:
         constrained_params: pattern of the paths of constrained parameters; None: kernels.
         clipping: a function that clips gradients. Default: None.
         loss: a loss; "auto", the default: cross-entropy for classes, squared error for numbers.
+        output_losses: other losses for some of a model's outputs, such as ("aux=huber",), of the
+            same targets as `loss`. Default: none.
+        loss_weights: weights of the losses of a model's outputs in their sum, such as ("main=0.9",
+            "aux=0.1"). Default: none, 1 for each.
         metrics: metrics; "auto", the default: accuracy, or squared and absolute error.
         epochs: passes over the training examples, at least 1. Default: 10.
         batch_size: examples in a batch, at least 1. Default: 32.
@@ -193,6 +197,18 @@ class ExperimentConfig:
         AUTO,
         "Loss: one of {names}; module:function of (y_true, y_pred), the loss of each example, with "
         "classes as indices; auto: cross-entropy for classes, mean squared error for numbers.",
+    )
+    output_losses: tuple[str, ...] = setting(
+        "strs",
+        (),
+        "Other losses for some of a model's outputs, as in aux=huber; default: the loss for each.",
+        group="Loss",
+    )
+    loss_weights: tuple[str, ...] = setting(
+        "strs",
+        (),
+        "Weights of the losses of a model's outputs in their sum, as in main=0.9,aux=0.1; default: "
+        "1 for each.",
     )
     metrics: FunctionsField = FunctionsField(
         "metrics",

@@ -6,11 +6,12 @@ import dataclasses
 
 from trainlib.core.tree import kernels
 from trainlib.experiment.augmentation import build_augmentation
-from trainlib.experiment.building import Models, build_loss, build_regularizer
+from trainlib.experiment.building import Models, build_losses, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig
 from trainlib.experiment.optimization import build_optimizer
 from trainlib.experiment.task import Task, training_data
+from trainlib.experiment.wiring import loss_weights_of
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest
 from trainlib.tools.range_test import DEFAULT, lr_finder
 
@@ -35,10 +36,11 @@ def find_learning_rate(
     """
     return lr_finder(
         built.trained,
-        build_loss(config, task, built.from_logits),
+        build_losses(config, task, built.from_logits),
         lambda rate: build_optimizer(config, rate),
         training_data(config, task),
         batch_size=config.batch_size * config.gradient_accumulation_steps,
+        loss_weights=loss_weights_of(config, task.wiring),
         regularizer=build_regularizer(config),
         regularizer_mask=config.regularized_params or kernels,
         seed=config.seed,

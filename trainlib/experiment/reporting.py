@@ -25,6 +25,7 @@ from trainlib.experiment.targets import INDEX
 from trainlib.experiment.task import PARTS, Task
 from trainlib.experiment.training import steps_per_epoch
 from trainlib.experiment.values import written
+from trainlib.experiment.wiring import main_output
 from trainlib.metrics.base import ACTIVATIONS
 from trainlib.report import columns
 from trainlib.report.comparison_page import write_comparison_page
@@ -178,8 +179,10 @@ def model_record(
 
 
 def predict_test(config: ExperimentConfig, task: Task, built: Models) -> Predictions:
-    """Return a model's predictions of the test examples, with their losses."""
-    outputs = build_evaluator(config, task, built).predict(task.test.x).astype(np.float32)
+    """Return a model's predictions of the test examples, by its main output, with their losses."""
+    x, _ = task.arrays(task.test)
+    found = build_evaluator(config, task, built).predict(x)
+    outputs = main_output(task.wiring, found).astype(np.float32)
     losses = _losses(config, task, built)
     if not task.target.by_class:
         return Predictions(task.test.y, outputs.reshape(-1), None, losses)
@@ -192,17 +195,19 @@ def predict_test(config: ExperimentConfig, task: Task, built: Models) -> Predict
 
 
 def _losses(config: ExperimentConfig, task: Task, built: Models) -> np.ndarray:
-    """Return the loss of each test example, as evaluation computes it."""
+    """Return the loss of each test example, as evaluation computes it for the main output."""
     loss = loss_for_model(build_loss(config, task, built.from_logits), built.trained)
     model = as_functional_model(built.trained, precision=config.precision)
 
     def apply_fn(params: Tree, state: Tree, examples: Tree, training: bool) -> ModelOutput:
         x, y = examples
         output = model.apply_fn(params, state, x, training=training)
-        return output._replace(y_pred=loss(y, output.y_pred))
+        return output._replace(y_pred=loss(y, main_output(task.wiring, output.y_pred)))
 
     losses = FunctionalModel(apply_fn, model.params, model.model_state)
-    found = Evaluator(losses, execution=config.execution).predict(tuple(task.test))
+    found = Evaluator(losses, execution=config.execution).predict(
+        (task.arrays(task.test)[0], task.test.y)
+    )
     return np.asarray(found, np.float64)
 
 

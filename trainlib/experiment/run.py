@@ -196,10 +196,10 @@ def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
     if stateful is not None:
         for name in PARTS:
             if (examples := getattr(task, name)) is not None:
-                trainer.context.adapt(f"the {name} part", tuple(examples))
+                trainer.context.adapt(f"the {name} part", task.arrays(examples))
     # The batch size of the evaluation at the end, which then needs no other trace.
     rows = min(EVALUATION_BATCH_SIZE, task.train.size) if stateful is None else stateful[1]
-    results = trainer.context.trace_evaluation(tuple(take(task.train, rows)), rows)
+    results = trainer.context.trace_evaluation(task.arrays(take(task.train, rows)), rows)
     return [name for name, value in results.items() if isinstance(value, list)]
 
 
@@ -297,7 +297,9 @@ def _result(
     results: dict[str, Results | None] = dict.fromkeys(PARTS)
     if stop is None or not stop.resumable:
         parts = {name: getattr(task, name) for name in PARTS}
-        results |= {name: trainer.evaluate(tuple(x)) for name, x in parts.items() if x is not None}
+        results |= {
+            name: trainer.evaluate(task.arrays(x)) for name, x in parts.items() if x is not None
+        }
     return ExperimentResult(
         config=prepared.config,
         folder=folder,

@@ -27,7 +27,7 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.building import (
     Models,
     as_seen_by_loss,
-    build_loss,
+    build_losses,
     build_metrics,
     build_regularizer,
     check_input,
@@ -39,6 +39,13 @@ from trainlib.experiment.result import Log
 from trainlib.experiment.targets import in_form, loss_name, target_of
 from trainlib.experiment.task import Task, build_task, data_dtype, metric_names
 from trainlib.experiment.user_functions import load_model
+from trainlib.experiment.wiring import (
+    by_output,
+    inputs_of,
+    loss_weights_of,
+    main_output,
+    wiring_of,
+)
 from trainlib.models import LOGITS_ACTIVATIONS
 from trainlib.training.callback import Results
 from trainlib.training.evaluator import Evaluator
@@ -178,8 +185,9 @@ def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Eval
     """
     return Evaluator(
         built.trained,
-        build_loss(config, task, built.from_logits),
-        metrics=build_metrics(config, task, built.from_logits),
+        build_losses(config, task, built.from_logits),
+        metrics=by_output(task.wiring, build_metrics(config, task, built.from_logits)),
+        loss_weights=loss_weights_of(config, task.wiring),
         regularizer=build_regularizer(config),
         regularizer_mask=config.regularized_params or kernels,
         precision=config.precision,
@@ -211,7 +219,7 @@ def evaluate_run(
     if examples is None:
         raise ValueError(f"part {part}: the run kept no examples for it")
     built = load_models(run, task, safe_mode)
-    return build_evaluator(run.config, task, built).evaluate(tuple(examples))
+    return build_evaluator(run.config, task, built).evaluate(task.arrays(examples))
 
 
 def _whole_task(run: SavedRun) -> Task:
@@ -227,7 +235,8 @@ def _whole_task(run: SavedRun) -> Task:
     examples = in_form(examples, target.form, dataset)
     outputs = run.classes if target.by_class else 1
     metrics = metric_names(config, loss, target)
-    return Task(dataset, examples, None, examples, loss, target, outputs, metrics)
+    wiring = wiring_of(config, examples.x.shape[1:])
+    return Task(dataset, examples, None, examples, loss, target, outputs, metrics, wiring)
 
 
 def _dataset(run: SavedRun, name: str, examples: Examples | None = None) -> Dataset:
@@ -265,6 +274,8 @@ def predict_run(
 ) -> np.ndarray:
     """Return the predictions of a run's model: probabilities or scores [N, K], or numbers [N, 1].
 
+    Of a model with auxiliary outputs they are those of its main output.
+
     Args:
         run: the run, or one `with_data`.
         data: path of an `.npz` with an array x, of a table with the columns that the model takes,
@@ -288,7 +299,8 @@ def predict_run(
     else:
         x = build_saved_task(run).test.x
     model = _load_model(run, safe_mode)
-    check_input(model, x.shape[1:], data or config.dataset)
+    wiring = wiring_of(config, x.shape[1:])
+    check_input(model, x.shape[1:], data or config.dataset, wiring)
     evaluator = Evaluator(model, precision=config.precision, execution=config.execution)
-    predictions: np.ndarray = evaluator.predict(x)
+    predictions: np.ndarray = main_output(wiring, evaluator.predict(inputs_of(wiring, x)))
     return predictions

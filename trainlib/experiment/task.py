@@ -8,6 +8,7 @@ import numpy as np
 
 import trainlib.losses as losses
 from trainlib.core.checks import check_integer
+from trainlib.core.types import Tree
 from trainlib.data import (
     Dataset,
     Examples,
@@ -27,6 +28,8 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.targets import Target, in_form, loss_name, target_of
 from trainlib.experiment.user_functions import import_modules
+from trainlib.experiment.wiring import ONE, by_output, inputs_of, wiring_of
+from trainlib.models import Wiring
 from trainlib.training.paths import expanded
 from trainlib.user_code import import_function, is_spec
 
@@ -47,6 +50,8 @@ class Task(NamedTuple):
         target: form of the targets.
         outputs: units of the model's last layer.
         metrics: names of the metrics.
+        wiring: the inputs and the outputs of the model. Each output predicts the targets. Default:
+            one of each.
     """
 
     dataset: Dataset
@@ -57,6 +62,11 @@ class Task(NamedTuple):
     target: Target
     outputs: int
     metrics: tuple[str, ...]
+    wiring: Wiring = ONE
+
+    def arrays(self, examples: Examples) -> tuple[Tree, Tree]:
+        """Return examples as (x, y), for the inputs and the outputs of the model."""
+        return inputs_of(self.wiring, examples.x), by_output(self.wiring, examples.y)
 
 
 def build_task(
@@ -100,7 +110,8 @@ def build_task(
         train = take(train, _used(config, train.size))
     outputs = dataset.classes if target.by_class else 1
     metrics = metric_names(config, loss, target)
-    return Task(dataset, train, validation, test, loss, target, outputs, metrics)
+    wiring = wiring_of(config, train.x.shape[1:])
+    return Task(dataset, train, validation, test, loss, target, outputs, metrics, wiring)
 
 
 def load_data(
@@ -218,7 +229,7 @@ def _parts(
 
 def held_out(task: Task) -> tuple[Any, ...] | None:
     """Return the validation data as (x, y); None if there are none."""
-    return None if task.validation is None else tuple(task.validation)
+    return None if task.validation is None else task.arrays(task.validation)
 
 
 def training_data(config: ExperimentConfig, task: Task) -> tuple[Any, ...]:
@@ -229,15 +240,15 @@ def training_data(config: ExperimentConfig, task: Task) -> tuple[Any, ...]:
     """
     class_weight = config.data.class_weight
     if class_weight is None:
-        return tuple(task.train)
+        return task.arrays(task.train)
     if not task.target.by_class:
         raise ValueError(f"class_weight is for classes; loss {task.loss} predicts numbers")
-    x, y = task.train
+    y = task.train.y
     if class_weight == BALANCED:
         weights = _balanced_weights(y, task.outputs)
     else:
         weights = _class_weights(class_weight, task)
-    return x, y, losses.class_weights(y, weights).numpy()
+    return *task.arrays(task.train), losses.class_weights(y, weights).numpy()
 
 
 def _balanced_weights(y: np.ndarray, classes: int) -> dict[int, float]:

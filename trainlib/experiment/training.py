@@ -17,7 +17,7 @@ from trainlib.callbacks.events import require_tensorboard
 from trainlib.core.tree import kernels
 from trainlib.data import take
 from trainlib.experiment.augmentation import build_augmentation
-from trainlib.experiment.building import Models, build_loss, build_metrics, build_regularizer
+from trainlib.experiment.building import Models, build_losses, build_metrics, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import flatten
 from trainlib.experiment.functions import AUTO
@@ -25,6 +25,7 @@ from trainlib.experiment.optimization import Optimization, build_optimization
 from trainlib.experiment.run_folder import CHECKPOINTS
 from trainlib.experiment.task import Task
 from trainlib.experiment.values import written
+from trainlib.experiment.wiring import ONE, by_output, loss_weights_of
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.trainer import Trainer
@@ -51,9 +52,10 @@ def build_trainer(
     optimization = build_optimization(config, steps_per_epoch(config, task))
     trainer = Trainer(
         built.trained,
-        build_loss(config, task, built.from_logits),
+        build_losses(config, task, built.from_logits),
         optimization.optimizer,
-        metrics=build_metrics(config, task, built.from_logits),
+        metrics=by_output(task.wiring, build_metrics(config, task, built.from_logits)),
+        loss_weights=loss_weights_of(config, task.wiring),
         regularizer=build_regularizer(config),
         regularizer_mask=config.regularized_params or kernels,
         seed=config.seed,
@@ -135,13 +137,14 @@ def tensorboard_callbacks(
     if wanted.dir is not None:
         to /= folder.resolve().name
     shown = task.train if task.validation is None else task.validation
+    is_plain = task.wiring == ONE  # pictures and the projector are of one input and one output
     callback = TensorBoard(
         to,
         steps=wanted.steps,
         histogram_epochs=wanted.histogram_epochs,
         hyperparameters=_hyperparameters(config),
-        examples=tuple(take(shown, min(EXAMPLES, shown.size))),
-        model=built.trained,
+        examples=tuple(take(shown, min(EXAMPLES, shown.size))) if is_plain else None,
+        model=built.trained if is_plain else None,
     )
     return [callback]
 

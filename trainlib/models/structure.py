@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 
-from trainlib.training.keras_private import all_layers, source_of
+from trainlib.training.keras_private import all_layers, outputs_of, source_of
 
 LOGITS_ACTIVATIONS = ("softmax", "sigmoid")
 
@@ -23,8 +23,9 @@ def logits_model(model: Any, activation: str | None = None) -> Any | None:
         activation: "softmax" or "sigmoid", the only one to remove. Default: None, either.
 
     Returns:
-        A `keras.Model`; None if the last layer is something else, or if Keras does not know the
-        order of the layers, as in a subclass with its own `call`.
+        A `keras.Model`; None if the last layer, or that of one of several outputs, is something
+        else, or if Keras does not know the order of the layers, as in a subclass with its own
+        `call`.
 
     Example:
         >>> model = tl.models.mlp((4,), 3, "softmax", hidden=())
@@ -35,18 +36,28 @@ def logits_model(model: Any, activation: str | None = None) -> Any | None:
     """
     if not getattr(model, "inputs", None):
         return None
-    last = model.layers[-1]
-    kind = type(last).__name__
-    function = getattr(getattr(last, "activation", None), "__name__", "")
+    kinds = (activation,) if activation else LOGITS_ACTIVATIONS
+    if len(model.outputs) == 1:
+        logits = _before(model.layers[-1], kinds)
+    else:
+        logits = keras.tree.map_structure(
+            lambda output: _before(source_of(output)[0], kinds), outputs_of(model)
+        )
+    if any(x is None for x in keras.tree.flatten(logits)):
+        return None
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return keras.Model(inputs, logits, name=model.name)
+
+
+def _before(layer: Any, kinds: Sequence[str]) -> Any | None:
+    """Return what a softmax or a sigmoid is applied to; None for another layer."""
+    kind = type(layer).__name__
+    function = getattr(getattr(layer, "activation", None), "__name__", "")
     if kind == "Softmax":
         function = "softmax"
     elif kind != "Activation":
         return None
-    if function not in ((activation,) if activation else LOGITS_ACTIVATIONS):
-        return None
-    sequential = isinstance(model, keras.Sequential)
-    inputs = model.inputs[0] if sequential else model.input
-    return keras.Model(inputs, last.input, name=model.name)
+    return layer.input if function in kinds else None
 
 
 def has_preprocessing(model: Any) -> bool:

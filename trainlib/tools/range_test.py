@@ -10,15 +10,14 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_integer
 from trainlib.core.types import Optimizer, Schedule, Tensor, Tree
-from trainlib.losses import Loss
 from trainlib.regularizers import Regularizer
 from trainlib.schedules import exponential_decay
 from trainlib.step.train import train_step
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest, follow
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.augmentation import Augmentation, AugmentFunction
-from trainlib.training.batches import read_pair
 from trainlib.training.chunks import specs_of
+from trainlib.training.objectives import FromLogits, Losses, LossWeights
 from trainlib.training.order import epoch_order
 from trainlib.training.trainer import Trainer
 from trainlib.transforms.accumulate import accumulates
@@ -36,7 +35,8 @@ class RangeTrainerOptions(TypedDict, total=False):
     seed: int
     precision: str | None
     execution: str
-    from_logits: bool | None
+    loss_weights: LossWeights
+    from_logits: FromLogits
     regularizer: Regularizer | None
     regularizer_mask: Mask
     augment: Augmentation | AugmentFunction | None
@@ -44,7 +44,7 @@ class RangeTrainerOptions(TypedDict, total=False):
 
 def lr_finder(
     model: Any,
-    loss: str | Loss,
+    loss: Losses,
     optimizer: Callable[[Schedule], Optimizer],
     data: tuple[Any, ...],
     *,
@@ -80,7 +80,7 @@ def lr_finder(
 
     Args:
         model: a built Keras model, or a `FunctionalModel`.
-        loss: a name of the registry, or `(y_true, y_pred) -> loss of each example`.
+        loss: as for `Trainer`: of one output, or by output.
         optimizer: a function of a learning rate, which is a schedule here: `tl.adam`, or
             `lambda rate: tl.chain(tl.clip_by_norm(1.0), tl.adam(rate))`. Instead of
             `accumulate`, give the number of examples of an update as the batch_size.
@@ -90,7 +90,7 @@ def lr_finder(
             `RangeTest()`, 100 steps from 1e-7 to 10.
         on_step: called with each step, its learning rate, its loss and its smoothed loss. Default:
             None.
-        **options: `seed`, `precision`, `execution`, `from_logits`, `regularizer`,
+        **options: `seed`, `precision`, `execution`, `loss_weights`, `from_logits`, `regularizer`,
             `regularizer_mask` and `augment`, as for `Trainer`.
 
     Returns:
@@ -145,7 +145,7 @@ def _made_by(factory: Any, ramp: Schedule) -> Optimizer:
 
 def _losses(trainer: Trainer, data: tuple[Any, ...], batch_size: int) -> Iterator[float]:
     """Yield the loss of each batch of training, with an update after it."""
-    adapter = ArrayAdapter("data", read_pair("data", data), batch_size)
+    adapter = ArrayAdapter("data", trainer.context.read("data", data), batch_size)
     config = trainer.context.programs.config
     step = train_step(config, compile_update=trainer.execution == "xla_update")
     state = trainer.state

@@ -23,8 +23,8 @@ from trainlib.transforms.decay import Mask
 
 RESERVED_NAMES = ("loss", "epoch", "step", "seconds")
 """Names of results that are not metrics."""
-Metrics: TypeAlias = Sequence[str | ExampleMetric] | Mapping[str, str | ExampleMetric | Metric]
-"""Metrics by name, as functions, and objects of Keras, which have names."""
+Metrics: TypeAlias = Sequence[Any] | Mapping[str, Any]
+"""Metrics by name, as functions, and objects of Keras, which have names; or these by output."""
 
 
 def metrics_by_name(metrics: Metrics) -> dict[str, Metric | ExampleMetric]:
