@@ -110,6 +110,17 @@ def test_outputs_of_different_masks_need_a_loss_that_masks_them():
     assert float(found["loss"].compute()) == pytest.approx(expected, rel=1e-14)
 
 
+def test_a_loss_of_one_output_is_not_averaged_over_a_list_of_outputs():
+    def two(params, state, x, training):
+        return tl.ModelOutput([params * x, x], state)
+
+    config = tl.StepConfig(two, lambda y, p: tf.reduce_mean(tf.square(tf.subtract(p, y)), -1))
+    state = tl.init_state(tf.constant(2.0, tf.float64), (), None)
+    batch = tf.constant(X), [tf.constant(Y), tf.constant(Y)]
+    with pytest.raises(ValueError, match=r"values of shape \[2, 4, 3\], whose first axis is not"):
+        tl.eval_step(config)(state, batch)
+
+
 def test_what_a_tensor_of_a_graph_depends_on():
     @tf.function
     def graph(x, y):

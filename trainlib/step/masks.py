@@ -29,10 +29,12 @@ def masked(function: Callable[[Any, Any], Tensor], y: Tree, output: ModelOutput)
         output: of the model.
 
     Raises:
-        ValueError: the function uses outputs of different masks, or the mask has another shape than
-            the values.
+        ValueError: the function uses outputs of different masks, the mask has another shape than
+            the values, or the values of several outputs are not those of the examples.
     """
     values = function(y, output.y_pred)
+    if tf.nest.is_nested(output.y_pred):
+        _check_rows(values, output.y_pred)
     if output.mask is None or _rank(values) == 0:
         return values
     if tf.nest.is_nested(output.y_pred) and isinstance(values, Masked):
@@ -93,6 +95,22 @@ def under(mask: Tensor, values: Tensor) -> Masked:
         )
     mask = tf.broadcast_to(with_rank(mask, values.shape.rank), tf.shape(values))
     return Masked.where(mask if own is None else mask & own, values)
+
+
+def _check_rows(values: Any, y_pred: Tree) -> None:
+    """Raise `ValueError` if a function of several outputs has a value for each of these.
+
+    TensorFlow makes one tensor of a list of outputs: a loss of one output, given the list, is
+    computed on [outputs, batch, ...] and averaged over the outputs.
+    """
+    shape = tf.convert_to_tensor(values).shape
+    rows = {x.shape[0] for x in tf.nest.flatten(y_pred) if x.shape.rank}
+    if shape.rank and shape[0] is not None and not rows & {None, shape[0]}:
+        raise ValueError(
+            f"the loss or metric has values of shape {list(shape)}, whose first axis is not that "
+            "of the examples: a custom function is given all outputs of the model; to apply it to "
+            "each output, give it by their names or in a list"
+        )
 
 
 def _mask_for(function: Callable[..., Any], y: Tree, output: ModelOutput) -> Tensor | None:
