@@ -93,9 +93,8 @@ def batch_sums(
         weighted = () if hasattr(loss, "reduction") else of_output[2:]
         weights.append(weight_of_batch(x, output.part, *weighted))
     dtype = max((sums.total.dtype for sums in parts.values()), key=lambda dtype: dtype.size)
-    weight = tf.cast(tf.add_n(weights) / len(weights), dtype)
     penalty = penalty_of(config.regularizer, params, output, dtype)
-    return _total(losses, parts, weight, penalty, all_reduce)
+    return _total(losses, parts, tf.add_n(weights) / len(weights), penalty, all_reduce)
 
 
 def _total(
@@ -110,28 +109,26 @@ def _total(
     Args:
         losses: the weights.
         parts: the sums of each output's loss.
-        weight: of the batch: its examples, or the sum of their weights.
+        weight: of the batch: its examples, or the sum of their weights; float64.
         penalty: of the batch.
         all_reduce: sums over the replicas; None on one device.
     """
     whole = {name: (sums.total, sums.count) for name, sums in parts.items()}, weight
     if all_reduce is not None:
-        whole = tf.nest.map_structure(
-            tf.stop_gradient, all_reduce(tf.nest.map_structure(tf.stop_gradient, whole))
-        )
+        whole = all_reduce(tf.nest.map_structure(tf.stop_gradient, whole))
     of_batch, whole_weight = whole
-    total = tf.zeros([], weight.dtype)
+    dtype = penalty.dtype
+    total = tf.zeros([], dtype)
     for name, sums in parts.items():
         mean = tf.math.divide_no_nan(sums.total, of_batch[name][1])
-        total += losses.weight(name) * tf.cast(mean, weight.dtype)
+        total += losses.weight(name) * tf.cast(mean, dtype)
     means = {name: _mean(sums, of_batch[name]) for name, sums in parts.items()}
-    penalties = Mean(tf.cast(penalty * weight, tf.float64), tf.cast(weight, tf.float64))
     return LossSums(
-        _ones_of_rows(next(iter(parts.values())).losses, weight.dtype),
-        total * whole_weight,
-        weight,
+        _ones_of_rows(next(iter(parts.values())).losses, dtype),
+        total * tf.cast(whole_weight, dtype),
+        tf.cast(weight, dtype),
         penalty,
-        states=loss_states(losses, means, penalties),
+        states=loss_states(losses, means, Mean(tf.cast(penalty, tf.float64) * weight, weight)),
         by_output=_by_batches(losses, parts),
     )
 
