@@ -265,6 +265,8 @@ def test_every_field_of_a_configuration_is_in_its_flat_form():
         "constraint": "non_neg",
         "clipping": "adaptive_clip",
         "loss": "huber",
+        "output_losses": ("aux=huber",),
+        "loss_weights": ("aux=0.1",),
         "metrics": "auc",
         "epochs": 11,
         "batch_size": 33,
