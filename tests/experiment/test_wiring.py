@@ -14,7 +14,7 @@ from trainlib.experiment.reporting import predict_test
 from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run, with_data
 from trainlib.experiment.task import build_task, training_data
 from trainlib.experiment.wiring import ONE, by_output, inputs_of, loss_weights_of, main_output
-from trainlib.models import Wiring
+from trainlib.models.wide_deep import Wiring
 
 WIRED = (
     "--model=wide_deep",

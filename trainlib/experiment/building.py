@@ -20,7 +20,7 @@ from trainlib.experiment.task import Task
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
 from trainlib.experiment.wiring import ONE, by_output, texts_by_output
 from trainlib.metrics import Metric, as_metric, on_probabilities
-from trainlib.models import Wiring
+from trainlib.models.wide_deep import Wiring
 from trainlib.regularizers import Regularizer
 from trainlib.training.from_logits import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.keras_settings import check_data_format

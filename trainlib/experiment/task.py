@@ -29,7 +29,7 @@ from trainlib.experiment.functions import AUTO
 from trainlib.experiment.targets import Target, in_form, loss_name, target_of
 from trainlib.experiment.user_functions import import_modules
 from trainlib.experiment.wiring import ONE, by_output, inputs_of, wiring_of
-from trainlib.models import Wiring
+from trainlib.models.wide_deep import Wiring
 from trainlib.training.paths import expanded
 from trainlib.user_code import import_function, is_spec
 

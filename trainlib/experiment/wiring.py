@@ -11,7 +11,7 @@ import trainlib.models as models
 from trainlib.core.checks import check_choice
 from trainlib.core.types import Tree
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.models import Wiring
+from trainlib.models.wide_deep import Wiring
 
 T = TypeVar("T")
 

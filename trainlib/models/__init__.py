@@ -29,13 +29,12 @@ from trainlib.models.structure import (
     has_preprocessing,
     logits_model,
 )
-from trainlib.models.wide_deep import Wiring, wide_deep, wiring
+from trainlib.models.wide_deep import wide_deep, wiring
 
 __all__ = [
     "LOGITS_ACTIVATIONS",
     "MODELS",
     "ModelHint",
-    "Wiring",
     "autoencoder",
     "cnn",
     "from_function",
