@@ -203,6 +203,33 @@ def test_an_impurity_is_found(source, found, monkeypatch, tmp_path):
     assert list(impurities(source)) == ([] if found is None else [found.format(source)])
 
 
+def at_import(tree: ast.AST) -> Iterator[str]:
+    """The packages that a module imports when it is imported itself: not those in functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            continue
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            continue
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield from (name.split(".")[0] for name in _imports(ast.Module([node], [])))
+        yield from at_import(node)
+
+
+def test_torch_jax_and_optax_are_imported_only_where_they_are_used():
+    peers = {"torch", "jax", "optax"}
+    found = {module: peers & set(at_import(tree_of(module))) for module in SOURCES}
+    assert {module: names for module, names in found.items() if names} == {}
+
+
+def test_an_import_is_found_where_it_runs_at_once():
+    assert set(at_import(ast.parse("try:\n    import jax.numpy\nexcept ImportError: pass"))) == {
+        "jax"
+    }
+    assert set(at_import(ast.parse("class A:\n    from torch import nn"))) == {"torch"}
+    assert set(at_import(ast.parse("def f():\n    import optax"))) == set()
+    assert set(at_import(ast.parse("if TYPE_CHECKING:\n    import optax"))) == set()
+
+
 FACTORIES = {
     *(factory.__name__ for table in registry.KINDS.values() for factory in table.values()),
     *models.MODELS,

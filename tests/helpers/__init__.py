@@ -20,6 +20,7 @@ commands: commands run inside the test process, and a toy command.
 experiments: experiments as flags, and small ones.
 workers: `train` in several processes, and what their run leaves.
 predictions: random predictions of classes and of numbers.
+smoothing: smoothed losses, by the definition of their weights.
 tables: tables of text as files, and those that are refused.
 modules: packages that are not installed.
 """

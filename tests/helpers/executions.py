@@ -37,7 +37,7 @@ def xla(function: Callable[..., Any]) -> Callable[..., Any]:
 EXECUTIONS: dict[str, Execution] = {"eager": eager, "graph": graph, "xla": xla}
 
 
-def soak_except(*quick: str, names: Iterable[str] = EXECUTIONS) -> list[Any]:
+def soak_except(*quick: Any, names: Iterable[Any] = EXECUTIONS) -> list[Any]:
     """Return parameters for `parametrize`: all names, those not in `quick` marked as soak."""
     return [name if name in quick else pytest.param(name, marks=pytest.mark.soak) for name in names]
 

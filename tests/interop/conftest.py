@@ -16,7 +16,7 @@ from trainlib.verify.case import OptimizerCase
 from trainlib.verify.optimizer_cases import CASES
 from trainlib.verify.problem import Arrays, Problem, make_problem
 
-STEPS = 4
+STEPS = 3
 TOLERANCES = {"float64": 1e-12, "float32": 1e-6}
 
 

@@ -164,23 +164,27 @@ def test_classes_may_be_on_any_axis(name, options, axis):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_large_logits_in_low_precision_have_exact_losses_and_gradients(execution, dtype):
     z = tf.constant([[-800.0, 800.0]], dtype)
-
-    @execution
-    def gradient(name, y, z):
-        with tf.GradientTape() as tape:
-            tape.watch(z)
-            loss = getattr(losses, name)(y, z, from_logits=True)
-        return loss, tape.gradient(loss, z)
-
     one_hot, index = tf.constant([[1.0, 0.0]]), tf.constant([0])
-    for name, y, expected, expected_gradient in [
+    cases = [
         ("binary_crossentropy", one_hot, 800.0, [-0.5, 0.5]),
         ("categorical_crossentropy", one_hot, 1600.0, [-1.0, 1.0]),
         ("sparse_categorical_crossentropy", index, 1600.0, [-1.0, 1.0]),
         ("binary_focal_crossentropy", one_hot, 800.0, [-0.5, 0.5]),
         ("categorical_focal_crossentropy", one_hot, 400.0, [-0.25, 0.25]),
-    ]:
-        loss, found = gradient(name, y, z)
+    ]
+
+    @execution
+    def gradients(labels, z):
+        found = []
+        for (name, *_), y in zip(cases, labels, strict=True):
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                loss = getattr(losses, name)(y, z, from_logits=True)
+            found.append((loss, tape.gradient(loss, z)))
+        return found
+
+    results = gradients([y for _, y, *_ in cases], z)
+    for (_, _, expected, expected_gradient), (loss, found) in zip(cases, results, strict=True):
         assert (loss.dtype, found.dtype) == (tf.float32, z.dtype)
         np.testing.assert_array_equal(loss, [expected])
         np.testing.assert_array_equal(tf.cast(found, tf.float32), [expected_gradient])

@@ -10,11 +10,11 @@ from helpers.executions import EXECUTIONS, WITHOUT_XLA
 
 import trainlib as tl
 
-BATCHES, BATCH, K = 100, 8, 5
+BATCHES, BATCH, K = 40, 8, 5
 
 
 def scores(seed=0):
-    """Classes and scores of 100 batches; the scores are of few values, so that many are ties."""
+    """Classes and scores of batches; the scores are of few values, so that many are ties."""
     rng = np.random.default_rng(seed)
     return rng.integers(K, size=(BATCHES, BATCH)), rng.integers(4, size=(BATCHES, BATCH, K)) / 4
 

@@ -20,7 +20,7 @@ def test_paper_form_is_algorithm_2():
         ratio = np.divide(m, u, out=np.zeros_like(g), where=u > 0)
         return w - rate / (1 - 0.9**t) * ratio, m, u
 
-    problem = make_problem(100)
+    problem = make_problem(40, shapes={"scalar": (), "wide": (3, 6)})
     ours = run_optimizer(lambda **options: tl.adamax(**options, convention="paper"), problem)
     assert difference(ours, numpy_descent(problem, algorithm_2)).error < 1e-13
 

@@ -40,7 +40,7 @@ def xie(problem, decay, start):
 @pytest.mark.parametrize("decay", [0.0, 0.25])
 @pytest.mark.parametrize("start", ["gradient", "zero"])
 def test_paper_form_is_algorithm_1(start, decay):
-    problem = make_problem(100)
+    problem = make_problem(40, shapes={"scalar": (), "wide": (3, 6)})
     options = {"start": start, "weight_decay": decay, "convention": "paper"}
     ours = run_optimizer(lambda **rate: tl.adan(**rate, **options), problem)
     assert difference(ours, xie(problem, decay, start)).error < 1e-12

@@ -7,16 +7,32 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import EXECUTIONS
 
 import trainlib as tl
-from tests.helpers.executions import EXECUTIONS
 from trainlib.optimizers.sgd import SgdState
 from trainlib.verify.compare import difference
 from trainlib.verify.peers import run_peer
 from trainlib.verify.problem import make_problem
 
 MU = 0.875
-STEPS = 100
+STEPS = 40
+TWO = {"vector": (5,), "wide": (3, 6)}
+
+
+@functools.cache
+def problem_of(*, constant):
+    """Return the problem at a constant learning rate, or at a changing one."""
+    problem = make_problem(STEPS, shapes=TWO)
+    rates = np.full_like(problem.rates, 2.0**-6) if constant else problem.rates
+    return problem._replace(rates=rates)
+
+
+@functools.cache
+def keras_path(*, constant):
+    """Return the parameters of Keras's SGD after each step."""
+    options = {"momentum": MU, "nesterov": True}
+    return run_peer("keras", "SGD", options, problem_of(constant=constant))
 
 
 def textbook_path(problem, execution):
@@ -48,19 +64,14 @@ def textbook_path(problem, execution):
     ],
 )
 def test_the_points_of_the_textbooks_are_the_parameters_of_keras(constant, execution):
-    problem = make_problem(STEPS)
-    if constant:
-        problem = problem._replace(rates=np.full_like(problem.rates, 2.0**-6))
-    keras = run_peer("keras", "SGD", {"momentum": MU, "nesterov": True}, problem)
-    ours = [
-        {k: w.numpy() for k, w in ahead.items()} for _, ahead in textbook_path(problem, execution)
-    ]
-    assert difference(ours, keras).error <= 1e-12
+    path = textbook_path(problem_of(constant=constant), execution)
+    ours = [{k: w.numpy() for k, w in ahead.items()} for _, ahead in path]
+    assert difference(ours, keras_path(constant=constant)).error <= 1e-12
 
 
 def test_a_negative_momentum_recovers_the_parameters_of_the_textbooks():
     """theta = w_keras - mu v, while the rate changes."""
-    problem = make_problem(STEPS)
+    problem = problem_of(constant=False)
 
     def theta(optimizer, variables):
         v = [m.value for m in optimizer.momentums]

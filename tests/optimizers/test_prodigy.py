@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import graph
 
 import trainlib as tl
 
@@ -13,7 +14,7 @@ PARAMS = {"w": tf.constant([3.0, -2.0]), "b": tf.constant(0.5)}
 
 def run(tx, steps, grads_of=lambda params: params):
     params, state = PARAMS, tx.init(PARAMS)
-    update = tf.function(tx.update)
+    update = graph(tx.update)
     for _ in range(steps):
         updates, state = update(grads_of(params), state, params)
         params = tl.apply_updates(params, updates)

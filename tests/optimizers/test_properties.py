@@ -195,7 +195,7 @@ def test_compiled_steps_are_the_eager_ones(name, jit, data):
 
     inputs = make_grads(tree, 1), state, params
     updates, state, params = step(*inputs)
-    compiled = tf.function(step, jit_compile=jit)(*inputs)
+    compiled = tf.function(step, jit_compile=jit, autograph=False)(*inputs)
     tolerance = 0.02 if name == "muon" else 1e-5  # Muon's products may be in bfloat16.
     assert_near(updates, compiled[0], tolerance, 2**-22 * largest(params))
     assert_near(state, compiled[1], tolerance)
@@ -210,8 +210,8 @@ def test_changed_hyperparameters_are_followed_without_a_new_trace(name, data):
     tx = tl.inject_hyperparams(OPTIMIZERS[name])(**given_options)
     (params, state), grads = run(tx, tree, 1), make_grads(tree, 1)
     assume(np.isfinite(largest(params)))  # float16 may overflow.
-    compiled = tf.function(lambda state: tx.update(grads, state, params))
-    for value in (0.25, 0.125, 0.0625):
+    compiled = tf.function(lambda state: tx.update(grads, state, params), autograph=False)
+    for value in (0.25, 0.0625):
         new = {key: value for key in state.hyperparams if key != "momentum"}
         state = tl.set_hyperparams(state, **new)
         plain = OPTIMIZERS[name](**(given_options | new))

@@ -19,7 +19,7 @@ def test_paper_form_is_algorithm_2():
         v = v - 0.001 * np.sign(v - g**2) * g**2
         return w - rate * m / (np.sqrt(v) + 1e-3), m, v
 
-    problem = make_problem(100)
+    problem = make_problem(40, shapes={"scalar": (), "wide": (3, 6)})
     ours = run_optimizer(lambda **options: tl.yogi(**options, convention="paper"), problem)
     assert difference(ours, numpy_descent(problem, algorithm_2)).error < 1e-12
 

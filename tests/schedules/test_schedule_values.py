@@ -33,9 +33,9 @@ OF_KERAS = {
 
 
 def steps_around(decay_steps):
-    """Return 121 steps from 0 to 3 decay_steps, and steps around its multiples."""
+    """Return 61 steps from 0 to 3 decay_steps, and steps around its multiples."""
     edges = [m * decay_steps + i for m in (1, 2, 3, 10) for i in (-1, 0, 1)]
-    return sorted({*np.linspace(0, 3 * decay_steps, 121, dtype=int).tolist(), *edges})
+    return sorted({*np.linspace(0, 3 * decay_steps, 61, dtype=int).tolist(), *edges})
 
 
 @functools.cache
@@ -44,7 +44,10 @@ def keras_rates(case, decay_steps, kind):
     _, peer, options = OF_KERAS[case]
     numbers = {k: kind(x) if isinstance(x, float) else x for k, x in options.items()}
     rate = getattr(keras.optimizers.schedules, peer)(decay_steps=decay_steps, **numbers)
-    return np.array([rate(tf.constant(k, tf.int64)).numpy() for k in steps_around(decay_steps)])
+    steps = tf.constant(steps_around(decay_steps), tf.int64)
+    if "warmup_target" in options:  # then Keras branches on the step, and takes one at a time
+        return np.array([rate(k).numpy() for k in steps])
+    return rate(steps).numpy()
 
 
 def our_rates(schedule, steps, execution="eager"):

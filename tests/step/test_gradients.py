@@ -24,17 +24,24 @@ from helpers.trees import arrays, assert_same_bits
 import trainlib as tl
 
 PARTS = {
+    "even": np.ones(8),
     "uneven": WEIGHTS["some are 0"],
     "one is empty": np.array([0, 0, 0, 0, 1, 2, 0.5, 1]),
     "all are empty": np.zeros(8),
 }
 
 
-@pytest.mark.parametrize("weight", [np.ones(8), *PARTS.values()], ids=["even", *PARTS])
-@pytest.mark.parametrize("compiled", [False, True])
-def test_replicas_that_share_their_sums_make_the_step_of_the_whole_batch(weight, compiled):
+@pytest.mark.parametrize(
+    ("name", "compiled"),
+    [
+        *((name, False) for name in PARTS),
+        ("uneven", True),
+        *(pytest.param(name, True, marks=pytest.mark.soak) for name in PARTS if name != "uneven"),
+    ],
+)
+def test_replicas_that_share_their_sums_make_the_step_of_the_whole_batch(name, compiled):
     optimizer = tl.chain(tl.clip_by_global_norm(0.5), tl.adam(0.1))
-    state, batch = penalized_state(optimizer), linear_batch(weight)
+    state, batch = penalized_state(optimizer), linear_batch(PARTS[name])
     parts = [tuple(a[rows] for a in batch) for rows in (slice(4), slice(4, 8))]
     shared = []
 

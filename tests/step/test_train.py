@@ -27,9 +27,20 @@ import trainlib as tl
 from trainlib.training.functional_model import functional_from_keras
 
 
-@pytest.mark.parametrize("weight", WEIGHTS.values(), ids=WEIGHTS)
-@pytest.mark.parametrize("execution", EXECUTIONS)
-def test_three_steps_are_those_computed_by_hand(execution, weight):
+@pytest.mark.parametrize(
+    ("execution", "weights"),
+    [
+        *((execution, "weights") for execution in EXECUTIONS),
+        *(("eager", weights) for weights in WEIGHTS if weights != "weights"),
+        *(
+            pytest.param(execution, weights, marks=pytest.mark.soak)
+            for execution in ("graph", "xla")
+            for weights in WEIGHTS
+            if weights != "weights"
+        ),
+    ],
+)
+def test_three_steps_are_those_computed_by_hand(execution, weights):
     optimizer = tl.sgd(0.125, momentum=0.75)
     step = tl.train_step(
         tl.StepConfig(penalized, tl.losses.mean_squared_error, optimizer, regularizer=l2_on_kernel)
@@ -37,9 +48,9 @@ def test_three_steps_are_those_computed_by_hand(execution, weight):
     step, state, batch = (
         EXECUTIONS[execution](step),
         penalized_state(optimizer),
-        linear_batch(weight),
+        linear_batch(WEIGHTS[weights]),
     )
-    w = np.ones(8) if weight is None else weight
+    w = np.ones(8) if WEIGHTS[weights] is None else WEIGHTS[weights]
     params, velocity = [KERNEL, BIAS], [0.0, 0.0]
     for count in range(1, 4):
         loss = penalized_loss(*params, w)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.executions import EXECUTIONS
+from helpers.executions import EXECUTIONS, graph
 from helpers.linear import (
     BIAS,
     KERNEL,
@@ -93,8 +93,8 @@ def operations(**options):
     """Return the names of the operations of a step."""
     optimizer = tl.sgd(0.5)
     step = tl.train_step(tl.StepConfig(linear, tl.losses.mean_squared_error, optimizer, **options))
-    graph = tf.function(step).get_concrete_function(start(optimizer), linear_batch()).graph
-    return [operation.name for operation in graph.get_operations()]
+    concrete = graph(step).get_concrete_function(start(optimizer), linear_batch())
+    return [operation.name for operation in concrete.graph.get_operations()]
 
 
 def test_without_norms_the_graph_has_no_operation_for_them():

@@ -13,8 +13,8 @@ from trainlib.verify.problem import Arrays, Problem, make_problem
 
 @pytest.fixture(scope="session")
 def problem() -> Problem:
-    """Return 60 steps in float64 at a constant learning rate."""
-    made = make_problem(60)
+    """Return 30 steps of three parameters, in float64 at a constant learning rate."""
+    made = make_problem(30, shapes={"scalar": (), "vector": (5,), "wide": (3, 6)})
     return made._replace(rates=np.full_like(made.rates, 2.0**-6))
 
 

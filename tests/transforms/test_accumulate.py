@@ -215,7 +215,7 @@ def test_trainer_closes_the_window_at_the_end_of_an_epoch():
 
     def train(tx, batch_size):
         model = FunctionalModel(apply_fn, start())
-        trainer = tl.Trainer(model, mean_squared_error, tx, seed=3)
+        trainer = tl.Trainer(model, mean_squared_error, tx, seed=3, execution="graph")
         trainer.fit((x, y), batch_size=batch_size, epochs=2)
         return trainer.state
 

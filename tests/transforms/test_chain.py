@@ -29,10 +29,10 @@ def test_the_state_of_a_chain_is_the_tuple_of_its_members_states(execution):
     parts = [tl.clip_by_value(1.5), tl.sgd(0.5, momentum=0.5), tl.adam(0.5)]
     tx = tl.chain(*parts)
     states = [part.init(params) for part in parts]
-    state = tx.init(params)
+    update, state = EXECUTIONS[execution](tx.update), tx.init(params)
     tf.nest.assert_same_structure(state, tuple(states))
     for _ in range(3):
-        updates, state = EXECUTIONS[execution](tx.update)(grads, state, params)
+        updates, state = update(grads, state, params)
         by_hand = grads
         for i, part in enumerate(parts):
             by_hand, states[i] = part.update(by_hand, states[i], params)

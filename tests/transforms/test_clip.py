@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.descents import descent
-from helpers.executions import EXECUTIONS, WITHOUT_XLA, soak_except
+from helpers.executions import EXECUTIONS, WITHOUT_XLA, graph, soak_except
 
 import trainlib as tl
 from trainlib.core.norms import global_norm
@@ -24,7 +24,7 @@ SHAPES = {"scalar": (), "vector": (5,), "matrix": (3, 6), "row": (1, 4), "conv":
 
 @pytest.mark.parametrize("clipping", [0.02, 0.5])
 def test_adaptive_clip_agrees_with_optax(run_optax, clipping):
-    problem = make_problem(60, shapes=SHAPES)
+    problem = make_problem(30, shapes=SHAPES)
     theirs = run_optax(
         lambda optax: optax.chain(optax.adaptive_grad_clip(clipping), optax.sgd(0.1)), problem
     )
@@ -67,14 +67,18 @@ def test_a_worked_example_has_the_documented_result(execution):
 
 
 @pytest.mark.parametrize("execution", WITHOUT_XLA)
-@pytest.mark.parametrize("clip", CLIPPING.values(), ids=CLIPPING)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_gradients_within_the_bound_keep_their_bits(clip, dtype, execution):
+def test_gradients_within_the_bound_keep_their_bits(dtype, execution):
+    @EXECUTIONS[execution]
+    def clip_by_each(grads):
+        return [clip(1.0).update(grads, (), None)[0] for clip in CLIPPING.values()]
+
     rng = np.random.default_rng(0)
     drawn = [rng.normal(size=7) * size for size in (1e-300, 1e-30, 1e-8, 0.01, 0.1)]
     grads = [tf.constant(g, dtype) for g in drawn] + [tf.constant([-0.0, 0.0], dtype)]
-    for g, kept in zip(grads, clipped(clip(1.0), grads, execution), strict=True):
-        assert kept.numpy().tobytes() == g.numpy().tobytes()
+    for every in clip_by_each(grads):
+        for g, kept in zip(grads, every, strict=True):
+            assert kept.numpy().tobytes() == g.numpy().tobytes()
 
 
 @pytest.mark.parametrize("execution", WITHOUT_XLA)
@@ -111,31 +115,40 @@ def test_zeros_stay_zero_beside_others_and_alone(clip, execution):
 
 
 @pytest.mark.parametrize("execution", WITHOUT_XLA)
-@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
-def test_bad_elements_are_clipped_by_value_and_make_their_norm_nan(bad, execution):
-    grads = {"bad": tf.constant([bad, 1.0, 0.0]), "good": tf.constant([3.0, -0.5])}
-    by_value = clipped(tl.clip_by_value(2.0), grads, execution)
-    first = bad if np.isnan(bad) else np.sign(bad) * 2
-    np.testing.assert_array_equal(by_value["bad"], [first, 1, 0])
-    np.testing.assert_array_equal(by_value["good"], [2, -0.5])
-    of_each = clipped(tl.clip_by_norm(8.0), grads, execution)
-    assert np.isnan(of_each["bad"]).all()
-    np.testing.assert_array_equal(of_each["good"], grads["good"])
-    of_all = clipped(tl.clip_by_global_norm(8.0), grads, execution)
-    assert np.isnan(of_all["bad"]).all() and np.isnan(of_all["good"]).all()
+def test_bad_elements_are_clipped_by_value_and_make_their_norm_nan(execution):
+    transforms = tl.clip_by_value(2.0), tl.clip_by_norm(8.0), tl.clip_by_global_norm(8.0)
+
+    @EXECUTIONS[execution]
+    def clip(grads):
+        return [transform.update(grads, (), None)[0] for transform in transforms]
+
+    for bad in (np.inf, -np.inf, np.nan):
+        grads = {"bad": tf.constant([bad, 1.0, 0.0]), "good": tf.constant([3.0, -0.5])}
+        by_value, of_each, of_all = clip(grads)
+        first = bad if np.isnan(bad) else np.sign(bad) * 2
+        np.testing.assert_array_equal(by_value["bad"], [first, 1, 0])
+        np.testing.assert_array_equal(by_value["good"], [2, -0.5])
+        assert np.isnan(of_each["bad"]).all()
+        np.testing.assert_array_equal(of_each["good"], grads["good"])
+        assert np.isnan(of_all["bad"]).all() and np.isnan(of_all["good"]).all()
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
-@pytest.mark.parametrize("clip", BY_NORM.values(), ids=BY_NORM)
-@pytest.mark.parametrize(
-    ("dtype", "large"), [("float32", 1e30), ("float32", 3e38), ("float64", 1e200)]
-)
-def test_a_gradient_whose_squares_overflow_keeps_its_direction(dtype, large, clip, execution):
+def test_a_gradient_whose_squares_overflow_keeps_its_direction(execution):
     # Keras's clipnorm turns it to zeros, its global_clipnorm to NaN; so do PyTorch and Optax.
-    g = np.array([large, 0.5 * large, 1.0], dtype)
-    kept = clipped(clip(1e-3), tf.constant(g), execution)
+    grads = [
+        tf.constant([large, 0.5 * large, 1.0], dtype)
+        for dtype, large in (("float32", 1e30), ("float32", 3e38), ("float64", 1e200))
+    ]
+
+    @EXECUTIONS[execution]
+    def clip_each(grads):
+        clips = [clip(1e-3) for clip in BY_NORM.values()]
+        return [clip.update(g, (), None)[0] for clip in clips for g in grads]
+
     expected = 1e-3 * np.array([2, 1, 0]) / np.sqrt(5)
-    np.testing.assert_allclose(kept, expected, rtol=1e-6, atol=1e-30)
+    for kept in clip_each(grads):
+        np.testing.assert_allclose(kept, expected, rtol=1e-6, atol=1e-30)
 
 
 def test_one_tensor_whose_squares_overflow_scales_the_others_as_well():
@@ -187,7 +200,7 @@ def test_adaptive_clip_bounds_tiny_units_by_its_equation():
     np.testing.assert_allclose(kept, [1e-8], rtol=1e-14)
 
 
-STEPS = 120
+STEPS = 60
 KERAS_SHAPES = {"a": (4, 3), "b": (3,), "c": (2, 5), "d": ()}
 BY_ARGUMENT = {
     "clipvalue": tl.clip_by_value,
@@ -199,7 +212,7 @@ BY_ARGUMENT = {
 def clipping_problem(dtype):
     """Return initial parameters, and noise for each step, of sizes that differ between steps."""
     rng = np.random.default_rng(0)
-    params = {k: rng.normal(size=s).astype(dtype) for k, s in KERAS_SHAPES.items()}
+    params = {k: (0.1 * rng.normal(size=s)).astype(dtype) for k, s in KERAS_SHAPES.items()}
     noise = [
         {k: (size * rng.normal(size=s)).astype(dtype) for k, s in KERAS_SHAPES.items()}
         for size in np.geomspace(0.01, 10, STEPS)
@@ -215,7 +228,7 @@ def keras_path(argument, bound, dtype):
     optimizer = keras.optimizers.SGD(learning_rate=2**-4, **{argument: bound})
     optimizer.build(list(variables.values()))
 
-    @tf.function
+    @graph
     def step(row):
         grads = [v.value / 2 + row[k] for k, v in variables.items()]
         optimizer.apply(grads, list(variables.values()))
@@ -261,7 +274,7 @@ def our_path(argument, bound, dtype, execution):
 @pytest.mark.parametrize("argument", BY_ARGUMENT)
 def test_a_clipped_descent_agrees_with_keras(argument, dtype, bound, tolerance, execution):
     theirs, sizes = keras_path(argument, bound, dtype)
-    assert 10 < sum(size > bound for size in sizes) < STEPS - 10, "clipping must act, not always"
+    assert 5 < sum(size > bound for size in sizes) < STEPS - 5, "clipping must act, not always"
     ours = our_path(argument, bound, dtype, execution)
     # Relative to the path's largest value: a scalar may pass through 0.
     largest = {k: max(np.max(np.abs(row[k])) for row in theirs) for k in KERAS_SHAPES}
@@ -296,35 +309,41 @@ def test_gradients_within_or_on_the_bound_are_unchanged(clip, g):
 
 
 @pytest.mark.parametrize("execution", WITHOUT_XLA)
-@pytest.mark.parametrize(
-    ("bad", "by_value"),
-    [
+def test_a_norm_that_is_not_finite_makes_everything_it_scales_nan(execution):
+    # Keras's clipnorm answers [nan, 0, -0] to an infinity: it hides the bad step. Its
+    # global_clipnorm does as ours.
+    transforms = {argument: clip(1.0) for argument, clip in BY_ARGUMENT.items()}
+
+    @EXECUTIONS[execution]
+    def clip(grads):
+        return {key: transform.update(grads, (), None)[0] for key, transform in transforms.items()}
+
+    nan = np.full(3, np.nan)
+    for bad, by_value in (
         ([np.inf, 1.0, -2.0], [1.0, 1.0, -1.0]),
         ([-np.inf, 0.0, 0.0], [-1.0, 0.0, 0.0]),
         ([np.nan, 1.0, 2.0], [np.nan, 1.0, 1.0]),
-    ],
-)
-def test_a_norm_that_is_not_finite_makes_everything_it_scales_nan(bad, by_value, execution):
-    # Keras's clipnorm answers [nan, 0, -0] to an infinity: it hides the bad step. Its
-    # global_clipnorm does as ours.
-    nan = np.full(3, np.nan)
-    grads = {"bad": tf.constant(bad, tf.float64), "good": tf.constant([0.5, 0.0, 0.0])}
-    expected = {
-        "clipvalue": (by_value, [0.5, 0.0, 0.0]),
-        "clipnorm": (nan, [0.5, 0.0, 0.0]),
-        "global_clipnorm": (nan, nan),
-    }
-    for argument, (of_bad, of_good) in expected.items():
-        kept = clipped(BY_ARGUMENT[argument](1.0), grads, execution)
-        np.testing.assert_array_equal(kept["bad"], of_bad)
-        np.testing.assert_array_equal(kept["good"], of_good)
+    ):
+        grads = {"bad": tf.constant(bad, tf.float64), "good": tf.constant([0.5, 0.0, 0.0])}
+        kept = clip(grads)
+        for argument, (of_bad, of_good) in {
+            "clipvalue": (by_value, [0.5, 0.0, 0.0]),
+            "clipnorm": (nan, [0.5, 0.0, 0.0]),
+            "global_clipnorm": (nan, nan),
+        }.items():
+            np.testing.assert_array_equal(kept[argument]["bad"], of_bad)
+            np.testing.assert_array_equal(kept[argument]["good"], of_good)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
 def test_gradients_of_none_stay_none_and_do_not_count(execution):
-    grads = {"a": tf.constant([3.0, 4.0]), "b": None}
-    for clip, expected in zip(BY_ARGUMENT.values(), ([1, 1], [0.6, 0.8], [0.6, 0.8]), strict=True):
-        kept = clipped(clip(1.0), grads, execution)
+    @EXECUTIONS[execution]
+    def clip_by_each(grads):
+        return [clip(1.0).update(grads, (), None)[0] for clip in BY_ARGUMENT.values()]
+
+    expectations = [1, 1], [0.6, 0.8], [0.6, 0.8]
+    every = clip_by_each({"a": tf.constant([3.0, 4.0]), "b": None})
+    for kept, expected in zip(every, expectations, strict=True):
         assert kept["b"] is None
         np.testing.assert_allclose(kept["a"], expected, rtol=2**-23)
 

@@ -63,7 +63,7 @@ def test_centralize_with_units_first_agrees_with_optax(problem, run_optax):
 def noise_of(tx, step, shape=(20001,), run=None):
     grads = {"w": tf.zeros(shape, tf.float64), "x": tf.zeros(shape)}
     state = tx.init(grads)._replace(step=tf.constant(step, tf.int64))
-    update = tx.update if run is None else tf.function(tx.update, jit_compile=run)
+    update = tx.update if run is None else tf.function(tx.update, jit_compile=run, autograph=False)
     return update(grads, state, grads)[0]
 
 

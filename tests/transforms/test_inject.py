@@ -22,9 +22,15 @@ PARAMS = {"w": tf.constant([1.0, 2.0]), "b": tf.constant(0.5)}
 GRADS = {"w": tf.constant([0.5, -0.25]), "b": tf.constant(1.0)}
 
 
-@pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize("convention", ["keras", "torch"])
-def test_injected_optimizers_compute_what_plain_ones_do(problem, run, convention):
+@pytest.mark.parametrize(
+    ("convention", "run"),
+    [
+        *(("keras", run) for run in RUNS),
+        ("torch", "graph"),
+        *(pytest.param("torch", run, marks=pytest.mark.soak) for run in ("eager", "xla")),
+    ],
+)
+def test_injected_optimizers_compute_what_plain_ones_do(problem, convention, run):
     options = {"beta_1": 0.8, "weight_decay": 0.1, "convention": convention}
     plain = run_optimizer(lambda learning_rate: tl.adamw(learning_rate, **options), problem, run)
     injected = run_optimizer(
@@ -95,7 +101,7 @@ def test_changing_a_hyperparameter_retraces_nothing(jit):
     tx = tl.chain(tl.clip_by_norm(9.0), tl.inject_hyperparams(tl.sgd)(0.1, momentum=0.5))
     traces = []
 
-    @tf.function(jit_compile=jit)
+    @functools.partial(tf.function, jit_compile=jit, autograph=False)
     def update(grads, state, params):
         traces.append(1)
         return tx.update(grads, state, params)

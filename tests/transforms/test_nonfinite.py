@@ -19,14 +19,19 @@ def grads(bad=None):
 
 
 def compiled(tx, jit):
-    return tx.update if jit is None else tf.function(tx.update, jit_compile=jit)
+    return tx.update if jit is None else tf.function(tx.update, jit_compile=jit, autograph=False)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("jit", [None, False, True])
-def test_a_bad_step_changes_only_the_counters(bad, jit):
+def test_a_bad_step_changes_only_the_counters(jit):
     tx = tl.apply_if_finite(tl.chain(tl.clip_by_global_norm(1.0), tl.adamw(0.1), tl.ema(0.9)))
     update = compiled(tx, jit)
+    for bad in (np.nan, np.inf, -np.inf):
+        assert_counted_only(update, tx, bad)
+
+
+def assert_counted_only(update, tx, bad):
+    """Assert that bad steps change no parameter and no state but the counters."""
     _, state = update(grads(), tx.init(PARAMS), PARAMS)
     updates, after = update(grads(bad), state, PARAMS)
     moved = tl.apply_updates(PARAMS, updates)

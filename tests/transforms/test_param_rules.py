@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -118,12 +120,12 @@ def test_a_multiplied_default_is_that_of_the_convention():
         assert float(tx.init(params()).hyperparams["weight_decay"]) == expected
 
 
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("jit", [False, pytest.param(True, marks=pytest.mark.soak)])
 def test_numbers_can_be_set_without_a_new_trace_or_losing_moments(jit):
     tx = tl.param_rules(RULES, tl.adamw, learning_rate=0.01)
     traces = []
 
-    @tf.function(jit_compile=jit)
+    @functools.partial(tf.function, jit_compile=jit, autograph=False)
     def update(g, state, w):
         traces.append(1)
         return tx.update(g, state, w)
@@ -232,7 +234,7 @@ def test_rules_apply_to_a_keras_model():
         learning_rate=0.1,
         before=tl.clip_by_global_norm(1.0),
     )
-    trainer = tl.Trainer(model, "mean_squared_error", tx)
+    trainer = tl.Trainer(model, "mean_squared_error", tx, execution="graph")
     before = trainer.state.params
     rng = np.random.default_rng(0)
     trainer.fit((rng.normal(size=(8, 3)), rng.normal(size=(8, 1))), batch_size=4)

@@ -28,7 +28,7 @@ def test_defaults_in_float32_agree_with_keras(name):
     peer = PLAIN[name].peers["keras"]
     if not hasattr(keras.optimizers, peer.name):
         pytest.skip(f"the installed Keras does not have {peer.name}")
-    problem = make_problem(STEPS, "float32")
+    problem = make_problem(STEPS, "float32", shapes={"vector": (5,), "wide": (3, 6)})
     theirs = run_peer("keras", peer.name, {}, problem)
 
     def make(learning_rate):
