@@ -30,6 +30,7 @@ SLOW = (
     "training/test_keras_models.py",
     "training/test_resume.py",
     "training/test_nonfinite.py",
+    "interop/test_keras.py",
     "optimizers/test_properties.py",
     "cli/test_launch_local.py",
     "cli/test_resume.py",
