@@ -58,7 +58,7 @@ class OutputMetric(NamedTuple):
 
     Example:
         >>> metric = tl.metrics.OutputMetric("aux", tl.metrics.accuracy)
-        >>> tl.metrics.as_metric(metric).empty(3).compute().numpy()
+        >>> float(tl.metrics.as_metric(metric).empty(3).compute())
         0.0
     """
 

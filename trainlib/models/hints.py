@@ -10,6 +10,10 @@ class ModelHint(UserWarning):
 
     Args:
         message: what does not go together, and what to write instead.
+
+    Example:
+        >>> issubclass(tl.models.ModelHint, UserWarning)
+        True
     """
 
     def __init__(self, message: str) -> None:
