@@ -16,6 +16,7 @@ PICTURES = {
     "accuracy.png",
     "confusion_counts.png",
     "confusion_percentages.png",
+    "precision_recall.png",
     "learning_rate.png",
     "loss.png",
 }

@@ -10,6 +10,7 @@ import pytest
 
 from trainlib.data import load_dataset, load_examples
 from trainlib.data.examples import TEST_SEED
+from trainlib.data.files import Reading, load_file
 
 X = np.arange(20.0).reshape(10, 2)
 LABELS = np.arange(10) % 3
@@ -150,3 +151,42 @@ def test_numbers_are_read_in_float64_where_it_is_asked_for(tmp_path: Path) -> No
 def test_inputs_from_another_kind_of_file_raise_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="does not end in .npz, .csv, .csv.gz"):
         load_examples(tmp_path / "a.txt")
+
+
+TOKENS = np.array([[3, 1, 0], [2, 0, 0], [1, 1, 4], [2, 3, 1]])
+
+
+def test_integers_are_sequences_where_the_model_takes_them(tmp_path):
+    path = npz(tmp_path, x_train=TOKENS, y_train=[0, 1, 0, 1], x_test=TOKENS + 2, y_test=[0] * 4)
+    dataset = load_file(path, Reading(sequences=True))
+    assert (dataset.train.x.dtype, dataset.vocabulary) == (np.int32, 7)
+    assert dataset.train.x.tolist() == TOKENS.tolist()
+    plain = load_dataset(path)
+    assert (plain.train.x.dtype, plain.vocabulary) == (np.float32, 0)
+    assert load_examples(path, sequences=True).dtype == np.int32
+    floats = npz(tmp_path, x=TOKENS + 0.5, y=[0, 1, 0, 1] * 1)
+    assert load_file(floats, Reading(sequences=True)).vocabulary == 0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (-TOKENS, "x holds -4; sequences are"),
+        (TOKENS * 0, "index 0 holds 0 only, which is padding"),
+    ],
+)
+def test_invalid_sequences_are_refused(tmp_path, tokens, message):
+    with pytest.raises(ValueError, match=message):
+        load_file(npz(tmp_path, x=tokens, y=[0, 1, 0, 1]), Reading(sequences=True))
+
+
+def test_an_archive_may_have_a_validation_part_and_weights(tmp_path):
+    rows = {"x_validation": X[:3], "y_validation": [1, 0, 1]}
+    labels = np.arange(len(X)) % 2
+    dataset = load_dataset(npz(tmp_path, x=X, y=labels, weight=labels + 1, **rows))
+    assert dataset.validation is not None and dataset.validation.y.tolist() == [1, 0, 1]
+    assert dataset.weights is not None
+    assert dataset.weights.tolist() == (dataset.train.y + 1).tolist()
+    for weight in (labels[1:], labels * 0, labels - 1):
+        with pytest.raises(ValueError, match="weight ha|weight holds weights below 0, or 0 only"):
+            load_dataset(npz(tmp_path, x=X, y=labels, weight=weight))

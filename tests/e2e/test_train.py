@@ -21,6 +21,7 @@ FILES = RUN_FILES | {
     "accuracy.png",
     "confusion_counts.png",
     "confusion_percentages.png",
+    "precision_recall.png",
     "learning_rate.png",
     "loss.png",
     "report.html",

@@ -26,11 +26,12 @@ def dataset(tmp_path: Path) -> Callable[..., str]:
 def table(tmp_path: Path) -> Callable[..., str]:
     """`table("a", "price")`: write a table of these columns, and return the flag for it.
 
-    "class" holds integers, "price" numbers; the last column is the target.
+    "class" holds integers, "price" numbers, "w" numbers above 0; the last column is the target.
     """
 
     def write(*columns: str) -> str:
         values = {"a": ROWS[:, 0], "b": ROWS[:, 1], "class": LABELS, "price": ROWS.sum(1)}
+        values["w"] = 1 + ROWS[:, 0] ** 2
         write_table(tmp_path / "own.csv", **{name: values[name] for name in columns})
         return f"--dataset={tmp_path / 'own.csv'}"
 

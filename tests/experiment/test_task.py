@@ -9,7 +9,7 @@ from helpers.experiments import ROWS, experiment
 from trainlib.data.preprocessing import write_preprocessing
 from trainlib.experiment.functions import FUNCTIONS
 from trainlib.experiment.targets import ONE_HOT, target_of
-from trainlib.experiment.task import build_task, training_data
+from trainlib.experiment.task import build_task, held_out, training_data
 
 
 @pytest.mark.parametrize("loss", [*FUNCTIONS["loss"], "auto"])
@@ -103,6 +103,45 @@ def test_other_data_are_split_by_class_if_asked_for():
     assert (abs(share - 0.9) < 0.06).all()
     drawn = build_task(experiment("--dataset=digits", *flags))
     assert np.bincount(drawn.validation.y).tolist() != np.bincount(task.validation.y).tolist()
+
+
+def test_rarer_classes_are_repeated_in_the_training_part_only(table):
+    task = build_task(experiment(table("a", "b", "class"), "--oversample", "--train_examples=20"))
+    plain = build_task(experiment(table("a", "b", "class"), "--train_examples=20"))
+    assert len(set(np.bincount(task.train.y))) == 1
+    assert {*map(tuple, task.train.x)} == {*map(tuple, plain.train.x)}
+    assert (task.validation.x == plain.validation.x).all()
+    assert task.dataset.notes[-1] == f"oversampled: {task.train.size} training examples from 18"
+    with pytest.raises(ValueError, match="oversample is for classes"):
+        build_task(experiment(table("a", "b", "price"), "--oversample"))
+    with pytest.raises(ValueError, match="^oversample and class_weight both"):
+        experiment("--oversample", "--class_weight=balanced")
+
+
+def test_a_column_holds_the_weights_of_the_training_examples(table):
+    flags = (table("a", "w", "class"), "--sample_weight_column=w", "--validation_split=0.25")
+    config = experiment(*flags)
+    task = build_task(config)
+    assert task.dataset.feature_names == ("a",)
+    x, y, weights = training_data(config, task)
+    np.testing.assert_allclose(weights, 1 + task.train.x[:, 0] ** 2, rtol=1e-5)
+    assert held_out(task)[0].shape == (8, 1)
+    config = experiment(*flags, "--class_weight=1:3")
+    both = training_data(config, build_task(config))[2]
+    np.testing.assert_allclose(both, weights * np.where(y == 1, 3, 1), rtol=1e-6)
+
+
+def test_weights_that_are_none_are_refused(table):
+    flag = table("a", "b", "price")
+    for name, message in [
+        ("c", "own.csv has no column 'c'"),
+        ("price", "'price', the column to predict"),
+        ("b", "column 'b': the weight -.* is below 0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            build_task(experiment(flag, f"--sample_weight_column={name}"))
+    with pytest.raises(ValueError, match="sample_weight_column is 'w', but only a table"):
+        build_task(experiment("--dataset=digits", "--sample_weight_column=w"))
 
 
 def test_numbers_cannot_be_split_by_class(table):

@@ -70,7 +70,8 @@ def test_a_finished_run_has_its_command_its_facts_its_results_and_its_flags(writ
     assert '<td>test</td><td class="number">1.125</td>' in text
     assert "<code>--seed=0</code>" in text
     assert "not finished" not in text
-    assert pictures == {"loss", "learning_rate", "confusion_counts", "confusion_percentages"}
+    confusions = {"confusion_counts", "confusion_percentages"}
+    assert pictures == {"loss", "learning_rate", "precision_recall", *confusions}
     assert text.count("<svg ") == len(pictures)
 
 

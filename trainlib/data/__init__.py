@@ -15,6 +15,7 @@ image_files: the images in files, as one array.
 image_folder: folders with a subfolder of images for each class.
 image_headers: the sizes of images.
 labels: the column to predict, as classes or numbers.
+pipelines: `tf.data` pipelines that a custom function returns.
 preprocessing: `TablePreprocessing`, the rules that turn columns into a model's inputs.
 search: the folders searched for a data set, and its download.
 validation: checks of arrays that come from files.

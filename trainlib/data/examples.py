@@ -55,6 +55,9 @@ class Dataset(NamedTuple):
         validation: the examples for validation, if the data come with such a part. Default: None.
         stratified: whether the test part was split off with the same fraction of each class, as a
             validation part is then too. Default: False.
+        vocabulary: number of different integers that x may hold, if x are sequences of integers
+            [N, steps] padded with 0; else 0.
+        weights: weights of the examples of `train` in the loss, [N]. Default: None, all 1.
         image_options: size, colors and classes of the images of a folder. Default: None.
 
     Example:
@@ -76,6 +79,8 @@ class Dataset(NamedTuple):
     validation: Examples | None = None
     stratified: bool = False
     image_options: ImageOptions | None = None
+    vocabulary: int = 0
+    weights: Array | None = None
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

@@ -30,9 +30,14 @@ from trainlib.data.labels import (
 )
 from trainlib.data.preprocessing import TablePreprocessing, fit_preprocessing
 from trainlib.data.validation import (
+    are_sequences,
     check_examples,
     check_inputs,
+    check_lengths,
     check_parts,
+    check_sequences,
+    check_targets,
+    check_weights,
     count_classes,
     to_floats,
 )
@@ -58,6 +63,8 @@ class Reading:
             the examples to which rules are fitted; None: all.
         stratify: whether a test part that is split off has its share of each class.
         images: size, colors and classes of the images of a folder.
+        sequences: whether integers [N, steps] are sequences, and not columns of numbers.
+        weight_column: the column of a table with weights of the examples; None: there is none.
     """
 
     target: str | None = None
@@ -67,6 +74,8 @@ class Reading:
     training_rows: Callable[[Array], Array] | None = None
     stratify: bool = True
     images: ImageOptions = ImageOptions()
+    sequences: bool = False
+    weight_column: str | None = None
 
 
 def is_file_path(name: str) -> bool:
@@ -83,8 +92,9 @@ def load_file(path: Path, reading: Reading) -> Dataset:
     """Load a data set from a file or a folder.
 
     Args:
-        path: an .npz archive with the arrays x_train, y_train, x_test and y_test, or x and y; a
-            table with a header; or a folder of images.
+        path: an .npz archive with the arrays x_train, y_train, x_test and y_test, or x and y, and
+            if there are any x_validation and y_validation, and weights of the training examples,
+            weight_train or weight; a table with a header; or a folder of images.
         reading: how it is read.
 
     Returns:
@@ -121,19 +131,45 @@ def from_arrays(arrays: dict[str, Array], name: str, source: str, reading: Readi
         train, test = (
             _pair(arrays, source, (f"x_{part}", f"y_{part}"), reading) for part in ("train", "test")
         )
+        weights = _given_weights(arrays, "weight_train", train, source, reading)
     elif "x" in arrays and "y" in arrays:
         pair = _pair(arrays, source, ("x", "y"), reading)
         stratified = reading.stratify and pair.y.dtype.kind == "i"
         kept, held_out = split_test_indices(pair.size, source, pair.y if stratified else None)
         train, test = pick(pair, kept), pick(pair, held_out)
+        weights = _given_weights(arrays, "weight", pair, source, reading)
+        weights = None if weights is None else weights[kept]
     else:
         raise ValueError(
             f"{source} holds the arrays {_listed(arrays)}; give {', '.join(PARTS)}, or x and y"
         )
-    check_parts(train, test, source)
-    classes = count_classes(train, test, source)
-    x_max = 255.0 if train.x.dtype == np.uint8 else 0.0
-    return Dataset(name, train, test, classes, x_max, stratified=stratified)
+    parts = [test]
+    if "x_validation" in arrays and "y_validation" in arrays:
+        parts.append(_pair(arrays, source, ("x_validation", "y_validation"), reading))
+    for part in parts:
+        check_parts(train, part, source)
+    classes = min(count_classes(train, part, source) for part in parts)
+    largest = max(int(part.x.max()) for part in (train, *parts)) if train.x.dtype == "int32" else -1
+    return Dataset(
+        name,
+        train,
+        test,
+        classes,
+        255.0 if train.x.dtype == np.uint8 else 0.0,
+        validation=parts[1] if parts[1:] else None,
+        stratified=stratified,
+        vocabulary=largest + 1,
+        weights=weights,
+    )
+
+
+def _given_weights(
+    arrays: dict[str, Array], name: str, examples: Examples, source: str, reading: Reading
+) -> Array | None:
+    """Return the weights of examples in an array of that name, if there is one."""
+    if name not in arrays:
+        return None
+    return check_weights(arrays[name], examples.size, f"{source}, {name}", reading.dtype)
 
 
 def has_parts(path: Path) -> bool:
@@ -204,6 +240,7 @@ def load_examples(
     *,
     preprocessing: TablePreprocessing | None = None,
     dtype: str = "float32",
+    sequences: bool = False,
 ) -> Array:
     """Load inputs without targets, for predictions.
 
@@ -215,9 +252,11 @@ def load_examples(
         preprocessing: rules of the table's columns, as of `Dataset.preprocessing`, in place of
             `target` and `feature_names`. Default: None, the columns are numbers.
         dtype: "float32" or "float64". Default: "float32".
+        sequences: whether integers [N, steps] of an archive are sequences. Default: False, they are
+            columns of numbers.
 
     Returns:
-        An array [N, ...]: uint8 images of rank 3 or more, or floats of that dtype.
+        An array [N, ...]: uint8 images of rank 3 or more, int32 sequences, or floats of that dtype.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -237,6 +276,8 @@ def load_examples(
     if not is_table(source.name):
         arrays = read_npz(source)
         for name in ("x", "x_test"):
+            if name in arrays and sequences and are_sequences(arrays[name]):
+                return check_sequences(arrays[name], f"{shown(source)}, {name}")
             if name in arrays:
                 return check_inputs(arrays[name], f"{shown(source)}, {name}", dtype)
         raise ValueError(f"{shown(source)} holds the arrays {_listed(arrays)}; give x")
@@ -271,9 +312,10 @@ def _load_table(path: Path, reading: Reading) -> Dataset:
     if rules is None:
         chosen = reading.training_rows
         rows = kept if chosen is None else kept[chosen(labels.y[kept])]
-        rules = fit_preprocessing(frame, rows, labels.classes)
+        rules = fit_preprocessing(frame, rows, labels.classes, reading.weight_column)
     else:
         rules = dataclasses.replace(rules, target=frame.target, classes=labels.classes)
+    weights = None if reading.weight_column is None else _weights(frame, reading.weight_column)
     encoded = rules.encode(frame)
     examples = _table_examples(encoded.x, labels.y, shown(path), reading.dtype)
     numbered = labels.classes == tuple(str(k) for k in range(len(labels.classes)))
@@ -290,7 +332,26 @@ def _load_table(path: Path, reading: Reading) -> Dataset:
         tuple(line for line in notes if line),
         labels.guess,
         stratified=stratified,
+        weights=None if weights is None else weights[kept].astype(reading.dtype),
     )
+
+
+def _weights(frame: Frame, name: str) -> Array:
+    """Return the weights in a column.
+
+    Raises:
+        ValueError: there is no such column, it is the target, or a weight is no number of at least
+            0, or all are 0.
+    """
+    if name == frame.target:
+        raise ValueError(f"sample_weight_column is {name!r}, the column to predict; name another")
+    weights = frame.numbers(name)
+    if (weights < 0).any():
+        row = int(np.argmax(weights < 0))
+        raise ValueError(f"{frame.cell(name, row)}: the weight {weights[row]:g} is below 0")
+    if not weights.any():
+        raise ValueError(f"{frame.name}: every weight in column {name!r} is 0")
+    return weights
 
 
 def _describe_classes(labels: Labels) -> str:
@@ -317,7 +378,11 @@ def _pair(
 ) -> Examples:
     x, y = names
     where = (f"{source}, {x}", f"{source}, {y}")
-    return check_examples(arrays[x], arrays[y], where, reading.dtype, reading.task)
+    if not (reading.sequences and are_sequences(arrays[x])):
+        return check_examples(arrays[x], arrays[y], where, reading.dtype, reading.task)
+    inputs = check_sequences(arrays[x], where[0])
+    targets = check_targets(arrays[y], where[1], reading.dtype, reading.task)
+    return Examples(inputs, check_lengths(inputs, targets, where))
 
 
 def _listed(arrays: dict[str, Array]) -> str:

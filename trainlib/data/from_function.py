@@ -10,6 +10,7 @@ import numpy as np
 from trainlib.data.examples import Dataset
 from trainlib.data.files import PARTS, Reading, from_arrays
 from trainlib.data.labels import AUTO
+from trainlib.data.pipelines import are_pipelines, is_pipeline, read_pipelines
 
 
 def as_dataset(
@@ -19,16 +20,20 @@ def as_dataset(
     dtype: str = "float32",
     task: str = AUTO,
     stratify: bool = True,
+    sequences: bool = False,
 ) -> Dataset:
     """Return what a custom function returned as a data set.
 
     Args:
         name: name of the function, for messages.
         made: a `Dataset`; `((x_train, y_train), (x_test, y_test))` as Keras's data sets have it;
-            `(x, y)`; or a dict of arrays as in an .npz archive.
+            `(x, y)`; a dict of arrays as in an .npz archive; or a `tf.data.Dataset` of (x, y) or
+            (x, y, weight), in batches or not, or a dict of such with the parts train, validation
+            and test: they are read into memory once.
         dtype: "float32" or "float64", of all that is not an image or a label. Default: "float32".
         task: "classification", "regression", or "auto", the default: integers are classes.
         stratify: whether a test part that is split off has its share of each class. Default: True.
+        sequences: whether integers [N, steps] are sequences. Default: False, columns of numbers.
 
     Returns:
         A data set, as `load_file` makes it of an archive.
@@ -44,7 +49,11 @@ def as_dataset(
     if isinstance(made, Dataset):
         return made
     arrays: dict[str, Any] = {}
-    if isinstance(made, Mapping):
+    notes: tuple[str, ...] = ()
+    if is_pipeline(made) or are_pipelines(made):
+        arrays, note = read_pipelines(made, f"dataset {name}")
+        notes = (note,)
+    elif isinstance(made, Mapping):
         arrays = dict(made)
     elif isinstance(made, (tuple, list)) and len(made) == 2:
         pairs = [part for part in made if isinstance(part, (tuple, list)) and len(part) == 2]
@@ -53,8 +62,8 @@ def as_dataset(
     if not arrays:
         raise ValueError(
             f"dataset {name}: must return (x, y), ((x_train, y_train), (x_test, y_test)), a dict "
-            f"of these arrays or a tl.data.Dataset, got {type(made).__name__}"
+            f"of these arrays, a tl.data.Dataset or a tf.data.Dataset, got {type(made).__name__}"
         )
     arrays = {key: np.asarray(value) for key, value in arrays.items()}
-    reading = Reading(task=task, dtype=dtype, stratify=stratify)
-    return from_arrays(arrays, name, f"dataset {name}", reading)
+    reading = Reading(task=task, dtype=dtype, stratify=stratify, sequences=sequences)
+    return from_arrays(arrays, name, f"dataset {name}", reading)._replace(notes=notes)

@@ -148,13 +148,16 @@ class TablePreprocessing:
             raise ValueError(f"no rules of a table: {error}") from error
 
 
-def fit_preprocessing(frame: Frame, rows: Array, classes: Sequence[str] = ()) -> TablePreprocessing:
+def fit_preprocessing(
+    frame: Frame, rows: Array, classes: Sequence[str] = (), weight: str | None = None
+) -> TablePreprocessing:
     """Return the rules of a table's columns.
 
     Args:
         frame: the table.
         rows: indices of the training rows, from which all statistics are taken.
         classes: the classes of its target, in the order of the labels; (): it holds numbers.
+        weight: the column that holds the weights of the examples, which is no input. Default: None.
 
     Raises:
         ValueError: no column is left, or a column mixes numbers and text or forms of dates.
@@ -163,6 +166,9 @@ def fit_preprocessing(frame: Frame, rows: Array, classes: Sequence[str] = ()) ->
     left_out = {}
     for name in frame.columns:
         if name == frame.target:
+            continue
+        if name == weight:
+            left_out[name] = "the weights of the examples"
             continue
         found = fit_column(frame, rows, name)
         if isinstance(found, str):

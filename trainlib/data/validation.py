@@ -37,6 +37,35 @@ def check_inputs(x: Array, where: str, dtype: str = "float32") -> Array:
     return to_floats(x, where, dtype)
 
 
+def check_sequences(x: Array, where: str) -> Array:
+    """Check sequences of integers, padded with 0 at their ends, and return them as int32.
+
+    Args:
+        x: integers [N, steps] of at least 0.
+        where: name of the file and the array, for messages.
+
+    Raises:
+        ValueError: a number is below 0 or above the range of int32, or a sequence is empty.
+    """
+    if x.size == 0:
+        raise ValueError(f"{where} has shape {x.shape}; give at least one sequence of one integer")
+    if x.min() < 0 or x.max() > np.iinfo(np.int32).max:
+        bad = x.min() if x.min() < 0 else x.max()
+        raise ValueError(f"{where} holds {bad}; sequences are integers from 0, the padding")
+    empty = ~x.any(axis=1)
+    if empty.any():
+        raise ValueError(
+            f"{where}: the sequence at index {int(empty.argmax())} holds 0 only, which is padding; "
+            "remove it"
+        )
+    return x.astype(np.int32)
+
+
+def are_sequences(x: Array) -> bool:
+    """Return whether an array may hold sequences of integers, [N, steps]."""
+    return x.ndim == 2 and x.dtype.kind in "iu"
+
+
 def check_targets(y: Array, where: str, dtype: str = "float32", task: str = "auto") -> Array:
     """Check targets and return them as int32 labels or floating values.
 
@@ -93,12 +122,41 @@ def check_examples(
     """
     inputs = check_inputs(x, where[0], dtype)
     targets = check_targets(y, where[1], dtype, task)
+    return Examples(inputs, check_lengths(inputs, targets, where))
+
+
+def check_lengths(inputs: Array, targets: Array, where: tuple[str, str]) -> Array:
+    """Return targets, checked to be as many as the inputs.
+
+    Raises:
+        ValueError: they are not.
+    """
     if len(inputs) != len(targets):
         raise ValueError(
             f"{where[0]} has {len(inputs)} examples but {where[1]} has {len(targets)}; "
             "give both the same number of examples"
         )
-    return Examples(inputs, targets)
+    return targets
+
+
+def check_weights(weights: Array, size: int, where: str, dtype: str = "float32") -> Array:
+    """Check weights of examples and return them in a floating dtype.
+
+    Args:
+        weights: numbers of at least 0, [N] or [N, 1], not all 0.
+        size: number of examples N.
+        where: name of the file and the array, for messages.
+        dtype: "float32" or "float64". Default: "float32".
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if weights.shape not in ((size,), (size, 1)):
+        raise ValueError(f"{where} has shape {weights.shape}; give one weight for each example")
+    values = to_floats(weights.reshape(-1), where, dtype)
+    if (values < 0).any() or not values.any():
+        raise ValueError(f"{where} holds weights below 0, or 0 only; give numbers of at least 0")
+    return values
 
 
 def check_parts(train: Examples, test: Examples, source: str) -> None:

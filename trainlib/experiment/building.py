@@ -16,7 +16,7 @@ import trainlib.registry as registry
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig, not_for, takes
 from trainlib.experiment.targets import metric_is_by_class, takes_logits, target_of
-from trainlib.experiment.task import Task
+from trainlib.experiment.task import VOCABULARY, Task
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
 from trainlib.experiment.wiring import ONE, by_output, texts_by_output
 from trainlib.metrics import Metric, as_metric, on_probabilities
@@ -69,6 +69,7 @@ def build_models(config: ExperimentConfig, task: Task) -> Models:
             raise ValueError(
                 f"from_logits is for your own models; {name} ends in what loss {task.loss} takes"
             )
+        options = {**options, **_vocabulary(config, task)}
         full = models.MODELS[name](shape, task.outputs, task.target.activation, layers, **options)
         return as_seen_by_loss(full, task)
     if name.endswith(".keras"):
@@ -81,6 +82,31 @@ def build_models(config: ExperimentConfig, task: Task) -> Models:
     return as_seen_by_loss(full, task, config.from_logits)
 
 
+def _vocabulary(config: ExperimentConfig, task: Task) -> dict[str, int]:
+    """Return the number of integers that a model for sequences of integers takes.
+
+    Raises:
+        ValueError: the data hold larger integers.
+    """
+    words = task.dataset.vocabulary
+    if not words:
+        return {}
+    given = config.model.hyperparameters.get(VOCABULARY, words)
+    if given < words:
+        raise ValueError(
+            f"vocabulary is {given}, but {task.dataset.name} holds the integer {words - 1}: give "
+            f"at least {words}"
+        )
+    return {VOCABULARY: given}
+
+
+def with_vocabulary(config: ExperimentConfig, task: Task) -> FunctionConfig:
+    """Return the model's name and hyperparameters, with the vocabulary of the data."""
+    chosen = config.model
+    found = _vocabulary(config, task) if chosen.name in models.MODELS else {}
+    return FunctionConfig(chosen.name, {**chosen.hyperparameters, **found}) if found else chosen
+
+
 def _preprocessing(task: Task) -> list[Any] | dict[str, list[Any]]:
     """Return layers that scale images to [0, 1], or columns by their mean and variance.
 
@@ -89,7 +115,7 @@ def _preprocessing(task: Task) -> list[Any] | dict[str, list[Any]]:
     """
     if task.dataset.x_max:
         return [keras.layers.Rescaling(1 / task.dataset.x_max, name="scale")]
-    if task.train.x.ndim != 2:
+    if task.train.x.ndim != 2 or task.dataset.vocabulary:
         return []
     x = task.train.x.astype(np.float64)
     mean, variance = x.mean(0), x.var(0)

@@ -39,6 +39,10 @@ class DataConfig:
             it has such layers; "none": it gets the raw data.
         class_weight: "balanced", or weights such as "0:2,3:0.5". Default: None, every example
             weighs 1.
+        sample_weight_column: column of a table with the weights of the training examples in the
+            loss; it is no input of the model. Default: None, every example weighs 1.
+        oversample: whether training examples of rarer classes are repeated until all classes are as
+            frequent. Default: False.
         stratify: whether the parts that are split off, validation and test, have their share of
             each class: "yes", "no", or "auto", the default: for files and folders without a test
             part.
@@ -95,6 +99,16 @@ class DataConfig:
         "Weights of the training examples by class, such as 0:2,3:0.5, other classes having 1; or "
         "balanced: every class has the same total weight.",
     )
+    sample_weight_column: str | None = setting(
+        "str",
+        None,
+        "Column of a table with the weights of the training examples; it is no input.",
+    )
+    oversample: bool = setting(
+        "bool",
+        False,
+        "Repeat training examples of rarer classes until all classes are as frequent.",
+    )
     stratify: str = setting(
         "str",
         AUTO,
@@ -129,6 +143,8 @@ class DataConfig:
         parse_size(self.image_size)
         if self.augment is not None and not is_function(self.augment):
             parse_chain(self.augment)
+        if self.oversample and self.class_weight is not None:
+            raise ValueError("oversample and class_weight both balance the classes: give one")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

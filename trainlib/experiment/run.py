@@ -17,7 +17,7 @@ from trainlib.data.preprocessing import (
     write_preprocessing,
 )
 from trainlib.experiment import run_folder
-from trainlib.experiment.building import Models, build_models, describe
+from trainlib.experiment.building import Models, build_models, describe, with_vocabulary
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.optimization import Optimization
 from trainlib.experiment.parts import DataConfig
@@ -170,6 +170,7 @@ def _prepare(
         config,
         execution=trainer.execution,
         data=_resolved_data(config, task),
+        model=with_vocabulary(config, task),
         norms=config.reports_norms,
         imports=imports,
         code_path=code_path,

@@ -37,7 +37,14 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.result import Log
 from trainlib.experiment.targets import in_form, loss_name, target_of
-from trainlib.experiment.task import Task, build_task, data_dtype, metric_names
+from trainlib.experiment.task import (
+    VOCABULARY,
+    Task,
+    build_task,
+    data_dtype,
+    metric_names,
+    takes_sequences,
+)
 from trainlib.experiment.user_functions import load_model
 from trainlib.experiment.wiring import (
     by_output,
@@ -144,7 +151,7 @@ def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = 
     config = dataclasses.replace(config, dataset=dataset)
     takes_all = is_path(dataset) and not has_parts(expanded(dataset))
     if not is_table(dataset):
-        data = dataclasses.replace(data, target=None)
+        data = dataclasses.replace(data, target=None, sample_weight_column=None)
     return run._replace(config=dataclasses.replace(config, data=data), takes_all=takes_all)
 
 
@@ -229,8 +236,15 @@ def _whole_task(run: SavedRun) -> Task:
     target = target_of(loss, run.classes)
     kind = CLASSIFICATION if target.by_class else REGRESSION
     dtype = data_dtype(config)
-    reading = Reading(None, kind, dtype, run.preprocessing, images=run.images)
+    reading = Reading(
+        task=kind,
+        dtype=dtype,
+        preprocessing=run.preprocessing,
+        images=run.images,
+        sequences=takes_sequences(config),
+    )
     examples, notes = load_all_examples(path, run.classes, reading)
+    _check_vocabulary(run, examples.x, config.dataset)
     dataset = _dataset(run, path.name, examples)._replace(notes=notes)
     examples = in_form(examples, target.form, dataset)
     outputs = run.classes if target.by_class else 1
@@ -243,6 +257,15 @@ def _dataset(run: SavedRun, name: str, examples: Examples | None = None) -> Data
     """Return examples as a data set like that of a run."""
     examples = examples or Examples(np.empty(0), np.empty(0))
     return Dataset(name, examples, examples, run.classes, 0.0, run.feature_names, run.class_names)
+
+
+def _check_vocabulary(run: SavedRun, x: np.ndarray, data: str) -> None:
+    """Raise `ValueError` for sequences with integers that a run's model does not know."""
+    known = run.config.model.hyperparameters.get(VOCABULARY)
+    if known and x.dtype == np.int32 and x.max() >= known:
+        raise ValueError(
+            f"{shown(data)} holds the integer {x.max()}, but the model knows 0 to {known - 1}"
+        )
 
 
 def image_names(run: SavedRun, data: str | None) -> tuple[str, ...]:
@@ -295,7 +318,8 @@ def predict_run(
     elif data and _takes_images(run, data):
         x = load_images(image_files(data), run.images)
     elif data:
-        x = load_examples(data, dtype=data_dtype(config))
+        x = load_examples(data, dtype=data_dtype(config), sequences=takes_sequences(config))
+        _check_vocabulary(run, x, data)
     else:
         x = build_saved_task(run).test.x
     model = _load_model(run, safe_mode)

@@ -18,14 +18,20 @@ from trainlib.data import (
     load_dataset,
     take,
 )
-from trainlib.data.cells import is_number
 from trainlib.data.datasets import checked_folder, is_path
 from trainlib.data.examples import pick, split_by_class, split_indices
-from trainlib.data.files import Reading, load_file
-from trainlib.data.labels import CLASSIFICATION, REGRESSION, first_classes
+from trainlib.data.files import Reading, is_table, load_file
+from trainlib.data.labels import CLASSIFICATION, REGRESSION
 from trainlib.data.preprocessing import preprocessing_of_model
+from trainlib.experiment.balance import (
+    BALANCED,
+    balanced_weights,
+    labels_of,
+    oversampled,
+    parse_class_weights,
+)
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.functions import AUTO
+from trainlib.experiment.functions import AUTO, takes
 from trainlib.experiment.targets import Target, in_form, loss_name, target_of
 from trainlib.experiment.user_functions import import_modules
 from trainlib.experiment.wiring import ONE, by_output, inputs_of, wiring_of
@@ -35,7 +41,8 @@ from trainlib.user_code import import_function, is_spec
 
 PARTS = ("train", "validation", "test")
 """The parts of the data, as a `Task` names them."""
-BALANCED = "balanced"
+VOCABULARY = "vocabulary"
+"""Hyperparameter of the models that take sequences of integers."""
 
 
 class Task(NamedTuple):
@@ -52,6 +59,7 @@ class Task(NamedTuple):
         metrics: names of the metrics.
         wiring: the inputs and the outputs of the model. Each output predicts the targets. Default:
             one of each.
+        weights: weights of the training examples; None: 1.
     """
 
     dataset: Dataset
@@ -63,6 +71,7 @@ class Task(NamedTuple):
     outputs: int
     metrics: tuple[str, ...]
     wiring: Wiring = ONE
+    weights: np.ndarray | None = None
 
     def arrays(self, examples: Examples) -> tuple[Tree, Tree]:
         """Return examples as (x, y), for the inputs and the outputs of the model."""
@@ -107,11 +116,19 @@ def build_task(
         train = take(train, len(kept)) if held_out is None else pick(train, kept)
     else:
         validation = in_form(dataset.validation, target.form, dataset)
-        train = take(train, _used(config, train.size))
+        kept = np.arange(_used(config, train.size))
+        train = take(train, len(kept))
+    weights = None if dataset.weights is None else dataset.weights[kept]
+    if data.oversample:
+        repeated = _oversampled(config, train, target)
+        line = f"oversampled: {len(repeated)} training examples from {train.size}"
+        dataset = dataset._replace(notes=(*dataset.notes, line))
+        train = pick(train, repeated)
+        weights = None if weights is None else weights[repeated]
     outputs = dataset.classes if target.by_class else 1
     metrics = metric_names(config, loss, target)
     wiring = wiring_of(config, train.x.shape[1:])
-    return Task(dataset, train, validation, test, loss, target, outputs, metrics, wiring)
+    return Task(dataset, train, validation, test, loss, target, outputs, metrics, wiring, weights)
 
 
 def load_data(
@@ -131,10 +148,19 @@ def load_data(
     import_modules(config)
     name, data = config.dataset, config.data
     stratify = data.stratify != "no"
+    if data.sample_weight_column is not None and not is_table(name):
+        raise ValueError(
+            f"sample_weight_column is {data.sample_weight_column!r}, but only a table has columns"
+        )
     if is_spec(name) and not is_path(name):
         made = import_function("dataset", name, config.code_path)()
         return as_dataset(
-            name, made, dtype=data_dtype(config), task=_task(config), stratify=stratify
+            name,
+            made,
+            dtype=data_dtype(config),
+            task=_task(config),
+            stratify=stratify,
+            sequences=takes_sequences(config),
         )
     if not is_path(name):
         return load_dataset(
@@ -149,6 +175,8 @@ def load_data(
         training_rows=lambda y: _parts(config, y, stratify)[0],
         stratify=stratify,
         images=ImageOptions(data.image_size, data.color_mode, class_names),
+        sequences=takes_sequences(config),
+        weight_column=data.sample_weight_column,
     )
     return load_file(expanded(name), reading)
 
@@ -179,6 +207,11 @@ def _task(config: ExperimentConfig) -> str:
     return implied
 
 
+def takes_sequences(config: ExperimentConfig) -> bool:
+    """Return whether the model of a configuration takes sequences of integers."""
+    return VOCABULARY in takes("model", config.model.name)
+
+
 def data_dtype(config: ExperimentConfig) -> str:
     """Return the dtype in which an experiment reads its data."""
     return "float64" if config.precision == "float64" else "float32"
@@ -189,6 +222,13 @@ def _preprocessing_of_model(config: ExperimentConfig) -> TablePreprocessing | No
     if not config.model.name.endswith(".keras"):
         return None
     return preprocessing_of_model(expanded(config.model.name))
+
+
+def _oversampled(config: ExperimentConfig, train: Examples, target: Target) -> np.ndarray:
+    """Return the indices of the training examples, those of rarer classes repeated."""
+    if not target.by_class:
+        raise ValueError("oversample is for classes, but the targets are numbers")
+    return oversampled(labels_of(train.y), config.seed)
 
 
 def _used(config: ExperimentConfig, size: int) -> int:
@@ -233,58 +273,33 @@ def held_out(task: Task) -> tuple[Any, ...] | None:
 
 
 def training_data(config: ExperimentConfig, task: Task) -> tuple[Any, ...]:
-    """Return the training data as (x, y), or (x, y, weight) where classes have weights.
+    """Return the training data as (x, y), or (x, y, weight) where examples have weights.
 
     Raises:
         ValueError, TypeError: weights of classes that do not exist, or of numbers.
     """
+    weight = _weights(config, task)
+    arrays = task.arrays(task.train)
+    return arrays if weight is None else (*arrays, weight)
+
+
+def _weights(config: ExperimentConfig, task: Task) -> np.ndarray | None:
+    """Return the weights of the training examples: of their column times those of their classes."""
     class_weight = config.data.class_weight
     if class_weight is None:
-        return task.arrays(task.train)
+        return task.weights
     if not task.target.by_class:
         raise ValueError(f"class_weight is for classes; loss {task.loss} predicts numbers")
-    y = task.train.y
     if class_weight == BALANCED:
-        weights = _balanced_weights(y, task.outputs)
+        weights = balanced_weights(labels_of(task.train.y))
     else:
-        weights = _class_weights(class_weight, task)
-    return *task.arrays(task.train), losses.class_weights(y, weights).numpy()
-
-
-def _balanced_weights(y: np.ndarray, classes: int) -> dict[int, float]:
-    """Return the weights with which every class has the same total weight."""
-    labels = y if y.ndim == 1 else y.argmax(axis=1)
-    counts = np.bincount(labels, minlength=classes)
-    present = np.count_nonzero(counts)
-    return {k: labels.size / (n * present) for k, n in enumerate(counts) if n}
-
-
-def _class_weights(text: str, task: Task) -> dict[int, float]:
-    """Return the weights that a text such as `0:2,3:0.5` or `cat:2,dog:0.5` holds."""
-    weights = {}
-    names = {name: k for k, name in enumerate(_classes(task))}
-    numbered = all(map(is_number, names))
-    for part in text.split(","):
-        name, _, weight = part.rpartition(":")
-        # Where the classes are numbers such as 1 and 2, "0" is not the index of the class 1.
-        if names and name and name not in names and (numbered or not name.isdigit()):
-            raise ValueError(
-                f"class_weight: {task.dataset.name} has no class {name!r}; its classes are "
-                f"{first_classes(list(names))}"
-            )
-        try:
-            weights[names[name] if name in names else int(name)] = float(weight)
-        except ValueError:
-            raise ValueError(
-                f"class_weight must be {BALANCED} or comma-separated class:weight, such as "
-                f"0:2,3:0.5, got {text!r}"
-            ) from None
-    for k in weights:
-        check_integer("a class of class_weight", k, at_least=0, at_most=task.outputs - 1)
-    return weights
+        names = _classes(task)
+        weights = parse_class_weights(class_weight, task.outputs, names, task.dataset.name)
+    factors: np.ndarray = losses.class_weights(task.train.y, weights).numpy()
+    return factors if task.weights is None else factors * task.weights
 
 
 def _classes(task: Task) -> tuple[str, ...]:
     """Return the classes as the targets name them; () where they are numbered."""
     rules = task.dataset.preprocessing
-    return () if rules is None else rules.classes
+    return task.dataset.class_names if rules is None else rules.classes

@@ -61,7 +61,9 @@ def _before(layer: Any, kinds: Sequence[str]) -> Any | None:
 
 
 def has_preprocessing(model: Any) -> bool:
-    """Return whether the model scales its input: by a `Rescaling` or a `Normalization` layer.
+    """Return whether the model scales its input, or looks it up.
+
+    That is, whether it has a `Rescaling`, a `Normalization` or an `Embedding` layer.
 
     Args:
         model: a Keras model.
@@ -78,7 +80,10 @@ def has_preprocessing(model: Any) -> bool:
     """
     ends = {id(layer) for layer in _last_layers(model)}
     return any(
-        _scales(layer) and not getattr(layer, "invert", False) and id(layer) not in ends
+        isinstance(layer, keras.layers.Embedding)
+        or _scales(layer)
+        and not getattr(layer, "invert", False)
+        and id(layer) not in ends
         for layer in all_layers(model)
     )
 

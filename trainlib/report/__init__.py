@@ -6,6 +6,7 @@ columns: columns of a run's history.
 curves: figures of a history.
 range_test: the curve of a learning-rate range test, as a table and as a figure.
 predictions: predictions of a model and figures of their errors.
+class_scores: precision and recall of each class.
 examples: the examples with the highest loss.
 figures: makes, styles and writes figures.
 page: the parts of an HTML page.

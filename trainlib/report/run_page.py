@@ -11,6 +11,7 @@ import numpy as np
 
 from trainlib.report import columns, curves, figures, page, predictions
 from trainlib.report.augmentation import AugmentedExamples, augmentation_sheet
+from trainlib.report.class_scores import class_table, precision_recall_figure
 from trainlib.report.columns import History
 from trainlib.report.examples import ExampleData, worst_examples
 from trainlib.report.predictions import Predictions
@@ -183,7 +184,7 @@ def _curves(run: RunRecord, model: ModelRecord | None) -> Figures:
 def _prediction_section(model: ModelRecord) -> Section:
     """Return the errors on the test examples: confusions of classes, or residuals."""
     found, names = model.predictions, model.test.class_names
-    confusions = ""
+    tables: list[str] = []
     if found.scores is None:
         drawn = {
             "residuals": predictions.residual_figure(found),
@@ -198,8 +199,9 @@ def _prediction_section(model: ModelRecord) -> Section:
             file: predictions.confusion_matrix_figure(counts, names, normalized)
             for file, normalized in kinds.items()
         }
-        confusions = _confusions(counts, names)
-    body = page.figure_grid(drawn.items(), confusions, large=True)
+        drawn["precision_recall"] = precision_recall_figure(found, names)
+        tables = [_confusions(counts, names), class_table(found, names)]
+    body = page.figure_grid(drawn.items(), *tables, large=True)
     return Section(page.section("Predictions of the test examples", body), drawn)
 
 

@@ -1,0 +1,66 @@
+"""Pipelines of `tf.data` as data sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainlib.data import as_dataset, pipelines
+
+X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+Y = (np.arange(40) % 2).astype(np.int32)
+
+
+def pipeline(*arrays, batch=None):
+    made = tf.data.Dataset.from_tensor_slices(arrays)
+    return made if batch is None else made.batch(batch)
+
+
+@pytest.mark.parametrize("batch", [None, 7])
+def test_a_pipeline_is_read_as_its_arrays(batch):
+    dataset = as_dataset("mine:data", pipeline(X, Y, batch=batch))
+    expected = as_dataset("mine:data", (X, Y))
+    for part in ("train", "test"):
+        np.testing.assert_array_equal(getattr(dataset, part).x, getattr(expected, part).x)
+        np.testing.assert_array_equal(getattr(dataset, part).y, getattr(expected, part).y)
+    assert dataset.notes[0].startswith("40 train examples read into memory once; what the pip")
+
+
+def test_parts_are_those_of_a_dict():
+    made = {name: pipeline(X[:n], Y[:n], batch=4) for name, n in {"train": 20, "test": 6}.items()}
+    dataset = as_dataset("mine:data", {**made, "validation": pipeline(X[:8], Y[:8])})
+    assert (dataset.train.size, dataset.validation.size, dataset.test.size) == (20, 8, 6)
+    without_test = as_dataset("mine:data", {k: x for k, x in made.items() if k == "train"})
+    assert (without_test.train.size, without_test.test.size) == (16, 4)
+
+
+def test_weights_belong_to_the_training_examples():
+    weights = np.arange(1.0, 41)
+    dataset = as_dataset("mine:data", pipeline(X, Y, weights, batch=8))
+    places = [int(np.flatnonzero((X == x).all(1))[0]) for x in dataset.train.x]
+    np.testing.assert_array_equal(dataset.weights, weights[places])
+    with pytest.raises(ValueError, match="test: only the examples of train have weights"):
+        as_dataset("mine:data", dict.fromkeys(("train", "test"), pipeline(X, Y, weights)))
+
+
+def test_pipelines_of_another_form_are_refused(monkeypatch):
+    for made, message in [
+        (pipeline(X, Y).repeat(), "does not end; leave out repeat"),
+        (pipeline(X), "elements must be .x, y. or"),
+        (tf.data.Dataset.from_tensor_slices({"x": X}), "elements must be .x, y. or .*got dict"),
+        (pipeline(X, Y).take(0), "has no examples"),
+        ({"test": pipeline(X, Y)}, "the parts are test; give train"),
+        ({"train": pipeline(X, Y), "tset": pipeline(X, Y)}, "the parts are train, tset"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            as_dataset("mine:data", made)
+    ragged = tf.data.Dataset.from_generator(
+        lambda: ((np.zeros(k, np.float32), 0) for k in (1, 2)),
+        output_signature=(tf.TensorSpec([None]), tf.TensorSpec([], tf.int32)),
+    )
+    with pytest.raises(ValueError, match="several shapes; resize or pad them"):
+        as_dataset("mine:data", ragged)
+    monkeypatch.setattr(pipelines, "MEMORY_BYTES", 100)
+    with pytest.raises(ValueError, match="more than 100 bytes of memory; train with tl.Trainer"):
+        as_dataset("mine:data", pipeline(X, Y))
