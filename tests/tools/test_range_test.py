@@ -109,7 +109,7 @@ def test_the_model_and_its_optimizer_are_not_changed():
     np.testing.assert_array_equal(again.losses, result.losses)
 
 
-@pytest.mark.parametrize("seed", [0])
+@pytest.mark.parametrize("seed", [3, pytest.param(0, marks=pytest.mark.soak)])
 def test_batches_updates_and_dropout_are_those_of_training(seed):
     """Two epochs and a part of a third, each with a last batch of 3 examples."""
     optimizer = functools.partial(tl.sgd, momentum=0.5)
