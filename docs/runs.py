@@ -9,13 +9,13 @@ screenshot of the same run.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
+
+from pages import block
 
 HERE = Path(__file__).parent
 PICTURES = HERE / "run_pictures"
@@ -37,8 +37,6 @@ SIGNALS = {"killed": ("epoch  5", signal.SIGKILL), "signal": ("epoch  2", signal
 """Signals sent to a command, each after the first line that begins with a text."""
 STATUSES = {"killed": -signal.SIGKILL, "signal": 75, "diverges": 1}
 """Expected exit statuses that are not 0."""
-SHOWN = 14
-"""Maximal number of lines shown for a command: of more, the first and the last ones."""
 
 
 def main() -> None:
@@ -54,31 +52,8 @@ def main() -> None:
 
 def _block(name: str, folder: Path) -> str:
     """Run a command in a folder, and return it and what it prints, indented."""
-    command, lines = COMMANDS[name], []
-    marker, number = SIGNALS.get(name, (None, signal.SIGTERM))
-    process = subprocess.Popen(
-        ["bash", "-c", f"exec {command}" if marker else command],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"COLUMNS": "100"},
-    )
-    assert process.stdout is not None
-    for line in filter(str.strip, process.stdout):
-        lines.append(line)
-        if marker and line.startswith(marker):
-            process.send_signal(number)
-            lines.append(f"$ kill -{number.name.removeprefix('SIG')} {process.pid}")
-            marker = None
-    status = process.wait()
-    if status != STATUSES.get(name, 0):
-        raise SystemExit(f"{command}\n{''.join(lines)}\nended with status {status}")
-    if len(lines) > SHOWN:
-        lines = [*lines[: SHOWN // 2], "...", *lines[-SHOWN // 2 :]]
-    if status:
-        lines.append(f"(status {status})")
-    return "\n".join(f"    {line}".rstrip() for line in [f"$ {command}", *lines])
+    after, number = SIGNALS.get(name, (None, signal.SIGTERM))
+    return block(COMMANDS[name], folder, after, number, STATUSES.get(name, 0))
 
 
 if __name__ == "__main__":
