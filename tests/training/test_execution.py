@@ -17,6 +17,8 @@ LAYERS = {
     "Dense": lambda: keras.layers.Dense(2),
     "BatchNormalization": keras.layers.BatchNormalization,
     "Activation": lambda: keras.layers.Activation("relu"),
+    "Identity": keras.layers.Identity,
+    "PReLU": keras.layers.PReLU,
     "Dropout": lambda: keras.layers.Dropout(0.5),
     "Conv2D": lambda: keras.layers.Conv2D(2, 3),
 }
@@ -27,6 +29,7 @@ LAYERS = {
     [
         (DENSE, "xla"),
         ([*DENSE, "BatchNormalization", "Activation"], "xla"),
+        ([*DENSE, "Identity", "PReLU"], "xla"),
         ([*DENSE, "Dropout"], "graph"),
         (["Conv2D", *DENSE], "graph"),
     ],

@@ -85,7 +85,7 @@ def to_csv(
     """Return predictions as CSV: a header, and a row for each example.
 
     Args:
-        predictions: scores of K classes [N, K], or numbers [N, 1].
+        predictions: scores of K classes [N, K], or numbers [N, 1]; of an autoencoder [N, ...].
         classes: names of the K classes. Default: (), they are numbers.
         score: what the columns of the classes begin with. Default: "p", probabilities.
         files: file of each example, written into a first column. Default: (), no such column.
@@ -95,8 +95,11 @@ def to_csv(
     first = [[shown(name)] for name in files] or [[] for _ in predictions]
     head = ["file"] if files else []
     if not classes:
-        rows.writerow([*head, "prediction"])
-        rows.writerows([*file, f"{x[0]:.7g}"] for file, x in zip(first, predictions, strict=True))
+        numbers = predictions.reshape(len(predictions), -1)
+        names = [f"prediction{i}" for i in range(numbers.shape[1])]
+        rows.writerow([*head, *(names if len(names) > 1 else ["prediction"])])
+        for file, values in zip(first, numbers, strict=True):
+            rows.writerow([*file, *(f"{x:.7g}" for x in values)])
         return text.getvalue()
     numbered = all(name.isdigit() for name in classes)
     rows.writerow(

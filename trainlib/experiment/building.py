@@ -13,9 +13,10 @@ import numpy as np
 import trainlib.losses as losses
 import trainlib.models as models
 import trainlib.registry as registry
+from trainlib.data import Examples
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig, not_for, takes
-from trainlib.experiment.targets import metric_is_by_class, takes_logits, target_of
+from trainlib.experiment.targets import INPUTS, metric_is_by_class, takes_logits, target_of
 from trainlib.experiment.task import VOCABULARY, Task
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
 from trainlib.experiment.wiring import ONE, by_output, texts_by_output
@@ -299,6 +300,23 @@ def _settled(chosen: FunctionConfig, kind: str, name: str) -> FunctionConfig:
     return FunctionConfig(name, chosen.hyperparameters)
 
 
+def with_scaled_targets(task: Task, built: Models) -> Task:
+    """Return a task with the inputs that an autoencoder reconstructs; another task as it is.
+
+    Args:
+        task: the task, whose targets are unscaled inputs.
+        built: its model, which scales them.
+    """
+    if task.target.form != INPUTS:
+        return task
+
+    def scaled(part: Examples | None) -> Any:
+        return part and part._replace(y=models.reconstruction_targets(built.full, part.x))
+
+    train, validation, test = map(scaled, (task.train, task.validation, task.test))
+    return task._replace(train=train, validation=validation, test=test)
+
+
 def check_input(model: Any, shape: tuple[int, ...], source: str, wiring: Wiring = ONE) -> None:
     """Raise `ValueError` unless a model takes examples of a shape.
 
@@ -334,12 +352,13 @@ def check_input(model: Any, shape: tuple[int, ...], source: str, wiring: Wiring 
 def check_shapes(model: Any, task: Task) -> None:
     """Raise `ValueError` unless a model fits the data and their targets."""
     check_input(model, task.train.x.shape[1:], task.dataset.name, task.wiring)
+    expected = task.train.x.shape[1:] if task.target.form == INPUTS else (task.outputs,)
     for output in model.outputs:
         shape = tuple(output.shape[1:])
-        if shape != (task.outputs,):
+        if shape != expected:
             raise ValueError(
                 f"the model's output for an example has shape {shape}; {task.loss} on "
-                f"{task.dataset.name} needs {(task.outputs,)}"
+                f"{task.dataset.name} needs {expected}"
             )
 
 

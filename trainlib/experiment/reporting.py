@@ -21,7 +21,7 @@ from trainlib.experiment.saved_run import (
     read_saved_run,
     with_data,
 )
-from trainlib.experiment.targets import INDEX
+from trainlib.experiment.targets import INDEX, INPUTS
 from trainlib.experiment.task import PARTS, Task
 from trainlib.experiment.training import steps_per_epoch
 from trainlib.experiment.values import written
@@ -113,7 +113,8 @@ def write_report(
         run = with_data(read_saved_run(folder, code_path), data_dir=data_dir)
         task = build_saved_task(run)
         built = load_models(run, task, safe_mode)
-        model = model_record(run.config, task, built, record.history)
+        if task.target.form != INPUTS:  # what an autoencoder predicts has no section yet
+            model = model_record(run.config, task, built, record.history)
     to.mkdir(parents=True, exist_ok=True)
     write_run_page(record, model, to)
 
@@ -132,8 +133,10 @@ def write_report_from_memory(
     Raises:
         ImportError: matplotlib is not installed.
     """
-    record = read_record(folder)
-    write_run_page(record, model_record(config, task, built, record.history), folder)
+    record, model = read_record(folder), None
+    if task.target.form != INPUTS:
+        model = model_record(config, task, built, record.history)
+    write_run_page(record, model, folder)
 
 
 def write_comparison(folders: Sequence[Path], to: Path) -> None:

@@ -17,7 +17,13 @@ from trainlib.data.preprocessing import (
     write_preprocessing,
 )
 from trainlib.experiment import run_folder
-from trainlib.experiment.building import Models, build_models, describe, with_vocabulary
+from trainlib.experiment.building import (
+    Models,
+    build_models,
+    describe,
+    with_scaled_targets,
+    with_vocabulary,
+)
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.optimization import Optimization
 from trainlib.experiment.parts import DataConfig
@@ -149,6 +155,7 @@ def _prepare(
     with session.start_barrier():
         strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
     built = build_models(config, task)
+    task = with_scaled_targets(task, built)
     data = training_data(config, task)
     range_test = None
     if is_rate_auto(config):

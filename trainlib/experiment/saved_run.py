@@ -32,18 +32,21 @@ from trainlib.experiment.building import (
     build_regularizer,
     check_input,
     check_shapes,
+    with_scaled_targets,
 )
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.result import Log
-from trainlib.experiment.targets import in_form, loss_name, target_of
+from trainlib.experiment.targets import INPUTS, in_form, loss_name, target_of
 from trainlib.experiment.task import (
     VOCABULARY,
     Task,
     build_task,
     data_dtype,
     metric_names,
+    number_of_outputs,
     takes_sequences,
+    task_target,
 )
 from trainlib.experiment.user_functions import load_model
 from trainlib.experiment.wiring import (
@@ -222,18 +225,19 @@ def evaluate_run(
     task = _whole_task(run) if run.takes_all else build_saved_task(run)
     for line in task.dataset.notes if run.takes_all else ():
         log(line)
-    examples = getattr(task, part or "test")
-    if examples is None:
+    if getattr(task, part or "test") is None:
         raise ValueError(f"part {part}: the run kept no examples for it")
     built = load_models(run, task, safe_mode)
-    return build_evaluator(run.config, task, built).evaluate(task.arrays(examples))
+    task = with_scaled_targets(task, built)
+    examples = task.arrays(getattr(task, part or "test"))
+    return build_evaluator(run.config, task, built).evaluate(examples)
 
 
 def _whole_task(run: SavedRun) -> Task:
     """Return the task of evaluating the model of a run on all examples of a file."""
     config, path = run.config, expanded(run.config.dataset)
     loss = loss_name(config.loss.name, _dataset(run, path.name))
-    target = target_of(loss, run.classes)
+    target = task_target(config, loss, run.classes)
     kind = CLASSIFICATION if target.by_class else REGRESSION
     dtype = data_dtype(config)
     reading = Reading(
@@ -245,9 +249,11 @@ def _whole_task(run: SavedRun) -> Task:
     )
     examples, notes = load_all_examples(path, run.classes, reading)
     _check_vocabulary(run, examples.x, config.dataset)
+    if target.form == INPUTS:
+        examples = Examples(examples.x, examples.x)
     dataset = _dataset(run, path.name, examples)._replace(notes=notes)
     examples = in_form(examples, target.form, dataset)
-    outputs = run.classes if target.by_class else 1
+    outputs = number_of_outputs(target, dataset, examples.x.shape[1:])
     metrics = metric_names(config, loss, target)
     wiring = wiring_of(config, examples.x.shape[1:])
     return Task(dataset, examples, None, examples, loss, target, outputs, metrics, wiring)

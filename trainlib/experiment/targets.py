@@ -14,14 +14,15 @@ from trainlib.experiment.functions import AUTO
 from trainlib.losses.names import FROM_LOGITS
 from trainlib.user_code import is_spec
 
-INDEX, ONE_HOT, NUMBER = "index", "one_hot", "number"
+INDEX, ONE_HOT, NUMBER, INPUTS = "index", "one_hot", "number", "inputs"
 
 
 class Target(NamedTuple):
     """Targets of a loss.
 
     Attributes:
-        form: form of the targets: INDEX, a class; ONE_HOT, a row of 0 and 1; or NUMBER.
+        form: form of the targets: INDEX, a class; ONE_HOT, a row of 0 and 1; NUMBER; or INPUTS,
+            those of an autoencoder.
         activation: activation that turns the outputs of the model's last layer into predictions;
             None for none.
     """
@@ -32,7 +33,7 @@ class Target(NamedTuple):
     @property
     def by_class(self) -> bool:
         """Whether the targets are classes."""
-        return self.form != NUMBER
+        return self.form in (INDEX, ONE_HOT)
 
 
 TARGETS: Mapping[str, Target] = {
@@ -63,6 +64,20 @@ def target_of(loss: str, classes: int = 0) -> Target:
     if is_spec(loss):
         return Target(INDEX if classes else NUMBER, None)
     return TARGETS.get(loss, Target(NUMBER, None))
+
+
+def reconstructed(dataset: Dataset) -> Dataset:
+    """Return a data set whose targets are its inputs, not yet scaled, in place of its labels."""
+    train, test, held_out = dataset.train, dataset.test, dataset.validation
+    return dataset._replace(
+        train=Examples(train.x, train.x),
+        test=Examples(test.x, test.x),
+        validation=held_out and Examples(held_out.x, held_out.x),
+        classes=0,
+        class_names=(),
+        stratified=False,
+        guess="",
+    )
 
 
 def takes_logits(loss: str) -> bool:
@@ -96,6 +111,8 @@ def loss_name(name: str, dataset: Dataset, task: str = AUTO) -> str:
 
 def in_form(examples: Examples, form: str, dataset: Dataset) -> Examples:
     """Return examples with their targets in a form."""
+    if form == INPUTS:
+        return examples
     if form == ONE_HOT:
         return examples._replace(y=np.eye(dataset.classes, dtype=np.float32)[examples.y])
     if form == INDEX or examples.y.dtype.kind == "f":

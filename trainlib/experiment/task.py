@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,9 +33,17 @@ from trainlib.experiment.balance import (
 )
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, takes
-from trainlib.experiment.targets import Target, in_form, loss_name, target_of
+from trainlib.experiment.targets import (
+    INPUTS,
+    Target,
+    in_form,
+    loss_name,
+    reconstructed,
+    target_of,
+)
 from trainlib.experiment.user_functions import import_modules
 from trainlib.experiment.wiring import ONE, by_output, inputs_of, wiring_of
+from trainlib.models import RECONSTRUCTING
 from trainlib.models.wide_deep import Wiring
 from trainlib.training.paths import expanded
 from trainlib.user_code import import_function, is_spec
@@ -107,8 +116,10 @@ def build_task(
         )
     if dataset.classes:
         dataset = dataset._replace(classes=max(classes, dataset.classes))
+    if config.model.name in RECONSTRUCTING:
+        dataset = reconstructed(dataset)
     loss = loss_name(config.loss.name, dataset, data.task)
-    target = target_of(loss, dataset.classes)
+    target = task_target(config, loss, dataset.classes)
     train, test = (in_form(part, target.form, dataset) for part in (dataset.train, dataset.test))
     if dataset.validation is None:
         kept, held_out = _parts(config, dataset.train.y, dataset.stratified)
@@ -125,10 +136,30 @@ def build_task(
         dataset = dataset._replace(notes=(*dataset.notes, line))
         train = pick(train, repeated)
         weights = None if weights is None else weights[repeated]
-    outputs = dataset.classes if target.by_class else 1
+    outputs = number_of_outputs(target, dataset, train.x.shape[1:])
     metrics = metric_names(config, loss, target)
     wiring = wiring_of(config, train.x.shape[1:])
     return Task(dataset, train, validation, test, loss, target, outputs, metrics, wiring, weights)
+
+
+def task_target(config: ExperimentConfig, loss: str, classes: int) -> Target:
+    """Return the targets of an experiment: those of its loss, or the inputs of an autoencoder."""
+    if config.model.name in RECONSTRUCTING:
+        return Target(INPUTS, None)
+    return target_of(loss, classes)
+
+
+def number_of_outputs(target: Target, dataset: Dataset, shape: tuple[int, ...]) -> int:
+    """Return the number of units of a model's last layer.
+
+    Args:
+        target: the targets.
+        dataset: the data set, with the number of its classes.
+        shape: shape of the inputs of an example.
+    """
+    if target.form == INPUTS:
+        return math.prod(shape)
+    return dataset.classes if target.by_class else 1
 
 
 def load_data(

@@ -16,7 +16,7 @@ loading: models from a `.keras` file or from a function given as `module:functio
 structure: the layers of a model: its logits, its preprocessing.
 """
 
-from trainlib.models.autoencoders import autoencoder
+from trainlib.models.autoencoders import RECONSTRUCTING, autoencoder, reconstruction_targets
 from trainlib.models.convolutional import cnn, separable_cnn
 from trainlib.models.dense import mlp, perceptron
 from trainlib.models.hints import ModelHint
@@ -34,6 +34,7 @@ from trainlib.models.wide_deep import wide_deep, wiring
 __all__ = [
     "LOGITS_ACTIVATIONS",
     "MODELS",
+    "RECONSTRUCTING",
     "ModelHint",
     "autoencoder",
     "cnn",
@@ -44,6 +45,7 @@ __all__ = [
     "logits_model",
     "mlp",
     "perceptron",
+    "reconstruction_targets",
     "resnet",
     "rnn",
     "separable_cnn",

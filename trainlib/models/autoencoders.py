@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from trainlib.models.checks import named_model
 from trainlib.models.dense import HiddenLayers
@@ -21,6 +22,10 @@ from trainlib.models.layers import (
 
 TARGETS = "targets"
 """Name of the layer whose output an autoencoder is trained to reconstruct."""
+RECONSTRUCTING = ("autoencoder",)
+"""Named models whose targets are their inputs."""
+CHUNK = 4096
+"""Number of examples that are scaled at once."""
 _NO_DROPOUT = Dropout(0.0, "dropout")
 
 
@@ -108,6 +113,29 @@ def autoencoder(
     if output_activation is not None:
         layers.append(keras.layers.Activation(output_activation, name="probabilities"))
     return keras.Sequential(layers, name="autoencoder")
+
+
+def reconstruction_targets(model: Any, x: Any) -> Any:
+    """Return the targets of an autoencoder: its inputs, after its preprocessing layers.
+
+        Args:
+            model: an `autoencoder`.
+            x: examples, an array [N, ...].
+
+        Returns:
+            An array of the shape of x, in float32.
+
+        Example:
+            >>> import keras
+    import numpy as np
+            >>> scale = keras.layers.Rescaling(1 / 255)
+            >>> model = tl.models.autoencoder((2,), 2, None, [scale])
+            >>> tl.models.reconstruction_targets(model, np.array([[0, 255]]))
+            array([[0., 1.]], dtype=float32)
+    """
+    scaled = keras.Model(model.inputs[0], model.get_layer(TARGETS).output)
+    chunks = [np.asarray(scaled(x[i : i + CHUNK])) for i in range(0, len(x), CHUNK)]
+    return np.concatenate(chunks)
 
 
 def _dense(kinds: HiddenLayers, hidden: Sequence[int], values: int) -> list[Any]:

@@ -18,6 +18,7 @@ from trainlib.models.layers import (
     is_plain,
     kernel_initializer,
     last_layers,
+    normalization,
 )
 
 
@@ -56,7 +57,7 @@ class Convolutions(NamedTuple):
             return [layer(filters, self.size, activation=function, **options)]
         layers = [layer(filters, self.size, use_bias=not self.batch_norm, **options)]
         if self.batch_norm:
-            layers.append(keras.layers.BatchNormalization(name=f"batch_norm_{index}"))
+            layers.append(normalization(f"batch_norm_{index}"))
         return [*layers, activation_layer(self.activation, f"activation_{index}", 2)]
 
     def dense_layers(self, units: int) -> list[Any]:

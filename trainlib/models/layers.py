@@ -137,6 +137,11 @@ def activation_layer(text: str, name: str, image_axes: int = 0) -> Any:
     return kinds[function](name=name, **options)
 
 
+def normalization(name: str) -> Any:
+    """Return batch normalization of feature maps, with statistics that short runs can follow."""
+    return keras.layers.BatchNormalization(momentum=0.9, name=name)
+
+
 def check_normalization(activation: str, batch_norm: bool) -> None:
     """Hint at batch normalization beside an activation that does not need it."""
     if batch_norm and activation == "selu":

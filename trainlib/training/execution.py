@@ -15,12 +15,16 @@ EXECUTIONS = ("auto", "graph", "xla", "xla_update")
 _DENSE_LAYERS = frozenset(
     [
         "Activation",
+        "Add",
         "BatchNormalization",
+        "Concatenate",
         "Dense",
         "Flatten",
+        "Identity",
         "InputLayer",
         "LayerNormalization",
         "Normalization",
+        "PReLU",
         "ReLU",
         "Rescaling",
         "Reshape",
