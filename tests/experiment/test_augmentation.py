@@ -91,3 +91,10 @@ def test_a_run_with_mixed_images_is_reported_with_a_sheet(tmp_path):
     page = (tmp_path / "a" / "report.html").read_text()
     assert "Augmented training examples" in page and "mixup=1,cutmix=1,crop=1" in page
     assert page.count("epoch 4") == 8
+
+
+def test_an_augmentation_that_does_not_suit_the_images_leaves_no_folder(tmp_path):
+    config = experiment(*QUICK, "--augment=saturation=0.5")
+    with pytest.raises(ValueError, match="saturation needs images of 3 channels, got 1"):
+        tl.run_experiment(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -85,11 +85,20 @@ def parse_chain(text: str, value_range: tuple[float, float] | None = None) -> Au
             options[name] = _read(f"{name} of augment", OPTIONS[name], value)
         else:
             check_choice("augmentation", name, [*AUGMENTATIONS, *OPTIONS])
-            steps.append(_step(name, value))
+            steps.append(_named(name, value))
     if not steps:
         known = ", ".join(AUGMENTATIONS)
         raise ValueError(f"augment must have a step, got {text!r}: choose from {known}")
     return chain(*steps, value_range=value_range, **options)
+
+
+def _named(name: str, text: str) -> Step:
+    """Return the step of a name; errors say that the setting `augment` holds it."""
+    try:
+        return _step(name, text)
+    except (TypeError, ValueError) as error:
+        said = str(error).removeprefix("augment: ")
+        raise ValueError(f"augment: {said}") from None
 
 
 def _step(name: str, text: str) -> Step:

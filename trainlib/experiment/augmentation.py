@@ -11,6 +11,8 @@ from trainlib.experiment.task import Task
 from trainlib.report.augmentation import AugmentedExamples
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.augmentation import Augmentation, Augmenter, as_augmentation
+from trainlib.training.data_adapter import DataAdapter
+from trainlib.training.trainer import Trainer
 from trainlib.user_code import import_function, import_object
 
 SHOWN = 8
@@ -45,6 +47,17 @@ def build_augmentation(config: ExperimentConfig, task: Task) -> Augmentation | N
     largest = task.dataset.x_max
     value_range = (0.0, largest) if largest else (float(x.min()), float(x.max()))
     return parse_chain(augment, value_range if value_range[0] < value_range[1] else None)
+
+
+def check_augmentation(trainer: Trainer, data: DataAdapter) -> None:
+    """Augment the first examples, so that an error comes before any file is written.
+
+    Raises:
+        ValueError: the augmentation does not suit the examples.
+    """
+    augmenter = trainer.context.augmenter
+    if augmenter is not None and isinstance(data, ArrayAdapter):
+        augmenter.examples(np.arange(min(data.size, 4)), data, trainer.context.seed, 0)
 
 
 def augmented_examples(config: ExperimentConfig, task: Task) -> AugmentedExamples | None:

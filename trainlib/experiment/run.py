@@ -17,6 +17,7 @@ from trainlib.data.preprocessing import (
     write_preprocessing,
 )
 from trainlib.experiment import run_folder
+from trainlib.experiment.augmentation import check_augmentation
 from trainlib.experiment.building import (
     Models,
     build_models,
@@ -170,6 +171,7 @@ def _prepare(
     names = trainer.context.result_names(task.validation is not None)
     check_monitored(callbacks, names, [*arrays, *(f"val_{name}" for name in arrays)])
     adapter = as_data_adapter("data", data, config.batch_size)
+    check_augmentation(trainer, adapter)
     trainer.autotune(adapter, epochs=config.epochs)
     # The record of the run holds the choices, so that a repetition gives the same bits.
     imports, code_path = modules_used(config, built.full)
