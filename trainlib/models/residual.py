@@ -77,8 +77,9 @@ def resnet(
         269722
 
     Differences:
-        The statistics of batch normalization have momentum 0.9, as in PyTorch; Keras's default,
-        0.99, is too slow for short runs. Epsilon is Keras's 1e-3; PyTorch's is 1e-5.
+        Keras: the default momentum of its batch normalization is 0.99, too slow for short runs;
+            here it is 0.9, as in PyTorch.
+        PyTorch: epsilon of batch normalization is 1e-5; here it is 1e-3, as in Keras.
 
     References:
         He et al. 2015, "Deep Residual Learning for Image Recognition", section 4.2. Huang et al.
