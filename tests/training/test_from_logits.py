@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.training.from_logits import final_activation
+from trainlib.training.model_ending import final_activation
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -278,27 +278,3 @@ def test_probabilities_that_no_graph_shows_are_taken_as_such():
     got = options(model, "categorical_crossentropy").evaluate((X, ONE_HOT))["loss"]
     right = tl.losses.categorical_crossentropy(ONE_HOT, model(X))
     np.testing.assert_allclose(got, np.mean(right), rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("layers", "expected"),
-    [
-        ([dense()], "linear"),
-        ([dense("log_softmax")], "log_softmax"),
-        ([dense("hard_sigmoid")], "hard_sigmoid"),
-        ([dense("sigmoid"), lambda: L.Activation("linear")], "sigmoid"),
-        ([lambda: L.Reshape((4, 1)), lambda: L.Conv1D(2, 1), L.Flatten], "linear"),
-        ([lambda: L.Reshape((4, 1)), lambda: L.TimeDistributed(L.Dense(1, "sigmoid"))], "sigmoid"),
-        ([lambda: L.Reshape((4, 1)), lambda: L.LSTM(2)], None),
-        ([lambda: L.Dropout(0.5)], None),
-    ],
-)
-def test_the_last_layer_shows_the_activation(layers, expected):
-    assert final_activation(sequential(*layers)()) == expected
-
-
-def test_two_outputs_show_it_together():
-    x = keras.Input((4,))
-    same = keras.Model(x, [L.Dense(1)(x), L.Dense(2)(x)])
-    mixed = keras.Model(x, {"a": L.Dense(1)(x), "b": L.Dense(2, activation="softmax")(x)})
-    assert (final_activation(same), final_activation(mixed)) == ("linear", None)

@@ -23,8 +23,8 @@ from trainlib.experiment.wiring import ONE, by_output, texts_by_output
 from trainlib.metrics import Metric, as_metric, on_probabilities
 from trainlib.models.wide_deep import Wiring
 from trainlib.regularizers import Regularizer
-from trainlib.training.from_logits import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.keras_settings import check_data_format
+from trainlib.training.model_ending import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.model_metrics import takes_probabilities
 from trainlib.training.paths import printable, shown
 from trainlib.training.resolve import metrics_by_name

@@ -15,6 +15,7 @@ keras_call, model_variables: the forward pass of a Keras model, and its variable
 keras_losses, keras_objects: losses, metrics and regularizers of Keras.
 keras_private: what training needs of Keras and has no public name there.
 model_link: what is assigned to a Keras model between the calls to its trainer.
+from_logits, model_ending: whether a loss is given logits, and what a model ends in.
 model_metrics: metrics on logits or on probabilities, as the loss of a model takes them.
 strategies: `mirrored`, `multi_worker` and the other strategies by name.
 
@@ -33,7 +34,7 @@ On the devices:
 programs: the state in variables, and compiled functions over it.
 shapes: a limit on the number of shapes that have a program each.
 devices, replicas: loops of steps on one device and on several.
-replicated_model, batch_statistics, collectives: a model on several replicas.
+replicated_model, batch_statistics, batch_penalties, collectives: a model on several replicas.
 execution, autotune: graph or XLA; the faster one.
 variables: values of structures of variables.
 

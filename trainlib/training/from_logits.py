@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
-import tensorflow as tf
 
 import trainlib.losses as losses
 from trainlib.core.types import Tensor
 from trainlib.losses import Loss
 from trainlib.losses.names import FROM_LOGITS, LOSSES
 from trainlib.training.keras_losses import KerasLoss
-from trainlib.training.keras_private import inputs_of_call, logits_of, outputs_of, source_of
-from trainlib.training.output_names import OutputOf, is_graph_of_layers
+from trainlib.training.model_ending import (
+    PROBABILITIES,
+    GraphLogits,
+    ends_in_logits,
+    final_activation,
+    graph_logits,
+)
 
-PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid", "sparsemax", "sparse_sigmoid")
-"""Activations whose values are probabilities."""
 OF_PROBABILITIES = (
     losses.categorical_generalized_cross_entropy,
     losses.dice,
@@ -41,25 +43,6 @@ ON_GRAPH_LOGITS = {
 
 The activations of Keras keep their logits: a cross-entropy takes them whichever activation it was.
 """
-
-_LAYERS_OF_ONE_INPUT = ("Reshape", "Flatten", "Permute", "Dropout", "Identity", "RepeatVector")
-"""Keras's layers that change no value in inference."""
-_LAYERS_WITH_ACTIVATION = (
-    "Activation",
-    "Dense",
-    "EinsumDense",
-    "Conv1D",
-    "Conv2D",
-    "Conv3D",
-    "Conv1DTranspose",
-    "Conv2DTranspose",
-    "Conv3DTranspose",
-    "SeparableConv1D",
-    "SeparableConv2D",
-    "DepthwiseConv1D",
-    "DepthwiseConv2D",
-)
-"""Keras's layers, and those derived from them, that end in their activation."""
 
 
 def takes_logits(loss: Any) -> bool:
@@ -136,36 +119,6 @@ def logits_activation(loss: Loss | None, model: Any, from_logits: bool | None = 
     if stated is None:
         stated = ends_in_logits(final_activation(model), activation)
     return activation if stated else None
-
-
-def final_activation(model: Any) -> str | None:
-    """Return the activation that a Keras model ends in; None where its layers do not show it.
-
-    Args:
-        model: a Keras model; of one with its own `call`, and of other functions, nothing is known.
-            Or an `OutputOf` one.
-
-    Returns:
-        A name of `keras.activations`: "linear" for a dense layer without activation.
-    """
-    position = None
-    if isinstance(model, OutputOf):
-        model, position = model
-    if not is_graph_of_layers(model):
-        return None
-    outputs = tf.nest.flatten(outputs_of(model))
-    found = {_activation(x) for i, x in enumerate(outputs) if position in (None, i)}
-    return found.pop() if len(found) == 1 else None
-
-
-def ends_in_logits(ending: str | None, activation: str) -> bool:
-    """Return whether a model's outputs are logits, of which the activation makes probabilities.
-
-    Args:
-        ending: the model's `final_activation`. The logarithms of a softmax are logits of it.
-        activation: "softmax" or "sigmoid".
-    """
-    return ending == "linear" or (ending == "log_softmax" and activation == "softmax")
 
 
 def options_of(function: Any) -> tuple[Any, dict[str, Any]]:
@@ -253,66 +206,12 @@ def _on_logits(
     return loss_fn
 
 
-class GraphLogits(NamedTuple):
-    """What predictions were made of.
-
-    Attributes:
-        operation: "Softmax" or "Sigmoid"; "" where another operation made them, and outside a
-            graph.
-        logits: its input, in the dtype of the predictions.
-        kept: whether an activation of Keras kept them.
-    """
-
-    operation: str
-    logits: Tensor
-    kept: bool
-
-
-def graph_logits(y_pred: Tensor) -> GraphLogits:
-    """Return the logits that predictions were made of; a change of dtype after that is allowed."""
-    made = y_pred
-    while tf.is_symbolic_tensor(made) and made.op.type in ("Cast", "Identity"):
-        made = made.op.inputs[0]
-    operation = made.op.type if tf.is_symbolic_tensor(made) else ""
-    kept = logits_of(made)
-    if kept is not None:  # a softmax along another axis than the last ends in a transposition
-        operation = "Sigmoid" if operation == "Sigmoid" else "Softmax"
-        return GraphLogits(operation, tf.cast(kept, y_pred.dtype), True)
-    if operation in ("Softmax", "Sigmoid"):
-        return GraphLogits(operation, tf.cast(made.op.inputs[0], y_pred.dtype), False)
-    return GraphLogits("", y_pred, False)
-
-
 def _are_taken(made: GraphLogits, function: Any) -> bool:
     """Return whether a loss is computed on the logits in place of the probabilities."""
     if function not in ON_GRAPH_LOGITS:
         return False
     is_focal = function is losses.binary_focal_crossentropy
     return made.operation == ON_GRAPH_LOGITS[function] or (made.kept and not is_focal)
-
-
-def _activation(output: Any) -> str | None:
-    """Return the activation that made a symbolic tensor of Keras; None where it is not known."""
-    layer, node, index = source_of(output)
-    if is_graph_of_layers(layer):
-        return _activation(keras.tree.flatten(layer.outputs)[index])
-    if not type(layer).__module__.startswith("keras."):
-        return None
-    if isinstance(layer, keras.layers.Softmax):
-        return "softmax"
-    if isinstance(layer, keras.layers.TimeDistributed):
-        layer = layer.layer
-    name = None
-    ends: Any = tuple(getattr(keras.layers, kind) for kind in _LAYERS_WITH_ACTIVATION)
-    if isinstance(layer, ends):
-        name = getattr(layer.activation, "__name__", "")
-        if layer.activation is not getattr(keras.activations, name, None):
-            return None
-    passes = isinstance(layer, keras.layers.Activation) and name == "linear"
-    if passes or type(layer).__name__ in _LAYERS_OF_ONE_INPUT:
-        before = inputs_of_call(layer, node)
-        return _activation(before[0]) if len(before) == 1 else None
-    return name
 
 
 def link(name: str) -> str:

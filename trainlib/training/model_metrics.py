@@ -13,14 +13,8 @@ from trainlib.losses import Loss
 from trainlib.metrics import ExampleMetric, Metric, on_probabilities
 from trainlib.metrics.base import ACTIVATIONS
 from trainlib.registry import METRICS, lookup
-from trainlib.training.from_logits import (
-    ends_in_logits,
-    final_activation,
-    link,
-    logits_activation,
-    options_of,
-    takes_logits,
-)
+from trainlib.training.from_logits import link, logits_activation, options_of, takes_logits
+from trainlib.training.model_ending import ends_in_logits, final_activation
 from trainlib.training.resolve import Metrics, metrics_by_name
 
 ORDER_METRICS = (
