@@ -14,6 +14,7 @@ from trainlib.core.tree import total
 from trainlib.core.types import Tensor, Tree
 from trainlib.step.masks import depends_on
 from trainlib.step.state import ApplyFn, ModelOutput
+from trainlib.training.batch_penalties import check_penalties
 from trainlib.training.batch_statistics import batch_norm_variables
 from trainlib.training.keras_private import all_layers, assigns_variables, mask_of
 from trainlib.training.model_variables import SEED_STATE, model_variables
@@ -55,6 +56,7 @@ def pure_call(
         new = {path: scope.value_of(v) for path, v in variables.items()}
         assigned = [path for path in new if new[path] is not old[path]]
         if on_replicas:
+            check_penalties(scope.losses, [a for a in tf.nest.flatten(x) if tf.is_tensor(a)])
             alone = [path for path in assigned if id(variables[path]) not in normalized]
             _check_equal_on_replicas({path: new[path] for path in alone}, x)
         return ModelOutput(

@@ -46,7 +46,7 @@ class Trainer(Inference):
     the optimizer keeps its state. The weight of a batch in the mean loss of an epoch is the number
     of its examples, or the sum of their weights; the number for losses of Keras. On replicas, a
     penalty that a layer computes from its batch is the mean over the parts, by their examples: that
-    of the whole batch if it is a mean.
+    of the whole batch if it is a mean. One that sums over the batch is refused.
 
     A model of several outputs takes arguments by output: a dict by their names, or a list in their
     order. The names are Keras's: of outputs in a list those of their layers, in a dict the keys, in

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from helpers.keras_models.table import CLASSES, NUMBERS, SEQUENCES, STEPS, TOKENS, model
+from helpers.keras_models.table import CLASSES, NUMBERS, SEQUENCES, STEPS, TAGS, TOKENS, model
 
 
 @model(SEQUENCES, NUMBERS)
@@ -38,6 +38,30 @@ def transformer_block():
     x = layers.LayerNormalization()(x + hidden)
     pooled = layers.GlobalAveragePooling1D()(x)
     return keras.Model(inputs, layers.Dense(3, activation="softmax")(pooled))
+
+
+@keras.saving.register_keras_serializable("tests")
+class TiedTokens(keras.Model):
+    """Masked attention whose embedding makes the outputs too."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.embedding = layers.Embedding(12, 4, mask_zero=True, name="embedding")
+        self.attention = layers.MultiHeadAttention(2, 2, name="attention")
+        self.norm = layers.LayerNormalization(name="norm")
+
+    def call(self, x):
+        hidden = self.embedding(x)
+        hidden = self.norm(hidden + self.attention(hidden, hidden, use_causal_mask=True))
+        scores = ops.matmul(hidden, ops.transpose(self.embedding.embeddings))
+        return ops.softmax(scores)
+
+
+@model(TOKENS, TAGS, loss="sparse_categorical_crossentropy")
+def embedding_tied_to_the_output():
+    made = TiedTokens()
+    made(TOKENS[:2])
+    return made
 
 
 @model([SEQUENCES, SEQUENCES[:, ::-1]], STEPS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras import layers
 
-from helpers.keras_models.table import IMAGES, NUMBERS, ROWS, SEQUENCES, model, stack
+from helpers.keras_models.table import IMAGES, NUMBERS, ROWS, SEQUENCES, STEPS, model, stack
 
 
 @model(ROWS, NUMBERS)
@@ -17,6 +17,13 @@ def batch_normalization():
 def batch_normalization_alone():
     first = layers.BatchNormalization(center=False, scale=False, epsilon=0.1)
     return stack(first, layers.Dense(1), layers.BatchNormalization(), shape=(4,))
+
+
+@model(SEQUENCES, STEPS)
+def batch_normalization_of_each_step():
+    hidden = layers.Dense(3), layers.BatchNormalization()
+    each = (layers.TimeDistributed(layer) for layer in (*hidden, layers.Dense(1)))
+    return stack(*each, shape=(5, 3))
 
 
 @model(SEQUENCES, NUMBERS)

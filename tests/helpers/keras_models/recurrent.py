@@ -69,6 +69,13 @@ def stateful_lstm():
     return keras.Sequential([inputs, layers.LSTM(4, stateful=True), layers.Dense(1)])
 
 
+@model(SEQUENCES[:20], NUMBERS[:20], **FIXED)
+def stateful_in_both_directions():
+    inputs = keras.Input(batch_shape=(5, 5, 3))
+    both = layers.Bidirectional(layers.GRU(3, stateful=True))
+    return keras.Sequential([inputs, both, layers.Dense(1)])
+
+
 @model(SEQUENCES[:20], STEPS[:20], **FIXED)
 def stateful_layers_that_return_sequences():
     inputs = keras.Input(batch_shape=(5, 5, 3))

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 import trainlib as tl
-from helpers.keras_models.table import CLASSES, NUMBERS, ROWS, SEQUENCES, model, stack
+from helpers.keras_models.table import CLASSES, NUMBERS, ROWS, SEQUENCES, TOKENS, model, stack
 
 
 def error_and_crossentropy(y_true, y_pred):
@@ -129,6 +129,41 @@ def a_nested_model_shared_by_two_inputs():
 def a_subclassed_model_within_another():
     body = Residual(name="body")
     return keras.Sequential([keras.Input((4,)), body, layers.Dense(1)])
+
+
+@model({"tokens": TOKENS, "numbers": ROWS}, NUMBERS)
+def inputs_of_several_dtypes():
+    tokens = keras.Input((6,), dtype="int32", name="tokens")
+    numbers = keras.Input((4,), name="numbers")
+    seen = layers.GlobalAveragePooling1D()(layers.Embedding(12, 3)(tokens))
+    joined = layers.Concatenate()([seen, numbers])
+    return keras.Model({"tokens": tokens, "numbers": numbers}, layers.Dense(1)(joined))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Parts(layers.Layer):
+    """A layer that returns a tuple, and keeps its layers in a dict and a metric in an attribute."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.parts = {name: layers.Dense(3, name=name) for name in ("first", "second")}
+        self.activity = keras.metrics.Mean(name="activity")
+
+    def build(self, input_shape):
+        for part in self.parts.values():
+            part.build(input_shape)
+
+    def call(self, x):
+        first, second = (part(x) for part in self.parts.values())
+        self.activity.update_state(keras.ops.mean(first))
+        return first, {"second": second}
+
+
+@model(ROWS, NUMBERS)
+def a_layer_of_several_values():
+    inputs = keras.Input((4,))
+    first, others = Parts()(inputs)
+    return keras.Model(inputs, layers.Dense(1)(layers.Multiply()([first, others["second"]])))
 
 
 @model(ROWS, NUMBERS)
