@@ -184,6 +184,7 @@ print(one._loop_of_sums([(3,), ()])(tf.constant(3), tf.constant(1.0)).numpy())
 """
 
 
+@pytest.mark.soak
 def test_the_all_reduce_that_is_measured_sums_over_the_replicas(folder):
     script = [sys.executable, "-c", SUMS, str(RUN.parent), str(folder)]
     done = subprocess.run(script, capture_output=True, text=True, timeout=120, check=True)
@@ -219,7 +220,7 @@ def test_same_work_is_recognized(folder):
     assert max(check_same_work("keras", ours, keras).values()) < 1e-5
 
 
-@pytest.mark.parametrize("changed", ["weights", "order"])
+@pytest.mark.parametrize("changed", ["weights", pytest.param("order", marks=pytest.mark.soak)])
 def test_a_contender_with_other_weights_or_another_order_is_an_error(folder, changed):
     from contenders.keras_ import Training as Keras
     from contenders.ours import Training as Ours

@@ -47,7 +47,7 @@ def net():
 def trainer_of(model, **options):
     options = {"execution": "graph", "norms": True, "metrics": ["accuracy"]} | options
     loss = "sparse_categorical_crossentropy"
-    return tl.Trainer(model, loss, tl.adam(0.01), **options)
+    return tl.Trainer(model, loss, tl.sgd(0.01, momentum=0.5), **options)
 
 
 def small_net():

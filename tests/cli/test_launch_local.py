@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers.commands import run_command
 from helpers.experiments import RUN_FILES
 from helpers.workers import QUICK, history, run_module
 
@@ -16,8 +17,8 @@ SOAK = pytest.mark.soak
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
     """The history of the run on one device."""
-    folder = tmp_path_factory.mktemp("one") / "device"
-    assert run_module(folder, "train", "--strategy=one_device", *QUICK)[0] == 0
+    folder = tmp_path_factory.mktemp("one")
+    assert run_command(folder, "train", "--strategy=one_device", *QUICK).status == 0
     return history(folder)
 
 

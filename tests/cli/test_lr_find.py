@@ -113,7 +113,7 @@ def test_the_result_is_that_of_lr_finder(found):
     assert summary["suggestion"] == pytest.approx(result.suggestion)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "lion"])
+@pytest.mark.parametrize("optimizer", ["sgd", pytest.param("lion", marks=pytest.mark.soak)])
 def test_the_suggestion_of_other_optimizers_is_inside_the_range(optimizer, found):
     _, summary, curve = found(f"--optimizer={optimizer}", "--max_steps=60")
     assert curve["learning_rate"][0] < summary["suggestion"] < curve["learning_rate"][-1]

@@ -162,7 +162,7 @@ def test_a_model_of_a_run_is_trained_on_with_its_rules(run, rules, quick, comman
     assert done.status == 2 and "--hidden" in done.err  # the flag of another model
     shutil.move(run / "model.keras", tmp_path / "moved.keras")
     arguments = ("--dataset=other.csv", "--model=moved.keras", "--run_dir=next")
-    done = command("train", "--epochs=1", "--noreport", *arguments)
+    done = command("train", "--epochs=1", "--execution=graph", "--noreport", *arguments)
     assert (done.status, done.err) == (0, "")
     assert "50 cells hold categories that are new: blue" in done.out
     written = TablePreprocessing.from_json((tmp_path / "next" / "preprocessing.json").read_text())
@@ -204,7 +204,9 @@ def test_a_run_is_read_from_another_working_directory(quick, command, tmp_path, 
     assert done.err == "train: home/none.csv does not exist; check the path\n"
 
 
-@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred"])
+@pytest.mark.parametrize(
+    "name", ["two\nlines", pytest.param("\x1b[31mred", marks=pytest.mark.soak)]
+)
 def test_names_that_a_terminal_cannot_show_are_escaped(name, quick, command, tmp_path):
     done = quick(f"--run_dir={name}", "--train_examples=16")
     shown = repr(name)[1:-1]

@@ -37,8 +37,8 @@ SCHEDULES = {
     "linear_warmup": (("--warmup_steps=2",), 0.005),
 }
 """Flags that each schedule needs, and its rate at the second of two steps, from 0.01."""
-FEW = ("cosine_decay", "cyclic")
-KINDS = ("sgd", "muon", "schedule_free_adamw")
+FEW = ("cosine_decay",)
+KINDS = ("muon", "schedule_free_adamw")
 SOME = ("binary_crossentropy", "categorical_crossentropy", "huber")
 """Schedules, optimizers and losses tested in every run; soak tests the others."""
 
@@ -81,7 +81,7 @@ def test_piecewise_rates_by_epoch_train(command, tmp_path):
     flags = "--schedule=piecewise_constant --boundaries=1 --values=0.5,0.25 --boundary=new"
     done = command(
         *("train", *flags.split(), "--per_epoch", "--epochs=2", "--optimizer=sgd"),
-        *("--execution=graph", "--noreport", "--run_dir=a"),
+        *("--train_examples=64", "--execution=graph", "--noreport", "--run_dir=a"),
     )
     assert done.status == 0, done.err
     lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
@@ -92,6 +92,7 @@ def test_piecewise_rates_by_epoch_train(command, tmp_path):
 def test_a_plateau_reduces_the_rate_and_early_stopping_ends_the_run(command, tmp_path):
     done = command(
         "train",
+        "--train_examples=107",
         "--optimizer=sgd",
         "--learning_rate=0.5",
         "--epochs=9",
@@ -131,13 +132,13 @@ def test_an_automatic_learning_rate_is_found_by_a_range_test(command, tmp_path):
 
 
 def test_metrics_and_class_weights_are_applied(command, tmp_path):
-    flags = ("--epochs=1", "--execution=graph", "--noreport", "--run_dir=a")
-    flags = (*flags, "--class_weight=0:0,1:0,2:0,3:0,4:0")
+    flags = ("--train_examples=320", "--validation_split=0", "--epochs=1", "--run_dir=a")
+    flags = (*flags, "--execution=graph", "--noreport", "--class_weight=0:0,1:0,2:0,3:0,4:0")
     done = command("train", "--metrics=accuracy,f1_score,auc,confusion_matrix", *flags)
     assert done.status == 0, done.err
     epoch = json.loads((tmp_path / "a" / "metrics.jsonl").read_text())
     counts = np.array(epoch["confusion_matrix"])
-    assert counts.shape == (10, 10) and (counts[:5] == 0).all() and counts.sum() > 600
+    assert counts.shape == (10, 10) and (counts[:5] == 0).all() and counts.sum() > 100
     test = json.loads((tmp_path / "a" / "summary.json").read_text())["test"]
     assert np.sum(test["confusion_matrix"]) == 359
     assert test["accuracy"] == pytest.approx(np.trace(test["confusion_matrix"]) / 359)
@@ -156,7 +157,7 @@ def test_strongly_clipped_gradients_hardly_change_the_parameters(flag, trained):
     assert summary["train"]["loss"] == pytest.approx(summary["history"][0]["loss"], rel=1e-6)
 
 
-@pytest.mark.parametrize("name", soak_except("l1_l2", "orthogonal", names=REGULARIZERS))
+@pytest.mark.parametrize("name", soak_except("l1_l2", names=REGULARIZERS))
 def test_a_penalty_raises_the_loss(name, trained):
     parts = ["factor"] if name == "orthogonal" else name.split("_")
     flags = [f"--{part}={500 if part == 'factor' else 0.5}" for part in parts]
@@ -175,7 +176,7 @@ def test_every_loss_trains_on_classes(loss, trained):
 
 
 @pytest.mark.parametrize(
-    "loss", soak_except("auto", "huber", names=["auto", "mean_absolute_error", "huber"])
+    "loss", soak_except("auto", names=["auto", "mean_absolute_error", "huber"])
 )
 def test_every_loss_for_numbers_trains_on_housing(loss, trained, data_dir):
     summary = trained("--dataset=california_housing", f"--data_dir={data_dir}", f"--loss={loss}")
@@ -185,7 +186,8 @@ def test_every_loss_for_numbers_trains_on_housing(loss, trained, data_dir):
 
 
 def test_a_run_learns_and_prints_its_results(command, tmp_path):
-    done = command("train", "--optimizer=nadam", "--epochs=3", "--run_dir=a", "--execution=graph")
+    flags = ("--optimizer=nadam", "--epochs=3", "--execution=graph", "--noreport")
+    done = command("train", *flags, "--run_dir=a")
     first, *epochs, test, folder = done.out.splitlines()
     assert first.startswith(
         "digits: 1,294 training, 144 validation, 359 test examples; mlp: 50,610"
@@ -281,7 +283,7 @@ def own_models(tmp_path):
 
 
 def test_the_users_model_is_trained(own_models, command, tmp_path):
-    flags = ["--train_examples=64", "--epochs=1", "--execution=graph"]
+    flags = ["--train_examples=64", "--epochs=1", "--execution=graph", "--noreport"]
     done = command("train", "--model=own_models:small", "--run_dir=a", *flags)
     assert (done.status, done.err) == (0, "")
     again = command("train", "--model=a/model.keras", "--run_dir=b", *flags)

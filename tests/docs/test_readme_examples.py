@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainlib.experiment import run
+
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(
     r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.DOTALL
@@ -21,6 +23,7 @@ def names(tmp_path_factory):
     namespace: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("readme"))
+        patch.setattr(run, "_write_report", lambda *_: None)  # it takes longer than the training
         for block in BLOCKS:
             exec(compile(block, "README.md", "exec"), namespace)
         namespace["files"] = {path.name for path in namespace["result"].folder.iterdir()}

@@ -13,6 +13,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from helpers.commands import run_command
 from helpers.processes import ROOT, output_of
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,8 +32,9 @@ def table_row(name):
 def summary_of(data_dir, folder: Path, flags: str):
     """Train with these flags in a fixed execution, and return the summary of the run."""
     execution = "graph" if "--model=cnn" in flags else "xla"
-    command = ("-m", "trainlib.cli.train", f"--data_dir={data_dir}", f"--execution={execution}")
-    output_of(*command, "--report=false", f"--run_dir={folder}", *shlex.split(flags), timeout=900)
+    more = (f"--data_dir={data_dir}", f"--execution={execution}", "--report=false")
+    done = run_command(folder.parent, "train", f"--run_dir={folder}", *more, *shlex.split(flags))
+    assert done.status == 0, done.err
     return json.loads((folder / "summary.json").read_text())
 
 

@@ -1,4 +1,4 @@
-"""The commands as a user runs them, each in a new process."""
+"""The commands as a user runs them, in a new process for each kind of end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import time
 from subprocess import PIPE
 
 import pytest
-from helpers.experiments import RUN_FILES
+from helpers.commands import run_command
+from helpers.experiments import QUICK, RUN_FILES
 
 FILES = RUN_FILES | {
     "accuracy.png",
@@ -119,34 +120,32 @@ def test_a_signal_stops_a_run_with_a_checkpoint_from_which_it_is_resumed(sent, s
     )[1]
     assert not (folder / name / "summary.json").exists()
     assert len(list((folder / name / "checkpoints").iterdir())) == 1
-    flags = (f"--resume={name}", "--stop_after=1")
-    done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
-    assert done.returncode == 75
-    assert f"resuming {place}\n" in done.stdout
+    done = run_command(folder, "train", f"--resume={name}", "--stop_after=1")
+    assert done.status == 75
+    assert f"resuming {place}\n" in done.out
 
 
 @pytest.mark.parametrize("execution", ["graph", pytest.param("auto", marks=pytest.mark.soak)])
 def test_a_killed_and_resumed_run_ends_in_the_bits_of_one_that_was_not_killed(execution, folder):
-    """The kill comes at a random moment of training."""
+    """The kill comes at a random moment of training; the other runs are in this process."""
     unbroken, killed = (f"{name}_{execution}" for name in ("unbroken", "killed"))
     flags = (
         f"--execution={execution}",
-        *("--hidden=100", "--dropout=0.25", "--optimizer=nadam", "--gradient_accumulation_steps=2"),
+        *("--hidden=30", "--dropout=0.25", "--optimizer=nadam", "--gradient_accumulation_steps=2"),
         *("--reduce_on_plateau", "--reduce_on_plateau_patience=2", "--early_stop"),
-        *("--early_stop_patience=50", "--epochs=40", "--checkpoint_steps=30", "--report=false"),
+        *("--early_stop_patience=50", "--epochs=20", "--checkpoint_steps=30", "--report=false"),
     )
-    whole = start("train", *flags, f"--run_dir={unbroken}")
-    done = subprocess.run(**whole, **QUIET, cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run_command(folder, "train", *flags, f"--run_dir={unbroken}")
+    assert (done.status, done.err) == (0, "")
     begin = (*flags, f"--run_dir={killed}")
     with started("train", *begin, cwd=folder, stdout=PIPE, stderr=PIPE) as process:
         while not process.stdout.readline().startswith(b"epoch "):
             assert process.poll() is None
-        time.sleep(random.uniform(0, 0.4))
+        time.sleep(random.uniform(0, 0.2))
         process.kill()
     assert not (folder / killed / "summary.json").exists()
-    done = subprocess.run(**start("train", f"--resume={killed}"), **QUIET, cwd=folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run_command(folder, "train", f"--resume={killed}")
+    assert (done.status, done.err) == (0, "")
     ends = [end_of(folder / name) for name in (unbroken, killed)]
     assert ends[0] == ends[1]
 
@@ -221,10 +220,9 @@ def no_large_files():
 
 def test_a_deleted_folder_ends_a_run_with_one_line(folder):
     (folder / "lose.py").write_text("import shutil\ndef lose(status):\n    shutil.rmtree('lost')\n")
-    flags = ("--callbacks=lose:lose", "--execution=graph", "--run_dir=lost")
-    done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
-    assert done.returncode == 2
-    assert re.fullmatch(r"train: lost/.*: No such file or directory\n", done.stderr)
+    done = run_command(folder, "train", *QUICK, "--callbacks=lose:lose", "--run_dir=lost")
+    assert done.status == 2
+    assert re.fullmatch(r"train: lost/.*: No such file or directory\n", done.err)
 
 
 @pytest.mark.soak

@@ -19,7 +19,8 @@ from trainlib.training.autotune import Autotuner, Choice
 FLAGS = (
     *QUICK,
     "--dropout=0.25",
-    "--optimizer=nadam",
+    "--optimizer=sgd",
+    "--momentum=0.75",
     "--validation_split=0.25",
     "--epochs=2",
     "--batch_size=16",
@@ -71,7 +72,7 @@ def test_the_configuration_is_not_changed_and_the_result_has_what_was_settled(fi
 def test_progress_is_logged_and_nothing_is_printed(finished, tmp_path, capsys):
     _, _, result, lines = finished
     assert lines[0] == (
-        "digits: 48 training, 16 validation, 359 test examples; mlp: 610 parameters; nadam"
+        "digits: 48 training, 16 validation, 359 test examples; mlp: 610 parameters; sgd"
     )
     assert lines[1].startswith("test: loss ")
     assert lines[2] == f"run folder: {result.folder}"

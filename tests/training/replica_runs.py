@@ -84,14 +84,27 @@ def wrapped(**cases):
 
 
 def other_transforms():
-    """Further transforms, for `make soak`."""
-    adam = tl.adam(1e-2)
-    return wrapped(
+    """Further transforms and data, for `make soak`."""
+    adam, clip, inject = tl.adam(1e-2), tl.clip_by_global_norm, tl.inject_hyperparams
+    falling, rising = tl.step_decay(0.1, 3), tl.polynomial_decay(0.5, 10, 0.9)
+    results = wrapped(
+        clip=(tl.chain(clip(0.1), tl.sgd(0.1)), {}),
+        schedules=(tl.chain(inject(clip)(falling), inject(tl.sgd)(0.1, momentum=rising)), {}),
         regularizer=(adam, {"regularizer": tl.l1_l2(1e-2, 1e-2)}),
         ema=(tl.chain(adam, tl.ema(0.9)), {}),
         compiled=(adam, {"compile_gradients": True, "compile_update": True}),
         constrain=(tl.chain(adam, tl.constrain(tl.max_norm(0.7))), {}),
     )
+    order, loss = epochs(22)[:50], tl.losses.mean_squared_error
+    params, data = problem()
+    results["no sample weights"] = compare(net, params, (), adam, data[:2], order, 5, loss)
+    of_keras = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
+    results["mean_with_sample_weight"] = compare(
+        net, params, (), tl.sgd(0.1), data, order, 5, tl.loss_from_keras(of_keras)
+    )
+    params, data = problem("float32")
+    results["float32"] = compare(net, params, (), adam, data, order, 5, loss)
+    return results
 
 
 def masked_net(params, model_state, x, training):
@@ -160,17 +173,14 @@ def refused():
 
 
 def transforms():
-    """Transforms, weights of 0, no weights, and values that are not finite."""
+    """Accumulation, weights of 0, masks, means of Keras, and values that are not finite."""
     params, data = problem()
     order = epochs(22)[:50]
     loss = tl.losses.mean_squared_error
-    adam, clip, inject = tl.adam(1e-2), tl.clip_by_global_norm, tl.inject_hyperparams
-    falling, rising = tl.step_decay(0.1, 3), tl.polynomial_decay(0.5, 10, 0.9)
+    adam = tl.adam(1e-2)
     results = wrapped(
-        clip=(tl.chain(clip(0.1), tl.sgd(0.1)), {}),
-        schedules=(tl.chain(inject(clip)(falling), inject(tl.sgd)(0.1, momentum=rising)), {}),
         accumulate=(
-            tl.accumulate(tl.chain(clip(0.5), adam, tl.ema(0.9)), 3),
+            tl.accumulate(tl.chain(tl.clip_by_global_norm(0.5), adam, tl.ema(0.9)), 3),
             {"regularizer": tl.l2(1e-2)},
         ),
     )
@@ -184,15 +194,11 @@ def transforms():
         net, params, (), tl.apply_if_finite(adam), (x, y, weight), order, 5, loss
     )
     results["masks"] = compare(masked_net, params, (), adam, data, order, 5, loss)
-    results["no sample weights"] = compare(net, params, (), adam, data[:2], order, 5, loss)
-    for reduction in ("sum_over_batch_size", "mean_with_sample_weight"):
-        of_keras = tl.loss_from_keras(keras.losses.MeanSquaredError(reduction=reduction))
-        results[reduction] = compare(net, params, (), tl.sgd(0.1), data, order, 5, of_keras)
+    of_keras = tl.loss_from_keras(keras.losses.MeanSquaredError())
+    results["sum_over_batch_size"] = compare(net, params, (), tl.sgd(0.1), data, order, 5, of_keras)
     results["penalty of the batch"] = compare(
         active_net, params, (), tl.sgd(0.1), data[:2], order, 5, loss
     )
-    params, data = problem("float32")
-    results["float32"] = compare(net, params, (), adam, data, order, 5, loss)
     return results
 
 
@@ -208,28 +214,38 @@ def keras_net(*middle, outputs=3, dtype="float64", input_shape=(4,)):
     return model, (tf.constant(x, dtype), tf.constant(y, dtype))
 
 
+normalize = keras.layers.BatchNormalization
+
+
 def statistics():
-    """Batch normalization on uneven and empty parts, with penalties and with masks."""
+    """Batch normalization on uneven and empty parts, and under masks."""
     keras.config.set_dtype_policy("float64")
-    normalize = keras.layers.BatchNormalization
-    known = "renorm" in inspect.signature(normalize).parameters
-    renorm = {"renorm": True} if known else {}
-    loss = tl.losses.mean_squared_error
-    cases = {
-        "plain": keras_net(normalize),
-        "images": keras_net(lambda: normalize(axis=1), input_shape=(5, 3, 4)),
-        "twice": keras_net(lambda: normalize(**renorm), keras.layers.ReLU, normalize),
-        "penalty": keras_net(lambda: normalize(gamma_regularizer=keras.regularizers.L2(0.1))),
-        "float16": keras_net(lambda: normalize(dtype="mixed_float16"), dtype="float32"),
-    }
     model, data = keras_net(input_shape=(5, 4))
     x, mask = model.inputs[0], keras.layers.Masking()
     hidden = normalize()(model.layers[0](mask(x)))
     out = keras.layers.Dense(3)(keras.layers.Flatten()(hidden))
     padded = data[0].numpy()
     padded[::3, 3:] = 0
-    cases["sequences"] = keras.Model(x, out), (tf.constant(padded), data[1])
-    results = {}
+    masked = keras.Model(x, out), (tf.constant(padded), data[1])
+    return normalized(plain=keras_net(normalize), sequences=masked)
+
+
+def other_statistics():
+    """Further layers of batch normalization, for `make soak`."""
+    keras.config.set_dtype_policy("float64")
+    known = "renorm" in inspect.signature(normalize).parameters
+    renorm = {"renorm": True} if known else {}
+    return normalized(
+        images=keras_net(lambda: normalize(axis=1), input_shape=(5, 3, 4)),
+        twice=keras_net(lambda: normalize(**renorm), keras.layers.ReLU, normalize),
+        penalty=keras_net(lambda: normalize(gamma_regularizer=keras.regularizers.L2(0.1))),
+        float16=keras_net(lambda: normalize(dtype="mixed_float16"), dtype="float32"),
+    )
+
+
+def normalized(**cases):
+    """Models with batch normalization; of 5 examples 4 replicas get 2, 2, 1 and none."""
+    results, loss = {}, tl.losses.mean_squared_error
     for name, (model, data) in cases.items():
         synchronize(model)
         pure = functional_from_keras(model)
@@ -272,15 +288,20 @@ def drawing(parts):
         masks = [[mask.numpy().tolist() for mask in once()] for _ in range(2)]
         return masks, variables
 
-    draws = [run()[0], run()[0]]
-    variables = run()[1]
+    (first, _), (again, variables) = run(), run()
+    draws = [first, again]
     seeds = [v.numpy().tolist() for v in variables.model_state.values()]
     return {"draws": draws, "seeds": seeds, "between": spread(variables)}
 
 
 def dropout():
-    """What replicas draw for equal rows, as a graph and compiled."""
-    return {"graph": drawing({}), "compiled": drawing({"compile_gradients": True})}
+    """What replicas draw for equal rows."""
+    return drawing({})
+
+
+def compiled_dropout():
+    """The same compiled, for `make soak`."""
+    return drawing({"compile_gradients": True})
 
 
 def evaluated(apply_fn, data, batches, regularizer):
@@ -392,16 +413,26 @@ MIXED = tl.augmentation.Augmentation(shifted, "mixed", half_of_each)
 
 
 def trainers():
+    """A trainer with a metric, a penalty and augmented examples."""
+    more = {"metrics": ["mean_absolute_error"], "regularizer": tl.l2(1e-2), "augment": MIXED}
+    return trained(plain=more)
+
+
+def other_trainers():
+    """Trainers with other optimizers, for `make soak`."""
+    return trained(
+        accumulated={"optimizer": tl.accumulate(tl.adam(1e-2), 3)},
+        averaged={"optimizer": tl.chain(tl.sgd(1e-2), tl.ema(0.9)), "augment": MIXED},
+    )
+
+
+def trained(**cases):
     """`Trainer.fit`, `evaluate` and `predict` on 22 examples in batches of 5."""
     rng = np.random.default_rng(0)
     x, y, w = (rng.normal(size=(22, n)) for n in (4, 1, 1))
     data = x, y, np.abs(w[:, 0])
     found = {}
-    for name, more in {
-        "plain": {"metrics": ["mean_absolute_error"], "regularizer": tl.l2(1e-2)},
-        "accumulated": {"optimizer": tl.accumulate(tl.adam(1e-2), 3)},
-        "averaged": {"optimizer": tl.chain(tl.sgd(1e-2), tl.ema(0.9)), "augment": MIXED},
-    }.items():
+    for name, more in cases.items():
         pair = (trainer_of(strategy, **more) for strategy in ("one_device", "mirrored"))
         found[name] = trained_alike(*pair, data)
     return found
@@ -445,23 +476,34 @@ def outputs_trainer(strategy, execution, masked, optimizer):
 
 
 def several_outputs():
-    """Weights and masks by output, on 22 examples in batches of 5."""
+    """Weights and masks by output."""
+    return outputs_alike(("masks and weights", "graph", True, True, tl.adam(1e-2)))
+
+
+def other_outputs():
+    """Further losses by output, for `make soak`."""
+    return outputs_alike(
+        ("weights by output", "graph", False, True, tl.adam(1e-2)),
+        ("masks", "graph", True, None, tl.adam(1e-2)),
+        ("compiled", "xla", True, True, tl.adam(1e-2)),
+        ("accumulated", "graph", False, False, tl.accumulate(tl.adam(1e-2), 2)),
+    )
+
+
+def outputs_alike(*cases):
+    """Models of two outputs, on 22 examples in batches of 5."""
     rng = np.random.default_rng(0)
     x, y, y_2, w, w_2 = (rng.normal(size=(22, *n)) for n in ((4, 3), (4, 1), (1,), (), (4,)))
     x[::2, 2:] = 0
-    weights = {"whole": np.abs(w), "steps": np.abs(w_2)}
+    by_output = {"whole": np.abs(w), "steps": np.abs(w_2)}
+    weights = {None: (), True: (by_output,), False: (np.abs(w),)}
     found = {}
-    for name, execution, masked, weight, optimizer in (
-        ("weights by output", "graph", False, (weights,), tl.adam(1e-2)),
-        ("masks", "graph", True, (), tl.adam(1e-2)),
-        ("masks and weights", "xla", True, (weights,), tl.adam(1e-2)),
-        ("accumulated", "graph", False, (np.abs(w),), tl.accumulate(tl.adam(1e-2), 2)),
-    ):
+    for name, execution, masked, is_by_output, optimizer in cases:
         pair = (
             outputs_trainer(strategy, execution, masked, optimizer)
             for strategy in ("one_device", "mirrored")
         )
-        found[name] = trained_alike(*pair, (x, [y, y_2], *weight))
+        found[name] = trained_alike(*pair, (x, [y, y_2], *weights[is_by_output]))
     return found
 
 
@@ -572,7 +614,7 @@ def uneven_first_batch():
 def lengths_of_calls():
     """The results of a run in calls of one step, and in calls of as many as possible."""
     rng = np.random.default_rng(0)
-    data = rng.normal(size=(90, 4)), rng.normal(size=(90, 1))
+    data = rng.normal(size=(24, 4)), rng.normal(size=(24, 1))
     results = []
     for seconds in (0.0, 1e9):
         history = trainer_of("mirrored", seconds_per_call=seconds).fit(data, batch_size=2, epochs=3)
@@ -632,10 +674,14 @@ RUNS = {
         transforms,
         other_transforms,
         statistics,
+        other_statistics,
         dropout,
+        compiled_dropout,
         small,
         trainers,
         several_outputs,
+        other_outputs,
+        other_trainers,
         overflow,
         refused,
         worker,

@@ -28,12 +28,11 @@ def net():
     )
 
 
+SOAK = pytest.mark.soak
 OPTIONS = [
-    {},
-    {"metrics": ["accuracy", "auc"]},
-    {"regularizer": tl.l2(0.5)},
+    {"metrics": ["accuracy", "auc"], "regularizer": tl.l2(0.5)},
     {"precision": "float64"},
-    {"execution": "xla"},
+    *(pytest.param(x, marks=SOAK) for x in ({}, {"regularizer": tl.l2(0.5)}, {"execution": "xla"})),
 ]
 
 

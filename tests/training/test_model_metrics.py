@@ -50,11 +50,14 @@ def expected():
 @pytest.mark.parametrize(
     "loss",
     [
-        "binary_crossentropy",
-        functools.partial(tl.losses.binary_crossentropy, from_logits=True),
-        keras.losses.BinaryCrossentropy(from_logits=True),
+        pytest.param("binary_crossentropy", id="name"),
+        pytest.param(
+            functools.partial(tl.losses.binary_crossentropy, from_logits=True),
+            id="options",
+            marks=pytest.mark.soak,
+        ),
+        pytest.param(keras.losses.BinaryCrossentropy(from_logits=True), id="keras"),
     ],
-    ids=["name", "options", "keras"],
 )
 def test_metrics_of_the_registry_are_given_probabilities_where_the_loss_takes_logits(
     loss, expected

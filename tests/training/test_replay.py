@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.trainers import TrainerPool
 
 import trainlib as tl
 from trainlib.callbacks import NonFiniteError, ReduceLROnPlateau, SaveEvery
@@ -20,7 +21,7 @@ X = RNG.normal(size=(SIZE, 5)).astype("float32")
 Y = RNG.integers(0, 3, SIZE)
 
 
-def make(nonfinite="stop", **options):
+def new_trainer():
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -33,11 +34,20 @@ def make(nonfinite="stop", **options):
     return tl.Trainer(
         model,
         "sparse_categorical_crossentropy",
-        tl.inject_hyperparams(tl.adam)(2**-5),
+        tl.inject_hyperparams(tl.sgd)(2**-5, momentum=0.75),
         execution="graph",
-        nonfinite=nonfinite,
-        **options,
+        nonfinite="stop",
     )
+
+
+POOL = TrainerPool(new_trainer)
+
+
+@pytest.fixture
+def make():
+    """`make()`: a trainer in its first state, not always a new one."""
+    with POOL.lending() as lend:
+        yield lend
 
 
 def find(trainer, number, data, **options):
@@ -59,9 +69,9 @@ def bits(state):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The states and the batches of a run by step, and its checkpoints."""
+    """The checkpoints of a run, its states by step, and its step as a function."""
     folder = tmp_path_factory.mktemp("run")
-    trainer, states = make(), {}
+    trainer, states = new_trainer(), {}
 
     class Keep(tl.callbacks.Callback):
         every = 1
@@ -71,7 +81,8 @@ def run(tmp_path_factory):
 
     callbacks = [plateau(), Keep(), SaveEvery(steps=4)]
     trainer.fit((X, Y), callbacks=callbacks, checkpoints=tl.Checkpoints(folder, keep=9), **OPTIONS)
-    return folder, states
+    step = tf.function(train_step(trainer.context.programs.config), autograph=False)
+    return folder, states, step
 
 
 @pytest.mark.parametrize(
@@ -84,16 +95,15 @@ def run(tmp_path_factory):
         ),
     ],
 )
-def test_the_replayed_step_is_that_of_the_run(number, saved, run):
-    folder, states = run
+def test_the_replayed_step_is_that_of_the_run(number, saved, run, make):
+    folder, states, step = run
     checkpoints = tl.Checkpoints(folder) if saved else None
     before = {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
     trainer = make()
     callbacks = [plateau(), SaveEvery(steps=1)]
     config = trainer.fit_config((X, Y), callbacks=callbacks, **OPTIONS)
     found = find_step(trainer.context, config, number, checkpoints)
-    step = train_step(trainer.context.programs.config)
-    after, _ = tf.function(step, autograph=False)(found.state, found.batch, tf.constant(found.last))
+    after, _ = step(found.state, found.batch, tf.constant(found.last))
     assert bits(after) == states[number]
     description = (
         f"step {number}: batch {(number - 1) % STEPS + 1} of 6 in epoch {-(-number // STEPS)}"
@@ -103,21 +113,21 @@ def test_the_replayed_step_is_that_of_the_run(number, saved, run):
     assert {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))} == before
 
 
-def test_a_stream_is_replayed(run):
+def test_a_stream_is_replayed(make):
     batches = [(X[i : i + ROWS], Y[i : i + ROWS]) for i in range(0, SIZE, ROWS)]
     found = find(make(), 9, lambda: iter(batches), epochs=2)
     np.testing.assert_array_equal(found.batch[0], batches[2][0])
     assert found.description == "step 9: batch 3 in epoch 2"
 
 
-def test_a_step_after_the_end_is_refused():
+def test_a_step_after_the_end_is_refused(make):
     with pytest.raises(ValueError, match="^replay_step 25: the run ends after 24 steps"):
         find(make(), 25, (X, Y), **OPTIONS)
     with pytest.raises(ValueError, match="^replay_step must be at least 1, got 0"):
         find(make(), 0, (X, Y), **OPTIONS)
 
 
-def test_the_first_tensor_that_is_not_finite_is_named():
+def test_the_first_tensor_that_is_not_finite_is_named(make):
     x = X.copy()
     x[20, 1] = np.inf
     options = {**OPTIONS, "shuffle": False}

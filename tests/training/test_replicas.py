@@ -18,22 +18,23 @@ from trainlib.cli.launch_local import free_ports, tf_configs
 SCRIPT = Path(__file__).with_name("replica_runs.py")
 ROOT = Path(tl.__file__).parents[1]
 FEW = ["adam", "prodigy"]
-TRANSFORMS = ["clip", "schedules", "accumulate", "masks"]
-TRANSFORMS += ["no weight", "no sample weights", "not finite", "penalty of the batch"]
-TRANSFORMS += ["sum_over_batch_size", "mean_with_sample_weight"]
-OTHERS = ["regularizer", "ema", "compiled", "constrain"]
-TWO_OR_FOUR = pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.soak)])
-LAYERS = ["plain", "images", "twice", "penalty", "sequences"]
+TRANSFORMS = ["accumulate", "masks", "no weight", "not finite"]
+TRANSFORMS += ["penalty of the batch", "sum_over_batch_size"]
+OTHERS = ["clip", "schedules", "no sample weights", "mean_with_sample_weight"]
+OTHERS += ["regularizer", "ema", "compiled", "constrain"]
+SOAK = pytest.mark.soak
+TWO_OR_FOUR = pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=SOAK)])
 
-
+ORDINARY = ("optimizers", "statistics", "dropout", "small", "trainers", "several_outputs")
+ORDINARY += ("overflow", "refused")
 PROCESSES = [
-    (2, "optimizers", "statistics", "dropout", "small", "trainers", "overflow", "refused"),
-    (2, "several_outputs"),
+    (2, *ORDINARY),
     (4, "transforms"),
-    (2, "other_optimizers"),
-    (4, "other_transforms", "statistics", "trainers"),
+    (2, "other_optimizers", "other_statistics", "compiled_dropout"),
+    (2, "other_trainers", "other_outputs"),
+    (4, "other_transforms", "statistics", "other_statistics", "trainers", "other_trainers"),
 ]
-"""Replicas and runs of each process; the last two are started by `make soak` only."""
+"""Replicas and runs of each process; the last three are started by `make soak` only."""
 
 
 def start(*arguments, **environment):
@@ -79,7 +80,7 @@ def test_two_replicas_follow_one_device_with_optimizers_of_each_form(name):
     assert_follows(run("optimizers", 2)[name], 1e-12)
 
 
-@pytest.mark.soak
+@SOAK
 @pytest.mark.parametrize("name", [name for name in tl.registry.OPTIMIZERS if name not in FEW])
 def test_two_replicas_follow_one_device_with_the_other_optimizers(name):
     assert_follows(run("other_optimizers", 2)[name], 1e-12)
@@ -90,30 +91,44 @@ def test_four_replicas_follow_one_device_with_uneven_and_empty_parts(name):
     assert_follows(run("transforms", 4)[name], 1e-12)
 
 
-@pytest.mark.soak
+@SOAK
 @pytest.mark.parametrize("name", OTHERS)
 def test_four_replicas_follow_one_device_with_other_transforms(name):
     assert_follows(run("other_transforms", 4)[name], 1e-12)
 
 
+@SOAK
 def test_replicas_follow_one_device_in_float32():
-    assert_follows(run("transforms", 4)["float32"], 1e-6)
+    assert_follows(run("other_transforms", 4)["float32"], 1e-6)
 
 
 @TWO_OR_FOUR
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ["plain", "sequences"])
 def test_batch_normalization_is_over_the_whole_batch(name, replicas):
     assert_follows(run("statistics", replicas)[name], 1e-12)
 
 
-@TWO_OR_FOUR
+@SOAK
+@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("name", ["images", "twice", "penalty"])
+def test_batch_normalization_of_other_layers_is_over_the_whole_batch(name, replicas):
+    assert_follows(run("other_statistics", replicas)[name], 1e-12)
+
+
+@SOAK
+@pytest.mark.parametrize("replicas", [2, 4])
 def test_batch_normalization_in_float16_differs_by_its_rounding(replicas):
-    assert_follows(run("statistics", replicas)["float16"], 2e-3)
+    assert_follows(run("other_statistics", replicas)["float16"], 2e-3)
 
 
-@pytest.mark.parametrize("execution", ["graph", "compiled"])
-def test_dropout_differs_between_replicas_and_between_steps(execution):
-    found = run("dropout", 2)[execution]
+DROPOUT = pytest.mark.parametrize(
+    "drawn", ["dropout", pytest.param("compiled_dropout", marks=SOAK)]
+)
+
+
+@DROPOUT
+def test_dropout_differs_between_replicas_and_between_steps(drawn):
+    found = run(drawn, 2)
     first, again = found["draws"]
     assert first == again
     masks = [tuple(mask) for step in first for mask in step]
@@ -121,9 +136,9 @@ def test_dropout_differs_between_replicas_and_between_steps(execution):
     assert all(5 < mask.count(0.0) < 45 for mask in masks)
 
 
-@pytest.mark.parametrize("execution", ["graph", "compiled"])
-def test_seeds_are_equal_on_all_replicas_and_count_the_draws(execution):
-    found = run("dropout", 2)[execution]
+@DROPOUT
+def test_seeds_are_equal_on_all_replicas_and_count_the_draws(drawn):
+    found = run(drawn, 2)
     assert found["between"] == 0
     assert [draws for _, draws in found["seeds"]] == [2]
 
@@ -169,7 +184,7 @@ def test_keras_does_not_follow_one_device_with_an_uneven_last_batch():
     assert found["keras"] > 0.1 * found["moved"]
 
 
-@pytest.mark.soak  # the suite trains like this with launch_local
+@SOAK  # the suite trains like this with launch_local
 def test_two_processes_follow_one_device():
     workers = [start(2, "worker", TF_CONFIG=task) for task in tf_configs(free_ports(2))]
     try:
@@ -185,17 +200,33 @@ def test_two_processes_follow_one_device():
 
 
 @TWO_OR_FOUR
-@pytest.mark.parametrize("name", ["plain", "accumulated", "averaged"])
-def test_a_trainer_on_replicas_follows_one_on_one_device(name, replicas):
-    distances = run("trainers", replicas)[name]
+@pytest.mark.parametrize(
+    ("trainers", "name"),
+    [
+        ("trainers", "plain"),
+        pytest.param("other_trainers", "accumulated", marks=SOAK),
+        pytest.param("other_trainers", "averaged", marks=SOAK),
+    ],
+)
+def test_a_trainer_on_replicas_follows_one_on_one_device(trainers, name, replicas):
+    distances = run(trainers, replicas)[name]
     assert distances.pop("moved") > 1e-3
     assert distances.pop("between") == 0
     assert max(distances.values()) < 1e-12, distances
 
 
-@pytest.mark.parametrize("name", ["weights by output", "masks", "masks and weights", "accumulated"])
-def test_losses_by_output_on_replicas_follow_those_on_one_device(name):
-    distances = run("several_outputs", 2)[name]
+@pytest.mark.parametrize(
+    ("outputs", "name"),
+    [
+        ("several_outputs", "masks and weights"),
+        *(
+            pytest.param("other_outputs", name, marks=SOAK)
+            for name in ("weights by output", "masks", "compiled", "accumulated")
+        ),
+    ],
+)
+def test_losses_by_output_on_replicas_follow_those_on_one_device(outputs, name):
+    distances = run(outputs, 2)[name]
     assert distances.pop("moved") > 1e-3
     assert distances.pop("between") == 0
     assert max(distances.values()) < 1e-12, distances
