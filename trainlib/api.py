@@ -96,8 +96,10 @@ from trainlib.step.precision import PRECISIONS, Precision, in_precision
 from trainlib.step.state import ModelOutput, StepConfig, TrainState, init_state
 from trainlib.step.train import train_step
 from trainlib.step.update import apply_gradients
+from trainlib.tools.calibration import Calibration, calibrate, fit_temperature
 from trainlib.tools.loss_curve import LRFinderResult, RangeTest
 from trainlib.tools.range_test import lr_finder
+from trainlib.tools.uncertainty import UncertainPrediction, mc_predict
 from trainlib.training.autotune import Autotuner
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.evaluator import Evaluator
@@ -142,6 +144,7 @@ from trainlib.transforms import (
 
 __all__ = [
     "Autotuner",
+    "Calibration",
     "CheckpointConfig",
     "Checkpoints",
     "DataConfig",
@@ -168,6 +171,7 @@ __all__ = [
     "TensorBoardConfig",
     "TrainState",
     "Trainer",
+    "UncertainPrediction",
     "accumulate",
     "adabelief",
     "adadelta",
@@ -188,6 +192,7 @@ __all__ = [
     "apply_if_finite",
     "apply_updates",
     "augmentation",
+    "calibrate",
     "callbacks",
     "centralize",
     "chain",
@@ -209,6 +214,7 @@ __all__ = [
     "eval_step",
     "exponential_decay",
     "first_nonfinite",
+    "fit_temperature",
     "flush",
     "freeze",
     "ftrl",
@@ -235,6 +241,7 @@ __all__ = [
     "lr_finder",
     "masked",
     "max_norm",
+    "mc_predict",
     "metric_from_keras",
     "metrics",
     "min_max_norm",

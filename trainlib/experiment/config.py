@@ -94,6 +94,8 @@ class ExperimentConfig:
         norms: whether gradient and update norms are reported; None: where `tensorboard` is given.
         worker_timeout: seconds that several workers wait for each other at the start. Default: 300.
         callbacks: names `module:name` of callbacks. Default: none.
+        calibrate: whether a temperature is fitted on the validation data after training, which the
+            saved model has. Default: False.
         report: whether `report.html` is written at the end. Default: True.
         checkpoints: a `CheckpointConfig`.
         tensorboard: a `TensorBoardConfig`; None, the default: nothing is written for TensorBoard.
@@ -265,6 +267,12 @@ class ExperimentConfig:
         (),
         "Your callbacks, comma-separated, as module:name: functions called after each epoch with "
         "the status of training, or classes derived from trainlib.callbacks.Callback.",
+    )
+    calibrate: bool = setting(
+        "bool",
+        False,
+        "Fit a temperature on the validation data after training, so that the probabilities of the "
+        "saved model agree with frequencies.",
     )
     report: bool = setting(
         "bool",

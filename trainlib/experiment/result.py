@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from trainlib.callbacks import NonFiniteError
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.tools.calibration import Calibration
 from trainlib.training.callback import Results, Stop
 from trainlib.training.cluster import cluster
 
@@ -34,6 +35,7 @@ class ExperimentResult:
         params_sha256: SHA-256 hash of the final parameters.
         model: the trained Keras model.
         stop: the request that ended training before its last epoch; None if none did.
+        calibration: what the temperature changes, by part of the data; {} if none was fitted.
     """
 
     config: ExperimentConfig
@@ -48,6 +50,7 @@ class ExperimentResult:
     params_sha256: str
     model: Any
     stop: Stop | None = None
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
     @property
     def is_finished(self) -> bool:

@@ -25,6 +25,7 @@ from trainlib.experiment.building import (
     with_scaled_targets,
     with_vocabulary,
 )
+from trainlib.experiment.calibration import calibrate_models, check_calibration, summary_of
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.optimization import Optimization
 from trainlib.experiment.parts import DataConfig
@@ -41,6 +42,7 @@ from trainlib.experiment.result import (
     Session,
     default_session,
 )
+from trainlib.experiment.saved_run import build_evaluator
 from trainlib.experiment.task import PARTS, Task, build_task, held_out, training_data
 from trainlib.experiment.training import (
     build_checkpoints,
@@ -53,6 +55,7 @@ from trainlib.experiment.training import (
 from trainlib.experiment.user_functions import modules_used
 from trainlib.report.figures import require_matplotlib
 from trainlib.report.range_test import write_range_test
+from trainlib.tools.calibration import Calibration
 from trainlib.tools.loss_curve import LRFinderResult
 from trainlib.training.autotune import Choice, cache_file
 from trainlib.training.callback import Results, Stop, TrainingStatus, check_monitored
@@ -61,6 +64,7 @@ from trainlib.training.data_adapter import DataAdapter, as_data_adapter
 from trainlib.training.display import format_results
 from trainlib.training.evaluation import EVALUATION_BATCH_SIZE
 from trainlib.training.execution import slow_precision_reason
+from trainlib.training.inference import Inference
 from trainlib.training.paths import absolute, printable, shown
 from trainlib.training.strategies import get_strategy
 from trainlib.training.trainer import Trainer
@@ -142,7 +146,8 @@ def run_experiment(
     _log_start(prepared, folder or given, session.log)
     last = _LastStatus()
     history = _fit(prepared, folder, given, [last, *callbacks], resume)
-    result = _result(prepared, folder, history, last.stop)
+    prepared, calibration = _calibrated(prepared, last.stop, session.log)
+    result = _result(prepared, folder, history, last.stop, calibration)
     if result.is_finished:
         _write_results(prepared, result, session.log)
     return result
@@ -157,6 +162,7 @@ def _prepare(
         strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
     built = build_models(config, task)
     task = with_scaled_targets(task, built)
+    check_calibration(config, task, built)
     data = training_data(config, task)
     range_test = None
     if is_rate_auto(config):
@@ -299,16 +305,36 @@ def _naming_folder(folder: Path | None) -> Iterator[None]:
         raise NonFiniteRunError(str(error), error.batch, folder) from error
 
 
+def _calibrated(
+    prepared: _Prepared, stop: Stop | None, log: Log
+) -> tuple[_Prepared, dict[str, Calibration]]:
+    """Return a finished run with the temperature in its model, if that is asked for."""
+    if not prepared.config.calibrate or (stop is not None and stop.resumable):
+        return prepared, {}
+    built, found = calibrate_models(prepared.config, prepared.task, prepared.built)
+    changes = (f"{part} {x.ece_before:.4f} -> {x.ece_after:.4f}" for part, x in found.items())
+    temperature = found["validation"].temperature
+    log(f"temperature {temperature:.4g}: expected calibration error on {', '.join(changes)}")
+    return prepared._replace(built=built), found
+
+
 def _result(
-    prepared: _Prepared, folder: Path | None, history: list[Results], stop: Stop | None
+    prepared: _Prepared,
+    folder: Path | None,
+    history: list[Results],
+    stop: Stop | None,
+    calibration: dict[str, Calibration],
 ) -> ExperimentResult:
     """Return the result of a run, with those of the parts where it is finished."""
     trainer, task = prepared.trainer, prepared.task
     results: dict[str, Results | None] = dict.fromkeys(PARTS)
     if stop is None or not stop.resumable:
         parts = {name: getattr(task, name) for name in PARTS}
+        evaluated: Inference = trainer
+        if calibration:
+            evaluated = build_evaluator(prepared.config, task, prepared.built)
         results |= {
-            name: trainer.evaluate(task.arrays(x)) for name, x in parts.items() if x is not None
+            name: evaluated.evaluate(task.arrays(x)) for name, x in parts.items() if x is not None
         }
     return ExperimentResult(
         config=prepared.config,
@@ -320,6 +346,7 @@ def _result(
         params_sha256=run_folder.params_sha256(trainer.state.params),
         model=prepared.built.full,
         stop=stop,
+        calibration=calibration,
         **results,
     )
 
@@ -357,6 +384,7 @@ def _summary(task: Task, result: ExperimentResult) -> dict[str, Any]:
     parts = {name: getattr(result, name) for name in PARTS}
     return {
         **{name: results for name, results in parts.items() if results is not None},
+        **summary_of(result.calibration),
         "epochs": len(result.history),
         "steps": result.steps,
         "seconds": result.seconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -57,9 +57,22 @@ from trainlib.experiment.wiring import (
     wiring_of,
 )
 from trainlib.models import LOGITS_ACTIVATIONS
+from trainlib.models.wide_deep import Wiring
+from trainlib.tools.uncertainty import UncertainPrediction, mc_predict
 from trainlib.training.callback import Results
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.paths import expanded, shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class SampleOptions(TypedDict, total=False):
+    """Options of `tl.mc_predict` that do not depend on the model."""
+
+    samples: int
+    masks: str
+    seed: int
 
 
 class SavedRun(NamedTuple):
@@ -316,6 +329,41 @@ def predict_run(
     Raises:
         ValueError, OSError: the data are missing or damaged, or model and data do not fit.
     """
+    model, x, wiring = _model_and_inputs(run, data, safe_mode, log)
+    evaluator = Evaluator(model, precision=run.config.precision, execution=run.config.execution)
+    predictions: np.ndarray = main_output(wiring, evaluator.predict(inputs_of(wiring, x)))
+    return predictions
+
+
+def mc_predict_run(
+    run: SavedRun,
+    data: str | None = None,
+    safe_mode: bool = True,
+    log: Log = lambda line: None,
+    **options: Unpack[SampleOptions],
+) -> UncertainPrediction:
+    """Return the predictions of a run's model with their uncertainty, by `tl.mc_predict`.
+
+    Args:
+        run, data, safe_mode, log: as of `predict_run`.
+        **options: `samples`, `masks` and `seed`, as of `tl.mc_predict`.
+
+    Raises:
+        ValueError, OSError: as `predict_run` says; the model has no dropout.
+    """
+    model, x, wiring = _model_and_inputs(run, data, safe_mode, log)
+    x = inputs_of(wiring, x)
+    if run.score_name != "p" or not run.classes:
+        return mc_predict(model, x, **options)
+    loss = run.config.loss.name
+    activation = "softmax" if loss == AUTO else target_of(loss).activation
+    return mc_predict(model, x, activation=activation, from_logits=False, **options)
+
+
+def _model_and_inputs(
+    run: SavedRun, data: str | None, safe_mode: bool, log: Log
+) -> tuple[Any, Any, Wiring]:
+    """Return a run's model, the examples that it predicts for, and its inputs and outputs."""
     config = run.config
     if data and is_table(data) and run.preprocessing is not None:
         x, notes = load_inputs(expanded(data), run.preprocessing, data_dtype(config))
@@ -331,6 +379,4 @@ def predict_run(
     model = _load_model(run, safe_mode)
     wiring = wiring_of(config, x.shape[1:])
     check_input(model, x.shape[1:], data or config.dataset, wiring)
-    evaluator = Evaluator(model, precision=config.precision, execution=config.execution)
-    predictions: np.ndarray = main_output(wiring, evaluator.predict(inputs_of(wiring, x)))
-    return predictions
+    return model, x, wiring

@@ -7,6 +7,7 @@ addition alone, so that any split into batches or replicas gives the result of t
 accuracies: per-example accuracies.
 area_under_curve: `auc`.
 base: `Metric`, `Mean`, and functions of them.
+calibration: `expected_calibration_error`, `brier_score` and `log_loss`.
 confusion: `confusion_matrix`.
 correlation: correlations and the cosine similarity.
 counts: `true_positives` and the like.
@@ -64,6 +65,12 @@ from trainlib.metrics.base import (
     results,
     sum,
 )
+from trainlib.metrics.calibration import (
+    CalibrationState,
+    brier_score,
+    expected_calibration_error,
+    log_loss,
+)
 from trainlib.metrics.confusion import ConfusionState, confusion_matrix
 from trainlib.metrics.correlation import (
     CorrelationState,
@@ -106,6 +113,7 @@ from trainlib.metrics.regression import (
 from trainlib.metrics.score_histograms import HistogramState
 
 __all__ = [
+    "CalibrationState",
     "ConfusionState",
     "CorrelationState",
     "ExampleMetric",
@@ -123,6 +131,7 @@ __all__ = [
     "binary_crossentropy",
     "binary_focal_crossentropy",
     "binary_iou",
+    "brier_score",
     "categorical_accuracy",
     "categorical_crossentropy",
     "categorical_focal_crossentropy",
@@ -134,6 +143,7 @@ __all__ = [
     "cosine_similarity",
     "ctc",
     "dice",
+    "expected_calibration_error",
     "f1_score",
     "false_negatives",
     "false_positives",
@@ -143,6 +153,7 @@ __all__ = [
     "iou",
     "kl_divergence",
     "log_cosh",
+    "log_loss",
     "mean",
     "mean_absolute_error",
     "mean_absolute_percentage_error",

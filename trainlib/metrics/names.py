@@ -19,6 +19,8 @@ EXAMPLE_METRICS: Mapping[str, Callable[..., Any]] = {
     "top_k_categorical_accuracy": metrics.top_k_categorical_accuracy,
     "sparse_top_k_categorical_accuracy": metrics.sparse_top_k_categorical_accuracy,
     "cosine_similarity": metrics.cosine_similarity,
+    "brier_score": metrics.brier_score,
+    "log_loss": metrics.log_loss,
     **{name: f for name, f in loss_names.LOSSES.items() if name not in OF_ALL_EXAMPLES},
 }
 """Per-example functions, whose first two arguments are y_true and y_pred."""
@@ -48,6 +50,7 @@ METRIC_FACTORIES: Mapping[str, Callable[..., Any]] = {
     "binary_iou": metrics.binary_iou,
     "one_hot_iou": metrics.one_hot_iou,
     "one_hot_mean_iou": metrics.one_hot_mean_iou,
+    "expected_calibration_error": metrics.expected_calibration_error,
     "dice": metrics.dice,
     "tversky": metrics.tversky,
 }
@@ -63,5 +66,8 @@ ALIASES: Mapping[str, str] = {
     "r2": "r2_score",
     "f1": "f1_score",
     "miou": "mean_iou",
+    "ece": "expected_calibration_error",
+    "brier": "brier_score",
+    "nll": "log_loss",
 }
 """Short names of metrics, in lower or upper case."""

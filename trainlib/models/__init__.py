@@ -14,6 +14,7 @@ checks: what every named model checks before it is built.
 hints: warnings about hyperparameters that do not go well together.
 loading: models from a `.keras` file or from a function given as `module:function`.
 structure: the layers of a model: its logits, its preprocessing.
+temperature: `with_temperature`, a model whose probabilities are calibrated.
 """
 
 from trainlib.models.autoencoders import RECONSTRUCTING, autoencoder, reconstruction_targets
@@ -29,6 +30,7 @@ from trainlib.models.structure import (
     has_preprocessing,
     logits_model,
 )
+from trainlib.models.temperature import with_temperature
 from trainlib.models.wide_deep import wide_deep, wiring
 
 __all__ = [
@@ -52,4 +54,5 @@ __all__ = [
     "transformer",
     "wide_deep",
     "wiring",
+    "with_temperature",
 ]

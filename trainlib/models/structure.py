@@ -10,6 +10,8 @@ import keras
 from trainlib.training.keras_private import all_layers, outputs_of, source_of
 
 LOGITS_ACTIVATIONS = ("softmax", "sigmoid")
+TEMPERATURE = "temperature"
+"""Name of the layer that divides the logits of a calibrated model."""
 
 
 def logits_model(model: Any, activation: str | None = None) -> Any | None:
@@ -70,7 +72,8 @@ def has_preprocessing(model: Any) -> bool:
 
     Returns:
         True if it has such a layer anywhere, in nested models and wrappers too. One at its end,
-        which scales predictions, does not count, nor does a `Normalization(invert=True)`.
+        which scales predictions, does not count, nor does a `Normalization(invert=True)`, nor the
+        layer "temperature".
 
     Example:
         >>> import keras
@@ -99,4 +102,5 @@ def _last_layers(model: Any) -> Iterator[Any]:
 
 def _scales(layer: Any) -> bool:
     """Return whether a layer scales what it is given."""
-    return isinstance(layer, (keras.layers.Rescaling, keras.layers.Normalization))
+    kinds = (keras.layers.Rescaling, keras.layers.Normalization)
+    return isinstance(layer, kinds) and layer.name != TEMPERATURE

@@ -16,8 +16,8 @@ DELTA_PLACES = ("metric", "best")
 FIRSTS = ("number", "any", "worst")
 DTYPES = ("float32", "float64")
 FALLING = frozenset(
-    "bce cce cosh crossentropy deviance divergence entropy error false hinge huber kld "
-    "logcosh loss mae mape mse msle perplexity poisson rmse scce".split()
+    "bce brier cce cosh crossentropy deviance divergence ece entropy error false hinge huber kld "
+    "logcosh loss mae mape mse msle nll perplexity poisson rmse scce".split()
 )
 """Words in the names of results that should fall."""
 RISING = frozenset(

@@ -7,6 +7,7 @@ curves: figures of a history.
 range_test: the curve of a learning-rate range test, as a table and as a figure.
 predictions: predictions of a model and figures of their errors.
 class_scores: precision and recall of each class.
+reliability: how often predictions of each confidence are correct.
 examples: the examples with the highest loss.
 figures: makes, styles and writes figures.
 page: the parts of an HTML page.

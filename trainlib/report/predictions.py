@@ -20,6 +20,10 @@ POINT = "#3a8fd0"
 """Color of points in a bitmap, which is the same on light and on dark pages."""
 
 
+CONFIDENCE = "confidence"
+"""Name of scores that are probabilities."""
+
+
 class Predictions(NamedTuple):
     """Predictions of N examples.
 
@@ -35,7 +39,7 @@ class Predictions(NamedTuple):
     predicted: np.ndarray
     scores: np.ndarray | None
     losses: np.ndarray
-    score_name: str = "confidence"
+    score_name: str = CONFIDENCE
 
     @property
     def highest_scores(self) -> np.ndarray:

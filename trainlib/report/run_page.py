@@ -14,11 +14,14 @@ from trainlib.report.augmentation import AugmentedExamples, augmentation_sheet
 from trainlib.report.class_scores import class_table, precision_recall_figure
 from trainlib.report.columns import History
 from trainlib.report.examples import ExampleData, worst_examples
-from trainlib.report.predictions import Predictions
+from trainlib.report.predictions import CONFIDENCE, Predictions
 from trainlib.report.range_test import LossCurve, curve_figure
+from trainlib.report.reliability import reliability_figure
 from trainlib.training.files import write_text
 
 REPORT_FILE = "report.html"
+PARTS = ("train", "validation", "test")
+"""Parts of the data with results in the summary."""
 MOST_CONFUSIONS = 10
 """Number of confused pairs of classes that are listed."""
 
@@ -141,6 +144,8 @@ def _facts(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str
     yield "optimizer", settings.get("optimizer", "")
     yield "batch size", settings.get("batch_size", "")
     done, planned = f"{len(run.history)}", settings.get("epochs", "")
+    temperature = (run.summary or {}).get("calibration", {}).get("temperature")
+    yield "temperature", "" if temperature is None else f"{temperature:.4g}"
     yield "epochs", done if planned in ("", done) else f"{done} of {planned}"
     yield "best epoch", page.describe_best(*columns.best_by_loss(run.history))
     yield "training took", duration(columns.column(run.history, "seconds"))
@@ -160,7 +165,7 @@ def _results(run: RunRecord) -> str:
     """Return a table of the scalar results on each part of the data."""
     if run.summary is None:
         return ""
-    results = {part: x for part, x in run.summary.items() if isinstance(x, Mapping)}
+    results = {part: run.summary[part] for part in PARTS if part in run.summary}
     names = [name for name, x in results["test"].items() if isinstance(x, (int, float))]
     rows = [[part, *(float(found[name]) for name in names)] for part, found in results.items()]
     title = page.note("Results of the saved model")
@@ -200,6 +205,8 @@ def _prediction_section(model: ModelRecord) -> Section:
             for file, normalized in kinds.items()
         }
         drawn["precision_recall"] = precision_recall_figure(found, names)
+        if found.score_name == CONFIDENCE:
+            drawn["reliability"] = reliability_figure(found)
         tables = [_confusions(counts, names), class_table(found, names)]
     body = page.figure_grid(drawn.items(), *tables, large=True)
     return Section(page.section("Predictions of the test examples", body), drawn)

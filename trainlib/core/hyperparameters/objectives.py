@@ -77,6 +77,7 @@ METRICS: Table = {
     "counted": choice("what the adjustment counts", "examples", "targets"),
     "num_thresholds": integer("number of thresholds", Range(at_least=1)),
     "auc.num_thresholds": integer("number of thresholds", Range(at_least=2)),
+    "num_bins": integer("number of bins of the confidence", Range(at_least=1)),
     "curve": choice("curve whose area is computed", "ROC", "PR", "PRGAIN"),
     "summation_method": choice("Riemann summation", "interpolation", "minoring", "majoring"),
     "multi_label": switch("compute an area for each column and average them"),

@@ -1,5 +1,6 @@
 """Cases of all functions but the optimizers, a module for each kind.
 
+calibration: metrics of probabilities.
 class_losses: cross-entropies and focal losses.
 clipping: gradient clipping.
 constraints: constraints.
@@ -18,6 +19,7 @@ schedule_pieces: piecewise and composed schedules.
 """
 
 from trainlib.verify.function_cases import (
+    calibration,
     class_losses,
     clipping,
     constraints,
@@ -41,4 +43,5 @@ CASES = [
     *losses.CASES,
     *class_losses.CASES,
     *metrics.CASES,
+    *calibration.CASES,
 ]

@@ -16,7 +16,9 @@ from trainlib.verify.peers import floatx
 from trainlib.verify.problem import Arrays
 
 
-def _inputs(data: Data) -> Callable[[str], Arrays]:
+def inputs_of(data: Data) -> Callable[[str], Arrays]:
+    """Return the function of the dtype that makes the inputs of a case."""
+
     def inputs(dtype: str) -> Arrays:
         y_true, y_pred = data(np.random.default_rng(3), dtype)
         return {"y_true": y_true, "y_pred": y_pred, "weight": WEIGHT.astype(dtype)}
@@ -24,7 +26,7 @@ def _inputs(data: Data) -> Callable[[str], Arrays]:
     return inputs
 
 
-def _ours(
+def results_in_parts(
     make: Callable[[], Any],
     cuts: tuple[int, ...],
     dtype: str,
@@ -148,8 +150,8 @@ def case(
         "metric",
         name,
         form,
-        _inputs(data),
-        functools.partial(_ours, ours, cuts),
+        inputs_of(data),
+        functools.partial(results_in_parts, ours, cuts),
         {"keras": run},
         needs={"keras": f"keras.{home}.{peer.name}"},
         rounding=rounding,
