@@ -109,3 +109,48 @@ def test_bad_input_gets_one_line_and_changes_nothing(
     assert done.err.startswith("predict: ") and done.err.count("\n") == 1
     assert message in done.err
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+@pytest.fixture(scope="module")
+def run_with_dropout(quick_runs):
+    return quick_runs("--dropout=0.5", "--train_examples=200")
+
+
+def test_samples_with_dropout_give_columns_of_the_uncertainty(command, run_with_dropout):
+    arguments = (f"--run_dir={run_with_dropout}", "--mc_samples=4")
+    done = command("predict", *arguments)
+    assert (done.status, done.err) == (0, "")
+    header, rows = numbers(done.out)
+    assert header.split(",")[1:12:10] == ["p0", "std0"]
+    assert header.endswith(",std9,entropy,mutual_information")
+    p, std, entropy, information = rows[:, 1:11], rows[:, 11:21], rows[:, 21], rows[:, 22]
+    assert (rows[:, 0] == p.argmax(1)).all() and (std > 0).any()
+    np.testing.assert_allclose(entropy, -(p * np.log(p)).sum(1), rtol=1e-4, atol=1e-6)
+    assert (information >= 0).all() and (information <= entropy).all()
+    assert command("predict", *arguments) == done
+    fixed = command("predict", *arguments, "--mc_masks=fixed", "--seed=1")
+    assert (fixed.status, fixed.out == done.out) == (0, False)
+
+
+def test_samples_of_numbers_have_a_deviation(command, quick_runs, run_on_a_table):
+    done = command("predict", f"--run_dir={run_on_a_table}", "--mc_samples=4")
+    assert (done.status, done.out) == (2, "")
+    assert "has no dropout" in done.err
+    lines = (run_on_a_table / "flags.txt").read_text().splitlines()
+    data = next(line for line in lines if line.startswith("--dataset"))
+    run = quick_runs(data, "--target=price", "--train_examples=48", "--dropout=0.5")
+    header, rows = numbers(command("predict", f"--run_dir={run}", "--mc_samples=4").out)
+    assert header == "prediction,std" and (rows[:, 1] > 0).any()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--mc_samples=1",), "--mc_samples must be at least 2, got 1"),
+        (("--mc_masks=fixed",), "--mc_masks needs --mc_samples"),
+        (("--seed=3",), "--seed needs --mc_samples"),
+    ],
+)
+def test_flags_of_samples_that_have_no_effect_are_refused(flags, message, command, run_dir):
+    done = command("predict", f"--run_dir={run_dir}", *flags)
+    assert (done.status, done.out) == (2, "") and message in done.err

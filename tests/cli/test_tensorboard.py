@@ -32,6 +32,7 @@ def run(quick_runs):
         "--tensorboard_steps=4",
         "--histogram_epochs=2",
         "--train_examples=107",
+        "--layer_statistics",
         "--validation_split=0.1",
         "--batch_size=16",
         "--epochs=3",
@@ -55,6 +56,9 @@ def test_histograms_pictures_graph_and_settings_are_written(run):
     assert [e.step for e in train.Tensors("weights/hidden_1/kernel")] == [12]
     assert [e.step for e in train.Tensors("gradients/outputs/bias")] == [12]
     assert [e.step for e in train.Tensors("first_layer/hidden_1/kernel")] == [12]
+    assert [e.step for e in train.Tensors("gradient_std/hidden_1/kernel")] == [12]
+    assert [e.step for e in train.Tensors("activation_mean/hidden_1")] == [12]
+    assert 0 <= float(points(run / "tensorboard" / "train", "dead/activation_1")[0][1]) <= 1
     assert train.Tensors("inputs") and train.Graph().node
     assert (run / "tensorboard" / "train" / "projector_config.pbtxt").is_file()
     assert len((run / "tensorboard" / "train" / "metadata.tsv").read_text().splitlines()) == 11

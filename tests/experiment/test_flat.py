@@ -280,6 +280,8 @@ def test_every_field_of_a_configuration_is_in_its_flat_form():
         "worker_timeout": 1.0,
         "callbacks": ("a:b",),
         "report": False,
+        "calibrate": True,
+        "validation_ratio": True,
         "checkpoints": tl.CheckpointConfig(keep=9),
         "tensorboard": tl.TensorBoardConfig(),
     }

@@ -70,14 +70,14 @@ def test_a_finished_run_has_its_command_its_facts_its_results_and_its_flags(writ
     assert '<td>test</td><td class="number">1.125</td>' in text
     assert "<code>--seed=0</code>" in text
     assert "not finished" not in text
-    confusions = {"confusion_counts", "confusion_percentages"}
-    assert pictures == {"loss", "learning_rate", "precision_recall", *confusions}
+    predictions = {"confusion_counts", "confusion_percentages", "precision_recall", "reliability"}
+    assert pictures == {"loss", "learning_rate", "loss_ratio"} | predictions
     assert text.count("<svg ") == len(pictures)
 
 
 def test_numbers_have_residuals_in_place_of_confusions(write):
     text, pictures = write(FINISHED, model_record(numbers(40)))
-    assert pictures == {"loss", "learning_rate", "residuals", "residual_histogram"}
+    assert pictures == {"loss", "learning_rate", "loss_ratio", "residuals", "residual_histogram"}
     assert "confusion" not in text
 
 
@@ -92,13 +92,13 @@ def test_the_report_of_an_unfinished_run_says_that_it_is_not_finished(write):
     assert "This run is not finished." in text
     assert "<dt>epochs</dt><dd>2 of 5</dd>" in text
     assert "<h2>Flags</h2>" not in text and "Results of the saved model" not in text
-    assert pictures == {"loss", "learning_rate"}
+    assert pictures == {"loss", "learning_rate", "loss_ratio"}
 
 
 def test_a_run_whose_flags_are_unknown_shows_its_history(write):
     text, pictures = write(RunRecord("name", HISTORY, {}))
     assert "<dt>epochs</dt><dd>2</dd>" in text and "<dt>model</dt>" not in text
-    assert pictures == {"loss", "learning_rate"}
+    assert pictures == {"loss", "learning_rate", "loss_ratio"}
 
 
 def test_the_range_test_is_shown_with_the_learning_rate_of_the_run(write):

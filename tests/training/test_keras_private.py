@@ -104,3 +104,12 @@ def test_assignments_of_a_graph_are_found_within_loops_too():
     assert private.assigns_variables(graph_of(lambda: variable.assign(1.0)), 0)
     assert private.assigns_variables(graph_of(loop), 0)
     assert not private.assigns_variables(graph_of(lambda: variable + 1.0), 0)
+
+
+def test_layers_that_preprocess_inputs_are_known_and_those_derived_from_them():
+    class Flip(keras.layers.RandomFlip):
+        pass
+
+    for layer in (Flip(), keras.layers.RandomContrast(0.5), keras.layers.Rescaling(1.0)):
+        assert private.preprocesses_inputs(layer)
+    assert not private.preprocesses_inputs(keras.layers.Dropout(0.5))

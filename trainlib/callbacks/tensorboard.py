@@ -9,6 +9,11 @@ from typing import Any
 
 from trainlib.callbacks.events import Events, has_events, require_tensorboard
 from trainlib.callbacks.images import as_images, first_layer, grid
+from trainlib.callbacks.layer_statistics import (
+    ActivationObserver,
+    by_tag,
+    gradient_statistics,
+)
 from trainlib.callbacks.projector import activations, last_hidden, write_embeddings
 from trainlib.core.checks import check_integer
 from trainlib.core.tree import leaves_by_path
@@ -32,6 +37,8 @@ class TensorBoard(Callback):
         step/loss, ...                    the same over the epoch so far, every `steps` batches
         weights/<path>, gradients/<path>  histograms; gradients of the last batch
         inputs, first_layer/<path>        images, if the examples are images
+        gradient_mean/<path>, gradient_std/<path>, activation_mean/<layer>, activation_std/<layer>,
+        saturated/<layer>, dead/<layer>   with `layer_statistics`, as `LayerStatistics` has them
 
     and the graph of a training step. The folder itself holds the hyperparameters and the final
     results (final/loss, ...). At the end come the files of the projector: the last hidden layer's
@@ -49,6 +56,9 @@ class TensorBoard(Callback):
         examples: some examples as (x, y), whose inputs are shown. Default: None.
         model: the Keras model that is trained; the projector shows its last hidden layer for the
             examples. Default: None.
+        layer_statistics: whether statistics of the gradients of each parameter are written, with
+            the histograms, and those of the activations of each layer of `model` for the examples.
+            Default: False.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -71,6 +81,7 @@ class TensorBoard(Callback):
         hyperparameters: Mapping[str, Any] | None = None,
         examples: tuple[Any, ...] | None = None,
         model: Any = None,
+        layer_statistics: bool = False,
     ) -> None:
         require_tensorboard()
         if steps is not None:
@@ -78,6 +89,11 @@ class TensorBoard(Callback):
         check_integer("histogram_epochs", histogram_epochs, at_least=0)
         if model is not None and examples is None:
             raise ValueError("model is for the projector, which also needs examples=(x, y)")
+        if layer_statistics and not histogram_epochs:
+            raise ValueError("layer_statistics needs histogram_epochs of at least 1")
+        self.layer_statistics = layer_statistics
+        observed = layer_statistics and model is not None
+        self._observer = ActivationObserver(model) if observed else None
         self.folder = absolute(folder)
         self.every, self.histogram_epochs = steps, histogram_epochs
         self.hyperparameters = dict(hyperparameters or {})
@@ -128,6 +144,8 @@ class TensorBoard(Callback):
             params, step = status.state().params, status.global_batch
             train = self._writer("train")
             train.histograms(_by_tag("weights", params) | _by_tag("gradients", grads), step)
+            if self.layer_statistics:
+                train.scalars(self._layer_statistics(status, grads), step)
             for path, pixels in first_layer(params, self._shape).items():
                 train.image(f"first_layer/{path}", pixels, step)
 
@@ -173,6 +191,17 @@ class TensorBoard(Callback):
         if validation:
             by_tag = {k.removeprefix(VALIDATION_PREFIX): x for k, x in validation.items()}
             self._writer("validation").scalars(_by_tag("epoch", by_tag), step)
+
+    def _layer_statistics(self, status: TrainingStatus, grads: Tree) -> dict[str, float]:
+        """Return the statistics of gradients and of activations by tag."""
+        points: dict[str, float] = {}
+        for tag, values in gradient_statistics(grads).items():
+            points |= _by_tag(tag, values)
+        if self._observer is not None and self.examples is not None:
+            state = status.state()
+            found = self._observer(self.examples[0], state.params, state.model_state)
+            points |= by_tag(found)
+        return points
 
     def _write_history(self, status: TrainingStatus) -> None:
         """Write the epochs of a run that was resumed with this callback for the first time."""

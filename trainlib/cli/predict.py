@@ -17,6 +17,7 @@ defer("tensorflow", "keras")
 from trainlib.cli import app  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_run  # noqa: E402
+from trainlib.core.checks import check_integer  # noqa: E402
 from trainlib.experiment.saved_run import (  # noqa: E402
     SampleOptions,
     image_names,

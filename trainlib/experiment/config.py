@@ -94,6 +94,8 @@ class ExperimentConfig:
         norms: whether gradient and update norms are reported; None: where `tensorboard` is given.
         worker_timeout: seconds that several workers wait for each other at the start. Default: 300.
         callbacks: names `module:name` of callbacks. Default: none.
+        validation_ratio: whether the validation loss divided by the training loss is logged after
+            each epoch. Default: False.
         calibrate: whether a temperature is fitted on the validation data after training, which the
             saved model has. Default: False.
         report: whether `report.html` is written at the end. Default: True.
@@ -267,6 +269,11 @@ class ExperimentConfig:
         (),
         "Your callbacks, comma-separated, as module:name: functions called after each epoch with "
         "the status of training, or classes derived from trainlib.callbacks.Callback.",
+    )
+    validation_ratio: bool = setting(
+        "bool",
+        False,
+        "Print the validation loss divided by the training loss after each epoch.",
     )
     calibrate: bool = setting(
         "bool",

@@ -343,6 +343,8 @@ class TensorBoardConfig:
         steps: batches between two points of the curves, at least 1, besides those of epochs.
             Default: None, none.
         histogram_epochs: epochs between two sets of histograms, at least 0; 0: none. Default: 1.
+        layer_statistics: whether statistics of each layer's activations and gradients are written
+            too. Default: False.
 
     Raises:
         ValueError, TypeError: a setting of another type or out of its range.
@@ -368,6 +370,12 @@ class TensorBoardConfig:
     )
     histogram_epochs: int = setting(
         "int", 1, "Epochs between two sets of histograms; 0: none.", at_least=0
+    )
+    layer_statistics: bool = setting(
+        "bool",
+        False,
+        "With the histograms also write statistics of each layer: mean and standard deviation of "
+        "activations and gradients, saturated and dead units.",
     )
 
     __repr__ = short_repr

@@ -25,15 +25,17 @@ CHANGEABLE = (
     "histogram_epochs",
     "imports",
     "keep_checkpoints",
+    "layer_statistics",
     "report",
     "safe_mode",
     "tensorboard",
     "tensorboard_dir",
     "tensorboard_steps",
+    "validation_ratio",
     "worker_timeout",
 )
 """Settings that may change when a run is resumed, because they do not change its numbers."""
-TENSORBOARD = ("tensorboard_dir", "tensorboard_steps", "histogram_epochs")
+TENSORBOARD = ("tensorboard_dir", "tensorboard_steps", "histogram_epochs", "layer_statistics")
 
 
 def resumed_config(

@@ -172,7 +172,7 @@ def _prepare(
         config = with_learning_rate(config, rate)
         session.log(f"learning rate: {rate:g}, found by a range test")
     trainer, optimization = build_trainer(config, task, built)
-    callbacks = training_callbacks(config, task)
+    callbacks = training_callbacks(config, task, session.log)
     arrays = _names_of_arrays(trainer, task)
     names = trainer.context.result_names(task.validation is not None)
     check_monitored(callbacks, names, [*arrays, *(f"val_{name}" for name in arrays)])

@@ -12,6 +12,7 @@ from trainlib.callbacks import (
     SaveBest,
     SaveEvery,
     TensorBoard,
+    ValidationRatio,
 )
 from trainlib.callbacks.events import require_tensorboard
 from trainlib.core.tree import kernels
@@ -19,9 +20,12 @@ from trainlib.data import take
 from trainlib.experiment.augmentation import build_augmentation
 from trainlib.experiment.building import Models, build_losses, build_metrics, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.fields import plain_settings
 from trainlib.experiment.flat import flatten
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.optimization import Optimization, build_optimization
+from trainlib.experiment.parts import TensorBoardConfig
+from trainlib.experiment.result import Log
 from trainlib.experiment.run_folder import CHECKPOINTS
 from trainlib.experiment.task import Task
 from trainlib.experiment.values import written
@@ -76,10 +80,19 @@ def steps_per_epoch(config: ExperimentConfig, task: Task) -> int:
     return -(-task.train.size // config.batch_size)
 
 
-def training_callbacks(config: ExperimentConfig, task: Task) -> list[Callback]:
-    """Return the callbacks that act on a run: monitors, checkpoints, custom ones."""
+def training_callbacks(
+    config: ExperimentConfig, task: Task, log: Log = lambda line: None
+) -> list[Callback]:
+    """Return the callbacks that act on a run: monitors, checkpoints, custom ones.
+
+    Args:
+        config: the experiment.
+        task: its data.
+        log: called with lines on the progress of the run. Default: none are logged.
+    """
     monitors = [MONITORS[chosen.name](**chosen.hyperparameters) for chosen in config.monitors]
-    return [*monitors, *_saving(config, task), *_custom(config)]
+    ratio = [ValidationRatio(log=log)] if config.validation_ratio else []
+    return [*monitors, *ratio, *_saving(config, task), *_custom(config)]
 
 
 def _saving(config: ExperimentConfig, task: Task) -> list[Callback]:
@@ -142,6 +155,7 @@ def tensorboard_callbacks(
         to,
         steps=wanted.steps,
         histogram_epochs=wanted.histogram_epochs,
+        layer_statistics=wanted.layer_statistics,
         hyperparameters=_hyperparameters(config),
         examples=tuple(take(shown, min(EXAMPLES, shown.size))) if is_plain else None,
         model=built.trained if is_plain else None,
@@ -151,7 +165,7 @@ def tensorboard_callbacks(
 
 def _hyperparameters(config: ExperimentConfig) -> dict[str, Any]:
     """Return the settings for TensorBoard's table of runs; lists as text."""
-    hidden = ("tensorboard", "tensorboard_dir", "tensorboard_steps", "histogram_epochs")
+    hidden = {"tensorboard", *(s.flag for _, s in plain_settings(TensorBoardConfig))}
     return {
         name: written(value) if isinstance(value, tuple) else value
         for name, value in flatten(config).items()

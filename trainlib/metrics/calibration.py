@@ -23,6 +23,12 @@ class CalibrationState(NamedTuple):
         weight: sums of the weights, float64 [num_bins].
         confidence: sums of weight times confidence, float64 [num_bins].
         correct: sums of the weights of correct predictions, float64 [num_bins].
+
+    Example:
+        >>> metric = tl.metrics.expected_calibration_error(num_bins=2)
+        >>> state = metric.from_model_output([1, 0], [[0.25, 0.75], [0.0, 1.0]])
+        >>> state.correct.numpy().tolist()
+        [0.0, 1.0]
     """
 
     weight: Tensor
@@ -42,7 +48,8 @@ def expected_calibration_error(num_bins: int = NUM_BINS) -> Metric:
     with M bins of one width, n_m the weight of the examples whose confidence is in B_m, acc their
     accuracy and conf their mean confidence. With K columns, the confidence is the probability of
     the predicted class, the largest; with one, it is the probability of class 1, and the accuracy
-    the frequency of class 1. A confidence of 0 counts in the first bin.
+    the frequency of class 1. A confidence of 0 counts in the first bin;
+    torchmetrics counts one at the edge of two bins in the upper one.
 
     The metric takes y_pred as probabilities [batch, ..., K], with y_true as class indices or
     one-hot rows; or as probabilities of class 1, [batch] or [batch, 1], with y_true 0 or 1.
@@ -62,9 +69,6 @@ def expected_calibration_error(num_bins: int = NUM_BINS) -> Metric:
         >>> state = metric.from_model_output([0, 1, 1, 1], y_pred)
         >>> print(f"{float(metric.compute(state)):.4f}")
         0.3550
-
-    Differences:
-        torchmetrics: a confidence at the edge of two bins counts in the upper one.
 
     References:
         Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning".
@@ -100,6 +104,8 @@ def brier_score(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
         sum_k (p_k - y_k)^2,  of one column (p - y)^2
 
+    It is that of scikit-learn, unless `scale_by_half` is given there.
+
     Args:
         y_true: class indices or one-hot rows; of one column 0 or 1.
         y_pred: probabilities of shape [batch, ..., K]; or of class 1, [batch] or [batch, 1].
@@ -114,9 +120,6 @@ def brier_score(y_true: Tensor, y_pred: Tensor) -> Tensor:
     Example:
         >>> tl.metrics.brier_score([1, 0], [[0.25, 0.75], [0.5, 0.5]]).numpy()
         array([0.125, 0.5  ], dtype=float32)
-
-    Differences:
-        scikit-learn: its default is the same; `scale_by_half=True` halves the sum over K columns.
 
     References:
         Brier 1950, "Verification of Forecasts Expressed in Terms of Probability".

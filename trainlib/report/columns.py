@@ -53,6 +53,14 @@ def result_names(history: History) -> list[str]:
     return list(found)
 
 
+def validation_ratio(history: History) -> np.ndarray:
+    """Return the validation loss divided by the training loss, by epoch; NaN where it has none."""
+    trained = column(history, "loss")
+    validated = column(history, f"{VALIDATION_PREFIX}loss")
+    trained[trained == 0] = np.nan
+    return np.asarray(validated / trained)
+
+
 def norm_names(history: History) -> list[str]:
     """Return the names of the columns that hold norms of gradients and updates."""
     return list(

@@ -66,6 +66,17 @@ def learning_rate_curve(
     return figure
 
 
+def validation_ratio_curve(history: History) -> Figure:
+    """Return a figure of the validation loss divided by the training loss."""
+    title = "validation loss / training loss"
+    figure, axes = _figure_by_epoch(title, title, columns.epochs(history))
+    ratio = columns.validation_ratio(history)
+    axes.plot(columns.epochs(history), ratio, color=figures.TRAIN, marker="o", markersize=3)
+    axes.axhline(1, color=figures.INK, linewidth=1, linestyle="--")
+    _scale_axis(axes, [ratio])
+    return figure
+
+
 def plain_curve(history: History, name: str) -> Figure:
     """Return a figure of a column without a best value, such as the loss scale."""
     figure, axes = _figure_by_epoch(as_words(name), as_words(name), columns.epochs(history))

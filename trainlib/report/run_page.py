@@ -179,6 +179,8 @@ def _curves(run: RunRecord, model: ModelRecord | None) -> Figures:
     if columns.has_column(history, columns.LEARNING_RATE):
         schedule = None if model is None else model.schedule
         drawn["learning_rate"] = curves.learning_rate_curve(history, schedule)
+    if np.isfinite(columns.validation_ratio(history)).any():
+        drawn["loss_ratio"] = curves.validation_ratio_curve(history)
     scaling = (name for name in columns.LOSS_SCALING if columns.has_column(history, name))
     drawn |= {name: curves.plain_curve(history, name) for name in scaling}
     if columns.norm_names(history):

@@ -12,8 +12,6 @@ from trainlib.metrics.base import ACTIVATIONS
 from trainlib.models.temperature import uncalibrated_logits, with_temperature
 from trainlib.training.evaluator import Evaluator
 
-LARGEST = 1e4
-"""Largest 1 / T that is tried."""
 STEPS = 200
 """Largest number of steps of the minimization; ten are usual."""
 
@@ -27,6 +25,11 @@ class Calibration(NamedTuple):
         nll_after: the same with T.
         ece_before: expected calibration error with T = 1, of 15 bins.
         ece_after: the same with T.
+
+    Example:
+        >>> fit = tl.fit_temperature([[4.0, 0.0], [4.0, 0.0], [0.0, 4.0]], [0, 1, 1])
+        >>> print(f"{fit.nll_before:.3f} {fit.nll_after:.3f}")
+        1.351 0.637
     """
 
     temperature: float
@@ -147,6 +150,14 @@ class _Likelihood(NamedTuple):
     w: np.ndarray
     activation: str
 
+    def has_no_errors(self) -> bool:
+        """Return whether no output falls short of its target: the best 1 / T is infinite."""
+        if self.activation == "sigmoid":
+            margins = (2 * self.y - 1) * self.z
+        else:
+            margins = (self.y * self.z).sum(1, keepdims=True) - self.z
+        return bool((margins[self.w > 0] >= 0).all())
+
     def at(self, beta: float) -> tuple[float, float, float]:
         """Return the value at 1 / T, its derivative and its second derivative."""
         z = self.z
@@ -173,6 +184,11 @@ def _minimum(likelihood: _Likelihood) -> float:
     Raises:
         ValueError: there is none above 0.
     """
+    if likelihood.has_no_errors():
+        raise ValueError(
+            "no temperature is best for these logits, which classify every example correctly: "
+            "give more validation data"
+        )
     if likelihood.at(0.0)[1] >= 0:
         raise ValueError(
             "no temperature calibrates these logits, which are no better than chance: train the "
@@ -181,11 +197,6 @@ def _minimum(likelihood: _Likelihood) -> float:
     low, high = 0.0, 1.0
     while likelihood.at(high)[1] < 0:
         low, high = high, 2 * high
-        if high > LARGEST:
-            raise ValueError(
-                "no temperature is best for these logits, which classify every example correctly: "
-                "give more validation data"
-            )
     beta = 0.5 * (low + high)
     for _ in range(STEPS):
         _, slope, curvature = likelihood.at(beta)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import keras
@@ -13,15 +11,14 @@ import tensorflow as tf
 from trainlib.core.types import Tensor, Tree
 from trainlib.metrics.base import ACTIVATIONS
 from trainlib.training.functional_model import FunctionalModel
-from trainlib.training.keras_layers import all_layers
+from trainlib.training.keras_private import all_layers, preprocesses_inputs
+from trainlib.training.layer_calls import calls_through, takes_training, without_training
 from trainlib.training.model_variables import SEED_STATE
 
 Seeds: TypeAlias = Mapping[str, Tensor]
 """States of random generators by path."""
 Call: TypeAlias = Callable[[Seeds, Tree], Tensor]
 """`(seeds, x) -> y_pred`."""
-_AUGMENTATION = "keras.src.layers.preprocessing."
-"""Modules of Keras's layers that change inputs at random in training."""
 
 
 class Probabilities(NamedTuple):
@@ -80,13 +77,13 @@ def call_with_dropout(model: Any, pure: FunctionalModel) -> Call:
         ValueError: from the function: no generator is drawn from, so that there is no dropout; or
             the call changes other variables, or draws numbers that do not follow from the seeds.
     """
-    in_inference = [layer for layer in all_layers(model) if _has_statistics(layer)]
+    kept = [x for x in all_layers(model) if _has_statistics(x) and takes_training(x)]
 
     def call(seeds: Seeds, x: Tree) -> Tensor:
         graph = tf.compat.v1.get_default_graph()
         first = len(graph.get_operations())
         state = {**pure.model_state, **seeds}
-        with _inference_mode(in_inference):
+        with calls_through(kept, without_training):
             output = pure.apply_fn(pure.params, state, x, training=True)
         changed = [path for path in state if output.model_state[path] is not state[path]]
         _check_changes(model, [path for path in changed if path not in seeds], output.params)
@@ -162,25 +159,7 @@ def _seeds(generators: Seeds, key: Tensor, index: Tensor) -> Seeds:
 def _has_statistics(layer: Any) -> bool:
     """Return whether a layer keeps statistics of batches, or augments inputs, in training."""
     kinds = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization)
-    return isinstance(layer, kinds) or type(layer).__module__.startswith(_AUGMENTATION)
-
-
-@contextlib.contextmanager
-def _inference_mode(layers: list[Any]) -> Iterator[None]:
-    """Call layers with `training=False`, whatever their model passes to them."""
-    taking = [layer for layer in layers if layer._call_has_training_arg]
-    for layer in taking:
-        layer.__dict__["call"] = functools.partial(_without_training, layer.call)
-    try:
-        yield
-    finally:
-        for layer in taking:
-            del layer.__dict__["call"]
-
-
-def _without_training(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    """Call a layer in inference mode."""
-    return call(*args, **{**options, "training": False})
+    return isinstance(layer, kinds) or preprocesses_inputs(layer)
 
 
 def _check_changes(model: Any, changed: list[str], params: Tree | None) -> None:

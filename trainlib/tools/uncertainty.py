@@ -41,6 +41,12 @@ class UncertainPrediction(NamedTuple):
             the predictions. None where the predictions are no probabilities.
         mutual_information: mutual information between prediction and weights in nats, in the shape
             of entropy; None where that is None.
+
+    Example:
+        >>> model = tl.models.mlp((4,), 1, hidden=(16,), dropout=0.5)
+        >>> found = tl.mc_predict(model, np.ones([2, 4], "float32"), samples=10)
+        >>> found.std.shape, found.entropy
+        ((2, 1), None)
     """
 
     mean: np.ndarray

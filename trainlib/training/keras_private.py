@@ -82,6 +82,14 @@ def logits_of(x: Any) -> Tensor | None:
     return getattr(x, "_keras_logits", None)
 
 
+def preprocesses_inputs(layer: Any) -> bool:
+    """Return whether a layer is one of Keras's that scale, encode or augment inputs.
+
+    They have no common public class.
+    """
+    return any("layers.preprocessing." in kind.__module__ for kind in type(layer).__mro__)
+
+
 def moments_method(layer: Any) -> Any:
     """Return the method by which a batch normalization takes its statistics; None if it has none.
 
