@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from trainlib.core.tree import leaves_by_path
 from trainlib.core.types import Tensor, Tree
+from trainlib.training.chunks import specs_of
 from trainlib.training.functional_model import functional_from_keras
 from trainlib.training.keras_private import all_layers
 from trainlib.training.layer_calls import calls_through
@@ -22,6 +23,11 @@ RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 """Activations that saturate at both ends of a range."""
 RECTIFIERS = ("relu", "relu6")
 """Activations whose units are dead where they are 0 for all examples."""
+ACTIVATION_LAYERS = (
+    *(keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU),
+    keras.layers.Softmax,
+)
+"""Layers that are an activation without an attribute of that name."""
 BATCH = 64
 
 
@@ -113,12 +119,16 @@ class ActivationObserver:
     ) -> dict[str, LayerStatistics]:
         """Return the statistics for inputs, with the values of some variables."""
         values = (params or self._pure.params), (model_state or self._pure.model_state)
+        x = tf.nest.map_structure(tf.convert_to_tensor, x)
         if self._program is None:
-            self._program = tf.function(self._sums, reduce_retracing=True, autograph=False)
+            specs = tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), values)
+            signature = [*specs, specs_of(x)]
+            self._program = tf.function(self._sums, input_signature=signature, autograph=False)
+            self._program.get_concrete_function()  # a call that traces counts as a retrace
         parts = []
         for start in range(0, len(tf.nest.flatten(x)[0]), BATCH):
             rows = slice(start, start + BATCH)
-            batch = tf.nest.map_structure(lambda a: tf.convert_to_tensor(a[rows]), x)  # noqa: B023
+            batch = tf.nest.map_structure(lambda a: a[rows], x)  # noqa: B023
             parts.append(self._program(*values, batch))
         return {
             name: _statistics([part[name] for part in parts], kind)
@@ -173,7 +183,8 @@ def _is_observed(layer: Any) -> bool:
     contains = [part for part in all_layers(layer) if part is not layer]
     if contains and not isinstance(layer, keras.layers.RNN):
         return False
-    return hasattr(layer, "activation") or bool(layer.weights) or _kind(layer) != ""
+    activates = hasattr(layer, "activation") or isinstance(layer, ACTIVATION_LAYERS)
+    return activates or bool(layer.weights)
 
 
 def _kind(layer: Any) -> str:
