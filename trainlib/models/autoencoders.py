@@ -118,20 +118,20 @@ def autoencoder(
 def reconstruction_targets(model: Any, x: Any) -> Any:
     """Return the targets of an autoencoder: its inputs, after its preprocessing layers.
 
-        Args:
-            model: an `autoencoder`.
-            x: examples, an array [N, ...].
+    Args:
+        model: an `autoencoder`.
+        x: examples, an array [N, ...].
 
-        Returns:
-            An array of the shape of x, in float32.
+    Returns:
+        An array of the shape of x, in float32.
 
-        Example:
-            >>> import keras
-    import numpy as np
-            >>> scale = keras.layers.Rescaling(1 / 255)
-            >>> model = tl.models.autoencoder((2,), 2, None, [scale])
-            >>> tl.models.reconstruction_targets(model, np.array([[0, 255]]))
-            array([[0., 1.]], dtype=float32)
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> scale = keras.layers.Rescaling(1 / 255)
+        >>> model = tl.models.autoencoder((2,), 2, None, [scale])
+        >>> tl.models.reconstruction_targets(model, np.array([[0, 255]]))
+        array([[0., 1.]], dtype=float32)
     """
     scaled = keras.Model(model.inputs[0], model.get_layer(TARGETS).output)
     chunks = [np.asarray(scaled(x[i : i + CHUNK])) for i in range(0, len(x), CHUNK)]

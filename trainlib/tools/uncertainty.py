@@ -20,8 +20,9 @@ from trainlib.tools.dropout_samples import (
 from trainlib.training.chunks import specs_of
 from trainlib.training.data_adapter import DataAdapter, as_input_adapter
 from trainlib.training.evaluation import EVALUATION_BATCH_SIZE
-from trainlib.training.from_logits import check_from_logits, ends_in_logits, final_activation
+from trainlib.training.from_logits import check_from_logits
 from trainlib.training.functional_model import FunctionalModel, functional_from_keras
+from trainlib.training.model_ending import ends_in_logits, final_activation
 from trainlib.training.model_link import stateful_layer
 from trainlib.training.sources import EpochLength
 from trainlib.training.trainer import Trainer
