@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.processes import ROOT, output_of
 from helpers.trainers import TrainerPool
 
 import trainlib as tl
@@ -314,22 +313,10 @@ print(json.dumps(found))
 @pytest.mark.soak
 @pytest.mark.parametrize("execution", ["graph", "xla"])
 def test_all_replicas_skip_a_step_that_is_not_finite_on_the_second(execution):
-    done = subprocess.run(
-        [sys.executable, "-c", ON_REPLICAS, execution],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(
-                [str(Path(tl.__file__).parents[1]), str(Path(__file__).parent)]
-            ),
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-        },
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    modules = [ROOT, ROOT / "tests", Path(__file__).parent]
+    path = os.pathsep.join(map(str, modules))
+    out = output_of("-c", ON_REPLICAS, execution, PYTHONPATH=path, TF_CPP_MIN_LOG_LEVEL="3")
+    found = json.loads(out.splitlines()[-1])
     assert found.pop("error").startswith("step 9 (batch 9 of 14 in epoch 1): the loss is not fin")
     assert found == {"skip": True, "agree": True, "stop": True}
 
