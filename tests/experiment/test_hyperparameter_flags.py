@@ -105,7 +105,8 @@ def test_warmup_steps_make_a_warmup_if_no_chosen_function_takes_them(flags, warm
         ),
         (
             ["--model=own.keras", "--hidden=3"],
-            "^--hidden is not for model own.keras, which takes none; it is for mlp$",
+            "^--hidden is not for model own.keras, which takes none; "
+            "it is for mlp, wide_deep, autoencoder$",
         ),
         (["--l1=0.1"], "^--l1 needs --regularizer=l1 or l1_l2$"),
         (["--max_value=2"], "^--max_value needs --constraint=max_norm or min_max_norm$"),

@@ -303,3 +303,17 @@ def test_wide_and_deep_learns_housing_as_in_keras(kind, dtype, execution):
     finally:
         keras.config.set_floatx("float32")
         keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("y", [NUMBERS, {"out": NUMBERS}], ids=["one array", "by name"])
+def test_a_dict_of_one_output_takes_one_loss(y):
+    def build():
+        inputs = keras.Input((3,))
+        return keras.Model(inputs, {"out": L.Dense(1, kernel_initializer="ones")(inputs)})
+
+    model, options = build(), {"batch_size": BATCH_SIZE, "shuffle": False, "verbose": 0}
+    model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
+    expected = model.fit(A, y, **options).history["loss"]
+    trainer = tl.Trainer(build(), "mse", tl.sgd(0.1), execution="graph")
+    history = trainer.fit((A, y), epochs=1, **options)
+    assert history[0]["loss"] == pytest.approx(expected[0], rel=1e-6)

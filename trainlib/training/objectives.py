@@ -106,10 +106,11 @@ def _is_by_output(loss: Losses, outputs: OutputNames | None, loss_weights: LossW
     """Return whether each output has a loss of its own.
 
     A custom function is given the outputs in their structure, and so is no loss of each of them.
+    A dict of one output is a structure of outputs too.
     """
     if is_structure(loss):
         return True
-    several = outputs is not None and len(outputs.names) > 1
+    several = outputs is not None and (len(outputs.names) > 1 or not outputs.by_order)
     return (several and not is_custom(loss)) or (outputs is not None and loss_weights is not None)
 
 
