@@ -23,11 +23,8 @@ RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 """Activations that saturate at both ends of a range."""
 RECTIFIERS = ("relu", "relu6")
 """Activations whose units are dead where they are 0 for all examples."""
-ACTIVATION_LAYERS = (
-    *(keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU),
-    keras.layers.Softmax,
-)
-"""Layers that are an activation without an attribute of that name."""
+ACTIVATION_LAYERS = ("ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax")
+"""Layers that are an activation without an attribute of that name, by their class."""
 BATCH = 64
 
 
@@ -183,7 +180,7 @@ def _is_observed(layer: Any) -> bool:
     contains = [part for part in all_layers(layer) if part is not layer]
     if contains and not isinstance(layer, keras.layers.RNN):
         return False
-    activates = hasattr(layer, "activation") or isinstance(layer, ACTIVATION_LAYERS)
+    activates = hasattr(layer, "activation") or type(layer).__name__ in ACTIVATION_LAYERS
     return activates or bool(layer.weights)
 
 
