@@ -20,6 +20,7 @@ PICTURES = {
     "precision_recall.png",
     "learning_rate.png",
     "loss.png",
+    "reliability.png",
 }
 
 
