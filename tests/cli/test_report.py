@@ -20,6 +20,7 @@ PICTURES = {
     "precision_recall.png",
     "learning_rate.png",
     "loss.png",
+    "loss_ratio.png",
     "reliability.png",
 }
 
@@ -80,7 +81,8 @@ def test_a_page_can_be_written_into_another_folder(run, reported, tmp_path):
     before = {path.name for path in run.iterdir()}
     reported("run", "--out=a/b", at="a/b")
     assert {path.name for path in run.iterdir()} == before
-    pictures = {"accuracy.png", "learning_rate.png", "loss.png"}  # of a run that is not finished
+    # Of a run that is not finished.
+    pictures = {"accuracy.png", "learning_rate.png", "loss.png", "loss_ratio.png"}
     assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == pictures | {"report.html"}
 
 

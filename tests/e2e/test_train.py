@@ -24,6 +24,8 @@ FILES = RUN_FILES | {
     "confusion_percentages.png",
     "precision_recall.png",
     "learning_rate.png",
+    "loss_ratio.png",
+    "reliability.png",
     "loss.png",
     "report.html",
 }
