@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from trainlib.report.class_scores import (
+    class_curves,
     class_scores,
     class_table,
     precision_recall,
@@ -59,8 +60,9 @@ def test_equal_scores_are_one_threshold():
 
 def test_the_table_and_the_figure_show_every_class():
     pytest.importorskip("matplotlib")
-    html = class_table(FOUND, ["cat", "dog & co", "owl"])
+    curves = class_curves(FOUND, 3)
+    html = class_table(confusion_counts(FOUND, 3), curves, ["cat", "dog & co", "owl"])
     assert all(text in html for text in ("cat", "dog &amp; co", "owl", "mean of the classes"))
-    figure = precision_recall_figure(FOUND, ["cat", "dog", "owl"])
+    figure = precision_recall_figure(curves, ["cat", "dog", "owl"])
     labels = [line.get_label() for line in figure.axes[0].get_lines()]
     assert sorted(label.partition(":")[0] for label in labels) == ["cat", "dog", "owl"]

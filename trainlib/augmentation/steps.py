@@ -20,8 +20,7 @@ import tensorflow as tf
 
 from trainlib.augmentation.affine import Affine, warp
 from trainlib.augmentation.color import ValueRange
-from trainlib.core.checks import check_choice, check_integer, check_number
-from trainlib.core.hyperparameters import declared
+from trainlib.core.hyperparameters import check_declared, declared
 from trainlib.core.random import uniform
 from trainlib.core.types import Tensor
 
@@ -122,13 +121,7 @@ def _check(factory: str, parameter: str, value: Any) -> None:
     """Raise unless a value is as its parameter is declared."""
     declaration = declared("augmentation", factory, parameter)
     assert declaration is not None, (factory, parameter)
-    shown = f"{parameter} of {factory}"
-    if declaration.choices:
-        check_choice(shown, value, declaration.choices)
-        return
-    if declaration.type == "int":
-        check_integer(shown, value, at_least=-(2**63))
-    check_number(shown, value, **declaration.range._asdict())
+    check_declared(f"{parameter} of {factory}", value, declaration)
 
 
 def _text(name: str, arguments: Mapping[str, Any]) -> str:

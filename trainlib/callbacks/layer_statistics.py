@@ -24,7 +24,7 @@ RANGES = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 RECTIFIERS = ("relu", "relu6")
 """Activations whose units are dead where they are 0 for all examples."""
 ACTIVATION_LAYERS = ("ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax")
-"""Layers that are an activation without an attribute of that name, by their class."""
+"""Layers of Keras that are an activation without an attribute of that name, by their class."""
 BATCH = 64
 
 
@@ -180,7 +180,8 @@ def _is_observed(layer: Any) -> bool:
     contains = [part for part in all_layers(layer) if part is not layer]
     if contains and not isinstance(layer, keras.layers.RNN):
         return False
-    activates = hasattr(layer, "activation") or type(layer).__name__ in ACTIVATION_LAYERS
+    kinds: Any = tuple(getattr(keras.layers, kind) for kind in ACTIVATION_LAYERS)
+    activates = hasattr(layer, "activation") or isinstance(layer, kinds)
     return activates or bool(layer.weights)
 
 

@@ -10,6 +10,8 @@ from trainlib.data.archives import Array
 from trainlib.data.image_files import ImageOptions
 from trainlib.data.preprocessing import TablePreprocessing
 
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+"""Names of the parts of a data set."""
 TEST_FRACTION = 0.2
 TEST_SEED = 0
 

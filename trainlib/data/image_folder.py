@@ -11,7 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from trainlib.data.archives import Array
-from trainlib.data.examples import Dataset, Examples, split_test_indices
+from trainlib.data.examples import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Dataset,
+    Examples,
+    split_test_indices,
+)
 from trainlib.data.image_files import (
     AUTO,
     CHANNELS,
@@ -28,7 +35,6 @@ from trainlib.training.paths import printable, shown
 LARGEST_SIDE = 128
 """Height and width up to which images of several sizes are kept by "auto"."""
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
 _PARTS = {"train": TRAIN, "validation": VALIDATION, "valid": VALIDATION, "val": VALIDATION}
 _PARTS["test"] = TEST
 _ORDER_SEED = 0

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from trainlib.data.archives import Array
+from trainlib.data.examples import TEST, TRAIN, VALIDATION
 from trainlib.data.image_files import MEMORY_BYTES
-
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
 
 
 def is_pipeline(made: Any) -> bool:

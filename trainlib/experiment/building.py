@@ -21,6 +21,7 @@ from trainlib.experiment.task import VOCABULARY, Task
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
 from trainlib.experiment.wiring import ONE, by_output, texts_by_output
 from trainlib.metrics import Metric, as_metric, on_probabilities
+from trainlib.models.layers import chain
 from trainlib.models.wide_deep import Wiring
 from trainlib.regularizers import Regularizer
 from trainlib.training.keras_settings import check_data_format
@@ -180,10 +181,8 @@ def _between(before: list[Any], custom: Any, activation: str | None, shape: tupl
     """Return a custom model between layers that scale its input and an activation."""
     if not before and activation is None:
         return custom
-    x = y = keras.Input(shape, name="input")
-    for layer in before:
-        y = layer(y)
-    y = custom(y)
+    x = keras.Input(shape, name="input")
+    y = chain(x, [*before, custom])
     if activation is not None:
         y = keras.layers.Activation(activation, name="probabilities")(y)
     return keras.Model(x, y, name="scaled" if before else custom.name)

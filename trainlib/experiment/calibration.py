@@ -57,10 +57,8 @@ def calibrate_models(
     parts = {name: getattr(task, name) for name in PARTS}
     logits = {name: evaluator.predict(task.arrays(part)[0]) for name, part in parts.items()}
     fit = fit_temperature(logits["validation"], parts["validation"].y, activation=activation)
-    found = {
-        name: calibration_at(fit.temperature, logits[name], part.y, activation=activation)
-        for name, part in parts.items()
-    }
+    test = calibration_at(fit.temperature, logits["test"], parts["test"].y, activation=activation)
+    found = {"validation": fit, "test": test}
     full = with_temperature(built.full, fit.temperature)
     return as_seen_by_loss(full, task, config.from_logits), found
 

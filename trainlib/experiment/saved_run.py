@@ -117,9 +117,13 @@ class SavedRun(NamedTuple):
     @property
     def score_name(self) -> str:
         """Short name of what the model predicts for a class: "p" for a probability, or "score"."""
+        return "p" if self.activation in LOGITS_ACTIVATIONS else "score"
+
+    @property
+    def activation(self) -> str | None:
+        """Activation of the outputs that the loss needs, such as "softmax"; None for none."""
         loss = self.config.loss.name
-        activation = target_of(loss).activation if loss != AUTO else "softmax"
-        return "p" if activation in LOGITS_ACTIVATIONS else "score"
+        return "softmax" if loss == AUTO else target_of(loss).activation
 
 
 def read_saved_run(folder: Path, code_path: str | None = None) -> SavedRun:
@@ -355,9 +359,7 @@ def mc_predict_run(
     x = inputs_of(wiring, x)
     if run.score_name != "p" or not run.classes:
         return mc_predict(model, x, **options)
-    loss = run.config.loss.name
-    activation = "softmax" if loss == AUTO else target_of(loss).activation
-    return mc_predict(model, x, activation=activation, from_logits=False, **options)
+    return mc_predict(model, x, activation=run.activation, from_logits=False, **options)
 
 
 def _model_and_inputs(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
-from trainlib.core.checks import check_choice, check_integer, check_number
-from trainlib.core.hyperparameters import declared
+from trainlib.core.checks import check_integer
+from trainlib.core.hyperparameters import check_declared, declared
 
 P = ParamSpec("P")
 Model = TypeVar("Model")
@@ -56,7 +56,8 @@ def named_model(function: Callable[P, Model]) -> Callable[P, Model]:
         check_integer("outputs", given["outputs"], at_least=1)
         check_input_shape(function.__name__, given["input_shape"])
         for name, value in given.items():
-            _check_hyperparameter(function.__name__, name, value)
+            if declaration := declared("model", function.__name__, name):
+                check_declared(name, value, declaration)
         return function(*args, **kwargs)
 
     return checked
@@ -79,18 +80,3 @@ def check_sides(model: str, shape: tuple[int, ...], smallest: int) -> None:
             f"model {model} needs images of at least {smallest}x{smallest}; the examples have "
             f"shape {shape}"
         )
-
-
-def _check_hyperparameter(model: str, name: str, value: Any) -> None:
-    """Raise unless a value is what the declaration of a hyperparameter allows."""
-    declaration = declared("model", model, name)
-    if declaration is None or (value is None and declaration.optional):
-        return
-    bounds = declaration.range._asdict()
-    if declaration.choices:
-        check_choice(name, value, declaration.choices)
-    elif declaration.type == "float":
-        check_number(name, value, **bounds)
-    elif declaration.type in ("int", "ints"):
-        for x in [value] if declaration.type == "int" else value:
-            check_integer(name, x, at_least=bounds["at_least"], at_most=bounds["at_most"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from trainlib.report import figures, page
-from trainlib.report.predictions import Predictions, confusion_counts
+from trainlib.report.predictions import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,11 +83,17 @@ def precision_recall(is_class: np.ndarray, scores: np.ndarray) -> PrecisionRecal
     return PrecisionRecall(recall, np.r_[precision[0], precision], average)
 
 
-def class_table(found: Predictions, names: Sequence[str]) -> str:
-    """Return HTML of the scores of each class, and of their means over the classes."""
-    assert found.scores is not None
-    scores = class_scores(confusion_counts(found, len(names)))
-    curves = _curves(found, len(names))
+def class_table(
+    counts: np.ndarray, curves: Sequence[PrecisionRecall | None], names: Sequence[str]
+) -> str:
+    """Return HTML of the scores of each class, and of their means over the classes.
+
+    Args:
+        counts: result of `confusion_counts`.
+        curves: result of `class_curves`.
+        names: names of the classes.
+    """
+    scores = class_scores(counts)
     averages = [np.nan if curve is None else curve.average for curve in curves]
     columns = [scores.precision, scores.recall, scores.f1, np.array(averages)]
     rows: list[list[object]] = [
@@ -100,9 +106,10 @@ def class_table(found: Predictions, names: Sequence[str]) -> str:
     return page.note("Precision and recall of each class") + page.table(headers, rows)
 
 
-def precision_recall_figure(found: Predictions, names: Sequence[str]) -> Figure:
+def precision_recall_figure(
+    curves: Sequence[PrecisionRecall | None], names: Sequence[str]
+) -> Figure:
     """Return a figure of the precision-recall curves of the classes with the lowest averages."""
-    curves = _curves(found, len(names))
     ranked = sorted((curve.average, k) for k, curve in enumerate(curves) if curve is not None)
     title = "precision and recall"
     if len(ranked) > CURVES:
@@ -119,7 +126,7 @@ def precision_recall_figure(found: Predictions, names: Sequence[str]) -> Figure:
     return figure
 
 
-def _curves(found: Predictions, classes: int) -> list[PrecisionRecall | None]:
+def class_curves(found: Predictions, classes: int) -> list[PrecisionRecall | None]:
     """Return the curve of each class."""
     assert found.scores is not None
     return [precision_recall(found.true == k, found.scores[:, k]) for k in range(classes)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainlib.report import columns, curves, figures, page, predictions
 from trainlib.report.augmentation import AugmentedExamples, augmentation_sheet
-from trainlib.report.class_scores import class_table, precision_recall_figure
+from trainlib.report.class_scores import class_curves, class_table, precision_recall_figure
 from trainlib.report.columns import History
 from trainlib.report.examples import ExampleData, worst_examples
 from trainlib.report.predictions import CONFIDENCE, Predictions
@@ -206,10 +206,11 @@ def _prediction_section(model: ModelRecord) -> Section:
             file: predictions.confusion_matrix_figure(counts, names, normalized)
             for file, normalized in kinds.items()
         }
-        drawn["precision_recall"] = precision_recall_figure(found, names)
+        curves_of_classes = class_curves(found, len(names))
+        drawn["precision_recall"] = precision_recall_figure(curves_of_classes, names)
         if found.score_name == CONFIDENCE:
             drawn["reliability"] = reliability_figure(found)
-        tables = [_confusions(counts, names), class_table(found, names)]
+        tables = [_confusions(counts, names), class_table(counts, curves_of_classes, names)]
     body = page.figure_grid(drawn.items(), *tables, large=True)
     return Section(page.section("Predictions of the test examples", body), drawn)
 

@@ -105,9 +105,8 @@ def fit_temperature(
         Guo et al. 2017, "On Calibration of Modern Neural Networks".
     """
     check_choice("activation", activation, ACTIVATIONS)
-    z, y, w = _arrays(logits, y_true, sample_weight)
-    likelihood = _Likelihood(z, y, w / w.sum(), activation)
-    return calibration_at(1 / _minimum(likelihood), logits, y_true, sample_weight, activation)
+    likelihood = _likelihood(logits, y_true, sample_weight, activation)
+    return _effect(1 / _minimum(likelihood), likelihood)
 
 
 def calibration_at(
@@ -118,15 +117,7 @@ def calibration_at(
     activation: str = "softmax",
 ) -> Calibration:
     """Return what a temperature changes on some data; arguments as of `fit_temperature`."""
-    z, y, w = _arrays(logits, y_true, sample_weight)
-    likelihood = _Likelihood(z, y, w / w.sum(), activation)
-    error = metrics.expected_calibration_error()
-    values: list[float] = []
-    for beta in (1.0, 1 / temperature):
-        p = ACTIVATIONS[activation](beta * z)
-        values += [likelihood.at(beta)[0], float(error.compute(error.from_model_output(y, p, w)))]
-    nll, ece, nll_after, ece_after = values
-    return Calibration(float(temperature), nll, nll_after, ece, ece_after)
+    return _effect(temperature, _likelihood(logits, y_true, sample_weight, activation))
 
 
 def final_probabilities(model: Any) -> str:
@@ -178,6 +169,18 @@ class _Likelihood(NamedTuple):
         return value, slope, curvature
 
 
+def _effect(temperature: float, likelihood: _Likelihood) -> Calibration:
+    """Return what a temperature changes."""
+    z, y, w, activation = likelihood
+    error = metrics.expected_calibration_error()
+    values: list[float] = []
+    for beta in (1.0, 1 / temperature):
+        p = ACTIVATIONS[activation](beta * z)
+        values += [likelihood.at(beta)[0], float(error.compute(error.from_model_output(y, p, w)))]
+    nll, ece, nll_after, ece_after = values
+    return Calibration(float(temperature), nll, nll_after, ece, ece_after)
+
+
 def _minimum(likelihood: _Likelihood) -> float:
     """Return the 1 / T with the smallest value.
 
@@ -209,10 +212,8 @@ def _minimum(likelihood: _Likelihood) -> float:
     return beta
 
 
-def _arrays(
-    logits: Any, y_true: Any, sample_weight: Any
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return logits, one-hot rows and weights in float64.
+def _likelihood(logits: Any, y_true: Any, sample_weight: Any, activation: str) -> _Likelihood:
+    """Return the likelihood of logits, in float64.
 
     Raises:
         ValueError: their shapes do not match, or they are not finite.
@@ -239,4 +240,4 @@ def _arrays(
     w = np.ones(len(z)) if sample_weight is None else np.asarray(sample_weight, np.float64)
     if w.shape != z.shape[:1] or not (w >= 0).all() or not w.sum() > 0:
         raise ValueError("sample_weight must be N numbers of at least 0, not all 0")
-    return z, y.astype(np.float64), w
+    return _Likelihood(z, y.astype(np.float64), w / w.sum(), activation)

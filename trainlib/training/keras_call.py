@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_penalties import check_penalties
 from trainlib.training.batch_statistics import batch_norm_variables
 from trainlib.training.keras_private import all_layers, assigns_variables, mask_of
+from trainlib.training.layer_calls import takes_training
 from trainlib.training.model_variables import SEED_STATE, model_variables
 
 
@@ -44,7 +44,7 @@ def pure_call(
 
     groups = zip((params, model_state), model_variables(model), strict=True)
     trained, kept = (dict(zip(names, found.values(), strict=True)) for names, found in groups)
-    variables, has_mode = {**trained, **kept}, _takes_training(model)
+    variables, has_mode = {**trained, **kept}, takes_training(model)
     normalized = batch_norm_variables(model) if on_replicas else set()
 
     def apply_fn(params: Tree, model_state: Tree, x: Tensor, training: bool) -> ModelOutput:
@@ -70,12 +70,6 @@ def pure_call(
         )
 
     return apply_fn
-
-
-def _takes_training(model: Any) -> bool:
-    """Return whether the model's call has the argument `training`."""
-    arguments = inspect.signature(model.call).parameters
-    return "training" in arguments or any(p.kind is p.VAR_KEYWORD for p in arguments.values())
 
 
 def _weight_penalties(trained: dict[str, Any], scope: Any) -> list[Tensor]:

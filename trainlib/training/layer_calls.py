@@ -33,5 +33,6 @@ def without_training(layer: Any, call: Callable[..., Any], *args: Any, **options
 
 
 def takes_training(layer: Any) -> bool:
-    """Return whether the call of a layer has the argument `training`."""
-    return "training" in inspect.signature(layer.call).parameters
+    """Return whether the call of a layer, or of a model, takes the argument `training`."""
+    parameters = inspect.signature(layer.call).parameters
+    return "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())

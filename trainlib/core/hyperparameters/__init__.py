@@ -12,7 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trainlib.core.hyperparameters.augmentations import AUGMENTATIONS
-from trainlib.core.hyperparameters.declaration import TYPES, Declaration, Range, Table
+from trainlib.core.hyperparameters.declaration import (
+    TYPES,
+    Declaration,
+    Range,
+    Table,
+    check_declared,
+)
 from trainlib.core.hyperparameters.models import MODELS
 from trainlib.core.hyperparameters.monitors import MONITORS
 from trainlib.core.hyperparameters.objectives import LOSSES, METRICS
@@ -20,7 +26,7 @@ from trainlib.core.hyperparameters.optimizers import OPTIMIZERS
 from trainlib.core.hyperparameters.schedules import SCHEDULES
 from trainlib.core.hyperparameters.weights import CLIPPING, CONSTRAINTS, REGULARIZERS, TRANSFORMS
 
-__all__ = ["DECLARED", "INPUTS", "TYPES", "Declaration", "Range", "declared"]
+__all__ = ["DECLARED", "INPUTS", "TYPES", "Declaration", "Range", "check_declared", "declared"]
 
 DECLARED: Mapping[str, Table] = {
     "optimizer": OPTIMIZERS,

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from trainlib.core.checks import check_choice, check_integer, check_number
+
 TYPES = ("float", "int", "bool", "str", "ints", "floats", "axis", "structure")
 """The types of hyperparameters.
 
@@ -81,6 +83,30 @@ class Declaration(NamedTuple):
         parts = [f"in {self.unit}" if self.unit else "", str(self.range)]
         line = ", ".join([self.text, *filter(None, parts)])
         return f"{line}: {', '.join(self.choices)}" if self.choices else line
+
+
+def check_declared(name: str, value: Any, declaration: Declaration) -> None:
+    """Raise unless a value is as declared.
+
+    Args:
+        name: of the argument, for the message.
+        value: the argument.
+        declaration: what it may be; an integer has a lower bound.
+
+    Raises:
+        ValueError: a number out of its range, or a string that is none of the choices.
+        TypeError: no number where one is declared.
+    """
+    bounds = declaration.range._asdict()
+    if value is None and declaration.optional:
+        return
+    if declaration.choices:
+        check_choice(name, value, declaration.choices)
+    elif declaration.type == "float":
+        check_number(name, value, **bounds)
+    elif declaration.type in ("int", "ints"):
+        for x in [value] if declaration.type == "int" else value:
+            check_integer(name, x, at_least=bounds["at_least"], at_most=bounds["at_most"])
 
 
 Table: TypeAlias = Mapping[str, Declaration]
