@@ -91,3 +91,12 @@ def test_statistics_are_points_by_tag():
     grads = gradient_statistics({"w": np.array([1.0, 3.0]), "b": np.array([2.0])})
     assert grads["gradient_mean"] == {"w": 2.0, "b": 2.0}
     assert grads["gradient_std"] == {"w": 1.0, "b": 0.0}
+
+
+def test_a_layer_derived_from_an_activation_is_observed():
+    class Rectifier(keras.layers.ReLU):
+        pass
+
+    model = keras.Sequential([keras.Input((2,)), Rectifier(name="rectifier")])
+    found = tl.callbacks.layer_statistics(model, np.array([[-1.0, 1.0]], "float32"))
+    assert (found["rectifier"].mean, found["rectifier"].dead) == (0.5, 0.5)

@@ -56,8 +56,8 @@ class ExperimentConfig:
 
     Args:
         dataset: "digits", "mnist", "fashion_mnist", "california_housing", the path of an `.npz`
-            file or a table, or `module:function`, which returns arrays. Paths become absolute.
-            Default: "digits".
+            file, a table or a folder of images, or `module:function`, which returns arrays or a
+            `tf.data.Dataset`. Paths become absolute. Default: "digits".
         data: a `DataConfig`: how the data are found, split and weighted.
         model: a name of `tl.models.MODELS`, the path of a `.keras` file, or `module:function`.
             Default: "mlp".
@@ -123,9 +123,9 @@ class ExperimentConfig:
     dataset: str = setting(
         "str",
         "digits",
-        f"One of {', '.join(DATASETS)}; the path of an .npz file or of a table: .csv, .tsv, "
-        ".parquet; or module:function, which returns (x, y) or ((x_train, y_train), (x_test, "
-        "y_test)).",
+        f"One of {', '.join(DATASETS)}; the path of a table (.csv, .tsv, .parquet), of an .npz "
+        "file, or of a folder of images with a subfolder for each class; or module:function, "
+        "which returns (x, y), ((x_train, y_train), (x_test, y_test)) or a tf.data.Dataset.",
         group="Data",
     )
     data: DataConfig = field(default=DataConfig())
