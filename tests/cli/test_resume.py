@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
+
+from trainlib.experiment import run_folder
 
 FLAGS = (
     "--train_examples=107",
@@ -136,6 +139,34 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(whole, command
     )
     assert "resuming in epoch 2 of 3, after batch 2 of 6" in done.out
     assert results(tmp_path / "a") == results(whole)
+
+
+def test_a_run_whose_checkpoints_are_damaged_or_gone_keeps_its_history(command, tmp_path):
+    train(command, "--stop_after=17", "--keep_checkpoints=1", "--run_dir=a")
+    history = (tmp_path / "a" / "metrics.jsonl").read_bytes()
+    assert history.count(b"\n") == 2
+    for file in (tmp_path / "a" / "checkpoints").glob("*/values.data*"):
+        file.write_bytes(b"")
+    for _ in range(2):
+        done = command("train", "--resume=a")
+        assert done.status == 2 and "all checkpoints are damaged" in done.err
+    shutil.rmtree(tmp_path / "a" / "checkpoints")
+    done = command("train", "--resume=a")
+    assert done.status == 2 and "a history of 2 epochs, but its checkpoints are gone" in done.err
+    assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == history
+
+
+def test_a_run_that_another_process_is_running_is_not_resumed(command, tmp_path):
+    train(command, "--stop_after=7", "--run_dir=a")
+    before = {path: path.read_bytes() for path in (tmp_path / "a").glob("*.*")}
+    with run_folder.locked(tmp_path / "a"):
+        done = command("train", "--resume=a")
+    assert done.status == 2
+    assert done.err == (
+        "train: a: another process is running this run; let it end, or stop it, before "
+        "you resume it\n"
+    )
+    assert before == {path: path.read_bytes() for path in (tmp_path / "a").glob("*.*")}
 
 
 def test_flags_say_which_checkpoints_are_kept(quick, tmp_path):

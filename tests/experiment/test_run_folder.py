@@ -119,3 +119,13 @@ def test_the_hash_covers_the_bytes_in_the_order_of_the_names():
     assert run_folder.params_sha256({"w": w, "b": b}) == expected
     assert run_folder.params_sha256({"b": b, "w": w}) == expected
     assert run_folder.params_sha256({"b": -b, "w": w}) != expected
+
+
+def test_a_folder_is_locked_once_and_free_again_afterwards(tmp_path):
+    with run_folder.locked(tmp_path):
+        with pytest.raises(ValueError, match="another process is running this run"):
+            with run_folder.locked(tmp_path):
+                pass
+    with run_folder.locked(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,11 +135,31 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     assert seen > 40
 
 
-def test_it_is_an_error_if_no_checkpoint_can_be_read(tmp_path):
+def test_it_is_an_error_if_all_checkpoints_are_damaged_at_each_attempt(tmp_path):
     save(tl.Checkpoints(tmp_path), (1, 10))
     damages(tmp_path / "epoch_0001_batch_000010")["cut"]()
-    with pytest.raises(ValueError, match="no checkpoint can be read"):
-        tl.Checkpoints(tmp_path, log=lambda line: None).newest()
+    for _ in range(2):  # the second one finds it renamed
+        with pytest.raises(ValueError, match="all checkpoints are damaged.*begin a new one"):
+            tl.Checkpoints(tmp_path, log=lambda line: None).newest()
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(13, "Permission denied"), OSError(24, "Too many")]
+)
+def test_a_checkpoint_that_cannot_be_read_now_is_not_set_aside(error, monkeypatch, tmp_path):
+    save(tl.Checkpoints(tmp_path), (1, 10))
+    opened = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path.name == "values.index":
+            raise error
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refuse)
+        with pytest.raises(OSError, match=error.strerror):
+            tl.Checkpoints(tmp_path).newest()
+    assert tl.Checkpoints(tmp_path).newest().position == (1, 10)
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):

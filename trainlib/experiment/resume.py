@@ -62,6 +62,7 @@ def resumed_config(
     _check_changes(folder, flat, flatten(resumed))
     if not to_replay:
         _check_epochs(folder, config, resumed)
+        _check_history(folder, config)
     return resumed
 
 
@@ -108,4 +109,18 @@ def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentCon
         raise ValueError(
             f"the run in {shown(folder)} is finished, with {resumed.epochs} epochs: give more "
             "--epochs to continue it"
+        )
+
+
+def _check_history(folder: Path, config: ExperimentConfig) -> None:
+    """Raise `ValueError` if a run whose checkpoints are gone would begin again, over its history.
+
+    A run that was stopped before its first checkpoint begins again.
+    """
+    every, checkpoints = config.checkpoints.epochs, folder / run_folder.CHECKPOINTS
+    epochs = run_folder.epochs_in_history(folder)
+    if every and epochs > every and not (checkpoints.is_dir() and any(checkpoints.iterdir())):
+        raise ValueError(
+            f"{shown(folder)}: the run has a history of {epochs} epochs, but its checkpoints are "
+            "gone, so that it cannot continue: begin a new run in another folder"
         )

@@ -142,14 +142,15 @@ def run_experiment(
         run_folder.check_free(given)
     rules = read_preprocessing(given) if resume and given is not None else None
     prepared = _prepare(config, session, rules)
-    folder = _folder(prepared, given, resume) if session.is_chief else None
-    _log_start(prepared, folder or given, session.log)
-    last = _LastStatus()
-    history = _fit(prepared, folder, given, [last, *callbacks], resume)
-    prepared, calibration = _calibrated(prepared, last.stop, session.log)
-    result = _result(prepared, folder, history, last.stop, calibration)
-    if result.is_finished:
-        _write_results(prepared, result, session.log)
+    with contextlib.ExitStack() as held:
+        folder = _folder(prepared, given, resume, held) if session.is_chief else None
+        _log_start(prepared, folder or given, session.log)
+        last = _LastStatus()
+        history = _fit(prepared, folder, given, [last, *callbacks], resume)
+        prepared, calibration = _calibrated(prepared, last.stop, session.log)
+        result = _result(prepared, folder, history, last.stop, calibration)
+        if result.is_finished:
+            _write_results(prepared, result, session.log)
     return result
 
 
@@ -219,15 +220,19 @@ def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
     return [name for name, value in results.items() if isinstance(value, list)]
 
 
-def _folder(prepared: _Prepared, run_dir: Path | None, resume: bool) -> Path:
-    """Return the run folder, with the configuration and the rules of a table in it."""
+def _folder(
+    prepared: _Prepared, run_dir: Path | None, resume: bool, held: contextlib.ExitStack
+) -> Path:
+    """Return the run folder, locked, with the configuration and the rules of a table in it."""
     if not resume:
         folder = run_folder.create(prepared.config, run_dir)
+        held.enter_context(run_folder.locked(folder))
         if prepared.task.dataset.preprocessing is not None:
             write_preprocessing(folder, prepared.task.dataset.preprocessing)
         return folder
     if run_dir is None:
         raise ValueError("resume needs run_dir, the folder of the run")
+    held.enter_context(run_folder.locked(run_dir))
     run_folder.write_config(run_dir, prepared.config)
     return run_dir
 

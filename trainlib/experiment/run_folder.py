@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from trainlib.core.types import Tree
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.training.files import as_json, read_text, write_atomically, write_text
 from trainlib.training.paths import absolute, shown
+
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None
 
 FLAGS_FILE = "flags.txt"
 CONFIG_FILE = "config.json"
@@ -141,6 +151,38 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     if not history:
         raise ValueError(f"{shown(path)}: no epoch of the run is complete yet")
     return history
+
+
+def epochs_in_history(path: Path) -> int:
+    """Return the number of complete epochs in the history of a folder, 0 without a history."""
+    file = path / HISTORY_FILE
+    return read_text(file).count("\n") if file.is_file() else 0
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder, which the system releases if the process is killed.
+
+    Raises:
+        ValueError: another run holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"{shown(path)}: another process is running this run; let it end, or "
+                "stop it, before you resume it"
+            ) from error
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, content: Any) -> None:

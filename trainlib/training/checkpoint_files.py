@@ -16,6 +16,15 @@ from trainlib.training.paths import shown
 
 FILE = "values"
 _PREFIX, _SUFFIX = "values/", "/.ATTRIBUTES/VARIABLE_VALUE"
+_OF_THE_SYSTEM = (
+    tf.errors.PermissionDeniedError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.UnavailableError,
+)
+
+
+class DamagedError(ValueError):
+    """The files of a checkpoint are damaged, which no repetition mends."""
 
 
 def write_verified(folder: Path, values: Mapping[str, Tensor]) -> None:
@@ -40,13 +49,18 @@ def read_tensors(folder: Path) -> dict[str, np.ndarray]:
     """Return the tensors in a folder by name; TensorFlow compares their checksums.
 
     Raises:
-        OSError: they cannot be read.
+        DamagedError: the files are not those of a checkpoint, or one is missing or damaged.
+        OSError: the system does not let them be read now.
     """
+    for file in folder.iterdir():
+        file.open("rb").close()  # raises the system's error, which TensorFlow's do not name
     try:
         reader = tf.train.load_checkpoint(str(folder / FILE))
         values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
-    except Exception as error:  # of many types, such as RuntimeError and IndexError
+    except _OF_THE_SYSTEM as error:
         raise OSError(one_line(error)) from error
+    except Exception as error:  # of many types, such as RuntimeError and IndexError
+        raise DamagedError(one_line(error)) from error
     return {name: np.asarray(x) for key, x in values.items() if (name := _name(key))}
 
 

@@ -38,7 +38,7 @@ METADATA = "metadata"
 DAMAGED = "damaged-"
 _NAME = re.compile(r"epoch_(\d+)_batch_(\d+)")
 _TEMPORARY = ".writing-"
-UNREADABLE = (OSError, ValueError, KeyError)
+DAMAGES = (ValueError, KeyError)
 """Exceptions that `Checkpoints.load` raises for a damaged checkpoint."""
 
 
@@ -205,14 +205,16 @@ class Checkpoints:
     def newest(self, max_batch: int | None = None) -> Checkpoint | None:
         """Return the newest checkpoint that can be read, None if there is none at all.
 
-        Damaged ones are reported and renamed; the remains of unfinished writes are removed.
+        Damaged ones are reported and renamed; the remains of unfinished writes are removed. One
+        that only cannot be read now, for want of a permission or of memory, stays as it is.
 
         Args:
             max_batch: only checkpoints made after at most this many batches of the model's whole
                 training are considered. Default: None, all.
 
         Raises:
-            ValueError: there are checkpoints, and none can be read.
+            ValueError: there are checkpoints, and all are damaged.
+            OSError: one cannot be read now.
         """
         self.wait()
         for path in self.folder.glob(f"{_TEMPORARY}*"):
@@ -221,22 +223,26 @@ class Checkpoints:
         for position in reversed(positions):
             try:
                 found = self.load(position)
-            except UNREADABLE as error:
+            except DAMAGES as error:
                 kept = self._set_aside(position)
                 self._log(f"checkpoint {position} is damaged, renamed to {kept}: {one_line(error)}")
                 continue
             readable = True
             if max_batch is None or found.metadata["global_batch"] <= max_batch:
                 return found
-        if positions and not readable:
-            raise ValueError(f"{shown(self.folder)}: no checkpoint can be read")
+        if not readable and any(self.folder.glob(f"{DAMAGED}*")):
+            raise ValueError(
+                f"{shown(self.folder)}: all checkpoints are damaged, so that the run cannot "
+                "continue: begin a new one in another folder"
+            )
         return None
 
     def load(self, position: TrainingPosition) -> Checkpoint:
         """Return the checkpoint of a position.
 
         Raises:
-            OSError, ValueError, KeyError: it cannot be read.
+            ValueError, KeyError: it is damaged.
+            OSError: it cannot be read now.
         """
         values = read_tensors(self.folder / str(position))
         metadata = json.loads(values.pop(METADATA).item().decode())
@@ -276,7 +282,7 @@ class Checkpoints:
         if not self._searched_best:
             self._searched_best = True
             for position in self.positions():
-                with contextlib.suppress(*UNREADABLE):
+                with contextlib.suppress(*DAMAGES, OSError):
                     self.load(position)
         return self._best
 

@@ -14,7 +14,7 @@ from trainlib.core.types import Tensor, Tree
 from trainlib.step.state import Batch, Observer, TrainState
 from trainlib.step.train import train_step
 from trainlib.training.checkpoints import (
-    UNREADABLE,
+    DAMAGES,
     Checkpoint,
     Checkpoints,
     TrainingPosition,
@@ -107,7 +107,7 @@ class CheckpointsBefore:
         for position in reversed(positions):
             try:
                 found = self.load(position)
-            except UNREADABLE:
+            except (*DAMAGES, OSError):
                 continue
             if found.metadata["global_batch"] <= limit:
                 return found
