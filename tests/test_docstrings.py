@@ -41,7 +41,8 @@ BANNED = re.compile(
 )
 WITHOUT_EXAMPLE = frozenset(
     {
-        *("ExperimentResult", "FiniteGuardState", "Gradients", "LossScaleState"),
+        *("ExperimentResult", "TrialResult"),
+        *("FiniteGuardState", "Gradients", "LossScaleState"),
         *("KerasMetricState", "metrics.ConfusionState", "metrics.CorrelationState"),
         *("metrics.HistogramState", "metrics.OverlapState", "metrics.PositivesState"),
         *("metrics.R2State", "interop.state_to_optax", "interop.state_to_torch"),

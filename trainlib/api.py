@@ -20,8 +20,10 @@ from trainlib.experiment import (
     FunctionConfig,
     ScheduleConfig,
     TensorBoardConfig,
+    TrialResult,
     config,
     run_experiment,
+    run_trial,
 )
 from trainlib.metrics import Mean, Metric
 from trainlib.monitors import early_stop, reduce_on_plateau
@@ -110,6 +112,7 @@ from trainlib.training.keras_objects import (
     metric_from_keras,
     regularizer_from_keras,
 )
+from trainlib.training.pool import TrainerPool
 from trainlib.training.strategies import mirrored, multi_worker
 from trainlib.training.trainer import Trainer
 from trainlib.transforms import (
@@ -171,6 +174,8 @@ __all__ = [
     "TensorBoardConfig",
     "TrainState",
     "Trainer",
+    "TrainerPool",
+    "TrialResult",
     "UncertainPrediction",
     "accumulate",
     "adabelief",
@@ -276,6 +281,7 @@ __all__ = [
     "rprop",
     "rules_table",
     "run_experiment",
+    "run_trial",
     "sam",
     "scale",
     "scale_by_schedule",

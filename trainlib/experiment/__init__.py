@@ -15,7 +15,9 @@ optimization: the optimizer with its schedule, clipping, hyperparameters by path
 training: the trainer, its callbacks and its checkpoints.
 run_folder: the files of a run.
 range_test: the learning-rate range test.
+preparation: a run before its first step.
 run: `run_experiment`.
+trial: `run_trial`, an experiment in memory.
 result: the result of an experiment, and the session of a process.
 saved_run: evaluation and predictions of a finished run.
 reporting: the reports of run folders.
@@ -35,6 +37,7 @@ from trainlib.experiment.parts import (
 )
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import run_experiment
+from trainlib.experiment.trial import TrialResult, run_trial
 
 __all__ = [
     "CheckpointConfig",
@@ -44,6 +47,8 @@ __all__ = [
     "FunctionConfig",
     "ScheduleConfig",
     "TensorBoardConfig",
+    "TrialResult",
     "config",
     "run_experiment",
+    "run_trial",
 ]

@@ -363,12 +363,10 @@ def check_shapes(model: Any, task: Task) -> None:
 
 def describe(config: ExperimentConfig, task: Task, built: Models) -> str:
     """Return one line on the data, the model and the optimizer."""
-    parts = [f"{task.train.x.shape[0]:,} training"]
-    if task.validation is not None:
-        parts.append(f"{task.validation.x.shape[0]:,} validation")
-    parts.append(f"{task.test.x.shape[0]:,} test examples")
+    parts = {"training": task.train, "validation": task.validation, "test": task.test}
+    sizes = [f"{x.x.shape[0]:,} {name}" for name, x in parts.items() if x is not None]
     return (
-        f"{printable(task.dataset.name)}: {', '.join(parts)}; "
+        f"{printable(task.dataset.name)}: {', '.join(sizes)} examples; "
         f"{printable(Path(config.model.name).name)}: "
         f"{built.full.count_params():,} parameters; {config.optimizer.name}"
     )

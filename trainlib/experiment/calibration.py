@@ -54,11 +54,14 @@ def calibrate_models(
     evaluator = Evaluator(
         uncalibrated_logits(built.full), precision=config.precision, execution=config.execution
     )
-    parts = {name: getattr(task, name) for name in PARTS}
+    parts = {name: x for name in PARTS if (x := getattr(task, name)) is not None}
     logits = {name: evaluator.predict(task.arrays(part)[0]) for name, part in parts.items()}
     fit = fit_temperature(logits["validation"], parts["validation"].y, activation=activation)
-    test = calibration_at(fit.temperature, logits["test"], parts["test"].y, activation=activation)
-    found = {"validation": fit, "test": test}
+    found = {"validation": fit}
+    if "test" in parts:
+        found["test"] = calibration_at(
+            fit.temperature, logits["test"], parts["test"].y, activation=activation
+        )
     full = with_temperature(built.full, fit.temperature)
     return as_seen_by_loss(full, task, config.from_logits), found
 

@@ -175,7 +175,7 @@ def model_record(
         built.full.count_params(),
         task.loss,
         predict_test(config, task, built),
-        ExampleData(task.test.x, task.dataset.x_max, names, task.dataset.feature_names),
+        ExampleData(task.part("test").x, task.dataset.x_max, names, task.dataset.feature_names),
         _schedule(config, task, int(columns.epochs(history)[-1])),
         augmented_examples(config, task),
     )
@@ -183,16 +183,17 @@ def model_record(
 
 def predict_test(config: ExperimentConfig, task: Task, built: Models) -> Predictions:
     """Return a model's predictions of the test examples, by its main output, with their losses."""
-    x, _ = task.arrays(task.test)
+    test = task.part("test")
+    x, _ = task.arrays(test)
     found = build_evaluator(config, task, built).predict(x)
     outputs = main_output(task.wiring, found).astype(np.float32)
     losses = _losses(config, task, built)
     if not task.target.by_class:
-        return Predictions(task.test.y, outputs.reshape(-1), None, losses)
+        return Predictions(test.y, outputs.reshape(-1), None, losses)
     scores = outputs
     if built.from_logits:
         scores = np.asarray(ACTIVATIONS[str(task.target.activation)](outputs))
-    true = task.test.y if task.target.form == INDEX else task.test.y.argmax(axis=1)
+    true = test.y if task.target.form == INDEX else test.y.argmax(axis=1)
     name = "confidence" if task.target.activation else "score"
     return Predictions(true, scores.argmax(axis=1), scores, losses, name)
 
@@ -208,9 +209,8 @@ def _losses(config: ExperimentConfig, task: Task, built: Models) -> np.ndarray:
         return output._replace(y_pred=loss(y, main_output(task.wiring, output.y_pred)))
 
     losses = FunctionalModel(apply_fn, model.params, model.model_state)
-    found = Evaluator(losses, execution=config.execution).predict(
-        (task.arrays(task.test)[0], task.test.y)
-    )
+    test = task.part("test")
+    found = Evaluator(losses, execution=config.execution).predict((task.arrays(test)[0], test.y))
     return np.asarray(found, np.float64)
 
 

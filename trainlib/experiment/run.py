@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from trainlib.callbacks import Callback, CSVLogger, JSONLLogger, NonFiniteError
-from trainlib.data import TablePreprocessing, take
 from trainlib.data.preprocessing import (
     add_preprocessing,
     read_preprocessing,
     write_preprocessing,
 )
 from trainlib.experiment import run_folder
-from trainlib.experiment.augmentation import check_augmentation
-from trainlib.experiment.building import (
-    Models,
-    build_models,
-    describe,
-    with_scaled_targets,
-    with_vocabulary,
-)
-from trainlib.experiment.calibration import calibrate_models, check_calibration, summary_of
+from trainlib.experiment.building import describe
+from trainlib.experiment.calibration import summary_of
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.optimization import Optimization
-from trainlib.experiment.parts import DataConfig
-from trainlib.experiment.range_test import (
-    find_learning_rate,
-    is_rate_auto,
-    with_learning_rate,
+from trainlib.experiment.preparation import (
+    LastStatus,
+    PreparedRun,
+    calibrated,
+    evaluate_parts,
+    prepare_run,
 )
 from trainlib.experiment.reporting import write_report_from_memory
 from trainlib.experiment.result import (
@@ -42,54 +33,21 @@ from trainlib.experiment.result import (
     Session,
     default_session,
 )
-from trainlib.experiment.saved_run import build_evaluator
-from trainlib.experiment.task import PARTS, Task, build_task, held_out, training_data
+from trainlib.experiment.task import PARTS, Task, build_task, held_out
 from trainlib.experiment.training import (
     build_checkpoints,
-    build_trainer,
     check_tensorboard,
     tensorboard_callbacks,
     tensorboard_root,
-    training_callbacks,
 )
-from trainlib.experiment.user_functions import modules_used
 from trainlib.report.figures import require_matplotlib
 from trainlib.report.range_test import write_range_test
 from trainlib.tools.calibration import Calibration
-from trainlib.tools.loss_curve import LRFinderResult
 from trainlib.training.autotune import Choice, cache_file
-from trainlib.training.callback import Results, Stop, TrainingStatus, check_monitored
-from trainlib.training.collectives import broadcast_from_chief
-from trainlib.training.data_adapter import DataAdapter, as_data_adapter
+from trainlib.training.callback import Results, Stop
 from trainlib.training.display import format_results
-from trainlib.training.evaluation import EVALUATION_BATCH_SIZE
 from trainlib.training.execution import slow_precision_reason
-from trainlib.training.inference import Inference
 from trainlib.training.paths import absolute, printable, shown
-from trainlib.training.strategies import get_strategy
-from trainlib.training.trainer import Trainer
-
-
-class _Prepared(NamedTuple):
-    """The objects of a run, built before its first file is written."""
-
-    config: ExperimentConfig
-    task: Task
-    built: Models
-    trainer: Trainer
-    optimization: Optimization
-    callbacks: list[Callback]
-    data: DataAdapter
-    range_test: LRFinderResult | None
-
-
-class _LastStatus(Callback):
-    """Callback that stores the request that ended training."""
-
-    stop: Stop | None = None
-
-    def on_train_end(self, status: TrainingStatus) -> None:
-        self.stop = status.stop
 
 
 def run_experiment(
@@ -141,87 +99,21 @@ def run_experiment(
     if session.is_chief and given is not None and not resume:
         run_folder.check_free(given)
     rules = read_preprocessing(given) if resume and given is not None else None
-    prepared = _prepare(config, session, rules)
+    prepared = prepare_run(config, build_task(config, rules), session)
     with contextlib.ExitStack() as held:
         folder = _folder(prepared, given, resume, held) if session.is_chief else None
         _log_start(prepared, folder or given, session.log)
-        last = _LastStatus()
+        last = LastStatus()
         history = _fit(prepared, folder, given, [last, *callbacks], resume)
-        prepared, calibration = _calibrated(prepared, last.stop, session.log)
+        prepared, calibration = calibrated(prepared, last.stop, session.log)
         result = _result(prepared, folder, history, last.stop, calibration)
         if result.is_finished:
             _write_results(prepared, result, session.log)
     return result
 
 
-def _prepare(
-    config: ExperimentConfig, session: Session, rules: TablePreprocessing | None = None
-) -> _Prepared:
-    """Build everything and resolve "auto"; errors are raised before any file is written."""
-    task = build_task(config, rules)
-    with session.start_barrier():
-        strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
-    built = build_models(config, task)
-    task = with_scaled_targets(task, built)
-    check_calibration(config, task, built)
-    data = training_data(config, task)
-    range_test = None
-    if is_rate_auto(config):
-        range_test = find_learning_rate(config, task, built)
-        # Workers take the chief's: their machines may round differently.
-        rate = float(f"{broadcast_from_chief(strategy, range_test.suggestion):.2g}")
-        config = with_learning_rate(config, rate)
-        session.log(f"learning rate: {rate:g}, found by a range test")
-    trainer, optimization = build_trainer(config, task, built)
-    callbacks = training_callbacks(config, task, session.log)
-    arrays = _names_of_arrays(trainer, task)
-    names = trainer.context.result_names(task.validation is not None)
-    check_monitored(callbacks, names, [*arrays, *(f"val_{name}" for name in arrays)])
-    adapter = as_data_adapter("data", data, config.batch_size)
-    check_augmentation(trainer, adapter)
-    trainer.autotune(adapter, epochs=config.epochs)
-    # The record of the run holds the choices, so that a repetition gives the same bits.
-    imports, code_path = modules_used(config, built.full)
-    config = dataclasses.replace(
-        config,
-        execution=trainer.execution,
-        data=_resolved_data(config, task),
-        model=with_vocabulary(config, task),
-        norms=config.reports_norms,
-        imports=imports,
-        code_path=code_path,
-    )
-    return _Prepared(config, task, built, trainer, optimization, callbacks, adapter, range_test)
-
-
-def _resolved_data(config: ExperimentConfig, task: Task) -> DataConfig:
-    """Return the settings of the data, with the size and the colors of the images of a folder."""
-    images = task.dataset.image_options
-    if images is None:
-        return config.data
-    return dataclasses.replace(config.data, image_size=images.size, color_mode=images.color_mode)
-
-
-def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
-    """Return the names of the results that are arrays, after tracing the evaluation.
-
-    Raises:
-        ValueError: the loss or a metric does not fit the model, or a part of the data makes no
-            batches of the size that a stateful layer takes.
-    """
-    stateful = trainer.context.stateful
-    if stateful is not None:
-        for name in PARTS:
-            if (examples := getattr(task, name)) is not None:
-                trainer.context.adapt(f"the {name} part", task.arrays(examples))
-    # The batch size of the evaluation at the end, which then needs no other trace.
-    rows = min(EVALUATION_BATCH_SIZE, task.train.size) if stateful is None else stateful[1]
-    results = trainer.context.trace_evaluation(task.arrays(take(task.train, rows)), rows)
-    return [name for name, value in results.items() if isinstance(value, list)]
-
-
 def _folder(
-    prepared: _Prepared, run_dir: Path | None, resume: bool, held: contextlib.ExitStack
+    prepared: PreparedRun, run_dir: Path | None, resume: bool, held: contextlib.ExitStack
 ) -> Path:
     """Return the run folder, locked, with the configuration and the rules of a table in it."""
     if not resume:
@@ -237,7 +129,7 @@ def _folder(
     return run_dir
 
 
-def _log_start(prepared: _Prepared, folder: Path | None, log: Log) -> None:
+def _log_start(prepared: PreparedRun, folder: Path | None, log: Log) -> None:
     """Write the range test's curve, and log what is run and how."""
     config, task, trainer = prepared.config, prepared.task, prepared.trainer
     if folder is not None and prepared.range_test is not None:
@@ -274,7 +166,7 @@ def _describe_choice(choice: Choice) -> str:
 
 
 def _fit(
-    prepared: _Prepared,
+    prepared: PreparedRun,
     folder: Path | None,
     run_dir: Path | None,
     callbacks: Sequence[Callback],
@@ -310,37 +202,15 @@ def _naming_folder(folder: Path | None) -> Iterator[None]:
         raise NonFiniteRunError(str(error), error.batch, folder) from error
 
 
-def _calibrated(
-    prepared: _Prepared, stop: Stop | None, log: Log
-) -> tuple[_Prepared, dict[str, Calibration]]:
-    """Return a finished run with the temperature in its model, if that is asked for."""
-    if not prepared.config.calibrate or (stop is not None and stop.resumable):
-        return prepared, {}
-    built, found = calibrate_models(prepared.config, prepared.task, prepared.built)
-    changes = (f"{part} {x.ece_before:.4f} -> {x.ece_after:.4f}" for part, x in found.items())
-    temperature = found["validation"].temperature
-    log(f"temperature {temperature:.4g}: expected calibration error on {', '.join(changes)}")
-    return prepared._replace(built=built), found
-
-
 def _result(
-    prepared: _Prepared,
+    prepared: PreparedRun,
     folder: Path | None,
     history: list[Results],
     stop: Stop | None,
     calibration: dict[str, Calibration],
 ) -> ExperimentResult:
     """Return the result of a run, with those of the parts where it is finished."""
-    trainer, task = prepared.trainer, prepared.task
-    results: dict[str, Results | None] = dict.fromkeys(PARTS)
-    if stop is None or not stop.resumable:
-        parts = {name: getattr(task, name) for name in PARTS}
-        evaluated: Inference = trainer
-        if calibration:
-            evaluated = build_evaluator(prepared.config, task, prepared.built)
-        results |= {
-            name: evaluated.evaluate(task.arrays(x)) for name, x in parts.items() if x is not None
-        }
+    trainer = prepared.trainer
     return ExperimentResult(
         config=prepared.config,
         folder=folder,
@@ -352,11 +222,11 @@ def _result(
         model=prepared.built.full,
         stop=stop,
         calibration=calibration,
-        **results,
+        **evaluate_parts(prepared, stop, calibration),
     )
 
 
-def _write_results(prepared: _Prepared, result: ExperimentResult, log: Log) -> None:
+def _write_results(prepared: PreparedRun, result: ExperimentResult, log: Log) -> None:
     """Write the model, the summary and the report of a finished run."""
     folder = result.folder
     if folder is not None:
@@ -373,7 +243,7 @@ def _write_results(prepared: _Prepared, result: ExperimentResult, log: Log) -> N
         _write_report(prepared, folder, log)
 
 
-def _write_report(prepared: _Prepared, folder: Path, log: Log) -> None:
+def _write_report(prepared: PreparedRun, folder: Path, log: Log) -> None:
     """Write the report, if matplotlib is installed; an error in it does not fail the run."""
     try:
         require_matplotlib()

@@ -242,11 +242,10 @@ def evaluate_run(
     task = _whole_task(run) if run.takes_all else build_saved_task(run)
     for line in task.dataset.notes if run.takes_all else ():
         log(line)
-    if getattr(task, part or "test") is None:
-        raise ValueError(f"part {part}: the run kept no examples for it")
+    task.part(part or "test")
     built = load_models(run, task, safe_mode)
     task = with_scaled_targets(task, built)
-    examples = task.arrays(getattr(task, part or "test"))
+    examples = task.arrays(task.part(part or "test"))
     return build_evaluator(run.config, task, built).evaluate(examples)
 
 
@@ -377,7 +376,7 @@ def _model_and_inputs(
         x = load_examples(data, dtype=data_dtype(config), sequences=takes_sequences(config))
         _check_vocabulary(run, x, data)
     else:
-        x = build_saved_task(run).test.x
+        x = build_saved_task(run).part("test").x
     model = _load_model(run, safe_mode)
     wiring = wiring_of(config, x.shape[1:])
     check_input(model, x.shape[1:], data or config.dataset, wiring)

@@ -61,7 +61,7 @@ class Task(NamedTuple):
         dataset: the whole data set.
         train: examples trained on.
         validation: examples kept for validation; None if there are none.
-        test: examples kept for the final evaluation.
+        test: examples kept for the final evaluation; None if there are none.
         loss: name of the loss.
         target: form of the targets.
         outputs: units of the model's last layer.
@@ -74,13 +74,20 @@ class Task(NamedTuple):
     dataset: Dataset
     train: Examples
     validation: Examples | None
-    test: Examples
+    test: Examples | None
     loss: str
     target: Target
     outputs: int
     metrics: tuple[str, ...]
     wiring: Wiring = ONE
     weights: np.ndarray | None = None
+
+    def part(self, name: str) -> Examples:
+        """Return the part of a name, and raise `ValueError` if the task has none."""
+        found: Examples | None = getattr(self, name)
+        if found is None:
+            raise ValueError(f"part {name}: the run kept no examples for it")
+        return found
 
     def arrays(self, examples: Examples) -> tuple[Tree, Tree]:
         """Return examples as (x, y), for the inputs and the outputs of the model."""

@@ -81,7 +81,7 @@ def steps_per_epoch(config: ExperimentConfig, task: Task) -> int:
 
 
 def training_callbacks(
-    config: ExperimentConfig, task: Task, log: Log = lambda line: None
+    config: ExperimentConfig, task: Task, log: Log = lambda line: None, saves: bool = True
 ) -> list[Callback]:
     """Return the callbacks that act on a run: monitors, checkpoints, custom ones.
 
@@ -89,10 +89,12 @@ def training_callbacks(
         config: the experiment.
         task: its data.
         log: called with lines on the progress of the run. Default: none are logged.
+        saves: whether the run saves checkpoints. Default: True.
     """
     monitors = [MONITORS[chosen.name](**chosen.hyperparameters) for chosen in config.monitors]
     ratio = [ValidationRatio(log=log)] if config.validation_ratio else []
-    return [*monitors, *ratio, *_saving(config, task), *_custom(config)]
+    saving = _saving(config, task) if saves else []
+    return [*monitors, *ratio, *saving, *_custom(config)]
 
 
 def _saving(config: ExperimentConfig, task: Task) -> list[Callback]:

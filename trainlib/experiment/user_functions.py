@@ -160,11 +160,19 @@ def load_model(path: str, config: ExperimentConfig, safe_mode: bool) -> Any:
     Raises:
         ValueError, FileNotFoundError: there is no such file or module, or it holds no model.
     """
-    custom: dict[str, Any] = {}
+    return models.load_model(path, safe_mode, custom_objects(config))
+
+
+def custom_objects(config: ExperimentConfig) -> dict[str, Any]:
+    """Return the objects in the imported modules that a model may need, by their names.
+
+    Raises:
+        ValueError: there is no such module, or an error in it.
+    """
+    found: dict[str, Any] = {}
     for name in config.imports:
-        module = import_module(f"imports {name}", name, config.code_path)
-        custom |= keras_objects(module)
-    return models.load_model(path, safe_mode, custom)
+        found |= keras_objects(import_module(f"imports {name}", name, config.code_path))
+    return found
 
 
 def modules_used(config: ExperimentConfig, model: Any) -> tuple[tuple[str, ...], str | None]:

@@ -1,0 +1,199 @@
+"""A run before its first step: its objects, checked and built, with every "auto" resolved.
+
+`run_experiment` and `run_trial` prepare a run, train it, and evaluate the parts of its data by the
+functions of this module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+from trainlib.callbacks import Callback
+from trainlib.data import take
+from trainlib.experiment.augmentation import check_augmentation
+from trainlib.experiment.building import (
+    Models,
+    build_models,
+    with_scaled_targets,
+    with_vocabulary,
+)
+from trainlib.experiment.calibration import calibrate_models, check_calibration
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.optimization import Optimization
+from trainlib.experiment.parts import DataConfig
+from trainlib.experiment.range_test import (
+    find_learning_rate,
+    is_rate_auto,
+    with_learning_rate,
+)
+from trainlib.experiment.result import Log, Session
+from trainlib.experiment.saved_run import build_evaluator
+from trainlib.experiment.task import PARTS, Task, training_data
+from trainlib.experiment.training import build_trainer, training_callbacks
+from trainlib.experiment.user_functions import modules_used
+from trainlib.tools.calibration import Calibration
+from trainlib.tools.loss_curve import LRFinderResult
+from trainlib.training.callback import Results, Stop, TrainingStatus, check_monitored
+from trainlib.training.collectives import broadcast_from_chief
+from trainlib.training.data_adapter import DataAdapter, as_data_adapter
+from trainlib.training.evaluation import EVALUATION_BATCH_SIZE
+from trainlib.training.inference import Inference
+from trainlib.training.strategies import get_strategy
+from trainlib.training.trainer import Trainer
+
+
+class PreparedRun(NamedTuple):
+    """The objects of a run, built before its first file is written.
+
+    Attributes:
+        config: the configuration, with "auto" resolved.
+        task: the data in parts.
+        built: the model.
+        trainer: its trainer.
+        optimization: its optimizer, and what is reported about it.
+        callbacks: the callbacks of the configuration.
+        data: the training data.
+        range_test: the learning-rate range test; None if there was none.
+    """
+
+    config: ExperimentConfig
+    task: Task
+    built: Models
+    trainer: Trainer
+    optimization: Optimization
+    callbacks: list[Callback]
+    data: DataAdapter
+    range_test: LRFinderResult | None
+
+
+class LastStatus(Callback):
+    """Callback that stores the request that ended training."""
+
+    stop: Stop | None = None
+
+    def on_train_end(self, status: TrainingStatus) -> None:
+        self.stop = status.stop
+
+
+def prepare_run(
+    config: ExperimentConfig, task: Task, session: Session, saves: bool = True
+) -> PreparedRun:
+    """Build everything and resolve "auto"; errors are raised before any file is written.
+
+    Args:
+        config: the experiment.
+        task: its data.
+        session: how this process takes part in the run.
+        saves: whether the run saves checkpoints. Default: True.
+
+    Raises:
+        ValueError, TypeError, OSError: something that the configuration names does not exist, or
+            does not fit.
+    """
+    with session.start_barrier():
+        strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
+    built = build_models(config, task)
+    task = with_scaled_targets(task, built)
+    check_calibration(config, task, built)
+    data = training_data(config, task)
+    range_test = None
+    if is_rate_auto(config):
+        range_test = find_learning_rate(config, task, built)
+        # Workers take the chief's: their machines may round differently.
+        rate = float(f"{broadcast_from_chief(strategy, range_test.suggestion):.2g}")
+        config = with_learning_rate(config, rate)
+        session.log(f"learning rate: {rate:g}, found by a range test")
+    trainer, optimization = build_trainer(config, task, built)
+    callbacks = training_callbacks(config, task, session.log, saves)
+    arrays = _names_of_arrays(trainer, task)
+    names = trainer.context.result_names(task.validation is not None)
+    check_monitored(callbacks, names, [*arrays, *(f"val_{name}" for name in arrays)])
+    adapter = as_data_adapter("data", data, config.batch_size)
+    check_augmentation(trainer, adapter)
+    trainer.autotune(adapter, epochs=config.epochs)
+    # The record of the run holds the choices, so that a repetition gives the same bits.
+    imports, code_path = modules_used(config, built.full)
+    config = dataclasses.replace(
+        config,
+        execution=trainer.execution,
+        data=_resolved_data(config, task),
+        model=with_vocabulary(config, task),
+        norms=config.reports_norms,
+        imports=imports,
+        code_path=code_path,
+    )
+    return PreparedRun(config, task, built, trainer, optimization, callbacks, adapter, range_test)
+
+
+def _resolved_data(config: ExperimentConfig, task: Task) -> DataConfig:
+    """Return the settings of the data, with the size and the colors of the images of a folder."""
+    images = task.dataset.image_options
+    if images is None:
+        return config.data
+    return dataclasses.replace(config.data, image_size=images.size, color_mode=images.color_mode)
+
+
+
+def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
+    """Return the names of the results that are arrays, after tracing the evaluation.
+
+    Raises:
+        ValueError: the loss or a metric does not fit the model, or a part of the data makes no
+            batches of the size that a stateful layer takes.
+    """
+    stateful = trainer.context.stateful
+    if stateful is not None:
+        for name in PARTS:
+            if (examples := getattr(task, name)) is not None:
+                trainer.context.adapt(f"the {name} part", task.arrays(examples))
+    # The batch size of the evaluation at the end, which then needs no other trace.
+    rows = min(EVALUATION_BATCH_SIZE, task.train.size) if stateful is None else stateful[1]
+    results = trainer.context.trace_evaluation(task.arrays(take(task.train, rows)), rows)
+    return [name for name, value in results.items() if isinstance(value, list)]
+
+
+
+def calibrated(
+    prepared: PreparedRun, stop: Stop | None, log: Log
+) -> tuple[PreparedRun, dict[str, Calibration]]:
+    """Return a finished run with the temperature in its model, if that is asked for.
+
+    Args:
+        prepared: the run, trained.
+        stop: the request that ended training before its last epoch; None if none did.
+        log: called with a line on the temperature.
+
+    Returns:
+        The run, and what the temperature changes, by part of the data; {} if none was fitted.
+    """
+    if not prepared.config.calibrate or (stop is not None and stop.resumable):
+        return prepared, {}
+    built, found = calibrate_models(prepared.config, prepared.task, prepared.built)
+    changes = (f"{part} {x.ece_before:.4f} -> {x.ece_after:.4f}" for part, x in found.items())
+    temperature = next(iter(found.values())).temperature
+    log(f"temperature {temperature:.4g}: expected calibration error on {', '.join(changes)}")
+    return prepared._replace(built=built), found
+
+
+def evaluate_parts(
+    prepared: PreparedRun, stop: Stop | None, calibration: dict[str, Calibration]
+) -> dict[str, Results | None]:
+    """Return the results of a run's model on each part of the data; None if there is no such part.
+
+    Args:
+        prepared: the run, trained.
+        stop: the request that ended training before its last epoch: after one that may be resumed
+            nothing is evaluated. None if none did.
+        calibration: of `calibrated`.
+    """
+    results: dict[str, Results | None] = dict.fromkeys(PARTS)
+    if stop is not None and stop.resumable:
+        return results
+    task = prepared.task
+    evaluated: Inference = prepared.trainer
+    if calibration:
+        evaluated = build_evaluator(prepared.config, task, prepared.built)
+    parts = {name: getattr(task, name) for name in PARTS}
+    found = {n: evaluated.evaluate(task.arrays(x)) for n, x in parts.items() if x is not None}
+    return results | found

@@ -1,0 +1,127 @@
+"""One trial: an experiment in memory, without a folder, a report and a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from trainlib.callbacks import Callback
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.preparation import (
+    LastStatus,
+    calibrated,
+    evaluate_parts,
+    prepare_run,
+)
+from trainlib.experiment.result import Session
+from trainlib.experiment.task import Task, build_task, held_out
+from trainlib.experiment.user_functions import custom_objects
+from trainlib.training.callback import Results, Stop
+from trainlib.training.pool import TrainerPool
+
+
+class TrialResult(NamedTuple):
+    """Result of a trial. It can be pickled: it holds no Keras model, but what one is built from.
+
+    Attributes:
+        config: the configuration, with "auto" resolved: learning rate, execution, norms.
+        history: results of each epoch, a dict each.
+        stop: the request that ended training before its last epoch; None if none did.
+        train: loss and metrics of the final model over the training part; None if training was
+            stopped to be resumed.
+        validation: the same over the validation part; None if there is none.
+        test: the same over the test part; None if there is none.
+        weights: the weights of the model, in the order of `model.get_weights()`.
+        architecture: the model without its weights, as `keras.saving.serialize_keras_object`
+            returns it.
+        seconds: seconds of training, without evaluation of the parts.
+    """
+
+    config: ExperimentConfig
+    history: list[Results]
+    stop: Stop | None
+    train: Results | None
+    validation: Results | None
+    test: Results | None
+    weights: list[np.ndarray]
+    architecture: dict[str, Any]
+    seconds: float
+
+    def build_model(self) -> Any:
+        """Return a new Keras model with the weights of the trial.
+
+        Raises:
+            ValueError: a custom module of the configuration cannot be imported.
+        """
+        model = keras.saving.deserialize_keras_object(
+            self.architecture, custom_objects(self.config), safe_mode=False
+        )
+        model.set_weights(self.weights)
+        return model
+
+
+def run_trial(
+    config: ExperimentConfig,
+    task: Task | None = None,
+    *,
+    pool: TrainerPool | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> TrialResult:
+    """Train in memory what a configuration says, as `tl.run_experiment` does in a folder.
+
+    Settings of what a run folder holds are ignored: checkpoints, the report, TensorBoard.
+
+    Args:
+        config: the experiment.
+        task: its data in parts, such as those of a fold. Default: None, those of the configuration.
+        pool: trainers that are shared by trials which differ in numbers only. Default: None, none.
+        callbacks: callbacks called before those of the configuration. Default: none.
+
+    Returns:
+        A `TrialResult`.
+
+    Raises:
+        ValueError, TypeError, OSError: something that the configuration names does not exist or
+            does not fit, or `nonfinite` is "roll_back", which needs checkpoints.
+        NonFiniteError: as `config.nonfinite` says.
+
+    Example:
+        >>> config = tl.ExperimentConfig(
+        ...     data=tl.DataConfig(train_examples=64),
+        ...     model=tl.config("mlp", hidden=[8]),
+        ...     epochs=2,
+        ...     execution="graph",
+        ... )
+        >>> result = tl.run_trial(config)
+        >>> len(result.history), sorted(result.test), [w.shape for w in result.weights]
+        (2, ['accuracy', 'loss'], [(64, 8), (8,), (8, 10), (10,)])
+        >>> result.build_model().count_params()
+        610
+    """
+    if config.nonfinite == "roll_back":
+        raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
+    task = build_task(config) if task is None else task
+    prepared = prepare_run(config, task, Session(), saves=False)
+    last = LastStatus()
+    history = prepared.trainer.fit(
+        prepared.data,
+        epochs=config.epochs,
+        validation_data=held_out(prepared.task),
+        callbacks=[last, *callbacks, *prepared.callbacks],
+        verbose=0,
+    )
+    prepared, calibration = calibrated(prepared, last.stop, lambda line: None)
+    results = evaluate_parts(prepared, last.stop, calibration)
+    model = prepared.built.full
+    return TrialResult(
+        prepared.config,
+        history,
+        last.stop,
+        **results,
+        weights=model.get_weights(),
+        architecture=keras.saving.serialize_keras_object(model),
+        seconds=round(sum(epoch["seconds"] for epoch in history), 3),
+    )
