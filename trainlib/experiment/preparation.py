@@ -134,7 +134,6 @@ def _resolved_data(config: ExperimentConfig, task: Task) -> DataConfig:
     return dataclasses.replace(config.data, image_size=images.size, color_mode=images.color_mode)
 
 
-
 def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
     """Return the names of the results that are arrays, after tracing the evaluation.
 
@@ -151,7 +150,6 @@ def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
     rows = min(EVALUATION_BATCH_SIZE, task.train.size) if stateful is None else stateful[1]
     results = trainer.context.trace_evaluation(task.arrays(take(task.train, rows)), rows)
     return [name for name, value in results.items() if isinstance(value, list)]
-
 
 
 def calibrated(
