@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.images import save
+from helpers.images import exif_with, save
 
 from trainlib.data import image_files
 from trainlib.data.image_files import ImageFiles, ImageOptions, in_memory
@@ -63,6 +63,24 @@ def test_jpeg_and_moving_gif_are_decoded_as_pillow_does(tmp_path: Path) -> None:
     first.save(tmp_path / "x.gif", save_all=True, append_images=[second])
     found = np.asarray(ImageFiles([str(tmp_path / "x.gif")], (16, 16), 1))[0, :, :, 0].astype(int)
     np.testing.assert_allclose(found, smooth.astype(int), atol=1)
+
+
+def test_images_are_turned_upright_as_pillow_does(tmp_path: Path) -> None:
+    from PIL import Image, ImageOps
+
+    pixels = np.kron(COLORS[:2, :3], np.ones([8, 8, 1], np.uint8))  # JPEG keeps blocks as they are
+    options = {"quality": 100, "subsampling": 0}
+    paths = [
+        str(save(tmp_path / f"{k}.jpg", pixels, exif=exif_with(k), **options)) for k in range(1, 9)
+    ]
+    for sides, chosen in (((16, 24), range(1, 5)), ((24, 16), range(5, 9))):
+        images = ImageFiles([paths[k - 1] for k in chosen], sides, 3, chosen)
+        for path, image in zip(images.paths, images, strict=True):
+            expected = np.asarray(ImageOps.exif_transpose(Image.open(path)), int)
+            np.testing.assert_allclose(image, expected, atol=6, err_msg=path)
+        last = images.select(np.array([3, 0]))
+        np.testing.assert_array_equal(last[0], images[3])
+        assert last.fingerprint != ImageFiles(last.paths, sides, 3).fingerprint
 
 
 def test_a_damaged_image_is_named(tmp_path: Path) -> None:

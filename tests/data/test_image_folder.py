@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.images import CLASSES, save, shade, write_folder
+from helpers.images import CLASSES, exif_with, save, shade, write_folder
 
 from trainlib.data import ImageOptions, image_files, load_dataset
 from trainlib.data.image_folder import image_files as files_of
-from trainlib.data.image_folder import is_images
+from trainlib.data.image_folder import is_images, load_images
 
 pytest.importorskip("PIL")
 
@@ -36,6 +36,23 @@ def test_a_folder_is_read_as_keras_reads_it(tmp_path: Path) -> None:
         return sorted(row.tobytes() + bytes([int(label)]) for row, label in rows)
 
     assert in_order(x, y) == in_order(expected_x, expected_y)
+
+
+def test_a_picture_on_its_side_is_turned_for_training_and_predictions(tmp_path: Path) -> None:
+    wide = np.kron([[0, 80, 240], [160, 40, 120]], np.ones([8, 8]))  # JPEG keeps blocks
+    for name, turned in (("a", 6), ("b", 1)):
+        for k in range(4):
+            pixels = np.rot90(wide) if turned == 6 else wide  # seen after a turn to the right
+            save(tmp_path / name / f"{k}.jpg", pixels, quality=100, exif=exif_with(turned))
+    dataset = load_dataset(tmp_path)
+    assert dataset.train.x.shape[1:] == (16, 24, 1)
+    assert any(note.startswith("4 images turned upright") for note in dataset.notes)
+    by_class = [dataset.train.x[dataset.train.y == k][0].astype(int) for k in (0, 1)]
+    np.testing.assert_allclose(by_class[0], by_class[1], atol=3)
+    options = dataset.image_options
+    assert options is not None
+    alone = load_images([str(tmp_path / "a" / "0.jpg")], options)
+    np.testing.assert_array_equal(alone[0], by_class[0])
 
 
 def test_a_test_part_that_is_split_off_has_its_share_of_each_class(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.images import save
+from helpers.images import exif_with, save
 
 from trainlib.data.image_headers import ImageHeader, read_image_header
 
@@ -31,6 +31,26 @@ def test_the_content_counts_not_the_name(tmp_path: Path) -> None:
 def test_a_progressive_jpeg_with_a_comment_is_read(tmp_path: Path) -> None:
     path = save(tmp_path / "x.jpg", COLORS, progressive=True, comment=b"\xff\xc0" * 50)
     assert read_image_header(path) == ImageHeader(5, 7, False)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_a_jpeg_is_read(tmp_path: Path, orientation: int) -> None:
+    exif = exif_with(orientation)
+    header = read_image_header(save(tmp_path / "x.jpg", COLORS, exif=exif))
+    height, width = (7, 5) if orientation > 4 else (5, 7)
+    assert header == ImageHeader(height, width, False, orientation)
+
+
+def test_damaged_exif_data_leave_an_image_as_it_is(tmp_path: Path) -> None:
+    whole = exif_with(6).tobytes()
+    for exif in (whole[:-10], whole[:8], whole.replace(b"MM", b"XX").replace(b"II", b"XX")):
+        header = read_image_header(save(tmp_path / "x.jpg", COLORS, exif=exif))
+        assert header == ImageHeader(5, 7, False)
+    little = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x08\0\0\0"
+    for value, expected in ((b"\x08", 8), (b"\x09", 1)):
+        exif = little[:-4] + value + b"\0\0\0"
+        path = save(tmp_path / "x.jpg", COLORS, exif=exif)
+        assert read_image_header(path).orientation == expected
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:

@@ -20,6 +20,15 @@ def save(path: Path, pixels: Any, **options: Any) -> Path:
     return path
 
 
+def exif_with(orientation: int) -> Any:
+    """Return EXIF data for `save` that state an orientation, 1 to 8."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
 def shade(label: int, k: int, shape: tuple[int, ...] = (8, 8)) -> np.ndarray:
     """Return a noisy image whose brightness is that of its class."""
     noise = np.random.default_rng(k).integers(0, 40, shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import trainlib as tl
 from trainlib.models import MODELS, rnn, transformer
@@ -62,6 +63,21 @@ def test_padding_is_ignored(name):
     shorter = np.where(np.arange(6) < 3, x, 0)
     np.testing.assert_allclose(whole(shorter), cut(shorter[:, :3]), rtol=1e-4, atol=1e-6)
     assert np.any(whole(shorter).numpy() != whole(x).numpy())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_sequence_of_padding_only_has_a_finite_output_and_gradient(name):
+    model = make(name, vocabulary=VOCABULARY, dropout=0.0)
+    x = tokens(3)
+    alone = model(x).numpy()
+    x[1] = 0
+    with tf.GradientTape() as tape:
+        y = model(x)
+        loss = tf.reduce_sum(y**2)
+    np.testing.assert_allclose(y.numpy()[[0, 2]], alone[[0, 2]], rtol=1e-5, atol=1e-6)
+    assert np.isfinite(y).all()
+    for gradient in tape.gradient(loss, model.trainable_variables):
+        assert np.isfinite(tf.convert_to_tensor(gradient)).all()
 
 
 def test_positions_tell_an_order_that_attention_alone_does_not():

@@ -317,3 +317,29 @@ def test_a_dict_of_one_output_takes_one_loss(y):
     trainer = tl.Trainer(build(), "mse", tl.sgd(0.1), execution="graph")
     history = trainer.fit((A, y), epochs=1, **options)
     assert history[0]["loss"] == pytest.approx(expected[0], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss", ["mse", keras.losses.MeanSquaredError(), keras.losses.mean_squared_error]
+)
+@pytest.mark.parametrize(
+    ("join", "message"),
+    [
+        (dict, "returns the outputs main, aux: give one for each of them, as in {'main': '"),
+        (list, "returns 2: give one for each of them, as in \\['"),
+    ],
+)
+def test_one_loss_of_a_subclassed_model_names_what_to_give(loss, join, message):
+    trainer = tl.Trainer(subclassed(join)(), loss, tl.sgd(0.1), execution="graph")
+    y = {"main": NUMBERS[:2], "aux": NUMBERS[:2]} if join is dict else [NUMBERS[:2]] * 2
+    with pytest.raises(ValueError, match=message):
+        trainer.evaluate(((A[:2], B[:2]), y), batch_size=2)
+
+
+def test_a_metric_of_one_output_is_refused_beside_a_custom_loss_of_all():
+    def loss(y, outputs):
+        return tf.reduce_sum(tf.add_n([(a - b) ** 2 for a, b in zip(y, outputs, strict=True)]), -1)
+
+    trainer = tl.Trainer(subclassed(list)(), loss, tl.sgd(0.1), metrics=["mae"], execution="graph")
+    with pytest.raises(ValueError, match="metric mae: .* returns 2: give one for each"):
+        trainer.evaluate(((A[:2], B[:2]), [NUMBERS[:2]] * 2), batch_size=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from trainlib.core.checks import check_choice
 from trainlib.data.archives import Array
+from trainlib.data.image_headers import UPRIGHT
 from trainlib.training.lazy_array import LazyArray
 from trainlib.training.paths import shown
 
@@ -75,10 +76,20 @@ class ImageFiles(LazyArray):
         paths: the N files.
         size: height and width.
         channels: 1, gray, or 3, RGB.
+        orientations: EXIF orientation of each, 1 to 8: images are turned upright. Default: None,
+            all are stored upright.
     """
 
-    def __init__(self, paths: Sequence[str] | Array, size: tuple[int, int], channels: int) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str] | Array,
+        size: tuple[int, int],
+        channels: int,
+        orientations: Sequence[int] | Array | None = None,
+    ) -> None:
         self.paths = np.asarray(paths, str)
+        given = [UPRIGHT] * len(paths) if orientations is None else orientations
+        self.orientations = np.asarray(given, np.int32)
         self.shape = (len(paths), *size, channels)
         self.dtype = np.dtype(np.uint8)
 
@@ -91,6 +102,8 @@ class ImageFiles(LazyArray):
     def fingerprint(self) -> bytes:
         """The hash of the names, sizes and times of the files."""
         digest = hashlib.sha256(repr(self.shape).encode())
+        if (self.orientations != UPRIGHT).any():
+            digest.update(self.orientations.tobytes())
         for path in self.paths:
             stat = Path(path).stat()
             digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
@@ -99,7 +112,7 @@ class ImageFiles(LazyArray):
     def select(self, rows: Array) -> ImageFiles:
         """Return the images of these indices, which are not decoded."""
         _, height, width, channels = self.shape
-        return ImageFiles(self.paths[rows], (height, width), channels)
+        return ImageFiles(self.paths[rows], (height, width), channels, self.orientations[rows])
 
     def read(self, rows: Array) -> Array:
         """Return the images of these indices.
@@ -109,12 +122,14 @@ class ImageFiles(LazyArray):
         """
         import tensorflow as tf
 
-        decode, paths = _decoder(self.shape[1:]), self.paths[rows]
+        decode = _decoder(self.shape[1:])
+        paths, orientations = self.paths[rows], self.orientations[rows]
         images = np.empty((len(paths), *self.shape[1:]), np.uint8)
         for start in range(0, len(paths), _AT_ONCE):
-            part = paths[start : start + _AT_ONCE]
+            chosen = slice(start, start + _AT_ONCE)
+            part, turns = paths[chosen], orientations[chosen]
             try:
-                images[start : start + _AT_ONCE] = decode(tf.constant(part))
+                images[chosen] = decode(tf.constant(part), tf.constant(turns))
             except tf.errors.OpError as error:
                 raise _first_damaged(part, decode) or error from error
         return images
@@ -148,10 +163,12 @@ def _decoder(shape: tuple[int, ...]) -> Any:
 
     size, channels = shape[:2], shape[2]
 
-    def decode(path: Any) -> Any:
+    def decode(file: tuple[Any, Any]) -> Any:
+        path, orientation = file
         content = tf.io.read_file(path)
         image = tf.io.decode_image(content, expand_animations=False)
         image.set_shape([None, None, None])
+        image = tf.cond(orientation == UPRIGHT, lambda: image, lambda: _upright(image, orientation))
         colors = tf.shape(image)[2] >= 3
         if channels == 3:
             image = tf.cond(
@@ -172,13 +189,32 @@ def _decoder(shape: tuple[int, ...]) -> Any:
         pixels = tf.image.resize(image, size, antialias=True)
         return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])  # type: ignore[untyped-decorator]
-    def decode_all(paths: Any) -> Any:
-        spec = tf.TensorSpec(shape, tf.uint8)
+    signature = [tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32)]
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    def decode_all(paths: Any, orientations: Any) -> Any:
+        files, spec = (paths, orientations), tf.TensorSpec(shape, tf.uint8)
         with tf.device("CPU:0"):
-            return tf.map_fn(decode, paths, fn_output_signature=spec, parallel_iterations=_PARALLEL)
+            return tf.map_fn(decode, files, fn_output_signature=spec, parallel_iterations=_PARALLEL)
 
     return decode_all
+
+
+def _upright(image: Any, orientation: Any) -> Any:
+    """Return an image [height, width, channels] of an EXIF orientation as it is to be seen."""
+    import tensorflow as tf
+
+    steps: list[tuple[tuple[int, ...], Callable[[Any], Any]]] = [
+        ((5, 6, 7, 8), lambda x: tf.transpose(x, [1, 0, 2])),
+        ((2, 3, 6, 7), lambda x: tf.reverse(x, [1])),
+        ((3, 4, 7, 8), lambda x: tf.reverse(x, [0])),
+    ]
+    for orientations, step in steps:
+        needed = tf.reduce_any(orientation == orientations)
+        image = tf.cond(
+            needed, functools.partial(step, image), functools.partial(tf.identity, image)
+        )
+    return image
 
 
 def _first_damaged(paths: Array, decode: Any) -> ValueError | None:
@@ -187,7 +223,7 @@ def _first_damaged(paths: Array, decode: Any) -> ValueError | None:
 
     for path in paths:
         try:
-            decode(tf.constant([path]))
+            decode(tf.constant([path]), tf.constant([UPRIGHT]))
         except tf.errors.OpError as error:
             is_missing = isinstance(error, tf.errors.NotFoundError)
             reason = "it does not exist" if is_missing else "it is damaged"

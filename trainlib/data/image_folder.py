@@ -28,7 +28,7 @@ from trainlib.data.image_files import (
     ImageOptions,
     in_memory,
 )
-from trainlib.data.image_headers import IMAGE_SUFFIXES, ImageHeader, read_image_header
+from trainlib.data.image_headers import IMAGE_SUFFIXES, UPRIGHT, ImageHeader, read_image_header
 from trainlib.data.labels import first_classes
 from trainlib.training.paths import printable, shown
 
@@ -83,7 +83,10 @@ def load_image_folder(path: Path, options: ImageOptions, stratify: bool = True) 
     notes += [f"{len(names)} classes: {first_classes(names)}"]
     notes += _ignored_note(parts.values())
     y = {name: labels for name, (_, labels) in labelled.items()}
-    x = {name: ImageFiles(files, size, CHANNELS[mode]) for name, (files, _) in labelled.items()}
+    x = {
+        name: ImageFiles(files, size, CHANNELS[mode], _orientations(headers[name]))
+        for name, (files, _) in labelled.items()
+    }
     if TEST not in x:
         total = len(y[TRAIN])
         kept, held_out = split_test_indices(total, shown(path), y[TRAIN] if stratify else None)
@@ -140,9 +143,9 @@ def load_images(files: Sequence[str], options: ImageOptions) -> Array:
         ValueError: an image is damaged.
     """
     assert options.height_and_width is not None
-    _headers(files)
+    orientations = _orientations(_headers(files))
     channels = CHANNELS[options.color_mode]
-    images: Array = in_memory(ImageFiles(files, options.height_and_width, channels))
+    images: Array = in_memory(ImageFiles(files, options.height_and_width, channels, orientations))
     return images
 
 
@@ -299,6 +302,11 @@ def _headers(files: Sequence[str]) -> list[ImageHeader]:
         return list(pool.map(read, files))
 
 
+def _orientations(headers: Sequence[ImageHeader]) -> list[int]:
+    """Return the EXIF orientations of images."""
+    return [header.orientation for header in headers]
+
+
 def _resolved(
     headers: Sequence[ImageHeader], options: ImageOptions
 ) -> tuple[tuple[int, int], str, list[str]]:
@@ -316,6 +324,8 @@ def _resolved(
         low, high = sizes.min(0), sizes.max(0)
         were = f"{low[0]}x{low[1]}" + ("" if one_size else f" to {high[0]}x{high[1]}")
         notes[0] += f", resized from {were}"
+    if turned := sum(x.orientation != UPRIGHT for x in headers):
+        notes.append(f"{turned} images turned upright, as their EXIF orientation says")
     return size, mode, notes
 
 

@@ -1,4 +1,4 @@
-"""Sizes of images, read from the first bytes of their files: PNG, JPEG, GIF and BMP."""
+"""Sizes and orientations of images, from the first bytes of their files: PNG, JPEG, GIF, BMP."""
 
 from __future__ import annotations
 
@@ -10,22 +10,33 @@ from typing import BinaryIO, NamedTuple
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 """Ends of the names of images."""
 
+UPRIGHT = 1
+"""The orientation of an image whose pixels are stored as they are to be seen."""
+TRANSPOSED = 5
+"""The first of the orientations whose rows are stored as columns; the last is 8."""
+
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers in a JPEG file that precede the size of the image."""
+_EXIF_SEGMENT, _EXIF = 0xE1, b"Exif\0\0"
+"""Marker and beginning of the segment of a JPEG file with its EXIF data."""
+_ORIENTATION, _SHORT = 0x0112, 3
+"""Number and type of the orientation among the EXIF data."""
 
 
 class ImageHeader(NamedTuple):
     """What the first bytes of an image say.
 
     Attributes:
-        height: rows of pixels.
-        width: columns of pixels.
+        height: rows of pixels of the upright image.
+        width: columns of pixels of the upright image.
         is_gray: whether it is stored without colors.
+        orientation: EXIF orientation of the stored pixels, 1 to 8. Default: 1, upright.
     """
 
     height: int
     width: int
     is_gray: bool
+    orientation: int = UPRIGHT
 
 
 def read_image_header(path: Path) -> ImageHeader:
@@ -82,7 +93,7 @@ def _check_gray_palette(stream: BinaryIO) -> None:
 
 
 def _read_jpeg(stream: BinaryIO) -> ImageHeader:
-    place = 2
+    place, orientation = 2, UPRIGHT
     while True:
         mark, kind = _unpack(stream, place, "BB")
         if mark != 0xFF:
@@ -91,10 +102,30 @@ def _read_jpeg(stream: BinaryIO) -> ImageHeader:
             place += 1
         elif kind in _FRAMES:
             height, width, components = _unpack(stream, place + 5, ">HHB")
-            return ImageHeader(height, width, components == 1)
+            size = (width, height) if orientation >= TRANSPOSED else (height, width)
+            return ImageHeader(*size, components == 1, orientation)
         else:
             (length,) = _unpack(stream, place + 2, ">H")
+            if kind == _EXIF_SEGMENT and stream.read(len(_EXIF)) == _EXIF:
+                orientation = _orientation(stream.read(max(0, length - 2 - len(_EXIF))))
             place += 2 + length
+
+
+def _orientation(exif: bytes) -> int:
+    """Return the orientation in EXIF data, which are a TIFF file; 1 where they hold none."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return UPRIGHT
+    try:
+        (start,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, start)
+        for k in range(count):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, start + 2 + 12 * k)
+            if (tag, kind) == (_ORIENTATION, _SHORT):
+                return value if 1 <= value <= 8 else UPRIGHT
+    except struct.error:  # damaged EXIF data: the image itself may be whole
+        pass
+    return UPRIGHT
 
 
 _READERS: Mapping[bytes, Callable[[BinaryIO], ImageHeader]] = {

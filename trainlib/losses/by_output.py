@@ -1,9 +1,10 @@
-"""`LossByOutput`: the weighted sum of a loss for each output of a model."""
+"""`LossByOutput`: the weighted sum of a loss for each output; a check that there is one only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from trainlib.core.checks import check_number
 from trainlib.losses.inputs import Loss
@@ -71,3 +72,26 @@ class LossByOutput:
         """The names of the results by output, such as "main_loss"; {} where one has a loss."""
         trained = self.trained
         return {name: f"{name}_loss" for name in trained} if len(trained) > 1 else {}
+
+
+def check_one_output(name: str, y_pred: Any) -> None:
+    """Raise `ValueError` if a loss or a metric of one output is given those of several.
+
+    TensorFlow would make one tensor of a list of outputs.
+
+    Args:
+        name: name of the function.
+        y_pred: what the model returns.
+    """
+    if isinstance(y_pred, Mapping):
+        names = list(map(str, y_pred))
+        what, example = f"the outputs {', '.join(names)}", dict.fromkeys(names, name)
+        raise ValueError(
+            f"{name} is of one output, but the model returns {what}: give one for each of them, as "
+            f"in {example}, None for none"
+        )
+    if isinstance(y_pred, (list, tuple)):
+        raise ValueError(
+            f"{name} is of one output, but the model returns {len(y_pred)}: give one for each of "
+            f"them, as in {[name] * len(y_pred)}, None for none"
+        )

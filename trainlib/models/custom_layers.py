@@ -105,3 +105,25 @@ class PositionEmbedding(keras.layers.Layer):  # type: ignore[misc]
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make the layer."""
         return {**super().get_config(), "kind": self.kind}
+
+
+@keras.saving.register_keras_serializable(package="trainlib")
+class MaskedMean(keras.layers.GlobalAveragePooling1D):  # type: ignore[misc]
+    """Mean over the steps of a sequence that are not masked; 0 where all of them are.
+
+    Keras's `GlobalAveragePooling1D` divides 0 by 0 there.
+
+    Example:
+        >>> from trainlib.models.custom_layers import MaskedMean
+        >>> x, mask = tf.constant([[[2.0], [4.0]], [[2.0], [4.0]]]), [[True, False], [False, False]]
+        >>> MaskedMean()(x, mask=tf.constant(mask)).numpy().tolist()
+        [[2.0], [0.0]]
+    """
+
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the mean of each sequence, [batch, features]."""
+        if mask is None:
+            return super().call(inputs)
+        counted = keras.ops.cast(mask, inputs.dtype)[:, :, None]
+        total = keras.ops.sum(inputs * counted, axis=1)
+        return total / keras.ops.maximum(keras.ops.sum(counted, axis=1), 1)

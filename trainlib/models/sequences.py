@@ -113,7 +113,7 @@ def transformer(
 
     A block is x + attention(norm(x)), then x + dense(activation(dense(norm(x)))), with layer
     normalization before each part ("pre-norm"). Steps of padding are masked in the attention and
-    left out of the mean.
+    left out of the mean, which is 0 for a sequence of padding only.
 
     Args:
         input_shape: shape of one sequence: (steps,) of numbers, or of integers with `vocabulary`;
@@ -129,8 +129,7 @@ def transformer(
         positions: what is added to tell positions apart: "learned" (default) vectors, "sinusoidal"
             ones, or "none", with which the order of the steps does not count.
         vocabulary: number of different integers, which an embedding turns into vectors; 0 is
-            padding, and each sequence needs another integer. Default: 0, the inputs are numbers,
-            which a dense layer turns into vectors.
+            padding. Default: 0, the inputs are numbers, which a dense layer turns into vectors.
         activation: activation of the hidden layers of blocks, as in `mlp`, without maxout. Default:
             "gelu".
         initializer: initializer of the kernels, as in `mlp`. Default: "glorot_uniform".
@@ -141,7 +140,7 @@ def transformer(
 
     Returns:
         A built `keras.Model` named "transformer". With positions, it has the layer
-        `trainlib.models.custom_layers.PositionEmbedding`.
+        `PositionEmbedding` of `trainlib.models.custom_layers`, with a vocabulary `MaskedMean`.
 
     Raises:
         ValueError: the examples are not sequences, `width` is not a multiple of `heads`, a number
@@ -172,7 +171,7 @@ def transformer(
         x = kinds.attention(x, f"block_{k}_attention", heads, k / depth)
         x = kinds.feedforward(x, f"block_{k}_dense", feedforward, k / depth)
     x = keras.layers.LayerNormalization(name="norm")(x)
-    x = keras.layers.GlobalAveragePooling1D(name="mean")(x)
+    x = _mean(bool(vocabulary))(x)
     return keras.Model(first, chain(x, last_layers(outputs, output_activation)), name="transformer")
 
 
@@ -229,6 +228,15 @@ def _sequence_input(
 def _embedding(vocabulary: int, width: int) -> Any:
     """Return the layer that turns integers into vectors, and masks 0, the padding."""
     return keras.layers.Embedding(vocabulary, width, mask_zero=True, name="embedding")
+
+
+def _mean(masked: bool) -> Any:
+    """Return the layer that takes the mean over the steps, without those of padding if masked."""
+    if not masked:
+        return keras.layers.GlobalAveragePooling1D(name="mean")
+    from trainlib.models.custom_layers import MaskedMean
+
+    return MaskedMean(name="mean")
 
 
 def _positions(kind: str) -> list[Any]:

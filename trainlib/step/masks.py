@@ -7,6 +7,8 @@ not changed, as in Keras.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ import tensorflow as tf
 from trainlib.core.tree import leaves_by_path, with_rank
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Masked
+from trainlib.losses.by_output import check_one_output
 from trainlib.metrics import Mean, Metric
 from trainlib.step.state import ModelOutput
 
@@ -32,6 +35,7 @@ def masked(function: Callable[[Any, Any], Tensor], y: Tree, output: ModelOutput)
         ValueError: the function uses outputs of different masks, the mask has another shape than
             the values, or the values of several outputs are not those of the examples.
     """
+    _check_function(function, output.y_pred)
     values = function(y, output.y_pred)
     if tf.nest.is_nested(output.y_pred):
         _check_rows(values, output.y_pred)
@@ -95,6 +99,14 @@ def under(mask: Tensor, values: Tensor) -> Masked:
         )
     mask = tf.broadcast_to(with_rank(mask, values.shape.rank), tf.shape(values))
     return Masked.where(mask if own is None else mask & own, values)
+
+
+def _check_function(function: Any, y_pred: Tree) -> None:
+    """Raise `ValueError` for several outputs and a function of this library, which takes one."""
+    called = function.func if isinstance(function, functools.partial) else function
+    of_library = inspect.isfunction(called) and called.__module__.startswith("trainlib.")
+    if of_library and tf.nest.is_nested(y_pred):
+        check_one_output(called.__name__, y_pred)
 
 
 def _check_rows(values: Any, y_pred: Tree) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Loss, Masked
+from trainlib.losses.by_output import check_one_output
 from trainlib.losses.inputs import match_ranks
 from trainlib.metrics import sparse_top_k_categorical_accuracy, top_k_categorical_accuracy
 from trainlib.training.keras_private import mask_of
@@ -44,6 +45,9 @@ class KerasLoss:
 
     def __call__(self, y_true: Tree, y_pred: Tree) -> Tensor:
         """Return the losses, `Masked` where Keras masks them."""
+        defined = type(self.source) if self._is_object else self.source
+        if defined.__module__.startswith("keras."):
+            check_one_output(self.__name__, y_pred)
         if self._is_object:
             return _call(self.source.call, self.source.dtype, y_true, y_pred)
         return _call(self.source, None, y_true, y_pred)

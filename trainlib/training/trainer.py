@@ -58,8 +58,9 @@ class Trainer(Inference):
         model: a built Keras model, or a `FunctionalModel` of any function and its parameters.
         loss: name of a registered loss, or a function `(y_true, y_pred) -> loss per example`; or
             these by output, None for an output without a loss. One name, or function of the
-            registry or of Keras, is the loss of each output of a graph of layers; a custom function
-            is given the structures of all targets and outputs.
+            registry or of Keras, is the loss of each output of a graph of layers; a model of
+            several outputs with its own `call` shows them in a step only, and needs these by
+            output. A custom function is given the structures of all targets and outputs.
         optimizer: an `Optimizer` such as `tl.adam(1e-3)`.
         metrics: names of registered metrics, or functions `(y_true, y_pred) -> value per example`;
             or a mapping from result names to these and to `Metric`s; or any of these by output.
