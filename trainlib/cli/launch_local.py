@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 import trainlib
+from trainlib.cli.distributed.secret import VARIABLE as SECRET
 from trainlib.cli.exit_status import BAD_INPUT, fail
 from trainlib.cli.help import terminal_width, wrap_paragraphs
 from trainlib.training.cluster import VARIABLE
@@ -81,8 +83,9 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     """
     with _received_signals() as received, ExitStack() as cleanup:
         workers: list[subprocess.Popen[str]] = []
+        secret = secrets.token_hex(32)
         for index, tf_config in enumerate(tf_configs(free_ports(count))):
-            workers.append(_start(index, tf_config, arguments))
+            workers.append(_start(index, tf_config, secret, arguments))
             cleanup.callback(workers[-1].kill)
         relays = [_relay_errors(index, worker) for index, worker in enumerate(workers) if index]
         status = _wait(workers, received)
@@ -125,13 +128,15 @@ def _received_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _start(index: int, tf_config: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+def _start(
+    index: int, tf_config: str, secret: str, arguments: Sequence[str]
+) -> subprocess.Popen[str]:
     """Start a worker in a new process group, so that Ctrl-C reaches it once: from here."""
     root = str(Path(trainlib.__file__).parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
         [sys.executable, *arguments],
-        env={**os.environ, VARIABLE: tf_config, "PYTHONPATH": path},
+        env={SECRET: secret, **os.environ, VARIABLE: tf_config, "PYTHONPATH": path},
         stdout=subprocess.DEVNULL if index else None,
         stderr=subprocess.PIPE if index else None,
         text=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from trainlib.cli.lazy_import import defer
@@ -14,7 +14,7 @@ defer("tensorflow", "keras")
 from trainlib.callbacks import Callback, LineLogger, ProgressBar, StopAfter  # noqa: E402
 from trainlib.cli import app  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
-from trainlib.cli.distributed.session import worker_session  # noqa: E402
+from trainlib.cli.distributed.session import WorkerSecret, worker_session  # noqa: E402
 from trainlib.cli.exit_status import CommandError  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
@@ -82,6 +82,24 @@ def define_train(values: Values) -> None:
     group.integer(
         "verify_steps", 100, "With --verify_resume: batches before the stop, and after it."
     )
+    define_workers(values)
+
+
+def define_workers(values: Values) -> None:
+    """Define the flags by which the workers of one run know each other."""
+    group = Group(values, "Workers")
+    group.path(
+        "worker_secret_file",
+        None,
+        "File with a secret of at least 16 bytes, the same for all workers, which each proves to "
+        "know before it is let in; default: the environment variable TRAINLIB_WORKER_SECRET. "
+        "Workers on several machines need one.",
+    )
+    group.boolean(
+        "insecure_workers",
+        False,
+        "Let workers on several machines do without a secret, in a network that only they reach.",
+    )
 
 
 def define_run_dir(values: Values) -> None:
@@ -111,14 +129,18 @@ def train(values: Values) -> None:
 
     with (
         worker_session(
-            config.strategy, config.worker_timeout, _compared_flags(config), check
+            config.strategy,
+            config.worker_timeout,
+            _compared_flags(config),
+            check,
+            WorkerSecret(values.worker_secret_file, values.insecure_workers),
         ) as worker,
         StopOnSignal() as signals,
     ):
 
         @contextlib.contextmanager
-        def start() -> Iterator[None]:
-            with worker.start_barrier():
+        def start(fingerprint: Callable[[], str]) -> Iterator[None]:
+            with worker.start_barrier(fingerprint):
                 yield
             signals.install_handlers()  # again: the servers that have started replaced them
 

@@ -7,6 +7,7 @@ functions of this module.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 from trainlib.callbacks import Callback
@@ -29,7 +30,7 @@ from trainlib.experiment.range_test import (
 )
 from trainlib.experiment.result import Log, Session
 from trainlib.experiment.saved_run import build_evaluator
-from trainlib.experiment.task import PARTS, Task, training_data
+from trainlib.experiment.task import PARTS, Task, fingerprint, training_data
 from trainlib.experiment.training import build_trainer, training_callbacks
 from trainlib.experiment.user_functions import modules_used
 from trainlib.tools.calibration import Calibration
@@ -91,7 +92,7 @@ def prepare_run(
         ValueError, TypeError, OSError: something that the configuration names does not exist, or
             does not fit.
     """
-    with session.start_barrier():
+    with session.start_barrier(functools.partial(fingerprint, task)):
         strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
     built = build_models(config, task)
     task = with_scaled_targets(task, built)

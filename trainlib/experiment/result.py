@@ -71,17 +71,21 @@ class NonFiniteRunError(NonFiniteError):
         self.folder = folder
 
 
+StartBarrier = Callable[[Callable[[], str]], contextlib.AbstractContextManager[Any]]
+
+
 class Session(NamedTuple):
     """The part of a process in a run.
 
     Attributes:
         is_chief: whether it writes files: the first worker, or the only process.
-        start_barrier: context manager to create the strategy in.
+        start_barrier: context manager to create the strategy in, given a function that returns the
+            fingerprint of the data: workers with other data are refused there.
         log: called with lines on the progress of the run.
     """
 
     is_chief: bool = True
-    start_barrier: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    start_barrier: StartBarrier = contextlib.nullcontext
     log: Log = lambda line: None
 
 

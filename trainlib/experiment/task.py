@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 import trainlib.losses as losses
 from trainlib.core.checks import check_integer
@@ -341,3 +343,14 @@ def _classes(task: Task) -> tuple[str, ...]:
     """Return the classes as the targets name them; () where they are numbered."""
     rules = task.dataset.preprocessing
     return task.dataset.class_names if rules is None else rules.classes
+
+
+def fingerprint(task: Task) -> str:
+    """Return a hash of all examples of a task, by which workers compare their data."""
+    digest = hashlib.sha256()
+    parts = [getattr(task, name) for name in PARTS]
+    for array in tf.nest.flatten([task.weights, parts]):
+        if array is not None:
+            digest.update(f"{array.dtype} {array.shape} ".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -23,9 +23,7 @@ import tensorflow as tf
 
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.files import write_text
-
-CACHE_VARIABLE = "TRAINLIB_CACHE"
-"""Environment variable with the folder of the cache."""
+from trainlib.training.paths import cache_folder
 
 
 class Workload(NamedTuple):
@@ -168,10 +166,8 @@ def _cache_key(operations: dict[str, int], work: Workload) -> str:
 
 
 def cache_file() -> Path:
-    """Return the cache's file, in $TRAINLIB_CACHE or in `trainlib` of the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(os.environ.get(CACHE_VARIABLE) or Path(cache) / "trainlib")
-    return folder / "execution.json"
+    """Return the file of the cache with the choices."""
+    return cache_folder() / "execution.json"
 
 
 def _read_cache() -> dict[str, str]:

@@ -16,11 +16,6 @@ from trainlib.training.paths import shown
 
 FILE = "values"
 _PREFIX, _SUFFIX = "values/", "/.ATTRIBUTES/VARIABLE_VALUE"
-_OF_THE_SYSTEM = (
-    tf.errors.PermissionDeniedError,
-    tf.errors.ResourceExhaustedError,
-    tf.errors.UnavailableError,
-)
 
 
 class DamagedError(ValueError):
@@ -57,11 +52,16 @@ def read_tensors(folder: Path) -> dict[str, np.ndarray]:
     try:
         reader = tf.train.load_checkpoint(str(folder / FILE))
         values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
-    except _OF_THE_SYSTEM as error:
-        raise OSError(one_line(error)) from error
     except Exception as error:  # of many types, such as RuntimeError and IndexError
-        raise DamagedError(one_line(error)) from error
+        kind = OSError if isinstance(error, _system_errors()) else DamagedError
+        raise kind(one_line(error)) from error
     return {name: np.asarray(x) for key, x in values.items() if (name := _name(key))}
+
+
+def _system_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of TensorFlow that say nothing about the files."""
+    errors = tf.errors
+    return errors.PermissionDeniedError, errors.ResourceExhaustedError, errors.UnavailableError
 
 
 def _name(key: str) -> str | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+CACHE_VARIABLE = "TRAINLIB_CACHE"
+"""Environment variable with the folder of the cache."""
+
 
 def expanded(path: str | os.PathLike[str]) -> Path:
     """Return a path with the home folder in place of a leading `~`.
@@ -53,3 +56,9 @@ def printable(text: str) -> str:
     return "".join(
         x if x.isprintable() else x.encode("unicode_escape").decode("ascii") for x in text
     )
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache: $TRAINLIB_CACHE, or `trainlib` of the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get(CACHE_VARIABLE) or Path(cache) / "trainlib")

@@ -21,7 +21,7 @@ def pair(monkeypatch):
     monkeypatch.setattr(liveness, "exit_immediately", lambda status: None)
     monkeypatch.setattr(liveness, "GRACE_SECONDS", 60.0)
     ends = socket.socketpair()
-    first, second = (Connection(end, end.makefile("rb")) for end in ends)
+    first, second = map(Connection, ends)
     both = Liveness({1: first}), Liveness({0: second})
     yield both
     for one in both:
@@ -103,3 +103,27 @@ def test_a_loss_before_the_start_is_raised_at_the_barrier(pair):
     second.close()
     with pytest.raises(WorkerLostError, match="worker 1 is lost"), first.start_barrier():
         pytest.fail("the barrier was passed")
+
+
+def test_workers_with_other_data_do_not_pass_the_start_barrier(pair):
+    messages = []
+
+    def start(index):
+        with pytest.raises(ValueError) as error, pair[index].start_barrier(lambda: f"hash {index}"):
+            pytest.fail("the barrier was passed")
+        messages.append(str(error.value))
+
+    threads = [threading.Thread(target=start, args=[index]) for index in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    message = "the data of worker 1 differ from those of worker 0: give all workers the same files"
+    assert messages == [message] * 2
+
+
+def test_a_message_that_is_not_expected_is_a_loss(pair, monkeypatch):
+    monkeypatch.setattr(liveness, "NAMING_SECONDS", 5.0)
+    pair[0].connections[1].socket.sendall(b"[" * 100_000 + b"\n")  # deeper than JSON is read
+    error = guarded(pair[1], lambda: fail(RuntimeError("a collective operation failed")))
+    assert str(error).startswith("worker 0 is lost")

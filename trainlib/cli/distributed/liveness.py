@@ -18,6 +18,7 @@ from trainlib.cli.exit_status import (
     WorkerLostError,
     exit_immediately,
 )
+from trainlib.training.paths import printable
 
 GRACE_SECONDS = 5.0
 """Seconds in which a worker may end with its own message after another one is lost."""
@@ -42,27 +43,39 @@ class Liveness:
         self._lost_worker: int | None = None
         self._loss_noticed = threading.Event()
         self._ready = {k: threading.Event() for k in connections}
+        self._fingerprints: dict[int, str] = {}
+        self._refusal = ""
         self._done = {k: threading.Event() for k in connections}
         self._closed = False
         for index in connections:
             self._start_thread(self._listen, index)
 
     @contextlib.contextmanager
-    def start_barrier(self) -> Iterator[None]:
+    def start_barrier(self, fingerprint: Callable[[], str] = str) -> Iterator[None]:
         """Start TensorFlow's servers inside this context: all workers enter it together.
 
         While the servers look for each other no Python thread runs, so that a loss goes unnoticed:
         an alarm ends the process then. The servers replace the handler of SIGTERM.
+
+        Args:
+            fingerprint: returns the hash of the data of this worker. Default: "".
+
+        Raises:
+            ValueError: the data of two workers differ.
+            WorkerLostError: another worker is lost.
         """
-        is_first = 0 not in self.connections
+        is_first, own = 0 not in self.connections, fingerprint()
         if not is_first:
-            self._broadcast({"ready": True})
+            self._broadcast({"ready": own})
         for ready in self._ready.values():
             while not ready.wait(POLL_SECONDS):
                 if self._loss_noticed.is_set():
                     raise self._loss()
         if is_first:
-            self._broadcast({"ready": True})
+            self._compare(own)
+            self._broadcast({"ready": own})
+        if self._refusal:
+            raise ValueError(self._refusal)
         signal.alarm(START_SECONDS)
         yield
         signal.alarm(0)
@@ -99,14 +112,28 @@ class Liveness:
             for done in self._done.values():
                 done.wait(FAREWELL_SECONDS / len(self._done))
 
-    def _broadcast(self, message: Mapping[str, bool]) -> None:
+    def _compare(self, fingerprint: str) -> None:
+        """Refuse the start on all workers if the data of one differ from those of the first."""
+        others = [index for index, found in self._fingerprints.items() if found != fingerprint]
+        if others:
+            self._refusal = (
+                f"the data of worker {min(others)} differ from those of worker 0: give all workers "
+                "the same files"
+            )
+            self._broadcast({"refused": self._refusal})
+
+    def _broadcast(self, message: Mapping[str, str | bool]) -> None:
         for connection in self.connections.values():
             connection.send(message)
 
     def _listen(self, index: int) -> None:
         """Receive the messages of a worker until its connection ends."""
         while isinstance(message := self.connections[index].receive(), dict):
+            if "refused" in message:
+                self._refusal = printable(str(message["refused"]))
+                self._ready[index].set()
             if "ready" in message:
+                self._fingerprints[index] = str(message["ready"])
                 self._ready[index].set()
             if "done" in message:
                 self._done[index].set()

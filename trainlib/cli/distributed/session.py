@@ -6,10 +6,11 @@ import atexit
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trainlib.cli.distributed.liveness import Liveness
 from trainlib.cli.distributed.rendezvous import rendezvous
+from trainlib.cli.distributed.secret import worker_secret
 from trainlib.cli.exit_status import exit_immediately, status_of
 from trainlib.core.checks import check_number
 from trainlib.training.cluster import Cluster, cluster
@@ -20,17 +21,34 @@ class WorkerSession(NamedTuple):
 
     Attributes:
         is_chief: whether this process prints and writes files.
-        start_barrier: context manager to create the strategy in; entered once all workers are
-            ready.
+        start_barrier: context manager to create the strategy in, given a function that
+            returns the fingerprint of the data; entered once all workers are ready and have the
+            same data.
     """
 
     is_chief: bool
-    start_barrier: Callable[[], contextlib.AbstractContextManager[None]]
+    start_barrier: Callable[[Callable[[], str]], contextlib.AbstractContextManager[Any]]
+
+
+class WorkerSecret(NamedTuple):
+    """How the workers of a run know each other.
+
+    Attributes:
+        file: path of a file with their secret; None: as `worker_secret` says.
+        insecure: whether workers on several machines may do without one.
+    """
+
+    file: str | None = None
+    insecure: bool = False
 
 
 @contextlib.contextmanager
 def worker_session(
-    strategy: str, timeout: float, settings: Mapping[str, str], check: Callable[[], None]
+    strategy: str,
+    timeout: float,
+    settings: Mapping[str, str],
+    check: Callable[[], None],
+    secret: WorkerSecret,
 ) -> Iterator[WorkerSession]:
     """Run a worker of TF_CONFIG, or the only process, inside this context.
 
@@ -41,9 +59,11 @@ def worker_session(
         timeout: seconds to wait for the other workers, above 0.
         settings: flags that must be equal on all workers, as `--name=value` by name.
         check: called on the chief before any worker begins; raises ValueError.
+        secret: how the workers know each other.
 
     Raises:
-        ValueError: settings of two workers differ, or TF_CONFIG is not valid.
+        ValueError: settings or data of two workers differ, TF_CONFIG is not valid, or the workers
+            need a secret.
         WorkerLostError: another worker did not connect in time, or is lost.
     """
     check_number("worker_timeout", timeout, above=0)
@@ -52,7 +72,8 @@ def worker_session(
         check()
         yield WorkerSession(True, contextlib.nullcontext)
         return
-    liveness = Liveness(rendezvous(workers, settings, timeout, check))
+    known = worker_secret(workers.addresses, secret.file, secret.insecure)
+    liveness = Liveness(rendezvous(workers, settings, timeout, check, known))
     status = 0
     try:
         with _output_of(workers), liveness.guard():
