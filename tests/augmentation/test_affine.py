@@ -75,6 +75,12 @@ def test_flips_mirror_exactly():
         np.testing.assert_array_equal(found, image[:: -1 if y else 1, :: -1 if x else 1])
 
 
+def test_flips_of_one_axis_leave_the_other():
+    in_x = tf.constant([True, False] * 3)
+    both = flip_map(in_x, tf.constant([False] * 6))
+    np.testing.assert_array_equal(mirror(IMAGES, flip_map(in_x, None)), mirror(IMAGES, both))
+
+
 def test_shifts_by_whole_pixels_are_exact():
     ours = warp(IMAGES, shift(tf.constant(2.0), tf.constant(-3.0)), "constant", 7.0).numpy()
     expected = np.full_like(IMAGES, 7.0)

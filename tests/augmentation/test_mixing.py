@@ -38,6 +38,15 @@ def test_pasted_boxes_are_those_of_keras():
     np.testing.assert_allclose(share, 1 - np.mean(mask, (1, 2, 3)), rtol=1e-6)
 
 
+def test_boxes_are_pasted_in_the_dtype_of_the_data():
+    images = tf.zeros([2, 4, 4, 1], tf.uint8)
+    others = tf.fill([2, 4, 4, 1], tf.constant(255, tf.uint8))
+    box = Box(*(tf.constant([0, side]) for side in (2, 4, 0, 4)))
+    found, share = paste(images, others, box)
+    assert (found.dtype, share.dtype) == (tf.uint8, tf.float32)
+    np.testing.assert_array_equal(found[:, 3, 3, 0], [0, 255])
+
+
 def test_mixup_has_the_share_that_it_returns():
     images, others = tf.ones([N, 2, 2, 1]), tf.zeros([N, 2, 2, 1])
     mixed, share = tl.augmentation.mixup(0.4).function(images, others, KEY)

@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from trainlib.core.random import elementwise
@@ -52,10 +53,13 @@ def shift(right: Tensor, down: Tensor) -> Affine:
     return Affine(one, zero, zero, one, -right, -down)
 
 
-def flip_map(in_x: Tensor, in_y: Tensor) -> Affine:
-    """Return maps that mirror images, left and right or up and down, where bools [n] say so."""
-    zero = tf.constant(0.0)
-    a, d = (tf.where(flipped, -1.0, 1.0) for flipped in (in_x, in_y))
+def flip_map(in_x: Tensor | None, in_y: Tensor | None) -> Affine:
+    """Return maps that mirror images, left and right or up and down, where bools [n] say so.
+
+    None mirrors no image.
+    """
+    zero, one = tf.constant(0.0), tf.constant(1.0)
+    a, d = (one if flipped is None else tf.where(flipped, -1.0, 1.0) for flipped in (in_x, in_y))
     return linear(a, zero, zero, d)
 
 
@@ -129,6 +133,9 @@ def warp(
 def mirror(images: Tensor, flips: Affine) -> Tensor:
     """Return images mirrored by maps of `flip_map`, as `warp` does, without interpolation."""
     for factor, axis in ((flips.a, 2), (flips.d, 1)):
+        known = tf.get_static_value(factor)
+        if known is not None and np.all(known == 1):
+            continue
         mirrored = with_rank(tf.broadcast_to(factor < 0, tf.shape(images)[:1]), 4)
         images = tf.where(mirrored, tf.reverse(images, [axis]), images)
     return images

@@ -30,7 +30,8 @@ def inside(box: Box, height: int, width: int) -> Tensor:
     """Return which pixels are in the boxes, bools [n, height, width, 1]."""
     y, x = tf.range(height)[:, tf.newaxis], tf.range(width)
     top, bottom, left, right = (side[:, tf.newaxis, tf.newaxis] for side in box)
-    return ((y >= top) & (y < bottom) & (x >= left) & (x < right))[..., tf.newaxis]
+    # Rows and columns first: they are far fewer than pixels.
+    return (((y >= top) & (y < bottom)) & ((x >= left) & (x < right)))[..., tf.newaxis]
 
 
 def box_around(x: Tensor, y: Tensor, size: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Box:

@@ -14,10 +14,10 @@ import tensorflow as tf
 
 from trainlib.augmentation.affine import FILL_MODES, compose, mirror
 from trainlib.augmentation.color import ValueRange
-from trainlib.augmentation.steps import Settings, Step
+from trainlib.augmentation.steps import Settings, Step, image_dtype
 from trainlib.core.checks import check_choice, check_number
 from trainlib.core.random import fold_in, integers
-from trainlib.core.tree import compute_dtype, with_rank
+from trainlib.core.tree import with_rank
 from trainlib.core.types import Tensor, Tree
 from trainlib.training.augmentation import Augmentation, MixFunction
 
@@ -131,15 +131,15 @@ def _mix(links: Sequence[Link]) -> MixFunction:
     """Return a function that mixes images by one of some steps, which each key chooses."""
 
     def mix(x: Tree, other: Tree, key: Tensor) -> tuple[Tree, Tensor]:
-        images, others = _as_images(x), _as_images(other)
+        images, others = _with_channels(x), _with_channels(other)
         mixed = [link.step.function(images, others, link.key(key)) for link in links]
         index = integers(key, len(links))
-        found, share = mixed[0]
+        found, share = _like(mixed[0][0], x), mixed[0][1]
         for k, (image, part) in enumerate(mixed[1:], 1):
             here = index == k
-            found = tf.where(with_rank(here, found.shape.rank), image, found)
+            found = tf.where(with_rank(here, found.shape.rank), _like(image, x), found)
             share = tf.where(here, part, share)
-        return _like(found, x), share
+        return found, share
 
     return mix
 
@@ -192,15 +192,18 @@ def _as_images(x: Tree) -> Tensor:
         raise ValueError(
             "augment is for images with their channels last: set image_data_format in keras.json"
         )
-    dtype = compute_dtype(x.dtype) if x.dtype.is_floating else tf.float32
-    images = tf.cast(x, dtype)
-    return images if shape.rank == 4 else images[..., tf.newaxis]
+    return tf.cast(_with_channels(x), image_dtype(x))
+
+
+def _with_channels(x: Tensor) -> Tensor:
+    """Return images as [n, height, width, channels]."""
+    return x if x.shape.rank == 4 else x[..., tf.newaxis]
 
 
 def _like(images: Tensor, x: Tensor) -> Tensor:
-    """Return images in the shape and the dtype of others; integers are rounded."""
+    """Return images in the shape and the dtype of others; floats become integers by rounding."""
     images = images if x.shape.rank == 4 else images[..., 0]
-    if x.dtype.is_integer:
+    if x.dtype.is_integer and images.dtype.is_floating:
         images = tf.clip_by_value(tf.round(images), x.dtype.min, x.dtype.max)
     return tf.cast(images, x.dtype)
 

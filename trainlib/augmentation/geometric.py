@@ -38,8 +38,8 @@ def flip(direction: str = "horizontal") -> Callable[..., Any]:
 
     def function(key: Tensor, size: tuple[int, int]) -> Affine:
         mirrored = uniform(key, 2) < 0.5
-        in_x = mirrored[:, 0] & (direction != "vertical")
-        in_y = mirrored[:, 1] & (direction != "horizontal")
+        in_x = None if direction == "vertical" else mirrored[:, 0]
+        in_y = None if direction == "horizontal" else mirrored[:, 1]
         return flip_map(in_x, in_y)
 
     return function

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainlib.augmentation.boxes import Box, box_around, inside, random_pixel
-from trainlib.augmentation.steps import augmentation
+from trainlib.augmentation.steps import augmentation, image_dtype
 from trainlib.core.random import beta, fold_in
 from trainlib.core.tree import with_rank
 from trainlib.core.types import Tensor
@@ -33,6 +33,7 @@ def mixup(alpha: float = 0.2) -> Callable[..., Any]:
     """
 
     def function(images: Tensor, other: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        images, other = (tf.cast(x, image_dtype(images)) for x in (images, other))
         share = tf.cast(beta(key, alpha), images.dtype)
         return blend(images, other, share), share
 
@@ -80,8 +81,13 @@ def blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
 
 
 def paste(images: Tensor, other: Tensor, box: Box) -> tuple[Tensor, Tensor]:
-    """Return images with boxes from other images, and the share of the image that is left, [n]."""
+    """Return images with boxes from other images, and the share of the image that is left, [n].
+
+    Args:
+        images, other: images of any dtype, which is kept.
+        box: the boxes.
+    """
     height, width = images.shape[1:3]
     pasted = tf.where(inside(box, height, width), other, images)
     area = (box.bottom - box.top) * (box.right - box.left)
-    return pasted, 1 - tf.cast(area, images.dtype) / (height * width)
+    return pasted, 1 - tf.cast(area, image_dtype(images)) / (height * width)

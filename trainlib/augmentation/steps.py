@@ -6,7 +6,8 @@ A factory returns the function of its kind:
     pixels       (images, key, settings) -> images
     mixing       (images, other images, key) -> (images, share of the first, [n])
 
-Images are floating, [n, height, width, channels]; keys are int64 [n, 2], one per image.
+Images are [n, height, width, channels], floating, or of the dtype of the data for mixing; keys are
+int64 [n, 2], one per image.
 """
 
 from __future__ import annotations
@@ -100,6 +101,11 @@ def augmentation(
         return make
 
     return decorate
+
+
+def image_dtype(images: Tensor) -> Any:
+    """Return the dtype in which images are computed: float64 if they are that, else float32."""
+    return tf.float64 if images.dtype == tf.float64 else tf.float32
 
 
 def symmetric(key: Tensor, limit: float) -> Tensor:
