@@ -259,7 +259,7 @@ def test_a_function_below_the_command_line_has_at_most_eight_parameters():
     assert [line for module in BELOW_CLI for line in long_lists(module)] == []
 
 
-PROCESSES = ("trainlib.experiment.partial_run",)
+PROCESSES = ("trainlib.experiment.job_process", "trainlib.experiment.partial_run")
 """Modules that are started as separate processes."""
 
 

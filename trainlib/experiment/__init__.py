@@ -25,6 +25,8 @@ resume: the configuration of a resumed run.
 replay: one step of a run, repeated.
 verify_resume: a check that a stopped and resumed experiment ends in the same bits.
 partial_run: a part of an experiment, in a separate process.
+jobs: a function on many arguments, in several processes.
+job_process: one of these processes.
 """
 
 from trainlib.experiment.config import ExperimentConfig

@@ -1,0 +1,243 @@
+"""Jobs in several processes: one function on many arguments, results as they come.
+
+Pools of the standard library and of joblib end with all their jobs when a process dies, and do not
+say which job it was. Here that job has failed, and another process takes the next one. Processes
+are started without the main module of this one, so that scripts and notebooks need no guard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import Pipe, connection
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import trainlib
+from trainlib.core.checks import check_integer
+from trainlib.experiment import job_process
+
+Argument = TypeVar("Argument")
+State = TypeVar("State")
+Value = TypeVar("Value")
+END_SECONDS = 5.0
+"""Seconds for a process to end before it is killed."""
+LONGEST_OUTPUT = 2000
+"""Bytes of what a process printed last that are read when it died."""
+
+
+class Failure(NamedTuple):
+    """A job that raised an exception, or whose process died.
+
+    Attributes:
+        type: name of the exception's class; "ProcessDied".
+        message: its message, on one line.
+        traceback: where it was raised; what a process printed last before it died.
+    """
+
+    type: str
+    message: str
+    traceback: str
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+class JobResult(NamedTuple, Generic[Value]):
+    """The end of one job.
+
+    Attributes:
+        position: position of its argument, from 0 on.
+        value: what the function returned; None after a failure.
+        failure: the failure; None if there was none.
+    """
+
+    position: int
+    value: Value | None
+    failure: Failure | None
+
+
+def run_jobs(
+    function: Callable[[State, Argument], Value],
+    make_state: Callable[[], State],
+    arguments: Iterable[Argument],
+    jobs: int = 1,
+) -> Iterator[JobResult[Value]]:
+    """Yield the results of a function on each argument, in the order in which the jobs end.
+
+    An argument is taken when a process is free, after the results before it were yielded, so that
+    a generator may choose the next argument from them. If the iterator is closed, or the caller is
+    interrupted or killed, the processes end. What a job prints in another process is discarded.
+
+    Args:
+        function: `(state, argument) -> value`. With several processes it is a function of a module,
+            and arguments and values can be pickled.
+        make_state: makes what a process keeps from job to job, such as `TrainerPool`.
+        arguments: arguments of the jobs.
+        jobs: processes, each with its share of the processor's cores; 1, the default: this one.
+
+    Returns:
+        An iterator over a `JobResult` for each argument. A job fails by an exception other than
+        `KeyboardInterrupt`, or by the end of its process, which is replaced.
+
+    Raises:
+        ValueError, TypeError: `jobs` is not a positive integer.
+
+    Example:
+        >>> from trainlib.experiment.jobs import run_jobs
+        >>> def divide(cache, x):
+        ...     return 6 // x
+        >>> for result in run_jobs(divide, dict, [2, 0]):
+        ...     print(result.position, result.value, result.failure)
+        0 3 None
+        1 None ZeroDivisionError: integer division or modulo by zero
+    """
+    check_integer("jobs", jobs, at_least=1)
+    if jobs == 1:
+        return _in_this_process(function, make_state, arguments)
+    return _in_processes(pickle.dumps((function, make_state)), arguments, jobs)
+
+
+def share_of_cores(jobs: int) -> int:
+    """Return the number of cores for each of several processes, at least 1."""
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on every system
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return max(1, cores // jobs)
+
+
+def _in_this_process(
+    function: Callable[[State, Argument], Value],
+    make_state: Callable[[], State],
+    arguments: Iterable[Argument],
+) -> Iterator[JobResult[Value]]:
+    state = make_state()
+    for position, argument in enumerate(arguments):
+        yield _result(position, *job_process.attempt(functools.partial(function, state, argument)))
+
+
+def _result(position: int, value: Any, error: tuple[str, str, str] | None) -> JobResult[Any]:
+    return JobResult(position, value, None if error is None else Failure(*error))
+
+
+def _in_processes(
+    functions: bytes, arguments: Iterable[Argument], jobs: int
+) -> Iterator[JobResult[Any]]:
+    waiting = enumerate(arguments)
+    processes: list[_Process] = []
+    try:
+        while True:
+            free = [process for process in processes if process.position is None]
+            while len(processes) - len(free) < jobs and (job := next(waiting, None)) is not None:
+                if not free:
+                    processes.append(_Process(functions, share_of_cores(jobs)))
+                    free = processes[-1:]
+                free.pop().start(*job)
+            busy: dict[Any, _Process] = {
+                process.connection: process for process in processes if process.position is not None
+            }
+            if not busy:
+                return
+            for ready in connection.wait(list(busy)):
+                process = busy[ready]
+                result = process.receive()
+                if process.connection.closed:
+                    processes.remove(process)
+                yield result
+    finally:
+        for process in processes:
+            process.connection.close()
+        for process in processes:
+            process.end()
+
+
+class _Process:
+    """A separate process that runs one job at a time.
+
+    It ends when its connection is closed, by this process or by the end of this process.
+
+    Args:
+        functions: the function and `make_state`, pickled.
+        cores: number of cores that it uses.
+
+    Attributes:
+        connection: readable when the job has ended; closed once the process has died.
+        position: position of the job; None while there is none.
+    """
+
+    def __init__(self, functions: bytes, cores: int) -> None:
+        self.connection, theirs = Pipe()
+        self.position: int | None = None
+        self._output = tempfile.TemporaryFile()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, job_process.__file__, str(theirs.fileno())],
+                env=_environment(cores),
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                start_new_session=True,  # Ctrl-C reaches this process only
+            )
+        self._send(functions)
+
+    def start(self, position: int, argument: Any) -> None:
+        """Start a job."""
+        self._send(pickle.dumps(argument))
+        self.position = position
+
+    def _send(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):  # of a dead process: `receive` says so
+            self.connection.send_bytes(message)
+
+    def receive(self) -> JobResult[Any]:
+        """Return the result of the job, which has ended."""
+        assert self.position is not None
+        position, self.position = self.position, None
+        try:
+            answer = self.connection.recv_bytes()
+        except (EOFError, OSError):
+            return JobResult(position, None, self._death())
+        return _result(position, *pickle.loads(answer))
+
+    def _death(self) -> Failure:
+        """Return why the process died."""
+        size = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, size - LONGEST_OUTPUT))
+        printed = self._output.read().decode(errors="replace")
+        status = self.end()
+        reason = f"ended with status {status}"
+        if status < 0:
+            reason = f"was killed by {signal.Signals(-status).name}"
+        if status == -signal.SIGKILL:
+            reason += ", as a system does that is out of memory"
+        return Failure("ProcessDied", f"the process of the job {reason}", printed)
+
+    def end(self) -> int:
+        """Let the process end, and return its status."""
+        self.connection.close()
+        self._output.close()
+        try:
+            return self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+def _environment(cores: int) -> dict[str, str]:
+    """Return the environment of a process: its number of threads, and the folders of modules."""
+    threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    package = str(Path(trainlib.__file__).parents[1])
+    return {
+        **dict.fromkeys(threads, str(cores)),
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # the processes share the memory of a GPU
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([package, *filter(None, sys.path)]),
+        "PYTHONSAFEPATH": "1",  # no module of the working directory replaces one of Python
+    }
