@@ -127,3 +127,20 @@ def test_a_message_that_is_not_expected_is_a_loss(pair, monkeypatch):
     pair[0].connections[1].socket.sendall(b"[" * 100_000 + b"\n")  # deeper than JSON is read
     error = guarded(pair[1], lambda: fail(RuntimeError("a collective operation failed")))
     assert str(error).startswith("worker 0 is lost")
+
+
+def test_a_silent_worker_is_lost_and_one_that_shows_that_it_is_alive_is_not(monkeypatch):
+    monkeypatch.setattr(liveness, "exit_immediately", lambda status: None)
+    monkeypatch.setattr(liveness, "GRACE_SECONDS", 60.0)
+    monkeypatch.setattr(liveness, "SILENCE_SECONDS", 0.8)
+    monkeypatch.setattr(liveness, "ALIVE_SECONDS", 0.1)
+    (first, silent), (second, third) = socket.socketpair(), socket.socketpair()
+    watching = Liveness({1: Connection(first), 2: Connection(second)})
+    alive = Liveness({0: Connection(third)})
+    began = time.monotonic()
+    error = guarded(watching, lambda: fail(RuntimeError("a collective operation failed")))
+    assert str(error).startswith("worker 1 is lost")
+    assert time.monotonic() - began < 3
+    for one in (watching, alive):
+        one.close()
+    silent.close()

@@ -29,6 +29,11 @@ START_SECONDS = 60
 FAREWELL_SECONDS = 60.0
 """Seconds that the first worker, which serves the others, waits for their end."""
 POLL_SECONDS = 0.1
+ALIVE_SECONDS = 5.0
+"""Seconds between two messages by which a worker shows that it is alive."""
+SILENCE_SECONDS = START_SECONDS + 15.0
+"""Seconds without a message after which a worker is lost: one that is stopped, or whose machine is
+gone. They are more than the servers may take to start, during which no worker sends one."""
 
 
 class Liveness:
@@ -46,9 +51,10 @@ class Liveness:
         self._fingerprints: dict[int, str] = {}
         self._refusal = ""
         self._done = {k: threading.Event() for k in connections}
-        self._closed = False
+        self._closed = threading.Event()
         for index in connections:
             self._start_thread(self._listen, index)
+        self._start_thread(self._show_alive)
 
     @contextlib.contextmanager
     def start_barrier(self, fingerprint: Callable[[], str] = str) -> Iterator[None]:
@@ -101,7 +107,7 @@ class Liveness:
 
     def close(self) -> None:
         """Close the connections: the others consider this worker lost unless it is done."""
-        self._closed = True
+        self._closed.set()
         for connection in self.connections.values():
             connection.close()
 
@@ -127,8 +133,9 @@ class Liveness:
             connection.send(message)
 
     def _listen(self, index: int) -> None:
-        """Receive the messages of a worker until its connection ends."""
-        while isinstance(message := self.connections[index].receive(), dict):
+        """Receive the messages of a worker until its connection ends, or no more come."""
+        connection = self.connections[index]
+        while isinstance(message := connection.receive(SILENCE_SECONDS), dict):
             if "refused" in message:
                 self._refusal = printable(str(message["refused"]))
                 self._ready[index].set()
@@ -143,9 +150,13 @@ class Liveness:
             self._report_loss(index)
         self._done[index].set()
 
+    def _show_alive(self) -> None:
+        while not self._closed.wait(ALIVE_SECONDS):
+            self._broadcast({"alive": True})
+
     def _report_loss(self, index: int) -> None:
         """Report a lost worker to the others, and end this one unless it ends by itself."""
-        if self._closed or self._loss_noticed.is_set():
+        if self._closed.is_set() or self._loss_noticed.is_set():
             return
         self._lost_worker = index
         self._loss_noticed.set()
@@ -156,7 +167,7 @@ class Liveness:
 
     def _end_process(self) -> None:
         threading.Event().wait(GRACE_SECONDS)
-        if not self._closed:
+        if not self._closed.is_set():
             print(f"train: {self._loss()}", file=sys.stderr)
             exit_immediately(WORKER_LOST)
 
