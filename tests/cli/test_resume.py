@@ -189,6 +189,9 @@ class StopAtTwo(Callback):
     def on_epoch_end(self, status):
         return Stop("two are enough") if status.epoch == 2 else None
 
+def leave(status):
+    raise SystemExit(0)
+
 def wrong(status):
     return "stop"
 
@@ -210,6 +213,13 @@ def test_the_users_callbacks_are_called(own_callbacks, command, tmp_path):
     assert len(lines) == 2
     for line in lines:
         assert f"ratio {line['val_loss'] / line['loss']:.4f}\n" in done.out
+
+
+def test_a_callback_that_ends_the_process_is_an_error_which_names_the_line(own_callbacks, command):
+    done = train(command, "--callbacks=own_callbacks:leave", "--run_dir=a")
+    assert done.status == 1 and done.err.count("\n") == 1
+    line = CALLBACKS.splitlines().index("    raise SystemExit(0)") + 1
+    assert done.err.startswith(f"train: sys.exit(0) in own_callbacks.py, line {line}, ended the")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from trainlib.cli.flag_types import Flag, Group, Values
 from trainlib.cli.help import HelpTopics, help_text, terminal_width, topic_text
 from trainlib.core.checks import nearest
 from trainlib.training.keras_settings import check_backend, check_data_format
+from trainlib.training.paths import shown
 
 PACKAGE = Path(__file__).parents[1]
 """The folder of the library."""
@@ -74,7 +76,7 @@ def run(
             raise ValueError(f"unexpected argument {extra[0]!r}: flags are given as --name=value")
         if operand is not None and not extra:
             raise ValueError(f"give a {operand}, or several")
-        work(values, *([] if operand is None else [extra]))
+        _work(lambda: work(values, *([] if operand is None else [extra])))
         sys.stdout.flush()
     except KeyboardInterrupt as error:
         fail(name, "interrupted", status_of(error))
@@ -91,6 +93,24 @@ def run(
             fail(name, one_line(error), status)
         kind = type(error).__name__
         fail(name, f"{kind}: {one_line(error)} (--traceback shows where it was raised)", FAILED)
+
+
+def _work(work: Callable[[], None]) -> None:
+    """Do the work of a command; `sys.exit` in a user's module is an error, whatever its status.
+
+    Raises:
+        CommandError: a user's module ended the process.
+    """
+    try:
+        work()
+    except SystemExit as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        if Path(place.filename).is_relative_to(PACKAGE):
+            raise
+        raise CommandError(
+            f"sys.exit({error.code!r}) in {shown(place.filename)}, line {place.lineno}, ended the "
+            "command; raise an error there, or return a tl.callbacks.Stop from a callback"
+        ) from error
 
 
 def _warning_printer(name: str, values: Values) -> Callable[..., None]:
