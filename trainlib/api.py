@@ -99,6 +99,20 @@ from trainlib.step.state import ModelOutput, StepConfig, TrainState, init_state
 from trainlib.step.train import train_step
 from trainlib.step.update import apply_gradients
 from trainlib.tools.calibration import Calibration, calibrate, fit_temperature
+from trainlib.tools.diversity import (
+    Ambiguity,
+    Gain,
+    ambiguity_decomposition,
+    disagreement,
+    ensemble_gain,
+)
+from trainlib.tools.ensemble import ensemble_model
+from trainlib.tools.ensembling import (
+    SimplexWeights,
+    average_predictions,
+    greedy_selection,
+    simplex_weights,
+)
 from trainlib.tools.loss_curve import LRFinderResult, RangeTest
 from trainlib.tools.range_test import lr_finder
 from trainlib.tools.uncertainty import UncertainPrediction, mc_predict
@@ -146,6 +160,7 @@ from trainlib.transforms import (
 )
 
 __all__ = [
+    "Ambiguity",
     "Autotuner",
     "Calibration",
     "CheckpointConfig",
@@ -157,6 +172,7 @@ __all__ = [
     "FiniteGuardState",
     "FunctionConfig",
     "FunctionalModel",
+    "Gain",
     "Gradients",
     "KerasMetricState",
     "LRFinderResult",
@@ -170,6 +186,7 @@ __all__ = [
     "Precision",
     "RangeTest",
     "ScheduleConfig",
+    "SimplexWeights",
     "StepConfig",
     "TensorBoardConfig",
     "TrainState",
@@ -193,10 +210,12 @@ __all__ = [
     "ademamix",
     "ademamix_alpha",
     "ademamix_beta_3",
+    "ambiguity_decomposition",
     "apply_gradients",
     "apply_if_finite",
     "apply_updates",
     "augmentation",
+    "average_predictions",
     "calibrate",
     "callbacks",
     "centralize",
@@ -212,10 +231,13 @@ __all__ = [
     "cosine_decay_restarts",
     "cyclic",
     "data",
+    "disagreement",
     "dynamic_loss_scale",
     "early_stop",
     "ema",
     "ema_params",
+    "ensemble_gain",
+    "ensemble_model",
     "eval_step",
     "exponential_decay",
     "first_nonfinite",
@@ -223,6 +245,7 @@ __all__ = [
     "flush",
     "freeze",
     "ftrl",
+    "greedy_selection",
     "hold_then_decay",
     "in_precision",
     "init_state",
@@ -292,6 +315,7 @@ __all__ = [
     "sgd",
     "sign_sgd",
     "signum",
+    "simplex_weights",
     "sm3",
     "sophia",
     "static_loss_scale",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,18 +19,19 @@ SEED_STATE = "seed_generator_state"
 def model_variables(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the trainable and the other variables by path, in the model's order.
 
-    The model's name is removed, since Keras prefixes it in some models only. Random generators are
+    The model's name is removed, since Keras prefixes it in some models only. The path of a variable
+    begins with the name of its nested model where two would have the same. Random generators are
     numbered, since Keras names them by how many the process has made. Last come the variables that
     Keras does not list, by the path of their layer: states of stateful recurrent layers, and those
     of metrics in layers.
     """
     by_path: tuple[dict[str, Any], dict[str, Any]] = {}, {}
-    generators = itertools.count()
+    generators, nested = itertools.count(), _nested_models(model)
     for group, found in zip(
         (model.trainable_variables, model.non_trainable_variables), by_path, strict=True
     ):
         for variable in group:
-            path = variable.path.removeprefix(f"{model.name}/")
+            path = nested.get(id(variable), "") + variable.path.removeprefix(f"{model.name}/")
             if path.endswith(SEED_STATE):
                 path = f"{SEED_STATE}_{next(generators)}"
             if path in by_path[0] or path in by_path[1]:
@@ -43,6 +45,18 @@ def model_variables(model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         names = itertools.chain([path], (f"{path}_{i}" for i in itertools.count(1)))
         kept[next(name for name in names if name not in trained and name not in kept)] = variable
     return trained, kept
+
+
+def _nested_models(model: Any) -> dict[int, str]:
+    """Return "name/" of the nested model of each variable whose path another variable has too."""
+    counts = collections.Counter(variable.path for variable in model.variables)
+    return {
+        id(variable): f"{layer.name}/"
+        for layer in getattr(model, "layers", ())
+        if isinstance(layer, keras.Model)
+        for variable in layer.variables
+        if counts[variable.path] > 1
+    }
 
 
 def unlisted_variables(model: Any) -> Iterator[tuple[Any, Any]]:
