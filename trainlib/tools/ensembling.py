@@ -192,7 +192,7 @@ def project_onto_simplex(v: np.ndarray) -> np.ndarray:
     """
     u = np.sort(v)[::-1]
     excess = (u.cumsum() - 1) / np.arange(1, len(v) + 1)
-    return np.maximum(v - excess[np.nonzero(u > excess)[0][-1]], 0)
+    return np.asarray(np.maximum(v - excess[np.nonzero(u > excess)[0][-1]], 0))
 
 
 def example_losses(predictions: Any, y_true: Any, loss: str = "crossentropy") -> np.ndarray:
@@ -284,20 +284,20 @@ def _problem(predictions: Any, y_true: Any, average: str, loss: str) -> _Problem
 
 
 def _by_logits(y: np.ndarray, f: np.ndarray) -> np.ndarray:
-    return f - y
+    return np.asarray(f - y)
 
 
 def _by_probabilities(y: np.ndarray, f: np.ndarray) -> np.ndarray:
-    return -y / np.maximum(f, SMALLEST)
+    return np.asarray(-y / np.maximum(f, SMALLEST))
 
 
 def _by_binary_probabilities(y: np.ndarray, f: np.ndarray) -> np.ndarray:
     p = np.clip(f, SMALLEST, ONE)
-    return (p - y) / (p * (1 - p))
+    return np.asarray((p - y) / (p * (1 - p)))
 
 
 def _by_numbers(y: np.ndarray, f: np.ndarray) -> np.ndarray:
-    return 2 * (f - y) / f.shape[1]
+    return np.asarray(2 * (f - y) / f.shape[1])
 
 
 def _losses(f: np.ndarray, y: np.ndarray, loss: str) -> np.ndarray:
@@ -366,4 +366,4 @@ def normalized_weights(weights: Any, members: int) -> np.ndarray:
         raise ValueError(
             f"weights must be {members} numbers of at least 0, not all 0, got {weights!r}"
         )
-    return w / w.sum()
+    return np.asarray(w / w.sum())
