@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 from helpers.processes import environment
 
@@ -28,6 +30,7 @@ from trainlib.cli.exit_status import (
         (WorkerLostError(), 3),
         (InterruptedRunError("stopped", 75), 75),
         (InterruptedRunError("stopped", 143), 143),
+        (MemoryError(), 2),
         (KeyboardInterrupt(), 130),
         (CommandError(), 1),
         (KeyError(), 1),
@@ -49,6 +52,19 @@ def test_each_kind_of_error_has_its_status(error, status):
 )
 def test_a_message_is_one_line(error, line):
     assert one_line(error) == line
+
+
+def test_an_array_that_is_too_large_is_named_by_its_shape():
+    expected = (
+        "not enough memory for {} of shape [{}]: make the model, the batch or the data smaller"
+    )
+    with pytest.raises(MemoryError) as of_numpy:
+        np.empty([10**6, 10**9])
+    assert one_line(of_numpy.value) == expected.format("float64", "1000000, 1000000000")
+    with pytest.raises(tf.errors.ResourceExhaustedError) as of_tensorflow:
+        tf.zeros([10**6, 10**9])
+    assert one_line(of_tensorflow.value) == expected.format("float", "1000000,1000000000")
+    assert status_of(of_tensorflow.value) == 2
 
 
 def test_a_process_ends_immediately_with_its_output_written():

@@ -129,3 +129,19 @@ def test_a_folder_is_locked_once_and_free_again_afterwards(tmp_path):
     with run_folder.locked(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_run_that_is_refused_before_its_first_epoch_leaves_no_files(existed, tmp_path):
+    path = tmp_path / "a"
+    for error in (ValueError("refused"), FloatingPointError("a step is not finite")):
+        run_folder.create(experiment(), path)
+        with pytest.raises(type(error)), run_folder.removed_if_refused(path, existed):
+            raise error
+        removed = isinstance(error, ValueError)
+        assert path.exists() == (existed or not removed)
+        assert not path.exists() or any(path.iterdir()) != removed
+    (path / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(OSError), run_folder.removed_if_refused(path, existed):
+        raise OSError("the disk is full")
+    assert (path / "metrics.jsonl").exists()

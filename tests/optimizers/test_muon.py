@@ -125,7 +125,7 @@ def test_bfloat16_follows_torch():
 def test_invalid_arguments_are_refused_by_name():
     with pytest.raises(ValueError, match="ns_coefficients must be three numbers or a sequence of"):
         tl.muon(ns_coefficients=(3.0, -4.0))
-    with pytest.raises(ValueError, match="ns_steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="ns_steps must be at least 1 and at most 100, got 0"):
         tl.muon(ns_steps=0)
     with pytest.raises(ValueError, match="unknown momentum_form 'emma': did you mean 'ema'"):
         tl.muon(momentum_form="emma")

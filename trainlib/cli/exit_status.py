@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from typing import NoReturn
 
@@ -21,6 +22,7 @@ SAVED = 75
 """The run was stopped by a signal or by --stop_after and saved a checkpoint: resume it."""
 INTERRUPTED = 130
 """Interrupted by Ctrl-C."""
+_SHAPE = re.compile(r"shape\s?[\[(]([\d, ]+)[\])] and (?:data )?type (\w+)")
 LONGEST = 2000
 """Characters of the longest message; the cause of an error is often at its end."""
 
@@ -48,7 +50,7 @@ class CommandError(Exception):
 
 def status_of(error: BaseException) -> int:
     """Return the exit status for an error."""
-    if isinstance(error, (flags.Error, ValueError, TypeError, OSError)):
+    if isinstance(error, (flags.Error, ValueError, TypeError, OSError)) or wants_memory(error):
         return BAD_INPUT
     if isinstance(error, WorkerLostError):
         return WORKER_LOST
@@ -57,8 +59,17 @@ def status_of(error: BaseException) -> int:
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
 
 
+def wants_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is not enough memory."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
 def one_line(error: BaseException) -> str:
     """Return the message of an error on one line; of a very long one, its beginning and its end."""
+    if wants_memory(error):
+        found = _SHAPE.search(str(error))
+        of = f" for {found[2]} of shape [{found[1]}]" if found else ""
+        return f"not enough memory{of}: make the model, the batch or the data smaller"
     if isinstance(error, OSError) and error.strerror:
         path = f"{shown(error.filename)}: " if isinstance(error.filename, str) else ""
         return f"{path}{error.strerror}"

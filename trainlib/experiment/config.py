@@ -40,7 +40,7 @@ from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.nonfinite import POLICIES
 from trainlib.training.paths import absolute
-from trainlib.training.strategies import STRATEGIES
+from trainlib.training.strategies import MAX_REPLICAS, STRATEGIES
 
 MAX_SEED = 2**32 - 1
 """The largest seed that Keras takes."""
@@ -251,6 +251,7 @@ class ExperimentConfig:
         "Number of devices of mirrored; default: all accelerators. Without any, each "
         "replica is a part of the CPU.",
         at_least=1,
+        at_most=MAX_REPLICAS,
     )
     nonfinite: str = setting(
         "str",

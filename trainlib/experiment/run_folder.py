@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,6 +158,24 @@ def epochs_in_history(path: Path) -> int:
     """Return the number of complete epochs in the history of a folder, 0 without a history."""
     file = path / HISTORY_FILE
     return read_text(file).count("\n") if file.is_file() else 0
+
+
+@contextlib.contextmanager
+def removed_if_refused(path: Path, existed: bool) -> Iterator[None]:
+    """Remove what a new run has written, if bad input ends it before an epoch or a checkpoint.
+
+    Args:
+        path: the folder of the run.
+        existed: whether the folder was there before, empty; it then stays.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, OSError):
+        if not epochs_in_history(path) and not any((path / CHECKPOINTS).glob("epoch_*")):
+            shutil.rmtree(path, ignore_errors=True)
+            if existed:
+                path.mkdir(exist_ok=True)
+        raise
 
 
 @contextlib.contextmanager

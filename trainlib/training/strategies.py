@@ -11,6 +11,8 @@ from trainlib.core.checks import check_choice, check_integer
 from trainlib.training.cluster import cluster
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
+MAX_REPLICAS = 64
+"""Most replicas of a machine; TensorFlow starts one after another, which takes minutes for more."""
 
 
 def get_strategy(name: str, replicas: int | None = None) -> Any:
@@ -20,7 +22,7 @@ def get_strategy(name: str, replicas: int | None = None) -> Any:
         name: "one_device", "mirrored", "multi_worker" or "auto". "auto" is "multi_worker" if
             TF_CONFIG lists several workers, "mirrored" if `replicas` is given or there are several
             accelerators, and otherwise "one_device".
-        replicas: number of replicas, for "mirrored" only; at least 1. Default: None, one replica
+        replicas: number of replicas, for "mirrored" only; from 1 to 64. Default: None, one replica
             per accelerator.
 
     Returns:
@@ -51,7 +53,7 @@ def mirrored(replicas: int | None = None) -> Any:
     only before its first operation, so call this function before you build a model.
 
     Args:
-        replicas: number of replicas, at least 1. Default: None, one per accelerator, or one CPU.
+        replicas: number of replicas, from 1 to 64. Default: None, one per accelerator, or one CPU.
 
     Returns:
         A `tf.distribute.MirroredStrategy`.
@@ -66,7 +68,7 @@ def mirrored(replicas: int | None = None) -> Any:
         1
     """
     if replicas is not None:
-        check_integer("replicas", replicas, at_least=1)
+        check_integer("replicas", replicas, at_least=1, at_most=MAX_REPLICAS)
     devices = _devices(replicas)
     # Sums on one CPU need no collectives, which two strategies in a process would mix up.
     on_one = tf.distribute.ReductionToOneDevice() if "CPU" in devices[0] else None

@@ -139,12 +139,15 @@ OPTIMIZERS: Table = {
     "exclude_layers": Declaration("structure", "regular expressions of paths left to Adam"),
     "muon_mask": Declaration("structure", "the matrices that Muon updates"),
     "momentum_form": choice("form of the momentum", "sum", "ema", "ema_bc"),
-    "ns_steps": integer("Newton-Schulz iterations", Range(at_least=1)),
+    "ns_steps": integer("Newton-Schulz iterations", Range(at_least=1, at_most=100)),
     "ns_coefficients": Declaration("structure", "coefficients of the Newton-Schulz iteration"),
     "ns_epsilon": number("number that keeps the Newton-Schulz norm above 0", NON_NEGATIVE),
     "ns_eps_mode": choice("whether ns_epsilon is added or a lower bound", "add", "clamp"),
     "ns_dtype": Declaration(
-        "str", "dtype of the Newton-Schulz matrix products, such as bfloat16", optional=True
+        "str",
+        "dtype of the Newton-Schulz matrix products",
+        choices=("float64", "float32", "bfloat16", "float16"),
+        optional=True,
     ),
     "scale": choice("scale of a matrix's update", "rms", "rows_cols", "cols_rows", "none"),
     "rms_rate": number("factor of the rms scale", NON_NEGATIVE),
