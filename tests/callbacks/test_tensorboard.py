@@ -358,7 +358,7 @@ KILLS = {
     "after an epoch, whose last batch was saved and which has a point": (10, "on_epoch_end", 10),
     "before a validation": (5, "on_train_batch_end", 6),
 }
-FEW = ("within an epoch", "after an epoch, whose last batch was saved")
+FEW = ("within an epoch",)
 """The others run in `make soak`."""
 
 

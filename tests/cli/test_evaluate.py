@@ -37,7 +37,9 @@ def test_each_part_has_the_results_of_the_summary(part, command, run_dir):
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--loss=binary_crossentropy", "--label_smoothing=0.1"),
+        pytest.param(
+            ("--loss=binary_crossentropy", "--label_smoothing=0.1"), marks=pytest.mark.soak
+        ),
         ("--loss=huber", "--delta=2", "--regularizer=l2", "--l2=0.1"),
     ],
 )

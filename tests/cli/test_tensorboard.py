@@ -91,7 +91,11 @@ def test_by_default_nothing_is_written(quick, tmp_path):
 
 @pytest.mark.parametrize(
     ("flags", "there"),
-    [(["--norms"], True), (["--tensorboard"], True), (["--tensorboard", "--nonorms"], False)],
+    [
+        (["--norms"], True),
+        pytest.param(["--tensorboard"], True, marks=pytest.mark.soak),
+        (["--tensorboard", "--nonorms"], False),
+    ],
 )
 def test_norms_are_reported_with_tensorboard_or_by_their_own_flag(flags, there, quick, tmp_path):
     """The command that shows TensorBoard is printed."""

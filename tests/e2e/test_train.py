@@ -64,6 +64,7 @@ def test_evaluate_prints_the_test_results_of_the_summary(folder):
     assert json.loads(done.stdout) == summary(folder / "a")["test"]
 
 
+@pytest.mark.soak  # tests/cli/test_predict.py runs it in the test process
 def test_predict_writes_a_row_for_each_example(folder):
     flags = ("--run_dir=a", "--output=predicted.csv")
     done = subprocess.run(**start("predict", *flags), **QUIET, cwd=folder)

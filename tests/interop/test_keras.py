@@ -193,6 +193,7 @@ RARE = (
     "average",
     "clipnorm",
     "clipvalue",
+    "global_clipnorm",
     "overwriting average",
     "loss scale factor",
     "exclusions",

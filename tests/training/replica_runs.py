@@ -102,6 +102,9 @@ def other_transforms():
     results["mean_with_sample_weight"] = compare(
         net, params, (), tl.sgd(0.1), data, order, 5, tl.loss_from_keras(of_keras)
     )
+    results["penalty of the batch"] = compare(
+        active_net, params, (), tl.sgd(0.1), data[:2], order, 5, loss
+    )
     params, data = problem("float32")
     results["float32"] = compare(net, params, (), adam, data, order, 5, loss)
     return results
@@ -196,9 +199,6 @@ def transforms():
     results["masks"] = compare(masked_net, params, (), adam, data, order, 5, loss)
     of_keras = tl.loss_from_keras(keras.losses.MeanSquaredError())
     results["sum_over_batch_size"] = compare(net, params, (), tl.sgd(0.1), data, order, 5, of_keras)
-    results["penalty of the batch"] = compare(
-        active_net, params, (), tl.sgd(0.1), data[:2], order, 5, loss
-    )
     return results
 
 
@@ -611,8 +611,8 @@ def uneven_first_batch():
     return trainer.fit((np.ones([3, 4]), np.ones([3, 1])), batch_size=16)[0]["loss"]
 
 
-def lengths_of_calls():
-    """The results of a run in calls of one step, and in calls of as many as possible."""
+def calls():
+    """The results of a run in calls of one step, and of as many as possible, for `make soak`."""
     rng = np.random.default_rng(0)
     data = rng.normal(size=(24, 4)), rng.normal(size=(24, 1))
     results = []
@@ -624,16 +624,13 @@ def lengths_of_calls():
 
 def small():
     """Runs that take little time."""
-    runs = (
-        evaluation,
-        masked_evaluation,
-        placed,
-        keras_beside,
-        uneven_first_batch,
-        lengths_of_calls,
-    )
-    beside = (overflow_beside, clipping_beside) if REPLICAS == 2 else ()
-    return {f.__name__: f() for f in (*runs, *beside)}
+    runs = evaluation, masked_evaluation, placed, uneven_first_batch
+    return {f.__name__: f() for f in runs}
+
+
+def beside_keras():
+    """What Keras does on two replicas, for `make soak`."""
+    return {f.__name__: f() for f in (keras_beside, overflow_beside, clipping_beside)}
 
 
 def worker():
@@ -678,6 +675,8 @@ RUNS = {
         dropout,
         compiled_dropout,
         small,
+        beside_keras,
+        calls,
         trainers,
         several_outputs,
         other_outputs,

@@ -19,7 +19,6 @@ EPOCHS = 3
 QUICK = (
     "stateful_lstm",
     "residual_blocks_with_batch_statistics",
-    "outputs_by_name",
     "a_subclassed_model_within_another",
 )
 

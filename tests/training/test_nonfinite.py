@@ -384,7 +384,8 @@ def test_examples_without_weight_are_no_skipped_steps(make):
 def test_an_epoch_in_which_a_loss_scale_is_found_does_not_end_the_run(make):
     """Under the policy "epoch" a run ends where no lower scale is left to try."""
     bad = with_bad(*range(BATCHES))
-    history = make("epoch", loss_scale=tl.dynamic_loss_scale(initial=2.0**20)).fit(bad)
+    trainer = make("epoch", loss_scale=tl.dynamic_loss_scale(initial=2.0**20))
+    history = trainer.fit(bad)
     assert np.isnan(history[0]["loss"]) and history[0]["skipped_steps"] == BATCHES
     with pytest.raises(NonFiniteError, match="the loss of epoch 1 is not finite"):
-        make("epoch", loss_scale=tl.dynamic_loss_scale(initial=2.0**10)).fit(bad)
+        trainer.fit(bad)

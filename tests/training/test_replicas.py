@@ -18,9 +18,9 @@ from trainlib.cli.launch_local import free_ports, tf_configs
 SCRIPT = Path(__file__).with_name("replica_runs.py")
 ROOT = Path(tl.__file__).parents[1]
 FEW = ["adam", "prodigy"]
-TRANSFORMS = ["accumulate", "masks", "no weight", "not finite"]
-TRANSFORMS += ["penalty of the batch", "sum_over_batch_size"]
+TRANSFORMS = ["accumulate", "masks", "no weight", "not finite", "sum_over_batch_size"]
 OTHERS = ["clip", "schedules", "no sample weights", "mean_with_sample_weight"]
+OTHERS += ["penalty of the batch"]
 OTHERS += ["regularizer", "ema", "compiled", "constrain"]
 SOAK = pytest.mark.soak
 TWO_OR_FOUR = pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=SOAK)])
@@ -30,8 +30,8 @@ ORDINARY += ("overflow", "refused")
 PROCESSES = [
     (2, *ORDINARY),
     (4, "transforms"),
-    (2, "other_optimizers", "other_statistics", "compiled_dropout"),
-    (2, "other_trainers", "other_outputs"),
+    (2, "other_optimizers", "other_statistics", "compiled_dropout", "beside_keras"),
+    (2, "other_trainers", "other_outputs", "calls"),
     (4, "other_transforms", "statistics", "other_statistics", "trainers", "other_trainers"),
 ]
 """Replicas and runs of each process; the last three are started by `make soak` only."""
@@ -174,13 +174,15 @@ def test_a_strategy_is_made_once_for_a_number_of_replicas():
     assert run("small", 2)["placed"]["one strategy"]
 
 
+@SOAK
 def test_how_many_steps_a_call_makes_changes_no_bit_of_the_results():
-    single_steps, many_steps = run("small", 2)["lengths_of_calls"]
+    single_steps, many_steps = run("calls", 2)
     assert single_steps == many_steps
 
 
+@SOAK
 def test_keras_does_not_follow_one_device_with_an_uneven_last_batch():
-    found = run("small", 2)["keras_beside"]
+    found = run("beside_keras", 2)["keras_beside"]
     assert found["keras"] > 0.1 * found["moved"]
 
 
@@ -241,14 +243,16 @@ def test_an_overflow_on_one_replica_skips_the_step_on_all():
     assert found["params"] < 1e-3  # rounding of float16 at other places
 
 
+@SOAK
 def test_an_infinity_on_the_second_replica_reaches_no_weight_except_in_keras():
-    found = run("small", 2)["overflow_beside"]
+    found = run("beside_keras", 2)["overflow_beside"]
     assert found["ours"] == [0.0, 0.0]
     assert not math.isfinite(found["keras"][0])
 
 
+@SOAK
 def test_gradients_are_clipped_after_the_sum_except_in_keras():
-    found = run("small", 2)["clipping_beside"]
+    found = run("beside_keras", 2)["clipping_beside"]
     norm = math.hypot(50, 1.5)
     assert found["ours"] == pytest.approx([-50 / norm, -1.5 / norm], rel=1e-6)
     assert math.hypot(*found["keras"]) == pytest.approx(math.sqrt(2), rel=1e-6)

@@ -36,7 +36,7 @@ SOAK = pytest.mark.soak
     ("execution", "dropout", "dtype"),
     [
         ("graph", 0.25, "float32"),
-        ("xla", 0.0, "float64"),
+        pytest.param("xla", 0.0, "float64", marks=SOAK),
         pytest.param("graph", 0.25, "float64", marks=SOAK),
         pytest.param("xla", 0.0, "float32", marks=SOAK),
     ],
