@@ -35,6 +35,7 @@ LAYERS = {
         "augmentation",
         "user_code",
         "experiment",
+        "estimators",
         "tools",
         "report",
         "interop",

@@ -9,7 +9,7 @@ from types import ModuleType
 import trainlib as tl
 from trainlib import api
 
-NAMESPACES = ("callbacks", "data", "interop", "losses", "metrics", "models")
+NAMESPACES = ("callbacks", "data", "estimators", "interop", "losses", "metrics", "models")
 
 
 def public():

@@ -15,6 +15,7 @@ Experiment:
 data, models, user_code: data sets and models by name, and those of a user's module.
 augmentation: random changes of training images.
 experiment, tools: experiments from a configuration, and tools for several runs.
+estimators: experiments as estimators of scikit-learn.
 report, interop, verify: pages about runs, other libraries' states, comparison with them.
 
 Command line:

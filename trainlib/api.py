@@ -3,6 +3,7 @@
 import trainlib.augmentation as augmentation
 import trainlib.callbacks as callbacks
 import trainlib.data as data
+import trainlib.estimators as estimators
 import trainlib.interop as interop
 import trainlib.losses as losses
 import trainlib.metrics as metrics
@@ -238,6 +239,7 @@ __all__ = [
     "ema_params",
     "ensemble_gain",
     "ensemble_model",
+    "estimators",
     "eval_step",
     "exponential_decay",
     "first_nonfinite",

@@ -119,8 +119,7 @@ def _preprocessing(task: Task) -> list[Any] | dict[str, list[Any]]:
         return [keras.layers.Rescaling(1 / task.dataset.x_max, name="scale")]
     if task.train.x.ndim != 2 or task.dataset.vocabulary:
         return []
-    x = task.train.x.astype(np.float64)
-    mean, variance = x.mean(0), x.var(0)
+    mean, variance = _moments(task.train.x.astype(np.float64), task.weights)
     if task.dataset.preprocessing is not None:  # indicators, which are 0 or 1, stay as they are
         scaled = np.array(task.dataset.preprocessing.scaled)
         mean, variance = np.where(scaled, mean, 0), np.where(scaled, variance, 1)
@@ -130,6 +129,14 @@ def _preprocessing(task: Task) -> list[Any] | dict[str, list[Any]]:
         name: _standardizing(mean[list(columns)], variance[list(columns)], f"{name}_")
         for name, columns in task.wiring.inputs.items()
     }
+
+
+def _moments(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the variance of each column; an example counts by its weight."""
+    if weights is None:
+        return x.mean(0), x.var(0)
+    mean = np.average(x, axis=0, weights=weights)
+    return mean, np.average(np.square(x - mean), axis=0, weights=weights)
 
 
 def _standardizing(mean: np.ndarray, variance: np.ndarray, prefix: str = "") -> list[Any]:

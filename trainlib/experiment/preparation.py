@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trainlib.callbacks import Callback
 from trainlib.data import take
 from trainlib.experiment.augmentation import check_augmentation
 from trainlib.experiment.building import (
     Models,
+    as_seen_by_loss,
     build_models,
     with_scaled_targets,
     with_vocabulary,
@@ -78,7 +79,11 @@ class LastStatus(Callback):
 
 
 def prepare_run(
-    config: ExperimentConfig, task: Task, session: Session, saves: bool = True
+    config: ExperimentConfig,
+    task: Task,
+    session: Session,
+    saves: bool = True,
+    model: Any = None,
 ) -> PreparedRun:
     """Build everything and resolve "auto"; errors are raised before any file is written.
 
@@ -87,6 +92,7 @@ def prepare_run(
         task: its data.
         session: how this process takes part in the run.
         saves: whether the run saves checkpoints. Default: True.
+        model: the Keras model that is trained further. Default: None, a new one.
 
     Raises:
         ValueError, TypeError, OSError: something that the configuration names does not exist, or
@@ -94,7 +100,10 @@ def prepare_run(
     """
     with session.start_barrier(functools.partial(fingerprint, task)):
         strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
-    built = build_models(config, task)
+    if model is None:
+        built = build_models(config, task)
+    else:
+        built = as_seen_by_loss(model, task, config.from_logits)
     task = with_scaled_targets(task, built)
     check_calibration(config, task, built)
     data = training_data(config, task)

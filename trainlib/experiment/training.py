@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,18 @@ def steps_per_epoch(config: ExperimentConfig, task: Task) -> int:
     return -(-task.train.size // config.batch_size)
 
 
+class _LoggedLines(io.TextIOBase):
+    """A text stream whose lines are logged."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def write(self, text: str) -> int:
+        if text != "\n":
+            self._log(text)
+        return len(text)
+
+
 def training_callbacks(
     config: ExperimentConfig, task: Task, log: Log = lambda line: None, saves: bool = True
 ) -> list[Callback]:
@@ -91,7 +104,8 @@ def training_callbacks(
         log: called with lines on the progress of the run. Default: none are logged.
         saves: whether the run saves checkpoints. Default: True.
     """
-    monitors = [MONITORS[chosen.name](**chosen.hyperparameters) for chosen in config.monitors]
+    stream = _LoggedLines(log)
+    monitors = [MONITORS[x.name](**x.hyperparameters, stream=stream) for x in config.monitors]
     ratio = [ValidationRatio(log=log)] if config.validation_ratio else []
     saving = _saving(config, task) if saves else []
     return [*monitors, *ratio, *saving, *_custom(config)]

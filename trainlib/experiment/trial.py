@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from trainlib.callbacks import Callback
 from trainlib.experiment.config import ExperimentConfig
@@ -19,7 +20,9 @@ from trainlib.experiment.preparation import (
 from trainlib.experiment.result import Session
 from trainlib.experiment.task import Task, build_task, held_out
 from trainlib.experiment.user_functions import custom_objects
+from trainlib.step.state import TrainState
 from trainlib.training.callback import Results, Stop
+from trainlib.training.model_variables import SEED_STATE
 from trainlib.training.pool import TrainerPool
 
 
@@ -63,12 +66,48 @@ class TrialResult(NamedTuple):
         return model
 
 
+class Start(NamedTuple):
+    """What a trial continues from: an earlier one.
+
+    Attributes:
+        model: the Keras model that is trained further.
+        state: the training state, whose parameters are ignored: they are those of the model; None
+            for a new one.
+        epoch: number of epochs of the earlier trials, which the configuration counts too.
+    """
+
+    model: Any
+    state: Sequence[np.ndarray] | None = None
+    epoch: int = 0
+
+    def restored(self, new: TrainState) -> TrainState:
+        """Return a state before the first step with the optimizer's state and the counters of this.
+
+        Raises:
+            ValueError: the state is that of another optimizer.
+        """
+        if self.state is None:
+            return new
+        kept = without_values(new)
+        if [x.shape for x in self.state] != [tuple(x.shape) for x in tf.nest.flatten(kept)]:
+            raise ValueError("the state to continue from is that of another optimizer")
+        old: TrainState = tf.nest.pack_sequence_as(kept, list(self.state))
+        return old._replace(params=new.params, model_state={**new.model_state, **old.model_state})
+
+
+def without_values(state: TrainState) -> TrainState:
+    """Return a training state without the values of the model but for its random generators."""
+    generators = {k: x for k, x in state.model_state.items() if k.startswith(SEED_STATE)}
+    return state._replace(params=(), model_state=generators)
+
+
 def run_trial(
     config: ExperimentConfig,
     task: Task | None = None,
     *,
     pool: TrainerPool | None = None,
     callbacks: Sequence[Callback] = (),
+    start: Start | None = None,
 ) -> TrialResult:
     """Train in memory what a configuration says, as `tl.run_experiment` does in a folder.
 
@@ -79,6 +118,7 @@ def run_trial(
         task: its data in parts, such as those of a fold. Default: None, those of the configuration.
         pool: trainers that are shared by trials which differ in numbers only. Default: None, none.
         callbacks: callbacks called before those of the configuration. Default: none.
+        start: what the trial continues from. Default: None, a new model.
 
     Returns:
         A `TrialResult`.
@@ -104,11 +144,14 @@ def run_trial(
     if config.nonfinite == "roll_back":
         raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
     task = build_task(config) if task is None else task
-    prepared = prepare_run(config, task, Session(), saves=False)
+    start = Start(None) if start is None else start
+    prepared = prepare_run(config, task, Session(), saves=False, model=start.model)
+    prepared.trainer.state = start.restored(prepared.trainer.state)
     last = LastStatus()
     history = prepared.trainer.fit(
         prepared.data,
         epochs=config.epochs,
+        initial_epoch=start.epoch,
         validation_data=held_out(prepared.task),
         callbacks=[last, *callbacks, *prepared.callbacks],
         verbose=0,
