@@ -107,5 +107,5 @@ def test_targets_that_are_no_classes_are_refused(y, message, blobs):
 
 def test_one_class_of_positive_weight_is_refused(blobs):
     x, y = blobs
-    with pytest.raises(ValueError, match="sample_weight leaves 1 class"):
+    with pytest.raises(ValueError, match="sample_weight leaves examples of 1 class"):
         small().fit(x, y, sample_weight=(y == "a").astype(float))
