@@ -82,8 +82,10 @@ def test_a_warm_start_continues_to_the_same_bits(data):
     parts = small(dropout=0.1, epochs=2, warm_start=True).fit(*data).fit(*data)
     assert parts.n_iter_ == 4 and parts.loss_curve_ == whole.loss_curve_
     np.testing.assert_array_equal(parts.predict(data[0]), whole.predict(data[0]))
-    with pytest.raises(ValueError, match=r"model is now config\('mlp', hidden=\(4,\).*warm_start"):
+    with pytest.raises(ValueError, match=r"one of model .*it is now config\('mlp', hidden=\(4,\)"):
         parts.set_params(hidden=(4,)).fit(*data)
+    with pytest.raises(ValueError, match=r"one of optimizer .*set warm_start=False"):
+        parts.set_params(hidden=(8,), optimizer__beta_1=0.5).fit(*data)
 
 
 def test_partial_fits_are_epochs_of_one_training(data):

@@ -124,7 +124,7 @@ class TrainlibEstimator(BaseEstimator):  # type: ignore[misc]
         config = configuration(self, self._seed())
         if epochs is not None:
             config = dataclasses.replace(config, epochs=epochs, monitors=())
-        _check_same_model(config, previous)
+        _check_same_run(config, previous)
         held_out, fraction = None, 0.0
         if (validation[0] is None) != (validation[1] is None):
             raise ValueError("X_val and y_val belong together: give both or none")
@@ -222,10 +222,21 @@ def _function_or_none(value: Any) -> FunctionConfig | None:
     return value if isinstance(value, FunctionConfig) else None
 
 
-def _check_same_model(config: ExperimentConfig, previous: Any) -> None:
-    """Raise `ValueError` where a fit continues that of another model."""
-    if previous is not None and config.model != previous.requested:
-        raise ValueError(
-            f"the fit continues one of {previous.requested!r}, but the model is now "
-            f"{config.model!r}: set warm_start=False"
-        )
+def _check_same_run(config: ExperimentConfig, previous: FittedModel | None) -> None:
+    """Raise `ValueError` where a fit continues that of another model or optimizer.
+
+    The learning rate may change, unless it is in the optimizer's state, where it was reduced.
+    """
+    if previous is None:
+        return
+    rate = {} if config.monitor("reduce_on_plateau") else {"learning_rate": None}
+    for kind, changes in (("model", {}), ("optimizer", rate)):
+        old, new = getattr(previous.requested, kind), getattr(config, kind)
+        if (old.name, {**old.hyperparameters, **changes}) != (
+            new.name,
+            {**new.hyperparameters, **changes},
+        ):
+            raise ValueError(
+                f"the fit continues one of {kind} {old!r}, but it is now {new!r}: set "
+                "warm_start=False, or fit a clone"
+            )

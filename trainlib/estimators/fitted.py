@@ -24,7 +24,7 @@ class FittedModel:
 
     Attributes:
         config: the configuration of its training, with "auto" resolved.
-        requested: the name and the hyperparameters of the model, as they were given.
+        requested: the configuration as it was given.
         architecture: the Keras model without its weights, as JSON can hold it.
         weights: the weights, in the order of the Keras model.
         wiring: the inputs and outputs of the model.
@@ -41,7 +41,7 @@ class FittedModel:
         epochs: int,
     ) -> None:
         self.config: ExperimentConfig = result.config
-        self.requested = requested.model
+        self.requested = requested
         self.architecture = result.architecture
         self.weights = result.weights
         self.wiring = wiring
