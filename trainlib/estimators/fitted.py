@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import keras
@@ -59,7 +60,9 @@ class FittedModel:
         import trainlib.models.custom_layers  # noqa: F401  (registers them with Keras)
 
         model = keras.saving.deserialize_keras_object(
-            self.architecture, custom_objects(self.config), safe_mode=not self.is_trusted
+            copy.deepcopy(self.architecture),  # Keras writes into it
+            custom_objects(self.config),
+            safe_mode=not self.is_trusted,
         )
         model.set_weights(self.weights)
         return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -60,7 +61,9 @@ class TrialResult(NamedTuple):
             ValueError: a custom module of the configuration cannot be imported.
         """
         model = keras.saving.deserialize_keras_object(
-            self.architecture, custom_objects(self.config), safe_mode=False
+            copy.deepcopy(self.architecture),  # Keras writes into it
+            custom_objects(self.config),
+            safe_mode=False,
         )
         model.set_weights(self.weights)
         return model
