@@ -41,7 +41,7 @@ BANNED = re.compile(
 )
 WITHOUT_EXAMPLE = frozenset(
     {
-        *("ExperimentResult", "TrialResult"),
+        *("EnsembleResult", "ExperimentResult", "TrialResult"),
         *("FiniteGuardState", "Gradients", "LossScaleState"),
         *("KerasMetricState", "metrics.ConfusionState", "metrics.CorrelationState"),
         *("metrics.HistogramState", "metrics.OverlapState", "metrics.PositivesState"),

@@ -16,6 +16,8 @@ from trainlib.core.types import Optimizer, apply_updates
 from trainlib.experiment import (
     CheckpointConfig,
     DataConfig,
+    EnsembleConfig,
+    EnsembleResult,
     ExperimentConfig,
     ExperimentResult,
     FunctionConfig,
@@ -23,6 +25,7 @@ from trainlib.experiment import (
     TensorBoardConfig,
     TrialResult,
     config,
+    run_ensemble,
     run_experiment,
     run_trial,
 )
@@ -167,6 +170,8 @@ __all__ = [
     "CheckpointConfig",
     "Checkpoints",
     "DataConfig",
+    "EnsembleConfig",
+    "EnsembleResult",
     "Evaluator",
     "ExperimentConfig",
     "ExperimentResult",
@@ -305,6 +310,7 @@ __all__ = [
     "rmsprop",
     "rprop",
     "rules_table",
+    "run_ensemble",
     "run_experiment",
     "run_trial",
     "sam",

@@ -27,6 +27,7 @@ from trainlib.cli.signals import StopOnSignal  # noqa: E402
 from trainlib.core.checks import check_integer  # noqa: E402
 from trainlib.experiment import run_folder  # noqa: E402
 from trainlib.experiment.config import ExperimentConfig  # noqa: E402
+from trainlib.experiment.ensemble import run_ensemble  # noqa: E402
 from trainlib.experiment.flat import flag_text, flatten  # noqa: E402
 from trainlib.experiment.replay import replay_step  # noqa: E402
 from trainlib.experiment.result import (  # noqa: E402
@@ -34,7 +35,7 @@ from trainlib.experiment.result import (  # noqa: E402
     NonFiniteRunError,
     Session,
 )
-from trainlib.experiment.resume import resumed_config  # noqa: E402
+from trainlib.experiment.resume import resumed_config, resumed_ensemble  # noqa: E402
 from trainlib.experiment.run import run_experiment  # noqa: E402
 from trainlib.experiment.verify_resume import DifferentBitsError, verify_resume  # noqa: E402
 from trainlib.training.paths import shown  # noqa: E402
@@ -60,6 +61,12 @@ def define_train(values: Values) -> None:
     """Define the flags of `train`: those of an experiment, and those of this run only."""
     define_experiment(values)
     define_run_dir(values)
+    Group(values, "Ensemble").integer(
+        "jobs",
+        None,
+        "Processes that train members of an ensemble; default: 1, or as many as there are cores "
+        "if the first member took long.",
+    )
     group = Group(values, "Checkpoints")
     group.path("resume", None, "Folder of a run to continue from its newest checkpoint.")
     group.integer(
@@ -114,6 +121,11 @@ def define_run_dir(values: Values) -> None:
 def train(values: Values) -> None:
     """Run the experiment that the flags describe; of several workers, the chief reports it."""
     config = _config(values)
+    if not config.ensemble.is_one:
+        _train_ensemble(config, values)
+        return
+    if values.jobs is not None:
+        raise ValueError("--jobs needs --ensemble, a number of models of at least 2")
     if values.verify_resume:
         _verify_resume(config, values.verify_steps)
         return
@@ -159,7 +171,19 @@ def _config(values: Values) -> ExperimentConfig:
     if values.run_dir:
         raise ValueError("--resume continues in the folder of the run: leave --run_dir out")
     to_replay = values.replay_step is not None
+    ensemble = resumed_ensemble(Path(values.resume), given_flags(values))
+    if ensemble is not None:
+        return ensemble
     return resumed_config(Path(values.resume), given_flags(values), to_replay)
+
+
+def _train_ensemble(config: ExperimentConfig, values: Values) -> None:
+    """Train the ensemble that the flags describe."""
+    for flag in ("stop_after", "replay_step", "verify_resume"):
+        if values[flag].value:
+            raise ValueError(f"--{flag} is for runs of one model: leave it out for an ensemble")
+    folder = values.resume or values.run_dir
+    run_ensemble(config, folder, resume=bool(values.resume), jobs=values.jobs, log=_print)
 
 
 def _stop_after(batches: int | None) -> list[Callback]:

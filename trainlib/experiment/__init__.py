@@ -18,6 +18,12 @@ range_test: the learning-rate range test.
 preparation: a run before its first step.
 run: `run_experiment`.
 trial: `run_trial`, an experiment in memory.
+ensemble_config: `EnsembleConfig`, how members of an ensemble differ and are averaged.
+ensemble_members: the members: their configurations, their data, their training.
+ensemble_checks: what an ensemble cannot do.
+ensemble_scores: the scores of members and ensemble.
+ensemble_average: the average of trained members, and its files.
+ensemble: `run_ensemble`.
 result: the result of an experiment, and the session of a process.
 saved_run: evaluation and predictions of a finished run.
 reporting: the reports of run folders.
@@ -30,6 +36,9 @@ job_process: one of these processes.
 """
 
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.ensemble import run_ensemble
+from trainlib.experiment.ensemble_average import EnsembleResult
+from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.functions import FunctionConfig, config
 from trainlib.experiment.parts import (
     CheckpointConfig,
@@ -44,6 +53,8 @@ from trainlib.experiment.trial import TrialResult, run_trial
 __all__ = [
     "CheckpointConfig",
     "DataConfig",
+    "EnsembleConfig",
+    "EnsembleResult",
     "ExperimentConfig",
     "ExperimentResult",
     "FunctionConfig",
@@ -51,6 +62,7 @@ __all__ = [
     "TensorBoardConfig",
     "TrialResult",
     "config",
+    "run_ensemble",
     "run_experiment",
     "run_trial",
 ]

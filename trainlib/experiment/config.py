@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from trainlib.data import DATASETS
 from trainlib.data.datasets import is_path
 from trainlib.experiment import flat, serialization
+from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fields import (
     ClippingField,
     FunctionField,
@@ -100,6 +101,7 @@ class ExperimentConfig:
             saved model has. Default: False.
         report: whether `report.html` is written at the end. Default: True.
         checkpoints: a `CheckpointConfig`.
+        ensemble: an `EnsembleConfig`: several models that `tl.run_ensemble` trains and averages.
         tensorboard: a `TensorBoardConfig`; None, the default: nothing is written for TensorBoard.
 
     Raises:
@@ -288,6 +290,7 @@ class ExperimentConfig:
         "Write report.html into the run folder at the end, if matplotlib is installed.",
     )
     checkpoints: CheckpointConfig = field(default=CheckpointConfig())
+    ensemble: EnsembleConfig = field(default=EnsembleConfig())
     tensorboard: TensorBoardConfig | None = field(default=None)
     norms: bool | None = setting(
         "bool",
@@ -363,6 +366,9 @@ def _make_paths_absolute(config: ExperimentConfig) -> None:
     if config.code_path:
         folders = (str(absolute(x)) for x in config.code_path.split(os.pathsep) if x)
         object.__setattr__(config, "code_path", os.pathsep.join(folders))
+    if config.ensemble.configs:
+        files = tuple(str(absolute(path)) for path in config.ensemble.configs)
+        object.__setattr__(config.ensemble, "configs", files)
     if config.model.name.endswith(".keras"):
         path = str(absolute(config.model.name))
         config.__dict__["model"] = dataclasses.replace(config.model, name=path)

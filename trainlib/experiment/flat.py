@@ -192,6 +192,15 @@ def from_flags(cls: Callable[..., C], text: str) -> C:
     Raises:
         ValueError, TypeError: a line that is no flag; or what `unflatten` refuses.
     """
+    return unflatten(cls, flag_values(cls, text))
+
+
+def flag_values(cls: Any, text: str) -> dict[str, Any]:
+    """Return the values of a flag file by flag; those that it does not give are missing.
+
+    Raises:
+        ValueError: a line that is no flag.
+    """
     declared = {s.flag: s for s in settings(cls)}
     flat: dict[str, Any] = {}
     for line in map(str.strip, text.split("\n")):
@@ -207,7 +216,7 @@ def from_flags(cls: Callable[..., C], text: str) -> C:
         elif not equals:
             raise ValueError(f"{line}: a flag of this kind is written --{name}=VALUE")
         flat[name] = _parsed(declared[name], value)
-    return unflatten(cls, flat)
+    return flat
 
 
 def _parsed(declared: Setting, text: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 from trainlib.augmentation.names import is_function, parse_chain
 from trainlib.data.image_files import COLOR_MODES, parse_size
 from trainlib.data.labels import TASKS
+from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fields import (
     ConvertedField,
     FunctionsField,
@@ -35,6 +36,8 @@ class DataConfig:
         train_examples: number of training examples to use, from the first. Default: None, all.
         validation_split: fraction of the training examples kept for validation, in [0, 1). Default:
             0.1.
+        split_seed: seed with which the validation examples, and those of rarer classes that are
+            repeated, are drawn. Default: None, the seed of the experiment.
         preprocess: "auto", the default: the model begins with layers that scale its input, unless
             it has such layers; "none": it gets the raw data.
         class_weight: "balanced", or weights such as "0:2,3:0.5". Default: None, every example
@@ -85,6 +88,13 @@ class DataConfig:
         "Fraction of the training examples kept for validation, drawn with --seed.",
         at_least=0,
         below=1,
+    )
+    split_seed: int | None = setting(
+        "int",
+        None,
+        "Seed with which validation examples, and repeated ones of rarer classes, are drawn; "
+        "default: --seed.",
+        at_least=0,
     )
     preprocess: str = setting(
         "str",
@@ -388,6 +398,7 @@ NESTED = {
     "data": DataConfig,
     "schedule": ScheduleConfig,
     "checkpoints": CheckpointConfig,
+    "ensemble": EnsembleConfig,
     "tensorboard": TensorBoardConfig,
 }
 """The nested dataclasses of `ExperimentConfig`, by field."""

@@ -98,6 +98,11 @@ def prepare_run(
         ValueError, TypeError, OSError: something that the configuration names does not exist, or
             does not fit.
     """
+    if not config.ensemble.is_one:
+        raise ValueError(
+            f"ensemble is {config.ensemble.members}, but one model is trained here: leave it out, "
+            "or use train or tl.run_ensemble"
+        )
     with session.start_barrier(functools.partial(fingerprint, task)):
         strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
     if model is None:

@@ -29,6 +29,7 @@ from trainlib.experiment.wiring import main_output
 from trainlib.metrics.base import ACTIVATIONS
 from trainlib.report import columns
 from trainlib.report.comparison_page import write_comparison_page
+from trainlib.report.ensemble_page import write_ensemble_page
 from trainlib.report.examples import ExampleData
 from trainlib.report.predictions import Predictions
 from trainlib.report.range_test import read_curve
@@ -83,6 +84,12 @@ def read_records(folders: Sequence[Path]) -> dict[str, RunRecord]:
     return dict(zip(names, runs, strict=True))
 
 
+def is_one_model(folder: Path) -> bool:
+    """Return whether a folder is that of a run of one model, not of an ensemble."""
+    file = folder / run_folder.CONFIG_FILE
+    return not file.is_file() or run_folder.read_config(folder).ensemble.is_one
+
+
 def is_finished(folder: Path) -> bool:
     """Return whether a run has written its summary, which is the last thing it does."""
     return (folder / run_folder.SUMMARY_FILE).is_file()
@@ -108,6 +115,12 @@ def write_report(
         ValueError, OSError: there is no run, a file of it is damaged, or its data are missing.
         ImportError: matplotlib is not installed.
     """
+    if (folder / run_folder.SUMMARY_FILE).is_file() and not is_one_model(folder):
+        run = with_data(read_saved_run(folder, code_path), data_dir=data_dir)
+        task = build_saved_task(run)
+        to.mkdir(parents=True, exist_ok=True)
+        write_ensemble_report(folder, run.config, task, load_models(run, task, safe_mode), to)
+        return
     record, model = read_record(folder), None
     if record.summary is not None:
         run = with_data(read_saved_run(folder, code_path), data_dir=data_dir)
@@ -137,6 +150,38 @@ def write_report_from_memory(
     if task.target.form != INPUTS:
         model = model_record(config, task, built, record.history)
     write_run_page(record, model, folder)
+
+
+def write_ensemble_report(
+    folder: Path, config: ExperimentConfig, task: Task, built: Models, to: Path
+) -> None:
+    """Write the report of an ensemble.
+
+    Args:
+        folder: folder of the ensemble, finished.
+        config: its configuration.
+        task: its task.
+        built: its model.
+        to: folder to write to.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    members = sorted((folder / "members").iterdir(), key=lambda path: int(path.name))
+    histories = {f"member {x.name}": run_folder.read_history(x) for x in members}
+    flat = flatten(config)
+    defaults = {s.flag: s.default for s in settings(ExperimentConfig)}
+    given = (flag_text(flag, x) for flag, x in flat.items() if x != defaults[flag])
+    record = RunRecord(
+        folder.resolve().name,
+        next(iter(histories.values())),
+        {flag: written(value) for flag, value in flat.items()},
+        tuple(config.to_flags().splitlines()),
+        " ".join(["train", *given]),
+        run_folder.read_summary(folder),
+    )
+    model = model_record(config, task, built, record.history)
+    write_ensemble_page(record, histories, model, to)
 
 
 def write_comparison(folders: Sequence[Path], to: Path) -> None:

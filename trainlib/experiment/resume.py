@@ -35,6 +35,8 @@ CHANGEABLE = (
     "worker_timeout",
 )
 """Settings that may change when a run is resumed, because they do not change its numbers."""
+FREE_IN_ENSEMBLES = ("code_path", "data_dir", "report", "safe_mode")
+"""Settings that may change when an ensemble is resumed: its members have equal configurations."""
 TENSORBOARD = ("tensorboard_dir", "tensorboard_steps", "histogram_epochs", "layer_statistics")
 
 
@@ -66,16 +68,44 @@ def resumed_config(
     return resumed
 
 
+def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConfig | None:
+    """Return the configuration with which an ensemble is resumed; None for a run of one model.
+
+    Args:
+        folder: its folder.
+        changes: settings by flag, which must be those of the ensemble, `code_path`, `data_dir`,
+            `report` and `safe_mode` excepted.
+
+    Raises:
+        ValueError: there is no such run, it is finished, or a setting contradicts it.
+    """
+    config = run_folder.read_config(folder)
+    if config.ensemble.is_one:
+        return None
+    if (folder / run_folder.SUMMARY_FILE).is_file():
+        raise ValueError(f"the ensemble in {shown(folder)} is finished: begin a new one")
+    flat = flatten(config)
+    given = {name: tuple(x) if isinstance(x, list) else x for name, x in changes.items()}
+    for name, value in given.items():
+        if name not in FREE_IN_ENSEMBLES and not _is_same(value, flat.get(name)):
+            raise _contradiction(folder, name, value, flat.get(name))
+    return unflatten(ExperimentConfig, {**flat, **given})
+
+
 def _check_changes(folder: Path, flat: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Raise `ValueError` for the first setting given that contradicts those of the run."""
     for name, value in given.items():
         of_run = flat.get(name)
         if not _is_same(value, of_run) and not _may_change(name, value, of_run):
-            made = f"no --{name}" if of_run is None else flag_text(name, of_run)
-            raise ValueError(
-                f"{flag_text(name, value)} contradicts the run in {shown(folder)}, made with "
-                f"{made}: leave it out, or begin a new run"
-            )
+            raise _contradiction(folder, name, value, of_run)
+
+
+def _contradiction(folder: Path, name: str, value: Any, of_run: Any) -> ValueError:
+    made = f"no --{name}" if of_run is None else flag_text(name, of_run)
+    return ValueError(
+        f"{flag_text(name, value)} contradicts the run in {shown(folder)}, made with {made}: leave "
+        "it out, or begin a new run"
+    )
 
 
 def _is_same(value: Any, of_run: Any) -> bool:

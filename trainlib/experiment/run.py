@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -232,17 +232,33 @@ def _write_results(prepared: PreparedRun, result: ExperimentResult, log: Log) ->
     """Write the model, the summary and the report of a finished run."""
     folder = result.folder
     if folder is not None:
-        file = folder / run_folder.MODEL_FILE
-        run_folder.save_model(file, result.model)
-        if (rules := prepared.task.dataset.preprocessing) is not None:
-            add_preprocessing(file, rules)
-        run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(prepared.task, result))
+        write_model_and_summary(folder, prepared.task, result)
     guess = prepared.task.dataset.guess.partition(",")[0]
     title = f"test ({guess}, guessed)" if guess else "test"
     log(f"{title}: {format_results(result.test or {})}")
     log(f"run folder: {None if folder is None else shown(folder)}")
     if folder is not None and result.config.report:
         _write_report(prepared, folder, log)
+
+
+def write_model_and_summary(
+    folder: Path, task: Task, result: ExperimentResult, more: Mapping[str, Any] | None = None
+) -> None:
+    """Write the model of a finished run, with the rules of its table, and its summary.
+
+    Args:
+        folder: folder of the run.
+        task: its task.
+        result: its result.
+        more: further entries of the summary. Default: None, none.
+    """
+    file = folder / run_folder.MODEL_FILE
+    run_folder.save_model(file, result.model)
+    if (rules := task.dataset.preprocessing) is not None:
+        add_preprocessing(file, rules)
+        write_preprocessing(folder, rules)
+    content = {**_summary(task, result), **(more or {})}
+    run_folder.write_json(folder / run_folder.SUMMARY_FILE, content)
 
 
 def _write_report(prepared: PreparedRun, folder: Path, log: Log) -> None:

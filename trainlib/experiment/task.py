@@ -264,11 +264,17 @@ def _preprocessing_of_model(config: ExperimentConfig) -> TablePreprocessing | No
     return preprocessing_of_model(expanded(config.model.name))
 
 
+def split_seed(config: ExperimentConfig) -> int:
+    """Return the seed with which validation examples are drawn."""
+    given = config.data.split_seed
+    return config.seed if given is None else given
+
+
 def _oversampled(config: ExperimentConfig, train: Examples, target: Target) -> np.ndarray:
     """Return the indices of the training examples, those of rarer classes repeated."""
     if not target.by_class:
         raise ValueError("oversample is for classes, but the targets are numbers")
-    return oversampled(labels_of(train.y), config.seed)
+    return oversampled(labels_of(train.y), split_seed(config))
 
 
 def _used(config: ExperimentConfig, size: int) -> int:
@@ -303,8 +309,8 @@ def _parts(
             "for validation; both parts need at least 1"
         )
     if by_class and (data.stratify == "yes" or (data.stratify == AUTO and stratified)):
-        return split_by_class(y[:used], data.validation_split, config.seed)
-    return split_indices(used, data.validation_split, config.seed)
+        return split_by_class(y[:used], data.validation_split, split_seed(config))
+    return split_indices(used, data.validation_split, split_seed(config))
 
 
 def held_out(task: Task) -> tuple[Any, ...] | None:

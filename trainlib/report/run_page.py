@@ -116,7 +116,7 @@ def _sections(run: RunRecord, model: ModelRecord | None) -> Iterator[Section]:
     drawn = _curves(run, model)
     yield Section(page.section("Training", page.figure_grid(drawn.items())), drawn)
     if model is not None:
-        yield _prediction_section(model)
+        yield prediction_section(model)
         worst = worst_examples(model.predictions, model.test)
         yield Section(page.section("Test examples with the highest loss", worst))
         if model.augmented is not None:
@@ -188,7 +188,7 @@ def _curves(run: RunRecord, model: ModelRecord | None) -> Figures:
     return {file_name(name): figure for name, figure in drawn.items()}
 
 
-def _prediction_section(model: ModelRecord) -> Section:
+def prediction_section(model: ModelRecord) -> Section:
     """Return the errors on the test examples: confusions of classes, or residuals."""
     found, names = model.predictions, model.test.class_names
     tables: list[str] = []

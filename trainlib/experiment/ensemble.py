@@ -1,0 +1,175 @@
+"""Run an ensemble: train its members, average them, and write the folder of one model."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from trainlib.core.checks import check_integer
+from trainlib.data.preprocessing import read_preprocessing, write_preprocessing
+from trainlib.experiment import run_folder
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.ensemble_average import EnsembleResult, average_members
+from trainlib.experiment.ensemble_checks import check_ensemble
+from trainlib.experiment.ensemble_members import (
+    MemberState,
+    is_finished,
+    make_state,
+    member_folder,
+    train_member,
+    train_snapshots,
+)
+from trainlib.experiment.jobs import run_jobs, share_of_cores
+from trainlib.experiment.result import Log
+from trainlib.experiment.task import build_task
+from trainlib.training.display import format_results
+from trainlib.training.paths import absolute, printable
+from trainlib.training.pool import TrainerPool
+
+START_SECONDS = 10.0
+"""Seconds in which a process starts, reads the data and traces."""
+
+
+def run_ensemble(
+    config: ExperimentConfig,
+    run_dir: str | os.PathLike[str] | None = None,
+    *,
+    resume: bool = False,
+    jobs: int | None = None,
+    log: Log = lambda line: None,
+) -> EnsembleResult:
+    """Train the members of an ensemble, average them, and save the average as one model.
+
+    A member has the weights of a plain run with its seed and `split_seed`, the seed of the
+    ensemble; to rounding if several processes train.
+
+    Args:
+        config: the experiment, with an `ensemble` of at least 2 members.
+        run_dir: the run folder to write, new or empty. Default: None,
+            runs/<data set>-<model>-<optimizer>-<time>.
+        resume: whether to continue the ensemble in `run_dir`: members that are finished stay.
+            Default: False.
+        jobs: processes that train members. Default: None: 1, or as many as there are cores if the
+            first member took so long that they save time.
+        log: called with lines on the progress. Default: none are logged.
+
+    Returns:
+        An `EnsembleResult`. `evaluate`, `predict` and `report` take its folder.
+
+    Raises:
+        ValueError, TypeError, OSError: something that the configuration names does not exist, does
+            not fit, or cannot be written.
+        RuntimeError: a member failed otherwise; the others are kept.
+
+    Example:
+        >>> import tempfile
+        >>> config = tl.ExperimentConfig(
+        ...     data=tl.DataConfig(train_examples=64),
+        ...     model=tl.config("mlp", hidden=[8]),
+        ...     epochs=1,
+        ...     execution="graph",
+        ...     report=False,
+        ...     ensemble=tl.EnsembleConfig(members=2),
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = tl.run_ensemble(config, folder, jobs=1)
+        >>> result.weights, sorted(result.test)
+        ([0.5, 0.5], ['accuracy', 'loss'])
+    """
+    if jobs is not None:
+        check_integer("jobs", jobs, at_least=1)
+    given = None if run_dir is None else absolute(run_dir)
+    if resume and given is None:
+        raise ValueError("resume needs run_dir, the folder of the ensemble")
+    if given is not None and not resume:
+        run_folder.check_free(given)
+    rules = read_preprocessing(given) if resume and given is not None else None
+    task = build_task(config, rules)
+    check_ensemble(config, task)
+    with contextlib.ExitStack() as held:
+        folder = given if resume and given else held.enter_context(_new_folder(config, given))
+        held.enter_context(run_folder.locked(folder))
+        if task.dataset.preprocessing is not None:
+            write_preprocessing(folder, task.dataset.preprocessing)
+        for line in task.dataset.notes:
+            log(f"{printable(task.dataset.name)}: {line}")
+        _train(MemberState(folder, config, task, TrainerPool()), jobs, log)
+    return average_members(folder, config, task, log)
+
+
+@contextlib.contextmanager
+def _new_folder(config: ExperimentConfig, given: Path | None) -> Iterator[Path]:
+    """Make the folder of an ensemble; it is removed if no member can be trained."""
+    folder = run_folder.create(config, given)
+    try:
+        yield folder
+    except (ValueError, TypeError):
+        if not any(is_finished(folder, i) for i in range(config.ensemble.members)):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _train(state: MemberState, jobs: int | None, log: Log) -> None:
+    """Train the members that are not finished."""
+    config = state.config
+    count = config.ensemble.members
+    waiting = [i for i in range(count) if not is_finished(state.folder, i)]
+    if len(waiting) < count:
+        log(f"members: {count - len(waiting)} of {count} are finished already")
+    if waiting and config.ensemble.by == "snapshot":
+        log(f"one run of {config.epochs} epochs, {count} snapshots")
+        train_snapshots(state)
+        for i in range(count):
+            _log_member(state, i, log)
+        return
+    if jobs is None and waiting:
+        began = time.perf_counter()
+        first = waiting.pop(0)
+        _run(state, [first], 1, log)
+        jobs = _fastest(len(waiting), time.perf_counter() - began)
+    if waiting:
+        _run(state, waiting, min(jobs or 1, len(waiting)), log)
+
+
+def _fastest(waiting: int, seconds: float) -> int:
+    """Return the number of processes that train members soonest, after one that took `seconds`."""
+    cores = share_of_cores(1)
+    if cores < 2 or waiting < 2 or tf.config.list_physical_devices("GPU"):
+        return 1
+    saved = waiting * seconds * (1 - 1 / min(cores, waiting))
+    return min(cores, waiting) if saved > 2 * START_SECONDS else 1
+
+
+def _run(state: MemberState, members: list[int], jobs: int, log: Log) -> None:
+    make = functools.partial(make_state, str(state.folder), state.config.to_json())
+    failures = []
+    done = run_jobs(train_member, make if jobs > 1 else lambda: state, members, jobs)
+    for result in done:
+        index = members[result.position]
+        if result.failure is None:
+            _log_member(state, index, log)
+            continue
+        kind = ValueError if result.failure.type in ("ValueError", "TypeError") else RuntimeError
+        failures.append(kind(f"member {index + 1} of the ensemble: {result.failure}"))
+        if kind is ValueError:
+            break
+        log(f"member {index + 1} failed: {result.failure}")
+    if failures:
+        raise failures[0]
+
+
+def _log_member(state: MemberState, index: int, log: Log) -> None:
+    summary = run_folder.read_summary(member_folder(state.folder, index))
+    results = format_results(summary.get("validation") or summary["test"])
+    part = "validation" if "validation" in summary else "test"
+    log(
+        f"member {index + 1} of {state.config.ensemble.members}: {summary['epochs']} epochs, "
+        f"{summary['seconds']:.1f} s, {part}: {results}"
+    )

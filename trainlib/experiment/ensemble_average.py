@@ -1,0 +1,194 @@
+"""The average of the trained members of an ensemble: its weights, its results and its files."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainlib.experiment import run_folder
+from trainlib.experiment.building import Models, as_seen_by_loss
+from trainlib.experiment.calibration import calibrate_models
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.ensemble_members import member_folder
+from trainlib.experiment.ensemble_scores import as_json, likelihood_of, scores_of
+from trainlib.experiment.reporting import write_ensemble_report
+from trainlib.experiment.result import ExperimentResult, Log
+from trainlib.experiment.run import write_model_and_summary
+from trainlib.experiment.saved_run import build_evaluator, load_models, read_saved_run
+from trainlib.experiment.task import PARTS, Task
+from trainlib.report.figures import require_matplotlib
+from trainlib.tools.calibration import Calibration
+from trainlib.tools.ensemble import ensemble_model
+from trainlib.tools.ensembling import greedy_selection, simplex_weights
+from trainlib.training.callback import Results
+from trainlib.training.display import format_results
+from trainlib.training.evaluator import Evaluator
+from trainlib.training.functional_model import as_functional_model
+from trainlib.training.paths import shown
+
+
+@dataclass(frozen=True)
+class EnsembleResult:
+    """Result of an ensemble.
+
+    Attributes:
+        config: its configuration, with "auto" resolved as in its first member.
+        folder: its run folder, with a folder of each member in `members`.
+        weights: weight of each member.
+        train: loss and metrics of the ensemble over the training part.
+        validation: the same over the validation part; None if there is none.
+        test: the same over the test part.
+        scores: scores of the members and of their average, before a temperature, by part of the
+            data, as in `summary.json`.
+        model: the Keras model of the ensemble.
+    """
+
+    config: ExperimentConfig
+    folder: Path
+    weights: list[float]
+    train: Results | None
+    validation: Results | None
+    test: Results | None
+    scores: dict[str, Any]
+    model: Any
+
+
+def average_members(folder: Path, config: ExperimentConfig, task: Task, log: Log) -> EnsembleResult:
+    """Average the members of an ensemble, evaluate the average, and write its files.
+
+    Args:
+        folder: folder of the ensemble, with those of its members, all trained.
+        config: configuration of the ensemble.
+        task: its data.
+        log: called with lines on the results.
+    """
+    runs = [read_saved_run(member_folder(folder, i)) for i in range(config.ensemble.members)]
+    models = [load_models(run, task, safe_mode=False).full for run in runs]
+    config = _settled(config, runs[0].config)
+    predictions = {
+        part: np.stack([_predict(model, config, task, part) for model in models])
+        for part in ("validation", "test")
+        if getattr(task, part) is not None
+    }
+    weights = _weights(config, task, predictions)
+    full = ensemble_model(models, weights, config.ensemble.average)
+    built = as_seen_by_loss(full, task, config.from_logits)
+    calibration: dict[str, Calibration] = {}
+    if config.calibrate:
+        built, calibration = calibrate_models(config, task, built)
+    scores = {
+        part: as_json(
+            scores_of(task, f, _predict(full, config, task, part), getattr(task, part).y, weights)
+        )
+        for part, f in predictions.items()
+    }
+    summaries = [dict(run.summary) for run in runs]
+    result = _result(folder, config, task, built, summaries, calibration)
+    run_folder.write_config(folder, config)
+    record = {"weights": weights, "scores": scores}
+    epochs = sum(x["epochs"] for x in summaries)
+    write_model_and_summary(folder, task, result, {"epochs": epochs, "ensemble": record})
+    _log_end(result, scores, weights, log)
+    if config.report:
+        _write_report(folder, config, task, built, log)
+    parts = {part: getattr(result, part) for part in PARTS}
+    return EnsembleResult(config, folder, weights, **parts, scores=scores, model=built.full)
+
+
+def _settled(config: ExperimentConfig, first: ExperimentConfig) -> ExperimentConfig:
+    """Return the configuration of an ensemble, with "auto" resolved as in its first member."""
+    return dataclasses.replace(
+        config,
+        execution=first.execution,
+        data=dataclasses.replace(first.data, split_seed=config.data.split_seed),
+        model=first.model,
+        norms=first.norms,
+        imports=first.imports,
+        code_path=first.code_path,
+    )
+
+
+def _predict(model: Any, config: ExperimentConfig, task: Task, part: str) -> np.ndarray:
+    """Return a model's predictions of a part of the data, [N, K]."""
+    x, _ = task.arrays(getattr(task, part))
+    evaluator = Evaluator(model, precision=config.precision, execution=config.execution)
+    return np.asarray(evaluator.predict(x), np.float64).reshape(len(task.part(part).y), -1)
+
+
+def _weights(
+    config: ExperimentConfig, task: Task, predictions: dict[str, np.ndarray]
+) -> list[float]:
+    """Return the weights of the members, fitted on the validation data if that is asked for."""
+    ensemble = config.ensemble
+    if ensemble.weights == "equal":
+        return [1 / ensemble.members] * ensemble.members
+    fit = {"simplex": simplex_weights, "greedy": greedy_selection}[ensemble.weights]
+    y, loss = task.part("validation").y, str(likelihood_of(task))
+    found = fit(predictions["validation"], y, average=ensemble.average, loss=loss)
+    return [float(w) for w in found.weights]
+
+
+def _result(
+    folder: Path,
+    config: ExperimentConfig,
+    task: Task,
+    built: Models,
+    summaries: list[dict[str, Any]],
+    calibration: dict[str, Calibration],
+) -> ExperimentResult:
+    """Return the result of the ensemble as one run."""
+    evaluator = build_evaluator(config, task, built)
+    results: dict[str, Any] = {
+        part: None if (x := getattr(task, part)) is None else evaluator.evaluate(task.arrays(x))
+        for part in PARTS
+    }
+    params = as_functional_model(built.trained, precision=config.precision).params
+    return ExperimentResult(
+        config=config,
+        folder=folder,
+        history=[],
+        **results,
+        steps=sum(x["steps"] for x in summaries),
+        seconds=round(sum(x["seconds"] for x in summaries), 3),
+        execution=config.execution,
+        params_sha256=run_folder.params_sha256(params),
+        model=built.full,
+        calibration=calibration,
+    )
+
+
+def _log_end(
+    result: ExperimentResult, scores: dict[str, Any], weights: list[float], log: Log
+) -> None:
+    """Log the weights, and what the ensemble gains on the test examples."""
+    if len(set(weights)) > 1:
+        log(f"weights: {', '.join(f'{w:.3g}' for w in weights)}")
+    for name, score in scores["test"].items():
+        if isinstance(score, dict):
+            words = name.replace("_", " ")
+            log(
+                f"test {words}: members {score['mean']:.4f} +- {score['std']:.4f}, "
+                f"ensemble {score['ensemble']:.4f}"
+            )
+    if result.calibration:
+        log(f"temperature: {next(iter(result.calibration.values())).temperature:.4g}")
+    log(f"test: {format_results(result.test or {})}")
+    log(f"run folder: {shown(result.folder or Path())}")
+
+
+def _write_report(
+    folder: Path, config: ExperimentConfig, task: Task, built: Models, log: Log
+) -> None:
+    """Write the report, if matplotlib is installed; an error in it does not fail the run."""
+    try:
+        require_matplotlib()
+    except ImportError:
+        return
+    try:
+        write_ensemble_report(folder, config, task, built, folder)
+    except Exception as error:
+        log(f"no report: {' '.join(str(error).split())}")

@@ -1,0 +1,84 @@
+"""What an ensemble cannot do, refused before its folder is written."""
+
+from __future__ import annotations
+
+from trainlib.experiment.building import build_models
+from trainlib.experiment.calibration import check_calibration
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.ensemble_members import cycle_ends, member_config, member_task
+from trainlib.experiment.ensemble_scores import likelihood_of
+from trainlib.experiment.parts import CheckpointConfig
+from trainlib.experiment.range_test import is_rate_auto
+from trainlib.experiment.targets import INPUTS
+from trainlib.experiment.task import Task
+from trainlib.experiment.training import build_trainer, steps_per_epoch, training_callbacks
+from trainlib.models import LOGITS_ACTIVATIONS
+from trainlib.training.cluster import cluster
+
+
+def check_ensemble(config: ExperimentConfig, task: Task) -> None:
+    """Raise `ValueError` for an ensemble that cannot be trained or averaged.
+
+    Args:
+        config: its configuration.
+        task: its data.
+    """
+    ensemble = config.ensemble
+    if ensemble.is_one:
+        raise ValueError("ensemble is 1, which is no ensemble: give at least 2")
+    _check_settings(config)
+    if task.wiring.outputs:
+        raise ValueError("ensemble is for models of one output: leave out auxiliary_output")
+    if task.target.form == INPUTS:
+        raise ValueError("ensemble is for classifiers and regressors, not for autoencoders")
+    if ensemble.average == "logits" and task.target.activation not in LOGITS_ACTIVATIONS:
+        raise ValueError(
+            f"ensemble_average=logits is for losses of probabilities, which {task.loss} is not"
+        )
+    if ensemble.weights != "equal" and likelihood_of(task) is None:
+        raise ValueError(
+            f"ensemble_weights={ensemble.weights} needs probabilities, which loss {task.loss} does "
+            "not give: use equal"
+        )
+    if ensemble.weights != "equal" and task.validation is None:
+        raise ValueError(
+            f"ensemble_weights={ensemble.weights} needs validation data: validation_split above 0"
+        )
+    if ensemble.by == "fold" and ensemble.members > task.train.size:
+        raise ValueError(
+            f"ensemble is {ensemble.members}, but there are {task.train.size} training examples "
+            "for as many folds"
+        )
+    if ensemble.by == "snapshot":
+        cycle_ends(config, steps_per_epoch(config, task))
+    _check_members(config, task)
+
+
+def _check_settings(config: ExperimentConfig) -> None:
+    """Raise `ValueError` for settings that do not go together with an ensemble."""
+    if cluster() is not None or config.strategy == "multi_worker":
+        raise ValueError("ensemble is trained on one machine: leave out multi_worker and TF_CONFIG")
+    if config.tensorboard is not None:
+        raise ValueError("tensorboard is for single runs: leave it out for an ensemble")
+    if config.checkpoints != CheckpointConfig():
+        raise ValueError(
+            "ensemble keeps finished members and no checkpoints: leave out the flags of checkpoints"
+        )
+    if config.nonfinite == "roll_back":
+        raise ValueError("nonfinite=roll_back needs checkpoints, which an ensemble has none of")
+    if config.ensemble.by == "snapshot" and config.monitors:
+        raise ValueError(
+            f"ensemble_by=snapshot follows its schedule: leave out {config.monitors[0].name}"
+        )
+
+
+def _check_members(config: ExperimentConfig, task: Task) -> None:
+    """Build one member of each configuration, to see that it can be."""
+    for index in range(max(1, len(config.ensemble.configs))):
+        one = member_config(config, index)
+        own = member_task(config, task, index)
+        built = build_models(one, own)
+        check_calibration(config, task, built)
+        if not is_rate_auto(one):
+            build_trainer(one, own, built)
+        training_callbacks(one, own, saves=False)

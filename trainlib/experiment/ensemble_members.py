@@ -1,0 +1,307 @@
+"""The members of an ensemble: their configurations, their data, and their training."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trainlib.callbacks import Callback, CSVLogger, JSONLLogger
+from trainlib.data.examples import pick
+from trainlib.experiment import run_folder
+from trainlib.experiment.balance import labels_of
+from trainlib.experiment.building import as_seen_by_loss
+from trainlib.experiment.config import MAX_SEED, ExperimentConfig
+from trainlib.experiment.ensemble_config import EnsembleConfig
+from trainlib.experiment.fields import plain_settings
+from trainlib.experiment.flat import flag_values, flatten, settings, unflatten
+from trainlib.experiment.functions import FunctionConfig
+from trainlib.experiment.parts import DataConfig, ScheduleConfig
+from trainlib.experiment.result import ExperimentResult
+from trainlib.experiment.run import write_model_and_summary
+from trainlib.experiment.saved_run import build_evaluator
+from trainlib.experiment.task import PARTS, Task, build_task, split_seed
+from trainlib.experiment.training import steps_per_epoch
+from trainlib.experiment.trial import TrialResult, run_trial
+from trainlib.training.callback import Results, TrainingStatus
+from trainlib.training.files import read_text
+from trainlib.training.functional_model import as_functional_model
+from trainlib.training.model_variables import write_back
+from trainlib.training.paths import shown
+from trainlib.training.pool import TrainerPool
+
+MEMBERS = "members"
+"""The folder of the members' folders, in that of the ensemble."""
+RESTARTS = "cosine_decay_restarts"
+"""The schedule whose cycles end in snapshots."""
+SHARED = ("dataset", "seed", "calibrate", *(flag.flag for _, flag in plain_settings(DataConfig)))
+"""Settings that no member has for itself: all see the same data."""
+
+
+class MemberState(NamedTuple):
+    """What a process that trains members keeps.
+
+    Attributes:
+        folder: folder of the ensemble.
+        config: configuration of the ensemble.
+        task: its data in parts.
+        pool: trainers that members share.
+    """
+
+    folder: Path
+    config: ExperimentConfig
+    task: Task
+    pool: TrainerPool
+
+
+def make_state(folder: str, config: str) -> MemberState:
+    """Return the state of a new process, which reads the data again.
+
+    Args:
+        folder: folder of the ensemble.
+        config: its configuration as JSON.
+    """
+    parsed = ExperimentConfig.from_json(config)
+    return MemberState(Path(folder), parsed, build_task(parsed), TrainerPool())
+
+
+def member_folder(folder: Path, index: int) -> Path:
+    """Return the folder of a member, of index 0, 1, ..., in that of its ensemble."""
+    return folder / MEMBERS / str(index + 1)
+
+
+def is_finished(folder: Path, index: int) -> bool:
+    """Return whether a member has written its summary, the last thing it does."""
+    return (member_folder(folder, index) / run_folder.SUMMARY_FILE).is_file()
+
+
+def member_config(config: ExperimentConfig, index: int) -> ExperimentConfig:
+    """Return the configuration of a member: that of a plain run with another seed.
+
+    The validation examples are those of the ensemble, whatever the seed of the member.
+
+    Args:
+        config: configuration of the ensemble.
+        index: index of the member, from 0.
+
+    Raises:
+        ValueError, TypeError, OSError: a flag file that does not exist or contradicts the ensemble.
+    """
+    ensemble, base = config.ensemble, config
+    if ensemble.configs:
+        base = _with_flags(config, ensemble.configs[index % len(ensemble.configs)])
+    return dataclasses.replace(
+        base,
+        seed=(config.seed + index) % (MAX_SEED + 1) if ensemble.by != "snapshot" else config.seed,
+        data=dataclasses.replace(config.data, split_seed=split_seed(config)),
+        ensemble=EnsembleConfig(),
+        calibrate=False,
+        report=False,
+    )
+
+
+def _with_flags(config: ExperimentConfig, path: str) -> ExperimentConfig:
+    """Return a configuration with the flags of a flag file in the place of its own."""
+    flat, declared = flatten(config), {s.flag: s for s in settings(ExperimentConfig)}
+    try:
+        given = flag_values(ExperimentConfig, read_text(Path(path)))
+        for name in [x for x in given if x in SHARED or x.startswith("ensemble")]:
+            value = given.pop(name)
+            if value not in (flat.get(name), declared[name].default):
+                raise ValueError(f"--{name} is the same for all members: give it to the ensemble")
+        # The hyperparameters of a function that the file replaces are left out.
+        kept = {name: x for name, x in flat.items() if declared[name].kind not in given}
+        return unflatten(ExperimentConfig, {**kept, **given})
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"ensemble_configs {shown(path)}: {error}") from error
+
+
+def member_task(config: ExperimentConfig, task: Task, index: int) -> Task:
+    """Return the data of a member: those of the ensemble, or all but a fold of the training part.
+
+    Args:
+        config: configuration of the ensemble.
+        task: its data.
+        index: index of the member, from 0.
+    """
+    if config.ensemble.by != "fold":
+        return task
+    labels = labels_of(task.train.y) if task.target.by_class else None
+    numbers = fold_numbers(task.train.size, config.ensemble.members, split_seed(config), labels)
+    kept, held_out = np.nonzero(numbers != index)[0], np.nonzero(numbers == index)[0]
+    return task._replace(
+        train=pick(task.train, kept),
+        validation=pick(task.train, held_out),
+        weights=None if task.weights is None else task.weights[kept],
+    )
+
+
+def fold_numbers(size: int, folds: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
+    """Return the fold of each example; folds differ by one example at most, also in each class.
+
+    Args:
+        size: number of examples.
+        folds: number of folds.
+        seed: seed of the order.
+        labels: classes of the examples. Default: None, there are none.
+    """
+    order = np.random.default_rng(seed).permutation(size)
+    if labels is not None:
+        order = order[np.argsort(labels[order], kind="stable")]
+    numbers = np.empty(size, np.int64)
+    numbers[order] = np.arange(size) % folds
+    return numbers
+
+
+def cycle_ends(config: ExperimentConfig, updates: int) -> list[int]:
+    """Return the epochs, from 1, after which the snapshots of an ensemble are taken.
+
+    Args:
+        config: configuration of the ensemble.
+        updates: batches of an epoch.
+
+    Raises:
+        ValueError: the cycles do not end with epochs, or are fewer than the members.
+    """
+    members, epochs = config.ensemble.members, config.epochs
+    schedule = config.schedule
+    chosen = schedule.schedules[0]
+    names = [x.name for x in schedule.schedules]
+    if names == ["constant"] and schedule.warmup is None:
+        if epochs % members:
+            raise ValueError(
+                f"epochs is {epochs}, which {members} snapshots do not divide: give a multiple"
+            )
+        return [epochs // members * (i + 1) for i in range(members)]
+    if names != [RESTARTS]:
+        raise ValueError(
+            f"ensemble_by=snapshot needs schedule {RESTARTS}: leave the schedule out, or choose it"
+        )
+    length = float(chosen.hyperparameters.get("first_decay_steps", 0))
+    factor = float(chosen.hyperparameters.get("t_mul", 2.0))
+    ends, end = [], 0.0
+    while length and (end := end + length) / (1 if schedule.per_epoch else updates) <= epochs:
+        ends.append(end / (1 if schedule.per_epoch else updates))
+        length *= factor
+    if len(ends) < members or any(x != int(x) for x in ends[-members:]):
+        raise ValueError(
+            f"first_decay_steps and t_mul make cycles that end after {ends} epochs: "
+            f"{members} snapshots need as many ends of whole epochs"
+        )
+    return [int(x) for x in ends[-members:]]
+
+
+def snapshot_config(config: ExperimentConfig, updates: int) -> ExperimentConfig:
+    """Return the configuration of the one run of an ensemble of snapshots, with its schedule."""
+    one = member_config(config, 0)
+    if config.schedule.schedules[0].name == RESTARTS:
+        return one
+    steps = cycle_ends(config, updates)[0] * updates
+    options: dict[str, Any] = {"first_decay_steps": steps, "t_mul": 1.0, "m_mul": 1.0}
+    return dataclasses.replace(
+        one, schedule=ScheduleConfig(schedules=FunctionConfig(RESTARTS, options))
+    )
+
+
+class Snapshots(Callback):
+    """Callback that keeps the weights after some epochs, and writes the history until then.
+
+    Args:
+        epochs: the epochs.
+        folders: a folder for each.
+
+    Attributes:
+        found: parameters and other state of the model, NumPy arrays by path, for each epoch.
+    """
+
+    def __init__(self, epochs: Sequence[int], folders: Sequence[Path]) -> None:
+        self.folders = dict(zip(epochs, folders, strict=True))
+        self.found: list[tuple[Any, Any]] = []
+
+    def on_epoch_end(self, status: TrainingStatus) -> None:
+        """Keep the weights after one of the epochs."""
+        if (folder := self.folders.get(status.epoch)) is None:
+            return
+        state = status.state()
+        params, model_state = (
+            {path: x.numpy() for path, x in part.items()}
+            for part in (state.params, state.model_state)
+        )
+        self.found.append((params, model_state))
+        for logger in _loggers(folder):
+            logger.on_train_begin(status)
+
+
+def _loggers(folder: Path) -> list[Callback]:
+    """Return the callbacks that write a history into a folder."""
+    return [
+        JSONLLogger(folder / run_folder.HISTORY_FILE),
+        CSVLogger(folder / run_folder.TABLE_FILE),
+    ]
+
+
+def _new_folder(state: MemberState, index: int, config: ExperimentConfig) -> Path:
+    """Make the folder of a member; that of one which was interrupted is replaced."""
+    folder = member_folder(state.folder, index)
+    shutil.rmtree(folder, ignore_errors=True)
+    return run_folder.create(config, folder)
+
+
+def train_member(state: MemberState, index: int) -> int:
+    """Train a member and write its folder; return its index."""
+    config = member_config(state.config, index)
+    task = member_task(state.config, state.task, index)
+    folder = _new_folder(state, index, config)
+    trial = run_trial(config, task, pool=state.pool, callbacks=_loggers(folder))
+    results = {name: getattr(trial, name) for name in PARTS}
+    _write_member(folder, task, trial, trial.build_model(), trial.history, results)
+    return index
+
+
+def train_snapshots(state: MemberState) -> None:
+    """Train the one run of an ensemble of snapshots, and write a folder for each of them."""
+    task, updates = state.task, steps_per_epoch(state.config, state.task)
+    config = snapshot_config(state.config, updates)
+    ends = cycle_ends(state.config, updates)
+    folders = [_new_folder(state, index, config) for index in range(len(ends))]
+    snapshots = Snapshots(ends, folders)
+    trial = run_trial(config, task, pool=state.pool, callbacks=[snapshots])
+    for folder, end, found in zip(folders, ends, snapshots.found, strict=True):
+        model = trial.build_model()
+        write_back(model, *found)
+        evaluator = build_evaluator(config, task, as_seen_by_loss(model, task, config.from_logits))
+        parts = {name: getattr(task, name) for name in PARTS}
+        results: dict[str, Any] = {
+            name: None if part is None else evaluator.evaluate(task.arrays(part))
+            for name, part in parts.items()
+        }
+        _write_member(folder, task, trial, model, trial.history[:end], results)
+
+
+def _write_member(
+    folder: Path,
+    task: Task,
+    trial: TrialResult,
+    model: Any,
+    history: Sequence[Results],
+    results: dict[str, Any],
+) -> None:
+    """Write the configuration with "auto" resolved, the model, and last the summary."""
+    run_folder.write_config(folder, trial.config)
+    params = as_functional_model(model, precision=trial.config.precision).params
+    result = ExperimentResult(
+        config=trial.config,
+        folder=folder,
+        history=history,
+        **results,
+        steps=int(history[-1]["step"]),
+        seconds=round(sum(epoch["seconds"] for epoch in history), 3),
+        execution=trial.config.execution,
+        params_sha256=run_folder.params_sha256(params),
+        model=model,
+    )
+    write_model_and_summary(folder, task, result)

@@ -1,0 +1,131 @@
+"""The page of an ensemble: its members, what it gains over them, and its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trainlib.report import columns, curves, figures, page
+from trainlib.report.columns import History
+from trainlib.report.examples import worst_examples
+from trainlib.report.run_page import (
+    REPORT_FILE,
+    ModelRecord,
+    RunRecord,
+    Section,
+    duration,
+    file_name,
+    prediction_section,
+)
+from trainlib.training.files import write_text
+
+SINGLE = {
+    "gain": "gain: mean loss of the members minus loss of the ensemble",
+    "gain_standard_error": "standard error of the gain over the examples",
+    "disagreement": "share of the examples on which two members disagree",
+    "ambiguity": "ambiguity: mean squared distance of the members from the ensemble",
+}
+"""What scores that are one number mean."""
+
+
+def write_ensemble_page(
+    run: RunRecord, histories: Mapping[str, History], model: ModelRecord, folder: Path
+) -> None:
+    """Write the page and its pictures.
+
+    Args:
+        run: record of the ensemble, finished.
+        histories: histories of the members by name.
+        model: record of the model of the ensemble.
+        folder: where to write.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    figures.require_matplotlib()
+    summary = run.summary or {}
+    record = summary["ensemble"]
+    names = list(dict.fromkeys(n for h in histories.values() for n in columns.result_names(h)))
+    drawn = {file_name(n): curves.comparison_curves(histories, n) for n in names}
+    sections = [
+        Section(page.heading(run.name, run.command)),
+        Section(page.side_by_side(page.description_list(_facts(run, model)), _results(summary))),
+        Section(page.section("Members", _members(record, histories))),
+        Section(page.section("Gain and diversity", _gain(record["scores"]))),
+        Section(page.section("Training", page.figure_grid(drawn.items())), drawn),
+        prediction_section(model),
+        Section(
+            page.section(
+                "Test examples with the highest loss", worst_examples(model.predictions, model.test)
+            )
+        ),
+        Section(page.section("Flags", page.collapsed("all flags", page.code_lines(run.flags)))),
+    ]
+    for section in sections:
+        for name, figure in section.figures.items():
+            figures.save_png(figure, folder / f"{name}.png")
+    text = page.document(run.name, [section.html for section in sections])
+    write_text(folder / REPORT_FILE, text)
+
+
+def _facts(run: RunRecord, model: ModelRecord) -> list[tuple[str, str]]:
+    """Return the facts about an ensemble, as names and texts."""
+    settings, summary = run.settings, run.summary or {}
+    temperature = summary.get("calibration", {}).get("temperature")
+    return [
+        ("data set", settings.get("dataset", "")),
+        ("examples", ", ".join(f"{size:,} {part}" for part, size in model.sizes.items())),
+        ("ensemble", f"{settings['ensemble']} members by {settings['ensemble_by']}"),
+        ("average", f"{settings['ensemble_average']}, {settings['ensemble_weights']} weights"),
+        ("model", f"{settings.get('model', '')}, {model.params:,} parameters in all"),
+        ("loss", model.loss),
+        ("optimizer", settings.get("optimizer", "")),
+        ("temperature", "" if temperature is None else f"{temperature:.4g}"),
+        ("training took", f"{summary['seconds']:.3g} s in all members"),
+    ]
+
+
+def _results(summary: Mapping[str, Any]) -> str:
+    """Return a table of the results of the ensemble on each part of the data."""
+    parts = {part: summary[part] for part in ("train", "validation", "test") if part in summary}
+    names = [name for name, x in parts["test"].items() if isinstance(x, (int, float))]
+    rows = [[part, *(float(found[name]) for name in names)] for part, found in parts.items()]
+    headers = ["part", *map(curves.as_words, names)]
+    return page.note("Results of the ensemble") + page.table(headers, rows)
+
+
+def _members(record: Mapping[str, Any], histories: Mapping[str, History]) -> str:
+    """Return a table with a row for each member, and for the ensemble, on the test examples."""
+    scores = {n: x for n, x in record["scores"]["test"].items() if isinstance(x, dict)}
+    rows: list[list[Any]] = [
+        [
+            name,
+            float(record["weights"][i]),
+            *(float(score["members"][i]) for score in scores.values()),
+            page.describe_best(*columns.best_by_loss(history)),
+            duration(columns.column(history, "seconds")),
+        ]
+        for i, (name, history) in enumerate(histories.items())
+    ]
+    numbers = [float(score["ensemble"]) for score in scores.values()]
+    rows.append(["ensemble", 1.0, *numbers, "", ""])
+    last = len(rows) - 1
+    headers = ["", "weight", *(f"test {curves.as_words(n)}" for n in scores)]
+    strong = [(last, k + 2) for k in range(len(numbers))]
+    return page.table([*headers, "best epoch", "training took"], rows, strong)
+
+
+def _gain(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return tables of what the ensemble gains, and of how its members differ."""
+    compared: list[list[Any]] = []
+    single: list[list[Any]] = []
+    for part, found in scores.items():
+        for name, x in found.items():
+            if isinstance(x, dict):
+                words, means = curves.as_words(name), (float(x["mean"]), float(x["std"]))
+                compared.append([part, words, *means, float(x["ensemble"])])
+            else:
+                single.append([part, SINGLE[name], float(x)])
+    headers = ["part", "score", "mean of the members", "standard deviation", "ensemble"]
+    return page.table(headers, compared) + page.table(["part", "measure", "value"], single)
