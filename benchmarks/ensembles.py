@@ -24,8 +24,8 @@ MEMBERS = 5
 SEEDS = (0, 100, 200)
 COMMON = ("--batch_size=128", "--noreport", f"--ensemble={MEMBERS}")
 CASES = {
-    "fashion_mnist": ("--model=mlp", "--hidden=300,100", "--epochs=5"),
-    "california_housing": ("--model=mlp", "--hidden=50,50", "--epochs=30", "--learning_rate=0.003"),
+    "fashion_mnist": ("--model=mlp", "--hidden=100", "--epochs=5", "--train_examples=20000"),
+    "california_housing": ("--model=mlp", "--hidden=50,50", "--epochs=20", "--learning_rate=0.003"),
 }
 
 

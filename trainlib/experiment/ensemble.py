@@ -30,7 +30,7 @@ from trainlib.experiment.jobs import run_jobs, share_of_cores
 from trainlib.experiment.result import Log
 from trainlib.experiment.task import build_task
 from trainlib.training.display import format_results
-from trainlib.training.paths import absolute, printable
+from trainlib.training.paths import absolute, printable, shown
 from trainlib.training.pool import TrainerPool
 
 START_SECONDS = 10.0
@@ -100,7 +100,11 @@ def run_ensemble(
             write_preprocessing(folder, task.dataset.preprocessing)
         for line in task.dataset.notes:
             log(f"{printable(task.dataset.name)}: {line}")
-        _train(MemberState(folder, config, task, TrainerPool()), jobs, log)
+        try:
+            _train(MemberState(folder, config, task, TrainerPool()), jobs, log)
+        except KeyboardInterrupt:
+            log(f"to train the other members: train --resume={shown(folder)}")
+            raise
     return average_members(folder, config, task, log)
 
 
@@ -157,7 +161,8 @@ def _run(state: MemberState, members: list[int], jobs: int, log: Log) -> None:
             _log_member(state, index, log)
             continue
         kind = ValueError if result.failure.type in ("ValueError", "TypeError") else RuntimeError
-        failures.append(kind(f"member {index + 1} of the ensemble: {result.failure}"))
+        text = result.failure.message if kind is ValueError else str(result.failure)
+        failures.append(kind(f"member {index + 1} of the ensemble: {text}"))
         if kind is ValueError:
             break
         log(f"member {index + 1} failed: {result.failure}")
