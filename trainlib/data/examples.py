@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,6 +60,8 @@ class Dataset(NamedTuple):
         vocabulary: number of different integers that x may hold, if x are sequences of integers
             [N, steps] padded with 0; else 0.
         weights: weights of the examples of `train` in the loss, [N]. Default: None, all 1.
+        stream: `Stream` of the training examples, if they are read in each epoch; `train` holds the
+            first ones. Default: None, `train` holds all.
         image_options: size, colors and classes of the images of a folder. Default: None.
 
     Example:
@@ -83,6 +85,7 @@ class Dataset(NamedTuple):
     image_options: ImageOptions | None = None
     vocabulary: int = 0
     weights: Array | None = None
+    stream: Any = None
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

@@ -129,11 +129,12 @@ def from_arrays(arrays: dict[str, Array], name: str, source: str, reading: Readi
     stratified = False
     if all(part in arrays for part in PARTS):
         train, test = (
-            _pair(arrays, source, (f"x_{part}", f"y_{part}"), reading) for part in ("train", "test")
+            as_examples(arrays, source, (f"x_{part}", f"y_{part}"), reading)
+            for part in ("train", "test")
         )
         weights = _given_weights(arrays, "weight_train", train, source, reading)
     elif "x" in arrays and "y" in arrays:
-        pair = _pair(arrays, source, ("x", "y"), reading)
+        pair = as_examples(arrays, source, ("x", "y"), reading)
         stratified = reading.stratify and pair.y.dtype.kind == "i"
         kept, held_out = split_test_indices(pair.size, source, pair.y if stratified else None)
         train, test = pick(pair, kept), pick(pair, held_out)
@@ -145,7 +146,7 @@ def from_arrays(arrays: dict[str, Array], name: str, source: str, reading: Readi
         )
     parts = [test]
     if "x_validation" in arrays and "y_validation" in arrays:
-        parts.append(_pair(arrays, source, ("x_validation", "y_validation"), reading))
+        parts.append(as_examples(arrays, source, ("x_validation", "y_validation"), reading))
     for part in parts:
         check_parts(train, part, source)
     classes = min(count_classes(train, part, source) for part in parts)
@@ -219,7 +220,7 @@ def load_all_examples(
     arrays = read_npz(path)
     if "x" not in arrays or "y" not in arrays:
         raise ValueError(f"{shown(path)} holds the arrays {_listed(arrays)}; give x and y")
-    examples = _pair(arrays, shown(path), ("x", "y"), reading)
+    examples = as_examples(arrays, shown(path), ("x", "y"), reading)
     _check_labels(examples.y, classes, f"{shown(path)}, y")
     return examples, ()
 
@@ -373,9 +374,20 @@ def _table_examples(x: Array, y: Array, name: str, dtype: str) -> Examples:
     return Examples(to_floats(x, f"{name}, its columns", dtype), targets)
 
 
-def _pair(
+def as_examples(
     arrays: dict[str, Array], source: str, names: tuple[str, str], reading: Reading
 ) -> Examples:
+    """Return two of some arrays as examples, checked and in the dtypes that models take.
+
+    Args:
+        arrays: the arrays.
+        source: where they are from, for messages.
+        names: names of the inputs and the targets among them.
+        reading: how they are read.
+
+    Raises:
+        ValueError: their values are not valid.
+    """
     x, y = names
     where = (f"{source}, {x}", f"{source}, {y}")
     if not (reading.sequences and are_sequences(arrays[x])):

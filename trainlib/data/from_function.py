@@ -11,6 +11,7 @@ from trainlib.data.examples import Dataset
 from trainlib.data.files import PARTS, Reading, from_arrays
 from trainlib.data.labels import AUTO
 from trainlib.data.pipelines import are_pipelines, is_pipeline, read_pipelines
+from trainlib.data.streams import open_stream
 
 
 def as_dataset(
@@ -21,6 +22,7 @@ def as_dataset(
     task: str = AUTO,
     stratify: bool = True,
     sequences: bool = False,
+    stream: bool = False,
 ) -> Dataset:
     """Return what a custom function returned as a data set.
 
@@ -29,11 +31,12 @@ def as_dataset(
         made: a `Dataset`; `((x_train, y_train), (x_test, y_test))` as Keras's data sets have it;
             `(x, y)`; a dict of arrays as in an .npz archive; or a `tf.data.Dataset` of (x, y) or
             (x, y, weight), in batches or not, or a dict of such with the parts train, validation
-            and test: they are read into memory once.
+            and test: they are read into memory once, unless they are streamed.
         dtype: "float32" or "float64", of all that is not an image or a label. Default: "float32".
         task: "classification", "regression", or "auto", the default: integers are classes.
         stratify: whether a test part that is split off has its share of each class. Default: True.
         sequences: whether integers [N, steps] are sequences. Default: False, columns of numbers.
+        stream: whether the part train of a dict of pipelines is read in each epoch. Default: False.
 
     Returns:
         A data set, as `load_file` makes it of an archive.
@@ -46,8 +49,11 @@ def as_dataset(
         >>> tl.data.as_dataset("mine:data", (x, y)).classes
         2
     """
-    if isinstance(made, Dataset):
+    if isinstance(made, Dataset) and not stream:
         return made
+    reading = Reading(task=task, dtype=dtype, stratify=stratify, sequences=sequences)
+    if stream:
+        return open_stream(made, name, reading)
     arrays: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
     if is_pipeline(made) or are_pipelines(made):
@@ -65,5 +71,4 @@ def as_dataset(
             f"of these arrays, a tl.data.Dataset or a tf.data.Dataset, got {type(made).__name__}"
         )
     arrays = {key: np.asarray(value) for key, value in arrays.items()}
-    reading = Reading(task=task, dtype=dtype, stratify=stratify, sequences=sequences)
     return from_arrays(arrays, name, f"dataset {name}", reading)._replace(notes=notes)

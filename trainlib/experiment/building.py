@@ -17,7 +17,7 @@ from trainlib.data import Examples
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig, not_for, takes
 from trainlib.experiment.targets import INPUTS, metric_is_by_class, takes_logits, target_of
-from trainlib.experiment.task import VOCABULARY, Task
+from trainlib.experiment.task import VOCABULARY, Task, steps_per_epoch
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
 from trainlib.experiment.wiring import ONE, by_output, texts_by_output
 from trainlib.metrics import Metric, as_metric, on_probabilities
@@ -370,8 +370,10 @@ def check_shapes(model: Any, task: Task) -> None:
 
 def describe(config: ExperimentConfig, task: Task, built: Models) -> str:
     """Return one line on the data, the model and the optimizer."""
-    parts = {"training": task.train, "validation": task.validation, "test": task.test}
-    sizes = [f"{x.x.shape[0]:,} {name}" for name, x in parts.items() if x is not None]
+    names = {"train": "training"}
+    sizes = [f"{x.size:,} {names.get(name, name)}" for name, x in task.parts().items()]
+    if task.is_streamed:
+        sizes.insert(0, f"{steps_per_epoch(config, task):,} training batches")
     return (
         f"{printable(task.dataset.name)}: {', '.join(sizes)} examples; "
         f"{printable(Path(config.model.name).name)}: "

@@ -53,6 +53,9 @@ class DataConfig:
             `tl.data.ImageOptions` says.
         color_mode: "grayscale", "rgb" or "auto", the default: grayscale if all images of a folder
             are.
+        stream_pipeline: whether the part train of your pipelines is read in each epoch. Default:
+            False, it is read into memory once.
+        steps_per_epoch: number of batches of an epoch, if it is. Default: None, all.
         augment: random changes of the training images, such as "flip=horizontal,rotation=0.1", as
             `tl.augmentation.parse_chain` reads them; or `module:function`, a function `(x, y, key)
             -> (x, y)` as `tl.Trainer` takes it. Default: None, the images as they are.
@@ -138,6 +141,18 @@ class DataConfig:
         "Colors of the images of a folder; auto: grayscale if all are.",
         choices=COLOR_MODES,
     )
+    stream_pipeline: bool = setting(
+        "bool",
+        False,
+        "Read the part train of your tf.data pipelines in each epoch, not into memory once.",
+    )
+    steps_per_epoch: int | None = setting(
+        "int",
+        None,
+        "Batches of an epoch of a streamed pipeline, the next one continuing after them; default: "
+        "all that it yields.",
+        at_least=1,
+    )
     augment: str | None = setting(
         "str",
         None,
@@ -155,6 +170,8 @@ class DataConfig:
             parse_chain(self.augment)
         if self.oversample and self.class_weight is not None:
             raise ValueError("oversample and class_weight both balance the classes: give one")
+        if self.steps_per_epoch is not None and not self.stream_pipeline:
+            raise ValueError("steps_per_epoch is for a pipeline that is streamed: stream_pipeline")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

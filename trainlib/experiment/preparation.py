@@ -31,11 +31,19 @@ from trainlib.experiment.range_test import (
 )
 from trainlib.experiment.result import Log, Session
 from trainlib.experiment.saved_run import build_evaluator
-from trainlib.experiment.task import PARTS, Task, fingerprint, training_data
+from trainlib.experiment.task import (
+    PARTS,
+    Task,
+    fingerprint,
+    steps_per_epoch,
+    training_arrays,
+    training_data,
+)
 from trainlib.experiment.training import build_trainer, training_callbacks
 from trainlib.experiment.user_functions import modules_used
 from trainlib.tools.calibration import Calibration
 from trainlib.tools.loss_curve import LRFinderResult
+from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.callback import Results, Stop, TrainingStatus, check_monitored
 from trainlib.training.collectives import broadcast_from_chief
 from trainlib.training.data_adapter import DataAdapter, as_data_adapter
@@ -121,12 +129,14 @@ def prepare_run(
         session.log(f"learning rate: {rate:g}, found by a range test")
     trainer, optimization = build_trainer(config, task, built)
     callbacks = training_callbacks(config, task, session.log, saves)
-    arrays = _names_of_arrays(trainer, task)
+    vectors = _names_of_arrays(trainer, task)
     names = trainer.context.result_names(task.validation is not None)
-    check_monitored(callbacks, names, [*arrays, *(f"val_{name}" for name in arrays)])
+    check_monitored(callbacks, names, [*vectors, *(f"val_{name}" for name in vectors)])
     adapter = as_data_adapter("data", data, config.batch_size)
-    check_augmentation(trainer, adapter)
-    trainer.autotune(adapter, epochs=config.epochs)
+    arrays = _first_arrays(config, task, adapter)
+    check_augmentation(trainer, arrays)
+    steps = config.epochs * steps_per_epoch(config, task)
+    trainer.autotune(arrays, epochs=-(-steps // arrays.batches()))
     # The record of the run holds the choices, so that a repetition gives the same bits.
     imports, code_path = modules_used(config, built.full)
     config = dataclasses.replace(
@@ -139,6 +149,13 @@ def prepare_run(
         code_path=code_path,
     )
     return PreparedRun(config, task, built, trainer, optimization, callbacks, adapter, range_test)
+
+
+def _first_arrays(config: ExperimentConfig, task: Task, data: DataAdapter) -> ArrayAdapter:
+    """Return the training data if they are arrays, of a stream the first examples."""
+    if isinstance(data, ArrayAdapter):
+        return data
+    return ArrayAdapter("data", training_arrays(config, task), config.batch_size)
 
 
 def _resolved_data(config: ExperimentConfig, task: Task) -> DataConfig:
@@ -158,9 +175,8 @@ def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
     """
     stateful = trainer.context.stateful
     if stateful is not None:
-        for name in PARTS:
-            if (examples := getattr(task, name)) is not None:
-                trainer.context.adapt(f"the {name} part", task.arrays(examples))
+        for name, examples in task.parts().items():
+            trainer.context.adapt(f"the {name} part", task.arrays(examples))
     # The batch size of the evaluation at the end, which then needs no other trace.
     rows = min(EVALUATION_BATCH_SIZE, task.train.size) if stateful is None else stateful[1]
     results = trainer.context.trace_evaluation(task.arrays(take(task.train, rows)), rows)
@@ -207,6 +223,4 @@ def evaluate_parts(
     evaluated: Inference = prepared.trainer
     if calibration:
         evaluated = build_evaluator(prepared.config, task, prepared.built)
-    parts = {name: getattr(task, name) for name in PARTS}
-    found = {n: evaluated.evaluate(task.arrays(x)) for n, x in parts.items() if x is not None}
-    return results | found
+    return results | {n: evaluated.evaluate(task.arrays(x)) for n, x in task.parts().items()}

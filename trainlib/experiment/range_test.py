@@ -10,7 +10,7 @@ from trainlib.experiment.building import Models, build_losses, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig
 from trainlib.experiment.optimization import build_optimizer
-from trainlib.experiment.task import Task, training_data
+from trainlib.experiment.task import Task, training_arrays
 from trainlib.experiment.wiring import loss_weights_of
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest
 from trainlib.tools.range_test import DEFAULT, lr_finder
@@ -38,7 +38,7 @@ def find_learning_rate(
         built.trained,
         build_losses(config, task, built.from_logits),
         lambda rate: build_optimizer(config, rate),
-        training_data(config, task),
+        training_arrays(config, task),
         batch_size=config.batch_size * config.gradient_accumulation_steps,
         loss_weights=loss_weights_of(config, task.wiring),
         regularizer=build_regularizer(config),

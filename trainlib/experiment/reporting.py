@@ -22,8 +22,7 @@ from trainlib.experiment.saved_run import (
     with_data,
 )
 from trainlib.experiment.targets import INDEX, INPUTS
-from trainlib.experiment.task import PARTS, Task
-from trainlib.experiment.training import steps_per_epoch
+from trainlib.experiment.task import Task, steps_per_epoch
 from trainlib.experiment.values import written
 from trainlib.experiment.wiring import main_output
 from trainlib.metrics.base import ACTIVATIONS
@@ -214,9 +213,8 @@ def model_record(
     names: list[str] = []
     if task.target.by_class:
         names = list(task.dataset.class_names) or [str(k) for k in range(task.outputs)]
-    parts = {name: getattr(task, name) for name in PARTS}
     return ModelRecord(
-        {name: part.size for name, part in parts.items() if part is not None},
+        {name: part.size for name, part in task.parts().items()},
         built.full.count_params(),
         task.loss,
         predict_test(config, task, built),

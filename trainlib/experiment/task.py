@@ -6,6 +6,7 @@ import hashlib
 import math
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -35,6 +36,7 @@ from trainlib.experiment.balance import (
 )
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, takes
+from trainlib.experiment.streaming import batches_of, check_streamed
 from trainlib.experiment.targets import (
     INPUTS,
     Target,
@@ -48,6 +50,8 @@ from trainlib.experiment.wiring import ONE, by_output, inputs_of, wiring_of
 from trainlib.models import RECONSTRUCTING
 from trainlib.models.wide_deep import Wiring
 from trainlib.training.paths import expanded
+from trainlib.training.strategies import get_strategy
+from trainlib.training.stream_adapter import StreamAdapter
 from trainlib.user_code import import_function, is_spec
 
 PARTS = ("train", "validation", "test")
@@ -84,8 +88,20 @@ class Task(NamedTuple):
     wiring: Wiring = ONE
     weights: np.ndarray | None = None
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether training reads a pipeline, of which `train` holds the first examples only."""
+        return self.dataset.stream is not None
+
+    def parts(self) -> dict[str, Examples]:
+        """Return the parts of which all examples are in memory, by name."""
+        names = PARTS[1:] if self.is_streamed else PARTS
+        return {name: x for name in names if (x := getattr(self, name)) is not None}
+
     def part(self, name: str) -> Examples:
         """Return the part of a name, and raise `ValueError` if the task has none."""
+        if name == PARTS[0] and self.is_streamed:
+            raise ValueError(f"part {name}: it is a pipeline, not in memory: give another part")
         found: Examples | None = getattr(self, name)
         if found is None:
             raise ValueError(f"part {name}: the run kept no examples for it")
@@ -127,6 +143,8 @@ def build_task(
         dataset = dataset._replace(classes=max(classes, dataset.classes))
     if config.model.name in RECONSTRUCTING:
         dataset = reconstructed(dataset)
+    if dataset.stream is not None:
+        check_streamed(config, dataset)
     loss = loss_name(config.loss.name, dataset, data.task)
     target = task_target(config, loss, dataset.classes)
     train, test = (in_form(part, target.form, dataset) for part in (dataset.train, dataset.test))
@@ -192,8 +210,17 @@ def load_data(
         raise ValueError(
             f"sample_weight_column is {data.sample_weight_column!r}, but only a table has columns"
         )
+    if data.stream_pipeline and (is_path(name) or not is_spec(name)):
+        raise ValueError(
+            f"stream_pipeline is for a pipeline of yours, module:function, but dataset is {name}"
+        )
     if is_spec(name) and not is_path(name):
-        made = import_function("dataset", name, config.code_path)()
+        if config.replicas is not None:  # devices are split before the function uses them
+            get_strategy(config.strategy, config.replicas)
+        function = import_function("dataset", name, config.code_path)
+        if data.stream_pipeline:  # what the pipeline draws without a seed follows this one
+            keras.utils.set_random_seed(config.seed)
+        made = function()
         return as_dataset(
             name,
             made,
@@ -201,6 +228,7 @@ def load_data(
             task=_task(config),
             stratify=stratify,
             sequences=takes_sequences(config),
+            stream=data.stream_pipeline,
         )
     if not is_path(name):
         return load_dataset(
@@ -318,8 +346,27 @@ def held_out(task: Task) -> tuple[Any, ...] | None:
     return None if task.validation is None else task.arrays(task.validation)
 
 
-def training_data(config: ExperimentConfig, task: Task) -> tuple[Any, ...]:
+def training_data(config: ExperimentConfig, task: Task) -> tuple[Any, ...] | StreamAdapter:
+    """Return the training data as `training_arrays` does, or as an adapter if they are streamed.
+
+    Raises:
+        ValueError, TypeError: as for `training_arrays`; or the number of batches of an epoch of a
+            stream is not known.
+    """
+    if not task.is_streamed:
+        return training_arrays(config, task)
+
+    def converted(examples: Examples, weights: np.ndarray | None) -> tuple[Any, ...]:
+        examples = in_form(examples, task.target.form, task.dataset)
+        return training_arrays(config, task._replace(train=examples, weights=weights))
+
+    return batches_of(config, task.dataset.stream, converted)
+
+
+def training_arrays(config: ExperimentConfig, task: Task) -> tuple[Any, ...]:
     """Return the training data as (x, y), or (x, y, weight) where examples have weights.
+
+    Of a stream they are the first examples.
 
     Raises:
         ValueError, TypeError: weights of classes that do not exist, or of numbers.
@@ -327,6 +374,14 @@ def training_data(config: ExperimentConfig, task: Task) -> tuple[Any, ...]:
     weight = _weights(config, task)
     arrays = task.arrays(task.train)
     return arrays if weight is None else (*arrays, weight)
+
+
+def steps_per_epoch(config: ExperimentConfig, task: Task) -> int:
+    """Return the number of batches of an epoch."""
+    data = training_data(config, task) if task.is_streamed else None
+    if isinstance(data, StreamAdapter):
+        return int(data.batches() or 0)
+    return -(-task.train.size // config.batch_size)
 
 
 def _weights(config: ExperimentConfig, task: Task) -> np.ndarray | None:

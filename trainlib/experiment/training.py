@@ -28,7 +28,7 @@ from trainlib.experiment.optimization import Optimization, build_optimization
 from trainlib.experiment.parts import TensorBoardConfig
 from trainlib.experiment.result import Log
 from trainlib.experiment.run_folder import CHECKPOINTS
-from trainlib.experiment.task import Task
+from trainlib.experiment.task import Task, steps_per_epoch
 from trainlib.experiment.values import written
 from trainlib.experiment.wiring import ONE, by_output, loss_weights_of
 from trainlib.training.callback import as_callback
@@ -74,11 +74,6 @@ def build_trainer(
         report={"learning_rate": optimization.schedule} if optimization.schedule else {},
     )
     return trainer, optimization
-
-
-def steps_per_epoch(config: ExperimentConfig, task: Task) -> int:
-    """Return the number of batches of an epoch."""
-    return -(-task.train.size // config.batch_size)
 
 
 class _LoggedLines(io.TextIOBase):

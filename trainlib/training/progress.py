@@ -217,10 +217,11 @@ class Recovery:
 
     def _conditions(self) -> dict[str, Any]:
         """Return the conditions under which a resumed run ends in the same bits."""
-        arrays = self._data if isinstance(self._data, ArrayAdapter) else None
+        data = self._data
+        arrays = data if isinstance(data, ArrayAdapter) else None
         strategy, augmenter = self._context.strategy, self._context.augmenter
         return {
-            "data": arrays.fingerprint if arrays else "a source of batches",
+            "data": data.fingerprint if isinstance(data, ArrayAdapter) else data.identity,
             "seed": self._context.seed,
             "batch_size": arrays.batch_size if arrays else None,
             "shuffle": self._shuffle if arrays else None,

@@ -47,6 +47,7 @@ class StreamAdapter:
         read: reads a batch. Default: (x, y) or (x, y, sample_weight).
         max_wait: seconds that a chunk waits for the next batch.
         chunk_bytes: approximate size of a chunk.
+        identity: text that identifies the source, which a resumed run compares.
 
     Raises:
         TypeError: the source is neither iterable nor a function, or a batch is malformed.
@@ -63,8 +64,9 @@ class StreamAdapter:
         read: Reader = read_pair,
         max_wait: float = MAX_WAIT,
         chunk_bytes: int = CHUNK_BYTES,
+        identity: str = "a source of batches",
     ) -> None:
-        self.name, self.length = name, length
+        self.name, self.length, self.identity = name, length, identity
         self.source = Source(name, data, length)
         self._read, self._max_wait, self._chunk_bytes = read, max_wait, chunk_bytes
         self._open: Iterator[Any] = iter(())
