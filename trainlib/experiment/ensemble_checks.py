@@ -10,8 +10,8 @@ from trainlib.experiment.ensemble_scores import likelihood_of
 from trainlib.experiment.parts import CheckpointConfig
 from trainlib.experiment.range_test import is_rate_auto
 from trainlib.experiment.targets import INPUTS
-from trainlib.experiment.task import Task
-from trainlib.experiment.training import build_trainer, steps_per_epoch, training_callbacks
+from trainlib.experiment.task import Task, steps_per_epoch
+from trainlib.experiment.training import build_trainer, training_callbacks
 from trainlib.models import LOGITS_ACTIVATIONS
 from trainlib.training.cluster import cluster
 
@@ -27,6 +27,10 @@ def check_ensemble(config: ExperimentConfig, task: Task) -> None:
     if ensemble.is_one:
         raise ValueError("ensemble is 1, which is no ensemble: give at least 2")
     _check_settings(config)
+    if task.is_streamed:
+        raise ValueError(
+            "ensemble needs all training examples in memory: leave out stream_pipeline"
+        )
     if task.wiring.outputs:
         raise ValueError("ensemble is for models of one output: leave out auxiliary_output")
     if task.target.form == INPUTS:

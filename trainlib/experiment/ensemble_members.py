@@ -24,8 +24,7 @@ from trainlib.experiment.parts import DataConfig, ScheduleConfig
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import write_model_and_summary
 from trainlib.experiment.saved_run import build_evaluator
-from trainlib.experiment.task import PARTS, Task, build_task, split_seed
-from trainlib.experiment.training import steps_per_epoch
+from trainlib.experiment.task import PARTS, Task, build_task, split_seed, steps_per_epoch
 from trainlib.experiment.trial import TrialResult, run_trial
 from trainlib.training.callback import Results, TrainingStatus
 from trainlib.training.files import read_text
