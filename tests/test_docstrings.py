@@ -42,6 +42,7 @@ BANNED = re.compile(
 WITHOUT_EXAMPLE = frozenset(
     {
         *("EnsembleResult", "ExperimentResult", "TrialResult"),
+        *("CrossValidationError", "CrossValidationResult", "FoldResult"),
         *("FiniteGuardState", "Gradients", "LossScaleState"),
         *("KerasMetricState", "metrics.ConfusionState", "metrics.CorrelationState"),
         *("metrics.HistogramState", "metrics.OverlapState", "metrics.PositivesState"),

@@ -9,7 +9,7 @@ from trainlib.augmentation import AUGMENTATIONS
 from trainlib.cli.flag_types import Group, Values
 from trainlib.cli.help import HelpTopics, describe, label, wrap_paragraphs
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.fields import Setting
+from trainlib.experiment.fields import Setting, plain_settings
 from trainlib.experiment.flat import settings, unflatten
 from trainlib.experiment.functions import AUTO, FUNCTIONS, LENGTHS, Hyperparameters, takes
 from trainlib.experiment.hyperparameter_flags import AMBIGUITY, TAKEN, is_shared
@@ -36,6 +36,20 @@ def define_experiment(values: Values) -> None:
     for setting in settings(ExperimentConfig):
         hidden = bool(setting.kind) and not setting.help
         _define(Group(values, setting.group, hidden), setting)
+
+
+def define_settings(values: Values, cls: Any) -> None:
+    """Define the flags of the plain settings of a dataclass."""
+    group = ""
+    for _, setting in plain_settings(cls):
+        group = setting.group or group
+        _define(Group(values, group), setting)
+
+
+def given_settings(values: Values, cls: Any) -> dict[str, Any]:
+    """Return the plain settings of a dataclass that the user gave, by field."""
+    flags = {name: values[setting.flag] for name, setting in plain_settings(cls)}
+    return {name: flag.value for name, flag in flags.items() if flag.present}
 
 
 def define_run(values: Values, title: str) -> None:

@@ -23,6 +23,7 @@ from trainlib.cli.flags import (  # noqa: E402
     function_topics,
     given_flags,
 )
+from trainlib.cli.folds import are_folds, define_folds, run_folds  # noqa: E402
 from trainlib.cli.signals import StopOnSignal  # noqa: E402
 from trainlib.core.checks import check_integer  # noqa: E402
 from trainlib.experiment import run_folder  # noqa: E402
@@ -44,6 +45,7 @@ ABOUT = """
 train: train a model on a data set, and write a run folder.
 
   train --dataset=fashion_mnist --model=mlp --hidden=300,100 --optimizer=nadam --epochs=5
+  train --dataset=houses.csv --folds=5    (cross-validation instead of one run)
   train --help=nadam    (the flags of one optimizer, schedule, loss, metric, model, ...)
 """
 WORKER_SETTINGS = ("data_dir", "strategy", "worker_timeout")
@@ -89,6 +91,7 @@ def define_train(values: Values) -> None:
     group.integer(
         "verify_steps", 100, "With --verify_resume: batches before the stop, and after it."
     )
+    define_folds(values)
     define_workers(values)
 
 
@@ -120,6 +123,9 @@ def define_run_dir(values: Values) -> None:
 
 def train(values: Values) -> None:
     """Run the experiment that the flags describe; of several workers, the chief reports it."""
+    if are_folds(values):
+        run_folds(values)
+        return
     config = _config(values)
     if not config.ensemble.is_one:
         _train_ensemble(config, values)

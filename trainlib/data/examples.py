@@ -62,6 +62,7 @@ class Dataset(NamedTuple):
         weights: weights of the examples of `train` in the loss, [N]. Default: None, all 1.
         stream: `Stream` of the training examples, if they are read in each epoch; `train` holds the
             first ones. Default: None, `train` holds all.
+        groups: groups of the examples of `train`, which folds keep together, [N]. Default: None.
         image_options: size, colors and classes of the images of a folder. Default: None.
 
     Example:
@@ -86,6 +87,7 @@ class Dataset(NamedTuple):
     vocabulary: int = 0
     weights: Array | None = None
     stream: Any = None
+    groups: Array | None = None
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

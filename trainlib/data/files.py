@@ -65,6 +65,7 @@ class Reading:
         images: size, colors and classes of the images of a folder.
         sequences: whether integers [N, steps] are sequences, and not columns of numbers.
         weight_column: the column of a table with weights of the examples; None: there is none.
+        group_column: the column of a table with groups of the examples; None: there is none.
     """
 
     target: str | None = None
@@ -76,6 +77,16 @@ class Reading:
     images: ImageOptions = ImageOptions()
     sequences: bool = False
     weight_column: str | None = None
+    group_column: str | None = None
+
+    @property
+    def other_columns(self) -> dict[str, str]:
+        """The columns of a table that are no inputs, with what they hold."""
+        held = {
+            self.weight_column: "the weights of the examples",
+            self.group_column: "the groups of the examples",
+        }
+        return {name: what for name, what in held.items() if name is not None}
 
 
 def is_file_path(name: str) -> bool:
@@ -313,10 +324,11 @@ def _load_table(path: Path, reading: Reading) -> Dataset:
     if rules is None:
         chosen = reading.training_rows
         rows = kept if chosen is None else kept[chosen(labels.y[kept])]
-        rules = fit_preprocessing(frame, rows, labels.classes, reading.weight_column)
+        rules = fit_preprocessing(frame, rows, labels.classes, reading.other_columns)
     else:
         rules = dataclasses.replace(rules, target=frame.target, classes=labels.classes)
     weights = None if reading.weight_column is None else _weights(frame, reading.weight_column)
+    groups = None if reading.group_column is None else _groups(frame, reading.group_column)
     encoded = rules.encode(frame)
     examples = _table_examples(encoded.x, labels.y, shown(path), reading.dtype)
     numbered = labels.classes == tuple(str(k) for k in range(len(labels.classes)))
@@ -334,7 +346,23 @@ def _load_table(path: Path, reading: Reading) -> Dataset:
         labels.guess,
         stratified=stratified,
         weights=None if weights is None else weights[kept].astype(reading.dtype),
+        groups=None if groups is None else groups[kept],
     )
+
+
+def _groups(frame: Frame, name: str) -> Array:
+    """Return the groups in a column, numbered from 0 on.
+
+    Raises:
+        ValueError: there is no such column, it is the target, or a cell is empty.
+    """
+    if name == frame.target:
+        raise ValueError(f"group_column is {name!r}, the column to predict; name another")
+    values = frame.column(name)
+    empty = np.array([x is None or x != x for x in values])
+    if empty.any():
+        raise ValueError(f"{frame.cell(name, int(empty.argmax()))} is empty; give a group")
+    return np.asarray(np.unique(values.astype(str), return_inverse=True)[1])
 
 
 def _weights(frame: Frame, name: str) -> Array:

@@ -61,18 +61,22 @@ class Frame(NamedTuple):
         place = "row" if self.path.name.lower().endswith(PARQUET) else "line"
         return f"{self.name}, {place} {self.lines[row]}, column {name!r}"
 
+    def column(self, name: str) -> Array:
+        """Return a column, and raise `ValueError` if there is none of that name."""
+        if name not in self.columns:
+            raise ValueError(
+                f"{self.name} has no column {name!r}; its columns are "
+                f"{', '.join(map(printable, self.columns))}"
+            )
+        return self.columns[name]
+
     def numbers(self, name: str) -> Array:
         """Return a column that has a number in every cell.
 
         Raises:
             ValueError: there is no such column, or a cell is not a finite number.
         """
-        if name not in self.columns:
-            raise ValueError(
-                f"{self.name} has no column {name!r}; its columns are "
-                f"{', '.join(map(printable, self.columns))}"
-            )
-        values = self.columns[name]
+        values = self.column(name)
         if values.dtype != object and np.isfinite(values).all():
             return values
         for row, x in enumerate(values):

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,10 @@ class TablePreprocessing:
 
 
 def fit_preprocessing(
-    frame: Frame, rows: Array, classes: Sequence[str] = (), weight: str | None = None
+    frame: Frame,
+    rows: Array,
+    classes: Sequence[str] = (),
+    others: Mapping[str, str] = MappingProxyType({}),
 ) -> TablePreprocessing:
     """Return the rules of a table's columns.
 
@@ -157,7 +161,7 @@ def fit_preprocessing(
         frame: the table.
         rows: indices of the training rows, from which all statistics are taken.
         classes: the classes of its target, in the order of the labels; (): it holds numbers.
-        weight: the column that holds the weights of the examples, which is no input. Default: None.
+        others: columns that are no inputs, with what they hold. Default: none.
 
     Raises:
         ValueError: no column is left, or a column mixes numbers and text or forms of dates.
@@ -167,8 +171,8 @@ def fit_preprocessing(
     for name in frame.columns:
         if name == frame.target:
             continue
-        if name == weight:
-            left_out[name] = "the weights of the examples"
+        if name in others:
+            left_out[name] = others[name]
             continue
         found = fit_column(frame, rows, name)
         if isinstance(found, str):

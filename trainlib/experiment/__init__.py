@@ -24,6 +24,10 @@ ensemble_checks: what an ensemble cannot do.
 ensemble_scores: the scores of members and ensemble.
 ensemble_average: the average of trained members, and its files.
 ensemble: `run_ensemble`.
+folds: the examples of each fold of a cross-validation, and its data.
+cross_validation: `cross_validate`.
+fold_results: its options and its result.
+fold_files: its folder.
 result: the result of an experiment, and the session of a process.
 saved_run: evaluation and predictions of a finished run.
 reporting: the reports of run folders.
@@ -36,9 +40,16 @@ job_process: one of these processes.
 """
 
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.cross_validation import cross_validate
 from trainlib.experiment.ensemble import run_ensemble
 from trainlib.experiment.ensemble_average import EnsembleResult
 from trainlib.experiment.ensemble_config import EnsembleConfig
+from trainlib.experiment.fold_results import (
+    CrossValidationError,
+    CrossValidationResult,
+    FoldConfig,
+    FoldResult,
+)
 from trainlib.experiment.functions import FunctionConfig, config
 from trainlib.experiment.parts import (
     CheckpointConfig,
@@ -52,16 +63,21 @@ from trainlib.experiment.trial import TrialResult, run_trial
 
 __all__ = [
     "CheckpointConfig",
+    "CrossValidationError",
+    "CrossValidationResult",
     "DataConfig",
     "EnsembleConfig",
     "EnsembleResult",
     "ExperimentConfig",
     "ExperimentResult",
+    "FoldConfig",
+    "FoldResult",
     "FunctionConfig",
     "ScheduleConfig",
     "TensorBoardConfig",
     "TrialResult",
     "config",
+    "cross_validate",
     "run_ensemble",
     "run_experiment",
     "run_trial",

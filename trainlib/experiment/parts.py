@@ -44,6 +44,8 @@ class DataConfig:
             weighs 1.
         sample_weight_column: column of a table with the weights of the training examples in the
             loss; it is no input of the model. Default: None, every example weighs 1.
+        group_column: column of a table with the groups of the examples, such as patients, which
+            the folds of a cross-validation keep together; it is no input. Default: None.
         oversample: whether training examples of rarer classes are repeated until all classes are as
             frequent. Default: False.
         stratify: whether the parts that are split off, validation and test, have their share of
@@ -116,6 +118,12 @@ class DataConfig:
         "str",
         None,
         "Column of a table with the weights of the training examples; it is no input.",
+    )
+    group_column: str | None = setting(
+        "str",
+        None,
+        "Column of a table with the groups of the examples, such as patients, which folds keep "
+        "together; it is no input.",
     )
     oversample: bool = setting(
         "bool",

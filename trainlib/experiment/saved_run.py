@@ -171,7 +171,7 @@ def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = 
     config = dataclasses.replace(config, dataset=dataset)
     takes_all = is_path(dataset) and not has_parts(expanded(dataset))
     if not is_table(dataset):
-        data = dataclasses.replace(data, target=None, sample_weight_column=None)
+        data = dataclasses.replace(data, target=None, sample_weight_column=None, group_column=None)
     return run._replace(config=dataclasses.replace(config, data=data), takes_all=takes_all)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -132,7 +133,6 @@ def build_task(
         ValueError, TypeError, OSError: the data are missing, damaged or too few, or do not suit
             the loss.
     """
-    data = config.data
     dataset = load_data(config, preprocessing, class_names)
     if classes and dataset.classes > classes:
         raise ValueError(
@@ -141,6 +141,20 @@ def build_task(
         )
     if dataset.classes:
         dataset = dataset._replace(classes=max(classes, dataset.classes))
+    return split_task(config, dataset)
+
+
+def split_task(config: ExperimentConfig, dataset: Dataset) -> Task:
+    """Split the data of an experiment, and resolve "auto" for the loss and the metrics.
+
+    Args:
+        config: the experiment.
+        dataset: its data.
+
+    Raises:
+        ValueError, TypeError: the data are too few, or do not suit the loss.
+    """
+    data = config.data
     if config.model.name in RECONSTRUCTING:
         dataset = reconstructed(dataset)
     if dataset.stream is not None:
@@ -149,7 +163,7 @@ def build_task(
     target = task_target(config, loss, dataset.classes)
     train, test = (in_form(part, target.form, dataset) for part in (dataset.train, dataset.test))
     if dataset.validation is None:
-        kept, held_out = _parts(config, dataset.train.y, dataset.stratified)
+        kept, held_out = training_parts(config, dataset.train.y, dataset.stratified)
         validation = None if held_out is None else pick(train, held_out)
         train = take(train, len(kept)) if held_out is None else pick(train, kept)
     else:
@@ -193,6 +207,7 @@ def load_data(
     config: ExperimentConfig,
     preprocessing: TablePreprocessing | None = None,
     class_names: tuple[str, ...] = (),
+    training_rows: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Dataset:
     """Return the data set of a name or a file, or the one that a custom function returns.
 
@@ -202,6 +217,9 @@ def load_data(
         config: the experiment.
         preprocessing: rules of a table's columns, as for `build_task`. Default: None.
         class_names: names of the classes, as for `build_task`. Default: ().
+        training_rows: function of the targets outside the test part that returns the indices of
+            the examples to which rules of a table are fitted. Default: None, those that the
+            configuration trains on.
     """
     import_modules(config)
     name, data = config.dataset, config.data
@@ -214,6 +232,8 @@ def load_data(
         raise ValueError(
             f"stream_pipeline is for a pipeline of yours, module:function, but dataset is {name}"
         )
+    if data.group_column is not None and not is_table(name):
+        raise ValueError(f"group_column is {data.group_column!r}, but only a table has columns")
     if is_spec(name) and not is_path(name):
         if config.replicas is not None:  # devices are split before the function uses them
             get_strategy(config.strategy, config.replicas)
@@ -240,11 +260,12 @@ def load_data(
         task=_task(config),
         dtype=data_dtype(config),
         preprocessing=preprocessing or _preprocessing_of_model(config),
-        training_rows=lambda y: _parts(config, y, stratify)[0],
+        training_rows=training_rows or (lambda y: training_parts(config, y, stratify)[0]),
         stratify=stratify,
         images=ImageOptions(data.image_size, data.color_mode, class_names),
         sequences=takes_sequences(config),
         weight_column=data.sample_weight_column,
+        group_column=data.group_column,
     )
     return load_file(expanded(name), reading)
 
@@ -314,7 +335,7 @@ def _used(config: ExperimentConfig, size: int) -> int:
     return used
 
 
-def _parts(
+def training_parts(
     config: ExperimentConfig, y: np.ndarray, stratified: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the indices of the training and the validation examples.

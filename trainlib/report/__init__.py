@@ -2,6 +2,7 @@
 
 run_page: the page of one run.
 comparison_page: the page of several runs.
+folds_page: the page of a cross-validation.
 columns: columns of a run's history.
 curves: figures of a history.
 range_test: the curve of a learning-rate range test, as a table and as a figure.

@@ -5,6 +5,7 @@ diversity: how the models of an ensemble differ, and what it gains.
 dropout_samples: passes of a model with dropout switched on.
 ensemble: `ensemble_model`, one Keras model that averages the predictions of several.
 ensembling: averages of predictions, and the weights of the models in them.
+fold_scores: means over folds with their intervals, bias and variance of predictions.
 loss_curve: the losses of a range test, and the learning rates that follow from them.
 paired_tests: differences between methods that ran with the same seeds, with their significance.
 range_test: `lr_finder`, the learning-rate range test.

@@ -1,0 +1,113 @@
+"""The flag --folds of `train`: cross-validation instead of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainlib.cli.exit_status import INTERRUPTED, CommandError, InterruptedRunError
+from trainlib.cli.flag_types import Group, Values
+from trainlib.cli.flags import define_settings, experiment_config, given_flags, given_settings
+from trainlib.experiment import run_folder
+from trainlib.experiment.cross_validation import cross_validate
+from trainlib.experiment.fold_files import is_cross_validation, read_options
+from trainlib.experiment.fold_results import (
+    CrossValidationError,
+    CrossValidationResult,
+    FoldConfig,
+)
+from trainlib.report.run_page import REPORT_FILE
+from trainlib.training.paths import absolute, shown
+
+OF_ONE_RUN = ("verify_resume", "replay_step", "stop_after")
+"""Flags of `train` that are not for folds."""
+
+
+def define_folds(values: Values) -> None:
+    """Define the flags of cross-validation."""
+    Group(values, "Cross-validation").integer(
+        "folds",
+        None,
+        "Instead of one run, train a model for each of this number of folds, at least 2, and "
+        "evaluate it on the examples that the fold holds out; the test examples stay unused.",
+    )
+    define_settings(values, FoldConfig)
+
+
+def are_folds(values: Values) -> bool:
+    """Return whether the flags ask for a cross-validation, or to resume one.
+
+    Raises:
+        ValueError: options of folds without --folds, or flags that are not for folds.
+    """
+    resumes = bool(values.resume) and is_cross_validation(Path(values.resume))
+    options = [f"fold_{name}" for name in given_settings(values, FoldConfig)]
+    if values.folds is None and not resumes:
+        if options:
+            raise ValueError(f"--{options[0]} needs --folds")
+        return False
+    for name in OF_ONE_RUN:
+        if values[name].value:
+            raise ValueError(f"--{name} is for one run, not for --folds")
+    if resumes:
+        others = ["folds"] if values.folds is not None else []
+        others += [x for x in options if x != "fold_jobs"] + list(given_flags(values))
+        if others or values.run_dir:
+            raise ValueError(
+                f"--{(others or ['run_dir'])[0]} cannot change in a cross-validation that is "
+                "resumed; only --fold_jobs may"
+            )
+    elif values.resume:
+        raise ValueError(f"{shown(values.resume)} is not the folder of a cross-validation")
+    return True
+
+
+def run_folds(values: Values) -> None:
+    """Cross-validate, and print the results on the examples held out."""
+    given = given_settings(values, FoldConfig)
+    if values.resume:
+        folder = absolute(values.resume)
+        config = run_folder.read_config(folder)
+        options = FoldConfig(**{**_fields(read_options(folder)), **given})
+    else:
+        config = experiment_config(values)
+        options = FoldConfig(folds=values.folds, **given)
+        folder = absolute(values.run_dir or run_folder.default_path(config, "folds-"))
+    resume = bool(values.resume)
+    try:
+        found = cross_validate(config, options, run_dir=folder, resume=resume, log=_print)
+    except CrossValidationError as error:
+        raise CommandError(str(error)) from error
+    except KeyboardInterrupt:
+        if not is_cross_validation(folder):
+            raise
+        raise InterruptedRunError(
+            f"interrupted; resume with: train --resume={shown(folder)}", INTERRUPTED
+        ) from None
+    _print_scores(found)
+    if (folder / REPORT_FILE).is_file():
+        _print(f"report: {shown(folder / REPORT_FILE)}")
+    _print(f"run folder: {shown(folder)}")
+
+
+def _fields(options: FoldConfig) -> dict[str, object]:
+    return {name: getattr(options, name) for name in options.__dataclass_fields__}
+
+
+def _print_scores(found: CrossValidationResult) -> None:
+    """Print a line for each result: its mean, the standard error and the interval."""
+    percent = f"{100 * found.options.confidence:g} %"
+    width = max(map(len, found.scores))
+    for name, x in found.scores.items():
+        interval = f"{percent} interval {x.low:.4g} to {x.high:.4g}"
+        error = f"standard error {x.standard_error:.2g}"
+        _print(f"held out: {name:{width}}  {x.mean:.4g}  {error}  {interval}")
+    parts = found.bias_variance
+    if parts is not None:
+        _print(
+            f"squared error {parts.error:.4g} = bias {parts.bias:.4g} + variance "
+            f"{parts.variance:.4g}"
+        )
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,246 @@
+"""Cross-validation: one model for each fold, and their results on the examples held out."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainlib.experiment import fold_files, run_folder
+from trainlib.experiment.balance import labels_of
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.fold_results import (
+    CrossValidationError,
+    CrossValidationResult,
+    FoldConfig,
+    FoldResult,
+)
+from trainlib.experiment.folds import Fold, fold_task, split_folds, whole_task
+from trainlib.experiment.jobs import Failure, run_jobs
+from trainlib.experiment.result import Log
+from trainlib.experiment.task import Task, split_seed
+from trainlib.experiment.trial import TrialResult, run_trial
+from trainlib.experiment.wiring import main_output
+from trainlib.tools.fold_scores import FoldScore, bias_and_variance, fold_score
+from trainlib.training.evaluator import Evaluator
+from trainlib.training.paths import absolute
+from trainlib.training.pool import TrainerPool
+
+
+def cross_validate(
+    config: ExperimentConfig,
+    options: FoldConfig | None = None,
+    *,
+    groups: np.ndarray | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    log: Log = lambda line: None,
+) -> CrossValidationResult:
+    """Train a model for each fold, and evaluate it on the examples that the fold holds out.
+
+    The folds split the examples outside the test part, which stays unused. Each model is trained as
+    `run_trial` trains it on the other examples: `validation_split` of them are validation examples,
+    for monitors that end training early; 0 trains on all. All that is fitted to data is fitted in
+    each fold again, without the examples held out: the rules of a table's columns, the scaling of
+    the inputs, weights of classes.
+
+    Args:
+        config: the experiment.
+        options: the folds. Default: None, `FoldConfig()`.
+        groups: group of each example outside the test part, [N], for grouped folds. Default: None,
+            those of `config.data.group_column`.
+        run_dir: folder to write, new or empty, with folds.csv, out_of_fold.csv, summary.json and
+            report.html. Default: None, nothing is written.
+        resume: whether the folds that an interrupted call has finished in `run_dir` are read
+            instead of trained. Default: False.
+        log: called with a line for each fold.
+
+    Returns:
+        A `CrossValidationResult`.
+
+    Raises:
+        ValueError, TypeError, OSError: something does not exist, or does not fit.
+        CrossValidationError: all folds failed.
+
+    Example:
+        >>> config = tl.ExperimentConfig(
+        ...     data=tl.DataConfig(train_examples=90, validation_split=0),
+        ...     model=tl.config("mlp", hidden=[8]),
+        ...     epochs=1,
+        ...     execution="graph",
+        ... )
+        >>> result = tl.cross_validate(config, tl.FoldConfig(folds=2))
+        >>> sorted(result.scores), result.out_of_fold.shape
+        (['accuracy', 'loss'], (1, 90, 10))
+    """
+    options = options or FoldConfig()
+    if config.ensemble.members > 1:
+        raise ValueError(
+            f"ensemble is {config.ensemble.members}, but each fold trains one model: leave it out"
+        )
+    folder = None if run_dir is None else absolute(run_dir)
+    if folder is not None and not resume:
+        run_folder.check_free(folder)
+    task = whole_task(config)
+    splits = split_folds(
+        task, options.folds, options.kind, options.repeats, groups, split_seed(config)
+    )
+    fold_task(config, task.dataset, splits[0])  # is refused before a file is written
+    done: dict[int, FoldResult] = {}
+    if folder is not None and resume:
+        done = fold_files.read_results(folder, len(splits))
+    elif folder is not None:
+        run_folder.create(config, folder)
+        fold_files.write_options(folder, options)
+    results = dict(done)
+    log(_head(task, options))
+    for number, result in _train(config, options, task, splits, done):
+        results[number] = result
+        if folder is not None:
+            fold_files.write_result(folder, number, result)
+        log(_line(result, options, len(results), len(splits)))
+    ordered = [results[number] for number in range(len(splits))]
+    if all(result.failure for result in ordered):
+        raise CrossValidationError(f"all folds failed, the first by: {ordered[0].failure}")
+    found = _collected(config, options, folder, task, splits, ordered)
+    if folder is not None:
+        fold_files.write_summary(found, task)
+    return found
+
+
+def _head(task: Task, options: FoldConfig) -> str:
+    """Return the line before the first fold."""
+    repeats = f", {options.repeats} times" if options.repeats > 1 else ""
+    return f"{task.dataset.name}: {task.train.size:,} examples in {options.folds} folds{repeats}"
+
+
+def _line(result: FoldResult, options: FoldConfig, finished: int, count: int) -> str:
+    """Return the line about a fold that has ended."""
+    repeat = f"repeat {result.repeat + 1} " if options.repeats > 1 else ""
+    values = {k: x for k, x in result.held_out.items() if isinstance(x, float)}
+    text = result.failure or "  ".join(f"{name} {x:.4g}" for name, x in values.items())
+    width = len(str(count))
+    return f"{finished:{width}d}/{count}  {repeat}fold {result.fold + 1}  {text}"
+
+
+class _Worker:
+    """What a process keeps from fold to fold: the data, read once, and its programs."""
+
+    def __init__(self, config: ExperimentConfig, task: Task | None) -> None:
+        self.config = config
+        self.pool = TrainerPool()
+        self._task = task
+
+    @property
+    def task(self) -> Task:
+        """All examples outside the test part."""
+        if self._task is None:
+            self._task = whole_task(self.config)
+        return self._task
+
+
+def _train(
+    config: ExperimentConfig,
+    options: FoldConfig,
+    task: Task,
+    splits: Sequence[Fold],
+    done: Mapping[int, FoldResult],
+) -> Iterator[tuple[int, FoldResult]]:
+    """Yield the number and the result of each fold that is not done, as they end."""
+    numbers = [number for number in range(len(splits)) if number not in done]
+    make = functools.partial(_Worker, config, task if options.jobs == 1 else None)
+    arguments = [splits[number] for number in numbers]
+    for job in run_jobs(_run_fold, make, arguments, options.jobs):
+        number = numbers[job.position]
+        place = divmod(number, options.folds)
+        yield number, _result(*place, splits[number], job.value, job.failure)
+
+
+def _run_fold(worker: _Worker, fold: Fold) -> tuple[TrialResult, int, np.ndarray]:
+    """Return the trial of a fold, its number of training examples, and its predictions."""
+    config = worker.config
+    task = fold_task(config, worker.task.dataset, fold)
+    trial = run_trial(config, task, pool=worker.pool)
+    x, _ = task.arrays(task.part("test"))
+    evaluator = Evaluator(
+        trial.build_model(), precision=config.precision, execution=trial.config.execution
+    )
+    predictions = main_output(task.wiring, evaluator.predict(x))
+    slim = trial._replace(weights=[], architecture={})
+    return slim, task.train.size, np.asarray(predictions, np.float32).reshape(len(x), -1)
+
+
+def _result(
+    repeat: int,
+    fold: int,
+    split: Fold,
+    value: tuple[TrialResult, int, np.ndarray] | None,
+    failure: Failure | None,
+) -> FoldResult:
+    if value is None:
+        return FoldResult(
+            repeat, fold, len(split.train), {}, None, {}, 0, 0.0, None, failure=str(failure)
+        )
+    trial, size, predictions = value
+    return FoldResult(
+        repeat,
+        fold,
+        size,
+        trial.train or {},
+        trial.validation,
+        trial.test or {},
+        len(trial.history),
+        trial.seconds,
+        predictions,
+    )
+
+
+def _collected(
+    config: ExperimentConfig,
+    options: FoldConfig,
+    folder: Path | None,
+    task: Task,
+    splits: Sequence[Fold],
+    folds: Sequence[FoldResult],
+) -> CrossValidationResult:
+    """Return the result of all folds."""
+    finished = [x for x in folds if x.predictions is not None]
+    held_out = np.mean([len(splits[0].held_out) / x.train_size for x in finished])
+    score = functools.partial(_scores, ratio=float(held_out), confidence=options.confidence)
+    columns = finished[0].predictions.shape[1]  # type: ignore[union-attr]
+    shape = (options.repeats, task.train.size, columns)
+    out_of_fold = np.full(shape, np.nan, np.float32)
+    for split, result in zip(splits, folds, strict=True):
+        if result.predictions is not None:
+            out_of_fold[result.repeat, split.held_out] = result.predictions
+    targets = labels_of(task.train.y) if task.target.by_class else task.train.y
+    parts = None
+    if options.repeats > 1 and len(finished) == len(folds):
+        rows = np.eye(columns)[targets] if task.target.by_class and columns > 1 else targets
+        parts = bias_and_variance(out_of_fold, rows) if rows.size == out_of_fold[0].size else None
+    return CrossValidationResult(
+        config,
+        options,
+        folder,
+        splits,
+        folds,
+        score([x.held_out for x in finished]),
+        score([x.train for x in finished]),
+        out_of_fold,
+        targets,
+        parts,
+    )
+
+
+def _scores(
+    results: Sequence[Mapping[str, Any]], ratio: float, confidence: float
+) -> dict[str, FoldScore]:
+    """Return the results that are numbers, over the folds."""
+    names = [name for name, value in results[0].items() if isinstance(value, float)]
+    return {
+        name: fold_score([result[name] for result in results], ratio, confidence) for name in names
+    }

@@ -1,0 +1,162 @@
+"""The folder of a cross-validation: the results of its folds, its tables and its page."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainlib.experiment import run_folder
+from trainlib.experiment.fold_results import CrossValidationResult, FoldConfig, FoldResult
+from trainlib.experiment.task import Task
+from trainlib.report.figures import require_matplotlib
+from trainlib.report.folds_page import write_folds_page
+from trainlib.training.files import read_text, write_atomically, write_text
+from trainlib.training.paths import shown
+
+OPTIONS_FILE = "folds.json"
+TABLE_FILE = "folds.csv"
+PREDICTIONS_FILE = "out_of_fold.csv"
+FOLDS_FOLDER = "folds"
+
+
+def write_options(folder: Path, options: FoldConfig) -> None:
+    """Write the options of the folds into the folder."""
+    (folder / FOLDS_FOLDER).mkdir()
+    run_folder.write_json(folder / OPTIONS_FILE, dataclasses.asdict(options))
+
+
+def is_cross_validation(folder: Path) -> bool:
+    """Return whether a folder is that of a cross-validation."""
+    return (folder / OPTIONS_FILE).is_file()
+
+
+def read_options(folder: Path) -> FoldConfig:
+    """Return the options of the folds.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    file = folder / OPTIONS_FILE
+    try:
+        return FoldConfig(**json.loads(read_text(file)))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{shown(file)}: {error}") from error
+
+
+def write_result(folder: Path, number: int, result: FoldResult) -> None:
+    """Write the result of a fold that did not fail: its predictions, then the other fields."""
+    if result.predictions is None:
+        return
+    file = folder / FOLDS_FOLDER / f"fold_{number:03d}"
+    predictions = result.predictions
+    write_atomically(file.with_suffix(".npy"), lambda aside: _save(aside, predictions))
+    run_folder.write_json(file.with_suffix(".json"), result._replace(predictions=None)._asdict())
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_results(folder: Path, count: int) -> dict[int, FoldResult]:
+    """Return the results of the folds that are finished, by number.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    found = {}
+    for number in range(count):
+        file = folder / FOLDS_FOLDER / f"fold_{number:03d}.json"
+        if file.is_file():
+            try:
+                result = FoldResult(**json.loads(read_text(file)))
+                predictions = np.load(file.with_suffix(".npy"), allow_pickle=False)
+            except (ValueError, TypeError, OSError) as error:
+                raise ValueError(f"{shown(file)}: {error}") from error
+            found[number] = result._replace(predictions=predictions)
+    return found
+
+
+def write_summary(found: CrossValidationResult, task: Task) -> None:
+    """Write the tables, the summary, and the page if it is asked for and matplotlib is there."""
+    folder = found.folder
+    assert folder is not None
+    write_text(folder / TABLE_FILE, _table(found))
+    write_text(folder / PREDICTIONS_FILE, _predictions(found, task))
+    run_folder.write_json(folder / run_folder.SUMMARY_FILE, summary_of(found))
+    if not found.config.report:
+        return
+    try:
+        require_matplotlib()
+    except ImportError:
+        return
+    names = _class_names(found, task)
+    write_folds_page(found, task.dataset.name, names, folder)
+
+
+def summary_of(found: CrossValidationResult) -> dict[str, Any]:
+    """Return the scores of a cross-validation, for `summary.json`."""
+    parts = found.bias_variance
+    return {
+        "held_out": {name: x._asdict() for name, x in found.scores.items()},
+        "train": {name: x._asdict() for name, x in found.train_scores.items()},
+        "bias_variance": None if parts is None else parts._asdict(),
+        "folds": len(found.folds),
+        "failures": {str(k): x.failure for k, x in enumerate(found.folds) if x.failure},
+        "seconds": round(sum(x.seconds for x in found.folds), 3),
+    }
+
+
+def _table(found: CrossValidationResult) -> str:
+    """Return a row for each fold as CSV."""
+    held_out, train = list(found.scores), list(found.train_scores)
+    header = ["repeat", "fold", "train_examples", "held_out_examples", "epochs", "seconds"]
+    header += held_out + [f"train_{name}" for name in train] + ["failure"]
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(header)
+    for split, x in zip(found.splits, found.folds, strict=True):
+        sizes = x.train_size, len(split.held_out), x.epochs, x.seconds
+        results = [*_values(x.held_out, held_out), *_values(x.train, train)]
+        rows.writerow([x.repeat, x.fold, *sizes, *results, x.failure or ""])
+    return text.getvalue()
+
+
+def _values(results: Mapping[str, Any], names: list[str]) -> list[Any]:
+    return [results.get(name, "") for name in names]
+
+
+def _class_names(found: CrossValidationResult, task: Task) -> tuple[str, ...]:
+    """Return a name for each class; () for numbers."""
+    if not task.target.by_class:
+        return ()
+    count = max(found.out_of_fold.shape[-1], int(found.targets.max()) + 1)
+    return task.dataset.class_names or tuple(str(k) for k in range(count))
+
+
+def _predictions(found: CrossValidationResult, task: Task) -> str:
+    """Return a row for each example and repeat as CSV: its target, its fold and the prediction."""
+    names, columns = _class_names(found, task), found.out_of_fold.shape[-1]
+    begin = "p" if all(name.isdigit() for name in names) else "p_"
+    predicted = ["prediction"] if columns == 1 else [f"prediction{k}" for k in range(columns)]
+    if len(names) == columns:
+        predicted = [begin + name for name in names]
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["repeat", "fold", "example", "target", *predicted])
+    for split, x in zip(found.splits, found.folds, strict=True):
+        for example in split.held_out:
+            target = found.targets[example]
+            shown_target = names[target] if names else f"{float(np.ravel(target)[0]):.7g}"
+            values = found.out_of_fold[x.repeat, example]
+            rows.writerow(
+                [x.repeat, x.fold, example, shown_target, *(f"{float(v):.7g}" for v in values)]
+            )
+    return text.getvalue()

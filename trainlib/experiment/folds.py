@@ -1,0 +1,195 @@
+"""Folds of a cross-validation: which examples each trains on, and its data.
+
+Nothing that is fitted to data sees the examples that a fold holds out: the rules of a table's
+columns are fitted again in each fold, and the scaling of a model's inputs and targets, weights of
+classes and repeated examples are computed from the training examples of a task in any case.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trainlib.core.checks import check_choice, check_integer
+from trainlib.data import Dataset
+from trainlib.data.examples import pick
+from trainlib.data.files import is_table
+from trainlib.experiment.balance import labels_of
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.task import Task, load_data, split_task, training_parts
+
+KINDS = ("auto", "plain", "stratified", "grouped", "stratified_grouped")
+"""Kinds of folds."""
+
+
+class Fold(NamedTuple):
+    """A fold of the examples outside the test part.
+
+    Attributes:
+        train: sorted indices of its training examples.
+        held_out: sorted indices of the others, on which its model is evaluated.
+    """
+
+    train: np.ndarray
+    held_out: np.ndarray
+
+
+def split_folds(
+    task: Task,
+    folds: int = 5,
+    kind: str = "auto",
+    repeats: int = 1,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+) -> list[Fold]:
+    """Split the training examples of a task into folds, by scikit-learn.
+
+    Args:
+        task: a task, whose `train` are the examples to split, N.
+        folds: number of folds, at least 2. Default: 5.
+        kind: "plain": at random; "stratified": each fold has its share of each class; "grouped": a
+            fold holds out whole groups; "stratified_grouped": both; "auto", the default: grouped
+            if there are groups, and stratified for classes.
+        repeats: how often all folds are drawn, each time in another order. Default: 1.
+        groups: group of each example, [N]. Default: None, those of the data set.
+        seed: seed of the order; repeat r has the seed `seed + r`. Default: 0.
+
+    Returns:
+        folds * repeats folds, those of the first repeat first. Those of a repeat hold out each
+        example once.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range, there are fewer examples, groups or
+            examples of a class than folds, or scikit-learn is not installed.
+
+    Example:
+        >>> from trainlib.experiment.folds import split_folds
+        >>> from trainlib.experiment.task import build_task
+        >>> config = tl.ExperimentConfig(data=tl.DataConfig(validation_split=0))
+        >>> [len(fold.held_out) for fold in split_folds(build_task(config), 3)]
+        [480, 479, 479]
+    """
+    check_choice("kind", kind, KINDS)
+    check_integer("folds", folds, at_least=2)
+    check_integer("repeats", repeats, at_least=1)
+    size = task.train.size
+    if groups is None and task.dataset.groups is not None:
+        groups = task.dataset.groups[:size]
+    labels = labels_of(task.train.y) if task.target.by_class else None
+    kind = _kind(kind, labels, groups)
+    _check_sizes(kind, folds, labels, groups, size)
+    found: list[Fold] = []
+    for repeat in range(repeats):
+        splitter = _splitter(kind, folds, seed + repeat)
+        y = np.zeros(size) if labels is None else labels
+        for train, held_out in splitter.split(np.zeros((size, 1)), y, groups):
+            found.append(Fold(np.sort(train), np.sort(held_out)))
+    return found
+
+
+def _kind(kind: str, labels: np.ndarray | None, groups: np.ndarray | None) -> str:
+    """Return the kind that "auto" means."""
+    if kind == "auto":
+        grouped, stratified = groups is not None, labels is not None
+        names = {(True, True): "stratified_grouped", (True, False): "grouped"}
+        return names.get((grouped, stratified), "stratified" if stratified else "plain")
+    if "stratified" in kind and labels is None:
+        raise ValueError(f"fold_kind {kind} is for classes, but the targets are numbers")
+    if "grouped" in kind and groups is None:
+        raise ValueError(f"fold_kind {kind} needs groups: give group_column")
+    return kind
+
+
+def _check_sizes(
+    kind: str, folds: int, labels: np.ndarray | None, groups: np.ndarray | None, size: int
+) -> None:
+    """Raise `ValueError` if there are too few examples, groups or examples of a class."""
+    if "grouped" in kind:
+        assert groups is not None
+        if len(groups) != size:
+            raise ValueError(
+                f"groups must have a value for each of {size} examples, got {len(groups)}"
+            )
+        if (count := len(np.unique(groups))) < folds:
+            raise ValueError(f"folds is {folds}, but there are only {count} groups")
+    elif kind == "stratified":
+        assert labels is not None
+        classes, counts = np.unique(labels, return_counts=True)
+        if counts.min() < folds:
+            raise ValueError(
+                f"folds is {folds}, but class {classes[counts.argmin()]} has only {counts.min()} "
+                "examples: give fewer folds, or fold_kind plain"
+            )
+    elif size < folds:
+        raise ValueError(f"folds is {folds}, but there are only {size} examples")
+
+
+def _splitter(kind: str, folds: int, seed: int) -> Any:
+    """Return the splitter of scikit-learn."""
+    try:
+        from sklearn import model_selection
+    except ModuleNotFoundError:
+        raise ValueError("folds needs scikit-learn: pip install scikit-learn") from None
+    name = {
+        "plain": "KFold",
+        "stratified": "StratifiedKFold",
+        "grouped": "GroupKFold",
+        "stratified_grouped": "StratifiedGroupKFold",
+    }[kind]
+    return getattr(model_selection, name)(folds, shuffle=True, random_state=seed)
+
+
+def whole_task(config: ExperimentConfig) -> Task:
+    """Return the task whose training examples are all of those outside the test part.
+
+    Raises:
+        ValueError, TypeError, OSError: as `build_task` raises them; the data come with validation
+            examples.
+    """
+    if config.data.stream_pipeline:
+        raise ValueError("folds needs all examples in memory: leave out stream_pipeline")
+    whole = _data(config, validation_split=0.0, oversample=False)
+    task = split_task(whole, load_data(whole))
+    if task.dataset.validation is not None:
+        raise ValueError(
+            f"{task.dataset.name} comes with validation examples, which folds do not split: give "
+            "them as training examples"
+        )
+    return task
+
+
+def fold_task(config: ExperimentConfig, dataset: Dataset, fold: Fold) -> Task:
+    """Return the task of a fold, whose test examples are those that it holds out.
+
+    The other examples are split as `train` splits them: `validation_split` of them are validation
+    examples, and `oversample` repeats those of rarer classes.
+
+    Args:
+        config: the experiment.
+        dataset: its data, as of the task that was split.
+        fold: the fold.
+
+    Raises:
+        ValueError, TypeError, OSError: as `build_task` raises them.
+    """
+    config = _data(config, train_examples=None)
+    if dataset.preprocessing is not None and is_table(config.dataset):
+
+        def training_rows(y: np.ndarray) -> np.ndarray:
+            stratified = config.data.stratify != "no"
+            kept, _ = training_parts(config, y[fold.train], stratified)
+            return np.asarray(fold.train[kept])
+
+        dataset = load_data(config, training_rows=training_rows)
+    weights = None if dataset.weights is None else dataset.weights[fold.train]
+    groups = None if dataset.groups is None else dataset.groups[fold.train]
+    train, held_out = pick(dataset.train, fold.train), pick(dataset.train, fold.held_out)
+    dataset = dataset._replace(train=train, test=held_out, weights=weights, groups=groups)
+    return split_task(config, dataset)
+
+
+def _data(config: ExperimentConfig, **changes: Any) -> ExperimentConfig:
+    """Return a configuration with other settings of its data."""
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
