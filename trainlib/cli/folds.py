@@ -50,11 +50,11 @@ def are_folds(values: Values) -> bool:
             raise ValueError(f"--{name} is for one run, not for --folds")
     if resumes:
         others = ["folds"] if values.folds is not None else []
-        others += [x for x in options if x != "fold_jobs"] + list(given_flags(values))
+        others += options + list(given_flags(values))
         if others or values.run_dir:
             raise ValueError(
                 f"--{(others or ['run_dir'])[0]} cannot change in a cross-validation that is "
-                "resumed; only --fold_jobs may"
+                "resumed; only --jobs may"
             )
     elif values.resume:
         raise ValueError(f"{shown(values.resume)} is not the folder of a cross-validation")
@@ -64,6 +64,7 @@ def are_folds(values: Values) -> bool:
 def run_folds(values: Values) -> None:
     """Cross-validate, and print the results on the examples held out."""
     given = given_settings(values, FoldConfig)
+    given |= {} if values.jobs is None else {"jobs": values.jobs}
     if values.resume:
         folder = absolute(values.resume)
         config = run_folder.read_config(folder)

@@ -66,8 +66,8 @@ def define_train(values: Values) -> None:
     Group(values, "Ensemble").integer(
         "jobs",
         None,
-        "Processes that train members of an ensemble; default: 1, or as many as there are cores "
-        "if the first member took long.",
+        "Processes that train members of an ensemble, or folds; default: 1, or for an ensemble as "
+        "many as there are cores if the first member took long.",
     )
     group = Group(values, "Checkpoints")
     group.path("resume", None, "Folder of a run to continue from its newest checkpoint.")
@@ -131,7 +131,7 @@ def train(values: Values) -> None:
         _train_ensemble(config, values)
         return
     if values.jobs is not None:
-        raise ValueError("--jobs needs --ensemble, a number of models of at least 2")
+        raise ValueError("--jobs needs --folds, or --ensemble, a number of models of at least 2")
     if values.verify_resume:
         _verify_resume(config, values.verify_steps)
         return

@@ -78,10 +78,8 @@ def cross_validate(
         (['accuracy', 'loss'], (1, 90, 10))
     """
     options = options or FoldConfig()
-    if config.ensemble.members > 1:
-        raise ValueError(
-            f"ensemble is {config.ensemble.members}, but each fold trains one model: leave it out"
-        )
+    if not config.ensemble.is_one:
+        raise ValueError("ensemble is for one run, but each fold trains one model: leave it out")
     folder = None if run_dir is None else absolute(run_dir)
     if folder is not None and not resume:
         run_folder.check_free(folder)

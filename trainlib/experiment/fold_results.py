@@ -63,19 +63,14 @@ class FoldConfig:
         above=0,
         below=1,
     )
-    jobs: int = setting(
-        "int",
-        1,
-        "Processes that train folds, each with its share of the processor's cores.",
-        flag="fold_jobs",
-        at_least=1,
-    )
+    jobs: int = 1
 
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_settings(self)
         check_integer("folds", self.folds, at_least=2)
+        check_integer("jobs", self.jobs, at_least=1)
 
 
 class FoldResult(NamedTuple):
