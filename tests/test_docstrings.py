@@ -41,7 +41,7 @@ BANNED = re.compile(
 )
 WITHOUT_EXAMPLE = frozenset(
     {
-        *("EnsembleResult", "ExperimentResult", "TrialResult"),
+        *("EnsembleResult", "ExperimentResult", "TrialResult", "TuneResult"),
         *("CrossValidationError", "CrossValidationResult", "FoldResult"),
         *("FiniteGuardState", "Gradients", "LossScaleState"),
         *("KerasMetricState", "metrics.ConfusionState", "metrics.CorrelationState"),

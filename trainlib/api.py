@@ -28,11 +28,14 @@ from trainlib.experiment import (
     ScheduleConfig,
     TensorBoardConfig,
     TrialResult,
+    TuneConfig,
+    TuneResult,
     config,
     cross_validate,
     run_ensemble,
     run_experiment,
     run_trial,
+    tune,
 )
 from trainlib.metrics import Mean, Metric
 from trainlib.monitors import early_stop, reduce_on_plateau
@@ -208,6 +211,8 @@ __all__ = [
     "Trainer",
     "TrainerPool",
     "TrialResult",
+    "TuneConfig",
+    "TuneResult",
     "UncertainPrediction",
     "accumulate",
     "adabelief",
@@ -339,6 +344,7 @@ __all__ = [
     "static_loss_scale",
     "step_decay",
     "train_step",
+    "tune",
     "unit_norm",
     "unscale_grads",
     "warmup_stable_decay",

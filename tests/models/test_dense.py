@@ -63,6 +63,7 @@ def test_a_perceptron_is_one_dense_layer():
     ("options", "widths"),
     [
         ({"depth": 3}, [100, 100, 100]),
+        ({"depth": 0, "width": 7}, []),
         ({"depth": 2, "width": 7}, [7, 7]),
         ({"depth": 3, "width": 300, "last_width": 100}, [300, 200, 100]),
         ({"depth": 4, "width": 10, "last_width": 20}, [10, 13, 17, 20]),

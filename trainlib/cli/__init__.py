@@ -1,6 +1,6 @@
 """The commands, one module each, and what they share: parse, call the library, print, exit.
 
-train, evaluate, predict, lr_find, report, verify, launch_local: the commands.
+train, evaluate, predict, lr_find, tune, report, verify, launch_local: the commands.
 folds: the flag --folds of `train`.
 verify_peer: the process in which `verify` runs PyTorch or Optax.
 flags: the flags of an experiment, generated from its configuration and parsed into it.

@@ -37,6 +37,7 @@ verify_resume: a check that a stopped and resumed experiment ends in the same bi
 partial_run: a part of an experiment, in a separate process.
 jobs: a function on many arguments, in several processes.
 job_process: one of these processes.
+search: a search for the best settings (a package).
 """
 
 from trainlib.experiment.config import ExperimentConfig
@@ -59,6 +60,8 @@ from trainlib.experiment.parts import (
 )
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import run_experiment
+from trainlib.experiment.search.options import TuneConfig
+from trainlib.experiment.search.tune import TuneResult, tune
 from trainlib.experiment.trial import TrialResult, run_trial
 
 __all__ = [
@@ -76,9 +79,12 @@ __all__ = [
     "ScheduleConfig",
     "TensorBoardConfig",
     "TrialResult",
+    "TuneConfig",
+    "TuneResult",
     "config",
     "cross_validate",
     "run_ensemble",
     "run_experiment",
     "run_trial",
+    "tune",
 ]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -120,6 +121,11 @@ def _given_fields(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def settings(cls: Any) -> tuple[Setting, ...]:
     """Return all flags of a configuration class, in the order and the groups of a help text."""
+    return _all_settings(cls)
+
+
+@functools.cache
+def _all_settings(cls: Callable[..., Any]) -> tuple[Setting, ...]:
     found: dict[str, Setting] = {}
     group = ""
     for declared in _settings(cls):
@@ -215,11 +221,16 @@ def flag_values(cls: Any, text: str) -> dict[str, Any]:
             value = value or "true"
         elif not equals:
             raise ValueError(f"{line}: a flag of this kind is written --{name}=VALUE")
-        flat[name] = _parsed(declared[name], value)
+        flat[name] = parse_setting(declared[name], value)
     return flat
 
 
-def _parsed(declared: Setting, text: str) -> Any:
+def parse_setting(declared: Setting, text: str) -> Any:
+    """Return the value of a setting that a text holds, as in a flag file.
+
+    Raises:
+        ValueError: the text holds no such value.
+    """
     if declared.flag == "learning_rate" and text == AUTO:
         return text
     try:

@@ -152,7 +152,8 @@ def mlp(
             separate last layer, "probabilities".
         preprocessing: first layers, such as `keras.layers.Rescaling`. Default: none.
         hidden: widths of the hidden layers. Default: (300, 100); () makes a linear model.
-        depth: number of hidden layers, in place of `hidden`. Default: None.
+        depth: number of hidden layers, in place of `hidden`; 0 for a linear model. Default:
+            None.
         width: with `depth`, units of each hidden layer, or of the first one. Default: None, 100.
         last_width: with `depth`, units of the last hidden layer: the widths are on a line from
             `width` to `last_width`, a pyramid. Default: None, all are equal.

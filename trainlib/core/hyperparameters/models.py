@@ -27,7 +27,9 @@ def _dropout_kind(*kinds: str) -> Declaration:
 MODELS: Table = {
     # Dense networks.
     "hidden": Declaration("ints", "widths of the hidden layers, none for a linear model", _COUNT),
-    "depth": integer("number of hidden layers, in place of hidden", _COUNT, optional=True),
+    "depth": integer(
+        "number of hidden layers, in place of hidden; 0: none", _NUMBER, optional=True
+    ),
     "width": integer(
         "units of each hidden layer, or of the first, with depth", _COUNT, optional=True
     ),

@@ -1,0 +1,131 @@
+"""The configurations of a search: conditional parameters, grids, and what is refused."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+import trainlib as tl
+from trainlib.experiment.search.settings import check_comparable, searched_config
+from trainlib.experiment.search.space import Choices, parse_space
+
+CONFIG = tl.ExperimentConfig(epochs=3)
+
+
+def searched(text, config=CONFIG):
+    return searched_config(config, parse_space(text))
+
+
+def draws(text, count=60):
+    """Random values of trials, with their configurations."""
+    chosen, found = random.Random(0), searched(text)
+
+    def suggest(parameter):
+        values = parameter.distribution
+        if isinstance(values, Choices):
+            return chosen.choice(values.values)
+        if values.is_integer:
+            return chosen.randint(values.low, values.high)
+        return chosen.uniform(values.low, values.high)
+
+    for _ in range(count):
+        drawn = found.draw(suggest)
+        yield drawn, found.config(drawn)
+
+
+def test_a_hyperparameter_is_drawn_where_the_drawn_function_takes_it():
+    text = "momentum=uniform(0,0.9); beta_1=uniform(0.8,0.95); optimizer={sgd,nadam}"
+    seen = set()
+    for drawn, config in draws(text):
+        seen.add(config.optimizer.name)
+        taken = {"sgd": "momentum", "nadam": "beta_1"}[config.optimizer.name]
+        assert set(drawn) == {"optimizer", taken}
+        assert set(config.optimizer.hyperparameters) == {taken}
+    assert seen == {"sgd", "nadam"}
+
+
+def test_a_condition_restricts_a_parameter_further():
+    text = "momentum=uniform(0,0.9) if optimizer=sgd; optimizer={sgd,rmsprop}"
+    for drawn, config in draws(text):
+        assert ("momentum" in drawn) == (config.optimizer.name == "sgd")
+
+
+def test_a_condition_may_name_numbers():
+    for drawn, config in draws("depth=int(0,3); width=int(1,9) if depth=2|3"):
+        assert ("width" in drawn) == (drawn["depth"] >= 2)
+        assert config.model.hyperparameters["depth"] == drawn["depth"]
+
+
+def test_none_leaves_a_flag_out_and_what_depends_on_it():
+    names = set()
+    for drawn, config in draws("regularizer={none,l2}; l2=log(1e-6,1e-2); clipnorm={none,1}"):
+        names.add(config.regularizer and config.regularizer.name)
+        assert ("l2" in drawn) == (config.regularizer is not None)
+        assert (config.clipping is None) == (drawn["clipnorm"] == "none")
+    assert names == {None, "l2"}
+
+
+def test_a_monitor_is_switched_with_its_hyperparameters():
+    for drawn, config in draws("early_stop={true,false}; early_stop_patience=int(1,5)"):
+        assert ("early_stop_patience" in drawn) == bool(config.monitors)
+
+
+def test_values_replace_those_of_the_configuration():
+    config = tl.ExperimentConfig(optimizer=tl.config("sgd", learning_rate=0.5, momentum=0.9))
+    found = searched("learning_rate={0.1,0.2}", config).config({"learning_rate": "0.2"})
+    assert dict(found.optimizer.hyperparameters) == {"learning_rate": 0.2, "momentum": 0.9}
+
+
+def test_a_grid_has_each_combination_once():
+    grid = list(searched("depth=int(0,2); width={5,9} if depth=1|2; batch_size={32}").grid())
+    pairs = [(x["depth"], x.get("width")) for x in grid]
+    assert pairs == [(0, None), (1, "5"), (1, "9"), (2, "5"), (2, "9")]
+    steps = list(searched("dropout=uniform(0,0.4,0.2)").grid())
+    assert [round(x["dropout"], 12) for x in steps] == [0, 0.2, 0.4]
+
+
+def test_a_grid_of_a_range_without_steps_is_refused():
+    with pytest.raises(ValueError, match="grid needs values of learning_rate"):
+        next(searched("learning_rate=log(1e-3,1e-1)").grid())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rat=log(1e-3,1)", "did you mean --learning_rate"),
+        ("optimizer={sgd,nadamm}", "unknown optimizer 'nadamm': did you mean 'nadam'"),
+        ("momentum=uniform(0,0.9)", "momentum is not for optimizer adam"),
+        ("rho=uniform(0.1,0.9); optimizer={sgd,adam}", "no trial takes rho; it is for rmsprop"),
+        (
+            "momentum=uniform(0,2); optimizer={sgd,adam}",
+            "momentum must be at least 0 and at most",
+        ),
+        ("depth=uniform(0,3)", "depth takes integers"),
+        ("depth={1,x}", "'x' is not an integer"),
+        ("optimizer=int(1,3)", "optimizer takes no numbers"),
+        ("seed=int(0,9)", "seed changes the data that trials are compared on"),
+        ("keep_checkpoints=int(1,3)", "does not change what a trial learns"),
+        ("depth=int(0,3) if batch_size=9; batch_size={8}", "no trial meets the condition"),
+    ],
+)
+def test_what_no_trial_can_have_is_refused(text, message):
+    with pytest.raises(ValueError) as caught:
+        searched(text)
+    assert message in str(caught.value)
+
+
+def test_a_fixed_hyperparameter_that_some_functions_lack_is_refused_with_the_next_step():
+    config = tl.ExperimentConfig(optimizer=tl.config("sgd", momentum=0.9))
+    with pytest.raises(ValueError, match=r"write it into the search: momentum=\{0.9\}"):
+        searched("optimizer={sgd,adam}", config)
+
+
+@pytest.mark.parametrize("text", ["l2=log(1e-6,1)", "delta={1,2}", "loss_weights={main=1}"])
+def test_what_changes_the_loss_is_not_compared_by_it(text):
+    config = tl.ExperimentConfig(loss="huber", regularizer=tl.config("l2", l2=0.1))
+    found = searched(text, config)
+    with pytest.raises(ValueError, match="changes what val_loss is"):
+        check_comparable(found, "val_loss")
+    check_comparable(found, "val_accuracy")
+    check_comparable(searched("learning_rate=log(1e-3,1)", config), "val_loss")

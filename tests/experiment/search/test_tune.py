@@ -1,0 +1,146 @@
+"""`tl.tune`: results, folds, pruning, several processes on one study, and interruption."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+pytest.importorskip("optuna")
+
+import trainlib as tl  # noqa: E402
+from trainlib.experiment.search import candidate  # noqa: E402
+from trainlib.experiment.search.candidate import (  # noqa: E402
+    Candidate,
+    Outcome,
+    Pruning,
+    Worker,
+    run_candidate,
+)
+from trainlib.experiment.search.data import TaskCache, folds_of  # noqa: E402
+from trainlib.experiment.search.settings import searched_config  # noqa: E402
+from trainlib.experiment.search.space import parse_space  # noqa: E402
+from trainlib.experiment.search.tune import SearchInterrupted, tune  # noqa: E402
+
+CONFIG = tl.ExperimentConfig(
+    data=tl.DataConfig(train_examples=100, validation_split=0.2),
+    model=tl.config("mlp", hidden=[8]),
+    execution="graph",
+    epochs=2,
+    report=False,
+)
+SPACE = "learning_rate=log(1e-3,1e-1); batch_size={20,40}"
+OPTIONS = tl.TuneConfig(trials=2, sampler="random", refit=False)
+
+
+def test_a_trial_is_the_run_of_its_configuration(tmp_path):
+    found = tune(CONFIG, SPACE, OPTIONS, run_dir=tmp_path / "run")
+    assert found.best is None and len(found.trials) == 2
+    assert found.value == min(trial.value for trial in found.trials)
+    alone = tl.run_trial(found.config)
+    assert alone.validation["loss"] == pytest.approx(found.value, rel=1e-6)
+    assert found.config == dataclasses.replace(
+        CONFIG,
+        optimizer=tl.config("adam", learning_rate=found.params["learning_rate"]),
+        batch_size=int(found.params["batch_size"]),
+    )
+
+
+def test_folds_hold_out_each_example_once_and_have_their_share_of_each_class():
+    task = TaskCache().task(CONFIG, is_whole=True)
+    folds = list(folds_of(task, 4, seed=0))
+    assert task.train.size == 100
+    held_out = np.concatenate([fold.validation.x for fold in folds])
+    assert sorted(map(tuple, held_out.reshape(100, -1))) == sorted(
+        map(tuple, task.train.x.reshape(100, -1))
+    )
+    for fold in folds:
+        assert fold.train.size + fold.validation.size == 100
+        counts = np.bincount(fold.validation.y, minlength=10)
+        assert np.abs(counts - np.bincount(task.train.y, minlength=10) / 4).max() < 1
+
+
+class FakeResult(NamedTuple):
+    """What `run_candidate` reads of a trial."""
+
+    history: list
+    seconds: float
+    validation: dict
+
+
+def test_a_trial_with_folds_is_judged_by_the_mean_of_its_folds(monkeypatch):
+    parts = []
+
+    def fake(config, task, pool, callbacks):
+        parts.append(task)
+        return FakeResult([{}, {}], 0.5, {"loss": 1.0, "accuracy": float(len(parts))})
+
+    monkeypatch.setattr(candidate, "run_trial", fake)
+    searched = searched_config(CONFIG, parse_space(SPACE))
+    worker = Worker(searched, "val_accuracy", 4, None)
+    found = run_candidate(worker, Candidate(0, {"learning_rate": 0.01, "batch_size": "20"}))
+    assert found == Outcome((1.0, 2.0, 3.0, 4.0), 8, 2.0, False) and found.value == 2.5
+    assert [task.test for task in parts] == [None] * 4
+    assert [task.validation.size for task in parts] == [25] * 4
+
+
+class Judge:
+    """A trial of Optuna that is pruned at a step."""
+
+    def __init__(self, step):
+        self.step, self.reported = step, []
+
+    def report(self, value, step):
+        self.reported.append(step)
+
+    def should_prune(self):
+        return self.reported[-1] == self.step
+
+
+def test_a_trial_that_is_pruned_in_its_second_fold_ends_there(monkeypatch):
+    judge = Judge(step=4)  # after the epochs 1, 2 and 3 of the first fold
+    config = dataclasses.replace(CONFIG, epochs=3)
+    worker = Worker(searched_config(config, parse_space(SPACE)), "val_loss", 3, None)
+    monkeypatch.setattr(worker, "pruning", lambda number: Pruning(judge, "val_loss"))
+    found = run_candidate(worker, Candidate(0, {"learning_rate": 0.01, "batch_size": "20"}))
+    assert judge.reported == [1, 2, 3, 4]
+    assert (found.is_pruned, found.epochs, len(found.scores)) == (True, 4, 2)
+
+
+@pytest.mark.soak
+def test_a_bad_trial_is_ended_early_and_recorded(tmp_path):
+    options = dataclasses.replace(OPTIONS, trials=7, sampler="grid", pruner="median")
+    space = {"learning_rate": ["0.05", "0.04", "0.03", "0.045", "0.035", "1e-9"]}
+    found = tune(CONFIG, space, options, run_dir=tmp_path / "run")
+    assert [trial.state for trial in found.trials] == ["complete"] * 5 + ["pruned"]
+
+
+def test_an_interrupted_search_keeps_what_is_finished_and_goes_on(tmp_path, monkeypatch):
+    def interrupt(status):
+        raise KeyboardInterrupt
+
+    folder, options = tmp_path / "run", dataclasses.replace(OPTIONS, trials=3)
+    with pytest.raises(SearchInterrupted) as caught:
+        tune(CONFIG, SPACE, options, run_dir=folder, on_trial=interrupt)
+    assert (caught.value.finished, caught.value.trials) == (1, 3)
+    assert len((folder / "trials.csv").read_text().splitlines()) == 2
+    seen = []
+    tune(CONFIG, SPACE, options, run_dir=folder, resume=True, on_trial=seen.append)
+    assert [status.last.number for status in seen] == [1, 2]
+    assert [(status.finished, status.trials) for status in seen] == [(2, 3), (3, 3)]
+
+
+@pytest.mark.soak
+def test_processes_and_searches_share_one_study(tmp_path):
+    storage = str(tmp_path / "shared.journal")
+    options = dataclasses.replace(OPTIONS, trials=4, jobs=2, storage=storage)
+    first = tune(CONFIG, SPACE, options, run_dir=tmp_path / "first")
+    assert sorted(trial.number for trial in first.trials) == [0, 1, 2, 3]
+    more = dataclasses.replace(options, trials=6, jobs=1)
+    second = tune(CONFIG, SPACE, more, run_dir=tmp_path / "second")
+    assert [trial.params for trial in second.trials[:4]] == [x.params for x in first.trials]
+    alone = dataclasses.replace(OPTIONS, trials=6)
+    third = tune(CONFIG, SPACE, alone, run_dir=tmp_path / "third")
+    assert [trial.params for trial in third.trials] == [x.params for x in second.trials]

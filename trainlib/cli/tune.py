@@ -1,0 +1,175 @@
+"""`tune`: search for the configuration with the best result on the validation data."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from trainlib.cli.lazy_import import defer
+
+defer("tensorflow", "keras")
+
+from trainlib.cli import app  # noqa: E402
+from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
+from trainlib.cli.exit_status import INTERRUPTED, CommandError, InterruptedRunError  # noqa: E402
+from trainlib.cli.flag_types import Group, Values  # noqa: E402
+from trainlib.cli.flags import (  # noqa: E402
+    define_experiment,
+    define_settings,
+    experiment_config,
+    function_topics,
+    given_flags,
+    given_settings,
+)
+from trainlib.experiment import run_folder  # noqa: E402
+from trainlib.experiment.config import ExperimentConfig  # noqa: E402
+from trainlib.experiment.search import folder as folders  # noqa: E402
+from trainlib.experiment.search.options import TuneConfig  # noqa: E402
+from trainlib.experiment.search.space import FORMS  # noqa: E402
+from trainlib.tools.trial_records import TrialRecord  # noqa: E402
+from trainlib.training.paths import absolute, shown  # noqa: E402
+
+ABOUT = f"""
+tune: search for the settings of train with the best result on the validation data.
+
+  tune --dataset=california_housing --search='learning_rate=log(3e-4,3e-2); depth=int(0,3);
+    width=int(1,100); optimizer={{sgd,nadam}}' --trials=60 --jobs=2 --epochs=100 --early_stop
+  tune --resume=runs/tune-california_housing-mlp-adam-20260101-120000 --trials=100
+
+It takes the flags of train, which all trials have, and in --search, separated by semicolons, those
+that vary: {FORMS}. A hyperparameter is varied in those trials only whose functions take it; "if
+optimizer=sgd|rmsprop" after it is another condition.
+
+The run folder has trials.csv, best.txt, a flag file that train takes, the run of the best
+configuration in best, summary.json and report.html. The test data are used for that run only.
+"""
+MAY_CHANGE = ("trials", "jobs", "refit", "pruner", "storage")
+"""Options that a resumed search may have otherwise."""
+
+
+def main() -> None:
+    """Run the command `tune`."""
+    app.run("tune", ABOUT, define, ignore_broken_pipe(tune), topics=function_topics())
+
+
+def define(values: Values) -> None:
+    """Define the flags of `tune`, then those of an experiment."""
+    group = Group(values, "Search")
+    group.string("search", None, "The settings that vary, and their values.", "SPACE")
+    define_settings(values, TuneConfig)
+    group.path(
+        "resume", None, f"Folder of a search to continue; {', '.join(MAY_CHANGE)} may be new."
+    )
+    define_experiment(values)
+    Group(values, "Run").path(
+        "run_dir",
+        None,
+        "Folder to write to, new or empty; default: "
+        "runs/tune-<data set>-<model>-<optimizer>-<time>.",
+    )
+
+
+def tune(values: Values) -> None:
+    """Search, and print the best configuration."""
+    config, space, options = _resumed(values) if values.resume else _new(values)
+    from trainlib.experiment.search.tune import NoTrialError, SearchInterrupted, tune
+
+    folder = values.resume or values.run_dir
+    try:
+        with _progress() as on_trial:
+            result = tune(
+                config,
+                space,
+                options,
+                run_dir=folder,
+                resume=bool(values.resume),
+                on_trial=on_trial,
+                log=_print,
+            )
+    except NoTrialError as error:
+        raise CommandError(str(error)) from error
+    except SearchInterrupted as error:
+        raise InterruptedRunError(
+            f"interrupted after {error.finished} of {error.trials} trials; resume with: "
+            f"tune --resume={shown(error.folder)}",
+            INTERRUPTED,
+        ) from error
+    print(f"best: {options.monitor} {result.value:.4g}  {_texts(result.params)}")
+    print(f"train it: train --flagfile={shown(result.folder / folders.BEST_FLAGS)}")
+    print(f"run folder: {shown(result.folder)}")
+
+
+def _new(values: Values) -> tuple[ExperimentConfig, str, TuneConfig]:
+    if values.search is None:
+        raise ValueError("--search must be given, as in --search='learning_rate=log(1e-4,1e-1)'")
+    options = TuneConfig(**given_settings(values, TuneConfig))
+    return experiment_config(values), values.search, options
+
+
+def _resumed(values: Values) -> tuple[ExperimentConfig, str, TuneConfig]:
+    """Return what the search in a folder was asked for, with the changes of given flags."""
+    given = given_settings(values, TuneConfig)
+    others = [name for name in given if name not in MAY_CHANGE] + list(given_flags(values))
+    others += [name for name in ("search", "run_dir") if values[name].present]
+    if others:
+        raise ValueError(
+            f"--{others[0]} cannot change in a search that is resumed; only "
+            f"{', '.join(f'--{name}' for name in MAY_CHANGE)} may"
+        )
+    folder = absolute(values.resume)
+    saved = folders.read_search(folder)
+    options = dataclasses.replace(saved.options, **given)
+    return run_folder.read_config(folder), saved.space, options
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[Any], None]]:
+    """Yield a function that prints a line for each trial; in a terminal with a bar below it."""
+    if not sys.stdout.isatty():
+        yield lambda status: _print(_line(status))
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (MofNCompleteColumn(), BarColumn(), Remaining(), TextColumn("{task.description}"))
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task("")
+
+        def show(status: Any) -> None:
+            bar.console.print(_line(status), highlight=False, markup=False, soft_wrap=True)
+            best = "" if status.best is None else f"best {status.best.value:.4g}"
+            bar.update(task, completed=status.finished, total=status.trials, description=best)
+
+        yield show
+
+
+def _line(status: Any) -> str:
+    """Return the line about a trial that has ended."""
+    trial: TrialRecord = status.last
+    width = len(str(status.trials))
+    result = trial.error if trial.value is None else f"{trial.value:.4g}"
+    if trial.state == "pruned":
+        result += " pruned"
+    best = "" if status.best is None else f"  best {status.best.value:.4g}"
+    return (
+        f"{status.finished:{width}d}/{status.trials}  trial {trial.number}: {result}{best}  "
+        f"{_texts(trial.params)}"
+    )
+
+
+def _texts(params: Any) -> str:
+    return " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in params.items()
+    )
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

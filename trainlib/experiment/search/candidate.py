@@ -1,0 +1,180 @@
+"""One trial of a search: a configuration, trained on the data or on each fold, and its result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from trainlib.callbacks import Callback
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.search.data import TaskCache, folds_of
+from trainlib.experiment.search.settings import SearchedConfig
+from trainlib.experiment.task import Task
+from trainlib.experiment.trial import run_trial
+from trainlib.training.callback import Requests, Stop, TrainingStatus
+from trainlib.training.pool import TrainerPool
+
+PRUNED = Stop("pruned")
+
+
+class SearchError(ValueError):
+    """An error that every trial of a search would have."""
+
+
+class Candidate(NamedTuple):
+    """A trial to run.
+
+    Attributes:
+        number: its number in the study.
+        drawn: the values of its parameters.
+    """
+
+    number: int
+    drawn: dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """The end of a trial that did not fail.
+
+    Attributes:
+        scores: the monitored result of each fold; of one if there are no folds.
+        epochs: epochs trained, over all folds.
+        seconds: seconds of training.
+        is_pruned: whether the trial was ended early.
+    """
+
+    scores: tuple[float, ...]
+    epochs: int
+    seconds: float
+    is_pruned: bool
+
+    @property
+    def value(self) -> float:
+        """The mean of the scores."""
+        return math.fsum(self.scores) / len(self.scores)
+
+
+class Worker:
+    """What a process keeps from trial to trial: the data, the compiled programs, the study.
+
+    Args:
+        searched: makes the configuration of a trial.
+        monitor: result by which trials are compared.
+        folds: number of folds; 1: none.
+        place: where the study is, to end trials early; None: none ends early.
+    """
+
+    def __init__(
+        self, searched: SearchedConfig, monitor: str, folds: int, place: Any | None
+    ) -> None:
+        self.searched, self.monitor, self.folds, self.place = searched, monitor, folds, place
+        self.tasks = TaskCache()
+        self.pool = TrainerPool()
+        self._study: Any = None
+
+    def check(self, config: ExperimentConfig) -> None:
+        """Load the data, and refuse a search whose trials all would fail.
+
+        Raises:
+            SearchError: there are no validation data, or no result of the monitor's name.
+            ValueError, TypeError, OSError: as `build_task` says.
+        """
+        task = next(tasks_of(self, config))
+        monitored = self.monitor.removeprefix("val_")
+        names = ("loss", *task.metrics)
+        if not any(name in monitored or monitored in name for name in names):
+            raise _unknown(self.monitor, names)
+
+    def pruning(self, number: int) -> Pruning | None:
+        """Return the callback that ends a trial early; None if none ends early."""
+        if self.place is None:
+            return None
+        from trainlib.experiment.search.study import pruning_trial
+
+        self._study = self._study or self.place.open()
+        return Pruning(pruning_trial(self._study, number), self.monitor)
+
+
+class Pruning(Callback):
+    """Callback that reports the monitored result after each epoch, and ends a bad trial.
+
+    Args:
+        trial: the trial of Optuna.
+        monitor: name of the result.
+    """
+
+    def __init__(self, trial: Any, monitor: str) -> None:
+        self._trial = trial
+        self._monitor = monitor
+        self.monitored = (monitor,)
+        self.first_step = 0
+        self.is_pruned = False
+
+    def on_epoch_end(self, status: TrainingStatus) -> Requests:
+        """Report the result, and ask whether the trial is to go on."""
+        value = status.results.get(self._monitor)
+        if value is None or not math.isfinite(value):
+            return None
+        self._trial.report(value, self.first_step + status.epoch)
+        self.is_pruned = bool(self._trial.should_prune())
+        return PRUNED if self.is_pruned else None
+
+
+def run_candidate(worker: Worker, candidate: Candidate) -> Outcome:
+    """Train and evaluate a configuration.
+
+    Raises:
+        SearchError: there are no validation data, or no such result on them.
+        ValueError, FloatingPointError, ...: the trial has failed.
+    """
+    config = worker.searched.config(candidate.drawn)
+    pruning = worker.pruning(candidate.number)
+    scores: list[float] = []
+    epochs, seconds = 0, 0.0
+    for k, task in enumerate(tasks_of(worker, config)):
+        if pruning is not None:
+            pruning.first_step = k * config.epochs
+        callbacks = [] if pruning is None else [pruning]
+        result = run_trial(config, task, pool=worker.pool, callbacks=callbacks)
+        epochs += len(result.history)
+        seconds += result.seconds
+        scores.append(_score(worker.monitor, result.validation or {}))
+        if pruning is not None and pruning.is_pruned:
+            break
+    is_pruned = pruning is not None and pruning.is_pruned
+    return Outcome(tuple(scores), epochs, seconds, is_pruned)
+
+
+def tasks_of(worker: Worker, config: ExperimentConfig) -> Iterator[Task]:
+    """Yield the data of a trial, without the test part: once, or for each fold."""
+    task = worker.tasks.task(config, is_whole=worker.folds > 1)._replace(test=None)
+    if worker.folds > 1:
+        yield from folds_of(task, worker.folds, config.seed)
+    elif task.validation is None:
+        raise SearchError(
+            "validation_split is 0, but trials are compared on validation data: give one above 0, "
+            "or folds"
+        )
+    else:
+        yield task
+
+
+def _score(monitor: str, results: dict[str, Any]) -> float:
+    """Return the monitored result of a trained model.
+
+    Raises:
+        SearchError: there is no such number.
+        FloatingPointError: it is not finite.
+    """
+    value = results.get(monitor.removeprefix("val_"))
+    if not isinstance(value, (int, float)):
+        raise _unknown(monitor, [name for name, x in results.items() if isinstance(x, float)])
+    if not math.isfinite(value):
+        raise FloatingPointError(f"{monitor} is {value}")
+    return float(value)
+
+
+def _unknown(monitor: str, names: Sequence[str]) -> SearchError:
+    choices = ", ".join(f"val_{name}" for name in names)
+    return SearchError(f"monitor is {monitor!r}, but the results are {choices}")

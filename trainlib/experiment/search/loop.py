@@ -1,0 +1,136 @@
+"""The loop of a search: ask Optuna for trials, run them in processes, and tell their ends."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from trainlib.experiment.jobs import JobResult, run_jobs
+from trainlib.experiment.search import study as studies
+from trainlib.experiment.search.candidate import (
+    Candidate,
+    Outcome,
+    SearchError,
+    Worker,
+    run_candidate,
+)
+from trainlib.experiment.search.settings import SearchedConfig
+from trainlib.tools.trial_records import TrialRecord
+
+ADAPTIVE = ("tpe", "gp", "cmaes")
+"""Samplers that choose values by the results of earlier trials."""
+AHEAD = 2
+"""Trials that are asked for ahead, for each process, by adaptive samplers."""
+
+Told = Callable[[TrialRecord], Any]
+
+
+class TrialQueue(Iterator[Candidate]):
+    """The trials that are to be run. It may have none now and one after the next end of a trial.
+
+    With several processes an adaptive sampler would see other results each time. So that the same
+    seed makes the same trials, trial n is asked for exactly when those up to n - `ahead` have been
+    told, in the order of their numbers; enough are asked for ahead to keep all processes busy.
+
+    Args:
+        study: the study of Optuna.
+        searched: makes the configurations.
+        owner: name of this search, in the study.
+        trials: number of trials of the study.
+        ahead: number of trials that are asked for ahead; 0: one when it is needed.
+    """
+
+    def __init__(
+        self, study: Any, searched: SearchedConfig, owner: str, trials: int, ahead: int
+    ) -> None:
+        self._study, self._searched, self._owner = study, searched, owner
+        self._trials, self._ahead = trials, ahead
+        self._waiting: deque[Candidate] = deque()
+        self._ended: dict[int, TrialRecord] = {}
+        self._open: dict[int, None] = {}  # in their order
+        self._started: list[Candidate] = []
+        for number, drawn in studies.unfinished(study, owner):
+            self._add(number, drawn)
+        self._fill()
+
+    def __next__(self) -> Candidate:
+        if not self._waiting and not self._ahead:
+            self._ask()
+        if not self._waiting:
+            raise StopIteration
+        self._started.append(self._waiting.popleft())
+        return self._started[-1]
+
+    def end(self, result: JobResult[Outcome]) -> Iterator[TrialRecord]:
+        """Take the end of a trial, and yield those that are told after it."""
+        candidate = self._started[result.position]
+        self._ended[candidate.number] = _record(candidate, result)
+        if not self._ahead:
+            yield from self.rest()
+        while self._open and (first := next(iter(self._open))) in self._ended:
+            yield self._tell(first)
+            self._fill()
+
+    def rest(self) -> Iterator[TrialRecord]:
+        """Tell all trials that have ended."""
+        for number in list(self._ended):
+            yield self._tell(number)
+
+    def _tell(self, number: int) -> TrialRecord:
+        del self._open[number]
+        record = self._ended.pop(number)
+        studies.tell(self._study, record)
+        return record
+
+    def _fill(self) -> None:
+        while len(self._open) < self._ahead and self._ask():
+            pass
+
+    def _ask(self) -> bool:
+        """Ask for a trial; return False if the study has all."""
+        if studies.size(self._study) >= self._trials:
+            return False
+        trial = studies.ask(self._study, self._owner)
+        self._add(trial.number, self._searched.draw(functools.partial(studies.suggest, trial)))
+        return True
+
+    def _add(self, number: int, drawn: dict[str, Any]) -> None:
+        self._open[number] = None
+        self._waiting.append(Candidate(number, drawn))
+
+
+def run_trials(queue: TrialQueue, make_worker: Callable[[], Worker], jobs: int, told: Told) -> None:
+    """Run the trials of a queue; what has ended is told, also when the search is interrupted.
+
+    Args:
+        queue: the trials.
+        make_worker: makes what a process keeps from trial to trial.
+        jobs: number of processes.
+        told: called with each finished trial.
+
+    Raises:
+        SearchError: every trial would fail.
+    """
+    try:
+        for result in run_jobs(run_candidate, make_worker, queue, jobs):
+            if result.failure is not None and result.failure.type == SearchError.__name__:
+                raise SearchError(result.failure.message)
+            for record in queue.end(result):
+                told(record)
+    finally:
+        for record in queue.rest():
+            told(record)
+
+
+def _record(candidate: Candidate, result: JobResult[Outcome]) -> TrialRecord:
+    """Return the record of a trial that has ended."""
+    number, drawn = candidate
+    if result.value is None:
+        return TrialRecord(number, "failed", None, drawn, error=str(result.failure))
+    outcome = result.value
+    state = "pruned" if outcome.is_pruned else "complete"
+    return TrialRecord(
+        number, state, outcome.value, drawn, outcome.scores, outcome.epochs, outcome.seconds
+    )

@@ -1,0 +1,125 @@
+"""The options of a search: how many trials, chosen how, compared by what, run where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainlib.experiment.fields import check_settings, setting, short_repr
+from trainlib.monitors.improvement import MODES, direction
+from trainlib.training.paths import absolute
+
+SAMPLERS = ("random", "tpe", "gp", "cmaes", "grid")
+PRUNERS = ("none", "median", "hyperband")
+TRIALS = 50
+"""Default number of trials, but with a grid."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TuneConfig:
+    """Options of `tl.tune`.
+
+    Args:
+        trials: number of trials of the study, at least 1, those of earlier runs included. Default:
+            None: 50, or all combinations with sampler "grid".
+        sampler: how values are chosen: "random"; "tpe" (tree-structured Parzen estimator), the
+            default; "gp" (Gaussian process, needs torch); "cmaes" (CMA-ES, for numbers); or "grid".
+        pruner: which trials end early: "none", the default; "median": those that are worse than the
+            median at the same epoch; "hyperband".
+        monitor: result on the validation data by which trials are compared. Default: "val_loss".
+        monitor_mode: "min", "max", or "auto", the default: as the name says.
+        folds: folds of cross-validation by which a trial is judged; 1, the default: the validation
+            data of the configuration.
+        jobs: processes that run trials, each with its share of the processor's cores. Default: 1,
+            this one.
+        storage: file or URL of a database in which Optuna keeps the study, for several machines.
+            Default: None, a file in the folder of the search.
+        study: name of the study in the storage. Default: "tune".
+        refit: whether the best configuration is trained again, with a run folder. Default: True.
+
+    Raises:
+        ValueError, TypeError: an option of another type or out of its range.
+
+    Example:
+        >>> tl.TuneConfig(trials=20, sampler="random")
+        TuneConfig(trials=20, sampler='random')
+    """
+
+    trials: int | None = setting(
+        "int",
+        None,
+        f"Number of trials of the study in all; default: {TRIALS}, or all combinations with "
+        "--sampler=grid.",
+        group="Search",
+        at_least=1,
+    )
+    sampler: str = setting(
+        "str",
+        "tpe",
+        "How values are chosen: at random; by a tree-structured Parzen estimator; by a Gaussian "
+        "process, which needs torch; by CMA-ES, for numbers; or all combinations.",
+        choices=SAMPLERS,
+    )
+    pruner: str = setting(
+        "str",
+        "none",
+        "Which trials end early: those worse than the median of the others at the same epoch; or "
+        "as Hyperband does.",
+        choices=PRUNERS,
+    )
+    monitor: str = setting(
+        "str",
+        "val_loss",
+        "Result on the validation data by which trials are compared, such as val_accuracy.",
+    )
+    monitor_mode: str = setting(
+        "str",
+        "auto",
+        "Whether lower or higher results are better; auto: as the name of the result says.",
+        choices=MODES,
+    )
+    folds: int = setting(
+        "int",
+        1,
+        "Folds of cross-validation by which each trial is judged, by the mean of its results; 1: "
+        "the validation data.",
+        at_least=1,
+    )
+    jobs: int = setting(
+        "int",
+        1,
+        "Processes that run trials, each with its share of the processor's cores.",
+        at_least=1,
+    )
+    storage: str | None = setting(
+        "str",
+        None,
+        "Where Optuna keeps the study: a file, which is a database of SQLite if its name ends in "
+        ".db, else a journal; or the URL of a database. Several commands, on several machines, may "
+        "use one. Default: a journal in the run folder.",
+    )
+    study: str = setting("str", "tune", "Name of the study in the storage.")
+    refit: bool = setting(
+        "bool", True, "Train the best configuration again, into the folder best of the run folder."
+    )
+
+    __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.storage is not None and "://" not in self.storage:
+            object.__setattr__(self, "storage", str(absolute(self.storage)))
+        if not self.monitor.startswith("val_"):
+            raise ValueError(
+                f"monitor must be a result on the validation data, such as val_loss, got "
+                f"{self.monitor!r}"
+            )
+        try:
+            self.is_minimized  # noqa: B018
+        except ValueError as error:
+            raise ValueError(f"monitor {self.monitor}: give monitor_mode, min or max") from error
+
+    @property
+    def is_minimized(self) -> bool:
+        """Whether lower results are better."""
+        mode = self.monitor_mode
+        return (direction(self.monitor) if mode == "auto" else mode) == "min"
