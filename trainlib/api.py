@@ -15,6 +15,8 @@ from trainlib.core.tree import kernels
 from trainlib.core.types import Optimizer, apply_updates
 from trainlib.experiment import (
     CheckpointConfig,
+    CompareConfig,
+    Comparison,
     CrossValidationError,
     CrossValidationResult,
     DataConfig,
@@ -30,12 +32,14 @@ from trainlib.experiment import (
     TrialResult,
     TuneConfig,
     TuneResult,
+    compare,
     config,
     cross_validate,
     run_ensemble,
     run_experiment,
     run_trial,
     tune,
+    vary,
 )
 from trainlib.metrics import Mean, Metric
 from trainlib.monitors import early_stop, reduce_on_plateau
@@ -177,6 +181,8 @@ __all__ = [
     "Calibration",
     "CheckpointConfig",
     "Checkpoints",
+    "CompareConfig",
+    "Comparison",
     "CrossValidationError",
     "CrossValidationResult",
     "DataConfig",
@@ -243,6 +249,7 @@ __all__ = [
     "clip_by_global_norm",
     "clip_by_norm",
     "clip_by_value",
+    "compare",
     "compute_gradients",
     "config",
     "constant_schedule",
@@ -347,6 +354,7 @@ __all__ = [
     "tune",
     "unit_norm",
     "unscale_grads",
+    "vary",
     "warmup_stable_decay",
     "yogi",
     "zero_nans",

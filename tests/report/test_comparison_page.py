@@ -21,8 +21,8 @@ def record(name, loss, settings, test=None, **results):
 def write(tmp_path):
     """`write(run, run)`: the page, and the names of its pictures."""
 
-    def run(*records):
-        write_comparison_page({record.name: record for record in records}, tmp_path)
+    def run(*records, **links):
+        write_comparison_page({record.name: record for record in records}, tmp_path, links)
         names = {path.stem for path in tmp_path.glob("*.png")}
         return (tmp_path / "report.html").read_text(encoding="utf-8"), names
 
@@ -58,3 +58,22 @@ def test_only_flags_that_differ_are_listed(write):
 def test_equal_flags_are_said_to_be_so(write):
     text, _ = write(record("a", 2.0, {"seed": "0"}), record("b", 1.0, {"seed": "0"}))
     assert '<h2>Flags that differ</h2>\n<p class="muted">None.</p>' in text
+
+
+def test_runs_are_sorted_by_their_results_on_validation_data_and_link_to_their_reports(write):
+    runs = [record(name, 1.0, {}, val_loss=loss) for name, loss in (("a", 2.0), ("b", 1.0))]
+    text, _ = write(*runs, a="../a/report.html")
+    first, second = (
+        text.index("<td>b</td>"),
+        text.index('<td><a href="../a/report.html">a</a></td>'),
+    )
+    assert first < second
+
+
+def test_runs_of_different_data_have_tables_and_figures_of_their_own(write):
+    text, pictures = write(
+        record("a", 2.0, {"dataset": "digits"}), record("b", 1.0, {"dataset": "mnist"})
+    )
+    for name in ("digits", "mnist"):
+        assert f"<h2>Results on {name}</h2>" in text and f"<h2>Training on {name}</h2>" in text
+    assert pictures == {"digits_loss", "mnist_loss"}

@@ -1,6 +1,6 @@
 """The commands, one module each, and what they share: parse, call the library, print, exit.
 
-train, evaluate, predict, lr_find, tune, report, verify, launch_local: the commands.
+train, evaluate, predict, lr_find, tune, compare, report, verify, launch_local: the commands.
 folds: the flag --folds of `train`.
 verify_peer: the process in which `verify` runs PyTorch or Optax.
 flags: the flags of an experiment, generated from its configuration and parsed into it.
@@ -8,7 +8,7 @@ flag_types: flags by type.
 help: help texts.
 app: runs a command: flags, --help, errors.
 exit_status: exit statuses and their errors.
-signals: SIGINT and SIGTERM during `train`.
+signals: SIGINT and SIGTERM.
 broken_pipe: commands whose output is not read to its end.
 lazy_import: modules imported at their first use.
 distributed: several workers of one run.

@@ -25,6 +25,10 @@ class Flag(flags.Flag[Any]):
     hidden: bool = False
 
 
+class RepeatedFlag(flags.MultiFlag[Any], Flag):
+    """A flag that may be given several times."""
+
+
 class Group(NamedTuple):
     """Flags under one heading of the help text.
 
@@ -78,6 +82,15 @@ class Group(NamedTuple):
     ) -> None:
         """Define a flag that holds comma-separated words."""
         self._define_list(str.strip, metavar.lower(), name, default, help)
+
+    def texts(self, name: str, help: str, metavar: str = "TEXT") -> None:
+        """Define a flag that holds text and may be given several times; the value is a list."""
+        serializer: Any = flags.ArgumentSerializer[Any]()
+        parser: Any = flags.ArgumentParser[str]()
+        make: Any = RepeatedFlag
+        flag = make(parser, serializer, name, None, help)
+        flag.metavar, flag.hidden = metavar, self.hidden
+        flags.DEFINE_flag(flag, self.values, module_name=self.title)
 
     def number_or(self, word: str, name: str, default: float | None, help: str) -> None:
         """Define a flag that holds a number or one word."""

@@ -1,9 +1,11 @@
-"""SIGINT and SIGTERM during `train`: save a checkpoint, stop, and say how to resume."""
+"""SIGINT and SIGTERM: `train` saves a checkpoint, stops, and says how to resume."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,6 +15,16 @@ from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingS
 from trainlib.training.paths import shown
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise `KeyboardInterrupt`, as SIGINT does, in commands of many runs."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 class StopOnSignal(Callback):

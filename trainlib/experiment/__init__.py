@@ -38,8 +38,12 @@ partial_run: a part of an experiment, in a separate process.
 jobs: a function on many arguments, in several processes.
 job_process: one of these processes.
 search: a search for the best settings (a package).
+comparison: `compare`, several configurations over several seeds.
 """
 
+from trainlib.experiment.comparison.compare import Comparison, compare
+from trainlib.experiment.comparison.options import CompareConfig
+from trainlib.experiment.comparison.variants import vary
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.cross_validation import cross_validate
 from trainlib.experiment.ensemble import run_ensemble
@@ -66,6 +70,8 @@ from trainlib.experiment.trial import TrialResult, run_trial
 
 __all__ = [
     "CheckpointConfig",
+    "CompareConfig",
+    "Comparison",
     "CrossValidationError",
     "CrossValidationResult",
     "DataConfig",
@@ -81,10 +87,12 @@ __all__ = [
     "TrialResult",
     "TuneConfig",
     "TuneResult",
+    "compare",
     "config",
     "cross_validate",
     "run_ensemble",
     "run_experiment",
     "run_trial",
     "tune",
+    "vary",
 ]

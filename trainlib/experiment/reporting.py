@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from trainlib.report.ensemble_page import write_ensemble_page
 from trainlib.report.examples import ExampleData
 from trainlib.report.predictions import Predictions
 from trainlib.report.range_test import read_curve
-from trainlib.report.run_page import ModelRecord, RunRecord, write_run_page
+from trainlib.report.run_page import REPORT_FILE, ModelRecord, RunRecord, write_run_page
 from trainlib.step.state import ModelOutput
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.from_logits import loss_for_model
@@ -196,7 +197,13 @@ def write_comparison(folders: Sequence[Path], to: Path) -> None:
     """
     runs = read_records(folders)
     to.mkdir(parents=True, exist_ok=True)
-    write_comparison_page(runs, to)
+    pages = {name: folder / REPORT_FILE for name, folder in zip(runs, folders, strict=True)}
+    links = {
+        name: Path(os.path.relpath(path, to)).as_posix()
+        for name, path in pages.items()
+        if path.is_file()
+    }
+    write_comparison_page(runs, to, links)
 
 
 def model_record(

@@ -56,7 +56,14 @@ def check_free(path: Path) -> None:
 
 
 def create(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = "") -> Path:
-    """Make a run's folder, with its configuration in it.
+    """Make a run's folder, with its configuration in it, as `make` does."""
+    path = make(config, run_dir, prefix)
+    write_config(path, config)
+    return path
+
+
+def make(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = "") -> Path:
+    """Make a run's folder.
 
     If another run has taken the default name, a number is added to it.
 
@@ -73,12 +80,10 @@ def create(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = 
         OSError: the folder cannot be made.
     """
     if run_dir is None:
-        path = _make_new(absolute(default_path(config, prefix)))
-    else:
-        path = absolute(run_dir)
-        check_free(path)
-        path.mkdir(parents=True, exist_ok=True)
-    write_config(path, config)
+        return _make_new(absolute(default_path(config, prefix)))
+    path = absolute(run_dir)
+    check_free(path)
+    path.mkdir(parents=True, exist_ok=True)
     return path
 
 

@@ -3,6 +3,9 @@
 run_page: the page of one run.
 comparison_page: the page of several runs.
 folds_page: the page of a cross-validation.
+comparison_page: the page of several runs, the best on validation data first.
+contenders_page: the page of a comparison over several seeds.
+spread: figures over several seeds.
 columns: columns of a run's history.
 curves: figures of a history.
 range_test: the curve of a learning-rate range test, as a table and as a figure.

@@ -2,47 +2,79 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainlib.monitors.improvement import direction
 from trainlib.report import columns, curves, figures, page
 from trainlib.report.run_page import REPORT_FILE, RunRecord, duration, file_name
 from trainlib.training.files import write_text
 
-UNKNOWN = "?"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def write_comparison_page(runs: Mapping[str, RunRecord], folder: Path) -> None:
-    """Write the page and its pictures.
+def write_comparison_page(
+    runs: Mapping[str, RunRecord], folder: Path, links: Mapping[str, str] | None = None
+) -> None:
+    """Write the page and its pictures. Runs of different data have tables and figures of their own.
 
     Args:
         runs: records of the runs by name.
         folder: where to write.
+        links: paths of the runs' reports, relative to the folder. Default: None, no links.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    histories = {name: run.history for name, run in runs.items()}
-    found = (name for run in runs.values() for name in columns.result_names(run.history))
-    drawn = {name: curves.comparison_curves(histories, name) for name in dict.fromkeys(found)}
     unfinished = [name for name, run in runs.items() if run.summary is None]
     warning = f"Not finished: {', '.join(unfinished)}." if unfinished else ""
     title = f"{len(runs)} runs"
-    sections = [
-        page.heading(title, warning=warning),
-        page.section("Results", _results(runs)),
-        page.section("Flags that differ", _differences(runs)),
-        page.section("Training", page.figure_grid(drawn.items())),
-    ]
+    settings = {name: run.settings for name, run in runs.items()}
+    results, training = [], []
+    drawn: dict[str, Figure] = {}
+    groups = _by_data(runs)
+    for data, group in groups.items():
+        on = f" on {data}" if len(groups) > 1 else ""
+        found = _curves(group, f"{data}_" if len(groups) > 1 else "")
+        results.append(page.section(f"Results{on}", _results(group, links or {})))
+        training.append(page.section(f"Training{on}", page.figure_grid(found.items())))
+        drawn |= found
+    differences = page.section("Flags that differ", page.table_of_differences("flag", settings))
+    sections = [page.heading(title, warning=warning), *results, differences, *training]
     text = page.document(title, sections)
     for name, figure in drawn.items():
         figures.save_png(figure, folder / f"{file_name(name)}.png")
     write_text(folder / REPORT_FILE, text)
 
 
-def _results(runs: Mapping[str, RunRecord]) -> str:
+def _by_data(runs: Mapping[str, RunRecord]) -> dict[str, dict[str, RunRecord]]:
+    """Return runs by the data that they are about, each the best on validation data first."""
+    groups: dict[str, dict[str, RunRecord]] = {}
+    for name, run in sorted(runs.items(), key=lambda item: _rank(item[1])):
+        data = [run.settings.get(x, "") for x in ("dataset", "target")]
+        groups.setdefault(" ".join(filter(None, data)), {})[name] = run
+    return groups
+
+
+def _rank(run: RunRecord) -> float:
+    """Return the best loss on validation data; infinity without one."""
+    best = columns.best_epoch(run.history, columns.VALIDATION_PREFIX + "loss")
+    return math.inf if best is None else best.value
+
+
+def _curves(runs: Mapping[str, RunRecord], prefix: str) -> dict[str, Figure]:
+    """Return the figures of runs of the same data, by name."""
+    histories = {name: run.history for name, run in runs.items()}
+    found = (name for run in runs.values() for name in columns.result_names(run.history))
+    return {
+        prefix + name: curves.comparison_curves(histories, name) for name in dict.fromkeys(found)
+    }
+
+
+def _results(runs: Mapping[str, RunRecord], links: Mapping[str, str]) -> str:
     """Return a table with a row for each run; the best value of each column stands out."""
     tests = {name: (run.summary or {}).get("test", {}) for name, run in runs.items()}
     numbers = (
@@ -55,7 +87,8 @@ def _results(runs: Mapping[str, RunRecord]) -> str:
         best = page.describe_best(*columns.best_by_loss(history))
         took = duration(columns.column(history, "seconds"))
         values = [float(test[x]) if x in test else "" for x in results]
-        rows.append([name, *values, best, len(history), took])
+        shown = page.Link(name, links[name]) if name in links else name
+        rows.append([shown, *values, best, len(history), took])
     headers = ["run", *(f"test {curves.as_words(x)}" for x in results)]
     strong = {cell for k, name in enumerate(results) for cell in _best_cells(rows, k + 1, name)}
     return page.table([*headers, "best epoch", "epochs", "training took"], rows, strong)
@@ -70,16 +103,3 @@ def _best_cells(rows: Sequence[Sequence[Any]], column: int, name: str) -> list[t
     except ValueError:
         return []
     return [(i, column) for i, row in enumerate(rows) if row[column] == best]
-
-
-def _differences(runs: Mapping[str, RunRecord]) -> str:
-    """Return a table with a row for each flag that is not the same in all runs."""
-    all_settings = [run.settings for run in runs.values()]
-    rows = []
-    for name in dict.fromkeys(name for settings in all_settings for name in settings):
-        values = [settings.get(name, "") if settings else UNKNOWN for settings in all_settings]
-        if len(set(values)) > 1:
-            rows.append([name, *map(page.WrappedText, values)])
-    if not rows:
-        return page.note("None.")
-    return page.table(["flag", *runs], rows)

@@ -28,7 +28,7 @@ def learning_curve(history: History, name: str) -> Figure:
         history: history of the run.
         name: name of the result, without `val_`.
     """
-    figure, axes = _figure_by_epoch(as_words(name), as_words(name), columns.epochs(history))
+    figure, axes = figure_by_epoch(as_words(name), as_words(name), columns.epochs(history))
     parts = {
         "train": (name, figures.TRAIN),
         "validation": (VALIDATION_PREFIX + name, figures.VALIDATION),
@@ -39,7 +39,7 @@ def learning_curve(history: History, name: str) -> Figure:
     if present:
         key, _ = list(present.values())[-1]  # that on validation data, if there is one
         _mark_best(axes, columns.best_epoch(history, key))
-    _scale_axis(axes, [columns.column(history, key) for key, _ in present.values()])
+    scale_axis(axes, [columns.column(history, key) for key, _ in present.values()])
     figures.add_legend(axes)
     return figure
 
@@ -55,7 +55,7 @@ def learning_rate_curve(
             learning rate that is not a function of the step.
     """
     title = as_words(LEARNING_RATE)
-    figure, axes = _figure_by_epoch(title, title, columns.epochs(history))
+    figure, axes = figure_by_epoch(title, title, columns.epochs(history))
     if schedule is not None:
         axes.plot(*schedule, color=figures.TRAIN, linewidth=1.6, label="schedule")
     look = {"linestyle": "-" if schedule is None else "", "marker": "o"}
@@ -69,19 +69,19 @@ def learning_rate_curve(
 def validation_ratio_curve(history: History) -> Figure:
     """Return a figure of the validation loss divided by the training loss."""
     title = "validation loss / training loss"
-    figure, axes = _figure_by_epoch(title, title, columns.epochs(history))
+    figure, axes = figure_by_epoch(title, title, columns.epochs(history))
     ratio = columns.validation_ratio(history)
     axes.plot(columns.epochs(history), ratio, color=figures.TRAIN, marker="o", markersize=3)
     axes.axhline(1, color=figures.INK, linewidth=1, linestyle="--")
-    _scale_axis(axes, [ratio])
+    scale_axis(axes, [ratio])
     return figure
 
 
 def plain_curve(history: History, name: str) -> Figure:
     """Return a figure of a column without a best value, such as the loss scale."""
-    figure, axes = _figure_by_epoch(as_words(name), as_words(name), columns.epochs(history))
+    figure, axes = figure_by_epoch(as_words(name), as_words(name), columns.epochs(history))
     _plot_column(axes, history, name, figures.TRAIN, None)
-    _scale_axis(axes, [columns.column(history, name)])
+    scale_axis(axes, [columns.column(history, name)])
     return figure
 
 
@@ -92,13 +92,13 @@ def norm_curves(history: History) -> Figure:
         history: history of a run, with columns whose names end in `_norm`.
     """
     ylabel = "global norm, mean of the steps"
-    figure, axes = _figure_by_epoch("norms", ylabel, columns.epochs(history))
+    figure, axes = figure_by_epoch("norms", ylabel, columns.epochs(history))
     names = columns.norm_names(history)
     for k, name in enumerate(names):
         color = figures.LINE_COLORS[k % len(figures.LINE_COLORS)]
         label = as_words(name.removesuffix(columns.NORM_SUFFIX))
         _plot_column(axes, history, name, color, label)
-    _scale_axis(axes, [columns.column(history, name) for name in names])
+    scale_axis(axes, [columns.column(history, name) for name in names])
     figures.add_legend(axes)
     return figure
 
@@ -113,7 +113,7 @@ def comparison_curves(histories: Mapping[str, History], name: str) -> Figure:
     longest = max((columns.epochs(history) for history in histories.values()), key=len)
     height = 3.1 + 0.19 * (len(histories) + 2)  # the legend has a line for each run
     title = as_words(name)
-    figure, axes = _figure_by_epoch(title, title, longest, size=(4.8, height))
+    figure, axes = figure_by_epoch(title, title, longest, size=(4.8, height))
     drawn = []
     for k, (run, history) in enumerate(histories.items()):
         marker, color = divmod(k, len(figures.LINE_COLORS))
@@ -128,7 +128,7 @@ def comparison_curves(histories: Mapping[str, History], name: str) -> Figure:
                 label = None
     axes.plot([], [], color=figures.MUTED, linestyle="-", label="validation")
     axes.plot([], [], color=figures.MUTED, linestyle=":", label="train")
-    _scale_axis(axes, drawn)
+    scale_axis(axes, drawn)
     figures.add_legend(axes, figure)
     return figure
 
@@ -138,7 +138,7 @@ def as_words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _figure_by_epoch(
+def figure_by_epoch(
     title: str, ylabel: str, epochs: np.ndarray, **options: Any
 ) -> tuple[Figure, Any]:
     """Return an empty figure over these epochs."""
@@ -187,7 +187,7 @@ def _mark_best(axes: Any, best: columns.BestEpoch | None) -> None:
         )
 
 
-def _scale_axis(axes: Any, drawn: list[np.ndarray]) -> None:
+def scale_axis(axes: Any, drawn: list[np.ndarray]) -> None:
     """Make the y axis logarithmic if the values differ by orders of magnitude."""
     values = np.concatenate(drawn) if drawn else np.array([])
     values = values[np.isfinite(values)]

@@ -63,6 +63,15 @@ def require_matplotlib() -> None:
         raise ImportError(MISSING) from None
 
 
+def has_matplotlib() -> bool:
+    """Return whether matplotlib is installed."""
+    try:
+        require_matplotlib()
+    except ImportError:
+        return False
+    return True
+
+
 def new_figure(
     title: str, xlabel: str, ylabel: str, size: tuple[float, float] = (4.8, 3.1), **options: Any
 ) -> tuple[Figure, Any]:

@@ -5,9 +5,10 @@ Texts are escaped here; parameters named `body`, `parts` or `columns` are HTML.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from trainlib.report import figures
 from trainlib.report.columns import BestEpoch
@@ -15,6 +16,8 @@ from trainlib.report.columns import BestEpoch
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+UNKNOWN = "?"
+"""Text for a setting of a run whose settings are unknown."""
 STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
@@ -24,6 +27,7 @@ h1 { font-size: 24px; margin: 0 0 2px; overflow-wrap: anywhere; }
 h2 { font-size: 17px; margin: 32px 0 10px; padding-bottom: 4px;
   border-bottom: 1px solid var(--line); }
 p { margin: 4px 0; }
+a { color: inherit; }
 .muted { color: var(--muted); }
 .warning { color: var(--bad); font-weight: 600; }
 .mistake { color: var(--bad); }
@@ -55,6 +59,22 @@ code { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap
 
 class WrappedText(str):
     """Text of a table cell that may be wrapped."""
+
+
+class Link(str):
+    """Text of a table cell that leads to a file.
+
+    Args:
+        text: the text.
+        path: path of the file, relative to the page.
+    """
+
+    path: str
+
+    def __new__(cls, text: str, path: str) -> Link:
+        link = super().__new__(cls, text)
+        link.path = path
+        return link
 
 
 class ExampleImage(NamedTuple):
@@ -147,6 +167,21 @@ def table(
     )
 
 
+def table_of_differences(header: str, settings: Mapping[str, Mapping[str, str]]) -> str:
+    """Return a table with a row for each setting that is not the same in all columns.
+
+    Args:
+        header: header of the names of the settings.
+        settings: texts of the settings by name, for each column; {} where they are unknown.
+    """
+    rows = []
+    for name in dict.fromkeys(name for values in settings.values() for name in values):
+        texts = [x.get(name, "") if x else UNKNOWN for x in settings.values()]
+        if len(set(texts)) > 1:
+            rows.append([name, *map(WrappedText, texts)])
+    return table([header, *settings], rows) if rows else note("None.")
+
+
 def figure_grid(named: Iterable[tuple[str, Figure]], *parts: str, large: bool = False) -> str:
     """Return figures and other parts in a grid; "" if there are none.
 
@@ -196,6 +231,8 @@ def describe_best(best: BestEpoch | None, name: str) -> str:
 
 def _cell(content: object, numeric: bool, strong: bool) -> str:
     text = escape(f"{content:.4g}" if isinstance(content, float) else str(content))
+    if isinstance(content, Link):
+        text = f'<a href="{escape(quote(content.path))}">{text}</a>'
     kind = ' class="long"' if isinstance(content, WrappedText) else _class_of(numeric)
     return f"<td{kind}>{f'<strong>{text}</strong>' if strong else text}</td>"
 

@@ -2,6 +2,7 @@
 
 calibration: `calibrate` and `fit_temperature`, probabilities that agree with frequencies.
 diversity: how the models of an ensemble differ, and what it gains.
+comparison: contenders over several seeds, ranked and tested.
 dropout_samples: passes of a model with dropout switched on.
 ensemble: `ensemble_model`, one Keras model that averages the predictions of several.
 ensembling: averages of predictions, and the weights of the models in them.

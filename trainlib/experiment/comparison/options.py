@@ -1,0 +1,94 @@
+"""The options of a comparison: how contenders are tuned, ranked and tested, and where they run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainlib.experiment.fields import check_settings, setting, short_repr
+from trainlib.monitors.improvement import MODES
+from trainlib.tools.comparison import VALIDATION_PREFIX, is_minimized
+
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
+"""Learning rates that are tried by default."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CompareConfig:
+    """Options of `tl.compare`.
+
+    Args:
+        monitor: result on the validation data by which contenders are ranked and learning rates
+            chosen. Default: "val_loss".
+        monitor_mode: "min", "max", or "auto", the default: as the name says.
+        tune_learning_rate: whether each contender is trained once, with the first seed, at each of
+            `learning_rates`, and then runs at its best. Default: False.
+        learning_rates: at least two learning rates above 0. Default: 3e-4 to 0.3, two a decade.
+        baseline: name of the contender with which the others are compared. Default: None, each with
+            each.
+        jobs: processes that run, each with its share of the processor's cores. Default: 1, this
+            one.
+
+    Raises:
+        ValueError, TypeError: an option of another type or out of its range.
+
+    Example:
+        >>> tl.CompareConfig(monitor="val_accuracy", jobs=2)
+        CompareConfig(monitor='val_accuracy', jobs=2)
+    """
+
+    monitor: str = setting(
+        "str",
+        "val_loss",
+        "Result on the validation data by which contenders are ranked and learning rates chosen.",
+        group="Comparison",
+    )
+    monitor_mode: str = setting(
+        "str",
+        "auto",
+        "Whether lower or higher results are better; auto: as the name of the result says.",
+        choices=MODES,
+    )
+    tune_learning_rate: bool = setting(
+        "bool",
+        False,
+        "Train each contender once, with the first seed, at each of --learning_rates, then run it "
+        "at its best.",
+    )
+    learning_rates: tuple[float, ...] = setting(
+        "floats", RATES, "Learning rates that --tune_learning_rate tries."
+    )
+    baseline: str | None = setting(
+        "str",
+        None,
+        "Name of the contender with which the others are compared; default: each with each.",
+    )
+    jobs: int = setting(
+        "int",
+        1,
+        "Processes that run, each with its share of the processor's cores.",
+        at_least=1,
+    )
+
+    __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        rates = self.learning_rates
+        if len(set(rates)) < max(2, len(rates)) or not all(0 < x < float("inf") for x in rates):
+            raise ValueError(
+                f"learning_rates must be at least two different numbers above 0, got {list(rates)}"
+            )
+        if not self.monitor.startswith(VALIDATION_PREFIX):
+            raise ValueError(
+                f"monitor must be a result on the validation data, such as val_loss, got "
+                f"{self.monitor!r}"
+            )
+        try:
+            self.is_minimized  # noqa: B018
+        except ValueError as error:
+            raise ValueError(f"monitor {self.monitor}: give monitor_mode, min or max") from error
+
+    @property
+    def is_minimized(self) -> bool:
+        """Whether lower results are better."""
+        return is_minimized(self.monitor, self.monitor_mode)

@@ -1,0 +1,102 @@
+"""One run of a contender, and the file that keeps those that have ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.jobs import JobResult
+from trainlib.experiment.search.data import TaskCache
+from trainlib.experiment.trial import run_trial
+from trainlib.tools.comparison import SeedRun
+from trainlib.training.files import as_json, read_text
+from trainlib.training.pool import TrainerPool
+
+RUNS_FILE = "runs.jsonl"
+
+
+class RunKey(NamedTuple):
+    """Which run of a comparison one is.
+
+    Attributes:
+        contender: name of the contender.
+        seed: its seed.
+        learning_rate: its learning rate; None: that of the contender's configuration.
+    """
+
+    contender: str
+    seed: int
+    learning_rate: float | None
+
+
+Runs = Mapping[RunKey, SeedRun]
+"""Runs that have ended."""
+
+
+class Worker:
+    """What a process keeps from run to run: compiled programs, and the data."""
+
+    def __init__(self) -> None:
+        self.pool = TrainerPool()
+        self.tasks = TaskCache()
+
+
+def run_one(worker: Worker, config: ExperimentConfig) -> SeedRun:
+    """Train a configuration in memory, and return its results."""
+    result = run_trial(config, worker.tasks.task(config), pool=worker.pool)
+    return SeedRun(
+        config.seed,
+        result.history,
+        dict(result.validation or {}),
+        dict(result.test or {}),
+        result.seconds,
+    )
+
+
+def ended(key: RunKey, result: JobResult[SeedRun]) -> SeedRun:
+    """Return the run that a job was; its failure is recorded in it."""
+    if result.value is not None:
+        return result.value
+    return SeedRun(key.seed, failure=str(result.failure))
+
+
+def append_run(folder: Path, key: RunKey, run: SeedRun) -> None:
+    """Add a run to the file of a comparison, at once."""
+    line = as_json({**key._asdict(), **dataclasses.asdict(run)})
+    with (folder / RUNS_FILE).open("a+", encoding="utf-8") as file:
+        file.write(f"\n{line}\n")  # after a line that was not written to its end, too
+
+
+def read_runs(folder: Path) -> dict[RunKey, SeedRun]:
+    """Return the runs of a comparison that have ended, without those that failed.
+
+    A line that was not written to its end is left out.
+    """
+    path = folder / RUNS_FILE
+    found: dict[RunKey, SeedRun] = {}
+    if not path.is_file():
+        return {}
+    for line in read_text(path).splitlines():
+        try:
+            values: dict[str, Any] = json.loads(line)
+            contender, rate = values.pop("contender"), values.pop("learning_rate")
+            run = SeedRun(**_with_nan(values))
+        except (ValueError, TypeError, KeyError):
+            continue
+        if not run.failure:
+            found[RunKey(contender, run.seed, rate)] = run
+    return found
+
+
+def _with_nan(content: Any) -> Any:
+    """Return results with NaN for the null that JSON has in its place."""
+    if isinstance(content, dict):
+        return {name: _with_nan(x) for name, x in content.items()}
+    if isinstance(content, list):
+        return [_with_nan(x) for x in content]
+    return math.nan if content is None else content
