@@ -13,7 +13,7 @@ from trainlib.tools.comparison import (
     best_rate,
     differences,
     ranked,
-    tested_part,
+    part_of_tests,
 )
 
 
@@ -52,7 +52,7 @@ def test_differences_are_of_the_test_part_and_corrected_for_all_pairs():
     b = contender("b", [0.0, 0.0, 0.0], [2.0, 4.0, 6.0])
     c = contender("c", [0.0, 0.0, 0.0], [2.0, 3.5, 3.0])
     found = differences([a, b, c], "val_loss")
-    assert tested_part([a, b, c], "loss") == "test"
+    assert part_of_tests([a, b, c], "loss") == "test"
     assert [(x.first, x.second) for x in found] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert [x.paired.mean for x in found] == pytest.approx([-2.0, -2.5 / 3, 3.5 / 3])
     # differences -1, -2, -3: t = -2 sqrt(3), p = 0.0742; the smallest of three is multiplied by 3
@@ -62,7 +62,7 @@ def test_differences_are_of_the_test_part_and_corrected_for_all_pairs():
 def test_without_a_test_part_differences_are_of_the_validation_part():
     a, b = contender("a", [1.0, 2.0]), contender("b", [2.0, 4.0])
     (found,) = differences([a, b], "val_loss")
-    assert tested_part([a, b], "loss") == "validation" and found.paired.mean == -1.5
+    assert part_of_tests([a, b], "loss") == "validation" and found.paired.mean == -1.5
 
 
 def test_with_a_baseline_only_pairs_with_it_are_tested():

@@ -19,7 +19,7 @@ from trainlib.tools.comparison import (
     Contender,
     Difference,
     against,
-    tested_part,
+    part_of_tests,
 )
 from trainlib.training.files import write_text
 
@@ -234,7 +234,7 @@ def _differences(report: ContendersReport) -> Iterator[str]:
             interval = interval if math.isfinite(paired.low) else ""
             numbers = [paired.mean, interval, paired.effect, paired.p_value, x.corrected]
             rows.append([contender.name, *numbers, _verdict(x, report)])
-    part = tested_part(report.contenders, report.result)
+    part = part_of_tests(report.contenders, report.result)
     headers = [f"{part} {as_words(report.result)}: minus {reference}", "mean difference"]
     headers += ["95 % interval", "effect size", "p", "p corrected", ""]
     yield page.table(headers, rows)

@@ -132,7 +132,7 @@ def best_rate(tuning: Mapping[float, float], minimized: bool) -> float | None:
     return (min if minimized else max)(finite, key=lambda rate: finite[rate])
 
 
-def tested_part(contenders: Sequence[Contender], name: str) -> str:
+def part_of_tests(contenders: Sequence[Contender], name: str) -> str:
     """Return the part of the data on which contenders are tested for differences.
 
     It is the test part, of which neither the ranking nor the learning rates know, if there is one.
@@ -144,7 +144,7 @@ def tested_part(contenders: Sequence[Contender], name: str) -> str:
 def differences(
     contenders: Sequence[Contender], monitor: str, baseline: str | None = None
 ) -> list[Difference]:
-    """Return the differences between contenders in the monitored result, on `tested_part`.
+    """Return the differences between contenders in the monitored result, on `part_of_tests`.
 
     Contenders of which a run failed or diverged are left out.
 
@@ -155,7 +155,7 @@ def differences(
             with each.
     """
     name = monitor.removeprefix(VALIDATION_PREFIX)
-    part = tested_part(contenders, name)
+    part = part_of_tests(contenders, name)
     values = {
         contender.name: contender.values(part, name)
         for contender in contenders

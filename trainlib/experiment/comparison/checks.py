@@ -27,10 +27,9 @@ def check_contenders(contenders: Contenders, seeds: int, options: CompareConfig)
         ValueError, TypeError, OSError: fewer than two contenders, different data, a monitored
             result that means something else for each, or that no run has, or data that are missing.
     """
-    if not isinstance(contenders, Mapping) or not all(
-        isinstance(x, ExperimentConfig) for x in contenders.values()
-    ):
-        raise TypeError(f"configs must be configurations by name, got {contenders!r}")
+    for name, config in contenders.items():
+        if not isinstance(config, ExperimentConfig):
+            raise TypeError(f"configs: {name} must be an ExperimentConfig, got {config!r}")
     if len(contenders) < 2:
         raise ValueError("give two contenders or more")
     if options.baseline is not None and options.baseline not in contenders:

@@ -152,6 +152,8 @@ def compare(
     """
     options = options or CompareConfig()
     check_integer("seeds", seeds, at_least=1)
+    if not isinstance(configs, Mapping):
+        raise TypeError(f"configs must be configurations by name, got {configs!r}")
     saved = SavedComparison(dict(configs), seeds, options)
     path = None if run_dir is None else absolute(run_dir)
     if path is not None and not resume:

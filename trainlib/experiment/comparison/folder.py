@@ -22,7 +22,7 @@ from trainlib.tools.comparison import (
     Contender,
     Difference,
     as_dict,
-    tested_part,
+    part_of_tests,
 )
 from trainlib.training.files import read_text, write_text
 from trainlib.training.paths import shown
@@ -137,7 +137,7 @@ def summary(
     return {
         "monitor": options.monitor,
         "best": contenders[0].name if contenders else None,
-        "tested_on": tested_part(contenders, name),
+        "tested_on": part_of_tests(contenders, name),
         "contenders": {
             x.name: {"status": x.status(options.monitor) or "complete", **as_dict(x)}
             for x in contenders
