@@ -12,8 +12,8 @@ from trainlib.tools.comparison import (
     against,
     best_rate,
     differences,
-    ranked,
     part_of_tests,
+    ranked,
 )
 
 
