@@ -43,6 +43,11 @@ WITHOUT_EFFECT = ("metrics", "report", "norms", "validation_ratio", "safe_mode",
 """Settings that do not change what a trial trains."""
 PART_OF_LOSS = ("loss", "output_losses", "loss_weights", "regularizer", "regularized_params")
 """Settings that change what the loss is; so do hyperparameters of losses and regularizers."""
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "momentum": {"optimizer": "sgd", "momentum": 0.9},
+    "nesterov": {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
+}
+"""Choices of optimizers that are known by name besides those of the registry, as flags."""
 LONGEST_GRID = 100_000
 """Largest number of combinations that are listed."""
 WARMUP_STEPS = "warmup_steps"
@@ -80,6 +85,8 @@ class SearchedConfig(NamedTuple):
             ValueError, TypeError: `ExperimentConfig` refuses it.
         """
         values = {name: _value(self._parameter(name), x) for name, x in drawn.items()}
+        variant = VARIANTS.get(values.get("optimizer", ""), {})
+        values = {**variant, **values, **({"optimizer": variant["optimizer"]} if variant else {})}
         return unflatten(ExperimentConfig, {**self.base, **values})
 
     def grid(self) -> Iterator[dict[str, Any]]:
@@ -192,7 +199,8 @@ def _names(functions: Any) -> tuple[str, ...]:
     """Return the names of functions that a flag holds; () for none."""
     if isinstance(functions, str):
         functions = functions.split(",")
-    return tuple(name for name in functions if name != NONE)
+    real = (VARIANTS.get(name, {}).get("optimizer", name) for name in functions)
+    return tuple(name for name in real if name != NONE)
 
 
 def _leads(parameter: Parameter) -> bool:
