@@ -1,6 +1,6 @@
 """Print the tables of docs/uncertainty.md: MC dropout and temperature scaling, for some seeds.
 
-    python docs/uncertainty.py 0 1 2     # needs Fashion-MNIST; about a minute for each seed
+python docs/uncertainty.py 0 1 2     # needs Fashion-MNIST; about a minute for each seed
 """
 
 from __future__ import annotations
