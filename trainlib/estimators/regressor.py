@@ -38,7 +38,7 @@ class TrainlibRegressor(RegressorMixin, TrainlibEstimator):  # type: ignore[misc
         model: a name of `tl.models.MODELS`, `module:function`, a function of a module, called with
             (input_shape, outputs), or the path of a `.keras` file. Default: None, "mlp".
         hidden: widths of the hidden layers. Default: None, those of the model: (300, 100).
-        depth: number of hidden layers, in place of `hidden`. Default: None.
+        depth: number of hidden layers, in place of `hidden`; 0 makes a linear model. Default: None.
         width: units of each hidden layer, with `depth`. Default: None.
         activation: activation of the hidden layers. Default: None, that of the model: "relu".
         batch_norm: whether hidden layers are normalized over the batch. Default: None, they are
