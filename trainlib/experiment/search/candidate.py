@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from trainlib.callbacks import Callback
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.search.data import TaskCache, folds_of
+from trainlib.experiment.search.data import TaskCache
 from trainlib.experiment.search.settings import SearchedConfig
 from trainlib.experiment.task import Task
 from trainlib.experiment.trial import run_trial
@@ -69,7 +69,7 @@ class Worker:
         self, searched: SearchedConfig, monitor: str, folds: int, place: Any | None
     ) -> None:
         self.searched, self.monitor, self.folds, self.place = searched, monitor, folds, place
-        self.tasks = TaskCache()
+        self.tasks = TaskCache(folds)
         self.pool = TrainerPool()
         self._study: Any = None
 
@@ -80,7 +80,7 @@ class Worker:
             SearchError: there are no validation data, or no result of the monitor's name.
             ValueError, TypeError, OSError: as `build_task` says.
         """
-        task = next(tasks_of(self, config))
+        task = tasks_of(self, config)[0]
         monitored = self.monitor.removeprefix("val_")
         names = ("loss", *task.metrics)
         if not any(name in monitored or monitored in name for name in names):
@@ -139,25 +139,27 @@ def run_candidate(worker: Worker, candidate: Candidate) -> Outcome:
         result = run_trial(config, task, pool=worker.pool, callbacks=callbacks)
         epochs += len(result.history)
         seconds += result.seconds
-        scores.append(_score(worker.monitor, result.validation or {}))
+        judged = result.validation if worker.folds == 1 else result.test  # what a fold holds out
+        scores.append(_score(worker.monitor, judged or {}))
         if pruning is not None and pruning.is_pruned:
             break
     is_pruned = pruning is not None and pruning.is_pruned
     return Outcome(tuple(scores), epochs, seconds, is_pruned)
 
 
-def tasks_of(worker: Worker, config: ExperimentConfig) -> Iterator[Task]:
-    """Yield the data of a trial, without the test part: once, or for each fold."""
-    task = worker.tasks.task(config, is_whole=worker.folds > 1)._replace(test=None)
-    if worker.folds > 1:
-        yield from folds_of(task, worker.folds, config.seed)
-    elif task.validation is None:
+def tasks_of(worker: Worker, config: ExperimentConfig) -> tuple[Task, ...]:
+    """Return the data of a trial, without the test part: once, or for each fold.
+
+    Raises:
+        SearchError: there are no validation data.
+    """
+    tasks = worker.tasks.tasks(config)
+    if worker.folds == 1 and tasks[0].validation is None:
         raise SearchError(
             "validation_split is 0, but trials are compared on validation data: give one above 0, "
             "or folds"
         )
-    else:
-        yield task
+    return tasks
 
 
 def _score(monitor: str, results: dict[str, Any]) -> float:

@@ -1,46 +1,51 @@
-"""The data of trials: loaded once in a process, and split into folds."""
+"""The data of trials: loaded once in a process, whole or in folds."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 
-import numpy as np
-
-from trainlib.data.examples import pick
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.task import Task, build_task
+from trainlib.experiment.folds import fold_task, split_folds, whole_task
+from trainlib.experiment.task import Task, build_task, split_seed
 from trainlib.experiment.wiring import wiring_of
 
 KEPT = 2
-"""Number of tasks that are kept: trials may differ in how the data are prepared."""
+"""Number of data that are kept: trials may differ in how the data are prepared."""
 
 
 class TaskCache:
-    """The tasks of the last configurations, so that trials do not load the data again."""
+    """The tasks of the last configurations, so that trials do not load the data again.
 
-    def __init__(self) -> None:
-        self._tasks: dict[Hashable, Task] = {}
+    Args:
+        folds: number of folds; 1: none.
+    """
 
-    def task(self, config: ExperimentConfig, is_whole: bool = False) -> Task:
-        """Return the task of a configuration, as `build_task` makes it.
+    def __init__(self, folds: int = 1) -> None:
+        self._folds = folds
+        self._tasks: dict[Hashable, tuple[Task, ...]] = {}
 
-        Args:
-            config: the configuration.
-            is_whole: whether all examples outside the test part are training examples, for folds.
-                Default: False.
+    def tasks(self, config: ExperimentConfig) -> tuple[Task, ...]:
+        """Return the task of a configuration, or those of its folds.
+
+        The test part of a fold is what it holds out; without folds there is none.
+
+        Raises:
+            ValueError, TypeError, OSError: as `build_task`, `whole_task` and `split_folds` say.
         """
-        if is_whole:
-            data = dataclasses.replace(config.data, validation_split=0.0)
-            config = dataclasses.replace(config, data=data)
         key = _key(config)
-        task = self._tasks.pop(key, None)
-        if task is None:
-            task = build_task(config)
-        self._tasks[key] = task
+        tasks = self._tasks.pop(key, None) or self._load(config)
+        self._tasks[key] = tasks
         while len(self._tasks) > KEPT:
             del self._tasks[next(iter(self._tasks))]
-        return task._replace(wiring=wiring_of(config, task.train.x.shape[1:]))
+        wiring = wiring_of(config, tasks[0].train.x.shape[1:])
+        return tuple(task._replace(wiring=wiring) for task in tasks)
+
+    def _load(self, config: ExperimentConfig) -> tuple[Task, ...]:
+        if self._folds == 1:
+            return (build_task(config)._replace(test=None),)
+        whole = whole_task(config)
+        folds = split_folds(whole, self._folds, seed=split_seed(config))
+        return tuple(fold_task(config, whole.dataset, fold) for fold in folds)
 
 
 def _key(config: ExperimentConfig) -> Hashable:
@@ -48,32 +53,3 @@ def _key(config: ExperimentConfig) -> Hashable:
     settings = (config.dataset, config.data, config.seed, config.loss, config.metrics)
     code = (config.imports, config.code_path, config.precision)
     return (*settings, *code, config.model.name, config.regularizer is None)
-
-
-def folds_of(task: Task, folds: int, seed: int) -> Iterator[Task]:
-    """Yield the task of each fold: its examples are the validation part, the others the training.
-
-    Folds of classes have their share of each class.
-
-    Args:
-        task: a task without a validation part.
-        folds: number of folds, at least 2.
-        seed: seed of the split.
-
-    Raises:
-        ValueError: scikit-learn is not installed, or there are fewer examples than folds.
-    """
-    try:
-        from sklearn.model_selection import KFold, StratifiedKFold
-    except ImportError:
-        raise ValueError("folds needs scikit-learn: pip install scikit-learn") from None
-    y = task.train.y
-    kind = StratifiedKFold if y.dtype.kind == "i" and y.ndim == 1 else KFold
-    splits = kind(folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y)
-    for kept, held_out in splits:
-        kept = np.asarray(kept, np.int64)
-        yield task._replace(
-            train=pick(task.train, kept),
-            validation=pick(task.train, held_out),
-            weights=None if task.weights is None else task.weights[kept],
-        )

@@ -27,8 +27,9 @@ class TuneConfig:
             median at the same epoch; "hyperband".
         monitor: result on the validation data by which trials are compared. Default: "val_loss".
         monitor_mode: "min", "max", or "auto", the default: as the name says.
-        folds: folds of cross-validation by which a trial is judged; 1, the default: the validation
-            data of the configuration.
+        folds: folds of cross-validation by which a trial is judged: by the mean of its results on
+            what each fold holds out, as `tl.cross_validate` does. Default: 1, by the validation
+            data.
         jobs: processes that run trials, each with its share of the processor's cores. Default: 1,
             this one.
         storage: file or URL of a database in which Optuna keeps the study, for several machines.

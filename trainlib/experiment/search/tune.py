@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.result import ExperimentResult, Log, Session
 from trainlib.experiment.run import run_experiment
 from trainlib.experiment.search import folder as folders
@@ -178,6 +179,11 @@ def _check(config: ExperimentConfig, searched: SearchedConfig, options: TuneConf
         raise ValueError(
             "strategy multi_worker is for one run on several machines: leave it out; several "
             "searches may share one storage"
+        )
+    if config.ensemble != EnsembleConfig():
+        raise ValueError(
+            "ensemble cannot be searched: leave its settings out, and give them to train with the "
+            "best flags"
         )
     if config.nonfinite == "roll_back":
         raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
