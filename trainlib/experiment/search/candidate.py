@@ -153,13 +153,15 @@ def tasks_of(worker: Worker, config: ExperimentConfig) -> tuple[Task, ...]:
     Raises:
         SearchError: there are no validation data.
     """
-    tasks = worker.tasks.tasks(config)
-    if worker.folds == 1 and tasks[0].validation is None:
+    if worker.folds > 1:
+        return worker.tasks.tasks(config)
+    task = worker.tasks.task(config)._replace(test=None)
+    if task.validation is None:
         raise SearchError(
             "validation_split is 0, but trials are compared on validation data: give one above 0, "
             "or folds"
         )
-    return tasks
+    return (task,)
 
 
 def _score(monitor: str, results: dict[str, Any]) -> float:

@@ -24,10 +24,18 @@ class TaskCache:
         self._folds = folds
         self._tasks: dict[Hashable, tuple[Task, ...]] = {}
 
+    def task(self, config: ExperimentConfig) -> Task:
+        """Return the task of a configuration, as `build_task` makes it; for a cache without folds.
+
+        Raises:
+            ValueError, TypeError, OSError: as `build_task` says.
+        """
+        return self.tasks(config)[0]
+
     def tasks(self, config: ExperimentConfig) -> tuple[Task, ...]:
         """Return the task of a configuration, or those of its folds.
 
-        The test part of a fold is what it holds out; without folds there is none.
+        The test part of a fold is what it holds out.
 
         Raises:
             ValueError, TypeError, OSError: as `build_task`, `whole_task` and `split_folds` say.
@@ -42,7 +50,7 @@ class TaskCache:
 
     def _load(self, config: ExperimentConfig) -> tuple[Task, ...]:
         if self._folds == 1:
-            return (build_task(config)._replace(test=None),)
+            return (build_task(config),)
         whole = whole_task(config)
         folds = split_folds(whole, self._folds, seed=split_seed(config))
         return tuple(fold_task(config, whole.dataset, fold) for fold in folds)
