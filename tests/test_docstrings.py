@@ -42,7 +42,7 @@ BANNED = re.compile(
 WITHOUT_EXAMPLE = frozenset(
     {
         *("EnsembleResult", "ExperimentResult", "TrialResult", "TuneResult"),
-        *("CrossValidationError", "CrossValidationResult", "FoldResult"),
+        *("CrossValidationResult", "FoldResult"),
         *("FiniteGuardState", "Gradients", "LossScaleState"),
         *("KerasMetricState", "metrics.ConfusionState", "metrics.CorrelationState"),
         *("metrics.HistogramState", "metrics.OverlapState", "metrics.PositivesState"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import trainlib as tl
-from trainlib.experiment import cross_validation
+from trainlib.experiment import CrossValidationError, cross_validation
 from trainlib.experiment.folds import fold_task, split_folds, whole_task
 from trainlib.experiment.trial import TrialResult
 
@@ -121,7 +121,7 @@ def test_a_fold_that_fails_is_recorded_and_the_others_count(fake, tmp_path):
     assert np.isnan(found.out_of_fold[0, found.splits[1].held_out]).all()
     assert rows(tmp_path / "a", "folds.csv")[1]["failure"] == "ValueError: no luck"
     fake.failures.update(range(100))
-    with pytest.raises(tl.CrossValidationError, match="all folds failed, the first by: ValueErr"):
+    with pytest.raises(CrossValidationError, match="all folds failed, the first by: ValueErr"):
         tl.cross_validate(CONFIG, TWO)
 
 

@@ -21,10 +21,11 @@ COMPILED = ("adam", "muon")
 """Also with XLA, which compiles slowly: element by element, and by matrix."""
 FEWER = 65
 """Steps that show every part of a rule: an error in one step shows in the next stored ones."""
-TWO = ("vector", "wide")
-"""The parameters of most forms: one of each rank that rules tell apart."""
+SOME = {"two": ("vector", "wide"), "one": ("wide",)}
+"""The parameters of most forms: first forms take one of each rank that rules tell apart."""
 BY_SHAPE = ("adafactor", "muon", "sm3")
-"""Optimizers whose rule depends on the shape of a parameter: first forms take all of them."""
+"""Optimizers whose rule depends on the shape of a parameter: first forms take all of them, others
+two."""
 ALWAYS_ALL = ("prodigy", "lars")
 """Optimizers that take all parameters in every form: one couples them, one names them in masks."""
 OTHER_SIZES = ("small gradients", "large epsilon")
@@ -46,9 +47,15 @@ def runs():
             ("xla", first and peer == "keras" and case.optimizer in COMPILED),
         ):
             if soon:
-                whole = needs_all or (first and of_one_peer and case.optimizer in BY_SHAPE)
-                yield case, peer, run, FEWER, "all" if whole else "two"
+                yield case, peer, run, FEWER, "all" if needs_all else few(case, first)
             yield pytest.param(case, peer, run, make.STEPS, "all", marks=pytest.mark.soak)
+
+
+def few(case, first):
+    """Return which parameters the quick run of a case takes."""
+    if case.optimizer in BY_SHAPE:
+        return "all" if first else "two"
+    return "two" if first or "mask" in case.form else "one"
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +87,7 @@ def first_steps(problem, steps, names):
 )
 def test_the_trajectory_agrees_with_the_peer(case, peer, run, steps, parameters, golden):
     whole = problem_of(case.title)
-    problem = first_steps(whole, steps, TWO if parameters == "two" else whole.start)
+    problem = first_steps(whole, steps, SOME.get(parameters, whole.start))
     path = our_path(case, peer, problem, run)
     kept = [k for k in make.KEPT if k <= steps]
     ours = [path[k - 1] for k in kept]
