@@ -93,9 +93,9 @@ def l1_l2(l1: float = 0.0, l2: float = 0.0) -> Regularizer:
         """Return the penalty on one tensor."""
         w = widen(w)
         value = tf.zeros([], w.dtype)
-        if l1:
+        if _is_used(l1):
             value += l1 * tf.reduce_sum(tf.abs(w))
-        if l2:
+        if _is_used(l2):
             value += l2 * tf.reduce_sum(tf.square(w))
         return value
 
@@ -193,6 +193,11 @@ def restrict(regularizer: Regularizer, mask: Mask = kernels) -> Regularizer:
         return regularizer(by_path)
 
     return restricted
+
+
+def _is_used(factor: float | Tensor) -> bool:
+    """Return whether a factor may be other than 0: a tensor may."""
+    return tf.is_tensor(factor) or factor != 0
 
 
 def _summed(penalty: Callable[[Tensor], Tensor]) -> Regularizer:

@@ -16,6 +16,7 @@ training: the trainer, its callbacks and its checkpoints.
 run_folder: the files of a run.
 range_test: the learning-rate range test.
 preparation: a run before its first step.
+programs_key: which trials share compiled programs.
 run: `run_experiment`.
 trial: `run_trial`, an experiment in memory.
 ensemble_config: `EnsembleConfig`, how members of an ensemble differ and are averaged.

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import trainlib.losses as losses
 import trainlib.models as models
 import trainlib.registry as registry
+from trainlib.core.types import Tensor, Tree
 from trainlib.data import Examples
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.functions import AUTO, FunctionConfig, not_for, takes
+from trainlib.experiment.functions import AUTO, FunctionConfig, floating, not_for, takes
 from trainlib.experiment.targets import INPUTS, metric_is_by_class, takes_logits, target_of
 from trainlib.experiment.task import VOCABULARY, Task, steps_per_epoch
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
@@ -28,6 +30,7 @@ from trainlib.training.keras_settings import check_data_format
 from trainlib.training.model_ending import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.model_metrics import takes_probabilities
 from trainlib.training.paths import printable, shown
+from trainlib.training.pool import SharedPrograms
 from trainlib.training.resolve import metrics_by_name
 from trainlib.user_code import is_spec
 
@@ -195,13 +198,38 @@ def _between(before: list[Any], custom: Any, activation: str | None, shape: tupl
     return keras.Model(x, y, name="scaled" if before else custom.name)
 
 
-def build_regularizer(config: ExperimentConfig) -> Regularizer | None:
-    """Return the penalty of a configuration, if it has one."""
+def build_regularizer(
+    config: ExperimentConfig, shared: SharedPrograms | None = None
+) -> Regularizer | None:
+    """Return the penalty of a configuration, if it has one.
+
+    Args:
+        config: the experiment.
+        shared: programs that hold its floating hyperparameters. Default: None, they are constants.
+    """
     chosen = config.regularizer
     if chosen is None:
         return None
-    penalty: Regularizer = make(config, "regularizer", chosen.name, **chosen.hyperparameters)
+    options = chosen.hyperparameters
+    held = {}
+    if shared is not None:
+        names = floating("regularizer", chosen)
+        held = {name: shared.number(f"regularizer/{name}", options[name]) for name in names}
+    if not held:
+        plain: Regularizer = make(config, "regularizer", chosen.name, **options)
+        return plain
+
+    def penalty(params: Tree) -> Tensor:
+        dtype = tf.float64 if _is_double(params) else tf.float32
+        values = {name: tf.cast(x.read_value(), dtype) for name, x in held.items()}
+        made: Regularizer = make(config, "regularizer", chosen.name, **{**options, **values})
+        return made(params)
+
     return penalty
+
+
+def _is_double(params: Tree) -> bool:
+    return any(w.dtype == tf.float64 for w in tf.nest.flatten(params))
 
 
 def build_loss(config: ExperimentConfig, task: Task, from_logits: bool | None) -> losses.Loss:

@@ -191,6 +191,16 @@ def type_of(hyperparameter: registry.Hyperparameter) -> str:
     return "str" if hyperparameter.type == "axis" else hyperparameter.type
 
 
+def floating(kind: str, function: FunctionConfig) -> tuple[str, ...]:
+    """Return the names of the hyperparameters given to a function that are floating numbers."""
+    declared = takes(kind, function.name)
+    return tuple(
+        name
+        for name, value in function.hyperparameters.items()
+        if isinstance(value, (int, float)) and type_of(declared[name]) == "float"
+    )
+
+
 def not_for(
     spelling: str, hyperparameter: str, kind: str, name: str, prefix: str = ""
 ) -> ValueError:

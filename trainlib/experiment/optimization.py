@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+import tensorflow as tf
+
 import trainlib.registry as registry
 from trainlib.core.checks import check_number
 from trainlib.core.tree import kernels
-from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule
+from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule, Tensor
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, LENGTHS, FunctionConfig, rate_argument, takes
+from trainlib.experiment.parts import ScheduleConfig
 from trainlib.experiment.user_functions import (
     default_rate,
     make,
@@ -19,6 +23,8 @@ from trainlib.experiment.user_functions import (
     user_schedule,
 )
 from trainlib.schedules import join_schedules, linear_warmup, per_epoch
+from trainlib.training.chunks import power_above
+from trainlib.training.pool import SharedPrograms
 from trainlib.transforms import (
     accumulate,
     chain,
@@ -44,12 +50,17 @@ class Optimization(NamedTuple):
     table: Callable[[Any], list[str]]
 
 
-def build_optimization(config: ExperimentConfig, steps: int) -> Optimization:
+def build_optimization(
+    config: ExperimentConfig, steps: int, shared: SharedPrograms | None = None
+) -> Optimization:
     """Return the optimizer of a configuration.
 
     Args:
         config: the experiment; its learning rate is not "auto".
         steps: batches of an epoch.
+        shared: programs in which numbers of the optimizer are values: its state holds its
+            hyperparameters and the bounds of clipping, and the programs hold the schedule, as a
+            table. Default: None, constants but for a learning rate without a schedule.
 
     Raises:
         ValueError, TypeError: a hyperparameter is out of its range, or several do not go together.
@@ -59,7 +70,11 @@ def build_optimization(config: ExperimentConfig, steps: int) -> Optimization:
     rate = base_rate(config)
     fixed = is_rate_in_state(config) or not takes_rate(config)
     schedule = None if fixed else build_schedule(config, rate, updates)
-    optimizer = build_optimizer(config, rate if schedule is None else schedule)
+    used = rate if schedule is None else schedule
+    holds = shared is not None and holds_numbers(config)
+    if shared is not None and schedule is not None and is_tabulated(config):
+        used = _in_table(schedule, shared, table_length(config, steps))
+    optimizer = build_optimizer(config, used, holds)
     shown = _options(config, rate if schedule is None else schedule)
     return Optimization(
         accumulate(optimizer, every) if every > 1 else optimizer,
@@ -103,21 +118,59 @@ def _check_rate_is_own(config: ExperimentConfig) -> None:
         )
 
 
-def build_optimizer(config: ExperimentConfig, learning_rate: ScalarOrSchedule) -> Optimizer:
+def holds_numbers(config: ExperimentConfig) -> bool:
+    """Return whether the state of an optimizer can hold its hyperparameters, one value of each."""
+    return config.param_rules is None
+
+
+def is_tabulated(config: ExperimentConfig) -> bool:
+    """Return whether shared programs hold the schedule as a table: one of the registry."""
+    return holds_numbers(config) and not any(is_spec(x.name) for x in config.schedule.schedules)
+
+
+def table_length(config: ExperimentConfig, steps: int) -> int:
+    """Return the number of learning rates in the table of a schedule, a power of two.
+
+    Args:
+        config: the experiment.
+        steps: batches of an epoch.
+    """
+    if config.schedule == ScheduleConfig():
+        return 1
+    updates = -(-steps // config.gradient_accumulation_steps)
+    return power_above(config.epochs * updates + 1)
+
+
+def _in_table(schedule: Schedule, shared: SharedPrograms, length: int) -> Schedule:
+    """Return a schedule that reads its rates from a variable of shared programs."""
+    rates = np.asarray(schedule(np.arange(length)), np.float64)
+    table = shared.number("schedule", np.broadcast_to(rates, [length]))
+
+    def rate(step: Tensor) -> Tensor:
+        return tf.gather(table, tf.minimum(tf.cast(step, tf.int64), length - 1))
+
+    return rate
+
+
+def build_optimizer(
+    config: ExperimentConfig, learning_rate: ScalarOrSchedule, holds: bool = False
+) -> Optimizer:
     """Return the optimizer at a rate: clipping first, then the update, the constraint last.
 
     Args:
         config: the experiment.
         learning_rate: a number or a schedule, in place of the configuration's.
+        holds: whether the state holds the bounds of clipping, and hyperparameters beside a schedule
+            too. Default: False.
     """
     factory = optimizer_factory(config)
     options = _options(config, learning_rate)
-    clipping, constraint = _clipping(config), _constraint(config)
+    clipping, constraint = _clipping(config, holds), _constraint(config)
     if config.param_rules:
         before = chain(*clipping) if clipping else None
         optimizer = param_rules(config.param_rules, factory, before=before, **options)
         return chain(optimizer, *constraint) if constraint else optimizer
-    if not callable(learning_rate) and takes_rate(config):
+    if (holds or not callable(learning_rate)) and takes_rate(config):
         factory = inject_hyperparams(factory)
     parts = [*clipping, factory(**options), *constraint]
     return chain(*parts) if len(parts) > 1 else parts[0]
@@ -127,11 +180,13 @@ def _options(config: ExperimentConfig, learning_rate: ScalarOrSchedule) -> dict[
     return {**config.optimizer.hyperparameters, "learning_rate": learning_rate}
 
 
-def _clipping(config: ExperimentConfig) -> list[Optimizer]:
+def _clipping(config: ExperimentConfig, holds: bool) -> list[Optimizer]:
     clipping = config.clipping
     if clipping is None:
         return []
-    return [registry.CLIPPING[clipping.name](**clipping.hyperparameters)]
+    factory = registry.CLIPPING[clipping.name]
+    factory = inject_hyperparams(factory) if holds else factory
+    return [factory(**clipping.hyperparameters)]
 
 
 def _constraint(config: ExperimentConfig) -> list[Optimizer]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 from trainlib.callbacks import Callback
 from trainlib.data import take
@@ -49,8 +50,12 @@ from trainlib.training.collectives import broadcast_from_chief
 from trainlib.training.data_adapter import DataAdapter, as_data_adapter
 from trainlib.training.evaluation import EVALUATION_BATCH_SIZE
 from trainlib.training.inference import Inference
+from trainlib.training.pool import SharedPrograms
 from trainlib.training.strategies import get_strategy
 from trainlib.training.trainer import Trainer
+
+Lend: TypeAlias = Callable[[ExperimentConfig, Task, Models], SharedPrograms]
+"""Returns the programs for the trainer of a configuration, its data and its model."""
 
 
 class PreparedRun(NamedTuple):
@@ -90,7 +95,7 @@ def prepare_run(
     config: ExperimentConfig,
     task: Task,
     session: Session,
-    saves: bool = True,
+    lend: Lend | None = None,
     model: Any = None,
 ) -> PreparedRun:
     """Build everything and resolve "auto"; errors are raised before any file is written.
@@ -99,7 +104,8 @@ def prepare_run(
         config: the experiment.
         task: its data.
         session: how this process takes part in the run.
-        saves: whether the run saves checkpoints. Default: True.
+        lend: lends the programs of a run in memory, which saves no checkpoints. Default: None, a
+            run in a folder, whose programs are its own.
         model: the Keras model that is trained further. Default: None, a new one.
 
     Raises:
@@ -127,8 +133,9 @@ def prepare_run(
         rate = float(f"{broadcast_from_chief(strategy, range_test.suggestion):.2g}")
         config = with_learning_rate(config, rate)
         session.log(f"learning rate: {rate:g}, found by a range test")
-    trainer, optimization = build_trainer(config, task, built)
-    callbacks = training_callbacks(config, task, session.log, saves)
+    shared = None if lend is None or strategy is not None else lend(config, task, built)
+    trainer, optimization = build_trainer(config, task, built, shared)
+    callbacks = training_callbacks(config, task, session.log, saves=lend is None)
     vectors = _names_of_arrays(trainer, task)
     names = trainer.context.result_names(task.validation is not None)
     check_monitored(callbacks, names, [*vectors, *(f"val_{name}" for name in vectors)])
@@ -136,7 +143,8 @@ def prepare_run(
     arrays = _first_arrays(config, task, adapter)
     check_augmentation(trainer, arrays)
     steps = config.epochs * steps_per_epoch(config, task)
-    trainer.autotune(arrays, epochs=-(-steps // arrays.batches()))
+    if shared is None:  # short runs take the default: it is the same in all trials
+        trainer.autotune(arrays, epochs=-(-steps // arrays.batches()))
     # The record of the run holds the choices, so that a repetition gives the same bits.
     imports, code_path = modules_used(config, built.full)
     config = dataclasses.replace(
@@ -178,8 +186,11 @@ def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
         for name, examples in task.parts().items():
             trainer.context.adapt(f"the {name} part", task.arrays(examples))
     # The batch size of the evaluation at the end, which then needs no other trace.
-    rows = min(EVALUATION_BATCH_SIZE, task.train.size) if stateful is None else stateful[1]
-    results = trainer.context.trace_evaluation(task.arrays(take(task.train, rows)), rows)
+    rows = EVALUATION_BATCH_SIZE if stateful is None else stateful[1]
+    size = min(rows, task.train.size)
+    if stateful is None and not trainer.context.programs.devices.open_rows:
+        rows = size
+    results = trainer.context.trace_evaluation(task.arrays(take(task.train, size)), rows)
     return [name for name, value in results.items() if isinstance(value, list)]
 
 

@@ -33,6 +33,7 @@ from trainlib.experiment.values import written
 from trainlib.experiment.wiring import ONE, by_output, loss_weights_of
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
+from trainlib.training.pool import SharedPrograms
 from trainlib.training.trainer import Trainer
 from trainlib.user_code import import_function
 
@@ -45,7 +46,7 @@ EXAMPLES = 1000
 
 
 def build_trainer(
-    config: ExperimentConfig, task: Task, built: Models
+    config: ExperimentConfig, task: Task, built: Models, shared: SharedPrograms | None = None
 ) -> tuple[Trainer, Optimization]:
     """Return the trainer of a configuration, and its optimizer with what is reported about it.
 
@@ -53,15 +54,16 @@ def build_trainer(
         config: the experiment; its learning rate is not "auto".
         task: its data.
         built: its model.
+        shared: programs that its trainer shares with others. Default: None, its own.
     """
-    optimization = build_optimization(config, steps_per_epoch(config, task))
+    optimization = build_optimization(config, steps_per_epoch(config, task), shared)
     trainer = Trainer(
         built.trained,
         build_losses(config, task, built.from_logits),
         optimization.optimizer,
         metrics=by_output(task.wiring, build_metrics(config, task, built.from_logits)),
         loss_weights=loss_weights_of(config, task.wiring),
-        regularizer=build_regularizer(config),
+        regularizer=build_regularizer(config, shared),
         regularizer_mask=config.regularized_params or kernels,
         seed=config.seed,
         precision=config.precision,
@@ -72,6 +74,7 @@ def build_trainer(
         norms=config.reports_norms,
         augment=build_augmentation(config, task),
         report={"learning_rate": optimization.schedule} if optimization.schedule else {},
+        shared=shared,
     )
     return trainer, optimization
 

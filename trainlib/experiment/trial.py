@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.callbacks import Callback
+from trainlib.core.types import State
+from trainlib.experiment.building import Models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.preparation import (
     LastStatus,
@@ -18,13 +21,16 @@ from trainlib.experiment.preparation import (
     evaluate_parts,
     prepare_run,
 )
+from trainlib.experiment.programs_key import programs_key
 from trainlib.experiment.result import Session
 from trainlib.experiment.task import Task, build_task, held_out
 from trainlib.experiment.user_functions import custom_objects
 from trainlib.step.state import TrainState
 from trainlib.training.callback import Results, Stop
 from trainlib.training.model_variables import SEED_STATE
-from trainlib.training.pool import TrainerPool
+from trainlib.training.pool import SharedPrograms, TrainerPool
+from trainlib.transforms.inject import InjectState
+from trainlib.transforms.states import find_states, map_states
 
 
 class TrialResult(NamedTuple):
@@ -95,7 +101,22 @@ class Start(NamedTuple):
         if [x.shape for x in self.state] != [tuple(x.shape) for x in tf.nest.flatten(kept)]:
             raise ValueError("the state to continue from is that of another optimizer")
         old: TrainState = tf.nest.pack_sequence_as(kept, list(self.state))
-        return old._replace(params=new.params, model_state={**new.model_state, **old.model_state})
+        return old._replace(
+            params=new.params,
+            model_state={**new.model_state, **old.model_state},
+            opt_state=_with_hyperparams_of(new.opt_state, old.opt_state),
+        )
+
+
+def _with_hyperparams_of(new: State, old: State) -> State:
+    """Return a state of an optimizer with the hyperparameters of a new one, but for its rate."""
+    others = iter(find_states(new, InjectState))
+
+    def change(found: InjectState) -> InjectState:
+        kept = {k: x for k, x in found.hyperparams.items() if k == "learning_rate"}
+        return found._replace(hyperparams={**next(others).hyperparams, **kept})
+
+    return map_states(change, old, InjectState)
 
 
 def without_values(state: TrainState) -> TrainState:
@@ -148,19 +169,26 @@ def run_trial(
         raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
     task = build_task(config) if task is None else task
     start = Start(None) if start is None else start
-    prepared = prepare_run(config, task, Session(), saves=False, model=start.model)
-    prepared.trainer.state = start.restored(prepared.trainer.state)
+    pool = TrainerPool() if pool is None else pool
     last = LastStatus()
-    history = prepared.trainer.fit(
-        prepared.data,
-        epochs=config.epochs,
-        initial_epoch=start.epoch,
-        validation_data=held_out(prepared.task),
-        callbacks=[last, *callbacks, *prepared.callbacks],
-        verbose=0,
-    )
-    prepared, calibration = calibrated(prepared, last.stop, lambda line: None)
-    results = evaluate_parts(prepared, last.stop, calibration)
+    with contextlib.ExitStack() as leases:
+
+        def lend(config: ExperimentConfig, task: Task, built: Models) -> SharedPrograms:
+            assert pool is not None
+            return leases.enter_context(pool.lease(programs_key(config, task, built)))
+
+        prepared = prepare_run(config, task, Session(), lend, start.model)
+        prepared.trainer.state = start.restored(prepared.trainer.state)
+        history = prepared.trainer.fit(
+            prepared.data,
+            epochs=config.epochs,
+            initial_epoch=start.epoch,
+            validation_data=held_out(prepared.task),
+            callbacks=[last, *callbacks, *prepared.callbacks],
+            verbose=0,
+        )
+        prepared, calibration = calibrated(prepared, last.stop, lambda line: None)
+        results = evaluate_parts(prepared, last.stop, calibration)
     model = prepared.built.full
     return TrialResult(
         prepared.config,

@@ -3,6 +3,7 @@
 Public classes:
 trainer: `Trainer`.
 pool: `TrainerPool`, programs that several trainers share.
+layer_numbers: numbers of Keras layers as values, and what else a model contains.
 assembly: puts the parts of a trainer together.
 objectives: the loss and the metrics of a trainer, of one output or of several.
 output_names, output_targets: the names of a model's outputs; targets and weights by output.

@@ -88,8 +88,15 @@ class ArrayAdapter:
             ids = self._ids(order, full, self.size, remainder)
             yield Chunk(self.take(ids), remainder, remainder, True, ids=ids)
 
-    def evaluation(self) -> Iterator[Chunk]:
-        """Yield the chunks of the examples in their stored order."""
+    def evaluation(self, open_rows: bool = False) -> Iterator[Chunk]:
+        """Yield the chunks of the examples in their stored order.
+
+        Args:
+            open_rows: whether the last batch of a chunk may be smaller: placed examples are then
+                one chunk. Default: False.
+        """
+        if open_rows and not self.on_host:
+            return iter([Chunk(self.examples, self.batch_size, self.size, True)])
         return self.training()
 
     @functools.cached_property

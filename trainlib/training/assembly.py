@@ -10,6 +10,7 @@ from trainlib.step.mixed_targets import takes_mixed_targets
 from trainlib.step.state import StepConfig
 from trainlib.training.augmentation import Augmenter, as_augmentation
 from trainlib.training.context import TrainingContext
+from trainlib.training.devices import OneDevice
 from trainlib.training.execution import default_execution
 from trainlib.training.functional_model import (
     FunctionalModel,
@@ -21,7 +22,7 @@ from trainlib.training.model_variables import constraints_of
 from trainlib.training.nonfinite import HALTING, UNGUARDED
 from trainlib.training.objectives import Objective
 from trainlib.training.options import TrainerSettings
-from trainlib.training.programs import Programs
+from trainlib.training.programs import Programs, state_before_first_step
 from trainlib.training.replicas import devices_for
 from trainlib.training.resolve import restrict_regularizer
 from trainlib.training.results import ResultsReader
@@ -56,7 +57,12 @@ def assemble(
     """
     distribution = get_strategy(strategy, settings.replicas)
     on_one_device = distribution is None
-    pure = as_functional_model(model, seed, precision, synchronized=not on_one_device)
+    shared = settings.shared
+    if shared is not None and not on_one_device:
+        raise ValueError(f"shared programs are for one device, got strategy {strategy!r}")
+    pure = as_functional_model(
+        model, seed, precision, synchronized=not on_one_device, open_numbers=shared is not None
+    )
     is_keras, fixed = not isinstance(model, FunctionalModel), execution != "auto"
     policy = precision or built_precision(model)
     config = _step_config(pure, objective, optimizer, policy, settings)
@@ -67,11 +73,18 @@ def assemble(
         config = takes_mixed_targets(config)
     devices = devices_for(distribution, model, objective.loss)
     halts = settings.nonfinite in HALTING
-    programs = Programs.for_model(devices, config, pure, seed, halts, is_keras)
+    if shared is None:
+        programs = Programs.for_model(devices, config, pure, seed, halts, is_keras)
+    else:
+        devices = OneDevice(open_rows=is_keras and stateful_layer(model) is None)
+        state = state_before_first_step(config, pure, seed)
+        programs = shared.take(state, lambda: Programs(devices, config, state, halts, is_keras))
     return TrainingContext(
         programs,
         distribution,
-        default_execution(execution, model, precision if fixed else policy)
+        shared.execution
+        if shared is not None and shared.execution is not None
+        else default_execution(execution, model, precision if fixed else policy)
         if on_one_device
         else default_execution(execution, None),
         ResultsReader(programs, settings.report, settings.nonfinite in ("skip", "roll_back")),

@@ -63,3 +63,10 @@ def _parts(name: str) -> tuple[str, int]:
     """Return a name without the number at its end, and the number; -1 if there is none."""
     match = _NUMBERED.fullmatch(name)
     return (name, -1) if match is None else (match[1], -1 if match[2] is None else int(match[2]))
+
+
+def has_numbered_names(model: Any) -> bool:
+    """Return whether a layer of a Keras model has an automatic name with a number."""
+    kinds = automatic_kinds(model)
+    parts = (_parts(layer.name) for layer in all_layers(model))
+    return any(number >= 0 and kind in kinds for kind, number in parts)

@@ -42,13 +42,21 @@ class CompiledParts(NamedTuple):
 class OneDevice:
     """A device that holds the state, and the loops of steps on it.
 
+    Args:
+        open_rows: whether one evaluation takes batches of all sizes, in a graph, and XLA compiles
+            nothing but loops of training steps on whole batches: for short runs. Default: False.
+
     Attributes:
+        open_rows: as above.
         all_reduce: function that sums a structure over the replicas; None for one device.
         eval_step: function that makes the step of `eval_loop`, `StepConfig -> step`.
     """
 
     all_reduce: AllReduce | None = None
     eval_step: Callable[[StepConfig], EvalStep] = staticmethod(stateful_eval_step)
+
+    def __init__(self, open_rows: bool = False) -> None:
+        self.open_rows = open_rows
 
     def wrap(self, apply_fn: ApplyFn) -> ApplyFn:
         """Return the model's function as `train_step` calls it here."""
@@ -95,7 +103,7 @@ class OneDevice:
             metric_states: MetricStates = result
             return metric_states
 
-        return _loop(one_step, batch_size, loop_condition())
+        return _loop(one_step, batch_size, loop_condition(), self.open_rows)
 
     def gradients(
         self, step: Callable[[TrainState, Batch], Tree], variables: Any, batch_size: int
@@ -151,9 +159,12 @@ def loop_condition(variables: Any = None, halts: bool = False) -> LoopCondition:
 
 
 def _loop(
-    one_step: Callable[..., MetricStates], batch_size: int, make_condition: LoopCondition
+    one_step: Callable[..., MetricStates],
+    batch_size: int,
+    make_condition: LoopCondition,
+    open_rows: bool = False,
 ) -> Loop:
-    """Return a loop over the batches of a chunk.
+    """Return a loop over the batches of a chunk, the last of which may be smaller if rows are open.
 
     The position is a variable of the loop: XLA would take a slice that begins at an argument for
     one that begins at a constant, and compile again for each of its values.
@@ -164,9 +175,8 @@ def _loop(
     ) -> MetricStates:
         def body(at: Tensor, states: MetricStates) -> tuple[Tensor, MetricStates]:
             end = at + batch_size
-            return end, merge(
-                states, one_step(slice_batch(examples, at, batch_size), end, stop, last)
-            )
+            rows = tf.minimum(stop - at, batch_size) if open_rows else batch_size
+            return end, merge(states, one_step(slice_batch(examples, at, rows), end, stop, last))
 
         condition = make_condition(start, stop)
         merged: MetricStates = tf.while_loop(
@@ -177,7 +187,7 @@ def _loop(
     return run
 
 
-def slice_batch(examples: Tree, at: Tensor, size: int) -> Tree:
+def slice_batch(examples: Tree, at: Tensor, size: int | Tensor) -> Tree:
     """Return `size` examples from a position on."""
 
     def slice_one(a: Tensor) -> Tensor:

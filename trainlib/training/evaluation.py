@@ -24,7 +24,7 @@ def evaluate_batches(
 ) -> Iterator[MetricStates]:
     """Yield the metric states of the data so far, after each call to the device."""
     metric_states = None
-    for chunk in data.evaluation():
+    for chunk in data.evaluation(programs.devices.open_rows):
         specs = specs_of(chunk.examples)
         if metric_states is None:
             metric_states = programs.empty_metric_states(execution, specs)

@@ -13,6 +13,7 @@ from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_statistics import synchronize
 from trainlib.training.keras_call import pure_call
 from trainlib.training.keras_private import all_layers, set_mask
+from trainlib.training.layer_numbers import layer_numbers, with_numbers
 from trainlib.training.model_variables import SEED_STATE, model_variables
 from trainlib.training.recast import recast
 
@@ -41,7 +42,11 @@ class FunctionalModel(NamedTuple):
 
 
 def as_functional_model(
-    model: Any, seed: int = 0, precision: str | None = None, synchronized: bool = False
+    model: Any,
+    seed: int = 0,
+    precision: str | None = None,
+    synchronized: bool = False,
+    open_numbers: bool = False,
 ) -> FunctionalModel:
     """Return a Keras model, or a `FunctionalModel`, as a `FunctionalModel` in a precision.
 
@@ -53,13 +58,14 @@ def as_functional_model(
         seed: seed of a Keras model's dropout.
         precision: as in `functional_from_keras`.
         synchronized: as in `functional_from_keras`.
+        open_numbers: as in `functional_from_keras`.
 
     Raises:
         TypeError: it is neither of the two.
         ValueError: the precision is unknown, or as in `functional_from_keras`.
     """
     if not isinstance(model, FunctionalModel):
-        return functional_from_keras(model, seed, precision, synchronized)
+        return functional_from_keras(model, seed, precision, synchronized, open_numbers)
     if precision is None:
         return model
     policy = precision_named(precision)
@@ -76,7 +82,11 @@ def built_precision(model: Any) -> str | None:
 
 
 def functional_from_keras(
-    model: Any, seed: int = 0, precision: str | None = None, synchronized: bool = False
+    model: Any,
+    seed: int = 0,
+    precision: str | None = None,
+    synchronized: bool = False,
+    open_numbers: bool = False,
 ) -> FunctionalModel:
     """Return a built Keras model as a pure function, with the current values of its variables.
 
@@ -96,6 +106,7 @@ def functional_from_keras(
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16"; None for the
             precision that the model was built in.
         synchronized: whether batch normalization takes its statistics over all replicas.
+        open_numbers: whether numbers of layers, such as dropout rates, are values of the state.
 
     Raises:
         TypeError: it is not a Keras model.
@@ -120,6 +131,9 @@ def functional_from_keras(
     if synchronized:
         synchronize(called)
     apply_fn = pure_call(called, list(params), list(model_state), on_replicas=synchronized)
+    if open_numbers:
+        apply_fn = with_numbers(apply_fn, called)
+        model_state |= layer_numbers(called)
     if policy is None:
         return FunctionalModel(apply_fn, params, model_state)
     params, model_state = cast_floating((params, model_state), policy.param_dtype)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from trainlib.core.types import Tree
 from trainlib.step.state import Batch, MetricStates, TrainState
+from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.callback import (
     Callback,
     Request,
@@ -217,7 +218,7 @@ class TrainingLoop:
     def _train_chunk(self, chunk: Chunk) -> None:
         """Train on a chunk, in calls of about `config.seconds_per_call` seconds."""
         programs, progress, specs = self.context.programs, self.progress, specs_of(chunk.examples)
-        execution = self.context.execution
+        execution = self._execution_of(chunk)
         if progress.metric_states is None:
             progress.metric_states = programs.empty_metric_states(execution, specs, training=True)
         program = programs.train(execution, chunk.rows, specs)
@@ -240,9 +241,21 @@ class TrainingLoop:
             self._apply_requests(self._notify_callbacks("on_train_batch_end"))
             self._adjust_call(batches, time.monotonic() - called)
 
+    def _execution_of(self, chunk: Chunk) -> str:
+        """Return the execution of a chunk: in short runs XLA compiles no smaller last batch."""
+        data, execution = self.config.data, self.context.execution
+        smaller = isinstance(data, ArrayAdapter) and chunk.rows != data.batch_size
+        return "graph" if smaller and self.context.programs.devices.open_rows else execution
+
     def _adjust_call(self, batches: int, seconds: float) -> None:
-        """Set the number of batches of the next call from the duration of the last."""
+        """Set the number of batches of the next call from the duration of the last.
+
+        A call that was short because its chunk ended, as that of a smaller last batch, changes
+        nothing.
+        """
         seconds = max(broadcast_from_chief(self.context.strategy, seconds), 1e-9)
+        if batches < self._batches_per_call and seconds <= self.config.seconds_per_call:
+            return
         wanted = int(batches * self.config.seconds_per_call / seconds)
         self._batches_per_call = max(1, min(wanted, 16 * batches))
 

@@ -15,6 +15,7 @@ from trainlib.training.augmentation import Augmentation, AugmentFunction
 from trainlib.training.autotune import Autotuner
 from trainlib.training.nonfinite import POLICIES
 from trainlib.training.objectives import FromLogits, LossWeights
+from trainlib.training.pool import SharedPrograms
 from trainlib.transforms.decay import Mask
 
 SECONDS_PER_CALL = 0.25
@@ -36,6 +37,7 @@ class TrainerOptions(TypedDict, total=False):
     seconds_per_call: float
     autotuner: Autotuner
     augment: Augmentation | AugmentFunction | None
+    shared: SharedPrograms | None
 
 
 class EvaluatorOptions(TypedDict, total=False):
@@ -73,6 +75,7 @@ class TrainerSettings:
     seconds_per_call: float = SECONDS_PER_CALL
     autotuner: Autotuner = Autotuner()
     augment: Augmentation | AugmentFunction | None = None
+    shared: SharedPrograms | None = None
 
     def __post_init__(self) -> None:
         check_choice("nonfinite", self.nonfinite, POLICIES)

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainlib.core.tree import check_same_structure
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import LossByOutput
 from trainlib.metrics import ExampleMetric, Mean, Metric, OutputMetric, as_metric
@@ -31,7 +32,7 @@ from trainlib.step.train import train_step
 from trainlib.training.devices import OneDevice
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.shapes import ShapeLimit
-from trainlib.training.variables import assign_changed, read_values
+from trainlib.training.variables import assign_changed, assign_values, read_values
 
 
 class Programs:
@@ -67,6 +68,7 @@ class Programs:
         self.traces = 0
         self.shape_limit = ShapeLimit()
         self._compiled: dict[tuple[str, int, str, str], Callable[..., Any]] = {}
+        self._empty: dict[tuple[str, bool, str], MetricStates] = {}
 
     @classmethod
     def for_model(
@@ -79,15 +81,24 @@ class Programs:
         keeps_inference_state: bool = False,
     ) -> Programs:
         """Return the programs of a model, with its state before the first step on the devices."""
-        state = init_state(
-            model.params,
-            model.model_state,
-            config.optimizer,
-            seed,
-            loss_scale=config.loss_scale,
-            finite_guard=config.finite_guard,
-        )
+        state = state_before_first_step(config, model, seed)
         return cls(devices, config, state, halts, keeps_inference_state)
+
+    def restart(self, state: TrainState) -> None:
+        """Begin again from another state.
+
+        Raises:
+            ValueError: it has another structure, other shapes or other dtypes.
+        """
+        check_same_structure("the state of the programs", self.variables, "the new state", state)
+        pairs = zip(tf.nest.flatten(self.variables), tf.nest.flatten(state), strict=True)
+        for variable, x in pairs:
+            if (variable.shape, variable.dtype) != (x.shape, x.dtype):
+                raise ValueError(
+                    f"the programs are for a tensor {variable.shape} of {variable.dtype.name}, and "
+                    f"the new state has {x.shape} of {x.dtype.name}"
+                )
+        assign_values(self.variables, state)
 
     def read(self) -> TrainState:
         """Return the state as tensors."""
@@ -121,7 +132,7 @@ class Programs:
             step = self._inference(self.devices.eval_step(self.config))
             return self.devices.eval_loop(step, self.variables, rows)
 
-        return self._loop("evaluate", build, execution, rows, specs)
+        return self._loop("evaluate", build, self._evaluated_by(execution), rows, specs)
 
     def predict(self, execution: str, specs: Tree) -> Any:
         """Return `x -> y_pred`, in inference mode."""
@@ -181,8 +192,12 @@ class Programs:
         self, execution: str, specs: Tree, training: bool = False
     ) -> MetricStates:
         """Return empty metric states, in the shapes for such data."""
-        columns = self._columns(execution, specs[:1]) if self._sized_metrics() else None
-        return self.metric_structure(columns, training)
+        execution = self._evaluated_by(execution)
+        key = execution, training, repr(specs)
+        if key not in self._empty:
+            columns = self._columns(execution, specs[:1]) if self._sized_metrics() else None
+            self._empty[key] = self.metric_structure(columns, training)
+        return self._empty[key]
 
     def metric_structure(
         self, columns: Mapping[str, int] | None = None, training: bool = False
@@ -200,6 +215,10 @@ class Programs:
         }
         norms = {name: Mean.empty() for name in NORMS if training and self.config.norms}
         return self.devices.expand({**empty_loss_states(self.config), **metrics, **norms})
+
+    def _evaluated_by(self, execution: str) -> str:
+        """Return the execution of evaluations: XLA takes no batches of open sizes."""
+        return "graph" if self.devices.open_rows else execution
 
     def _limited(self, execution: str, specs: Tree) -> Tree:
         """Return the specs to trace a program for, which XLA compiles for each shape anyway."""
@@ -290,3 +309,15 @@ def gradient_step(
         return unscale_grads(gradients.grads, state.loss_scale)
 
     return step
+
+
+def state_before_first_step(config: StepConfig, model: FunctionalModel, seed: int) -> TrainState:
+    """Return the state of a model before its first step."""
+    return init_state(
+        model.params,
+        model.model_state,
+        config.optimizer,
+        seed,
+        loss_scale=config.loss_scale,
+        finite_guard=config.finite_guard,
+    )

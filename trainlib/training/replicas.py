@@ -51,6 +51,7 @@ class Replicas(OneDevice):
     eval_step = staticmethod(part_eval_step)
 
     def __init__(self, strategy: Any, sums_within: bool = False) -> None:
+        super().__init__()
         self.strategy, self._sums_within = strategy, sums_within
         self.count: int = strategy.num_replicas_in_sync
 

@@ -89,8 +89,8 @@ class StreamAdapter:
         """
         return prefetch(_mark_last(self._groups(skip, epochs)))
 
-    def evaluation(self) -> Iterator[Chunk]:
-        """Yield the chunks of all batches, or of those of an epoch."""
+    def evaluation(self, open_rows: bool = False) -> Iterator[Chunk]:
+        """Yield the chunks of all batches, or of those of an epoch, which keep their sizes."""
         return self.training()
 
     def _groups(self, skip: int, epochs: int) -> Iterator[Chunk]:

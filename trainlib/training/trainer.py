@@ -114,6 +114,8 @@ class Trainer(Inference):
             the seed, the epoch and its index (its position in the epoch of a source of batches).
             What becomes of an example must follow from its row and its key alone. Evaluation and
             prediction take the examples as they are. Default: None.
+        shared: programs that a `TrainerPool` lends, for short runs on one device: only loops of
+            steps on whole batches are compiled by XLA. Default: None, new programs.
 
     Attributes:
         model: the model as given; `fit` assigns the trained values to a Keras model.

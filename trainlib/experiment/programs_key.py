@@ -1,0 +1,111 @@
+"""Which experiments share compiled programs: those of one key, the text of what programs contain.
+
+A setting is in the key unless it is listed here, with the reason why programs do not contain it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import trainlib.models as models
+import trainlib.registry as registry
+from trainlib.experiment.building import Models
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.functions import FunctionConfig, floating
+from trainlib.experiment.optimization import (
+    holds_numbers,
+    is_rate_in_state,
+    is_tabulated,
+    table_length,
+)
+from trainlib.experiment.task import Task
+from trainlib.experiment.training import steps_per_epoch
+from trainlib.training.automatic_names import has_numbered_names
+from trainlib.training.layer_numbers import architecture
+from trainlib.transforms.factory_arguments import is_injected
+from trainlib.user_code import is_spec
+
+IN_DATA = ("dataset", "data")
+"""Settings of the data, whose content no program contains; the key has the form of the data."""
+IN_MODEL = ("model", "from_logits", "safe_mode")
+"""Settings of the model, in the place of which the key has the model itself."""
+OF_THE_RUN = (
+    *("epochs", "seed", "monitors", "callbacks", "validation_ratio", "calibrate"),
+    *("report", "checkpoints", "tensorboard", "worker_timeout"),
+)
+"""Settings that act between the calls to the programs, or are values of the state."""
+WITH_VALUES = ("optimizer", "schedule", "clipping", "regularizer", "norms")
+"""Settings of which the key has a part: their numbers are values."""
+NOT_IN_KEY = frozenset((*IN_DATA, *IN_MODEL, *OF_THE_RUN, *WITH_VALUES))
+
+
+def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | None:
+    """Return text in which all agrees that the programs of a trainer contain.
+
+    Args:
+        config: the experiment; its learning rate is not "auto".
+        task: its data.
+        built: its model.
+
+    Returns:
+        The text; None for an experiment whose programs cannot be shared, since its model has custom
+        layers, or layers that Keras numbers anew in each model.
+    """
+    found = architecture(built.trained)
+    if found is None:
+        return None
+    if config.model.name not in models.MODELS and has_numbered_names(built.trained):
+        return None
+    settings = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name not in NOT_IN_KEY
+    }
+    parts = {
+        "architecture": found,
+        "from_logits": built.from_logits,
+        "augment": config.data.augment,
+        "task": (task.loss, task.target, task.outputs, task.metrics, task.wiring),
+        "examples": (task.train.x.shape[1:], task.train.y.shape[1:]),
+        "regularizer": _without_numbers("regularizer", config.regularizer),
+        "norms": config.reports_norms,
+        **_optimization(config, steps_per_epoch(config, task)),
+    }
+    return repr((settings, parts))
+
+
+def _optimization(config: ExperimentConfig, steps: int) -> dict[str, Any]:
+    """Return what the programs contain of the optimizer."""
+    of_rate: Any = "in the state"
+    if not is_rate_in_state(config):
+        of_rate = ("table", table_length(config, steps))
+    if not is_tabulated(config):
+        of_rate = (config.schedule, config.epochs, steps, config.optimizer)
+    if not holds_numbers(config):
+        return {"optimizer": config.optimizer, "rate": of_rate, "clipping": config.clipping}
+    return {
+        "optimizer": _without_held(config.optimizer, registry.OPTIMIZERS),
+        "clipping": config.clipping and _without_held(config.clipping, registry.CLIPPING),
+        "rate": of_rate,
+    }
+
+
+def _without_held(chosen: FunctionConfig, factories: Any) -> Any:
+    """Return a function, without the hyperparameters that the state of the optimizer holds."""
+    if is_spec(chosen.name):
+        return chosen.name, sorted(chosen.hyperparameters)
+    factory = factories[chosen.name]
+    return chosen.name, {
+        name: "a value" if is_injected(factory, name, value) else value
+        for name, value in chosen.hyperparameters.items()
+        if name != "learning_rate"  # which is always a value, by default too
+    }
+
+
+def _without_numbers(kind: str, chosen: FunctionConfig | None) -> Any:
+    """Return a function, without the hyperparameters that the programs hold as numbers."""
+    if chosen is None:
+        return None
+    numbers = dict.fromkeys(floating(kind, chosen), "a value")
+    return chosen.name, {**chosen.hyperparameters, **numbers}
