@@ -19,8 +19,7 @@ from trainlib.experiment.optimization import (
     is_tabulated,
     table_length,
 )
-from trainlib.experiment.task import Task
-from trainlib.experiment.training import steps_per_epoch
+from trainlib.experiment.task import Task, steps_per_epoch
 from trainlib.training.automatic_names import has_numbered_names
 from trainlib.training.layer_numbers import architecture
 from trainlib.transforms.factory_arguments import is_injected
