@@ -41,7 +41,7 @@ BANNED = re.compile(
 )
 WITHOUT_EXAMPLE = frozenset(
     {
-        *("EnsembleResult", "ExperimentResult", "TrialResult", "TuneResult"),
+        *("Comparison", "EnsembleResult", "ExperimentResult", "TrialResult", "TuneResult"),
         *("CrossValidationResult", "FoldResult"),
         *("FiniteGuardState", "Gradients", "LossScaleState"),
         *("KerasMetricState", "metrics.ConfusionState", "metrics.CorrelationState"),
