@@ -130,5 +130,6 @@ def test_each_setting_is_in_the_key_or_listed_as_none_of_the_programs() -> None:
     assert {field.name for field in dataclasses.fields(tl.DataConfig)} == {
         *("data_dir", "target", "task", "train_examples", "validation_split", "preprocess"),
         *("class_weight", "sample_weight_column", "oversample", "stratify", "image_size"),
-        *("color_mode", "augment"),
+        *("color_mode", "augment", "split_seed", "group_column", "stream_pipeline"),
+        "steps_per_epoch",
     }

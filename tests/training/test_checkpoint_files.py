@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from trainlib.training.checkpoint_files import (
     FILE,
+    DamagedError,
     as_os_error,
     dtype_and_shape,
     one_line,
@@ -48,7 +49,7 @@ def test_what_is_not_a_checkpoint_is_an_error_of_one_line(tmp_path):
     for content in (None, b"", b"no checkpoint" * 20):
         if content is not None:
             (tmp_path / f"{FILE}.index").write_bytes(content)
-        with pytest.raises(OSError) as error:
+        with pytest.raises(DamagedError) as error:
             read_tensors(tmp_path)
         assert str(error.value) and "\n" not in str(error.value)
 

@@ -31,7 +31,7 @@ IN_MODEL = ("model", "from_logits", "safe_mode")
 """Settings of the model, in the place of which the key has the model itself."""
 OF_THE_RUN = (
     *("epochs", "seed", "monitors", "callbacks", "validation_ratio", "calibrate"),
-    *("report", "checkpoints", "tensorboard", "worker_timeout"),
+    *("report", "checkpoints", "tensorboard", "worker_timeout", "ensemble"),
 )
 """Settings that act between the calls to the programs, or are values of the state."""
 WITH_VALUES = ("optimizer", "schedule", "clipping", "regularizer", "norms")
@@ -48,11 +48,11 @@ def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | N
         built: its model.
 
     Returns:
-        The text; None for an experiment whose programs cannot be shared, since its model has custom
-        layers, or layers that Keras numbers anew in each model.
+        The text; None for an experiment whose programs cannot be shared, since its data are
+        streamed, or its model has custom layers, or layers that Keras numbers anew in each model.
     """
     found = architecture(built.trained)
-    if found is None:
+    if found is None or task.is_streamed:
         return None
     if config.model.name not in models.MODELS and has_numbered_names(built.trained):
         return None
