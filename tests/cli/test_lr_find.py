@@ -99,7 +99,7 @@ def test_the_result_is_that_of_lr_finder(found):
     built = build_models(config, task)
     result = lr_finder(
         built.trained,
-        build_loss(config, task, built.from_logits),
+        build_loss(config, task.loss, built.from_logits),
         lambda rate: tl.chain(tl.clip_by_norm(1.0), tl.sgd(rate, momentum=0.5)),
         tuple(task.train),
         batch_size=32,

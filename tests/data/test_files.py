@@ -10,7 +10,8 @@ import pytest
 
 from trainlib.data import load_dataset, load_examples
 from trainlib.data.examples import TEST_SEED
-from trainlib.data.files import Reading, load_file
+from trainlib.data.files import load_file
+from trainlib.data.reading import Reading
 
 X = np.arange(20.0).reshape(10, 2)
 LABELS = np.arange(10) % 3
@@ -190,3 +191,65 @@ def test_an_archive_may_have_a_validation_part_and_weights(tmp_path):
     for weight in (labels[1:], labels * 0, labels - 1):
         with pytest.raises(ValueError, match="weight ha|weight holds weights below 0, or 0 only"):
             load_dataset(npz(tmp_path, x=X, y=labels, weight=weight))
+
+
+TWO = {
+    "x_wide": np.arange(20.0).reshape(10, 2),
+    "x_picture": np.zeros([10, 4, 4, 3], np.uint8),
+    "y_kind": np.arange(10) % 3,
+    "y_price": np.arange(10.0),
+}
+
+
+def test_arrays_of_several_inputs_and_outputs_have_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", **TWO, weight=np.arange(1.0, 11))
+    dataset = load_file(tmp_path / "two.npz", Reading())
+    train, test = dataset.train, dataset.test
+    assert (train.size, test.size, dataset.classes, dataset.x_max) == (8, 2, 3, 0.0)
+    assert dataset.output_classes == {"kind": 3, "price": 0} and not dataset.stratified
+    assert [*train.x] == ["wide", "picture"] and [*train.y] == ["kind", "price"]
+    assert train.x["picture"].dtype == np.uint8 and train.y["kind"].dtype == np.int32
+    np.testing.assert_array_equal(train.x["wide"][:, 0], 2 * train.y["price"])
+    np.testing.assert_array_equal(dataset.weights, train.y["price"] + 1)
+    np.testing.assert_array_equal(train.y["kind"], train.y["price"] % 3)
+
+
+def test_parts_of_several_inputs_have_names(tmp_path: Path) -> None:
+    parts = {
+        f"{name}_{part}": x for part in ("train", "test", "validation") for name, x in TWO.items()
+    }
+    np.savez(tmp_path / "parts.npz", **parts)
+    dataset = load_file(tmp_path / "parts.npz", Reading())
+    assert dataset.validation is not None
+    for part in (dataset.train, dataset.test, dataset.validation):
+        np.testing.assert_array_equal(part.x["wide"], TWO["x_wide"])
+    inputs = load_examples(tmp_path / "parts.npz")
+    assert [*inputs] == ["wide", "picture"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": np.ones([10, 2])}, "holds x and x_wide: give each input a name"),
+        ({"x_wide": np.ones([9, 2])}, "x_wide has 9 examples but .* x_picture has 10"),
+        ({"y_price": np.ones(9)}, "x_wide has 10 examples but .* y_price has 9"),
+        ({"y_kind": np.full(10, -1)}, "y_kind has the label -1"),
+        ({"y_kind": np.zeros(10, int)}, "y_kind: every training label is 0"),
+        ({"x_wide": np.full([10, 2], np.nan)}, "x_wide has 20 values that are NaN"),
+        ({"weight_price": np.ones(10)}, "holds weight_price: weights are those of the examples"),
+    ],
+)
+def test_named_arrays_that_do_not_fit_are_refused(
+    tmp_path: Path, changes: Any, message: str
+) -> None:
+    np.savez(tmp_path / "two.npz", **(TWO | changes))
+    with pytest.raises(ValueError, match=message):
+        load_file(tmp_path / "two.npz", Reading())
+
+
+def test_parts_with_other_names_are_refused(tmp_path: Path) -> None:
+    x, y = np.ones([4, 2]), np.arange(4.0)
+    arrays = {"x_a_train": x, "y_train": y, "x_b_test": x, "y_test": y}
+    np.savez(tmp_path / "parts.npz", **arrays)
+    with pytest.raises(ValueError, match="training part has x_a, y, the test part x_b, y"):
+        load_file(tmp_path / "parts.npz", Reading())

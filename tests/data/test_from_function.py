@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainlib.data import as_dataset, load_dataset
 
@@ -45,3 +46,22 @@ def test_arrays_are_split_as_those_of_a_file(tmp_path):
 def test_anything_else_is_refused(made, message):
     with pytest.raises(ValueError, match=message):
         as_dataset("mine:data", made)
+
+
+def test_dicts_of_arrays_are_several_inputs_and_outputs() -> None:
+    x, y = {"a": np.ones([10, 3]), "b": np.zeros([10, 2])}, {"main": np.arange(10.0)}
+    for made in ((x, y), ((x, y), (x, y)), {"x_a": x["a"], "x_b": x["b"], "y_main": y["main"]}):
+        dataset = as_dataset("mine:data", made)
+        assert {name: a.shape[1:] for name, a in dataset.train.x.items()} == {"a": (3,), "b": (2,)}
+        assert dataset.output_classes == {"main": 0}
+
+
+def test_pipelines_of_dicts_are_several_inputs_and_outputs() -> None:
+    x, y = {"b": np.ones([10, 3]), "a": np.zeros([10, 2])}, {"main": np.arange(10.0)}
+    pipeline = tf.data.Dataset.from_tensor_slices((x, y, np.ones(10)))
+    for made in (pipeline, pipeline.batch(4)):
+        dataset = as_dataset("mine:data", made)
+        assert {name: a.shape[1:] for name, a in dataset.train.x.items()} == {"b": (3,), "a": (2,)}
+        assert dataset.train.size + dataset.test.size == 10 and dataset.weights is not None
+        both = np.concatenate([dataset.train.y["main"], dataset.test.y["main"]])
+        assert sorted(both) == list(range(10))

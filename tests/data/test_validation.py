@@ -101,13 +101,13 @@ def test_parts_of_different_shapes_or_dtypes_raise_an_error() -> None:
 
 
 def test_classes_are_counted_from_the_training_labels() -> None:
-    assert count_classes(part([0, 4]), part([1]), "f") == 5
+    assert count_classes(part([0, 4]).y, part([1]).y, "f") == 5
     floats = Examples(np.ones((1, 1)), np.ones(1, np.float32))
-    assert count_classes(floats, floats, "f") == 0
+    assert count_classes(floats.y, floats.y, "f") == 0
 
 
 def test_labels_that_the_training_part_lacks_raise_an_error() -> None:
     with pytest.raises(ValueError, match="at least 2 classes"):
-        count_classes(part([0, 0]), part([0]), "f")
+        count_classes(part([0, 0]).y, part([0]).y, "f")
     with pytest.raises(ValueError, match="test part has the label 2, .* end at 1"):
-        count_classes(part([0, 1]), part([2]), "f")
+        count_classes(part([0, 1]).y, part([2]).y, "f")

@@ -11,7 +11,9 @@ from helpers.experiments import LABELS, ROWS, experiment
 
 import trainlib as tl
 from trainlib.experiment import building
+from trainlib.experiment.custom_model import check_shapes
 from trainlib.experiment.functions import FUNCTIONS
+from trainlib.experiment.scaling import BOUND
 from trainlib.experiment.targets import takes_logits
 from trainlib.experiment.task import build_task
 from trainlib.registry import LOSSES
@@ -32,7 +34,7 @@ def test_every_loss_decreases_on_the_predictions_of_its_model(loss):
     built = building.build_models(config, task)
     are_logits = task.target.activation is not None and takes_logits(loss)
     assert bool(built.from_logits) == are_logits
-    function = building.build_loss(config, task, built.from_logits)
+    function = building.build_loss(config, task.loss, built.from_logits)
     trainer = tl.Trainer(built.trained, function, tl.adam(0.01), execution="graph")
     history = trainer.fit(tuple(task.train), epochs=3, validation_data=tuple(task.validation))
     losses = [epoch["loss"] for epoch in history]
@@ -116,10 +118,13 @@ def two_inputs():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (two_inputs, "^the model must begin with keras.Input, have one input and one output$"),
+        (
+            two_inputs,
+            r"^the model has the inputs .*, but own.npz has one of shape \(2,\): ",
+        ),
         (
             lambda: keras.Sequential([L.Dense(3)]),
-            "^the model must begin with keras.Input, have one input and one output$",
+            "^the model must begin with keras.Input for each of its inputs$",
         ),
         (
             lambda: keras.Sequential([keras.Input((4,)), L.Dense(3)]),
@@ -142,13 +147,13 @@ def two_inputs():
 def test_a_model_that_does_not_fit_is_refused(make, message, dataset):
     task = build_task(experiment(dataset(x=ROWS, y=LABELS)))
     with pytest.raises(ValueError, match=message):
-        building.check_shapes(make(), task)
+        check_shapes(make(), task)
 
 
 def test_a_model_for_images_of_any_size_is_accepted(dataset):
     task = build_task(experiment(dataset(x=IMAGES, y=LABELS)))
     pooled = [L.Reshape((-1, 1)), L.GlobalAveragePooling1D(), L.Dense(3)]
-    building.check_shapes(keras.Sequential([keras.Input((None, None)), *pooled]), task)
+    check_shapes(keras.Sequential([keras.Input((None, None)), *pooled]), task)
 
 
 @pytest.mark.parametrize(
@@ -211,13 +216,13 @@ def test_a_loss_has_its_hyperparameters():
 
 def loss_of(*flags, from_logits=False):
     config = experiment(*flags)
-    return building.build_loss(config, build_task(config), from_logits)
+    return building.build_loss(config, build_task(config).loss, from_logits)
 
 
 def test_an_automatic_loss_refuses_hyperparameters_of_the_other_candidate(table):
     config = experiment(table("a", "price"), "--ignore_class=1")
     with pytest.raises(ValueError, match="^ignore_class is not for loss mean_squared_error, wh"):
-        building.build_loss(config, build_task(config), False)
+        building.build_loss(config, build_task(config).loss, False)
 
 
 def test_an_experiment_is_described_in_one_line():
@@ -236,7 +241,7 @@ def test_standardized_columns_are_cut_off_at_the_bound(dataset):
     full = building.build_models(config, task).full
     bounded = keras.Model(full.inputs[0], full.get_layer("in_standard_deviations").output)
     scaled = np.asarray(bounded(x))
-    assert np.abs(scaled).max() == building.BOUND
+    assert np.abs(scaled).max() == BOUND
     mean, deviation = task.train.x[:, 1].mean(), task.train.x[:, 1].std()
     np.testing.assert_allclose(scaled[:, 1], (x[:, 1] - mean) / deviation, rtol=1e-4, atol=1e-5)
 

@@ -131,5 +131,5 @@ def test_each_setting_is_in_the_key_or_listed_as_none_of_the_programs() -> None:
         *("data_dir", "target", "task", "train_examples", "validation_split", "preprocess"),
         *("class_weight", "sample_weight_column", "oversample", "stratify", "image_size"),
         *("color_mode", "augment", "split_seed", "group_column", "stream_pipeline"),
-        "steps_per_epoch",
+        *("steps_per_epoch", "input_columns"),
     }

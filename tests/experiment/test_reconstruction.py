@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import trainlib as tl
-from trainlib.cli.predict import to_csv
+from trainlib.cli.predict import Predicted, to_csv
 from trainlib.data import load_dataset
 from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run
 
@@ -36,7 +36,7 @@ def test_the_saved_run_is_evaluated_and_predicts_the_reconstructions(finished):
     assert evaluate_run(run) == finished.test
     found = predict_run(run)
     np.testing.assert_allclose(found, finished.model(load_dataset("digits").test.x), atol=1e-5)
-    header, first = to_csv(found[:1]).splitlines()
+    header, first = to_csv({"": Predicted(found[:1])}).splitlines()
     assert header.split(",")[::63] == ["prediction0", "prediction63"]
     assert len(first.split(",")) == 64
 

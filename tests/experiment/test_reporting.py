@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import trainlib as tl
+from trainlib.experiment.predictions import predict_test
 from trainlib.experiment.reporting import (
     model_record,
-    predict_test,
     read_record,
     read_records,
     write_comparison,
@@ -79,7 +79,7 @@ def test_a_run_without_a_summary_is_not_finished(folder):
 
 
 def test_predictions_and_losses_are_those_of_the_saved_model(loaded, finished):
-    found = predict_test(*loaded)
+    found = predict_test(*loaded)[""]
     np.testing.assert_allclose(found.scores, predict_run(read_saved_run(finished)), atol=1e-6)
     np.testing.assert_array_equal(found.true, loaded[1].test.y)
     np.testing.assert_array_equal(found.predicted, found.scores.argmax(1))

@@ -214,7 +214,7 @@ def test_a_loss_and_metrics_of_the_users(mine):
     config = config_of(mine, loss=f"{mine}:loss", metrics=names)
     task = build_task(config)
     y, p = tf.constant([1, 0]), tf.constant([[0.25, 0.75], [1.0, 0.0]])
-    loss = build_loss(config, task, None)
+    loss = build_loss(config, task.loss, None)
     np.testing.assert_allclose(loss(y, p), [0.5625, 1.0])
     metrics = build_metrics(config, task, None)
     assert list(metrics) == ["brier", "smooth", "accuracy"]

@@ -10,10 +10,17 @@ from helpers.experiments import experiment
 
 import trainlib as tl
 from trainlib.experiment.building import build_losses, build_models
-from trainlib.experiment.reporting import predict_test
+from trainlib.experiment.predictions import predict_test
 from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run, with_data
 from trainlib.experiment.task import build_task, training_data
-from trainlib.experiment.wiring import ONE, by_output, inputs_of, loss_weights_of, main_output
+from trainlib.experiment.wiring import (
+    ONE,
+    by_output,
+    inputs_of,
+    loss_weights_of,
+    main_output,
+    targets_of,
+)
 from trainlib.models.wide_deep import Wiring
 
 WIRED = (
@@ -45,12 +52,18 @@ def test_each_input_takes_its_columns_and_each_output_predicts_the_targets():
     np.testing.assert_array_equal(found["wide"], X[:, :1])
     np.testing.assert_array_equal(found["deep"], X[:, ::-1])
     assert by_output(wiring, 3) == {"main": 3, "aux": 3}
+    assert targets_of(wiring, Y) == {"main": Y, "aux": Y}
     assert main_output(wiring, {"aux": 1, "main": 2}) == 2
 
 
 def test_a_model_of_one_input_and_one_output_takes_the_data_as_they_are():
     assert inputs_of(ONE, X) is X
-    assert by_output(ONE, Y) is Y and main_output(ONE, Y) is Y
+    assert by_output(ONE, Y) is Y and targets_of(ONE, Y) is Y
+
+
+def test_arrays_by_name_are_taken_as_they_are():
+    x, y = {"wide": X}, {"main": Y}
+    assert inputs_of(ONE, x) == x and targets_of(Wiring({}, ("main",)), y) == y
 
 
 def test_results_are_named_by_output_and_weighted(finished):
@@ -61,24 +74,29 @@ def test_results_are_named_by_output_and_weighted(finished):
     assert {"val_main_loss", "val_aux_loss"} <= set(finished.history[0])
 
 
-def test_a_saved_run_is_evaluated_and_predicts_by_its_main_output(finished):
+def test_a_saved_run_is_evaluated_and_predicts_by_each_output(finished):
     run = read_saved_run(finished.folder)
     assert evaluate_run(run) == pytest.approx(finished.test, rel=1e-6)
     predicted = predict_run(run)
     task = build_task(finished.config)
-    error = np.mean((predicted[:, 0] - task.test.y) ** 2)
-    assert error == pytest.approx(finished.test["main_loss"], rel=1e-5)
+    assert [*predicted] == ["main", "aux"]
+    for name, values in predicted.items():
+        error = np.mean((values[:, 0] - task.test.y) ** 2)
+        assert error == pytest.approx(finished.test[f"{name}_loss"], rel=1e-5)
     whole = evaluate_run(with_data(run, finished.config.dataset))
     assert whole["loss"] == pytest.approx(finished.test["loss"], rel=0.5)
 
 
-def test_the_report_shows_the_main_output(finished):
+def test_the_report_shows_each_output(finished):
     task = build_task(finished.config)
     built = build_models(finished.config, task)
-    predictions = predict_test(finished.config, task, built)
-    assert predictions.predicted.shape == predictions.losses.shape == task.test.y.shape
-    expected = (predictions.predicted - task.test.y) ** 2
-    np.testing.assert_allclose(predictions.losses, expected, rtol=1e-5)
+    found = predict_test(finished.config, task, built)
+    assert [*found] == ["main", "aux"]
+    for predictions in found.values():
+        assert predictions.predicted.shape == predictions.losses.shape == task.test.y.shape
+        expected = (predictions.predicted - task.test.y) ** 2
+        np.testing.assert_allclose(predictions.losses, expected, rtol=1e-5)
+    assert np.any(found["main"].losses != found["aux"].losses)
 
 
 def test_data_of_other_columns_are_refused(finished, tmp_path):

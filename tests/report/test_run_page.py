@@ -8,7 +8,7 @@ from helpers.predictions import classified, numbers
 
 from trainlib.report.examples import ExampleData
 from trainlib.report.range_test import LossCurve
-from trainlib.report.run_page import ModelRecord, RunRecord, duration, write_run_page
+from trainlib.report.run_page import ModelRecord, OutputRecord, RunRecord, duration, write_run_page
 
 pytest.importorskip("matplotlib")
 
@@ -39,7 +39,8 @@ CURVE = LossCurve(*np.array([[1e-4, 1e-3, 1e-2], [3.0, 2.0, 1.0], [3.0, 2.5, 2.0
 def model_record(predictions, class_names=()):
     """The record of a model that made these predictions."""
     data = ExampleData(np.zeros((len(predictions.true), 2)), class_names=class_names)
-    return ModelRecord({"train": 1400, "test": 40}, 1234, "the_loss", predictions, data)
+    outputs = {"": OutputRecord("the_loss", predictions, data.class_names)}
+    return ModelRecord({"train": 1400, "test": 40}, 1234, outputs, data)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from trainlib.cli.flags import (  # noqa: E402
     given_flags,
 )
 from trainlib.experiment import run_folder  # noqa: E402
-from trainlib.experiment.building import build_models, describe, with_scaled_targets  # noqa: E402
+from trainlib.experiment.building import build_models, describe, matched_task  # noqa: E402
 from trainlib.experiment.flat import flag_text  # noqa: E402
 from trainlib.experiment.range_test import find_learning_rate  # noqa: E402
 from trainlib.experiment.task import build_task  # noqa: E402
@@ -83,7 +83,7 @@ def lr_find(values: Values) -> None:
     )
     task = build_task(config)
     built = build_models(config, task)
-    task = with_scaled_targets(task, built)
+    task = matched_task(task, built)
     _print(describe(config, task, built))
     result = find_learning_rate(config, task, built, _progress(test.max_steps), test)
     folder = run_folder.create(config, run_dir, prefix="lr_find-")

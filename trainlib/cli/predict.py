@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,12 @@ from trainlib.cli.flags import define_run  # noqa: E402
 from trainlib.core.checks import check_integer  # noqa: E402
 from trainlib.experiment.saved_run import (  # noqa: E402
     SampleOptions,
+    SavedRun,
     image_names,
     mc_predict_run,
     predict_run,
     read_saved_run,
+    score_name,
     with_data,
 )
 from trainlib.tools.uncertainty import MASKS, UncertainPrediction  # noqa: E402
@@ -32,7 +34,8 @@ from trainlib.training.paths import shown  # noqa: E402
 
 ABOUT = """
 predict: write the predictions of a run's model as CSV: the class and the probability of each
-class (its score, if the loss is not one of probabilities), or the predicted number.
+class (its score, if the loss is not one of probabilities), or the predicted number. The columns of
+a model of several outputs begin with the name of the output.
 
   predict --run_dir=runs/digits-mlp-adam-20260101-120000 --data=new.npz --output=predicted.csv
 
@@ -53,9 +56,9 @@ def define(values: Values) -> None:
     group.path(
         "data",
         None,
-        "An .npz file with an array x, a table with the columns that the run was trained on, a "
-        "folder of images, or images, comma-separated; default: the test examples of the run's "
-        "data set.",
+        "An .npz file with an array x, or x_NAME of several inputs; a table with the columns that "
+        "the run was trained on; a folder of images, or images, comma-separated; default: the test "
+        "examples of the run's data set.",
     )
     group.path("output", None, "File to write; default: standard output.")
     group = Group(values, "Uncertainty")
@@ -89,12 +92,16 @@ def predict(values: Values) -> None:
             if values[flag].present:
                 raise ValueError(f"{flag} needs mc_samples")
         predictions = predict_run(run, values.data, values.safe_mode, note)
-        text = to_csv(predictions, names, run.score_name, files)
+        if isinstance(predictions, dict):
+            outputs = {name: _of_output(run, name, x) for name, x in predictions.items()}
+        else:
+            outputs = {"": Predicted(predictions, names, run.score_name)}
+        text = to_csv(outputs, files)
     else:
         check_integer("mc_samples", values.mc_samples, at_least=2)
         options = SampleOptions(samples=values.mc_samples, masks=values.mc_masks, seed=values.seed)
         found = mc_predict_run(run, values.data, values.safe_mode, note, **options)
-        text = to_csv(found.mean, names, run.score_name, files, found)
+        text = to_csv({"": Predicted(found.mean, names, run.score_name, found)}, files)
     if output is None:
         print(text, end="")
     else:
@@ -108,34 +115,60 @@ def _check_output(path: Path) -> None:
         raise ValueError(f"output {shown(path)}: there is no folder {shown(path.parent)}")
 
 
-def to_csv(
-    predictions: np.ndarray,
-    classes: Sequence[str] = (),
-    score: str = "p",
-    files: Sequence[str] = (),
-    uncertain: UncertainPrediction | None = None,
-) -> str:
+class Predicted(NamedTuple):
+    """Predictions of one output of a model.
+
+    Attributes:
+        values: scores of K classes [N, K], or numbers [N, 1]; of an autoencoder [N, ...].
+        classes: names of the K classes. Default: (), they are numbers.
+        score: what the columns of the classes begin with. Default: "p", probabilities.
+        uncertain: their uncertainty, of which further columns are written. Default: None.
+    """
+
+    values: np.ndarray
+    classes: Sequence[str] = ()
+    score: str = "p"
+    uncertain: UncertainPrediction | None = None
+
+
+def _of_output(run: SavedRun, name: str, values: np.ndarray) -> Predicted:
+    """Return the predictions of one of several outputs of a run's model."""
+    described = run.outputs.get(name)
+    if described is None:
+        return Predicted(values)
+    return Predicted(values, run.class_names_of(name), score_name(described["loss"]))
+
+
+def to_csv(outputs: Mapping[str, Predicted], files: Sequence[str] = ()) -> str:
     """Return predictions as CSV: a header, and a row for each example.
 
     Args:
-        predictions: scores of K classes [N, K], or numbers [N, 1]; of an autoencoder [N, ...].
-        classes: names of the K classes. Default: (), they are numbers.
-        score: what the columns of the classes begin with. Default: "p", probabilities.
+        outputs: predictions by output, whose columns begin with its name; "" for the only one.
         files: file of each example, written into a first column. Default: (), no such column.
-        uncertain: their uncertainty, of which further columns are written. Default: None.
     """
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    more = {} if uncertain is None else _uncertainty_columns(uncertain, classes)
-    flat = predictions.reshape(len(predictions), -1)
-    numbers = np.column_stack([flat, *more.values()])
-    predicted = ["class", *_columns(score, classes)] if classes else _numbered("prediction", flat)
-    rows.writerow([*(["file"] if files else []), *predicted, *more])
-    first = [[shown(name)] for name in files] or [[] for _ in predictions]
-    for file, scores, line in zip(first, predictions, numbers, strict=True):
-        name = [classes[scores.argmax()]] if classes else []
-        rows.writerow([*file, *name, *(f"{x:.7g}" for x in line)])
+    tables = [_cells(name, predicted) for name, predicted in outputs.items()]
+    if files:
+        tables.insert(0, (["file"], [[shown(name)] for name in files]))
+    rows.writerow([name for names, _ in tables for name in names])
+    for cells in zip(*(of_table for _, of_table in tables), strict=True):
+        rows.writerow([cell for of_table in cells for cell in of_table])
     return text.getvalue()
+
+
+def _cells(output: str, predicted: Predicted) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns of an output, and the cells of each example."""
+    values, classes, score, uncertain = predicted
+    more = {} if uncertain is None else _uncertainty_columns(uncertain, classes)
+    flat = values.reshape(len(values), -1)
+    numbers = np.column_stack([flat, *more.values()])
+    names = ["class", *_columns(score, classes)] if classes else _numbered("prediction", flat)
+    found = []
+    for scores, line in zip(values, numbers, strict=True):
+        first = [classes[scores.argmax()]] if classes else []
+        found.append([*first, *(f"{x:.7g}" for x in line)])
+    return [f"{output}_{name}" if output else name for name in (*names, *more)], found
 
 
 def _columns(begin: str, classes: Sequence[str]) -> list[str]:

@@ -16,13 +16,14 @@ import numpy as np
 
 from trainlib.data.archives import read_npz
 from trainlib.data.examples import Dataset, Examples, split_test
-from trainlib.data.files import SUFFIXES, Reading, is_file_path, load_archive, load_file
+from trainlib.data.files import SUFFIXES, is_file_path, load_archive, load_file
 from trainlib.data.frames import Frame
 from trainlib.data.housing import FEATURES, TARGET, read_housing_table, read_keras_archive
 from trainlib.data.idx import read_idx
 from trainlib.data.image_files import ImageOptions
 from trainlib.data.labels import AUTO
 from trainlib.data.preprocessing import TablePreprocessing, fit_preprocessing
+from trainlib.data.reading import Reading
 from trainlib.data.search import find_files
 from trainlib.data.validation import check_examples, check_parts
 from trainlib.training.paths import expanded, shown
@@ -96,7 +97,7 @@ def load_dataset(
             )
         return DATASETS[text](folder, dtype)
     if is_path(text):
-        reading = Reading(target, task, dtype, preprocessing, images=images or ImageOptions())
+        reading = Reading(target, task, task, dtype, preprocessing, images=images or ImageOptions())
         return load_file(expanded(text), reading)
     raise ValueError(_describe_unknown(text))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +21,10 @@ class Examples(NamedTuple):
     """Inputs and targets, in the same order.
 
     Attributes:
-        x: inputs [N, ...], uint8 images or floating values.
-        y: targets [N], int32 labels from 0 to classes - 1, or floating for regression.
+        x: inputs [N, ...], uint8 images or floating values; of several inputs, a dict of such
+            arrays by their names.
+        y: targets [N], int32 labels from 0 to classes - 1, or floating for regression; of several
+            outputs, a dict of such arrays by their names.
 
     Example:
         >>> examples = tl.data.Examples(np.ones((3, 2), np.float32), np.array([0, 1, 1], np.int32))
@@ -29,13 +32,14 @@ class Examples(NamedTuple):
         3
     """
 
-    x: Array
-    y: Array
+    x: Any
+    y: Any
 
     @property
     def size(self) -> int:
         """Number of examples; `len` counts the two fields."""
-        return int(self.x.shape[0])
+        first = next(iter(self.x.values())) if isinstance(self.x, Mapping) else self.x
+        return int(first.shape[0])
 
 
 class Dataset(NamedTuple):
@@ -64,6 +68,8 @@ class Dataset(NamedTuple):
             first ones. Default: None, `train` holds all.
         groups: groups of the examples of `train`, which folds keep together, [N]. Default: None.
         image_options: size, colors and classes of the images of a folder. Default: None.
+        output_classes: number of classes of each of several outputs, 0 for regression, by name;
+            `classes` is that of the first. Default: {}, y is one array.
 
     Example:
         >>> digits = tl.data.load_dataset("digits")
@@ -88,6 +94,7 @@ class Dataset(NamedTuple):
     weights: Array | None = None
     stream: Any = None
     groups: Array | None = None
+    output_classes: Mapping[str, int] = {}
 
 
 def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
@@ -221,9 +228,16 @@ def take(examples: Examples, n: int) -> Examples:
         raise ValueError(
             f"n is {n}; give an integer from 1 to {examples.size}, the number there is"
         )
-    return Examples(examples.x[:n], examples.y[:n])
+    return pick(examples, slice(n))
 
 
-def pick(examples: Examples, indices: Array) -> Examples:
+def pick(examples: Examples, indices: Array | slice) -> Examples:
     """Return the examples of these indices."""
-    return Examples(examples.x[indices], examples.y[indices])
+    return Examples(*(_rows(arrays, indices) for arrays in examples))
+
+
+def _rows(arrays: Any, indices: Array | slice) -> Any:
+    """Return rows of an array, or of each of a dict of arrays."""
+    if isinstance(arrays, Mapping):
+        return {name: array[indices] for name, array in arrays.items()}
+    return arrays[indices]

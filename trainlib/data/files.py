@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trainlib.data.archives import Array, names_in_npz, read_npz
-from trainlib.data.examples import Dataset, Examples, pick, split_test_indices
+from trainlib.data.array_data import examples_of, from_arrays, inputs_of, listed, one_or_all
+from trainlib.data.examples import (
+    TEST,
+    Dataset,
+    Examples,
+    split_test_indices,
+)
 from trainlib.data.frames import PARQUET, Frame, read_frame
-from trainlib.data.image_files import ImageOptions
 from trainlib.data.image_folder import (
     has_part_folders,
     load_image_folder,
@@ -28,65 +33,17 @@ from trainlib.data.labels import (
     fit_labels,
     with_targets,
 )
+from trainlib.data.named_arrays import WHOLE, Arrays, arrays_of_part
 from trainlib.data.preprocessing import TablePreprocessing, fit_preprocessing
+from trainlib.data.reading import Reading
 from trainlib.data.validation import (
-    are_sequences,
-    check_examples,
-    check_inputs,
-    check_lengths,
-    check_parts,
-    check_sequences,
-    check_targets,
-    check_weights,
-    count_classes,
     to_floats,
 )
-from trainlib.training.paths import expanded, printable, shown
+from trainlib.training.paths import expanded, shown
 
 TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", PARQUET)
 """Ends of the names of tables, which have a column to predict."""
 SUFFIXES = (".npz", *TABLES)
-
-PARTS = ("x_train", "y_train", "x_test", "y_test")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a file is read.
-
-    Attributes:
-        target: the column of a table to predict; None: the last.
-        task: "classification", "regression" or "auto".
-        dtype: of inputs and numbers to predict, "float32" or "float64".
-        preprocessing: rules of a table; None: rules fitted to its training rows.
-        training_rows: function of the targets outside the test part that returns the indices of
-            the examples to which rules are fitted; None: all.
-        stratify: whether a test part that is split off has its share of each class.
-        images: size, colors and classes of the images of a folder.
-        sequences: whether integers [N, steps] are sequences, and not columns of numbers.
-        weight_column: the column of a table with weights of the examples; None: there is none.
-        group_column: the column of a table with groups of the examples; None: there is none.
-    """
-
-    target: str | None = None
-    task: str = AUTO
-    dtype: str = "float32"
-    preprocessing: TablePreprocessing | None = None
-    training_rows: Callable[[Array], Array] | None = None
-    stratify: bool = True
-    images: ImageOptions = ImageOptions()
-    sequences: bool = False
-    weight_column: str | None = None
-    group_column: str | None = None
-
-    @property
-    def other_columns(self) -> dict[str, str]:
-        """The columns of a table that are no inputs, with what they hold."""
-        held = {
-            self.weight_column: "the weights of the examples",
-            self.group_column: "the groups of the examples",
-        }
-        return {name: what for name, what in held.items() if name is not None}
 
 
 def is_file_path(name: str) -> bool:
@@ -105,7 +62,8 @@ def load_file(path: Path, reading: Reading) -> Dataset:
     Args:
         path: an .npz archive with the arrays x_train, y_train, x_test and y_test, or x and y, and
             if there are any x_validation and y_validation, and weights of the training examples,
-            weight_train or weight; a table with a header; or a folder of images.
+            weight_train or weight; of several inputs or outputs x_NAME_train, ..., or x_NAME and
+            y_NAME; a table with a header; or a folder of images.
         reading: how it is read.
 
     Returns:
@@ -135,55 +93,6 @@ def load_archive(path: Path, name: str, reading: Reading) -> Dataset:
     return from_arrays(arrays, name, shown(path), reading)
 
 
-def from_arrays(arrays: dict[str, Array], name: str, source: str, reading: Reading) -> Dataset:
-    """Return arrays as a data set with a name; `source` is where they are from, for messages."""
-    stratified = False
-    if all(part in arrays for part in PARTS):
-        train, test = (
-            as_examples(arrays, source, (f"x_{part}", f"y_{part}"), reading)
-            for part in ("train", "test")
-        )
-        weights = _given_weights(arrays, "weight_train", train, source, reading)
-    elif "x" in arrays and "y" in arrays:
-        pair = as_examples(arrays, source, ("x", "y"), reading)
-        stratified = reading.stratify and pair.y.dtype.kind == "i"
-        kept, held_out = split_test_indices(pair.size, source, pair.y if stratified else None)
-        train, test = pick(pair, kept), pick(pair, held_out)
-        weights = _given_weights(arrays, "weight", pair, source, reading)
-        weights = None if weights is None else weights[kept]
-    else:
-        raise ValueError(
-            f"{source} holds the arrays {_listed(arrays)}; give {', '.join(PARTS)}, or x and y"
-        )
-    parts = [test]
-    if "x_validation" in arrays and "y_validation" in arrays:
-        parts.append(as_examples(arrays, source, ("x_validation", "y_validation"), reading))
-    for part in parts:
-        check_parts(train, part, source)
-    classes = min(count_classes(train, part, source) for part in parts)
-    largest = max(int(part.x.max()) for part in (train, *parts)) if train.x.dtype == "int32" else -1
-    return Dataset(
-        name,
-        train,
-        test,
-        classes,
-        255.0 if train.x.dtype == np.uint8 else 0.0,
-        validation=parts[1] if parts[1:] else None,
-        stratified=stratified,
-        vocabulary=largest + 1,
-        weights=weights,
-    )
-
-
-def _given_weights(
-    arrays: dict[str, Array], name: str, examples: Examples, source: str, reading: Reading
-) -> Array | None:
-    """Return the weights of examples in an array of that name, if there is one."""
-    if name not in arrays:
-        return None
-    return check_weights(arrays[name], examples.size, f"{source}, {name}", reading.dtype)
-
-
 def has_parts(path: Path) -> bool:
     """Return whether a file or a folder has a training and a test part.
 
@@ -192,7 +101,10 @@ def has_parts(path: Path) -> bool:
     """
     if path.is_dir():
         return has_part_folders(path)
-    return not is_table(path.name) and "x_test" in names_in_npz(path)
+    if is_table(path.name):
+        return False
+    names: dict[str, Any] = dict.fromkeys(names_in_npz(path))
+    return bool(arrays_of_part(names, "x", TEST, shown(path)))
 
 
 def load_all_examples(
@@ -229,14 +141,15 @@ def load_all_examples(
     if path.is_dir():
         return load_labelled_images(path, reading.images), ()
     arrays = read_npz(path)
-    if "x" not in arrays or "y" not in arrays:
-        raise ValueError(f"{shown(path)} holds the arrays {_listed(arrays)}; give x and y")
-    examples = as_examples(arrays, shown(path), ("x", "y"), reading)
-    _check_labels(examples.y, classes, f"{shown(path)}, y")
+    examples = examples_of(arrays, shown(path), WHOLE, reading)
+    if examples is None:
+        raise ValueError(f"{shown(path)} holds the arrays {listed(arrays)}; give x and y")
+    if not isinstance(examples.y, Mapping):
+        check_labels(examples.y, classes, f"{shown(path)}, y")
     return examples, ()
 
 
-def _check_labels(y: Array, classes: int, where: str) -> None:
+def check_labels(y: Array, classes: int, where: str) -> None:
     """Raise `ValueError` for a label above those that a model knows; 0 classes know all."""
     if classes and y.dtype.kind == "i" and int(y.max()) >= classes:
         raise ValueError(
@@ -253,11 +166,11 @@ def load_examples(
     preprocessing: TablePreprocessing | None = None,
     dtype: str = "float32",
     sequences: bool = False,
-) -> Array:
+) -> Arrays:
     """Load inputs without targets, for predictions.
 
     Args:
-        path: an .npz archive with the array x or x_test, or a table.
+        path: an .npz archive with the array x or x_test, or x_NAME of several inputs, or a table.
         target: a column of the table to leave out. Default: None; ignored for archives.
         feature_names: the columns of the table to read, in this order. Default: (), all but
             `target`. Ignored for archives.
@@ -268,7 +181,8 @@ def load_examples(
             columns of numbers.
 
     Returns:
-        An array [N, ...]: uint8 images of rank 3 or more, int32 sequences, or floats of that dtype.
+        An array [N, ...]: uint8 images of rank 3 or more, int32 sequences, or floats of that dtype;
+        of several inputs a dict of such arrays by their names.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -286,13 +200,11 @@ def load_examples(
             f"{shown(source)} does not end in {', '.join(SUFFIXES)}; give a file that does"
         )
     if not is_table(source.name):
-        arrays = read_npz(source)
-        for name in ("x", "x_test"):
-            if name in arrays and sequences and are_sequences(arrays[name]):
-                return check_sequences(arrays[name], f"{shown(source)}, {name}")
-            if name in arrays:
-                return check_inputs(arrays[name], f"{shown(source)}, {name}", dtype)
-        raise ValueError(f"{shown(source)} holds the arrays {_listed(arrays)}; give x")
+        arrays, reading = read_npz(source), Reading(dtype=dtype, sequences=sequences)
+        for part in (WHOLE, TEST):
+            if found := inputs_of(arrays, shown(source), part, reading):
+                return one_or_all(found)
+        raise ValueError(f"{shown(source)} holds the arrays {listed(arrays)}; give x")
     if preprocessing is not None:
         return load_inputs(source, preprocessing, dtype)[0]
     frame = read_frame(source, "" if target is None else target)
@@ -400,30 +312,3 @@ def _table_examples(x: Array, y: Array, name: str, dtype: str) -> Examples:
     """Return the examples of a table in a floating dtype."""
     targets = y if y.dtype.kind == "i" else to_floats(y, f"{name}, the target", dtype)
     return Examples(to_floats(x, f"{name}, its columns", dtype), targets)
-
-
-def as_examples(
-    arrays: dict[str, Array], source: str, names: tuple[str, str], reading: Reading
-) -> Examples:
-    """Return two of some arrays as examples, checked and in the dtypes that models take.
-
-    Args:
-        arrays: the arrays.
-        source: where they are from, for messages.
-        names: names of the inputs and the targets among them.
-        reading: how they are read.
-
-    Raises:
-        ValueError: their values are not valid.
-    """
-    x, y = names
-    where = (f"{source}, {x}", f"{source}, {y}")
-    if not (reading.sequences and are_sequences(arrays[x])):
-        return check_examples(arrays[x], arrays[y], where, reading.dtype, reading.task)
-    inputs = check_sequences(arrays[x], where[0])
-    targets = check_targets(arrays[y], where[1], reading.dtype, reading.task)
-    return Examples(inputs, check_lengths(inputs, targets, where))
-
-
-def _listed(arrays: dict[str, Array]) -> str:
-    return ", ".join(map(printable, arrays)) or "none"

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from trainlib.data.examples import Dataset
-from trainlib.data.files import PARTS, Reading, from_arrays
+from trainlib.data.array_data import from_arrays
+from trainlib.data.examples import TEST, TRAIN, Dataset
 from trainlib.data.labels import AUTO
+from trainlib.data.named_arrays import WHOLE, flat_names
 from trainlib.data.pipelines import are_pipelines, is_pipeline, read_pipelines
+from trainlib.data.reading import Reading
 from trainlib.data.streams import open_stream
 
 
@@ -20,6 +22,7 @@ def as_dataset(
     *,
     dtype: str = "float32",
     task: str = AUTO,
+    output_task: str = AUTO,
     stratify: bool = True,
     sequences: bool = False,
     stream: bool = False,
@@ -31,9 +34,11 @@ def as_dataset(
         made: a `Dataset`; `((x_train, y_train), (x_test, y_test))` as Keras's data sets have it;
             `(x, y)`; a dict of arrays as in an .npz archive; or a `tf.data.Dataset` of (x, y) or
             (x, y, weight), in batches or not, or a dict of such with the parts train, validation
-            and test: they are read into memory once, unless they are streamed.
+            and test: they are read into memory once, unless they are streamed. Of several inputs
+            or outputs, x or y is a dict of arrays by name.
         dtype: "float32" or "float64", of all that is not an image or a label. Default: "float32".
         task: "classification", "regression", or "auto", the default: integers are classes.
+        output_task: the same for each of several arrays of targets. Default: "auto".
         stratify: whether a test part that is split off has its share of each class. Default: True.
         sequences: whether integers [N, steps] are sequences. Default: False, columns of numbers.
         stream: whether the part train of a dict of pipelines is read in each epoch. Default: False.
@@ -51,7 +56,9 @@ def as_dataset(
     """
     if isinstance(made, Dataset) and not stream:
         return made
-    reading = Reading(task=task, dtype=dtype, stratify=stratify, sequences=sequences)
+    reading = Reading(
+        task=task, output_task=output_task, dtype=dtype, stratify=stratify, sequences=sequences
+    )
     if stream:
         return open_stream(made, name, reading)
     arrays: dict[str, Any] = {}
@@ -63,8 +70,9 @@ def as_dataset(
         arrays = dict(made)
     elif isinstance(made, (tuple, list)) and len(made) == 2:
         pairs = [part for part in made if isinstance(part, (tuple, list)) and len(part) == 2]
-        values = [*pairs[0], *pairs[1]] if len(pairs) == 2 else made
-        arrays = dict(zip(PARTS if len(pairs) == 2 else ("x", "y"), values, strict=True))
+        parts = dict(zip((TRAIN, TEST), pairs, strict=True)) if len(pairs) == 2 else {WHOLE: made}
+        for part, (x, y) in parts.items():
+            arrays |= flat_names("x", part, x) | flat_names("y", part, y)
     if not arrays:
         raise ValueError(
             f"dataset {name}: must return (x, y), ((x_train, y_train), (x_test, y_test)), a dict "

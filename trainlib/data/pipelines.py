@@ -10,6 +10,7 @@ import numpy as np
 from trainlib.data.archives import Array
 from trainlib.data.examples import TEST, TRAIN, VALIDATION
 from trainlib.data.image_files import MEMORY_BYTES
+from trainlib.data.named_arrays import WHOLE, flat_names
 
 SAMPLED = 10_000
 """Number of first examples that are read of a pipeline that is streamed."""
@@ -22,11 +23,13 @@ class Read(NamedTuple):
     """What was read of a pipeline.
 
     Attributes:
-        arrays: its components.
+        arrays: its components by the names of an archive.
+        size: number of its examples.
         rows: number of examples of its first batch; 0 if it yields single examples.
     """
 
-    arrays: list[Array]
+    arrays: dict[str, Array]
+    size: int
     rows: int
 
 
@@ -44,8 +47,9 @@ def read_pipelines(made: Any, where: str) -> tuple[dict[str, Array], str]:
     """Return the arrays of a pipeline, or of those of the parts, by the names of an archive.
 
     Args:
-        made: a `tf.data.Dataset` of (x, y) or (x, y, weight), in batches or not; or a dict of such
-            data sets: train, and validation and test if there are any.
+        made: a `tf.data.Dataset` of (x, y) or (x, y, weight), in batches or not, x and y a tensor
+            or a dict of tensors by name; or a dict of such data sets: train, and validation and
+            test if there are any.
         where: name of the function, for messages.
 
     Returns:
@@ -57,11 +61,12 @@ def read_pipelines(made: Any, where: str) -> tuple[dict[str, Array], str]:
     """
     parts = parts_of(made, where)
     arrays: dict[str, Array] = {}
+    sizes: list[str] = []
     for part, pipeline in parts.items():
-        suffix = "" if part == TRAIN and TEST not in parts else f"_{part}"
-        arrays |= named(read(pipeline, f"{where}, {part}").arrays, f"{where}, {part}", part, suffix)
-    inputs = [array for name, array in arrays.items() if name.startswith("x")]
-    sizes = [f"{len(x):,} {part}" for part, x in zip(parts, inputs, strict=True)]
+        suffix = WHOLE if part == TRAIN and TEST not in parts else part
+        found = read(pipeline, part, f"{where}, {part}", suffix)
+        arrays |= found.arrays
+        sizes.append(f"{found.size:,} {part}")
     return arrays, (
         f"{', '.join(sizes)} examples read into memory once; what the pipeline draws at random "
         "is the same in every epoch"
@@ -84,47 +89,51 @@ def parts_of(made: Any, where: str) -> dict[str, Any]:
     return parts
 
 
-def named(found: list[Array], where: str, part: str, suffix: str) -> dict[str, Array]:
-    """Return the components of a part by their names in an archive.
-
-    Raises:
-        ValueError: other examples than those of the training have weights.
-    """
-    if len(found) == 3 and part != TRAIN:
-        raise ValueError(f"{where}: only the examples of {TRAIN} have weights")
-    return dict(zip((f"{kind}{suffix}" for kind in ("x", "y", "weight")), found, strict=False))
+def named(element: Any, part: str) -> dict[str, Any]:
+    """Return the components of an element, or of its specification, by the names of an archive."""
+    kinds = zip(("x", "y", "weight"), element, strict=False)
+    return {
+        key: value for kind, given in kinds for key, value in flat_names(kind, part, given).items()
+    }
 
 
-def read(pipeline: Any, where: str, sample: bool = False) -> Read:
+def read(pipeline: Any, part: str, where: str, suffix: str, sample: bool = False) -> Read:
     """Return the components of the elements of a pipeline, joined.
 
     Args:
         pipeline: the `tf.data.Dataset`.
+        part: the part of the data that it is.
         where: its name, for messages.
+        suffix: the part in the names of the arrays; `WHOLE` if there are no others.
         sample: whether the first examples are enough. Default: False, all are read.
 
     Raises:
-        ValueError: as for `read_pipelines`.
+        ValueError: as for `read_pipelines`; or other examples than those of the training have
+            weights.
     """
     import tensorflow as tf
 
     spec = pipeline.element_spec
-    if not isinstance(spec, tuple) or len(spec) not in (2, 3) or tf.nest.flatten(spec) != [*spec]:
+    is_known = isinstance(spec, tuple) and len(spec) in (2, 3)
+    specs = named(spec, suffix) if is_known else {}
+    if not specs or tf.nest.flatten(specs) != [specs[key] for key in sorted(specs)]:
         raise ValueError(
-            f"{where}: the elements must be (x, y) or (x, y, weight) of one tensor each, got "
-            f"{type(spec).__name__}"
+            f"{where}: the elements must be (x, y) or (x, y, weight), of one tensor each or dicts "
+            f"of tensors by the names of inputs and outputs, got {type(spec).__name__}"
         )
     if not sample and pipeline.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(f"{where}: the pipeline does not end; leave out repeat(), {REMEDY}")
-    in_batches = _in_batches(*spec[:2])
-    found: list[list[Array]] = [[] for _ in spec]
+    if part != TRAIN and len(spec) == 3:
+        raise ValueError(f"{where}: only the examples of {TRAIN} have weights")
+    in_batches = _in_batches(*tf.nest.flatten(spec[:2]))
+    found: dict[str, list[Array]] = {key: [] for key in specs}
     count = size = 0
     for element in pipeline.as_numpy_iterator():
-        values = [np.asarray(part) for part in element]
-        for column, value in zip(found, values, strict=True):
-            column.append(value)
-        count += len(values[0]) if in_batches else 1
-        size += sum(value.nbytes for value in values)
+        values = {key: np.asarray(value) for key, value in named(element, suffix).items()}
+        for key, value in values.items():
+            found[key].append(value)
+        count += len(next(iter(values.values()))) if in_batches else 1
+        size += sum(value.nbytes for value in values.values())
         if sample and (count >= SAMPLED or size >= SAMPLED_BYTES):
             break
         if size > MEMORY_BYTES:
@@ -132,19 +141,21 @@ def read(pipeline: Any, where: str, sample: bool = False) -> Read:
                 f"{where}: the examples take more than {MEMORY_BYTES:,} bytes of memory; take "
                 f"fewer by take(n), {REMEDY}"
             )
-    if not found[0]:
+    if not count:
         raise ValueError(f"{where}: the pipeline has no examples")
     join = np.concatenate if in_batches else np.stack
-    rows = len(found[0][0]) if in_batches else 0
-    return Read([_joined(join, column, where) for column in found], rows)
+    rows = len(next(iter(found.values()))[0]) if in_batches else 0
+    joined = {key: _joined(join, column, where) for key, column in found.items()}
+    return Read(joined, count, rows)
 
 
-def _in_batches(x: Any, y: Any) -> bool:
-    """Return whether the elements are batches: both tensors have a first axis of one length."""
-    if x.shape.rank in (None, 0) or y.shape.rank in (None, 0):
-        return bool(y.shape.rank != 0)
-    sizes = (x.shape[0], y.shape[0])
-    return None in sizes or sizes[0] == sizes[1]
+def _in_batches(*specs: Any) -> bool:
+    """Return whether the elements are batches: all tensors have a first axis of one length."""
+    ranks = [spec.shape.rank for spec in specs]
+    if None in ranks or 0 in ranks:
+        return 0 not in ranks[1:]
+    sizes = {spec.shape[0] for spec in specs}
+    return None in sizes or len(sizes) == 1
 
 
 def _joined(join: Any, parts: list[Array], where: str) -> Array:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from trainlib.data.archives import Array
+from trainlib.data.array_data import examples_of, from_arrays
 from trainlib.data.examples import TEST, TRAIN, Dataset, Examples
-from trainlib.data.files import Reading, as_examples, from_arrays
+from trainlib.data.named_arrays import WHOLE, flat_names
 from trainlib.data.pipelines import are_pipelines, is_pipeline, named, parts_of, read
+from trainlib.data.reading import Reading
 from trainlib.data.validation import to_floats
 
 
@@ -22,7 +25,8 @@ class Stream(NamedTuple):
         rows: number of examples of its first batch; 0 if it yields single examples.
         where: its name, for messages.
         reading: how x and y are read.
-        classes: number of classes in the other parts and the first examples; 0 for regression.
+        classes: number of classes in the other parts and the first examples by output, whose name
+            is "" where there is only one; 0 for regression.
         fingerprint: text that identifies the first examples.
     """
 
@@ -30,7 +34,7 @@ class Stream(NamedTuple):
     rows: int
     where: str
     reading: Reading
-    classes: int
+    classes: Mapping[str, int]
     fingerprint: str
 
     def batches(self, size: int) -> Any:
@@ -46,13 +50,17 @@ class Stream(NamedTuple):
             ValueError: its values are not valid, or it has a class that the first examples and the
                 other parts do not have.
         """
-        arrays = dict(zip(("x", "y", "weight"), map(np.asarray, batch), strict=False))
-        found = as_examples(arrays, self.where, ("x", "y"), self.reading)
-        if self.classes and found.y.max() >= self.classes:
-            raise ValueError(
-                f"{self.where} has the class {found.y.max()}, but its first examples show the "
-                f"classes 0 to {self.classes - 1}: shuffle it, so that all are among them"
-            )
+        arrays = {key: np.asarray(value) for key, value in named(batch, WHOLE).items()}
+        found = examples_of(arrays, self.where, WHOLE, self.reading)
+        assert found is not None
+        for name, classes in self.classes.items():
+            y = found.y[name] if name else found.y
+            if classes and y.max() >= classes:
+                where = f"{self.where}, y_{name}" if name else self.where
+                raise ValueError(
+                    f"{where} has the class {y.max()}, but its first examples show the classes 0 "
+                    f"to {classes - 1}: shuffle it, so that all are among them"
+                )
         if "weight" not in arrays:
             return found, None
         weights = to_floats(arrays["weight"], f"{self.where}, weight", self.reading.dtype)
@@ -93,17 +101,20 @@ def open_stream(made: Any, name: str, reading: Reading) -> Dataset:
     arrays: dict[str, Array] = {}
     rows = 0
     for part, pipeline in parts.items():
-        found = read(pipeline, f"{where}, {part}", sample=part == TRAIN)
+        found = read(pipeline, part, f"{where}, {part}", part, sample=part == TRAIN)
         rows = found.rows if part == TRAIN else rows
-        arrays |= named(found.arrays, f"{where}, {part}", part, f"_{part}")
+        arrays |= found.arrays
     dataset = from_arrays(arrays, name, where, reading)
-    identity = zlib.crc32(dataset.train.y.tobytes(), zlib.crc32(dataset.train.x.tobytes()))
+    identity = 0
+    for kind, held in zip("xy", dataset.train, strict=True):
+        for array in flat_names(kind, WHOLE, held).values():
+            identity = zlib.crc32(array.tobytes(), identity)
     stream = Stream(
         parts[TRAIN],
         rows,
         f"{where}, {TRAIN}",
         reading,
-        dataset.classes,
+        dataset.output_classes or {"": dataset.classes},
         f"a pipeline, crc32 of its first {dataset.train.size} examples {identity:08x}",
     )
     note = (

@@ -7,6 +7,7 @@ import numpy as np
 from trainlib.data.archives import Array
 from trainlib.data.examples import Examples
 from trainlib.data.labels import CLASSIFICATION, MAX_CLASSES, REGRESSION
+from trainlib.data.named_arrays import WHOLE, flat_names
 
 
 def check_inputs(x: Array, where: str, dtype: str = "float32") -> Array:
@@ -163,10 +164,17 @@ def check_parts(train: Examples, test: Examples, source: str) -> None:
     """Check that both parts of a data set hold the same kind of examples.
 
     Raises:
-        ValueError: the parts differ in the shape or dtype of one example.
+        ValueError: the parts differ in the names of inputs or outputs, or in the shape or dtype of
+            one example.
     """
-    for field in Examples._fields:
-        first, second = getattr(train, field), getattr(test, field)
+    ours, theirs = _by_name(train), _by_name(test)
+    if set(ours) != set(theirs):
+        raise ValueError(
+            f"{source}: the training part has {', '.join(ours)}, the test part "
+            f"{', '.join(theirs)}; give both the same names"
+        )
+    for field, first in ours.items():
+        second = theirs[field]
         if (first.dtype, first.shape[1:]) != (second.dtype, second.shape[1:]):
             raise ValueError(
                 f"{source}: one example of {field} is {first.dtype} {first.shape[1:]} in the "
@@ -175,24 +183,34 @@ def check_parts(train: Examples, test: Examples, source: str) -> None:
             )
 
 
-def count_classes(train: Examples, test: Examples, source: str) -> int:
+def _by_name(examples: Examples) -> dict[str, Array]:
+    """Return the arrays of examples by their names in an archive."""
+    return flat_names("x", WHOLE, examples.x) | flat_names("y", WHOLE, examples.y)
+
+
+def count_classes(train: Array, test: Array, source: str) -> int:
     """Return the number of classes: the highest training label plus 1, or 0 for regression.
+
+    Args:
+        train: targets of the training part.
+        test: targets of another part.
+        source: name of the data, for messages.
 
     Raises:
         ValueError: there are fewer than 2 classes, or the test part has a label above those of the
             training part.
     """
-    if train.y.dtype.kind == "f":
+    if train.dtype.kind == "f":
         return 0
-    classes = int(train.y.max()) + 1
+    classes = int(train.max()) + 1
     if classes < 2:
         raise ValueError(
             f"{source}: every training label is 0; give at least 2 classes, or floats for "
             "regression"
         )
-    if int(test.y.max()) >= classes:
+    if int(test.max()) >= classes:
         raise ValueError(
-            f"{source}: the test part has the label {int(test.y.max())}, but the training labels "
+            f"{source}: the test part has the label {int(test.max())}, but the training labels "
             f"end at {classes - 1}; put examples of every class into the training part"
         )
     return classes

@@ -10,8 +10,9 @@ from trainlib.data import Dataset, Examples
 from trainlib.data.examples import pick, split_by_class, split_indices
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
-from trainlib.experiment.targets import INPUTS, ONE_HOT, in_form, target_of
-from trainlib.experiment.task import Task, data_dtype, metric_names, takes_sequences, task_target
+from trainlib.experiment.heads import metric_names, task_target
+from trainlib.experiment.targets import INPUTS, ONE_HOT, form_of, target_of
+from trainlib.experiment.task import Task, data_dtype, takes_sequences
 from trainlib.experiment.wiring import wiring_of
 
 PIXEL_MAX = 255.0
@@ -105,8 +106,7 @@ def build_task(
     )
 
     def formed(x: np.ndarray, y: np.ndarray) -> Examples:
-        examples = Examples(x, y)
-        return examples if names.labels else in_form(examples, target.form, dataset)
+        return Examples(x, y if names.labels else form_of(y, target.form, len(names.classes)))
 
     kept, held_out = split(arrays, names, fraction, config.seed)
     train, weights = formed(arrays.x, arrays.y), arrays.weights

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from trainlib.augmentation import parse_chain
@@ -39,6 +41,11 @@ def build_augmentation(config: ExperimentConfig, task: Task) -> Augmentation | N
             found = import_function("augment", augment, config.code_path)
         return as_augmentation(found)
     x = task.train.x
+    if isinstance(x, Mapping):
+        raise ValueError(
+            "augment takes images of one input, but the examples have "
+            f"{', '.join(x)}: give a function, as module:function"
+        )
     if x.ndim not in (3, 4):
         raise ValueError(
             f"augment is for images, but an example of {task.dataset.name} has the shape "
@@ -67,7 +74,7 @@ def augmented_examples(config: ExperimentConfig, task: Task) -> AugmentedExample
         None if the examples are not augmented, or are not arrays of one input.
     """
     augmentation = build_augmentation(config, task)
-    if augmentation is None or task.wiring.inputs:
+    if augmentation is None or task.wiring.inputs or isinstance(task.train.x, Mapping):
         return None
     ids = np.linspace(0, task.train.size - 1, min(SHOWN, task.train.size)).astype(int)
     data, augmenter = ArrayAdapter("data", tuple(task.train), len(ids)), Augmenter(augmentation)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 import trainlib.losses as losses
@@ -17,27 +17,25 @@ import trainlib.registry as registry
 from trainlib.core.types import Tensor, Tree
 from trainlib.data import Examples
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.custom_model import with_outputs_of, wrapped
 from trainlib.experiment.functions import AUTO, FunctionConfig, floating, not_for, takes
+from trainlib.experiment.heads import Head
+from trainlib.experiment.scaling import scaling_layers
 from trainlib.experiment.targets import INPUTS, metric_is_by_class, takes_logits, target_of
 from trainlib.experiment.task import VOCABULARY, Task, steps_per_epoch
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
-from trainlib.experiment.wiring import ONE, by_output, texts_by_output
+from trainlib.experiment.wiring import texts_by_output
 from trainlib.metrics import Metric, as_metric, on_probabilities
-from trainlib.models.layers import chain
-from trainlib.models.wide_deep import Wiring
 from trainlib.regularizers import Regularizer
 from trainlib.training.keras_settings import check_data_format
-from trainlib.training.model_ending import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.model_metrics import takes_probabilities
-from trainlib.training.paths import printable, shown
+from trainlib.training.paths import printable
 from trainlib.training.pool import SharedPrograms
 from trainlib.training.resolve import metrics_by_name
 from trainlib.user_code import is_spec
 
 OVER_EXAMPLES = ("pearson_correlation", "concordance_correlation")
 """Metrics of an experiment that are computed over the examples, not over the outputs of each."""
-BOUND = 10.0
-"""Standard deviations from the mean at which the columns of a table are clipped."""
 
 
 class Models(NamedTuple):
@@ -66,24 +64,29 @@ def build_models(config: ExperimentConfig, task: Task) -> Models:
     """
     check_data_format()
     keras.utils.set_random_seed(config.seed)
-    shape = task.train.x.shape[1:]
     name, options = config.model.name, config.model.hyperparameters
-    layers: Any = _preprocessing(task) if config.data.preprocess == AUTO else []
+    layers: Any = scaling_layers(task) if config.data.preprocess == AUTO else []
     if name in models.MODELS:
         if config.from_logits is not None:
             raise ValueError(
                 f"from_logits is for your own models; {name} ends in what loss {task.loss} takes"
             )
+        if task.heads:
+            raise ValueError(
+                f"model {name} predicts one array y, but {task.dataset.name} has "
+                f"{', '.join(f'y_{output}' for output in task.heads)}: give your own model, as "
+                "module:function"
+            )
         options = {**options, **_vocabulary(config, task)}
+        shape = task.shapes if isinstance(task.train.x, Mapping) else task.train.x.shape[1:]
         full = models.MODELS[name](shape, task.outputs, task.target.activation, layers, **options)
         return as_seen_by_loss(full, task)
     if name.endswith(".keras"):
         custom = load_model(name, with_modules_of_model(config), config.safe_mode)
     else:
-        custom = models.from_function(name, shape, task.outputs, config.code_path)
-    check_shapes(custom, task)
-    before = [] if models.has_preprocessing(custom) else layers
-    full = _between(before, custom, _activation_to_add(config, task, custom), shape)
+        units = {output: head.units for output, head in task.heads.items()}
+        custom = models.from_function(name, task.shapes, units or task.outputs, config.code_path)
+    full = wrapped(config, task, custom, layers)
     return as_seen_by_loss(full, task, config.from_logits)
 
 
@@ -112,65 +115,6 @@ def with_vocabulary(config: ExperimentConfig, task: Task) -> FunctionConfig:
     return FunctionConfig(chosen.name, {**chosen.hyperparameters, **found}) if found else chosen
 
 
-def _preprocessing(task: Task) -> list[Any] | dict[str, list[Any]]:
-    """Return layers that scale images to [0, 1], or columns by their mean and variance.
-
-    Of a model with several inputs, those of each input. Columns are clipped at BOUND standard
-    deviations: a single value 125 of them away from the mean makes plain gradient descent diverge.
-    """
-    if task.dataset.x_max:
-        return [keras.layers.Rescaling(1 / task.dataset.x_max, name="scale")]
-    if task.train.x.ndim != 2 or task.dataset.vocabulary:
-        return []
-    mean, variance = _moments(task.train.x.astype(np.float64), task.weights)
-    if task.dataset.preprocessing is not None:  # indicators, which are 0 or 1, stay as they are
-        scaled = np.array(task.dataset.preprocessing.scaled)
-        mean, variance = np.where(scaled, mean, 0), np.where(scaled, variance, 1)
-    if not task.wiring.inputs:
-        return _standardizing(mean, variance)
-    return {
-        name: _standardizing(mean[list(columns)], variance[list(columns)], f"{name}_")
-        for name, columns in task.wiring.inputs.items()
-    }
-
-
-def _moments(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the variance of each column; an example counts by its weight."""
-    if weights is None:
-        return x.mean(0), x.var(0)
-    mean = np.average(x, axis=0, weights=weights)
-    return mean, np.average(np.square(x - mean), axis=0, weights=weights)
-
-
-def _standardizing(mean: np.ndarray, variance: np.ndarray, prefix: str = "") -> list[Any]:
-    """Return layers that standardize columns and clip them, with names after a prefix."""
-    return [
-        keras.layers.Normalization(mean=mean, variance=variance, name=f"{prefix}standardize"),
-        keras.layers.Rescaling(1 / BOUND, name=f"{prefix}in_units_of_the_bound"),
-        keras.layers.Activation("hard_tanh", name=f"{prefix}bound"),
-        keras.layers.Rescaling(BOUND, name=f"{prefix}in_standard_deviations"),
-    ]
-
-
-def _activation_to_add(config: ExperimentConfig, task: Task, custom: Any) -> str | None:
-    """Return the activation that turns the logits of a custom model into probabilities, if any.
-
-    Raises:
-        ValueError: `from_logits` contradicts the model, or is for another loss.
-    """
-    activation, ending = task.target.activation, final_activation(custom)
-    if activation not in models.LOGITS_ACTIVATIONS:
-        if config.from_logits is not None:
-            raise ValueError(
-                f"from_logits is for losses of logits or probabilities, which {task.loss} is not"
-            )
-        return None
-    if config.from_logits and ending in PROBABILITIES:
-        raise ValueError(f"from_logits is true, but the model ends in a {ending}: leave it out")
-    are_logits = ends_in_logits(ending, activation)
-    return activation if config.from_logits or (config.from_logits is None and are_logits) else None
-
-
 def as_seen_by_loss(full: Any, task: Task, from_logits: bool | None = None) -> Models:
     """Return a model, and the part of it that the loss sees: its logits, if the loss takes them.
 
@@ -180,22 +124,11 @@ def as_seen_by_loss(full: Any, task: Task, from_logits: bool | None = None) -> M
         from_logits: False where the outputs are said to be probabilities.
     """
     trained = None
-    if takes_logits(task.loss):
+    if takes_logits(task.loss) and not task.heads:
         trained = models.logits_model(full, task.target.activation)
     if trained is not None:
         return Models(full, trained, True)
     return Models(full, full, False if from_logits is False else None)
-
-
-def _between(before: list[Any], custom: Any, activation: str | None, shape: tuple[int, ...]) -> Any:
-    """Return a custom model between layers that scale its input and an activation."""
-    if not before and activation is None:
-        return custom
-    x = keras.Input(shape, name="input")
-    y = chain(x, [*before, custom])
-    if activation is not None:
-        y = keras.layers.Activation(activation, name="probabilities")(y)
-    return keras.Model(x, y, name="scaled" if before else custom.name)
 
 
 def build_regularizer(
@@ -232,20 +165,20 @@ def _is_double(params: Tree) -> bool:
     return any(w.dtype == tf.float64 for w in tf.nest.flatten(params))
 
 
-def build_loss(config: ExperimentConfig, task: Task, from_logits: bool | None) -> losses.Loss:
+def build_loss(config: ExperimentConfig, name: str, from_logits: bool | None) -> losses.Loss:
     """Return the loss of each example, with its hyperparameters.
 
     Args:
         config: the experiment.
-        task: its data and the name of its loss.
+        name: name of the loss.
         from_logits: whether the predictions are logits; None: as the model's last layer shows.
     """
-    if is_spec(task.loss):
-        own: losses.Loss = make(config, "loss", task.loss)
+    if is_spec(name):
+        own: losses.Loss = make(config, "loss", name)
         return own
-    options = dict(_settled(config.loss, "loss", task.loss).hyperparameters)
-    function = registry.lookup("loss", task.loss)
-    if takes_logits(task.loss) and from_logits is not None:
+    options = dict(_settled(config.loss, "loss", name).hyperparameters)
+    function = registry.lookup("loss", name)
+    if takes_logits(name) and from_logits is not None:
         options["from_logits"] = from_logits
     if function in (losses.dice, losses.tversky):
         options["axis"] = -1  # per example; by default they take a batch as one image
@@ -265,43 +198,59 @@ def build_losses(
     Raises:
         ValueError: the loss of an output is unknown, or needs other targets than `loss`.
     """
-    found = by_output(task.wiring, build_loss(config, task, from_logits))
     others = texts_by_output("output_losses", config, task.wiring)
-    if not isinstance(found, dict):
-        return found
-    for output, text in others.items():
-        registry.lookup("loss", text)
-        name = registry.full_name("loss", text)
-        if target_of(name) != task.target:
+    if not task.wiring.outputs:
+        return build_loss(config, task.loss, from_logits)
+    found = {}
+    for output in task.wiring.outputs:
+        head = task.head(output)
+        name = head.loss
+        if output in others:
+            registry.lookup("loss", others[output])
+            name = registry.full_name("loss", others[output])
+        if target_of(name) != head.target:
             raise ValueError(
                 f"output_losses: {name} of output {output!r} takes other targets than loss "
                 f"{task.loss}, with which it shares them"
             )
-        plain = dataclasses.replace(config, loss=FunctionConfig(name))
-        found[output] = build_loss(plain, task._replace(loss=name), from_logits)
+        same = output not in others and config.loss.name in (AUTO, name)
+        plain = config if same else dataclasses.replace(config, loss=FunctionConfig(name))
+        found[output] = build_loss(plain, name, from_logits)
     return found
 
 
 def build_metrics(
     config: ExperimentConfig, task: Task, from_logits: bool | None
-) -> dict[str, Metric]:
-    """Return the metrics by name, with their hyperparameters.
+) -> dict[str, Metric] | dict[str, dict[str, Metric]]:
+    """Return the metrics by name, with their hyperparameters; of several outputs, by output.
 
     Args:
         config: the experiment.
         task: its data and the names of its metrics.
         from_logits: whether the predictions are logits.
     """
+    if not task.wiring.outputs:
+        return _metrics_of(config, task.head(), task.dataset.name, from_logits)
+    return {
+        output: _metrics_of(config, task.head(output), task.dataset.name, from_logits)
+        for output in task.wiring.outputs
+    }
+
+
+def _metrics_of(
+    config: ExperimentConfig, head: Head, source: str, from_logits: bool | None
+) -> dict[str, Metric]:
+    """Return the metrics of an output by name; `source` names the data, for messages."""
     chosen = {x.name: x for x in config.metrics}
     metrics = {}
-    for name in task.metrics:
+    for name in head.metrics:
         result = name.rpartition(":")[2]  # of a custom function, its name
         if result in metrics:
             raise ValueError(f"two metrics are named {result!r}: give each a different name")
         if is_spec(name):
             metric = make(config, "metrics", name)
         else:
-            _check_metric(name, task)
+            _check_metric(name, head, source)
             settled = _settled(chosen.get(name, config.metrics[0]), "metrics", name)
             options = dict(settled.hyperparameters)
             if name in OVER_EXAMPLES:
@@ -312,17 +261,16 @@ def build_metrics(
         metric = as_metric(metrics_by_name({result: metric})[result])
         custom = is_spec(name)
         if from_logits and (custom or takes_probabilities(registry.lookup("metric", name))):
-            metric = on_probabilities(metric, str(task.target.activation))
+            metric = on_probabilities(metric, str(head.target.activation))
         metrics[result] = metric
     return metrics
 
 
-def _check_metric(name: str, task: Task) -> None:
+def _check_metric(name: str, head: Head, source: str) -> None:
     """Raise `ValueError` for a metric of classes where there are numbers to predict."""
-    if metric_is_by_class(name) and not task.target.by_class:
+    if metric_is_by_class(name) and not head.target.by_class:
         raise ValueError(
-            f"metric {name} is for classes, but loss {task.loss} on {task.dataset.name} predicts "
-            "numbers"
+            f"metric {name} is for classes, but loss {head.loss} on {source} predicts numbers"
         )
 
 
@@ -334,13 +282,14 @@ def _settled(chosen: FunctionConfig, kind: str, name: str) -> FunctionConfig:
     return FunctionConfig(name, chosen.hyperparameters)
 
 
-def with_scaled_targets(task: Task, built: Models) -> Task:
-    """Return a task with the inputs that an autoencoder reconstructs; another task as it is.
+def matched_task(task: Task, built: Models) -> Task:
+    """Return a task with the outputs of its model, and the inputs that an autoencoder reconstructs.
 
     Args:
-        task: the task, whose targets are unscaled inputs.
+        task: the task. The targets of an autoencoder are unscaled inputs.
         built: its model, which scales them.
     """
+    task = task._replace(wiring=with_outputs_of(built.full, task.wiring))
     if task.target.form != INPUTS:
         return task
 
@@ -349,51 +298,6 @@ def with_scaled_targets(task: Task, built: Models) -> Task:
 
     train, validation, test = map(scaled, (task.train, task.validation, task.test))
     return task._replace(train=train, validation=validation, test=test)
-
-
-def check_input(model: Any, shape: tuple[int, ...], source: str, wiring: Wiring = ONE) -> None:
-    """Raise `ValueError` unless a model takes examples of a shape.
-
-    Args:
-        model: a Keras model.
-        shape: shape of one example.
-        source: name of the data, for the message.
-        wiring: the inputs and outputs of the model. Default: one of each.
-    """
-    source = shown(source)
-    if wiring.inputs:
-        widths = {name: len(columns) for name, columns in wiring.inputs.items()}
-        found = {name: x.shape[-1] for name, x in model.input.items()}
-        if found != widths:
-            raise ValueError(
-                f"the model has inputs of {found} columns; those of {source} have {widths}"
-            )
-        return
-    shapes = [getattr(model, name, None) for name in ("input_shape", "output_shape")]
-    if wiring.outputs:
-        shapes = shapes[:1]
-    if not all(isinstance(shape, tuple) for shape in shapes):
-        raise ValueError("the model must begin with keras.Input, have one input and one output")
-    expected = model.input_shape[1:]
-    if len(expected) != len(shape) or any(
-        a not in (None, b) for a, b in zip(expected, shape, strict=True)
-    ):
-        raise ValueError(
-            f"the model takes examples of shape {expected}; those of {source} have shape {shape}"
-        )
-
-
-def check_shapes(model: Any, task: Task) -> None:
-    """Raise `ValueError` unless a model fits the data and their targets."""
-    check_input(model, task.train.x.shape[1:], task.dataset.name, task.wiring)
-    expected = task.train.x.shape[1:] if task.target.form == INPUTS else (task.outputs,)
-    for output in model.outputs:
-        shape = tuple(output.shape[1:])
-        if shape != expected:
-            raise ValueError(
-                f"the model's output for an example has shape {shape}; {task.loss} on "
-                f"{task.dataset.name} needs {expected}"
-            )
 
 
 def describe(config: ExperimentConfig, task: Task, built: Models) -> str:

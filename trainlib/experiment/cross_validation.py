@@ -164,12 +164,13 @@ def _run_fold(worker: _Worker, fold: Fold) -> tuple[TrialResult, int, np.ndarray
     task = fold_task(config, worker.task.dataset, fold)
     trial = run_trial(config, task, pool=worker.pool)
     x, _ = task.arrays(task.part("test"))
+    size = task.part("test").size
     evaluator = Evaluator(
         trial.build_model(), precision=config.precision, execution=trial.config.execution
     )
     predictions = main_output(task.wiring, evaluator.predict(x))
     slim = trial._replace(weights=[], architecture={})
-    return slim, task.train.size, np.asarray(predictions, np.float32).reshape(len(x), -1)
+    return slim, task.train.size, np.asarray(predictions, np.float32).reshape(size, -1)
 
 
 def _result(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainlib.core.checks import check_choice, check_integer
-from trainlib.data import Dataset
+from trainlib.data import Dataset, Examples
 from trainlib.data.examples import pick
 from trainlib.data.files import is_table
 from trainlib.experiment.balance import labels_of
@@ -152,6 +152,8 @@ def whole_task(config: ExperimentConfig) -> Task:
         raise ValueError("folds needs all examples in memory: leave out stream_pipeline")
     whole = _data(config, validation_split=0.0, oversample=False)
     task = split_task(whole, load_data(whole))
+    if task.heads:
+        raise ValueError("folds is for one array of targets: name the arrays x and y")
     if task.dataset.validation is not None:
         raise ValueError(
             f"{task.dataset.name} comes with validation examples, which folds do not split: give "
@@ -179,7 +181,7 @@ def fold_task(config: ExperimentConfig, dataset: Dataset, fold: Fold) -> Task:
 
         def training_rows(y: np.ndarray) -> np.ndarray:
             stratified = config.data.stratify != "no"
-            kept, _ = training_parts(config, y[fold.train], stratified)
+            kept, _ = training_parts(config, pick(Examples(y, y), fold.train), stratified)
             return np.asarray(fold.train[kept])
 
         dataset = load_data(config, training_rows=training_rows)

@@ -51,6 +51,8 @@ class DataConfig:
         stratify: whether the parts that are split off, validation and test, have their share of
             each class: "yes", "no", or "auto", the default: for files and folders without a test
             part.
+        input_columns: columns of a table for each input of your own model, by their names or
+            counted from 0, such as "wide=0-4;deep=2-7". Default: None, one input of all columns.
         image_size: height and width of the images of a folder, such as "32x48". Default: None: as
             `tl.data.ImageOptions` says.
         color_mode: "grayscale", "rgb" or "auto", the default: grayscale if all images of a folder
@@ -136,6 +138,12 @@ class DataConfig:
         "Whether the validation and the test part that are split off have their share of each "
         "class; auto: for files and folders without a test part.",
         choices=(AUTO, "yes", "no"),
+    )
+    input_columns: str | None = setting(
+        "str",
+        None,
+        "Columns of a table for each input of your own model, by their names or counted from 0, as "
+        "in wide=0-4;deep=2-7 or wide=age,income;deep=age,job; default: one input of all.",
     )
     image_size: str | None = setting(
         "str",

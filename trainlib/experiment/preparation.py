@@ -18,7 +18,7 @@ from trainlib.experiment.building import (
     Models,
     as_seen_by_loss,
     build_models,
-    with_scaled_targets,
+    matched_task,
     with_vocabulary,
 )
 from trainlib.experiment.calibration import calibrate_models, check_calibration
@@ -123,7 +123,7 @@ def prepare_run(
         built = build_models(config, task)
     else:
         built = as_seen_by_loss(model, task, config.from_logits)
-    task = with_scaled_targets(task, built)
+    task = matched_task(task, built)
     check_calibration(config, task, built)
     data = training_data(config, task)
     range_test = None

@@ -7,7 +7,7 @@ from pathlib import Path
 from trainlib.callbacks import NonFiniteError
 from trainlib.core.checks import check_integer
 from trainlib.data.preprocessing import read_preprocessing
-from trainlib.experiment.building import build_models, with_scaled_targets
+from trainlib.experiment.building import build_models, matched_task
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.task import build_task, held_out, training_data
 from trainlib.experiment.training import build_checkpoints, build_trainer, training_callbacks
@@ -38,7 +38,7 @@ def replay_step(config: ExperimentConfig, folder: Path, step: int) -> str:
     task = build_task(config, read_preprocessing(folder))
     get_strategy(config.strategy, config.replicas)  # before TensorFlow uses the devices
     built = build_models(config, task)
-    task = with_scaled_targets(task, built)
+    task = matched_task(task, built)
     data = training_data(config, task)
     trainer, _ = build_trainer(config, task, built)
     try:

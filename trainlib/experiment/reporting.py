@@ -8,36 +8,32 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.core.types import Tree
 from trainlib.experiment import run_folder
 from trainlib.experiment.augmentation import augmented_examples
-from trainlib.experiment.building import Models, build_loss
+from trainlib.experiment.building import Models, matched_task
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import flag_text, flatten, settings
 from trainlib.experiment.optimization import build_optimization
+from trainlib.experiment.predictions import class_names, predict_test, shown_examples
 from trainlib.experiment.saved_run import (
-    build_evaluator,
     build_saved_task,
     load_models,
     read_saved_run,
     with_data,
 )
-from trainlib.experiment.targets import INDEX, INPUTS
 from trainlib.experiment.task import Task, steps_per_epoch
 from trainlib.experiment.values import written
-from trainlib.experiment.wiring import main_output
-from trainlib.metrics.base import ACTIVATIONS
 from trainlib.report import columns
 from trainlib.report.comparison_page import write_comparison_page
 from trainlib.report.ensemble_page import write_ensemble_page
-from trainlib.report.examples import ExampleData
-from trainlib.report.predictions import Predictions
 from trainlib.report.range_test import read_curve
-from trainlib.report.run_page import REPORT_FILE, ModelRecord, RunRecord, write_run_page
-from trainlib.step.state import ModelOutput
-from trainlib.training.evaluator import Evaluator
-from trainlib.training.from_logits import loss_for_model
-from trainlib.training.functional_model import FunctionalModel, as_functional_model
+from trainlib.report.run_page import (
+    REPORT_FILE,
+    ModelRecord,
+    OutputRecord,
+    RunRecord,
+    write_run_page,
+)
 from trainlib.training.paths import shown
 
 SCHEDULE_POINTS = 1000
@@ -126,8 +122,8 @@ def write_report(
         run = with_data(read_saved_run(folder, code_path), data_dir=data_dir)
         task = build_saved_task(run)
         built = load_models(run, task, safe_mode)
-        if task.target.form != INPUTS:  # what an autoencoder predicts has no section yet
-            model = model_record(run.config, task, built, record.history)
+        task = matched_task(task, built)
+        model = model_record(run.config, task, built, record.history)
     to.mkdir(parents=True, exist_ok=True)
     write_run_page(record, model, to)
 
@@ -146,10 +142,8 @@ def write_report_from_memory(
     Raises:
         ImportError: matplotlib is not installed.
     """
-    record, model = read_record(folder), None
-    if task.target.form != INPUTS:
-        model = model_record(config, task, built, record.history)
-    write_run_page(record, model, folder)
+    record = read_record(folder)
+    write_run_page(record, model_record(config, task, built, record.history), folder)
 
 
 def write_ensemble_report(
@@ -217,51 +211,18 @@ def model_record(
         built: its model.
         history: its history.
     """
-    names: list[str] = []
-    if task.target.by_class:
-        names = list(task.dataset.class_names) or [str(k) for k in range(task.outputs)]
+    outputs = {
+        name: OutputRecord(task.head(name).loss, found, class_names(task, name))
+        for name, found in predict_test(config, task, built).items()
+    }
     return ModelRecord(
         {name: part.size for name, part in task.parts().items()},
         built.full.count_params(),
-        task.loss,
-        predict_test(config, task, built),
-        ExampleData(task.part("test").x, task.dataset.x_max, names, task.dataset.feature_names),
+        outputs,
+        shown_examples(task),
         _schedule(config, task, int(columns.epochs(history)[-1])),
         augmented_examples(config, task),
     )
-
-
-def predict_test(config: ExperimentConfig, task: Task, built: Models) -> Predictions:
-    """Return a model's predictions of the test examples, by its main output, with their losses."""
-    test = task.part("test")
-    x, _ = task.arrays(test)
-    found = build_evaluator(config, task, built).predict(x)
-    outputs = main_output(task.wiring, found).astype(np.float32)
-    losses = _losses(config, task, built)
-    if not task.target.by_class:
-        return Predictions(test.y, outputs.reshape(-1), None, losses)
-    scores = outputs
-    if built.from_logits:
-        scores = np.asarray(ACTIVATIONS[str(task.target.activation)](outputs))
-    true = test.y if task.target.form == INDEX else test.y.argmax(axis=1)
-    name = "confidence" if task.target.activation else "score"
-    return Predictions(true, scores.argmax(axis=1), scores, losses, name)
-
-
-def _losses(config: ExperimentConfig, task: Task, built: Models) -> np.ndarray:
-    """Return the loss of each test example, as evaluation computes it for the main output."""
-    loss = loss_for_model(build_loss(config, task, built.from_logits), built.trained)
-    model = as_functional_model(built.trained, precision=config.precision)
-
-    def apply_fn(params: Tree, state: Tree, examples: Tree, training: bool) -> ModelOutput:
-        x, y = examples
-        output = model.apply_fn(params, state, x, training=training)
-        return output._replace(y_pred=loss(y, main_output(task.wiring, output.y_pred)))
-
-    losses = FunctionalModel(apply_fn, model.params, model.model_state)
-    test = task.part("test")
-    found = Evaluator(losses, execution=config.execution).predict((task.arrays(test)[0], test.y))
-    return np.asarray(found, np.float64)
 
 
 def _schedule(

@@ -33,7 +33,7 @@ from trainlib.experiment.result import (
     Session,
     default_session,
 )
-from trainlib.experiment.task import PARTS, Task, build_task, held_out
+from trainlib.experiment.task import PARTS, Task, build_task, held_out, outputs_summary
 from trainlib.experiment.training import (
     build_checkpoints,
     check_tensorboard,
@@ -285,5 +285,6 @@ def _summary(task: Task, result: ExperimentResult) -> dict[str, Any]:
         "classes": task.outputs if task.target.by_class else 0,
         "class_names": list(task.dataset.class_names) if task.target.by_class else [],
         "feature_names": list(task.dataset.feature_names),
+        **outputs_summary(task),
         "params_sha256": result.params_sha256,
     }

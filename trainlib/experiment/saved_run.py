@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 import numpy as np
 
 from trainlib.core.tree import kernels
+from trainlib.core.types import Tree
 from trainlib.data import Dataset, Examples, ImageOptions, TablePreprocessing, load_examples
 from trainlib.data.datasets import is_path
 from trainlib.data.files import (
-    Reading,
+    check_labels,
     has_parts,
     is_file_path,
     is_table,
@@ -23,6 +24,7 @@ from trainlib.data.files import (
 from trainlib.data.image_folder import image_files, is_images, load_images
 from trainlib.data.labels import CLASSIFICATION, REGRESSION
 from trainlib.data.preprocessing import preprocessing_of_model, read_preprocessing
+from trainlib.data.reading import Reading
 from trainlib.experiment import run_folder
 from trainlib.experiment.building import (
     Models,
@@ -30,34 +32,32 @@ from trainlib.experiment.building import (
     build_losses,
     build_metrics,
     build_regularizer,
-    check_input,
-    check_shapes,
-    with_scaled_targets,
+    matched_task,
 )
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.custom_model import check_input, check_shapes
 from trainlib.experiment.functions import AUTO
+from trainlib.experiment.heads import in_forms
 from trainlib.experiment.result import Log
-from trainlib.experiment.targets import INPUTS, in_form, loss_name, target_of
+from trainlib.experiment.targets import target_of
 from trainlib.experiment.task import (
     VOCABULARY,
     Task,
     build_task,
     data_dtype,
-    metric_names,
-    number_of_outputs,
+    outputs_for,
     takes_sequences,
-    task_target,
 )
 from trainlib.experiment.user_functions import load_model
 from trainlib.experiment.wiring import (
-    by_output,
+    ONE,
+    columns_by_name,
     inputs_of,
     loss_weights_of,
-    main_output,
+    shapes_of,
     wiring_of,
 )
-from trainlib.models import LOGITS_ACTIVATIONS
-from trainlib.models.wide_deep import Wiring
+from trainlib.models import LOGITS_ACTIVATIONS, RECONSTRUCTING
 from trainlib.tools.uncertainty import UncertainPrediction, mc_predict
 from trainlib.training.callback import Results
 from trainlib.training.evaluator import Evaluator
@@ -109,6 +109,18 @@ class SavedRun(NamedTuple):
         return named if self.preprocessing is None else self.preprocessing.classes
 
     @property
+    def outputs(self) -> Mapping[str, Mapping[str, Any]]:
+        """Number of "classes" and name of the "loss" of each of several outputs; {} for one."""
+        found: Mapping[str, Mapping[str, Any]] = self.summary.get("outputs", {})
+        return found
+
+    def class_names_of(self, output: str) -> tuple[str, ...]:
+        """Return the names of the classes of one of several outputs; () for numbers."""
+        classes = int(self.outputs[output]["classes"])
+        names = self.class_names
+        return names if len(names) == classes else tuple(map(str, range(classes)))
+
+    @property
     def images(self) -> ImageOptions:
         """Size, colors and classes of the images of a folder that the model was trained on."""
         data = self.config.data
@@ -117,13 +129,19 @@ class SavedRun(NamedTuple):
     @property
     def score_name(self) -> str:
         """Short name of what the model predicts for a class: "p" for a probability, or "score"."""
-        return "p" if self.activation in LOGITS_ACTIVATIONS else "score"
+        return score_name(self.config.loss.name)
 
     @property
     def activation(self) -> str | None:
         """Activation of the outputs that the loss needs, such as "softmax"; None for none."""
         loss = self.config.loss.name
         return "softmax" if loss == AUTO else target_of(loss).activation
+
+
+def score_name(loss: str) -> str:
+    """Return the short name of what a loss has a model predict for a class: "p" or "score"."""
+    activation = "softmax" if loss == AUTO else target_of(loss).activation
+    return "p" if activation in LOGITS_ACTIVATIONS else "score"
 
 
 def read_saved_run(folder: Path, code_path: str | None = None) -> SavedRun:
@@ -177,7 +195,8 @@ def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = 
 
 def build_saved_task(run: SavedRun) -> Task:
     """Return the task of a run, with the columns and the classes that its model knows."""
-    return build_task(run.config, run.preprocessing, run.classes, run.class_names)
+    classes = {"": run.classes, **{name: x["classes"] for name, x in run.outputs.items()}}
+    return build_task(run.config, run.preprocessing, classes, run.class_names)
 
 
 def load_models(run: SavedRun, task: Task, safe_mode: bool = True) -> Models:
@@ -213,7 +232,7 @@ def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Eval
     return Evaluator(
         built.trained,
         build_losses(config, task, built.from_logits),
-        metrics=by_output(task.wiring, build_metrics(config, task, built.from_logits)),
+        metrics=build_metrics(config, task, built.from_logits),
         loss_weights=loss_weights_of(config, task.wiring),
         regularizer=build_regularizer(config),
         regularizer_mask=config.regularized_params or kernels,
@@ -244,7 +263,7 @@ def evaluate_run(
         log(line)
     task.part(part or "test")
     built = load_models(run, task, safe_mode)
-    task = with_scaled_targets(task, built)
+    task = matched_task(task, built)
     examples = task.arrays(task.part(part or "test"))
     return build_evaluator(run.config, task, built).evaluate(examples)
 
@@ -252,27 +271,49 @@ def evaluate_run(
 def _whole_task(run: SavedRun) -> Task:
     """Return the task of evaluating the model of a run on all examples of a file."""
     config, path = run.config, expanded(run.config.dataset)
-    loss = loss_name(config.loss.name, _dataset(run, path.name))
-    target = task_target(config, loss, run.classes)
-    kind = CLASSIFICATION if target.by_class else REGRESSION
-    dtype = data_dtype(config)
     reading = Reading(
-        task=kind,
-        dtype=dtype,
+        task=_kind(run),
+        dtype=data_dtype(config),
         preprocessing=run.preprocessing,
         images=run.images,
         sequences=takes_sequences(config),
     )
     examples, notes = load_all_examples(path, run.classes, reading)
     _check_vocabulary(run, examples.x, config.dataset)
-    if target.form == INPUTS:
+    if config.model.name in RECONSTRUCTING:
         examples = Examples(examples.x, examples.x)
-    dataset = _dataset(run, path.name, examples)._replace(notes=notes)
-    examples = in_form(examples, target.form, dataset)
-    outputs = number_of_outputs(target, dataset, examples.x.shape[1:])
-    metrics = metric_names(config, loss, target)
-    wiring = wiring_of(config, examples.x.shape[1:])
-    return Task(dataset, examples, None, examples, loss, target, outputs, metrics, wiring)
+    dataset = _dataset(run, path.name, examples)._replace(
+        notes=notes, output_classes=_output_classes(run, examples.y, config.dataset)
+    )
+    wiring, heads, first = outputs_for(config, dataset)
+    examples = in_forms(examples, first.target, heads, dataset.classes)
+    described = first.loss, first.target, first.units, first.metrics
+    return Task(dataset, examples, None, examples, *described, wiring, None, heads)
+
+
+def _kind(run: SavedRun) -> str:
+    """Return what the targets of a run are: classes, numbers or, by output, as the data show."""
+    if run.outputs and any(x["classes"] != run.classes for x in run.outputs.values()):
+        return AUTO
+    return CLASSIFICATION if run.classes else REGRESSION
+
+
+def _output_classes(run: SavedRun, y: Any, data: str) -> dict[str, int]:
+    """Return the number of classes of each array of targets, as the model knows them.
+
+    Raises:
+        ValueError: the arrays are not those of the outputs, or have a class that it does not know.
+    """
+    if not isinstance(y, Mapping):
+        return {}
+    if set(y) != set(run.outputs):
+        raise ValueError(
+            f"{shown(data)} has {', '.join(f'y_{name}' for name in y)}, but the outputs of the "
+            f"model are {', '.join(run.outputs) or 'one'}"
+        )
+    for name, targets in y.items():
+        check_labels(targets, run.outputs[name]["classes"], f"{shown(data)}, y_{name}")
+    return {name: int(run.outputs[name]["classes"]) for name in y}
 
 
 def _dataset(run: SavedRun, name: str, examples: Examples | None = None) -> Dataset:
@@ -284,7 +325,7 @@ def _dataset(run: SavedRun, name: str, examples: Examples | None = None) -> Data
 def _check_vocabulary(run: SavedRun, x: np.ndarray, data: str) -> None:
     """Raise `ValueError` for sequences with integers that a run's model does not know."""
     known = run.config.model.hyperparameters.get(VOCABULARY)
-    if known and x.dtype == np.int32 and x.max() >= known:
+    if known and not isinstance(x, Mapping) and x.dtype == np.int32 and x.max() >= known:
         raise ValueError(
             f"{shown(data)} holds the integer {x.max()}, but the model knows 0 to {known - 1}"
         )
@@ -316,26 +357,28 @@ def predict_run(
     data: str | None = None,
     safe_mode: bool = True,
     log: Log = lambda line: None,
-) -> np.ndarray:
+) -> np.ndarray | dict[str, np.ndarray]:
     """Return the predictions of a run's model: probabilities or scores [N, K], or numbers [N, 1].
 
-    Of a model with auxiliary outputs they are those of its main output.
+    Of a model of several outputs they are such arrays by output.
 
     Args:
         run: the run, or one `with_data`.
-        data: path of an `.npz` with an array x, of a table with the columns that the model takes,
-            or of a folder of images; or paths of images, comma-separated. Default: None, the test
-            examples of the run.
+        data: path of an `.npz` with an array x, or x_NAME of several inputs; of a table with the
+            columns that the model takes; or of a folder of images; or paths of images,
+            comma-separated. Default: None, the test examples of the run.
         safe_mode: refuse a file that contains code. Default: True.
         log: called with lines on what is unlike the training data.
 
     Raises:
         ValueError, OSError: the data are missing or damaged, or model and data do not fit.
     """
-    model, x, wiring = _model_and_inputs(run, data, safe_mode, log)
+    model, x = _model_and_inputs(run, data, safe_mode, log)
     evaluator = Evaluator(model, precision=run.config.precision, execution=run.config.execution)
-    predictions: np.ndarray = main_output(wiring, evaluator.predict(inputs_of(wiring, x)))
-    return predictions
+    predictions: np.ndarray | dict[str, np.ndarray] = evaluator.predict(x)
+    if not isinstance(predictions, Mapping):
+        return predictions
+    return {name: predictions[name] for name in run.outputs or predictions}
 
 
 def mc_predict_run(
@@ -354,8 +397,7 @@ def mc_predict_run(
     Raises:
         ValueError, OSError: as `predict_run` says; the model has no dropout.
     """
-    model, x, wiring = _model_and_inputs(run, data, safe_mode, log)
-    x = inputs_of(wiring, x)
+    model, x = _model_and_inputs(run, data, safe_mode, log)
     if run.score_name != "p" or not run.classes:
         return mc_predict(model, x, **options)
     return mc_predict(model, x, activation=run.activation, from_logits=False, **options)
@@ -363,8 +405,8 @@ def mc_predict_run(
 
 def _model_and_inputs(
     run: SavedRun, data: str | None, safe_mode: bool, log: Log
-) -> tuple[Any, Any, Wiring]:
-    """Return a run's model, the examples that it predicts for, and its inputs and outputs."""
+) -> tuple[Any, Tree]:
+    """Return a run's model, and the inputs that it predicts for."""
     config = run.config
     if data and is_table(data) and run.preprocessing is not None:
         x, notes = load_inputs(expanded(data), run.preprocessing, data_dtype(config))
@@ -378,6 +420,7 @@ def _model_and_inputs(
     else:
         x = build_saved_task(run).part("test").x
     model = _load_model(run, safe_mode)
-    wiring = wiring_of(config, x.shape[1:])
-    check_input(model, x.shape[1:], data or config.dataset, wiring)
-    return model, x, wiring
+    columns = columns_by_name(run.feature_names, run.preprocessing)
+    wiring = wiring_of(config, shapes_of(ONE, x), columns)
+    check_input(model, shapes_of(wiring, x), data or config.dataset)
+    return model, inputs_of(wiring, x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,6 +77,7 @@ def reconstructed(dataset: Dataset) -> Dataset:
         class_names=(),
         stratified=False,
         guess="",
+        output_classes={},
     )
 
 
@@ -109,12 +110,10 @@ def loss_name(name: str, dataset: Dataset, task: str = AUTO) -> str:
     return name
 
 
-def in_form(examples: Examples, form: str, dataset: Dataset) -> Examples:
-    """Return examples with their targets in a form."""
-    if form == INPUTS:
-        return examples
+def form_of(y: Any, form: str, classes: int) -> Any:
+    """Return targets in a form, of that number of classes."""
     if form == ONE_HOT:
-        return examples._replace(y=np.eye(dataset.classes, dtype=np.float32)[examples.y])
-    if form == INDEX or examples.y.dtype.kind == "f":
-        return examples
-    return examples._replace(y=examples.y.astype(np.float32))
+        return np.eye(classes, dtype=np.float32)[y]
+    if form in (INPUTS, INDEX) or y.dtype.kind == "f":
+        return y
+    return y.astype(np.float32)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -25,9 +24,10 @@ from trainlib.data import (
 )
 from trainlib.data.datasets import checked_folder, is_path
 from trainlib.data.examples import pick, split_by_class, split_indices
-from trainlib.data.files import Reading, is_table, load_file
+from trainlib.data.files import is_table, load_file
 from trainlib.data.labels import CLASSIFICATION, REGRESSION
 from trainlib.data.preprocessing import preprocessing_of_model
+from trainlib.data.reading import Reading
 from trainlib.experiment.balance import (
     BALANCED,
     balanced_weights,
@@ -37,17 +37,20 @@ from trainlib.experiment.balance import (
 )
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, takes
+from trainlib.experiment.heads import Head, head_for, heads_for, in_forms
 from trainlib.experiment.streaming import batches_of, check_streamed
-from trainlib.experiment.targets import (
-    INPUTS,
-    Target,
-    in_form,
-    loss_name,
-    reconstructed,
-    target_of,
-)
+from trainlib.experiment.targets import Target, loss_name, reconstructed, target_of
 from trainlib.experiment.user_functions import import_modules
-from trainlib.experiment.wiring import ONE, by_output, inputs_of, wiring_of
+from trainlib.experiment.wiring import (
+    ONE,
+    Shapes,
+    columns_by_name,
+    inputs_of,
+    shapes_of,
+    targets_of,
+    texts_by_output,
+    wiring_of,
+)
 from trainlib.models import RECONSTRUCTING
 from trainlib.models.wide_deep import Wiring
 from trainlib.training.paths import expanded
@@ -73,9 +76,11 @@ class Task(NamedTuple):
         target: form of the targets.
         outputs: units of the model's last layer.
         metrics: names of the metrics.
-        wiring: the inputs and the outputs of the model. Each output predicts the targets. Default:
-            one of each.
+        wiring: the inputs and the outputs of the model. Default: one of each.
         weights: weights of the training examples; None: 1.
+        heads: what each of several outputs predicts, where they have targets of their own: `loss`,
+            `target`, `outputs` and `metrics` are then those of the first. Default: {}, each output
+            predicts the same targets.
     """
 
     dataset: Dataset
@@ -88,6 +93,19 @@ class Task(NamedTuple):
     metrics: tuple[str, ...]
     wiring: Wiring = ONE
     weights: np.ndarray | None = None
+    heads: Mapping[str, Head] = {}
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shape of the inputs of an example; by name where the model has several."""
+        return shapes_of(self.wiring, self.train.x)
+
+    def head(self, output: str = "") -> Head:
+        """Return what an output of the model predicts; by default the only one, or the first."""
+        if output in self.heads:
+            return self.heads[output]
+        classes = self.dataset.classes if self.target.by_class else 0
+        return Head(self.loss, self.target, self.outputs, self.metrics, classes)
 
     @property
     def is_streamed(self) -> bool:
@@ -110,13 +128,13 @@ class Task(NamedTuple):
 
     def arrays(self, examples: Examples) -> tuple[Tree, Tree]:
         """Return examples as (x, y), for the inputs and the outputs of the model."""
-        return inputs_of(self.wiring, examples.x), by_output(self.wiring, examples.y)
+        return inputs_of(self.wiring, examples.x), targets_of(self.wiring, examples.y)
 
 
 def build_task(
     config: ExperimentConfig,
     preprocessing: TablePreprocessing | None = None,
-    classes: int = 0,
+    classes: int | Mapping[str, int] = 0,
     class_names: tuple[str, ...] = (),
 ) -> Task:
     """Load and split the data, and resolve "auto" for the loss and the metrics.
@@ -125,7 +143,8 @@ def build_task(
         config: the experiment.
         preprocessing: rules of a table's columns. Default: None, those of the `.keras` file of the
             configuration's model, or rules fitted to the training examples.
-        classes: number of classes that a model knows. Default: 0, as many as the data have.
+        classes: number of classes that a model knows, by output where it has several. Default: 0,
+            as many as the data have.
         class_names: their names in the order of the labels, for folders of images. Default: (), the
             subfolders in alphabetical order.
 
@@ -134,14 +153,7 @@ def build_task(
             the loss.
     """
     dataset = load_data(config, preprocessing, class_names)
-    if classes and dataset.classes > classes:
-        raise ValueError(
-            f"{dataset.name} has the class {dataset.classes - 1}, but the model knows the classes "
-            f"0 to {classes - 1}"
-        )
-    if dataset.classes:
-        dataset = dataset._replace(classes=max(classes, dataset.classes))
-    return split_task(config, dataset)
+    return split_task(config, _with_known_classes(dataset, classes))
 
 
 def split_task(config: ExperimentConfig, dataset: Dataset) -> Task:
@@ -159,48 +171,85 @@ def split_task(config: ExperimentConfig, dataset: Dataset) -> Task:
         dataset = reconstructed(dataset)
     if dataset.stream is not None:
         check_streamed(config, dataset)
-    loss = loss_name(config.loss.name, dataset, data.task)
-    target = task_target(config, loss, dataset.classes)
-    train, test = (in_form(part, target.form, dataset) for part in (dataset.train, dataset.test))
+    wiring, heads, first = outputs_for(config, dataset)
+
+    def in_form(part: Examples) -> Examples:
+        return in_forms(part, first.target, heads, dataset.classes)
+
+    train, test = in_form(dataset.train), in_form(dataset.test)
     if dataset.validation is None:
-        kept, held_out = training_parts(config, dataset.train.y, dataset.stratified)
+        kept, held_out = training_parts(config, dataset.train, dataset.stratified)
         validation = None if held_out is None else pick(train, held_out)
         train = take(train, len(kept)) if held_out is None else pick(train, kept)
     else:
-        validation = in_form(dataset.validation, target.form, dataset)
+        validation = in_form(dataset.validation)
         kept = np.arange(_used(config, train.size))
         train = take(train, len(kept))
     weights = None if dataset.weights is None else dataset.weights[kept]
     if data.oversample:
-        repeated = _oversampled(config, train, target)
+        if heads:
+            raise ValueError("oversample is for one array of targets: give weights of the examples")
+        repeated = _oversampled(config, train, first.target)
         line = f"oversampled: {len(repeated)} training examples from {train.size}"
         dataset = dataset._replace(notes=(*dataset.notes, line))
         train = pick(train, repeated)
         weights = None if weights is None else weights[repeated]
-    outputs = number_of_outputs(target, dataset, train.x.shape[1:])
-    metrics = metric_names(config, loss, target)
-    wiring = wiring_of(config, train.x.shape[1:])
-    return Task(dataset, train, validation, test, loss, target, outputs, metrics, wiring, weights)
+    described = first.loss, first.target, first.units, first.metrics
+    return Task(dataset, train, validation, test, *described, wiring, weights, heads)
 
 
-def task_target(config: ExperimentConfig, loss: str, classes: int) -> Target:
-    """Return the targets of an experiment: those of its loss, or the inputs of an autoencoder."""
-    if config.model.name in RECONSTRUCTING:
-        return Target(INPUTS, None)
-    return target_of(loss, classes)
-
-
-def number_of_outputs(target: Target, dataset: Dataset, shape: tuple[int, ...]) -> int:
-    """Return the number of units of a model's last layer.
+def outputs_for(config: ExperimentConfig, dataset: Dataset) -> tuple[Wiring, dict[str, Head], Head]:
+    """Return the wiring of a model, the heads of several outputs, and the only or first head.
 
     Args:
-        target: the targets.
-        dataset: the data set, with the number of its classes.
-        shape: shape of the inputs of an example.
+        config: the experiment.
+        dataset: its data.
+
+    Raises:
+        ValueError: the data do not suit the loss, or lack a column.
     """
-    if target.form == INPUTS:
-        return math.prod(shape)
-    return dataset.classes if target.by_class else 1
+    shapes = shapes_of(ONE, dataset.train.x)
+    wiring = wiring_of(config, shapes, _columns_of(dataset))
+    if not dataset.output_classes:
+        loss = loss_name(config.loss.name, dataset, config.data.task)
+        return wiring, {}, head_for(config, loss, dataset, shapes)
+    wiring = wiring._replace(outputs=tuple(dataset.output_classes))
+    heads = heads_for(config, dataset, texts_by_output("output_losses", config, wiring))
+    return wiring, heads, next(iter(heads.values()))
+
+
+def outputs_summary(task: Task) -> dict[str, Any]:
+    """Return what a run's summary says of several outputs; {} where there is one."""
+    if not task.wiring.outputs:
+        return {}
+    heads = {name: task.head(name) for name in task.wiring.outputs}
+    return {"outputs": {name: {"classes": x.classes, "loss": x.loss} for name, x in heads.items()}}
+
+
+def _columns_of(dataset: Dataset) -> dict[str, tuple[int, ...]]:
+    """Return the positions of the columns of a data set by their names."""
+    return columns_by_name(dataset.feature_names, dataset.preprocessing)
+
+
+def _with_known_classes(dataset: Dataset, classes: int | Mapping[str, int]) -> Dataset:
+    """Return a data set with the numbers of classes that a model knows.
+
+    Raises:
+        ValueError: it has further classes.
+    """
+    known = classes if isinstance(classes, Mapping) else {"": classes}
+    counts = {}
+    for name, count in (dataset.output_classes or {"": dataset.classes}).items():
+        most = known.get(name, 0)
+        if most and count > most:
+            where = f"y_{name} of {dataset.name}" if name else dataset.name
+            raise ValueError(
+                f"{where} has the class {count - 1}, but the model knows the classes 0 to "
+                f"{most - 1}"
+            )
+        counts[name] = max(count, most) if count else 0
+    dataset = dataset._replace(classes=next(iter(counts.values())))
+    return dataset._replace(output_classes=counts) if dataset.output_classes else dataset
 
 
 def load_data(
@@ -246,6 +295,7 @@ def load_data(
             made,
             dtype=data_dtype(config),
             task=_task(config),
+            output_task=data.task,
             stratify=stratify,
             sequences=takes_sequences(config),
             stream=data.stream_pipeline,
@@ -258,9 +308,11 @@ def load_data(
     reading = Reading(
         target=data.target,
         task=_task(config),
+        output_task=data.task,
         dtype=data_dtype(config),
         preprocessing=preprocessing or _preprocessing_of_model(config),
-        training_rows=training_rows or (lambda y: training_parts(config, y, stratify)[0]),
+        training_rows=training_rows
+        or (lambda y: training_parts(config, Examples(y, y), stratify)[0]),
         stratify=stratify,
         images=ImageOptions(data.image_size, data.color_mode, class_names),
         sequences=takes_sequences(config),
@@ -268,17 +320,6 @@ def load_data(
         group_column=data.group_column,
     )
     return load_file(expanded(name), reading)
-
-
-def metric_names(config: ExperimentConfig, loss: str, target: Target) -> tuple[str, ...]:
-    """Return the names of the metrics of an experiment with that loss."""
-    names = tuple(metric.name for metric in config.metrics)
-    if names != (AUTO,):
-        return names
-    if target.by_class:
-        return ("accuracy",)
-    same = loss if config.regularizer is None else None  # the loss shows this metric already
-    return tuple(x for x in ("mean_squared_error", "mean_absolute_error") if x != same)
 
 
 def _task(config: ExperimentConfig) -> str:
@@ -336,19 +377,21 @@ def _used(config: ExperimentConfig, size: int) -> int:
 
 
 def training_parts(
-    config: ExperimentConfig, y: np.ndarray, stratified: bool
+    config: ExperimentConfig, examples: Examples, stratified: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the indices of the training and the validation examples.
 
     Args:
         config: the experiment.
-        y: the targets outside the test part: integers are classes.
+        examples: those outside the test part: targets that are integers are classes.
         stratified: whether both parts have their share of each class by "auto".
     """
-    data, used = config.data, _used(config, len(y))
-    by_class = y.dtype.kind == "i"
+    data, y, used = config.data, examples.y, _used(config, examples.size)
+    by_class = not isinstance(y, Mapping) and y.dtype.kind == "i"
     if data.stratify == "yes" and not by_class:
-        raise ValueError("stratify=yes is for classes, but the targets are numbers")
+        several = isinstance(y, Mapping)
+        found = "there are several arrays of targets" if several else "the targets are numbers"
+        raise ValueError(f"stratify=yes is for classes, but {found}")
     if not data.validation_split:
         return np.arange(used), None
     kept = round(data.validation_split * used)
@@ -378,7 +421,7 @@ def training_data(config: ExperimentConfig, task: Task) -> tuple[Any, ...] | Str
         return training_arrays(config, task)
 
     def converted(examples: Examples, weights: np.ndarray | None) -> tuple[Any, ...]:
-        examples = in_form(examples, task.target.form, task.dataset)
+        examples = in_forms(examples, task.target, task.heads, task.dataset.classes)
         return training_arrays(config, task._replace(train=examples, weights=weights))
 
     return batches_of(config, task.dataset.stream, converted)
@@ -410,6 +453,11 @@ def _weights(config: ExperimentConfig, task: Task) -> np.ndarray | None:
     class_weight = config.data.class_weight
     if class_weight is None:
         return task.weights
+    if task.heads:
+        raise ValueError(
+            "class_weight is for one array of targets: give weights of the examples, in the array "
+            "weight"
+        )
     if not task.target.by_class:
         raise ValueError(f"class_weight is for classes; loss {task.loss} predicts numbers")
     if class_weight == BALANCED:

@@ -30,7 +30,7 @@ from trainlib.experiment.result import Log
 from trainlib.experiment.run_folder import CHECKPOINTS
 from trainlib.experiment.task import Task, steps_per_epoch
 from trainlib.experiment.values import written
-from trainlib.experiment.wiring import ONE, by_output, loss_weights_of
+from trainlib.experiment.wiring import ONE, loss_weights_of
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.pool import SharedPrograms
@@ -61,7 +61,7 @@ def build_trainer(
         built.trained,
         build_losses(config, task, built.from_logits),
         optimization.optimizer,
-        metrics=by_output(task.wiring, build_metrics(config, task, built.from_logits)),
+        metrics=build_metrics(config, task, built.from_logits),
         loss_weights=loss_weights_of(config, task.wiring),
         regularizer=build_regularizer(config, shared),
         regularizer_mask=config.regularized_params or kernels,

@@ -31,7 +31,7 @@ from trainlib.models.structure import (
     logits_model,
 )
 from trainlib.models.temperature import with_temperature
-from trainlib.models.wide_deep import wide_deep, wiring
+from trainlib.models.wide_deep import parse_columns, wide_deep, wiring
 
 __all__ = [
     "LOGITS_ACTIVATIONS",
@@ -53,6 +53,7 @@ __all__ = [
     "separable_cnn",
     "transformer",
     "wide_deep",
+    "parse_columns",
     "wiring",
     "with_temperature",
 ]

@@ -20,10 +20,12 @@ class Input(NamedTuple):
     Attributes:
         axes: the numbers of axes that an example may have.
         text: what such examples are, for messages.
+        names: of the inputs, where the model takes several too. Default: ().
     """
 
     axes: tuple[int, ...]
     text: str
+    names: tuple[str, ...] = ()
 
 
 ANY = Input((1, 2, 3), "columns, sequences or images, of 1 to 3 axes")
@@ -36,7 +38,7 @@ INPUTS: Mapping[str, Input] = {
     "cnn": IMAGES,
     "separable_cnn": IMAGES,
     "resnet": IMAGES,
-    "wide_deep": ANY,
+    "wide_deep": ANY._replace(names=("wide", "deep")),
     "autoencoder": ANY,
     "rnn": SEQUENCES,
     "transformer": SEQUENCES,
@@ -63,8 +65,18 @@ def named_model(function: Callable[P, Model]) -> Callable[P, Model]:
     return checked
 
 
-def check_input_shape(model: str, shape: tuple[int, ...]) -> None:
+def check_input_shape(model: str, shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]) -> None:
     """Raise `ValueError` unless a named model takes examples of a shape; the message has others."""
+    if isinstance(shape, Mapping):
+        if not INPUTS[model].names:
+            takers = [
+                f"{key} takes {' and '.join(x.names)}" for key, x in INPUTS.items() if x.names
+            ]
+            raise ValueError(
+                f"model {model} has one input, but the examples have {', '.join(shape)}: "
+                f"{'; '.join(takers)}, and your own model any"
+            )
+        return
     if len(shape) not in INPUTS[model].axes:
         fitting = [name for name, taken in INPUTS.items() if len(shape) in taken.axes]
         others = f"; models that do: {', '.join(fitting)}" if fitting else ""

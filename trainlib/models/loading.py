@@ -111,19 +111,24 @@ def _is_own(name: str, value: Any) -> bool:
 
 
 def from_function(
-    spec: str, input_shape: tuple[int, ...], outputs: int, code_path: str | None = None
+    spec: str,
+    input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]],
+    outputs: int | Mapping[str, int],
+    code_path: str | None = None,
 ) -> Any:
     """Return the model that `module:function` makes from `(input_shape, outputs)`.
 
     Args:
         spec: module and function, as "nets:small". The working directory is searched too.
-        input_shape: shape of one example.
-        outputs: number of outputs.
+        input_shape: shape of one example; of several inputs, their shapes by name.
+        outputs: number of outputs; of several outputs with targets of their own, the units of each
+            by name.
         code_path: folders searched first, separated as in $PYTHONPATH. Default: None, the working
             directory.
 
     Returns:
-        What the function returns, a `keras.Model`; one with its own `call` begins with its input.
+        What the function returns, a `keras.Model`; one with its own `call` begins with its input,
+        or a dict of its inputs by their names.
 
     Raises:
         ValueError: there is no such module or function, it does not return a `keras.Model`, or the
@@ -139,5 +144,8 @@ def from_function(
     check_steps(model)
     if getattr(model, "inputs", None):
         return model
-    x = keras.Input(input_shape, name="input")
+    if isinstance(input_shape, Mapping):
+        x: Any = {name: keras.Input(shape, name=name) for name, shape in input_shape.items()}
+    else:
+        x = keras.Input(input_shape, name="input")
     return keras.Model(x, naming_place(f"model {spec}", model, code_path)(x), name=model.name)

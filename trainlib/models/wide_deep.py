@@ -32,7 +32,7 @@ class Wiring(NamedTuple):
 
 @named_model
 def wide_deep(
-    input_shape: tuple[int, ...],
+    input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]],
     outputs: int,
     output_activation: str | None = None,
     preprocessing: Sequence[Any] | Mapping[str, Sequence[Any]] = (),
@@ -54,7 +54,8 @@ def wide_deep(
 
     Args:
         input_shape: shape of one example; flattened if it has more than one axis. Of a model with
-            two inputs, the shape of the table from which they take their columns.
+            two inputs, the shape of the table from which they take their columns, or a dict of
+            their shapes: {"wide": (5,), "deep": (6,)}.
         outputs: number of units of an output layer, at least 1.
         output_activation: "softmax", "sigmoid" or None (default) for raw outputs. It becomes a
             separate last layer.
@@ -96,7 +97,8 @@ def wide_deep(
     wired = wiring(input_shape, wide_columns, deep_columns, auxiliary_output)
     dropped = chosen_dropout(dropout, dropout_kind, activation)
     kinds = HiddenLayers(kernel_initializer(initializer, activation), activation, dropped)
-    inputs, wide, deep = _inputs(input_shape, preprocessing, wired.inputs)
+    widths = _widths(input_shape, wired.inputs)
+    inputs, wide, deep = _inputs(input_shape, preprocessing, widths)
     for i, units in enumerate(hidden, start=1):
         deep = chain(deep, kinds.layers(i, units))
     both = keras.layers.Concatenate(name="wide_and_deep")([wide, deep])
@@ -111,7 +113,7 @@ def wide_deep(
 
 
 def wiring(
-    input_shape: tuple[int, ...],
+    input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]],
     wide_columns: str | None = None,
     deep_columns: str | None = None,
     auxiliary_output: bool = False,
@@ -138,41 +140,83 @@ def wiring(
     outputs = (MAIN, AUXILIARY) if auxiliary_output else ()
     if wide_columns is None and deep_columns is None:
         return Wiring({}, outputs)
-    if len(input_shape) != 1:
+    if isinstance(input_shape, Mapping) or len(input_shape) != 1:
         raise ValueError(
             f"wide_columns and deep_columns are for tables; the examples have shape {input_shape}"
         )
     given = {WIDE: wide_columns, DEEP: deep_columns}
     size = input_shape[0]
-    return Wiring({name: _columns(name, text, size) for name, text in given.items()}, outputs)
+    columns = {
+        name: tuple(range(size)) if text is None else parse_columns(f"{name}_columns", text, size)
+        for name, text in given.items()
+    }
+    return Wiring(columns, outputs)
 
 
-def _columns(name: str, text: str | None, size: int) -> tuple[int, ...]:
-    """Return the columns that a text such as `0,2,5-7` stands for; all for None."""
-    if text is None:
-        return tuple(range(size))
+def parse_columns(
+    argument: str, text: str, size: int, names: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[int, ...]:
+    """Return the columns that a text such as `0,2,5-7` stands for.
+
+    Args:
+        argument: name of the argument, for messages.
+        text: columns and ranges of columns, counted from 0, or names.
+        size: number of columns.
+        names: positions of columns by their names. Default: None, they have no names.
+
+    Returns:
+        Positions of the columns, from 0, in the order of the text.
+
+    Raises:
+        ValueError: the text has another form, or there is no such column.
+
+    Example:
+        >>> tl.models.parse_columns("columns", "0-2,age", 8, {"age": (5,)})
+        (0, 1, 2, 5)
+    """
     found: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
+    for part in (part.strip() for part in text.split(",")):
+        if names and part in names:
+            found += names[part]
+            continue
+        first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
-            raise ValueError(f"{name}_columns must be written as in 0-4 or 0,2,5-7, got {text!r}")
+            known = f", or with the columns {', '.join(names)}" if names else ""
+            raise ValueError(
+                f"{argument} must be written as in 0-4 or 0,2,5-7{known}, got {text!r}"
+            )
         found += range(int(first), int(last if dash else first) + 1)
     if not found or max(found) >= size:
         raise ValueError(
-            f"{name}_columns must be of the columns 0 to {size - 1} of the data, got {text!r}"
+            f"{argument} must be of the columns 0 to {size - 1} of the data, got {text!r}"
         )
     if len(set(found)) < len(found):
-        raise ValueError(f"{name}_columns must name a column once, got {text!r}")
+        raise ValueError(f"{argument} must name a column once, got {text!r}")
     return tuple(found)
 
 
-def _inputs(
-    input_shape: tuple[int, ...],
-    preprocessing: Sequence[Any] | Mapping[str, Sequence[Any]],
+def _widths(
+    input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]],
     columns: Mapping[str, tuple[int, ...]],
+) -> dict[str, int]:
+    """Return the number of columns of each input; {} for one input."""
+    if not isinstance(input_shape, Mapping):
+        return {name: len(chosen) for name, chosen in columns.items()}
+    if set(input_shape) != {WIDE, DEEP} or any(len(x) != 1 for x in input_shape.values()):
+        raise ValueError(
+            f"wide_deep takes the inputs {WIDE} and {DEEP}, columns each; the examples have "
+            f"{dict(input_shape)}"
+        )
+    return {name: input_shape[name][0] for name in (WIDE, DEEP)}
+
+
+def _inputs(
+    input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]],
+    preprocessing: Sequence[Any] | Mapping[str, Sequence[Any]],
+    widths: Mapping[str, int],
 ) -> tuple[Any, Any, Any]:
     """Return the input or the dict of inputs, and what the wide and the deep part see of them."""
-    if not columns:
+    if not isinstance(input_shape, Mapping) and not widths:
         if isinstance(preprocessing, Mapping):
             raise ValueError("preprocessing by input is for a model with columns of two inputs")
         first, *layers = first_layers(input_shape, preprocessing)
@@ -181,9 +225,9 @@ def _inputs(
     if not isinstance(preprocessing, Mapping) and preprocessing:
         raise ValueError("preprocessing of two inputs must be a dict of layers: wide, deep")
     inputs, seen = {}, []
-    for name, chosen in columns.items():
+    for name, width in widths.items():
         before = preprocessing.get(name, ()) if isinstance(preprocessing, Mapping) else ()
-        first, *layers = first_layers((len(chosen),), before, name)
+        first, *layers = first_layers((width,), before, name)
         inputs[name] = first
         seen.append(chain(first, layers))
     return inputs, *seen

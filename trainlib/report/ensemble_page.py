@@ -8,7 +8,6 @@ from typing import Any
 
 from trainlib.report import columns, curves, figures, page
 from trainlib.report.columns import History
-from trainlib.report.examples import worst_examples
 from trainlib.report.run_page import (
     REPORT_FILE,
     ModelRecord,
@@ -16,7 +15,8 @@ from trainlib.report.run_page import (
     Section,
     duration,
     file_name,
-    prediction_section,
+    loss_text,
+    output_sections,
 )
 from trainlib.training.files import write_text
 
@@ -54,11 +54,10 @@ def write_ensemble_page(
         Section(page.section("Members", _members(record, histories))),
         Section(page.section("Gain and diversity", _gain(record["scores"]))),
         Section(page.section("Training", page.figure_grid(drawn.items())), drawn),
-        prediction_section(model),
-        Section(
-            page.section(
-                "Test examples with the highest loss", worst_examples(model.predictions, model.test)
-            )
+        *(
+            section
+            for name, output in model.outputs.items()
+            for section in output_sections(name, output, model.test)
         ),
         Section(page.section("Flags", page.collapsed("all flags", page.code_lines(run.flags)))),
     ]
@@ -79,7 +78,7 @@ def _facts(run: RunRecord, model: ModelRecord) -> list[tuple[str, str]]:
         ("ensemble", f"{settings['ensemble']} members by {settings['ensemble_by']}"),
         ("average", f"{settings['ensemble_average']}, {settings['ensemble_weights']} weights"),
         ("model", f"{settings.get('model', '')}, {model.params:,} parameters in all"),
-        ("loss", model.loss),
+        ("loss", loss_text(model)),
         ("optimizer", settings.get("optimizer", "")),
         ("temperature", "" if temperature is None else f"{temperature:.4g}"),
         ("training took", f"{summary['seconds']:.3g} s in all members"),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainlib.report import columns, curves, figures, page, predictions
+from trainlib.report import columns, curves, figures, page, predictions, reconstructions
 from trainlib.report.augmentation import AugmentedExamples, augmentation_sheet
 from trainlib.report.class_scores import class_curves, class_table, precision_recall_figure
 from trainlib.report.columns import History
 from trainlib.report.examples import ExampleData, worst_examples
 from trainlib.report.predictions import CONFIDENCE, Predictions
 from trainlib.report.range_test import LossCurve, curve_figure
+from trainlib.report.reconstructions import Reconstructions
 from trainlib.report.reliability import reliability_figure
 from trainlib.training.files import write_text
 
@@ -65,14 +66,28 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class OutputRecord:
+    """Record of an output of a model, for its report.
+
+    Attributes:
+        loss: name of the loss.
+        predictions: predictions of the test examples; reconstructions of an autoencoder.
+        class_names: names of the classes; () for numbers.
+    """
+
+    loss: str
+    predictions: Predictions | Reconstructions
+    class_names: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """Record of the model of a finished run, for its report.
 
     Attributes:
         sizes: number of examples by part of the data.
         params: number of parameters.
-        loss: name of the loss.
-        predictions: predictions of the test examples.
+        outputs: its outputs by their names; "" for the only one.
         test: the test examples.
         schedule: positions in epochs, and the learning rates there; None if the learning rate is
             not a function of the step.
@@ -81,8 +96,7 @@ class ModelRecord:
 
     sizes: Mapping[str, int]
     params: int
-    loss: str
-    predictions: Predictions
+    outputs: Mapping[str, OutputRecord]
     test: ExampleData
     schedule: tuple[np.ndarray, np.ndarray] | None = None
     augmented: AugmentedExamples | None = None
@@ -116,9 +130,8 @@ def _sections(run: RunRecord, model: ModelRecord | None) -> Iterator[Section]:
     drawn = _curves(run, model)
     yield Section(page.section("Training", page.figure_grid(drawn.items())), drawn)
     if model is not None:
-        yield prediction_section(model)
-        worst = worst_examples(model.predictions, model.test)
-        yield Section(page.section("Test examples with the highest loss", worst))
+        for name, output in model.outputs.items():
+            yield from output_sections(name, output, model.test)
         if model.augmented is not None:
             yield _augmentation_section(model.augmented, model.test.x_max)
     if run.range_test is not None:
@@ -138,7 +151,7 @@ def _facts(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str
         sizes = (f"{size:,} {words.get(part, part)}" for part, size in model.sizes.items())
         yield "examples", ", ".join(sizes)
         yield "model", f"{name}, {model.params:,} parameters"
-        yield "loss", model.loss
+        yield "loss", loss_text(model)
     else:
         yield "model", name
     yield "optimizer", settings.get("optimizer", "")
@@ -172,6 +185,14 @@ def _results(run: RunRecord) -> str:
     return title + page.table(["part", *map(curves.as_words, names)], rows)
 
 
+def loss_text(model: ModelRecord) -> str:
+    """Return the name of the loss, or of those of the outputs where they differ."""
+    losses = {name: output.loss for name, output in model.outputs.items()}
+    same = len(set(losses.values())) == 1
+    shown = losses.items() if not same else [("", next(iter(losses.values())))]
+    return ", ".join(f"{name} {loss}".strip() for name, loss in shown)
+
+
 def _curves(run: RunRecord, model: ModelRecord | None) -> Figures:
     """Return the figures of the history."""
     history = run.history
@@ -188,10 +209,28 @@ def _curves(run: RunRecord, model: ModelRecord | None) -> Figures:
     return {file_name(name): figure for name, figure in drawn.items()}
 
 
-def prediction_section(model: ModelRecord) -> Section:
+def output_sections(name: str, output: OutputRecord, test: ExampleData) -> Iterator[Section]:
+    """Yield the sections of an output: its errors on the test examples, and the worst of them."""
+    title, found = f", output {name}" if name else "", output.predictions
+    if isinstance(found, Reconstructions):
+        features = test.feature_names
+        drawn: Figures = {"reconstruction_errors": reconstructions.error_histogram(found)}
+        typical = reconstructions.typical_examples(found, features)
+        yield Section(page.section("Reconstructions of test examples", typical))
+        worst = reconstructions.worst_reconstructions(found, features)
+        grid = page.figure_grid(drawn.items(), large=True)
+        yield Section(page.section("Test examples with the highest loss", worst, grid), drawn)
+        return
+    section = _prediction_section(f"Predictions of the test examples{title}", found, output)
+    prefix = f"{file_name(name)}_" if name else ""
+    yield section._replace(figures={f"{prefix}{key}": x for key, x in section.figures.items()})
+    worst = worst_examples(found, test._replace(class_names=output.class_names))
+    yield Section(page.section(f"Test examples with the highest loss{title}", worst))
+
+
+def _prediction_section(title: str, found: Predictions, output: OutputRecord) -> Section:
     """Return the errors on the test examples: confusions of classes, or residuals."""
-    found, names = model.predictions, model.test.class_names
-    tables: list[str] = []
+    names, tables = output.class_names, list[str]()
     if found.scores is None:
         drawn = {
             "residuals": predictions.residual_figure(found),
@@ -212,7 +251,7 @@ def prediction_section(model: ModelRecord) -> Section:
             drawn["reliability"] = reliability_figure(found)
         tables = [_confusions(counts, names), class_table(counts, curves_of_classes, names)]
     body = page.figure_grid(drawn.items(), *tables, large=True)
-    return Section(page.section("Predictions of the test examples", body), drawn)
+    return Section(page.section(title, body), drawn)
 
 
 def _confusions(counts: np.ndarray, names: Any) -> str:

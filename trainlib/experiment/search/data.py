@@ -6,8 +6,7 @@ from collections.abc import Hashable
 
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.folds import fold_task, split_folds, whole_task
-from trainlib.experiment.task import Task, build_task, split_seed
-from trainlib.experiment.wiring import wiring_of
+from trainlib.experiment.task import Task, build_task, outputs_for, split_seed
 
 KEPT = 2
 """Number of data that are kept: trials may differ in how the data are prepared."""
@@ -45,7 +44,7 @@ class TaskCache:
         self._tasks[key] = tasks
         while len(self._tasks) > KEPT:
             del self._tasks[next(iter(self._tasks))]
-        wiring = wiring_of(config, tasks[0].train.x.shape[1:])
+        wiring = outputs_for(config, tasks[0].dataset)[0]
         return tuple(task._replace(wiring=wiring) for task in tasks)
 
     def _load(self, config: ExperimentConfig) -> tuple[Task, ...]:

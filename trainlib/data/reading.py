@@ -1,0 +1,52 @@
+"""`Reading`: how the data of a file or of a function are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trainlib.data.archives import Array
+from trainlib.data.image_files import ImageOptions
+from trainlib.data.labels import AUTO
+from trainlib.data.preprocessing import TablePreprocessing
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read.
+
+    Attributes:
+        target: the column of a table to predict; None: the last.
+        task: "classification", "regression" or "auto".
+        output_task: the same for each of several arrays of targets.
+        dtype: of inputs and numbers to predict, "float32" or "float64".
+        preprocessing: rules of a table; None: rules fitted to its training rows.
+        training_rows: function of the targets outside the test part that returns the indices of
+            the examples to which rules are fitted; None: all.
+        stratify: whether a test part that is split off has its share of each class.
+        images: size, colors and classes of the images of a folder.
+        sequences: whether integers [N, steps] are sequences, and not columns of numbers.
+        weight_column: the column of a table with weights of the examples; None: there is none.
+        group_column: the column of a table with groups of the examples; None: there is none.
+    """
+
+    target: str | None = None
+    task: str = AUTO
+    output_task: str = AUTO
+    dtype: str = "float32"
+    preprocessing: TablePreprocessing | None = None
+    training_rows: Callable[[Array], Array] | None = None
+    stratify: bool = True
+    images: ImageOptions = ImageOptions()
+    sequences: bool = False
+    weight_column: str | None = None
+    group_column: str | None = None
+
+    @property
+    def other_columns(self) -> dict[str, str]:
+        """The columns of a table that are no inputs, with what they hold."""
+        held = {
+            self.weight_column: "the weights of the examples",
+            self.group_column: "the groups of the examples",
+        }
+        return {name: what for name, what in held.items() if name is not None}
