@@ -119,8 +119,8 @@ def _folder(
     if not resume:
         existed = run_dir is not None and run_dir.exists()
         folder = run_folder.create(prepared.config, run_dir)
+        held.enter_context(run_folder.locked(folder))  # first: no folder of another is removed
         held.enter_context(run_folder.removed_if_refused(folder, existed))
-        held.enter_context(run_folder.locked(folder))
         if prepared.task.dataset.preprocessing is not None:
             write_preprocessing(folder, prepared.task.dataset.preprocessing)
         return folder
