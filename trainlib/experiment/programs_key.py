@@ -50,7 +50,7 @@ def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | N
 
     Returns:
         The text; None for an experiment whose programs cannot be shared, since its data are
-        streamed, or its model has custom layers, or layers that Keras numbers anew in each model.
+        streamed, or its model has custom layers, or layers whose names Keras numbers.
     """
     found = architecture(built.trained)
     if found is None or task.is_streamed:

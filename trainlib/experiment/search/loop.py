@@ -1,4 +1,4 @@
-"""The loop of a search: ask Optuna for trials, run them in processes, and tell their ends."""
+"""The loop of a search: ask Optuna for trials, run them in processes, and report their results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADAPTIVE = ("tpe", "gp", "cmaes")
 AHEAD = 2
 """Trials that are asked for ahead, for each process, by adaptive samplers."""
 
-Told = Callable[[TrialRecord], Any]
+OnReport = Callable[[TrialRecord], Any]
 
 
 class TrialQueue(Iterator[Candidate]):
@@ -32,7 +32,7 @@ class TrialQueue(Iterator[Candidate]):
 
     With several processes an adaptive sampler would see other results each time. So that the same
     seed makes the same trials, trial n is asked for exactly when those up to n - `ahead` have been
-    told, in the order of their numbers; enough are asked for ahead to keep all processes busy.
+    reported, in the order of their numbers; enough are asked for ahead to keep all processes busy.
 
     Args:
         study: the study of Optuna.
@@ -64,21 +64,21 @@ class TrialQueue(Iterator[Candidate]):
         return self._started[-1]
 
     def end(self, result: JobResult[Outcome]) -> Iterator[TrialRecord]:
-        """Take the end of a trial, and yield those that are told after it."""
+        """Take the result of a trial, and yield the trials that are then reported to the study."""
         candidate = self._started[result.position]
         self._ended[candidate.number] = _record(candidate, result)
         if not self._ahead:
             yield from self.rest()
         while self._open and (first := next(iter(self._open))) in self._ended:
-            yield self._tell(first)
+            yield self._report(first)
             self._fill()
 
     def rest(self) -> Iterator[TrialRecord]:
-        """Tell all trials that have ended."""
+        """Report all trials that have ended to the study."""
         for number in list(self._ended):
-            yield self._tell(number)
+            yield self._report(number)
 
-    def _tell(self, number: int) -> TrialRecord:
+    def _report(self, number: int) -> TrialRecord:
         del self._open[number]
         record = self._ended.pop(number)
         studies.tell(self._study, record)
@@ -101,14 +101,16 @@ class TrialQueue(Iterator[Candidate]):
         self._waiting.append(Candidate(number, drawn))
 
 
-def run_trials(queue: TrialQueue, make_worker: Callable[[], Worker], jobs: int, told: Told) -> None:
-    """Run the trials of a queue; what has ended is told, also when the search is interrupted.
+def run_trials(
+    queue: TrialQueue, make_worker: Callable[[], Worker], jobs: int, on_report: OnReport
+) -> None:
+    """Run the trials of a queue; what has ended is reported, also after an interrupt.
 
     Args:
         queue: the trials.
         make_worker: makes what a process keeps from trial to trial.
         jobs: number of processes.
-        told: called with each finished trial.
+        on_report: called with each finished trial.
 
     Raises:
         SearchError: every trial would fail.
@@ -118,10 +120,10 @@ def run_trials(queue: TrialQueue, make_worker: Callable[[], Worker], jobs: int, 
             if result.failure is not None and result.failure.type == SearchError.__name__:
                 raise SearchError(result.failure.message)
             for record in queue.end(result):
-                told(record)
+                on_report(record)
     finally:
         for record in queue.rest():
-            told(record)
+            on_report(record)
 
 
 def _record(candidate: Candidate, result: JobResult[Outcome]) -> TrialRecord:
