@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from trainlib.cli.flags import (  # noqa: E402
     given_flags,
     given_settings,
 )
+from trainlib.cli.progress import lines_with_bar  # noqa: E402
 from trainlib.cli.signals import interrupted_by_sigterm  # noqa: E402
 from trainlib.experiment.comparison import folder as folders  # noqa: E402
 from trainlib.experiment.comparison.options import CompareConfig  # noqa: E402
@@ -97,7 +96,12 @@ def compare(values: Values) -> None:
     folder = values.resume or values.run_dir
     resume = bool(values.resume)
     try:
-        with _progress(options) as on_run, interrupted_by_sigterm():
+        with (
+            lines_with_bar(
+                lambda status: _line(status, options), _best, lambda status: status.runs
+            ) as on_run,
+            interrupted_by_sigterm(),
+        ):
             result = compare(configs, seeds, options, run_dir=folder, resume=resume, on_run=on_run)
     except NoContenderError as error:
         raise CommandError(str(error)) from error
@@ -157,37 +161,19 @@ def _resumed(values: Values) -> tuple[Mapping[str, ExperimentConfig], int, Compa
     return saved.configs, seeds, dataclasses.replace(saved.options, **given)
 
 
-@contextlib.contextmanager
-def _progress(options: CompareConfig) -> Iterator[Callable[[Any], None]]:
-    """Yield a function that prints a line for each run; in a terminal with a bar below it."""
-    if not sys.stdout.isatty():
-        yield lambda status: print(_line(status, options), flush=True)
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (MofNCompleteColumn(), BarColumn(), Remaining(), TextColumn("{task.description}"))
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("")
-
-        def show(status: Any) -> None:
-            line = _line(status, options)
-            bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
-            best = "" if status.best is None else f"best {status.best[0]} {status.best[1]:.4g}"
-            bar.update(task, completed=status.finished, total=status.runs, description=best)
-
-        yield show
-
-
 def _line(status: Any, options: CompareConfig) -> str:
     """Return the line about a run that has ended."""
     key, run = status.key, status.run
     rate = "" if key.learning_rate is None else f"  learning_rate {key.learning_rate:g}"
     result = run.failure or f"{options.monitor} {run.monitored(options.monitor):.4g}"
-    best = "" if status.best is None else f"  best {status.best[0]} {status.best[1]:.4g}"
     width = len(str(status.runs))
     head = f"{status.finished:{width}d}/{status.runs}  {key.contender}  seed {key.seed}{rate}"
-    return f"{head}  {result}{best}"
+    best = _best(status)
+    return f"{head}  {result}  {best}" if best else f"{head}  {result}"
+
+
+def _best(status: Any) -> str:
+    return "" if status.best is None else f"best {status.best[0]} {status.best[1]:.4g}"
 
 
 def _print_ranking(result: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +27,7 @@ from trainlib.experiment.saved_run import (  # noqa: E402
     with_data,
 )
 from trainlib.tools.uncertainty import MASKS, UncertainPrediction  # noqa: E402
-from trainlib.training.files import write_text  # noqa: E402
+from trainlib.training.files import as_csv, write_text  # noqa: E402
 from trainlib.training.paths import shown  # noqa: E402
 
 ABOUT = """
@@ -146,15 +144,14 @@ def to_csv(outputs: Mapping[str, Predicted], files: Sequence[str] = ()) -> str:
         outputs: predictions by output, whose columns begin with its name; "" for the only one.
         files: file of each example, written into a first column. Default: (), no such column.
     """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
     tables = [_cells(name, predicted) for name, predicted in outputs.items()]
     if files:
         tables.insert(0, (["file"], [[shown(name)] for name in files]))
-    rows.writerow([name for names, _ in tables for name in names])
-    for cells in zip(*(of_table for _, of_table in tables), strict=True):
-        rows.writerow([cell for of_table in cells for cell in of_table])
-    return text.getvalue()
+    rows = zip(*(of_table for _, of_table in tables), strict=True)
+    return as_csv(
+        [name for names, _ in tables for name in names],
+        ([cell for of_table in cells for cell in of_table] for cells in rows),
+    )
 
 
 def _cells(output: str, predicted: Predicted) -> tuple[list[str], list[list[str]]]:

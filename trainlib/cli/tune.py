@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import sys
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from trainlib.cli.lazy_import import defer
@@ -24,6 +21,7 @@ from trainlib.cli.flags import (  # noqa: E402
     given_flags,
     given_settings,
 )
+from trainlib.cli.progress import lines_with_bar  # noqa: E402
 from trainlib.experiment import run_folder  # noqa: E402
 from trainlib.experiment.config import ExperimentConfig  # noqa: E402
 from trainlib.experiment.search import folder as folders  # noqa: E402
@@ -79,7 +77,7 @@ def tune(values: Values) -> None:
 
     folder = values.resume or values.run_dir
     try:
-        with _progress() as on_trial:
+        with lines_with_bar(_line, _best, lambda status: status.trials) as on_trial:
             result = tune(
                 config,
                 space,
@@ -125,27 +123,6 @@ def _resumed(values: Values) -> tuple[ExperimentConfig, str, TuneConfig]:
     return run_folder.read_config(folder), saved.space, options
 
 
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[Any], None]]:
-    """Yield a function that prints a line for each trial; in a terminal with a bar below it."""
-    if not sys.stdout.isatty():
-        yield lambda status: _print(_line(status))
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (MofNCompleteColumn(), BarColumn(), Remaining(), TextColumn("{task.description}"))
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("")
-
-        def show(status: Any) -> None:
-            bar.console.print(_line(status), highlight=False, markup=False, soft_wrap=True)
-            best = "" if status.best is None else f"best {status.best.value:.4g}"
-            bar.update(task, completed=status.finished, total=status.trials, description=best)
-
-        yield show
-
-
 def _line(status: Any) -> str:
     """Return the line about a trial that has ended."""
     trial: TrialRecord = status.last
@@ -153,11 +130,12 @@ def _line(status: Any) -> str:
     result = trial.error if trial.value is None else f"{trial.value:.4g}"
     if trial.state == "pruned":
         result += " pruned"
-    best = "" if status.best is None else f"  best {status.best.value:.4g}"
-    return (
-        f"{status.finished:{width}d}/{status.trials}  trial {trial.number}: {result}{best}  "
-        f"{_texts(trial.params)}"
-    )
+    head = f"{status.finished:{width}d}/{status.trials}  trial {trial.number}: {result}"
+    return "  ".join([head, *filter(None, [_best(status)]), _texts(trial.params)])
+
+
+def _best(status: Any) -> str:
+    return "" if status.best is None else f"best {status.best.value:.4g}"
 
 
 def _texts(params: Any) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +15,7 @@ from trainlib.experiment.fold_results import CrossValidationResult, FoldConfig, 
 from trainlib.experiment.task import Task
 from trainlib.report.figures import require_matplotlib
 from trainlib.report.folds_page import write_folds_page
-from trainlib.training.files import read_text, write_atomically, write_text
+from trainlib.training.files import as_csv, read_text, write_atomically, write_text
 from trainlib.training.paths import shown
 
 OPTIONS_FILE = "folds.json"
@@ -119,14 +117,12 @@ def _table(found: CrossValidationResult) -> str:
     held_out, train = list(found.scores), list(found.train_scores)
     header = ["repeat", "fold", "train_examples", "held_out_examples", "epochs", "seconds"]
     header += held_out + [f"train_{name}" for name in train] + ["failure"]
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(header)
+    rows = []
     for split, x in zip(found.splits, found.folds, strict=True):
         sizes = x.train_size, len(split.held_out), x.epochs, x.seconds
         results = [*_values(x.held_out, held_out), *_values(x.train, train)]
-        rows.writerow([x.repeat, x.fold, *sizes, *results, x.failure or ""])
-    return text.getvalue()
+        rows.append([x.repeat, x.fold, *sizes, *results, x.failure or ""])
+    return as_csv(header, rows)
 
 
 def _values(results: Mapping[str, Any], names: list[str]) -> list[Any]:
@@ -148,15 +144,13 @@ def _predictions(found: CrossValidationResult, task: Task) -> str:
     predicted = ["prediction"] if columns == 1 else [f"prediction{k}" for k in range(columns)]
     if len(names) == columns:
         predicted = [begin + name for name in names]
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["repeat", "fold", "example", "target", *predicted])
+    rows = []
     for split, x in zip(found.splits, found.folds, strict=True):
         for example in split.held_out:
             target = found.targets[example]
             shown_target = names[target] if names else f"{float(np.ravel(target)[0]):.7g}"
             values = found.out_of_fold[x.repeat, example]
-            rows.writerow(
+            rows.append(
                 [x.repeat, x.fold, example, shown_target, *(f"{float(v):.7g}" for v in values)]
             )
-    return text.getvalue()
+    return as_csv(["repeat", "fold", "example", "target", *predicted], rows)

@@ -8,10 +8,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from trainlib.core.types import Tree
 from trainlib.experiment.config import ExperimentConfig
@@ -24,6 +24,7 @@ try:
 except ImportError:  # Windows has no such locks
     fcntl = None
 
+Content = TypeVar("Content")
 FLAGS_FILE = "flags.txt"
 CONFIG_FILE = "config.json"
 HISTORY_FILE = "metrics.jsonl"
@@ -111,13 +112,7 @@ def read_config(path: Path) -> ExperimentConfig:
     Raises:
         ValueError: there is no run, or its file is damaged.
     """
-    file = path / CONFIG_FILE
-    if not file.is_file():
-        raise ValueError(f"{shown(path)}: not a run, because it has no {CONFIG_FILE}")
-    try:
-        return ExperimentConfig.from_json(read_text(file))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{shown(file)}: {error}") from error
+    return read_file(path / CONFIG_FILE, "not a run", ExperimentConfig.from_json)
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -127,14 +122,7 @@ def read_summary(path: Path) -> dict[str, Any]:
         ValueError: the run is not finished, or the file is damaged.
     """
     file = path / SUMMARY_FILE
-    if not file.is_file():
-        raise ValueError(
-            f"{shown(path)}: the run is not finished, because it has no {SUMMARY_FILE}"
-        )
-    try:
-        return dict(json.loads(read_text(file)))
-    except ValueError as error:
-        raise ValueError(f"{shown(file)}: {error}") from error
+    return read_file(file, "the run is not finished", lambda text: dict(json.loads(text)))
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -143,20 +131,37 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: there is no run, no epoch of it is complete, or the file is damaged.
     """
-    file = path / HISTORY_FILE
-    if not file.is_file():
-        raise ValueError(f"{shown(path)}: not a run of train, because it has no {HISTORY_FILE}")
-    text = read_text(file)
-    lines = text[: text.rfind("\n") + 1].splitlines()  # a run may be writing the last one
-    try:
-        history = [dict(json.loads(line)) for line in lines]
-        if any(type(results.get("epoch")) is not int for results in history):
-            raise ValueError("a line has no epoch")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{shown(file)}: {error}") from error
+    history = read_file(path / HISTORY_FILE, "not a run of train", _parse_history)
     if not history:
         raise ValueError(f"{shown(path)}: no epoch of the run is complete yet")
     return history
+
+
+def _parse_history(text: str) -> list[dict[str, Any]]:
+    lines = text[: text.rfind("\n") + 1].splitlines()  # a run may be writing the last one
+    history = [dict(json.loads(line)) for line in lines]
+    if any(type(results.get("epoch")) is not int for results in history):
+        raise ValueError("a line has no epoch")
+    return history
+
+
+def read_file(file: Path, missing: str, parse: Callable[[str], Content]) -> Content:
+    """Return what a file in a folder holds.
+
+    Args:
+        file: the file.
+        missing: what a folder without the file is, for the message.
+        parse: returns the content of a text.
+
+    Raises:
+        ValueError: the file is not there, or damaged.
+    """
+    if not file.is_file():
+        raise ValueError(f"{shown(file.parent)}: {missing}, because it has no {file.name}")
+    try:
+        return parse(read_text(file))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{shown(file)}: {error}") from error
 
 
 def epochs_in_history(path: Path) -> int:

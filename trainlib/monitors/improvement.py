@@ -55,6 +55,19 @@ def direction(monitor: str) -> str:
     )
 
 
+def is_minimized(monitor: str, mode: str = "auto") -> bool:
+    """Return whether lower values of a monitored result are better.
+
+    Args:
+        monitor: the name of the result.
+        mode: "min", "max", or "auto", the default: as the name says.
+
+    Raises:
+        ValueError: the mode is "auto", and the name does not say.
+    """
+    return (direction(monitor) if mode == "auto" else mode) == "min"
+
+
 class Improvement(NamedTuple):
     """Criterion by which a value counts as better; made by `improvement`.
 

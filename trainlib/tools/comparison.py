@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainlib.monitors.improvement import direction
 from trainlib.tools.paired_tests import PairedDifference, holm, paired_difference
 
 VALIDATION, TEST = "validation", "test"
@@ -99,15 +98,6 @@ class Difference(NamedTuple):
     second: str
     paired: PairedDifference
     corrected: float
-
-
-def is_minimized(monitor: str, mode: str = "auto") -> bool:
-    """Return whether lower results are better.
-
-    Raises:
-        ValueError: the mode is "auto", and the name does not say.
-    """
-    return (direction(monitor) if mode == "auto" else mode) == "min"
 
 
 def ranked(contenders: Iterable[Contender], monitor: str, minimized: bool) -> list[Contender]:

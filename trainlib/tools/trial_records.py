@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from trainlib.training.files import as_csv
 
 STATES = ("complete", "pruned", "failed")
 
@@ -69,13 +69,11 @@ def to_csv(trials: Sequence[TrialRecord], monitor: str) -> str:
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     folds = max((len(trial.scores) for trial in trials), default=0)
     scores = [f"{monitor}_{k + 1}" for k in range(folds)] if folds > 1 else []
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["number", "state", monitor, *names, *scores, "epochs", "seconds", "error"])
+    rows = []
     for trial in trials:
         values = [trial.params.get(name, "") for name in names]
         of_folds = [*trial.scores, *[""] * folds][: len(scores)]
         value = "" if trial.value is None or math.isnan(trial.value) else trial.value
         row = [trial.number, trial.state, value, *values, *of_folds]
-        writer.writerow([*row, trial.epochs, round(trial.seconds, 3), trial.error])
-    return text.getvalue()
+        rows.append([*row, trial.epochs, round(trial.seconds, 3), trial.error])
+    return as_csv(["number", "state", monitor, *names, *scores, "epochs", "seconds", "error"], rows)

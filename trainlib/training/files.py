@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,13 @@ def write_text(path: Path, text: str) -> None:
 def read_text(path: Path) -> str:
     """Return a text that `write_text` wrote."""
     return path.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table as CSV, a line for the header and one for each row."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    return text.getvalue()
 
 
 def as_json(content: Any, indent: int | None = None) -> str:

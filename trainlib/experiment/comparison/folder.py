@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -24,8 +22,7 @@ from trainlib.tools.comparison import (
     as_dict,
     part_of_tests,
 )
-from trainlib.training.files import read_text, write_text
-from trainlib.training.paths import shown
+from trainlib.training.files import as_csv, write_text
 
 COMPARISON_FILE = "compare.json"
 RESULTS_FILE = "results.csv"
@@ -63,19 +60,15 @@ def read_comparison(folder: Path) -> SavedComparison:
     Raises:
         ValueError: there is no comparison, or its file is damaged.
     """
-    file = folder / COMPARISON_FILE
-    if not file.is_file():
-        raise ValueError(f"{shown(folder)}: not a comparison, because it has no {COMPARISON_FILE}")
-    try:
-        content = json.loads(read_text(file))
-        configs = {
-            name: ExperimentConfig.from_json(json.dumps(x))
-            for name, x in content["contenders"].items()
-        }
-        options = CompareConfig(**content["options"])
-        return SavedComparison(configs, content["seeds"], options)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{shown(file)}: {error}") from error
+    return run_folder.read_file(folder / COMPARISON_FILE, "not a comparison", _parse)
+
+
+def _parse(text: str) -> SavedComparison:
+    content = json.loads(text)
+    configs = {
+        name: ExperimentConfig.from_json(json.dumps(x)) for name, x in content["contenders"].items()
+    }
+    return SavedComparison(configs, content["seeds"], CompareConfig(**content["options"]))
 
 
 def write_flags(folder: Path, configs: Mapping[str, ExperimentConfig]) -> dict[str, str]:
@@ -116,7 +109,7 @@ def results_csv(contenders: Sequence[Contender], monitor: str) -> str:
             epochs = [len(run.history), best.epoch if best else "", round(run.seconds, 3)]
             rows.append([*row, *epochs, run.failure])
     names = ["rank", "contender", "seed", "learning_rate", *headers]
-    return _csv([*names, "epochs", "best_epoch", "seconds", "failure"], rows)
+    return as_csv([*names, "epochs", "best_epoch", "seconds", "failure"], rows)
 
 
 def differences_csv(differences: Sequence[Difference]) -> str:
@@ -126,7 +119,7 @@ def differences_csv(differences: Sequence[Difference]) -> str:
         [x.first, x.second, x.paired.pairs, *map(_blank_nan, [*x.paired[1:], x.corrected])]
         for x in differences
     ]
-    return _csv([*names, "p_value_holm"], rows)
+    return as_csv([*names, "p_value_holm"], rows)
 
 
 def summary(
@@ -161,10 +154,3 @@ def _of(run: Any, part: str) -> list[str]:
 
 def _blank_nan(value: float) -> float | str:
     return "" if math.isnan(value) else value
-
-
-def _csv(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([headers, *rows])
-    return text.getvalue()

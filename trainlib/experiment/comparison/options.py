@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainlib.experiment.fields import check_settings, setting, short_repr
-from trainlib.monitors.improvement import MODES
-from trainlib.tools.comparison import VALIDATION_PREFIX, is_minimized
+from trainlib.experiment.monitored import check_validation_monitor
+from trainlib.monitors.improvement import MODES, is_minimized
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 """Learning rates that are tried by default."""
@@ -78,15 +78,7 @@ class CompareConfig:
             raise ValueError(
                 f"learning_rates must be at least two different numbers above 0, got {list(rates)}"
             )
-        if not self.monitor.startswith(VALIDATION_PREFIX):
-            raise ValueError(
-                f"monitor must be a result on the validation data, such as val_loss, got "
-                f"{self.monitor!r}"
-            )
-        try:
-            self.is_minimized  # noqa: B018
-        except ValueError as error:
-            raise ValueError(f"monitor {self.monitor}: give monitor_mode, min or max") from error
+        check_validation_monitor(self.monitor, self.monitor_mode)
 
     @property
     def is_minimized(self) -> bool:

@@ -15,8 +15,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.search.options import TuneConfig
 from trainlib.experiment.search.space import Space
 from trainlib.tools.trial_records import STATES, TrialRecord, best_of, to_csv
-from trainlib.training.files import read_text, write_text
-from trainlib.training.paths import shown
+from trainlib.training.files import write_text
 
 SEARCH_FILE = "tune.json"
 TRIALS_FILE = "trials.csv"
@@ -56,14 +55,12 @@ def read_search(folder: Path) -> SavedSearch:
     Raises:
         ValueError: there is no search, or its file is damaged.
     """
-    file = folder / SEARCH_FILE
-    if not file.is_file():
-        raise ValueError(f"{shown(folder)}: not a search of tune, because it has no {SEARCH_FILE}")
-    try:
-        content = json.loads(read_text(file))
-        return SavedSearch(**{**content, "options": TuneConfig(**content["options"])})
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{shown(file)}: {error}") from error
+    return run_folder.read_file(folder / SEARCH_FILE, "not a search of tune", _parse)
+
+
+def _parse(text: str) -> SavedSearch:
+    content = json.loads(text)
+    return SavedSearch(**{**content, "options": TuneConfig(**content["options"])})
 
 
 def write_tables(

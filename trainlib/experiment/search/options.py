@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainlib.experiment.fields import check_settings, setting, short_repr
-from trainlib.monitors.improvement import MODES, direction
+from trainlib.experiment.monitored import check_validation_monitor
+from trainlib.monitors.improvement import MODES, is_minimized
 from trainlib.training.paths import absolute
 
 SAMPLERS = ("random", "tpe", "gp", "cmaes", "grid")
@@ -109,18 +110,9 @@ class TuneConfig:
         check_settings(self)
         if self.storage is not None and "://" not in self.storage:
             object.__setattr__(self, "storage", str(absolute(self.storage)))
-        if not self.monitor.startswith("val_"):
-            raise ValueError(
-                f"monitor must be a result on the validation data, such as val_loss, got "
-                f"{self.monitor!r}"
-            )
-        try:
-            self.is_minimized  # noqa: B018
-        except ValueError as error:
-            raise ValueError(f"monitor {self.monitor}: give monitor_mode, min or max") from error
+        check_validation_monitor(self.monitor, self.monitor_mode)
 
     @property
     def is_minimized(self) -> bool:
         """Whether lower results are better."""
-        mode = self.monitor_mode
-        return (direction(self.monitor) if mode == "auto" else mode) == "min"
+        return is_minimized(self.monitor, self.monitor_mode)

@@ -1,0 +1,37 @@
+"""The progress of commands that train many models: a line for each, and a bar in a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def lines_with_bar(
+    line: Callable[[Any], str], best: Callable[[Any], str], total: Callable[[Any], int]
+) -> Iterator[Callable[[Any], None]]:
+    """Yield a function that prints a line for each status; in a terminal with a bar below it.
+
+    Args:
+        line: returns the line of a status.
+        best: returns the text on the best result so far, beside the bar.
+        total: returns the number of results in all.
+    """
+    if not sys.stdout.isatty():
+        yield lambda status: print(line(status), flush=True)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (MofNCompleteColumn(), BarColumn(), Remaining(), TextColumn("{task.description}"))
+    with Progress(*columns, transient=True) as bar:
+        task = bar.add_task("")
+
+        def show(status: Any) -> None:
+            bar.console.print(line(status), highlight=False, markup=False, soft_wrap=True)
+            done, size = status.finished, total(status)
+            bar.update(task, completed=done, total=size, description=best(status))
+
+        yield show
