@@ -101,8 +101,8 @@ def define_workers(values: Values) -> None:
     group.path(
         "worker_secret_file",
         None,
-        "File with a secret of at least 16 bytes, the same for all workers, which each proves to "
-        "know before it is let in; default: the environment variable TRAINLIB_WORKER_SECRET. "
+        "File with a secret of at least 16 bytes, the same for all workers, with which they "
+        "authenticate each other; default: the environment variable TRAINLIB_WORKER_SECRET. "
         "Workers on several machines need one.",
     )
     group.boolean(
