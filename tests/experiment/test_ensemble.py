@@ -120,10 +120,12 @@ def test_the_report_has_a_row_for_each_member(ensemble: Any, tmp_path: Path) -> 
         assert part in text
 
 
-def test_snapshots_are_states_of_one_run_and_the_last_is_its_end(tmp_path: Path) -> None:
+def test_snapshots_are_states_of_one_run_and_the_last_is_its_end(
+    data_dir: Path, tmp_path: Path
+) -> None:
     config = experiment(
-        *QUICK, "--dataset=california_housing", "--epochs=2", "--ensemble=2",
-        "--ensemble_by=snapshot",
+        *QUICK, "--dataset=california_housing", f"--data_dir={data_dir}", "--epochs=2",
+        "--ensemble=2", "--ensemble_by=snapshot",
     )  # fmt: skip
     result = tl.run_ensemble(config, tmp_path / "e")
     schedule = tl.config("cosine_decay_restarts", first_decay_steps=2, t_mul=1.0, m_mul=1.0)

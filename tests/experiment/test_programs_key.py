@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,8 +98,12 @@ def test_schedules_of_one_length_share_a_key(task: Task) -> None:
     assert len(found) == 1
 
 
-def test_folds_of_a_table_share_a_key_although_their_means_differ() -> None:
-    config = tl.ExperimentConfig(dataset="california_housing", model=tl.config("mlp", hidden=[2]))
+def test_folds_of_a_table_share_a_key_although_their_means_differ(data_dir: Path) -> None:
+    config = tl.ExperimentConfig(
+        dataset="california_housing",
+        data=tl.DataConfig(data_dir=str(data_dir)),
+        model=tl.config("mlp", hidden=[2]),
+    )
     task = build_task(config)
     rows = np.arange(task.train.size)
     folds = [task._replace(train=pick(task.train, part)) for part in (rows[:99], rows[99:])]

@@ -132,9 +132,10 @@ def test_shared_programs_train_as_those_of_a_run_with_constants(
     assert rates[0] == rates[1]
 
 
-def test_parts_of_other_sizes_and_scales_share_programs() -> None:
+def test_parts_of_other_sizes_and_scales_share_programs(data_dir: Path) -> None:
     config = tl.ExperimentConfig(
         dataset="california_housing",
+        data=tl.DataConfig(data_dir=str(data_dir)),
         model=tl.config("mlp", hidden=[2]),
         epochs=1,
         execution="graph",
