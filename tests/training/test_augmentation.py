@@ -35,7 +35,7 @@ JITTER = Augmentation(jitter, "jitter")
 MIXED = Augmentation(jitter, "mixed", half_of_each)
 
 
-def by_id(augmentation, data, seed=0, epoch=0, skip=0, shuffle=True):
+def by_id(augmentation, data, seed=0, epoch=0, skip=0, shuffle=True, rows=np.arange):
     """The augmented examples in use, flat, by id."""
     if isinstance(data, ArrayAdapter):
         order = epoch_order(seed, epoch, data.size) if shuffle else None
@@ -43,7 +43,7 @@ def by_id(augmentation, data, seed=0, epoch=0, skip=0, shuffle=True):
     else:
         chunks = data.training(skip)
     found = {}
-    for chunk in Augmenter(augmentation)(chunks, data, seed, epoch):
+    for chunk in Augmenter(augmentation, rows)(chunks, data, seed, epoch):
         leaves = [np.asarray(a) for a in tf.nest.flatten(chunk.examples)]
         for row in range(chunk.start, chunk.stop):
             found[int(chunk.ids[row])] = [a[row].tolist() for a in leaves]
@@ -68,6 +68,22 @@ def test_seed_and_epoch_change_what_an_example_becomes():
     first = by_id(JITTER, arrays(5))
     for other in (by_id(JITTER, arrays(5), seed=1), by_id(JITTER, arrays(5), epoch=1)):
         assert all(first[i] != other[i] for i in range(SIZE))
+
+
+@pytest.mark.parametrize("augmentation", [JITTER, MIXED])
+def test_each_worker_augments_its_part_of_a_batch_as_one_process_does(augmentation):
+    expected, seen = by_id(augmentation, arrays(7)), []
+
+    def counted(x, y, key):
+        tf.py_function(lambda n: seen.append(int(n)), [tf.shape(x)[0]], [])
+        return augmentation.function(x, y, key)
+
+    rows = {7: [0, 1, 5], 3: [0, 1, 2]}  # of batches, and of the last one
+    found = by_id(augmentation._replace(function=counted), arrays(7), rows=lambda n: rows[n])
+    order = epoch_order(0, 0, SIZE)
+    mine = [i for place, i in enumerate(order) if place >= 42 or place % 7 in rows[7]]
+    assert len(mine) == 21 and {i: found[i] for i in mine} == {i: expected[i] for i in mine}
+    assert sum(seen) < SIZE * (2 if augmentation.mix else 1)
 
 
 def test_a_stream_counts_the_examples_of_an_epoch():

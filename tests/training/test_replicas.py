@@ -14,6 +14,7 @@ import pytest
 
 import trainlib as tl
 from trainlib.cli.launch_local import free_ports, tf_configs
+from trainlib.training.replicas import part_rows
 
 SCRIPT = Path(__file__).with_name("replica_runs.py")
 ROOT = Path(tl.__file__).parents[1]
@@ -168,6 +169,11 @@ def test_a_state_is_read_from_one_replica_and_assigned_to_all():
     found = run("small", 2)["placed"]
     assert found["read"] == [3, 4]
     assert found["copies"] == [[3, 4], [3, 4]]
+
+
+def test_the_parts_of_a_batch_differ_by_one_example_at_most():
+    assert [list(part_rows(i, 4, 10)) for i in range(4)] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]]
+    assert [list(part_rows(i, 4, 3)) for i in range(4)] == [[0], [1], [2], [0]]
 
 
 def test_a_strategy_is_made_once_for_a_number_of_replicas():

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from trainlib.training.strategies import _devices, get_strategy, is_chief, mirrored, multi_worker
+from trainlib.training.strategies import (
+    _devices,
+    get_strategy,
+    is_chief,
+    local_replicas,
+    mirrored,
+    multi_worker,
+    worker_number,
+)
 
 
 def test_replicas_are_refused_once_tensorflow_has_created_its_devices():
@@ -57,3 +65,23 @@ def test_unsuitable_arguments_are_refused(no_cluster):
         get_strategy("one_device", 2)
     with pytest.raises(ValueError, match="strategy 'multi_worker' needs TF_CONFIG, which lists"):
         multi_worker()
+
+
+@pytest.mark.parametrize(
+    ("jobs", "task", "number"),
+    [
+        ({"worker": ["a:1", "b:1"]}, ("worker", 1), 1),
+        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, ("chief", 0), 0),
+        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, ("worker", 0), 1),
+    ],
+)
+def test_a_chief_is_the_first_of_the_workers(jobs, task, number):
+    kind, index = task
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(jobs), task_type=kind, task_id=index
+    )
+    assert worker_number(resolver) == number
+
+
+def test_one_process_has_all_replicas(no_cluster):
+    assert local_replicas(mirrored(1)) == range(1)

@@ -93,7 +93,7 @@ def assemble(
         untuned=not fixed and policy != "mixed_float16" and not is_multi_worker(distribution),
         model=ModelLink(model, programs.variables) if is_keras else None,
         stateful=stateful_layer(model),
-        augmenter=None if augmentation is None else Augmenter(augmentation),
+        augmenter=None if augmentation is None else Augmenter(augmentation, devices.local_rows),
     )
 
 

@@ -88,13 +88,18 @@ class Augmenter:
 
     Args:
         augmentation: the change of the examples.
+        local_rows: `batch_size -> rows` of a batch that this process trains on, in ascending order;
+            of several workers each augments its own rows. Default: all rows.
 
     Attributes:
         augmentation: the same.
     """
 
-    def __init__(self, augmentation: Augmentation) -> None:
+    def __init__(
+        self, augmentation: Augmentation, local_rows: Callable[[int], np.ndarray] = np.arange
+    ) -> None:
         self.augmentation = augmentation
+        self._local_rows = local_rows
         self._compiled: dict[str, Any] = {}
         self._checked = False
 
@@ -111,7 +116,7 @@ class Augmenter:
         """
         parts = (part for chunk in chunks for part in parts_of(chunk, PART_BYTES))
         position = tf.constant(seed, tf.int64), tf.constant(epoch, tf.int64)
-        return prefetch(self._augment(part, data, position) for part in parts)
+        return prefetch(self._augment_local(part, data, position) for part in parts)
 
     def examples(self, ids: np.ndarray, data: ArrayAdapter, seed: int, epoch: int) -> Tree:
         """Return some examples of arrays as they are in an epoch.
@@ -125,6 +130,25 @@ class Augmenter:
         part = Chunk(data.take(ids), len(ids), len(ids), last=True, ids=ids)
         position = tf.constant(seed, tf.int64), tf.constant(epoch, tf.int64)
         return self._augment(part, data, position).examples
+
+    def _augment_local(
+        self, part: Chunk, data: DataAdapter, position: tuple[Tensor, Tensor]
+    ) -> Chunk:
+        """Return a part of a chunk whose rows of this process are augmented.
+
+        Rows of other workers hold copies of these, which nothing reads.
+        """
+        rows = self._local_rows(part.rows)
+        if len(rows) == part.rows:
+            return self._augment(part, data, position)
+        assert part.ids is not None
+        starts = np.arange(0, len(part.ids), part.rows)
+        local = (starts[:, np.newaxis] + rows).ravel()
+        mine = map_tree(lambda a: tf.gather(a, local), part.examples)
+        mine = part._replace(examples=mine, rows=len(rows), ids=part.ids[local])
+        places = np.minimum(np.searchsorted(local, np.arange(len(part.ids))), len(local) - 1)
+        augmented = self._augment(mine, data, position).examples
+        return part._replace(examples=map_tree(lambda a: tf.gather(a, places), augmented))
 
     def _augment(self, part: Chunk, data: DataAdapter, position: tuple[Tensor, Tensor]) -> Chunk:
         """Return a part of a chunk, augmented."""

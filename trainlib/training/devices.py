@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
@@ -128,6 +129,10 @@ class OneDevice:
             return merged
 
         return one_step
+
+    def local_rows(self, batch_size: int) -> np.ndarray:
+        """Return the rows of a training batch that this process reads, in ascending order."""
+        return np.arange(batch_size)
 
     def expand(self, metric_states: MetricStates) -> MetricStates:
         """Return empty metric states in the form that the loops take and return."""

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
@@ -28,6 +29,7 @@ from trainlib.training.devices import (
 )
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.replicated_model import replicated
+from trainlib.training.strategies import local_replicas
 from trainlib.training.variables import assign_changed, assign_values, read_values
 
 HOST = "/device:CPU:0"
@@ -134,6 +136,10 @@ class Replicas(OneDevice):
 
         return run
 
+    def local_rows(self, batch_size: int) -> np.ndarray:
+        parts = [part_rows(i, self.count, batch_size) for i in local_replicas(self.strategy)]
+        return np.unique(np.concatenate(parts))
+
     def expand(self, metric_states: MetricStates) -> MetricStates:
         rows: MetricStates = tf.nest.map_structure(
             lambda x: tf.zeros([self.count, *x.shape], x.dtype), metric_states
@@ -170,13 +176,12 @@ class Replicas(OneDevice):
         return (x, Part(-(-batch_size // self.count), present, weighted)), *rest
 
     def _part(self, examples: Tree, at: Tensor, batch_size: int) -> Batch:
-        """Return this replica's examples of the batch that begins at `at`; the first if none."""
-        replica, (size, more) = _replica(), divmod(batch_size, self.count)
-        first = replica * size + min(replica, more) if replica < batch_size else 0
-        rows = at + first + tf.range(max(size + (replica < more), 1), dtype=tf.int64)
+        """Return this replica's examples of the batch that begins at `at`."""
+        part = part_rows(_replica(), self.count, batch_size)
+        rows = at + part.start + tf.range(len(part), dtype=tf.int64)
         with tf.device(HOST):
-            part: Batch = tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
-            return part
+            batch: Batch = tf.nest.map_structure(lambda a: tf.gather(a, rows), examples)
+            return batch
 
     def _loop(
         self, one_step: Callable[..., MetricStates], batch_size: int, make_condition: LoopCondition
@@ -212,6 +217,15 @@ def devices_for(strategy: Any, model: Any, loss: Loss | LossByOutput) -> OneDevi
         return OneDevice()
     batch_norm = not isinstance(model, FunctionalModel) and has_batch_norm(model)
     return Replicas(strategy, batch_norm or isinstance(loss, LossByOutput))
+
+
+def part_rows(replica: int, count: int, batch_size: int) -> range:
+    """Return the rows of a batch that one of `count` replicas takes; the first if it has none."""
+    if replica >= batch_size:
+        return range(1)
+    size, more = divmod(batch_size, count)
+    first = replica * size + min(replica, more)
+    return range(first, first + size + (replica < more))
 
 
 def _replica() -> int:

@@ -105,7 +105,28 @@ def is_multi_worker(strategy: Any) -> bool:
 
 def is_chief(strategy: Any) -> bool:
     """Return whether this process writes files: the first worker, or the only process."""
-    return not is_multi_worker(strategy) or strategy.cluster_resolver.task_id == 0
+    return not is_multi_worker(strategy) or worker_number(strategy.cluster_resolver) == 0
+
+
+def worker_number(resolver: Any) -> int:
+    """Return the number of this process among the workers, of which a task "chief" is the first.
+
+    Args:
+        resolver: a `tf.distribute.cluster_resolver.ClusterResolver`.
+    """
+    jobs = resolver.cluster_spec().as_dict()
+    earlier = len(jobs.get("chief", ())) if resolver.task_type == "worker" else 0
+    return earlier + int(resolver.task_id)
+
+
+def local_replicas(strategy: Any) -> range:
+    """Return the numbers of the replicas of this process."""
+    total = strategy.num_replicas_in_sync
+    if not is_multi_worker(strategy):
+        return range(total)
+    here = len(strategy.extended.worker_devices)
+    first = here * worker_number(strategy.cluster_resolver)
+    return range(first, first + here)
 
 
 def _devices(replicas: int | None) -> list[str]:
