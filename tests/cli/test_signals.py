@@ -10,7 +10,14 @@ from types import SimpleNamespace
 import pytest
 
 import trainlib.cli.signals as signals_module
-from trainlib.cli.exit_status import INTERRUPTED, SAVED, InterruptedRunError
+from trainlib.cli.exit_status import (
+    INTERRUPTED,
+    SAVED,
+    InterruptedRunError,
+    Terminated,
+    interrupted_status,
+    status_of,
+)
 from trainlib.cli.signals import StopOnSignal
 from trainlib.training.callback import Save, Stop
 
@@ -70,14 +77,38 @@ def test_a_finished_run_is_not_interrupted():
 
 
 @pytest.mark.parametrize(
-    ("number", "error"),
-    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, InterruptedRunError)],
+    ("number", "exit_status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 75)],
 )
-def test_a_signal_outside_of_training_ends_the_command(number, error):
-    with StopOnSignal(), pytest.raises(error) as raised:
+def test_a_signal_outside_of_training_ends_the_command(number, exit_status):
+    with StopOnSignal(), pytest.raises(KeyboardInterrupt) as raised:
         signal.raise_signal(number)
-    if number is signal.SIGTERM:
-        assert raised.value.status == 128 + signal.SIGTERM
+    assert status_of(raised.value) == exit_status
+
+
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (signal.SIGINT, (130, "toy: interrupted\n")),
+        (signal.SIGTERM, (75, "toy: SIGTERM: not done; run it again\n")),
+    ],
+)
+def test_a_signal_ends_any_command_with_one_line(number, line, toy):
+    before = signal.getsignal(number)
+    done = toy(work=lambda values: signal.raise_signal(number))
+    assert (done.status, done.err) == line
+    assert signal.getsignal(number) is before
+
+
+def test_an_interrupt_that_sigterm_caused_has_its_status():
+    try:
+        try:
+            raise Terminated
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("of a search") from None
+    except KeyboardInterrupt as error:
+        assert interrupted_status(error) == 75
+    assert interrupted_status(KeyboardInterrupt()) == 130
 
 
 def test_the_handlers_before_are_restored():

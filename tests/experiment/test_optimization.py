@@ -282,7 +282,7 @@ def test_gradients_are_clipped_before_the_optimizer(flag, expected):
         (("--learning_rate=-1",), "^learning_rate must be at least 0, got -1.0$"),
         (("--learning_rate=nan",), "^learning_rate must be finite and at least 0, got nan$"),
         (("--beta_1=1",), "^beta_1 must be at least 0 and below 1, got 1.0$"),
-        (("--schedule=cosine_decay", "--decay_steps=0"), "^decay_steps must be above 0, got 0$"),
+        (("--schedule=cosine_decay", "--decay_steps=0"), "^decay_steps must be at least 1, got 0$"),
         (("--optimizer=sgd", "--nesterov"), "^nesterov needs a momentum above 0"),
         (("--clipnorm=0",), "^clipnorm must be above 0, got 0.0$"),
         (

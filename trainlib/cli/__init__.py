@@ -9,7 +9,10 @@ help: help texts.
 app: runs a command: flags, --help, errors.
 exit_status: exit statuses and their errors.
 signals: SIGINT and SIGTERM.
+start: SIGINT and SIGTERM while a command is imported.
 broken_pipe: commands whose output is not read to its end.
 lazy_import: modules imported at their first use.
 distributed: several workers of one run.
 """
+
+import trainlib.cli.start  # noqa: F401

@@ -18,6 +18,7 @@ from trainlib.cli.broken_pipe import discard_output, replace_closed_streams
 from trainlib.cli.exit_status import (
     BAD_INPUT,
     FAILED,
+    SAVED,
     CommandError,
     fail,
     one_line,
@@ -25,6 +26,7 @@ from trainlib.cli.exit_status import (
 )
 from trainlib.cli.flag_types import Flag, Group, Values
 from trainlib.cli.help import HelpTopics, help_text, terminal_width, topic_text
+from trainlib.cli.signals import interrupts
 from trainlib.core.checks import nearest
 from trainlib.training.keras_settings import check_backend, check_data_format
 from trainlib.training.paths import shown
@@ -45,7 +47,8 @@ def run(
     """Run a command; an error is printed as one line on stderr and sets the exit status.
 
     The statuses are those of `trainlib.cli.exit_status`: 2 for bad input, 3 for a lost worker, 75
-    for a run that was stopped with a checkpoint, 130 for an interrupt, 1 for any other error.
+    for a run that was stopped with a checkpoint and for SIGTERM, 130 for Ctrl-C, 1 for any other
+    error.
 
     Args:
         name: name of the command.
@@ -66,20 +69,11 @@ def run(
     values.set_gnu_getopt(operand is not None)  # flags may follow operands
     warnings.showwarning = _warning_printer(name, values)
     try:
-        extra = _parse(name, values)
-        if values.help:
-            _print_help(about, values, topics)
-            sys.exit(0)
-        check_backend()
-        check_data_format()
-        if operand is None and extra:
-            raise ValueError(f"unexpected argument {extra[0]!r}: flags are given as --name=value")
-        if operand is not None and not extra:
-            raise ValueError(f"give a {operand}, or several")
-        _work(lambda: work(values, *([] if operand is None else [extra])))
-        sys.stdout.flush()
+        with interrupts():
+            _run(name, about, values, work, operand, topics)
     except KeyboardInterrupt as error:
-        fail(name, "interrupted", status_of(error))
+        status = status_of(error)
+        fail(name, "SIGTERM: not done; run it again" if status == SAVED else "interrupted", status)
     except BrokenPipeError:
         discard_output(sys.stdout)
         sys.exit(FAILED)
@@ -93,6 +87,29 @@ def run(
             fail(name, one_line(error), status)
         kind = type(error).__name__
         fail(name, f"{kind}: {one_line(error)} (--traceback shows where it was raised)", FAILED)
+
+
+def _run(
+    name: str,
+    about: str,
+    values: Values,
+    work: Callable[..., None],
+    operand: str | None,
+    topics: HelpTopics | None,
+) -> None:
+    """Parse the flags, and do the work or print the help."""
+    extra = _parse(name, values)
+    if values.help:
+        _print_help(about, values, topics)
+        sys.exit(0)
+    check_backend()
+    check_data_format()
+    if operand is None and extra:
+        raise ValueError(f"unexpected argument {extra[0]!r}: flags are given as --name=value")
+    if operand is not None and not extra:
+        raise ValueError(f"give a {operand}, or several")
+    _work(lambda: work(values, *([] if operand is None else [extra])))
+    sys.stdout.flush()
 
 
 def _work(work: Callable[[], None]) -> None:

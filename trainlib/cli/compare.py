@@ -13,7 +13,7 @@ defer("tensorflow", "keras")
 
 from trainlib.cli import app  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
-from trainlib.cli.exit_status import INTERRUPTED, CommandError, InterruptedRunError  # noqa: E402
+from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
     define_experiment,
@@ -23,7 +23,6 @@ from trainlib.cli.flags import (  # noqa: E402
     given_settings,
 )
 from trainlib.cli.progress import lines_with_bar  # noqa: E402
-from trainlib.cli.signals import interrupted_by_sigterm  # noqa: E402
 from trainlib.experiment.comparison import folder as folders  # noqa: E402
 from trainlib.experiment.comparison.options import CompareConfig  # noqa: E402
 from trainlib.experiment.comparison.variants import vary_flags  # noqa: E402
@@ -100,7 +99,6 @@ def compare(values: Values) -> None:
             lines_with_bar(
                 lambda status: _line(status, options), _best, lambda status: status.runs
             ) as on_run,
-            interrupted_by_sigterm(),
         ):
             result = compare(configs, seeds, options, run_dir=folder, resume=resume, on_run=on_run)
     except NoContenderError as error:
@@ -109,7 +107,7 @@ def compare(values: Values) -> None:
         raise InterruptedRunError(
             f"interrupted after {error.finished} of {error.runs} runs; resume with: "
             f"compare --resume={shown(error.folder)}",
-            INTERRUPTED,
+            interrupted_status(error),
         ) from error
     _print_ranking(result)
     if (result.folder / REPORT_FILE).is_file():

@@ -19,7 +19,7 @@ BAD_INPUT = 2
 WORKER_LOST = 3
 """Another worker of a multi-worker run did not connect, or ended early."""
 SAVED = 75
-"""The run was stopped by a signal or by --stop_after and saved a checkpoint: resume it."""
+"""The run was stopped by SIGTERM or by --stop_after: resume it, or run it again."""
 INTERRUPTED = 130
 """Interrupted by Ctrl-C."""
 _SHAPE = re.compile(r"shape\s?[\[(]([\d, ]+)[\])] and (?:data )?type (\w+)")
@@ -44,6 +44,10 @@ class InterruptedRunError(Exception):
         self.status = status
 
 
+class Terminated(KeyboardInterrupt):  # noqa: N818
+    """SIGTERM: it ends work as Ctrl-C does, with the status `SAVED`."""
+
+
 class CommandError(Exception):
     """A failure whose message is complete: it is shown without its type or a traceback hint."""
 
@@ -56,7 +60,16 @@ def status_of(error: BaseException) -> int:
         return WORKER_LOST
     if isinstance(error, InterruptedRunError):
         return error.status
-    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+    return interrupted_status(error) if isinstance(error, KeyboardInterrupt) else FAILED
+
+
+def interrupted_status(error: BaseException | None) -> int:
+    """Return the exit status for an interrupt: `SAVED` if it, or what caused it, was SIGTERM."""
+    while error is not None:
+        if isinstance(error, Terminated):
+            return SAVED
+        error = error.__cause__ or error.__context__
+    return INTERRUPTED
 
 
 def wants_memory(error: BaseException) -> bool:

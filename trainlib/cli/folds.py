@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainlib.cli.exit_status import INTERRUPTED, CommandError, InterruptedRunError
+from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status
 from trainlib.cli.flag_types import Group, Values
 from trainlib.cli.flags import define_settings, experiment_config, given_flags, given_settings
 from trainlib.experiment import run_folder
@@ -78,11 +78,12 @@ def run_folds(values: Values) -> None:
         found = cross_validate(config, options, run_dir=folder, resume=resume, log=_print)
     except CrossValidationError as error:
         raise CommandError(str(error)) from error
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if not is_cross_validation(folder):
             raise
         raise InterruptedRunError(
-            f"interrupted; resume with: train --resume={shown(folder)}", INTERRUPTED
+            f"interrupted; resume with: train --resume={shown(folder)}",
+            interrupted_status(error),
         ) from None
     _print_scores(found)
     if (folder / REPORT_FILE).is_file():

@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from trainlib.cli.exit_status import INTERRUPTED, SAVED, InterruptedRunError, exit_immediately
+from trainlib.cli.exit_status import (
+    INTERRUPTED,
+    SAVED,
+    InterruptedRunError,
+    Terminated,
+    exit_immediately,
+)
 from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingStatus
 from trainlib.training.paths import shown
 
@@ -18,13 +25,22 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise `KeyboardInterrupt`, as SIGINT does, in commands of many runs."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def interrupts() -> Iterator[None]:
+    """Let SIGINT raise `KeyboardInterrupt` and SIGTERM `Terminated`; restore the handlers after."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 class StopOnSignal(Callback):
@@ -60,10 +76,7 @@ class StopOnSignal(Callback):
     def _handle(self, number: int, frame: FrameType | None) -> None:
         received = signal.Signals(number)
         if not self._training:
-            if received is signal.SIGINT:
-                raise KeyboardInterrupt
-            message = f"{received.name} before or after training"
-            raise InterruptedRunError(message, 128 + number)
+            raise KeyboardInterrupt if received is signal.SIGINT else Terminated
         # Set first, because another signal may arrive while this handler runs.
         previous, self._received = self._received, received
         if previous is not None and received is signal.SIGINT:

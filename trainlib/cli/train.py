@@ -15,7 +15,11 @@ from trainlib.callbacks import Callback, LineLogger, ProgressBar, StopAfter  # n
 from trainlib.cli import app  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.distributed.session import WorkerSecret, worker_session  # noqa: E402
-from trainlib.cli.exit_status import CommandError  # noqa: E402
+from trainlib.cli.exit_status import (  # noqa: E402
+    CommandError,
+    InterruptedRunError,
+    interrupted_status,
+)
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
     define_experiment,
@@ -34,6 +38,7 @@ from trainlib.experiment.replay import replay_step  # noqa: E402
 from trainlib.experiment.result import (  # noqa: E402
     ExperimentResult,
     NonFiniteRunError,
+    RunInterrupted,
     Session,
 )
 from trainlib.experiment.resume import resumed_config, resumed_ensemble  # noqa: E402
@@ -214,9 +219,14 @@ def _run(
     callbacks: list[Callback],
     session: Session,
 ) -> ExperimentResult:
-    """Run the experiment; an error about numbers that are not finite says how to find the step."""
+    """Run the experiment; the error that ends it says how to go on."""
     try:
         return run_experiment(config, folder, resume=resume, callbacks=callbacks, session=session)
+    except RunInterrupted as error:
+        how = f"resume with: train --resume={shown(error.folder)}"
+        if error.is_finished:
+            how = f"the run is finished but for its report: report {shown(error.folder)}"
+        raise InterruptedRunError(f"interrupted; {how}", interrupted_status(error)) from error
     except NonFiniteRunError as error:
         how = "a run with --nonfinite=stop names the step"
         if error.folder and error.batch is not None:

@@ -11,7 +11,7 @@ defer("tensorflow", "keras")
 
 from trainlib.cli import app  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
-from trainlib.cli.exit_status import INTERRUPTED, CommandError, InterruptedRunError  # noqa: E402
+from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
     define_experiment,
@@ -93,7 +93,7 @@ def tune(values: Values) -> None:
         raise InterruptedRunError(
             f"interrupted after {error.finished} of {error.trials} trials; resume with: "
             f"tune --resume={shown(error.folder)}",
-            INTERRUPTED,
+            interrupted_status(error),
         ) from error
     print(f"best: {options.monitor} {result.value:.4g}  {_texts(result.params)}")
     print(f"train it: train --flagfile={shown(result.folder / folders.BEST_FLAGS)}")

@@ -8,6 +8,11 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
+LARGEST_NUMBER = 1e30
+"""The largest absolute value of a number that is given; float32 holds it."""
+LARGEST_INTEGER = 2**31 - 1
+"""The largest absolute value of an integer that is given, if it has no other bound."""
+
 
 def check_number(
     name: str,
@@ -18,7 +23,7 @@ def check_number(
     at_most: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Raise unless a value is a finite Python number within the bounds.
+    """Raise unless a value is a finite Python number within the bounds, at most `LARGEST_NUMBER`.
 
     Tensors pass: their values are not known while a graph is traced.
 
@@ -41,9 +46,9 @@ def check_number(
         if hasattr(value, "dtype"):
             return
         raise TypeError(f"{name} must be a number, got {value!r}")
-    x = float(value)
+    x = as_float(value)
     inside = (
-        math.isfinite(x)
+        abs(x) <= LARGEST_NUMBER
         and (at_least is None or x >= at_least)
         and (above is None or x > above)
         and (at_most is None or x <= at_most)
@@ -52,12 +57,30 @@ def check_number(
     if not inside:
         bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
         given = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+        if math.isfinite(x) and abs(x) > LARGEST_NUMBER:
+            given = [f"between {-LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}", *given]
         wanted = " and ".join(given if math.isfinite(x) else ["finite", *given])
         raise ValueError(f"{name} must be {wanted}, got {value}")
 
 
-def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None = None) -> None:
+def as_float(x: Any) -> float:
+    """Return a number as a float, infinity for an integer that is too large for one."""
+    try:
+        return float(x)
+    except OverflowError:
+        return math.inf
+
+
+def check_integer(
+    name: str, value: Any, *, at_least: float | None = None, at_most: float | None = None
+) -> None:
     """Raise unless a value is an integer of Python or NumPy within the bounds.
+
+    Args:
+        name: of the argument, for the message.
+        value: the argument.
+        at_least: lower bound. Default: None, `-LARGEST_INTEGER`.
+        at_most: upper bound. Default: None, `LARGEST_INTEGER`.
 
     Raises:
         ValueError: the integer is out of bounds.
@@ -65,9 +88,12 @@ def check_integer(name: str, value: Any, *, at_least: int, at_most: int | None =
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {value!r}")
-    if int(value) < at_least or (at_most is not None and int(value) > at_most):
-        most = "" if at_most is None else f" and at most {at_most}"
-        raise ValueError(f"{name} must be at least {at_least}{most}, got {value}")
+    low = -LARGEST_INTEGER if at_least is None else at_least
+    high = LARGEST_INTEGER if at_most is None else at_most
+    x = int(value)
+    if not low <= x <= high:
+        most = f" and at most {high:.0f}" if at_most is not None or x > high else ""
+        raise ValueError(f"{name} must be at least {low:.0f}{most}, got {value}")
 
 
 def check_rate(name: str, value: Any) -> None:

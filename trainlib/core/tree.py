@@ -258,19 +258,44 @@ def resolve_mask(mask: Any, params: Any) -> Any:
     return mask
 
 
+class PatternError(ValueError):
+    """A regular expression for paths is not valid, or matches none of them.
+
+    Args:
+        message: one line.
+        pattern: the expression.
+    """
+
+    def __init__(self, message: str, pattern: str) -> None:
+        super().__init__(message)
+        self.pattern = pattern
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Return a regular expression, compiled.
+
+    Raises:
+        PatternError: it is not valid.
+    """
+    try:
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        message = f"{pattern!r} is not a valid regular expression: {error}"
+        raise PatternError(message, pattern) from None
+
+
 def matching_paths(pattern: str, names: Sequence[str]) -> set[str]:
     """Return the paths that a regular expression matches from beginning to end, at least one.
 
     Raises:
-        ValueError: the expression is not valid, or matches none of the paths.
+        PatternError: the expression is not valid, or matches none of the paths.
     """
-    try:
-        found = {path for path in names if re.fullmatch(pattern, path)}
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is not a valid regular expression: {error}") from None
+    expression = compiled(pattern)
+    found = {path for path in names if expression.fullmatch(path)}
     if not found:
         some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise ValueError(f"no parameter path fully matches {pattern!r}; the paths are {some}")
+        message = f"no parameter path fully matches {pattern!r}; the paths are {some}"
+        raise PatternError(message, pattern)
     return found
 
 

@@ -26,9 +26,9 @@ from trainlib.estimators.nested import (
 )
 from trainlib.estimators.runs import train
 from trainlib.estimators.settings import base_config, configuration, validation_fraction
-from trainlib.experiment.config import MAX_SEED, ExperimentConfig
+from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import FunctionConfig
-from trainlib.experiment.parts import ScheduleConfig
+from trainlib.experiment.parts import MAX_SEED, ScheduleConfig
 
 Function = str | FunctionConfig | Mapping[str, Any] | None
 

@@ -58,12 +58,15 @@ def parse_class_weights(
                 f"{first_classes(list(index))}"
             )
         try:
-            weights[index[name] if name in index else int(name)] = float(weight)
+            k, value = index[name] if name in index else int(name), float(weight)
         except ValueError:
             raise ValueError(
                 f"class_weight must be {BALANCED} or comma-separated class:weight, such as "
                 f"0:2,3:0.5, got {text!r}"
             ) from None
+        if k in weights:
+            raise ValueError(f"class_weight has two weights of class {name}: give one")
+        weights[k] = value
     for k in weights:
         check_integer("a class of class_weight", k, at_least=0, at_most=classes - 1)
     return weights

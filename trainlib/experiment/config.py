@@ -31,20 +31,20 @@ from trainlib.experiment.functions import (
 )
 from trainlib.experiment.hyperparameter_flags import spelling
 from trainlib.experiment.parts import (
+    MAX_SEED,
     NESTED,
     CheckpointConfig,
     DataConfig,
     ScheduleField,
     TensorBoardConfig,
 )
+from trainlib.experiment.patterns import check_patterns
 from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.nonfinite import POLICIES
 from trainlib.training.paths import absolute
 from trainlib.training.strategies import MAX_REPLICAS, STRATEGIES
 
-MAX_SEED = 2**32 - 1
-"""The largest seed that Keras takes."""
 _BY_PATH = "a regular expression for whole paths; default: parameters of two or more axes"
 
 
@@ -320,6 +320,7 @@ class ExperimentConfig:
         ):
             if getattr(self, pattern) is not None and getattr(self, function) is None:
                 raise ValueError(f"{pattern} needs a {function}")
+        check_patterns(self)
         _check_learning_rate(self)
 
     @property

@@ -15,12 +15,12 @@ from trainlib.data.examples import pick
 from trainlib.experiment import run_folder
 from trainlib.experiment.balance import labels_of
 from trainlib.experiment.building import as_seen_by_loss
-from trainlib.experiment.config import MAX_SEED, ExperimentConfig
+from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fields import plain_settings
 from trainlib.experiment.flat import flag_values, flatten, settings, unflatten
 from trainlib.experiment.functions import FunctionConfig
-from trainlib.experiment.parts import DataConfig, ScheduleConfig
+from trainlib.experiment.parts import MAX_SEED, DataConfig, ScheduleConfig
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import write_model_and_summary
 from trainlib.experiment.saved_run import build_evaluator

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 import trainlib.models as models
 import trainlib.registry as registry
-from trainlib.core.checks import check_choice, check_number
+from trainlib.core.checks import check_choice
+from trainlib.core.hyperparameters import check_declared
 from trainlib.experiment.values import as_type, checked_line
 from trainlib.user_code import is_spec
 
@@ -249,12 +250,8 @@ def checked_function(kind: str, function: FunctionConfig) -> FunctionConfig:
 def _value(kind: str, hyperparameter: registry.Hyperparameter, value: Any) -> Any:
     if kind == "optimizer" and hyperparameter.name == "learning_rate" and value == AUTO:
         return value
-    name, declared = hyperparameter.name, hyperparameter.declaration
-    value = as_type(name, value, type_of(hyperparameter))
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        check_number(name, value, **declared.range._asdict())
-    elif declared.choices:
-        check_choice(name, value, declared.choices)
+    value = as_type(hyperparameter.name, value, type_of(hyperparameter))
+    check_declared(hyperparameter.name, value, hyperparameter.declaration)
     return value
 
 

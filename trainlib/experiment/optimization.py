@@ -10,11 +10,12 @@ import tensorflow as tf
 
 import trainlib.registry as registry
 from trainlib.core.checks import check_number
-from trainlib.core.tree import kernels
+from trainlib.core.tree import kernels, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule, Tensor
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, LENGTHS, FunctionConfig, rate_argument, takes
 from trainlib.experiment.parts import ScheduleConfig
+from trainlib.experiment.patterns import naming_patterns
 from trainlib.experiment.user_functions import (
     default_rate,
     make,
@@ -165,6 +166,9 @@ def build_optimizer(
     """
     factory = optimizer_factory(config)
     options = _options(config, learning_rate)
+    given = config.optimizer.hyperparameters
+    if callable(learning_rate) and given.get("learning_rate", AUTO) != AUTO:
+        factory(**given)  # it checks numbers, not schedules
     clipping, constraint = _clipping(config, holds), _constraint(config)
     if config.param_rules:
         before = chain(*clipping) if clipping else None
@@ -199,6 +203,17 @@ def _constraint(config: ExperimentConfig) -> list[Optimizer]:
         options.setdefault("axis", "units")  # right for dense kernels and convolutions alike
     constraint = make(config, "constraint", chosen.name, **options)
     return [constrain(constraint, config.constrained_params or kernels)]
+
+
+def check_constraint(config: ExperimentConfig, params: Any) -> None:
+    """Apply the constraint once, so that what does not fit the parameters is refused early.
+
+    Raises:
+        ValueError: an axis that no parameter has, or a pattern that matches none.
+    """
+    with naming_patterns(config):
+        for constraint in _constraint(config):
+            constraint.update(zeros_like(params), constraint.init(params), params)
 
 
 def build_schedule(config: ExperimentConfig, learning_rate: float, updates: int) -> Schedule:

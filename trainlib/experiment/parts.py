@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainlib.augmentation.names import is_function, parse_chain
+from trainlib.core.checks import check_integer
 from trainlib.data.image_files import COLOR_MODES, parse_size
 from trainlib.data.labels import TASKS
 from trainlib.experiment.ensemble_config import EnsembleConfig
@@ -21,6 +22,8 @@ from trainlib.experiment.fields import (
 from trainlib.experiment.functions import AUTO, LENGTHS, FunctionConfig, check_shared, takes
 
 WARMUP = "linear_warmup"
+MAX_SEED = 2**32 - 1
+"""The largest seed that Keras takes."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -102,6 +105,7 @@ class DataConfig:
         "Seed with which validation examples, and repeated ones of rarer classes, are drawn; "
         "default: --seed.",
         at_least=0,
+        at_most=MAX_SEED,
     )
     preprocess: str = setting(
         "str",
@@ -252,6 +256,8 @@ class ScheduleConfig:
                 "join_at must hold the step at which each schedule after the first begins: "
                 f"schedule names {len(self.schedules)}, join_at {len(self.join_at)} steps"
             )
+        for step in self.join_at:
+            check_integer("join_at", step, at_least=0)
         if self.warmup is not None:
             self._check_warmup(self.warmup)
 

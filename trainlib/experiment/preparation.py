@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from trainlib.callbacks import Callback
+from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, SaveBest
 from trainlib.data import take
 from trainlib.experiment.augmentation import check_augmentation
 from trainlib.experiment.building import (
@@ -23,7 +23,8 @@ from trainlib.experiment.building import (
 )
 from trainlib.experiment.calibration import calibrate_models, check_calibration
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.optimization import Optimization
+from trainlib.experiment.memory import check_memory
+from trainlib.experiment.optimization import Optimization, check_constraint
 from trainlib.experiment.parts import DataConfig
 from trainlib.experiment.range_test import (
     find_learning_rate,
@@ -56,6 +57,14 @@ from trainlib.training.trainer import Trainer
 
 Lend: TypeAlias = Callable[[ExperimentConfig, Task, Models], SharedPrograms]
 """Returns the programs for the trainer of a configuration, its data and its model."""
+
+
+MONITORED: Mapping[type[Callback], str] = {
+    SaveBest: "checkpoint_best",
+    EarlyStopping: "early_stop_monitor",
+    ReduceLROnPlateau: "reduce_on_plateau_monitor",
+}
+"""Settings that name the result that a callback monitors."""
 
 
 class PreparedRun(NamedTuple):
@@ -120,6 +129,7 @@ def prepare_run(
     with session.start_barrier(functools.partial(fingerprint, task)):
         strategy = get_strategy(config.strategy, config.replicas)  # before devices are used
     if model is None:
+        check_memory(config, task)
         built = build_models(config, task)
     else:
         built = as_seen_by_loss(model, task, config.from_logits)
@@ -135,10 +145,11 @@ def prepare_run(
         session.log(f"learning rate: {rate:g}, found by a range test")
     shared = None if lend is None or strategy is not None else lend(config, task, built)
     trainer, optimization = build_trainer(config, task, built, shared)
+    check_constraint(config, trainer.state.params)
     callbacks = training_callbacks(config, task, session.log, saves=lend is None)
     vectors = _names_of_arrays(trainer, task)
     names = trainer.context.result_names(task.validation is not None)
-    check_monitored(callbacks, names, [*vectors, *(f"val_{name}" for name in vectors)])
+    _check_monitored(callbacks, names, [*vectors, *(f"val_{name}" for name in vectors)])
     adapter = as_data_adapter("data", data, config.batch_size)
     arrays = _first_arrays(config, task, adapter)
     check_augmentation(trainer, arrays)
@@ -157,6 +168,18 @@ def prepare_run(
         code_path=code_path,
     )
     return PreparedRun(config, task, built, trainer, optimization, callbacks, adapter, range_test)
+
+
+def _check_monitored(
+    callbacks: Sequence[Callback], names: Sequence[str], arrays: Sequence[str]
+) -> None:
+    """Raise `ValueError` for a monitored result that no epoch will have, naming its setting."""
+    for callback in callbacks:
+        setting = MONITORED.get(type(callback))
+        try:
+            check_monitored([callback], names, arrays)
+        except ValueError as error:
+            raise ValueError(f"{setting}: {error}" if setting else str(error)) from error
 
 
 def _first_arrays(config: ExperimentConfig, task: Task, data: DataAdapter) -> ArrayAdapter:

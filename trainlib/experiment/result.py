@@ -71,6 +71,19 @@ class NonFiniteRunError(NonFiniteError):
         self.folder = folder
 
 
+class RunInterrupted(KeyboardInterrupt):  # noqa: N818
+    """A run that was interrupted before or after its training; its folder can be resumed.
+
+    Attributes:
+        folder: its folder.
+        is_finished: whether everything but the report is written.
+    """
+
+    def __init__(self, folder: Path, is_finished: bool) -> None:
+        super().__init__(str(folder))
+        self.folder, self.is_finished = folder, is_finished
+
+
 StartBarrier = Callable[[Callable[[], str]], contextlib.AbstractContextManager[Any]]
 
 

@@ -30,6 +30,7 @@ from trainlib.experiment.result import (
     ExperimentResult,
     Log,
     NonFiniteRunError,
+    RunInterrupted,
     Session,
     default_session,
 )
@@ -102,6 +103,7 @@ def run_experiment(
     prepared = prepare_run(config, build_task(config, rules), session)
     with contextlib.ExitStack() as held:
         folder = _folder(prepared, given, resume, held) if session.is_chief else None
+        held.enter_context(_named_if_interrupted(folder))
         _log_start(prepared, folder or given, session.log)
         last = LastStatus()
         history = _fit(prepared, folder, given, [last, *callbacks], resume)
@@ -110,6 +112,17 @@ def run_experiment(
         if result.is_finished:
             _write_results(prepared, result, session.log)
     return result
+
+
+@contextlib.contextmanager
+def _named_if_interrupted(folder: Path | None) -> Iterator[None]:
+    """Name the run's folder in an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if folder is None:
+            raise
+        raise RunInterrupted(folder, (folder / run_folder.SUMMARY_FILE).is_file()) from error
 
 
 def _folder(

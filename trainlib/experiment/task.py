@@ -53,7 +53,7 @@ from trainlib.experiment.wiring import (
 )
 from trainlib.models import RECONSTRUCTING
 from trainlib.models.wide_deep import Wiring
-from trainlib.training.paths import expanded
+from trainlib.training.paths import expanded, shown
 from trainlib.training.strategies import get_strategy
 from trainlib.training.stream_adapter import StreamAdapter
 from trainlib.user_code import import_function, is_spec
@@ -300,6 +300,7 @@ def load_data(
             sequences=takes_sequences(config),
             stream=data.stream_pipeline,
         )
+    _check_image_options(config)
     if not is_path(name):
         return load_dataset(
             name, data.data_dir, data.target, task=_task(config), dtype=data_dtype(config)
@@ -320,6 +321,16 @@ def load_data(
         group_column=data.group_column,
     )
     return load_file(expanded(name), reading)
+
+
+def _check_image_options(config: ExperimentConfig) -> None:
+    """Raise `ValueError` for the size or the colors of images where the data are no folder."""
+    data, name = config.data, config.dataset
+    if is_path(name) and (expanded(name).is_dir() or not expanded(name).exists()):
+        return
+    for option in ("image_size", "color_mode"):
+        if getattr(data, option) not in (None, AUTO):
+            raise ValueError(f"{option} is for folders of images, and {shown(name)} is none")
 
 
 def _task(config: ExperimentConfig) -> str:

@@ -26,6 +26,7 @@ from trainlib.experiment.flat import flatten
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.optimization import Optimization, build_optimization
 from trainlib.experiment.parts import TensorBoardConfig
+from trainlib.experiment.patterns import naming_patterns
 from trainlib.experiment.result import Log
 from trainlib.experiment.run_folder import CHECKPOINTS
 from trainlib.experiment.task import Task, steps_per_epoch
@@ -57,25 +58,26 @@ def build_trainer(
         shared: programs that its trainer shares with others. Default: None, its own.
     """
     optimization = build_optimization(config, steps_per_epoch(config, task), shared)
-    trainer = Trainer(
-        built.trained,
-        build_losses(config, task, built.from_logits),
-        optimization.optimizer,
-        metrics=build_metrics(config, task, built.from_logits),
-        loss_weights=loss_weights_of(config, task.wiring),
-        regularizer=build_regularizer(config, shared),
-        regularizer_mask=config.regularized_params or kernels,
-        seed=config.seed,
-        precision=config.precision,
-        strategy=config.strategy,
-        replicas=config.replicas,
-        execution=config.execution,
-        nonfinite=config.nonfinite,
-        norms=config.reports_norms,
-        augment=build_augmentation(config, task),
-        report={"learning_rate": optimization.schedule} if optimization.schedule else {},
-        shared=shared,
-    )
+    with naming_patterns(config):
+        trainer = Trainer(
+            built.trained,
+            build_losses(config, task, built.from_logits),
+            optimization.optimizer,
+            metrics=build_metrics(config, task, built.from_logits),
+            loss_weights=loss_weights_of(config, task.wiring),
+            regularizer=build_regularizer(config, shared),
+            regularizer_mask=config.regularized_params or kernels,
+            seed=config.seed,
+            precision=config.precision,
+            strategy=config.strategy,
+            replicas=config.replicas,
+            execution=config.execution,
+            nonfinite=config.nonfinite,
+            norms=config.reports_norms,
+            augment=build_augmentation(config, task),
+            report={"learning_rate": optimization.schedule} if optimization.schedule else {},
+            shared=shared,
+        )
     return trainer, optimization
 
 

@@ -14,6 +14,16 @@ _NESTING = ("While", "If", "Case", "StatefulPartitionedCall")
 """Operations whose functions may assign variables."""
 
 
+def forget_uninitialized_variables() -> None:
+    """Drop the variables that a `StatelessScope` has left without values.
+
+    Keras would initialize them at the end of the next such scope.
+    """
+    from keras.src.backend.common.global_state import set_global_attribute
+
+    set_global_attribute("uninitialized_variables", [])
+
+
 def all_layers(model: Any) -> list[Any]:
     """Return a model, its layers and those inside of them: of nested models and of wrappers.
 

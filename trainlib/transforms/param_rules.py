@@ -168,7 +168,11 @@ def _check_against(
                 raise ValueError(
                     f"rule {rule.key(setting)}: {setting.name} is not a number that can be set"
                 )
-            factory(**first | {setting.name: _value_after(rule, setting, first[setting.name])})
+            value = _value_after(rule, setting, first[setting.name])
+            try:
+                factory(**first | {setting.name: value})
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"rule {rule.key(setting)}: {error}") from error
     return given
 
 

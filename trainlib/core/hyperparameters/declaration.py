@@ -6,7 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-from trainlib.core.checks import check_choice, check_integer, check_number
+from trainlib.core.checks import (
+    LARGEST_NUMBER,
+    as_float,
+    check_choice,
+    check_integer,
+    check_number,
+)
 
 TYPES = ("float", "int", "bool", "str", "ints", "floats", "axis", "structure")
 """The types of hyperparameters.
@@ -34,12 +40,17 @@ class Range(NamedTuple):
     def __contains__(self, x: object) -> bool:
         return (
             isinstance(x, (int, float))
-            and math.isfinite(x)
+            and abs(as_float(x)) <= LARGEST_NUMBER
             and (self.at_least is None or x >= self.at_least)
             and (self.above is None or x > self.above)
             and (self.at_most is None or x <= self.at_most)
             and (self.below is None or x < self.below)
         )
+
+    @property
+    def lowest(self) -> float | None:
+        """The smallest integer of the range."""
+        return self.at_least if self.above is None else math.floor(self.above) + 1
 
     def __str__(self) -> str:
         low = self.above if self.at_least is None else self.at_least
@@ -102,11 +113,12 @@ def check_declared(name: str, value: Any, declaration: Declaration) -> None:
         return
     if declaration.choices:
         check_choice(name, value, declaration.choices)
-    elif declaration.type == "float":
-        check_number(name, value, **bounds)
+    elif declaration.type in ("float", "floats"):
+        for x in [value] if declaration.type == "float" else value:
+            check_number(name, x, **bounds)
     elif declaration.type in ("int", "ints"):
         for x in [value] if declaration.type == "int" else value:
-            check_integer(name, x, at_least=bounds["at_least"], at_most=bounds["at_most"])
+            check_integer(name, x, at_least=declaration.range.lowest, at_most=bounds["at_most"])
 
 
 Table: TypeAlias = Mapping[str, Declaration]

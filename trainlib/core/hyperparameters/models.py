@@ -15,6 +15,7 @@ from trainlib.core.hyperparameters.declaration import (
 
 _COUNT = Range(at_least=1)
 _NUMBER = Range(at_least=0)
+_LAYERS = Range(at_least=1, at_most=1000)
 
 ANYWHERE = ("auto", "dropout", "gaussian", "gaussian_noise")
 """Kinds of dropout for layers of any shape; "auto" is "dropout" unless the model says otherwise."""
@@ -28,7 +29,9 @@ MODELS: Table = {
     # Dense networks.
     "hidden": Declaration("ints", "widths of the hidden layers, none for a linear model", _COUNT),
     "depth": integer(
-        "number of hidden layers, in place of hidden; 0: none", _NUMBER, optional=True
+        "number of hidden layers, in place of hidden; 0: none",
+        Range(at_least=0, at_most=1000),
+        optional=True,
     ),
     "width": integer(
         "units of each hidden layer, or of the first, with depth", _COUNT, optional=True
@@ -56,35 +59,43 @@ MODELS: Table = {
     # Convolutional networks.
     "filters": integer("filters of the first convolution", _COUNT),
     "units": integer("units of the dense layer", _COUNT),
-    "cnn.depth": integer("number of blocks, each with twice the filters of the last", _COUNT),
-    "convolutions": integer("convolutions in a block, before its pooling", _COUNT),
-    "kernel_size": integer("height and width of the kernels", _COUNT, "pixels"),
+    "cnn.depth": integer(
+        "number of blocks, each with twice the filters of the last", Range(at_least=1, at_most=30)
+    ),
+    "convolutions": integer("convolutions in a block, before its pooling", _LAYERS),
+    "kernel_size": integer(
+        "height and width of the kernels", Range(at_least=1, at_most=1000), "pixels"
+    ),
     "padding": choice("padding of the convolutions", "valid", "same"),
     "cnn.dropout_kind": _dropout_kind("spatial"),
     "separable_cnn.dropout_kind": _dropout_kind("spatial"),
     # Residual networks.
-    "resnet.depth": integer("number of layers with weights, 6n + 2", Range(at_least=8)),
+    "resnet.depth": integer(
+        "number of layers with weights, 6n + 2", Range(at_least=8, at_most=1202)
+    ),
     "resnet.dropout_kind": _dropout_kind("spatial", "stochastic_depth"),
     "shortcut": choice("shortcuts where a stage begins", "identity", "projection"),
     # Autoencoders.
     "autoencoder.hidden": Declaration(
         "ints", "widths of the encoder, of which the last is the code", _COUNT
     ),
-    "autoencoder.depth": integer("number of blocks, if convolutional", _COUNT),
+    "autoencoder.depth": integer(
+        "number of blocks, if convolutional", Range(at_least=1, at_most=30)
+    ),
     "autoencoder.dropout": number("fraction of the inputs that is dropped", DECAY),
     "convolutional": switch("convolutions in place of dense layers"),
     # Networks for sequences.
     "cell": choice("recurrent layer", "lstm", "gru", "simple"),
     "rnn.units": integer("units of each recurrent layer", _COUNT),
-    "rnn.depth": integer("number of recurrent layers", _COUNT),
+    "rnn.depth": integer("number of recurrent layers", _LAYERS),
     "rnn.dropout_kind": _dropout_kind("spatial"),
     "bidirectional": switch("read sequences in both directions"),
     "vocabulary": integer("number of different integers, 0 if the inputs are numbers", _NUMBER),
     "embedding": integer("length of the vectors of integers", _COUNT),
-    "transformer.depth": integer("number of blocks", _COUNT),
+    "transformer.depth": integer("number of blocks", _LAYERS),
     "transformer.width": integer("length of the vectors of a step", _COUNT),
     "transformer.dropout_kind": _dropout_kind("stochastic_depth"),
-    "heads": integer("number of attention heads", _COUNT),
+    "heads": integer("number of attention heads", _LAYERS),
     "feedforward": integer("units of the hidden layer of a block", _COUNT),
     "positions": choice("vectors added by position", "learned", "sinusoidal", "none"),
     # Wide and deep.

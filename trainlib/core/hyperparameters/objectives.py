@@ -15,6 +15,8 @@ from trainlib.core.hyperparameters.declaration import (
     switch,
 )
 
+_MOST_BINS = 100_000
+
 LOSSES: Table = {
     "axis": integer("axis of the classes"),
     "cosine_similarity.axis": integer("axis of the vectors"),
@@ -75,9 +77,9 @@ METRICS: Table = {
     ),
     "num_regressors": integer("regressors of the adjusted score, 0 for none", NON_NEGATIVE),
     "counted": choice("what the adjustment counts", "examples", "targets"),
-    "num_thresholds": integer("number of thresholds", Range(at_least=1)),
-    "auc.num_thresholds": integer("number of thresholds", Range(at_least=2)),
-    "num_bins": integer("number of bins of the confidence", Range(at_least=1)),
+    "num_thresholds": integer("number of thresholds", Range(at_least=1, at_most=_MOST_BINS)),
+    "auc.num_thresholds": integer("number of thresholds", Range(at_least=2, at_most=_MOST_BINS)),
+    "num_bins": integer("number of bins of the confidence", Range(at_least=1, at_most=_MOST_BINS)),
     "curve": choice("curve whose area is computed", "ROC", "PR", "PRGAIN"),
     "summation_method": choice("Riemann summation", "interpolation", "minoring", "majoring"),
     "multi_label": switch("compute an area for each column and average them"),
@@ -88,7 +90,9 @@ METRICS: Table = {
     "target_class_ids": Declaration("ints", "classes that count, by default all", optional=True),
     "binary_iou.target_class_ids": Declaration("ints", "classes that count"),
     "num_classes": integer(
-        "number of classes, by default that of the scores", Range(at_least=2), optional=True
+        "number of classes, by default that of the scores",
+        Range(at_least=2, at_most=10_000),  # a matrix of so many rows and columns
+        optional=True,
     ),
     "sparse_y_pred": switch("take predictions as class indices"),
 }

@@ -1,0 +1,129 @@
+"""Memory that a model needs, before any of it is allocated."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+import trainlib.models as models
+import trainlib.registry as registry
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.functions import takes
+from trainlib.experiment.task import Task
+from trainlib.training.keras_private import forget_uninitialized_variables
+from trainlib.user_code import is_spec
+
+LARGE = 2000
+"""Width or number of filters from which parameters are counted before a model is built."""
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+
+
+def check_memory(config: ExperimentConfig, task: Task) -> None:
+    """Refuse a model by name whose parameters, gradients and optimizer's state do not fit.
+
+    Args:
+        config: the experiment.
+        task: its data.
+
+    Raises:
+        ValueError: the memory that is free is not enough.
+    """
+    options = config.model.hyperparameters
+    largest = _largest(options)
+    if config.model.name not in models.MODELS or largest is None:
+        return
+    count = _count_parameters(config, task)
+    size = 8 if config.precision == "float64" else 4
+    needed = size * count * (2 + _slots(config)) * (config.replicas or 1)
+    free = free_memory()
+    if free is not None and needed > free:
+        raise ValueError(
+            f"{largest}={_written(options[largest])}: model {config.model.name} has {count:.3g} "
+            f"parameters, which need {needed / 2**30:,.1f} GiB with their gradients and the state "
+            f"of {config.optimizer.name}, but {free / 2**30:,.1f} GiB are free: make it smaller"
+        )
+
+
+def _largest(options: Mapping[str, Any]) -> str | None:
+    """Return the name of the hyperparameter that makes a model large, if any does."""
+    sizes = {
+        name: max(x if isinstance(x, tuple) else (x,), default=0)
+        for name, x in options.items()
+        if isinstance(x, (int, tuple)) and not isinstance(x, bool) and name != "vocabulary"
+    }
+    if "filters" in sizes or "depth" in sizes:  # each block has twice the filters of the last
+        filters = sizes.get("filters", 32)
+        sizes["depth"] = filters << min(sizes.get("depth", 0), 60)
+    name = max(sizes, key=lambda name: sizes[name], default="")
+    return name if name in options and sizes[name] >= LARGE else None
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _count_parameters(config: ExperimentConfig, task: Task) -> int:
+    """Return the number of parameters of a model, none of which is allocated."""
+    shape = task.shapes if isinstance(task.train.x, Mapping) else task.train.x.shape[1:]
+    build = models.MODELS[config.model.name]
+    options = config.model.hyperparameters
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = build(shape, task.outputs, task.target.activation, [], **options)
+    finally:
+        forget_uninitialized_variables()
+    return sum(math.prod(variable.shape) for variable in model.variables)
+
+
+def _slots(config: ExperimentConfig) -> int:
+    """Return how many numbers an optimizer keeps for each parameter of a matrix."""
+    if is_spec(config.optimizer.name):
+        return 0
+    rate = takes("optimizer", config.optimizer.name).get("learning_rate")
+    given = {h: x for h, x in config.optimizer.hyperparameters.items() if h != "learning_rate"}
+    factory = registry.OPTIMIZERS[config.optimizer.name]
+    state = factory(**given, **({"learning_rate": 0.01} if rate else {})).init(
+        {"kernel": tf.zeros([4, 4])}
+    )
+    return sum(int(tf.size(x)) == 16 for x in tf.nest.flatten(state))
+
+
+def free_memory() -> int | None:
+    """Return the bytes that this process may still use; None if the system does not say."""
+    found = [_meminfo(), _of_group(), _of_limit()]
+    return min((x for x in found if x is not None), default=None)
+
+
+def _meminfo() -> int | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+        return 1024 * int(line.split()[1])
+    return None
+
+
+def _of_group() -> int | None:
+    """Return what the limit of this process's group leaves, as in a container."""
+    for limit, used in zip(_LIMITS, _USED, strict=True):
+        with contextlib.suppress(OSError, ValueError):
+            return int(Path(limit).read_text()) - int(Path(used).read_text())
+    return None
+
+
+def _of_limit() -> int | None:
+    """Return what the limit of address space leaves."""
+    with contextlib.suppress(ImportError, OSError, ValueError, IndexError):
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            used = int(Path("/proc/self/statm").read_text().split()[0])
+            return limit - used * resource.getpagesize()
+    return None
