@@ -14,6 +14,7 @@ from trainlib.core.finite import first_nonfinite
 from trainlib.core.tree import kernels
 from trainlib.core.types import Optimizer, apply_updates
 from trainlib.experiment import (
+    AverageConfig,
     CheckpointConfig,
     CompareConfig,
     Comparison,
@@ -97,6 +98,7 @@ from trainlib.schedules import (
     step_decay,
     warmup_stable_decay,
 )
+from trainlib.step.averages import averaged_weights
 from trainlib.step.evaluation import eval_step, predict_step
 from trainlib.step.finite_guard import FiniteGuardState, nonfinite_path
 from trainlib.step.gradients import Gradients, compute_gradients, reduce_gradients
@@ -150,6 +152,7 @@ from trainlib.transforms import (
     add_decayed_weights,
     add_noise,
     apply_if_finite,
+    averaged_params,
     centralize,
     chain,
     clip_by_global_norm,
@@ -157,7 +160,6 @@ from trainlib.transforms import (
     clip_by_value,
     constrain,
     ema,
-    ema_params,
     flush,
     freeze,
     inject_hyperparams,
@@ -171,12 +173,14 @@ from trainlib.transforms import (
     scale,
     scale_by_schedule,
     set_hyperparams,
+    swa,
     zero_nans,
 )
 
 __all__ = [
     "Ambiguity",
     "Autotuner",
+    "AverageConfig",
     "Calibration",
     "CheckpointConfig",
     "Checkpoints",
@@ -240,6 +244,8 @@ __all__ = [
     "apply_updates",
     "augmentation",
     "average_predictions",
+    "averaged_params",
+    "averaged_weights",
     "calibrate",
     "callbacks",
     "centralize",
@@ -261,7 +267,6 @@ __all__ = [
     "dynamic_loss_scale",
     "early_stop",
     "ema",
-    "ema_params",
     "ensemble_gain",
     "ensemble_model",
     "estimators",
@@ -348,6 +353,7 @@ __all__ = [
     "sophia",
     "static_loss_scale",
     "step_decay",
+    "swa",
     "train_step",
     "tune",
     "unit_norm",

@@ -129,6 +129,7 @@ TRANSFORMS: Mapping[str, Callable[..., Any]] = {
     "sam": transforms.sam,
     "scale": transforms.scale,
     "scale_by_schedule": transforms.scale_by_schedule,
+    "swa": transforms.swa,
 }
 """Transforms that have hyperparameters but are not chosen by name."""
 

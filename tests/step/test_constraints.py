@@ -67,7 +67,7 @@ def test_an_average_is_taken_before_and_a_constraint_of_the_optimizer_is_average
         for more in ((), (tl.constrain(CAP["w"]),))
     )
     averages = [
-        float(tl.ema_params(state.opt_state, state.params)["w"]) for state in (outside, inside)
+        float(tl.averaged_params(state.opt_state, state.params)["w"]) for state in (outside, inside)
     ]
     assert values([outside, inside]) == [1.0, 1.0]
     assert averages == [2.0, 1.0]

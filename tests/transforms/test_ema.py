@@ -22,7 +22,7 @@ def run_averaged(problem, tx, run="graph"):
     """Return the averages and the parameters after each step."""
 
     def both(params, state):
-        averages = tl.ema_params(state, params)
+        averages = tl.averaged_params(state, params)
         return params | {average(name): w for name, w in averages.items()}
 
     path = run_optimizer(lambda learning_rate: tx, problem, run, both)
@@ -86,14 +86,14 @@ def test_the_average_is_of_the_constrained_parameters():
     tx = tl.chain(tl.sgd(1.0), tl.constrain(tf.nn.relu), tl.ema(0.5))
     updates, state = tx.update({"w": tf.constant([2.0, -3.0])}, tx.init(params), params)
     np.testing.assert_array_equal(tl.apply_updates(params, updates)["w"], [0, 2])
-    np.testing.assert_array_equal(tl.ema_params(state, params)["w"], [0, 2])
+    np.testing.assert_array_equal(tl.averaged_params(state, params)["w"], [0, 2])
 
 
 def test_before_the_first_update_the_average_is_the_parameters():
     params = {"a": tf.constant([1.0, 2.0], tf.bfloat16), "b": tf.constant(3.0, tf.float64)}
     state = tl.ema().init(params)
     assert state.average["a"].dtype == tf.float32
-    averaged = tl.ema_params(state, params)
+    averaged = tl.averaged_params(state, params)
     assert averaged["a"].dtype == tf.bfloat16
     tf.nest.map_structure(np.testing.assert_array_equal, averaged, params)
 
@@ -104,7 +104,7 @@ def test_a_parameter_without_gradient_is_averaged_too():
     state = tx.init(params)
     updates, state = tx.update({"a": tf.constant(1.0), "b": None}, state, params)
     assert updates["b"] is None
-    assert tl.ema_params(state, params)["b"] == 1
+    assert tl.averaged_params(state, params)["b"] == 1
 
 
 def test_frozen_parameters_are_returned_unchanged():
@@ -112,8 +112,8 @@ def test_frozen_parameters_are_returned_unchanged():
     tx = tl.freeze(tl.chain(tl.sgd(1.0), tl.ema(0.5)), lambda path: path == "b/c")
     state = tx.init(params)
     _, state = tx.update({"a": tf.constant(1.0), "b": {"c": tf.constant(1.0)}}, state, params)
-    assert tl.ema_params(state, params)["a"] == 0
-    assert tl.ema_params(state, params)["b"]["c"] == 1
+    assert tl.averaged_params(state, params)["a"] == 0
+    assert tl.averaged_params(state, params)["b"]["c"] == 1
 
 
 def test_averages_in_groups_are_found_and_duplicates_refused():
@@ -121,11 +121,11 @@ def test_averages_in_groups_are_found_and_duplicates_refused():
     averaged = tl.chain(tl.sgd(1.0), tl.ema(0.5))
     tx = tl.accumulate(tl.partition({"a": averaged, "b": averaged}, lambda path: path), 1)
     _, state = tx.update({"a": tf.constant(1.0), "b": tf.constant(2.0)}, tx.init(params), params)
-    assert {k: float(x) for k, x in tl.ema_params(state, params).items()} == {"a": 0, "b": -1}
+    assert {k: float(x) for k, x in tl.averaged_params(state, params).items()} == {"a": 0, "b": -1}
     with pytest.raises(ValueError, match="the state has no average"):
-        tl.ema_params(tl.adam().init(params), params)
+        tl.averaged_params(tl.adam().init(params), params)
     with pytest.raises(ValueError, match="two averages of 'a'"):
-        tl.ema_params(tl.chain(tl.ema(0.9), tl.ema(0.99)).init(params), params)
+        tl.averaged_params(tl.chain(tl.ema(0.9), tl.ema(0.99)).init(params), params)
 
 
 def test_arguments_out_of_range_are_refused():

@@ -115,7 +115,7 @@ def test_averages_count_updates_where_keras_counts_micro_batches():
     assert ours == theirs
     assert ours[1::2] == weights == [0.875, 0.5, 0.25]
     w = tf.constant(ours[-1], tf.float64)
-    assert float(tl.ema_params(state, w)) == float(tl.ema_params(whole, w)) == 0.46875
+    assert float(tl.averaged_params(state, w)) == float(tl.averaged_params(whole, w)) == 0.46875
     assert averaged(optimizer) == 0.421875
 
 
@@ -131,7 +131,7 @@ def test_averages_follow_the_constraint_where_keras_averages_before_it():
     )
     assert ours == theirs == [0.5]
     assert averaged(optimizer) == 1
-    assert float(tl.ema_params(state, tf.constant(0.0, tf.float64))) == 0.5
+    assert float(tl.averaged_params(state, tf.constant(0.0, tf.float64))) == 0.5
 
 
 def test_schedules_count_updates_where_keras_counts_micro_batches():

@@ -7,6 +7,7 @@ import sys
 from typing import Any, TextIO
 
 from trainlib.monitors import EarlyStopState, PlateauState, early_stop, reduce_on_plateau
+from trainlib.step.averages import averaged_weights
 from trainlib.training.callback import (
     Callback,
     Requests,
@@ -198,8 +199,7 @@ class EarlyStopping(Callback):
         """Return the parameters and the model's other state; () unless they are to be restored."""
         if not self.restore_best_weights:
             return ()
-        state = status.state()
-        return state.params, state.model_state
+        return averaged_weights(status.state())
 
 
 def skips(status: TrainingStatus, name: str) -> bool:

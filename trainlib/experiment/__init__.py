@@ -19,6 +19,7 @@ preparation: a run before its first step.
 programs_key: which trials share compiled programs.
 run: `run_experiment`.
 trial: `run_trial`, an experiment in memory.
+average_config: `AverageConfig`, averages of the parameters that are evaluated.
 ensemble_config: `EnsembleConfig`, how members of an ensemble differ and are averaged.
 ensemble_members: the members: their configurations, their data, their training.
 ensemble_checks: what an ensemble cannot do.
@@ -42,6 +43,7 @@ search: a search for the best settings (a package).
 comparison: `compare`, several configurations over several seeds.
 """
 
+from trainlib.experiment.average_config import AverageConfig
 from trainlib.experiment.comparison.compare import Comparison, compare
 from trainlib.experiment.comparison.options import CompareConfig
 from trainlib.experiment.comparison.variants import vary
@@ -70,6 +72,7 @@ from trainlib.experiment.search.tune import TuneResult, tune
 from trainlib.experiment.trial import TrialResult, run_trial
 
 __all__ = [
+    "AverageConfig",
     "CheckpointConfig",
     "CompareConfig",
     "Comparison",

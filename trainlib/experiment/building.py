@@ -306,8 +306,10 @@ def describe(config: ExperimentConfig, task: Task, built: Models) -> str:
     sizes = [f"{x.size:,} {names.get(name, name)}" for name, x in task.parts().items()]
     if task.is_streamed:
         sizes.insert(0, f"{steps_per_epoch(config, task):,} training batches")
+    average = config.weight_average.text
     return (
         f"{printable(task.dataset.name)}: {', '.join(sizes)} examples; "
         f"{printable(Path(config.model.name).name)}: "
         f"{built.full.count_params():,} parameters; {config.optimizer.name}"
+        f"{average and f'; evaluated: average of the parameters, {average}'}"
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from trainlib.data import DATASETS
 from trainlib.data.datasets import is_path
 from trainlib.experiment import flat, serialization
+from trainlib.experiment.average_config import AverageConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fields import (
     ClippingField,
@@ -78,6 +79,7 @@ class ExperimentConfig:
         constraint: a constraint on parameters after each update. Default: None.
         constrained_params: pattern of the paths of constrained parameters; None: kernels.
         clipping: a function that clips gradients. Default: None.
+        weight_average: an `AverageConfig`: averages of the parameters that are evaluated and saved.
         loss: a loss; "auto", the default: cross-entropy for classes, squared error for numbers.
         output_losses: other losses for some of a model's outputs, such as ("aux=huber",), of the
             same targets as `loss`. Default: none.
@@ -198,6 +200,7 @@ class ExperimentConfig:
         "str", None, f"Parameters to constrain: {_BY_PATH}.", group="Constraint"
     )
     clipping: ClippingField = ClippingField("clipping", None)
+    weight_average: AverageConfig = field(default=AverageConfig())
     loss: FunctionField = FunctionField(
         "loss",
         AUTO,

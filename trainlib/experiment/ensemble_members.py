@@ -26,6 +26,7 @@ from trainlib.experiment.run import write_model_and_summary
 from trainlib.experiment.saved_run import build_evaluator
 from trainlib.experiment.task import PARTS, Task, build_task, split_seed, steps_per_epoch
 from trainlib.experiment.trial import TrialResult, run_trial
+from trainlib.step.averages import averaged_weights
 from trainlib.training.callback import Results, TrainingStatus
 from trainlib.training.files import read_text
 from trainlib.training.functional_model import as_functional_model
@@ -225,10 +226,9 @@ class Snapshots(Callback):
         """Keep the weights after one of the epochs."""
         if (folder := self.folders.get(status.epoch)) is None:
             return
-        state = status.state()
         params, model_state = (
             {path: x.numpy() for path, x in part.items()}
-            for part in (state.params, state.model_state)
+            for part in averaged_weights(status.state())
         )
         self.found.append((params, model_state))
         for logger in _loggers(folder):

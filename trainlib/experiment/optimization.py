@@ -12,6 +12,7 @@ import trainlib.registry as registry
 from trainlib.core.checks import check_number
 from trainlib.core.tree import kernels, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule, Tensor
+from trainlib.experiment.average_config import build_average
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, LENGTHS, FunctionConfig, rate_argument, takes
 from trainlib.experiment.parts import ScheduleConfig
@@ -67,7 +68,7 @@ def build_optimization(
         ValueError, TypeError: a hyperparameter is out of its range, or several do not go together.
     """
     every = config.gradient_accumulation_steps
-    updates = -(-steps // every)
+    updates = updates_of_epoch(config, steps)
     rate = base_rate(config)
     fixed = is_rate_in_state(config) or not takes_rate(config)
     schedule = None if fixed else build_schedule(config, rate, updates)
@@ -82,6 +83,24 @@ def build_optimization(
         schedule and (lambda k: schedule(k // steps * updates + k % steps // every)),
         lambda params: rules_table(config.param_rules or "", params, shown),
     )
+
+
+def updates_of_epoch(config: ExperimentConfig, steps: int) -> int:
+    """Return the number of updates of an epoch of so many batches."""
+    return -(-steps // config.gradient_accumulation_steps)
+
+
+def average_of_run(config: ExperimentConfig, steps: int) -> Optimizer | None:
+    """Return the average of the parameters of a run; None if there is none.
+
+    Args:
+        config: the experiment.
+        steps: batches of an epoch.
+
+    Raises:
+        ValueError: fewer than two states would be averaged.
+    """
+    return build_average(config.weight_average, config.epochs, updates_of_epoch(config, steps))
 
 
 def is_rate_in_state(config: ExperimentConfig) -> bool:
@@ -138,7 +157,7 @@ def table_length(config: ExperimentConfig, steps: int) -> int:
     """
     if config.schedule == ScheduleConfig():
         return 1
-    updates = -(-steps // config.gradient_accumulation_steps)
+    updates = updates_of_epoch(config, steps)
     return power_above(config.epochs * updates + 1)
 
 

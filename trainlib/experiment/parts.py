@@ -10,6 +10,7 @@ from trainlib.augmentation.names import is_function, parse_chain
 from trainlib.core.checks import check_integer
 from trainlib.data.image_files import COLOR_MODES, parse_size
 from trainlib.data.labels import TASKS
+from trainlib.experiment.average_config import AverageConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fields import (
     ConvertedField,
@@ -436,6 +437,7 @@ class TensorBoardConfig:
 NESTED = {
     "data": DataConfig,
     "schedule": ScheduleConfig,
+    "weight_average": AverageConfig,
     "checkpoints": CheckpointConfig,
     "ensemble": EnsembleConfig,
     "tensorboard": TensorBoardConfig,

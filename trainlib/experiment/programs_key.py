@@ -10,6 +10,7 @@ from typing import Any
 
 import trainlib.models as models
 import trainlib.registry as registry
+from trainlib.experiment.average_config import SWA
 from trainlib.experiment.building import Models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import FunctionConfig, floating
@@ -57,6 +58,7 @@ def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | N
         return None
     if config.model.name not in models.MODELS and has_numbered_names(built.trained):
         return None
+    steps = steps_per_epoch(config, task)
     settings = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
@@ -70,7 +72,8 @@ def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | N
         "examples": (shapes_of(ONE, task.train.x), shapes_of(ONE, task.train.y)),
         "regularizer": _without_numbers("regularizer", config.regularizer),
         "norms": config.reports_norms,
-        **_optimization(config, steps_per_epoch(config, task)),
+        **_optimization(config, steps),
+        "average": config.weight_average.kind == SWA and (config.epochs, steps),
     }
     return repr((settings, parts))
 

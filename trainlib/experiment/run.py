@@ -233,7 +233,7 @@ def _result(
         steps=int(trainer.state.step),
         seconds=round(sum(epoch["seconds"] for epoch in history), 3),
         execution=trainer.execution,
-        params_sha256=run_folder.params_sha256(trainer.state.params),
+        params_sha256=run_folder.params_sha256(trainer.weights[0]),
         model=prepared.built.full,
         stop=stop,
         calibration=calibration,

@@ -24,7 +24,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.fields import plain_settings
 from trainlib.experiment.flat import flatten
 from trainlib.experiment.functions import AUTO
-from trainlib.experiment.optimization import Optimization, build_optimization
+from trainlib.experiment.optimization import Optimization, average_of_run, build_optimization
 from trainlib.experiment.parts import TensorBoardConfig
 from trainlib.experiment.patterns import naming_patterns
 from trainlib.experiment.result import Log
@@ -57,7 +57,8 @@ def build_trainer(
         built: its model.
         shared: programs that its trainer shares with others. Default: None, its own.
     """
-    optimization = build_optimization(config, steps_per_epoch(config, task), shared)
+    steps = steps_per_epoch(config, task)
+    optimization = build_optimization(config, steps, shared)
     with naming_patterns(config):
         trainer = Trainer(
             built.trained,
@@ -75,6 +76,7 @@ def build_trainer(
             nonfinite=config.nonfinite,
             norms=config.reports_norms,
             augment=build_augmentation(config, task),
+            average=average_of_run(config, steps),
             report={"learning_rate": optimization.schedule} if optimization.schedule else {},
             shared=shared,
         )

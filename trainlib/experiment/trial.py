@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from trainlib.callbacks import Callback
 from trainlib.core.types import State
+from trainlib.experiment.average_config import NONE
 from trainlib.experiment.building import Models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.preparation import (
@@ -169,6 +170,11 @@ def run_trial(
         raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
     task = build_task(config) if task is None else task
     start = Start(None) if start is None else start
+    if start.state is not None and config.weight_average.kind != NONE:
+        raise ValueError(
+            "weight_average: training cannot continue from a saved average: leave it out for a "
+            "model that is trained in parts"
+        )
     pool = TrainerPool() if pool is None else pool
     last = LastStatus()
     with contextlib.ExitStack() as leases:

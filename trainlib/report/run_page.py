@@ -155,6 +155,9 @@ def _facts(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str
     else:
         yield "model", name
     yield "optimizer", settings.get("optimizer", "")
+    average = settings.get("weight_average", "none")
+    details = ", ".join(f"{k} {v}" for k, v in settings.items() if k.startswith(f"{average}_"))
+    yield "average of the parameters", "" if average == "none" else f"{average}, {details}"
     yield "batch size", settings.get("batch_size", "")
     done, planned = f"{len(run.history)}", settings.get("epochs", "")
     temperature = (run.summary or {}).get("calibration", {}).get("temperature")

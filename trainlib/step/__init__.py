@@ -1,5 +1,6 @@
 """The pure training step.
 
+averages: `averaged_weights`, the parameters that evaluation takes.
 state: `TrainState`, `ModelOutput`, `StepConfig` and `init_state`.
 masks: the masks of a model's outputs in losses and metrics.
 output_parts: one output of a model of several, with its targets and weights.
@@ -14,6 +15,7 @@ loss_scale: dynamic and static loss scales for float16.
 precision: the dtypes of a model's arithmetic and of its parameters.
 """
 
+from trainlib.step.averages import averaged_weights
 from trainlib.step.evaluation import eval_step, predict_step
 from trainlib.step.gradients import Gradients, compute_gradients, reduce_gradients
 from trainlib.step.state import (
@@ -43,6 +45,7 @@ __all__ = [
     "StepConfig",
     "TrainState",
     "apply_gradients",
+    "averaged_weights",
     "compute_gradients",
     "eval_step",
     "init_state",

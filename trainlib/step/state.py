@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,6 +13,7 @@ from trainlib.core.types import Optimizer, State, Tensor, Tree
 from trainlib.losses import Loss, LossByOutput
 from trainlib.metrics import ExampleMetric, Metric, OutputMetric
 from trainlib.regularizers import Regularizer
+from trainlib.step.averages import init_average
 from trainlib.step.finite_guard import init_finite_guard
 from trainlib.step.loss_scale import LossScale, check_loss_scale
 
@@ -39,6 +40,7 @@ class TrainState(NamedTuple):
         loss_scale: a `LossScaleState`; `()` where the loss is not scaled.
         finite_guard: a `FiniteGuardState`; `()` where steps are not tested.
         seed: the seed of the order of examples, int64 [].
+        average: the state of `StepConfig.average`; `()` where nothing is averaged.
 
     Example:
         >>> state = tl.init_state({"w": tf.ones([2])}, (), tl.adam(1e-3), seed=7)
@@ -53,6 +55,7 @@ class TrainState(NamedTuple):
     loss_scale: State
     finite_guard: State
     seed: Tensor
+    average: State = ()
 
 
 class Part(NamedTuple):
@@ -129,6 +132,10 @@ class StepConfig:
         constraints: by path of a parameter, a function of it that is applied after each update,
             such as `tl.non_neg()`; after the constraints and averages of the optimizer. Under
             `accumulate` it is applied where an update is made. Default: none.
+        average: `tl.ema(...)` or `tl.swa(...)`, which averages the parameters after the update and
+            the constraints; evaluation takes the average, see `averaged_weights`. Default: None.
+        averaged_state: keys of the model state that are averaged too, such as the statistics of
+            batch normalization. Default: none.
 
     Raises:
         ValueError: `norms` is set and a metric has the name of a norm.
@@ -154,6 +161,8 @@ class StepConfig:
     finite_guard: bool = False
     norms: bool = False
     constraints: Mapping[str, Constraint] = field(default_factory=dict)
+    average: Optimizer | None = None
+    averaged_state: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_loss_scale(self.loss_scale)
@@ -187,6 +196,8 @@ def init_state(
     *,
     loss_scale: LossScale | None = None,
     finite_guard: bool = False,
+    average: Optimizer | None = None,
+    averaged_state: Sequence[str] = (),
 ) -> TrainState:
     """Return the training state before the first step.
 
@@ -197,6 +208,8 @@ def init_state(
         seed: of the order of examples, an integer of at least 0. Default: 0.
         loss_scale: as in `StepConfig`. Default: None.
         finite_guard: as in `StepConfig`. Default: False.
+        average: as in `StepConfig`. Default: None.
+        averaged_state: as in `StepConfig`. Default: none.
 
     Returns:
         A `TrainState` at step 0.
@@ -218,6 +231,7 @@ def init_state(
         loss_scale=() if loss_scale is None else loss_scale.init(),
         finite_guard=init_finite_guard() if finite_guard or loss_scale is not None else (),
         seed=tf.constant(seed, tf.int64),
+        average=init_average(average, params, model_state, averaged_state),
     )
 
 
@@ -230,6 +244,8 @@ def optimizer_of(config: StepConfig) -> Optimizer:
 
 def check_state_fits(config: StepConfig, state: TrainState) -> None:
     """Raise `ValueError` unless the state was made with the config's loss scale and guard."""
+    if (state.average == ()) != (config.average is None):
+        raise ValueError("init_state and StepConfig must be given the same average")
     expected = config.loss_scale is not None, config.skips_nonfinite
     if (state.loss_scale != (), state.finite_guard != ()) != expected:
         raise ValueError(

@@ -77,7 +77,7 @@ def train_step(
     update = xla(update) if compile_update else update
 
     def step(state: TrainState, batch: Batch, last: Tensor = False) -> Any:
-        gradients = compute(state._replace(opt_state=()), batch)
+        gradients = compute(state._replace(opt_state=(), average=()), batch)
         if all_reduce is not None:
             gradients = reduce_gradients(gradients, all_reduce)
         return apply_gradients(config, state, gradients, last, update=update)

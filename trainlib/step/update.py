@@ -14,6 +14,7 @@ from trainlib.core.norms import global_norm
 from trainlib.core.tree import paths, widen
 from trainlib.core.types import State, Tensor, Tree, apply_updates, update_with
 from trainlib.metrics import Mean
+from trainlib.step.averages import entries, update_average
 from trainlib.step.finite_guard import update_finite_guard
 from trainlib.step.gradients import Gradients
 from trainlib.step.loss_scale import unscale_grads
@@ -46,7 +47,7 @@ def apply_gradients(
 
     The gradients are unscaled and tested for infinities and NaNs; the optimizer turns them into
     updates (which its own chain clips, decays, constrains and averages); the updates are added;
-    then the constraints of the config are applied.
+    then the constraints of the config are applied, and its average takes the new parameters.
 
     A step that the finite guard skips changes nothing but `finite_guard` and `loss_scale`. Where
     `accumulate` is around the whole optimizer, such a micro-batch is left out of its window.
@@ -82,10 +83,16 @@ def apply_gradients(
     old, model_state, metrics = state, gradients.model_state, gradients.metrics
     if gradients.params is not None:
         state = state._replace(params=gradients.params)
-    # Model state and metrics are left out: a compiled update would copy them.
+    # Metrics and what is not averaged are left out: a compiled update would copy them.
+    averaged = config.averaged_state if config.average is not None else ()
     new, norms = update(
-        state._replace(model_state=()),
-        gradients._replace(model_state=(), metrics={}, params=None, batch_loss=()),
+        state._replace(model_state=entries(state.model_state, averaged)),
+        gradients._replace(
+            model_state=entries(model_state, averaged),
+            metrics={},
+            params=None,
+            batch_loss=(),
+        ),
         last,
     )
     step = state.step + 1
@@ -132,14 +139,17 @@ def _update_if_finite(
     due, extra = is_finite, {"last": last}
     if "is_finite" in optimizer_of(config).extra_args:
         due, extra = is_finite | last, {"last": last, "is_finite": is_finite}
+    kept = select(is_finite, gradients.model_state, state.model_state)
+    gradients = gradients._replace(model_state=kept)
     no_norms = {name: Mean.empty() for name in NORMS} if config.norms else {}
 
-    def updated() -> tuple[Tree, State, MetricStates]:
+    def updated() -> tuple[Tree, State, State, MetricStates]:
         new, norms = _update(config, state, gradients, extra, observer)
-        return new.params, new.opt_state, select(is_finite, norms, no_norms)
+        return new.params, new.opt_state, new.average, select(is_finite, norms, no_norms)
 
     choose = _cond if observer is None else _where
-    params, opt_state, norms = choose(due, updated, (state.params, state.opt_state, no_norms))
+    old = (state.params, state.opt_state, state.average, no_norms)
+    params, opt_state, average, norms = choose(due, updated, old)
     loss_scale, exhausted = state.loss_scale, tf.constant(True)
     if config.loss_scale is not None:
         exhausted = config.loss_scale.is_lowest(loss_scale)
@@ -147,6 +157,7 @@ def _update_if_finite(
     return state._replace(
         params=params,
         opt_state=opt_state,
+        average=average,
         loss_scale=loss_scale,
         finite_guard=update_finite_guard(state.finite_guard, index, exhausted),
     ), norms
@@ -166,13 +177,19 @@ def _update(
             optimizer_of(config), gradients.grads, state.opt_state, state.params, **extra
         )
         params = apply_updates(state.params, updates)
+        watched = config.constraints or config.average is not None
+        made = update_made(state.opt_state, opt_state) if watched else None
         if config.constraints:
-            made = update_made(state.opt_state, opt_state)
             params = _constrained(config.constraints, params, updates, made)
+        average = state.average
+        if config.average is not None:
+            params, average = update_average(
+                config.average, average, params, gradients.model_state, made
+            )
     if observer is not None:
         observer("update", updates)
     norms = _norms(gradients.grads, updates) if config.norms else {}
-    return state._replace(params=params, opt_state=opt_state), norms
+    return state._replace(params=params, opt_state=opt_state, average=average), norms
 
 
 def _constrained(

@@ -9,6 +9,8 @@ from trainlib.core.types import Optimizer
 from trainlib.step.mixed_targets import takes_mixed_targets
 from trainlib.step.state import StepConfig
 from trainlib.training.augmentation import Augmenter, as_augmentation
+from trainlib.training.averages import takes_statistics
+from trainlib.training.batch_statistics import moving_statistics
 from trainlib.training.context import TrainingContext
 from trainlib.training.devices import OneDevice
 from trainlib.training.execution import default_execution
@@ -68,6 +70,10 @@ def assemble(
     config = _step_config(pure, objective, optimizer, policy, settings)
     if is_keras:
         config = dataclasses.replace(config, constraints=constraints_of(model))
+    momenta: dict[str, float] = {}
+    if is_keras and settings.average is not None:
+        momenta = moving_statistics(model)
+        config = dataclasses.replace(config, averaged_state=tuple(momenta))
     augmentation = as_augmentation(settings.augment)
     if augmentation is not None and augmentation.mix is not None:
         config = takes_mixed_targets(config)
@@ -94,6 +100,7 @@ def assemble(
         model=ModelLink(model, programs.variables) if is_keras else None,
         stateful=stateful_layer(model),
         augmenter=None if augmentation is None else Augmenter(augmentation, devices.local_rows),
+        momenta=momenta if takes_statistics(programs.variables.average) else {},
     )
 
 
@@ -116,4 +123,5 @@ def _step_config(
         loss_scale=settings.loss_scale_for(precision),
         finite_guard=settings.nonfinite not in UNGUARDED,
         norms=settings.norms,
+        average=settings.average,
     )

@@ -30,6 +30,7 @@ from trainlib.training.keras_private import (
     moments_method,
     replace_moments,
 )
+from trainlib.training.model_variables import model_variables
 
 
 class ReplicaPart(NamedTuple):
@@ -104,6 +105,22 @@ def has_batch_norm(model: Any) -> bool:
 def batch_norm_variables(model: Any) -> set[int]:
     """Return the ids of the variables of a Keras model's batch normalization layers."""
     return {id(variable) for layer in _batch_norm_layers(model) for variable in layer.variables}
+
+
+def moving_statistics(model: Any) -> dict[str, float]:
+    """Return the momentum of each moving mean and variance that training updates, by path.
+
+    Args:
+        model: a Keras model.
+    """
+    momenta = {
+        id(variable): layer.momentum
+        for layer in _batch_norm_layers(model)
+        if layer.trainable and layer.momentum < 1
+        for variable in (layer.moving_mean, layer.moving_variance)
+    }
+    _, kept = model_variables(model)
+    return {path: momenta[id(v)] for path, v in kept.items() if id(v) in momenta}
 
 
 def _batch_norm_layers(model: Any) -> Iterator[Any]:

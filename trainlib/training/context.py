@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,15 @@ import tensorflow as tf
 
 from trainlib.core.tree import check_same_structure
 from trainlib.core.types import Tree
+from trainlib.step.averages import averaged_weights
 from trainlib.step.state import TrainState
 from trainlib.training.augmentation import Augmenter
 from trainlib.training.autotune import Autotuner, Choice
+from trainlib.training.averages import (
+    estimate_statistics,
+    has_own_statistics,
+    overwrite_average,
+)
 from trainlib.training.batches import Reader
 from trainlib.training.callback import Results
 from trainlib.training.chunks import Chunk
@@ -53,6 +59,8 @@ class TrainingContext:
         model: the Keras model whose values the state holds; None for other models.
         stateful: the name of a stateful layer and its examples per batch; None if there is none.
         augmenter: augments the training examples; None if they are not augmented.
+        momenta: momentum, by key in the model state, of the statistics of batch normalization that
+            are estimated for the averaged parameters; {} if none are.
     """
 
     programs: Programs
@@ -65,6 +73,7 @@ class TrainingContext:
     model: ModelLink | None = None
     stateful: tuple[str, int] | None = None
     augmenter: Augmenter | None = None
+    momenta: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def state(self) -> TrainState:
@@ -79,14 +88,16 @@ class TrainingContext:
     @property
     def weights(self) -> tuple[Tree, Tree]:
         """The model's parameters and its other state as tensors; assign them to restore them."""
-        weights: tuple[Tree, Tree] = read_values(self._weights())
-        return weights
+        variables = self.programs.variables
+        state: TrainState = read_values(variables._replace(opt_state=()))
+        return averaged_weights(state)
 
     @weights.setter
     def weights(self, weights: tuple[Tree, Tree]) -> None:
         variables = self._weights()
         _check_fits("weights", variables, weights)
         assign_values(variables, weights)
+        overwrite_average(self.programs.variables, *weights)
 
     @functools.cached_property
     def read(self) -> Reader:
@@ -187,6 +198,15 @@ class TrainingContext:
         own = list(self.model_metrics())
         validation = [f"val_{name}" for name in own] if has_validation else []
         return [*self.results.names(has_validation), *own, *validation]
+
+    def estimate_statistics(self, chunks: Callable[[], Iterator[Chunk]]) -> None:
+        """Estimate the statistics of averaged parameters, if there are such.
+
+        Args:
+            chunks: returns the training data of an epoch.
+        """
+        if self.momenta and has_own_statistics(self.programs.variables.average):
+            estimate_statistics(self.programs, self.momenta, chunks())
 
     def trace_evaluation(self, data: Data, batch_size: int) -> Results:
         """Trace the evaluation of a batch, and return the results over no examples.

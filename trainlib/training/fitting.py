@@ -54,8 +54,14 @@ def configure_fit(
     ]
     check_monitored(callbacks, context.result_names(validation_data is not None))
     freq = settings.validation_freq
+    adapter = _training_adapter(context, data, settings)
+    if context.momenta and isinstance(adapter, StreamAdapter):
+        raise ValueError(
+            "average is tl.swa, for which the statistics of batch normalization are estimated over "
+            "the training data again, but these are a source of batches: give arrays, or use tl.ema"
+        )
     config = FitConfig(
-        _training_adapter(context, data, settings),
+        adapter,
         _validation_adapter(context, validation_data, settings),
         settings.epochs,
         settings.shuffle,

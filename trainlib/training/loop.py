@@ -126,15 +126,19 @@ class TrainingLoop:
 
     def chunks(self) -> Iterator[Chunk]:
         """Return the chunks that the current epoch still has to train on."""
+        return self._chunks_from(self.progress.batch)
+
+    def _chunks_from(self, batch: int) -> Iterator[Chunk]:
+        """Return the chunks of the current epoch from a batch on, counted from 0."""
         data, progress = self.config.data, self.progress
         epoch = progress.first_epoch + progress.epoch
         if isinstance(data, StreamAdapter):
             unread, self._unread_epochs = self._unread_epochs, 0
-            chunks = data.training(progress.batch, unread)
+            chunks = data.training(batch, unread)
         else:
             shuffled = self.config.shuffle
             order = epoch_order(self.context.seed, epoch, data.size) if shuffled else None
-            chunks = data.training(order, progress.batch)
+            chunks = data.training(order, batch)
         return self.context.augmented(chunks, data, epoch)
 
     def run(self, chunks: Iterator[Chunk]) -> list[Results]:
@@ -171,6 +175,7 @@ class TrainingLoop:
             if progress.stop is not None:
                 return
         of_layers = self.context.model_metrics()
+        self.context.estimate_statistics(lambda: self._chunks_from(0))
         validation = self._validate()
         if progress.stop is not None:
             return

@@ -12,6 +12,7 @@ from trainlib.core.types import Tensor
 from trainlib.metrics.base import by_value_name
 from trainlib.step.state import TrainState
 from trainlib.training.automatic_names import automatic_kinds
+from trainlib.training.averages import averaged_variables
 from trainlib.training.keras_private import all_layers, metrics_of
 from trainlib.training.model_variables import SEED_STATE, model_variables
 
@@ -35,7 +36,7 @@ class ModelLink:
     """
 
     def __init__(self, model: Any, state: TrainState) -> None:
-        self._model, self._state = model, state
+        self._model, self._state, self._averaged = model, state, averaged_variables(state)
         self._flags, self._variables = _trainable_flags(model), _all_variables(model)
         self._layers = all_layers(model)
         self._values = {path: _value(v) for path, v in self._variables.items()}
@@ -72,6 +73,8 @@ class ModelLink:
             if not _equal(value, self._values[path]) and not path.startswith(SEED_STATE):
                 held = self._held(path)
                 held.assign(tf.cast(value, held.dtype))
+                if path in self._averaged:
+                    self._averaged[path].assign(tf.cast(value, self._averaged[path].dtype))
             self._values[path] = value
 
     def reset_metrics(self) -> None:
@@ -99,9 +102,9 @@ class ModelLink:
         return {name: np.asarray(x, "float64").tolist() for name, x in results.items()}
 
     def write(self) -> None:
-        """Assign the values of the state to the model."""
+        """Assign the values of the state to the model: averages where there are any."""
         for path, variable in self._variables.items():
-            variable.assign(self._held(path))
+            variable.assign(tf.cast(self._averaged.get(path, self._held(path)), variable.dtype))
             self._values[path] = _value(variable)
 
     def _held(self, path: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from trainlib.core.checks import check_choice, check_number
 from trainlib.core.tree import kernels
-from trainlib.core.types import Schedule
+from trainlib.core.types import Optimizer, Schedule, check_optimizer
 from trainlib.regularizers import Regularizer
 from trainlib.step.loss_scale import LossScale, check_loss_scale, dynamic_loss_scale
 from trainlib.training.augmentation import Augmentation, AugmentFunction
@@ -37,6 +37,7 @@ class TrainerOptions(TypedDict, total=False):
     seconds_per_call: float
     autotuner: Autotuner
     augment: Augmentation | AugmentFunction | None
+    average: Optimizer | None
     shared: SharedPrograms | None
 
 
@@ -75,11 +76,14 @@ class TrainerSettings:
     seconds_per_call: float = SECONDS_PER_CALL
     autotuner: Autotuner = Autotuner()
     augment: Augmentation | AugmentFunction | None = None
+    average: Optimizer | None = None
     shared: SharedPrograms | None = None
 
     def __post_init__(self) -> None:
         check_choice("nonfinite", self.nonfinite, POLICIES)
         check_number("seconds_per_call", self.seconds_per_call, at_least=0)
+        if self.average is not None:
+            check_optimizer("average", self.average)
         if self.loss_scale != "auto":
             check_loss_scale(self.loss_scale)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from trainlib.core.types import Tensor, Tree
 from trainlib.losses import LossByOutput
 from trainlib.metrics import ExampleMetric, Mean, Metric, OutputMetric, as_metric
 from trainlib.metrics.inputs import num_columns
+from trainlib.step.averages import averaged_weights
 from trainlib.step.evaluation import stateful_predict_step
 from trainlib.step.gradients import compute_gradients, reduce_gradients
 from trainlib.step.loss_scale import unscale_grads
@@ -29,7 +31,7 @@ from trainlib.step.state import (
     init_state,
 )
 from trainlib.step.train import train_step
-from trainlib.training.devices import OneDevice
+from trainlib.training.devices import OneDevice, TrainStep
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.shapes import ShapeLimit
 from trainlib.training.variables import assign_changed, assign_values, read_values
@@ -48,6 +50,7 @@ class Programs:
 
     Attributes:
         variables: the `TrainState` as variables.
+        part_config: the same, with the model's function as training calls it on these devices.
         traces: number of functions that were traced.
         shape_limit: limits the number of shapes of batches that have a program each.
         changed_in_inference: whether a traced evaluation or prediction changes the state.
@@ -63,7 +66,7 @@ class Programs:
     ) -> None:
         self._keeps_inference_state, self.changed_in_inference = keeps_inference_state, False
         self.devices, self.config, self.halts = devices, config, halts
-        self._part_config = dataclasses.replace(config, apply_fn=devices.wrap(config.apply_fn))
+        self.part_config = dataclasses.replace(config, apply_fn=devices.wrap(config.apply_fn))
         self.variables: Any = devices.place(state)
         self.traces = 0
         self.shape_limit = ShapeLimit()
@@ -116,7 +119,7 @@ class Programs:
         def build() -> Callable[..., Any]:
             compiled = self.devices.compiled_parts(execution)
             step = train_step(
-                self._part_config,
+                self.part_config,
                 all_reduce=self.devices.all_reduce,
                 compile_gradients=compiled.gradients,
                 compile_update=compiled.update,
@@ -151,23 +154,46 @@ class Programs:
         return self._compiled[key]
 
     def _inference(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a step in inference mode, which changes the state of a Keras model only."""
+        """Return a step in inference mode, which changes the state of a Keras model only.
+
+        It sees the averaged parameters where there are any.
+        """
 
         def inference(state: TrainState, *batch: Any) -> Any:
-            new, result = step(state, *batch)
+            params, model_state = averaged_weights(state)
+            seen = state._replace(params=params, model_state=model_state)
+            new, result = step(seen, *batch)
             if not self._keeps_inference_state:
                 return state, result
-            pairs = zip(tf.nest.flatten(state), tf.nest.flatten(new), strict=True)
-            self.changed_in_inference |= any(x is not y for x, y in pairs)
-            return new, result
+            flat = [tf.nest.flatten(x) for x in (state, seen, new)]
+            kept = [old if y is x else y for old, x, y in zip(*flat, strict=True)]
+            self.changed_in_inference |= any(x is not y for x, y in zip(flat[0], kept, strict=True))
+            return tf.nest.pack_sequence_as(state, kept), result
 
         return inference
+
+    def state_loop(
+        self, kind: str, step: TrainStep, rows: int, specs: Tree, empty: MetricStates
+    ) -> Callable[..., MetricStates]:
+        """Return a loop like that of `train` around another step, which changes the model state.
+
+        Args:
+            kind: name of the step, of which there is one.
+            step: `(state, batch, last) -> (state, metric states)`; of the state it is given the
+                parts that are neither trained nor averaged.
+            rows: examples of a batch.
+            specs: those of the examples.
+            empty: its empty metric states.
+        """
+        kept = self.variables._replace(params=(), opt_state=(), average=())
+        build = functools.partial(self.devices.train_loop, step, kept, rows)
+        return self._loop(kind, build, "graph", rows, specs, empty)
 
     def gradients(self, rows: int, specs: Tree) -> Callable[..., Tree]:
         """Return `(examples, position) -> grads` of the batch that begins at the position."""
         key = "gradients", rows, "graph", repr(specs)
         if key not in self._compiled:
-            step = gradient_step(self._part_config, self.devices.all_reduce)
+            step = gradient_step(self.part_config, self.devices.all_reduce)
             self._compiled[key] = function = tf.function(
                 self.devices.gradients(step, self.variables, rows),
                 input_signature=[specs, tf.TensorSpec([], tf.int64)],
@@ -180,7 +206,7 @@ class Programs:
         """Return the `tf.Graph` of one training step on a batch of `rows` examples."""
         batch = tf.nest.map_structure(lambda s: tf.TensorSpec([rows, *s.shape[1:]], s.dtype), specs)
         empty = self.empty_metric_states("graph", specs, training=True)
-        step = train_step(self._part_config, all_reduce=self.devices.all_reduce)
+        step = train_step(self.part_config, all_reduce=self.devices.all_reduce)
         function: Any = tf.function(
             self.devices.single_step(step, self.variables, empty, rows),
             input_signature=[batch],
@@ -231,16 +257,16 @@ class Programs:
         execution: str,
         rows: int,
         specs: Tree,
+        empty: MetricStates | None = None,
     ) -> Callable[..., Any]:
         """Return a compiled loop for any number of examples: more data need no new trace."""
         specs = self._limited(execution, specs)
         key = kind, rows, execution, repr(specs)
         if key not in self._compiled:
             position = tf.TensorSpec([], tf.int64)
-            metric_states = tf.nest.map_structure(
-                lambda x: tf.TensorSpec(x.shape, x.dtype),
-                self.empty_metric_states(execution, specs, kind == "train"),
-            )
+            if empty is None:
+                empty = self.empty_metric_states(execution, specs, kind == "train")
+            metric_states = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), empty)
             signature = [specs, position, position, tf.TensorSpec([], tf.bool), metric_states]
             self._compiled[key] = self._function(build(), signature, execution)
         return self._compiled[key]
@@ -320,4 +346,6 @@ def state_before_first_step(config: StepConfig, model: FunctionalModel, seed: in
         seed,
         loss_scale=config.loss_scale,
         finite_guard=config.finite_guard,
+        average=config.average,
+        averaged_state=config.averaged_state,
     )

@@ -114,6 +114,11 @@ class Trainer(Inference):
             the seed, the epoch and its index (its position in the epoch of a source of batches).
             What becomes of an example must follow from its row and its key alone. Evaluation and
             prediction take the examples as they are. Default: None.
+        average: `tl.ema(0.999)` or `tl.swa(start=...)`: evaluation, prediction and the values that
+            `fit` assigns to the model are then of the averaged parameters, while training continues
+            with its own. Constraints of layers act before. The statistics of batch normalization
+            are averaged with `ema`; with `swa` they are those of the averaged model over the
+            training data, at the end of each epoch. Default: None.
         shared: programs that a `TrainerPool` lends, for short runs on one device: only loops of
             steps on whole batches are compiled by XLA. Default: None, new programs.
 
@@ -206,7 +211,10 @@ class Trainer(Inference):
 
     @property
     def weights(self) -> tuple[Tree, Tree]:
-        """The model's parameters and its other state as tensors; assign them to restore them."""
+        """The model's parameters and its other state as tensors; assign them to restore them.
+
+        With an average they are the averaged ones; assigned ones replace the others too.
+        """
         return self.context.weights
 
     @weights.setter

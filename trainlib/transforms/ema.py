@@ -16,9 +16,9 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from trainlib.core.checks import check_integer, check_number
-from trainlib.core.tree import leafwise, leaves_by_path, paths, scalar, widen
+from trainlib.core.tree import leafwise, scalar, widen
 from trainlib.core.types import Optimizer, State, Tensor, Tree, apply_updates
-from trainlib.transforms.states import find_states, no_change
+from trainlib.transforms.states import no_change
 
 
 class EmaState(NamedTuple):
@@ -48,7 +48,7 @@ def ema(
 
     Put it last in a chain, after constraints, so that w_t is what the model will hold, and inside
     `accumulate`, so that it averages updates and not micro-batches: `chain(adamw(1e-3),
-    constrain(max_norm(2.0)), ema(0.999))`. `ema_params` reads the average.
+    constrain(max_norm(2.0)), ema(0.999))`. `averaged_params` reads the average.
 
     Args:
         decay: beta, in [0, 1). Default: 0.99.
@@ -71,7 +71,7 @@ def ema(
         >>> for g in (1.0, 3.0):
         ...     updates, state = tx.update(tf.constant(g), state, w)
         ...     w = tl.apply_updates(w, updates)
-        >>> float(w), round(float(tl.ema_params(state, w)), 6)
+        >>> float(w), round(float(tl.averaged_params(state, w)), 6)
         (0.0, 1.0)
 
     Differences:
@@ -100,43 +100,6 @@ def ema(
         return grads, EmaState(t, kept)
 
     return Optimizer(init, update)
-
-
-def ema_params(state: State, params: Tree) -> Tree:
-    """Return the averaged parameters, in the dtypes and the structure of the parameters.
-
-    A parameter without an average, such as a frozen one, is returned unchanged.
-
-    Args:
-        state: the state of `ema`, or one that contains it: of a chain, a wrapper, a partition.
-        params: the parameters that belong to the state.
-
-    Returns:
-        The averages, for evaluation.
-
-    Raises:
-        ValueError: the state contains no average, or two of one parameter.
-
-    Example:
-        >>> tx = tl.chain(tl.sgd(1.0), tl.ema(0.5))
-        >>> w = tf.constant(4.0)
-        >>> float(tl.ema_params(tx.init(w), w))
-        4.0
-    """
-    averages: dict[str, Tensor] = {}
-    for found in find_states(state, EmaState):
-        for path, a in leaves_by_path(found.average):
-            if path in averages:
-                raise ValueError(f"the state has two averages of {path!r}: pass the state of one")
-            averages[path] = a
-    if not averages:
-        raise ValueError("the state has no average: put tl.ema(...) last in the chain")
-
-    def average(path: str, w: Tensor) -> Tensor:
-        w = tf.convert_to_tensor(w)
-        return tf.cast(averages[path], w.dtype) if path in averages else w
-
-    return tf.nest.map_structure(average, paths(params), params)
 
 
 def _new_share(t: Tensor, decay: float, debias: bool) -> Tensor:

@@ -49,6 +49,8 @@ TRANSFORMS: Table = {
         Range(at_least=1),
         optional=True,
     ),
+    "start": integer("first update after which the parameters are averaged", Range(at_least=1)),
+    "every": integer("updates between the states that are averaged", Range(at_least=1)),
     "eta": number("variance of the noise at the first update", NON_NEGATIVE),
     "gamma": number("exponent of the decay of the variance", NON_NEGATIVE),
     "seed": integer("seed of the noise"),
