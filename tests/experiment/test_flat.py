@@ -284,6 +284,7 @@ def test_every_field_of_a_configuration_is_in_its_flat_form():
         "validation_ratio": True,
         "checkpoints": tl.CheckpointConfig(keep=9),
         "ensemble": tl.EnsembleConfig(members=3),
+        "weight_average": tl.AverageConfig(kind="ema"),
         "tensorboard": tl.TensorBoardConfig(),
     }
     patterns = {"regularized_params", "constrained_params"}  # they need a function

@@ -71,6 +71,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "norms": {"norms": True},
     "batch size": {"batch_size": 16},
     "accumulated gradients": {"gradient_accumulation_steps": 2},
+    "average": {"weight_average": tl.AverageConfig(kind="ema")},
     "rules by path": {"param_rules": ".*bias:weight_decay=0"},
 }
 
@@ -121,6 +122,11 @@ def test_models_with_custom_layers_have_no_key(task: Task) -> None:
     assert keys.programs_key(CONFIG, task, built._replace(trained=own)) is None
 
 
+def test_the_epochs_are_in_the_key_where_they_decide_what_is_averaged(task: Task) -> None:
+    of_swa = dataclasses.replace(CONFIG, weight_average=tl.AverageConfig(kind="swa"))
+    assert key(of_swa, task) != key(dataclasses.replace(of_swa, epochs=20), task)
+
+
 def test_each_setting_is_in_the_key_or_listed_as_none_of_the_programs() -> None:
     names = {field.name for field in dataclasses.fields(tl.ExperimentConfig)}
     assert keys.NOT_IN_KEY <= names
@@ -129,7 +135,7 @@ def test_each_setting_is_in_the_key_or_listed_as_none_of_the_programs() -> None:
         *("imports", "code_path", "param_rules", "gradient_accumulation_steps", "loss", "metrics"),
         *("regularized_params", "constraint", "constrained_params", "output_losses"),
         *("loss_weights", "batch_size", "precision", "execution", "strategy", "replicas"),
-        "nonfinite",
+        *("nonfinite", "weight_average"),
     }
     # All settings of the data act on arrays, but `augment`, which is in the key.
     assert {field.name for field in dataclasses.fields(tl.DataConfig)} == {

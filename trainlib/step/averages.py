@@ -11,11 +11,26 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.core.types import Optimizer, State, Tensor, Tree, apply_updates, update_with
+from trainlib.core.types import (
+    Optimizer,
+    State,
+    Tensor,
+    Tree,
+    apply_updates,
+    check_optimizer,
+    update_with,
+)
 from trainlib.transforms.averages import averaged_params, averages_in
 from trainlib.transforms.states import select
 
 PARAMS, MODEL_STATE = "params", "model_state"
+
+
+def check_average(value: Any) -> None:
+    """Raise `TypeError` or `ValueError` unless a value is `tl.ema(...)` or `tl.swa(...)`."""
+    check_optimizer("average", value)
+    if not any(averages_in(value.init(tf.zeros([])))):
+        raise ValueError("average must be tl.ema(...) or tl.swa(...), not another Optimizer")
 
 
 def init_average(

@@ -117,7 +117,7 @@ def update_params(
     """Return the state with new parameters, optimizer state, loss scale and finite guard.
 
     This is the part of `apply_gradients` that XLA can compile by itself; the arguments are the
-    same. It reads neither the model state nor the metrics, and returns the states of the norms.
+    same. Of the model state it reads what is averaged, and returns the states of the norms.
     """
     if config.skips_nonfinite:
         return _update_if_finite(config, state, gradients, last, observer)

@@ -36,6 +36,7 @@ On the devices:
 programs: the state in variables, and compiled functions over it.
 shapes: a limit on the number of shapes that have a program each.
 devices, replicas: loops of steps on one device and on several.
+averages: averaged parameters, and the statistics of batch normalization for them.
 replicated_model, batch_statistics, batch_penalties, collectives: a model on several replicas.
 execution, autotune: graph or XLA; the faster one.
 variables: values of structures of variables.

@@ -8,8 +8,9 @@ from typing import TypedDict
 
 from trainlib.core.checks import check_choice, check_number
 from trainlib.core.tree import kernels
-from trainlib.core.types import Optimizer, Schedule, check_optimizer
+from trainlib.core.types import Optimizer, Schedule
 from trainlib.regularizers import Regularizer
+from trainlib.step.averages import check_average
 from trainlib.step.loss_scale import LossScale, check_loss_scale, dynamic_loss_scale
 from trainlib.training.augmentation import Augmentation, AugmentFunction
 from trainlib.training.autotune import Autotuner
@@ -83,7 +84,7 @@ class TrainerSettings:
         check_choice("nonfinite", self.nonfinite, POLICIES)
         check_number("seconds_per_call", self.seconds_per_call, at_least=0)
         if self.average is not None:
-            check_optimizer("average", self.average)
+            check_average(self.average)
         if self.loss_scale != "auto":
             check_loss_scale(self.loss_scale)
 
