@@ -68,12 +68,11 @@ def assemble(
     is_keras, fixed = not isinstance(model, FunctionalModel), execution != "auto"
     policy = precision or built_precision(model)
     config = _step_config(pure, objective, optimizer, policy, settings)
+    momenta = moving_statistics(model) if is_keras and settings.average is not None else {}
     if is_keras:
-        config = dataclasses.replace(config, constraints=constraints_of(model))
-    momenta: dict[str, float] = {}
-    if is_keras and settings.average is not None:
-        momenta = moving_statistics(model)
-        config = dataclasses.replace(config, averaged_state=tuple(momenta))
+        config = dataclasses.replace(
+            config, constraints=constraints_of(model), averaged_state=tuple(momenta)
+        )
     augmentation = as_augmentation(settings.augment)
     if augmentation is not None and augmentation.mix is not None:
         config = takes_mixed_targets(config)
