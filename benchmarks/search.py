@@ -1,28 +1,34 @@
-"""Measure a random search with cross-validation: Keras and trainlib through scikit-learn, trials.
+"""Time a random search with cross-validation: Keras and trainlib through scikit-learn, `tl.tune`.
 
-    python benchmarks/search.py [--contenders=keras,estimator,trials] [--candidates=10]
+    python benchmarks/search.py --output=search.json
+    python benchmarks/search.py --contenders=estimator,tune --rounds=3 --output=search.json
 
 The search is for a regression net on California housing: 0 to 3 hidden layers of 1 to 100 units,
-and a learning rate with the density 1/x from 3e-4 to 3e-2. SGD on batches of 32 trains up to 100
-epochs, with early stopping after 10 epochs without improvement on validation data, on three folds.
-All contenders
-train the same candidates on the same folds, each in a process of its own, which is timed from its
-start to its end. They print the seconds, the CPU seconds, the epochs trained, and the
-cross-validated mean squared error of each candidate and of the best one.
+and a learning rate with the density 1/x from 3e-4 to 3e-2. There are ten candidates and three
+folds. SGD on batches of 32 trains up to 100 epochs, and stops after 10 epochs without improvement
+on a tenth of the training examples of a fold, with the parameters of the best epoch. All contenders
+train the same candidates from the same distributions of initial weights, on the same examples of
+each fold. A search is timed from its call to its return, each in a process of its own. Then the
+best candidate is trained again on all folds, and evaluated on the test examples; this is not timed.
 
-keras: `keras.wrappers.SKLearnRegressor` in `GridSearchCV` over the candidates.
+keras: `model.fit` in an estimator of scikit-learn, in `GridSearchCV` over the candidates.
 estimator: `tl.estimators.TrainlibRegressor` in the same.
-trials: `tl.run_trial` on each candidate and fold in two processes, as `tune --jobs=2` runs them.
+tune: `tl.tune` with the random sampler, which draws these candidates, and two processes. Their
+    start is in its time.
+
+The output file keeps the results of contenders that were run before; the table shows them all.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,8 +37,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 FOLDS, BATCH, PATIENCE, JOBS = 3, 32, 10, 2
-TRAINING, VALIDATION = 11_610, 3_870
-"""Examples for the folds and for early stopping; the others are for a test."""
+HELD_OUT = 0.1
+"""Fraction of the training examples of a fold by which training stops early."""
+TRAINING, TESTED = 11_610, 5_160
+"""Examples for the folds and for the test."""
+SPACE = "depth=int(0,3); width=int(1,100); learning_rate=log(3e-4,3e-2)"
+QUICK = {"candidates": 2, "epochs": 2}
 
 
 class Options(NamedTuple):
@@ -41,7 +51,7 @@ class Options(NamedTuple):
     Attributes:
         candidates: number of candidates.
         epochs: largest number of epochs of a fit.
-        seed: of the candidates and of the fits.
+        seed: of the candidates, the folds and the fits.
     """
 
     candidates: int = 10
@@ -49,275 +59,269 @@ class Options(NamedTuple):
     seed: int = 42
 
 
-class Candidate(NamedTuple):
-    """A net: number of hidden layers, units of each, learning rate."""
-
-    depth: int
-    width: int
-    learning_rate: float
-
-
 class Found(NamedTuple):
     """Result of a contender.
 
     Attributes:
-        errors: cross-validated mean squared error by candidate; NaN for one that diverged.
+        errors: cross-validated mean squared error by candidate.
         epochs: epochs of all fits.
+        seconds: duration of the search.
+        cpu_seconds: processor time of the search, in all processes.
+        test: mean squared error of the best candidate on the test examples.
     """
 
     errors: list[float]
     epochs: int
+    seconds: float
+    cpu_seconds: float
+    test: float
 
 
-def candidates(options: Options) -> list[Candidate]:
-    """Return the candidates, as `RandomizedSearchCV` draws them."""
-    from scipy.stats import reciprocal
-    from sklearn.model_selection import ParameterSampler
-
-    space = {
-        "depth": [0, 1, 2, 3],
-        "width": np.arange(1, 101),
-        "learning_rate": reciprocal(3e-4, 3e-2),
-    }
-    drawn = ParameterSampler(space, options.candidates, random_state=options.seed)
-    return [Candidate(int(x["depth"]), int(x["width"]), float(x["learning_rate"])) for x in drawn]
-
-
-def data() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return the examples for the folds and those for early stopping, columns standardized."""
+def housing() -> dict[str, np.ndarray]:
+    """Return the examples, columns standardized and clipped as trainlib does by default."""
     import trainlib as tl
 
     dataset = tl.data.load_dataset("california_housing")
     x = np.concatenate([dataset.train.x, dataset.test.x]).astype(np.float32)
-    y = np.concatenate([dataset.train.y, dataset.test.y]).reshape(-1, 1).astype(np.float32)
-    order = np.random.default_rng(42).permutation(len(x))
+    y = np.concatenate([dataset.train.y, dataset.test.y]).ravel().astype(np.float32)
+    order = np.random.default_rng(42).permutation(len(x))[: TRAINING + TESTED]
     x, y = x[order], y[order]
-    x = (x - x[:TRAINING].mean(0)) / x[:TRAINING].std(0)
-    end = TRAINING + VALIDATION
-    return (x[:TRAINING], y[:TRAINING]), (x[TRAINING:end], y[TRAINING:end])
+    x = np.clip((x - x[:TRAINING].mean(0)) / x[:TRAINING].std(0), -10, 10)
+    return {
+        "x_train": x[:TRAINING],
+        "y_train": y[:TRAINING],
+        "x_test": x[TRAINING:],
+        "y_test": y[TRAINING:],
+    }
+
+
+def experiment(options: Options) -> Any:
+    """Return the configuration that the candidates vary."""
+    import trainlib as tl
+
+    return tl.ExperimentConfig(
+        dataset="search:housing",
+        code_path=str(Path(__file__).parent),
+        data=tl.DataConfig(preprocess="none", validation_split=HELD_OUT),
+        metrics=(),
+        model=tl.config("mlp", depth=0, width=1, initializer="glorot_uniform"),
+        optimizer="sgd",
+        monitors=[tl.config("early_stop", patience=PATIENCE, restore_best_weights=True)],
+        batch_size=BATCH,
+        epochs=options.epochs,
+        seed=options.seed,
+        report=False,
+    )
+
+
+def candidates(options: Options) -> list[dict[str, Any]]:
+    """Return the candidates, as the random sampler of `tl.tune` draws them."""
+    import optuna
+
+    from trainlib.experiment.search import study as studies
+    from trainlib.experiment.search.space import parse_space
+
+    study = optuna.create_study(sampler=studies.make_sampler("random", options.seed, ()))
+    drawn = []
+    for _ in range(options.candidates):
+        trial = study.ask()
+        drawn.append({p.name: studies.suggest(trial, p) for p in parse_space(SPACE).parameters})
+    return drawn
 
 
 def by_keras(options: Options) -> Found:
-    """Search by Keras's wrapper."""
+    """Search by `model.fit`."""
     import keras
-    from sklearn.model_selection import GridSearchCV
+    from sklearn.base import BaseEstimator, RegressorMixin
 
-    training, validation = data()
-    counted = _CountedEpochs()
+    from trainlib.data.examples import split_indices
 
-    def model(X: Any, y: Any, depth: int, width: int, learning_rate: float) -> Any:
-        hidden = [keras.layers.Dense(width, activation="relu") for _ in range(depth)]
-        net = keras.Sequential([keras.Input(X.shape[1:]), *hidden, keras.layers.Dense(1)])
-        net.compile(loss="mse", optimizer=keras.optimizers.SGD(learning_rate))
-        return net
+    class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+        """A net of Keras as an estimator."""
 
-    class Regressor(keras.wrappers.SKLearnRegressor):  # type: ignore[misc]
-        """The wrapper, with the callbacks of each fit made for it."""
+        def __init__(self, depth: int = 1, width: int = 30, learning_rate: float = 0.01) -> None:
+            self.depth, self.width, self.learning_rate = depth, width, learning_rate
 
-        def fit(self, X: Any, y: Any) -> Any:
-            stopping = keras.callbacks.EarlyStopping(patience=PATIENCE)
-            super().fit(
-                X,
-                y,
-                epochs=options.epochs,
+        def fit(self, X: np.ndarray, y: np.ndarray) -> Any:
+            keras.utils.set_random_seed(options.seed)
+            kept, held_out = split_indices(len(X), HELD_OUT, options.seed)
+            hidden = [keras.layers.Dense(self.width, "relu") for _ in range(self.depth)]
+            layers = [keras.Input(X.shape[1:]), *hidden, keras.layers.Dense(1)]
+            self.model_ = keras.Sequential(layers)
+            self.model_.compile(keras.optimizers.SGD(self.learning_rate), "mse")
+            stopping = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
+            history = self.model_.fit(
+                X[kept],
+                y[kept],
                 batch_size=BATCH,
-                validation_data=validation,
+                epochs=options.epochs,
+                validation_data=(X[held_out], y[held_out]),
                 callbacks=[stopping],
                 verbose=0,
             )
-            counted.add(len(self.history_["loss"]))
+            self.n_iter_ = len(history.epoch)
             return self
 
-    keras.utils.set_random_seed(options.seed)
-    grid = {"model_kwargs": [x._asdict() for x in candidates(options)]}
-    search = GridSearchCV(
-        Regressor(model), grid, scoring="neg_mean_squared_error", cv=FOLDS, refit=False
-    )
-    search.fit(*training)
-    return Found(list(-search.cv_results_["mean_test_score"]), counted.total)
+        def predict(self, X: np.ndarray) -> np.ndarray:
+            return np.asarray(self.model_.predict(X, verbose=0))[:, 0]
+
+    return _by_scikit_learn(Regressor, options)
 
 
 def by_estimator(options: Options) -> Found:
     """Search by the estimator of trainlib."""
-    from sklearn.model_selection import GridSearchCV
-
     import trainlib as tl
 
-    (x, y), (x_val, y_val) = data()
-    counted = _CountedEpochs()
-
-    class Regressor(tl.estimators.TrainlibRegressor):  # type: ignore[misc]
-        """The estimator, which counts epochs."""
-
-        def fit(self, X: Any, y: Any, sample_weight: Any = None, **options: Any) -> Any:
-            super().fit(X, y, sample_weight, **options)
-            counted.add(len(self.history_))
-            return self
-
-    base = tl.ExperimentConfig(
-        optimizer="sgd",
-        monitors=[tl.config("early_stop", patience=PATIENCE)],
-        batch_size=BATCH,
-        epochs=options.epochs,
-        seed=options.seed,
+    return _by_scikit_learn(
+        tl.estimators.TrainlibRegressor,
+        options,
+        config=experiment(options),
+        early_stopping=True,
+        patience=PATIENCE,
+        validation_fraction=HELD_OUT,
+        random_state=options.seed,
     )
-    grid = [
-        {
-            "model": [_model(candidate)],
-            "optimizer": [tl.config("sgd", learning_rate=candidate.learning_rate)],
-        }
-        for candidate in candidates(options)
-    ]
+
+
+def _by_scikit_learn(kind: type, options: Options, **params: Any) -> Found:
+    """Search by an estimator of scikit-learn, whose fits set `n_iter_`.
+
+    Args:
+        kind: class of the estimator.
+        options: what all contenders do.
+        **params: parameters of the estimator that all candidates have.
+    """
+    from sklearn.metrics import mean_squared_error
+    from sklearn.model_selection import GridSearchCV, KFold
+
+    epochs: list[int] = []
+
+    def fit(self: Any, X: np.ndarray, y: np.ndarray) -> Any:
+        super(estimator, self).fit(X, y)  # type: ignore[misc]
+        epochs.append(self.n_iter_)
+        return self
+
+    estimator = type("Counting", (kind,), {"fit": fit, "__doc__": "Counts epochs."})
+    arrays = housing()
+    grid = [{name: [x] for name, x in one.items()} for one in candidates(options)]
     search = GridSearchCV(
-        Regressor(config=base), grid, scoring="neg_mean_squared_error", cv=FOLDS, refit=False
+        estimator(**params),
+        grid,
+        scoring="neg_mean_squared_error",
+        cv=KFold(FOLDS, shuffle=True, random_state=options.seed),
+        refit=False,
+        error_score="raise",
     )
-    search.fit(x, y[:, 0], X_val=x_val, y_val=y_val[:, 0])
-    return Found(list(-search.cv_results_["mean_test_score"]), counted.total)
+    timer = Timer()
+    search.fit(arrays["x_train"], arrays["y_train"])
+    seconds, count = timer.read(), sum(epochs)
+    best = estimator(**params, **search.best_params_).fit(arrays["x_train"], arrays["y_train"])
+    test = mean_squared_error(arrays["y_test"], best.predict(arrays["x_test"]))
+    errors = [float(-x) for x in search.cv_results_["mean_test_score"]]
+    return Found(errors, count, *seconds, float(test))
 
 
-def by_trials(options: Options) -> Found:
-    """Search by trials in two processes: a job has the folds of one candidate."""
-    from search import prepared, trials  # by a name that other processes know
-
-    from trainlib.experiment.jobs import run_jobs
-
-    folders = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
-    jobs = [(candidate, options) for candidate in candidates(options)]
-    errors, epochs = [float("nan")] * len(jobs), 0
-    for result in run_jobs(trials, prepared, jobs, JOBS):
-        if result.value is not None:
-            errors[result.position], count = result.value
-            epochs += count
-        else:
-            print(result.failure, file=sys.stderr)
-    return Found(errors, epochs)
-
-
-def prepared() -> tuple[Any, Any, Any]:
-    """Return what a process keeps from trial to trial: its pool, a task and the data."""
-    import trainlib as tl
-    from trainlib.experiment.task import build_task
-
-    task = build_task(_experiment(Candidate(0, 1, 0.01), Options()))
-    return tl.TrainerPool(), task, data()
-
-
-def trials(kept: tuple[Any, Any, Any], job: tuple[Candidate, Options]) -> tuple[float, int]:
-    """Train a candidate outside of each fold; return its mean error in them, and the epochs."""
-    from sklearn.model_selection import KFold
-
-    import trainlib as tl
-    from trainlib.data import Examples
-
-    pool, task, ((x, y), validation) = kept
-    candidate, options = job
-    errors, epochs = [], 0
-    for rows, held_out in KFold(FOLDS).split(x):
-        part = task._replace(
-            train=Examples(x[rows], y[rows]),
-            validation=Examples(*validation),
-            test=Examples(x[held_out], y[held_out]),
-        )
-        result = tl.run_trial(_experiment(candidate, options), part, pool=pool)
-        assert result.test is not None
-        errors.append(result.test["loss"])
-        epochs += len(result.history)
-    return float(np.mean(errors)), epochs
-
-
-def _experiment(candidate: Candidate, options: Options) -> Any:
-    """Return the configuration of a candidate."""
+def by_tune(options: Options) -> Found:
+    """Search by `tl.tune`."""
     import trainlib as tl
 
-    return tl.ExperimentConfig(
-        dataset="california_housing",
-        data=tl.DataConfig(preprocess="none"),
-        model=_model(candidate),
-        optimizer=tl.config("sgd", learning_rate=candidate.learning_rate),
-        monitors=[tl.config("early_stop", patience=PATIENCE)],
-        batch_size=BATCH,
-        epochs=options.epochs,
-        seed=options.seed,
+    of_search = tl.TuneConfig(
+        trials=options.candidates, sampler="random", folds=FOLDS, jobs=JOBS, refit=False
     )
+    with tempfile.TemporaryDirectory() as folder:
+        timer = Timer()
+        result = tl.tune(experiment(options), SPACE, of_search, run_dir=Path(folder) / "search")
+        seconds = timer.read()
+    errors = [float("nan") if x.value is None else x.value for x in result.trials]
+    test = tl.run_trial(result.config).test
+    assert test is not None
+    return Found(errors, sum(x.epochs for x in result.trials), *seconds, test["loss"])
 
 
-def _model(candidate: Candidate) -> Any:
-    import trainlib as tl
+class Timer:
+    """Measures the seconds since it was made, and the processor time of all processes."""
 
-    return tl.config(
-        "mlp", hidden=[candidate.width] * candidate.depth, initializer="glorot_uniform"
-    )
+    def __init__(self) -> None:
+        self._began, self._cpu_began = time.perf_counter(), self._cpu()
 
+    def read(self) -> tuple[float, float]:
+        """Return both."""
+        return time.perf_counter() - self._began, self._cpu() - self._cpu_began
 
-class _CountedEpochs:
-    """Counts epochs over the fits of a search, which copies its estimators."""
-
-    total = 0
-
-    def add(self, epochs: int) -> None:
-        """Add the epochs of a fit."""
-        self.total += epochs
+    @staticmethod
+    def _cpu() -> float:
+        used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return sum(x.ru_utime + x.ru_stime for x in used)
 
 
 CONTENDERS: dict[str, Callable[[Options], Found]] = {
     "keras": by_keras,
     "estimator": by_estimator,
-    "trials": by_trials,
+    "tune": by_tune,
 }
 
 
 def run(name: str, options: Options) -> dict[str, Any]:
-    """Run a contender in a process, and return its result with the seconds from start to end."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.perf_counter()
-    command = [sys.executable, __file__, f"--one={name}", *_flags(options)]
+    """Run a contender in a process, and return its result."""
+    flags = [f"--{key}={value}" for key, value in options._asdict().items()]
+    command = [sys.executable, __file__, f"--one={name}", *flags]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    seconds = time.perf_counter() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {**found, "seconds": seconds, "cpu_seconds": cpu}
+    return found
 
 
-def _flags(options: Options) -> list[str]:
-    return [f"--{name}={value}" for name, value in options._asdict().items()]
+def table(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the results as a table: of several rounds, the fastest one."""
+    steps = -(-round((1 - HELD_OUT) * TRAINING * (1 - 1 / FOLDS)) // BATCH)
+    columns = "search | seconds | CPU seconds | epochs | steps/s | CV MSE | test MSE | speed"
+    lines = [f"| {columns} |", "| --- " * 8 + "|"]
+    fastest = {name: min(rounds, key=lambda x: x["seconds"]) for name, rounds in results.items()}
+    for name, x in fastest.items():
+        speed = ""
+        if "keras" in fastest:
+            speed = f"{fastest['keras']['seconds'] / x['seconds']:.1f}x"
+        lines.append(
+            f"| {name} | {x['seconds']:.1f} | {x['cpu_seconds']:.1f} | {x['epochs']:,} | "
+            f"{x['epochs'] * steps / x['seconds']:,.0f} | {np.nanmin(x['errors']):.4f} | "
+            f"{x['test']:.4f} | {speed} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Run the contenders one after another, and print their results."""
+    """Run the contenders in turns, and print their results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--contenders", default=",".join(CONTENDERS), help="Which to run.")
+    parser.add_argument("--rounds", type=int, default=1, help="How often each but keras runs.")
+    parser.add_argument("--output", type=Path, help="JSON file of results, which are added to it.")
+    parser.add_argument("--quick", action="store_true", help=f"A small search: {QUICK}.")
     parser.add_argument("--one", choices=CONTENDERS, help=argparse.SUPPRESS)
     for name, default in Options()._asdict().items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--output", type=Path, help="File to write the results to, as JSON.")
     given = parser.parse_args()
     options = Options(given.candidates, given.epochs, given.seed)
+    if given.quick:
+        options = options._replace(**QUICK)
     if given.one:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         print(json.dumps(CONTENDERS[given.one](options)._asdict()))
         return
-    results: dict[str, dict[str, Any]] = {}
-    for name in given.contenders.split(","):
-        results[name] = found = run(name, options)
-        best = np.nanmin(found["errors"])
-        print(
-            f"{name}: {found['seconds']:.1f} s, {found['cpu_seconds']:.1f} CPU s, "
-            f"{found['epochs']} epochs, best MSE {best:.4f}",
-            flush=True,
-        )
-        print("  MSE by candidate:", " ".join(f"{x:.4f}" for x in found["errors"]), flush=True)
-    for name in results.keys() - {"keras"} if "keras" in results else ():
-        ratios = {
-            unit: results["keras"][unit] / results[name][unit]
-            for unit in ("seconds", "cpu_seconds")
-        }
-        print(f"{name}: {ratios['seconds']:.1f} times as fast, CPU {ratios['cpu_seconds']:.1f}")
-    if given.output:
-        given.output.write_text(json.dumps(results, indent=2))
+    results: dict[str, list[dict[str, Any]]] = {}
+    if given.output and given.output.exists():
+        results = json.loads(given.output.read_text())
+    names = given.contenders.split(",")
+    results |= {name: [] for name in names}
+    show = functools.partial(print, flush=True)
+    for turn in range(given.rounds):
+        for name in names:
+            if turn == 0 or name != "keras":
+                results[name].append(run(name, options))
+                show(name, json.dumps(results[name][-1]))
+        if given.output:
+            given.output.write_text(json.dumps(results, indent=2))
+    show(table(results))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,15 @@ def test_it_predicts_what_its_keras_model_predicts(fitted, data):
     assert fitted.score(x, y) == pytest.approx(r2_score(y, predictions))
 
 
+def test_fits_that_share_a_program_predict_by_their_own_parameters(fitted, data):
+    x, y = data
+    other = small(learning_rate=0.1).fit(x, 2 * y)
+    for regressor in (other, fitted):
+        expected = regressor.build_model().predict(x.astype("float32"), verbose=0)[:, 0]
+        np.testing.assert_allclose(regressor.predict(x), expected, rtol=1e-5, atol=1e-6)
+    assert fitted._fitted._function.func is other._fitted._function.func
+
+
 def test_an_example_is_predicted_alike_whatever_the_others_are(fitted, data):
     whole = fitted.predict(data[0])
     for size in (1, 2, 7):

@@ -90,3 +90,20 @@ def test_updates_do_not_change_a_stopped_state():
 def test_no_parameters_are_kept_without_restore_best_weights():
     monitor = early_stop("loss")
     assert monitor.update(1.0, monitor.init(params_of(0)), params_of(1)).best_params == ()
+
+
+@pytest.mark.parametrize("compare_dtype", ["float32", "float64"])
+def test_numbers_of_numpy_are_updated_as_tensors_are(compare_dtype):
+    monitor = early_stop(
+        "loss", min_delta=0.01, patience=4, baseline=0.9, compare_dtype=compare_dtype
+    )
+    tensors = monitor.init()
+    numbers = {k: x.numpy() for k, x in tensors._asdict().items() if k != "best_params"}
+    scalars = tensors._replace(**numbers)
+    for loss in (np.nan, 1.0, 0.995, 0.5, 1e30, 0.4, 0.395, 0.5, 0.5, 0.5):
+        tensors, scalars = (monitor.update(loss, x) for x in (tensors, scalars))
+        for name in ("epoch", "best", "wait", "best_epoch", "stop"):
+            ours, theirs = getattr(scalars, name), getattr(tensors, name).numpy()
+            assert isinstance(ours, np.generic) and ours.dtype == theirs.dtype
+            np.testing.assert_array_equal(ours, theirs)
+    assert scalars.stop and scalars.best == 0.4

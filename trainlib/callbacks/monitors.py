@@ -6,6 +6,8 @@ import math
 import sys
 from typing import Any, TextIO
 
+import numpy as np
+
 from trainlib.monitors import EarlyStopState, PlateauState, early_stop, reduce_on_plateau
 from trainlib.step.averages import averaged_weights
 from trainlib.training.callback import (
@@ -149,7 +151,7 @@ class EarlyStopping(Callback):
         stream: TextIO | None = None,
         **options: Any,
     ) -> None:
-        self.monitor = early_stop(monitor, restore_best_weights=restore_best_weights, **options)
+        self.monitor = early_stop(monitor, **options)  # the parameters are kept here
         self.monitored = (monitor,)
         self.restore_best_weights = restore_best_weights
         self.baseline: float | None = options.get("baseline")
@@ -157,13 +159,17 @@ class EarlyStopping(Callback):
         self.state: EarlyStopState
 
     def on_train_begin(self, status: TrainingStatus) -> None:
-        self.state = self.monitor.init(self._weights(status))
+        self.state = self.monitor.init()._replace(best_params=self._weights(status))
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
         if skips(status, self.monitor.monitor):
             return None
         metric = monitored_value(self, self.monitor.monitor, status.results)
-        self.state = self.monitor.update(metric, self.state, self._weights(status))
+        old = _of_numpy(self.state)
+        with np.errstate(over="ignore", invalid="ignore"):
+            new = self.monitor.update(metric, old._replace(best_params=()))
+        kept = old.best_params if new.best_epoch == old.best_epoch else self._weights(status)
+        self.state = new._replace(best_params=kept)
         return Stop(self._reason(status)) if self.state.stop else None
 
     def on_train_end(self, status: TrainingStatus) -> Requests:
@@ -200,6 +206,12 @@ class EarlyStopping(Callback):
         if not self.restore_best_weights:
             return ()
         return averaged_weights(status.state())
+
+
+def _of_numpy(state: EarlyStopState) -> EarlyStopState:
+    """Return a state whose scalars are those of NumPy, which are updated without kernels."""
+    scalars = {k: np.asarray(x)[()] for k, x in state._asdict().items() if k != "best_params"}
+    return state._replace(**scalars)
 
 
 def skips(status: TrainingStatus, name: str) -> bool:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
+import threading
+from collections import OrderedDict
 from typing import Any
 
 import keras
@@ -14,14 +17,20 @@ from trainlib.experiment.trial import TrialResult
 from trainlib.experiment.user_functions import custom_objects
 from trainlib.experiment.wiring import inputs_of, main_output
 from trainlib.models.wide_deep import Wiring
-from trainlib.training.functional_model import as_functional_model
+from trainlib.training.functional_model import FunctionalModel, as_functional_model
+from trainlib.training.layer_numbers import architecture
 
 ROWS = 4096
 """Examples that are predicted at once."""
+SIZE = 16
+"""Number of compiled functions that are kept."""
+_PROGRAMS: OrderedDict[str, Any] = OrderedDict()
+"""The last compiled functions by what they contain: models of one architecture share one."""
+_LOCK = threading.Lock()
 
 
 class FittedModel:
-    """A trained model without the objects of Keras, which are built when it first predicts.
+    """A trained model, which can be pickled: its Keras model is built again when it predicts.
 
     Attributes:
         config: the configuration of its training, with "auto" resolved.
@@ -48,8 +57,13 @@ class FittedModel:
         self.wiring = wiring
         self.state = state
         self.epochs = epochs
+        self._model: Any = None
         self._function: Any = None
         self.is_trusted = True  # it was made in this process, not read from a pickle
+
+    def keep_model(self, model: Any) -> None:
+        """Keep the trained Keras model, which then need not be built to predict."""
+        self._model = model
 
     def build_model(self) -> Any:
         """Return a new Keras model with these weights.
@@ -95,15 +109,15 @@ class FittedModel:
 
     def _compiled(self, inputs: Any) -> Any:
         """Return the model as a compiled function of its inputs, for any number of examples."""
-        model = as_functional_model(self.build_model(), precision=self.config.precision)
-
-        def predict(x: Any) -> Any:
-            return model.apply_fn(model.params, model.model_state, x, training=False).y_pred
-
+        keras_model = self.build_model() if self._model is None else self._model
+        precision = self.config.precision
+        model = as_functional_model(keras_model, precision=precision, open_numbers=True)
         specs = tf.nest.map_structure(
             lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), inputs
         )
-        return tf.function(predict, [specs], autograph=False).get_concrete_function()
+        text = architecture(keras_model)
+        key = None if text is None else repr((text, precision, specs))
+        return functools.partial(_program(key, model, specs), model.params, model.model_state)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle holds.
@@ -116,7 +130,38 @@ class FittedModel:
                 "the model has a Lambda layer, whose code no pickle of an estimator holds: write a "
                 "layer class in a module instead"
             )
-        return self.__dict__ | {"is_trusted": False, "_function": None}
+        return self.__dict__ | {"is_trusted": False, "_model": None, "_function": None}
+
+
+def _program(key: str | None, model: FunctionalModel, specs: Any) -> Any:
+    """Return the compiled function of a model's parameters, its other state and its inputs.
+
+    Args:
+        key: all that the function contains; None where it cannot be shared.
+        model: the model.
+        specs: form of its inputs.
+    """
+    with _LOCK:
+        found = None if key is None else _PROGRAMS.pop(key, None)
+        if found is None:
+            found = _traced(model, specs)
+        if key is not None:
+            _PROGRAMS[key] = found
+            while len(_PROGRAMS) > SIZE:
+                _PROGRAMS.popitem(last=False)
+        return found
+
+
+def _traced(model: FunctionalModel, specs: Any) -> Any:
+    """Return a model as a compiled function of its parameters, its other state and its inputs."""
+
+    def predict(params: Any, model_state: Any, x: Any) -> Any:
+        return model.apply_fn(params, model_state, x, training=False).y_pred
+
+    values = tf.nest.map_structure(
+        lambda a: tf.TensorSpec(a.shape, a.dtype), (model.params, model.model_state)
+    )
+    return tf.function(predict, [*values, specs], autograph=False).get_concrete_function()
 
 
 def _has_code(architecture: Any) -> bool:

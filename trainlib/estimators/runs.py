@@ -13,7 +13,7 @@ from trainlib.callbacks import Callback
 from trainlib.estimators.fitted import FittedModel
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.task import Task
-from trainlib.experiment.trial import Start, run_trial, without_values
+from trainlib.experiment.trial import Start, run_trial_with_model, without_values
 from trainlib.training.callback import Results, TrainingStatus
 from trainlib.training.pool import TrainerPool
 
@@ -43,7 +43,7 @@ def train(
     before = 0 if previous is None else previous.epochs
     start = None if previous is None else Start(previous.build_model(), previous.state, before)
     with _LOCK:
-        result = run_trial(
+        result, model = run_trial_with_model(
             dataclasses.replace(config, epochs=before + config.epochs),
             task,
             pool=POOL,
@@ -51,7 +51,9 @@ def train(
             start=start,
         )
     state, epochs = last.values, before + len(result.history)
-    return FittedModel(result, config, task.wiring, state, epochs), result.history
+    fitted = FittedModel(result, config, task.wiring, state, epochs)
+    fitted.keep_model(model)
+    return fitted, result.history
 
 
 class _LastState(Callback):

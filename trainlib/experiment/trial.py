@@ -166,6 +166,18 @@ def run_trial(
         >>> result.build_model().count_params()
         610
     """
+    return run_trial_with_model(config, task, pool=pool, callbacks=callbacks, start=start)[0]
+
+
+def run_trial_with_model(
+    config: ExperimentConfig,
+    task: Task | None = None,
+    *,
+    pool: TrainerPool | None = None,
+    callbacks: Sequence[Callback] = (),
+    start: Start | None = None,
+) -> tuple[TrialResult, Any]:
+    """Return the result of `run_trial` and the Keras model that was trained."""
     if config.nonfinite == "roll_back":
         raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
     task = build_task(config) if task is None else task
@@ -196,7 +208,7 @@ def run_trial(
         prepared, calibration = calibrated(prepared, last.stop, lambda line: None)
         results = evaluate_parts(prepared, last.stop, calibration)
     model = prepared.built.full
-    return TrialResult(
+    result = TrialResult(
         prepared.config,
         history,
         last.stop,
@@ -205,3 +217,4 @@ def run_trial(
         architecture=keras.saving.serialize_keras_object(model),
         seconds=round(sum(epoch["seconds"] for epoch in history), 3),
     )
+    return result, model

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from trainlib.core.checks import check_integer, check_number
-from trainlib.core.tree import check_same_structure, float64
+from trainlib.core.tree import check_same_structure
 from trainlib.core.types import Tensor, Tree
-from trainlib.monitors.base import Monitor, counter
+from trainlib.monitors.base import Monitor, as_number, counter, where
 from trainlib.monitors.improvement import improvement
 from trainlib.transforms.states import select
 
@@ -51,7 +52,8 @@ def early_stop(
         wait = 0 if v is the new best, and better than the baseline, else wait + 1
         stop when wait >= patience in an epoch without a new best
 
-    The state is final once `stop` is true: later updates do not change it.
+    The state is final once `stop` is true: later updates do not change it. A state of NumPy scalars
+    is updated by NumPy, and gives the same values.
 
     Args:
         monitor: the name of the result. Default: "val_loss".
@@ -113,14 +115,14 @@ def early_stop(
         epoch, is_first = state.epoch + 1, state.epoch == start_from_epoch
         improved = is_better.accepts(v, state.best, is_first)
         resets_wait = improved if baseline is None else improved & is_better.better(v, baseline)
-        wait = tf.where(resets_wait, counter(0), state.wait + 1)
+        wait = where(resets_wait, np.int64(0), state.wait + 1)
         # The parameters of the first epoch are kept even if its result is NaN.
         keep = improved | is_first
         return EarlyStopState(
             epoch,
-            tf.where(improved, v, state.best),
+            where(improved, v, state.best),
             wait,
-            tf.where(keep, epoch, state.best_epoch),
+            where(keep, epoch, state.best_epoch),
             ~improved & (wait >= patience) & (epoch > 1),
             select(keep, params, state.best_params),
         )
@@ -128,7 +130,7 @@ def early_stop(
     def update(metric: float | Tensor, state: EarlyStopState, params: Tree = ()) -> EarlyStopState:
         kept = params if restore_best_weights else ()
         check_same_structure("the state's best_params", state.best_params, "params", kept)
-        observed = observe(float64(metric), state, kept)
+        observed = observe(as_number(metric, state.best), state, kept)
         ignored = state._replace(epoch=state.epoch + 1)
         new = select(state.epoch >= start_from_epoch, observed, ignored)
         final: EarlyStopState = select(state.stop, state, new)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import tensorflow as tf
-
 from trainlib.core.checks import check_choice, check_number
 from trainlib.core.tree import float64
 from trainlib.core.types import Tensor
+from trainlib.monitors.base import as_number, rounded
 
 MODES = ("auto", "min", "max")
 DELTA_PLACES = ("metric", "best")
@@ -89,12 +88,12 @@ class Improvement(NamedTuple):
 
     def better(self, value: Tensor, reference: Tensor | float) -> Tensor:
         """Return whether a value is better than another; False if either is NaN."""
-        v, bound = self.sign * value, (self.sign - self.rel_delta) * float64(reference)
+        v, bound = self.sign * value, (self.sign - self.rel_delta) * as_number(reference, value)
         if self.delta_at == "metric":
             v = v + self.min_delta
         else:
             bound = bound - self.min_delta
-        return tf.cast(v, self.compare_dtype) < tf.cast(bound, self.compare_dtype)
+        return rounded(v, self.compare_dtype) < rounded(bound, self.compare_dtype)
 
     def accepts(self, value: Tensor, best: Tensor, is_first: Tensor) -> Tensor:
         """Return whether a value becomes the new best."""
@@ -102,7 +101,7 @@ class Improvement(NamedTuple):
         if self.first == "any":
             return better | is_first
         if self.first == "number":
-            return better | (tf.math.is_nan(best) & ~tf.math.is_nan(value))
+            return better | ((best != best) & (value == value))  # the best is NaN
         return better
 
 

@@ -134,7 +134,10 @@ class ArrayAdapter:
         """Return the examples of some indices."""
         if self.on_host:
             return map_tree(lambda a: _rows(a, ids), self.examples)
-        return map_tree(lambda a: tf.gather(a, ids), self.examples)
+        rows = tf.constant(ids)
+        return map_tree(
+            lambda a: tf.raw_ops.GatherV2(params=a, indices=rows, axis=0), self.examples
+        )
 
     def _slice(self, start: int, stop: int) -> Tree:
         """Return the examples start..stop in their stored order."""

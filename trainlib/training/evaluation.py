@@ -92,7 +92,7 @@ def training_workload(programs: Programs, default: str, chunk: Chunk, steps: int
 
     def graph() -> Any:
         program: Any = programs.train(default, chunk.rows, specs)
-        return program.get_concrete_function().graph
+        return program.graph
 
     variables = [(v.shape, v.dtype) for v in tf.nest.flatten(programs.variables)]
     return Workload(

@@ -271,27 +271,25 @@ class Programs:
             self._compiled[key] = self._function(build(), signature, execution)
         return self._compiled[key]
 
-    def _function(
-        self, function: Callable[..., Any], signature: Tree, execution: str
-    ) -> Callable[..., Any]:
-        """Return the function as a `tf.function` that is traced already, and counts its traces.
+    def _function(self, function: Callable[..., Any], signature: Tree, execution: str) -> Any:
+        """Return the function, traced for a signature and compiled; its traces are counted.
 
         A first call that traces would count as a retrace: TensorFlow counts by source line, and
-        warns of several models, or of several shapes, as if they were one function.
+        warns of several models, or of several shapes, as if they were one function. A call of the
+        `tf.function` would also look for the traced function each time.
         """
 
         def traced(*args: Any) -> Any:
             self.traces += 1
             return function(*args)
 
-        compiled: Callable[..., Any] = tf.function(
+        compiled: Any = tf.function(
             traced,
             input_signature=signature,
             jit_compile=self.devices.compiles_loops(execution),
             autograph=False,
         )
-        compiled.get_concrete_function()  # type: ignore[attr-defined]
-        return compiled
+        return compiled.get_concrete_function()
 
     def _sized_metrics(self) -> list[str]:
         """Return the names of the metrics whose states depend on the number of columns."""
@@ -300,7 +298,7 @@ class Programs:
 
     def _columns(self, execution: str, x: Tree) -> dict[str, int]:
         """Return the length of the last axis of the predictions for such x, 1 without that axis."""
-        y_pred = self.predict(execution, x).get_concrete_function().structured_outputs
+        y_pred = self.predict(execution, x).structured_outputs
         if isinstance(self.config.loss_fn, LossByOutput):
             outputs = outputs_by_name(self.config.loss_fn, ModelOutput(y_pred))
             return {name: _last_axis(output.y_pred) for name, output in outputs.items()}

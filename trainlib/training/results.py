@@ -71,10 +71,11 @@ class ResultsReader:
 
     def learning_rates(self) -> Results:
         """Return the learning rate, the reported schedules and the loss scale."""
-        last = tf.maximum(self._programs.variables.step - 1, 0)
         held = held_hyperparams(self._programs.variables.opt_state).get("learning_rate", [])
         rates: Results = {"learning_rate": held[0]} if len(held) == 1 else {}
-        rates |= {name: _shortest(f(last)) for name, f in self._schedules.items()}
+        if self._schedules:
+            last = tf.maximum(self._programs.variables.step - 1, 0)
+            rates |= {name: _shortest(f(last)) for name, f in self._schedules.items()}
         return rates | self._loss_scale()
 
     def batches_seen(self) -> int:
@@ -94,8 +95,9 @@ class ResultsReader:
 
     def _loss_scale(self) -> Results:
         """Return the loss scale, the number of skipped steps and the first overflow."""
-        scale = read_values(self._programs.variables.loss_scale)
-        found: Results = {"loss_scale": float(scale.scale.numpy())} if self._report_scale else {}
+        found: Results = {}
+        if self._report_scale:
+            found["loss_scale"] = float(self._programs.variables.loss_scale.scale.numpy())
         if not self._report_skipped:
             return found
         guard = read_values(self._programs.variables.finite_guard)

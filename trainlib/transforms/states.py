@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from trainlib.core.types import State, Tensor, Tree
@@ -22,6 +23,8 @@ def no_change(u: Tensor) -> Tensor:
 
 def select(condition: Tensor, new: State, old: State) -> State:
     """Return the new state if the condition, a scalar bool, is true, else the old one."""
+    if isinstance(condition, np.bool_):
+        return new if condition else old
 
     def choose(x: Tensor, y: Tensor) -> Tensor:
         return None if x is None else tf.where(condition, x, y)
