@@ -83,6 +83,13 @@ def test_the_best_epoch_requests_a_checkpoint(monitor, values, best):
     assert requested == best
 
 
+def test_a_result_of_several_values_has_no_best():
+    callback = SaveBest("f1", mode="max")
+    callback.on_train_begin(status())
+    with pytest.raises(ValueError, match="^SaveBest monitors 'f1', which is not a single number$"):
+        callback.on_epoch_end(status(f1=[0.5, 0.25]))
+
+
 def test_a_restored_state_is_continued():
     first, second = SaveBest("loss"), SaveBest("loss")
     first.on_train_begin(status())

@@ -89,16 +89,26 @@ def test_piecewise_rates_by_epoch_train(command, tmp_path):
     assert set(SCHEDULES) | {"piecewise_constant"} == set(FUNCTIONS["schedule"])
 
 
-@pytest.mark.parametrize("prefix", ["", "val_"])
-def test_a_result_of_several_values_is_not_monitored(quick, tmp_path, prefix):
-    flags = (
-        "--metrics=confusion_matrix --validation_split=0.5 --early_stop --early_stop_mode=max "
-        f"--early_stop_monitor={prefix}confusion_matrix"
-    )
+@pytest.mark.parametrize(
+    ("flags", "callback", "name"),
+    [
+        ("--early_stop --early_stop_mode=max --early_stop_monitor=", "EarlyStopping", ""),
+        ("--checkpoint_best_mode=max --checkpoint_best=", "SaveBest", "val_"),
+    ],
+)
+def test_a_result_of_several_values_is_not_monitored(quick, tmp_path, flags, callback, name):
+    flags = f"--metrics=confusion_matrix --validation_split=0.5 {flags}{name}confusion_matrix"
     done = quick("--run_dir=run", *flags.split())
     assert (done.status, done.out) == (2, "")
-    assert f"monitors '{prefix}confusion_matrix', which is not a single number" in done.err
+    message = f"{callback} monitors '{name}confusion_matrix', which is not a single number"
+    assert done.err == f"train: {message}\n"
     assert not (tmp_path / "run").exists()
+
+
+def test_a_result_whose_direction_is_unknown_needs_a_mode_to_have_a_best(quick):
+    done = quick("--metrics=confusion_matrix", "--checkpoint_best=confusion_matrix")
+    assert (done.status, done.out) == (2, "")
+    assert "more is better: give --checkpoint_best_mode, min or max" in done.err
 
 
 def test_a_plateau_reduces_the_rate_and_early_stopping_ends_the_run(command, tmp_path):

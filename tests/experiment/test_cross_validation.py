@@ -23,6 +23,7 @@ CONFIG = tl.ExperimentConfig(
     report=False,
 )
 TWO = tl.FoldConfig(folds=2)
+RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,35 @@ def test_the_files_hold_the_folds_and_the_predictions(run):
     assert summary["held_out"]["accuracy"]["mean"] == pytest.approx(mean)
     right = run.out_of_fold[0].argmax(axis=1) == run.targets
     assert mean == pytest.approx(right.mean())
+
+
+MODULE = """
+import keras
+
+
+def both(shapes, units):
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    joined = keras.layers.Concatenate()(list(inputs.values()))
+    return keras.Model(inputs, keras.layers.Dense(units)(joined))
+"""
+
+
+def test_folds_of_several_inputs_hold_out_rows_of_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "of_two_inputs.py").write_text(MODULE)
+    x_a, x_b = RNG.normal(size=(20, 2)), RNG.normal(size=(20, 3))
+    np.savez("two.npz", x_a=x_a, x_b=x_b, y=x_a.sum(1))
+    data = tl.DataConfig(validation_split=0)
+    model = tl.config("of_two_inputs:both")
+    config = dataclasses.replace(CONFIG, dataset="two.npz", model=model, data=data)
+    found = tl.cross_validate(config, TWO)
+    task, split = whole_task(config), found.splits[0]
+    fold = fold_task(config, task.dataset, split)
+    for name in "ab":
+        np.testing.assert_array_equal(fold.train.x[name], task.train.x[name][split.train])
+        np.testing.assert_array_equal(fold.test.x[name], task.train.x[name][split.held_out])
+    wrong = found.out_of_fold[0, split.held_out].ravel() - task.train.y[split.held_out].ravel()
+    assert found.folds[0].held_out["loss"] == pytest.approx(np.mean(wrong**2), rel=1e-5)
 
 
 class Fake:

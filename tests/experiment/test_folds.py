@@ -135,6 +135,15 @@ def test_data_with_their_own_validation_part_are_refused(tmp_path):
         whole_task(tl.ExperimentConfig(dataset=str(tmp_path / "b.npz")))
 
 
+def test_several_targets_are_refused(archive, tmp_path):
+    arrays = dict(np.load(archive.dataset))
+    y = {f"y_{name}_{part}": arrays[f"y_{part}"] for name in "ab" for part in ("train", "test")}
+    x = {f"x_{part}": arrays[f"x_{part}"] for part in ("train", "test")}
+    np.savez(tmp_path / "b.npz", **x, **y)
+    with pytest.raises(ValueError, match="folds is for one array of targets: name the arrays x"):
+        whole_task(dataclasses.replace(archive, dataset=str(tmp_path / "b.npz")))
+
+
 def test_without_scikit_learn_one_line_says_what_to_install(archive, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ValueError, match="folds needs scikit-learn: pip install"):

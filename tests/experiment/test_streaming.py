@@ -9,6 +9,7 @@ import pytest
 from helpers.experiments import experiment
 
 import trainlib as tl
+from trainlib.experiment.building import build_models
 from trainlib.experiment.partial_run import StopAfter
 from trainlib.experiment.resume import resumed_config
 from trainlib.experiment.task import build_task, steps_per_epoch, training_data
@@ -36,6 +37,14 @@ def endless():
     return data() | {"train": plain()["train"].repeat()}
 
 
+def named():
+    parts = {}
+    in_order = tf.data.Dataset.from_tensor_slices((x, y))
+    for name, part in (data() | {"train": in_order}).items():
+        parts[name] = part.map(lambda a, b: ({"a": a, "b": a[:2]}, {"side": b, "sum": a[0] + a[1]}))
+    return parts
+
+
 def without_validation():
     return {name: part for name, part in data().items() if name != "validation"}
 """
@@ -49,7 +58,7 @@ def module(tmp_path, monkeypatch):
 
 def config(name, *flags):
     return experiment(
-        f"--dataset=streamed_parts:{name}", "--stream_pipeline", "--hidden=8", "--batch_size=16",
+        f"--dataset=streamed_parts:{name}", "--stream_pipeline", "--batch_size=16",
         "--execution=graph", "--noreport", *flags,
     )  # fmt: skip
 
@@ -67,6 +76,34 @@ def test_batches_are_those_of_the_pipeline_as_the_loss_takes_them():
     np.testing.assert_array_equal(x, task.train.x)
     np.testing.assert_array_equal(y, task.train.y)
     np.testing.assert_array_equal(weight, np.where(task.train.y[:, 0] == 1, 3, 1))
+
+
+MODEL = """
+import keras
+
+
+def both(shapes, units):
+    inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
+    joined = keras.layers.Concatenate()(list(inputs.values()))
+    return keras.Model(inputs, {name: keras.layers.Dense(n)(joined) for name, n in units.items()})
+"""
+
+
+def test_several_outputs_train_as_keras_does_on_the_same_arrays(tmp_path):
+    (tmp_path / "streamed_model.py").write_text(MODEL)
+    options = "--model=streamed_model:both", "--optimizer=sgd", "--preprocess=none", "--epochs=1"
+    settings = config("named", *options)
+    found = tl.run_trial(settings)
+    task = build_task(settings)
+    model = build_models(settings, task).full
+    losses = {"side": "sparse_categorical_crossentropy", "sum": "mse"}
+    model.compile("sgd", losses, run_eagerly=True)
+    model.fit(task.train.x, task.train.y, batch_size=16, shuffle=False, verbose=0)
+    for ours, weight in zip(found.weights, model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, weight, rtol=1e-4, atol=1e-6)
+    expected = model.evaluate(task.test.x, task.test.y, verbose=0, return_dict=True)
+    for name in ("loss", "side_loss", "sum_loss"):
+        assert found.test[name] == pytest.approx(expected[name], rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -413,8 +413,10 @@ MIXED = tl.augmentation.Augmentation(shifted, "mixed", half_of_each)
 
 
 def trainers():
-    """A trainer with a metric, a penalty and augmented examples."""
-    more = {"metrics": ["mean_absolute_error"], "regularizer": tl.l2(1e-2), "augment": MIXED}
+    """A trainer with a metric, one whose value is an array, a penalty and augmented examples."""
+    of_each = tl.metrics.r2_score(class_aggregation="none")
+    metrics = {"mae": tl.metrics.mean_absolute_error, "r2": of_each}
+    more = {"metrics": metrics, "regularizer": tl.l2(1e-2), "augment": MIXED}
     return trained(plain=more)
 
 

@@ -331,6 +331,8 @@ class CheckpointConfig:
         keep: number of the newest checkpoints that are kept, at least 1. Default: 3.
         best: result whose best checkpoint is kept too, such as "val_accuracy"; "auto", the
             default: the loss of the validation data, if there are any; "none": none.
+        best_mode: "min", the least value is the best, or "max"; "auto", the default: as the name
+            of the result says.
 
     Raises:
         ValueError, TypeError: a setting of another type or out of its range.
@@ -375,6 +377,13 @@ class CheckpointConfig:
         "Result by which a checkpoint is the best, such as val_accuracy; auto: the loss of the "
         "validation data, if there are any; none: no best checkpoint is kept.",
         flag="checkpoint_best",
+    )
+    best_mode: str = setting(
+        "str",
+        AUTO,
+        "Whether the least or the largest value is the best: min, max; auto: as the name says.",
+        flag="checkpoint_best_mode",
+        choices=(AUTO, "min", "max"),
     )
 
     __repr__ = short_repr

@@ -119,7 +119,15 @@ def _saving(config: ExperimentConfig, task: Task) -> list[Callback]:
     best = when.best
     if best == AUTO:
         best = "none" if task.validation is None else "val_loss"
-    return [every] if best == "none" else [every, SaveBest(best)]
+    if best == "none":
+        return [every]
+    try:
+        return [every, SaveBest(best, when.best_mode)]
+    except ValueError:
+        raise ValueError(
+            f"checkpoint_best {best}: the name does not say whether less or more is better: give "
+            "checkpoint_best_mode, min or max"
+        ) from None
 
 
 def _custom(config: ExperimentConfig) -> list[Callback]:
