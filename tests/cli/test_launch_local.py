@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from helpers.commands import run_command
 from helpers.experiments import RUN_FILES
+from helpers.processes import run_python, started_python
 from helpers.workers import QUICK, history, run_module
 
 from trainlib.cli.launch_local import parse_arguments, tf_configs
+from trainlib.training.processes import python_module
 
 SOAK = pytest.mark.soak
 
@@ -59,18 +64,59 @@ def test_a_worker_that_fails_gives_its_status_and_its_number(tmp_path):
 
 
 def test_the_number_of_workers_and_the_command_are_read():
-    assert parse_arguments(["2", "--", "train", "--a=1"]) == (
-        2,
-        ["-m", "trainlib.cli.train", "--a=1"],
-    )
+    count, command = parse_arguments(["2", "--", "train", "--a=1"])
+    assert (count, command) == (2, python_module("trainlib.cli.train", "--a=1"))
 
 
 @pytest.mark.parametrize(
-    "arguments", [["x", "--", "train"], ["0", "--", "train"], ["2"], ["2", "--", "predict"]]
+    "arguments",
+    [
+        ["x", "--", "train"],
+        ["0", "--", "train"],
+        ["65", "--", "train"],
+        ["9" * 5000, "--", "train"],
+        ["2"],
+        ["2", "--", "predict"],
+    ],
 )
 def test_other_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="N"):
         parse_arguments(arguments)
+
+
+def test_too_few_descriptors_are_one_line(tmp_path):
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12)); "
+        "sys.argv[1:] = ['40', '--', 'train']; "
+        "from trainlib.cli.launch_local import main; main()"
+    )
+    done = run_python("-c", code, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "launch_local: Too many open files\n")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has such a call")
+def test_a_worker_ends_with_a_launcher_that_is_killed(tmp_path):
+    code = (
+        "import os, subprocess, sys, time; from trainlib.cli.launch_local import ends_with\n"
+        "worker = subprocess.Popen(['sleep', '60'], preexec_fn=ends_with(os.getpid()))\n"
+        "print(worker.pid, flush=True); time.sleep(60)"
+    )
+    with started_python("-c", code) as launcher:
+        worker = int(launcher.stdout.readline())
+        launcher.kill()
+        launcher.wait()
+        for _ in range(100):
+            if not _is_running(worker):
+                return
+            time.sleep(0.05)
+    pytest.fail("the worker is still running")
+
+
+def _is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
 
 
 def test_each_worker_gets_the_cluster_and_its_own_index():

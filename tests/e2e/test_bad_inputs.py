@@ -55,7 +55,7 @@ def outcome(server: ForkServer, case: Case, folder: Path) -> str:
     lines = done.err.splitlines()
     faults = [
         (done.status == TIMED_OUT, f"still running after {LIMIT:.0f} s"),
-        (done.status != 2, f"status {done.status}"),
+        (done.status != case.status, f"status {done.status}"),
         (len(lines) != 1, f"{len(lines)} lines"),
         (
             not any(x and x in done.err for x in case.says) and "" not in case.says,

@@ -102,3 +102,12 @@ def test_a_finished_run_needs_more_epochs_unless_a_step_is_replayed(run):
         resumed_config(folder, {})
     assert resumed_config(folder, {"epochs": 4}).epochs == 4
     assert resumed_config(folder, {}, to_replay=True).epochs == 3
+
+
+def test_a_run_made_without_safe_mode_asks_for_it_again(tmp_path):
+    config = dataclasses.replace(experiment("--epochs=3"), safe_mode=False)
+    run_folder.create(config, tmp_path / "a")
+    with pytest.raises(ValueError, match="give --safe_mode=false again if you trust them"):
+        resumed_config(tmp_path / "a", {})
+    assert not resumed_config(tmp_path / "a", {"safe_mode": False}).safe_mode
+    assert resumed_config(tmp_path / "a", {"safe_mode": True}).safe_mode

@@ -133,15 +133,49 @@ def test_a_folder_is_locked_once_and_free_again_afterwards(tmp_path):
 
 @pytest.mark.parametrize("existed", [False, True])
 def test_a_run_that_is_refused_before_its_first_epoch_leaves_no_files(existed, tmp_path):
-    path = tmp_path / "a"
+    path = tmp_path / "runs" / "a"
+    kept = path if existed else tmp_path
     for error in (ValueError("refused"), FloatingPointError("a step is not finite")):
         run_folder.create(experiment(), path)
-        with pytest.raises(type(error)), run_folder.removed_if_refused(path, existed):
+        with pytest.raises(type(error)), run_folder.removed_if_refused(path, kept):
             raise error
         removed = isinstance(error, ValueError)
         assert path.exists() == (existed or not removed)
+        assert path.parent.exists() == path.exists()
         assert not path.exists() or any(path.iterdir()) != removed
     (path / "metrics.jsonl").write_text("{}\n")
-    with pytest.raises(OSError), run_folder.removed_if_refused(path, existed):
+    with pytest.raises(OSError), run_folder.removed_if_refused(path, kept):
         raise OSError("the disk is full")
     assert (path / "metrics.jsonl").exists()
+
+
+def test_the_part_of_a_path_that_exists_is_found(tmp_path):
+    assert run_folder.existing_part(tmp_path / "runs" / "a") == tmp_path
+    assert run_folder.existing_part(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "checkpoints", "checkpoints/a"])
+def test_a_link_out_of_a_run_folder_is_refused(name, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    path = run_folder.create(experiment(), tmp_path / "run")
+    assert run_folder.read_config(path)
+    (path / name).parent.mkdir(exist_ok=True)
+    (path / name).unlink(missing_ok=True)
+    (path / name).symlink_to(outside)
+    with pytest.raises(ValueError, match=f"{name}: is a link out of the folder of the run"):
+        run_folder.read_config(path)
+
+
+def test_a_link_inside_of_a_run_folder_is_followed(tmp_path):
+    path = run_folder.create(experiment(), tmp_path / "run")
+    (path / "config.json").rename(path / "other.json")
+    (path / "config.json").symlink_to("other.json")
+    assert run_folder.read_config(path) == experiment()
+
+
+def test_what_a_killed_process_has_left_is_removed_with_the_lock(tmp_path):
+    for name in (".model.123.keras", ".hidden", "model.keras", ".a.b"):
+        (tmp_path / name).touch()
+    with run_folder.locked(tmp_path):
+        assert sorted(p.name for p in tmp_path.iterdir()) == [".a.b", ".hidden", "model.keras"]

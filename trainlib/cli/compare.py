@@ -28,6 +28,7 @@ from trainlib.experiment.comparison.options import CompareConfig  # noqa: E402
 from trainlib.experiment.comparison.variants import vary_flags  # noqa: E402
 from trainlib.experiment.config import ExperimentConfig  # noqa: E402
 from trainlib.experiment.flat import flatten, unflatten  # noqa: E402
+from trainlib.experiment.resume import check_trust  # noqa: E402
 from trainlib.report.run_page import REPORT_FILE  # noqa: E402
 from trainlib.training.files import read_text  # noqa: E402
 from trainlib.training.paths import absolute, expanded, shown  # noqa: E402
@@ -147,7 +148,8 @@ def _read(path: Path, given: Mapping[str, Any]) -> ExperimentConfig:
 def _resumed(values: Values) -> tuple[Mapping[str, ExperimentConfig], int, CompareConfig]:
     """Return what the comparison in a folder was asked for, with the changes of given flags."""
     given = given_settings(values, CompareConfig)
-    others = [name for name in given if name not in MAY_CHANGE] + list(given_flags(values))
+    others = [name for name in given if name not in MAY_CHANGE]
+    others += [name for name in given_flags(values) if name != "safe_mode"]
     others += [name for name in ("vary", "flagfiles", "run_dir") if values[name].present]
     if others:
         raise ValueError(
@@ -155,6 +157,8 @@ def _resumed(values: Values) -> tuple[Mapping[str, ExperimentConfig], int, Compa
             f"{', '.join(f'--{name}' for name in MAY_CHANGE)} may"
         )
     saved = folders.read_comparison(absolute(values.resume))
+    for config in saved.configs.values():
+        check_trust(Path(values.resume), config, given_flags(values))
     seeds = values.seeds if values["seeds"].present else saved.seeds
     return saved.configs, seeds, dataclasses.replace(saved.options, **given)
 

@@ -15,6 +15,7 @@ from trainlib.experiment.fold_results import (
     CrossValidationResult,
     FoldConfig,
 )
+from trainlib.experiment.resume import check_trust
 from trainlib.report.run_page import REPORT_FILE
 from trainlib.training.paths import absolute, shown
 
@@ -50,7 +51,7 @@ def are_folds(values: Values) -> bool:
             raise ValueError(f"--{name} is for one run, not for --folds")
     if resumes:
         others = ["folds"] if values.folds is not None else []
-        others += options + list(given_flags(values))
+        others += options + [name for name in given_flags(values) if name != "safe_mode"]
         if others or values.run_dir:
             raise ValueError(
                 f"--{(others or ['run_dir'])[0]} cannot change in a cross-validation that is "
@@ -68,6 +69,7 @@ def run_folds(values: Values) -> None:
     if values.resume:
         folder = absolute(values.resume)
         config = run_folder.read_config(folder)
+        check_trust(folder, config, given_flags(values))
         options = FoldConfig(**{**_fields(read_options(folder)), **given})
     else:
         config = experiment_config(values)

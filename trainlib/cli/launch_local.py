@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -19,10 +20,11 @@ from typing import Any
 
 import trainlib
 from trainlib.cli.distributed.secret import VARIABLE as SECRET
-from trainlib.cli.exit_status import BAD_INPUT, fail
+from trainlib.cli.exit_status import BAD_INPUT, fail, one_line
 from trainlib.cli.help import terminal_width, wrap_paragraphs
 from trainlib.training.cluster import VARIABLE
 from trainlib.training.keras_settings import check_backend, check_data_format
+from trainlib.training.processes import python_module
 
 ABOUT = """
 launch_local: start the workers of one run on this machine, over its loopback interface.
@@ -34,9 +36,12 @@ status is that of the first worker that failed, as `train` has it, or 128 + the 
 it.
 """
 COMMANDS = ("train",)
+_PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 30.0
 """Seconds for the workers to end after one failed or a signal arrived; then they are killed."""
 POLL_SECONDS = 0.05
+MOST = 64
+"""The largest number of workers of one machine."""
 
 
 def main() -> None:
@@ -49,26 +54,27 @@ def main() -> None:
         count, worker_arguments = parse_arguments(arguments)
         check_backend()
         check_data_format()
-    except ValueError as error:
-        fail("launch_local", str(error), BAD_INPUT)
-    sys.exit(launch(count, worker_arguments))
+        status = launch(count, worker_arguments)
+    except (ValueError, OSError) as error:
+        fail("launch_local", one_line(error), BAD_INPUT)
+    sys.exit(status)
 
 
 def parse_arguments(arguments: Sequence[str]) -> tuple[int, list[str]]:
-    """Return the number of workers, and the arguments of the Python interpreter of each.
+    """Return the number of workers, and the command of each.
 
     Raises:
         ValueError: the arguments are not `N -- train ...`.
     """
     count, *rest = arguments
-    if not (count.isascii() and count.isdigit() and int(count) > 0):
-        raise ValueError(f"N, the number of workers, must be at least 1, got {count!r}")
+    if not (count.isascii() and count.isdigit() and len(count) < 9 and 0 < int(count) <= MOST):
+        raise ValueError(f"N, the number of workers, must be from 1 to {MOST}, got {count!r}")
     if rest[:1] == ["--"]:
         del rest[0]
     if not rest or rest[0] not in COMMANDS:
         given = repr(rest[0]) if rest else "nothing"
         raise ValueError(f"N must be followed by -- train and its flags, got {given}")
-    return int(count), ["-m", f"trainlib.cli.{rest[0]}", *rest[1:]]
+    return int(count), python_module(f"trainlib.cli.{rest[0]}", *rest[1:])
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:
@@ -76,7 +82,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 
     Args:
         count: number of workers.
-        arguments: arguments of the Python interpreter in each of them.
+        arguments: the command of each.
 
     Returns:
         The exit status of the first worker that failed; 0 if none did.
@@ -135,13 +141,34 @@ def _start(
     root = str(Path(trainlib.__file__).parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        arguments,
         env={SECRET: secret, **os.environ, VARIABLE: tf_config, "PYTHONPATH": path},
         stdout=subprocess.DEVNULL if index else None,
         stderr=subprocess.PIPE if index else None,
         text=True,
         start_new_session=True,
+        preexec_fn=ends_with(os.getpid()),
     )
+
+
+def ends_with(launcher: int) -> Callable[[], None] | None:
+    """Return what a new process calls so that it gets SIGTERM when this one ends, by a kill too.
+
+    Only Linux has such a call; None elsewhere.
+
+    Args:
+        launcher: the id of this process.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+
+    def request() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != launcher:  # it has ended in the meantime
+            os._exit(128 + signal.SIGTERM)
+
+    return request
 
 
 def _relay_errors(index: int, worker: subprocess.Popen[str]) -> threading.Thread:

@@ -27,7 +27,7 @@ from trainlib.experiment.saved_run import (  # noqa: E402
     with_data,
 )
 from trainlib.tools.uncertainty import MASKS, UncertainPrediction  # noqa: E402
-from trainlib.training.files import as_csv, write_text  # noqa: E402
+from trainlib.training.files import as_csv, check_can_write, write_text  # noqa: E402
 from trainlib.training.paths import shown  # noqa: E402
 
 ABOUT = """
@@ -109,8 +109,7 @@ def predict(values: Values) -> None:
 def _check_output(path: Path) -> None:
     if path.exists():
         raise ValueError(f"output {shown(path)}: exists already; choose another")
-    if not path.parent.is_dir():
-        raise ValueError(f"output {shown(path)}: there is no folder {shown(path.parent)}")
+    check_can_write("output", path)
 
 
 class Predicted(NamedTuple):

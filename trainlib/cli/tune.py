@@ -24,6 +24,7 @@ from trainlib.cli.flags import (  # noqa: E402
 from trainlib.cli.progress import lines_with_bar  # noqa: E402
 from trainlib.experiment import run_folder  # noqa: E402
 from trainlib.experiment.config import ExperimentConfig  # noqa: E402
+from trainlib.experiment.resume import check_trust  # noqa: E402
 from trainlib.experiment.search import folder as folders  # noqa: E402
 from trainlib.experiment.search.options import TuneConfig  # noqa: E402
 from trainlib.experiment.search.space import FORMS  # noqa: E402
@@ -110,7 +111,8 @@ def _new(values: Values) -> tuple[ExperimentConfig, str, TuneConfig]:
 def _resumed(values: Values) -> tuple[ExperimentConfig, str, TuneConfig]:
     """Return what the search in a folder was asked for, with the changes of given flags."""
     given = given_settings(values, TuneConfig)
-    others = [name for name in given if name not in MAY_CHANGE] + list(given_flags(values))
+    others = [name for name in given if name not in MAY_CHANGE]
+    others += [name for name in given_flags(values) if name != "safe_mode"]
     others += [name for name in ("search", "run_dir") if values[name].present]
     if others:
         raise ValueError(
@@ -120,7 +122,9 @@ def _resumed(values: Values) -> tuple[ExperimentConfig, str, TuneConfig]:
     folder = absolute(values.resume)
     saved = folders.read_search(folder)
     options = dataclasses.replace(saved.options, **given)
-    return run_folder.read_config(folder), saved.space, options
+    config = run_folder.read_config(folder)
+    check_trust(folder, config, given_flags(values))
+    return config, saved.space, options
 
 
 def _line(status: Any) -> str:

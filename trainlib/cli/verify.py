@@ -13,8 +13,8 @@ defer("tensorflow", "keras")
 
 from trainlib.cli import app  # noqa: E402
 from trainlib.cli.flag_types import Group, Values, format_value  # noqa: E402
-from trainlib.core.checks import check_choice, check_number  # noqa: E402
-from trainlib.training.files import as_json, write_text  # noqa: E402
+from trainlib.core.checks import check_choice, check_integer  # noqa: E402
+from trainlib.training.files import as_json, check_can_write, write_text  # noqa: E402
 from trainlib.training.paths import shown  # noqa: E402
 from trainlib.verify import report  # noqa: E402
 from trainlib.verify.case import EQUATION  # noqa: E402
@@ -42,6 +42,8 @@ steps. The exit status is 1 if an error is too large.
 """
 AGAINST = (*PEERS, EQUATION)
 ALL = "all"
+MOST_STEPS = 100_000
+"""Steps of the longest trajectory."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,9 @@ def _selection(values: Values) -> Selection:
     Raises:
         ValueError: a name is unknown, or names are given of a kind that is excluded.
     """
-    check_number("steps", values.steps, at_least=1)
+    check_integer("steps", values.steps, at_least=1, at_most=MOST_STEPS)
+    if values.output:
+        check_can_write("output", Path(values.output))
     names = names_by_kind()
     given = [kind for kind in names if values[kind].value is not None]
     kinds = _names(values, "kind", list(names)) if values.kind is not None else given or list(names)

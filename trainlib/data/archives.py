@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,11 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainlib.training.paths import shown
+from trainlib.data.limits import check_size
+from trainlib.training.paths import printable, shown
 
 Array = npt.NDArray[Any]
 DAMAGE = (EOFError, OSError, zlib.error)
 """Errors that a damaged file raises while it is read."""
+_SUFFIX = ".npy"
 
 
 def read_npz(path: Path) -> dict[str, Array]:
@@ -24,10 +28,13 @@ def read_npz(path: Path) -> dict[str, Array]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, is not an archive, or holds Python objects.
+        ValueError: the file is damaged, is not an archive, or holds Python objects, or more than
+            `trainlib.data.limits` allows.
     """
-    with _open_npz(path) as archive:
-        return {name: archive[name] for name in archive.files}
+    require_file(path)
+    check_size(path, sum(member.file_size for member in _members(path).values()))
+    with _archive(path) as archive:
+        return {name: _array(archive, name, member) for name, member in _members(path).items()}
 
 
 def names_in_npz(path: Path) -> list[str]:
@@ -36,20 +43,58 @@ def names_in_npz(path: Path) -> list[str]:
     Raises:
         FileNotFoundError, ValueError: as of `read_npz`.
     """
-    with _open_npz(path) as archive:
-        return list(archive.files)
+    return list(_members(path))
+
+
+def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
+    """Return the members of an archive by the names of their arrays."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    with _archive(path) as archive:
+        for member in archive.infolist():
+            name = member.filename.removesuffix(_SUFFIX)
+            if name in members:
+                raise ValueError(f"it holds {printable(name)} twice")
+            members[name] = member
+    return members
+
+
+def _array(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> Array:
+    """Return an array, of the size that its header declares.
+
+    Raises:
+        ValueError: the member is no array, or its data have another size.
+    """
+    with archive.open(member) as stream:
+        try:
+            version = np.lib.format.read_magic(stream)
+            if version not in ((1, 0), (2, 0)):
+                raise ValueError(f"format {version[0]}.{version[1]}")
+            read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+            shape, _, dtype = read(stream)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+            reason = printable(" ".join(str(error).split()))[:200]
+            raise ValueError(f"{printable(name)} is no array: {reason}") from error
+        declared, held = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+        if min(shape, default=0) < 0 or (declared != held and not dtype.hasobject):
+            raise ValueError(
+                f"{printable(name)} declares the shape {shape}, {declared:,} bytes, but has "
+                f"{held:,}"
+            )
+    with archive.open(member) as stream:
+        found: Array = np.lib.format.read_array(stream, allow_pickle=False)
+        return found
 
 
 @contextlib.contextmanager
-def _open_npz(path: Path) -> Iterator[Any]:
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     """Open a NumPy archive; errors within the context are those of `read_npz`."""
     require_file(path)
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is not an archive")
-        with np.load(path, allow_pickle=False) as archive:
+        with zipfile.ZipFile(path) as archive:
             yield archive
-    except (*DAMAGE, zipfile.BadZipFile, ValueError, RuntimeError) as error:
+    except (*DAMAGE, zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError) as error:
         if "Object arrays" in str(error):
             reason = "it holds an object array, which is never unpickled"
         else:
@@ -61,6 +106,13 @@ def _open_npz(path: Path) -> Iterator[Any]:
 
 
 def require_file(path: Path) -> None:
-    """Raise `FileNotFoundError` unless the file exists."""
+    """Raise an error unless a path is that of a file: a pipe would be waited for.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is a folder, a pipe or a device.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{shown(path)} does not exist; check the path")
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"{shown(path)} is not a regular file; give one")

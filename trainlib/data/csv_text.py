@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
-import gzip
+import io
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from trainlib.data.archives import DAMAGE, Array, require_file
 from trainlib.data.cells import COMMA, MISSING, POINT, as_text, is_number, read_number, to_number
+from trainlib.data.limits import open_packed
 from trainlib.training.paths import shown
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -149,11 +150,9 @@ def open_text(path: Path) -> TextIO:
     Args:
         path: the file; compressed with gzip if its name ends in .gz.
     """
-    opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
-    with opener(path, "rb") as stream:
-        wide = stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    opened: TextIO = opener(path, "rt", encoding="utf-16" if wide else "utf-8-sig", newline="")
-    return opened
+    stream = open_packed(path) if path.name.lower().endswith(".gz") else path.open("rb")
+    wide = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return io.TextIOWrapper(stream, encoding="utf-16" if wide else "utf-8-sig", newline="")
 
 
 def no_rows(path: Path) -> ValueError:

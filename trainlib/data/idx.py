@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 import zlib
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainlib.data.archives import Array
+from trainlib.data.archives import Array, require_file
+from trainlib.data.limits import open_packed
 from trainlib.training.paths import shown
 
 _UINT8 = 0x08
@@ -55,11 +55,10 @@ def read_idx(path: Path, rank: int) -> Array:
 
 def _read_bytes(path: Path) -> bytes:
     """Return the content of a file, decompressed if its name ends in .gz."""
-    if not path.exists():
-        raise FileNotFoundError(f"{shown(path)} does not exist; check the path")
+    require_file(path)
     try:
         if path.suffix == ".gz":
-            with gzip.open(path, "rb") as stream:
+            with open_packed(path) as stream:
                 return stream.read()
         return path.read_bytes()
     except (EOFError, OSError, zlib.error) as error:

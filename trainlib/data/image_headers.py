@@ -23,6 +23,10 @@ _ORIENTATION, _SHORT = 0x0112, 3
 """Number and type of the orientation among the EXIF data."""
 
 
+MOST_PIXELS = 2**28
+"""Pixels of the largest image that is decoded."""
+
+
 class ImageHeader(NamedTuple):
     """What the first bytes of an image say.
 
@@ -57,6 +61,8 @@ def read_image_header(path: Path) -> ImageHeader:
             raise ValueError("it ends within its header") from None
     if header.height < 1 or header.width < 1:
         raise ValueError("its header says that it has no pixels")
+    if header.height * header.width > MOST_PIXELS:
+        raise ValueError(f"its header says that it has more than {MOST_PIXELS:,} pixels")
     return header
 
 

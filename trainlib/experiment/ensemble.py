@@ -105,7 +105,7 @@ def run_ensemble(
         except KeyboardInterrupt:
             log(f"to train the other members: train --resume={shown(folder)}")
             raise
-    return average_members(folder, config, task, log)
+    return average_members(folder, config, task, log, config.safe_mode and resume)
 
 
 @contextlib.contextmanager

@@ -57,7 +57,9 @@ class EnsembleResult:
     model: Any
 
 
-def average_members(folder: Path, config: ExperimentConfig, task: Task, log: Log) -> EnsembleResult:
+def average_members(
+    folder: Path, config: ExperimentConfig, task: Task, log: Log, safe_mode: bool = False
+) -> EnsembleResult:
     """Average the members of an ensemble, evaluate the average, and write its files.
 
     Args:
@@ -65,9 +67,11 @@ def average_members(folder: Path, config: ExperimentConfig, task: Task, log: Log
         config: configuration of the ensemble.
         task: its data.
         log: called with lines on the results.
+        safe_mode: whether files of members that contain code are refused. Default: False, they are
+            those of this process.
     """
     runs = [read_saved_run(member_folder(folder, i)) for i in range(config.ensemble.members)]
-    models = [load_models(run, task, safe_mode=False).full for run in runs]
+    models = [load_models(run, task, safe_mode).full for run in runs]
     config = _settled(config, runs[0].config)
     predictions = {
         part: np.stack([_predict(model, config, task, part) for model in models])

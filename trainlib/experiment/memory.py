@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,12 +15,11 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import takes
 from trainlib.experiment.task import Task
 from trainlib.training.keras_private import forget_uninitialized_variables
+from trainlib.training.memory import free_memory
 from trainlib.user_code import is_spec
 
 LARGE = 2000
 """Width or number of filters from which parameters are counted before a model is built."""
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
 
 def check_memory(config: ExperimentConfig, task: Task) -> None:
@@ -93,37 +90,3 @@ def _slots(config: ExperimentConfig) -> int:
         {"kernel": tf.zeros([4, 4])}
     )
     return sum(int(tf.size(x)) == 16 for x in tf.nest.flatten(state))
-
-
-def free_memory() -> int | None:
-    """Return the bytes that this process may still use; None if the system does not say."""
-    found = [_meminfo(), _of_group(), _of_limit()]
-    return min((x for x in found if x is not None), default=None)
-
-
-def _meminfo() -> int | None:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        line = next(line for line in lines if line.startswith("MemAvailable:"))
-        return 1024 * int(line.split()[1])
-    return None
-
-
-def _of_group() -> int | None:
-    """Return what the limit of this process's group leaves, as in a container."""
-    for limit, used in zip(_LIMITS, _USED, strict=True):
-        with contextlib.suppress(OSError, ValueError):
-            return int(Path(limit).read_text()) - int(Path(used).read_text())
-    return None
-
-
-def _of_limit() -> int | None:
-    """Return what the limit of address space leaves."""
-    with contextlib.suppress(ImportError, OSError, ValueError, IndexError):
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit != resource.RLIM_INFINITY:
-            used = int(Path("/proc/self/statm").read_text().split()[0])
-            return limit - used * resource.getpagesize()
-    return None

@@ -54,6 +54,7 @@ def resumed_config(
         ValueError: there is no such run, it is finished, or a setting contradicts it.
     """
     config = run_folder.read_config(folder)
+    check_trust(folder, config, changes)
     check_flags(ExperimentConfig, changes)
     flat = flatten(config)
     given = {name: tuple(x) if isinstance(x, list) else x for name, x in changes.items()}
@@ -82,6 +83,7 @@ def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConf
     config = run_folder.read_config(folder)
     if config.ensemble.is_one:
         return None
+    check_trust(folder, config, changes)
     if (folder / run_folder.SUMMARY_FILE).is_file():
         raise ValueError(f"the ensemble in {shown(folder)} is finished: begin a new one")
     flat = flatten(config)
@@ -90,6 +92,24 @@ def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConf
         if name not in FREE_IN_ENSEMBLES and not _is_same(value, flat.get(name)):
             raise _contradiction(folder, name, value, flat.get(name))
     return unflatten(ExperimentConfig, {**flat, **given})
+
+
+def check_trust(folder: Path, config: ExperimentConfig, given: Mapping[str, Any]) -> None:
+    """Refuse a folder that says itself that code in its `.keras` files may run.
+
+    Args:
+        folder: the folder.
+        config: the configuration in it.
+        given: settings that the user gives, by flag.
+
+    Raises:
+        ValueError: the configuration turns `safe_mode` off, and the user does not.
+    """
+    if not config.safe_mode and "safe_mode" not in given:
+        raise ValueError(
+            f"safe_mode is off in {shown(folder)}, so that code in .keras files would run: give "
+            "--safe_mode=false again if you trust them"
+        )
 
 
 def _check_changes(folder: Path, flat: Mapping[str, Any], given: Mapping[str, Any]) -> None:

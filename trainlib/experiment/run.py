@@ -130,7 +130,7 @@ def _folder(
 ) -> Path:
     """Return the run folder, locked, with the configuration and the rules of a table in it."""
     if not resume:
-        existed = run_dir is not None and run_dir.exists()
+        existed = run_folder.existing_part(run_dir or absolute(run_folder.RUNS) / "a run")
         folder = run_folder.create(prepared.config, run_dir)
         held.enter_context(run_folder.locked(folder))  # first: no folder of another is removed
         held.enter_context(run_folder.removed_if_refused(folder, existed))

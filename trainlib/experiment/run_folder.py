@@ -15,7 +15,13 @@ from typing import Any, TypeVar
 
 from trainlib.core.types import Tree
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.training.files import as_json, read_text, write_atomically, write_text
+from trainlib.training.files import (
+    as_json,
+    read_text,
+    remove_temporary,
+    write_atomically,
+    write_text,
+)
 from trainlib.training.paths import absolute, shown
 
 fcntl: ModuleType | None
@@ -32,12 +38,18 @@ TABLE_FILE = "metrics.csv"
 MODEL_FILE = "model.keras"
 SUMMARY_FILE = "summary.json"
 CHECKPOINTS = "checkpoints"
+RUNS = "runs"
+
+
+def existing_part(path: Path) -> Path:
+    """Return a path, or the nearest folder above it, that exists."""
+    return next(part for part in (path, *path.parents) if part.exists())
 
 
 def default_path(config: ExperimentConfig, prefix: str = "") -> Path:
     """Return runs/<prefix><data set>-<model>-<optimizer>-<time>."""
     names = [_short(config.dataset), _short(config.model.name), config.optimizer.name]
-    return Path("runs") / f"{prefix}{'-'.join(names)}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path(RUNS) / f"{prefix}{'-'.join(names)}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _short(name: str) -> str:
@@ -110,9 +122,25 @@ def read_config(path: Path) -> ExperimentConfig:
     """Return the configuration of the run in a folder.
 
     Raises:
-        ValueError: there is no run, or its file is damaged.
+        ValueError: there is no run, its file is damaged, or a link leads out of the folder.
     """
+    check_links(path)
     return read_file(path / CONFIG_FILE, "not a run", ExperimentConfig.from_json)
+
+
+def check_links(path: Path) -> None:
+    """Raise `ValueError` for a link in a run's folder, or in its checkpoints, that leads out of it.
+
+    What is written there would change other files.
+    """
+    inside = path.resolve()
+    for folder in (path, path / CHECKPOINTS):
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
+                raise ValueError(
+                    f"{shown(entry)}: is a link out of the folder of the run: put the file itself "
+                    "in its place"
+                )
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -171,20 +199,25 @@ def epochs_in_history(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def removed_if_refused(path: Path, existed: bool) -> Iterator[None]:
+def removed_if_refused(path: Path, existed: Path) -> Iterator[None]:
     """Remove what a new run has written, if bad input ends it before an epoch or a checkpoint.
 
     Args:
         path: the folder of the run.
-        existed: whether the folder was there before, empty; it then stays.
+        existed: the part of its path that was there before, which stays.
     """
     try:
         yield
     except (ValueError, TypeError, OSError):
         if not epochs_in_history(path) and not any((path / CHECKPOINTS).glob("epoch_*")):
             shutil.rmtree(path, ignore_errors=True)
-            if existed:
+            if existed == path:
                 path.mkdir(exist_ok=True)
+            for parent in path.parents:
+                if parent == existed or not parent.is_relative_to(existed):
+                    break
+                with contextlib.suppress(OSError):  # another run has written into it
+                    parent.rmdir()
         raise
 
 
@@ -209,6 +242,7 @@ def locked(path: Path) -> Iterator[None]:
             ) from error
         except OSError:  # a file system without locks
             pass
+        remove_temporary(path)
         yield
     finally:
         os.close(descriptor)

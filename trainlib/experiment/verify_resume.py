@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.partial_run import FINISHED, STOPPED
 from trainlib.training.checkpoints import Checkpoint, Checkpoints
+from trainlib.training.processes import python_module
 
 
 class DifferentBitsError(Exception):
@@ -103,7 +103,7 @@ def _run_part(
         "stop_after": stop_after,
         "resume": resume,
     }
-    command = [sys.executable, "-m", "trainlib.experiment.partial_run"]
+    command = python_module("trainlib.experiment.partial_run")
     done = subprocess.run(
         command, input=json.dumps(part), capture_output=True, text=True, check=False
     )

@@ -8,9 +8,16 @@ import io
 import json
 import math
 import os
+import re
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from trainlib.training.paths import shown
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.\w+")
+"""Names that `write_atomically` writes to."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -31,6 +38,14 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
+def remove_temporary(folder: Path) -> None:
+    """Remove what a killed process has left of `write_atomically`; no other may use the folder."""
+    for path in folder.glob(".*.*"):
+        if _TEMPORARY.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8, atomically; names of files keep bytes that are not UTF-8."""
 
@@ -38,6 +53,26 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
     write_atomically(path, write)
+
+
+def check_can_write(name: str, path: Path) -> None:
+    """Raise unless a file can be written into the folder of a path.
+
+    Args:
+        name: of the argument, for the message.
+        path: the file that is to be written later.
+
+    Raises:
+        ValueError: there is no such folder, or it cannot be written to.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"{name} {shown(path)}: there is no folder {shown(path.parent)}")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{name} {shown(path)}: cannot be written: {error.strerror}") from error
 
 
 def read_text(path: Path) -> str:

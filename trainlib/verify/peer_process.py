@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 import trainlib
+from trainlib.training.processes import python_module
 from trainlib.verify.case import FunctionCase, OptimizerCase
 from trainlib.verify.compare import THIS_PROCESS, PeerEndedError
 from trainlib.verify.function_cases import CASES as FUNCTION_CASES
@@ -142,7 +143,7 @@ def _start(module: str, peer: str) -> subprocess.Popen[bytes]:
     package = str(Path(trainlib.__file__).parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        [sys.executable, "-m", module, peer],
+        python_module(module, peer),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},

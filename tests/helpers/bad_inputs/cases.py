@@ -26,6 +26,7 @@ class Case(NamedTuple):
         arguments: its arguments.
         says: texts of which the message has at least one: the flag or the file.
         files: writes the files that it needs.
+        status: the exit status.
     """
 
     name: str
@@ -33,11 +34,19 @@ class Case(NamedTuple):
     arguments: tuple[str, ...]
     says: tuple[str, ...]
     files: Files = nothing
+    status: int = 2
 
 
-def train(name: str, says: str | tuple[str, ...], *flags: str, files: Files = nothing) -> Case:
+def train(
+    name: str,
+    says: str | tuple[str, ...],
+    *flags: str,
+    files: Files = nothing,
+    status: int = 2,
+) -> Case:
     """Return a case of `train`, on a small run."""
     given = {flag.partition("=")[0] for flag in flags}
+    given |= {"--train_examples"} if "--dataset" in given else set()
     small = [flag for flag in SMALL if flag.partition("=")[0] not in given]
     says = (says,) if isinstance(says, str) else says
-    return Case(f"train {name}", "train", (*small, *flags), says, files)
+    return Case(f"train {name}", "train", (*small, *flags), says, files, status)

@@ -249,14 +249,12 @@ OTHERS = {
         "--search=\x1b[31m={1}",
         "--search=\u202ea={1}",
         "--search=\udcff={1}",
-        "--search=learning_rate={0.1,0.2} --learning_rate=0.1",
         "--search=learning_rate={0.1,0.2} --trials=0",
         "--search=learning_rate={0.1,0.2} --trials=-1",
         "--search=learning_rate={0.1,0.2} --trials=99999999999",
         "--search=learning_rate={0.1,0.2} --trials=x",
         "--search=learning_rate={0.1,0.2} --jobs=0",
         "--search=learning_rate={0.1,0.2} --jobs=99999999999",
-        "--search=learning_rate={0.1,0.2} --folds=1",
         "--search=learning_rate={0.1,0.2} --folds=99999999999",
         "--search=learning_rate={0.1,0.2} --sampler=x",
         "--search=learning_rate={0.1,0.2} --pruner=x",
@@ -293,7 +291,6 @@ OTHERS = {
         "--vary=optimizer={sgd,adam} --validation_split=0 --monitor=val_loss",
         "--vary=optimizer={sgd,adam} --run_dir=/proc/run",
         "--flagfiles=none.txt,other.txt",
-        "--flagfiles=.,.",
         "--resume=none",
         "--resume=.",
     ),
@@ -317,7 +314,6 @@ OTHERS = {
         "--diverge_factor=1",
         "--diverge_factor=nan",
         "--learning_rate=auto",
-        "--schedule=piecewise_constant --boundaries=1 --values=1,2",
         "--run_dir=/proc/run",
         "--run_dir=/dev/null",
         "--dataset=none.npz",
@@ -358,7 +354,6 @@ OTHERS = {
         "--steps=x",
         "--steps=99999999999",
         "--against=nobody",
-        "--against=",
         "--loss=\x1b[31m",
         "--loss=\u202eesm",
         "--optimizer=sgd --output=/proc/table",
@@ -423,5 +418,6 @@ def names(flags: list[str]) -> tuple[str, ...]:
             for part in value.replace("=", " ").replace(":", " ").split()
             if part.replace("_", "").isalnum()
         ]
-        found += value.split("/")[-1:] if "/" in value else []
+        found += [shown_start(value), *(x for x in value.split(",") if "." in x)]
+        found += value.split("/")[-1:] if "/" in value else [shown_start(flag)]
     return tuple(x for x in found if x)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import tensorflow as tf
 
 from trainlib.cli.distributed.connection import Connection
+from trainlib.cli.distributed.last_words import ended_after
 from trainlib.cli.exit_status import (
     WORKER_LOST,
     CommandError,
@@ -28,6 +29,10 @@ START_SECONDS = 60
 """Seconds for TensorFlow's servers to start, once all workers are ready."""
 FAREWELL_SECONDS = 60.0
 """Seconds that the first worker, which serves the others, waits for their end."""
+_NOT_STARTED = (
+    f"train: TensorFlow's servers have not found each other within {START_SECONDS} s: another "
+    "worker has ended, or another process has taken the port of one; see the output of all workers"
+)
 POLL_SECONDS = 0.1
 ALIVE_SECONDS = 5.0
 """Seconds between two messages by which a worker shows that it is alive."""
@@ -61,7 +66,7 @@ class Liveness:
         """Start TensorFlow's servers inside this context: all workers enter it together.
 
         While the servers look for each other no Python thread runs, so that a loss goes unnoticed:
-        an alarm ends the process then. The servers replace the handler of SIGTERM.
+        `ended_after` ends the process then. The servers replace the handler of SIGTERM.
 
         Args:
             fingerprint: returns the hash of the data of this worker. Default: "".
@@ -82,9 +87,8 @@ class Liveness:
             self._broadcast({"ready": own})
         if self._refusal:
             raise ValueError(self._refusal)
-        signal.alarm(START_SECONDS)
-        yield
-        signal.alarm(0)
+        with ended_after(START_SECONDS, _NOT_STARTED):
+            yield
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     @contextlib.contextmanager
