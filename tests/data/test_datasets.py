@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.processes import output_of
+from helpers.processes import environment
 
 from trainlib.data import DATASETS, load_dataset
 from trainlib.data.examples import TEST_SEED
@@ -122,4 +123,4 @@ def test_loading_imports_neither_tensorflow_nor_keras() -> None:
         "trainlib.data.load_dataset('digits')\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )
-    output_of("-c", script)
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment())

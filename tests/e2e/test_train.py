@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -12,11 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-from subprocess import PIPE
 
 import pytest
 from helpers.commands import run_command
 from helpers.experiments import QUICK, RUN_FILES
+from helpers.processes import environment, run_python, started_python
 
 FILES = RUN_FILES | {
     "accuracy.png",
@@ -32,10 +31,19 @@ FILES = RUN_FILES | {
 QUIET = {"capture_output": True, "text": True, "timeout": 300, "check": False}
 
 
-def start(command, *flags):
-    """Return the arguments of a process, and a user's environment without TensorFlow's settings."""
-    settings = {name: x for name, x in os.environ.items() if not name.startswith("TF_")}
-    return {"args": [sys.executable, "-m", f"trainlib.cli.{command}", *flags], "env": settings}
+def start(*flags):
+    """Return the arguments of a process that runs `train` as a user's does."""
+    return {"args": [sys.executable, "-m", "trainlib.cli.train", *flags], "env": environment()}
+
+
+def run(command, *flags, cwd):
+    """Run a command to its end in a process that has TensorFlow loaded."""
+    return run_python("-m", f"trainlib.cli.{command}", *flags, cwd=cwd)
+
+
+def started_train(*flags, cwd):
+    """Start `train` in a process that has TensorFlow loaded."""
+    return started_python("-m", "trainlib.cli.train", *flags, cwd=cwd)
 
 
 def summary(folder):
@@ -47,7 +55,7 @@ def folder(tmp_path_factory):
     """Return a working folder with one finished run, `a`."""
     folder = tmp_path_factory.mktemp("e2e")
     flags = ("--optimizer=nadam", "--epochs=3", "--run_dir=a")
-    done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
+    done = subprocess.run(**start(*flags), **QUIET, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     return folder
 
@@ -59,7 +67,7 @@ def test_train_learns_and_leaves_a_run_folder(folder):
 
 
 def test_evaluate_prints_the_test_results_of_the_summary(folder):
-    done = subprocess.run(**start("evaluate", "--run_dir=a"), **QUIET, cwd=folder)
+    done = run("evaluate", "--run_dir=a", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == summary(folder / "a")["test"]
 
@@ -67,37 +75,27 @@ def test_evaluate_prints_the_test_results_of_the_summary(folder):
 @pytest.mark.soak  # tests/cli/test_predict.py runs it in the test process
 def test_predict_writes_a_row_for_each_example(folder):
     flags = ("--run_dir=a", "--output=predicted.csv")
-    done = subprocess.run(**start("predict", *flags), **QUIET, cwd=folder)
+    done = run("predict", *flags, cwd=folder)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert len((folder / "predicted.csv").read_text().splitlines()) == 1 + 359
 
 
 def test_bad_input_gets_one_line_and_status_2(folder):
     flags = ("--optimizer=nadm", "--run_dir=b")
-    done = subprocess.run(**start("train", *flags), **QUIET, cwd=folder)
+    done = run("train", *flags, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("train: unknown optimizer 'nadm': did you mean 'nadam'?")
     assert done.stderr.count("\n") == 1
     assert not (folder / "b").exists()
 
 
-@contextlib.contextmanager
-def started(command, *flags, **more):
-    """Start a process, and kill it at the end if it still runs."""
-    with subprocess.Popen(**start(command, *flags), **more) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
 @pytest.mark.soak
 def test_a_flagfile_repeats_a_run_bit_for_bit_though_its_output_is_not_read(folder):
     flags = ("--flagfile=a/flags.txt", "--run_dir=again")
-    with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE) as process:
-        assert process.stdout.readline().startswith(b"digits: ")
+    with started_train(*flags, cwd=folder) as process:
+        assert process.stdout.readline().startswith("digits: ")
         process.stdout.close()
-        assert process.stderr.read() == b""
+        assert process.stderr.read() == ""
         assert process.wait(300) == 0
     assert summary(folder / "again")["params_sha256"] == summary(folder / "a")["params_sha256"]
 
@@ -110,7 +108,7 @@ def test_a_signal_stops_a_run_with_a_checkpoint_from_which_it_is_resumed(sent, s
     name = sent.name
     off = ("--checkpoint_epochs=0", "--checkpoint_best=none")
     flags = ("--epochs=1000000", "--execution=graph", *off, f"--run_dir={name}")
-    with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE, text=True) as process:
+    with started_train(*flags, cwd=folder) as process:
         while not process.stdout.readline().startswith("epoch "):
             assert process.poll() is None
         process.send_signal(sent)
@@ -141,8 +139,8 @@ def test_a_killed_and_resumed_run_ends_in_the_bits_of_one_that_was_not_killed(ex
     done = run_command(folder, "train", *flags, f"--run_dir={unbroken}")
     assert (done.status, done.err) == (0, "")
     begin = (*flags, f"--run_dir={killed}")
-    with started("train", *begin, cwd=folder, stdout=PIPE, stderr=PIPE) as process:
-        while not process.stdout.readline().startswith(b"epoch "):
+    with started_train(*begin, cwd=folder) as process:
+        while not process.stdout.readline().startswith("epoch "):
             assert process.poll() is None
         time.sleep(random.uniform(0, 0.2))
         process.kill()
@@ -176,7 +174,7 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
         "--report=false",
         "--run_dir=twice",
     )
-    with started("train", *flags, cwd=folder, stdout=PIPE, stderr=PIPE, text=True) as process:
+    with started_train(*flags, cwd=folder) as process:
         while not process.stdout.readline().startswith("stuck"):
             assert process.poll() is None
         while not (folder / "twice" / "checkpoints" / "epoch_0001_batch_000040").exists():
@@ -190,9 +188,7 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
             130,
             "\ntrain: interrupted immediately, without a checkpoint\n",
         )
-    done = subprocess.run(
-        **start("train", "--resume=twice", "--callbacks=", "--epochs=10"), **QUIET, cwd=folder
-    )
+    done = run("train", "--resume=twice", "--callbacks=", "--epochs=10", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert "resuming in epoch 1 of 10, after batch 40 of 41\n" in done.stdout
 
@@ -200,12 +196,12 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
 @pytest.mark.soak
 def test_a_full_disk_ends_a_run_with_one_line_and_leaves_its_last_checkpoint_intact(folder):
     flags = ("--hidden=300", "--epochs=3", "--checkpoint_best=none", "--report=false")
-    subprocess.run(**start("train", *flags, "--run_dir=enough"), **QUIET, cwd=folder)
-    first = start("train", *flags, "--run_dir=full", "--stop_after=50")
-    assert subprocess.run(**first, **QUIET, cwd=folder).returncode == 75
+    run("train", *flags, "--run_dir=enough", cwd=folder)
+    first = run("train", *flags, "--run_dir=full", "--stop_after=50", cwd=folder)
+    assert first.returncode == 75
     checkpoints = folder / "full" / "checkpoints"
     before = sorted(checkpoints.iterdir())
-    resumed = start("train", "--resume=full")
+    resumed = start("--resume=full")
     done = subprocess.run(**resumed, **QUIET, cwd=folder, preexec_fn=no_large_files)
     assert done.returncode == 2
     assert re.fullmatch(
@@ -233,7 +229,7 @@ def test_a_terminal_shows_a_progress_bar_that_is_removed_at_the_end(folder):
     pty = pytest.importorskip("pty", reason="there are no terminals to open here")
     terminal, shell = pty.openpty()
     flags = ("--epochs=2", "--run_dir=shown")
-    with started("train", *flags, cwd=folder, stdout=shell, stderr=shell) as process:
+    with subprocess.Popen(**start(*flags), cwd=folder, stdout=shell, stderr=shell) as process:
         os.close(shell)
         shown = b""
         while chunk := read_terminal(terminal):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from helpers.processes import output_of
 from sklearn.datasets import make_regression
 from sklearn.metrics import r2_score
 
@@ -133,7 +133,7 @@ def test_a_pickle_predicts_the_same_bits_in_another_process(fitted, data, tmp_pa
         "found = pickle.load(open('estimator.pkl', 'rb'))\n"
         "np.save('y.npy', found.predict(np.load('x.npy')))\n"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+    output_of("-c", code, cwd=tmp_path)
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), fitted.predict(data[0]))
 
 

@@ -15,6 +15,7 @@ given_gradients: a model whose gradients are the batch.
 keras_models: Keras models of many kinds, with data and losses.
 beside_keras: Keras models trained by `Trainer` and by `model.fit`, side by side.
 linear: a linear model with its loss and gradients in NumPy.
+forked: Python in processes forked from one that has TensorFlow loaded.
 processes: Python in a separate process.
 commands: commands run inside the test process, and a toy command.
 experiments: experiments as flags, and small ones.

@@ -1,4 +1,4 @@
-"""Python in a separate process.
+"""Python in a separate process, which starts with TensorFlow loaded.
 
 A process sees the environment of a user: no variable of TensorFlow (`TF_*`) but those given.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from helpers.forked import ForkedPython
 
 ROOT = Path(__file__).parents[2]
 """The folder of the repository."""
@@ -41,15 +42,12 @@ def run_python(
     Returns:
         The exit status, standard output and standard error, as text.
     """
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        cwd=cwd,
-        env=environment(**variables),
-    )
+    with ForkedPython(arguments, cwd, environment(**variables)) as process:
+        try:
+            out, err = process.communicate(timeout)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess([*arguments], process.wait(), out, err)
 
 
 def output_of(*arguments: str | os.PathLike[str], **options: Any) -> str:
@@ -64,13 +62,9 @@ def started_python(
     *arguments: str | os.PathLike[str],
     cwd: str | os.PathLike[str] | None = None,
     **variables: str,
-) -> Iterator[subprocess.Popen[str]]:
+) -> Iterator[ForkedPython]:
     """Start `python ARGUMENTS` with its streams piped; kill it at the end of the block."""
-    command = [sys.executable, *map(str, arguments)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command, stdout=pipe, stderr=pipe, text=True, cwd=cwd, env=environment(**variables)
-    ) as process:
+    with ForkedPython(arguments, cwd, environment(**variables)) as process:
         try:
             yield process
         finally:

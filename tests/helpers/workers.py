@@ -6,9 +6,9 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
+from helpers.forked import ForkedPython
 from helpers.processes import run_python, started_python
 from trainlib.cli.launch_local import free_ports, tf_configs
 
@@ -35,7 +35,7 @@ def run_module(
 
 
 @contextlib.contextmanager
-def started_workers(folder: Path, *flags: tuple[str, ...]) -> Iterator[list[Popen[str]]]:
+def started_workers(folder: Path, *flags: tuple[str, ...]) -> Iterator[list[ForkedPython]]:
     """Start a worker of `train` in a folder for each list of flags; kill them at the end."""
     configs = tf_configs(free_ports(len(flags)))
     with contextlib.ExitStack() as stack:

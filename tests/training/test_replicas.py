@@ -5,19 +5,17 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers.forked import ForkedPython
+from helpers.processes import environment
 
 import trainlib as tl
 from trainlib.cli.launch_local import free_ports, tf_configs
 from trainlib.training.replicas import part_rows
 
 SCRIPT = Path(__file__).with_name("replica_runs.py")
-ROOT = Path(tl.__file__).parents[1]
 FEW = ["adam", "prodigy"]
 TRANSFORMS = ["accumulate", "masks", "no weight", "not finite", "sum_over_batch_size"]
 OTHERS = ["clip", "schedules", "no sample weights", "mean_with_sample_weight"]
@@ -38,14 +36,8 @@ PROCESSES = [
 """Replicas and runs of each process; the last three are started by `make soak` only."""
 
 
-def start(*arguments, **environment):
-    return subprocess.Popen(
-        [sys.executable, SCRIPT, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-    )
+def start(*arguments, **variables):
+    return ForkedPython([SCRIPT, *map(str, arguments)], None, environment(**variables))
 
 
 def outcomes(process):
