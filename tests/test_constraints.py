@@ -86,7 +86,7 @@ def our_path(case, dtype, execution):
         ("graph", "float64", 1e-12),
         pytest.param("eager", "float64", 1e-12, marks=pytest.mark.soak),
         pytest.param("xla", "float64", 1e-12, marks=pytest.mark.soak),
-        ("graph", "float32", 16 * 2**-23),
+        pytest.param("graph", "float32", 16 * 2**-23, marks=pytest.mark.soak),
     ],
 )
 @pytest.mark.parametrize("case", CASES)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.executions import soak_except
 from helpers.experiments import QUICK, experiment
 
 import trainlib as tl
@@ -105,7 +106,7 @@ def full(used: tl.TrainerPool) -> tl.TrialResult:
     return tl.run_trial(dataclasses.replace(CONFIG, **FULL), pool=used)
 
 
-@pytest.mark.parametrize("name", OTHER)
+@pytest.mark.parametrize("name", soak_except("model", "schedule", names=OTHER))
 def test_each_number_is_a_value_of_shared_programs(
     name: str, used: tl.TrainerPool, full: tl.TrialResult
 ) -> None:

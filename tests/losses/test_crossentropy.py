@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.executions import EXECUTIONS
+from helpers.executions import EXECUTIONS, WITHOUT_XLA
 
 import trainlib.losses as losses
 
@@ -160,7 +160,7 @@ def test_classes_may_be_on_any_axis(name, options, axis):
     np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
+@pytest.mark.parametrize("execution", WITHOUT_XLA)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_large_logits_in_low_precision_have_exact_losses_and_gradients(execution, dtype):
     z = tf.constant([[-800.0, 800.0]], dtype)
@@ -173,7 +173,7 @@ def test_large_logits_in_low_precision_have_exact_losses_and_gradients(execution
         ("categorical_focal_crossentropy", one_hot, 400.0, [-0.25, 0.25]),
     ]
 
-    @execution
+    @EXECUTIONS[execution]
     def gradients(labels, z):
         found = []
         for (name, *_), y in zip(cases, labels, strict=True):

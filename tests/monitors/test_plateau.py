@@ -48,7 +48,7 @@ def test_a_cooldown_is_one_epoch_shorter_in_keras():
     assert drops(constant, patience=2, cooldown=3, cooldown_rule="full") == [2, 7, 12]
 
 
-@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("mode", ["min", pytest.param("max", marks=pytest.mark.soak)])
 @pytest.mark.parametrize(("patience", "cooldown"), [(1, 1), (2, 3), (4, 2)])
 def test_conventions_agree_when_patience_and_cooldown_are_shifted(patience, cooldown, mode):
     rng = np.random.default_rng(patience)

@@ -15,6 +15,8 @@ from trainlib.core.finite import first_nonfinite
 from trainlib.step.finite_guard import init_finite_guard, update_finite_guard
 from trainlib.training.functional_model import functional_from_keras
 
+SOAK = pytest.mark.soak
+
 
 def noisy_model():
     keras.utils.set_random_seed(0)
@@ -31,11 +33,13 @@ def noisy_model():
 @pytest.mark.parametrize(
     ("execution", "compile_update"),
     [
-        *((execution, False) for execution in EXECUTIONS),
-        *(
-            pytest.param(execution, True, marks=[] if execution == "graph" else pytest.mark.soak)
-            for execution in EXECUTIONS
-        ),
+        pytest.param(
+            execution,
+            compiled,
+            marks=[] if execution == "graph" or (execution, compiled) == ("eager", False) else SOAK,
+        )
+        for execution in EXECUTIONS
+        for compiled in (False, True)
     ],
 )
 def test_a_skipped_step_changes_only_the_guard_and_the_scale(execution, compile_update):

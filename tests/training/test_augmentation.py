@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.executions import soak_except
 
 import trainlib as tl
 from trainlib.augmentation import Augmentation, uniform
@@ -161,7 +162,7 @@ class StopAt(Callback):
             return [Save(), Stop("enough", resumable=True)]
 
 
-@pytest.mark.parametrize("source", ["arrays", "stream"])
+@pytest.mark.parametrize("source", soak_except("arrays", names=["arrays", "stream"]))
 def test_a_run_resumed_within_an_epoch_ends_in_the_same_bits(source, tmp_path):
     data = X, Y
     options = {"batch_size": 4, "epochs": 2}
