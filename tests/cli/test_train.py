@@ -100,8 +100,9 @@ def test_a_result_of_several_values_is_not_monitored(quick, tmp_path, flags, cal
     flags = f"--metrics=confusion_matrix --validation_split=0.5 {flags}{name}confusion_matrix"
     done = quick("--run_dir=run", *flags.split())
     assert (done.status, done.out) == (2, "")
+    flag = flags.split()[-1].split("=")[0]
     message = f"{callback} monitors '{name}confusion_matrix', which is not a single number"
-    assert done.err == f"train: {message}\n"
+    assert done.err == f"train: {flag}: {message}\n"
     assert not (tmp_path / "run").exists()
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 import trainlib as tl
+from trainlib.core.checks import LARGEST_INTEGER, LARGEST_NUMBER
 from trainlib.experiment.fields import plain_settings
 from trainlib.experiment.flat import flatten, unflatten
 from trainlib.experiment.functions import FUNCTIONS, LENGTHS, checked_function, takes, type_of
@@ -20,7 +21,10 @@ TEXT = st.text(
 )
 WORDS = TEXT.filter(lambda text: "," not in text)
 NUMBERS = st.floats(allow_nan=False)
-FINITE = {"int": st.integers(-(2**40), 2**40), "float": st.floats(-1e300, 1e300)}
+FINITE = {
+    "int": st.integers(-LARGEST_INTEGER, LARGEST_INTEGER),
+    "float": st.floats(-LARGEST_NUMBER, LARGEST_NUMBER),
+}
 BY_TYPE = {
     "bool": st.booleans(),
     "int": st.integers(-(2**40), 2**40),
@@ -104,6 +108,17 @@ def part(cls, **more):
     return st.fixed_dictionaries({**plain, **more}).map(lambda fields: cls(**fields))
 
 
+@st.composite
+def data_configs(draw):
+    """Draw settings of the data that do not exclude each other."""
+    more = {"image_size": st.sampled_from([None, "8x12"])}
+    streamed, oversample = draw(st.booleans()), draw(st.booleans())
+    more |= {"stream_pipeline": st.just(streamed), "oversample": st.just(oversample)}
+    more |= {} if streamed else {"steps_per_epoch": st.none()}
+    more |= {"class_weight": st.none()} if oversample else {}
+    return draw(part(tl.DataConfig, **more))
+
+
 NEEDS = {
     ("one_cycle", "pct_final"): lambda given: given.get("three_phase"),
     ("cyclic", "gamma"): lambda given: given.get("mode") == "exp_range",
@@ -152,7 +167,7 @@ def configs(draw):
         st.fixed_dictionaries(
             {
                 **{n: plain_value(declared) for n, declared in plain_settings(tl.ExperimentConfig)},
-                "data": part(tl.DataConfig, image_size=st.sampled_from([None, "8x12"])),
+                "data": data_configs(),
                 "checkpoints": part(tl.CheckpointConfig),
                 "tensorboard": st.none() | part(tl.TensorBoardConfig),
                 "schedule": schedules(),

@@ -128,7 +128,7 @@ def test_maxout_is_the_largest_of_linear_functions():
         ({"depth": 2, "hidden": (3,)}, "hidden and depth both set the widths: give one of them"),
         ({"width": 3}, "width needs depth"),
         ({"last_width": 3}, "last_width needs depth"),
-        ({"depth": -1}, "depth must be at least 0, got -1"),
+        ({"depth": -1}, "depth must be at least 0 and at most 1000, got -1"),
         ({"residual": 2}, "residual=2 needs 1 hidden layer and a multiple of 2 after it, got 2"),
         ({"self_normalizing": True, "batch_norm": True}, "self_normalizing .* leave batch_norm"),
         ({"self_normalizing": True, "activation": "relu"}, "self_normalizing .* activation relu"),

@@ -68,7 +68,7 @@ def test_stochastic_depth_drops_blocks_at_rates_that_grow_linearly():
     ("options", "message"),
     [
         ({"depth": 21}, r"depth of resnet must be 6n \+ 2, such as 20 or 26"),
-        ({"depth": 2}, "depth must be at least 8, got 2"),
+        ({"depth": 2}, "depth must be at least 8 and at most 1202, got 2"),
         ({"shortcut": "none"}, "unknown shortcut 'none'"),
         ({"activation": "maxout"}, "activation maxout is for dense hidden layers"),
         ({"input_shape": (8,)}, "model resnet needs images, .*; models that do: perceptron, mlp"),

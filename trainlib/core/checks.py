@@ -8,8 +8,8 @@ import numbers
 from collections.abc import Iterable
 from typing import Any
 
-LARGEST_NUMBER = 1e30
-"""The largest absolute value of a number that is given; float32 holds it."""
+LARGEST_NUMBER = 2.0**127
+"""The largest absolute value of a number that is given: the largest power of 2 in float32."""
 LARGEST_INTEGER = 2**31 - 1
 """The largest absolute value of an integer that is given, if it has no other bound."""
 
