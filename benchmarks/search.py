@@ -228,9 +228,10 @@ def by_tune(options: Options) -> Found:
     of_search = tl.TuneConfig(
         trials=options.candidates, sampler="random", folds=FOLDS, jobs=JOBS, refit=False
     )
+    config, tune = experiment(options), tl.tune  # which imports TensorFlow
     with tempfile.TemporaryDirectory() as folder:
         timer = Timer()
-        result = tl.tune(experiment(options), SPACE, of_search, run_dir=Path(folder) / "search")
+        result = tune(config, SPACE, of_search, run_dir=Path(folder) / "search")
         seconds = timer.read()
     errors = [float("nan") if x.value is None else x.value for x in result.trials]
     test = tl.run_trial(result.config).test

@@ -113,3 +113,21 @@ def test_layers_that_preprocess_inputs_are_known_and_those_derived_from_them():
     for layer in (Flip(), keras.layers.RandomContrast(0.5), keras.layers.Rescaling(1.0)):
         assert private.preprocesses_inputs(layer)
     assert not private.preprocesses_inputs(keras.layers.Dropout(0.5))
+
+
+def test_a_traced_function_is_called_with_its_structures_and_variables():
+    variable = tf.Variable(1.0)
+
+    def add(pair, named):
+        variable.assign_add(pair[0])
+        return {"sum": pair[1] + named["b"], "variable": variable.read_value()}
+
+    number = tf.TensorSpec([])
+    signature = [(number, number), {"b": number, "a": number}]
+    traced = tf.function(add, signature, autograph=False).get_concrete_function()
+    call = private.TracedCall(traced)
+    assert call.graph is traced.graph
+    pair, named = (tf.constant(1.0), tf.constant(2.0)), {"b": tf.constant(3.0), "a": tf.zeros([])}
+    for expected in (2.0, 3.0):
+        found = call(pair, named)
+        assert (float(found["sum"]), float(found["variable"])) == (5.0, expected)

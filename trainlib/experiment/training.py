@@ -17,6 +17,7 @@ from trainlib.callbacks import (
 )
 from trainlib.callbacks.events import require_tensorboard
 from trainlib.core.tree import kernels
+from trainlib.core.types import Schedule
 from trainlib.data import take
 from trainlib.experiment.augmentation import build_augmentation
 from trainlib.experiment.building import Models, build_losses, build_metrics, build_regularizer
@@ -42,6 +43,8 @@ MONITORS: dict[str, Any] = {"reduce_on_plateau": ReduceLROnPlateau, "early_stop"
 """The callbacks of the registry's monitors."""
 TENSORBOARD = "tensorboard"
 """The folder for TensorBoard in a run folder."""
+DEFAULT = ExperimentConfig()
+"""A configuration without settings."""
 EXAMPLES = 1000
 """Number of examples that TensorBoard shows."""
 
@@ -77,10 +80,20 @@ def build_trainer(
             norms=config.reports_norms,
             augment=build_augmentation(config, task),
             average=average_of_run(config, steps),
-            report={"learning_rate": optimization.schedule} if optimization.schedule else {},
+            report=_reported(config, optimization),
             shared=shared,
         )
     return trainer, optimization
+
+
+def _reported(config: ExperimentConfig, optimization: Optimization) -> dict[str, Schedule]:
+    """Return the schedule that each epoch reports; a constant one is computed once."""
+    if optimization.schedule is None:
+        return {}
+    if config.schedule != DEFAULT.schedule:
+        return {"learning_rate": optimization.schedule}
+    rate = optimization.schedule(0)
+    return {"learning_rate": lambda step: rate}
 
 
 class _LoggedLines(io.TextIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -39,9 +40,13 @@ class Chunk(NamedTuple):
 
 def specs_of(examples: Tree) -> Tree:
     """Return the tensors' specs with the number of examples left open."""
-    return map_tree(
-        lambda a: tf.TensorSpec([None, *a.shape[1:]], tf.dtypes.as_dtype(a.dtype)), examples
-    )
+    return map_tree(lambda a: _spec(tuple(a.shape[1:]), a.dtype), examples)
+
+
+@functools.lru_cache(1024)
+def _spec(shape: tuple[int | None, ...], dtype: Any) -> tf.TensorSpec:
+    """Return the spec of examples of a shape; making one takes longer than finding it."""
+    return tf.TensorSpec([None, *shape], tf.dtypes.as_dtype(dtype))
 
 
 def parts_of(chunk: Chunk, size_in_bytes: int) -> Iterator[Chunk]:
@@ -106,7 +111,9 @@ def _description(array: Any) -> str:
 
 def map_tree(function: Callable[[Any], Any], tree: Tree) -> Tree:
     """Return a structure with a function applied to each leaf."""
-    return tf.nest.map_structure(function, tree)
+    if type(tree) is tuple:  # as most data are: `map_structure` takes longer than a small function
+        return tuple(map_tree(function, branch) for branch in tree)
+    return tf.nest.map_structure(function, tree) if tf.nest.is_nested(tree) else function(tree)
 
 
 def power_below(x: int) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
+
 from trainlib.core.types import Tensor
 
 _NESTING = ("While", "If", "Case", "StatefulPartitionedCall")
@@ -22,6 +24,28 @@ def forget_uninitialized_variables() -> None:
     from keras.src.backend.common.global_state import set_global_attribute
 
     set_global_attribute("uninitialized_variables", [])
+
+
+class TracedCall:
+    """Call of a traced function with tensors of its signature, which it does not check.
+
+    The check takes longer than a small function. Gradients are not recorded through the call.
+
+    Args:
+        traced: a `ConcreteFunction`.
+
+    Attributes:
+        graph: its graph.
+    """
+
+    def __init__(self, traced: Any) -> None:
+        self.graph = traced.graph
+        self._traced, self._inner = traced, traced.inference_fn
+        self._captured = list(traced.captured_inputs)
+
+    def __call__(self, *args: Any) -> Any:
+        tensors = tf.nest.flatten(args, expand_composites=True)
+        return self._inner.call_preflattened([*tensors, *self._captured])
 
 
 def all_layers(model: Any) -> list[Any]:

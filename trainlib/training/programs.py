@@ -33,6 +33,7 @@ from trainlib.step.state import (
 from trainlib.step.train import train_step
 from trainlib.training.devices import OneDevice, TrainStep
 from trainlib.training.functional_model import FunctionalModel
+from trainlib.training.keras_private import TracedCall
 from trainlib.training.shapes import ShapeLimit
 from trainlib.training.variables import assign_changed, assign_values, read_values
 
@@ -268,7 +269,7 @@ class Programs:
                 empty = self.empty_metric_states(execution, specs, kind == "train")
             metric_states = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), empty)
             signature = [specs, position, position, tf.TensorSpec([], tf.bool), metric_states]
-            self._compiled[key] = self._function(build(), signature, execution)
+            self._compiled[key] = TracedCall(self._function(build(), signature, execution))
         return self._compiled[key]
 
     def _function(self, function: Callable[..., Any], signature: Tree, execution: str) -> Any:

@@ -11,6 +11,8 @@ from trainlib.core.types import Tree
 
 def read_values(variables: Any) -> Any:
     """Return the values of a structure of variables."""
+    if tf.executing_eagerly():  # without the identity that a graph has
+        return tf.nest.map_structure(lambda v: v.value(), variables)
     return tf.nest.map_structure(lambda v: v.read_value(), variables)
 
 
