@@ -19,10 +19,8 @@ from helpers.processes import environment, run_python, started_python
 
 FILES = RUN_FILES | {
     "accuracy.png",
-    "confusion_counts.png",
-    "confusion_percentages.png",
+    "confusion_matrix.png",
     "precision_recall.png",
-    "learning_rate.png",
     "loss_ratio.png",
     "reliability.png",
     "loss.png",

@@ -172,7 +172,7 @@ def test_the_report_shows_scores_folds_and_predictions(fake, tmp_path):
         assert shown in text
     assert {x.name for x in (tmp_path / "a").glob("*.png")} == {
         "loss.png",
-        "confusion_percentages.png",
+        "confusion_matrix.png",
     }
 
 

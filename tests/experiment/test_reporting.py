@@ -65,7 +65,7 @@ def test_the_record_of_a_finished_run_is_complete(finished):
 
 
 def test_the_command_has_the_flags_that_are_not_at_their_defaults(finished):
-    name, *flags = read_record(finished).command.split()
+    name, *flags = read_record(finished).made.command.split()
     assert name == "train"
     assert {"--train_examples=100", "--hidden=8", "--epochs=2"} <= set(flags)
     assert not any(flag.startswith(("--dataset", "--seed", "--batch_size")) for flag in flags)

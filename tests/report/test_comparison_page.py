@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from trainlib.report.comparison_page import write_comparison_page
@@ -34,8 +36,9 @@ def test_the_best_result_of_each_column_stands_out(write):
         record("a", 2.0, {}, test={"loss": 0.5, "accuracy": 0.75}),
         record("b", 1.0, {}, test={"loss": 0.25, "accuracy": 0.5}),
     )
-    assert '<td class="number">0.5</td><td class="number"><strong>0.75</strong></td>' in text
-    assert '<td class="number"><strong>0.25</strong></td><td class="number">0.5</td>' in text
+    cells = ("0.5000", "<strong>0.7500</strong>"), ("<strong>0.2500</strong>", "0.5000")
+    for loss, accuracy in cells:
+        assert f'<td class="number">{loss}</td><td class="number">{accuracy}</td>' in text
     assert "<h1>2 runs</h1>" in text and pictures == {"loss"}
 
 
@@ -68,6 +71,28 @@ def test_runs_are_sorted_by_their_results_on_validation_data_and_link_to_their_r
         text.index('<td><a href="../a/report.html">a</a></td>'),
     )
     assert first < second
+
+
+@pytest.mark.parametrize(
+    ("settings", "results", "text"),
+    [
+        ({"loss": "huber"}, {}, "digits, huber"),
+        ({"task": "regression"}, {}, "digits, regression"),
+        ({"model": "autoencoder"}, {}, "digits, autoencoder"),
+        ({"target": "age"}, {}, "digits age"),
+        ({}, {"main_loss": 1.0, "aux_loss": 2.0}, "digits, outputs main aux"),
+    ],
+)
+def test_runs_of_another_task_on_the_same_data_are_not_ranked_with_others(
+    settings, results, text, write
+):
+    first = {"dataset": "digits", "loss": "auto"}
+    shown, _ = write(
+        record("a", 2.0, first, val_loss=2.0),
+        record("b", 1.0, first | settings, val_loss=1.0, **results),
+    )
+    titles = re.findall("<h2>Results on (.*)</h2>", shown)
+    assert titles == ["digits", text] and "Runs are compared with those of the same" in shown
 
 
 def test_runs_of_different_data_have_tables_and_figures_of_their_own(write):

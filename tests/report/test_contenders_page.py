@@ -51,8 +51,8 @@ def test_contenders_are_in_the_order_of_their_rank_with_links_to_their_flags(wri
     text, pictures = write(contender("b", [3.0, 4.0, 3.5]), contender("a", [1.0, 2.0, 1.6]))
     rows = re.findall(r'<td class="number">(\d)</td><td><a href="([^"]*)">(\w)</a></td>', text)
     assert rows == [("1", "flags/a.txt", "a"), ("2", "flags/b.txt", "b")]
-    assert "<strong>1.533 ± 0.5</strong>" in text and "<td>3.5 ± 0.5</td>" in text
-    assert "best</dt><dd>a: val loss 1.533 ± 0.5" in text
+    assert "<strong>1.53 ± 0.50</strong></td>" in text and ">3.50 ± 0.50</td>" in text
+    assert "<strong>1.53 ± 0.50</strong><span>validation loss of the best, a</span>" in text
     assert pictures == {"validation_loss", "test_loss", "val_loss", "loss"}
 
 
@@ -66,6 +66,8 @@ def test_differences_say_whether_they_may_be_chance(write):
     assert re.search(r"<td>near</td>.*<td>may be chance</td>", text)
     assert "all 3 pairs" in text and "With 3 seeds only differences" in text
     assert "test loss: minus a" in text
+    assert "By the test loss, a is better than far." in text
+    assert "By the test loss, the difference of a from near may be chance." in text
 
 
 def test_a_baseline_is_the_reference(write):

@@ -46,7 +46,7 @@ def test_a_learning_curve_is_the_history_with_its_best_epoch_marked(name, best):
     np.testing.assert_array_equal(drawn[best].get_xydata(), [mark])
     (axes,) = figure.axes
     assert (axes.get_title(), axes.get_xlabel(), axes.get_ylabel()) == (name, "epoch", name)
-    assert {text.get_text() for text in axes.get_legend().get_texts()} == set(drawn)
+    assert {text.get_text() for text in axes.figure.legends[0].get_texts()} == set(drawn)
 
 
 def test_train_and_validation_have_the_same_colors_in_each_figure():

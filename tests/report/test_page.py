@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -56,9 +58,13 @@ MARKUP = "<b>&\"'$x$"
 
 def test_every_part_escapes_what_it_shows():
     parts = [
-        page.heading(MARKUP, MARKUP, MARKUP),
+        page.heading(MARKUP, page.Provenance(MARKUP, MARKUP), MARKUP),
+        page.key_results([(MARKUP, MARKUP)]),
+        page.advice([MARKUP]),
+        page.image_sheet({MARKUP: [""]}, [[MARKUP]]),
         page.section(
             MARKUP,
+            page.subsection(MARKUP, page.note(MARKUP)),
             page.description_list([(MARKUP, MARKUP)]),
             page.collapsed(MARKUP, page.note(MARKUP)),
         ),
@@ -67,7 +73,13 @@ def test_every_part_escapes_what_it_shows():
         page.code_lines([MARKUP]),
     ]
     checker = parse_strictly(page.document(MARKUP, parts))
-    assert checker.text.count(MARKUP) == 15
+    assert checker.text.count(MARKUP) == 23
+
+
+def test_a_link_leads_to_a_file_whose_name_is_quoted():
+    assert page.link(MARKUP, "a b/<c>") == (
+        '<p><a href="a%20b/%3Cc%3E">&lt;b&gt;&amp;&quot;&#x27;$x$</a></p>'
+    )
 
 
 def test_figures_take_the_colors_of_the_page_and_share_no_ids():
@@ -105,4 +117,35 @@ def test_a_section_without_parts_is_empty():
 def test_numbers_have_four_digits_and_are_right_aligned():
     text = page.table(["name", "x"], [["a", 0.123456789], ["b", ""]], {(0, 1)})
     assert '<td>a</td><td class="number"><strong>0.1235</strong></td>' in text
-    assert '<th class="number">x</th>' in text
+    assert '<th scope="col" class="number">x</th>' in text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "texts"),
+    [
+        ([0.9, 0.25, 1.0], ["0.9000", "0.2500", "1.0000"]),
+        ([12.0, 7.5], ["12.00", "7.50"]),
+        ([25.0, 3.0, 1243.0], ["25", "3", "1243"]),
+        ([0.0004321, 0.5], ["0.0004321", "0.5"]),
+        ([1e-9, float("nan")], ["1e-09", "nan"]),
+        ([0.0], ["0"]),
+    ],
+)
+def test_the_numbers_of_a_column_have_the_same_decimals(numbers, texts):
+    text = page.table(["x"], [[x] for x in numbers])
+    assert re.findall('"number">([^<]*)</td>', text) == texts
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "text"),
+    [
+        (1.29, 0.0638, "1.290 ± 0.064"),
+        (2.0, 0.5, "2.00 ± 0.50"),
+        (123.4, 12.3, "123 ± 12"),
+        (0.5, 0.0, "0.5 ± 0"),
+        (0.123456, math.nan, "0.1235"),
+        (0.5, 1e-9, "0.5 ± 1e-09"),
+    ],
+)
+def test_a_number_has_the_decimals_of_its_spread(value, spread, text):
+    assert page.with_spread(value, spread) == text

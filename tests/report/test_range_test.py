@@ -36,7 +36,7 @@ def test_the_curve_is_drawn_over_a_logarithmic_axis_with_its_rates_marked():
     marks = {"suggestion: 0.0002": 2e-4, "steepest: 0.0001": 1e-4, "tenth of minimum: 0.001": 1e-3}
     for label, rate in marks.items():
         assert list(lines[label].get_xdata()) == [rate, rate]
-    assert {text.get_text() for text in axes.get_legend().get_texts()} == set(lines)
+    assert {text.get_text() for text in axes.figure.legends[0].get_texts()} == set(lines)
 
 
 @pytest.mark.parametrize("last", [4.0, np.nan, np.inf])

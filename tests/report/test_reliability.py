@@ -21,4 +21,4 @@ def test_bars_are_accuracies_and_the_title_has_the_error():
     bars = {round(bar.get_x(), 4): bar.get_height() for bar in axes.containers[0]}
     assert bars == {round(8 / 15, 4): 1.0, round(14 / 15, 4): pytest.approx(2 / 3)}
     expected = (1 * 0.45 + 3 * abs(0.95 - 2 / 3)) / 4
-    assert axes.get_title() == f"reliability; expected calibration error {expected:.4f}"
+    assert axes.get_title() == f"reliability (calibration error {expected:.4f})"

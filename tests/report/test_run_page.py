@@ -7,6 +7,7 @@ import pytest
 from helpers.predictions import classified, numbers
 
 from trainlib.report.examples import ExampleData
+from trainlib.report.page import Provenance
 from trainlib.report.range_test import LossCurve
 from trainlib.report.run_page import ModelRecord, OutputRecord, RunRecord, duration, write_run_page
 
@@ -30,7 +31,9 @@ FINISHED = RunRecord(
     HISTORY,
     SETTINGS,
     flags=("--dataset=digits", "--seed=0"),
-    command="train --epochs=2",
+    made=Provenance(
+        "train --epochs=2", "2026-01-02 03:04 UTC", "7", {"trainlib": "1.2", "Keras": "3.4"}
+    ),
     summary=SUMMARY,
 )
 CURVE = LossCurve(*np.array([[1e-4, 1e-3, 1e-2], [3.0, 2.0, 1.0], [3.0, 2.5, 2.0]]))
@@ -57,35 +60,38 @@ def write(tmp_path):
 
 def test_a_finished_run_has_its_command_its_facts_its_results_and_its_flags(write):
     text, pictures = write(FINISHED, model_record(classified(40, 3), ("a", "b", "c")))
-    assert "<code>train --epochs=2</code>" in text
+    assert "<code><span>train</span> <span>--epochs=2</span></code>" in text
+    assert "2026-01-02 03:04 UTC · seed 7 · trainlib 1.2 · Keras 3.4" in text
+    assert "<strong>1.125</strong><span>test loss (the loss)</span>" in text
+    assert "<strong>1.25</strong><span>lowest validation loss, epoch 2 of 2</span>" in text
     for name, fact in (
         ("data set", "digits"),
         ("examples", "1,400 training, 40 test"),
         ("model", "mlp, 1,234 parameters"),
         ("loss", "the_loss"),
         ("epochs", "2"),
-        ("best epoch", "2 (val_loss 1.25)"),
+        ("learning rate", "0.1"),
         ("training took", "2 min 30 s"),
     ):
         assert f"<dt>{name}</dt><dd>{fact}</dd>" in text
     assert '<td>test</td><td class="number">1.125</td>' in text
     assert "<code>--seed=0</code>" in text
     assert "not finished" not in text
-    predictions = {"confusion_counts", "confusion_percentages", "precision_recall", "reliability"}
-    assert pictures == {"loss", "learning_rate", "loss_ratio"} | predictions
+    predictions = {"confusion_matrix", "precision_recall", "reliability"}
+    assert pictures == {"loss", "loss_ratio"} | predictions
     assert text.count("<svg ") == len(pictures)
 
 
 def test_numbers_have_residuals_in_place_of_confusions(write):
     text, pictures = write(FINISHED, model_record(numbers(40)))
-    assert pictures == {"loss", "learning_rate", "loss_ratio", "residuals", "residual_histogram"}
+    assert pictures == {"loss", "loss_ratio", "residuals", "residual_histogram"}
     assert "confusion" not in text
 
 
-def test_very_many_classes_have_percentages_only(write):
-    names = tuple(map(str, range(30)))
-    _, pictures = write(FINISHED, model_record(classified(100, 30), names))
-    assert "confusion_percentages" in pictures and "confusion_counts" not in pictures
+def test_a_learning_rate_that_changes_has_a_figure(write):
+    history = [{**x, "learning_rate": 0.1 / x["epoch"]} for x in HISTORY]
+    text, pictures = write(RunRecord("name", history, SETTINGS))
+    assert "learning_rate" in pictures and "<dt>learning rate</dt>" not in text
 
 
 def test_the_report_of_an_unfinished_run_says_that_it_is_not_finished(write):
@@ -93,13 +99,13 @@ def test_the_report_of_an_unfinished_run_says_that_it_is_not_finished(write):
     assert "This run is not finished." in text
     assert "<dt>epochs</dt><dd>2 of 5</dd>" in text
     assert "<h2>Flags</h2>" not in text and "Results of the saved model" not in text
-    assert pictures == {"loss", "learning_rate", "loss_ratio"}
+    assert pictures == {"loss", "loss_ratio"}
 
 
 def test_a_run_whose_flags_are_unknown_shows_its_history(write):
     text, pictures = write(RunRecord("name", HISTORY, {}))
     assert "<dt>epochs</dt><dd>2</dd>" in text and "<dt>model</dt>" not in text
-    assert pictures == {"loss", "learning_rate", "loss_ratio"}
+    assert pictures == {"loss", "loss_ratio"}
 
 
 def test_the_range_test_is_shown_with_the_learning_rate_of_the_run(write):

@@ -28,9 +28,13 @@ TRIALS = [
 def test_the_page_shows_the_best_trial_its_figures_and_the_failures(tmp_path):
     write_search_page(report(TRIALS, {"rate": 0.75, "kind": 0.25}), tmp_path)
     text = (tmp_path / "report.html").read_text()
-    assert "val_loss 0.125 of trial 2" in text and "rate=0.5, kind=adam, beta=0.5" in text
+    assert "<strong>0.125</strong><span>best validation loss, trial 2 of 4</span>" in text
+    assert "rate=0.5, kind=adam, beta=0.5" in text
     assert "2 complete, 1 pruned, 1 failed" in text
-    assert "loss 0.25 (trained again)" in text and "train --flagfile=search/best.txt" in text
+    assert (
+        "<strong>0.25</strong><span>test loss</span>" in text
+        and "train --flagfile=search/best.txt" in text
+    )
     assert "NonFiniteError: &lt;loss&gt;" in text
     rows = text[text.index("<tbody>") :].split("<tr>")[1:3]
     assert ["<td" in row and row.split(">")[1].split("<")[0] for row in rows] == ["2", "0"]

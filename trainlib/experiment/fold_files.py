@@ -12,6 +12,7 @@ import numpy as np
 
 from trainlib.experiment import run_folder
 from trainlib.experiment.fold_results import CrossValidationResult, FoldConfig, FoldResult
+from trainlib.experiment.provenance import command_line, made_now, provenance
 from trainlib.experiment.task import Task
 from trainlib.report.figures import require_matplotlib
 from trainlib.report.folds_page import write_folds_page
@@ -88,7 +89,8 @@ def write_summary(found: CrossValidationResult, task: Task) -> None:
     assert folder is not None
     write_text(folder / TABLE_FILE, _table(found))
     write_text(folder / PREDICTIONS_FILE, _predictions(found, task))
-    run_folder.write_json(folder / run_folder.SUMMARY_FILE, summary_of(found))
+    summary = {**summary_of(found), **made_now()}
+    run_folder.write_json(folder / run_folder.SUMMARY_FILE, summary)
     if not found.config.report:
         return
     try:
@@ -96,7 +98,9 @@ def write_summary(found: CrossValidationResult, task: Task) -> None:
     except ImportError:
         return
     names = _class_names(found, task)
-    write_folds_page(found, task.dataset.name, names, folder)
+    command = command_line("train", found.config, found.options, folds=found.options.folds)
+    made = provenance(command, found.config, summary)
+    write_folds_page(found, task.dataset.name, names, folder, made)
 
 
 def summary_of(found: CrossValidationResult) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +13,10 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.augmentation import augmented_examples
 from trainlib.experiment.building import Models, matched_task
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.flat import flag_text, flatten, settings
+from trainlib.experiment.flat import flatten
 from trainlib.experiment.optimization import build_optimization
 from trainlib.experiment.predictions import class_names, predict_test, shown_examples
+from trainlib.experiment.provenance import command_line, provenance
 from trainlib.experiment.saved_run import (
     build_saved_task,
     load_models,
@@ -26,7 +28,7 @@ from trainlib.experiment.values import written
 from trainlib.report import columns
 from trainlib.report.comparison_page import write_comparison_page
 from trainlib.report.ensemble_page import write_ensemble_page
-from trainlib.report.range_test import read_curve
+from trainlib.report.range_test import LossCurve, read_curve
 from trainlib.report.run_page import (
     REPORT_FILE,
     ModelRecord,
@@ -50,17 +52,26 @@ def read_record(folder: Path) -> RunRecord:
     if not (folder / run_folder.CONFIG_FILE).is_file():
         return RunRecord(name, history, {}, range_test=read_curve(folder))
     config = run_folder.read_config(folder)
-    flat = flatten(config)
-    defaults = {s.flag: s.default for s in settings(ExperimentConfig)}
-    given = (flag_text(flag, x) for flag, x in flat.items() if x != defaults[flag])
+    summary = read_saved_run(folder).summary if is_finished(folder) else None
+    return _record(name, history, config, summary, read_curve(folder))
+
+
+def _record(
+    name: str,
+    history: columns.History,
+    config: ExperimentConfig,
+    summary: Mapping[str, Any] | None,
+    curve: LossCurve | None = None,
+) -> RunRecord:
+    """Return the record of a run whose configuration is known."""
     return RunRecord(
         name,
         history,
-        {flag: written(value) for flag, value in flat.items()},
+        {flag: written(value) for flag, value in flatten(config).items()},
         tuple(config.to_flags().splitlines()),
-        " ".join(["train", *given]),
-        read_saved_run(folder).summary if is_finished(folder) else None,
-        read_curve(folder),
+        provenance(command_line("train", config), config, summary),
+        summary,
+        curve,
     )
 
 
@@ -163,17 +174,8 @@ def write_ensemble_report(
     """
     members = sorted((folder / "members").iterdir(), key=lambda path: int(path.name))
     histories = {f"member {x.name}": run_folder.read_history(x) for x in members}
-    flat = flatten(config)
-    defaults = {s.flag: s.default for s in settings(ExperimentConfig)}
-    given = (flag_text(flag, x) for flag, x in flat.items() if x != defaults[flag])
-    record = RunRecord(
-        folder.resolve().name,
-        next(iter(histories.values())),
-        {flag: written(value) for flag, value in flat.items()},
-        tuple(config.to_flags().splitlines()),
-        " ".join(["train", *given]),
-        run_folder.read_summary(folder),
-    )
+    history, summary = next(iter(histories.values())), run_folder.read_summary(folder)
+    record = _record(folder.resolve().name, history, config, summary)
     model = model_record(config, task, built, record.history)
     write_ensemble_page(record, histories, model, to)
 

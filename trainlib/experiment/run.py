@@ -25,6 +25,7 @@ from trainlib.experiment.preparation import (
     evaluate_parts,
     prepare_run,
 )
+from trainlib.experiment.provenance import made_now
 from trainlib.experiment.reporting import write_report_from_memory
 from trainlib.experiment.result import (
     ExperimentResult,
@@ -300,4 +301,5 @@ def _summary(task: Task, result: ExperimentResult) -> dict[str, Any]:
         "feature_names": list(task.dataset.feature_names),
         **outputs_summary(task),
         "params_sha256": result.params_sha256,
+        **made_now(),
     }

@@ -38,13 +38,8 @@ def augmentation_sheet(examples: AugmentedExamples, x_max: float) -> str:
     """
     if not is_image(examples.before.shape[1:]):
         return ""
-    rows = [("original", examples.before)]
-    rows += [(f"epoch {k}", after) for k, after in enumerate(examples.after, 1)]
-    shown = [
-        [
-            page.ExampleImage(encode_png(image, x_max), (f"example {index}", name), None)
-            for index, image in zip(examples.ids, images, strict=True)
-        ]
-        for name, images in rows
-    ]
-    return page.note(examples.name) + "\n".join(map(page.example_images, shown))
+    images = {"original": examples.before}
+    images |= {f"epoch {k}": after for k, after in enumerate(examples.after, 1)}
+    rows = {name: [encode_png(x, x_max) for x in found] for name, found in images.items()}
+    sheet = page.image_sheet(rows, [(f"example {index}",) for index in examples.ids])
+    return page.note(examples.name) + sheet

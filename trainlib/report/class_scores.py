@@ -86,7 +86,7 @@ def precision_recall(is_class: np.ndarray, scores: np.ndarray) -> PrecisionRecal
 def class_table(
     counts: np.ndarray, curves: Sequence[PrecisionRecall | None], names: Sequence[str]
 ) -> str:
-    """Return HTML of the scores of each class, and of their means over the classes.
+    """Return a table of the scores of each class, and of their means over the classes.
 
     Args:
         counts: result of `confusion_counts`.
@@ -103,7 +103,7 @@ def class_table(
     means = [np.nan if np.isnan(x).all() else float(np.nanmean(x)) for x in columns]
     rows.append(["mean of the classes", *map(_cell, means), int(scores.examples.sum())])
     headers = ["class", "precision", "recall", "F1", "average precision", "examples"]
-    return page.note("Precision and recall of each class") + page.table(headers, rows)
+    return page.subsection("Precision and recall of each class", page.table(headers, rows))
 
 
 def precision_recall_figure(
@@ -111,10 +111,10 @@ def precision_recall_figure(
 ) -> Figure:
     """Return a figure of the precision-recall curves of the classes with the lowest averages."""
     ranked = sorted((curve.average, k) for k, curve in enumerate(curves) if curve is not None)
-    title = "precision and recall"
+    title = "precision and recall of each class"
     if len(ranked) > CURVES:
-        title += f": the {CURVES} classes with the lowest average precision"
-    figure, axes = figures.new_figure(title, "recall", "precision", size=(5.2, 4.9))
+        title = f"precision and recall of {CURVES} classes"
+    figure, axes = figures.new_figure(title, "recall", "precision", figures.SQUARE)
     for color, (average, k) in zip(figures.LINE_COLORS, ranked[:CURVES], strict=False):
         curve = curves[k]
         assert curve is not None
@@ -122,7 +122,7 @@ def precision_recall_figure(
         axes.step(curve.recall, curve.precision, where="pre", color=color, label=label)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    figures.add_legend(axes, figure)
+    figures.add_legend(axes, title="average precision, the lowest first")
     return figure
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainlib.report import columns, figures, page, spread
 from trainlib.report.curves import as_words
-from trainlib.report.run_page import REPORT_FILE, duration, file_name
+from trainlib.report.run_page import MOST_RESULTS, REPORT_FILE, duration, file_name
 from trainlib.tools.comparison import (
     TEST,
     VALIDATION,
@@ -44,6 +44,7 @@ class ContendersReport(NamedTuple):
         baseline: the contender with which the others are compared; None: each with each.
         settings: values of the flags of each contender, as text by name.
         links: path of the flag file of each contender, in the folder of the page.
+        made: the command, the date, the first seed and the versions.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ContendersReport(NamedTuple):
     baseline: str | None
     settings: Mapping[str, Mapping[str, str]]
     links: Mapping[str, str]
+    made: page.Provenance = page.Provenance()
 
     @property
     def result(self) -> str:
@@ -81,15 +83,17 @@ def write_contenders_page(report: ContendersReport, folder: Path) -> None:
     finals = dict(_finals(report, shown))
     tuned = [x for x in report.contenders if x.tuning]
     tuning = {"learning_rates": spread.tuning_curves(tuned, report.monitor)} if tuned else {}
-    title = f"{len(report.contenders)} contenders"
+    title = f"{report.name}: {len(report.contenders)} contenders"
     sections = [
-        page.heading(title, report.name, _warning(report)),
+        page.heading(title, report.made, _warning(report)),
+        page.key_results(_key_results(report)),
+        page.advice(_conclusion(report)),
         page.description_list(_facts(report)),
         page.section("Results", _results(report), page.note(_about_results(report))),
         page.section("Differences", *_differences(report)),
-        page.section("Results of each seed", page.figure_grid(finals.items(), large=True)),
-        page.section("Training", page.figure_grid(curves.items(), large=True), page.note(BAND)),
-        page.section("Learning rates", page.figure_grid(tuning.items(), large=True)),
+        page.section("Results of each seed", page.figure_grid(finals.items())),
+        page.section("Training", page.figure_grid(curves.items()), page.note(BAND)),
+        page.section("Learning rates", page.figure_grid(tuning.items())),
         page.section("Flags that differ", page.table_of_differences("flag", report.settings)),
         page.section("Failed runs", _failures(report)),
     ]
@@ -113,9 +117,6 @@ def _warning(report: ContendersReport) -> str:
 
 
 def _facts(report: ContendersReport) -> Iterator[tuple[str, str]]:
-    best = report.contenders[0]
-    if not best.status(report.monitor):
-        yield "best", f"{best.name}: {as_words(report.monitor)} {_mean_text(best, report)}"
     first = next(iter(report.settings.values()))
     yield "data set", first.get("dataset", "")
     seeds = [run.seed for run in max(report.contenders, key=lambda x: len(x.runs)).runs]
@@ -132,10 +133,43 @@ def _facts(report: ContendersReport) -> Iterator[tuple[str, str]]:
     yield "training took", duration(np.array(took))
 
 
-def _mean_text(contender: Contender, report: ContendersReport) -> str:
-    values = contender.monitored(report.monitor)
-    spread = f" ± {values.std(ddof=1):.2g}" if len(values) > 1 else ""
-    return f"{values.mean():.4g}{spread}"
+def _key_results(report: ContendersReport) -> Iterator[tuple[str, str]]:
+    """Yield the result by which contenders are ranked, and those on the test data, of the best."""
+    best = report.contenders[0]
+    if best.status(report.monitor):
+        return
+    words = as_words(report.monitor).replace("val ", "validation ")
+    yield _spread_text(best.monitored(report.monitor)), f"{words} of the best, {best.name}"
+    names = sorted(_result_names([best]), key=lambda name: name == "loss")
+    for name in names[:MOST_RESULTS]:
+        if text := _spread_text(best.values(TEST, name)):
+            yield text, f"its test {as_words(name)}"
+
+
+def _conclusion(report: ContendersReport) -> list[str]:
+    """Return which contenders the best one is better than, and which may be as good."""
+    best = report.contenders[0].name
+    if report.seeds < 2:
+        return ["One seed cannot show whether the differences are chance (--seeds=5)."]
+    if report.baseline not in (None, best):
+        return []
+    by_verdict: dict[str, list[str]] = {"worse": [], "better": [], "may be chance": []}
+    for name, x in against(report.differences, best).items():
+        by_verdict[_verdict(x, report)].append(name)
+    part = part_of_tests(report.contenders, report.result)
+    data = f"By the {part} {as_words(report.result)}"
+    texts = {
+        "worse": f"{data}, {best} is better than {{}}.",
+        "better": f"{data}, {best} is worse than {{}}, although it is first on validation data.",
+        "may be chance": f"{data}, the difference of {best} from {{}} may be chance.",
+    }
+    return [texts[x].format(_listed(names)) for x, names in by_verdict.items() if names]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a list in a sentence."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _results(report: ContendersReport) -> str:
@@ -196,13 +230,13 @@ def _rate(contender: Contender) -> str:
     return f"{contender.learning_rate:g}{mark}"
 
 
-def _spread_text(values: np.ndarray) -> str:
+def _spread_text(values: np.ndarray) -> page.NumberText:
     """Return mean and standard deviation; of values that are not all finite, the mean of those."""
     finite = values[np.isfinite(values)]
     if not finite.size:
-        return ""
-    deviation = f" ± {finite.std(ddof=1):.2g}" if finite.size > 1 else ""
-    return f"{finite.mean():.4g}{deviation}"
+        return page.NumberText()
+    spread = float(finite.std(ddof=1)) if finite.size > 1 else math.nan
+    return page.with_spread(float(finite.mean()), spread)
 
 
 def _about_results(report: ContendersReport) -> str:

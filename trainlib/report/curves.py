@@ -111,9 +111,9 @@ def comparison_curves(histories: Mapping[str, History], name: str) -> Figure:
         name: name of the result, without `val_`.
     """
     longest = max((columns.epochs(history) for history in histories.values()), key=len)
-    height = 3.1 + 0.19 * (len(histories) + 2)  # the legend has a line for each run
     title = as_words(name)
-    figure, axes = figure_by_epoch(title, title, longest, size=(4.8, height))
+    size = figures.WIDTH, figures.HEIGHT + 0.18 * len(histories)  # the legend names each run
+    figure, axes = figure_by_epoch(title, title, longest, size=size)
     drawn = []
     for k, (run, history) in enumerate(histories.items()):
         marker, color = divmod(k, len(figures.LINE_COLORS))
@@ -129,7 +129,7 @@ def comparison_curves(histories: Mapping[str, History], name: str) -> Figure:
     axes.plot([], [], color=figures.MUTED, linestyle="-", label="validation")
     axes.plot([], [], color=figures.MUTED, linestyle=":", label="train")
     scale_axis(axes, drawn)
-    figures.add_legend(axes, figure)
+    figures.add_legend(axes)
     return figure
 
 

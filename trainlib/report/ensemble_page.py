@@ -17,6 +17,9 @@ from trainlib.report.run_page import (
     file_name,
     loss_text,
     output_sections,
+    results_table,
+    sizes_text,
+    test_results,
 )
 from trainlib.training.files import write_text
 
@@ -48,9 +51,11 @@ def write_ensemble_page(
     record = summary["ensemble"]
     names = list(dict.fromkeys(n for h in histories.values() for n in columns.result_names(h)))
     drawn = {file_name(n): curves.comparison_curves(histories, n) for n in names}
+    results = results_table(summary, "Results of the ensemble")
     sections = [
-        Section(page.heading(run.name, run.command)),
-        Section(page.side_by_side(page.description_list(_facts(run, model)), _results(summary))),
+        Section(page.heading(run.name, run.made)),
+        Section(page.key_results(_key_results(summary, model))),
+        Section(page.side_by_side(results, page.description_list(_facts(run, model)))),
         Section(page.section("Members", _members(record, histories))),
         Section(page.section("Gain and diversity", _gain(record["scores"]))),
         Section(page.section("Training", page.figure_grid(drawn.items())), drawn),
@@ -68,13 +73,23 @@ def write_ensemble_page(
     write_text(folder / REPORT_FILE, text)
 
 
+def _key_results(summary: Mapping[str, Any], model: ModelRecord) -> list[tuple[str, str]]:
+    """Return the results on the test data, and what the ensemble gains there."""
+    shown = test_results(summary["test"], loss_text(model))
+    found = summary["ensemble"]["scores"]["test"]
+    if "gain" not in found:
+        return shown
+    gain = f"{found['gain']:.3g} ± {found['gain_standard_error']:.1g}"
+    return [*shown, (gain, "test loss gained over the mean of the members")]
+
+
 def _facts(run: RunRecord, model: ModelRecord) -> list[tuple[str, str]]:
     """Return the facts about an ensemble, as names and texts."""
     settings, summary = run.settings, run.summary or {}
     temperature = summary.get("calibration", {}).get("temperature")
     return [
         ("data set", settings.get("dataset", "")),
-        ("examples", ", ".join(f"{size:,} {part}" for part, size in model.sizes.items())),
+        ("examples", sizes_text(model)),
         ("ensemble", f"{settings['ensemble']} members by {settings['ensemble_by']}"),
         ("average", f"{settings['ensemble_average']}, {settings['ensemble_weights']} weights"),
         ("model", f"{settings.get('model', '')}, {model.params:,} parameters in all"),
@@ -83,15 +98,6 @@ def _facts(run: RunRecord, model: ModelRecord) -> list[tuple[str, str]]:
         ("temperature", "" if temperature is None else f"{temperature:.4g}"),
         ("training took", f"{summary['seconds']:.3g} s in all members"),
     ]
-
-
-def _results(summary: Mapping[str, Any]) -> str:
-    """Return a table of the results of the ensemble on each part of the data."""
-    parts = {part: summary[part] for part in ("train", "validation", "test") if part in summary}
-    names = [name for name, x in parts["test"].items() if isinstance(x, (int, float))]
-    rows = [[part, *(float(found[name]) for name in names)] for part, found in parts.items()]
-    headers = ["part", *map(curves.as_words, names)]
-    return page.note("Results of the ensemble") + page.table(headers, rows)
 
 
 def _members(record: Mapping[str, Any], histories: Mapping[str, History]) -> str:
@@ -109,22 +115,25 @@ def _members(record: Mapping[str, Any], histories: Mapping[str, History]) -> str
     ]
     numbers = [float(score["ensemble"]) for score in scores.values()]
     rows.append(["ensemble", 1.0, *numbers, "", ""])
-    last = len(rows) - 1
     headers = ["", "weight", *(f"test {curves.as_words(n)}" for n in scores)]
-    strong = [(last, k + 2) for k in range(len(numbers))]
+    lowest = [min(float(row[k + 2]) for row in rows) for k in range(len(numbers))]
+    strong = [
+        (i, k + 2) for i, row in enumerate(rows) for k, x in enumerate(lowest) if row[k + 2] == x
+    ]
     return page.table([*headers, "best epoch", "training took"], rows, strong)
 
 
 def _gain(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """Return tables of what the ensemble gains, and of how its members differ."""
     compared: list[list[Any]] = []
-    single: list[list[Any]] = []
+    single: dict[str, list[Any]] = {}
     for part, found in scores.items():
         for name, x in found.items():
             if isinstance(x, dict):
                 words, means = curves.as_words(name), (float(x["mean"]), float(x["std"]))
                 compared.append([part, words, *means, float(x["ensemble"])])
             else:
-                single.append([part, SINGLE[name], float(x)])
+                single.setdefault(name, [SINGLE[name]]).append(float(x))
     headers = ["part", "score", "mean of the members", "standard deviation", "ensemble"]
-    return page.table(headers, compared) + page.table(["part", "measure", "value"], single)
+    measures = page.table(["measure", *scores], list(single.values()))
+    return page.side_by_side(page.table(headers, compared), measures)

@@ -11,10 +11,13 @@ import contextlib
 import io
 import os
 import re
+import textwrap
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from trainlib.training.files import write_atomically
 
@@ -50,6 +53,16 @@ THEME: Mapping[str, Color] = {
 TRAIN, VALIDATION = THEME["train"].light, THEME["validation"].light
 LINE_COLORS = tuple(color.light for color in list(THEME.values())[4:12])
 """Colors of many lines in one figure."""
+WIDTH, HEIGHT = 4.5, 3.2
+"""Inches of most figures. All figures of a page have one scale, so that their texts are alike."""
+SQUARE = (WIDTH, 4.4)
+"""Inches of figures whose axes have the same unit."""
+SMALL_FONT = 9
+"""Points of the smallest text of a figure; on a page 1 point is about 1.1 CSS pixels."""
+TITLE_LETTERS = 46
+"""Letters of a title on one line of WIDTH."""
+LEGEND_LETTERS = 60
+"""Letters of a legend on one line of WIDTH, of which the line of each label takes 7."""
 INK, MUTED, LINE, BAD = (THEME[name].light for name in ("ink", "muted", "line", "bad"))
 
 
@@ -73,7 +86,11 @@ def has_matplotlib() -> bool:
 
 
 def new_figure(
-    title: str, xlabel: str, ylabel: str, size: tuple[float, float] = (4.8, 3.1), **options: Any
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    size: tuple[float, float] = (WIDTH, HEIGHT),
+    **options: Any,
 ) -> tuple[Figure, Any]:
     """Return an empty figure and its axes, without a window or global state.
 
@@ -100,7 +117,8 @@ def new_figure(
     with matplotlib.rc_context(colors):
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot(**options)
-        axes.set_title(title, parse_math=False, fontsize=11)
+        letters = round(TITLE_LETTERS * size[0] / WIDTH)
+        axes.set_title(textwrap.fill(title, letters), parse_math=False, fontsize=11)
         axes.set_xlabel(xlabel, parse_math=False)
         axes.set_ylabel(ylabel, parse_math=False)
         axes.grid(linewidth=0.6)
@@ -109,15 +127,38 @@ def new_figure(
     return figure, axes
 
 
-def add_legend(axes: Any, below: Figure | None = None) -> None:
-    """Add a legend of all labeled artists, if any: inside the axes, or below them in a figure."""
+def add_legend(axes: Any, title: str = "") -> None:
+    """Add a legend of all labeled artists, if any, below the axes, where it covers no data.
+
+    Args:
+        axes: the axes of a figure of `new_figure`.
+        title: title of the legend. Default: "", none.
+    """
     handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        place = {} if below is None else {"loc": "outside lower left"}
-        options = {"frameon": False, "fontsize": 9, "labelcolor": INK} | place
-        legend = (below or axes).legend(handles, labels, **options)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+    if not handles:
+        return
+    columns = _legend_columns(labels, LEGEND_LETTERS * axes.figure.get_figwidth() / WIDTH)
+    look = {"frameon": False, "fontsize": SMALL_FONT, "labelcolor": INK, "columnspacing": 1.2}
+    if title:
+        look |= {"title": title, "title_fontsize": SMALL_FONT, "alignment": "left"}
+    legend = axes.figure.legend(
+        handles, labels, loc="outside lower left", ncols=columns, borderaxespad=0.2, **look
+    )
+    legend.get_title().set_color(INK)
+    for text in (*legend.get_texts(), legend.get_title()):
+        text.set_parse_math(False)
+
+
+def _legend_columns(labels: Sequence[str], letters: float) -> int:
+    """Return the largest number of columns whose labels, column by column, have the room."""
+    for rows in range(1, len(labels)):
+        columns = -(-len(labels) // rows)
+        length, longer = divmod(len(labels), columns)  # as matplotlib fills the columns
+        ends = np.cumsum([length + (k < longer) for k in range(columns)])
+        parts = np.split(np.array([len(x) + 7 for x in labels]), ends[:-1])
+        if sum(part.max() for part in parts) <= letters:
+            return columns
+    return 1
 
 
 def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
@@ -128,7 +169,7 @@ def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
         path: path of the file.
     """
     with _without_glyph_warnings():
-        write_atomically(Path(path), lambda aside: figure.savefig(aside, format="png", dpi=120))
+        write_atomically(Path(path), lambda aside: figure.savefig(aside, format="png", dpi=150))
 
 
 def as_svg(figure: Figure, key: str, label: str) -> str:
@@ -151,7 +192,8 @@ def as_svg(figure: Figure, key: str, label: str) -> str:
     text = text[text.index("<svg") :]
     box = re.search(r'viewBox="[^"]*"', text)
     assert box
-    text = f'<svg {box[0]} role="img" aria-label="{label}"{text[text.index(">") :]}'
+    width = f'style="--width: {72 * figure.get_figwidth():g}px"'
+    text = f'<svg {box[0]} {width} role="img" aria-label="{label}"{text[text.index(">") :]}'
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # would apply to the whole page
     text = re.sub(r' id="[\w.]+_\d+"', "", text)  # groups have the same ids in each figure
     text = re.sub(r" ?font-family: [^;\"]*;?", "", text).replace("xlink:href=", "href=")

@@ -16,7 +16,7 @@ from trainlib.report.predictions import (
     confusion_matrix_figure,
     residual_figure,
 )
-from trainlib.report.run_page import REPORT_FILE, file_name
+from trainlib.report.run_page import MOST_RESULTS, REPORT_FILE, duration, file_name
 from trainlib.tools.fold_scores import BiasVariance, FoldScore
 from trainlib.training.files import write_text
 
@@ -24,6 +24,8 @@ from trainlib.training.files import write_text
 class Folds(Protocol):
     """What the page shows of a `CrossValidationResult`."""
 
+    @property
+    def config(self) -> Any: ...
     @property
     def options(self) -> Any: ...
     @property
@@ -40,7 +42,9 @@ class Folds(Protocol):
     def bias_variance(self) -> BiasVariance | None: ...
 
 
-def write_folds_page(found: Folds, name: str, classes: Sequence[str], folder: Path) -> None:
+def write_folds_page(
+    found: Folds, name: str, classes: Sequence[str], folder: Path, made: page.Provenance
+) -> None:
     """Write the page and its pictures.
 
     Args:
@@ -48,6 +52,7 @@ def write_folds_page(found: Folds, name: str, classes: Sequence[str], folder: Pa
         name: name of the data set.
         classes: names of the classes; () for numbers.
         folder: where to write.
+        made: the command, the date, the seed and the versions.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -59,7 +64,9 @@ def write_folds_page(found: Folds, name: str, classes: Sequence[str], folder: Pa
     repeats = f", {found.options.repeats} times" if found.options.repeats > 1 else ""
     title = f"{name}: {found.options.folds} folds{repeats}"
     sections = [
-        page.heading(title, warning=warning),
+        page.heading(title, made, warning),
+        page.key_results(_key_results(found)),
+        page.description_list(_facts(found)),
         page.section("Results on held-out examples", _scores(found), page.note(INTERVALS)),
         page.section("Bias and variance", _parts(found)),
         page.section("By fold", page.figure_grid(drawn.items()), _table(found)),
@@ -71,6 +78,29 @@ def write_folds_page(found: Folds, name: str, classes: Sequence[str], folder: Pa
     write_text(folder / REPORT_FILE, text)
 
 
+def _key_results(found: Folds) -> list[tuple[str, str]]:
+    """Return the mean results on held-out examples, metrics before the loss."""
+    ordered = sorted(found.scores.items(), key=lambda item: item[0] == "loss")
+    return [
+        (page.with_spread(x.mean, x.standard_error), f"held-out {as_words(name)}")
+        for name, x in ordered[:MOST_RESULTS]
+    ]
+
+
+def _facts(found: Folds) -> list[tuple[str, str]]:
+    """Return the facts about the models, as names and texts."""
+    config, folds = found.config, found.folds
+    sizes = sorted({x.train_size for x in folds})
+    epochs = np.mean([x.epochs for x in folds])
+    return [
+        ("model", config.model.name),
+        ("optimizer", config.optimizer.name),
+        ("training examples", f"{' or '.join(f'{x:,}' for x in sizes[:2])} in each fold"),
+        ("epochs", f"{epochs:.3g}, mean of the folds"),
+        ("training took", duration(np.array([x.seconds for x in folds]))),
+    ]
+
+
 INTERVALS = (
     "Folds share most of their training examples. The interval allows for that (Nadeau and Bengio, "
     "2003); the standard error takes the folds for independent."
@@ -78,7 +108,7 @@ INTERVALS = (
 ONE_REPEAT = (
     "A model that predicts its training examples badly has a large bias; one that predicts them "
     "better than held-out examples has a large variance. The parts of the error need two or more "
-    "repeats, in which several models predict the same examples."
+    "repeats (--fold_repeats=2), in which several models predict the same examples."
 )
 REPEATED = (
     "Bias: squared error of the mean prediction of an example, the noise of its target included. "
@@ -128,7 +158,9 @@ def _table(found: Folds) -> str:
         values = [x.held_out.get(name, "") for name in names]
         rows.append([x.repeat + 1, x.fold + 1, x.train_size, x.epochs, *values, x.failure or ""])
     headers = ["repeat", "fold", "training examples", "epochs", *map(as_words, names), "failure"]
-    return page.table(headers, rows)
+    first = 0 if found.options.repeats > 1 else 1
+    last = len(headers) - (not any(row[-1] for row in rows))
+    return page.table(headers[first:last], [row[first:last] for row in rows])
 
 
 def _by_fold(found: Folds, name: str) -> Any:
@@ -143,9 +175,13 @@ def _by_fold(found: Folds, name: str) -> Any:
         if points:
             axes.plot(*zip(*points, strict=True), "o", color=color, label=label)
     score = found.scores[name]
-    axes.axhline(score.mean, color=figures.INK, linewidth=1, linestyle="--", label="mean")
+    axes.axhline(
+        score.mean, color=figures.INK, linewidth=1, linestyle="--", label="mean of held out"
+    )
     if score.low == score.low:
-        axes.axhspan(score.low, score.high, color=figures.VALIDATION, alpha=0.15, linewidth=0)
+        look = {"color": figures.VALIDATION, "alpha": 0.15, "linewidth": 0}
+        label = f"{100 * found.options.confidence:g} % interval of the mean"
+        axes.axhspan(score.low, score.high, label=label, **look)
     axes.xaxis.get_major_locator().set_params(integer=True)
     figures.add_legend(axes)
     return figure
@@ -162,7 +198,7 @@ def _predicted(found: Folds, classes: Sequence[str]) -> dict[str, Any]:
         true = targets[rows, 0].astype(int)
         shown = Predictions(true, scores[rows].argmax(axis=1), scores[rows], losses)
         counts = confusion_counts(shown, columns)
-        return {"confusion_percentages": confusion_matrix_figure(counts, classes, True)}
+        return {"confusion_matrix": confusion_matrix_figure(counts, classes, "held-out")}
     if classes or columns > 1 or targets.shape[1] > 1:
         return {}
     shown = Predictions(targets[rows, 0], scores[rows, 0], None, losses)

@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 
 MOST_WRITTEN = 20
 """Number of classes up to which each cell of a confusion matrix shows its number."""
+MOST_NARROW = 12
+"""Number of classes up to which a confusion matrix is as wide as other figures."""
+LARGE_SIDE = 9.0
+"""Inches of a confusion matrix of more classes."""
 MOST_NAMED = 60
 """Number of classes up to which each has its name at the axes."""
+BLUE, DARKEST = (0.0, 0.45, 0.7), 0.55
+"""Color of a confusion matrix, and its opacity where a class has all of its examples."""
 POINT = "#3a8fd0"
 """Color of points in a bitmap, which is the same on light and on dark pages."""
 
@@ -96,23 +102,25 @@ def most_frequent_confusions(counts: np.ndarray, at_most: int) -> list[Confusion
     ]
 
 
-def confusion_matrix_figure(counts: np.ndarray, names: Sequence[str], normalized: bool) -> Figure:
-    """Return a figure of a confusion matrix, its cells colored by their fraction of the row.
+def confusion_matrix_figure(counts: np.ndarray, names: Sequence[str], part: str = "test") -> Figure:
+    """Return a figure of a confusion matrix: numbers of examples, colored by row.
 
     Args:
         counts: result of `confusion_counts`.
         names: names of the classes.
-        normalized: whether cells show their percentage of the row, or counts.
+        part: which examples are counted. Default: "test".
     """
     from matplotlib.colors import LinearSegmentedColormap
 
-    unit = "percentage of each true class" if normalized else "number of test examples"
-    figure, axes = figures.new_figure(f"confusion: {unit}", "predicted", "true", size=(5.2, 4.9))
+    side = figures.WIDTH if len(names) <= MOST_NARROW else LARGE_SIDE
+    title = f"confusion matrix: number of {part} examples"
+    figure, axes = figures.new_figure(title, "predicted", "true", (side, side))
     axes.grid(visible=False)
-    fractions = row_fractions(counts)
-    # From transparent to a color: the page shows through, light or dark.
-    colors = LinearSegmentedColormap.from_list("blues", [(0.0, 0.45, 0.7, 0.0), (0.0, 0.45, 0.7)])
-    image = axes.imshow(100 * fractions, cmap=colors, vmin=0, vmax=100, interpolation="none")
+    percentages = 100 * row_fractions(counts)
+    # From transparent to a color: the page shows through, light or dark, and so light that the
+    # numbers can be read on it in both.
+    colors = LinearSegmentedColormap.from_list("blues", [(*BLUE, 0.0), (*BLUE, DARKEST)])
+    image = axes.imshow(percentages, cmap=colors, vmin=0, vmax=100, interpolation="none")
     _label_classes(axes, names)
     if len(names) > MOST_WRITTEN:
         bar = figure.colorbar(image, ax=axes, shrink=0.8)
@@ -120,7 +128,9 @@ def confusion_matrix_figure(counts: np.ndarray, names: Sequence[str], normalized
         bar.ax.tick_params(labelcolor=figures.MUTED, color=figures.LINE)
         bar.outline.set_visible(False)
     else:
-        _write_cells(axes, counts, fractions, normalized)
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            look = {"ha": "center", "va": "center", "fontsize": figures.SMALL_FONT}
+            axes.text(j, i, f"{counts[i, j]}", color=figures.INK, **look)
     return figure
 
 
@@ -146,31 +156,18 @@ def residual_histogram(predictions: Predictions) -> Figure:
         bins = min(max(round(errors.size**0.5), 5), 50)
         axes.hist(errors, bins=bins, color=figures.TRAIN, histtype="stepfilled")
         mean, deviation = float(errors.mean()), float(errors.std())
-        text = f"mean {mean:.3g}; standard deviation {deviation:.3g}"
+        text = f"mean {mean:.3g} (standard deviation {deviation:.3g})"
         axes.axvline(mean, color=figures.VALIDATION, label=text)
-    figures.add_legend(axes, figure)
+    figures.add_legend(axes)
     return figure
-
-
-def _write_cells(axes: Any, counts: np.ndarray, fractions: np.ndarray, normalized: bool) -> None:
-    """Write the number of each cell that is not empty into it."""
-    classes = len(counts)
-    percentages = np.round(100 * fractions, 1 if classes <= 4 else 0)
-    written = percentages if normalized else counts
-    fontsize = 12 if classes <= 4 else 8 if classes <= 12 else 6
-    for i, j in zip(*np.nonzero(counts), strict=True):
-        color = "white" if fractions[i, j] > 0.5 else figures.INK
-        text = f"{written[i, j]:g}" if written[i, j] or not normalized else "<1"
-        axes.text(j, i, text, ha="center", va="center", color=color, fontsize=fontsize)
 
 
 def _label_classes(axes: Any, names: Sequence[str]) -> None:
     """Write the names of the classes at both axes; of very many classes, some numbers."""
     if len(names) > MOST_NAMED:
         return
-    small = len(names) > MOST_WRITTEN
     labels = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
-    look = {"fontsize": 6 if small else 9, "parse_math": False}
+    look = {"fontsize": figures.SMALL_FONT, "parse_math": False}
     slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     long = max(map(len, names)) > 2
     axes.set_xticks(range(len(names)), labels, **look, **(slanted if long else {}))

@@ -56,7 +56,7 @@ def error_histogram(found: Reconstructions) -> Figure:
         axes.hist(errors, bins=bins, color=figures.TRAIN, histtype="stepfilled")
         mean = float(errors.mean())
         axes.axvline(mean, color=figures.VALIDATION, label=f"mean {mean:.3g}")
-    figures.add_legend(axes, figure)
+    figures.add_legend(axes)
     return figure
 
 
@@ -65,18 +65,12 @@ def _shown(found: Reconstructions, chosen: np.ndarray, feature_names: Sequence[s
     if not is_image(found.originals.shape[1:]):
         return _table(found, chosen[:ROWS], feature_names)
     low, high = (float(limit(found.originals[chosen])) for limit in (np.min, np.max))
-    rows = []
-    for name, images in (("original", found.originals), ("reconstruction", found.outputs)):
-        row = [
-            page.ExampleImage(
-                encode_png((images[k] - low) / ((high - low) or 1.0), 1.0),
-                (f"example {k}", name, f"loss {found.errors[k]:.3g}"),
-                None,
-            )
-            for k in chosen
-        ]
-        rows.append(page.example_images(row))
-    return "\n".join(rows)
+    rows = {
+        name: [encode_png((images[k] - low) / ((high - low) or 1.0), 1.0) for k in chosen]
+        for name, images in (("original", found.originals), ("reconstruction", found.outputs))
+    }
+    captions = [(f"example {k}", f"loss {found.errors[k]:.3g}") for k in chosen]
+    return page.image_sheet(rows, captions)
 
 
 def _table(found: Reconstructions, chosen: np.ndarray, feature_names: Sequence[str]) -> str:

@@ -29,13 +29,13 @@ def reliability_figure(predictions: Predictions) -> Figure:
     metric = expected_calibration_error(NUM_BINS)
     assert predictions.scores is not None
     state = metric.from_model_output(predictions.true, predictions.scores)
-    title = f"reliability; expected calibration error {float(metric.compute(state)):.4f}"
-    figure, axes = figures.new_figure(title, "confidence", "accuracy", size=(5.2, 4.9))
+    title = f"reliability (calibration error {float(metric.compute(state)):.4f})"
+    figure, axes = figures.new_figure(title, "confidence", "accuracy", figures.SQUARE)
     _draw_bins(axes, state)
     axes.plot([0, 1], [0, 1], color=figures.INK, linewidth=1, linestyle="--", label="calibrated")
     axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    figures.add_legend(axes, figure)
+    axes.set_ylim(0, 1.02)
+    figures.add_legend(axes)
     return figure
 
 
@@ -49,6 +49,6 @@ def _draw_bins(axes: Any, state: CalibrationState) -> None:
     look = {"width": width, "align": "edge", "linewidth": 0}
     axes.bar(edges[:-1][used], accuracy, color=figures.TRAIN, alpha=0.55, label="accuracy", **look)
     mean = confidence[used] / weight[used]
-    axes.plot(mean, accuracy, "o", color=figures.TRAIN, markersize=4)
+    axes.plot(mean, accuracy, "o", color=figures.TRAIN, markersize=4, clip_on=False)
     share = weight / weight.sum()
     axes.stairs(share, edges, color=figures.VALIDATION, label="share of the examples")

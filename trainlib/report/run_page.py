@@ -12,7 +12,8 @@ import numpy as np
 from trainlib.report import columns, curves, figures, page, predictions, reconstructions
 from trainlib.report.augmentation import AugmentedExamples, augmentation_sheet
 from trainlib.report.class_scores import class_curves, class_table, precision_recall_figure
-from trainlib.report.columns import History
+from trainlib.report.columns import LEARNING_RATE, History
+from trainlib.report.diagnosis import diagnose
 from trainlib.report.examples import ExampleData, worst_examples
 from trainlib.report.predictions import CONFIDENCE, Predictions
 from trainlib.report.range_test import LossCurve, curve_figure
@@ -25,6 +26,8 @@ PARTS = ("train", "validation", "test")
 """Parts of the data with results in the summary."""
 MOST_CONFUSIONS = 10
 """Number of confused pairs of classes that are listed."""
+MOST_RESULTS = 4
+"""Number of results on the test data in large type."""
 
 Figures = dict[str, Any]
 """Figures by the names of their files."""
@@ -51,7 +54,8 @@ class RunRecord:
         history: results of each epoch, at least one.
         settings: values of its flags, as text by name; {}: unknown.
         flags: its flags as a flag file has them, one per line.
-        command: `train` with the flags that are not at their defaults; "": unknown.
+        made: the command with the flags that are not at their defaults, the date, the seed and the
+            versions, as far as they are known.
         summary: its summary, with the results by part of the data; None if it is not finished.
         range_test: the curve of the range test that it began with; None if it had none.
     """
@@ -60,7 +64,7 @@ class RunRecord:
     history: History
     settings: Mapping[str, str]
     flags: tuple[str, ...] = ()
-    command: str = ""
+    made: page.Provenance = page.Provenance()
     summary: Mapping[str, Any] | None = None
     range_test: LossCurve | None = None
 
@@ -124,9 +128,11 @@ def write_run_page(run: RunRecord, model: ModelRecord | None, folder: Path) -> N
 
 def _sections(run: RunRecord, model: ModelRecord | None) -> Iterator[Section]:
     warning = "" if run.summary is not None else "This run is not finished."
-    yield Section(page.heading(run.name, run.command, warning))
+    yield Section(page.heading(run.name, run.made, warning))
+    yield Section(page.key_results(_key_results(run, model)))
+    yield Section(page.advice(diagnose(run.history, run.settings, run.summary)))
     facts = page.description_list(_facts(run, model))
-    yield Section(page.side_by_side(facts, _results(run)))
+    yield Section(page.side_by_side(results_table(run.summary), facts))
     drawn = _curves(run, model)
     yield Section(page.section("Training", page.figure_grid(drawn.items())), drawn)
     if model is not None:
@@ -141,15 +147,38 @@ def _sections(run: RunRecord, model: ModelRecord | None) -> Iterator[Section]:
         yield Section(page.section("Flags", page.collapsed("all flags of the run", code)))
 
 
+def _key_results(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str]]:
+    """Yield the results on the test data, and the best one on validation data."""
+    test = (run.summary or {}).get("test", {})
+    yield from test_results(test, "" if model is None else loss_text(model))
+    best, name = columns.best_by_loss(run.history)
+    if best is not None:
+        words = curves.as_words(name).replace("val ", "validation ")
+        yield f"{best.value:.4g}", f"lowest {words}, epoch {best.epoch} of {len(run.history)}"
+
+
+def test_results(test: Mapping[str, Any], loss: str = "") -> list[tuple[str, str]]:
+    """Return the results on the test data in large type, metrics before the loss, and their names.
+
+    Args:
+        test: the results by name.
+        loss: name of the loss. Default: "", unknown.
+    """
+    names = sorted(scalar_names(test), key=lambda name: (name.endswith("_loss"), name == "loss"))
+    called = {"loss": f"loss ({loss})" if loss else "loss"}
+    return [
+        (f"{test[x]:.4g}", f"test {curves.as_words(called.get(x, x))}")
+        for x in names[:MOST_RESULTS]
+    ]
+
+
 def _facts(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str]]:
     """Yield the facts about a run, as names and texts."""
     settings = run.settings
     yield "data set", settings.get("dataset", "")
     name = settings.get("model", "")
     if model is not None:
-        words = {"train": "training"}
-        sizes = (f"{size:,} {words.get(part, part)}" for part, size in model.sizes.items())
-        yield "examples", ", ".join(sizes)
+        yield "examples", sizes_text(model)
         yield "model", f"{name}, {model.params:,} parameters"
         yield "loss", loss_text(model)
     else:
@@ -158,12 +187,13 @@ def _facts(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str
     average = settings.get("weight_average", "none")
     details = ", ".join(f"{k} {v}" for k, v in settings.items() if k.startswith(f"{average}_"))
     yield "average of the parameters", "" if average == "none" else f"{average}, {details}"
+    rates = columns.column(run.history, LEARNING_RATE)
+    yield "learning rate", f"{rates[0]:.4g}" if is_constant(rates) else ""
     yield "batch size", settings.get("batch_size", "")
     done, planned = f"{len(run.history)}", settings.get("epochs", "")
     temperature = (run.summary or {}).get("calibration", {}).get("temperature")
     yield "temperature", "" if temperature is None else f"{temperature:.4g}"
     yield "epochs", done if planned in ("", done) else f"{done} of {planned}"
-    yield "best epoch", page.describe_best(*columns.best_by_loss(run.history))
     yield "training took", duration(columns.column(run.history, "seconds"))
 
 
@@ -177,15 +207,32 @@ def duration(seconds: np.ndarray) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def _results(run: RunRecord) -> str:
-    """Return a table of the scalar results on each part of the data."""
-    if run.summary is None:
+def is_constant(values: np.ndarray) -> bool:
+    """Return whether all values are the same number."""
+    return bool(np.isfinite(values).all() and np.ptp(values) == 0)
+
+
+def scalar_names(results: Mapping[str, Any]) -> list[str]:
+    """Return the names of the results that are one number."""
+    return [name for name, x in results.items() if isinstance(x, (int, float))]
+
+
+def results_table(
+    summary: Mapping[str, Any] | None, title: str = "Results of the saved model"
+) -> str:
+    """Return a table of the scalar results on each part of the data; "" without a summary."""
+    if summary is None:
         return ""
-    results = {part: run.summary[part] for part in PARTS if part in run.summary}
-    names = [name for name, x in results["test"].items() if isinstance(x, (int, float))]
+    results = {part: summary[part] for part in PARTS if part in summary}
+    names = scalar_names(results["test"])
     rows = [[part, *(float(found[name]) for name in names)] for part, found in results.items()]
-    title = page.note("Results of the saved model")
-    return title + page.table(["part", *map(curves.as_words, names)], rows)
+    return page.subsection(title, page.table(["part", *map(curves.as_words, names)], rows))
+
+
+def sizes_text(model: ModelRecord) -> str:
+    """Return the number of examples in each part of the data."""
+    words = {"train": "training"}
+    return ", ".join(f"{size:,} {words.get(part, part)}" for part, size in model.sizes.items())
 
 
 def loss_text(model: ModelRecord) -> str:
@@ -200,7 +247,8 @@ def _curves(run: RunRecord, model: ModelRecord | None) -> Figures:
     """Return the figures of the history."""
     history = run.history
     drawn = {name: curves.learning_curve(history, name) for name in columns.result_names(history)}
-    if columns.has_column(history, columns.LEARNING_RATE):
+    rates = columns.column(history, LEARNING_RATE)
+    if columns.has_column(history, LEARNING_RATE) and not is_constant(rates):
         schedule = None if model is None else model.schedule
         drawn["learning_rate"] = curves.learning_rate_curve(history, schedule)
     if np.isfinite(columns.validation_ratio(history)).any():
@@ -221,7 +269,7 @@ def output_sections(name: str, output: OutputRecord, test: ExampleData) -> Itera
         typical = reconstructions.typical_examples(found, features)
         yield Section(page.section("Reconstructions of test examples", typical))
         worst = reconstructions.worst_reconstructions(found, features)
-        grid = page.figure_grid(drawn.items(), large=True)
+        grid = page.figure_grid(drawn.items())
         yield Section(page.section("Test examples with the highest loss", worst, grid), drawn)
         return
     section = _prediction_section(f"Predictions of the test examples{title}", found, output)
@@ -233,27 +281,23 @@ def output_sections(name: str, output: OutputRecord, test: ExampleData) -> Itera
 
 def _prediction_section(title: str, found: Predictions, output: OutputRecord) -> Section:
     """Return the errors on the test examples: confusions of classes, or residuals."""
-    names, tables = output.class_names, list[str]()
+    names = output.class_names
     if found.scores is None:
         drawn = {
             "residuals": predictions.residual_figure(found),
             "residual_histogram": predictions.residual_histogram(found),
         }
-    else:
-        counts = predictions.confusion_counts(found, len(names))
-        kinds = {"confusion_counts": False, "confusion_percentages": True}
-        if len(names) > predictions.MOST_WRITTEN:
-            del kinds["confusion_counts"]
-        drawn = {
-            file: predictions.confusion_matrix_figure(counts, names, normalized)
-            for file, normalized in kinds.items()
-        }
-        curves_of_classes = class_curves(found, len(names))
-        drawn["precision_recall"] = precision_recall_figure(curves_of_classes, names)
-        if found.score_name == CONFIDENCE:
-            drawn["reliability"] = reliability_figure(found)
-        tables = [_confusions(counts, names), class_table(counts, curves_of_classes, names)]
-    body = page.figure_grid(drawn.items(), *tables, large=True)
+        return Section(page.section(title, page.figure_grid(drawn.items())), drawn)
+    counts = predictions.confusion_counts(found, len(names))
+    curves_of_classes = class_curves(found, len(names))
+    drawn = {
+        "confusion_matrix": predictions.confusion_matrix_figure(counts, names),
+        "precision_recall": precision_recall_figure(curves_of_classes, names),
+    }
+    if found.score_name == CONFIDENCE:
+        drawn["reliability"] = reliability_figure(found)
+    tables = class_table(counts, curves_of_classes, names), _confusions(counts, names)
+    body = page.figure_grid(drawn.items()) + page.side_by_side(*tables)
     return Section(page.section(title, body), drawn)
 
 
@@ -261,8 +305,8 @@ def _confusions(counts: np.ndarray, names: Any) -> str:
     """Return a table of the pairs of classes that are confused most often."""
     pairs = predictions.most_frequent_confusions(counts, MOST_CONFUSIONS)
     rows = [[names[p.true], names[p.predicted], p.examples, f"{p.fraction:.1%}"] for p in pairs]
-    headers = ["true", "predicted", "examples", "of the true class"]
-    return page.note("Most frequent confusions") + page.table(headers, rows) if rows else ""
+    table = page.table(["true", "predicted", "examples", "of the true class"], rows)
+    return page.subsection("Most frequent confusions", table) if rows else ""
 
 
 def _augmentation_section(examples: AugmentedExamples, x_max: float) -> Section:
@@ -275,7 +319,7 @@ def _range_test_section(curve: LossCurve, settings: Mapping[str, str]) -> Sectio
     """Return the curve of the range test; its picture was written by the test."""
     rate = settings.get("learning_rate", "")
     marks = {"learning rate": float(rate)} if rate else {}
-    figure = curve_figure(curve, marks, "loss by learning rate")
+    figure = curve_figure(curve, marks, "loss by learning rate in a range test")
     grid = page.figure_grid([("lr_find", figure)])
     return Section(page.section("Range test", grid))
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from trainlib.report import figures, page
-from trainlib.report.run_page import REPORT_FILE, duration, file_name
+from trainlib.report.curves import as_words
+from trainlib.report.run_page import REPORT_FILE, duration, file_name, test_results
 from trainlib.tools.trial_records import STATES, TrialRecord, best_of
 from trainlib.training.files import write_text
 
@@ -36,6 +37,8 @@ class SearchReport(NamedTuple):
         importances: importance of each parameter.
         test: results of the best model on the test data; None if it was not trained again.
         command: command that trains the best configuration.
+        best_run: path of the report of the best configuration, relative to the page; "": none.
+        made: the command of the search, its date, its seed and the versions.
     """
 
     name: str
@@ -46,6 +49,8 @@ class SearchReport(NamedTuple):
     importances: Mapping[str, float]
     test: Mapping[str, Any] | None
     command: str
+    best_run: str = ""
+    made: page.Provenance = page.Provenance()
 
 
 def write_search_page(report: SearchReport, folder: Path) -> None:
@@ -68,10 +73,12 @@ def write_search_page(report: SearchReport, folder: Path) -> None:
         if len(slices) > 1 and len(complete) > 1:
             drawn["parallel coordinates"] = parallel_figure(report, complete)
     sections = [
-        page.heading(report.name, report.space),
+        page.heading(report.name, report.made),
+        page.key_results(_key_results(report)),
+        page.link("Report of the best model", report.best_run) if report.best_run else "",
         page.description_list(_facts(report)),
         page.section("Best trials", _table(report, complete)),
-        page.section("Search", page.figure_grid(drawn.items(), large=True)),
+        page.section("Search", page.figure_grid(drawn.items())),
         page.section("Results by parameter", page.figure_grid(slices.items())),
         page.section("Failed trials", _failures(report)),
     ]
@@ -88,21 +95,26 @@ def _complete(report: SearchReport) -> list[TrialRecord]:
     return sorted(found, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
 
 
+def _key_results(report: SearchReport) -> Iterator[tuple[str, str]]:
+    """Yield the best result, and those of the best model on the test data."""
+    best = best_of(report.trials, report.is_minimized)
+    if best is not None:
+        words = as_words(report.monitor).replace("val ", "validation ")
+        yield f"{best.value:.4g}", f"best {words}, trial {best.number} of {len(report.trials)}"
+    yield from test_results(report.test or {})
+
+
 def _facts(report: SearchReport) -> Iterator[tuple[str, str]]:
     best = best_of(report.trials, report.is_minimized)
     counts = {state: sum(trial.state == state for trial in report.trials) for state in STATES}
     if best is not None:
-        yield "best", f"{report.monitor} {best.value:.4g} of trial {best.number}"
-        yield "parameters", ", ".join(f"{k}={_text(x)}" for k, x in best.params.items())
-    if report.test:
-        numbers = {name: x for name, x in report.test.items() if isinstance(x, float)}
-        results = ", ".join(f"{name} {x:.4g}" for name, x in numbers.items())
-        yield "test data", f"{results} (trained again)"
+        yield "best values", ", ".join(f"{k}={_text(x)}" for k, x in best.params.items())
+        yield "train them", report.command
+    if not report.made.command:
+        yield "searched", report.space
     yield "trials", ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     yield "epochs", f"{sum(trial.epochs for trial in report.trials):,}"
     yield "training took", duration(np.array([trial.seconds for trial in report.trials]))
-    if best is not None:
-        yield "train it", report.command
 
 
 def _table(report: SearchReport, complete: Sequence[TrialRecord]) -> str:
@@ -134,7 +146,7 @@ def history_figure(report: SearchReport) -> Figure:
     Raises:
         ImportError: matplotlib is not installed.
     """
-    figure, axes = figures.new_figure("History", "trial", report.monitor, size=(6.4, 3.6))
+    figure, axes = figures.new_figure("result of each trial", "trial", report.monitor)
     best = np.minimum if report.is_minimized else np.maximum
     for state, color in (("complete", figures.TRAIN), ("pruned", figures.MUTED)):
         points = [(t.number, t.value) for t in report.trials if t.state == state]
@@ -155,13 +167,13 @@ def importance_figure(importances: Mapping[str, float]) -> Figure:
     Raises:
         ImportError: matplotlib is not installed.
     """
-    title = "Importance for the result (PED-ANOVA)"
-    figure, axes = figures.new_figure(title, "share", "", size=(6.4, 3.6))
+    title = "importance of each parameter (PED-ANOVA)"
+    figure, axes = figures.new_figure(title, "share", "")
     ordered = sorted(importances.items(), key=lambda item: item[1])
     names, shares = zip(*ordered, strict=True)
     bars = axes.barh(names, shares, color=figures.TRAIN)
-    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=9, color=figures.INK)
-    axes.set_xlim(0, max(shares) * 1.12)
+    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=figures.SMALL_FONT, color=figures.INK)
+    axes.set_xlim(0, max(shares) * 1.2)
     return figure
 
 
@@ -177,7 +189,7 @@ def parallel_figure(report: SearchReport, complete: Sequence[TrialRecord]) -> Fi
     """
     names = list(dict.fromkeys(name for trial in complete for name in trial.params))
     width = max(6.4, 1.5 * len(names))
-    figure, axes = figures.new_figure("Parallel coordinates", "", "", size=(width, 3.8))
+    figure, axes = figures.new_figure("trials by their parameters", "", "", size=(width, 3.8))
     scales = [_Scale([trial.params.get(name) for trial in complete]) for name in names]
     scales.append(_Scale([trial.value for trial in complete]))
     positions = range(len(scales))
@@ -185,21 +197,22 @@ def parallel_figure(report: SearchReport, complete: Sequence[TrialRecord]) -> Fi
     for k, trial in reversed(list(enumerate(complete))):
         values = [*(trial.params.get(name) for name in names), trial.value]
         heights = [scale.at(value) for scale, value in zip(scales, values, strict=True)]
-        style: dict[str, Any] = {"color": figures.LINE, "linewidth": 0.8}
+        style: dict[str, Any] = {"color": figures.MUTED, "linewidth": 0.8, "alpha": 0.5}
         if k < good:
-            label = f"best {good}" if k == 0 else None
+            label = f"best {good} trials" if good > 1 else "best trial"
+            label = label if k == 0 else "_"
             style = {"color": figures.VALIDATION, "linewidth": 1.4, "label": label}
         axes.plot(positions, heights, **style)
     for position, scale in enumerate(scales):
         for height, text in scale.ticks():
             axes.annotate(
-                text, (position, height), (3, 0), textcoords="offset points", fontsize=8,
-                va="center", color=figures.INK,
+                text, (position, height), (3, 0), textcoords="offset points",
+                fontsize=figures.SMALL_FONT, va="center", color=figures.INK,
             )  # fmt: skip
-    axes.set_xticks(positions, [*names, report.monitor], fontsize=9)
+    axes.set_xticks(positions, [*names, report.monitor])
     axes.set_yticks([])
     axes.set_xlim(-0.1, len(scales) - 0.5)
-    figures.add_legend(axes, below=figure)
+    figures.add_legend(axes)
     return figure
 
 
@@ -241,12 +254,16 @@ def _slices(report: SearchReport, complete: Sequence[TrialRecord]) -> Iterator[t
         values, results = zip(*found, strict=True)
         words = _words(values)
         options: dict[str, Any] = {"xscale": "log"} if not words and _is_log(values) else {}
-        figure, axes = figures.new_figure(name, name, report.monitor, **options)
+        figure, axes = figures.new_figure(
+            f"{report.monitor} by {name}", name, report.monitor, **options
+        )
         places = [words.index(str(x)) for x in values] if words else values
         axes.scatter(places, results, s=14, color=figures.TRAIN)
         if words:
             axes.set_xticks(range(len(words)), words)
             axes.set_xlim(-0.5, len(words) - 0.5)
+        elif not options and all(isinstance(x, int) for x in values):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         _limit(axes.set_ylim, results)
         yield name, figure
 

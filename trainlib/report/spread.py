@@ -53,7 +53,7 @@ def spread_curves(contenders: Sequence[Contender], name: str) -> Figure:
     """
     spreads = {x.name: spread_of(found, name) for x in contenders if (found := _histories(x, name))}
     longest = max((x.epochs for x in spreads.values()), key=len)
-    size = (4.8, 3.1 + 0.19 * len(contenders))  # the legend has a line for each
+    size = figures.WIDTH, figures.HEIGHT + 0.15 * len(contenders)  # the legend names each
     figure, axes = figure_by_epoch(as_words(name), as_words(name), longest, size=size)
     for k, contender in enumerate(contenders):
         if contender.name not in spreads:
@@ -64,7 +64,7 @@ def spread_curves(contenders: Sequence[Contender], name: str) -> Figure:
         axes.fill_between(epochs, low, high, color=look["color"], alpha=0.15, linewidth=0)
         axes.plot(epochs, mean, label=label_of(contender.name), **look)
     scale_axis(axes, [x for found in spreads.values() for x in (found.low, found.high)])
-    figures.add_legend(axes, figure)
+    figures.add_legend(axes)
     return figure
 
 
@@ -77,7 +77,7 @@ def result_dots(contenders: Sequence[Contender], part: str, name: str) -> Figure
         name: name of the result.
     """
     words = f"{part} {as_words(name)}"
-    size = (4.8, 1.2 + 0.3 * len(contenders))
+    size = figures.WIDTH, 1.2 + 0.3 * len(contenders)
     figure, axes = figures.new_figure(words, words, "", size=size)
     drawn = []
     for k, contender in enumerate(contenders):
@@ -105,7 +105,7 @@ def tuning_curves(contenders: Sequence[Contender], monitor: str) -> Figure:
         contenders: contenders whose learning rates were tuned.
         monitor: name of the result.
     """
-    size = (4.8, 3.1 + 0.19 * len(contenders))
+    size = figures.WIDTH, figures.HEIGHT + 0.15 * len(contenders)
     title = f"{as_words(monitor)} by learning rate"
     figure, axes = figures.new_figure(title, "learning rate", as_words(monitor), size, xscale="log")
     drawn = []
@@ -120,7 +120,7 @@ def tuning_curves(contenders: Sequence[Contender], monitor: str) -> Figure:
             ring = {"markerfacecolor": "none", "markeredgecolor": figures.INK, "markersize": 9}
             axes.plot([best], [contender.tuning[best]], marker="o", linestyle="", **ring)
     scale_axis(axes, drawn)
-    figures.add_legend(axes, figure)
+    figures.add_legend(axes)
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from trainlib.experiment.comparison.runs import (
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import flatten
 from trainlib.experiment.jobs import run_jobs
+from trainlib.experiment.provenance import provenance
 from trainlib.experiment.range_test import with_learning_rate
 from trainlib.experiment.values import written
 from trainlib.report.contenders_page import ContendersReport, write_contenders_page
@@ -281,6 +283,15 @@ class _Running:
         best = ranked(found, monitor, self.options.is_minimized)[0]
         return best.name, float(best.monitored(monitor).mean())
 
+    def _command(self, flags: Mapping[str, str]) -> str:
+        """Return the command that repeats the comparison in its folder; "" if names have commas."""
+        files = list(flags.values())
+        if any("," in file for file in files):
+            return ""
+        parts = [f"--flagfiles={','.join(files)}", f"--seeds={self.seeds}"]
+        parts += [f"--monitor={self.options.monitor}"] if self.options.monitor != "val_loss" else []
+        return " ".join(["compare", *map(shlex.quote, parts)])
+
     def finish(self) -> Comparison:
         """Write the tables and the report, and return the result.
 
@@ -302,9 +313,8 @@ class _Running:
             self.folder / folders.RESULTS_FILE, folders.results_csv(contenders, options.monitor)
         )
         write_text(self.folder / folders.DIFFERENCES_FILE, folders.differences_csv(found))
-        run_folder.write_json(
-            self.folder / run_folder.SUMMARY_FILE, folders.summary(contenders, found, options)
-        )
+        summary = folders.summary(contenders, found, options)
+        run_folder.write_json(self.folder / run_folder.SUMMARY_FILE, summary)
         flags = folders.write_flags(self.folder, configs)
         if all(run.failure for x in contenders for run in x.runs):
             failure = contenders[0].runs[0].failure
@@ -315,6 +325,9 @@ class _Running:
                 for name, config in configs.items()
             }
             ranking = options.monitor, options.is_minimized, options.baseline
-            report = ContendersReport(self.folder.name, contenders, found, *ranking, texts, flags)
+            made = provenance(self._command(flags), next(iter(self.configs.values())), summary)
+            report = ContendersReport(
+                self.folder.name, contenders, found, *ranking, texts, flags, made
+            )
             write_contenders_page(report, self.folder)
         return Comparison(tuple(contenders), tuple(found), configs, options, self.folder)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from trainlib.experiment import run_folder
 from trainlib.experiment.comparison.options import CompareConfig
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.provenance import made_now
 from trainlib.report import columns
 from trainlib.report.run_page import file_name
 from trainlib.tools.comparison import (
@@ -144,6 +145,7 @@ def summary(
             }
             for x in differences
         ],
+        **made_now(),
     }
 
 

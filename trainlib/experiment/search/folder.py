@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.provenance import made_now
 from trainlib.experiment.search.options import TuneConfig
 from trainlib.experiment.search.space import Space
 from trainlib.tools.trial_records import STATES, TrialRecord, best_of, to_csv
@@ -103,4 +104,5 @@ def summary(
         "epochs": sum(trial.epochs for trial in trials),
         "seconds": round(sum(trial.seconds for trial in trials), 3),
         "importances": dict(importances),
+        **made_now(),
     }

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
+from trainlib.experiment.provenance import command_line, provenance
 from trainlib.experiment.result import ExperimentResult, Log, Session
 from trainlib.experiment.run import run_experiment
 from trainlib.experiment.search import folder as folders
@@ -26,6 +27,7 @@ from trainlib.experiment.search.settings import (
     searched_config,
 )
 from trainlib.experiment.search.space import parse_space
+from trainlib.report.run_page import REPORT_FILE
 from trainlib.report.search_page import SearchReport, write_search_page
 from trainlib.tools.trial_records import TrialRecord, best_of
 from trainlib.training.paths import absolute, shown
@@ -329,6 +331,10 @@ class _Search:
         found = self.write(run)
         return TuneResult(config, best.params, best.value, self.trials, found, self.folder, run)
 
+    def _command(self) -> str:
+        """Return the command of the search."""
+        return command_line("tune", self.config, self.options, search=str(self.searched.space))
+
     def write(self, run: ExperimentResult | None = None) -> dict[str, float]:
         """Write the tables, the summary and the report; return the importances."""
         from trainlib.experiment.search.study import importances
@@ -340,6 +346,7 @@ class _Search:
         run_folder.write_json(self.folder / run_folder.SUMMARY_FILE, summary)
         if self.config.report and importlib.util.find_spec("matplotlib") is not None:
             command = f"train --flagfile={shown(self.folder / folders.BEST_FLAGS)}"
+            has_report = (self.folder / folders.BEST_FOLDER / REPORT_FILE).is_file()
             report = SearchReport(
                 self.folder.name,
                 str(self.searched.space),
@@ -349,6 +356,8 @@ class _Search:
                 found,
                 test,
                 command,
+                f"{folders.BEST_FOLDER}/{REPORT_FILE}" if has_report else "",
+                provenance(self._command(), self.config, summary),
             )
             write_search_page(report, self.folder)
         return found

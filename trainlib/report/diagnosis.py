@@ -1,0 +1,96 @@
+"""What a history says of a run: whether the model overfits, and what to try next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from trainlib.report import columns
+from trainlib.report.columns import VALIDATION_PREFIX, History
+
+FEW_EPOCHS = 3
+"""Number of epochs below which a history is not judged."""
+LAST = 0.2
+"""Fraction of the epochs, the last, in which the validation loss must fall to be called falling."""
+CHANGE = 0.02
+"""Relative fall of the lowest validation loss in the last epochs that is called falling."""
+RISE = 0.05
+"""Relative rise of the validation loss above its lowest value that is called rising."""
+GAP = 1.5
+"""Ratio of the losses on validation and on training data from which a model is said to overfit."""
+UNSET = ("", "0", "0.0", "False", "None")
+"""Texts of flags that are not used."""
+CURES = {
+    "early_stop_restore_best_weights": "keep the best weights "
+    "(--early_stop --early_stop_restore_best_weights)",
+    "regularizer": "penalize large weights (--regularizer=l2)",
+    "dropout": "drop units, where the model has --dropout",
+}
+"""What may help against overfitting, by the flag that shows that it was done."""
+
+
+def diagnose(
+    history: History,
+    settings: Mapping[str, str] | None = None,
+    summary: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Return sentences on the losses of a run: what they show, and what to try next.
+
+    Args:
+        history: history of the run.
+        settings: values of the flags of the run as text by name. Default: None, unknown.
+        summary: results of the saved model by part of the data. Default: None, not finished.
+    """
+    trained = columns.column(history, "loss")
+    name = VALIDATION_PREFIX + "loss"
+    if (nonfinite := ~np.isfinite(trained)).any():
+        epoch = int(columns.epochs(history)[nonfinite][0])
+        return [
+            f"The loss was not finite in epoch {epoch}. Lower the learning rate (--learning_rate), "
+            "or clip gradients (--global_clipnorm=1)."
+        ]
+    if not columns.has_column(history, name):
+        return [
+            "There are no validation data, which would show whether the model overfits "
+            "(--validation_split=0.1)."
+        ]
+    validated = columns.column(history, name)
+    if len(history) < FEW_EPOCHS or not np.isfinite(validated).all():
+        return ["There are too few epochs to see whether the model overfits."]
+    return [_course(history, trained, validated), *_gap(settings or {}, summary or {})]
+
+
+def _course(history: History, trained: np.ndarray, validated: np.ndarray) -> str:
+    """Return what the losses of at least three epochs say; all are finite."""
+    best, last = int(np.argmin(validated)), max(1, round(LAST * len(history)))
+    epoch, lowest = int(columns.epochs(history)[best]), float(validated[best])
+    rise = (float(validated[-1]) - lowest) / abs(lowest) if lowest else 0.0
+    if rise > RISE and trained[-1] < trained[best]:
+        return (
+            f"After epoch {epoch} the validation loss rose by {100 * rise:.0f} % while the "
+            "training loss fell: overfitting."
+        )
+    if rise > RISE:
+        return (
+            f"After epoch {epoch} training and validation loss rose: training is unstable. Lower "
+            "the learning rate (--learning_rate), or let it fall (--schedule=cosine_decay)."
+        )
+    before = float(validated[:-last].min())
+    if before - lowest > CHANGE * abs(before):
+        return "The validation loss was still falling: train for more epochs (--epochs)."
+    return f"The validation loss has hardly fallen in the last {last} of {len(history)} epochs."
+
+
+def _gap(settings: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what to do if the saved model has a higher loss on validation than on training data."""
+    losses = [summary.get(part, {}).get("loss", np.nan) for part in ("train", "validation")]
+    ratio = losses[1] / losses[0] if losses[0] > 0 else np.nan
+    if ratio >= GAP:
+        left = [text for flag, text in CURES.items() if settings.get(flag, "") in UNSET]
+        ways = ", ".join(["train on more data", *left])
+        yield (
+            f"The loss of the saved model on validation data is {ratio:.2g} times that on training "
+            f"data. To reduce overfitting: {ways}."
+        )
