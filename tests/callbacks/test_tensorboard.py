@@ -319,6 +319,30 @@ def test_examples_of_numbers_have_no_images(tmp_path):
     assert labels == [str(k) for k in y.argmax(axis=1)]
 
 
+def test_several_inputs_and_outputs_have_images_and_a_projector(tmp_path):
+    keras.utils.set_random_seed(0)
+    x = {"numbers": np.float32(RNG.normal(size=(12, 3))), "picture": X[:12]}
+    y = {"number": np.float32(RNG.normal(size=(12, 1))), "kind": np.arange(12) % 3}
+    given = {name: keras.Input(a.shape[1:], name=name) for name, a in x.items()}
+    parts = [keras.layers.Flatten()(given["picture"]), given["numbers"]]
+    hidden = keras.layers.Dense(4, name="hidden")(keras.layers.Concatenate()(parts))
+    kinds = keras.layers.Dense(3, activation="softmax", name="of_kind")(parts[0])
+    number = keras.layers.Activation("tanh")(keras.layers.Dense(1, name="of_number")(hidden))
+    model = keras.Model(given, {"number": number, "kind": kinds})
+    losses = {"number": "mean_squared_error", "kind": "sparse_categorical_crossentropy"}
+    trainer = tl.Trainer(model, losses, tl.sgd(0.1), execution="graph")
+    trainer.fit((x, y), callbacks=[TensorBoard(tmp_path, examples=(x, y), model=model)])
+    (pixels,), steps = images(tmp_path / "train", "inputs/picture")
+    assert pixels.shape == (3 * 7 - 1, 4 * 6 - 1, 1) and steps == [0]
+    written = np.loadtxt(tmp_path / "train" / "tensors.tsv", delimiter="\t")
+    expected = keras.Model(model.input, model.get_layer("hidden").output)(x)
+    np.testing.assert_allclose(written, expected, rtol=1e-4, atol=1e-5)
+    header, *rows = (tmp_path / "train" / "metadata.tsv").read_text().splitlines()
+    assert header == "number\tkind"
+    assert [row.split("\t")[1] for row in rows] == [str(k % 3) for k in range(12)]
+    assert (tmp_path / "train" / "sprite.png").is_file()
+
+
 def test_a_model_of_one_layer_has_nothing_for_the_projector(tmp_path):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     x, y = np.ones([8, 4], "float32"), np.ones([8, 1], "float32")

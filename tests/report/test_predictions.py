@@ -35,6 +35,22 @@ def test_a_confusion_matrix_has_counts_and_the_color_of_their_fraction_of_the_ro
     assert [t.get_text() for t in axes.get_yticklabels()] == names
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_numbers_of_a_confusion_matrix_can_be_read_on_its_darkest_cell(scheme):
+    def channels(text):
+        return np.array([int(text[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+
+    def luminance(color):
+        linear = np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722]
+
+    paper, ink = (channels(getattr(figures.THEME[x], scheme)) for x in ("paper", "ink"))
+    opacity = predictions.DARKEST
+    cell = opacity * np.array(predictions.BLUE) + (1 - opacity) * paper
+    low, high = sorted([luminance(cell), luminance(ink)])
+    assert (high + 0.05) / (low + 0.05) > 4.5
+
+
 def test_a_class_without_examples_has_fractions_of_0():
     counts = np.array([[0, 0], [1, 3]])
     np.testing.assert_array_equal(predictions.row_fractions(counts), [[0, 0], [0.25, 0.75]])

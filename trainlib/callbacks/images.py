@@ -30,6 +30,19 @@ def as_images(x: Any) -> np.ndarray | None:
     return scaled
 
 
+def images_by_tag(x: Any) -> dict[str, np.ndarray]:
+    """Return the inputs that are images, as `as_images` does: "inputs", or "inputs/<name>"."""
+    given = {f"inputs/{k}": v for k, v in x.items()} if isinstance(x, Mapping) else {"inputs": x}
+    found = {tag: as_images(value) for tag, value in given.items()}
+    return {tag: images for tag, images in found.items() if images is not None}
+
+
+def one_of_images(x: Any) -> np.ndarray | None:
+    """Return the images of the only input that is an image; None if none is, or several are."""
+    found = list(images_by_tag(x).values())
+    return found[0] if len(found) == 1 else None
+
+
 def grid(images: np.ndarray) -> np.ndarray:
     """Return images in a grid, about as many rows as columns, with grey lines in between."""
     images = images[:TILES]

@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainlib.callbacks.images import as_images
+from trainlib.callbacks.images import one_of_images
 from trainlib.core.types import Tree
 from trainlib.training.files import write_atomically, write_text
 from trainlib.training.functional_model import functional_from_keras
+from trainlib.training.keras_private import inputs_of_call, outputs_of, source_of
 
 CONFIG = "projector_config.pbtxt"
 TENSORS = "tensors.tsv"
@@ -28,15 +29,16 @@ def write_embeddings(folder: Path, points: np.ndarray, labels: Any, x: Any) -> N
     Args:
         folder: folder of the run's events.
         points: float array [n, dimensions].
-        labels: [n], or [n, classes], where the largest marks the label.
-        x: the inputs; if they are images, each point is shown as its image.
+        labels: [n], or [n, classes], where the largest marks the label; of several outputs by
+            their names.
+        x: the inputs; each point is shown as its image, if one of them is an image.
     """
     lines = ["\t".join(f"{value:.6g}" for value in point) for point in points]
     write_text(folder / TENSORS, "".join(f"{line}\n" for line in lines))
-    write_text(folder / METADATA, "".join(f"{label}\n" for label in _labels(labels)))
+    write_text(folder / METADATA, "".join(f"{line}\n" for line in _metadata(labels)))
     config = [f'tensor_name: "last hidden layer"\n  tensor_path: "{TENSORS}"']
     config.append(f'metadata_path: "{METADATA}"')
-    images = as_images(x)
+    images = one_of_images(x)
     if images is not None:
         _write_sprite(folder / SPRITE, images)
         height, width = images.shape[1:3]
@@ -48,15 +50,33 @@ def write_embeddings(folder: Path, points: np.ndarray, labels: Any, x: Any) -> N
 def last_hidden(model: Any) -> Any | None:
     """Return a Keras model up to the input of its last layer with parameters.
 
-    None if Keras does not know the order of its layers, or there is no earlier layer.
+    Of several outputs it is the last layer before the first of them. None if Keras does not know
+    the order of its layers, or there is no earlier layer.
     """
     if not getattr(model, "inputs", None):
         return None
     layers = [layer for layer in model.layers if layer.trainable_weights]
     if len(layers) < 2:
         return None
-    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
-    return keras.Model(inputs, layers[-1].input, name=model.name)
+    several = len(model.outputs) > 1
+    hidden = _before_first_output(model) if several else layers[-1].input
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return None if hidden is None else keras.Model(inputs, hidden, name=model.name)
+
+
+def _before_first_output(model: Any) -> Any | None:
+    """Return the input of the last layer with parameters before the first output.
+
+    None if that layer, or one between it and the output, has several inputs.
+    """
+    outputs = outputs_of(model)
+    first = next(iter(outputs.values())) if isinstance(outputs, Mapping) else model.outputs[0]
+    layer, node, _ = source_of(first)
+    inputs = inputs_of_call(layer, node)
+    while len(inputs) == 1 and not getattr(layer, "trainable_weights", ()):
+        layer, node, _ = source_of(inputs[0])
+        inputs = inputs_of_call(layer, node)
+    return inputs[0] if len(inputs) == 1 else None
 
 
 def activations(hidden: Any, params: Tree, model_state: Tree, x: Any) -> np.ndarray:
@@ -78,6 +98,14 @@ def activations(hidden: Any, params: Tree, model_state: Tree, x: Any) -> np.ndar
 def _values(of_part: Mapping[str, Any], of_model: Mapping[str, Any]) -> dict[str, Any]:
     """Return a state's values for the variables of a part of the model."""
     return {path: of_model.get(path, x) for path, x in of_part.items()}
+
+
+def _metadata(labels: Any) -> list[Any]:
+    """Return the lines of the labels: of several outputs a header, and a column for each."""
+    if not isinstance(labels, Mapping):
+        return _labels(labels)
+    rows = zip(*map(_labels, labels.values()), strict=True)
+    return ["\t".join(map(str, row)) for row in (labels, *rows)]
 
 
 def _labels(y: Any) -> list[Any]:

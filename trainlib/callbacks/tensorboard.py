@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainlib.callbacks.events import Events, has_events, require_tensorboard
-from trainlib.callbacks.images import as_images, first_layer, grid
+from trainlib.callbacks.images import first_layer, grid, images_by_tag
 from trainlib.callbacks.layer_statistics import (
     ActivationObserver,
     by_tag,
@@ -36,7 +36,8 @@ class TensorBoard(Callback):
                                           if the results have them; steps_per_second
         step/loss, ...                    the same over the epoch so far, every `steps` batches
         weights/<path>, gradients/<path>  histograms; gradients of the last batch
-        inputs, first_layer/<path>        images, if the examples are images
+        inputs, first_layer/<path>        images, if the examples are images; inputs/<name> of
+                                          several inputs
         gradient_mean/<path>, gradient_std/<path>, activation_mean/<layer>, activation_std/<layer>,
         saturated/<layer>, dead/<layer>   with `layer_statistics`, as `LayerStatistics` has them
 
@@ -53,9 +54,10 @@ class TensorBoard(Callback):
             0 for none. Default: 1.
         graph: whether to write the graph. Default: True.
         hyperparameters: those of the run by name: numbers, bools and text. Default: None.
-        examples: some examples as (x, y), whose inputs are shown. Default: None.
+        examples: some examples as (x, y), whose inputs are shown; x and y of several inputs and
+            outputs are mappings by name. Default: None.
         model: the Keras model that is trained; the projector shows its last hidden layer for the
-            examples. Default: None.
+            examples, that before the first of several outputs. Default: None.
         layer_statistics: whether statistics of the gradients of each parameter are written, with
             the histograms, and those of the activations of each layer of `model` for the examples.
             Default: False.
@@ -98,8 +100,8 @@ class TensorBoard(Callback):
         self.every, self.histogram_epochs = steps, histogram_epochs
         self.hyperparameters = dict(hyperparameters or {})
         self.examples, self.hidden = examples, last_hidden(model)
-        self._images = None if examples is None else as_images(examples[0])
-        self._shape = None if examples is None or self._images is None else examples[0].shape[1:]
+        self._images = {} if examples is None else images_by_tag(examples[0])
+        self._shape = next(iter(self._images.values())).shape[1:] if self._images else None
         self._with_graph = self._graph_due = graph
         self._events: dict[str, Events] = {}
         self._first = 0
@@ -170,8 +172,8 @@ class TensorBoard(Callback):
 
     def _write_beginning(self, step: int) -> None:
         """Write what is written once: the inputs and the hyperparameters."""
-        if self._images is not None:
-            self._writer("train").image("inputs", grid(self._images), step)
+        for tag, images in self._images.items():
+            self._writer("train").image(tag, grid(images), step)
         if self.hyperparameters:
             self._writer("").message(_session_start(self.hyperparameters))
 

@@ -32,7 +32,7 @@ from trainlib.experiment.result import Log
 from trainlib.experiment.run_folder import CHECKPOINTS
 from trainlib.experiment.task import Task, steps_per_epoch
 from trainlib.experiment.values import written
-from trainlib.experiment.wiring import ONE, loss_weights_of
+from trainlib.experiment.wiring import inputs_of, loss_weights_of, targets_of
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.pool import SharedPrograms
@@ -189,15 +189,15 @@ def tensorboard_callbacks(
     if wanted.dir is not None:
         to /= folder.resolve().name
     shown = task.train if task.validation is None else task.validation
-    is_plain = task.wiring == ONE  # pictures and the projector are of one input and one output
+    x, y, *_ = take(shown, min(EXAMPLES, shown.size))
     callback = TensorBoard(
         to,
         steps=wanted.steps,
         histogram_epochs=wanted.histogram_epochs,
         layer_statistics=wanted.layer_statistics,
         hyperparameters=_hyperparameters(config),
-        examples=tuple(take(shown, min(EXAMPLES, shown.size))) if is_plain else None,
-        model=built.trained if is_plain else None,
+        examples=(inputs_of(task.wiring, x), targets_of(task.wiring, y)),
+        model=built.trained,
     )
     return [callback]
 

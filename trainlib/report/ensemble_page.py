@@ -51,11 +51,11 @@ def write_ensemble_page(
     record = summary["ensemble"]
     names = list(dict.fromkeys(n for h in histories.values() for n in columns.result_names(h)))
     drawn = {file_name(n): curves.comparison_curves(histories, n) for n in names}
-    results = results_table(summary, "Results of the ensemble")
+    results = page.side_by_side(results_table(summary), page.description_list(_facts(run, model)))
     sections = [
         Section(page.heading(run.name, run.made)),
         Section(page.key_results(_key_results(summary, model))),
-        Section(page.side_by_side(results, page.description_list(_facts(run, model)))),
+        Section(page.section("Results of the ensemble", results)),
         Section(page.section("Members", _members(record, histories))),
         Section(page.section("Gain and diversity", _gain(record["scores"]))),
         Section(page.section("Training", page.figure_grid(drawn.items())), drawn),

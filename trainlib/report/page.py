@@ -50,7 +50,7 @@ h3 { font-size: 15px; margin: 14px 0 4px; color: var(--muted); font-weight: 600;
   max-width: calc(1.2 * var(--width)); stroke-linejoin: round; stroke-linecap: butt;
   font-family: inherit; }
 .wide { grid-column: 1 / -1; }
-.wide svg { min-width: var(--width); }
+.wide svg { min-width: calc(1.1 * var(--width)); }
 .scroll { overflow-x: auto; margin: 8px 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
 th, td { padding: 3px 12px 3px 0; text-align: left; border-bottom: 1px solid var(--line);

@@ -132,7 +132,8 @@ def _sections(run: RunRecord, model: ModelRecord | None) -> Iterator[Section]:
     yield Section(page.key_results(_key_results(run, model)))
     yield Section(page.advice(diagnose(run.history, run.settings, run.summary)))
     facts = page.description_list(_facts(run, model))
-    yield Section(page.side_by_side(results_table(run.summary), facts))
+    title = "Settings" if run.summary is None else "Results of the saved model"
+    yield Section(page.section(title, page.side_by_side(results_table(run.summary), facts)))
     drawn = _curves(run, model)
     yield Section(page.section("Training", page.figure_grid(drawn.items())), drawn)
     if model is not None:
@@ -217,16 +218,14 @@ def scalar_names(results: Mapping[str, Any]) -> list[str]:
     return [name for name, x in results.items() if isinstance(x, (int, float))]
 
 
-def results_table(
-    summary: Mapping[str, Any] | None, title: str = "Results of the saved model"
-) -> str:
+def results_table(summary: Mapping[str, Any] | None) -> str:
     """Return a table of the scalar results on each part of the data; "" without a summary."""
     if summary is None:
         return ""
     results = {part: summary[part] for part in PARTS if part in summary}
     names = scalar_names(results["test"])
     rows = [[part, *(float(found[name]) for name in names)] for part, found in results.items()]
-    return page.subsection(title, page.table(["part", *map(curves.as_words, names)], rows))
+    return page.table(["part", *map(curves.as_words, names)], rows)
 
 
 def sizes_text(model: ModelRecord) -> str:
