@@ -123,7 +123,7 @@ from trainlib.tools.diversity import (
     disagreement,
     ensemble_gain,
 )
-from trainlib.tools.ensemble import ensemble_model
+from trainlib.tools.ensemble import Ensemble
 from trainlib.tools.ensembling import (
     SimplexWeights,
     average_predictions,
@@ -188,6 +188,7 @@ __all__ = [
     "Comparison",
     "CrossValidationResult",
     "DataConfig",
+    "Ensemble",
     "EnsembleConfig",
     "EnsembleResult",
     "Evaluator",
@@ -268,7 +269,6 @@ __all__ = [
     "early_stop",
     "ema",
     "ensemble_gain",
-    "ensemble_model",
     "estimators",
     "eval_step",
     "exponential_decay",

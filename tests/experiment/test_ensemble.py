@@ -14,6 +14,7 @@ import pytest
 from helpers.experiments import QUICK, experiment
 
 import trainlib as tl
+from trainlib.experiment.ensemble import _fastest
 from trainlib.experiment.reporting import write_report
 from trainlib.experiment.resume import resumed_ensemble
 from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run
@@ -172,3 +173,9 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_left(
 def test_other_functions_refuse_an_ensemble() -> None:
     with pytest.raises(ValueError, match="ensemble is 2, but one model is trained here"):
         tl.run_trial(CONFIG)
+
+
+def test_processes_train_members_only_where_they_save_time(monkeypatch: Any) -> None:
+    monkeypatch.setattr("trainlib.experiment.ensemble.share_of_cores", lambda jobs: 2)
+    assert [_fastest(4, seconds) for seconds in (5.0, 15.0)] == [1, 2]
+    assert _fastest(1, 1000.0) == 1

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import shutil
-import time
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from trainlib.training.paths import absolute, printable, shown
 from trainlib.training.pool import TrainerPool
 
 START_SECONDS = 10.0
-"""Seconds in which a process starts, reads the data and traces."""
+"""Seconds in which a process starts, reads the data, traces and compiles."""
 
 
 def run_ensemble(
@@ -57,7 +57,7 @@ def run_ensemble(
         resume: whether to continue the ensemble in `run_dir`: members that are finished stay.
             Default: False.
         jobs: processes that train members. Default: None: 1, or as many as there are cores if the
-            first member took so long that they save time.
+            first member trained so long that they save time.
         log: called with lines on the progress. Default: none are logged.
 
     Returns:
@@ -134,16 +134,24 @@ def _train(state: MemberState, jobs: int | None, log: Log) -> None:
             _log_member(state, i, log)
         return
     if jobs is None and waiting:
-        began = time.perf_counter()
         first = waiting.pop(0)
         _run(state, [first], 1, log)
-        jobs = _fastest(len(waiting), time.perf_counter() - began)
+        jobs = _fastest(len(waiting), _seconds_of_next(member_folder(state.folder, first)))
     if waiting:
         _run(state, waiting, min(jobs or 1, len(waiting)), log)
 
 
+def _seconds_of_next(first: Path) -> float:
+    """Return how long members train after the first, whose folder it is: without compiling."""
+    seconds = [epoch["seconds"] for epoch in run_folder.read_history(first)]
+    return statistics.median(seconds) * len(seconds)
+
+
 def _fastest(waiting: int, seconds: float) -> int:
-    """Return the number of processes that train members soonest, after one that took `seconds`."""
+    """Return the number of processes that train members soonest, each of which takes `seconds`.
+
+    This process has the compiled programs already; another reads the data and compiles them again.
+    """
     cores = share_of_cores(1)
     if cores < 2 or waiting < 2 or tf.config.list_physical_devices("GPU"):
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ from trainlib.experiment.saved_run import build_evaluator, load_models, read_sav
 from trainlib.experiment.task import PARTS, Task
 from trainlib.report.figures import require_matplotlib
 from trainlib.tools.calibration import Calibration
-from trainlib.tools.ensemble import ensemble_model
-from trainlib.tools.ensembling import greedy_selection, simplex_weights
+from trainlib.tools.ensemble_model import ensemble_model
+from trainlib.tools.ensembling import average_predictions, greedy_selection, simplex_weights
 from trainlib.training.callback import Results
 from trainlib.training.display import format_results
 from trainlib.training.evaluator import Evaluator
@@ -73,11 +74,9 @@ def average_members(
     runs = [read_saved_run(member_folder(folder, i)) for i in range(config.ensemble.members)]
     models = [load_models(run, task, safe_mode).full for run in runs]
     config = _settled(config, runs[0].config)
-    predictions = {
-        part: np.stack([_predict(model, config, task, part) for model in models])
-        for part in ("validation", "test")
-        if getattr(task, part) is not None
-    }
+    scored = [part for part in ("validation", "test") if getattr(task, part) is not None]
+    each = [_predict(model, config, task, scored) for model in models]
+    predictions = {part: np.stack([found[part] for found in each]) for part in scored}
     weights = _weights(config, task, predictions)
     full = ensemble_model(models, weights, config.ensemble.average)
     built = as_seen_by_loss(full, task, config.from_logits)
@@ -86,7 +85,7 @@ def average_members(
         built, calibration = calibrate_models(config, task, built)
     scores = {
         part: as_json(
-            scores_of(task, f, _predict(full, config, task, part), getattr(task, part).y, weights)
+            scores_of(task, f, _average(config, task, f, weights), task.part(part).y, weights)
         )
         for part, f in predictions.items()
     }
@@ -116,11 +115,32 @@ def _settled(config: ExperimentConfig, first: ExperimentConfig) -> ExperimentCon
     )
 
 
-def _predict(model: Any, config: ExperimentConfig, task: Task, part: str) -> np.ndarray:
-    """Return a model's predictions of a part of the data, [N, K]."""
-    x, _ = task.arrays(getattr(task, part))
-    evaluator = Evaluator(model, precision=config.precision, execution=config.execution)
-    return np.asarray(evaluator.predict(x), np.float64).reshape(len(task.part(part).y), -1)
+def _predict(
+    model: Any, config: ExperimentConfig, task: Task, parts: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return a model's predictions of parts of the data, [N, K], in a graph: XLA compiles longer.
+
+    Args:
+        model: the Keras model.
+        config: configuration of the ensemble.
+        task: its data.
+        parts: names of the parts.
+    """
+    evaluator = Evaluator(model, precision=config.precision, execution="graph")
+    found = {}
+    for part in parts:
+        examples = task.part(part)
+        y = evaluator.predict(task.arrays(examples)[0])
+        found[part] = np.asarray(y, np.float64).reshape(examples.size, -1)
+    return found
+
+
+def _average(
+    config: ExperimentConfig, task: Task, members: np.ndarray, weights: Sequence[float]
+) -> np.ndarray:
+    """Return what the ensemble predicts, [N, K], for the predictions of its members."""
+    loss = likelihood_of(task) or "squared_error"
+    return average_predictions(members, weights, average=config.ensemble.average, loss=loss)
 
 
 def _weights(

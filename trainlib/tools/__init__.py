@@ -4,7 +4,8 @@ calibration: `calibrate` and `fit_temperature`, probabilities that agree with fr
 diversity: how the models of an ensemble differ, and what it gains.
 comparison: contenders over several seeds, ranked and tested.
 dropout_samples: passes of a model with dropout switched on.
-ensemble: `ensemble_model`, one Keras model that averages the predictions of several.
+ensemble: `Ensemble`, several models as one.
+ensemble_model: one Keras model that averages the predictions of several.
 ensembling: averages of predictions, and the weights of the models in them.
 fold_scores: means over folds with their intervals, bias and variance of predictions.
 loss_curve: the losses of a range test, and the learning rates that follow from them.

@@ -1,47 +1,40 @@
-"""One Keras model of several, which averages their predictions."""
+"""`Ensemble`: several Keras models as one, with their weights and the kind of their average."""
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
+import numpy as np
 
 from trainlib.core.checks import check_choice
-from trainlib.models.structure import LOGITS_ACTIVATIONS, logits_model
-from trainlib.tools.ensembling import AVERAGES, ONE, SMALLEST, normalized_weights
+from trainlib.tools.ensemble_model import ensemble_model
+from trainlib.tools.ensembling import SimplexWeights, greedy_selection, simplex_weights
+from trainlib.training.callback import Results
+from trainlib.training.evaluator import Evaluator
 from trainlib.training.model_ending import final_activation
 
-MEMBER = "member_"
-"""What the names of the models in an ensemble begin with; their numbers follow, from 1."""
+FITS = {"simplex": simplex_weights, "greedy": greedy_selection}
+"""How weights are fitted, by name."""
+LIKELIHOODS = {"softmax": "crossentropy", "sigmoid": "binary_crossentropy"}
+"""The loss that weights are fitted by, by the activation of the models; else the squared error."""
 
 
-def ensemble_model(
-    members: Sequence[Any],
-    weights: Any = None,
-    average: str = "probabilities",
-    name: str = "ensemble",
-) -> Any:
-    """Return a Keras model that averages the predictions of several.
+@dataclass(frozen=True)
+class Ensemble:
+    """Several Keras models of the same inputs and output, whose average is used as one model.
 
         probabilities   f = sum of w_i f_i
-        logits          f = softmax(sum of w_i z_i)
-
-    It shares the variables of the models, and consists of layers and operations of Keras only, so
-    that it is saved, loaded and used without trainlib. A mean of probabilities is followed by its
-    logarithm and a softmax, which undo each other: losses take the logarithm as logits, and a
-    temperature divides it.
+        logits          f = softmax(sum of w_i log f_i)
 
     Args:
-        members: Keras models of the same inputs, with one output.
-        weights: w, a number of at least 0 for each, divided by their sum. Models of weight 0 are
-            left out. Default: None, all equal.
+        members: Keras models of the same inputs, with one output, trained in whatever way.
+        weights: w, a number of at least 0 for each, divided by their sum. Default: None, all equal.
         average: "probabilities" (of models that predict numbers: the numbers), or "logits".
             Default: "probabilities".
-        name: name of the model. Default: "ensemble".
-
-    Returns:
-        A `keras.Model`.
 
     Raises:
         ValueError: no members, members with different inputs, outputs or activations, or an average
@@ -49,94 +42,82 @@ def ensemble_model(
 
     Example:
         >>> members = [tl.models.mlp((4,), 3, "softmax", hidden=()) for _ in range(2)]
-        >>> ensemble = tl.ensemble_model(members)
-        >>> x = np.ones([1, 4], "float32")
-        >>> bool(np.allclose(ensemble(x), (members[0](x) + members[1](x)) / 2, atol=1e-6))
+        >>> ensemble = tl.Ensemble(members)
+        >>> x = np.ones([8, 4], "float32")
+        >>> bool(np.allclose(ensemble.predict(x), (members[0](x) + members[1](x)) / 2, atol=1e-6))
         True
+        >>> y = np.zeros(8, "int32")
+        >>> sorted(ensemble.evaluate((x, y), "sparse_categorical_crossentropy", ["accuracy"]))
+        ['accuracy', 'loss']
+        >>> fitted = ensemble.fit_weights((x, y))
+        >>> round(sum(fitted.weights), 6)
+        1.0
 
     References:
-        Lakshminarayanan et al. 2017, "Simple and Scalable Predictive Uncertainty Estimation Using
-        Deep Ensembles"; Hansen and Salamon 1990, "Neural Network Ensembles".
+        Hansen and Salamon 1990, "Neural Network Ensembles"; Lakshminarayanan et al. 2017, "Simple
+        and Scalable Predictive Uncertainty Estimation Using Deep Ensembles".
     """
-    check_choice("average", average, AVERAGES)
-    activation = _check_members(members)
-    if average == "logits" and activation is None:
-        raise ValueError("average is logits, but the members do not end in a softmax or sigmoid")
-    shares = normalized_weights(weights, len(members))
-    used = [i for i, share in enumerate(shares) if share > 0]
-    inputs = keras.tree.map_structure(_like, _inputs(members[0]))
-    outputs = [_output(members[i], inputs, f"{MEMBER}{i + 1}", average == "logits") for i in used]
-    y = _weighted_sum(outputs, [float(shares[i]) for i in used])
-    if activation is not None:
-        z = y if average == "logits" else _logits(y, activation)
-        y = keras.layers.Activation(activation, name="probabilities")(z)
-    return keras.Model(inputs, y, name=name)
 
+    members: Sequence[Any]
+    weights: Sequence[float] | None = None
+    average: str = "probabilities"
 
-def _check_members(members: Sequence[Any]) -> str | None:
-    """Return "softmax" or "sigmoid" if the members end in it; None if they predict numbers."""
-    if not members:
-        raise ValueError("an ensemble needs at least one member")
-    for i, member in enumerate(members):
-        if not getattr(member, "inputs", None) or len(member.outputs) != 1:
-            raise ValueError(
-                f"member {i + 1} of the ensemble must be a model of layers with one output: begin "
-                "it with keras.Input"
-            )
-    forms = [
-        keras.tree.map_structure(lambda t: (t.shape, t.dtype), (_inputs(m), m.outputs))
-        for m in members
-    ]
-    endings = [final_activation(member) for member in members]
-    for i, (form, ending) in enumerate(zip(forms, endings, strict=True)):
-        if str(form) != str(forms[0]) or _probabilities(ending) != _probabilities(endings[0]):
-            raise ValueError(
-                f"member {i + 1} of the ensemble has other inputs, outputs or another activation "
-                "than member 1"
-            )
-    return _probabilities(endings[0])
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", tuple(self.members))
+        if self.weights is not None:
+            object.__setattr__(self, "weights", tuple(map(float, self.weights)))
+        _ = self.model  # which checks the members
 
+    @functools.cached_property
+    def model(self) -> Any:
+        """The average as a Keras model.
 
-def _probabilities(ending: str | None) -> str | None:
-    return ending if ending in LOGITS_ACTIVATIONS else None
+        It shares the variables of the members and consists of layers and operations of Keras, so
+        that it is saved, loaded and used without trainlib. Members of weight 0 are left out.
+        """
+        return ensemble_model(self.members, self.weights, self.average)
 
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the predictions of the average, as of `tl.Evaluator.predict`."""
+        return np.asarray(Evaluator(self.model).predict(x))
 
-def _inputs(model: Any) -> Any:
-    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    def predict_members(self, x: Any) -> np.ndarray:
+        """Return the predictions of each member, [M, N, K], as `tl.ensemble_gain` takes them."""
+        found = [Evaluator(m, execution="graph").predict(x) for m in self.members]
+        return np.stack([np.reshape(f, [len(f), -1]) for f in found])
 
+    def evaluate(self, data: Any, loss: Any, metrics: Any = ()) -> Results:
+        """Return the loss and the metrics of the average.
 
-def _like(tensor: Any) -> Any:
-    """Return an input like that of a model."""
-    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+        Args:
+            data: arrays (x, y) or (x, y, sample_weight), or a source of batches of these.
+            loss: as of `tl.Evaluator`.
+            metrics: as of `tl.Evaluator`. Default: none.
+        """
+        return Evaluator(self.model, loss, metrics=metrics).evaluate(data)
 
+    def fit_weights(self, data: Any, method: str = "simplex") -> Ensemble:
+        """Return the ensemble with weights that are fitted to data that no member was trained on.
 
-def _output(member: Any, inputs: Any, name: str, as_logits: bool) -> Any:
-    """Return the output of a member for these inputs, or its logits."""
-    logits = logits_model(member) if as_logits else None
-    model = member if logits is None else logits
-    named = keras.Model(_inputs(model), model.outputs[0], name=name)
-    y = named(inputs)
-    if as_logits and logits is None:
-        return _logits(y, str(final_activation(member)))
-    return y
+        They are fitted by the cross-entropy of models that end in a softmax or a sigmoid, by the
+        squared error of others.
 
+        Args:
+            data: arrays (x, y); y are class indices, one-hot rows or numbers.
+            method: "simplex", as of `tl.simplex_weights`, or "greedy", as of `tl.greedy_selection`.
+                Default: "simplex".
 
-def _weighted_sum(outputs: list[Any], shares: list[float]) -> Any:
-    if len(outputs) == 1:
-        return outputs[0]
-    if len(set(shares)) == 1:
-        return keras.layers.Average(name="average")(outputs)
-    scaled = [
-        keras.layers.Rescaling(share, name=f"weight_{k + 1}")(y)
-        for k, (y, share) in enumerate(zip(outputs, shares, strict=True))
-    ]
-    return keras.layers.Add(name="average")(scaled)
+        Raises:
+            ValueError: an unknown method, or targets of another shape.
+        """
+        check_choice("method", method, tuple(FITS))
+        x, y = data
+        loss = LIKELIHOODS.get(str(final_activation(self.members[0])), "squared_error")
+        fit: SimplexWeights = FITS[method](
+            self.predict_members(x), y, average=self.average, loss=loss
+        )
+        return replace(self, weights=tuple(map(float, fit.weights)))
 
-
-def _logits(p: Any, activation: str) -> Any:
-    """Return logits of probabilities, finite."""
-    p = keras.ops.maximum(p, SMALLEST)
-    if activation == "softmax":
-        return keras.ops.log(p)
-    p = keras.ops.minimum(p, ONE)
-    return keras.ops.subtract(keras.ops.log(p), keras.ops.log1p(keras.ops.negative(p)))
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the average as a `.keras` file, which `keras.saving.load_model` loads."""
+        self.model.save(path)
