@@ -144,7 +144,7 @@ def _train(state: MemberState, jobs: int | None, log: Log) -> None:
 def _seconds_of_next(first: Path) -> float:
     """Return how long members train after the first, whose folder it is: without compiling."""
     seconds = [epoch["seconds"] for epoch in run_folder.read_history(first)]
-    return statistics.median(seconds) * len(seconds)
+    return float(statistics.median(seconds)) * len(seconds)
 
 
 def _fastest(waiting: int, seconds: float) -> int:
