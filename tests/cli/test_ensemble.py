@@ -26,6 +26,7 @@ def test_an_ensemble_is_trained_resumed_evaluated_and_predicts(quick, command, t
     assert json.loads(command("evaluate", "--run_dir=a").out) == summary["test"]
     assert command("predict", "--run_dir=a", "--output=p.csv").status == 0
 
+    (tmp_path / "a" / "summary.json").unlink()
     shutil.rmtree(tmp_path / "a" / "members" / "2")
     again = command("train", "--resume=a").out.splitlines()
     assert again[0] == "members: 1 of 2 are finished already"
