@@ -52,7 +52,7 @@ def takes_statistics(average: State) -> bool:
 
 def has_own_statistics(average: State) -> bool:
     """Return whether an average is of several states by now, which needs statistics of its own."""
-    return any(isinstance(x, SwaState) and int(x.count) > 1 for x in averages_in(average))
+    return any(isinstance(x, SwaState) and int(x.count.numpy()) > 1 for x in averages_in(average))
 
 
 def estimate_statistics(
