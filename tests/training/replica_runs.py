@@ -424,7 +424,11 @@ def other_trainers():
     """Trainers with other optimizers, for `make soak`."""
     return trained(
         accumulated={"optimizer": tl.accumulate(tl.adam(1e-2), 3)},
-        averaged={"optimizer": tl.chain(tl.sgd(1e-2), tl.ema(0.9)), "augment": MIXED},
+        averaged={
+            "optimizer": tl.chain(tl.sgd(1e-2), tl.ema(0.9)),
+            "average": tl.swa(4, 3),
+            "augment": MIXED,
+        },
     )
 
 

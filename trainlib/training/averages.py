@@ -106,6 +106,9 @@ def _statistics_step(programs: Programs, momenta: Mapping[str, float]) -> Any:
                 for name, m in momenta.items()
             }
             sums = {name: Mean(size * value, size) for name, value in found.items()}
+            if programs.devices.all_reduce is not None:
+                # Replicas meet here, so that none assigns its state while another calls the model.
+                sums = programs.devices.all_reduce(sums)
             return state._replace(model_state=new), sums
 
         return step
