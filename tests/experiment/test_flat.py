@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import pytest
 from helpers.examples import examples
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 import trainlib as tl
 from trainlib.core.checks import LARGEST_INTEGER, LARGEST_NUMBER
+from trainlib.core.hyperparameters import Range
 from trainlib.experiment.fields import plain_settings
 from trainlib.experiment.flat import flatten, unflatten
 from trainlib.experiment.functions import FUNCTIONS, LENGTHS, checked_function, takes, type_of
+from trainlib.experiment.patterns import PATTERNS
 
 TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), min_size=1
@@ -41,6 +44,8 @@ def plain_value(declared):
     """Draw a value that a setting may have."""
     if declared.flag == "augment":
         values = st.sampled_from(["flip", "rotation=0.1,mixup", "mine:function"])
+    elif declared.flag in PATTERNS:
+        values = st.sampled_from([".*", r"hidden_\d+/(kernel|bias)", "[^/]+"]) | TEXT.map(re.escape)
     elif declared.choices:
         values = st.sampled_from(declared.choices)
     elif declared.bounds:
@@ -55,25 +60,37 @@ def value(hyperparameter):
     declared, kind = hyperparameter.declaration, type_of(hyperparameter)
     if declared.choices:
         return st.sampled_from(declared.choices)
-    if kind not in ("int", "float"):
+    if kind not in ("int", "float", "ints", "floats"):
         return BY_TYPE[kind]
     bounds = {name: x for name, x in declared.range._asdict().items() if x is not None}
-    return in_bounds(bounds, kind) if bounds else FINITE[kind]
+    one = in_bounds(bounds, kind.rstrip("s")) if bounds else FINITE[kind.rstrip("s")]
+    return st.lists(one, max_size=3).map(tuple) if kind.endswith("s") else one
 
 
 def in_bounds(bounds, kind):
     """Draw a number within bounds."""
     low = bounds.get("at_least", bounds.get("above", -100) + 1e-3)
-    high = bounds.get("at_most", bounds.get("below", low + 101) - 1e-3)
+    high = min(bounds.get("at_most", math.inf), bounds.get("below", low + 101) - 1e-3)
     return st.integers(math.ceil(low), int(high)) if kind == "int" else st.floats(low, high)
+
+
+def narrowed(x, other):
+    """Return a hyperparameter with the range that another of its name has too."""
+    ranges = [y.declaration.range._asdict() for y in (x, other)]
+    bounds = {
+        name: pick((r[name] for r in ranges if r[name] is not None), default=None)
+        for name, pick in (("at_least", max), ("above", max), ("at_most", min), ("below", min))
+    }
+    if bounds["above"] is not None and bounds["at_least"] is not None:
+        bounds["at_least"] = None if bounds["above"] >= bounds["at_least"] else bounds["at_least"]
+    return x._replace(declaration=x.declaration._replace(range=Range(**bounds)))
 
 
 def hyperparameters(kind, names):
     """Draw hyperparameters of some functions: each has one value for all of them."""
     declared = {}
     for h, x in (item for name in names for item in takes(kind, name).items()):
-        if h not in declared or x.declaration.range.above is not None:  # what all of them allow
-            declared[h] = x
+        declared[h] = x if h not in declared else narrowed(x, declared[h])
     required = [
         h for name in names for h, x in takes(kind, name).items() if x.required and h not in LENGTHS
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 
 import keras
 import numpy as np
@@ -348,3 +349,27 @@ def test_weights_are_assigned_without_the_rest_of_the_state(make):
     assert bits([trainer.state.step, trainer.state.opt_state]) == rest
     with pytest.raises(ValueError, match="^weights must have the structure of the trainer's wei"):
         trainer.weights = start[0]
+
+
+def test_a_second_fit_at_the_same_time_is_refused():
+    model = FunctionalModel(
+        lambda p, s, x, training: tl.ModelOutput(x * p["w"], s), {"w": tf.ones([])}
+    )
+    trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.1), execution="graph")
+    data = np.ones((4, 1), np.float32), np.ones((4, 1), np.float32)
+    refused = []
+
+    def train_again(status):
+        thread = threading.Thread(target=attempt)
+        thread.start()
+        thread.join()
+
+    def attempt():
+        with pytest.raises(RuntimeError, match="this trainer is training already"):
+            trainer.fit(data, verbose=0)
+        refused.append(True)
+
+    trainer.fit(data, epochs=2, callbacks=[train_again], verbose=0)
+    assert (refused, int(trainer.state.step)) == ([True, True], 2)
+    trainer.fit(data, verbose=0)
+    assert int(trainer.state.step) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -150,8 +151,13 @@ def _parse(name: str, values: Values) -> list[str]:
         ValueError: an unknown flag; the message suggests the nearest one.
         flags.Error: a value that its flag does not take.
     """
+    said = io.StringIO()  # absl only prints that a flag file names itself
     try:
-        return list(values(sys.argv)[1:])
+        with contextlib.redirect_stderr(said):
+            extra = list(values(sys.argv)[1:])
+        if said.getvalue():
+            raise ValueError(f"flag --flagfile: {said.getvalue()}")
+        return extra
     except flags.UnrecognizedFlagError as error:
         near = nearest(error.flagname, values)
         hint = f"; {name} --help lists the flags" if near is None else f": did you mean --{near}?"

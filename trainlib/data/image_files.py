@@ -14,7 +14,7 @@ import numpy as np
 
 from trainlib.core.checks import check_choice
 from trainlib.data.archives import Array
-from trainlib.data.image_headers import UPRIGHT
+from trainlib.data.image_headers import MOST_PIXELS, UPRIGHT
 from trainlib.training.lazy_array import LazyArray
 from trainlib.training.paths import shown
 
@@ -148,7 +148,10 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         raise ValueError(
             f"image_size must be height x width in pixels, such as 32x32, got {text!r}"
         )
-    return int(found[1]), int(found[2])
+    height, width = int(found[1]), int(found[2])
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"image_size must have at most {MOST_PIXELS:,} pixels, got {text}")
+    return height, width
 
 
 def in_memory(images: ImageFiles) -> Any:

@@ -64,7 +64,10 @@ def check_augmentation(trainer: Trainer, data: DataAdapter) -> None:
     """
     augmenter = trainer.context.augmenter
     if augmenter is not None and isinstance(data, ArrayAdapter):
-        augmenter.examples(np.arange(min(data.size, 4)), data, trainer.context.seed, 0)
+        try:
+            augmenter.examples(np.arange(min(data.size, 4)), data, trainer.context.seed, 0)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"augment: {error}") from error
 
 
 def augmented_examples(config: ExperimentConfig, task: Task) -> AugmentedExamples | None:

@@ -154,8 +154,13 @@ def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentCon
             f"--epochs={resumed.epochs} would change the schedule {names}, which is as long as the "
             f"run: its {config.epochs} epochs must stay"
         )
-    finished = (folder / run_folder.SUMMARY_FILE).is_file()
-    if finished and resumed.epochs <= run_folder.read_summary(folder)["epochs"]:
+    summary = folder / run_folder.SUMMARY_FILE
+    if not summary.is_file():
+        return
+    trained = run_folder.read_summary(folder).get("epochs")
+    if type(trained) is not int:
+        raise ValueError(f"{shown(summary)}: it has no number of epochs")
+    if resumed.epochs <= trained:
         raise ValueError(
             f"the run in {shown(folder)} is finished, with {resumed.epochs} epochs: give more "
             "--epochs to continue it"
@@ -168,6 +173,8 @@ def _check_history(folder: Path, config: ExperimentConfig) -> None:
     A run that was stopped before its first checkpoint begins again.
     """
     every, checkpoints = config.checkpoints.epochs, folder / run_folder.CHECKPOINTS
+    if checkpoints.exists() and not checkpoints.is_dir():
+        raise ValueError(f"{shown(checkpoints)} is no folder, so that the run cannot continue")
     epochs = run_folder.epochs_in_history(folder)
     if every and epochs > every and not (checkpoints.is_dir() and any(checkpoints.iterdir())):
         raise ValueError(

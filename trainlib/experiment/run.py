@@ -141,6 +141,7 @@ def _folder(
     if run_dir is None:
         raise ValueError("resume needs run_dir, the folder of the run")
     held.enter_context(run_folder.locked(run_dir))
+    held.enter_context(run_folder.restored_if_refused(run_dir))
     run_folder.write_config(run_dir, prepared.config)
     return run_dir
 

@@ -136,11 +136,19 @@ def check_links(path: Path) -> None:
     inside = path.resolve()
     for folder in (path, path / CHECKPOINTS):
         for entry in folder.iterdir() if folder.is_dir() else ():
-            if entry.is_symlink() and not entry.resolve().is_relative_to(inside):
+            if entry.is_symlink() and not _resolved(entry).is_relative_to(inside):
                 raise ValueError(
                     f"{shown(entry)}: is a link out of the folder of the run: put the file itself "
                     "in its place"
                 )
+
+
+def _resolved(link: Path) -> Path:
+    """Return what a link leads to; of links in a circle, the root of the file system."""
+    try:
+        return link.resolve(strict=False)
+    except (OSError, RuntimeError):
+        return Path(link.anchor)
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -188,7 +196,7 @@ def read_file(file: Path, missing: str, parse: Callable[[str], Content]) -> Cont
         raise ValueError(f"{shown(file.parent)}: {missing}, because it has no {file.name}")
     try:
         return parse(read_text(file))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{shown(file)}: {error}") from error
 
 
@@ -218,6 +226,19 @@ def removed_if_refused(path: Path, existed: Path) -> Iterator[None]:
                     break
                 with contextlib.suppress(OSError):  # another run has written into it
                     parent.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def restored_if_refused(path: Path) -> Iterator[None]:
+    """Write the configuration of a run again if bad input ends its resumption."""
+    before = {name: read_text(path / name) for name in (CONFIG_FILE, FLAGS_FILE)}
+    try:
+        yield
+    except (ValueError, TypeError, OSError):
+        with contextlib.suppress(OSError):
+            for name, text in before.items():
+                write_text(path / name, text)
         raise
 
 

@@ -29,12 +29,13 @@ from trainlib.experiment.optimization import Optimization, average_of_run, build
 from trainlib.experiment.parts import TensorBoardConfig
 from trainlib.experiment.patterns import naming_patterns
 from trainlib.experiment.result import Log
-from trainlib.experiment.run_folder import CHECKPOINTS
+from trainlib.experiment.run_folder import CHECKPOINTS, existing_part
 from trainlib.experiment.task import Task, steps_per_epoch
 from trainlib.experiment.values import written
 from trainlib.experiment.wiring import inputs_of, loss_weights_of, targets_of
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
+from trainlib.training.files import check_can_write
 from trainlib.training.pool import SharedPrograms
 from trainlib.training.trainer import Trainer
 from trainlib.user_code import import_function
@@ -157,12 +158,15 @@ def build_checkpoints(config: ExperimentConfig, folder: Path, resume: bool = Fal
 
 
 def check_tensorboard(config: ExperimentConfig) -> None:
-    """Raise `ValueError` if TensorBoard is asked for and its package is not installed."""
+    """Raise `ValueError` if TensorBoard is asked for but is not installed, or cannot be written."""
     if config.tensorboard is not None:
         try:
             require_tensorboard()
         except ImportError as error:
             raise ValueError(f"tensorboard: {error}") from None
+        if config.tensorboard.dir is not None:
+            folder = existing_part(Path(config.tensorboard.dir))
+            check_can_write("tensorboard_dir", folder / "a run")
 
 
 def tensorboard_root(config: ExperimentConfig, folder: Path) -> Path:

@@ -59,7 +59,15 @@ def make(config: ExperimentConfig, kind: str, name: str, **options: Any) -> Any:
     if isinstance(found, Metric):
         return found
     found = import_function(kind, name, config.code_path)
-    return found() if isinstance(found, type) or required_parameters(found) == [] else found
+    if not isinstance(found, type) and required_parameters(found) != []:
+        return found
+    made = found()
+    if not callable(made) and not isinstance(made, Metric):
+        raise ValueError(
+            f"{kind} {name}: can be called without arguments, so that it must return the function "
+            f"that is used, got {made!r}"
+        )
+    return made
 
 
 def optimizer_factory(config: ExperimentConfig) -> Callable[..., Optimizer]:

@@ -34,8 +34,8 @@ def cluster() -> Cluster | None:
     text = os.environ.get(VARIABLE) or "{}"
     try:
         config = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{VARIABLE} must be JSON, got {text!r}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{VARIABLE} must be JSON, got {text[:200]!r}: {error}") from None
     if not isinstance(config, dict) or not config.get("cluster"):
         return None
     jobs, task = config["cluster"], config.get("task")
@@ -53,7 +53,10 @@ def cluster() -> Cluster | None:
             f'{VARIABLE}: "task" must be one of the cluster\'s, such as '
             f"{_as_task(*tasks[-1])}, got {json.dumps(task)}"
         )
-    return Cluster(tuple(jobs[job][i] for job, i in tasks), tasks.index(this))
+    addresses = tuple(jobs[job][i] for job, i in tasks)
+    if len(set(addresses)) < len(addresses):
+        raise ValueError(f"{VARIABLE}: each worker needs its own address, got {addresses}")
+    return Cluster(addresses, tasks.index(this))
 
 
 def _are_addresses(x: Any) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from trainlib.core.checks import check_integer
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 
     from trainlib.training.fit_options import FitOptions
     from trainlib.training.options import TrainerOptions
+
+
+_STARTING = threading.Lock()
+"""Held while a trainer notes that it trains."""
 
 
 class Trainer(Inference):
@@ -199,6 +206,7 @@ class Trainer(Inference):
             seed=seed,
         )
         self._settings = settings
+        self._is_training = False
 
     @property
     def state(self) -> TrainState:
@@ -328,6 +336,7 @@ class Trainer(Inference):
                 is known never to end, or a checkpoint belongs to another run.
             OSError: a checkpoint cannot be written.
             NonFiniteError: as the option `nonfinite` says.
+            RuntimeError: another `fit` of this trainer is running.
 
         Differences:
             Keras: data are two arguments, x and y; the batches of a PyDataset are shuffled too; a
@@ -336,16 +345,32 @@ class Trainer(Inference):
             reduction "mean_with_sample_weight", and by the number of examples in Keras; a loss of
             Keras keeps its own reduction.
         """
-        self.context.read_model(training=True)
-        settings = settings_from(FitSettings, "fit", options)
-        config = configure_fit(self.context, data, settings, self._settings)
-        checkpoints = open_checkpoints(settings)
+        with self._training_alone():
+            self.context.read_model(training=True)
+            settings = settings_from(FitSettings, "fit", options)
+            config = configure_fit(self.context, data, settings, self._settings)
+            checkpoints = open_checkpoints(settings)
+            try:
+                return run_fit(self.context, config, checkpoints, self._settings.autotuner)
+            finally:
+                self.context.write_model(training=True)
+                if checkpoints is not None:
+                    checkpoints.wait()
+
+    @contextlib.contextmanager
+    def _training_alone(self) -> Iterator[None]:
+        """Refuse a second `fit` while one is running: the steps of one of them would be lost."""
+        with _STARTING:
+            if self._is_training:
+                raise RuntimeError(
+                    "this trainer is training already, in another thread or around a callback: "
+                    "wait for it, or give each thread its own trainer"
+                )
+            self._is_training = True
         try:
-            return run_fit(self.context, config, checkpoints, self._settings.autotuner)
+            yield
         finally:
-            self.context.write_model(training=True)
-            if checkpoints is not None:
-                checkpoints.wait()
+            self._is_training = False
 
     @show_options(FitSettings)
     def fit_config(self, data: Data, **options: Unpack[FitOptions]) -> FitConfig:

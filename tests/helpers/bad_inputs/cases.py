@@ -27,6 +27,7 @@ class Case(NamedTuple):
         says: texts of which the message has at least one: the flag or the file.
         files: writes the files that it needs.
         status: the exit status.
+        sets_aside: whether damaged checkpoints are renamed, with a line about each.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Case(NamedTuple):
     says: tuple[str, ...]
     files: Files = nothing
     status: int = 2
+    sets_aside: bool = False
 
 
 def train(
@@ -47,6 +49,7 @@ def train(
     """Return a case of `train`, on a small run."""
     given = {flag.partition("=")[0] for flag in flags}
     given |= {"--train_examples"} if "--dataset" in given else set()
+    given |= {"--hidden"} if "--model" in given else set()
     small = [flag for flag in SMALL if flag.partition("=")[0] not in given]
     says = (says,) if isinstance(says, str) else says
     return Case(f"train {name}", "train", (*small, *flags), says, files, status)

@@ -64,7 +64,6 @@ def _arrays() -> Iterator[Case]:
         "y only": {"y": Y},
         "other names": {"a": X, "b": Y},
         "x_train only": {"x_train": X, "x_test": X},
-        "x and x_train": {"x": X, "y": Y, "x_train": X, "y_train": Y},
         "y shorter": {"x": X, "y": Y[:-1]},
         "no rows": {"x": X[:0], "y": Y[:0]},
         "one row": {"x": X[:1], "y": Y[:1]},
@@ -166,7 +165,6 @@ def _archives() -> Iterator[Case]:
         "kind of objects": member(header("(20,)", "|O") + bytes(160)),
         "unknown kind": member(header("(20,)", "<q9") + bytes(160)),
         "version 9": member(b"\x93NUMPY\x09\x00" + bytes(100)),
-        "two members x": member(header("(20, 2)") + X.tobytes(), "x"),
         "folder": member(b"", "x/"),
         "climbing name": member(header("(20, 2)") + X.tobytes(), "../../x.npy"),
         "control name": member(header("(20, 2)") + X.tobytes(), "x\x1b[31m.npy"),
@@ -226,7 +224,6 @@ def _tables() -> Iterator[Case]:
         "short row": f"a,b,c\n{rows}1,2\n",
         "long row": f"a,b,c\n{rows}1,2,3,4\n",
         "open quote": f'a,b,c\n{rows}"1,2,3\n',
-        "NaN target": f"a,b,c\n{rows}1,2,nan\n",
         "infinite": f"a,b,c\n{rows}inf,2,1\n",
         "1e999": f"a,b,c\n{rows}1e999,2,1\n",
         "not UTF-8": f"a,b,c\n{rows}".encode() + b"\xff\xfe\xfd,1,1\n",
@@ -268,7 +265,7 @@ def _tables() -> Iterator[Case]:
         "--folds=99",
         "--class_weight=zzz:2",
     ):
-        says = tuple(x.lstrip("-").partition("=")[0] for x in flags.split(" "))
+        says = ("a.csv", *(x.lstrip("-").partition("=")[0] for x in flags.split(" ")))
         yield train(f"csv {flags}", says, "--dataset=a.csv", *flags.split(" "), files=good)
     compressed = gzip.compress(f"a,b,c\n{rows}".encode())
     for name, data in {
@@ -449,9 +446,6 @@ def _images() -> Iterator[Case]:
         "--image_size=5x5x5",
         "--color_mode=cmyk",
         "--target=a",
-        "--augment=cutout=99",
-        "--augment=crop=999",
-        "--model=resnet --image_size=2x2",
         "--model=cnn --depth=20",
         "--class_weight=c:3",
     ):

@@ -313,7 +313,6 @@ OTHERS = {
         "--smoothing=nan",
         "--diverge_factor=1",
         "--diverge_factor=nan",
-        "--learning_rate=auto",
         "--run_dir=/proc/run",
         "--run_dir=/dev/null",
         "--dataset=none.npz",

@@ -11,8 +11,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from helpers.bad_inputs.cases import SMALL, Case
-from helpers.bad_inputs.files import write
+from helpers.bad_inputs.files import npz, write
 
 RUNS = "BAD_INPUTS_RUNS"
 """Name of the folder with the runs that are copied."""
@@ -40,6 +42,7 @@ def copy_of(name: str, change: Callable[[Path], object]) -> Callable[[Path], Non
 
     def files(folder: Path) -> None:
         shutil.copytree(sources / name, folder / name)
+        (folder / "x.npz").write_bytes(npz(x=np.zeros((3, 8, 8))))
         change(folder / name)
 
     return files
@@ -111,7 +114,7 @@ def _changes() -> Iterator[Case]:
     missing = {
         "evaluate": (("config.json", "model.keras")),
         "predict": (("config.json", "model.keras")),
-        "report": (("config.json", "metrics.jsonl")),
+        "report": (("metrics.jsonl",)),
         "train": (("config.json",)),
     }
     for command, arguments in COMMANDS:
@@ -149,6 +152,8 @@ def _changes() -> Iterator[Case]:
             "escapes": {"dataset": "\x1b[31m\u202e"},
             "no data set": {"dataset": "/none/at/all.npz"},
         }.items():
+            if command == "predict" and "dataset" in changes:
+                continue  # it reads no data but those that it predicts
             yield Case(
                 f"{command}: {name}", command, arguments, ("",), copy_of("run", _edited(**changes))
             )
@@ -195,7 +200,8 @@ def _resumes() -> Iterator[Case]:
         "--clipnorm=1",
         "--early_stop",
     ):
-        says = tuple(x.lstrip("-").partition("=")[0] for x in flags.split(" "))
+        says = tuple(x.lstrip("-").partition("=")[0].rstrip("s") for x in flags.split(" "))
+        says = (*says, "not the folder of a cross-validation")
         yield Case(
             f"resume {flags}",
             "train",
@@ -226,6 +232,7 @@ def _resumes() -> Iterator[Case]:
             ("--resume=stopped",),
             ("stopped",),
             copy_of("stopped", change),
+            sets_aside="cut" in name or "emptied" in name,
         )
 
 
@@ -318,24 +325,21 @@ def _worker_variables() -> Iterator[Case]:
 
 
 def _predictions() -> Iterator[Case]:
-    import numpy as np
-
-    from helpers.bad_inputs.files import npz
-
     inputs = {
         "missing": None,
-        "other columns": npz(x=np.zeros((3, 5))),
-        "no rows": npz(x=np.zeros((0, 64))),
-        "NaN": npz(x=np.full((3, 64), np.nan)),
-        "text": npz(x=np.full((3, 64), "a")),
-        "no x": npz(z=np.zeros((3, 64))),
-        "damaged": npz(x=np.zeros((3, 64)))[:100],
+        "other columns": npz(x=np.zeros((3, 5, 8))),
+        "no rows": npz(x=np.zeros((0, 8, 8))),
+        "NaN": npz(x=np.full((3, 8, 8), np.nan)),
+        "text": npz(x=np.full((3, 8, 8), "a")),
+        "no x": npz(z=np.zeros((3, 8, 8))),
+        "damaged": npz(x=np.zeros((3, 8, 8)))[:100],
         "empty": b"",
         "scalar": npz(x=np.float64(1)),
     }
     for name, data in inputs.items():
 
         def change(run: Path, data: bytes | None = data) -> None:
+            (run.parent / "x.npz").unlink()
             if data is not None:
                 (run.parent / "x.npz").write_bytes(data)
 
@@ -371,7 +375,7 @@ def _predictions() -> Iterator[Case]:
     ):
 
         def good(run: Path) -> None:
-            (run.parent / "x.npz").write_bytes(npz(x=np.zeros((3, 64))))
+            (run.parent / "x.npz").write_bytes(npz(x=np.zeros((3, 8, 8))))
 
         says = (flags.lstrip("-").partition("=")[0],)
         if flags == "--code_path=none":
