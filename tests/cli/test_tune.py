@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 
 import pytest
 
 pytest.importorskip("optuna")
+
+from trainlib.experiment.search import loop, study  # noqa: E402
+from trainlib.experiment.search.candidate import Outcome  # noqa: E402
+from trainlib.experiment.search.storage import open_storage  # noqa: E402
 
 QUICK = ("--hidden=8", "--execution=graph", "--train_examples=100", "--epochs=1", "--noreport")
 SEARCH = "--search=learning_rate=log(1e-3,1e-1)"
@@ -35,6 +40,48 @@ def test_a_search_leaves_a_table_a_flag_file_and_the_best_model_and_goes_on(comm
     best = json.loads((tmp_path / "run/best/summary.json").read_text())
     assert summary["test"] == best["test"]
     assert best["validation"]["loss"] == pytest.approx(summary["best"]["value"], rel=1e-5)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_keeps_the_finished_trials_and_the_search_goes_on(
+    number, status, command, tmp_path, monkeypatch
+):
+    ran = []
+
+    def run(worker, candidate):
+        ran.append(candidate)
+        if len(ran) == 2:
+            signal.raise_signal(number)
+        return Outcome((candidate.drawn["learning_rate"],), 1, 0.5, False)
+
+    monkeypatch.setattr(loop, "run_candidate", run)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        done = command("tune", *QUICK, SEARCH, "--trials=3", "--norefit", "--run_dir=run")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done.status == status
+    assert done.err == "tune: interrupted after 1 of 3 trials; resume with: tune --resume=run\n"
+    assert [x["number"] for x in rows(tmp_path / "run")] == ["0"]
+    assert json.loads((tmp_path / "run/summary.json").read_text())["best"]["number"] == 0
+    resumed = command("tune", "--resume=run")
+    assert (resumed.status, resumed.err) == (0, "")
+    assert [x.number for x in ran] == [0, 1, 1, 2] and ran[1] == ran[2]
+    assert len(rows(tmp_path / "run")) == 3
+
+
+def test_the_folder_of_a_search_does_not_hold_the_password_of_its_storage(
+    command, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "run_candidate", lambda worker, x: Outcome((1.0,), 1, 0.5, False))
+    monkeypatch.setattr(study, "open_storage", lambda place: open_storage(str(tmp_path / "a.db")))
+    flags = ("--trials=1", "--norefit", "--run_dir=run")
+    storage = "--storage=postgresql://ann:secret@server/optuna"
+    done = command("tune", *QUICK, SEARCH, *flags, storage)
+    assert (done.status, done.err) == (0, "")
+    texts = [file.read_text() for file in (tmp_path / "run").iterdir()]
+    assert any("postgresql://ann@server/optuna" in text for text in texts)
+    assert not any("secret" in text for text in texts)
 
 
 def test_all_trials_failed(command, tmp_path):

@@ -74,7 +74,8 @@ def define(values: Values) -> None:
 def tune(values: Values) -> None:
     """Search, and print the best configuration."""
     config, space, options = _resumed(values) if values.resume else _new(values)
-    from trainlib.experiment.search.tune import NoTrialError, SearchInterrupted, tune
+    from trainlib.experiment.search.result import NoTrialError, SearchInterrupted
+    from trainlib.experiment.search.tune import tune
 
     folder = values.resume or values.run_dir
     try:

@@ -68,7 +68,8 @@ from trainlib.experiment.parts import (
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import run_experiment
 from trainlib.experiment.search.options import TuneConfig
-from trainlib.experiment.search.tune import TuneResult, tune
+from trainlib.experiment.search.result import TuneResult
+from trainlib.experiment.search.tune import tune
 from trainlib.experiment.trial import TrialResult, run_trial
 
 __all__ = [

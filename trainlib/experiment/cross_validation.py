@@ -27,7 +27,6 @@ from trainlib.experiment.trial import TrialResult, run_trial
 from trainlib.experiment.wiring import main_output
 from trainlib.tools.fold_scores import FoldScore, bias_and_variance, fold_score
 from trainlib.training.evaluator import Evaluator
-from trainlib.training.paths import absolute
 from trainlib.training.pool import TrainerPool
 
 
@@ -80,9 +79,7 @@ def cross_validate(
     options = options or FoldConfig()
     if not config.ensemble.is_one:
         raise ValueError("ensemble is for one run, but each fold trains one model: leave it out")
-    folder = None if run_dir is None else absolute(run_dir)
-    if folder is not None and not resume:
-        run_folder.check_free(folder)
+    folder = run_folder.given_path(run_dir, resume, "cross-validation")
     task = whole_task(config)
     splits = split_folds(
         task, options.folds, options.kind, options.repeats, groups, split_seed(config)

@@ -30,7 +30,7 @@ from trainlib.experiment.jobs import run_jobs, share_of_cores
 from trainlib.experiment.result import Log
 from trainlib.experiment.task import build_task
 from trainlib.training.display import format_results
-from trainlib.training.paths import absolute, printable, shown
+from trainlib.training.paths import printable, shown
 from trainlib.training.pool import TrainerPool
 
 START_SECONDS = 10.0
@@ -85,11 +85,7 @@ def run_ensemble(
     """
     if jobs is not None:
         check_integer("jobs", jobs, at_least=1)
-    given = None if run_dir is None else absolute(run_dir)
-    if resume and given is None:
-        raise ValueError("resume needs run_dir, the folder of the ensemble")
-    if given is not None and not resume:
-        run_folder.check_free(given)
+    given = run_folder.given_path(run_dir, resume, "ensemble")
     rules = read_preprocessing(given) if resume and given is not None else None
     task = build_task(config, rules)
     check_ensemble(config, task)

@@ -96,10 +96,8 @@ def run_experiment(
         (2, ['accuracy', 'loss'])
     """
     session = session or default_session()
-    given = None if run_dir is None else absolute(run_dir)
     check_tensorboard(config)
-    if session.is_chief and given is not None and not resume:
-        run_folder.check_free(given)
+    given = run_folder.given_path(run_dir, resume, "run", writes=session.is_chief)
     rules = read_preprocessing(given) if resume and given is not None else None
     prepared = prepare_run(config, build_task(config, rules), session)
     with contextlib.ExitStack() as held:
@@ -130,7 +128,7 @@ def _folder(
     prepared: PreparedRun, run_dir: Path | None, resume: bool, held: contextlib.ExitStack
 ) -> Path:
     """Return the run folder, locked, with the configuration and the rules of a table in it."""
-    if not resume:
+    if run_dir is None or not resume:
         existed = run_folder.existing_part(run_dir or absolute(run_folder.RUNS) / "a run")
         folder = run_folder.create(prepared.config, run_dir)
         held.enter_context(run_folder.locked(folder))  # first: no folder of another is removed
@@ -138,8 +136,6 @@ def _folder(
         if prepared.task.dataset.preprocessing is not None:
             write_preprocessing(folder, prepared.task.dataset.preprocessing)
         return folder
-    if run_dir is None:
-        raise ValueError("resume needs run_dir, the folder of the run")
     held.enter_context(run_folder.locked(run_dir))
     held.enter_context(run_folder.restored_if_refused(run_dir))
     run_folder.write_config(run_dir, prepared.config)

@@ -68,6 +68,30 @@ def check_free(path: Path) -> None:
         )
 
 
+def given_path(
+    run_dir: str | os.PathLike[str] | None, resume: bool, kind: str, *, writes: bool = True
+) -> Path | None:
+    """Return the folder that a caller has named, absolute; None for a new one of the default name.
+
+    Args:
+        run_dir: what the caller has given.
+        resume: whether what is in the folder goes on; else the folder must be new or empty.
+        kind: "run", "search", ..., for the message.
+        writes: whether this process writes to the folder, so that a new one must be free.
+
+    Raises:
+        ValueError: the folder is not free, or there is none to resume.
+    """
+    if run_dir is None:
+        if resume:
+            raise ValueError(f"resume needs run_dir, the folder of the {kind}")
+        return None
+    path = absolute(run_dir)
+    if writes and not resume:
+        check_free(path)
+    return path
+
+
 def create(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = "") -> Path:
     """Make a run's folder, with its configuration in it, as `make` does."""
     path = make(config, run_dir, prefix)

@@ -11,6 +11,7 @@ from trainlib.experiment.jobs import Failure, JobResult  # noqa: E402
 from trainlib.experiment.search import study as studies  # noqa: E402
 from trainlib.experiment.search.candidate import Outcome  # noqa: E402
 from trainlib.experiment.search.loop import TrialQueue  # noqa: E402
+from trainlib.experiment.search.samplers import make_sampler  # noqa: E402
 from trainlib.experiment.search.settings import searched_config  # noqa: E402
 from trainlib.experiment.search.space import parse_space  # noqa: E402
 
@@ -21,7 +22,7 @@ SEARCHED = searched_config(
 
 def open_study(folder, sampler, seed=3, name="tune"):
     place = studies.StudyPlace(str(folder / "study.journal"), name, "none", 1)
-    return studies.open_study(place, studies.make_sampler(sampler, seed, []), True, {"a": 1})
+    return studies.open_study(place, make_sampler(sampler, seed, []), True, {"a": 1})
 
 
 def outcome(candidate):
@@ -57,7 +58,7 @@ def test_a_random_trial_depends_on_the_seed_and_its_number_only(tmp_path):
     for trials in (2, 6):  # the second is resumed
         study = open_study(tmp_path, "random", name="parts")
         drive(TrialQueue(study, SEARCHED, "me", trials, 0), lambda n: n - 1)
-    in_parts = studies.records(study)
+    in_parts = study.records()
     assert [x.params for x in in_parts] == [x.params for x in sorted(at_once)]
     assert len({x.params["learning_rate"] for x in in_parts}) == 6
 
@@ -81,8 +82,8 @@ def test_a_failure_is_recorded_and_the_trials_go_on(tmp_path):
     (record,) = queue.end(JobResult(0, None, failure))
     list(queue.end(JobResult(1, outcome(next(queue)), None)))
     assert next(queue, None) is None
-    assert [x.state for x in studies.records(study)] == ["failed", "complete"]
-    assert studies.records(study)[0] == record
+    assert [x.state for x in study.records()] == ["failed", "complete"]
+    assert study.records()[0] == record
     assert record.error == "NonFiniteError: the loss of epoch 1 is not finite"
 
 
@@ -90,4 +91,4 @@ def test_another_search_of_the_same_name_is_refused(tmp_path):
     open_study(tmp_path, "tpe")
     place = studies.StudyPlace(str(tmp_path / "study.journal"), "tune", "none", 1)
     with pytest.raises(ValueError, match="is of another search: its a is 1, here it is 2"):
-        studies.open_study(place, studies.make_sampler("tpe", 0, []), True, {"a": 2})
+        studies.open_study(place, make_sampler("tpe", 0, []), True, {"a": 2})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import re
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 pytest.importorskip("optuna")
+
+from helpers.processes import started_python  # noqa: E402
 
 import trainlib as tl  # noqa: E402
 from trainlib.experiment.folds import whole_task  # noqa: E402
@@ -20,9 +24,10 @@ from trainlib.experiment.search.candidate import (  # noqa: E402
     Worker,
     run_candidate,
 )
+from trainlib.experiment.search.result import SearchInterrupted  # noqa: E402
 from trainlib.experiment.search.settings import searched_config  # noqa: E402
 from trainlib.experiment.search.space import parse_space  # noqa: E402
-from trainlib.experiment.search.tune import SearchInterrupted, tune  # noqa: E402
+from trainlib.experiment.search.tune import tune  # noqa: E402
 
 CONFIG = tl.ExperimentConfig(
     data=tl.DataConfig(train_examples=100, validation_split=0.2),
@@ -135,3 +140,24 @@ def test_processes_and_searches_share_one_study(tmp_path):
     alone = dataclasses.replace(OPTIONS, trials=6)
     third = tune(CONFIG, SPACE, alone, run_dir=tmp_path / "third")
     assert [trial.params for trial in third.trials] == [x.params for x in second.trials]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("storage", ["shared.journal", "shared.db"])
+def test_two_commands_at_once_share_one_study(storage, tmp_path):
+    flags = ("--train_examples=100", "--hidden=8", "--execution=graph", "--noreport", "--norefit")
+    search = ("--search=learning_rate=log(1e-3,1e-1)", "--sampler=random", "--trials=30")
+    command = ("-m", "trainlib.cli.tune", *flags, *search, f"--storage={storage}")
+    with (
+        started_python(*command, "--run_dir=a", cwd=tmp_path) as first,
+        started_python(*command, "--run_dir=b", cwd=tmp_path) as second,
+    ):
+        printed = [process.communicate(timeout=120) for process in (first, second)]
+    assert [errors for _, errors in printed] == ["", ""]
+    ran = [re.findall(r"trial (\d+): ", text) for text, _ in printed]
+    assert all(ran) and len(set(ran[0] + ran[1])) == len(ran[0] + ran[1])
+    last = max((tmp_path / name / "trials.csv" for name in "ab"), key=lambda x: len(x.read_text()))
+    with last.open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [int(x["number"]) for x in table] == list(range(len(table)))
+    assert 30 <= len(table) <= 31 and {x["state"] for x in table} == {"complete"}

@@ -40,7 +40,6 @@ from trainlib.tools.comparison import (
     ranked,
 )
 from trainlib.training.files import write_text
-from trainlib.training.paths import absolute
 
 
 class NoContenderError(RuntimeError):
@@ -157,11 +156,7 @@ def compare(
     if not isinstance(configs, Mapping):
         raise TypeError(f"configs must be configurations by name, got {configs!r}")
     saved = SavedComparison(dict(configs), seeds, options)
-    path = None if run_dir is None else absolute(run_dir)
-    if path is not None and not resume:
-        run_folder.check_free(path)
-    if resume and path is None:
-        raise ValueError("resume needs run_dir, the folder of the comparison")
+    path = run_folder.given_path(run_dir, resume, "comparison")
     if resume and path is not None:
         _check_resumed(folders.read_comparison(path), saved)
     check_contenders(configs, seeds, options)

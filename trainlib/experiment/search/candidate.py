@@ -90,10 +90,8 @@ class Worker:
         """Return the callback that ends a trial early; None if none ends early."""
         if self.place is None:
             return None
-        from trainlib.experiment.search.study import pruning_trial
-
         self._study = self._study or self.place.open()
-        return Pruning(pruning_trial(self._study, number), self.monitor)
+        return Pruning(self._study.running(number), self.monitor)
 
 
 class Pruning(Callback):

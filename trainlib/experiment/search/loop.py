@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from trainlib.experiment.jobs import JobResult, run_jobs
-from trainlib.experiment.search import study as studies
 from trainlib.experiment.search.candidate import (
     Candidate,
     Outcome,
@@ -17,6 +16,7 @@ from trainlib.experiment.search.candidate import (
     run_candidate,
 )
 from trainlib.experiment.search.settings import SearchedConfig
+from trainlib.experiment.search.study import SearchStudy, suggest
 from trainlib.tools.trial_records import TrialRecord
 
 ADAPTIVE = ("tpe", "gp", "cmaes")
@@ -35,7 +35,7 @@ class TrialQueue(Iterator[Candidate]):
     reported, in the order of their numbers; enough are asked for ahead to keep all processes busy.
 
     Args:
-        study: the study of Optuna.
+        study: the study.
         searched: makes the configurations.
         owner: name of this search, in the study.
         trials: number of trials of the study.
@@ -43,7 +43,7 @@ class TrialQueue(Iterator[Candidate]):
     """
 
     def __init__(
-        self, study: Any, searched: SearchedConfig, owner: str, trials: int, ahead: int
+        self, study: SearchStudy, searched: SearchedConfig, owner: str, trials: int, ahead: int
     ) -> None:
         self._study, self._searched, self._owner = study, searched, owner
         self._trials, self._ahead = trials, ahead
@@ -51,7 +51,7 @@ class TrialQueue(Iterator[Candidate]):
         self._ended: dict[int, TrialRecord] = {}
         self._open: dict[int, None] = {}  # in their order
         self._started: list[Candidate] = []
-        for number, drawn in studies.unfinished(study, owner):
+        for number, drawn in study.unfinished(owner):
             self._add(number, drawn)
         self._fill()
 
@@ -81,7 +81,7 @@ class TrialQueue(Iterator[Candidate]):
     def _report(self, number: int) -> TrialRecord:
         del self._open[number]
         record = self._ended.pop(number)
-        studies.tell(self._study, record)
+        self._study.tell(record)
         return record
 
     def _fill(self) -> None:
@@ -90,10 +90,10 @@ class TrialQueue(Iterator[Candidate]):
 
     def _ask(self) -> bool:
         """Ask for a trial; return False if the study has all."""
-        if studies.size(self._study) >= self._trials:
+        if self._study.size() >= self._trials:
             return False
-        trial = studies.ask(self._study, self._owner)
-        self._add(trial.number, self._searched.draw(functools.partial(studies.suggest, trial)))
+        trial = self._study.ask(self._owner)
+        self._add(trial.number, self._searched.draw(functools.partial(suggest, trial)))
         return True
 
     def _add(self, number: int, drawn: dict[str, Any]) -> None:

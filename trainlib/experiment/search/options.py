@@ -108,11 +108,19 @@ class TuneConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        if self.storage is not None and "://" not in self.storage:
-            object.__setattr__(self, "storage", str(absolute(self.storage)))
+        if self.storage is not None:
+            object.__setattr__(self, "storage", _absolute(self.storage))
         check_validation_monitor(self.monitor, self.monitor_mode)
 
     @property
     def is_minimized(self) -> bool:
         """Whether lower results are better."""
         return is_minimized(self.monitor, self.monitor_mode)
+
+
+def _absolute(storage: str) -> str:
+    """Return a storage with the absolute path of its file; the URL of a server as it is."""
+    scheme, separator, path = storage.rpartition("sqlite:///")
+    if "://" in storage and not separator:
+        return storage
+    return f"{scheme}{separator}{absolute(path)}"

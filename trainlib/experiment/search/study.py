@@ -5,19 +5,16 @@ Optuna is optional; this module is imported where a search begins.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import optuna
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from trainlib.experiment.search.space import Choices, Parameter
+from trainlib.experiment.search.storage import open_storage, storage_error, without_password
 from trainlib.tools.trial_records import TrialRecord
 from trainlib.training.files import as_json
 
@@ -27,67 +24,6 @@ OWNER, OUTCOME, SEARCH = "owner", "outcome", "search"
 """Attributes of trials and of the study, in which it stores what Optuna does not know."""
 FEWEST = 4
 """Least number of complete trials for importances."""
-_MAKERS: Mapping[str, Callable[[int], Any]] = {
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed),
-    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False),
-    "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
-}
-"""Samplers by name, made from a seed."""
-
-
-class NumberedSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
-    """A sampler of Optuna that starts each trial from a seed of its own, made of its number.
-
-    The values of a trial are then the same after a resumed search, and whichever process asks.
-
-    Args:
-        make: makes the sampler from a seed.
-        seed: seed of the search.
-    """
-
-    def __init__(self, make: Callable[[int], Any], seed: int) -> None:
-        self._make = make
-        self._seed = seed
-        self._sampler = make(seed)
-
-    def before_trial(self, study: Any, trial: FrozenTrial) -> None:
-        """Start from the seed of a trial."""
-        sequence = np.random.SeedSequence((self._seed, trial.number))
-        self._sampler = self._make(int(sequence.generate_state(1)[0]))
-        self._sampler.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study: Any, trial: FrozenTrial) -> Any:
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(self, study: Any, trial: FrozenTrial, search_space: Any) -> Any:
-        return self._sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(self, study: Any, trial: FrozenTrial, name: str, values: Any) -> Any:
-        return self._sampler.sample_independent(study, trial, name, values)
-
-    def after_trial(self, study: Any, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        self._sampler.after_trial(study, trial, state, values)
-
-
-class ListSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
-    """A sampler that takes the values of each trial from a list, by the number of the trial.
-
-    Args:
-        trials: values of the parameters of each trial.
-    """
-
-    def __init__(self, trials: Sequence[Mapping[str, Any]]) -> None:
-        self._trials = trials
-
-    def infer_relative_search_space(self, study: Any, trial: FrozenTrial) -> Any:
-        return {}
-
-    def sample_relative(self, study: Any, trial: FrozenTrial, search_space: Any) -> Any:
-        return {}
-
-    def sample_independent(self, study: Any, trial: FrozenTrial, name: str, values: Any) -> Any:
-        return self._trials[trial.number][name]
 
 
 class StudyPlace(NamedTuple):
@@ -105,40 +41,96 @@ class StudyPlace(NamedTuple):
     pruner: str
     steps: int
 
-    def open(self, sampler: Any = None) -> Any:
-        """Return the study, which exists."""
-        return optuna.load_study(
-            study_name=self.name,
-            storage=_storage(self.storage),
-            sampler=sampler or optuna.samplers.RandomSampler(),
-            pruner=_pruner(self),
+    def open(self) -> SearchStudy:
+        """Return the study, which exists, without its sampler.
+
+        Raises:
+            ValueError: the storage cannot be opened.
+        """
+        storage = open_storage(self.storage)
+        sampler = optuna.samplers.RandomSampler()
+        study = optuna.load_study(
+            study_name=self.name, storage=storage, sampler=sampler, pruner=_pruner(self)
         )
+        return SearchStudy(study, storage)
 
 
-def check_packages(sampler: str) -> None:
-    """Raise `ValueError` if a sampler needs a package that is not installed."""
-    needed = {"gp": "torch", "cmaes": "cmaes"}.get(sampler)
-    if needed and importlib.util.find_spec(needed) is None:
-        raise ValueError(f"sampler {sampler} needs {needed}: pip install {needed}")
+class SearchStudy(NamedTuple):
+    """The study of a search, opened.
 
-
-def make_sampler(name: str, seed: int, grid: Sequence[Mapping[str, Any]]) -> Any:
-    """Return a sampler.
-
-    Args:
-        name: one of `SAMPLERS`.
-        seed: its seed.
-        grid: values of the trials of "grid".
+    Attributes:
+        study: the study of Optuna.
+        storage: its storage.
     """
-    if name == "grid":
-        return ListSampler(grid)
-    make = _MAKERS[name]
-    return NumberedSampler(make, seed)
+
+    study: optuna.Study
+    storage: Any
+
+    def ask(self, owner: str) -> optuna.Trial:
+        """Return a new trial, marked as that of an owner."""
+        trial = self.study.ask()
+        trial.set_user_attr(OWNER, owner)
+        return trial
+
+    def running(self, number: int) -> optuna.Trial:
+        """Return a trial that was asked for and has not ended, possibly by another process."""
+        study_id = self.storage.get_study_id_from_name(self.study.study_name)
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        return optuna.Trial(self.study, trial_id)
+
+    def tell(self, record: TrialRecord) -> None:
+        """Store the end of a trial."""
+        states = {"complete": None, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        self.running(record.number).set_user_attr(OUTCOME, as_json(record.outcome))
+        value = record.value if record.state == "complete" else None
+        self.study.tell(record.number, value, state=states[record.state], skip_if_finished=True)
+
+    def unfinished(self, owner: str) -> list[tuple[int, dict[str, Any]]]:
+        """Return numbers and values of the trials that an owner has begun and not finished."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        mine = [x for x in trials if x.user_attrs.get(OWNER) == owner and x.params]
+        return [(x.number, x.params) for x in mine]
+
+    def size(self) -> int:
+        """Return the number of trials, finished or not."""
+        return len(self.study.get_trials(deepcopy=False))
+
+    def records(self) -> list[TrialRecord]:
+        """Return the finished trials."""
+        states = {
+            TrialState.COMPLETE: "complete",
+            TrialState.PRUNED: "pruned",
+            TrialState.FAIL: "failed",
+        }
+        found = []
+        for trial in self.study.get_trials(deepcopy=False, states=tuple(states)):
+            outcome = json.loads(trial.user_attrs.get(OUTCOME, "{}"))
+            outcome["scores"] = tuple(outcome.get("scores", ()))
+            state = states[trial.state]
+            found.append(TrialRecord(trial.number, state, trial.value, trial.params, **outcome))
+        return found
+
+    def importances(self) -> dict[str, float]:
+        """Return how much of the differences between trials each parameter explains, in sum 1.
+
+        {} if there are too few complete trials.
+        """
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(complete) < FEWEST:
+            return {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # experimental in some versions
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+            try:
+                found = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+            except (ValueError, RuntimeError):  # all trials have the same result
+                return {}
+        return {name: float(x) for name, x in found.items()}
 
 
 def open_study(
     place: StudyPlace, sampler: Any, is_minimized: bool, search: Mapping[str, Any]
-) -> optuna.Study:
+) -> SearchStudy:
     """Return the study of a search; it is created if there is none.
 
     Args:
@@ -150,34 +142,28 @@ def open_study(
     Raises:
         ValueError: the storage cannot be opened, or holds another search under this name.
     """
+    storage = open_storage(place.storage)
     try:
         study = optuna.create_study(
             study_name=place.name,
-            storage=_storage(place.storage),
+            storage=storage,
             sampler=sampler,
             pruner=_pruner(place),
             direction="minimize" if is_minimized else "maximize",
             load_if_exists=True,
         )
     except Exception as error:  # of the libraries of databases, which are many
-        raise ValueError(f"storage {place.storage}: {' '.join(str(error).split())}") from error
+        raise storage_error(place.storage, error) from error
     text = json.dumps(search, sort_keys=True)
     known = study.user_attrs.get(SEARCH)
     if known is None:
         study.set_user_attr(SEARCH, text)
     elif known != text:
         raise ValueError(
-            f"study {place.name!r} in {place.storage} is of another search: "
+            f"study {place.name!r} in {without_password(place.storage)} is of another search: "
             f"{_difference(json.loads(known), search)}; name a new one"
         )
-    return study
-
-
-def ask(study: optuna.Study, owner: str) -> optuna.Trial:
-    """Return a new trial, marked as that of an owner."""
-    trial = study.ask()
-    trial.set_user_attr(OWNER, owner)
-    return trial
+    return SearchStudy(study, storage)
 
 
 def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
@@ -189,82 +175,6 @@ def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
     if distribution.is_integer:
         return trial.suggest_int(name, low, high, step=step or 1, log=distribution.is_log)
     return trial.suggest_float(name, low, high, step=step, log=distribution.is_log)
-
-
-def tell(study: optuna.Study, record: TrialRecord) -> None:
-    """Store the end of a trial."""
-    states = {"complete": None, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-    trial = _frozen(study, record.number)
-    study._storage.set_trial_user_attr(trial._trial_id, OUTCOME, as_json(record.outcome))
-    value = record.value if record.state == "complete" else None
-    study.tell(record.number, value, state=states[record.state], skip_if_finished=True)
-
-
-def unfinished(study: optuna.Study, owner: str) -> list[tuple[int, dict[str, Any]]]:
-    """Return numbers and values of the trials that an owner has begun and not finished."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [(x.number, x.params) for x in trials if x.user_attrs.get(OWNER) == owner and x.params]
-
-
-def size(study: optuna.Study) -> int:
-    """Return the number of trials of a study, finished or not."""
-    return len(study.get_trials(deepcopy=False))
-
-
-def records(study: optuna.Study) -> list[TrialRecord]:
-    """Return the finished trials of a study."""
-    states = {
-        TrialState.COMPLETE: "complete",
-        TrialState.PRUNED: "pruned",
-        TrialState.FAIL: "failed",
-    }
-    found = []
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state in states:
-            outcome = json.loads(trial.user_attrs.get(OUTCOME, "{}"))
-            outcome["scores"] = tuple(outcome.get("scores", ()))
-            state = states[trial.state]
-            found.append(TrialRecord(trial.number, state, trial.value, trial.params, **outcome))
-    return found
-
-
-def importances(study: optuna.Study) -> dict[str, float]:
-    """Return how much of the differences between trials each parameter explains, in sum 1.
-
-    {} if there are too few complete trials.
-    """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < FEWEST:
-        return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # experimental in some versions
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        try:
-            found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-        except (ValueError, RuntimeError):  # all trials have the same result
-            return {}
-    return {name: float(x) for name, x in found.items()}
-
-
-def pruning_trial(study: optuna.Study, number: int) -> optuna.Trial:
-    """Return a trial of a study that runs, to report its results."""
-    return optuna.Trial(study, _frozen(study, number)._trial_id)
-
-
-def _frozen(study: optuna.Study, number: int) -> FrozenTrial:
-    return study.get_trials(deepcopy=False)[number]
-
-
-def _storage(place: str) -> Any:
-    """Return the storage at a URL or in a file."""
-    if "://" in place:
-        return place
-    path = Path(place).absolute()
-    if path.suffix in (".db", ".sqlite", ".sqlite3"):
-        return f"sqlite:///{path}"
-    # This lock works in folders that several machines share.
-    lock = JournalFileOpenLock(str(path))
-    return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
 def _pruner(place: StudyPlace) -> Any:
