@@ -27,7 +27,7 @@ def lines_with_bar(
 
     columns = (MofNCompleteColumn(), BarColumn(), Remaining(), TextColumn("{task.description}"))
     with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("")
+        task = bar.add_task("", total=None)  # unknown before the first status
 
         def show(status: Any) -> None:
             bar.console.print(line(status), highlight=False, markup=False, soft_wrap=True)

@@ -23,7 +23,8 @@ class TuneConfig:
         trials: number of trials of the study, at least 1, those of earlier runs included. Default:
             None: 50, or all combinations with sampler "grid".
         sampler: how values are chosen: "random"; "tpe" (tree-structured Parzen estimator), the
-            default; "gp" (Gaussian process, needs torch); "cmaes" (CMA-ES, for numbers); or "grid".
+            default; "gp" (Gaussian process, needs torch and scipy); "cmaes" (CMA-ES, for numbers);
+            or "grid".
         pruner: which trials end early: "none", the default; "median": those that are worse than the
             median at the same epoch; "hyperband".
         monitor: result on the validation data by which trials are compared. Default: "val_loss".
@@ -58,7 +59,7 @@ class TuneConfig:
         "str",
         "tpe",
         "How values are chosen: at random; by a tree-structured Parzen estimator; by a Gaussian "
-        "process, which needs torch; by CMA-ES, for numbers; or all combinations.",
+        "process, which needs torch and scipy; by CMA-ES, for numbers; or all combinations.",
         choices=SAMPLERS,
     )
     pruner: str = setting(

@@ -188,4 +188,5 @@ def _pruner(place: StudyPlace) -> Any:
 def _difference(known: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     """Return the first setting in which two searches differ."""
     name = next(x for x in {**known, **given} if known.get(x) != given.get(x))
-    return f"its {name} is {known.get(name)}, here it is {given.get(name)}"
+    first, second = (x.get(name, "the default") for x in (known, given))
+    return f"its {name} is {first}, here it is {second}"

@@ -11,6 +11,7 @@ from typing import Any
 from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
+from trainlib.experiment.flat import flatten
 from trainlib.experiment.result import Log
 from trainlib.experiment.search import folder as folders
 from trainlib.experiment.search.candidate import Worker
@@ -145,11 +146,17 @@ def _study(
         options.pruner,
         config.epochs * options.folds,
     )
+    defaults = flatten(ExperimentConfig())  # are left out: later versions may have more settings
+    settings = {
+        k: str(x) for k, x in searched.base.items() if k not in defaults or x != defaults[k]
+    }
+    for name in (*WITHOUT_EFFECT, *OF_MACHINE):
+        settings.pop(name, None)
     in_common = {
         "search": str(searched.space),
         "monitor": options.monitor,
         "folds": options.folds,
-        **{k: str(x) for k, x in searched.base.items() if k not in (*WITHOUT_EFFECT, *OF_MACHINE)},
+        **settings,
     }
     sampler = make_sampler(options.sampler, config.seed, grid)
     return place, open_study(place, sampler, options.is_minimized, in_common)
