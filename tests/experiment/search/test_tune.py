@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import re
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ import trainlib as tl  # noqa: E402
 from trainlib.experiment.folds import whole_task  # noqa: E402
 from trainlib.experiment.search import candidate  # noqa: E402
 from trainlib.experiment.search.candidate import (  # noqa: E402
+    PRUNED,
     Candidate,
     Outcome,
     Pruning,
@@ -99,10 +101,18 @@ def test_a_trial_that_is_pruned_in_its_second_fold_ends_there(monkeypatch):
     judge = Judge(step=4)  # after the epochs 1, 2 and 3 of the first fold
     config = dataclasses.replace(CONFIG, epochs=3)
     worker = Worker(searched_config(config, parse_space(SPACE)), "val_loss", 3, None)
-    monkeypatch.setattr(worker, "pruning", lambda number: Pruning(judge, "val_loss"))
+    monkeypatch.setattr(worker, "pruning", lambda number: Pruning(judge, "val_loss", 9))
     found = run_candidate(worker, Candidate(0, {"learning_rate": 0.01, "batch_size": "20"}))
     assert judge.reported == [1, 2, 3, 4]
     assert (found.is_pruned, found.epochs, len(found.scores)) == (True, 4, 2)
+
+
+def test_a_trial_is_not_pruned_after_its_last_epoch():
+    judge, ends = Judge(step=4), []
+    for steps in (4, 5):
+        pruning = Pruning(judge, "val_loss", steps)
+        ends.append(pruning.on_epoch_end(SimpleNamespace(epoch=4, results={"val_loss": 1.0})))
+    assert ends == [None, PRUNED] and judge.reported == [4, 4]
 
 
 @pytest.mark.soak
@@ -146,7 +156,7 @@ def test_processes_and_searches_share_one_study(tmp_path):
 @pytest.mark.parametrize("storage", ["shared.journal", "shared.db"])
 def test_two_commands_at_once_share_one_study(storage, tmp_path):
     flags = ("--train_examples=100", "--hidden=8", "--execution=graph", "--noreport", "--norefit")
-    search = ("--search=learning_rate=log(1e-3,1e-1)", "--sampler=random", "--trials=30")
+    search = ("--search=learning_rate=log(1e-3,1e-1)", "--sampler=random", "--trials=20")
     command = ("-m", "trainlib.cli.tune", *flags, *search, f"--storage={storage}")
     with (
         started_python(*command, "--run_dir=a", cwd=tmp_path) as first,
@@ -160,4 +170,4 @@ def test_two_commands_at_once_share_one_study(storage, tmp_path):
     with last.open(newline="") as file:
         table = list(csv.DictReader(file))
     assert [int(x["number"]) for x in table] == list(range(len(table)))
-    assert 30 <= len(table) <= 31 and {x["state"] for x in table} == {"complete"}
+    assert 20 <= len(table) <= 21 and {x["state"] for x in table} == {"complete"}

@@ -91,20 +91,24 @@ class Worker:
         if self.place is None:
             return None
         self._study = self._study or self.place.open()
-        return Pruning(self._study.running(number), self.monitor)
+        return Pruning(self._study.running(number), self.monitor, self.place.steps)
 
 
 class Pruning(Callback):
     """Callback that reports the monitored result after each epoch, and ends a bad trial.
 
+    A trial that has trained all its epochs is complete, however bad it is.
+
     Args:
         trial: the trial of Optuna.
         monitor: name of the result.
+        steps: epochs of the trial, over all folds.
     """
 
-    def __init__(self, trial: Any, monitor: str) -> None:
+    def __init__(self, trial: Any, monitor: str, steps: int) -> None:
         self._trial = trial
         self._monitor = monitor
+        self._steps = steps
         self.monitored = (monitor,)
         self.first_step = 0
         self.is_pruned = False
@@ -114,8 +118,9 @@ class Pruning(Callback):
         value = status.results.get(self._monitor)
         if value is None or not math.isfinite(value):
             return None
-        self._trial.report(value, self.first_step + status.epoch)
-        self.is_pruned = bool(self._trial.should_prune())
+        step = self.first_step + status.epoch
+        self._trial.report(value, step)
+        self.is_pruned = bool(self._trial.should_prune()) and step < self._steps
         return PRUNED if self.is_pruned else None
 
 
