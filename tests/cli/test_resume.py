@@ -31,6 +31,7 @@ STEPS = 6
 def results(folder):
     summary = json.loads((folder / "summary.json").read_text())
     lines = [json.loads(x) for x in (folder / "metrics.jsonl").read_text().splitlines()]
+    del summary["date"]
     for found in (summary, *lines):
         del found["seconds"]
     return summary, lines

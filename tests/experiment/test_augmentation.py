@@ -90,7 +90,7 @@ def test_a_run_with_mixed_images_is_reported_with_a_sheet(tmp_path):
     assert np.isfinite(result.history[0]["loss"])
     page = (tmp_path / "a" / "report.html").read_text()
     assert "Augmented training examples" in page and "mixup=1,cutmix=1,crop=1" in page
-    assert page.count("epoch 4") == 8
+    assert page.count('epoch 4"') == 8
 
 
 def test_an_augmentation_that_does_not_suit_the_images_leaves_no_folder(tmp_path):

@@ -132,7 +132,7 @@ def _selection(values: Values) -> Selection:
     """
     check_integer("steps", values.steps, at_least=1, at_most=MOST_STEPS)
     if values.output:
-        check_can_write("output", Path(values.output))
+        check_can_write("output", Path(values.output), in_new_folder=True)
     names = names_by_kind()
     given = [kind for kind in names if values[kind].value is not None]
     kinds = _names(values, "kind", list(names)) if values.kind is not None else given or list(names)

@@ -92,8 +92,8 @@ def check_integer(
     high = LARGEST_INTEGER if at_most is None else at_most
     x = int(value)
     if not low <= x <= high:
-        most = f" and at most {high:.0f}" if at_most is not None or x > high else ""
-        raise ValueError(f"{name} must be at least {low:.0f}{most}, got {value}")
+        most = f" and at most {int(high)}" if at_most is not None or x > high else ""
+        raise ValueError(f"{name} must be at least {int(low)}{most}, got {value}")
 
 
 def check_rate(name: str, value: Any) -> None:

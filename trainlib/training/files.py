@@ -55,17 +55,20 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, write)
 
 
-def check_can_write(name: str, path: Path) -> None:
+def check_can_write(name: str, path: Path, *, in_new_folder: bool = False) -> None:
     """Raise unless a file can be written into the folder of a path.
 
     Args:
         name: of the argument, for the message.
         path: the file that is to be written later.
+        in_new_folder: whether its folder is made where there is none. Default: False.
 
     Raises:
         ValueError: there is no such folder, or it cannot be written to.
     """
     folder = path.absolute().parent
+    while in_new_folder and not folder.exists():
+        folder = folder.parent
     if not folder.is_dir():
         raise ValueError(f"{name} {shown(path)}: there is no folder {shown(path.parent)}")
     try:
