@@ -34,7 +34,11 @@ def test_a_factory_shows_its_parameters_and_returns_a_step(factory):
         ),
         (lambda: aug.rotation("a"), TypeError, "factor of rotation must be a number, got 'a'"),
         (lambda: aug.crop(1.5), TypeError, "padding of crop must be an integer, got 1.5"),
-        (lambda: aug.crop(0), ValueError, "padding of crop must be at least 1 and at most 1000, got 0"),
+        (
+            lambda: aug.crop(0),
+            ValueError,
+            "padding of crop must be at least 1 and at most 1000, got 0",
+        ),
         (lambda: aug.flip("up"), ValueError, "unknown direction of flip 'up'"),
         (lambda: aug.zoom(1), ValueError, "factor of zoom must be at least 0 and below 1, got 1"),
         (lambda: aug.mixup(0), ValueError, "alpha of mixup must be above 0, got 0"),
