@@ -118,14 +118,15 @@ def candidates(options: Options) -> list[dict[str, Any]]:
     """Return the candidates, as the random sampler of `tl.tune` draws them."""
     import optuna
 
-    from trainlib.experiment.search import study as studies
+    from trainlib.experiment.search.samplers import make_sampler
     from trainlib.experiment.search.space import parse_space
+    from trainlib.experiment.search.study import suggest
 
-    study = optuna.create_study(sampler=studies.make_sampler("random", options.seed, ()))
+    study = optuna.create_study(sampler=make_sampler("random", options.seed, ()))
     drawn = []
     for _ in range(options.candidates):
         trial = study.ask()
-        drawn.append({p.name: studies.suggest(trial, p) for p in parse_space(SPACE).parameters})
+        drawn.append({p.name: suggest(trial, p) for p in parse_space(SPACE).parameters})
     return drawn
 
 

@@ -139,7 +139,7 @@ SOAK = pytest.mark.soak
             ("--reduce_on_plateau", "--validation_split=0.2", "--precision=mixed_float16"),
             marks=SOAK,
         ),
-        ("--learning_rate=1e30", "--optimizer=sgd", "--nonfinite=none"),
+        pytest.param(("--learning_rate=1e30", "--optimizer=sgd", "--nonfinite=none"), marks=SOAK),
     ],
 )
 def test_every_kind_of_run_has_a_report(flags, quick, tmp_path):

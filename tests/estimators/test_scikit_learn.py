@@ -100,6 +100,7 @@ def test_a_grid_search_in_two_processes_equals_one_in_this(numbers):
     assert serial.best_params_ == {"learning_rate": 0.05}
 
 
+@pytest.mark.soak
 def test_a_pipeline_takes_a_table_with_text():
     color = np.tile(["red", "green", "blue"], 40)
     size = np.random.default_rng(0).normal(size=120)
@@ -117,6 +118,7 @@ def test_a_pipeline_takes_a_table_with_text():
     assert scores.min() > 0.9
 
 
+@pytest.mark.soak
 def test_probabilities_can_be_calibrated():
     x, y = make_classification(90, 4, random_state=0)
     calibrated = CalibratedClassifierCV(small(Classifier), cv=2, ensemble=False).fit(x, y)

@@ -17,6 +17,16 @@ from trainlib.registry import OPTIMIZERS
 
 FORMS = [(name, form) for name, factory in OPTIMIZERS.items() for form in factory.conventions]
 EVERY_FORM = pytest.mark.parametrize(("name", "convention"), FORMS)
+SOAK = pytest.mark.soak
+FIRST_FORMS = pytest.mark.parametrize(
+    ("name", "convention"),
+    [
+        pytest.param(name, form, marks=SOAK if place else [])
+        for name, factory in OPTIMIZERS.items()
+        for place, form in enumerate(factory.conventions)
+    ],
+)
+"""One form of each optimizer, and the others in soak."""
 PARAMS = {"a": tf.constant([1.0, -2.0, 0.5]), "b": tf.constant([[4.0, -1.0]])}
 GRADS = {"a": tf.constant([0.5, 0.0, -2.0]), "b": tf.constant([[0.25, 1.0]])}
 DYADIC = {
@@ -75,7 +85,7 @@ def test_a_parameter_without_gradient_and_its_slots_stay(name, convention):
         np.testing.assert_array_equal(old, new)
 
 
-@EVERY_FORM
+@FIRST_FORMS
 def test_hyperparameters_may_be_tensors(name, convention):
     tensors = {key: tf.constant(x) for key, x in DYADIC.items()}
     expected, _ = steps(make(name, convention, **DYADIC), PARAMS, GRADS, 3)
@@ -84,7 +94,7 @@ def test_hyperparameters_may_be_tensors(name, convention):
         np.testing.assert_allclose(result[key], expected[key], rtol=1e-6)
 
 
-@EVERY_FORM
+@FIRST_FORMS
 def test_bfloat16_parameters_have_a_state_in_float32_or_wider(name, convention):
     params = {key: tf.cast(w, tf.bfloat16) for key, w in PARAMS.items()}
     grads = {key: tf.cast(g, tf.bfloat16) for key, g in GRADS.items()}

@@ -55,7 +55,7 @@ def arrays(batch_size, chunk_bytes=200):
     return ArrayAdapter("data", (X, Y), batch_size, chunk_bytes=chunk_bytes)
 
 
-@pytest.mark.parametrize("augmentation", [JITTER, MIXED])
+@pytest.mark.parametrize("augmentation", [pytest.param(JITTER, marks=pytest.mark.soak), MIXED])
 def test_an_example_is_the_same_whatever_the_batches_and_their_order(augmentation):
     expected = by_id(augmentation, arrays(5))
     assert sorted(expected) == list(range(SIZE))

@@ -24,13 +24,12 @@ OTHERS += ["regularizer", "ema", "compiled", "constrain"]
 SOAK = pytest.mark.soak
 TWO_OR_FOUR = pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=SOAK)])
 
-ORDINARY = ("optimizers", "statistics", "dropout", "small", "trainers", "several_outputs")
-ORDINARY += ("overflow", "refused")
+ORDINARY = ("optimizers", "statistics", "dropout", "small", "trainers", "refused")
 PROCESSES = [
     (2, *ORDINARY),
     (4, "transforms"),
     (2, "other_optimizers", "other_statistics", "compiled_dropout", "beside_keras"),
-    (2, "other_trainers", "other_outputs", "calls"),
+    (2, "other_trainers", "several_outputs", "other_outputs", "overflow", "calls"),
     (4, "other_transforms", "statistics", "other_statistics", "trainers", "other_trainers"),
 ]
 """Replicas and runs of each process; the last three are started by `make soak` only."""
@@ -218,7 +217,7 @@ def test_a_trainer_on_replicas_follows_one_on_one_device(trainers, name, replica
 @pytest.mark.parametrize(
     ("outputs", "name"),
     [
-        ("several_outputs", "masks and weights"),
+        pytest.param("several_outputs", "masks and weights", marks=SOAK),
         *(
             pytest.param("other_outputs", name, marks=SOAK)
             for name in ("weights by output", "masks", "compiled", "accumulated")
@@ -232,6 +231,7 @@ def test_losses_by_output_on_replicas_follow_those_on_one_device(outputs, name):
     assert max(distances.values()) < 1e-12, distances
 
 
+@SOAK
 def test_an_overflow_on_one_replica_skips_the_step_on_all():
     found = run("overflow", 2)
     assert found["skipped"][0] == found["skipped"][1] == 1

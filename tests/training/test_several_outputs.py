@@ -196,7 +196,7 @@ CASES = {
 }
 RENAMED: dict[str, Any] = {"shared layers": {"score_1_loss": None}}
 """Results whose names Keras gives twice."""
-QUICK = ("by name", "weights by output", "masks")
+QUICK = ("by name", "masks")
 
 
 def built(case):
