@@ -16,6 +16,10 @@ estimator: `tl.estimators.TrainlibRegressor` in the same.
 tune: `tl.tune` with the random sampler, which draws these candidates, and two processes. Their
     start is in its time.
 
+After `keras.utils.set_random_seed`, Keras takes the examples in the same order in every epoch. Its
+validation losses then vary less from epoch to epoch, and fewer of its fits stop early: compare the
+steps a second too.
+
 The output file keeps the results of contenders that were run before; the table shows them all.
 """
 

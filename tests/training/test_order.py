@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -50,3 +51,26 @@ def test_every_position_is_equally_likely():
     counts = np.stack([np.bincount(column, minlength=8) for column in orders.T])
     # 100 are expected, with a standard deviation of 9.4.
     assert counts.min() > 60 and counts.max() < 140
+
+
+class Recorder(keras.Model):
+    """Records the batches of `fit`, and trains nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def train_step(self, data):
+        self.batches.append(data[0].numpy().tolist())
+        return {"loss": 0.0}
+
+
+def test_keras_repeats_its_order_in_every_epoch_after_a_global_seed_and_trainlib_does_not():
+    keras.utils.set_random_seed(0)
+    model = Recorder()
+    model.compile(run_eagerly=True)
+    model.fit(np.arange(8), np.arange(8), batch_size=8, epochs=3, verbose=0)
+    first, *others = model.batches
+    assert first != sorted(first) and others == [first, first]
+    ours = [epoch_order(0, epoch, 8).tolist() for epoch in range(3)]
+    assert ours[0] != ours[1] != ours[2] != ours[0]
