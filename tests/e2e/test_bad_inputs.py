@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from absl import flags
 from helpers.bad_inputs import Case, all_cases, declared, runs
 from helpers.bad_inputs.cases import SMALL
-from helpers.fork_server import TIMED_OUT, ForkServer, fork_server
+from helpers.fork_server import TIMED_OUT, ForkServer
 
 from trainlib.cli.app import with_dashes
 from trainlib.cli.exit_status import one_line
@@ -25,13 +24,6 @@ from trainlib.cli.train import define_train
 LIMIT = 20.0
 """Seconds in which a command ends."""
 WRITTEN_IN_MEMORY = "TF_CONFIG="
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    """A server that forks for each command."""
-    with fork_server(tmp_path_factory.mktemp("output")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

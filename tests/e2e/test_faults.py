@@ -12,11 +12,10 @@ import resource
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.fork_server import Ended, ForkServer, fork_server
+from helpers.fork_server import Ended, ForkServer
 
 pytestmark = [
     pytest.mark.soak,
@@ -53,13 +52,6 @@ def hook(*args, **options):
     return wrapped(*args, **options)
 setattr(owner, parts[-1], hook)
 """
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    """A server that forks for each command."""
-    with fork_server(tmp_path_factory.mktemp("output")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -149,11 +149,6 @@ def test_a_run_that_is_refused_before_its_first_epoch_leaves_no_files(existed, t
     assert (path / "metrics.jsonl").exists()
 
 
-def test_the_part_of_a_path_that_exists_is_found(tmp_path):
-    assert run_folder.existing_part(tmp_path / "runs" / "a") == tmp_path
-    assert run_folder.existing_part(tmp_path) == tmp_path
-
-
 @pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "checkpoints", "checkpoints/a"])
 def test_a_link_out_of_a_run_folder_is_refused(name, tmp_path):
     outside = tmp_path / "outside"

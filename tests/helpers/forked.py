@@ -1,8 +1,8 @@
 """Python in processes that are forked from one that has TensorFlow loaded, but has not used it.
 
 Such a process starts in a tenth of a second instead of several seconds, has its own streams,
-signals and environment, and ends as one that was started anew. A test of what is imported, or of
-what an import prints, starts its processes with `subprocess` instead.
+signals and environment, and ends as one that `subprocess` started. Tests of what is imported, or
+of what an import prints, start their processes with `subprocess` instead.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainlib.training.paths import absolute, expanded, printable, shown
+from trainlib.training.paths import absolute, existing_part, expanded, printable, shown
 
 
 def test_the_home_folder_is_expanded(monkeypatch):
@@ -44,3 +44,8 @@ def test_a_removed_working_directory_is_no_error(tmp_path, monkeypatch):
     (tmp_path / "gone").rmdir()
     assert shown("/a.csv") == "/a.csv"
     assert printable("a") == "a"
+
+
+def test_the_part_of_a_path_that_exists_is_found(tmp_path):
+    assert existing_part(tmp_path / "runs" / "a") == tmp_path
+    assert existing_part(tmp_path) == tmp_path

@@ -18,6 +18,7 @@ from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
     define_experiment,
     define_settings,
+    fixed_flags,
     function_topics,
     given_flags,
     given_settings,
@@ -96,11 +97,9 @@ def compare(values: Values) -> None:
     folder = values.resume or values.run_dir
     resume = bool(values.resume)
     try:
-        with (
-            lines_with_bar(
-                lambda status: _line(status, options), _best, lambda status: status.runs
-            ) as on_run,
-        ):
+        with lines_with_bar(
+            lambda status: _line(status, options), _best, lambda status: status.runs
+        ) as on_run:
             result = compare(configs, seeds, options, run_dir=folder, resume=resume, on_run=on_run)
     except NoContenderError as error:
         raise CommandError(str(error)) from error
@@ -149,7 +148,7 @@ def _resumed(values: Values) -> tuple[Mapping[str, ExperimentConfig], int, Compa
     """Return what the comparison in a folder was asked for, with the changes of given flags."""
     given = given_settings(values, CompareConfig)
     others = [name for name in given if name not in MAY_CHANGE]
-    others += [name for name in given_flags(values) if name != "safe_mode"]
+    others += fixed_flags(values)
     others += [name for name in ("vary", "flagfiles", "run_dir") if values[name].present]
     if others:
         raise ValueError(

@@ -103,6 +103,14 @@ def given_flags(values: Values) -> dict[str, Any]:
     }
 
 
+def fixed_flags(values: Values) -> list[str]:
+    """Return the given flags of an experiment that cannot change where several runs go on.
+
+    That is all but `safe_mode`, which has to be given again.
+    """
+    return [name for name in given_flags(values) if name != "safe_mode"]
+
+
 def experiment_config(values: Values) -> ExperimentConfig:
     """Return the experiment that the given flags describe; for others the defaults hold.
 

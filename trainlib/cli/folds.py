@@ -6,7 +6,13 @@ from pathlib import Path
 
 from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status
 from trainlib.cli.flag_types import Group, Values
-from trainlib.cli.flags import define_settings, experiment_config, given_flags, given_settings
+from trainlib.cli.flags import (
+    define_settings,
+    experiment_config,
+    fixed_flags,
+    given_flags,
+    given_settings,
+)
 from trainlib.experiment import run_folder
 from trainlib.experiment.cross_validation import cross_validate
 from trainlib.experiment.fold_files import is_cross_validation, read_options
@@ -51,7 +57,7 @@ def are_folds(values: Values) -> bool:
             raise ValueError(f"--{name} is for one run, not for --folds")
     if resumes:
         others = ["folds"] if values.folds is not None else []
-        others += options + [name for name in given_flags(values) if name != "safe_mode"]
+        others += options + fixed_flags(values)
         if others or values.run_dir:
             raise ValueError(
                 f"--{(others or ['run_dir'])[0]} cannot change in a cross-validation that is "

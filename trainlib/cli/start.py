@@ -12,7 +12,8 @@ import sys
 from pathlib import PurePath
 from types import FrameType
 
-COMMANDS = ("train", "evaluate", "predict", "lr_find", "compare", "report", "tune", "verify") + (
+COMMANDS = (
+    *("train", "evaluate", "predict", "lr_find", "compare", "report", "tune", "verify"),
     "launch_local",
 )
 PACKAGE = "trainlib.cli."

@@ -17,6 +17,7 @@ from trainlib.cli.flags import (  # noqa: E402
     define_experiment,
     define_settings,
     experiment_config,
+    fixed_flags,
     function_topics,
     given_flags,
     given_settings,
@@ -113,7 +114,7 @@ def _resumed(values: Values) -> tuple[ExperimentConfig, str, TuneConfig]:
     """Return what the search in a folder was asked for, with the changes of given flags."""
     given = given_settings(values, TuneConfig)
     others = [name for name in given if name not in MAY_CHANGE]
-    others += [name for name in given_flags(values) if name != "safe_mode"]
+    others += fixed_flags(values)
     others += [name for name in ("search", "run_dir") if values[name].present]
     if others:
         raise ValueError(

@@ -49,7 +49,7 @@ from trainlib.training.autotune import Choice, cache_file
 from trainlib.training.callback import Results, Stop
 from trainlib.training.display import format_results
 from trainlib.training.execution import slow_precision_reason
-from trainlib.training.paths import absolute, printable, shown
+from trainlib.training.paths import absolute, existing_part, printable, shown
 
 
 def run_experiment(
@@ -129,7 +129,7 @@ def _folder(
 ) -> Path:
     """Return the run folder, locked, with the configuration and the rules of a table in it."""
     if run_dir is None or not resume:
-        existed = run_folder.existing_part(run_dir or absolute(run_folder.RUNS) / "a run")
+        existed = existing_part(run_dir or absolute(run_folder.RUNS) / "a run")
         folder = run_folder.create(prepared.config, run_dir)
         held.enter_context(run_folder.locked(folder))  # first: no folder of another is removed
         held.enter_context(run_folder.removed_if_refused(folder, existed))

@@ -41,11 +41,6 @@ CHECKPOINTS = "checkpoints"
 RUNS = "runs"
 
 
-def existing_part(path: Path) -> Path:
-    """Return a path, or the nearest folder above it, that exists."""
-    return next(part for part in (path, *path.parents) if part.exists())
-
-
 def default_path(config: ExperimentConfig, prefix: str = "") -> Path:
     """Return runs/<prefix><data set>-<model>-<optimizer>-<time>."""
     names = [_short(config.dataset), _short(config.model.name), config.optimizer.name]

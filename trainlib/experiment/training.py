@@ -29,13 +29,14 @@ from trainlib.experiment.optimization import Optimization, average_of_run, build
 from trainlib.experiment.parts import TensorBoardConfig
 from trainlib.experiment.patterns import naming_patterns
 from trainlib.experiment.result import Log
-from trainlib.experiment.run_folder import CHECKPOINTS, existing_part
+from trainlib.experiment.run_folder import CHECKPOINTS
 from trainlib.experiment.task import Task, steps_per_epoch
 from trainlib.experiment.values import written
 from trainlib.experiment.wiring import inputs_of, loss_weights_of, targets_of
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.files import check_can_write
+from trainlib.training.paths import existing_part
 from trainlib.training.pool import SharedPrograms
 from trainlib.training.trainer import Trainer
 from trainlib.user_code import import_function

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainlib.training.paths import shown
+from trainlib.training.paths import existing_part, shown
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.\w+")
 """Names that `write_atomically` writes to."""
@@ -67,8 +67,7 @@ def check_can_write(name: str, path: Path, *, in_new_folder: bool = False) -> No
         ValueError: there is no such folder, or it cannot be written to.
     """
     folder = path.absolute().parent
-    while in_new_folder and not folder.exists():
-        folder = folder.parent
+    folder = existing_part(folder) if in_new_folder else folder
     if not folder.is_dir():
         raise ValueError(f"{name} {shown(path)}: there is no folder {shown(path.parent)}")
     try:

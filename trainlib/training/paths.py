@@ -25,6 +25,11 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 
+def existing_part(path: Path) -> Path:
+    """Return a path, or the nearest folder above it, that exists."""
+    return next(part for part in (path, *path.parents) if part.exists())
+
+
 def shown(path: str | os.PathLike[str]) -> str:
     """Return a path for a message: relative where it is inside the working directory.
 

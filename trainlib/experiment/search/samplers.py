@@ -1,4 +1,4 @@
-"""How the values of trials are chosen: the samplers of Optuna, started anew for each trial.
+"""How the values of trials are chosen: the samplers of Optuna, one for each trial.
 
 Optuna is optional; this module is imported where a search begins.
 """
