@@ -29,6 +29,7 @@ from trainlib.experiment import (
     FunctionConfig,
     ScheduleConfig,
     TensorBoardConfig,
+    TransferConfig,
     TrialResult,
     TuneConfig,
     TuneResult,
@@ -42,6 +43,7 @@ from trainlib.experiment import (
     vary,
 )
 from trainlib.metrics import Mean, Metric
+from trainlib.models import transfer
 from trainlib.monitors import early_stop, reduce_on_plateau
 from trainlib.optimizers import (
     adabelief,
@@ -219,6 +221,7 @@ __all__ = [
     "TrainState",
     "Trainer",
     "TrainerPool",
+    "TransferConfig",
     "TrialResult",
     "TuneConfig",
     "TuneResult",
@@ -355,6 +358,7 @@ __all__ = [
     "step_decay",
     "swa",
     "train_step",
+    "transfer",
     "tune",
     "unit_norm",
     "unscale_grads",

@@ -317,6 +317,7 @@ def test_every_field_of_a_configuration_is_in_its_flat_form():
         "checkpoints": tl.CheckpointConfig(keep=9),
         "ensemble": tl.EnsembleConfig(members=3),
         "weight_average": tl.AverageConfig(kind="ema"),
+        "transfer": tl.TransferConfig(freeze="a.*", unfreeze_at="b@1"),
         "tensorboard": tl.TensorBoardConfig(),
     }
     patterns = {"regularized_params", "constrained_params"}  # they need a function

@@ -8,6 +8,7 @@ Its last line of output is JSON: for each run its name and what it found, or its
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import sys
 import traceback
@@ -375,7 +376,7 @@ def placed():
     }
 
 
-def trainer_of(strategy, precision="float64", optimizer=None, **options):
+def trainer_of(strategy, precision="float64", optimizer=None, frozen=False, **options):
     keras.utils.set_random_seed(1)
     # A bias in front of batch normalization has gradients that are all rounding.
     hidden = keras.layers.Dense(8, use_bias=False, name="hidden")
@@ -383,6 +384,7 @@ def trainer_of(strategy, precision="float64", optimizer=None, **options):
     model = keras.Sequential(
         [keras.Input((4,)), hidden, norm, keras.layers.Dense(1, name="outputs")]
     )
+    hidden.trainable = norm.trainable = not frozen
     optimizer = optimizer or tl.chain(tl.clip_by_global_norm(0.1), tl.adam(1e-2))
     return tl.Trainer(
         model,
@@ -429,6 +431,7 @@ def other_trainers():
             "average": tl.swa(4, 3),
             "augment": MIXED,
         },
+        unfrozen={"frozen": True},
     )
 
 
@@ -440,15 +443,18 @@ def trained(**cases):
     found = {}
     for name, more in cases.items():
         pair = (trainer_of(strategy, **more) for strategy in ("one_device", "mirrored"))
-        found[name] = trained_alike(*pair, data)
+        unfreeze = tl.callbacks.Unfreeze({1: "hidden|norm"}, stream=io.StringIO())
+        callbacks = [unfreeze] if more.get("frozen") else []
+        found[name] = trained_alike(*pair, data, callbacks)
     return found
 
 
-def trained_alike(one, many, data):
+def trained_alike(one, many, data, callbacks=()):
     """How far a trainer on replicas is from one on one device after the same calls."""
     before = one.state
     lines = [
-        numbers(t.fit(data, batch_size=5, epochs=3, validation_data=data)) for t in (one, many)
+        numbers(t.fit(data, batch_size=5, epochs=3, validation_data=data, callbacks=callbacks))
+        for t in (one, many)
     ]
     return {
         "state": distance(one.state, many.state),
@@ -456,7 +462,7 @@ def trained_alike(one, many, data):
         "evaluation": distance(*(list(t.evaluate(data).values()) for t in (one, many))),
         "predictions": distance(*(t.predict(data[0]) for t in (one, many))),
         "between": spread(many.context.programs.variables),
-        "moved": distance(before.params, one.state.params),
+        "moved": distance(before.params, {k: one.state.params[k] for k in before.params}),
     }
 
 

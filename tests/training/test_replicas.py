@@ -205,6 +205,7 @@ def test_two_processes_follow_one_device():
         ("trainers", "plain"),
         pytest.param("other_trainers", "accumulated", marks=SOAK),
         pytest.param("other_trainers", "averaged", marks=SOAK),
+        pytest.param("other_trainers", "unfrozen", marks=SOAK),
     ],
 )
 def test_a_trainer_on_replicas_follows_one_on_one_device(trainers, name, replicas):

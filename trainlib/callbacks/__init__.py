@@ -8,6 +8,7 @@ monitors: `EarlyStopping` and `ReduceLROnPlateau`, which follow a result.
 projector: files for TensorBoard's embedding projector.
 saving: `SaveBest` and `SaveEvery`, which request checkpoints, and `StopAfter`.
 tensorboard: `TensorBoard`.
+unfreezing: `Unfreeze`, which trains frozen layers from later epochs on.
 validation_ratio: `ValidationRatio`, the validation loss divided by the training loss.
 
 `Callback`, `TrainingStatus` and the requests are in `trainlib.training.callback`; `ProgressBar` and
@@ -19,6 +20,7 @@ from trainlib.callbacks.layer_statistics import LayerStatistics, layer_statistic
 from trainlib.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
 from trainlib.callbacks.saving import SaveBest, SaveEvery, StopAfter
 from trainlib.callbacks.tensorboard import TensorBoard
+from trainlib.callbacks.unfreezing import Unfreeze
 from trainlib.callbacks.validation_ratio import ValidationRatio
 from trainlib.training.callback import (
     Callback,
@@ -26,6 +28,7 @@ from trainlib.training.callback import (
     RollBack,
     Save,
     SetHyperparams,
+    SetTrainable,
     SetWeights,
     Stop,
     TrainingStatus,
@@ -47,11 +50,13 @@ __all__ = [
     "SaveBest",
     "SaveEvery",
     "SetHyperparams",
+    "SetTrainable",
     "SetWeights",
     "Stop",
     "StopAfter",
     "TensorBoard",
     "TrainingStatus",
+    "Unfreeze",
     "ValidationRatio",
     "layer_statistics",
 ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from trainlib.monitors import EarlyStopState, PlateauState, early_stop, reduce_on_plateau
 from trainlib.step.averages import averaged_weights
+from trainlib.step.repartition import joined_weights, split_weights
 from trainlib.training.callback import (
     Callback,
     Requests,
@@ -182,7 +183,9 @@ class EarlyStopping(Callback):
             parts.append(f"parameters of epoch {best_epoch} restored")
         if parts:
             _print_line("; ".join(parts), self)
-        return SetWeights(*self.state.best_params) if restored else None
+        if not restored:
+            return None
+        return SetWeights(*split_weights(self.state.best_params, status.state()))
 
     def _epoch(self, status: TrainingStatus, number: int) -> int:
         """Return the epoch of the run whose result was the monitor's n-th."""
@@ -205,7 +208,7 @@ class EarlyStopping(Callback):
         """Return the parameters and the model's other state; () unless they are to be restored."""
         if not self.restore_best_weights:
             return ()
-        return averaged_weights(status.state())
+        return joined_weights(*averaged_weights(status.state()))
 
 
 def _of_numpy(state: EarlyStopState) -> EarlyStopState:

@@ -15,6 +15,7 @@ from trainlib.core.types import Tree
 from trainlib.training.files import write_atomically, write_text
 from trainlib.training.functional_model import functional_from_keras
 from trainlib.training.keras_private import inputs_of_call, outputs_of, source_of
+from trainlib.training.trainable import parameters_of
 
 CONFIG = "projector_config.pbtxt"
 TENSORS = "tensors.tsv"
@@ -55,7 +56,7 @@ def last_hidden(model: Any) -> Any | None:
     """
     if not getattr(model, "inputs", None):
         return None
-    layers = [layer for layer in model.layers if layer.trainable_weights]
+    layers = [layer for layer in model.layers if parameters_of(layer)]
     if len(layers) < 2:
         return None
     several = len(model.outputs) > 1
@@ -73,7 +74,7 @@ def _before_first_output(model: Any) -> Any | None:
     first = next(iter(outputs.values())) if isinstance(outputs, Mapping) else model.outputs[0]
     layer, node, _ = source_of(first)
     inputs = inputs_of_call(layer, node)
-    while len(inputs) == 1 and not getattr(layer, "trainable_weights", ()):
+    while len(inputs) == 1 and not parameters_of(layer):
         layer, node, _ = source_of(inputs[0])
         inputs = inputs_of_call(layer, node)
     return inputs[0] if len(inputs) == 1 else None

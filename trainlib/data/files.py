@@ -227,7 +227,7 @@ def _load_table(path: Path, reading: Reading) -> Dataset:
     text, decimal = ((), None) if rules is None else (rules.text_columns, rules.decimal)
     read = read_frame(path, target, text, decimal)
     frame, note = with_targets(read)
-    if rules is not None and _has_labels(rules, frame, reading.task):
+    if rules is not None and not reading.new_labels and _has_labels(rules, frame, reading.task):
         labels = Labels(encode_labels(frame, rules.classes), rules.classes)
     else:
         labels = fit_labels(frame, reading.task)

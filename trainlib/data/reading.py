@@ -28,6 +28,7 @@ class Reading:
         sequences: whether integers [N, steps] are sequences, and not columns of numbers.
         weight_column: the column of a table with weights of the examples; None: there is none.
         group_column: the column of a table with groups of the examples; None: there is none.
+        new_labels: whether the classes are those of the table, whatever the rules know.
     """
 
     target: str | None = None
@@ -41,6 +42,7 @@ class Reading:
     sequences: bool = False
     weight_column: str | None = None
     group_column: str | None = None
+    new_labels: bool = False
 
     @property
     def other_columns(self) -> dict[str, str]:

@@ -19,6 +19,8 @@ preparation: a run before its first step.
 programs_key: which trials share compiled programs.
 run: `run_experiment`.
 trial: `run_trial`, an experiment in memory.
+transfer_config: `TransferConfig`, what is reused of a saved model and frozen how long.
+transfer: the plan of such a run: layers, epochs and rates.
 average_config: `AverageConfig`, averages of the parameters that are evaluated.
 ensemble_config: `EnsembleConfig`, how members of an ensemble differ and are averaged.
 ensemble_members: the members: their configurations, their data, their training.
@@ -70,6 +72,7 @@ from trainlib.experiment.run import run_experiment
 from trainlib.experiment.search.options import TuneConfig
 from trainlib.experiment.search.result import TuneResult
 from trainlib.experiment.search.tune import tune
+from trainlib.experiment.transfer_config import TransferConfig
 from trainlib.experiment.trial import TrialResult, run_trial
 
 __all__ = [
@@ -89,6 +92,7 @@ __all__ = [
     "FunctionConfig",
     "ScheduleConfig",
     "TensorBoardConfig",
+    "TransferConfig",
     "TrialResult",
     "TuneConfig",
     "TuneResult",

@@ -23,15 +23,18 @@ from trainlib.experiment.heads import Head
 from trainlib.experiment.scaling import scaling_layers
 from trainlib.experiment.targets import INPUTS, metric_is_by_class, takes_logits, target_of
 from trainlib.experiment.task import VOCABULARY, Task, steps_per_epoch
+from trainlib.experiment.transfer import TransferPlan, freeze_layers, plan_for
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
 from trainlib.experiment.wiring import texts_by_output
 from trainlib.metrics import Metric, as_metric, on_probabilities
+from trainlib.models.transfer import with_new_head
 from trainlib.regularizers import Regularizer
 from trainlib.training.keras_settings import check_data_format
 from trainlib.training.model_metrics import takes_probabilities
 from trainlib.training.paths import printable
 from trainlib.training.pool import SharedPrograms
 from trainlib.training.resolve import metrics_by_name
+from trainlib.training.trainable import parts_of
 from trainlib.user_code import is_spec
 
 OVER_EXAMPLES = ("pearson_correlation", "concordance_correlation")
@@ -46,15 +49,17 @@ class Models(NamedTuple):
         trained: the model that the loss sees.
         from_logits: whether `trained` ends in logits, and `full` in their probabilities; None: as
             its last layer shows.
+        plan: which layers are frozen how long. Default: none are.
     """
 
     full: Any
     trained: Any
     from_logits: bool | None
+    plan: TransferPlan = TransferPlan()
 
 
 def build_models(config: ExperimentConfig, task: Task) -> Models:
-    """Return the model of a configuration.
+    """Return the model of a configuration, with the layers frozen that it freezes.
 
     It begins with layers that scale its input, where it has none, and ends in probabilities, where
     the loss is one of probabilities.
@@ -62,6 +67,13 @@ def build_models(config: ExperimentConfig, task: Task) -> Models:
     Raises:
         ValueError, OSError: the model cannot be built or loaded, or does not fit the data.
     """
+    built, head = _all_trained(config, task)
+    before = freeze_layers(config, built.full, head)
+    return built._replace(plan=plan_for(config, built.trained, before))
+
+
+def _all_trained(config: ExperimentConfig, task: Task) -> tuple[Models, str]:
+    """Return the model of a configuration, and the name of its new head, "" if it has none."""
     check_data_format()
     keras.utils.set_random_seed(config.seed)
     name, options = config.model.name, config.model.hyperparameters
@@ -80,14 +92,26 @@ def build_models(config: ExperimentConfig, task: Task) -> Models:
         options = {**options, **_vocabulary(config, task)}
         shape = task.shapes if isinstance(task.train.x, Mapping) else task.train.x.shape[1:]
         full = models.MODELS[name](shape, task.outputs, task.target.activation, layers, **options)
-        return as_seen_by_loss(full, task)
+        return as_seen_by_loss(full, task), ""
+    head = ""
     if name.endswith(".keras"):
         custom = load_model(name, with_modules_of_model(config), config.safe_mode)
+        if config.transfer.replaces_head:
+            custom, head = _with_new_head(config, task, custom)
     else:
         units = {output: head.units for output, head in task.heads.items()}
         custom = models.from_function(name, task.shapes, units or task.outputs, config.code_path)
     full = wrapped(config, task, custom, layers)
-    return as_seen_by_loss(full, task, config.from_logits)
+    return as_seen_by_loss(full, task, config.from_logits), head
+
+
+def _with_new_head(config: ExperimentConfig, task: Task, model: Any) -> tuple[Any, str]:
+    """Return a saved model with a new head for the targets of a task, and the head's name."""
+    if task.heads or task.target.form == INPUTS:
+        raise ValueError("replace_head is for one array of targets y")
+    activation, cut_at = task.target.activation, config.transfer.cut_at
+    changed = with_new_head(model, task.outputs, activation, cut_at=cut_at, seed=config.seed)
+    return changed, list(parts_of(changed))[-1].name
 
 
 def _vocabulary(config: ExperimentConfig, task: Task) -> dict[str, int]:

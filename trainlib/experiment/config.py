@@ -40,6 +40,7 @@ from trainlib.experiment.parts import (
     TensorBoardConfig,
 )
 from trainlib.experiment.patterns import check_patterns
+from trainlib.experiment.transfer_config import TransferConfig, check_transfer
 from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.nonfinite import POLICIES
@@ -61,8 +62,10 @@ class ExperimentConfig:
             file, a table or a folder of images, or `module:function`, which returns arrays or a
             `tf.data.Dataset`. Paths become absolute. Default: "digits".
         data: a `DataConfig`: how the data are found, split and weighted.
-        model: a name of `tl.models.MODELS`, the path of a `.keras` file, or `module:function`.
-            Default: "mlp".
+        model: a name of `tl.models.MODELS`, the path of a `.keras` file or of the folder of a run,
+            or `module:function`. Default: "mlp".
+        transfer: a `TransferConfig`: what is reused of a saved model, which layers are frozen how
+            long, and their learning rates.
         from_logits: whether the model ends in logits; None, the default: as its last layer shows.
         imports: modules imported before models are built or loaded. Default: none. A run records
             those that it needs.
@@ -136,9 +139,10 @@ class ExperimentConfig:
     model: FunctionField = FunctionField(
         "model",
         "mlp",
-        "Model: one of {names}; the path of a .keras file; or module:function, called with "
-        "(input_shape, outputs).",
+        "Model: one of {names}; the path of a .keras file, or of the folder of a run, whose "
+        "parameters are trained further; or module:function, called with (input_shape, outputs).",
     )
+    transfer: TransferConfig = field(default=TransferConfig())
     from_logits: bool | None = setting(
         "bool",
         None,
@@ -325,6 +329,7 @@ class ExperimentConfig:
                 raise ValueError(f"{pattern} needs a {function}")
         check_patterns(self)
         _check_learning_rate(self)
+        check_transfer(self)
 
     @property
     def reports_norms(self) -> bool:

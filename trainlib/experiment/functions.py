@@ -12,6 +12,8 @@ import trainlib.registry as registry
 from trainlib.core.checks import check_choice
 from trainlib.core.hyperparameters import check_declared
 from trainlib.experiment.values import as_type, checked_line
+from trainlib.models.loading import model_file
+from trainlib.training.paths import expanded
 from trainlib.user_code import is_spec
 
 AUTO = "auto"
@@ -66,7 +68,7 @@ class FunctionConfig:
 
     Args:
         name: the function's name, such as "nadam", or `module:name` for one of yours; for models
-            also the path of a `.keras` file.
+            also the path of a `.keras` file, or of the folder of a run.
         hyperparameters: values by name: numbers, text, bools, or sequences of numbers. Default: {}.
             They are copied, and cannot be changed.
 
@@ -228,8 +230,11 @@ def checked_function(kind: str, function: FunctionConfig) -> FunctionConfig:
             one is out of its declared range or choices.
         TypeError: a hyperparameter of another type.
     """
-    custom = is_user_function(kind, function.name)
     checked_line(kind, function.name)
+    if kind == "model" and function.name not in models.MODELS:
+        name = function.name if models.is_custom(function.name) else _of_run(function.name)
+        function = FunctionConfig(name, function.hyperparameters)
+    custom = is_user_function(kind, function.name)
     function = FunctionConfig(full_name(kind, function.name), function.hyperparameters)
     if not custom and not (function.name == AUTO and kind in AUTO_MEMBERS):
         check_choice(SINGULAR.get(kind, kind), function.name, FUNCTIONS[kind])
@@ -245,6 +250,11 @@ def checked_function(kind: str, function: FunctionConfig) -> FunctionConfig:
             if name in function.hyperparameters
         },
     )
+
+
+def _of_run(name: str) -> str:
+    """Return the file of the model in the folder of a run, where a name is that of a folder."""
+    return str(model_file(name)) if expanded(name).is_dir() else name
 
 
 def _value(kind: str, hyperparameter: registry.Hyperparameter, value: Any) -> Any:

@@ -25,6 +25,7 @@ from trainlib.experiment.user_functions import (
     user_schedule,
 )
 from trainlib.schedules import join_schedules, linear_warmup, per_epoch
+from trainlib.schedules.base import from_equation, rate_at_step
 from trainlib.training.chunks import power_above
 from trainlib.training.pool import SharedPrograms
 from trainlib.transforms import (
@@ -53,7 +54,10 @@ class Optimization(NamedTuple):
 
 
 def build_optimization(
-    config: ExperimentConfig, steps: int, shared: SharedPrograms | None = None
+    config: ExperimentConfig,
+    steps: int,
+    shared: SharedPrograms | None = None,
+    rules: str = "",
 ) -> Optimization:
     """Return the optimizer of a configuration.
 
@@ -63,6 +67,7 @@ def build_optimization(
         shared: programs in which numbers of the optimizer are values: its state holds its
             hyperparameters and the bounds of clipping, and the programs hold the schedule, as a
             table. Default: None, constants but for a learning rate without a schedule.
+        rules: rules for layers that are frozen at first, or learn at other rates. Default: "".
 
     Raises:
         ValueError, TypeError: a hyperparameter is out of its range, or several do not go together.
@@ -71,17 +76,39 @@ def build_optimization(
     updates = updates_of_epoch(config, steps)
     rate = base_rate(config)
     fixed = is_rate_in_state(config) or not takes_rate(config)
-    schedule = None if fixed else build_schedule(config, rate, updates)
+    schedule = None if fixed else _schedule_of_run(config, rate, updates)
     used = rate if schedule is None else schedule
     holds = shared is not None and holds_numbers(config)
     if shared is not None and schedule is not None and is_tabulated(config):
         used = _in_table(schedule, shared, table_length(config, steps))
-    optimizer = build_optimizer(config, used, holds)
-    shown = _options(config, rate if schedule is None else schedule)
+    optimizer = build_optimizer(config, used, holds, rules)
+    is_constant = config.schedule == ScheduleConfig()
+    is_constant &= config.transfer.unfrozen_learning_rate is None
+    shown = _options(config, rate if schedule is None or is_constant else schedule)
     return Optimization(
         accumulate(optimizer, every) if every > 1 else optimizer,
         schedule and (lambda k: schedule(k // steps * updates + k % steps // every)),
-        lambda params: rules_table(config.param_rules or "", params, shown),
+        lambda params: rules_table(
+            _all_rules(config, rules), params, shown, config.transfer.freeze is None
+        ),
+    )
+
+
+def _all_rules(config: ExperimentConfig, rules: str) -> list[str]:
+    """Return the rules of a configuration, and those for its layers."""
+    return [text for text in (config.param_rules, rules) if text]
+
+
+def _schedule_of_run(config: ExperimentConfig, rate: float, updates: int) -> Schedule:
+    """Return the learning rate by update, which may be another from the first unfreezing on."""
+    schedule, later = build_schedule(config, rate, updates), config.transfer.unfrozen_learning_rate
+    if later is None:
+        return schedule
+    unfrozen = build_schedule(config, later, updates)
+    begin = min(config.transfer.unfreezing) * updates
+    return from_equation(
+        lambda k: tf.where(k < begin, rate_at_step(schedule, k), rate_at_step(unfrozen, k)),
+        "float32",
     )
 
 
@@ -173,7 +200,10 @@ def _in_table(schedule: Schedule, shared: SharedPrograms, length: int) -> Schedu
 
 
 def build_optimizer(
-    config: ExperimentConfig, learning_rate: ScalarOrSchedule, holds: bool = False
+    config: ExperimentConfig,
+    learning_rate: ScalarOrSchedule,
+    holds: bool = False,
+    rules: str = "",
 ) -> Optimizer:
     """Return the optimizer at a rate: clipping first, then the update, the constraint last.
 
@@ -182,6 +212,7 @@ def build_optimizer(
         learning_rate: a number or a schedule, in place of the configuration's.
         holds: whether the state holds the bounds of clipping, and hyperparameters beside a schedule
             too. Default: False.
+        rules: as of `build_optimization`. Default: "".
     """
     factory = optimizer_factory(config)
     options = _options(config, learning_rate)
@@ -189,9 +220,10 @@ def build_optimizer(
     if callable(learning_rate) and given.get("learning_rate", AUTO) != AUTO:
         factory(**given)  # it checks numbers, not schedules
     clipping, constraint = _clipping(config, holds), _constraint(config)
-    if config.param_rules:
+    if all_rules := _all_rules(config, rules):
         before = chain(*clipping) if clipping else None
-        optimizer = param_rules(config.param_rules, factory, before=before, **options)
+        strict = config.transfer.freeze is None
+        optimizer = param_rules(all_rules, factory, before=before, strict=strict, **options)
         return chain(optimizer, *constraint) if constraint else optimizer
     if (holds or not callable(learning_rate)) and takes_rate(config):
         factory = inject_hyperparams(factory)

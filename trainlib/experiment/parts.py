@@ -21,6 +21,7 @@ from trainlib.experiment.fields import (
     short_repr,
 )
 from trainlib.experiment.functions import AUTO, LENGTHS, FunctionConfig, check_shared, takes
+from trainlib.experiment.transfer_config import TransferConfig
 
 WARMUP = "linear_warmup"
 MAX_SEED = 2**32 - 1
@@ -445,6 +446,7 @@ class TensorBoardConfig:
 
 NESTED = {
     "data": DataConfig,
+    "transfer": TransferConfig,
     "schedule": ScheduleConfig,
     "weight_average": AverageConfig,
     "checkpoints": CheckpointConfig,

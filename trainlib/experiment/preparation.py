@@ -143,7 +143,9 @@ def prepare_run(
         rate = float(f"{broadcast_from_chief(strategy, range_test.suggestion):.2g}")
         config = with_learning_rate(config, rate)
         session.log(f"learning rate: {rate:g}, found by a range test")
-    shared = None if lend is None or strategy is not None else lend(config, task, built)
+    shared = None
+    if lend is not None and strategy is None and config.transfer.is_plain:
+        shared = lend(config, task, built)
     trainer, optimization = build_trainer(config, task, built, shared)
     check_constraint(config, trainer.state.params)
     callbacks = training_callbacks(config, task, session.log, saves=lend is None)
@@ -154,7 +156,7 @@ def prepare_run(
     arrays = _first_arrays(config, task, adapter)
     check_augmentation(trainer, arrays)
     steps = config.epochs * steps_per_epoch(config, task)
-    if shared is None:  # short runs take the default: it is the same in all trials
+    if lend is None or strategy is not None:  # trials take the default: it is the same in all
         trainer.autotune(arrays, epochs=-(-steps // arrays.batches()))
     # The record of the run holds the choices, so that a repetition gives the same bits.
     imports, code_path = modules_used(config, built.full)
@@ -236,7 +238,7 @@ def calibrated(
     changes = (f"{part} {x.ece_before:.4f} -> {x.ece_after:.4f}" for part, x in found.items())
     temperature = next(iter(found.values())).temperature
     log(f"temperature {temperature:.4g}: expected calibration error on {', '.join(changes)}")
-    return prepared._replace(built=built), found
+    return prepared._replace(built=built._replace(plan=prepared.built.plan)), found
 
 
 def evaluate_parts(

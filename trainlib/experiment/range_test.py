@@ -37,7 +37,7 @@ def find_learning_rate(
     return lr_finder(
         built.trained,
         build_losses(config, task, built.from_logits),
-        lambda rate: build_optimizer(config, rate),
+        lambda rate: build_optimizer(config, rate, rules=built.plan.rules),
         training_arrays(config, task),
         batch_size=config.batch_size * config.gradient_accumulation_steps,
         loss_weights=loss_weights_of(config, task.wiring),

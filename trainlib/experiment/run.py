@@ -42,6 +42,7 @@ from trainlib.experiment.training import (
     tensorboard_callbacks,
     tensorboard_root,
 )
+from trainlib.experiment.transfer import transfer_summary
 from trainlib.report.figures import require_matplotlib
 from trainlib.report.range_test import write_range_test
 from trainlib.tools.calibration import Calibration
@@ -106,6 +107,7 @@ def run_experiment(
         _log_start(prepared, folder or given, session.log)
         last = LastStatus()
         history = _fit(prepared, folder, given, [last, *callbacks], resume)
+        prepared.built.plan.restore(prepared.built.full)
         prepared, calibration = calibrated(prepared, last.stop, session.log)
         result = _result(prepared, folder, history, last.stop, calibration)
         if result.is_finished:
@@ -154,13 +156,15 @@ def _log_start(prepared: PreparedRun, folder: Path | None, log: Log) -> None:
     for line in dataset.notes:
         log(f"{printable(dataset.name)}: {line}")
     log(describe(config, task, prepared.built))
+    if frozen := prepared.built.plan.describe():
+        log(frozen)
     if slow := slow_precision_reason(config.precision):
         log(f"precision: {slow}")
     if config.tensorboard is not None:
         log(f"tensorboard --logdir={shown(tensorboard_root(config, folder or Path()))}")
     if trainer.context.choice is not None and trainer.context.choice.source != "default":
         log(_describe_choice(trainer.context.choice))
-    if config.param_rules:
+    if config.param_rules or config.transfer.layer_decay != 1:
         log("\n".join(prepared.optimization.table(trainer.state.params)))
 
 
@@ -243,7 +247,8 @@ def _write_results(prepared: PreparedRun, result: ExperimentResult, log: Log) ->
     """Write the model, the summary and the report of a finished run."""
     folder = result.folder
     if folder is not None:
-        write_model_and_summary(folder, prepared.task, result)
+        more = transfer_summary(result.config, prepared.built.plan)
+        write_model_and_summary(folder, prepared.task, result, more)
     guess = prepared.task.dataset.guess.partition(",")[0]
     title = f"test ({guess}, guessed)" if guess else "test"
     log(f"{title}: {format_results(result.test or {})}")

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from trainlib.core.types import Tree
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.models import loading
 from trainlib.training.files import (
     as_json,
     read_text,
@@ -35,7 +36,7 @@ FLAGS_FILE = "flags.txt"
 CONFIG_FILE = "config.json"
 HISTORY_FILE = "metrics.jsonl"
 TABLE_FILE = "metrics.csv"
-MODEL_FILE = "model.keras"
+MODEL_FILE = loading.MODEL_FILE
 SUMMARY_FILE = "summary.json"
 CHECKPOINTS = "checkpoints"
 RUNS = "runs"

@@ -319,6 +319,7 @@ def load_data(
         sequences=takes_sequences(config),
         weight_column=data.sample_weight_column,
         group_column=data.group_column,
+        new_labels=preprocessing is None and config.transfer.replaces_head,
     )
     return load_file(expanded(name), reading)
 

@@ -31,6 +31,7 @@ from trainlib.experiment.patterns import naming_patterns
 from trainlib.experiment.result import Log
 from trainlib.experiment.run_folder import CHECKPOINTS
 from trainlib.experiment.task import Task, steps_per_epoch
+from trainlib.experiment.transfer import unfreezing_callbacks
 from trainlib.experiment.values import written
 from trainlib.experiment.wiring import inputs_of, loss_weights_of, targets_of
 from trainlib.training.callback import as_callback
@@ -63,7 +64,7 @@ def build_trainer(
         shared: programs that its trainer shares with others. Default: None, its own.
     """
     steps = steps_per_epoch(config, task)
-    optimization = build_optimization(config, steps, shared)
+    optimization = build_optimization(config, steps, shared, built.plan.rules)
     with naming_patterns(config):
         trainer = Trainer(
             built.trained,
@@ -92,7 +93,8 @@ def _reported(config: ExperimentConfig, optimization: Optimization) -> dict[str,
     """Return the schedule that each epoch reports; a constant one is computed once."""
     if optimization.schedule is None:
         return {}
-    if config.schedule != DEFAULT.schedule:
+    moves = config.transfer.unfrozen_learning_rate is not None
+    if config.schedule != DEFAULT.schedule or moves:
         return {"learning_rate": optimization.schedule}
     rate = optimization.schedule(0)
     return {"learning_rate": lambda step: rate}
@@ -125,7 +127,8 @@ def training_callbacks(
     monitors = [MONITORS[x.name](**x.hyperparameters, stream=stream) for x in config.monitors]
     ratio = [ValidationRatio(log=log)] if config.validation_ratio else []
     saving = _saving(config, task) if saves else []
-    return [*monitors, *ratio, *saving, *_custom(config)]
+    unfreezing = unfreezing_callbacks(config, stream)
+    return [*monitors, *ratio, *unfreezing, *saving, *_custom(config)]
 
 
 def _saving(config: ExperimentConfig, task: Task) -> list[Callback]:

@@ -205,6 +205,7 @@ def run_trial_with_model(
             callbacks=[last, *callbacks, *prepared.callbacks],
             verbose=0,
         )
+        prepared.built.plan.restore(prepared.built.full)
         prepared, calibration = calibrated(prepared, last.stop, lambda line: None)
         results = evaluate_parts(prepared, last.stop, calibration)
     model = prepared.built.full

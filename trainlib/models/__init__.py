@@ -14,6 +14,7 @@ checks: what every named model checks before it is built.
 hints: warnings about hyperparameters that do not go well together.
 loading: models from a `.keras` file or from a function given as `module:function`.
 structure: the layers of a model: its logits, its preprocessing.
+transfer: `transfer`, a copy of a trained model with a new head and frozen layers.
 temperature: `with_temperature`, a model whose probabilities are calibrated.
 """
 
@@ -31,6 +32,7 @@ from trainlib.models.structure import (
     logits_model,
 )
 from trainlib.models.temperature import with_temperature
+from trainlib.models.transfer import transfer
 from trainlib.models.wide_deep import parse_columns, wide_deep, wiring
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "resnet",
     "rnn",
     "separable_cnn",
+    "transfer",
     "transformer",
     "wide_deep",
     "parse_columns",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +13,9 @@ import keras
 from trainlib.training.model_link import check_steps
 from trainlib.training.paths import expanded, shown
 from trainlib.user_code import import_function, naming_place
+
+MODEL_FILE = "model.keras"
+"""The file of the model in the folder of a run."""
 
 
 def is_custom(name: str) -> bool:
@@ -28,6 +32,25 @@ def is_custom(name: str) -> bool:
         [False, True, True]
     """
     return name.endswith(".keras") or ":" in name
+
+
+def model_file(path: str) -> Path:
+    """Return the `.keras` file of a path, which is that of the file or of the folder of a run.
+
+    Args:
+        path: the path; `~` is the home folder.
+
+    Raises:
+        ValueError: the folder holds no model.
+    """
+    found = expanded(path)
+    if not found.is_dir():
+        return found
+    if not (found / MODEL_FILE).is_file():
+        raise ValueError(
+            f"model {shown(path)}: the folder has no {MODEL_FILE}: give that of a finished run"
+        )
+    return found / MODEL_FILE
 
 
 def load_model(

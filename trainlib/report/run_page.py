@@ -184,6 +184,7 @@ def _facts(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str
         yield "loss", loss_text(model)
     else:
         yield "model", name
+    yield from _transfer_facts((run.summary or {}).get("transfer", {}))
     yield "optimizer", settings.get("optimizer", "")
     average = settings.get("weight_average", "none")
     details = ", ".join(f"{k} {v}" for k, v in settings.items() if k.startswith(f"{average}_"))
@@ -196,6 +197,17 @@ def _facts(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str
     yield "temperature", "" if temperature is None else f"{temperature:.4g}"
     yield "epochs", done if planned in ("", done) else f"{done} of {planned}"
     yield "training took", duration(columns.column(run.history, "seconds"))
+
+
+def _transfer_facts(transfer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a run reused of a saved model, and which layers were frozen how long."""
+    head = ", with a new head" if transfer.get("new_head") else ""
+    yield "starts from", f"{transfer['model']}{head}" if "model" in transfer else ""
+    later = {name: x["after"] for x in transfer.get("unfrozen", ()) for name in x["layers"]}
+    until = (
+        f"{x} (until epoch {later[x]})" if x in later else x for x in transfer.get("frozen", ())
+    )
+    yield "frozen layers", ", ".join(until)
 
 
 def duration(seconds: np.ndarray) -> str:

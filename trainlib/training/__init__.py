@@ -16,6 +16,7 @@ functional_model: `FunctionalModel`, and Keras models as functions.
 keras_call, model_variables: the forward pass of a Keras model, and its variables by path.
 keras_losses, keras_objects: losses, metrics and regularizers of Keras.
 keras_private: what training needs of Keras and has no public name there.
+trainable: which layers of a Keras model are trained.
 model_link: what is assigned to a Keras model between the calls to its trainer.
 from_logits, model_ending: whether a loss is given logits, and what a model ends in.
 model_metrics: metrics on logits or on probabilities, as the loss of a model takes them.

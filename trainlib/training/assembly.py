@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 from trainlib.core.types import Optimizer
@@ -100,6 +101,17 @@ def assemble(
         stateful=stateful_layer(model),
         augmenter=None if augmentation is None else Augmenter(augmentation, devices.local_rows),
         momenta=momenta if takes_statistics(programs.variables.average) else {},
+        rebuild=functools.partial(
+            assemble,
+            model,
+            objective,
+            optimizer,
+            dataclasses.replace(settings, shared=None),
+            strategy=strategy,
+            precision=precision,
+            execution=execution,
+            seed=seed,
+        ),
     )
 
 

@@ -99,6 +99,27 @@ class SetWeights(NamedTuple):
     model_state: Tree
 
 
+class SetTrainable(NamedTuple):
+    """Request to train or freeze layers of a Keras model from the next epoch on.
+
+    The step is compiled again for the parameters that are trained then. The optimizer keeps its
+    state of those that were trained before, and begins with a new one for the others. It may be
+    returned by `on_train_begin` and `on_epoch_end`.
+
+    Attributes:
+        pattern: a regular expression that must match the whole name of a layer, or the whole path
+            of each of its parameters.
+        trainable: whether these layers are trained. Default: True.
+
+    Example:
+        >>> tl.callbacks.SetTrainable("conv_.*")
+        SetTrainable(pattern='conv_.*', trainable=True)
+    """
+
+    pattern: str
+    trainable: bool = True
+
+
 class RollBack(NamedTuple):
     """Request to restore the newest checkpoint; the batches since then are left out.
 
@@ -113,7 +134,7 @@ class RollBack(NamedTuple):
     reason: str = ""
 
 
-Request: TypeAlias = Stop | Save | SetHyperparams | SetWeights | RollBack
+Request: TypeAlias = Stop | Save | SetHyperparams | SetWeights | SetTrainable | RollBack
 Requests: TypeAlias = Request | Sequence[Request] | None
 
 
@@ -179,7 +200,7 @@ class Callback:
     """Base class of callbacks. Override the methods you need; each may return requests.
 
     Each method receives the `TrainingStatus` and returns None, a request (`Stop`, `Save`,
-    `SetHyperparams`, `SetWeights`, `RollBack`) or a list of requests.
+    `SetHyperparams`, `SetWeights`, `SetTrainable`, `RollBack`) or a list of requests.
 
     Attributes:
         state: what checkpoints keep of the callback, a structure of tensors; None for nothing. Its
@@ -189,6 +210,8 @@ class Callback:
             device, which runs many batches.
         monitored: names of the results that the callback reads. `fit` refuses one that no epoch
             will have, before the first.
+        patterns: patterns of the layers that the callback will train or freeze. `fit` refuses one
+            that matches none, before the first epoch.
 
     Example:
         >>> class StopBelow(tl.callbacks.Callback):
@@ -209,6 +232,7 @@ class Callback:
     state: Any = None
     every: int | None = None
     monitored: Sequence[str] = ()
+    patterns: Sequence[str] = ()
 
     def on_train_begin(self, status: TrainingStatus) -> Requests:
         """Called before the first epoch, or before a resumed run continues."""
@@ -294,7 +318,7 @@ def as_requests(callback: Callback, returned: Any) -> Iterable[Request]:
     """
     if returned is None:
         return ()
-    kinds = (Stop, Save, SetHyperparams, SetWeights, RollBack)
+    kinds = (Stop, Save, SetHyperparams, SetWeights, SetTrainable, RollBack)
     requests = [returned] if isinstance(returned, kinds) else returned
     if not isinstance(requests, (list, tuple)) or not all(isinstance(r, kinds) for r in requests):
         name = type(callback).__name__

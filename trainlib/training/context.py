@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import tensorflow as tf
 from trainlib.core.tree import check_same_structure
 from trainlib.core.types import Tree
 from trainlib.step.averages import averaged_weights
+from trainlib.step.repartition import carried_over, with_weights_of
 from trainlib.step.state import TrainState
 from trainlib.training.augmentation import Augmenter
 from trainlib.training.autotune import Autotuner, Choice
@@ -33,12 +34,14 @@ from trainlib.training.data_adapter import (
     check_batches,
 )
 from trainlib.training.evaluation import trace_evaluation, training_workload
+from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.model_link import ModelLink
 from trainlib.training.output_targets import reader_of
-from trainlib.training.programs import Programs
+from trainlib.training.programs import Programs, state_before_first_step
 from trainlib.training.results import ResultsReader
 from trainlib.training.strategies import is_multi_worker
 from trainlib.training.stream_adapter import StreamAdapter
+from trainlib.training.trainable import flags_with, set_trainable_flags, trainable_flags
 from trainlib.training.variables import assign_values, read_values
 from trainlib.transforms.inject import set_hyperparams
 
@@ -61,6 +64,7 @@ class TrainingContext:
         augmenter: augments the training examples; None if they are not augmented.
         momenta: momentum, by key in the model state, of the statistics of batch normalization that
             are estimated for the averaged parameters; {} if none are.
+        rebuild: returns a new context of the same model and options, for what is trained then.
     """
 
     programs: Programs
@@ -74,6 +78,7 @@ class TrainingContext:
     stateful: tuple[str, int] | None = None
     augmenter: Augmenter | None = None
     momenta: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    rebuild: Callable[[], TrainingContext] | None = None
 
     @property
     def state(self) -> TrainState:
@@ -116,6 +121,39 @@ class TrainingContext:
         for variable, x in zip(tf.nest.flatten(old), tf.nest.flatten(new), strict=True):
             if x is not variable:
                 variable.assign(x)
+
+    @property
+    def trainable_flags(self) -> list[bool]:
+        """Which layers and variables of the Keras model are trained; [] for other models."""
+        return [] if self.model is None else trainable_flags(self.model.model)
+
+    @trainable_flags.setter
+    def trainable_flags(self, flags: Sequence[bool]) -> None:
+        if self.model is None or list(flags) == self.trainable_flags:
+            return
+        assert self.rebuild is not None
+        old, seed = self.state, self.seed
+        set_trainable_flags(self.model.model, flags)
+        new = self.rebuild()
+        config = new.programs.config
+        weights = with_weights_of(new.state, old)
+        model = FunctionalModel(config.apply_fn, weights.params, weights.model_state)
+        new.programs.traces += self.programs.traces
+        self.programs, self.results, self.model = new.programs, new.results, new.model
+        self.momenta = new.momenta
+        self.state = carried_over(state_before_first_step(config, model, seed), old)
+
+    def flags_with(self, pattern: str, trainable: bool) -> list[bool]:
+        """Return which layers and variables are trained if those of a pattern are, or are not.
+
+        Raises:
+            ValueError: it matches no layer, or the model is not one of Keras.
+        """
+        if self.model is None:
+            raise ValueError(
+                f"layers {pattern!r}: a FunctionalModel has none; freeze parameters by tl.freeze"
+            )
+        return flags_with(self.model.model, pattern, trainable)
 
     def augmented(self, chunks: Iterator[Chunk], data: DataAdapter, epoch: int) -> Iterator[Chunk]:
         """Return the chunks of a training epoch, augmented if that is asked for."""

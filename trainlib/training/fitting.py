@@ -53,6 +53,8 @@ def configure_fit(
         *map(as_callback, settings.callbacks),
     ]
     check_monitored(callbacks, context.result_names(validation_data is not None))
+    for pattern in (pattern for callback in callbacks for pattern in callback.patterns):
+        context.flags_with(pattern, True)
     freq = settings.validation_freq
     adapter = _training_adapter(context, data, settings)
     if context.momenta and isinstance(adapter, StreamAdapter):

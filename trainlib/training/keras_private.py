@@ -56,6 +56,14 @@ def all_layers(model: Any) -> list[Any]:
     return list(model._flatten_layers())
 
 
+def own_parameters(layer: Any) -> list[Any]:
+    """Return the variables of a layer itself that were made to be trained, frozen or not.
+
+    `layer.trainable_variables` leaves out frozen ones, and has those of inner layers too.
+    """
+    return list(layer._trainable_variables)
+
+
 def metrics_of(layer: Any) -> list[Any]:
     """Return the metrics that a layer itself keeps.
 

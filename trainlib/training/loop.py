@@ -20,6 +20,7 @@ from trainlib.training.callback import (
     RollBack,
     Save,
     SetHyperparams,
+    SetTrainable,
     SetWeights,
     Stop,
     TrainingStatus,
@@ -341,6 +342,8 @@ class TrainingLoop:
                 self.context.set_hyperparams(**request.values)
             elif isinstance(request, SetWeights):
                 self.context.weights = request.params, request.model_state
+            elif isinstance(request, SetTrainable):
+                self._set_trainable(request)
             elif isinstance(request, RollBack):
                 self._recovery.roll_back(self.progress, request)
             elif isinstance(request, Stop):
@@ -349,3 +352,19 @@ class TrainingLoop:
         if saves:
             best = any(request.best for request in saves)
             self._recovery.save(self.progress, self._elapsed(), best)
+
+    def _set_trainable(self, request: SetTrainable) -> None:
+        """Train or freeze layers from the next epoch on.
+
+        Raises:
+            ValueError: the pattern matches no layer, or the epoch has begun.
+        """
+        flags = self.context.flags_with(*request)
+        if flags == self.context.trainable_flags:
+            return
+        if self.progress.batch:
+            raise ValueError(
+                f"layers {request.pattern!r} are trained or frozen between two epochs: return "
+                "SetTrainable from on_epoch_end"
+            )
+        self.context.trainable_flags = flags

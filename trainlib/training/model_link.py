@@ -31,12 +31,13 @@ class ModelLink:
         state: the `TrainState` as variables.
 
     Attributes:
+        model: the model.
         metrics: the metrics that layers keep, by name.
         automatic_kinds: the names that Keras gave to layers, without their numbers.
     """
 
     def __init__(self, model: Any, state: TrainState) -> None:
-        self._model, self._state, self._averaged = model, state, averaged_variables(state)
+        self.model, self._state, self._averaged = model, state, averaged_variables(state)
         self._flags, self._variables = _trainable_flags(model), _all_variables(model)
         self._layers = all_layers(model)
         self._values = {path: _value(v) for path, v in self._variables.items()}
@@ -45,13 +46,14 @@ class ModelLink:
 
     def check_trainable(self) -> None:
         """Raise `ValueError` if a layer was frozen or unfrozen since the trainer was made."""
-        now = _trainable_flags(self._model)
+        now = _trainable_flags(self.model)
         changed = [name for name in self._flags if now.get(name) != self._flags[name]]
         if changed:
             names = ", ".join(dict.fromkeys(name.split("/")[0] for name in changed))
             raise ValueError(
                 f"trainable has changed since the trainer was made, in {names}: make a new "
-                "Trainer, whose optimizer has a state for what is trained now"
+                "Trainer, whose optimizer has a state for what is trained now, or change it by "
+                "tl.callbacks.Unfreeze"
             )
 
     def read(self) -> None:
@@ -60,9 +62,9 @@ class ModelLink:
         Raises:
             ValueError: the model has other layers than when the trainer was made.
         """
-        layers = all_layers(self._model)
+        layers = all_layers(self.model)
         if [id(layer) for layer in layers] != [id(layer) for layer in self._layers]:
-            variables = _all_variables(self._model)
+            variables = _all_variables(self.model)
             names = sorted(set(variables) ^ set(self._variables)) or sorted(variables)
             raise ValueError(
                 "the model has other layers than when the trainer was made, with variables such as "

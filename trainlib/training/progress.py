@@ -119,6 +119,7 @@ class Recovery:
             "seconds": seconds,
             "history": progress.history,
             "stop": stop.reason if stop is not None and not stop.resumable else None,
+            "trainable": self._context.trainable_flags,
         }
         store.save(progress.position, values, metadata, best)
 
@@ -141,6 +142,7 @@ class Recovery:
                 raise ValueError(
                     f"checkpoint {found.position} was made with {name} {there}, not {here}"
                 )
+        self._set_flags(metadata.get("trainable"))
         found = self._restore_state(found)
         states = None
         if any(name.startswith("metric_states/") for name in found.values):
@@ -173,6 +175,11 @@ class Recovery:
             )
         return found
 
+    def _set_flags(self, flags: list[bool] | None) -> None:
+        """Train the layers that were trained at a checkpoint; None, of earlier versions: as now."""
+        if flags:
+            self._context.trainable_flags = flags
+
     def _other_names(self, found: Checkpoint) -> dict[str, str]:
         """Return the automatic names of layers in a checkpoint that differ from the model's."""
         model = self._context.model
@@ -202,11 +209,14 @@ class Recovery:
             why = "there is none" if found is None else f"{found.position} was restored already"
             message = f"{request.reason}; no checkpoint to roll back to: {why}"
             raise NonFiniteError(message, progress.global_batch)
+        now = self._context.trainable_flags
+        self._set_flags(found.metadata.get("trainable"))
         state = found.tree("state", self._context.programs.variables)
         if self._context.programs.config.skips_nonfinite:  # the guard counts the batches left out
             skipped = tf.constant(progress.global_batch, tf.int64) - state.step
             state = state._replace(finite_guard=state.finite_guard._replace(skipped=skipped))
         self._context.state = state
+        self._set_flags(now)  # what was unfrozen since then stays so
         self._rolled_back_to = found.position
 
     def _required(self, what: str) -> CheckpointStore:

@@ -37,6 +37,7 @@ def param_rules(
     factory: Callable[..., Optimizer],
     *,
     before: Optimizer | None = None,
+    strict: bool = True,
     **hyperparams: Any,
 ) -> Optimizer:
     """Set hyperparameters of some of the parameters by rules for their paths.
@@ -55,6 +56,9 @@ def param_rules(
             same rules match.
         before: a transform of the gradients of all parameters that are not frozen, such as
             `clip_by_global_norm(1.0)`. Default: None.
+        strict: whether a pattern that matches no parameter is an error. With False, rules may be
+            for layers that are frozen at first, as by `tl.callbacks.Unfreeze`: each group of
+            parameters then has a state of its own from when it is trained. Default: True.
         hyperparams: the factory's arguments, for the parameters that no rule matches; numbers may
             be schedules, as with `inject_hyperparams`.
 
@@ -63,7 +67,7 @@ def param_rules(
 
     Raises:
         ValueError: a rule cannot be parsed, a hyperparameter is unknown or out of its range; from
-            `init` and `update`, a pattern matches no parameter.
+            `init` and `update`, a pattern matches no parameter, with `strict`.
         TypeError: `before` is not an `Optimizer`.
 
     Example:
@@ -86,7 +90,8 @@ def param_rules(
 
     def build(values: Mapping[str, Tensor]) -> Optimizer:
         def composed(params: Tree) -> Optimizer:
-            return _compose(parsed, factory, before, given, values, params)
+            matching = rules_by_path(parsed, params, strict)
+            return _compose(matching, factory, before, given, values)
 
         def init(params: Tree) -> State:
             return composed(params).init(params)
@@ -100,7 +105,10 @@ def param_rules(
 
 
 def rules_table(
-    rules: Rules, params: Tree, hyperparams: Mapping[str, ScalarOrSchedule]
+    rules: Rules,
+    params: Tree,
+    hyperparams: Mapping[str, ScalarOrSchedule],
+    strict: bool = True,
 ) -> list[str]:
     """Return a table of what rules set: a line per parameter, a column per hyperparameter.
 
@@ -109,12 +117,13 @@ def rules_table(
         params: the parameters, for their paths.
         hyperparams: the values for parameters that no rule matches. One that is missing is shown as
             "default", a schedule as "schedule".
+        strict: as of `param_rules`. Default: True.
 
     Returns:
         The lines, the first with the names of the columns.
 
     Raises:
-        ValueError: a rule cannot be parsed, or a pattern matches no parameter.
+        ValueError: a rule cannot be parsed, or a pattern matches no parameter, with `strict`.
 
     Example:
         >>> params = {"body": tf.zeros([2]), "head": tf.zeros([2])}
@@ -128,7 +137,7 @@ def rules_table(
     named = [setting.name for rule in parsed for setting in rule.settings]
     columns = list(dict.fromkeys([*hyperparams, *named]))
     rows = [["parameter", *columns]]
-    for path, matching in rules_by_path(parsed, params).items():
+    for path, matching in rules_by_path(parsed, params, strict).items():
         cells = {name: _as_text(hyperparams.get(name, "default")) for name in columns}
         for rule in matching:
             for name, operator, value in rule.settings:
@@ -189,15 +198,13 @@ def _value_after(rule: PathRule, setting: PathSetting, base: Any) -> Any:
 
 
 def _compose(
-    rules: Sequence[PathRule],
+    matching: Mapping[str, Sequence[PathRule]],
     factory: Callable[..., Optimizer],
     before: Optimizer | None,
     base: Mapping[str, Any],
     values: Mapping[str, Tensor],
-    params: Tree,
 ) -> Optimizer:
-    """Return the optimizer of these parameters for the current values of hyperparameters."""
-    matching = rules_by_path(rules, params)
+    """Return the optimizer of parameters, given the rules of each, for the current values."""
     frozen = {path for path, found in matching.items() if any(rule.freezes for rule in found)}
     groups = {path: found for path, found in matching.items() if path not in frozen}
     if not groups:

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 import tensorflow as tf
 
 from trainlib.core.checks import check_number
-from trainlib.core.tree import matching_paths, paths
+from trainlib.core.tree import compiled, matching_paths, paths
 from trainlib.core.types import Tree
 
 Rules: TypeAlias = str | Sequence[str]
@@ -82,15 +82,25 @@ def parse_rules(rules: Rules) -> list[PathRule]:
     return parsed
 
 
-def rules_by_path(rules: Sequence[PathRule], params: Tree) -> dict[str, list[PathRule]]:
+def rules_by_path(
+    rules: Sequence[PathRule], params: Tree, strict: bool = True
+) -> dict[str, list[PathRule]]:
     """Return the rules that match each parameter, in order, by path.
 
+    Args:
+        rules: the rules.
+        params: the parameters.
+        strict: whether each rule must match a parameter. Default: True.
+
     Raises:
-        ValueError: a rule matches no parameter.
+        ValueError: a rule matches no parameter, but must.
     """
     names: list[str] = tf.nest.flatten(paths(params))
-    found = [(rule, matching_paths(rule.pattern, names)) for rule in rules]
-    return {path: [rule for rule, matching in found if path in matching] for path in names}
+    if strict:
+        found = [(rule, matching_paths(rule.pattern, names)) for rule in rules]
+        return {path: [rule for rule, matching in found if path in matching] for path in names}
+    patterns = [(rule, compiled(rule.pattern)) for rule in rules]
+    return {path: [rule for rule, x in patterns if x.fullmatch(path)] for path in names}
 
 
 def _parse_rule(text: str) -> PathRule:

@@ -1,0 +1,66 @@
+"""A training state of which other parameters are trained, as after a layer was unfrozen.
+
+Parameters and model state are dicts by path here. What is trained is in the one, what is not in the
+other, so that a tensor keeps its path when it goes from one to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from trainlib.core.tree import leaves_by_path
+from trainlib.core.types import Tree
+from trainlib.step.state import TrainState
+
+
+def joined_weights(params: Tree, model_state: Tree) -> Any:
+    """Return parameters and model state as one dict by path, whatever is trained.
+
+    Those of other forms than two dicts without a common key are returned as a pair.
+    """
+    parts = params, model_state
+    if all(isinstance(x, Mapping) for x in parts) and not set(params) & set(model_state):
+        return {**params, **model_state}
+    return parts
+
+
+def split_weights(weights: Any, state: TrainState) -> tuple[Tree, Tree]:
+    """Return joined weights as the parameters and the model state of a training state."""
+    if not isinstance(weights, Mapping):
+        return weights[0], weights[1]
+    return {k: weights[k] for k in state.params}, {k: weights[k] for k in state.model_state}
+
+
+def with_weights_of(new: TrainState, old: TrainState) -> TrainState:
+    """Return a state with the parameters and the model state of another, by path."""
+    params, model_state = split_weights({**old.params, **old.model_state}, new)
+    return new._replace(params=params, model_state=model_state)
+
+
+def carried_over(new: TrainState, old: TrainState) -> TrainState:
+    """Return a state before its first step with what another one has already.
+
+    The moments of parameters that were trained before go on; those of the others are new, and so
+    are the counts of optimizers that have a state for these alone, as groups of `param_rules` do.
+
+    Args:
+        new: a new state of the optimizer for the parameters that are trained from now on.
+        old: the state so far.
+
+    Returns:
+        The new state, in which each tensor that the old state has by the same path, in the same
+        shape and dtype, is that of the old state.
+    """
+    before = dict(leaves_by_path(old))
+
+    def kept(path: str, x: Any) -> Any:
+        found = before.get(path)
+        same = found is not None and (found.shape, found.dtype) == (x.shape, x.dtype)
+        return found if same else x
+
+    leaves = [kept(path, x) for path, x in leaves_by_path(with_weights_of(new, old))]
+    state: TrainState = tf.nest.pack_sequence_as(new, leaves)
+    return state
