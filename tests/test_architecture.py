@@ -41,7 +41,7 @@ LAYERS = {
         "interop",
         "verify",
     ),
-    "cli": ("cli",),
+    "cli": ("cli", "__main__"),
 }
 """The packages of each layer. A module imports its own layer and the layers above it here."""
 PUBLIC = ("api",)

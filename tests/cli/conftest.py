@@ -14,7 +14,7 @@ from absl import flags
 from helpers import experiments
 from helpers.commands import Result, call, run_command, toy_main
 
-from trainlib.cli.train import define_train
+from trainlib.cli.train import define
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def parse() -> Callable[..., Any]:
 
     def parsed(*arguments: str) -> Any:
         values = flags.FlagValues()
-        define_train(values)
+        define(values)
         values(["train", *arguments])
         return values
 

@@ -35,10 +35,10 @@ def test_contenders_are_printed_by_rank_with_a_line_for_each_run(made, tmp_path)
         tmp_path, "compare", "--vary=optimizer={adam,sgd}", "--seeds=2", "--run_dir=r", *SMALL
     )
     assert result.status == 0, result.err
-    lines = result.out.splitlines()
+    lines = result.err.splitlines()
     assert lines[0] == "1/4  adam  seed 0  val_loss 4  best adam 4"
     assert lines[1] == "2/4  sgd  seed 0  val_loss 3  best sgd 3"
-    assert lines[4:] == [
+    assert result.out.splitlines() == [
         "1  sgd   val_loss 3.05 ± 0.071",
         "2  adam  val_loss 4.05 ± 0.071",
         "run folder: r",
@@ -70,12 +70,12 @@ def test_an_interrupted_comparison_says_how_to_resume(made, tmp_path):
     flags = ("--vary=optimizer={adam,sgd}", "--seeds=2", "--run_dir=r", *SMALL)
     result = run_command(tmp_path, "compare", *flags)
     assert result.status == 130
-    assert result.err == (
+    assert result.errors == (
         "compare: interrupted after 1 of 4 runs; resume with: compare --resume=r\n"
     )
     result = run_command(tmp_path, "compare", "--resume=r", "--seeds=3")
     assert result.status == 0, result.err
-    assert len(runs) == 7 and "6/6" in result.out
+    assert len(runs) == 7 and "6/6" in result.err
 
 
 def test_what_was_compared_cannot_change_in_a_resumed_comparison(made, tmp_path):

@@ -10,11 +10,11 @@ import pytest
 
 def test_an_ensemble_is_trained_resumed_evaluated_and_predicts(quick, command, tmp_path):
     done = quick("--ensemble=2", "--run_dir=a")
-    assert (done.status, done.err) == (0, "")
-    lines = done.out.splitlines()
-    assert lines[0].startswith("member 1 of 2: 1 epochs, ")
-    assert lines[1].startswith("member 2 of 2: 1 epochs, ")
-    assert [x.split(":")[0] for x in lines[2:]] == [
+    assert (done.status, done.errors) == (0, "")
+    members, lines = done.err.splitlines(), done.out.splitlines()
+    assert members[0].startswith("member 1 of 2: 1 epochs, ")
+    assert members[1].startswith("member 2 of 2: 1 epochs, ")
+    assert [x.split(":")[0] for x in lines] == [
         "test negative log likelihood",
         "test error",
         "test calibration error",
@@ -28,10 +28,11 @@ def test_an_ensemble_is_trained_resumed_evaluated_and_predicts(quick, command, t
 
     (tmp_path / "a" / "summary.json").unlink()
     shutil.rmtree(tmp_path / "a" / "members" / "2")
-    again = command("train", "--resume=a").out.splitlines()
-    assert again[0] == "members: 1 of 2 are finished already"
-    assert again[1].startswith("member 2 of 2: ")
-    assert again[2:] == lines[2:]
+    again = command("train", "--resume=a")
+    kept, trained = again.err.splitlines()
+    assert kept == "members: 1 of 2 are finished already"
+    assert trained.startswith("member 2 of 2: ")
+    assert again.out.splitlines() == lines
     refused = command("train", "--resume=a", "--epochs=3")
     assert refused.status == 2
     assert refused.err.count("\n") == 1
@@ -59,8 +60,8 @@ def test_flags_that_do_not_suit_an_ensemble_are_refused(flags, message, command,
 
 def test_an_average_of_the_parameters_is_trained_and_saved(quick, command, tmp_path):
     done = quick("--weight_average=ema", "--ema_decay=0.9", "--run_dir=a")
-    assert (done.status, done.err) == (0, "")
-    assert "; evaluated: average of the parameters, ema, decay 0.9" in done.out.splitlines()[0]
+    assert (done.status, done.errors) == (0, "")
+    assert "; evaluated: average of the parameters, ema, decay 0.9" in done.err.splitlines()[0]
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     evaluated = json.loads(command("evaluate", "--run_dir=a").out)
     assert evaluated == pytest.approx(summary["test"], rel=1e-6)

@@ -11,8 +11,9 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 def test_folds_are_trained_printed_and_written(quick, command, tmp_path):
     done = quick("--folds=2", "--run_dir=a")
-    assert (done.status, done.err) == (0, "")
-    head, first, second, *scores, folder = done.out.splitlines()
+    assert (done.status, done.errors) == (0, "")
+    head, first, second = done.err.splitlines()
+    *scores, folder = done.out.splitlines()
     assert head == "digits: 64 examples in 2 folds"
     assert first.startswith("1/2  fold 1  loss ") and second.startswith("2/2  fold 2  loss ")
     assert [line.split()[:3] for line in scores] == [
@@ -23,7 +24,8 @@ def test_folds_are_trained_printed_and_written(quick, command, tmp_path):
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert summary["folds"] == 2 and not summary["failures"]
     again = command("train", "--resume=a")
-    assert again.out.splitlines() == [head, *scores, folder]
+    assert again.err.splitlines() == [head]
+    assert again.out.splitlines() == [*scores, folder]
     refused = command("train", "--resume=a", "--epochs=3")
     assert refused.status == 2
     assert "--epochs cannot change in a cross-validation that is resumed" in refused.err

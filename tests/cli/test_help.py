@@ -6,7 +6,7 @@ import os
 import re
 
 import pytest
-from helpers.commands import TOY_TOPICS, call, raising, toy_main
+from helpers.commands import TOY_TOPICS, call, raising, run_command, toy_main
 
 WIDTHS = (30, 60, 80, 200)
 
@@ -81,3 +81,23 @@ def test_an_unknown_topic_is_named(tmp_path, toy):
     assert done.err == "toy: unknown help topic 'x': choose from water: deep, wide; air: high\n"
     done = toy("--help=deep")
     assert done == (2, "", "toy: --help=deep: this command has no help topics; use --help\n")
+
+
+def test_a_short_help_has_a_line_for_each_common_flag(tmp_path, columns):
+    columns(80)
+    main = toy_main(common=("count", "greeting", "mood"))
+    out = call(main, tmp_path, "toy", "--help").out
+    assert "  --count=INTEGER             How often [1]\n" in out
+    assert "  --mood=good|bad             The mood [good]\n" in out
+    assert re.search(r"--greeting=TEXT +The word \[hello\]\n", out)
+    assert "--name" not in out and "toy --helpfull lists all flags" in out
+    assert "--name=NAME" in call(main, tmp_path, "toy", "--helpfull").out
+
+
+@pytest.mark.parametrize("command", ["train", "tune", "compare", "lr_find"])
+def test_the_help_of_a_command_with_many_flags_fits_a_screen(command, tmp_path, columns):
+    columns(80)
+    lines = run_command(tmp_path, command, "--help").out.splitlines()
+    assert len(lines) <= 50
+    assert max(len(line) for line in lines[lines.index("Common flags:") :]) <= 80
+    assert any("--optimizer=NAME " in line for line in lines)

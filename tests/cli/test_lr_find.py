@@ -23,23 +23,23 @@ QUICK = ("--hidden=8", "--execution=graph", "--max_steps=30", "--train_examples=
 
 @pytest.fixture
 def found(command, tmp_path):
-    """`found("--optimizer=sgd")`: what a quick test prints, its summary and its curve."""
+    """`found("--optimizer=sgd")`: the ended command, its summary and its curve."""
 
     def run(*arguments):
         done = command("lr_find", *QUICK, "--run_dir=run", *arguments)
-        assert (done.status, done.err) == (0, "")
+        assert (done.status, done.errors) == (0, "")
         folder = tmp_path / "run"
         with (folder / "lr_find.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         curve = {name: [float(row[name]) for row in rows] for name in rows[0]}
-        return done.out, json.loads((folder / "summary.json").read_text()), curve
+        return done, json.loads((folder / "summary.json").read_text()), curve
 
     return run
 
 
 def test_the_folder_has_the_curve_its_picture_the_configuration_and_a_summary(found, tmp_path):
     pytest.importorskip("matplotlib")
-    out, summary, curve = found("--optimizer=nadam", "--batch_size=16")
+    done, summary, curve = found("--optimizer=nadam", "--batch_size=16")
     folder = tmp_path / "run"
     files = {path.name for path in folder.iterdir()}
     assert files == {"config.json", "flags.txt", "lr_find.csv", "lr_find.png", "summary.json"}
@@ -51,9 +51,9 @@ def test_the_folder_has_the_curve_its_picture_the_configuration_and_a_summary(fo
     ramp = 1e-7 * 1e8 ** (np.arange(summary["steps"]) / 30)
     np.testing.assert_allclose(curve["learning_rate"], ramp, rtol=1e-12)
     assert summary["suggestion"] in curve["learning_rate"]
-    assert "digits: 270 training, 30 validation, 359 test examples; mlp: 610 param" in out
-    assert f"suggestion: learning rate {summary['suggestion']:.2g} (" in out
-    assert out.endswith("run folder: run\n")
+    assert "digits: 270 training, 30 validation, 359 test examples; mlp: 610 param" in done.err
+    assert f"suggestion: learning rate {summary['suggestion']:.2g} (" in done.out
+    assert done.out.endswith("run folder: run\n")
 
 
 def test_the_suggestion_suits_the_model(command, tmp_path):
@@ -63,8 +63,10 @@ def test_the_suggestion_suits_the_model(command, tmp_path):
 
 
 def test_the_printed_command_has_the_given_flags_of_train(found):
-    out, summary, _ = found("--model=mlp", "--param_rules=.*/bias:weight_decay=0", "--nobatch_norm")
-    line = next(line for line in out.splitlines() if line.startswith("use it: "))
+    done, summary, _ = found(
+        "--model=mlp", "--param_rules=.*/bias:weight_decay=0", "--nobatch_norm"
+    )
+    line = next(line for line in done.out.splitlines() if line.startswith("use it: "))
     name, *flags = shlex.split(line.removeprefix("use it: "))
     assert name == "train"
     assert set(flags) == {
@@ -121,15 +123,15 @@ def test_the_suggestion_of_other_optimizers_is_inside_the_range(optimizer, found
 
 def test_without_matplotlib_only_the_picture_is_missing(found, tmp_path, monkeypatch):
     hide_package(monkeypatch, "matplotlib")
-    out, summary, _ = found()
-    assert "no lr_find.png: figures need matplotlib: pip install matplotlib\n" in out
+    done, summary, _ = found()
+    assert "no lr_find.png: figures need matplotlib: pip install matplotlib\n" in done.err
     assert summary["suggestion"] > 0
     assert not (tmp_path / "run" / "lr_find.png").exists()
 
 
 def test_progress_has_a_line_every_tenth_of_the_steps(found):
-    out, summary, curve = found()
-    lines = [line for line in out.splitlines() if line.startswith("step ")]
+    done, summary, curve = found()
+    lines = [line for line in done.err.splitlines() if line.startswith("step ")]
     assert len(lines) == math.ceil(summary["steps"] / 3)
     assert lines[1].startswith(f"step  3/30  learning_rate {curve['learning_rate'][3]:.2e}  loss ")
 
@@ -166,6 +168,6 @@ def test_bad_input_gets_one_line_and_status_2(arguments, message, command, tmp_p
     (tmp_path / "full" / "file").write_text("")
     done = command("lr_find", *QUICK, *arguments)
     assert done.status == 2
-    assert done.err.startswith("lr_find: ") and done.err.count("\n") == 1
+    assert done.errors.count("\n") == 1
     assert message in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["full"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 
@@ -55,6 +56,52 @@ def test_a_file_gets_what_would_be_printed(command, run_dir, tmp_path):
     assert file == (0, "", "")
     assert (tmp_path / "predicted.csv").read_text() == printed.out
     assert [path.name for path in tmp_path.iterdir()] == ["predicted.csv"]
+
+
+def test_a_file_is_replaced_only_if_that_is_asked_for(command, run_dir, tmp_path):
+    file = tmp_path / "predicted.csv"
+    file.write_text("mine")
+    flags = (f"--run_dir={run_dir}", "--output=predicted.csv")
+    done = command("predict", *flags)
+    assert done.status == 2 and "give --overwrite" in done.err
+    assert file.read_text() == "mine"
+    assert command("predict", *flags, "--overwrite") == (0, "", "")
+    assert file.read_text().startswith("class,p0,")
+    done = command("predict", f"--run_dir={run_dir}", "--output=.", "--overwrite")
+    assert done.status == 2 and "exists already; choose another\n" in done.err
+
+
+@pytest.fixture
+def standard_input(monkeypatch):
+    """`standard_input(content)`: these bytes are read from it."""
+    return lambda content: monkeypatch.setattr(
+        "sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+    )
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_a_table_on_standard_input_is_predicted(delimiter, table_run, command, standard_input):
+    rows = [["b", "a"], *([f"{b:.9g}", f"{a:.9g}"] for a, b in ROWS[:7])]
+    standard_input("".join(delimiter.join(row) + "\n" for row in rows).encode())
+    done = command("predict", "--run_dir=run", "--data=-")
+    assert (done.status, done.err) == (0, "")
+    expected = table_run.predict(ROWS[:7], verbose=0)
+    np.testing.assert_allclose(numbers(done.out)[1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_arrays_on_standard_input_are_predicted(command, run_dir, standard_input):
+    x, file = load_dataset("digits").test.x[:5], io.BytesIO()
+    np.savez(file, x=x)
+    standard_input(file.getvalue())
+    _, rows = numbers(command("predict", f"--run_dir={run_dir}", "--data=-").out)
+    _, of_all = numbers(command("predict", f"--run_dir={run_dir}").out)
+    np.testing.assert_allclose(rows, of_all[:5], rtol=1e-4, atol=1e-6)
+
+
+def test_an_empty_standard_input_is_one_line(command, run_dir, standard_input):
+    standard_input(b"")
+    done = command("predict", f"--run_dir={run_dir}", "--data=-")
+    assert done == (2, "", "predict: --data -: standard input is empty\n")
 
 
 def test_images_in_a_file_are_predicted(command, run_dir, tmp_path):

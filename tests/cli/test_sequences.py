@@ -26,7 +26,7 @@ def test_sequences_train_a_transformer_whose_vocabulary_is_recorded(command, wri
     flags = ("--model=rnn", "--cell=gru", "--units=8", "--embedding=4", "--epochs=2")
     more = ("--execution=graph", "--noreport", "--run_dir=run", "--optimizer=adam")
     done = command("train", "--dataset=train.npz", *flags, *more, "--learning_rate=0.02")
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert "vocabulary" in json.dumps(config["model"]) and '"vocabulary": 9' in json.dumps(config)
     done = command("evaluate", "--run_dir=run", "--dataset=new.npz")

@@ -122,7 +122,7 @@ def test_a_resumed_run_says_where_it_starts(capsys):
     StopOnSignal().on_train_begin(status())
     StopOnSignal().on_train_begin(status(batch=0, epoch=1))
     StopOnSignal().on_train_begin(status(steps_per_epoch=None, batch=1234))
-    assert capsys.readouterr().out.splitlines() == [
+    assert capsys.readouterr().err.splitlines() == [
         "resuming in epoch 2 of 3, after batch 5 of 10",
         "resuming after epoch 1 of 3",
         "resuming in epoch 2 of 3, after batch 1,234",

@@ -149,8 +149,8 @@ def test_a_run_is_resumed_with_its_rules(run, rules, quick, tmp_path):
     changed = TablePreprocessing(rules.columns, rules.target, rules.classes, {"id": "by hand"})
     (run / "preprocessing.json").write_text(changed.to_json())
     done = quick("--resume=run", "--train_examples=120", "--validation_split=0.1", "--epochs=21")
-    assert (done.status, done.err) == (0, "")
-    assert "columns left out: id (by hand)" in done.out
+    assert (done.status, done.errors) == (0, "")
+    assert "columns left out: id (by hand)" in done.err
     assert TablePreprocessing.from_json((run / "preprocessing.json").read_text()) == changed
 
 
@@ -163,8 +163,8 @@ def test_a_model_of_a_run_is_trained_on_with_its_rules(run, rules, quick, comman
     shutil.move(run / "model.keras", tmp_path / "moved.keras")
     arguments = ("--dataset=other.csv", "--model=moved.keras", "--run_dir=next")
     done = command("train", "--epochs=1", "--execution=graph", "--noreport", *arguments)
-    assert (done.status, done.err) == (0, "")
-    assert "50 cells hold categories that are new: blue" in done.out
+    assert (done.status, done.errors) == (0, "")
+    assert "50 cells hold categories that are new: blue" in done.err
     written = TablePreprocessing.from_json((tmp_path / "next" / "preprocessing.json").read_text())
     assert written == rules
 
@@ -181,10 +181,11 @@ def test_what_integers_were_taken_for_is_printed(quick, tmp_path):
     (tmp_path / "ages.csv").write_text("a,age\n" + rows)
     done = quick("--dataset=ages.csv", "--run_dir=a")
     line = "task (guessed): regression, because 'age' holds 40 different integers; --task decides"
-    assert line in done.out and "\ntest (regression, guessed): loss " in done.out
-    assert "guessed" not in quick("--dataset=ages.csv", "--run_dir=b", "--loss=poisson").out
+    assert line in done.err and done.out.startswith("test (regression, guessed): loss ")
+    given = quick("--dataset=ages.csv", "--run_dir=b", "--loss=poisson")
+    assert "guessed" not in given.out + given.err
     done = quick("--dataset=ages.csv", "--run_dir=c", "--task=classification")
-    assert "ages.csv: 40 classes: 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, ...\n" in done.out
+    assert "ages.csv: 40 classes: 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, ...\n" in done.err
 
 
 def test_a_run_is_read_from_another_working_directory(quick, command, tmp_path, monkeypatch):

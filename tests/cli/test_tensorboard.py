@@ -75,15 +75,15 @@ def test_histograms_pictures_graph_and_settings_are_written(run):
 def test_a_shared_folder_has_a_folder_of_the_name_of_the_run(quick, tmp_path):
     flags = ("--tensorboard", "--tensorboard_dir=all", "--histogram_epochs=0")
     done = quick(*flags, "--run_dir=runs/a")
-    assert (done.status, done.err) == (0, "")
-    assert "\ntensorboard --logdir=all\n" in done.out
+    assert (done.status, done.errors) == (0, "")
+    assert "\ntensorboard --logdir=all\n" in done.err
     assert points(tmp_path / "all" / "a" / "train", "epoch/loss")
     assert not (tmp_path / "runs" / "a" / "tensorboard").exists()
 
 
 def test_by_default_nothing_is_written(quick, tmp_path):
     done = quick("--run_dir=a")
-    assert "tensorboard" not in done.out
+    assert "tensorboard" not in done.err
     assert not (tmp_path / "a" / "tensorboard").exists()
     assert "gradient_norm" not in history(tmp_path / "a")[0]
     assert "--nonorms\n" in (tmp_path / "a" / "flags.txt").read_text()
@@ -101,8 +101,8 @@ def test_norms_are_reported_with_tensorboard_or_by_their_own_flag(flags, there, 
     """The command that shows TensorBoard is printed."""
     off = ["--histogram_epochs=0"] if "--tensorboard" in flags else []
     done = quick("--run_dir=a", *flags, *off)
-    assert (done.status, done.err) == (0, "")
-    shown = "\ntensorboard --logdir=a/tensorboard\n" in done.out
+    assert (done.status, done.errors) == (0, "")
+    shown = "\ntensorboard --logdir=a/tensorboard\n" in done.err
     assert shown == ("--tensorboard" in flags)
     assert ("gradient_norm" in history(tmp_path / "a")[0]) == there
     assert ("--norms\n" in (tmp_path / "a" / "flags.txt").read_text()) == there
@@ -129,7 +129,7 @@ def test_a_resumed_run_continues_the_same_curves(run, command, tmp_path):
 def test_tensorboard_may_be_switched_on_when_a_run_is_resumed(quick_runs, command):
     folder = quick_runs()
     done = command("train", f"--resume={folder}", "--epochs=2", "--tensorboard")
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
     lines = history(folder)
     assert "gradient_norm" not in lines[1]
     expected = [(2 * (i + 1), np.float32(line["loss"])) for i, line in enumerate(lines)]

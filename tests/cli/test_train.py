@@ -49,7 +49,7 @@ def trained(quick, tmp_path):
 
     def run(*arguments):
         done = quick("--run_dir=run", *arguments)
-        assert (done.status, done.err) == (0, "")
+        assert (done.status, done.errors) == (0, "")
         folder = tmp_path / "run"
         files = {path.name for path in folder.iterdir()}
         assert files - {"preprocessing.json"} == RUN_FILES
@@ -134,9 +134,9 @@ def test_a_plateau_reduces_the_rate_and_early_stopping_ends_the_run(command, tmp
     assert done.status == 0, done.err
     lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["learning_rate"] for line in lines] == [0.5, 0.5, 0.25, 0.125]
-    assert "epoch 2: learning rate 0.5 -> 0.25" in done.out
-    assert "stopped after epoch 4: val_loss has not improved on" in done.out
-    assert "parameters of epoch 1 restored" in done.out
+    assert "epoch 2: learning rate 0.5 -> 0.25" in done.err
+    assert "stopped after epoch 4: val_loss has not improved on" in done.err
+    assert "parameters of epoch 1 restored" in done.err
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert summary["epochs"] == 4
     assert summary["validation"]["loss"] == pytest.approx(json.loads(lines[0])["val_loss"])
@@ -146,7 +146,7 @@ def test_an_automatic_learning_rate_is_found_by_a_range_test(command, tmp_path):
     quickly = ("--epochs=1", "--execution=graph", "--noreport")
     done = command("train", "--learning_rate=auto", *quickly, "--run_dir=a")
     assert done.status == 0, done.err
-    assert "found by a range test" in done.out.splitlines()[0]
+    assert "found by a range test" in done.err.splitlines()[0]
     (line,) = (tmp_path / "a" / "flags.txt").read_text().split("--learning_rate=")[1:]
     found = float(line.splitlines()[0])
     assert 1e-4 < found < 0.1
@@ -211,7 +211,8 @@ def test_every_loss_for_numbers_trains_on_housing(loss, trained, data_dir):
 def test_a_run_learns_and_prints_its_results(command, tmp_path):
     flags = ("--optimizer=nadam", "--epochs=3", "--execution=graph", "--noreport")
     done = command("train", *flags, "--run_dir=a")
-    first, *epochs, test, folder = done.out.splitlines()
+    first, *epochs = done.err.splitlines()
+    test, folder = done.out.splitlines()
     assert first.startswith(
         "digits: 1,294 training, 144 validation, 359 test examples; mlp: 50,610"
     )
@@ -233,7 +234,7 @@ def test_a_flagfile_repeats_the_run_bit_for_bit(quick, command, tmp_path):
     assert quick("--run_dir=a", *flags).status == 0
     for name, more in {"b": [], "c": ["--seed=4"]}.items():
         done = command("train", "--flagfile=a/flags.txt", f"--run_dir={name}", *more)
-        assert (done.status, done.err) == (0, "")
+        assert (done.status, done.errors) == (0, "")
     hashes = [
         json.loads((tmp_path / name / "summary.json").read_text())["params_sha256"]
         for name in "abc"
@@ -253,9 +254,11 @@ def test_a_run_without_run_dir_gets_a_folder_of_its_name(quick, tmp_path):
 def test_a_terminal_shows_a_progress_bar(quick, monkeypatch):
     monkeypatch.setattr(broken_pipe._ClosableStream, "isatty", lambda stream: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    out = quick("--epochs=2").out
-    assert "epoch 1/2" in out
-    assert "\x1b[?25l" in out and out.rindex("\x1b[?25h") > out.rindex("\x1b[?25l")
+    done = quick("--epochs=2")
+    assert "epoch 1/2" in done.err
+    assert "\x1b[?25l" in done.err
+    assert done.err.rindex("\x1b[?25h") > done.err.rindex("\x1b[?25l")
+    assert done.out.startswith("test: ")
 
 
 ROWS = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
@@ -308,9 +311,9 @@ def own_models(tmp_path):
 def test_the_users_model_is_trained(own_models, command, tmp_path):
     flags = ["--train_examples=64", "--epochs=1", "--execution=graph", "--noreport"]
     done = command("train", "--model=own_models:small", "--run_dir=a", *flags)
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
     again = command("train", "--model=a/model.keras", "--run_dir=b", *flags)
-    assert (again.status, again.err) == (0, "")
+    assert (again.status, again.errors) == (0, "")
     losses = [
         json.loads((tmp_path / name / "summary.json").read_text())["train"]["loss"] for name in "ab"
     ]

@@ -26,10 +26,10 @@ def rows(folder):
 def test_a_search_leaves_a_table_a_flag_file_and_the_best_model_and_goes_on(command, tmp_path):
     flags = ("--search=learning_rate={0.02,1e30}", "--sampler=grid", "--nonfinite=stop")
     done = command("tune", *QUICK, *flags, "--trials=1", "--run_dir=run", "--norefit")
-    assert (done.status, done.err) == (0, "")
-    assert "1/1  trial 0: " in done.out and "train it: train --flagfile=run/best.txt" in done.out
+    assert (done.status, done.errors) == (0, "")
+    assert "1/1  trial 0: " in done.err and "train it: train --flagfile=run/best.txt" in done.out
     resumed = command("tune", "--resume=run", "--trials=2", "--refit")
-    assert (resumed.status, resumed.err) == (0, "")
+    assert (resumed.status, resumed.errors) == (0, "")
     first, second = rows(tmp_path / "run")
     assert (first["state"], first["learning_rate"], first["epochs"]) == ("complete", "0.02", "1")
     assert second["state"] == "failed" and "finite" in second["error"]
@@ -61,11 +61,11 @@ def test_a_signal_keeps_the_finished_trials_and_the_search_goes_on(
     finally:
         signal.signal(signal.SIGINT, before)
     assert done.status == status
-    assert done.err == "tune: interrupted after 1 of 3 trials; resume with: tune --resume=run\n"
+    assert done.errors == "tune: interrupted after 1 of 3 trials; resume with: tune --resume=run\n"
     assert [x["number"] for x in rows(tmp_path / "run")] == ["0"]
     assert json.loads((tmp_path / "run/summary.json").read_text())["best"]["number"] == 0
     resumed = command("tune", "--resume=run")
-    assert (resumed.status, resumed.err) == (0, "")
+    assert (resumed.status, resumed.errors) == (0, "")
     assert [x.number for x in ran] == [0, 1, 1, 2] and ran[1] == ran[2]
     assert len(rows(tmp_path / "run")) == 3
 
@@ -78,7 +78,7 @@ def test_the_folder_of_a_search_does_not_hold_the_password_of_its_storage(
     flags = ("--trials=1", "--norefit", "--run_dir=run")
     storage = "--storage=postgresql://ann:secret@server/optuna"
     done = command("tune", *QUICK, SEARCH, *flags, storage)
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
     texts = [file.read_text() for file in (tmp_path / "run").iterdir()]
     assert any("postgresql://ann@server/optuna" in text for text in texts)
     assert not any("secret" in text for text in texts)

@@ -26,7 +26,7 @@ def test_a_run_is_verified_and_an_impure_one_found(quick, command, tmp_path, mon
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
     flags = ("--epochs=9", "--verify_resume", "--verify_steps=5")
     done = quick(*flags, "--dropout=0.5", "--optimizer=nadam")
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
     assert "5 + 5 batches gave the same bits as 10: " in done.out
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "impure.py").write_text(IMPURE)

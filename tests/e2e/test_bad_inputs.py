@@ -14,12 +14,13 @@ import pytest
 from absl import flags
 from helpers.bad_inputs import Case, all_cases, declared, runs
 from helpers.bad_inputs.cases import SMALL
+from helpers.commands import errors_in
 from helpers.fork_server import TIMED_OUT, ForkServer
 
 from trainlib.cli.app import with_dashes
 from trainlib.cli.exit_status import one_line
 from trainlib.cli.flags import experiment_config
-from trainlib.cli.train import define_train
+from trainlib.cli.train import define
 
 LIMIT = 20.0
 """Seconds in which a command ends."""
@@ -44,9 +45,8 @@ def outcome(server: ForkServer, case: Case, folder: Path) -> str:
     variables = dict(x.split("=", 1) for x in case.arguments if x.startswith(WRITTEN_IN_MEMORY))
     arguments = [x for x in case.arguments if not x.startswith(WRITTEN_IN_MEMORY)]
     done = server.run(folder, case.command, *arguments, limit=LIMIT, **variables)
-    lines, after = done.err.splitlines(), contents(folder)
+    lines, after = errors_in(done.err).splitlines(), contents(folder)
     if case.sets_aside:
-        lines = [line for line in lines if "renamed to damaged-" not in line]
         before, after = ({x for x in found if "checkpoints" not in x} for found in (before, after))
     faults = [
         (done.status == TIMED_OUT, f"still running after {LIMIT:.0f} s"),
@@ -96,7 +96,7 @@ def refusal(case: Case, values: Any) -> str:
 @pytest.mark.parametrize("step", [60, pytest.param(1, marks=pytest.mark.soak)])
 def test_every_value_out_of_its_declaration_is_refused_before_anything_is_built(step):
     values: Any = flags.FlagValues()
-    define_train(values)
+    define(values)
     unnamed = {}
     for case in itertools.islice(declared.cases(), 0, None, step):
         message = refusal(case, values)

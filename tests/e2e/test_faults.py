@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.commands import errors_in
 from helpers.fork_server import Ended, ForkServer
 
 pytestmark = [
@@ -93,7 +94,7 @@ def assert_goes_on(server: ForkServer, folder: Path, whole: str) -> None:
 
 def one_line(done: Ended) -> str:
     """Return the last line on stderr; before it is only that a signal has arrived."""
-    *before, last = done.err.strip().splitlines()
+    *before, last = errors_in(done.err).splitlines()
     assert all("saving a checkpoint" in line for line in before), done.err
     assert last.startswith("train: ")
     return last
@@ -186,14 +187,14 @@ def test_a_damaged_cache_is_no_hindrance(content, server, tmp_path):
             file.write_text(content)
     shutil.rmtree(tmp_path / "run")
     done = train(server, tmp_path, *flags, TRAINLIB_CACHE=str(cache))
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
 
 
 @pytest.mark.parametrize("name", ["/dev/full", "closed"])
 def test_a_run_goes_on_without_its_standard_output(name, server, whole, tmp_path):
     options = {"code": "import os; os.close(1)"} if name == "closed" else {"stdout": Path(name)}
     done = train(server, tmp_path, **options)
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
     assert params(tmp_path) == whole
 
 

@@ -101,7 +101,7 @@ def finished(folder):
     """A run of a model of two inputs and two outputs."""
     flags = ("--dataset=two.npz", "--model=several_models:two", "--run_dir=run", *QUICK[:3])
     done = run_command(folder, "train", *flags, "--loss_weights=kind=0.5,price=0.1")
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
     return folder / "run"
 
 

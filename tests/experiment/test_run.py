@@ -40,7 +40,7 @@ def finished(tmp_path_factory):
 def test_python_and_a_shell_give_the_same_run(finished, tmp_path):
     _, _, result, _ = finished
     done = run_command(tmp_path, "train", *FLAGS, "--run_dir=shell")
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
     shell = tmp_path / "shell"
     assert run_folder.read_summary(shell)["params_sha256"] == result.params_sha256
     for name in ("flags.txt", "config.json"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from trainlib.cli import app
+from trainlib.cli.commands import COMMANDS
 from trainlib.cli.flag_types import Group, Values
 from trainlib.cli.help import HelpTopics
+
+_BY_COMMAND = re.compile(rf"(toy|trainlib|{'|'.join(COMMANDS)}): ")
 
 
 class Result(NamedTuple):
@@ -23,6 +27,18 @@ class Result(NamedTuple):
     status: int
     out: str
     err: str
+
+    @property
+    def errors(self) -> str:
+        """The warnings and errors on stderr, without the lines on progress."""
+        return errors_in(self.err)
+
+
+def errors_in(text: str) -> str:
+    """Return the lines that begin with the name of a command, and all from a traceback on."""
+    progress, traceback, rest = text.partition("Traceback ")
+    lines = progress.splitlines(keepends=True)
+    return "".join(x for x in lines if _BY_COMMAND.match(x)) + traceback + rest
 
 
 def call(main: Callable[[], None], folder: Path, name: str, *arguments: str) -> Result:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from helpers.commands import errors_in
 from helpers.processes import environment
 
 COMMANDS = ("train", "tune", "compare", "lr_find", "evaluate", "predict", "report", "verify")
@@ -41,6 +42,11 @@ class Ended(NamedTuple):
     out: str
     err: str
     seconds: float
+
+    @property
+    def errors(self) -> str:
+        """The warnings and errors on stderr, without the lines on progress."""
+        return errors_in(self.err)
 
 
 class Started:

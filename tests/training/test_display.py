@@ -166,3 +166,25 @@ def test_without_a_terminal_only_the_lines_are_written():
     bar.on_epoch_end(progress())
     bar.on_train_end(progress())
     assert stream.getvalue().strip() == f"epoch  3/12  {FORMATTED}  2,500 steps/s"
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(120, ["loss 0.75", "learning_rate 0.0625", "615 steps/s"]), (80, ["loss 0.75"]), (42, [])],
+)
+def test_a_narrow_terminal_keeps_epoch_count_and_time_and_drops_results(width, shown, monkeypatch):
+    monkeypatch.setattr(display_module, "time", Clock())
+    stream = io.StringIO()
+    bar = ProgressBar(Console(file=stream, force_terminal=True, width=width))
+    bar.bar.live.auto_refresh = False
+    for batch in (10, 625):
+        bar.on_train_batch_end(progress(batch=batch))
+    bar.bar.refresh()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    bar.on_train_end(progress())
+    last = [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()][-1]
+    assert len(last) <= width and "…" not in last
+    assert last.startswith("epoch 3/12 ")
+    assert re.search(r" +625/1250 [-\d:]{5}", last)
+    for text in ("loss 0.75", "learning_rate 0.0625", "615 steps/s"):
+        assert (text in last) == (text in shown)

@@ -1,12 +1,19 @@
 """The commands, one module each, and what they share: parse, call the library, print, exit.
 
-train, evaluate, predict, lr_find, tune, compare, report, verify, launch_local: the commands.
+train, evaluate, predict, lr_find, tune, compare, report, verify, launch_local, list, completion:
+the commands.
+main: `trainlib`, all commands under one name.
+commands: the table of the commands.
 folds: the flag --folds of `train`.
 verify_peer: the process in which `verify` runs PyTorch or Optax.
 flags: the flags of an experiment, generated from its configuration and parsed into it.
 flag_types: flags by type.
 help: help texts.
 app: runs a command: flags, --help, errors.
+config_file: the flag --config.
+output: what is printed: results on stdout, everything else on stderr.
+progress: a line and a bar for commands that train many models.
+version: the versions that --version shows.
 exit_status: exit statuses and their errors.
 signals: SIGINT and SIGTERM.
 start: SIGINT and SIGTERM while a command is imported.

@@ -6,16 +6,19 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 from absl import flags
 
-from trainlib.cli.broken_pipe import discard_output, replace_closed_streams
+from trainlib.cli import output
+from trainlib.cli.broken_pipe import closable_output, discard_output, replace_closed_streams
+from trainlib.cli.config_file import apply_config_file
 from trainlib.cli.exit_status import (
     BAD_INPUT,
     FAILED,
@@ -26,8 +29,15 @@ from trainlib.cli.exit_status import (
     status_of,
 )
 from trainlib.cli.flag_types import Flag, Group, Values
-from trainlib.cli.help import HelpTopics, help_text, terminal_width, topic_text
+from trainlib.cli.help import (
+    HelpTopics,
+    help_text,
+    short_help_text,
+    terminal_width,
+    topic_text,
+)
 from trainlib.cli.signals import interrupts
+from trainlib.cli.version import version_text
 from trainlib.core.checks import nearest
 from trainlib.training.keras_settings import check_backend, check_data_format
 from trainlib.training.paths import shown
@@ -44,6 +54,7 @@ def run(
     work: Callable[..., None],
     operand: str | None = None,
     topics: HelpTopics | None = None,
+    common: Sequence[str] = (),
 ) -> None:
     """Run a command; an error is printed as one line on stderr and sets the exit status.
 
@@ -58,58 +69,87 @@ def run(
         work: function that does the work, given the values of the flags. It raises ValueError,
             TypeError or OSError for bad input.
         operand: what the command takes besides flags, such as "run": `work` is given a list of
-            them as its second argument, never empty. None: it takes flags only.
+            them as its second argument, never empty unless it is in brackets. None: it takes flags
+            only.
         topics: texts for `--help=TOPIC`.
+        common: flags that `--help` shows, where `--helpfull` shows all; (): it shows all.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     replace_closed_streams()
     _escape_undecodable()
+    values = defined_flags(define, topics)
+    values.set_gnu_getopt(operand is not None)  # flags may follow operands
+    warnings.showwarning = _warning_printer(name, values)
+    command = _Command(name, about, work, operand, topics, common)
+    with contextlib.ExitStack() as held:
+        try:
+            with interrupts():
+                _run(command, values, held)
+        except (Exception, KeyboardInterrupt) as error:
+            _end(name, error, values)
+
+
+class _Command(NamedTuple):
+    """What `run` is given besides the flags."""
+
+    name: str
+    about: str
+    work: Callable[..., None]
+    operand: str | None
+    topics: HelpTopics | None
+    common: Sequence[str]
+
+
+def defined_flags(define: Callable[[Values], None], topics: HelpTopics | None = None) -> Values:
+    """Return the flags of a command, with those that every command has."""
     values: Values = flags.FlagValues()  # type: ignore[no-untyped-call]
     define(values)
     _define_common(values, topics)
-    values.set_gnu_getopt(operand is not None)  # flags may follow operands
-    warnings.showwarning = _warning_printer(name, values)
-    try:
-        with interrupts():
-            _run(name, about, values, work, operand, topics)
-    except KeyboardInterrupt as error:
-        status = status_of(error)
+    return values
+
+
+def _end(name: str, error: BaseException, values: Values) -> NoReturn:
+    """End the process after an error, with one line and the status of the error."""
+    status = status_of(error)
+    if isinstance(error, KeyboardInterrupt):
         fail(name, "SIGTERM: not done; run it again" if status == SAVED else "interrupted", status)
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         discard_output(sys.stdout)
         sys.exit(FAILED)
-    except Exception as error:
-        if values.is_parsed() and values.traceback:
-            raise
-        status = status_of(error)
-        if status == BAD_INPUT:
-            fail(name, with_dashes(one_line(error), values), status)
-        if status != FAILED or isinstance(error, CommandError):
-            fail(name, one_line(error), status)
-        kind = type(error).__name__
-        fail(name, f"{kind}: {one_line(error)} (--traceback shows where it was raised)", FAILED)
+    if values.is_parsed() and values.traceback:
+        raise error
+    if status == BAD_INPUT:
+        fail(name, with_dashes(one_line(error), values), status)
+    if status != FAILED or isinstance(error, CommandError):
+        fail(name, one_line(error), status)
+    kind = type(error).__name__
+    fail(name, f"{kind}: {one_line(error)} (--traceback shows where it was raised)", FAILED)
 
 
-def _run(
-    name: str,
-    about: str,
-    values: Values,
-    work: Callable[..., None],
-    operand: str | None,
-    topics: HelpTopics | None,
-) -> None:
-    """Parse the flags, and do the work or print the help."""
-    extra = _parse(name, values)
-    if values.help:
-        _print_help(about, values, topics)
+def _run(command: _Command, values: Values, held: contextlib.ExitStack) -> None:
+    """Parse the flags, and do the work or print the help.
+
+    Args:
+        command: the command.
+        values: its flags.
+        held: keeps what --log_file opens, until the command has ended.
+    """
+    extra = _parse(command.name, values)
+    if values.help or values.helpfull or values.version:
+        with closable_output():
+            _print_about(command, values)
         sys.exit(0)
+    held.enter_context(output.output_options(values.quiet, values.verbose, values.log_file))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if values.verbose else "3")
+    output.detail(version_text())
+    output.detail(shlex.join([command.name, *sys.argv[1:]]))
     check_backend()
     check_data_format()
-    if operand is None and extra:
+    operands = [] if command.operand is None else [extra]
+    if command.operand is None and extra:
         raise ValueError(f"unexpected argument {extra[0]!r}: flags are given as --name=value")
-    if operand is not None and not extra:
-        raise ValueError(f"give a {operand}, or several")
-    _work(lambda: work(values, *([] if operand is None else [extra])))
+    if command.operand and not extra and not command.operand.startswith("["):
+        raise ValueError(f"give a {command.operand}, or several")
+    _work(lambda: command.work(values, *operands))
     sys.stdout.flush()
 
 
@@ -157,6 +197,8 @@ def _parse(name: str, values: Values) -> list[str]:
             extra = list(values(sys.argv)[1:])
         if said.getvalue():
             raise ValueError(f"flag --flagfile: {said.getvalue()}")
+        if values.config:
+            apply_config_file(values, Path(values.config))
         return extra
     except flags.UnrecognizedFlagError as error:
         near = nearest(error.flagname, values)
@@ -192,7 +234,7 @@ def _escape_undecodable() -> None:
 
 def note(name: str) -> Callable[[str], None]:
     """Return a function that prints a line on stderr, after the name of the command."""
-    return lambda line: print(f"{name}: {line}", file=sys.stderr, flush=True)
+    return lambda line: output.warn(f"{name}: {line}")
 
 
 def required_path(values: Values, name: str) -> Path:
@@ -202,12 +244,17 @@ def required_path(values: Values, name: str) -> Path:
     return Path(str(values[name].value))
 
 
-def _print_help(about: str, values: Values, topics: HelpTopics | None) -> None:
+def _print_about(command: _Command, values: Values) -> None:
+    """Print the version, a help topic, the short help or the full help."""
     width = terminal_width()
     if isinstance(values.help, str):
-        print(topic_text(values.help, values, topics, width))
+        print(topic_text(values.help, values, command.topics, width))
+    elif values.version:
+        print(version_text())
+    elif values.helpfull or not command.common:
+        print(help_text(command.about, values, command.topics, width))
     else:
-        print(help_text(about, values, topics, width))
+        print(short_help_text(command.name, command.about, values, command.common, width))
 
 
 def _define_common(values: Values, topics: HelpTopics | None) -> None:
@@ -216,8 +263,19 @@ def _define_common(values: Values, topics: HelpTopics | None) -> None:
     text = "Show this text." if topics is None else "Show this text; --help=NAME shows one topic."
     help_flag = Flag(_HelpTopic(), None, "help", None, text, short_name="h", boolean=True)
     flags.DEFINE_flag(help_flag, values, module_name=group.title)
+    group.boolean("helpfull", None, "Show the help with all flags.")
+    group.boolean("version", None, "Show the versions of trainlib, Python and TensorFlow.")
+    group.boolean("quiet", False, "Print results, warnings and errors only.")
+    group.boolean("verbose", False, "Print settings, versions and TensorFlow's messages too.")
+    group.path("log_file", None, "Append all messages, with their time, to this file.")
     group.boolean("traceback", None, "Show where in the program an error was raised.")
     group.path("flagfile", "", "Read flags from this file, one per line.")
+    group.path(
+        "config",
+        None,
+        "Read flags from this .yaml, .toml or .json file; those of the command line take "
+        "precedence.",
+    )
 
 
 class _HelpTopic(flags.ArgumentParser[Any]):

@@ -1,11 +1,11 @@
-"""Standard output that is closed: `train ... | head -1`, `train >&-`."""
+"""Output that is closed: `train ... | head -1`, `train >&-`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from absl import flags
@@ -14,19 +14,28 @@ from absl import flags
 def ignore_broken_pipe(
     work: Callable[[flags.FlagValues], None],
 ) -> Callable[[flags.FlagValues], None]:
-    """Return a version of `work` that continues when stdout is closed.
+    """Return a version of `work` that continues when stdout or stderr is closed.
 
     It is for commands whose results are files: `train ... | head -1` writes the same run folder as
     `train ...`.
     """
 
-    def continue_without_stdout(values: flags.FlagValues) -> None:
-        stream: Any = _ClosableStream(sys.stdout)
-        with contextlib.redirect_stdout(stream):
+    def continue_without_output(values: flags.FlagValues) -> None:
+        with closable_output():
             work(values)
-            stream.flush()
 
-    return continue_without_stdout
+    return continue_without_output
+
+
+@contextlib.contextmanager
+def closable_output() -> Iterator[None]:
+    """Discard what is printed on stdout or stderr once it is closed, instead of raising."""
+    out: Any = _ClosableStream(sys.stdout)
+    err: Any = _ClosableStream(sys.stderr)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        yield
+        out.flush()
+        err.flush()
 
 
 def replace_closed_streams() -> None:

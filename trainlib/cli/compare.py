@@ -11,11 +11,12 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app  # noqa: E402
+from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
+    COMMON,
     define_experiment,
     define_settings,
     fixed_flags,
@@ -51,11 +52,15 @@ flag file of each contender, which train takes.
 MAY_CHANGE = ("baseline", "jobs")
 """Options that a resumed comparison may have otherwise, besides the number of seeds."""
 SEEDS = 5
+OWN_COMMON = ("vary", "flagfiles", "seeds", "tune_learning_rate", "jobs", "resume")
+"""The flags of a comparison that the short help shows."""
 
 
 def main() -> None:
     """Run the command `compare`."""
-    app.run("compare", ABOUT, define, ignore_broken_pipe(compare), topics=function_topics())
+    common = (*OWN_COMMON, *COMMON, "run_dir", "config")
+    work = ignore_broken_pipe(compare)
+    app.run("compare", ABOUT, define, work, topics=function_topics(), common=common)
 
 
 def define(values: Values) -> None:
@@ -111,8 +116,8 @@ def compare(values: Values) -> None:
         ) from error
     _print_ranking(result)
     if (result.folder / REPORT_FILE).is_file():
-        print(f"report: {shown(result.folder / REPORT_FILE)}")
-    print(f"run folder: {shown(result.folder)}")
+        output.print_result(f"report: {shown(result.folder / REPORT_FILE)}")
+    output.print_result(f"run folder: {shown(result.folder)}")
 
 
 def _new(values: Values) -> tuple[Mapping[str, ExperimentConfig], int, CompareConfig]:
@@ -188,7 +193,8 @@ def _print_ranking(result: Any) -> None:
         rate = contender.learning_rate
         found = "" if rate is None else f"  learning_rate {rate:g}"
         text = status or f"{monitor} {values.mean():.4g}{spread}"
-        print(f"{'-' if status else rank}  {contender.name:{width}}  {text}{found}")
+        place = "-" if status else str(rank)
+        output.print_result(f"{place}  {contender.name:{width}}  {text}{found}")
 
 
 if __name__ == "__main__":

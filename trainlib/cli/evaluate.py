@@ -6,7 +6,7 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app  # noqa: E402
+from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_run  # noqa: E402
 from trainlib.experiment.saved_run import (  # noqa: E402
@@ -48,7 +48,7 @@ def evaluate(values: Values) -> None:
     run = read_saved_run(app.required_path(values, "run_dir"), values.code_path)
     run = with_data(run, values.dataset, values.data_dir)
     note = app.note("evaluate")
-    print(as_json(evaluate_run(run, values.part, values.safe_mode, note)))
+    output.print_result(as_json(evaluate_run(run, values.part, values.safe_mode, note)))
 
 
 if __name__ == "__main__":

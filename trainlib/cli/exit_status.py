@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from absl import flags
 
+from trainlib.cli import output
 from trainlib.training.paths import printable, shown
 
 FAILED = 1
@@ -94,7 +95,7 @@ def one_line(error: BaseException) -> str:
 
 def fail(name: str, message: str, status: int) -> NoReturn:
     """Exit with a status after one line on stderr, which begins with the command's name."""
-    print(f"{name}: {message}", file=sys.stderr)
+    output.warn(f"{name}: {message}")
     sys.exit(status)
 
 

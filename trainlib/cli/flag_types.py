@@ -19,10 +19,14 @@ class Flag(flags.Flag[Any]):
     Attributes:
         metavar: placeholder of the value in the help text, such as INTEGER.
         hidden: leave the flag out of --help; a topic, `--help=TOPIC`, shows it.
+        words: values that a shell completes; () for any text.
+        is_path: whether a shell completes names of files.
     """
 
     metavar: str = "TEXT"
     hidden: bool = False
+    words: Sequence[str] = ()
+    is_path: bool = False
 
 
 class RepeatedFlag(flags.MultiFlag[Any], Flag):
@@ -121,6 +125,8 @@ class Group(NamedTuple):
         serializer = serializer or flags.ArgumentSerializer[Any]()
         flag = Flag(parser, serializer, name, default, help, **options)
         flag.metavar, flag.hidden = metavar, self.hidden
+        flag.words = getattr(parser, "options", ())
+        flag.is_path = isinstance(parser, _Path)
         flags.DEFINE_flag(flag, self.values, module_name=self.title)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from trainlib.augmentation import AUGMENTATIONS
 from trainlib.cli.flag_types import Group, Values
 from trainlib.cli.help import HelpTopics, describe, label, wrap_paragraphs
+from trainlib.data import DATASETS
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.fields import Setting, plain_settings
 from trainlib.experiment.flat import settings, unflatten
@@ -29,6 +30,12 @@ METAVARS: Mapping[str, str] = {
     "code_path": "PATHS",
 }
 """Placeholders of values in the help text, where the type says too little."""
+COMMON = (
+    *("dataset", "data_dir", "target", "validation_split", "augment", "model", "optimizer"),
+    *("learning_rate", "schedule", "loss", "metrics", "epochs", "batch_size", "seed", "early_stop"),
+    *("precision", "execution", "strategy"),
+)
+"""The flags of an experiment that the short help shows."""
 
 
 def define_experiment(values: Values) -> None:
@@ -91,6 +98,11 @@ def _define(group: Group, setting: Setting) -> None:
     options = {"metavar": METAVARS[name]} if name in METAVARS else {}
     default = list(default) if isinstance(default, tuple) else default
     by_type[setting.type](name, default, help, **options)
+    defined: Any = group.values[name]
+    if name in FUNCTIONS:
+        defined.words = list(FUNCTIONS[name])
+    if name == "dataset":
+        defined.words, defined.is_path = list(DATASETS), True
 
 
 def given_flags(values: Values) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trainlib.cli import output
 from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status
 from trainlib.cli.flag_types import Group, Values
 from trainlib.cli.flags import (
@@ -68,6 +69,14 @@ def are_folds(values: Values) -> bool:
     return True
 
 
+def fold_options(values: Values) -> FoldConfig | None:
+    """Return the folds that the flags ask for; None for one run."""
+    if values.folds is None:
+        return None
+    jobs = {} if values.jobs is None else {"jobs": values.jobs}
+    return FoldConfig(folds=values.folds, **given_settings(values, FoldConfig), **jobs)
+
+
 def run_folds(values: Values) -> None:
     """Cross-validate, and print the results on the examples held out."""
     given = given_settings(values, FoldConfig)
@@ -79,11 +88,11 @@ def run_folds(values: Values) -> None:
         options = FoldConfig(**{**_fields(read_options(folder)), **given})
     else:
         config = experiment_config(values)
-        options = FoldConfig(folds=values.folds, **given)
+        options = fold_options(values) or FoldConfig()
         folder = absolute(values.run_dir or run_folder.default_path(config, "folds-"))
     resume = bool(values.resume)
     try:
-        found = cross_validate(config, options, run_dir=folder, resume=resume, log=_print)
+        found = cross_validate(config, options, run_dir=folder, resume=resume, log=output.log)
     except CrossValidationError as error:
         raise CommandError(str(error)) from error
     except KeyboardInterrupt as error:
@@ -95,8 +104,8 @@ def run_folds(values: Values) -> None:
         ) from None
     _print_scores(found)
     if (folder / REPORT_FILE).is_file():
-        _print(f"report: {shown(folder / REPORT_FILE)}")
-    _print(f"run folder: {shown(folder)}")
+        output.print_result(f"report: {shown(folder / REPORT_FILE)}")
+    output.print_result(f"run folder: {shown(folder)}")
 
 
 def _fields(options: FoldConfig) -> dict[str, object]:
@@ -110,14 +119,10 @@ def _print_scores(found: CrossValidationResult) -> None:
     for name, x in found.scores.items():
         interval = f"{percent} interval {x.low:.4g} to {x.high:.4g}"
         error = f"standard error {x.standard_error:.2g}"
-        _print(f"held out: {name:{width}}  {x.mean:.4g}  {error}  {interval}")
+        output.print_result(f"held out: {name:{width}}  {x.mean:.4g}  {error}  {interval}")
     parts = found.bias_variance
     if parts is not None:
-        _print(
+        output.print_result(
             f"squared error {parts.error:.4g} = bias {parts.bias:.4g} + variance "
             f"{parts.variance:.4g}"
         )
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)

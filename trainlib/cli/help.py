@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -54,6 +55,48 @@ def help_text(about: str, values: Values, topics: HelpTopics | None = None, widt
     if topics is not None:
         parts.append(wrap_paragraphs(topics.hint, width))
     return "\n\n".join(parts)
+
+
+def short_help_text(
+    name: str, about: str, values: Values, common: Sequence[str], width: int = 80
+) -> str:
+    """Return what --help shows of a command with many flags: a line for each common one.
+
+    Args:
+        name: the command.
+        about: the description; its indented lines are not wrapped.
+        values: the flags.
+        common: names of the flags that are shown.
+        width: columns.
+    """
+    flags: list[Any] = [values[flag] for flag in common]
+    entries = [describe(_short_label(flag), _short_text(flag, width), width) for flag in flags]
+    hint = (
+        f"{name} --helpfull lists all flags, {name} --help=NAME those of one optimizer, schedule, "
+        "loss, metric, model, ...; trainlib list shows the names."
+    )
+    common_flags = "Common flags:\n" + "\n".join(entries)
+    return "\n\n".join([wrap_paragraphs(about, width), common_flags, wrap_paragraphs(hint, width)])
+
+
+def _short_label(flag: Flag) -> str:
+    """Return a flag with a placeholder for its value that fits beside its text."""
+    written = label(flag)
+    return written if len(written) < TEXT_COLUMN - 3 else f"--{flag.name}=WORD"
+
+
+def _short_text(flag: Flag, width: int) -> str:
+    """Return the beginning of a flag's text on one line, and its default."""
+    shown = "" if flag.default is None or flag.boolean else format_value(flag.default)
+    default = f" [{shown}]" if shown else ""
+    column = TEXT_COLUMN if width >= TWO_COLUMNS_FROM else INDENT
+    return summary_of(flag, width - column - len(default)) + default
+
+
+def summary_of(flag: Flag, width: int) -> str:
+    """Return the beginning of a flag's text, at most so many characters."""
+    text = re.split(r"[;.](?: |$)", str(flag.help))[0]
+    return textwrap.shorten(text, width, placeholder=" ...")
 
 
 def topic_text(topic: str, values: Values, topics: HelpTopics | None, width: int = 80) -> str:

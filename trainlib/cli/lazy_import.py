@@ -56,8 +56,12 @@ def hide_packages(*names: str) -> Iterator[None]:
 def capture_stderr() -> Iterator[None]:
     """Discard what native code writes to stderr; after an exception, write it.
 
-    TensorFlow reports missing hardware in several lines, which no setting turns off.
+    TensorFlow reports missing hardware in several lines, which no setting turns off. They are shown
+    where the user asks for its messages: with --verbose, or TF_CPP_MIN_LOG_LEVEL=0.
     """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
     with tempfile.TemporaryFile() as captured:
         sys.stderr.flush()
         stderr = os.dup(2)

@@ -10,10 +10,11 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app  # noqa: E402
+from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
+    COMMON,
     define_experiment,
     experiment_config,
     function_topics,
@@ -42,7 +43,9 @@ lr_find.csv, lr_find.png and summary.json into the run folder.
 
 def main() -> None:
     """Run the command `lr_find`."""
-    app.run("lr_find", ABOUT, define, ignore_broken_pipe(lr_find), topics=function_topics())
+    common = ("start_lr", "end_lr", "max_steps", *COMMON, "run_dir", "config")
+    work = ignore_broken_pipe(lr_find)
+    app.run("lr_find", ABOUT, define, work, topics=function_topics(), common=common)
 
 
 def define(values: Values) -> None:
@@ -84,12 +87,12 @@ def lr_find(values: Values) -> None:
     task = build_task(config)
     built = build_models(config, task)
     task = matched_task(task, built)
-    _print(describe(config, task, built))
+    output.log(describe(config, task, built))
     result = find_learning_rate(config, task, built, _progress(test.max_steps), test)
     folder = run_folder.create(config, run_dir, prefix="lr_find-")
-    write_range_test(folder, result, f"{config.optimizer.name} on {task.dataset.name}", _print)
+    write_range_test(folder, result, f"{config.optimizer.name} on {task.dataset.name}", output.log)
     run_folder.write_json(folder / run_folder.SUMMARY_FILE, _summary(result))
-    print(
+    output.print_result(
         f"suggestion: learning rate {result.suggestion:.2g} (the loss fell fastest at "
         f"{result.steepest:.2g}; a tenth of the rate at its minimum is "
         f"{result.tenth_of_minimum:.2g})\n"
@@ -98,17 +101,13 @@ def lr_find(values: Values) -> None:
     )
 
 
-def _print(line: str) -> None:
-    print(line, flush=True)
-
-
 def _progress(max_steps: int) -> OnStep:
     """Return a function that prints a line every tenth of the steps."""
     every = max(max_steps // 10, 1)
 
     def show(step: int, learning_rate: float, loss: float, smoothed: float) -> None:
         if step % every == 0:
-            _print(
+            output.log(
                 f"step {step:{len(str(max_steps))}d}/{max_steps}  "
                 f"learning_rate {learning_rate:.2e}  loss {loss:.4g}  smoothed {smoothed:.4g}"
             )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,10 +39,13 @@ class (its score, if the loss is not one of probabilities), or the predicted num
 a model of several outputs begin with the name of the output.
 
   predict --run_dir=runs/digits-mlp-adam-20260101-120000 --data=new.npz --output=predicted.csv
+  head -3 houses.csv | predict --run_dir=runs/houses --data=-
 
 With --mc_samples the model predicts that many times with its dropout switched on; the columns are
 the mean, the standard deviation, the entropy and the mutual information of the predictions.
 """
+
+STANDARD_INPUT = "-"
 
 
 def main() -> None:
@@ -55,10 +61,11 @@ def define(values: Values) -> None:
         "data",
         None,
         "An .npz file with an array x, or x_NAME of several inputs; a table with the columns that "
-        "the run was trained on; a folder of images, or images, comma-separated; default: the test "
-        "examples of the run's data set.",
+        "the run was trained on; a folder of images, or images, comma-separated; - for a table or "
+        "an .npz file on standard input; default: the test examples of the run's data set.",
     )
     group.path("output", None, "File to write; default: standard output.")
+    group.boolean("overwrite", False, "Replace the file of --output, if it exists.")
     group = Group(values, "Uncertainty")
     group.integer(
         "mc_samples",
@@ -80,35 +87,58 @@ def predict(values: Values) -> None:
     run = read_saved_run(app.required_path(values, "run_dir"), values.code_path)
     output = Path(values.output) if values.output else None
     if output is not None:
-        _check_output(output)
+        _check_output(output, values.overwrite)
     run = with_data(run, data_dir=values.data_dir)
-    files = image_names(run, values.data)
-    names = run.class_names or tuple(map(str, range(run.classes)))
-    note = app.note("predict")
-    if values.mc_samples is None:
-        for flag in ("mc_masks", "seed"):
-            if values[flag].present:
-                raise ValueError(f"{flag} needs mc_samples")
-        predictions = predict_run(run, values.data, values.safe_mode, note)
-        if isinstance(predictions, dict):
-            outputs = {name: _of_output(run, name, x) for name, x in predictions.items()}
-        else:
-            outputs = {"": Predicted(predictions, names, run.score_name)}
-        text = to_csv(outputs, files)
-    else:
-        check_integer("mc_samples", values.mc_samples, at_least=2)
-        options = SampleOptions(samples=values.mc_samples, masks=values.mc_masks, seed=values.seed)
-        found = mc_predict_run(run, values.data, values.safe_mode, note, **options)
-        text = to_csv({"": Predicted(found.mean, names, run.score_name, found)}, files)
+    with given_data(values.data) as data:
+        text = _predictions(values, run, data)
     if output is None:
         print(text, end="")
     else:
         write_text(output, text)
 
 
-def _check_output(path: Path) -> None:
-    if path.exists():
-        raise ValueError(f"output {shown(path)}: exists already; choose another")
+@contextlib.contextmanager
+def given_data(data: str | None) -> Iterator[str | None]:
+    """Yield the path of the data; of those on standard input, that of a temporary copy."""
+    if data != STANDARD_INPUT:
+        yield data
+        return
+    content = sys.stdin.buffer.read()
+    if not content:
+        raise ValueError("data -: standard input is empty")
+    first_line = content.partition(b"\n")[0]
+    kind = "npz" if content.startswith(b"PK") else "tsv" if b"\t" in first_line else "csv"
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / f"standard_input.{kind}"
+        copy.write_bytes(content)
+        yield str(copy)
+
+
+def _predictions(values: Values, run: SavedRun, data: str | None) -> str:
+    """Return the predictions for the data as CSV."""
+    files = image_names(run, data)
+    names = run.class_names or tuple(map(str, range(run.classes)))
+    note = app.note("predict")
+    if values.mc_samples is None:
+        for flag in ("mc_masks", "seed"):
+            if values[flag].present:
+                raise ValueError(f"{flag} needs mc_samples")
+        predictions = predict_run(run, data, values.safe_mode, note)
+        if isinstance(predictions, dict):
+            outputs = {name: _of_output(run, name, x) for name, x in predictions.items()}
+        else:
+            outputs = {"": Predicted(predictions, names, run.score_name)}
+        return to_csv(outputs, files)
+    check_integer("mc_samples", values.mc_samples, at_least=2)
+    options = SampleOptions(samples=values.mc_samples, masks=values.mc_masks, seed=values.seed)
+    found = mc_predict_run(run, data, values.safe_mode, note, **options)
+    return to_csv({"": Predicted(found.mean, names, run.score_name, found)}, files)
+
+
+def _check_output(path: Path, overwrite: bool) -> None:
+    if path.exists() and not (overwrite and path.is_file()):
+        hint = "choose another" if overwrite else "choose another, or give --overwrite"
+        raise ValueError(f"output {shown(path)}: exists already; {hint}")
     check_can_write("output", path)
 
 

@@ -9,7 +9,7 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app  # noqa: E402
+from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_code  # noqa: E402
 from trainlib.experiment.reporting import write_comparison, write_report  # noqa: E402
@@ -60,7 +60,7 @@ def report(values: Values, runs: Sequence[str]) -> None:
     else:
         folder = Path(values.out or COMPARISON_FOLDER)
         write_comparison(folders, folder)
-    print(f"report: {shown(folder / REPORT_FILE)}")
+    output.print_result(f"report: {shown(folder / REPORT_FILE)}")
 
 
 if __name__ == "__main__":

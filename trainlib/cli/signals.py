@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from trainlib.cli import output
 from trainlib.cli.exit_status import (
     INTERRUPTED,
     SAVED,
@@ -89,7 +90,7 @@ class StopOnSignal(Callback):
         """Print where a resumed run starts."""
         self._training = True
         if status.global_batch:
-            print(f"resuming {_position(status)}", flush=True)
+            output.log(f"resuming {_position(status)}")
         return None
 
     def on_train_batch_end(self, status: TrainingStatus) -> Requests:

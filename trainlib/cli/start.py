@@ -12,11 +12,11 @@ import sys
 from pathlib import PurePath
 from types import FrameType
 
-COMMANDS = (
-    *("train", "evaluate", "predict", "lr_find", "compare", "report", "tune", "verify"),
-    "launch_local",
-)
+from trainlib.cli.commands import COMMANDS
+
 PACKAGE = "trainlib.cli."
+TOGETHER = "trainlib"
+"""The command whose first argument names another."""
 _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 75}
 
 
@@ -25,6 +25,8 @@ def command_of_process() -> str:
     original = sys.orig_argv
     modules = [b for a, b in zip(original, original[1:], strict=False) if a == "-m"]
     name = modules[0].removeprefix(PACKAGE) if modules else PurePath(sys.argv[0]).stem
+    if name == TOGETHER:
+        name = (sys.argv[1:] or [""])[0]
     return name if name in COMMANDS else ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from trainlib.cli.lazy_import import defer
 defer("tensorflow", "keras")
 
 from trainlib.callbacks import Callback, LineLogger, ProgressBar, StopAfter  # noqa: E402
-from trainlib.cli import app  # noqa: E402
+from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.distributed.session import WorkerSecret, worker_session  # noqa: E402
 from trainlib.cli.exit_status import (  # noqa: E402
@@ -22,18 +21,21 @@ from trainlib.cli.exit_status import (  # noqa: E402
 )
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
+    COMMON,
     define_experiment,
     experiment_config,
     function_topics,
     given_flags,
 )
-from trainlib.cli.folds import are_folds, define_folds, run_folds  # noqa: E402
+from trainlib.cli.folds import are_folds, define_folds, fold_options, run_folds  # noqa: E402
 from trainlib.cli.signals import StopOnSignal  # noqa: E402
 from trainlib.core.checks import check_integer  # noqa: E402
 from trainlib.experiment import run_folder  # noqa: E402
 from trainlib.experiment.config import ExperimentConfig  # noqa: E402
 from trainlib.experiment.ensemble import run_ensemble  # noqa: E402
+from trainlib.experiment.ensemble_average import result_lines  # noqa: E402
 from trainlib.experiment.flat import flag_text, flatten  # noqa: E402
+from trainlib.experiment.plan import plan_lines  # noqa: E402
 from trainlib.experiment.replay import replay_step  # noqa: E402
 from trainlib.experiment.result import (  # noqa: E402
     ExperimentResult,
@@ -44,30 +46,41 @@ from trainlib.experiment.result import (  # noqa: E402
 from trainlib.experiment.resume import resumed_config, resumed_ensemble  # noqa: E402
 from trainlib.experiment.run import run_experiment  # noqa: E402
 from trainlib.experiment.verify_resume import DifferentBitsError, verify_resume  # noqa: E402
+from trainlib.training.display import LoggedLines  # noqa: E402
 from trainlib.training.paths import shown  # noqa: E402
 
 ABOUT = """
 train: train a model on a data set, and write a run folder.
 
-  train --dataset=fashion_mnist --model=mlp --hidden=300,100 --optimizer=nadam --epochs=5
+  train --dataset=fashion_mnist --model=mlp --optimizer=nadam --epochs=5
   train --dataset=houses.csv --folds=5    (cross-validation instead of one run)
-  train --help=nadam    (the flags of one optimizer, schedule, loss, metric, model, ...)
+  train --help=nadam    (the flags of one optimizer, loss, metric, model, ...)
 """
 WORKER_SETTINGS = ("data_dir", "strategy", "worker_timeout")
 """Settings in which workers may differ."""
 PATHS = ("dataset", "model", "tensorboard_dir")
 """Settings that may be paths, compared as they are from each worker's working directory."""
+COMMON_OF_RUN = ("resume", "folds", "run_dir", "dry_run", "config")
+"""The flags of a run that the short help shows, after those of an experiment."""
 
 
 def main() -> None:
     """Run the command."""
-    app.run("train", ABOUT, define_train, ignore_broken_pipe(train), topics=function_topics())
+    common = (*COMMON, *COMMON_OF_RUN)
+    work = ignore_broken_pipe(train)
+    app.run("train", ABOUT, define, work, topics=function_topics(), common=common)
 
 
-def define_train(values: Values) -> None:
+def define(values: Values) -> None:
     """Define the flags of `train`: those of an experiment, and those of this run only."""
     define_experiment(values)
     define_run_dir(values)
+    Group(values, "Run").boolean(
+        "dry_run",
+        False,
+        "Print the plan of the run (its data, task, model, memory, steps and execution) and check "
+        "all settings; nothing is trained or written.",
+    )
     Group(values, "Ensemble").integer(
         "jobs",
         None,
@@ -128,10 +141,14 @@ def define_run_dir(values: Values) -> None:
 
 def train(values: Values) -> None:
     """Run the experiment that the flags describe; of several workers, the chief reports it."""
-    if are_folds(values):
+    if are_folds(values) and not values.dry_run:
         run_folds(values)
         return
     config = _config(values)
+    output.detail(config.to_flags().rstrip())
+    if values.dry_run:
+        _print_plan(config, values)
+        return
     if not config.ensemble.is_one:
         _train_ensemble(config, values)
         return
@@ -141,7 +158,8 @@ def train(values: Values) -> None:
         _verify_resume(config, values.verify_steps)
         return
     if values.replay_step is not None:
-        print(replay_step(config, Path(values.resume), values.replay_step))
+        replayed = replay_step(config, Path(values.resume), values.replay_step)
+        output.print_result(replayed)
         return
     folder = values.resume or values.run_dir
     stop_after = _stop_after(values.stop_after)
@@ -167,10 +185,18 @@ def train(values: Values) -> None:
                 yield
             signals.install_handlers()  # again: the servers that have started replaced them
 
-        session = Session(worker.is_chief, start, _print)
-        callbacks = [*([_display()] if worker.is_chief else []), signals, *stop_after]
+        session = Session(worker.is_chief, start, output.log, output.print_result)
+        callbacks = [*(_displays() if worker.is_chief else []), signals, *stop_after]
         result = _run(config, folder, bool(values.resume), callbacks, session)
         signals.raise_if_stopped(result.folder)
+
+
+def _print_plan(config: ExperimentConfig, values: Values) -> None:
+    """Print what the run would do."""
+    if values.run_dir:
+        run_folder.check_free(Path(values.run_dir))
+    for line in plan_lines(config, values.resume or values.run_dir, fold_options(values)):
+        output.print_result(line)
 
 
 def _config(values: Values) -> ExperimentConfig:
@@ -194,7 +220,11 @@ def _train_ensemble(config: ExperimentConfig, values: Values) -> None:
         if values[flag].value:
             raise ValueError(f"--{flag} is for runs of one model: leave it out for an ensemble")
     folder = values.resume or values.run_dir
-    run_ensemble(config, folder, resume=bool(values.resume), jobs=values.jobs, log=_print)
+    result = run_ensemble(
+        config, folder, resume=bool(values.resume), jobs=values.jobs, log=output.log
+    )
+    for line in result_lines(result):
+        output.print_result(line)
 
 
 def _stop_after(batches: int | None) -> list[Callback]:
@@ -236,17 +266,18 @@ def _run(
 
 def _verify_resume(config: ExperimentConfig, steps: int) -> None:
     try:
-        verify_resume(config, steps, _print)
+        output.print_result(verify_resume(config, steps, output.log))
     except DifferentBitsError as error:
         raise CommandError(str(error)) from error
 
 
-def _display() -> Callback:
-    return ProgressBar() if sys.stdout.isatty() else LineLogger()
+def _displays() -> list[Callback]:
+    """Return the display of a run: a bar in a terminal, with lines for the log file, or lines."""
+    if not output.has_progress_bar():
+        return [LineLogger(LoggedLines(output.log))]
+    from rich.console import Console
 
-
-def _print(line: str) -> None:
-    print(line, flush=True)
+    return [ProgressBar(Console(stderr=True)), LineLogger(LoggedLines(output.log_to_file))]
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app  # noqa: E402
+from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
+    COMMON,
     define_experiment,
     define_settings,
     experiment_config,
@@ -48,11 +49,15 @@ configuration in best, summary.json and report.html. The test data are used for 
 """
 MAY_CHANGE = ("trials", "jobs", "refit", "pruner", "storage")
 """Options that a resumed search may have otherwise."""
+OWN_COMMON = ("search", "trials", "sampler", "monitor", "jobs", "resume")
+"""The flags of a search that the short help shows."""
 
 
 def main() -> None:
     """Run the command `tune`."""
-    app.run("tune", ABOUT, define, ignore_broken_pipe(tune), topics=function_topics())
+    common = (*OWN_COMMON, *COMMON, "run_dir", "config")
+    work = ignore_broken_pipe(tune)
+    app.run("tune", ABOUT, define, work, topics=function_topics(), common=common)
 
 
 def define(values: Values) -> None:
@@ -88,7 +93,7 @@ def tune(values: Values) -> None:
                 run_dir=folder,
                 resume=bool(values.resume),
                 on_trial=on_trial,
-                log=_print,
+                log=output.log,
             )
     except NoTrialError as error:
         raise CommandError(str(error)) from error
@@ -98,9 +103,10 @@ def tune(values: Values) -> None:
             f"tune --resume={shown(error.folder)}",
             interrupted_status(error),
         ) from error
-    print(f"best: {options.monitor} {result.value:.4g}  {_texts(result.params)}")
-    print(f"train it: train --flagfile={shown(result.folder / folders.BEST_FLAGS)}")
-    print(f"run folder: {shown(result.folder)}")
+    output.print_result(f"best: {options.monitor} {result.value:.4g}  {_texts(result.params)}")
+    best_flags = shown(result.folder / folders.BEST_FLAGS)
+    output.print_result(f"train it: train --flagfile={best_flags}")
+    output.print_result(f"run folder: {shown(result.folder)}")
 
 
 def _new(values: Values) -> tuple[ExperimentConfig, str, TuneConfig]:
@@ -149,10 +155,6 @@ def _texts(params: Any) -> str:
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in params.items()
     )
-
-
-def _print(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

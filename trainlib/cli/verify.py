@@ -11,7 +11,7 @@ from trainlib.cli.lazy_import import defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app  # noqa: E402
+from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.flag_types import Group, Values, format_value  # noqa: E402
 from trainlib.core.checks import check_choice, check_integer  # noqa: E402
 from trainlib.training.files import as_json, check_can_write, write_text  # noqa: E402
@@ -116,8 +116,8 @@ def verify(values: Values) -> None:
     with PeerProcesses("trainlib.cli.verify_peer") as peers:
         for result in _compare(selection, peers):
             results.append(result)
-            print(report.line(result), flush=True)
-    print(report.summary(results))
+            output.print_result(report.line(result))
+    output.print_result(report.summary(results))
     if values.output:
         _write(Path(values.output), results, selection)
     if any(result.passed is False for result in results):
@@ -180,7 +180,7 @@ def _write(path: Path, results: list[Result], selection: Selection) -> None:
     content = as_json(report.as_json(results), indent=2) + "\n"
     write_text(path.with_name(f"{path.name}.json"), content)
     write_text(path.with_name(f"{path.name}.md"), report.markdown(results, peers, title))
-    print(f"written: {shown(path)}.json, {shown(path)}.md")
+    output.log(f"written: {shown(path)}.json, {shown(path)}.md")
 
 
 if __name__ == "__main__":

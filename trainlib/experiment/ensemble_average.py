@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def average_members(
         folder: folder of the ensemble, with those of its members, all trained.
         config: configuration of the ensemble.
         task: its data.
-        log: called with lines on the results.
+        log: called with lines on the weights and the temperature.
         safe_mode: whether files of members that contain code are refused. Default: False, they are
             those of this process.
     """
@@ -95,7 +95,10 @@ def average_members(
     record = {"weights": weights, "scores": scores}
     epochs = sum(x["epochs"] for x in summaries)
     write_model_and_summary(folder, task, result, {"epochs": epochs, "ensemble": record})
-    _log_end(result, scores, weights, log)
+    if len(set(weights)) > 1:
+        log(f"weights: {', '.join(f'{w:.3g}' for w in weights)}")
+    if calibration:
+        log(f"temperature: {next(iter(calibration.values())).temperature:.4g}")
     if config.report:
         _write_report(folder, config, task, built, log)
     parts = {part: getattr(result, part) for part in PARTS}
@@ -185,23 +188,17 @@ def _result(
     )
 
 
-def _log_end(
-    result: ExperimentResult, scores: dict[str, Any], weights: list[float], log: Log
-) -> None:
-    """Log the weights, and what the ensemble gains on the test examples."""
-    if len(set(weights)) > 1:
-        log(f"weights: {', '.join(f'{w:.3g}' for w in weights)}")
-    for name, score in scores["test"].items():
+def result_lines(result: EnsembleResult) -> Iterator[str]:
+    """Yield lines on what an ensemble gains on the test examples, and on its results."""
+    for name, score in result.scores["test"].items():
         if isinstance(score, dict):
             words = name.replace("_", " ")
-            log(
+            yield (
                 f"test {words}: members {score['mean']:.4f} +- {score['std']:.4f}, "
                 f"ensemble {score['ensemble']:.4f}"
             )
-    if result.calibration:
-        log(f"temperature: {next(iter(result.calibration.values())).temperature:.4g}")
-    log(f"test: {format_results(result.test or {})}")
-    log(f"run folder: {shown(result.folder or Path())}")
+    yield f"test: {format_results(result.test or {})}"
+    yield f"run folder: {shown(result.folder)}"
 
 
 def _write_report(

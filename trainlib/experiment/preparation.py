@@ -65,6 +65,8 @@ MONITORED: Mapping[type[Callback], str] = {
     ReduceLROnPlateau: "reduce_on_plateau_monitor",
 }
 """Settings that name the result that a callback monitors."""
+RATE_IN_PLANS = 1e-3
+"""Stands for a learning rate that a range test would find."""
 
 
 class PreparedRun(NamedTuple):
@@ -106,6 +108,7 @@ def prepare_run(
     session: Session,
     lend: Lend | None = None,
     model: Any = None,
+    measure: bool = True,
 ) -> PreparedRun:
     """Build everything and resolve "auto"; errors are raised before any file is written.
 
@@ -116,6 +119,8 @@ def prepare_run(
         lend: lends the programs of a run in memory, which saves no checkpoints. Default: None, a
             run in a folder, whose programs are its own.
         model: the Keras model that is trained further. Default: None, a new one.
+        measure: whether a range test and the timing of executions are made, where they are "auto";
+            without them the objects serve to describe the run. Default: True.
 
     Raises:
         ValueError, TypeError, OSError: something that the configuration names does not exist, or
@@ -137,6 +142,8 @@ def prepare_run(
     check_calibration(config, task, built)
     data = training_data(config, task)
     range_test = None
+    if is_rate_auto(config) and not measure:
+        config = with_learning_rate(config, RATE_IN_PLANS)
     if is_rate_auto(config):
         range_test = find_learning_rate(config, task, built)
         # Workers take the chief's: their machines may round differently.
@@ -156,7 +163,8 @@ def prepare_run(
     arrays = _first_arrays(config, task, adapter)
     check_augmentation(trainer, arrays)
     steps = config.epochs * steps_per_epoch(config, task)
-    if lend is None or strategy is not None:  # trials take the default: it is the same in all
+    is_trial = lend is not None and strategy is None
+    if measure and not is_trial:  # trials take the default: it is the same in all
         trainer.autotune(arrays, epochs=-(-steps // arrays.batches()))
     # The record of the run holds the choices, so that a repetition gives the same bits.
     imports, code_path = modules_used(config, built.full)

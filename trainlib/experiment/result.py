@@ -95,11 +95,13 @@ class Session(NamedTuple):
         start_barrier: context manager to create the strategy in, given a function that returns the
             fingerprint of the data: workers with other data are refused there.
         log: called with lines on the progress of the run.
+        log_result: called with lines on its results. Default: None, `log` is.
     """
 
     is_chief: bool = True
     start_barrier: StartBarrier = contextlib.nullcontext
     log: Log = lambda line: None
+    log_result: Log | None = None
 
 
 def default_session() -> Session:

@@ -111,7 +111,7 @@ def run_experiment(
         prepared, calibration = calibrated(prepared, last.stop, session.log)
         result = _result(prepared, folder, history, last.stop, calibration)
         if result.is_finished:
-            _write_results(prepared, result, session.log)
+            _write_results(prepared, result, session)
     return result
 
 
@@ -243,7 +243,7 @@ def _result(
     )
 
 
-def _write_results(prepared: PreparedRun, result: ExperimentResult, log: Log) -> None:
+def _write_results(prepared: PreparedRun, result: ExperimentResult, session: Session) -> None:
     """Write the model, the summary and the report of a finished run."""
     folder = result.folder
     if folder is not None:
@@ -251,10 +251,11 @@ def _write_results(prepared: PreparedRun, result: ExperimentResult, log: Log) ->
         write_model_and_summary(folder, prepared.task, result, more)
     guess = prepared.task.dataset.guess.partition(",")[0]
     title = f"test ({guess}, guessed)" if guess else "test"
+    log = session.log_result or session.log
     log(f"{title}: {format_results(result.test or {})}")
     log(f"run folder: {None if folder is None else shown(folder)}")
     if folder is not None and result.config.report:
-        _write_report(prepared, folder, log)
+        _write_report(prepared, folder, session.log)
 
 
 def write_model_and_summary(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +35,7 @@ from trainlib.experiment.values import written
 from trainlib.experiment.wiring import inputs_of, loss_weights_of, targets_of
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
+from trainlib.training.display import LoggedLines
 from trainlib.training.files import check_can_write
 from trainlib.training.paths import existing_part
 from trainlib.training.pool import SharedPrograms
@@ -100,18 +100,6 @@ def _reported(config: ExperimentConfig, optimization: Optimization) -> dict[str,
     return {"learning_rate": lambda step: rate}
 
 
-class _LoggedLines(io.TextIOBase):
-    """A text stream whose lines are logged."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    def write(self, text: str) -> int:
-        if text != "\n":
-            self._log(text)
-        return len(text)
-
-
 def training_callbacks(
     config: ExperimentConfig, task: Task, log: Log = lambda line: None, saves: bool = True
 ) -> list[Callback]:
@@ -123,7 +111,7 @@ def training_callbacks(
         log: called with lines on the progress of the run. Default: none are logged.
         saves: whether the run saves checkpoints. Default: True.
     """
-    stream = _LoggedLines(log)
+    stream = LoggedLines(log)
     monitors = [MONITORS[x.name](**x.hyperparameters, stream=stream) for x in config.monitors]
     ratio = [ValidationRatio(log=log)] if config.validation_ratio else []
     saving = _saving(config, task) if saves else []

@@ -28,7 +28,7 @@ class DifferentBitsError(Exception):
     """The unbroken and the broken run ended in different bits."""
 
 
-def verify_resume(config: ExperimentConfig, steps: int, log: Callable[[str], Any]) -> None:
+def verify_resume(config: ExperimentConfig, steps: int, log: Callable[[str], Any]) -> str:
     """Run an experiment unbroken and broken, in three processes, and compare the ends.
 
     The run folders are temporary.
@@ -36,7 +36,10 @@ def verify_resume(config: ExperimentConfig, steps: int, log: Callable[[str], Any
     Args:
         config: the experiment.
         steps: batches before the break, and after it, at least 1.
-        log: called with lines on the progress, and with the result.
+        log: called with lines on the progress.
+
+    Returns:
+        A line on what was compared.
 
     Raises:
         ValueError, TypeError: the run is too short for so many batches; or what `run_experiment`
@@ -60,7 +63,7 @@ def verify_resume(config: ExperimentConfig, steps: int, log: Callable[[str], Any
         ends = [_newest(path) for path in (unbroken, broken)]
     compare(*ends)
     size = sum(x.nbytes for x in ends[0].values.values())
-    log(
+    return (
         f"verify_resume: {steps} + {steps} batches gave the same bits as {2 * steps}: "
         f"{len(ends[0].values)} tensors, {size:,} bytes"
     )

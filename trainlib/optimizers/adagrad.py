@@ -72,7 +72,7 @@ def adagrad(
     decay_mask: Mask = None,
     convention: str = "keras",
 ) -> Optimizer:
-    """AdaGrad.
+    """AdaGrad: a step divided by the root of the sum of all squared gradients.
 
         s_t   = s_(t-1) + g^2,  s_0 = initial_accumulator_value
         eta_t = eta / (1 + (t - 1) lr_decay)

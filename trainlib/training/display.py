@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from trainlib.training.callback import NOT_METRICS, Callback, Results, TrainingStatus
 
+BAR_WIDTH = 20
+"""Columns of a progress bar."""
+NARROW = 64
+"""Columns of a terminal below which the bar is shorter."""
+
 
 def format_results(results: Results) -> str:
     """Return the numbers among the results on one line: `loss 0.3012  accuracy 0.8921 ...`."""
-    numbers = {name: x for name, x in results.items() if isinstance(x, (int, float))}
-    return "  ".join(f"{name} {x:.4g}" for name, x in numbers.items() if name not in NOT_METRICS)
+    return "  ".join(_result_texts(results))
+
+
+def _result_texts(results: Results) -> Iterator[str]:
+    """Yield each number among the results as text: "loss 0.3012"."""
+    for name, x in results.items():
+        if isinstance(x, (int, float)) and name not in NOT_METRICS:
+            yield f"{name} {x:.4g}"
+
+
+def _fitting(texts: Iterable[str], width: int) -> str:
+    """Return as many of the texts as fit a width, from the first on."""
+    line = ""
+    for text in texts:
+        longer = f"{line}  {text}" if line else text
+        if len(longer) > width:
+            break
+        line = longer
+    return line
+
+
+class LoggedLines(io.TextIOBase):
+    """A text stream whose lines are passed to a function.
+
+    Args:
+        log: called with each line, without its end.
+    """
+
+    def __init__(self, log: Callable[[str], Any]) -> None:
+        self._log = log
+
+    def write(self, text: str) -> int:
+        if text != "\n":
+            self._log(text)
+        return len(text)
 
 
 class LineLogger(Callback):
@@ -31,7 +70,7 @@ class LineLogger(Callback):
         epoch 1/3  loss 0.5  100 steps/s
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | LoggedLines | None = None) -> None:
         self.stream = stream
 
     def on_epoch_end(self, status: TrainingStatus) -> None:
@@ -40,6 +79,10 @@ class LineLogger(Callback):
 
 class ProgressBar(Callback):
     """Shows a progress bar with the results of the current epoch, and a line per completed epoch.
+
+    The epoch, the count of batches and the time left are always shown; results that do not fit the
+    width of the terminal are left out, the last ones first. The environment variable NO_COLOR
+    turns colors off.
 
     Args:
         console: a `rich.console.Console`. Default: None, a new one on standard output.
@@ -58,14 +101,16 @@ class ProgressBar(Callback):
         from rich.progress import Progress as RichProgress
 
         self.console = console or Console()
+        self._bar_width = BAR_WIDTH if self.console.width >= NARROW else BAR_WIDTH // 4
         self.bar = RichProgress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=self._bar_width),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[results]}"),
             console=self.console,
             transient=True,
+            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),
         )
         self.task: Any = None
         self._started = self._shown = 0.0
@@ -83,9 +128,17 @@ class ProgressBar(Callback):
         )
         if now - self._shown > self.SECONDS_BETWEEN_RESULTS:
             steps, seconds = status.batch - self._first_batch, now - self._started
-            speed = _speed(steps, seconds) if steps > 0 and seconds > 0 else ""
-            self.bar.update(self.task, results=f"{format_results(status.metrics())}  {speed}")
+            speed = [_speed(steps, seconds)] if steps > 0 and seconds > 0 else []
+            texts = [*_result_texts(status.metrics()), *speed]
+            self.bar.update(self.task, results=_fitting(texts, self._room(label, status)))
             self._shown = now
+
+    def _room(self, label: str, status: TrainingStatus) -> int:
+        """Return the number of columns that are left for results."""
+        steps = status.steps_per_epoch
+        count = 2 * len(str(steps)) + 1 if steps is not None else len(f"{status.batch}/?")
+        widths = [len(f"epoch {label}"), self._bar_width, count, len("0:00:00")]
+        return int(self.console.width) - sum(widths) - len(widths)
 
     def on_epoch_end(self, status: TrainingStatus) -> None:
         self.console.print(_line(status), highlight=False)

@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+from helpers.commands import errors_in
 from helpers.processes import started_python
 from helpers.workers import QUICK, history, run_module, started_workers
 
@@ -41,7 +42,7 @@ def assert_resumes(folder, expected):
 
 def wait_for(text, worker):
     """Wait until a worker has printed a line with this text."""
-    while text not in worker.stdout.readline():
+    while text not in worker.stderr.readline():
         assert worker.poll() is None
 
 
@@ -95,7 +96,8 @@ def kill_one_of_two(killed, folder):
         errors = other.communicate(timeout=60)[1]
         assert time.monotonic() - began < 15
         assert other.returncode == 3
-        assert errors.startswith(f"train: worker {killed} is lost") and errors.count("\n") == 1
+        (line,) = errors_in(errors).splitlines()
+        assert line.startswith(f"train: worker {killed} is lost")
 
 
 def test_flags_that_differ_are_refused_by_all_workers_before_tensorflow_begins(tmp_path):

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from trainlib.cli import output
 from trainlib.cli.distributed.liveness import Liveness
 from trainlib.cli.distributed.rendezvous import rendezvous
 from trainlib.cli.distributed.secret import worker_secret
@@ -52,7 +53,7 @@ def worker_session(
 ) -> Iterator[WorkerSession]:
     """Run a worker of TF_CONFIG, or the only process, inside this context.
 
-    Workers other than the chief print nothing on stdout.
+    Workers other than the chief print warnings and errors only.
 
     Args:
         strategy: name of the strategy; only "auto" and "multi_worker" read TF_CONFIG.
@@ -89,9 +90,13 @@ def worker_session(
 
 @contextlib.contextmanager
 def _output_of(workers: Cluster) -> Iterator[None]:
-    """Discard what workers other than the chief print on stdout."""
+    """Discard what workers other than the chief print, except warnings and errors."""
     if workers.number == 0:
         yield
         return
-    with open(os.devnull, "w") as null_device, contextlib.redirect_stdout(null_device):
+    with (
+        open(os.devnull, "w") as null_device,
+        contextlib.redirect_stdout(null_device),
+        output.warnings_only(),
+    ):
         yield
