@@ -14,6 +14,7 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.partial_run import StopAfter
 from trainlib.experiment.result import NonFiniteRunError, Session
 from trainlib.experiment.resume import resumed_config
+from trainlib.training import assembly
 from trainlib.training.autotune import Autotuner, Choice
 
 FLAGS = (
@@ -129,6 +130,7 @@ def choosing(monkeypatch, execution, is_kept=True):
     """Make the autotuner choose an execution, as if it had measured."""
     choice = Choice(execution, {"graph": 1.0, "xla": 2.0}, "measured", is_kept)
     monkeypatch.setattr(Autotuner, "choose", lambda self, default, work: choice)
+    monkeypatch.setattr(assembly, "steps_to_compile", lambda model: 0)
 
 
 @pytest.mark.soak

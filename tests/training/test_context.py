@@ -69,6 +69,8 @@ def test_several_workers_take_arrays_only(context, monkeypatch):
 class FakeTuner:
     """Chooses "xla", after changing the state as a measurement does."""
 
+    min_steps = 100
+
     def __init__(self, context):
         self.context, self.calls = context, 0
 
@@ -90,4 +92,15 @@ def test_tuning_chooses_once_and_loses_neither_a_chunk_nor_the_state(context):
     assert (tuner.calls, context.execution, context.choice.speeds["xla"]) == (1, "xla", 2.0)
     assert bits(context.state) == before
     next(context.tune(tuner, itertools.cycle(chunks), 100))
+    assert tuner.calls == 1
+
+
+def test_a_trainer_compiles_once_its_steps_are_worth_it():
+    context = trainer_of(execution="auto").context
+    chunks = list(ArrayAdapter("data", (X, Y), 5).training())
+    tuner = FakeTuner(context)
+    for made, execution in ((0, "graph"), (59, "graph"), (60, "xla")):
+        context.state = context.state._replace(step=tf.constant(made, tf.int64))
+        next(context.tune(tuner, iter(chunks), 40))
+        assert context.execution == execution
     assert tuner.calls == 1

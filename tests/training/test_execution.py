@@ -8,7 +8,12 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
-from trainlib.training.execution import default_execution, slow_precision_reason
+from trainlib.training.execution import (
+    STEPS_TO_COMPILE,
+    default_execution,
+    slow_precision_reason,
+    steps_to_compile,
+)
 
 DENSE = ["Rescaling", "Flatten", "Dense"]
 LAYERS = {
@@ -37,6 +42,32 @@ LAYERS = {
 def test_auto_is_xla_for_dense_layers_only(layers, expected):
     model = keras.Sequential([keras.Input((4, 4, 1)), *(LAYERS[name]() for name in layers)])
     assert default_execution("auto", model) == expected
+
+
+ON_CPU = not tf.config.list_physical_devices("GPU")
+
+
+@pytest.mark.parametrize(
+    ("layers", "kind"),
+    [
+        ([keras.layers.Embedding(50, 4), keras.layers.Flatten()], "dense"),
+        ([keras.layers.Embedding(1_000_000, 1), keras.layers.Flatten()], "embedding"),
+        ([keras.layers.Embedding(50, 4, mask_zero=True), keras.layers.GRU(3)], "recurrent"),
+        ([keras.layers.Reshape((5, 1)), keras.layers.LSTM(3)], "recurrent"),
+        ([keras.layers.Reshape((5, 1)), keras.layers.SimpleRNN(3)], "recurrent"),
+        (
+            [keras.layers.Reshape((5, 1)), keras.layers.Bidirectional(keras.layers.GRU(3))],
+            "recurrent",
+        ),
+        ([keras.layers.Reshape((5, 1)), keras.layers.LSTM(3, dropout=0.5)], None),
+        ([keras.layers.Reshape((5, 1)), keras.layers.GRU(3, unroll=True)], None),
+    ],
+)
+def test_sequences_are_compiled_after_the_steps_of_their_kind(layers, kind):
+    model = keras.Sequential([keras.Input((5,)), *layers, keras.layers.Dense(1)])
+    compiled = kind is not None and (kind != "recurrent" or ON_CPU)
+    assert default_execution("auto", model) == ("xla" if compiled else "graph")
+    assert steps_to_compile(model) == (0 if kind is None else STEPS_TO_COMPILE[kind])
 
 
 @pytest.mark.skipif(

@@ -243,7 +243,7 @@ class ExperimentConfig:
         "str",
         AUTO,
         "How training steps run: as a TensorFlow graph; compiled by XLA; or as a graph whose "
-        "optimizer update is compiled. auto times them if the run is long.",
+        "optimizer update is compiled. auto compiles what pays, and times them if the run is long.",
         choices=EXECUTIONS,
     )
     strategy: str = setting(

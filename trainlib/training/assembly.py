@@ -14,7 +14,7 @@ from trainlib.training.averages import takes_statistics
 from trainlib.training.batch_statistics import moving_statistics
 from trainlib.training.context import TrainingContext
 from trainlib.training.devices import OneDevice
-from trainlib.training.execution import default_execution
+from trainlib.training.execution import default_execution, steps_to_compile
 from trainlib.training.functional_model import (
     FunctionalModel,
     as_functional_model,
@@ -97,6 +97,8 @@ def assemble(
         fixed_execution=fixed,
         # Workers could measure differently and disagree.
         untuned=not fixed and policy != "mixed_float16" and not is_multi_worker(distribution),
+        # Programs that are shared are compiled once for many runs.
+        min_xla_steps=0 if shared is not None else steps_to_compile(model),
         model=ModelLink(model, programs.variables) if is_keras else None,
         stateful=stateful_layer(model),
         augmenter=None if augmentation is None else Augmenter(augmentation, devices.local_rows),

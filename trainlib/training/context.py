@@ -16,6 +16,7 @@ from trainlib.core.types import Tree
 from trainlib.step.averages import averaged_weights
 from trainlib.step.repartition import carried_over, with_weights_of
 from trainlib.step.state import TrainState
+from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.augmentation import Augmenter
 from trainlib.training.autotune import Autotuner, Choice
 from trainlib.training.averages import (
@@ -33,6 +34,7 @@ from trainlib.training.data_adapter import (
     as_input_adapter,
     check_batches,
 )
+from trainlib.training.embedding_rows import check_indices
 from trainlib.training.evaluation import trace_evaluation, training_workload
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.model_link import ModelLink
@@ -58,6 +60,8 @@ class TrainingContext:
         results: reads the results from the state.
         fixed_execution: whether the user chose the execution.
         untuned: whether the autotuner may still measure and change it.
+        min_xla_steps: number of steps, those made before included, below which a run whose
+            execution is untuned is not compiled by XLA.
         choice: what the autotuner chose; None where it did not choose.
         model: the Keras model whose values the state holds; None for other models.
         stateful: the name of a stateful layer and its examples per batch; None if there is none.
@@ -73,12 +77,16 @@ class TrainingContext:
     results: ResultsReader
     fixed_execution: bool = True
     untuned: bool = False
+    min_xla_steps: int = 0
     choice: Choice | None = None
     model: ModelLink | None = None
     stateful: tuple[str, int] | None = None
     augmenter: Augmenter | None = None
     momenta: Mapping[str, float] = dataclasses.field(default_factory=dict)
     rebuild: Callable[[], TrainingContext] | None = None
+
+    def __post_init__(self) -> None:
+        self._default = self.execution
 
     @property
     def state(self) -> TrainState:
@@ -163,11 +171,16 @@ class TrainingContext:
         """Choose the execution of a run of `steps` steps, and return its chunks.
 
         The executions are timed on the first chunk; the state is unchanged. Nothing is timed if
-        the execution is already chosen.
+        the execution is already chosen. A run that ends before compiling pays is executed as a
+        graph, and a later one on the same trainer chooses again.
         """
         if not self.untuned:
             return chunks
-        self.untuned = False
+        made = int(self.programs.variables.step.numpy())
+        if steps and made + steps < min(self.min_xla_steps, autotuner.min_steps):
+            self.execution = "graph"
+            return chunks
+        self.untuned, self.execution = False, self._default
         first = next(chunks)
         traces, state = self.programs.traces, self.state
         work = training_workload(self.programs, self.execution, first, steps)
@@ -203,7 +216,9 @@ class TrainingContext:
         return options if self.stateful is None else options | {"default": self.stateful[1]}
 
     def _check_batches(self, name: str, adapter: DataAdapter) -> None:
-        """Raise `ValueError` unless batches have the size that a stateful layer takes."""
+        """Raise `ValueError` unless a Keras model takes the indices, and the size of batches."""
+        if self.model is not None and isinstance(adapter, ArrayAdapter):
+            check_indices(name, adapter, self.model.model)
         if self.stateful is not None:
             check_batches(name, adapter, *self.stateful)
 

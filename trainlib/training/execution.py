@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from trainlib.core.checks import check_choice
@@ -19,10 +20,14 @@ _DENSE_LAYERS = frozenset(
         "BatchNormalization",
         "Concatenate",
         "Dense",
+        "Embedding",
         "Flatten",
+        "GlobalAveragePooling1D",
         "Identity",
         "InputLayer",
         "LayerNormalization",
+        "MaskedMean",
+        "Masking",
         "Normalization",
         "PReLU",
         "ReLU",
@@ -31,15 +36,25 @@ _DENSE_LAYERS = frozenset(
         "Softmax",
     ]
 )
+_RECURRENT_LAYERS = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
+LARGE_EMBEDDING = 1_000_000
+"""Number of values of an embedding from which its update takes most of a step."""
+STEPS_TO_COMPILE = {"embedding": 20, "recurrent": 100, "dense": 1000}
+"""Steps after which a run under XLA is ahead of one in a graph, compiling included.
+
+Rounded from what `benchmarks/short_runs.py` shows on a CPU: XLA compiles a second longer and takes
+41 of 63 ms off a step of a large embedding, and 8 to 15 of 20 ms off one of a recurrent network. It
+compiles dense networks 0.4 s longer, and takes 0.2 to 1 ms off.
+"""
 
 
 def default_execution(execution: str, model: Any, precision: str | None = None) -> str:
-    """Return the execution to begin with: for "auto" XLA if a Keras model has only dense layers.
+    """Return the execution of a long run: for "auto" XLA where it makes a Keras model faster.
 
-    On a CPU, XLA makes steps of dense nets two to ten times faster, and convolutions and dropout
-    several times slower; it does not support every operation that a model may use. There products
-    of bfloat16 are faster in a graph, and convolutions of float16 are hundreds of times slower
-    without XLA.
+    On a CPU, XLA makes steps of dense, recurrent and embedding layers two to ten times faster, and
+    convolutions and dropout several times slower; it does not support every operation that a model
+    may use. There products of bfloat16 are faster in a graph, and convolutions of float16 are
+    hundreds of times slower without XLA. GPUs have fast kernels for recurrent layers in a graph.
 
     Args:
         execution: "auto", "graph", "xla" or "xla_update".
@@ -50,10 +65,9 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
         ValueError: the execution is unknown, or unusably slow for mixed_float16.
     """
     check_choice("execution", execution, EXECUTIONS)
-    layers = getattr(model, "layers", None) or [None]
     on_cpu = not tf.config.list_physical_devices("GPU")
-    dense = all(type(layer).__name__ in _DENSE_LAYERS for layer in layers)
-    if precision == "mixed_float16" and on_cpu and not dense:
+    kind = _kind(model)
+    if precision == "mixed_float16" and on_cpu and kind is None:
         if execution not in ("auto", "xla"):
             raise ValueError(
                 f"execution {execution!r} makes convolutions of mixed_float16 hundreds of times "
@@ -62,7 +76,50 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
         return "xla"
     if execution != "auto":
         return execution
-    return "xla" if dense and not (precision == "mixed_bfloat16" and on_cpu) else "graph"
+    faster = kind is not None and not (kind == "recurrent" and not on_cpu)
+    return "xla" if faster and not (precision == "mixed_bfloat16" and on_cpu) else "graph"
+
+
+def steps_to_compile(model: Any) -> int:
+    """Return the fewest steps of a run for which "auto" compiles a Keras model by XLA.
+
+    Args:
+        model: one for which `default_execution` is "xla".
+    """
+    return STEPS_TO_COMPILE.get(_kind(model) or "", 0)
+
+
+def _kind(model: Any) -> str | None:
+    """Return the layers that take most of a model's time, a key of STEPS_TO_COMPILE.
+
+    None stands for a model with other layers than these kinds have.
+    """
+    layers = list(getattr(model, "layers", None) or [])
+    recurrent = [layer for layer in layers if _is_recurrent(layer)]
+    others = [layer for layer in layers if layer not in recurrent]
+    if not layers or any(type(layer).__name__ not in _DENSE_LAYERS for layer in others):
+        return None
+    if any(_values(x) >= LARGE_EMBEDDING for x in others):
+        return "embedding"
+    return "recurrent" if recurrent else "dense"
+
+
+def _is_recurrent(layer: Any) -> bool:
+    """Return whether a layer is a recurrent one that XLA compiles to the same numbers, in a loop.
+
+    It may draw random numbers differently, and takes long to compile each step by itself.
+    """
+    if type(layer) is keras.layers.Bidirectional:
+        return _is_recurrent(layer.forward_layer) and _is_recurrent(layer.backward_layer)
+    if type(layer) not in _RECURRENT_LAYERS or layer.stateful or layer.unroll:
+        return False
+    return not (layer.dropout or layer.recurrent_dropout)
+
+
+def _values(layer: Any) -> int:
+    """Return the number of values of an embedding; 0 for other layers."""
+    is_embedding = isinstance(layer, keras.layers.Embedding)
+    return layer.input_dim * layer.output_dim if is_embedding else 0
 
 
 def slow_precision_reason(

@@ -15,8 +15,9 @@ from trainlib.step.masks import depends_on
 from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_penalties import check_penalties
 from trainlib.training.batch_statistics import batch_norm_variables
+from trainlib.training.embedding_rows import embeddings_of, nan_without_row
 from trainlib.training.keras_private import all_layers, assigns_variables, mask_of
-from trainlib.training.layer_calls import takes_training
+from trainlib.training.layer_calls import calls_through, takes_training
 from trainlib.training.model_variables import SEED_STATE, model_variables
 
 
@@ -45,12 +46,17 @@ def pure_call(
     groups = zip((params, model_state), model_variables(model), strict=True)
     trained, kept = (dict(zip(names, found.values(), strict=True)) for names, found in groups)
     variables, has_mode = {**trained, **kept}, takes_training(model)
+    embeddings = embeddings_of(model)
     normalized = batch_norm_variables(model) if on_replicas else set()
 
     def apply_fn(params: Tree, model_state: Tree, x: Tensor, training: bool) -> ModelOutput:
         old, mode = {**params, **model_state}, {"training": training} if has_mode else {}
         given = [(variable, old[path]) for path, variable in variables.items()]
-        with VariableScope(given, trained.values()) as scope, _without_side_effects(model):
+        with (
+            VariableScope(given, trained.values()) as scope,
+            _without_side_effects(model),
+            calls_through(embeddings, nan_without_row),
+        ):
             y_pred = model(x, **mode)
             penalties = [*scope.losses, *_weight_penalties(trained, scope)]
         new = {path: scope.value_of(v) for path, v in variables.items()}

@@ -79,9 +79,10 @@ class Trainer(Inference):
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16", whatever the model
             was built in. Default: None, the precision it was built in.
         execution: "graph"; "xla", compiled whole; "xla_update", a graph whose optimizer update is
-            compiled; "auto", the fastest of them, measured where a run takes long. They round
-            differently: to repeat a run to the bit, give the `execution` that it had, which its
-            checkpoints hold too. Default: "auto".
+            compiled; "auto": a graph where compiling would take longer than it saves, "xla" for
+            longer runs of dense, recurrent and embedding layers, and the fastest of them,
+            measured, where a run takes long. They round differently: to repeat a run to the bit,
+            give the `execution` that it had, which its checkpoints hold too. Default: "auto".
         seed: integer of at least 0 that determines the order of examples and dropout. Default: 0.
         loss_weights: factors of the losses in their sum, by output. Default: None, 1 for each.
         from_logits: whether the model ends in logits, for losses that take logits or probabilities.

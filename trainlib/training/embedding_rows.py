@@ -1,0 +1,73 @@
+"""Indices of embeddings that have no row: refused in arrays, NaN in a batch.
+
+On CPUs a graph ends with an error there. XLA takes the nearest row, and GPUs zeros, so that a run
+would train on other words than it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainlib.core.types import Tensor
+from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.keras_private import all_layers
+
+
+def embeddings_of(model: Any) -> list[Any]:
+    """Return the embedding layers of a Keras model that look rows up as Keras does."""
+    lookup = keras.layers.Embedding.call
+    return [
+        layer
+        for layer in all_layers(model)
+        if isinstance(layer, keras.layers.Embedding) and type(layer).call is lookup
+    ]
+
+
+def nan_without_row(layer: Any, call: Callable[..., Tensor], x: Any, **options: Any) -> Tensor:
+    """Call an embedding layer, with NaN in place of rows that it does not have.
+
+    As in Keras, the indices -1 to -n are those of the n rows from the last one on.
+    """
+    rows = call(x, **options)
+    if not (tf.is_tensor(rows) and tf.is_tensor(x)) or not rows.dtype.is_floating:
+        return rows
+    index, n = tf.cast(x, tf.int64), layer.input_dim
+    return tf.where(((index >= -n) & (index < n))[..., tf.newaxis], rows, np.nan)
+
+
+def check_indices(name: str, adapter: ArrayAdapter, model: Any) -> None:
+    """Raise `ValueError` if arrays hold an index that an embedding of the model has no row for.
+
+    Only an embedding that is given the one input of its model, as most are, is checked here.
+
+    Args:
+        name: name of the argument, for the message.
+        adapter: the arrays, of which the first are the inputs.
+        model: a Keras model.
+    """
+    x = adapter.examples[0]
+    if adapter.on_host or tf.nest.is_nested(x):
+        return
+    for layer in embeddings_of(model):
+        if not _is_given_the_input(layer, model):
+            continue
+        for index in (int(tf.reduce_min(x)), int(tf.reduce_max(x))):
+            if not -layer.input_dim <= index < layer.input_dim:
+                raise ValueError(
+                    f"{name} hold the index {index}, but layer {layer.name!r} has rows for 0 to "
+                    f"{layer.input_dim - 1} only: give it a larger input_dim, or other indices"
+                )
+
+
+def _is_given_the_input(layer: Any, model: Any) -> bool:
+    """Return whether a layer's only call is with the only input of a model."""
+    inputs = getattr(model, "inputs", None) or []
+    try:
+        return len(inputs) == 1 and layer.input is inputs[0]
+    except (AttributeError, ValueError):  # no call, or several
+        return False
