@@ -36,7 +36,7 @@ _DENSE_LAYERS = frozenset(
         "Softmax",
     ]
 )
-_RECURRENT_LAYERS = (keras.layers.GRU, keras.layers.LSTM, keras.layers.SimpleRNN)
+_RECURRENT_LAYERS = frozenset(["GRU", "LSTM", "SimpleRNN"])
 LARGE_EMBEDDING = 1_000_000
 """Number of values of an embedding from which its update takes most of a step."""
 STEPS_TO_COMPILE = {"embedding": 20, "recurrent": 100, "dense": 1000}
@@ -109,9 +109,9 @@ def _is_recurrent(layer: Any) -> bool:
 
     It may draw random numbers differently, and takes long to compile each step by itself.
     """
-    if type(layer) is keras.layers.Bidirectional:
+    if type(layer).__name__ == "Bidirectional":
         return _is_recurrent(layer.forward_layer) and _is_recurrent(layer.backward_layer)
-    if type(layer) not in _RECURRENT_LAYERS or layer.stateful or layer.unroll:
+    if type(layer).__name__ not in _RECURRENT_LAYERS or layer.stateful or layer.unroll:
         return False
     return not (layer.dropout or layer.recurrent_dropout)
 
