@@ -45,23 +45,24 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+if not TYPE_CHECKING:  # a type checker knows the names of `api` only
 
-def __getattr__(name: str) -> Any:
-    """Return a public name, imported at its first use: importing them all imports TensorFlow.
+    def __getattr__(name: str) -> Any:
+        """Return a public name, imported at its first use: importing them all imports TensorFlow.
 
-    Raises:
-        ImportError: Keras has another backend than TensorFlow.
-    """
-    if name.startswith("_"):
-        raise AttributeError(f"module 'trainlib' has no attribute {name!r}")
-    try:
-        importlib.import_module("trainlib.training.keras_settings").check_backend()
-    except ValueError as error:
-        raise ImportError(str(error)) from None
-    api = importlib.import_module("trainlib.api")
-    if name not in api.__all__:
-        raise AttributeError(f"module 'trainlib' has no attribute {name!r}")
-    return getattr(api, name)
+        Raises:
+            ImportError: Keras has another backend than TensorFlow.
+        """
+        if name.startswith("_"):
+            raise AttributeError(f"module 'trainlib' has no attribute {name!r}")
+        try:
+            importlib.import_module("trainlib.training.keras_settings").check_backend()
+        except ValueError as error:
+            raise ImportError(str(error)) from None
+        api = importlib.import_module("trainlib.api")
+        if name not in api.__all__:
+            raise AttributeError(f"module 'trainlib' has no attribute {name!r}")
+        return getattr(api, name)
 
 
 def __dir__() -> list[str]:
