@@ -27,6 +27,7 @@ from trainlib.experiment import (
     FoldConfig,
     FoldResult,
     FunctionConfig,
+    PretrainConfig,
     ScheduleConfig,
     TensorBoardConfig,
     TransferConfig,
@@ -133,6 +134,7 @@ from trainlib.tools.ensembling import (
     simplex_weights,
 )
 from trainlib.tools.loss_curve import LRFinderResult, RangeTest
+from trainlib.tools.pretraining import PretrainingStage, pretrain
 from trainlib.tools.range_test import lr_finder
 from trainlib.tools.uncertainty import UncertainPrediction, mc_predict
 from trainlib.training.autotune import Autotuner
@@ -200,6 +202,8 @@ __all__ = [
     "FoldConfig",
     "FoldResult",
     "FunctionConfig",
+    "PretrainConfig",
+    "PretrainingStage",
     "FunctionalModel",
     "Gain",
     "Gradients",
@@ -328,6 +332,7 @@ __all__ = [
     "polynomial_decay",
     "power_decay",
     "predict_step",
+    "pretrain",
     "prodigy",
     "radam",
     "reduce_gradients",

@@ -318,6 +318,7 @@ def test_every_field_of_a_configuration_is_in_its_flat_form():
         "ensemble": tl.EnsembleConfig(members=3),
         "weight_average": tl.AverageConfig(kind="ema"),
         "transfer": tl.TransferConfig(freeze="a.*", unfreeze_at="b@1"),
+        "pretrain": tl.PretrainConfig(method="masked", mask=0.5),
         "tensorboard": tl.TensorBoardConfig(),
     }
     patterns = {"regularized_params", "constrained_params"}  # they need a function

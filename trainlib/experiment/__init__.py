@@ -21,6 +21,8 @@ run: `run_experiment`.
 trial: `run_trial`, an experiment in memory.
 transfer_config: `TransferConfig`, what is reused of a saved model and frozen how long.
 transfer: the plan of such a run: layers, epochs and rates.
+pretrain_config: `PretrainConfig`, how hidden layers are trained without labels first.
+pretraining: pretraining of an experiment's model, and what a run keeps of it.
 average_config: `AverageConfig`, averages of the parameters that are evaluated.
 ensemble_config: `EnsembleConfig`, how members of an ensemble differ and are averaged.
 ensemble_members: the members: their configurations, their data, their training.
@@ -67,6 +69,7 @@ from trainlib.experiment.parts import (
     ScheduleConfig,
     TensorBoardConfig,
 )
+from trainlib.experiment.pretrain_config import PretrainConfig
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import run_experiment
 from trainlib.experiment.search.options import TuneConfig
@@ -90,6 +93,7 @@ __all__ = [
     "FoldConfig",
     "FoldResult",
     "FunctionConfig",
+    "PretrainConfig",
     "ScheduleConfig",
     "TensorBoardConfig",
     "TransferConfig",

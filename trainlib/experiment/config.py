@@ -40,6 +40,7 @@ from trainlib.experiment.parts import (
     TensorBoardConfig,
 )
 from trainlib.experiment.patterns import check_patterns
+from trainlib.experiment.pretrain_config import PretrainConfig, check_pretrain
 from trainlib.experiment.transfer_config import TransferConfig, check_transfer
 from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS
@@ -66,6 +67,7 @@ class ExperimentConfig:
             or `module:function`. Default: "mlp".
         transfer: a `TransferConfig`: what is reused of a saved model, which layers are frozen how
             long, and their learning rates.
+        pretrain: a `PretrainConfig`: whether the hidden layers are trained without labels first.
         from_logits: whether the model ends in logits; None, the default: as its last layer shows.
         imports: modules imported before models are built or loaded. Default: none. A run records
             those that it needs.
@@ -143,6 +145,7 @@ class ExperimentConfig:
         "parameters are trained further; or module:function, called with (input_shape, outputs).",
     )
     transfer: TransferConfig = field(default=TransferConfig())
+    pretrain: PretrainConfig = field(default=PretrainConfig())
     from_logits: bool | None = setting(
         "bool",
         None,
@@ -330,6 +333,7 @@ class ExperimentConfig:
         check_patterns(self)
         _check_learning_rate(self)
         check_transfer(self)
+        check_pretrain(self)
 
     @property
     def reports_norms(self) -> bool:
@@ -378,6 +382,9 @@ def _make_paths_absolute(config: ExperimentConfig) -> None:
     if config.ensemble.configs:
         files = tuple(str(absolute(path)) for path in config.ensemble.configs)
         object.__setattr__(config.ensemble, "configs", files)
+    unlabelled = config.pretrain.data
+    if unlabelled is not None and is_path(unlabelled):
+        object.__setattr__(config.pretrain, "data", str(absolute(unlabelled)))
     if config.model.name.endswith(".keras"):
         path = str(absolute(config.model.name))
         config.__dict__["model"] = dataclasses.replace(config.model, name=path)

@@ -21,6 +21,7 @@ from trainlib.experiment.fields import (
     short_repr,
 )
 from trainlib.experiment.functions import AUTO, LENGTHS, FunctionConfig, check_shared, takes
+from trainlib.experiment.pretrain_config import PretrainConfig
 from trainlib.experiment.transfer_config import TransferConfig
 
 WARMUP = "linear_warmup"
@@ -447,6 +448,7 @@ class TensorBoardConfig:
 NESTED = {
     "data": DataConfig,
     "transfer": TransferConfig,
+    "pretrain": PretrainConfig,
     "schedule": ScheduleConfig,
     "weight_average": AverageConfig,
     "checkpoints": CheckpointConfig,

@@ -26,6 +26,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.memory import check_memory
 from trainlib.experiment.optimization import Optimization, check_constraint
 from trainlib.experiment.parts import DataConfig
+from trainlib.experiment.pretraining import pretrain_models
 from trainlib.experiment.range_test import (
     find_learning_rate,
     is_rate_auto,
@@ -81,6 +82,7 @@ class PreparedRun(NamedTuple):
         callbacks: the callbacks of the configuration.
         data: the training data.
         range_test: the learning-rate range test; None if there was none.
+        pretraining: records of the stages of pretraining. Default: none.
     """
 
     config: ExperimentConfig
@@ -91,6 +93,7 @@ class PreparedRun(NamedTuple):
     callbacks: list[Callback]
     data: DataAdapter
     range_test: LRFinderResult | None
+    pretraining: Sequence[Mapping[str, Any]] = ()
 
 
 class LastStatus(Callback):
@@ -109,6 +112,7 @@ def prepare_run(
     lend: Lend | None = None,
     model: Any = None,
     measure: bool = True,
+    pretrains: bool = True,
 ) -> PreparedRun:
     """Build everything and resolve "auto"; errors are raised before any file is written.
 
@@ -119,8 +123,11 @@ def prepare_run(
         lend: lends the programs of a run in memory, which saves no checkpoints. Default: None, a
             run in a folder, whose programs are its own.
         model: the Keras model that is trained further. Default: None, a new one.
-        measure: whether a range test and the timing of executions are made, where they are "auto";
-            without them the objects serve to describe the run. Default: True.
+        measure: whether the model is pretrained, and a range test and the timing of executions are
+            made, where they are "auto"; without them the objects serve to describe the run.
+            Default: True.
+        pretrains: whether a new model is pretrained, if the configuration says so; not where a
+            checkpoint is restored. Default: True.
 
     Raises:
         ValueError, TypeError, OSError: something that the configuration names does not exist, or
@@ -141,6 +148,9 @@ def prepare_run(
     task = matched_task(task, built)
     check_calibration(config, task, built)
     data = training_data(config, task)
+    stages = []
+    if pretrains and measure and model is None:
+        stages = pretrain_models(config, task, built, session.log)
     range_test = None
     if is_rate_auto(config) and not measure:
         config = with_learning_rate(config, RATE_IN_PLANS)
@@ -177,7 +187,8 @@ def prepare_run(
         imports=imports,
         code_path=code_path,
     )
-    return PreparedRun(config, task, built, trainer, optimization, callbacks, adapter, range_test)
+    objects = trainer, optimization, callbacks, adapter, range_test
+    return PreparedRun(config, task, built, *objects, stages)
 
 
 def _check_monitored(

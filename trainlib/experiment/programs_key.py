@@ -29,11 +29,14 @@ from trainlib.user_code import is_spec
 
 IN_DATA = ("dataset", "data")
 """Settings of the data, whose content no program contains; the key has the form of the data."""
-IN_MODEL = ("model", "from_logits", "safe_mode")
-"""Settings of the model, in the place of which the key has the model itself."""
+IN_MODEL = ("model", "transfer", "from_logits", "safe_mode")
+"""Settings of the model, in the place of which the key has the model itself.
+
+An experiment that freezes layers, or has rates by depth, shares no programs.
+"""
 OF_THE_RUN = (
     *("epochs", "seed", "monitors", "callbacks", "validation_ratio", "calibrate"),
-    *("report", "checkpoints", "tensorboard", "worker_timeout", "ensemble"),
+    *("report", "checkpoints", "tensorboard", "worker_timeout", "ensemble", "pretrain"),
 )
 """Settings that act between the calls to the programs, or are values of the state."""
 WITH_VALUES = ("optimizer", "schedule", "clipping", "regularizer", "norms")

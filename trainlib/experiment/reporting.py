@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import flatten
 from trainlib.experiment.optimization import build_optimization
 from trainlib.experiment.predictions import class_names, predict_test, shown_examples
+from trainlib.experiment.pretraining import read_pretraining
 from trainlib.experiment.provenance import command_line, provenance
 from trainlib.experiment.saved_run import (
     build_saved_task,
@@ -53,7 +55,8 @@ def read_record(folder: Path) -> RunRecord:
         return RunRecord(name, history, {}, range_test=read_curve(folder))
     config = run_folder.read_config(folder)
     summary = read_saved_run(folder).summary if is_finished(folder) else None
-    return _record(name, history, config, summary, read_curve(folder))
+    found = _record(name, history, config, summary, read_curve(folder))
+    return dataclasses.replace(found, pretraining=read_pretraining(folder))
 
 
 def _record(

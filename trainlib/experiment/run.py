@@ -25,6 +25,11 @@ from trainlib.experiment.preparation import (
     evaluate_parts,
     prepare_run,
 )
+from trainlib.experiment.pretraining import (
+    pretraining_summary,
+    read_pretraining,
+    write_pretraining,
+)
 from trainlib.experiment.provenance import made_now
 from trainlib.experiment.reporting import write_report_from_memory
 from trainlib.experiment.result import (
@@ -100,10 +105,13 @@ def run_experiment(
     check_tensorboard(config)
     given = run_folder.given_path(run_dir, resume, "run", writes=session.is_chief)
     rules = read_preprocessing(given) if resume and given is not None else None
-    prepared = prepare_run(config, build_task(config, rules), session)
+    begun = resume and given is not None and run_folder.has_checkpoint(given)
+    prepared = prepare_run(config, build_task(config, rules), session, pretrains=not begun)
     with contextlib.ExitStack() as held:
         folder = _folder(prepared, given, resume, held) if session.is_chief else None
         held.enter_context(_named_if_interrupted(folder))
+        if folder is not None:
+            write_pretraining(folder, prepared.pretraining)
         _log_start(prepared, folder or given, session.log)
         last = LastStatus()
         history = _fit(prepared, folder, given, [last, *callbacks], resume)
@@ -248,6 +256,7 @@ def _write_results(prepared: PreparedRun, result: ExperimentResult, session: Ses
     folder = result.folder
     if folder is not None:
         more = transfer_summary(result.config, prepared.built.plan)
+        more |= pretraining_summary(result.config, read_pretraining(folder))
         write_model_and_summary(folder, prepared.task, result, more)
     guess = prepared.task.dataset.guess.partition(",")[0]
     title = f"test ({guess}, guessed)" if guess else "test"

@@ -226,6 +226,11 @@ def epochs_in_history(path: Path) -> int:
     return read_text(file).count("\n") if file.is_file() else 0
 
 
+def has_checkpoint(path: Path) -> bool:
+    """Return whether the folder of a run holds a checkpoint."""
+    return any((path / CHECKPOINTS).glob("epoch_*"))
+
+
 @contextlib.contextmanager
 def removed_if_refused(path: Path, existed: Path) -> Iterator[None]:
     """Remove what a new run has written, if bad input ends it before an epoch or a checkpoint.
@@ -237,7 +242,7 @@ def removed_if_refused(path: Path, existed: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError):
-        if not epochs_in_history(path) and not any((path / CHECKPOINTS).glob("epoch_*")):
+        if not epochs_in_history(path) and not has_checkpoint(path):
             shutil.rmtree(path, ignore_errors=True)
             if existed == path:
                 path.mkdir(exist_ok=True)

@@ -7,6 +7,7 @@ residual: `resnet`.
 wide_deep: `wide_deep`, with two inputs and two outputs if asked for.
 autoencoders: `autoencoder`, dense or convolutional.
 sequences: `rnn` and `transformer`.
+encoders: the hidden layers of a model as an encoder, with a decoder.
 layers: the layers that named models share.
 dropout: the dropout family.
 custom_layers: layers that Keras does not have; imported where they are used.

@@ -21,14 +21,16 @@ MARKERS = ("o", "s", "^", "D")
 """Markers of runs after all line colors are used."""
 
 
-def learning_curve(history: History, name: str) -> Figure:
+def learning_curve(history: History, name: str, title: str = "") -> Figure:
     """Return a figure of a result on training and validation data, the best epoch marked.
 
     Args:
         history: history of the run.
         name: name of the result, without `val_`.
+        title: title of the figure. Default: "", the name.
     """
-    figure, axes = figure_by_epoch(as_words(name), as_words(name), columns.epochs(history))
+    title = title or as_words(name)
+    figure, axes = figure_by_epoch(title, as_words(name), columns.epochs(history))
     parts = {
         "train": (name, figures.TRAIN),
         "validation": (VALIDATION_PREFIX + name, figures.VALIDATION),

@@ -58,6 +58,8 @@ class RunRecord:
             versions, as far as they are known.
         summary: its summary, with the results by part of the data; None if it is not finished.
         range_test: the curve of the range test that it began with; None if it had none.
+        pretraining: the stages of pretraining, with "stage", "examples" and "history". Default:
+            none.
     """
 
     name: str
@@ -67,6 +69,7 @@ class RunRecord:
     made: page.Provenance = page.Provenance()
     summary: Mapping[str, Any] | None = None
     range_test: LossCurve | None = None
+    pretraining: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ def _sections(run: RunRecord, model: ModelRecord | None) -> Iterator[Section]:
     facts = page.description_list(_facts(run, model))
     title = "Settings" if run.summary is None else "Results of the saved model"
     yield Section(page.section(title, page.side_by_side(results_table(run.summary), facts)))
+    if run.pretraining:
+        yield _pretraining_section(run.pretraining)
     drawn = _curves(run, model)
     yield Section(page.section("Training", page.figure_grid(drawn.items())), drawn)
     if model is not None:
@@ -324,6 +329,21 @@ def _augmentation_section(examples: AugmentedExamples, x_max: float) -> Section:
     """Return training images before and after augmentation; nothing for other examples."""
     sheet = augmentation_sheet(examples, x_max)
     return Section(page.section("Augmented training examples", sheet) if sheet else "")
+
+
+def _pretraining_section(stages: Sequence[Mapping[str, Any]]) -> Section:
+    """Return the curves of the stages in which hidden layers were trained without labels."""
+    drawn = {
+        file_name(f"pretraining_{stage['stage']}"): curves.learning_curve(
+            stage["history"],
+            "loss",
+            f"squared error, {stage['stage']}, {stage['examples']:,} examples",
+        )
+        for stage in stages
+    }
+    return Section(
+        page.section("Pretraining without labels", page.figure_grid(drawn.items())), drawn
+    )
 
 
 def _range_test_section(curve: LossCurve, settings: Mapping[str, str]) -> Section:

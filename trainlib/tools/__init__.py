@@ -10,6 +10,7 @@ ensembling: averages of predictions, and the weights of the models in them.
 fold_scores: means over folds with their intervals, bias and variance of predictions.
 loss_curve: the losses of a range test, and the learning rates that follow from them.
 paired_tests: differences between methods that ran with the same seeds, with their significance.
+pretraining: `pretrain`, hidden layers trained without labels.
 range_test: `lr_finder`, the learning-rate range test.
 uncertainty: `mc_predict`, predictions with their uncertainty.
 """

@@ -1,0 +1,288 @@
+"""Pretraining without labels: the hidden layers of a model as an autoencoder, then its training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+import numpy as np
+import tensorflow as tf
+
+from trainlib.core.checks import check_choice, check_integer, check_number
+from trainlib.core.random import example_keys, uniform
+from trainlib.core.types import Tensor, Tree
+from trainlib.models.encoders import NOISE, decoder_widths, encoder_of, reconstruction_model
+from trainlib.optimizers import adam
+from trainlib.training.augmentation import Augmentation
+from trainlib.training.callback import Callback, Results, TrainingStatus
+from trainlib.training.display import format_results
+from trainlib.training.evaluator import Evaluator
+from trainlib.training.execution import default_execution
+from trainlib.training.keyword_options import settings_from, show_options
+from trainlib.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+METHODS = ("autoencoder", "masked")
+SHORT = 1000
+"""Number of steps below which nothing is compiled by XLA."""
+Log = Callable[[str], Any]
+
+
+class PretrainOptions(TypedDict, total=False):
+    """Keyword arguments of `pretrain`; its docstring describes them."""
+
+    method: str
+    layerwise: bool
+    noise: float
+    noise_kind: str
+    mask: float
+    groups: Sequence[int] | None
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    validation_split: float
+    seed: int
+    execution: str
+    log: Log
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """`PretrainOptions` with their defaults, checked."""
+
+    method: str = METHODS[0]
+    layerwise: bool = False
+    noise: float = 0.0
+    noise_kind: str = NOISE[0]
+    mask: float = 0.3
+    groups: Sequence[int] | None = None
+    epochs: int = 10
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    validation_split: float = 0.1
+    seed: int = 0
+    execution: str = "auto"
+    log: Log = lambda line: None
+
+    def __post_init__(self) -> None:
+        check_choice("method", self.method, METHODS)
+        check_choice("noise_kind", self.noise_kind, NOISE)
+        if self.noise_kind == "dropout":
+            check_number("noise", self.noise, at_least=0, below=1)
+        else:
+            check_number("noise", self.noise, at_least=0)
+        check_number("mask", self.mask, above=0, below=1)
+        for name in ("epochs", "batch_size"):
+            check_integer(name, getattr(self, name), at_least=1)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("validation_split", self.validation_split, at_least=0, below=1)
+        if self.method == "masked" and (self.layerwise or self.noise):
+            name = "layerwise" if self.layerwise else "noise"
+            raise ValueError(f"{name} is for the method autoencoder: leave it out for masked")
+
+
+class PretrainingStage(NamedTuple):
+    """A stage of pretraining.
+
+    Attributes:
+        name: what was trained: "autoencoder", "masked", or "layer 1", "layer 2", ...
+        examples: number of examples, those kept for validation included.
+        history: results of each epoch: "loss", the mean squared error of the scaled inputs, and
+            "val_loss".
+
+    Example:
+        >>> tl.PretrainingStage("layer 1", 100, [{"loss": 0.5}]).history[-1]
+        {'loss': 0.5}
+    """
+
+    name: str
+    examples: int
+    history: list[Results]
+
+
+@show_options(PretrainSettings)
+def pretrain(model: Any, x: Any, **options: Unpack[PretrainOptions]) -> list[PretrainingStage]:
+    """Train the hidden layers of a model without labels, in place.
+
+    The layers before the head, which is the last layer with parameters, become the encoder of an
+    autoencoder, whose decoder has the widths of its dense layers in reverse. It is trained by Adam
+    to reconstruct the inputs as the model scales them; the decoder is then dropped. Frozen layers
+    stay as they are.
+
+    Args:
+        model: a Keras model of one input and one output.
+        x: inputs without labels, as the model takes them, an array [N, ...].
+        method: "autoencoder" (default), or "masked": some features of each example are replaced by
+            their means, and the model predicts these from the others.
+        layerwise: whether the dense layers are trained one after another: each, with a decoder of
+            its own, reconstructs the outputs of those before it. Default: False, all at once.
+        noise: of "autoencoder": disturbs the inputs, but not the targets. Default: 0.
+        noise_kind: "dropout" (default), `noise` is the fraction of the inputs that is set to 0; or
+            "gaussian_noise", `noise` is its standard deviation.
+        mask: of "masked": probability that a feature is masked, in (0, 1). Default: 0.3.
+        groups: of "masked": number of the group of each feature, from 0; the features of a group,
+            such as the indicators of a category, are masked together. Default: None, each is a
+            group.
+        epochs: epochs, of each layer if `layerwise`, at least 1. Default: 10.
+        batch_size: examples in a batch, at least 1. Default: 64.
+        learning_rate: of Adam, above 0. Default: 0.001.
+        validation_split: fraction of the examples, the last ones, on which "val_loss" is computed,
+            in [0, 1). Default: 0.1.
+        seed: seed of the decoder, the noise and the order. Default: 0.
+        execution: as of `tl.Trainer`. Default: "auto", by the layers and the number of steps;
+            nothing is measured.
+        log: called with a line for each epoch. Default: none are logged.
+
+    Returns:
+        The stages, in order.
+
+    Raises:
+        ValueError, TypeError: an option is out of range; or the model has several inputs or
+            outputs, or no hidden layer; or it is no chain of dense layers and `layerwise` is True.
+
+    Example:
+        >>> model = tl.models.mlp((8,), 3, hidden=(6, 4))
+        >>> x = np.random.default_rng(0).normal(size=(40, 8)).astype("float32")
+        >>> stages = tl.pretrain(model, x, layerwise=True, epochs=2)
+        >>> [(stage.name, len(stage.history)) for stage in stages]
+        [('layer 1', 2), ('layer 2', 2)]
+
+    References:
+        Bengio et al. 2007, "Greedy Layer-Wise Training of Deep Networks".
+        Vincent et al. 2010, "Stacked Denoising Autoencoders".
+        Yoon et al. 2020, "VIME: Extending the Success of Self- and Semi-supervised Learning to
+        Tabular Domain".
+    """
+    settings = settings_from(PretrainSettings, "pretrain", options)
+    encoder = encoder_of(model)
+    scaled = np.asarray(Evaluator(encoder.scaling, execution="graph").predict(x), "float32")
+    if not settings.layerwise:
+        widths = decoder_widths(encoder.hidden)
+        return [_stage(settings.method, encoder.hidden, widths, scaled, settings)]
+    if not encoder.parts:
+        raise ValueError(
+            f"layerwise is for a chain of dense layers, which model {model.name!r} is not: leave "
+            "it out"
+        )
+    stages = []
+    for number, part in enumerate(encoder.parts, start=1):
+        stages.append(_stage(f"layer {number}", part, (), scaled, settings))
+        scaled = np.asarray(Evaluator(part, execution="graph").predict(scaled))
+    return stages
+
+
+def _stage(
+    name: str, encoder: Any, widths: Sequence[int], x: np.ndarray, settings: PretrainSettings
+) -> PretrainingStage:
+    """Train an encoder with a new decoder, and return the stage."""
+    noise = settings.noise if settings.method == METHODS[0] else 0.0
+    model = reconstruction_model(encoder, widths, settings.seed, noise, settings.noise_kind)
+    flat = x.reshape(len(x), -1)
+    is_masked = settings.method != METHODS[0]
+    trainer = Trainer(
+        model,
+        masked_error if is_masked else "mean_squared_error",
+        adam(settings.learning_rate),
+        strategy="one_device",
+        execution=_execution(settings, encoder, len(x)),
+        seed=settings.seed,
+        augment=_masking(flat, settings) if is_masked else None,
+    )
+    train, validation = _split(x, _with_mask(flat) if is_masked else flat, settings)
+    if is_masked and validation is not None:
+        validation = _masked_once(validation, _masking(flat, settings), settings.seed)
+    history = trainer.fit(
+        train,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        validation_data=validation,
+        callbacks=[_LogEpochs(name, settings.log)],
+        verbose=0,
+    )
+    return PretrainingStage(name, len(x), history)
+
+
+def _execution(settings: PretrainSettings, encoder: Any, examples: int) -> str:
+    """Return how steps are executed; nothing is measured, so that it is the same in each run."""
+    if settings.execution != "auto":
+        return settings.execution
+    if settings.epochs * examples < SHORT * settings.batch_size:
+        return "graph"
+    dense = default_execution("auto", encoder) == "xla"
+    return "xla" if dense and not settings.noise else "xla_update"
+
+
+def masked_error(y: Tensor, y_pred: Tensor) -> Tensor:
+    """Return the mean squared error of each example over its masked features.
+
+        l = sum_j m_j (p_j - y_j)^2 / max(sum_j m_j, 1)
+
+    Args:
+        y: the features, and behind them 1 for those that are masked, else 0: [N, 2 d].
+        y_pred: the predicted features [N, d].
+    """
+    target, mask = tf.split(tf.cast(y, y_pred.dtype), 2, axis=-1)
+    squares = tf.reduce_sum(mask * tf.square(y_pred - target), -1)
+    return squares / tf.maximum(tf.reduce_sum(mask, -1), 1)
+
+
+def _masking(flat: np.ndarray, settings: PretrainSettings) -> Augmentation:
+    """Return the change of examples that replaces random features by their means."""
+    columns = flat.shape[1]
+    groups = np.arange(columns) if settings.groups is None else np.asarray(settings.groups)
+    if groups.shape != (columns,) or groups.dtype.kind != "i" or groups.min() < 0:
+        raise ValueError(
+            f"groups must hold the number of a group for each of {columns} features, got "
+            f"{settings.groups!r}"
+        )
+    means, count = flat.mean(0), int(groups.max()) + 1
+
+    def masked(x: Tree, y: Tree, key: Tensor) -> tuple[Tree, Tree]:
+        drawn = uniform(key, count) < settings.mask
+        mask = tf.gather(drawn, groups, axis=1)
+        shown = tf.where(mask, tf.cast(means, x.dtype), tf.reshape(x, [-1, columns]))
+        target, _ = tf.split(y, 2, axis=-1)
+        return tf.reshape(shown, tf.shape(x)), tf.concat([target, tf.cast(mask, y.dtype)], -1)
+
+    return Augmentation(masked, f"masked {settings.mask}")
+
+
+def _with_mask(flat: np.ndarray) -> np.ndarray:
+    """Return targets of `masked_error` of which none is masked."""
+    return np.concatenate([flat, np.zeros_like(flat)], 1)
+
+
+def _masked_once(data: tuple[Any, Any], masking: Augmentation, seed: int) -> tuple[Any, Any]:
+    """Return validation data under masks that stay the same."""
+    x, y = data
+    keys = example_keys(seed, 0, np.arange(len(x)))
+    masked_x, masked_y = masking.function(tf.constant(x), tf.constant(y), keys)
+    return masked_x.numpy(), masked_y.numpy()
+
+
+def _split(
+    x: np.ndarray, y: np.ndarray, settings: PretrainSettings
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray] | None]:
+    """Return the training and the validation examples; None for none."""
+    first = math.ceil(len(x) * (1 - settings.validation_split))
+    if not 0 < first:
+        raise ValueError(f"validation_split={settings.validation_split} leaves no examples")
+    return (x[:first], y[:first]), (x[first:], y[first:]) if first < len(x) else None
+
+
+class _LogEpochs(Callback):
+    """Logs a line for each epoch of a stage."""
+
+    def __init__(self, name: str, log: Log) -> None:
+        self.name, self.log = name, log
+
+    def on_epoch_end(self, status: TrainingStatus) -> None:
+        results = {k: x for k, x in status.results.items() if k.endswith("loss")}
+        self.log(
+            f"pretraining, {self.name}, epoch {status.epoch}/{status.epochs}  "
+            f"{format_results(results)}"
+        )
