@@ -158,8 +158,8 @@ def test_values_that_are_not_allowed_are_refused(argument, message, parse):
 
 def test_the_groups_of_the_help_text_are_in_the_order_of_a_run(parse):
     titles = re.findall(r"^(\w+):$", help_text("about", parse()), re.MULTILINE)
-    expected = "Data Model Transfer Pretraining Optimizer Schedule Monitors Regularizer Constraint Clipping Loss "
-    expected += "Metrics Run Checkpoints Ensemble TensorBoard"
+    expected = "Data Model Transfer Pretraining Optimizer Schedule Monitors Regularizer Constraint "
+    expected += "Clipping Loss Metrics Run Checkpoints Ensemble TensorBoard"
     assert titles == expected.split()
 
 
