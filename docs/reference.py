@@ -72,7 +72,11 @@ TOPICS = (
     Topic("Augmentation", ("augmentation", "core.random"), "Random changes of training images."),
     Topic("Tools", ("tools", "report"), "Procedures around training runs."),
     Topic("Estimators", ("estimators",), "Experiments as estimators of scikit-learn."),
-    Topic("Interop", ("interop",), "Optimizer states to and from Keras, PyTorch and Optax."),
+    Topic(
+        "Interop",
+        ("interop",),
+        "Parameters and optimizer states to and from files, Keras, PyTorch and Optax.",
+    ),
     Topic(
         "Experiment", ("experiment",), "Configurations of experiments, and functions that run them."
     ),

@@ -42,6 +42,7 @@ BANNED = re.compile(
 WITHOUT_EXAMPLE = frozenset(
     {
         *("Comparison", "EnsembleResult", "ExperimentResult", "TrialResult", "TuneResult"),
+        "Exported",
         *("CrossValidationResult", "FoldResult"),
         *("FiniteGuardState", "Gradients", "LossScaleState"),
         *("KerasMetricState", "metrics.ConfusionState", "metrics.CorrelationState"),

@@ -288,6 +288,7 @@ def test_every_field_of_a_configuration_is_in_its_flat_form():
         "imports": ("mine",),
         "code_path": "code",
         "safe_mode": False,
+        "parameters": "net.npz",
         "optimizer": "sgd",
         "param_rules": "a:freeze",
         "gradient_accumulation_steps": 2,

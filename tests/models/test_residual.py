@@ -53,6 +53,20 @@ def test_projections_are_normalized_convolutions():
     ) == (2 * 4 + 2 * 4 + 4 * 8 + 2 * 8)
 
 
+def test_symmetric_padding_adds_a_pixel_on_each_side_where_a_stage_begins():
+    model = resnet((6, 8), 2, depth=8, filters=2, padding="symmetric")
+    convolution = model.get_layer("block_2_conv_1")
+    x = np.random.default_rng(0).normal(size=(3, 6, 8, 2)).astype("float32")
+    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
+    kernel = convolution.kernel.numpy()
+    corner = np.einsum("nhwc,hwcf->nf", padded[:, :3, :3], kernel)
+    pad = model.get_layer("block_2_conv_1_pad")
+    np.testing.assert_allclose(convolution(pad(x))[:, 0, 0], corner, atol=1e-5)
+    plain = resnet((6, 8), 2, depth=8, filters=2)
+    assert model.output_shape == plain.output_shape
+    assert [w.shape for w in model.weights] == [w.shape for w in plain.weights]
+
+
 def test_stochastic_depth_drops_blocks_at_rates_that_grow_linearly():
     model = resnet((8, 8), 2, depth=14, filters=2, dropout=0.6, dropout_kind="stochastic_depth")
     dropped = [model.get_layer(f"block_{k}_dropout") for k in range(1, 7)]

@@ -1,7 +1,7 @@
 """The commands, one module each, and what they share: parse, call the library, print, exit.
 
-train, evaluate, predict, lr_find, tune, compare, report, verify, launch_local, list, completion:
-the commands.
+train, evaluate, predict, export_model, lr_find, tune, compare, report, verify, launch_local, list,
+completion: the commands.
 main: `trainlib`, all commands under one name.
 commands: the table of the commands.
 folds: the flag --folds of `train`.

@@ -29,6 +29,7 @@ _ALL = (
     Command("train", "Train a model on a data set, and write a run folder."),
     Command("evaluate", "Print the loss and the metrics of a run's model."),
     Command("predict", "Write the predictions of a run's model as CSV."),
+    Command("export_model", "Write a run's model as SavedModel, TFLite, ONNX or parameters."),
     Command("lr_find", "Find a learning rate by a range test."),
     Command("tune", "Search for the settings with the best validation result."),
     Command("compare", "Train several configurations with several seeds, and rank them."),

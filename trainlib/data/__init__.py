@@ -18,10 +18,11 @@ labels: the column to predict, as classes or numbers.
 pipelines: `tf.data` pipelines that a custom function returns.
 preprocessing: `TablePreprocessing`, the rules that turn columns into a model's inputs.
 search: the folders searched for a data set, and its download.
+table_graph: the rules of a table's columns as operations of TensorFlow.
 validation: checks of arrays that come from files.
 
-Loading imports TensorFlow only to decode images, and Keras only to download a data set that is not
-found. Nothing read from a file is unpickled.
+Except for `table_graph`, TensorFlow is imported only to decode images, and Keras only to download a
+data set that is not found. Nothing read from a file is unpickled.
 """
 
 from __future__ import annotations

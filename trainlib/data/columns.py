@@ -180,13 +180,14 @@ class DateColumn:
     kind: ClassVar[str] = "dates"
 
     @property
-    def _periods(self) -> dict[str, float]:
+    def periods(self) -> dict[str, float]:
+        """Periods of the cycles that are inputs, in days."""
         return {"year": _YEAR, "week": _WEEK, **({"day": 1.0} if self.time else {})}
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
-        cycles = (f"{self.name}={f}({p})" for p in self._periods for f in ("sin", "cos"))
+        cycles = (f"{self.name}={f}({p})" for p in self.periods for f in ("sin", "cos"))
         return (f"{self.name}=days", *cycles, *_empty_input(self))
 
     @property
@@ -208,7 +209,7 @@ class DateColumn:
             )
         days = np.where(missing, self.origin, days)
         x = [days - self.origin]
-        for period in self._periods.values():
+        for period in self.periods.values():
             angle = 2 * np.pi * days / period
             x += [np.where(missing, 0, f(angle)) for f in (np.sin, np.cos)]
         if self.empty:

@@ -36,6 +36,10 @@ fold_results: its options and its result.
 fold_files: its folder.
 result: the result of an experiment, and the session of a process.
 saved_run: evaluation and predictions of a finished run.
+serving: a model as it is exported: raw values in, predictions by name out.
+served_model: the Keras model that is exported.
+export: `export_run`.
+export_formats: how each format is written, and loaded again.
 reporting: the reports of run folders.
 resume: the configuration of a resumed run.
 replay: one step of a run, repeated.
@@ -56,6 +60,7 @@ from trainlib.experiment.cross_validation import cross_validate
 from trainlib.experiment.ensemble import run_ensemble
 from trainlib.experiment.ensemble_average import EnsembleResult
 from trainlib.experiment.ensemble_config import EnsembleConfig
+from trainlib.experiment.export import ExportData, Exported, export_run
 from trainlib.experiment.fold_results import (
     CrossValidationError,
     CrossValidationResult,
@@ -90,6 +95,8 @@ __all__ = [
     "EnsembleResult",
     "ExperimentConfig",
     "ExperimentResult",
+    "ExportData",
+    "Exported",
     "FoldConfig",
     "FoldResult",
     "FunctionConfig",
@@ -103,6 +110,7 @@ __all__ = [
     "compare",
     "config",
     "cross_validate",
+    "export_run",
     "run_ensemble",
     "run_experiment",
     "run_trial",

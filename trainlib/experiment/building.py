@@ -26,6 +26,7 @@ from trainlib.experiment.task import VOCABULARY, Task, steps_per_epoch
 from trainlib.experiment.transfer import TransferPlan, freeze_layers, plan_for
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
 from trainlib.experiment.wiring import texts_by_output
+from trainlib.interop.parameters import load_parameters
 from trainlib.metrics import Metric, as_metric, on_probabilities
 from trainlib.models.transfer import with_new_head
 from trainlib.regularizers import Regularizer
@@ -59,15 +60,21 @@ class Models(NamedTuple):
 
 
 def build_models(config: ExperimentConfig, task: Task) -> Models:
-    """Return the model of a configuration, with the layers frozen that it freezes.
+    """Return the model of a configuration, with its initial parameters and frozen layers.
 
     It begins with layers that scale its input, where it has none, and ends in probabilities, where
     the loss is one of probabilities.
 
     Raises:
-        ValueError, OSError: the model cannot be built or loaded, or does not fit the data.
+        ValueError, OSError: the model cannot be built or loaded, does not fit the data, or has
+            other parameters than the file from which it starts.
     """
     built, head = _all_trained(config, task)
+    if config.parameters is not None:
+        try:
+            load_parameters(built.full, config.parameters)
+        except ImportError as error:
+            raise ValueError(str(error)) from None
     before = freeze_layers(config, built.full, head)
     return built._replace(plan=plan_for(config, built.trained, before))
 

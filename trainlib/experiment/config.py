@@ -74,6 +74,9 @@ class ExperimentConfig:
         code_path: folders searched for your modules, separated as in $PYTHONPATH. Default: None,
             the working directory. A run records the folders in which it found them.
         safe_mode: whether `.keras` files that contain code are refused. Default: True.
+        parameters: file with the parameters that the model starts from, as
+            `tl.interop.load_parameters` takes it. Default: None, they are random, or those of the
+            model's file.
         optimizer: an optimizer. Default: "adam". Its `learning_rate` may be "auto".
         param_rules: hyperparameters by path, as `tl.param_rules` takes them.
         gradient_accumulation_steps: batches whose gradients are summed for an update. Default: 1.
@@ -171,6 +174,13 @@ class ExperimentConfig:
         "Refuse .keras files that contain code, such as Lambda layers; turn this off only for "
         "files that you trust. The modules that a run records are imported in any case, which runs "
         "their code.",
+    )
+    parameters: str | None = setting(
+        "path",
+        None,
+        "File with the parameters that the model starts from, by name: .npz or .safetensors, as "
+        "export writes them; or the state dict of a PyTorch model of the same layers, .pt, .pth or "
+        ".safetensors.",
     )
     optimizer: FunctionField = FunctionField(
         "optimizer",

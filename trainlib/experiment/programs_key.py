@@ -29,7 +29,7 @@ from trainlib.user_code import is_spec
 
 IN_DATA = ("dataset", "data")
 """Settings of the data, whose content no program contains; the key has the form of the data."""
-IN_MODEL = ("model", "transfer", "from_logits", "safe_mode")
+IN_MODEL = ("model", "transfer", "from_logits", "safe_mode", "parameters")
 """Settings of the model, in the place of which the key has the model itself.
 
 An experiment that freezes layers, or has rates by depth, shares no programs.

@@ -58,6 +58,7 @@ from trainlib.experiment.wiring import (
     wiring_of,
 )
 from trainlib.models import LOGITS_ACTIVATIONS, RECONSTRUCTING
+from trainlib.models.wide_deep import Wiring
 from trainlib.tools.uncertainty import UncertainPrediction, mc_predict
 from trainlib.training.callback import Results
 from trainlib.training.evaluator import Evaluator
@@ -210,13 +211,18 @@ def load_models(run: SavedRun, task: Task, safe_mode: bool = True) -> Models:
     Raises:
         ValueError, FileNotFoundError: there is no model, or it does not fit the data.
     """
-    model = _load_model(run, safe_mode)
+    model = load_run_model(run, safe_mode)
     built = as_seen_by_loss(model, task, run.config.from_logits)
     check_shapes(built.full, task)
     return built
 
 
-def _load_model(run: SavedRun, safe_mode: bool) -> Any:
+def load_run_model(run: SavedRun, safe_mode: bool = True) -> Any:
+    """Return the model in a run's folder, which takes unscaled data and ends in predictions.
+
+    Raises:
+        ValueError, FileNotFoundError: there is no model, or it cannot be loaded.
+    """
     path = str(run.folder / run_folder.MODEL_FILE)
     return load_model(path, run.config, safe_mode)
 
@@ -407,20 +413,38 @@ def _model_and_inputs(
     run: SavedRun, data: str | None, safe_mode: bool, log: Log
 ) -> tuple[Any, Tree]:
     """Return a run's model, and the inputs that it predicts for."""
+    x = load_run_inputs(run, data, log)
+    model = load_run_model(run, safe_mode)
+    wiring = run_wiring(run, x)
+    check_input(model, shapes_of(wiring, x), data or run.config.dataset)
+    return model, inputs_of(wiring, x)
+
+
+def load_run_inputs(run: SavedRun, data: str | None = None, log: Log = lambda line: None) -> Any:
+    """Return inputs of a run, before they are divided among several inputs of its model.
+
+    Args:
+        run, data, log: as of `predict_run`.
+
+    Raises:
+        ValueError, OSError: the data are missing or damaged.
+    """
     config = run.config
     if data and is_table(data) and run.preprocessing is not None:
         x, notes = load_inputs(expanded(data), run.preprocessing, data_dtype(config))
         for line in notes:
             log(line)
-    elif data and _takes_images(run, data):
-        x = load_images(image_files(data), run.images)
-    elif data:
-        x = load_examples(data, dtype=data_dtype(config), sequences=takes_sequences(config))
-        _check_vocabulary(run, x, data)
-    else:
-        x = build_saved_task(run).part("test").x
-    model = _load_model(run, safe_mode)
+        return x
+    if data and _takes_images(run, data):
+        return load_images(image_files(data), run.images)
+    if data:
+        found = load_examples(data, dtype=data_dtype(config), sequences=takes_sequences(config))
+        _check_vocabulary(run, found, data)
+        return found
+    return build_saved_task(run).part("test").x
+
+
+def run_wiring(run: SavedRun, x: Any) -> Wiring:
+    """Return which columns of its inputs a run's model takes as which of several inputs."""
     columns = columns_by_name(run.feature_names, run.preprocessing)
-    wiring = wiring_of(config, shapes_of(ONE, x), columns)
-    check_input(model, shapes_of(wiring, x), data or config.dataset)
-    return model, inputs_of(wiring, x)
+    return wiring_of(run.config, shapes_of(ONE, x), columns)

@@ -34,6 +34,7 @@ def resnet(
     depth: int = 20,
     filters: int = 16,
     shortcut: str = "identity",
+    padding: str = "same",
     activation: str = "relu",
     initializer: str = "auto",
     dropout: float = 0.0,
@@ -56,6 +57,9 @@ def resnet(
         filters: number of filters of the first stage. Default: 16.
         shortcut: what a shortcut does where a stage begins: "identity" (default) takes every second
             pixel and adds channels of zeros; "projection" is a 1x1 convolution, normalized.
+        padding: where a convolution halves height and width, pixels are added "same" (default), as
+            Keras does, for even sides after the last row and column only; or "symmetric", on all
+            sides, as PyTorch does.
         activation: activation of the hidden layers, as in `mlp`, without maxout. Default: "relu".
         initializer: initializer of the kernels, as in `mlp`. Default: "auto".
         dropout: fraction to drop, in [0, 1). Default: 0.
@@ -90,7 +94,8 @@ def resnet(
         raise ValueError(f"depth of resnet must be 6n + 2, such as {below} or {below + 6}")
     check_normalization(activation, True)
     dropped = chosen_dropout(dropout, dropout_kind, activation)
-    kinds = _Blocks(kernel_initializer(initializer, activation), activation, shortcut, dropped)
+    kernel = kernel_initializer(initializer, activation)
+    kinds = _Blocks(kernel, activation, shortcut, padding, dropped)
     first, *layers = first_layers(input_shape, preprocessing) + channels(input_shape)
     x = chain(first, [*layers, *kinds.convolution("conv_1", filters)])
     x = activation_layer(activation, "activation_1", 2)(x)
@@ -110,16 +115,19 @@ class _Blocks(NamedTuple):
     kernel: Any
     activation: str
     shortcut: str
+    padding: str
     dropout: Dropout
 
     def convolution(self, name: str, filters: int, strides: int = 1, size: int = 3) -> list[Any]:
         """Return a convolution and its normalization."""
+        pads = self.padding == "symmetric" and strides > 1 and size > 1
         return [
+            *([keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")] if pads else []),
             keras.layers.Conv2D(
                 filters,
                 size,
                 strides,
-                padding="same",
+                padding="valid" if pads else "same",
                 use_bias=False,
                 kernel_initializer=self.kernel,
                 name=name,

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +22,12 @@ _TEMPORARY = re.compile(r"\..+\.\d+\.\w+")
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file under a temporary name in the same folder, then rename it.
+    """Write a file, or a new folder, under a temporary name in the same folder, then rename it.
 
     Args:
-        path: path of the file. If writing fails, an existing file is unchanged and the temporary
-            one is removed.
-        write: writes a file at the path that it receives, which has the same folder and suffix.
+        path: path of the file or folder. If writing fails, an existing file is unchanged and the
+            temporary one is removed.
+        write: writes to the path that it receives, which has the same folder and suffix.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -34,7 +35,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
         raise
 
 

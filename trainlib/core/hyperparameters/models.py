@@ -73,6 +73,11 @@ MODELS: Table = {
     "resnet.depth": integer(
         "number of layers with weights, 6n + 2", Range(at_least=8, at_most=1202)
     ),
+    "resnet.padding": choice(
+        "padding where a stage halves its input, as Keras (same) or PyTorch (symmetric) does",
+        "same",
+        "symmetric",
+    ),
     "resnet.dropout_kind": _dropout_kind("spatial", "stochastic_depth"),
     "shortcut": choice("shortcuts where a stage begins", "identity", "projection"),
     # Autoencoders.
