@@ -399,3 +399,30 @@ def test_a_constraint_holds_for_the_kernels_after_the_update(arguments, expected
     new = tl.apply_updates(params, updates)
     for name, w in expected.items():
         np.testing.assert_allclose(new[name], np.broadcast_to(w, shapes[name]), rtol=1e-6)
+
+
+def test_lazy_embeddings_leave_rows_without_a_gradient():
+    params = {"embedding/embeddings": tf.ones([3, 1]), "dense/kernel": tf.ones([3, 1])}
+    grads = {"embedding/embeddings": tf.constant([[1.0], [0.0], [1.0]]), "dense/kernel": None}
+    flags = ("--optimizer=sgd", "--momentum=0.5", "--lazy_embeddings", "--clipnorm=1")
+    optimizer = build_optimization(experiment(*flags), 10).optimizer
+    state = optimizer.init(params)
+    for _ in range(2):
+        updates, state = optimizer.update(grads, state, params)
+        grads = {**grads, "embedding/embeddings": tf.constant([[0.0], [0.0], [1.0]])}
+    moved = updates["embedding/embeddings"].numpy().ravel() != 0
+    assert moved.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--optimizer=lamb",), "^lazy_embeddings: lazy takes sgd, adagrad"),
+        (("--param_rules=.*bias:learning_rate=0.1",), "^lazy_embeddings is for one rule"),
+        ((), "^lazy_embeddings is for models with an embedding"),
+    ],
+)
+def test_lazy_embeddings_that_cannot_be_are_refused(flags, message):
+    with pytest.raises(ValueError, match=message):
+        made = build_optimization(experiment("--lazy_embeddings", *flags), 10)
+        made.optimizer.init({"dense/kernel": tf.ones([2, 1])})

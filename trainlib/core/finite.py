@@ -40,5 +40,6 @@ def all_finite(tensors: Tree) -> Tensor:
 
 
 def _has_nonfinite(x: Tensor) -> Tensor:
-    """Return whether a tensor has an infinite or NaN element, bool []."""
+    """Return whether a tensor, or its given rows, has an infinite or NaN element, bool []."""
+    x = x.values if isinstance(x, tf.IndexedSlices) else x
     return tf.reduce_any(~tf.math.is_finite(widen(x)))

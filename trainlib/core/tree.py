@@ -31,6 +31,13 @@ def widen(x: Any) -> Any:
     return tf.cast(x, compute_dtype(x.dtype))
 
 
+def widen_values(x: Any) -> Any:
+    """Cast a gradient to its compute dtype as `widen` does, but `tf.IndexedSlices` stay as such."""
+    if not isinstance(x, tf.IndexedSlices):
+        return widen(x)
+    return tf.IndexedSlices(widen(x.values), x.indices, x.dense_shape)
+
+
 def zeros_like(params: Any) -> Any:
     """Return zeros in the parameters' shapes and compute dtypes; None stays None."""
     return full_like(params, 0.0)

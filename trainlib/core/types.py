@@ -41,6 +41,9 @@ class Optimizer(NamedTuple):
             the batch is the last of an epoch, a bool; and "is_finite", whether all gradients are
             finite, a bool. An optimizer that declares "is_finite" is also called for a last batch
             that is not finite, and must leave its gradients out.
+        by_row: whether a row of a parameter without a gradient changes nothing in the update of the
+            other rows, so that `lazy` can leave it out. Default: False. `chain` and
+            `inject_hyperparams` pass it on.
 
     Example:
         >>> def sign(grads, state, params):
@@ -59,6 +62,7 @@ class Optimizer(NamedTuple):
     init: Callable[[Tree], State]
     update: Callable[..., tuple[Tree, State]]
     extra_args: tuple[str, ...] = ()
+    by_row: bool = False
 
 
 def update_with(
@@ -97,7 +101,7 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
     Args:
         params: the parameters, any structure of floating tensors.
         updates: in the structure and the shapes of the parameters; None leaves a parameter as it
-            is.
+            is, and `tf.IndexedSlices` change their rows only.
 
     Returns:
         The new parameters, in the dtypes of the old ones. The sums are computed in float32 or wider
@@ -118,6 +122,8 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
         w = tf.convert_to_tensor(w)
         if u is None:
             return w
+        if isinstance(u, tf.IndexedSlices) and w.dtype == u.dtype:
+            return tf.tensor_scatter_nd_add(w, u.indices[:, tf.newaxis], u.values)
         u = tf.convert_to_tensor(u)
         if not u.shape.is_compatible_with(w.shape):
             raise ValueError(f"got an update of shape {u.shape} for a parameter of shape {w.shape}")

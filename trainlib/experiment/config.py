@@ -80,6 +80,8 @@ class ExperimentConfig:
         optimizer: an optimizer. Default: "adam". Its `learning_rate` may be "auto".
         param_rules: hyperparameters by path, as `tl.param_rules` takes them.
         gradient_accumulation_steps: batches whose gradients are summed for an update. Default: 1.
+        lazy_embeddings: whether only the rows of embeddings that have a gradient are updated, as by
+            `tl.lazy`. Default: False.
         schedule: a schedule, several, or a `ScheduleConfig`. Default: "constant".
         monitors: "reduce_on_plateau", "early_stop" or both. Default: none.
         regularizer: a penalty on parameters. Default: None.
@@ -196,6 +198,12 @@ class ExperimentConfig:
     )
     gradient_accumulation_steps: int = setting(
         "int", 1, "Batches whose gradients are summed for an update.", at_least=1
+    )
+    lazy_embeddings: bool = setting(
+        "bool",
+        False,
+        "Update only the rows of embeddings that have a gradient: another algorithm than the "
+        "optimizer's own, whose step does not take longer for a larger vocabulary.",
     )
     schedule: ScheduleField = ScheduleField("constant")
     monitors: MonitorsField = MonitorsField("monitors", ())

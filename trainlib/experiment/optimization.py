@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 import trainlib.registry as registry
 from trainlib.core.checks import check_number
-from trainlib.core.tree import kernels, zeros_like
+from trainlib.core.tree import kernels, paths, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule, Tensor
 from trainlib.experiment.average_config import build_average
 from trainlib.experiment.config import ExperimentConfig
@@ -33,9 +34,11 @@ from trainlib.transforms import (
     chain,
     constrain,
     inject_hyperparams,
+    lazy,
     param_rules,
     rules_table,
 )
+from trainlib.transforms.lazy import EMBEDDINGS
 from trainlib.user_code import is_spec
 
 
@@ -221,6 +224,11 @@ def build_optimizer(
         factory(**given)  # it checks numbers, not schedules
     clipping, constraint = _clipping(config, holds), _constraint(config)
     if all_rules := _all_rules(config, rules):
+        if config.lazy_embeddings:
+            raise ValueError(
+                "lazy_embeddings is for one rule for all parameters: leave out it, or the rules by "
+                "path and what freezes layers or lowers their rates"
+            )
         before = chain(*clipping) if clipping else None
         strict = config.transfer.freeze is None
         optimizer = param_rules(all_rules, factory, before=before, strict=strict, **options)
@@ -228,7 +236,27 @@ def build_optimizer(
     if (holds or not callable(learning_rate)) and takes_rate(config):
         factory = inject_hyperparams(factory)
     parts = [*clipping, factory(**options), *constraint]
-    return chain(*parts) if len(parts) > 1 else parts[0]
+    optimizer = chain(*parts) if len(parts) > 1 else parts[0]
+    return _lazy(optimizer) if config.lazy_embeddings else optimizer
+
+
+def _lazy(optimizer: Optimizer) -> Optimizer:
+    """Return the lazy form of an optimizer.
+
+    Raises:
+        ValueError: it has none; from `init`, there is no embedding.
+    """
+    try:
+        made = lazy(optimizer)
+    except ValueError as error:
+        raise ValueError(f"lazy_embeddings: {error}") from None
+
+    def init(params: Any) -> Any:
+        if not any(re.fullmatch(EMBEDDINGS, path) for path in tf.nest.flatten(paths(params))):
+            raise ValueError("lazy_embeddings is for models with an embedding: leave it out")
+        return made.init(params)
+
+    return made._replace(init=init)
 
 
 def _options(config: ExperimentConfig, learning_rate: ScalarOrSchedule) -> dict[str, Any]:

@@ -135,4 +135,4 @@ def adagrad(
             "zero_guard": zero_guard,
         },
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
-    )
+    )._replace(by_row=True)

@@ -149,7 +149,7 @@ def adam(
             beta_1, beta_2, epsilon, eps_root, bias_form=bias_form, max_of=max_of
         ),
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
-    )
+    )._replace(by_row=True)
 
 
 @conventions(

@@ -121,7 +121,7 @@ def adamax(
         learning_rate=learning_rate,
         hyperparameters={"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon, "eps_at": eps_at},
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
-    )
+    )._replace(by_row=True)
 
 
 @conventions(optax=_OPTAX | {"weight_decay": 0.0001})

@@ -40,7 +40,8 @@ An equation that several optimizers share is a separate function, such as `adam_
 momenta, are computed by `prepare`. An update rule that decays the weights itself reads
 `hp.weight_decay`: pass a `WeightDecay` with the form None. An optimizer that needs sums over all
 parameters in the middle of its step, such as Prodigy, calls `map_update_rule` for each part and
-makes its own `Optimizer`. Add a new factory to `optimizers/__init__.py`, `registry.py` and
+makes its own `Optimizer`. One whose rule takes each element by itself may end in
+`._replace(by_row=True)`, so that `lazy` takes it. Add a new factory to `optimizers/__init__.py`, `registry.py` and
 `verify/optimizer_cases/`.
 """
 

@@ -158,7 +158,7 @@ def nadam(
         },
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
         prepare=momenta,
-    )
+    )._replace(by_row=True)
 
 
 @conventions(optax=_OPTAX | {"weight_decay": 0.0001})

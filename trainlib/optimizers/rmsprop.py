@@ -158,4 +158,4 @@ def rmsprop(
             "bias_correction": bias_correction,
         },
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
-    )
+    )._replace(by_row=True)

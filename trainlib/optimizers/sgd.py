@@ -141,7 +141,7 @@ def sgd(
             momentum, nesterov, dampening, velocity, first_velocity
         ),
         weight_decay=WeightDecay(weight_decay, decay_form, decay_mask),
-    )
+    )._replace(by_row=True)
 
 
 def sgd_hyperparameters(

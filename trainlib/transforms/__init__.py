@@ -11,6 +11,7 @@ gradients: `scale`, `scale_by_schedule`, `centralize`, `add_noise`.
 factory_arguments: the arguments of a factory that are held in the state, or are schedules.
 inject: `inject_hyperparams` and `set_hyperparams`, hyperparameters in the state.
 keras_options: `keras_options`, the options of every Keras optimizer.
+lazy: `lazy`, updates of the rows of embeddings that a batch reads.
 lookahead: `lookahead`.
 mask: `masked`, `freeze`, `partition`, optimizers of some of the parameters.
 nonfinite: `apply_if_finite`, `zero_nans`.
@@ -36,6 +37,7 @@ from trainlib.transforms.ema import ema
 from trainlib.transforms.gradients import add_noise, centralize, scale, scale_by_schedule
 from trainlib.transforms.inject import inject_hyperparams, set_hyperparams
 from trainlib.transforms.keras_options import keras_options
+from trainlib.transforms.lazy import lazy
 from trainlib.transforms.lookahead import lookahead
 from trainlib.transforms.mask import freeze, masked, partition
 from trainlib.transforms.nonfinite import apply_if_finite, zero_nans
@@ -61,6 +63,7 @@ __all__ = [
     "freeze",
     "inject_hyperparams",
     "keras_options",
+    "lazy",
     "lookahead",
     "masked",
     "param_rules",

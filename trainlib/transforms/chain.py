@@ -54,7 +54,12 @@ def chain(*optimizers: Optimizer) -> Optimizer:
             new_state.append(new)
         return grads, tuple(new_state)
 
-    return Optimizer(init, update, forwarded_args(*optimizers))
+    return Optimizer(
+        init,
+        update,
+        forwarded_args(*optimizers),
+        all(optimizer.by_row for optimizer in optimizers),
+    )
 
 
 def no_state(params: Tree) -> State:

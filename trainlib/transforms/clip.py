@@ -59,7 +59,7 @@ def clip_by_value(clipvalue: float) -> Optimizer:
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         return leafwise(clip_leaf_by_value, grads, clipvalue=clipvalue)[0], state
 
-    return Optimizer(no_state, update)
+    return Optimizer(no_state, update, by_row=True)
 
 
 def clip_by_norm(clipnorm: float) -> Optimizer:
@@ -98,7 +98,7 @@ def clip_by_norm(clipnorm: float) -> Optimizer:
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, State]:
         return leafwise(on_leaf, grads, clipnorm=clipnorm)[0], state
 
-    return Optimizer(no_state, update)
+    return Optimizer(no_state, update, by_row=True)
 
 
 def clip_by_global_norm(global_clipnorm: float) -> Optimizer:
@@ -138,7 +138,7 @@ def clip_by_global_norm(global_clipnorm: float) -> Optimizer:
         norm = norms.global_norm(grads)
         return leafwise(clip_leaf_by_norm, grads, norm=norm, clipnorm=global_clipnorm)[0], state
 
-    return Optimizer(no_state, update)
+    return Optimizer(no_state, update, by_row=True)
 
 
 def adaptive_clip_leaf(g: Tensor, *, w: Tensor, clipping: Tensor, eps: Tensor) -> tuple[Tensor]:

@@ -81,7 +81,9 @@ def with_weight_decay(
         updates, state = optimizer.update(grads, state, at)
         return _sum(updates, decays), state
 
-    return Optimizer(optimizer.init, l2 if decay_form == "l2" else decoupled)
+    return Optimizer(
+        optimizer.init, l2 if decay_form == "l2" else decoupled, by_row=optimizer.by_row
+    )
 
 
 def add_decayed_weights(weight_decay: float, mask: Mask = None) -> Optimizer:

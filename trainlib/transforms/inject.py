@@ -109,10 +109,10 @@ def inject_hyperparams(factory: Factory) -> Factory:
         check_schedules(factory, given)
         moving = {name: x for name, x in given.items() if is_injected(factory, name, x)}
         # Raises for values out of range: tensors are not checked.
-        extra_args = forwarded_args(_with(call, first_values(factory, moving)))
+        first = _with(call, first_values(factory, moving))
         return hyperparams_in_state(
-            lambda values: _with(call, values), moving, extra_args, is_custom(factory)
-        )
+            lambda values: _with(call, values), moving, forwarded_args(first), is_custom(factory)
+        )._replace(by_row=first.by_row)
 
     def _with(call: inspect.BoundArguments, values: Mapping[str, Any]) -> Optimizer:
         call = replaced(call, values)
