@@ -292,6 +292,7 @@ def test_every_field_of_a_configuration_is_in_its_flat_form():
         "optimizer": "sgd",
         "param_rules": "a:freeze",
         "gradient_accumulation_steps": 2,
+        "lazy_embeddings": True,
         "schedule": "cosine_decay",
         "monitors": "early_stop",
         "regularizer": "l2",

@@ -136,7 +136,7 @@ def test_each_setting_is_in_the_key_or_listed_as_none_of_the_programs() -> None:
         *("imports", "code_path", "param_rules", "gradient_accumulation_steps", "loss", "metrics"),
         *("regularized_params", "constraint", "constrained_params", "output_losses"),
         *("loss_weights", "batch_size", "precision", "execution", "strategy", "replicas"),
-        *("nonfinite", "weight_average", "lazy_embeddings", "transfer"),
+        *("nonfinite", "weight_average", "lazy_embeddings"),
     }
     # All settings of the data act on arrays, but `augment`, which is in the key.
     assert {field.name for field in dataclasses.fields(tl.DataConfig)} == {

@@ -41,8 +41,8 @@ momenta, are computed by `prepare`. An update rule that decays the weights itsel
 `hp.weight_decay`: pass a `WeightDecay` with the form None. An optimizer that needs sums over all
 parameters in the middle of its step, such as Prodigy, calls `map_update_rule` for each part and
 makes its own `Optimizer`. One whose rule takes each element by itself may end in
-`._replace(by_row=True)`, so that `lazy` takes it. Add a new factory to `optimizers/__init__.py`, `registry.py` and
-`verify/optimizer_cases/`.
+`._replace(by_row=True)`, so that `lazy` takes it. Add a new factory to `optimizers/__init__.py`,
+`registry.py` and `verify/optimizer_cases/`.
 """
 
 from __future__ import annotations
