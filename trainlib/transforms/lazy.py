@@ -118,7 +118,7 @@ def lazy(optimizer: Optimizer, mask: Mask = EMBEDDINGS) -> Optimizer:
             else:
                 dense[path] = _has_gradient(g)
 
-        def rows_of(path: str, w: Tensor) -> Tensor:
+        def rows_of(path: str | None, w: Tensor) -> Tensor:
             return tf.gather(w, sparse[path].index) if path in sparse else w
 
         inner_grads = [
