@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from multiprocessing import Pipe, connection
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -50,7 +51,8 @@ class Failure(NamedTuple):
         return f"{self.type}: {self.message}" if self.message else self.type
 
 
-class JobResult(NamedTuple, Generic[Value]):
+@dataclass(frozen=True)
+class JobResult(Generic[Value]):  # Python 3.10 has no generic NamedTuple
     """The end of one job.
 
     Attributes:
