@@ -29,7 +29,8 @@ types: $(VENV)/.installed-dev
 
 # The site, in build/site: a warning or a broken link is an error.
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "read it at http://localhost:8000: $(BIN)/python -m http.server -d build/site 8000"
 
 # Installs trainlib and its dependencies from scratch for each pair, and runs the tests of the core.
 compat:

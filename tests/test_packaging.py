@@ -74,7 +74,7 @@ def test_each_extra_is_in_dev_and_documented():
         for extra, packages in extras.items()
     }
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for extra in set(names) - {"dev", "peers", "docs"}:
+    for extra in set(names) - {"dev", "peers"}:
         assert names[extra] <= names["dev"], extra
         assert f"[{extra}]" in readme, extra
 

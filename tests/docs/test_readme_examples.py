@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
+from helpers.pages import run_page
 
 from trainlib.experiment import run
-
-ROOT = Path(__file__).parents[2]
-BLOCKS = re.findall(
-    r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.DOTALL
-)
 
 
 @pytest.fixture(scope="module")
 def names(tmp_path_factory):
     """Run all blocks in an empty folder, and return the names that they define."""
-    namespace: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("readme"))
         patch.setattr(run, "_write_report", lambda *_: None)  # it takes longer than the training
-        for block in BLOCKS:
-            exec(compile(block, "README.md", "exec"), namespace)
+        namespace = run_page("README.md", tmp_path_factory.mktemp("readme"), ["python"])
         namespace["files"] = {path.name for path in namespace["result"].folder.iterdir()}
     return namespace
 

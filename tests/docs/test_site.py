@@ -1,0 +1,64 @@
+"""The site: its links, and that MkDocs builds it without a warning."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NETWORK = re.compile(r"""<(?:script|link|img)[^>]+(?:src|href)=["']?(https?://[^"' >]+)""")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site."""
+    pytest.importorskip("material")
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.soak
+def test_nothing_is_loaded_from_the_network(site):
+    for page in site.rglob("*.html"):
+        found = set(NETWORK.findall(page.read_text(encoding="utf-8")))
+        assert not found, f"{page.relative_to(site)}: {found}"
+
+
+@pytest.mark.soak
+def test_links_between_pages_lead_to_anchors_that_exist(site):
+    anchors = {
+        page.relative_to(site): set(re.findall(r'\sid="?([^" >]+)', page.read_text("utf-8")))
+        for page in site.rglob("*.html")
+    }
+    missing = []
+    for page in site.rglob("*.html"):
+        for target, anchor in re.findall(r'href="([^":#]*)#([^"]+)"', page.read_text("utf-8")):
+            to = (page.parent / target).resolve() if target else page
+            if to.suffix == ".html" and anchor not in anchors[to.relative_to(site.resolve())]:
+                missing.append(f"{page.relative_to(site)}: {target}#{anchor}")
+    assert missing == []
+
+
+@pytest.mark.soak
+def test_every_public_name_is_in_the_reference_and_in_the_search(site):
+    index = (site / "search" / "search_index.json").read_text(encoding="utf-8")
+    for name in ("tl.adam", "tl.Trainer", "tl.cosine_decay", "tl.losses.huber"):
+        assert f'"{name}"' in index
+
+
+def test_the_license_of_each_library_is_beside_it():
+    for folder in (ROOT / "docs" / "assets").iterdir():
+        if folder.is_dir():
+            assert (folder / "LICENSE").is_file(), folder.name
