@@ -100,3 +100,12 @@ def test_a_layer_derived_from_an_activation_is_observed():
     model = keras.Sequential([keras.Input((2,)), Rectifier(name="rectifier")])
     found = tl.callbacks.layer_statistics(model, np.array([[-1.0, 1.0]], "float32"))
     assert (found["rectifier"].mean, found["rectifier"].dead) == (0.5, 0.5)
+
+
+def test_a_layer_that_was_unfrozen_since_then_is_observed_with_the_values_of_the_state():
+    model = keras.Sequential([keras.Input((2,)), identity(name="plain")])
+    model.get_layer("plain").trainable = False
+    observer = ActivationObserver(model)
+    params = {"plain/kernel": 2 * np.eye(2, dtype="float32"), "plain/bias": np.zeros(2, "float32")}
+    found = observer(X, params, {})
+    assert found["plain"].mean == pytest.approx(2 * X.mean(), rel=1e-6)

@@ -45,6 +45,14 @@ def test_the_bytes_of_the_state_are_counted():
     assert found.startswith(f"{4 * 4 * parameters / 2**20:.1f} MiB parameters, gradients and opti")
 
 
+def test_it_names_what_is_frozen_and_pretrained_and_does_not_pretrain():
+    flags = "--freeze=hidden_1", "--unfreeze_at=2", "--epochs=3", "--pretrain=autoencoder"
+    found = rows(*flags)
+    assert found["frozen"] == "hidden_1, 520 parameters; trained: hidden_1 after epoch 2"
+    assert found["pretrained"] == "autoencoder, 10 epochs on digits"
+    assert found["model"].endswith("610 parameters, 90 of them trained")
+
+
 def test_several_runs_are_counted():
     assert rows("--ensemble=3")["runs"] == "3 members of an ensemble"
     folds = rows(folds=FoldConfig(folds=4, repeats=2))

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from trainlib.core.tree import leaves_by_path
 from trainlib.core.types import Tensor, Tree
+from trainlib.step.repartition import joined_weights, split_weights
 from trainlib.training.chunks import specs_of
 from trainlib.training.functional_model import functional_from_keras
 from trainlib.training.keras_private import all_layers
@@ -115,7 +116,10 @@ class ActivationObserver:
         self, x: Any, params: Tree | None = None, model_state: Tree | None = None
     ) -> dict[str, LayerStatistics]:
         """Return the statistics for inputs, with the values of some variables."""
-        values = (params or self._pure.params), (model_state or self._pure.model_state)
+        own = joined_weights(self._pure.params, self._pure.model_state)
+        given = joined_weights({} if params is None else params, model_state or {})
+        # A layer that was unfrozen since then is among the parameters of the state only.
+        values = split_weights({**own, **given}, self._pure)
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
         if self._program is None:
             specs = tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), values)

@@ -16,6 +16,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fold_results import FoldConfig
 from trainlib.experiment.preparation import PreparedRun, prepare_run
+from trainlib.experiment.pretrain_config import NONE
 from trainlib.experiment.range_test import is_rate_auto
 from trainlib.experiment.result import Session
 from trainlib.experiment.task import build_task, steps_per_epoch
@@ -50,6 +51,8 @@ def plan_lines(
         "data": _data(prepared),
         "task": _task(prepared),
         "model": _model(prepared),
+        "frozen": prepared.built.plan.describe().removeprefix("frozen: "),
+        "pretrained": _pretraining(config),
         "optimizer": _optimizer(config),
         "memory": _memory(prepared),
         "steps": _steps(prepared),
@@ -57,7 +60,7 @@ def plan_lines(
         "runs": _runs(config, folds, 1 if workers is None else len(workers.addresses)),
         "run folder": shown(run_dir or run_folder.default_path(config, "folds-" if folds else "")),
     }
-    return [f"{name:10}  {text}" for name, text in rows.items()]
+    return [f"{name:10}  {text}" for name, text in rows.items() if text]
 
 
 def _data(prepared: PreparedRun) -> str:
@@ -83,6 +86,15 @@ def _model(prepared: PreparedRun) -> str:
     trained = sum(math.prod(x.shape) for x in tf.nest.flatten(prepared.trainer.state.params))
     text = f"{printable(Path(config.model.name).name)}{given and f' ({given})'}"
     return f"{text}: {full.count_params():,} parameters, {trained:,} of them trained"
+
+
+def _pretraining(config: ExperimentConfig) -> str:
+    """Return how hidden layers are trained without labels; "" if they are not."""
+    settings = config.pretrain
+    if settings.method == NONE:
+        return ""
+    data = shown(settings.data or config.dataset)
+    return f"{settings.method}, {settings.epochs} epochs on {data}"
 
 
 def _optimizer(config: ExperimentConfig) -> str:

@@ -149,8 +149,8 @@ def prepare_run(
     check_calibration(config, task, built)
     data = training_data(config, task)
     stages = []
-    if pretrains and measure and model is None:
-        stages = pretrain_models(config, task, built, session.log)
+    if pretrains and model is None:
+        stages = pretrain_models(config, task, built, session.log if measure else None)
     range_test = None
     if is_rate_auto(config) and not measure:
         config = with_learning_rate(config, RATE_IN_PLANS)

@@ -19,7 +19,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.pretrain_config import MASKED, NONE
 from trainlib.experiment.result import Log
 from trainlib.experiment.task import Task, data_dtype, load_data
-from trainlib.tools.pretraining import PretrainingStage, pretrain
+from trainlib.tools.pretraining import PretrainingStage, check_encoder, pretrain
 from trainlib.training.cluster import cluster
 from trainlib.training.files import as_json, read_text, write_text
 from trainlib.training.paths import expanded, shown
@@ -30,7 +30,7 @@ PRETRAINING_FILE = "pretraining.json"
 
 
 def pretrain_models(
-    config: ExperimentConfig, task: Task, built: Models, log: Log
+    config: ExperimentConfig, task: Task, built: Models, log: Log | None
 ) -> list[dict[str, Any]]:
     """Train the hidden layers of a model without labels, and return a record of each stage.
 
@@ -40,7 +40,7 @@ def pretrain_models(
         config: the experiment.
         task: its data.
         built: its model, which is changed in place.
-        log: called with a line for each epoch.
+        log: called with a line for each epoch; None: only check that it can be pretrained.
 
     Returns:
         The records, as the file of a run has them; [] where the experiment has no pretraining.
@@ -56,6 +56,9 @@ def pretrain_models(
     if workers is not None and len(workers.addresses) > 1:
         raise ValueError("pretrain is for one process: pretrain in a run of its own, model=RUN")
     x = unlabelled_inputs(config, task)
+    check_encoder(built.full, settings.layerwise)
+    if log is None:
+        return []
     flags = trainable_flags(built.full)
     built.plan.restore(built.full)
     options: Any = {k: v for k, v in dataclasses.asdict(settings).items() if k != "data"}

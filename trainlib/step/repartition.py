@@ -27,8 +27,14 @@ def joined_weights(params: Tree, model_state: Tree) -> Any:
     return parts
 
 
-def split_weights(weights: Any, state: TrainState) -> tuple[Tree, Tree]:
-    """Return joined weights as the parameters and the model state of a training state."""
+def split_weights(weights: Any, state: Any) -> tuple[Tree, Tree]:
+    """Return joined weights as parameters and model state.
+
+    Args:
+        weights: as of `joined_weights`.
+        state: what has `params` and `model_state`, such as a `TrainState`, in whose parts they are
+            returned.
+    """
     if not isinstance(weights, Mapping):
         return weights[0], weights[1]
     return {k: weights[k] for k in state.params}, {k: weights[k] for k in state.model_state}

@@ -13,7 +13,13 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice, check_integer, check_number
 from trainlib.core.random import example_keys, uniform
 from trainlib.core.types import Tensor, Tree
-from trainlib.models.encoders import NOISE, decoder_widths, encoder_of, reconstruction_model
+from trainlib.models.encoders import (
+    NOISE,
+    Encoder,
+    decoder_widths,
+    encoder_of,
+    reconstruction_model,
+)
 from trainlib.optimizers import adam
 from trainlib.training.augmentation import Augmentation
 from trainlib.training.callback import Callback, Results, TrainingStatus
@@ -158,21 +164,31 @@ def pretrain(model: Any, x: Any, **options: Unpack[PretrainOptions]) -> list[Pre
         Tabular Domain".
     """
     settings = settings_from(PretrainSettings, "pretrain", options)
-    encoder = encoder_of(model)
+    encoder = check_encoder(model, settings.layerwise)
     scaled = np.asarray(Evaluator(encoder.scaling, execution="graph").predict(x), "float32")
     if not settings.layerwise:
         widths = decoder_widths(encoder.hidden)
         return [_stage(settings.method, encoder.hidden, widths, scaled, settings)]
-    if not encoder.parts:
-        raise ValueError(
-            f"layerwise is for a chain of dense layers, which model {model.name!r} is not: leave "
-            "it out"
-        )
     stages = []
     for number, part in enumerate(encoder.parts, start=1):
         stages.append(_stage(f"layer {number}", part, (), scaled, settings))
         scaled = np.asarray(Evaluator(part, execution="graph").predict(scaled))
     return stages
+
+
+def check_encoder(model: Any, layerwise: bool) -> Encoder:
+    """Return the hidden layers of a model as an encoder.
+
+    Raises:
+        ValueError: they cannot be one, or are no chain of dense layers and `layerwise` is True.
+    """
+    encoder = encoder_of(model)
+    if layerwise and not encoder.parts:
+        raise ValueError(
+            f"layerwise is for a chain of dense layers, which model {model.name!r} is not: leave "
+            "it out"
+        )
+    return encoder
 
 
 def _stage(
