@@ -8,7 +8,7 @@ COMPAT ?= 3.10=2.20 3.10=2.21 3.11=2.21 3.12=2.20 3.12=2.21 3.13=2.20 3.13=2.21
 COMPAT_TESTS ?= tests/core tests/optimizers tests/schedules tests/losses tests/step tests/test_api.py \
 	tests/training/test_trainer.py tests/cli/test_predict.py tests/cli/test_main.py tests/cli/test_list.py
 
-.PHONY: train test soak lint types docs compat lock clean
+.PHONY: train test soak examples lint types docs compat lock clean
 
 train: $(VENV)/.installed
 	$(BIN)/train --dataset=digits --optimizer=nadam
@@ -19,6 +19,10 @@ test: $(VENV)/.installed-dev
 # What takes too long for every change, and properties on many examples.
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist=worksteal -m "soak or examples"
+
+# In full, which takes about half an hour; `make examples ONLY=name` runs one of them.
+examples: $(VENV)/.installed-dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/run.py $(ONLY)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
