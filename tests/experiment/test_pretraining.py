@@ -36,15 +36,11 @@ def test_a_run_begins_with_the_pretrained_layers_and_a_resumed_one_does_not_pret
     assert sum("pretraining, autoencoder, epoch" in x for x in lines) == 2
     result = tl.run_experiment(resumed_config(tmp_path / "a", {}), tmp_path / "a", resume=True)
     task = build_task(config)
-    built = build_models(config, task)
-    initial = kernel(built.full)
-    (record,) = pretrain_models(config, task, built, lines.append)
-    np.testing.assert_array_equal(kernel(result.model), kernel(built.full))
-    assert not np.array_equal(kernel(result.model), initial)
-    assert not built.full.get_layer("hidden_1").trainable
+    np.testing.assert_array_equal(kernel(result.model), kernel(stopped.model))
+    assert not np.array_equal(kernel(result.model), kernel(build_models(config, task).full))
     assert not stopped.is_finished and result.model.get_layer("hidden_1").trainable
     (kept,) = read_pretraining(tmp_path / "a")
-    assert kept["examples"] == record["examples"] == task.dataset.train.size > 1000
+    assert kept["examples"] == task.dataset.train.size > 1000
     (stage,) = read_summary(tmp_path / "a")["pretraining"]["stages"]
     assert stage["loss"] == kept["history"][-1]["loss"] and "history" not in stage
 

@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 CODES = RNG.normal(size=(120, 2)).astype("float32")
 X = (CODES @ RNG.normal(size=(2, 6)) + 3).astype("float32")
 """Six columns that follow from two numbers."""
-QUICK = {"batch_size": 16, "execution": "graph", "learning_rate": 0.02}
+QUICK = {"batch_size": 18, "execution": "graph", "learning_rate": 0.02}
 
 
 def mlp(**options):
@@ -35,15 +35,18 @@ def test_an_autoencoder_learns_the_structure_and_leaves_the_head_as_it_is():
     assert [path.split("/")[-2] for path in changed] == [*2 * ["hidden_1"], *2 * ["hidden_2"]]
 
 
-def test_layers_are_trained_one_after_another():
-    model = mlp()
-    encoder = encoder_of(model)
+def test_the_parts_of_a_chain_of_dense_layers_are_its_encoder():
+    encoder = encoder_of(mlp())
     assert [part.output_shape for part in encoder.parts] == [(None, 5), (None, 4)]
     rows = encoder.scaling(X[:3])
     np.testing.assert_allclose(
         encoder.parts[1](encoder.parts[0](rows)), encoder.hidden(rows), rtol=1e-6
     )
-    stages = tl.pretrain(model, X, layerwise=True, epochs=4, **QUICK)
+
+
+@pytest.mark.soak
+def test_layers_are_trained_one_after_another():
+    stages = tl.pretrain(mlp(), X, layerwise=True, epochs=3, **QUICK)
     assert [x.name for x in stages] == ["layer 1", "layer 2"]
     for stage in stages:
         assert stage.history[-1]["loss"] < stage.history[0]["loss"]
@@ -59,9 +62,13 @@ def test_noise_disturbs_the_inputs_and_not_the_targets():
     np.testing.assert_array_equal(model(x), model(x, training=False))
 
 
+@pytest.mark.soak
 def test_masked_features_are_predicted_from_the_others():
     (stage,) = tl.pretrain(mlp(), X, method="masked", mask=0.3, epochs=20, **QUICK)
     assert stage.history[-1]["val_loss"] < 0.6 < stage.history[0]["val_loss"]
+
+
+def test_groups_are_of_all_features():
     with pytest.raises(ValueError, match="groups must hold the number of a group for each of 6"):
         tl.pretrain(mlp(), X, method="masked", groups=[0, 1])
 
@@ -72,15 +79,22 @@ def test_the_error_of_masked_features_is_theirs_alone():
     assert masked_error(y, y_pred).numpy().tolist() == [2.5, 0.0]
 
 
-def test_images_are_reconstructed_by_the_features_of_convolutions():
-    model = tl.models.cnn(
-        (12, 12), 3, "softmax", [keras.layers.Rescaling(1 / 255)], depth=1, filters=2
-    )
+@pytest.fixture
+def cnn():
+    scale = keras.layers.Rescaling(1 / 255)
+    return tl.models.cnn((12, 12), 3, "softmax", [scale], depth=1, filters=2)
+
+
+@pytest.mark.soak
+def test_images_are_reconstructed_by_the_features_of_convolutions(cnn):
     images = RNG.integers(0, 256, (20, 12, 12)).astype("uint8")
-    (stage,) = tl.pretrain(model, images, epochs=1, execution="graph")
+    (stage,) = tl.pretrain(cnn, images, epochs=1, execution="graph")
     assert np.isfinite(stage.history[0]["loss"])
+
+
+def test_convolutions_are_not_trained_layer_by_layer(cnn):
     with pytest.raises(ValueError, match="layerwise is for a chain of dense layers, which model"):
-        tl.pretrain(model, images, layerwise=True)
+        tl.pretrain(cnn, np.zeros((20, 12, 12)), layerwise=True)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,8 @@ def wrapped(
     """
     outputs = names_of_outputs(custom)
     one_output = outputs is None or (len(outputs.names) == 1 and outputs.by_order)
-    check_shapes(custom, task)
+    saved = config.model.name.endswith(".keras")
+    check_shapes(custom, task, ": replace_head gives it a new one" if saved else "")
     if isinstance(layers, dict) or isinstance(task.shapes, dict) or task.heads or not one_output:
         return _by_name(config, task, custom, layers)
     before = [] if models.has_preprocessing(custom) or _takes_integers(custom) else layers
@@ -199,8 +200,14 @@ def _listed(shapes: Mapping[str, Sequence[int | None]]) -> str:
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items())
 
 
-def check_shapes(model: Any, task: Task) -> None:
-    """Raise `ValueError` unless a model fits the data and their targets."""
+def check_shapes(model: Any, task: Task, hint: str = "") -> None:
+    """Raise `ValueError` unless a model fits the data and their targets.
+
+    Args:
+        model: the model.
+        task: the data.
+        hint: end of the message about an output that does not fit. Default: "".
+    """
     check_input(model, task.shapes, task.dataset.name)
     names = names_of_outputs(model)
     if names is None:
@@ -218,7 +225,7 @@ def check_shapes(model: Any, task: Task) -> None:
             which = f"output {name!r}" if several else "output"
             raise ValueError(
                 f"the model's {which} for an example has shape {shape}; {head.loss} on "
-                f"{task.dataset.name} needs {expected}"
+                f"{task.dataset.name} needs {expected}{hint}"
             )
 
 
