@@ -62,3 +62,10 @@ def test_the_license_of_each_library_is_beside_it():
     for folder in (ROOT / "docs" / "assets").iterdir():
         if folder.is_dir():
             assert (folder / "LICENSE").is_file(), folder.name
+
+
+def test_every_page_is_in_the_navigation():
+    listed = set(re.findall(r"[\w/]+\.md$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M))
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    pages -= {page for page in pages if page.endswith(".in.md") or page == "reference.md"}
+    assert pages <= listed
