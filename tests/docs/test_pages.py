@@ -9,7 +9,7 @@ from helpers.pages import ROOT, blocks, run_page
 
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for folder in ("tutorial", "guides", "migration")
+    for folder in ("tutorial", "guides", "concepts", "migration")
     for path in (ROOT / "docs" / folder).glob("*.md")
     if any(blocks(str(path.relative_to(ROOT))))
 )
