@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -234,6 +235,7 @@ def test_wrong_options_are_refused_by_the_constructor():
 
 
 def test_lines_are_printed_above_a_bar_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     stream = io.StringIO()
     bar = ProgressBar(Console(file=stream, force_terminal=True, width=120))
     bar.bar.live.auto_refresh = False
