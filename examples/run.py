@@ -152,7 +152,7 @@ def table(found: dict[str, Any]) -> str:
         result = found.get(name)
         for k, figure in enumerate(example.figures):
             values = result["figures"].get(figure.name) if result else None
-            first = f"[{example.title}](examples/{example.path.name})" if k == 0 else ""
+            first = f"{example.title} (`{name}`)" if k == 0 else ""
             cells = [first, figure.name, figure.documents, f"{figure.relation} {figure.bound:g}"]
             if values is None:
                 cells += ["not run", "", ""]
