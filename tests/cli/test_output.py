@@ -70,3 +70,11 @@ def test_no_color_turns_colors_off(monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
     assert Console(stderr=True, force_terminal=True).no_color
+
+
+def test_names_that_are_not_utf8_are_escaped_in_the_log_file(tmp_path, capsys):
+    file = tmp_path / "log.txt"
+    with output.output_options(quiet=False, verbose=False, log_file=str(file)):
+        output.log("folder a\udcff")
+    assert capsys.readouterr().err == "folder a\\udcff\n"
+    assert file.read_text(encoding="utf-8").endswith("folder a\\udcff\n")

@@ -144,7 +144,7 @@ SOAK = pytest.mark.soak
 )
 def test_every_kind_of_run_has_a_report(flags, quick, tmp_path):
     done = quick("--run_dir=run", "--report", *flags)
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
     assert done.out.endswith("run folder: run\n")
     assert (tmp_path / "run" / "confusion_matrix.png").is_file()
     text = (tmp_path / "run" / "report.html").read_text()
@@ -236,7 +236,7 @@ def test_without_matplotlib_one_line_says_what_to_install(run, command, without_
 
 def test_train_without_matplotlib_writes_no_report(quick, tmp_path, without_matplotlib):
     done = quick("--run_dir=a", "--report")
-    assert (done.status, done.err) == (0, "")
+    assert (done.status, done.errors) == (0, "")
     assert done.out.endswith("run folder: a\n")
     assert {path.name for path in (tmp_path / "a").iterdir()} == RUN_FILES
 
@@ -247,6 +247,7 @@ def test_a_report_that_fails_leaves_the_run_complete(quick, tmp_path, monkeypatc
 
     monkeypatch.setattr(run_module, "write_report_from_memory", fail)
     done = quick("--run_dir=run", "--report")
-    assert (done.status, done.err) == (0, "")
-    assert re.search(r"run folder: run\nno report: .*paint.*\n$", done.out)
+    assert (done.status, done.errors) == (0, "")
+    assert done.out.endswith("run folder: run\n")
+    assert re.search(r"^no report: .*paint.*$", done.err, re.MULTILINE)
     assert (tmp_path / "run" / "model.keras").is_file()

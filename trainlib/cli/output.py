@@ -66,29 +66,34 @@ def warnings_only() -> Iterator[None]:
 
 def detail(line: str) -> None:
     """Log a line that --verbose shows."""
-    LOGGER.log(DETAIL, line)
+    _log(DETAIL, line)
 
 
 def log(line: str) -> None:
     """Log a line on the progress of a command: on stderr, unless --quiet is given."""
-    LOGGER.log(PROGRESS, line)
+    _log(PROGRESS, line)
 
 
 def log_to_file(line: str) -> None:
     """Log a line in --log_file alone: something else shows it in the terminal."""
-    LOGGER.log(LOG_FILE_ONLY, line)
+    _log(LOG_FILE_ONLY, line)
 
 
 def print_result(line: str) -> None:
     """Print a result on stdout."""
-    LOGGER.log(RESULT, line)
+    _log(RESULT, line)
 
 
 def warn(line: str) -> None:
     """Print a line on stderr that --quiet does not hide."""
-    LOGGER.warning(line)
+    _log(logging.WARNING, line)
 
 
 def has_progress_bar() -> bool:
     """Return whether progress is shown by a bar: on a terminal, unless --quiet is given."""
     return sys.stderr.isatty() and _PRINTER.level <= PROGRESS
+
+
+def _log(level: int, text: str) -> None:
+    """Log a text, with escapes for bytes of names that are not UTF-8, which no stream takes."""
+    LOGGER.log(level, text.encode("utf-8", "backslashreplace").decode("utf-8"))
