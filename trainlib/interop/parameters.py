@@ -104,7 +104,7 @@ def load_parameters(
         ...     "2.bias": np.zeros([3]),
         ... }
         >>> found = tl.interop.load_parameters(model, state_dict)
-        >>> found["hidden_1/kernel"], model.get_layer("hidden_1").kernel.shape
+        >>> found["hidden_1/kernel"], model.get_layer("hidden_1").get_weights()[0].shape
         ('0.weight', (4, 8))
 
     Differences:

@@ -176,8 +176,12 @@ class Recovery:
         return found
 
     def _set_flags(self, flags: list[bool] | None) -> None:
-        """Train the layers that were trained at a checkpoint; None, of earlier versions: as now."""
-        if flags:
+        """Train the layers that were trained at a checkpoint; None, of earlier versions: as now.
+
+        Those of a model of other layers are left for the check of the values, which names them.
+        """
+        here = self._context.trainable_flags
+        if flags and here and len(flags) == len(here):
             self._context.trainable_flags = flags
 
     def _other_names(self, found: Checkpoint) -> dict[str, str]:
