@@ -9,7 +9,7 @@ import trainlib as tl
 
 
 class WideAndDeep(keras.Model):
-    """Columns beside two hidden layers, of which the second has an output of its own."""
+    """Columns beside two hidden layers; the second has an auxiliary output."""
 
     def __init__(self, units=30, activation="relu"):
         super().__init__()

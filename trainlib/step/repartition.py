@@ -49,7 +49,7 @@ def with_weights_of(new: TrainState, old: TrainState) -> TrainState:
 def carried_over(new: TrainState, old: TrainState) -> TrainState:
     """Return a state before its first step with what another one has already.
 
-    The moments of parameters that were trained before go on; those of the others are new, and so
+    The moments of parameters that were trained before continue; those of the others are new, and so
     are the counts of optimizers that have a state for these alone, as groups of `param_rules` do.
 
     Args:

@@ -238,7 +238,7 @@ def masked_error(y: Tensor, y_pred: Tensor) -> Tensor:
         l = sum_j m_j (p_j - y_j)^2 / max(sum_j m_j, 1)
 
     Args:
-        y: the features, and behind them 1 for those that are masked, else 0: [N, 2 d].
+        y: the features, and after them 1 for those that are masked, else 0: [N, 2 d].
         y_pred: the predicted features [N, d].
     """
     target, mask = tf.split(tf.cast(y, y_pred.dtype), 2, axis=-1)
@@ -268,7 +268,7 @@ def _masking(flat: np.ndarray, settings: PretrainSettings) -> Augmentation:
 
 
 def _with_mask(flat: np.ndarray) -> np.ndarray:
-    """Return targets of `masked_error` of which none is masked."""
+    """Return targets of `masked_error` without masked features."""
     return np.concatenate([flat, np.zeros_like(flat)], 1)
 
 

@@ -177,7 +177,7 @@ def _has_gradient(g: Tensor) -> Tensor:
 
 
 def _owner(path: str, x: Tensor, params: dict[str, Tensor]) -> str | None:
-    """Return the path of the parameter of which a leaf of the state is a slot; None for scalars."""
+    """Return the path of the parameter that a leaf of the state belongs to; None for scalars."""
     owners = [p for p in params if p == "" or path == p or path.endswith(f"/{p}")]
     owner = max(owners, key=len, default=None)
     return owner if owner is not None and x.shape == params[owner].shape else None
