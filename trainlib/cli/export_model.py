@@ -6,7 +6,7 @@ from trainlib.cli.lazy_import import capture_stderr, defer
 
 defer("tensorflow", "keras")
 
-from trainlib.cli import app  # noqa: E402
+from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_run  # noqa: E402
 from trainlib.experiment.export import (  # noqa: E402
@@ -77,7 +77,7 @@ def export_model(values: Values) -> None:
             f"; {found.examples} examples are predicted as by the run's model, to "
             f"{found.difference:.1g}"
         )
-    print(what)
+    output.print_result(what)
 
 
 if __name__ == "__main__":

@@ -31,11 +31,11 @@ def widen(x: Any) -> Any:
     return tf.cast(x, compute_dtype(x.dtype))
 
 
-def widen_values(x: Any) -> Any:
-    """Cast a gradient to its compute dtype as `widen` does, but `tf.IndexedSlices` stay as such."""
+def map_values(function: Callable[[Any], Any], x: Any) -> Any:
+    """Return a function of each element of a gradient; `tf.IndexedSlices` stay as such."""
     if not isinstance(x, tf.IndexedSlices):
-        return widen(x)
-    return tf.IndexedSlices(widen(x.values), x.indices, x.dense_shape)
+        return function(x)
+    return tf.IndexedSlices(function(x.values), x.indices, x.dense_shape)
 
 
 def zeros_like(params: Any) -> Any:

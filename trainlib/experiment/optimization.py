@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import tensorflow as tf
 
 import trainlib.registry as registry
 from trainlib.core.checks import check_number
-from trainlib.core.tree import kernels, paths, zeros_like
+from trainlib.core.tree import PatternError, kernels, zeros_like
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Schedule, Tensor
 from trainlib.experiment.average_config import build_average
 from trainlib.experiment.config import ExperimentConfig
@@ -38,7 +37,6 @@ from trainlib.transforms import (
     param_rules,
     rules_table,
 )
-from trainlib.transforms.lazy import EMBEDDINGS
 from trainlib.user_code import is_spec
 
 
@@ -252,9 +250,11 @@ def _lazy(optimizer: Optimizer) -> Optimizer:
         raise ValueError(f"lazy_embeddings: {error}") from None
 
     def init(params: Any) -> Any:
-        if not any(re.fullmatch(EMBEDDINGS, path) for path in tf.nest.flatten(paths(params))):
-            raise ValueError("lazy_embeddings is for models with an embedding: leave it out")
-        return made.init(params)
+        try:
+            return made.init(params)
+        except PatternError:
+            message = "lazy_embeddings is for models with an embedding: leave it out"
+            raise ValueError(message) from None
 
     return made._replace(init=init)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -117,7 +118,7 @@ def plan_for(config: ExperimentConfig, trained: Any, before: Sequence[bool]) -> 
         parts = [[paths[id(v)] for v in parameters_of(x)] for x in parts_of(trained)]
         depths = range(len(parts) - 1, -1, -1)
         groups = [(x, transfer.layer_decay**d) for x, d in zip(parts, depths, strict=True) if d]
-    count = sum(_size(v) for part in frozen for v in parameters_of(part))
+    count = sum(math.prod(v.shape) for part in frozen for v in parameters_of(part))
     rules = ";".join(f"{_pattern(x, paths.values())}:learning_rate*={f!r}" for x, f in groups)
     return TransferPlan(before, tuple(x.name for x in frozen), count, steps, rules)
 
@@ -171,13 +172,6 @@ def _steps(transfer: TransferConfig, model: Any) -> Iterable[UnfreezingStep]:
 
 def _is_frozen(part: Any) -> bool:
     return not any(v.trainable for v in parameters_of(part))
-
-
-def _size(variable: Any) -> int:
-    size = 1
-    for length in variable.shape:
-        size *= length
-    return size
 
 
 def _pattern(wanted: Sequence[str], paths: Iterable[str]) -> str:

@@ -13,10 +13,10 @@ from trainlib.models.transfer import features
 from trainlib.training.keras_private import (
     all_layers,
     inputs_of_call,
-    own_parameters,
     preprocesses_inputs,
     source_of,
 )
+from trainlib.training.trainable import parameters_of
 
 NOISE = ("dropout", "gaussian_noise")
 """Kinds of noise that disturb the inputs of an encoder."""
@@ -137,7 +137,9 @@ def _parts(scaled: Any, layers: Sequence[Any]) -> list[Any]:
     names = [id(x) for x in outputs]
     first = names.index(id(scaled)) + 1 if id(scaled) in names else 0
     rest = list(layers)[first:]
-    kernels = [i for i, layer in enumerate(rest) if any(_is_kernel(v) for v in _own(layer))]
+    kernels = [
+        i for i, layer in enumerate(rest) if any(_is_kernel(v) for v in parameters_of(layer))
+    ]
     if not all(isinstance(rest[i], keras.layers.Dense) for i in kernels):
         return []
     models, tensor = [], scaled
@@ -145,10 +147,6 @@ def _parts(scaled: Any, layers: Sequence[Any]) -> list[Any]:
         models.append(keras.Model(tensor, rest[end - 1].output, name=f"part_{number}"))
         tensor = rest[end - 1].output
     return models
-
-
-def _own(layer: Any) -> list[Any]:
-    return [v for inner in all_layers(layer) for v in own_parameters(inner)]
 
 
 def _is_kernel(variable: Any) -> bool:

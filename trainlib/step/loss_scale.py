@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from trainlib.core.checks import check_integer, check_number
-from trainlib.core.tree import widen, widen_values
+from trainlib.core.tree import map_values, widen
 from trainlib.core.types import Tensor, Tree
 
 GROWTH_STEPS = 2000
@@ -236,13 +236,10 @@ def unscale_grads(grads: Tree, state: LossScaleState | tuple[()]) -> Tree:
     def unscale(g: Tensor) -> Tensor:
         if g is None:
             return None
-        g = widen_values(g)
-        scale = tf.cast(state.scale, g.dtype)
-        if isinstance(g, tf.IndexedSlices):
-            return tf.IndexedSlices(g.values / scale, g.indices, g.dense_shape)
-        return g / scale
+        g = widen(g)
+        return g / tf.cast(state.scale, g.dtype)
 
-    return tf.nest.map_structure(unscale, grads)
+    return tf.nest.map_structure(lambda g: map_values(unscale, g), grads)
 
 
 def _init(scale: float) -> LossScaleState:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from trainlib.constraints import Constraint
 from trainlib.core.finite import first_nonfinite
 from trainlib.core.norms import global_norm
-from trainlib.core.tree import paths, widen_values
+from trainlib.core.tree import map_values, paths, widen
 from trainlib.core.types import State, Tensor, Tree, apply_updates, update_with
 from trainlib.metrics import Mean
 from trainlib.step.averages import entries, update_average
@@ -240,7 +240,7 @@ def _nonfinite_index(gradients: Gradients) -> Tensor:
 
 def _widen(g: Tensor) -> Tensor:
     """Return a gradient in its compute dtype; None stays None."""
-    return None if g is None else widen_values(g)
+    return None if g is None else map_values(widen, g)
 
 
 def _where(condition: Tensor, new: Callable[[], Tree], old: Tree) -> Tree:

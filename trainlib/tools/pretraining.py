@@ -25,7 +25,7 @@ from trainlib.training.augmentation import Augmentation
 from trainlib.training.callback import Callback, Results, TrainingStatus
 from trainlib.training.display import format_results
 from trainlib.training.evaluator import Evaluator
-from trainlib.training.execution import default_execution
+from trainlib.training.execution import STEPS_TO_COMPILE, default_execution
 from trainlib.training.keyword_options import settings_from, show_options
 from trainlib.training.trainer import Trainer
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 METHODS = ("autoencoder", "masked")
-SHORT = 1000
-"""Number of steps below which nothing is compiled by XLA."""
 Log = Callable[[str], Any]
 
 
@@ -226,7 +224,7 @@ def _execution(settings: PretrainSettings, encoder: Any, examples: int) -> str:
     """Return how steps are executed; nothing is measured, so that it is the same in each run."""
     if settings.execution != "auto":
         return settings.execution
-    if settings.epochs * examples < SHORT * settings.batch_size:
+    if settings.epochs * examples < STEPS_TO_COMPILE["dense"] * settings.batch_size:
         return "graph"
     dense = default_execution("auto", encoder) == "xla"
     return "xla" if dense and not settings.noise else "xla_update"

@@ -218,7 +218,7 @@ class TrainingContext:
     def _check_batches(self, name: str, adapter: DataAdapter) -> None:
         """Raise `ValueError` unless a Keras model takes the indices, and the size of batches."""
         if self.model is not None and isinstance(adapter, ArrayAdapter):
-            check_indices(name, adapter, self.model.model)
+            check_indices(name, adapter, self.model.embeddings)
         if self.stateful is not None:
             check_batches(name, adapter, *self.stateful)
 

@@ -6,7 +6,7 @@ would train on other words than it was given.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -40,22 +40,23 @@ def nan_without_row(layer: Any, call: Callable[..., Tensor], x: Any, **options: 
     return tf.where(((index >= -n) & (index < n))[..., tf.newaxis], rows, np.nan)
 
 
-def check_indices(name: str, adapter: ArrayAdapter, model: Any) -> None:
-    """Raise `ValueError` if arrays hold an index that an embedding of the model has no row for.
+def embeddings_of_input(model: Any) -> list[Any]:
+    """Return the embedding layers that are given the one input of a Keras model, as most are."""
+    return [layer for layer in embeddings_of(model) if _is_given_the_input(layer, model)]
 
-    Only an embedding that is given the one input of its model, as most are, is checked here.
+
+def check_indices(name: str, adapter: ArrayAdapter, embeddings: Sequence[Any]) -> None:
+    """Raise `ValueError` if arrays hold an index that an embedding has no row for.
 
     Args:
         name: name of the argument, for the message.
-        adapter: the arrays, of which the first are the inputs.
-        model: a Keras model.
+        adapter: the arrays; the inputs are the first of them.
+        embeddings: of `embeddings_of_input`.
     """
     x = adapter.examples[0]
     if adapter.on_host or tf.nest.is_nested(x):
         return
-    for layer in embeddings_of(model):
-        if not _is_given_the_input(layer, model):
-            continue
+    for layer in embeddings:
         for index in (int(tf.reduce_min(x)), int(tf.reduce_max(x))):
             if not -layer.input_dim <= index < layer.input_dim:
                 raise ValueError(

@@ -13,6 +13,7 @@ from trainlib.metrics.base import by_value_name
 from trainlib.step.state import TrainState
 from trainlib.training.automatic_names import automatic_kinds
 from trainlib.training.averages import averaged_variables
+from trainlib.training.embedding_rows import embeddings_of_input
 from trainlib.training.keras_private import all_layers, metrics_of
 from trainlib.training.model_variables import SEED_STATE, model_variables
 
@@ -34,6 +35,7 @@ class ModelLink:
         model: the model.
         metrics: the metrics that layers keep, by name.
         automatic_kinds: the names that Keras gave to layers, without their numbers.
+        embeddings: the embedding layers that are given its one input.
     """
 
     def __init__(self, model: Any, state: TrainState) -> None:
@@ -42,6 +44,7 @@ class ModelLink:
         self._layers = all_layers(model)
         self._values = {path: _value(v) for path, v in self._variables.items()}
         self.automatic_kinds = automatic_kinds(model)
+        self.embeddings = embeddings_of_input(model)
         self.metrics = {m.name: m for layer in self._layers for m in metrics_of(layer)}
 
     def check_trainable(self) -> None:
