@@ -39,6 +39,11 @@ def test_it_counts_the_steps_and_the_memory(plan):
     assert plan["execution"].startswith("graph; ")
 
 
+def test_the_last_batches_of_each_epoch_make_an_update():
+    found = rows("--epochs=3", "--gradient_accumulation_steps=3")["steps"]
+    assert found == "2 batches of 32 in each of 3 epochs: 3 updates"
+
+
 def test_the_bytes_of_the_state_are_counted():
     found = rows("--optimizer=adam", "--hidden=1000,1000")["memory"]
     parameters = 64 * 1000 + 1000 + 1000 * 1000 + 1000 + 1000 * 10 + 10
