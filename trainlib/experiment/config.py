@@ -270,9 +270,9 @@ class ExperimentConfig:
     strategy: str = setting(
         "str",
         AUTO,
-        "Devices: one_device; mirrored, several devices of this machine; multi_worker, the "
-        "processes that $TF_CONFIG names, each started by this command with the same flags; auto "
-        "uses what is there.",
+        "Devices that train: one_device, mirrored (several devices of this machine) or "
+        "multi_worker (the processes that $TF_CONFIG names, each started by this command with the "
+        "same flags); auto uses what is there.",
         choices=STRATEGIES,
     )
     replicas: int | None = setting(

@@ -224,8 +224,8 @@ def build_optimizer(
     if all_rules := _all_rules(config, rules):
         if config.lazy_embeddings:
             raise ValueError(
-                "lazy_embeddings is for one rule for all parameters: leave out it, or the rules by "
-                "path and what freezes layers or lowers their rates"
+                "lazy_embeddings is for one rule for all parameters: leave it out, or leave out "
+                "the rules by path and what freezes layers or lowers their rates"
             )
         before = chain(*clipping) if clipping else None
         strict = config.transfer.freeze is None
