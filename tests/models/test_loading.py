@@ -46,6 +46,14 @@ def test_a_file_that_holds_no_model_is_refused(tmp_path, content):
     assert "\n" not in str(error.value)
 
 
+def test_a_file_that_holds_more_than_it_may_is_refused(tmp_path, monkeypatch):
+    path = str(tmp_path / "model.keras")
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
+    monkeypatch.setenv("TRAINLIB_MAX_DATA_GIB", "1e-6")
+    with pytest.raises(ValueError, match="but holds more than 1,073, .*TRAINLIB_MAX_DATA_GIB"):
+        load_model(path)
+
+
 def test_code_in_a_file_is_not_run(tmp_path):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: 2 * x)])
     path = str(tmp_path / "model.keras")

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from trainlib.data.limits import check_size
 from trainlib.training.model_link import check_steps
 from trainlib.training.paths import expanded, shown
 from trainlib.user_code import import_function, naming_place
@@ -70,7 +71,8 @@ def load_model(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file holds no Keras model, or holds code while `safe_mode` is True.
+        ValueError: the file holds no Keras model, holds code while `safe_mode` is True, or holds more
+            than fits into memory or than a compressed file of its size may.
 
     Example:
         >>> tl.models.mlp((4,), 3, hidden=()).save("linear.keras")
@@ -85,6 +87,8 @@ def load_model(
     try:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is not a zip archive")
+        with zipfile.ZipFile(file) as archive:
+            check_size(file, sum(member.file_size for member in archive.infolist()))
         return keras.saving.load_model(file, custom_objects, compile=False, safe_mode=safe_mode)
     except Exception as error:
         reason = " ".join(_without_configuration(str(error)).split())

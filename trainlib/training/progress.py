@@ -210,9 +210,12 @@ class Recovery:
         self._required("requests a roll back").wait()
         found = self._newest(progress.global_batch)
         if found is None or found.position == self._rolled_back_to:
-            why = "there is none" if found is None else f"{found.position} was restored already"
-            message = f"{request.reason}; no checkpoint to roll back to: {why}"
-            raise NonFiniteError(message, progress.global_batch)
+            why = (
+                "no checkpoint to roll back to"
+                if found is None
+                else f"rolling back did not help: {found.position} was restored already"
+            )
+            raise NonFiniteError(f"{request.reason}; {why}", progress.global_batch)
         now = self._context.trainable_flags
         self._set_flags(found.metadata.get("trainable"))
         state = found.tree("state", self._context.programs.variables)
