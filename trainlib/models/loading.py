@@ -71,8 +71,8 @@ def load_model(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file holds no Keras model, holds code while `safe_mode` is True, or holds more
-            than fits into memory or than a compressed file of its size may.
+        ValueError: the file holds no Keras model, holds code while `safe_mode` is True, or holds
+            more than fits into memory or than a compressed file of its size may.
 
     Example:
         >>> tl.models.mlp((4,), 3, hidden=()).save("linear.keras")
