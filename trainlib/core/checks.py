@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 LARGEST_NUMBER = 2.0**127
@@ -118,6 +118,11 @@ def check_choice(kind: str, name: Any, choices: Iterable[str]) -> None:
     near = nearest(str(name), choices)
     hint = "" if near is None else f"did you mean {near!r}? "
     raise ValueError(f"unknown {kind} {name!r}: {hint}choose from {', '.join(choices)}")
+
+
+def first_of(names: Sequence[str], count: int) -> str:
+    """Return the first names as text for messages, with ", ..." if there are more than `count`."""
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

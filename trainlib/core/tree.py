@@ -12,6 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from trainlib.core.checks import first_of
+
 
 def compute_dtype(dtype: Any) -> Any:
     """Return the dtype in which updates are computed for tensors of a dtype: float32 or float64.
@@ -300,7 +302,7 @@ def matching_paths(pattern: str, names: Sequence[str]) -> set[str]:
     expression = compiled(pattern)
     found = {path for path in names if expression.fullmatch(path)}
     if not found:
-        some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        some = first_of(names, 5)
         message = f"no parameter path fully matches {pattern!r}; the paths are {some}"
         raise PatternError(message, pattern)
     return found

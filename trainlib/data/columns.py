@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from trainlib.core.checks import first_of
 from trainlib.data.archives import Array
 from trainlib.data.cells import read_number
 from trainlib.data.frames import Frame, parse_dates
@@ -147,7 +148,7 @@ class CategoryColumn:
         new = [] if self.other else sorted({c for c in cells if c is not None and c not in index})
         notes = []
         if new:
-            known = ", ".join(map(printable, new[:3])) + (", ..." if len(new) > 3 else "")
+            known = first_of([*map(printable, new)], 3)
             rows = int(np.isin(cells.astype(str), new).sum())
             notes.append(
                 f"column {self.name!r}: {rows} cells hold categories that are new: {known}"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainlib.core.checks import check_choice
+from trainlib.core.checks import check_choice, first_of
 from trainlib.data.archives import Array
 from trainlib.data.cells import MISSING, is_number
 from trainlib.data.frames import Frame
@@ -132,7 +132,7 @@ def encode_labels(frame: Frame, classes: Sequence[str]) -> Array:
 
 def first_classes(classes: Sequence[str]) -> str:
     """Return the first ten classes as text, for messages."""
-    return ", ".join(map(printable, classes[:10])) + (", ..." if len(classes) > 10 else "")
+    return first_of([*map(printable, classes)], 10)
 
 
 def class_name(cell: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from trainlib.core.checks import first_of
 from trainlib.data.archives import Array
 
 TORCH_EPSILON = 1e-5
@@ -259,9 +260,7 @@ def _by_shape(
             )
         found |= {layer.name: module for layer, module in zip(ours, theirs, strict=True)}
     if any(alone):
-        ours_left, theirs_left = (
-            ", ".join(x[:4]) + ", ..." * (len(x) > 4) or "none" for x in alone
-        )
+        ours_left, theirs_left = (first_of(x, 4) or "none" for x in alone)
         raise ValueError(
             f"{where} does not fit the model: layers without a module: {ours_left}; modules "
             f"without a layer: {theirs_left}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
@@ -26,6 +25,7 @@ from trainlib.training.callback import Callback, Results, TrainingStatus
 from trainlib.training.display import format_results
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.execution import STEPS_TO_COMPILE, default_execution
+from trainlib.training.fitting import split_arrays
 from trainlib.training.keyword_options import settings_from, show_options
 from trainlib.training.trainer import Trainer
 
@@ -282,10 +282,9 @@ def _split(
     x: np.ndarray, y: np.ndarray, settings: PretrainSettings
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray] | None]:
     """Return the training and the validation examples; None for none."""
-    first = math.ceil(len(x) * (1 - settings.validation_split))
-    if not 0 < first:
-        raise ValueError(f"validation_split={settings.validation_split} leaves no examples")
-    return (x[:first], y[:first]), (x[first:], y[first:]) if first < len(x) else None
+    if not settings.validation_split:
+        return (x, y), None
+    return split_arrays((x, y), settings.validation_split)
 
 
 class _LogEpochs(Callback):

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from trainlib.core.checks import first_of
 from trainlib.core.tree import PatternError, compiled
 from trainlib.training.keras_private import all_layers, own_parameters
 from trainlib.training.model_variables import model_variables
@@ -79,8 +80,7 @@ def matching_layers(model: Any, pattern: str) -> list[Any]:
                 f"param_rules={matched[0]}:freeze"
             )
     if not any(own_parameters(x) for layer in found for x in all_layers(layer)):
-        names = [layer.name for layer in parts_of(model)]
-        some = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        some = first_of([layer.name for layer in parts_of(model)], 8)
         message = f"no layer fully matches {pattern!r}; the layers with parameters are {some}"
         raise PatternError(message, pattern)
     return found
