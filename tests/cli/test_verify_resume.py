@@ -33,9 +33,9 @@ def test_a_run_is_verified_and_an_impure_one_found(quick, command, tmp_path, mon
     plain = ("--train_examples=64", "--validation_split=0", "--epochs=9", "--execution=graph")
     done = command("train", *plain, *flags[1:], "--model=impure:impure")
     assert done.status == 1
-    assert re.match(r"train: (metric_states|state)/\S+ differs: \d+ of \d+ values", done.err)
+    assert re.match(r"train: (metric_states|state)/\S+ differs: \d+ of \d+ values", done.errors)
     done = quick(*flags, "--verify_steps=50")
-    assert (done.status, done.err) == (
+    assert (done.status, done.errors) == (
         2,
         "train: the run has too few batches for so many --verify_steps: give fewer\n",
     )

@@ -181,7 +181,7 @@ def test_a_second_interrupt_ends_a_run_at_once(folder):
         while process.stderr.readline() != "train: SIGINT, saving a checkpoint ...\n":
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=120)
         assert (process.returncode, errors) == (
             130,
             "\ntrain: interrupted immediately, without a checkpoint\n",

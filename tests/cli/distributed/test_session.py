@@ -49,7 +49,7 @@ def wait_for(text, worker):
 def assert_saved(workers):
     """Assert that all end with a checkpoint."""
     for worker in workers:
-        worker.communicate(timeout=40)
+        worker.communicate(timeout=120)
         assert worker.returncode == 75
 
 
