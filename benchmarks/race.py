@@ -12,10 +12,10 @@ from typing import Any
 
 from contenders import FAMILIES, OURS, SHUFFLING, TRAINING
 from worker import Worker, WorkerError
-from workloads import CHECK_STEPS, EVALUATION_EXAMPLES, workload
+from workloads import EVALUATION_EXAMPLES, workload
 
 TOLERANCE = 2e-3
-"""Largest relative difference of losses after CHECK_STEPS, from rounding in float32."""
+"""Largest relative difference of losses after the steps of the check, from rounding in float32."""
 PAUSE = 0.1
 """Seconds between runs, in which the threads of the last one become idle."""
 
@@ -33,9 +33,11 @@ def log_progress(text: str) -> None:
 
 
 def check_same_work(
-    name: str, ours: Mapping[str, float], theirs: Mapping[str, float]
+    name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> dict[str, float]:
     """Return the relative differences of two results of `Training.check`.
+
+    A contender without a record of the losses of the batches has a training loss of None.
 
     Raises:
         ResultMismatch: the numbers of steps differ, or the losses by more than TOLERANCE.
@@ -44,6 +46,8 @@ def check_same_work(
         raise ResultMismatch(f"{name} made {theirs['steps']} steps, trainlib {ours['steps']}")
     differences = {}
     for key in ("loss", "training_loss"):
+        if theirs[key] is None:
+            continue
         differences[key] = abs(theirs[key] - ours[key]) / abs(ours[key])
         if not differences[key] <= TOLERANCE:
             raise ResultMismatch(f"{name} reached a {key} of {theirs[key]}, trainlib {ours[key]}")
@@ -112,10 +116,11 @@ class Race:
         def prepare(worker: Worker, turn: int, count: int) -> None:
             worker.call("prepare", epoch=turn, steps=count)
 
-        steps = workload(self.name, self.quick).steps
+        of = workload(self.name, self.quick)
+        steps = of.steps
         ours = [name for name in self.workers if name in (OURS, SHUFFLING)]
         peers = [name for name in self.workers if name not in ours]
-        counts = self._counts(peers, prepare, "run", CHECK_STEPS, steps)
+        counts = self._counts(peers, prepare, "run", of.check_steps, steps)
         counts |= dict.fromkeys(ours, steps)  # one epoch, whose order is known
         rates = self._run(prepare, "run", counts)
         for name, worker in self.workers.items():
@@ -130,7 +135,7 @@ class Race:
             worker.call("prepare_evaluation", examples=count)
 
         size = EVALUATION_EXAMPLES
-        examples = workload(self.name, self.quick).examples // size * size
+        examples = max(size, workload(self.name, self.quick).evaluated)
         counts = self._counts(list(self.workers), prepare, "run_evaluation", size, examples)
         rates = self._run(prepare, "run_evaluation", counts)
         runs = [self.workers[OURS].call("run_forward") for _ in range(self.rounds + 1)]

@@ -10,12 +10,13 @@ from contenders import FAMILIES, OURS, SHUFFLING
 from machine import machine_line
 
 TITLES = {
+    "bare": "by hand",
     "keras_default": "Keras, defaults",
     "keras_best": "Keras, tuned",
     "torch": "PyTorch",
     "jax": "JAX with Optax",
 }
-COLORS = ("#1f5a8a", "#6aa5d0", "#d9822b", "#6b9e4f")
+COLORS = ("#8c6bb1", "#1f5a8a", "#6aa5d0", "#d9822b", "#6b9e4f")
 STARTUP = {
     "python": "Python itself",
     "import_trainlib": "`import trainlib`",
@@ -60,7 +61,22 @@ def _training(workloads: Mapping[str, Any]) -> str:
         [name, _number(row["steps_per_second"]), _shuffling(row), *_ratios(row), _memory(row)]
         for name, row in workloads.items()
     ]
-    return _table(["training", "steps/s", "shuffling", *TITLES.values(), "peak MiB (Keras)"], rows)
+    head = ["training", "steps/s", "shuffling", *TITLES.values(), "peak MiB (Keras)"]
+    return "\n\n".join(filter(None, [_table(head, rows), _epochs(workloads)]))
+
+
+def _epochs(workloads: Mapping[str, Any]) -> str:
+    """Return the seconds of 100 epochs, for the workloads that have epochs; "" if there are none.
+
+    Contenders with slower steps make fewer epochs in a run.
+    """
+    rows = [
+        [name, contender, _number(row["seconds_of_100_epochs"])]
+        for name, found in workloads.items()
+        for contender, row in found["contenders"].items()
+        if "seconds_of_100_epochs" in row
+    ]
+    return _table(["100 epochs", "contender", "seconds"], rows) if rows else ""
 
 
 def _evaluation(evaluation: Mapping[str, Any]) -> str:
@@ -212,7 +228,7 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
         bars = [
             (at + i * height, row[f"ratio_{family}"])
             for at, row in enumerate(workloads.values())
-            if row[f"ratio_{family}"] is not None
+            if row.get(f"ratio_{family}") is not None
         ]
         if bars:
             places, ratios = zip(*bars, strict=True)

@@ -1,5 +1,8 @@
 """Workloads: models, synthetic data, initial weights, and the order of the batches.
 
+Models that are chains of dense layers follow from a `Workload`; the module `keras_nets` of the
+contenders has the others, by name, and `jax_nets` and `torch_nets` have the same functions.
+
 All of them follow from one seed, are made once with NumPy and are passed on in files, so that every
 contender starts from the same numbers and takes the same batches in the same order.
 """
@@ -7,13 +10,14 @@ contender starts from the same numbers and takes the same batches in the same or
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 SEED = 0
 CHECK_STEPS = 200
-"""Steps from the initial weights after which all contenders must have the same loss."""
+"""Steps from the initial weights after which all contenders must have the same loss; fewer where
+steps are long (`Workload.check_steps`)."""
 EVALUATION_EXAMPLES = 2048
 """Number of examples of that loss."""
 RATES = {"sgd": 2.0**-7, "adam": 2.0**-14}
@@ -37,8 +41,14 @@ class Workload(NamedTuple):
         outputs: number of logits of a classification; 1 for a regression.
         optimizer: "sgd" or "adam".
         batch_size: examples in a batch.
-        steps: steps of an epoch.
+        steps: steps of a run.
         filters: filters of a first 3x3 convolution with 2x2 max-pooling; 0 for none.
+        net: name of another model than a chain of dense layers; "" for such a chain.
+        vocabulary: number of different integers of the inputs, from 1; 0 for inputs of numbers.
+        check_steps: steps after which the losses are compared, and the least number of a run.
+        rate: learning rate; 0 for that of the optimizer in `RATES`.
+        examples_of_epoch: examples of an epoch, if a run makes several, with a validation after
+            each; 0 for a run of one epoch without.
     """
 
     input_shape: tuple[int, ...]
@@ -48,6 +58,11 @@ class Workload(NamedTuple):
     batch_size: int
     steps: int
     filters: int = 0
+    net: str = ""
+    vocabulary: int = 0
+    check_steps: int = CHECK_STEPS
+    rate: float = 0.0
+    examples_of_epoch: int = 0
 
     @property
     def classes(self) -> bool:
@@ -60,11 +75,30 @@ class Workload(NamedTuple):
         return "sparse_categorical_crossentropy" if self.classes else "mean_squared_error"
 
     @property
+    def learning_rate(self) -> float:
+        return self.rate or RATES[self.optimizer]
+
+    @property
     def examples(self) -> int:
-        return self.steps * self.batch_size
+        return self.examples_of_epoch or self.steps * self.batch_size
+
+    @property
+    def steps_of_epoch(self) -> int:
+        return -(-self.examples // self.batch_size)
+
+    @property
+    def evaluated(self) -> int:
+        """Number of examples of an evaluation, in whole batches of EVALUATION_EXAMPLES."""
+        return self.examples // EVALUATION_EXAMPLES * EVALUATION_EXAMPLES
+
+    def structured(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return inputs and targets as the model takes them: by name where it has several."""
+        if self.net != "wide_deep":
+            return x, y
+        return {"wide": x[..., :5], "deep": x[..., 2:]}, dict.fromkeys(LOSS_WEIGHTS, y)
 
     def shapes(self) -> list[tuple[int, ...]]:
-        """Return the shapes of the parameters: kernel and bias by layer, as in Keras."""
+        """Return the shapes of a chain's parameters: kernel and bias by layer, as in Keras."""
         found: list[tuple[int, ...]] = []
         width = int(np.prod(self.input_shape))
         if self.filters:
@@ -77,19 +111,45 @@ class Workload(NamedTuple):
         return found
 
 
+LOSS_WEIGHTS = {"main": 0.875, "aux": 0.125}
+"""Weights of the losses of the outputs of `wide_deep`."""
 WORKLOADS = {
     "tiny": Workload((8,), (30,), 1, "sgd", 32, 60_000),
     "mlp_sgd": Workload((784,), (300, 100), 10, "sgd", 32, 3_000),
     "mlp_adam": Workload((784,), (300, 100), 10, "adam", 32, 3_000),
     "wide": Workload((784,), (690, 690, 690), 10, "adam", 100, 600),
     "cnn": Workload((28, 28, 1), (128,), 10, "adam", 32, 400, filters=32),
+    "resnet": Workload(
+        (32, 32, 3), (), 10, "adam", 128, 16, net="resnet", check_steps=4, rate=2.0**-11
+    ),
+    "lstm": Workload((80,), (), 10, "adam", 32, 200, net="lstm", vocabulary=5000, rate=2.0**-8),
+    "gru": Workload((80,), (), 10, "adam", 32, 200, net="gru", vocabulary=5000, rate=2.0**-8),
+    "transformer": Workload(
+        (64,), (), 10, "adam", 32, 128, net="transformer", vocabulary=5000, check_steps=64
+    ),
+    "embedding": Workload(
+        *((20,), (), 10, "adam", 32, 96),
+        net="embedding",
+        vocabulary=200_000,
+        check_steps=48,
+        rate=2.0**-9,
+    ),
+    "separable": Workload(
+        (28, 28, 1), (), 10, "adam", 32, 64, net="separable", check_steps=8, rate=2.0**-10
+    ),
+    "wide_deep": Workload((8,), (30, 30), 1, "sgd", 32, 20_000, net="wide_deep"),
+    "housing_epochs": Workload(
+        (8,), (30, 30), 1, "sgd", 32, 100 * 363, check_steps=363, examples_of_epoch=11_610
+    ),
 }
+VALIDATION_EXAMPLES = 3_870
+"""Examples of the validation after each epoch, of workloads whose runs have several."""
 
 
 def workload(name: str, quick: bool = False) -> Workload:
-    """Return the workload of a name; `quick` makes its epoch as short as the check."""
+    """Return the workload of a name; `quick` makes its run as short as the check."""
     found = WORKLOADS[name]
-    return found._replace(steps=CHECK_STEPS) if quick else found
+    return found._replace(steps=found.check_steps) if quick else found
 
 
 class WorkloadWriter:
@@ -108,15 +168,20 @@ class WorkloadWriter:
         write_numbers(self.folder, self.workload)
         for epoch in range(epochs):
             np.save(self.folder / f"order_{epoch}.npy", order(epoch, self.workload.examples))
-        checked = CHECK_STEPS * self.workload.batch_size
-        np.save(self.folder / "check_order.npy", order(0, checked))
+        checked = self.workload.check_steps * self.workload.batch_size
+        size = min(checked, self.workload.examples)
+        np.save(self.folder / "check_order.npy", order(0, size))
 
 
 def write_numbers(folder: Path, of: Workload) -> None:
-    """Write x.npy, y.npy, evaluation_x.npy, evaluation_y.npy and weights.npz."""
+    """Write x.npy, y.npy, the same of the evaluation and of the validation, and weights.npz."""
     rng = np.random.default_rng(SEED)
-    planted = rng.standard_normal((int(np.prod(of.input_shape)), of.outputs), "float32")
-    for prefix, size in (("", of.examples), ("evaluation_", EVALUATION_EXAMPLES)):
+    inputs = of.vocabulary or int(np.prod(of.input_shape))
+    planted = rng.standard_normal((inputs, of.outputs), "float32")
+    sizes = {"": max(of.examples, EVALUATION_EXAMPLES), "evaluation_": EVALUATION_EXAMPLES}
+    if of.examples_of_epoch:
+        sizes["validation_"] = VALIDATION_EXAMPLES
+    for prefix, size in sizes.items():
         x, y = data(rng, size, planted, of)
         np.save(folder / f"{prefix}x.npy", x)
         np.save(folder / f"{prefix}y.npy", y)
@@ -124,7 +189,11 @@ def write_numbers(folder: Path, of: Workload) -> None:
 
 
 def first_weights(rng: np.random.Generator, of: Workload) -> list[np.ndarray]:
-    """Return He-normal kernels and zero biases."""
+    """Return He-normal kernels and zero biases; other models than chains as Keras draws them."""
+    if of.net:
+        from contenders.keras_nets import draw_weights
+
+        return draw_weights(of, SEED)
     return [
         np.zeros(shape, "float32")
         if len(shape) == 1
@@ -145,8 +214,11 @@ def data(
     """Return inputs in [-1, 1] with classes, or normally distributed inputs with a value each.
 
     The class is the largest output of the linear map `planted`; the value is the tanh of its
-    output, and noise.
+    output, and noise. Inputs with a vocabulary are integers, of which it has a row each.
     """
+    if of.vocabulary:
+        words = rng.integers(1, of.vocabulary, (size, *of.input_shape), dtype="int32")
+        return words, np.argmax(planted[words].sum(axis=1), axis=1).astype("int32")
     if of.classes:
         greys = rng.integers(0, 256, (size, *of.input_shape), dtype="uint8")
         x = greys.astype("float32") / np.float32(127.5) - np.float32(1)

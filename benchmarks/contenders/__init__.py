@@ -1,6 +1,7 @@
 """The contenders: a module for each library, each imported in a separate process.
 
-base: what they share; ours, keras_, torch_, jax_: trainlib, Keras, PyTorch, JAX with Optax.
+base: what they share; ours, keras_, torch_, jax_: trainlib, Keras, PyTorch, JAX with Optax; bare:
+the steps written by hand in TensorFlow. keras_nets, torch_nets, jax_nets: the models.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ OURS, SHUFFLING = "ours", "ours_shuffling"
 TRAINING = {
     OURS: Contender("ours", "tl.Trainer.fit, in the order that all contenders get"),
     SHUFFLING: Contender("ours", "tl.Trainer.fit, which shuffles by default", {"shuffle": True}),
+    "bare": Contender("bare", "the step by hand in a tf.while_loop, without metrics, under XLA"),
+    "bare_graph": Contender("bare", "the same as a graph", {"compiled": False}),
     "keras_default": Contender("keras_", "Model.fit with its defaults"),
     "keras_best": Contender("keras_", "Model.fit, steps_per_execution and jit_compile searched"),
     "torch": Contender("torch_", "PyTorch, eager"),
@@ -37,6 +40,7 @@ TRAINING = {
     "jax_steps": Contender("jax_", "JAX with Optax, one call per step", {"scan": False}),
 }
 FAMILIES = {
+    "bare": ("bare", "bare_graph"),
     "keras_default": ("keras_default",),
     "keras_best": ("keras_best",),
     "torch": ("torch", "torch_fused", "torch_compiled"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workloads import CHECK_STEPS, read_weights, workload
+from workloads import read_weights, workload
 
 EVALUATION_BATCH = 512
 
@@ -34,15 +34,15 @@ class Training(abc.ABC):
 
     @abc.abstractmethod
     def place(self, x: np.ndarray, y: np.ndarray) -> Any:
-        """Return training examples on the device; they fill all batches."""
+        """Return training examples on the device; the last batch may be smaller."""
 
     @abc.abstractmethod
     def place_evaluation(self, x: np.ndarray, y: np.ndarray) -> Any:
-        """Return evaluation examples on the device; a multiple of EVALUATION_BATCH."""
+        """Return evaluation examples on the device, for batches of EVALUATION_BATCH."""
 
     @abc.abstractmethod
-    def train(self, data: Any) -> float:
-        """Train on the data once and return the mean loss of the batches."""
+    def train(self, data: Any) -> float | None:
+        """Train on the data once and return the mean loss of the batches; None if not computed."""
 
     @abc.abstractmethod
     def evaluate(self, data: Any) -> float:
@@ -52,25 +52,40 @@ class Training(abc.ABC):
     def steps_made(self) -> int:
         """Return the number of steps, as the library counts them."""
 
-    def check(self) -> dict[str, float]:
-        """Return the losses after CHECK_STEPS from the initial weights, and the steps made."""
-        self.load("check_order", CHECK_STEPS)
+    def train_epochs(self, data: Any, validation: Any, epochs: int) -> float | None:
+        """Train on the data some times, with a validation after each; return the last loss."""
+        loss = None
+        for _ in range(epochs):
+            loss = self.train(data)
+            self.evaluate(validation)
+        return loss
+
+    def check(self) -> dict[str, Any]:
+        """Return the losses after some steps from the initial weights, and the steps made."""
+        self.load("check_order", self.workload.check_steps)
         training_loss = self.train(self.data)
-        x = np.load(self.folder / "evaluation_x.npy")
-        y = np.load(self.folder / "evaluation_y.npy")
-        loss = self.evaluate(self.place_evaluation(x, y))
+        loss = self.evaluate(self.place_evaluation(*self._saved("evaluation_")))
         return {"loss": loss, "training_loss": training_loss, "steps": self.steps_made()}
 
     def prepare(self, epoch: int, steps: int) -> None:
-        """Load the first `steps` batches of an epoch."""
+        """Load the first `steps` batches of an epoch, or data for several epochs of validation."""
         self.load(f"order_{epoch}", steps)
+        if self.workload.examples_of_epoch:
+            self.epochs = steps // self.workload.steps_of_epoch
+            self.validation = self.place_evaluation(*self._saved("validation_"))
 
-    def run(self) -> dict[str, float]:
+    def _saved(self, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+        return np.load(self.folder / f"{prefix}x.npy"), np.load(self.folder / f"{prefix}y.npy")
+
+    def run(self) -> dict[str, Any]:
         """Train on the loaded data."""
         before = self.steps_made()
         gc.collect()
         began = time.perf_counter()
-        loss = self.train(self.data)
+        if self.workload.examples_of_epoch:
+            loss = self.train_epochs(self.data, self.validation, self.epochs)
+        else:
+            loss = self.train(self.data)
         seconds = time.perf_counter() - began
         return {"seconds": seconds, "count": self.steps_made() - before, "loss": loss}
 
@@ -92,13 +107,22 @@ class Training(abc.ABC):
 
     def load(self, order: str, steps: int) -> None:
         self.data = None  # freed before the next are read
-        size = steps * self.workload.batch_size
+        size = min(steps * self.workload.batch_size, self.workload.examples)
         rows = slice(size)
         if not self.draws_order:
             rows = np.load(self.folder / f"{order}.npy")[:size]
         x = np.load(self.folder / "x.npy", mmap_mode="r")
         y = np.load(self.folder / "y.npy", mmap_mode="r")
         self.data = self.place(np.asarray(x[rows]), np.asarray(y[rows]))
+
+
+def split_batches(arrays: Any, size: int) -> list[list[Any]]:
+    """Return arrays with the batches on the first axis, then those of a smaller last batch."""
+    whole = len(arrays[0]) // size * size
+    parts = [[a[:whole].reshape(-1, size, *a.shape[1:]) for a in arrays]]
+    if whole < len(arrays[0]):
+        parts.append([a[None, whole:] for a in arrays])
+    return parts
 
 
 class Updating(abc.ABC):

@@ -10,24 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from workloads import ADAM, RATES, Workload
+from workloads import ADAM, LOSS_WEIGHTS
 
 from contenders import base
-
-
-def forward(of: Workload, weights: list[Any], x: Any) -> Any:
-    """Return the outputs of the workload's model: logits, or the value of a regression."""
-    if of.filters:
-        kernel, bias, *weights = weights
-        axes = ("NHWC", "HWIO", "NHWC")
-        x = jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=axes)
-        x = jax.nn.relu(x + bias)
-        window = (1, 2, 2, 1)
-        x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
-        x = x.reshape(len(x), -1)
-    for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-        x = jax.nn.relu(x @ kernel + bias)
-    return x @ weights[-2] + weights[-1]
+from contenders.jax_nets import forward
 
 
 class Training(base.Training):
@@ -43,68 +29,92 @@ class Training(base.Training):
         super().__init__(**arguments)
 
     def build(self, weights: list[np.ndarray]) -> None:
-        of, rate = self.workload, RATES[self.workload.optimizer]
+        of = self.workload
         if of.optimizer == "sgd":
-            optimizer = optax.sgd(rate)
+            optimizer = optax.sgd(of.learning_rate)
         else:
-            optimizer = optax.adam(rate, ADAM["beta_1"], ADAM["beta_2"], ADAM["epsilon"])
+            rates = ADAM["beta_1"], ADAM["beta_2"], ADAM["epsilon"]
+            optimizer = optax.adam(of.learning_rate, *rates)
 
-        def objective(weights: Any, x: Any, y: Any) -> Any:
-            y_pred = forward(of, weights, x)
-            if of.classes:
-                return optax.softmax_cross_entropy_with_integer_labels(y_pred, y).mean()
-            return jnp.mean((y_pred - y) ** 2)
+        def objective(params: Any, statistics: Any, x: Any, y: Any, training: bool) -> Any:
+            weights = [w for _, w in sorted((params | statistics).items())]
+            y_pred, statistics = forward(of, weights, x, training)
+            return self._loss(y_pred, y), statistics
 
         def step(carry: Any, batch: Any) -> Any:
-            weights, state, count = carry
-            loss, grads = jax.value_and_grad(objective)(weights, *batch)
-            updates, state = optimizer.update(grads, state, weights)
-            return (optax.apply_updates(weights, updates), state, count + 1), loss
+            params, statistics, state, count = carry
+            gradient = jax.value_and_grad(objective, has_aux=True)
+            (loss, statistics), grads = gradient(params, statistics, *batch, True)
+            updates, state = optimizer.update(grads, state, params)
+            return (optax.apply_updates(params, updates), statistics, state, count + 1), loss
 
         def many(carry: Any, batches: Any) -> Any:
             carry, losses = jax.lax.scan(step, carry, batches)
-            return carry, losses.mean()
+            return carry, losses.sum()
 
-        def losses(weights: Any, batches: Any) -> Any:
-            return jax.lax.map(lambda batch: objective(weights, *batch), batches).mean()
+        def losses(params: Any, statistics: Any, batches: Any) -> Any:
+            def one(batch: Any) -> Any:
+                return objective(params, statistics, *batch, False)[0]
 
-        start = [jnp.array(w) for w in weights]
-        self.carry = start, optimizer.init(start), jnp.zeros((), jnp.int32)
+            return jax.lax.map(one, batches).sum()
+
+        start = dict(enumerate(map(jnp.array, weights)))
+        x = jnp.asarray(np.load(self.folder / "evaluation_x.npy", mmap_mode="r")[:2])
+        x, _ = of.structured(x, None)
+        found = jax.eval_shape(lambda w: forward(of, list(w.values()), x, True)[1], start)
+        statistics = {i: start.pop(i) for i in found}
+        self.carry = start, statistics, optimizer.init(start), jnp.zeros((), jnp.int32)
         self.many = jax.jit(many, donate_argnums=0)
         self.step = jax.jit(step, donate_argnums=0)
         self.losses = jax.jit(losses)
 
+    def _loss(self, y_pred: Any, y: Any) -> Any:
+        """Return the mean loss of a batch, weighted over the outputs where there are several."""
+        if self.workload.classes:
+            return optax.softmax_cross_entropy_with_integer_labels(y_pred, y).mean()
+        if isinstance(y, dict):
+            of = {name: jnp.mean((y_pred[name] - y[name]) ** 2) for name in y}
+            return sum(weight * of[name] for name, weight in LOSS_WEIGHTS.items())
+        return jnp.mean((y_pred - y) ** 2)
+
     def place(self, x: np.ndarray, y: np.ndarray) -> Any:
-        batches = self._batches(x, y, self.workload.batch_size)
+        parts = self._batches(x, y, self.workload.batch_size)
         if self.scan:
-            return batches
-        return [(x, y) for x, y in zip(*batches, strict=True)]
+            return parts
+        return [
+            jax.tree.map(lambda a: a[i], part)  # noqa: B023
+            for part in parts
+            for i in range(len(jax.tree.leaves(part)[0]))
+        ]
 
     def place_evaluation(self, x: np.ndarray, y: np.ndarray) -> Any:
-        return self._batches(x, y, base.EVALUATION_BATCH)
+        return len(x), self._batches(x, y, base.EVALUATION_BATCH)
 
     def _batches(self, x: np.ndarray, y: np.ndarray, size: int) -> Any:
-        """Return arrays with the batches on the first axis."""
-        x, y = (jnp.asarray(a.reshape(-1, size, *a.shape[1:])) for a in (x, y))
-        return jax.block_until_ready((x, y))
+        """Return the whole batches on a first axis, and those of a smaller last one."""
+        given = (self.workload.structured(*part) for part in base.split_batches((x, y), size))
+        return jax.block_until_ready([jax.tree.map(jnp.array, part) for part in given])
 
     def train(self, data: Any) -> float:
-        if self.scan:
-            self.carry, loss = self.many(self.carry, data)
-            jax.block_until_ready(self.carry)
-            return float(loss)
+        run = self.many if self.scan else self.step
         losses = []
-        for batch in data:
-            self.carry, loss = self.step(self.carry, batch)
+        for part in data:
+            self.carry, loss = run(self.carry, part)
             losses.append(loss)
         jax.block_until_ready(self.carry)
-        return float(np.mean(jax.device_get(losses)))
+        steps = sum(len(jax.tree.leaves(part)[0]) for part in data) if self.scan else len(data)
+        return float(np.sum(jax.device_get(losses))) / steps
 
     def evaluate(self, data: Any) -> float:
-        return float(self.losses(self.carry[0], data))
+        size, parts = data
+        params, statistics, *_ = self.carry
+        losses = [(part, self.losses(params, statistics, part)) for part in parts]
+        rows = [jax.tree.leaves(part)[0].shape[1] for part in parts]
+        total = sum(float(loss) * n for (_, loss), n in zip(losses, rows, strict=True))
+        return total / size
 
     def steps_made(self) -> int:
-        return int(self.carry[2])
+        return int(self.carry[-1])
 
 
 class Updating(base.Updating):

@@ -8,27 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from workloads import ADAM, RATES, Workload
+from workloads import ADAM, CHECK_STEPS, LOSS_WEIGHTS, workload
 
 from contenders import base
+from contenders.keras_nets import make_loss, make_model
 
 KERAS_DEFAULT_BATCH = 32
 """Default batch size of `Model.evaluate`."""
-
-
-def make_model(of: Workload, weights: list[np.ndarray]) -> Any:
-    """Return the workload's model, which ends in logits or in the value of a regression."""
-    layers: list[Any] = [keras.Input(of.input_shape)]
-    if of.filters:
-        layers += [
-            keras.layers.Conv2D(of.filters, 3, activation="relu"),
-            keras.layers.MaxPooling2D(),
-            keras.layers.Flatten(),
-        ]
-    layers += [keras.layers.Dense(units, activation="relu") for units in of.hidden]
-    model = keras.Sequential([*layers, keras.layers.Dense(of.outputs)])
-    model.set_weights(weights)
-    return model
 
 
 class Training(base.Training):
@@ -46,31 +32,41 @@ class Training(base.Training):
     def build(self, weights: list[np.ndarray]) -> None:
         of = self.workload
         self.model = make_model(of, weights)
-        rate = RATES[of.optimizer]
         self.optimizer = (
-            keras.optimizers.SGD(rate)
+            keras.optimizers.SGD(of.learning_rate)
             if of.optimizer == "sgd"
-            else keras.optimizers.Adam(rate, **ADAM)
+            else keras.optimizers.Adam(of.learning_rate, **ADAM)
         )
-        loss = (
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            if of.classes
-            else keras.losses.MeanSquaredError()
-        )
-        self.model.compile(self.optimizer, loss, **(self.searched or {}))
+        weights_of_losses = LOSS_WEIGHTS if of.net == "wide_deep" else None
+        options = {"loss_weights": weights_of_losses, **(self.searched or {})}
+        self.model.compile(self.optimizer, make_loss(of), **options)
 
     def place(self, x: np.ndarray, y: np.ndarray) -> Any:
-        return tf.constant(x), tf.constant(y)
+        placed: Any = tf.nest.map_structure(tf.constant, self.workload.structured(x, y))
+        return placed
 
     place_evaluation = place
 
     def train(self, data: Any) -> float:
-        options = {"batch_size": self.workload.batch_size, "shuffle": False, "verbose": 0}
-        return float(self.model.fit(*data, **options).history["loss"][0])
+        return self._fit(data)
+
+    def train_epochs(self, data: Any, validation: Any, epochs: int) -> float:
+        size = self._evaluation_batch
+        return self._fit(
+            data, epochs=epochs, validation_data=validation, validation_batch_size=size
+        )
+
+    def _fit(self, data: Any, **options: Any) -> float:
+        options |= {"batch_size": self.workload.batch_size, "shuffle": False, "verbose": 0}
+        return float(self.model.fit(*data, **options).history["loss"][-1])
+
+    @property
+    def _evaluation_batch(self) -> int:
+        return KERAS_DEFAULT_BATCH if self.searched is None else base.EVALUATION_BATCH
 
     def evaluate(self, data: Any) -> float:
-        size = KERAS_DEFAULT_BATCH if self.searched is None else base.EVALUATION_BATCH
-        return float(self.model.evaluate(*data, batch_size=size, verbose=0))
+        options = {"batch_size": self._evaluation_batch, "verbose": 0, "return_dict": True}
+        return float(self.model.evaluate(*data, **options)["loss"])
 
     def steps_made(self) -> int:
         return int(self.optimizer.iterations.numpy())
@@ -79,13 +75,15 @@ class Training(base.Training):
 class Search:
     """Search for the arguments of `compile` with which `Model.fit` is fastest."""
 
-    WARM_STEPS = 200
-    STEPS = {"tiny": 2000, "wide": 400, "cnn": 200}
+    STEPS = {"tiny": 2000, "wide": 400, "cnn": 200, "lstm": 200, "gru": 200, "wide_deep": 2000}
+    """Steps of a trial: a few seconds of a model."""
 
     def __init__(self, folder: str, name: str, quick: bool) -> None:
         self.arguments = {"folder": folder, "name": name, "quick": quick}
-        self.steps = self.WARM_STEPS if quick else self.STEPS.get(name, 1000)
-        self.sizes = (1, 10) if quick else (1, 10, 50, 200)
+        self.warm_steps = workload(name).check_steps
+        long = self.warm_steps == CHECK_STEPS and not quick
+        self.steps = self.STEPS.get(name, 1000) if long else self.warm_steps
+        self.sizes = (1, 10, 50, 200) if long else (1, 10)
 
     def best(self) -> dict[str, Any]:
         """Return the best arguments, and the steps per second of all that were tried.
@@ -106,7 +104,7 @@ class Search:
 
     def _rate(self, setting: dict[str, Any]) -> float:
         training = Training(searched=setting, **self.arguments)
-        training.prepare(0, self.WARM_STEPS)
+        training.prepare(0, self.warm_steps)
         training.run()
         training.prepare(0, self.steps)
         runs = [training.run() for _ in range(2)]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from workloads import ADAM, CHECK_STEPS, RATES, SEED, Workload
+from workloads import ADAM, CHECK_STEPS, LOSS_WEIGHTS, SEED, Workload
 
 import trainlib as tl
 from contenders import base
-from contenders.keras_ import make_model
+from contenders.keras_nets import make_model
 from trainlib.registry import lookup
 from trainlib.training.data_adapter import as_data_adapter
 
@@ -23,11 +23,14 @@ LONG_RUN = 10_000_000
 
 def make_trainer(of: Workload, weights: list[np.ndarray], **options: Any) -> tl.Trainer:
     """Return a trainer with the workload's model and optimizer, and the defaults otherwise."""
-    rate = RATES[of.optimizer]
+    rate = of.learning_rate
     optimizer = tl.sgd(rate) if of.optimizer == "sgd" else tl.adam(rate, **ADAM)
     loss = lookup("loss", of.loss)
     if of.classes:
         loss = functools.partial(loss, from_logits=True)
+    if of.net == "wide_deep":
+        loss = dict.fromkeys(LOSS_WEIGHTS, loss)
+        options["loss_weights"] = LOSS_WEIGHTS
     return tl.Trainer(make_model(of, weights), loss, optimizer, seed=SEED, **options)
 
 
@@ -50,13 +53,20 @@ class Training(base.Training):
         self.trainer = make_trainer(self.workload, weights, precision=self.precision)
 
     def place(self, x: np.ndarray, y: np.ndarray) -> Any:
-        return tf.constant(x), tf.constant(y)
+        placed: Any = tf.nest.map_structure(tf.constant, self.workload.structured(x, y))
+        return placed
 
     place_evaluation = place
 
     def train(self, data: Any) -> float:
-        options = {"batch_size": self.workload.batch_size, "shuffle": self.draws_order}
-        return float(self.trainer.fit(data, **options)[0]["loss"])
+        return self._fit(data)
+
+    def train_epochs(self, data: Any, validation: Any, epochs: int) -> float:
+        return self._fit(data, epochs=epochs, validation_data=validation)
+
+    def _fit(self, data: Any, **options: Any) -> float:
+        options |= {"batch_size": self.workload.batch_size, "shuffle": self.draws_order}
+        return float(self.trainer.fit(data, **options)[-1]["loss"])
 
     def evaluate(self, data: Any) -> float:
         return float(self.trainer.evaluate(data, batch_size=base.EVALUATION_BATCH)["loss"])
@@ -96,12 +106,16 @@ class Training(base.Training):
 
         @tf.function(jit_compile=self.execution() == "xla", autograph=False)
         def outputs(x: Any) -> Any:
-            batches = tf.reshape(x, [-1, base.EVALUATION_BATCH, *x.shape[1:]])
+            batches = tf.nest.map_structure(
+                lambda a: tf.reshape(a, [-1, base.EVALUATION_BATCH, *a.shape[1:]]), x
+            )
 
             def add(i: Any, total: Any) -> tuple[Any, Any]:
-                return i + 1, total + tf.reduce_sum(model(batches[i], training=False))
+                y_pred = model(tf.nest.map_structure(lambda a: a[i], batches), training=False)
+                return i + 1, total + sum(map(tf.reduce_sum, tf.nest.flatten(y_pred)))
 
-            return tf.while_loop(lambda i, _: i < tf.shape(batches)[0], add, (0, 0.0))[1]
+            count = tf.shape(tf.nest.flatten(batches)[0])[0]
+            return tf.while_loop(lambda i, _: i < count, add, (0, 0.0))[1]
 
         return outputs
 

@@ -7,41 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from workloads import ADAM, RATES, Workload
+from workloads import ADAM, LOSS_WEIGHTS
 
 from contenders import base
+from contenders.torch_nets import make_model
 
 nn = torch.nn
-
-
-def make_model(of: Workload, weights: list[np.ndarray]) -> Any:
-    """Return the workload's model, with the weights converted from Keras's layout to PyTorch's."""
-    layers: list[Any] = []
-    if of.filters:
-        channels = of.input_shape[-1]
-        layers += [nn.Conv2d(channels, of.filters, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
-    widths = [shape[0] for shape in of.shapes() if len(shape) == 2] + [of.outputs]
-    for a, b in zip(widths, widths[1:], strict=False):
-        layers += [nn.Linear(a, b), nn.ReLU()]
-    model = nn.Sequential(*layers[:-1])
-    with torch.no_grad():
-        for parameter, w in zip(model.parameters(), _converted(of, weights), strict=True):
-            parameter.copy_(torch.from_numpy(w))
-    return model
-
-
-def _converted(of: Workload, weights: list[np.ndarray]) -> list[np.ndarray]:
-    """Return the weights in PyTorch's layout: kernels have the outputs first.
-
-    After a convolution the inputs of the first dense kernel are ordered by channel first.
-    """
-    converted = list(weights)
-    if of.filters:
-        rows, columns = ((size - 2) // 2 for size in of.input_shape[:2])
-        dense = weights[2].reshape(rows, columns, of.filters, -1).transpose(2, 0, 1, 3)
-        converted[2] = dense.reshape(weights[2].shape)
-        converted[0] = weights[0].transpose(3, 2, 0, 1)
-    return [np.ascontiguousarray(w.T) if w.ndim == 2 else w.copy() for w in converted]
 
 
 class Training(base.Training):
@@ -60,18 +31,27 @@ class Training(base.Training):
     def build(self, weights: list[np.ndarray]) -> None:
         of = self.workload
         self.model = make_model(of, weights)
-        options: dict[str, Any] = {"lr": RATES[of.optimizer]}
+        options: dict[str, Any] = {"lr": of.learning_rate}
         if of.optimizer == "adam":
             options |= {"betas": (ADAM["beta_1"], ADAM["beta_2"]), "eps": ADAM["epsilon"]}
         if self.fused:
             options["fused"] = True
         make = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[of.optimizer]
-        self.optimizer = make(self.model.parameters(), **options)
-        loss = nn.functional.cross_entropy if of.classes else nn.functional.mse_loss
-        self.objective = lambda x, y: loss(self.model(x), y)
+        trained = [w for w in self.model.parameters() if w.requires_grad]
+        self.optimizer = make(trained, **options)
+        self.objective = lambda x, y: self._loss(self.model(x), y)
         if self.compiled:
             self.objective = torch.compile(self.objective, dynamic=False)
         self.count_of_steps = 0
+
+    def _loss(self, y_pred: Any, y: Any) -> Any:
+        """Return the mean loss of a batch, weighted over the outputs where there are several."""
+        if self.workload.classes:
+            return nn.functional.cross_entropy(y_pred, y)
+        if isinstance(y, dict):
+            of = {name: nn.functional.mse_loss(y_pred[name], y[name]) for name in y}
+            return sum(weight * of[name] for name, weight in LOSS_WEIGHTS.items())
+        return nn.functional.mse_loss(y_pred, y)
 
     def place(self, x: np.ndarray, y: np.ndarray) -> Any:
         return self._batches(x, y, self.workload.batch_size)
@@ -80,15 +60,15 @@ class Training(base.Training):
         return self._batches(x, y, base.EVALUATION_BATCH)
 
     def _batches(self, x: np.ndarray, y: np.ndarray, size: int) -> Any:
-        """Return views of the arrays by batch."""
-        if self.workload.filters:
-            x = x.reshape(len(x), x.shape[-1], *x.shape[1:-1])  # with one channel, the same order
+        """Return the batches, which are views of the arrays."""
+        if x.ndim == 4:
+            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         y = y.astype("int64") if self.workload.classes else y
-        return list(
-            zip(torch.from_numpy(x).split(size), torch.from_numpy(y).split(size), strict=True)
-        )
+        pairs = zip(torch.from_numpy(x).split(size), torch.from_numpy(y).split(size), strict=True)
+        return [self.workload.structured(*pair) for pair in pairs]
 
     def train(self, data: Any) -> float:
+        self.model.train()
         total = torch.zeros(())
         for x, y in data:
             self.optimizer.zero_grad()
@@ -100,8 +80,11 @@ class Training(base.Training):
         return float(total) / len(data)
 
     def evaluate(self, data: Any) -> float:
+        self.model.eval()
+        rows = [len(next(iter(x.values())) if isinstance(x, dict) else x) for x, _ in data]
         with torch.no_grad():
-            return float(sum(self.objective(x, y) for x, y in data)) / len(data)
+            total = sum(self.objective(x, y) * n for (x, y), n in zip(data, rows, strict=True))
+        return float(total) / sum(rows)
 
     def steps_made(self) -> int:
         return self.count_of_steps

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "benchmarks" / "run.py"
-FAMILIES = ("keras_default", "keras_best", "torch", "jax")
+FAMILIES = ("bare", "keras_default", "keras_best", "torch", "jax")
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def quick_rows(tmp_path_factory):
 
 
 def run_quickly(folder, parts):
-    flags = ["--quick", "--workloads=tiny", "--contenders=ours,ours_shuffling,keras_default"]
+    flags = ["--quick", "--workloads=tiny", "--contenders=ours,ours_shuffling,bare,keras_default"]
     flags.append(f"--parts={parts}")
     done = subprocess.run(
         [sys.executable, str(RUN), f"--json={folder / 'found.json'}", *flags],
@@ -67,14 +67,15 @@ def test_training_and_evaluation_have_a_rate_and_a_ratio_for_each_family(quick_r
         assert list(found[part]) == ["tiny"]
         row = found[part]["tiny"]
         assert positive(row[rate]) and positive(row["ratio_keras_default"])
-        assert [row[f"ratio_{family}"] for family in FAMILIES[1:]] == [None] * 3
+        assert positive(row["ratio_bare"])
+        assert [row[f"ratio_{family}"] for family in FAMILIES[2:]] == [None] * 3
     assert positive(found["evaluation"]["tiny"]["forward_examples_per_second"])
 
 
 @pytest.mark.soak
 def test_contenders_came_to_the_same_loss_and_tell_their_memory(quick_run):
     rows = quick_run[0]["workloads"]["tiny"]["contenders"]
-    assert list(rows) == ["ours", "ours_shuffling", "keras_default"]
+    assert list(rows) == ["ours", "ours_shuffling", "bare", "keras_default"]
     for row in rows.values():
         assert row["check"]["steps"] == 200
         assert max(row["relative_differences"].values()) <= 2e-3
@@ -198,7 +199,7 @@ def test_the_tables_name_the_machine_and_what_was_run(quick_run):
     for head in ("training", "evaluation", "update, ms"):
         assert f"| {head} |" in printed
     table = [line for line in printed.splitlines() if line.startswith("| tiny |")]
-    assert [line.count("|") for line in table] == [9, 8]
+    assert [line.count("|") for line in table] == [10, 9]
 
 
 @pytest.mark.parametrize("flag", ["--workloads=tinny", "--contenders=our", "--parts=workload"])
@@ -212,12 +213,33 @@ def test_unknown_names_are_refused_with_the_nearest_known(flag, capsys):
 
 
 def test_same_work_is_recognized(folder):
+    from contenders.bare import Training as Bare
     from contenders.keras_ import Training as Keras
     from contenders.ours import Training as Ours
     from race import check_same_work
 
-    ours, keras = (kind(folder=folder, name="tiny", quick=True).check() for kind in (Ours, Keras))
+    kinds = (Ours, Keras, Bare)
+    ours, keras, bare = (kind(folder=folder, name="tiny", quick=True).check() for kind in kinds)
     assert max(check_same_work("keras", ours, keras).values()) < 1e-5
+    by_hand = check_same_work("bare", ours, bare)
+    assert list(by_hand) == ["loss"] and by_hand["loss"] < 1e-5
+
+
+@pytest.mark.soak
+def test_epochs_with_validation_are_the_same_work(tmp_path):
+    from contenders import bare, keras_, ours
+    from workloads import WorkloadWriter, workload
+
+    WorkloadWriter(str(tmp_path), "housing_epochs", True).write(1)
+    steps = 2 * workload("housing_epochs").check_steps
+    losses = []
+    for module in (ours, keras_, bare):
+        training = module.Training(folder=tmp_path, name="housing_epochs", quick=False)
+        training.prepare(0, steps)
+        assert training.run()["count"] == steps
+        training.load("check_order", steps)
+        losses.append(training.evaluate(training.place_evaluation(*training._saved("validation_"))))
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("changed", ["weights", pytest.param("order", marks=pytest.mark.soak)])
@@ -254,6 +276,7 @@ def test_ratios_are_taken_within_a_round_and_to_the_fastest_of_a_family():
     assert ratios(rates) == {"ours": 1.0, "torch": 2.0, "torch_fused": 2.0}
     rates["torch_fused"] = [1.0, 8.0, 9.0]
     assert family_ratios(rates) == {
+        "ratio_bare": None,
         "ratio_keras_default": None,
         "ratio_keras_best": None,
         "ratio_torch": 1.0,
@@ -261,25 +284,38 @@ def test_ratios_are_taken_within_a_round_and_to_the_fastest_of_a_family():
     }
 
 
-def test_the_other_frameworks_nets_are_the_same_function():
+NETS = ["tiny", "cnn"]
+LONG_NETS = ["wide_deep", "lstm", "gru", "transformer", "separable", "resnet"]
+
+
+@pytest.mark.parametrize(
+    "name", [*NETS, *(pytest.param(name, marks=pytest.mark.soak) for name in LONG_NETS)]
+)
+def test_the_other_frameworks_nets_are_the_same_function(name):
     jax = pytest.importorskip("jax")
     torch = pytest.importorskip("torch")
     pytest.importorskip("optax")
-    from contenders import jax_, keras_, torch_
-    from workloads import WORKLOADS, first_weights
+    from contenders import jax_nets, keras_nets, torch_nets
+    from workloads import WORKLOADS, data, first_weights
 
     rng = np.random.default_rng(0)
-    for name in ("tiny", "cnn"):
-        of = WORKLOADS[name]
-        weights = [w + np.float32(0.1) for w in first_weights(rng, of)]
-        x = rng.random((3, *of.input_shape), "float32")
-        expected = keras_.make_model(of, weights)(x).numpy()
-        converted = x.reshape(3, 1, 28, 28) if of.filters else x
-        with torch.no_grad():
-            by_torch = torch_.make_model(of, weights)(torch.from_numpy(converted)).numpy()
-        by_jax = np.asarray(jax_.forward(of, [jax.numpy.asarray(w) for w in weights], x))
-        np.testing.assert_allclose(by_torch, expected, rtol=1e-4)
-        np.testing.assert_allclose(by_jax, expected, rtol=1e-4)
+    of = WORKLOADS[name]
+    weights = [w + np.float32(0.1) for w in first_weights(rng, of)]
+    planted = np.zeros((of.vocabulary or int(np.prod(of.input_shape)), of.outputs), "float32")
+    x, y = data(rng, 3, planted, of)
+    by_keras = keras_nets.make_model(of, weights)(of.structured(x, y)[0])
+    converted = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if x.ndim == 4 else x
+    model = torch_nets.make_model(of, weights).eval()
+    with torch.no_grad():
+        by_torch = model(of.structured(torch.from_numpy(converted), y)[0])
+    given = [jax.numpy.asarray(w) for w in weights]
+    by_jax, statistics = jax_nets.forward(of, given, of.structured(jax.numpy.asarray(x), y)[0])
+    assert not statistics
+    outputs = [by_keras, by_torch, by_jax]
+    if of.net == "wide_deep":
+        outputs = [np.concatenate([y["main"], y["aux"]]) for y in outputs]
+    for found in outputs[1:]:
+        np.testing.assert_allclose(np.asarray(found), np.asarray(outputs[0]), rtol=1e-3, atol=1e-5)
 
 
 def test_a_worker_answers_and_says_why_it_cannot(tmp_path):
@@ -300,7 +336,7 @@ def test_the_plot_is_drawn_with_and_without_a_peer(tmp_path):
     pytest.importorskip("matplotlib")
     from report import plot
 
-    ratios = {"keras_default": 60.0, "keras_best": 20.0, "torch": 2.5, "jax": None}
+    ratios = {"bare": 1.0, "keras_default": 60.0, "keras_best": 20.0, "torch": 2.5, "jax": None}
     row = {f"ratio_{family}": ratio for family, ratio in ratios.items()}
     plot({"workloads": {"tiny": row, "cnn": row}}, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
