@@ -20,6 +20,7 @@ from trainlib.experiment.wiring import (
     loss_weights_of,
     main_output,
     targets_of,
+    with_positions,
 )
 from trainlib.models.wide_deep import Wiring
 
@@ -157,3 +158,21 @@ def test_the_weights_of_losses_are_kept_in_a_flag_file():
     assert config.loss_weights == ("main=0.9", "aux=0.1")
     assert tl.ExperimentConfig.from_flags(config.to_flags()) == config
     assert tl.ExperimentConfig.from_json(config.to_json()) == config
+
+
+def test_columns_of_a_model_are_given_by_position_or_by_name():
+    names = {"age": (0,), "kind": (1, 2)}
+    given = {"deep_columns": "kind", "wide_columns": "2,age", "other": "age"}
+    found = with_positions(given, (3,), names)
+    assert found == {"deep_columns": "1,2", "wide_columns": "2,0", "other": "age"}
+    with pytest.raises(ValueError, match="^deep_columns must .* or with the columns age, kind"):
+        with_positions({"deep_columns": "ages"}, (3,), names)
+
+
+def test_fourier_features_of_a_table_are_of_the_columns_that_are_named(tmp_path):
+    rows = [f"{a:.3f},{b:.3f},{y:.3f}" for (a, b), y in zip(X, Y, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["first,second,y", *rows]) + "\n")
+    flags = (f"--dataset={tmp_path / 't.csv'}", "--target=y", "--model=mlp", "--hidden=4")
+    config = experiment(*flags, "--fourier_features=3", "--fourier_columns=second")
+    model = build_models(config, build_task(config)).full
+    assert model.get_layer("fourier_features").columns == [1]

@@ -29,6 +29,10 @@ def names(model):
             "scale hidden_1 activation_1 outputs",
         ),
         ({"input_shape": (4, 3), "hidden": (7,)}, "flatten hidden_1 activation_1 outputs"),
+        (
+            {"input_shape": (4, 3), "hidden": (7,), "fourier_features": 2},
+            "flatten fourier_features hidden_1 activation_1 outputs",
+        ),
     ],
 )
 def test_mlp_has_the_layers_that_are_asked_for(options, expected):
@@ -139,6 +143,10 @@ def test_maxout_is_the_largest_of_linear_functions():
         ),
         ({"batch_norm_position": "after"}, "batch_norm_position has no effect without batch_norm"),
         ({"dropout": 0.1, "dropout_kind": "stochastic_depth"}, ".* it needs residual"),
+        ({"fourier_columns": "0"}, "fourier_columns needs fourier_features"),
+        ({"fourier_scale": 2.0}, "fourier_scale needs fourier_features"),
+        ({"fourier_features": 2, "fourier_columns": "4"}, "fourier_columns must be .* 0 to 3"),
+        ({"fourier_features": 2, "fourier_scale": 0}, "fourier_scale must be above 0, got 0"),
         ({"activation": "maxout:pieces=1"}, "activation 'maxout:pieces=1': .* at least 2"),
         ({"activation": "maxout:parts=3"}, "activation 'maxout:parts=3': .* option pieces"),
     ],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +21,10 @@ from trainlib.experiment.functions import AUTO, FunctionConfig, floating, not_fo
 from trainlib.experiment.heads import Head
 from trainlib.experiment.scaling import scaling_layers
 from trainlib.experiment.targets import INPUTS, metric_is_by_class, takes_logits, target_of
-from trainlib.experiment.task import VOCABULARY, Task, steps_per_epoch
+from trainlib.experiment.task import VOCABULARY, Task, columns_of, steps_per_epoch
 from trainlib.experiment.transfer import TransferPlan, freeze_layers, plan_for
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
-from trainlib.experiment.wiring import texts_by_output
+from trainlib.experiment.wiring import ONE, shapes_of, texts_by_output, with_positions
 from trainlib.interop.parameters import load_parameters
 from trainlib.metrics import Metric, as_metric, on_probabilities
 from trainlib.models.transfer import with_new_head
@@ -83,7 +82,7 @@ def _all_trained(config: ExperimentConfig, task: Task) -> tuple[Models, str]:
     """Return the model of a configuration, and the name of its new head, "" if it has none."""
     check_data_format()
     keras.utils.set_random_seed(config.seed)
-    name, options = config.model.name, config.model.hyperparameters
+    name = config.model.name
     layers: Any = scaling_layers(task) if config.data.preprocess == AUTO else []
     if name in models.MODELS:
         if config.from_logits is not None:
@@ -96,9 +95,7 @@ def _all_trained(config: ExperimentConfig, task: Task) -> tuple[Models, str]:
                 f"{', '.join(f'y_{output}' for output in task.heads)}: give your own model, as "
                 "module:function"
             )
-        options = {**options, **_vocabulary(config, task)}
-        shape = task.shapes if isinstance(task.train.x, Mapping) else task.train.x.shape[1:]
-        full = models.MODELS[name](shape, task.outputs, task.target.activation, layers, **options)
+        full = build_named(config, task, layers)
         return as_seen_by_loss(full, task), ""
     head = ""
     if name.endswith(".keras"):
@@ -110,6 +107,24 @@ def _all_trained(config: ExperimentConfig, task: Task) -> tuple[Models, str]:
         custom = models.from_function(name, task.shapes, units or task.outputs, config.code_path)
     full = wrapped(config, task, custom, layers)
     return as_seen_by_loss(full, task, config.from_logits), head
+
+
+def build_named(config: ExperimentConfig, task: Task, layers: Any = ()) -> Any:
+    """Return the model of a name, with the hyperparameters that follow from the data.
+
+    Args:
+        config: the experiment, whose model has a name.
+        task: its data.
+        layers: layers that scale the input. Default: none.
+
+    Raises:
+        ValueError: there is no such model for these data.
+    """
+    shape = shapes_of(ONE, task.train.x)
+    options = with_positions(config.model.hyperparameters, shape, columns_of(task.dataset))
+    options |= _vocabulary(config, task)
+    make = models.MODELS[config.model.name]
+    return make(shape, task.outputs, task.target.activation, layers, **options)
 
 
 def _with_new_head(config: ExperimentConfig, task: Task, model: Any) -> tuple[Any, str]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import trainlib.models as models
 import trainlib.registry as registry
+from trainlib.experiment.building import build_named
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import takes
 from trainlib.experiment.task import Task
@@ -68,12 +69,9 @@ def _written(value: Any) -> str:
 
 def _count_parameters(config: ExperimentConfig, task: Task) -> int:
     """Return the number of parameters of a model, none of which is allocated."""
-    shape = task.shapes if isinstance(task.train.x, Mapping) else task.train.x.shape[1:]
-    build = models.MODELS[config.model.name]
-    options = config.model.hyperparameters
     try:
         with keras.StatelessScope(initialize_variables=False):
-            model = build(shape, task.outputs, task.target.activation, [], **options)
+            model = build_named(config, task)
     finally:
         forget_uninitialized_variables()
     return sum(math.prod(variable.shape) for variable in model.variables)

@@ -209,7 +209,7 @@ def outputs_for(config: ExperimentConfig, dataset: Dataset) -> tuple[Wiring, dic
         ValueError: the data do not suit the loss, or lack a column.
     """
     shapes = shapes_of(ONE, dataset.train.x)
-    wiring = wiring_of(config, shapes, _columns_of(dataset))
+    wiring = wiring_of(config, shapes, columns_of(dataset))
     if not dataset.output_classes:
         loss = loss_name(config.loss.name, dataset, config.data.task)
         return wiring, {}, head_for(config, loss, dataset, shapes)
@@ -226,7 +226,7 @@ def outputs_summary(task: Task) -> dict[str, Any]:
     return {"outputs": {name: {"classes": x.classes, "loss": x.loss} for name, x in heads.items()}}
 
 
-def _columns_of(dataset: Dataset) -> dict[str, tuple[int, ...]]:
+def columns_of(dataset: Dataset) -> dict[str, tuple[int, ...]]:
     """Return the positions of the columns of a data set by their names."""
     return columns_by_name(dataset.feature_names, dataset.preprocessing)
 

@@ -82,8 +82,29 @@ def wiring_of(
     if name not in _OF_MODELS:
         return ONE
     function, names = _OF_MODELS[name]
-    given = config.model.hyperparameters
+    given = with_positions(config.model.hyperparameters, shape, columns or {})
     return function(shape, **{name: given[name] for name in names if name in given})
+
+
+def with_positions(
+    hyperparameters: Mapping[str, Any], shape: Shapes, columns: Mapping[str, tuple[int, ...]]
+) -> dict[str, Any]:
+    """Return a model's hyperparameters, with the columns that they name as positions.
+
+    Args:
+        hyperparameters: of the model; those of columns end in "_columns".
+        shape: shape of one example.
+        columns: positions of the columns of a table by their names.
+
+    Raises:
+        ValueError: there is no such column.
+    """
+    found = dict(hyperparameters)
+    if not isinstance(shape, dict) and len(shape) == 1:
+        for name in (x for x in found if x.endswith("_columns") and found[x] is not None):
+            positions = models.parse_columns(name, found[name], shape[0], columns)
+            found[name] = ",".join(map(str, positions))
+    return found
 
 
 def _input_columns(

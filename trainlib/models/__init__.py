@@ -11,6 +11,7 @@ encoders: the hidden layers of a model as an encoder, with a decoder.
 layers: the layers that named models share.
 dropout: the dropout family.
 custom_layers: layers that Keras does not have; imported where they are used.
+columns: the columns of a table that a hyperparameter names.
 checks: what every named model checks before it is built.
 hints: warnings about hyperparameters that do not go well together.
 loading: models from a `.keras` file or from a function given as `module:function`.
@@ -20,6 +21,7 @@ temperature: `with_temperature`, a model whose probabilities are calibrated.
 """
 
 from trainlib.models.autoencoders import RECONSTRUCTING, autoencoder, reconstruction_targets
+from trainlib.models.columns import parse_columns
 from trainlib.models.convolutional import cnn, separable_cnn
 from trainlib.models.dense import mlp, perceptron
 from trainlib.models.hints import ModelHint
@@ -34,7 +36,7 @@ from trainlib.models.structure import (
 )
 from trainlib.models.temperature import with_temperature
 from trainlib.models.transfer import transfer
-from trainlib.models.wide_deep import parse_columns, wide_deep, wiring
+from trainlib.models.wide_deep import wide_deep, wiring
 
 __all__ = [
     "LOGITS_ACTIVATIONS",

@@ -6,6 +6,8 @@ imports Keras; the models import it when they use it, so that no command does be
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -127,3 +129,72 @@ class MaskedMean(keras.layers.GlobalAveragePooling1D):  # type: ignore[misc]
         counted = keras.ops.cast(mask, inputs.dtype)[:, :, None]
         total = keras.ops.sum(inputs * counted, axis=1)
         return total / keras.ops.maximum(keras.ops.sum(counted, axis=1), 1)
+
+
+@keras.saving.register_keras_serializable(package="trainlib")
+class FourierFeatures(keras.layers.Layer):  # type: ignore[misc]
+    """Append sines and cosines of linear combinations of columns to the columns.
+
+    y = [x, sin(2 pi x_c B), cos(2 pi x_c B)], where x_c are some of the columns of x and the
+    frequencies B [columns, features] start normal, with mean 0 and standard deviation `scale`, and
+    are trained. It computes in float32 or wider.
+
+    Args:
+        features: number of frequencies, of which each gives two columns.
+        scale: standard deviation of the initial frequencies, in cycles per unit of x. Default: 1.
+        columns: positions of the columns x_c. Default: None, all.
+        **kwargs: arguments of `keras.layers.Layer`.
+
+    Example:
+        >>> from trainlib.models.custom_layers import FourierFeatures
+        >>> FourierFeatures(16, columns=[1, 2])(tf.ones([4, 3])).shape
+        TensorShape([4, 35])
+
+    Differences:
+        The papers keep the frequencies as they are drawn, and leave x out.
+
+    References:
+        Rahimi and Recht 2007, "Random Features for Large-Scale Kernel Machines". Tancik et al.
+        2020, "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional
+        Domains".
+    """
+
+    def __init__(
+        self,
+        features: int,
+        scale: float = 1.0,
+        columns: Sequence[int] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.features, self.scale = features, scale
+        self.columns = None if columns is None else list(columns)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the frequencies."""
+        count = input_shape[-1] if self.columns is None else len(self.columns)
+        self.frequencies = self.add_weight(
+            name="frequencies",
+            shape=(count, self.features),
+            initializer=keras.initializers.RandomNormal(stddev=self.scale),
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return the columns, sines and cosines, [batch, columns + 2 features]."""
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
+        x = keras.ops.cast(inputs, dtype)
+        if self.columns is not None:
+            x = keras.ops.take(x, self.columns, axis=-1)
+        angles = 2 * math.pi * keras.ops.matmul(x, keras.ops.cast(self.frequencies, dtype))
+        waves = [keras.ops.sin(angles), keras.ops.cos(angles)]
+        waves = [keras.ops.cast(wave, inputs.dtype) for wave in waves]
+        return keras.ops.concatenate([inputs, *waves], axis=-1)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the outputs."""
+        return (*input_shape[:-1], (input_shape[-1] or 0) + 2 * self.features)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make the layer."""
+        own = {"features": self.features, "scale": self.scale, "columns": self.columns}
+        return {**super().get_config(), **own}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 
 from trainlib.models.checks import named_model
+from trainlib.models.columns import parse_columns
 from trainlib.models.dropout import Dropout, chosen_dropout
 from trainlib.models.layers import (
     activation_layer,
@@ -22,6 +24,7 @@ from trainlib.models.layers import (
 
 HIDDEN = (300, 100)
 WIDTH = 100
+FOURIER_SCALE = 1.0
 
 
 @named_model
@@ -138,12 +141,16 @@ def mlp(
     residual: int = 0,
     dropout: float = 0.0,
     dropout_kind: str = "auto",
+    fourier_features: int = 0,
+    fourier_columns: str | None = None,
+    fourier_scale: float = FOURIER_SCALE,
 ) -> Any:
     """Return a multilayer perceptron: hidden dense layers, then the output layer.
 
     A hidden layer is h_i = drop(activation(norm(W_i h_{i-1} + b_i))), h_0 = x, where normalization
     and dropout are there if asked for. With `residual=n`, each n hidden layers after the first are
-    a block, h + layers(h).
+    a block, h + layers(h). With `fourier_features`, h_0 = [x, sin(2 pi x_c B), cos(2 pi x_c B)]:
+    a network learns what varies fast with few columns x_c, such as the place on a map.
 
     Args:
         input_shape: shape of one example; flattened if it has more than one axis.
@@ -179,6 +186,11 @@ def mlp(
             which drops whole residual blocks, the last ones at the rate `dropout`; or
             "drop_connect", which drops weights. The default "auto" is dropout, or alpha if
             `self_normalizing`.
+        fourier_features: number of frequencies, the columns of B, which are trained. Default: 0,
+            none.
+        fourier_columns: the columns x_c, counted from 0, as in "6,7" or "0-2". Default: None, all.
+        fourier_scale: standard deviation of the initial frequencies, in cycles per unit of x,
+            which is a standard deviation of standardized columns. Default: 1.
 
     Returns:
         A built `keras.Sequential` named "mlp"; a `keras.Model` if it has residual blocks.
@@ -197,7 +209,8 @@ def mlp(
 
     References:
         Klambauer et al. 2017, "Self-Normalizing Neural Networks". Goodfellow et al. 2013, "Maxout
-        Networks". Huang et al. 2016, "Deep Networks with Stochastic Depth".
+        Networks". Huang et al. 2016, "Deep Networks with Stochastic Depth". Tancik et al. 2020,
+        "Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains".
     """
     widths = _widths(hidden, depth, width, last_width)
     if activation == "auto":
@@ -214,6 +227,7 @@ def mlp(
     position = batch_norm_position if batch_norm else ""
     kinds = HiddenLayers(kernel_initializer(initializer, activation), activation, dropped, position)
     first = first_layers(input_shape, preprocessing) + flatten(input_shape)
+    first += _fourier(math.prod(input_shape), fourier_features, fourier_columns, fourier_scale)
     layers = [kinds.layers(i, units) for i, units in enumerate(widths, start=1)]
     last = last_layers(outputs, output_activation)
     if not residual:
@@ -238,6 +252,22 @@ def _widths(
     last_width = width if last_width is None else last_width
     steps = max(depth - 1, 1)
     return [round(width + (last_width - width) * i / steps) for i in range(depth)]
+
+
+def _fourier(size: int, features: int, columns: str | None, scale: float) -> list[Any]:
+    """Return the layer of Fourier features of an input of that many columns; [] for none."""
+    if not features:
+        for name, is_given in (
+            ("fourier_columns", columns is not None),
+            ("fourier_scale", scale != FOURIER_SCALE),
+        ):
+            if is_given:
+                raise ValueError(f"{name} needs fourier_features, the number of frequencies")
+        return []
+    from trainlib.models.custom_layers import FourierFeatures
+
+    chosen = None if columns is None else parse_columns("fourier_columns", columns, size)
+    return [FourierFeatures(features, scale, chosen, name="fourier_features")]
 
 
 def _check_blocks(size: int, depth: int, dropout: Dropout) -> None:

@@ -28,6 +28,7 @@ NAMED = ("dataset", "model", "optimizer", "schedule", "regularizer", "constraint
     "activation",
     "initializer",
     "wide_columns",
+    "fourier_columns",
     "input_columns",
     "output_losses",
     "loss_weights",
@@ -36,6 +37,7 @@ CHOOSE = {
     "early_stop_monitor": ("--early_stop",),
     "reduce_on_plateau_monitor": ("--reduce_on_plateau",),
     "wide_columns": ("--model=wide_deep",),
+    "fourier_columns": ("--fourier_features=4",),
 }
 """Flags that these need."""
 WORDS = {
@@ -100,6 +102,8 @@ CONTRADICTIONS = (
     "--batch_norm_position=after",
     "--residual=2 --depth=7 --hidden=1",
     "--residual=5 --depth=2",
+    "--fourier_scale=2",
+    "--fourier_columns=0",
     "--dropout_kind=stochastic_depth --dropout=0.2 --depth=2",
     "--model=cnn --depth=9",
     "--model=cnn --kernel_size=99",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainlib.core.hyperparameters.declaration import (
     DECAY,
+    POSITIVE,
     Declaration,
     Range,
     Table,
@@ -56,6 +57,19 @@ MODELS: Table = {
     "mlp.dropout_kind": _dropout_kind("alpha", "stochastic_depth", "drop_connect"),
     "batch_norm": switch("normalize each hidden layer before its activation"),
     "batch_norm_position": choice("where batch_norm normalizes a layer", "before", "after"),
+    "fourier_features": integer(
+        "frequencies of sines and cosines of fourier_columns, which become inputs too, 0 for none",
+        _NUMBER,
+    ),
+    "fourier_columns": Declaration(
+        "str",
+        "columns of the Fourier features, from 0 or by name, as in 6-7 or Latitude,Longitude; all",
+        optional=True,
+    ),
+    "fourier_scale": number(
+        "standard deviation of the initial frequencies, in cycles per unit of the scaled inputs",
+        POSITIVE,
+    ),
     # Convolutional networks.
     "filters": integer("filters of the first convolution", _COUNT),
     "units": integer("units of the dense layer", _COUNT),
@@ -105,7 +119,7 @@ MODELS: Table = {
     "positions": choice("vectors added by position", "learned", "sinusoidal", "none"),
     # Wide and deep.
     "wide_columns": Declaration(
-        "str", "columns of the wide input, from 0, as in 0-4 or 0,2,5-7", optional=True
+        "str", "columns of the wide input, from 0 or by name, as in 0-4 or 0,2,5-7", optional=True
     ),
     "deep_columns": Declaration("str", "columns of the deep input", optional=True),
     "auxiliary_output": switch("a second output, from the last hidden layer alone"),
