@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -15,8 +16,9 @@ BFLOAT16 = ("amx_bf16", "avx512_bf16")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return processor, memory, system, versions, and the load before the benchmark."""
+    """Return date, processor, memory, system, versions, and the load before the benchmark."""
     return {
+        "date": datetime.date.today().isoformat(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory_gib": _memory_gib(),
@@ -31,8 +33,9 @@ def machine_line(machine: dict[str, Any]) -> str:
     """Return the description as text."""
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
     memory = f", {machine['memory_gib']:.0f} GiB" if machine["memory_gib"] else ""
+    date = f"Measured on {machine['date']}: " if "date" in machine else ""
     return (
-        f"{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}; "
+        f"{date}{machine['processor']}, {machine['cores']} cores{memory}, {machine['system']}; "
         f"Python {machine['python']}, {versions}. "
         f"Load before the run: {machine['load_before']:.1f}."
     )

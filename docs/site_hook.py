@@ -6,8 +6,11 @@ become links between pages of the site.
 
 from __future__ import annotations
 
+import importlib
+import json
 import posixpath
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ OUTSIDE = {
 """Files outside of docs/ and their place in the site."""
 _LINK = re.compile(r"(?<=\]\()([^)\s#]*)(#[^)\s]*)?(?=\))")
 _TABLE = re.compile(r"^\{\{(\S+) (\w+)\}\}$", re.MULTILINE)
+_SPEED = "{{docs/speed.json}}"
 
 
 def read(path: str) -> str:
@@ -85,6 +89,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     uri = page.file.src_uri
     origin = {**{site: name for name, site in OUTSIDE.items()}, **dict.fromkeys(PAGES, REFERENCE)}
     source = origin.get(uri, f"docs/{uri}")
+    markdown = markdown.replace(_SPEED, speed()) if _SPEED in markdown else markdown
     markdown = _TABLE.sub(lambda match: table(match[1], match[2]), markdown)
     return _LINK.sub(lambda match: _link(match[1], match[2] or "", source, uri), markdown)
 
@@ -95,6 +100,16 @@ def table(path: str, column: str) -> str:
     if found is None:
         raise ValueError(f"{path} has no table that begins with the column {column}")
     return found[0]
+
+
+def speed() -> str:
+    """Return the tables of the benchmark, as it prints them."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        report = importlib.import_module("report")
+    finally:
+        sys.path.pop(0)
+    return report.markdown(json.loads(read("docs/speed.json")))
 
 
 def _link(target: str, anchor: str, source: str, page: str) -> str:

@@ -9,9 +9,9 @@ from helpers.pages import ROOT, blocks, run_page
 
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for folder in ("tutorial", "guides", "concepts", "migration")
-    for path in (ROOT / "docs" / folder).glob("*.md")
-    if any(blocks(str(path.relative_to(ROOT))))
+    for pattern in ("index.md", "tutorial/*", "guides/*", "concepts/*", "migration/*")
+    for path in (ROOT / "docs").glob(pattern)
+    if path.suffix == ".md" and any(blocks(str(path.relative_to(ROOT))))
 )
 
 

@@ -70,20 +70,22 @@ class Browser:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")
                 return answer["result"]
 
-    def open(self, page: Path, width: int, scheme: str) -> None:
-        """Open a file at a width in CSS pixels, in the scheme "light" or "dark"."""
+    def open(self, page: Path | str, width: int, scheme: str) -> None:
+        """Open a file or an address at a width in CSS pixels, in the scheme "light" or "dark"."""
         size = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", features=features)
+        address = page if isinstance(page, str) else page.resolve().as_uri()
         self.events.clear()
-        self.call("Page.navigate", url=page.resolve().as_uri())
+        self.call("Page.navigate", url=address)
         while not any(x["method"] == "Page.loadEventFired" for x in self.events):
             self._next()
 
     def evaluate(self, expression: str):
-        """Return the value of a JavaScript expression in the page."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """Return the value of a JavaScript expression, or of its promise, in the page."""
+        options = {"returnByValue": True, "awaitPromise": True}
+        found = self.call("Runtime.evaluate", expression=expression, **options)
         if "exceptionDetails" in found:
             raise RuntimeError(found["exceptionDetails"]["exception"]["description"])
         return found["result"].get("value")

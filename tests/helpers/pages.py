@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -15,15 +16,22 @@ import pytest
 from helpers.processes import environment
 
 ROOT = Path(__file__).parents[2]
-_BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^(?:<!-- needs: (?P<needs>[\w, ]+) -->\n\n)?```(?P<language>python|bash)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def blocks(path: str, languages: Sequence[str] = ("python", "bash")) -> Iterator[tuple[str, str]]:
-    """Yield the language and the text of each fenced block of a page of the repository."""
+    """Yield the language and the text of each fenced block of a page of the repository.
+
+    A block after `<!-- needs: a, b -->` is left out where one of these packages is missing.
+    """
     text = (ROOT / path).read_text(encoding="utf-8")
     for match in _BLOCK.finditer(text):
-        if match[1] in languages:
-            yield match[1], match[2]
+        needs = (match["needs"] or "").replace(",", " ").split()
+        if match["language"] in languages and all(map(importlib.util.find_spec, needs)):
+            yield match["language"], match["text"]
 
 
 def run_page(
@@ -72,4 +80,7 @@ def _commands(folder: Path) -> Path:
         file = found / name
         file.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
         file.chmod(0o755)
+    python = found / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
     return found

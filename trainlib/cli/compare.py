@@ -16,7 +16,7 @@ from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
-    COMMON,
+    OF_SEVERAL,
     define_experiment,
     define_settings,
     fixed_flags,
@@ -58,7 +58,7 @@ OWN_COMMON = ("vary", "flagfiles", "seeds", "tune_learning_rate", "jobs", "resum
 
 def main() -> None:
     """Run the command `compare`."""
-    common = (*OWN_COMMON, *COMMON, "run_dir", "config")
+    common = (*OWN_COMMON, *OF_SEVERAL, "run_dir", "config")
     work = ignore_broken_pipe(compare)
     app.run("compare", ABOUT, define, work, topics=function_topics(), common=common)
 

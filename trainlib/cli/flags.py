@@ -36,6 +36,8 @@ COMMON = (
     *("precision", "execution", "strategy"),
 )
 """The flags of an experiment that the short help shows."""
+OF_SEVERAL = tuple(x for x in COMMON if x not in ("data_dir", "augment", "precision", "execution"))
+"""The flags of an experiment that the short help of commands for many runs shows."""
 
 
 def define_experiment(values: Values) -> None:

@@ -14,7 +14,7 @@ from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
-    COMMON,
+    OF_SEVERAL,
     define_experiment,
     define_settings,
     experiment_config,
@@ -34,18 +34,16 @@ from trainlib.tools.trial_records import TrialRecord  # noqa: E402
 from trainlib.training.paths import absolute, shown  # noqa: E402
 
 ABOUT = f"""
-tune: search for the settings of train with the best result on the validation data.
+tune: search for the settings of train with the best validation result.
 
   tune --dataset=california_housing --search='learning_rate=log(3e-4,3e-2); depth=int(0,3);
     width=int(1,100); optimizer={{sgd,nadam}}' --trials=60 --jobs=2 --epochs=100 --early_stop
   tune --resume=runs/tune-california_housing-mlp-adam-20260101-120000 --trials=100
 
 It takes the flags of train, which all trials have, and in --search, separated by semicolons, those
-that vary: {FORMS}. A hyperparameter is varied in those trials only whose functions take it; "if
-optimizer=sgd|rmsprop" after it is another condition.
-
-The run folder has trials.csv, best.txt, a flag file that train takes, the run of the best
-configuration in best, summary.json and report.html. The test data are used for that run only.
+that vary: {FORMS}. A hyperparameter is varied in those trials only whose functions take it. The run
+folder has trials.csv, best.txt, a flag file that train takes, the run of the best configuration in
+best, and report.html. The test data are used for that run only.
 """
 MAY_CHANGE = ("trials", "jobs", "refit", "pruner", "storage")
 """Options that a resumed search may have otherwise."""
@@ -55,7 +53,7 @@ OWN_COMMON = ("search", "trials", "sampler", "monitor", "jobs", "resume")
 
 def main() -> None:
     """Run the command `tune`."""
-    common = (*OWN_COMMON, *COMMON, "run_dir", "config")
+    common = (*OWN_COMMON, *OF_SEVERAL, "run_dir", "config")
     work = ignore_broken_pipe(tune)
     app.run("tune", ABOUT, define, work, topics=function_topics(), common=common)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from trainlib.cli.lazy_import import defer
@@ -13,6 +15,7 @@ defer("tensorflow", "keras")
 
 from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.flag_types import Group, Values, format_value  # noqa: E402
+from trainlib.cli.version import version_text  # noqa: E402
 from trainlib.core.checks import check_choice, check_integer  # noqa: E402
 from trainlib.training.files import as_json, check_can_write, write_text  # noqa: E402
 from trainlib.training.paths import shown  # noqa: E402
@@ -42,6 +45,8 @@ steps. The exit status is 1 if an error is too large.
 """
 AGAINST = (*PEERS, EQUATION)
 ALL = "all"
+PACKAGES = ("torch", "jax", "optax")
+"""Packages of the peers whose versions the table names, besides TensorFlow and Keras."""
 MOST_STEPS = 100_000
 """Steps of the longest trajectory."""
 
@@ -176,10 +181,12 @@ def _write(path: Path, results: list[Result], selection: Selection) -> None:
     """Write the table as JSON and as Markdown."""
     peers = list(selection.peers)
     title = f"trainlib compared with {', '.join(peers)}: {selection.dtype}, {selection.steps} steps"
+    command = shlex.join(["verify", *sys.argv[1:]])
+    origin = f"Written on {date.today()} by `{command}`, with {version_text(PACKAGES)}."
     path.parent.mkdir(parents=True, exist_ok=True)
     content = as_json(report.as_json(results), indent=2) + "\n"
     write_text(path.with_name(f"{path.name}.json"), content)
-    write_text(path.with_name(f"{path.name}.md"), report.markdown(results, peers, title))
+    write_text(path.with_name(f"{path.name}.md"), report.markdown(results, peers, title, origin))
     output.log(f"written: {shown(path)}.json, {shown(path)}.md")
 
 

@@ -102,12 +102,19 @@ def _worst(results: Sequence[Result]) -> str:
     return ", ".join(parts) + failed
 
 
-def markdown(results: Sequence[Result], peers: Sequence[str], title: str) -> str:
-    """Return the complete report: a table of the kinds, one for each kind, then every result."""
+def markdown(results: Sequence[Result], peers: Sequence[str], title: str, origin: str) -> str:
+    """Return the complete report: a table of the kinds, one for each kind, then every result.
+
+    Args:
+        results: the results.
+        peers: the libraries, a column each.
+        title: heading of the page.
+        origin: when and how the results were made.
+    """
     kinds = dict.fromkeys(result.kind for result in results)
     tables = [by_kind(results, peers), *(by_name(results, kind, peers) for kind in kinds)]
     rows = [cells(result) for result in results]
-    parts = [f"# {title}", summary(results), *tables, _markdown(HEADINGS, rows)]
+    parts = [f"# {title}", origin, summary(results), *tables, _markdown(HEADINGS, rows)]
     return "\n\n".join(parts) + "\n"
 
 
