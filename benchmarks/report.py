@@ -61,7 +61,7 @@ def _training(workloads: Mapping[str, Any]) -> str:
         [name, _number(row["steps_per_second"]), _shuffling(row), *_ratios(row), _memory(row)]
         for name, row in workloads.items()
     ]
-    head = ["training", "steps/s", "shuffling", *TITLES.values(), "peak MiB (Keras)"]
+    head = ["training", "steps/s", "shuffling", *_titles(workloads), "peak MiB (Keras)"]
     return "\n\n".join(filter(None, [_table(head, rows), _epochs(workloads)]))
 
 
@@ -89,7 +89,8 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
         ]
         for name, row in evaluation.items()
     ]
-    return _table(["evaluation", "examples/s", *TITLES.values(), "outputs alone"], rows)
+    head = ["evaluation", "examples/s", *_titles(evaluation), "outputs alone"]
+    return _table(head, rows)
 
 
 def _update(update: Mapping[str, Any]) -> str:
@@ -180,8 +181,14 @@ def _way(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _titles(rows: Mapping[str, Any]) -> list[str]:
+    """Return the titles of the families that were measured."""
+    row = next(iter(rows.values()))
+    return [title for family, title in TITLES.items() if f"ratio_{family}" in row]
+
+
 def _ratios(row: Mapping[str, Any]) -> list[str]:
-    ratios = (row[f"ratio_{family}"] for family in FAMILIES)
+    ratios = (row[f"ratio_{family}"] for family in FAMILIES if f"ratio_{family}" in row)
     return ["" if ratio is None else f"{_number(ratio)}x" for ratio in ratios]
 
 
