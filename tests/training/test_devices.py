@@ -55,6 +55,51 @@ def test_an_evaluation_loop_takes_all_batches_and_assigns_what_the_step_changes(
     assert int(variables["batches"]) == 3
 
 
+def body_of(loop, *arguments):
+    """Return the types of the operations in the body of a loop's graph."""
+    graph = tf.function(loop).get_concrete_function(*arguments).graph
+    (name,) = {op.get_attr("body").name for op in graph.get_operations() if "While" in op.type}
+    functions = {f.signature.name: f for f in graph.as_graph_def().library.function}
+    return [node.op for node in functions[name].node_def]
+
+
+def test_a_number_that_each_step_adds_is_added_once_after_the_loop():
+    def step_with(count):
+        def step(state, batch):
+            return state, {"loss": Mean(tf.reduce_sum(tf.cast(batch[1], tf.float64)), count())}
+
+        return step
+
+    counts = {
+        "alike": lambda: tf.constant(4.0, tf.float64),
+        "a fraction": lambda: tf.constant(0.1, tf.float64),
+        "different": lambda: tf.random.uniform([], 4.0, 4.0 + 1e-12, tf.float64),
+    }
+    arguments = EXAMPLES, position(2), position(14), tf.constant(True)
+    states = {"loss": Mean(tf.constant(1.0, tf.float64), tf.constant(2.0, tf.float64))}
+    additions = {}
+    for name, count in counts.items():
+        loop = OneDevice().eval_loop(step_with(count), {}, 4)
+        additions[name] = body_of(loop, *arguments, states).count("AddV2")
+        expected = 2 + 3 * (0.1 if name == "a fraction" else 4)
+        found = total(tf.function(loop)(*arguments, states))
+        assert found == (1 + X[2:14].sum(), pytest.approx(expected, rel=1e-9))
+    assert additions["alike"] == additions["a fraction"] - 1
+    assert additions["different"] >= additions["a fraction"]
+
+
+def test_a_loop_that_halts_counts_the_steps_that_it_made():
+    def step(state, batch, last):
+        guard = Guard(tf.reduce_any(batch[1] == 5))
+        return State(guard), {"loss": Mean(tf.reduce_max(batch[1]), tf.constant(4.0, tf.float64))}
+
+    variables = State(Guard(tf.Variable(False)))
+    loop = tf.function(OneDevice().train_loop(step, variables, 4, halts=True))
+    none = {"loss": Mean(tf.constant(0.0), tf.constant(0.0, tf.float64))}
+    states = loop(EXAMPLES, position(0), position(12), tf.constant(True), none)
+    assert total(states) == (X[3] + X[7], 8)
+
+
 @pytest.mark.parametrize("at", [0, 3, 10])
 def test_a_batch_is_a_slice_of_each_array(at):
     images = tf.reshape(tf.range(14 * 6), [14, 2, 3])

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from trainlib.core.tree import check_same_structure
 from trainlib.core.types import Tensor, Tree
 from trainlib.metrics import merge
 from trainlib.step.evaluation import stateful_eval_step
@@ -172,24 +173,48 @@ def _loop(
     """Return a loop over the batches of a chunk, the last of which may be smaller if rows are open.
 
     The position is a variable of the loop: XLA would take a slice that begins at an argument for
-    one that begins at a constant, and compile again for each of its values.
+    one that begins at a constant, and compile again for each of its values. What each step adds to
+    the metric states alike, such as the number of its examples, is added once after the loop.
     """
 
     def run(
         examples: Tree, start: Tensor, stop: Tensor, last: Tensor, metric_states: MetricStates
     ) -> MetricStates:
-        def body(at: Tensor, states: MetricStates) -> tuple[Tensor, MetricStates]:
+        of_each_step: list[float | None] = []
+
+        def body(at: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
             end = at + batch_size
             rows = tf.minimum(stop - at, batch_size) if open_rows else batch_size
-            return end, merge(states, one_step(slice_batch(examples, at, rows), end, stop, last))
+            new = one_step(slice_batch(examples, at, rows), end, stop, last)
+            check_same_structure("metric states", metric_states, "those of a step", new)
+            added = tf.nest.flatten(new)
+            of_each_step[:] = [None if open_rows else _number(x) for x in added]
+            sums = zip(states, added, of_each_step, strict=True)
+            return end, [x + y if number is None else x for x, y, number in sums]
 
         condition = make_condition(start, stop)
-        merged: MetricStates = tf.while_loop(
-            lambda at, _: condition(at), body, (start, metric_states)
-        )[1]
+        flat = tf.nest.flatten(metric_states)
+        at, flat = tf.while_loop(lambda at, _: condition(at), body, (start, flat))
+        steps = (at - start) // batch_size
+        totals = [
+            x if number is None else x + number * tf.cast(steps, x.dtype)
+            for x, number in zip(flat, of_each_step, strict=True)
+        ]
+        merged: MetricStates = tf.nest.pack_sequence_as(metric_states, totals)
         return merged
 
     return run
+
+
+def _number(x: Tensor) -> float | None:
+    """Return the value of a scalar that is the same in each run of a graph, if it is an integer.
+
+    Sums of integers in float64 are exact: a product is the same number. None for other tensors.
+    """
+    if not tf.is_symbolic_tensor(x) or x.dtype != tf.float64 or x.shape.rank != 0:
+        return None
+    value = tf.get_static_value(x)
+    return float(value) if value is not None and float(value).is_integer() else None
 
 
 def slice_batch(examples: Tree, at: Tensor, size: int | Tensor) -> Tree:
