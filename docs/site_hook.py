@@ -27,6 +27,8 @@ OUTSIDE = {
     "LICENSE": "license.txt",
 }
 """Files outside of docs/ and their place in the site."""
+BOOST = {"workflows.md": 4}
+"""Pages that the search ranks higher: what people look for by the name of a technique is there."""
 _LINK = re.compile(r"(?<=\]\()([^)\s#]*)(#[^)\s]*)?(?=\))")
 _TABLE = re.compile(r"^\{\{(\S+) (\w+)\}\}$", re.MULTILINE)
 _SPEED = "{{docs/speed.json}}"
@@ -89,6 +91,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     uri = page.file.src_uri
     origin = {**{site: name for name, site in OUTSIDE.items()}, **dict.fromkeys(PAGES, REFERENCE)}
     source = origin.get(uri, f"docs/{uri}")
+    page.meta.setdefault("search", {"boost": BOOST.get(uri, 1)})
     markdown = markdown.replace(_SPEED, speed()) if _SPEED in markdown else markdown
     markdown = _TABLE.sub(lambda match: table(match[1], match[2]), markdown)
     return _LINK.sub(lambda match: _link(match[1], match[2] or "", source, uri), markdown)
