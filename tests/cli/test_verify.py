@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import sys
 
 import pytest
@@ -42,6 +43,7 @@ def test_a_table_of_passes_is_printed_and_written(run, tmp_path):
     assert f"{len(lines)} passed, 0 failed, 0 not run" in printed.out
     text = path.with_suffix(".md").read_text()
     assert text.count("| pass |") == len(lines) and "| sgd |" in text
+    assert re.search(r"^Written on 20..-..-.. by `verify --optimizer=sgd .*keras \d", text, re.M)
 
 
 def test_a_wrong_function_fails_with_status_1(run, monkeypatch):
