@@ -8,6 +8,7 @@ objective: the loss of a batch for one output, and the metric states.
 outputs: the loss of a batch for one output or several.
 gradients: `compute_gradients` and `reduce_gradients`.
 update: `apply_gradients`.
+in_place: updates in place under XLA.
 repartition: a state of which other parameters are trained.
 train: `train_step`, which composes these three.
 evaluation: `eval_step` and `predict_step`.

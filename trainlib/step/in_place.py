@@ -1,0 +1,43 @@
+"""The order of gradients and updates under XLA, by which parameters are updated in place."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from trainlib.core.tree import map_values
+from trainlib.core.types import Tensor, Tree
+
+_NEVER = 0x7FC0DEAD
+"""Bits of a NaN that no arithmetic makes."""
+
+
+def after_all(grads: Tree) -> Tree:
+    """Return the gradients, none of which is known before all of them are computed.
+
+    In a loop XLA keeps a copy of a parameter that the backward pass may still read while it is
+    updated. If the update follows all gradients, it reads no more, and XLA writes in place. XLA
+    removes its own barriers before it decides, so that the order is one of data: each gradient is
+    selected by a condition on a value of each, which never holds.
+
+    Args:
+        grads: a structure of floating tensors, `tf.IndexedSlices` and None.
+
+    Returns:
+        The same values.
+    """
+    leaves = [g for g in tf.nest.flatten(grads) if g is not None]
+    values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in leaves]
+    firsts = [_first(g) for g in values if g.shape.num_elements() != 0]
+    if len(firsts) < 2:
+        return grads
+    never = tf.reduce_any(tf.stack(firsts) == _NEVER)
+
+    def after(g: Tensor) -> Tensor:
+        return tf.where(never, tf.constant(float("nan"), g.dtype), g)
+
+    return tf.nest.map_structure(lambda g: None if g is None else map_values(after, g), grads)
+
+
+def _first(g: Tensor) -> Tensor:
+    """Return the bits of the first value of a tensor."""
+    return tf.bitcast(tf.cast(tf.reshape(g, [-1])[0], tf.float32), tf.int32)
