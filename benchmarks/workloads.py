@@ -120,7 +120,7 @@ WORKLOADS = {
     "wide": Workload((784,), (690, 690, 690), 10, "adam", 100, 600),
     "cnn": Workload((28, 28, 1), (128,), 10, "adam", 32, 400, filters=32),
     "resnet": Workload(
-        (32, 32, 3), (), 10, "adam", 128, 16, net="resnet", check_steps=4, rate=2.0**-11
+        (32, 32, 3), (), 10, "adam", 128, 16, net="resnet", check_steps=4, rate=2.0**-13
     ),
     "lstm": Workload((80,), (), 10, "adam", 32, 200, net="lstm", vocabulary=5000, rate=2.0**-8),
     "gru": Workload((80,), (), 10, "adam", 32, 200, net="gru", vocabulary=5000, rate=2.0**-8),
