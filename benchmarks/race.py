@@ -16,6 +16,8 @@ from workloads import EVALUATION_EXAMPLES, workload
 
 TOLERANCE = 2e-3
 """Largest relative difference of losses after the steps of the check, from rounding in float32."""
+PART_OF_CHANGE = 0.1
+"""Largest difference of losses, as a part of the change of the loss in these steps."""
 PAUSE = 0.1
 """Seconds between runs, in which the threads of the last one become idle."""
 
@@ -40,7 +42,8 @@ def check_same_work(
     A contender without a record of the losses of the batches has a training loss of None.
 
     Raises:
-        ResultMismatch: the numbers of steps differ, or the losses by more than TOLERANCE.
+        ResultMismatch: the numbers of steps differ, or the losses by more than TOLERANCE, or by
+            more than PART_OF_CHANGE, so that a contender that trains nothing is found too.
     """
     if theirs["steps"] != ours["steps"]:
         raise ResultMismatch(f"{name} made {theirs['steps']} steps, trainlib {ours['steps']}")
@@ -51,6 +54,12 @@ def check_same_work(
         differences[key] = abs(theirs[key] - ours[key]) / abs(ours[key])
         if not differences[key] <= TOLERANCE:
             raise ResultMismatch(f"{name} reached a {key} of {theirs[key]}, trainlib {ours[key]}")
+    change = abs(ours["loss"] - ours["first_loss"])
+    if not abs(theirs["loss"] - ours["loss"]) <= PART_OF_CHANGE * change:
+        raise ResultMismatch(
+            f"{name} reached a loss of {theirs['loss']}, trainlib {ours['loss']} from "
+            f"{ours['first_loss']}"
+        )
     return differences
 
 

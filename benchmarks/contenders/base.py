@@ -61,11 +61,12 @@ class Training(abc.ABC):
         return loss
 
     def check(self) -> dict[str, Any]:
-        """Return the losses after some steps from the initial weights, and the steps made."""
+        """Return the losses before and after some steps, and the steps made."""
+        evaluated = self.place_evaluation(*self._saved("evaluation_"))
+        found: dict[str, Any] = {"first_loss": self.evaluate(evaluated)}
         self.load("check_order", self.workload.check_steps)
-        training_loss = self.train(self.data)
-        loss = self.evaluate(self.place_evaluation(*self._saved("evaluation_")))
-        return {"loss": loss, "training_loss": training_loss, "steps": self.steps_made()}
+        found["training_loss"] = self.train(self.data)
+        return found | {"loss": self.evaluate(evaluated), "steps": self.steps_made()}
 
     def prepare(self, epoch: int, steps: int) -> None:
         """Load the first `steps` batches of an epoch, or data for several epochs of validation."""

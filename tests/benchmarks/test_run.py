@@ -260,11 +260,15 @@ def test_a_contender_with_other_weights_or_another_order_is_an_error(folder, cha
         check_same_work("keras", ours, keras)
 
 
-@pytest.mark.parametrize("theirs", [{"loss": math.nan}, {"training_loss": 1.01}, {"steps": 199}])
+@pytest.mark.parametrize(
+    "theirs",
+    [{"loss": math.nan}, {"training_loss": 1.01}, {"steps": 199}, {"loss": 1.001}],
+    ids=["nan", "training loss", "steps", "not trained"],
+)
 def test_any_difference_is_other_work(theirs):
     from race import ResultMismatch, check_same_work
 
-    ours = {"loss": 1.0, "training_loss": 1.0, "steps": 200}
+    ours = {"loss": 1.0, "training_loss": 1.0, "steps": 200, "first_loss": 1.001}
     with pytest.raises(ResultMismatch):
         check_same_work("peer", ours, ours | theirs)
 
