@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from helpers.commands import run_command
+from helpers.processes import run_python
 
 import trainlib as tl
 
@@ -43,8 +43,9 @@ def test_a_flag_file_runs_and_has_its_figures(name, data_dir, tmp_path):
     )
     if command == "compare":
         more = tuple(flag for flag in more if "report" not in flag)
-    done = run_command(tmp_path, command, *arguments, f"--flagfile={example.path}", *more)
-    assert done.status == 0, done.err
+    arguments = ["-m", f"trainlib.cli.{command}", *arguments, f"--flagfile={example.path}", *more]
+    done = run_python(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     names = [figure.name for figure in example.figures]
     assert set(runner.figures_of_run(tmp_path / "run", names)) == set(names)
 

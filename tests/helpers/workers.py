@@ -29,7 +29,7 @@ def run_module(
 ) -> tuple[int, str, str]:
     """Make a folder and run a command in it; return its status, stdout and stderr."""
     folder.mkdir()
-    options: dict[str, Any] = {"cwd": folder, "timeout": 120, **variables}
+    options: dict[str, Any] = {"cwd": folder, "timeout": 300, **variables}
     done = run_python("-m", f"trainlib.cli.{module}", *arguments, **options)
     return done.returncode, done.stdout, done.stderr
 

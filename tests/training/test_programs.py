@@ -69,7 +69,13 @@ def test_memory_does_not_grow_with_calls(execution):
 
     def call(count):
         for _ in range(count):
-            run(chunk.examples, tf.constant(0, tf.int64), tf.constant(5, tf.int64), False, states)
+            run(
+                chunk.examples,
+                tf.constant(0, tf.int64),
+                tf.constant(5, tf.int64),
+                tf.constant(False),
+                states,
+            )
 
     call(500)
     before = pages()

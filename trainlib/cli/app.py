@@ -229,7 +229,8 @@ def _escape_undecodable() -> None:
     """Print characters that the terminal's encoding lacks as escapes, not as errors."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            with contextlib.suppress(OSError):  # its descriptor is closed
+                stream.reconfigure(errors="backslashreplace")
 
 
 def note(name: str) -> Callable[[str], None]:

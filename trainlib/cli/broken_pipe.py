@@ -48,8 +48,9 @@ def replace_closed_streams() -> None:
 def discard_output(stream: TextIO) -> None:
     """Redirect the file descriptor of a stream to the null device."""
     null_device = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null_device, stream.fileno())
-    os.close(null_device)
+    if null_device != stream.fileno():  # which it is where the descriptor was closed
+        os.dup2(null_device, stream.fileno())
+        os.close(null_device)
 
 
 class _ClosableStream:

@@ -102,6 +102,7 @@ def fail(name: str, message: str, status: int) -> NoReturn:
 def exit_immediately(status: int) -> NoReturn:
     """End the process without waiting for threads or exit handlers."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        # RuntimeError: a signal has interrupted the stream while it was written to.
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
             stream.flush()
     os._exit(status)

@@ -176,8 +176,9 @@ def _relay_errors(index: int, worker: subprocess.Popen[str]) -> threading.Thread
 
     def relay() -> None:
         stream: Any = worker.stderr
-        for line in stream:
-            print(f"worker {index}: {line.rstrip()}", file=sys.stderr, flush=True)
+        with stream:
+            for line in stream:
+                print(f"worker {index}: {line.rstrip()}", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=relay, daemon=True)
     thread.start()

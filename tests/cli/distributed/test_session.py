@@ -7,6 +7,7 @@ import random
 import signal
 import time
 
+import numpy as np
 import pytest
 from helpers.commands import errors_in
 from helpers.processes import started_python
@@ -98,6 +99,37 @@ def kill_one_of_two(killed, folder):
         assert other.returncode == 3
         (line,) = errors_in(errors).splitlines()
         assert line.startswith(f"train: worker {killed} is lost")
+
+
+@SOAK
+def test_workers_roll_back_as_one_device_does(tmp_path):
+    """Two examples are too large for any step that has one of them."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(256, 4)).astype(np.float32)
+    y = x.sum(axis=1)
+    x[[37, 38]] = 1e30
+    np.savez(tmp_path / "spikes.npz", x=x, y=y)
+    flags = (
+        f"--dataset={tmp_path / 'spikes.npz'}",
+        "--task=regression",
+        "--preprocess=none",
+        "--hidden=8",
+        "--optimizer=sgd",
+        "--batch_size=16",
+        "--epochs=3",
+        "--nonfinite=roll_back",
+        "--checkpoint_steps=2",
+        "--report=false",
+        "--run_dir=run",
+    )
+    assert run_module(tmp_path / "one", "train", *flags)[0] == 0
+    assert run_module(tmp_path / "two", "launch_local", "2", "--", "train", *flags)[0] == 0
+    (one, two) = (history(tmp_path / name) for name in ("one", "two"))
+    assert one[-1]["skipped_steps"] > 0
+    for first, second in zip(one, two, strict=True):
+        assert {k: pytest.approx(x, rel=1e-6) for k, x in first.items() if x is not None} == {
+            k: x for k, x in second.items() if x is not None
+        }
 
 
 def test_flags_that_differ_are_refused_by_all_workers_before_tensorflow_begins(tmp_path):

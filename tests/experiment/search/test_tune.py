@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("optuna")
 
+from helpers.commands import errors_in  # noqa: E402
 from helpers.processes import started_python  # noqa: E402
 
 import trainlib as tl  # noqa: E402
@@ -162,9 +163,9 @@ def test_two_commands_at_once_share_one_study(storage, tmp_path):
         started_python(*command, "--run_dir=a", cwd=tmp_path) as first,
         started_python(*command, "--run_dir=b", cwd=tmp_path) as second,
     ):
-        printed = [process.communicate(timeout=120) for process in (first, second)]
-    assert [errors for _, errors in printed] == ["", ""]
-    ran = [re.findall(r"trial (\d+): ", text) for text, _ in printed]
+        printed = [process.communicate(timeout=300) for process in (first, second)]
+    assert [errors_in(errors) for _, errors in printed] == ["", ""]
+    ran = [re.findall(r"trial (\d+): ", progress) for _, progress in printed]
     assert all(ran) and len(set(ran[0] + ran[1])) == len(ran[0] + ran[1])
     last = max((tmp_path / name / "trials.csv" for name in "ab"), key=lambda x: len(x.read_text()))
     with last.open(newline="") as file:

@@ -110,7 +110,6 @@ CONTRADICTIONS = (
     "--model=cnn --hidden=5",
     "--model=resnet --depth=9",
     "--model=resnet --depth=21",
-    "--model=transformer",
     "--model=transformer --width=10 --heads=3",
     "--model=rnn --vocabulary=10",
     "--model=wide_deep --wide_columns=0-4 --deep_columns=90",
@@ -373,7 +372,8 @@ def cases() -> Iterator[Case]:
         others = CHOOSE.get(flag, ())
         for value in (*NO_NAMES, *NO_SPECS):
             if value not in FREE.get(flag, ()) and (
-                value or flag not in ("imports", "callbacks", "output_losses", "loss_weights")
+                value
+                or flag not in ("metrics", "imports", "callbacks", "output_losses", "loss_weights")
             ):
                 name = f"{flag} of {value[:20]!r}"
                 yield train(
