@@ -116,13 +116,6 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         """Print nothing."""
 
-    def do_GET(self):
-        """Send a file; there is no icon for the license, which is text alone."""
-        if self.path != "/favicon.ico":
-            return super().do_GET()
-        self.send_response(204)
-        self.end_headers()
-
 
 @pytest.fixture(scope="module")
 def address(site):
@@ -147,12 +140,13 @@ def browser():
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_fits_the_screen_and_can_be_read(page, width, scheme, address, browser):
-    browser.open(f"{address}/license.txt", width, scheme)
-    browser.evaluate("localStorage.clear()")  # the scheme that was chosen last
+    browser.open(f"{address}/robots.txt", width, scheme)
+    browser.evaluate("localStorage.clear()")  # the scheme of the page before; this one has none
     browser.open(f"{address}/{page}.html", width, scheme)
     check = CHECK.replace("WIDTH", str(width)).replace("DARK", str(scheme == "dark").lower())
     assert browser.evaluate(check) == []
-    assert browser.complaints() == []
+    complaints = [json.dumps(x) for x in browser.complaints()]
+    assert [x for x in complaints if "favicon.ico" not in x] == []
 
 
 def tasks():
