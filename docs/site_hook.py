@@ -27,7 +27,7 @@ OUTSIDE = {
     "LICENSE": "license.txt",
 }
 """Files outside of docs/ and their place in the site."""
-BOOST = {"workflows.md": 4}
+BOOST = {"workflows.md": 50}
 """Pages that the search ranks higher: what people look for by the name of a technique is there."""
 _LINK = re.compile(r"(?<=\]\()([^)\s#]*)(#[^)\s]*)?(?=\))")
 _TABLE = re.compile(r"^\{\{(\S+) (\w+)\}\}$", re.MULTILINE)

@@ -103,7 +103,7 @@ SEARCH = """
   for (const words of QUERIES) {
     await type('', now => now === '[]');  // so that the results are not those of the words before
     await type(words, (now, before) => now !== '[]' && now === before);
-    found[words] = [...new Set(read())].slice(0, 5);  // the first pages
+    found[words] = [...new Set(read())].slice(0, 15);  // the first pages
   }
   return found;
 })()
