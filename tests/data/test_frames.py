@@ -179,12 +179,22 @@ def test_parquet_is_read(tmp_path: Path) -> None:
     assert frame.cell("a", 1).endswith("t.parquet, row 2, column 'a'")
 
 
-def test_parquet_without_pyarrow_names_it(tmp_path: Path) -> None:
+def test_a_parquet_file_of_more_cells_than_it_may_hold_is_refused(tmp_path, monkeypatch):
     pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "t.parquet"
+    pandas.DataFrame({"a": [1.0] * 100, "y": [2.0] * 100}).to_parquet(path)
+    assert read_frame(path).columns["a"].shape == (100,)
+    monkeypatch.setenv("TRAINLIB_MAX_DATA_GIB", "1e-6")
+    with pytest.raises(ValueError, match="but holds more than 1,073, .*TRAINLIB_MAX_DATA_GIB"):
+        read_frame(path)
+
+
+def test_parquet_without_pyarrow_names_it(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
     path = write(tmp_path / "t.parquet", b"PAR1")
     with pytest.MonkeyPatch.context() as patch:
-        error = ImportError("no pyarrow")
-        patch.setattr(pandas, "read_parquet", lambda path: (_ for _ in ()).throw(error))
+        patch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(ValueError, match="which needs pyarrow: pip install pyarrow$"):
             read_frame(path)
 

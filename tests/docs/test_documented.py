@@ -39,7 +39,7 @@ NOT_RUN = {
     "docs/uncertainty.md": "needs Fashion-MNIST: docs/uncertainty.py; the tutorial runs small ones",
     "docs/verification.md": "takes minutes; tests/verify/ runs every case",
     "docs/weight_averaging.md": "needs Fashion-MNIST; tests/training/ runs small ones",
-    "docs/workflows.md": "each command of `train` is planned in `make soak`",
+    "docs/workflows.md": "the list of techniques: the pages that it names show what they print",
 }
 """Pages with commands that are not run as they stand: why, and what runs instead."""
 SHOWN = {

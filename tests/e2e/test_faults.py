@@ -197,6 +197,15 @@ def test_a_run_goes_on_without_its_standard_output(name, server, whole, tmp_path
     assert params(tmp_path) == whole
 
 
+@pytest.mark.parametrize("hours", [-24, 24])
+def test_a_clock_that_jumps_changes_nothing(hours, server, whole, tmp_path):
+    jump = f"import time; now = time.time; time.time = lambda: now() + 3600 * {hours}"
+    flags = (*FLAGS, "--run_dir=run", "--tensorboard")
+    done = train(server, tmp_path, *flags, hook=PHASES["step"], fault=jump)
+    assert (done.status, done.errors) == (0, "")
+    assert params(tmp_path) == whole
+
+
 def test_two_runs_into_one_folder_are_one_run_and_one_line(server, whole, tmp_path):
     second = (
         "import subprocess, sys; done = subprocess.run([sys.executable, '-m', "

@@ -5,7 +5,8 @@ A table of plain numbers is read without pandas; empty cells, text, dates and Pa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from trainlib.data.cells import (
     with_decimal_points,
 )
 from trainlib.data.csv_text import Scan, check_names, open_text, reading, scan_text
+from trainlib.data.limits import check_size
 from trainlib.training.paths import printable, shown
 
 PARQUET = ".parquet"
@@ -185,14 +187,13 @@ def _read_with_pandas(path: Path, scan: Scan) -> Frame:
 def _read_parquet(path: Path, target: str | None, text: Collection[str]) -> Frame:
     """Return the columns of a Parquet file, those that are not numbers as text."""
     pandas = require_pandas(path, "it is a Parquet file")
-    try:
+    with _errors_of_parquet(path):
+        from pyarrow import parquet
+
+        found = parquet.read_metadata(path)
+    check_size(path, 8 * found.num_rows * found.num_columns)
+    with _errors_of_parquet(path):
         table = pandas.read_parquet(path).reset_index(drop=True)
-    except ImportError:
-        raise ValueError(
-            f"{shown(path)}: it is a Parquet file, which needs pyarrow: pip install pyarrow"
-        ) from None
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{shown(path)} cannot be read as Parquet ({error})") from error
     table.columns = [str(name).strip() for name in table.columns]
     names = tuple(table.columns)
     check_names(path, names)
@@ -201,6 +202,19 @@ def _read_parquet(path: Path, target: str | None, text: Collection[str]) -> Fram
     chosen = names[-1] if target is None else target
     columns = _columns(pandas, table, chosen, text)
     return Frame(path, chosen, columns, range(1, len(table) + 1))
+
+
+@contextlib.contextmanager
+def _errors_of_parquet(path: Path) -> Iterator[None]:
+    """Raise `ValueError` with the path for what goes wrong in reading a Parquet file."""
+    try:
+        yield
+    except ImportError:
+        raise ValueError(
+            f"{shown(path)}: it is a Parquet file, which needs pyarrow: pip install pyarrow"
+        ) from None
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{shown(path)} cannot be read as Parquet ({error})") from error
 
 
 def _columns(pandas: Any, table: Any, target: str, text: Collection[str]) -> dict[str, Array]:
