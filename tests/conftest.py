@@ -75,3 +75,13 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the data sets are not in {folder}; set TRAINLIB_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A headless browser, a `helpers.browser.Browser`."""
+    from helpers.browser import Browser, find_browser
+
+    opened = Browser(find_browser())
+    yield opened
+    opened.close()

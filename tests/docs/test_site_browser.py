@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers.browser import Browser, find_browser
+from helpers.browser import find_browser
 
 pytestmark = [
     pytest.mark.soak,
@@ -127,13 +127,6 @@ def address(site):
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    opened = Browser(find_browser())
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from helpers.browser import Browser, find_browser
+from helpers.browser import find_browser
 from helpers.commands import run_command
 from helpers.experiments import write_table
 
@@ -110,13 +110,6 @@ def pages(tmp_path_factory):
     done = run_command(folder, "report", *SEVERAL, "--out=several")
     assert done.status == 0, done.err
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser():
-    opened = Browser(find_browser())
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -19,7 +19,7 @@ def version_text(also: Sequence[str] = ()) -> str:
         also: further packages, if they are installed. Default: none.
     """
     others = [f"{name} {_version(name) or 'not installed'}" for name in SHOWN]
-    others += [f"{name} {_version(name)}" for name in also if _version(name)]
+    others += [f"{name} {found}" for name in also if (found := _version(name))]
     return f"trainlib {__version__} (Python {platform.python_version()}, {', '.join(others)})"
 
 

@@ -263,8 +263,9 @@ class ExperimentConfig:
     execution: str = setting(
         "str",
         AUTO,
-        "How training steps run: as a TensorFlow graph; compiled by XLA; or as a graph whose "
-        "optimizer update is compiled. auto compiles what pays, and times them if the run is long.",
+        "How training steps run: graph (a TensorFlow graph), xla (compiled by XLA) or xla_update "
+        "(a graph whose optimizer update is compiled); auto compiles what pays, and times them if "
+        "the run is long.",
         choices=EXECUTIONS,
     )
     strategy: str = setting(
