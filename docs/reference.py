@@ -1,36 +1,24 @@
-"""Write the reference of the public API, docs/reference.md, from signatures and docstrings.
+"""The pages of the reference: the public names of trainlib by topic, for mkdocstrings to render.
 
-python docs/reference.py
+`docs/site_hook.py` adds them to the site. A name is in a topic by the module that defines it.
 """
 
 from __future__ import annotations
 
-import ast
 import dataclasses
+import functools
 import inspect
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import trainlib
 import trainlib.api as api
 import trainlib.registry as registry
 from trainlib.core.conventions import conventions_of
 
-PAGE = Path(__file__).resolve().with_name("reference.md")
-HEAD = """# Reference
-
-Everything that `import trainlib as tl` gives you, by topic. `python docs/reference.py` writes this
-page from the signatures and docstrings. At a shell, flags take the same names:
-`--optimizer=adam --beta_1=0.95`.
-"""
-WIDTH = 88
-
 
 class Topic(NamedTuple):
-    """A chapter of the page.
+    """A page of the reference.
 
     Attributes:
         title: its heading.
@@ -42,6 +30,11 @@ class Topic(NamedTuple):
     modules: tuple[str, ...]
     text: str
 
+    @property
+    def page(self) -> str:
+        """Path in the site."""
+        return f"reference/{self.title.lower().replace(' ', '_')}.md"
+
 
 TOPICS = (
     Topic("Optimizers", ("optimizers",), "Factories of an `Optimizer`, an (init, update) pair."),
@@ -51,7 +44,7 @@ TOPICS = (
         ("schedules",),
         "Factories of a schedule: a function of the step that returns the learning rate. The flag "
         "`--schedule=constant` is `constant_schedule`; all other names are the functions'.\n\n"
-        "![The curves of all schedules](schedules/gallery.svg)",
+        "![The curves of all schedules](../schedules/gallery.svg)",
     ),
     Topic("Losses", ("losses",), "Functions that return a loss for each example."),
     Topic("Metrics", ("metrics",), "Metrics, their states, and functions of them."),
@@ -100,9 +93,9 @@ class Entry(NamedTuple):
     module: str
 
     @property
-    def anchor(self) -> str:
-        """End of a link to its heading."""
-        return re.sub(r"[^\w-]", "", self.name.lower())
+    def path(self) -> str:
+        """Where Python finds it; the anchor of its heading."""
+        return f"trainlib{self.name.removeprefix('tl')}"
 
 
 def entries() -> Iterator[Entry]:
@@ -122,7 +115,7 @@ def entries() -> Iterator[Entry]:
 
 def _home(value: Any, default: str) -> str:
     """Return the module that defines an object; for a constant the first that holds it."""
-    if inspect.isclass(value) or _is_function(value):
+    if is_function_or_class(value):
         return str(value.__module__)
     holders = [n for n, m in sys.modules.items() if n.count(".") > 1 and _holds(n, m, value)]
     return min(holders, key=len, default=default)
@@ -132,6 +125,7 @@ def _holds(name: str, module: Any, value: Any) -> bool:
     return name.startswith("trainlib.") and any(x is value for x in vars(module).values())
 
 
+@functools.cache
 def by_topic() -> dict[Topic, list[Entry]]:
     """Return the public names of each topic.
 
@@ -152,122 +146,54 @@ def by_topic() -> dict[Topic, list[Entry]]:
     return found
 
 
-def reference() -> str:
-    """Return the page."""
-    topics = by_topic()
-    parts = [HEAD, "## Contents\n"]
-    for topic, found in topics.items():
-        links = ", ".join(f"[{e.name.split('.')[-1]}](#{e.anchor})" for e in found)
-        parts.append(f"- [{topic.title}](#{topic.title.lower().replace(' ', '-')}): {links}")
-    parts.append("")
-    for topic, found in topics.items():
-        parts.append(f"## {topic.title}\n\n{topic.text}\n")
-        parts.extend(_entry(entry) for entry in found)
-    return "\n".join(parts).rstrip() + "\n"
+def is_function_or_class(value: Any) -> bool:
+    """Return whether an object is a class or a function, possibly a cached one."""
+    return inspect.isclass(value) or (callable(value) and inspect.isfunction(inspect.unwrap(value)))
 
 
-def _entry(entry: Entry) -> str:
+def pages() -> dict[str, str]:
+    """Return the Markdown of the page of each topic, by its path in the site."""
+    return {
+        topic.page: f"# {topic.title}\n\n{topic.text}\n\n" + "\n".join(map(_section, found))
+        for topic, found in by_topic().items()
+    }
+
+
+def contents() -> str:
+    """Return the list of all names, with links, for `reference/index.md`."""
+    lines = []
+    for topic, found in by_topic().items():
+        links = ", ".join(f"[{e.name.split('.')[-1]}][{e.path}]" for e in found)
+        lines.append(f"- [{topic.title}]({topic.page.removeprefix('reference/')}): {links}")
+    return "\n".join(lines)
+
+
+def _section(entry: Entry) -> str:
     """Return the section of a public name."""
-    if inspect.isclass(entry.value):
-        parts = _class(entry)
-    elif _is_function(entry.value):
-        parts = [_described(entry.name, entry.value)]
-        parts += _conventions(entry.value) + _picture(entry.value)
-    else:
-        parts = [_constant(entry)]
-    return f"### {entry.name}\n\n" + "\n\n".join(parts) + "\n"
+    options = f"    options: {{heading: {entry.name}, toc_label: {entry.name}}}\n"
+    parts = [f"::: {entry.path}\n{options}", *_conventions(entry.value), *_picture(entry.value)]
+    return "\n".join(parts)
 
 
-def _described(name: str, function: Callable[..., Any]) -> str:
-    """Return a function's signature and docstring."""
-    signature = f"```python\n{name}{signature_text(function)}\n```"
-    return "\n\n".join(filter(None, [signature, markdown(inspect.getdoc(function) or "")]))
+def _conventions(factory: Any) -> list[str]:
+    """Return the table of defaults that depend on the convention."""
+    presets = conventions_of(factory)
+    names = list(next(iter(presets.values()), {}))
+    if not names:
+        return []
+    order = [name for name in inspect.signature(factory).parameters if name in names]
+    rows = [["default of", *presets], ["---"] * (len(presets) + 1)]
+    rows += [[f"`{n}`", *(f"`{default_text(p[n])}`" for p in presets.values())] for n in order]
+    return ["".join(f"| {' | '.join(row)} |\n" for row in rows)]
 
 
-def _class(entry: Entry) -> list[str]:
-    """Return a class's signature and docstring, and those of its public methods and properties."""
-    parts = [_described(entry.name, entry.value)]
-    short = entry.value.__name__
-    for name in dir(entry.value):
-        member = inspect.getattr_static(entry.value, name)
-        function = getattr(member, "__func__", member)
-        is_property = isinstance(member, property)
-        code = getattr(member, "fget", None) if is_property else function
-        if name.startswith("_") or not inspect.isfunction(code) or not _is_ours(code):
-            continue
-        parts.append(f"#### {short}.{name}")
-        text = markdown(inspect.getdoc(code) or "")
-        parts.append(text if is_property else _described(f"{short}.{name}", function))
-    return parts
+def _picture(function: Any) -> list[str]:
+    """Return the curve of a schedule."""
+    names = [name for name, schedule in registry.SCHEDULES.items() if schedule is function]
+    return [f"![The curve of {name}](../schedules/{name}.svg)\n" for name in names]
 
 
-def _is_function(value: Any) -> bool:
-    """Return whether an object is a function, possibly a cached one."""
-    return callable(value) and inspect.isfunction(inspect.unwrap(value))
-
-
-def _is_ours(function: Callable[..., Any]) -> bool:
-    return function.__module__.startswith("trainlib.")
-
-
-def _constant(entry: Entry) -> str:
-    """Return the names of a mapping or the value, and the string below its definition."""
-    value = entry.value
-    if isinstance(value, Mapping):
-        shown = f"{entry.name}: {', '.join(map(str, value))}"
-    else:
-        shown = f"{entry.name} = {re.sub(r'(typing|collections[.]abc)[.]', '', repr(value))}"
-    text = _text_below(entry.name.split(".")[-1], entry.module)
-    return "\n\n".join(filter(None, [f"```python\n{shown}\n```", text]))
-
-
-def _text_below(name: str, module: str) -> str:
-    """Return the string literal after the definition of a constant in its module."""
-    holders = [n for n in sys.modules if n == module or n.startswith(f"{module}.")]
-    for holder in holders:
-        body = ast.parse(inspect.getsource(sys.modules[holder])).body
-        for node, below in zip(body, body[1:], strict=False):
-            targets = getattr(node, "targets", [getattr(node, "target", None)])
-            is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-            if is_text and any(isinstance(t, ast.Name) and t.id == name for t in targets):
-                return markdown(inspect.cleandoc(below.value.value))  # type: ignore[attr-defined]
-    return ""
-
-
-def signature_text(function: Callable[..., Any]) -> str:
-    """Return a signature with its defaults, one parameter a line where it is long."""
-    signature = inspect.signature(function)
-    parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
-    texts, keyword_only = [], False
-    for p in parameters:
-        if p.kind is p.KEYWORD_ONLY and not keyword_only:
-            texts.append("*")
-        keyword_only = keyword_only or p.kind in (p.KEYWORD_ONLY, p.VAR_POSITIONAL)
-        star = "*" * (p.kind is p.VAR_POSITIONAL) + "**" * (p.kind is p.VAR_KEYWORD)
-        annotation = "" if p.annotation is p.empty else f": {_annotation(p.annotation)}"
-        equals = " = " if annotation else "="
-        default = "" if p.default is p.empty else f"{equals}{_default(p.default)}"
-        texts.append(f"{star}{p.name}{annotation}{default}")
-    result = signature.return_annotation
-    arrow = (
-        ""
-        if result is signature.empty or inspect.isclass(function)
-        else f" -> {_annotation(result)}"
-    )
-    line = f"({', '.join(texts)}){arrow}"
-    if len(line) <= WIDTH:
-        return line
-    return "(\n" + "".join(f"    {text},\n" for text in texts) + f"){arrow}"
-
-
-def _annotation(annotation: Any) -> str:
-    """Return an annotation as it is written."""
-    if isinstance(annotation, str):
-        return annotation
-    return getattr(annotation, "__forward_arg__", "") or inspect.formatannotation(annotation)
-
-
-def _default(default: Any) -> str:
+def default_text(default: Any) -> str:
     """Return a default as you would write it."""
     if hasattr(default, "as_numpy_dtype"):
         return f"tf.{default.name}"
@@ -283,60 +209,3 @@ def _default(default: Any) -> str:
 def _has_defaults(instance: Any) -> bool:
     """Whether each field of a dataclass has its default."""
     return all(getattr(instance, f.name) == f.default for f in dataclasses.fields(instance))
-
-
-def _conventions(function: Callable[..., Any]) -> list[str]:
-    """Return the table of defaults that depend on the convention."""
-    presets = conventions_of(function)
-    names = list(next(iter(presets.values()), {}))
-    if not names:
-        return []
-    order = [name for name in inspect.signature(function).parameters if name in names]
-    rows = [["default of", *presets], ["---"] * (len(presets) + 1)]
-    rows += [[f"`{n}`", *(f"`{_default(p[n])}`" for p in presets.values())] for n in order]
-    return ["\n".join(f"| {' | '.join(row)} |" for row in rows)]
-
-
-def _picture(function: Callable[..., Any]) -> list[str]:
-    """Return the link to the curve of a schedule."""
-    names = [name for name, schedule in registry.SCHEDULES.items() if schedule is function]
-    return [f"![The curve of {name}](schedules/{name}.svg)" for name in names]
-
-
-_SECTION = re.compile(
-    r"^(Args|Attributes|Returns|Yields|Raises|Example|Examples|Differences|References|Note):$"
-)
-_ITEM = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*): (.*)$")
-
-
-def markdown(docstring: str) -> str:
-    """Return a Google-style docstring as Markdown."""
-    sections: list[tuple[str, list[str]]] = [("", [])]
-    for line in docstring.splitlines():
-        if heading := _SECTION.match(line):
-            sections.append((heading[1], []))
-        else:
-            sections[-1][1].append(line)
-    return "\n\n".join(filter(None, (_section(title, lines) for title, lines in sections)))
-
-
-def _section(title: str, lines: list[str]) -> str:
-    text = inspect.cleandoc("\n" + "\n".join(lines)).strip("\n")
-    if not title:
-        return text
-    if title.startswith("Example"):
-        return f"**{title}**\n\n```python\n{text}\n```"
-    if title in ("Args", "Attributes", "Raises"):
-        text = "\n".join(_item(line) for line in text.splitlines())
-    return f"**{title}**\n\n{text}"
-
-
-def _item(line: str) -> str:
-    """Return a line of a list of arguments: the start of an item, or its continuation."""
-    item = _ITEM.match(line)
-    return f"- `{item[1]}`: {item[2]}" if item else f"  {line.strip()}" if line.strip() else ""
-
-
-if __name__ == "__main__":
-    PAGE.write_text(reference(), encoding="utf-8")
-    print(f"{PAGE.relative_to(Path(trainlib.__file__).parents[1])}: {len(list(entries()))} names")

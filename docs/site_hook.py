@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages of files outside of docs/, the reference by topic, tables of README.md.
+"""Hooks of MkDocs: pages of files outside of docs/, those of the reference, tables of README.md.
 
 `make docs` calls them. Links between pages are written for a reader of the repository; here they
 become links between pages of the site.
@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import reference
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
-REFERENCE = "docs/reference.md"
 OUTSIDE = {
     "README.md": "readme.md",
     "BUILD.md": "build.md",
@@ -32,6 +32,7 @@ BOOST = {"workflows.md": 50}
 _LINK = re.compile(r"(?<=\]\()([^)\s#]*)(#[^)\s]*)?(?=\))")
 _TABLE = re.compile(r"^\{\{(\S+) (\w+)\}\}$", re.MULTILINE)
 _SPEED = "{{docs/speed.json}}"
+_CONTENTS = "{{docs/reference.py}}"
 
 
 def read(path: str) -> str:
@@ -39,60 +40,30 @@ def read(path: str) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
 
-def reference_pages() -> dict[str, str]:
-    """Return the pages of the reference: its contents, and a page for each topic."""
-    head, *topics = re.split(r"^## (?=[A-Z])", read(REFERENCE), flags=re.MULTILINE)
-    contents, *topics = topics
-    contents = contents.partition("\n")[2]
-    pages = {"reference/index.md": head + contents}
-    for topic in topics:
-        title = topic.partition("\n")[0]
-        text = re.sub(r"^##(?=#+ (tl\.|\w+\.\w+$))", "#", f"# {topic}", flags=re.MULTILINE)
-        pages[f"reference/{title.lower().replace(' ', '_')}.md"] = text
-    return pages
-
-
-def anchors() -> dict[str, str]:
-    """Return the page of each anchor of the reference."""
-    found = {}
-    for page, text in reference_pages().items():
-        for heading in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE):
-            slug = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-            found.setdefault(slug, page)
-    return found
-
-
-PAGES = reference_pages()
-ANCHORS = anchors()
-
-
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages that are not files of docs/."""
     for name, page in OUTSIDE.items():
         files.append(File.generated(config, page, content=read(name)))
-    for page, text in PAGES.items():
+    for page, text in reference.pages().items():
         files.append(File.generated(config, page, content=text))
     return files
 
 
 def on_config(config: Any) -> Any:
-    """Add the reference to the navigation, after the guides."""
-    titles = ["Reference", *(re.match(r"# (.+)", text)[1] for text in list(PAGES.values())[1:])]
-    entries = [
-        {title: page} if page != "reference/index.md" else page
-        for title, page in zip(titles, PAGES, strict=True)
-    ]
-    config["nav"].insert(-2, {"Reference": entries})
+    """Add the topics of the reference to its part of the navigation."""
+    listed = next(part["Reference"] for part in config["nav"] if "Reference" in part)
+    listed.extend({topic.title: topic.page} for topic in reference.TOPICS)
     return config
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Fill in the tables, and let links lead to pages of the site."""
     uri = page.file.src_uri
-    origin = {**{site: name for name, site in OUTSIDE.items()}, **dict.fromkeys(PAGES, REFERENCE)}
-    source = origin.get(uri, f"docs/{uri}")
+    source = {site: name for name, site in OUTSIDE.items()}.get(uri, f"docs/{uri}")
     page.meta.setdefault("search", {"boost": BOOST.get(uri, 1)})
     markdown = markdown.replace(_SPEED, speed()) if _SPEED in markdown else markdown
+    if _CONTENTS in markdown:  # its links are those of the site already
+        return markdown.replace(_CONTENTS, reference.contents())
     markdown = _TABLE.sub(lambda match: table(match[1], match[2]), markdown)
     return _LINK.sub(lambda match: _link(match[1], match[2] or "", source, uri), markdown)
 
@@ -117,22 +88,13 @@ def speed() -> str:
 
 def _link(target: str, anchor: str, source: str, page: str) -> str:
     """Return a link of a file of the repository as one between pages of the site."""
-    if "://" in target or (not target and source != REFERENCE):
+    if "://" in target or not target:
         return target + anchor
     path = posixpath.normpath(posixpath.join(posixpath.dirname(source), target))
-    path = path if target else source
-    if path == REFERENCE:
-        to = ANCHORS.get(anchor.lstrip("#"), "reference/index.md")
-        anchor = "" if to != "reference/index.md" and _is_title(anchor, to) else anchor
-    elif path in OUTSIDE:
+    if path in OUTSIDE:
         to = OUTSIDE[path]
     elif path.startswith("docs/") and (ROOT / path).exists():
         to = path.removeprefix("docs/")
     else:
         return target + anchor
     return posixpath.relpath(to, posixpath.dirname(page) or ".") + anchor
-
-
-def _is_title(anchor: str, page: str) -> bool:
-    """Return whether an anchor is that of the title of a page of the reference."""
-    return page == f"reference/{anchor.lstrip('#').replace('-', '_')}.md"

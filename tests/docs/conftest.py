@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 def site(tmp_path_factory):
     """The folder of the built site; a warning of MkDocs is an error."""
     pytest.importorskip("material")
+    pytest.importorskip("mkdocstrings")
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],

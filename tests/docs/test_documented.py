@@ -28,6 +28,7 @@ NOT_RUN = {
     "docs/peers.md": "each reproduction is run by docs/peers/run.py",
     "docs/platforms.md": "makes environments: `make compat`",
     "docs/pretraining.md": "needs Fashion-MNIST; the tutorial runs small ones",
+    "docs/reference/index.md": "the list of names; tests/test_doctests.py runs their examples",
     "docs/reliability.md": "tests/e2e/test_faults.py makes the faults",
     "docs/runs.md": "written by docs/runs.py from what the commands print",
     "docs/scaling.md": "takes an hour: docs/scaling.py",

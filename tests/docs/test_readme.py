@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.reference import REFERENCE
 
 from trainlib.registry import KINDS, OPTIMIZERS
 from trainlib.verify.function_cases import CASES as FUNCTION_CASES
@@ -41,9 +42,9 @@ def test_every_name_is_verified_and_counted(kind):
 
 
 def test_every_schedule_has_its_curve():
-    reference = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    reference = REFERENCE.pages()["reference/schedules.md"]
     for name in ("gallery", *KINDS["schedule"]):
-        assert f"](schedules/{name}.svg)" in reference
+        assert f"](../schedules/{name}.svg)" in reference
         assert (ROOT / f"docs/schedules/{name}.svg").read_text(encoding="utf-8").endswith("svg>\n")
 
 

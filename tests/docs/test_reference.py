@@ -1,104 +1,85 @@
-"""The reference is generated from the code, and covers the whole public API."""
+"""The reference covers the whole public API, with the defaults that calls have."""
 
 from __future__ import annotations
 
 import inspect
 import re
-import runpy
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from helpers.reference import DOCS, REFERENCE, docs_module
 
 import trainlib as tl
 import trainlib.api as api
 
-DOCS = Path(__file__).parents[2] / "docs"
-MADE = runpy.run_path(str(DOCS / "reference.py"))
-PAGE = (DOCS / "reference.md").read_text(encoding="utf-8")
-
-
-def anchor(heading):
-    """Return the end of a link to a heading."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-
-
-def test_the_page_is_what_the_code_says():
-    assert MADE["reference"]() == PAGE
+PAGES = REFERENCE.pages()
+ALL = "".join(PAGES.values())
 
 
 def test_every_public_name_has_a_section_or_sections_of_its_members():
     ends = {name: "." if inspect.ismodule(getattr(tl, name)) else "\n" for name in api.__all__}
-    assert [name for name, end in ends.items() if f"\n### tl.{name}{end}" not in PAGE] == []
+    assert [name for name, end in ends.items() if f"\n::: trainlib.{name}{end}" not in ALL] == []
 
 
-def test_the_contents_link_to_every_section():
-    contents = PAGE.split("## Contents")[1].split("\n## ")[0]
-    links = re.findall(r"\]\(#([^)]+)\)", contents)
-    headings = re.findall(r"^###? (.+)$", PAGE, re.MULTILINE)
-    assert len(set(links)) == len(links)
-    assert set(links) == {anchor(heading) for heading in headings if heading != "Contents"}
+def test_a_name_has_one_section_and_a_link_in_the_contents():
+    sections = re.findall(r"^::: (.+)$", ALL, re.MULTILINE)
+    links = re.findall(r"\]\[([^]]+)\]", REFERENCE.contents())
+    assert len(set(sections)) == len(sections)
+    assert links == sections
 
 
 def test_every_picture_exists():
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", PAGE)
-    assert pictures and all((DOCS / picture).exists() for picture in pictures)
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", ALL)
+    assert pictures and all((DOCS / "reference" / picture).exists() for picture in pictures)
 
 
-@pytest.mark.parametrize(
-    "leak", ["=by convention", "BY_CONVENTION", " at 0x", "<factory>", "ForwardRef"]
-)
-def test_signatures_show_no_placeholders(leak):
-    assert leak not in PAGE
-
-
-def test_defaults_are_shown_as_numbers_for_every_convention():
-    section = PAGE.split("\n### tl.adagrad\n")[1].split("\n### ")[0]
-    assert "    epsilon: float = 1e-07,\n" in section
+def test_defaults_are_shown_for_every_convention():
+    section = ALL.split("\n::: trainlib.adagrad\n")[1].split("\n::: ")[0]
     assert "| default of | keras | torch | optax | paper | textbook |" in section
     assert "| `epsilon` | `1e-07` | `1e-10` | `1e-07` | `1e-07` | `1e-10` |" in section
 
 
-def test_signatures_break_where_they_are_long_and_name_their_defaults():
-    def short(x, *, form="sum", dtype=tf.float32):
-        raise AssertionError("not to be called")
-
-    def long(
-        first_number: float,
-        second_number: float = 0.5,
-        *rest: int,
-        third: str = "c",
-        **all_others: int,
-    ):
-        raise AssertionError("not to be called")
-
-    assert MADE["signature_text"](short) == '(x, *, form="sum", dtype=tf.float32)'
-    assert MADE["signature_text"](long) == (
-        "(\n    first_number: float,\n    second_number: float = 0.5,\n    *rest: int,\n"
-        '    third: str = "c",\n    **all_others: int,\n)'
-    )
+def described(value):
+    """Return what griffe knows of a function or a class, with the extension."""
+    griffe = pytest.importorskip("griffe")
+    file = Path(inspect.getfile(inspect.unwrap(value)))
+    module = griffe.visit(value.__module__, filepath=file, code=file.read_text(encoding="utf-8"))
+    extension, found = docs_module("griffe_names").RuntimeNames(), module[value.__name__]
+    extension.on_object(obj=found)
+    if found.is_class:
+        extension.on_class(cls=found)
+        return found["__init__"]
+    extension.on_function(func=found)
+    return found
 
 
-def test_docstrings_become_markdown():
-    docstring = """Return it.
+def test_a_signature_has_the_defaults_of_a_call():
+    parameters = described(tl.adagrad).parameters
+    assert parameters["epsilon"].default == "1e-07"
+    assert parameters["epsilon_place"].default == '"inside"'
+    assert str(parameters["epsilon"].annotation) == "float"
 
-    x = y
 
-Args:
-    x, y: two numbers; the
-        second is larger.
-    **more: others.
+def test_a_class_has_the_signature_of_its_call():
+    parameters = described(tl.Trainer).parameters
+    assert parameters["seed"].default == "0"
+    assert parameters["regularizer_mask"].default == "kernels"
+    assert parameters["autotuner"].default == "Autotuner()"
+    fields = described(tl.registry.Hyperparameter).parameters
+    assert str(fields["defaults"].annotation) == "Mapping[str, Any]"
 
-Returns:
-    The result.
 
-Example:
-    >>> 1 + 1
-    2
-"""
-    assert MADE["markdown"](docstring) == (
-        "Return it.\n\n    x = y\n\n"
-        "**Args**\n\n- `x, y`: two numbers; the\n  second is larger.\n- `**more`: others.\n\n"
-        "**Returns**\n\nThe result.\n\n"
-        "**Example**\n\n```python\n>>> 1 + 1\n2\n```"
-    )
+def test_an_example_is_a_section():
+    kinds = [section.kind.value for section in described(tl.adagrad).docstring.parse("google")]
+    assert kinds == [
+        "text", "parameters", "returns", "raises", "examples", "admonition", "admonition",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("default", "text"),
+    [(tf.float32, "tf.float32"), ("sum", '"sum"'), (tl.kernels, "kernels"), (object(), "...")],
+)
+def test_a_default_is_shown_as_you_would_write_it(default, text):
+    assert REFERENCE.default_text(default) == text

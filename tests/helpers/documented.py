@@ -24,8 +24,8 @@ _WITHOUT_DEFINE = ("launch_local", "list", "completion")
 def pages() -> list[str]:
     """Return the paths of the pages that people read, and of those of the repository's root."""
     root = ["README.md", "BUILD.md", "CONTRIBUTING.md", "SECURITY.md"]
-    docs = [path for path in (ROOT / "docs").rglob("*.md") if path.name != "reference.md"]
-    names = [str(path.relative_to(ROOT)) for path in docs if not path.name.endswith(".in.md")]
+    docs = (path for path in (ROOT / "docs").rglob("*.md") if not path.name.endswith(".in.md"))
+    names = [str(path.relative_to(ROOT)) for path in docs]
     return root + sorted(names)
 
 
