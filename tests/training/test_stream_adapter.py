@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 
 import keras
@@ -243,3 +244,20 @@ def test_a_resumed_run_continues_the_orders_of_a_shuffled_data_set(tmp_path):
     checkpoints = tl.Checkpoints(tmp_path, resume=True)
     assert train_on(shuffled(), epochs=3, checkpoints=checkpoints) == (expected, losses)
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("settings", [{}, {"steps_per_epoch": 3}])
+def test_iterators_of_data_sets_do_not_outlive_training(settings):
+    # tf.data's tuner of threads may let the end of an iterator wait for as long as it lived.
+    kind = type(STREAMS["dataset"]().as_numpy_iterator())
+    gc.collect()
+    gc.disable()
+    try:
+        trainer = trainer_of()
+        stream = STREAMS["dataset"]()
+        trainer.fit(stream, epochs=2, validation_data=stream, **settings)
+        trainer.evaluate(stream)
+        alive = [each for each in gc.get_objects() if isinstance(each, kind)]
+    finally:
+        gc.enable()
+    assert not alive

@@ -125,14 +125,17 @@ class StreamAdapter:
                 self._next()
             self.source.end_epoch()
         self.source.begin_epoch()
-        if self.length.steps is None or not self.length.continues:
-            self._open = self._restart()
+        whole = self.length.steps is None or not self.length.continues
+        if whole:
+            self._open = self.source.open()
         count = position = 0
         while count != self.length.steps and (batch := self._next()) is not None:
             count += 1
             if count > skip:
                 yield position, batch
             position += _rows(batch)
+        if whole:
+            self._open = iter(())
         self.source.end_epoch()
         self._check_count(count, skip)
 
@@ -140,9 +143,9 @@ class StreamAdapter:
         """Return the next batch, in training with `steps` the first after the last; or None."""
         batch = next(self._open, None)
         if batch is None and self.length.steps is not None and self.length.continues:
-            self._open = self._restart()
+            self._open = self.source.open()
             batch = next(self._open, None)
-        return batch
+        return None if batch is None else self._checked(batch)
 
     def _check_count(self, count: int, skip: int) -> None:
         """Raise if an epoch had fewer batches than asked for; warn if it had not those announced.
@@ -178,10 +181,6 @@ class StreamAdapter:
                 f"{self.name} ended after {count} of {self.length.argument}={steps} batches: ask "
                 "for fewer, or give a function that returns a new iterator"
             )
-
-    def _restart(self) -> Iterator[Tree]:
-        """Return a new iterator over the checked batches."""
-        return map(self._checked, self.source.open())
 
     def _checked(self, batch: Any) -> Tree:
         """Return a batch as NumPy arrays, and raise unless it is well formed."""
