@@ -18,8 +18,13 @@ for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let properties have many examples where tests marked soak are selected."""
+    """Let properties have many examples where tests marked soak are selected.
+
+    The garbage collector rests while tests are collected, which all live to the end.
+    """
     from helpers.examples import SOAK
+
+    gc.disable()
 
     if "soak" in config.option.markexpr and "not soak" not in config.option.markexpr:
         settings.load_profile(SOAK)
@@ -56,6 +61,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
