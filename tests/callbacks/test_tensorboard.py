@@ -393,6 +393,7 @@ def uninterrupted(tmp_path_factory):
     return folder
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "case", [x if x in FEW else pytest.param(x, marks=pytest.mark.soak) for x in KILLS]
 )

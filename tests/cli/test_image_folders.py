@@ -61,6 +61,7 @@ def test_a_folder_is_evaluated_whole_with_the_classes_of_the_run(finished, comma
     )
 
 
+@pytest.mark.soak
 def test_the_report_names_the_classes(finished, command, tmp_path):
     pytest.importorskip("matplotlib")
     run, _ = finished

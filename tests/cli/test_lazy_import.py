@@ -96,6 +96,7 @@ print(*set(NOT_NEEDED) & set(sys.modules), end="!")
 """
 
 
+@pytest.mark.soak
 def test_tensorflow_and_keras_do_not_import_optional_packages():
     done = subprocess.run(
         [sys.executable, "-c", FIRST_USE], capture_output=True, text=True, timeout=120, check=False

@@ -136,6 +136,7 @@ def test_progress_has_a_line_every_tenth_of_the_steps(found):
     assert lines[1].startswith(f"step  3/30  learning_rate {curve['learning_rate'][3]:.2e}  loss ")
 
 
+@pytest.mark.soak
 def test_default_folders_are_named_after_the_test_and_differ(command, tmp_path, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda *_: "20260101-000000")
     for _ in range(2):

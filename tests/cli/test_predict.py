@@ -179,6 +179,7 @@ def test_samples_with_dropout_give_columns_of_the_uncertainty(command, run_with_
     assert (fixed.status, fixed.out == done.out) == (0, False)
 
 
+@pytest.mark.soak
 def test_samples_of_numbers_have_a_deviation(command, quick_runs, run_on_a_table):
     done = command("predict", f"--run_dir={run_on_a_table}", "--mc_samples=4")
     assert (done.status, done.out) == (2, "")

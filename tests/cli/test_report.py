@@ -151,6 +151,7 @@ def test_every_kind_of_run_has_a_report(flags, quick, tmp_path):
     assert "score" in text if "hinge" in flags[0] else "confidence" in text
 
 
+@SOAK
 def test_the_range_test_is_shown(quick, tmp_path):
     done = quick("--run_dir=run", "--report", "--learning_rate=auto")
     assert done.status == 0 and "no report" not in done.out

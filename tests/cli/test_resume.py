@@ -107,6 +107,7 @@ def test_a_flag_that_contradicts_the_run_is_refused_by_name(flags, message, whol
     assert done.err.startswith(f"train: {message.format(whole)}") and done.err.count("\n") == 1
 
 
+@SOAK
 def test_a_flag_of_the_run_may_be_repeated(quick_runs, command):
     folder = quick_runs("--optimizer=sgd")
     flags = ("--optimizer=sgd", "--epochs=2", "--keep_checkpoints=1")
@@ -170,6 +171,7 @@ def test_a_run_that_another_process_is_running_is_not_resumed(command, tmp_path)
     assert before == {path: path.read_bytes() for path in (tmp_path / "a").glob("*.*")}
 
 
+@SOAK
 def test_flags_say_which_checkpoints_are_kept(quick, tmp_path):
     flags = ("--epochs=3", "--keep_checkpoints=2", "--checkpoint_best=none")
     assert quick("--run_dir=a", *flags).status == 0

@@ -154,6 +154,7 @@ def test_a_run_is_resumed_with_its_rules(run, rules, quick, tmp_path):
     assert TablePreprocessing.from_json((run / "preprocessing.json").read_text()) == changed
 
 
+@pytest.mark.soak
 def test_a_model_of_a_run_is_trained_on_with_its_rules(run, rules, quick, command, tmp_path):
     other = [[k, "blue" if k % 2 else "red", "2020-01-01", "", CLASSES[k % 2]] for k in range(100)]
     write(tmp_path / "other.csv", other)
@@ -169,6 +170,7 @@ def test_a_model_of_a_run_is_trained_on_with_its_rules(run, rules, quick, comman
     assert written == rules
 
 
+@pytest.mark.soak
 def test_the_report_names_the_classes(run, command, tmp_path):
     pytest.importorskip("matplotlib")
     assert command("report", "run").status == 0
@@ -188,6 +190,7 @@ def test_what_integers_were_taken_for_is_printed(quick, tmp_path):
     assert "ages.csv: 40 classes: 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, ...\n" in done.err
 
 
+@pytest.mark.soak
 def test_a_run_is_read_from_another_working_directory(quick, command, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()

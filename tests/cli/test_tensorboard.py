@@ -72,6 +72,7 @@ def test_histograms_pictures_graph_and_settings_are_written(run):
     assert "final/val_loss" in root.Tags()["tensors"]
 
 
+@pytest.mark.soak
 def test_a_shared_folder_has_a_folder_of_the_name_of_the_run(quick, tmp_path):
     flags = ("--tensorboard", "--tensorboard_dir=all", "--histogram_epochs=0")
     done = quick(*flags, "--run_dir=runs/a")
@@ -108,6 +109,7 @@ def test_norms_are_reported_with_tensorboard_or_by_their_own_flag(flags, there, 
     assert ("--norms\n" in (tmp_path / "a" / "flags.txt").read_text()) == there
 
 
+@pytest.mark.soak
 def test_a_resumed_run_continues_the_same_curves(run, command, tmp_path):
     flags = (
         "--hidden=8",
@@ -126,6 +128,7 @@ def test_a_resumed_run_continues_the_same_curves(run, command, tmp_path):
         assert points(tmp_path / "a" / "tensorboard" / "train", name) == expected
 
 
+@pytest.mark.soak
 def test_tensorboard_may_be_switched_on_when_a_run_is_resumed(quick_runs, command):
     folder = quick_runs()
     done = command("train", f"--resume={folder}", "--epochs=2", "--tensorboard")

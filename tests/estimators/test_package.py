@@ -19,6 +19,7 @@ def run(code):
     return done.stdout
 
 
+@pytest.mark.soak
 def test_without_scikit_learn_only_the_estimators_are_missing():
     code = (
         "import sys\n"

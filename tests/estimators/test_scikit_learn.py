@@ -80,6 +80,7 @@ def small(estimator, **params):
     return estimator(**{**settings, **params})
 
 
+@pytest.mark.soak
 def test_a_randomized_search_finds_the_better_learning_rate(numbers):
     grid = {"learning_rate": [1e-6, 0.05], "optimizer__beta_1": [0.9]}
     search = RandomizedSearchCV(small(Regressor), grid, n_iter=2, cv=2, random_state=0)

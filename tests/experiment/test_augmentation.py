@@ -84,6 +84,7 @@ def test_a_custom_function_is_found_and_recorded(module):
     assert built("--augment=changes_of_mine:made").name == "flip=both"
 
 
+@pytest.mark.soak
 def test_a_run_with_mixed_images_is_reported_with_a_sheet(tmp_path):
     augment = "--augment=mixup=1,cutmix,crop=1"
     result = tl.run_experiment(experiment(*QUICK, augment, "--report"), tmp_path / "a")

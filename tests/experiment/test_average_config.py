@@ -65,6 +65,7 @@ def test_a_run_saves_and_reports_the_average(tmp_path: Path) -> None:
     assert result.test != plain.test
 
 
+@pytest.mark.soak
 def test_a_trial_cannot_continue_from_an_average() -> None:
     regressor = tl.estimators.TrainlibRegressor(
         config=tl.ExperimentConfig(weight_average=tl.AverageConfig(kind="ema")),

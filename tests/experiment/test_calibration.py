@@ -26,6 +26,7 @@ def runs(tmp_path_factory):
     return found
 
 
+@pytest.mark.soak
 def test_the_likelihood_on_the_validation_data_is_higher_and_in_the_summary(runs):
     plain, calibrated = runs
     assert plain.calibration == {} and plain.params_sha256 == calibrated.params_sha256

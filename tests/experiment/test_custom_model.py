@@ -181,6 +181,7 @@ def test_a_run_at_a_shell_is_evaluated_and_predicts_each_output(folder, finished
     np.testing.assert_allclose(written, prices, rtol=1e-5)
 
 
+@pytest.mark.soak
 def test_a_report_has_each_output(folder, finished):
     pytest.importorskip("matplotlib")
     done = run_command(folder, "report", "run")
@@ -244,6 +245,7 @@ def test_integers_that_are_looked_up_are_not_scaled(configured, folder):
     np.testing.assert_allclose(built.full(task.train.x), expected, rtol=1e-5)
 
 
+@pytest.mark.soak
 def test_wide_deep_takes_two_arrays(folder, configured):
     np.savez(folder / "wd.npz", x_wide=NUMBERS[:, :1], x_deep=NUMBERS, y=PRICES)
     flags = (f"--dataset={folder / 'wd.npz'}", "--model=wide_deep", "--hidden=4", *QUICK)

@@ -86,6 +86,7 @@ def test_the_summary_compares_the_members_with_their_average(ensemble: Any) -> N
     assert found["disagreement"] == (p[0].argmax(1) != p[1].argmax(1)).mean()
 
 
+@pytest.mark.soak
 def test_a_resumed_ensemble_trains_the_members_that_are_missing(
     ensemble: Any, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def test_the_saved_run_is_evaluated_and_predicts_the_reconstructions(finished):
     assert len(first.split(",")) == 64
 
 
+@pytest.mark.soak
 def test_columns_are_reconstructed_in_standard_deviations(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.normal(5, 3, size=(60, 3)).astype("float32"), rng.normal(size=60)

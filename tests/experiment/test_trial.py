@@ -116,6 +116,7 @@ def test_each_number_is_a_value_of_shared_programs(
     assert not same_numbers(full, other)
 
 
+@pytest.mark.soak
 def test_a_trial_with_shared_programs_is_that_with_its_own(used: tl.TrainerPool) -> None:
     config = dataclasses.replace(CONFIG, **{**FULL, **OTHER})
     assert same_numbers(tl.run_trial(config, pool=used), tl.run_trial(config))

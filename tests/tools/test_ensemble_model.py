@@ -63,6 +63,7 @@ def test_numbers_are_averaged():
     np.testing.assert_allclose(ensemble_model(made)(X), expected, rtol=1e-6)
 
 
+@pytest.mark.soak
 def test_plain_keras_opens_the_file(tmp_path):
     path = tmp_path / "ensemble.keras"
     ensemble_model(THREE, [0.6, 0.2, 0.2]).save(path)

@@ -107,6 +107,7 @@ def test_a_metric_object_gives_keras_result_over_merged_parts(name):
         )
 
 
+@pytest.mark.soak
 def test_metric_objects_compile():
     made = {
         name: tl.metric_from_keras(getattr(keras.metrics, name)(**options))

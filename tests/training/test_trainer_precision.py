@@ -41,6 +41,7 @@ def test_each_precision_learns_with_parameters_of_its_dtype(precision, execution
     )
 
 
+@pytest.mark.soak
 def test_half_precision_is_less_accurate():
     results = {name: trainer_of(name).evaluate((X, Y))["loss"] for name in tl.PRECISIONS}
     exact = results["float64"]

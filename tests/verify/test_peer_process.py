@@ -47,6 +47,7 @@ def processes(tmp_path, monkeypatch):
         yield found
 
 
+@pytest.mark.soak
 def test_questions_and_answers_cross_the_process(processes):
     assert processes.missing("torch", "") == ""
     assert processes.missing("torch", "torch.optim.Muon") == "torch lacks torch.optim.Muon"
