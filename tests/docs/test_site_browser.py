@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.browser import find_browser
+from helpers.reference import REFERENCE
 
 pytestmark = [
     pytest.mark.soak,
@@ -93,7 +94,7 @@ SEARCH = """
     field.value = words;
     field.dispatchEvent(new Event('keyup', {bubbles: true}));
     let before = null;
-    for (let k = 0; k < 100; ++k) {
+    for (let k = 0; k < 400; ++k) {
       await new Promise(r => setTimeout(r, 30));
       const now = JSON.stringify(read());
       if (isDone(now, before)) return;
@@ -103,7 +104,7 @@ SEARCH = """
   for (const words of QUERIES) {
     await type('', now => now === '[]');  // so that the results are not those of the words before
     await type(words, (now, before) => now !== '[]' && now === before);
-    found[words] = [...new Set(read())].slice(0, 15);  // the first pages
+    found[words] = [...new Set(read())].slice(0, 5);  // the first pages
   }
   return found;
 })()
@@ -142,17 +143,95 @@ def test_a_page_fits_the_screen_and_can_be_read(page, width, scheme, address, br
     assert [x for x in complaints if "favicon.ico" not in x] == []
 
 
-def tasks():
-    """Return the words to search for, and the page that answers them, of each workflow."""
-    text = (ROOT / "docs" / "workflows.md").read_text(encoding="utf-8")
-    found = {}
-    for row in re.findall(r"^\| (?!technique|---)(.+?) \| .* \| (.+?) \|$", text, re.M):
-        words = re.split(r"[:;,(]", row[0].replace("`", ""))[0]
-        found[words] = re.findall(r"\]\(([\w/]+)\.md", row[1])
+PHRASES = {
+    "freeze layers": ["transfer"],
+    "fine-tuning": ["transfer"],
+    "transfer learning": ["transfer"],
+    "class weights": ["data"],
+    "imbalanced data": ["data"],
+    "tf.data": ["data", "guides/large_data"],
+    "generator": ["data", "guides/large_data"],
+    "data augmentation": ["augmentation"],
+    "dropout": ["models", "concepts/regularization", "tutorial/overfitting"],
+    "batch normalization": ["models"],
+    "autoencoder": ["models"],
+    "L2 regularization": ["concepts/regularization"],
+    "weight decay": ["concepts/regularization"],
+    "gradient clipping": ["concepts/clipping"],
+    "gradient accumulation": ["reference/transforms"],
+    "label smoothing": ["concepts/losses", "reference/losses"],
+    "from_logits": ["concepts/losses"],
+    "custom training loop": ["tutorial/own_loop"],
+    "custom loss": ["guides/own_functions"],
+    "custom metric": ["guides/own_functions"],
+    "custom callback": ["guides/own_functions"],
+    "custom optimizer": ["guides/own_optimizer"],
+    "mixed precision": ["guides/mixed_precision"],
+    "distributed training": ["tutorial/several_devices", "scaling"],
+    "multi-GPU": ["tutorial/several_devices", "scaling"],
+    "hyperparameter tuning": ["search", "tutorial/search"],
+    "learning rate finder": ["tutorial/schedules"],
+    "one cycle": ["concepts/schedules"],
+    "warmup": ["concepts/schedules"],
+    "cross-validation": ["cross_validation"],
+    "GridSearchCV": ["estimators"],
+    "Monte Carlo dropout": ["uncertainty"],
+    "save a model": ["export", "migration/keras"],
+    "SavedModel": ["export", "guides/serve"],
+    "TensorFlow Serving": ["guides/serve", "export"],
+    "TFLite": ["export", "guides/serve"],
+    "ONNX": ["export", "guides/serve"],
+    "reproducibility": ["guides/reproducibility"],
+    "deterministic": ["guides/reproducibility", "concepts/determinism"],
+    "Slurm": ["guides/preemption"],
+    "Kubernetes": ["guides/preemption"],
+    "NaN loss": ["runs"],
+    "resume": ["runs"],
+    "checkpoint": ["runs"],
+    "overfitting": ["tutorial/overfitting"],
+    "confusion matrix": ["reference/metrics", "readme"],
+    "AUC": ["reference/metrics", "concepts/metrics"],
+    "F1 score": ["reference/metrics", "concepts/metrics"],
+    "EMA": ["weight_averaging"],
+    "AdamW": ["reference/optimizers", "concepts/optimizers"],
+    "PyTorch": ["migration/pytorch"],
+    "Optax": ["migration/optax"],
+    "install": ["index", "readme"],
+}
+"""What else people type, and the pages of which one is to be found."""
+ROW = re.compile(r"^\| (?!technique|Keras|---)(.+?) \| (?:.* \| )?(.+?) \|$", re.MULTILINE)
+
+
+def rows(page):
+    """Return the first cell of each row of the tables of a page, and the pages in the last one.
+
+    A public name stands for its page in the reference.
+    """
+    topics = {f"`{e.name}`": t.page for t, found in REFERENCE.by_topic().items() for e in found}
+    found = []
+    for first, last in ROW.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
+        pages = re.findall(r"\]\((?:\.\./)*([\w/]+\.md)", last)
+        pages += [topics[name] for name in re.findall(r"`[^`]+`", last) if name in topics]
+        found.append((first, [page.removesuffix(".md").lower() for page in pages]))
     return found
 
 
-def test_a_search_finds_each_task_of_the_workflows(address, browser):
+def tasks():
+    """Return the words to search for, and the pages of which one is to be found.
+
+    They are the techniques of the workflows, the names of Keras in the migration, and `PHRASES`.
+    """
+    found = {}
+    for technique, pages in rows("workflows.md"):
+        words = re.split(r"[:;,(]", technique.replace("`", ""))[0]
+        found[words] = [*pages, "workflows"]
+    for cell, pages in rows("migration/keras.md"):
+        for name in re.findall(r"[A-Z]\w+[a-z]\w*|[a-z]+_\w+", " ".join(cell.split("`")[1::2])):
+            found[name] = [*pages, "migration/keras"]
+    return {**found, **PHRASES}
+
+
+def test_a_search_finds_each_task_among_its_first_five_pages(address, browser):
     browser.open(f"{address}/index.html", 1280, "light")
     queries = tasks()
     assert len(queries) > 100
@@ -160,7 +239,7 @@ def test_a_search_finds_each_task_of_the_workflows(address, browser):
     missed = {
         words: results[words]
         for words, pages in queries.items()
-        if not any(f"/{page}.html" in results[words] for page in [*pages, "workflows"])
+        if not any(f"/{page}.html" in results[words] for page in pages)
     }
     assert missed == {}
 
