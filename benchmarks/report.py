@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from contenders import FAMILIES, OURS, SHUFFLING
+from inputs import MEMORY
+from inputs import WAYS as INPUT_WAYS
 from machine import machine_line
 
 TITLES = {
@@ -48,6 +50,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         "evaluation": _evaluation,
         "update": _update,
         "startup": _startup,
+        "input": _input,
         "scaling": _scaling,
         "precision": _precision,
         "replicas": _replicas,
@@ -112,16 +115,44 @@ def _startup(startup: Mapping[str, float]) -> str:
     return _table(["start-up", "seconds"], rows)
 
 
+def _input(found: Mapping[str, Any]) -> str:
+    """Return a table for each workload: the step in memory, and the shares of other input."""
+    return "\n\n".join(_input_of(name, of) for name, of in found.items())
+
+
+def _input_of(name: str, of: Mapping[str, Any]) -> str:
+    titles = {"ours": "trainlib", "keras": "Keras", "torch": "PyTorch"}
+    measured = of["contenders"]
+    rows = []
+    for way, about in INPUT_WAYS.items():
+        cells = [row.get(way) for row in measured.values()]
+        if way == MEMORY:
+            rows.append([about, *(f"{_number(cell['cpu_ms'])} ms" for cell in cells)])
+        else:
+            rows.append([about, *map(_share_of_input, cells)])
+    alone = of["microseconds_to_decode_an_image"] * of["batch_size"] / 1e3
+    share = alone / measured["ours"][MEMORY]["cpu_ms"]
+    rows.append([f"to decode {of['format'].upper()} alone", f"{share:.1%}"])
+    rows[-1] += [""] * (len(measured) - 1)
+    return _table([f"input, {name}", *(titles[c] for c in measured)], rows)
+
+
+def _share_of_input(row: Mapping[str, float] | None) -> str:
+    """Return the parts of a step that reading alone takes, and that training takes longer."""
+    return f"{row['share_alone']:.1%} ({row['share']:+.1%})" if row else ""
+
+
 def _scaling(scaling: Mapping[str, Any]) -> str:
     by = scaling["update_by_parameters"]
-    update = [[n, _number(row["ms"]), _number(row["peak_memory_mib"])] for n, row in by.items()]
-    batch = [[n, _number(ms)] for n, ms in scaling["step_ms_by_batch"].items()]
+    update = [
+        [f"{int(n):,}", _number(r["ms"]), _number(r["peak_memory_mib"])] for n, r in by.items()
+    ]
     steps = [[n, _number(ms)] for n, ms in scaling["step_ms_by_steps"].items()]
     calls = scaling["calls"]
     return "\n\n".join(
         [
+            *_curves(scaling),
             _table(["parameters", "Adam's update, ms", "peak MiB"], update),
-            _table(["batch", "step of mlp_adam, ms"], batch),
             _table(["steps in a fit", "step of tiny, ms"], steps),
             f"Memory before and after {calls['calls']:,} fits of one step: "
             f"{calls['resident_mib_before']:.0f} and {calls['resident_mib_after']:.0f} MiB; "
@@ -129,6 +160,38 @@ def _scaling(scaling: Mapping[str, Any]) -> str:
             f"{calls['last_ms_per_call']:.2f} in the last.",
         ]
     )
+
+
+def _curves(scaling: Mapping[str, Any]) -> list[str]:
+    """Return the tables of a step by parameters, by batch and by length, beside its least time."""
+    beside = ["step, ms", "products alone", "traffic alone", "both / step"]
+    tables = []
+    for head, rows in (
+        ("parameters, batch 32", list(scaling["step_by_parameters"].values())),
+        ("batch, mlp_adam", scaling["step_by_batch"]),
+    ):
+        named = rows.items() if isinstance(rows, Mapping) else ((r["parameters"], r) for r in rows)
+        cells = [[f"{int(n):,}", *map(_number, _least(row))] for n, row in named]
+        tables.append(_table([head, *beside], cells))
+    lengths = scaling["step_by_length"]
+    names = [key.removesuffix("_ms") for key in next(iter(lengths.values())) if "_ms" in key]
+    head = ["length, batch 32", *(f"{name}, {of}" for name in names for of in ("ms", "GFLOP/s"))]
+    rows = [
+        [n, *(_number(x) for name in names for x in _speed_of_operations(row, name))]
+        for n, row in lengths.items()
+    ]
+    return [*tables, _table(head, rows)]
+
+
+def _least(row: Mapping[str, float]) -> list[float]:
+    """Return a step, its products and its traffic alone, and their sum as a part of the step."""
+    alone = row["products_ms"], row["traffic_ms"]
+    return [row["ms"], *alone, sum(alone) / row["ms"]]
+
+
+def _speed_of_operations(row: Mapping[str, float], name: str) -> list[float]:
+    ms = row[f"{name}_ms"]
+    return [ms, 1e3 * row[f"{name}_gflop"] / ms]
 
 
 def _precision(precision: Mapping[str, Any]) -> str:

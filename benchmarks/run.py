@@ -15,9 +15,10 @@ before the clock starts; only `ours_shuffling`, the column "shuffling", draws th
 the examples in the timed part. All ratios are to `ours`.
 
 Evaluation uses batches of 512, except for Keras with its defaults, which uses its default of 32.
-The part `update` compares times of an optimizer's update with those of trainlib under XLA. The
-parts `precision` and `replicas` measure trainlib only: the ratios of the first are to float32; the
-second compares an all-reduce, alone in a loop, with a step of the same round.
+The part `update` compares times of an optimizer's update with those of trainlib under XLA. The part
+`input` compares the processor time of input with that of a step on arrays in memory. The parts
+`precision` and `replicas` measure trainlib only: the ratios of the first are to float32; the second
+compares an all-reduce, alone in a loop, with a step of the same round.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from contenders import OURS, TRAINING, UPDATING
+from inputs import measure_input
 from machine import describe_machine
 from precision import measure_precision
 from race import Race, ResultMismatch, family_ratios, log_progress, ratios
@@ -45,7 +47,7 @@ from updates import LARGE_OPTIMIZERS, measure_updates
 from worker import WorkerError
 from workloads import WORKLOADS, workload
 
-PARTS = ("workloads", "update", "startup", "scaling", "precision", "replicas")
+PARTS = ("workloads", "update", "startup", "input", "scaling", "precision", "replicas")
 
 
 class Sizes(NamedTuple):
@@ -67,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     sizes = Sizes(options.quick, 0.1 if options.quick else 1.5, options.rounds)
     found: dict[str, Any] = {"workloads": {}, "evaluation": {}, "update": {}, "startup": {}}
-    found |= {"machine": describe_machine(), "scaling": {}, "precision": {}, "replicas": {}}
+    found |= {"machine": describe_machine(), "input": {}, "scaling": {}}
+    found |= {"precision": {}, "replicas": {}}
 
     def save() -> None:
         """Write the figures after each part, so that an interrupted run leaves those it has."""
@@ -106,6 +109,12 @@ def measure(
         if "startup" in options.parts:
             log_progress("start-up")
             found["startup"] = measure_startup(1 if sizes.quick else 3)
+        if "input" in options.parts:
+            libraries = _modules(options.contenders)
+            found["input"] = measure_input(
+                folder, options.workloads, libraries, sizes.quick, sizes.rounds
+            )
+            save()
         if "scaling" in options.parts:
             found["scaling"] = measure_scaling(folder, sizes.quick)
             save()
@@ -198,8 +207,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _libraries(contenders: Sequence[str]) -> list[str]:
     """Return the libraries whose updates are measured, given the contenders in training."""
-    modules = {TRAINING[name].module for name in contenders}
-    return [name for name, module in UPDATING.items() if module in modules]
+    return [name for name, module in UPDATING.items() if module in _modules(contenders)]
+
+
+def _modules(contenders: Sequence[str]) -> list[str]:
+    """Return the modules of the contenders in training, each once."""
+    return list(dict.fromkeys(TRAINING[name].module for name in contenders))
 
 
 def _optimizers() -> list[str]:

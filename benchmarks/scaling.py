@@ -1,38 +1,73 @@
-"""How trainlib's time grows with parameters, batch and steps, and its memory with calls."""
+"""How the time of a step grows with parameters, batch, length and steps, and memory with calls."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from race import log_progress
 from worker import Worker, WorkerError
-from workloads import workload
+from workloads import Workload, workload
 
 BYTES_PER_PARAMETER = 60
 """Peak of Adam's update: weights, gradients and moments, old and new, and copies."""
+ROUNDS = 3
+"""Runs of a point of a curve, of which the fastest counts: other programs only add to it."""
+SECONDS = 0.5
+"""Approximate length of such a run."""
+PARAMETERS = tuple(10**power for power in range(4, 9))
+BATCH_SIZES = tuple(4**power for power in range(7))
+LENGTHS = (16, 32, 64, 128, 256, 512)
+SEQUENCE_NETS = {"lstm": "xla", "transformer": "graph"}
+"""Networks of the curve by length, with the executions of their long runs."""
 
 
 def measure_scaling(folder: Path, quick: bool) -> dict[str, Any]:
     """Return milliseconds per update by parameters, per step by batch and by steps; and memory."""
-    log_progress("scaling")
-    batches = (8, 32) if quick else (1, 8, 32, 128, 512, 2048)
     steps = (10, 100) if quick else (100, 1_000, 10_000, 100_000)
+    log_progress("scaling: update")
     found: dict[str, Any] = {
         "update_by_parameters": {
-            str(10**power): _update(10**power, folder) for power in range(4, 5 if quick else 9)
+            str(n): _update(n, folder) for n in (PARAMETERS[:1] if quick else PARAMETERS)
         }
     }
+    seconds = 0.02 if quick else SECONDS
+    found |= measure_curves(folder, seconds, (lambda sizes: sizes[:2]) if quick else tuple)
+    log_progress("scaling: steps and calls")
     with Worker("scaling:Growth", folder / "growth.log") as growth:
-        found["step_ms_by_batch"] = {
-            str(size): growth.call("batch", size=size, steps=10 if quick else 200)
-            for size in batches
-        }
         found["step_ms_by_steps"] = {str(n): growth.call("steps", count=n) for n in steps}
     with Worker("scaling:Growth", folder / "growth.log") as growth:
         found["calls"] = growth.call("calls", count=100 if quick else 10_000)
+    return found
+
+
+def measure_curves(
+    folder: Path, seconds: float, taken: Callable[[Sequence[int]], Sequence[int]]
+) -> dict[str, Any]:
+    """Return the points of the curves: milliseconds of a step, and what it takes at least.
+
+    Args:
+        folder: for the logs of the processes.
+        seconds: approximate length of a run.
+        taken: the sizes of a curve that are measured.
+    """
+    found: dict[str, Any] = {"step_by_parameters": {}}
+    log_progress("scaling: parameters")
+    for n in taken(PARAMETERS):
+        if n * BYTES_PER_PARAMETER <= available_memory():
+            with Worker("scaling:Growth", folder / "growth.log") as growth:
+                row = growth.call("parameters", count=n, seconds=seconds)
+            found["step_by_parameters"][str(n)] = row
+    for curve, sizes in (("batch", BATCH_SIZES), ("length", LENGTHS)):
+        log_progress(f"scaling: {curve}")
+        with Worker("scaling:Growth", folder / "growth.log") as growth:
+            found[f"step_by_{curve}"] = {
+                str(n): growth.call(curve, size=n, seconds=seconds) for n in taken(sizes)
+            }
     return found
 
 
@@ -64,17 +99,35 @@ def available_memory() -> float:
 class Growth:
     """Calls of `Trainer.fit`, in a separate process."""
 
-    def batch(self, size: int, steps: int) -> float:
-        """Return the milliseconds per step of the MLP with batches of a size."""
-        return self._ms("mlp_adam", size, max(2, min(steps, 200_000 // size)))
+    def parameters(self, count: int, seconds: float) -> dict[str, float]:
+        """Return a step of a chain of three layers with about a number of parameters."""
+        inputs, outputs = 100, 10
+        width = round(math.sqrt((inputs + outputs) ** 2 / 4 + count) - (inputs + outputs) / 2)
+        of = Workload((inputs,), (width, width), outputs, "adam", 32, 0)
+        return self._beside_products(of, 32, seconds)
+
+    def batch(self, size: int, seconds: float) -> dict[str, float]:
+        """Return a step of the MLP with batches of a size."""
+        return self._beside_products(workload("mlp_adam"), size, seconds)
+
+    def length(self, size: int, seconds: float) -> dict[str, float]:
+        """Return the milliseconds of a step of networks of sequences of a length."""
+        found = {}
+        for name, execution in SEQUENCE_NETS.items():
+            of = workload(name)._replace(input_shape=(size,))
+            found[f"{name}_ms"] = self._least_ms(of, 32, seconds, execution)
+            found[f"{name}_gflop"] = OPERATIONS[name](size) * 32 / 1e9
+        return found
 
     def steps(self, count: int) -> float:
         """Return the milliseconds per step of the tiny model, in a fit of `count` steps."""
-        return self._ms("tiny", 32, count)
+        trainer, data = self._trainer(workload("tiny"), 32, count)
+        trainer.fit(data, batch_size=32)
+        return 1e3 * self._fits(trainer, data, 1) / count
 
     def calls(self, count: int) -> dict[str, float]:
         """Return the memory before and after `count` fits of one step, and their times."""
-        trainer, data = self._trainer("tiny", 32, 1)
+        trainer, data = self._trainer(workload("tiny"), 32, 1)
         tenth = max(count // 10, 1)
         self._fits(trainer, data, tenth)  # allocations of the first calls are not growth
         before = resident_mib()
@@ -89,31 +142,61 @@ class Growth:
             "last_ms_per_call": 1e3 * last / tenth,
         }
 
+    def _beside_products(self, of: Workload, size: int, seconds: float) -> dict[str, float]:
+        """Return a step beside its matrix products and the traffic of its update, alone."""
+        from ideals import products_ms, traffic_ms
+
+        parameters = sum(math.prod(shape) for shape in of.shapes())
+        return {
+            "parameters": parameters,
+            "ms": self._least_ms(of, size, seconds, "xla"),
+            "products_ms": products_ms(of, size, seconds / 3),
+            "traffic_ms": traffic_ms(parameters, seconds / 3),
+        }
+
+    def _least_ms(self, of: Workload, size: int, seconds: float, execution: str) -> float:
+        """Return the milliseconds of a step, the least of some fits of about `seconds`."""
+        steps = 2
+        while True:
+            trainer, data = self._trainer(of, size, steps, execution=execution)
+            trainer.fit(data, batch_size=size)  # compiles
+            taken = self._fits(trainer, data, 1)
+            if taken >= seconds / 4 or steps >= 4096:
+                break
+            steps = min(4096, max(2 * steps, int(steps * seconds / taken)))
+        return 1e3 * min(taken, *(self._fits(trainer, data, 1) for _ in range(ROUNDS))) / steps
+
     def _fits(self, trainer: Any, data: Any, count: int) -> float:
+        size = self.batch_size
         began = time.perf_counter()
         for _ in range(count):
-            trainer.fit(data, batch_size=32)
+            trainer.fit(data, batch_size=size)
         return time.perf_counter() - began
 
-    def _ms(self, name: str, size: int, steps: int) -> float:
-        trainer, data = self._trainer(name, size, steps)
-        trainer.fit(data, batch_size=size)
-        began = time.perf_counter()
-        trainer.fit(data, batch_size=size)
-        return 1e3 * (time.perf_counter() - began) / steps
-
-    def _trainer(self, name: str, size: int, steps: int) -> tuple[Any, Any]:
+    def _trainer(self, of: Workload, size: int, steps: int, **options: Any) -> tuple[Any, Any]:
         import numpy as np
         import tensorflow as tf
         from contenders.ours import make_trainer
         from workloads import data, first_weights
 
-        of = workload(name)
         rng = np.random.default_rng(0)
-        planted = rng.standard_normal((int(np.prod(of.input_shape)), of.outputs), "float32")
+        inputs = of.vocabulary or int(np.prod(of.input_shape))
+        planted = rng.standard_normal((inputs, of.outputs), "float32")
         x, y = data(rng, size * steps, planted, of)
-        trainer = make_trainer(of, first_weights(rng, of))
+        trainer = make_trainer(of, first_weights(rng, of), **options)
+        self.batch_size = size
         return trainer, (tf.constant(x), tf.constant(y))
+
+
+WIDTH, FEEDFORWARD, BLOCKS = 64, 128, 2
+"""Sizes of the networks of sequences."""
+OPERATIONS: dict[str, Callable[[int], float]] = {
+    "lstm": lambda length: 3 * 2 * length * 2 * WIDTH * 4 * WIDTH,
+    "transformer": lambda length: (
+        3 * 2 * BLOCKS * length * WIDTH * (4 * WIDTH + 2 * length + 2 * FEEDFORWARD)
+    ),
+}
+"""Multiplications and additions of the matrix products of a step, for a sequence of a length."""
 
 
 def resident_mib() -> float:

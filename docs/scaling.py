@@ -1,7 +1,8 @@
-"""Write the page on scaling from the measurements of the benchmark, and draw its figure.
+"""Write the page on scaling from the measurements of the benchmark, and draw the figures.
 
 python benchmarks/run.py --parts=replicas,precision --rounds=3 --json=docs/scaling.json
-python docs/scaling.py     # writes docs/scaling.md and docs/scaling.svg; needs matplotlib
+python benchmarks/run.py --parts=scaling --json=docs/scale.json    # the curves of docs/speed.md
+python docs/scaling.py    # writes docs/scaling.md, scaling.svg and scale.svg; needs matplotlib
 """
 
 from __future__ import annotations
@@ -186,13 +187,54 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def draw(nets: Mapping[str, Any], path: Path) -> None:
-    """Draw the efficiency by workers at a fixed batch per worker; the same bytes each time."""
+def _figure(width: float) -> Any:
+    """Return an empty figure, which is written in the same bytes each time."""
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams.update({"svg.hashsalt": "trainlib", "svg.fonttype": "none"})
-    figure = Figure(figsize=(7, 3), layout="constrained")
+    return Figure(figsize=(width, 3), layout="constrained")
+
+
+def draw_curves(scale: Mapping[str, Any], path: Path) -> None:
+    """Draw a step by parameters, batch and length, each beside the least that it takes.
+
+    That is the time of its matrix products and of the memory traffic of its update, alone; by
+    length, the operations at the highest rate of the curve.
+    """
+    figure = _figure(10)
+    grid = figure.subplots(1, 3)
+    of_adam = (("parameters", "step_by_parameters"), ("batch size", "step_by_batch"))
+    for axes, (label, key) in zip(grid, of_adam, strict=False):
+        rows = scale[key]
+        sizes = [row["parameters"] if label == "parameters" else int(n) for n, row in rows.items()]
+        both = [row["products_ms"] + row["traffic_ms"] for row in rows.values()]
+        traffic = [row["traffic_ms"] for row in rows.values()]
+        axes.plot(sizes, [row["ms"] for row in rows.values()], "C0.-", label="step")
+        axes.plot(sizes, both, "C0--", label="products and traffic alone")
+        axes.plot(sizes, traffic, "C7:", label="traffic alone")
+        axes.set(xlabel=label, xscale="log", yscale="log")
+    rows = scale["step_by_length"]
+    for k, name in enumerate(("lstm", "transformer")):
+        sizes, ms = [int(n) for n in rows], [row[f"{name}_ms"] for row in rows.values()]
+        work = [row[f"{name}_gflop"] for row in rows.values()]
+        rate = max(a / b for a, b in zip(work, ms, strict=True))
+        grid[2].plot(sizes, ms, f"C{k}.-", label=name)
+        grid[2].plot(
+            sizes, [a / rate for a in work], f"C{k}--", label="operations at the best rate"
+        )
+    grid[2].set(xlabel="length of sequences", xscale="log", yscale="log")
+    for axes in grid:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    grid[0].set_ylabel("milliseconds")
+    figure.savefig(path, metadata={"Date": None}, facecolor="white")
+
+
+def draw(nets: Mapping[str, Any], path: Path) -> None:
+    """Draw the efficiency by workers at a fixed batch per worker."""
+    figure = _figure(7)
     counts = [2**i for i in range(10)]
     every = [*cases(nets), large()]
     grid = figure.subplots(1, len(LINKS), sharey=True)
@@ -210,10 +252,12 @@ def draw(nets: Mapping[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    """Write the page and the figure."""
+    """Write the page and the figures."""
     found = json.loads((HERE / "scaling.json").read_text(encoding="utf-8"))
     (HERE / "scaling.md").write_text(page(found), encoding="utf-8")
     draw(found["replicas"], HERE / "scaling.svg")
+    scale = json.loads((HERE / "scale.json").read_text(encoding="utf-8"))
+    draw_curves(scale["scaling"], HERE / "scale.svg")
 
 
 if __name__ == "__main__":

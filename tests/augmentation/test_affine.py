@@ -13,7 +13,7 @@ from trainlib.augmentation.affine import (
     FILL_MODES,
     compose,
     flip_map,
-    mirror,
+    move,
     rotation_map,
     shear_map,
     shift,
@@ -70,15 +70,28 @@ def test_flips_mirror_exactly():
     in_x, in_y = tf.constant([True, False] * 3), tf.constant([True] * 3 + [False] * 3)
     flips = flip_map(in_x, in_y)
     ours = warp(IMAGES, flips).numpy()
-    np.testing.assert_array_equal(mirror(IMAGES, flips), ours)
+    np.testing.assert_array_equal(move(IMAGES, flips), ours)
     for image, found, x, y in zip(IMAGES.numpy(), ours, in_x.numpy(), in_y.numpy(), strict=True):
         np.testing.assert_array_equal(found, image[:: -1 if y else 1, :: -1 if x else 1])
+
+
+@pytest.mark.parametrize("fill_mode", FILL_MODES)
+def test_moves_by_whole_pixels_are_those_of_the_warp_to_the_bit(fill_mode):
+    right, down = tf.constant([0.0, 3, -4, 7, 1, -6]), tf.constant([2.0, -5, 0, 10, -9, 1])
+    flips = flip_map(tf.constant([True, False] * 3), tf.constant([True] * 3 + [False] * 3))
+    images = tf.round(IMAGES)
+    for maps in ([shift(right, down)], [flips, shift(right, down)], [shift(right, down), flips]):
+        affine = compose(maps)
+        expected = warp(images, affine, fill_mode, 7.4)
+        np.testing.assert_array_equal(move(images, affine, fill_mode, 7.4), expected)
+        of_bytes = move(tf.cast(images, tf.uint8), affine, fill_mode, 7.4)
+        np.testing.assert_array_equal(of_bytes, tf.cast(tf.round(expected), tf.uint8))
 
 
 def test_flips_of_one_axis_leave_the_other():
     in_x = tf.constant([True, False] * 3)
     both = flip_map(in_x, tf.constant([False] * 6))
-    np.testing.assert_array_equal(mirror(IMAGES, flip_map(in_x, None)), mirror(IMAGES, both))
+    np.testing.assert_array_equal(move(IMAGES, flip_map(in_x, None)), move(IMAGES, both))
 
 
 def test_shifts_by_whole_pixels_are_exact():

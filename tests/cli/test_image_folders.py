@@ -75,7 +75,7 @@ def test_images_on_disk_give_the_bits_of_images_in_memory(finished, quick, monke
     monkeypatch.setattr(image_files, "MEMORY_BYTES", 100)
     flags = (f"--dataset={path}", "--train_examples=50", "--run_dir=disk", *FLAGS)
     done = quick(*flags)
-    assert "decoded in each epoch, because memory is short: train, test" in done.err
+    assert "decoded once into a temporary file, because memory is short: train, test" in done.err
     found = json.loads((tmp_path / "disk" / "summary.json").read_text())
     expected = json.loads((run / "summary.json").read_text())
     assert found["params_sha256"] == expected["params_sha256"]

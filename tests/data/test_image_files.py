@@ -9,7 +9,8 @@ import pytest
 from helpers.images import exif_with, save
 
 from trainlib.data import image_files
-from trainlib.data.image_files import ImageFiles, ImageOptions, in_memory
+from trainlib.data.image_files import ImageFiles, ImageOptions, decoded_once
+from trainlib.training.kept_rows import KeptRows
 
 pytest.importorskip("PIL")
 
@@ -94,13 +95,30 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
         np.asarray(ImageFiles(paths, (6, 9), 3))
 
 
-def test_images_are_kept_in_memory_where_they_fit(
+def test_images_are_decoded_once_where_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = ImageFiles(files(tmp_path, COLORS), (6, 9), 3)
-    assert isinstance(in_memory(images), np.ndarray)
+    assert isinstance(decoded_once(images), np.ndarray)
     monkeypatch.setattr(image_files, "MEMORY_BYTES", images.nbytes - 1)
-    assert in_memory(images) is images
+    monkeypatch.setenv("TRAINLIB_CACHE", str(tmp_path / "cache"))
+    kept = decoded_once(images)
+    assert isinstance(kept, KeptRows) and kept.fingerprint == images.fingerprint
+    np.testing.assert_array_equal(kept, [COLORS])
+    Path(images.paths[0]).unlink()
+    np.testing.assert_array_equal(kept, [COLORS])
+    assert not list((tmp_path / "cache").iterdir())  # the file has no name
+    monkeypatch.setattr(image_files, "MOST_OF_THE_DISK", 0.0)
+    assert decoded_once(images) is images
+
+
+def test_a_cache_that_cannot_be_written_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = ImageFiles(files(tmp_path, COLORS), (6, 9), 3)
+    monkeypatch.setattr(image_files, "MEMORY_BYTES", 0)
+    monkeypatch.setenv("TRAINLIB_CACHE", str(save(tmp_path / "file.png", COLORS) / "in_a_file"))
+    assert decoded_once(images) is images
 
 
 def test_the_fingerprint_shows_order_and_changes_of_the_files(tmp_path: Path) -> None:

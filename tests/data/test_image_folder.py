@@ -152,9 +152,13 @@ def test_large_folders_are_decoded_when_they_are_read(
     expected = load_dataset(tmp_path)
     monkeypatch.setattr(image_files, "MEMORY_BYTES", 1000)
     dataset = load_dataset(tmp_path)
-    assert dataset.notes[-1] == "decoded in each epoch, because memory is short: train"
+    how = "decoded once into a temporary file"
+    assert dataset.notes[-1] == f"{how}, because memory is short: train"
     assert not isinstance(dataset.train.x, np.ndarray) and isinstance(dataset.test.x, np.ndarray)
     np.testing.assert_array_equal(dataset.train.x, expected.train.x)
+    monkeypatch.setattr(image_files, "MOST_OF_THE_DISK", 0.0)
+    notes = load_dataset(tmp_path).notes
+    assert notes[-1] == "decoded in each epoch, because memory is short: train"
 
 
 def test_files_to_predict_are_those_of_a_folder_or_a_list(tmp_path: Path) -> None:

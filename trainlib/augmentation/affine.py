@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from trainlib.core.random import elementwise
-from trainlib.core.tree import with_rank
 from trainlib.core.types import Tensor
 
 FILL_MODES = ("reflect", "constant", "nearest", "wrap")
@@ -130,15 +129,55 @@ def warp(
     return tf.ensure_shape(warped, images.shape)
 
 
-def mirror(images: Tensor, flips: Affine) -> Tensor:
-    """Return images mirrored by maps of `flip_map`, as `warp` does, without interpolation."""
-    for factor, axis in ((flips.a, 2), (flips.d, 1)):
-        known = tf.get_static_value(factor)
-        if known is not None and np.all(known == 1):
+def move(
+    images: Tensor, affine: Affine, fill_mode: str = "reflect", fill_value: float = 0.0
+) -> Tensor:
+    """Return images mirrored and moved by whole pixels, as `warp` does, without interpolation.
+
+    Args:
+        images: [n, height, width, channels] of any dtype, which is kept.
+        affine: maps of `flip_map`, of `shift` by whole pixels, or their composition.
+        fill_mode, fill_value: as those of `warp`.
+    """
+    for axis, factor, by in ((1, affine.d, affine.f), (2, affine.a, affine.e)):
+        if _is_known(factor, 1) and _is_known(by, 0):
             continue
-        mirrored = with_rank(tf.broadcast_to(factor < 0, tf.shape(images)[:1]), 4)
-        images = tf.where(mirrored, tf.reverse(images, [axis]), images)
+        size = images.shape[axis]
+        middle = (size - 1) / 2
+        from_middle = tf.range(size, dtype=tf.float32) - middle
+        place = factor[..., tf.newaxis] * from_middle + by[..., tf.newaxis] + middle
+        place = tf.broadcast_to(tf.cast(tf.round(place), tf.int32), [tf.shape(images)[0], size])
+        if fill_mode == "constant":
+            before = [[0, 0], [0, 0], [0, 0], [0, 0]]
+            before[axis][1] = 1  # the pixel after the last is outside
+            images = tf.pad(images, before, constant_values=_as_pixel(fill_value, images.dtype))
+        images = tf.gather(images, _inside(place, size, fill_mode), axis=axis, batch_dims=1)
     return images
+
+
+def _inside(place: Tensor, size: int, fill_mode: str) -> Tensor:
+    """Return the pixels of a row or a column that positions show, some of which are outside it."""
+    if fill_mode == "constant":
+        return tf.where((place < 0) | (place >= size), size, place)
+    if fill_mode == "nearest":
+        return tf.clip_by_value(place, 0, size - 1)
+    if fill_mode == "wrap":
+        return place % size
+    twice = place % (2 * size)
+    return tf.minimum(twice, 2 * size - 1 - twice)
+
+
+def _as_pixel(value: float, dtype: Any) -> Tensor:
+    """Return a value in the dtype of images; of integers the nearest that they hold."""
+    if dtype.is_integer:
+        value = float(np.clip(np.round(value), dtype.min, dtype.max))
+    return tf.cast(tf.constant(value, tf.float32), dtype)
+
+
+def _is_known(x: Tensor, value: float) -> bool:
+    """Return whether it is known before a graph runs that a number has a value."""
+    known = tf.get_static_value(x)
+    return known is not None and bool(np.all(known == value))
 
 
 def turns(fraction: Tensor) -> Tensor:

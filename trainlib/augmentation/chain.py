@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from trainlib.augmentation.affine import FILL_MODES, compose, mirror
+from trainlib.augmentation.affine import FILL_MODES, compose
 from trainlib.augmentation.color import ValueRange
 from trainlib.augmentation.steps import Settings, Step, image_dtype
 from trainlib.core.checks import check_choice, check_number
@@ -23,6 +23,8 @@ from trainlib.training.augmentation import Augmentation, MixFunction
 
 CHANNELS = (1, 3)
 """Numbers of channels that images have."""
+WHOLE_PIXELS = ("flip", "crop")
+"""Geometric steps that move and mirror images by whole pixels."""
 
 
 class Link(NamedTuple):
@@ -56,6 +58,7 @@ def chain(
 
     Images are [n, height, width, channels] with 1 or 3 channels, or [n, height, width], of any
     dtype. They are computed in float32, in float64 if they are that; integers are then rounded.
+    Flips and crops alone move pixels as they are.
 
     Args:
         *steps: at least one, such as `tl.augmentation.flip()`.
@@ -119,9 +122,12 @@ def _changed(links: Sequence[Link], images: Tensor, key: Tensor, settings: Setti
         members = list(group)
         if kind == "geometric":
             affine = compose([link.step.function(link.key(key), size) for link in members])
-            only_flips = all(link.step.name == "flip" for link in members)
-            images = mirror(images, affine) if only_flips else settings.warp(images, affine)
+            if all(link.step.name in WHOLE_PIXELS for link in members):
+                images = settings.move(images, affine)
+            else:
+                images = settings.warp(_floating(images), affine)
         else:
+            images = _floating(images)
             for link in members:
                 images = link.step.function(images, link.key(key), settings)
     return images
@@ -167,7 +173,7 @@ def _settings(
 
 
 def _as_images(x: Tree) -> Tensor:
-    """Return images as floating [n, height, width, channels].
+    """Return images as [n, height, width, channels].
 
     Raises:
         ValueError: they are no images.
@@ -192,7 +198,12 @@ def _as_images(x: Tree) -> Tensor:
         raise ValueError(
             "augment is for images with their channels last: set image_data_format in keras.json"
         )
-    return tf.cast(_with_channels(x), image_dtype(x))
+    return _with_channels(x)
+
+
+def _floating(images: Tensor) -> Tensor:
+    """Return images in the dtype in which steps compute."""
+    return tf.cast(images, image_dtype(images))
 
 
 def _with_channels(x: Tensor) -> Tensor:

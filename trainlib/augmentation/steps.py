@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, ParamSpec
 
 import tensorflow as tf
 
-from trainlib.augmentation.affine import Affine, warp
+from trainlib.augmentation.affine import Affine, move, warp
 from trainlib.augmentation.color import ValueRange
 from trainlib.core.hyperparameters import check_declared, declared
 from trainlib.core.random import uniform
@@ -44,6 +44,10 @@ class Settings(NamedTuple):
     def warp(self, images: Tensor, affine: Affine) -> Tensor:
         """Return images with affine maps applied."""
         return warp(images, affine, self.fill_mode, self.fill_value)
+
+    def move(self, images: Tensor, affine: Affine) -> Tensor:
+        """Return images with maps by whole pixels applied."""
+        return move(images, affine, self.fill_mode, self.fill_value)
 
 
 class Step(NamedTuple):

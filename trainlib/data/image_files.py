@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ import numpy as np
 from trainlib.core.checks import check_choice
 from trainlib.data.archives import Array
 from trainlib.data.image_headers import MOST_PIXELS, UPRIGHT
+from trainlib.training.kept_rows import KeptRows
 from trainlib.training.lazy_array import LazyArray
-from trainlib.training.paths import shown
+from trainlib.training.paths import cache_folder, shown
 
 MEMORY_BYTES = 2**31
-"""Decoded images up to this size are kept in memory; larger ones are decoded in each epoch."""
+"""Decoded images up to this size are kept in memory, larger ones in a temporary file."""
+MOST_OF_THE_DISK = 0.5
+"""Images that take more than this fraction of the free disk are decoded in each epoch."""
 
 _AT_ONCE = 256
 """Images that one call decodes, several of them at a time."""
@@ -154,9 +158,31 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return height, width
 
 
-def in_memory(images: ImageFiles) -> Any:
-    """Return images decoded, as an array, if they fit in `MEMORY_BYTES`; else as they are."""
-    return np.asarray(images) if images.nbytes <= MEMORY_BYTES else images
+def decoded_once(images: ImageFiles) -> Any:
+    """Return images as an array that decodes each of them once, where there is room for it.
+
+    In memory they are decoded at once, in a temporary file when they are first read. Where there is
+    room for neither they are returned as they are.
+    """
+    if images.nbytes <= MEMORY_BYTES:
+        return np.asarray(images)
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        has_room = images.nbytes <= MOST_OF_THE_DISK * shutil.disk_usage(folder).free
+        return KeptRows(images, folder) if has_room else images
+    except OSError:  # the folder cannot be written to
+        return images
+
+
+def storage_notes(parts: Mapping[str, Any]) -> list[str]:
+    """Return lines on the parts whose images are not in memory, if there are any."""
+    kinds = {KeptRows: "decoded once into a temporary file", ImageFiles: "decoded in each epoch"}
+    notes = []
+    for kind, how in kinds.items():
+        if names := [name for name, images in parts.items() if isinstance(images, kind)]:
+            notes.append(f"{how}, because memory is short: {', '.join(names)}")
+    return notes
 
 
 @functools.lru_cache
@@ -168,9 +194,14 @@ def _decoder(shape: tuple[int, ...]) -> Any:
 
     def decode(file: tuple[Any, Any]) -> Any:
         path, orientation = file
-        content = tf.io.read_file(path)
-        image = tf.io.decode_image(content, expand_animations=False)
+        image = tf.io.decode_image(tf.io.read_file(path), expand_animations=False)
         image.set_shape([None, None, None])
+        is_ready = tf.reduce_all(tf.shape(image) == shape) & (orientation == UPRIGHT)
+        # One branch for most images: each costs as much as it takes to decode a small image.
+        ready = tf.cond(is_ready, lambda: image, lambda: adapted(image, orientation))
+        return tf.ensure_shape(ready, shape)
+
+    def adapted(image: Any, orientation: Any) -> Any:
         image = tf.cond(orientation == UPRIGHT, lambda: image, lambda: _upright(image, orientation))
         colors = tf.shape(image)[2] >= 3
         if channels == 3:
@@ -183,10 +214,9 @@ def _decoder(shape: tuple[int, ...]) -> Any:
                 lambda: tf.image.rgb_to_grayscale(image[..., :3]),
                 lambda: image[..., :1],
             )
-        image = tf.cond(
+        return tf.cond(
             tf.reduce_all(tf.shape(image)[:2] == size), lambda: image, lambda: resized(image)
         )
-        return tf.ensure_shape(image, shape)
 
     def resized(image: Any) -> Any:
         pixels = tf.image.resize(image, size, antialias=True)

@@ -26,7 +26,8 @@ from trainlib.data.image_files import (
     RGB,
     ImageFiles,
     ImageOptions,
-    in_memory,
+    decoded_once,
+    storage_notes,
 )
 from trainlib.data.image_headers import IMAGE_SUFFIXES, UPRIGHT, ImageHeader, read_image_header
 from trainlib.data.labels import first_classes
@@ -92,10 +93,8 @@ def load_image_folder(path: Path, options: ImageOptions, stratify: bool = True) 
         kept, held_out = split_test_indices(total, shown(path), y[TRAIN] if stratify else None)
         x[TEST], y[TEST] = x[TRAIN].select(held_out), y[TRAIN][held_out]
         x[TRAIN], y[TRAIN] = x[TRAIN].select(kept), y[TRAIN][kept]
-    examples = {name: Examples(in_memory(x[name]), y[name]) for name in x}
-    on_disk = [name for name, part in examples.items() if isinstance(part.x, ImageFiles)]
-    if on_disk:
-        notes.append(f"decoded in each epoch, because memory is short: {', '.join(on_disk)}")
+    examples = {name: Examples(decoded_once(x[name]), y[name]) for name in x}
+    notes += storage_notes({name: part.x for name, part in examples.items()})
     return Dataset(
         path.name,
         examples[TRAIN],
@@ -145,8 +144,9 @@ def load_images(files: Sequence[str], options: ImageOptions) -> Array:
     assert options.height_and_width is not None
     orientations = _orientations(_headers(files))
     channels = CHANNELS[options.color_mode]
-    images: Array = in_memory(ImageFiles(files, options.height_and_width, channels, orientations))
-    return images
+    images = ImageFiles(files, options.height_and_width, channels, orientations)
+    found: Array = decoded_once(images)
+    return found
 
 
 def image_files(data: str) -> list[str]:

@@ -124,10 +124,18 @@ class ArrayAdapter:
         starts = range(begin - begin % size, end, size) if begin < end else ()
         return prefetch(map(chunk, starts)) if len(starts) > 1 else map(chunk, starts)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all examples."""
+        return self.size * self._row_bytes()
+
+    def _row_bytes(self) -> int:
+        """Return the bytes of an example."""
+        return sum(int(np.prod(s.shape[1:])) * s.dtype.size for s in tf.nest.flatten(self.specs))
+
     def _batches_per_chunk(self) -> int:
         """Return a power of two, so that few shapes are ever compiled."""
-        row = sum(int(np.prod(s.shape[1:])) * s.dtype.size for s in tf.nest.flatten(self.specs))
-        fit = max(1, self._chunk_bytes // max(1, self.batch_size * row))
+        fit = max(1, self._chunk_bytes // max(1, self.batch_size * self._row_bytes()))
         return min(power_below(fit), power_above(self.batches()))
 
     def take(self, ids: np.ndarray) -> Tree:
@@ -150,9 +158,14 @@ class ArrayAdapter:
 
 
 def _rows(array: Any, rows: np.ndarray) -> tf.Tensor:
-    """Return rows of an array on the host."""
+    """Return rows of an array on the host, each of which is read once, in their stored order.
+
+    A chunk is filled up with its last example, and a disk reads faster in order.
+    """
+    stored, places = np.unique(rows, return_inverse=True)
     is_lazy = isinstance(array, LazyArray)
-    return tf.convert_to_tensor(array.read(rows) if is_lazy else np.take(array, rows, axis=0))
+    found = array.read(stored) if is_lazy else np.take(array, stored, axis=0)
+    return tf.convert_to_tensor(np.take(found, places, axis=0))
 
 
 def _slice(array: Any, start: int, stop: int) -> tf.Tensor:

@@ -20,11 +20,12 @@ from trainlib.core.random import example_keys, fold_in, integers
 from trainlib.core.types import Tensor, Tree
 from trainlib.step.mixed_targets import mix_targets
 from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.changed_examples import ChangedExamples
 from trainlib.training.chunks import Chunk, length_of, map_tree, parts_of, prefetch, specs_of
 from trainlib.training.data_adapter import DataAdapter
 
-PART_BYTES = 2**22
-"""Approximate size of the examples that are augmented at once."""
+PART_BYTES = 2**20
+"""Approximate size of the examples that are augmented at once: as floats they fit a CPU's cache."""
 PARTNER, MIX = (zlib.crc32(name.encode()) for name in ("partner", "mix"))
 """Numbers that are folded into keys: for the choice of partners, and for their mixing."""
 
@@ -115,8 +116,8 @@ class Augmenter:
             epoch: number of the epoch, from 0 on.
         """
         parts = (part for chunk in chunks for part in parts_of(chunk, PART_BYTES))
-        position = tf.constant(seed, tf.int64), tf.constant(epoch, tf.int64)
-        return prefetch(self._augment_local(part, data, position) for part in parts)
+        examples = self._epoch_examples(data, seed, epoch)
+        return prefetch(self._augment_local(part, examples) for part in parts)
 
     def examples(self, ids: np.ndarray, data: ArrayAdapter, seed: int, epoch: int) -> Tree:
         """Return some examples of arrays as they are in an epoch.
@@ -128,102 +129,97 @@ class Augmenter:
             epoch: number of the epoch, from 0 on.
         """
         part = Chunk(data.take(ids), len(ids), len(ids), last=True, ids=ids)
-        position = tf.constant(seed, tf.int64), tf.constant(epoch, tf.int64)
-        return self._augment(part, data, position).examples
+        return self._augment(part, self._epoch_examples(data, seed, epoch)).examples
 
-    def _augment_local(
-        self, part: Chunk, data: DataAdapter, position: tuple[Tensor, Tensor]
-    ) -> Chunk:
+    def _epoch_examples(self, data: DataAdapter, seed: int, epoch: int) -> ChangedExamples:
+        """Return the examples of an epoch, changed when they are needed."""
+        position = tf.constant(seed, tf.int64), tf.constant(epoch, tf.int64)
+        keeps = self.augmentation.mix is not None
+        return ChangedExamples(functools.partial(self._change, *position), data, position, keeps)
+
+    def _augment_local(self, part: Chunk, epoch: ChangedExamples) -> Chunk:
         """Return a part of a chunk whose rows of this process are augmented.
 
         Rows of other workers hold copies of these, which nothing reads.
         """
         rows = self._local_rows(part.rows)
         if len(rows) == part.rows:
-            return self._augment(part, data, position)
+            return self._augment(part, epoch)
         assert part.ids is not None
         starts = np.arange(0, len(part.ids), part.rows)
         local = (starts[:, np.newaxis] + rows).ravel()
         mine = map_tree(lambda a: tf.gather(a, local), part.examples)
         mine = part._replace(examples=mine, rows=len(rows), ids=part.ids[local])
         places = np.minimum(np.searchsorted(local, np.arange(len(part.ids))), len(local) - 1)
-        augmented = self._augment(mine, data, position).examples
+        augmented = self._augment(mine, epoch).examples
         return part._replace(examples=map_tree(lambda a: tf.gather(a, places), augmented))
 
-    def _augment(self, part: Chunk, data: DataAdapter, position: tuple[Tensor, Tensor]) -> Chunk:
+    def _augment(self, part: Chunk, epoch: ChangedExamples) -> Chunk:
         """Return a part of a chunk, augmented."""
         assert part.ids is not None
-        ids = tf.constant(part.ids, tf.int64)
-        others: Any = ()
-        if self.augmentation.mix is not None and isinstance(data, ArrayAdapter):
-            partners = self._compile(_partners, *position, ids, tf.constant(data.size, tf.int64))
-            others = (partners, data.take(partners.numpy()))
-        rows = tf.constant(part.rows, tf.int64)
-        arguments = (*position, ids, part.examples, others, rows)
-        examples = self._compile(self._augmented, *arguments)
-        self._check(arguments, examples)
-        return part._replace(examples=examples)
+        if self.augmentation.mix is None:
+            return part._replace(examples=epoch.changed(part.ids, part.examples))
+        ids, data = tf.constant(part.ids, tf.int64), epoch.data
+        if isinstance(data, ArrayAdapter):
+            size = tf.constant(data.size, tf.int64)
+            partners = self._compile(_partners, *epoch.position, ids, size).numpy()
+            examples, others = epoch.pairs(part.ids, part.examples, partners)
+        else:
+            examples = epoch.changed(part.ids, part.examples)
+            rows = tf.constant(part.rows, tf.int64)
+            others = self._compile(_others_of_batch, *epoch.position, ids, examples, rows)
+        mixed = self._compile(self._mixed, *epoch.position, ids, examples, others)
+        self._check_count(mixed, len(part.ids))
+        return part._replace(examples=mixed)
 
-    def _check(self, arguments: tuple[Any, ...], examples: Tree) -> None:
-        """Raise `ValueError` unless a row of the result follows from its own row and key.
+    def _change(self, seed: Tensor, epoch: Tensor, ids: np.ndarray, examples: Tree) -> Tree:
+        """Return examples, changed but not mixed.
 
-        The first two examples are augmented alone once, and compared.
+        Raises:
+            ValueError: a row of the result does not follow from its own row and key. The first two
+                examples are changed alone once, and compared.
         """
-        name, size = self.augmentation.name, int(arguments[2].shape[0])
+        given = tf.constant(ids, tf.int64)
+        changed = self._compile(self._changed, seed, epoch, given, examples)
+        self._check_count(changed, len(ids))
+        if self._checked or self.augmentation.mix is not None or len(ids) < 3:
+            return changed
+        self._checked = True
+        first = map_tree(lambda a: a[:2], examples)
+        alone = self._compile(self._changed, seed, epoch, given[:2], first)
+        for a, b in zip(tf.nest.flatten(changed), tf.nest.flatten(alone), strict=True):
+            if a.shape[1:] != b.shape[1:] or not _nearly_all_close(a[:2].numpy(), b.numpy()):
+                raise ValueError(
+                    f"augment {self.augmentation.name}: what becomes of an example depends on "
+                    "other examples, or on random numbers of another source: compute it from its "
+                    "row and its key alone, as tl.augmentation.uniform(key, 1) does"
+                )
+        return changed
+
+    def _check_count(self, examples: Tree, size: int) -> None:
+        """Raise `ValueError` unless there is a result for each example."""
         found = length_of("the augmented examples", examples)
         if found != size:
             raise ValueError(
-                f"augment {name} returned {found} examples of {size}: return one for each"
+                f"augment {self.augmentation.name} returned {found} examples of {size}: return one "
+                "for each"
             )
-        if self._checked or self.augmentation.mix is not None or size < 3:
-            return
-        self._checked = True
-        seed, epoch, ids, given, others, rows = arguments
-        first = map_tree(lambda a: a[:2], given)
-        alone = self._compile(self._augmented, seed, epoch, ids[:2], first, others, rows)
-        for a, b in zip(tf.nest.flatten(examples), tf.nest.flatten(alone), strict=True):
-            if a.shape[1:] != b.shape[1:] or not _nearly_all_close(a[:2].numpy(), b.numpy()):
-                raise ValueError(
-                    f"augment {name}: what becomes of an example depends on other examples, or on "
-                    "random numbers of another source: compute it from its row and its key alone, "
-                    "as tl.augmentation.uniform(key, 1) does"
-                )
 
-    def _augmented(
-        self,
-        seed: Tensor,
-        epoch: Tensor,
-        ids: Tensor,
-        examples: Tree,
-        others: Tree,
-        rows: Tensor,
-    ) -> Tree:
-        """Return examples, augmented.
-
-        Args:
-            seed, epoch: of the keys.
-            ids: those of the examples.
-            examples: (x, y) or (x, y, sample_weight).
-            others: the ids and the examples to mix them with; () for those of their batch.
-            rows: examples per batch.
-        """
-        change, _, mix = self.augmentation
-        key = example_keys(seed, epoch, ids)
+    def _changed(self, seed: Tensor, epoch: Tensor, ids: Tensor, examples: Tree) -> Tree:
+        """Return examples (x, y) or (x, y, sample_weight) with x and y changed."""
         x, y, *weight = examples
-        x, y = change(x, y, key)
-        if mix is None:
-            return x, y, *weight
-        if others:
-            partners, (other_x, *others_rest) = others
-            other_x, others_rest[0] = change(
-                other_x, others_rest[0], example_keys(seed, epoch, partners)
-            )
-        else:
-            position = tf.range(tf.size(ids, tf.int64), dtype=tf.int64)
-            chosen = position - position % rows + integers(fold_in(key, PARTNER), rows)
-            other_x, *others_rest = map_tree(lambda a: tf.gather(a, chosen), (x, y, *weight))
-        mixed, share = mix(x, other_x, fold_in(key, MIX))
-        return mixed, *mix_targets((y, *weight), tuple(others_rest), share)
+        return *self.augmentation.function(x, y, example_keys(seed, epoch, ids)), *weight
+
+    def _mixed(
+        self, seed: Tensor, epoch: Tensor, ids: Tensor, examples: Tree, others: Tree
+    ) -> Tree:
+        """Return changed examples, mixed with others."""
+        assert self.augmentation.mix is not None
+        x, *rest = examples
+        other_x, *others_rest = others
+        key = fold_in(example_keys(seed, epoch, ids), MIX)
+        mixed, share = self.augmentation.mix(x, other_x, key)
+        return mixed, *mix_targets(tuple(rest), tuple(others_rest), share)
 
     def _compile(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function, traced once for all numbers of examples."""
@@ -248,6 +244,15 @@ def _nearly_all_close(a: np.ndarray, b: np.ndarray) -> bool:
 def _partners(seed: Tensor, epoch: Tensor, ids: Tensor, size: Tensor) -> Tensor:
     """Return the indices of the examples with which some are mixed."""
     return integers(fold_in(example_keys(seed, epoch, ids), PARTNER), size)
+
+
+def _others_of_batch(
+    seed: Tensor, epoch: Tensor, ids: Tensor, examples: Tree, rows: Tensor
+) -> Tree:
+    """Return for each example another one of its batch of `rows` examples."""
+    position = tf.range(tf.size(ids, tf.int64), dtype=tf.int64)
+    chosen = position - position % rows + _partners(seed, epoch, ids, rows)
+    return map_tree(lambda a: tf.gather(a, chosen), examples)
 
 
 def _spec(argument: Any) -> Any:
