@@ -126,6 +126,53 @@ def test_replicas_and_workers_have_steps_and_all_reduces(quick_rows):
     assert all(map(positive, found["step_ms_by_batch"].values()))
 
 
+@pytest.mark.soak
+def test_input_and_curves_have_figures_beside_what_they_take_at_least(tmp_path):
+    flags = ["--parts=input,scaling", "--workloads=cnn", "--contenders=ours,keras_default"]
+    done = subprocess.run(
+        [sys.executable, str(RUN), f"--json={tmp_path / 'found.json'}", "--quick", *flags],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for head in ("input, cnn", "parameters, batch 32", "batch, mlp_adam", "length, batch 32"):
+        assert f"| {head} |" in done.stdout
+    found = json.loads((tmp_path / "found.json").read_text())
+    measured = found["input"]["cnn"]["contenders"]
+    assert list(measured) == ["ours", "keras"]
+    for rows in measured.values():
+        assert list(rows) == ["memory", "mapped", "pipeline", "augmented", "kept", "decoded"]
+        assert all(
+            positive(row["cpu_ms"]) and positive(row["alone_cpu_ms"]) for row in rows.values()
+        )
+        assert rows["memory"]["share"] == 0
+    for curve in ("step_by_parameters", "step_by_batch"):
+        for row in found["scaling"][curve].values():
+            assert all(positive(row[key]) for key in ("ms", "products_ms", "traffic_ms"))
+    assert found["scaling"]["step_by_parameters"]["10000"]["parameters"] == pytest.approx(
+        1e4, rel=0.02
+    )
+
+
+def test_the_table_of_input_has_the_share_alone_and_that_of_the_difference():
+    from report import markdown
+
+    memory = {"cpu_ms": 10.0, "share": 0.0, "share_alone": 0.01}
+    mapped = {"cpu_ms": 10.4, "share": 0.04, "share_alone": 0.02}
+    rows = {"ours": {"memory": memory, "mapped": mapped}, "torch": {"memory": memory}}
+    of_images = {"batch_size": 32, "format": "png", "microseconds_to_decode_an_image": 50.0}
+    machine = {"processor": "x", "cores": 2, "memory_gib": 1, "system": "y", "python": "3"}
+    machine |= {"versions": {}, "load_before": 0.0}
+    found = {"machine": machine, "input": {"cnn": {**of_images, "contenders": rows}}}
+    table = markdown(found).splitlines()
+    assert "| input, cnn | trainlib | PyTorch |" in table
+    assert "| arrays in memory | 10 ms | 10 ms |" in table
+    assert "| a memory-mapped file | 2.0% (+4.0%) |  |" in table
+    assert table[-1] == "| to decode PNG alone | 16.0% |  |"
+
+
 def test_convolutions_of_float16_are_left_out_without_an_accelerator():
     from precision import _is_slow
 
