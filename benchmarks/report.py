@@ -54,6 +54,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         "scaling": _scaling,
         "precision": _precision,
         "replicas": _replicas,
+        "memory": _memory_of_runs,
     }
     parts += [write(found[part]) for part, write in writers.items() if found.get(part)]
     return "\n\n".join(parts)
@@ -242,6 +243,31 @@ def _way(row: Mapping[str, Any]) -> list[str]:
         "" if share is None else f"{share:.0%}",
         _number(row.get("all_reduce_of_one_ms")),
     ]
+
+
+def _memory_of_runs(memory: Mapping[str, Any]) -> str:
+    """Return the peaks beside Keras's, and below them those with gradient checkpointing."""
+    beside = [
+        [
+            name,
+            _number(row["ours"]["arrays_mib"]),
+            _number(row["ours"]["peak_mib"]),
+            _number(row["keras"]["peak_mib"]),
+            f"{row['ours']['peak_mib'] / row['keras']['peak_mib']:.2f}",
+        ]
+        for name, row in memory.items()
+    ]
+    head = ["peak of a run, MiB", "arrays", "trainlib", "Keras", "ratio"]
+    parts = [_table(head, beside)]
+    if recomputed := [
+        [name, execution, *(_number(row[way]["peak_mib"]) for way in ways)]
+        for name, row in memory.items()
+        for execution in ("graph", "xla")
+        if (ways := (f"ours_{execution}", f"checkpointing_{execution}"))[1] in row
+    ]:
+        head = ["peak of a run, MiB", "execution", "all kept", "gradient checkpointing"]
+        parts.append(_table(head, recomputed))
+    return "\n\n".join(parts)
 
 
 def _titles(rows: Mapping[str, Any]) -> list[str]:

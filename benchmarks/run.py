@@ -18,7 +18,9 @@ Evaluation uses batches of 512, except for Keras with its defaults, which uses i
 The part `update` compares times of an optimizer's update with those of trainlib under XLA. The part
 `input` compares the processor time of input with that of a step on arrays in memory. The parts
 `precision` and `replicas` measure trainlib only: the ratios of the first are to float32; the second
-compares an all-reduce, alone in a loop, with a step of the same round.
+compares an all-reduce, alone in a loop, with a step of the same round. The part `memory`
+gives the peak of the resident memory of a run, beyond that of the process with its libraries and
+data, beside `Model.fit`; and with gradient checkpointing, where the model has blocks.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from typing import Any, NamedTuple
 from contenders import OURS, TRAINING, UPDATING
 from inputs import measure_input
 from machine import describe_machine
+from memory import measure_memory
 from precision import measure_precision
 from race import Race, ResultMismatch, family_ratios, log_progress, ratios
 from replicas import measure_replicas
@@ -47,7 +50,7 @@ from updates import LARGE_OPTIMIZERS, measure_updates
 from worker import WorkerError
 from workloads import WORKLOADS, workload
 
-PARTS = ("workloads", "update", "startup", "input", "scaling", "precision", "replicas")
+PARTS = ("workloads", "update", "startup", "input", "scaling", "precision", "replicas", "memory")
 
 
 class Sizes(NamedTuple):
@@ -70,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = Sizes(options.quick, 0.1 if options.quick else 1.5, options.rounds)
     found: dict[str, Any] = {"workloads": {}, "evaluation": {}, "update": {}, "startup": {}}
     found |= {"machine": describe_machine(), "input": {}, "scaling": {}}
-    found |= {"precision": {}, "replicas": {}}
+    found |= {"precision": {}, "replicas": {}, "memory": {}}
 
     def save() -> None:
         """Write the figures after each part, so that an interrupted run leaves those it has."""
@@ -117,6 +120,10 @@ def measure(
             save()
         if "scaling" in options.parts:
             found["scaling"] = measure_scaling(folder, sizes.quick)
+            save()
+        if "memory" in options.parts:
+            rounds = 1 if sizes.quick else 3
+            found["memory"] = measure_memory(options.workloads, folder, rounds, sizes.quick)
             save()
         for part, run in (("precision", measure_precision), ("replicas", measure_replicas)):
             if part in options.parts:

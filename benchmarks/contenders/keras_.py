@@ -8,13 +8,26 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from workloads import ADAM, CHECK_STEPS, LOSS_WEIGHTS, workload
+from workloads import ADAM, CHECK_STEPS, LOSS_WEIGHTS, Workload, workload
 
 from contenders import base
 from contenders.keras_nets import make_loss, make_model
 
 KERAS_DEFAULT_BATCH = 32
 """Default batch size of `Model.evaluate`."""
+
+
+def compiled_model(of: Workload, weights: list[np.ndarray], **options: Any) -> Any:
+    """Return the workload's model with its optimizer and loss, and options of `compile`."""
+    model = make_model(of, weights)
+    optimizer = (
+        keras.optimizers.SGD(of.learning_rate)
+        if of.optimizer == "sgd"
+        else keras.optimizers.Adam(of.learning_rate, **ADAM)
+    )
+    weights_of_losses = LOSS_WEIGHTS if of.net == "wide_deep" else None
+    model.compile(optimizer, make_loss(of), loss_weights=weights_of_losses, **options)
+    return model
 
 
 class Training(base.Training):
@@ -30,16 +43,8 @@ class Training(base.Training):
         super().__init__(**arguments)
 
     def build(self, weights: list[np.ndarray]) -> None:
-        of = self.workload
-        self.model = make_model(of, weights)
-        self.optimizer = (
-            keras.optimizers.SGD(of.learning_rate)
-            if of.optimizer == "sgd"
-            else keras.optimizers.Adam(of.learning_rate, **ADAM)
-        )
-        weights_of_losses = LOSS_WEIGHTS if of.net == "wide_deep" else None
-        options = {"loss_weights": weights_of_losses, **(self.searched or {})}
-        self.model.compile(self.optimizer, make_loss(of), **options)
+        self.model = compiled_model(self.workload, weights, **(self.searched or {}))
+        self.optimizer = self.model.optimizer
 
     def place(self, x: np.ndarray, y: np.ndarray) -> Any:
         placed: Any = tf.nest.map_structure(tf.constant, self.workload.structured(x, y))

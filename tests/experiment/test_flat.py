@@ -293,6 +293,7 @@ def test_every_field_of_a_configuration_is_in_its_flat_form():
         "param_rules": "a:freeze",
         "gradient_accumulation_steps": 2,
         "lazy_embeddings": True,
+        "gradient_checkpointing": True,
         "schedule": "cosine_decay",
         "monitors": "early_stop",
         "regularizer": "l2",

@@ -71,6 +71,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "norms": {"norms": True},
     "batch size": {"batch_size": 16},
     "lazy embeddings": {"lazy_embeddings": True},
+    "gradient checkpointing": {"gradient_checkpointing": True},
     "accumulated gradients": {"gradient_accumulation_steps": 2},
     "average": {"weight_average": tl.AverageConfig(kind="ema")},
     "rules by path": {"param_rules": ".*bias:weight_decay=0"},
@@ -136,7 +137,7 @@ def test_each_setting_is_in_the_key_or_listed_as_none_of_the_programs() -> None:
         *("imports", "code_path", "param_rules", "gradient_accumulation_steps", "loss", "metrics"),
         *("regularized_params", "constraint", "constrained_params", "output_losses"),
         *("loss_weights", "batch_size", "precision", "execution", "strategy", "replicas"),
-        *("nonfinite", "weight_average", "lazy_embeddings"),
+        *("nonfinite", "weight_average", "lazy_embeddings", "gradient_checkpointing"),
     }
     # All settings of the data act on arrays, but `augment`, which is in the key.
     assert {field.name for field in dataclasses.fields(tl.DataConfig)} == {

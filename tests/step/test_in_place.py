@@ -10,7 +10,7 @@ import tensorflow as tf
 from helpers.trees import assert_same_bits
 
 import trainlib as tl
-from trainlib.step.in_place import after_all
+from trainlib.step.in_place import after, after_all
 
 SIDE = 256
 
@@ -31,6 +31,14 @@ def test_the_values_stay_as_they_are(dtype):
     assert_same_bits([found["a"], found["b"]], [grads["a"], grads["b"]])
     assert found["empty"].shape == [0, 3]
     assert float(found["rows"].values[0, 0]) == 3 and found["rows"].indices is grads["rows"].indices
+
+
+def test_tensors_after_others_have_their_values_in_graphs_and_under_xla():
+    x = {"a": tf.constant([1.0, float("inf")]), "none": None}
+    for jit in (False, True):
+        run = tf.function(lambda known: after([known], x), autograph=False, jit_compile=jit)
+        assert_same_bits(run(tf.constant([float("nan")]))["a"], x["a"])
+    assert after([tf.zeros([0])], x) is x
 
 
 def dense(params, model_state, x, training):

@@ -131,3 +131,70 @@ def test_a_traced_function_is_called_with_its_structures_and_variables():
     for expected in (2.0, 3.0):
         found = call(pair, named)
         assert (float(found["sum"]), float(found["variable"])) == (5.0, expected)
+
+
+def test_the_calls_of_a_graph_are_read_in_order_and_made_by_another_function():
+    first = keras.Input((4,))
+    a, b = keras.layers.Dense(2, name="a"), keras.layers.Dense(3, name="b")
+    model = keras.Model(first, {"y": b(a(first))})
+    graph = private.graph_of_layers(model)
+    assert graph is model and private.graph_of_layers(a) is None
+    calls = private.calls_of(graph)
+    assert [call.operation for call in calls] == [a, b]
+    assert calls[1].input_tensors[0] is calls[0].outputs[0]
+    args, options = calls[0].arguments.fill_in({id(first): X})
+    assert args == (X,) and options == {}
+    vars(graph)[private.RUN_OF_GRAPH] = lambda inputs, operation_fn: private.pack_outputs(
+        graph, [operation_fn(b)(a(inputs[0])) * 0]
+    )
+    assert not np.any(model(X)["y"])
+    stack = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    assert len(private.calls_of(private.graph_of_layers(stack))) == 1
+
+
+def test_layers_of_a_remat_scope_are_known_and_their_calls_made_by_another_function():
+    with keras.RematScope("list_of_layers", layer_names=["chosen"]):
+        chosen, other = keras.layers.Dense(2, name="chosen"), keras.layers.Dense(2)
+    plain = keras.layers.Dense(2)
+    chosen(X)
+    assert private.is_rematerialized(chosen) and not private.is_rematerialized(plain)
+    method = getattr(chosen, private.CALL_IN_SCOPE)
+    assert method(chosen.call, X) is not chosen.call
+    assert getattr(other, private.CALL_IN_SCOPE)(len, X) is len
+    vars(chosen)[private.CALL_IN_SCOPE] = lambda call, *args: lambda x: call(x) * 0
+    assert not np.any(chosen(X))
+    private.copy_rematerialization(chosen, plain)
+    assert private.is_rematerialized(plain)
+
+
+def test_inner_calls_are_made_as_in_the_call_that_was_kept():
+    class Keeps(keras.layers.Layer):
+        def call(self, x, training=False):
+            self.state = private.call_state()
+            return x
+
+    outer, dropout = Keeps(dtype="mixed_float16"), keras.layers.Dropout(1.0)
+    outer(X, training=True)
+    weight = keras.Variable(1.0)
+    assert np.any(dropout(X)) and weight.value.dtype == tf.float32
+    with private.in_call_state(outer.state):
+        assert not np.any(dropout(X)) and (weight + 0).dtype == tf.float16
+    assert np.any(dropout(X)) and (weight + 0).dtype == tf.float32
+
+
+def test_layers_that_a_layer_holds_itself_are_found():
+    inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    outer = keras.Sequential([keras.Input((4,)), inner])
+    assert inner in private.direct_layers(outer)
+    assert inner.layers[0] not in private.direct_layers(outer)
+
+
+def test_operations_that_draw_other_numbers_are_found():
+    @tf.function(autograph=False)
+    def draw(x):
+        return tf.while_loop(lambda i, _: i < 3, lambda i, y: (i + 1, y + tf.random.normal([])), x)
+
+    graph = draw.get_concrete_function((tf.constant(0), tf.constant(0.0))).graph
+    assert private.stateful_random_operation(graph, 0) == "RandomStandardNormal"
+    plain = tf.function(lambda x: tf.random.stateless_normal([2], (1, 2)) + x, autograph=False)
+    assert private.stateful_random_operation(plain.get_concrete_function(1.0).graph, 0) is None

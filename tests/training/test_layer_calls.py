@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import keras
 import numpy as np
 import pytest
 
-from trainlib.training.layer_calls import calls_through, takes_training, without_training
+from trainlib.training.layer_calls import (
+    calls_through,
+    method_replaced,
+    takes_training,
+    without_training,
+)
 
 X = np.ones([2, 3], "float32")
 
@@ -26,6 +33,42 @@ def test_the_calls_are_restored_after_an_error():
     with pytest.raises(KeyError), calls_through([layer], lambda *args: {}["missing"]):
         layer(X)
     assert layer(X).shape == (2, 1)
+
+
+def test_threads_that_take_turns_call_their_own_methods():
+    """As replicas are traced: each waits within its forward pass for the others."""
+    layer, inside, results = keras.layers.Dense(1), threading.Barrier(2), {}
+    plain = np.asarray(layer(X))
+
+    def run(factor):
+        def through(_, call, x):
+            return factor * call(x)
+
+        with calls_through([layer], through):
+            inside.wait()
+            results[factor] = np.asarray(layer(X))
+            inside.wait()
+
+    threads = [threading.Thread(target=run, args=(factor,)) for factor in (2, 3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for factor, found in results.items():
+        np.testing.assert_allclose(found, factor * plain, rtol=1e-6)
+    np.testing.assert_array_equal(layer(X), plain)
+    assert "call" not in vars(layer)
+
+
+def test_methods_are_replaced_one_over_the_other():
+    layer = keras.layers.Dense(1)
+    plain = np.asarray(layer(X))
+    with (
+        method_replaced(layer, "call", lambda call: lambda x: call(x) + 1),
+        method_replaced(layer, "call", lambda call: lambda x: 2 * call(x)),
+    ):
+        np.testing.assert_allclose(layer(X), 2 * (plain + 1), rtol=1e-6)
+    np.testing.assert_array_equal(layer(X), plain)
 
 
 def test_layers_that_take_the_mode_are_known():

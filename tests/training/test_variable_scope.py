@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainlib.training.variable_scope import VariableScope
+from trainlib.training.variable_scope import PartScope, VariableScope
 
 
 @pytest.fixture
@@ -46,3 +46,27 @@ def test_a_variable_without_a_given_value_may_not_be_assigned(weight, count):
     with pytest.raises(ValueError, match="assigns the variable 'count', which no layer of the mod"):
         with VariableScope([(weight, tf.constant([5.0, 6.0]))], [weight]):
             count.assign(1.0)
+
+
+def test_a_part_of_a_pass_starts_from_its_values_and_its_arguments(weight, count):
+    given = [(weight, tf.constant([5.0, 6.0])), (count, tf.constant(7.0))]
+    with VariableScope(given, [weight]) as scope:
+        count.assign(8.0)
+        start, argument = scope.current(), tf.constant([1.0, 2.0])
+        with PartScope(start, scope.trained, {id(weight): argument}) as part:
+            count.assign(count + 1.0)
+            seen = weight * count
+        for update in part.assigned():
+            scope.add_update(update)
+    np.testing.assert_array_equal(seen, [9.0, 18.0])
+    assert [variable for variable, _ in part.assigned()] == [count]
+    assert float(scope.value_of(count)) == 9
+    assert scope.value_of(weight) is given[0][1]
+
+
+def test_a_part_may_not_read_a_trained_variable_that_is_no_argument(weight, count):
+    given = [(weight, tf.constant([5.0, 6.0])), (count, tf.constant(7.0))]
+    with PartScope(given, [weight], {}):
+        assert float(count + 0) == 7
+        with pytest.raises(ValueError, match="reads the variable 'weight', which it does not hold"):
+            weight + 0

@@ -101,6 +101,7 @@ class ExperimentConfig:
         seed: seed of everything random, from 0 to 2**32 - 1. Default: 0.
         precision: as `tl.Trainer` takes it. Default: None, the model's own.
         execution: as `tl.Trainer` takes it. Default: "auto".
+        gradient_checkpointing: as `tl.Trainer` takes it. Default: False.
         strategy: as `tl.Trainer` takes it. Default: "auto".
         replicas: as `tl.Trainer` takes it. Default: None.
         nonfinite: as `tl.Trainer` takes it. Default: "epoch".
@@ -267,6 +268,12 @@ class ExperimentConfig:
         "(a graph whose optimizer update is compiled); auto compiles what pays, and times them if "
         "the run is long.",
         choices=EXECUTIONS,
+    )
+    gradient_checkpointing: bool = setting(
+        "bool",
+        False,
+        "Recompute activations in the backward pass in the place of keeping them: less memory, and "
+        "steps that take about a third longer. Results are the same but for rounding.",
     )
     strategy: str = setting(
         "str",

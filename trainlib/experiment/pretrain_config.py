@@ -134,5 +134,10 @@ def check_pretrain(config: Any) -> None:
             f"pretrain is for a model with a head, but {config.model.name} reconstructs its inputs "
             "itself: leave it out, and reuse its encoder by model=RUN, cut_at=code"
         )
+    if config.gradient_checkpointing:
+        raise ValueError(
+            "gradient_checkpointing is not for pretraining: pretrain in a run of its own, and "
+            "train its folder further, by model=RUN"
+        )
     if config.data.stream_pipeline and pretrain.data is None:
         raise ValueError("pretrain of a streamed pipeline needs pretrain_data, an array in memory")

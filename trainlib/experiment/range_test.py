@@ -46,6 +46,7 @@ def find_learning_rate(
         seed=config.seed,
         precision=config.precision,
         execution=config.execution,
+        gradient_checkpointing=config.gradient_checkpointing,
         augment=build_augmentation(config, task),
         on_step=on_step,
         range_test=range_test,

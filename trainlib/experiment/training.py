@@ -79,6 +79,7 @@ def build_trainer(
             strategy=config.strategy,
             replicas=config.replicas,
             execution=config.execution,
+            gradient_checkpointing=config.gradient_checkpointing,
             nonfinite=config.nonfinite,
             norms=config.reports_norms,
             augment=build_augmentation(config, task),

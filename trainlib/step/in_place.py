@@ -1,6 +1,11 @@
-"""The order of gradients and updates under XLA, by which parameters are updated in place."""
+"""The order of computations under XLA, which keeps none but that of data.
+
+By it parameters are updated in place, and activations are recomputed when they are needed.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -27,15 +32,28 @@ def after_all(grads: Tree) -> Tree:
     """
     leaves = [g for g in tf.nest.flatten(grads) if g is not None]
     values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in leaves]
-    firsts = [_first(g) for g in values if g.shape.num_elements() != 0]
-    if len(firsts) < 2:
-        return grads
+    return after(values, grads) if len(values) > 1 else grads
+
+
+def after(known: Sequence[Tensor], tree: Tree) -> Tree:
+    """Return tensors that are not known before others are computed.
+
+    Args:
+        known: the others, floating tensors.
+        tree: a structure of floating tensors, `tf.IndexedSlices` and None.
+
+    Returns:
+        The same values.
+    """
+    firsts = [_first(x) for x in known if x.shape.num_elements() != 0]
+    if not firsts:
+        return tree
     never = tf.reduce_any(tf.stack(firsts) == _NEVER)
 
-    def after(g: Tensor) -> Tensor:
-        return tf.where(never, tf.constant(float("nan"), g.dtype), g)
+    def select(x: Tensor) -> Tensor:
+        return tf.where(never, tf.constant(float("nan"), x.dtype), x)
 
-    return tf.nest.map_structure(lambda g: None if g is None else map_values(after, g), grads)
+    return tf.nest.map_structure(lambda x: None if x is None else map_values(select, x), tree)
 
 
 def _first(g: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ def lr_finder(
         on_step: called with each step, its learning rate, its loss and its smoothed loss. Default:
             None.
         **options: `seed`, `precision`, `execution`, `loss_weights`, `from_logits`, `regularizer`,
-            `regularizer_mask` and `augment`, as for `Trainer`.
+            `regularizer_mask`, `augment` and `gradient_checkpointing`, as for `Trainer`.
 
     Returns:
         An `LRFinderResult`; train with its `suggestion`.

@@ -64,7 +64,12 @@ def assemble(
     if shared is not None and not on_one_device:
         raise ValueError(f"shared programs are for one device, got strategy {strategy!r}")
     pure = as_functional_model(
-        model, seed, precision, synchronized=not on_one_device, open_numbers=shared is not None
+        model,
+        seed,
+        precision,
+        synchronized=not on_one_device,
+        open_numbers=shared is not None,
+        gradient_checkpointing=settings.gradient_checkpointing,
     )
     is_keras, fixed = not isinstance(model, FunctionalModel), execution != "auto"
     policy = precision or built_precision(model)
@@ -114,6 +119,7 @@ def assemble(
             execution=execution,
             seed=seed,
         ),
+        recomputes=settings.gradient_checkpointing,
     )
 
 

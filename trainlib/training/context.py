@@ -69,6 +69,7 @@ class TrainingContext:
         momenta: momentum, by key in the model state, of the statistics of batch normalization that
             are estimated for the averaged parameters; {} if none are.
         rebuild: returns a new context of the same model and options, for what is trained then.
+        recomputes: whether the backward pass recomputes parts of a Keras model.
     """
 
     programs: Programs
@@ -84,6 +85,7 @@ class TrainingContext:
     augmenter: Augmenter | None = None
     momenta: Mapping[str, float] = dataclasses.field(default_factory=dict)
     rebuild: Callable[[], TrainingContext] | None = None
+    recomputes: bool = False
 
     def __post_init__(self) -> None:
         self._default = self.execution

@@ -47,6 +47,7 @@ def as_functional_model(
     precision: str | None = None,
     synchronized: bool = False,
     open_numbers: bool = False,
+    gradient_checkpointing: bool = False,
 ) -> FunctionalModel:
     """Return a Keras model, or a `FunctionalModel`, as a `FunctionalModel` in a precision.
 
@@ -59,13 +60,22 @@ def as_functional_model(
         precision: as in `functional_from_keras`.
         synchronized: as in `functional_from_keras`.
         open_numbers: as in `functional_from_keras`.
+        gradient_checkpointing: as in `functional_from_keras`.
 
     Raises:
         TypeError: it is neither of the two.
-        ValueError: the precision is unknown, or as in `functional_from_keras`.
+        ValueError: the precision is unknown, as in `functional_from_keras`, or gradient
+            checkpointing is asked for and it is a `FunctionalModel`.
     """
     if not isinstance(model, FunctionalModel):
-        return functional_from_keras(model, seed, precision, synchronized, open_numbers)
+        return functional_from_keras(
+            model, seed, precision, synchronized, open_numbers, gradient_checkpointing
+        )
+    if gradient_checkpointing:
+        raise ValueError(
+            "gradient_checkpointing is for Keras models: in your own function call the parts to "
+            "recompute by tf.recompute_grad(part)(x, parameters of the part)"
+        )
     if precision is None:
         return model
     policy = precision_named(precision)
@@ -87,6 +97,7 @@ def functional_from_keras(
     precision: str | None = None,
     synchronized: bool = False,
     open_numbers: bool = False,
+    gradient_checkpointing: bool = False,
 ) -> FunctionalModel:
     """Return a built Keras model as a pure function, with the current values of its variables.
 
@@ -107,11 +118,13 @@ def functional_from_keras(
             precision that the model was built in.
         synchronized: whether batch normalization takes its statistics over all replicas.
         open_numbers: whether numbers of layers, such as dropout rates, are values of the state.
+        gradient_checkpointing: whether the backward pass recomputes activations of graphs of
+            layers. Layers that were made in a `keras.RematScope` are recomputed in any case.
 
     Raises:
         TypeError: it is not a Keras model.
         ValueError: the model is not built, two variables have the same path, the precision is
-            unknown, or the model cannot be made in it.
+            unknown, the model cannot be made in it, or it has no parts to recompute.
     """
     if not hasattr(model, "stateless_call"):
         raise TypeError(f"model must be a Keras model or a FunctionalModel, got {model!r}")
@@ -130,7 +143,9 @@ def functional_from_keras(
     called = model if policy is None else recast(model, policy)
     if synchronized:
         synchronize(called)
-    apply_fn = pure_call(called, list(params), list(model_state), on_replicas=synchronized)
+    apply_fn = pure_call(
+        called, list(params), list(model_state), synchronized, gradient_checkpointing
+    )
     if open_numbers:
         apply_fn = with_numbers(apply_fn, called)
         model_state |= layer_numbers(called)

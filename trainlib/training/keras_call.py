@@ -22,7 +22,11 @@ from trainlib.training.model_variables import SEED_STATE, model_variables
 
 
 def pure_call(
-    model: Any, params: Sequence[str], model_state: Sequence[str], on_replicas: bool = False
+    model: Any,
+    params: Sequence[str],
+    model_state: Sequence[str],
+    on_replicas: bool = False,
+    gradient_checkpointing: bool = False,
 ) -> ApplyFn:
     """Return a model's call as a function of its variables' values, by path.
 
@@ -35,12 +39,15 @@ def pure_call(
         params: the paths of its trained variables, in the order of `model_variables`.
         model_state: those of the others.
         on_replicas: whether several replicas call it, each on its part of a batch.
+        gradient_checkpointing: whether the backward pass recomputes parts of the forward pass.
 
     Raises:
-        ValueError: from the function, if the call changes what no state can carry: a variable that
-            no layer holds, a `tf.Variable`, a number or a tensor in an attribute; or, on replicas,
-            a variable by what is in the batch.
+        ValueError: the model has no parts to recompute; or from the function, if the call changes
+            what no state can carry: a variable that no layer holds, a `tf.Variable`, a number or a
+            tensor in an attribute; or, on replicas, a variable by what is in the batch.
     """
+    from trainlib.training.gradient_checkpointing import GradientCheckpointing
+    from trainlib.training.recomputation import reentered
     from trainlib.training.variable_scope import VariableScope
 
     groups = zip((params, model_state), model_variables(model), strict=True)
@@ -48,6 +55,7 @@ def pure_call(
     variables, has_mode = {**trained, **kept}, takes_training(model)
     embeddings = embeddings_of(model)
     normalized = batch_norm_variables(model) if on_replicas else set()
+    checkpointing = GradientCheckpointing(model, gradient_checkpointing)
 
     def apply_fn(params: Tree, model_state: Tree, x: Tensor, training: bool) -> ModelOutput:
         old, mode = {**params, **model_state}, {"training": training} if has_mode else {}
@@ -55,7 +63,8 @@ def pure_call(
         with (
             VariableScope(given, trained.values()) as scope,
             _without_side_effects(model),
-            calls_through(embeddings, nan_without_row),
+            reentered(lambda: calls_through(embeddings, nan_without_row)),
+            checkpointing.within(scope, training),
         ):
             y_pred = model(x, **mode)
             penalties = [*scope.losses, *_weight_penalties(trained, scope)]

@@ -6,14 +6,28 @@ drops one of them fails in `tests/training/test_keras_private.py`, by name.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from trainlib.core.types import Tensor
 
+_CALL_STATE = ("autocast_scope", "current_call_ctx")
+"""What Keras holds while a layer is called: the dtype of variables, arguments of inner calls."""
 _NESTING = ("While", "If", "Case", "StatefulPartitionedCall")
 """Operations whose functions may assign variables."""
+_RANDOM = frozenset(
+    {
+        *("RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal"),
+        *("ParameterizedTruncatedNormal", "RandomGamma", "RandomPoissonV2", "RandomShuffle"),
+        *("Multinomial", "StatefulUniform", "StatefulUniformFullInt", "StatefulUniformInt"),
+        *("StatefulStandardNormalV2", "StatefulTruncatedNormal", "StatefulRandomBinomial"),
+        *("NonDeterministicInts", "PyFunc", "EagerPyFunc"),
+    }
+)
+"""Operations that return something else each time they are run."""
 
 
 def forget_uninitialized_variables() -> None:
@@ -54,6 +68,11 @@ def all_layers(model: Any) -> list[Any]:
     `model.layers` has the outer ones only.
     """
     return list(model._flatten_layers())
+
+
+def direct_layers(layer: Any) -> list[Any]:
+    """Return the layers that a layer holds itself, without those inside of them."""
+    return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def own_parameters(layer: Any) -> list[Any]:
@@ -177,8 +196,89 @@ def assigns_variables(graph: Any, first: int) -> bool:
 
     TensorFlow lists the variables that a function reads, but not those that it assigns.
     """
+    types = _operation_types(graph, first)
+    return any(kind.startswith(("Assign", "ResourceScatter")) for kind in types)
+
+
+def stateful_random_operation(graph: Any, first: int) -> str | None:
+    """Return the type of an operation of a graph, from a position on, that draws other numbers
+    each time it is run; None if there is none.
+    """
+    return next((kind for kind in _operation_types(graph, first) if kind in _RANDOM), None)
+
+
+def _operation_types(graph: Any, first: int) -> list[str]:
+    """Return the types of the operations of a graph, from a position on, and of their functions."""
     types = [operation.type for operation in graph.get_operations()[first:]]
     if any(kind in _NESTING for kind in types):
         functions = graph.as_graph_def().library.function
         types += [node.op for function in functions for node in function.node_def]
-    return any(kind.startswith(("Assign", "ResourceScatter")) for kind in types)
+    return types
+
+
+def graph_of_layers(model: Any) -> Any | None:
+    """Return the graph of layers that a model runs through; None for one that has only a `call`.
+
+    That of a `Sequential` is another model.
+    """
+    graph = getattr(model, "_functional", model)
+    return graph if hasattr(graph, "_nodes_by_depth") else None
+
+
+def calls_of(graph: Any) -> list[Any]:
+    """Return the calls of layers and operations in a graph, in the order in which Keras makes them.
+
+    A call has the attributes `operation`, `arguments`, `input_tensors` and `outputs`.
+    """
+    by_depth = graph._nodes_by_depth
+    calls = (call for depth in sorted(by_depth, reverse=True) for call in by_depth[depth])
+    return [call for call in calls if call.operation is not None and not call.is_input]
+
+
+RUN_OF_GRAPH = "_run_through_graph"
+"""The method of a graph that makes its calls: `(inputs, operation_fn) -> outputs`.
+
+Operations are called by what `operation_fn` makes of them.
+"""
+CALL_IN_SCOPE = "rematerialized_call"
+"""The method of a layer that returns its call as its `keras.RematScope` says, given the call."""
+
+
+def pack_outputs(graph: Any, outputs: list[Any]) -> Any:
+    """Return the outputs of a graph in the structure that its call returns."""
+    import keras
+
+    return keras.tree.pack_sequence_as(graph._outputs_struct, outputs)
+
+
+def is_rematerialized(layer: Any) -> bool:
+    """Return whether a layer was made within a `keras.RematScope` that may apply to it."""
+    scope = getattr(layer, "_remat_mode", None)
+    return scope is not None and scope.mode is not None
+
+
+def copy_rematerialization(layer: Any, new: Any) -> None:
+    """Let a layer be rematerialized as another is, whose configuration does not say it."""
+    new._remat_mode = layer._remat_mode
+
+
+def call_state() -> dict[str, Any]:
+    """Return what Keras holds while a layer is called."""
+    from keras.src.backend.common.global_state import get_global_attribute
+
+    return {name: get_global_attribute(name) for name in _CALL_STATE}
+
+
+@contextlib.contextmanager
+def in_call_state(state: dict[str, Any]) -> Iterator[None]:
+    """Context with what Keras held in an earlier call."""
+    from keras.src.backend.common.global_state import set_global_attribute
+
+    before = call_state()
+    for name, value in state.items():
+        set_global_attribute(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            set_global_attribute(name, value)

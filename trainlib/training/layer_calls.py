@@ -2,11 +2,69 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
+
+_Key: TypeAlias = tuple[int, str]
+"""The id of an object, and the name of its method."""
+
+
+class _Replacements(threading.local):
+    """The methods that replace others in this thread; the last one of each is called."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[_Key, list[Callable[..., Any]]] = collections.defaultdict(list)
+
+
+_replacements = _Replacements()
+_users: collections.Counter[_Key] = collections.Counter()
+"""How many threads have replaced a method, and how often."""
+_originals: dict[_Key, tuple[Any, Callable[..., Any]]] = {}
+"""What a replaced method was: the attribute of its object, None for that of the class, and it."""
+_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def method_replaced(
+    owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """Replace a method of an object in this thread.
+
+    Replicas are traced in threads that take turns within a forward pass of one model.
+
+    Args:
+        owner: the object.
+        name: name of the method.
+        make: returns the new method, given the one before.
+    """
+    key = id(owner), name
+    with _LOCK:
+        if not _users[key]:
+            _originals[key] = vars(owner).get(name), getattr(owner, name)
+            vars(owner)[name] = functools.partial(_call_replacement, key)
+        _users[key] += 1
+    own = _replacements.by_key[key]
+    own.append(make(own[-1] if own else _originals[key][1]))
+    try:
+        yield
+    finally:
+        own.pop()
+        with _LOCK:
+            _users[key] -= 1
+            if not _users[key]:
+                before, _ = _originals.pop(key)
+                del _users[key], vars(owner)[name]
+                vars(owner).update({} if before is None else {name: before})
+
+
+def _call_replacement(key: _Key, *args: Any, **options: Any) -> Any:
+    own = _replacements.by_key[key]
+    return (own[-1] if own else _originals[key][1])(*args, **options)
 
 
 @contextlib.contextmanager
@@ -17,14 +75,11 @@ def calls_through(layers: Iterable[Any], through: Callable[..., Any]) -> Iterato
         layers: layers of a model, nested ones too.
         through: `(layer, call, *args, **options) -> outputs`, where `call` is that of the layer.
     """
-    changed = list({id(layer): layer for layer in layers}.values())
-    for layer in changed:
-        layer.__dict__["call"] = functools.partial(through, layer, layer.call)
-    try:
+    with contextlib.ExitStack() as held:
+        for layer in {id(layer): layer for layer in layers}.values():
+            make = functools.partial(functools.partial, through, layer)
+            held.enter_context(method_replaced(layer, "call", make))
         yield
-    finally:
-        for layer in changed:
-            del layer.__dict__["call"]
 
 
 def without_training(layer: Any, call: Callable[..., Any], *args: Any, **options: Any) -> Any:

@@ -16,6 +16,7 @@ from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.keras_private import all_layers
 from trainlib.training.layer_calls import calls_through
 from trainlib.training.model_variables import model_variables
+from trainlib.training.recomputation import reentered
 
 PREFIX = "number/"
 """What the paths of these numbers in the model state begin with."""
@@ -111,7 +112,7 @@ def with_numbers(apply_fn: ApplyFn, model: Any) -> ApplyFn:
     def apply(params: Tree, model_state: Tree, x: Tree, training: bool) -> ModelOutput:
         numbers = {path: v for path, v in model_state.items() if path.startswith(PREFIX)}
         rest = {path: v for path, v in model_state.items() if path not in numbers}
-        with _numbers_set(layers, numbers):
+        with reentered(lambda: _numbers_set(layers, numbers)):
             output = apply_fn(params, rest, x, training)
         return output._replace(model_state={**output.model_state, **numbers})
 

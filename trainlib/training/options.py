@@ -40,6 +40,7 @@ class TrainerOptions(TypedDict, total=False):
     augment: Augmentation | AugmentFunction | None
     average: Optimizer | None
     shared: SharedPrograms | None
+    gradient_checkpointing: bool
 
 
 class EvaluatorOptions(TypedDict, total=False):
@@ -79,9 +80,14 @@ class TrainerSettings:
     augment: Augmentation | AugmentFunction | None = None
     average: Optimizer | None = None
     shared: SharedPrograms | None = None
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         check_choice("nonfinite", self.nonfinite, POLICIES)
+        if not isinstance(self.gradient_checkpointing, bool):
+            raise TypeError(
+                f"gradient_checkpointing must be True or False, got {self.gradient_checkpointing!r}"
+            )
         check_number("seconds_per_call", self.seconds_per_call, at_least=0)
         if self.average is not None:
             check_average(self.average)

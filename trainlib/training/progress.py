@@ -246,6 +246,7 @@ class Recovery:
             "replicas": 1 if strategy is None else strategy.num_replicas_in_sync,
             "execution": self._context.execution,
             "augment": augmenter and augmenter.augmentation.name,
+            "gradient_checkpointing": self._context.recomputes or None,  # as in older ones
         }
 
     def _stateful_callbacks(self) -> list[tuple[str, Callback]]:

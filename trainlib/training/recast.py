@@ -12,7 +12,12 @@ from typing import Any
 import keras
 
 from trainlib.step.precision import Precision
-from trainlib.training.keras_private import all_layers, output_shape_of, source_of
+from trainlib.training.keras_private import (
+    all_layers,
+    copy_rematerialization,
+    output_shape_of,
+    source_of,
+)
 
 WIDE_KINDS = ("Softmax", "Normalization", "Rescaling")
 """Layers that compute in the parameters' dtype, on inputs that bfloat16 would round too much."""
@@ -44,6 +49,8 @@ def recast(model: Any, precision: Precision) -> Any:
             if _is_wide(layer):
                 layer.dtype_policy = precision.param_dtype
         _copy_values(model, clone)
+        for layer, new in zip(all_layers(model), all_layers(clone), strict=True):
+            copy_rematerialization(layer, new)
         if not _stores_in(clone, precision):
             raise ValueError("a layer makes its variables before it is built")
     except (NotImplementedError, TypeError, ValueError, UserWarning) as error:

@@ -12,6 +12,7 @@ from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_statistics import ReplicaPart, on_replica
 from trainlib.training.collectives import all_reduce
 from trainlib.training.model_variables import SEED_STATE
+from trainlib.training.recomputation import reentered
 
 
 def replicated(apply_fn: ApplyFn) -> ApplyFn:
@@ -28,7 +29,7 @@ def replicated(apply_fn: ApplyFn) -> ApplyFn:
         replica = context.replica_id_in_sync_group
         of_batch = ReplicaPart(replica, context.num_replicas_in_sync, all_reduce, part.present)
         start = _replica_seeds(model_state, replica)
-        with on_replica(of_batch):
+        with reentered(lambda: on_replica(of_batch)):
             output = apply_fn(params, start, x, training=training)
         new = _advance_seeds(model_state, start, output.model_state)
         return output._replace(model_state=new, part=part)

@@ -129,6 +129,11 @@ class Trainer(Inference):
             training data, at the end of each epoch. Default: None.
         shared: programs that a `TrainerPool` lends, for short runs on one device: only loops of
             steps on whole batches are compiled by XLA. Default: None, new programs.
+        gradient_checkpointing: whether the backward pass recomputes activations in the place of
+            keeping them, to save memory: of graphs of layers (Sequential, Functional), in parts
+            that follow from the shapes; the results are the same but for rounding, and a step takes
+            about a third longer. Layers that were made in a `keras.RematScope` are recomputed in
+            any case, as it says. Default: False.
 
     Attributes:
         model: the model as given; `fit` assigns the trained values to a Keras model.

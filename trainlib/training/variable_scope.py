@@ -6,6 +6,7 @@ it trains.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -15,14 +16,24 @@ from trainlib.core.types import Tensor
 
 
 class VariableScope(keras.StatelessScope):  # type: ignore[misc]
-    """The values of variables in a forward pass, and what it assigns to them."""
+    """The values of variables in a forward pass, and what it assigns to them.
 
-    def __init__(self, given: list[tuple[Any, Tensor]], trained: Any) -> None:
+    Args:
+        given: all variables with their values.
+        trained: those that are trained.
+
+    Attributes:
+        trained: those that are trained.
+    """
+
+    def __init__(self, given: list[tuple[Any, Tensor]], trained: Iterable[Any]) -> None:
         super().__init__(given, collect_losses=True)
+        self.trained = list(trained)
+        self._variables = [variable for variable, _ in given]
         self._given = {
             id(variable): (value, self.state_mapping[id(variable)]) for variable, value in given
         }
-        self._trained = {id(variable) for variable in trained}
+        self._trained = {id(variable) for variable in self.trained}
         self._assigned: set[int] = set()
 
     def get_current_value(self, variable: Any) -> Tensor:
@@ -49,3 +60,43 @@ class VariableScope(keras.StatelessScope):  # type: ignore[misc]
         given, start = self._given[id(variable)]
         value = self.state_mapping[id(variable)]
         return given if value is start else value
+
+    def current(self) -> list[tuple[Any, Tensor]]:
+        """Return all variables with their values at this point of the pass."""
+        return [(variable, self.get_current_value(variable)) for variable in self._variables]
+
+    def assigned(self) -> Iterator[tuple[Any, Tensor]]:
+        """Yield the variables that were assigned, with their values."""
+        for variable in self._variables:
+            value = self.state_mapping[id(variable)]
+            if value is not self._given[id(variable)][1]:
+                yield variable, value
+
+
+class PartScope(VariableScope):
+    """The values of variables in a part of a forward pass, a function of some trained ones.
+
+    Args:
+        given: all variables with their values before the part.
+        trained: those that are trained.
+        arguments: the values of those that the part is a function of, by id.
+    """
+
+    def __init__(
+        self,
+        given: list[tuple[Any, Tensor]],
+        trained: Iterable[Any],
+        arguments: Mapping[int, Tensor],
+    ) -> None:
+        super().__init__([(v, arguments.get(id(v), x)) for v, x in given], trained)
+        self._arguments = set(arguments)
+        self.initialize_variables = False  # none is made in a backward pass
+
+    def get_current_value(self, variable: Any) -> Tensor:
+        if id(variable) in self._trained and id(variable) not in self._arguments:
+            raise ValueError(
+                f"gradient_checkpointing: a layer reads the variable {variable.path!r}, which it "
+                "does not hold, so that its gradient would be lost: keep the layer of the variable "
+                "in an attribute of the one that reads it, or leave gradient_checkpointing out"
+            )
+        return super().get_current_value(variable)
