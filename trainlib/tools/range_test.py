@@ -40,6 +40,7 @@ class RangeTrainerOptions(TypedDict, total=False):
     regularizer: Regularizer | None
     regularizer_mask: Mask
     augment: Augmentation | AugmentFunction | None
+    gradient_checkpointing: bool
 
 
 def lr_finder(
