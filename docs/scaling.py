@@ -256,8 +256,9 @@ def main() -> None:
     found = json.loads((HERE / "scaling.json").read_text(encoding="utf-8"))
     (HERE / "scaling.md").write_text(page(found), encoding="utf-8")
     draw(found["replicas"], HERE / "scaling.svg")
-    scale = json.loads((HERE / "scale.json").read_text(encoding="utf-8"))
-    draw_curves(scale["scaling"], HERE / "scale.svg")
+    if (HERE / "scale.json").exists():
+        scale = json.loads((HERE / "scale.json").read_text(encoding="utf-8"))
+        draw_curves(scale["scaling"], HERE / "scale.svg")
 
 
 if __name__ == "__main__":

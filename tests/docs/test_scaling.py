@@ -61,3 +61,22 @@ def test_the_figure_is_drawn_from_the_measurements(script, found, tmp_path):
         text = path.read_text(encoding="utf-8")
         assert text.endswith("svg>\n")
         assert all(f">{name}<" in text for name in (*found["replicas"], "efficiency", "workers"))
+
+
+def test_the_curves_are_drawn_beside_the_least_time(script, tmp_path):
+    pytest.importorskip("matplotlib")
+    alone = {"products_ms": 1.0, "traffic_ms": 0.5}
+    by_size = {
+        "1": {"parameters": 10, "ms": 2.0, **alone},
+        "4": {"parameters": 40, "ms": 3, **alone},
+    }
+    names = ("lstm", "transformer")
+    by_length = {
+        size: {f"{name}_{of}": float(size) for name in names for of in ("ms", "gflop")}
+        for size in ("16", "32")
+    }
+    curves = {"step_by_parameters": by_size, "step_by_batch": by_size, "step_by_length": by_length}
+    script["draw_curves"](curves, tmp_path / "drawn.svg")
+    text = (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+    for label in ("parameters", "batch size", "length of sequences", "traffic alone", *names):
+        assert f">{label}<" in text

@@ -197,7 +197,7 @@ def _decoder(shape: tuple[int, ...]) -> Any:
         image = tf.io.decode_image(tf.io.read_file(path), expand_animations=False)
         image.set_shape([None, None, None])
         is_ready = tf.reduce_all(tf.shape(image) == shape) & (orientation == UPRIGHT)
-        # One branch for most images: each costs as much as it takes to decode a small image.
+        # Most images need one branch only: branches take time beside decoding a small image.
         ready = tf.cond(is_ready, lambda: image, lambda: adapted(image, orientation))
         return tf.ensure_shape(ready, shape)
 
