@@ -25,8 +25,10 @@ STARTUP = {
     "import_optimizer": "`tl.adam`",
     "import_tensorflow": "`import tensorflow`",
     "import_keras": "`import keras`",
+    "import_both": "`import tensorflow, keras`",
     "train_help": "`train --help`",
     "verify_help": "`verify --help`",
+    "train_first_step": "`train --dataset=digits`, up to the first step",
     "train": "`train --dataset=digits --epochs=1`",
     "first_step": "first step of the tiny model",
     "keras_first_step": "the same with `Model.fit`",
@@ -111,9 +113,12 @@ def _update(update: Mapping[str, Any]) -> str:
     return _table(["update, ms", *ways.values()], rows)
 
 
-def _startup(startup: Mapping[str, float]) -> str:
-    rows = [[STARTUP[name], f"{seconds:.2f}"] for name, seconds in startup.items()]
-    return _table(["start-up", "seconds"], rows)
+def _startup(startup: Mapping[str, Mapping[str, float]]) -> str:
+    rows = [
+        [STARTUP[name], *(f"{row[key]:.2f}" for key in ("seconds", "processor_seconds"))]
+        for name, row in startup.items()
+    ]
+    return _table(["start-up", "seconds", "processor seconds"], rows)
 
 
 def _input(found: Mapping[str, Any]) -> str:

@@ -1,14 +1,17 @@
-"""Start-up: seconds that new processes take from start to end."""
+"""Start-up: seconds that new processes take from start to end, and processor seconds."""
 
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
+HERE = Path(__file__).parent
 FIRST_STEP = """
 import keras, numpy as np, trainlib as tl
 layers = [keras.Input((8,)), keras.layers.Dense(30, "relu"), keras.layers.Dense(1)]
@@ -28,8 +31,13 @@ COMMANDS = {
     "import_optimizer": ["-c", "import trainlib as tl; tl.adam"],
     "import_tensorflow": ["-c", "import tensorflow"],
     "import_keras": ["-c", "import keras"],
+    "import_both": ["-c", "import tensorflow, keras"],
     "train_help": ["-m", "trainlib.cli.train", "--help"],
     "verify_help": ["-m", "trainlib.cli.verify", "--help"],
+    "train_first_step": [
+        *("-m", "trainlib.cli.train", "--dataset=digits", "--run_dir={folder}"),
+        *("--callbacks=first_step:EndAfterFirstStep", f"--code_path={HERE}"),
+    ],
     "train": [
         *("-m", "trainlib.cli.train", "--epochs=1", "--execution=graph", "--report=false"),
         *("--dataset=digits", "--run_dir={folder}"),
@@ -40,17 +48,35 @@ COMMANDS = {
 """Arguments of Python, by name; {folder} stands for a new folder."""
 
 
-def measure_startup(runs: int) -> dict[str, float]:
-    """Return the medians of some runs of each command, taken in turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": "tensorflow"}
+def measure_startup(runs: int) -> dict[str, dict[str, float]]:
+    """Return the medians of some runs of each command, taken in turn.
+
+    Processor seconds, unlike seconds, hardly depend on what else the machine does.
+    """
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in COMMANDS}
     for _ in range(runs):
         for name, arguments in COMMANDS.items():
-            with tempfile.TemporaryDirectory() as folder:
-                given = [argument.replace("{folder}", folder) for argument in arguments]
-                began = time.perf_counter()
-                subprocess.run(
-                    [sys.executable, *given], env=environment, capture_output=True, check=True
-                )
-                seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
+            taken[name].append(_run(arguments))
+    return {name: _medians(runs_of) for name, runs_of in taken.items()}
+
+
+def _medians(runs: list[tuple[float, float]]) -> dict[str, float]:
+    """Return the medians of the seconds and of the processor seconds."""
+    seconds, processor_seconds = map(statistics.median, zip(*runs, strict=True))
+    return {"seconds": seconds, "processor_seconds": processor_seconds}
+
+
+def _run(arguments: list[str]) -> tuple[float, float]:
+    """Return the seconds and the processor seconds of a new process."""
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, "KERAS_BACKEND": "tensorflow"}
+    with tempfile.TemporaryDirectory() as folder:
+        given = [argument.replace("{folder}", folder) for argument in arguments]
+        began, before = time.perf_counter(), _processor_seconds()
+        subprocess.run([sys.executable, *given], env=environment, capture_output=True, check=True)
+        return time.perf_counter() - began, _processor_seconds() - before
+
+
+def _processor_seconds() -> float:
+    """Return the processor seconds of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
