@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -180,13 +181,14 @@ def rate_argument(kind: str, name: str) -> str | None:
     return first if first.endswith("_learning_rate") else None
 
 
+@functools.cache
 def all_hyperparameters(kind: str) -> Hyperparameters:
-    """Return the hyperparameters of all functions of a kind, by name."""
+    """Return the hyperparameters of all functions of a kind, by name, for each flag again."""
     union: dict[str, registry.Hyperparameter] = {}
     for name in FUNCTIONS[kind]:
         for hyperparameter, declared in takes(kind, name).items():
             union.setdefault(hyperparameter, declared)
-    return union
+    return MappingProxyType(union)
 
 
 def type_of(hyperparameter: registry.Hyperparameter) -> str:
