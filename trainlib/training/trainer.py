@@ -132,7 +132,7 @@ class Trainer(Inference):
         gradient_checkpointing: whether the backward pass recomputes activations in the place of
             keeping them, to save memory: of graphs of layers (Sequential, Functional), in parts
             that follow from the shapes; the results are the same but for rounding, and a step takes
-            about a third longer. Layers that were made in a `keras.RematScope` are recomputed in
+            about one more forward pass. Layers that were made in a `keras.RematScope` are recomputed in
             any case, as it says. Default: False.
 
     Attributes:
