@@ -62,8 +62,8 @@ def empty_replica():
     with two_replicas().scope():
         model = dense(batch_norm=True)
     x, y = random.normal(size=[33, 2]), random.normal(size=[33, 1])
-    found = model.fit(x, y, batch_size=16, verbose=0).history["loss"][0]
-    return f"gamma {model.layers[0].gamma.numpy().tolist()}, loss {found:.3g}", "finite numbers"
+    model.fit(x, y, batch_size=16, verbose=0)
+    return f"gamma {model.layers[0].gamma.numpy().tolist()}", "finite numbers"
 
 
 def uneven_first_batch():

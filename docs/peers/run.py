@@ -2,7 +2,7 @@
 
 python docs/peers/run.py                      # all; needs torch, jax and optax for some
 python docs/peers/run.py replicas             # those whose title or file contains a word
-python docs/peers/run.py --write              # also writes docs/peers.json
+python docs/peers/run.py --write              # also writes docs/peers.json, or a part of it
 
 None of them imports trainlib. What is printed is what was got, and what is right.
 """
@@ -93,6 +93,23 @@ def versions() -> str:
     return ", ".join(parts)
 
 
+def write(results: list[list[str]], words: list[str]) -> None:
+    """Write docs/peers.json; with words, the other results stay as they are.
+
+    Raises:
+        SystemExit: the other results are of other versions.
+    """
+    path = FOLDER.parent / "peers.json"
+    content = {"date": datetime.date.today().isoformat(), "versions": versions()}
+    if words:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["versions"] != content["versions"]:
+            raise SystemExit(f"{path} is of {found['versions']}: run all, without words")
+        new = {result[1]: result for result in results}
+        results = [new.get(result[1], result) for result in found["results"]]
+    path.write_text(json.dumps(content | {"results": results}, indent=2) + "\n")
+
+
 def main() -> None:
     """Run what the arguments say."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -105,9 +122,7 @@ def main() -> None:
         return
     results = list(found(given.words))
     if given.write:
-        date = datetime.date.today().isoformat()
-        content = {"date": date, "versions": versions(), "results": results}
-        (FOLDER.parent / "peers.json").write_text(json.dumps(content, indent=2) + "\n")
+        write([list(result) for result in results], given.words)
 
 
 if __name__ == "__main__":

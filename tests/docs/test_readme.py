@@ -31,6 +31,13 @@ def test_the_tables_are_those_that_verify_wrote(column):
     assert table("README.md", column) == table("docs/verification.md", column)
 
 
+def test_the_page_of_verification_says_when_how_and_with_what_it_was_made():
+    command = "verify --kind=all --dtype=float64 --steps=200 --output=docs/verification"
+    second = (ROOT / "docs/verification.md").read_text(encoding="utf-8").splitlines()[2]
+    versions = r"trainlib [\d.]+ \(Python [\d.]+, .*tensorflow [\d.]+, keras [\d.]+, .*\)"
+    assert re.fullmatch(rf"Written on [\d-]+ by `{command}`, with {versions}\.", second)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_name_is_verified_and_counted(kind):
     names, forms, *_ = table("README.md", "kind")[kind]
