@@ -13,7 +13,7 @@ import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -27,7 +27,9 @@ from trainlib.training.keras_private import (
     set_mask,
     stateful_random_operation,
 )
-from trainlib.training.variable_scope import PartScope, VariableScope
+
+if TYPE_CHECKING:
+    from trainlib.training.variable_scope import PartScope, VariableScope
 
 Context: TypeAlias = Callable[[], AbstractContextManager[Any]]
 """A function that returns a new context manager."""
@@ -90,6 +92,8 @@ class Recomputed:
     def __call__(self, *args: Any, **options: Any) -> Any:
         if _entered.depth:
             return self._function(*args, **options)
+        from trainlib.training.variable_scope import PartScope  # which imports Keras
+
         given = self._scope.current()
         values = {id(v): x for v, x in given}
         leaves = keras.tree.flatten((args, options))
