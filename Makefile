@@ -13,9 +13,8 @@ COMPAT_TESTS ?= tests/core tests/optimizers tests/schedules tests/losses tests/s
 train: $(VENV)/.installed
 	$(BIN)/train --dataset=digits --optimizer=nadam
 
-# Three processes on two cores, since tests also wait for others.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 3 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
 
 # What takes too long for every change, and properties on many examples.
 soak: $(VENV)/.installed-dev

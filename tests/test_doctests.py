@@ -22,7 +22,13 @@ PACKAGES = sorted({".".join(name.split(".")[:2]) for name in MODULES})
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+LONG = "trainlib.experiment"
+"""The package whose examples train longest."""
+
+
+@pytest.mark.parametrize(
+    "package", [pytest.param(p, marks=[pytest.mark.soak] * (p == LONG)) for p in PACKAGES]
+)
 def test_the_examples_of_a_package_give_what_they_show(package, tmp_path, monkeypatch):
     report: list[str] = []
     for name in MODULES:

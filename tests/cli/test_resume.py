@@ -78,6 +78,7 @@ def test_a_stopped_and_resumed_run_ends_in_the_same_bits(at, whole, command, tmp
     assert results(tmp_path / "a") == results(whole)
 
 
+@SOAK
 def test_a_finished_run_is_resumed_only_with_more_epochs(quick_runs, command):
     folder = quick_runs("--epochs=2")
     done = command("train", f"--resume={folder}")

@@ -41,6 +41,7 @@ def test_the_likelihood_on_the_validation_data_is_higher_and_in_the_summary(runs
     assert "calibration" not in run_folder.read_summary(plain.folder)
 
 
+@pytest.mark.soak
 def test_evaluate_and_predict_use_the_temperature(runs):
     _, calibrated = runs
     run = read_saved_run(calibrated.folder)

@@ -76,6 +76,7 @@ def both(shapes, units):
 """
 
 
+@pytest.mark.soak
 def test_folds_of_several_inputs_hold_out_rows_of_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "of_two_inputs.py").write_text(MODULE)

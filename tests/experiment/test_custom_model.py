@@ -206,6 +206,7 @@ def test_predictions_of_a_report_are_those_of_each_output(configured):
     assert shown_examples(task).x.shape == (8, 4, 4)
 
 
+@pytest.mark.soak
 def test_columns_of_a_table_are_those_of_each_input(configured, folder):
     header = "age,income,kind,price"
     rows = [f"{20 + k},{k * k % 7},{'abc'[k % 3]},{k / 4}" for k in range(ROWS)]
@@ -220,6 +221,7 @@ def test_columns_of_a_table_are_those_of_each_input(configured, folder):
     assert {name: x.shape for name, x in predicted.items()} == {"main": (ROWS, 1), "aux": (ROWS, 1)}
 
 
+@pytest.mark.soak
 def test_a_model_of_a_file_of_several_inputs_is_trained(configured, folder):
     model = build_models(configured("by_order"), build_task(configured("by_order"))).full
     model.get_layer(model.layers[-1].name).save(folder / "two.keras")

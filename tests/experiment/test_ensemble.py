@@ -35,6 +35,7 @@ def members_of(folder: Path) -> list[Any]:
     return [keras.saving.load_model(file) for file in files]
 
 
+@pytest.mark.soak
 def test_a_member_is_the_plain_run_with_its_seed_on_the_same_split(ensemble: Any) -> None:
     plain = dataclasses.replace(
         CONFIG,

@@ -23,6 +23,7 @@ def finished(tmp_path_factory):
     return tl.run_experiment(config, tmp_path_factory.mktemp("runs") / "run")
 
 
+@pytest.mark.soak
 def test_the_loss_is_the_error_of_scaled_inputs(finished):
     x = load_dataset("digits").test.x
     error = (finished.model(x).numpy() - x / 16) ** 2

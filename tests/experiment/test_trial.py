@@ -122,6 +122,7 @@ def test_a_trial_with_shared_programs_is_that_with_its_own(used: tl.TrainerPool)
     assert same_numbers(tl.run_trial(config, pool=used), tl.run_trial(config))
 
 
+@pytest.mark.soak
 def test_shared_programs_train_as_those_of_a_run_with_constants(
     used: tl.TrainerPool, tmp_path: Path
 ) -> None:

@@ -163,6 +163,7 @@ def mine_data(mine):
     return build_task(config_of(mine)).test.x
 
 
+@SOAK
 def test_a_model_of_a_run_starts_another(mine, tmp_path, monkeypatch):
     tl.run_experiment(config_of(mine, model=f"{mine}:softmax"), tmp_path / "run")
     elsewhere(tmp_path, monkeypatch, mine)

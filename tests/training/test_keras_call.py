@@ -121,9 +121,7 @@ MADE = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", soak_except("counted", "constrained", "over the batch", names=MADE)
-)
+@pytest.mark.parametrize("name", soak_except("counted", "over the batch", names=MADE))
 def test_layers_that_assign_constrain_penalize_or_look_over_the_batch_follow_keras(name):
     assert_follows_keras(MADE[name])  # 20 examples in batches of 8, 8 and 4
 

@@ -32,7 +32,7 @@ PROCESSES = [
     (2, "other_trainers", "several_outputs", "other_outputs", "overflow", "calls"),
     (4, "other_transforms", "statistics", "other_statistics", "trainers", "other_trainers"),
 ]
-"""Replicas and runs of each process; the last three are started by `make soak` only."""
+"""Replicas and runs of each process; all but the first are started by `make soak` only."""
 
 
 def start(*arguments, **variables):
@@ -78,6 +78,7 @@ def test_two_replicas_follow_one_device_with_the_other_optimizers(name):
     assert_follows(run("other_optimizers", 2)[name], 1e-12)
 
 
+@SOAK
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_four_replicas_follow_one_device_with_uneven_and_empty_parts(name):
     assert_follows(run("transforms", 4)[name], 1e-12)

@@ -246,7 +246,9 @@ def test_a_resumed_run_continues_the_orders_of_a_shuffled_data_set(tmp_path):
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("settings", [{}, {"steps_per_epoch": 3}])
+@pytest.mark.parametrize(
+    "settings", [{}, pytest.param({"steps_per_epoch": 3}, marks=pytest.mark.soak)]
+)
 def test_iterators_of_data_sets_do_not_outlive_training(settings):
     # tf.data's tuner of threads may let the end of an iterator wait for as long as it lived.
     kind = type(STREAMS["dataset"]().as_numpy_iterator())
