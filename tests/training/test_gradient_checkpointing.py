@@ -136,6 +136,7 @@ def test_a_run_ends_in_the_bits_of_one_that_recomputes_nothing():
 
 
 @pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:checkpoint .* has other automatic names of layers")
 def test_an_interrupted_run_is_resumed_in_the_same_bits_with_the_same_setting(tmp_path):
     options = {"checkpoints": tl.Checkpoints(tmp_path), "callbacks": [SaveEvery(epochs=1)]}
     fit(trainer(), **{**options, "callbacks": [*options["callbacks"], StopAfter(4)]})
