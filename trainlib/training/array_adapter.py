@@ -158,14 +158,15 @@ class ArrayAdapter:
 
 
 def _rows(array: Any, rows: np.ndarray) -> tf.Tensor:
-    """Return rows of an array on the host, each of which is read once, in their stored order.
+    """Return rows of an array on the host.
 
-    A chunk is filled up with its last example, and a disk reads faster in order.
+    Those of a lazy array are read once each, in their stored order: a chunk is filled up with its
+    last example, and a disk reads faster in order.
     """
-    stored, places = np.unique(rows, return_inverse=True)
-    is_lazy = isinstance(array, LazyArray)
-    found = array.read(stored) if is_lazy else np.take(array, stored, axis=0)
-    return tf.convert_to_tensor(np.take(found, places, axis=0))
+    if isinstance(array, LazyArray):
+        rows, places = np.unique(rows, return_inverse=True)
+        array, rows = array.read(rows), places
+    return tf.convert_to_tensor(np.take(array, rows, axis=0))
 
 
 def _slice(array: Any, start: int, stop: int) -> tf.Tensor:
