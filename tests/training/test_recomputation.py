@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainlib.training.recomputation import Recomputed, reentered, with_recomputed_gradient
+from trainlib.training.recomputation import Recomputed, with_recomputed_gradient
+from trainlib.training.reentry import reentered
 from trainlib.training.variable_scope import VariableScope
 
 X = tf.constant([[1.0, -2.0]], tf.float64)

@@ -16,6 +16,7 @@ functional_model: `FunctionalModel`, and Keras models as functions.
 keras_call, model_variables: the forward pass of a Keras model, and its variables by path.
 gradient_checkpointing, graph_parts, recomputation: parts of a Keras model that the backward pass
     computes again.
+reentry: the contexts of a forward pass, for parts that are computed again.
 layer_calls: calls of layers that are changed or observed.
 variable_scope: the values of a model's variables in a forward pass, or in a part of it.
 keras_losses, keras_objects: losses, metrics and regularizers of Keras.

@@ -19,6 +19,7 @@ from trainlib.training.embedding_rows import embeddings_of, nan_without_row
 from trainlib.training.keras_private import all_layers, assigns_variables, mask_of
 from trainlib.training.layer_calls import calls_through, takes_training
 from trainlib.training.model_variables import SEED_STATE, model_variables
+from trainlib.training.reentry import reentered
 
 
 def pure_call(
@@ -47,7 +48,6 @@ def pure_call(
             tensor in an attribute; or, on replicas, a variable by what is in the batch.
     """
     from trainlib.training.gradient_checkpointing import GradientCheckpointing
-    from trainlib.training.recomputation import reentered
     from trainlib.training.variable_scope import VariableScope
 
     groups = zip((params, model_state), model_variables(model), strict=True)

@@ -16,7 +16,7 @@ from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.keras_private import all_layers
 from trainlib.training.layer_calls import calls_through
 from trainlib.training.model_variables import model_variables
-from trainlib.training.recomputation import reentered
+from trainlib.training.reentry import reentered
 
 PREFIX = "number/"
 """What the paths of these numbers in the model state begin with."""

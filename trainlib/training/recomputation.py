@@ -1,9 +1,11 @@
-"""Parts of a forward pass that the backward pass computes again, in the place of keeping them.
+"""Parts of a forward pass that the backward pass computes again instead of keeping them.
 
     y = f(x, w),   (dL/dx, dL/dw) = the gradient of f computed again from x and w
 
 The second computation begins with the values that the first was given: its dropout has the same
 masks, and what it assigns to variables is dropped, so that batch statistics are updated once.
+
+This module imports Keras, as `variable_scope` does.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, Any, TypeAlias
+from contextlib import ExitStack
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -27,33 +29,17 @@ from trainlib.training.keras_private import (
     set_mask,
     stateful_random_operation,
 )
-
-if TYPE_CHECKING:
-    from trainlib.training.variable_scope import PartScope, VariableScope
-
-Context: TypeAlias = Callable[[], AbstractContextManager[Any]]
-"""A function that returns a new context manager."""
+from trainlib.training.reentry import Context, entered_contexts
+from trainlib.training.variable_scope import PartScope, VariableScope
 
 
-class _Entered(threading.local):
-    """The contexts of the current forward pass, by thread: each replica is traced in a thread."""
+class _Nesting(threading.local):
+    """How many parts this thread is within: each replica is traced in a thread."""
 
-    contexts: tuple[Context, ...] = ()
     depth: int = 0
 
 
-_entered = _Entered()
-
-
-@contextlib.contextmanager
-def reentered(context: Context) -> Iterator[None]:
-    """Enter a context in which a model is called, and again where a part of it is recomputed."""
-    before, _entered.contexts = _entered.contexts, (*_entered.contexts, context)
-    try:
-        with context():
-            yield
-    finally:
-        _entered.contexts = before
+_nesting = _Nesting()
 
 
 @dataclasses.dataclass
@@ -90,15 +76,13 @@ class Recomputed:
         self._own = [v for v in scope.trained if id(v) in own]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if _entered.depth:
+        if _nesting.depth:
             return self._function(*args, **options)
-        from trainlib.training.variable_scope import PartScope  # which imports Keras
-
         given = self._scope.current()
         values = {id(v): x for v, x in given}
         leaves = keras.tree.flatten((args, options))
         moving = [i for i, x in enumerate(leaves) if _is_floating(x)]
-        contexts = (*_entered.contexts, _kept_call_state())
+        contexts = (*entered_contexts(), _kept_call_state())
         first: list[_First] = []
 
         def compute(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -191,11 +175,11 @@ def _kept_call_state() -> Context:
 @contextlib.contextmanager
 def _inside() -> Iterator[None]:
     """Context of the computation of a part."""
-    _entered.depth += 1
+    _nesting.depth += 1
     try:
         yield
     finally:
-        _entered.depth -= 1
+        _nesting.depth -= 1
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_statistics import ReplicaPart, on_replica
 from trainlib.training.collectives import all_reduce
 from trainlib.training.model_variables import SEED_STATE
-from trainlib.training.recomputation import reentered
+from trainlib.training.reentry import reentered
 
 
 def replicated(apply_fn: ApplyFn) -> ApplyFn:
