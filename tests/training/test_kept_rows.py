@@ -7,44 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.lazy_rows import LazyRows
 
 from trainlib.training.kept_rows import KeptRows
-from trainlib.training.lazy_array import LazyArray
 
 X = np.random.default_rng(0).normal(size=(40, 3, 2)).astype(np.float32)
 
 
-class Rows(LazyArray):
-    """Rows of X; `read_ids` has the numbers of those that were computed."""
-
-    read_ids: list[int] = []
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self.rows = rows
-        self.shape, self.dtype = (len(rows), 3, 2), X.dtype
-
-    def read(self, rows: np.ndarray) -> np.ndarray:
-        self.read_ids.extend(self.rows[rows].tolist())
-        return X[self.rows[rows]]
-
-    def select(self, rows: np.ndarray) -> Rows:
-        return Rows(self.rows[rows])
-
-    @property
-    def fingerprint(self) -> bytes:
-        return self.rows.tobytes()
-
-
 @pytest.fixture
-def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeptRows:
-    monkeypatch.setattr(Rows, "read_ids", [])
-    return KeptRows(Rows(np.arange(40)), tmp_path / "new")
+def kept(tmp_path: Path) -> KeptRows:
+    return KeptRows(LazyRows(X), tmp_path / "new")
 
 
 def test_each_row_is_computed_once(kept: KeptRows) -> None:
     for rows in ([3, 1, 7], [1, 2, 3, 39], [7, 7, 39, 1]):
         np.testing.assert_array_equal(kept.read(np.array(rows)), X[rows])
-    assert Rows.read_ids == [3, 1, 7, 2, 39]
+    assert kept.source.read_ids == [3, 1, 7, 2, 39]
 
 
 def test_selected_rows_share_the_file(kept: KeptRows) -> None:
@@ -53,11 +31,11 @@ def test_selected_rows_share_the_file(kept: KeptRows) -> None:
     assert some.shape == (5, 3, 2)
     np.testing.assert_array_equal(some, X[5:30:5])
     np.testing.assert_array_equal(some[[4, 1]], X[[25, 10]])
-    assert Rows.read_ids == [*range(10, 20), 5, 20, 25]
+    assert kept.source.read_ids == [*range(10, 20), 5, 20, 25]
 
 
 def test_the_fingerprint_is_that_of_the_rows(kept: KeptRows) -> None:
-    assert kept[5:9].fingerprint == Rows(np.arange(5, 9)).fingerprint
+    assert kept[5:9].fingerprint == LazyRows(X, np.arange(5, 9)).fingerprint
 
 
 def test_rows_that_the_disk_does_not_take_are_computed_again(
@@ -80,11 +58,11 @@ def test_rows_that_the_disk_does_not_take_are_computed_again(
     monkeypatch.setattr(kept._file, "_file", Full())
     for _ in range(2):
         np.testing.assert_array_equal(kept[:4], X[:4])
-    assert Rows.read_ids == [0, 1, 2, 3, 2, 3]
+    assert kept.source.read_ids == [0, 1, 2, 3, 2, 3]
 
 
 def test_a_copy_for_another_process_has_a_file_of_its_own(kept: KeptRows) -> None:
     np.testing.assert_array_equal(kept, X)
     copy = pickle.loads(pickle.dumps(kept[3:6]))
     np.testing.assert_array_equal(copy, X[3:6])
-    assert Rows.read_ids[40:] == [3, 4, 5]
+    assert kept.source.read_ids == [*range(40)] and copy.source.read_ids == [3, 4, 5]
