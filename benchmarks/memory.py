@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import json
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -107,10 +106,3 @@ def _measure(folder: str, name: str, contender: str, rounds: int, quick: bool) -
         with Worker("memory:MemoryRun", Path(folder) / "log", **options) as worker:
             runs.append(worker.call("train"))
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-
-
-if __name__ == "__main__":
-    import sys
-
-    with tempfile.TemporaryDirectory(prefix="trainlib-memory-") as made:
-        print(json.dumps(measure_memory(sys.argv[1:], Path(made), 1, False), indent=2))
