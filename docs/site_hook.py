@@ -60,7 +60,7 @@ KEYWORDS = {
 }
 """Words that people type for a page, besides those of `docs/workflows.md`."""
 COMMON = 5
-"""A word of the techniques of more pages than this says nothing about a page."""
+"""A word that techniques of more pages than this have is a keyword of none."""
 _ROW = re.compile(r"^\| (?!technique|Keras|---)(.+?) \| (?:.* \| )?(.+?) \|$", re.MULTILINE)
 _LINK = re.compile(r"(?<=\]\()([^)\s#]*)(#[^)\s]*)?(?=\))")
 _TABLE = re.compile(r"^\{\{(\S+) (\w+)\}\}$", re.MULTILINE)

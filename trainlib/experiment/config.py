@@ -272,8 +272,8 @@ class ExperimentConfig:
     gradient_checkpointing: bool = setting(
         "bool",
         False,
-        "Recompute activations in the backward pass in the place of keeping them: less memory, for "
-        "the time of about one more forward pass. Results are the same but for rounding.",
+        "Recompute activations in the backward pass instead of keeping them: less memory, for "
+        "the time of about one more forward pass. Results are equal up to rounding.",
     )
     strategy: str = setting(
         "str",

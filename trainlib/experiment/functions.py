@@ -181,9 +181,9 @@ def rate_argument(kind: str, name: str) -> str | None:
     return first if first.endswith("_learning_rate") else None
 
 
-@functools.cache
+@functools.cache  # every flag asks for them
 def all_hyperparameters(kind: str) -> Hyperparameters:
-    """Return the hyperparameters of all functions of a kind, by name, for each flag again."""
+    """Return the hyperparameters of all functions of a kind, by name."""
     union: dict[str, registry.Hyperparameter] = {}
     for name in FUNCTIONS[kind]:
         for hyperparameter, declared in takes(kind, name).items():

@@ -1,6 +1,6 @@
-"""The order of computations under XLA, which keeps none but that of data.
+"""Data dependences that fix an order of computations: XLA preserves no other order.
 
-By it parameters are updated in place, and activations are recomputed when they are needed.
+With them XLA updates parameters in place, and recomputes activations only when they are needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NEVER = 0x7FC0DEAD
 
 
 def after_all(grads: Tree) -> Tree:
-    """Return the gradients, none of which is known before all of them are computed.
+    """Return the gradients, each made to depend on all of them, which XLA therefore computes first.
 
     In a loop XLA keeps a copy of a parameter that the backward pass may still read while it is
     updated. If the update follows all gradients, it reads no more, and XLA writes in place. XLA
@@ -36,7 +36,7 @@ def after_all(grads: Tree) -> Tree:
 
 
 def after(known: Sequence[Tensor], tree: Tree) -> Tree:
-    """Return tensors that are not known before others are computed.
+    """Return tensors that are made to depend on others, which XLA therefore computes first.
 
     Args:
         known: the others, floating tensors.

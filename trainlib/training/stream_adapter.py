@@ -125,8 +125,8 @@ class StreamAdapter:
                 self._next()
             self.source.end_epoch()
         self.source.begin_epoch()
-        whole = self.length.steps is None or not self.length.continues
-        if whole:
+        has_own_iterator = self.length.steps is None or not self.length.continues
+        if has_own_iterator:
             self._open = self.source.open()
         count = position = 0
         while count != self.length.steps and (batch := self._next()) is not None:
@@ -134,7 +134,8 @@ class StreamAdapter:
             if count > skip:
                 yield position, batch
             position += _rows(batch)
-        if whole:
+        if has_own_iterator:
+            # The end of an old iterator of tf.data may wait for the thread that tunes it.
             self._open = iter(())
         self.source.end_epoch()
         self._check_count(count, skip)

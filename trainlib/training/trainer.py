@@ -129,9 +129,9 @@ class Trainer(Inference):
             training data, at the end of each epoch. Default: None.
         shared: programs that a `TrainerPool` lends, for short runs on one device: only loops of
             steps on whole batches are compiled by XLA. Default: None, new programs.
-        gradient_checkpointing: whether the backward pass recomputes activations in the place of
+        gradient_checkpointing: whether the backward pass recomputes activations instead of
             keeping them, to save memory: of graphs of layers (Sequential, Functional), in parts
-            that follow from the shapes. The results are the same but for rounding; a step takes
+            that follow from the shapes. The results are equal up to rounding; a step takes
             about one more forward pass. Layers that were made in a `keras.RematScope` are
             recomputed in any case, as it says. Default: False.
 
