@@ -20,14 +20,14 @@ HEADINGS = {
     "keras_training": "Keras on one device",
     "torch_optax": "PyTorch and Optax",
 }
-HEAD = """# What our peers get wrong
+HEAD = """# Where other libraries are wrong
 
-With this page you can check results that Keras, PyTorch and Optax compute otherwise than one
-expects, on your machine, with your versions. trainlib is compared with these libraries number by
-number; these are the places where agreeing would have been wrong. Each of them is excellent
-software, and most of the cases are at an edge: look for those that you use.
+With this page you can reproduce results of Keras, PyTorch and Optax that differ from what one
+expects, with the versions on your machine. trainlib is compared with these libraries number by
+number; in these cases agreement would have been wrong. All three are excellent software, and most of
+the cases are rare: look for those that concern you.
 
-    pip install torch jax optax             # what of it you want to check
+    pip install torch jax optax             # those of them that you want to check
     python docs/peers/run.py                # all
     python docs/peers/run.py accumulation   # those with this word
 
