@@ -182,8 +182,8 @@ class ExperimentConfig:
         "path",
         None,
         "File with the parameters that the model starts from, by name: .npz or .safetensors, as "
-        "export writes them; or the state dict of a PyTorch model of the same layers, .pt, .pth or "
-        ".safetensors.",
+        "export_model writes them; or the state dict of a PyTorch model of the same layers, .pt, "
+        ".pth or .safetensors.",
     )
     optimizer: FunctionField = FunctionField(
         "optimizer",
