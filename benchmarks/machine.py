@@ -9,7 +9,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("trainlib", "tensorflow", "keras", "numpy", "torch", "jax", "optax")
+PACKAGES = {"trainlib": "trainlib-tf"} | {
+    name: name for name in ("tensorflow", "keras", "numpy", "torch", "jax", "optax")
+}
+"""Names of the distributions by that of the package."""
 
 BFLOAT16 = ("amx_bf16", "avx512_bf16")
 """Linux's names of the instructions that multiply in bfloat16."""
@@ -24,7 +27,7 @@ def describe_machine() -> dict[str, Any]:
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: _version(of) for name, of in PACKAGES.items()},
         "load_before": os.getloadavg()[0],
     }
 
@@ -66,8 +69,8 @@ def _memory_gib() -> float | None:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
-def _version(package: str) -> str | None:
+def _version(distribution: str) -> str | None:
     try:
-        return importlib.metadata.version(package)
+        return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None

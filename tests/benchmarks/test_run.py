@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainlib import __version__
+
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "benchmarks" / "run.py"
 FAMILIES = ("bare", "keras_default", "keras_best", "torch", "jax")
@@ -242,7 +244,8 @@ def test_the_all_reduce_that_is_measured_sums_over_the_replicas(folder):
 @pytest.mark.soak
 def test_the_tables_name_the_machine_and_what_was_run(quick_run):
     found, printed = quick_run
-    assert printed.startswith(found["machine"]["processor"])
+    assert found["machine"]["processor"] in printed.splitlines()[0]
+    assert f"trainlib {__version__}," in printed.splitlines()[0]
     for head in ("training", "evaluation", "update, ms"):
         assert f"| {head} |" in printed
     table = [line for line in printed.splitlines() if line.startswith("| tiny |")]

@@ -18,6 +18,7 @@ gradient_checkpointing, graph_parts, recomputation: parts of a Keras model that 
     computes again.
 reentry: the contexts of a forward pass, for parts that are computed again.
 layer_calls: calls of layers that are changed or observed.
+recurrent_inputs: one matrix product for the inputs of all time steps of a recurrent layer.
 variable_scope: the values of a model's variables in a forward pass, or in a part of it.
 keras_losses, keras_objects: losses, metrics and regularizers of Keras.
 keras_private: what training needs of Keras and has no public name there.

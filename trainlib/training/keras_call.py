@@ -19,6 +19,7 @@ from trainlib.training.embedding_rows import embeddings_of, nan_without_row
 from trainlib.training.keras_private import all_layers, assigns_variables, mask_of
 from trainlib.training.layer_calls import calls_through, takes_training
 from trainlib.training.model_variables import SEED_STATE, model_variables
+from trainlib.training.recurrent_inputs import multiply_inputs_first, recurrent_layers_of
 from trainlib.training.reentry import reentered
 
 
@@ -53,7 +54,7 @@ def pure_call(
     groups = zip((params, model_state), model_variables(model), strict=True)
     trained, kept = (dict(zip(names, found.values(), strict=True)) for names, found in groups)
     variables, has_mode = {**trained, **kept}, takes_training(model)
-    embeddings = embeddings_of(model)
+    embeddings, recurrent = embeddings_of(model), recurrent_layers_of(model)
     normalized = batch_norm_variables(model) if on_replicas else set()
     checkpointing = GradientCheckpointing(model, gradient_checkpointing)
 
@@ -64,6 +65,7 @@ def pure_call(
             VariableScope(given, trained.values()) as scope,
             _without_side_effects(model),
             reentered(lambda: calls_through(embeddings, nan_without_row)),
+            reentered(lambda: calls_through(recurrent, multiply_inputs_first, "inner_loop")),
             checkpointing.within(scope, training),
         ):
             y_pred = model(x, **mode)

@@ -68,17 +68,20 @@ def _call_replacement(key: _Key, *args: Any, **options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def calls_through(layers: Iterable[Any], through: Callable[..., Any]) -> Iterator[None]:
+def calls_through(
+    layers: Iterable[Any], through: Callable[..., Any], method: str = "call"
+) -> Iterator[None]:
     """Call layers through a function, wherever their model calls them.
 
     Args:
         layers: layers of a model, nested ones too.
-        through: `(layer, call, *args, **options) -> outputs`, where `call` is that of the layer.
+        through: `(layer, call, *args, **options) -> outputs`, where `call` is the layer's method.
+        method: name of the method. Default: "call".
     """
     with contextlib.ExitStack() as held:
         for layer in {id(layer): layer for layer in layers}.values():
             make = functools.partial(functools.partial, through, layer)
-            held.enter_context(method_replaced(layer, "call", make))
+            held.enter_context(method_replaced(layer, method, make))
         yield
 
 

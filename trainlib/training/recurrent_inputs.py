@@ -1,0 +1,140 @@
+"""Recurrent layers with one matrix product for the inputs of all time steps.
+
+A cell of Keras multiplies its inputs by its kernel at each time step, and the gradient of the
+kernel is a sum over the steps. The inputs do not depend on the steps before, so that one product
+for all of them, before the loop, has the same result up to rounding, and training takes less time.
+A forward pass alone does not, if the products of large batches do not fit the processor's cache:
+it is that of Keras. On GPUs the layers are left as they are, for cuDNN.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from trainlib.core.types import Tensor
+from trainlib.training.keras_private import all_layers
+from trainlib.training.layer_calls import method_replaced
+
+
+def recurrent_layers_of(model: Any) -> list[Any]:
+    """Return the layers of a Keras model whose loop and cell are those of Keras; none on GPUs."""
+    if tf.config.list_logical_devices("GPU"):
+        return []
+    return [
+        layer
+        for layer in all_layers(model)
+        if isinstance(layer, keras.layers.RNN)
+        and type(layer).inner_loop in _INNER_LOOPS
+        and getattr(layer, "use_cudnn", None) is not True
+        and type(layer.cell) in _STEPS
+    ]
+
+
+def multiply_inputs_first(
+    layer: Any,
+    inner_loop: Callable[..., Any],
+    sequences: Tensor,
+    initial_state: Any,
+    mask: Any,
+    training: bool = False,
+) -> Any:
+    """Run the loop of a recurrent layer, in training on its inputs times its kernel.
+
+    A cell with dropout, which may differ by gate, keeps the layer's own loop.
+
+    Args:
+        layer: of `recurrent_layers_of`.
+        inner_loop: its method `inner_loop`.
+        sequences: its inputs, [batch, time, features].
+        initial_state: as of the method.
+        mask: as of the method.
+        training: as of the method.
+    """
+    cell = layer.cell
+    if not training or cell.dropout or cell.recurrent_dropout:
+        return inner_loop(sequences, initial_state, mask=mask, training=training)
+    products = ops.matmul(sequences, cell.kernel)
+    step = functools.partial(_STEPS[type(cell)], cell)
+    with method_replaced(cell, "call", lambda call: step):
+        return keras.layers.RNN.inner_loop(
+            layer, products, initial_state, mask=_first(mask), training=training
+        )
+
+
+def _first(mask: Any) -> Any:
+    """Return the first mask of several."""
+    return mask[0] if tf.nest.is_nested(mask) else mask
+
+
+def _simple_rnn(
+    cell: Any, x: Tensor, states: Any, training: bool = False
+) -> tuple[Tensor, list[Tensor]]:
+    """Return `h' = activation(x + h U + b)`, where x is the input times the kernel."""
+    h = tf.nest.flatten(states)[0]
+    h = cell.activation(_add_bias(x, cell.bias) + ops.matmul(h, cell.recurrent_kernel))
+    return h, [h]
+
+
+def _lstm(cell: Any, x: Tensor, states: Any, training: bool = False) -> tuple[Tensor, list[Tensor]]:
+    """Return the step of an LSTM, where x is the input times the kernel.
+
+    i, f, g, o = x + h U + b
+    c' = sigmoid(f) c + sigmoid(i) tanh(g)
+    h' = sigmoid(o) tanh(c')
+    """
+    h, c = states
+    sigmoid, tanh = cell.recurrent_activation, cell.activation
+    gates = _add_bias(x + ops.matmul(h, cell.recurrent_kernel), cell.bias)
+    i, f, g, o = ops.split(gates, 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    h = sigmoid(o) * tanh(c)
+    return h, [h, c]
+
+
+def _gru(cell: Any, x: Tensor, states: Any, training: bool = False) -> tuple[Tensor, list[Tensor]]:
+    """Return the step of a GRU, where x is the input times the kernel.
+
+        z = sigmoid(x_z + h U_z),  r = sigmoid(x_r + h U_r)
+        h' = z h + (1 - z) tanh(x_h + r (h U_h))    with `reset_after`
+        h' = z h + (1 - z) tanh(x_h + (r h) U_h)    without it
+
+    Each product has its bias; without `reset_after` those with U have none.
+    """
+    h = tf.nest.flatten(states)[0]
+    sigmoid, tanh = cell.recurrent_activation, cell.activation
+    kernel, bias = cell.recurrent_kernel, cell.bias
+    of_x, of_h = (bias[0], bias[1]) if bias is not None and cell.reset_after else (bias, None)
+    x_z, x_r, x_h = ops.split(_add_bias(x, of_x), 3, axis=-1)
+    if cell.reset_after:
+        h_z, h_r, h_h = ops.split(_add_bias(ops.matmul(h, kernel), of_h), 3, axis=-1)
+        z, r = sigmoid(x_z + h_z), sigmoid(x_r + h_r)
+        candidate = tanh(x_h + r * h_h)
+    else:
+        h_z, h_r = ops.split(ops.matmul(h, kernel[:, : 2 * cell.units]), 2, axis=-1)
+        z, r = sigmoid(x_z + h_z), sigmoid(x_r + h_r)
+        candidate = tanh(x_h + ops.matmul(r * h, kernel[:, 2 * cell.units :]))
+    h = z * h + (1 - z) * candidate
+    return h, [h]
+
+
+def _add_bias(x: Tensor, bias: Any) -> Tensor:
+    """Return x + bias; x if there is none."""
+    return x if bias is None else ops.add(x, bias)
+
+
+_INNER_LOOPS = {
+    of.inner_loop
+    for of in (keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU)
+}
+_STEPS: dict[type, Callable[..., tuple[Tensor, list[Tensor]]]] = {
+    keras.layers.SimpleRNNCell: _simple_rnn,
+    keras.layers.LSTMCell: _lstm,
+    keras.layers.GRUCell: _gru,
+}
+"""The steps by the cell's class; subclasses may compute another."""
