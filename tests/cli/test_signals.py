@@ -10,14 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 import trainlib.cli.signals as signals_module
-from trainlib.cli.exit_status import (
-    INTERRUPTED,
-    SAVED,
-    InterruptedRunError,
-    Terminated,
-    interrupted_status,
-    status_of,
-)
+from trainlib.cli.errors import InterruptedRunError, Terminated, interrupted_status, status_of
+from trainlib.cli.exit_status import INTERRUPTED, STOPPED
 from trainlib.cli.signals import StopOnSignal
 from trainlib.training.callback import Save, Stop
 
@@ -49,7 +43,7 @@ def test_a_second_interrupt_ends_the_process_even_while_the_first_is_handled(mon
 
 
 @pytest.mark.parametrize(
-    ("number", "exit_status"), [(signal.SIGTERM, SAVED), (signal.SIGINT, INTERRUPTED)]
+    ("number", "exit_status"), [(signal.SIGTERM, STOPPED), (signal.SIGINT, INTERRUPTED)]
 )
 def test_a_signal_stops_training_with_a_checkpoint(number, exit_status, capfd):
     with StopOnSignal() as stop_on_signal:

@@ -18,7 +18,7 @@ from helpers.commands import errors_in
 from helpers.fork_server import TIMED_OUT, ForkServer
 
 from trainlib.cli.app import with_dashes
-from trainlib.cli.exit_status import one_line
+from trainlib.cli.errors import one_line
 from trainlib.cli.flags import experiment_config
 from trainlib.cli.train import define
 

@@ -94,7 +94,7 @@ TOY_TOPICS = HelpTopics(
 
 def toy_main(work: Callable[..., Any] = lambda values: None, **options: Any) -> Callable[[], None]:
     """Return the `main` of the toy command, whose work is `work(values)`."""
-    return lambda: app.run("toy", TOY_ABOUT, define_toy, work, **options)
+    return lambda: app.run(app.CommandLine("toy", TOY_ABOUT, define_toy, work, **options))
 
 
 def raising(error: BaseException) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""Run a command: parse its flags, answer --help, and print an error as one line."""
+"""Run a command: parse its flags, answer --help, and print errors as one line."""
 
 from __future__ import annotations
 
@@ -19,15 +19,8 @@ from absl import flags
 from trainlib.cli import output
 from trainlib.cli.broken_pipe import closable_output, discard_output, replace_closed_streams
 from trainlib.cli.config_file import apply_config_file
-from trainlib.cli.exit_status import (
-    BAD_INPUT,
-    FAILED,
-    SAVED,
-    CommandError,
-    fail,
-    one_line,
-    status_of,
-)
+from trainlib.cli.errors import CommandError, one_line, status_of
+from trainlib.cli.exit_status import BAD_INPUT, FAILED, STOPPED
 from trainlib.cli.flag_types import Flag, Group, Values
 from trainlib.cli.help import (
     HelpTopics,
@@ -36,6 +29,7 @@ from trainlib.cli.help import (
     terminal_width,
     topic_text,
 )
+from trainlib.cli.process_exit import fail
 from trainlib.cli.signals import interrupts
 from trainlib.cli.version import version_text
 from trainlib.core.checks import nearest
@@ -47,60 +41,52 @@ PACKAGE = Path(__file__).parents[1]
 _WORD = re.compile(r"(?<![\w./='\"-])\w+(?![\w./'\"(-])")
 
 
-def run(
-    name: str,
-    about: str,
-    define: Callable[[Values], None],
-    work: Callable[..., None],
-    operand: str | None = None,
-    topics: HelpTopics | None = None,
-    common: Sequence[str] = (),
-) -> None:
-    """Run a command; an error is printed as one line on stderr and sets the exit status.
+class CommandLine(NamedTuple):
+    """A command: its flags, its help texts, and the function that does its work.
 
-    The statuses are those of `trainlib.cli.exit_status`: 2 for bad input, 3 for a lost worker, 75
-    for a run that was stopped with a checkpoint and for SIGTERM, 130 for Ctrl-C, 1 for any other
-    error.
-
-    Args:
+    Attributes:
         name: name of the command.
         about: description that --help shows before the flags.
         define: function that defines the command's flags.
-        work: function that does the work, given the values of the flags. It raises ValueError,
-            TypeError or OSError for bad input.
-        operand: what the command takes besides flags, such as "run": `work` is given a list of
-            them as its second argument, never empty unless it is in brackets. None: it takes flags
-            only.
-        topics: texts for `--help=TOPIC`.
-        common: flags that `--help` shows, where `--helpfull` shows all; (): it shows all.
+        work: function that does the work, called with the values of the flags. It raises
+            ValueError, TypeError or OSError for bad input.
+        operand: name of the arguments that are not flags, such as "run": `work` gets the list of
+            them as its second argument. The list is not empty unless the name is in brackets.
+            Default: None, the command takes flags only.
+        topics: texts for `--help=TOPIC`. Default: None, there are none.
+        common: names of the flags that `--help` shows; `--helpfull` shows all flags. Default: (),
+            `--help` shows all flags.
     """
-    replace_closed_streams()
-    _escape_undecodable()
-    values = defined_flags(define, topics)
-    values.set_gnu_getopt(operand is not None)  # flags may follow operands
-    warnings.showwarning = _warning_printer(name, values)
-    command = _Command(name, about, work, operand, topics, common)
-    with contextlib.ExitStack() as held:
-        try:
-            with interrupts():
-                _run(command, values, held)
-        except (Exception, KeyboardInterrupt) as error:
-            _end(name, error, values)
-
-
-class _Command(NamedTuple):
-    """What `run` is given besides the flags."""
 
     name: str
     about: str
+    define: Callable[[Values], None]
     work: Callable[..., None]
-    operand: str | None
-    topics: HelpTopics | None
-    common: Sequence[str]
+    operand: str | None = None
+    topics: HelpTopics | None = None
+    common: Sequence[str] = ()
+
+
+def run(command: CommandLine) -> None:
+    """Run a command; an error is printed as one line on stderr.
+
+    The process exits with one of the statuses of `trainlib.cli.exit_status` if an error ends it.
+    """
+    replace_closed_streams()
+    _escape_undecodable()
+    values = defined_flags(command.define, command.topics)
+    values.set_gnu_getopt(command.operand is not None)  # flags may follow operands
+    warnings.showwarning = _warning_printer(command.name, values)
+    with contextlib.ExitStack() as resources:
+        try:
+            with interrupts():
+                _run(command, values, resources)
+        except (Exception, KeyboardInterrupt) as error:
+            _end(command.name, error, values)
 
 
 def defined_flags(define: Callable[[Values], None], topics: HelpTopics | None = None) -> Values:
-    """Return the flags of a command, with those that every command has."""
+    """Return the flags of a command, and those that every command has."""
     values: Values = flags.FlagValues()  # type: ignore[no-untyped-call]
     define(values)
     _define_common(values, topics)
@@ -111,7 +97,8 @@ def _end(name: str, error: BaseException, values: Values) -> NoReturn:
     """End the process after an error, with one line and the status of the error."""
     status = status_of(error)
     if isinstance(error, KeyboardInterrupt):
-        fail(name, "SIGTERM: not done; run it again" if status == SAVED else "interrupted", status)
+        message = "SIGTERM: not done; run it again" if status == STOPPED else "interrupted"
+        fail(name, message, status)
     if isinstance(error, BrokenPipeError):
         discard_output(sys.stdout)
         sys.exit(FAILED)
@@ -125,20 +112,20 @@ def _end(name: str, error: BaseException, values: Values) -> NoReturn:
     fail(name, f"{kind}: {one_line(error)} (--traceback shows where it was raised)", FAILED)
 
 
-def _run(command: _Command, values: Values, held: contextlib.ExitStack) -> None:
+def _run(command: CommandLine, values: Values, resources: contextlib.ExitStack) -> None:
     """Parse the flags, and do the work or print the help.
 
     Args:
         command: the command.
         values: its flags.
-        held: keeps what --log_file opens, until the command has ended.
+        resources: receives the log file, which it closes when the command has ended.
     """
     extra = _parse(command.name, values)
     if values.help or values.helpfull or values.version:
         with closable_output():
             _print_about(command, values)
         sys.exit(0)
-    held.enter_context(output.output_options(values.quiet, values.verbose, values.log_file))
+    resources.enter_context(output.output_options(values.quiet, values.verbose, values.log_file))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if values.verbose else "3")
     output.detail(version_text())
     output.detail(shlex.join([command.name, *sys.argv[1:]]))
@@ -154,7 +141,7 @@ def _run(command: _Command, values: Values, held: contextlib.ExitStack) -> None:
 
 
 def _work(work: Callable[[], None]) -> None:
-    """Do the work of a command; `sys.exit` in a user's module is an error, whatever its status.
+    """Do the work of a command. A call to `sys.exit` in a user's module is an error.
 
     Raises:
         CommandError: a user's module ended the process.
@@ -191,12 +178,12 @@ def _parse(name: str, values: Values) -> list[str]:
         ValueError: an unknown flag; the message suggests the nearest one.
         flags.Error: a value that its flag does not take.
     """
-    said = io.StringIO()  # absl only prints that a flag file names itself
+    printed = io.StringIO()  # absl prints, but does not raise, that a flag file includes itself
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(printed):
             extra = list(values(sys.argv)[1:])
-        if said.getvalue():
-            raise ValueError(f"flag --flagfile: {said.getvalue()}")
+        if printed.getvalue():
+            raise ValueError(f"flag --flagfile: {printed.getvalue()}")
         if values.config:
             apply_config_file(values, Path(values.config))
         return extra
@@ -211,10 +198,10 @@ def _parse(name: str, values: Values) -> list[str]:
 
 
 def with_dashes(message: str, values: Values) -> str:
-    """Return the message of a library error with the names of flags as a user writes them.
+    """Return the message of a library error with dashes before the names of flags.
 
-    The library names settings without dashes: "epochs must be at least 1". A word is taken for a
-    flag if it is the first one of the message, or contains an underscore.
+    The library writes "epochs must be at least 1". A word counts as a flag if it is the name of one
+    and either begins the message or contains an underscore.
     """
 
     def replaced(match: re.Match[str]) -> str:
@@ -226,7 +213,7 @@ def with_dashes(message: str, values: Values) -> str:
 
 
 def _escape_undecodable() -> None:
-    """Print characters that the terminal's encoding lacks as escapes, not as errors."""
+    """Print characters that the terminal's encoding lacks as escape sequences."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError):  # its descriptor is closed
@@ -239,13 +226,13 @@ def note(name: str) -> Callable[[str], None]:
 
 
 def required_path(values: Values, name: str) -> Path:
-    """Return the value of a flag that names a path and must be given."""
+    """Return the value of a required flag that holds a path."""
     if not values[name].value:
-        raise ValueError(f"--{name} must be given")
+        raise ValueError(f"--{name} must be given, as in --{name}=PATH")
     return Path(str(values[name].value))
 
 
-def _print_about(command: _Command, values: Values) -> None:
+def _print_about(command: CommandLine, values: Values) -> None:
     """Print the version, a help topic, the short help or the full help."""
     width = terminal_width()
     if isinstance(values.help, str):

@@ -25,6 +25,8 @@ class Command(NamedTuple):
         return f"trainlib.cli.{self.name}"
 
 
+MAIN_COMMAND = "trainlib"
+"""The command whose first argument names one of the others."""
 _ALL = (
     Command("train", "Train a model on a data set, and write a run folder."),
     Command("evaluate", "Print the loss and the metrics of a run's model."),

@@ -52,7 +52,10 @@ class Completed(NamedTuple):
 
 def main() -> None:
     """Run the command `completion`."""
-    app.run("completion", ABOUT, lambda values: None, completion, operand="shell")
+    command = app.CommandLine(
+        "completion", ABOUT, lambda values: None, completion, operand="shell"
+    )
+    app.run(command)
 
 
 def completion(values: Values, shells: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ evaluate: print the loss and the metrics of a run's model as one line of JSON.
 
 def main() -> None:
     """Run the command `evaluate`."""
-    app.run("evaluate", ABOUT, define, evaluate)
+    app.run(app.CommandLine("evaluate", ABOUT, define, evaluate))
 
 
 def define(values: Values) -> None:

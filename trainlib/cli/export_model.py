@@ -31,7 +31,7 @@ The formats safetensors and npz hold the parameters alone, which train --paramet
 
 def main() -> None:
     """Run the command `export_model`."""
-    app.run("export_model", ABOUT, define, export_model)
+    app.run(app.CommandLine("export_model", ABOUT, define, export_model))
 
 
 def define(values: Values) -> None:

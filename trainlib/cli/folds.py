@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainlib.cli import output
-from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status
+from trainlib.cli.errors import CommandError, InterruptedRunError, interrupted_status
 from trainlib.cli.flag_types import Group, Values
 from trainlib.cli.flags import (
     define_settings,

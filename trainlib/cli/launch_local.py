@@ -20,8 +20,10 @@ from typing import Any
 
 import trainlib
 from trainlib.cli.distributed.secret import VARIABLE as SECRET
-from trainlib.cli.exit_status import BAD_INPUT, fail, one_line
+from trainlib.cli.errors import one_line
+from trainlib.cli.exit_status import BAD_INPUT
 from trainlib.cli.help import terminal_width, wrap_paragraphs
+from trainlib.cli.process_exit import fail
 from trainlib.training.cluster import VARIABLE
 from trainlib.training.keras_settings import check_backend, check_data_format
 from trainlib.training.processes import python_module

@@ -54,7 +54,7 @@ def kinds() -> dict[str, Mapping[str, Any]]:
 
 def main() -> None:
     """Run the command `list`."""
-    app.run("list", ABOUT, lambda values: None, show, operand="[kind]")
+    app.run(app.CommandLine("list", ABOUT, lambda values: None, show, operand="[kind]"))
 
 
 def show(values: Values, wanted: Sequence[str]) -> None:

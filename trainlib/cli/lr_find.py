@@ -45,7 +45,9 @@ def main() -> None:
     """Run the command `lr_find`."""
     common = ("start_lr", "end_lr", "max_steps", *COMMON, "run_dir", "config")
     work = ignore_broken_pipe(lr_find)
-    app.run("lr_find", ABOUT, define, work, topics=function_topics(), common=common)
+    app.run(
+        app.CommandLine("lr_find", ABOUT, define, work, topics=function_topics(), common=common)
+    )
 
 
 def define(values: Values) -> None:

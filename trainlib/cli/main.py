@@ -6,13 +6,13 @@ import importlib
 import sys
 
 from trainlib.cli.broken_pipe import closable_output
-from trainlib.cli.commands import COMMANDS
-from trainlib.cli.exit_status import BAD_INPUT, fail
+from trainlib.cli.commands import COMMANDS, MAIN_COMMAND
+from trainlib.cli.exit_status import BAD_INPUT
 from trainlib.cli.help import describe, terminal_width, wrap_paragraphs
+from trainlib.cli.process_exit import fail
 from trainlib.cli.version import version_text
 from trainlib.core.checks import nearest
 
-NAME = "trainlib"
 HELP = ("-h", "--help", "--helpfull", "help")
 ABOUT = """
 trainlib: train TensorFlow models with verified optimizers, schedules, losses and metrics.
@@ -43,7 +43,7 @@ def main() -> None:
         else:
             near = nearest(name, COMMANDS)
             hint = f"choose from {', '.join(COMMANDS)}" if near is None else f"did you mean {near}?"
-            fail(NAME, f"unknown command {name!r}: {hint}", BAD_INPUT)
+            fail(MAIN_COMMAND, f"unknown command {name!r}: {hint}", BAD_INPUT)
 
 
 def help_text(width: int) -> str:

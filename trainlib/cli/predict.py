@@ -50,7 +50,7 @@ STANDARD_INPUT = "-"
 
 def main() -> None:
     """Run the command `predict`."""
-    app.run("predict", ABOUT, define, predict)
+    app.run(app.CommandLine("predict", ABOUT, define, predict))
 
 
 def define(values: Values) -> None:

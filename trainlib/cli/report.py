@@ -28,7 +28,7 @@ COMPARISON_FOLDER = "report"
 
 def main() -> None:
     """Run the command `report`."""
-    app.run("report", ABOUT, define, report, operand="run's folder")
+    app.run(app.CommandLine("report", ABOUT, define, report, operand="run's folder"))
 
 
 def define(values: Values) -> None:

@@ -12,13 +12,9 @@ from types import FrameType
 from typing import Any
 
 from trainlib.cli import output
-from trainlib.cli.exit_status import (
-    INTERRUPTED,
-    SAVED,
-    InterruptedRunError,
-    Terminated,
-    exit_immediately,
-)
+from trainlib.cli.errors import InterruptedRunError, Terminated
+from trainlib.cli.exit_status import INTERRUPTED, OF_SIGNAL, STOPPED
+from trainlib.cli.process_exit import exit_immediately
 from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingStatus
 from trainlib.training.paths import shown
 
@@ -41,6 +37,7 @@ def interrupts() -> Iterator[None]:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM."""
     raise Terminated
 
 
@@ -48,10 +45,9 @@ class StopOnSignal(Callback):
     """Callback that stops training with a checkpoint on SIGINT (Ctrl-C) or SIGTERM.
 
     The first signal stops training after the current step; a second SIGINT ends the process
-    immediately. Before and after training a signal ends the command as an error does.
+    immediately. Before and after training a signal raises `KeyboardInterrupt` or `Terminated`.
 
-    It is a context manager, which installs the handlers on entry and restores the previous ones on
-    exit.
+    As a context manager it installs the handlers on entry and restores the previous ones on exit.
     """
 
     def __init__(self) -> None:
@@ -70,7 +66,7 @@ class StopOnSignal(Callback):
             signal.signal(number, handler)
 
     def install_handlers(self) -> None:
-        """Install the handlers, again if a library has replaced them."""
+        """Install the handlers. Call it again after a library has replaced them."""
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
@@ -115,15 +111,15 @@ class StopOnSignal(Callback):
         """Raise `InterruptedRunError` if training was stopped and can be resumed.
 
         Args:
-            folder: folder of the run; None for a worker that does not write.
+            folder: folder of the run; None for a worker that writes no files.
         """
         status = self._last_status
         if not self.stopped_resumable or status is None or status.stop is None:
             return
         how = "" if folder is None else f"; resume with: train --resume={shown(folder)}"
         message = f"{status.stop.reason}: stopped {_position(status)}{how}"
-        exit_status = INTERRUPTED if self._received is signal.SIGINT else SAVED
-        raise InterruptedRunError(message, exit_status)
+        status_of_stop = STOPPED if self._received is None else OF_SIGNAL[self._received]
+        raise InterruptedRunError(message, status_of_stop)
 
 
 def _position(status: TrainingStatus) -> str:

@@ -14,7 +14,7 @@ from trainlib.callbacks import Callback, LineLogger, ProgressBar, StopAfter  # n
 from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
 from trainlib.cli.distributed.session import WorkerSecret, worker_session  # noqa: E402
-from trainlib.cli.exit_status import (  # noqa: E402
+from trainlib.cli.errors import (  # noqa: E402
     CommandError,
     InterruptedRunError,
     interrupted_status,
@@ -68,7 +68,7 @@ def main() -> None:
     """Run the command."""
     common = (*COMMON, *COMMON_OF_RUN)
     work = ignore_broken_pipe(train)
-    app.run("train", ABOUT, define, work, topics=function_topics(), common=common)
+    app.run(app.CommandLine("train", ABOUT, define, work, topics=function_topics(), common=common))
 
 
 def define(values: Values) -> None:

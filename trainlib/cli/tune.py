@@ -11,7 +11,7 @@ defer("tensorflow", "keras")
 
 from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.broken_pipe import ignore_broken_pipe  # noqa: E402
-from trainlib.cli.exit_status import CommandError, InterruptedRunError, interrupted_status  # noqa: E402
+from trainlib.cli.errors import CommandError, InterruptedRunError, interrupted_status  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import (  # noqa: E402
     OF_SEVERAL,
@@ -55,7 +55,7 @@ def main() -> None:
     """Run the command `tune`."""
     common = (*OWN_COMMON, *OF_SEVERAL, "run_dir", "config")
     work = ignore_broken_pipe(tune)
-    app.run("tune", ABOUT, define, work, topics=function_topics(), common=common)
+    app.run(app.CommandLine("tune", ABOUT, define, work, topics=function_topics(), common=common))
 
 
 def define(values: Values) -> None:

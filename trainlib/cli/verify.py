@@ -80,7 +80,7 @@ def names_by_kind() -> dict[str, list[str]]:
 
 def main() -> None:
     """Run the command `verify`."""
-    app.run("verify", ABOUT, define, verify)
+    app.run(app.CommandLine("verify", ABOUT, define, verify))
 
 
 def define(values: Values) -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from trainlib.cli.distributed import liveness
 from trainlib.cli.distributed.connection import Connection
 from trainlib.cli.distributed.liveness import Liveness
-from trainlib.cli.exit_status import InterruptedRunError, WorkerLostError
+from trainlib.cli.errors import InterruptedRunError, WorkerLostError
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_errors_of_this_worker_stay_what_they_are(error, pair, monkeypatch):
 
 
 def test_all_workers_pass_the_start_barrier_together(pair, monkeypatch):
-    monkeypatch.setattr(liveness, "ended_after", lambda seconds, line: contextlib.nullcontext())
+    monkeypatch.setattr(liveness, "watchdog", lambda seconds, message: contextlib.nullcontext())
     monkeypatch.setattr(liveness.signal, "signal", lambda number, handler: None)
     passed = []
 

@@ -10,14 +10,9 @@ import time
 import pytest
 
 from trainlib.cli.distributed.connection import Connection, split_address
-from trainlib.cli.distributed.rendezvous import (
-    Deadline,
-    Greeting,
-    _join,
-    _send_greeting,
-    rendezvous,
-)
-from trainlib.cli.exit_status import WorkerLostError
+from trainlib.cli.distributed.handshake import Greeting, send_greeting
+from trainlib.cli.distributed.rendezvous import Deadline, _join, rendezvous
+from trainlib.cli.errors import WorkerLostError
 from trainlib.cli.launch_local import free_ports
 from trainlib.training.cluster import Cluster
 
@@ -132,7 +127,7 @@ def guess(connection):
     """Greet as worker 1, with a proof by another secret."""
     own = Greeting(["127.0.0.1:1", "127.0.0.1:2"], 1, {})
     connection.settimeout(5)
-    assert not _send_greeting(Connection(connection), own, b"another secret")
+    assert not send_greeting(Connection(connection), own, b"another secret")
     for index in (1, True, 10**9, "1", [1]):
         text = json.dumps([own.cluster, index, {}])
         proof = "0" * 64 if index == 1 else index

@@ -1,8 +1,10 @@
 """Runs of several processes on one or many machines.
 
-rendezvous: the workers connect to the first one and compare their settings before TensorFlow.
-secret: what the workers share, and proofs that the other end knows it.
+rendezvous: the workers connect to the chief, which compares their settings.
+handshake: two workers authenticate each other.
+secret: the secret that the workers share, and proofs that the other end knows it.
 connection: lines of JSON over a socket between two workers.
-liveness: notices that another worker is lost, and ends this one.
-session: rendezvous before the run of a worker, liveness during it, exit after it.
+liveness: detects that another worker is lost, and ends this one.
+watchdog: ends the process if a block of code does not finish in time.
+session: the rendezvous, the liveness checks and the exit of a worker.
 """

@@ -1,4 +1,4 @@
-"""Liveness of the workers: when one is lost, the others end within seconds, with one line."""
+"""Liveness of the workers: when one is lost, the others print one line and exit within seconds."""
 
 from __future__ import annotations
 
@@ -11,24 +11,20 @@ from collections.abc import Callable, Iterator, Mapping
 import tensorflow as tf
 
 from trainlib.cli.distributed.connection import Connection
-from trainlib.cli.distributed.last_words import ended_after
-from trainlib.cli.exit_status import (
-    WORKER_LOST,
-    CommandError,
-    InterruptedRunError,
-    WorkerLostError,
-    exit_immediately,
-)
+from trainlib.cli.distributed.watchdog import watchdog
+from trainlib.cli.errors import CommandError, InterruptedRunError, WorkerLostError
+from trainlib.cli.exit_status import WORKER_LOST
+from trainlib.cli.process_exit import exit_immediately
 from trainlib.training.paths import printable
 
 GRACE_SECONDS = 5.0
-"""Seconds in which a worker may end with its own message after another one is lost."""
+"""Seconds in which a worker may exit by itself, with a better message, after another is lost."""
 NAMING_SECONDS = 2.0
 """Seconds to wait for the name of the lost worker after a collective operation has failed."""
 START_SECONDS = 60
 """Seconds for TensorFlow's servers to start, once all workers are ready."""
 FAREWELL_SECONDS = 60.0
-"""Seconds that the first worker, which serves the others, waits for their end."""
+"""Seconds that the chief waits at the end for the other workers, which need its server."""
 _NOT_STARTED = (
     f"train: TensorFlow's servers have not found each other within {START_SECONDS} s: another "
     "worker has ended, or another process has taken the port of one; see the output of all workers"
@@ -37,8 +33,8 @@ POLL_SECONDS = 0.1
 ALIVE_SECONDS = 5.0
 """Seconds between two messages by which a worker shows that it is alive."""
 SILENCE_SECONDS = START_SECONDS + 15.0
-"""Seconds without a message after which a worker is lost: one that is stopped, or whose machine is
-gone. They are more than the servers may take to start, during which no worker sends one."""
+"""Seconds without a message after which a worker counts as lost: its process is suspended or its
+machine is down. More than START_SECONDS, during which no worker sends a message."""
 
 
 class Liveness:
@@ -65,8 +61,8 @@ class Liveness:
     def start_barrier(self, fingerprint: Callable[[], str] = str) -> Iterator[None]:
         """Start TensorFlow's servers inside this context: all workers enter it together.
 
-        While the servers look for each other no Python thread runs, so that a loss goes unnoticed:
-        `ended_after` ends the process then. The servers replace the handler of SIGTERM.
+        While the servers look for each other no Python thread runs, so that only a `watchdog` can
+        end the process. The servers replace the handler of SIGTERM, which is reset here.
 
         Args:
             fingerprint: returns the hash of the data of this worker. Default: "".
@@ -87,13 +83,13 @@ class Liveness:
             self._broadcast({"ready": own})
         if self._refusal:
             raise ValueError(self._refusal)
-        with ended_after(START_SECONDS, _NOT_STARTED):
+        with watchdog(START_SECONDS, _NOT_STARTED):
             yield
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:
-        """Run the work inside this context: an error that another worker caused names it."""
+        """Run the work inside this context; an error names the lost worker that caused it."""
         try:
             yield
         except (ValueError, TypeError, OSError, CommandError, WorkerLostError):
@@ -110,20 +106,20 @@ class Liveness:
         self._leave()
 
     def close(self) -> None:
-        """Close the connections: the others consider this worker lost unless it is done."""
+        """Close the connections; unless this worker is done, the others consider it lost."""
         self._closed.set()
         for connection in self.connections.values():
             connection.close()
 
     def _leave(self) -> None:
-        """Report that this worker is done; the first one waits until all others are."""
+        """Report that this worker is done; the chief then waits for all others."""
         self._broadcast({"done": True})
         if 0 not in self.connections:
             for done in self._done.values():
                 done.wait(FAREWELL_SECONDS / len(self._done))
 
     def _compare(self, fingerprint: str) -> None:
-        """Refuse the start on all workers if the data of one differ from those of the first."""
+        """Refuse the start on all workers if the data of one differ from those of the chief."""
         others = [index for index, found in self._fingerprints.items() if found != fingerprint]
         if others:
             self._refusal = (
@@ -137,7 +133,7 @@ class Liveness:
             connection.send(message)
 
     def _listen(self, index: int) -> None:
-        """Receive the messages of a worker until its connection ends, or no more come."""
+        """Receive a worker's messages until its connection closes or it is silent for too long."""
         connection = self.connections[index]
         while isinstance(message := connection.receive(SILENCE_SECONDS), dict):
             if "refused" in message:
@@ -159,7 +155,7 @@ class Liveness:
             self._broadcast({"alive": True})
 
     def _report_loss(self, index: int) -> None:
-        """Report a lost worker to the others, and end this one unless it ends by itself."""
+        """Report a lost worker to the others, and end this process unless it exits by itself."""
         if self._closed.is_set() or self._loss_noticed.is_set():
             return
         self._lost_worker = index
@@ -186,7 +182,7 @@ class Liveness:
 
 
 def _connection_errors() -> tuple[type[Exception], ...]:
-    """Return the errors that TensorFlow raises when it does not reach another worker."""
+    """Return the errors that TensorFlow raises when it cannot reach another worker."""
     errors = tf.errors
     return (
         errors.UnavailableError,

@@ -1,4 +1,4 @@
-"""Session of a worker: rendezvous before the run, liveness during it, a clean exit after it."""
+"""Session of a worker: the rendezvous before the run, liveness checks during it, and its exit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from trainlib.cli import output
 from trainlib.cli.distributed.liveness import Liveness
 from trainlib.cli.distributed.rendezvous import rendezvous
 from trainlib.cli.distributed.secret import worker_secret
-from trainlib.cli.exit_status import exit_immediately, status_of
+from trainlib.cli.errors import status_of
+from trainlib.cli.process_exit import exit_immediately
 from trainlib.core.checks import check_number
 from trainlib.training.cluster import Cluster, cluster
 
@@ -32,11 +33,12 @@ class WorkerSession(NamedTuple):
 
 
 class WorkerSecret(NamedTuple):
-    """How the workers of a run know each other.
+    """Where the secret of the workers of a run comes from.
 
     Attributes:
-        file: path of a file with their secret; None: as `worker_secret` says.
-        insecure: whether workers on several machines may do without one.
+        file: path of a file with the secret. Default: None, an environment variable; see
+            `worker_secret`.
+        insecure: whether workers on several machines may run without a secret. Default: False.
     """
 
     file: str | None = None
@@ -51,7 +53,7 @@ def worker_session(
     check: Callable[[], None],
     secret: WorkerSecret,
 ) -> Iterator[WorkerSession]:
-    """Run a worker of TF_CONFIG, or the only process, inside this context.
+    """Run a worker of TF_CONFIG, or a run of one process, inside this context.
 
     Workers other than the chief print warnings and errors only.
 
@@ -60,7 +62,7 @@ def worker_session(
         timeout: seconds to wait for the other workers, above 0.
         settings: flags that must be equal on all workers, as `--name=value` by name.
         check: called on the chief before any worker begins; raises ValueError.
-        secret: how the workers know each other.
+        secret: where the secret of the workers comes from.
 
     Raises:
         ValueError: settings or data of two workers differ, TF_CONFIG is not valid, or the workers

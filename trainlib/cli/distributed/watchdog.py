@@ -1,8 +1,8 @@
-"""The end of a process in which no Python code runs: a line on stderr, and an exit status.
+"""A watchdog: it ends this process if a block of code does not finish in time.
 
-TensorFlow's servers hold the interpreter's lock while they look for each other. A handler in Python
-would be called after that only, so that a second process keeps the time, prints the line, and ends
-the first one by a signal whose handler is the C function `_exit`.
+TensorFlow's servers hold the interpreter's lock while they look for each other, so that no Python
+code of this process can run, not even a signal handler. The watchdog is a second process. It ends
+this one by a signal whose handler is the C function `_exit`.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if not select.select([0], [], [], float(sys.argv[1]))[0]:
 
 
 @contextlib.contextmanager
-def ended_after(seconds: float, line: str) -> Iterator[None]:
-    """End this process with status 3 if the block does not end in time, whatever it does.
+def watchdog(seconds: float, message: str) -> Iterator[None]:
+    """End this process with status 3 if the block takes too long, whatever code it runs.
 
     Args:
-        seconds: the time.
-        line: printed on stderr.
+        seconds: time that the block may take.
+        message: line printed on stderr before the process ends.
     """
-    arguments = [str(seconds), line, str(os.getpid()), str(int(signal.SIGQUIT))]
+    arguments = [str(seconds), message, str(os.getpid()), str(int(signal.SIGQUIT))]
     with (
-        _exits_at_quit(),
+        _exit_on_sigquit(),
         subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _CODE, *arguments], stdin=subprocess.PIPE
-        ) as keeper,
+        ) as process,
     ):
         yield
-        keeper.kill()
+        process.kill()
 
 
 @contextlib.contextmanager
-def _exits_at_quit() -> Iterator[None]:
+def _exit_on_sigquit() -> Iterator[None]:
     """Let SIGQUIT call `_exit`, which gets the number of the signal, 3, as the exit status."""
     libc = ctypes.CDLL(None)
     libc.signal.argtypes, libc.signal.restype = [ctypes.c_int, ctypes.c_void_p], ctypes.c_void_p

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import tensorflow as tf
 from absl import flags
-from helpers.processes import environment
 
-from trainlib.cli.exit_status import (
+from trainlib.cli.errors import (
     CommandError,
     InterruptedRunError,
     WorkerLostError,
@@ -65,14 +61,3 @@ def test_an_array_that_is_too_large_is_named_by_its_shape():
     of_tensorflow = tf.errors.ResourceExhaustedError(None, None, message)
     assert one_line(of_tensorflow) == expected.format("float", "1000000,1000000000")
     assert status_of(of_tensorflow) == 2
-
-
-def test_a_process_ends_immediately_with_its_output_written():
-    code = (
-        "import atexit; from trainlib.cli.exit_status import exit_immediately\n"
-        "atexit.register(print, 'never'); print('line'); exit_immediately(7)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (7, "line\n", "")

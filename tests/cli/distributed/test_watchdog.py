@@ -6,11 +6,11 @@ from helpers.processes import run_python
 
 CODE = """
 import ctypes, time
-from trainlib.cli.distributed.last_words import ended_after
-with ended_after(30, "never"):
+from trainlib.cli.distributed.watchdog import watchdog
+with watchdog(30, "never"):
     pass
 start = time.monotonic()
-with ended_after(0.3, "the servers did not start"):
+with watchdog(0.3, "the servers did not start"):
     ctypes.PyDLL(None).sleep(20)  # holds the lock of the interpreter
 """
 
