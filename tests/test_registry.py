@@ -275,6 +275,7 @@ ANNOTATIONS = {
     "ints": ("Sequence[int]",),
     "floats": ("Sequence[float]",),
     "axis": ("Axis",),
+    "columns": ("str",),
     "structure": ("Mask", "Coefficients", "Sequence[str]", "Tensor", "Schedule", "Labels")
     + ("Sequence[Schedule]", "Callable", "Optimizer", "Mapping"),
 }

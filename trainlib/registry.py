@@ -139,8 +139,8 @@ class Hyperparameter(NamedTuple):
 
     Attributes:
         name: the name of the factory's parameter.
-        type: "float", "int", "bool", "str", "ints" and "floats" (sequences), or "axis".
-        default: under the convention that was asked for; None if required.
+        type: "float", "int", "bool", "str", "ints" and "floats" (sequences), "axis" or "columns".
+        default: the default under the requested convention; None if the hyperparameter is required.
         required: whether there is no default.
         help: one line: what it sets, its unit, its range and its choices.
         defaults: by convention, if they depend on it; {} if not.
@@ -169,7 +169,7 @@ class Hyperparameter(NamedTuple):
 
 
 def full_name(kind: str, name: str) -> str:
-    """Return the name in the registry that a short one stands for; any other name as it is.
+    """Return the name in the registry for a short name; any other name unchanged.
 
     Args:
         kind: a key of `KINDS`.

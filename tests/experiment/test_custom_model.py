@@ -319,7 +319,7 @@ REFUSED: dict[str, Any] = {
         ":wide_deep",
         COLUMNS,
         "--input_columns=wide",
-        "^input_columns must be the columns",
+        "^input_columns must list the columns",
     ),
     "no such column": (
         ":wide_deep",

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from trainlib.models import wide_deep, wiring
+from trainlib.models import wide_deep, wide_deep_signature
 
 X = np.random.default_rng(0).normal(size=(5, 8)).astype("float32")
 
@@ -60,7 +60,7 @@ def test_each_input_has_its_preprocessing():
     ],
 )
 def test_columns_are_numbers_and_ranges(columns, expected):
-    assert wiring((8,), *columns).inputs == expected
+    assert wide_deep_signature((8,), *columns).inputs == expected
 
 
 @pytest.mark.parametrize(

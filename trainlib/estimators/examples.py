@@ -13,7 +13,7 @@ from trainlib.experiment.functions import AUTO
 from trainlib.experiment.heads import metric_names, task_target
 from trainlib.experiment.targets import INPUTS, ONE_HOT, form_of, target_of
 from trainlib.experiment.task import Task, data_dtype, takes_sequences
-from trainlib.experiment.wiring import wiring_of
+from trainlib.experiment.model_signature import model_signature
 
 PIXEL_MAX = 255.0
 NAME = "X"
@@ -124,7 +124,7 @@ def build_task(
         target,
         outputs,
         _metric_names(config, loss, names, of_validation is not None),
-        wiring_of(config, arrays.x.shape[1:]),
+        model_signature(config, arrays.x.shape[1:]),
         weights,
     )
 

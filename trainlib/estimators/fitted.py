@@ -15,8 +15,8 @@ import tensorflow as tf
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.trial import TrialResult
 from trainlib.experiment.user_functions import custom_objects
-from trainlib.experiment.wiring import inputs_of, main_output
-from trainlib.models.wide_deep import Wiring
+from trainlib.experiment.model_signature import inputs_of, main_output
+from trainlib.models.signature import ModelSignature
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.layer_numbers import architecture
 
@@ -37,7 +37,7 @@ class FittedModel:
         requested: the configuration as it was given.
         architecture: the Keras model without its weights, as JSON can hold it.
         weights: the weights, in the order of the Keras model.
-        wiring: the inputs and outputs of the model.
+        signature: the inputs and outputs of the model.
         state: the training state, for fits that continue this one; None if it is not kept.
         epochs: epochs that it was trained, over all fits.
     """
@@ -46,7 +46,7 @@ class FittedModel:
         self,
         result: TrialResult,
         requested: ExperimentConfig,
-        wiring: Wiring,
+        signature: ModelSignature,
         state: list[np.ndarray] | None,
         epochs: int,
     ) -> None:
@@ -54,7 +54,7 @@ class FittedModel:
         self.requested = requested
         self.architecture = result.architecture
         self.weights = result.weights
-        self.wiring = wiring
+        self.signature = signature
         self.state = state
         self.epochs = epochs
         self._model: Any = None
@@ -87,7 +87,7 @@ class FittedModel:
         Args:
             x: the inputs, of the dtype that the model takes.
         """
-        inputs = inputs_of(self.wiring, x)
+        inputs = inputs_of(self.signature, x)
         if self._function is None:
             self._function = self._compiled(inputs)
         parts = [self._predict(inputs, slice(i, i + ROWS)) for i in range(0, len(x), ROWS)]
@@ -104,7 +104,7 @@ class FittedModel:
         if size == 1:
             part = tf.nest.map_structure(lambda a: np.repeat(a, 2, axis=0), part)
         outputs = self._function(tf.nest.map_structure(tf.constant, part))
-        predictions: np.ndarray = main_output(self.wiring, outputs).numpy()[:size]
+        predictions: np.ndarray = main_output(self.signature, outputs).numpy()[:size]
         return predictions
 
     def _compiled(self, inputs: Any) -> Any:

@@ -51,7 +51,7 @@ def train(
             start=start,
         )
     state, epochs = last.values, before + len(result.history)
-    fitted = FittedModel(result, config, task.wiring, state, epochs)
+    fitted = FittedModel(result, config, task.signature, state, epochs)
     fitted.keep_model(model)
     return fitted, result.history
 

@@ -77,7 +77,7 @@ def augmented_examples(config: ExperimentConfig, task: Task) -> AugmentedExample
         None if the examples are not augmented, or are not arrays of one input.
     """
     augmentation = build_augmentation(config, task)
-    if augmentation is None or task.wiring.inputs or isinstance(task.train.x, Mapping):
+    if augmentation is None or task.signature.inputs or isinstance(task.train.x, Mapping):
         return None
     ids = np.linspace(0, task.train.size - 1, min(SHOWN, task.train.size)).astype(int)
     data, augmenter = ArrayAdapter("data", tuple(task.train), len(ids)), Augmenter(augmentation)

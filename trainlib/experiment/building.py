@@ -24,7 +24,12 @@ from trainlib.experiment.targets import INPUTS, metric_is_by_class, takes_logits
 from trainlib.experiment.task import VOCABULARY, Task, columns_of, steps_per_epoch
 from trainlib.experiment.transfer import TransferPlan, freeze_layers, plan_for
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
-from trainlib.experiment.wiring import ONE, shapes_of, texts_by_output, with_positions
+from trainlib.experiment.model_signature import (
+    PLAIN_SIGNATURE,
+    resolve_columns,
+    shapes_of,
+    texts_by_output,
+)
 from trainlib.interop.parameters import load_parameters
 from trainlib.metrics import Metric, as_metric, on_probabilities
 from trainlib.models.transfer import with_new_head
@@ -120,8 +125,8 @@ def build_named(config: ExperimentConfig, task: Task, layers: Any = ()) -> Any:
     Raises:
         ValueError: there is no such model for these data.
     """
-    shape = shapes_of(ONE, task.train.x)
-    options = with_positions(config.model.hyperparameters, shape, columns_of(task.dataset))
+    shape = shapes_of(PLAIN_SIGNATURE, task.train.x)
+    options = resolve_columns(config.model, shape, columns_of(task.dataset))
     options |= _vocabulary(config, task)
     make = models.MODELS[config.model.name]
     return make(shape, task.outputs, task.target.activation, layers, **options)
@@ -244,11 +249,11 @@ def build_losses(
     Raises:
         ValueError: the loss of an output is unknown, or needs other targets than `loss`.
     """
-    others = texts_by_output("output_losses", config, task.wiring)
-    if not task.wiring.outputs:
+    others = texts_by_output("output_losses", config, task.signature)
+    if not task.signature.outputs:
         return build_loss(config, task.loss, from_logits)
     found = {}
-    for output in task.wiring.outputs:
+    for output in task.signature.outputs:
         head = task.head(output)
         name = head.loss
         if output in others:
@@ -275,11 +280,11 @@ def build_metrics(
         task: its data and the names of its metrics.
         from_logits: whether the predictions are logits.
     """
-    if not task.wiring.outputs:
+    if not task.signature.outputs:
         return _metrics_of(config, task.head(), task.dataset.name, from_logits)
     return {
         output: _metrics_of(config, task.head(output), task.dataset.name, from_logits)
-        for output in task.wiring.outputs
+        for output in task.signature.outputs
     }
 
 
@@ -335,7 +340,7 @@ def matched_task(task: Task, built: Models) -> Task:
         task: the task. The targets of an autoencoder are unscaled inputs.
         built: its model, which scales them.
     """
-    task = task._replace(wiring=with_outputs_of(built.full, task.wiring))
+    task = task._replace(signature=with_outputs_of(built.full, task.signature))
     if task.target.form != INPUTS:
         return task
 

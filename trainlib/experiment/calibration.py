@@ -27,7 +27,7 @@ def check_calibration(config: ExperimentConfig, task: Task, built: Models) -> No
         return
     if not task.target.by_class:
         raise ValueError(f"calibrate is for classifiers; loss {task.loss} predicts numbers")
-    if task.wiring.outputs:
+    if task.signature.outputs:
         raise ValueError("calibrate is for models of one output: leave out auxiliary_output")
     if task.validation is None:
         raise ValueError("calibrate needs validation data: validation_split above 0")

@@ -24,7 +24,7 @@ from trainlib.experiment.jobs import Failure, run_jobs
 from trainlib.experiment.result import Log
 from trainlib.experiment.task import Task, split_seed
 from trainlib.experiment.trial import TrialResult, run_trial
-from trainlib.experiment.wiring import main_output
+from trainlib.experiment.model_signature import main_output
 from trainlib.tools.fold_scores import FoldScore, bias_and_variance, fold_score
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.pool import TrainerPool
@@ -165,7 +165,7 @@ def _run_fold(worker: _Worker, fold: Fold) -> tuple[TrialResult, int, np.ndarray
     evaluator = Evaluator(
         trial.build_model(), precision=config.precision, execution=trial.config.execution
     )
-    predictions = main_output(task.wiring, evaluator.predict(x))
+    predictions = main_output(task.signature, evaluator.predict(x))
     slim = trial._replace(weights=[], architecture={})
     return slim, task.train.size, np.asarray(predictions, np.float32).reshape(size, -1)
 

@@ -13,9 +13,9 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.heads import Head
 from trainlib.experiment.targets import INPUTS
 from trainlib.experiment.task import Task
-from trainlib.experiment.wiring import Shapes
+from trainlib.experiment.model_signature import Shapes
 from trainlib.models.layers import chain
-from trainlib.models.wide_deep import Wiring
+from trainlib.models.signature import ModelSignature
 from trainlib.training.keras_private import all_layers, outputs_of
 from trainlib.training.model_ending import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.output_names import OutputOf, names_of_outputs
@@ -229,9 +229,9 @@ def check_shapes(model: Any, task: Task, hint: str = "") -> None:
             )
 
 
-def with_outputs_of(model: Any, wiring: Wiring) -> Wiring:
+def with_outputs_of(model: Any, signature: ModelSignature) -> ModelSignature:
     """Return the inputs and outputs of a model, given those of the data."""
     outputs = outputs_of(model)
     if isinstance(outputs, Mapping):
-        return wiring._replace(outputs=tuple(outputs))
-    return wiring
+        return signature._replace(outputs=tuple(outputs))
+    return signature

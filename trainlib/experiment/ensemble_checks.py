@@ -31,7 +31,7 @@ def check_ensemble(config: ExperimentConfig, task: Task) -> None:
         raise ValueError(
             "ensemble needs all training examples in memory: leave out stream_pipeline"
         )
-    if task.wiring.outputs:
+    if task.signature.outputs:
         raise ValueError("ensemble is for models of one output: leave out auxiliary_output")
     if task.target.form == INPUTS:
         raise ValueError("ensemble is for classifiers and regressors, not for autoencoders")

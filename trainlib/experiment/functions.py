@@ -193,7 +193,7 @@ def all_hyperparameters(kind: str) -> Hyperparameters:
 
 def type_of(hyperparameter: registry.Hyperparameter) -> str:
     """Return the type of a hyperparameter's value, as `as_type` takes it."""
-    return "str" if hyperparameter.type == "axis" else hyperparameter.type
+    return "str" if hyperparameter.type in ("axis", "columns") else hyperparameter.type
 
 
 def floating(kind: str, function: FunctionConfig) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from trainlib.experiment.targets import (
     metric_is_by_class,
     target_of,
 )
-from trainlib.experiment.wiring import Shapes
+from trainlib.experiment.model_signature import Shapes
 from trainlib.models import RECONSTRUCTING
 from trainlib.registry import full_name, lookup
 from trainlib.user_code import is_spec

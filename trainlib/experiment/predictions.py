@@ -38,11 +38,11 @@ def predict_test(
     x, y = task.arrays(test)
     found = build_evaluator(config, task, built).predict(x)
     losses = _losses(config, task, built)
-    if not task.wiring.outputs:
+    if not task.signature.outputs:
         return {"": _of_output(task.head(), y, found, losses, built.from_logits)}
     return {
         name: _of_output(task.head(name), y[name], found[name], losses[name], built.from_logits)
-        for name in task.wiring.outputs
+        for name in task.signature.outputs
     }
 
 

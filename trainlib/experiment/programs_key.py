@@ -21,7 +21,7 @@ from trainlib.experiment.optimization import (
     table_length,
 )
 from trainlib.experiment.task import Task, steps_per_epoch
-from trainlib.experiment.wiring import ONE, shapes_of
+from trainlib.experiment.model_signature import PLAIN_SIGNATURE, shapes_of
 from trainlib.training.automatic_names import has_numbered_names
 from trainlib.training.layer_numbers import architecture
 from trainlib.transforms.factory_arguments import is_injected
@@ -71,8 +71,8 @@ def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | N
         "architecture": found,
         "from_logits": built.from_logits,
         "augment": config.data.augment,
-        "task": (task.loss, task.target, task.outputs, task.metrics, task.wiring, task.heads),
-        "examples": (shapes_of(ONE, task.train.x), shapes_of(ONE, task.train.y)),
+        "task": (task.loss, task.target, task.outputs, task.metrics, task.signature, task.heads),
+        "examples": (shapes_of(PLAIN_SIGNATURE, task.train.x), shapes_of(PLAIN_SIGNATURE, task.train.y)),
         "regularizer": _without_numbers("regularizer", config.regularizer),
         "norms": config.reports_norms,
         **_optimization(config, steps),

@@ -11,7 +11,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig
 from trainlib.experiment.optimization import build_optimizer
 from trainlib.experiment.task import Task, training_arrays
-from trainlib.experiment.wiring import loss_weights_of
+from trainlib.experiment.model_signature import loss_weights_of
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest
 from trainlib.tools.range_test import DEFAULT, lr_finder
 
@@ -40,7 +40,7 @@ def find_learning_rate(
         lambda rate: build_optimizer(config, rate, rules=built.plan.rules),
         training_arrays(config, task),
         batch_size=config.batch_size * config.gradient_accumulation_steps,
-        loss_weights=loss_weights_of(config, task.wiring),
+        loss_weights=loss_weights_of(config, task.signature),
         regularizer=build_regularizer(config),
         regularizer_mask=config.regularized_params or kernels,
         seed=config.seed,

@@ -49,16 +49,16 @@ from trainlib.experiment.task import (
     takes_sequences,
 )
 from trainlib.experiment.user_functions import load_model
-from trainlib.experiment.wiring import (
-    ONE,
+from trainlib.experiment.model_signature import (
+    PLAIN_SIGNATURE,
     columns_by_name,
     inputs_of,
     loss_weights_of,
     shapes_of,
-    wiring_of,
+    model_signature,
 )
 from trainlib.models import LOGITS_ACTIVATIONS, RECONSTRUCTING
-from trainlib.models.wide_deep import Wiring
+from trainlib.models.signature import ModelSignature
 from trainlib.tools.uncertainty import UncertainPrediction, mc_predict
 from trainlib.training.callback import Results
 from trainlib.training.evaluator import Evaluator
@@ -239,7 +239,7 @@ def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Eval
         built.trained,
         build_losses(config, task, built.from_logits),
         metrics=build_metrics(config, task, built.from_logits),
-        loss_weights=loss_weights_of(config, task.wiring),
+        loss_weights=loss_weights_of(config, task.signature),
         regularizer=build_regularizer(config),
         regularizer_mask=config.regularized_params or kernels,
         precision=config.precision,
@@ -291,10 +291,10 @@ def _whole_task(run: SavedRun) -> Task:
     dataset = _dataset(run, path.name, examples)._replace(
         notes=notes, output_classes=_output_classes(run, examples.y, config.dataset)
     )
-    wiring, heads, first = outputs_for(config, dataset)
+    signature, heads, first = outputs_for(config, dataset)
     examples = in_forms(examples, first.target, heads, dataset.classes)
     described = first.loss, first.target, first.units, first.metrics
-    return Task(dataset, examples, None, examples, *described, wiring, None, heads)
+    return Task(dataset, examples, None, examples, *described, signature, None, heads)
 
 
 def _kind(run: SavedRun) -> str:
@@ -415,9 +415,9 @@ def _model_and_inputs(
     """Return a run's model, and the inputs that it predicts for."""
     x = load_run_inputs(run, data, log)
     model = load_run_model(run, safe_mode)
-    wiring = run_wiring(run, x)
-    check_input(model, shapes_of(wiring, x), data or run.config.dataset)
-    return model, inputs_of(wiring, x)
+    signature = run_signature(run, x)
+    check_input(model, shapes_of(signature, x), data or run.config.dataset)
+    return model, inputs_of(signature, x)
 
 
 def load_run_inputs(run: SavedRun, data: str | None = None, log: Log = lambda line: None) -> Any:
@@ -444,7 +444,7 @@ def load_run_inputs(run: SavedRun, data: str | None = None, log: Log = lambda li
     return build_saved_task(run).part("test").x
 
 
-def run_wiring(run: SavedRun, x: Any) -> Wiring:
+def run_signature(run: SavedRun, x: Any) -> ModelSignature:
     """Return which columns of its inputs a run's model takes as which of several inputs."""
     columns = columns_by_name(run.feature_names, run.preprocessing)
-    return wiring_of(run.config, shapes_of(ONE, x), columns)
+    return model_signature(run.config, shapes_of(PLAIN_SIGNATURE, x), columns)

@@ -33,11 +33,11 @@ def scaling_layers(task: Task) -> list[Any] | dict[str, list[Any]]:
     if task.dataset.preprocessing is not None:  # indicators, which are 0 or 1, stay as they are
         scaled = np.array(task.dataset.preprocessing.scaled)
         mean, variance = np.where(scaled, mean, 0), np.where(scaled, variance, 1)
-    if not task.wiring.inputs:
+    if not task.signature.inputs:
         return _standardizing(mean, variance)
     return {
         name: _standardizing(mean[list(columns)], variance[list(columns)], f"{name}_")
-        for name, columns in task.wiring.inputs.items()
+        for name, columns in task.signature.inputs.items()
     }
 
 

@@ -24,12 +24,12 @@ from trainlib.experiment.saved_run import (
     SavedRun,
     load_run_inputs,
     load_run_model,
-    run_wiring,
+    run_signature,
     score_name,
 )
-from trainlib.experiment.wiring import inputs_of, shapes_of
+from trainlib.experiment.model_signature import inputs_of, shapes_of
 from trainlib.models import RECONSTRUCTING
-from trainlib.models.wide_deep import Wiring
+from trainlib.models.signature import ModelSignature
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.paths import expanded, shown
 
@@ -147,11 +147,11 @@ def build_serving(
         x = load_run_inputs(run, data, log)
         x = {n: _first(a) for n, a in x.items()} if isinstance(x, Mapping) else _first(x)
         inputs = _of_arrays(plain, x)
-    wiring = run_wiring(run, x)
-    check_input(plain, shapes_of(wiring, x), source)
-    predicted = Evaluator(plain, execution="graph").predict(inputs_of(wiring, x))
+    signature = run_signature(run, x)
+    check_input(plain, shapes_of(signature, x), source)
+    predicted = Evaluator(plain, execution="graph").predict(inputs_of(signature, x))
     outputs = _outputs_of(run, predicted, text)
-    model = ServedModel(plain, _encoder(inputs, wiring), outputs.decode)
+    model = ServedModel(plain, _encoder(inputs, signature), outputs.decode)
     model({name: tf.constant(value) for name, value in inputs.raw.items()})  # builds it
     expected = outputs.named(predicted)
     metadata = _describe(run, inputs, outputs, expected)
@@ -231,7 +231,7 @@ def _of_arrays(plain: Any, x: Any) -> _Inputs:
     return _Inputs(raw, signature)
 
 
-def _encoder(inputs: _Inputs, wiring: Wiring) -> Any:
+def _encoder(inputs: _Inputs, signature: ModelSignature) -> Any:
     """Return the function of raw values by name that returns the inputs of the run's model."""
 
     def encode(raw: Mapping[str, Tensor]) -> Any:
@@ -242,9 +242,9 @@ def _encoder(inputs: _Inputs, wiring: Wiring) -> Any:
             x = raw[INPUT]
         else:
             return dict(raw)
-        if not wiring.inputs:
+        if not signature.inputs:
             return x
-        return {n: tf.gather(x, list(columns), axis=1) for n, columns in wiring.inputs.items()}
+        return {n: tf.gather(x, list(columns), axis=1) for n, columns in signature.inputs.items()}
 
     return encode
 

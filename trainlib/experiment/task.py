@@ -41,18 +41,18 @@ from trainlib.experiment.heads import Head, head_for, heads_for, in_forms
 from trainlib.experiment.streaming import batches_of, check_streamed
 from trainlib.experiment.targets import Target, loss_name, reconstructed, target_of
 from trainlib.experiment.user_functions import import_modules
-from trainlib.experiment.wiring import (
-    ONE,
+from trainlib.experiment.model_signature import (
+    PLAIN_SIGNATURE,
     Shapes,
     columns_by_name,
     inputs_of,
     shapes_of,
     targets_of,
     texts_by_output,
-    wiring_of,
+    model_signature,
 )
 from trainlib.models import RECONSTRUCTING
-from trainlib.models.wide_deep import Wiring
+from trainlib.models.signature import ModelSignature
 from trainlib.training.paths import expanded, shown
 from trainlib.training.strategies import get_strategy
 from trainlib.training.stream_adapter import StreamAdapter
@@ -76,7 +76,7 @@ class Task(NamedTuple):
         target: form of the targets.
         outputs: units of the model's last layer.
         metrics: names of the metrics.
-        wiring: the inputs and the outputs of the model. Default: one of each.
+        signature: the named inputs and outputs of the model. Default: one of each.
         weights: weights of the training examples; None: 1.
         heads: what each of several outputs predicts, where they have targets of their own: `loss`,
             `target`, `outputs` and `metrics` are then those of the first. Default: {}, each output
@@ -91,14 +91,14 @@ class Task(NamedTuple):
     target: Target
     outputs: int
     metrics: tuple[str, ...]
-    wiring: Wiring = ONE
+    signature: ModelSignature = PLAIN_SIGNATURE
     weights: np.ndarray | None = None
     heads: Mapping[str, Head] = {}
 
     @property
     def shapes(self) -> Shapes:
         """Shape of the inputs of an example; by name where the model has several."""
-        return shapes_of(self.wiring, self.train.x)
+        return shapes_of(self.signature, self.train.x)
 
     def head(self, output: str = "") -> Head:
         """Return what an output of the model predicts; by default the only one, or the first."""
@@ -128,7 +128,7 @@ class Task(NamedTuple):
 
     def arrays(self, examples: Examples) -> tuple[Tree, Tree]:
         """Return examples as (x, y), for the inputs and the outputs of the model."""
-        return inputs_of(self.wiring, examples.x), targets_of(self.wiring, examples.y)
+        return inputs_of(self.signature, examples.x), targets_of(self.signature, examples.y)
 
 
 def build_task(
@@ -171,7 +171,7 @@ def split_task(config: ExperimentConfig, dataset: Dataset) -> Task:
         dataset = reconstructed(dataset)
     if dataset.stream is not None:
         check_streamed(config, dataset)
-    wiring, heads, first = outputs_for(config, dataset)
+    signature, heads, first = outputs_for(config, dataset)
 
     def in_form(part: Examples) -> Examples:
         return in_forms(part, first.target, heads, dataset.classes)
@@ -195,11 +195,11 @@ def split_task(config: ExperimentConfig, dataset: Dataset) -> Task:
         train = pick(train, repeated)
         weights = None if weights is None else weights[repeated]
     described = first.loss, first.target, first.units, first.metrics
-    return Task(dataset, train, validation, test, *described, wiring, weights, heads)
+    return Task(dataset, train, validation, test, *described, signature, weights, heads)
 
 
-def outputs_for(config: ExperimentConfig, dataset: Dataset) -> tuple[Wiring, dict[str, Head], Head]:
-    """Return the wiring of a model, the heads of several outputs, and the only or first head.
+def outputs_for(config: ExperimentConfig, dataset: Dataset) -> tuple[ModelSignature, dict[str, Head], Head]:
+    """Return the signature of the model, the heads of several outputs, and the main head.
 
     Args:
         config: the experiment.
@@ -208,21 +208,21 @@ def outputs_for(config: ExperimentConfig, dataset: Dataset) -> tuple[Wiring, dic
     Raises:
         ValueError: the data do not suit the loss, or lack a column.
     """
-    shapes = shapes_of(ONE, dataset.train.x)
-    wiring = wiring_of(config, shapes, columns_of(dataset))
+    shapes = shapes_of(PLAIN_SIGNATURE, dataset.train.x)
+    signature = model_signature(config, shapes, columns_of(dataset))
     if not dataset.output_classes:
         loss = loss_name(config.loss.name, dataset, config.data.task)
-        return wiring, {}, head_for(config, loss, dataset, shapes)
-    wiring = wiring._replace(outputs=tuple(dataset.output_classes))
-    heads = heads_for(config, dataset, texts_by_output("output_losses", config, wiring))
-    return wiring, heads, next(iter(heads.values()))
+        return signature, {}, head_for(config, loss, dataset, shapes)
+    signature = signature._replace(outputs=tuple(dataset.output_classes))
+    heads = heads_for(config, dataset, texts_by_output("output_losses", config, signature))
+    return signature, heads, next(iter(heads.values()))
 
 
 def outputs_summary(task: Task) -> dict[str, Any]:
     """Return what a run's summary says of several outputs; {} where there is one."""
-    if not task.wiring.outputs:
+    if not task.signature.outputs:
         return {}
-    heads = {name: task.head(name) for name in task.wiring.outputs}
+    heads = {name: task.head(name) for name in task.signature.outputs}
     return {"outputs": {name: {"classes": x.classes, "loss": x.loss} for name, x in heads.items()}}
 
 

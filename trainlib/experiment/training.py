@@ -32,7 +32,7 @@ from trainlib.experiment.run_folder import CHECKPOINTS
 from trainlib.experiment.task import Task, steps_per_epoch
 from trainlib.experiment.transfer import unfreezing_callbacks
 from trainlib.experiment.values import written
-from trainlib.experiment.wiring import inputs_of, loss_weights_of, targets_of
+from trainlib.experiment.model_signature import inputs_of, loss_weights_of, targets_of
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.display import LoggedLines
@@ -71,7 +71,7 @@ def build_trainer(
             build_losses(config, task, built.from_logits),
             optimization.optimizer,
             metrics=build_metrics(config, task, built.from_logits),
-            loss_weights=loss_weights_of(config, task.wiring),
+            loss_weights=loss_weights_of(config, task.signature),
             regularizer=build_regularizer(config, shared),
             regularizer_mask=config.regularized_params or kernels,
             seed=config.seed,
@@ -193,7 +193,7 @@ def tensorboard_callbacks(
         histogram_epochs=wanted.histogram_epochs,
         layer_statistics=wanted.layer_statistics,
         hyperparameters=_hyperparameters(config),
-        examples=(inputs_of(task.wiring, x), targets_of(task.wiring, y)),
+        examples=(inputs_of(task.signature, x), targets_of(task.signature, y)),
         model=built.trained,
     )
     return [callback]

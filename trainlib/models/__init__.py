@@ -12,6 +12,7 @@ layers: the layers that named models share.
 dropout: the dropout family.
 custom_layers: layers that Keras does not have; imported where they are used.
 columns: the columns of a table that a hyperparameter names.
+signature: `ModelSignature`, the named inputs and outputs of a model.
 checks: what every named model checks before it is built.
 hints: warnings about hyperparameters that do not go well together.
 loading: models from a `.keras` file or from a function given as `module:function`.
@@ -36,7 +37,7 @@ from trainlib.models.structure import (
 )
 from trainlib.models.temperature import with_temperature
 from trainlib.models.transfer import transfer
-from trainlib.models.wide_deep import wide_deep, wiring
+from trainlib.models.wide_deep import wide_deep, wide_deep_signature
 
 __all__ = [
     "LOGITS_ACTIVATIONS",
@@ -51,6 +52,7 @@ __all__ = [
     "load_model",
     "logits_model",
     "mlp",
+    "parse_columns",
     "perceptron",
     "reconstruction_targets",
     "resnet",
@@ -59,7 +61,6 @@ __all__ = [
     "transfer",
     "transformer",
     "wide_deep",
-    "parse_columns",
-    "wiring",
+    "wide_deep_signature",
     "with_temperature",
 ]

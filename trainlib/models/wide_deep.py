@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
@@ -12,23 +12,12 @@ from trainlib.models.columns import parse_columns
 from trainlib.models.dense import HiddenLayers
 from trainlib.models.dropout import chosen_dropout
 from trainlib.models.layers import chain, first_layers, flatten, kernel_initializer, last_layers
+from trainlib.models.signature import ModelSignature
 
 WIDE, DEEP = "wide", "deep"
 """Names of the two inputs."""
 MAIN, AUXILIARY = "main", "aux"
 """Names of the two outputs."""
-
-
-class Wiring(NamedTuple):
-    """The named inputs and outputs of a model.
-
-    Attributes:
-        inputs: the columns of x that each input takes, by its name; {} for one input, x itself.
-        outputs: the names of the outputs, of which each predicts y; () for one output.
-    """
-
-    inputs: Mapping[str, tuple[int, ...]]
-    outputs: tuple[str, ...]
 
 
 @named_model
@@ -95,31 +84,31 @@ def wide_deep(
     """
     if not hidden:
         raise ValueError("hidden must hold at least one width: a linear model is perceptron")
-    wired = wiring(input_shape, wide_columns, deep_columns, auxiliary_output)
+    signature = wide_deep_signature(input_shape, wide_columns, deep_columns, auxiliary_output)
     dropped = chosen_dropout(dropout, dropout_kind, activation)
     kinds = HiddenLayers(kernel_initializer(initializer, activation), activation, dropped)
-    widths = _widths(input_shape, wired.inputs)
+    widths = _widths(input_shape, signature.inputs)
     inputs, wide, deep = _inputs(input_shape, preprocessing, widths)
     for i, units in enumerate(hidden, start=1):
         deep = chain(deep, kinds.layers(i, units))
     both = keras.layers.Concatenate(name="wide_and_deep")([wide, deep])
-    if not wired.outputs:
+    if not signature.outputs:
         y = chain(both, last_layers(outputs, output_activation))
         return keras.Model(inputs, y, name="wide_deep")
     y = {
         name: chain(x, _named_output(name, outputs, output_activation))
-        for name, x in zip(wired.outputs, (both, deep), strict=True)
+        for name, x in zip(signature.outputs, (both, deep), strict=True)
     }
     return keras.Model(inputs, y, name="wide_deep")
 
 
-def wiring(
+def wide_deep_signature(
     input_shape: tuple[int, ...] | Mapping[str, tuple[int, ...]],
     wide_columns: str | None = None,
     deep_columns: str | None = None,
     auxiliary_output: bool = False,
-) -> Wiring:
-    """Return the inputs and the outputs of a `wide_deep` with these hyperparameters.
+) -> ModelSignature:
+    """Return the named inputs and outputs of a `wide_deep` with these hyperparameters.
 
     Args:
         input_shape: shape of one example of the data.
@@ -128,19 +117,19 @@ def wiring(
         auxiliary_output: as in `wide_deep`.
 
     Returns:
-        A `Wiring`: the columns by input, and the names of the outputs.
+        A `ModelSignature`.
 
     Raises:
-        ValueError: there is no such column, or the data are no table.
+        ValueError: there is no such column, or the examples are not rows of a table.
 
     Example:
-        >>> wired = tl.models.wiring((8,), "0-4", "2-7", auxiliary_output=True)
-        >>> wired.inputs["deep"], wired.outputs
+        >>> signature = tl.models.wide_deep_signature((8,), "0-4", "2-7", auxiliary_output=True)
+        >>> signature.inputs["deep"], signature.outputs
         ((2, 3, 4, 5, 6, 7), ('main', 'aux'))
     """
     outputs = (MAIN, AUXILIARY) if auxiliary_output else ()
     if wide_columns is None and deep_columns is None:
-        return Wiring({}, outputs)
+        return ModelSignature({}, outputs)
     if isinstance(input_shape, Mapping) or len(input_shape) != 1:
         raise ValueError(
             f"wide_columns and deep_columns are for tables; the examples have shape {input_shape}"
@@ -151,7 +140,7 @@ def wiring(
         name: tuple(range(size)) if text is None else parse_columns(f"{name}_columns", text, size)
         for name, text in given.items()
     }
-    return Wiring(columns, outputs)
+    return ModelSignature(columns, outputs)
 
 
 def _widths(
@@ -174,7 +163,7 @@ def _inputs(
     preprocessing: Sequence[Any] | Mapping[str, Sequence[Any]],
     widths: Mapping[str, int],
 ) -> tuple[Any, Any, Any]:
-    """Return the input or the dict of inputs, and what the wide and the deep part see of them."""
+    """Return the input or the dict of inputs, and the tensors of the wide and the deep part."""
     if not isinstance(input_shape, Mapping) and not widths:
         if isinstance(preprocessing, Mapping):
             raise ValueError("preprocessing by input is for a model with columns of two inputs")
@@ -193,7 +182,7 @@ def _inputs(
 
 
 def _named_output(name: str, outputs: int, output_activation: str | None) -> list[Any]:
-    """Return an output layer and its activation, of which the last one has the output's name."""
+    """Return an output layer and its activation; the last of them has the name of the output."""
     if output_activation is None:
         return [keras.layers.Dense(outputs, name=name)]
     return [

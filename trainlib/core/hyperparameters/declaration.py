@@ -1,4 +1,4 @@
-"""How a hyperparameter is declared: its type, range, choices, unit and one line of help."""
+"""The declaration of a hyperparameter: its type, range, choices, unit and one line of help."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from trainlib.core.checks import (
     check_number,
 )
 
-TYPES = ("float", "int", "bool", "str", "ints", "floats", "axis", "structure")
+TYPES = ("float", "int", "bool", "str", "ints", "floats", "axis", "columns", "structure")
 """The types of hyperparameters.
 
-"axis" is an axis, several, or a name for them. "structure" is what no flag can hold: a mask, a
-schedule, a tensor, a sequence of these.
+"axis": an axis, several, or a name for them. "columns": text that lists columns of a table, such as
+"0-4" or "age,job". "structure": a value that no flag can hold, such as a mask, a schedule or a
+tensor.
 """
 
 
 class Range(NamedTuple):
-    """The numbers that a hyperparameter may be; None stands for no bound.
+    """The allowed values of a number; a bound of None is no bound.
 
     Attributes:
         at_least: lower bound, inclusive.
@@ -75,10 +76,10 @@ class Declaration(NamedTuple):
     Attributes:
         type: one of `TYPES`.
         text: what it sets, without its range and choices.
-        range: the numbers that it may be.
-        choices: the strings that it may be; () if any string may be.
-        unit: of a number, such as "steps"; "" for none.
-        optional: whether None is allowed.
+        range: allowed values of a number. Default: all.
+        choices: allowed strings. Default: (), all strings.
+        unit: unit of a number, such as "steps". Default: "", none.
+        optional: whether None is allowed. Default: False.
     """
 
     type: str
@@ -97,16 +98,16 @@ class Declaration(NamedTuple):
 
 
 def check_declared(name: str, value: Any, declaration: Declaration) -> None:
-    """Raise unless a value is as declared.
+    """Raise unless a value agrees with the declaration of its hyperparameter.
 
     Args:
-        name: of the argument, for the message.
+        name: name of the argument, for messages.
         value: the argument.
-        declaration: what it may be; an integer has a lower bound.
+        declaration: the declaration of the hyperparameter.
 
     Raises:
-        ValueError: a number out of its range, or a string that is none of the choices.
-        TypeError: no number where one is declared.
+        ValueError: a number is out of its range, or a string is not among the choices.
+        TypeError: a number is declared, but the value is something else.
     """
     bounds = declaration.range._asdict()
     if value is None and declaration.optional:
@@ -122,7 +123,7 @@ def check_declared(name: str, value: Any, declaration: Declaration) -> None:
 
 
 Table: TypeAlias = Mapping[str, Declaration]
-"""Declarations by name: `beta_1`, or `lion.beta_1` if it means something else for a factory."""
+"""Declarations by name: `beta_1`; `lion.beta_1` overrides it for one factory."""
 
 
 def number(text: str, range: Range = UNBOUNDED, **options: Any) -> Declaration:

@@ -19,7 +19,7 @@ _NUMBER = Range(at_least=0)
 _LAYERS = Range(at_least=1, at_most=1000)
 
 ANYWHERE = ("auto", "dropout", "gaussian", "gaussian_noise")
-"""Kinds of dropout for layers of any shape; "auto" is "dropout" unless the model says otherwise."""
+"""Kinds of dropout that all models take; "auto" is "dropout", except for self-normalizing ones."""
 
 
 def _dropout_kind(*kinds: str) -> Declaration:
@@ -30,7 +30,7 @@ MODELS: Table = {
     # Dense networks.
     "hidden": Declaration("ints", "widths of the hidden layers, none for a linear model", _COUNT),
     "depth": integer(
-        "number of hidden layers, in place of hidden; 0: none",
+        "number of hidden layers, instead of hidden; 0 for none",
         Range(at_least=0, at_most=1000),
         optional=True,
     ),
@@ -42,7 +42,7 @@ MODELS: Table = {
         _COUNT,
         optional=True,
     ),
-    "self_normalizing": switch("SELU, LeCun initialization and alpha dropout"),
+    "self_normalizing": switch("use SELU, LeCun initialization and alpha dropout"),
     "residual": integer("hidden layers in a residual block, 0 for no shortcuts", _NUMBER),
     "activation": Declaration(
         "str",
@@ -58,12 +58,14 @@ MODELS: Table = {
     "batch_norm": switch("normalize each hidden layer before its activation"),
     "batch_norm_position": choice("where batch_norm normalizes a layer", "before", "after"),
     "fourier_features": integer(
-        "frequencies of sines and cosines of fourier_columns, which become inputs too, 0 for none",
+        "frequencies of the sines and cosines of fourier_columns that are added as inputs; 0 for "
+        "none",
         _NUMBER,
     ),
     "fourier_columns": Declaration(
-        "str",
-        "columns of the Fourier features, from 0 or by name, as in 6-7 or Latitude,Longitude; all",
+        "columns",
+        "columns of the Fourier features, from 0 or by name, as in 6-7 or Latitude,Longitude; by "
+        "default all",
         optional=True,
     ),
     "fourier_scale": number(
@@ -96,31 +98,35 @@ MODELS: Table = {
     "shortcut": choice("shortcuts where a stage begins", "identity", "projection"),
     # Autoencoders.
     "autoencoder.hidden": Declaration(
-        "ints", "widths of the encoder, of which the last is the code", _COUNT
+        "ints", "widths of the encoder; the last is the length of the code", _COUNT
     ),
     "autoencoder.depth": integer(
         "number of blocks, if convolutional", Range(at_least=1, at_most=30)
     ),
     "autoencoder.dropout": number("fraction of the inputs that is dropped", DECAY),
-    "convolutional": switch("convolutions in place of dense layers"),
+    "convolutional": switch("use convolutions instead of dense layers"),
     # Networks for sequences.
     "cell": choice("recurrent layer", "lstm", "gru", "simple"),
     "rnn.units": integer("units of each recurrent layer", _COUNT),
     "rnn.depth": integer("number of recurrent layers", _LAYERS),
     "rnn.dropout_kind": _dropout_kind("spatial"),
     "bidirectional": switch("read sequences in both directions"),
-    "vocabulary": integer("number of different integers, 0 if the inputs are numbers", _NUMBER),
-    "embedding": integer("length of the vectors of integers", _COUNT),
+    "vocabulary": integer("number of different integers; 0 if the inputs are numbers", _NUMBER),
+    "embedding": integer("length of the embedding vectors", _COUNT),
     "transformer.depth": integer("number of blocks", _LAYERS),
-    "transformer.width": integer("length of the vectors of a step", _COUNT),
+    "transformer.width": integer("length of the vector of a step", _COUNT),
     "transformer.dropout_kind": _dropout_kind("stochastic_depth"),
     "heads": integer("number of attention heads", _LAYERS),
     "feedforward": integer("units of the hidden layer of a block", _COUNT),
-    "positions": choice("vectors added by position", "learned", "sinusoidal", "none"),
+    "positions": choice("position embedding", "learned", "sinusoidal", "none"),
     # Wide and deep.
     "wide_columns": Declaration(
-        "str", "columns of the wide input, from 0 or by name, as in 0-4 or 0,2,5-7", optional=True
+        "columns",
+        "columns of the wide input, from 0 or by name, as in 0-4 or 0,2,5-7",
+        optional=True,
     ),
-    "deep_columns": Declaration("str", "columns of the deep input", optional=True),
-    "auxiliary_output": switch("a second output, from the last hidden layer alone"),
+    "deep_columns": Declaration(
+        "columns", "columns of the deep input, written likewise", optional=True
+    ),
+    "auxiliary_output": switch("add a second output, from the last hidden layer alone"),
 }

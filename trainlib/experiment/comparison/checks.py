@@ -80,7 +80,7 @@ def _check_monitor(contenders: Contenders, options: CompareConfig) -> None:
                 "validation_split is 0: contenders are ranked and tuned on a validation part, "
                 "such as validation_split=0.1"
             )
-        if result not in ("loss", *task.metrics) and not task.wiring.outputs:
+        if result not in ("loss", *task.metrics) and not task.signature.outputs:
             raise ValueError(
                 f"monitor {options.monitor}: {name} reports val_loss"
                 f"{''.join(f', val_{metric}' for metric in task.metrics)}"

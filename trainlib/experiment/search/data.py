@@ -44,8 +44,8 @@ class TaskCache:
         self._tasks[key] = tasks
         while len(self._tasks) > KEPT:
             del self._tasks[next(iter(self._tasks))]
-        wiring = outputs_for(config, tasks[0].dataset)[0]
-        return tuple(task._replace(wiring=wiring) for task in tasks)
+        signature = outputs_for(config, tasks[0].dataset)[0]
+        return tuple(task._replace(signature=signature) for task in tasks)
 
     def _load(self, config: ExperimentConfig) -> tuple[Task, ...]:
         if self._folds == 1:
@@ -56,7 +56,7 @@ class TaskCache:
 
 
 def _key(config: ExperimentConfig) -> Hashable:
-    """Return what the task of a configuration depends on, but for its wiring."""
+    """Return the settings on which the task of a configuration depends, except its signature."""
     settings = (config.dataset, config.data, config.seed, config.loss, config.metrics)
     code = (config.imports, config.code_path, config.precision)
     return (*settings, *code, config.model.name, config.regularizer is None)

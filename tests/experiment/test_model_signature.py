@@ -13,16 +13,16 @@ from trainlib.experiment.building import build_losses, build_models
 from trainlib.experiment.predictions import predict_test
 from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run, with_data
 from trainlib.experiment.task import build_task, training_data
-from trainlib.experiment.wiring import (
-    ONE,
+from trainlib.experiment.model_signature import (
+    PLAIN_SIGNATURE,
     by_output,
     inputs_of,
     loss_weights_of,
     main_output,
     targets_of,
-    with_positions,
+    resolve_columns,
 )
-from trainlib.models.wide_deep import Wiring
+from trainlib.models.signature import ModelSignature
 
 WIRED = (
     "--model=wide_deep",
@@ -48,23 +48,23 @@ def finished(tmp_path_factory):
 
 
 def test_each_input_takes_its_columns_and_each_output_predicts_the_targets():
-    wiring = Wiring({"wide": (0,), "deep": (1, 0)}, ("main", "aux"))
-    found = inputs_of(wiring, X)
+    signature = ModelSignature({"wide": (0,), "deep": (1, 0)}, ("main", "aux"))
+    found = inputs_of(signature, X)
     np.testing.assert_array_equal(found["wide"], X[:, :1])
     np.testing.assert_array_equal(found["deep"], X[:, ::-1])
-    assert by_output(wiring, 3) == {"main": 3, "aux": 3}
-    assert targets_of(wiring, Y) == {"main": Y, "aux": Y}
-    assert main_output(wiring, {"aux": 1, "main": 2}) == 2
+    assert by_output(signature, 3) == {"main": 3, "aux": 3}
+    assert targets_of(signature, Y) == {"main": Y, "aux": Y}
+    assert main_output(signature, {"aux": 1, "main": 2}) == 2
 
 
 def test_a_model_of_one_input_and_one_output_takes_the_data_as_they_are():
-    assert inputs_of(ONE, X) is X
-    assert by_output(ONE, Y) is Y and targets_of(ONE, Y) is Y
+    assert inputs_of(PLAIN_SIGNATURE, X) is X
+    assert by_output(PLAIN_SIGNATURE, Y) is Y and targets_of(PLAIN_SIGNATURE, Y) is Y
 
 
 def test_arrays_by_name_are_taken_as_they_are():
     x, y = {"wide": X}, {"main": Y}
-    assert inputs_of(ONE, x) == x and targets_of(Wiring({}, ("main",)), y) == y
+    assert inputs_of(PLAIN_SIGNATURE, x) == x and targets_of(ModelSignature({}, ("main",)), y) == y
 
 
 def test_results_are_named_by_output_and_weighted(finished):
@@ -138,9 +138,9 @@ def test_classes_are_weighted_and_trained_on_logits_for_each_output():
 )
 def test_weights_that_have_no_meaning_are_refused(flags, message):
     config = experiment(*flags)
-    wiring = Wiring({}, ("main", "aux")) if "--auxiliary_output" in flags else ONE
+    signature = ModelSignature({}, ("main", "aux")) if "--auxiliary_output" in flags else PLAIN_SIGNATURE
     with pytest.raises(ValueError, match=message):
-        loss_weights_of(config, wiring)
+        loss_weights_of(config, signature)
 
 
 def test_outputs_have_losses_of_the_same_targets(finished):
@@ -162,11 +162,11 @@ def test_the_weights_of_losses_are_kept_in_a_flag_file():
 
 def test_columns_of_a_model_are_given_by_position_or_by_name():
     names = {"age": (0,), "kind": (1, 2)}
-    given = {"deep_columns": "kind", "wide_columns": "2,age", "other": "age"}
-    found = with_positions(given, (3,), names)
-    assert found == {"deep_columns": "1,2", "wide_columns": "2,0", "other": "age"}
+    model = tl.config("wide_deep", deep_columns="kind", wide_columns="2,age", activation="age")
+    found = resolve_columns(model, (3,), names)
+    assert found == {"deep_columns": "1,2", "wide_columns": "2,0", "activation": "age"}
     with pytest.raises(ValueError, match="^deep_columns must .* or with the columns age, kind"):
-        with_positions({"deep_columns": "ages"}, (3,), names)
+        resolve_columns(tl.config("wide_deep", deep_columns="ages"), (3,), names)
 
 
 def test_fourier_features_of_a_table_are_of_the_columns_that_are_named(tmp_path):
