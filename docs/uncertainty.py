@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 import trainlib as tl
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 
 FLAGS = "--dataset=fashion_mnist\n--model=mlp\n--dropout=0.2\n--epochs=30\n--batch_size=128\n"
 SAMPLES = 50

@@ -8,7 +8,7 @@ from helpers.experiments import QUICK, experiment
 
 import trainlib as tl
 from trainlib.experiment.augmentation import augmented_examples, build_augmentation
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 from trainlib.experiment.user_functions import modules_used
 
 FLAG = "--augment=flip,rotation=0.1,contrast=0.2"

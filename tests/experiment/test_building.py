@@ -15,7 +15,7 @@ from trainlib.experiment.custom_model import check_shapes
 from trainlib.experiment.functions import FUNCTIONS
 from trainlib.experiment.scaling import BOUND
 from trainlib.experiment.targets import takes_logits
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 from trainlib.registry import LOSSES
 
 L = keras.layers

@@ -12,7 +12,7 @@ from helpers.experiments import QUICK, experiment
 import trainlib as tl
 from trainlib.experiment import run_folder
 from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 
 FLAGS = (*QUICK, "--train_examples=400", "--validation_split=0.5", "--epochs=4")
 

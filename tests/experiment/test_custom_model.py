@@ -17,7 +17,8 @@ import trainlib as tl
 from trainlib.experiment.building import build_models, matched_task
 from trainlib.experiment.predictions import predict_test, shown_examples
 from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run, with_data
-from trainlib.experiment.task import build_task, training_data
+from trainlib.experiment.task_building import build_task
+from trainlib.experiment.training_data import training_data
 
 L = keras.layers
 RNG = np.random.default_rng(0)

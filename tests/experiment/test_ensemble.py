@@ -18,7 +18,7 @@ from trainlib.experiment.ensemble import _fastest
 from trainlib.experiment.reporting import write_report
 from trainlib.experiment.resume import resumed_ensemble
 from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 
 CONFIG = experiment(
     *QUICK, "--validation_split=0.25", "--ensemble=2", "--ensemble_weights=simplex", "--calibrate"

@@ -14,7 +14,7 @@ from trainlib.experiment.ensemble_members import (
     member_config,
     member_task,
 )
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 
 
 def test_members_have_seeds_in_a_row_and_one_split() -> None:

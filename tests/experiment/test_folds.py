@@ -13,7 +13,8 @@ from helpers.experiments import write_table
 import trainlib as tl
 from trainlib.experiment.building import build_models
 from trainlib.experiment.folds import Fold, fold_task, split_folds, whole_task
-from trainlib.experiment.task import PARTS, build_task
+from trainlib.experiment.task import PARTS
+from trainlib.experiment.task_building import build_task
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from helpers.experiments import experiment
 
 from trainlib.experiment import memory
 from trainlib.experiment.memory import check_memory
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 from trainlib.training.memory import free_memory
 
 DIGITS = experiment("--train_examples=40")

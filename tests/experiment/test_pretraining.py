@@ -15,7 +15,7 @@ from trainlib.experiment.pretraining import pretrain_models, read_pretraining, u
 from trainlib.experiment.result import Session
 from trainlib.experiment.resume import resumed_config
 from trainlib.experiment.run_folder import read_summary
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 
 FLAGS = (*QUICK, "--pretrain=autoencoder", "--pretrain_epochs=2", "--freeze=hidden.*")
 

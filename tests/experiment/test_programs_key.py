@@ -13,7 +13,8 @@ import trainlib as tl
 from trainlib.data.examples import pick
 from trainlib.experiment import programs_key as keys
 from trainlib.experiment.building import build_models
-from trainlib.experiment.task import Task, build_task
+from trainlib.experiment.task import Task
+from trainlib.experiment.task_building import build_task
 
 CONFIG = tl.ExperimentConfig(
     data=tl.DataConfig(train_examples=64),

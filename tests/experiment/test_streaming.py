@@ -12,7 +12,8 @@ import trainlib as tl
 from trainlib.experiment.building import build_models
 from trainlib.experiment.partial_run import StopAfter
 from trainlib.experiment.resume import resumed_config
-from trainlib.experiment.task import build_task, steps_per_epoch, training_data
+from trainlib.experiment.task_building import build_task
+from trainlib.experiment.training_data import steps_per_epoch, training_data
 
 CODE = """
 import numpy as np
@@ -152,7 +153,7 @@ def test_an_epoch_of_unknown_length_is_refused():
         steps_per_epoch(settings, build_task(settings))
     with pytest.raises(ValueError, match="never ends: pass steps_per_epoch"):
         batches(config("endless"))
-    with pytest.raises(ValueError, match="stream_pipeline is for a pipeline of yours"):
+    with pytest.raises(ValueError, match="stream_pipeline is for your own pipelines"):
         build_task(experiment("--stream_pipeline"))
     with pytest.raises(ValueError, match="steps_per_epoch is for a pipeline that is streamed"):
         tl.DataConfig(steps_per_epoch=3)

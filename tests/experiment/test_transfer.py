@@ -16,7 +16,7 @@ from trainlib.experiment.optimization import build_optimization
 from trainlib.experiment.result import Session
 from trainlib.experiment.resume import resumed_config
 from trainlib.experiment.run_folder import read_summary
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 from trainlib.training.callback import as_callback
 
 BASE = tuple(x for x in QUICK if not x.startswith(("--hidden", "--epochs", "--learning_rate")))

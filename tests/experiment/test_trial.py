@@ -15,7 +15,7 @@ from helpers.experiments import QUICK, experiment
 
 import trainlib as tl
 from trainlib.data.examples import pick
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 
 CONFIG = experiment(*QUICK, "--validation_split=0.25", "--epochs=2")
 

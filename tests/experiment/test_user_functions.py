@@ -18,7 +18,7 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.building import build_loss, build_metrics, build_models, build_regularizer
 from trainlib.experiment.optimization import build_optimization
 from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 
 MODULE = """
 import keras, tensorflow as tf, trainlib as tl, numpy as np

@@ -24,7 +24,7 @@ from trainlib.experiment import run_folder  # noqa: E402
 from trainlib.experiment.building import build_models, describe, matched_task  # noqa: E402
 from trainlib.experiment.flat import flag_text  # noqa: E402
 from trainlib.experiment.range_test import find_learning_rate  # noqa: E402
-from trainlib.experiment.task import build_task  # noqa: E402
+from trainlib.experiment.task_building import build_task  # noqa: E402
 from trainlib.report.range_test import write_range_test  # noqa: E402
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest  # noqa: E402
 from trainlib.training.paths import shown  # noqa: E402

@@ -12,7 +12,8 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.heads import metric_names, task_target
 from trainlib.experiment.targets import INPUTS, ONE_HOT, form_of, target_of
-from trainlib.experiment.task import Task, data_dtype, takes_sequences
+from trainlib.experiment.dataset_loading import data_dtype, takes_sequences
+from trainlib.experiment.task import Task
 from trainlib.experiment.model_signature import model_signature
 
 PIXEL_MAX = 255.0

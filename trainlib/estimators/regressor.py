@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array
 from trainlib.estimators.base import TrainlibEstimator
 from trainlib.estimators.examples import Arrays, TargetNames
 from trainlib.estimators.settings import base_config
-from trainlib.experiment.task import data_dtype
+from trainlib.experiment.dataset_loading import data_dtype
 
 FLOATING = (np.float64, np.float32)
 """Dtypes of targets that predictions have too; others become the first."""

@@ -9,7 +9,12 @@ flat: a configuration as values by flag, and as a flag file.
 hyperparameter_flags: the flags of hyperparameters, and which functions they choose.
 serialization: a configuration as JSON.
 targets: the form of the targets of each loss.
-task: the data, split into parts, and the targets.
+task: `Task`, the data in parts with their loss, targets and metrics.
+dataset_loading: the data set: by name, from a file or from a custom function.
+splits: the examples for training and for validation.
+task_building: `build_task`.
+training_data: the training data as a trainer takes them.
+model_signature: the named inputs and outputs of a model, and the data in that form.
 building: models, loss, metrics and regularizer.
 optimization: the optimizer with its schedule, clipping, hyperparameters by path and constraint.
 training: the trainer, its callbacks and its checkpoints.

@@ -21,7 +21,10 @@ from trainlib.experiment.functions import AUTO, FunctionConfig, floating, not_fo
 from trainlib.experiment.heads import Head
 from trainlib.experiment.scaling import scaling_layers
 from trainlib.experiment.targets import INPUTS, metric_is_by_class, takes_logits, target_of
-from trainlib.experiment.task import VOCABULARY, Task, columns_of, steps_per_epoch
+from trainlib.experiment.dataset_loading import VOCABULARY
+from trainlib.experiment.task import Task
+from trainlib.experiment.task_building import columns_of
+from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.transfer import TransferPlan, freeze_layers, plan_for
 from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
 from trainlib.experiment.model_signature import (

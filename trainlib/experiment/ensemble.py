@@ -28,7 +28,7 @@ from trainlib.experiment.ensemble_members import (
 )
 from trainlib.experiment.jobs import run_jobs, share_of_cores
 from trainlib.experiment.result import Log
-from trainlib.experiment.task import build_task
+from trainlib.experiment.task_building import build_task
 from trainlib.training.display import format_results
 from trainlib.training.paths import printable, shown
 from trainlib.training.pool import TrainerPool

@@ -10,7 +10,8 @@ from trainlib.experiment.ensemble_scores import likelihood_of
 from trainlib.experiment.parts import CheckpointConfig
 from trainlib.experiment.range_test import is_rate_auto
 from trainlib.experiment.targets import INPUTS
-from trainlib.experiment.task import Task, steps_per_epoch
+from trainlib.experiment.task import Task
+from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.training import build_trainer, training_callbacks
 from trainlib.models import LOGITS_ACTIVATIONS
 from trainlib.training.cluster import cluster

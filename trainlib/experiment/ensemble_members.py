@@ -24,7 +24,10 @@ from trainlib.experiment.parts import MAX_SEED, DataConfig, ScheduleConfig
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import write_model_and_summary
 from trainlib.experiment.saved_run import build_evaluator
-from trainlib.experiment.task import PARTS, Task, build_task, split_seed, steps_per_epoch
+from trainlib.experiment.splits import split_seed
+from trainlib.experiment.task import PARTS, Task
+from trainlib.experiment.task_building import build_task
+from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.trial import TrialResult, run_trial
 from trainlib.step.averages import averaged_weights
 from trainlib.training.callback import Results, TrainingStatus

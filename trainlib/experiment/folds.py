@@ -18,7 +18,10 @@ from trainlib.data.examples import pick
 from trainlib.data.files import is_table
 from trainlib.experiment.balance import labels_of
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.task import Task, load_data, split_task, training_parts
+from trainlib.experiment.dataset_loading import load_data
+from trainlib.experiment.splits import training_parts
+from trainlib.experiment.task import Task
+from trainlib.experiment.task_building import split_task
 
 KINDS = ("auto", "plain", "stratified", "grouped", "stratified_grouped")
 """Kinds of folds."""

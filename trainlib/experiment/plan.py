@@ -20,7 +20,8 @@ from trainlib.experiment.preparation import PreparedRun, prepare_run
 from trainlib.experiment.pretrain_config import NONE
 from trainlib.experiment.range_test import is_rate_auto
 from trainlib.experiment.result import Session
-from trainlib.experiment.task import build_task, steps_per_epoch
+from trainlib.experiment.task_building import build_task
+from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.training.cluster import cluster
 from trainlib.training.memory import free_memory
 from trainlib.training.paths import printable, shown

@@ -34,14 +34,8 @@ from trainlib.experiment.range_test import (
 )
 from trainlib.experiment.result import Log, Session
 from trainlib.experiment.saved_run import build_evaluator
-from trainlib.experiment.task import (
-    PARTS,
-    Task,
-    fingerprint,
-    steps_per_epoch,
-    training_arrays,
-    training_data,
-)
+from trainlib.experiment.task import PARTS, Task, fingerprint
+from trainlib.experiment.training_data import steps_per_epoch, training_arrays, training_data
 from trainlib.experiment.training import build_trainer, training_callbacks
 from trainlib.experiment.user_functions import modules_used
 from trainlib.tools.calibration import Calibration

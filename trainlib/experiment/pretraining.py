@@ -18,7 +18,8 @@ from trainlib.experiment.building import Models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.pretrain_config import MASKED, NONE
 from trainlib.experiment.result import Log
-from trainlib.experiment.task import Task, data_dtype, load_data
+from trainlib.experiment.dataset_loading import data_dtype, load_data
+from trainlib.experiment.task import Task
 from trainlib.tools.pretraining import PretrainingStage, check_encoder, pretrain
 from trainlib.training.cluster import cluster
 from trainlib.training.files import as_json, read_text, write_text

@@ -20,7 +20,8 @@ from trainlib.experiment.optimization import (
     is_tabulated,
     table_length,
 )
-from trainlib.experiment.task import Task, steps_per_epoch
+from trainlib.experiment.task import Task
+from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.model_signature import PLAIN_SIGNATURE, shapes_of
 from trainlib.training.automatic_names import has_numbered_names
 from trainlib.training.layer_numbers import architecture

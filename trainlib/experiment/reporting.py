@@ -25,7 +25,8 @@ from trainlib.experiment.saved_run import (
     read_saved_run,
     with_data,
 )
-from trainlib.experiment.task import Task, steps_per_epoch
+from trainlib.experiment.task import Task
+from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.values import written
 from trainlib.report import columns
 from trainlib.report.comparison_page import write_comparison_page

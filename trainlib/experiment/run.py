@@ -40,7 +40,8 @@ from trainlib.experiment.result import (
     Session,
     default_session,
 )
-from trainlib.experiment.task import PARTS, Task, build_task, held_out, outputs_summary
+from trainlib.experiment.task import PARTS, Task, held_out, outputs_summary
+from trainlib.experiment.task_building import build_task
 from trainlib.experiment.training import (
     build_checkpoints,
     check_tensorboard,

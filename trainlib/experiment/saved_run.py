@@ -40,14 +40,9 @@ from trainlib.experiment.functions import AUTO
 from trainlib.experiment.heads import in_forms
 from trainlib.experiment.result import Log
 from trainlib.experiment.targets import target_of
-from trainlib.experiment.task import (
-    VOCABULARY,
-    Task,
-    build_task,
-    data_dtype,
-    outputs_for,
-    takes_sequences,
-)
+from trainlib.experiment.dataset_loading import VOCABULARY, data_dtype, takes_sequences
+from trainlib.experiment.task import Task
+from trainlib.experiment.task_building import build_task, outputs_for
 from trainlib.experiment.user_functions import load_model
 from trainlib.experiment.model_signature import (
     PLAIN_SIGNATURE,

@@ -29,7 +29,8 @@ from trainlib.experiment.parts import TensorBoardConfig
 from trainlib.experiment.patterns import naming_patterns
 from trainlib.experiment.result import Log
 from trainlib.experiment.run_folder import CHECKPOINTS
-from trainlib.experiment.task import Task, steps_per_epoch
+from trainlib.experiment.task import Task
+from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.transfer import unfreezing_callbacks
 from trainlib.experiment.values import written
 from trainlib.experiment.model_signature import inputs_of, loss_weights_of, targets_of

@@ -24,7 +24,8 @@ from trainlib.experiment.preparation import (
 )
 from trainlib.experiment.programs_key import programs_key
 from trainlib.experiment.result import Session
-from trainlib.experiment.task import Task, build_task, held_out
+from trainlib.experiment.task import Task, held_out
+from trainlib.experiment.task_building import build_task
 from trainlib.experiment.user_functions import custom_objects
 from trainlib.step.state import TrainState
 from trainlib.training.callback import Results, Stop

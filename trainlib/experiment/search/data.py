@@ -6,7 +6,9 @@ from collections.abc import Hashable
 
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.folds import fold_task, split_folds, whole_task
-from trainlib.experiment.task import Task, build_task, outputs_for, split_seed
+from trainlib.experiment.splits import split_seed
+from trainlib.experiment.task import Task
+from trainlib.experiment.task_building import build_task, outputs_for
 
 KEPT = 2
 """Number of data that are kept: trials may differ in how the data are prepared."""
