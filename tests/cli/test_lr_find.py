@@ -13,7 +13,8 @@ from helpers.experiments import experiment
 from helpers.modules import hide_package
 
 import trainlib as tl
-from trainlib.experiment.building import build_loss, build_models
+from trainlib.experiment.model_building import build_models
+from trainlib.experiment.objective_building import build_loss
 from trainlib.experiment.task_building import build_task
 from trainlib.tools.loss_curve import RangeTest
 from trainlib.tools.range_test import lr_finder

@@ -11,7 +11,9 @@ from helpers.experiments import QUICK, experiment
 
 import trainlib as tl
 from trainlib.experiment import run_folder
-from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run
+from trainlib.experiment.run_evaluation import evaluate_run
+from trainlib.experiment.run_prediction import predict_run
+from trainlib.experiment.saved_run import read_saved_run
 from trainlib.experiment.task_building import build_task
 
 FLAGS = (*QUICK, "--train_examples=400", "--validation_split=0.5", "--epochs=4")

@@ -14,9 +14,11 @@ from helpers.commands import run_command
 from helpers.experiments import experiment
 
 import trainlib as tl
-from trainlib.experiment.building import build_models, matched_task
+from trainlib.experiment.model_building import build_models, matched_task
 from trainlib.experiment.predictions import predict_test, shown_examples
-from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run, with_data
+from trainlib.experiment.run_evaluation import evaluate_run
+from trainlib.experiment.run_prediction import predict_run
+from trainlib.experiment.saved_run import read_saved_run, with_data
 from trainlib.experiment.task_building import build_task
 from trainlib.experiment.training_data import training_data
 

@@ -17,7 +17,9 @@ import trainlib as tl
 from trainlib.experiment.ensemble import _fastest
 from trainlib.experiment.reporting import write_report
 from trainlib.experiment.resume import resumed_ensemble
-from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run
+from trainlib.experiment.run_evaluation import evaluate_run
+from trainlib.experiment.run_prediction import predict_run
+from trainlib.experiment.saved_run import read_saved_run
 from trainlib.experiment.task_building import build_task
 
 CONFIG = experiment(

@@ -8,12 +8,7 @@ import numpy as np
 import pytest
 from helpers.experiments import experiment
 
-from trainlib.experiment.ensemble_members import (
-    cycle_ends,
-    fold_numbers,
-    member_config,
-    member_task,
-)
+from trainlib.experiment.ensemble_members import fold_numbers, member_config, member_task
 from trainlib.experiment.task_building import build_task
 
 
@@ -69,34 +64,6 @@ def test_members_by_fold_train_on_all_but_their_fold() -> None:
     held_out = np.concatenate([x.validation.x for x in tasks])
     assert sorted(map(bytes, held_out)) == sorted(map(bytes, task.train.x))
     assert [x.train.size + x.validation.size for x in tasks] == [task.train.size] * 4
-
-
-@pytest.mark.parametrize(
-    "flags, ends",
-    [
-        (["--epochs=6"], [2, 4, 6]),
-        (["--epochs=7", "--schedule=cosine_decay_restarts", "--first_decay_steps=10"], [1, 3, 7]),
-        (
-            ["--epochs=9", "--schedule=cosine_decay_restarts", "--first_decay_steps=20",
-             "--t_mul=1"],
-            [4, 6, 8],
-        ),
-    ],
-)  # fmt: skip
-def test_snapshots_are_taken_at_the_ends_of_the_last_cycles(
-    flags: list[str], ends: list[int]
-) -> None:
-    config = experiment("--ensemble=3", "--ensemble_by=snapshot", *flags)
-    assert cycle_ends(config, updates=10) == ends
-
-
-def test_cycles_that_end_within_an_epoch_are_refused() -> None:
-    config = experiment(
-        "--ensemble=2", "--ensemble_by=snapshot", "--schedule=cosine_decay_restarts",
-        "--first_decay_steps=15",
-    )  # fmt: skip
-    with pytest.raises(ValueError, match="as many ends of whole epochs"):
-        cycle_ends(config, updates=10)
 
 
 def test_options_of_an_ensemble_need_members() -> None:

@@ -15,7 +15,8 @@ from helpers.experiments import QUICK, experiment
 import trainlib as tl
 from trainlib.experiment import export, serving
 from trainlib.experiment.export_formats import EXPORTERS, Exporter
-from trainlib.experiment.saved_run import predict_run, read_saved_run
+from trainlib.experiment.run_prediction import predict_run
+from trainlib.experiment.saved_run import read_saved_run
 
 TABLE = """age of owner,kind,price
 20,cat,low

@@ -9,9 +9,12 @@ import pytest
 from helpers.experiments import experiment
 
 import trainlib as tl
-from trainlib.experiment.building import build_losses, build_models
+from trainlib.experiment.model_building import build_models
+from trainlib.experiment.objective_building import build_losses
 from trainlib.experiment.predictions import predict_test
-from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run, with_data
+from trainlib.experiment.run_evaluation import evaluate_run
+from trainlib.experiment.run_prediction import predict_run
+from trainlib.experiment.saved_run import read_saved_run, with_data
 from trainlib.experiment.task_building import build_task
 from trainlib.experiment.training_data import training_data
 from trainlib.experiment.model_signature import (

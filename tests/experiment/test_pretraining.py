@@ -10,7 +10,7 @@ from helpers.experiments import QUICK, experiment, write_table
 
 import trainlib as tl
 from trainlib.callbacks import StopAfter
-from trainlib.experiment.building import build_models
+from trainlib.experiment.model_building import build_models
 from trainlib.experiment.pretraining import pretrain_models, read_pretraining, unlabelled_inputs
 from trainlib.experiment.result import Session
 from trainlib.experiment.resume import resumed_config

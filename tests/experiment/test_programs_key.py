@@ -12,7 +12,7 @@ import pytest
 import trainlib as tl
 from trainlib.data.examples import pick
 from trainlib.experiment import programs_key as keys
-from trainlib.experiment.building import build_models
+from trainlib.experiment.model_building import build_models
 from trainlib.experiment.task import Task
 from trainlib.experiment.task_building import build_task
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.experiments import experiment
 
-from trainlib.experiment.building import build_models
+from trainlib.experiment.model_building import build_models
 from trainlib.experiment.range_test import find_learning_rate, is_rate_auto, with_learning_rate
 from trainlib.experiment.task_building import build_task
 from trainlib.tools.loss_curve import RangeTest

@@ -8,7 +8,9 @@ import pytest
 import trainlib as tl
 from trainlib.cli.predict import Predicted, to_csv
 from trainlib.data import load_dataset
-from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run
+from trainlib.experiment.run_evaluation import evaluate_run
+from trainlib.experiment.run_prediction import predict_run
+from trainlib.experiment.saved_run import read_saved_run
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,8 @@ from trainlib.experiment.reporting import (
     write_comparison,
     write_report,
 )
-from trainlib.experiment.saved_run import (
-    build_saved_task,
-    load_models,
-    predict_run,
-    read_saved_run,
-)
+from trainlib.experiment.run_prediction import predict_run
+from trainlib.experiment.saved_run import build_saved_task, load_models, read_saved_run
 
 
 @pytest.fixture(scope="module")

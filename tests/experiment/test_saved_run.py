@@ -10,12 +10,9 @@ import pytest
 
 import trainlib as tl
 from trainlib.data import load_dataset
-from trainlib.experiment.saved_run import (
-    evaluate_run,
-    predict_run,
-    read_saved_run,
-    with_data,
-)
+from trainlib.experiment.run_evaluation import evaluate_run
+from trainlib.experiment.run_prediction import predict_run
+from trainlib.experiment.saved_run import read_saved_run, with_data
 
 ROWS = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
 

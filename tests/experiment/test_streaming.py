@@ -9,7 +9,7 @@ import pytest
 from helpers.experiments import experiment
 
 import trainlib as tl
-from trainlib.experiment.building import build_models
+from trainlib.experiment.model_building import build_models
 from trainlib.experiment.partial_run import StopAfter
 from trainlib.experiment.resume import resumed_config
 from trainlib.experiment.task_building import build_task

@@ -11,7 +11,7 @@ from helpers.experiments import QUICK, experiment
 
 import trainlib as tl
 from trainlib.callbacks import StopAfter
-from trainlib.experiment.building import build_models
+from trainlib.experiment.model_building import build_models
 from trainlib.experiment.optimization import build_optimization
 from trainlib.experiment.result import Session
 from trainlib.experiment.resume import resumed_config

@@ -15,9 +15,12 @@ from helpers.experiments import experiment
 
 import trainlib as tl
 from trainlib.experiment import run_folder
-from trainlib.experiment.building import build_loss, build_metrics, build_models, build_regularizer
+from trainlib.experiment.model_building import build_models
+from trainlib.experiment.objective_building import build_loss, build_metrics, build_regularizer
 from trainlib.experiment.optimization import build_optimization
-from trainlib.experiment.saved_run import evaluate_run, predict_run, read_saved_run
+from trainlib.experiment.run_evaluation import evaluate_run
+from trainlib.experiment.run_prediction import predict_run
+from trainlib.experiment.saved_run import read_saved_run
 from trainlib.experiment.task_building import build_task
 
 MODULE = """

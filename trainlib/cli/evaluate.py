@@ -9,11 +9,8 @@ defer("tensorflow", "keras")
 from trainlib.cli import app, output  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_run  # noqa: E402
-from trainlib.experiment.saved_run import (  # noqa: E402
-    evaluate_run,
-    read_saved_run,
-    with_data,
-)
+from trainlib.experiment.run_evaluation import evaluate_run  # noqa: E402
+from trainlib.experiment.saved_run import read_saved_run, with_data  # noqa: E402
 from trainlib.experiment.task import PARTS  # noqa: E402
 from trainlib.training.files import as_json  # noqa: E402
 

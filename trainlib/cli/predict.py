@@ -19,12 +19,14 @@ from trainlib.cli import app  # noqa: E402
 from trainlib.cli.flag_types import Group, Values  # noqa: E402
 from trainlib.cli.flags import define_run  # noqa: E402
 from trainlib.core.checks import check_integer  # noqa: E402
-from trainlib.experiment.saved_run import (  # noqa: E402
+from trainlib.experiment.run_prediction import (  # noqa: E402
     SampleOptions,
-    SavedRun,
     image_names,
     mc_predict_run,
     predict_run,
+)
+from trainlib.experiment.saved_run import (  # noqa: E402
+    SavedRun,
     read_saved_run,
     score_name,
     with_data,

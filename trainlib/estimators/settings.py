@@ -10,7 +10,8 @@ from trainlib.core.checks import check_number
 from trainlib.estimators.nested import as_function, code_path_of_function
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import FunctionConfig
-from trainlib.experiment.parts import DataConfig, ScheduleConfig
+from trainlib.experiment.data_config import DataConfig
+from trainlib.experiment.schedule_config import ScheduleConfig
 
 DEFAULT = ExperimentConfig(epochs=100)
 """What an estimator without a `config` starts from."""

@@ -1,58 +1,76 @@
 """Experiments: their configuration, the objects built from it, and how they are run.
 
 config: `ExperimentConfig`, all settings of an experiment.
-parts: its nested parts: data, schedule, checkpoints, TensorBoard.
+data_config, transfer_config, pretrain_config, schedule_config, average_config, checkpoint_config,
+    ensemble_config, tensorboard_config: its nested dataclasses; nested_configs: a table of them.
 functions: functions by name with hyperparameters: `config("nadam", learning_rate=1e-3)`.
 fields: the fields of these dataclasses, declared with their flags and checked.
 values: types of values, and their text.
 flat: a configuration as values by flag, and as a flag file.
-hyperparameter_flags: the flags of hyperparameters, and which functions they choose.
+hyperparameter_flags: the flags of hyperparameters, and the functions that they belong to.
 serialization: a configuration as JSON.
-targets: the form of the targets of each loss.
+patterns: settings that are regular expressions.
+
 task: `Task`, the data in parts with their loss, targets and metrics.
 dataset_loading: the data set: by name, from a file or from a custom function.
 splits: the examples for training and for validation.
 task_building: `build_task`.
 training_data: the training data as a trainer takes them.
+streaming: training data that are read again in each epoch.
+targets: the form of the targets of each loss.
+heads: the loss, targets and metrics of one output.
+balance: class weights and oversampling.
 model_signature: the named inputs and outputs of a model, and the data in that form.
-building: models, loss, metrics and regularizer.
-optimization: the optimizer with its schedule, clipping, hyperparameters by path and constraint.
+augmentation: the augmentation of the training examples.
+
+model_building: the model.
+custom_model: checks of custom models, and layers around them.
+user_functions: custom functions.
+scaling: layers that scale the inputs of a model.
+memory: the memory that a model needs.
+objective_building: the losses, the metrics and the regularizer.
+optimization: the optimizer with its clipping, hyperparameters by path and constraint.
+schedule_building: the learning-rate schedule.
+transfer: the layers that are frozen, when they are unfrozen, and their learning rates.
 training: the trainer, its callbacks and its checkpoints.
-run_folder: the files of a run.
-range_test: the learning-rate range test.
-preparation: a run before its first step.
 programs_key: which trials share compiled programs.
+
+preparation: what runs and trials share, before and after training.
 run: `run_experiment`.
 trial: `run_trial`, an experiment in memory.
-transfer_config: `TransferConfig`, what is reused of a saved model and frozen how long.
-transfer: the plan of such a run: layers, epochs and rates.
-pretrain_config: `PretrainConfig`, how hidden layers are trained without labels first.
-pretraining: pretraining of an experiment's model, and what a run keeps of it.
-average_config: `AverageConfig`, averages of the parameters that are evaluated.
-ensemble_config: `EnsembleConfig`, how members of an ensemble differ and are averaged.
-ensemble_members: the members: their configurations, their data, their training.
-ensemble_checks: what an ensemble cannot do.
-ensemble_scores: the scores of members and ensemble.
-ensemble_average: the average of trained members, and its files.
-ensemble: `run_ensemble`.
-folds: the examples of each fold of a cross-validation, and its data.
-cross_validation: `cross_validate`.
-fold_results: its options and its result.
-fold_files: its folder.
-result: the result of an experiment, and the session of a process.
-saved_run: evaluation and predictions of a finished run.
-serving: a model as it is exported: raw values in, predictions by name out.
-served_model: the Keras model that is exported.
-export: `export_run`.
-export_formats: how each format is written, and loaded again.
-reporting: the reports of run folders.
+plan: the text of `train --dry_run`.
+pretraining: pretraining of the model without labels.
+range_test: the learning-rate range test.
+calibration: the temperature of a classifier.
+result: the result of an experiment, and the part of a process in it.
+run_folder: the files of a run.
+provenance: the command, the date and the versions behind a result.
 resume: the configuration of a resumed run.
 replay: one step of a run, repeated.
 verify_resume: a check that a stopped and resumed experiment ends in the same bits.
-partial_run: a part of an experiment, in a separate process.
-jobs: a function on many arguments, in several processes.
-job_process: one of these processes.
-search: a search for the best settings (a package).
+partial_run: the process in which `verify_resume` runs a part of an experiment.
+
+saved_run: a finished run, read from its folder.
+run_evaluation, run_prediction: its results, and its predictions for new data.
+predictions: predictions of the test examples for reports.
+serving, served_model: the model as it is exported: raw values in, predictions by name out.
+export: `export_run`.
+export_formats: the writer and the reader of each format.
+reporting: the reports of run folders.
+
+ensemble: `run_ensemble`.
+ensemble_members: the configuration, the data and the training of a member.
+ensemble_snapshots: members that are states of one run.
+ensemble_checks: settings that an ensemble cannot have.
+ensemble_scores: the scores of the members and of their average.
+ensemble_average: the average of trained members, and its files.
+folds: the examples of each fold of a cross-validation.
+cross_validation: `cross_validate`.
+fold_results: its options and its result.
+fold_files: the files in its folder.
+jobs, job_process: a function on many arguments, in several processes.
+monitored: the result by which runs are compared.
+search: `tune`, a search for the best settings.
 comparison: `compare`, several configurations over several seeds.
 """
 
@@ -73,12 +91,10 @@ from trainlib.experiment.fold_results import (
     FoldResult,
 )
 from trainlib.experiment.functions import FunctionConfig, config
-from trainlib.experiment.parts import (
-    CheckpointConfig,
-    DataConfig,
-    ScheduleConfig,
-    TensorBoardConfig,
-)
+from trainlib.experiment.checkpoint_config import CheckpointConfig
+from trainlib.experiment.data_config import DataConfig
+from trainlib.experiment.schedule_config import ScheduleConfig
+from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.pretrain_config import PretrainConfig
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import run_experiment

@@ -31,14 +31,11 @@ from trainlib.experiment.functions import (
     takes,
 )
 from trainlib.experiment.hyperparameter_flags import spelling
-from trainlib.experiment.parts import (
-    MAX_SEED,
-    NESTED,
-    CheckpointConfig,
-    DataConfig,
-    ScheduleField,
-    TensorBoardConfig,
-)
+from trainlib.experiment.checkpoint_config import CheckpointConfig
+from trainlib.experiment.data_config import MAX_SEED, DataConfig
+from trainlib.experiment.nested_configs import NESTED
+from trainlib.experiment.schedule_config import ScheduleField
+from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.patterns import check_patterns
 from trainlib.experiment.pretrain_config import PretrainConfig, check_pretrain
 from trainlib.experiment.transfer_config import TransferConfig, check_transfer

@@ -24,8 +24,8 @@ from trainlib.experiment.ensemble_members import (
     make_state,
     member_folder,
     train_member,
-    train_snapshots,
 )
+from trainlib.experiment.ensemble_snapshots import train_snapshots
 from trainlib.experiment.jobs import run_jobs, share_of_cores
 from trainlib.experiment.result import Log
 from trainlib.experiment.task_building import build_task

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trainlib.experiment import run_folder
-from trainlib.experiment.building import Models, as_seen_by_loss
+from trainlib.experiment.model_building import Models, as_seen_by_loss
 from trainlib.experiment.calibration import calibrate_models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.ensemble_members import member_folder

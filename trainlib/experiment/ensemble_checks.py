@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from trainlib.experiment.building import build_models
+from trainlib.experiment.model_building import build_models
 from trainlib.experiment.calibration import check_calibration
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.ensemble_members import cycle_ends, member_config, member_task
+from trainlib.experiment.ensemble_members import member_config, member_task
+from trainlib.experiment.ensemble_snapshots import cycle_ends
 from trainlib.experiment.ensemble_scores import likelihood_of
-from trainlib.experiment.parts import CheckpointConfig
+from trainlib.experiment.checkpoint_config import CheckpointConfig
 from trainlib.experiment.range_test import is_rate_auto
 from trainlib.experiment.targets import INPUTS
 from trainlib.experiment.task import Task

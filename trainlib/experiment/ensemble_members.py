@@ -10,37 +10,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainlib.callbacks import Callback, CSVLogger, JSONLLogger
+from trainlib.callbacks import CSVLogger, Callback, JSONLLogger
 from trainlib.data.examples import pick
 from trainlib.experiment import run_folder
 from trainlib.experiment.balance import labels_of
-from trainlib.experiment.building import as_seen_by_loss
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.data_config import MAX_SEED, DataConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fields import plain_settings
 from trainlib.experiment.flat import flag_values, flatten, settings, unflatten
-from trainlib.experiment.functions import FunctionConfig
-from trainlib.experiment.parts import MAX_SEED, DataConfig, ScheduleConfig
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import write_model_and_summary
-from trainlib.experiment.saved_run import build_evaluator
 from trainlib.experiment.splits import split_seed
 from trainlib.experiment.task import PARTS, Task
 from trainlib.experiment.task_building import build_task
-from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.trial import TrialResult, run_trial
-from trainlib.step.averages import averaged_weights
-from trainlib.training.callback import Results, TrainingStatus
+from trainlib.training.callback import Results
 from trainlib.training.files import read_text
 from trainlib.training.functional_model import as_functional_model
-from trainlib.training.model_variables import write_back
 from trainlib.training.paths import shown
 from trainlib.training.pool import TrainerPool
 
 MEMBERS = "members"
 """The folder of the members' folders, in that of the ensemble."""
-RESTARTS = "cosine_decay_restarts"
-"""The schedule whose cycles end in snapshots."""
 SHARED = ("dataset", "seed", "calibrate", *(flag.flag for _, flag in plain_settings(DataConfig)))
 """Settings that no member has for itself: all see the same data."""
 
@@ -160,85 +152,14 @@ def fold_numbers(size: int, folds: int, seed: int, labels: np.ndarray | None = N
     return numbers
 
 
-def cycle_ends(config: ExperimentConfig, updates: int) -> list[int]:
-    """Return the epochs, from 1, after which the snapshots of an ensemble are taken.
-
-    Args:
-        config: configuration of the ensemble.
-        updates: batches of an epoch.
-
-    Raises:
-        ValueError: the cycles do not end with epochs, or are fewer than the members.
-    """
-    members, epochs = config.ensemble.members, config.epochs
-    schedule = config.schedule
-    chosen = schedule.schedules[0]
-    names = [x.name for x in schedule.schedules]
-    if names == ["constant"] and schedule.warmup is None:
-        if epochs % members:
-            raise ValueError(
-                f"epochs is {epochs}, which {members} snapshots do not divide: give a multiple"
-            )
-        return [epochs // members * (i + 1) for i in range(members)]
-    if names != [RESTARTS]:
-        raise ValueError(
-            f"ensemble_by=snapshot needs schedule {RESTARTS}: leave the schedule out, or choose it"
-        )
-    length = float(chosen.hyperparameters.get("first_decay_steps", 0))
-    factor = float(chosen.hyperparameters.get("t_mul", 2.0))
-    ends, end = [], 0.0
-    while length and (end := end + length) / (1 if schedule.per_epoch else updates) <= epochs:
-        ends.append(end / (1 if schedule.per_epoch else updates))
-        length *= factor
-    if len(ends) < members or any(x != int(x) for x in ends[-members:]):
-        raise ValueError(
-            f"first_decay_steps and t_mul make cycles that end after {ends} epochs: "
-            f"{members} snapshots need as many ends of whole epochs"
-        )
-    return [int(x) for x in ends[-members:]]
+def new_member_folder(state: MemberState, index: int, config: ExperimentConfig) -> Path:
+    """Make the folder of a member; that of one which was interrupted is replaced."""
+    folder = member_folder(state.folder, index)
+    shutil.rmtree(folder, ignore_errors=True)
+    return run_folder.create(config, folder)
 
 
-def snapshot_config(config: ExperimentConfig, updates: int) -> ExperimentConfig:
-    """Return the configuration of the one run of an ensemble of snapshots, with its schedule."""
-    one = member_config(config, 0)
-    if config.schedule.schedules[0].name == RESTARTS:
-        return one
-    steps = cycle_ends(config, updates)[0] * updates
-    options: dict[str, Any] = {"first_decay_steps": steps, "t_mul": 1.0, "m_mul": 1.0}
-    return dataclasses.replace(
-        one, schedule=ScheduleConfig(schedules=FunctionConfig(RESTARTS, options))
-    )
-
-
-class Snapshots(Callback):
-    """Callback that keeps the weights after some epochs, and writes the history until then.
-
-    Args:
-        epochs: the epochs.
-        folders: a folder for each.
-
-    Attributes:
-        found: parameters and other state of the model, NumPy arrays by path, for each epoch.
-    """
-
-    def __init__(self, epochs: Sequence[int], folders: Sequence[Path]) -> None:
-        self.folders = dict(zip(epochs, folders, strict=True))
-        self.found: list[tuple[Any, Any]] = []
-
-    def on_epoch_end(self, status: TrainingStatus) -> None:
-        """Keep the weights after one of the epochs."""
-        if (folder := self.folders.get(status.epoch)) is None:
-            return
-        params, model_state = (
-            {path: x.numpy() for path, x in part.items()}
-            for part in averaged_weights(status.state())
-        )
-        self.found.append((params, model_state))
-        for logger in _loggers(folder):
-            logger.on_train_begin(status)
-
-
-def _loggers(folder: Path) -> list[Callback]:
+def history_loggers(folder: Path) -> list[Callback]:
     """Return the callbacks that write a history into a folder."""
     return [
         JSONLLogger(folder / run_folder.HISTORY_FILE),
@@ -246,45 +167,18 @@ def _loggers(folder: Path) -> list[Callback]:
     ]
 
 
-def _new_folder(state: MemberState, index: int, config: ExperimentConfig) -> Path:
-    """Make the folder of a member; that of one which was interrupted is replaced."""
-    folder = member_folder(state.folder, index)
-    shutil.rmtree(folder, ignore_errors=True)
-    return run_folder.create(config, folder)
-
-
 def train_member(state: MemberState, index: int) -> int:
     """Train a member and write its folder; return its index."""
     config = member_config(state.config, index)
     task = member_task(state.config, state.task, index)
-    folder = _new_folder(state, index, config)
-    trial = run_trial(config, task, pool=state.pool, callbacks=_loggers(folder))
+    folder = new_member_folder(state, index, config)
+    trial = run_trial(config, task, pool=state.pool, callbacks=history_loggers(folder))
     results = {name: getattr(trial, name) for name in PARTS}
-    _write_member(folder, task, trial, trial.build_model(), trial.history, results)
+    write_member(folder, task, trial, trial.build_model(), trial.history, results)
     return index
 
 
-def train_snapshots(state: MemberState) -> None:
-    """Train the one run of an ensemble of snapshots, and write a folder for each of them."""
-    task, updates = state.task, steps_per_epoch(state.config, state.task)
-    config = snapshot_config(state.config, updates)
-    ends = cycle_ends(state.config, updates)
-    folders = [_new_folder(state, index, config) for index in range(len(ends))]
-    snapshots = Snapshots(ends, folders)
-    trial = run_trial(config, task, pool=state.pool, callbacks=[snapshots])
-    for folder, end, found in zip(folders, ends, snapshots.found, strict=True):
-        model = trial.build_model()
-        write_back(model, *found)
-        evaluator = build_evaluator(config, task, as_seen_by_loss(model, task, config.from_logits))
-        parts = {name: getattr(task, name) for name in PARTS}
-        results: dict[str, Any] = {
-            name: None if part is None else evaluator.evaluate(task.arrays(part))
-            for name, part in parts.items()
-        }
-        _write_member(folder, task, trial, model, trial.history[:end], results)
-
-
-def _write_member(
+def write_member(
     folder: Path,
     task: Task,
     trial: TrialResult,

@@ -20,7 +20,9 @@ from trainlib.experiment.hyperparameter_flags import (
     is_shared,
     spelling,
 )
-from trainlib.experiment.parts import NESTED, ScheduleConfig, TensorBoardConfig
+from trainlib.experiment.nested_configs import NESTED
+from trainlib.experiment.schedule_config import ScheduleConfig
+from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.values import parsed, written
 
 C = TypeVar("C")

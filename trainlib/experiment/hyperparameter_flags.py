@@ -27,7 +27,7 @@ from trainlib.experiment.functions import (
     not_for,
     takes,
 )
-from trainlib.experiment.parts import WARMUP, ScheduleConfig
+from trainlib.experiment.schedule_config import WARMUP, ScheduleConfig
 
 AMBIGUITY = (
     "Write a hyperparameter by its name, as in --alpha=0.1. If functions of two kinds that you "

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import trainlib.models as models
 import trainlib.registry as registry
-from trainlib.experiment.building import build_named
+from trainlib.experiment.model_building import build_named
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import takes
 from trainlib.experiment.task import Task

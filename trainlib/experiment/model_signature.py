@@ -183,7 +183,9 @@ def loss_weights_of(config: ExperimentConfig, signature: ModelSignature) -> dict
     return weights or None
 
 
-def texts_by_output(setting: str, config: ExperimentConfig, signature: ModelSignature) -> dict[str, str]:
+def texts_by_output(
+    setting: str, config: ExperimentConfig, signature: ModelSignature
+) -> dict[str, str]:
     """Return the values of a setting such as `main=0.9,aux=0.1`, as text by output.
 
     Args:

@@ -15,7 +15,7 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fold_results import FoldConfig
-from trainlib.experiment.optimization import updates_of_epoch
+from trainlib.experiment.schedule_building import updates_per_epoch
 from trainlib.experiment.preparation import PreparedRun, prepare_run
 from trainlib.experiment.pretrain_config import NONE
 from trainlib.experiment.range_test import is_rate_auto
@@ -136,7 +136,7 @@ def _steps(prepared: PreparedRun) -> str:
     if not steps:
         return f"{config.epochs} epochs of an unknown number of batches of {config.batch_size}"
     text = f"{steps:,} batches of {config.batch_size} in each of {config.epochs} epochs"
-    updates = config.epochs * updates_of_epoch(config, steps)
+    updates = config.epochs * updates_per_epoch(config, steps)
     return f"{text}: {updates:,} updates"
 
 

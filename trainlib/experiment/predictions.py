@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from trainlib.core.types import Tree
-from trainlib.experiment.building import Models, build_losses
+from trainlib.experiment.model_building import Models
+from trainlib.experiment.objective_building import build_losses
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.heads import Head
 from trainlib.experiment.saved_run import build_evaluator

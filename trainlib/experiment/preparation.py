@@ -1,7 +1,7 @@
-"""A run before its first step: its objects, checked and built, with every "auto" resolved.
+"""What runs in a folder and trials in memory share: preparation, calibration and evaluation.
 
-`run_experiment` and `run_trial` prepare a run, train it, and evaluate the parts of its data by the
-functions of this module.
+`prepare_run` builds and checks all objects of a run, and resolves every "auto", before its first
+step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, SaveBest
 from trainlib.data import take
 from trainlib.experiment.augmentation import check_augmentation
-from trainlib.experiment.building import (
+from trainlib.experiment.model_building import (
     Models,
     as_seen_by_loss,
     build_models,
@@ -25,7 +25,7 @@ from trainlib.experiment.calibration import calibrate_models, check_calibration
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.memory import check_memory
 from trainlib.experiment.optimization import Optimization, check_constraint
-from trainlib.experiment.parts import DataConfig
+from trainlib.experiment.data_config import DataConfig
 from trainlib.experiment.pretraining import pretrain_models
 from trainlib.experiment.range_test import (
     find_learning_rate,
@@ -50,8 +50,8 @@ from trainlib.training.pool import SharedPrograms
 from trainlib.training.strategies import get_strategy
 from trainlib.training.trainer import Trainer
 
-Lend: TypeAlias = Callable[[ExperimentConfig, Task, Models], SharedPrograms]
-"""Returns the programs for the trainer of a configuration, its data and its model."""
+ProgramSource: TypeAlias = Callable[[ExperimentConfig, Task, Models], SharedPrograms]
+"""Returns compiled programs that the trainer of an experiment shares with other trainers."""
 
 
 MONITORED: Mapping[type[Callback], str] = {
@@ -59,20 +59,20 @@ MONITORED: Mapping[type[Callback], str] = {
     EarlyStopping: "early_stop_monitor",
     ReduceLROnPlateau: "reduce_on_plateau_monitor",
 }
-"""Settings that name the result that a callback monitors."""
+"""The setting with the name of the monitored result, by type of callback."""
 RATE_IN_PLANS = 1e-3
-"""Stands for a learning rate that a range test would find."""
+"""Learning rate in the plan of a run whose rate will be found by a range test."""
 
 
 class PreparedRun(NamedTuple):
-    """The objects of a run, built before its first file is written.
+    """The objects of a run.
 
     Attributes:
         config: the configuration, with "auto" resolved.
         task: the data in parts.
         built: the model.
-        trainer: its trainer.
-        optimization: its optimizer, and what is reported about it.
+        trainer: the trainer of the model.
+        optimization: the optimizer, and its hyperparameters for reports.
         callbacks: the callbacks of the configuration.
         data: the training data.
         range_test: the learning-rate range test; None if there was none.
@@ -103,29 +103,30 @@ def prepare_run(
     config: ExperimentConfig,
     task: Task,
     session: Session,
-    lend: Lend | None = None,
+    *,
+    program_source: ProgramSource | None = None,
     model: Any = None,
     measure: bool = True,
     pretrains: bool = True,
 ) -> PreparedRun:
-    """Build everything and resolve "auto"; errors are raised before any file is written.
+    """Build the objects of a run and resolve "auto". Errors are raised before a file is written.
 
     Args:
         config: the experiment.
         task: its data.
-        session: how this process takes part in the run.
-        lend: lends the programs of a run in memory, which saves no checkpoints. Default: None, a
-            run in a folder, whose programs are its own.
-        model: the Keras model that is trained further. Default: None, a new one.
-        measure: whether the model is pretrained, and a range test and the timing of executions are
-            made, where they are "auto"; without them the objects serve to describe the run.
+        session: the part of this process in the run.
+        program_source: returns the compiled programs of a trial, which saves no checkpoints.
+            Default: None, a run in a folder, with programs of its own.
+        model: a Keras model to train further. Default: None, a new model.
+        measure: whether to pretrain the model, run the range test and time the executions, where
+            the configuration asks for them. False: the objects only serve to describe the run.
             Default: True.
-        pretrains: whether a new model is pretrained, if the configuration says so; not where a
-            checkpoint is restored. Default: True.
+        pretrains: whether to pretrain a new model, if the configuration says so. False: a
+            checkpoint will be restored. Default: True.
 
     Raises:
         ValueError, TypeError, OSError: something that the configuration names does not exist, or
-            does not fit.
+            does not suit the data.
     """
     if not config.ensemble.is_one:
         raise ValueError(
@@ -145,34 +146,53 @@ def prepare_run(
     stages = []
     if pretrains and model is None:
         stages = pretrain_models(config, task, built, session.log if measure else None)
-    range_test = None
-    if is_rate_auto(config) and not measure:
-        config = with_learning_rate(config, RATE_IN_PLANS)
-    if is_rate_auto(config):
-        range_test = find_learning_rate(config, task, built)
-        # Workers take the chief's: their machines may round differently.
-        rate = float(f"{broadcast_from_chief(strategy, range_test.suggestion):.2g}")
-        config = with_learning_rate(config, rate)
-        session.log(f"learning rate: {rate:g}, found by a range test")
+    config, range_test = _with_resolved_rate(config, task, built, session, strategy, measure)
+    is_trial = program_source is not None and strategy is None
     shared = None
-    if lend is not None and strategy is None and config.transfer.is_plain:
-        shared = lend(config, task, built)
+    if program_source is not None and is_trial and config.transfer.is_plain:
+        shared = program_source(config, task, built)
     trainer, optimization = build_trainer(config, task, built, shared)
     check_constraint(config, trainer.state.params)
-    callbacks = training_callbacks(config, task, session.log, saves=lend is None)
-    vectors = _names_of_arrays(trainer, task)
-    names = trainer.context.result_names(task.validation is not None)
-    _check_monitored(callbacks, names, [*vectors, *(f"val_{name}" for name in vectors)])
+    callbacks = training_callbacks(config, task, session.log, saves=program_source is None)
+    _check_monitored(callbacks, trainer, task)
     adapter = as_data_adapter("data", data, config.batch_size)
     arrays = _first_arrays(config, task, adapter)
     check_augmentation(trainer, arrays)
-    steps = config.epochs * steps_per_epoch(config, task)
-    is_trial = lend is not None and strategy is None
-    if measure and not is_trial:  # trials take the default: it is the same in all
+    if measure and not is_trial:  # trials take the default, so that all run in the same way
+        steps = config.epochs * steps_per_epoch(config, task)
         trainer.autotune(arrays, epochs=-(-steps // arrays.batches()))
-    # The record of the run holds the choices, so that a repetition gives the same bits.
+    config = _resolved(config, task, built, trainer)
+    return PreparedRun(
+        config, task, built, trainer, optimization, callbacks, adapter, range_test, stages
+    )
+
+
+def _with_resolved_rate(
+    config: ExperimentConfig,
+    task: Task,
+    built: Models,
+    session: Session,
+    strategy: Any,
+    measure: bool,
+) -> tuple[ExperimentConfig, LRFinderResult | None]:
+    """Return the configuration with a number for the learning rate "auto", and its range test."""
+    if not is_rate_auto(config):
+        return config, None
+    if not measure:
+        return with_learning_rate(config, RATE_IN_PLANS), None
+    range_test = find_learning_rate(config, task, built)
+    # All workers use the rate of the chief: their machines may round differently.
+    rate = float(f"{broadcast_from_chief(strategy, range_test.suggestion):.2g}")
+    session.log(f"learning rate: {rate:g}, found by a range test")
+    return with_learning_rate(config, rate), range_test
+
+
+def _resolved(
+    config: ExperimentConfig, task: Task, built: Models, trainer: Trainer
+) -> ExperimentConfig:
+    """Return the configuration with the choices for "auto", by which a run can be repeated."""
     imports, code_path = modules_used(config, built.full)
-    config = dataclasses.replace(
+    return dataclasses.replace(
         config,
         execution=trainer.execution,
         data=_resolved_data(config, task),
@@ -181,14 +201,13 @@ def prepare_run(
         imports=imports,
         code_path=code_path,
     )
-    objects = trainer, optimization, callbacks, adapter, range_test
-    return PreparedRun(config, task, built, *objects, stages)
 
 
-def _check_monitored(
-    callbacks: Sequence[Callback], names: Sequence[str], arrays: Sequence[str]
-) -> None:
-    """Raise `ValueError` for a monitored result that no epoch will have, naming its setting."""
+def _check_monitored(callbacks: Sequence[Callback], trainer: Trainer, task: Task) -> None:
+    """Raise `ValueError`, with the name of the setting, if no epoch reports a monitored result."""
+    vectors = _names_of_arrays(trainer, task)
+    arrays = [*vectors, *(f"val_{name}" for name in vectors)]
+    names = trainer.context.result_names(task.validation is not None)
     for callback in callbacks:
         setting = MONITORED.get(type(callback))
         try:
@@ -198,14 +217,14 @@ def _check_monitored(
 
 
 def _first_arrays(config: ExperimentConfig, task: Task, data: DataAdapter) -> ArrayAdapter:
-    """Return the training data if they are arrays, of a stream the first examples."""
+    """Return the training data if they are arrays, else the first examples of the stream."""
     if isinstance(data, ArrayAdapter):
         return data
     return ArrayAdapter("data", training_arrays(config, task), config.batch_size)
 
 
 def _resolved_data(config: ExperimentConfig, task: Task) -> DataConfig:
-    """Return the settings of the data, with the size and the colors of the images of a folder."""
+    """Return the settings of the data, with the resolved size and colors of images in a folder."""
     images = task.dataset.image_options
     if images is None:
         return config.data
@@ -213,11 +232,11 @@ def _resolved_data(config: ExperimentConfig, task: Task) -> DataConfig:
 
 
 def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
-    """Return the names of the results that are arrays, after tracing the evaluation.
+    """Return the names of the results that are arrays, found by tracing the evaluation.
 
     Raises:
-        ValueError: the loss or a metric does not fit the model, or a part of the data makes no
-            batches of the size that a stateful layer takes.
+        ValueError: the loss or a metric does not suit the model, or a part of the data cannot be
+            divided into batches of the size that a stateful layer requires.
     """
     stateful = trainer.context.stateful
     if stateful is not None:
@@ -235,7 +254,7 @@ def _names_of_arrays(trainer: Trainer, task: Task) -> list[str]:
 def calibrated(
     prepared: PreparedRun, stop: Stop | None, log: Log
 ) -> tuple[PreparedRun, dict[str, Calibration]]:
-    """Return a finished run with the temperature in its model, if that is asked for.
+    """Fit a temperature on the validation data if the configuration says so.
 
     Args:
         prepared: the run, trained.
@@ -243,7 +262,8 @@ def calibrated(
         log: called with a line on the temperature.
 
     Returns:
-        The run, and what the temperature changes, by part of the data; {} if none was fitted.
+        The run, whose model then has the temperature, and the effect of the temperature by part of
+        the data; {} if none was fitted.
     """
     if not prepared.config.calibrate or (stop is not None and stop.resumable):
         return prepared, {}
@@ -257,13 +277,13 @@ def calibrated(
 def evaluate_parts(
     prepared: PreparedRun, stop: Stop | None, calibration: dict[str, Calibration]
 ) -> dict[str, Results | None]:
-    """Return the results of a run's model on each part of the data; None if there is no such part.
+    """Return the results of a run's model by part of the data; None for a part without examples.
 
     Args:
         prepared: the run, trained.
-        stop: the request that ended training before its last epoch: after one that may be resumed
-            nothing is evaluated. None if none did.
-        calibration: of `calibrated`.
+        stop: the request that ended training before its last epoch; None if none did. If the run
+            can be resumed, nothing is evaluated.
+        calibration: as returned by `calibrated`.
     """
     results: dict[str, Results | None] = dict.fromkeys(PARTS)
     if stop is not None and stop.resumable:

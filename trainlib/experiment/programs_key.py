@@ -11,15 +11,11 @@ from typing import Any
 import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.experiment.average_config import SWA
-from trainlib.experiment.building import Models
+from trainlib.experiment.model_building import Models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import FunctionConfig, floating
-from trainlib.experiment.optimization import (
-    holds_numbers,
-    is_rate_in_state,
-    is_tabulated,
-    table_length,
-)
+from trainlib.experiment.optimization import can_hold_hyperparameters, is_rate_in_state
+from trainlib.experiment.schedule_building import is_tabulated, table_length
 from trainlib.experiment.task import Task
 from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.model_signature import PLAIN_SIGNATURE, shapes_of
@@ -73,7 +69,7 @@ def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | N
         "from_logits": built.from_logits,
         "augment": config.data.augment,
         "task": (task.loss, task.target, task.outputs, task.metrics, task.signature, task.heads),
-        "examples": (shapes_of(PLAIN_SIGNATURE, task.train.x), shapes_of(PLAIN_SIGNATURE, task.train.y)),
+        "examples": tuple(shapes_of(PLAIN_SIGNATURE, array) for array in task.train),
         "regularizer": _without_numbers("regularizer", config.regularizer),
         "norms": config.reports_norms,
         **_optimization(config, steps),
@@ -89,7 +85,7 @@ def _optimization(config: ExperimentConfig, steps: int) -> dict[str, Any]:
         of_rate = ("table", table_length(config, steps))
     if not is_tabulated(config):
         of_rate = (config.schedule, config.epochs, steps, config.optimizer)
-    if not holds_numbers(config):
+    if not can_hold_hyperparameters(config):
         return {"optimizer": config.optimizer, "rate": of_rate, "clipping": config.clipping}
     return {
         "optimizer": _without_held(config.optimizer, registry.OPTIMIZERS),

@@ -6,7 +6,8 @@ import dataclasses
 
 from trainlib.core.tree import kernels
 from trainlib.experiment.augmentation import build_augmentation
-from trainlib.experiment.building import Models, build_losses, build_regularizer
+from trainlib.experiment.model_building import Models
+from trainlib.experiment.objective_building import build_losses, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig
 from trainlib.experiment.optimization import build_optimizer

@@ -7,7 +7,7 @@ from pathlib import Path
 from trainlib.callbacks import NonFiniteError
 from trainlib.core.checks import check_integer
 from trainlib.data.preprocessing import read_preprocessing
-from trainlib.experiment.building import build_models, matched_task
+from trainlib.experiment.model_building import build_models, matched_task
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.task import held_out
 from trainlib.experiment.task_building import build_task

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainlib.experiment import run_folder
 from trainlib.experiment.augmentation import augmented_examples
-from trainlib.experiment.building import Models, matched_task
+from trainlib.experiment.model_building import Models, matched_task
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import flatten
 from trainlib.experiment.optimization import build_optimization

@@ -1,74 +1,31 @@
-"""A finished run, read from its folder, to evaluate its model or predict with it."""
+"""`SavedRun`: a finished run, read from its folder, with its data and its model."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from trainlib.core.tree import kernels
-from trainlib.core.types import Tree
-from trainlib.data import Dataset, Examples, ImageOptions, TablePreprocessing, load_examples
+from trainlib.data import ImageOptions, TablePreprocessing
 from trainlib.data.datasets import is_path
-from trainlib.data.files import (
-    check_labels,
-    has_parts,
-    is_file_path,
-    is_table,
-    load_all_examples,
-    load_inputs,
-)
-from trainlib.data.image_folder import image_files, is_images, load_images
-from trainlib.data.labels import CLASSIFICATION, REGRESSION
+from trainlib.data.files import has_parts, is_file_path, is_table
 from trainlib.data.preprocessing import preprocessing_of_model, read_preprocessing
-from trainlib.data.reading import Reading
 from trainlib.experiment import run_folder
-from trainlib.experiment.building import (
-    Models,
-    as_seen_by_loss,
-    build_losses,
-    build_metrics,
-    build_regularizer,
-    matched_task,
-)
+from trainlib.experiment.model_building import Models, as_seen_by_loss
+from trainlib.experiment.objective_building import build_losses, build_metrics, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.custom_model import check_input, check_shapes
+from trainlib.experiment.custom_model import check_shapes
 from trainlib.experiment.functions import AUTO
-from trainlib.experiment.heads import in_forms
-from trainlib.experiment.result import Log
+from trainlib.experiment.model_signature import loss_weights_of
 from trainlib.experiment.targets import target_of
-from trainlib.experiment.dataset_loading import VOCABULARY, data_dtype, takes_sequences
 from trainlib.experiment.task import Task
-from trainlib.experiment.task_building import build_task, outputs_for
+from trainlib.experiment.task_building import build_task
 from trainlib.experiment.user_functions import load_model
-from trainlib.experiment.model_signature import (
-    PLAIN_SIGNATURE,
-    columns_by_name,
-    inputs_of,
-    loss_weights_of,
-    shapes_of,
-    model_signature,
-)
-from trainlib.models import LOGITS_ACTIVATIONS, RECONSTRUCTING
-from trainlib.models.signature import ModelSignature
-from trainlib.tools.uncertainty import UncertainPrediction, mc_predict
-from trainlib.training.callback import Results
+from trainlib.models import LOGITS_ACTIVATIONS
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.paths import expanded, shown
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-
-class SampleOptions(TypedDict, total=False):
-    """Options of `tl.mc_predict` that do not depend on the model."""
-
-    samples: int
-    masks: str
-    seed: int
 
 
 class SavedRun(NamedTuple):
@@ -240,206 +197,3 @@ def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Eval
         precision=config.precision,
         execution=config.execution,
     )
-
-
-def evaluate_run(
-    run: SavedRun, part: str | None = None, safe_mode: bool = True, log: Log = lambda line: None
-) -> Results:
-    """Return the loss and the metrics of a run's model on a part of its data.
-
-    Args:
-        run: the run, or one `with_data`.
-        part: "train", "validation" or "test". Default: "test", or all examples of a file without
-            parts.
-        safe_mode: refuse a file that contains code. Default: True.
-        log: called with lines on what is unlike the training data.
-
-    Raises:
-        ValueError, OSError: the run has no such part, or model and data do not fit.
-    """
-    if run.takes_all and part is not None:
-        raise ValueError(f"part {part}: all examples of {shown(run.config.dataset)} are evaluated")
-    task = _whole_task(run) if run.takes_all else build_saved_task(run)
-    for line in task.dataset.notes if run.takes_all else ():
-        log(line)
-    task.part(part or "test")
-    built = load_models(run, task, safe_mode)
-    task = matched_task(task, built)
-    examples = task.arrays(task.part(part or "test"))
-    return build_evaluator(run.config, task, built).evaluate(examples)
-
-
-def _whole_task(run: SavedRun) -> Task:
-    """Return the task of evaluating the model of a run on all examples of a file."""
-    config, path = run.config, expanded(run.config.dataset)
-    reading = Reading(
-        task=_kind(run),
-        dtype=data_dtype(config),
-        preprocessing=run.preprocessing,
-        images=run.images,
-        sequences=takes_sequences(config),
-    )
-    examples, notes = load_all_examples(path, run.classes, reading)
-    _check_vocabulary(run, examples.x, config.dataset)
-    if config.model.name in RECONSTRUCTING:
-        examples = Examples(examples.x, examples.x)
-    dataset = _dataset(run, path.name, examples)._replace(
-        notes=notes, output_classes=_output_classes(run, examples.y, config.dataset)
-    )
-    signature, heads, first = outputs_for(config, dataset)
-    examples = in_forms(examples, first.target, heads, dataset.classes)
-    described = first.loss, first.target, first.units, first.metrics
-    return Task(dataset, examples, None, examples, *described, signature, None, heads)
-
-
-def _kind(run: SavedRun) -> str:
-    """Return what the targets of a run are: classes, numbers or, by output, as the data show."""
-    if run.outputs and any(x["classes"] != run.classes for x in run.outputs.values()):
-        return AUTO
-    return CLASSIFICATION if run.classes else REGRESSION
-
-
-def _output_classes(run: SavedRun, y: Any, data: str) -> dict[str, int]:
-    """Return the number of classes of each array of targets, as the model knows them.
-
-    Raises:
-        ValueError: the arrays are not those of the outputs, or have a class that it does not know.
-    """
-    if not isinstance(y, Mapping):
-        return {}
-    if set(y) != set(run.outputs):
-        raise ValueError(
-            f"{shown(data)} has {', '.join(f'y_{name}' for name in y)}, but the outputs of the "
-            f"model are {', '.join(run.outputs) or 'one'}"
-        )
-    for name, targets in y.items():
-        check_labels(targets, run.outputs[name]["classes"], f"{shown(data)}, y_{name}")
-    return {name: int(run.outputs[name]["classes"]) for name in y}
-
-
-def _dataset(run: SavedRun, name: str, examples: Examples | None = None) -> Dataset:
-    """Return examples as a data set like that of a run."""
-    examples = examples or Examples(np.empty(0), np.empty(0))
-    return Dataset(name, examples, examples, run.classes, 0.0, run.feature_names, run.class_names)
-
-
-def _check_vocabulary(run: SavedRun, x: np.ndarray, data: str) -> None:
-    """Raise `ValueError` for sequences with integers that a run's model does not know."""
-    known = run.config.model.hyperparameters.get(VOCABULARY)
-    if known and not isinstance(x, Mapping) and x.dtype == np.int32 and x.max() >= known:
-        raise ValueError(
-            f"{shown(data)} holds the integer {x.max()}, but the model knows 0 to {known - 1}"
-        )
-
-
-def image_names(run: SavedRun, data: str | None) -> tuple[str, ...]:
-    """Return the files of the images that `predict_run` predicts; () for other data."""
-    return tuple(image_files(data)) if data and _takes_images(run, data) else ()
-
-
-def _takes_images(run: SavedRun, data: str) -> bool:
-    """Return whether data to predict are images in files.
-
-    Raises:
-        ValueError: they are, but the model was not trained on a folder of images.
-    """
-    if not is_images(data):
-        return False
-    if run.config.data.image_size is None:
-        raise ValueError(
-            f"{shown(data)} holds images, but the run was not trained on a folder of images; give "
-            "an .npz with an array x"
-        )
-    return True
-
-
-def predict_run(
-    run: SavedRun,
-    data: str | None = None,
-    safe_mode: bool = True,
-    log: Log = lambda line: None,
-) -> np.ndarray | dict[str, np.ndarray]:
-    """Return the predictions of a run's model: probabilities or scores [N, K], or numbers [N, 1].
-
-    Of a model of several outputs they are such arrays by output.
-
-    Args:
-        run: the run, or one `with_data`.
-        data: path of an `.npz` with an array x, or x_NAME of several inputs; of a table with the
-            columns that the model takes; or of a folder of images; or paths of images,
-            comma-separated. Default: None, the test examples of the run.
-        safe_mode: refuse a file that contains code. Default: True.
-        log: called with lines on what is unlike the training data.
-
-    Raises:
-        ValueError, OSError: the data are missing or damaged, or model and data do not fit.
-    """
-    model, x = _model_and_inputs(run, data, safe_mode, log)
-    evaluator = Evaluator(model, precision=run.config.precision, execution=run.config.execution)
-    predictions: np.ndarray | dict[str, np.ndarray] = evaluator.predict(x)
-    if not isinstance(predictions, Mapping):
-        return predictions
-    return {name: predictions[name] for name in run.outputs or predictions}
-
-
-def mc_predict_run(
-    run: SavedRun,
-    data: str | None = None,
-    safe_mode: bool = True,
-    log: Log = lambda line: None,
-    **options: Unpack[SampleOptions],
-) -> UncertainPrediction:
-    """Return the predictions of a run's model with their uncertainty, by `tl.mc_predict`.
-
-    Args:
-        run, data, safe_mode, log: as of `predict_run`.
-        **options: `samples`, `masks` and `seed`, as of `tl.mc_predict`.
-
-    Raises:
-        ValueError, OSError: as `predict_run` says; the model has no dropout.
-    """
-    model, x = _model_and_inputs(run, data, safe_mode, log)
-    if run.score_name != "p" or not run.classes:
-        return mc_predict(model, x, **options)
-    return mc_predict(model, x, activation=run.activation, from_logits=False, **options)
-
-
-def _model_and_inputs(
-    run: SavedRun, data: str | None, safe_mode: bool, log: Log
-) -> tuple[Any, Tree]:
-    """Return a run's model, and the inputs that it predicts for."""
-    x = load_run_inputs(run, data, log)
-    model = load_run_model(run, safe_mode)
-    signature = run_signature(run, x)
-    check_input(model, shapes_of(signature, x), data or run.config.dataset)
-    return model, inputs_of(signature, x)
-
-
-def load_run_inputs(run: SavedRun, data: str | None = None, log: Log = lambda line: None) -> Any:
-    """Return inputs of a run, before they are divided among several inputs of its model.
-
-    Args:
-        run, data, log: as of `predict_run`.
-
-    Raises:
-        ValueError, OSError: the data are missing or damaged.
-    """
-    config = run.config
-    if data and is_table(data) and run.preprocessing is not None:
-        x, notes = load_inputs(expanded(data), run.preprocessing, data_dtype(config))
-        for line in notes:
-            log(line)
-        return x
-    if data and _takes_images(run, data):
-        return load_images(image_files(data), run.images)
-    if data:
-        found = load_examples(data, dtype=data_dtype(config), sequences=takes_sequences(config))
-        _check_vocabulary(run, found, data)
-        return found
-    return build_saved_task(run).part("test").x
-
-
-def run_signature(run: SavedRun, x: Any) -> ModelSignature:
-    """Return which columns of its inputs a run's model takes as which of several inputs."""
-    columns = columns_by_name(run.feature_names, run.preprocessing)
-    return model_signature(run.config, shapes_of(PLAIN_SIGNATURE, x), columns)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from trainlib.core.checks import check_choice
 from trainlib.experiment.functions import FunctionConfig
-from trainlib.experiment.parts import NESTED
+from trainlib.experiment.nested_configs import NESTED
 
 C = TypeVar("C")
 

@@ -1,4 +1,4 @@
-"""One trial: an experiment in memory, without a folder, a report and a log."""
+"""`run_trial`: an experiment in memory, without a folder, a report and a log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tensorflow as tf
 from trainlib.callbacks import Callback
 from trainlib.core.types import State
 from trainlib.experiment.average_config import NONE
-from trainlib.experiment.building import Models
+from trainlib.experiment.model_building import Models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.preparation import (
     LastStatus,
@@ -36,7 +36,7 @@ from trainlib.transforms.states import find_states, map_states
 
 
 class TrialResult(NamedTuple):
-    """Result of a trial. It can be pickled: it holds no Keras model, but what one is built from.
+    """Result of a trial. It can be pickled: instead of a Keras model it has its architecture.
 
     Attributes:
         config: the configuration, with "auto" resolved: learning rate, execution, norms.
@@ -78,13 +78,13 @@ class TrialResult(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What a trial continues from: an earlier one.
+    """The model and the training state from which a trial continues.
 
     Attributes:
-        model: the Keras model that is trained further.
-        state: the training state, whose parameters are ignored: they are those of the model; None
-            for a new one.
-        epoch: number of epochs of the earlier trials, which the configuration counts too.
+        model: a Keras model to train further; None for a new model.
+        state: leaves of the training state, without the model's values. Default: None, a new state.
+        epoch: number of epochs trained before; the epochs of the configuration include them.
+            Default: 0.
     """
 
     model: Any
@@ -92,7 +92,10 @@ class Start(NamedTuple):
     epoch: int = 0
 
     def restored(self, new: TrainState) -> TrainState:
-        """Return a state before the first step with the optimizer's state and the counters of this.
+        """Return a new training state with the optimizer's state and the counters of this start.
+
+        Args:
+            new: the state of a new trainer, before its first step.
 
         Raises:
             ValueError: the state is that of another optimizer.
@@ -111,7 +114,7 @@ class Start(NamedTuple):
 
 
 def _with_hyperparams_of(new: State, old: State) -> State:
-    """Return a state of an optimizer with the hyperparameters of a new one, but for its rate."""
+    """Return the old state of an optimizer with new hyperparameters, except the learning rate."""
     others = iter(find_states(new, InjectState))
 
     def change(found: InjectState) -> InjectState:
@@ -122,7 +125,7 @@ def _with_hyperparams_of(new: State, old: State) -> State:
 
 
 def without_values(state: TrainState) -> TrainState:
-    """Return a training state without the values of the model but for its random generators."""
+    """Return a training state without the model's values, except the states of its generators."""
     generators = {k: x for k, x in state.model_state.items() if k.startswith(SEED_STATE)}
     return state._replace(params=(), model_state=generators)
 
@@ -135,16 +138,18 @@ def run_trial(
     callbacks: Sequence[Callback] = (),
     start: Start | None = None,
 ) -> TrialResult:
-    """Train in memory what a configuration says, as `tl.run_experiment` does in a folder.
+    """Run an experiment in memory; `tl.run_experiment` runs it in a folder.
 
-    Settings of what a run folder holds are ignored: checkpoints, the report, TensorBoard.
+    Settings for files of a run folder are ignored: checkpoints, the report, TensorBoard.
 
     Args:
         config: the experiment.
-        task: its data in parts, such as those of a fold. Default: None, those of the configuration.
-        pool: trainers that are shared by trials which differ in numbers only. Default: None, none.
+        task: its data in parts, such as those of a fold. Default: None, the data of the
+            configuration.
+        pool: pool of compiled programs, shared by trials that differ only in numbers. Default:
+            None, the trial has programs of its own.
         callbacks: callbacks called before those of the configuration. Default: none.
-        start: what the trial continues from. Default: None, a new model.
+        start: model and state from which the trial continues. Default: None, a new model.
 
     Returns:
         A `TrialResult`.
@@ -185,18 +190,20 @@ def run_trial_with_model(
     start = Start(None) if start is None else start
     if start.state is not None and config.weight_average.kind != NONE:
         raise ValueError(
-            "weight_average: training cannot continue from a saved average: leave it out for a "
-            "model that is trained in parts"
+            "weight_average: training cannot continue from a saved average; leave it out for a "
+            "model that is trained further"
         )
     pool = TrainerPool() if pool is None else pool
     last = LastStatus()
     with contextlib.ExitStack() as leases:
 
-        def lend(config: ExperimentConfig, task: Task, built: Models) -> SharedPrograms:
+        def shared(config: ExperimentConfig, task: Task, built: Models) -> SharedPrograms:
             assert pool is not None
             return leases.enter_context(pool.lease(programs_key(config, task, built)))
 
-        prepared = prepare_run(config, task, Session(), lend, start.model)
+        prepared = prepare_run(
+            config, task, Session(), program_source=shared, model=start.model
+        )
         prepared.trainer.state = start.restored(prepared.trainer.state)
         history = prepared.trainer.fit(
             prepared.data,

@@ -1,0 +1,80 @@
+"""`CheckpointConfig`: when checkpoints are saved, and which are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainlib.experiment.fields import check_settings, setting, short_repr
+from trainlib.experiment.functions import AUTO
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class CheckpointConfig:
+    """When checkpoints are saved, and which are kept.
+
+    Args:
+        epochs: epochs between two checkpoints, at least 0; 0: none after epochs. Default: 1.
+        steps: batches between two checkpoints, at least 1. Default: None, none by batches.
+        seconds: seconds between two checkpoints, above 0. Default: 600.
+        keep: number of the newest checkpoints that are kept, at least 1. Default: 3.
+        best: result whose best checkpoint is kept too, such as "val_accuracy"; "auto", the
+            default: the loss of the validation data, if there are any; "none": none.
+        best_mode: "min", the least value is the best, or "max"; "auto", the default: as the name
+            of the result says.
+
+    Raises:
+        ValueError, TypeError: a setting of another type or out of its range.
+
+    Example:
+        >>> tl.CheckpointConfig(steps=500, keep=1)
+        CheckpointConfig(steps=500, keep=1)
+    """
+
+    epochs: int = setting(
+        "int",
+        1,
+        "Epochs between two checkpoints; 0: none after epochs.",
+        flag="checkpoint_epochs",
+        group="Checkpoints",
+        at_least=0,
+    )
+    steps: int | None = setting(
+        "int",
+        None,
+        "Also save one each time this many batches have passed.",
+        flag="checkpoint_steps",
+        at_least=1,
+    )
+    seconds: float = setting(
+        "float",
+        600.0,
+        "Also save one each time this many seconds have passed.",
+        flag="checkpoint_seconds",
+        above=0,
+    )
+    keep: int = setting(
+        "int",
+        3,
+        "Number of the newest checkpoints that are kept; the best one is kept too.",
+        flag="keep_checkpoints",
+        at_least=1,
+    )
+    best: str = setting(
+        "str",
+        AUTO,
+        "Result by which a checkpoint is the best, such as val_accuracy; auto: the loss of the "
+        "validation data, if there are any; none: no best checkpoint is kept.",
+        flag="checkpoint_best",
+    )
+    best_mode: str = setting(
+        "str",
+        AUTO,
+        "Whether the least or the largest value is the best: min, max; auto: as the name says.",
+        flag="checkpoint_best_mode",
+        choices=(AUTO, "min", "max"),
+    )
+
+    __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        check_settings(self)

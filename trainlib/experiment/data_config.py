@@ -1,0 +1,182 @@
+"""`DataConfig`: how the data of an experiment are found, split and weighted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainlib.augmentation.names import is_function, parse_chain
+from trainlib.data.image_files import COLOR_MODES, parse_size
+from trainlib.data.labels import TASKS
+from trainlib.experiment.fields import check_settings, setting, short_repr
+from trainlib.experiment.functions import AUTO
+
+MAX_SEED = 2**32 - 1
+"""The largest seed that Keras takes."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DataConfig:
+    """Where the data come from and how they are used.
+
+    Args:
+        data_dir: folder searched first for the files of the data set. Default: None, only
+            $TRAINLIB_DATA, Keras's cache and the system's packages are searched.
+        target: column of a table to predict. Default: None, the last.
+        task: "classification", "regression", or "auto", the default: as the loss says, else as
+            `tl.data.load_dataset` decides by the targets.
+        train_examples: number of training examples to use, from the first. Default: None, all.
+        validation_split: fraction of the training examples kept for validation, in [0, 1). Default:
+            0.1.
+        split_seed: seed with which the validation examples, and those of rarer classes that are
+            repeated, are drawn. Default: None, the seed of the experiment.
+        preprocess: "auto", the default: the model begins with layers that scale its input, unless
+            it has such layers; "none": it gets the raw data.
+        class_weight: "balanced", or weights such as "0:2,3:0.5". Default: None, every example
+            weighs 1.
+        sample_weight_column: column of a table with the weights of the training examples in the
+            loss; it is no input of the model. Default: None, every example weighs 1.
+        group_column: column of a table with the groups of the examples, such as patients, which
+            the folds of a cross-validation keep together; it is no input. Default: None.
+        oversample: whether training examples of rarer classes are repeated until all classes are as
+            frequent. Default: False.
+        stratify: whether the parts that are split off, validation and test, have their share of
+            each class: "yes", "no", or "auto", the default: for files and folders without a test
+            part.
+        input_columns: columns of a table for each input of your own model, by their names or
+            counted from 0, such as "wide=0-4;deep=2-7". Default: None, one input of all columns.
+        image_size: height and width of the images of a folder, such as "32x48". Default: None: as
+            `tl.data.ImageOptions` says.
+        color_mode: "grayscale", "rgb" or "auto", the default: grayscale if all images of a folder
+            are.
+        stream_pipeline: whether the part train of your pipelines is read in each epoch. Default:
+            False, it is read into memory once.
+        steps_per_epoch: number of batches of an epoch, if it is. Default: None, all.
+        augment: random changes of the training images, such as "flip=horizontal,rotation=0.1", as
+            `tl.augmentation.parse_chain` reads them; or `module:function`, a function `(x, y, key)
+            -> (x, y)` as `tl.Trainer` takes it. Default: None, the images as they are.
+
+    Raises:
+        ValueError, TypeError: a setting of another type or out of its range.
+
+    Example:
+        >>> tl.DataConfig(train_examples=1000, validation_split=0.2).preprocess
+        'auto'
+    """
+
+    data_dir: str | None = setting(
+        "path",
+        None,
+        "Folder searched first for the data set's files; then come $TRAINLIB_DATA, Keras's cache, "
+        "the system's data set packages, and a download.",
+    )
+    target: str | None = setting("str", None, "Column of a table to predict; default: the last.")
+    task: str = setting(
+        "str",
+        AUTO,
+        "Whether the targets are classes or numbers; auto: as the loss says, else text is classes, "
+        "and so are integers of a table of which there are few.",
+        choices=TASKS,
+    )
+    train_examples: int | None = setting(
+        "int", None, "Number of training examples to use, from the first; default: all.", at_least=1
+    )
+    validation_split: float = setting(
+        "float",
+        0.1,
+        "Fraction of the training examples kept for validation, drawn with --seed.",
+        at_least=0,
+        below=1,
+    )
+    split_seed: int | None = setting(
+        "int",
+        None,
+        "Seed with which validation examples, and repeated ones of rarer classes, are drawn; "
+        "default: --seed.",
+        at_least=0,
+        at_most=MAX_SEED,
+    )
+    preprocess: str = setting(
+        "str",
+        AUTO,
+        "auto: the model begins with layers that scale images to [0, 1] and columns to mean 0 and "
+        "variance 1, clipped to [-10, 10], unless it has such layers; none: it gets the raw data.",
+        choices=(AUTO, "none"),
+    )
+    class_weight: str | None = setting(
+        "str",
+        None,
+        "Weights of the training examples by class, such as 0:2,3:0.5, other classes having 1; or "
+        "balanced: every class has the same total weight.",
+    )
+    sample_weight_column: str | None = setting(
+        "str",
+        None,
+        "Column of a table with the weights of the training examples; it is no input.",
+    )
+    group_column: str | None = setting(
+        "str",
+        None,
+        "Column of a table with the groups of the examples, such as patients, which folds keep "
+        "together; it is no input.",
+    )
+    oversample: bool = setting(
+        "bool",
+        False,
+        "Repeat training examples of rarer classes until all classes are as frequent.",
+    )
+    stratify: str = setting(
+        "str",
+        AUTO,
+        "Whether the validation and the test part that are split off have their share of each "
+        "class; auto: for files and folders without a test part.",
+        choices=(AUTO, "yes", "no"),
+    )
+    input_columns: str | None = setting(
+        "str",
+        None,
+        "Columns of a table for each input of your own model, by their names or counted from 0, as "
+        "in wide=0-4;deep=2-7 or wide=age,income;deep=age,job; default: one input of all.",
+    )
+    image_size: str | None = setting(
+        "str",
+        None,
+        "Height and width of the images of a folder, such as 32x48; default: the size of all "
+        "images, or the median height and width, in proportion at most 128.",
+    )
+    color_mode: str = setting(
+        "str",
+        AUTO,
+        "Colors of the images of a folder; auto: grayscale if all are.",
+        choices=COLOR_MODES,
+    )
+    stream_pipeline: bool = setting(
+        "bool",
+        False,
+        "Read the part train of your tf.data pipelines in each epoch, not into memory once.",
+    )
+    steps_per_epoch: int | None = setting(
+        "int",
+        None,
+        "Batches of an epoch of a streamed pipeline, the next one continuing after them; default: "
+        "all that it yields.",
+        at_least=1,
+    )
+    augment: str | None = setting(
+        "str",
+        None,
+        "Random changes of the training images, comma-separated, such as "
+        "flip=horizontal,rotation=0.1,zoom=0.1,contrast=0.1 (--help=augment lists them); or "
+        "module:function, called with (x, y, key) of many examples.",
+    )
+
+    __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        parse_size(self.image_size)
+        if self.augment is not None and not is_function(self.augment):
+            parse_chain(self.augment)
+        if self.oversample and self.class_weight is not None:
+            raise ValueError("oversample and class_weight both balance the classes: give one")
+        if self.steps_per_epoch is not None and not self.stream_pipeline:
+            raise ValueError("steps_per_epoch is for a pipeline that is streamed: stream_pipeline")

@@ -1,0 +1,58 @@
+"""`TensorBoardConfig`: what is written for TensorBoard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainlib.experiment.fields import check_settings, setting, short_repr
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TensorBoardConfig:
+    """What is written for TensorBoard, and where.
+
+    Args:
+        dir: folder for the events of many runs, each in a folder of the run's name. Default: None,
+            the events are in the run's folder.
+        steps: batches between two points of the curves, at least 1, besides those of epochs.
+            Default: None, none.
+        histogram_epochs: epochs between two sets of histograms, at least 0; 0: none. Default: 1.
+        layer_statistics: whether statistics of each layer's activations and gradients are written
+            too. Default: False.
+
+    Raises:
+        ValueError, TypeError: a setting of another type or out of its range.
+
+    Example:
+        >>> tl.TensorBoardConfig(steps=100)
+        TensorBoardConfig(steps=100)
+    """
+
+    dir: str | None = setting(
+        "path",
+        None,
+        "Folder for the events of many runs, each in a folder with the run's name; default: the "
+        "run's folder.",
+        flag="tensorboard_dir",
+    )
+    steps: int | None = setting(
+        "int",
+        None,
+        "Also write a point of the curves each time this many batches have passed.",
+        flag="tensorboard_steps",
+        at_least=1,
+    )
+    histogram_epochs: int = setting(
+        "int", 1, "Epochs between two sets of histograms; 0: none.", at_least=0
+    )
+    layer_statistics: bool = setting(
+        "bool",
+        False,
+        "With the histograms also write statistics of each layer: mean and standard deviation of "
+        "activations and gradients, saturated and dead units.",
+    )
+
+    __repr__ = short_repr
+
+    def __post_init__(self) -> None:
+        check_settings(self)
