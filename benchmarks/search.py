@@ -123,7 +123,7 @@ def candidates(options: Options) -> list[dict[str, Any]]:
     import optuna
 
     from trainlib.experiment.search.samplers import make_sampler
-    from trainlib.experiment.search.space import parse_space
+    from trainlib.experiment.search.space_text import parse_space
     from trainlib.experiment.search.study import suggest
 
     study = optuna.create_study(sampler=make_sampler("random", options.seed, ()))

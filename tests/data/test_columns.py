@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainlib.data.columns import MAX_CATEGORIES, CategoryColumn, fit_column
+from trainlib.data.column_fitting import MAX_CATEGORIES, fit_column
+from trainlib.data.columns import CategoryColumn
 from trainlib.data.frames import Frame
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from trainlib.report.comparison_page import write_comparison_page
-from trainlib.report.run_page import RunRecord
+from trainlib.report.run_record import RunRecord
 
 pytest.importorskip("matplotlib")
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from trainlib.report import figures, page
+from trainlib.report import figures, page, tables
 
 VOID = {"meta", "br", "img"}
 
@@ -68,7 +68,7 @@ def test_every_part_escapes_what_it_shows():
             page.description_list([(MARKUP, MARKUP)]),
             page.collapsed(MARKUP, page.note(MARKUP)),
         ),
-        page.table([MARKUP, "n"], [[MARKUP, 1.5], [page.WrappedText(MARKUP), 2]], {(0, 0)}),
+        tables.table([MARKUP, "n"], [[MARKUP, 1.5], [tables.WrappedText(MARKUP), 2]], {(0, 0)}),
         page.example_images([page.ExampleImage("", [MARKUP, MARKUP], MARKUP)]),
         page.code_lines([MARKUP]),
     ]
@@ -115,7 +115,7 @@ def test_a_section_without_parts_is_empty():
 
 
 def test_numbers_have_four_digits_and_are_right_aligned():
-    text = page.table(["name", "x"], [["a", 0.123456789], ["b", ""]], {(0, 1)})
+    text = tables.table(["name", "x"], [["a", 0.123456789], ["b", ""]], {(0, 1)})
     assert '<td>a</td><td class="number"><strong>0.1235</strong></td>' in text
     assert '<th scope="col" class="number">x</th>' in text
 
@@ -132,7 +132,7 @@ def test_numbers_have_four_digits_and_are_right_aligned():
     ],
 )
 def test_the_numbers_of_a_column_have_the_same_decimals(numbers, texts):
-    text = page.table(["x"], [[x] for x in numbers])
+    text = tables.table(["x"], [[x] for x in numbers])
     assert re.findall('"number">([^<]*)</td>', text) == texts
 
 
@@ -148,4 +148,4 @@ def test_the_numbers_of_a_column_have_the_same_decimals(numbers, texts):
     ],
 )
 def test_a_number_has_the_decimals_of_its_spread(value, spread, text):
-    assert page.with_spread(value, spread) == text
+    assert tables.with_spread(value, spread) == text

@@ -9,7 +9,8 @@ from helpers.predictions import classified, numbers
 from trainlib.report.examples import ExampleData
 from trainlib.report.page import Provenance
 from trainlib.report.range_test import LossCurve
-from trainlib.report.run_page import ModelRecord, OutputRecord, RunRecord, duration, write_run_page
+from trainlib.report.run_page import duration, write_run_page
+from trainlib.report.run_record import ModelRecord, OutputRecord, RunRecord
 
 pytest.importorskip("matplotlib")
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import trainlib as tl
-from trainlib.tools.ensembling import example_losses, project_onto_simplex
+from trainlib.tools.ensembling import project_onto_simplex
+from trainlib.tools.weighted_average import example_losses
 
 RNG = np.random.default_rng(0)
 

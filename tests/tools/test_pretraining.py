@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.models.encoders import encoder_of, reconstruction_model
-from trainlib.tools.pretraining import masked_error
+from trainlib.tools.feature_masking import masked_error
 
 RNG = np.random.default_rng(0)
 CODES = RNG.normal(size=(120, 2)).astype("float32")

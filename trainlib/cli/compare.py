@@ -95,11 +95,8 @@ def define(values: Values) -> None:
 def compare(values: Values) -> None:
     """Compare, and print the contenders."""
     configs, seeds, options = _resumed(values) if values.resume else _new(values)
-    from trainlib.experiment.comparison.compare import (
-        ComparisonInterrupted,
-        NoContenderError,
-        compare,
-    )
+    from trainlib.experiment.comparison.compare import ComparisonInterrupted, compare
+    from trainlib.experiment.comparison.running import NoContenderError
 
     folder = values.resume or values.run_dir
     resume = bool(values.resume)

@@ -19,11 +19,8 @@ from trainlib.data.examples import (
     split_test_indices,
 )
 from trainlib.data.frames import PARQUET, Frame, read_frame
-from trainlib.data.image_folder import (
-    has_part_folders,
-    load_image_folder,
-    load_labelled_images,
-)
+from trainlib.data.image_folder import load_image_folder, load_labelled_images
+from trainlib.data.image_listing import has_part_folders
 from trainlib.data.labels import (
     AUTO,
     CLASSIFICATION,

@@ -15,14 +15,8 @@ from typing import Any
 import numpy as np
 
 from trainlib.data.archives import Array
-from trainlib.data.columns import (
-    CategoryColumn,
-    Column,
-    DateColumn,
-    Encoded,
-    NumberColumn,
-    fit_column,
-)
+from trainlib.data.column_fitting import fit_column
+from trainlib.data.columns import CategoryColumn, Column, DateColumn, Encoded, NumberColumn
 from trainlib.data.frames import Frame
 from trainlib.training.files import as_json, write_text
 from trainlib.training.paths import printable, shown

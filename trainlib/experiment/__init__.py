@@ -75,7 +75,8 @@ comparison: `compare`, several configurations over several seeds.
 """
 
 from trainlib.experiment.average_config import AverageConfig
-from trainlib.experiment.comparison.compare import Comparison, compare
+from trainlib.experiment.comparison.compare import compare
+from trainlib.experiment.comparison.running import Comparison
 from trainlib.experiment.comparison.options import CompareConfig
 from trainlib.experiment.comparison.variants import vary
 from trainlib.experiment.config import ExperimentConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainlib.experiment.fields import check_settings, setting, short_repr
-from trainlib.tools.ensembling import AVERAGES
+from trainlib.tools.weighted_average import AVERAGES
 
 KINDS = ("seed", "fold", "snapshot")
 WEIGHTS = ("equal", "simplex", "greedy")

@@ -12,7 +12,7 @@ from trainlib.experiment.balance import labels_of
 from trainlib.experiment.task import Task
 from trainlib.models import LOGITS_ACTIVATIONS
 from trainlib.tools.diversity import ambiguity_decomposition, disagreement, ensemble_gain
-from trainlib.tools.ensembling import example_losses
+from trainlib.tools.weighted_average import example_losses
 
 
 class Score(NamedTuple):

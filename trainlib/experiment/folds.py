@@ -69,7 +69,7 @@ def split_folds(
 
     Example:
         >>> from trainlib.experiment.folds import split_folds
-        >>> from trainlib.experiment.task import build_task
+        >>> from trainlib.experiment.task_building import build_task
         >>> config = tl.ExperimentConfig(data=tl.DataConfig(validation_split=0))
         >>> [len(fold.held_out) for fold in split_folds(build_task(config), 3)]
         [480, 479, 479]

@@ -13,7 +13,8 @@ import numpy as np
 from trainlib.data import load_examples
 from trainlib.data.datasets import is_path
 from trainlib.data.files import has_parts, is_file_path, is_table, load_inputs
-from trainlib.data.image_folder import image_files, is_images, load_images
+from trainlib.data.image_folder import load_images
+from trainlib.data.image_listing import image_files, is_images
 from trainlib.experiment.model_building import Models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.pretrain_config import MASKED, NONE

@@ -14,8 +14,12 @@ from trainlib.experiment.average_config import SWA
 from trainlib.experiment.model_building import Models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import FunctionConfig, floating
-from trainlib.experiment.optimization import can_hold_hyperparameters, is_rate_in_state
-from trainlib.experiment.schedule_building import is_tabulated, table_length
+from trainlib.experiment.optimization import (
+    can_hold_hyperparameters,
+    is_rate_in_state,
+    is_tabulated,
+)
+from trainlib.experiment.schedule_building import table_length
 from trainlib.experiment.task import Task
 from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.model_signature import PLAIN_SIGNATURE, shapes_of

@@ -32,13 +32,8 @@ from trainlib.report import columns
 from trainlib.report.comparison_page import write_comparison_page
 from trainlib.report.ensemble_page import write_ensemble_page
 from trainlib.report.range_test import LossCurve, read_curve
-from trainlib.report.run_page import (
-    REPORT_FILE,
-    ModelRecord,
-    OutputRecord,
-    RunRecord,
-    write_run_page,
-)
+from trainlib.report.run_page import REPORT_FILE, write_run_page
+from trainlib.report.run_record import ModelRecord, OutputRecord, RunRecord
 from trainlib.training.paths import shown
 
 SCHEDULE_POINTS = 1000

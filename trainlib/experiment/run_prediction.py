@@ -10,7 +10,8 @@ import numpy as np
 from trainlib.core.types import Tree
 from trainlib.data import load_examples
 from trainlib.data.files import is_table, load_inputs
-from trainlib.data.image_folder import image_files, is_images, load_images
+from trainlib.data.image_folder import load_images
+from trainlib.data.image_listing import image_files, is_images
 from trainlib.experiment.custom_model import check_input
 from trainlib.experiment.dataset_loading import data_dtype, takes_sequences
 from trainlib.experiment.model_signature import (

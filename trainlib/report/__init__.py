@@ -1,6 +1,7 @@
 """Reports of runs: figures, and one HTML page that shows them.
 
 run_page: the page of one run.
+run_record: the records of a run and of its model, from which pages are made.
 comparison_page: the page of several runs, the best on validation data first.
 ensemble_page: the page of an ensemble.
 folds_page: the page of a cross-validation.
@@ -19,4 +20,6 @@ augmentation: training examples before and after augmentation.
 examples: the examples with the highest loss.
 figures: makes, styles and writes figures.
 page: the parts of an HTML page.
+page_style: its style sheet.
+tables: its tables.
 """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from trainlib.report import figures, page
+from trainlib.report import figures, page, tables
 from trainlib.report.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def class_table(
     means = [np.nan if np.isnan(x).all() else float(np.nanmean(x)) for x in columns]
     rows.append(["mean of the classes", *map(_cell, means), int(scores.examples.sum())])
     headers = ["class", "precision", "recall", "F1", "average precision", "examples"]
-    return page.subsection("Precision and recall of each class", page.table(headers, rows))
+    return page.subsection("Precision and recall of each class", tables.table(headers, rows))
 
 
 def precision_recall_figure(

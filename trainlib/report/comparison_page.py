@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainlib.monitors.improvement import direction
-from trainlib.report import columns, curves, figures, page
-from trainlib.report.run_page import REPORT_FILE, RunRecord, duration, file_name, test_results
+from trainlib.report import columns, curves, figures, page, tables
+from trainlib.report.run_page import REPORT_FILE, duration, file_name, test_results
+from trainlib.report.run_record import RunRecord
 from trainlib.training.files import write_text
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def write_comparison_page(
         drawn |= found
     if len(groups) > 1:
         results.insert(0, page.note(SEVERAL_TASKS))
-    differences = page.section("Flags that differ", page.table_of_differences("flag", settings))
+    differences = page.section("Flags that differ", tables.table_of_differences("flag", settings))
     sections = [page.heading(title, warning=warning), *results, *training, differences]
     text = page.document(title, sections)
     for name, figure in drawn.items():
@@ -138,7 +139,7 @@ def _results(runs: Mapping[str, RunRecord], links: Mapping[str, str]) -> str:
         lowest = ["", ""] if best is None else [best.value, best.epoch]
         values = [float(test[x]) if x in test else "" for x in results]
         took = duration(columns.column(history, "seconds"))
-        shown = page.Link(name, links[name]) if name in links else name
+        shown = tables.Link(name, links[name]) if name in links else name
         rows.append([shown, *lowest, *values, len(history), took, run.made.date])
     headers = ["run", "lowest validation loss", "its epoch"]
     headers += [f"test {curves.as_words(x)}" for x in results]
@@ -146,7 +147,7 @@ def _results(runs: Mapping[str, RunRecord], links: Mapping[str, str]) -> str:
     strong = {cell for k, name in judged for cell in _best_cells(rows, k, name)}
     headers += ["epochs", "training took", "date"]
     width = len(headers) - (not any(row[-1] for row in rows))
-    return page.table(headers[:width], [row[:width] for row in rows], strong)
+    return tables.table(headers[:width], [row[:width] for row in rows], strong)
 
 
 def _best_cells(rows: Sequence[Sequence[Any]], column: int, name: str) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from trainlib.report import columns, figures, page, spread
+from trainlib.report import columns, figures, page, spread, tables
 from trainlib.report.curves import as_words
 from trainlib.report.run_page import MOST_RESULTS, REPORT_FILE, duration, file_name
 from trainlib.tools.comparison import (
@@ -94,7 +94,7 @@ def write_contenders_page(report: ContendersReport, folder: Path) -> None:
         page.section("Results of each seed", page.figure_grid(finals.items())),
         page.section("Training", page.figure_grid(curves.items()), page.note(BAND)),
         page.section("Learning rates", page.figure_grid(tuning.items())),
-        page.section("Flags that differ", page.table_of_differences("flag", report.settings)),
+        page.section("Flags that differ", tables.table_of_differences("flag", report.settings)),
         page.section("Failed runs", _failures(report)),
     ]
     text = page.document(title, sections)
@@ -192,7 +192,7 @@ def _results(report: ContendersReport) -> str:
     if not any(row[-1] for row in rows):
         rows, table_headers = [row[:-1] for row in rows], table_headers[:-1]
     strong = set(_best_cells(report, parts, 3 if is_tuned else 2))
-    return page.table(table_headers, rows, strong)
+    return tables.table(table_headers, rows, strong)
 
 
 def _best_cells(
@@ -230,13 +230,13 @@ def _rate(contender: Contender) -> str:
     return f"{contender.learning_rate:g}{mark}"
 
 
-def _spread_text(values: np.ndarray) -> page.NumberText:
+def _spread_text(values: np.ndarray) -> tables.NumberText:
     """Return mean and standard deviation; of values that are not all finite, the mean of those."""
     finite = values[np.isfinite(values)]
     if not finite.size:
-        return page.NumberText()
+        return tables.NumberText()
     spread = float(finite.std(ddof=1)) if finite.size > 1 else math.nan
-    return page.with_spread(float(finite.mean()), spread)
+    return tables.with_spread(float(finite.mean()), spread)
 
 
 def _about_results(report: ContendersReport) -> str:
@@ -271,7 +271,7 @@ def _differences(report: ContendersReport) -> Iterator[str]:
     part = part_of_tests(report.contenders, report.result)
     headers = [f"{part} {as_words(report.result)}: minus {reference}", "mean difference"]
     headers += ["95 % interval", "effect size", "p", "p corrected", ""]
-    yield page.table(headers, rows)
+    yield tables.table(headers, rows)
     yield page.note(_about_differences(report, part, reference))
 
 
@@ -318,14 +318,14 @@ def _result_names(contenders: Sequence[Contender]) -> list[str]:
 
 
 def _link(report: ContendersReport, name: str) -> Any:
-    return page.Link(name, report.links[name]) if name in report.links else name
+    return tables.Link(name, report.links[name]) if name in report.links else name
 
 
 def _failures(report: ContendersReport) -> str:
     rows = [
-        [contender.name, str(run.seed), page.WrappedText(run.failure)]
+        [contender.name, str(run.seed), tables.WrappedText(run.failure)]
         for contender in report.contenders
         for run in contender.runs
         if run.failure
     ]
-    return page.table(["contender", "seed", "failure"], rows) if rows else ""
+    return tables.table(["contender", "seed", "failure"], rows) if rows else ""

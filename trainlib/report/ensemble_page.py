@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from trainlib.report import columns, curves, figures, page
+from trainlib.report import columns, curves, figures, page, tables
 from trainlib.report.columns import History
 from trainlib.report.run_page import (
     REPORT_FILE,
-    ModelRecord,
-    RunRecord,
     Section,
     duration,
     file_name,
@@ -21,6 +19,7 @@ from trainlib.report.run_page import (
     sizes_text,
     test_results,
 )
+from trainlib.report.run_record import ModelRecord, RunRecord
 from trainlib.training.files import write_text
 
 SINGLE = {
@@ -120,7 +119,7 @@ def _members(record: Mapping[str, Any], histories: Mapping[str, History]) -> str
     strong = [
         (i, k + 2) for i, row in enumerate(rows) for k, x in enumerate(lowest) if row[k + 2] == x
     ]
-    return page.table([*headers, "best epoch", "training took"], rows, strong)
+    return tables.table([*headers, "best epoch", "training took"], rows, strong)
 
 
 def _gain(scores: Mapping[str, Mapping[str, Any]]) -> str:
@@ -135,5 +134,5 @@ def _gain(scores: Mapping[str, Mapping[str, Any]]) -> str:
             else:
                 single.setdefault(name, [SINGLE[name]]).append(float(x))
     headers = ["part", "score", "mean of the members", "standard deviation", "ensemble"]
-    measures = page.table(["measure", *scores], list(single.values()))
-    return page.side_by_side(page.table(headers, compared), measures)
+    measures = tables.table(["measure", *scores], list(single.values()))
+    return page.side_by_side(tables.table(headers, compared), measures)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainlib.report import page
+from trainlib.report import page, tables
 from trainlib.report.predictions import Predictions, worst_indices
 
 IMAGES = 18
@@ -88,7 +88,7 @@ def _table(predictions: Predictions, data: ExampleData) -> str:
         values = [float(v) for v in data.x[index]] if count else []
         rows.append([int(index), *(value for _, value in described), *values])
     headers = ["example", *(name for name, _ in described), *(features if count else [])]
-    return page.table(headers, rows)
+    return tables.table(headers, rows)
 
 
 def _describe(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from trainlib.report import figures, page
+from trainlib.report import figures, page, tables
 from trainlib.report.curves import as_words
 from trainlib.report.predictions import (
     Predictions,
@@ -82,7 +82,7 @@ def _key_results(found: Folds) -> list[tuple[str, str]]:
     """Return the mean results on held-out examples, metrics before the loss."""
     ordered = sorted(found.scores.items(), key=lambda item: item[0] == "loss")
     return [
-        (page.with_spread(x.mean, x.standard_error), f"held-out {as_words(name)}")
+        (tables.with_spread(x.mean, x.standard_error), f"held-out {as_words(name)}")
         for name, x in ordered[:MOST_RESULTS]
     ]
 
@@ -132,7 +132,7 @@ def _scores(found: Folds) -> str:
         ]
         for name, x in found.scores.items()
     ]
-    return page.table(headers, rows)
+    return tables.table(headers, rows)
 
 
 def _parts(found: Folds) -> str:
@@ -140,14 +140,14 @@ def _parts(found: Folds) -> str:
     parts = found.bias_variance
     if parts is not None:
         cells = [["squared error", parts.error], ["bias", parts.bias], ["variance", parts.variance]]
-        return page.table(["part", "value"], cells) + page.note(REPEATED)
+        return tables.table(["part", "value"], cells) + page.note(REPEATED)
     rows = [
         [as_words(name), found.train_scores[name].mean, x.mean - found.train_scores[name].mean]
         for name, x in found.scores.items()
         if name in found.train_scores
     ]
     headers = ["result", "training (bias)", "held out - training (variance)"]
-    return page.table(headers, rows) + page.note(ONE_REPEAT)
+    return tables.table(headers, rows) + page.note(ONE_REPEAT)
 
 
 def _table(found: Folds) -> str:
@@ -160,7 +160,7 @@ def _table(found: Folds) -> str:
     headers = ["repeat", "fold", "training examples", "epochs", *map(as_words, names), "failure"]
     first = 0 if found.options.repeats > 1 else 1
     last = len(headers) - (not any(row[-1] for row in rows))
-    return page.table(headers[first:last], [row[first:last] for row in rows])
+    return tables.table(headers[first:last], [row[first:last] for row in rows])
 
 
 def _by_fold(found: Folds, name: str) -> Any:

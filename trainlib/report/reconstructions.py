@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from trainlib.report import figures, page
+from trainlib.report import figures, page, tables
 from trainlib.report.examples import ROWS, encode_png, is_image
 
 if TYPE_CHECKING:
@@ -87,4 +87,4 @@ def _table(found: Reconstructions, chosen: np.ndarray, feature_names: Sequence[s
         ][: 2 + width]
         for k in chosen
     ]
-    return page.table(["example", "loss", *names[:width]], rows)
+    return tables.table(["example", "loss", *names[:width]], rows)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainlib.report import columns, curves, figures, page, predictions, reconstructions
+from trainlib.report import columns, curves, figures, page, predictions, reconstructions, tables
 from trainlib.report.augmentation import AugmentedExamples, augmentation_sheet
 from trainlib.report.class_scores import class_curves, class_table, precision_recall_figure
-from trainlib.report.columns import LEARNING_RATE, History
+from trainlib.report.columns import LEARNING_RATE
 from trainlib.report.diagnosis import diagnose
 from trainlib.report.examples import ExampleData, worst_examples
 from trainlib.report.predictions import CONFIDENCE, Predictions
 from trainlib.report.range_test import LossCurve, curve_figure
 from trainlib.report.reconstructions import Reconstructions
 from trainlib.report.reliability import reliability_figure
+from trainlib.report.run_record import ModelRecord, OutputRecord, RunRecord
 from trainlib.training.files import write_text
 
 REPORT_FILE = "report.html"
@@ -28,7 +28,6 @@ MOST_CONFUSIONS = 10
 """Number of confused pairs of classes that are listed."""
 MOST_RESULTS = 4
 """Number of results on the test data in large type."""
-
 Figures = dict[str, Any]
 """Figures by the names of their files."""
 
@@ -43,70 +42,6 @@ class Section(NamedTuple):
 
     html: str
     figures: Figures = {}
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """Record of a run, finished or not, as its folder holds it.
-
-    Attributes:
-        name: name of the run.
-        history: results of each epoch, at least one.
-        settings: values of its flags, as text by name; {}: unknown.
-        flags: its flags as a flag file has them, one per line.
-        made: the command with the flags that are not at their defaults, the date, the seed and the
-            versions, as far as they are known.
-        summary: its summary, with the results by part of the data; None if it is not finished.
-        range_test: the curve of the range test that it began with; None if it had none.
-        pretraining: the stages of pretraining, with "stage", "examples" and "history". Default:
-            none.
-    """
-
-    name: str
-    history: History
-    settings: Mapping[str, str]
-    flags: tuple[str, ...] = ()
-    made: page.Provenance = page.Provenance()
-    summary: Mapping[str, Any] | None = None
-    range_test: LossCurve | None = None
-    pretraining: Sequence[Mapping[str, Any]] = ()
-
-
-@dataclass(frozen=True)
-class OutputRecord:
-    """Record of an output of a model, for its report.
-
-    Attributes:
-        loss: name of the loss.
-        predictions: predictions of the test examples; reconstructions of an autoencoder.
-        class_names: names of the classes; () for numbers.
-    """
-
-    loss: str
-    predictions: Predictions | Reconstructions
-    class_names: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """Record of the model of a finished run, for its report.
-
-    Attributes:
-        sizes: number of examples by part of the data.
-        params: number of parameters.
-        outputs: its outputs by their names; "" for the only one.
-        test: the test examples.
-        schedule: positions in epochs, and the learning rates there; None if the learning rate is
-            not a function of the step.
-        augmented: training examples before and after augmentation; None if there is none.
-    """
-
-    sizes: Mapping[str, int]
-    params: int
-    outputs: Mapping[str, OutputRecord]
-    test: ExampleData
-    schedule: tuple[np.ndarray, np.ndarray] | None = None
-    augmented: AugmentedExamples | None = None
 
 
 def write_run_page(run: RunRecord, model: ModelRecord | None, folder: Path) -> None:
@@ -242,7 +177,7 @@ def results_table(summary: Mapping[str, Any] | None) -> str:
     results = {part: summary[part] for part in PARTS if part in summary}
     names = scalar_names(results["test"])
     rows = [[part, *(float(found[name]) for name in names)] for part, found in results.items()]
-    return page.table(["part", *map(curves.as_words, names)], rows)
+    return tables.table(["part", *map(curves.as_words, names)], rows)
 
 
 def sizes_text(model: ModelRecord) -> str:
@@ -312,8 +247,8 @@ def _prediction_section(title: str, found: Predictions, output: OutputRecord) ->
     }
     if found.score_name == CONFIDENCE:
         drawn["reliability"] = reliability_figure(found)
-    tables = class_table(counts, curves_of_classes, names), _confusions(counts, names)
-    body = page.figure_grid(drawn.items()) + page.side_by_side(*tables)
+    scores = class_table(counts, curves_of_classes, names), _confusions(counts, names)
+    body = page.figure_grid(drawn.items()) + page.side_by_side(*scores)
     return Section(page.section(title, body), drawn)
 
 
@@ -321,7 +256,7 @@ def _confusions(counts: np.ndarray, names: Any) -> str:
     """Return a table of the pairs of classes that are confused most often."""
     pairs = predictions.most_frequent_confusions(counts, MOST_CONFUSIONS)
     rows = [[names[p.true], names[p.predicted], p.examples, f"{p.fraction:.1%}"] for p in pairs]
-    table = page.table(["true", "predicted", "examples", "of the true class"], rows)
+    table = tables.table(["true", "predicted", "examples", "of the true class"], rows)
     return page.subsection("Most frequent confusions", table) if rows else ""
 
 

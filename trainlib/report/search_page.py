@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from trainlib.report import figures, page
+from trainlib.report import figures, page, tables
 from trainlib.report.curves import as_words
 from trainlib.report.run_page import REPORT_FILE, duration, file_name, test_results
 from trainlib.tools.trial_records import STATES, TrialRecord, best_of
@@ -128,16 +128,16 @@ def _table(report: SearchReport, complete: Sequence[TrialRecord]) -> str:
         values = [trial.params.get(name, "") for name in names]
         of_folds = [float(np.std(trial.scores, ddof=1))] if folds > 1 else []
         rows.append([trial.number, trial.value, *of_folds, *values, trial.epochs])
-    return page.table(["trial", report.monitor, *spread, *names, "epochs"], rows)
+    return tables.table(["trial", report.monitor, *spread, *names, "epochs"], rows)
 
 
 def _failures(report: SearchReport) -> str:
     rows = [
-        [trial.number, page.WrappedText(_texts(trial)), page.WrappedText(trial.error)]
+        [trial.number, tables.WrappedText(_texts(trial)), tables.WrappedText(trial.error)]
         for trial in report.trials
         if trial.state == "failed"
     ]
-    return page.table(["trial", "parameters", "error"], rows) if rows else ""
+    return tables.table(["trial", "parameters", "error"], rows) if rows else ""
 
 
 def history_figure(report: SearchReport) -> Figure:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainlib.tools.ensembling import average_predictions, example_losses, targets_like
+from trainlib.tools.ensembling import average_predictions
+from trainlib.tools.weighted_average import example_losses, targets_like
 
 
 class Ambiguity(NamedTuple):

@@ -9,7 +9,7 @@ import keras
 
 from trainlib.core.checks import check_choice
 from trainlib.models.structure import LOGITS_ACTIVATIONS, logits_model
-from trainlib.tools.ensembling import AVERAGES, ONE, SMALLEST, normalized_weights
+from trainlib.tools.weighted_average import AVERAGES, ONE, SMALLEST, normalized_weights
 from trainlib.training.model_ending import final_activation
 
 MEMBER = "member_"

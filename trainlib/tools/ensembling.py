@@ -9,19 +9,19 @@ w: weights of the models, at least 0, whose sum is 1. `average_predictions` comp
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainlib.core.checks import check_choice, check_integer
+from trainlib.core.checks import check_integer
+from trainlib.tools.weighted_average import (
+    average_form,
+    average_problem,
+    averaged,
+    checked_predictions,
+    normalized_weights,
+)
 
-AVERAGES = ("probabilities", "logits")
-LOSSES = ("crossentropy", "binary_crossentropy", "squared_error")
-SMALLEST = 1e-37
-"""Probability that stands for smaller ones, so that its logarithm is finite in float32."""
-ONE = 1 - 2.0**-24
-"""Largest probability of a sigmoid, so that its logit is finite."""
 STEPS = 2000
 TOLERANCE = 1e-9
 
@@ -32,7 +32,7 @@ class SimplexWeights(NamedTuple):
     Attributes:
         weights: w, [M], at least 0, with sum 1.
         loss: mean loss of the weighted average on the data of the fit.
-        equal_loss: that of the average with equal weights.
+        equal_loss: mean loss of the average with equal weights.
 
     Example:
         >>> fit = tl.greedy_selection([[[0.9, 0.1]], [[0.6, 0.4]]], [0], rounds=1)
@@ -59,8 +59,9 @@ def average_predictions(
         weights: w, [M], at least 0, divided by their sum. Default: None, all equal.
         average: "probabilities", the weighted mean; or "logits": the predictions are probabilities,
             and their logits are averaged. Default: "probabilities".
-        loss: "crossentropy", "binary_crossentropy" or "squared_error": whether probabilities are of
-            a softmax or of a sigmoid, of which the logits are formed. Default: "crossentropy".
+        loss: with average="logits", the activation whose inverse gives the logits:
+            "crossentropy" for a softmax, "binary_crossentropy" for a sigmoid. Default:
+            "crossentropy".
 
     Returns:
         f, [N, K], float64.
@@ -75,9 +76,9 @@ def average_predictions(
         >>> tl.average_predictions(p, average="logits").round(6).tolist()  # 3 to 1
         [[0.75, 0.25]]
     """
-    f = _checked(predictions)
+    f = checked_predictions(predictions)
     w = normalized_weights(weights, len(f))
-    return _averaged(f, w, _form(average, loss))
+    return averaged(f, w, average_form(average, loss))
 
 
 def simplex_weights(
@@ -116,7 +117,7 @@ def simplex_weights(
         Breiman 1996, "Stacked Regressions"; Duchi et al. 2008, "Efficient Projections onto the
         l1-Ball for Learning in High Dimensions"; Jaggi 2013, "Revisiting Frank-Wolfe" (the gap).
     """
-    problem = _problem(predictions, y_true, average, loss)
+    problem = average_problem(predictions, y_true, average, loss)
     w = np.full(problem.members, 1 / problem.members)
     value, slope = problem.loss_and_gradient(w)
     equal, step = value, 1.0
@@ -171,7 +172,7 @@ def greedy_selection(
         Caruana et al. 2004, "Ensemble Selection from Libraries of Models".
     """
     check_integer("rounds", rounds, at_least=1)
-    problem = _problem(predictions, y_true, average, loss)
+    problem = average_problem(predictions, y_true, average, loss)
     one = np.eye(problem.members)
     counts = np.zeros(problem.members)
     best, best_loss = counts, np.inf
@@ -193,177 +194,3 @@ def project_onto_simplex(v: np.ndarray) -> np.ndarray:
     u = np.sort(v)[::-1]
     excess = (u.cumsum() - 1) / np.arange(1, len(v) + 1)
     return np.asarray(np.maximum(v - excess[np.nonzero(u > excess)[0][-1]], 0))
-
-
-def example_losses(predictions: Any, y_true: Any, loss: str = "crossentropy") -> np.ndarray:
-    """Return the loss of each example, [..., N]: its sum over K, or the mean of squared errors.
-
-    Args:
-        predictions: probabilities or numbers, [..., N, K].
-        y_true: class indices [N], one-hot rows or numbers [N, K].
-        loss: "crossentropy", "binary_crossentropy" or "squared_error". Default: "crossentropy".
-    """
-    check_choice("loss", loss, LOSSES)
-    f = np.asarray(predictions, np.float64)
-    return _losses(f, targets_like(y_true, f.shape[-2:], loss), loss)
-
-
-def targets_like(y_true: Any, shape: tuple[int, ...], loss: str) -> np.ndarray:
-    """Return targets [N, K], float64: class indices as one-hot rows, others reshaped.
-
-    Args:
-        y_true: class indices [N], one-hot rows or numbers [N, K].
-        shape: (N, K).
-        loss: as of `example_losses`.
-
-    Raises:
-        ValueError: they have another shape, or are no classes.
-    """
-    y = np.asarray(y_true)
-    if y.size == np.prod(shape):
-        return y.reshape(shape).astype(np.float64)
-    if y.size != shape[0] or loss == "squared_error":
-        raise ValueError(f"y_true must have shape [{shape[0]}, {shape[1]}], got {list(y.shape)}")
-    index = y.reshape(-1).astype(np.int64)
-    if len(index) and not 0 <= index.min() <= index.max() < shape[1]:
-        raise ValueError(f"y_true must be classes from 0 to {shape[1] - 1}")
-    return np.eye(shape[1])[index]
-
-
-class _Problem(NamedTuple):
-    """The mean loss of an average as a function of the weights.
-
-    Attributes:
-        terms: what the weights average, [M, N, K]: predictions, or their logits.
-        y: targets [N, K].
-        form: what is averaged: "mean", or the logits of a "softmax" or a "sigmoid".
-        name: name of the loss.
-        gradient: function of (y, predictions) that returns the derivative of the losses by the
-            weighted sum, [N, K].
-    """
-
-    terms: np.ndarray
-    y: np.ndarray
-    form: str
-    name: str
-    gradient: Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-    @property
-    def members(self) -> int:
-        """Number of models."""
-        return len(self.terms)
-
-    def predictions(self, w: np.ndarray) -> np.ndarray:
-        """Return the average with some weights."""
-        return _from_terms(np.tensordot(w, self.terms, 1), self.form)
-
-    def loss(self, w: np.ndarray) -> float:
-        """Return the mean loss at some weights."""
-        return float(_losses(self.predictions(w), self.y, self.name).mean())
-
-    def loss_and_gradient(self, w: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the mean loss at some weights, and its gradient."""
-        f = self.predictions(w)
-        slope = self.gradient(self.y, f) / len(f)
-        gradient = np.tensordot(self.terms, slope, ([1, 2], [0, 1]))
-        return float(_losses(f, self.y, self.name).mean()), gradient
-
-
-def _problem(predictions: Any, y_true: Any, average: str, loss: str) -> _Problem:
-    f, form = _checked(predictions), _form(average, loss)
-    y = targets_like(y_true, f.shape[1:], loss)
-    if form != "mean":
-        gradient = _by_logits
-    else:
-        gradient = {
-            "crossentropy": _by_probabilities,
-            "binary_crossentropy": _by_binary_probabilities,
-            "squared_error": _by_numbers,
-        }[loss]
-    return _Problem(_terms(f, form), y, form, loss, gradient)
-
-
-def _by_logits(y: np.ndarray, f: np.ndarray) -> np.ndarray:
-    return np.asarray(f - y)
-
-
-def _by_probabilities(y: np.ndarray, f: np.ndarray) -> np.ndarray:
-    return np.asarray(-y / np.maximum(f, SMALLEST))
-
-
-def _by_binary_probabilities(y: np.ndarray, f: np.ndarray) -> np.ndarray:
-    p = np.clip(f, SMALLEST, ONE)
-    return np.asarray((p - y) / (p * (1 - p)))
-
-
-def _by_numbers(y: np.ndarray, f: np.ndarray) -> np.ndarray:
-    return np.asarray(2 * (f - y) / f.shape[1])
-
-
-def _losses(f: np.ndarray, y: np.ndarray, loss: str) -> np.ndarray:
-    if loss == "squared_error":
-        return np.asarray(((f - y) ** 2).mean(-1))
-    if loss == "crossentropy":
-        return np.asarray(-(y * np.log(np.maximum(f, SMALLEST))).sum(-1))
-    p = np.clip(f, SMALLEST, ONE)
-    return np.asarray(-(y * np.log(p) + (1 - y) * np.log1p(-p)).sum(-1))
-
-
-def _form(average: str, loss: str) -> str:
-    """Return what is averaged: "mean", or the logits of a "softmax" or a "sigmoid"."""
-    check_choice("average", average, AVERAGES)
-    check_choice("loss", loss, LOSSES)
-    if average == "probabilities":
-        return "mean"
-    if loss == "squared_error":
-        raise ValueError("average is logits, but the models predict numbers: use probabilities")
-    return "softmax" if loss == "crossentropy" else "sigmoid"
-
-
-def _terms(f: np.ndarray, form: str) -> np.ndarray:
-    """Return what is averaged of the predictions."""
-    if form == "mean":
-        return f
-    if form == "softmax":
-        return np.asarray(np.log(np.maximum(f, SMALLEST)))
-    p = np.clip(f, SMALLEST, ONE)
-    return np.asarray(np.log(p) - np.log1p(-p))
-
-
-def _from_terms(z: np.ndarray, form: str) -> np.ndarray:
-    """Return the predictions of averaged terms."""
-    if form == "mean":
-        return z
-    if form == "sigmoid":
-        return np.asarray(0.5 * (1 + np.tanh(0.5 * z)))
-    e = np.exp(z - z.max(-1, keepdims=True))
-    return np.asarray(e / e.sum(-1, keepdims=True))
-
-
-def _averaged(f: np.ndarray, w: np.ndarray, form: str) -> np.ndarray:
-    return _from_terms(np.tensordot(w, _terms(f, form), 1), form)
-
-
-def _checked(predictions: Any) -> np.ndarray:
-    """Return predictions as [M, N, K], float64."""
-    f = np.asarray(predictions, np.float64)
-    if f.ndim != 3 or not f.size:
-        raise ValueError(f"predictions must have shape [M, N, K], got {list(f.shape)}")
-    if not np.isfinite(f).all():
-        bad = [i for i, x in enumerate(f) if not np.isfinite(x).all()]
-        raise ValueError(f"predictions must be finite; those of model {bad[0]} are not")
-    return f
-
-
-def normalized_weights(weights: Any, members: int) -> np.ndarray:
-    """Return the weights of M models divided by their sum; None: all equal.
-
-    Raises:
-        ValueError: they are not M numbers of at least 0, not all 0.
-    """
-    w = np.ones(members) if weights is None else np.asarray(weights, np.float64)
-    if w.shape != (members,) or not (w >= 0).all() or not 0 < w.sum() < np.inf:
-        raise ValueError(
-            f"weights must be {members} numbers of at least 0, not all 0, got {weights!r}"
-        )
-    return np.asarray(w / w.sum())

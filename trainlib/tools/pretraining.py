@@ -1,26 +1,16 @@
-"""Pretraining without labels: the hidden layers of a model as an autoencoder, then its training."""
+"""`pretrain`: the hidden layers of a model are trained without labels, as an autoencoder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_integer, check_number
-from trainlib.core.random import example_keys, uniform
-from trainlib.core.types import Tensor, Tree
-from trainlib.models.encoders import (
-    NOISE,
-    Encoder,
-    decoder_widths,
-    encoder_of,
-    reconstruction_model,
-)
+from trainlib.models.encoders import Encoder, decoder_widths, encoder_of, reconstruction_model
 from trainlib.optimizers import adam
-from trainlib.training.augmentation import Augmentation
+from trainlib.tools.feature_masking import masked_once, feature_masking, with_mask, masked_error
+from trainlib.tools.pretrain_options import METHODS, Log, PretrainOptions, PretrainSettings
 from trainlib.training.callback import Callback, Results, TrainingStatus
 from trainlib.training.display import format_results
 from trainlib.training.evaluator import Evaluator
@@ -31,62 +21,6 @@ from trainlib.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-METHODS = ("autoencoder", "masked")
-Log = Callable[[str], Any]
-
-
-class PretrainOptions(TypedDict, total=False):
-    """Keyword arguments of `pretrain`; its docstring describes them."""
-
-    method: str
-    layerwise: bool
-    noise: float
-    noise_kind: str
-    mask: float
-    groups: Sequence[int] | None
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    validation_split: float
-    seed: int
-    execution: str
-    log: Log
-
-
-@dataclass(frozen=True)
-class PretrainSettings:
-    """`PretrainOptions` with their defaults, checked."""
-
-    method: str = METHODS[0]
-    layerwise: bool = False
-    noise: float = 0.0
-    noise_kind: str = NOISE[0]
-    mask: float = 0.3
-    groups: Sequence[int] | None = None
-    epochs: int = 10
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    validation_split: float = 0.1
-    seed: int = 0
-    execution: str = "auto"
-    log: Log = lambda line: None
-
-    def __post_init__(self) -> None:
-        check_choice("method", self.method, METHODS)
-        check_choice("noise_kind", self.noise_kind, NOISE)
-        if self.noise_kind == "dropout":
-            check_number("noise", self.noise, at_least=0, below=1)
-        else:
-            check_number("noise", self.noise, at_least=0)
-        check_number("mask", self.mask, above=0, below=1)
-        for name in ("epochs", "batch_size"):
-            check_integer(name, getattr(self, name), at_least=1)
-        check_number("learning_rate", self.learning_rate, above=0)
-        check_number("validation_split", self.validation_split, at_least=0, below=1)
-        if self.method == "masked" and (self.layerwise or self.noise):
-            name = "layerwise" if self.layerwise else "noise"
-            raise ValueError(f"{name} is for the method autoencoder: leave it out for masked")
 
 
 class PretrainingStage(NamedTuple):
@@ -204,11 +138,11 @@ def _stage(
         strategy="one_device",
         execution=_execution(settings, encoder, len(x)),
         seed=settings.seed,
-        augment=_masking(flat, settings) if is_masked else None,
+        augment=feature_masking(flat, settings) if is_masked else None,
     )
-    train, validation = _split(x, _with_mask(flat) if is_masked else flat, settings)
+    train, validation = _split(x, with_mask(flat) if is_masked else flat, settings)
     if is_masked and validation is not None:
-        validation = _masked_once(validation, _masking(flat, settings), settings.seed)
+        validation = masked_once(validation, feature_masking(flat, settings), settings.seed)
     history = trainer.fit(
         train,
         batch_size=settings.batch_size,
@@ -228,54 +162,6 @@ def _execution(settings: PretrainSettings, encoder: Any, examples: int) -> str:
         return "graph"
     dense = default_execution("auto", encoder) == "xla"
     return "xla" if dense and not settings.noise else "xla_update"
-
-
-def masked_error(y: Tensor, y_pred: Tensor) -> Tensor:
-    """Return the mean squared error of each example over its masked features.
-
-        l = sum_j m_j (p_j - y_j)^2 / max(sum_j m_j, 1)
-
-    Args:
-        y: the features, and after them 1 for those that are masked, else 0: [N, 2 d].
-        y_pred: the predicted features [N, d].
-    """
-    target, mask = tf.split(tf.cast(y, y_pred.dtype), 2, axis=-1)
-    squares = tf.reduce_sum(mask * tf.square(y_pred - target), -1)
-    return squares / tf.maximum(tf.reduce_sum(mask, -1), 1)
-
-
-def _masking(flat: np.ndarray, settings: PretrainSettings) -> Augmentation:
-    """Return the change of examples that replaces random features by their means."""
-    columns = flat.shape[1]
-    groups = np.arange(columns) if settings.groups is None else np.asarray(settings.groups)
-    if groups.shape != (columns,) or groups.dtype.kind != "i" or groups.min() < 0:
-        raise ValueError(
-            f"groups must hold the number of a group for each of {columns} features, got "
-            f"{settings.groups!r}"
-        )
-    means, count = flat.mean(0), int(groups.max()) + 1
-
-    def masked(x: Tree, y: Tree, key: Tensor) -> tuple[Tree, Tree]:
-        drawn = uniform(key, count) < settings.mask
-        mask = tf.gather(drawn, groups, axis=1)
-        shown = tf.where(mask, tf.cast(means, x.dtype), tf.reshape(x, [-1, columns]))
-        target, _ = tf.split(y, 2, axis=-1)
-        return tf.reshape(shown, tf.shape(x)), tf.concat([target, tf.cast(mask, y.dtype)], -1)
-
-    return Augmentation(masked, f"masked {settings.mask}")
-
-
-def _with_mask(flat: np.ndarray) -> np.ndarray:
-    """Return targets of `masked_error` without masked features."""
-    return np.concatenate([flat, np.zeros_like(flat)], 1)
-
-
-def _masked_once(data: tuple[Any, Any], masking: Augmentation, seed: int) -> tuple[Any, Any]:
-    """Return validation data under masks that stay the same."""
-    x, y = data
-    keys = example_keys(seed, 0, np.arange(len(x)))
-    masked_x, masked_y = masking.function(tf.constant(x), tf.constant(y), keys)
-    return masked_x.numpy(), masked_y.numpy()
 
 
 def _split(

@@ -13,7 +13,7 @@ from trainlib.experiment.search.candidate import Outcome  # noqa: E402
 from trainlib.experiment.search.loop import TrialQueue  # noqa: E402
 from trainlib.experiment.search.samplers import make_sampler  # noqa: E402
 from trainlib.experiment.search.settings import searched_config  # noqa: E402
-from trainlib.experiment.search.space import parse_space  # noqa: E402
+from trainlib.experiment.search.space_text import parse_space  # noqa: E402
 
 SEARCHED = searched_config(
     tl.ExperimentConfig(), parse_space("learning_rate=log(1e-4,1); optimizer={sgd,nadam}")

@@ -8,7 +8,8 @@ import pytest
 
 import trainlib as tl
 from trainlib.experiment.search.settings import check_comparable, searched_config
-from trainlib.experiment.search.space import Choices, parse_space
+from trainlib.experiment.search.space import Choices
+from trainlib.experiment.search.space_text import parse_space
 
 CONFIG = tl.ExperimentConfig(epochs=3)
 

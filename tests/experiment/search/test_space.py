@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainlib.experiment.search.space import Choices, Condition, Parameter, Range, parse_space
+from trainlib.experiment.search.space import Choices, Condition, Parameter, Range
+from trainlib.experiment.search.space_text import parse_space
 
 
 def test_a_text_with_each_distribution_is_read():

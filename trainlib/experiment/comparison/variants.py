@@ -10,7 +10,8 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import parse_setting, settings, unflatten
 from trainlib.experiment.functions import FUNCTIONS
 from trainlib.experiment.search.settings import VARIANTS, Drawn, searched_config
-from trainlib.experiment.search.space import Choices, Range, Space, parse_space
+from trainlib.experiment.search.space import Choices, Range, Space
+from trainlib.experiment.search.space_text import parse_space
 
 
 def vary(

@@ -1,17 +1,17 @@
 """Search for the best settings of an experiment.
 
-Modules:
-    space: which settings are varied, in which ranges; to and from text.
-    settings: the configurations that a space makes of one configuration.
-    options: the options of a search.
-    data: the data of trials, loaded once, and split into folds.
-    candidate: one trial.
-    storage: where Optuna stores a study.
-    samplers: how values are chosen.
-    study: the study of a search: its trials, and which of them end early.
-    loop: the trials are asked for, run in processes, and reported.
-    folder: the folder of a search.
-    result: the result of a search, and how far it is.
-    running: a search that runs.
-    tune: `tl.tune`.
+space: the settings that a search varies, and their ranges.
+space_text: the parser of search spaces.
+settings: the configurations of trials, made of one configuration and a space.
+options: the options of a search.
+data: the data of trials, loaded once, and split into folds.
+candidate: one trial.
+storage: the database in which Optuna stores a study.
+samplers: the samplers, which choose the values of trials.
+study: the study of a search: its trials, and which of them are pruned.
+loop: asks for trials, runs them in processes, and reports their results.
+folder: the folder of a search.
+result: the result and the progress of a search.
+running: a search in progress.
+tune: `tl.tune`.
 """

@@ -23,7 +23,7 @@ from trainlib.experiment.search.settings import (
     check_comparable,
     searched_config,
 )
-from trainlib.experiment.search.space import parse_space
+from trainlib.experiment.search.space_text import parse_space
 
 MISSING = "tune needs Optuna: pip install optuna"
 OF_MACHINE = ("data_dir", "code_path", "imports", "dataset")
