@@ -1,4 +1,4 @@
-"""One trial of a search: a configuration, trained on the data or on each fold, and its result."""
+"""One trial of a search: a configuration is trained, once or on each fold, and evaluated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PRUNED = Stop("pruned")
 
 
 class SearchError(ValueError):
-    """An error that every trial of a search would have."""
+    """An error that would occur in every trial of a search."""
 
 
 class Candidate(NamedTuple):
@@ -35,10 +35,10 @@ class Candidate(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The end of a trial that did not fail.
+    """Result of a trial that did not fail.
 
     Attributes:
-        scores: the monitored result of each fold; of one if there are no folds.
+        scores: the monitored result of each fold; one result without folds.
         epochs: epochs trained, over all folds.
         seconds: seconds of training.
         is_pruned: whether the trial was ended early.
@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
 
 
 class Worker:
-    """What a process keeps from trial to trial: the data, the compiled programs, the study.
+    """State of a process that runs trials: the data, the compiled programs, the study.
 
     Args:
         searched: makes the configuration of a trial.
@@ -74,11 +74,11 @@ class Worker:
         self._study: Any = None
 
     def check(self, config: ExperimentConfig) -> None:
-        """Load the data, and refuse a search whose trials all would fail.
+        """Load the data, and check that trials can be run.
 
         Raises:
-            SearchError: there are no validation data, or no result of the monitor's name.
-            ValueError, TypeError, OSError: as `build_task` says.
+            SearchError: there are no validation data, or no result has the name of the monitor.
+            ValueError, TypeError, OSError: as of `build_task`.
         """
         task = tasks_of(self, config)[0]
         monitored = self.monitor.removeprefix("val_")
@@ -87,7 +87,7 @@ class Worker:
             raise _unknown(self.monitor, names)
 
     def pruning(self, number: int) -> Pruning | None:
-        """Return the callback that ends a trial early; None if none ends early."""
+        """Return the callback that prunes a trial; None without a pruner."""
         if self.place is None:
             return None
         self._study = self._study or self.place.open()
@@ -97,7 +97,7 @@ class Worker:
 class Pruning(Callback):
     """Callback that reports the monitored result after each epoch, and ends a bad trial.
 
-    A trial that has trained all its epochs is complete, however bad it is.
+    A trial that has trained all its epochs is complete, even if the pruner would end it.
 
     Args:
         trial: the trial of Optuna.
@@ -114,7 +114,7 @@ class Pruning(Callback):
         self.is_pruned = False
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
-        """Report the result, and ask whether the trial is to go on."""
+        """Report the result, and stop the trial if the pruner says so."""
         value = status.results.get(self._monitor)
         if value is None or not math.isfinite(value):
             return None

@@ -1,4 +1,4 @@
-"""The data of trials: loaded once in a process, whole or in folds."""
+"""The data of trials: loaded once in a process, and split into folds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainlib.experiment.task import Task
 from trainlib.experiment.task_building import build_task, outputs_for
 
 KEPT = 2
-"""Number of data that are kept: trials may differ in how the data are prepared."""
+"""Number of tasks that are kept: trials may prepare the data in different ways."""
 
 
 class TaskCache:
@@ -26,20 +26,20 @@ class TaskCache:
         self._tasks: dict[Hashable, tuple[Task, ...]] = {}
 
     def task(self, config: ExperimentConfig) -> Task:
-        """Return the task of a configuration, as `build_task` makes it; for a cache without folds.
+        """Return the task of a configuration, as of `build_task`; for a cache without folds.
 
         Raises:
-            ValueError, TypeError, OSError: as `build_task` says.
+            ValueError, TypeError, OSError: as of `build_task`.
         """
         return self.tasks(config)[0]
 
     def tasks(self, config: ExperimentConfig) -> tuple[Task, ...]:
-        """Return the task of a configuration, or those of its folds.
+        """Return the task of a configuration, or the task of each fold.
 
-        The test part of a fold is what it holds out.
+        The test part of a fold's task is the held-out examples.
 
         Raises:
-            ValueError, TypeError, OSError: as `build_task`, `whole_task` and `split_folds` say.
+            ValueError, TypeError, OSError: as of `build_task`, `whole_task` and `split_folds`.
         """
         key = _key(config)
         tasks = self._tasks.pop(key, None) or self._load(config)

@@ -1,4 +1,4 @@
-"""The folder of a search: what it was asked for, its trials, the best configuration."""
+"""The folder of a search: its arguments, its trials, and the best configuration."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ STUDY_FILE = "study.journal"
 
 
 class SavedSearch(NamedTuple):
-    """What a search was asked for.
+    """The arguments of a search, as its folder holds them.
 
     Attributes:
-        space: text of its space.
-        options: its options.
-        owner: its name in the study: that of the machine, and a random number.
+        space: text of the search space.
+        options: options of the search.
+        owner: name by which the search marks its trials in the study: the name of the machine and
+            a random number.
     """
 
     space: str
@@ -40,21 +41,21 @@ class SavedSearch(NamedTuple):
 
 
 def new_search(space: Space, options: TuneConfig) -> SavedSearch:
-    """Return a new search of a name that no other has."""
+    """Return the arguments of a new search, with a unique owner."""
     return SavedSearch(str(space), options, f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}")
 
 
 def write_search(folder: Path, search: SavedSearch) -> None:
-    """Write what a search was asked for into its folder."""
+    """Write the arguments of a search into its folder."""
     content = {**search._asdict(), "options": dataclasses.asdict(search.options)}
     run_folder.write_json(folder / SEARCH_FILE, content)
 
 
 def read_search(folder: Path) -> SavedSearch:
-    """Return what the search in a folder was asked for.
+    """Return the arguments of the search in a folder.
 
     Raises:
-        ValueError: there is no search, or its file is damaged.
+        ValueError: the folder is not that of a search, or its file is damaged.
     """
     return run_folder.read_file(folder / SEARCH_FILE, "not a search of tune", _parse)
 
@@ -73,7 +74,7 @@ def write_tables(
         folder: the folder of the search.
         trials: the finished trials.
         options: options of the search.
-        best: the best configuration; None if no trial is complete.
+        best: best configuration; None if no trial is complete.
     """
     write_text(folder / TRIALS_FILE, to_csv(trials, options.monitor))
     if best is not None:
@@ -92,7 +93,7 @@ def summary(
         trials: the finished trials.
         options: options of the search.
         importances: importance of each parameter.
-        test: results of the best model on the test data; None if it was not trained again.
+        test: results of the best model on the test data; None without `refit`.
     """
     best = best_of(trials, options.is_minimized)
     found = None if best is None else {**best._asdict(), "params": dict(best.params)}

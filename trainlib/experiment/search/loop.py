@@ -20,26 +20,26 @@ from trainlib.experiment.search.study import SearchStudy, suggest
 from trainlib.tools.trial_records import TrialRecord
 
 ADAPTIVE = ("tpe", "gp", "cmaes")
-"""Samplers that choose values by the results of earlier trials."""
+"""Samplers whose choices depend on the results of earlier trials."""
 AHEAD = 2
-"""Trials that are asked for ahead, for each process, by adaptive samplers."""
+"""Trials per process that are asked for before the results of the running ones are known."""
 
 OnReport = Callable[[TrialRecord], Any]
 
 
 class TrialQueue(Iterator[Candidate]):
-    """The trials that are to be run. It may have none now and one after the next end of a trial.
+    """Iterator over the trials to run; it may be empty until a running trial ends.
 
-    With several processes an adaptive sampler would see other results each time. So that the same
-    seed makes the same trials, trial n is asked for exactly when those up to n - `ahead` have been
-    reported, in the order of their numbers; enough are asked for ahead to keep all processes busy.
+    The order in which parallel trials end varies, and with it the choices of an adaptive sampler.
+    So that the same seed gives the same trials, trial n is asked for when the results of all
+    trials up to n - `ahead` have been reported, in the order of their numbers.
 
     Args:
         study: the study.
         searched: makes the configurations.
-        owner: name of this search, in the study.
-        trials: number of trials of the study.
-        ahead: number of trials that are asked for ahead; 0: one when it is needed.
+        owner: owner of the trials in the study.
+        trials: total number of trials of the study.
+        ahead: number of trials that are asked for in advance; 0: each when it is needed.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TrialQueue(Iterator[Candidate]):
         return self._started[-1]
 
     def end(self, result: JobResult[Outcome]) -> Iterator[TrialRecord]:
-        """Take the result of a trial, and yield the trials that are then reported to the study."""
+        """Store the result of a trial, and yield the trials that can now be reported, in order."""
         candidate = self._started[result.position]
         self._ended[candidate.number] = _record(candidate, result)
         if not self._ahead:
@@ -74,7 +74,7 @@ class TrialQueue(Iterator[Candidate]):
             self._fill()
 
     def rest(self) -> Iterator[TrialRecord]:
-        """Report all trials that have ended to the study."""
+        """Report all remaining trials that have ended to the study."""
         for number in list(self._ended):
             yield self._report(number)
 
@@ -89,7 +89,7 @@ class TrialQueue(Iterator[Candidate]):
             pass
 
     def _ask(self) -> bool:
-        """Ask for a trial; return False if the study has all."""
+        """Ask for a trial; return False if the study has its total number of trials."""
         if self._study.size() >= self._trials:
             return False
         trial = self._study.ask(self._owner)
@@ -104,16 +104,16 @@ class TrialQueue(Iterator[Candidate]):
 def run_trials(
     queue: TrialQueue, make_worker: Callable[[], Worker], jobs: int, on_report: OnReport
 ) -> None:
-    """Run the trials of a queue; what has ended is reported, also after an interrupt.
+    """Run the trials of a queue, and report those that have ended, even after an interrupt.
 
     Args:
         queue: the trials.
-        make_worker: makes what a process keeps from trial to trial.
+        make_worker: makes the state of a process that runs trials.
         jobs: number of processes.
         on_report: called with each finished trial.
 
     Raises:
-        SearchError: every trial would fail.
+        SearchError: an error that would occur in every trial.
     """
     try:
         for result in run_jobs(run_candidate, make_worker, queue, jobs):

@@ -1,4 +1,4 @@
-"""The options of a search: how many trials, chosen how, compared by what, run where."""
+"""`TuneConfig`: the options of a search."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainlib.training.paths import absolute
 SAMPLERS = ("random", "tpe", "gp", "cmaes", "grid")
 PRUNERS = ("none", "median", "hyperband")
 TRIALS = 50
-"""Default number of trials, but with a grid."""
+"""Default number of trials; a grid has one for each combination."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -20,24 +20,23 @@ class TuneConfig:
     """Options of `tl.tune`.
 
     Args:
-        trials: number of trials of the study, at least 1, those of earlier runs included. Default:
-            None: 50, or all combinations with sampler "grid".
-        sampler: how values are chosen: "random"; "tpe" (tree-structured Parzen estimator), the
+        trials: total number of trials of the study, at least 1. Default: None, 50, or all
+            combinations with the sampler "grid".
+        sampler: sampler of the values: "random"; "tpe" (tree-structured Parzen estimator), the
             default; "gp" (Gaussian process, needs torch and scipy); "cmaes" (CMA-ES, for numbers);
             or "grid".
-        pruner: which trials end early: "none", the default; "median": those that are worse than the
-            median at the same epoch; "hyperband".
+        pruner: rule that ends bad trials early: "none", the default; "median", trials worse than
+            the median at the same epoch; or "hyperband".
         monitor: result on the validation data by which trials are compared. Default: "val_loss".
-        monitor_mode: "min", "max", or "auto", the default: as the name says.
-        folds: folds of cross-validation by which a trial is judged: by the mean of its results on
-            what each fold holds out, as `tl.cross_validate` does. Default: 1, by the validation
-            data.
-        jobs: processes that run trials, each with its share of the processor's cores. Default: 1,
-            this one.
-        storage: file or URL of a database in which Optuna keeps the study, for several machines.
+        monitor_mode: "min", "max", or "auto", the default: inferred from the name.
+        folds: number of folds of a cross-validation. From 2 on a trial is compared by the mean of
+            its results on the held-out examples. Default: 1, by the validation data.
+        jobs: number of processes that run trials; they share the processor's cores. Default: 1,
+            this process.
+        storage: file or URL of the database of the study, which several machines may share.
             Default: None, a file in the folder of the search.
         study: name of the study in the storage. Default: "tune".
-        refit: whether the best configuration is trained again, with a run folder. Default: True.
+        refit: whether to train the best configuration again, in a run folder. Default: True.
 
     Raises:
         ValueError, TypeError: an option of another type or out of its range.

@@ -1,4 +1,4 @@
-"""What a search returns and reports: its result, how far it is, and how it ends otherwise."""
+"""The result of a search, its progress, and the exceptions that end it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class NoTrialError(RuntimeError):
 
 
 class SearchInterrupted(KeyboardInterrupt):
-    """A search that was interrupted; it can be resumed.
+    """A search was interrupted; it can be resumed.
 
     Attributes:
-        folder: its folder.
+        folder: folder of the search.
         finished: number of finished trials.
-        trials: number of trials in all.
+        trials: total number of trials.
     """
 
     def __init__(self, folder: Path, finished: int, trials: int) -> None:
@@ -31,13 +31,13 @@ class SearchInterrupted(KeyboardInterrupt):
 
 
 class SearchStatus(NamedTuple):
-    """How far a search is.
+    """Progress of a search after one of its trials.
 
     Attributes:
         last: the trial that has just ended.
         best: the best trial so far; None if none is complete.
         finished: number of finished trials.
-        trials: number of trials in all.
+        trials: total number of trials.
     """
 
     last: TrialRecord
@@ -52,10 +52,10 @@ class TuneResult:
 
     Attributes:
         config: the best configuration.
-        params: the values of the search in it, by flag.
+        params: its values of the searched parameters, by flag.
         value: its monitored result.
-        trials: all finished trials, by number.
-        importances: how much of the differences between trials each parameter explains.
+        trials: all finished trials, in the order of their numbers.
+        importances: importance of each parameter; the sum is 1.
         folder: the folder of the search.
         best: the run of the best configuration; None without `refit`.
     """

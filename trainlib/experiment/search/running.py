@@ -1,4 +1,4 @@
-"""A search that runs: its trials, then the best configuration, and the files of its folder."""
+"""A search in progress: its trials, the run of the best configuration, and its files."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from trainlib.training.paths import shown
 
 @dataclasses.dataclass
 class RunningSearch:
-    """A search that runs, and its folder.
+    """A search in progress.
 
     Attributes:
         config: the configuration that is varied.
-        searched: makes those of trials.
+        searched: makes the configurations of trials.
         options: options of the search.
-        folder: its folder.
-        place: where its study is.
-        study: its study.
-        worker: what this process keeps from trial to trial.
+        folder: folder of the search.
+        place: storage and name of the study.
+        study: the study.
+        worker: state of this process, which trains the best configuration.
         combinations: number of combinations of a grid; 0 for other samplers.
         trials: the finished trials.
     """
@@ -62,12 +62,12 @@ class RunningSearch:
         return min(size, self.combinations) if self.combinations else size
 
     def _shown_options(self) -> TuneConfig:
-        """Return the options without the password of a storage, for the files of the folder."""
+        """Return the options for the files of the folder, without the password of the storage."""
         storage = self.options.storage
         return dataclasses.replace(self.options, storage=storage and without_password(storage))
 
     def _owner(self) -> str:
-        """Return the name of this search in the study, after writing what it was asked for."""
+        """Write the arguments of the search, and return its owner in the study."""
         options = self._shown_options()
         if (self.folder / folders.SEARCH_FILE).is_file():
             saved = folders.read_search(self.folder)._replace(options=options)
@@ -77,7 +77,7 @@ class RunningSearch:
         return saved.owner
 
     def run(self, on_trial: Callable[[SearchStatus], Any]) -> None:
-        """Run the trials that are missing."""
+        """Run the remaining trials."""
         options, study = self.options, self.study
         self.trials = study.records()
         is_ordered = options.sampler in ADAPTIVE and options.jobs > 1

@@ -1,4 +1,4 @@
-"""How the values of trials are chosen: the samplers of Optuna, one for each trial.
+"""The samplers of Optuna, which choose the values of trials.
 
 Optuna is optional; this module is imported where a search begins.
 """
@@ -25,12 +25,12 @@ _MAKERS: Mapping[str, Callable[[int], Any]] = {
 
 
 class NumberedSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
-    """A sampler of Optuna that starts each trial from a seed of its own, made of its number.
+    """A sampler whose seed for each trial depends on the seed of the search and the trial's number.
 
-    The values of a trial are then the same after a resumed search, and whichever process asks.
+    The values of a trial are therefore the same in a resumed search and in any process.
 
     Args:
-        make: makes the sampler from a seed.
+        make: makes a sampler of Optuna from a seed.
         seed: seed of the search.
     """
 
@@ -40,7 +40,7 @@ class NumberedSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
         self._sampler = make(seed)
 
     def before_trial(self, study: Any, trial: FrozenTrial) -> None:
-        """Start from the seed of a trial."""
+        """Make the sampler of a trial from its seed."""
         sequence = np.random.SeedSequence((self._seed, trial.number))
         self._sampler = self._make(int(sequence.generate_state(1)[0]))
         self._sampler.before_trial(study, trial)
@@ -59,9 +59,9 @@ class NumberedSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
 
 
 class ListSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
-    """A sampler that takes the values of each trial from a list, by the number of the trial.
+    """A sampler that reads the values of each trial from a list, by the number of the trial.
 
-    Where several processes ask for the last trial at once, the list begins again.
+    If several processes ask for the last trial at the same time, the list starts again.
 
     Args:
         trials: values of the parameters of each trial.

@@ -11,11 +11,11 @@ RANGES: Mapping[str, str] = {
     "int": "int(LOW,HIGH) or int(LOW,HIGH,STEP)",
     "logint": "logint(LOW,HIGH)",
 }
-"""How ranges are written, by kind."""
+"""The syntax of ranges, by kind."""
 FORMS = f"{', '.join(RANGES.values())}, {{A,B,C}}"
-"""How distributions are written, for messages and help texts."""
+"""The syntax of distributions, for messages and help texts."""
 NONE = "none"
-"""Choice that leaves a flag out, where the default of the flag is none."""
+"""Choice that stands for the default of a flag whose default is none."""
 _SPECIAL = set(",;|{}()") | set("\n")
 
 
@@ -23,10 +23,10 @@ class Range(NamedTuple):
     """Numbers between two bounds, both included.
 
     Attributes:
-        kind: "uniform" and "int": all equally likely; "log" and "logint": their logarithms are.
-        low: least number.
+        kind: "uniform" or "int", a uniform distribution; "log" or "logint", a log-uniform one.
+        low: smallest number.
         high: largest number.
-        step: distance of neighboring numbers; None: any number, or any integer.
+        step: distance between two neighboring numbers. Default: None, all numbers, or all integers.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Range(NamedTuple):
 
     @property
     def is_log(self) -> bool:
-        """Whether the logarithms are equally likely."""
+        """Whether the distribution is log-uniform."""
         return self.kind in ("log", "logint")
 
     def __str__(self) -> str:
@@ -50,10 +50,10 @@ class Range(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """Some values, all equally likely.
+    """Values, all equally likely.
 
     Attributes:
-        values: the values, as a flag takes them.
+        values: the values, as text of a flag.
     """
 
     values: tuple[str, ...]
@@ -63,11 +63,11 @@ class Choices(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """Values of another parameter.
+    """A condition on another parameter: it has one of some values.
 
     Attributes:
-        name: the other parameter.
-        values: its values, as a flag takes them.
+        name: name of the other parameter.
+        values: the values, as text of a flag.
     """
 
     name: str
@@ -81,10 +81,10 @@ class Parameter(NamedTuple):
     """A setting that a search varies.
 
     Attributes:
-        name: the flag of `train` that holds it.
-        distribution: its values.
-        condition: when it is varied; None: always, unless it is a hyperparameter that the functions
-            of a trial do not take.
+        name: the flag of `train`.
+        distribution: the values of the flag.
+        condition: condition under which it is varied. Default: None, it is varied in all trials,
+            or, for a hyperparameter, in all trials whose functions take it.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Space(NamedTuple):
     """The settings that a search varies; made by `parse_space`.
 
     Attributes:
-        parameters: the settings, those that conditions name first.
+        parameters: the settings; each comes after the one that its condition names.
     """
 
     parameters: tuple[Parameter, ...]
@@ -110,6 +110,6 @@ class Space(NamedTuple):
 
 
 def _quoted(value: str) -> str:
-    """Return a value as it is written in a list: in parentheses if it would be read otherwise."""
+    """Return a value as an item of a list: in parentheses if it has special characters."""
     plain = value == value.strip() and value and not _SPECIAL & set(value)
     return value if plain else f"({value})"

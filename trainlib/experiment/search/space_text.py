@@ -3,7 +3,7 @@
     learning_rate=log(3e-4,3e-2); depth=int(0,3); optimizer={sgd,nadam};
     momentum=uniform(0,0.99) if optimizer=sgd
 
-This module knows the form only; `trainlib.experiment.search.settings` knows which flags there are.
+It checks the syntax only; `trainlib.experiment.search.settings` checks the names and the values.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ def parse_space(given: str | Mapping[str, str | Sequence[Any]]) -> Space:
             semicolons or line breaks; or a mapping from names to such distributions, or to
             sequences of values to choose from. Distributions are log(a,b), uniform(a,b),
             uniform(a,b,step), int(a,b), int(a,b,step), logint(a,b) and {a,b,c}; both bounds are
-            included. A value that holds commas is written in parentheses, as in
-            hidden={(300,100),50}.
+            included. A value with commas is written in parentheses, as in hidden={(300,100),50}.
 
     Returns:
-        A `Space`; `str` of it is a text that makes it again.
+        A `Space`; `parse_space(str(space))` returns it again.
 
     Raises:
-        ValueError: the text is not of this form; the message says where.
-        TypeError: neither a text nor such a mapping.
+        ValueError: the text has a syntax error; the message names its position.
+        TypeError: the argument is neither text nor such a mapping.
 
     Example:
         >>> from trainlib.experiment.search.space_text import parse_space

@@ -1,4 +1,4 @@
-"""Where a study is stored: a journal, a file of SQLite, or a database server.
+"""The storage of a study: a journal, a file of SQLite, or a database server.
 
 Optuna is optional; this module is imported where a search begins.
 """
@@ -15,11 +15,12 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 SQLITE_SECONDS = 60
-"""Seconds that a process waits for another one that writes to a file of SQLite."""
+"""Seconds that a process waits while another one writes to a file of SQLite."""
 DRIVERS = {"psycopg": "'psycopg[binary]'", "psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}
-"""Packages of database drivers whose names are not those of their modules."""
+"""Packages of database drivers whose names differ from the names of their modules."""
 PAUSES = (0.2, 0.5, 1.0, 2.0, None)
-"""Seconds before a storage is opened again whose tables another process makes; None: it is not."""
+"""Delays in seconds before a storage whose tables another process is creating is opened again; the
+error is raised after the last attempt, None."""
 
 
 def open_storage(place: str) -> Any:
@@ -39,7 +40,7 @@ def open_storage(place: str) -> Any:
 
 
 def _is_race(error: Exception) -> bool:
-    """Return whether another process has made the tables at the same time."""
+    """Return whether an error occurred because another process created the tables at that time."""
     return any(text in str(error).lower() for text in ("already exists", "unique", "duplicate"))
 
 
@@ -57,7 +58,7 @@ def _open(place: str) -> Any:
 
 
 def storage_error(place: str, error: BaseException) -> ValueError:
-    """Return the error about a storage that cannot be used, without the password of its URL."""
+    """Return the error for a storage that cannot be used; its message hides the password."""
     shown = without_password(place)
     driver = error.__cause__ if isinstance(error.__cause__, ModuleNotFoundError) else None
     if driver is not None:

@@ -1,4 +1,4 @@
-"""The study of a search: how Optuna chooses values, ends trials early, and stores them.
+"""The study of a search: Optuna chooses the values of trials, prunes them and stores them.
 
 Optuna is optional; this module is imported where a search begins.
 """
@@ -21,13 +21,13 @@ from trainlib.training.files import as_json
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 OWNER, OUTCOME, SEARCH = "owner", "outcome", "search"
-"""Attributes of trials and of the study, in which it stores what Optuna does not know."""
+"""Names of the attributes of trials and studies for data that Optuna does not have."""
 FEWEST = 4
-"""Least number of complete trials for importances."""
+"""Smallest number of complete trials from which importances are computed."""
 
 
 class StudyPlace(NamedTuple):
-    """Where a study is, and how its trials end early; for processes that open it.
+    """Storage, name and pruner of a study; each process opens the study with it.
 
     Attributes:
         storage: URL of a database, or path of a file.
@@ -42,7 +42,7 @@ class StudyPlace(NamedTuple):
     steps: int
 
     def open(self) -> SearchStudy:
-        """Return the study, which exists, without its sampler.
+        """Open the existing study, without a sampler.
 
         Raises:
             ValueError: the storage cannot be opened.
@@ -67,26 +67,26 @@ class SearchStudy(NamedTuple):
     storage: Any
 
     def ask(self, owner: str) -> optuna.Trial:
-        """Return a new trial, marked as that of an owner."""
+        """Return a new trial, marked with its owner."""
         trial = self.study.ask()
         trial.set_user_attr(OWNER, owner)
         return trial
 
     def running(self, number: int) -> optuna.Trial:
-        """Return a trial that was asked for and has not ended, possibly by another process."""
+        """Return an unfinished trial, which another process may have asked for."""
         study_id = self.storage.get_study_id_from_name(self.study.study_name)
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
         return optuna.Trial(self.study, trial_id)
 
     def tell(self, record: TrialRecord) -> None:
-        """Store the end of a trial."""
+        """Store the result of a trial."""
         states = {"complete": None, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
         self.running(record.number).set_user_attr(OUTCOME, as_json(record.outcome))
         value = record.value if record.state == "complete" else None
         self.study.tell(record.number, value, state=states[record.state], skip_if_finished=True)
 
     def unfinished(self, owner: str) -> list[tuple[int, dict[str, Any]]]:
-        """Return numbers and values of the trials that an owner has begun and not finished."""
+        """Return numbers and values of the unfinished trials of an owner."""
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         mine = [x for x in trials if x.user_attrs.get(OWNER) == owner and x.params]
         return [(x.number, x.params) for x in mine]
@@ -111,9 +111,9 @@ class SearchStudy(NamedTuple):
         return found
 
     def importances(self) -> dict[str, float]:
-        """Return how much of the differences between trials each parameter explains, in sum 1.
+        """Return the importance of each parameter for the monitored result; the sum is 1.
 
-        {} if there are too few complete trials.
+        The result is {} if there are too few complete trials.
         """
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(complete) < FEWEST:
@@ -134,10 +134,10 @@ def open_study(
     """Return the study of a search; it is created if there is none.
 
     Args:
-        place: where it is.
+        place: storage, name and pruner of the study.
         sampler: chooses the values of trials.
         is_minimized: whether lower results are better.
-        search: what trials of one study have in common, compared with that of an existing study.
+        search: settings that all trials of a study share; an existing study must have the same.
 
     Raises:
         ValueError: the storage cannot be opened, or holds another search under this name.
@@ -167,7 +167,7 @@ def open_study(
 
 
 def suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
-    """Return the value of a parameter that the sampler chooses for a trial."""
+    """Return the value of a parameter for a trial, chosen by the sampler."""
     name, distribution = parameter.name, parameter.distribution
     if isinstance(distribution, Choices):
         return trial.suggest_categorical(name, list(distribution.values))

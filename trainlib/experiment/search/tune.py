@@ -27,7 +27,7 @@ from trainlib.experiment.search.space_text import parse_space
 
 MISSING = "tune needs Optuna: pip install optuna"
 OF_MACHINE = ("data_dir", "code_path", "imports", "dataset")
-"""Settings that may differ between the machines of a search."""
+"""Settings in which the machines of a search may differ."""
 
 
 def tune(
@@ -42,28 +42,30 @@ def tune(
 ) -> TuneResult:
     """Search for the settings with the best result on the validation data, like `tune` at a shell.
 
-    Each trial trains in memory what `config` says with other values. The test data are not used
-    but to evaluate the best configuration, trained again, at the end.
+    Each trial trains `config` with other values, in memory. The test data are used only at the
+    end, to evaluate the best configuration after it is trained again.
 
     Args:
         config: the experiment that is varied.
-        space: what is varied and how, as a text such as "learning_rate=log(1e-4,1e-1);
-            depth=int(1,3); optimizer={sgd,nadam}", or a mapping from flags of `train` to such
-            distributions or lists of values. A hyperparameter is varied in those trials only whose
-            functions take it; "if optimizer=sgd|rmsprop" after a distribution is another condition.
+        space: the settings to vary and their distributions, as text such as
+            "learning_rate=log(1e-4,1e-1); depth=int(1,3); optimizer={sgd,nadam}", or a mapping
+            from flags of `train` to distributions or lists of values. A hyperparameter is varied
+            only in trials whose functions take it; "if optimizer=sgd|rmsprop" after a distribution
+            adds a condition.
         options: a `TuneConfig`. Default: None, its defaults.
-        run_dir: the folder to write, new or empty; default:
+        run_dir: folder to write, new or empty. Default: None,
             runs/tune-<data set>-<model>-<optimizer>-<time>.
-        resume: whether the search in `run_dir` goes on. Default: False.
-        on_trial: called after each trial. Default: nothing is done.
-        log: called with lines on the progress of the last run. Default: nothing is done.
+        resume: whether to continue the search in `run_dir`. Default: False.
+        on_trial: called with a `SearchStatus` after each trial. Default: not called.
+        log: called with lines on the progress of the last run. Default: not called.
 
     Returns:
         A `TuneResult`.
 
     Raises:
-        ValueError, TypeError, OSError: the search space does not fit, a package is missing, or
-            something that the configuration names does not exist; or all trials have failed.
+        ValueError, TypeError, OSError: the search space does not suit the configuration, a package
+            is missing, or something that the configuration names does not exist.
+        RuntimeError: all trials have failed.
 
     Example:
         >>> import tempfile
@@ -100,10 +102,10 @@ def tune(
 
 
 def _check(config: ExperimentConfig, searched: SearchedConfig, options: TuneConfig) -> None:
-    """Refuse what no search can do, before anything is written.
+    """Check the settings of a search before anything is written.
 
     Raises:
-        ValueError: a package is missing, or settings do not go together.
+        ValueError: a package is missing, or settings contradict each other.
     """
     if importlib.util.find_spec("optuna") is None:
         raise ValueError(MISSING)
@@ -132,7 +134,7 @@ def _study(
     grid: Sequence[Mapping[str, Any]],
     folder: Path | None = None,
 ) -> tuple[Any, Any]:
-    """Return the place and the study of a search, in its storage or in its folder.
+    """Open the study of a search, in its storage or in its folder.
 
     Raises:
         ValueError: the storage cannot be opened, or holds another search.
