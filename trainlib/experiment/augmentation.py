@@ -20,17 +20,17 @@ from trainlib.user_code import import_function, import_object
 SHOWN = 8
 """Number of examples that a report shows before and after augmentation."""
 DRAWS = 4
-"""Number of epochs for which it shows them."""
+"""Number of epochs whose augmented examples a report shows."""
 
 
 def build_augmentation(config: ExperimentConfig, task: Task) -> Augmentation | None:
     """Return the augmentation of the training examples; None if there is none.
 
-    Pixels have the values from 0 to the largest possible one where the data set states it, as for
-    uint8 images; else those from the smallest to the largest of the training examples.
+    The range of pixel values is [0, x_max] if the data set has an x_max, as for uint8 images; else
+    it is the range of the training examples.
 
     Raises:
-        ValueError: the examples are no images, or there is no such custom function.
+        ValueError: the examples are not images, or a custom function does not exist.
     """
     augment = config.data.augment
     if augment is None:
@@ -57,7 +57,7 @@ def build_augmentation(config: ExperimentConfig, task: Task) -> Augmentation | N
 
 
 def check_augmentation(trainer: Trainer, data: DataAdapter) -> None:
-    """Augment the first examples, so that an error comes before any file is written.
+    """Augment the first examples, so that errors are raised before a file is written.
 
     Raises:
         ValueError: the augmentation does not suit the examples.
@@ -71,10 +71,10 @@ def check_augmentation(trainer: Trainer, data: DataAdapter) -> None:
 
 
 def augmented_examples(config: ExperimentConfig, task: Task) -> AugmentedExamples | None:
-    """Return some training examples before and after augmentation, in the first epochs.
+    """Return the first training examples before and after augmentation, in the first epochs.
 
     Returns:
-        None if the examples are not augmented, or are not arrays of one input.
+        None if the examples are not augmented, or the model has several inputs.
     """
     augmentation = build_augmentation(config, task)
     if augmentation is None or task.signature.inputs or isinstance(task.train.x, Mapping):

@@ -1,4 +1,4 @@
-"""The configuration of averaged parameters, and the average of a run."""
+"""`AverageConfig`: averages of the parameters that are evaluated and saved."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ NONE, EMA, SWA = "none", "ema", "swa"
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class AverageConfig:
-    """Whether a run is evaluated with averages of its parameters, and saves them.
+    """Configuration of the averages of the parameters that are evaluated and saved.
 
-    Training continues with the parameters themselves. Validation, the best checkpoint, early
-    stopping, the results and the saved model are those of the average.
+    Training continues with the parameters themselves. Validation, early stopping, the best
+    checkpoint, the results and the saved model use the average.
 
     Args:
-        kind: "none", the default; "ema", a mean over the updates whose weights decay, as of
-            `tl.ema`; or "swa", the mean of some states of the last part of the run, as of `tl.swa`.
-        decay: of "ema": decay rate, in [0, 1). Default: 0.999.
-        start: of "swa": fraction of the run, in [0, 1), after which states are averaged. Default:
-            0.75.
-        every: of "swa": updates from one state to the next, at least 1. Default: None, those of an
-            epoch: states are those at the ends of epochs.
+        kind: "none", the default; "ema", the exponential moving average of `tl.ema`; or "swa", the
+            mean of several states of the last part of the run, as of `tl.swa`.
+        decay: decay rate of "ema", in [0, 1). Default: 0.999.
+        start: fraction of the run after which "swa" averages states, in [0, 1). Default: 0.75.
+        every: updates between two states that "swa" averages, at least 1. Default: None, one epoch.
 
     Raises:
-        ValueError, TypeError: a setting of another type, out of its range, or of another kind.
+        ValueError, TypeError: a setting has another type, is out of its range, or belongs to
+            another kind.
 
     Example:
         >>> tl.AverageConfig(kind="ema", decay=0.99)
@@ -80,7 +79,7 @@ class AverageConfig:
 
     @property
     def text(self) -> str:
-        """The average in a few words, such as "ema, decay 0.999"; "" for none."""
+        """Short description of the average, such as "ema, decay 0.999"; "" for none."""
         if self.kind == NONE:
             return ""
         if self.kind == EMA:
@@ -90,12 +89,12 @@ class AverageConfig:
 
 
 def build_average(config: AverageConfig, epochs: int, updates: int) -> Optimizer | None:
-    """Return the average of a run, as `tl.Trainer` takes it.
+    """Return the transform that averages the parameters of a run; None for the kind "none".
 
     Args:
-        config: the configuration.
+        config: the configuration of the average.
         epochs: epochs of the run.
-        updates: updates of an epoch.
+        updates: updates per epoch.
 
     Raises:
         ValueError: fewer than two states would be averaged.

@@ -1,4 +1,4 @@
-"""Balanced learning: weights of classes, and rarer classes repeated."""
+"""Balanced classes: class weights, and oversampling of rare classes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ BALANCED = "balanced"
 
 
 def labels_of(y: np.ndarray) -> np.ndarray:
-    """Return the class of each example, of indices or of rows of 0 and 1."""
+    """Return the class of each example, given class indices or one-hot rows."""
     return y if y.ndim == 1 else y.argmax(axis=1)
 
 
 def balanced_weights(labels: np.ndarray) -> dict[int, float]:
-    """Return the weights with which every class has the same total weight.
+    """Return class weights that give every class the same total weight, as in scikit-learn.
 
-    The weight of a class with n of N examples is N / (K n), where K is the number of classes that
-    occur, as in scikit-learn. The mean weight of the examples is 1.
+        w_k = N / (K n_k)
+
+    for a class with n_k of N examples and K classes that occur. The mean weight of an example is 1.
 
     Args:
         labels: class of each example, [N].
@@ -35,16 +36,16 @@ def balanced_weights(labels: np.ndarray) -> dict[int, float]:
 def parse_class_weights(
     text: str, classes: int, names: Sequence[str], source: str
 ) -> dict[int, float]:
-    """Return the weights that a text such as `0:2,3:0.5` or `cat:2,dog:0.5` holds.
+    """Return the class weights in text such as `0:2,3:0.5` or `cat:2,dog:0.5`.
 
     Args:
         text: the text.
         classes: number of classes.
-        names: their names as the data have them; () where they are numbered.
+        names: names of the classes in the data; () if the classes are numbers.
         source: name of the data set, for messages.
 
     Raises:
-        ValueError, TypeError: a class that does not exist, or a weight that is no number.
+        ValueError, TypeError: a class does not exist, or a weight is not a number.
     """
     weights = {}
     index = {name: k for k, name in enumerate(names)}
@@ -73,10 +74,10 @@ def parse_class_weights(
 
 
 def oversampled(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Return indices of examples, sorted, among which every class is as frequent as the largest.
+    """Return sorted indices of examples in which all classes are as frequent as the largest one.
 
-    The examples of a rarer class are repeated as often as possible; which ones are repeated once
-    more is drawn.
+    All examples of a rarer class are repeated equally often; of the remainder a random choice is
+    repeated once more.
 
     Args:
         labels: class of each example, [N].

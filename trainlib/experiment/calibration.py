@@ -18,11 +18,11 @@ from trainlib.tools.calibration import (
 from trainlib.training.evaluator import Evaluator
 
 PARTS = ("validation", "test")
-"""The parts of the data for which the effect of a temperature is recorded."""
+"""Parts of the data for which the effect of a temperature is recorded."""
 
 
 def check_calibration(config: ExperimentConfig, task: Task, built: Models) -> None:
-    """Raise `ValueError` if a calibration is asked for that is not possible."""
+    """Raise `ValueError` if `calibrate` is set for a run that cannot be calibrated."""
     if not config.calibrate:
         return
     if not task.target.by_class:
@@ -40,7 +40,7 @@ def check_calibration(config: ExperimentConfig, task: Task, built: Models) -> No
 def calibrate_models(
     config: ExperimentConfig, task: Task, built: Models
 ) -> tuple[Models, dict[str, Calibration]]:
-    """Return the models of a run with a temperature, and what it changes, by part of the data.
+    """Return the models of a run with a temperature, and its effect by part of the data.
 
     Args:
         config: the experiment.
@@ -48,7 +48,7 @@ def calibrate_models(
         built: its trained model.
 
     Raises:
-        ValueError: no temperature is best.
+        ValueError: the likelihood has no maximum, so that no temperature can be fitted.
     """
     activation = final_probabilities(built.full)
     evaluator = Evaluator(
@@ -67,7 +67,7 @@ def calibrate_models(
 
 
 def summary_of(found: Mapping[str, Calibration]) -> dict[str, Any]:
-    """Return what a run's summary says of its temperature; {} where there is none."""
+    """Return the entry of a run's summary about its temperature; {} without a temperature."""
     if not found:
         return {}
     by_part: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Cross-validation: one model for each fold, and their results on the examples held out."""
+"""`cross_validate`: a model for each fold, evaluated on the examples that the fold holds out."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ def cross_validate(
 ) -> CrossValidationResult:
     """Train a model for each fold, and evaluate it on the examples that the fold holds out.
 
-    The folds split the examples outside the test part, which stays unused. Each model is trained as
-    `run_trial` trains it on the other examples: `validation_split` of them are validation examples,
-    for monitors that end training early; 0 trains on all. All that is fitted to data is fitted in
-    each fold again, without the examples held out: the rules of a table's columns, the scaling of
-    the inputs, weights of classes.
+    The folds split the examples outside the test part, which is not used. Each model is trained on
+    the examples that its fold does not hold out, as by `run_trial`: a fraction `validation_split`
+    of them, which may be 0, is for validation. The rules of a table's columns, the scaling of
+    inputs and balanced class weights are fitted in each fold, without the held-out examples.
 
     Args:
         config: the experiment.
-        options: the folds. Default: None, `FoldConfig()`.
+        options: a `FoldConfig`. Default: None, its defaults.
         groups: group of each example outside the test part, [N], for grouped folds. Default: None,
-            those of `config.data.group_column`.
+            the column `config.data.group_column`.
         run_dir: folder to write, new or empty, with folds.csv, out_of_fold.csv, summary.json and
             report.html. Default: None, nothing is written.
-        resume: whether the folds that an interrupted call has finished in `run_dir` are read
-            instead of trained. Default: False.
-        log: called with a line for each fold.
+        resume: whether finished folds of an interrupted call are read from `run_dir` instead of
+            trained again. Default: False.
+        log: called with a line for each fold. Default: not called.
 
     Returns:
         A `CrossValidationResult`.
 
     Raises:
-        ValueError, TypeError, OSError: something does not exist, or does not fit.
+        ValueError, TypeError, OSError: something that the configuration names does not exist or
+            does not suit the data.
         CrossValidationError: all folds failed.
 
     Example:
@@ -109,13 +109,13 @@ def cross_validate(
 
 
 def _head(task: Task, options: FoldConfig) -> str:
-    """Return the line before the first fold."""
+    """Return the line that is logged before the first fold."""
     repeats = f", {options.repeats} times" if options.repeats > 1 else ""
     return f"{task.dataset.name}: {task.train.size:,} examples in {options.folds} folds{repeats}"
 
 
 def _line(result: FoldResult, options: FoldConfig, finished: int, count: int) -> str:
-    """Return the line about a fold that has ended."""
+    """Return the line that is logged after a fold."""
     repeat = f"repeat {result.repeat + 1} " if options.repeats > 1 else ""
     values = {k: x for k, x in result.held_out.items() if isinstance(x, float)}
     text = result.failure or "  ".join(f"{name} {x:.4g}" for name, x in values.items())
@@ -124,7 +124,7 @@ def _line(result: FoldResult, options: FoldConfig, finished: int, count: int) ->
 
 
 class _Worker:
-    """What a process keeps from fold to fold: the data, read once, and its programs."""
+    """State of a process that trains folds: the data, read once, and compiled programs."""
 
     def __init__(self, config: ExperimentConfig, task: Task | None) -> None:
         self.config = config
@@ -146,7 +146,7 @@ def _train(
     splits: Sequence[Fold],
     done: Mapping[int, FoldResult],
 ) -> Iterator[tuple[int, FoldResult]]:
-    """Yield the number and the result of each fold that is not done, as they end."""
+    """Train the unfinished folds; yield the number and the result of each, as they end."""
     numbers = [number for number in range(len(splits)) if number not in done]
     make = functools.partial(_Worker, config, task if options.jobs == 1 else None)
     arguments = [splits[number] for number in numbers]
@@ -204,7 +204,7 @@ def _collected(
     splits: Sequence[Fold],
     folds: Sequence[FoldResult],
 ) -> CrossValidationResult:
-    """Return the result of all folds."""
+    """Return the results of the cross-validation, given those of all folds."""
     finished = [x for x in folds if x.predictions is not None]
     held_out = np.mean([len(splits[0].held_out) / x.train_size for x in finished])
     score = functools.partial(_scores, ratio=float(held_out), confidence=options.confidence)
@@ -236,7 +236,7 @@ def _collected(
 def _scores(
     results: Sequence[Mapping[str, Any]], ratio: float, confidence: float
 ) -> dict[str, FoldScore]:
-    """Return the results that are numbers, over the folds."""
+    """Return the scalar results over the folds, by name."""
     names = [name for name, value in results[0].items() if isinstance(value, float)]
     return {
         name: fold_score([result[name] for result in results], ratio, confidence) for name in names

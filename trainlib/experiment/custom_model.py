@@ -1,4 +1,4 @@
-"""Your own models in an experiment: checked, scaled, and ended in what their losses take."""
+"""Custom models in an experiment: checks, and the layers that are added around a model."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from trainlib.training.paths import shown
 def wrapped(
     config: ExperimentConfig, task: Task, custom: Any, layers: list[Any] | dict[str, list[Any]]
 ) -> Any:
-    """Return a custom model between layers that scale its inputs, and activations.
+    """Return a custom model with layers that scale its inputs, and with final activations.
 
-    A model of several inputs or outputs takes and returns dicts of them by their names.
+    A model with several inputs or outputs takes and returns dicts by name.
 
     Args:
         config: the experiment.
         task: its data.
         custom: the model.
-        layers: those that scale its input, or by the name of each input; used where the model has
-            no such layers.
+        layers: layers that scale the input, or a dict of them by input; ignored if the model has
+            such layers.
 
     Raises:
-        ValueError: the model does not fit the data.
+        ValueError: the model does not suit the data.
     """
     outputs = names_of_outputs(custom)
     one_output = outputs is None or (len(outputs.names) == 1 and outputs.by_order)
@@ -59,7 +59,7 @@ def wrapped(
 def _by_name(
     config: ExperimentConfig, task: Task, custom: Any, layers: list[Any] | dict[str, list[Any]]
 ) -> Any:
-    """Return a custom model of several inputs or outputs with these as dicts."""
+    """Return a custom model with several inputs or outputs as one that takes and returns dicts."""
     given = _inputs_by_name(custom, task.shapes)
     looked_up = {id(layer.input) for layer in all_layers(custom) if _is_embedding(layer)}
     inputs, seen = {}, {}
@@ -85,15 +85,15 @@ def _by_name(
 
 
 def _activation(kind: str, output: str) -> Any:
-    """Return the layer that makes probabilities of the logits of an output."""
+    """Return the layer that turns the logits of an output into probabilities."""
     return keras.layers.Activation(kind, name=f"{output}_probabilities")
 
 
 def _inputs_by_name(model: Any, shapes: Shapes) -> dict[str, Any]:
-    """Return the input tensors of a model by the names of the data.
+    """Return the input tensors of a model by the names of the inputs in the data.
 
     Raises:
-        ValueError: the data have other names.
+        ValueError: the names of the model and of the data differ.
     """
     found = input_tensors(model)
     if not isinstance(shapes, dict) or len(found) == len(shapes) == 1:
@@ -104,7 +104,7 @@ def _inputs_by_name(model: Any, shapes: Shapes) -> dict[str, Any]:
 
 
 def input_tensors(model: Any) -> dict[str, Any]:
-    """Return the inputs of a model by their names: the keys of a dict, or those of the layers."""
+    """Return the inputs of a model by name: keys of a dict, or names of the input layers."""
     given = _input_structure(model)
     if isinstance(given, Mapping):
         return dict(given)
@@ -121,7 +121,7 @@ def _is_embedding(layer: Any) -> bool:
 
 
 def _scales(model: Any) -> bool:
-    """Return whether a model scales its inputs; to look some of them up is not to scale others."""
+    """Return whether a model scales its inputs; embeddings of some inputs do not scale the rest."""
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
     return any(isinstance(layer, kinds) for layer in all_layers(model)) and (
         models.has_preprocessing(model)
@@ -134,10 +134,10 @@ def _takes_integers(model: Any) -> bool:
 
 
 def _activation_to_add(config: ExperimentConfig, head: Head, custom: Any) -> str | None:
-    """Return the activation that turns the logits of a custom model into probabilities, if any.
+    """Return the activation to add to a custom model that ends in logits; None for none.
 
     Raises:
-        ValueError: `from_logits` contradicts the model, or is for another loss.
+        ValueError: `from_logits` contradicts the model or the loss.
     """
     activation, ending = head.target.activation, final_activation(custom)
     if activation not in models.LOGITS_ACTIVATIONS:
@@ -189,7 +189,7 @@ def check_input(model: Any, shapes: Shapes, source: str) -> None:
 
 
 def _fits(expected: Sequence[int | None], shape: Sequence[int]) -> bool:
-    """Return whether a shape is one that is expected; None is any length."""
+    """Return whether a shape matches the expected one, where None matches any length."""
     return len(expected) == len(shape) and all(
         a in (None, b) for a, b in zip(expected, shape, strict=True)
     )
@@ -201,12 +201,12 @@ def _listed(shapes: Mapping[str, Sequence[int | None]]) -> str:
 
 
 def check_shapes(model: Any, task: Task, hint: str = "") -> None:
-    """Raise `ValueError` unless a model fits the data and their targets.
+    """Raise `ValueError` unless the outputs of a model suit the targets.
 
     Args:
         model: the model.
         task: the data.
-        hint: end of the message about an output that does not fit. Default: "".
+        hint: end of the message about an output of another shape. Default: "".
     """
     check_input(model, task.shapes, task.dataset.name)
     names = names_of_outputs(model)
@@ -230,7 +230,7 @@ def check_shapes(model: Any, task: Task, hint: str = "") -> None:
 
 
 def with_outputs_of(model: Any, signature: ModelSignature) -> ModelSignature:
-    """Return the inputs and outputs of a model, given those of the data."""
+    """Return the signature of the data, with the names of the model's outputs."""
     outputs = outputs_of(model)
     if isinstance(outputs, Mapping):
         return signature._replace(outputs=tuple(outputs))

@@ -1,4 +1,4 @@
-"""Run an ensemble: train its members, average them, and write the folder of one model."""
+"""`run_ensemble`: train the members of an ensemble, average them, and save the average."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from trainlib.training.paths import printable, shown
 from trainlib.training.pool import TrainerPool
 
 START_SECONDS = 10.0
-"""Seconds in which a process starts, reads the data, traces and compiles."""
+"""Estimated seconds for a process to start, read the data, trace and compile."""
 
 
 def run_ensemble(
@@ -47,26 +47,26 @@ def run_ensemble(
 ) -> EnsembleResult:
     """Train the members of an ensemble, average them, and save the average as one model.
 
-    A member has the weights of a plain run with its seed and `split_seed`, the seed of the
-    ensemble; to rounding if several processes train.
+    A member equals a plain run with its seed, whose `split_seed` is the seed of the ensemble; up to
+    rounding if several processes train.
 
     Args:
         config: the experiment, with an `ensemble` of at least 2 members.
-        run_dir: the run folder to write, new or empty. Default: None,
+        run_dir: run folder to write, new or empty. Default: None,
             runs/<data set>-<model>-<optimizer>-<time>.
-        resume: whether to continue the ensemble in `run_dir`: members that are finished stay.
-            Default: False.
-        jobs: processes that train members. Default: None: 1, or as many as there are cores if the
-            first member trained so long that they save time.
-        log: called with lines on the progress. Default: none are logged.
+        resume: whether to continue the ensemble in `run_dir`; finished members are kept. Default:
+            False.
+        jobs: number of processes that train members. Default: None, one per core if the training
+            time of the first member shows that this saves time, else 1.
+        log: called with lines on the progress. Default: not called.
 
     Returns:
         An `EnsembleResult`. `evaluate`, `predict` and `report` take its folder.
 
     Raises:
         ValueError, TypeError, OSError: something that the configuration names does not exist, does
-            not fit, or cannot be written.
-        RuntimeError: a member failed otherwise; the others are kept.
+            not suit the data, or cannot be written.
+        RuntimeError: a member failed for another reason; finished members are kept.
 
     Example:
         >>> import tempfile
@@ -106,7 +106,7 @@ def run_ensemble(
 
 @contextlib.contextmanager
 def _new_folder(config: ExperimentConfig, given: Path | None) -> Iterator[Path]:
-    """Make the folder of an ensemble; it is removed if no member can be trained."""
+    """Make the folder of an ensemble; remove it if no member can be trained."""
     folder = run_folder.create(config, given)
     try:
         yield folder
@@ -138,15 +138,15 @@ def _train(state: MemberState, jobs: int | None, log: Log) -> None:
 
 
 def _seconds_of_next(first: Path) -> float:
-    """Return how long members train after the first, whose folder it is: without compiling."""
+    """Return the estimated training time of further members: that of the first, not compiled."""
     seconds = [epoch["seconds"] for epoch in run_folder.read_history(first)]
     return float(statistics.median(seconds)) * len(seconds)
 
 
 def _fastest(waiting: int, seconds: float) -> int:
-    """Return the number of processes that train members soonest, each of which takes `seconds`.
+    """Return the number of processes that finish the training of members first.
 
-    This process has the compiled programs already; another reads the data and compiles them again.
+    This process has the data and the compiled programs; each other one needs `START_SECONDS` more.
     """
     cores = share_of_cores(1)
     if cores < 2 or waiting < 2 or tf.config.list_physical_devices("GPU"):

@@ -37,13 +37,13 @@ class EnsembleResult:
     """Result of an ensemble.
 
     Attributes:
-        config: its configuration, with "auto" resolved as in its first member.
-        folder: its run folder, with a folder of each member in `members`.
+        config: the configuration, with "auto" resolved as in the first member.
+        folder: the run folder; `members` in it has a folder for each member.
         weights: weight of each member.
-        train: loss and metrics of the ensemble over the training part.
-        validation: the same over the validation part; None if there is none.
-        test: the same over the test part.
-        scores: scores of the members and of their average, before a temperature, by part of the
+        train: loss and metrics of the ensemble on the training part.
+        validation: loss and metrics on the validation part; None if there is none.
+        test: loss and metrics on the test part.
+        scores: scores of the members and of their average, before calibration, by part of the
             data, as in `summary.json`.
         model: the Keras model of the ensemble.
     """
@@ -64,12 +64,12 @@ def average_members(
     """Average the members of an ensemble, evaluate the average, and write its files.
 
     Args:
-        folder: folder of the ensemble, with those of its members, all trained.
+        folder: folder of the ensemble, in which all members are trained.
         config: configuration of the ensemble.
         task: its data.
         log: called with lines on the weights and the temperature.
-        safe_mode: whether files of members that contain code are refused. Default: False, they are
-            those of this process.
+        safe_mode: whether to refuse models of members that contain code. Default: False, this
+            process has written them.
     """
     runs = [read_saved_run(member_folder(folder, i)) for i in range(config.ensemble.members)]
     models = [load_models(run, task, safe_mode).full for run in runs]
@@ -121,7 +121,7 @@ def _settled(config: ExperimentConfig, first: ExperimentConfig) -> ExperimentCon
 def _predict(
     model: Any, config: ExperimentConfig, task: Task, parts: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return a model's predictions of parts of the data, [N, K], in a graph: XLA compiles longer.
+    """Return a model's predictions for parts of the data, [N, K]; in a graph, to save compilation.
 
     Args:
         model: the Keras model.
@@ -141,7 +141,7 @@ def _predict(
 def _average(
     config: ExperimentConfig, task: Task, members: np.ndarray, weights: Sequence[float]
 ) -> np.ndarray:
-    """Return what the ensemble predicts, [N, K], for the predictions of its members."""
+    """Return the predictions of the ensemble, [N, K], given those of its members."""
     loss = likelihood_of(task) or "squared_error"
     return average_predictions(members, weights, average=config.ensemble.average, loss=loss)
 
@@ -149,7 +149,7 @@ def _average(
 def _weights(
     config: ExperimentConfig, task: Task, predictions: dict[str, np.ndarray]
 ) -> list[float]:
-    """Return the weights of the members, fitted on the validation data if that is asked for."""
+    """Return the weights of the members: equal, or fitted on the validation data."""
     ensemble = config.ensemble
     if ensemble.weights == "equal":
         return [1 / ensemble.members] * ensemble.members
@@ -167,7 +167,7 @@ def _result(
     summaries: list[dict[str, Any]],
     calibration: dict[str, Calibration],
 ) -> ExperimentResult:
-    """Return the result of the ensemble as one run."""
+    """Return the result of the ensemble as that of one run."""
     evaluator = build_evaluator(config, task, built)
     results: dict[str, Any] = {
         part: None if (x := getattr(task, part)) is None else evaluator.evaluate(task.arrays(x))
@@ -189,7 +189,7 @@ def _result(
 
 
 def result_lines(result: EnsembleResult) -> Iterator[str]:
-    """Yield lines on what an ensemble gains on the test examples, and on its results."""
+    """Yield lines on the results of an ensemble, and its gain over the members on test examples."""
     for name, score in result.scores["test"].items():
         if isinstance(score, dict):
             words = name.replace("_", " ")
@@ -204,7 +204,7 @@ def result_lines(result: EnsembleResult) -> Iterator[str]:
 def _write_report(
     folder: Path, config: ExperimentConfig, task: Task, built: Models, log: Log
 ) -> None:
-    """Write the report, if matplotlib is installed; an error in it does not fail the run."""
+    """Write the report if matplotlib is installed; errors in it are logged, not raised."""
     try:
         require_matplotlib()
     except ImportError:

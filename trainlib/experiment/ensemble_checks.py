@@ -1,4 +1,4 @@
-"""What an ensemble cannot do, refused before its folder is written."""
+"""Checks that an ensemble can be trained and averaged, before its folder is written."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check_ensemble(config: ExperimentConfig, task: Task) -> None:
 
 
 def _check_settings(config: ExperimentConfig) -> None:
-    """Raise `ValueError` for settings that do not go together with an ensemble."""
+    """Raise `ValueError` for settings that contradict an ensemble."""
     if cluster() is not None or config.strategy == "multi_worker":
         raise ValueError("ensemble is trained on one machine: leave out multi_worker and TF_CONFIG")
     if config.tensorboard is not None:
@@ -71,7 +71,10 @@ def _check_settings(config: ExperimentConfig) -> None:
             "ensemble keeps finished members and no checkpoints: leave out the flags of checkpoints"
         )
     if config.nonfinite == "roll_back":
-        raise ValueError("nonfinite=roll_back needs checkpoints, which an ensemble has none of")
+        raise ValueError(
+            "nonfinite=roll_back needs checkpoints, which an ensemble does not have: choose skip "
+            "or stop"
+        )
     if config.ensemble.by == "snapshot" and config.monitors:
         raise ValueError(
             f"ensemble_by=snapshot follows its schedule: leave out {config.monitors[0].name}"
@@ -79,7 +82,7 @@ def _check_settings(config: ExperimentConfig) -> None:
 
 
 def _check_members(config: ExperimentConfig, task: Task) -> None:
-    """Build one member of each configuration, to see that it can be."""
+    """Build one member of each configuration, so that errors are raised early."""
     for index in range(max(1, len(config.ensemble.configs))):
         one = member_config(config, index)
         own = member_task(config, task, index)

@@ -1,4 +1,4 @@
-"""The configuration of an ensemble: how its members differ, and how they are averaged."""
+"""`EnsembleConfig`: how the members of an ensemble differ, and how they are averaged."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ WEIGHTS = ("equal", "simplex", "greedy")
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class EnsembleConfig:
-    """Several models that are trained and averaged as one.
+    """Configuration of an ensemble, whose models are trained and averaged.
 
     Args:
         members: number of models, at least 1. Default: 1, no ensemble.
-        by: how the members differ. "seed", the default: seeds `seed`, `seed + 1`, ...; "fold": also
-            each leaves out another part of the training examples, which is its validation data;
-            "snapshot": they are the states of one run at the ends of the cycles of its schedule
-            `cosine_decay_restarts`.
-        configs: paths of flag files of `train`, whose flags replace those of the experiment in one
-            member after another. Default: none.
-        average: "probabilities", the default, or "logits". Numbers are averaged as they are.
-        weights: "equal", the default; "simplex": fitted on the validation data; or "greedy":
-            selected on them, with replacement.
+        by: difference between the members. "seed", the default: the seeds are `seed`, `seed + 1`,
+            ...; "fold": in addition each member holds out another fold of the training examples,
+            which is its validation data; "snapshot": the members are states of one run at the ends
+            of the cycles of the schedule `cosine_decay_restarts`.
+        configs: paths of flag files of `train`; the flags of the first file replace those of the
+            experiment in the first member, and so on. Default: none.
+        average: "probabilities", the default, or "logits"; ignored for models that predict numbers.
+        weights: "equal", the default; "simplex", fitted on the validation data; or "greedy",
+            selected on the validation data, with replacement.
 
     Raises:
-        ValueError, TypeError: a setting of another type or out of its range, or one that needs more
+        ValueError, TypeError: a setting has another type, is out of its range, or needs more
             members.
 
     Example:
@@ -93,5 +93,5 @@ class EnsembleConfig:
 
     @property
     def is_one(self) -> bool:
-        """Whether there is one model only, no ensemble."""
+        """Whether there is only one model, and so no ensemble."""
         return self.members == 1

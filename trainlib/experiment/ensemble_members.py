@@ -32,19 +32,19 @@ from trainlib.training.paths import shown
 from trainlib.training.pool import TrainerPool
 
 MEMBERS = "members"
-"""The folder of the members' folders, in that of the ensemble."""
+"""The folder with the members' folders, in the folder of the ensemble."""
 SHARED = ("dataset", "seed", "calibrate", *(flag.flag for _, flag in plain_settings(DataConfig)))
-"""Settings that no member has for itself: all see the same data."""
+"""Settings that must be equal in all members, so that all see the same data."""
 
 
 class MemberState(NamedTuple):
-    """What a process that trains members keeps.
+    """State of a process that trains members.
 
     Attributes:
         folder: folder of the ensemble.
         config: configuration of the ensemble.
         task: its data in parts.
-        pool: trainers that members share.
+        pool: pool of compiled programs that members share.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class MemberState(NamedTuple):
 
 
 def make_state(folder: str, config: str) -> MemberState:
-    """Return the state of a new process, which reads the data again.
+    """Return the state of a new process; reads the data.
 
     Args:
         folder: folder of the ensemble.
@@ -65,26 +65,26 @@ def make_state(folder: str, config: str) -> MemberState:
 
 
 def member_folder(folder: Path, index: int) -> Path:
-    """Return the folder of a member, of index 0, 1, ..., in that of its ensemble."""
+    """Return the folder of the member with an index, from 0, in the folder of its ensemble."""
     return folder / MEMBERS / str(index + 1)
 
 
 def is_finished(folder: Path, index: int) -> bool:
-    """Return whether a member has written its summary, the last thing it does."""
+    """Return whether a member is finished: its summary, which is written last, exists."""
     return (member_folder(folder, index) / run_folder.SUMMARY_FILE).is_file()
 
 
 def member_config(config: ExperimentConfig, index: int) -> ExperimentConfig:
-    """Return the configuration of a member: that of a plain run with another seed.
+    """Return the configuration of a member, a plain run with another seed.
 
-    The validation examples are those of the ensemble, whatever the seed of the member.
+    All members have the validation examples of the ensemble, whatever their seeds.
 
     Args:
         config: configuration of the ensemble.
         index: index of the member, from 0.
 
     Raises:
-        ValueError, TypeError, OSError: a flag file that does not exist or contradicts the ensemble.
+        ValueError, TypeError, OSError: a flag file does not exist or contradicts the ensemble.
     """
     ensemble, base = config.ensemble, config
     if ensemble.configs:
@@ -100,7 +100,7 @@ def member_config(config: ExperimentConfig, index: int) -> ExperimentConfig:
 
 
 def _with_flags(config: ExperimentConfig, path: str) -> ExperimentConfig:
-    """Return a configuration with the flags of a flag file in the place of its own."""
+    """Return a configuration whose settings are replaced by the flags of a flag file."""
     flat, declared = flatten(config), {s.flag: s for s in settings(ExperimentConfig)}
     try:
         given = flag_values(ExperimentConfig, read_text(Path(path)))
@@ -116,7 +116,7 @@ def _with_flags(config: ExperimentConfig, path: str) -> ExperimentConfig:
 
 
 def member_task(config: ExperimentConfig, task: Task, index: int) -> Task:
-    """Return the data of a member: those of the ensemble, or all but a fold of the training part.
+    """Return the data of a member: those of the ensemble, or with by="fold" its training folds.
 
     Args:
         config: configuration of the ensemble.
@@ -136,13 +136,13 @@ def member_task(config: ExperimentConfig, task: Task, index: int) -> Task:
 
 
 def fold_numbers(size: int, folds: int, seed: int, labels: np.ndarray | None = None) -> np.ndarray:
-    """Return the fold of each example; folds differ by one example at most, also in each class.
+    """Return the fold of each example; the sizes of folds differ by at most 1, in each class too.
 
     Args:
         size: number of examples.
         folds: number of folds.
         seed: seed of the order.
-        labels: classes of the examples. Default: None, there are none.
+        labels: classes of the examples. Default: None, numbers are predicted.
     """
     order = np.random.default_rng(seed).permutation(size)
     if labels is not None:
@@ -153,7 +153,7 @@ def fold_numbers(size: int, folds: int, seed: int, labels: np.ndarray | None = N
 
 
 def new_member_folder(state: MemberState, index: int, config: ExperimentConfig) -> Path:
-    """Make the folder of a member; that of one which was interrupted is replaced."""
+    """Make the folder of a member, after removing that of an interrupted training."""
     folder = member_folder(state.folder, index)
     shutil.rmtree(folder, ignore_errors=True)
     return run_folder.create(config, folder)
@@ -186,7 +186,7 @@ def write_member(
     history: Sequence[Results],
     results: dict[str, Any],
 ) -> None:
-    """Write the configuration with "auto" resolved, the model, and last the summary."""
+    """Write the files of a member: the resolved configuration, the model, and last the summary."""
     run_folder.write_config(folder, trial.config)
     params = as_functional_model(model, precision=trial.config.precision).params
     result = ExperimentResult(

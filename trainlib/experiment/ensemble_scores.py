@@ -1,4 +1,4 @@
-"""What the members of an ensemble and their average predict, and what the average gains."""
+"""Scores of the members of an ensemble and of their average."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from trainlib.tools.weighted_average import example_losses
 
 
 class Score(NamedTuple):
-    """A number of each member, and of the ensemble.
+    """A score of each member and of the ensemble.
 
     Attributes:
-        members: that of each member.
-        ensemble: that of the ensemble.
+        members: score of each member.
+        ensemble: score of the ensemble.
     """
 
     members: list[float]
@@ -28,7 +28,7 @@ class Score(NamedTuple):
 
 
 def likelihood_of(task: Task) -> str | None:
-    """Return the loss of `tl.simplex_weights` that suits a task; None for scores of classes."""
+    """Return the loss of `tl.simplex_weights` for a task; None for scores without probabilities."""
     if not task.target.by_class:
         return "squared_error"
     if task.target.activation not in LOGITS_ACTIVATIONS:
@@ -39,17 +39,17 @@ def likelihood_of(task: Task) -> str | None:
 def scores_of(
     task: Task, members: np.ndarray, ensemble: np.ndarray, y: np.ndarray, weights: Sequence[float]
 ) -> dict[str, Any]:
-    """Return the scores of members and ensemble on one part of the data.
+    """Return the scores of the members and the ensemble on one part of the data.
 
     Args:
         task: the task.
         members: predictions of the members, [M, N, K].
-        ensemble: those of the ensemble, [N, K].
+        ensemble: predictions of the ensemble, [N, K].
         y: targets of the part.
         weights: weights of the members.
 
     Returns:
-        A dict of numbers, and of `Score`s, by name.
+        Numbers and `Score`s by name.
     """
     loss = likelihood_of(task)
     every = [*members, ensemble]
@@ -81,7 +81,7 @@ def _calibration_error(y: np.ndarray, p: np.ndarray) -> float:
 
 
 def as_json(scores: dict[str, Any]) -> dict[str, Any]:
-    """Return scores as a summary holds them: with mean and standard deviation of the members."""
+    """Return scores for a summary, with the mean and the standard deviation over the members."""
     return {name: x if isinstance(x, float) else _described(x) for name, x in scores.items()}
 
 

@@ -36,10 +36,11 @@ def cycle_ends(config: ExperimentConfig, updates: int) -> list[int]:
 
     Args:
         config: configuration of the ensemble.
-        updates: batches of an epoch.
+        updates: batches per epoch.
 
     Raises:
-        ValueError: the cycles do not end with epochs, or are fewer than the members.
+        ValueError: a cycle does not end at the end of an epoch, or there are fewer cycles than
+            members.
     """
     members, epochs = config.ensemble.members, config.epochs
     schedule = config.schedule
@@ -70,7 +71,7 @@ def cycle_ends(config: ExperimentConfig, updates: int) -> list[int]:
 
 
 def snapshot_config(config: ExperimentConfig, updates: int) -> ExperimentConfig:
-    """Return the configuration of the one run of an ensemble of snapshots, with its schedule."""
+    """Return the configuration of the run whose states are the snapshots, with its schedule."""
     one = member_config(config, 0)
     if config.schedule.schedules[0].name == RESTARTS:
         return one
@@ -82,14 +83,14 @@ def snapshot_config(config: ExperimentConfig, updates: int) -> ExperimentConfig:
 
 
 class Snapshots(Callback):
-    """Callback that keeps the weights after some epochs, and writes the history until then.
+    """Callback that stores the weights after some epochs, and writes the history so far.
 
     Args:
-        epochs: the epochs.
-        folders: a folder for each.
+        epochs: numbers of the epochs.
+        folders: a folder for the history of each snapshot.
 
     Attributes:
-        found: parameters and other state of the model, NumPy arrays by path, for each epoch.
+        found: for each snapshot, parameters and other state of the model, NumPy arrays by path.
     """
 
     def __init__(self, epochs: Sequence[int], folders: Sequence[Path]) -> None:
@@ -97,7 +98,7 @@ class Snapshots(Callback):
         self.found: list[tuple[Any, Any]] = []
 
     def on_epoch_end(self, status: TrainingStatus) -> None:
-        """Keep the weights after one of the epochs."""
+        """Store the weights if a snapshot is due."""
         if (folder := self.folders.get(status.epoch)) is None:
             return
         params, model_state = (
@@ -110,7 +111,7 @@ class Snapshots(Callback):
 
 
 def train_snapshots(state: MemberState) -> None:
-    """Train the one run of an ensemble of snapshots, and write a folder for each of them."""
+    """Train the run whose states are the snapshots, and write a folder for each snapshot."""
     task, updates = state.task, steps_per_epoch(state.config, state.task)
     config = snapshot_config(state.config, updates)
     ends = cycle_ends(state.config, updates)

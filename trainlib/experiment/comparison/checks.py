@@ -1,4 +1,4 @@
-"""Which configurations can be compared: those of one task, whose results mean the same."""
+"""Checks that configurations can be compared: same data, and a result with the same meaning."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Contenders = Mapping[str, ExperimentConfig]
 
 
 def check_contenders(contenders: Contenders, seeds: int, options: CompareConfig) -> None:
-    """Refuse what cannot be compared, before anything is written; the data are loaded.
+    """Check that contenders can be compared, before anything is written. Loads the data.
 
     Raises:
-        ValueError, TypeError, OSError: fewer than two contenders, different data, a monitored
-            result that means something else for each, or that no run has, or data that are missing.
+        ValueError, TypeError, OSError: there are fewer than two contenders, their data differ or
+            are missing, or the monitored result does not exist or differs in its meaning.
     """
     for name, config in contenders.items():
         if not isinstance(config, ExperimentConfig):
             raise TypeError(f"configs: {name} must be an ExperimentConfig, got {config!r}")
     if len(contenders) < 2:
-        raise ValueError("give two contenders or more")
+        raise ValueError("configs must hold at least two contenders")
     if options.baseline is not None and options.baseline not in contenders:
         raise ValueError(
             f"baseline {options.baseline!r} is no contender; choose from {', '.join(contenders)}"
@@ -69,7 +69,7 @@ def _check_same_data(contenders: Contenders) -> None:
 
 
 def _check_monitor(contenders: Contenders, options: CompareConfig) -> None:
-    """Raise `ValueError` if a contender has no such result, or if it means something else."""
+    """Raise `ValueError` if the monitored result does not exist, or differs between contenders."""
     tasks = TaskCache()
     settings: dict[str, Hashable] = {}
     result = options.monitor.removeprefix(VALIDATION_PREFIX)
@@ -94,7 +94,7 @@ def _check_monitor(contenders: Contenders, options: CompareConfig) -> None:
 
 
 def _of_loss(config: ExperimentConfig) -> Hashable:
-    """Return what the loss of a configuration consists of, besides its name."""
+    """Return the settings that change the value of a configuration's loss, besides its name."""
     flags = hyperparameter_flags()
     flat = flatten(config)
     return tuple(
@@ -122,9 +122,9 @@ def as_seed(config: ExperimentConfig, seed: int, rate: float | None) -> Experime
     """Return the configuration of one run.
 
     Args:
-        config: the contender's.
-        seed: the seed of the run.
-        rate: its learning rate; None: that of the configuration.
+        config: the configuration of the contender.
+        seed: seed of the run.
+        rate: learning rate of the run; None for that of the configuration.
     """
     changes: dict[str, Any] = {"seed": seed}
     config = config if rate is None else with_learning_rate(config, rate)

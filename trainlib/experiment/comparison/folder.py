@@ -1,4 +1,4 @@
-"""The folder of a comparison: what was asked for, its tables, and the flags of the contenders."""
+"""The folder of a comparison: its arguments, its tables, and the flags of the contenders."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FLAGS_FOLDER = "flags"
 
 
 class SavedComparison(NamedTuple):
-    """What a comparison was asked for.
+    """The arguments of a comparison, as its folder holds them.
 
     Attributes:
-        configs: the contenders.
+        configs: configurations by the name of the contender.
         seeds: number of seeds.
-        options: its options.
+        options: options of the comparison.
     """
 
     configs: Mapping[str, ExperimentConfig]
@@ -46,7 +46,7 @@ class SavedComparison(NamedTuple):
 
 
 def write_comparison(folder: Path, saved: SavedComparison) -> None:
-    """Write what a comparison was asked for into its folder."""
+    """Write the arguments of a comparison into its folder."""
     content = {
         "seeds": saved.seeds,
         "options": dataclasses.asdict(saved.options),
@@ -56,10 +56,10 @@ def write_comparison(folder: Path, saved: SavedComparison) -> None:
 
 
 def read_comparison(folder: Path) -> SavedComparison:
-    """Return what the comparison in a folder was asked for.
+    """Return the arguments of the comparison in a folder.
 
     Raises:
-        ValueError: there is no comparison, or its file is damaged.
+        ValueError: the folder is not that of a comparison, or its file is damaged.
     """
     return run_folder.read_file(folder / COMPARISON_FILE, "not a comparison", _parse)
 
@@ -73,10 +73,10 @@ def _parse(text: str) -> SavedComparison:
 
 
 def write_flags(folder: Path, configs: Mapping[str, ExperimentConfig]) -> dict[str, str]:
-    """Write the flag file of each contender, which `train` takes.
+    """Write a flag file for each contender.
 
     Returns:
-        The paths of the files in the folder, by contender.
+        Paths of the files, relative to the folder, by contender.
     """
     (folder / FLAGS_FOLDER).mkdir(exist_ok=True)
     paths: dict[str, str] = {}
@@ -92,7 +92,7 @@ def write_flags(folder: Path, configs: Mapping[str, ExperimentConfig]) -> dict[s
 
 
 def results_csv(contenders: Sequence[Contender], monitor: str) -> str:
-    """Return the table of all runs as CSV: one a line, by rank and seed."""
+    """Return the table of all runs as CSV, a row for each run, by rank and seed."""
     parts = {
         part: list(
             dict.fromkeys(name for x in contenders for run in x.runs for name in _of(run, part))
@@ -114,7 +114,7 @@ def results_csv(contenders: Sequence[Contender], monitor: str) -> str:
 
 
 def differences_csv(differences: Sequence[Difference]) -> str:
-    """Return the differences between contenders as CSV: one pair a line."""
+    """Return the differences between contenders as CSV, a row for each pair."""
     names = ["first", "second", "pairs", "difference", "low", "high", "effect_size", "p_value"]
     rows = [
         [x.first, x.second, x.paired.pairs, *map(_blank_nan, [*x.paired[1:], x.corrected])]
@@ -150,7 +150,7 @@ def summary(
 
 
 def _of(run: Any, part: str) -> list[str]:
-    """Return the names of the scalar results of a run on a part of the data."""
+    """Return the names of a run's scalar results on a part of the data."""
     return [name for name, x in getattr(run, part).items() if isinstance(x, (int, float))]
 
 

@@ -1,4 +1,4 @@
-"""The options of a comparison: how contenders are tuned, ranked and tested, and where they run."""
+"""`CompareConfig`: the options of a comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainlib.experiment.monitored import check_validation_monitor
 from trainlib.monitors.improvement import MODES, is_minimized
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-"""Learning rates that are tried by default."""
+"""Default learning rates of a tuning."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -18,18 +18,19 @@ class CompareConfig:
 
     Args:
         monitor: result on the validation data by which contenders are ranked and learning rates
-            chosen. Default: "val_loss".
-        monitor_mode: "min", "max", or "auto", the default: as the name says.
-        tune_learning_rate: whether each contender is trained once, with the first seed, at each of
-            `learning_rates`, and then runs at its best. Default: False.
-        learning_rates: at least two learning rates above 0. Default: 3e-4 to 0.3, two a decade.
-        baseline: name of the contender with which the others are compared. Default: None, each with
-            each.
-        jobs: processes that run, each with its share of the processor's cores. Default: 1, this
-            one.
+            are chosen. Default: "val_loss".
+        monitor_mode: "min", "max", or "auto", the default: inferred from the name.
+        tune_learning_rate: whether each contender is first trained with each of `learning_rates`
+            and the first seed, and then runs with the best one. Default: False.
+        learning_rates: at least two learning rates above 0. Default: from 3e-4 to 0.3, two per
+            decade.
+        baseline: name of the contender with which the others are compared. Default: None, all
+            pairs are compared.
+        jobs: number of processes that run contenders; they share the processor's cores. Default:
+            1, this process.
 
     Raises:
-        ValueError, TypeError: an option of another type or out of its range.
+        ValueError, TypeError: an option has another type or is out of its range.
 
     Example:
         >>> tl.CompareConfig(monitor="val_accuracy", jobs=2)

@@ -1,4 +1,4 @@
-"""One run of a contender, and the file that keeps those that have ended."""
+"""One run of a contender, and the file with the results of the finished runs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ RUNS_FILE = "runs.jsonl"
 
 
 class RunKey(NamedTuple):
-    """Which run of a comparison one is.
+    """Key of a run in a comparison.
 
     Attributes:
         contender: name of the contender.
-        seed: its seed.
-        learning_rate: its learning rate; None: that of the contender's configuration.
+        seed: seed of the run.
+        learning_rate: learning rate of the run; None for that of the contender's configuration.
     """
 
     contender: str
@@ -35,11 +35,11 @@ class RunKey(NamedTuple):
 
 
 Runs = Mapping[RunKey, SeedRun]
-"""Runs that have ended."""
+"""Results of finished runs by their keys."""
 
 
 class Worker:
-    """What a process keeps from run to run: compiled programs, and the data."""
+    """State of a process that runs contenders: compiled programs, and the data."""
 
     def __init__(self) -> None:
         self.pool = TrainerPool()
@@ -59,24 +59,21 @@ def run_one(worker: Worker, config: ExperimentConfig) -> SeedRun:
 
 
 def ended(key: RunKey, result: JobResult[SeedRun]) -> SeedRun:
-    """Return the run that a job was; its failure is recorded in it."""
+    """Return the record of a run from the result of its job, with its failure if it failed."""
     if result.value is not None:
         return result.value
     return SeedRun(key.seed, failure=str(result.failure))
 
 
 def append_run(folder: Path, key: RunKey, run: SeedRun) -> None:
-    """Add a run to the file of a comparison, at once."""
+    """Append the record of a run to the file of a comparison."""
     line = as_json({**key._asdict(), **dataclasses.asdict(run)})
     with (folder / RUNS_FILE).open("a+", encoding="utf-8") as file:
         file.write(f"\n{line}\n")  # after a line that was not written to its end, too
 
 
 def read_runs(folder: Path) -> dict[RunKey, SeedRun]:
-    """Return the runs of a comparison that have ended, without those that failed.
-
-    A line that was not written to its end is left out.
-    """
+    """Return the finished runs of a comparison, without failed ones and incomplete lines."""
     path = folder / RUNS_FILE
     found: dict[RunKey, SeedRun] = {}
     if not path.is_file():
@@ -94,7 +91,7 @@ def read_runs(folder: Path) -> dict[RunKey, SeedRun]:
 
 
 def _with_nan(content: Any) -> Any:
-    """Return results with NaN for the null that JSON has in its place."""
+    """Return results with NaN in the place of null, which stands for it in JSON."""
     if isinstance(content, dict):
         return {name: _with_nan(x) for name, x in content.items()}
     if isinstance(content, list):

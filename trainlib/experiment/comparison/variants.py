@@ -1,4 +1,4 @@
-"""The contenders that a text makes of one configuration."""
+"""`vary`: contenders that vary some settings of one configuration."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from trainlib.experiment.search.space_text import parse_space
 def vary(
     config: ExperimentConfig, given: str | Mapping[str, str | Sequence[Any]]
 ) -> dict[str, ExperimentConfig]:
-    """Return a configuration with each combination of some values, by name, for `tl.compare`.
+    """Return the configurations with all combinations of some values, by name, for `tl.compare`.
 
     Args:
-        config: the configuration that is varied.
+        config: the configuration to vary.
         given: flags of `train` and their values, as in "optimizer={sgd,momentum}; depth={1,2}",
             or a mapping from flags to sequences of values. "momentum" is `sgd` with momentum 0.9,
-            "nesterov" the same with Nesterov momentum. A hyperparameter is varied for those
-            functions only that take it; "if optimizer=sgd" after the values is another condition.
+            "nesterov" the same with Nesterov momentum. A hyperparameter is varied only for
+            functions that take it; "if optimizer=sgd" after the values adds a condition.
 
     Returns:
-        The configurations. Their names are the values of the first flag, then the others.
+        The configurations by name. A name consists of the values: that of the first flag alone,
+        each of the others after its flag.
 
     Raises:
-        ValueError, TypeError: the text is not of this form, or a flag or a value is not allowed.
+        ValueError, TypeError: the text has a syntax error, or a flag or a value is not allowed.
 
     Example:
         >>> found = tl.vary(tl.ExperimentConfig(), "optimizer={nesterov,adam}; momentum={0.8,0.9}")
@@ -56,7 +57,7 @@ def vary(
 
 @contextlib.contextmanager
 def _naming_vary() -> Iterator[None]:
-    """Let messages about a space name the setting that holds it here."""
+    """Replace "search" by "vary" in the messages about a search space."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -67,9 +68,9 @@ def _naming_vary() -> Iterator[None]:
 
 
 def vary_flags(given: Mapping[str, Any], text: str) -> dict[str, ExperimentConfig]:
-    """Return the contenders of given flags of `train`, as `vary` does of a configuration.
+    """Return the contenders for given flags of `train`, as `vary` does for a configuration.
 
-    Hyperparameters among the flags are those of the functions that vary.
+    Hyperparameters among the flags may belong to the functions that are varied.
     """
     with _naming_vary():
         space = parse_space(text)
@@ -84,7 +85,7 @@ def vary_flags(given: Mapping[str, Any], text: str) -> dict[str, ExperimentConfi
 
 
 def _name(drawn: Drawn, space: Space) -> str:
-    """Return the name of a contender: its values, each after its flag but that of the first."""
+    """Return the name of a contender: the value of the first flag, then "flag=value" of others."""
     if len(space.parameters) == 1:
         return str(*drawn.values())
     first = space.parameters[0].name
