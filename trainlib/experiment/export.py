@@ -1,4 +1,4 @@
-"""`export_run`: a run's model as a file or folder that serves it without trainlib."""
+"""`export_run`: write a run's model for programs without trainlib."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from trainlib.training.paths import existing_part, expanded, shown
 
 FORMATS = ("saved_model", "tflite", "onnx", "safetensors", "npz")
 PARAMETERS = ("safetensors", "npz")
-"""Formats of the parameters alone."""
+"""Formats with parameters only, without the model."""
 TOLERANCE = 1e-4
-"""Largest difference from the run's predictions, relative to the largest of them or to 1."""
+"""Largest accepted difference from the run's predictions, relative to max(1, their largest)."""
 _PACKAGES = {
     "onnx": ("tf2onnx", "onnx", "onnxruntime"),
     "safetensors": ("safetensors",),
@@ -37,10 +37,10 @@ class Exported(NamedTuple):
 
     Attributes:
         path: the file, or the folder of a SavedModel.
-        size: bytes.
-        examples: number of examples predicted by what was written; 0 for parameters.
+        size: size in bytes.
+        examples: number of examples predicted by the exported model; 0 for parameters.
         difference: largest absolute difference from the predictions of the run's model.
-        metadata: what is inside: inputs, outputs and classes; {} for parameters.
+        metadata: inputs, outputs and classes of the exported model; {} for parameters.
     """
 
     path: Path
@@ -52,12 +52,12 @@ class Exported(NamedTuple):
 
 @dataclass(frozen=True)
 class ExportData:
-    """The examples by which an export is compared.
+    """Examples for which the predictions of an exported model are compared with the run's model.
 
     Args:
-        data: as `predict` takes them: an .npz, a table, or images. Default: None, the test examples
-            of the run.
-        data_dir: folder searched first for the files of the run's data set. Default: None.
+        data: an .npz file, a table, or images, as of `predict`. Default: None, the test examples of
+            the run.
+        data_dir: folder that is searched first for the files of the run's data set. Default: None.
 
     Example:
         >>> tl.ExportData("new.npz")
@@ -78,32 +78,33 @@ def export_run(
     safe_mode: bool = True,
     log: Log = lambda line: None,
 ) -> Exported:
-    """Write the model of a finished run for other programs, and compare what was written.
+    """Write the model of a finished run for other programs, and compare its predictions.
 
-    It takes raw values: pixels, numbers, or the cells of a table by the names of its columns. It
-    returns probabilities and, in a SavedModel, the name of the most likely class. What is inside
-    is described by a JSON text: `assets.extra/trainlib.json` of a SavedModel, `trainlib.json` of a
-    .tflite, which is an archive too, and the metadata "trainlib" of an .onnx. It is loaded again
-    and predicts up to 64 examples before it gets its name.
+    The exported model takes raw values: pixels, numbers, or the cells of a table by the names of
+    its columns. It returns probabilities and, in a SavedModel, the name of the most likely class.
+    Its inputs, outputs and classes are described by JSON: the file `assets.extra/trainlib.json` of
+    a SavedModel, the file `trainlib.json` of a .tflite, which is also an archive, and the metadata
+    "trainlib" of an .onnx. Before the export gets its final name it is loaded and predicts up to 64
+    examples.
 
     Args:
         run_dir: folder of the run.
-        path: what to write; it must not exist. Its folder is made where there is none.
+        path: file or folder to write; it must not exist. Missing parent folders are created.
         format: "saved_model" (default), for TensorFlow Serving; "tflite", for LiteRT; "onnx", which
-            needs the packages tf2onnx, onnx and onnxruntime; or the parameters alone as
-            "safetensors" or "npz", which `load_parameters` reads.
-        examples: the examples that are predicted. Default: the run's test examples.
-        code_path: folders of the custom modules. Default: None, those that the run recorded.
-        safe_mode: whether files that contain code are refused. Default: True.
-        log: called with lines on what is unlike the training data.
+            needs the packages tf2onnx, onnx and onnxruntime; or parameters only, "safetensors" or
+            "npz", which `load_parameters` reads.
+        examples: examples for the comparison. Default: `ExportData()`, the run's test examples.
+        code_path: folders of custom modules. Default: None, the folders that the run recorded.
+        safe_mode: whether to refuse files that contain code. Default: True.
+        log: called with lines on differences from the training data. Default: not called.
 
     Returns:
-        What was written.
+        An `Exported`.
 
     Raises:
-        ValueError, OSError: there is no finished run, the path exists or has another suffix than
-            the format, data are missing, a package is not installed, or the format cannot express
-            the model, or predicts something else.
+        ValueError, OSError: the run is not finished, the path exists or lacks the suffix of the
+            format, data or a package are missing, the format cannot express the model, or the
+            exported model predicts something else.
 
     Example:
         >>> config = tl.ExperimentConfig(epochs=1, report=False)
@@ -151,7 +152,7 @@ def check_target(path: Path, format: str) -> None:
 
 @contextlib.contextmanager
 def _new_folder(path: Path) -> Iterator[None]:
-    """Make a folder, and remove what was made of it if an error ends the context."""
+    """Make a folder with its parents; remove those that were new if an error ends the context."""
     existed = existing_part(path)
     path.mkdir(parents=True, exist_ok=True)
     try:
@@ -165,7 +166,7 @@ def _new_folder(path: Path) -> Iterator[None]:
 
 
 def _write_parameters(model: Any, path: Path) -> Exported:
-    """Write the parameters of a model, and compare them with what is read again."""
+    """Write the parameters of a model, read them again, and compare."""
     save_parameters(model, path)
     arrays, read = model_arrays(model), load_arrays(path)
     same = arrays.keys() == read.keys() and all(
@@ -178,10 +179,10 @@ def _write_parameters(model: Any, path: Path) -> Exported:
 
 
 def _predictions(serving: Serving, path: Path, format: str) -> dict[str, np.ndarray]:
-    """Return the predictions that an exported model makes, loaded again.
+    """Load an exported model, and return its predictions.
 
     Raises:
-        ValueError: it cannot be loaded, or not be run.
+        ValueError: it cannot be loaded or run.
     """
     try:
         predict = EXPORTERS[format].load(path)
@@ -191,10 +192,10 @@ def _predictions(serving: Serving, path: Path, format: str) -> dict[str, np.ndar
 
 
 def _compare(serving: Serving, found: Mapping[str, np.ndarray], format: str) -> float:
-    """Return the largest difference of predictions.
+    """Return the largest difference between predictions.
 
     Raises:
-        ValueError: it is too large, or an output is missing.
+        ValueError: the difference is too large, or an output is missing.
     """
     largest = 0.0
     for name, expected in serving.expected.items():

@@ -1,4 +1,4 @@
-"""The formats of exported models: how each is written, and loaded again."""
+"""The formats of exported models: the writer and the reader of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Predict = Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]]
 
 
 def inexpressible(format: str, error: Exception) -> ValueError:
-    """Return the error of a model that a format cannot express."""
+    """Return the error for a model that a format cannot express."""
     text = str(error)
     operations = re.findall(r"failed to legalize operation '([\w.]+)'|, (\w+), \"\", -1\)", text)
     named = dict.fromkeys(first or second for first, second in operations)
@@ -107,7 +107,7 @@ def _write_onnx(serving: Serving, path: Path) -> None:
 
 
 def _make_constants(model: Any) -> None:
-    """Make tensors that layers hold arrays: tf2onnx takes a captured tensor for an input."""
+    """Turn the tensors that layers hold into arrays: tf2onnx would treat them as inputs."""
     for layer in all_layers(model):
         for name, value in list(vars(layer).items()):
             if tf.is_tensor(value):
@@ -132,7 +132,7 @@ def _text(serving: Serving) -> str:
 
 
 class Exporter(NamedTuple):
-    """How a format is written and loaded again."""
+    """The functions that write and load a format."""
 
     write: Callable[[Serving, Path], None]
     load: Callable[[Path], Predict]

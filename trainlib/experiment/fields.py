@@ -1,4 +1,4 @@
-"""Fields of the configuration's dataclasses: plain settings, and functions of the registry."""
+"""The fields of the configuration's dataclasses: plain settings, and functions by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Given = TypeVar("Given")
 
 
 class Setting(NamedTuple):
-    """A setting that one flag holds.
+    """Declaration of a setting with one flag.
 
     Attributes:
         flag: name of the flag.
@@ -25,7 +25,7 @@ class Setting(NamedTuple):
         group: heading under which the help text shows it.
         choices: allowed words; () for any.
         bounds: allowed range, as `check_number` takes it.
-        kind: kind of the functions whose hyperparameter this is; "" for other settings.
+        kind: for a hyperparameter, the kind of its functions; "" for other settings.
     """
 
     flag: str
@@ -54,8 +54,9 @@ def setting(
         kind: type of the value, one of `trainlib.experiment.values.TYPES`.
         default: default value; None makes the setting optional.
         help: help text.
-        flag: name of the flag; default: the field's.
-        group: heading of the help text from this setting on; "": that of the field before.
+        flag: name of the flag. Default: "", the name of the field.
+        group: heading in the help text, which also applies to the fields after this one. Default:
+            "", the heading of the field before.
         choices: allowed words.
         **bounds: `at_least`, `above`, `at_most` or `below`.
     """
@@ -64,23 +65,24 @@ def setting(
 
 
 def setting_of(field: dataclasses.Field[Any]) -> Setting | None:
-    """Return the setting that a field of a dataclass declares; None for other fields."""
+    """Return the declaration of a field of a dataclass; None for other fields."""
     declared: Setting | None = field.metadata.get("setting")
     return declared and declared._replace(flag=declared.flag or field.name)
 
 
 def plain_settings(of: Any) -> Iterator[tuple[str, Setting]]:
-    """Yield the plain settings of a dataclass or an instance of one, by field."""
+    """Yield name and declaration of the plain settings of a dataclass or its instance."""
     for field in dataclasses.fields(of):
         if declared := setting_of(field):
             yield field.name, declared
 
 
 def check_settings(config: Any) -> None:
-    """Convert the plain settings of a new configuration to their declared types and check them.
+    """Convert the plain settings of a new configuration to their types, and check them.
 
     Raises:
-        ValueError, TypeError: a value of another type, out of its range, or not an allowed choice.
+        ValueError, TypeError: a value has another type, is out of its range, or is not among the
+            choices.
     """
     for name, declared in plain_settings(config):
         value = getattr(config, name)
@@ -97,7 +99,7 @@ def check_settings(config: Any) -> None:
 
 
 def short_repr(config: Any) -> str:
-    """Return a configuration as the call that makes it, without settings at their defaults."""
+    """Return the call that makes a configuration, without settings at their defaults."""
     name = type(config).__name__
     default = type(config)()
     changed = (
@@ -109,10 +111,10 @@ def short_repr(config: Any) -> str:
 
 
 class ConvertedField(Generic[T, Given]):
-    """Typed field of a frozen dataclass that converts and checks its value when it is set.
+    """Descriptor for a field of a frozen dataclass: converts and checks a value when it is set.
 
     Args:
-        default: default value, converted too.
+        default: default value, which is also converted.
     """
 
     def __init__(self, default: Any) -> None:
@@ -138,7 +140,7 @@ class ConvertedField(Generic[T, Given]):
 
 
 class FunctionDescriptor(ConvertedField[T, Given]):
-    """Field that holds functions of one kind.
+    """Field for functions of one kind.
 
     Args:
         kind: kind of the functions, a key of `FUNCTIONS`.
@@ -152,11 +154,11 @@ class FunctionDescriptor(ConvertedField[T, Given]):
         super().__init__(default)
 
     def functions(self, value: T) -> tuple[FunctionConfig, ...]:
-        """Return the functions that a value of the field holds."""
+        """Return the functions in a value of the field, as a sequence."""
         raise NotImplementedError
 
     def one(self, value: Any) -> FunctionConfig:
-        """Return a checked function for a function or its name."""
+        """Return a checked `FunctionConfig` for a function or its name."""
         if isinstance(value, str):
             value = FunctionConfig(value)
         if not isinstance(value, FunctionConfig):
@@ -168,7 +170,7 @@ class FunctionDescriptor(ConvertedField[T, Given]):
 
 
 class FunctionField(FunctionDescriptor[FunctionConfig, FunctionConfig | str]):
-    """One function, given as `tl.config(...)` or by its name."""
+    """Field for one function: `tl.config(...)` or a name."""
 
     def convert(self, value: Any) -> FunctionConfig:
         return self.one(value)
@@ -178,7 +180,7 @@ class FunctionField(FunctionDescriptor[FunctionConfig, FunctionConfig | str]):
 
 
 class OptionalFunctionField(FunctionDescriptor[FunctionConfig | None, FunctionConfig | str | None]):
-    """One function or None."""
+    """Field for one function or None."""
 
     def convert(self, value: Any) -> FunctionConfig | None:
         return None if value is None else self.one(value)
@@ -188,9 +190,9 @@ class OptionalFunctionField(FunctionDescriptor[FunctionConfig | None, FunctionCo
 
 
 class ClippingField(OptionalFunctionField):
-    """A clipping function or None. At least one of its hyperparameters is always given.
+    """Field for a clipping function, with at least one hyperparameter, or None.
 
-    At a shell these alone say which function is meant.
+    No flag names the function: it follows from its hyperparameters.
     """
 
     def convert(self, value: Any) -> FunctionConfig | None:
@@ -208,7 +210,7 @@ class FunctionsField(
         tuple[FunctionConfig, ...], FunctionConfig | str | Iterable[FunctionConfig | str]
     ]
 ):
-    """Several functions: a sequence of functions or names, or one of them alone."""
+    """Field for several functions: a sequence of functions or names, or a single one."""
 
     def convert(self, value: Any) -> tuple[FunctionConfig, ...]:
         if isinstance(value, (str, FunctionConfig)):
@@ -222,7 +224,7 @@ class FunctionsField(
 
 
 class MonitorsField(FunctionsField):
-    """Several monitors, each once, in the registry's order."""
+    """Field for monitors, each at most once, in the order of the registry."""
 
     def convert(self, value: Any) -> tuple[FunctionConfig, ...]:
         functions = super().convert(value)
@@ -237,7 +239,7 @@ class MonitorsField(FunctionsField):
 
 
 def function_fields(of: Any) -> dict[str, FunctionDescriptor[Any, Any]]:
-    """Return the fields of a dataclass, or of an instance of one, that hold functions."""
+    """Return the fields for functions of a dataclass or its instance, by name."""
     owner = of if isinstance(of, type) else type(of)
     return {
         name: declared

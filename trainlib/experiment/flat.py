@@ -1,6 +1,6 @@
-"""The flat form of a configuration, one value per flag, and the text of a flag file.
+"""A configuration as values by flag, and as the text of a flag file.
 
-`trainlib.experiment.hyperparameter_flags` says how hyperparameters are written.
+The flags of hyperparameters are in `trainlib.experiment.hyperparameter_flags`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SHOWN: Mapping[str, str] = {
     "schedule.warmup_steps": "Steps of a linear warm-up of the learning rate, before the schedule; "
     "or, if the schedule or the optimizer has a warm-up, steps of that.",
 }
-"""Hyperparameters, by kind and name, that every help text shows; others are in their topics."""
+"""Hyperparameters, by kind and name, that --help shows; the others are in help topics."""
 MONITOR_HELP: Mapping[str, str] = {
     "reduce_on_plateau": "Reduce the learning rate when a result has stopped improving.",
     "early_stop": "Stop the run when a result has stopped improving.",
@@ -42,7 +42,7 @@ MONITOR_HELP: Mapping[str, str] = {
 
 
 def check_flags(cls: Any, names: Iterable[str]) -> None:
-    """Raise `ValueError` for a name that is no flag, with the nearest that is."""
+    """Raise `ValueError` for an unknown flag; the message suggests the nearest one."""
     known = [declared.flag for declared in settings(cls)]
     for name in names:
         if name not in known:
@@ -52,7 +52,7 @@ def check_flags(cls: Any, names: Iterable[str]) -> None:
 
 
 def flatten(config: Any) -> dict[str, Any]:
-    """Return the values of an `ExperimentConfig` by flag; those that are None are left out."""
+    """Return the values of an `ExperimentConfig` by flag, without those that are None."""
     flat: dict[str, Any] = {}
     for part in (config, *(getattr(config, name) for name in NESTED)):
         if part is not None:
@@ -74,7 +74,7 @@ def flatten(config: Any) -> dict[str, Any]:
 
 
 def _function_values(config: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield kind, field and value of the functions of a configuration, without its monitors."""
+    """Yield kind, field and value of the functions of a configuration, except its monitors."""
     yield "schedule", function_fields(ScheduleConfig)["schedules"], config.schedule.schedules
     for name, field in function_fields(config).items():
         if name != "monitors":
@@ -82,15 +82,15 @@ def _function_values(config: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def unflatten(cls: Callable[..., C], flat: Mapping[str, Any]) -> C:
-    """Return the `ExperimentConfig` of values by flag; flags that are left out have defaults.
+    """Return the `ExperimentConfig` for values by flag; missing flags have their defaults.
 
     Args:
         cls: the class `ExperimentConfig`.
-        flat: values of the flags' types, as of `flatten` or as a command line gives them.
+        flat: values in the types of the flags, from `flatten` or a command line.
 
     Raises:
-        ValueError, TypeError: an unknown flag or name, a hyperparameter that none of the chosen
-            functions or two kinds of them take, or what `ExperimentConfig` refuses.
+        ValueError, TypeError: a flag or a name is unknown, a hyperparameter is taken by none of the
+            chosen functions or by functions of two kinds, or `ExperimentConfig` raises an error.
     """
     check_flags(cls, flat)
     given = {flag: value for flag, value in flat.items() if value is not None}
@@ -117,12 +117,12 @@ def unflatten(cls: Callable[..., C], flat: Mapping[str, Any]) -> C:
 
 
 def _given_fields(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a dataclass's plain settings that flags give, by field."""
+    """Return the given values of a dataclass's plain settings, by field."""
     return {field: given[s.flag] for field, s in plain_settings(cls) if s.flag in given}
 
 
 def settings(cls: Any) -> tuple[Setting, ...]:
-    """Return all flags of a configuration class, in the order and the groups of a help text."""
+    """Return the declarations of all flags of a configuration class, in the order of --help."""
     return _all_settings(cls)
 
 
@@ -156,7 +156,7 @@ def _settings(cls: Any) -> Iterator[Setting]:
 
 
 def _function_settings(field: Any) -> Iterator[Setting]:
-    """Yield the flag that chooses the functions of a field, and those of their hyperparameters."""
+    """Yield the flag for the functions of a field, and the flags of their hyperparameters."""
     kind, several = field.kind, isinstance(field, FunctionsField)
     group = kind.capitalize()
     if kind != "clipping":
@@ -181,33 +181,33 @@ def _monitor_settings() -> Iterator[Setting]:
 
 
 def to_flags(config: Any) -> str:
-    """Return an `ExperimentConfig` as a flag file, one flag in a line."""
+    """Return an `ExperimentConfig` as the text of a flag file, one flag per line."""
     flat = flatten(config)
     lines = [flag_text(s.flag, flat[s.flag]) for s in settings(type(config)) if s.flag in flat]
     return "\n".join(lines) + "\n"
 
 
 def flag_text(flag: str, value: Any) -> str:
-    """Return a flag as it is written: `--epochs=5`, `--norms` or `--nonorms`."""
+    """Return a flag and its value as text: `--epochs=5`, `--norms` or `--nonorms`."""
     if isinstance(value, bool):
         return f"--{flag}" if value else f"--no{flag}"
     return f"--{flag}={written(value)}"
 
 
 def from_flags(cls: Callable[..., C], text: str) -> C:
-    """Return the `ExperimentConfig` of a flag file: a flag in each line, # before comments.
+    """Return the `ExperimentConfig` in a flag file: a flag in each line, # before comments.
 
     Raises:
-        ValueError, TypeError: a line that is no flag; or what `unflatten` refuses.
+        ValueError, TypeError: a line is not a flag, or `unflatten` raises an error.
     """
     return unflatten(cls, flag_values(cls, text))
 
 
 def flag_values(cls: Any, text: str) -> dict[str, Any]:
-    """Return the values of a flag file by flag; those that it does not give are missing.
+    """Return the values in a flag file, by flag.
 
     Raises:
-        ValueError: a line that is no flag.
+        ValueError: a line is not a flag.
     """
     declared = {s.flag: s for s in settings(cls)}
     flat: dict[str, Any] = {}
@@ -228,10 +228,10 @@ def flag_values(cls: Any, text: str) -> dict[str, Any]:
 
 
 def parse_setting(declared: Setting, text: str) -> Any:
-    """Return the value of a setting that a text holds, as in a flag file.
+    """Parse the value of a setting, written as in a flag file.
 
     Raises:
-        ValueError: the text holds no such value.
+        ValueError: the text is not a value of the setting's type.
     """
     if declared.flag == "learning_rate" and text == AUTO:
         return text

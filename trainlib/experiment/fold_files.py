@@ -1,4 +1,4 @@
-"""The folder of a cross-validation: the results of its folds, its tables and its page."""
+"""The folder of a cross-validation: the results of its folds, its tables and its report."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_options(folder: Path) -> FoldConfig:
 
 
 def write_result(folder: Path, number: int, result: FoldResult) -> None:
-    """Write the result of a fold that did not fail: its predictions, then the other fields."""
+    """Write the result of a fold, its predictions first; a failed fold is not written."""
     if result.predictions is None:
         return
     file = folder / FOLDS_FOLDER / f"fold_{number:03d}"
@@ -65,7 +65,7 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 
 def read_results(folder: Path, count: int) -> dict[int, FoldResult]:
-    """Return the results of the folds that are finished, by number.
+    """Return the results of the finished folds, by number.
 
     Raises:
         ValueError: a file is damaged.
@@ -84,7 +84,7 @@ def read_results(folder: Path, count: int) -> dict[int, FoldResult]:
 
 
 def write_summary(found: CrossValidationResult, task: Task) -> None:
-    """Write the tables, the summary, and the page if it is asked for and matplotlib is there."""
+    """Write the tables, the summary and, if configured and possible, the report."""
     folder = found.folder
     assert folder is not None
     write_text(folder / TABLE_FILE, _table(found))
@@ -134,7 +134,7 @@ def _values(results: Mapping[str, Any], names: list[str]) -> list[Any]:
 
 
 def _class_names(found: CrossValidationResult, task: Task) -> tuple[str, ...]:
-    """Return a name for each class; () for numbers."""
+    """Return the names of the classes; () for numbers."""
     if not task.target.by_class:
         return ()
     count = max(found.out_of_fold.shape[-1], int(found.targets.max()) + 1)

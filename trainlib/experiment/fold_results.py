@@ -24,13 +24,14 @@ class FoldConfig:
         folds: number of folds, at least 2. Default: 5.
         kind: "plain", "stratified", "grouped", "stratified_grouped", or "auto", the default:
             grouped if the data have groups, and stratified for classes.
-        repeats: how often all folds are drawn, in another order. Default: 1.
-        confidence: confidence of the intervals, in (0, 1). Default: 0.95.
-        jobs: processes that train, each with its share of the processor's cores. Default: 1, this
-            one.
+        repeats: number of times that the examples are split into folds, each time in another order,
+            at least 1. Default: 1.
+        confidence: confidence level of the intervals, in (0, 1). Default: 0.95.
+        jobs: number of processes that train folds; they share the processor's cores. Default: 1,
+            this process.
 
     Raises:
-        ValueError, TypeError: an option of another type or out of its range.
+        ValueError, TypeError: an option has another type or is out of its range.
 
     Example:
         >>> tl.FoldConfig(folds=3, repeats=2)
@@ -77,17 +78,17 @@ class FoldResult(NamedTuple):
     """Result of one fold.
 
     Attributes:
-        repeat: number of the repeat, from 0 on.
-        fold: number of the fold in its repeat, from 0 on.
-        train_size: number of training examples, those for validation not counted.
-        train: loss and metrics over the training examples; {} after a failure.
-        validation: the same over the validation examples; None if there are none.
-        held_out: the same over the examples that the fold holds out; {} after a failure.
+        repeat: number of the repeat, from 0.
+        fold: number of the fold in its repeat, from 0.
+        train_size: number of training examples, without validation examples.
+        train: loss and metrics on the training examples; {} after a failure.
+        validation: loss and metrics on the validation examples; None if there are none.
+        held_out: loss and metrics on the held-out examples; {} after a failure.
         epochs: epochs of training.
         seconds: seconds of training.
         predictions: predictions of the held-out examples: probabilities or scores [n, K], or
             numbers [n, 1]; None after a failure.
-        failure: why the fold failed; None if it did not.
+        failure: reason of the failure; None if the fold did not fail.
     """
 
     repeat: int
@@ -108,15 +109,15 @@ class CrossValidationResult(NamedTuple):
     Attributes:
         config: the configuration.
         options: the options of the folds.
-        folder: the folder that was written; None if none was.
-        splits: the examples of each fold.
+        folder: folder with the files; None if nothing was written.
+        splits: the indices of each fold.
         folds: the result of each fold, in the order of `splits`.
-        scores: loss and metrics on the examples held out, over the folds that did not fail.
-        train_scores: the same on the training examples.
-        out_of_fold: predictions of each example by the models that did not see it, [repeats, N, K]
-            or [repeats, N, 1]; NaN where a fold failed.
+        scores: loss and metrics on the held-out examples, over the folds that did not fail.
+        train_scores: loss and metrics on the training examples, over the same folds.
+        out_of_fold: predictions for each example by models that were not trained on it,
+            [repeats, N, K] or [repeats, N, 1]; NaN where a fold failed.
         targets: targets of the examples, [N]: classes or numbers.
-        bias_variance: squared error in two parts, by the spread over repeats; None of one repeat.
+        bias_variance: decomposition of the squared error; None for one repeat.
     """
 
     config: ExperimentConfig

@@ -1,8 +1,8 @@
-"""Folds of a cross-validation: which examples each trains on, and its data.
+"""Folds of a cross-validation: the indices of their examples, and their tasks.
 
-Nothing that is fitted to data sees the examples that a fold holds out: the rules of a table's
-columns are fitted again in each fold, and the scaling of a model's inputs and targets, weights of
-classes and repeated examples are computed from the training examples of a task in any case.
+Nothing is fitted to the held-out examples of a fold. The rules of a table's columns are fitted
+again in each fold; the scaling of inputs and targets, class weights and oversampling always use the
+training examples of a task only.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Fold(NamedTuple):
     """A fold of the examples outside the test part.
 
     Attributes:
-        train: sorted indices of its training examples.
-        held_out: sorted indices of the others, on which its model is evaluated.
+        train: sorted indices of the training examples.
+        held_out: sorted indices of the held-out examples, on which the model is evaluated.
     """
 
     train: np.ndarray
@@ -50,18 +50,17 @@ def split_folds(
     """Split the training examples of a task into folds, by scikit-learn.
 
     Args:
-        task: a task, whose `train` are the examples to split, N.
+        task: a task; its N training examples are split.
         folds: number of folds, at least 2. Default: 5.
         kind: "plain": at random; "stratified": each fold has its share of each class; "grouped": a
             fold holds out whole groups; "stratified_grouped": both; "auto", the default: grouped
             if there are groups, and stratified for classes.
-        repeats: how often all folds are drawn, each time in another order. Default: 1.
-        groups: group of each example, [N]. Default: None, those of the data set.
+        repeats: number of splits, each in another order. Default: 1.
+        groups: group of each example, [N]. Default: None, the groups of the data set.
         seed: seed of the order; repeat r has the seed `seed + r`. Default: 0.
 
     Returns:
-        folds * repeats folds, those of the first repeat first. Those of a repeat hold out each
-        example once.
+        folds * repeats folds, ordered by repeat. In a repeat, each example is held out once.
 
     Raises:
         ValueError, TypeError: an argument is out of its range, there are fewer examples, groups or
@@ -93,7 +92,7 @@ def split_folds(
 
 
 def _kind(kind: str, labels: np.ndarray | None, groups: np.ndarray | None) -> str:
-    """Return the kind that "auto" means."""
+    """Resolve the kind "auto", and check that the data suit the kind."""
     if kind == "auto":
         grouped, stratified = groups is not None, labels is not None
         names = {(True, True): "stratified_grouped", (True, False): "grouped"}
@@ -145,11 +144,10 @@ def _splitter(kind: str, folds: int, seed: int) -> Any:
 
 
 def whole_task(config: ExperimentConfig) -> Task:
-    """Return the task whose training examples are all of those outside the test part.
+    """Return the task whose training examples are all examples outside the test part.
 
     Raises:
-        ValueError, TypeError, OSError: as `build_task` raises them; the data come with validation
-            examples.
+        ValueError, TypeError, OSError: as of `build_task`; or the data set has a validation part.
     """
     if config.data.stream_pipeline:
         raise ValueError("folds needs all examples in memory: leave out stream_pipeline")
@@ -166,18 +164,18 @@ def whole_task(config: ExperimentConfig) -> Task:
 
 
 def fold_task(config: ExperimentConfig, dataset: Dataset, fold: Fold) -> Task:
-    """Return the task of a fold, whose test examples are those that it holds out.
+    """Return the task of a fold; its test part is the held-out examples.
 
-    The other examples are split as `train` splits them: `validation_split` of them are validation
-    examples, and `oversample` repeats those of rarer classes.
+    The other examples are split into training and validation examples, and oversampled, as the
+    configuration says.
 
     Args:
         config: the experiment.
-        dataset: its data, as of the task that was split.
+        dataset: the data set of the task that was split.
         fold: the fold.
 
     Raises:
-        ValueError, TypeError, OSError: as `build_task` raises them.
+        ValueError, TypeError, OSError: as of `build_task`.
     """
     config = _data(config, train_examples=None)
     if dataset.preprocessing is not None and is_table(config.dataset):
@@ -196,5 +194,5 @@ def fold_task(config: ExperimentConfig, dataset: Dataset, fold: Fold) -> Task:
 
 
 def _data(config: ExperimentConfig, **changes: Any) -> ExperimentConfig:
-    """Return a configuration with other settings of its data."""
+    """Return a configuration with changed settings of its data."""
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))

@@ -20,7 +20,7 @@ from trainlib.user_code import is_spec
 AUTO = "auto"
 
 _WITHOUT_MODEL = ("circle", "ctc")
-"""Losses of embeddings and of sequences, left out: no model here has outputs for them."""
+"""Losses of embeddings and sequences: no model of an experiment has outputs for them."""
 
 FUNCTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "model": models.MODELS,
@@ -37,44 +37,44 @@ FUNCTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "loss": {name: f for name, f in registry.LOSSES.items() if name not in _WITHOUT_MODEL},
     "metrics": {name: f for name, f in registry.METRICS.items() if name not in _WITHOUT_MODEL},
 }
-"""The functions that an experiment chooses from, by kind."""
+"""The functions of the registry that experiments can use, by kind and name."""
 
 SINGULAR = {"metrics": "metric", "monitors": "monitor"}
 AUTO_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "loss": ("sparse_categorical_crossentropy", "mean_squared_error"),
     "metrics": ("accuracy", "mean_squared_error", "mean_absolute_error"),
 }
-"""The functions that "auto" may stand for, by kind; the data decide which."""
+"""The functions among which "auto" chooses by the data, by kind."""
 
 LENGTHS = ("decay_steps", "total_steps")
-"""Hyperparameters of schedules that default to the length of the run."""
+"""Hyperparameters of schedules whose default is the length of the run."""
 
 PEAK = "maximal_learning_rate"
-"""Learning rate of a schedule that may be given by its own name."""
+"""Hyperparameter of a schedule that may be given instead of the optimizer's learning rate."""
 
 _SETTLED_BY_DATA = {"loss": ("axis",), "metrics": ("axis",)}
-"""Hyperparameters that the form of the data decides, by kind."""
+"""Hyperparameters that follow from the data, by kind."""
 
 USER_KINDS = ("model", "optimizer", "schedule", "regularizer", "constraint", "loss", "metrics")
-"""Kinds of functions that may be custom ones, given as `module:name`."""
+"""Kinds whose functions may be custom ones, given as `module:name`."""
 
 Hyperparameters: TypeAlias = Mapping[str, registry.Hyperparameter]
 
 
 @dataclass(frozen=True)
 class FunctionConfig:
-    """Function of the registry by name, with the hyperparameters that differ from its defaults.
+    """A function by name, with the hyperparameters that differ from their defaults.
 
     Made by `tl.config`.
 
     Args:
-        name: the function's name, such as "nadam", or `module:name` for one of yours; for models
-            also the path of a `.keras` file, or of the folder of a run.
-        hyperparameters: values by name: numbers, text, bools, or sequences of numbers. Default: {}.
-            They are copied, and cannot be changed.
+        name: name in the registry, such as "nadam", or `module:name` for a custom function; for
+            models also the path of a `.keras` file or of a run folder.
+        hyperparameters: values by name: numbers, strings, bools, or sequences of numbers. They are
+            copied and cannot be changed. Default: {}.
 
     Raises:
-        TypeError: the name is not text.
+        TypeError: the name is not a string.
 
     Example:
         >>> sgd = tl.FunctionConfig("sgd", {"momentum": 0.9})
@@ -109,14 +109,14 @@ def config(name: str, **hyperparameters: Any) -> FunctionConfig:
     """Return a function by name with hyperparameters, for an `ExperimentConfig`.
 
     Args:
-        name: a name of the registry, such as "nadam", "cosine_decay" or "huber", or `module:name`
-            for a function of yours.
-        **hyperparameters: numbers, text, bools or sequences of numbers by name; default: the
-            function's own. An optimizer's `learning_rate` may be "auto": found by a range test.
+        name: name in the registry, such as "nadam", "cosine_decay" or "huber", or `module:name`
+            for a custom function.
+        **hyperparameters: numbers, strings, bools or sequences of numbers by name. Default: the
+            function's defaults. An optimizer's `learning_rate` may be "auto", found by a range
+            test.
 
     Returns:
-        A `FunctionConfig`. Whether the function exists and takes these hyperparameters is
-        checked when an `ExperimentConfig` is made with it.
+        A `FunctionConfig`. The names are checked when an `ExperimentConfig` is made with it.
 
     Example:
         >>> tl.config("nadam", learning_rate=1e-3)
@@ -126,12 +126,12 @@ def config(name: str, **hyperparameters: Any) -> FunctionConfig:
 
 
 def full_name(kind: str, name: str) -> str:
-    """Return the full name of a function that may have a short one, such as "mse"."""
+    """Return the full name of a function, given its full or short name, such as "mse"."""
     return registry.full_name(SINGULAR.get(kind, kind), name)
 
 
 def is_user_function(kind: str, name: str) -> bool:
-    """Return whether a name is `module:name`; of a model, or the path of a `.keras` file.
+    """Return whether a name is that of a custom function: `module:name`, or a `.keras` file.
 
     Raises:
         ValueError: the text before or after the colon is missing.
@@ -144,11 +144,11 @@ def is_user_function(kind: str, name: str) -> bool:
 
 
 def takes(kind: str, name: str) -> Hyperparameters:
-    """Return the hyperparameters that a function takes; for "auto", those of all candidates.
+    """Return the hyperparameters of a function; for "auto", those of all candidates.
 
-    A schedule's own learning rate is left out: an experiment has one, the optimizer's. A largest
-    learning rate may be given instead of it. Of custom functions only optimizers take one, the
-    learning rate.
+    The learning rate of a schedule is left out, because the optimizer's is used; but a largest
+    learning rate may be given instead of it. Custom functions have no hyperparameters, except the
+    learning rate of a custom optimizer.
     """
     if kind == "optimizer" and is_spec(name):
         return {"learning_rate": takes(kind, "sgd")["learning_rate"]}
@@ -172,7 +172,7 @@ def _by_default_the_optimizers(rate: registry.Hyperparameter) -> registry.Hyperp
 
 
 def rate_argument(kind: str, name: str) -> str | None:
-    """Return the name of a schedule's argument for the optimizer's learning rate, if it has one."""
+    """Return the argument of a schedule that gets the optimizer's learning rate, or None."""
     if kind != "schedule":
         return None
     if is_spec(name):
@@ -192,12 +192,12 @@ def all_hyperparameters(kind: str) -> Hyperparameters:
 
 
 def type_of(hyperparameter: registry.Hyperparameter) -> str:
-    """Return the type of a hyperparameter's value, as `as_type` takes it."""
+    """Return the type of a hyperparameter, one of `trainlib.experiment.values.TYPES`."""
     return "str" if hyperparameter.type in ("axis", "columns") else hyperparameter.type
 
 
 def floating(kind: str, function: FunctionConfig) -> tuple[str, ...]:
-    """Return the names of the hyperparameters given to a function that are floating numbers."""
+    """Return the names of the given hyperparameters of a function that are floating numbers."""
     declared = takes(kind, function.name)
     return tuple(
         name
@@ -212,11 +212,11 @@ def not_for(
     """Return the error for a hyperparameter that a function does not take.
 
     Args:
-        spelling: how the user gave it, such as "--momentum".
-        hyperparameter: its name.
-        kind: the function's kind.
-        name: the function's name.
-        prefix: what the names of hyperparameters begin with: "--" at a shell.
+        spelling: the hyperparameter as the user wrote it, such as "--momentum".
+        hyperparameter: name of the hyperparameter.
+        kind: kind of the function.
+        name: name of the function.
+        prefix: prefix of hyperparameters in the message, "--" for flags. Default: "".
     """
     owners = [other for other in FUNCTIONS[kind] if hyperparameter in takes(kind, other)]
     allowed = ", ".join(f"{prefix}{x}" for x in takes(kind, name)) or "none"
@@ -225,12 +225,12 @@ def not_for(
 
 
 def checked_function(kind: str, function: FunctionConfig) -> FunctionConfig:
-    """Return a function whose hyperparameters have their declared types, in the order declared.
+    """Return a function with its hyperparameters in the declared order and types, after checks.
 
     Raises:
-        ValueError: there is no such function of this kind, it does not take a hyperparameter, or
-            one is out of its declared range or choices.
-        TypeError: a hyperparameter of another type.
+        ValueError: the function does not exist, it does not take a hyperparameter, or one is out
+            of its range or choices.
+        TypeError: a hyperparameter has another type.
     """
     checked_line(kind, function.name)
     if kind == "model" and function.name not in models.MODELS:
@@ -255,7 +255,7 @@ def checked_function(kind: str, function: FunctionConfig) -> FunctionConfig:
 
 
 def _of_run(name: str) -> str:
-    """Return the file of the model in the folder of a run, where a name is that of a folder."""
+    """Return the name of a model, with the model's file for the folder of a run."""
     return str(model_file(name)) if expanded(name).is_dir() else name
 
 
@@ -268,9 +268,9 @@ def _value(kind: str, hyperparameter: registry.Hyperparameter, value: Any) -> An
 
 
 def check_shared(kind: str, functions: Sequence[FunctionConfig]) -> None:
-    """Raise `ValueError` where two functions of a list have different values of one hyperparameter.
+    """Raise `ValueError` if two functions have different values of the same hyperparameter.
 
-    At a shell one flag holds the value for all of them.
+    One flag holds the value for all functions of a list.
     """
     for i, first in enumerate(functions):
         for second in functions[i + 1 :]:

@@ -1,4 +1,4 @@
-"""What each output of a model predicts: its loss, targets, units and metrics."""
+"""`Head`: the loss, the targets, the units and the metrics of an output of a model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from trainlib.user_code import is_spec
 
 
 class Head(NamedTuple):
-    """What one output of a model predicts.
+    """The loss, the targets and the metrics of one output of a model.
 
     Attributes:
-        loss: name of its loss.
-        target: form of its targets.
-        units: units of the output.
-        metrics: names of its metrics.
+        loss: name of the loss.
+        target: form of the targets.
+        units: number of units of the output layer.
+        metrics: names of the metrics.
         classes: number of classes; 0 for numbers.
     """
 
@@ -42,13 +42,13 @@ class Head(NamedTuple):
 
 
 def head_for(config: ExperimentConfig, loss: str, dataset: Dataset, shape: Shapes = ()) -> Head:
-    """Return the head of a loss on the targets of a data set.
+    """Return the head for a loss and the targets of a data set.
 
     Args:
         config: the experiment.
         loss: name of the loss.
-        dataset: the data set, with the number of its classes.
-        shape: shape of the inputs of an example, which an autoencoder reconstructs. Default: ().
+        dataset: the data set.
+        shape: shape of one example, which an autoencoder reconstructs. Default: ().
     """
     target = task_target(config, loss, dataset.classes)
     metrics = metric_names(config, loss, target)
@@ -59,17 +59,17 @@ def head_for(config: ExperimentConfig, loss: str, dataset: Dataset, shape: Shape
 def heads_for(
     config: ExperimentConfig, dataset: Dataset, losses: Mapping[str, str]
 ) -> dict[str, Head]:
-    """Return the heads of several outputs with targets of their own.
+    """Return the heads of several outputs with different targets.
 
-    A metric is that of the outputs that it suits: one of classes is not that of numbers.
+    An output has those of the configured metrics that suit its targets, classes or numbers.
 
     Args:
         config: the experiment.
         dataset: the data set.
-        losses: other losses than that of the configuration, by output.
+        losses: losses by output, for outputs whose loss is not that of the configuration.
 
     Raises:
-        ValueError: a loss does not suit its output, or a metric none of them.
+        ValueError: a loss does not suit its output, or a metric suits no output.
     """
     found = {}
     for name, classes in dataset.output_classes.items():
@@ -89,7 +89,7 @@ def heads_for(
 
 
 def _suiting(head: Head, heads: Mapping[str, Head]) -> tuple[str, ...]:
-    """Return the metrics that suit a head; those that suit none remain, to be refused."""
+    """Return the metrics that suit a head, and those that suit none, which raise an error later."""
 
     def suits(metric: str, head: Head) -> bool:
         return is_spec(metric) or metric_is_by_class(metric) == head.target.by_class
@@ -108,9 +108,9 @@ def in_forms(
 
     Args:
         examples: the examples.
-        target: the targets, where there is one array of them.
-        heads: the heads of several outputs; {} for one array.
-        classes: number of classes of the one array.
+        target: form of the targets, if they are one array.
+        heads: heads of several outputs; {} if the targets are one array.
+        classes: number of classes, if the targets are one array.
     """
     if not heads:
         return examples._replace(y=form_of(examples.y, target.form, classes))
@@ -122,7 +122,7 @@ def in_forms(
 
 
 def task_target(config: ExperimentConfig, loss: str, classes: int) -> Target:
-    """Return the targets of an experiment: those of its loss, or the inputs of an autoencoder."""
+    """Return the form of the targets: that of the loss, or INPUTS for an autoencoder."""
     if config.model.name in RECONSTRUCTING:
         return Target(INPUTS, None)
     return target_of(loss, classes)
@@ -132,9 +132,9 @@ def number_of_units(target: Target, dataset: Dataset, shape: Shapes) -> int:
     """Return the number of units of an output.
 
     Args:
-        target: its targets.
-        dataset: the data set, with the number of its classes.
-        shape: shape of the inputs of an example.
+        target: form of its targets.
+        dataset: the data set.
+        shape: shape of one example.
     """
     if target.form == INPUTS and not isinstance(shape, dict):
         return math.prod(shape)
@@ -142,7 +142,7 @@ def number_of_units(target: Target, dataset: Dataset, shape: Shapes) -> int:
 
 
 def metric_names(config: ExperimentConfig, loss: str, target: Target) -> tuple[str, ...]:
-    """Return the names of the metrics of an experiment with that loss."""
+    """Return the names of an experiment's metrics; "auto" is resolved by the loss."""
     names = tuple(metric.name for metric in config.metrics)
     if names != (AUTO,):
         return names

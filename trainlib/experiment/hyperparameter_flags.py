@@ -1,14 +1,14 @@
 """The flags of hyperparameters, and the functions that given flags choose.
 
-A hyperparameter is written
+The flag of a hyperparameter is
 
-- by its name, `--alpha`, if the chosen functions of only one kind take it;
-- with its kind, `--schedule_alpha`, if the chosen functions of two kinds take it: the name alone is
-  refused as ambiguous;
-- with the monitor's name, if it is that of a monitor: `--early_stop_patience`.
+- its name, `--alpha`, if the chosen functions of only one kind take it;
+- its kind and name, `--schedule_alpha`, if the chosen functions of two kinds take it: the name
+  alone is ambiguous, and raises an error;
+- the name of the monitor and its name, `--early_stop_patience`, for a hyperparameter of a monitor.
 
-The form with the kind is always allowed if functions of several kinds have a hyperparameter of that
-name. Flag files use it then.
+The flag with the kind exists if functions of several kinds have a hyperparameter of that name. Flag
+files use it then.
 """
 
 from __future__ import annotations
@@ -34,32 +34,33 @@ AMBIGUITY = (
     "chose have one of that name, write the kind too, as in --schedule_alpha=0.1 "
     "--loss_alpha=0.25."
 )
-"""How to write hyperparameters, for the help text."""
+"""Explanation of the flags of hyperparameters, for the help text."""
 KINDS = tuple(kind for kind in FUNCTIONS if kind != "monitors")
-"""Kinds whose functions may share names of hyperparameters."""
+"""Kinds whose functions may have hyperparameters of the same name."""
 TAKEN = ("precision",)
-"""Hyperparameters whose names are those of other flags: they are always written with the kind."""
+"""Hyperparameters with the names of other flags; their flags always have the kind."""
 
 
 @functools.cache
 def is_shared(hyperparameter: str) -> bool:
-    """Return whether a hyperparameter can be written with its kind.
+    """Return whether a hyperparameter has a flag with its kind.
 
-    It can if functions of several kinds know its name, or if its name alone is another flag's.
+    It has one if functions of several kinds have a hyperparameter of that name, or if another flag
+    has the name.
     """
     kinds = [kind for kind in KINDS if hyperparameter in all_hyperparameters(kind)]
     return hyperparameter in TAKEN or len(kinds) > 1
 
 
 def spelling(kind: str, hyperparameter: str) -> str:
-    """Return how flag files write a hyperparameter."""
+    """Return the flag of a hyperparameter in flag files."""
     return f"{kind}_{hyperparameter}" if is_shared(hyperparameter) else hyperparameter
 
 
 def chosen_functions(cls: Any, given: Mapping[str, Any]) -> dict[str, list[FunctionConfig]]:
     """Return the functions that flags choose, by kind, each with its hyperparameters.
 
-    "warmup" holds the warm-up before the schedule, if there is one.
+    The key "warmup" has the warm-up before the schedule, if there is one.
     """
     chosen = _chosen(cls, given)
     warms_up = _warms_up(given, chosen)
@@ -95,7 +96,7 @@ def chosen_functions(cls: Any, given: Mapping[str, Any]) -> dict[str, list[Funct
 
 
 def chosen_monitors(given: Mapping[str, Any]) -> Iterator[FunctionConfig]:
-    """Yield the monitors that flags switch on, each with its hyperparameters."""
+    """Yield the monitors that flags enable, each with its hyperparameters."""
     for name in FUNCTIONS["monitors"]:
         flags = {h: f"{name}_{h}" for h in takes("monitors", name) if f"{name}_{h}" in given}
         if given.get(name):
@@ -131,7 +132,7 @@ def _default_functions(cls: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _warms_up(given: Mapping[str, Any], chosen: Mapping[str, list[str]]) -> bool:
-    """Return whether flags ask for a warm-up that neither schedule nor optimizer makes itself."""
+    """Return whether flags set a warm-up that is not part of the schedule or the optimizer."""
 
     def take(kind: str) -> bool:
         return any("warmup_steps" in takes(kind, name) for name in chosen[kind])
@@ -156,7 +157,7 @@ def _ambiguous(name: str, kinds: list[str], chosen: Mapping[str, list[str]]) -> 
 
 @functools.cache
 def hyperparameter_flags() -> Mapping[str, tuple[tuple[str, ...], str]]:
-    """Return the flags of hyperparameters: the kinds whose functions know it, and its name."""
+    """Return, for each flag of a hyperparameter, its kinds and its name."""
     flags: dict[str, tuple[tuple[str, ...], str]] = {}
     for kind in KINDS:
         for name in all_hyperparameters(kind):

@@ -1,7 +1,7 @@
-"""The process of a job: a script that `jobs.py` starts, with the descriptor of a connection.
+"""The script of a process that runs jobs; `jobs.py` starts it with the descriptor of a connection.
 
-It reads pickled messages: the function and `make_state` first, then the argument of each job, which
-it answers. It imports only what they need, so that it starts at once.
+It reads pickled messages: first the function and `make_state`, then the argument of each job, to
+which it sends the result. It imports only what these need, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 
 def attempt(function: Callable[[], Any]) -> tuple[Any, tuple[str, str, str] | None]:
-    """Return the value of a function and None; or None and its error: type, message, traceback."""
+    """Return the value of a function and None, or None and its error: type, message, traceback."""
     try:
         return function(), None
     except (Exception, SystemExit) as error:
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _receive(connection: Connection, messages: queue.SimpleQueue[bytes]) -> None:
-    """Receive messages in a thread, so that the process ends at once with its parent."""
+    """Receive messages in a thread, so that the process ends together with its parent."""
     try:
         while True:
             messages.put(connection.recv_bytes())
@@ -57,7 +57,7 @@ def _receive(connection: Connection, messages: queue.SimpleQueue[bytes]) -> None
 
 
 def _pickled(result: tuple[Any, Any]) -> bytes:
-    """Return a result as bytes; one that cannot be pickled has failed."""
+    """Return a result as bytes; a result that cannot be pickled becomes a failure."""
     pickled, error = attempt(lambda: pickle.dumps(result))
     return pickle.dumps((None, error)) if pickled is None else pickled
 

@@ -1,8 +1,8 @@
-"""Jobs in several processes: one function on many arguments, results as they come.
+"""Jobs in several processes: a function is called on many arguments, in any order of completion.
 
-Pools of the standard library and of joblib end with all their jobs when a process dies, and do not
-say which job it was. Here that job has failed, and another process takes the next one. Processes
-are started without the main module of this one, so that scripts and notebooks need no guard.
+If a process dies, only its job fails, and a new process takes the next job; a pool of the standard
+library or of joblib would fail with all jobs and not name the one that died. Processes do not
+import the main module, so that scripts need no `if __name__ == "__main__"`.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ Value = TypeVar("Value")
 END_SECONDS = 5.0
 """Seconds for a process to end before it is killed."""
 LONGEST_OUTPUT = 2000
-"""Bytes of what a process printed last that are read when it died."""
+"""Number of bytes of the last output of a dead process that are reported."""
 
 
 class Failure(NamedTuple):
-    """A job that raised an exception, or whose process died.
+    """Failure of a job: an exception, or the death of its process.
 
     Attributes:
-        type: name of the exception's class; "ProcessDied".
-        message: its message, on one line.
-        traceback: where it was raised; what a process printed last before it died.
+        type: name of the exception's class, or "ProcessDied".
+        message: the message, on one line.
+        traceback: traceback of the exception, or the last output of the process.
     """
 
     type: str
@@ -53,12 +53,12 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class JobResult(Generic[Value]):  # Python 3.10 has no generic NamedTuple
-    """The end of one job.
+    """Result of one job.
 
     Attributes:
-        position: position of its argument, from 0 on.
-        value: what the function returned; None after a failure.
-        failure: the failure; None if there was none.
+        position: position of its argument, from 0.
+        value: value of the function; None after a failure.
+        failure: the failure; None if the job succeeded.
     """
 
     position: int
@@ -72,22 +72,22 @@ def run_jobs(
     arguments: Iterable[Argument],
     jobs: int = 1,
 ) -> Iterator[JobResult[Value]]:
-    """Yield the results of a function on each argument, in the order in which the jobs end.
+    """Call a function on each argument, and yield the results in the order of completion.
 
-    An argument is taken when a process is free, after the results before it were yielded, so that
-    a generator may choose the next argument from them. If the iterator is closed, or the caller is
-    interrupted or killed, the processes end. What a job prints in another process is discarded.
+    An argument is taken when a process is free and earlier results have been yielded, so that a
+    generator of arguments can use these results. If the iterator is closed, or the caller is
+    interrupted or killed, the processes end. Output of jobs in other processes is discarded.
 
     Args:
-        function: `(state, argument) -> value`. With several processes it is a function of a module,
-            and arguments and values can be pickled.
-        make_state: makes what a process keeps from job to job, such as `TrainerPool`.
+        function: `(state, argument) -> value`. For several processes it must be a function of a
+            module, and arguments and values must be picklable.
+        make_state: makes the state of a process, which its jobs share, such as `TrainerPool`.
         arguments: arguments of the jobs.
-        jobs: processes, each with its share of the processor's cores; 1, the default: this one.
+        jobs: number of processes; they share the processor's cores. Default: 1, this process.
 
     Returns:
-        An iterator over a `JobResult` for each argument. A job fails by an exception other than
-        `KeyboardInterrupt`, or by the end of its process, which is replaced.
+        An iterator over `JobResult`s, one for each argument. A job fails if it raises an exception
+        other than `KeyboardInterrupt`, or if its process dies, which is then replaced.
 
     Raises:
         ValueError, TypeError: `jobs` is not a positive integer.
@@ -162,7 +162,7 @@ def _in_processes(
 class _Process:
     """A separate process that runs one job at a time.
 
-    It ends when its connection is closed, by this process or by the end of this process.
+    It ends when the connection is closed, which also happens when this process ends.
 
     Args:
         functions: the function and `make_state`, pickled.
@@ -170,7 +170,7 @@ class _Process:
 
     Attributes:
         connection: readable when the job has ended; closed once the process has died.
-        position: position of the job; None while there is none.
+        position: position of the current job; None while the process is idle.
     """
 
     def __init__(self, functions: bytes, cores: int) -> None:
@@ -222,7 +222,7 @@ class _Process:
         return Failure("ProcessDied", f"the process of the job {reason}", printed)
 
     def end(self) -> int:
-        """Let the process end, and return its status."""
+        """End the process, and return its exit status."""
         self.connection.close()
         self._output.close()
         try:
@@ -233,7 +233,7 @@ class _Process:
 
 
 def _environment(cores: int) -> dict[str, str]:
-    """Return the environment of a process: its number of threads, and the folders of modules."""
+    """Return the environment variables of a process: number of threads, folders of modules."""
     threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     package = str(Path(trainlib.__file__).parents[1])
     return {

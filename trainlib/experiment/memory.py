@@ -1,4 +1,4 @@
-"""Memory that a model needs, before any of it is allocated."""
+"""Check that a model fits into memory, before it is built."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from trainlib.training.memory import free_memory
 from trainlib.user_code import is_spec
 
 LARGE = 2000
-"""Width or number of filters from which parameters are counted before a model is built."""
+"""Width or number of filters from which a model's parameters are counted before it is built."""
 
 
 def check_memory(config: ExperimentConfig, task: Task) -> None:
-    """Refuse a model by name whose parameters, gradients and optimizer's state do not fit.
+    """Check that parameters, gradients and optimizer state of a model by name fit into memory.
 
     Args:
         config: the experiment.
         task: its data.
 
     Raises:
-        ValueError: the memory that is free is not enough.
+        ValueError: they need more than the free memory.
     """
     options = config.model.hyperparameters
     largest = _largest(options)
@@ -50,7 +50,7 @@ def check_memory(config: ExperimentConfig, task: Task) -> None:
 
 
 def _largest(options: Mapping[str, Any]) -> str | None:
-    """Return the name of the hyperparameter that makes a model large, if any does."""
+    """Return the name of the hyperparameter that makes a model large, or None."""
     sizes = {
         name: max(x if isinstance(x, tuple) else (x,), default=0)
         for name, x in options.items()
@@ -68,7 +68,7 @@ def _written(value: Any) -> str:
 
 
 def _count_parameters(config: ExperimentConfig, task: Task) -> int:
-    """Return the number of parameters of a model, none of which is allocated."""
+    """Return the number of parameters of a model, without allocating them."""
     try:
         with keras.StatelessScope(initialize_variables=False):
             model = build_named(config, task)
@@ -78,7 +78,7 @@ def _count_parameters(config: ExperimentConfig, task: Task) -> int:
 
 
 def _slots(config: ExperimentConfig) -> int:
-    """Return how many numbers an optimizer keeps for each parameter of a matrix."""
+    """Return the number of slots of an optimizer for each element of a matrix."""
     if is_spec(config.optimizer.name):
         return 0
     rate = takes("optimizer", config.optimizer.name).get("learning_rate")

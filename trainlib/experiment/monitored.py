@@ -1,4 +1,4 @@
-"""The result by which runs are compared: it is one on the validation data."""
+"""Check of the monitored result by which runs are compared."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from trainlib.tools.comparison import VALIDATION_PREFIX
 
 
 def check_validation_monitor(monitor: str, mode: str) -> None:
-    """Raise `ValueError` unless runs can be compared by a result.
+    """Raise `ValueError` unless runs can be compared by a result on the validation data.
 
     Args:
         monitor: name of the result.
-        mode: "min", "max" or "auto", whether lower or higher results are better.
+        mode: "min" if lower is better, "max" if higher is, "auto" to infer it from the name.
     """
     if not monitor.startswith(VALIDATION_PREFIX):
         raise ValueError(

@@ -14,7 +14,7 @@ PATTERNS = ("regularized_params", "constrained_params")
 
 @contextlib.contextmanager
 def naming_patterns(config: Any) -> Iterator[None]:
-    """Name the setting in an error about a regular expression for paths.
+    """Add the name of the setting to errors about a regular expression for paths.
 
     Args:
         config: an `ExperimentConfig`.
