@@ -1,4 +1,4 @@
-"""The plan of a run: what `train --dry_run` prints instead of training."""
+"""The plan of a run: the lines that `train --dry_run` prints."""
 
 from __future__ import annotations
 
@@ -32,17 +32,18 @@ MEBIBYTE = 2**20
 def plan_lines(
     config: ExperimentConfig, run_dir: str | None = None, folds: FoldConfig | None = None
 ) -> list[str]:
-    """Return the plan of a run, one line for each subject, after all checks that precede training.
+    """Return the lines of a plan, after all checks that are made before training.
 
-    The model is built and traced on one device; no time is measured, and nothing is written.
+    The model is built and traced on one device. Nothing is timed, and no file is written.
 
     Args:
         config: the experiment.
-        run_dir: its run folder. Default: None, one of the default name.
-        folds: a cross-validation instead of one run. Default: None, one run.
+        run_dir: the run folder. Default: None, a folder with the default name.
+        folds: options of a cross-validation. Default: None, the plan of one run.
 
     Raises:
-        ValueError, TypeError, OSError: what `run_experiment` refuses before its first step.
+        ValueError, TypeError, OSError: the errors that `run_experiment` raises before its first
+            step.
     """
     alone = dataclasses.replace(config, ensemble=EnsembleConfig())
     workers = cluster() if config.strategy in ("auto", "multi_worker") else None
@@ -91,7 +92,7 @@ def _model(prepared: PreparedRun) -> str:
 
 
 def _pretraining(config: ExperimentConfig) -> str:
-    """Return how hidden layers are trained without labels; "" if they are not."""
+    """Return the line about pretraining; "" without pretraining."""
     settings = config.pretrain
     if settings.method == NONE:
         return ""
@@ -109,7 +110,7 @@ def _optimizer(config: ExperimentConfig) -> str:
 
 
 def _memory(prepared: PreparedRun) -> str:
-    """Return the bytes of the training state with its gradients, of the data, and those free."""
+    """Return the line about memory: of the training state, of the data, and free memory."""
     state, task = prepared.trainer.state, prepared.task
     params = _bytes(state.params)
     sizes: Mapping[str, int] = {
@@ -126,7 +127,7 @@ def _bytes(tree: Any) -> int:
 
 
 def _bytes_of_examples(examples: Examples) -> int:
-    """Return the bytes of arrays; those of files that are read in parts count in full."""
+    """Return the size of arrays in bytes; arrays that are read in parts count in full."""
     return sum(int(getattr(x, "nbytes", 0)) for x in tf.nest.flatten([examples.x, examples.y]))
 
 

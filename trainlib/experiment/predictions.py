@@ -1,4 +1,4 @@
-"""What a model predicts for the test examples, with the loss of each, for the report."""
+"""Predictions of the test examples, with the loss of each, for reports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trainlib.training.output_names import OutputOf, names_of_outputs
 def predict_test(
     config: ExperimentConfig, task: Task, built: Models
 ) -> dict[str, Predictions | Reconstructions]:
-    """Return a model's predictions of the test examples by output, "" for the only one.
+    """Return a model's predictions of the test examples, by output; "" is the name of a single one.
 
     Args:
         config: configuration of the run.
@@ -66,7 +66,7 @@ def _of_output(
 
 
 def _losses(config: ExperimentConfig, task: Task, built: Models) -> Any:
-    """Return the loss of each test example, as evaluation computes it; by output of several."""
+    """Return the loss of each test example, as in evaluation; a dict for several outputs."""
     chosen = build_losses(config, task, built.from_logits)
     names = names_of_outputs(built.trained)
     several = isinstance(chosen, dict)
@@ -93,9 +93,9 @@ def _losses(config: ExperimentConfig, task: Task, built: Models) -> Any:
 
 
 def shown_examples(task: Task) -> ExampleData:
-    """Return the test examples as a report shows them.
+    """Return the test examples for a report.
 
-    Of several inputs they are the first images, or the columns of all inputs that are columns.
+    Of several inputs the first one with images is shown, or the columns of all inputs.
     """
     x, x_max, names = task.part("test").x, task.dataset.x_max, task.dataset.feature_names
     if not isinstance(x, dict):
@@ -110,7 +110,7 @@ def shown_examples(task: Task) -> ExampleData:
 
 
 def class_names(task: Task, output: str) -> list[str]:
-    """Return the names of the classes of an output; [] for numbers."""
+    """Return the names of an output's classes; [] for numbers."""
     classes = task.head(output).classes
     named = list(task.dataset.class_names)
     return named if len(named) == classes else [str(k) for k in range(classes)]

@@ -1,4 +1,4 @@
-"""The configuration of pretraining: how hidden layers are trained without labels first."""
+"""`PretrainConfig`: the configuration of pretraining without labels."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ NONE, AUTOENCODER, MASKED = "none", "autoencoder", "masked"
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PretrainConfig:
-    """Whether the hidden layers of the model are trained without labels first, and how.
+    """Configuration of pretraining: the hidden layers are first trained without labels.
+
+    Its settings are those of `tl.pretrain`, with a data set.
 
     Args:
         method: "none", the default; "autoencoder", the hidden layers and a decoder reconstruct the
-            inputs; or "masked", they predict features that are masked from the others.
-        data: data set without labels, or whose labels are ignored: a name, the path of a file, or
+            inputs; or "masked", the hidden layers predict masked features from the other ones.
+        data: data set for pretraining, whose labels are ignored: a name, the path of a file, or
             `module:function`, as `ExperimentConfig.dataset`. Default: None, all training examples
-            of the experiment's data set, also those that `train_examples` leaves out.
-        layerwise: of "autoencoder": whether the dense layers are trained one after another.
+            of the experiment's data set, whatever its `train_examples`.
+        layerwise: whether the dense layers are trained one after another, for "autoencoder".
             Default: False.
-        noise: of "autoencoder": disturbs the inputs: the fraction that is dropped, in [0, 1), or a
-            standard deviation. Default: 0.
+        noise: noise in the inputs, for "autoencoder": the fraction of inputs that is dropped, in
+            [0, 1), or the standard deviation of Gaussian noise. Default: 0.
         noise_kind: "dropout", the default, or "gaussian_noise".
-        mask: of "masked": probability that a feature is masked, in (0, 1). Default: 0.3.
-        epochs: epochs, of each layer if `layerwise`, at least 1. Default: 10.
+        mask: probability that a feature is masked, in (0, 1), for "masked". Default: 0.3.
+        epochs: epochs of pretraining, at least 1; with `layerwise`, of each layer. Default: 10.
         batch_size: examples in a batch, at least 1. Default: 64.
-        learning_rate: of Adam, above 0. Default: 0.001.
+        learning_rate: learning rate of Adam, above 0. Default: 0.001.
 
     Raises:
-        ValueError, TypeError: a setting of another type, out of its range, or of another method.
+        ValueError, TypeError: a setting has another type, is out of its range, or belongs to
+            another method.
 
     Example:
         >>> tl.PretrainConfig(method="autoencoder", layerwise=True, epochs=5)
@@ -121,7 +124,7 @@ class PretrainConfig:
 
 
 def check_pretrain(config: Any) -> None:
-    """Raise `ValueError` where an experiment cannot be pretrained.
+    """Raise `ValueError` if pretraining is configured for an experiment that cannot have it.
 
     Args:
         config: an `ExperimentConfig`.

@@ -1,4 +1,4 @@
-"""Pretraining of an experiment's model: its data without labels, and what a run keeps of it."""
+"""Pretraining of an experiment's model: its data, and its records in a run folder."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def pretrain_models(
 ) -> list[dict[str, Any]]:
     """Train the hidden layers of a model without labels, and return a record of each stage.
 
-    Layers that the experiment freezes are trained here, and frozen again afterwards.
+    Layers that the experiment freezes are trained, too, and frozen again afterwards.
 
     Args:
         config: the experiment.
         task: its data.
         built: its model, which is changed in place.
-        log: called with a line for each epoch; None: only check that it can be pretrained.
+        log: called with a line for each epoch. None: only check that pretraining is possible.
 
     Returns:
-        The records, as the file of a run has them; [] where the experiment has no pretraining.
+        The records, as of `read_pretraining`; [] without pretraining.
 
     Raises:
-        ValueError, TypeError, OSError: the data are missing or do not fit the model, or the model
-            has no hidden layers that can be trained so.
+        ValueError, TypeError, OSError: the data are missing or do not suit the model, or the model
+            cannot be pretrained by this method.
     """
     settings = config.pretrain
     if settings.method == NONE:
@@ -73,10 +73,10 @@ def pretrain_models(
 
 
 def unlabelled_inputs(config: ExperimentConfig, task: Task) -> np.ndarray:
-    """Return the inputs that a model is pretrained on.
+    """Return the inputs for pretraining.
 
     Raises:
-        ValueError, TypeError, OSError: they are missing, or unlike those of the task.
+        ValueError, TypeError, OSError: the data are missing, or have another form than the task's.
     """
     name = config.pretrain.data
     x: Any = task.dataset.train.x if name is None else _load(config, task, name)
@@ -92,7 +92,7 @@ def unlabelled_inputs(config: ExperimentConfig, task: Task) -> np.ndarray:
 
 
 def _load(config: ExperimentConfig, task: Task, name: str) -> Any:
-    """Return the inputs of a data set whose labels, if there are any, are ignored."""
+    """Return the inputs of a data set; its labels are ignored."""
     rules = task.dataset.preprocessing
     if is_path(name) and is_table(name) and rules is not None:
         return load_inputs(expanded(name), rules, data_dtype(config))[0]
@@ -106,7 +106,7 @@ def _load(config: ExperimentConfig, task: Task, name: str) -> Any:
 
 
 def write_pretraining(folder: Path, stages: Sequence[Mapping[str, Any]]) -> None:
-    """Write the records of the stages of pretraining into a run's folder; no file for none."""
+    """Write the records of the stages of pretraining into a run's folder, if there are any."""
     if stages:
         write_text(folder / PRETRAINING_FILE, as_json(list(stages), indent=2) + "\n")
 
@@ -129,7 +129,7 @@ def read_pretraining(folder: Path) -> list[dict[str, Any]]:
 def pretraining_summary(
     config: ExperimentConfig, stages: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return what a run's summary says of pretraining; {} where there was none."""
+    """Return the entry of a run's summary about pretraining; {} without pretraining."""
     if not stages:
         return {}
     ends = [{k: x for k, x in stage.items() if k != "history"} for stage in stages]
@@ -138,7 +138,7 @@ def pretraining_summary(
 
 
 def _groups(task: Task, method: str) -> list[int] | None:
-    """Return the number of the column of each input of a table: they are masked together."""
+    """Return the group of each input: the number of its column in the table. None for no table."""
     rules = task.dataset.preprocessing
     if rules is None or method != MASKED:
         return None
@@ -146,7 +146,7 @@ def _groups(task: Task, method: str) -> list[int] | None:
 
 
 def _record(stage: PretrainingStage) -> dict[str, Any]:
-    """Return a stage as a file holds it."""
+    """Return the record of a stage."""
     last = stage.history[-1]
     return {
         "stage": stage.name,

@@ -1,6 +1,7 @@
-"""Which experiments share compiled programs: those of one key, the text of what programs contain.
+"""The key of compiled programs: experiments with the same key share them.
 
-A setting is in the key unless it is listed here, with the reason why programs do not contain it.
+The key is text of all settings on which the programs depend. A setting is part of it unless it is
+listed here.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from trainlib.transforms.factory_arguments import is_injected
 from trainlib.user_code import is_spec
 
 IN_DATA = ("dataset", "data")
-"""Settings of the data, whose content no program contains; the key has the form of the data."""
+"""Settings of the data: programs depend only on the shapes and types of the data, which are in the
+key."""
 IN_MODEL = ("model", "transfer", "from_logits", "safe_mode", "parameters")
-"""Settings of the model, in the place of which the key has the model itself.
+"""Settings of the model; the key has the layers of the model instead.
 
 An experiment that freezes layers, or has rates by depth, shares no programs.
 """
@@ -39,14 +41,14 @@ OF_THE_RUN = (
     *("epochs", "seed", "monitors", "callbacks", "validation_ratio", "calibrate"),
     *("report", "checkpoints", "tensorboard", "worker_timeout", "ensemble", "pretrain"),
 )
-"""Settings that act between the calls to the programs, or are values of the state."""
+"""Settings that take effect between the calls of programs, or are values in the training state."""
 WITH_VALUES = ("optimizer", "schedule", "clipping", "regularizer", "norms")
-"""Settings of which the key has a part: their numbers are values."""
+"""Settings whose numbers are values in the training state; the key has the other parts of them."""
 NOT_IN_KEY = frozenset((*IN_DATA, *IN_MODEL, *OF_THE_RUN, *WITH_VALUES))
 
 
 def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | None:
-    """Return text in which all agrees that the programs of a trainer contain.
+    """Return the key of a trainer's compiled programs.
 
     Args:
         config: the experiment; its learning rate is not "auto".
@@ -54,8 +56,8 @@ def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | N
         built: its model.
 
     Returns:
-        The text; None for an experiment whose programs cannot be shared, since its data are
-        streamed, or its model has custom layers, or layers whose names Keras numbers.
+        The key; None if the programs cannot be shared, because the data are streamed, or the model
+        has custom layers or layers with automatically numbered names.
     """
     found = architecture(built.trained)
     if found is None or task.is_streamed:
@@ -83,7 +85,7 @@ def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | N
 
 
 def _optimization(config: ExperimentConfig, steps: int) -> dict[str, Any]:
-    """Return what the programs contain of the optimizer."""
+    """Return the part of the key about the optimizer."""
     of_rate: Any = "in the state"
     if not is_rate_in_state(config):
         of_rate = ("table", table_length(config, steps))
@@ -99,7 +101,7 @@ def _optimization(config: ExperimentConfig, steps: int) -> dict[str, Any]:
 
 
 def _without_held(chosen: FunctionConfig, factories: Any) -> Any:
-    """Return a function, without the hyperparameters that the state of the optimizer holds."""
+    """Return a function without the hyperparameters that are values in the optimizer's state."""
     if is_spec(chosen.name):
         return chosen.name, sorted(chosen.hyperparameters)
     factory = factories[chosen.name]
@@ -111,7 +113,7 @@ def _without_held(chosen: FunctionConfig, factories: Any) -> Any:
 
 
 def _without_numbers(kind: str, chosen: FunctionConfig | None) -> Any:
-    """Return a function, without the hyperparameters that the programs hold as numbers."""
+    """Return a function without the hyperparameters that are variables of the programs."""
     if chosen is None:
         return None
     numbers = dict.fromkeys(floating(kind, chosen), "a value")

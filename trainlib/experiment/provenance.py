@@ -1,4 +1,4 @@
-"""Where results come from: the command that repeats them, their date, and the versions."""
+"""The provenance of results: the command that repeats them, their date, and the versions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainlib.report.page import Provenance
 
 
 def made_now() -> dict[str, Any]:
-    """Return the date and the versions, as a summary keeps them."""
+    """Return the current date and versions, for a summary."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "versions": {
@@ -36,13 +36,12 @@ def made_now() -> dict[str, Any]:
 def provenance(
     command: str, config: ExperimentConfig, summary: Mapping[str, Any] | None = None
 ) -> Provenance:
-    """Return where the results of a run or of several come from.
+    """Return the provenance of the results of one or several runs.
 
     Args:
-        command: the command that repeats them.
+        command: the command that repeats the results.
         config: the configuration, with the seed.
-        summary: the summary, which has the date and the versions since they are kept. Default:
-            None, of a run that is not finished.
+        summary: the summary of a finished run, with the date and the versions. Default: None.
     """
     found = summary or {}
     date = str(found.get("date", "")).replace("T", " ")[:16]
@@ -51,12 +50,12 @@ def provenance(
 
 
 def command_line(name: str, config: ExperimentConfig, *options: Any, **more: Any) -> str:
-    """Return a command with the flags that are not at their defaults, quoted for a shell.
+    """Return a command line with all flags that differ from their defaults, quoted for a shell.
 
     Args:
-        name: the command.
+        name: name of the command.
         config: the configuration.
-        *options: dataclasses of further settings.
+        *options: dataclasses with further settings.
         **more: further flags.
     """
     declared = {s.flag: s.default for s in settings(ExperimentConfig)}

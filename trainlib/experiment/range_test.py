@@ -25,16 +25,16 @@ def find_learning_rate(
     on_step: OnStep | None = None,
     range_test: RangeTest = DEFAULT,
 ) -> LRFinderResult:
-    """Run the range test of a configuration; the model is not changed.
+    """Run the learning-rate range test of a configuration; the model is not changed.
 
-    A batch of the test holds the examples of a whole update, accumulated gradients included.
+    With gradient accumulation, a batch of the test has the examples of one update.
 
     Args:
         config: the experiment; its learning rate, schedule and epochs are ignored.
         task: its data and loss.
         built: its model.
-        on_step: called at each step, as by `lr_finder`.
-        range_test: options of the test.
+        on_step: called after each step, as of `lr_finder`. Default: None.
+        range_test: options of the test. Default: `RangeTest()`.
     """
     return lr_finder(
         built.trained,
@@ -56,7 +56,7 @@ def find_learning_rate(
 
 
 def is_rate_auto(config: ExperimentConfig) -> bool:
-    """Return whether the learning rate is to be found by a range test."""
+    """Return whether the learning rate is "auto", found by a range test."""
     return config.optimizer.hyperparameters.get("learning_rate") == AUTO
 
 

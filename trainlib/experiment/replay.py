@@ -20,7 +20,7 @@ from trainlib.training.tensor_summary import format_table
 
 
 def replay_step(config: ExperimentConfig, folder: Path, step: int) -> str:
-    """Repeat one step of a run from the checkpoint before it. No file is written.
+    """Repeat one step of a run from the checkpoint before it, without writing files.
 
     Args:
         config: configuration of the run.
@@ -28,10 +28,10 @@ def replay_step(config: ExperimentConfig, folder: Path, step: int) -> str:
         step: number of the batch, counted from 1 over the whole run.
 
     Returns:
-        Where the step is, and a table with the range of each of its tensors.
+        The position of the step, and a table with the range of each of its tensors.
 
     Raises:
-        ValueError, TypeError: there is no such step; or this is one of several workers.
+        ValueError, TypeError: there is no such step, or this process is one of several workers.
     """
     check_integer("replay_step", step, at_least=1)
     workers = cluster()

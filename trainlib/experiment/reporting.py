@@ -1,4 +1,4 @@
-"""Reports of run folders, which are read into the records that pages show."""
+"""Reports of run folders: reads a folder into records, and writes the page."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ SCHEDULE_POINTS = 1000
 
 
 def read_record(folder: Path) -> RunRecord:
-    """Return the record of a run from its folder, finished or not.
+    """Return the record of a run, finished or not, from its folder.
 
     Raises:
-        ValueError: there is no run, or a file of it is damaged.
+        ValueError: the folder is not that of a run, or a file is damaged.
     """
     name, history = folder.resolve().name, run_folder.read_history(folder)
     if not (folder / run_folder.CONFIG_FILE).is_file():
@@ -62,7 +62,7 @@ def _record(
     summary: Mapping[str, Any] | None,
     curve: LossCurve | None = None,
 ) -> RunRecord:
-    """Return the record of a run whose configuration is known."""
+    """Return the record of a run, given its configuration."""
     return RunRecord(
         name,
         history,
@@ -75,10 +75,10 @@ def _record(
 
 
 def read_records(folders: Sequence[Path]) -> dict[str, RunRecord]:
-    """Return the records of runs by name, or by path where two runs have the same name.
+    """Return the records of runs by name, or by path if two runs have the same name.
 
     Raises:
-        ValueError: a folder is given twice, is not a run, or is damaged.
+        ValueError: a folder is given twice, is not that of a run, or is damaged.
     """
     resolved = [folder.resolve() for folder in folders]
     for folder, path in zip(folders, resolved, strict=True):
@@ -91,13 +91,13 @@ def read_records(folders: Sequence[Path]) -> dict[str, RunRecord]:
 
 
 def is_one_model(folder: Path) -> bool:
-    """Return whether a folder is that of a run of one model, not of an ensemble."""
+    """Return whether a folder is that of a run with one model, and not of an ensemble."""
     file = folder / run_folder.CONFIG_FILE
     return not file.is_file() or run_folder.read_config(folder).ensemble.is_one
 
 
 def is_finished(folder: Path) -> bool:
-    """Return whether a run has written its summary, which is the last thing it does."""
+    """Return whether a run is finished: its summary, which is written last, exists."""
     return (folder / run_folder.SUMMARY_FILE).is_file()
 
 
@@ -112,13 +112,14 @@ def write_report(
 
     Args:
         folder: folder of the run, which may be unfinished.
-        to: folder to write to; it is made if it does not exist.
+        to: folder to write to, created if it does not exist.
         data_dir: folder that is searched first for the data set. Default: None, that of the run.
-        safe_mode: refuse a model's file that contains code. Default: True.
+        safe_mode: whether to refuse a model's file that contains code. Default: True.
         code_path: as of `read_saved_run`. Default: None.
 
     Raises:
-        ValueError, OSError: there is no run, a file of it is damaged, or its data are missing.
+        ValueError, OSError: the folder is not that of a run, a file is damaged, or data are
+            missing.
         ImportError: matplotlib is not installed.
     """
     if (folder / run_folder.SUMMARY_FILE).is_file() and not is_one_model(folder):
@@ -141,7 +142,7 @@ def write_report(
 def write_report_from_memory(
     folder: Path, config: ExperimentConfig, task: Task, built: Models
 ) -> None:
-    """Write the report of a run that has just finished, whose data and model are in memory.
+    """Write the report of a finished run whose data and model are in memory.
 
     Args:
         folder: folder of the run.
@@ -184,10 +185,10 @@ def write_comparison(folders: Sequence[Path], to: Path) -> None:
 
     Args:
         folders: folders of the runs.
-        to: folder to write to; it is made if it does not exist.
+        to: folder to write to, created if it does not exist.
 
     Raises:
-        ValueError: as `read_records` says.
+        ValueError: as of `read_records`.
         ImportError: matplotlib is not installed.
     """
     runs = read_records(folders)
@@ -204,7 +205,7 @@ def write_comparison(folders: Sequence[Path], to: Path) -> None:
 def model_record(
     config: ExperimentConfig, task: Task, built: Models, history: columns.History
 ) -> ModelRecord:
-    """Return the part of a report that needs the model of the finished run.
+    """Return the record of a finished run's model, for its report.
 
     Args:
         config: configuration of the run.
@@ -229,7 +230,7 @@ def model_record(
 def _schedule(
     config: ExperimentConfig, task: Task, epochs: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return positions in epochs and the learning rates there; None if it is not a schedule."""
+    """Return positions in epochs and the learning rates there; None without a schedule."""
     steps = steps_per_epoch(config, task)
     schedule = build_optimization(config, steps).schedule
     if schedule is None:

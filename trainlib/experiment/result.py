@@ -1,4 +1,4 @@
-"""The result of an experiment, and the session of a process in it."""
+"""The result of an experiment, the exceptions that end it, and the part of a process in it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ class ExperimentResult:
     """Result of an experiment.
 
     Attributes:
-        config: the configuration of the run, with "auto" resolved: learning rate, execution, norms.
+        config: the configuration, with "auto" resolved: learning rate, execution, norms.
         folder: the run folder; None on workers other than the chief.
         history: results of each epoch, a dict each.
-        train: loss and metrics of the final model over the training part; None if the run was
-            stopped to be resumed.
-        validation: the same over the validation part; None if there is none.
-        test: the same over the test part.
-        steps: optimizer steps of the whole run.
-        seconds: seconds of training, without evaluation of the parts.
-        execution: how steps ran: "graph", "xla" or "xla_update".
+        train: loss and metrics of the final model on the training part; None if the run was stopped
+            and can be resumed.
+        validation: loss and metrics on the validation part; None if there is none.
+        test: loss and metrics on the test part.
+        steps: number of optimizer updates in the whole run.
+        seconds: seconds of training, without the final evaluation.
+        execution: execution of the steps: "graph", "xla" or "xla_update".
         params_sha256: SHA-256 hash of the final parameters.
         model: the trained Keras model.
         stop: the request that ended training before its last epoch; None if none did.
-        calibration: what the temperature changes, by part of the data; {} if none was fitted.
+        calibration: effect of the temperature by part of the data; {} if none was fitted.
     """
 
     config: ExperimentConfig
@@ -54,16 +54,16 @@ class ExperimentResult:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run is finished, and not stopped to be resumed."""
+        """Whether the run is finished: it was not stopped by a request that lets it be resumed."""
         return self.stop is None or not self.stop.resumable
 
 
 class NonFiniteRunError(NonFiniteError):
-    """A run that ended because numbers were not finite.
+    """A run ended because a loss, a gradient or a parameter was infinite or NaN.
 
     Attributes:
         batch: number of the batch, counted from 1 over the whole run; None if it is unknown.
-        folder: the run folder, whose checkpoints a replay starts from; None if there is none.
+        folder: the run folder, from which the step can be replayed; None if there is none.
     """
 
     def __init__(self, message: str, batch: int | None, folder: Path | None) -> None:
@@ -72,11 +72,11 @@ class NonFiniteRunError(NonFiniteError):
 
 
 class RunInterrupted(KeyboardInterrupt):  # noqa: N818
-    """A run that was interrupted before or after its training; its folder can be resumed.
+    """A run was interrupted before or after its training; it can be resumed.
 
     Attributes:
-        folder: its folder.
-        is_finished: whether everything but the report is written.
+        folder: the run folder.
+        is_finished: whether all files but the report are written.
     """
 
     def __init__(self, folder: Path, is_finished: bool) -> None:
@@ -91,11 +91,13 @@ class Session(NamedTuple):
     """The part of a process in a run.
 
     Attributes:
-        is_chief: whether it writes files: the first worker, or the only process.
-        start_barrier: context manager to create the strategy in, given a function that returns the
-            fingerprint of the data: workers with other data are refused there.
-        log: called with lines on the progress of the run.
-        log_result: called with lines on its results. Default: None, `log` is.
+        is_chief: whether the process writes files: the first worker, or the only process. Default:
+            True.
+        start_barrier: function of a function that returns the fingerprint of the data. It returns
+            the context manager in which the strategy is created, and which raises an error if the
+            data of workers differ. Default: a context manager that does nothing.
+        log: called with lines on the progress of the run. Default: not called.
+        log_result: called with lines on the results of the run. Default: None, `log` is called.
     """
 
     is_chief: bool = True
@@ -105,6 +107,6 @@ class Session(NamedTuple):
 
 
 def default_session() -> Session:
-    """Return the session of a process by TF_CONFIG; it logs nothing."""
+    """Return the part of this process according to TF_CONFIG, without a log."""
     workers = cluster()
     return Session(is_chief=workers is None or workers.number == 0)

@@ -1,4 +1,4 @@
-"""The configuration of a resumed run: that of the run, with the settings that may change."""
+"""The configuration of a resumed run: that of the run, with allowed changes."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ CHANGEABLE = (
     "validation_ratio",
     "worker_timeout",
 )
-"""Settings that may change when a run is resumed, because they do not change its numbers."""
+"""Settings that may change when a run is resumed, because its numbers do not depend on them."""
 FREE_IN_ENSEMBLES = ("code_path", "data_dir", "report", "safe_mode")
-"""Settings that may change when an ensemble is resumed: its members have equal configurations."""
+"""Settings that may change when an ensemble is resumed."""
 TENSORBOARD = ("tensorboard_dir", "tensorboard_steps", "histogram_epochs", "layer_statistics")
 
 
@@ -47,11 +47,11 @@ def resumed_config(
 
     Args:
         folder: folder of the run.
-        changes: settings by flag; those of the run may be repeated.
-        to_replay: whether a step of the run is only replayed, so that it may be finished.
+        changes: changed settings by flag; unchanged ones may be repeated.
+        to_replay: whether a step of the run is only replayed; the run may then be finished.
 
     Raises:
-        ValueError: there is no such run, it is finished, or a setting contradicts it.
+        ValueError: the run does not exist or is finished, or a change is not allowed.
     """
     config = run_folder.read_config(folder)
     check_trust(folder, config, changes)
@@ -74,11 +74,11 @@ def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConf
 
     Args:
         folder: its folder.
-        changes: settings by flag, which must be those of the ensemble, `code_path`, `data_dir`,
-            `report` and `safe_mode` excepted.
+        changes: changed settings by flag: `code_path`, `data_dir`, `report` and `safe_mode`.
+            Unchanged settings may be repeated.
 
     Raises:
-        ValueError: there is no such run, it is finished, or a setting contradicts it.
+        ValueError: the ensemble does not exist or is finished, or a change is not allowed.
     """
     config = run_folder.read_config(folder)
     if config.ensemble.is_one:
@@ -95,15 +95,15 @@ def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConf
 
 
 def check_trust(folder: Path, config: ExperimentConfig, given: Mapping[str, Any]) -> None:
-    """Refuse a folder that says itself that code in its `.keras` files may run.
+    """Check that the user, and not the folder of a run, allows code in `.keras` files to run.
 
     Args:
         folder: the folder.
-        config: the configuration in it.
+        config: the configuration in the folder.
         given: settings that the user gives, by flag.
 
     Raises:
-        ValueError: the configuration turns `safe_mode` off, and the user does not.
+        ValueError: `safe_mode` is off in the configuration, but not in the given settings.
     """
     if not config.safe_mode and "safe_mode" not in given:
         raise ValueError(
@@ -113,7 +113,7 @@ def check_trust(folder: Path, config: ExperimentConfig, given: Mapping[str, Any]
 
 
 def _check_changes(folder: Path, flat: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise `ValueError` for the first setting given that contradicts those of the run."""
+    """Raise `ValueError` for the first change that is not allowed."""
     for name, value in given.items():
         of_run = flat.get(name)
         if not _is_same(value, of_run) and not _may_change(name, value, of_run):
@@ -129,17 +129,17 @@ def _contradiction(folder: Path, name: str, value: Any, of_run: Any) -> ValueErr
 
 
 def _is_same(value: Any, of_run: Any) -> bool:
-    """Return whether a setting is that of the run; a path may be given relative."""
+    """Return whether a given setting equals that of the run; a path may be relative."""
     if isinstance(value, str) and isinstance(of_run, str) and os.path.isabs(of_run):
         return str(absolute(value)) == of_run
     return bool(value == of_run)
 
 
 def _may_change(name: str, value: Any, of_run: Any) -> bool:
-    """Return whether a setting of a run may change when it is resumed.
+    """Return whether a setting may change when a run is resumed.
 
-    `nonfinite` changes no number until a step is not finite, but only a run that tests its steps
-    counts the skipped ones.
+    For `nonfinite` both values must test every step, or neither: the state of a run that tests its
+    steps has a counter of skipped ones.
     """
     if name == "nonfinite":
         return (value in UNGUARDED) == (of_run in UNGUARDED)
@@ -147,7 +147,7 @@ def _may_change(name: str, value: Any, of_run: Any) -> bool:
 
 
 def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentConfig) -> None:
-    """Raise `ValueError` if no epoch is left, or if the schedule would change."""
+    """Raise `ValueError` if no epoch is left, or if another number would change the schedule."""
     if resumed.epochs != config.epochs and config.schedule.follows_run_length:
         names = ",".join(x.name for x in config.schedule.schedules)
         raise ValueError(
@@ -168,9 +168,9 @@ def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentCon
 
 
 def _check_history(folder: Path, config: ExperimentConfig) -> None:
-    """Raise `ValueError` if a run whose checkpoints are gone would begin again, over its history.
+    """Raise `ValueError` if a run has a history but no checkpoints.
 
-    A run that was stopped before its first checkpoint begins again.
+    A run that was stopped before its first checkpoint starts again from its first epoch.
     """
     every, checkpoints = config.checkpoints.epochs, folder / run_folder.CHECKPOINTS
     if checkpoints.exists() and not checkpoints.is_dir():

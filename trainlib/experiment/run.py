@@ -1,4 +1,4 @@
-"""Run an experiment: what `train` does at a shell, as a function of a configuration."""
+"""`run_experiment`: train, evaluate and save a model, as `train` does at a shell."""
 
 from __future__ import annotations
 
@@ -67,26 +67,27 @@ def run_experiment(
     callbacks: Sequence[Callback] = (),
     session: Session | None = None,
 ) -> ExperimentResult:
-    """Train, test and save a model as a configuration says, like `train` at a shell.
+    """Train, evaluate and save a model, like `train` at a shell.
 
-    Each of several workers calls this function; only the chief writes files.
+    In a multi-worker run each worker calls this function; only the chief writes files.
 
     Args:
         config: the experiment.
-        run_dir: the run folder to write, new or empty; default:
+        run_dir: run folder to write, new or empty. Default: None,
             runs/<data set>-<model>-<optimizer>-<time>.
         resume: whether to continue the run in `run_dir` from its newest checkpoint; `config` is
             then that of `trainlib.experiment.resume.resumed_config`. Default: False.
-        callbacks: callbacks called before those of the configuration; default: none.
-        session: how this process takes part in the run; default: by TF_CONFIG, without a log.
+        callbacks: callbacks called before those of the configuration. Default: none.
+        session: the part of this process in the run. Default: None, according to TF_CONFIG, without
+            a log.
 
     Returns:
         An `ExperimentResult`.
 
     Raises:
         ValueError, TypeError, OSError: something that the configuration names does not exist, does
-            not fit, or cannot be written.
-        NonFiniteError: as `config.nonfinite` says.
+            not suit the data, or cannot be written.
+        NonFiniteError: a number is not finite, and `config.nonfinite` is "epoch" or "stop".
 
     Example:
         >>> import tempfile
@@ -126,7 +127,7 @@ def run_experiment(
 
 @contextlib.contextmanager
 def _named_if_interrupted(folder: Path | None) -> Iterator[None]:
-    """Name the run's folder in an interrupt."""
+    """Turn an interrupt into `RunInterrupted`, which names the run folder."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -138,7 +139,7 @@ def _named_if_interrupted(folder: Path | None) -> Iterator[None]:
 def _folder(
     prepared: PreparedRun, run_dir: Path | None, resume: bool, held: contextlib.ExitStack
 ) -> Path:
-    """Return the run folder, locked, with the configuration and the rules of a table in it."""
+    """Make and lock the run folder; write the configuration and the rules of a table into it."""
     if run_dir is None or not resume:
         existed = existing_part(run_dir or absolute(run_folder.RUNS) / "a run")
         folder = run_folder.create(prepared.config, run_dir)
@@ -154,7 +155,7 @@ def _folder(
 
 
 def _log_start(prepared: PreparedRun, folder: Path | None, log: Log) -> None:
-    """Write the range test's curve, and log what is run and how."""
+    """Write the curve of the range test, and log the experiment."""
     config, task, trainer = prepared.config, prepared.task, prepared.trainer
     if folder is not None and prepared.range_test is not None:
         title = f"{config.optimizer.name} on {task.dataset.name}"
@@ -178,7 +179,7 @@ def _log_start(prepared: PreparedRun, folder: Path | None, log: Log) -> None:
 
 
 def _describe_choice(choice: Choice) -> str:
-    """Return how the execution was chosen, and how a run with the same bits chooses it."""
+    """Return a line on how the execution was chosen, and how to choose the same one again."""
     if choice.source == "cache":
         return f"execution: {choice.execution}, as measured by an earlier run of this kind"
     measured = ", ".join(f"{name} {speed:,.0f}" for name, speed in choice.speeds.items())
@@ -198,7 +199,7 @@ def _fit(
     callbacks: Sequence[Callback],
     resume: bool,
 ) -> list[Results]:
-    """Train, and write the history into the folder if this process has one."""
+    """Train, and write the history into the run folder if this process has one."""
     config, task = prepared.config, prepared.task
     files: list[Callback] = []
     if folder is not None:
@@ -221,7 +222,7 @@ def _fit(
 
 @contextlib.contextmanager
 def _naming_folder(folder: Path | None) -> Iterator[None]:
-    """Add the run folder to an error about numbers that are not finite."""
+    """Add the run folder to errors about numbers that are not finite."""
     try:
         yield
     except NonFiniteError as error:
@@ -235,7 +236,7 @@ def _result(
     stop: Stop | None,
     calibration: dict[str, Calibration],
 ) -> ExperimentResult:
-    """Return the result of a run, with those of the parts where it is finished."""
+    """Return the result of a run; if it is finished, with results on the parts of the data."""
     trainer = prepared.trainer
     return ExperimentResult(
         config=prepared.config,
@@ -271,13 +272,13 @@ def _write_results(prepared: PreparedRun, result: ExperimentResult, session: Ses
 def write_model_and_summary(
     folder: Path, task: Task, result: ExperimentResult, more: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the model of a finished run, with the rules of its table, and its summary.
+    """Write the model of a finished run, the rules of its table, and the summary.
 
     Args:
         folder: folder of the run.
         task: its task.
         result: its result.
-        more: further entries of the summary. Default: None, none.
+        more: further entries of the summary. Default: None.
     """
     file = folder / run_folder.MODEL_FILE
     run_folder.save_model(file, result.model)
@@ -289,7 +290,7 @@ def write_model_and_summary(
 
 
 def _write_report(prepared: PreparedRun, folder: Path, log: Log) -> None:
-    """Write the report, if matplotlib is installed; an error in it does not fail the run."""
+    """Write the report if matplotlib is installed; errors in it are logged, not raised."""
     try:
         require_matplotlib()
     except ImportError:

@@ -30,14 +30,14 @@ def evaluate_run(
     """Return the loss and the metrics of a run's model on a part of its data.
 
     Args:
-        run: the run, or one `with_data`.
-        part: "train", "validation" or "test". Default: "test", or all examples of a file without
-            parts.
-        safe_mode: refuse a file that contains code. Default: True.
-        log: called with lines on what is unlike the training data.
+        run: the run, possibly with other data, as of `with_data`.
+        part: "train", "validation" or "test". Default: None, "test", or all examples of a file
+            without parts.
+        safe_mode: whether to refuse a file that contains code. Default: True.
+        log: called with lines on differences from the training data. Default: not called.
 
     Raises:
-        ValueError, OSError: the run has no such part, or model and data do not fit.
+        ValueError, OSError: the run has no such part, or the data do not suit the model.
     """
     if run.takes_all and part is not None:
         raise ValueError(f"part {part}: all examples of {shown(run.config.dataset)} are evaluated")
@@ -52,7 +52,7 @@ def evaluate_run(
 
 
 def _whole_task(run: SavedRun) -> Task:
-    """Return the task of evaluating the model of a run on all examples of a file."""
+    """Return the task for an evaluation on all examples of a file."""
     config, path = run.config, expanded(run.config.dataset)
     reading = Reading(
         task=_kind(run),
@@ -75,17 +75,18 @@ def _whole_task(run: SavedRun) -> Task:
 
 
 def _kind(run: SavedRun) -> str:
-    """Return what the targets of a run are: classes, numbers or, by output, as the data show."""
+    """Return the kind of a run's targets: classes or numbers; "auto" for several outputs."""
     if run.outputs and any(x["classes"] != run.classes for x in run.outputs.values()):
         return AUTO
     return CLASSIFICATION if run.classes else REGRESSION
 
 
 def _output_classes(run: SavedRun, y: Any, data: str) -> dict[str, int]:
-    """Return the number of classes of each array of targets, as the model knows them.
+    """Return the number of classes of each output that the targets have arrays for.
 
     Raises:
-        ValueError: the arrays are not those of the outputs, or have a class that it does not know.
+        ValueError: the arrays do not match the outputs, or have a class that the model does not
+            know.
     """
     if not isinstance(y, Mapping):
         return {}
@@ -100,13 +101,13 @@ def _output_classes(run: SavedRun, y: Any, data: str) -> dict[str, int]:
 
 
 def _dataset(run: SavedRun, name: str, examples: Examples | None = None) -> Dataset:
-    """Return examples as a data set like that of a run."""
+    """Return examples as a data set with the properties of a run's data set."""
     examples = examples or Examples(np.empty(0), np.empty(0))
     return Dataset(name, examples, examples, run.classes, 0.0, run.feature_names, run.class_names)
 
 
 def check_vocabulary(run: SavedRun, x: np.ndarray, data: str) -> None:
-    """Raise `ValueError` for sequences with integers that a run's model does not know."""
+    """Raise `ValueError` if sequences have integers outside the vocabulary of a run's model."""
     known = run.config.model.hyperparameters.get(VOCABULARY)
     if known and not isinstance(x, Mapping) and x.dtype == np.int32 and x.max() >= known:
         raise ValueError(

@@ -49,13 +49,13 @@ def default_path(config: ExperimentConfig, prefix: str = "") -> Path:
 
 
 def _short(name: str) -> str:
-    """Return the name of a data set or a model; of a file, its name without the suffix."""
+    """Return the name of a data set or a model; for a file, its name without suffix."""
     short = Path(name).name.removesuffix(".gz").replace(":", ".")
     return short.removesuffix(".csv").removesuffix(".npz").removesuffix(".keras")
 
 
 def check_free(path: Path) -> None:
-    """Raise `ValueError` if a run's folder would mix with existing files, or has no UTF-8 name."""
+    """Raise `ValueError` if a run's folder exists with files in it, or its name is not UTF-8."""
     if any("\ud800" <= x <= "\udfff" for x in str(path)):  # TensorFlow cannot write there
         raise ValueError(f"run_dir {shown(path)}: is no name in UTF-8; choose another")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -67,16 +67,16 @@ def check_free(path: Path) -> None:
 def given_path(
     run_dir: str | os.PathLike[str] | None, resume: bool, kind: str, *, writes: bool = True
 ) -> Path | None:
-    """Return the folder that a caller has named, absolute; None for a new one of the default name.
+    """Return the absolute path of the folder in an argument `run_dir`, after checks.
 
     Args:
-        run_dir: what the caller has given.
-        resume: whether what is in the folder goes on; else the folder must be new or empty.
-        kind: "run", "search", ..., for the message.
-        writes: whether this process writes to the folder, so that a new one must be free.
+        run_dir: the argument; None for a new folder with the default name.
+        resume: whether the run in the folder is continued; else the folder must be new or empty.
+        kind: "run", "search", ..., for messages.
+        writes: whether this process writes to the folder. Default: True.
 
     Raises:
-        ValueError: the folder is not free, or there is none to resume.
+        ValueError: the folder is not empty, or `resume` is set without a folder.
     """
     if run_dir is None:
         if resume:
@@ -89,7 +89,7 @@ def given_path(
 
 
 def create(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = "") -> Path:
-    """Make a run's folder, with its configuration in it, as `make` does."""
+    """Make a run's folder as of `make`, and write the configuration into it."""
     path = make(config, run_dir, prefix)
     write_config(path, config)
     return path
@@ -98,15 +98,15 @@ def create(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = 
 def make(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = "") -> Path:
     """Make a run's folder.
 
-    If another run has taken the default name, a number is added to it.
+    If the default name is taken, a number is appended to it.
 
     Args:
         config: the experiment.
-        run_dir: the folder; None: a new one, named after the configuration and the time.
-        prefix: what the default name begins with.
+        run_dir: the folder. Default: None, a name made of the configuration and the time.
+        prefix: prefix of the default name. Default: "".
 
     Returns:
-        The folder, absolute.
+        The absolute path of the folder.
 
     Raises:
         ValueError: `run_dir` exists and is not empty.
@@ -121,7 +121,7 @@ def make(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = ""
 
 
 def _make_new(path: Path) -> Path:
-    """Make a folder of a new name; safe where other runs do so at the same time."""
+    """Make a folder with a new name, even if other runs do so at the same time."""
     free, number = path, 1
     while True:
         try:
@@ -142,16 +142,16 @@ def read_config(path: Path) -> ExperimentConfig:
     """Return the configuration of the run in a folder.
 
     Raises:
-        ValueError: there is no run, its file is damaged, or a link leads out of the folder.
+        ValueError: the folder is not that of a run, its file is damaged, or a link leads out of it.
     """
     check_links(path)
     return read_file(path / CONFIG_FILE, "not a run", ExperimentConfig.from_json)
 
 
 def check_links(path: Path) -> None:
-    """Raise `ValueError` for a link in a run's folder, or in its checkpoints, that leads out of it.
+    """Raise `ValueError` for a link that leads out of a run's folder.
 
-    What is written there would change other files.
+    Writing to it would change other files.
     """
     inside = path.resolve()
     for folder in (path, path / CHECKPOINTS):
@@ -164,7 +164,7 @@ def check_links(path: Path) -> None:
 
 
 def _resolved(link: Path) -> Path:
-    """Return what a link leads to; of links in a circle, the root of the file system."""
+    """Return the target of a link; for a circle of links, the root of the file system."""
     try:
         return link.resolve(strict=False)
     except (OSError, RuntimeError):
@@ -185,7 +185,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     """Return the results of each epoch of the run in a folder, at least one.
 
     Raises:
-        ValueError: there is no run, no epoch of it is complete, or the file is damaged.
+        ValueError: the folder is not that of a run, no epoch is complete, or the file is damaged.
     """
     history = read_file(path / HISTORY_FILE, "not a run of train", _parse_history)
     if not history:
@@ -202,15 +202,15 @@ def _parse_history(text: str) -> list[dict[str, Any]]:
 
 
 def read_file(file: Path, missing: str, parse: Callable[[str], Content]) -> Content:
-    """Return what a file in a folder holds.
+    """Read and parse a file in a folder.
 
     Args:
         file: the file.
-        missing: what a folder without the file is, for the message.
-        parse: returns the content of a text.
+        missing: conclusion from a missing file, for the message, such as "not a run".
+        parse: function from the text of the file to its content.
 
     Raises:
-        ValueError: the file is not there, or damaged.
+        ValueError: the file is missing or damaged.
     """
     if not file.is_file():
         raise ValueError(f"{shown(file.parent)}: {missing}, because it has no {file.name}")
@@ -221,7 +221,7 @@ def read_file(file: Path, missing: str, parse: Callable[[str], Content]) -> Cont
 
 
 def epochs_in_history(path: Path) -> int:
-    """Return the number of complete epochs in the history of a folder, 0 without a history."""
+    """Return the number of complete epochs in the history of a folder; 0 without a history."""
     file = path / HISTORY_FILE
     return read_text(file).count("\n") if file.is_file() else 0
 
@@ -233,11 +233,11 @@ def has_checkpoint(path: Path) -> bool:
 
 @contextlib.contextmanager
 def removed_if_refused(path: Path, existed: Path) -> Iterator[None]:
-    """Remove what a new run has written, if bad input ends it before an epoch or a checkpoint.
+    """Remove the files of a new run if bad input ends it before its first epoch or checkpoint.
 
     Args:
         path: the folder of the run.
-        existed: the part of its path that was there before, which stays.
+        existed: the part of its path that existed before; it is kept.
     """
     try:
         yield
@@ -256,7 +256,7 @@ def removed_if_refused(path: Path, existed: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def restored_if_refused(path: Path) -> Iterator[None]:
-    """Write the configuration of a run again if bad input ends its resumption."""
+    """Restore the old configuration of a run if bad input ends the resumed run."""
     before = {name: read_text(path / name) for name in (CONFIG_FILE, FLAGS_FILE)}
     try:
         yield
@@ -269,10 +269,10 @@ def restored_if_refused(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder, which the system releases if the process is killed.
+    """Lock a run's folder inside the context; the system releases the lock of a killed process.
 
     Raises:
-        ValueError: another run holds it.
+        ValueError: another process holds the lock.
     """
     if fcntl is None:
         yield

@@ -42,12 +42,12 @@ class SampleOptions(TypedDict, total=False):
 
 
 def image_names(run: SavedRun, data: str | None) -> tuple[str, ...]:
-    """Return the files of the images that `predict_run` predicts; () for other data."""
+    """Return the image files for which `predict_run` predicts; () for other data."""
     return tuple(image_files(data)) if data and _takes_images(run, data) else ()
 
 
 def _takes_images(run: SavedRun, data: str) -> bool:
-    """Return whether data to predict are images in files.
+    """Return whether the data for a prediction are image files.
 
     Raises:
         ValueError: they are, but the model was not trained on a folder of images.
@@ -70,18 +70,18 @@ def predict_run(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Return the predictions of a run's model: probabilities or scores [N, K], or numbers [N, 1].
 
-    Of a model of several outputs they are such arrays by output.
+    A model with several outputs gives a dict of such arrays.
 
     Args:
-        run: the run, or one `with_data`.
-        data: path of an `.npz` with an array x, or x_NAME of several inputs; of a table with the
-            columns that the model takes; or of a folder of images; or paths of images,
+        run: the run, possibly with other data, as of `with_data`.
+        data: path of an `.npz` file with an array x, or x_NAME for each of several inputs; of a
+            table with the columns of the model; or of a folder of images; or paths of images,
             comma-separated. Default: None, the test examples of the run.
-        safe_mode: refuse a file that contains code. Default: True.
-        log: called with lines on what is unlike the training data.
+        safe_mode: whether to refuse a file that contains code. Default: True.
+        log: called with lines on differences from the training data. Default: not called.
 
     Raises:
-        ValueError, OSError: the data are missing or damaged, or model and data do not fit.
+        ValueError, OSError: the data are missing or damaged, or do not suit the model.
     """
     model, x = _model_and_inputs(run, data, safe_mode, log)
     evaluator = Evaluator(model, precision=run.config.precision, execution=run.config.execution)
@@ -105,7 +105,7 @@ def mc_predict_run(
         **options: `samples`, `masks` and `seed`, as of `tl.mc_predict`.
 
     Raises:
-        ValueError, OSError: as `predict_run` says; the model has no dropout.
+        ValueError, OSError: as of `predict_run`; or the model has no dropout.
     """
     model, x = _model_and_inputs(run, data, safe_mode, log)
     if run.score_name != "p" or not run.classes:
@@ -116,7 +116,7 @@ def mc_predict_run(
 def _model_and_inputs(
     run: SavedRun, data: str | None, safe_mode: bool, log: Log
 ) -> tuple[Any, Tree]:
-    """Return a run's model, and the inputs that it predicts for."""
+    """Return a run's model and the inputs for its predictions."""
     x = load_run_inputs(run, data, log)
     model = load_run_model(run, safe_mode)
     signature = run_signature(run, x)
@@ -125,7 +125,7 @@ def _model_and_inputs(
 
 
 def load_run_inputs(run: SavedRun, data: str | None = None, log: Log = lambda line: None) -> Any:
-    """Return inputs of a run, before they are divided among several inputs of its model.
+    """Return the inputs for predictions, before they are divided among the inputs of the model.
 
     Args:
         run, data, log: as of `predict_run`.
@@ -149,6 +149,6 @@ def load_run_inputs(run: SavedRun, data: str | None = None, log: Log = lambda li
 
 
 def run_signature(run: SavedRun, x: Any) -> ModelSignature:
-    """Return which columns of its inputs a run's model takes as which of several inputs."""
+    """Return the signature of a run's model, given its inputs."""
     columns = columns_by_name(run.feature_names, run.preprocessing)
     return model_signature(run.config, shapes_of(PLAIN_SIGNATURE, x), columns)

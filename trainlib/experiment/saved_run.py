@@ -32,11 +32,11 @@ class SavedRun(NamedTuple):
     """A finished run.
 
     Attributes:
-        folder: its folder.
-        config: its configuration.
-        summary: its summary: results, number of classes, names of the features.
-        preprocessing: rules of the columns of its table; None if it was trained on other data.
-        takes_all: whether its data set is a file without parts, whose examples are all evaluated.
+        folder: folder of the run.
+        config: configuration of the run.
+        summary: summary of the run: results, number of classes, names of the features.
+        preprocessing: preprocessing rules of its table; None if the data are not a table.
+        takes_all: whether the data set is a file without parts, so that all examples are evaluated.
     """
 
     folder: Path
@@ -47,7 +47,7 @@ class SavedRun(NamedTuple):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the columns that the model takes; () for images and unnamed columns."""
+        """Names of the columns that the model takes; () for images and columns without names."""
         return tuple(self.summary["feature_names"])
 
     @property
@@ -57,42 +57,42 @@ class SavedRun(NamedTuple):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes; () if they have none, and for numbers."""
+        """Names of the classes; () for classes without names, and for numbers."""
         named = tuple(self.summary.get("class_names", ()))
         return named if self.preprocessing is None else self.preprocessing.classes
 
     @property
     def outputs(self) -> Mapping[str, Mapping[str, Any]]:
-        """Number of "classes" and name of the "loss" of each of several outputs; {} for one."""
+        """Number of "classes" and name of the "loss" of each output, by name; {} for one output."""
         found: Mapping[str, Mapping[str, Any]] = self.summary.get("outputs", {})
         return found
 
     def class_names_of(self, output: str) -> tuple[str, ...]:
-        """Return the names of the classes of one of several outputs; () for numbers."""
+        """Return the names of the classes of an output, for several outputs; () for numbers."""
         classes = int(self.outputs[output]["classes"])
         names = self.class_names
         return names if len(names) == classes else tuple(map(str, range(classes)))
 
     @property
     def images(self) -> ImageOptions:
-        """Size, colors and classes of the images of a folder that the model was trained on."""
+        """Size, colors and classes of the images in the folder that the model was trained on."""
         data = self.config.data
         return ImageOptions(data.image_size, data.color_mode, self.class_names)
 
     @property
     def score_name(self) -> str:
-        """Short name of what the model predicts for a class: "p" for a probability, or "score"."""
+        """Name of the predictions for a class: "p" for probabilities, or "score"."""
         return score_name(self.config.loss.name)
 
     @property
     def activation(self) -> str | None:
-        """Activation of the outputs that the loss needs, such as "softmax"; None for none."""
+        """Activation of the outputs, such as "softmax"; None for none."""
         loss = self.config.loss.name
         return "softmax" if loss == AUTO else target_of(loss).activation
 
 
 def score_name(loss: str) -> str:
-    """Return the short name of what a loss has a model predict for a class: "p" or "score"."""
+    """Return the name of the predictions for a class: "p" for probabilities, or "score"."""
     activation = "softmax" if loss == AUTO else target_of(loss).activation
     return "p" if activation in LOGITS_ACTIVATIONS else "score"
 
@@ -102,11 +102,11 @@ def read_saved_run(folder: Path, code_path: str | None = None) -> SavedRun:
 
     Args:
         folder: the folder.
-        code_path: folders of the custom modules, where they are no longer in those that the run
-            recorded. Default: None.
+        code_path: folders of custom modules, if these were moved. Default: None, the folders that
+            the run recorded.
 
     Raises:
-        ValueError: there is no run, it is not finished, or a file of it is damaged.
+        ValueError: the folder is not that of a finished run, or a file is damaged.
     """
     config = run_folder.read_config(folder)
     if code_path is not None:
@@ -124,8 +124,8 @@ def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = 
 
     Args:
         run: the run.
-        dataset: name or path of a data set that is like that of the run. Default: None, its own.
-            A file without a test part is evaluated whole.
+        dataset: name or path of a data set of the same form. All examples of a file without a test
+            part are evaluated. Default: None, the data set of the run.
         data_dir: folder that is searched first for its files. Default: None, that of the run.
     """
     config, data = run.config, run.config.data
@@ -147,21 +147,21 @@ def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = 
 
 
 def build_saved_task(run: SavedRun) -> Task:
-    """Return the task of a run, with the columns and the classes that its model knows."""
+    """Return the task of a run, with the columns and the classes of its model."""
     classes = {"": run.classes, **{name: x["classes"] for name, x in run.outputs.items()}}
     return build_task(run.config, run.preprocessing, classes, run.class_names)
 
 
 def load_models(run: SavedRun, task: Task, safe_mode: bool = True) -> Models:
-    """Return the saved model of a run, as its loss sees it.
+    """Return the saved model of a run, with the part whose outputs the loss takes.
 
     Args:
         run: the run.
-        task: its task, or one on other data.
-        safe_mode: refuse a file that contains code. Default: True.
+        task: its task, or a task on other data.
+        safe_mode: whether to refuse a file that contains code. Default: True.
 
     Raises:
-        ValueError, FileNotFoundError: there is no model, or it does not fit the data.
+        ValueError, FileNotFoundError: there is no model, or it does not suit the data.
     """
     model = load_run_model(run, safe_mode)
     built = as_seen_by_loss(model, task, run.config.from_logits)
@@ -184,7 +184,7 @@ def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Eval
 
     Args:
         config: configuration of the run.
-        task: its task, or one on other data.
+        task: its task, or a task on other data.
         built: its model.
     """
     return Evaluator(
