@@ -1,4 +1,4 @@
-"""Comparing the ends of an unbroken and a resumed run."""
+"""Comparing the ends of an uninterrupted and a resumed run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_equal_bits_are_accepted_though_the_seconds_differ():
         ({"u": np.zeros(1)}, "state/u is in one of the two checkpoints only"),
         (
             {"place": TrainingPosition(2, 6)},
-            "the unbroken run ended at epoch_0002_batch_000005, the resumed one",
+            "the uninterrupted run ended at epoch_0002_batch_000005, the resumed one",
         ),
         ({"loss": 2.0}, "the history differs: "),
     ],

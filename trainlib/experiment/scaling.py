@@ -1,4 +1,4 @@
-"""The layers with which a model scales its inputs."""
+"""Layers that scale the inputs of a model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PIXELS = 255.0
 
 
 def scaling_layers(task: Task) -> list[Any] | dict[str, list[Any]]:
-    """Return layers that scale images to [0, 1], or columns by their mean and variance.
+    """Return layers that scale images to [0, 1], or standardize columns; a dict for several inputs.
 
-    Of a model with several inputs, those of each input. Columns are clipped at BOUND standard
-    deviations: a single value 125 of them away from the mean makes plain gradient descent diverge.
+    Columns are clipped at BOUND standard deviations: a single value 125 standard deviations away
+    from the mean makes plain gradient descent diverge.
     """
     if isinstance(task.train.x, Mapping):
         weights = task.weights
@@ -42,7 +42,7 @@ def scaling_layers(task: Task) -> list[Any] | dict[str, list[Any]]:
 
 
 def _moments(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the variance of each column; an example counts by its weight."""
+    """Return the weighted mean and variance of each column."""
     if weights is None:
         return x.mean(0), x.var(0)
     mean = np.average(x, axis=0, weights=weights)

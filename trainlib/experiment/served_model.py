@@ -1,4 +1,4 @@
-"""`ServedModel`, which is imported at its first use: its base class imports Keras."""
+"""`ServedModel`. It is imported at its first use, because its base class needs Keras."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trainlib.core.types import Tensor, Tree
 
 
 class ServedModel(keras.Model):  # type: ignore[misc]
-    """A model with the rules of its inputs before it, and its outputs by name after it.
+    """A model of raw values by name: it encodes them, calls the model, and names the outputs.
 
     Args:
         inner: the model.
-        encode: function of raw values by name that returns the inputs of the model.
-        decode: function of its predictions that returns outputs by name.
+        encode: function from raw values by name to the inputs of the model.
+        decode: function from the predictions to outputs by name.
     """
 
     def __init__(

@@ -29,23 +29,22 @@ from trainlib.training.evaluator import Evaluator
 from trainlib.training.paths import expanded, shown
 
 EXAMPLES = 64
-"""Examples by which an exported model is compared."""
+"""Number of examples for the comparison of an exported model with the run's model."""
 INPUT = "x"
 CLASS = "class"
 
 
 class Serving(NamedTuple):
-    """A model to export, and examples by which to compare what was exported.
+    """A model to export, and examples for a comparison of the exported model.
 
     Attributes:
-        model: a Keras model of a dict of raw values by the name of the input, which returns a dict
-            of predictions.
-        signature: the shape and the dtype of each input.
-        examples: raw values [N, ...] by the name of the input.
-        expected: predictions of these examples by the name of the output.
-        classes: names of the classes by the name of the output of their probabilities.
-        metadata: what a program that serves the model needs to know.
-        plain: the run's own model.
+        model: a Keras model from a dict of raw values by input to a dict of predictions by output.
+        signature: shape and dtype of each input.
+        examples: raw values [N, ...] by input.
+        expected: predictions for these examples by output.
+        classes: names of the classes by the output with their probabilities.
+        metadata: description of the inputs, the outputs and the classes, for other programs.
+        plain: the run's model.
     """
 
     model: Any
@@ -58,15 +57,15 @@ class Serving(NamedTuple):
 
 
 class _Inputs(NamedTuple):
-    """Raw values of some examples, their signature, and what the columns of a table are.
+    """Raw values of some examples, their signature, and the rules of a table.
 
     Attributes:
-        raw: the values by the name of the input.
-        signature: shape and dtype by the name of the input.
-        rules: the rules of a table's columns; None for arrays.
-        columns: names of the columns by the name of the input.
-        dtype: dtype of the inputs that the rules make.
-        numbers: dtype of the numbers in cells.
+        raw: the values by input.
+        signature: shape and dtype by input.
+        rules: preprocessing rules of a table. Default: None, the inputs are arrays.
+        columns: names of the table's columns by input. Default: {}.
+        dtype: dtype of the preprocessed inputs. Default: "float32".
+        numbers: dtype of the numbers in cells. Default: "float64".
     """
 
     raw: dict[str, np.ndarray]
@@ -81,11 +80,13 @@ class _Outputs(NamedTuple):
     """Names of the outputs of a served model.
 
     Attributes:
-        names: name of the numbers of each output, by the name of the output, "" for the only one.
-        classes: names of the classes by the name of the output's numbers.
-        scores: name of the output of the scores, by the name of the output of class names.
-        strings: names of the classes, by the name of the output that says the most likely one;
-            empty where a format has no text.
+        names: name under which the numbers of each output of the model are returned; "" is the
+            name of a single output.
+        classes: names of the classes, by the name of these numbers.
+        scores: name of the scores from which the most likely class is taken, by the name of the
+            output with that class.
+        strings: names of the classes, by the name of the output with the most likely class; empty
+            for formats without strings.
     """
 
     names: dict[str, str]
@@ -94,7 +95,7 @@ class _Outputs(NamedTuple):
     strings: dict[str, tuple[str, ...]]
 
     def decode(self, predictions: Tree) -> dict[str, Tensor]:
-        """Return predictions of a model by the names of the outputs, with the names of classes."""
+        """Return a model's predictions by the served names, with the name of the likely class."""
         found = self.named(predictions)
         for name, classes in self.strings.items():
             index = tf.argmax(found[self.scores[name]], axis=-1)
@@ -102,7 +103,7 @@ class _Outputs(NamedTuple):
         return found
 
     def named(self, predictions: Tree) -> dict[str, Any]:
-        """Return predictions of a model by the names of the outputs."""
+        """Return a model's predictions by the served names."""
         if isinstance(predictions, Mapping):
             return {name: predictions[output] for output, name in self.names.items()}
         return {self.names[""]: predictions}
@@ -120,15 +121,15 @@ def build_serving(
 
     Args:
         run: the run.
-        data: examples by which it is compared, as `predict_run` takes them. Default: None, the test
-            examples of the run.
-        text: whether inputs and outputs may be text, and numbers float64. Default: True.
-        safe_mode: refuse a file that contains code. Default: True.
-        log: called with lines on what is unlike the training data.
+        data: examples for the comparison, as of `predict_run`. Default: None, the test examples of
+            the run.
+        text: whether inputs and outputs may be strings, and numbers float64. Default: True.
+        safe_mode: whether to refuse a file that contains code. Default: True.
+        log: called with lines on differences from the training data. Default: not called.
 
     Raises:
-        ValueError, OSError: the data are missing, damaged or of another form than the model's; or
-            columns of the table are no numbers of float32, where `text` is False.
+        ValueError, OSError: the data are missing or damaged, or do not suit the model; or `text` is
+            False and a column of the table is not numbers that float32 represents exactly.
     """
     from trainlib.experiment.served_model import ServedModel
 
@@ -155,14 +156,14 @@ def build_serving(
 
 
 def _first(x: Any) -> np.ndarray:
-    """Return the first examples of an array, read if it is lazy."""
+    """Return the first examples of an array; reads a lazy one."""
     return np.asarray(x[:EXAMPLES])
 
 
 def _of_table(
     rules: TablePreprocessing, path: str, text: bool, dtype: str
 ) -> tuple[_Inputs, np.ndarray]:
-    """Return the first rows of a table, raw and as inputs of the model."""
+    """Return the first rows of a table: raw values, and the inputs of the model."""
     frame: Frame = read_frame(expanded(path), rules.target, rules.text_columns, rules.decimal)
     frame = frame.rows(np.arange(min(frame.size, EXAMPLES)))
     x = rules.encode(frame).x.astype(dtype)
@@ -183,7 +184,7 @@ def _as(cells: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _check_numbers(rules: TablePreprocessing, path: str) -> None:
-    """Raise `ValueError` unless every column is of numbers that float32 holds."""
+    """Raise `ValueError` unless every column has numbers that float32 represents exactly."""
     for column in rules.columns:
         what = {CategoryColumn: "text", DateColumn: "dates"}.get(type(column))
         if isinstance(column, NumberColumn) and column.origin:
@@ -196,7 +197,7 @@ def _check_numbers(rules: TablePreprocessing, path: str) -> None:
 
 
 def _signature_names(names: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
-    """Return names that a signature may have, by the names of columns."""
+    """Return valid, distinct names for a signature, by the names of columns."""
     found: dict[str, str] = {}
     for name in names:
         short = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "column"
@@ -210,7 +211,7 @@ def _signature_names(names: Sequence[str] | Mapping[str, str]) -> dict[str, str]
 
 
 def _of_arrays(plain: Any, x: Any) -> _Inputs:
-    """Return arrays by the names of a model's inputs; one array is named x."""
+    """Return arrays as served inputs by name; a single array is named x."""
     tensors = input_tensors(plain)
     if not isinstance(x, Mapping):
         dtype = next(iter(tensors.values())).dtype
@@ -227,7 +228,7 @@ def _of_arrays(plain: Any, x: Any) -> _Inputs:
 
 
 def _encoder(inputs: _Inputs, signature: ModelSignature) -> Any:
-    """Return the function of raw values by name that returns the inputs of the run's model."""
+    """Return the function from raw values by name to the inputs of the run's model."""
 
     def encode(raw: Mapping[str, Tensor]) -> Any:
         if inputs.rules is not None:
@@ -265,7 +266,7 @@ def _outputs_of(run: SavedRun, predicted: Any, text: bool) -> _Outputs:
 
 
 def _classes_of(run: SavedRun, output: str) -> tuple[tuple[str, ...], str]:
-    """Return the classes of an output, () for numbers, and what it predicts for each."""
+    """Return the classes of an output, () for numbers, and the name of its predictions for them."""
     described = run.outputs.get(output)
     if described is not None:
         return run.class_names_of(output), score_name(described["loss"])
@@ -275,7 +276,7 @@ def _classes_of(run: SavedRun, output: str) -> tuple[tuple[str, ...], str]:
 def _describe(
     run: SavedRun, inputs: _Inputs, outputs: _Outputs, expected: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    """Return what a program that serves a model needs to know, as JSON has it."""
+    """Return the description of a served model for other programs, for JSON."""
     described: dict[str, Any] = {
         name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
         for name, spec in inputs.signature.items()

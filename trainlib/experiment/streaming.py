@@ -1,4 +1,4 @@
-"""Training data that are read in each epoch: what an experiment asks of them, and their batches."""
+"""Training data that are read again in each epoch: checks of the settings, and the batches."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def batches_of(config: ExperimentConfig, stream: Stream, converted: Converter) -
     Args:
         config: the experiment.
         stream: the pipeline.
-        converted: makes batches of examples.
+        converted: function from examples and weights to a batch for the model and the loss.
 
     Raises:
-        ValueError: the number of batches of an epoch is not known.
+        ValueError: the number of batches in an epoch is not known.
     """
     adapter = StreamAdapter(
         stream.where,

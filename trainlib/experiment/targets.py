@@ -1,4 +1,4 @@
-"""The targets of each loss: their form, and the activation of the model's predictions."""
+"""The form of the targets of each loss, and the activation of the predictions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ INDEX, ONE_HOT, NUMBER, INPUTS = "index", "one_hot", "number", "inputs"
 
 
 class Target(NamedTuple):
-    """Targets of a loss.
+    """Form of the targets of a loss.
 
     Attributes:
-        form: form of the targets: INDEX, a class; ONE_HOT, a row of 0 and 1; NUMBER; or INPUTS,
-            those of an autoencoder.
+        form: INDEX, a class index; ONE_HOT, a row of 0 and 1; NUMBER; or INPUTS, the inputs of an
+            autoencoder.
         activation: activation that turns the outputs of the model's last layer into predictions;
             None for none.
     """
@@ -52,22 +52,22 @@ TARGETS: Mapping[str, Target] = {
     "cosine_similarity": Target(ONE_HOT, None),
     "poisson": Target(NUMBER, "softplus"),
 }
-"""Targets by loss; losses that are not listed take numbers as they are."""
+"""Targets by loss; the other losses take numbers, without an activation."""
 
 
 NUMBER_METRICS = ("regression", "correlation", "base")
-"""Modules of `trainlib.metrics` whose metrics take numbers."""
+"""Modules of `trainlib.metrics` with metrics of numbers."""
 
 
 def target_of(loss: str, classes: int = 0) -> Target:
-    """Return the targets of a loss; a custom one takes indices of classes, if there are any."""
+    """Return the targets of a loss; a custom loss takes class indices if there are classes."""
     if is_spec(loss):
         return Target(INDEX if classes else NUMBER, None)
     return TARGETS.get(loss, Target(NUMBER, None))
 
 
 def reconstructed(dataset: Dataset) -> Dataset:
-    """Return a data set whose targets are its inputs, not yet scaled, in place of its labels."""
+    """Return a data set whose targets are its inputs, not yet scaled."""
     train, test, held_out = dataset.train, dataset.test, dataset.validation
     return dataset._replace(
         train=Examples(train.x, train.x),
@@ -82,12 +82,12 @@ def reconstructed(dataset: Dataset) -> Dataset:
 
 
 def takes_logits(loss: str) -> bool:
-    """Return whether a loss has a form for logits, which is exact where probabilities round."""
+    """Return whether a loss can be computed from logits, which is more exact."""
     return loss in FROM_LOGITS
 
 
 def metric_is_by_class(metric: str) -> bool:
-    """Return whether a metric of the registry is one of classes, not of numbers."""
+    """Return whether a metric of the registry takes classes, and not numbers."""
     if metric in registry.LOSSES:
         return target_of(metric).by_class
     module = registry.lookup("metric", metric).__module__
@@ -95,10 +95,10 @@ def metric_is_by_class(metric: str) -> bool:
 
 
 def loss_name(name: str, dataset: Dataset, task: str = AUTO) -> str:
-    """Return the name of a loss; for "auto", of the one that suits the task and the data.
+    """Return the name of a loss; "auto" is resolved by the task and the data.
 
     Raises:
-        ValueError: a loss or a task for classes, and data with numbers to predict.
+        ValueError: the loss or the task is for classes, but the targets are numbers.
     """
     if task == CLASSIFICATION and not dataset.classes:
         raise ValueError(f"task is {task}, but {dataset.name} has numbers to predict")
@@ -111,7 +111,7 @@ def loss_name(name: str, dataset: Dataset, task: str = AUTO) -> str:
 
 
 def form_of(y: Any, form: str, classes: int) -> Any:
-    """Return targets in a form, of that number of classes."""
+    """Return targets in a form, given the number of classes."""
     if form == ONE_HOT:
         return np.eye(classes, dtype=np.float32)[y]
     if form in (INPUTS, INDEX) or y.dtype.kind == "f":

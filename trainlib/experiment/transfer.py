@@ -1,4 +1,4 @@
-"""The plan of a run that reuses a model: which layers are frozen how long, and their rates."""
+"""Transfer: the layers that a run freezes, when they are unfrozen, and their learning rates."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from trainlib.training.trainable import (
 
 
 class UnfreezingStep(NamedTuple):
-    """Layers that are trained after some epochs.
+    """Layers that are unfrozen after a number of epochs.
 
     Attributes:
-        epochs: number of the epochs before.
+        epochs: number of epochs before.
         layers: names of the layers, in the order of the model.
         paths: paths of their parameters.
     """
@@ -39,15 +39,16 @@ class UnfreezingStep(NamedTuple):
 
 
 class TransferPlan(NamedTuple):
-    """Which layers of a model are frozen how long, and what rates they learn at.
+    """The frozen layers of a model, the epochs after which they are unfrozen, and their rates.
 
     Attributes:
-        flags: what was trainable before layers were frozen, as the saved model has it again.
-        frozen: names of the layers that are frozen at first.
-        frozen_params: number of their parameters.
-        steps: what is unfrozen when, in order.
-        rules: rules of `param_rules`, by which each group of parameters has its rate, and a state
-            of its own from when it is trained; "" where no group is needed.
+        flags: the `trainable` flags before layers were frozen; the saved model has these again.
+            Default: ().
+        frozen: names of the layers that are frozen at first. Default: ().
+        frozen_params: number of their parameters. Default: 0.
+        steps: layers that are unfrozen, in order. Default: ().
+        rules: rules of `param_rules` for groups of parameters with other learning rates, or that
+            are unfrozen later. Default: "", no groups.
     """
 
     flags: Sequence[bool] = ()
@@ -57,7 +58,7 @@ class TransferPlan(NamedTuple):
     rules: str = ""
 
     def describe(self) -> str:
-        """Return the plan in a line; "" where no layer is frozen."""
+        """Return the plan as a line; "" if no layer is frozen."""
         if not self.frozen:
             return ""
         later = (f"{', '.join(x.layers)} after epoch {x.epochs}" for x in self.steps)
@@ -65,13 +66,13 @@ class TransferPlan(NamedTuple):
         return f"frozen: {', '.join(self.frozen)}, {self.frozen_params:,} parameters{until}"
 
     def restore(self, model: Any) -> None:
-        """Make trainable in a model again what was trainable before layers were frozen."""
+        """Restore the `trainable` flags that a model had before layers were frozen."""
         if self.flags:
             set_trainable_flags(model, self.flags)
 
 
 def freeze_layers(config: ExperimentConfig, model: Any, head: str = "") -> list[bool]:
-    """Freeze the layers of a model that a configuration freezes, and return what was trainable.
+    """Freeze the layers of a model as configured, and return its `trainable` flags from before.
 
     Args:
         config: the experiment.
@@ -79,7 +80,7 @@ def freeze_layers(config: ExperimentConfig, model: Any, head: str = "") -> list[
         head: name of the layer of a new head, which is not frozen. Default: "", there is none.
 
     Raises:
-        ValueError: the pattern matches no layer, or nothing would be left to train.
+        ValueError: the pattern matches no layer, or all layers with parameters.
     """
     before, pattern = trainable_flags(model), config.transfer.freeze
     if pattern is None:
@@ -101,11 +102,11 @@ def plan_for(config: ExperimentConfig, trained: Any, before: Sequence[bool]) -> 
 
     Args:
         config: the experiment.
-        trained: the model that the loss sees.
-        before: what of the saved model was trainable before.
+        trained: the model whose outputs the loss takes.
+        before: `trainable` flags before layers were frozen.
 
     Raises:
-        ValueError: a pattern matches no layer that is frozen.
+        ValueError: a pattern of `unfreeze_at` matches no frozen layer.
     """
     transfer = config.transfer
     if transfer.is_plain:
@@ -124,7 +125,7 @@ def plan_for(config: ExperimentConfig, trained: Any, before: Sequence[bool]) -> 
 
 
 def unfreezing_callbacks(config: ExperimentConfig, stream: Any) -> list[Callback]:
-    """Return the callback that unfreezes layers, if the configuration does so.
+    """Return the callback that unfreezes layers, if it is configured.
 
     Args:
         config: the experiment.
@@ -135,7 +136,7 @@ def unfreezing_callbacks(config: ExperimentConfig, stream: Any) -> list[Callback
 
 
 def transfer_summary(config: ExperimentConfig, plan: TransferPlan) -> dict[str, Any]:
-    """Return what a run's summary says of transfer; {} where nothing is reused or frozen."""
+    """Return the entry of a run's summary about transfer; {} without transfer."""
     transfer = config.transfer
     if transfer == TransferConfig():
         return {}
@@ -153,7 +154,7 @@ def transfer_summary(config: ExperimentConfig, plan: TransferPlan) -> dict[str, 
 
 
 def _steps(transfer: TransferConfig, model: Any) -> Iterable[UnfreezingStep]:
-    """Yield what is unfrozen when."""
+    """Yield the layers that are unfrozen, in order."""
     kept = trainable_flags(model)
     for epochs, pattern in transfer.unfreezing.items():
         before = {id(part) for part in parts_of(model) if _is_frozen(part)}
@@ -175,7 +176,7 @@ def _is_frozen(part: Any) -> bool:
 
 
 def _pattern(wanted: Sequence[str], paths: Iterable[str]) -> str:
-    """Return a regular expression that matches these paths, and no others of the model."""
+    """Return a regular expression that matches exactly these paths."""
     layers = dict.fromkeys(re.escape(path.rpartition("/")[0]) for path in wanted)
     short = f"({'|'.join(layers)})/[^/]+"
     same = {path for path in paths if re.fullmatch(short, path)} == set(wanted)
@@ -183,7 +184,7 @@ def _pattern(wanted: Sequence[str], paths: Iterable[str]) -> str:
 
 
 def _named(name: str, function: Callable[..., Any], *args: Any) -> Any:
-    """Return what a function returns; an error about a pattern names the setting."""
+    """Call a function; add the name of the setting to an error about a pattern."""
     try:
         return function(*args)
     except PatternError as error:

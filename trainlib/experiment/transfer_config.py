@@ -1,4 +1,4 @@
-"""The configuration of transfer: what is reused of a saved model, and what is frozen how long."""
+"""`TransferConfig`: the layers of a saved model that are reused and frozen."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from trainlib.experiment.functions import rate_argument
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TransferConfig:
-    """What a run reuses of a saved model, which layers are frozen how long, and their rates.
+    """Configuration of transfer: reused and frozen layers of a saved model, and their rates.
 
     A pattern is a regular expression that must match the whole name of a layer, or the whole path
     of each of its parameters. The layers of a new head are never frozen.
 
     Args:
-        replace_head: whether the last layer with parameters, and what comes after it, is replaced
-            by a new dense layer for the targets of the experiment. Default: False.
-        cut_at: name of the last layer that is kept, in place of the one before the last with
-            parameters; a new head follows it, after a mean over positions where its output has
-            several axes. Default: None.
-        freeze: pattern of the layers that are frozen at first. Default: None, none.
+        replace_head: whether a new dense layer for the targets of the experiment replaces the last
+            layer with parameters and all layers after it. Default: False.
+        cut_at: name of the last layer to keep; a new head follows it, after the mean over positions
+            if its output has several axes. Default: None, with `replace_head` the layer before the
+            last one with parameters.
+        freeze: pattern of the layers that are frozen at first. Default: None, no layer.
         unfreeze_at: number of epochs after which the frozen layers are trained, at least 1; or
-            several steps "pattern@epochs", separated by semicolons, such as
-            "conv_2@4; conv_1@8". Default: None, they stay frozen.
-        unfrozen_learning_rate: learning rate of all layers from the first unfreezing on, above 0.
-            Default: None, the same as before.
-        layer_decay: factor of the learning rate from each layer with parameters to the one before
-            it, in (0, 1]. Default: 1, the same rate for all.
+            steps "pattern@epochs", separated by semicolons, such as "conv_2@4; conv_1@8". Default:
+            None, the layers stay frozen.
+        unfrozen_learning_rate: learning rate of all layers after the first unfreezing, above 0.
+            Default: None, it does not change.
+        layer_decay: ratio of the learning rates of a layer with parameters and of the next one, in
+            (0, 1]. Default: 1, all layers have the same rate.
 
     Raises:
-        ValueError, TypeError: a setting of another type, out of its range, or without the one that
-            it needs.
+        ValueError, TypeError: a setting has another type, is out of its range, or needs another
+            setting.
 
     Example:
         >>> transfer = tl.TransferConfig(freeze="conv_.*", unfreeze_at="conv_2@4; conv_1@8")
@@ -102,12 +102,12 @@ class TransferConfig:
 
     @property
     def is_plain(self) -> bool:
-        """Whether all layers are trained from the start, at the same rate."""
+        """Whether all layers are trained from the first epoch, at the same rate."""
         return self.freeze is None and self.layer_decay == 1
 
     @property
     def unfreezing(self) -> dict[int, str]:
-        """Patterns of the layers that are unfrozen, by the number of epochs before, in order."""
+        """Patterns of the layers to unfreeze, by the number of epochs before, in order."""
         found: dict[int, str] = {}
         for step in (self.unfreeze_at or "").split(";"):
             if not step.strip():
@@ -135,13 +135,13 @@ def _check_pattern(name: str, pattern: str) -> None:
 
 
 def check_transfer(config: Any) -> None:
-    """Check the settings of transfer beside the others of an experiment.
+    """Check the settings of transfer against other settings of an experiment.
 
     Args:
         config: an `ExperimentConfig`.
 
     Raises:
-        ValueError: they do not suit the model, the number of epochs or the learning rate.
+        ValueError: they contradict the model, the number of epochs or the learning rate.
     """
     transfer = config.transfer
     if transfer.replaces_head and not config.model.name.endswith(".keras"):

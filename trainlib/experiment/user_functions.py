@@ -1,4 +1,4 @@
-"""Custom functions, given as `module:name`, in the place of those of the registry."""
+"""Custom functions, given as `module:name` instead of a name of the registry."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from trainlib.user_code import (
 
 
 def with_modules_of_model(config: ExperimentConfig) -> ExperimentConfig:
-    """Return the configuration with the modules of the run whose `model.keras` it starts from."""
+    """Return a configuration with the recorded modules of the run whose `model.keras` it uses."""
     path = Path(config.model.name)
     if not path.name.endswith(".keras") or not (path.parent / run_folder.CONFIG_FILE).is_file():
         return config
@@ -48,9 +48,10 @@ def with_modules_of_model(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def make(config: ExperimentConfig, kind: str, name: str, **options: Any) -> Any:
-    """Return what the registry's function of a name makes of options, or the custom function.
+    """Make a function by name: call the registry's factory, or import the custom function.
 
-    A class, or a function that can be called without arguments, makes the function that is used.
+    A custom class, or a custom function without required arguments, is called and must return the
+    function.
     """
     if not is_spec(name):
         return FUNCTIONS[kind][name](**options)
@@ -71,10 +72,10 @@ def make(config: ExperimentConfig, kind: str, name: str, **options: Any) -> Any:
 
 
 def optimizer_factory(config: ExperimentConfig) -> Callable[..., Optimizer]:
-    """Return the function that makes the optimizer: the registry's, or a custom one.
+    """Return the factory of the optimizer: the registry's, or a custom one.
 
     Raises:
-        ValueError: there is no such custom function.
+        ValueError: the custom function does not exist.
     """
     name = config.optimizer.name
     if not is_spec(name):
@@ -99,7 +100,7 @@ def optimizer_factory(config: ExperimentConfig) -> Callable[..., Optimizer]:
 
 
 def takes_rate(config: ExperimentConfig) -> bool:
-    """Return whether the optimizer takes a learning rate; a custom one may have its own."""
+    """Return whether the factory of the optimizer has an argument for the learning rate."""
     name = config.optimizer.name
     if not is_spec(name):
         return True
@@ -110,10 +111,10 @@ def takes_rate(config: ExperimentConfig) -> bool:
 
 
 def default_rate(config: ExperimentConfig) -> float:
-    """Return the default learning rate of the optimizer's convention.
+    """Return the default learning rate of the optimizer in its convention.
 
     Raises:
-        ValueError: a custom function has no default.
+        ValueError: a custom factory has no default.
     """
     name = config.optimizer.name
     if not is_spec(name):
@@ -130,15 +131,15 @@ def default_rate(config: ExperimentConfig) -> float:
 
 
 def user_schedule(config: ExperimentConfig, name: str, **arguments: Any) -> Schedule:
-    """Return a custom schedule: the function `step -> learning rate`, or what a function returns.
+    """Return a custom schedule: a function `step -> learning rate`, or the result of a factory.
 
     Args:
         config: the experiment.
-        name: its `module:name`.
-        **arguments: what a function that makes a schedule may take, by name.
+        name: `module:name` of the schedule or the factory.
+        **arguments: arguments that a factory may take, by name.
 
     Raises:
-        ValueError: there is no such function.
+        ValueError: the function does not exist.
     """
     found: Any = make(config, "schedule", name)
     names = inspect.signature(found).parameters
@@ -148,34 +149,35 @@ def user_schedule(config: ExperimentConfig, name: str, **arguments: Any) -> Sche
 
 
 def import_modules(config: ExperimentConfig) -> None:
-    """Import the modules that the configuration names, as the record of a run does.
+    """Import the modules that the configuration names.
 
     Raises:
-        ValueError: there is no such module, or an error in it.
+        ValueError: a module does not exist, or raises an error.
     """
     for name in config.imports:
         import_module(f"imports {name}", name, config.code_path)
 
 
 def load_model(path: str, config: ExperimentConfig, safe_mode: bool) -> Any:
-    """Return the model of a `.keras` file, whose custom layers are in the imported modules.
+    """Load the model of a `.keras` file, with custom layers from the modules of a configuration.
 
     Args:
         path: path of the file.
-        config: the configuration of an experiment, which names the modules.
-        safe_mode: refuse a file that contains code.
+        config: the configuration, which names the modules.
+        safe_mode: whether to refuse a file that contains code.
 
     Raises:
-        ValueError, FileNotFoundError: there is no such file or module, or it holds no model.
+        ValueError, FileNotFoundError: the file or a module does not exist, or the file has no
+            model.
     """
     return models.load_model(path, safe_mode, custom_objects(config))
 
 
 def custom_objects(config: ExperimentConfig) -> dict[str, Any]:
-    """Return the objects in the imported modules that a model may need, by their names.
+    """Return the objects in the modules of a configuration that a model may need, by name.
 
     Raises:
-        ValueError: there is no such module, or an error in it.
+        ValueError: a module does not exist, or raises an error.
     """
     found: dict[str, Any] = {}
     for name in config.imports:
@@ -184,11 +186,11 @@ def custom_objects(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def modules_used(config: ExperimentConfig, model: Any) -> tuple[tuple[str, ...], str | None]:
-    """Return the custom modules that a run needs, and the folders they came from.
+    """Return the custom modules that a run needs, and the folders in which they are.
 
     Args:
         config: the configuration of the run.
-        model: its model, the classes of whose layers are found.
+        model: its model, whose layers may be of custom classes.
     """
     config = with_modules_of_model(config)
     names = [*config.imports, *map(module_of, _specs(config)), *_modules_of_layers(model)]

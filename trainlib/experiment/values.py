@@ -1,4 +1,4 @@
-"""Values of settings: their types, their text, and the checks that all of them share."""
+"""Values of settings: their types, their text, and common checks."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ TYPES: Mapping[str, str] = {
     "floats": "numbers",
     "strs": "words",
 }
-"""The types of values by name, in words. Those of several values hold tuples."""
+"""The types of values by name, in words. Values of a plural type are tuples."""
 
 _ITEMS: Mapping[str, Callable[[str], Any]] = {"ints": int, "floats": float, "strs": str.strip}
 _TRUE, _FALSE = ("true", "t", "1"), ("false", "f", "0")
 
 
 def as_type(name: str, value: Any, kind: str) -> Any:
-    """Return a value as its type: `int`, `float`, `bool`, `str`, or a tuple of one of them.
+    """Convert a value to a type: `int`, `float`, `bool`, `str`, or a tuple of one of these.
 
-    A path becomes absolute, with the home folder in place of `~`.
+    A path becomes absolute, and `~` the home folder.
 
     Args:
-        name: the name in error messages.
-        value: of Python or NumPy.
+        name: name of the setting, for messages.
+        value: a value of Python or NumPy.
         kind: one of `TYPES`.
 
     Raises:
-        TypeError: a value of another type.
-        ValueError: text that a line of a flag file cannot hold.
+        TypeError: the value has another type.
+        ValueError: the value is text that does not fit in a line of a flag file.
     """
     if kind in _ITEMS:
         if isinstance(value, numbers.Real) and not isinstance(value, bool) and kind == "floats":
@@ -64,10 +64,10 @@ def as_type(name: str, value: Any, kind: str) -> Any:
 
 
 def checked_line(name: str, text: str) -> str:
-    """Return text as it is.
+    """Return text after checking that a line of a flag file can hold it.
 
     Raises:
-        ValueError: the text has line breaks, or spaces at an end: no line of a flag file holds it.
+        ValueError: the text has line breaks, or spaces at its ends.
     """
     if text != text.strip() or len(text.splitlines()) > 1:
         raise ValueError(f"{name} must be on one line, without spaces at its ends, got {text!r}")
@@ -81,10 +81,10 @@ def _word(name: str, value: Any) -> Any:
 
 
 def parsed(text: str, kind: str) -> Any:
-    """Return the value of a type that a text holds; several values are comma-separated.
+    """Parse text as a value of a type; several values are comma-separated.
 
     Raises:
-        ValueError: the text holds no such value.
+        ValueError: the text is not such a value.
     """
     try:
         if kind in _ITEMS:
@@ -105,5 +105,5 @@ def _bool(text: str) -> bool:
 
 
 def written(value: Any) -> str:
-    """Return a value as `parsed` reads it."""
+    """Return the text of a value, which `parsed` reads."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

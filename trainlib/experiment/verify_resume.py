@@ -1,7 +1,7 @@
 """Check that an experiment ends in the same bits when it is stopped and resumed.
 
-unbroken: 2k batches
-broken:   k batches, then, in a new process, k more from the checkpoint
+uninterrupted: 2k batches
+resumed:       k batches; then, in a new process, k more from the checkpoint
 """
 
 from __future__ import annotations
@@ -25,26 +25,25 @@ from trainlib.training.processes import python_module
 
 
 class DifferentBitsError(Exception):
-    """The unbroken and the broken run ended in different bits."""
+    """The uninterrupted and the resumed run ended in different bits."""
 
 
 def verify_resume(config: ExperimentConfig, steps: int, log: Callable[[str], Any]) -> str:
-    """Run an experiment unbroken and broken, in three processes, and compare the ends.
+    """Run an experiment with and without an interruption, and compare the final checkpoints.
 
-    The run folders are temporary.
+    The three parts run in separate processes, in temporary run folders.
 
     Args:
         config: the experiment.
-        steps: batches before the break, and after it, at least 1.
+        steps: number of batches before and after the interruption, at least 1.
         log: called with lines on the progress.
 
     Returns:
-        A line on what was compared.
+        A line on the number of compared tensors and bytes.
 
     Raises:
-        ValueError, TypeError: the run is too short for so many batches; or what `run_experiment`
-            refuses.
-        DifferentBitsError: names the first tensor whose bits differ.
+        ValueError, TypeError: the run is too short; or as of `run_experiment`.
+        DifferentBitsError: the checkpoints differ; the message names the first tensor.
     """
     check_integer("verify_steps", steps, at_least=1)
     if config.tensorboard is not None:  # events must not join those of other runs
@@ -52,15 +51,15 @@ def verify_resume(config: ExperimentConfig, steps: int, log: Callable[[str], Any
             config, tensorboard=dataclasses.replace(config.tensorboard, dir=None)
         )
     with tempfile.TemporaryDirectory() as temporary:
-        unbroken, broken = Path(temporary, "unbroken"), Path(temporary, "broken")
+        uninterrupted, resumed = Path(temporary, "uninterrupted"), Path(temporary, "resumed")
         log(f"verify_resume: {2 * steps} batches without a break ...")
-        _run_part(config, unbroken, 2 * steps)
+        _run_part(config, uninterrupted, 2 * steps)
         log(f"verify_resume: {steps} batches, a new process, and {steps} more ...")
         # The first run has resolved "auto"; the second one takes the same values.
-        config = run_folder.read_config(unbroken)
-        _run_part(config, broken, steps)
-        _run_part(config, broken, 2 * steps, resume=True)
-        ends = [_newest(path) for path in (unbroken, broken)]
+        config = run_folder.read_config(uninterrupted)
+        _run_part(config, resumed, steps)
+        _run_part(config, resumed, 2 * steps, resume=True)
+        ends = [_newest(path) for path in (uninterrupted, resumed)]
     compare(*ends)
     size = sum(x.nbytes for x in ends[0].values.values())
     return (
@@ -69,28 +68,29 @@ def verify_resume(config: ExperimentConfig, steps: int, log: Callable[[str], Any
     )
 
 
-def compare(unbroken: Checkpoint, broken: Checkpoint) -> None:
-    """Raise `DifferentBitsError` for the first thing in which two checkpoints differ."""
-    if unbroken.position != broken.position:
+def compare(uninterrupted: Checkpoint, resumed: Checkpoint) -> None:
+    """Raise `DifferentBitsError` for the first difference between two checkpoints."""
+    if uninterrupted.position != resumed.position:
         raise DifferentBitsError(
-            f"the unbroken run ended at {unbroken.position}, the resumed one at {broken.position}"
+            f"the uninterrupted run ended at {uninterrupted.position}, the resumed one at "
+            f"{resumed.position}"
         )
-    for name in sorted({*unbroken.values, *broken.values}):
-        a, b = (end.values.get(name) for end in (unbroken, broken))
+    for name in sorted({*uninterrupted.values, *resumed.values}):
+        a, b = (end.values.get(name) for end in (uninterrupted, resumed))
         if a is None or b is None:
             raise DifferentBitsError(f"{name} is in one of the two checkpoints only")
         if a.tobytes() != b.tobytes():
             raise DifferentBitsError(f"{name} differs: {_difference(a, b)}")
     histories = [
         [{k: x for k, x in line.items() if k != "seconds"} for line in end.metadata["history"]]
-        for end in (unbroken, broken)
+        for end in (uninterrupted, resumed)
     ]
     if repr(histories[0]) != repr(histories[1]):
         raise DifferentBitsError(f"the history differs: {histories[0]}, resumed {histories[1]}")
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> str:
-    """Return in words how far two tensors are apart."""
+    """Describe the difference between two tensors."""
     unequal = np.ravel(a != b)
     largest = np.max(np.abs(np.ravel(a)[unequal] - np.ravel(b)[unequal]), initial=0)
     return f"{np.count_nonzero(unequal)} of {a.size} values, by {float(largest):.3g} at most"
