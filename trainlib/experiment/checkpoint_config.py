@@ -10,20 +10,20 @@ from trainlib.experiment.functions import AUTO
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class CheckpointConfig:
-    """When checkpoints are saved, and which are kept.
+    """Configuration of checkpoints: when they are saved, and which are kept.
 
     Args:
-        epochs: epochs between two checkpoints, at least 0; 0: none after epochs. Default: 1.
+        epochs: epochs between two checkpoints, at least 0; 0 saves none by epochs. Default: 1.
         steps: batches between two checkpoints, at least 1. Default: None, none by batches.
         seconds: seconds between two checkpoints, above 0. Default: 600.
-        keep: number of the newest checkpoints that are kept, at least 1. Default: 3.
-        best: result whose best checkpoint is kept too, such as "val_accuracy"; "auto", the
-            default: the loss of the validation data, if there are any; "none": none.
-        best_mode: "min", the least value is the best, or "max"; "auto", the default: as the name
-            of the result says.
+        keep: number of checkpoints to keep, the newest ones, at least 1. Default: 3.
+        best: result whose best checkpoint is also kept, such as "val_accuracy"; "auto", the
+            default: the validation loss, if there are validation data; "none": none.
+        best_mode: "min" if lower results are better, "max" if higher ones are, or "auto", the
+            default: inferred from the name.
 
     Raises:
-        ValueError, TypeError: a setting of another type or out of its range.
+        ValueError, TypeError: a setting has another type or is out of its range.
 
     Example:
         >>> tl.CheckpointConfig(steps=500, keep=1)

@@ -52,71 +52,75 @@ _BY_PATH = "a regular expression for whole paths; default: parameters of two or 
 class ExperimentConfig:
     """Configuration of an experiment: all settings of `train`.
 
-    It is checked when it is made and never changes; `dataclasses.replace(config, epochs=20)` gives
-    variations. Functions are given by name, or with hyperparameters by `tl.config`.
+    It is immutable and checked when it is made; `dataclasses.replace(config, epochs=20)` returns a
+    variation. Functions are given by name, or with hyperparameters by `tl.config`.
 
     Args:
         dataset: "digits", "mnist", "fashion_mnist", "california_housing", the path of an `.npz`
             file, a table or a folder of images, or `module:function`, which returns arrays or a
             `tf.data.Dataset`. Paths become absolute. Default: "digits".
-        data: a `DataConfig`: how the data are found, split and weighted.
+        data: a `DataConfig`: source of the data, their parts and their weights.
         model: a name of `tl.models.MODELS`, the path of a `.keras` file or of the folder of a run,
             or `module:function`. Default: "mlp".
-        transfer: a `TransferConfig`: what is reused of a saved model, which layers are frozen how
-            long, and their learning rates.
-        pretrain: a `PretrainConfig`: whether the hidden layers are trained without labels first.
-        from_logits: whether the model ends in logits; None, the default: as its last layer shows.
-        imports: modules imported before models are built or loaded. Default: none. A run records
-            those that it needs.
-        code_path: folders searched for your modules, separated as in $PYTHONPATH. Default: None,
-            the working directory. A run records the folders in which it found them.
-        safe_mode: whether `.keras` files that contain code are refused. Default: True.
-        parameters: file with the parameters that the model starts from, as
-            `tl.interop.load_parameters` takes it. Default: None, they are random, or those of the
-            model's file.
+        transfer: a `TransferConfig`: reused and frozen layers of a saved model, and their rates.
+        pretrain: a `PretrainConfig`: pretraining without labels. Default: no pretraining.
+        from_logits: whether the model ends in logits. Default: None, inferred from its last layer.
+        imports: modules to import before models are built or loaded. A run records those that it
+            needs. Default: none.
+        code_path: folders that are searched for custom modules, separated as in $PYTHONPATH. A run
+            records the folders of its modules. Default: None, the working directory.
+        safe_mode: whether to refuse `.keras` files that contain code. Default: True.
+        parameters: file with the initial parameters of the model, as of
+            `tl.interop.load_parameters`. Default: None, they are random, or those in the model's
+            file.
         optimizer: an optimizer. Default: "adam". Its `learning_rate` may be "auto".
-        param_rules: hyperparameters by path, as `tl.param_rules` takes them.
-        gradient_accumulation_steps: batches whose gradients are summed for an update. Default: 1.
-        lazy_embeddings: whether only the rows of embeddings that have a gradient are updated, as by
+        param_rules: hyperparameters by path, as of `tl.param_rules`. Default: None.
+        gradient_accumulation_steps: batches whose gradients are accumulated for an update. Default:
+            1.
+        lazy_embeddings: whether only the rows of embeddings with a gradient are updated, as by
             `tl.lazy`. Default: False.
         schedule: a schedule, several, or a `ScheduleConfig`. Default: "constant".
         monitors: "reduce_on_plateau", "early_stop" or both. Default: none.
         regularizer: a penalty on parameters. Default: None.
-        regularized_params: pattern of the paths of penalized parameters; None: kernels.
+        regularized_params: regular expression for the paths of penalized parameters. Default: None,
+            kernels.
         constraint: a constraint on parameters after each update. Default: None.
-        constrained_params: pattern of the paths of constrained parameters; None: kernels.
+        constrained_params: regular expression for the paths of constrained parameters. Default:
+            None, kernels.
         clipping: a function that clips gradients. Default: None.
         weight_average: an `AverageConfig`: averages of the parameters that are evaluated and saved.
+            Default: no average.
         loss: a loss; "auto", the default: cross-entropy for classes, squared error for numbers.
-        output_losses: other losses for some of a model's outputs, such as ("aux=huber",), of the
-            same targets as `loss`. Default: none.
-        loss_weights: weights of the losses of a model's outputs in their sum, such as ("main=0.9",
-            "aux=0.1"). Default: none, 1 for each.
+        output_losses: losses of outputs that differ from `loss`, such as ("aux=huber",); they must
+            take the same form of targets. Default: none.
+        loss_weights: weights of the losses of several outputs, such as ("main=0.9", "aux=0.1").
+            Default: none, 1 for each.
         metrics: metrics; "auto", the default: accuracy, or squared and absolute error.
         epochs: passes over the training examples, at least 1. Default: 10.
         batch_size: examples in a batch, at least 1. Default: 32.
         seed: seed of everything random, from 0 to 2**32 - 1. Default: 0.
-        precision: as `tl.Trainer` takes it. Default: None, the model's own.
-        execution: as `tl.Trainer` takes it. Default: "auto".
-        gradient_checkpointing: as `tl.Trainer` takes it. Default: False.
-        strategy: as `tl.Trainer` takes it. Default: "auto".
-        replicas: as `tl.Trainer` takes it. Default: None.
-        nonfinite: as `tl.Trainer` takes it. Default: "epoch".
-        norms: whether gradient and update norms are reported; None: where `tensorboard` is given.
-        worker_timeout: seconds that several workers wait for each other at the start. Default: 300.
-        callbacks: names `module:name` of callbacks. Default: none.
-        validation_ratio: whether the validation loss divided by the training loss is logged after
+        precision: as of `tl.Trainer`. Default: None, the precision of the model.
+        execution: as of `tl.Trainer`. Default: "auto".
+        gradient_checkpointing: as of `tl.Trainer`. Default: False.
+        strategy: as of `tl.Trainer`. Default: "auto".
+        replicas: as of `tl.Trainer`. Default: None.
+        nonfinite: as of `tl.Trainer`. Default: "epoch".
+        norms: whether norms of gradients and updates are reported. Default: None, if `tensorboard`
+            is given.
+        worker_timeout: seconds that workers wait for each other at the start. Default: 300.
+        callbacks: names `module:name` of custom callbacks. Default: none.
+        validation_ratio: whether the ratio of validation loss and training loss is logged after
             each epoch. Default: False.
-        calibrate: whether a temperature is fitted on the validation data after training, which the
-            saved model has. Default: False.
+        calibrate: whether a temperature is fitted on the validation data after training and saved
+            with the model. Default: False.
         report: whether `report.html` is written at the end. Default: True.
         checkpoints: a `CheckpointConfig`.
-        ensemble: an `EnsembleConfig`: several models that `tl.run_ensemble` trains and averages.
-        tensorboard: a `TensorBoardConfig`; None, the default: nothing is written for TensorBoard.
+        ensemble: an `EnsembleConfig`: models that `tl.run_ensemble` trains and averages.
+        tensorboard: a `TensorBoardConfig`. Default: None, nothing is written for TensorBoard.
 
     Raises:
-        ValueError, TypeError: a setting of another type, out of its range or unknown, or settings
-            that exclude each other.
+        ValueError, TypeError: a setting is unknown, has another type or is out of its range, or
+            settings contradict each other.
 
     Example:
         >>> import dataclasses
@@ -341,7 +345,7 @@ class ExperimentConfig:
         """Check all settings, and those that depend on each other.
 
         Raises:
-            ValueError, TypeError: as the class says.
+            ValueError, TypeError: as of the class.
         """
         check_settings(self)
         _make_paths_absolute(self)
@@ -360,11 +364,11 @@ class ExperimentConfig:
 
     @property
     def reports_norms(self) -> bool:
-        """Whether gradient and update norms are reported."""
+        """Whether norms of gradients and updates are reported."""
         return self.tensorboard is not None if self.norms is None else self.norms
 
     def to_json(self) -> str:
-        """Return the configuration as JSON, as the `config.json` of a run folder holds it."""
+        """Return the configuration as JSON, the content of `config.json` in a run folder."""
         return serialization.to_json(self)
 
     @classmethod
@@ -372,31 +376,30 @@ class ExperimentConfig:
         """Return the configuration that `to_json` wrote.
 
         Raises:
-            ValueError, TypeError: text that is no JSON, an unknown setting, or what the class
-                refuses.
+            ValueError, TypeError: the text is not JSON, a setting is unknown, or as of the class.
         """
         return serialization.from_json(cls, text)
 
     def to_flags(self) -> str:
-        """Return the configuration as a flag file: one flag of `train` in a line."""
+        """Return the configuration as the text of a flag file, one flag of `train` per line."""
         return flat.to_flags(self)
 
     @classmethod
     def from_flags(cls, text: str) -> ExperimentConfig:
-        """Return the configuration that a flag file holds.
+        """Return the configuration in the text of a flag file.
 
         Raises:
-            ValueError, TypeError: a line that is no flag of `train`, or what the class refuses.
+            ValueError, TypeError: a line is not a flag of `train`, or as of the class.
         """
         return flat.from_flags(cls, text)
 
     def monitor(self, name: str) -> FunctionConfig | None:
-        """Return the monitor of that name; None if the experiment does not use it."""
+        """Return the monitor with a name; None if the experiment does not use it."""
         return next((x for x in self.monitors if x.name == name), None)
 
 
 def _make_paths_absolute(config: ExperimentConfig) -> None:
-    """Make the paths of data, models and modules independent of the working directory."""
+    """Make the paths of data, models and modules absolute."""
     if is_path(config.dataset):
         object.__setattr__(config, "dataset", str(absolute(config.dataset)))
     if config.code_path:
@@ -441,7 +444,7 @@ def _check_learning_rate(config: ExperimentConfig) -> None:
 
 
 def _has_own_peak(schedule: FunctionConfig) -> bool:
-    """Return whether a schedule has its largest rate in the place of the learning rate."""
+    """Return whether a schedule has its own largest rate instead of the learning rate."""
     is_peak = rate_argument("schedule", schedule.name) == PEAK
     return is_peak and PEAK in schedule.hyperparameters
 

@@ -1,4 +1,4 @@
-"""`DataConfig`: how the data of an experiment are found, split and weighted."""
+"""`DataConfig`: the source of the data of an experiment, their parts and their weights."""
 
 from __future__ import annotations
 
@@ -16,47 +16,46 @@ MAX_SEED = 2**32 - 1
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class DataConfig:
-    """Where the data come from and how they are used.
+    """Configuration of the data of an experiment: their source, their parts and their weights.
 
     Args:
-        data_dir: folder searched first for the files of the data set. Default: None, only
+        data_dir: folder that is searched first for the files of the data set. Default: None; then
             $TRAINLIB_DATA, Keras's cache and the system's packages are searched.
-        target: column of a table to predict. Default: None, the last.
-        task: "classification", "regression", or "auto", the default: as the loss says, else as
-            `tl.data.load_dataset` decides by the targets.
+        target: column of a table to predict. Default: None, the last column.
+        task: "classification", "regression", or "auto", the default: determined by the loss, or by
+            the targets as in `tl.data.load_dataset`.
         train_examples: number of training examples to use, from the first. Default: None, all.
-        validation_split: fraction of the training examples kept for validation, in [0, 1). Default:
+        validation_split: fraction of the training examples for validation, in [0, 1). Default:
             0.1.
-        split_seed: seed with which the validation examples, and those of rarer classes that are
-            repeated, are drawn. Default: None, the seed of the experiment.
-        preprocess: "auto", the default: the model begins with layers that scale its input, unless
-            it has such layers; "none": it gets the raw data.
-        class_weight: "balanced", or weights such as "0:2,3:0.5". Default: None, every example
-            weighs 1.
+        split_seed: seed for the choice of validation examples, and of repeated examples of rarer
+            classes. Default: None, the seed of the experiment.
+        preprocess: "auto", the default: layers that scale the input are added to the model, unless
+            it has such layers; "none": the model takes the raw data.
+        class_weight: "balanced", or weights by class such as "0:2,3:0.5". Default: None, all
+            classes have weight 1.
         sample_weight_column: column of a table with the weights of the training examples in the
-            loss; it is no input of the model. Default: None, every example weighs 1.
+            loss; it is not an input of the model. Default: None, all examples have weight 1.
         group_column: column of a table with the groups of the examples, such as patients, which
-            the folds of a cross-validation keep together; it is no input. Default: None.
-        oversample: whether training examples of rarer classes are repeated until all classes are as
-            frequent. Default: False.
-        stratify: whether the parts that are split off, validation and test, have their share of
-            each class: "yes", "no", or "auto", the default: for files and folders without a test
-            part.
-        input_columns: columns of a table for each input of your own model, by their names or
-            counted from 0, such as "wide=0-4;deep=2-7". Default: None, one input of all columns.
-        image_size: height and width of the images of a folder, such as "32x48". Default: None: as
-            `tl.data.ImageOptions` says.
+            the folds of a cross-validation keep together; it is not an input. Default: None.
+        oversample: whether examples of rarer classes are repeated in training until all classes
+            are equally frequent. Default: False.
+        stratify: whether a validation or test part that is split off has the same fraction of each
+            class: "yes", "no", or "auto", the default: for files and folders without a test part.
+        input_columns: columns of a table for each input of a custom model, by name or counted from
+            0, such as "wide=0-4;deep=2-7". Default: None, one input with all columns.
+        image_size: height and width of the images of a folder, such as "32x48". Default: None, as
+            of `tl.data.ImageOptions`.
         color_mode: "grayscale", "rgb" or "auto", the default: grayscale if all images of a folder
             are.
-        stream_pipeline: whether the part train of your pipelines is read in each epoch. Default:
-            False, it is read into memory once.
-        steps_per_epoch: number of batches of an epoch, if it is. Default: None, all.
-        augment: random changes of the training images, such as "flip=horizontal,rotation=0.1", as
-            `tl.augmentation.parse_chain` reads them; or `module:function`, a function `(x, y, key)
-            -> (x, y)` as `tl.Trainer` takes it. Default: None, the images as they are.
+        stream_pipeline: whether the training part of a custom pipeline is read again in each epoch.
+            Default: False, it is read into memory once.
+        steps_per_epoch: number of batches in an epoch of such a pipeline. Default: None, all.
+        augment: augmentation of the training images, such as "flip=horizontal,rotation=0.1", as of
+            `tl.augmentation.parse_chain`; or `module:function`, a function `(x, y, key) -> (x, y)`
+            as of `tl.Trainer`. Default: None, no augmentation.
 
     Raises:
-        ValueError, TypeError: a setting of another type or out of its range.
+        ValueError, TypeError: a setting has another type or is out of its range.
 
     Example:
         >>> tl.DataConfig(train_examples=1000, validation_split=0.2).preprocess

@@ -25,17 +25,18 @@ from trainlib.training.resolve import metrics_by_name
 from trainlib.user_code import is_spec
 
 OVER_EXAMPLES = ("pearson_correlation", "concordance_correlation")
-"""Metrics of an experiment that are computed over the examples, not over the outputs of each."""
+"""Metrics that an experiment computes over the examples, not over the outputs of each example."""
 
 
 def build_regularizer(
     config: ExperimentConfig, shared: SharedPrograms | None = None
 ) -> Regularizer | None:
-    """Return the penalty of a configuration, if it has one.
+    """Return the penalty of a configuration; None without a regularizer.
 
     Args:
         config: the experiment.
-        shared: programs that hold its floating hyperparameters. Default: None, they are constants.
+        shared: programs that hold floating hyperparameters as variables. Default: None, they are
+            constants.
     """
     chosen = config.regularizer
     if chosen is None:
@@ -68,12 +69,12 @@ def build_loss(config: ExperimentConfig, name: str, from_logits: bool | None) ->
     Args:
         config: the experiment.
         name: name of the loss.
-        from_logits: whether the predictions are logits; None: as the model's last layer shows.
+        from_logits: whether the predictions are logits; None: inferred from the model's last layer.
     """
     if is_spec(name):
         own: losses.Loss = make(config, "loss", name)
         return own
-    options = dict(_settled(config.loss, "loss", name).hyperparameters)
+    options = dict(_resolved(config.loss, "loss", name).hyperparameters)
     function = registry.lookup("loss", name)
     if takes_logits(name) and from_logits is not None:
         options["from_logits"] = from_logits
@@ -85,15 +86,15 @@ def build_loss(config: ExperimentConfig, name: str, from_logits: bool | None) ->
 def build_losses(
     config: ExperimentConfig, task: Task, from_logits: bool | None
 ) -> losses.Loss | dict[str, losses.Loss]:
-    """Return the loss of a model of one output, or that of each output of a model of several.
+    """Return the loss of a model with one output, or a dict of losses by output.
 
     Args:
         config: the experiment.
-        task: its data, the name of its loss and the outputs.
-        from_logits: as for `build_loss`.
+        task: its data, its loss and the outputs of the model.
+        from_logits: as of `build_loss`.
 
     Raises:
-        ValueError: the loss of an output is unknown, or needs other targets than `loss`.
+        ValueError: the loss of an output is unknown, or takes another form of targets than `loss`.
     """
     others = texts_by_output("output_losses", config, task.signature)
     if not task.signature.outputs:
@@ -119,7 +120,7 @@ def build_losses(
 def build_metrics(
     config: ExperimentConfig, task: Task, from_logits: bool | None
 ) -> dict[str, Metric] | dict[str, dict[str, Metric]]:
-    """Return the metrics by name, with their hyperparameters; of several outputs, by output.
+    """Return the metrics by name, with their hyperparameters; for several outputs, by output.
 
     Args:
         config: the experiment.
@@ -148,7 +149,7 @@ def _metrics_of(
             metric = make(config, "metrics", name)
         else:
             _check_metric(name, head, source)
-            settled = _settled(chosen.get(name, config.metrics[0]), "metrics", name)
+            settled = _resolved(chosen.get(name, config.metrics[0]), "metrics", name)
             options = dict(settled.hyperparameters)
             if name in OVER_EXAMPLES:
                 options["axis"] = 0
@@ -164,15 +165,15 @@ def _metrics_of(
 
 
 def _check_metric(name: str, head: Head, source: str) -> None:
-    """Raise `ValueError` for a metric of classes where there are numbers to predict."""
+    """Raise `ValueError` for a metric of classes if the model predicts numbers."""
     if metric_is_by_class(name) and not head.target.by_class:
         raise ValueError(
             f"metric {name} is for classes, but loss {head.loss} on {source} predicts numbers"
         )
 
 
-def _settled(chosen: FunctionConfig, kind: str, name: str) -> FunctionConfig:
-    """Return the function of that name that "auto" stands for; another function as it is."""
+def _resolved(chosen: FunctionConfig, kind: str, name: str) -> FunctionConfig:
+    """Return the function that "auto" stands for, with the given hyperparameters."""
     for hyperparameter in chosen.hyperparameters:
         if hyperparameter not in takes(kind, name):
             raise not_for(hyperparameter, hyperparameter, kind, name)

@@ -22,23 +22,22 @@ WARMUP = "linear_warmup"
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ScheduleConfig:
-    """Learning-rate schedule: one, or several one after another, after an optional warm-up.
+    """Configuration of the learning rate: one schedule or several in sequence, after a warm-up.
 
-    A hyperparameter that several of them take has the same value in all of them.
+    A hyperparameter that several schedules take must have the same value in all of them.
 
     Args:
-        schedules: the schedules, in their order; a name or `tl.config(...)` alone makes one.
+        schedules: the schedules in order: names or `tl.config(...)`, or one of these alone.
             Default: "constant".
-        warmup: `tl.config("linear_warmup", warmup_steps=...)`: linear rise to the first learning
-            rate before the schedule; for schedules that have no warm-up themselves. Default: None.
+        warmup: `tl.config("linear_warmup", warmup_steps=...)`, a linear increase to the first
+            learning rate, for schedules without a warm-up of their own. Default: None.
         join_at: steps at which the second, third, ... schedule begins. Default: ().
-        per_epoch: whether all steps are counted in epochs. The boundaries of piecewise_constant are
-            then the first epochs of the next rates, unless `boundary` says otherwise. Default:
-            False.
+        per_epoch: whether all steps are counted in epochs. By default, a boundary of
+            piecewise_constant is then the first epoch of the next rate. Default: False.
 
     Raises:
-        ValueError, TypeError: a schedule that does not exist or lacks a hyperparameter, or
-            schedules that do not go together.
+        ValueError, TypeError: a schedule does not exist or lacks a hyperparameter, or the schedules
+            contradict each other.
 
     Example:
         >>> schedule = tl.ScheduleConfig(
@@ -101,7 +100,7 @@ class ScheduleConfig:
 
     @property
     def follows_run_length(self) -> bool:
-        """Whether the length of a schedule follows from the number of epochs."""
+        """Whether the length of a schedule depends on the number of epochs."""
         return any(
             declared.required and name in LENGTHS and name not in schedule.hyperparameters
             for schedule in self.schedules
@@ -115,11 +114,11 @@ _NEEDS: Mapping[tuple[str, str], tuple[str, Any]] = {
     ("cosine_decay", "warmup_target"): ("warmup_steps", None),
     ("linear_warmup", "warmup_start"): ("warmup_steps", None),
 }
-"""Hyperparameters of schedules that have no effect without a value of another; None: any but 0."""
+"""Hyperparameters of schedules that need a value of another one, None for any value but 0."""
 
 
 def _check_complete(schedule: FunctionConfig) -> None:
-    """Raise `ValueError` where a schedule lacks a hyperparameter that it needs."""
+    """Raise `ValueError` if a schedule lacks a hyperparameter that it needs."""
     known = takes("schedule", schedule.name)
     for name, declared in known.items():
         if declared.required and name not in LENGTHS and name not in schedule.hyperparameters:
@@ -139,7 +138,7 @@ class ScheduleField(
         ScheduleConfig, ScheduleConfig | FunctionConfig | str | Iterable[FunctionConfig | str]
     ]
 ):
-    """A `ScheduleConfig`, or its schedules alone."""
+    """Field for a `ScheduleConfig`, which may be given as its schedules alone."""
 
     def convert(self, value: Any) -> ScheduleConfig:
         return value if isinstance(value, ScheduleConfig) else ScheduleConfig(schedules=value)

@@ -9,19 +9,20 @@ from trainlib.experiment.fields import check_settings, setting, short_repr
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TensorBoardConfig:
-    """What is written for TensorBoard, and where.
+    """Configuration of the events for TensorBoard.
 
     Args:
-        dir: folder for the events of many runs, each in a folder of the run's name. Default: None,
-            the events are in the run's folder.
-        steps: batches between two points of the curves, at least 1, besides those of epochs.
-            Default: None, none.
-        histogram_epochs: epochs between two sets of histograms, at least 0; 0: none. Default: 1.
-        layer_statistics: whether statistics of each layer's activations and gradients are written
-            too. Default: False.
+        dir: folder for the events of many runs; each run writes into a subfolder with its name.
+            Default: None, the run's folder.
+        steps: batches between two points of the curves, at least 1, in addition to the points of
+            epochs. Default: None, no additional points.
+        histogram_epochs: epochs between two sets of histograms, at least 0; 0 writes none. Default:
+            1.
+        layer_statistics: whether to write statistics of each layer's activations and gradients.
+            Default: False.
 
     Raises:
-        ValueError, TypeError: a setting of another type or out of its range.
+        ValueError, TypeError: a setting has another type or is out of its range.
 
     Example:
         >>> tl.TensorBoardConfig(steps=100)
