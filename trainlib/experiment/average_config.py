@@ -39,8 +39,8 @@ class AverageConfig:
         "str",
         NONE,
         "Evaluate and save averages of the parameters. ema: their moving average over the updates; "
-        "swa: the mean of the states at the ends of the last epochs, with statistics of batch "
-        "normalization estimated for it.",
+        "swa: the mean of the states at the ends of the last epochs; the statistics of batch "
+        "normalization are estimated again.",
         flag="weight_average",
         group="Average of the parameters",
         choices=(NONE, EMA, SWA),
@@ -59,7 +59,7 @@ class AverageConfig:
     every: int | None = setting(
         "int",
         None,
-        "Updates between the states that are averaged; default: those of an epoch.",
+        "Updates between the states that are averaged; default: one epoch.",
         flag="swa_every",
         at_least=1,
     )

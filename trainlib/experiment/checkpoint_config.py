@@ -41,21 +41,21 @@ class CheckpointConfig:
     steps: int | None = setting(
         "int",
         None,
-        "Also save one each time this many batches have passed.",
+        "Batches between two checkpoints; default: none by batches.",
         flag="checkpoint_steps",
         at_least=1,
     )
     seconds: float = setting(
         "float",
         600.0,
-        "Also save one each time this many seconds have passed.",
+        "Seconds between two checkpoints.",
         flag="checkpoint_seconds",
         above=0,
     )
     keep: int = setting(
         "int",
         3,
-        "Number of the newest checkpoints that are kept; the best one is kept too.",
+        "Number of checkpoints to keep, the newest ones; the best one is also kept.",
         flag="keep_checkpoints",
         at_least=1,
     )
@@ -69,7 +69,7 @@ class CheckpointConfig:
     best_mode: str = setting(
         "str",
         AUTO,
-        "Whether the least or the largest value is the best: min, max; auto: as the name says.",
+        "Whether lower (min) or higher (max) results are better; auto: inferred from the name.",
         flag="checkpoint_best_mode",
         choices=(AUTO, "min", "max"),
     )

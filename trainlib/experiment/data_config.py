@@ -73,7 +73,7 @@ class DataConfig:
         "str",
         AUTO,
         "Whether the targets are classes or numbers; auto: as the loss says, else text is classes, "
-        "and so are integers of a table of which there are few.",
+        "and so are integers of a table with few different values.",
         choices=TASKS,
     )
     train_examples: int | None = setting(
@@ -89,7 +89,7 @@ class DataConfig:
     split_seed: int | None = setting(
         "int",
         None,
-        "Seed with which validation examples, and repeated ones of rarer classes, are drawn; "
+        "Seed for the choice of validation examples, and of repeated examples of rarer classes; "
         "default: --seed.",
         at_least=0,
         at_most=MAX_SEED,
@@ -97,50 +97,50 @@ class DataConfig:
     preprocess: str = setting(
         "str",
         AUTO,
-        "auto: the model begins with layers that scale images to [0, 1] and columns to mean 0 and "
-        "variance 1, clipped to [-10, 10], unless it has such layers; none: it gets the raw data.",
+        "auto: the model gets layers that scale images to [0, 1], and columns to mean 0 and "
+        "variance 1, clipped to [-10, 10], unless it has such layers; none: raw data.",
         choices=(AUTO, "none"),
     )
     class_weight: str | None = setting(
         "str",
         None,
-        "Weights of the training examples by class, such as 0:2,3:0.5, other classes having 1; or "
+        "Weights of the training examples by class, such as 0:2,3:0.5 (other classes have 1); or "
         "balanced: every class has the same total weight.",
     )
     sample_weight_column: str | None = setting(
         "str",
         None,
-        "Column of a table with the weights of the training examples; it is no input.",
+        "Column of a table with the weights of the training examples; it is not an input.",
     )
     group_column: str | None = setting(
         "str",
         None,
         "Column of a table with the groups of the examples, such as patients, which folds keep "
-        "together; it is no input.",
+        "together; it is not an input.",
     )
     oversample: bool = setting(
         "bool",
         False,
-        "Repeat training examples of rarer classes until all classes are as frequent.",
+        "Repeat training examples of rarer classes until all classes are equally frequent.",
     )
     stratify: str = setting(
         "str",
         AUTO,
-        "Whether the validation and the test part that are split off have their share of each "
-        "class; auto: for files and folders without a test part.",
+        "Whether a validation or test part that is split off has the same fraction of each class; "
+        "auto: for files and folders without a test part.",
         choices=(AUTO, "yes", "no"),
     )
     input_columns: str | None = setting(
         "str",
         None,
-        "Columns of a table for each input of your own model, by their names or counted from 0, as "
-        "in wide=0-4;deep=2-7 or wide=age,income;deep=age,job; default: one input of all.",
+        "Columns of a table for each input of your own model, by name or counted from 0, as in "
+        "wide=0-4;deep=2-7 or wide=age,income;deep=age,job; default: one input with all columns.",
     )
     image_size: str | None = setting(
         "str",
         None,
-        "Height and width of the images of a folder, such as 32x48; default: the size of all "
-        "images, or the median height and width, in proportion at most 128.",
+        "Height and width of the images of a folder, such as 32x48; default: their size; for "
+        "different sizes the median height and width, scaled down to at most 128.",
     )
     color_mode: str = setting(
         "str",
@@ -151,13 +151,13 @@ class DataConfig:
     stream_pipeline: bool = setting(
         "bool",
         False,
-        "Read the part train of your tf.data pipelines in each epoch, not into memory once.",
+        "Read the training part of your tf.data pipelines again in each epoch, not into memory.",
     )
     steps_per_epoch: int | None = setting(
         "int",
         None,
-        "Batches of an epoch of a streamed pipeline, the next one continuing after them; default: "
-        "all that it yields.",
+        "Batches in an epoch of a streamed pipeline; the next epoch continues after them. Default: "
+        "all batches.",
         at_least=1,
     )
     augment: str | None = setting(
@@ -165,7 +165,7 @@ class DataConfig:
         None,
         "Random changes of the training images, comma-separated, such as "
         "flip=horizontal,rotation=0.1,zoom=0.1,contrast=0.1 (--help=augment lists them); or "
-        "module:function, called with (x, y, key) of many examples.",
+        "module:function, called with (x, y, key) of several examples.",
     )
 
     __repr__ = short_repr

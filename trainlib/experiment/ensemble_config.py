@@ -39,7 +39,7 @@ class EnsembleConfig:
     members: int = setting(
         "int",
         1,
-        "Models that are trained, and averaged as one.",
+        "Number of models that are trained and averaged.",
         flag="ensemble",
         group="Ensemble",
         at_least=1,
@@ -47,9 +47,9 @@ class EnsembleConfig:
     by: str = setting(
         "str",
         "seed",
-        "How they differ. seed: seeds from --seed on; fold: each also leaves out another part of "
-        "the training examples; snapshot: states of one run at the ends of the cycles of "
-        "cosine_decay_restarts.",
+        "Difference between the models. seed: their seeds, from --seed on; fold: each also holds "
+        "out another fold of the training examples; snapshot: states of one run at the ends of the "
+        "cycles of cosine_decay_restarts.",
         flag="ensemble_by",
         choices=KINDS,
     )
@@ -62,7 +62,7 @@ class EnsembleConfig:
     average: str = setting(
         "str",
         "probabilities",
-        "What is averaged; numbers are averaged as they are.",
+        "Average probabilities, or logits; ignored for models that predict numbers.",
         flag="ensemble_average",
         choices=AVERAGES,
     )

@@ -52,7 +52,7 @@ class FoldConfig:
     repeats: int = setting(
         "int",
         1,
-        "How often all folds are drawn, in another order.",
+        "Number of times that the examples are split into folds, each time in another order.",
         flag="fold_repeats",
         at_least=1,
     )

@@ -48,7 +48,7 @@ class PretrainConfig:
         "str",
         NONE,
         "Train the hidden layers without labels first. autoencoder: with a decoder they "
-        "reconstruct the inputs; masked: they predict features that are masked from the others.",
+        "reconstruct the inputs; masked: they predict masked features from the other ones.",
         flag="pretrain",
         group="Pretraining",
         choices=(NONE, AUTOENCODER, MASKED),
@@ -56,27 +56,31 @@ class PretrainConfig:
     data: str | None = setting(
         "str",
         None,
-        f"Data without labels, or whose labels are ignored: one of {', '.join(DATASETS)}, the path "
-        "of a file, or module:function; default: all training examples of --dataset, also those "
-        "that --train_examples leaves out.",
+        f"Data for pretraining; labels are ignored: one of {', '.join(DATASETS)}, the path of a "
+        "file, or module:function; default: all training examples of --dataset, whatever "
+        "--train_examples.",
         flag="pretrain_data",
     )
     layerwise: bool = setting(
         "bool",
         False,
-        "Train the dense layers one after another, each with a decoder of its own.",
+        "Train the dense layers one after another, each with its own decoder.",
         flag="pretrain_layerwise",
     )
     noise: float = setting(
         "float",
         0.0,
         "Denoising: fraction of the inputs that is set to 0, or standard deviation of Gaussian "
-        "noise; the targets are the undisturbed inputs.",
+        "noise; the targets are the inputs without noise.",
         flag="pretrain_noise",
         at_least=0,
     )
     noise_kind: str = setting(
-        "str", NOISE[0], "Kind of this noise.", flag="pretrain_noise_kind", choices=NOISE
+        "str",
+        NOISE[0],
+        "Kind of the noise of --pretrain_noise.",
+        flag="pretrain_noise_kind",
+        choices=NOISE,
     )
     mask: float = setting(
         "float",
@@ -89,7 +93,7 @@ class PretrainConfig:
     epochs: int = setting(
         "int",
         10,
-        "Epochs of pretraining, with --pretrain_layerwise of each layer.",
+        "Epochs of pretraining; with --pretrain_layerwise, of each layer.",
         flag="pretrain_epochs",
         at_least=1,
     )
@@ -139,8 +143,8 @@ def check_pretrain(config: Any) -> None:
         )
     if config.gradient_checkpointing:
         raise ValueError(
-            "gradient_checkpointing is not for pretraining: pretrain in a run of its own, and "
-            "train its folder further, by model=RUN"
+            "gradient_checkpointing is not for pretraining: pretrain in a separate run, and train "
+            "its folder further, by model=RUN"
         )
     if config.data.stream_pipeline and pretrain.data is None:
         raise ValueError("pretrain of a streamed pipeline needs pretrain_data, an array in memory")

@@ -56,7 +56,10 @@ def pretrain_models(
         return []
     workers = cluster()
     if workers is not None and len(workers.addresses) > 1:
-        raise ValueError("pretrain is for one process: pretrain in a run of its own, model=RUN")
+        raise ValueError(
+            "pretrain is for one process: pretrain in a separate run, and train its folder "
+            "further, by model=RUN"
+        )
     x = unlabelled_inputs(config, task)
     check_encoder(built.full, settings.layerwise)
     if log is None:

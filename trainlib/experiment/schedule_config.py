@@ -57,8 +57,8 @@ class ScheduleConfig:
     join_at: tuple[int, ...] = setting(
         "ints",
         (),
-        "With several schedules: the steps, comma-separated, at which the second, the third, ... "
-        "begin.",
+        "With several schedules: the steps at which the second, the third, ... begin, "
+        "comma-separated.",
     )
     per_epoch: bool = setting(
         "bool",

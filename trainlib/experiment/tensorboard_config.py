@@ -32,14 +32,14 @@ class TensorBoardConfig:
     dir: str | None = setting(
         "path",
         None,
-        "Folder for the events of many runs, each in a folder with the run's name; default: the "
+        "Folder for the events of many runs, each in a subfolder with the run's name; default: the "
         "run's folder.",
         flag="tensorboard_dir",
     )
     steps: int | None = setting(
         "int",
         None,
-        "Also write a point of the curves each time this many batches have passed.",
+        "Batches between two points of the curves, in addition to the points of epochs.",
         flag="tensorboard_steps",
         at_least=1,
     )

@@ -51,13 +51,13 @@ class TransferConfig:
     cut_at: str | None = setting(
         "str",
         None,
-        "Last layer of a saved model that is kept, a new head follows it; default with "
-        "--replace_head: the one before its last layer with parameters.",
+        "Last layer of a saved model to keep; a new head follows it. Default with --replace_head: "
+        "the layer before the last one with parameters.",
     )
     freeze: str | None = setting(
         "str",
         None,
-        "Layers that are frozen, batch normalization in inference mode: a regular expression for "
+        "Layers to freeze, with batch normalization in inference mode: a regular expression for "
         "whole names of layers or paths of parameters, such as 'conv.*|hidden_1.*'.",
     )
     unfreeze_at: str | None = setting(
@@ -69,14 +69,13 @@ class TransferConfig:
     unfrozen_learning_rate: float | None = setting(
         "float",
         None,
-        "Learning rate of all layers from the first unfreezing on; default: the same.",
+        "Learning rate of all layers after the first unfreezing; default: unchanged.",
         above=0,
     )
     layer_decay: float = setting(
         "float",
         1.0,
-        "Factor of the learning rate from each layer to the one before it: lower layers learn more "
-        "slowly.",
+        "Ratio of the learning rates of a layer and the next one: lower layers learn more slowly.",
         above=0,
         at_most=1,
     )

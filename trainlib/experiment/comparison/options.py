@@ -46,14 +46,14 @@ class CompareConfig:
     monitor_mode: str = setting(
         "str",
         "auto",
-        "Whether lower or higher results are better; auto: as the name of the result says.",
+        "Whether lower (min) or higher (max) results are better; auto: inferred from the name.",
         choices=MODES,
     )
     tune_learning_rate: bool = setting(
         "bool",
         False,
-        "Train each contender once, with the first seed, at each of --learning_rates, then run it "
-        "at its best.",
+        "First train each contender with each of --learning_rates and the first seed; then run it "
+        "with its best learning rate.",
     )
     learning_rates: tuple[float, ...] = setting(
         "floats", RATES, "Learning rates that --tune_learning_rate tries."
@@ -61,12 +61,12 @@ class CompareConfig:
     baseline: str | None = setting(
         "str",
         None,
-        "Name of the contender with which the others are compared; default: each with each.",
+        "Name of the contender with which the others are compared; default: all pairs.",
     )
     jobs: int = setting(
         "int",
         1,
-        "Processes that run, each with its share of the processor's cores.",
+        "Number of processes that run contenders; they share the processor's cores.",
         at_least=1,
     )
 

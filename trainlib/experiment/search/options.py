@@ -49,7 +49,7 @@ class TuneConfig:
     trials: int | None = setting(
         "int",
         None,
-        f"Number of trials of the study in all; default: {TRIALS}, or all combinations with "
+        f"Total number of trials of the study; default: {TRIALS}, or all combinations with "
         "--sampler=grid.",
         group="Search",
         at_least=1,
@@ -76,20 +76,20 @@ class TuneConfig:
     monitor_mode: str = setting(
         "str",
         "auto",
-        "Whether lower or higher results are better; auto: as the name of the result says.",
+        "Whether lower (min) or higher (max) results are better; auto: inferred from the name.",
         choices=MODES,
     )
     folds: int = setting(
         "int",
         1,
-        "Folds of cross-validation by which each trial is judged, by the mean of its results; 1: "
-        "the validation data.",
+        "Folds of a cross-validation, by whose mean result trials are compared; 1: by the "
+        "validation data.",
         at_least=1,
     )
     jobs: int = setting(
         "int",
         1,
-        "Processes that run trials, each with its share of the processor's cores.",
+        "Number of processes that run trials; they share the processor's cores.",
         at_least=1,
     )
     storage: str | None = setting(
