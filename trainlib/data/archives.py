@@ -19,17 +19,17 @@ from trainlib.training.paths import printable, shown
 
 Array = npt.NDArray[Any]
 DAMAGE = (EOFError, OSError, zlib.error)
-"""Errors that a damaged file raises while it is read."""
+"""Exceptions that reading a damaged file can raise."""
 _SUFFIX = ".npy"
 
 
 def read_npz(path: Path) -> dict[str, Array]:
-    """Read every array of a NumPy archive; nothing is unpickled.
+    """Read every array of a NumPy archive, without unpickling.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, is not an archive, or holds Python objects, or more than
-            `trainlib.data.limits` allows.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged or not an archive, contains Python objects, or is larger
+            than `trainlib.data.limits` allows.
     """
     require_file(path)
     check_size(path, sum(member.file_size for member in _members(path).values()))
@@ -38,7 +38,7 @@ def read_npz(path: Path) -> dict[str, Array]:
 
 
 def names_in_npz(path: Path) -> list[str]:
-    """Return the names of the arrays of a NumPy archive, which are not read.
+    """Return the names of the arrays of a NumPy archive, without reading the arrays.
 
     Raises:
         FileNotFoundError, ValueError: as of `read_npz`.
@@ -59,10 +59,10 @@ def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
 
 
 def _array(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> Array:
-    """Return an array, of the size that its header declares.
+    """Read an array, and check that its size is the one that its header declares.
 
     Raises:
-        ValueError: the member is no array, or its data have another size.
+        ValueError: the member is not an array, or its data have another size.
     """
     with archive.open(member) as stream:
         try:
@@ -87,7 +87,7 @@ def _array(archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> Arra
 
 @contextlib.contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a NumPy archive; errors within the context are those of `read_npz`."""
+    """Open a NumPy archive; errors inside the context become those of `read_npz`."""
     require_file(path)
     try:
         if not zipfile.is_zipfile(path):
@@ -106,11 +106,11 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def require_file(path: Path) -> None:
-    """Raise an error unless a path is that of a file: a pipe would be waited for.
+    """Check that a path is that of a regular file; reading a pipe could block.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is a folder, a pipe or a device.
+        FileNotFoundError: the path does not exist.
+        ValueError: the path is a folder, a pipe or a device.
     """
     if not path.exists():
         raise FileNotFoundError(f"{shown(path)} does not exist; check the path")

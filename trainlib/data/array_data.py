@@ -1,4 +1,4 @@
-"""Data sets from arrays by name, as an .npz archive holds them; `named_arrays.py` has the names."""
+"""Data sets from arrays by name, as in an .npz archive; `named_arrays.py` defines the names."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from trainlib.data.validation import (
 from trainlib.training.paths import printable
 
 PARTS = ("x_train", "y_train", "x_test", "y_test")
-"""Names of the arrays of an archive in parts, of one input and one output."""
+"""Names of the arrays of an archive with a training and a test part, and one input and output."""
 
 
 def from_arrays(arrays: dict[str, Array], name: str, source: str, reading: Reading) -> Dataset:
-    """Return arrays as a data set with a name; `source` is where they are from, for messages."""
+    """Return arrays as a data set with a name; `source` is their origin, for messages."""
     found = {part: examples_of(arrays, source, part, reading) for part in (TRAIN, TEST)}
     train, test, stratified = found[TRAIN], found[TEST], False
     if train is not None and test is not None:
@@ -72,7 +72,7 @@ def from_arrays(arrays: dict[str, Array], name: str, source: str, reading: Readi
 def _split(
     examples: Examples, source: str, reading: Reading
 ) -> tuple[Examples, Examples, Array, bool]:
-    """Return a training and a test part, the indices of the first, and whether by class."""
+    """Return a training and a test part, the indices of the first, and whether it is stratified."""
     y = examples.y
     by_class = reading.stratify and not isinstance(y, Mapping) and y.dtype.kind == "i"
     kept, held_out = split_test_indices(examples.size, source, y if by_class else None)
@@ -80,7 +80,7 @@ def _split(
 
 
 def _classes(train: Arrays, others: Sequence[Arrays], source: str) -> dict[str, int]:
-    """Return the number of classes by output, whose name is "" where there is only one."""
+    """Return the number of classes by output; "" is the name of a single output."""
 
     def count(name: str, y: Array, rest: list[Array]) -> int:
         where = f"{source}, y_{name}" if name else source
@@ -92,7 +92,7 @@ def _classes(train: Arrays, others: Sequence[Arrays], source: str) -> dict[str, 
 
 
 def _vocabulary(parts: Sequence[Examples]) -> int:
-    """Return the number of different integers that sequences may hold; 0 for other inputs."""
+    """Return the number of different integers in sequences, with padding; 0 for other inputs."""
     x = [part.x for part in parts]
     if isinstance(x[0], Mapping) or x[0].dtype != "int32":
         return 0
@@ -102,10 +102,10 @@ def _vocabulary(parts: Sequence[Examples]) -> int:
 def _given_weights(
     arrays: dict[str, Array], name: str, examples: Examples, source: str, reading: Reading
 ) -> Array | None:
-    """Return the weights of examples in an array of that name, if there is one.
+    """Return the weights of examples in the array with a name; None if there is none.
 
     Raises:
-        ValueError: they are not valid, or are those of one output.
+        ValueError: the weights are not valid, or belong to one of several outputs.
     """
     for key in arrays:
         output = key.removeprefix("weight_").removesuffix(f"_{TRAIN}")
@@ -122,10 +122,10 @@ def _given_weights(
 def examples_of(
     arrays: dict[str, Array], source: str, part: str, reading: Reading
 ) -> Examples | None:
-    """Return the examples of a part, checked; None if there are no inputs or no targets.
+    """Return the examples of a part, after checks; None without inputs or targets.
 
     Raises:
-        ValueError: an array is not valid, or they have different numbers of examples.
+        ValueError: an array is not valid, or the numbers of examples differ.
     """
     x = inputs_of(arrays, source, part, reading)
     given = arrays_of_part(arrays, "y", part, source)
@@ -147,7 +147,7 @@ def examples_of(
 def inputs_of(
     arrays: dict[str, Array], source: str, part: str, reading: Reading
 ) -> dict[str, Array]:
-    """Return the inputs of a part by their names, checked; {} if there are none."""
+    """Return the inputs of a part by name, after checks; {} if there are none."""
     checked: dict[str, Array] = {}
     for name, x in arrays_of_part(arrays, "x", part, source).items():
         where = f"{source}, {array_name('x', name, part)}"
@@ -159,7 +159,7 @@ def inputs_of(
 
 
 def one_or_all(named: dict[str, Array]) -> Arrays:
-    """Return the only array, whose name is "", or all of them by their names."""
+    """Return the single array, whose name is "", or all arrays by name."""
     return named[""] if "" in named else named
 
 

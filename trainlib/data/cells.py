@@ -1,4 +1,4 @@
-"""Cells of a table: which are empty, which are numbers, and which decimal mark the numbers have."""
+"""Cells of a table: tests for empty cells and numbers, and the decimal mark of the numbers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from trainlib.data.archives import Array
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "?")
-"""Cells that count as empty. In the target column a text such as "None" is a class, not empty."""
+"""Texts of cells that count as empty. In the target column "None", for example, is a class."""
 POINT, COMMA = ".", ","
-"""The decimal marks; where one of them is the decimal mark, the other separates thousands."""
+"""The decimal marks. If one of them is the decimal mark, the other one separates thousands."""
 
 _BOOLEANS = {
     **dict.fromkeys(("True", "TRUE", "true"), 1.0),
@@ -27,9 +27,9 @@ _GROUPED = {
 
 
 def to_number(cell: str) -> float | None:
-    """Return a finite number with a decimal point; None if the cell is none.
+    """Return the finite number, with a decimal point, in a cell; None if it is not a number.
 
-    "1_000", which is a number to Python, is none: it is a likely mistake.
+    "1_000", which Python accepts, is not a number: it is likely to be a mistake.
     """
     if "_" in cell:
         return None
@@ -46,18 +46,18 @@ def is_number(cell: str) -> bool:
 
 
 def read_number(cell: str, mark: str | None) -> float | None:
-    """Return a number with a decimal mark, and the other one between thousands; None if it is none.
+    """Return the number in a cell, given the decimal mark; None if it is not a number.
 
     Args:
-        cell: the text of a cell.
-        mark: `POINT` or `COMMA`; None: a point.
+        cell: text of the cell; it may have separators of thousands.
+        mark: `POINT` or `COMMA`; None for a point.
     """
     plain = _plain(cell, mark or POINT)
     return None if plain is None else to_number(plain)
 
 
 def _plain(cell: str, mark: str) -> str | None:
-    """Return a number as Python writes it; None if it is none with that decimal mark."""
+    """Return the text of a number in Python's syntax; None if it is not a number with that mark."""
     separator = COMMA if mark == POINT else POINT
     if separator in cell:
         if not _GROUPED[mark].fullmatch(cell):
@@ -68,7 +68,7 @@ def _plain(cell: str, mark: str) -> str | None:
 
 
 def as_text(cells: Sequence[Any], empty: Collection[str] = MISSING) -> Array:
-    """Return cells as text without spaces around it, None for those that are empty."""
+    """Return the text of cells without surrounding spaces; None for empty cells."""
     found = np.empty(len(cells), object)
     for i, cell in enumerate(cells):
         text = "" if cell is None or cell != cell else str(cell).strip()
@@ -77,7 +77,7 @@ def as_text(cells: Sequence[Any], empty: Collection[str] = MISSING) -> Array:
 
 
 def as_numbers(cells: Array, mark: str | None) -> Array:
-    """Return text as numbers, if every cell that is not empty is a number, or True or False."""
+    """Return cells as numbers if all that are not empty are numbers, True or False; else None."""
     values = [cell for cell in dict.fromkeys(cells) if cell is not None]
     if values and set(values) <= set(_BOOLEANS):
         numbers: dict[str, float | None] = {**_BOOLEANS}
@@ -89,7 +89,7 @@ def as_numbers(cells: Array, mark: str | None) -> Array:
 
 
 def with_decimal_points(cells: Array, mark: str | None) -> Array:
-    """Return text whose numbers have a decimal point, if every cell is a number or in `MISSING`."""
+    """Return numbers with decimal points, as text, if all cells are numbers or in `MISSING`."""
     numeric = all(x in MISSING or read_number(x, mark) is not None for x in _given(cells))
     if mark is None or not numeric:
         return cells
@@ -100,22 +100,22 @@ def with_decimal_points(cells: Array, mark: str | None) -> Array:
 def decimal_mark(
     columns: Mapping[str, Array], known: str | None, where: Callable[[str, int], str]
 ) -> str | None:
-    """Return the decimal mark of a table: the one that its numbers show.
+    """Infer the decimal mark of a table from its numbers.
 
-    "1,5", "1234,567" and "1.234,5" show a comma, "1.5", "0.125" and "1,234.5" a point; "1.000" and
-    "1,000" show nothing. Columns that are not numbers throughout are not looked at.
+    "1,5", "1234,567" and "1.234,5" have a comma, "1.5", "0.125" and "1,234.5" a point; "1.000" and
+    "1,000" are ambiguous. Columns with other text than numbers are ignored.
 
     Args:
-        columns: cells by column, as text; None where they are empty.
-        known: mark that other tables of the same kind have; None if that is not known.
-        where: returns where a cell is, by column and row.
+        columns: cells by column, as text; None for empty cells.
+        known: decimal mark of other tables of the same kind; None if it is not known.
+        where: returns the position of a cell for messages, by column and row.
 
     Returns:
-        The mark; `known` if no number shows one; a point if some have one and none a comma; None if
-        all numbers are integers.
+        The mark of the numbers that are not ambiguous; without such numbers `known`, or a point if
+        there are numbers such as "1.000"; None if all numbers are integers.
 
     Raises:
-        ValueError: numbers show both, or "1,000" is all there is.
+        ValueError: numbers have different marks; or the mark is not known and "1,000" is ambiguous.
     """
     shown: dict[str, tuple[str, str]] = {}
     unclear: dict[str, tuple[str, str]] = {}
@@ -149,5 +149,5 @@ def decimal_mark(
 
 
 def _given(cells: Iterable[str | None], empty: Collection[str] = ()) -> list[str]:
-    """Return the different cells that are not empty, in the order of the rows."""
+    """Return the distinct cells that are not empty, in the order of the rows."""
     return [cell for cell in dict.fromkeys(cells) if cell is not None and cell not in empty]

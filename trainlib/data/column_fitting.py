@@ -1,4 +1,4 @@
-"""Fit the rule of a column of a table: number, category or date."""
+"""Fit the rule for a column of a table to its training rows: numbers, categories or dates."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from trainlib.data.frames import Frame, parse_dates
 from trainlib.training.paths import printable
 
 MAX_CATEGORIES = 100
-"""Categories of a column that have an input: the most frequent, each in two rows or more."""
+"""Largest number of categories with an input: the most frequent ones, in two rows at least."""
 MOSTLY = 0.9
-"""Fraction of numbers from which a column with some other text is refused as a likely mistake."""
+"""Fraction of numbers from which other text in a column counts as a mistake."""
 MANY_NUMBERS = 20
-"""So is a column with more different numbers than this, if they are half of its different texts."""
+"""Number of different numbers above which other text in a column counts as a mistake, if the
+numbers are half of the different texts."""
 _LIKE_DATE = re.compile(
     r"(\d{1,4}[-./]\d{1,2}[-./]\d{1,4}"
     r"|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{4}|[A-Za-z]{3,9} \d{1,2}, \d{4})([ T].*)?"
@@ -27,20 +28,20 @@ _LIKE_NUMBER = re.compile(
     r"[$€£¥]?\s*[+-]?(\d{1,3}([.,'\s]\d{2,3})+([.,]\d+)?|\d+([.,]\d+)?)\s*[%$€£¥]?"
 )
 ROUNDING = 1e-3
-"""Rounding error of float32, in standard deviations, from which numbers lose their median."""
+"""Rounding error of float32, in standard deviations, from which the median is subtracted."""
 _SAMPLE = 1000
 
 
 def fit_column(frame: Frame, rows: Array, name: str) -> Column | str:
-    """Return the rule of a column, or why it is left out.
+    """Return the rule for a column, or the reason for which it is left out.
 
     Args:
         frame: the table.
-        rows: indices of the training rows, from which the statistics are taken.
+        rows: indices of the training rows, to which the rule is fitted.
         name: name of the column.
 
     Raises:
-        ValueError: the column mixes numbers and text, or forms of dates.
+        ValueError: the column mixes numbers and other text, or several formats of dates.
     """
     values = frame.columns[name]
     if not name:
@@ -51,7 +52,7 @@ def fit_column(frame: Frame, rows: Array, name: str) -> Column | str:
 
 
 def _fit_numbers(name: str, values: Array) -> NumberColumn | str:
-    """Return the rule of a column of numbers, or why it is left out."""
+    """Return the rule for a column of numbers, or the reason for which it is left out."""
     missing = np.isnan(values)
     if missing.all():
         return "empty"
@@ -63,7 +64,7 @@ def _fit_numbers(name: str, values: Array) -> NumberColumn | str:
 
 
 def _fit_text(frame: Frame, rows: Array, name: str) -> Column | str:
-    """Return the rule of a column of text, or why it is left out."""
+    """Return the rule for a column of text, or the reason for which it is left out."""
     cells = frame.columns[name][rows]
     given = [cell for cell in cells if cell is not None]
     if not given:
@@ -83,7 +84,7 @@ def _fit_text(frame: Frame, rows: Array, name: str) -> Column | str:
 
 
 def _check_mixture(frame: Frame, name: str) -> None:
-    """Raise `ValueError` for a column of text in which many cells are numbers."""
+    """Raise `ValueError` if many cells in a column of text are numbers."""
     given = [(row, cell) for row, cell in enumerate(frame.columns[name]) if cell is not None]
     numbers = sum(bool(_LIKE_NUMBER.fullmatch(cell)) for _, cell in given)
     different = {cell for _, cell in given}
@@ -97,10 +98,10 @@ def _check_mixture(frame: Frame, name: str) -> None:
 
 
 def _fit_dates(frame: Frame, rows: Array, name: str) -> DateColumn | None:
-    """Return the rule of a column of dates; None if not every cell is a date of one format.
+    """Return the rule for a column of dates; None unless all cells are dates of one format.
 
     Raises:
-        ValueError: two formats fit, with different dates.
+        ValueError: two formats fit, but give different dates.
     """
     cells = frame.columns[name][rows]
     missing = np.array([cell is None for cell in cells])
@@ -125,7 +126,7 @@ def _fit_dates(frame: Frame, rows: Array, name: str) -> DateColumn | None:
 
 
 def _check_one_format(frame: Frame, name: str, given: Array) -> None:
-    """Raise `ValueError` for a column of dates in several formats."""
+    """Raise `ValueError` if the dates in a column have several formats."""
     known = {form: ~np.isnan(parse_dates(given[:_SAMPLE], form)) for form in DATE_FORMATS}
     if np.any(list(known.values()), axis=0).all():
         first = next(form for form, valid in known.items() if valid[0])

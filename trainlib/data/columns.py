@@ -1,4 +1,4 @@
-"""Rules of the columns of a table: numbers, categories and dates as inputs of a model."""
+"""Rules for the columns of a table: numbers, categories and dates as inputs of a model."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Encoded(NamedTuple):
     """Inputs of a model.
 
     Attributes:
-        x: float64 [N, inputs].
-        notes: what was unlike the training rows, one line for each column.
+        x: the inputs, float64 [N, inputs].
+        notes: lines on differences from the training rows.
     """
 
     x: Array
@@ -36,14 +36,14 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """A column of numbers, which is one input; an empty cell becomes the median.
+    """A column of numbers: one input. An empty cell becomes the median.
 
     Attributes:
         name: name of the column.
         median: median of the training rows.
-        empty: whether training rows have empty cells: then a second input is 1 for these.
-        origin: number that is subtracted: the median of large numbers that differ little, such as
-            times in seconds, whose differences float32 would round away; else 0.
+        empty: whether training rows have empty cells; a second input is then 1 for empty cells.
+        origin: number that is subtracted: the median, for large numbers with small differences that
+            float32 would round away, such as times in seconds; else 0.
     """
 
     name: str
@@ -86,13 +86,13 @@ class NumberColumn:
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of text, which is one input of 0 and 1 for each category.
+    """A column of text: one-hot inputs, one for each category.
 
     Attributes:
         name: name of the column.
-        categories: categories of the training rows that have an input, in alphabetical order.
-        other: how many more of them there are: if any, one input is 1 for all others.
-        empty: whether training rows have empty cells: then one input is 1 for these.
+        categories: categories with an input, in alphabetical order.
+        other: number of further categories in the training rows; if above 0, they share an input.
+        empty: whether training rows have empty cells; an input is then 1 for empty cells.
     """
 
     name: str
@@ -144,14 +144,14 @@ class CategoryColumn:
 class DateColumn:
     """A column of dates: days, and the sine and cosine of the time of year and of the week.
 
-    Dates without a time zone are in UTC. An empty cell becomes the origin, with 0 for the rest.
+    Dates without a time zone are in UTC. For an empty cell the inputs are 0.
 
     Attributes:
         name: name of the column.
         format: one of `DATE_FORMATS`.
-        origin: the day that is 0, counted from 1970: the median of the training rows.
-        time: whether training rows have a time of day: then its sine and cosine are inputs too.
-        empty: whether training rows have empty cells: then a last input is 1 for these.
+        origin: day that is subtracted, counted from 1970: the median of the training rows.
+        time: whether training rows have a time of day; its sine and cosine are then inputs, too.
+        empty: whether training rows have empty cells; a last input is then 1 for empty cells.
     """
 
     name: str
@@ -163,7 +163,7 @@ class DateColumn:
 
     @property
     def periods(self) -> dict[str, float]:
-        """Periods of the cycles that are inputs, in days."""
+        """Periods of the sines and cosines, in days."""
         return {"year": _YEAR, "week": _WEEK, **({"day": 1.0} if self.time else {})}
 
     @property
@@ -204,11 +204,11 @@ Column = NumberColumn | CategoryColumn | DateColumn
 
 
 def _empty_input(column: Any) -> tuple[str, ...]:
-    """Return the name of the input that says which cells of a column are empty, if there is one."""
+    """Return the name of the input that marks empty cells, as a tuple; () for none."""
     return (f"{column.name}=(empty)",) if column.empty else ()
 
 
 def _empty_note(name: str, missing: Array, what: str) -> str:
-    """Return a note on empty cells in a column that had none in training; "" without any."""
+    """Return a note on empty cells in a column that had none in training; "" if there are none."""
     count = int(missing.sum())
     return f"column {name!r}: {count} empty cells, training had none: {what}" if count else ""

@@ -24,14 +24,14 @@ _SAMPLE_CHARACTERS = 1 << 16
 
 
 class Scan(NamedTuple):
-    """What a first pass over a text file finds.
+    """Result of the first pass over a text file.
 
     Attributes:
-        delimiter: what separates its cells.
-        names: the names in its header; "" for a first column without one.
+        delimiter: delimiter of the cells.
+        names: names in the header; "" for a first column without a name.
         target: name of the column to predict.
-        lines: line of each row.
-        columns: the columns, if those that need not be text are plain numbers; else None.
+        lines: line number of each row.
+        columns: the columns, if all that need not be text are plain numbers; else None.
     """
 
     delimiter: str
@@ -44,13 +44,13 @@ class Scan(NamedTuple):
 def scan_text(
     path: Path, target: str | None, text: Collection[str], decimal: str | None = None
 ) -> Scan:
-    """Check the header and every row, and read the numbers as long as there is nothing else.
+    """Check the header and every row, and read numbers until a cell needs a closer look.
 
     Args:
         path: the file.
-        target: name of the column to predict, which is text; None: the last.
-        text: names of further columns that are text.
-        decimal: decimal mark that other tables of the same kind have. Default: None, not known.
+        target: name of the column to predict, which is read as text; None for the last column.
+        text: names of further columns that are read as text.
+        decimal: decimal mark of other tables of the same kind. Default: None, not known.
 
     Raises:
         ValueError: the header or a row is not valid.
@@ -81,7 +81,7 @@ def scan_text(
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Raise the errors of a damaged text file as `ValueError`."""
+    """Convert the exceptions that a damaged text file raises to `ValueError`."""
     try:
         yield
     except (*DAMAGE, UnicodeDecodeError, csv.Error) as error:
@@ -94,7 +94,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     """Return the names of the columns of a text file.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such file, or it is damaged.
+        FileNotFoundError, ValueError: the file does not exist or is damaged.
     """
     require_file(path)
     with reading(path), open_text(path) as stream:
@@ -104,7 +104,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def _delimiter(path: Path) -> str:
-    """Return the delimiter that gives the first lines of a file the most cells of equal number."""
+    """Return the delimiter that divides the first lines of a file into most cells, equally many."""
     with open_text(path) as stream:
         start = stream.read(_SAMPLE_CHARACTERS)
 
@@ -124,7 +124,7 @@ def _delimiter(path: Path) -> str:
 def _append(
     cells: Mapping[str, Any], record: Sequence[str], target: str, decimal: str | None
 ) -> bool:
-    """Append a record to the columns; return False at a cell that is to be read more closely."""
+    """Append a record to the columns; return False at a cell that is not a plain number."""
     for (name, values), cell in zip(cells.items(), record, strict=True):
         if isinstance(values, list):
             if name == target and COMMA in cell and read_number(cell, COMMA) is not None:

@@ -1,7 +1,7 @@
-"""`load_dataset` and the registry of the data sets it knows by name.
+"""`load_dataset`, and the registry of data sets by name.
 
-To add a data set, write a function `(data_dir, dtype) -> Dataset` and enter it in `DATASETS`; the
-names of its files are an entry of `trainlib.data.search.LAYOUTS`.
+To add a data set, write a function `(data_dir, dtype) -> Dataset`, enter it in `DATASETS`, and
+enter the names of its files in `trainlib.data.search.LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -59,16 +59,18 @@ def load_dataset(
 
     Args:
         name: a key of `DATASETS`; a path that ends in .npz, .csv, .tsv (or with .gz after it)
-            or .parquet; or a folder with a subfolder of images for each class, or with the
-            subfolders train, validation and test, each of which has one for each class.
-        data_dir: the folder searched first. Default: None. The search then continues in
+            or .parquet; or a folder with a subfolder of images for each class, or with such
+            folders named train, validation and test.
+        data_dir: folder that is searched first. Default: None. The search continues in
             $TRAINLIB_DATA, Keras's cache and the operating system's data sets, and ends with a
             download through Keras.
-        target: the column of a table to predict. Default: None, the last column.
-        task: of a file, "classification", "regression", or "auto", the default: integers of an
-            .npz are classes and floats numbers; in a table text is classes, and integers are
-            where each occurs twice on average and they are at most 20, or 0, 1, ... without a gap.
-        dtype: "float32" or "float64", of all that is not an image or a label. Default: "float32".
+        target: column of a table to predict. Default: None, the last column.
+        task: task of a file: "classification", "regression", or "auto", the default. With "auto"
+            integers in an .npz are classes, and floats are numbers. In a table text is classes;
+            integers are classes if each occurs twice on average, and there are at most 20 different
+            ones or they are 0, 1, ... without a gap.
+        dtype: dtype of inputs and targets other than images and labels, "float32" or "float64".
+            Default: "float32".
         preprocessing: rules of a table. Default: None, `TablePreprocessing` fitted to the table.
         images: size, colors and classes of the images of a folder. Default: None,
             `ImageOptions()`.
@@ -80,7 +82,7 @@ def load_dataset(
     Raises:
         FileNotFoundError: the path does not exist, or the data set is not found and cannot be
             downloaded.
-        ValueError: an argument is not valid, or a file is damaged or holds invalid values.
+        ValueError: an argument is not valid, or a file is damaged or has invalid values.
 
     Example:
         >>> digits = tl.data.load_dataset("digits")
@@ -103,10 +105,10 @@ def load_dataset(
 
 
 def checked_folder(data_dir: str | os.PathLike[str] | None) -> Path | None:
-    """Return the folder that is searched first, if it is given.
+    """Return the folder that is searched first, after a check; None for None.
 
     Raises:
-        ValueError: it does not exist.
+        ValueError: the folder does not exist.
     """
     folder = None if data_dir is None else expanded(data_dir)
     if folder is not None and not folder.is_dir():
@@ -117,7 +119,7 @@ def checked_folder(data_dir: str | os.PathLike[str] | None) -> Path | None:
 
 
 def is_path(name: str) -> bool:
-    """Return whether a name is the path of a file or of a folder, not that of a data set."""
+    """Return whether a name is the path of a file or folder, and not the name of a data set."""
     return name not in DATASETS and (is_file_path(name) or expanded(name).is_dir())
 
 
@@ -157,9 +159,9 @@ def load_california_housing(data_dir: Path | None = None, dtype: str = "float32"
     """Load the California housing data of the 1990 census.
 
     Returns:
-        x [N, 8] in that dtype with the columns `housing.FEATURES`, y [N], the median house
-        value in units of 100,000 dollars; 20,640 examples. A fixed 20 % is the test part; which
-        examples it has depends on the order of the rows in the file.
+        x [N, 8] with the columns `housing.FEATURES`, y [N], the median house value in units of
+        100,000 dollars, both in `dtype`; 20,640 examples. A fixed 20 % is the test part; its
+        examples depend on the order of the rows in the file.
 
     Raises:
         FileNotFoundError: its file is not found and cannot be downloaded.
@@ -181,7 +183,7 @@ DATASETS: dict[str, Loader] = {
     "fashion_mnist": load_fashion_mnist,
     "california_housing": load_california_housing,
 }
-"""The loaders of the data sets by name."""
+"""The loaders of the data sets, by name."""
 
 
 def _describe_unknown(name: str) -> str:

@@ -18,13 +18,13 @@ TEST_SEED = 0
 
 
 class Examples(NamedTuple):
-    """Inputs and targets, in the same order.
+    """Inputs and targets of N examples.
 
     Attributes:
-        x: inputs [N, ...], uint8 images or floating values; of several inputs, a dict of such
-            arrays by their names.
-        y: targets [N], int32 labels from 0 to classes - 1, or floating for regression; of several
-            outputs, a dict of such arrays by their names.
+        x: inputs [N, ...], uint8 images or floating values; for several inputs, a dict of such
+            arrays by name.
+        y: targets [N], int32 labels from 0 to classes - 1, or floating for regression; for several
+            outputs, a dict of such arrays by name.
 
     Example:
         >>> examples = tl.data.Examples(np.ones((3, 2), np.float32), np.array([0, 1, 1], np.int32))
@@ -46,30 +46,31 @@ class Dataset(NamedTuple):
     """A data set with its fixed test part.
 
     Attributes:
-        name: its key of `DATASETS`, or the name of its file.
-        train: the examples for training and validation.
-        test: the examples for the final evaluation; never empty.
-        classes: number of classes, 0 for regression.
-        x_max: largest possible value of x if x are images (255.0, 16.0); 0.0 for other data,
-            whose features are to be standardized.
-        feature_names: names of the columns of x; () if they have none.
-        class_names: names of the classes; () if they have none.
-        preprocessing: `TablePreprocessing` that made x and y from the columns of a table; None for
-            other data.
-        notes: lines on what was decided about the data.
-        guess: what "auto" decided the task to be; "" where the data leave no choice.
-        validation: the examples for validation, if the data come with such a part. Default: None.
-        stratified: whether the test part was split off with the same fraction of each class, as a
-            validation part is then too. Default: False.
-        vocabulary: number of different integers that x may hold, if x are sequences of integers
-            [N, steps] padded with 0; else 0.
-        weights: weights of the examples of `train` in the loss, [N]. Default: None, all 1.
-        stream: `Stream` of the training examples, if they are read in each epoch; `train` holds the
-            first ones. Default: None, `train` holds all.
-        groups: groups of the examples of `train`, which folds keep together, [N]. Default: None.
+        name: key in `DATASETS`, or the name of the file.
+        train: examples for training and validation.
+        test: examples for the final evaluation; never empty.
+        classes: number of classes; 0 for regression.
+        x_max: largest possible value of images, such as 255.0; 0.0 for other data, which are
+            standardized.
+        feature_names: names of the columns of x. Default: (), they have no names.
+        class_names: names of the classes. Default: (), they have no names.
+        preprocessing: `TablePreprocessing` that made x and y from the columns of a table. Default:
+            None, for other data.
+        notes: lines on decisions about the data. Default: ().
+        guess: the task that "auto" chose, and the reason; "" if the data leave no choice. Default:
+            "".
+        validation: examples for validation, if the data have such a part. Default: None.
+        stratified: whether the test part was split off with the same fraction of each class; a
+            validation part is then split off in the same way. Default: False.
+        vocabulary: number of different integers in x, if x are sequences of integers [N, steps],
+            padded with 0. Default: 0, for other data.
+        weights: weights of the training examples in the loss, [N]. Default: None, all are 1.
+        stream: `Stream` of the training examples, if they are read again in each epoch; `train`
+            then has the first ones. Default: None.
+        groups: groups of the training examples, which folds keep together, [N]. Default: None.
         image_options: size, colors and classes of the images of a folder. Default: None.
-        output_classes: number of classes of each of several outputs, 0 for regression, by name;
-            `classes` is that of the first. Default: {}, y is one array.
+        output_classes: number of classes of each output, 0 for regression, by name, for several
+            outputs; `classes` is that of the first. Default: {}, y is one array.
 
     Example:
         >>> digits = tl.data.load_dataset("digits")
@@ -125,7 +126,7 @@ def split(examples: Examples, fraction: float, seed: int) -> tuple[Examples, Exa
 
 
 def split_indices(total: int, fraction: float, seed: int) -> tuple[Array, Array]:
-    """Return the sorted indices of the two parts of `split`; it raises what `split` raises."""
+    """Return the sorted indices of the two parts of `split`. Raises the errors of `split`."""
     if not 0 <= fraction < 1:
         raise ValueError(f"fraction is {fraction}; give a number from 0 to below 1")
     if seed < 0:
@@ -141,11 +142,11 @@ def split_indices(total: int, fraction: float, seed: int) -> tuple[Array, Array]
 
 
 def split_by_class(labels: Array, fraction: float, seed: int) -> tuple[Array, Array]:
-    """Return the sorted indices of the two parts of a split in which each class has its share.
+    """Return the sorted indices of the two parts of a stratified split.
 
-    Of a class with n examples, fraction * n are in the second part, rounded up or down such that
-    the parts are as large as those of `split_indices`. Below a fraction of 1/2 every class remains
-    in the first part.
+    For a class with n examples, fraction * n examples are in the second part, rounded up or down so
+    that the parts have the sizes of those of `split_indices`. For a fraction below 1/2 the first
+    part has examples of every class.
 
     Args:
         labels: class of each example, [N].
@@ -192,8 +193,7 @@ def split_test_indices(total: int, source: str, labels: Array | None = None) -> 
     Args:
         total: number of examples.
         source: as in `split_test`.
-        labels: class of each example, where the test part has its share of each; None: it is drawn
-            from all.
+        labels: class of each example, for a stratified split. Default: None, no stratification.
     """
     if labels is None:
         kept, held_out = split_indices(total, TEST_FRACTION, TEST_SEED)
@@ -226,18 +226,18 @@ def take(examples: Examples, n: int) -> Examples:
     """
     if not 1 <= n <= examples.size:
         raise ValueError(
-            f"n is {n}; give an integer from 1 to {examples.size}, the number there is"
+            f"n is {n}; give an integer from 1 to {examples.size}, the number of examples"
         )
     return pick(examples, slice(n))
 
 
 def pick(examples: Examples, indices: Array | slice) -> Examples:
-    """Return the examples of these indices."""
+    """Return the examples with the given indices."""
     return Examples(*(_rows(arrays, indices) for arrays in examples))
 
 
 def _rows(arrays: Any, indices: Array | slice) -> Any:
-    """Return rows of an array, or of each of a dict of arrays."""
+    """Return rows of an array, or of each array of a dict."""
     if isinstance(arrays, Mapping):
         return {name: array[indices] for name, array in arrays.items()}
     return arrays[indices]

@@ -1,4 +1,4 @@
-"""Data sets from the user's files: .npz archives and tables."""
+"""Data sets from .npz archives and tables."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from trainlib.data.validation import (
 from trainlib.training.paths import expanded, shown
 
 TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", PARQUET)
-"""Ends of the names of tables, which have a column to predict."""
+"""Suffixes of tables, which have a column to predict."""
 SUFFIXES = (".npz", *TABLES)
 
 
 def is_file_path(name: str) -> bool:
-    """Return whether a name is the path of a data file instead of the name of a data set."""
+    """Return whether a name is the path of a data file, and not the name of a data set."""
     return name.lower().endswith(SUFFIXES)
 
 
@@ -57,11 +57,11 @@ def load_file(path: Path, reading: Reading) -> Dataset:
     """Load a data set from a file or a folder.
 
     Args:
-        path: an .npz archive with the arrays x_train, y_train, x_test and y_test, or x and y, and
-            if there are any x_validation and y_validation, and weights of the training examples,
-            weight_train or weight; of several inputs or outputs x_NAME_train, ..., or x_NAME and
-            y_NAME; a table with a header; or a folder of images.
-        reading: how it is read.
+        path: a table with a header; a folder of images; or an .npz archive. The archive has the
+            arrays x_train, y_train, x_test and y_test, or x and y; optionally x_validation and
+            y_validation, and the weights of the training examples, weight_train or weight. For
+            several inputs or outputs they are x_NAME_train, ..., or x_NAME and y_NAME.
+        reading: options for reading the file.
 
     Returns:
         A data set named after the file. uint8 x of rank 3 or more stays uint8, with x_max 255.0;
@@ -69,8 +69,8 @@ def load_file(path: Path, reading: Reading) -> Dataset:
         test part.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file or its values are not valid, or it has no such target.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file or its values are not valid, or the target does not exist.
     """
     if is_table(path.name):
         return _load_table(path, reading)
@@ -94,7 +94,7 @@ def has_parts(path: Path) -> bool:
     """Return whether a file or a folder has a training and a test part.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such file, or it is damaged.
+        FileNotFoundError, ValueError: the file does not exist or is damaged.
     """
     if path.is_dir():
         return has_part_folders(path)
@@ -111,11 +111,11 @@ def load_all_examples(
 
     Args:
         path: an .npz archive with the arrays x and y, a table, or a folder of images.
-        classes: number of classes that the model knows; 0: it predicts numbers.
-        reading: how it is read; of a table, with the rules of the model.
+        classes: number of classes of the model; 0 if it predicts numbers.
+        reading: options for reading the file; for a table, with the rules of the model.
 
     Returns:
-        The examples, and lines on what is unlike the training data.
+        The examples, and lines on differences from the training data.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -147,7 +147,7 @@ def load_all_examples(
 
 
 def check_labels(y: Array, classes: int, where: str) -> None:
-    """Raise `ValueError` for a label above those that a model knows; 0 classes know all."""
+    """Raise `ValueError` for a label that a model with some classes does not know; 0: no check."""
     if classes and y.dtype.kind == "i" and int(y.max()) >= classes:
         raise ValueError(
             f"{where} has the label {int(y.max())} at index {int(y.argmax())}, but the model knows "
@@ -167,11 +167,11 @@ def load_examples(
     """Load inputs without targets, for predictions.
 
     Args:
-        path: an .npz archive with the array x or x_test, or x_NAME of several inputs, or a table.
-        target: a column of the table to leave out. Default: None; ignored for archives.
-        feature_names: the columns of the table to read, in this order. Default: (), all but
-            `target`. Ignored for archives.
-        preprocessing: rules of the table's columns, as of `Dataset.preprocessing`, in place of
+        path: a table, or an .npz archive with the array x or x_test, or x_NAME for several inputs.
+        target: column of the table to leave out. Default: None. Ignored for archives.
+        feature_names: columns of the table to read, in this order. Default: (), all but `target`.
+            Ignored for archives.
+        preprocessing: rules of the table's columns, as of `Dataset.preprocessing`, instead of
             `target` and `feature_names`. Default: None, the columns are numbers.
         dtype: "float32" or "float64". Default: "float32".
         sequences: whether integers [N, steps] of an archive are sequences. Default: False, they are
@@ -211,7 +211,7 @@ def load_examples(
 
 
 def load_inputs(path: Path, rules: TablePreprocessing, dtype: str) -> tuple[Array, tuple[str, ...]]:
-    """Load the inputs of a table by rules, and lines on what is unlike the training data."""
+    """Load the inputs of a table by rules, and lines on differences from the training data."""
     frame = read_frame(path, rules.target, rules.text_columns, rules.decimal)
     encoded = rules.encode(frame)
     return to_floats(encoded.x, f"{shown(path)}, its columns", dtype), encoded.notes
@@ -260,10 +260,10 @@ def _load_table(path: Path, reading: Reading) -> Dataset:
 
 
 def _groups(frame: Frame, name: str) -> Array:
-    """Return the groups in a column, numbered from 0 on.
+    """Return the groups in a column, numbered from 0.
 
     Raises:
-        ValueError: there is no such column, it is the target, or a cell is empty.
+        ValueError: the column does not exist or is the target, or a cell is empty.
     """
     if name == frame.target:
         raise ValueError(f"group_column is {name!r}, the column to predict; name another")
@@ -278,8 +278,8 @@ def _weights(frame: Frame, name: str) -> Array:
     """Return the weights in a column.
 
     Raises:
-        ValueError: there is no such column, it is the target, or a weight is no number of at least
-            0, or all are 0.
+        ValueError: the column does not exist or is the target, a weight is not a number of at least
+            0, or all weights are 0.
     """
     if name == frame.target:
         raise ValueError(f"sample_weight_column is {name!r}, the column to predict; name another")
@@ -293,14 +293,14 @@ def _weights(frame: Frame, name: str) -> Array:
 
 
 def _describe_classes(labels: Labels) -> str:
-    """Return a line on the classes of a table; "" if there are none, or they were guessed."""
+    """Return a line on the classes of a table; "" for numbers, or if `guess` mentions them."""
     if not labels.classes or labels.guess:
         return ""
     return f"{len(labels.classes)} classes: {first_classes(labels.classes)}"
 
 
 def _has_labels(rules: TablePreprocessing, frame: Frame, task: str) -> bool:
-    """Return whether rules say how the target of a table becomes labels for a task."""
+    """Return whether preprocessing rules have the labels of the target for a task."""
     suits = task == AUTO or (task == CLASSIFICATION) == bool(rules.classes)
     return rules.target == frame.target and suits
 

@@ -1,4 +1,4 @@
-"""Tables read into columns of numbers and of text.
+"""Tables as columns of numbers and of text.
 
 A table of plain numbers is read without pandas; empty cells, text, dates and Parquet need it.
 """
@@ -33,13 +33,13 @@ class Frame(NamedTuple):
     """Columns of a table with N rows.
 
     Attributes:
-        path: its file.
-        target: name of the column to predict; the table may lack it.
+        path: the file.
+        target: name of the column to predict, which the table may lack.
         columns: columns by name, "" for a first one without a name: float64 [N] with NaN for empty
             cells, or text [N], an object array of `str` with None for empty cells. The target is
             text.
-        lines: line of each row in the file, from 1; of a Parquet file, the number of the row.
-        decimal: decimal mark of its numbers, "." or ","; None: they show none.
+        lines: line of each row in the file, from 1; for a Parquet file, the number of the row.
+        decimal: decimal mark of the numbers, "." or ","; None if all are integers.
     """
 
     path: Path
@@ -59,12 +59,12 @@ class Frame(NamedTuple):
         return len(self.lines)
 
     def cell(self, name: str, row: int) -> str:
-        """Return where a cell is, for messages."""
+        """Return the position of a cell, for messages."""
         place = "row" if self.path.name.lower().endswith(PARQUET) else "line"
         return f"{self.name}, {place} {self.lines[row]}, column {name!r}"
 
     def column(self, name: str) -> Array:
-        """Return a column, and raise `ValueError` if there is none of that name."""
+        """Return a column by its name; raise `ValueError` if it does not exist."""
         if name not in self.columns:
             raise ValueError(
                 f"{self.name} has no column {name!r}; its columns are "
@@ -73,10 +73,10 @@ class Frame(NamedTuple):
         return self.columns[name]
 
     def numbers(self, name: str) -> Array:
-        """Return a column that has a number in every cell.
+        """Return a column of numbers without empty cells.
 
         Raises:
-            ValueError: there is no such column, or a cell is not a finite number.
+            ValueError: the column does not exist, or a cell is not a finite number.
         """
         values = self.column(name)
         if values.dtype != object and np.isfinite(values).all():
@@ -89,7 +89,7 @@ class Frame(NamedTuple):
         return values.astype(np.float64)
 
     def rows(self, indices: Array) -> Frame:
-        """Return the frame with these rows only."""
+        """Return a frame with some of the rows."""
         columns = {name: values[indices] for name, values in self.columns.items()}
         return self._replace(columns=columns, lines=[self.lines[i] for i in indices])
 
@@ -105,15 +105,15 @@ def read_frame(
     Args:
         path: a file in UTF-8 whose cells are separated by commas, semicolons, tabs or bars, with a
             header; compressed with gzip if its name ends in .gz. Or a Parquet file.
-        target: the column to predict. Default: None, the last.
-        text: names of columns that are text whatever they hold. Default: none but the target.
-        decimal: decimal mark of tables of the same kind, which counts where the numbers of this one
-            show none. Default: None, not known.
+        target: column to predict. Default: None, the last column.
+        text: names of columns that are read as text, besides the target. Default: ().
+        decimal: decimal mark of other tables of the same kind, for a table whose numbers are
+            ambiguous. Default: None, not known.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, has no valid header, a row of another length or no rows; or
-            its numbers are ambiguous; or pandas is needed and not installed.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is damaged, has no valid header, no rows or rows of different lengths;
+            its numbers are ambiguous; or pandas is needed but not installed.
     """
     require_file(path)
     if path.name.lower().endswith(PARQUET):
@@ -136,7 +136,7 @@ def require_pandas(path: Path, reason: str) -> Any:
     """Return the module pandas.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: pandas is not installed.
     """
     try:
         import pandas
@@ -148,7 +148,7 @@ def require_pandas(path: Path, reason: str) -> Any:
 
 
 def parse_dates(cells: Array, format: str) -> Array:
-    """Return dates as days since 1970, NaN for cells that are empty or not in that format.
+    """Return dates as days since 1970; NaN for empty cells and dates of another format.
 
     Args:
         cells: text [N].
@@ -185,7 +185,7 @@ def _read_with_pandas(path: Path, scan: Scan) -> Frame:
 
 
 def _read_parquet(path: Path, target: str | None, text: Collection[str]) -> Frame:
-    """Return the columns of a Parquet file, those that are not numbers as text."""
+    """Return the columns of a Parquet file; columns other than numbers become text."""
     pandas = require_pandas(path, "it is a Parquet file")
     with _errors_of_parquet(path):
         from pyarrow import parquet
@@ -206,7 +206,7 @@ def _read_parquet(path: Path, target: str | None, text: Collection[str]) -> Fram
 
 @contextlib.contextmanager
 def _errors_of_parquet(path: Path) -> Iterator[None]:
-    """Raise `ValueError` with the path for what goes wrong in reading a Parquet file."""
+    """Convert the exceptions in reading a Parquet file to `ValueError`, with the path."""
     try:
         yield
     except ImportError:
@@ -218,7 +218,7 @@ def _errors_of_parquet(path: Path) -> Iterator[None]:
 
 
 def _columns(pandas: Any, table: Any, target: str, text: Collection[str]) -> dict[str, Array]:
-    """Return the columns of a data frame: those of numbers as numbers, others as text."""
+    """Return the columns of a data frame: numbers as numbers, others as text."""
     types = pandas.api.types
     columns: dict[str, Array] = {}
     for name in table.columns:
@@ -232,12 +232,12 @@ def _columns(pandas: Any, table: Any, target: str, text: Collection[str]) -> dic
 
 
 def _with_numbers(frame: Frame, text: Collection[str], decimal: str | None) -> Frame:
-    """Return a frame with the columns of text that are numbers as numbers.
+    """Return a frame in which columns of text that hold only numbers are converted to numbers.
 
     Args:
         frame: the frame.
-        text: names of columns that stay text. The target does, but with decimal points.
-        decimal: its decimal mark, where its numbers show none; None: not known.
+        text: names of columns that stay text. The target stays text, with decimal points.
+        decimal: decimal mark for ambiguous numbers; None if it is not known.
     """
     cells = {n: x for n, x in frame.columns.items() if x.dtype == object and n not in text}
     mark = decimal_mark(cells, decimal, frame.cell)
