@@ -27,27 +27,30 @@ def as_dataset(
     sequences: bool = False,
     stream: bool = False,
 ) -> Dataset:
-    """Return what a custom function returned as a data set.
+    """Convert the result of a custom function to a data set.
 
     Args:
         name: name of the function, for messages.
-        made: a `Dataset`; `((x_train, y_train), (x_test, y_test))` as Keras's data sets have it;
+        made: a `Dataset`; `((x_train, y_train), (x_test, y_test))` as of Keras's data sets;
             `(x, y)`; a dict of arrays as in an .npz archive; or a `tf.data.Dataset` of (x, y) or
-            (x, y, weight), in batches or not, or a dict of such with the parts train, validation
-            and test: they are read into memory once, unless they are streamed. Of several inputs
+            (x, y, weight), batched or not, or a dict of these with the parts train, validation and
+            test. Pipelines are read into memory once, unless they are streamed. For several inputs
             or outputs, x or y is a dict of arrays by name.
-        dtype: "float32" or "float64", of all that is not an image or a label. Default: "float32".
+        dtype: dtype of inputs and targets other than images and labels, "float32" or "float64".
+            Default: "float32".
         task: "classification", "regression", or "auto", the default: integers are classes.
-        output_task: the same for each of several arrays of targets. Default: "auto".
-        stratify: whether a test part that is split off has its share of each class. Default: True.
+        output_task: task of each array of targets, for several arrays. Default: "auto".
+        stratify: whether a test part that is split off has the same fraction of each class.
+            Default: True.
         sequences: whether integers [N, steps] are sequences. Default: False, columns of numbers.
-        stream: whether the part train of a dict of pipelines is read in each epoch. Default: False.
+        stream: whether the training part of a dict of pipelines is read again in each epoch.
+            Default: False.
 
     Returns:
-        A data set, as `load_file` makes it of an archive.
+        A data set, as of `load_file` for an archive.
 
     Raises:
-        ValueError: it is none of these, or its values are not valid.
+        ValueError: the result has another form, or its values are not valid.
 
     Example:
         >>> x, y = np.ones((10, 3)), np.arange(10) % 2

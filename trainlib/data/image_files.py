@@ -21,12 +21,12 @@ from trainlib.training.lazy_array import LazyArray
 from trainlib.training.paths import cache_folder, shown
 
 MEMORY_BYTES = 2**31
-"""Decoded images up to this size are kept in memory, larger ones in a temporary file."""
+"""Size in bytes up to which decoded images are kept in memory, instead of a temporary file."""
 MOST_OF_THE_DISK = 0.5
-"""Images that take more than this fraction of the free disk are decoded in each epoch."""
+"""Fraction of the free disk space above which images are decoded again in each epoch."""
 
 _AT_ONCE = 256
-"""Images that one call decodes, several of them at a time."""
+"""Number of images that one call decodes, in parallel."""
 _PARALLEL = 16
 
 
@@ -37,19 +37,19 @@ CHANNELS = {GRAYSCALE: 1, RGB: 3}
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """How the images of a folder become one array.
+    """Size, colors and classes of the images of a folder.
 
     Args:
-        size: height and width, such as "32x48". Default: None. Images that all have one
-            size keep it; others get the median height and the median width of the training images,
-            in proportion at most 128.
+        size: height and width, such as "32x48". Default: None: images of one size keep it; images
+            of different sizes get the median height and the median width of the training images,
+            scaled down to at most 128.
         color_mode: "grayscale", "rgb", or "auto", the default: grayscale if all training images are
-            stored as such.
-        class_names: names of the subfolders in the order of the labels. Default: (), all of them in
-            alphabetical order.
+            stored without colors.
+        class_names: names of the subfolders in the order of the labels. Default: (), all subfolders
+            in alphabetical order.
 
     Raises:
-        ValueError: a size that is none, or an unknown mode.
+        ValueError: the size has another form, or the mode is unknown.
 
     Example:
         >>> tl.data.ImageOptions("32x48").size
@@ -71,17 +71,17 @@ class ImageOptions:
 
 
 class ImageFiles(LazyArray):
-    """Images in files as an array uint8 [N, height, width, channels]; each is decoded when read.
+    """Images in files as a lazy array, uint8 [N, height, width, channels]: decoded when read.
 
-    An image of another size is resized: bilinear, with antialiasing, without keeping its aspect
-    ratio. Alpha channels are dropped; of a moving GIF the first image is taken.
+    Images of another size are resized, bilinearly, with antialiasing, without keeping the aspect
+    ratio. Alpha channels are dropped, and only the first image of an animated GIF is read.
 
     Args:
         paths: the N files.
         size: height and width.
-        channels: 1, gray, or 3, RGB.
-        orientations: EXIF orientation of each, 1 to 8: images are turned upright. Default: None,
-            all are stored upright.
+        channels: 1 for grayscale, 3 for RGB.
+        orientations: EXIF orientation of each image, 1 to 8, by which images are turned upright.
+            Default: None, all images are stored upright.
     """
 
     def __init__(
@@ -99,12 +99,12 @@ class ImageFiles(LazyArray):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all images, decoded."""
+        """Size of all decoded images in bytes."""
         return int(np.prod(self.shape))
 
     @property
     def fingerprint(self) -> bytes:
-        """The hash of the names, sizes and times of the files."""
+        """Hash of the names, sizes and times of the files."""
         digest = hashlib.sha256(repr(self.shape).encode())
         if (self.orientations != UPRIGHT).any():
             digest.update(self.orientations.tobytes())
@@ -114,12 +114,12 @@ class ImageFiles(LazyArray):
         return digest.digest()
 
     def select(self, rows: Array) -> ImageFiles:
-        """Return the images of these indices, which are not decoded."""
+        """Return the lazy array of the images with the given indices."""
         _, height, width, channels = self.shape
         return ImageFiles(self.paths[rows], (height, width), channels, self.orientations[rows])
 
     def read(self, rows: Array) -> Array:
-        """Return the images of these indices.
+        """Decode the images with the given indices.
 
         Raises:
             ValueError: a file is missing or damaged.
@@ -140,10 +140,10 @@ class ImageFiles(LazyArray):
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Return the height and the width that a text such as "32x48" holds; None for None.
+    """Parse a height and a width such as "32x48"; None for None.
 
     Raises:
-        ValueError: it holds none.
+        ValueError: the text has another form, or the size is out of range.
     """
     if text is None:
         return None
@@ -159,10 +159,10 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def decoded_once(images: ImageFiles) -> Any:
-    """Return images as an array that decodes each of them once, where there is room for it.
+    """Return images as an array that decodes each of them only once, if there is enough space.
 
-    In memory they are decoded at once, in a temporary file when they are first read. Where there is
-    room for neither they are returned as they are.
+    Images that fit into memory are decoded at once; larger ones when they are first read, into a
+    temporary file. If the disk space is too small, the lazy array is returned unchanged.
     """
     if images.nbytes <= MEMORY_BYTES:
         return np.asarray(images)
@@ -176,7 +176,7 @@ def decoded_once(images: ImageFiles) -> Any:
 
 
 def storage_notes(parts: Mapping[str, Any]) -> list[str]:
-    """Return lines on the parts whose images are not in memory, if there are any."""
+    """Return notes on the parts whose images are not kept in memory."""
     kinds = {KeptRows: "decoded once into a temporary file", ImageFiles: "decoded in each epoch"}
     notes = []
     for kind, how in kinds.items():
@@ -187,7 +187,7 @@ def storage_notes(parts: Mapping[str, Any]) -> list[str]:
 
 @functools.lru_cache
 def _decoder(shape: tuple[int, ...]) -> Any:
-    """Return the function that decodes files as images of a shape [height, width, channels]."""
+    """Return a function that decodes files to images of a shape [height, width, channels]."""
     import tensorflow as tf
 
     size, channels = shape[:2], shape[2]
@@ -234,7 +234,7 @@ def _decoder(shape: tuple[int, ...]) -> Any:
 
 
 def _upright(image: Any, orientation: Any) -> Any:
-    """Return an image [height, width, channels] of an EXIF orientation as it is to be seen."""
+    """Turn an image [height, width, channels] with an EXIF orientation upright."""
     import tensorflow as tf
 
     steps: list[tuple[tuple[int, ...], Callable[[Any], Any]]] = [
@@ -251,7 +251,7 @@ def _upright(image: Any, orientation: Any) -> Any:
 
 
 def _first_damaged(paths: Array, decode: Any) -> ValueError | None:
-    """Return the error that names the first file that cannot be decoded, if there is one."""
+    """Return the error for the first file that cannot be decoded; None if all can."""
     import tensorflow as tf
 
     for path in paths:

@@ -26,7 +26,7 @@ from trainlib.data.labels import first_classes
 from trainlib.training.paths import printable, shown
 
 LARGEST_SIDE = 128
-"""Height and width up to which images of several sizes are kept by "auto"."""
+"""Largest height and width that "auto" chooses for images of different sizes."""
 _ORDER_SEED = 0
 
 
@@ -34,17 +34,18 @@ def load_image_folder(path: Path, options: ImageOptions, stratify: bool = True) 
     """Load a folder of images as a data set.
 
     Args:
-        path: a folder with a subfolder for each class, or with the subfolders train and, if there
-            are any, validation (or val, valid) and test, each of which has one for each class.
-        options: size, colors and classes.
-        stratify: whether a test part that is split off has its share of each class.
+        path: a folder with a subfolder for each class, or with such folders named train and,
+            optionally, validation (or val, valid) and test.
+        options: size, colors and classes. Default: `ImageOptions()`.
+        stratify: whether a test part that is split off has the same fraction of each class.
+            Default: True.
 
     Returns:
-        A data set of uint8 images [N, height, width, channels] in a fixed random order; without a
+        A data set of uint8 images [N, height, width, channels] in a fixed random order. Without a
         test folder, a fixed 20 % is the test part.
 
     Raises:
-        ValueError: the folder has another form, or an image is damaged.
+        ValueError: the folder has another structure, or an image is damaged.
     """
     parts = {name: files_by_class(folder) for name, folder in part_folders(path).items()}
     names = options.class_names or tuple(parts[TRAIN].files)
@@ -85,25 +86,25 @@ def load_image_folder(path: Path, options: ImageOptions, stratify: bool = True) 
 
 
 def load_labelled_images(path: Path, options: ImageOptions) -> Examples:
-    """Load every image of a folder with a subfolder for each class, whose names are known.
+    """Load every image of a folder with a subfolder for each class, for known classes.
 
     Args:
         path: the folder.
-        options: size, colors and classes, all of them given.
+        options: size, colors and classes, without "auto".
 
     Raises:
-        ValueError: there is a subfolder of no class, or an image is damaged.
+        ValueError: a subfolder is not one of the classes, or an image is damaged.
     """
     files, labels = _labelled(files_by_class(path), options.class_names)
     return Examples(load_images(files, options), labels)
 
 
 def load_images(files: Sequence[str], options: ImageOptions) -> Array:
-    """Load images without classes, to predict.
+    """Load images without classes, for predictions.
 
     Args:
-        files: their files.
-        options: size and colors, given.
+        files: the image files.
+        options: size and colors, without "auto".
 
     Returns:
         The images [N, height, width, channels].
@@ -123,7 +124,7 @@ def _labelled(part: ImageFolder, names: Sequence[str]) -> tuple[list[str], Array
     """Return the files of a part and their labels, in a fixed random order.
 
     Raises:
-        ValueError: it has a subfolder of no class.
+        ValueError: a subfolder is not one of the classes.
     """
     unknown = [name for name in part.files if name not in names]
     if unknown:
@@ -145,7 +146,7 @@ def _headers(files: Sequence[str]) -> list[ImageHeader]:
     """Return the headers of images.
 
     Raises:
-        ValueError: a file is no image, or damaged.
+        ValueError: a file is not an image, or is damaged.
     """
 
     def read(name: str) -> ImageHeader:
@@ -168,7 +169,7 @@ def _orientations(headers: Sequence[ImageHeader]) -> list[int]:
 def _resolved(
     headers: Sequence[ImageHeader], options: ImageOptions
 ) -> tuple[tuple[int, int], str, list[str]]:
-    """Return the size and the color mode of training images, and lines on what was decided."""
+    """Resolve size and color mode by the training images; return them, and notes."""
     sizes = np.array([(x.height, x.width) for x in headers])
     one_size = bool((sizes == sizes[0]).all())
     size = options.height_and_width
@@ -188,7 +189,7 @@ def _resolved(
 
 
 def _auto_size(sizes: Array) -> tuple[int, int]:
-    """Return the median height and width, reduced in proportion to `LARGEST_SIDE` at most."""
+    """Return the median height and width, scaled down to at most `LARGEST_SIDE`."""
     median = np.median(sizes, axis=0)
     height, width = np.maximum(1, np.round(median * min(1, LARGEST_SIDE / median.max())))
     return int(height), int(width)

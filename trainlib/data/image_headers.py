@@ -1,4 +1,4 @@
-"""Sizes and orientations of images, from the first bytes of their files: PNG, JPEG, GIF, BMP."""
+"""Headers of image files: size, colors and orientation of PNG, JPEG, GIF and BMP images."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-"""Ends of the names of images."""
+"""Suffixes of image files."""
 
 UPRIGHT = 1
-"""The orientation of an image whose pixels are stored as they are to be seen."""
+"""EXIF orientation of an image that is stored upright."""
 TRANSPOSED = 5
-"""The first of the orientations whose rows are stored as columns; the last is 8."""
+"""First EXIF orientation with exchanged rows and columns; the last one is 8."""
 
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers in a JPEG file that precede the size of the image."""
@@ -24,11 +24,11 @@ _ORIENTATION, _SHORT = 0x0112, 3
 
 
 MOST_PIXELS = 2**28
-"""Pixels of the largest image that is decoded."""
+"""Largest number of pixels of an image that is decoded."""
 
 
 class ImageHeader(NamedTuple):
-    """What the first bytes of an image say.
+    """The header of an image file.
 
     Attributes:
         height: rows of pixels of the upright image.
@@ -44,11 +44,12 @@ class ImageHeader(NamedTuple):
 
 
 def read_image_header(path: Path) -> ImageHeader:
-    """Return the size of an image, whatever the end of its name.
+    """Read the header of an image, whose kind is recognised by its content.
 
     Raises:
-        ValueError: it is no image of a known kind, or damaged; the message is the reason.
-        OSError: it cannot be read.
+        ValueError: the file is not an image of a known kind, or is damaged; the message is the
+            reason.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as stream:
         start = stream.read(4)
@@ -90,7 +91,7 @@ def _read_bmp(stream: BinaryIO) -> ImageHeader:
 
 
 def _check_gray_palette(stream: BinaryIO) -> None:
-    """Raise `ValueError` for a palette of colors, which TensorFlow would read as grays."""
+    """Raise `ValueError` for a palette of colors, which TensorFlow would decode as gray values."""
     (size,) = _unpack(stream, 14, "<I")
     stream.seek(14 + size)
     entries = stream.read(4 * 256)
@@ -118,7 +119,7 @@ def _read_jpeg(stream: BinaryIO) -> ImageHeader:
 
 
 def _orientation(exif: bytes) -> int:
-    """Return the orientation in EXIF data, which are a TIFF file; 1 where they hold none."""
+    """Return the orientation in EXIF data, which have the TIFF format; 1 if there is none."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
         return UPRIGHT

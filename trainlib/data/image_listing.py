@@ -16,12 +16,12 @@ _PARTS["test"] = TEST
 
 
 class ImageFolder(NamedTuple):
-    """Files of a part of the data, by class.
+    """The image files of a part of the data, by class.
 
     Attributes:
-        path: the folder.
-        files: the files of each class, by the name of its subfolder.
-        ignored: files that are no images.
+        path: the folder of the part.
+        files: image files by the name of the class's subfolder.
+        ignored: files that are not images.
     """
 
     path: Path
@@ -30,20 +30,20 @@ class ImageFolder(NamedTuple):
 
 
 def has_part_folders(path: Path) -> bool:
-    """Return whether a folder has subfolders train and test, and not one for each class."""
+    """Return whether a folder has the subfolders train and test."""
     return {"train", "test"} <= {folder.name for folder in _subfolders(path)}
 
 
 def image_files(data: str) -> list[str]:
-    """Return the files of a folder or of a text with paths.
+    """Return the image files that an argument names.
 
     Args:
-        data: a folder, whose images are taken in alphabetical order with those of its subfolders;
-            or the path of an image, or several, comma-separated.
+        data: a folder, whose images and those in its subfolders are taken in alphabetical order; or
+            one or several paths of images, comma-separated.
 
     Raises:
-        ValueError: a folder has no images.
-        FileNotFoundError: there is no such file.
+        ValueError: the folder has no images.
+        FileNotFoundError: a file does not exist.
     """
     path = Path(os.path.expanduser(data))
     if path.is_dir():
@@ -59,13 +59,13 @@ def image_files(data: str) -> list[str]:
 
 
 def is_images(data: str) -> bool:
-    """Return whether a text is the path of a folder or of images, as `image_files` takes it."""
+    """Return whether text is an argument of `image_files`: a folder, or paths of images."""
     last = data.rpartition(",")[2].lower()
     return last.endswith(IMAGE_SUFFIXES) or Path(os.path.expanduser(data)).is_dir()
 
 
 def part_folders(path: Path) -> dict[str, Path]:
-    """Return the folders of the parts, train first; the folder itself is train if it has none.
+    """Return the folders of the parts, train first; without part folders, the folder as train.
 
     Raises:
         ValueError: there is no training part, or a part has two folders.
@@ -91,7 +91,7 @@ def part_folders(path: Path) -> dict[str, Path]:
 
 
 def _subfolders(path: Path) -> list[Path]:
-    """Return the folders in a folder that are not hidden, in alphabetical order."""
+    """Return the subfolders of a folder, without hidden ones, in alphabetical order."""
     return sorted(x for x in path.iterdir() if x.is_dir() and not _is_hidden(x.name))
 
 
@@ -103,7 +103,8 @@ def files_by_class(path: Path) -> ImageFolder:
     """Return the files of a folder by class.
 
     Raises:
-        ValueError: it has no subfolders, images beside them, or a subfolder without images.
+        ValueError: there are no subfolders, there are images beside them, or a subfolder has no
+            images.
     """
     folders = _subfolders(path)
     loose = [x.name for x in path.iterdir() if _is_image(x.name) and x.is_file()]
@@ -123,7 +124,7 @@ def files_by_class(path: Path) -> ImageFolder:
 
 
 def _images_in(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the images in a folder and its subfolders, in alphabetical order; and other files."""
+    """Return the images in a folder and its subfolders, in alphabetical order, and other files."""
     images: list[str] = []
     others: list[str] = []
     for root, folders, names in os.walk(folder, followlinks=True):
@@ -139,7 +140,7 @@ def _is_image(name: str) -> bool:
 
 
 def ignored_note(parts: Iterable[ImageFolder]) -> list[str]:
-    """Return a line on the files that are no images, if there are any."""
+    """Return a note on ignored files, as a tuple; () if there are none."""
     ignored = [name for part in parts for name in part.ignored]
     if not ignored:
         return []

@@ -1,4 +1,4 @@
-"""The column to predict: classes or numbers, decided once and applied to further tables."""
+"""The target column of a table: whether it has classes or numbers, and its labels."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ AUTO, CLASSIFICATION, REGRESSION = "auto", "classification", "regression"
 TASKS = (AUTO, CLASSIFICATION, REGRESSION)
 MAX_CLASSES = 10_000
 FEW = 20
-"""Number of different integers up to which "auto" takes them as classes."""
+"""Number of different integers up to which "auto" treats them as classes."""
 
 
 class Labels(NamedTuple):
-    """Targets of N rows, and what was decided about them.
+    """Targets of N rows.
 
     Attributes:
         y: int32 labels [N], or float64 numbers [N].
         classes: the classes as text, in the order of the labels; () for numbers.
-        guess: what "auto" took integers for, and why; "" where there was no choice.
+        guess: the task that "auto" chose for integers, and the reason; "" without a choice.
     """
 
     y: Array
@@ -35,12 +35,12 @@ class Labels(NamedTuple):
 
 
 def with_targets(frame: Frame) -> tuple[Frame, str]:
-    """Return the rows of a frame that have a target, and a note on those left out, or "".
+    """Return the rows of a frame that have a target, and a note on the other rows, or "".
 
-    A number that is missing may be written as any of `MISSING`, a class only as an empty cell.
+    A missing number may be written as any of `MISSING`, a missing class only as an empty cell.
 
     Raises:
-        ValueError: the frame has no such column, or no row with a target.
+        ValueError: the target column does not exist, or is empty in all rows.
     """
     if frame.target not in frame.columns:
         raise ValueError(
@@ -61,14 +61,14 @@ def with_targets(frame: Frame) -> tuple[Frame, str]:
 
 
 def fit_labels(frame: Frame, task: str = AUTO) -> Labels:
-    """Decide whether the target of a frame is one of classes or a number, and return the labels.
+    """Decide whether the target of a frame has classes or numbers, and return the labels.
 
-    "auto" takes text as classes; integers as classes if each occurs twice on average and there are
-    at most `FEW` different ones, or they are 0, 1, ... without a gap, or there are only two; all
-    other numbers as numbers. Integers are written without decimal point and exponent.
+    With "auto", text is classes. Integers, written without decimal point and exponent, are classes
+    if there are only two different ones, or if each occurs twice on average and there are at most
+    `FEW` different ones or they are 0, 1, ... without a gap. Other numbers are numbers.
 
     Args:
-        frame: a frame whose rows all have a target.
+        frame: a frame in which every row has a target.
         task: one of `TASKS`.
 
     Raises:
@@ -112,10 +112,10 @@ def fit_labels(frame: Frame, task: str = AUTO) -> Labels:
 
 
 def encode_labels(frame: Frame, classes: Sequence[str]) -> Array:
-    """Return the labels of a frame in the order of known classes; numbers where there are none.
+    """Return the labels of a frame for known classes; without classes, the numbers.
 
     Raises:
-        ValueError: a class that is not known, or a number that is not finite.
+        ValueError: a class is not known, or a number is not finite.
     """
     if not classes:
         return _numbers(frame)
@@ -136,7 +136,7 @@ def first_classes(classes: Sequence[str]) -> str:
 
 
 def class_name(cell: str) -> str:
-    """Return the class that a cell names; "1", "01" and "1.0" name the same."""
+    """Return the class in a cell; "1", "01" and "1.0" are the same class."""
     if not is_number(cell):
         return cell
     number = float(cell)
@@ -144,13 +144,13 @@ def class_name(cell: str) -> str:
 
 
 def _classes(cells: Array) -> tuple[str, ...]:
-    """Return the classes of cells, sorted as numbers if all of them are, else as text."""
+    """Return the classes in cells, sorted as numbers if all are numbers, else as text."""
     names = {class_name(cell) for cell in set(cells)}
     return tuple(sorted(names, key=float if all(map(is_number, names)) else str))
 
 
 def _are_classes(classes: Sequence[str], rows: int) -> bool:
-    """Return whether "auto" takes integers as classes."""
+    """Return whether "auto" treats integers as classes."""
     if len(classes) <= 2:
         return True
     gapless = list(classes) == [str(k) for k in range(len(classes))]

@@ -1,4 +1,4 @@
-"""How much data a compressed file may hold: none fills the memory by surprise."""
+"""Limits on the size of decompressed files, so that a small file cannot fill the memory."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from trainlib.training.memory import free_memory
 from trainlib.training.paths import shown
 
 VARIABLE = "TRAINLIB_MAX_DATA_GIB"
-"""Environment variable with the GiB to which a file may be decompressed."""
+"""Environment variable with the largest size of a decompressed file, in GiB."""
 RATIO = 100
-"""Bytes that one byte of a compressed file may stand for, unless the variable is set."""
+"""Largest ratio of decompressed to compressed size, unless the variable is set."""
 SMALL = 2**29
-"""Bytes that every file may hold, whatever their ratio is."""
+"""Decompressed size in bytes that is allowed at any ratio."""
 _LARGEST_RATIO = 1100
-"""More than one byte of the format can stand for."""
+"""A ratio that no file of the format can reach."""
 _BUFFER = 2**18
 
 
 def largest_size(path: Path) -> int:
-    """Return the bytes to which a file may be decompressed.
+    """Return the largest decompressed size of a file in bytes.
 
-    They are those of `VARIABLE`, or `RATIO` times those of the file, but at least `SMALL` and at
-    most the memory that is free.
+    It is the value of `VARIABLE`; or `RATIO` times the size of the file, but at least `SMALL` and
+    at most the free memory.
 
     Raises:
-        ValueError: the variable is no number above 0.
+        ValueError: the variable is not a number above 0.
     """
     text = os.environ.get(VARIABLE, "")
     if text:
@@ -46,14 +46,14 @@ def largest_size(path: Path) -> int:
 
 
 def check_size(path: Path, size: int) -> None:
-    """Raise `ValueError` if a file would be decompressed to more bytes than it may."""
+    """Raise `ValueError` if the decompressed size of a file exceeds its limit."""
     limit = largest_size(path)
     if size > limit:
         raise too_large(path, limit)
 
 
 def too_large(path: Path, limit: int) -> ValueError:
-    """Return the error for a file that holds more than a number of bytes."""
+    """Return the error for a file whose decompressed size exceeds a limit in bytes."""
     size = path.stat().st_size
     return ValueError(
         f"{shown(path)} has {size:,} bytes but holds more than {limit:,}, as no data do, or more "
@@ -62,10 +62,10 @@ def too_large(path: Path, limit: int) -> ValueError:
 
 
 def open_packed(path: Path) -> io.BufferedReader:
-    """Open a gzip file; reading it ends with `ValueError` where it holds more than it may.
+    """Open a gzip file whose stream raises `ValueError` when the limit of its size is exceeded.
 
     Raises:
-        ValueError: the file says itself that it holds more.
+        ValueError: the size in the file's trailer exceeds the limit.
     """
     with path.open("rb") as stream:
         stream.seek(max(0, path.stat().st_size - 4))
@@ -76,7 +76,7 @@ def open_packed(path: Path) -> io.BufferedReader:
 
 
 class _LimitedReader(io.RawIOBase):
-    """A stream of decompressed bytes that ends with an error once there are too many.
+    """A stream of decompressed bytes that raises an error when a limit is exceeded.
 
     Args:
         path: the gzip file.
@@ -93,7 +93,7 @@ class _LimitedReader(io.RawIOBase):
         """Read into a buffer, and return the number of bytes.
 
         Raises:
-            ValueError: there are more than the file may hold.
+            ValueError: the decompressed size exceeds its limit.
         """
         content = self._stream.read(len(buffer))
         self._left -= len(content)

@@ -1,4 +1,4 @@
-"""The names of arrays in an archive: of several inputs and outputs, and of the parts of the data.
+"""The names of arrays in an archive: for several inputs and outputs, and for parts of the data.
 
 x, y                    the inputs and the targets; of several, x_NAME and y_NAME
 x_train, y_train, ...   those of a part: train, validation or test
@@ -18,7 +18,7 @@ from trainlib.training.paths import printable
 Arrays: TypeAlias = Any
 """An array, or a dict of arrays by the name of an input or an output."""
 WHOLE = ""
-"""In the place of a part: the data are not in parts."""
+"""The name of the part, if the data are not divided into parts."""
 
 _NAME = re.compile(
     rf"(?P<kind>[xy])(?:_(?!(?:{TRAIN}|{VALIDATION}|{TEST})$)(?P<name>.+?))?"
@@ -27,23 +27,23 @@ _NAME = re.compile(
 
 
 def array_name(kind: str, name: str, part: str) -> str:
-    """Return the name of an array: `array_name("x", "wide", "train")` is "x_wide_train"."""
+    """Return the name of an array; `array_name("x", "wide", "train")` is "x_wide_train"."""
     return "_".join(filter(None, (kind, name, part)))
 
 
 def arrays_of_part(
     arrays: Mapping[str, Array], kind: str, part: str, source: str
 ) -> Mapping[str, Array]:
-    """Return the arrays of a part by the names of the inputs or outputs; "" for the only one.
+    """Return the arrays of a part by input or output; "" is the name of a single one.
 
     Args:
-        arrays: by their names in the archive.
-        kind: "x" or "y".
+        arrays: arrays by their names in the archive.
+        kind: "x" for inputs, "y" for targets.
         part: "train", "validation" or "test"; or `WHOLE`.
-        source: where they are from, for messages.
+        source: origin of the arrays, for messages.
 
     Raises:
-        ValueError: there are arrays with a name and one without.
+        ValueError: there are arrays with the name of an input or output, and one without.
     """
     found: dict[str, Array] = {}
     for key, array in arrays.items():
@@ -61,7 +61,7 @@ def arrays_of_part(
 
 
 def mapped(function: Callable[..., Any], *values: Arrays) -> Arrays:
-    """Return a function of arrays, or of those of each name where they are dicts."""
+    """Apply a function to arrays, or to the arrays with each name if they are dicts."""
     first = values[0]
     if not isinstance(first, Mapping):
         return function(*values)
@@ -69,7 +69,7 @@ def mapped(function: Callable[..., Any], *values: Arrays) -> Arrays:
 
 
 def flat_names(kind: str, part: str, value: Any) -> dict[str, Any]:
-    """Return an array or a dict of arrays by the names of an archive."""
+    """Return an array or a dict of arrays by their names in an archive."""
     if not isinstance(value, Mapping):
         return {array_name(kind, "", part): value}
     return {array_name(kind, str(name), part): array for name, array in value.items()}

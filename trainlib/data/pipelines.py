@@ -1,4 +1,4 @@
-"""Pipelines of `tf.data` that a custom function returns: their arrays, or the first examples."""
+"""Pipelines of `tf.data` from custom functions: reads all their examples, or the first ones."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from trainlib.data.image_files import MEMORY_BYTES
 from trainlib.data.named_arrays import WHOLE, flat_names
 
 SAMPLED = 10_000
-"""Number of first examples that are read of a pipeline that is streamed."""
+"""Number of examples that are read from the start of a streamed pipeline."""
 SAMPLED_BYTES = 2**28
-"""Size of the examples after which no more of them are read."""
+"""Size in bytes after which no more of these examples are read."""
 REMEDY = f"or read the part {TRAIN} in each epoch: stream_pipeline"
 
 
 class Read(NamedTuple):
-    """What was read of a pipeline.
+    """Examples that were read from a pipeline.
 
     Attributes:
-        arrays: its components by the names of an archive.
-        size: number of its examples.
-        rows: number of examples of its first batch; 0 if it yields single examples.
+        arrays: components of the examples, by their names in an archive.
+        size: number of examples.
+        rows: number of examples in the first batch; 0 if the pipeline yields single examples.
     """
 
     arrays: dict[str, Array]
@@ -44,20 +44,20 @@ def are_pipelines(made: Any) -> bool:
 
 
 def read_pipelines(made: Any, where: str) -> tuple[dict[str, Array], str]:
-    """Return the arrays of a pipeline, or of those of the parts, by the names of an archive.
+    """Read pipelines, and return their arrays by their names in an archive.
 
     Args:
-        made: a `tf.data.Dataset` of (x, y) or (x, y, weight), in batches or not, x and y a tensor
-            or a dict of tensors by name; or a dict of such data sets: train, and validation and
-            test if there are any.
+        made: a `tf.data.Dataset` of (x, y) or (x, y, weight), batched or not, with x and y a tensor
+            or a dict of tensors by name; or a dict of such data sets with the parts train and,
+            optionally, validation and test.
         where: name of the function, for messages.
 
     Returns:
-        The arrays x and y, or those of the parts; and a line on how much was read.
+        The arrays, and a line on the number of examples.
 
     Raises:
-        ValueError: a part has another name, a pipeline does not end or does not fit in memory, or
-            its elements are something else.
+        ValueError: a part has another name, a pipeline does not end or does not fit into memory, or
+            its elements have another form.
     """
     parts = parts_of(made, where)
     arrays: dict[str, Array] = {}
@@ -74,10 +74,10 @@ def read_pipelines(made: Any, where: str) -> tuple[dict[str, Array], str]:
 
 
 def parts_of(made: Any, where: str) -> dict[str, Any]:
-    """Return pipelines by the names of the parts, of which one must be that of the training.
+    """Return pipelines by the names of their parts, after checks.
 
     Raises:
-        ValueError: a part has another name.
+        ValueError: a part has another name, or there is no training part.
     """
     parts = dict(made) if isinstance(made, Mapping) else {TRAIN: made}
     unknown = [name for name in parts if name not in (TRAIN, VALIDATION, TEST)]
@@ -90,7 +90,7 @@ def parts_of(made: Any, where: str) -> dict[str, Any]:
 
 
 def named(element: Any, part: str) -> dict[str, Any]:
-    """Return the components of an element, or of its specification, by the names of an archive."""
+    """Return the components of an element, or of its specification, by their names in an archive."""
     kinds = zip(("x", "y", "weight"), element, strict=False)
     return {
         key: value for kind, given in kinds for key, value in flat_names(kind, part, given).items()
@@ -98,18 +98,17 @@ def named(element: Any, part: str) -> dict[str, Any]:
 
 
 def read(pipeline: Any, part: str, where: str, suffix: str, sample: bool = False) -> Read:
-    """Return the components of the elements of a pipeline, joined.
+    """Read the elements of a pipeline, and concatenate their components.
 
     Args:
         pipeline: the `tf.data.Dataset`.
-        part: the part of the data that it is.
-        where: its name, for messages.
-        suffix: the part in the names of the arrays; `WHOLE` if there are no others.
-        sample: whether the first examples are enough. Default: False, all are read.
+        part: part of the data.
+        where: name of the pipeline, for messages.
+        suffix: part in the names of the arrays; `WHOLE` for data without parts.
+        sample: whether to read the first examples only. Default: False.
 
     Raises:
-        ValueError: as for `read_pipelines`; or other examples than those of the training have
-            weights.
+        ValueError: as of `read_pipelines`; or examples outside the training part have weights.
     """
     import tensorflow as tf
 
@@ -150,7 +149,7 @@ def read(pipeline: Any, part: str, where: str, suffix: str, sample: bool = False
 
 
 def _in_batches(*specs: Any) -> bool:
-    """Return whether the elements are batches: all tensors have a first axis of one length."""
+    """Return whether the elements are batches: the first axes of all tensors have one length."""
     ranks = [spec.shape.rank for spec in specs]
     if None in ranks or 0 in ranks:
         return 0 not in ranks[1:]
@@ -159,7 +158,7 @@ def _in_batches(*specs: Any) -> bool:
 
 
 def _joined(join: Any, parts: list[Array], where: str) -> Array:
-    """Return arrays joined to one; they need one shape."""
+    """Return the concatenation of arrays, which must have equal shapes."""
     try:
         joined: Array = join(parts)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`TablePreprocessing`: the rules by which the columns of a table become the inputs of a model."""
+"""`TablePreprocessing`: rules that turn the columns of a table into the inputs of a model."""
 
 from __future__ import annotations
 
@@ -29,22 +29,23 @@ _KINDS: Mapping[str, Callable[..., Column]] = {
 
 @dataclass(frozen=True)
 class TablePreprocessing:
-    """How the columns of a table become the inputs of a model, and its target becomes labels.
+    """Rules that turn the columns of a table into inputs of a model, and the target into labels.
 
-    Numbers, `True` and `False` are one input. Text is one-hot: an input of 0 and 1 for each
-    category that two rows have, at most 100, and one for all others. Dates are days, and the sines
-    and cosines of the time of year, of the week and of the day. An empty cell becomes the median,
-    or no category; a further input says where training rows have empty cells. Left out are columns
-    that are empty, and text that is the same in every row or nowhere occurs twice. Statistics are
-    those of the training rows.
+    A column of numbers, `True` and `False` is one input. Text is one-hot: there is an input for
+    each category that occurs in two rows, for at most 100 categories, and one for all others. Dates
+    are days, and sines and cosines of the time of year, of the week and of the day. An empty cell
+    becomes the median, or no category; a column with empty cells in training rows has a further
+    input that marks them. Empty columns, and text that is constant or different in every row, are
+    left out. All statistics are those of the training rows.
 
     Args:
         columns: rules of the columns, in the order of the inputs.
         target: name of the column to predict.
-        classes: its classes as text, in the order of the labels. Default: (), it holds numbers.
-        left_out: reasons by the names of the columns that are left out. Default: none.
-        decimal: decimal mark of the table's numbers, "." or ",", which is that of further tables
-            whose numbers show none. Default: None, the table's numbers show none.
+        classes: classes of the target as text, in the order of the labels. Default: (), the target
+            has numbers.
+        left_out: for each column that is left out, the reason. Default: none.
+        decimal: decimal mark of the table's numbers, "." or ",", which is also assumed for further
+            tables with ambiguous numbers. Default: None, all numbers are integers.
 
     Example:
         >>> from pathlib import Path
@@ -77,10 +78,10 @@ class TablePreprocessing:
         return tuple(c.name for c in self.columns if not isinstance(c, NumberColumn))
 
     def encode(self, frame: Frame) -> Encoded:
-        """Return the inputs of a frame's rows; columns are found by name, others are ignored.
+        """Return the inputs for a frame's rows. Columns are found by name; others are ignored.
 
         Raises:
-            ValueError: a column is missing, or a cell is not of its column's kind.
+            ValueError: a column is missing, or a cell does not have the type of its column.
         """
         for column in self.columns:
             if column.name == frame.target:
@@ -101,7 +102,7 @@ class TablePreprocessing:
         return Encoded(np.concatenate([part.x for part in parts], 1), tuple(found))
 
     def describe(self) -> tuple[str, ...]:
-        """Return lines on the columns that are not plain numbers; () if all of them are."""
+        """Return lines on the columns other than plain numbers; () if there are none."""
         if all(c.kind == NumberColumn.kind and not c.empty for c in self.columns):
             kept = []
         else:
@@ -132,7 +133,7 @@ class TablePreprocessing:
         """Return the rules that `to_json` wrote.
 
         Raises:
-            ValueError: the text does not hold such rules.
+            ValueError: the text does not have such rules.
         """
         try:
             content = json.loads(text)
@@ -149,16 +150,16 @@ def fit_preprocessing(
     classes: Sequence[str] = (),
     others: Mapping[str, str] = MappingProxyType({}),
 ) -> TablePreprocessing:
-    """Return the rules of a table's columns.
+    """Fit rules to the columns of a table.
 
     Args:
         frame: the table.
-        rows: indices of the training rows, from which all statistics are taken.
-        classes: the classes of its target, in the order of the labels; (): it holds numbers.
-        others: columns that are no inputs, with what they hold. Default: none.
+        rows: indices of the training rows, to which the rules are fitted.
+        classes: classes of the target, in the order of the labels; () for numbers.
+        others: columns that are not inputs, with a description of each. Default: {}.
 
     Raises:
-        ValueError: no column is left, or a column mixes numbers and text or forms of dates.
+        ValueError: no column is left, or a column mixes numbers and text or formats of dates.
     """
     columns: list[Column] = []
     left_out = {}
@@ -182,7 +183,7 @@ def fit_preprocessing(
 
 
 def write_preprocessing(folder: Path, rules: TablePreprocessing) -> None:
-    """Write the rules of a table into a run's folder, whole or not at all."""
+    """Write the rules of a table into a run's folder, atomically."""
     write_text(folder / PREPROCESSING_FILE, rules.to_json())
 
 
@@ -203,10 +204,10 @@ def add_preprocessing(model: Path, rules: TablePreprocessing) -> None:
 
 
 def preprocessing_of_model(model: Path) -> TablePreprocessing | None:
-    """Return the rules of the table that a `.keras` file was trained on; None if there are none.
+    """Return the rules of a table in a `.keras` file; None if there are none.
 
     Raises:
-        ValueError: they are damaged.
+        ValueError: the rules are damaged.
     """
     if zipfile.is_zipfile(model):
         with zipfile.ZipFile(model) as archive:
@@ -216,7 +217,7 @@ def preprocessing_of_model(model: Path) -> TablePreprocessing | None:
 
 
 def _from_text(file: Path, text: str) -> TablePreprocessing:
-    """Return the rules that a file holds."""
+    """Return the rules in the text of a file."""
     try:
         return TablePreprocessing.from_json(text)
     except ValueError as error:
@@ -224,6 +225,6 @@ def _from_text(file: Path, text: str) -> TablePreprocessing:
 
 
 def _from_record(record: dict[str, Any]) -> Column:
-    """Return the rule of a column that JSON describes."""
+    """Return the rule of a column from its JSON."""
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
     return _KINDS[str(options.pop("kind"))](**options)

@@ -1,4 +1,4 @@
-"""`Reading`: how the data of a file or of a function are read."""
+"""`Reading`: the options with which a file or the result of a function is read."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from trainlib.data.preprocessing import TablePreprocessing
 
 @dataclass(frozen=True)
 class Reading:
-    """How a file is read.
+    """Options with which a file is read.
 
     Attributes:
-        target: the column of a table to predict; None: the last.
+        target: column of a table to predict; None for the last column.
         task: "classification", "regression" or "auto".
-        output_task: the same for each of several arrays of targets.
-        dtype: of inputs and numbers to predict, "float32" or "float64".
-        preprocessing: rules of a table; None: rules fitted to its training rows.
+        output_task: task of each array of targets, for several arrays.
+        dtype: dtype of inputs and numeric targets, "float32" or "float64".
+        preprocessing: rules of a table; None: rules are fitted to its training rows.
         training_rows: function of the targets outside the test part that returns the indices of
-            the examples to which rules are fitted; None: all.
-        stratify: whether a test part that is split off has its share of each class.
+            the examples to which rules are fitted; None for all.
+        stratify: whether a test part that is split off has the same fraction of each class.
         images: size, colors and classes of the images of a folder.
         sequences: whether integers [N, steps] are sequences, and not columns of numbers.
-        weight_column: the column of a table with weights of the examples; None: there is none.
-        group_column: the column of a table with groups of the examples; None: there is none.
-        new_labels: whether the classes are those of the table, whatever the rules know.
+        weight_column: column of a table with weights of the examples; None for none.
+        group_column: column of a table with groups of the examples; None for none.
+        new_labels: whether the classes are taken from the table, and not from the rules.
     """
 
     target: str | None = None
@@ -46,7 +46,7 @@ class Reading:
 
     @property
     def other_columns(self) -> dict[str, str]:
-        """The columns of a table that are no inputs, with what they hold."""
+        """Columns of a table that are not inputs, with a description of each."""
         held = {
             self.weight_column: "the weights of the examples",
             self.group_column: "the groups of the examples",

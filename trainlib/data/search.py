@@ -1,6 +1,6 @@
 """The search for the files of a data set, and their download if they are not found.
 
-Searched in this order: the folder `data_dir`, the folder $TRAINLIB_DATA, Keras's cache
+The search order is: the folder `data_dir`, the folder $TRAINLIB_DATA, Keras's cache
 ($KERAS_HOME/datasets, by default ~/.keras/datasets), and the folders in which operating systems
 install data sets. A folder that lacks one of the files is skipped.
 """
@@ -41,12 +41,12 @@ class Layout(NamedTuple):
     """Names of the files of a data set.
 
     Attributes:
-        folders: names of a folder that holds this data set only.
+        folders: possible names of a folder with this data set only.
         choices: the sets of files to look for, in order of preference. All but .npz files may be
             compressed, with .gz after their names.
-        shared: those of the choices whose file names other data sets have too. They are accepted
-            only in one of `folders`, so that no other data set is taken for this one.
-        cached: the files in Keras's cache, each with its SHA-256.
+        shared: choices whose file names other data sets also have. They are accepted only in one of
+            `folders`.
+        cached: files in Keras's cache, each with its SHA-256.
     """
 
     folders: tuple[str, ...]
@@ -150,7 +150,7 @@ def keras_cache() -> Path:
 
 
 def _given_folders(data_dir: Path | None) -> Iterator[Path]:
-    """Yield the folders that the user names."""
+    """Yield the folders that the user specifies."""
     if data_dir is not None:
         yield data_dir
     if os.environ.get("TRAINLIB_DATA"):

@@ -1,4 +1,4 @@
-"""`Stream`: a pipeline of training examples that is read in each epoch, and not kept in memory."""
+"""`Stream`: a pipeline of training examples that is read again in each epoch."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from trainlib.data.validation import to_floats
 
 
 class Stream(NamedTuple):
-    """The training part of a data set whose `train` holds the first examples only.
+    """The training part of a data set that is too large for memory.
 
     Attributes:
         pipeline: `tf.data.Dataset` of (x, y) or (x, y, weight).
-        rows: number of examples of its first batch; 0 if it yields single examples.
-        where: its name, for messages.
-        reading: how x and y are read.
-        classes: number of classes in the other parts and the first examples by output, whose name
-            is "" where there is only one; 0 for regression.
+        rows: number of examples in the first batch; 0 if the pipeline yields single examples.
+        where: name of the pipeline, for messages.
+        reading: options for reading x and y.
+        classes: number of classes in the other parts and the first examples, by output; "" is the
+            name of a single output. 0 for regression.
         fingerprint: text that identifies the first examples.
     """
 
@@ -38,17 +38,17 @@ class Stream(NamedTuple):
     fingerprint: str
 
     def batches(self, size: int) -> Any:
-        """Return a `tf.data.Dataset` of batches of that many examples."""
+        """Return a `tf.data.Dataset` of batches of `batch_size` examples."""
         if not self.rows:
             return self.pipeline.batch(size)
         return self.pipeline if self.rows == size else self.pipeline.rebatch(size)
 
     def examples(self, batch: Any) -> tuple[Examples, Array | None]:
-        """Return a batch as examples, with their weights if there are any.
+        """Return a batch as examples and weights; None for no weights.
 
         Raises:
-            ValueError: its values are not valid, or it has a class that the first examples and the
-                other parts do not have.
+            ValueError: a value is not valid, or the batch has a class that does not occur in the
+                first examples or the other parts.
         """
         arrays = {key: np.asarray(value) for key, value in named(batch, WHOLE).items()}
         found = examples_of(arrays, self.where, WHOLE, self.reading)
@@ -75,16 +75,16 @@ def open_stream(made: Any, name: str, reading: Reading) -> Dataset:
     """Return pipelines as a data set whose training part is streamed.
 
     Args:
-        made: a dict of `tf.data.Dataset`s with the parts train, test, and validation if there is
-            one. All but train are read into memory.
-        name: name of the function that returned them.
-        reading: how x and y are read.
+        made: a dict of `tf.data.Dataset`s with the parts train, test and, optionally, validation.
+            All parts but train are read into memory.
+        name: name of the function that returned the dict.
+        reading: options for reading x and y.
 
     Returns:
-        A data set with a `Stream`. Its `train` holds the first examples of the pipeline.
+        A data set with a `Stream`. Its `train` has the first examples of the pipeline.
 
     Raises:
-        ValueError: there is no test part; and what `tl.data.as_dataset` raises.
+        ValueError: there is no test part; or as of `tl.data.as_dataset`.
     """
     where = f"dataset {name}"
     if not (is_pipeline(made) or are_pipelines(made)):

@@ -1,7 +1,7 @@
-"""The rules of a table's columns as operations of TensorFlow, for models that take raw cells.
+"""The rules of a table's columns in TensorFlow, for models that take raw cells.
 
-A cell is a number, NaN if it is empty; a text, "" if it is empty; or a date as the seconds since
-1970 in UTC, NaN if it is empty.
+A cell is a number, or a date in seconds since 1970 in UTC, both NaN for an empty cell; or text, ""
+for an empty cell.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ DAY = 86400.0
 
 
 def cell_dtypes(rules: TablePreprocessing) -> dict[str, str]:
-    """Return the dtype of the cells of each column by its name: "string" or "float64"."""
+    """Return the dtype of the cells of each column, "string" or "float64", by name."""
     return {c.name: "string" if isinstance(c, CategoryColumn) else "float64" for c in rules.columns}
 
 
 def cells_of(frame: Frame, rules: TablePreprocessing) -> dict[str, Array]:
-    """Return the cells of a frame by the names of the columns that a model takes."""
+    """Return the cells of a frame by column, for the columns of a model."""
     return {column.name: _cells(column, frame.columns[column.name]) for column in rules.columns}
 
 
@@ -45,9 +45,9 @@ def encode_cells(
     """Return the inputs of a model [N, inputs], as `TablePreprocessing.encode` does.
 
     Args:
-        rules: the rules of the columns.
-        cells: the cells [N] of each column by its name, text or numbers of the dtype.
-        dtype: the dtype of the numbers. Default: "float64".
+        rules: rules of the columns.
+        cells: the cells [N] of each column by name, text or numbers.
+        dtype: dtype of the numbers. Default: "float64".
     """
     parts = [part for column in rules.columns for part in _encode(column, cells[column.name])]
     return tf.stack([tf.cast(part, dtype) for part in parts], axis=1)

@@ -1,4 +1,4 @@
-"""Checks of arrays from files; they return the arrays in the dtypes that models take."""
+"""Checks of arrays from files. They return the arrays in the dtypes that models take."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ def check_inputs(x: Array, where: str, dtype: str = "float32") -> Array:
         uint8 images of rank 3 or more unchanged, everything else in that dtype.
 
     Raises:
-        ValueError: x is empty, has rank below 2, holds no real numbers, or holds NaN or infinite
-            values.
+        ValueError: x is empty, has a rank below 2, or has values that are not finite real numbers.
     """
     if x.ndim < 2:
         raise ValueError(
@@ -63,7 +62,7 @@ def check_sequences(x: Array, where: str) -> Array:
 
 
 def are_sequences(x: Array) -> bool:
-    """Return whether an array may hold sequences of integers, [N, steps]."""
+    """Return whether an array has the form of sequences of integers, [N, steps]."""
     return x.ndim == 2 and x.dtype.kind in "iu"
 
 
@@ -81,8 +80,8 @@ def check_targets(y: Array, where: str, dtype: str = "float32", task: str = "aut
         int32 [N] for classification, floats of that dtype for regression.
 
     Raises:
-        ValueError: y is empty, has another shape, holds no real numbers, holds NaN or infinite
-            values, or holds numbers that cannot be labels.
+        ValueError: y is empty, has another shape, or has values that are not finite real numbers or
+            cannot be labels.
     """
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -127,10 +126,10 @@ def check_examples(
 
 
 def check_lengths(inputs: Array, targets: Array, where: tuple[str, str]) -> Array:
-    """Return targets, checked to be as many as the inputs.
+    """Return the targets after checking that there are as many as inputs.
 
     Raises:
-        ValueError: they are not.
+        ValueError: the numbers differ.
     """
     if len(inputs) != len(targets):
         raise ValueError(
@@ -150,7 +149,7 @@ def check_weights(weights: Array, size: int, where: str, dtype: str = "float32")
         dtype: "float32" or "float64". Default: "float32".
 
     Raises:
-        ValueError: they are something else.
+        ValueError: the weights have another shape or other values.
     """
     if weights.shape not in ((size,), (size, 1)):
         raise ValueError(f"{where} has shape {weights.shape}; give one weight for each example")
@@ -161,7 +160,7 @@ def check_weights(weights: Array, size: int, where: str, dtype: str = "float32")
 
 
 def check_parts(train: Examples, test: Examples, source: str) -> None:
-    """Check that both parts of a data set hold the same kind of examples.
+    """Check that the examples of both parts of a data set have the same form.
 
     Raises:
         ValueError: the parts differ in the names of inputs or outputs, or in the shape or dtype of
@@ -189,7 +188,7 @@ def _by_name(examples: Examples) -> dict[str, Array]:
 
 
 def count_classes(train: Array, test: Array, source: str) -> int:
-    """Return the number of classes: the highest training label plus 1, or 0 for regression.
+    """Return the number of classes, the largest training label plus 1; 0 for regression.
 
     Args:
         train: targets of the training part.
@@ -220,7 +219,7 @@ def to_floats(array: Array, where: str, dtype: str = "float32") -> Array:
     """Return numbers in a floating dtype.
 
     Raises:
-        ValueError: they are not real numbers, or not finite in that dtype.
+        ValueError: a value is not a real number, or not finite in that dtype.
     """
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{where} has dtype {array.dtype}; give booleans, integers or floats")
