@@ -36,7 +36,7 @@ def load_image_folder(path: Path, options: ImageOptions, stratify: bool = True) 
     Args:
         path: a folder with a subfolder for each class, or with such folders named train and,
             optionally, validation (or val, valid) and test.
-        options: size, colors and classes. Default: `ImageOptions()`.
+        options: size, colors and classes.
         stratify: whether a test part that is split off has the same fraction of each class.
             Default: True.
 

@@ -140,7 +140,7 @@ def _is_image(name: str) -> bool:
 
 
 def ignored_note(parts: Iterable[ImageFolder]) -> list[str]:
-    """Return a note on ignored files, as a tuple; () if there are none."""
+    """Return a note on ignored files, as a list; [] if there are none."""
     ignored = [name for part in parts for name in part.ignored]
     if not ignored:
         return []

@@ -90,7 +90,7 @@ def parts_of(made: Any, where: str) -> dict[str, Any]:
 
 
 def named(element: Any, part: str) -> dict[str, Any]:
-    """Return the components of an element, or of its specification, by their names in an archive."""
+    """Return the components of an element, or of its spec, by their names in an archive."""
     kinds = zip(("x", "y", "weight"), element, strict=False)
     return {
         key: value for kind, given in kinds for key, value in flat_names(kind, part, given).items()

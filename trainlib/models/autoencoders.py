@@ -23,7 +23,7 @@ from trainlib.models.layers import (
 TARGETS = "targets"
 """Name of the layer whose output an autoencoder is trained to reconstruct."""
 RECONSTRUCTING = ("autoencoder",)
-"""Named models whose targets are their inputs."""
+"""Names of models whose targets are their inputs."""
 CHUNK = 4096
 """Number of examples that are scaled at once."""
 _NO_DROPOUT = Dropout(0.0, "dropout")
@@ -48,19 +48,19 @@ def autoencoder(
     """Return a stacked autoencoder: an encoder to a small code, and a decoder back to the input.
 
     Its targets are its inputs, after the preprocessing layers. With `dropout` it is a denoising
-    autoencoder: it sees disturbed inputs, and its targets are the undisturbed ones.
+    autoencoder: its inputs are noisy, its targets are not.
 
     Args:
         input_shape: shape of one example.
-        outputs: number of the values of an example.
+        outputs: number of values of one example.
         output_activation: "sigmoid" for values in [0, 1], or None (default) for raw outputs.
         preprocessing: first layers, such as `keras.layers.Rescaling`. Default: none.
-        hidden: widths of the encoder's dense layers, of which the last one is the code; the decoder
-            has them in reverse. Default: (100, 30).
-        convolutional: whether the encoder is blocks of a 3x3 convolution and 2x2 max pooling, and
-            the decoder of transposed convolutions of stride 2, in place of `hidden`. Default:
-            False.
-        depth: number of these blocks, each with twice the filters of the last. Default: 2.
+        hidden: widths of the encoder's dense layers; the last one is the length of the code. The
+            decoder has them in reverse. Default: (100, 30).
+        convolutional: whether the encoder consists of blocks of a 3x3 convolution and 2x2 max
+            pooling, and the decoder of transposed convolutions with stride 2, instead of dense
+            layers. Default: False.
+        depth: number of these blocks; each has twice the filters of the one before. Default: 2.
         filters: number of filters of the first block. Default: 16.
         activation: activation of the hidden layers, as in `mlp`; maxout in dense ones only.
             Default: "relu".
@@ -139,7 +139,7 @@ def reconstruction_targets(model: Any, x: Any) -> Any:
 
 
 def _dense(kinds: HiddenLayers, hidden: Sequence[int], values: int) -> list[Any]:
-    """Return the dense layers between a flat input and the output of that many values."""
+    """Return the dense layers between a flat input and an output with `outputs` values."""
     encoder = [kinds.layers(i, width) for i, width in enumerate(hidden, start=1)]
     back = list(hidden[-2::-1])
     decoder = [kinds.layers(i, width) for i, width in enumerate(back, start=len(hidden) + 1)]

@@ -1,4 +1,4 @@
-"""What every named model checks before it is built: hyperparameters and the examples' shape."""
+"""Checks of every named model before it is built: hyperparameters and the shape of the examples."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Model = TypeVar("Model")
 
 
 class Input(NamedTuple):
-    """The examples that a model takes.
+    """The form of the examples that a model takes.
 
     Attributes:
-        axes: the numbers of axes that an example may have.
-        text: what such examples are, for messages.
-        names: of the inputs, where the model takes several too. Default: ().
+        axes: allowed numbers of axes of an example.
+        text: description of such examples, for messages.
+        names: names of the inputs, if the model can also have several. Default: ().
     """
 
     axes: tuple[int, ...]
@@ -47,7 +47,7 @@ INPUTS: Mapping[str, Input] = {
 
 
 def named_model(function: Callable[P, Model]) -> Callable[P, Model]:
-    """Return a model's function that first checks its hyperparameters and the examples' shape."""
+    """Decorate a model's function: check hyperparameters and the shape of the examples first."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -66,7 +66,7 @@ def named_model(function: Callable[P, Model]) -> Callable[P, Model]:
 
 
 def check_input_shape(model: str, shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]) -> None:
-    """Raise `ValueError` unless a named model takes examples of a shape; the message has others."""
+    """Raise `ValueError` unless a model takes examples of a shape; the message has others."""
     if isinstance(shape, Mapping):
         if not INPUTS[model].names:
             takers = [

@@ -1,4 +1,4 @@
-"""Columns of a table that a model's hyperparameter names, by position or by name."""
+"""Columns of a table in a model's hyperparameter, by position or by name."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Mapping
 def parse_columns(
     argument: str, text: str, size: int, names: Mapping[str, tuple[int, ...]] | None = None
 ) -> tuple[int, ...]:
-    """Return the columns that a text such as `0,2,5-7` stands for.
+    """Parse a list of columns such as `0,2,5-7`.
 
     Args:
         argument: name of the argument, for messages.
-        text: columns and ranges of columns, counted from 0, or names.
+        text: columns and ranges of columns, counted from 0, or names of columns.
         size: number of columns.
-        names: positions of columns by their names. Default: None, they have no names.
+        names: positions of columns by name. Default: None, they have no names.
 
     Returns:
         Positions of the columns, from 0, in the order of the text.
 
     Raises:
-        ValueError: the text has another form, or there is no such column.
+        ValueError: the text has another form, or a column does not exist.
 
     Example:
         >>> tl.models.parse_columns("columns", "0-2,age", 8, {"age": (5,)})

@@ -23,15 +23,15 @@ from trainlib.models.layers import (
 
 
 class Convolutions(NamedTuple):
-    """What the convolutions and the dense layer of a model have in common.
+    """Settings of the convolutions and the dense layer of a model.
 
     Attributes:
-        kernel: initializer of their kernels.
-        activation: their activation, with options.
+        kernel: initializer of the kernels.
+        activation: activation, with options.
         batch_norm: whether convolutions are normalized before their activation.
-        size: height and width of their kernels.
+        size: height and width of the kernels.
         padding: "valid" or "same".
-        separable: whether a convolution is one of each channel, then one of 1x1.
+        separable: whether convolutions are depthwise separable.
     """
 
     kernel: Any
@@ -42,7 +42,7 @@ class Convolutions(NamedTuple):
     separable: bool = False
 
     def layers(self, index: int, filters: int) -> list[Any]:
-        """Return the layers of a convolution: itself, its normalization and its activation."""
+        """Return a convolution with its normalization and its activation."""
         options = {"padding": self.padding, "name": f"conv_{index}"}
         if self.separable:
             layer = keras.layers.SeparableConv2D
@@ -163,10 +163,11 @@ def separable_cnn(
 ) -> Any:
     """Return a convolutional network of depthwise separable convolutions, which has few parameters.
 
-    Its layers, with 32 filters: 3x3 separable convolutions of 32 and 64 filters, 2x2 max pooling,
-    of 64 and 128, pooling, of 64 and 128, then the mean of each feature map, a dense layer, and the
-    output layer. A separable convolution convolves each channel by itself, then mixes the channels
-    at each pixel: it has 9 C + C F weights in place of 9 C F for C channels and F filters.
+    With 32 filters, its layers are 3x3 separable convolutions with 32 and 64 filters, 2x2 max
+    pooling, convolutions with 64 and 128 filters, pooling, convolutions with 64 and 128 filters,
+    the mean of each feature map, a dense layer, and the output layer. A separable convolution
+    convolves each channel separately, and then mixes the channels at each pixel: it has 9 C + C F
+    weights instead of 9 C F, for C channels and F filters.
 
     Args:
         input_shape: shape of one image: (height, width) or (height, width, channels), with height
@@ -218,11 +219,11 @@ def separable_cnn(
 
 
 def _smallest_side(depth: int, lost: int) -> int:
-    """Return the smallest height of an image of which blocks leave a pixel.
+    """Return the smallest height of an image that has a pixel left after all blocks.
 
     Args:
-        depth: number of blocks, each of which ends in 2x2 pooling.
-        lost: pixels by which the convolutions of a block reduce the height.
+        depth: number of blocks; each ends in 2x2 pooling.
+        lost: number of pixels by which the convolutions of a block reduce the height.
     """
     side = 1
     for _ in range(depth):

@@ -1,7 +1,7 @@
 """Layers that Keras does not have.
 
-Files that contain them open in Keras after `import trainlib.models.custom_layers`. This module
-imports Keras; the models import it when they use it, so that no command does before it trains.
+`.keras` files with these layers can be loaded after `import trainlib.models.custom_layers`. This
+module imports Keras, so it is itself imported only when a model uses it.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class PositionEmbedding(keras.layers.Layer):  # type: ignore[misc]
 class MaskedMean(keras.layers.GlobalAveragePooling1D):  # type: ignore[misc]
     """Mean over the steps of a sequence that are not masked; 0 where all of them are.
 
-    Keras's `GlobalAveragePooling1D` divides 0 by 0 there.
+    Keras's `GlobalAveragePooling1D` divides 0 by 0 for such a sequence.
 
     Example:
         >>> from trainlib.models.custom_layers import MaskedMean
@@ -140,7 +140,7 @@ class FourierFeatures(keras.layers.Layer):  # type: ignore[misc]
     are trained. It computes in float32 or wider.
 
     Args:
-        features: number of frequencies, of which each gives two columns.
+        features: number of frequencies; each adds two columns.
         scale: standard deviation of the initial frequencies, in cycles per unit of x. Default: 1.
         columns: positions of the columns x_c. Default: None, all.
         **kwargs: arguments of `keras.layers.Layer`.

@@ -36,7 +36,7 @@ def perceptron(
     *,
     initializer: str = "glorot_uniform",
 ) -> Any:
-    """Return a single dense layer of the inputs: softmax, logistic or linear regression.
+    """Return a model with a single dense layer: softmax, logistic or linear regression.
 
     y = W x + b. With `loss="hinge"` and `sgd` it learns as Rosenblatt's perceptron does, with a
     margin; its step function itself has no gradient.
@@ -70,13 +70,14 @@ def perceptron(
 
 
 class HiddenLayers(NamedTuple):
-    """What the hidden dense layers of a model have in common.
+    """Settings of the hidden dense layers of a model.
 
     Attributes:
-        kernel: initializer of their kernels.
-        activation: their activation, with options.
-        dropout: what is dropped of them.
-        batch_norm: "before" or "after" the activation; "" for no batch normalization.
+        kernel: initializer of the kernels.
+        activation: activation, with options.
+        dropout: dropout of the layers.
+        batch_norm: position of batch normalization, "before" or "after" the activation; "" for
+            none.
     """
 
     kernel: Any
@@ -85,11 +86,11 @@ class HiddenLayers(NamedTuple):
     batch_norm: str = ""
 
     def layers(self, index: int, width: int) -> list[Any]:
-        """Return the layers that make up a hidden layer.
+        """Return a dense layer with its normalization, activation and dropout.
 
         Args:
-            index: its number, from 1.
-            width: number of its units.
+            index: number of the hidden layer, from 1.
+            width: number of units.
         """
         normalization = [] if not self.batch_norm else [_batch_norm(index)]
         pieces = maxout_pieces(self.activation)
@@ -147,10 +148,10 @@ def mlp(
 ) -> Any:
     """Return a multilayer perceptron: hidden dense layers, then the output layer.
 
-    A hidden layer is h_i = drop(activation(norm(W_i h_{i-1} + b_i))), h_0 = x, where normalization
-    and dropout are there if asked for. With `residual=n`, each n hidden layers after the first are
-    a block, h + layers(h). With `fourier_features`, h_0 = [x, sin(2 pi x_c B), cos(2 pi x_c B)]:
-    a network learns what varies fast with few columns x_c, such as the place on a map.
+    A hidden layer is h_i = drop(activation(norm(W_i h_{i-1} + b_i))), h_0 = x, with optional
+    normalization and dropout. With `residual=n`, each n hidden layers after the first one are a
+    block, h + layers(h). With `fourier_features`, h_0 = [x, sin(2 pi x_c B), cos(2 pi x_c B)]: the
+    network can then learn functions that vary fast with few columns x_c, such as coordinates.
 
     Args:
         input_shape: shape of one example; flattened if it has more than one axis.
@@ -158,12 +159,11 @@ def mlp(
         output_activation: "softmax", "sigmoid" or None (default) for raw outputs. It becomes a
             separate last layer, "probabilities".
         preprocessing: first layers, such as `keras.layers.Rescaling`. Default: none.
-        hidden: widths of the hidden layers. Default: (300, 100); () makes a linear model.
-        depth: number of hidden layers, in place of `hidden`; 0 for a linear model. Default:
-            None.
+        hidden: widths of the hidden layers; () for a linear model. Default: (300, 100).
+        depth: number of hidden layers, instead of `hidden`; 0 for a linear model. Default: None.
         width: with `depth`, units of each hidden layer, or of the first one. Default: None, 100.
-        last_width: with `depth`, units of the last hidden layer: the widths are on a line from
-            `width` to `last_width`, a pyramid. Default: None, all are equal.
+        last_width: with `depth`, units of the last hidden layer; widths are interpolated linearly
+            from `width` to `last_width`. Default: None, all widths are equal.
         activation: activation of the hidden layers: a name of Keras's such as relu, leaky_relu,
             elu, selu, gelu, silu, tanh, sigmoid or softmax; prelu, with a slope for each unit; or
             maxout, the largest of two linear functions. Options follow the name, as in
@@ -174,12 +174,12 @@ def mlp(
             "variance_scaling:scale=2,mode=fan_avg,distribution=uniform". The default "auto" is
             `he_normal` for ReLU and its variants, `lecun_normal` for SELU, `glorot_uniform`
             otherwise.
-        self_normalizing: SELU, LeCun initialization, and alpha dropout where there is dropout: the
-            activations of standardized inputs keep mean 0 and variance 1. Default: False.
+        self_normalizing: whether to use SELU, LeCun initialization and, for dropout, alpha dropout:
+            for standardized inputs the activations keep mean 0 and variance 1. Default: False.
         batch_norm: whether each hidden layer is normalized over the batch. Default: False.
         batch_norm_position: "before" (default) or "after" the activation.
-        residual: number of hidden layers in a residual block; 0, the default, for no shortcuts.
-            Where widths differ, the shortcut is a linear layer.
+        residual: number of hidden layers in a residual block; the shortcut is a linear layer if the
+            widths differ. Default: 0, no shortcuts.
         dropout: fraction of each hidden layer's units to drop, in [0, 1). Default: 0.
         dropout_kind: "dropout"; "gaussian", noise factors of the same variance; "gaussian_noise",
             added noise of standard deviation `dropout`; "alpha", for SELU; "stochastic_depth",
@@ -255,7 +255,7 @@ def _widths(
 
 
 def _fourier(size: int, features: int, columns: str | None, scale: float) -> list[Any]:
-    """Return the layer of Fourier features of an input of that many columns; [] for none."""
+    """Return the layer of Fourier features for an input with `size` columns; [] for none."""
     if not features:
         for name, is_given in (
             ("fourier_columns", columns is not None),
@@ -271,7 +271,7 @@ def _fourier(size: int, features: int, columns: str | None, scale: float) -> lis
 
 
 def _check_blocks(size: int, depth: int, dropout: Dropout) -> None:
-    """Raise `ValueError` unless the hidden layers after the first make whole residual blocks."""
+    """Raise `ValueError` unless the hidden layers after the first one form complete blocks."""
     if size and (depth < 1 + size or (depth - 1) % size):
         raise ValueError(
             f"residual={size} needs 1 hidden layer and a multiple of {size} after it, got {depth}"
@@ -283,7 +283,7 @@ def _check_blocks(size: int, depth: int, dropout: Dropout) -> None:
 def _check_self_normalizing(
     activation: str, initializer: str, batch_norm: bool, dropout_kind: str
 ) -> None:
-    """Raise `ValueError` for what a self-normalizing network cannot have."""
+    """Raise `ValueError` for settings that contradict a self-normalizing network."""
     wrong = {
         f"activation {activation}": activation != "selu",
         f"initializer {initializer}": initializer not in ("auto", "lecun_normal", "lecun_uniform"),
@@ -299,7 +299,7 @@ def _check_self_normalizing(
 
 
 def _residual_blocks(x: Any, layers: list[list[Any]], size: int, dropout: Dropout) -> Any:
-    """Return what residual blocks, of `size` hidden layers each, make of an input."""
+    """Return the output of residual blocks, of `size` hidden layers each, for an input."""
     blocks = [layers[i : i + size] for i in range(0, len(layers), size)]
     for k, block in enumerate(blocks, start=1):
         drop = dropout.branch_layers(f"drop_block_{k}", 1, k / len(blocks))

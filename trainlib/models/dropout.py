@@ -1,7 +1,7 @@
-"""The dropout family: layers that disturb activations in training, chosen by name.
+"""The dropout family: layers that add noise to activations in training, by name.
 
-Keras draws from generators that the layers hold, whose states are part of the training state: the
-draws differ by step and by replica, and a resumed run continues them.
+Keras draws random numbers from generators in the layers. Their states are part of the training
+state: the numbers differ between steps and replicas, and a resumed run continues the sequence.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from trainlib.models.hints import hint
 
 
 class Dropout(NamedTuple):
-    """How a model drops units.
+    """The dropout of a model.
 
     Attributes:
-        rate: fraction of the units, in [0, 1); of "gaussian_noise" the standard deviation. 0 for
+        rate: fraction of the units, in [0, 1); for "gaussian_noise" the standard deviation. 0 for
             none.
         kind: "dropout", "spatial", "gaussian", "gaussian_noise", "alpha", "stochastic_depth" or
             "drop_connect".
@@ -27,27 +27,27 @@ class Dropout(NamedTuple):
     kind: str
 
     def layers(self, name: str, axes: int = 1) -> list[Any]:
-        """Return the layer of this kind, for activations of `axes` axes; none at a rate of 0.
+        """Return the layer for activations with `axes` axes, as a list; [] for a rate of 0.
 
-        Whole maps, blocks and weights are not dropped unit by unit: of these kinds there is none.
+        The list is also empty for kinds that drop complete feature maps, blocks or weights.
         """
         if not self.rate or self.kind in ("spatial", "stochastic_depth", "drop_connect"):
             return []
         return [_layer(self.kind, self.rate, name, axes)]
 
     def spatial_layers(self, name: str, axes: int) -> list[Any]:
-        """Return the layer that drops whole maps, if that is the kind; else none."""
+        """Return the layer that drops complete feature maps, as a list; [] for other kinds."""
         if not self.rate or self.kind != "spatial":
             return []
         return [_layer(self.kind, self.rate, name, axes)]
 
     def branch_layers(self, name: str, axes: int, position: float) -> list[Any]:
-        """Return the layer that drops the branch of a residual block; none for other kinds.
+        """Return the layer that drops a residual branch, as a list; [] for other kinds.
 
         Args:
             name: name of the layer.
-            axes: axes of an example.
-            position: of the block in the model, in (0, 1]; the rate grows linearly with it.
+            axes: number of axes of an example.
+            position: position of the block in the model, in (0, 1]; the rate is proportional to it.
         """
         if not self.rate or self.kind != "stochastic_depth":
             return []
@@ -55,7 +55,7 @@ class Dropout(NamedTuple):
 
 
 def _layer(kind: str, rate: float, name: str, axes: int) -> Any:
-    """Return a layer of the dropout family for activations of `axes` axes."""
+    """Return a layer of the dropout family for activations with `axes` axes."""
     if kind == "spatial":
         kinds = {2: keras.layers.SpatialDropout1D, 3: keras.layers.SpatialDropout2D}
         return kinds[axes](rate, name=name)
@@ -71,7 +71,7 @@ def _layer(kind: str, rate: float, name: str, axes: int) -> Any:
 
 
 def chosen_dropout(rate: float, kind: str, activation: str) -> Dropout:
-    """Return the dropout of a model; combinations that do not go together get a hint.
+    """Return the dropout of a model; warn of combinations that do not work well.
 
     Args:
         rate: fraction of the units.

@@ -19,17 +19,17 @@ from trainlib.training.keras_private import (
 from trainlib.training.trainable import parameters_of
 
 NOISE = ("dropout", "gaussian_noise")
-"""Kinds of noise that disturb the inputs of an encoder."""
+"""Kinds of noise in the inputs of an encoder."""
 
 
 class Encoder(NamedTuple):
-    """The hidden layers of a model, after the layers that scale its input.
+    """The hidden layers of a model as an encoder, after the layers that scale its input.
 
     Attributes:
-        scaling: model of the inputs that returns them scaled.
-        hidden: model of scaled inputs that returns the features before the head.
-        parts: models of the output of the part before, one for each dense layer; () where the
-            layers are no chain of dense ones.
+        scaling: model from inputs to scaled inputs.
+        hidden: model from scaled inputs to the features before the head.
+        parts: a model for each dense layer, from the output of the previous part to its own; () if
+            the layers are not a chain of dense layers.
     """
 
     scaling: Any
@@ -38,14 +38,14 @@ class Encoder(NamedTuple):
 
 
 def encoder_of(model: Any) -> Encoder:
-    """Return the hidden layers of a model, which share their variables with it.
+    """Return the hidden layers of a model as an encoder, which shares their variables.
 
     Args:
-        model: a graph of layers of one input and one output, whose last layer with parameters is
-            its head.
+        model: a graph of layers with one input and one output; its last layer with parameters is
+            the head.
 
     Raises:
-        ValueError: it is none, or has no hidden layer.
+        ValueError: the model is not such a graph, or has no hidden layer.
     """
     if len(getattr(model, "inputs", None) or ()) != 1:
         raise ValueError(f"model {model.name!r} must be a graph of layers with one input")
@@ -66,13 +66,14 @@ def encoder_of(model: Any) -> Encoder:
 def reconstruction_model(
     encoder: Any, hidden: Sequence[int], seed: int, noise: float = 0.0, kind: str = NOISE[0]
 ) -> Any:
-    """Return an encoder with noise before it and a decoder after it.
+    """Return a model of an encoder, with noise before it and a decoder after it.
 
     Args:
         encoder: model of inputs of any shape.
         hidden: widths of the decoder's hidden layers, with ReLU.
         seed: seed of the decoder's initial values.
-        noise: fraction of the inputs that is dropped, or standard deviation. Default: 0.
+        noise: fraction of the inputs that is dropped, or standard deviation of the noise. Default:
+            0.
         kind: "dropout" (default) or "gaussian_noise".
 
     Returns:
@@ -95,7 +96,7 @@ def reconstruction_model(
 
 
 def decoder_widths(encoder: Any) -> list[int]:
-    """Return the widths of an encoder's dense layers but the last, in reverse."""
+    """Return the widths of an encoder's dense layers, except the last one, in reverse."""
     widths = [x.units for x in all_layers(encoder) if isinstance(x, keras.layers.Dense)]
     return widths[-2::-1]
 
@@ -118,7 +119,7 @@ def _is_scale(layer: Any) -> bool:
 
 
 def _chain_to(output: Any) -> list[Any] | None:
-    """Return the layers from the input to a tensor; None where they are no chain."""
+    """Return the layers from the input to a tensor; None if they are not a chain."""
     layers: list[Any] = []
     while True:
         layer, node, _ = source_of(output)
@@ -132,7 +133,7 @@ def _chain_to(output: Any) -> list[Any] | None:
 
 
 def _parts(scaled: Any, layers: Sequence[Any]) -> list[Any]:
-    """Return a model for each dense layer of a chain with what follows it; [] for other layers."""
+    """Return a model for each dense layer of a chain and the layers after it; [] if no chain."""
     outputs = [layer.output for layer in layers]
     names = [id(x) for x in outputs]
     first = names.index(id(scaled)) + 1 if id(scaled) in names else 0

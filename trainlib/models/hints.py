@@ -1,4 +1,4 @@
-"""Hints on combinations of hyperparameters that work, but hardly as intended."""
+"""Warnings about combinations of hyperparameters that work, but probably not as intended."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import warnings
 
 
 class ModelHint(UserWarning):
-    """Warning about hyperparameters of a model that do not go well together.
+    """Warning about hyperparameters of a model that do not work well together.
 
     Args:
-        message: what does not go together, and what to write instead.
+        message: the hyperparameters, and what to write instead.
 
     Example:
         >>> issubclass(tl.models.ModelHint, UserWarning)
@@ -24,6 +24,6 @@ def hint(message: str) -> None:
     """Warn of a combination of hyperparameters.
 
     Args:
-        message: what does not go together, and what to write instead.
+        message: the hyperparameters, and what to write instead.
     """
     warnings.warn(message, ModelHint, stacklevel=2)

@@ -13,7 +13,7 @@ from trainlib.models.hints import hint
 from trainlib.training.keras_settings import check_data_format
 
 RELU_LIKE = ("relu", "relu6", "leaky_relu", "prelu", "elu", "gelu", "silu", "swish", "mish")
-"""Activations for which "auto" takes He initialization."""
+"""Activations for which the initializer "auto" is He initialization."""
 ACTIVATIONS = "relu, leaky_relu, prelu, elu, selu, gelu, silu, tanh, sigmoid, softmax, maxout"
 INITIALIZERS = (
     "auto, he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal, lecun_uniform, "
@@ -21,7 +21,7 @@ INITIALIZERS = (
 )
 MAXOUT = "maxout"
 PIECES = 2
-"""Number of linear functions of which a maxout unit takes the largest, by default."""
+"""Default number of linear functions in a maxout unit, which returns their maximum."""
 _OPTIONS: Mapping[str, Sequence[str]] = {
     "relu": ("max_value", "negative_slope", "threshold"),
     "leaky_relu": ("negative_slope",),
@@ -29,7 +29,7 @@ _OPTIONS: Mapping[str, Sequence[str]] = {
     "prelu": ("alpha",),
     MAXOUT: ("pieces",),
 }
-"""The options of activations, by name; those that are not listed have none."""
+"""The options of activations, by name; other activations have none."""
 
 
 def first_layers(
@@ -44,12 +44,12 @@ def first_layers(
 
 
 def flatten(input_shape: tuple[int, ...]) -> list[Any]:
-    """Return the layer that makes one axis of several; none where there is only one."""
+    """Return the layer that flattens an example, as a list; [] for an example with one axis."""
     return [keras.layers.Flatten(name="flatten")] if len(input_shape) > 1 else []
 
 
 def channels(input_shape: tuple[int, ...]) -> list[Any]:
-    """Return the layer that gives images without an axis of channels one; none for others."""
+    """Return the layer that adds a missing axis of channels, as a list; [] if it is not missing."""
     if len(input_shape) > 2:
         return []
     return [keras.layers.Reshape((*input_shape, 1), name="channels")]
@@ -66,14 +66,14 @@ def last_layers(
 
 
 def chain(x: Any, layers: Iterable[Any]) -> Any:
-    """Return what layers, one after another, make of an input."""
+    """Return the output of layers, called one after another, for an input."""
     for layer in layers:
         x = layer(x)
     return x
 
 
 def name_and_options(kind: str, text: str) -> tuple[str, dict[str, Any]]:
-    """Return the name and the options of a text such as `elu:alpha=0.5`.
+    """Parse a name with options, such as `elu:alpha=0.5`.
 
     Raises:
         ValueError: the text has another form.
@@ -95,26 +95,25 @@ def name_and_options(kind: str, text: str) -> tuple[str, dict[str, Any]]:
 
 
 def is_plain(activation: str) -> bool:
-    """Return whether an activation is one of Keras's functions, without options or weights."""
+    """Return whether an activation is a function of Keras, without options or weights."""
     return ":" not in activation and activation not in ("prelu", MAXOUT)
 
 
 def activation_function(text: str) -> Any:
-    """Return Keras's activation of a name."""
+    """Return Keras's activation with a name."""
     return _get("activation", keras.activations, text, ACTIVATIONS)
 
 
 def activation_layer(text: str, name: str, image_axes: int = 0) -> Any:
-    """Return the layer of an activation, other than maxout, which needs units of its own.
+    """Return the layer of an activation other than maxout, which needs its own dense layer.
 
     Args:
         text: name of the activation, with options.
         name: name of the layer.
-        image_axes: axes of height and width before the channels, for which PReLU has one slope.
-            Default: 0.
+        image_axes: number of axes of height and width, which share the slopes of PReLU. Default: 0.
 
     Raises:
-        ValueError: there is no such activation or option.
+        ValueError: the activation or an option does not exist.
     """
     function, options = name_and_options("activation", text)
     for option in options:
@@ -138,12 +137,12 @@ def activation_layer(text: str, name: str, image_axes: int = 0) -> Any:
 
 
 def normalization(name: str) -> Any:
-    """Return batch normalization of feature maps, with statistics that short runs can follow."""
+    """Return batch normalization of feature maps, with a momentum that suits short runs, too."""
     return keras.layers.BatchNormalization(momentum=0.9, name=name)
 
 
 def check_normalization(activation: str, batch_norm: bool) -> None:
-    """Hint at batch normalization beside an activation that does not need it."""
+    """Warn of batch normalization with SELU, which does not need it."""
     if batch_norm and activation == "selu":
         hint("activation=selu normalizes by itself: leave batch_norm out")
 
@@ -160,10 +159,10 @@ def maxout_pieces(activation: str) -> int:
 
 
 def kernel_initializer(text: str, activation: str) -> Any:
-    """Return an initializer as Keras's layers take it, which "auto" chooses by the activation.
+    """Return an initializer for Keras's layers; "auto" is resolved by the activation.
 
     Raises:
-        ValueError: there is no such initializer or option.
+        ValueError: the initializer or an option does not exist.
     """
     function = name_and_options("activation", activation)[0]
     name, options = name_and_options("initializer", text)
@@ -195,7 +194,7 @@ def kernel_initializer(text: str, activation: str) -> Any:
 
 
 def _get(kind: str, module: Any, name: str, some: str) -> Any:
-    """Return the object of a name in a module of Keras."""
+    """Return the object with a name in a module of Keras."""
     try:
         return module.get(name)
     except (ValueError, KeyError):  # KeyError: it cannot be built without arguments

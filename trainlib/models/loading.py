@@ -16,7 +16,7 @@ from trainlib.training.paths import expanded, shown
 from trainlib.user_code import import_function, naming_place
 
 MODEL_FILE = "model.keras"
-"""The file of the model in the folder of a run."""
+"""Name of the model's file in a run folder."""
 
 
 def is_custom(name: str) -> bool:
@@ -36,13 +36,13 @@ def is_custom(name: str) -> bool:
 
 
 def model_file(path: str) -> Path:
-    """Return the `.keras` file of a path, which is that of the file or of the folder of a run.
+    """Return the `.keras` file for a path, which may be that of a run folder.
 
     Args:
         path: the path; `~` is the home folder.
 
     Raises:
-        ValueError: the folder holds no model.
+        ValueError: the folder has no model.
     """
     found = expanded(path)
     if not found.is_dir():
@@ -57,22 +57,22 @@ def model_file(path: str) -> Path:
 def load_model(
     path: str, safe_mode: bool = True, custom_objects: Mapping[str, Any] | None = None
 ) -> Any:
-    """Return the model of a `.keras` file, not compiled.
+    """Load the model of a `.keras` file, without compiling it.
 
     Args:
         path: path of the file; `~` is the home folder.
-        safe_mode: whether to refuse code in the file, such as that of a `Lambda` layer. Default:
-            True. With False, loading a file runs the code in it: use it for files you trust.
-        custom_objects: classes of custom layers and other objects by name, which the file needs and
-            which are not registered with Keras. Default: None, none.
+        safe_mode: whether to refuse code in the file, such as that of a `Lambda` layer. With False,
+            loading a file runs the code in it: use it only for files that you trust. Default: True.
+        custom_objects: classes of custom layers and other objects by name, if the file needs them
+            and they are not registered with Keras. Default: None.
 
     Returns:
         A `keras.Model`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file holds no Keras model, holds code while `safe_mode` is True, or holds
-            more than fits into memory or than a compressed file of its size may.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file has no Keras model, has code while `safe_mode` is True, or is too large
+            for the memory or for `trainlib.data.limits`.
 
     Example:
         >>> tl.models.mlp((4,), 3, hidden=()).save("linear.keras")
@@ -101,7 +101,7 @@ def load_model(
 
 
 def _without_configuration(message: str) -> str:
-    """Return an error message of Keras without the configuration that it repeats at its end."""
+    """Return an error message of Keras without the configuration at its end."""
     text, _, rest = message.partition("config={")
     cause = rest.partition("Exception encountered:")[2]
     text = f"{text} {cause}".partition("Full object config:")[0]
@@ -109,10 +109,10 @@ def _without_configuration(message: str) -> str:
 
 
 def keras_objects(module: Any) -> dict[str, Any]:
-    """Return the classes and functions of a module that a `.keras` file may name, by their names.
+    """Return the classes and functions of a module that a `.keras` file may use, by name.
 
-    A function of the name of one of Keras's, such as "softmax", is left out: a file that names it
-    means Keras's.
+    Functions with names of Keras's functions, such as "softmax", are left out: in a file these
+    names mean Keras's functions.
 
     Args:
         module: a custom module.
@@ -143,23 +143,23 @@ def from_function(
     outputs: int | Mapping[str, int],
     code_path: str | None = None,
 ) -> Any:
-    """Return the model that `module:function` makes from `(input_shape, outputs)`.
+    """Return the model that a custom function makes from `(input_shape, outputs)`.
 
     Args:
-        spec: module and function, as "nets:small". The working directory is searched too.
-        input_shape: shape of one example; of several inputs, their shapes by name.
-        outputs: number of outputs; of several outputs with targets of their own, the units of each
-            by name.
-        code_path: folders searched first, separated as in $PYTHONPATH. Default: None, the working
-            directory.
+        spec: module and function, such as "nets:small".
+        input_shape: shape of one example; a dict of shapes by name for several inputs.
+        outputs: number of units of the output; a dict of them by name for several outputs with
+            different targets.
+        code_path: folders that are searched for the module, separated as in $PYTHONPATH. Default:
+            None, the working directory.
 
     Returns:
-        What the function returns, a `keras.Model`; one with its own `call` begins with its input,
-        or a dict of its inputs by their names.
+        The `keras.Model` of the function. A model with its own `call` is wrapped in a model that
+        begins with its input, or a dict of its inputs by name.
 
     Raises:
-        ValueError: there is no such module or function, it does not return a `keras.Model`, or the
-            model defines its own `train_step`, `test_step` or `compute_loss`.
+        ValueError: the module or the function does not exist, it does not return a `keras.Model`,
+            or the model defines `train_step`, `test_step` or `compute_loss`.
 
     Example:
         >>> tl.models.from_function("trainlib.models:mlp", (4,), 3).output_shape

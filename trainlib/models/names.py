@@ -1,4 +1,4 @@
-"""The models that have a name: `MODELS`, which flags, help and documentation read.
+"""`MODELS`, the models by name, which flags, help texts and documentation read.
 
 To add a model, write a function of `(input_shape, outputs, output_activation, preprocessing)` and
 keyword hyperparameters in the module of its family, and enter it here and in `INPUTS` of

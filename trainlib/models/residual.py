@@ -21,7 +21,7 @@ from trainlib.models.layers import (
 )
 
 STAGES = 3
-"""Number of stages; each after the first has half the height and width, and twice the filters."""
+"""Number of stages. Each halves the height and width of the one before, and doubles its filters."""
 
 
 @named_model
@@ -55,11 +55,11 @@ def resnet(
         preprocessing: first layers, such as `keras.layers.Rescaling`. Default: none.
         depth: number of layers, 6n + 2: 8, 14, 20, 26, 32, 38, 44, 50, 56, ... Default: 20.
         filters: number of filters of the first stage. Default: 16.
-        shortcut: what a shortcut does where a stage begins: "identity" (default) takes every second
-            pixel and adds channels of zeros; "projection" is a 1x1 convolution, normalized.
-        padding: where a convolution halves height and width, pixels are added "same" (default), as
-            Keras does, for even sides after the last row and column only; or "symmetric", on all
-            sides, as PyTorch does.
+        shortcut: shortcut at the start of a stage: "identity" (default), every second pixel, with
+            added channels of zeros; or "projection", a normalized 1x1 convolution.
+        padding: padding of convolutions that halve height and width: "same" (default), as in Keras,
+            which pads even sides only after the last row and column; or "symmetric", on all sides,
+            as in PyTorch.
         activation: activation of the hidden layers, as in `mlp`, without maxout. Default: "relu".
         initializer: initializer of the kernels, as in `mlp`. Default: "auto".
         dropout: fraction to drop, in [0, 1). Default: 0.
@@ -110,7 +110,7 @@ def resnet(
 
 
 class _Blocks(NamedTuple):
-    """What the blocks of a model have in common."""
+    """Settings of the blocks of a model."""
 
     kernel: Any
     activation: str
@@ -136,14 +136,14 @@ class _Blocks(NamedTuple):
         ]
 
     def block(self, x: Any, index: int, filters: int, strides: int, position: float) -> Any:
-        """Return what a block makes of its input.
+        """Return the output of a block for an input.
 
         Args:
             x: the input.
             index: number of the block, from 1.
-            filters: number of its filters.
-            strides: 2 where it halves height and width, else 1.
-            position: of the block in the model, in (0, 1].
+            filters: number of filters.
+            strides: 2 for a block that halves height and width, else 1.
+            position: position of the block in the model, in (0, 1].
         """
         name = f"block_{index}"
         branch = [

@@ -37,8 +37,8 @@ def rnn(
     """Return a recurrent network: the last state of LSTM or GRU layers, then the output layer.
 
     Args:
-        input_shape: shape of one sequence: (steps,) of numbers, or of integers with `vocabulary`;
-            or (steps, features). The rows of an image are such a sequence.
+        input_shape: shape of one sequence: (steps,) for numbers, or for integers with `vocabulary`;
+            or (steps, features), such as the rows of an image.
         outputs: number of units of the output layer, at least 1.
         output_activation: "softmax", "sigmoid" or None (default) for raw outputs. It becomes a
             separate last layer, "probabilities".
@@ -47,11 +47,12 @@ def rnn(
         units: number of units of each recurrent layer. Default: 64.
         depth: number of recurrent layers. Default: 1.
         bidirectional: whether each layer reads the sequence in both directions. Default: False.
-        vocabulary: number of different integers, which an embedding turns into vectors; 0 is
-            padding, and masked. Default: 0, the inputs are numbers.
-        embedding: length of these vectors. Default: 32.
-        dropout: fraction of the values to drop before each recurrent layer after the first and
-            before the output layer; of "spatial" before each layer with a sequence. Default: 0.
+        vocabulary: number of different integers, which get an embedding; the integer 0 is padding,
+            and masked. Default: 0, the inputs are numbers.
+        embedding: length of the embedding vectors. Default: 32.
+        dropout: fraction of the values to drop before each recurrent layer but the first, and
+            before the output layer; for "spatial" before each layer that takes a sequence. Default:
+            0.
         dropout_kind: "dropout" (which "auto", the default, is), "gaussian" or "gaussian_noise", as
             in `mlp`; or "spatial", whole features of a sequence.
 
@@ -83,7 +84,7 @@ def rnn(
 
 
 def _recurrent(cell: str, units: int, name: str, sequences: bool, bidirectional: bool) -> Any:
-    """Return a recurrent layer, which returns the sequence of its states or the last one."""
+    """Return a recurrent layer, which returns the sequence of its states or the last state."""
     kinds = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple": keras.layers.SimpleRNN}
     if not bidirectional:
         return kinds[cell](units, return_sequences=sequences, name=name)
@@ -126,16 +127,16 @@ def transformer(
         width: length of the vectors of a step, a multiple of `heads`. Default: 64.
         heads: number of attention heads. Default: 4.
         feedforward: units of the hidden layer of a block. Default: 128.
-        positions: what is added to tell positions apart: "learned" (default) vectors, "sinusoidal"
-            ones, or "none", with which the order of the steps does not count.
-        vocabulary: number of different integers, which an embedding turns into vectors; 0 is
-            padding. Default: 0, the inputs are numbers, which a dense layer turns into vectors.
+        positions: position embedding: "learned" (default), "sinusoidal" or "none", with which the
+            model does not depend on the order of the steps.
+        vocabulary: number of different integers, which get an embedding; the integer 0 is padding.
+            Default: 0, the inputs are numbers, which a dense layer turns into vectors.
         activation: activation of the hidden layers of blocks, as in `mlp`, without maxout. Default:
             "gelu".
         initializer: initializer of the kernels, as in `mlp`. Default: "glorot_uniform".
-        dropout: fraction to drop of what each part adds, in [0, 1). Default: 0.1.
+        dropout: fraction of the output of each part to drop, in [0, 1). Default: 0.1.
         dropout_kind: "dropout" (which "auto", the default, is), "gaussian" or "gaussian_noise", as
-            in `mlp`; or "stochastic_depth", which drops whole parts, with a rate that grows
+            in `mlp`; or "stochastic_depth", which drops complete parts, with a rate that grows
             linearly to `dropout` at the last block.
 
     Returns:
@@ -176,14 +177,14 @@ def transformer(
 
 
 class _Blocks(NamedTuple):
-    """What the blocks of a transformer have in common."""
+    """Settings of the blocks of a transformer."""
 
     kernel: Any
     activation: str
     dropout: Dropout
 
     def attention(self, x: Any, name: str, heads: int, position: float) -> Any:
-        """Return the sum of an input and the attention of its steps to each other."""
+        """Return the sum of an input and its self-attention."""
         normal = keras.layers.LayerNormalization(name=f"{name}_norm")(x)
         layer = keras.layers.MultiHeadAttention(
             heads, x.shape[-1] // heads, kernel_initializer=self.kernel, name=name
@@ -191,7 +192,7 @@ class _Blocks(NamedTuple):
         return self._add(x, layer(normal, normal), name, position)
 
     def feedforward(self, x: Any, name: str, units: int, position: float) -> Any:
-        """Return the sum of an input and a dense network of each step."""
+        """Return the sum of an input and a dense network, applied to each step."""
         options = {"kernel_initializer": self.kernel}
         branch = [
             keras.layers.LayerNormalization(name=f"{name}_norm"),
@@ -202,7 +203,7 @@ class _Blocks(NamedTuple):
         return self._add(x, chain(x, branch), name, position)
 
     def _add(self, x: Any, branch: Any, name: str, position: float) -> Any:
-        """Return the sum of an input and a part, of which something is dropped in training."""
+        """Return the sum of an input and the output of a part, after dropout."""
         name_of_layer = f"{name}_dropout"
         dropped = self.dropout.layers(name_of_layer, 2)
         dropped += self.dropout.branch_layers(name_of_layer, 2, position)
@@ -226,12 +227,12 @@ def _sequence_input(
 
 
 def _embedding(vocabulary: int, width: int) -> Any:
-    """Return the layer that turns integers into vectors, and masks 0, the padding."""
+    """Return the embedding layer, which masks the integer 0, the padding."""
     return keras.layers.Embedding(vocabulary, width, mask_zero=True, name="embedding")
 
 
 def _mean(masked: bool) -> Any:
-    """Return the layer that takes the mean over the steps, without those of padding if masked."""
+    """Return the layer that takes the mean over the steps, without masked ones."""
     if not masked:
         return keras.layers.GlobalAveragePooling1D(name="mean")
     from trainlib.models.custom_layers import MaskedMean
@@ -240,7 +241,7 @@ def _mean(masked: bool) -> Any:
 
 
 def _positions(kind: str) -> list[Any]:
-    """Return the layer that adds vectors of the positions; none for "none"."""
+    """Return the layer with the position embedding, as a list; [] for "none"."""
     if kind == "none":
         return []
     from trainlib.models.custom_layers import PositionEmbedding

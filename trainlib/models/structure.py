@@ -1,4 +1,4 @@
-"""The layers of a Keras model: its logits, the layers that scale its input."""
+"""Properties of the layers of a Keras model: its logits, and layers that scale its input."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ TEMPERATURE = "temperature"
 def logits_model(model: Any, activation: str | None = None) -> Any | None:
     """Return the model without its last layer, where that layer is a softmax or sigmoid.
 
-    A cross-entropy is exact on logits, whereas probabilities have to be clipped. Both models share
-    their variables: train the returned one, save the other.
+    A cross-entropy of logits is exact, whereas probabilities have to be clipped. Both models share
+    their variables: train the returned one, and save the other.
 
     Args:
         model: a Keras model. A softmax that is an argument of a `Dense` layer does not count.
         activation: "softmax" or "sigmoid", the only one to remove. Default: None, either.
 
     Returns:
-        A `keras.Model`; None if the last layer, or that of one of several outputs, is something
-        else, or if Keras does not know the order of the layers, as in a subclass with its own
-        `call`.
+        A `keras.Model`. None if the last layer of an output is not such an activation, or if the
+        model is not a graph of layers, such as a subclass with its own `call`.
 
     Example:
         >>> model = tl.models.mlp((4,), 3, "softmax", hidden=())
@@ -52,7 +51,7 @@ def logits_model(model: Any, activation: str | None = None) -> Any | None:
 
 
 def _before(layer: Any, kinds: Sequence[str]) -> Any | None:
-    """Return what a softmax or a sigmoid is applied to; None for another layer."""
+    """Return the input of a softmax or a sigmoid; None for another layer."""
     kind = type(layer).__name__
     function = getattr(getattr(layer, "activation", None), "__name__", "")
     if kind == "Softmax":
@@ -63,17 +62,17 @@ def _before(layer: Any, kinds: Sequence[str]) -> Any | None:
 
 
 def has_preprocessing(model: Any) -> bool:
-    """Return whether the model scales its input, or looks it up.
+    """Return whether a model has layers for the preprocessing of its input.
 
-    That is, whether it has a `Rescaling`, a `Normalization` or an `Embedding` layer.
+    Such layers are `Rescaling`, `Normalization` and `Embedding`.
 
     Args:
         model: a Keras model.
 
     Returns:
-        True if it has such a layer anywhere, in nested models and wrappers too. One at its end,
-        which scales predictions, does not count, nor does a `Normalization(invert=True)`, nor the
-        layer "temperature".
+        True if it has such a layer, possibly in a nested model or a wrapper. A layer at the end of
+        the model, which scales predictions, does not count; neither do `Normalization(invert=True)`
+        and the layer "temperature".
 
     Example:
         >>> import keras
@@ -101,6 +100,6 @@ def _last_layers(model: Any) -> Iterator[Any]:
 
 
 def _scales(layer: Any) -> bool:
-    """Return whether a layer scales what it is given."""
+    """Return whether a layer scales its input."""
     kinds = (keras.layers.Rescaling, keras.layers.Normalization)
     return isinstance(layer, kinds) and layer.name != TEMPERATURE

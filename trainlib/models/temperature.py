@@ -15,8 +15,8 @@ def with_temperature(model: Any, temperature: float) -> Any:
 
         p = softmax(z / T)
 
-    A temperature above 1 makes its predictions less confident. The predicted classes stay. Both
-    models share their variables. A temperature that the model has already is replaced.
+    A temperature above 1 makes the predictions less confident; it does not change the predicted
+    classes. Both models share their variables. An existing temperature is replaced.
 
     Args:
         model: a Keras model whose last layer is a separate softmax or sigmoid.
@@ -26,8 +26,8 @@ def with_temperature(model: Any, temperature: float) -> Any:
         A `keras.Model`, whose layer "temperature" is a `keras.layers.Rescaling` by 1 / T.
 
     Raises:
-        ValueError: the last layer of the model is something else, or the temperature is not above
-            0.
+        ValueError: the last layer of the model is not a softmax or sigmoid, or the temperature is
+            not above 0.
 
     Example:
         >>> model = tl.models.mlp((4,), 3, "softmax", hidden=())
@@ -52,7 +52,7 @@ def uncalibrated_logits(model: Any) -> Any:
         model: a Keras model.
 
     Raises:
-        ValueError: the last layer of the model is something else.
+        ValueError: the last layer of the model is not a softmax or sigmoid.
     """
     logits = logits_model(model)
     if logits is None:

@@ -16,7 +16,7 @@ from trainlib.training.keras_private import all_layers, inputs_of_call, source_o
 from trainlib.training.trainable import flags_with, parameters_of, set_trainable_flags
 
 POOLING = "mean_of_positions"
-"""Name of the layer between features with several axes and a new head."""
+"""Name of the layer that reduces features with several axes before a new head."""
 
 
 def transfer(
@@ -32,22 +32,22 @@ def transfer(
 ) -> Any:
     """Return a copy of a trained model, with a new head and frozen layers if asked for.
 
-    The source keeps its values and what is trainable in it. A frozen layer is not trained, and
-    batch normalization in it is in inference mode, as Keras has it; dropout in it stays active.
-    `tl.callbacks.Unfreeze` trains frozen layers from later epochs on.
+    The source is not changed. A frozen layer is not trained; as in Keras, batch normalization in it
+    is in inference mode, and dropout in it stays active. `tl.callbacks.Unfreeze` trains frozen
+    layers after a number of epochs.
 
     Args:
         source: a Keras model, the path of a `.keras` file, or the folder of a run.
-        outputs: units of the new head: a dense layer in the place of the last layer with
-            parameters and of what comes after it. Default: None, the model keeps its head.
-        activation: activation after the new head, such as "softmax". Default: None, it ends in
-            logits, or in numbers.
-        cut_at: name of the last layer that is kept, for a new head. Where its output has several
-            axes, as that of a convolution, the head takes the mean over positions. Default: None,
-            the layer before the last one with parameters.
-        freeze: a regular expression that must match the whole name of a layer, or the whole path of
-            each of its parameters, without the new head. Default: None, nothing more is frozen
-            than in the source.
+        outputs: units of the new head, a dense layer that replaces the last layer with parameters
+            and all layers after it. Default: None, the model keeps its head.
+        activation: activation after the new head, such as "softmax". Default: None, the model ends
+            in logits or numbers.
+        cut_at: name of the last layer before the new head. If its output has several axes, such as
+            that of a convolution, the head takes the mean over positions. Default: None, the layer
+            before the last one with parameters.
+        freeze: a regular expression that must match the whole name of a layer to freeze, or the
+            whole path of each of its parameters; the new head is not frozen. Default: None, only
+            layers that are frozen in the source.
         seed: seed of the new head's initial values. Default: None, by Keras's global seed.
         safe_mode: whether to refuse code in a file. Default: True.
         custom_objects: as for `tl.models.load_model`. Default: None.
@@ -56,9 +56,9 @@ def transfer(
         A `keras.Model`.
 
     Raises:
-        ValueError: the model is no graph of layers with one output, or has no such layer; or
+        ValueError: the model is not a graph of layers with one output, a layer does not exist, or
             `activation` or `cut_at` is given without `outputs`.
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
 
     Example:
         >>> base = tl.models.mlp((4,), 8, "softmax", hidden=(16,))
@@ -123,7 +123,7 @@ def features(model: Any, cut_at: str | None = None) -> Any:
             with parameters.
 
     Raises:
-        ValueError: there is no such layer, or nothing would be left.
+        ValueError: the layer does not exist, or no layer with parameters would be left.
     """
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     if cut_at is not None and cut_at in {layer.name for layer in model.layers}:
@@ -143,7 +143,7 @@ def features(model: Any, cut_at: str | None = None) -> Any:
 
 
 def _head(model: Any) -> tuple[Any, Any]:
-    """Return the last layer with parameters before a model's output, and what it is given."""
+    """Return the last layer with parameters before a model's output, and its input tensor."""
     output = model.outputs[0]
     while True:
         layer, node, _ = source_of(output)
@@ -159,7 +159,7 @@ def _head(model: Any) -> tuple[Any, Any]:
 
 
 def _copy(model: Any) -> Any:
-    """Return a copy of a model: its values, and what is trainable."""
+    """Return a copy of a model, with its values and its `trainable` flags."""
     try:
         clone = keras.models.clone_model(model)
         clone.set_weights(model.get_weights())
@@ -173,7 +173,7 @@ def _copy(model: Any) -> Any:
 
 
 def _frozen(model: Any, pattern: str | None) -> Any:
-    """Return the model, the layers of a pattern frozen."""
+    """Freeze the layers that match a pattern, and return the model."""
     if pattern is not None:
         set_trainable_flags(model, flags_with(model, pattern, False))
     return model

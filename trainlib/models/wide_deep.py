@@ -36,21 +36,20 @@ def wide_deep(
     deep_columns: str | None = None,
     auxiliary_output: bool = False,
 ) -> Any:
-    """Return a wide and deep network: the output layer sees the inputs beside the hidden layers.
+    """Return a wide and deep network: the output layer takes the inputs and the last hidden layer.
 
-    y = W [x, h(x)] + b, where h is a multilayer perceptron: simple rules are learned from x,
-    patterns by h. With columns given it has two inputs, "wide" and "deep", as a dict:
-    y = W [x_wide, h(x_deep)] + b.
+    y = W [x, h(x)] + b, where h is a multilayer perceptron. If columns are given, the model has two
+    inputs, a dict of "wide" and "deep": y = W [x_wide, h(x_deep)] + b.
 
     Args:
-        input_shape: shape of one example; flattened if it has more than one axis. Of a model with
-            two inputs, the shape of the table from which they take their columns, or a dict of
-            their shapes: {"wide": (5,), "deep": (6,)}.
+        input_shape: shape of one example; flattened if it has more than one axis. For two inputs,
+            the shape of a row of the table with their columns, or a dict of their shapes, such as
+            {"wide": (5,), "deep": (6,)}.
         outputs: number of units of an output layer, at least 1.
         output_activation: "softmax", "sigmoid" or None (default) for raw outputs. It becomes a
             separate last layer.
-        preprocessing: first layers, such as `keras.layers.Rescaling`; of a model with two inputs,
-            a dict of those of each input. Default: none.
+        preprocessing: first layers, such as `keras.layers.Rescaling`; for two inputs, a dict of
+            them by input. Default: none.
         hidden: widths of the hidden layers, at least one. Default: (30, 30).
         activation: activation of the hidden layers, as in `mlp`. Default: "relu".
         initializer: initializer of their kernels, as in `mlp`. Default: "auto".
