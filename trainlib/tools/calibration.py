@@ -1,4 +1,4 @@
-"""Temperature scaling: one number, fitted on validation data, that calibrates a classifier."""
+"""Temperature scaling: calibrates a classifier by one number, fitted on validation data."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from trainlib.models.temperature import uncalibrated_logits, with_temperature
 from trainlib.training.evaluator import Evaluator
 
 STEPS = 200
-"""Largest number of steps of the minimization; ten are usual."""
+"""Largest number of Newton steps; about ten are usual."""
 
 
 class Calibration(NamedTuple):
-    """A temperature, and what it changes on some data.
+    """A temperature, and its effect on some data.
 
     Attributes:
         temperature: T, by which logits are divided.
         nll_before: mean negative log-likelihood with T = 1.
-        nll_after: the same with T.
-        ece_before: expected calibration error with T = 1, of 15 bins.
-        ece_after: the same with T.
+        nll_after: mean negative log-likelihood with T.
+        ece_before: expected calibration error with T = 1, with 15 bins.
+        ece_after: expected calibration error with T, with 15 bins.
 
     Example:
         >>> fit = tl.fit_temperature([[4.0, 0.0], [4.0, 0.0], [0.0, 4.0]], [0, 1, 1])
@@ -45,16 +45,16 @@ def calibrate(
     """Fit the temperature of a classifier on validation data, and return the calibrated model.
 
     Args:
-        model: a Keras model whose last layer is a separate softmax or sigmoid. A temperature that
-            it has already is replaced.
-        data: arrays (x, y) that the model was not trained on; y as for `fit_temperature`.
+        model: a Keras model whose last layer is a separate softmax or sigmoid. An existing
+            temperature is replaced.
+        data: arrays (x, y) that the model was not trained on; y as of `fit_temperature`.
         batch_size: examples per batch, at least 1. Default: None, 512.
 
     Returns:
-        The model `tl.models.with_temperature`, and the `Calibration`.
+        The calibrated model, as of `tl.models.with_temperature`, and the `Calibration`.
 
     Raises:
-        ValueError: the model ends in something else; or as `fit_temperature` says.
+        ValueError: the model does not end in a softmax or sigmoid; or as of `fit_temperature`.
 
     Example:
         >>> x = np.linspace(-3, 3, 60, dtype="float32")[:, None]
@@ -79,8 +79,8 @@ def fit_temperature(
 ) -> Calibration:
     """Return the temperature that minimizes the negative log-likelihood of softmax(z / T).
 
-    The likelihood is a concave function of 1 / T. Newton's method, within a bracket, finds its
-    maximum in float64; the result depends on the arguments only.
+    The log-likelihood is a concave function of 1 / T. Newton's method, within a bracket, finds its
+    maximum in float64.
 
     Args:
         logits: z, [N, K], finite.
@@ -93,8 +93,8 @@ def fit_temperature(
         A `Calibration`.
 
     Raises:
-        ValueError: the arrays do not match or are not finite; no temperature is best, because the
-            logits classify every example correctly, or no better than chance.
+        ValueError: the arrays do not match or are not finite; or the likelihood has no maximum,
+            because the logits classify every example correctly, or no better than chance.
 
     Example:
         >>> fit = tl.fit_temperature([[4.0, 0.0], [4.0, 0.0], [0.0, 4.0]], [0, 1, 1])
@@ -116,7 +116,7 @@ def calibration_at(
     sample_weight: Any = None,
     activation: str = "softmax",
 ) -> Calibration:
-    """Return what a temperature changes on some data; arguments as of `fit_temperature`."""
+    """Return the effect of a temperature on some data; arguments as of `fit_temperature`."""
     return _effect(temperature, _likelihood(logits, y_true, sample_weight, activation))
 
 
@@ -142,7 +142,7 @@ class _Likelihood(NamedTuple):
     activation: str
 
     def has_no_errors(self) -> bool:
-        """Return whether no output falls short of its target: the best 1 / T is infinite."""
+        """Return whether every example is classified correctly, so that the best 1 / T is infinite."""
         if self.activation == "sigmoid":
             margins = (2 * self.y - 1) * self.z
         else:
@@ -170,7 +170,7 @@ class _Likelihood(NamedTuple):
 
 
 def _effect(temperature: float, likelihood: _Likelihood) -> Calibration:
-    """Return what a temperature changes."""
+    """Return the effect of a temperature."""
     z, y, w, activation = likelihood
     error = metrics.expected_calibration_error()
     values: list[float] = []
@@ -182,10 +182,10 @@ def _effect(temperature: float, likelihood: _Likelihood) -> Calibration:
 
 
 def _minimum(likelihood: _Likelihood) -> float:
-    """Return the 1 / T with the smallest value.
+    """Return the 1 / T with the smallest negative log-likelihood.
 
     Raises:
-        ValueError: there is none above 0.
+        ValueError: there is no minimum above 0.
     """
     if likelihood.has_no_errors():
         raise ValueError(
@@ -216,7 +216,7 @@ def _likelihood(logits: Any, y_true: Any, sample_weight: Any, activation: str) -
     """Return the likelihood of logits, in float64.
 
     Raises:
-        ValueError: their shapes do not match, or they are not finite.
+        ValueError: the shapes do not match, or a value is not finite.
     """
     z, y = np.asarray(logits, np.float64), np.asarray(y_true)
     if z.ndim != 2 or not len(z) or y.shape not in (z.shape, z.shape[:1], (len(z), 1)):

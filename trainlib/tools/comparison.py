@@ -21,12 +21,12 @@ class SeedRun:
     """One run of a contender.
 
     Attributes:
-        seed: its seed.
-        history: results of each epoch; () if it failed.
-        validation: results of the final model on the validation part; {} if it failed.
-        test: the same on the test part; {} if there is none.
-        seconds: seconds of training.
-        failure: why it failed; "" if it did not.
+        seed: seed of the run.
+        history: results of each epoch. Default: (), the run failed.
+        validation: results of the final model on the validation part. Default: {}, the run failed.
+        test: results on the test part. Default: {}, there is none.
+        seconds: seconds of training. Default: 0.
+        failure: reason of the failure. Default: "", the run did not fail.
     """
 
     seed: int
@@ -37,7 +37,7 @@ class SeedRun:
     failure: str = ""
 
     def result(self, part: str, name: str) -> float:
-        """Return a result of the final model on a part of the data; NaN if it has none."""
+        """Return a result of the final model on a part of the data; NaN if it is missing."""
         value = getattr(self, part).get(name)
         return float(value) if isinstance(value, (int, float)) else math.nan
 
@@ -51,10 +51,10 @@ class Contender:
     """A configuration that is compared with others, and its runs.
 
     Attributes:
-        name: its name.
-        runs: its runs, one for each seed.
-        tuning: monitored result by learning rate, where it was tuned; {} where it was not.
-        learning_rate: the tuned learning rate; None where it was not tuned.
+        name: name of the contender.
+        runs: runs, one for each seed.
+        tuning: monitored result by learning rate. Default: {}, the rate was not tuned.
+        learning_rate: the tuned learning rate. Default: None, it was not tuned.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Contender:
         return np.array([run.monitored(monitor) for run in self.runs], np.float64)
 
     def status(self, monitor: str) -> str:
-        """Return "" if all runs ended with numbers; else how many failed or diverged."""
+        """Return "" if all runs have a finite result; else how many failed or diverged."""
         failed = sum(bool(run.failure) for run in self.runs)
         bad = int((~np.isfinite(self.monitored(monitor))).sum()) - failed
         words = [("failed", failed), ("diverged", bad)]
@@ -88,8 +88,8 @@ class Difference(NamedTuple):
     """The difference between two contenders over their seeds: `first - second`.
 
     Attributes:
-        first: name of a contender.
-        second: name of another.
+        first: name of the first contender.
+        second: name of the second contender.
         paired: the mean difference, its confidence interval, effect size and p-value.
         corrected: the p-value, corrected by Holm's method for all tests of the comparison.
     """
@@ -103,7 +103,7 @@ class Difference(NamedTuple):
 def ranked(contenders: Iterable[Contender], monitor: str, minimized: bool) -> list[Contender]:
     """Return contenders by their mean result on the validation part, the best first.
 
-    Those of which a run failed or diverged come last.
+    Contenders with a failed or diverged run come last.
     """
     sign = 1 if minimized else -1
 
@@ -125,7 +125,7 @@ def best_rate(tuning: Mapping[float, float], minimized: bool) -> float | None:
 def part_of_tests(contenders: Sequence[Contender], name: str) -> str:
     """Return the part of the data on which contenders are tested for differences.
 
-    It is the test part, of which neither the ranking nor the learning rates know, if there is one.
+    This is the test part, if there is one: the ranking and the learning rates do not depend on it.
     """
     has_test = any(np.isfinite(contender.values(TEST, name)).any() for contender in contenders)
     return TEST if has_test else VALIDATION
@@ -136,13 +136,13 @@ def differences(
 ) -> list[Difference]:
     """Return the differences between contenders in the monitored result, on `part_of_tests`.
 
-    Contenders of which a run failed or diverged are left out.
+    Contenders with a failed or diverged run are left out.
 
     Args:
         contenders: contenders whose runs have the same seeds.
-        monitor: the result, as in "val_loss".
-        baseline: name of the contender with which the others are compared. Default: None, each
-            with each.
+        monitor: name of the result, such as "val_loss".
+        baseline: name of the contender with which the others are compared. Default: None, all
+            pairs.
     """
     name = monitor.removeprefix(VALIDATION_PREFIX)
     part = part_of_tests(contenders, name)
@@ -163,7 +163,7 @@ def differences(
 
 
 def against(found: Iterable[Difference], name: str) -> dict[str, Difference]:
-    """Return the differences of other contenders from one, by the other: `other - name`."""
+    """Return the differences of all other contenders from one, `other - name`, by the other's name."""
     result = {}
     for difference in found:
         if difference.second == name:

@@ -1,4 +1,4 @@
-"""How the models of an ensemble differ, and what the ensemble gains from it."""
+"""Diversity of the models of an ensemble, and the gain of the ensemble."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Ambiguity(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """What an ensemble gains over its models, on average.
+    """Gain of an ensemble over its models, on average.
 
     Attributes:
-        gain: mean loss of the models minus the loss of the ensemble; above 0 where the ensemble is
+        gain: mean loss of the models minus the loss of the ensemble; above 0 if the ensemble is
             better.
         standard_error: standard error of the gain over the examples.
 
@@ -48,7 +48,7 @@ class Gain(NamedTuple):
 
 
 def disagreement(classes: Any) -> float:
-    """Return the share of the examples to which two models assign different classes.
+    """Return the fraction of the examples to which two models assign different classes.
 
     Args:
         classes: predicted classes of M models for N examples, [M, N].
@@ -110,11 +110,11 @@ def ambiguity_decomposition(predictions: Any, y_true: Any, weights: Any = None) 
 def ensemble_gain(predictions: Any, ensemble: Any, y_true: Any, loss: str = "crossentropy") -> Gain:
     """Return how much smaller the loss of an ensemble is than the mean loss of its models.
 
-    The losses are compared example by example, so that what makes an example hard for all cancels.
+    The losses are compared example by example, so that the difficulty of an example cancels.
 
     Args:
         predictions: probabilities or numbers of the M models, [M, N, K].
-        ensemble: those of the ensemble, [N, K].
+        ensemble: probabilities or numbers of the ensemble, [N, K].
         y_true: class indices [N], one-hot rows or numbers [N, K].
         loss: "crossentropy", "binary_crossentropy" or "squared_error". Default: "crossentropy".
 

@@ -1,4 +1,4 @@
-"""Passes of a Keras model with dropout switched on: one program makes all samples of a batch."""
+"""Predictions of a Keras model with active dropout: one program makes all samples of a batch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Call: TypeAlias = Callable[[Seeds, Tree], Tensor]
 
 
 class Probabilities(NamedTuple):
-    """How the outputs of a model are read.
+    """The kind of the outputs of a model.
 
     Attributes:
-        kind: "softmax" or "sigmoid"; None for numbers.
-        from_logits: whether they are made of the outputs by that activation.
+        kind: "softmax" or "sigmoid" for probabilities of that activation; None for numbers.
+        from_logits: whether the outputs are logits, to which the activation is applied.
     """
 
     kind: str | None
@@ -38,20 +38,20 @@ class Probabilities(NamedTuple):
         return ACTIVATIONS[str(self.kind)](wide) if self.from_logits else wide
 
     def entropy(self, p: Tensor) -> Tensor:
-        """Return the entropy in nats: of a row of a softmax, of each output of a sigmoid."""
+        """Return the entropy in nats: of each row of a softmax, or each output of a sigmoid."""
         if self.kind == "softmax":
             return -tf.reduce_sum(tf.math.xlogy(p, p), axis=-1)
         return -tf.math.xlogy(p, p) - tf.math.xlogy(1 - p, 1 - p)
 
 
 class Sums(NamedTuple):
-    """Sums over the samples of a batch.
+    """Running sums over the samples of a batch, float64.
 
     Attributes:
-        count: number of samples, float64 [].
-        mean: their mean.
-        squares: sum of their squared distances from the mean.
-        entropy: sum of their entropies; 0 for numbers.
+        count: number of samples, [].
+        mean: mean of the samples, of the shape of the predictions.
+        squares: sum of squared distances from the mean, of the shape of the predictions.
+        entropy: sum of the entropies of the samples; 0 for numbers.
     """
 
     count: Tensor
@@ -67,15 +67,16 @@ class Sums(NamedTuple):
 
 
 def call_with_dropout(model: Any, pure: FunctionalModel) -> Call:
-    """Return a Keras model's call in training mode, but for layers with statistics.
+    """Return a Keras model's call in training mode, except for layers with statistics.
 
     Args:
         model: the model.
-        pure: it as a function, with its values.
+        pure: the model as a function, with its values.
 
     Raises:
-        ValueError: from the function: no generator is drawn from, so that there is no dropout; or
-            the call changes other variables, or draws numbers that do not follow from the seeds.
+        ValueError: from the returned function: the model draws no random numbers, so that it has no
+            dropout; or it changes other variables, or draws numbers that do not depend on the
+            seeds.
     """
     kept = [x for x in all_layers(model) if _has_statistics(x) and takes_training(x)]
 
@@ -99,9 +100,9 @@ def call_with_dropout(model: Any, pure: FunctionalModel) -> Call:
 
 
 def for_each_example(call: Call) -> Call:
-    """Return a call that draws the same numbers for all examples.
+    """Return a call that draws the same random numbers for all examples.
 
-    Each example is a batch of its own. What does not depend on it, such as a mask, is drawn once.
+    Each example is a batch of size 1; what does not depend on it, such as a mask, is drawn once.
     """
 
     def of_all(seeds: Seeds, x: Tree) -> Tensor:
@@ -116,12 +117,15 @@ def for_each_example(call: Call) -> Call:
 def sample_statistics(
     call: Call, generators: Seeds, reads: Probabilities, samples: int
 ) -> Callable[[Tensor, Tree], list[Tensor]]:
-    """Return `(key, x) -> [mean, std]`, of probabilities also entropy and mutual information.
+    """Return a function `(key, x) -> statistics of the samples`.
+
+    The statistics are the mean and the standard deviation, and for probabilities also the entropy
+    and the mutual information.
 
     Args:
         call: the model with dropout.
         generators: states of its random generators, by path.
-        reads: how its outputs are read.
+        reads: kind of its outputs.
         samples: number of samples.
     """
 
@@ -147,7 +151,7 @@ def sample_statistics(
 
 
 def _seeds(generators: Seeds, key: Tensor, index: Tensor) -> Seeds:
-    """Return the states of the generators at a sample, which follow from the key and its index."""
+    """Return the states of the generators for a sample, given the key and the sample's index."""
     key = tf.random.experimental.stateless_fold_in(key, index)
     drawn = tf.random.stateless_uniform([len(generators)], key, 0, 2**31 - 1, tf.int32)
     return {
@@ -157,7 +161,7 @@ def _seeds(generators: Seeds, key: Tensor, index: Tensor) -> Seeds:
 
 
 def _has_statistics(layer: Any) -> bool:
-    """Return whether a layer keeps statistics of batches, or augments inputs, in training."""
+    """Return whether a layer computes statistics of batches, or augments inputs, in training."""
     kinds = (keras.layers.BatchNormalization, keras.layers.SpectralNormalization)
     return isinstance(layer, kinds) or preprocesses_inputs(layer)
 
@@ -174,7 +178,7 @@ def _check_changes(model: Any, changed: list[str], params: Tree | None) -> None:
 
 
 def _check_seeded(model: Any, operations: list[Any]) -> None:
-    """Raise `ValueError` if operations draw random numbers from TensorFlow's own generators."""
+    """Raise `ValueError` if operations draw random numbers from TensorFlow's generators."""
     if any(op.type.startswith(("Random", "Multinomial", "TruncatedNormal")) for op in operations):
         raise ValueError(
             f"model {model.name!r} draws random numbers that do not follow from a seed: draw them "

@@ -20,20 +20,20 @@ from trainlib.training.model_ending import final_activation
 FITS = {"simplex": simplex_weights, "greedy": greedy_selection}
 """How weights are fitted, by name."""
 LIKELIHOODS = {"softmax": "crossentropy", "sigmoid": "binary_crossentropy"}
-"""The loss that weights are fitted by, by the activation of the models; else the squared error."""
+"""Loss for fitting weights, by the activation of the models; for others the squared error."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Several Keras models of the same inputs and output, whose average is used as one model.
+    """Several Keras models with the same inputs and output, whose average is used as one model.
 
         probabilities   f = sum of w_i f_i
         logits          f = softmax(sum of w_i log f_i)
 
     Args:
-        members: Keras models of the same inputs, with one output, trained in whatever way.
+        members: trained Keras models with the same inputs and one output.
         weights: w, a number of at least 0 for each, divided by their sum. Default: None, all equal.
-        average: "probabilities" (of models that predict numbers: the numbers), or "logits".
+        average: "probabilities", which is also for models that predict numbers, or "logits".
             Default: "probabilities".
 
     Raises:
@@ -72,8 +72,8 @@ class Ensemble:
     def model(self) -> Any:
         """The average as a Keras model.
 
-        It shares the variables of the members and consists of layers and operations of Keras, so
-        that it is saved, loaded and used without trainlib. Members of weight 0 are left out.
+        It shares the variables of the members. It consists of layers and operations of Keras only,
+        and can be saved, loaded and used without trainlib. Members of weight 0 are left out.
         """
         return ensemble_model(self.members, self.weights, self.average)
 
@@ -97,7 +97,7 @@ class Ensemble:
         return Evaluator(self.model, loss, metrics=metrics).evaluate(data)
 
     def fit_weights(self, data: Any, method: str = "simplex") -> Ensemble:
-        """Return the ensemble with weights that are fitted to data that no member was trained on.
+        """Return the ensemble with weights fitted to data that no member was trained on.
 
         They are fitted by the cross-entropy of models that end in a softmax or a sigmoid, by the
         squared error of others.

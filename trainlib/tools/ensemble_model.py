@@ -1,4 +1,4 @@
-"""One Keras model of several, which averages their predictions."""
+"""A Keras model that averages the predictions of several models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainlib.tools.weighted_average import AVERAGES, ONE, SMALLEST, normalized_
 from trainlib.training.model_ending import final_activation
 
 MEMBER = "member_"
-"""What the names of the models in an ensemble begin with; their numbers follow, from 1."""
+"""Prefix of the names of the models in an ensemble, before their numbers, from 1."""
 
 
 def ensemble_model(
@@ -27,16 +27,16 @@ def ensemble_model(
         probabilities   f = sum of w_i f_i
         logits          f = softmax(sum of w_i z_i)
 
-    It shares the variables of the models, and consists of layers and operations of Keras only, so
-    that it is saved, loaded and used without trainlib. A mean of probabilities is followed by its
-    logarithm and a softmax, which undo each other: losses take the logarithm as logits, and a
-    temperature divides it.
+    It shares the variables of the models. It consists of layers and operations of Keras only, and
+    can be saved, loaded and used without trainlib. The mean of probabilities is followed by a
+    logarithm and a softmax, which cancel: the logarithm serves as logits, for losses and a
+    temperature.
 
     Args:
-        members: Keras models of the same inputs, with one output.
+        members: Keras models with the same inputs and one output.
         weights: w, a number of at least 0 for each, divided by their sum. Models of weight 0 are
             left out. Default: None, all equal.
-        average: "probabilities" (of models that predict numbers: the numbers), or "logits".
+        average: "probabilities", which is also for models that predict numbers, or "logits".
             Default: "probabilities".
         name: name of the model. Default: "ensemble".
 
@@ -75,7 +75,7 @@ def ensemble_model(
 
 
 def _check_members(members: Sequence[Any]) -> str | None:
-    """Return "softmax" or "sigmoid" if the members end in it; None if they predict numbers."""
+    """Return the activation in which all members end, "softmax" or "sigmoid"; None for numbers."""
     if not members:
         raise ValueError("an ensemble needs at least one member")
     for i, member in enumerate(members):
@@ -107,7 +107,7 @@ def _inputs(model: Any) -> Any:
 
 
 def _like(tensor: Any) -> Any:
-    """Return an input like that of a model."""
+    """Return inputs with the names, shapes and dtypes of a model's inputs."""
     return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
 
 

@@ -1,4 +1,4 @@
-"""Statistics of cross-validation: means with their errors, and bias and variance of predictions."""
+"""Statistics of a cross-validation: means with errors, and bias and variance of predictions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class FoldScore(NamedTuple):
 
     Attributes:
         mean: mean over the folds.
-        std: standard deviation over the folds; NaN of one fold.
-        standard_error: std / sqrt(folds), as if folds were independent.
+        std: standard deviation over the folds; NaN for one fold.
+        standard_error: std / sqrt(folds), which assumes independent folds.
         low: lower end of the confidence interval of the mean.
-        high: its upper end.
+        high: upper end of the confidence interval.
     """
 
     mean: float
@@ -33,10 +33,10 @@ class BiasVariance(NamedTuple):
     """Squared error of predictions, in two parts.
 
     Attributes:
-        error: mean squared error of a single model; of classes the Brier score.
-        bias: squared error of the mean prediction of many models, the noise of the targets
-            included.
-        variance: variance of the prediction of an example over models.
+        error: mean squared error of a single model; for classes the Brier score.
+        bias: squared error of the mean prediction of many models; includes the noise of the
+            targets.
+        variance: variance of the prediction for an example over models.
     """
 
     error: float
@@ -51,9 +51,8 @@ def fold_score(
 
         mean +- t sqrt(1 / n + r) s,    r = held-out examples / training examples
 
-    Folds share most of their training examples, so that their results are more alike than those of
-    new data would be: the interval has the corrected variance of Nadeau and Bengio, and is wider
-    than t standard errors.
+    Folds share most of their training examples, so that their results are correlated. The interval
+    uses the corrected variance of Nadeau and Bengio, and is wider than t standard errors.
 
     Args:
         values: the result of each of n folds.
@@ -91,11 +90,11 @@ def bias_and_variance(predictions: np.ndarray, targets: np.ndarray) -> BiasVaria
         variance = mean of 1 / (R - 1) sum_r (p_r - p)^2,    p the mean over the R models
         bias = mean of (p - y)^2 - variance / R
 
-    They add up to the mean squared error, and are without bias themselves.
+    Their sum is the mean squared error, and both estimates are unbiased.
 
     Args:
         predictions: predictions [R, N] or [R, N, K] of R models, at least 2.
-        targets: targets [N] or [N, K]; of classes rows of 0 and 1.
+        targets: targets [N] or [N, K]; for classes one-hot rows.
 
     Raises:
         ValueError: there is one model only.

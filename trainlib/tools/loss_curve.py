@@ -1,4 +1,4 @@
-"""The losses of a range test, and the learning rates that follow from them.
+"""The losses of a range test, and the learning rates that are read from them.
 
 The definitions are in the docstring of `trainlib.tools.range_test.lr_finder`.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from trainlib.core.checks import check_choice, check_integer, check_number
 
 DESCENT = 0.6
-"""Fraction of the descent of the loss that is completed at the suggested rate."""
+"""Fraction of the decrease of the loss that is reached at the suggested rate."""
 BEST_OF = ("smoothed", "raw")
 
 OnStep: TypeAlias = Callable[[int, float, float, float], None]
@@ -30,12 +30,12 @@ class RangeTest:
         start_lr: the first learning rate, above 0. Default: 1e-7.
         end_lr: the last learning rate, above `start_lr`. Default: 10.
         max_steps: steps from the first rate to the last, at least 10. Default: 100.
-        smoothing: weight s of the moving average of the losses, in [0, 1). Default: 0.9. The
-            smoothed loss lags by about 1 / (1 - s) steps: take less smoothing for fewer steps.
-        diverge_factor: the test ends where the smoothed loss exceeds its lowest value so many
-            times; above 1. Default: 4.
-        best_of: which lowest value that is, of the "smoothed" (default) or of the "raw" losses.
-            With "raw" a single easy batch can end the test.
+        smoothing: weight s of the moving average of the losses, in [0, 1). The smoothed loss lags
+            by about 1 / (1 - s) steps: use a smaller value for fewer steps. Default: 0.9.
+        diverge_factor: the test ends when the smoothed loss exceeds this multiple of the lowest
+            loss; above 1. Default: 4.
+        best_of: the lowest loss is that of the "smoothed" (default) or of the "raw" losses; with
+            "raw" a single easy batch can end the test.
 
     Raises:
         TypeError: an argument has another type.
@@ -63,7 +63,7 @@ class RangeTest:
 
 
 class LRFinderResult(NamedTuple):
-    """Result of `lr_finder`: the curve, and the learning rates that follow from it.
+    """Result of `lr_finder`: the curve, and the learning rates that are read from it.
 
     Attributes:
         rates: learning rate of each step, float64 [K].
@@ -71,8 +71,9 @@ class LRFinderResult(NamedTuple):
         smoothed: smoothed loss of each step, float64 [K].
         steepest: the rate at which the smoothed loss fell fastest.
         tenth_of_minimum: a tenth of the rate at which the smoothed loss was lowest.
-        suggestion: the rate at which the smoothed loss had made 60 % of its descent.
-        stopped: why the test ended: "diverged", "nan" (a loss was NaN or infinite) or "end".
+        suggestion: the rate at which the smoothed loss had reached 60 % of its decrease.
+        stopped: reason for the end of the test: "diverged", "nan" (a loss was NaN or infinite) or
+            "end".
 
     Example:
         >>> print(tl.LRFinderResult._fields[3:])
@@ -94,10 +95,10 @@ def follow(
     """Consume losses until the test ends, and return the result.
 
     Args:
-        found: the loss of each step, computed as it is taken.
-        rates: the learning rates, max_steps + 1 of them.
-        test: when the test ends.
-        on_step: called after each step.
+        found: iterator over the losses of the steps.
+        rates: the max_steps + 1 learning rates.
+        test: options of the test.
+        on_step: called after each step. None: not called.
 
     Raises:
         ValueError: no learning rate lowered the loss.
@@ -126,7 +127,7 @@ def follow(
 
 
 def _with_suggestions(curve: LRFinderResult, settled: int) -> LRFinderResult:
-    """Return the curve with its three rates; `settled` is the first step that counts."""
+    """Return the curve with its three rates; steps before `settled` are ignored."""
     if not math.isfinite(curve.losses[0]):
         raise ValueError(
             f"the first loss is {curve.losses[0]}, before any update: check the data and the "
@@ -153,9 +154,10 @@ def _with_suggestions(curve: LRFinderResult, settled: int) -> LRFinderResult:
 
 
 def _fell(losses: np.ndarray, smoothed: np.ndarray) -> bool:
-    """Return whether the loss fell by more than the standard deviation of a batch's loss.
+    """Return whether the loss fell by more than the standard deviation of the loss of a batch.
 
-    That is estimated from the differences of successive losses, which the descent hardly affects.
+    The deviation is estimated from differences of successive losses, on which the decrease has
+    little influence.
     """
     return bool(smoothed[0] - smoothed[-1] > np.std(np.diff(losses)) / math.sqrt(2))
 

@@ -1,4 +1,4 @@
-"""Differences between two methods that ran with the same seeds, and whether they are chance."""
+"""Paired tests of the differences between two methods that ran with the same seeds."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 import tensorflow as tf
 
 _STEPS = 200
-"""Steps of the bisection for a quantile, more than float64 has digits."""
+"""Number of bisection steps for a quantile, more than the binary digits of float64."""
 
 
 class PairedDifference(NamedTuple):
-    """The mean difference of paired values, with what a paired t-test says about it.
+    """The mean difference of paired values, and the result of a paired t-test.
 
     Attributes:
         pairs: number of pairs.
         mean: mean of the differences; NaN without pairs.
         low: lower end of the confidence interval of the mean; NaN with fewer than two pairs.
-        high: its upper end.
-        effect: effect size: the mean, divided by the standard deviation of the differences.
-        p_value: probability of a mean at least as far from 0 if there were no difference; NaN with
+        high: upper end of the confidence interval; NaN with fewer than two pairs.
+        effect: effect size, the mean divided by the standard deviation of the differences.
+        p_value: probability of a mean at least as far from 0 if there is no difference; NaN with
             fewer than two pairs.
     """
 
@@ -41,18 +41,18 @@ def paired_difference(
 
         t = mean / (s / sqrt(n)),    s the standard deviation of the differences, n - 1 degrees
 
-    The test takes the differences for normally distributed. With few pairs only differences are
-    found that are large beside their spread: for p < 0.05 the effect must be above 9 for 2 pairs,
+    The test assumes normally distributed differences. With few pairs it detects only differences
+    that are large compared with their spread: for p < 0.05 the effect must be above 9 for 2 pairs,
     2.5 for 3, 1.2 for 5, 0.72 for 10.
 
     Args:
-        first: values of a method, one for each seed.
-        second: values of the other with the same seeds.
-        confidence: confidence of the interval, in (0, 1). Default: 0.95.
+        first: values of the first method, one for each seed.
+        second: values of the second method for the same seeds.
+        confidence: confidence level of the interval, in (0, 1). Default: 0.95.
 
     Returns:
-        A `PairedDifference`. If all differences are equal and not 0, their spread is no estimate:
-        the p-value is that of their signs, 2 ** (1 - pairs), and the interval is NaN.
+        A `PairedDifference`. If all differences are equal and not 0, the spread cannot be
+        estimated: the p-value is that of a sign test, 2 ** (1 - pairs), and the interval is NaN.
 
     Raises:
         ValueError: different numbers of values, or a confidence out of range.
@@ -90,7 +90,7 @@ def paired_difference(
 
 
 def t_p_value(t: float, degrees: int) -> float:
-    """Return the probability that Student's t is at least as far from 0.
+    """Return the probability that a Student's t variable is at least as far from 0 as t.
 
         p = I(n / (n + t^2); n / 2, 1 / 2)    with the regularized incomplete beta function
 
@@ -109,7 +109,7 @@ def t_p_value(t: float, degrees: int) -> float:
 
 
 def t_quantile(confidence: float, degrees: int) -> float:
-    """Return the value within which Student's t is with a probability, on both sides of 0.
+    """Return the two-sided quantile of Student's t distribution: P(|t| <= value) = confidence.
 
     Args:
         confidence: the probability, in (0, 1).
@@ -137,13 +137,12 @@ def t_quantile(confidence: float, degrees: int) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values corrected for their number by Holm's method.
 
-    The smallest of m is multiplied by m, the next by m - 1, and so on; none is below the one before
-    it, or above 1. If each that is below 0.05 is taken for a difference, the probability of one or
-    more mistakes is below 0.05.
+    The smallest of m p-values is multiplied by m, the next one by m - 1, and so on; the results are
+    made non-decreasing and at most 1. If every result below 0.05 is called a difference, the
+    probability of at least one mistake is below 0.05.
 
     Args:
-        p_values: the p-values of all tests that are looked at; NaN for those that were not made,
-            which stay NaN.
+        p_values: p-values of all tests; NaN for a test that was not made, which stays NaN.
 
     Example:
         >>> from trainlib.tools.paired_tests import holm
