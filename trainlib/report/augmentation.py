@@ -16,8 +16,8 @@ class AugmentedExamples(NamedTuple):
     Attributes:
         name: text of the augmentation.
         before: the examples, [n, ...].
-        after: the same in several epochs, [epochs, n, ...].
-        ids: their indices in the training data, [n].
+        after: the augmented examples in several epochs, [epochs, n, ...].
+        ids: indices of the examples in the training data, [n].
     """
 
     name: str
@@ -31,10 +31,10 @@ def augmentation_sheet(examples: AugmentedExamples, x_max: float) -> str:
 
     Args:
         examples: the examples.
-        x_max: largest value of a pixel; 0: the largest of each image.
+        x_max: largest value of a pixel; 0 for the largest value in each image.
 
     Returns:
-        "" if the examples are no images.
+        HTML; "" if the examples are not images.
     """
     if not is_image(examples.before.shape[1:]):
         return ""

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CURVES = 8
-"""Number of classes whose curves are drawn: those with the lowest average precision."""
+"""Largest number of classes with a curve: those with the lowest average precision."""
 
 
 class ClassScores(NamedTuple):
     """Scores of the K classes, [K] each; NaN where a fraction is 0 / 0.
 
     Attributes:
-        precision: of the examples predicted as the class, the fraction that are of the class.
-        recall: of the examples of the class, the fraction that is predicted as such.
+        precision: fraction of the examples predicted as the class that belong to it.
+        recall: fraction of the examples of the class that are predicted as such.
         f1: harmonic mean of both.
         examples: number of examples of the class.
     """
@@ -64,10 +64,10 @@ def class_scores(counts: np.ndarray) -> ClassScores:
 
 
 def precision_recall(is_class: np.ndarray, scores: np.ndarray) -> PrecisionRecall | None:
-    """Return the curve of one class against all others; None if no example is of the class.
+    """Return the curve of one class against all others; None without examples of the class.
 
     Args:
-        is_class: whether each example is of the class, [N].
+        is_class: whether each example belongs to the class, [N].
         scores: score of the class for each example, [N].
     """
     positives = int(is_class.sum())
@@ -133,5 +133,5 @@ def class_curves(found: Predictions, classes: int) -> list[PrecisionRecall | Non
 
 
 def _cell(value: float) -> object:
-    """Return a number for a table, or a dash where there is none."""
+    """Return a number for a table, or a dash for NaN."""
     return "-" if np.isnan(value) else float(value)

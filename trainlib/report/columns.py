@@ -1,4 +1,4 @@
-"""Columns of a run's history: its results by epoch."""
+"""Columns of a run's history: a result by epoch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def epochs(history: History) -> np.ndarray:
 
 
 def result_names(history: History) -> list[str]:
-    """Return the names of the loss and of the scalar metrics, without `val_`, in their order."""
+    """Return the names of the loss and the scalar metrics, without `val_`, in their order."""
     found = {
         name.removeprefix(VALIDATION_PREFIX): None
         for results in history
@@ -54,7 +54,7 @@ def result_names(history: History) -> list[str]:
 
 
 def validation_ratio(history: History) -> np.ndarray:
-    """Return the validation loss divided by the training loss, by epoch; NaN where it has none."""
+    """Return the ratio of validation and training loss by epoch; NaN for missing results."""
     trained = column(history, "loss")
     validated = column(history, f"{VALIDATION_PREFIX}loss")
     trained[trained == 0] = np.nan
@@ -69,14 +69,15 @@ def norm_names(history: History) -> list[str]:
 
 
 def has_column(history: History, name: str) -> bool:
-    """Return whether any epoch has a number of that name."""
+    """Return whether any epoch has a number with a name."""
     return any(_is_number(results.get(name)) for results in history)
 
 
 def best_epoch(history: History, name: str) -> BestEpoch | None:
     """Return the first epoch with the best value of a result.
 
-    None if the name does not tell whether lower or higher is better, or if no value is finite.
+    The result is None if the name does not show whether lower or higher is better, or if no value
+    is finite.
     """
     try:
         sign = 1 if direction(name) == "min" else -1
@@ -91,7 +92,7 @@ def best_epoch(history: History, name: str) -> BestEpoch | None:
 
 
 def best_by_loss(history: History) -> tuple[BestEpoch | None, str]:
-    """Return the best epoch by the validation loss, or the loss if there is none, and its name."""
+    """Return the best epoch by the validation loss, else by the loss, and the name of the loss."""
     name = VALIDATION_PREFIX + "loss"
     name = name if has_column(history, name) else "loss"
     return best_epoch(history, name), name

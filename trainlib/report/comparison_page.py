@@ -1,4 +1,4 @@
-"""The page of several runs: their curves in shared figures, and the flags in which they differ."""
+"""The page that compares several runs: their curves, and the flags in which they differ."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_comparison_page(
 
     Args:
         runs: records of the runs by name.
-        folder: where to write.
+        folder: folder to write to.
         links: paths of the runs' reports, relative to the folder. Default: None, no links.
 
     Raises:
@@ -61,7 +61,7 @@ def write_comparison_page(
 
 
 class _Task(NamedTuple):
-    """What runs have in common whose results can be compared: settings, and names of losses."""
+    """Settings and names of losses that runs must share so that their results can be compared."""
 
     data: str
     kind: str
@@ -71,7 +71,7 @@ class _Task(NamedTuple):
 
 
 def _task_of(run: RunRecord) -> _Task:
-    """Return the task of a run, from its flags and its history."""
+    """Return the task of a run, given its flags and its history."""
 
     def get(flag: str) -> str:
         return run.settings.get(flag, "")
@@ -87,7 +87,7 @@ def _task_of(run: RunRecord) -> _Task:
 
 
 def _by_task(runs: Mapping[str, RunRecord]) -> dict[str, dict[str, RunRecord]]:
-    """Return runs by the text of their task, each the best on validation data first."""
+    """Return runs by the text of their task, ordered by their validation loss."""
     groups: dict[_Task, dict[str, RunRecord]] = {_task_of(run): {} for run in runs.values()}
     for name, run in sorted(runs.items(), key=lambda item: _rank(item[1])):
         groups[_task_of(run)][name] = run
@@ -100,13 +100,13 @@ def _by_task(runs: Mapping[str, RunRecord]) -> dict[str, dict[str, RunRecord]]:
 
 
 def _rank(run: RunRecord) -> float:
-    """Return the best loss on validation data; infinity without one."""
+    """Return the lowest validation loss; infinity without one."""
     best = columns.best_epoch(run.history, VALIDATION_LOSS)
     return math.inf if best is None else best.value
 
 
 def _key_results(runs: Mapping[str, RunRecord]) -> list[tuple[str, str]]:
-    """Return the lowest validation loss, and the results of that run on the test data."""
+    """Return the lowest validation loss, and the test results of that run."""
     name, run = next(iter(runs.items()))
     best = columns.best_epoch(run.history, VALIDATION_LOSS)
     if best is None:
@@ -126,7 +126,7 @@ def _curves(runs: Mapping[str, RunRecord], prefix: str) -> dict[str, Figure]:
 
 
 def _results(runs: Mapping[str, RunRecord], links: Mapping[str, str]) -> str:
-    """Return a table with a row for each run; the best value of each column stands out."""
+    """Return a table with a row for each run; the best value of each column is emphasized."""
     tests = {name: (run.summary or {}).get("test", {}) for name, run in runs.items()}
     numbers = (
         name for test in tests.values() for name, x in test.items() if isinstance(x, (int, float))
@@ -151,7 +151,7 @@ def _results(runs: Mapping[str, RunRecord], links: Mapping[str, str]) -> str:
 
 
 def _best_cells(rows: Sequence[Sequence[Any]], column: int, name: str) -> list[tuple[int, int]]:
-    """Return the cells with the best value of a column; [] if its name does not say which it is."""
+    """Return the cells with the best value of a column; [] if its direction is not known."""
     values = [row[column] for row in rows if isinstance(row[column], float)]
     values = [x for x in values if x == x]
     try:

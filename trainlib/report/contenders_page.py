@@ -1,4 +1,4 @@
-"""The page of a comparison: contenders over several seeds, their ranking, and their differences."""
+"""The page of a comparison: contenders over several seeds, their ranking and differences."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEVEL = 0.05
-"""Corrected p-values below this are called significant."""
+"""Corrected p-value below which a difference is called significant."""
 FEW_SEEDS = 5
-"""Number of seeds up to which the page says how little they show."""
+"""Number of seeds up to which the page warns of weak tests."""
 
 
 class ContendersReport(NamedTuple):
-    """What the page of a comparison shows.
+    """Content of the page of a comparison.
 
     Attributes:
         name: name of the comparison.
         contenders: the contenders, the best first.
-        differences: differences between them.
-        monitor: the result by which they are ranked.
+        differences: differences between contenders.
+        monitor: name of the result by which contenders are ranked.
         is_minimized: whether lower results are better.
-        baseline: the contender with which the others are compared; None: each with each.
-        settings: values of the flags of each contender, as text by name.
-        links: path of the flag file of each contender, in the folder of the page.
+        baseline: contender with which the others are compared; None for all pairs.
+        settings: values of the flags as text, by contender and flag.
+        links: path of the flag file of each contender, relative to the page.
         made: the command, the date, the first seed and the versions.
     """
 
@@ -134,7 +134,7 @@ def _facts(report: ContendersReport) -> Iterator[tuple[str, str]]:
 
 
 def _key_results(report: ContendersReport) -> Iterator[tuple[str, str]]:
-    """Yield the result by which contenders are ranked, and those on the test data, of the best."""
+    """Yield the monitored result and the test results of the best contender."""
     best = report.contenders[0]
     if best.status(report.monitor):
         return
@@ -147,7 +147,7 @@ def _key_results(report: ContendersReport) -> Iterator[tuple[str, str]]:
 
 
 def _conclusion(report: ContendersReport) -> list[str]:
-    """Return which contenders the best one is better than, and which may be as good."""
+    """Return sentences on the contenders that differ from the best one, and those that may not."""
     best = report.contenders[0].name
     if report.seeds < 2:
         return ["One seed cannot show whether the differences are chance (--seeds=5)."]
@@ -167,13 +167,13 @@ def _conclusion(report: ContendersReport) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Return names as a list in a sentence."""
+    """Return names as an enumeration for a sentence."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def _results(report: ContendersReport) -> str:
-    """Return a table with a row for each contender; the best means stand out."""
+    """Return a table with a row for each contender; the best means are emphasized."""
     names = _result_names(report.contenders)
     parts = [(part, name) for name in names for part in (VALIDATION, TEST)]
     parts = [x for x in parts if any(np.isfinite(c.values(*x)).any() for c in report.contenders)]
@@ -212,7 +212,7 @@ def _best_cells(
 
 
 def _training(contender: Contender, monitor: str) -> list[Any]:
-    """Return best epoch, epochs and seconds of the runs of a contender: their means."""
+    """Return the means of best epoch, epochs and seconds over the runs of a contender."""
     runs = [run for run in contender.runs if run.history]
     if not runs:
         return ["", "", ""]
@@ -231,7 +231,7 @@ def _rate(contender: Contender) -> str:
 
 
 def _spread_text(values: np.ndarray) -> tables.NumberText:
-    """Return mean and standard deviation; of values that are not all finite, the mean of those."""
+    """Return mean and standard deviation of the finite values as text."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return tables.NumberText()

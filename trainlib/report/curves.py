@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOG_SCALE_FROM = 100.0
-"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+"""Ratio of the largest to the smallest value above which an axis is logarithmic."""
 MOST_MARKERS = 30
-"""Number of epochs up to which each has a marker."""
+"""Number of epochs up to which each epoch has a marker."""
 MARKERS = ("o", "s", "^", "D")
-"""Markers of runs after all line colors are used."""
+"""Markers that distinguish runs once all line colors are used."""
 
 
 def learning_curve(history: History, name: str, title: str = "") -> Figure:
-    """Return a figure of a result on training and validation data, the best epoch marked.
+    """Return a figure of a result on training and validation data, with the best epoch marked.
 
     Args:
         history: history of the run.
@@ -80,7 +80,7 @@ def validation_ratio_curve(history: History) -> Figure:
 
 
 def plain_curve(history: History, name: str) -> Figure:
-    """Return a figure of a column without a best value, such as the loss scale."""
+    """Return a figure of a column without a direction, such as the loss scale."""
     figure, axes = figure_by_epoch(as_words(name), as_words(name), columns.epochs(history))
     _plot_column(axes, history, name, figures.TRAIN, None)
     scale_axis(axes, [columns.column(history, name)])
@@ -143,7 +143,7 @@ def as_words(name: str) -> str:
 def figure_by_epoch(
     title: str, ylabel: str, epochs: np.ndarray, **options: Any
 ) -> tuple[Figure, Any]:
-    """Return an empty figure over these epochs."""
+    """Return an empty figure whose x axis is epochs."""
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = figures.new_figure(title, "epoch", ylabel, **options)
@@ -154,7 +154,7 @@ def figure_by_epoch(
 def _plot_column(
     axes: Any, history: History, key: str, color: str, label: str | None, **style: Any
 ) -> None:
-    """Plot a column by epoch, with a cross at the top wherever it is not finite."""
+    """Plot a column by epoch, with a cross at the top for values that are not finite."""
     epochs, values = columns.epochs(history), columns.column(history, key)
     present = np.array([columns.has_column([results], key) for results in history])
     finite = np.isfinite(values)

@@ -1,4 +1,4 @@
-"""What a history says of a run: whether the model overfits, and what to try next."""
+"""Diagnosis of a run by its history: whether the model overfits, and what to try next."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from trainlib.report import columns
 from trainlib.report.columns import VALIDATION_PREFIX, History
 
 FEW_EPOCHS = 3
-"""Number of epochs below which a history is not judged."""
+"""Smallest number of epochs of a history that is diagnosed."""
 LAST = 0.2
-"""Fraction of the epochs, the last, in which the validation loss must fall to be called falling."""
+"""Fraction of the epochs, the last ones, in which a falling validation loss must fall."""
 CHANGE = 0.02
-"""Relative fall of the lowest validation loss in the last epochs that is called falling."""
+"""Relative decrease of the lowest validation loss in the last epochs that counts as falling."""
 RISE = 0.05
-"""Relative rise of the validation loss above its lowest value that is called rising."""
+"""Relative increase of the validation loss above its lowest value that counts as rising."""
 GAP = 1.5
-"""Ratio of the losses on validation and on training data from which a model is said to overfit."""
+"""Ratio of validation loss and training loss above which a model counts as overfitting."""
 UNSET = ("", "0", "0.0", "False", "None")
-"""Texts of flags that are not used."""
+"""Values of flags that are not used."""
 CURES = {
     "early_stop_restore_best_weights": "keep the best weights "
     "(--early_stop --early_stop_restore_best_weights)",
     "regularizer": "penalize large weights (--regularizer=l2)",
     "dropout": "drop units, where the model has --dropout",
 }
-"""What may help against overfitting, by the flag that shows that it was done."""
+"""Remedies against overfitting, by the flag that shows that the remedy was used."""
 
 
 def diagnose(
@@ -36,12 +36,13 @@ def diagnose(
     settings: Mapping[str, str] | None = None,
     summary: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Return sentences on the losses of a run: what they show, and what to try next.
+    """Return sentences on the losses of a run, and on what to try next.
 
     Args:
         history: history of the run.
-        settings: values of the flags of the run as text by name. Default: None, unknown.
-        summary: results of the saved model by part of the data. Default: None, not finished.
+        settings: values of the run's flags, as text by name. Default: None, unknown.
+        summary: results of the saved model by part of the data. Default: None, the run is not
+            finished.
     """
     trained = columns.column(history, "loss")
     name = VALIDATION_PREFIX + "loss"
@@ -63,7 +64,7 @@ def diagnose(
 
 
 def _course(history: History, trained: np.ndarray, validated: np.ndarray) -> str:
-    """Return what the losses of at least three epochs say; all are finite."""
+    """Return a sentence on the course of the losses over at least three epochs; all are finite."""
     best, last = int(np.argmin(validated)), max(1, round(LAST * len(history)))
     epoch, lowest = int(columns.epochs(history)[best]), float(validated[best])
     rise = (float(validated[-1]) - lowest) / abs(lowest) if lowest else 0.0
@@ -84,7 +85,7 @@ def _course(history: History, trained: np.ndarray, validated: np.ndarray) -> str
 
 
 def _gap(settings: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what to do if the saved model has a higher loss on validation than on training data."""
+    """Yield advice if the saved model has a much higher loss on validation than on training data."""
     losses = [summary.get(part, {}).get("loss", np.nan) for part in ("train", "validation")]
     ratio = losses[1] / losses[0] if losses[0] > 0 else np.nan
     if ratio >= GAP:

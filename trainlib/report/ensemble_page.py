@@ -1,4 +1,4 @@
-"""The page of an ensemble: its members, what it gains over them, and its predictions."""
+"""The page of an ensemble: its members, its gain over them, and its predictions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SINGLE = {
     "disagreement": "share of the examples on which two members disagree",
     "ambiguity": "ambiguity: mean squared distance of the members from the ensemble",
 }
-"""What scores that are one number mean."""
+"""Meanings of scores that are one number."""
 
 
 def write_ensemble_page(
@@ -73,7 +73,7 @@ def write_ensemble_page(
 
 
 def _key_results(summary: Mapping[str, Any], model: ModelRecord) -> list[tuple[str, str]]:
-    """Return the results on the test data, and what the ensemble gains there."""
+    """Return the test results, and the gain of the ensemble on the test data."""
     shown = test_results(summary["test"], loss_text(model))
     found = summary["ensemble"]["scores"]["test"]
     if "gain" not in found:
@@ -123,7 +123,7 @@ def _members(record: Mapping[str, Any], histories: Mapping[str, History]) -> str
 
 
 def _gain(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return tables of what the ensemble gains, and of how its members differ."""
+    """Return tables of the gain of the ensemble and the diversity of its members."""
     compared: list[list[Any]] = []
     single: dict[str, list[Any]] = {}
     for part, found in scores.items():

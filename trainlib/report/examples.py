@@ -13,21 +13,21 @@ from trainlib.report import page, tables
 from trainlib.report.predictions import Predictions, worst_indices
 
 IMAGES = 18
-"""Number of images that are shown."""
+"""Largest number of images in the report."""
 ROWS = 15
-"""Number of rows that are shown."""
+"""Largest number of rows in the report."""
 LARGEST_SIDE = 96
-"""Approximate pixels of an image's side; larger images are subsampled."""
+"""Approximate side of an image in pixels; larger images are subsampled."""
 
 
 class ExampleData(NamedTuple):
-    """Examples, and how to show them.
+    """Examples, and their properties for a report.
 
     Attributes:
         x: the examples, [N, ...].
-        x_max: largest value of a pixel; 0: the largest of each image.
+        x_max: largest value of a pixel; 0 for the largest value in each image.
         class_names: names of the classes; () for numbers.
-        feature_names: names of the columns; () if they have none.
+        feature_names: names of the columns; () if they have no names.
     """
 
     x: np.ndarray
@@ -37,7 +37,7 @@ class ExampleData(NamedTuple):
 
 
 def worst_examples(predictions: Predictions, data: ExampleData) -> str:
-    """Return HTML of the examples with the highest loss: images in a grid, others as a table.
+    """Return HTML of the examples with the highest loss: a grid of images, or a table.
 
     Args:
         predictions: predictions of the examples.
@@ -79,7 +79,7 @@ def encode_png(image: np.ndarray, x_max: float) -> str:
 
 
 def _table(predictions: Predictions, data: ExampleData) -> str:
-    """Return a table with a row for each example, with its features where it has columns."""
+    """Return a table with a row for each example, with its features if it has columns."""
     count = data.x.shape[1] if data.x.ndim == 2 else 0
     features = list(data.feature_names) or [f"x{k}" for k in range(count)]
     rows, described = [], []
@@ -94,7 +94,7 @@ def _table(predictions: Predictions, data: ExampleData) -> str:
 def _describe(
     predictions: Predictions, index: int, class_names: Sequence[str]
 ) -> list[tuple[str, object]]:
-    """Return what is shown of an example's prediction, as names and values."""
+    """Return names and values that describe the prediction for an example."""
     true, predicted = predictions.true[index], predictions.predicted[index]
     if predictions.scores is None:
         error = float(true - predicted)

@@ -1,7 +1,7 @@
 """Figures: make and style them, write them as PNG, and embed them as SVG in a page.
 
-They are drawn by matplotlib, which is optional and imported only where a figure is drawn. A figure
-is drawn once, in the colors of THEME for light paper. As SVG inside a page its colors are CSS
+They are drawn by matplotlib, which is optional and imported when a figure is drawn. A figure is
+drawn once, in the colors of THEME for a light page. As SVG inside a page its colors are CSS
 variables, so that the page can be dark.
 """
 
@@ -54,20 +54,20 @@ TRAIN, VALIDATION = THEME["train"].light, THEME["validation"].light
 LINE_COLORS = tuple(color.light for color in list(THEME.values())[4:12])
 """Colors of many lines in one figure."""
 WIDTH, HEIGHT = 4.5, 3.2
-"""Inches of most figures. All figures of a page have one scale, so that their texts are alike."""
+"""Width and height of most figures in inches. All figures of a page have the same text size."""
 SQUARE = (WIDTH, 4.4)
-"""Inches of figures whose axes have the same unit."""
+"""Width and height in inches of figures whose axes have the same unit."""
 SMALL_FONT = 9
-"""Points of the smallest text of a figure; on a page 1 point is about 1.1 CSS pixels."""
+"""Size of the smallest text of a figure in points; 1 point is about 1.1 CSS pixels on a page."""
 TITLE_LETTERS = 46
-"""Letters of a title on one line of WIDTH."""
+"""Number of letters in a line of a title, in a figure of WIDTH."""
 LEGEND_LETTERS = 60
-"""Letters of a legend on one line of WIDTH, of which the line of each label takes 7."""
+"""Number of letters in a line of a legend, in a figure of WIDTH; each line sample takes 7."""
 INK, MUTED, LINE, BAD = (THEME[name].light for name in ("ink", "muted", "line", "bad"))
 
 
 def require_matplotlib() -> None:
-    """Raise `ImportError`, whose message says what to install, if matplotlib is missing."""
+    """Raise `ImportError` if matplotlib is missing; the message says what to install."""
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError as error:
@@ -92,7 +92,7 @@ def new_figure(
     size: tuple[float, float] = (WIDTH, HEIGHT),
     **options: Any,
 ) -> tuple[Figure, Any]:
-    """Return an empty figure and its axes, without a window or global state.
+    """Return an empty figure and its axes, independent of pyplot.
 
     Args:
         title: title of the figure; it and the labels are shown verbatim, dollar signs included.
@@ -150,7 +150,7 @@ def add_legend(axes: Any, title: str = "") -> None:
 
 
 def _legend_columns(labels: Sequence[str], letters: float) -> int:
-    """Return the largest number of columns whose labels, column by column, have the room."""
+    """Return the largest number of columns of a legend that fit into its width."""
     for rows in range(1, len(labels)):
         columns = -(-len(labels) // rows)
         length, longer = divmod(len(labels), columns)  # as matplotlib fills the columns
@@ -177,8 +177,8 @@ def as_svg(figure: Figure, key: str, label: str) -> str:
 
     Args:
         figure: the figure.
-        key: a name that no other figure of the page has.
-        label: what the figure shows, escaped for an HTML attribute.
+        key: a unique name of the figure in the page.
+        label: description of the figure, escaped for an HTML attribute.
     """
     import matplotlib
 

@@ -22,7 +22,7 @@ from trainlib.training.files import write_text
 
 
 class Folds(Protocol):
-    """What the page shows of a `CrossValidationResult`."""
+    """The fields of a `CrossValidationResult` that the page shows."""
 
     @property
     def config(self) -> Any: ...
@@ -51,7 +51,7 @@ def write_folds_page(
         found: the result of the cross-validation.
         name: name of the data set.
         classes: names of the classes; () for numbers.
-        folder: where to write.
+        folder: folder to write to.
         made: the command, the date, the seed and the versions.
 
     Raises:
@@ -88,7 +88,7 @@ def _key_results(found: Folds) -> list[tuple[str, str]]:
 
 
 def _facts(found: Folds) -> list[tuple[str, str]]:
-    """Return the facts about the models, as names and texts."""
+    """Return a description of the models, as names and texts."""
     config, folds = found.config, found.folds
     sizes = sorted({x.train_size for x in folds})
     epochs = np.mean([x.epochs for x in folds])
@@ -136,7 +136,7 @@ def _scores(found: Folds) -> str:
 
 
 def _parts(found: Folds) -> str:
-    """Return bias and variance, or what stands for them without repeats."""
+    """Return a table of bias and variance; without repeats, of estimates that stand for them."""
     parts = found.bias_variance
     if parts is not None:
         cells = [["squared error", parts.error], ["bias", parts.bias], ["variance", parts.variance]]
@@ -188,7 +188,7 @@ def _by_fold(found: Folds, name: str) -> Any:
 
 
 def _predicted(found: Folds, classes: Sequence[str]) -> dict[str, Any]:
-    """Return figures of the predictions of held-out examples, those of all repeats together."""
+    """Return figures of the predictions for held-out examples, over all repeats."""
     columns = found.out_of_fold.shape[-1]
     scores = found.out_of_fold.reshape(-1, columns)
     rows = np.isfinite(scores).all(axis=1)

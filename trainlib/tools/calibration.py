@@ -142,7 +142,7 @@ class _Likelihood(NamedTuple):
     activation: str
 
     def has_no_errors(self) -> bool:
-        """Return whether every example is classified correctly, so that the best 1 / T is infinite."""
+        """Return whether all examples are classified correctly: the best 1 / T is infinite."""
         if self.activation == "sigmoid":
             margins = (2 * self.y - 1) * self.z
         else:

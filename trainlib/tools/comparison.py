@@ -163,7 +163,7 @@ def differences(
 
 
 def against(found: Iterable[Difference], name: str) -> dict[str, Difference]:
-    """Return the differences of all other contenders from one, `other - name`, by the other's name."""
+    """Return the differences `other - name` of all other contenders, by the other's name."""
     result = {}
     for difference in found:
         if difference.second == name:
