@@ -9,8 +9,8 @@ import pytest
 from helpers.images import CLASSES, exif_with, save, shade, write_folder
 
 from trainlib.data import ImageOptions, image_files, load_dataset
-from trainlib.data.image_listing import image_files as files_of
 from trainlib.data.image_folder import load_images
+from trainlib.data.image_listing import image_files as files_of
 from trainlib.data.image_listing import is_images
 
 pytest.importorskip("PIL")

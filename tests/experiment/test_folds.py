@@ -11,8 +11,8 @@ import pytest
 from helpers.experiments import write_table
 
 import trainlib as tl
-from trainlib.experiment.model_building import build_models
 from trainlib.experiment.folds import Fold, fold_task, split_folds, whole_task
+from trainlib.experiment.model_building import build_models
 from trainlib.experiment.task import PARTS
 from trainlib.experiment.task_building import build_task
 

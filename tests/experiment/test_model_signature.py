@@ -10,6 +10,15 @@ from helpers.experiments import experiment
 
 import trainlib as tl
 from trainlib.experiment.model_building import build_models
+from trainlib.experiment.model_signature import (
+    PLAIN_SIGNATURE,
+    by_output,
+    inputs_of,
+    loss_weights_of,
+    main_output,
+    resolve_columns,
+    targets_of,
+)
 from trainlib.experiment.objective_building import build_losses
 from trainlib.experiment.predictions import predict_test
 from trainlib.experiment.run_evaluation import evaluate_run
@@ -17,15 +26,6 @@ from trainlib.experiment.run_prediction import predict_run
 from trainlib.experiment.saved_run import read_saved_run, with_data
 from trainlib.experiment.task_building import build_task
 from trainlib.experiment.training_data import training_data
-from trainlib.experiment.model_signature import (
-    PLAIN_SIGNATURE,
-    by_output,
-    inputs_of,
-    loss_weights_of,
-    main_output,
-    targets_of,
-    resolve_columns,
-)
 from trainlib.models.signature import ModelSignature
 
 WIRED = (
@@ -142,7 +142,9 @@ def test_classes_are_weighted_and_trained_on_logits_for_each_output():
 )
 def test_weights_that_have_no_meaning_are_refused(flags, message):
     config = experiment(*flags)
-    signature = ModelSignature({}, ("main", "aux")) if "--auxiliary_output" in flags else PLAIN_SIGNATURE
+    signature = (
+        ModelSignature({}, ("main", "aux")) if "--auxiliary_output" in flags else PLAIN_SIGNATURE
+    )
     with pytest.raises(ValueError, match=message):
         loss_weights_of(config, signature)
 

@@ -52,9 +52,7 @@ class Completed(NamedTuple):
 
 def main() -> None:
     """Run the command `completion`."""
-    command = app.CommandLine(
-        "completion", ABOUT, lambda values: None, completion, operand="shell"
-    )
+    command = app.CommandLine("completion", ABOUT, lambda values: None, completion, operand="shell")
     app.run(command)
 
 

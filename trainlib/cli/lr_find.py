@@ -21,8 +21,8 @@ from trainlib.cli.flags import (  # noqa: E402
     given_flags,
 )
 from trainlib.experiment import run_folder  # noqa: E402
-from trainlib.experiment.model_building import build_models, describe, matched_task  # noqa: E402
 from trainlib.experiment.flat import flag_text  # noqa: E402
+from trainlib.experiment.model_building import build_models, describe, matched_task  # noqa: E402
 from trainlib.experiment.range_test import find_learning_rate  # noqa: E402
 from trainlib.experiment.task_building import build_task  # noqa: E402
 from trainlib.report.range_test import write_range_test  # noqa: E402

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from concurrent.futures import ThreadPoolExecutor
 
 from trainlib.data.archives import Array
 from trainlib.data.examples import TEST, TRAIN, VALIDATION, Dataset, Examples, split_test_indices
@@ -21,7 +21,7 @@ from trainlib.data.image_files import (
     storage_notes,
 )
 from trainlib.data.image_headers import UPRIGHT, ImageHeader, read_image_header
-from trainlib.data.image_listing import ImageFolder, ignored_note, files_by_class, part_folders
+from trainlib.data.image_listing import ImageFolder, files_by_class, ignored_note, part_folders
 from trainlib.data.labels import first_classes
 from trainlib.training.paths import printable, shown
 

@@ -27,8 +27,8 @@ from trainlib.estimators.nested import (
 from trainlib.estimators.runs import train
 from trainlib.estimators.settings import base_config, configuration, validation_fraction
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.functions import FunctionConfig
 from trainlib.experiment.data_config import MAX_SEED
+from trainlib.experiment.functions import FunctionConfig
 from trainlib.experiment.schedule_config import ScheduleConfig
 
 Function = str | FunctionConfig | Mapping[str, Any] | None

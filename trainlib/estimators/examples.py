@@ -9,12 +9,12 @@ import numpy as np
 from trainlib.data import Dataset, Examples
 from trainlib.data.examples import pick, split_by_class, split_indices
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.dataset_loading import data_dtype, takes_sequences
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.heads import metric_names, task_target
-from trainlib.experiment.targets import INPUTS, ONE_HOT, form_of, target_of
-from trainlib.experiment.dataset_loading import data_dtype, takes_sequences
-from trainlib.experiment.task import Task
 from trainlib.experiment.model_signature import model_signature
+from trainlib.experiment.targets import INPUTS, ONE_HOT, form_of, target_of
+from trainlib.experiment.task import Task
 
 PIXEL_MAX = 255.0
 NAME = "X"

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.model_signature import inputs_of, main_output
 from trainlib.experiment.trial import TrialResult
 from trainlib.experiment.user_functions import custom_objects
-from trainlib.experiment.model_signature import inputs_of, main_output
 from trainlib.models.signature import ModelSignature
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.layer_numbers import architecture

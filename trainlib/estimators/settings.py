@@ -9,8 +9,8 @@ from typing import Any
 from trainlib.core.checks import check_number
 from trainlib.estimators.nested import as_function, code_path_of_function
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.functions import FunctionConfig
 from trainlib.experiment.data_config import DataConfig
+from trainlib.experiment.functions import FunctionConfig
 from trainlib.experiment.schedule_config import ScheduleConfig
 
 DEFAULT = ExperimentConfig(epochs=100)

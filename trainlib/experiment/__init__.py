@@ -75,12 +75,14 @@ comparison: `compare`, several configurations over several seeds.
 """
 
 from trainlib.experiment.average_config import AverageConfig
+from trainlib.experiment.checkpoint_config import CheckpointConfig
 from trainlib.experiment.comparison.compare import compare
-from trainlib.experiment.comparison.running import Comparison
 from trainlib.experiment.comparison.options import CompareConfig
+from trainlib.experiment.comparison.running import Comparison
 from trainlib.experiment.comparison.variants import vary
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.cross_validation import cross_validate
+from trainlib.experiment.data_config import DataConfig
 from trainlib.experiment.ensemble import run_ensemble
 from trainlib.experiment.ensemble_average import EnsembleResult
 from trainlib.experiment.ensemble_config import EnsembleConfig
@@ -92,16 +94,14 @@ from trainlib.experiment.fold_results import (
     FoldResult,
 )
 from trainlib.experiment.functions import FunctionConfig, config
-from trainlib.experiment.checkpoint_config import CheckpointConfig
-from trainlib.experiment.data_config import DataConfig
-from trainlib.experiment.schedule_config import ScheduleConfig
-from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.pretrain_config import PretrainConfig
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import run_experiment
+from trainlib.experiment.schedule_config import ScheduleConfig
 from trainlib.experiment.search.options import TuneConfig
 from trainlib.experiment.search.result import TuneResult
 from trainlib.experiment.search.tune import tune
+from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.transfer_config import TransferConfig
 from trainlib.experiment.trial import TrialResult, run_trial
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from trainlib.experiment.model_building import Models, as_seen_by_loss
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.model_building import Models, as_seen_by_loss
 from trainlib.experiment.task import Task
 from trainlib.models.temperature import uncalibrated_logits, with_temperature
 from trainlib.tools.calibration import (

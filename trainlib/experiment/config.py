@@ -11,6 +11,8 @@ from trainlib.data import DATASETS
 from trainlib.data.datasets import is_path
 from trainlib.experiment import flat, serialization
 from trainlib.experiment.average_config import AverageConfig
+from trainlib.experiment.checkpoint_config import CheckpointConfig
+from trainlib.experiment.data_config import MAX_SEED, DataConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fields import (
     ClippingField,
@@ -31,13 +33,11 @@ from trainlib.experiment.functions import (
     takes,
 )
 from trainlib.experiment.hyperparameter_flags import spelling
-from trainlib.experiment.checkpoint_config import CheckpointConfig
-from trainlib.experiment.data_config import MAX_SEED, DataConfig
 from trainlib.experiment.nested_configs import NESTED
-from trainlib.experiment.schedule_config import ScheduleField
-from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.patterns import check_patterns
 from trainlib.experiment.pretrain_config import PretrainConfig, check_pretrain
+from trainlib.experiment.schedule_config import ScheduleField
+from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.transfer_config import TransferConfig, check_transfer
 from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS

@@ -21,11 +21,11 @@ from trainlib.experiment.fold_results import (
 )
 from trainlib.experiment.folds import Fold, fold_task, split_folds, whole_task
 from trainlib.experiment.jobs import Failure, run_jobs
+from trainlib.experiment.model_signature import main_output
 from trainlib.experiment.result import Log
 from trainlib.experiment.splits import split_seed
 from trainlib.experiment.task import Task
 from trainlib.experiment.trial import TrialResult, run_trial
-from trainlib.experiment.model_signature import main_output
 from trainlib.tools.fold_scores import FoldScore, bias_and_variance, fold_score
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.pool import TrainerPool

@@ -11,9 +11,9 @@ import tensorflow as tf
 import trainlib.models as models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.heads import Head
+from trainlib.experiment.model_signature import Shapes
 from trainlib.experiment.targets import INPUTS
 from trainlib.experiment.task import Task
-from trainlib.experiment.model_signature import Shapes
 from trainlib.models.layers import chain
 from trainlib.models.signature import ModelSignature
 from trainlib.training.keras_private import all_layers, outputs_of

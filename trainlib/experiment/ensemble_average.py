@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from trainlib.experiment import run_folder
-from trainlib.experiment.model_building import Models, as_seen_by_loss
 from trainlib.experiment.calibration import calibrate_models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.ensemble_members import member_folder
 from trainlib.experiment.ensemble_scores import as_json, likelihood_of, scores_of
+from trainlib.experiment.model_building import Models, as_seen_by_loss
 from trainlib.experiment.reporting import write_ensemble_report
 from trainlib.experiment.result import ExperimentResult, Log
 from trainlib.experiment.run import write_model_and_summary

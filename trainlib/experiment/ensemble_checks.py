@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from trainlib.experiment.model_building import build_models
 from trainlib.experiment.calibration import check_calibration
+from trainlib.experiment.checkpoint_config import CheckpointConfig
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.ensemble_members import member_config, member_task
-from trainlib.experiment.ensemble_snapshots import cycle_ends
 from trainlib.experiment.ensemble_scores import likelihood_of
-from trainlib.experiment.checkpoint_config import CheckpointConfig
+from trainlib.experiment.ensemble_snapshots import cycle_ends
+from trainlib.experiment.model_building import build_models
 from trainlib.experiment.range_test import is_rate_auto
 from trainlib.experiment.targets import INPUTS
 from trainlib.experiment.task import Task
-from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.training import build_trainer, training_callbacks
+from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.models import LOGITS_ACTIVATIONS
 from trainlib.training.cluster import cluster
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainlib.callbacks import CSVLogger, Callback, JSONLLogger
+from trainlib.callbacks import Callback, CSVLogger, JSONLLogger
 from trainlib.data.examples import pick
 from trainlib.experiment import run_folder
 from trainlib.experiment.balance import labels_of

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from trainlib.callbacks import Callback
-from trainlib.experiment.model_building import as_seen_by_loss
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.ensemble_members import (
     MemberState,
@@ -18,6 +17,7 @@ from trainlib.experiment.ensemble_members import (
     write_member,
 )
 from trainlib.experiment.functions import FunctionConfig
+from trainlib.experiment.model_building import as_seen_by_loss
 from trainlib.experiment.saved_run import build_evaluator
 from trainlib.experiment.schedule_config import ScheduleConfig
 from trainlib.experiment.task import PARTS

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from trainlib.data import Dataset, Examples
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO
+from trainlib.experiment.model_signature import Shapes
 from trainlib.experiment.targets import (
     INPUTS,
     Target,
@@ -17,7 +18,6 @@ from trainlib.experiment.targets import (
     metric_is_by_class,
     target_of,
 )
-from trainlib.experiment.model_signature import Shapes
 from trainlib.models import RECONSTRUCTING
 from trainlib.registry import full_name, lookup
 from trainlib.user_code import is_spec

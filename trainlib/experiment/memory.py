@@ -11,9 +11,9 @@ import tensorflow as tf
 
 import trainlib.models as models
 import trainlib.registry as registry
-from trainlib.experiment.model_building import build_named
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import takes
+from trainlib.experiment.model_building import build_named
 from trainlib.experiment.task import Task
 from trainlib.training.keras_private import forget_uninitialized_variables
 from trainlib.training.memory import free_memory

@@ -20,7 +20,7 @@ from trainlib.experiment.task import Task
 from trainlib.experiment.task_building import columns_of
 from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.transfer import TransferPlan, freeze_layers, plan_for
-from trainlib.experiment.user_functions import load_model, make, with_modules_of_model
+from trainlib.experiment.user_functions import load_model, with_modules_of_model
 from trainlib.interop.parameters import load_parameters
 from trainlib.models.transfer import with_new_head
 from trainlib.training.keras_settings import check_data_format

@@ -14,8 +14,8 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, takes
 from trainlib.experiment.patterns import naming_patterns
 from trainlib.experiment.schedule_building import (
-    schedule_from_table,
     run_schedule,
+    schedule_from_table,
     table_length,
     updates_per_epoch,
 )

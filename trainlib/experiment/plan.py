@@ -15,11 +15,11 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fold_results import FoldConfig
-from trainlib.experiment.schedule_building import updates_per_epoch
 from trainlib.experiment.preparation import PreparedRun, prepare_run
 from trainlib.experiment.pretrain_config import NONE
 from trainlib.experiment.range_test import is_rate_auto
 from trainlib.experiment.result import Session
+from trainlib.experiment.schedule_building import updates_per_epoch
 from trainlib.experiment.task_building import build_task
 from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.training.cluster import cluster

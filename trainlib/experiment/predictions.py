@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from trainlib.core.types import Tree
-from trainlib.experiment.model_building import Models
-from trainlib.experiment.objective_building import build_losses
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.heads import Head
+from trainlib.experiment.model_building import Models
+from trainlib.experiment.objective_building import build_losses
 from trainlib.experiment.saved_run import build_evaluator
 from trainlib.experiment.targets import INDEX, INPUTS
 from trainlib.experiment.task import Task

@@ -14,6 +14,10 @@ from typing import Any, NamedTuple, TypeAlias
 from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau, SaveBest
 from trainlib.data import take
 from trainlib.experiment.augmentation import check_augmentation
+from trainlib.experiment.calibration import calibrate_models, check_calibration
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.data_config import DataConfig
+from trainlib.experiment.memory import check_memory
 from trainlib.experiment.model_building import (
     Models,
     as_seen_by_loss,
@@ -21,11 +25,7 @@ from trainlib.experiment.model_building import (
     matched_task,
     with_vocabulary,
 )
-from trainlib.experiment.calibration import calibrate_models, check_calibration
-from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.memory import check_memory
 from trainlib.experiment.optimization import Optimization, check_constraint
-from trainlib.experiment.data_config import DataConfig
 from trainlib.experiment.pretraining import pretrain_models
 from trainlib.experiment.range_test import (
     find_learning_rate,
@@ -35,8 +35,8 @@ from trainlib.experiment.range_test import (
 from trainlib.experiment.result import Log, Session
 from trainlib.experiment.saved_run import build_evaluator
 from trainlib.experiment.task import PARTS, Task, fingerprint
-from trainlib.experiment.training_data import steps_per_epoch, training_arrays, training_data
 from trainlib.experiment.training import build_trainer, training_callbacks
+from trainlib.experiment.training_data import steps_per_epoch, training_arrays, training_data
 from trainlib.experiment.user_functions import modules_used
 from trainlib.tools.calibration import Calibration
 from trainlib.tools.loss_curve import LRFinderResult

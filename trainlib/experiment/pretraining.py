@@ -15,11 +15,11 @@ from trainlib.data.datasets import is_path
 from trainlib.data.files import has_parts, is_file_path, is_table, load_inputs
 from trainlib.data.image_folder import load_images
 from trainlib.data.image_listing import image_files, is_images
-from trainlib.experiment.model_building import Models
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.dataset_loading import data_dtype, load_data
+from trainlib.experiment.model_building import Models
 from trainlib.experiment.pretrain_config import MASKED, NONE
 from trainlib.experiment.result import Log
-from trainlib.experiment.dataset_loading import data_dtype, load_data
 from trainlib.experiment.task import Task
 from trainlib.tools.pretraining import PretrainingStage, check_encoder, pretrain
 from trainlib.training.cluster import cluster

@@ -12,9 +12,10 @@ from typing import Any
 import trainlib.models as models
 import trainlib.registry as registry
 from trainlib.experiment.average_config import SWA
-from trainlib.experiment.model_building import Models
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import FunctionConfig, floating
+from trainlib.experiment.model_building import Models
+from trainlib.experiment.model_signature import PLAIN_SIGNATURE, shapes_of
 from trainlib.experiment.optimization import (
     can_hold_hyperparameters,
     is_rate_in_state,
@@ -23,7 +24,6 @@ from trainlib.experiment.optimization import (
 from trainlib.experiment.schedule_building import table_length
 from trainlib.experiment.task import Task
 from trainlib.experiment.training_data import steps_per_epoch
-from trainlib.experiment.model_signature import PLAIN_SIGNATURE, shapes_of
 from trainlib.training.automatic_names import has_numbered_names
 from trainlib.training.layer_numbers import architecture
 from trainlib.transforms.factory_arguments import is_injected

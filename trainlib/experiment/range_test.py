@@ -6,14 +6,14 @@ import dataclasses
 
 from trainlib.core.tree import kernels
 from trainlib.experiment.augmentation import build_augmentation
-from trainlib.experiment.model_building import Models
-from trainlib.experiment.objective_building import build_losses, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.functions import AUTO, FunctionConfig
+from trainlib.experiment.model_building import Models
+from trainlib.experiment.model_signature import loss_weights_of
+from trainlib.experiment.objective_building import build_losses, build_regularizer
 from trainlib.experiment.optimization import build_optimizer
 from trainlib.experiment.task import Task
 from trainlib.experiment.training_data import training_arrays
-from trainlib.experiment.model_signature import loss_weights_of
 from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest
 from trainlib.tools.range_test import DEFAULT, lr_finder
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from trainlib.callbacks import NonFiniteError
 from trainlib.core.checks import check_integer
 from trainlib.data.preprocessing import read_preprocessing
-from trainlib.experiment.model_building import build_models, matched_task
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.model_building import build_models, matched_task
 from trainlib.experiment.task import held_out
 from trainlib.experiment.task_building import build_task
-from trainlib.experiment.training_data import training_data
 from trainlib.experiment.training import build_checkpoints, build_trainer, training_callbacks
+from trainlib.experiment.training_data import training_data
 from trainlib.training import replay
 from trainlib.training.cluster import cluster
 from trainlib.training.strategies import get_strategy

@@ -12,9 +12,9 @@ import numpy as np
 
 from trainlib.experiment import run_folder
 from trainlib.experiment.augmentation import augmented_examples
-from trainlib.experiment.model_building import Models, matched_task
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import flatten
+from trainlib.experiment.model_building import Models, matched_task
 from trainlib.experiment.optimization import build_optimization
 from trainlib.experiment.predictions import class_names, predict_test, shown_examples
 from trainlib.experiment.pretraining import read_pretraining

@@ -15,9 +15,9 @@ from trainlib.data.preprocessing import (
     write_preprocessing,
 )
 from trainlib.experiment import run_folder
-from trainlib.experiment.model_building import describe
 from trainlib.experiment.calibration import summary_of
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.model_building import describe
 from trainlib.experiment.preparation import (
     LastStatus,
     PreparedRun,

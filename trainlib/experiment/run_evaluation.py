@@ -11,10 +11,10 @@ from trainlib.data import Dataset, Examples
 from trainlib.data.files import check_labels, load_all_examples
 from trainlib.data.labels import CLASSIFICATION, REGRESSION
 from trainlib.data.reading import Reading
-from trainlib.experiment.model_building import matched_task
 from trainlib.experiment.dataset_loading import VOCABULARY, data_dtype, takes_sequences
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.heads import in_forms
+from trainlib.experiment.model_building import matched_task
 from trainlib.experiment.result import Log
 from trainlib.experiment.saved_run import SavedRun, build_evaluator, build_saved_task, load_models
 from trainlib.experiment.task import Task

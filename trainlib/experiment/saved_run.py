@@ -13,12 +13,12 @@ from trainlib.data.datasets import is_path
 from trainlib.data.files import has_parts, is_file_path, is_table
 from trainlib.data.preprocessing import preprocessing_of_model, read_preprocessing
 from trainlib.experiment import run_folder
-from trainlib.experiment.model_building import Models, as_seen_by_loss
-from trainlib.experiment.objective_building import build_losses, build_metrics, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.custom_model import check_shapes
 from trainlib.experiment.functions import AUTO
+from trainlib.experiment.model_building import Models, as_seen_by_loss
 from trainlib.experiment.model_signature import loss_weights_of
+from trainlib.experiment.objective_building import build_losses, build_metrics, build_regularizer
 from trainlib.experiment.targets import target_of
 from trainlib.experiment.task import Task
 from trainlib.experiment.task_building import build_task

@@ -19,10 +19,10 @@ from trainlib.data.frames import Frame, read_frame
 from trainlib.data.preprocessing import TablePreprocessing
 from trainlib.data.table_graph import cell_dtypes, cells_of, encode_cells
 from trainlib.experiment.custom_model import check_input, input_tensors
+from trainlib.experiment.model_signature import inputs_of, shapes_of
 from trainlib.experiment.result import Log
 from trainlib.experiment.run_prediction import load_run_inputs, run_signature
 from trainlib.experiment.saved_run import SavedRun, load_run_model, score_name
-from trainlib.experiment.model_signature import inputs_of, shapes_of
 from trainlib.models import RECONSTRUCTING
 from trainlib.models.signature import ModelSignature
 from trainlib.training.evaluator import Evaluator

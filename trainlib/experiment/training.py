@@ -19,22 +19,22 @@ from trainlib.core.tree import kernels
 from trainlib.core.types import Schedule
 from trainlib.data import take
 from trainlib.experiment.augmentation import build_augmentation
-from trainlib.experiment.model_building import Models
-from trainlib.experiment.objective_building import build_losses, build_metrics, build_regularizer
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.fields import plain_settings
 from trainlib.experiment.flat import flatten
 from trainlib.experiment.functions import AUTO
+from trainlib.experiment.model_building import Models
+from trainlib.experiment.model_signature import inputs_of, loss_weights_of, targets_of
+from trainlib.experiment.objective_building import build_losses, build_metrics, build_regularizer
 from trainlib.experiment.optimization import Optimization, average_of_run, build_optimization
-from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.patterns import naming_patterns
 from trainlib.experiment.result import Log
 from trainlib.experiment.run_folder import CHECKPOINTS
 from trainlib.experiment.task import Task
+from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.transfer import unfreezing_callbacks
 from trainlib.experiment.values import written
-from trainlib.experiment.model_signature import inputs_of, loss_weights_of, targets_of
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.display import LoggedLines

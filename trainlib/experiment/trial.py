@@ -14,8 +14,8 @@ import tensorflow as tf
 from trainlib.callbacks import Callback
 from trainlib.core.types import State
 from trainlib.experiment.average_config import NONE
-from trainlib.experiment.model_building import Models
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.model_building import Models
 from trainlib.experiment.preparation import (
     LastStatus,
     calibrated,
@@ -201,9 +201,7 @@ def run_trial_with_model(
             assert pool is not None
             return leases.enter_context(pool.lease(programs_key(config, task, built)))
 
-        prepared = prepare_run(
-            config, task, Session(), program_source=shared, model=start.model
-        )
+        prepared = prepare_run(config, task, Session(), program_source=shared, model=start.model)
         prepared.trainer.state = start.restored(prepared.trainer.state)
         history = prepared.trainer.fit(
             prepared.data,

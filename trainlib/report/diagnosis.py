@@ -85,7 +85,7 @@ def _course(history: History, trained: np.ndarray, validated: np.ndarray) -> str
 
 
 def _gap(settings: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield advice if the saved model has a much higher loss on validation than on training data."""
+    """Yield advice if the loss is much higher on the validation data than on the training data."""
     losses = [summary.get(part, {}).get("loss", np.nan) for part in ("train", "validation")]
     ratio = losses[1] / losses[0] if losses[0] > 0 else np.nan
     if ratio >= GAP:

@@ -6,9 +6,8 @@ Texts are escaped here; parameters named `body`, `parts` or `columns` are HTML.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
-
 from html import escape
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from trainlib.report import figures

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-
-
 STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
 from html import escape
 from urllib.parse import quote
 
-from trainlib.report.page import link, note
+from trainlib.report.page import note
 
 UNKNOWN = "?"
 """Text for a setting of a run whose settings are unknown."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from trainlib.models.encoders import Encoder, decoder_widths, encoder_of, reconstruction_model
 from trainlib.optimizers import adam
-from trainlib.tools.feature_masking import masked_once, feature_masking, with_mask, masked_error
+from trainlib.tools.feature_masking import feature_masking, masked_error, masked_once, with_mask
 from trainlib.tools.pretrain_options import METHODS, Log, PretrainOptions, PretrainSettings
 from trainlib.training.callback import Callback, Results, TrainingStatus
 from trainlib.training.display import format_results

@@ -9,9 +9,9 @@ from typing import Any
 
 from trainlib.experiment.comparison.options import CompareConfig
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.data_config import MAX_SEED
 from trainlib.experiment.flat import flatten
 from trainlib.experiment.hyperparameter_flags import hyperparameter_flags
-from trainlib.experiment.data_config import MAX_SEED
 from trainlib.experiment.range_test import with_learning_rate
 from trainlib.experiment.search.data import TaskCache
 from trainlib.experiment.search.settings import OTHER_DATA, PART_OF_LOSS

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import shlex
 
 from trainlib.experiment import run_folder
 from trainlib.experiment.comparison import folder as folders
