@@ -12,7 +12,14 @@ PATHS = sorted(
     for path in set(re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?|\w+\.py)`", TEXT))
     if path != "checkpoints/" and "NAME" not in path
 )
-SHORT = {"building.py", "optimization.py", "class_losses.py", "decay.py", "sgd.py"}
+SHORT = {
+    "model_building.py",
+    "objective_building.py",
+    "optimization.py",
+    "class_losses.py",
+    "decay.py",
+    "sgd.py",
+}
 """Named within a sentence about their folder."""
 
 

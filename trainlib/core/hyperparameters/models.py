@@ -58,8 +58,7 @@ MODELS: Table = {
     "batch_norm": switch("normalize each hidden layer before its activation"),
     "batch_norm_position": choice("where batch_norm normalizes a layer", "before", "after"),
     "fourier_features": integer(
-        "frequencies of the sines and cosines of fourier_columns that are added as inputs; 0 for "
-        "none",
+        "frequencies of sines and cosines of fourier_columns, which become inputs too, 0 for none",
         _NUMBER,
     ),
     "fourier_columns": Declaration(
