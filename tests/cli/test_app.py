@@ -91,7 +91,7 @@ def test_flags_come_from_a_file_and_later_ones_win(toy, tmp_path):
 @pytest.mark.parametrize("arguments", [(), ("--name=",)])
 def test_a_required_flag_that_is_missing_is_named(arguments, toy):
     done = toy(*arguments, work=lambda values: app.required_path(values, "name"))
-    assert done == (2, "", "toy: --name must be given\n")
+    assert done == (2, "", "toy: --name must be given, as in --name=PATH\n")
 
 
 def test_a_required_flag_is_a_path(toy):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from helpers.commands import run_command
 
-from trainlib.experiment.comparison import compare as module
+from trainlib.experiment.comparison import running
 from trainlib.tools.comparison import SeedRun
 
 SMALL = ("--train_examples=64", "--hidden=8", "--epochs=1", "--noreport")
@@ -26,7 +26,7 @@ def made(monkeypatch):
         loss = 1.0 * len(config.optimizer.name) + 0.1 * config.seed
         return SeedRun(config.seed, [{"epoch": 1, "loss": loss}], {"loss": loss}, {"loss": loss})
 
-    monkeypatch.setattr(module, "run_one", run_one)
+    monkeypatch.setattr(running, "run_one", run_one)
     return runs, interrupted
 
 

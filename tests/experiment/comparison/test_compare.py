@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import trainlib as tl
-from trainlib.experiment.comparison import compare as module
+from trainlib.experiment.comparison import running
+from trainlib.experiment.comparison.compare import ComparisonInterrupted
 from trainlib.tools.comparison import SeedRun
 
 BASE = tl.ExperimentConfig(
@@ -42,7 +43,7 @@ def made(monkeypatch):
         history = [{"epoch": 1, "loss": loss, "val_loss": loss, "seconds": 1.0}]
         return SeedRun(config.seed, history, {"loss": loss}, {"loss": loss}, 1.0)
 
-    monkeypatch.setattr(module, "run_one", run_one)
+    monkeypatch.setattr(running, "run_one", run_one)
     return runs
 
 
@@ -102,7 +103,7 @@ def test_an_interrupted_comparison_is_resumed_with_the_runs_that_are_left(made, 
         if status.finished == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(module.ComparisonInterrupted) as caught:
+    with pytest.raises(ComparisonInterrupted) as caught:
         tl.compare(OPTIMIZERS, 2, run_dir=tmp_path, on_run=interrupt)
     assert (caught.value.finished, caught.value.runs) == (3, 6)
     path = tmp_path / "runs.jsonl"
@@ -135,7 +136,7 @@ def test_failed_and_diverged_contenders_are_kept_and_failed_runs_repeated(monkey
         loss = np.nan if name == "nadam" else 1.0 + seed
         return SeedRun(seed, [{"epoch": 1, "loss": loss}], {"loss": loss})
 
-    monkeypatch.setattr(module, "run_one", run_one)
+    monkeypatch.setattr(running, "run_one", run_one)
     configs = tl.vary(BASE, "optimizer={nadam,adam,sgd,adagrad}")
     found = tl.compare(configs, 2, run_dir=tmp_path)
     assert {x.name: x.status("val_loss") for x in found.contenders[2:]} == {
@@ -153,7 +154,7 @@ def test_a_contender_that_diverges_at_every_learning_rate_is_not_run_further(mon
         loss = np.nan if config.optimizer.name == "sgd" else 1.0
         return SeedRun(config.seed, [{"epoch": 1, "loss": loss}], {"loss": loss})
 
-    monkeypatch.setattr(module, "run_one", run_one)
+    monkeypatch.setattr(running, "run_one", run_one)
     options = tl.CompareConfig(tune_learning_rate=True, learning_rates=(0.1, 1.0))
     found = tl.compare(tl.vary(BASE, "optimizer={sgd,adam}"), 2, options, run_dir=tmp_path)
     assert [x.name for x in found.contenders] == ["adam", "sgd"]
@@ -164,7 +165,7 @@ def test_a_comparison_of_which_all_runs_fail_is_an_error(monkeypatch, tmp_path):
     def run_one(worker, config):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(module, "run_one", run_one)
+    monkeypatch.setattr(running, "run_one", run_one)
     with pytest.raises(RuntimeError, match="all runs have failed; sgd: RuntimeError: broken"):
         tl.compare(OPTIMIZERS, 1, run_dir=tmp_path)
 
