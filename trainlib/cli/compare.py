@@ -44,13 +44,14 @@ data, and test whether their differences are chance.
   compare --flagfiles=small.txt,runs/large --seeds=5
   compare --resume=runs/compare-fashion_mnist-mlp-sgd-20260101-120000 --seeds=10
 
-It takes the flags of train, which all contenders have, and in --vary those that vary, with their
-values; several make all combinations. The optimizers momentum and nesterov are sgd with momentum
-0.9. The run folder has results.csv, differences.csv, summary.json, report.html, and in flags the
-flag file of each contender, which train takes.
+All flags of train are flags of compare too, and hold for every contender. --vary gives several
+values to a flag: each value is a contender, or each combination of values if --vary is repeated.
+The optimizers momentum and nesterov are sgd with momentum 0.9. The run folder has results.csv,
+differences.csv, summary.json and report.html; its folder flags has a flag file for each contender,
+for train --flagfile=FILE.
 """
 MAY_CHANGE = ("baseline", "jobs")
-"""Options that a resumed comparison may have otherwise, besides the number of seeds."""
+"""Options that may change when a comparison is resumed, besides the number of seeds."""
 SEEDS = 5
 OWN_COMMON = ("vary", "flagfiles", "seeds", "tune_learning_rate", "jobs", "resume")
 """The flags of a comparison that the short help shows."""
@@ -149,7 +150,7 @@ def _read(path: Path, given: Mapping[str, Any]) -> ExperimentConfig:
 
 
 def _resumed(values: Values) -> tuple[Mapping[str, ExperimentConfig], int, CompareConfig]:
-    """Return what the comparison in a folder was asked for, with the changes of given flags."""
+    """Return the options of the comparison in a folder, with those that the flags change."""
     given = given_settings(values, CompareConfig)
     others = [name for name in given if name not in MAY_CHANGE]
     others += fixed_flags(values)

@@ -18,9 +18,10 @@ from trainlib.experiment.export import (  # noqa: E402
 from trainlib.training.paths import shown  # noqa: E402
 
 ABOUT = """
-export_model: write a run's model so that programs without trainlib can serve it. It takes raw
-pixels, numbers, or cells of a table by the names of their columns, and holds the names of the
-classes. It is loaded again, and predicts examples as the run's model does, before it gets its name.
+export_model: write the model of a run so that programs without trainlib can serve it. The exported
+model takes raw pixels, numbers, or the cells of a table by column name, and holds the names of the
+classes. It is written under a temporary name, loaded again, and gets its name if it predicts some
+examples as the model of the run does.
 
   export_model --run_dir=runs/digits-mlp-adam-20260101-120000 --out=digits/1
   export_model --run_dir=runs/digits-mlp-adam-20260101-120000 --format=tflite --out=digits.tflite

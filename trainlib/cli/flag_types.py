@@ -14,7 +14,7 @@ Values = flags.FlagValues
 
 
 class Flag(flags.Flag[Any]):
-    """A flag and what a help text needs to know of it.
+    """A flag, with what its entry in a help text shows.
 
     Attributes:
         metavar: placeholder of the value in the help text, such as INTEGER.

@@ -118,7 +118,7 @@ def given_flags(values: Values) -> dict[str, Any]:
 
 
 def fixed_flags(values: Values) -> list[str]:
-    """Return the given flags of an experiment that cannot change where several runs go on.
+    """Return the given flags of an experiment, which cannot change when several runs are resumed.
 
     That is all but `safe_mode`, which has to be given again.
     """
@@ -126,7 +126,7 @@ def fixed_flags(values: Values) -> list[str]:
 
 
 def experiment_config(values: Values) -> ExperimentConfig:
-    """Return the experiment that the given flags describe; for others the defaults hold.
+    """Return the experiment that the given flags describe; other settings have their defaults.
 
     Raises:
         ValueError, TypeError: flags that contradict each other, or values that are not allowed.

@@ -27,7 +27,7 @@ from trainlib.report.run_page import REPORT_FILE
 from trainlib.training.paths import absolute, shown
 
 OF_ONE_RUN = ("verify_resume", "replay_step", "stop_after")
-"""Flags of `train` that are not for folds."""
+"""Flags of `train` that cannot be combined with --folds."""
 
 
 def define_folds(values: Values) -> None:

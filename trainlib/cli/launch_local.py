@@ -33,9 +33,8 @@ launch_local: start the workers of one run on this machine, over its loopback in
 
   launch_local N -- train --epochs=5 ...
 
-The first of the N workers prints the run; errors of the others begin with their number. The exit
-status is that of the first worker that failed, as `train` has it, or 128 + the signal that killed
-it.
+Worker 0 prints what train prints; what the other workers write to stderr begins with their number.
+The exit status is that of the first worker that failed, or 128 + N if signal N killed it.
 """
 COMMANDS = ("train",)
 _PR_SET_PDEATHSIG = 1

@@ -22,7 +22,7 @@ from trainlib.data import DATASETS  # noqa: E402
 from trainlib.models import MODELS  # noqa: E402
 
 ABOUT = """
-list: show the names that flags take, with what each stands for.
+list: show the names of optimizers, models, data sets, ... with a short description of each.
 
   trainlib list               (the kinds of names, and how many there are)
   trainlib list optimizers
@@ -31,7 +31,7 @@ list: show the names that flags take, with what each stands for.
 `train --help=NAME` shows the hyperparameters of one.
 """
 WIDEST = 1000
-"""Columns of a line that is not printed on a terminal: each name has one line, for grep and cut."""
+"""Width where stdout is not a terminal: each name has one line, for grep and cut."""
 
 
 def kinds() -> dict[str, Mapping[str, Any]]:

@@ -30,14 +30,14 @@ from trainlib.tools.loss_curve import LRFinderResult, OnStep, RangeTest  # noqa:
 from trainlib.training.paths import shown  # noqa: E402
 
 ABOUT = """
-lr_find: find a learning rate: train for some batches while the learning rate increases, and read
-it from the losses.
+lr_find: train for some batches while the learning rate increases, and suggest a learning rate from
+the curve of the losses.
 
   lr_find --dataset=fashion_mnist --model=cnn --optimizer=adam
   lr_find --help=adam    (the flags of one optimizer, loss, metric, model, ...)
 
-It takes the flags of train; the learning rate, the schedule and the epochs are ignored. Writes
-lr_find.csv, lr_find.png and summary.json into the run folder.
+It takes the flags of train; the learning rate, the schedule and the number of epochs are ignored.
+It writes lr_find.csv, lr_find.png and summary.json into the run folder.
 """
 
 

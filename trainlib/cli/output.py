@@ -75,7 +75,7 @@ def log(line: str) -> None:
 
 
 def log_to_file(line: str) -> None:
-    """Log a line in --log_file alone: something else shows it in the terminal."""
+    """Log a line in --log_file only, since the terminal shows it in another form."""
     _log(LOG_FILE_ONLY, line)
 
 
@@ -95,5 +95,5 @@ def has_progress_bar() -> bool:
 
 
 def _log(level: int, text: str) -> None:
-    """Log a text, with escapes for bytes of names that are not UTF-8, which no stream takes."""
+    """Log a text; bytes of file names that are not UTF-8, which streams refuse, are escaped."""
     LOGGER.log(level, text.encode("utf-8", "backslashreplace").decode("utf-8"))

@@ -36,15 +36,15 @@ from trainlib.training.files import as_csv, check_can_write, write_text  # noqa:
 from trainlib.training.paths import shown  # noqa: E402
 
 ABOUT = """
-predict: write the predictions of a run's model as CSV: the class and the probability of each
-class (its score, if the loss is not one of probabilities), or the predicted number. The columns of
-a model of several outputs begin with the name of the output.
+predict: write the predictions of a run's model as CSV: the predicted class and the probability of
+each class (its score, if the outputs are not probabilities), or the predicted number. If the model
+has several outputs, the names of the columns begin with the name of the output.
 
   predict --run_dir=runs/digits-mlp-adam-20260101-120000 --data=new.npz --output=predicted.csv
   head -3 houses.csv | predict --run_dir=runs/houses --data=-
 
-With --mc_samples the model predicts that many times with its dropout switched on; the columns are
-the mean, the standard deviation, the entropy and the mutual information of the predictions.
+With --mc_samples=N the model predicts N times with dropout on (Monte Carlo dropout); the columns
+are the mean, the standard deviation, the entropy and the mutual information of the predictions.
 """
 
 STANDARD_INPUT = "-"
@@ -101,7 +101,7 @@ def predict(values: Values) -> None:
 
 @contextlib.contextmanager
 def given_data(data: str | None) -> Iterator[str | None]:
-    """Yield the path of the data; of those on standard input, that of a temporary copy."""
+    """Yield the path of the data; standard input is copied to a temporary file first."""
     if data != STANDARD_INPUT:
         yield data
         return
@@ -212,7 +212,7 @@ def _numbered(name: str, numbers: np.ndarray) -> list[str]:
 
 
 def _uncertainty_columns(found: UncertainPrediction, classes: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of the uncertainty by name; of a sigmoid, sums over the classes."""
+    """Return the columns of the uncertainty by name; for sigmoid outputs, sums over the classes."""
     std = found.std.reshape(len(found.std), -1)
     names = _columns("std", classes) if classes else _numbered("std", std)
     columns = dict(zip(names, std.T, strict=True))

@@ -57,9 +57,9 @@ train: train a model on a data set, and write a run folder.
   train --help=nadam    (the flags of one optimizer, loss, metric, model, ...)
 """
 WORKER_SETTINGS = ("data_dir", "strategy", "worker_timeout")
-"""Settings in which workers may differ."""
+"""Settings that may differ between workers."""
 PATHS = ("dataset", "model", "tensorboard_dir")
-"""Settings that may be paths, compared as they are from each worker's working directory."""
+"""Settings that may be paths: compared relative to the working directory of each worker."""
 COMMON_OF_RUN = ("resume", "folds", "run_dir", "dry_run", "config")
 """The flags of a run that the short help shows, after those of an experiment."""
 
@@ -114,7 +114,7 @@ def define(values: Values) -> None:
 
 
 def define_workers(values: Values) -> None:
-    """Define the flags by which the workers of one run know each other."""
+    """Define the flags of a run with several workers."""
     group = Group(values, "Workers")
     group.path(
         "worker_secret_file",
@@ -140,7 +140,7 @@ def define_run_dir(values: Values) -> None:
 
 
 def train(values: Values) -> None:
-    """Run the experiment that the flags describe; of several workers, the chief reports it."""
+    """Run the experiment that the flags describe; the chief of several workers writes the report."""
     if are_folds(values) and not values.dry_run:
         run_folds(values)
         return
@@ -249,7 +249,7 @@ def _run(
     callbacks: list[Callback],
     session: Session,
 ) -> ExperimentResult:
-    """Run the experiment; the error that ends it says how to go on."""
+    """Run the experiment; the message of an error that ends it names the next command."""
     try:
         return run_experiment(config, folder, resume=resume, callbacks=callbacks, session=session)
     except RunInterrupted as error:

@@ -40,13 +40,13 @@ tune: search for the settings of train with the best validation result.
     width=int(1,100); optimizer={{sgd,nadam}}' --trials=60 --jobs=2 --epochs=100 --early_stop
   tune --resume=runs/tune-california_housing-mlp-adam-20260101-120000 --trials=100
 
-It takes the flags of train, which all trials have, and in --search, separated by semicolons, those
-that vary: {FORMS}. A hyperparameter is varied in those trials only whose functions take it. The run
-folder has trials.csv, best.txt, a flag file that train takes, the run of the best configuration in
-best, and report.html. The test data are used for that run only.
+All flags of train are flags of tune too, and hold for every trial. --search lists the flags that
+vary, separated by semicolons: {FORMS}. A hyperparameter varies only in trials whose functions have
+it. The run folder has trials.csv, report.html, best.txt (the flags of the best trial, for
+train --flagfile=FILE) and best, the run with these flags; only that run uses the test data.
 """
 MAY_CHANGE = ("trials", "jobs", "refit", "pruner", "storage")
-"""Options that a resumed search may have otherwise."""
+"""Options that may change when a search is resumed."""
 OWN_COMMON = ("search", "trials", "sampler", "monitor", "jobs", "resume")
 """The flags of a search that the short help shows."""
 
@@ -115,7 +115,7 @@ def _new(values: Values) -> tuple[ExperimentConfig, str, TuneConfig]:
 
 
 def _resumed(values: Values) -> tuple[ExperimentConfig, str, TuneConfig]:
-    """Return what the search in a folder was asked for, with the changes of given flags."""
+    """Return the options of the search in a folder, with those that the flags change."""
     given = given_settings(values, TuneConfig)
     others = [name for name in given if name not in MAY_CHANGE]
     others += fixed_flags(values)

@@ -35,9 +35,9 @@ from trainlib.verify.peers import PEERS  # noqa: E402
 from trainlib.verify.trajectory import RUNS  # noqa: E402
 
 ABOUT = """
-verify: compare functions, in each of their forms, with the libraries that implement them, and
-print the largest relative error: of an optimizer over a trajectory, of a schedule over 10,000
-steps. The exit status is 1 if an error is too large.
+verify: compare each function, with several sets of arguments, with other libraries that implement
+it, and print the largest relative error: of an optimizer over many training steps, of a schedule
+over 10,000 steps. The exit status is 1 if an error is too large.
 
   verify --kind=all
   verify --optimizer=nadam,adam --against=torch --steps=200
@@ -53,7 +53,7 @@ MOST_STEPS = 100_000
 
 @dataclass(frozen=True)
 class Selection:
-    """What is compared, with what, and how.
+    """Which functions are compared, with which libraries, over how many steps.
 
     Attributes:
         names: names of functions by kind.
@@ -115,7 +115,7 @@ def define(values: Values) -> None:
 
 
 def verify(values: Values) -> None:
-    """Compare what the flags select, and print each result."""
+    """Compare the functions that the flags select, and print each result."""
     selection = _selection(values)
     results = []
     with PeerProcesses("trainlib.cli.verify_peer") as peers:

@@ -10,7 +10,7 @@ from typing import Any
 LONGEST_LINE = 2**20
 """Maximal length of a message in bytes."""
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""Socket options: a machine that has not answered for 30 seconds is lost."""
+"""Socket options: the connection breaks when a machine has not answered for 30 seconds."""
 _CHUNK = 2**16
 
 

@@ -24,7 +24,7 @@ from trainlib.training.paths import printable
 RETRY_SECONDS = 0.2
 """Seconds between two attempts to connect to the chief."""
 MAX_PENDING = 256
-"""Largest number of connections before the end of their handshakes; then the oldest is closed."""
+"""Largest number of unfinished handshakes; the connection of the oldest is closed for a new one."""
 
 
 class Deadline(NamedTuple):
