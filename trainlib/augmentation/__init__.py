@@ -1,8 +1,8 @@
 """Augmentation: random changes of training images.
 
-`tl.Trainer(..., augment=tl.augmentation.chain(...))` makes them; `augment` may also be a function
-of examples and their keys, from which random numbers are drawn: `fold_in` makes further keys of
-keys, and `uniform`, `normal`, `integers` and `beta` draw from them.
+`tl.Trainer(..., augment=tl.augmentation.chain(...))` applies them in each training step. `augment`
+may also be a function of the examples and their keys (x, y, key). Random numbers are functions of
+the keys: `uniform`, `normal`, `integers` and `beta` draw them, and `fold_in` derives further keys.
 
 affine: geometric maps, and the warp that applies one.
 boxes: boxes in images.
@@ -10,7 +10,7 @@ chain: several steps as one augmentation.
 color: changes of the values of pixels.
 geometric, pixels, mixing, randaugment: the steps.
 names: the steps by name, and chains written as text.
-steps: what a step is.
+steps: the type of a step.
 """
 
 from trainlib.augmentation.chain import chain

@@ -21,7 +21,7 @@ from trainlib.core.random import elementwise
 from trainlib.core.types import Tensor
 
 FILL_MODES = ("reflect", "constant", "nearest", "wrap")
-"""What is outside an image: its reflection, a value, its edge, the image again."""
+"""How the outside of an image is filled: its reflection, a value, its edge, the image repeated."""
 
 
 class Affine(NamedTuple):

@@ -10,7 +10,7 @@ from trainlib.core.random import fold_in, uniform
 from trainlib.core.types import Tensor
 
 ATTEMPTS = 10
-"""Draws of a box, of which the first that fits into the image is taken."""
+"""Number of boxes that are drawn; the first that fits into the image is taken."""
 
 
 class Box(NamedTuple):

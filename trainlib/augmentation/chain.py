@@ -32,7 +32,7 @@ class Link(NamedTuple):
 
     Attributes:
         step: the step.
-        number: is folded into the keys, so that each step has its own draws.
+        number: an integer that is folded into the keys, so that steps draw independently.
     """
 
     step: Step
@@ -49,12 +49,13 @@ def chain(
     fill_value: float = 0.0,
     value_range: tuple[float, float] | None = None,
 ) -> Augmentation:
-    """Return steps, made one after another, as the `augment` of a trainer.
+    """Return an augmentation, for the `augment` of a trainer, that applies steps in this order.
 
-    Successive geometric steps are one affine map, with one interpolation. What is drawn for a step
-    depends neither on the other steps nor on its place among them. `mixup` and `cutmix` come after
-    all others, wherever they are given, and mix an image with one that was changed by the same
-    steps; if both are given, half of the images take one and half the other.
+    Successive geometric steps are composed into one affine map, so that an image is interpolated
+    once. The random numbers of a step depend neither on the other steps nor on its position.
+    `mixup` and `cutmix` are applied after all other steps, wherever they stand, and mix an image
+    with one that was changed by the same steps; if both are given, each image takes one of them,
+    with probability 1/2.
 
     Images are [n, height, width, channels] with 1 or 3 channels, or [n, height, width], of any
     dtype. They are computed in float32, in float64 if they are that; integers are then rounded.

@@ -134,8 +134,8 @@ def crop(padding: int) -> Callable[..., Any]:
     """Pad images and cut a part of the first size out at random.
 
     Args:
-        padding: pixels that are added at each side, at least 1. What they hold, `chain` decides:
-            by default the reflected image.
+        padding: pixels that are added at each side, at least 1. The option `fill_mode` of `chain`
+            says how they are filled: by default with the reflected image.
 
     Example:
         >>> tl.augmentation.crop(4).text

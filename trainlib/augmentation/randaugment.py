@@ -22,7 +22,7 @@ Operation: TypeAlias = Callable[[Tensor, Tensor, float, Settings], Tensor]
 
 @augmentation("pixels", uses_range=True)
 def randaugment(num_ops: int = 2, magnitude: float = 9.0) -> Callable[..., Any]:
-    """Make some of fourteen operations on each image, chosen at random, each of one strength.
+    """Apply `num_ops` of fourteen operations, chosen at random for each image, with one strength.
 
     With m = magnitude / 30 the operations are: identity; autocontrast; equalize; rotate by 30 m
     degrees; shear in x or in y by 0.3 m; translate in x or in y by 150 / 331 m of the side;

@@ -54,7 +54,7 @@ class Step(NamedTuple):
     """One augmentation, for `tl.augmentation.chain`.
 
     Attributes:
-        text: as a flag has it, such as "rotation=0.1".
+        text: the step as written in the flag --augment, such as "rotation=0.1".
         kind: "geometric", "pixels" or "mixing".
         function: the function of this kind, as the module describes it.
         uses_range: whether it uses the range of the values of pixels.

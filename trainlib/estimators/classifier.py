@@ -37,21 +37,24 @@ def _gives_probabilities(estimator: Any) -> bool:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TrainlibClassifier(ClassifierMixin, TrainlibEstimator):  # type: ignore[misc]
-    """Predicts classes: an experiment as a classifier of scikit-learn.
+    """Classifier for scikit-learn, trained as `tl.run_experiment` trains a model.
 
-    Classes are of any type. Rows of 0 and 1 are labels, of which an example may have several.
+    Targets are classes of any type, one per example; or rows of 0 and 1, if an example may have
+    several classes (labels).
 
-    Parameters that are None take the value of `config`. Without one they are those of
-    `tl.ExperimentConfig()`, with 100 epochs. A search sets them by `set_params`, hyperparameters of
-    functions too: `model__last_width=20`, `optimizer__momentum=0.9`. A function is a name,
-    `tl.config(name, ...)` or a dict such as {"name": "sgd", "momentum": 0.9}.
+    A parameter that is None has its value in `config`, by default `tl.ExperimentConfig()` with 100
+    epochs. A function, such as `optimizer`, is a name, `tl.config(name, ...)` or a dict such as
+    {"name": "sgd", "momentum": 0.9}. Its hyperparameters are parameters of the estimator too, such
+    as `optimizer__momentum=0.9` or `model__last_width=20`, so that a grid search can vary them.
 
     Columns are standardized within the model, unless `config` says `preprocess="none"`. Sparse
     inputs, NaN and infinities are refused. An array of more than two axes holds images or
-    sequences; uint8 values are scaled to [0, 1]. Fits of one process whose programs agree compile
-    them once, so that a search over numbers does. Fits of one `random_state` give the same numbers.
+    sequences; uint8 values are scaled to [0, 1]. Fits with the same `random_state` give the same
+    results. A search that varies only numbers, such as the learning rate, compiles the training
+    step once per process.
 
-    A pickle holds the configuration and the weights, and no code: functions of yours by their name.
+    A pickle holds the configuration and the weights but no code: your own functions are stored by
+    name, and imported when the estimator is loaded.
 
     Args:
         model: a name of `tl.models.MODELS`, `module:function`, a function of a module, called with
@@ -142,12 +145,13 @@ class TrainlibClassifier(ClassifierMixin, TrainlibEstimator):  # type: ignore[mi
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> TrainlibClassifier:
-        """Train one epoch on examples, further from the fits before.
+        """Train one epoch on these examples, starting from the last fit.
 
         Args:
             X: inputs, as of `fit`. The first call decides how they are standardized.
             y: classes.
-            classes: all classes that there will be, which the first call needs. Default: None.
+            classes: all classes, including those of later calls. Required in the first call.
+                Default: None.
             sample_weight: weights of the examples. Default: None, all 1.
 
         Returns:

@@ -18,7 +18,7 @@ from trainlib.experiment.task import Task
 
 PIXEL_MAX = 255.0
 NAME = "X"
-"""What messages call the data."""
+"""Name of the data in messages."""
 
 
 class Arrays(NamedTuple):

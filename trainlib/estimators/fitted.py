@@ -96,8 +96,8 @@ class FittedModel:
     def _predict(self, inputs: Any, rows: slice) -> np.ndarray:
         """Return the predictions for some rows of the inputs.
 
-        One row is predicted twice: a product of a matrix and a vector rounds in another order, and
-        what is predicted for an example should not depend on the number of examples.
+        A single row is repeated, since TensorFlow sums the product of a matrix and a vector in
+        another order, and a prediction must not depend on the number of examples.
         """
         part = tf.nest.map_structure(lambda a: a[rows], inputs)
         size = len(tf.nest.flatten(part)[0])

@@ -93,7 +93,7 @@ def with_hyperparameter(function: FunctionConfig, name: str, value: Any) -> Func
 def split(key: str) -> tuple[str, str]:
     """Return the function and the hyperparameter of a name such as `optimizer__momentum`.
 
-    The function is "" where the name is none of a hyperparameter.
+    The function is "" if the name is not that of a hyperparameter.
     """
     kind, separator, name = key.partition("__")
     return (kind, name) if separator and kind in FUNCTIONS else ("", key)

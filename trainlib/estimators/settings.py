@@ -14,7 +14,7 @@ from trainlib.experiment.functions import FunctionConfig
 from trainlib.experiment.schedule_config import ScheduleConfig
 
 DEFAULT = ExperimentConfig(epochs=100)
-"""What an estimator without a `config` starts from."""
+"""The configuration of an estimator without a `config`."""
 OF_MODEL = ("hidden", "depth", "width", "activation", "batch_norm", "dropout")
 """Parameters that are hyperparameters of the model."""
 _OF_FILES = (
@@ -31,7 +31,7 @@ _OF_FILES = (
 
 
 def base_config(config: Any) -> ExperimentConfig:
-    """Return what an estimator starts from: its `config`, or the defaults.
+    """Return the `config` of an estimator, or the default configuration.
 
     Raises:
         TypeError: it is no configuration.

@@ -72,7 +72,7 @@ def load_parameters(
     The names are those that `save_parameters` writes; or those of a `state_dict` of PyTorch, whose
     layouts are converted: kernels of dense layers and convolutions are transposed, and the first
     dense layer after `Flatten` gets its rows in the order height, width, channels. Layers are
-    matched by name: one of trainlib, or of the usual residual network ("layer1.0.conv1"); the
+    matched by name: their own, or that of torchvision's residual networks ("layer1.0.conv1"); the
     others by their order and shapes. The model's Dense, Conv2D and BatchNormalization layers are
     filled; `Normalization` keeps its statistics. Nothing is assigned if anything does not fit.
 
@@ -80,10 +80,10 @@ def load_parameters(
         model: the model, built.
         source: a file .npz, .safetensors, or .pt or .pth of PyTorch, which is read without running
             code in it; or arrays or tensors by name, such as `torch_model.state_dict()`.
-        names: of PyTorch, the name of its module by the name of the layer, such as {"hidden_1":
-            "body.0"}, for layers that are not found, or not rightly. Default: None.
-        epsilon: of PyTorch, that of its batch normalization, which the layers get: a state dict
-            does not hold it. Default: 1e-5, PyTorch's default.
+        names: for a state dict, the PyTorch module of each layer that is not matched, or matched
+            wrongly, such as {"hidden_1": "body.0"}. Default: None.
+        epsilon: for a state dict, which does not hold it, the epsilon of PyTorch's batch
+            normalization, which the layers get. Default: 1e-5, PyTorch's default.
 
     Returns:
         The name in the source of each parameter, by its name in the model.

@@ -24,7 +24,8 @@ class ExampleImage(NamedTuple):
     Attributes:
         png: the image as PNG in base64.
         lines: lines of text.
-        mistake: the line that is wrong, which stands out; None if none is.
+        mistake: the line, among `lines`, that names a wrong prediction; it has another color.
+            None if the prediction is right.
     """
 
     png: str
@@ -33,12 +34,12 @@ class ExampleImage(NamedTuple):
 
 
 class Provenance(NamedTuple):
-    """Where the results of a page come from; "" for what is unknown.
+    """How the results of a page were made; an unknown field is "".
 
     Attributes:
-        command: the command that makes them.
-        date: when they were made, as text.
-        seed: the seed.
+        command: the command that made the results.
+        date: date and time, as text.
+        seed: the seed of the random numbers.
         versions: versions of packages by name.
     """
 

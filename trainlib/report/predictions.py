@@ -1,4 +1,4 @@
-"""Predictions of a model and their errors: counts of confusions, residuals, the worst examples."""
+"""Predictions of a model and their errors: confusion matrices, residuals, the worst examples."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MOST_WRITTEN = 20
 MOST_NARROW = 12
 """Number of classes up to which a confusion matrix is as wide as other figures."""
 LARGE_SIDE = 9.0
-"""Inches of a confusion matrix of more classes."""
+"""Width and height of a confusion matrix of more classes, in inches."""
 MOST_NAMED = 60
-"""Number of classes up to which each has its name at the axes."""
+"""Number of classes up to which all names are written at the axes."""
 BLUE, DARKEST = (0.0, 0.45, 0.7), 0.55
 """Color of a confusion matrix, and its opacity where a class has all of its examples."""
 POINT = "#3a8fd0"
@@ -163,7 +163,7 @@ def residual_histogram(predictions: Predictions) -> Figure:
 
 
 def _label_classes(axes: Any, names: Sequence[str]) -> None:
-    """Write the names of the classes at both axes; of very many classes, some numbers."""
+    """Write the names of the classes at both axes, or the numbers of some if there are very many."""
     if len(names) > MOST_NAMED:
         return
     labels = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]

@@ -72,7 +72,7 @@ def read_curve(folder: Path) -> LossCurve | None:
 
 
 def range_test_figure(result: LRFinderResult, title: str = "") -> Figure:
-    """Return a figure of the loss by learning rate, with the rates that follow from it marked.
+    """Return a figure of the loss by learning rate, with the suggested rates marked.
 
     Args:
         result: result of `lr_finder`.
@@ -118,7 +118,7 @@ def curve_figure(
 
 
 def _limit_losses(axes: Any, smoothed: np.ndarray) -> None:
-    """Show all of the smoothed curve, and only those batch losses that are near it.
+    """Limit the vertical axis to the smoothed curve and the batch losses near it.
 
     At the end of the test the loss of one batch can be thousands of times the others.
     """

@@ -24,7 +24,7 @@ class Reconstructions(NamedTuple):
 
     Attributes:
         originals: the scaled examples, [N, ...].
-        outputs: what the model makes of them, of the same shape.
+        outputs: their reconstructions by the model, of the same shape.
         errors: loss of each example, [N].
     """
 

@@ -37,7 +37,7 @@ class Section(NamedTuple):
 
     Attributes:
         html: its HTML.
-        figures: its figures that are written as pictures too.
+        figures: its figures, each of which is also written as a file of its own.
     """
 
     html: str
@@ -140,7 +140,7 @@ def _facts(run: RunRecord, model: ModelRecord | None) -> Iterator[tuple[str, str
 
 
 def _transfer_facts(transfer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what a run reused of a saved model, and which layers were frozen how long."""
+    """Yield the facts about transfer learning: which layers were reused, and which were frozen."""
     head = ", with a new head" if transfer.get("new_head") else ""
     yield "starts from", f"{transfer['model']}{head}" if "model" in transfer else ""
     later = {name: x["after"] for x in transfer.get("unfrozen", ()) for name in x["layers"]}
@@ -187,7 +187,7 @@ def sizes_text(model: ModelRecord) -> str:
 
 
 def loss_text(model: ModelRecord) -> str:
-    """Return the name of the loss, or of those of the outputs where they differ."""
+    """Return the name of the loss; if the losses of the outputs differ, the name of each."""
     losses = {name: output.loss for name, output in model.outputs.items()}
     same = len(set(losses.values())) == 1
     shown = losses.items() if not same else [("", next(iter(losses.values())))]

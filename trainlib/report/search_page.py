@@ -1,4 +1,4 @@
-"""The page of a search: the best trials, their history, and what the results depend on."""
+"""The page of a search: the best trials, all results, and the importance of each parameter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Number of trials in the table of the page."""
 GOOD = 0.1
-"""Fraction of the trials that stand out in the parallel coordinates."""
+"""Fraction of the trials, the best ones, that are highlighted in the parallel coordinates."""
 LOG_RATIO = 20.0
 """Ratio of the largest and the least value from which an axis is logarithmic."""
 
@@ -269,7 +269,7 @@ def _slices(report: SearchReport, complete: Sequence[TrialRecord]) -> Iterator[t
 
 
 def _words(values: Sequence[Any]) -> list[str]:
-    """Return the values of a parameter that has words; [] for one that has numbers."""
+    """Return the values of a categorical parameter; [] for a numerical one."""
     if not any(isinstance(value, str) for value in values):
         return []
     return sorted({str(value) for value in values})
@@ -281,7 +281,7 @@ def _is_log(values: Sequence[Any]) -> bool:
 
 
 def _limit(set_limits: Any, values: Sequence[float]) -> None:
-    """Show all values but those far above or below the others, as of diverged trials."""
+    """Limit an axis to the usual values: those of diverged trials may be far outside."""
     low, middle, high = np.percentile(values, (0, 50, 100))
     first, third = np.percentile(values, (25, 75))
     reach = 6 * (third - first)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Spread(NamedTuple):
-    """A result over several runs, by epoch: up to the last epoch that all of them reached.
+    """A result of several runs by epoch, up to the last epoch that all of them reached.
 
     Attributes:
         epochs: numbers of the epochs.
@@ -45,7 +45,7 @@ def spread_of(histories: Sequence[columns.History], name: str) -> Spread:
 
 
 def spread_curves(contenders: Sequence[Contender], name: str) -> Figure:
-    """Return a figure of a column of the histories: the mean over the seeds, in a band of all.
+    """Return a figure of a result by epoch: the mean over the seeds, and a band of their range.
 
     Args:
         contenders: the contenders, of which those without a history are left out.
@@ -99,7 +99,7 @@ def result_dots(contenders: Sequence[Contender], part: str, name: str) -> Figure
 
 
 def tuning_curves(contenders: Sequence[Contender], monitor: str) -> Figure:
-    """Return a figure of the monitored result by learning rate; a ring is around the best.
+    """Return a figure of the monitored result by learning rate, with a ring around the best.
 
     Args:
         contenders: contenders whose learning rates were tuned.
@@ -141,7 +141,7 @@ def _histories(contender: Contender, name: str) -> list[columns.History]:
 
 
 def result_columns(contenders: Sequence[Contender]) -> list[str]:
-    """Return the columns of the histories to draw: of each result on validation data, or both."""
+    """Return the columns to draw: each result on validation data, and the loss on training data."""
     found: Mapping[str, None] = {
         name: None
         for contender in contenders

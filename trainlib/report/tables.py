@@ -42,7 +42,7 @@ def table(
     rows: Sequence[Sequence[object]],
     strong: Collection[tuple[int, int]] = (),
 ) -> str:
-    """Return a table; the numbers of a column have the same decimals, four digits in all.
+    """Return a table; all numbers of a column have the same decimals, four digits for the largest.
 
     Args:
         headers: header of each column.
@@ -88,11 +88,12 @@ def table_of_differences(header: str, settings: Mapping[str, Mapping[str, str]])
 
 
 def with_spread(value: float, spread: float) -> NumberText:
-    """Return a number and its spread, both with the decimals of two digits of the spread.
+    """Return a number and its spread, both rounded to the second significant digit of the spread.
 
     Args:
         value: the number.
-        spread: such as its standard deviation; NaN: unknown, the number has four digits.
+        spread: such as the standard deviation. NaN (unknown): only the number is written, with
+            four significant digits.
     """
     if not spread > 0:
         return NumberText(f"{value:.4g}" + (" ± 0" if spread == 0 else ""))
@@ -120,9 +121,10 @@ def _class_of(numeric: bool) -> str:
 
 
 def _number_text(column: Iterable[object]) -> Callable[[float], str]:
-    """Return how the floats of a column are written: with as many decimals as the largest has.
+    """Return a function that writes the floats of a column, all with the same number of decimals.
 
-    Columns of very large, very small, or very different numbers have four digits in each number.
+    In columns of very large, very small, or very different numbers, each number has four
+    significant digits.
     """
     sizes = [abs(x) for x in column if isinstance(x, float) and math.isfinite(x) and x]
     if not sizes or max(sizes) >= 1e7 or max(sizes) < 1e-4 or min(sizes) < max(sizes) / 20:
