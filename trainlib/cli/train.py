@@ -140,7 +140,7 @@ def define_run_dir(values: Values) -> None:
 
 
 def train(values: Values) -> None:
-    """Run the experiment that the flags describe; the chief of several workers writes the report."""
+    """Run the experiment that the flags describe; of several workers, the chief reports."""
     if are_folds(values) and not values.dry_run:
         run_folds(values)
         return

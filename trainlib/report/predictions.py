@@ -163,7 +163,7 @@ def residual_histogram(predictions: Predictions) -> Figure:
 
 
 def _label_classes(axes: Any, names: Sequence[str]) -> None:
-    """Write the names of the classes at both axes, or the numbers of some if there are very many."""
+    """Write the names of the classes at both axes, or some of their numbers if there are many."""
     if len(names) > MOST_NAMED:
         return
     labels = [name if len(name) <= 16 else f"{name[:15]}…" for name in names]
