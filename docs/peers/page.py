@@ -24,8 +24,8 @@ HEAD = """# Where other libraries are wrong
 
 With this page you can reproduce results of Keras, PyTorch and Optax that differ from what one
 expects, with the versions on your machine. trainlib is compared with these libraries number by
-number; in these cases agreement would have been wrong. All three are excellent software, and most of
-the cases are rare: look for those that concern you.
+number; in these cases agreement would have been wrong. All three are excellent software, and most
+of the cases are rare: look for those that concern you.
 
     pip install torch jax optax             # those of them that you want to check
     python docs/peers/run.py                # all
