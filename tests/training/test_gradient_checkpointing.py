@@ -160,6 +160,53 @@ def test_a_run_with_layers_of_a_remat_scope_ends_in_the_bits_of_one_without():
     assert_same_run(fit(scoped), scoped.weights)
 
 
+def recurrent(scope=contextlib.nullcontext):
+    """A model of layers that have layers inside of them: cells."""
+    keras.utils.set_random_seed(0)
+    with scope():
+        inputs = keras.Input((4,))
+        x = layers.Reshape((2, 2))(inputs)
+        for i in range(3):
+            x = layers.LSTM(4, return_sequences=True, name=f"lstm_{i}")(x)
+        x = layers.Flatten()(x)
+        return keras.Model(inputs, layers.Dense(3, "softmax", name="outputs")(x))
+
+
+@pytest.mark.parametrize(
+    "by_parts", [pytest.param(False, marks=pytest.mark.soak), True], ids=["layers", "parts"]
+)
+def test_layers_of_a_remat_scope_are_trained_inside_of_recomputed_ones(by_parts):
+    plain = trainer(recurrent(), gradient_checkpointing=False)
+    scoped = trainer(recurrent(lambda: keras.RematScope("full")), gradient_checkpointing=by_parts)
+    np.testing.assert_allclose(numbers(fit(scoped)), numbers(fit(plain)), rtol=1e-6)
+    pairs = zip(tf.nest.flatten(scoped.weights), tf.nest.flatten(plain.weights), strict=True)
+    for found, expected in pairs:
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+ENDINGS = {
+    "identity": lambda x: layers.Identity()(x),
+    "linear": lambda x: layers.Activation("linear", dtype="float64")(x),
+    "cast": lambda x: keras.ops.cast(x, "float64"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_loss_finds_the_logits_before_layers_that_change_nothing(ending):
+    """Of a large logit the probability is 0, which a loss clips."""
+    losses = []
+    for checkpointing in (False, True):
+        keras.utils.set_random_seed(0)
+        x = inputs = keras.Input((4,))
+        for i in range(4):
+            x = layers.Dense(4, use_bias=False, name=f"hidden_{i}")(x)
+        x = layers.Dense(3, "softmax", name="outputs")(x)
+        model = keras.Model(inputs, ENDINGS[ending](x))
+        ours = trainer(model, gradient_checkpointing=checkpointing)
+        losses += numbers(ours.fit((1000 * X, Y), batch_size=24))
+    assert losses[0] == losses[1] > 100
+
+
 def _tanh_operations(model, **options):
     """Number of activations of the hidden layers in a forward and a backward pass."""
     pure = functional_from_keras(model, **options)

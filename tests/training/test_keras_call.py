@@ -212,6 +212,18 @@ def test_what_no_state_can_carry_is_refused_before_the_first_step(make, message)
     assert int(trainer.state.step) == 0
 
 
+class Keeping(Assigning):
+    def call(self, x):
+        return x
+
+
+def test_a_number_that_changes_is_refused_beside_another_layer_of_the_same_name():
+    nested = (sequential(layer, layers.Dense(3)) for layer in (Assigning(0), Keeping(0)))
+    trainer = tl.Trainer(sequential(*nested), "mean_squared_error", tl.sgd(0.1))
+    with pytest.raises(ValueError, match="layer 'assigning' assigns its attribute 'attribute'"):
+        trainer.fit((X, np.zeros([len(X), 3], "float32")))
+
+
 @pytest.mark.parametrize("batch_size", [4, 5])
 def test_states_continue_where_another_trainer_saved_them(batch_size):
     model, _ = pair(STATEFUL["simple"])

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
+from trainlib.core.graph import depends_on
 from trainlib.core.tree import leaves_by_path, with_rank
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Masked
@@ -64,14 +65,14 @@ def masked_state(
         is_part: whether the batch is a replica's part of a larger batch. Default: False.
 
     Raises:
-        ValueError: the function returns one number for the batch, of which a replica has a part.
+        ValueError: the function returns one number for a batch that is a replica's part.
     """
     if not isinstance(metric, Metric):
         values = masked(metric, y, output)
         if is_part and is_whole(values):
             raise ValueError(
-                "it is one number for the whole batch, of which each replica has a part: return a "
-                "value for each example, or train with strategy='one_device'"
+                "it is one number for the whole batch, but each replica has only a part of it: "
+                "return a value for each example, or train with strategy='one_device'"
             )
         return Mean.from_model_output(values, *weight)
     mask = None if tf.nest.is_nested(output.y_pred) else output.mask
@@ -157,20 +158,6 @@ def _used(function: Callable[..., Any], y: Tree, y_pred: Tree) -> list[bool]:
     first, count = len(tf.nest.flatten(y)), len(tf.nest.flatten(y_pred))
     inputs = concrete.inputs[first : first + count]
     return [depends_on(concrete.outputs, [x]) for x in inputs]
-
-
-def depends_on(tensors: Sequence[Tensor], sources: Sequence[Tensor]) -> bool:
-    """Return whether any of the tensors of a graph is computed from any of the sources."""
-    ends = {id(x) for x in sources}
-    pending, seen = list(tensors), set()
-    while pending:
-        x = pending.pop()
-        if id(x) in ends:
-            return True
-        if id(x.op) not in seen:
-            seen.add(id(x.op))
-            pending += x.op.inputs
-    return False
 
 
 def is_whole(values: Any) -> bool:

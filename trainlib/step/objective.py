@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from trainlib.core.graph import depends_on
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Loss, Masked, weighted_sum
 from trainlib.losses.reductions import per_example
 from trainlib.metrics import Mean
 from trainlib.regularizers import Regularizer
-from trainlib.step.masks import depends_on, is_whole, masked, masked_state, under
+from trainlib.step.masks import is_whole, masked, masked_state, under
 from trainlib.step.output_parts import of_output
 from trainlib.step.state import Batch, MetricStates, ModelOutput, Part, StepConfig
 
@@ -85,15 +86,15 @@ def loss_sums(
         is_part: whether the batch is a replica's part of a larger batch. Default: False.
 
     Raises:
-        ValueError: the loss is one number for the whole batch, of which a replica has a part.
+        ValueError: the loss is one number for a batch that is a replica's part.
     """
     x, y, *weight = batch
     losses = masked(loss_fn, y, output)
     whole, is_masked = is_whole(losses), isinstance(losses, Masked)
     if whole and is_part:
         raise ValueError(
-            "the loss is one number for the whole batch, of which each replica has a part: give "
-            "the loss an axis, or the model outputs of shape [batch, 1], or train with "
+            "the loss is one number for the whole batch, but each replica has only a part of it: "
+            "give the loss an axis, or the model outputs of shape [batch, 1], or train with "
             "strategy='one_device'"
         )
     total, count = weighted_sum(losses, *weight)
@@ -212,7 +213,7 @@ def weight_of_batch(
 
 
 def _present(losses: Tensor, output: ModelOutput) -> Tensor:
-    """Return the losses, of which those of absent examples do not count."""
+    """Return the losses; those of absent examples do not count."""
     present = None if output.part is None else output.part.present
     return losses if present is None else under(present, losses)
 
@@ -229,7 +230,7 @@ def check_penalty(sums: LossSums, output: ModelOutput, batch: Batch) -> None:
     weighted = bool(weight) if output.part is None else output.part.weighted
     if (weighted or isinstance(sums.losses, Masked)) and _is_of_batch(output, x):
         raise ValueError(
-            "the model adds a penalty that it computes from its batch, of which the replicas have "
-            "parts of different weights: train with strategy='one_device', or without sample "
+            "the model adds a penalty that it computes from its batch, and the parts of the "
+            "replicas have different weights: train with strategy='one_device', or without sample "
             "weights and masks"
         )

@@ -1,4 +1,4 @@
-"""Penalties that a model computes from its batch, of which a replica has a part.
+"""Penalties that a model computes from its batch, where each replica has a part of it.
 
 The penalty of a batch is taken as the mean of those of its parts. That is right for a mean over the
 examples; a sum over them would become smaller with each replica.
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainlib.core.graph import depends_on, key_of, operands
 from trainlib.core.types import Tensor
-from trainlib.step.masks import depends_on
 
 _OF_SIZES = ("Cast", "Identity", "StridedSlice", "GatherV2", "Squeeze", "Reshape", "Prod")
 """Operations between the shape of a tensor and the number of its rows."""
@@ -34,8 +34,8 @@ def check_penalties(penalties: Sequence[Tensor], inputs: Sequence[Tensor]) -> No
             continue
         if _reduces(penalty, inputs, rows):
             raise ValueError(
-                "the model adds a penalty that sums over its batch, of which several replicas have "
-                "only parts: add the mean over the examples, by tf.reduce_mean, or train with "
+                "the model adds a penalty that sums over its batch, but each replica has only a "
+                "part of it: add the mean over the examples, by tf.reduce_mean, or train with "
                 "strategy='one_device'"
             )
 
@@ -49,13 +49,13 @@ def _reduces(penalty: Tensor, inputs: Sequence[Tensor], rows: int) -> bool:
     while pending:
         x = pending.pop()
         op = x.op
-        if id(op) in seen or op.type == "Mean" and _takes_rows(op, rows):
+        if key_of(x) in seen or op.type == "Mean" and _takes_rows(op, rows):
             continue
-        seen.add(id(op))
+        seen.add(key_of(x))
         if op.type in _REDUCTIONS and _takes_rows(op, rows) and depends_on([x], inputs):
             return True
         if not _divides_by(op, rows):
-            pending += op.inputs
+            pending += operands(x)
     return False
 
 

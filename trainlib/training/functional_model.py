@@ -45,6 +45,7 @@ def as_functional_model(
     model: Any,
     seed: int = 0,
     precision: str | None = None,
+    *,
     synchronized: bool = False,
     open_numbers: bool = False,
     gradient_checkpointing: bool = False,
@@ -56,11 +57,11 @@ def as_functional_model(
 
     Args:
         model: the model.
-        seed: seed of a Keras model's dropout.
-        precision: as in `functional_from_keras`.
-        synchronized: as in `functional_from_keras`.
-        open_numbers: as in `functional_from_keras`.
-        gradient_checkpointing: as in `functional_from_keras`.
+        seed: seed of a Keras model's dropout. Default: 0.
+        precision: as in `functional_from_keras`. Default: None, as it was built.
+        synchronized: as in `functional_from_keras`. Default: False.
+        open_numbers: as in `functional_from_keras`. Default: False.
+        gradient_checkpointing: as in `functional_from_keras`. Default: False.
 
     Raises:
         TypeError: it is neither of the two.
@@ -69,7 +70,12 @@ def as_functional_model(
     """
     if not isinstance(model, FunctionalModel):
         return functional_from_keras(
-            model, seed, precision, synchronized, open_numbers, gradient_checkpointing
+            model,
+            seed,
+            precision,
+            synchronized=synchronized,
+            open_numbers=open_numbers,
+            gradient_checkpointing=gradient_checkpointing,
         )
     if gradient_checkpointing:
         raise ValueError(
@@ -95,6 +101,7 @@ def functional_from_keras(
     model: Any,
     seed: int = 0,
     precision: str | None = None,
+    *,
     synchronized: bool = False,
     open_numbers: bool = False,
     gradient_checkpointing: bool = False,
@@ -113,13 +120,16 @@ def functional_from_keras(
         model: the model. One with a custom `call` must be reproducible by `from_config` from its
             `get_config()`, unless it was built in the precision. Its last layer computes as the
             others do, and its inputs are cast to the compute dtype, as in Keras.
-        seed: seed of the dropout.
-        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16"; None for the
+        seed: seed of the dropout. Default: 0.
+        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". Default: None, the
             precision that the model was built in.
-        synchronized: whether batch normalization takes its statistics over all replicas.
+        synchronized: whether batch normalization takes its statistics over all replicas. Default:
+            False.
         open_numbers: whether numbers of layers, such as dropout rates, are values of the state.
+            Default: False.
         gradient_checkpointing: whether the backward pass recomputes activations of graphs of
             layers. Layers that were made in a `keras.RematScope` are recomputed in any case.
+            Default: False.
 
     Raises:
         TypeError: it is not a Keras model.
@@ -144,7 +154,11 @@ def functional_from_keras(
     if synchronized:
         synchronize(called)
     apply_fn = pure_call(
-        called, list(params), list(model_state), synchronized, gradient_checkpointing
+        called,
+        list(params),
+        list(model_state),
+        on_replicas=synchronized,
+        gradient_checkpointing=gradient_checkpointing,
     )
     if open_numbers:
         apply_fn = with_numbers(apply_fn, called)

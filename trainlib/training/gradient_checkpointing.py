@@ -1,12 +1,13 @@
 """Gradient checkpointing of Keras models: which parts of a forward pass are recomputed.
 
-Of graphs of layers, nested ones too, the parts of `graph_parts`; and the layers that were made
-within a `keras.RematScope`, as it says, in any model.
+These are the parts of the model's graphs of layers (`graph_parts`), where they are asked for, and
+the layers that were made within a `keras.RematScope`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,28 +25,31 @@ from trainlib.training.keras_private import (
 from trainlib.training.layer_calls import method_replaced
 from trainlib.training.model_ending import PROBABILITIES
 from trainlib.training.recomputation import Recomputed
+from trainlib.training.reentry import reentered
 from trainlib.training.variable_scope import VariableScope
 
 
 class GradientCheckpointing:
-    """The parts of a Keras model that are recomputed in the backward pass.
+    """The parts of a Keras model that the backward pass recomputes.
 
     Args:
         model: the model.
-        by_parts: whether graphs of layers are divided; otherwise only layers of a
-            `keras.RematScope` are recomputed. Default: False.
+        by_parts: whether graphs of layers are recomputed in parts. Layers of a `keras.RematScope`
+            are recomputed in any case. Default: False.
 
     Raises:
         ValueError: parts are asked for, and the model has none.
     """
 
     def __init__(self, model: Any, by_parts: bool = False) -> None:
-        scoped = [layer for layer in all_layers(model) if is_rematerialized(layer)]
-        self._layers = [x for x in scoped if x is not model and _may_be(x)]
-        self._whole = [x for x in scoped if x is model or not _may_be(x)]
-        self._parts = [(x, divide(x)) for x in graphs_within(model)] if by_parts else []
-        recomputed = any(part.recomputed for _, parts in self._parts for part in parts)
-        if by_parts and not recomputed and not self._layers:
+        self._graphs = [(x, divide(x)) for x in graphs_within(model)] if by_parts else []
+        self._scoped = [
+            (layer, layer is not model and _can_be_recomputed(layer))
+            for layer in all_layers(model)
+            if is_rematerialized(layer)
+        ]
+        has_parts = any(part.recomputed for _, parts in self._graphs for part in parts)
+        if by_parts and not has_parts and not any(recomputed for _, recomputed in self._scoped):
             raise ValueError(
                 f"gradient_checkpointing: the model {model.name!r} has no part to recompute: it "
                 "needs a graph of several layers (Sequential, Functional), or layers that are made "
@@ -54,24 +58,34 @@ class GradientCheckpointing:
 
     @contextlib.contextmanager
     def within(self, scope: VariableScope, training: bool) -> Iterator[None]:
-        """Context of a forward pass whose parts are recomputed, if it is one of training.
+        """Context of a forward pass in which the parts are recomputed.
 
         Args:
-            scope: the variables of the pass.
-            training: whether a backward pass follows.
+            scope: the values of the variables in the pass.
+            training: whether a backward pass follows; nothing is recomputed otherwise.
         """
         with contextlib.ExitStack() as held:
-            for graph, parts in self._parts if training else ():
-                run = _in_place_of_any(_Run(graph, parts, scope))
-                held.enter_context(method_replaced(graph, RUN_OF_GRAPH, run))
-            for layer in (*self._layers, *self._whole):
-                recomputed = training and layer in self._layers
-                make = _recomputed_in(scope, layer) if recomputed else _as_it_is
+            for graph, parts in self._graphs if training else ():
+                run = _GraphInParts(graph, parts, scope)
+                held.enter_context(method_replaced(graph, RUN_OF_GRAPH, _replaced_by(run)))
+            # Entered again where a part is recomputed: Keras's own method would otherwise be called
+            # there for the layers inside of it.
+            held.enter_context(reentered(lambda: self._scoped_calls(scope, training)))
+            yield
+
+    @contextlib.contextmanager
+    def _scoped_calls(self, scope: VariableScope, training: bool) -> Iterator[None]:
+        """Context in which layers of a `keras.RematScope` are recomputed here, not by Keras."""
+        with contextlib.ExitStack() as held:
+            for layer, recomputed in self._scoped:
+                make = _plain_call
+                if training and recomputed:
+                    make = functools.partial(_recomputed_call, scope, layer)
                 held.enter_context(method_replaced(layer, CALL_IN_SCOPE, make))
             yield
 
 
-def _may_be(layer: Any) -> bool:
+def _can_be_recomputed(layer: Any) -> bool:
     """Return whether a layer can be recomputed by itself.
 
     Not a graph of layers, which is more than a part; nor an embedding, whose gradient is sparse;
@@ -84,41 +98,39 @@ def _may_be(layer: Any) -> bool:
     return not has_embedding(layer)
 
 
-def _in_place_of_any(method: Callable[..., Any]) -> Callable[[Any], Callable[..., Any]]:
-    """Return what makes a method, whatever the one before was."""
+def _replaced_by(method: Callable[..., Any]) -> Callable[[Any], Callable[..., Any]]:
+    """Return the `make` of `method_replaced` for a method that does not call the one before."""
     return lambda _: method
 
 
-def _as_it_is(_: Any) -> Callable[..., Any]:
-    """Return a method that returns the call of a layer."""
+def _plain_call(_: Any) -> Callable[..., Any]:
+    """Return a method CALL_IN_SCOPE that returns the call of a layer as it is."""
     return lambda call, *args, **options: call
 
 
-def _recomputed_in(scope: VariableScope, layer: Any) -> Callable[..., Any]:
-    """Return what makes a method that returns the call of a layer, recomputed if Keras's would be.
+def _recomputed_call(scope: VariableScope, layer: Any, of_keras: Any) -> Callable[..., Any]:
+    """Return a method CALL_IN_SCOPE that returns the call of a layer, recomputed.
 
-    Keras's method wraps the call in `tf.recompute_grad`, which takes no keyword arguments in a
-    graph, draws other random numbers when it recomputes, and loses gradients with respect to
-    variables in a stateless scope.
+    It is recomputed where the layer's `keras.RematScope` says so, which Keras's method decides. The
+    call that this returns is not used: `tf.recompute_grad` takes no keyword arguments in a graph,
+    draws other random numbers when it recomputes, and loses gradients with respect to variables in
+    a stateless scope.
     """
 
-    def make(of_keras: Callable[..., Any]) -> Callable[..., Any]:
-        def method(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-            is_asked_for = of_keras(call, *args, **options) is not call
-            return Recomputed(call, scope, [layer]) if is_asked_for else call
+    def method(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        is_asked_for = of_keras(call, *args, **options) is not call
+        return Recomputed(call, scope, [layer]) if is_asked_for else call
 
-        return method
-
-    return make
+    return method
 
 
-class _Run:
-    """Makes the calls of a graph of layers, part by part.
+class _GraphInParts:
+    """The method RUN_OF_GRAPH of a graph of layers, which makes its calls part by part.
 
     Args:
         graph: the graph.
         parts: its parts.
-        scope: the variables of the pass.
+        scope: the values of the variables in the pass.
     """
 
     def __init__(self, graph: Any, parts: Sequence[GraphPart], scope: VariableScope) -> None:
@@ -128,25 +140,19 @@ class _Run:
         given = keras.tree.flatten(inputs)
         tensors = {id(x): y for x, y in zip(self._graph.inputs, given, strict=True)}
         for part in self._parts:
-            values = [tensors[id(x)] for x in part.inputs]
-            run = _calls_of(part, operation_fn)
+            run: Callable[[list[Any]], list[Any]] = functools.partial(_run, part, operation_fn)
             if part.recomputed:
                 run = Recomputed(run, self._scope, part.layers)
-            tensors |= {id(x): y for x, y in zip(part.outputs, run(values), strict=True)}
+            made = run([tensors[id(x)] for x in part.inputs])
+            tensors |= {id(x): y for x, y in zip(part.outputs, made, strict=True)}
         return pack_outputs(self._graph, [tensors[id(x)] for x in self._graph.outputs])
 
 
-def _calls_of(
-    part: GraphPart, operation_fn: Callable[[Any], Any]
-) -> Callable[[list[Any]], list[Any]]:
-    """Return the calls of a part as a function of its inputs."""
-
-    def run(values: list[Any]) -> list[Any]:
-        tensors = {id(x): y for x, y in zip(part.inputs, values, strict=True)}
-        for call in part.calls:
-            args, options = call.arguments.fill_in(tensors)
-            made = keras.tree.flatten(operation_fn(call.operation)(*args, **options))
-            tensors |= {id(x): y for x, y in zip(call.outputs, made, strict=True)}
-        return [tensors[id(x)] for x in part.outputs]
-
-    return run
+def _run(part: GraphPart, operation_fn: Callable[[Any], Any], inputs: list[Any]) -> list[Any]:
+    """Return the outputs of a part of a graph, given its inputs."""
+    tensors = {id(x): y for x, y in zip(part.inputs, inputs, strict=True)}
+    for call in part.calls:
+        args, options = call.arguments.fill_in(tensors)
+        made = keras.tree.flatten(operation_fn(call.operation)(*args, **options))
+        tensors |= {id(x): y for x, y in zip(call.outputs, made, strict=True)}
+    return [tensors[id(x)] for x in part.outputs]

@@ -1,11 +1,11 @@
-"""A graph of layers in parts, each of which is recomputed in the backward pass.
+"""The division of a graph of layers into parts, each of which is recomputed in the backward pass.
 
-Between two parts the tensors that later layers read are kept. The parts are chosen so that
+Between two parts the tensors that later layers read are kept. The division is the one for which
 
-    kept values + values within the largest part
+    values kept between the parts + values within the largest part
 
-is smallest, as far as the shapes of the layers' inputs and outputs say: of n equal layers in a row
-the parts have about sqrt(n) each.
+is smallest, by the shapes of the layers' inputs and outputs: of n equal layers in a row the parts
+have about sqrt(n) each.
 
 References:
     Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
@@ -27,8 +27,8 @@ from trainlib.training.keras_private import (
     graph_of_layers,
 )
 
-_LARGEST_COUNT = 64
-"""Number of parts up to which a division is searched for."""
+_MAX_PARTS = 64
+"""Largest number of parts for which a division is searched."""
 
 
 class GraphPart(NamedTuple):
@@ -56,24 +56,40 @@ class GraphPart(NamedTuple):
 def divide(graph: Any) -> list[GraphPart]:
     """Return the parts of a graph of layers, in order.
 
-    What ends the backward pass first is not recomputed: the last part, and any that makes outputs
-    of the graph, whose losses read the logits before a softmax. Neither are graphs within the
-    graph, which have parts of their own, and embeddings, whose gradients are sparse.
+    Not recomputed are the last part, with which the backward pass begins; the parts that make
+    outputs of the graph, whose losses look for the logits before a softmax; graphs within the
+    graph, which have parts of their own; and embeddings, whose gradients are sparse.
 
     Args:
         graph: of `keras_private.graph_of_layers`.
     """
     calls = calls_of(graph)
-    alone = [_is_alone(call.operation) for call in calls]
-    ends = _ends([_values(call) for call in calls], _kept(graph, calls), alone)
-    outputs = {id(x) for x in graph.outputs}
+    alone = [_is_own_part(call.operation) for call in calls]
+    ends = _best_ends([_values(call) for call in calls], _kept_values(graph, calls), alone)
+    outputs = _made_for_outputs(graph, calls)
     parts = []
     for start, end in itertools.pairwise([0, *ends]):
         inside = calls[start:end]
         makes_outputs = any(id(x) in outputs for call in inside for x in call.outputs)
         recomputed = not (makes_outputs or alone[start] or end == len(calls))
-        parts.append(GraphPart(inside, *_border(graph, calls, start, end), recomputed))
+        parts.append(GraphPart(inside, *_inputs_and_outputs(graph, calls, start, end), recomputed))
     return parts
+
+
+def _made_for_outputs(graph: Any, calls: Sequence[Any]) -> set[int]:
+    """Return the ids of the outputs, and of the tensors that are passed on as outputs unchanged."""
+    found = {id(x) for x in graph.outputs}
+    for call in reversed(calls):
+        if _changes_nothing(call.operation) and any(id(x) in found for x in call.outputs):
+            found |= {id(x) for x in call.input_tensors}
+    return found
+
+
+def _changes_nothing(operation: Any) -> bool:
+    """Return whether a call changes no value of its input, but for a cast to another dtype."""
+    if isinstance(operation, keras.layers.Activation):
+        return operation.activation is keras.activations.linear
+    return type(operation).__name__ in ("Identity", "Cast")
 
 
 def graphs_within(layer: Any) -> list[Any]:
@@ -94,7 +110,7 @@ def graphs_within(layer: Any) -> list[Any]:
     return list({id(x): x for x in found}.values())
 
 
-def _is_alone(operation: Any) -> bool:
+def _is_own_part(operation: Any) -> bool:
     """Return whether a call is a part by itself, which is not recomputed."""
     if not isinstance(operation, keras.layers.Layer):
         return False
@@ -116,8 +132,11 @@ def _values(call: Any) -> int:
     return sum(_size(x) for x in (*call.input_tensors, *call.outputs))
 
 
-def _kept(graph: Any, calls: Sequence[Any]) -> list[int]:
-    """Return how many values are kept between calls: entry i, those before call i."""
+def _kept_values(graph: Any, calls: Sequence[Any]) -> list[int]:
+    """Return for each position between calls the number of values that are kept there.
+
+    Entry i counts those that calls before call i make, and call i or later ones read.
+    """
     last = {id(x): i for i, call in enumerate(calls) for x in call.input_tensors}
     last |= {id(x): len(calls) for x in graph.outputs}
     change = [0] * (len(calls) + 2)
@@ -129,22 +148,31 @@ def _kept(graph: Any, calls: Sequence[Any]) -> list[int]:
     return list(itertools.accumulate(change))[: len(calls) + 1]
 
 
-def _ends(values: Sequence[int], kept: Sequence[int], alone: Sequence[bool]) -> list[int]:
-    """Return after how many calls each part ends, by the division that needs the fewest values."""
+def _best_ends(values: Sequence[int], kept: Sequence[int], alone: Sequence[bool]) -> list[int]:
+    """Return after how many calls each part ends, in the division that needs the fewest values.
+
+    Args:
+        values: the number of values that each call reads and makes.
+        kept: of `_kept_values`.
+        alone: whether each call is a part by itself.
+    """
     total = sum(values)
     found = []
-    for count in range(1, min(len(values), _LARGEST_COUNT) + 1):
-        ends = _cheapest(values, kept, alone, -(-total // count))
+    for count in range(1, min(len(values), _MAX_PARTS) + 1):
+        ends = _ends_of_bounded(values, kept, alone, -(-total // count))
         parts = itertools.pairwise([0, *ends])
         largest = max(sum(values[a:b]) for a, b in parts)
         found.append((sum(kept[end] for end in ends[:-1]) + largest, len(ends), ends))
     return min(found)[-1] if found else []
 
 
-def _cheapest(
+def _ends_of_bounded(
     values: Sequence[int], kept: Sequence[int], alone: Sequence[bool], bound: int
 ) -> list[int]:
-    """Return the ends of parts of bounded size between which the fewest values are kept."""
+    """Return the ends of parts of bounded size between which the fewest values are kept.
+
+    A part of one call may be larger than the bound.
+    """
     costs, starts = [0], [0]
     for end in range(1, len(values) + 1):
         reachable = list(_starts(values, alone, bound, end))
@@ -169,7 +197,9 @@ def _starts(values: Sequence[int], alone: Sequence[bool], bound: int, end: int) 
         yield start
 
 
-def _border(graph: Any, calls: Sequence[Any], start: int, end: int) -> tuple[list[Any], list[Any]]:
+def _inputs_and_outputs(
+    graph: Any, calls: Sequence[Any], start: int, end: int
+) -> tuple[list[Any], list[Any]]:
     """Return the tensors that the calls from `start` to `end` read of others, and make for them."""
     made = {id(x): x for call in calls[start:end] for x in call.outputs}
     read = {id(x): x for call in calls[start:end] for x in call.input_tensors}

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from trainlib.core.graph import depends_on
 from trainlib.core.tree import total
 from trainlib.core.types import Tensor, Tree
-from trainlib.step.masks import depends_on
 from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.batch_penalties import check_penalties
 from trainlib.training.batch_statistics import batch_norm_variables
@@ -27,6 +27,7 @@ def pure_call(
     model: Any,
     params: Sequence[str],
     model_state: Sequence[str],
+    *,
     on_replicas: bool = False,
     gradient_checkpointing: bool = False,
 ) -> ApplyFn:
@@ -40,8 +41,9 @@ def pure_call(
         model: the Keras model.
         params: the paths of its trained variables, in the order of `model_variables`.
         model_state: those of the others.
-        on_replicas: whether several replicas call it, each on its part of a batch.
+        on_replicas: whether several replicas call it, each on its part of a batch. Default: False.
         gradient_checkpointing: whether the backward pass recomputes parts of the forward pass.
+            Default: False.
 
     Raises:
         ValueError: the model has no parts to recompute; or from the function, if the call changes
@@ -116,8 +118,8 @@ def _check_equal_on_replicas(assigned: dict[str, Tensor], x: Tree) -> None:
         symbolic = not hasattr(value, "numpy")
         if symbolic and SEED_STATE not in path and depends_on([value], inputs):
             raise ValueError(
-                f"{path}: the forward pass assigns this variable from its batch, of which several "
-                "replicas have only parts: train with strategy='one_device'"
+                f"{path}: the forward pass assigns this variable from its batch, but each replica "
+                "has only a part of it: train with strategy='one_device'"
             )
 
 
@@ -128,10 +130,11 @@ def _without_side_effects(model: Any) -> Iterator[None]:
     first = 0 if graph is None else len(graph.get_operations())
     before = _attributes(model)
     yield
-    for (layer, name), value in _attributes(model).items():
-        old = before.get((layer, name), value)
+    for key, value in _attributes(model).items():
+        old = before.get(key, value)
         same = old is value or (not _is_array(old) and not _is_array(value) and old == value)
         if not same:
+            _, layer, name = key
             raise ValueError(
                 f"layer {layer!r} assigns its attribute {name!r} in its call, which runs once for "
                 "many steps, so that training cannot carry it: keep it in a variable, made by "
@@ -150,10 +153,13 @@ def _without_side_effects(model: Any) -> Iterator[None]:
         )
 
 
-def _attributes(model: Any) -> dict[tuple[str, str], Any]:
-    """Return the numbers and arrays in attributes of custom layers, by layer and name."""
+def _attributes(model: Any) -> dict[tuple[int, str, str], Any]:
+    """Return the numbers and arrays in attributes of custom layers, by layer and name.
+
+    The key of a layer is its id, and its name, which layers of nested models may share.
+    """
     return {
-        (layer.name, name): value
+        (id(layer), layer.name, name): value
         for layer in all_layers(model)
         if not type(layer).__module__.startswith("keras.")
         for name, value in vars(layer).items()

@@ -33,38 +33,14 @@ from trainlib.training.reentry import Context, entered_contexts
 from trainlib.training.variable_scope import PartScope, VariableScope
 
 
-class _Nesting(threading.local):
-    """How many parts this thread is within: each replica is traced in a thread."""
-
-    depth: int = 0
-
-
-_nesting = _Nesting()
-
-
-@dataclasses.dataclass
-class _First:
-    """What the first computation of a part returned, whose gradient is taken by the second.
-
-    Attributes:
-        outputs: its outputs, flat.
-        structure: its outputs.
-        scope: with what it assigned.
-    """
-
-    outputs: list[Any]
-    structure: Any
-    scope: PartScope
-
-
 class Recomputed:
     """A part of a forward pass that the backward pass computes again.
 
-    Within it no further part is recomputed by itself.
+    A part inside of another one is not recomputed by itself.
 
     Args:
         function: computes the part: any arguments, a structure of tensors as a result.
-        scope: the variables of the pass.
+        scope: the values of the variables in the pass.
         layers: layers whose variables the part reads.
     """
 
@@ -72,55 +48,114 @@ class Recomputed:
         self, function: Callable[..., Any], scope: VariableScope, layers: Sequence[Any]
     ) -> None:
         self._function, self._scope = function, scope
-        own = {id(v): v for layer in layers for v in layer.variables}
-        self._own = [v for v in scope.trained if id(v) in own]
+        of_layers = {id(v) for layer in layers for v in layer.variables}
+        self._trained = [v for v in scope.trained if id(v) in of_layers]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if _nesting.depth:
             return self._function(*args, **options)
-        given = self._scope.current()
-        values = {id(v): x for v, x in given}
-        leaves = keras.tree.flatten((args, options))
-        moving = [i for i, x in enumerate(leaves) if _is_floating(x)]
-        contexts = (*entered_contexts(), _kept_call_state())
-        first: list[_First] = []
-
-        def compute(*tensors: Tensor) -> tuple[Tensor, ...]:
-            weights = tensors[len(moving) :]
-            arguments = {id(v): w for v, w in zip(self._own, weights, strict=True)}
-            filled = list(leaves)
-            for i, x in zip(moving, tensors, strict=False):
-                filled[i] = _with_mask(x, mask_of(leaves[i]))
-            scope = PartScope(given, self._scope.trained, arguments)
-            with ExitStack() as held:
-                for context in contexts if first else ():
-                    held.enter_context(context())
-                held.enter_context(scope)
-                held.enter_context(_inside())
-                given_args, given_options = keras.tree.pack_sequence_as((args, options), filled)
-                found = self._function(*given_args, **given_options)
-            flat = keras.tree.flatten(found)
-            if not first:
-                first.append(_First(flat, found, scope))
-            return (*filter(_is_floating, flat), *scope.losses)
-
-        tensors = [*(leaves[i] for i in moving), *(values[id(v)] for v in self._own)]
-        with _refused_if_random():
-            results = with_recomputed_gradient(compute, len(moving))(*tensors) if tensors else ()
-        if not results:  # nothing that has a gradient
+        call = _PartCall(self._function, self._scope, self._trained, (args, options))
+        results: tuple[Tensor, ...] = ()
+        if call.tensors:
+            with _refused_if_random():
+                compute = with_recomputed_gradient(call.compute, len(call.inputs))
+                results = compute(*call.tensors)
+        if not results:  # nothing has a gradient
             return self._function(*args, **options)
-        return self._outputs(first[0], list(results))
+        return call.outputs(results)
 
-    def _outputs(self, first: _First, results: list[Tensor]) -> Any:
-        """Return the outputs, with what was assigned and added to the loss in the outer scope."""
+
+@dataclasses.dataclass
+class _FirstComputation:
+    """What the first computation of a part returned.
+
+    Attributes:
+        leaves: its outputs, flat.
+        structure: its outputs.
+        scope: holds what it assigned to variables.
+    """
+
+    leaves: list[Any]
+    structure: Any
+    scope: PartScope
+
+
+class _PartCall:
+    """A call of a part, which is computed in the forward pass and again in the backward pass.
+
+    Both computations begin with the same values of all variables, in the same contexts.
+
+    Args:
+        function: computes the part.
+        scope: the values of the variables in the pass.
+        trained: the trained variables that the part reads.
+        arguments: `(args, options)` of the function.
+
+    Attributes:
+        inputs: the tensors among the arguments that may have a gradient.
+        tensors: the inputs, and the values of the trained variables.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        scope: VariableScope,
+        trained: Sequence[Any],
+        arguments: tuple[tuple[Any, ...], dict[str, Any]],
+    ) -> None:
+        self._function, self._scope, self._trained = function, scope, trained
+        self._arguments, self._leaves = arguments, keras.tree.flatten(arguments)
+        self._given = scope.current()
+        self._contexts = (*entered_contexts(), _current_call_state())
+        self._first: _FirstComputation | None = None
+        values = {id(variable): value for variable, value in self._given}
+        self.inputs = [x for x in self._leaves if _is_floating(x)]
+        self.tensors = [*self.inputs, *(values[id(v)] for v in trained)]
+
+    def compute(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Return the floating outputs of the part and its penalties.
+
+        Args:
+            *tensors: `self.tensors`, or others in their place.
+        """
+        count = len(self.inputs)
+        weights = {id(v): w for v, w in zip(self._trained, tensors[count:], strict=True)}
+        scope = PartScope(self._given, self._scope.trained, weights)
+        with ExitStack() as held:
+            for context in () if self._first is None else self._contexts:
+                held.enter_context(context())
+            held.enter_context(scope)
+            held.enter_context(_within_part())
+            args, options = self._with_inputs(tensors[:count])
+            found = self._function(*args, **options)
+        leaves = keras.tree.flatten(found)
+        if self._first is None:
+            self._first = _FirstComputation(leaves, found, scope)
+        return (*filter(_is_floating, leaves), *scope.losses)
+
+    def _with_inputs(self, inputs: Sequence[Tensor]) -> Any:
+        """Return the arguments with other inputs, which have the masks of the given ones."""
+        new = iter(inputs)
+        leaves = [_with_mask(next(new), mask_of(x)) if _is_floating(x) else x for x in self._leaves]
+        return keras.tree.pack_sequence_as(self._arguments, leaves)
+
+    def outputs(self, results: Sequence[Tensor]) -> Any:
+        """Return the outputs of the part.
+
+        What its first computation assigned to variables, and its penalties, are those of the pass.
+
+        Args:
+            results: of `compute`, as tensors with the gradient of the second computation.
+        """
+        first = self._first
+        assert first is not None
         for update in first.scope.assigned():
             self._scope.add_update(update)
-        found = [
-            _with_mask(results.pop(0), mask_of(x)) if _is_floating(x) else x for x in first.outputs
-        ]
-        for penalty in results:
+        new = iter(results)
+        leaves = [_with_mask(next(new), mask_of(x)) if _is_floating(x) else x for x in first.leaves]
+        for penalty in new:
             self._scope.add_loss(penalty)
-        return keras.tree.pack_sequence_as(first.structure, found)
+        return keras.tree.pack_sequence_as(first.structure, leaves)
 
 
 def with_recomputed_gradient(
@@ -130,8 +165,8 @@ def with_recomputed_gradient(
 
     Args:
         function: of floating tensors, with a tuple of floating tensors as its result.
-        delayed: number of its first arguments that are not known to the second computation before
-            these gradients are, so that XLA does not merge the two computations.
+        delayed: number of its first arguments that the second computation is given only after
+            these gradients, so that XLA does not merge the two computations.
 
     Differences:
         TensorFlow: `tf.recompute_grad` adds 0 to all arguments, the parameters too, and XLA leaves
@@ -154,32 +189,29 @@ def with_recomputed_gradient(
     return found
 
 
-def _is_floating(x: Any) -> bool:
-    """Return whether a leaf is a tensor that may have a gradient."""
-    return isinstance(x, tf.Tensor) and x.dtype.is_floating
+class _Nesting(threading.local):
+    """How many parts this thread is within: each replica is traced in a thread."""
+
+    depth: int = 0
 
 
-def _with_mask(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Return a tensor with a mask of Keras."""
-    if mask is not None:
-        set_mask(x, mask)
-    return x
-
-
-def _kept_call_state() -> Context:
-    """Return the context of what Keras holds now."""
-    state = call_state()
-    return lambda: in_call_state(state)
+_nesting = _Nesting()
 
 
 @contextlib.contextmanager
-def _inside() -> Iterator[None]:
+def _within_part() -> Iterator[None]:
     """Context of the computation of a part."""
     _nesting.depth += 1
     try:
         yield
     finally:
         _nesting.depth -= 1
+
+
+def _current_call_state() -> Context:
+    """Return the context with what Keras holds now."""
+    state = call_state()
+    return lambda: in_call_state(state)
 
 
 @contextlib.contextmanager
@@ -194,3 +226,15 @@ def _refused_if_random() -> Iterator[None]:
             "draws others when it is recomputed: draw them by keras.random with a "
             "keras.random.SeedGenerator of the layer"
         )
+
+
+def _is_floating(x: Any) -> bool:
+    """Return whether a leaf is a tensor that may have a gradient."""
+    return isinstance(x, tf.Tensor) and x.dtype.is_floating
+
+
+def _with_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Return a tensor with a mask of Keras."""
+    if mask is not None:
+        set_mask(x, mask)
+    return x

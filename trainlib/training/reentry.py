@@ -1,4 +1,4 @@
-"""The contexts in which a model is called, to enter again where a part of it is recomputed."""
+"""The contexts in which a model is called, which are entered again where a part is recomputed."""
 
 from __future__ import annotations
 
