@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from helpers.executions import EXECUTIONS
 
-from trainlib.core.finite import all_finite, first_nonfinite
+from trainlib.core.finite import all_finite, first_nonfinite, nonfinite_leaf
 
 BAD = (np.inf, -np.inf, np.nan)
 
@@ -41,3 +41,11 @@ def test_bad_rows_of_slices_are_found():
     rows = tf.IndexedSlices(tf.constant([[1.0], [np.inf]]), tf.constant([0, 2]), [3, 1])
     assert int(first_nonfinite([rows])) == 0
     assert not bool(all_finite([rows]))
+
+
+@pytest.mark.parametrize("make", [tf.constant, tf.Variable])
+def test_a_bad_tensor_is_named_by_its_path(make):
+    params = {"a": [make([1.0]), make([2.0])], "b": None}
+    assert nonfinite_leaf(params) is None
+    params["a"][1] = make([np.inf])
+    assert nonfinite_leaf(params) == "a/1"

@@ -256,11 +256,14 @@ def test_a_run_rolls_back_and_continues_after_the_step(execution, tmp_path, make
     assert bits(trainer) == bits(other)
     assert history[0]["skipped_steps"] == 1
     trainer = make("roll_back", execution=execution)
-    trainer.fit(with_bad(10), callbacks=[SaveEvery(steps=8)], checkpoints=tmp_path / "others")
+    history = trainer.fit(
+        with_bad(10), callbacks=[SaveEvery(steps=8)], checkpoints=tmp_path / "others"
+    )
     other = make("skip", execution=execution)
-    other.fit([*GOOD[:8], *GOOD[11:]])
+    expected = other.fit([*GOOD[:8], *GOOD[11:]])
     assert bits(trainer) == bits(other)
     assert trainer.batches_seen == BATCHES
+    assert results(history) == results(expected)  # without the batches that were left out
 
 
 @pytest.mark.parametrize(
@@ -280,6 +283,72 @@ def test_a_rollback_to_the_same_checkpoint_ends_the_run(places, every, message, 
 def test_an_unknown_policy_is_refused(make):
     with pytest.raises(ValueError, match="unknown nonfinite 'halt'"):
         make("halt")
+
+
+def nan_at(update):
+    """An optimizer that makes NaN of the finite gradients of an update, counted from 1."""
+
+    def apply(grads, state, params):
+        factor = tf.where(state == update - 1, np.nan, -0.01)
+        return tf.nest.map_structure(lambda g: tf.cast(factor, g.dtype) * g, grads), state + 1
+
+    return tl.Optimizer(lambda params: tf.zeros([], tf.int64), apply)
+
+
+BATCH_OF_ONES = np.ones((6, 2), "float32"), np.zeros((6, 1), "float32")
+"""The examples of an epoch of three steps."""
+
+
+def trainer_with_nan(policy, update):
+    """A trainer whose parameters are NaN after an update."""
+    model = FunctionalModel(root, {"a": tf.ones([2, 1]), "b": tf.ones([])}, ())
+    options = {"nonfinite": policy, "execution": "graph"}
+    return tl.Trainer(model, "mean_squared_error", nan_at(update), **options)
+
+
+def error_with_nan(policy, update, epochs=1, **options):
+    """The error of a run whose parameters are NaN after an update, of three in an epoch."""
+    with pytest.raises(NonFiniteError) as raised:
+        trainer_with_nan(policy, update).fit(BATCH_OF_ONES, batch_size=2, epochs=epochs, **options)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("policy", ["epoch", "skip", "stop"])
+def test_a_parameter_that_the_last_update_made_nan_of_finite_gradients_is_an_error(policy):
+    assert error_with_nan(policy, update=3) == "the parameter a is not finite after epoch 1"
+
+
+def test_a_parameter_that_an_update_made_nan_of_finite_gradients_ends_the_run():
+    assert error_with_nan("epoch", update=2) == "the loss of epoch 1 is not finite"
+    skipping = error_with_nan("skip", update=2, epochs=9)  # the first epoch has a loss
+    assert skipping == "the parameter a is not finite after epoch 2"
+    stopping = error_with_nan("stop", update=2, epochs=9)
+    found = "the parameter a is not finite since an earlier update; the state is that before it"
+    assert stopping == f"step 3 (batch 3 of 3 in epoch 1): {found}"
+
+
+@pytest.mark.parametrize(("update", "every", "left"), [(4, 2, 3), (6, 5, 5), (6, 3, 3)])
+def test_a_parameter_that_is_nan_is_rolled_back_to_a_checkpoint_without(
+    update, every, left, tmp_path
+):
+    """Each run ends with an update less than the one that makes NaN, or with a checkpoint."""
+    trainer = trainer_with_nan("roll_back", update)
+    options = {"callbacks": [SaveEvery(steps=every)], "checkpoints": tmp_path / "c"}
+    trainer.fit(BATCH_OF_ONES, batch_size=2, epochs=2, **options)
+    assert int(trainer.state.step) == left
+    assert all(np.isfinite(x).all() for x in trainer.state.params.values())
+
+
+def test_a_checkpoint_with_nan_is_none_to_roll_back_to(tmp_path):
+    options = {"callbacks": [SaveEvery(steps=2)], "checkpoints": tmp_path / "c"}
+    error = error_with_nan("roll_back", update=2, **options)
+    assert error.endswith("since an earlier update; no checkpoint to roll back to")
+
+
+def test_without_a_policy_the_parameters_are_not_looked_at():
+    trainer = trainer_with_nan("none", update=1)
+    trainer.fit(BATCH_OF_ONES)
+    assert np.isnan(trainer.state.params["a"]).all()
 
 
 ON_REPLICAS = """

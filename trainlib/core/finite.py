@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainlib.core.tree import widen
+from trainlib.core.tree import leaves_by_path, widen
 from trainlib.core.types import Tensor, Tree
 
 
@@ -32,6 +32,18 @@ def first_nonfinite(tensors: Tree) -> Tensor:
     none = tf.constant(len(leaves), tf.int64)
     first = tf.reduce_min(tf.where(tf.stack(bad), tf.constant(indices, tf.int64), none))
     return tf.where(first == none, tf.constant(-1, tf.int64), first)
+
+
+def nonfinite_leaf(tensors: Tree) -> str | None:
+    """Return the path of the first tensor with an infinite or NaN element; None if there is none.
+
+    It reads the values, so it cannot be traced in a `tf.function`.
+
+    Args:
+        tensors: any structure of floating tensors or variables.
+    """
+    index = int(first_nonfinite(tensors))
+    return None if index < 0 else leaves_by_path(tensors)[index][0]
 
 
 def all_finite(tensors: Tree) -> Tensor:

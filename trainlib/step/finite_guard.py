@@ -14,6 +14,8 @@ from trainlib.core.types import Tensor, Tree
 
 THE_LOSS = "the loss"
 """Result of `nonfinite_path` if the loss itself was not finite."""
+A_PARAMETER = "the parameter"
+"""Begins the name of a parameter that is not finite, in messages."""
 
 
 class FiniteGuardState(NamedTuple):

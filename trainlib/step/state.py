@@ -125,7 +125,8 @@ class StepConfig:
         loss_scale: of `dynamic_loss_scale` or `static_loss_scale`, for float16. A step whose
             gradients are not finite is then skipped. Default: None.
         finite_guard: whether a step whose loss or gradients are not finite is skipped, and left out
-            of the metric states. Default: False.
+            of the metric states. The new parameters are not tested, which would take a pass over
+            them: `tl.first_nonfinite(state.params)` does. Default: False.
         norms: whether the metric states hold "gradient_norm", the norm of the gradients that the
             optimizer takes, and "update_norm", of the updates that it returns, each over all
             parameters together, as means over the steps that are not skipped. Default: False.

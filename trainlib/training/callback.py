@@ -156,7 +156,8 @@ class TrainingStatus(NamedTuple):
             device, so call it only when you need it.
         state: function that returns the `TrainState` as tensors. Waits for the device.
         nonfinite_tensor: which tensor was not finite at the last step, in `on_train_batch_end` of a
-            trainer that stops or rolls back at such a step; None if all were finite.
+            trainer that stops or rolls back at such a step: the loss, a gradient, or a parameter
+            that an earlier update made so; None if all were finite.
         stop: the request that ended the run, in `on_train_end`; None if none did.
         finished: whether the run is complete, in `on_train_end`: neither interrupted nor failed.
         gradients: function that returns the gradients of the last batch at the current parameters,

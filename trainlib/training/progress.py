@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from trainlib.core.finite import all_finite
 from trainlib.step.state import MetricStates
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.automatic_names import matching_names
@@ -201,14 +202,16 @@ class Recovery:
             callback.state = self._resumed.tree(f"callbacks/{name}", callback.state)
 
     def roll_back(self, progress: TrainingProgress, request: RollBack) -> None:
-        """Restore the state of the newest checkpoint; the batches since then are left out.
+        """Restore the state of the newest checkpoint whose parameters are finite.
+
+        The batches since then are left out, and so they are of the results of the epoch.
 
         Raises:
             ValueError: the run has no checkpoints.
             NonFiniteError: there is no checkpoint but the last that was restored.
         """
         self._required("requests a roll back").wait()
-        found = self._newest(progress.global_batch)
+        found = self._newest_finite(progress.global_batch)
         if found is None or found.position == self._rolled_back_to:
             why = (
                 "no checkpoint to roll back to"
@@ -224,7 +227,16 @@ class Recovery:
             state = state._replace(finite_guard=state.finite_guard._replace(skipped=skipped))
         self._context.state = state
         self._set_flags(now)  # what was unfrozen since then stays so
+        if progress.metric_states is not None:
+            progress.metric_states = self._metric_states(found, progress)
         self._rolled_back_to = found.position
+
+    def _metric_states(self, found: Checkpoint, progress: TrainingProgress) -> MetricStates:
+        """Return the metric states of the current epoch at a checkpoint, empty before the epoch."""
+        states: MetricStates = tf.nest.map_structure(tf.zeros_like, progress.metric_states)
+        if found.position.epoch == progress.position.epoch and found.position.batch:
+            states = found.tree("metric_states", states)
+        return states
 
     def _required(self, what: str) -> CheckpointStore:
         """Return the store, and raise `ValueError` if there is none."""
@@ -258,6 +270,16 @@ class Recovery:
                 count = sum(name.partition("-")[0] == kind for name in found)
                 found[f"{kind}-{count + 1}" if count else kind] = callback
         return list(found.items())
+
+    def _newest_finite(self, max_batch: int) -> Checkpoint | None:
+        """Return the newest checkpoint whose parameters are finite."""
+        found = self._newest(max_batch)
+        while found is not None:
+            params = [x for name, x in found.values.items() if name.startswith("state/params")]
+            if all_finite(params):
+                break
+            found = self._newest(found.metadata["global_batch"] - 1)
+        return found
 
     def _newest(self, max_batch: int | None = None) -> Checkpoint | None:
         """Return the newest checkpoint that the first worker can read."""

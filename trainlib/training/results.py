@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from trainlib.core.finite import nonfinite_leaf
 from trainlib.core.types import Schedule, Tensor
 from trainlib.metrics import ExampleMetric, Metric, OutputMetric, as_metric
 from trainlib.metrics import results as metric_results
-from trainlib.step.finite_guard import THE_LOSS, nonfinite_path
+from trainlib.step.finite_guard import A_PARAMETER, THE_LOSS, nonfinite_path
 from trainlib.step.outputs import empty_loss_states
 from trainlib.step.state import NORMS, MetricStates
 from trainlib.training.callback import Results
@@ -86,11 +87,17 @@ class ResultsReader:
         return int(variables.step.numpy() + skipped)
 
     def nonfinite_tensor(self) -> str | None:
-        """Return what was not finite at the step that ended a loop; None if none did."""
+        """Return what was not finite at the step that ended a loop; None if none did.
+
+        It is a parameter where an earlier update made one of finite gradients.
+        """
         guard = read_values(self._programs.variables.finite_guard)
         if not (self._programs.halts and guard.exhausted.numpy()):
             return None
-        path = nonfinite_path(guard, self._programs.variables.params)
+        params = self._programs.variables.params
+        if (path := nonfinite_leaf(params)) is not None:
+            return f"{A_PARAMETER} {path}"
+        path = nonfinite_path(guard, params)
         return path if path == THE_LOSS else f"the gradient of {path}"
 
     def _loss_scale(self) -> Results:

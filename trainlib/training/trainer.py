@@ -108,8 +108,10 @@ class Trainer(Inference):
             a bad step changes nothing and is left out of the results. "skip": it is counted and
             the run continues. "stop": `fit` raises `NonFiniteError`. "roll_back": `fit` restores
             the newest checkpoint and continues with the next batch; it raises if it would restore
-            the same one again. A dynamic loss scale is first lowered as far as it goes. Default:
-            "epoch".
+            the same one again. A dynamic loss scale is first lowered as far as it goes. A parameter
+            that an update made of finite gradients, and that is not finite, ends the run with
+            `NonFiniteError` under all but "none", at the latest after the last epoch; "roll_back"
+            restores a checkpoint first. Default: "epoch".
         norms: whether results contain "gradient_norm" and "update_norm", means over the steps; see
             `StepConfig`. Default: False.
         report: schedules whose values are results of each epoch, by name. Default: None.
