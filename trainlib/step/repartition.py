@@ -1,4 +1,4 @@
-"""A training state of which other parameters are trained, as after a layer was unfrozen.
+"""A training state for other trained parameters, as after a layer was unfrozen.
 
 Parameters and model state are dicts by path here. What is trained is in the one, what is not in the
 other, so that a tensor keeps its path when it goes from one to the other.

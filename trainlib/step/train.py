@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
 from trainlib.core.types import Tensor
-from trainlib.step.gradients import compute_gradients, reduce_gradients
+from trainlib.step.gradients import Gradients, compute_gradients, reduce_gradients
 from trainlib.step.in_place import after_all
 from trainlib.step.state import (
     AllReduce,
@@ -71,17 +70,21 @@ def train_step(
     """
     optimizer_of(config)
 
-    def compute(state: TrainState, batch: Batch) -> Any:
+    def compute(state: TrainState, batch: Batch) -> Gradients:
         return compute_gradients(config, state, batch, all_reduce=all_reduce, observer=observer)
 
-    def update(state: TrainState, gradients: Any, last: Tensor) -> Any:
+    def update(
+        state: TrainState, gradients: Gradients, last: Tensor
+    ) -> tuple[TrainState, MetricStates]:
         return update_params(config, state, gradients, last, observer=observer)
 
     xla = functools.partial(tf.function, jit_compile=True, autograph=False)
     compute = xla(compute) if compile_gradients else compute
     update = xla(update) if compile_update else update
 
-    def step(state: TrainState, batch: Batch, last: Tensor = False) -> Any:
+    def step(
+        state: TrainState, batch: Batch, last: Tensor = False
+    ) -> tuple[TrainState, MetricStates]:
         gradients = compute(state._replace(opt_state=(), average=()), batch)
         if all_reduce is not None:
             gradients = reduce_gradients(gradients, all_reduce)

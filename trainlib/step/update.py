@@ -120,8 +120,8 @@ def update_params(
     same. Of the model state it reads what is averaged, and returns the states of the norms.
     """
     if config.skips_nonfinite:
-        return _update_if_finite(config, state, gradients, last, observer)
-    return _update(config, state, gradients, {"last": last}, observer)
+        return _update_if_finite(config, state, gradients, last, observer=observer)
+    return _update(config, state, gradients, {"last": last}, observer=observer)
 
 
 def _update_if_finite(
@@ -129,6 +129,7 @@ def _update_if_finite(
     state: TrainState,
     gradients: Gradients,
     last: Tensor,
+    *,
     observer: Observer | None,
 ) -> tuple[TrainState, MetricStates]:
     """Return what `_update` does, with new parameters only if loss and gradients are finite."""
@@ -144,7 +145,7 @@ def _update_if_finite(
     no_norms = {name: Mean.empty() for name in NORMS} if config.norms else {}
 
     def updated() -> tuple[Tree, State, State, MetricStates]:
-        new, norms = _update(config, state, gradients, extra, observer)
+        new, norms = _update(config, state, gradients, extra, observer=observer)
         return new.params, new.opt_state, new.average, select(is_finite, norms, no_norms)
 
     choose = _cond if observer is None else _where
@@ -168,6 +169,7 @@ def _update(
     state: TrainState,
     gradients: Gradients,
     extra: dict[str, Tensor],
+    *,
     observer: Observer | None,
 ) -> tuple[TrainState, MetricStates]:
     """Return the state after an update, and the states of the norms, without a guard."""

@@ -1,9 +1,10 @@
 """The training layer: places a `TrainState` on devices and runs the pure steps over it.
 
-Public classes:
+The model and its trainer:
 trainer: `Trainer`.
 pool: `TrainerPool`, programs that several trainers share.
-layer_numbers: numbers of Keras layers as values, and what else a model contains.
+layer_numbers: numbers of Keras layers, such as dropout rates, as values of the state; the text of a
+    model's architecture.
 assembly: puts the parts of a trainer together.
 objectives: the loss and the metrics of a trainer, of one output or of several.
 output_names, output_targets: the names of a model's outputs; targets and weights by output.
@@ -29,7 +30,7 @@ model_metrics: metrics on logits or on probabilities, as the loss of a model tak
 strategies: `mirrored`, `multi_worker` and the other strategies by name.
 
 The training loop:
-fitting: from the arguments of `fit` to a run of the loop.
+fitting, fit_config: from the arguments of `fit` to a run of the loop.
 context: the state, programs and results that a trainer shares with its loop.
 loop: `TrainingLoop`, the epochs of a `fit`.
 progress: how far a run is; saves it to checkpoints and restores it.
@@ -40,7 +41,8 @@ nonfinite: the policies for steps that are not finite.
 replay, tensor_summary: a step of a run, repeated, and the ranges of all tensors in it.
 
 On the devices:
-programs: the state in variables, and compiled functions over it.
+programs, empty_states: the state in variables, compiled functions over it, and the metric states
+    with which they begin.
 shapes: a limit on the number of shapes that have a program each.
 devices, replicas: loops of steps on one device and on several.
 averages: averaged parameters, and the statistics of batch normalization for them.
@@ -62,5 +64,7 @@ automatic_names: the names that Keras gives to layers, in checkpoints of several
 checkpoint_files, files: files that are written atomically.
 paths: paths as users write them, as runs record them, and as a terminal shows them.
 cluster: the workers that TF_CONFIG lists.
+memory: the memory that this process may still use.
+processes: the commands of new processes of Python.
 keras_settings: Keras's backend and image format.
 """

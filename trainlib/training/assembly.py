@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from trainlib.core.types import Optimizer
 from trainlib.step.mixed_targets import takes_mixed_targets
 from trainlib.step.state import StepConfig
-from trainlib.training.augmentation import Augmenter, as_augmentation
+from trainlib.training.augmentation import Augmentation, Augmenter, as_augmentation
 from trainlib.training.averages import takes_statistics
 from trainlib.training.batch_statistics import moving_statistics
 from trainlib.training.context import TrainingContext
@@ -32,115 +33,172 @@ from trainlib.training.results import ResultsReader
 from trainlib.training.strategies import get_strategy, is_multi_worker
 
 
-def assemble(
-    model: Any,
-    objective: Objective,
-    optimizer: Optimizer,
-    settings: TrainerSettings,
-    *,
-    strategy: str,
-    precision: str | None,
-    execution: str,
-    seed: int,
-) -> TrainingContext:
-    """Return the context of a trainer, with the state before the first step on the devices.
+class TrainerArguments(NamedTuple):
+    """The arguments of a `Trainer`, which describes them.
 
-    Args:
+    Attributes:
         model: a Keras model or a `FunctionalModel`.
         objective: its loss and its metrics.
         optimizer: the optimizer.
         settings: the options of the trainer.
-        strategy: as for `Trainer`.
-        precision: as for `Trainer`.
-        execution: as for `Trainer`.
-        seed: as for `Trainer`.
+        strategy: name of the strategy.
+        precision: name of the precision; None for that of the model.
+        execution: how steps are executed.
+        seed: of the order of examples and of dropout.
+    """
+
+    model: Any
+    objective: Objective
+    optimizer: Optimizer
+    settings: TrainerSettings
+    strategy: str
+    precision: str | None
+    execution: str
+    seed: int
+
+    @property
+    def is_keras(self) -> bool:
+        """Whether the model is one of Keras."""
+        return not isinstance(self.model, FunctionalModel)
+
+    @property
+    def fixed_execution(self) -> bool:
+        """Whether the user chose the execution."""
+        return self.execution != "auto"
+
+    @property
+    def computed_precision(self) -> str | None:
+        """The mixed precision that the model computes in; None for another one."""
+        return self.precision or built_precision(self.model)
+
+
+def assemble(given: TrainerArguments) -> TrainingContext:
+    """Return the context of a trainer, with the state before the first step on the devices.
 
     Raises:
         TypeError, ValueError: as `Trainer`.
     """
-    distribution = get_strategy(strategy, settings.replicas)
-    on_one_device = distribution is None
-    shared = settings.shared
-    if shared is not None and not on_one_device:
-        raise ValueError(f"shared programs are for one device, got strategy {strategy!r}")
+    model, settings = given.model, given.settings
+    strategy = get_strategy(given.strategy, settings.replicas)
+    if settings.shared is not None and strategy is not None:
+        raise ValueError(f"shared programs are for one device, got strategy {given.strategy!r}")
+    augmentation = as_augmentation(settings.augment)
+    averages = given.is_keras and settings.average is not None
+    momenta = moving_statistics(model) if averages else {}
     pure = as_functional_model(
         model,
-        seed,
-        precision,
-        synchronized=not on_one_device,
-        open_numbers=shared is not None,
+        given.seed,
+        given.precision,
+        synchronized=strategy is not None,
+        open_numbers=settings.shared is not None,
         gradient_checkpointing=settings.gradient_checkpointing,
     )
-    is_keras, fixed = not isinstance(model, FunctionalModel), execution != "auto"
-    policy = precision or built_precision(model)
-    config = _step_config(pure, objective, optimizer, policy, settings)
-    momenta = moving_statistics(model) if is_keras and settings.average is not None else {}
-    if is_keras:
-        config = dataclasses.replace(
-            config, constraints=constraints_of(model), averaged_state=tuple(momenta)
-        )
-    augmentation = as_augmentation(settings.augment)
-    if augmentation is not None and augmentation.mix is not None:
-        config = takes_mixed_targets(config)
-    devices = devices_for(distribution, model, objective.loss)
-    halts = settings.nonfinite in HALTING
-    if shared is None:
-        programs = Programs.for_model(devices, config, pure, seed, halts, is_keras)
-    else:
-        devices = OneDevice(open_rows=is_keras and stateful_layer(model) is None)
-        state = state_before_first_step(config, pure, seed)
-        programs = shared.take(state, lambda: Programs(devices, config, state, halts, is_keras))
+    config = _step_config(given, pure, tuple(momenta), augmentation)
+    programs = _programs(given, config, pure, strategy)
     return TrainingContext(
         programs,
-        distribution,
-        shared.execution
-        if shared is not None and shared.execution is not None
-        else default_execution(execution, model, precision if fixed else policy)
-        if on_one_device
-        else default_execution(execution, None),
+        strategy,
+        _execution(given, strategy),
         ResultsReader(programs, settings.report, settings.nonfinite in ("skip", "roll_back")),
-        fixed_execution=fixed,
-        # Workers could measure differently and disagree.
-        untuned=not fixed and policy != "mixed_float16" and not is_multi_worker(distribution),
+        fixed_execution=given.fixed_execution,
+        untuned=_is_measured(given, strategy),
         # Programs that are shared are compiled once for many runs.
-        min_xla_steps=0 if shared is not None else steps_to_compile(model),
-        model=ModelLink(model, programs.variables) if is_keras else None,
+        min_xla_steps=0 if settings.shared is not None else steps_to_compile(model),
+        model=ModelLink(model, programs.variables) if given.is_keras else None,
         stateful=stateful_layer(model),
-        augmenter=None if augmentation is None else Augmenter(augmentation, devices.local_rows),
+        augmenter=None
+        if augmentation is None
+        else Augmenter(augmentation, programs.devices.local_rows),
         momenta=momenta if takes_statistics(programs.variables.average) else {},
         rebuild=functools.partial(
-            assemble,
-            model,
-            objective,
-            optimizer,
-            dataclasses.replace(settings, shared=None),
-            strategy=strategy,
-            precision=precision,
-            execution=execution,
-            seed=seed,
+            assemble, given._replace(settings=dataclasses.replace(settings, shared=None))
         ),
         recomputes=settings.gradient_checkpointing,
     )
 
 
 def _step_config(
-    model: FunctionalModel,
-    objective: Objective,
-    optimizer: Optimizer,
-    precision: str | None,
-    settings: TrainerSettings,
+    given: TrainerArguments,
+    pure: FunctionalModel,
+    averaged_state: Sequence[str],
+    augmentation: Augmentation | None,
 ) -> StepConfig:
-    """Return the configuration of a training step of the model."""
-    return StepConfig(
-        model.apply_fn,
-        objective.loss,
-        optimizer,
-        metrics=objective.metrics,
+    """Return the configuration of a training step of the model.
+
+    Args:
+        given: the arguments of the trainer.
+        pure: the model as a function.
+        averaged_state: keys of the model state that are averaged with the parameters.
+        augmentation: the change of the training examples; None for none.
+    """
+    settings = given.settings
+    config = StepConfig(
+        pure.apply_fn,
+        given.objective.loss,
+        given.optimizer,
+        metrics=given.objective.metrics,
         regularizer=restrict_regularizer(
-            settings.regularizer, settings.regularizer_mask, model.params
+            settings.regularizer, settings.regularizer_mask, pure.params
         ),
-        loss_scale=settings.loss_scale_for(precision),
+        loss_scale=settings.loss_scale_for(given.computed_precision),
         finite_guard=settings.nonfinite not in UNGUARDED,
         norms=settings.norms,
+        constraints=constraints_of(given.model) if given.is_keras else {},
         average=settings.average,
+        averaged_state=averaged_state,
+    )
+    mixes = augmentation is not None and augmentation.mix is not None
+    return takes_mixed_targets(config) if mixes else config
+
+
+def _programs(
+    given: TrainerArguments, config: StepConfig, pure: FunctionalModel, strategy: Any
+) -> Programs:
+    """Return the programs of a trainer, or the shared ones, with the state before the first step.
+
+    Args:
+        given: the arguments of the trainer.
+        config: what a step computes.
+        pure: the model as a function.
+        strategy: the `tf.distribute.Strategy`; None for one device.
+    """
+    shared = given.settings.shared
+    state = state_before_first_step(config, pure, given.seed)
+    if shared is None:
+        devices = devices_for(strategy, given.model, given.objective.loss)
+    else:
+        devices = OneDevice(open_rows=given.is_keras and stateful_layer(given.model) is None)
+
+    def make() -> Programs:
+        return Programs(
+            devices,
+            config,
+            state,
+            halts=given.settings.nonfinite in HALTING,
+            keeps_inference_state=given.is_keras,
+        )
+
+    return make() if shared is None else shared.take(state, make)
+
+
+def _execution(given: TrainerArguments, strategy: Any) -> str:
+    """Return how the steps of a trainer are executed, before anything is measured."""
+    shared = given.settings.shared
+    if shared is not None and shared.execution is not None:
+        return shared.execution
+    if strategy is not None:
+        return default_execution(given.execution, None)
+    precision = given.precision if given.fixed_execution else given.computed_precision
+    return default_execution(given.execution, given.model, precision)
+
+
+def _is_measured(given: TrainerArguments, strategy: Any) -> bool:
+    """Return whether the autotuner may measure the executions.
+
+    Workers could measure differently and disagree.
+    """
+    return not (
+        given.fixed_execution
+        or given.computed_precision == "mixed_float16"
+        or is_multi_worker(strategy)
     )

@@ -24,7 +24,7 @@ from trainlib.training.objectives import (
     objective_for_model,
 )
 from trainlib.training.options import EvaluatorSettings
-from trainlib.training.programs import Programs
+from trainlib.training.programs import Programs, state_before_first_step
 from trainlib.training.resolve import (
     Metrics,
     restrict_regularizer,
@@ -99,7 +99,8 @@ class Evaluator(Inference):
             ),
         )
         is_keras = not isinstance(model, FunctionalModel)
-        programs = Programs.for_model(OneDevice(), config, pure, keeps_inference_state=is_keras)
+        state = state_before_first_step(config, pure)
+        programs = Programs(OneDevice(), config, state, keeps_inference_state=is_keras)
         self.context = TrainingContext(
             programs,
             None,

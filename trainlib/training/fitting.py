@@ -19,8 +19,9 @@ from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data, DataAdapter, are_arrays
 from trainlib.training.display import callbacks_for_verbose
 from trainlib.training.evaluation import EVALUATION_BATCH_SIZE
+from trainlib.training.fit_config import FitConfig
 from trainlib.training.fit_options import FitSettings
-from trainlib.training.loop import FitConfig, TrainingLoop
+from trainlib.training.loop import TrainingLoop
 from trainlib.training.nonfinite import callbacks_for_policy
 from trainlib.training.options import TrainerSettings
 from trainlib.training.output_targets import with_class_weights
@@ -65,12 +66,12 @@ def configure_fit(
     config = FitConfig(
         adapter,
         _validation_adapter(context, validation_data, settings),
-        settings.epochs,
-        settings.shuffle,
-        callbacks,
-        trainer.seconds_per_call,
-        settings.initial_epoch,
-        frozenset(freq) if isinstance(freq, Collection) else int(freq),
+        epochs=settings.epochs,
+        shuffle=settings.shuffle,
+        callbacks=callbacks,
+        seconds_per_call=trainer.seconds_per_call,
+        initial_epoch=settings.initial_epoch,
+        validation_freq=frozenset(freq) if isinstance(freq, Collection) else int(freq),
     )
     epochs = range(settings.initial_epoch + 1, settings.epochs + 1)
     if settings.steps_per_epoch is None:

@@ -63,7 +63,7 @@ class Inference:
             x: an array, or a structure of arrays, of inputs; or a source of batches: a
                 `tf.data.Dataset`, a generator, another iterable that is not a list or a tuple of
                 arrays, or a function that returns one. A batch is x, (x, y) or (x, y,
-                sample_weight), of which x is used.
+                sample_weight); only x is used.
             batch_size: examples per batch, at least 1, for arrays only. Default: None, 512.
             steps: number of batches to take, at least 1. A source that never ends needs it.
                 Default: None, all.

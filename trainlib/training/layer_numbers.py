@@ -51,8 +51,9 @@ def architecture(model: Any) -> str | None:
         model: a built Keras model.
 
     Returns:
-        The text; None for a model with layers, or functions, of which Keras does not know all that
-        they compute: custom ones, and preprocessing layers with a state that is no variable.
+        The text; None for a model with layers or functions whose configuration does not describe
+        all that they compute: custom ones, and preprocessing layers with a state that is no
+        variable.
     """
     layers = all_layers(model)
     if not all(map(_is_known, layers)):

@@ -14,7 +14,7 @@ class LazyArray(abc.ABC):
     Training takes it in the place of an array: rows are read in a thread, a chunk ahead.
 
     Attributes:
-        shape: its shape, of which the first number is N.
+        shape: its shape, [N, ...].
         dtype: type of its numbers.
     """
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -14,7 +13,6 @@ from trainlib.core.types import Tree
 from trainlib.step.state import Batch, MetricStates, TrainState
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.callback import (
-    Callback,
     Request,
     Results,
     RollBack,
@@ -29,49 +27,12 @@ from trainlib.training.callback import (
 from trainlib.training.chunks import Chunk, specs_of
 from trainlib.training.collectives import agree_on_requests, broadcast_from_chief
 from trainlib.training.context import TrainingContext
-from trainlib.training.data_adapter import DataAdapter
 from trainlib.training.evaluation import evaluate_batches, loop_arguments
+from trainlib.training.fit_config import FitConfig
 from trainlib.training.order import epoch_order
 from trainlib.training.progress import CheckpointStore, Recovery, TrainingProgress
 from trainlib.training.strategies import is_chief
 from trainlib.training.stream_adapter import StreamAdapter
-
-
-@dataclasses.dataclass(frozen=True)
-class FitConfig:
-    """The arguments of `fit` as a training loop takes them.
-
-    Attributes:
-        data: the batches.
-        validation: those of the validation after each epoch; None for none.
-        epochs: number of the last epoch.
-        shuffle: whether arrays are taken in a different order in each epoch.
-        callbacks: called in this order.
-        seconds_per_call: approximate duration of a call to the device.
-        initial_epoch: number of epochs that are left out, having been trained before.
-        validation_freq: number of epochs from one validation to the next, or the numbers of the
-            epochs that are validated.
-        stop_before: number of a batch, counted over the model's whole training from 1, before
-            which the loop stops; None for none.
-    """
-
-    data: DataAdapter
-    validation: DataAdapter | None
-    epochs: int
-    shuffle: bool
-    callbacks: Sequence[Callback]
-    seconds_per_call: float
-    initial_epoch: int = 0
-    validation_freq: int | Collection[int] = 1
-    stop_before: int | None = None
-
-    def validates(self, epoch: int) -> bool:
-        """Return whether there is a validation after an epoch, counted from 1."""
-        if self.validation is None:
-            return False
-        if isinstance(self.validation_freq, int):
-            return epoch % self.validation_freq == 0
-        return epoch in self.validation_freq
 
 
 class NextStep(NamedTuple):

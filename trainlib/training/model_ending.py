@@ -55,7 +55,7 @@ def final_activation(model: Any) -> str | None:
 
 
 def ends_in_logits(ending: str | None, activation: str) -> bool:
-    """Return whether a model's outputs are logits, of which the activation makes probabilities.
+    """Return whether a model's outputs are logits, which the activation turns into probabilities.
 
     Args:
         ending: the model's `final_activation`. The logarithms of a softmax are logits of it.

@@ -10,28 +10,22 @@ from typing import Any
 import tensorflow as tf
 
 from trainlib.core.tree import check_same_structure
-from trainlib.core.types import Tensor, Tree
-from trainlib.losses import LossByOutput
-from trainlib.metrics import ExampleMetric, Mean, Metric, OutputMetric, as_metric
-from trainlib.metrics.inputs import num_columns
+from trainlib.core.types import Tree
 from trainlib.step.averages import averaged_weights
 from trainlib.step.evaluation import stateful_predict_step
 from trainlib.step.gradients import compute_gradients, reduce_gradients
 from trainlib.step.loss_scale import unscale_grads
-from trainlib.step.output_parts import outputs_by_name
-from trainlib.step.outputs import empty_loss_states
 from trainlib.step.state import (
-    NORMS,
     AllReduce,
     Batch,
     MetricStates,
-    ModelOutput,
     StepConfig,
     TrainState,
     init_state,
 )
 from trainlib.step.train import train_step
 from trainlib.training.devices import OneDevice, TrainStep
+from trainlib.training.empty_states import columns_by_output, empty_states, sized_metrics
 from trainlib.training.execution import updates_in_place
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.keras_private import TracedCall
@@ -47,8 +41,9 @@ class Programs:
         config: what a step computes, with the model's own function.
         state: the initial state.
         halts: whether a loop of steps ends after a skipped step if no lower loss scale is left.
+            Default: False.
         keeps_inference_state: whether evaluation and prediction keep the state that the model
-            returns, as those of Keras models do.
+            returns, as those of Keras models do. Default: False.
 
     Attributes:
         variables: the `TrainState` as variables.
@@ -63,6 +58,7 @@ class Programs:
         devices: OneDevice,
         config: StepConfig,
         state: TrainState,
+        *,
         halts: bool = False,
         keeps_inference_state: bool = False,
     ) -> None:
@@ -74,20 +70,6 @@ class Programs:
         self.shape_limit = ShapeLimit()
         self._compiled: dict[tuple[str, int, str, str], Callable[..., Any]] = {}
         self._empty: dict[tuple[str, bool, str], MetricStates] = {}
-
-    @classmethod
-    def for_model(
-        cls,
-        devices: OneDevice,
-        config: StepConfig,
-        model: FunctionalModel,
-        seed: int = 0,
-        halts: bool = False,
-        keeps_inference_state: bool = False,
-    ) -> Programs:
-        """Return the programs of a model, with its state before the first step on the devices."""
-        state = state_before_first_step(config, model, seed)
-        return cls(devices, config, state, halts, keeps_inference_state)
 
     def restart(self, state: TrainState) -> None:
         """Begin again from another state.
@@ -182,7 +164,7 @@ class Programs:
         """Return a loop like that of `train` around another step, which changes the model state.
 
         Args:
-            kind: name of the step, of which there is one.
+            kind: name of the step: two steps have two names.
             step: `(state, batch, last) -> (state, metric states)`; of the state it is given the
                 parts that are neither trained nor averaged.
             rows: examples of a batch.
@@ -225,26 +207,23 @@ class Programs:
         execution = self._evaluated_by(execution)
         key = execution, training, repr(specs)
         if key not in self._empty:
-            columns = self._columns(execution, specs[:1]) if self._sized_metrics() else None
+            columns = None
+            if sized_metrics(self.config):
+                y_pred = self.predict(execution, specs[:1]).structured_outputs
+                columns = columns_by_output(self.config, y_pred)
             self._empty[key] = self.metric_structure(columns, training)
         return self._empty[key]
 
     def metric_structure(
         self, columns: Mapping[str, int] | None = None, training: bool = False
     ) -> MetricStates:
-        """Return empty metric states.
+        """Return empty metric states, in the form that the loops take.
 
         Args:
-            columns: the length of the last axis of the predictions, by output; "" for a model of
-                one output. Default: None, 1.
+            columns: of `columns_by_output`. Default: None, one column for each output.
             training: whether the states are those of training. Default: False.
         """
-        metrics = {
-            name: as_metric(metric).empty(1 if columns is None else columns[_output_of(metric)])
-            for name, metric in self.config.metrics.items()
-        }
-        norms = {name: Mean.empty() for name in NORMS if training and self.config.norms}
-        return self.devices.expand({**empty_loss_states(self.config), **metrics, **norms})
+        return self.devices.expand(empty_states(self.config, columns, training))
 
     def _evaluated_by(self, execution: str) -> str:
         """Return the execution of evaluations: XLA takes no batches of open sizes."""
@@ -295,34 +274,6 @@ class Programs:
         )
         return compiled.get_concrete_function()
 
-    def _sized_metrics(self) -> list[str]:
-        """Return the names of the metrics whose states depend on the number of columns."""
-        metrics = self.config.metrics.items()
-        return [n for n, m in metrics if isinstance(getattr(m, "metric", m), Metric)]
-
-    def _columns(self, execution: str, x: Tree) -> dict[str, int]:
-        """Return the length of the last axis of the predictions for such x, 1 without that axis."""
-        y_pred = self.predict(execution, x).structured_outputs
-        if isinstance(self.config.loss_fn, LossByOutput):
-            outputs = outputs_by_name(self.config.loss_fn, ModelOutput(y_pred))
-            return {name: _last_axis(output.y_pred) for name, output in outputs.items()}
-        if tf.nest.is_nested(y_pred):
-            raise ValueError(
-                f"metrics {', '.join(self._sized_metrics())} need a model of one output: for a "
-                "model of several, give a loss for each output, and metrics by output"
-            )
-        return {"": _last_axis(y_pred)}
-
-
-def _output_of(metric: Metric | ExampleMetric | OutputMetric) -> str:
-    """Return the output of a metric; "" for one of a model of one output."""
-    return metric.output if isinstance(metric, OutputMetric) else ""
-
-
-def _last_axis(y_pred: Tensor) -> int:
-    """Return the length of the last axis of predictions, 1 if they have only that of the batch."""
-    return num_columns(y_pred) if y_pred.shape.rank > 1 else 1
-
 
 def gradient_step(
     config: StepConfig, all_reduce: AllReduce | None
@@ -339,8 +290,16 @@ def gradient_step(
     return step
 
 
-def state_before_first_step(config: StepConfig, model: FunctionalModel, seed: int) -> TrainState:
-    """Return the state of a model before its first step."""
+def state_before_first_step(
+    config: StepConfig, model: FunctionalModel, seed: int = 0
+) -> TrainState:
+    """Return the state of a model before its first step.
+
+    Args:
+        config: what a step computes.
+        model: the model.
+        seed: of the order of examples. Default: 0.
+    """
     return init_state(
         model.params,
         model.model_state,

@@ -20,7 +20,8 @@ from trainlib.training.checkpoints import (
     TrainingPosition,
 )
 from trainlib.training.context import TrainingContext
-from trainlib.training.loop import FitConfig, TrainingLoop
+from trainlib.training.fit_config import FitConfig
+from trainlib.training.loop import TrainingLoop
 from trainlib.training.strategies import is_multi_worker
 from trainlib.training.tensor_summary import TensorSummary, summarize
 

@@ -109,7 +109,7 @@ def is_chief(strategy: Any) -> bool:
 
 
 def worker_number(resolver: Any) -> int:
-    """Return the number of this process among the workers, of which a task "chief" is the first.
+    """Return the number of this process among the workers; a task "chief" is the first.
 
     Args:
         resolver: a `tf.distribute.cluster_resolver.ClusterResolver`.

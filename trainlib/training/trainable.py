@@ -39,7 +39,7 @@ def set_trainable_flags(model: Any, flags: Sequence[bool]) -> None:
 
 
 def flags_with(model: Any, pattern: str, trainable: bool) -> list[bool]:
-    """Return the flags of a model of which some layers are frozen, or trained.
+    """Return the flags of a model after some of its layers are frozen, or trained.
 
     Args:
         model: the model, which is not changed.

@@ -11,14 +11,14 @@ from trainlib.core.checks import check_integer
 from trainlib.core.types import Optimizer, Tree
 from trainlib.step.state import TrainState
 from trainlib.training.array_adapter import ArrayAdapter
-from trainlib.training.assembly import assemble
+from trainlib.training.assembly import TrainerArguments, assemble
 from trainlib.training.callback import Results
 from trainlib.training.data_adapter import Data
+from trainlib.training.fit_config import FitConfig
 from trainlib.training.fit_options import FitSettings, data_in_one_argument
 from trainlib.training.fitting import configure_fit, open_checkpoints, run_fit
 from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
-from trainlib.training.loop import FitConfig
 from trainlib.training.model_link import check_steps
 from trainlib.training.objectives import Losses, objective_for_model
 from trainlib.training.options import TrainerSettings
@@ -204,14 +204,16 @@ class Trainer(Inference):
         )
         self.model = model
         self.context = assemble(
-            model,
-            objective,
-            optimizer,
-            settings,
-            strategy=strategy,
-            precision=precision,
-            execution=execution,
-            seed=seed,
+            TrainerArguments(
+                model,
+                objective,
+                optimizer,
+                settings,
+                strategy=strategy,
+                precision=precision,
+                execution=execution,
+                seed=seed,
+            )
         )
         self._settings = settings
         self._is_training = False
@@ -294,7 +296,7 @@ class Trainer(Inference):
                 batches of these: a `tf.data.Dataset`, a `keras.utils.PyDataset`, a `DataLoader` of
                 PyTorch, another iterable, or a function that returns one. Tables and columns of
                 pandas and tensors of PyTorch are arrays. The batches of a source may differ in
-                their shapes, of which each is compiled. Weights have the shape [batch], [batch, 1]
+                their shapes; each shape is compiled. Weights have the shape [batch], [batch, 1]
                 or that of the losses, such as [batch, time]. Of a model of several outputs, y and
                 sample_weight are dicts by the names of the outputs or lists in their order; one
                 array of weights is for all outputs. Outputs without a loss and metrics need no
