@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 
+import pytest
+
 from trainlib.callbacks import CSVLogger, JSONLLogger, TrainingStatus
 
 HISTORY = [{"epoch": i, "step": 10 * i, "loss": 1 / (3 * i), "seconds": 0.1} for i in (1, 2, 3)]
@@ -87,3 +89,11 @@ def test_a_later_result_adds_a_column_and_matrices_have_none(tmp_path):
         {"loss": "1.0", "overflowed": ""},
         {"loss": "2.0", "overflowed": "a/b, c"},
     ]
+
+
+@pytest.mark.parametrize("logger", [JSONLLogger, CSVLogger])
+def test_the_first_of_several_workers_writes(logger, tmp_path):
+    other = logger(tmp_path / "metrics")
+    other.on_train_begin(status(0)._replace(is_chief=False))
+    other.on_epoch_end(status(1)._replace(is_chief=False))
+    assert not other.path.exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -32,6 +34,8 @@ def half_of_each(x, other, key):
     return share * x + (1 - share) * other, share[:, 0]
 
 
+NUMBERS = itertools.count(step=50)
+"""In the place of random numbers of NumPy, which a traced function draws once."""
 JITTER = Augmentation(jitter, "jitter")
 MIXED = Augmentation(jitter, "mixed", half_of_each)
 
@@ -248,6 +252,7 @@ def test_a_function_that_drops_examples_is_refused():
         lambda x, y, key: (x + tf.random.stateless_uniform(tf.shape(x), [1, 2]), y[::-1]),
         lambda x, y, key: (x + tf.random.uniform(tf.shape(x), maxval=100.0), y),
         lambda x, y, key: (x - tf.reduce_mean(x), y),
+        lambda x, y, key: (x + next(NUMBERS), y),
     ],
 )
 def test_a_function_of_more_than_the_row_and_its_key_is_refused(function):
@@ -260,3 +265,12 @@ def test_a_loss_of_the_whole_batch_takes_no_mixed_examples():
     trainer = tl.Trainer(model, lambda y, p: tf.reduce_mean(p), tl.sgd(1.0), augment=MIXED)
     with pytest.raises(ValueError, match="augment: examples cannot be mixed under a loss"):
         trainer.fit((X, Y), batch_size=5)
+
+
+def test_each_fit_over_a_source_of_unknown_length_has_epochs_of_its_own():
+    model = tl.FunctionalModel(line, {"w": tf.eye(3)})
+    options = {"execution": "graph", "from_logits": True, "augment": JITTER}
+    trainer = tl.Trainer(model, "sparse_categorical_crossentropy", tl.sgd(0.0), **options)
+    histories = [trainer.fit(lambda: iter([(X, Y)]), epochs=2) for _ in range(2)]
+    losses = {results["loss"] for history in histories for results in history}
+    assert len(losses) == 4  # of four changes of the same examples

@@ -189,6 +189,16 @@ def test_class_weights_equal_keras_divided_by_the_sum_of_weights(source, one_hot
             ValueError,
             "validation_data is a generator, which can be read once, for 2 epochs",
         ),
+        (
+            DATA,
+            {
+                "epochs": 2,
+                "validation_data": (batch for batch in batches_of()),
+                "validation_steps": 1,
+            },
+            ValueError,
+            "validation_data is a generator, whose first batches can be read once, for 2 valid",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(data, options, error, message, make):

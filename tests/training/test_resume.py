@@ -284,3 +284,36 @@ def test_a_new_run_refuses_the_folder_of_another(tmp_path, make):
 def test_saving_needs_a_folder(make):
     with pytest.raises(ValueError, match="^a callback requests a checkpoint: pass fit"):
         make().fit((X, Y), callbacks=[tl.callbacks.SaveEvery(steps=1)])
+
+
+class Measured(keras.layers.Layer):
+    """A layer that keeps the mean of its inputs as a metric."""
+
+    def __init__(self):
+        super().__init__(name="measured")
+        self.mean = keras.metrics.Mean(name="mean")
+
+    def call(self, x):
+        self.mean.update_state(x)
+        return x
+
+
+class InterruptValidation(Callback):
+    """Interrupts the run in the validation of the first epoch, with a checkpoint."""
+
+    def on_test_batch_end(self, status):
+        return [Save(), Stop("interrupted", resumable=True)]
+
+
+def test_metrics_of_layers_are_those_of_the_training_after_an_interrupted_validation(tmp_path):
+    def run(**options):
+        keras.utils.set_random_seed(0)
+        layers = [Measured(), keras.layers.Dense(3, "softmax", name="outputs")]
+        model = keras.Sequential([keras.Input((6,)), *layers])
+        trainer = tl.Trainer(model, "sparse_categorical_crossentropy", tl.sgd(0.01))
+        validation = VALIDATION[0] + 100, VALIDATION[1]
+        history = trainer.fit((X, Y), epochs=2, validation_data=validation, **options)
+        return [{k: x for k, x in line.items() if k != "seconds"} for line in history]
+
+    run(checkpoints=tmp_path, callbacks=[InterruptValidation()])
+    assert run(checkpoints=tl.Checkpoints(tmp_path, resume=True)) == run()

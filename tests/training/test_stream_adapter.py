@@ -234,15 +234,32 @@ def test_a_length_that_raises_is_unknown():
     assert trainer_of().fit(Sized(None))[0]["step"] == 3
 
 
-def test_a_resumed_run_continues_the_orders_of_a_shuffled_data_set(tmp_path):
-    def shuffled():
-        return tf.data.Dataset.from_tensor_slices(DATA).shuffle(SIZE, seed=1).batch(BATCH)
+def shuffled():
+    return tf.data.Dataset.from_tensor_slices(DATA).shuffle(SIZE, seed=1).batch(BATCH)
 
-    expected, losses = train_on(shuffled(), epochs=3)
+
+def function_of_a_data_set():
+    data = shuffled()
+    return lambda: data
+
+
+def function_that_shuffles():
+    rng = np.random.default_rng(0)
+
+    def epoch():
+        order = rng.permutation(SIZE)
+        return iter(batches_of([a[order] for a in DATA]))
+
+    return epoch
+
+
+@pytest.mark.parametrize("make", [shuffled, function_of_a_data_set, function_that_shuffles])
+def test_a_resumed_run_continues_the_orders_of_a_shuffled_source(make, tmp_path):
+    expected, losses = train_on(make(), epochs=3)
     stop = [tl.callbacks.SaveEvery(steps=1), tl.callbacks.StopAfter(14)]
-    train_on(shuffled(), epochs=3, callbacks=stop, checkpoints=tmp_path)
+    train_on(make(), epochs=3, callbacks=stop, checkpoints=tmp_path)
     checkpoints = tl.Checkpoints(tmp_path, resume=True)
-    assert train_on(shuffled(), epochs=3, checkpoints=checkpoints) == (expected, losses)
+    assert train_on(make(), epochs=3, checkpoints=checkpoints) == (expected, losses)
     assert losses[0] != losses[1]
 
 

@@ -1,4 +1,4 @@
-"""The history of a run as a file."""
+"""`CSVLogger` and `JSONLLogger`: the results of each epoch as a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class JSONLLogger(Callback):
     """Writes the history to a file, a JSON object per line and epoch.
 
     A result that is not finite is written as null. Each run overwrites the file; a resumed run
-    keeps the epochs up to its checkpoint.
+    keeps the epochs up to its checkpoint. Of several workers the first writes.
 
     Args:
         path: path of the file.
@@ -35,18 +35,20 @@ class JSONLLogger(Callback):
         self.path = absolute(path)
 
     def on_train_begin(self, status: TrainingStatus) -> None:
-        write_text(self.path, "".join(as_json(results) + "\n" for results in status.history))
+        if status.is_chief:
+            write_text(self.path, "".join(as_json(results) + "\n" for results in status.history))
 
     def on_epoch_end(self, status: TrainingStatus) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(as_json(status.results) + "\n")
+        if status.is_chief:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(as_json(status.results) + "\n")
 
 
 class CSVLogger(Callback):
     """Writes the history to a file as a table, a row per epoch.
 
     Results of several values are left out. Each run overwrites the file; a resumed run keeps the
-    epochs up to its checkpoint.
+    epochs up to its checkpoint. Of several workers the first writes.
 
     Args:
         path: path of the file.
@@ -66,9 +68,12 @@ class CSVLogger(Callback):
         self._columns: list[str] = []
 
     def on_train_begin(self, status: TrainingStatus) -> None:
-        self._write_all(status.history)
+        if status.is_chief:
+            self._write_all(status.history)
 
     def on_epoch_end(self, status: TrainingStatus) -> None:
+        if not status.is_chief:
+            return
         if set(_columns([status.results])) <= set(self._columns):
             with self.path.open("a", encoding="utf-8", newline="") as file:
                 file.write(_rows([status.results], self._columns))

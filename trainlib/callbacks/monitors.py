@@ -86,7 +86,7 @@ class ReduceLROnPlateau(Callback):
         self.state = self.monitor.init(rate)
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
-        if skips(status, self.monitor.monitor):
+        if of_skipped_validation(status, self.monitor.monitor):
             return None
         metric = monitored_value(self, self.monitor.monitor, status.results)
         old = self.state.learning_rate
@@ -163,7 +163,7 @@ class EarlyStopping(Callback):
         self.state = self.monitor.init()._replace(best_params=self._weights(status))
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
-        if skips(status, self.monitor.monitor):
+        if of_skipped_validation(status, self.monitor.monitor):
             return None
         metric = monitored_value(self, self.monitor.monitor, status.results)
         old = _of_numpy(self.state)
@@ -217,7 +217,7 @@ def _of_numpy(state: EarlyStopState) -> EarlyStopState:
     return state._replace(**scalars)
 
 
-def skips(status: TrainingStatus, name: str) -> bool:
+def of_skipped_validation(status: TrainingStatus, name: str) -> bool:
     """Return whether an epoch has no such result because `validation_freq` leaves it out."""
     return status.skips_validation and name.startswith("val_") and name not in status.results
 

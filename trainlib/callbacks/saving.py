@@ -6,7 +6,7 @@ import math
 import time
 from typing import Any
 
-from trainlib.callbacks.monitors import monitored_value, skips
+from trainlib.callbacks.monitors import monitored_value, of_skipped_validation
 from trainlib.core.checks import check_integer, check_number
 from trainlib.monitors import EarlyStopState, early_stop
 from trainlib.training.callback import Callback, Requests, Save, Stop, TrainingStatus
@@ -117,7 +117,7 @@ class SaveBest(Callback):
         self.state = self.monitor.init()
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
-        if skips(status, self.monitor.monitor):
+        if of_skipped_validation(status, self.monitor.monitor):
             return None
         value = monitored_value(self, self.monitor.monitor, status.results)
         # The flag to stop is reset: it would make the state final.

@@ -39,7 +39,7 @@ class Augmentation(NamedTuple):
     """A random change of training examples, as `tl.augmentation.chain` makes it.
 
     Attributes:
-        function: `(x, y, key) -> (x, y)`: changes many examples, of which each has a key, int64
+        function: `(x, y, key) -> (x, y)`: changes many examples, each by its key, int64
             [n, 2]. What becomes of an example follows from its row and its key alone.
         name: text that identifies it, which checkpoints hold: a run is resumed with the same.
         mix: `(x, other x, key) -> (mixed x, share)`: mixes each example with another one; the
@@ -162,13 +162,13 @@ class Augmenter:
         ids, data = tf.constant(part.ids, tf.int64), epoch.data
         if isinstance(data, ArrayAdapter):
             size = tf.constant(data.size, tf.int64)
-            partners = self._compile(_partners, *epoch.position, ids, size).numpy()
+            partners = self._call_traced(_partners, *epoch.position, ids, size).numpy()
             examples, others = epoch.pairs(part.ids, part.examples, partners)
         else:
             examples = epoch.changed(part.ids, part.examples)
             rows = tf.constant(part.rows, tf.int64)
-            others = self._compile(_others_of_batch, *epoch.position, ids, examples, rows)
-        mixed = self._compile(self._mixed, *epoch.position, ids, examples, others)
+            others = self._call_traced(_others_of_batch, *epoch.position, ids, examples, rows)
+        mixed = self._call_traced(self._mixed, *epoch.position, ids, examples, others)
         self._check_count(mixed, len(part.ids))
         return part._replace(examples=mixed)
 
@@ -176,25 +176,33 @@ class Augmenter:
         """Return examples, changed but not mixed.
 
         Raises:
-            ValueError: a row of the result does not follow from its own row and key. The first two
-                examples are changed alone once, and compared.
+            ValueError: as `_check_count`; and once, for the first examples, as `_check_alone`.
         """
         given = tf.constant(ids, tf.int64)
-        changed = self._compile(self._changed, seed, epoch, given, examples)
+        changed = self._call_traced(self._changed, seed, epoch, given, examples)
         self._check_count(changed, len(ids))
-        if self._checked or self.augmentation.mix is not None or len(ids) < 3:
-            return changed
-        self._checked = True
-        first = map_tree(lambda a: a[:2], examples)
-        alone = self._compile(self._changed, seed, epoch, given[:2], first)
+        if not self._checked and self.augmentation.mix is None and len(ids) > 2:
+            self._checked = True
+            first = map_tree(lambda a: a[:2], examples)
+            # Eagerly: a traced function repeats the numbers that NumPy drew while it was traced.
+            self._check_alone(changed, self._changed(seed, epoch, given[:2], first))
+        return changed
+
+    def _check_alone(self, changed: Tree, alone: Tree) -> None:
+        """Raise `ValueError` if a row of the result does not follow from its own row and key.
+
+        Args:
+            changed: examples, changed together.
+            alone: the first two of them, changed alone.
+        """
         for a, b in zip(tf.nest.flatten(changed), tf.nest.flatten(alone), strict=True):
-            if a.shape[1:] != b.shape[1:] or not _nearly_all_close(a[:2].numpy(), b.numpy()):
+            first, b = a[:2].numpy(), np.asarray(b)
+            if first.shape[1:] != b.shape[1:] or not _nearly_all_close(first, b):
                 raise ValueError(
                     f"augment {self.augmentation.name}: what becomes of an example depends on "
                     "other examples, or on random numbers of another source: compute it from its "
                     "row and its key alone, as tl.augmentation.uniform(key, 1) does"
                 )
-        return changed
 
     def _check_count(self, examples: Tree, size: int) -> None:
         """Raise `ValueError` unless there is a result for each example."""
@@ -221,7 +229,7 @@ class Augmenter:
         mixed, share = self.augmentation.mix(x, other_x, key)
         return mixed, *mix_targets(tuple(rest), tuple(others_rest), share)
 
-    def _compile(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _call_traced(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function, traced once for all numbers of examples."""
         specs = [_spec(argument) for argument in arguments]
         key = f"{function.__name__} {specs!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import types
 from collections.abc import Collection
@@ -76,8 +77,11 @@ def configure_fit(
     epochs = range(settings.initial_epoch + 1, settings.epochs + 1)
     if settings.steps_per_epoch is None:
         _check_readable("data", data, len(epochs))
+    validations = sum(map(config.validates, epochs))
     if settings.validation_steps is None:
-        _check_readable("validation_data", validation_data, sum(map(config.validates, epochs)))
+        _check_readable("validation_data", validation_data, validations)
+    else:
+        _check_restarts(validation_data, validations)
     return config
 
 
@@ -151,6 +155,18 @@ def _check_readable(name: str, data: Data, times: int) -> None:
         raise ValueError(
             f"{name} is a generator, which can be read once, for {times} epochs: give a function "
             "that returns a new one, or the number of batches of an epoch"
+        )
+
+
+def _check_restarts(validation_data: Data, times: int) -> None:
+    """Raise `ValueError` if the first batches are to be read several times, but can be read once.
+
+    Each validation would take the next batches, so that their results could not be compared.
+    """
+    if isinstance(validation_data, (types.GeneratorType, itertools.cycle)) and times > 1:
+        raise ValueError(
+            f"validation_data is a {type(validation_data).__name__}, whose first batches can be "
+            f"read once, for {times} validations: give a function that returns a new one"
         )
 
 

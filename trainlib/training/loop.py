@@ -33,6 +33,7 @@ from trainlib.training.order import epoch_order
 from trainlib.training.progress import CheckpointStore, Recovery, TrainingProgress
 from trainlib.training.strategies import is_chief
 from trainlib.training.stream_adapter import StreamAdapter
+from trainlib.training.variables import assign_values, read_values
 
 
 class NextStep(NamedTuple):
@@ -70,7 +71,9 @@ class TrainingLoop:
         self.context, self.config = context, config
         self.steps_per_epoch = config.data.batches()
         seen = context.results.batches_seen()
-        earlier = seen // self.steps_per_epoch if self.steps_per_epoch else 0
+        # Where the length is unknown an epoch may have been one batch: counted so, no epoch has the
+        # number of an earlier one, with which its examples would be augmented in the same way.
+        earlier = seen // (self.steps_per_epoch or 1)
         start = config.initial_epoch
         self.progress = TrainingProgress(earlier - start, seen, start, initial_epoch=start)
         self.nonfinite_tensor: str | None = None
@@ -236,11 +239,16 @@ class TrainingLoop:
         if self.config.validation is None or not self.config.validates(self.progress.epoch + 1):
             return {}
         latest: MetricStates = {}
-        self.context.reset_model_metrics()
         programs, execution = self.context.programs, self.context.execution
+        before = read_values(programs.variables.model_state)
+        self.context.reset_model_metrics()
         for states in evaluate_batches(programs, execution, self.config.validation):
             latest = states
-            self._apply_requests(self._notify_callbacks("on_test_batch_end"))
+            requests = self._notify_callbacks("on_test_batch_end")
+            if any(isinstance(request, Stop) for request in requests):
+                # A resumed run validates again, and begins with the same state.
+                assign_values(programs.variables.model_state, before)
+            self._apply_requests(requests)
             if self.progress.stop is not None:
                 return {}
         return self.context.model_metrics() | self.context.results.results(latest)

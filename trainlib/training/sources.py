@@ -98,17 +98,20 @@ class Source:
     def leave_out(self) -> None:
         """Leave out an epoch that another process read: a shuffled data set goes to its next order.
 
-        A data set draws the seed of its order when an iterator is made.
+        A data set draws the seed of its order when an iterator is made, a function may draw when it
+        is called.
         """
         if isinstance(self.data, tf.data.Dataset):
             iter(self.data)
+        elif not (_is_indexed(self.data) or isinstance(self.data, Iterable)):
+            Source(self.name, self.data(), self.length).leave_out()
 
     def begin_epoch(self) -> None:
-        """Tell a source that asks for it that an epoch begins."""
+        """Call the `on_epoch_begin` of a source that has one."""
         _call(self.data, "on_epoch_begin")
 
     def end_epoch(self) -> None:
-        """Tell a source that asks for it that an epoch ended."""
+        """Call the `on_epoch_end` of a source that has one."""
         _call(self.data, "on_epoch_end")
 
 

@@ -45,8 +45,8 @@ class StreamAdapter:
         data: source of batches, as `Source` takes it.
         length: how many batches make an epoch. Default: all.
         read: reads a batch. Default: (x, y) or (x, y, sample_weight).
-        max_wait: seconds that a chunk waits for the next batch.
-        chunk_bytes: approximate size of a chunk.
+        max_wait: seconds that a chunk waits for the next batch. Default: 0.25.
+        chunk_bytes: approximate size of a chunk in bytes. Default: 2^24.
         identity: text that identifies the source, which a resumed run compares.
 
     Raises:
@@ -94,7 +94,7 @@ class StreamAdapter:
         return self.training()
 
     def _groups(self, skip: int, epochs: int) -> Iterator[Chunk]:
-        """Yield batches of one shape that arrived within a short time."""
+        """Yield chunks of successive batches of one shape that arrived within a short time."""
         group: list[Tree] = []
         shapes: Shapes = ()
         size, began, first = 1, time.monotonic(), 0
@@ -117,13 +117,7 @@ class StreamAdapter:
 
     def _epoch(self, skip: int, epochs: int) -> Iterator[tuple[int, Tree]]:
         """Yield the positions of first examples, and the batches of an epoch as NumPy arrays."""
-        for _ in range(epochs):
-            self.source.begin_epoch()
-            if self.length.steps is None:
-                self.source.leave_out()
-            for _ in range(self.length.steps or 0):
-                self._next()
-            self.source.end_epoch()
+        self._leave_out(epochs)
         self.source.begin_epoch()
         has_own_iterator = self.length.steps is None or not self.length.continues
         if has_own_iterator:
@@ -140,6 +134,16 @@ class StreamAdapter:
         self.source.end_epoch()
         self._check_count(count, skip)
 
+    def _leave_out(self, epochs: int) -> None:
+        """Leave out the epochs that another process read, so that the next one follows them."""
+        for _ in range(epochs):
+            self.source.begin_epoch()
+            if self.length.steps is None:
+                self.source.leave_out()
+            for _ in range(self.length.steps or 0):
+                self._next()
+            self.source.end_epoch()
+
     def _next(self) -> Tree:
         """Return the next batch, in training with `steps` the first after the last; or None."""
         batch = next(self._open, None)
@@ -149,7 +153,7 @@ class StreamAdapter:
         return None if batch is None else self._checked(batch)
 
     def _check_count(self, count: int, skip: int) -> None:
-        """Raise if an epoch had fewer batches than asked for; warn if it had not those announced.
+        """Raise if an epoch had fewer batches than asked for; warn if its length was wrong.
 
         Args:
             count: number of batches of the epoch.
