@@ -1,7 +1,7 @@
 """What input costs beside the steps: arrays, files, pipelines and augmentation, in processor time.
 
-Processor time is that of the user and of the system, of a process with its loaders. Other programs
-on the machine change it little. It is the least of the rounds, because they can only add to it.
+Processor time is that of a process and its loaders, in user and in system mode. Other programs on
+the machine change it little. It is the least of the rounds, because they can only add to it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def measure_input(
 
     Args:
         folder: for the images, and the logs of the processes.
-        names: names of workloads, of which those in `IMAGES` are measured.
+        names: names of workloads; those in `IMAGES` are measured.
         modules: those of the contenders in training.
         quick: whether everything is small.
         rounds: number of epochs of each way.

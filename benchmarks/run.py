@@ -40,17 +40,16 @@ from contenders import OURS, TRAINING, UPDATING
 from inputs import measure_input
 from machine import describe_machine
 from memory import measure_memory
+from plot import plot_ratios
 from precision import measure_precision
 from race import Race, ResultMismatch, family_ratios, log_progress, ratios
 from replicas import measure_replicas
-from report import markdown, plot
+from report import markdown
 from scaling import measure_scaling
 from startup import measure_startup
 from updates import LARGE_OPTIMIZERS, measure_updates
 from worker import WorkerError
 from workloads import WORKLOADS, workload
-
-PARTS = ("workloads", "update", "startup", "input", "scaling", "precision", "replicas", "memory")
 
 
 class Sizes(NamedTuple):
@@ -71,9 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
     options = parse(arguments)
     sizes = Sizes(options.quick, 0.1 if options.quick else 1.5, options.rounds)
-    found: dict[str, Any] = {"workloads": {}, "evaluation": {}, "update": {}, "startup": {}}
-    found |= {"machine": describe_machine(), "input": {}, "scaling": {}}
-    found |= {"precision": {}, "replicas": {}, "memory": {}}
+    found: dict[str, Any] = {"machine": describe_machine()}
+    found |= {part: {} for part in (*PARTS, "evaluation")}
 
     def save() -> None:
         """Write the figures after each part, so that an interrupted run leaves those it has."""
@@ -89,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(markdown(found))
     if options.plot and found["workloads"]:
-        plot(found, options.plot)
+        plot_ratios(found, options.plot)
     return 0
 
 
@@ -99,37 +97,59 @@ def measure(
     """Measure the parts that were asked for and add their figures to `found`."""
     with tempfile.TemporaryDirectory(prefix="trainlib-benchmark-") as name:
         folder = Path(name)
-        if "workloads" in options.parts:
-            for workload in options.workloads:
-                results = measure_workload(workload, options.contenders, sizes, folder)
-                found["workloads"][workload], found["evaluation"][workload] = results
-                save()
-        if "update" in options.parts:
-            names = LARGE_OPTIMIZERS if sizes.quick else _optimizers()
-            libraries = _libraries(options.contenders)
-            found["update"] = measure_updates(names, libraries, folder, sizes.rounds, sizes.quick)
+        for of in options.workloads if "workloads" in options.parts else ():
+            results = measure_workload(of, options.contenders, sizes, folder)
+            found["workloads"][of], found["evaluation"][of] = results
             save()
-        if "startup" in options.parts:
-            log_progress("start-up")
-            found["startup"] = measure_startup(1 if sizes.quick else 3)
-        if "input" in options.parts:
-            libraries = _modules(options.contenders)
-            found["input"] = measure_input(
-                folder, options.workloads, libraries, sizes.quick, sizes.rounds
-            )
-            save()
-        if "scaling" in options.parts:
-            found["scaling"] = measure_scaling(folder, sizes.quick)
-            save()
-        if "memory" in options.parts:
-            rounds = 1 if sizes.quick else 3
-            found["memory"] = measure_memory(options.workloads, folder, rounds, sizes.quick)
-            save()
-        for part, run in (("precision", measure_precision), ("replicas", measure_replicas)):
+        for part, measure_part in OTHER_PARTS.items():
             if part in options.parts:
-                found[part] = run(folder, *sizes)
+                found[part] = measure_part(options, sizes, folder)
                 save()
-        save()
+
+
+def _update(options: argparse.Namespace, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    names = LARGE_OPTIMIZERS if sizes.quick else _optimizers()
+    libraries = _libraries(options.contenders)
+    return measure_updates(names, libraries, folder, sizes.rounds, sizes.quick)
+
+
+def _startup(options: argparse.Namespace, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    log_progress("start-up")
+    return measure_startup(1 if sizes.quick else 3)
+
+
+def _input(options: argparse.Namespace, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    modules = _modules(options.contenders)
+    return measure_input(folder, options.workloads, modules, sizes.quick, sizes.rounds)
+
+
+def _scaling(options: argparse.Namespace, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    return measure_scaling(folder, sizes.quick)
+
+
+def _precision(options: argparse.Namespace, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    return measure_precision(folder, *sizes)
+
+
+def _replicas(options: argparse.Namespace, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    return measure_replicas(folder, *sizes)
+
+
+def _memory(options: argparse.Namespace, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    return measure_memory(options.workloads, folder, 1 if sizes.quick else 3, sizes.quick)
+
+
+OTHER_PARTS: dict[str, Callable[[argparse.Namespace, Sizes, Path], dict[str, Any]]] = {
+    "update": _update,
+    "startup": _startup,
+    "input": _input,
+    "scaling": _scaling,
+    "precision": _precision,
+    "replicas": _replicas,
+    "memory": _memory,
+}
+"""Parts of the benchmark besides the races of the workloads: what measures each."""
+PARTS = ("workloads", *OTHER_PARTS)
 
 
 def measure_workload(

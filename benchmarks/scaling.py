@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from race import log_progress
 from worker import Worker, WorkerError
@@ -16,7 +16,7 @@ from workloads import Workload, workload
 BYTES_PER_PARAMETER = 60
 """Peak of Adam's update: weights, gradients and moments, old and new, and copies."""
 ROUNDS = 3
-"""Runs of a point of a curve, of which the fastest counts: other programs only add to it."""
+"""Runs of a point of a curve. The fastest counts: other programs can only slow a run down."""
 SECONDS = 0.5
 """Approximate length of such a run."""
 PARAMETERS = tuple(10**power for power in range(4, 9))
@@ -97,7 +97,7 @@ def available_memory() -> float:
 
 
 class Growth:
-    """Calls of `Trainer.fit`, in a separate process."""
+    """The points of the curves: times of `Trainer.fit`, in a separate process."""
 
     def parameters(self, count: int, seconds: float) -> dict[str, float]:
         """Return a step of a chain of three layers with about a number of parameters."""
@@ -121,19 +121,18 @@ class Growth:
 
     def steps(self, count: int) -> float:
         """Return the milliseconds per step of the tiny model, in a fit of `count` steps."""
-        trainer, data = self._trainer(workload("tiny"), 32, count)
-        trainer.fit(data, batch_size=32)
-        return 1e3 * self._fits(trainer, data, 1) / count
+        fit = _prepare(workload("tiny"), 32, count)
+        fit.seconds()  # compiles
+        return 1e3 * fit.seconds() / count
 
     def calls(self, count: int) -> dict[str, float]:
         """Return the memory before and after `count` fits of one step, and their times."""
-        trainer, data = self._trainer(workload("tiny"), 32, 1)
-        tenth = max(count // 10, 1)
-        self._fits(trainer, data, tenth)  # allocations of the first calls are not growth
+        fit, tenth = _prepare(workload("tiny"), 32, 1), max(count // 10, 1)
+        fit.seconds(tenth)  # allocations of the first calls are not growth
         before = resident_mib()
-        first = self._fits(trainer, data, tenth)
-        self._fits(trainer, data, count - 2 * tenth)
-        last = self._fits(trainer, data, tenth)
+        first = fit.seconds(tenth)
+        fit.seconds(count - 2 * tenth)
+        last = fit.seconds(tenth)
         return {
             "calls": count,
             "resident_mib_before": before,
@@ -158,34 +157,49 @@ class Growth:
         """Return the milliseconds of a step, the least of some fits of about `seconds`."""
         steps = 2
         while True:
-            trainer, data = self._trainer(of, size, steps, execution=execution)
-            trainer.fit(data, batch_size=size)  # compiles
-            taken = self._fits(trainer, data, 1)
+            fit = _prepare(of, size, steps, execution=execution)
+            fit.seconds()  # compiles
+            taken = fit.seconds()
             if taken >= seconds / 4 or steps >= 4096:
                 break
             steps = min(4096, max(2 * steps, int(steps * seconds / taken)))
-        return 1e3 * min(taken, *(self._fits(trainer, data, 1) for _ in range(ROUNDS))) / steps
+        return 1e3 * min(taken, *(fit.seconds() for _ in range(ROUNDS))) / steps
 
-    def _fits(self, trainer: Any, data: Any, count: int) -> float:
-        size = self.batch_size
+
+class Fit(NamedTuple):
+    """A call of `Trainer.fit`, which can be made many times.
+
+    Attributes:
+        trainer: the trainer.
+        data: inputs and targets, on the device.
+        batch_size: examples of a batch.
+    """
+
+    trainer: Any
+    data: Any
+    batch_size: int
+
+    def seconds(self, count: int = 1) -> float:
+        """Return the seconds of some calls."""
         began = time.perf_counter()
         for _ in range(count):
-            trainer.fit(data, batch_size=size)
+            self.trainer.fit(self.data, batch_size=self.batch_size)
         return time.perf_counter() - began
 
-    def _trainer(self, of: Workload, size: int, steps: int, **options: Any) -> tuple[Any, Any]:
-        import numpy as np
-        import tensorflow as tf
-        from contenders.ours import make_trainer
-        from workloads import data, first_weights
 
-        rng = np.random.default_rng(0)
-        inputs = of.vocabulary or int(np.prod(of.input_shape))
-        planted = rng.standard_normal((inputs, of.outputs), "float32")
-        x, y = data(rng, size * steps, planted, of)
-        trainer = make_trainer(of, first_weights(rng, of), **options)
-        self.batch_size = size
-        return trainer, (tf.constant(x), tf.constant(y))
+def _prepare(of: Workload, batch_size: int, steps: int, **options: Any) -> Fit:
+    """Return a fit of so many steps of a workload's model, by a trainer with these options."""
+    import numpy as np
+    import tensorflow as tf
+    from contenders.ours import make_trainer
+    from workloads import data, first_weights
+
+    rng = np.random.default_rng(0)
+    inputs = of.vocabulary or int(np.prod(of.input_shape))
+    planted = rng.standard_normal((inputs, of.outputs), "float32")
+    x, y = data(rng, batch_size * steps, planted, of)
+    trainer = make_trainer(of, first_weights(rng, of), **options)
+    return Fit(trainer, (tf.constant(x), tf.constant(y)), batch_size)
 
 
 WIDTH, FEEDFORWARD, BLOCKS = 64, 128, 2

@@ -214,7 +214,7 @@ def data(
     """Return inputs in [-1, 1] with classes, or normally distributed inputs with a value each.
 
     The class is the largest output of the linear map `planted`; the value is the tanh of its
-    output, and noise. Inputs with a vocabulary are integers, of which it has a row each.
+    output, and noise. Inputs with a vocabulary are integers, each with a row of `planted`.
     """
     if of.vocabulary:
         words = rng.integers(1, of.vocabulary, (size, *of.input_shape), dtype="int32")

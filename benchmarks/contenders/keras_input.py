@@ -13,7 +13,7 @@ from workloads import ADAM, Workload, read_weights
 from contenders.keras_nets import make_loss, make_model
 
 SHUFFLED_BATCHES = 64
-"""Batches of which files that were decoded once are drawn at random."""
+"""Number of batches among which examples of decoded files are shuffled."""
 
 
 class Feeding(Base):

@@ -388,9 +388,9 @@ def test_a_worker_answers_and_says_why_it_cannot(tmp_path):
 
 def test_the_plot_is_drawn_with_and_without_a_peer(tmp_path):
     pytest.importorskip("matplotlib")
-    from report import plot
+    from plot import plot_ratios
 
     ratios = {"bare": 1.0, "keras_default": 60.0, "keras_best": 20.0, "torch": 2.5, "jax": None}
     row = {f"ratio_{family}": ratio for family, ratio in ratios.items()}
-    plot({"workloads": {"tiny": row, "cnn": row}}, tmp_path / "plot.png")
+    plot_ratios({"workloads": {"tiny": row, "cnn": row}}, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
