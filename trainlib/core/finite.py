@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from trainlib.core.tree import leaves_by_path, widen
@@ -40,10 +41,13 @@ def nonfinite_leaf(tensors: Tree) -> str | None:
     It reads the values, so it cannot be traced in a `tf.function`.
 
     Args:
-        tensors: any structure of floating tensors or variables.
+        tensors: any structure of floating tensors, variables and arrays; None counts as finite.
     """
-    index = int(first_nonfinite(tensors))
-    return None if index < 0 else leaves_by_path(tensors)[index][0]
+    # By NumPy: for small tensors a kernel of TensorFlow each would take longer.
+    for i, x in enumerate(tf.nest.flatten(tensors)):
+        if x is not None and not np.isfinite(np.asarray(x)).all():
+            return leaves_by_path(tensors)[i][0]
+    return None
 
 
 def all_finite(tensors: Tree) -> Tensor:

@@ -68,7 +68,7 @@ class TrainerArguments(NamedTuple):
 
     @property
     def computed_precision(self) -> str | None:
-        """The mixed precision that the model computes in; None for another one."""
+        """The precision that was chosen, or the mixed one that the model was built in; or None."""
         return self.precision or built_precision(self.model)
 
 

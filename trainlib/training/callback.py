@@ -164,6 +164,8 @@ class TrainingStatus(NamedTuple):
             in training mode; None before the first batch. All workers must call it together.
         graph: function that returns the `tf.Graph` of a training step; None before the first batch.
         is_chief: whether this process writes files: the first worker, or the only process.
+        nonfinite_parameter: function that returns the path of the first parameter with an infinite
+            or NaN element; None if there is none. Waits for the device.
         skips_validation: whether there are validation data, but `validation_freq` leaves out this
             epoch, whose results then lack those with the prefix `val_`.
 
@@ -189,6 +191,7 @@ class TrainingStatus(NamedTuple):
     gradients: Callable[[], Tree] = _nothing
     graph: Callable[[], Any] = _nothing
     is_chief: bool = True
+    nonfinite_parameter: Callable[[], str | None] = _nothing
     skips_validation: bool = False
 
     @property

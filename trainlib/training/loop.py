@@ -285,6 +285,7 @@ class TrainingLoop:
             gradients=self._gradients,
             graph=self._graph,
             is_chief=is_chief(self.context.strategy),
+            nonfinite_parameter=reader.nonfinite_parameter,
             skips_validation=self.config.validation is not None
             and not self.config.validates(progress.epoch + 1),
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-from trainlib.core.finite import nonfinite_leaf
 from trainlib.step.finite_guard import A_PARAMETER
 from trainlib.training.callback import Callback, NonFiniteError, Requests, RollBack, TrainingStatus
 
@@ -28,7 +27,7 @@ class StopAtNonFiniteParameter(Callback):
 
     def on_epoch_end(self, status: TrainingStatus) -> Requests:
         if status.epoch == status.epochs or not math.isfinite(status.results["loss"]):
-            path = nonfinite_leaf(status.state().params)
+            path = status.nonfinite_parameter()
             if path is not None:
                 return self.react(f"{A_PARAMETER} {path} is not finite after epoch {status.epoch}")
         return None

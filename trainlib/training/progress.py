@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from trainlib.core.finite import all_finite
+from trainlib.core.finite import nonfinite_leaf
 from trainlib.step.state import MetricStates
 from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.automatic_names import matching_names
@@ -276,7 +276,7 @@ class Recovery:
         found = self._newest(max_batch)
         while found is not None:
             params = [x for name, x in found.values.items() if name.startswith("state/params")]
-            if all_finite(params):
+            if nonfinite_leaf(params) is None:
                 break
             found = self._newest(found.metadata["global_batch"] - 1)
         return found

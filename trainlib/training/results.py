@@ -94,11 +94,14 @@ class ResultsReader:
         guard = read_values(self._programs.variables.finite_guard)
         if not (self._programs.halts and guard.exhausted.numpy()):
             return None
-        params = self._programs.variables.params
-        if (path := nonfinite_leaf(params)) is not None:
+        if (path := self.nonfinite_parameter()) is not None:
             return f"{A_PARAMETER} {path}"
-        path = nonfinite_path(guard, params)
+        path = nonfinite_path(guard, self._programs.variables.params)
         return path if path == THE_LOSS else f"the gradient of {path}"
+
+    def nonfinite_parameter(self) -> str | None:
+        """Return the path of the first parameter that is not finite; None if all are."""
+        return nonfinite_leaf(read_values(self._programs.variables.params))
 
     def _loss_scale(self) -> Results:
         """Return the loss scale, the number of skipped steps and the first overflow."""
