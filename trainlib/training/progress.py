@@ -258,7 +258,8 @@ class Recovery:
             "replicas": 1 if strategy is None else strategy.num_replicas_in_sync,
             "execution": self._context.execution,
             "augment": augmenter and augmenter.augmentation.name,
-            "gradient_checkpointing": self._context.recomputes or None,  # as in older ones
+            # None as where a checkpoint has no such entry: both recompute nothing.
+            "gradient_checkpointing": self._context.recomputes or None,
         }
 
     def _stateful_callbacks(self) -> list[tuple[str, Callback]]:
