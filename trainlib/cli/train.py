@@ -158,9 +158,13 @@ def train(values: Values) -> None:
         _verify_resume(config, values.verify_steps)
         return
     if values.replay_step is not None:
-        replayed = replay_step(config, Path(values.resume), values.replay_step)
-        output.print_result(replayed)
+        output.print_result(replay_step(config, Path(values.resume), values.replay_step))
         return
+    _train_one(config, values)
+
+
+def _train_one(config: ExperimentConfig, values: Values) -> None:
+    """Train one model, as one worker of possibly several; a signal stops it with a checkpoint."""
     folder = values.resume or values.run_dir
     stop_after = _stop_after(values.stop_after)
 

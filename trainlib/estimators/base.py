@@ -105,6 +105,7 @@ class TrainlibEstimator(BaseEstimator):  # type: ignore[misc]
         X: Any,
         y: Any,
         sample_weight: Any,
+        *,
         validation: tuple[Any, Any] = (None, None),
         previous: FittedModel | None = None,
         epochs: int | None = None,
@@ -115,10 +116,11 @@ class TrainlibEstimator(BaseEstimator):  # type: ignore[misc]
         Args:
             X: inputs.
             y: targets.
-            sample_weight: weights of the examples; None: 1.
-            validation: inputs and targets for validation. Default: those of a fraction.
+            sample_weight: weights of the examples; None for 1.
+            validation: inputs and targets for validation. Default: `validation_fraction` of X.
             previous: the model that is trained further. Default: None, a new one.
-            epochs: epochs of this fit, without validation. Default: None, the parameter.
+            epochs: epochs of this fit, which then has no validation data. Default: None, the
+                parameter `epochs`.
             classes: all classes that there are. Default: None, those of y.
         """
         arrays = self._arrays(X, y, sample_weight, previous is None, classes)

@@ -139,7 +139,9 @@ class TrainlibClassifier(ClassifierMixin, TrainlibEstimator):  # type: ignore[mi
             ValueError, TypeError: the data or a parameter are malformed.
         """
         previous = getattr(self, "_fitted", None) if self.warm_start else None
-        fitted: TrainlibClassifier = self._fit(X, y, sample_weight, (X_val, y_val), previous)
+        fitted: TrainlibClassifier = self._fit(
+            X, y, sample_weight, validation=(X_val, y_val), previous=previous
+        )
         return fitted
 
     def partial_fit(

@@ -112,7 +112,9 @@ class TrainlibRegressor(RegressorMixin, TrainlibEstimator):  # type: ignore[misc
             ValueError, TypeError: the data or a parameter are malformed.
         """
         previous = getattr(self, "_fitted", None) if self.warm_start else None
-        fitted: TrainlibRegressor = self._fit(X, y, sample_weight, (X_val, y_val), previous)
+        fitted: TrainlibRegressor = self._fit(
+            X, y, sample_weight, validation=(X_val, y_val), previous=previous
+        )
         return fitted
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> TrainlibRegressor:

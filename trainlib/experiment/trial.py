@@ -184,15 +184,9 @@ def run_trial_with_model(
     start: Start | None = None,
 ) -> tuple[TrialResult, Any]:
     """Return the result of `run_trial` and the Keras model that was trained."""
-    if config.nonfinite == "roll_back":
-        raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
-    task = build_task(config) if task is None else task
     start = Start(None) if start is None else start
-    if start.state is not None and config.weight_average.kind != NONE:
-        raise ValueError(
-            "weight_average: training cannot continue from a saved average; leave it out for a "
-            "model that is trained further"
-        )
+    _check(config, start)
+    task = build_task(config) if task is None else task
     pool = TrainerPool() if pool is None else pool
     last = LastStatus()
     with contextlib.ExitStack() as leases:
@@ -225,3 +219,14 @@ def run_trial_with_model(
         seconds=round(sum(epoch["seconds"] for epoch in history), 3),
     )
     return result, model
+
+
+def _check(config: ExperimentConfig, start: Start) -> None:
+    """Raise `ValueError` if a trial, which has no checkpoints, cannot do what the settings ask."""
+    if config.nonfinite == "roll_back":
+        raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
+    if start.state is not None and config.weight_average.kind != NONE:
+        raise ValueError(
+            "weight_average: training cannot continue from a saved average; leave it out for a "
+            "model that is trained further"
+        )
