@@ -118,6 +118,8 @@ def test_hyperparameters_have_their_declared_types(name, value, expected):
         ({"regularized_params": ".*"}, ValueError, "^regularized_params needs a regularizer$"),
         ({"data": {"target": "x"}}, TypeError, "^data must be a DataConfig, got {'target': 'x'}$"),
         ({"tensorboard": True}, TypeError, "^tensorboard must be a TensorBoardConfig, got True$"),
+        ({"ensemble": 5}, TypeError, "^ensemble must be an EnsembleConfig, got 5$"),
+        ({"pretrain": "masked"}, TypeError, "^pretrain must be a PretrainConfig, got 'masked'$"),
         (
             {"monitors": "reduce_on_plateau", "schedule": "cosine_decay"},
             ValueError,

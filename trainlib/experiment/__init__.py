@@ -1,6 +1,7 @@
 """Experiments: their configuration, the objects built from it, and how they are run.
 
-config: `ExperimentConfig`, all settings of an experiment.
+config: `ExperimentConfig`, all settings of an experiment; config_checks: those that depend on
+    each other.
 data_config, transfer_config, pretrain_config, schedule_config, average_config, checkpoint_config,
     ensemble_config, tensorboard_config: its nested dataclasses; nested_configs: a table of them.
 functions: functions by name with hyperparameters: `config("nadam", learning_rate=1e-3)`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainlib.data import DATASETS
@@ -12,6 +11,7 @@ from trainlib.data.datasets import is_path
 from trainlib.experiment import flat, serialization
 from trainlib.experiment.average_config import AverageConfig
 from trainlib.experiment.checkpoint_config import CheckpointConfig
+from trainlib.experiment.config_checks import check_combinations, check_nested
 from trainlib.experiment.data_config import MAX_SEED, DataConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fields import (
@@ -24,21 +24,11 @@ from trainlib.experiment.fields import (
     setting,
     short_repr,
 )
-from trainlib.experiment.functions import (
-    AUTO,
-    PEAK,
-    FunctionConfig,
-    check_shared,
-    rate_argument,
-    takes,
-)
-from trainlib.experiment.hyperparameter_flags import spelling
-from trainlib.experiment.nested_configs import NESTED
-from trainlib.experiment.patterns import check_patterns
-from trainlib.experiment.pretrain_config import PretrainConfig, check_pretrain
+from trainlib.experiment.functions import AUTO, FunctionConfig
+from trainlib.experiment.pretrain_config import PretrainConfig
 from trainlib.experiment.schedule_config import ScheduleField
 from trainlib.experiment.tensorboard_config import TensorBoardConfig
-from trainlib.experiment.transfer_config import TransferConfig, check_transfer
+from trainlib.experiment.transfer_config import TransferConfig
 from trainlib.step.precision import PRECISIONS
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.nonfinite import POLICIES
@@ -348,19 +338,9 @@ class ExperimentConfig:
             ValueError, TypeError: as of the class.
         """
         check_settings(self)
+        check_nested(self)
         _make_paths_absolute(self)
-        _check_nested(self)
-        _check_metrics(self.metrics)
-        for function, pattern in (
-            ("regularizer", "regularized_params"),
-            ("constraint", "constrained_params"),
-        ):
-            if getattr(self, pattern) is not None and getattr(self, function) is None:
-                raise ValueError(f"{pattern} needs a {function}")
-        check_patterns(self)
-        _check_learning_rate(self)
-        check_transfer(self)
-        check_pretrain(self)
+        check_combinations(self)
 
     @property
     def reports_norms(self) -> bool:
@@ -414,46 +394,3 @@ def _make_paths_absolute(config: ExperimentConfig) -> None:
     if config.model.name.endswith(".keras"):
         path = str(absolute(config.model.name))
         config.__dict__["model"] = dataclasses.replace(config.model, name=path)
-
-
-def _check_nested(config: ExperimentConfig) -> None:
-    for name, kind in NESTED.items():
-        value = getattr(config, name)
-        if not isinstance(value, kind) and not (name == "tensorboard" and value is None):
-            raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
-
-
-def _check_learning_rate(config: ExperimentConfig) -> None:
-    schedule = config.schedule
-    if config.monitor("reduce_on_plateau") is not None:
-        names = [x.name for x in schedule.schedules]
-        if names != ["constant"] or schedule.warmup is not None:
-            raise ValueError(
-                "reduce_on_plateau changes a constant learning rate: leave out the schedule "
-                "and the warm-up"
-            )
-    if "learning_rate" in config.optimizer.hyperparameters:
-        for part in schedule.schedules:
-            if rate_argument("schedule", part.name) is None:
-                raise ValueError(f"schedule {part.name} has its own rates: leave learning_rate out")
-        if all(_has_own_peak(part) for part in schedule.schedules):
-            raise ValueError(
-                f"{PEAK} and learning_rate are both the largest rate of schedule "
-                f"{schedule.schedules[0].name}: give one of them"
-            )
-
-
-def _has_own_peak(schedule: FunctionConfig) -> bool:
-    """Return whether a schedule has its own largest rate instead of the learning rate."""
-    is_peak = rate_argument("schedule", schedule.name) == PEAK
-    return is_peak and PEAK in schedule.hyperparameters
-
-
-def _check_metrics(metrics: Sequence[FunctionConfig]) -> None:
-    if len(metrics) > 1 and any(metric.name == AUTO for metric in metrics):
-        raise ValueError("metrics must be auto alone or names, got auto among others")
-    for metric in metrics:
-        for name, declared in takes("metrics", metric.name).items():
-            if declared.required and name not in metric.hyperparameters:
-                raise ValueError(f"metric {metric.name} needs {spelling('metrics', name)}")
-    check_shared("metrics", metrics)
