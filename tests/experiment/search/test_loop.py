@@ -10,9 +10,9 @@ import trainlib as tl  # noqa: E402
 from trainlib.experiment.jobs import Failure, JobResult  # noqa: E402
 from trainlib.experiment.search import study as studies  # noqa: E402
 from trainlib.experiment.search.candidate import Outcome  # noqa: E402
+from trainlib.experiment.search.checks import searched_config  # noqa: E402
 from trainlib.experiment.search.loop import TrialQueue  # noqa: E402
 from trainlib.experiment.search.samplers import make_sampler  # noqa: E402
-from trainlib.experiment.search.settings import searched_config  # noqa: E402
 from trainlib.experiment.search.space_text import parse_space  # noqa: E402
 
 SEARCHED = searched_config(

@@ -7,7 +7,7 @@ import random
 import pytest
 
 import trainlib as tl
-from trainlib.experiment.search.settings import check_comparable, searched_config
+from trainlib.experiment.search.checks import check_comparable, searched_config
 from trainlib.experiment.search.space import Choices
 from trainlib.experiment.search.space_text import parse_space
 

@@ -27,8 +27,8 @@ from trainlib.experiment.search.candidate import (  # noqa: E402
     Worker,
     run_candidate,
 )
+from trainlib.experiment.search.checks import searched_config  # noqa: E402
 from trainlib.experiment.search.result import SearchInterrupted  # noqa: E402
-from trainlib.experiment.search.settings import searched_config  # noqa: E402
 from trainlib.experiment.search.space_text import parse_space  # noqa: E402
 from trainlib.experiment.search.tune import tune  # noqa: E402
 

@@ -13,8 +13,8 @@ from trainlib.experiment.data_config import MAX_SEED
 from trainlib.experiment.flat import flatten
 from trainlib.experiment.hyperparameter_flags import hyperparameter_flags
 from trainlib.experiment.range_test import with_learning_rate
+from trainlib.experiment.search.checks import OTHER_DATA, PART_OF_LOSS
 from trainlib.experiment.search.data import TaskCache
-from trainlib.experiment.search.settings import OTHER_DATA, PART_OF_LOSS
 from trainlib.tools.comparison import VALIDATION_PREFIX
 
 Contenders = Mapping[str, ExperimentConfig]

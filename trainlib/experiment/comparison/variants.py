@@ -9,7 +9,8 @@ from typing import Any
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import parse_setting, settings, unflatten
 from trainlib.experiment.functions import FUNCTIONS
-from trainlib.experiment.search.settings import VARIANTS, Drawn, searched_config
+from trainlib.experiment.search.checks import searched_config
+from trainlib.experiment.search.settings import VARIANTS, Drawn
 from trainlib.experiment.search.space import Choices, Range, Space
 from trainlib.experiment.search.space_text import parse_space
 

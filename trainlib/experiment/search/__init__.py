@@ -3,6 +3,7 @@
 space: the settings that a search varies, and their ranges.
 space_text: the parser of search spaces.
 settings: the configurations of trials, made of one configuration and a space.
+checks: the checks of a search: its values are allowed, and its trials can be compared.
 options: the options of a search.
 data: the data of trials, loaded once, and split into folds.
 candidate: one trial.

@@ -15,14 +15,10 @@ from trainlib.experiment.flat import flatten
 from trainlib.experiment.result import Log
 from trainlib.experiment.search import folder as folders
 from trainlib.experiment.search.candidate import Worker
+from trainlib.experiment.search.checks import WITHOUT_EFFECT, check_comparable, searched_config
 from trainlib.experiment.search.options import TuneConfig
 from trainlib.experiment.search.result import SearchInterrupted, SearchStatus, TuneResult
-from trainlib.experiment.search.settings import (
-    WITHOUT_EFFECT,
-    SearchedConfig,
-    check_comparable,
-    searched_config,
-)
+from trainlib.experiment.search.settings import SearchedConfig
 from trainlib.experiment.search.space_text import parse_space
 
 MISSING = "tune needs Optuna: pip install optuna"

@@ -1,0 +1,171 @@
+"""The checks of a search: every value of its space is allowed, and the trials can be compared."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.flat import check_flags, flatten
+from trainlib.experiment.functions import FUNCTIONS, takes
+from trainlib.experiment.hyperparameter_flags import hyperparameter_flags
+from trainlib.experiment.search.settings import (
+    Drawn,
+    SearchedConfig,
+    decides_others,
+    declared_setting,
+    function_names,
+    setting_value,
+    values_by_parameter,
+)
+from trainlib.experiment.search.space import Choices, Parameter, Space
+
+OTHER_DATA = ("dataset", "data_dir", "target", "task", "train_examples", "validation_split") + (
+    "stratify",
+    "seed",
+    "split_seed",
+    "stream_pipeline",
+)
+"""Settings that change which examples the trials are compared on."""
+WITHOUT_EFFECT = ("metrics", "report", "norms", "validation_ratio", "safe_mode", "code_path") + (
+    "tensorboard",
+    "tensorboard_dir",
+    "tensorboard_steps",
+    "histogram_epochs",
+    "layer_statistics",
+    "checkpoint_epochs",
+    "checkpoint_steps",
+    "checkpoint_seconds",
+    "checkpoint_best",
+    "keep_checkpoints",
+    "worker_timeout",
+    "strategy",
+    "replicas",
+    "imports",
+)
+"""Settings that do not change what a trial trains."""
+PART_OF_LOSS = ("loss", "output_losses", "loss_weights", "regularizer", "regularized_params")
+"""Settings that change what the loss is; so do hyperparameters of losses and regularizers."""
+MOST_CHECKED = 500
+"""Largest number of combinations of the parameters that others depend on that are checked."""
+
+
+def searched_config(config: ExperimentConfig, space: Space) -> SearchedConfig:
+    """Return a configuration with its space, checked: every value is allowed where it is drawn.
+
+    Raises:
+        ValueError, TypeError: a name that is no flag, a setting that trials may not differ in, a
+            value of another type or out of its range, or a parameter that no trial would have.
+    """
+    check_flags(ExperimentConfig, (parameter.name for parameter in space.parameters))
+    for parameter in space.parameters:
+        _check_parameter(parameter)
+    searched = {parameter.name for parameter in space.parameters}
+    base = {flag: x for flag, x in flatten(config).items() if not _is_set_by(flag, searched)}
+    found = SearchedConfig(base, space)
+    _check_values(found)
+    return found
+
+
+def check_comparable(searched: SearchedConfig, monitor: str) -> None:
+    """Raise `ValueError` if the trials of a search cannot be compared by their loss."""
+    if monitor != "val_loss":
+        return
+    for parameter in searched.space.parameters:
+        kinds, hyperparameter = hyperparameter_flags().get(parameter.name, ((), ""))
+        is_part = any(
+            hyperparameter in takes(kind, name)
+            for kind in ("loss", "regularizer")
+            if kind in kinds
+            for name in function_names(searched.base.get(kind, ()))
+        )
+        if parameter.name in PART_OF_LOSS or is_part:
+            raise ValueError(
+                f"search: {parameter.name} changes what val_loss is, so that trials cannot be "
+                "compared by it: give monitor, such as val_accuracy or val_mean_squared_error"
+            )
+
+
+def _is_set_by(flag: str, names: set[str]) -> bool:
+    """Return whether one of some flags sets what a flag of a configuration does."""
+    flags = hyperparameter_flags()
+    if flag in names or flag not in flags:
+        return flag in names
+    kinds, hyperparameter = flags[flag]
+    others = (flags[name] for name in names if name in flags)
+    return any(name == hyperparameter and set(kinds) <= set(other) for other, name in others)
+
+
+def _check_parameter(parameter: Parameter) -> None:
+    name, distribution = parameter.name, parameter.distribution
+    if name in OTHER_DATA:
+        raise ValueError(
+            f"search: {name} changes the data that trials are compared on: leave it out, and run "
+            "one search for each value"
+        )
+    if name in WITHOUT_EFFECT:
+        raise ValueError(f"search: {name} does not change what a trial learns: leave it out")
+    declared = declared_setting(name)
+    if isinstance(distribution, Choices):
+        for value in distribution.values:
+            setting_value(parameter, value)
+    elif declared.type not in ("int", "ints", "float", "floats"):
+        raise ValueError(f"search: {name} takes no numbers: give values, as in {name}={{A,B}}")
+    elif declared.type.startswith("int") and not distribution.is_integer:
+        raise ValueError(f"search: {name} takes integers: write int(LOW,HIGH) or logint(LOW,HIGH)")
+
+
+def _check_values(searched: SearchedConfig) -> None:
+    """Make a configuration with each value of each parameter; of a range, with its two ends."""
+    parameters = searched.space.parameters
+    leading = {p.name for p in parameters if decides_others(p)}
+    leading |= {p.condition.name for p in parameters if p.condition is not None}
+    ends = {p.name: _ends(p, p.name in leading) for p in parameters}
+    had: set[str] = set()
+    for lead in itertools.islice(
+        itertools.product(*(ends[name] for name in leading)), MOST_CHECKED
+    ):
+        fixed = dict(zip(leading, lead, strict=True))
+        for k in range(max(len(values) for values in ends.values())):
+            chosen = {name: values[min(k, len(values) - 1)] for name, values in ends.items()}
+            drawn = searched.draw(values_by_parameter(chosen | fixed))
+            had |= set(drawn)
+            try:
+                searched.config(drawn)
+            except (ValueError, TypeError) as error:
+                raise type(error)(_explained(searched, drawn, str(error))) from error
+    if missing := [p for p in parameters if p.name not in had]:
+        raise ValueError(_never_drawn(searched, missing[0]))
+
+
+def _ends(parameter: Parameter, leads: bool) -> list[Any]:
+    """Return the values to check; of a parameter that others depend on, all if they are few."""
+    distribution = parameter.distribution
+    if isinstance(distribution, Choices):
+        return list(distribution.values)
+    if leads and distribution.is_integer and distribution.high - distribution.low < 20:
+        return list(range(int(distribution.low), int(distribution.high) + 1))
+    return [distribution.low, distribution.high]
+
+
+def _explained(searched: SearchedConfig, drawn: Drawn, problem: str) -> str:
+    """Return the message about values that no configuration takes."""
+    values = ", ".join(f"{name}={value}" for name, value in drawn.items())
+    text = f"search: no trial can have {values}: {problem}"
+    for name in searched.base:
+        kinds, _ = hyperparameter_flags().get(name, ((), ""))
+        if f"{name} is not for" in problem and set(kinds) & set(drawn):
+            value = searched.base[name]
+            text += f"; for some of them only, write it into the search: {name}={{{value}}}"
+    return text
+
+
+def _never_drawn(searched: SearchedConfig, parameter: Parameter) -> str:
+    """Return the message about a parameter that no trial has."""
+    if parameter.condition is not None:
+        return f"search: no trial meets the condition of {parameter}"
+    kinds, hyperparameter = hyperparameter_flags().get(parameter.name, ((), ""))
+    owners = [
+        name for kind in kinds for name in FUNCTIONS[kind] if hyperparameter in takes(kind, name)
+    ]
+    return f"search: no trial takes {parameter.name}; it is for {', '.join(owners)}"
