@@ -8,7 +8,8 @@ keras_slots: the variables of a Keras optimizer.
 optax: `state_from_optax` and `state_to_optax`.
 torch: `state_from_torch` and `state_to_torch`.
 parameters: `save_parameters` and `load_parameters`.
-torch_layers: layers of Keras and modules of PyTorch, matched and converted.
+torch_modules, torch_matching, torch_layers: parameters of PyTorch's modules: the modules, the
+    layers of Keras that they belong to, and their arrays in Keras's layouts.
 slot_table: shared by all that convert states: slots, and the conversion between two states.
 """
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from trainlib.data.archives import Array, read_npz, require_file
 from trainlib.interop.slot_table import to_array
-from trainlib.interop.torch_layers import TORCH_EPSILON, is_torch_layout, torch_values
+from trainlib.interop.torch_layers import TORCH_EPSILON, torch_values
+from trainlib.interop.torch_modules import StateDict, is_torch_layout
 from trainlib.training.files import check_can_write, write_atomically
 from trainlib.training.model_variables import SEED_STATE, model_variables
 from trainlib.training.paths import expanded, shown
@@ -115,8 +116,8 @@ def load_parameters(
     arrays = load_arrays(source)
     variables = _variables(model)
     if names is not None or is_torch_layout(arrays):
-        ordered = isinstance(source, Mapping) or Path(source).suffix.lower() in TORCH
-        found = torch_values(model, arrays, names or {}, ordered, where)
+        is_ordered = isinstance(source, Mapping) or Path(source).suffix.lower() in TORCH
+        found = torch_values(model, StateDict(arrays, is_ordered, where), names or {})
         paths = {id(variable): path for path, variable in variables.items()}
         values = {paths[id(v.variable)]: (v.name, v.array) for v in found}
         _set_epsilon(model, epsilon)
