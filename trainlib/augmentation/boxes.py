@@ -63,7 +63,7 @@ def box_of_area(
     """Return a box of a random area and form in each image; an empty one if ten do not fit.
 
     Args:
-        key: of the draws, [n, 2].
+        key: keys of the random numbers, int64 [n, 2].
         shape: height and width of the images.
         area: smallest and largest area, as fractions of the image.
         ratio: smallest ratio of height to width; the largest is 1 / ratio.

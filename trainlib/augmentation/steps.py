@@ -84,7 +84,7 @@ def augmentation(
     """Return a decorator of factories, whose arguments are checked as they are declared.
 
     Args:
-        kind: of the steps.
+        kind: kind of the steps: "geometric", "pixels" or "mixing".
         uses_range, is_for_rgb: as those of `Step`.
     """
 

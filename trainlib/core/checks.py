@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 LARGEST_NUMBER = 2.0**127
-"""The largest absolute value of a number that is given: the largest power of 2 in float32."""
+"""Largest absolute value of a number argument: the largest power of 2 in float32."""
 LARGEST_INTEGER = 2**31 - 1
-"""The largest absolute value of an integer that is given, if it has no other bound."""
+"""Largest absolute value of an integer argument that has no other bound."""
 
 
 def check_number(
@@ -28,7 +28,7 @@ def check_number(
     Tensors pass: their values are not known while a graph is traced.
 
     Args:
-        name: of the argument, for the message.
+        name: name of the argument, for the message.
         value: the argument.
         at_least, above, at_most, below: the bounds. Default: None, none.
 
@@ -77,7 +77,7 @@ def check_integer(
     """Raise unless a value is an integer of Python or NumPy within the bounds.
 
     Args:
-        name: of the argument, for the message.
+        name: name of the argument, for the message.
         value: the argument.
         at_least: lower bound. Default: None, `-LARGEST_INTEGER`.
         at_most: upper bound. Default: None, `LARGEST_INTEGER`.

@@ -87,7 +87,7 @@ def check_optimizer(name: str, value: Any) -> None:
     """Raise `TypeError` unless a value is an `Optimizer`.
 
     Args:
-        name: of the argument, for the message.
+        name: name of the argument, for the message.
         value: the argument.
     """
     if not isinstance(value, Optimizer):

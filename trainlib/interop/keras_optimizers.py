@@ -106,7 +106,7 @@ def with_options(
     """Return the trainlib optimizer with the options of a Keras optimizer.
 
     Args:
-        counterpart: of `counterpart_of`.
+        counterpart: result of `counterpart_of`.
         keras_optimizer: a built optimizer.
         named: its variables by path.
 

@@ -59,7 +59,7 @@ def class_indices(
     """Return the true classes as int64 of shape [batch, ...], and y_pred of [batch, ..., K].
 
     Args:
-        name: of the metric, for error messages.
+        name: name of the metric, for error messages.
         y_true: class indices or one-hot rows.
         y_pred: scores with two columns or more.
         forms: the accepted shapes of y_true: INDICES, ROWS, or both.
@@ -98,7 +98,7 @@ def weights_like(sample_weight: Tensor | None, values: Tensor) -> Tensor:
     """Return weights in float64 and the shape of the values; 1 if there are none.
 
     Args:
-        sample_weight: of the shape of values or of its first axes; an axis may have length 1.
+        sample_weight: in the shape of values or of its first axes; an axis may have length 1.
         values: [batch, ...].
 
     Raises:

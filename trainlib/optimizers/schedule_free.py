@@ -240,7 +240,7 @@ def schedule_free_eval_params(state: ScheduleFreeState, params: Tree) -> Tree:
         x = (y - (1 - beta_1) z) / beta_1
 
     Args:
-        state: of `schedule_free_adamw`.
+        state: a state of `schedule_free_adamw`.
         params: y, the parameters that it updates.
 
     Returns:

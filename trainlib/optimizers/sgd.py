@@ -190,7 +190,7 @@ def nesterov_point(
 
     Args:
         params: w.
-        state: of `sgd` with a momentum.
+        state: a state of `sgd` with a momentum.
         momentum: mu, in [-1, 1].
         learning_rate: eta of the next update under lr_out, at least 0. Leave it out under lr_in.
             Default: 1.

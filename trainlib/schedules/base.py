@@ -35,7 +35,7 @@ def checked_number(name: str, value: Number, **bounds: float) -> Number:
     Arithmetic on two NumPy numbers could be float32; on Python numbers it is float64.
 
     Args:
-        name: of the argument.
+        name: name of the argument.
         value: a number.
         **bounds: as in `check_number`.
 
@@ -61,7 +61,7 @@ def over_time(
         initial_learning_rate: eta_0, at least 0.
         steps: the name and the value of the unit of time, in steps, above 0.
         staircase: whether t is rounded down to an integer.
-        dtype: of the rate.
+        dtype: dtype of the rate.
     """
     eta_0 = checked_number("initial_learning_rate", initial_learning_rate, at_least=0)
     name, length = steps

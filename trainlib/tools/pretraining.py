@@ -58,16 +58,16 @@ def pretrain(model: Any, x: Any, **options: Unpack[PretrainOptions]) -> list[Pre
             their means, and the model predicts these from the others.
         layerwise: whether the dense layers are trained one after another: each, with a decoder of
             its own, reconstructs the outputs of those before it. Default: False, all at once.
-        noise: of "autoencoder": disturbs the inputs, but not the targets. Default: 0.
+        noise: for "autoencoder": disturbs the inputs, but not the targets. Default: 0.
         noise_kind: "dropout" (default), `noise` is the fraction of the inputs that is set to 0; or
             "gaussian_noise", `noise` is its standard deviation.
-        mask: of "masked": probability that a feature is masked, in (0, 1). Default: 0.3.
-        groups: of "masked": number of the group of each feature, from 0; the features of a group,
+        mask: for "masked": probability that a feature is masked, in (0, 1). Default: 0.3.
+        groups: for "masked": number of the group of each feature, from 0; the features of a group,
             such as the indicators of a category, are masked together. Default: None, each is a
             group.
         epochs: epochs, of each layer if `layerwise`, at least 1. Default: 10.
         batch_size: examples in a batch, at least 1. Default: 64.
-        learning_rate: of Adam, above 0. Default: 0.001.
+        learning_rate: learning rate of Adam, above 0. Default: 0.001.
         validation_split: fraction of the examples, the last ones, on which "val_loss" is computed,
             in [0, 1). Default: 0.1.
         seed: seed of the decoder, the noise and the order. Default: 0.

@@ -60,7 +60,7 @@ def check_can_write(name: str, path: Path, *, in_new_folder: bool = False) -> No
     """Raise unless a file can be written into the folder of a path.
 
     Args:
-        name: of the argument, for the message.
+        name: name of the argument, for the message.
         path: the file that is to be written later.
         in_new_folder: whether its folder is made where there is none. Default: False.
 

@@ -32,7 +32,7 @@ class PathSetting(NamedTuple):
     """A setting of a rule.
 
     Attributes:
-        name: of the hyperparameter.
+        name: name of the hyperparameter.
         operator: "=" or "*=".
         value: the number.
     """

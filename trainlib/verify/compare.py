@@ -46,7 +46,7 @@ class Result(NamedTuple):
     """One line of the report.
 
     Attributes:
-        kind, name, form: of the case.
+        kind, name, form: those of the case.
         peer: the library that the case was compared with.
         run: "eager", "graph" or "xla".
         error: the largest relative error; None if the peer was not run.

@@ -45,7 +45,7 @@ def run_peer(
 
     Args:
         peer: one of PEERS.
-        name: of the optimizer: a class of Keras or PyTorch, a function of Optax.
+        name: name of the optimizer: a class of Keras or PyTorch, a function of Optax.
         options: keyword arguments of the optimizer, without the learning rate.
         problem: the test problem.
         read: what to compare instead of the parameters: for Keras and PyTorch `(optimizer,

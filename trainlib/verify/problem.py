@@ -48,9 +48,9 @@ def make_problem(
 
     Args:
         steps: number of steps.
-        dtype: of the parameters. Default: "float64".
+        dtype: dtype of the parameters. Default: "float64".
         scale: factor of all gradients, a power of two. Default: 1.
-        seed: of the random numbers. Default: 0.
+        seed: seed of the random numbers. Default: 0.
         rate: learning rate of the first step. Default: 2^-6.
         shapes: shapes of the parameters by name. Default: None, `SHAPES`.
     """

@@ -64,12 +64,12 @@ def classes(
     """Return labels and predictions of classes along an axis.
 
     Args:
-        dtype: of the predictions.
+        dtype: dtype of the predictions.
         labels: "indices", "one-hot", "soft" (distributions) or "binary" (0, 1 and between).
         outputs: "probabilities", "unnormalised", "edges" (at and beyond the clip), "logits", "small
             logits" or "far logits" (0 and +-800).
-        shape: of the predictions.
-        axis: of the classes.
+        shape: shape of the predictions.
+        axis: axis of the classes.
         ignored: an index to put among the labels.
     """
     rng = np.random.default_rng(0)

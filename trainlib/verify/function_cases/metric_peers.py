@@ -132,11 +132,11 @@ def case(
     """Make a case.
 
     Args:
-        name: of the metric.
-        form: of the case.
+        name: name of the metric.
+        form: form of the case.
         peer: the metric of Keras, or its class.
         data: `(rng, dtype) -> (y_true, y_pred)`.
-        options: of trainlib, and of Keras unless the peer has its own.
+        options: options in trainlib, and in Keras unless the peer has its own.
         make: makes the metric of trainlib, if it is not the one of that name with the options.
         cuts: boundaries of the parts whose states are merged.
         rounding: where Keras rounds differently.
