@@ -93,8 +93,8 @@ class Mean(NamedTuple):
         """Return the state of a batch of values.
 
         Args:
-            values: numbers of any dtype; booleans count as 0 and 1. Of `Masked` values those under the mask
-                count.
+            values: numbers of any dtype; booleans count as 0 and 1. Of `Masked` values, only those
+                under the mask count.
             sample_weight: shape [batch], or the shape of values. Default: None, a weight of 1.
 
         Raises:
