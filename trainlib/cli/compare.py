@@ -44,11 +44,10 @@ data, and test whether their differences are chance.
   compare --flagfiles=small.txt,runs/large --seeds=5
   compare --resume=runs/compare-fashion_mnist-mlp-sgd-20260101-120000 --seeds=10
 
-All flags of train are flags of compare too, and hold for every contender. --vary gives several
-values to a flag: each value is a contender, or each combination of values if --vary is repeated.
-The optimizers momentum and nesterov are sgd with momentum 0.9. The run folder has results.csv,
-differences.csv, summary.json and report.html; its folder flags has a flag file for each contender,
-for train --flagfile=FILE.
+The flags of train hold for every contender. --vary gives several values to a flag: each value is
+a contender, or each combination of values if --vary is repeated. The optimizers momentum and
+nesterov are sgd with momentum 0.9. The run folder has results.csv, differences.csv, summary.json
+and report.html, and the flag file of each contender in the folder flags.
 """
 MAY_CHANGE = ("baseline", "jobs")
 """Options that may change when a comparison is resumed, besides the number of seeds."""

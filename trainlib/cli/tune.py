@@ -40,8 +40,8 @@ tune: search for the settings of train with the best validation result.
     width=int(1,100); optimizer={{sgd,nadam}}' --trials=60 --jobs=2 --epochs=100 --early_stop
   tune --resume=runs/tune-california_housing-mlp-adam-20260101-120000 --trials=100
 
-All flags of train are flags of tune too, and hold for every trial. --search lists the flags that
-vary, separated by semicolons: {FORMS}. A hyperparameter varies only in trials whose functions have
+The flags of train hold for every trial. --search lists the flags that vary, separated by
+semicolons: {FORMS}. A hyperparameter varies only in trials whose functions have
 it. The run folder has trials.csv, report.html, best.txt (the flags of the best trial, for
 train --flagfile=FILE) and best, the run with these flags; only that run uses the test data.
 """
