@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from trainlib.experiment.functions import (
     AUTO,
@@ -19,15 +19,16 @@ from trainlib.experiment.patterns import check_patterns
 from trainlib.experiment.pretrain_config import check_pretrain
 from trainlib.experiment.transfer_config import check_transfer
 
-if TYPE_CHECKING:
-    from trainlib.experiment.config import ExperimentConfig
-
 _NEEDS = {"regularized_params": "regularizer", "constrained_params": "constraint"}
 """Settings that have an effect only with another one."""
 
 
-def check_nested(config: ExperimentConfig) -> None:
-    """Raise `TypeError` if a part of the configuration, such as `data`, is not of its class."""
+def check_nested(config: Any) -> None:
+    """Raise `TypeError` if a part of the configuration, such as `data`, is not of its class.
+
+    Args:
+        config: an `ExperimentConfig`.
+    """
     for name, kind in NESTED.items():
         value = getattr(config, name)
         if not isinstance(value, kind) and not (name == "tensorboard" and value is None):
@@ -35,8 +36,12 @@ def check_nested(config: ExperimentConfig) -> None:
             raise TypeError(f"{name} must be {article} {kind.__name__}, got {value!r}")
 
 
-def check_combinations(config: ExperimentConfig) -> None:
-    """Raise `ValueError` or `TypeError` if settings, each of them valid, contradict each other."""
+def check_combinations(config: Any) -> None:
+    """Raise `ValueError` or `TypeError` if settings, each of them valid, contradict each other.
+
+    Args:
+        config: an `ExperimentConfig`.
+    """
     _check_metrics(config.metrics)
     for pattern, function in _NEEDS.items():
         if getattr(config, pattern) is not None and getattr(config, function) is None:
@@ -47,7 +52,7 @@ def check_combinations(config: ExperimentConfig) -> None:
     check_pretrain(config)
 
 
-def _check_learning_rate(config: ExperimentConfig) -> None:
+def _check_learning_rate(config: Any) -> None:
     schedule = config.schedule
     if config.monitor("reduce_on_plateau") is not None:
         names = [x.name for x in schedule.schedules]
