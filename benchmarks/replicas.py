@@ -25,9 +25,11 @@ WAYS: dict[str, dict[str, int]] = {
     "replicas_4": {"replicas": 4},
     "workers_1": {"workers": 1},
     "workers_2": {"workers": 2},
+    "workers_2_buckets": {"workers": 2, "buckets": 4},
 }
-"""All take the same batches; all but the first use a distribution strategy."""
-QUICK_WAYS = ("one_device", "replicas_2", "workers_2")
+"""All take the same batches; all but the first use a distribution strategy. With buckets, the
+gradients of the last layers are summed while those of the first ones are computed."""
+QUICK_WAYS = ("one_device", "replicas_2", "workers_2", "workers_2_buckets")
 BATCHES = (1, 8, 16, 64, 512)
 """Batch sizes, as one of many workers may have them."""
 SHARE = 0.25
@@ -165,11 +167,50 @@ class WorkerGroup:
         self._exits.close()
 
 
+def sum_in_buckets(count: int) -> None:
+    """Let trainers sum gradients in parts of about equal size, those of the last layers first."""
+    import tensorflow as tf
+
+    from trainlib.training.collectives import all_reduce
+    from trainlib.training.replicas import Replicas
+
+    def all_reduce_buckets(tree: Any) -> Any:
+        leaves = tf.nest.flatten(tree)
+        sums = list(leaves)
+        sizes = [0 if x is None else x.shape.num_elements() or 0 for x in leaves]
+        for bucket in buckets(sizes, count):
+            for i, x in zip(bucket, all_reduce([leaves[i] for i in bucket]), strict=True):
+                sums[i] = x
+        return tf.nest.pack_sequence_as(tree, sums)
+
+    Replicas.all_reduce = staticmethod(all_reduce_buckets)  # type: ignore[assignment]
+
+
+def buckets(sizes: Sequence[int], count: int) -> list[list[int]]:
+    """Return the indices of sizes in at most `count` groups of about equal size, the last first."""
+    found: list[list[int]] = [[]]
+    limit, filled = sum(sizes) / count, 0
+    for i in reversed(range(len(sizes))):
+        if found[-1] and filled + sizes[i] / 2 > limit * len(found) and len(found) < count:
+            found.append([])
+        found[-1].append(i)
+        filled += sizes[i]
+    return found
+
+
 class Training:
     """A trainer in a separate process, in which the strategy is made first.
 
     The compiled loop of `fit` is called here with all steps at once. `fit` would divide them by the
     time that has passed, on which workers would have to agree.
+
+    Args:
+        folder: folder of the workload's arrays, as `WorkloadWriter` writes them.
+        name: name of the workload.
+        quick: whether the run is short.
+        replicas: number of replicas of a mirrored strategy; None for another strategy.
+        config: TF_CONFIG of a worker; "" for none.
+        buckets: number of sums for the gradients of a step; 0 for one, as trainers make it.
     """
 
     def __init__(
@@ -179,6 +220,7 @@ class Training:
         quick: bool,
         replicas: int | None = None,
         config: str = "",
+        buckets: int = 0,
     ) -> None:
         if config:
             os.environ["TF_CONFIG"] = config
@@ -189,6 +231,8 @@ class Training:
 
         kind = "mirrored" if replicas else "multi_worker" if config else "one_device"
         self.strategy = get_strategy(kind, replicas)
+        if buckets:
+            sum_in_buckets(buckets)
         from contenders.ours import make_trainer
 
         weights, of = read_weights(Path(folder)), workload(name, quick)

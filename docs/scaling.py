@@ -45,6 +45,7 @@ WAYS = {
     "replicas_4": "4 replicas",
     "workers_1": "1 worker",
     "workers_2": "2 workers",
+    "workers_2_buckets": "2 workers, 4 sums a step",
 }
 
 

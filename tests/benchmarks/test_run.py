@@ -118,7 +118,7 @@ def test_replicas_and_workers_have_steps_and_all_reduces(quick_rows):
     for head in ("steps/s", "replicas", "batch; step, ms"):
         assert f"| {head} |" in quick_rows[1]
     assert found["parameters"] == 266_610
-    assert list(found["ways"]) == ["one_device", "replicas_2", "workers_2"]
+    assert list(found["ways"]) == ["one_device", "replicas_2", "workers_2", "workers_2_buckets"]
     assert "all_reduce_ms" not in found["ways"]["one_device"]
     for way, row in found["ways"].items():
         assert positive(row["ms"]) and len(row["ms_by_round"]) == 2
@@ -232,6 +232,21 @@ one = replicas.Training(sys.argv[2], "tiny", True, replicas=2)
 import tensorflow as tf
 print(one._loop_of_sums([(3,), ()])(tf.constant(3), tf.constant(1.0)).numpy())
 """
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "expected"),
+    [
+        ([5, 5, 5, 5], 2, [[3, 2], [1, 0]]),
+        ([1, 1, 100, 1], 2, [[3, 2], [1, 0]]),
+        ([100, 1], 4, [[1], [0]]),
+        ([7], 4, [[0]]),
+    ],
+)
+def test_buckets_hold_each_gradient_once_the_last_layers_first(sizes, count, expected):
+    from replicas import buckets
+
+    assert buckets(sizes, count) == expected
 
 
 @pytest.mark.soak
