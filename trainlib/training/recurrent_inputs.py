@@ -15,7 +15,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 from trainlib.core.types import Tensor
 from trainlib.training.keras_private import all_layers
@@ -30,9 +29,9 @@ def recurrent_layers_of(model: Any) -> list[Any]:
         layer
         for layer in all_layers(model)
         if isinstance(layer, keras.layers.RNN)
-        and type(layer).inner_loop in _INNER_LOOPS
+        and type(layer).inner_loop in _inner_loops()
         and getattr(layer, "use_cudnn", None) is not True
-        and type(layer.cell) in _STEPS
+        and type(layer.cell) in _steps()
     ]
 
 
@@ -59,8 +58,8 @@ def multiply_inputs_first(
     cell = layer.cell
     if not training or cell.dropout or cell.recurrent_dropout:
         return inner_loop(sequences, initial_state, mask=mask, training=training)
-    products = ops.matmul(sequences, cell.kernel)
-    step = functools.partial(_STEPS[type(cell)], cell)
+    products = keras.ops.matmul(sequences, cell.kernel)
+    step = functools.partial(_steps()[type(cell)], cell)
     with method_replaced(cell, "call", lambda call: step):
         return keras.layers.RNN.inner_loop(
             layer, products, initial_state, mask=_first(mask), training=training
@@ -77,7 +76,7 @@ def _simple_rnn(
 ) -> tuple[Tensor, list[Tensor]]:
     """Return `h' = activation(x + h U + b)`, where x is the input times the kernel."""
     h = tf.nest.flatten(states)[0]
-    h = cell.activation(_add_bias(x, cell.bias) + ops.matmul(h, cell.recurrent_kernel))
+    h = cell.activation(_add_bias(x, cell.bias) + keras.ops.matmul(h, cell.recurrent_kernel))
     return h, [h]
 
 
@@ -90,8 +89,8 @@ def _lstm(cell: Any, x: Tensor, states: Any, training: bool = False) -> tuple[Te
     """
     h, c = states
     sigmoid, tanh = cell.recurrent_activation, cell.activation
-    gates = _add_bias(x + ops.matmul(h, cell.recurrent_kernel), cell.bias)
-    i, f, g, o = ops.split(gates, 4, axis=-1)
+    gates = _add_bias(x + keras.ops.matmul(h, cell.recurrent_kernel), cell.bias)
+    i, f, g, o = keras.ops.split(gates, 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     h = sigmoid(o) * tanh(c)
     return h, [h, c]
@@ -110,31 +109,31 @@ def _gru(cell: Any, x: Tensor, states: Any, training: bool = False) -> tuple[Ten
     sigmoid, tanh = cell.recurrent_activation, cell.activation
     kernel, bias = cell.recurrent_kernel, cell.bias
     of_x, of_h = (bias[0], bias[1]) if bias is not None and cell.reset_after else (bias, None)
-    x_z, x_r, x_h = ops.split(_add_bias(x, of_x), 3, axis=-1)
+    x_z, x_r, x_h = keras.ops.split(_add_bias(x, of_x), 3, axis=-1)
     if cell.reset_after:
-        h_z, h_r, h_h = ops.split(_add_bias(ops.matmul(h, kernel), of_h), 3, axis=-1)
+        h_z, h_r, h_h = keras.ops.split(_add_bias(keras.ops.matmul(h, kernel), of_h), 3, axis=-1)
         z, r = sigmoid(x_z + h_z), sigmoid(x_r + h_r)
         candidate = tanh(x_h + r * h_h)
     else:
-        h_z, h_r = ops.split(ops.matmul(h, kernel[:, : 2 * cell.units]), 2, axis=-1)
+        h_z, h_r = keras.ops.split(keras.ops.matmul(h, kernel[:, : 2 * cell.units]), 2, axis=-1)
         z, r = sigmoid(x_z + h_z), sigmoid(x_r + h_r)
-        candidate = tanh(x_h + ops.matmul(r * h, kernel[:, 2 * cell.units :]))
+        candidate = tanh(x_h + keras.ops.matmul(r * h, kernel[:, 2 * cell.units :]))
     h = z * h + (1 - z) * candidate
     return h, [h]
 
 
 def _add_bias(x: Tensor, bias: Any) -> Tensor:
     """Return x + bias; x if there is none."""
-    return x if bias is None else ops.add(x, bias)
+    return x if bias is None else keras.ops.add(x, bias)
 
 
-_INNER_LOOPS = {
-    of.inner_loop
-    for of in (keras.layers.RNN, keras.layers.SimpleRNN, keras.layers.LSTM, keras.layers.GRU)
-}
-_STEPS: dict[type, Callable[..., tuple[Tensor, list[Tensor]]]] = {
-    keras.layers.SimpleRNNCell: _simple_rnn,
-    keras.layers.LSTMCell: _lstm,
-    keras.layers.GRUCell: _gru,
-}
-"""The steps by the cell's class; subclasses may compute another."""
+def _inner_loops() -> list[Callable[..., Any]]:
+    """Return the loops over the time steps that Keras has."""
+    layers = keras.layers
+    return [layer.inner_loop for layer in (layers.RNN, layers.SimpleRNN, layers.LSTM, layers.GRU)]
+
+
+def _steps() -> dict[type, Callable[..., tuple[Tensor, list[Tensor]]]]:
+    """Return the steps by the cell's class; subclasses may compute another."""
+    layers = keras.layers
+    return {layers.SimpleRNNCell: _simple_rnn, layers.LSTMCell: _lstm, layers.GRUCell: _gru}
