@@ -129,9 +129,8 @@ def measured(nets: Mapping[str, Any]) -> str:
     head = ["network", "on", "execution", "step, ms", "all-reduce, ms", "fraction"]
     rows = []
     for name, net in nets.items():
-        for way, title in WAYS.items():
-            row = net["ways"][way]
-            cells = [name, title, row["execution"], f"{row['ms']:.2f}"]
+        for way, row in net["ways"].items():
+            cells = [name, WAYS[way], row["execution"], f"{row['ms']:.2f}"]
             if "all_reduce_ms" in row:
                 cells += [f"{row['all_reduce_ms']:.2f}", f"{row['all_reduce_share']:.0%}"]
             rows.append([*cells, "", ""][: len(head)])
