@@ -87,7 +87,7 @@ def settings_of_runs(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@examples(1, 500)
+@examples(3, 500)
 @given(settings_of_runs())
 def test_what_is_accepted_does_all_that_a_run_does_and_the_rest_writes_nothing(chosen):
     with tempfile.TemporaryDirectory() as name:
