@@ -1,6 +1,6 @@
 """Write the page on scaling from the measurements of the benchmark, and draw the figures.
 
-python benchmarks/run.py --parts=replicas,precision --rounds=3 --json=docs/scaling.json
+python benchmarks/run.py --parts=replicas --rounds=3 --json=docs/scaling.json
 python benchmarks/run.py --parts=scaling --json=docs/scale.json    # the curves of docs/speed.md
 python docs/scaling.py    # writes docs/scaling.md, scaling.svg and scale.svg; needs matplotlib
 """
