@@ -224,6 +224,8 @@ def draw_curves(scale: Mapping[str, Any], path: Path) -> None:
             sizes, [a / rate for a in work], f"C{k}--", label="operations at the best rate"
         )
     grid[2].set(xlabel="length of sequences", xscale="log", yscale="log")
+    grid[2].set_xticks([int(n) for n in rows], list(rows), minor=False)
+    grid[2].tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     for axes in grid:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
