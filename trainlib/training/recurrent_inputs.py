@@ -43,7 +43,7 @@ def multiply_inputs_first(
     mask: Any,
     training: bool = False,
 ) -> Any:
-    """Run the loop of a recurrent layer, in training on its inputs times its kernel.
+    """Run the loop of a recurrent layer, in training on its inputs times its kernel, plus the bias.
 
     A cell with dropout, which may differ by gate, keeps the layer's own loop.
 
@@ -58,7 +58,7 @@ def multiply_inputs_first(
     cell = layer.cell
     if not training or cell.dropout or cell.recurrent_dropout:
         return inner_loop(sequences, initial_state, mask=mask, training=training)
-    products = keras.ops.matmul(sequences, cell.kernel)
+    products = _add_bias(keras.ops.matmul(sequences, cell.kernel), _biases(cell)[0])
     step = functools.partial(_steps()[type(cell)], cell)
     with method_replaced(cell, "call", lambda call: step):
         return keras.layers.RNN.inner_loop(
@@ -74,44 +74,43 @@ def _first(mask: Any) -> Any:
 def _simple_rnn(
     cell: Any, x: Tensor, states: Any, training: bool = False
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return `h' = activation(x + h U + b)`, where x is the input times the kernel."""
+    """Return `h' = activation(x + h U)`, where x is the input times the kernel, plus the bias."""
     h = tf.nest.flatten(states)[0]
-    h = cell.activation(_add_bias(x, cell.bias) + keras.ops.matmul(h, cell.recurrent_kernel))
+    h = cell.activation(x + keras.ops.matmul(h, cell.recurrent_kernel))
     return h, [h]
 
 
 def _lstm(cell: Any, x: Tensor, states: Any, training: bool = False) -> tuple[Tensor, list[Tensor]]:
-    """Return the step of an LSTM, where x is the input times the kernel.
+    """Return the step of an LSTM, where x is the input times the kernel, plus the bias.
 
-    i, f, g, o = x + h U + b
+    i, f, g, o = x + h U
     c' = sigmoid(f) c + sigmoid(i) tanh(g)
     h' = sigmoid(o) tanh(c')
     """
     h, c = states
     sigmoid, tanh = cell.recurrent_activation, cell.activation
-    gates = _add_bias(x + keras.ops.matmul(h, cell.recurrent_kernel), cell.bias)
-    i, f, g, o = keras.ops.split(gates, 4, axis=-1)
+    i, f, g, o = keras.ops.split(x + keras.ops.matmul(h, cell.recurrent_kernel), 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     h = sigmoid(o) * tanh(c)
     return h, [h, c]
 
 
 def _gru(cell: Any, x: Tensor, states: Any, training: bool = False) -> tuple[Tensor, list[Tensor]]:
-    """Return the step of a GRU, where x is the input times the kernel.
+    """Return the step of a GRU, where x is the input times the kernel, plus its bias.
 
         z = sigmoid(x_z + h U_z),  r = sigmoid(x_r + h U_r)
         h' = z h + (1 - z) tanh(x_h + r (h U_h))    with `reset_after`
         h' = z h + (1 - z) tanh(x_h + (r h) U_h)    without it
 
-    Each product has its bias; without `reset_after` those with U have none.
+    With `reset_after` the products with U have a bias too.
     """
     h = tf.nest.flatten(states)[0]
     sigmoid, tanh = cell.recurrent_activation, cell.activation
-    kernel, bias = cell.recurrent_kernel, cell.bias
-    of_x, of_h = (bias[0], bias[1]) if bias is not None and cell.reset_after else (bias, None)
-    x_z, x_r, x_h = keras.ops.split(_add_bias(x, of_x), 3, axis=-1)
+    kernel = cell.recurrent_kernel
+    x_z, x_r, x_h = keras.ops.split(x, 3, axis=-1)
     if cell.reset_after:
-        h_z, h_r, h_h = keras.ops.split(_add_bias(keras.ops.matmul(h, kernel), of_h), 3, axis=-1)
+        of_h = _add_bias(keras.ops.matmul(h, kernel), _biases(cell)[1])
+        h_z, h_r, h_h = keras.ops.split(of_h, 3, axis=-1)
         z, r = sigmoid(x_z + h_z), sigmoid(x_r + h_r)
         candidate = tanh(x_h + r * h_h)
     else:
@@ -120,6 +119,13 @@ def _gru(cell: Any, x: Tensor, states: Any, training: bool = False) -> tuple[Ten
         candidate = tanh(x_h + keras.ops.matmul(r * h, kernel[:, 2 * cell.units :]))
     h = z * h + (1 - z) * candidate
     return h, [h]
+
+
+def _biases(cell: Any) -> tuple[Any, Any]:
+    """Return the biases of the products of inputs and of states; None for one that is not there."""
+    if cell.bias is not None and getattr(cell, "reset_after", False):  # a GRU with both
+        return cell.bias[0], cell.bias[1]
+    return cell.bias, None
 
 
 def _add_bias(x: Tensor, bias: Any) -> Tensor:
