@@ -178,7 +178,7 @@ def sum_in_buckets(count: int) -> None:
         leaves = tf.nest.flatten(tree)
         sums = list(leaves)
         sizes = [0 if x is None else x.shape.num_elements() or 0 for x in leaves]
-        for bucket in buckets(sizes, count):
+        for bucket in divide_into_buckets(sizes, count):
             for i, x in zip(bucket, all_reduce([leaves[i] for i in bucket]), strict=True):
                 sums[i] = x
         return tf.nest.pack_sequence_as(tree, sums)
@@ -186,7 +186,7 @@ def sum_in_buckets(count: int) -> None:
     Replicas.all_reduce = staticmethod(all_reduce_buckets)  # type: ignore[assignment]
 
 
-def buckets(sizes: Sequence[int], count: int) -> list[list[int]]:
+def divide_into_buckets(sizes: Sequence[int], count: int) -> list[list[int]]:
     """Return the indices of sizes in at most `count` groups of about equal size, the last first."""
     found: list[list[int]] = [[]]
     limit, filled = sum(sizes) / count, 0

@@ -244,9 +244,9 @@ print(one._loop_of_sums([(3,), ()])(tf.constant(3), tf.constant(1.0)).numpy())
     ],
 )
 def test_buckets_hold_each_gradient_once_the_last_layers_first(sizes, count, expected):
-    from replicas import buckets
+    from replicas import divide_into_buckets
 
-    assert buckets(sizes, count) == expected
+    assert divide_into_buckets(sizes, count) == expected
 
 
 @pytest.mark.soak

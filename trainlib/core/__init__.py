@@ -4,7 +4,7 @@ types: `Optimizer`, `apply_updates`, and the names of types.
 tree: structures of tensors: dtypes, mapping over leaves, paths, masks.
 norms: Euclidean norms that do not overflow.
 finite: tests for infinities and NaNs.
-graph: of what a tensor of a graph is computed.
+graph: the tensors from which a symbolic tensor is computed.
 checks: checks of arguments.
 conventions: the defaults of a function in different libraries.
 hyperparameters: the declarations of all hyperparameters.

@@ -1,4 +1,4 @@
-"""Searches in graphs of TensorFlow: of what a symbolic tensor is computed."""
+"""The tensors from which a symbolic tensor is computed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from trainlib.core.types import Tensor
 
 
 def operands(x: Tensor) -> list[Tensor]:
-    """Return the tensors of which the operation of a symbolic tensor computes it.
+    """Return the tensors from which the operation of a symbolic tensor computes it.
 
-    Of several identities in one operation, as `tf.custom_gradient` makes them of the results and
-    the arguments of a function, it is one of its inputs.
+    An `IdentityN`, which `tf.custom_gradient` makes of the results and the arguments of a function,
+    computes each of its outputs from one input.
     """
     return [x.op.inputs[x.value_index]] if x.op.type == "IdentityN" else list(x.op.inputs)
 
 
 def key_of(x: Tensor) -> Any:
-    """Return a key that is the same for tensors that are computed of the same tensors."""
+    """Return a key that is the same for tensors that are computed from the same tensors."""
     return x.ref() if x.op.type == "IdentityN" else id(x.op)
 
 
