@@ -11,6 +11,7 @@ import trainlib as tl
 from trainlib.training.execution import (
     STEPS_TO_COMPILE,
     default_execution,
+    evaluates_in_graph,
     slow_precision_reason,
     steps_to_compile,
     updates_in_place,
@@ -109,6 +110,36 @@ def test_an_explicit_execution_is_kept(execution):
 def test_an_unknown_execution_is_refused():
     with pytest.raises(ValueError, match="unknown execution 'xl': did you mean 'xla'"):
         default_execution("xl", None)
+
+
+def dense_net(*units):
+    layers = [keras.layers.Dense(n, "tanh") for n in units]
+    return keras.Sequential([keras.Input((64,)), *layers, keras.layers.Dense(1)])
+
+
+@pytest.mark.parametrize(("units", "expected"), [((127, 64), False), ((128,), True), ((), False)])
+def test_dense_layers_of_8192_weights_are_evaluated_in_a_graph(units, expected):
+    assert evaluates_in_graph(dense_net(*units)) == expected
+
+
+def test_other_layers_are_evaluated_as_they_are_trained():
+    conv = keras.Sequential([keras.Input((9, 9, 9)), keras.layers.Conv2D(128, 3)])
+    recurrent = keras.Sequential([keras.Input((5, 9)), keras.layers.GRU(128)])
+    for model in (conv, recurrent, None, keras.Sequential()):
+        assert not evaluates_in_graph(model)
+
+
+def test_a_wide_net_under_xla_is_evaluated_to_the_bits_of_a_graph():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((77, 64), "float32"), rng.standard_normal((77, 1), "float32")
+    model, found = dense_net(200, 200), []
+    for execution in ("graph", "xla"):
+        trainer = tl.Trainer(model, "mse", tl.sgd(0.1), execution=execution)
+        found.append(
+            [trainer.evaluate((x, y), batch_size=32)["loss"], *trainer.predict(x, batch_size=32)]
+        )
+    assert np.array_equal(found[0][1:], found[1][1:])
+    assert found[0][0] == found[1][0]
 
 
 def trainer_of(execution):

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_integer
 from trainlib.core.types import Tree
+from trainlib.training.array_tensors import as_tensor
 from trainlib.training.chunks import (
     CHUNK_BYTES,
     Chunk,
@@ -166,14 +167,14 @@ def _rows(array: Any, rows: np.ndarray) -> tf.Tensor:
     if isinstance(array, LazyArray):
         rows, places = np.unique(rows, return_inverse=True)
         array, rows = array.read(rows), places
-    return tf.convert_to_tensor(np.take(array, rows, axis=0))
+    return as_tensor(np.take(array, rows, axis=0))
 
 
 def _slice(array: Any, start: int, stop: int) -> tf.Tensor:
     """Return successive rows of an array."""
     if isinstance(array, LazyArray):
         return _rows(array, np.arange(start, stop))
-    return tf.convert_to_tensor(array[start:stop])
+    return as_tensor(array[start:stop])
 
 
 def _content(array: Any) -> Any:

@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.core.types import Tree
+from trainlib.training.array_tensors import as_tensor
 from trainlib.training.lazy_array import LazyArray
 
-CHUNK_BYTES = 2**24
+CHUNK_BYTES = 2**23
 """Approximate size of a chunk: it fits a CPU's cache."""
 
 
@@ -95,7 +96,7 @@ def as_numbers(name: str, array: Any, on_host: bool) -> Any:
     if isinstance(array, LazyArray):
         return array
     try:
-        checked = np.asanyarray(array) if on_host else tf.convert_to_tensor(array)
+        checked = np.asanyarray(array) if on_host else as_tensor(array)
         dtype = tf.dtypes.as_dtype(checked.dtype)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be arrays of numbers: {error}") from None

@@ -9,7 +9,7 @@ import tensorflow as tf
 from trainlib.step.state import StepConfig
 from trainlib.training.context import TrainingContext
 from trainlib.training.devices import OneDevice
-from trainlib.training.execution import default_execution
+from trainlib.training.execution import default_execution, evaluates_in_graph
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
@@ -48,7 +48,8 @@ class Evaluator(Inference):
         loss: as for `Trainer`; None for predictions only. Default: None.
         metrics: as for `Trainer`. Default: none.
         precision: as for `Trainer`. Default: None, the precision the model was built in.
-        execution: "graph", "xla" or "auto": XLA for models of dense layers. Default: "auto".
+        execution: "graph"; "xla", except that a CPU computes dense layers of 8,192 weights or more
+            in a graph; "auto": XLA for models of dense layers. Default: "auto".
         loss_weights: as for `Trainer`. Default: None, 1 for each output.
         from_logits: as for `Trainer`. Default: None, as the model's last layer shows.
         regularizer: penalty that the loss includes, as for `Trainer`. Default: None.
@@ -100,7 +101,8 @@ class Evaluator(Inference):
         )
         is_keras = not isinstance(model, FunctionalModel)
         state = state_before_first_step(config, pure)
-        programs = Programs(OneDevice(), config, state, keeps_inference_state=is_keras)
+        devices = OneDevice(open_rows=evaluates_in_graph(model))
+        programs = Programs(devices, config, state, keeps_inference_state=is_keras)
         self.context = TrainingContext(
             programs,
             None,

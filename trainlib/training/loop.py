@@ -212,7 +212,7 @@ class TrainingLoop:
             self._adjust_call(batches, time.monotonic() - called)
 
     def _execution_of(self, chunk: Chunk) -> str:
-        """Return the execution of a chunk: in short runs XLA compiles no smaller last batch."""
+        """Return the execution of a chunk: with open rows XLA compiles no smaller last batch."""
         data, execution = self.config.data, self.context.execution
         smaller = isinstance(data, ArrayAdapter) and chunk.rows != data.batch_size
         return "graph" if smaller and self.context.programs.devices.open_rows else execution

@@ -125,6 +125,7 @@ class Programs:
 
     def predict(self, execution: str, specs: Tree) -> Any:
         """Return `x -> y_pred`, in inference mode."""
+        execution = self._evaluated_by(execution)
         specs = self._limited(execution, specs)
         key = "predict", 0, execution, repr(specs)
         if key not in self._compiled:
@@ -226,7 +227,7 @@ class Programs:
         return self.devices.expand(empty_states(self.config, columns, training))
 
     def _evaluated_by(self, execution: str) -> str:
-        """Return the execution of evaluations: XLA takes no batches of open sizes."""
+        """Return the execution of evaluation and prediction: XLA takes no batches of open sizes."""
         return "graph" if self.devices.open_rows else execution
 
     def _limited(self, execution: str, specs: Tree) -> Tree:

@@ -27,6 +27,7 @@ from trainlib.training.devices import (
     slice_batch,
     zero_absent,
 )
+from trainlib.training.execution import evaluates_in_graph
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.replicated_model import replicated
 from trainlib.training.strategies import local_replicas
@@ -214,7 +215,7 @@ class Replicas(OneDevice):
 def devices_for(strategy: Any, model: Any, loss: Loss | LossByOutput) -> OneDevice:
     """Return the devices that run the steps of a model; one device if the strategy is None."""
     if strategy is None:
-        return OneDevice()
+        return OneDevice(open_rows=evaluates_in_graph(model))
     batch_norm = not isinstance(model, FunctionalModel) and has_batch_norm(model)
     return Replicas(strategy, batch_norm or isinstance(loss, LossByOutput))
 

@@ -82,7 +82,8 @@ class Trainer(Inference):
             compiled; "auto": a graph where compiling would take longer than it saves, "xla" for
             longer runs of dense, recurrent and embedding layers, and the fastest of them,
             measured, where a run takes long. They round differently: to repeat a run to the bit,
-            give the `execution` that it had, which its checkpoints hold too. Default: "auto".
+            give the `execution` that it had, which its checkpoints hold too. On a CPU, dense layers
+            of 8,192 weights or more are evaluated in a graph in any case. Default: "auto".
         seed: integer of at least 0 that determines the order of examples and dropout. Default: 0.
         loss_weights: factors of the losses in their sum, by output. Default: None, 1 for each.
         from_logits: whether the model ends in logits, for losses that take logits or probabilities.
