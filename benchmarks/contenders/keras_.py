@@ -13,6 +13,8 @@ from workloads import ADAM, CHECK_STEPS, LOSS_WEIGHTS, Workload, workload
 from contenders import base
 from contenders.keras_nets import make_loss, make_model
 
+SHORT_STEPS = 1000
+"""Steps of a run from which a step is so short that many steps per execution are tried."""
 KERAS_DEFAULT_BATCH = 32
 """Default batch size of `Model.evaluate`."""
 
@@ -85,10 +87,12 @@ class Search:
 
     def __init__(self, folder: str, name: str, quick: bool) -> None:
         self.arguments = {"folder": folder, "name": name, "quick": quick}
-        self.warm_steps = workload(name).check_steps
+        of = workload(name)
+        self.warm_steps = of.check_steps
         long = self.warm_steps == CHECK_STEPS and not quick
         self.steps = self.STEPS.get(name, 1000) if long else self.warm_steps
-        self.sizes = (1, 10, 50, 200) if long else (1, 10)
+        short_steps = of.steps >= SHORT_STEPS and not quick
+        self.sizes = (1, 10, 50, 200) if short_steps else (1, 10)
 
     def best(self) -> dict[str, Any]:
         """Return the best arguments, and the steps per second of all that were tried.
