@@ -139,13 +139,15 @@ def measured(nets: Mapping[str, Any]) -> str:
 
 def links(nets: Mapping[str, Any]) -> str:
     """Return the table of the model and of the measurement for two workers."""
-    head = ["network", "L, ms", "B, GB/s", "t(16) + R(2), ms", "step of 2 workers, ms"]
+    timed = ["t(16) + R(2), ms", "step of 2 workers, ms", "model / measured"]
+    head = ["network", "L, ms", "B, GB/s", *timed]
     rows = []
     for name, net in nets.items():
         latency, bandwidth = measured_link(net)
         row = net["ways"]["workers_2"]
         step = net["step_ms_by_batch"][str(net["batch_size"] // 2)] + row["all_reduce_ms"]
-        rows.append([name, f"{latency:.2f}", f"{bandwidth:.2f}", f"{step:.1f}", f"{row['ms']:.1f}"])
+        times = [f"{step:.1f}", f"{row['ms']:.1f}", f"{step / row['ms']:.0%}"]
+        rows.append([name, f"{latency:.2f}", f"{bandwidth:.2f}", *times])
     return _table(head, rows)
 
 
