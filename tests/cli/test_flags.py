@@ -170,7 +170,7 @@ def test_the_groups_of_the_help_text_are_in_the_order_of_a_run(parse):
         "--learning_rate=NUMBER|auto Learning rate, or auto: found by a range test",
         "--clipnorm=NUMBER Largest norm of each gradient tensor, above 0.",
         "--[no]report Write report.html into the run folder at the end",
-        "Optimizer: one of sgd, adagrad, rmsprop, adam, adamw",
+        "Optimizer: name or module:function. Names: sgd, adagrad, rmsprop, adam, adamw",
     ],
 )
 def test_the_help_text_has_settings_with_their_defaults(line, parse):

@@ -70,19 +70,19 @@ def define(values: Values) -> None:
     group = Group(values, "Comparison")
     group.texts(
         "vary",
-        "Flags that vary and their values, as in 'optimizer={sgd,adam}; depth={1,2}'; may be given "
-        "several times.",
+        "Flags that vary, and their values. Example: 'optimizer={sgd,adam}; depth={1,2}'. It may "
+        "be given several times.",
         "FLAGS",
     )
     group.strings(
         "flagfiles",
         None,
-        "Instead of --vary: flag files, or folders of runs, one for each contender.",
+        "Flag files or run folders, one for each contender; instead of --vary.",
         "PATHS",
     )
-    group.integer("seeds", SEEDS, "Number of runs of each contender, from --seed on.")
+    group.integer("seeds", SEEDS, "Number of runs of each contender; the first seed is --seed.")
     define_settings(values, CompareConfig)
-    group.path("resume", None, "Folder of a comparison to continue; --seeds may be more.")
+    group.path("resume", None, "Folder of a comparison to resume; --seeds may be larger.")
     define_experiment(values)
     Group(values, "Run").path(
         "run_dir",

@@ -43,14 +43,15 @@ def define(values: Values) -> None:
         "format",
         "saved_model",
         FORMATS,
-        "saved_model: a folder for TensorFlow Serving; tflite: a file for LiteRT on small devices; "
-        "onnx: a file for ONNX Runtime; safetensors, npz: the parameters alone.",
+        "Format of the export. saved_model: a folder for TensorFlow Serving; tflite: a file for "
+        "LiteRT on small devices; onnx: a file for ONNX Runtime; safetensors, npz: the parameters "
+        "alone.",
     )
     group.path("out", None, "File or folder to write, which must not exist.")
     group.path(
         "data",
         None,
-        "Examples by which the export is compared, as predict takes them; default: the test "
+        "Examples on which export and model are compared; as predict takes them; default: the test "
         "examples of the run's data set.",
     )
 

@@ -35,8 +35,9 @@ def define_folds(values: Values) -> None:
     Group(values, "Cross-validation").integer(
         "folds",
         None,
-        "Instead of one run, train a model for each of this number of folds, at least 2, and "
-        "evaluate it on the examples that the fold holds out; the test examples stay unused.",
+        "Number of folds of a cross-validation, at least 2; instead of one run, a model is trained "
+        "for each fold and evaluated on the examples that the fold holds out. The test examples "
+        "stay unused.",
     )
     define_settings(values, FoldConfig)
 

@@ -62,9 +62,10 @@ def define(values: Values) -> None:
     group.path(
         "data",
         None,
-        "An .npz file with an array x, or x_NAME of several inputs; a table with the columns that "
-        "the run was trained on; a folder of images, or images, comma-separated; - for a table or "
-        "an .npz file on standard input; default: the test examples of the run's data set.",
+        "Examples to predict. An .npz file with an array x, or x_NAME of several inputs; a table "
+        "with the columns that the run was trained on; a folder of images, or images, "
+        "comma-separated; - for a table or an .npz file on standard input; default: the test "
+        "examples of the run's data set.",
     )
     group.path("output", None, "File to write; default: standard output.")
     group.boolean("overwrite", False, "Replace the file of --output, if it exists.")
@@ -72,14 +73,15 @@ def define(values: Values) -> None:
     group.integer(
         "mc_samples",
         None,
-        "Predictions with dropout, at least 2, whose mean and uncertainty are written; default: "
-        "one prediction without dropout.",
+        "Number of predictions with dropout, at least 2; their mean and uncertainty are written. "
+        "Default: one prediction without dropout.",
     )
     group.choice(
         "mc_masks",
         "fresh",
         MASKS,
-        "fresh: each example has its own dropout masks; fixed: all examples have the same.",
+        "Dropout masks of --mc_samples. fresh: each example has its own; fixed: all examples have "
+        "the same.",
     )
     group.integer("seed", 0, "Seed of the masks.")
 

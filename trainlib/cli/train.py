@@ -78,8 +78,8 @@ def define(values: Values) -> None:
     Group(values, "Run").boolean(
         "dry_run",
         False,
-        "Print the plan of the run (its data, task, model, memory, steps and execution) and check "
-        "all settings; nothing is trained or written.",
+        "Print the plan of the run and check its settings; the plan has data, task, model, memory, "
+        "steps and execution. Nothing is trained or written.",
     )
     Group(values, "Ensemble").integer(
         "jobs",
@@ -88,23 +88,23 @@ def define(values: Values) -> None:
         "many as there are cores if the first member took long.",
     )
     group = Group(values, "Checkpoints")
-    group.path("resume", None, "Folder of a run to continue from its newest checkpoint.")
+    group.path("resume", None, "Folder of a run to resume; it continues at its newest checkpoint.")
     group.integer(
         "replay_step",
         None,
-        "With --resume: repeat this step of the run, counted from 1, and print the range of "
-        "every tensor in it; nothing is written.",
+        "With --resume: repeat this step, counted from 1; the range of every tensor in it is "
+        "printed, and nothing is written.",
     )
     group.integer(
         "stop_after",
         None,
-        "Stop the run after this number of batches, with a checkpoint, as SIGTERM does.",
+        "Stop the run after this number of batches; with a checkpoint, as SIGTERM does.",
     )
     group.boolean(
         "verify_resume",
         False,
-        "Instead of training, check that a run with these flags ends in the same bits when it is "
-        "stopped and resumed.",
+        "Check that a stopped and resumed run ends in the same bits; instead of training, with "
+        "these flags.",
     )
     group.integer(
         "verify_steps", 100, "With --verify_resume: batches before the stop, and after it."
@@ -119,14 +119,15 @@ def define_workers(values: Values) -> None:
     group.path(
         "worker_secret_file",
         None,
-        "File with a secret of at least 16 bytes, the same for all workers, with which they "
-        "authenticate each other; default: the environment variable TRAINLIB_WORKER_SECRET. "
-        "Workers on several machines need one.",
+        "File with a secret by which workers authenticate each other; at least 16 bytes, the same "
+        "for all workers; default: the environment variable TRAINLIB_WORKER_SECRET. Workers on "
+        "several machines need one.",
     )
     group.boolean(
         "insecure_workers",
         False,
-        "Let workers on several machines do without a secret, in a network that only they reach.",
+        "Allow workers on several machines without a secret; only for networks that nobody else "
+        "can reach.",
     )
 
 

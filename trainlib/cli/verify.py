@@ -90,12 +90,12 @@ def define(values: Values) -> None:
     group.strings(
         "kind",
         None,
-        f"Kinds, or {ALL}: {', '.join(names)}. Default: the kinds of the flags below, or {ALL} if "
-        "none is given.",
+        f"Kinds to verify, or {ALL}. Kinds: {', '.join(names)}. Default: the kinds of the flags "
+        f"below, or {ALL} if none is given.",
         "KINDS",
     )
     for kind, of_kind in names.items():
-        group.strings(kind, None, f"Names, or {ALL}: {', '.join(of_kind)}.", "NAMES")
+        group.strings(kind, None, f"Names, or {ALL}. Names: {', '.join(of_kind)}.", "NAMES")
     group = Group(values, "Comparison")
     group.strings(
         "against",

@@ -62,7 +62,7 @@ class CheckpointConfig:
     best: str = setting(
         "str",
         AUTO,
-        "Result by which a checkpoint is the best, such as val_accuracy; auto: the loss of the "
+        "Result by which a checkpoint is the best; for example val_accuracy; auto: the loss of the "
         "validation data, if there are any; none: no best checkpoint is kept.",
         flag="checkpoint_best",
     )

@@ -35,7 +35,7 @@ from trainlib.training.nonfinite import POLICIES
 from trainlib.training.paths import absolute
 from trainlib.training.strategies import MAX_REPLICAS, STRATEGIES
 
-_BY_PATH = "a regular expression for whole paths; default: parameters of two or more axes"
+_BY_PATH = "a regular expression of whole paths; default: parameters of two or more axes"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -129,37 +129,39 @@ class ExperimentConfig:
     dataset: str = setting(
         "str",
         "digits",
-        f"One of {', '.join(DATASETS)}; the path of a table (.csv, .tsv, .parquet), of an .npz "
-        "file, or of a folder of images with a subfolder for each class; or module:function, "
-        "which returns (x, y), ((x_train, y_train), (x_test, y_test)) or a tf.data.Dataset.",
+        f"Data set: name, path or module:function. Names: {', '.join(DATASETS)}. The path is that "
+        "of a table (.csv, .tsv, .parquet), of an .npz file, or of a folder of images with a "
+        "subfolder for each class. The function returns (x, y), ((x_train, y_train), (x_test, "
+        "y_test)) or a tf.data.Dataset.",
         group="Data",
     )
     data: DataConfig = field(default=DataConfig())
     model: FunctionField = FunctionField(
         "model",
         "mlp",
-        "Model: one of {names}; the path of a .keras file, or of the folder of a run, whose "
-        "parameters are trained further; or module:function, called with (input_shape, outputs).",
+        "Model: name, path or module:function. Names: {names}. The path is that of a .keras file, "
+        "or of the folder of a run, whose parameters are trained further. The function is called "
+        "with (input_shape, outputs).",
     )
     transfer: TransferConfig = field(default=TransferConfig())
     pretrain: PretrainConfig = field(default=PretrainConfig())
     from_logits: bool | None = setting(
         "bool",
         None,
-        "Whether your model ends in logits, for losses of logits or probabilities; default: "
-        "as its last layer shows. The saved model then ends in probabilities.",
+        "Whether your model ends in logits, not in probabilities; default: inferred from its last "
+        "layer. The saved model of a model with logits ends in probabilities.",
         group="Model",
     )
     imports: tuple[str, ...] = setting(
         "strs",
         (),
-        "Modules to import first, comma-separated, such as those with the custom layers of a "
+        "Modules to import first, comma-separated; for example those with the custom layers of a "
         ".keras file. A run records the modules that it needs.",
     )
     code_path: str | None = setting(
         "str",
         None,
-        "Folders searched for your modules, separated as in $PYTHONPATH; default: the working "
+        "Folders searched for your modules; separated as in $PYTHONPATH; default: the working "
         "directory. A run records the folders in which it found them.",
     )
     safe_mode: bool = setting(
@@ -172,20 +174,21 @@ class ExperimentConfig:
     parameters: str | None = setting(
         "path",
         None,
-        "File with the parameters that the model starts from, by name: .npz or .safetensors, as "
-        "export_model writes them; or the state dict of a PyTorch model of the same layers, .pt, "
-        ".pth or .safetensors.",
+        "File with the initial parameters of the model; parameters by name in .npz or "
+        ".safetensors, as export_model writes them; or the state dict of a PyTorch model of the "
+        "same layers, .pt, .pth or .safetensors; default: random.",
     )
     optimizer: FunctionField = FunctionField(
         "optimizer",
         "adam",
-        "Optimizer: one of {names}; or module:function, called with learning_rate.",
+        "Optimizer: name or module:function. Names: {names}. The function is called with "
+        "learning_rate.",
     )
     param_rules: str | None = setting(
         "str",
         None,
-        "Hyperparameters by the paths of parameters, such as '.*/(bias|gamma|beta):weight_decay=0; "
-        "hidden_1/.*:learning_rate*=0.1; hidden_2/.*:freeze'.",
+        "Hyperparameters by the paths of parameters. Example: '.*/(bias|gamma|beta):"
+        "weight_decay=0; hidden_1/.*:learning_rate*=0.1; hidden_2/.*:freeze'.",
         group="Optimizer",
     )
     gradient_accumulation_steps: int = setting(
@@ -194,15 +197,16 @@ class ExperimentConfig:
     lazy_embeddings: bool = setting(
         "bool",
         False,
-        "Update only the rows of embeddings that have a gradient: another algorithm than the "
-        "optimizer's own, whose step does not take longer for a larger vocabulary.",
+        "Update only the rows of embeddings that have a gradient; this is another algorithm than "
+        "the optimizer's, and a step takes no longer for a larger vocabulary.",
     )
     schedule: ScheduleField = ScheduleField("constant")
     monitors: MonitorsField = MonitorsField("monitors", ())
     regularizer: OptionalFunctionField = OptionalFunctionField(
         "regularizer",
         None,
-        "Penalty on the kernels: one of {names}; or module:function of the parameters.",
+        "Penalty on the kernels: name or module:function. Names: {names}. The function is called "
+        "with the parameters.",
     )
     regularized_params: str | None = setting(
         "str", None, f"Parameters to penalize: {_BY_PATH}.", group="Regularizer"
@@ -210,8 +214,8 @@ class ExperimentConfig:
     constraint: OptionalFunctionField = OptionalFunctionField(
         "constraint",
         None,
-        "Constraint on the kernels after each update: one of {names}; or module:function of a "
-        "kernel.",
+        "Constraint on the kernels: name or module:function. Names: {names}. It is applied after "
+        "each update; the function is called with a kernel.",
     )
     constrained_params: str | None = setting(
         "str", None, f"Parameters to constrain: {_BY_PATH}.", group="Constraint"
@@ -221,8 +225,9 @@ class ExperimentConfig:
     loss: FunctionField = FunctionField(
         "loss",
         AUTO,
-        "Loss: one of {names}; module:function of (y_true, y_pred), the loss of each example, with "
-        "classes as indices; auto: cross-entropy for classes, mean squared error for numbers.",
+        "Loss: name, auto or module:function. Names: {names}. auto: cross-entropy for classes, "
+        "mean squared error for numbers. The function takes (y_true, y_pred), with classes as "
+        "indices, and returns the loss of each example.",
     )
     output_losses: tuple[str, ...] = setting(
         "strs",
@@ -233,14 +238,15 @@ class ExperimentConfig:
     loss_weights: tuple[str, ...] = setting(
         "strs",
         (),
-        "Weights of the losses of a model's outputs in their sum, as in main=0.9,aux=0.1; default: "
+        "Weights of the losses of a model's outputs in their sum; as in main=0.9,aux=0.1; default: "
         "1 for each.",
     )
     metrics: FunctionsField = FunctionsField(
         "metrics",
         AUTO,
-        "Metrics, comma-separated: any of {names}; module:function of (y_true, y_pred); auto: "
-        "accuracy for classes, mean squared and mean absolute error for numbers.",
+        "Metrics: names, auto or module:function. They are comma-separated. Names: {names}. auto: "
+        "accuracy for classes, mean squared and mean absolute error for numbers. The function "
+        "takes (y_true, y_pred).",
     )
     epochs: int = setting("int", 10, "Passes over the training examples.", group="Run", at_least=1)
     batch_size: int = setting("int", 32, "Examples in a batch.", at_least=1)
@@ -255,29 +261,29 @@ class ExperimentConfig:
     execution: str = setting(
         "str",
         AUTO,
-        "How training steps run: graph (a TensorFlow graph), xla (compiled by XLA) or xla_update "
-        "(a graph whose optimizer update is compiled); auto compiles what pays, and times them if "
-        "the run is long.",
+        "How training steps are executed. graph: as a TensorFlow graph; xla: compiled by XLA; "
+        "xla_update: as a graph whose optimizer update is compiled; auto: chosen by model and "
+        "device, or by timing each of them if the run is long.",
         choices=EXECUTIONS,
     )
     gradient_checkpointing: bool = setting(
         "bool",
         False,
-        "Recompute activations in the backward pass instead of keeping them: less memory, for "
-        "the time of about one more forward pass. Results are equal up to rounding.",
+        "Recompute activations in the backward pass; this takes less memory, and the time of about "
+        "one more forward pass. Results are equal up to rounding.",
     )
     strategy: str = setting(
         "str",
         AUTO,
-        "Devices that train: one_device, mirrored (several devices of this machine) or "
-        "multi_worker (the processes that $TF_CONFIG names, each started by this command with the "
-        "same flags); auto uses what is there.",
+        "Devices that train the model. one_device: one; mirrored: several devices of this machine; "
+        "multi_worker: the processes that $TF_CONFIG names, each started by this command with the "
+        "same flags; auto: all that are available.",
         choices=STRATEGIES,
     )
     replicas: int | None = setting(
         "int",
         None,
-        "Number of devices of mirrored; default: all accelerators. Without any, each "
+        "Number of devices of --strategy=mirrored; default: all accelerators. Without any, each "
         "replica is a part of the CPU.",
         at_least=1,
         at_most=MAX_REPLICAS,
@@ -292,29 +298,29 @@ class ExperimentConfig:
         choices=POLICIES,
     )
     worker_timeout: float = setting(
-        "float", 300.0, "Seconds that multi_worker waits at the start for late workers.", above=0
+        "float", 300.0, "Seconds that workers wait for each other at the start.", above=0
     )
     callbacks: tuple[str, ...] = setting(
         "strs",
         (),
-        "Your callbacks, comma-separated, as module:name: functions called after each epoch with "
+        "Your callbacks, comma-separated, as module:name; functions called after each epoch with "
         "the status of training, or classes derived from trainlib.callbacks.Callback.",
     )
     validation_ratio: bool = setting(
         "bool",
         False,
-        "Print the validation loss divided by the training loss after each epoch.",
+        "Print validation loss / training loss after each epoch.",
     )
     calibrate: bool = setting(
         "bool",
         False,
-        "Fit a temperature on the validation data after training, so that the probabilities of the "
-        "saved model agree with frequencies.",
+        "Fit a temperature on the validation data after training; the probabilities of the saved "
+        "model then agree with frequencies.",
     )
     report: bool = setting(
         "bool",
         True,
-        "Write report.html into the run folder at the end, if matplotlib is installed.",
+        "Write report.html into the run folder at the end; this needs matplotlib.",
     )
     checkpoints: CheckpointConfig = field(default=CheckpointConfig())
     ensemble: EnsembleConfig = field(default=EnsembleConfig())

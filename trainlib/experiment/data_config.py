@@ -82,30 +82,31 @@ class DataConfig:
     validation_split: float = setting(
         "float",
         0.1,
-        "Fraction of the training examples kept for validation, drawn with --seed.",
+        "Fraction of training examples for validation; they are drawn at random by --split_seed.",
         at_least=0,
         below=1,
     )
     split_seed: int | None = setting(
         "int",
         None,
-        "Seed for the choice of validation examples, and of repeated examples of rarer classes; "
-        "default: --seed.",
+        "Seed for the choice of validation examples; also for that of the repeated examples of "
+        "--oversample; default: --seed.",
         at_least=0,
         at_most=MAX_SEED,
     )
     preprocess: str = setting(
         "str",
         AUTO,
-        "auto: the model gets layers that scale images to [0, 1], and columns to mean 0 and "
-        "variance 1, clipped to [-10, 10], unless it has such layers; none: raw data.",
+        "Preprocessing of the inputs by layers of the model. auto: layers scale images to [0, 1], "
+        "and columns to mean 0 and variance 1, clipped to [-10, 10], unless the model has such "
+        "layers; none: raw data.",
         choices=(AUTO, "none"),
     )
     class_weight: str | None = setting(
         "str",
         None,
-        "Weights of the training examples by class, such as 0:2,3:0.5 (other classes have 1); or "
-        "balanced: every class has the same total weight.",
+        "Weights of the training examples by class; such as 0:2,3:0.5, where other classes have "
+        "weight 1; or balanced: every class has the same total weight.",
     )
     sample_weight_column: str | None = setting(
         "str",
@@ -115,25 +116,25 @@ class DataConfig:
     group_column: str | None = setting(
         "str",
         None,
-        "Column of a table with the groups of the examples, such as patients, which folds keep "
-        "together; it is not an input.",
+        "Column of a table with the groups of the examples; folds keep each group, such as a "
+        "patient, together; it is not an input.",
     )
     oversample: bool = setting(
         "bool",
         False,
-        "Repeat training examples of rarer classes until all classes are equally frequent.",
+        "Repeat training examples of rarer classes; all classes are then equally frequent.",
     )
     stratify: str = setting(
         "str",
         AUTO,
-        "Whether a validation or test part that is split off has the same fraction of each class; "
-        "auto: for files and folders without a test part.",
+        "Split data into parts with the same fraction of each class; this applies to validation "
+        "and test parts that are split off. auto: for files and folders without a test part.",
         choices=(AUTO, "yes", "no"),
     )
     input_columns: str | None = setting(
         "str",
         None,
-        "Columns of a table for each input of your own model, by name or counted from 0, as in "
+        "Columns of a table for each input of a custom model; by name or counted from 0, as in "
         "wide=0-4;deep=2-7 or wide=age,income;deep=age,job; default: one input with all columns.",
     )
     image_size: str | None = setting(
@@ -151,7 +152,8 @@ class DataConfig:
     stream_pipeline: bool = setting(
         "bool",
         False,
-        "Read the training part of your tf.data pipelines again in each epoch, not into memory.",
+        "Stream the training part of your tf.data pipelines; it is read again in each epoch, "
+        "instead of into memory once.",
     )
     steps_per_epoch: int | None = setting(
         "int",
@@ -163,7 +165,7 @@ class DataConfig:
     augment: str | None = setting(
         "str",
         None,
-        "Random changes of the training images, comma-separated, such as "
+        "Random changes of the training images; comma-separated, such as "
         "flip=horizontal,rotation=0.1,zoom=0.1,contrast=0.1 (--help=augment lists them); or "
         "module:function, called with (x, y, key) of several examples.",
     )

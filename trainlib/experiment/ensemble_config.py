@@ -56,7 +56,8 @@ class EnsembleConfig:
     configs: tuple[str, ...] = setting(
         "strs",
         (),
-        "Flag files whose flags replace those of one member after another.",
+        "Flag files, the first one for the first member, and so on; their flags replace those of "
+        "the experiment.",
         flag="ensemble_configs",
     )
     average: str = setting(
@@ -69,8 +70,8 @@ class EnsembleConfig:
     weights: str = setting(
         "str",
         "equal",
-        "Weights of the models: equal; simplex: fitted on the validation data; greedy: selected on "
-        "them, with replacement.",
+        "Weights of the models in the average. equal: the same for all; simplex: fitted on the "
+        "validation data; greedy: selected on them, with replacement.",
         flag="ensemble_weights",
         choices=WEIGHTS,
     )

@@ -27,12 +27,12 @@ from trainlib.experiment.values import parsed, written
 
 C = TypeVar("C")
 
-TENSORBOARD = "Write events for TensorBoard: curves, histograms, pictures, the graph, the flags."
+TENSORBOARD = "Write events for TensorBoard; curves, histograms, pictures, the graph and the flags."
 SHOWN: Mapping[str, str] = {
-    "optimizer.learning_rate": "Learning rate, or auto: found by a range test before the run, as "
-    "lr_find does; default: the optimizer's.",
-    "schedule.warmup_steps": "Steps of a linear warm-up of the learning rate, before the schedule; "
-    "or, if the schedule or the optimizer has a warm-up, steps of that.",
+    "optimizer.learning_rate": "Learning rate, or auto: found by a range test; the test, that of "
+    "lr_find, precedes the run; default: the optimizer's.",
+    "schedule.warmup_steps": "Steps of a linear warm-up of the learning rate; it precedes the "
+    "schedule. If the schedule or the optimizer has a warm-up, steps of that.",
 }
 """Hyperparameters, by kind and name, that --help shows; the others are in help topics."""
 MONITOR_HELP: Mapping[str, str] = {

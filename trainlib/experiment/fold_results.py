@@ -42,9 +42,9 @@ class FoldConfig:
     kind: str = setting(
         "str",
         "auto",
-        "plain: at random; stratified: each fold has its share of each class; grouped: a fold "
-        "holds out whole groups of --group_column; auto: grouped if there are groups, stratified "
-        "for classes.",
+        "How examples are assigned to folds. plain: at random; stratified: each fold has its share "
+        "of each class; grouped: a fold holds out whole groups of --group_column; auto: grouped if "
+        "there are groups, stratified for classes.",
         flag="fold_kind",
         group="Cross-validation",
         choices=KINDS,
@@ -52,7 +52,7 @@ class FoldConfig:
     repeats: int = setting(
         "int",
         1,
-        "Number of times that the examples are split into folds, each time in another order.",
+        "Number of times that the examples are split into folds; each time in another order.",
         flag="fold_repeats",
         at_least=1,
     )

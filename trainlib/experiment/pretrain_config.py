@@ -56,7 +56,7 @@ class PretrainConfig:
     data: str | None = setting(
         "str",
         None,
-        f"Data for pretraining; labels are ignored: one of {', '.join(DATASETS)}, the path of a "
+        f"Data for pretraining; labels are ignored. One of {', '.join(DATASETS)}, the path of a "
         "file, or module:function; default: all training examples of --dataset, whatever "
         "--train_examples.",
         flag="pretrain_data",
@@ -64,14 +64,14 @@ class PretrainConfig:
     layerwise: bool = setting(
         "bool",
         False,
-        "Train the dense layers one after another, each with its own decoder.",
+        "Pretrain the dense layers one after another; each has its own decoder.",
         flag="pretrain_layerwise",
     )
     noise: float = setting(
         "float",
         0.0,
-        "Denoising: fraction of the inputs that is set to 0, or standard deviation of Gaussian "
-        "noise; the targets are the inputs without noise.",
+        "Noise in the inputs of the autoencoder; fraction of the inputs that is set to 0, or "
+        "standard deviation of Gaussian noise. The targets are the inputs without noise.",
         flag="pretrain_noise",
         at_least=0,
     )

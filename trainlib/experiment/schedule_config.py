@@ -50,21 +50,21 @@ class ScheduleConfig:
     schedules: FunctionsField = FunctionsField(
         "schedule",
         "constant",
-        "Learning-rate schedule, or several, comma-separated, one after another: {names}; or "
-        "module:function of the step, or of learning_rate and total_steps that returns one.",
+        "Learning-rate schedule, or several. Several are comma-separated and follow one another. "
+        "Names: {names}; or module:function of the step, or of learning_rate and total_steps that "
+        "returns one.",
     )
     warmup: OptionalFunctionField = OptionalFunctionField("schedule", None)
     join_at: tuple[int, ...] = setting(
         "ints",
         (),
-        "With several schedules: the steps at which the second, the third, ... begin, "
-        "comma-separated.",
+        "Steps at which the schedules after the first begin, comma-separated.",
     )
     per_epoch: bool = setting(
         "bool",
         False,
-        "Count all steps of the schedule in epochs; boundaries are then the first epochs, from 0, "
-        "of the next rates.",
+        "Count all steps of the schedule in epochs; a boundary is then the first epoch, counted "
+        "from 0, of the next learning rate.",
     )
 
     __repr__ = short_repr

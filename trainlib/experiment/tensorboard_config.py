@@ -32,14 +32,15 @@ class TensorBoardConfig:
     dir: str | None = setting(
         "path",
         None,
-        "Folder for the events of many runs, each in a subfolder with the run's name; default: the "
-        "run's folder.",
+        "Folder for the events of many runs; each run writes into a subfolder with its name; "
+        "default: the run's folder.",
         flag="tensorboard_dir",
     )
     steps: int | None = setting(
         "int",
         None,
-        "Batches between two points of the curves, in addition to the points of epochs.",
+        "Batches between two points of the curves; these are in addition to the points of epochs. "
+        "Default: no additional points.",
         flag="tensorboard_steps",
         at_least=1,
     )
@@ -49,7 +50,7 @@ class TensorBoardConfig:
     layer_statistics: bool = setting(
         "bool",
         False,
-        "With the histograms also write statistics of each layer: mean and standard deviation of "
+        "With the histograms, write statistics of each layer; mean and standard deviation of "
         "activations and gradients, saturated and dead units.",
     )
 

@@ -45,7 +45,8 @@ class TransferConfig:
     replace_head: bool = setting(
         "bool",
         False,
-        "Replace the last layer of a saved model by a new one for the classes of this data set.",
+        "Replace the last layer of a saved model by a new one; it fits the targets of this data "
+        "set.",
         group="Transfer",
     )
     cut_at: str | None = setting(
@@ -57,8 +58,8 @@ class TransferConfig:
     freeze: str | None = setting(
         "str",
         None,
-        "Layers to freeze, with batch normalization in inference mode: a regular expression for "
-        "whole names of layers or paths of parameters, such as 'conv.*|hidden_1.*'.",
+        "Layers to freeze; a regular expression for whole names of layers or paths of parameters, "
+        "such as 'conv.*|hidden_1.*'. Their batch normalization is in inference mode.",
     )
     unfreeze_at: str | None = setting(
         "str",
@@ -75,7 +76,8 @@ class TransferConfig:
     layer_decay: float = setting(
         "float",
         1.0,
-        "Ratio of the learning rates of a layer and the next one: lower layers learn more slowly.",
+        "Ratio of the learning rates of a layer and the next one; below 1, lower layers learn more "
+        "slowly.",
         above=0,
         at_most=1,
     )

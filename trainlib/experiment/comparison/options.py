@@ -40,7 +40,7 @@ class CompareConfig:
     monitor: str = setting(
         "str",
         "val_loss",
-        "Result on the validation data by which contenders are ranked and learning rates chosen.",
+        "Validation result that ranks the contenders; it also chooses their learning rates.",
         group="Comparison",
     )
     monitor_mode: str = setting(
@@ -52,8 +52,8 @@ class CompareConfig:
     tune_learning_rate: bool = setting(
         "bool",
         False,
-        "First train each contender with each of --learning_rates and the first seed; then run it "
-        "with its best learning rate.",
+        "Tune the learning rate of each contender first; it is trained with each of "
+        "--learning_rates and the first seed, and then runs with its best learning rate.",
     )
     learning_rates: tuple[float, ...] = setting(
         "floats", RATES, "Learning rates that --tune_learning_rate tries."

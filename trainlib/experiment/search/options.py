@@ -57,21 +57,21 @@ class TuneConfig:
     sampler: str = setting(
         "str",
         "tpe",
-        "How values are chosen: at random; by a tree-structured Parzen estimator; by a Gaussian "
-        "process, which needs torch and scipy; by CMA-ES, for numbers; or all combinations.",
+        "Sampler of the values. random; tpe: tree-structured Parzen estimator; gp: Gaussian "
+        "process, which needs torch and scipy; cmaes: CMA-ES, for numbers; grid: all combinations.",
         choices=SAMPLERS,
     )
     pruner: str = setting(
         "str",
         "none",
-        "Which trials end early: those worse than the median of the others at the same epoch; or "
-        "as Hyperband does.",
+        "Rule that ends bad trials early. median: trials worse than the median of the others at "
+        "the same epoch; hyperband: as Hyperband does.",
         choices=PRUNERS,
     )
     monitor: str = setting(
         "str",
         "val_loss",
-        "Result on the validation data by which trials are compared, such as val_accuracy.",
+        "Validation result that ranks the trials; for example val_accuracy.",
     )
     monitor_mode: str = setting(
         "str",
@@ -82,8 +82,8 @@ class TuneConfig:
     folds: int = setting(
         "int",
         1,
-        "Folds of a cross-validation, by whose mean result trials are compared; 1: by the "
-        "validation data.",
+        "Folds of a cross-validation for each trial; trials are compared by the mean result. 1: by "
+        "the result on the validation data.",
         at_least=1,
     )
     jobs: int = setting(
@@ -95,13 +95,13 @@ class TuneConfig:
     storage: str | None = setting(
         "str",
         None,
-        "Where Optuna keeps the study: a file, which is a database of SQLite if its name ends in "
-        ".db, else a journal; or the URL of a database. Several commands, on several machines, may "
-        "use one. Default: a journal in the run folder.",
+        "File or URL of the database in which Optuna stores the study. A file is an SQLite "
+        "database if its name ends in .db, else a journal. Several commands, on several machines, "
+        "may use one. Default: a journal in the run folder.",
     )
     study: str = setting("str", "tune", "Name of the study in the storage.")
     refit: bool = setting(
-        "bool", True, "Train the best configuration again, into the folder best of the run folder."
+        "bool", True, "Train the best configuration again; into the folder best of the run folder."
     )
 
     __repr__ = short_repr
