@@ -1,4 +1,4 @@
-"""Averages of the parameters beside the trained ones, which evaluation takes in their place.
+"""Averages of the parameters, which evaluation uses instead of the trained parameters.
 
 The state of an average holds `{"params": ..., "model_state": ...}`: all parameters, and the entries
 of the model state that are averaged with them, such as the statistics of batch normalization.
@@ -41,14 +41,14 @@ def init_average(
     Args:
         average: `tl.ema(...)` or `tl.swa(...)`, or None.
         params: the parameters.
-        model_state: the model's other tensors.
-        names: keys of those that are averaged too.
+        model_state: the model's other tensors, a dict by path if `names` is not empty.
+        names: keys of the model state that are averaged too.
     """
     return () if average is None else average.init(_averaged(params, entries(model_state, names)))
 
 
 def entries(model_state: Tree, names: Sequence[str]) -> dict[str, Tensor]:
-    """Return some entries of a model state, which is a dict unless there are none."""
+    """Return the entries of a model state with some names; {} for no names."""
     return {name: model_state[name] for name in names}
 
 
@@ -59,10 +59,10 @@ def update_average(
 
     Args:
         average: `tl.ema(...)` or `tl.swa(...)`.
-        state: its state.
+        state: state of the average.
         params: the parameters after the update.
         model_state: the entries of the model state that are averaged, after the step.
-        made: whether the step made an update, bool []; None where each step makes one.
+        made: whether the step updated the parameters, bool []; None if every step does.
     """
     seen = _averaged(params, model_state)
     nothing = tf.nest.map_structure(lambda _: None, seen)
@@ -74,10 +74,10 @@ def update_average(
 
 
 def averaged_weights(state: Any) -> tuple[Tree, Tree]:
-    """Return the parameters and the model state that a training state is evaluated with.
+    """Return the parameters and the model state for evaluation.
 
-    They are those of the average, in the dtypes of the model, where `StepConfig.average` keeps one;
-    entries of the model state that are not averaged are the current ones.
+    With `StepConfig.average` they are averages, in the dtypes of the model; entries of the model
+    state that are not averaged are the current ones. Without it they are those of the state.
 
     Args:
         state: a `TrainState`.

@@ -21,7 +21,7 @@ from trainlib.step.state import (
 )
 
 PartResult: TypeAlias = tuple[MetricStates, dict[str, BatchLoss]]
-"""What `part_eval_step` returns for a part: see there."""
+"""Metric states and sums of losses of a part of a batch, as `part_eval_step` returns them."""
 
 
 def eval_step(config: StepConfig) -> Callable[[TrainState, Batch], MetricStates]:
@@ -30,10 +30,10 @@ def eval_step(config: StepConfig) -> Callable[[TrainState, Batch], MetricStates]
     The loss includes the penalties, as in training.
 
     Args:
-        config: the model, the loss, the metrics and the regularizer; the rest is ignored.
+        config: model, loss, metrics and regularizer; other fields are ignored.
 
     Returns:
-        The step.
+        The step, which can be called eagerly or in a `tf.function`.
 
     Example:
         >>> config = tl.StepConfig(
@@ -57,11 +57,11 @@ def stateful_eval_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, MetricStates]]:
     """Return the step `(state, batch) -> (state, metric states)`, the model in inference mode.
 
-    It is `eval_step` for a model that changes its state in inference mode too, such as a recurrent
-    layer that continues where the batch before ended.
+    Unlike `eval_step`, it returns the state that the model changes in inference mode, such as that
+    of a stateful recurrent layer, for the next batch.
 
     Args:
-        config: as for `eval_step`.
+        config: model, loss, metrics and regularizer; other fields are ignored.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, MetricStates]:
@@ -76,11 +76,12 @@ def part_eval_step(
 ) -> Callable[[TrainState, Batch], tuple[TrainState, PartResult]]:
     """Return the step `(state, part) -> (state, (metric states, sums))` on a part of a batch.
 
-    `whole_batch_states` adds up the results of the parts. The sums are the `BatchLoss` of each loss
-    that is weighted by batches, which is divided over the whole batch only, by its state.
+    `whole_batch_states` combines the results of the parts. The sums are a `BatchLoss` for each loss
+    that is averaged over batches, by name of its metric state: the mean of such a loss needs the
+    sums of all parts.
 
     Args:
-        config: as for `eval_step`.
+        config: model, loss, metrics and regularizer; other fields are ignored.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, PartResult]:
@@ -123,7 +124,7 @@ def _evaluated(
 
 
 def _after(state: TrainState, output: ModelOutput) -> TrainState:
-    """Return the state with what the model changed."""
+    """Return the state with the model state, and the parameters, that the model returned."""
     params = state.params if output.params is None else output.params
     return state._replace(params=params, model_state=output.model_state)
 

@@ -15,7 +15,7 @@ from trainlib.core.types import Tensor, Tree
 THE_LOSS = "the loss"
 """Result of `nonfinite_path` if the loss itself was not finite."""
 A_PARAMETER = "the parameter"
-"""Begins the name of a parameter that is not finite, in messages."""
+"""Prefix of the path of a parameter that is not finite, in error messages."""
 
 
 class FiniteGuardState(NamedTuple):

@@ -23,15 +23,20 @@ class Gradients(NamedTuple):
     """Gradients of a batch, passed between the functions of a step.
 
     Attributes:
-        grads: like the parameters; those of the scaled loss if there is a loss scale.
-        loss: the differentiated loss, unscaled, for the finite guard; `()` without one.
-        weight: sum of the weights of the examples, a floating scalar.
-        divisor: omega, the weight of a replica's part in the sum over replicas, a floating scalar.
-        model_state: the new model state.
-        metrics: the metric states of the batch.
-        params: the parameters, where the model assigned to some of them; None otherwise.
-        batch_loss: the differentiated loss and the weight of the batch, for the state of a loss
-            that is weighted by batches (`LossSums.batch_weight`); `()` for other losses.
+        grads: the gradients, in the structure of the parameters; multiplied by the loss scale, if
+            there is one.
+        loss: the differentiated loss without the loss scale, a floating scalar, for the finite
+            guard; `()` without a guard.
+        weight: sum of the weights of the examples, a floating scalar; without weights, their
+            number.
+        divisor: omega of `reduce_gradients`, the weight of this replica's part of the batch, a
+            floating scalar.
+        model_state: the model state after the forward pass.
+        metrics: the metric states of the batch, by name.
+        params: the parameters after the forward pass, if the model assigned to some of them; None
+            otherwise.
+        batch_loss: for a loss that is averaged over batches (`LossSums.batch_weight`), the loss and
+            the weight of the batch, two floating scalars; `()` for other losses.
     """
 
     grads: Tree
@@ -56,13 +61,15 @@ def compute_gradients(
 
         L = sum(w l) / sum(w) + penalties
 
+    w: the sample weights, or 1; l: the losses of the examples.
+
     Args:
         config: the model, the loss and the metrics.
         state: the training state; `params`, `model_state` and `loss_scale` are read.
         batch: `(x, y)` or `(x, y, sample_weight)`.
-        all_reduce: on one of several replicas, a function that sums a structure over all of them:
-            the batch is then this replica's part. `reduce_gradients` must follow: the gradients
-            are those of a sum, not of a mean. Default: None.
+        all_reduce: function that sums a structure of tensors over all replicas; it says that the
+            batch is this replica's part of a larger one. The gradients are then those of a sum,
+            and `reduce_gradients` must follow. Default: None, one device.
         observer: a function that is called with "loss" and the scaled loss, then with "gradient"
             and the gradients. Default: None.
 
@@ -116,8 +123,8 @@ def reduce_gradients(gradients: Gradients, all_reduce: AllReduce) -> Gradients:
     same update.
 
     Args:
-        gradients: of `compute_gradients(..., all_reduce=...)`. The losses of all parts must have
-            the same shape: fill up a shorter part with rows of weight 0.
+        gradients: result of `compute_gradients(..., all_reduce=...)` on this replica. The losses of
+            all parts must have the same shape: pad a shorter part with rows of weight 0.
         all_reduce: sums a structure of tensors over all replicas; leaves of None stay None.
 
     Returns:

@@ -39,8 +39,8 @@ def after(known: Sequence[Tensor], tree: Tree) -> Tree:
     """Return tensors that are made to depend on others, which XLA therefore computes first.
 
     Args:
-        known: the others, floating tensors.
-        tree: a structure of floating tensors, `tf.IndexedSlices` and None.
+        known: the tensors that are computed first, floating.
+        tree: a structure of floating tensors, `tf.IndexedSlices` and None, to be computed later.
 
     Returns:
         The same values.

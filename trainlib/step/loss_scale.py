@@ -75,7 +75,7 @@ def next_loss_scale(
     """Return the loss scale of the next step; the equations are those of this module.
 
     Args:
-        state: the loss scale of this step.
+        state: state of the loss scale before this step.
         is_finite: whether all gradients of this step are finite, bool [].
         growth_steps: N, at least 1. Default: 2000.
         factor: f, above 1. Default: 2.

@@ -1,4 +1,4 @@
-"""Masks of a model's outputs, as they enter losses and metrics.
+"""The masks of a model's outputs in losses and metrics.
 
 A mask says which values count, such as the steps of a padded sequence. A loss of shape [batch,
 time] is averaged over the values under the mask; a loss that is one number for the whole batch is
@@ -27,10 +27,10 @@ def masked(function: Callable[[Any, Any], Tensor], y: Tree, output: ModelOutput)
     """Return a function's values of each example, as `Masked` where the output has a mask.
 
     Args:
-        function: a loss or a metric, `(y_true, y_pred) -> values`. `Masked` values of a model of
-            several outputs have the masks of these outputs in them already.
-        y: the targets.
-        output: of the model.
+        function: a loss or a metric, `(y_true, y_pred) -> values`. For a model with several
+            outputs it may return `Masked` values, with the masks of the outputs applied already.
+        y: the targets, in the structure that the function takes.
+        output: result of the model on the batch.
 
     Raises:
         ValueError: the function uses outputs of different masks, the mask has another shape than
@@ -59,9 +59,9 @@ def masked_state(
 
     Args:
         metric: a `Metric`, or a function `(y_true, y_pred) -> value of each example`.
-        y: the targets.
-        output: of the model.
-        *weight: the sample weights, if there are any.
+        y: the targets, in the structure that the metric takes.
+        output: result of the model on the batch.
+        *weight: the sample weights, [batch, ...], if there are any.
         is_part: whether the batch is a replica's part of a larger batch. Default: False.
 
     Raises:
@@ -87,7 +87,7 @@ def masked_state(
 
 
 def under(mask: Tensor, values: Tensor) -> Masked:
-    """Return values with a mask, besides the one they may have."""
+    """Return values under a mask, and under the mask that they already have, if any."""
     values, own = values if isinstance(values, Masked) else (tf.convert_to_tensor(values), None)
     mask = tf.cast(mask, tf.bool)
     if mask.shape.rank == values.shape.rank + 1 and mask.shape[-1] == 1:

@@ -23,13 +23,13 @@ from trainlib.step.state import Batch, StepConfig
 
 
 class MixedTargets(NamedTuple):
-    """Targets of examples that are mixed of two each.
+    """Targets of mixed examples, each a mixture of two.
 
     Attributes:
-        first: the targets of the first of each two, any structure.
-        second: those of the second.
-        share: how much of the first is in the mixture, from 0 to 1: [batch], or the shape of the
-            sample weights; a mapping by output where these are one.
+        first: targets of the first example of each mixture, any structure.
+        second: targets of the second example, in the same structure.
+        share: share of the first example in the mixture, in [0, 1]; of shape [batch], or of the
+            shape of the sample weights. A mapping by output if the sample weights are one.
     """
 
     first: Tree
@@ -45,14 +45,14 @@ class MixedTargets(NamedTuple):
 def mix_targets(first: Batch, second: Batch, share: Tensor) -> Batch:
     """Return the targets of mixed examples, and their weights if they have any.
 
-    The weight of a mixture is that of its parts, so that the weight of each target counts:
+    The weight of a mixture is the mean of the weights of its two examples:
 
         weight = share w_1 + (1 - share) w_2
 
     Args:
         first: `(y,)` or `(y, sample_weight)` of the first examples.
-        second: the same of the second examples.
-        share: how much of the first is in the mixture, [batch].
+        second: `(y,)` or `(y, sample_weight)` of the second examples.
+        share: share of the first example in each mixture, in [0, 1], [batch].
 
     Returns:
         `(MixedTargets,)` or `(MixedTargets, sample_weight)`.
@@ -76,7 +76,7 @@ def mix_targets(first: Batch, second: Batch, share: Tensor) -> Batch:
 def takes_mixed_targets(config: StepConfig) -> StepConfig:
     """Return a configuration whose loss and metrics take `MixedTargets` too.
 
-    Metrics are those of the target that has the larger share.
+    Metrics are computed on the target that has the larger share.
     """
     metrics = {name: _metric_of_mixed(metric) for name, metric in config.metrics.items()}
     loss = config.loss_fn
@@ -89,7 +89,7 @@ def takes_mixed_targets(config: StepConfig) -> StepConfig:
 
 
 def _loss_of_mixed(loss: Loss) -> Loss:
-    """Return a loss that is mixed as the targets are."""
+    """Return a loss that is the mean of those of both targets, weighted by their shares."""
 
     @functools.wraps(loss)
     def mixed(y_true: Tree, y_pred: Tree) -> Tensor:
@@ -118,7 +118,7 @@ def _metric_of_mixed(metric: Any) -> Any:
 
 
 def _of_larger_share(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of targets and more that is given those with the larger share."""
+    """Return a metric function that is called with the targets of the larger share."""
 
     @functools.wraps(function)
     def of_larger(y_true: Tree, *rest: Any, **options: Any) -> Any:
@@ -133,7 +133,7 @@ def _of_larger_share(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _over(is_first: Tensor, target: Tensor) -> Tensor:
-    """Return bools [batch, ...] in a shape that broadcasts with a target."""
+    """Reshape bools [batch, ...] so that they broadcast with a target."""
     while is_first.shape.rank > target.shape.rank:
         is_first = is_first[..., 0]
     return with_rank(is_first, target.shape.rank)

@@ -17,26 +17,27 @@ from trainlib.step.output_parts import of_output
 from trainlib.step.state import Batch, MetricStates, ModelOutput, Part, StepConfig
 
 OF_WEIGHTS = "mean_with_sample_weight"
-"""The reduction of Keras that divides by the sum of the weights; others divide by the number."""
+"""Keras's reduction that divides by the sum of the weights; others divide by the number."""
 
 
 class LossSums(NamedTuple):
-    """The loss of a batch before the division, total / count + penalty.
+    """Sums of the loss of a batch, which is total / count + penalty.
 
     Attributes:
-        losses: l, the loss of each example.
-        total: sum of w l, with the weights w of the batch, or 1.
-        count: sum of w, over the losses that count; their number for a loss whose reduction is
-            "sum_over_batch_size".
-        penalty: of the model and of the regularizer together.
-        batch_weight: the weight of the batch in the mean over batches, where that is not `count`:
-            for a loss under the model's mask, for one that is a number for the whole batch, and
-            for a loss of Keras with masks or "mean_with_sample_weight", and where a part has a
-            penalty that is computed from its inputs. It is the number of examples, or the sum of
-            their weights; the number for a loss of Keras. None otherwise.
-        states: of the loss and of those of the outputs, for a loss by output. None otherwise.
-        by_output: for a loss by output, the sums of the losses that are weighted by batches, by the
-            state that they are of (`outputs.py`). None otherwise.
+        losses: l, the losses of the examples, [batch, ...].
+        total: sum of w l, with the sample weights w, or 1; a floating scalar.
+        count: sum of w over the losses that are not masked, a floating scalar; their number for a
+            loss with the reduction "sum_over_batch_size".
+        penalty: penalty of the model plus that of the regularizer, a floating scalar.
+        batch_weight: weight of the batch, float64 [], for a loss that is averaged over batches
+            instead of examples: one under the model's mask, one that is a single number for the
+            batch, a loss of Keras with masks or "mean_with_sample_weight", and one with a penalty
+            that is computed from the inputs of a part. It is the number of examples, or the sum of
+            their weights; for a loss of Keras the number. None for other losses.
+        states: for a `LossByOutput`, the states of the total loss and of the losses of the outputs,
+            by name; None otherwise.
+        by_output: for a `LossByOutput`, the sums of the losses that are averaged over batches, by
+            name of their state (see `outputs.py`); None otherwise.
     """
 
     losses: Tensor
@@ -49,14 +50,14 @@ class LossSums(NamedTuple):
 
 
 class BatchLoss(NamedTuple):
-    """Sums over the parts of a batch, for a loss that is weighted by batches; float64.
+    """Sums over the parts of a batch, for a loss that is averaged over batches; float64 scalars.
 
     Attributes:
-        total: sum of w l.
-        count: sum of w, over the losses that count.
-        penalty: sum of the penalty of each example's part over the examples.
+        total: sum of w l, with the losses l and the sample weights w, or 1.
+        count: sum of w over the losses that are not masked.
+        penalty: sum over the parts of penalty times number of examples.
         examples: number of examples.
-        batch_weight: the weight of the batch in the mean over batches.
+        batch_weight: weight of the batch in the mean over batches.
     """
 
     total: Tensor
@@ -81,7 +82,7 @@ def loss_sums(
         loss_fn: the loss.
         regularizer: the regularizer; None for none.
         params: the parameters.
-        output: of the model on the batch.
+        output: result of the model on the batch.
         batch: `(x, y)` or `(x, y, sample_weight)`.
         is_part: whether the batch is a replica's part of a larger batch. Default: False.
 
@@ -176,7 +177,7 @@ def batch_loss_state(loss: Tensor, batch_weight: Tensor) -> Mean:
 
 
 def batch_loss(sums: LossSums, x: Tree) -> BatchLoss:
-    """Return the sums of a part with inputs x, of a loss that is weighted by batches."""
+    """Return the sums of a loss that is averaged over batches, on a part with inputs x."""
     assert sums.batch_weight is not None
     total, count, penalty = (
         tf.cast(value, tf.float64) for value in (sums.total, sums.count, sums.penalty)
@@ -213,7 +214,7 @@ def weight_of_batch(
 
 
 def _present(losses: Tensor, output: ModelOutput) -> Tensor:
-    """Return the losses; those of absent examples do not count."""
+    """Return the losses, with those of absent examples masked."""
     present = None if output.part is None else output.part.present
     return losses if present is None else under(present, losses)
 
@@ -225,7 +226,7 @@ def _is_of_batch(output: ModelOutput, x: Tree) -> bool:
 
 
 def check_penalty(sums: LossSums, output: ModelOutput, batch: Batch) -> None:
-    """Raise `ValueError` if parts whose examples count alike have penalties that do not add up."""
+    """Raise `ValueError` if a penalty depends on the inputs and parts may be weighted unequally."""
     x, _, *weight = batch
     weighted = bool(weight) if output.part is None else output.part.weighted
     if (weighted or isinstance(sums.losses, Masked)) and _is_of_batch(output, x):

@@ -1,4 +1,4 @@
-"""One output of a model of several: its predictions and mask, its targets and weights."""
+"""One output of a model with several: its predictions, mask, targets and weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def of_output(
     output: ModelOutput,
     batch: Batch,
 ) -> tuple[Metric | ExampleMetric, ModelOutput, Batch]:
-    """Return a metric, and the output and the batch that it is of.
+    """Return a metric with the output and the batch on which it is computed.
 
     Raises:
         ValueError: the model has no such output, or the config has one loss for all.
@@ -37,7 +37,7 @@ def of_output(
 
 
 def outputs_by_name(losses: LossByOutput, output: ModelOutput) -> dict[str, ModelOutput]:
-    """Return each output of a model as that of a model of this output alone.
+    """Return a `ModelOutput` for each output of a model, by name.
 
     Raises:
         ValueError: the model has other outputs than the losses are for.
@@ -72,7 +72,7 @@ def batch_of(name: str, batch: Batch) -> Batch:
 
 
 def _other_outputs(losses: LossByOutput, y_pred: Tree) -> str:
-    """Return what is wrong where a model has other outputs than the losses are for."""
+    """Return the error message for a model whose outputs are not those of the losses."""
     names = list(losses.losses)
     if not tf.nest.is_nested(y_pred):
         return f"the model has one output, but the loss is for {len(names)}: {', '.join(names)}"

@@ -1,7 +1,7 @@
 """The loss of a model of several outputs: `LossByOutput` over a batch, and its states.
 
-Each output's loss is that of a model of this output alone (`objective.py`); here they are weighted
-and added. One loss of the whole model passes through unchanged.
+The loss of each output is that of a model with this output alone (`objective.py`); here the losses
+are weighted and added. A single loss for the whole model is returned unchanged.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from trainlib.step.output_parts import batch_of, outputs_by_name
 from trainlib.step.state import AllReduce, Batch, MetricStates, ModelOutput, StepConfig
 
 TERM = "loss/"
-"""Begins the names of the terms of a `TotalLoss`, beside those of the results."""
+"""Prefix of the names of a `TotalLoss`'s terms; names without it are those of results."""
 
 
 class TotalLoss(NamedTuple):
     """State of the loss of a model of several outputs: a sum of means.
 
     Attributes:
-        terms: by output, the mean of its loss times its weight.
-        penalty: the mean of the penalties.
+        terms: mean of each output's loss times the weight of the output, by name of the output.
+        penalty: mean of the penalties of the batches.
     """
 
     terms: dict[str, Mean]
@@ -46,7 +46,7 @@ class TotalLoss(NamedTuple):
 
     @property
     def count(self) -> Tensor:
-        """The weight of the batches."""
+        """Sum of the weights of the batches, float64 []."""
         return self.penalty.count
 
     def compute(self) -> Tensor:
@@ -66,13 +66,14 @@ def batch_sums(
     """Return the sums of a batch's loss, whose mean is the loss that a step differentiates.
 
     Args:
-        config: the loss, of one output or by output, and the regularizer.
+        config: the loss, for one output or a `LossByOutput`, and the regularizer.
         params: the parameters.
-        output: of the model on the batch.
+        output: result of the model on the batch.
         batch: `(x, y)` or `(x, y, sample_weight)`.
         is_part: whether the batch is a replica's part of a larger batch. Default: False.
-        all_reduce: sums over the replicas; needed where a part is differentiated, because the
-            losses of the outputs are divided before they are added. Default: None.
+        all_reduce: function that sums a structure over the replicas; needed to differentiate a
+            part, because the losses of the outputs are divided before they are added. Default:
+            None.
 
     Raises:
         ValueError: as `loss_sums`; or the outputs are not those of the losses.
@@ -107,11 +108,11 @@ def _total(
     """Return the sums of the weighted losses of the outputs: total / count is their sum.
 
     Args:
-        losses: the weights.
-        parts: the sums of each output's loss.
-        weight: of the batch: its examples, or the sum of their weights; float64.
-        penalty: of the batch.
-        all_reduce: sums over the replicas; None on one device.
+        losses: the losses of the outputs, with their weights.
+        parts: the sums of each output's loss, by name of the output.
+        weight: number of examples of the batch, or the sum of their weights, float64 [].
+        penalty: penalty of the batch, a floating scalar.
+        all_reduce: function that sums a structure over the replicas; None on one device.
     """
     whole = {name: (sums.total, sums.count) for name, sums in parts.items()}, weight
     if all_reduce is not None:
@@ -134,7 +135,7 @@ def _total(
 
 
 def _by_batches(losses: LossByOutput, parts: Mapping[str, LossSums]) -> dict[str, LossSums]:
-    """Return the sums of the losses that are weighted by batches, by the state they are of."""
+    """Return the sums of the losses that are averaged over batches, by name of their state."""
     found: dict[str, LossSums] = {}
     for name, sums in parts.items():
         if sums.batch_weight is not None:
@@ -145,10 +146,10 @@ def _by_batches(losses: LossByOutput, parts: Mapping[str, LossSums]) -> dict[str
 
 
 def batch_losses(sums: LossSums, x: Tree) -> dict[str, BatchLoss]:
-    """Return the sums of the losses that are weighted by batches, by the state that each is of.
+    """Return the sums of the losses that are averaged over batches, by name of their state.
 
     Args:
-        sums: of `batch_sums` on a part of a batch.
+        sums: result of `batch_sums` on a part of a batch.
         x: the inputs of the part.
     """
     if sums.by_output is None:
@@ -159,12 +160,12 @@ def batch_losses(sums: LossSums, x: Tree) -> dict[str, BatchLoss]:
 def whole_loss_states(
     states: MetricStates, sums: Mapping[str, BatchLoss], whole: Mapping[str, BatchLoss]
 ) -> MetricStates:
-    """Return the states of the losses of a whole batch in the place of those of its parts.
+    """Replace the states of the losses of a batch's parts by those of the whole batch.
 
     Args:
-        states: those of this replica, merged over its parts of the batch.
-        sums: of `batch_losses`, those of this replica.
-        whole: the same over all replicas.
+        states: metric states of this replica, merged over its parts of the batch.
+        sums: results of `batch_losses`, added over the parts of this replica.
+        whole: results of `batch_losses`, added over the parts of all replicas.
     """
     new: MetricStates = {
         state: batch_loss_state(whole_batch_loss(whole[state]), of_replica.batch_weight)
@@ -180,7 +181,7 @@ def whole_loss_states(
 def _mean(sums: LossSums, whole: tuple[Tensor, Tensor]) -> Mean:
     """Return the state of an output's loss, given the sums over the whole batch.
 
-    A loss that is weighted by batches is divided over the whole batch.
+    A loss that is averaged over batches is divided by the sum over the whole batch.
     """
     if sums.batch_weight is not None:
         sums = sums._replace(total=whole[0], count=whole[1])
@@ -198,9 +199,9 @@ def loss_states(losses: LossByOutput, means: Mapping[str, Mean], penalty: Mean) 
     """Return the states of the loss and of each output's loss, by the names of the results.
 
     Args:
-        losses: the weights and the names.
-        means: the states of the outputs' losses.
-        penalty: the state of the penalties.
+        losses: the losses of the outputs, with their weights and the names of their results.
+        means: the state of each output's loss, by name of the output.
+        penalty: the state of the penalty.
     """
     terms = {
         name: mean._replace(total=losses.weight(name) * mean.total) for name, mean in means.items()
@@ -210,7 +211,7 @@ def loss_states(losses: LossByOutput, means: Mapping[str, Mean], penalty: Mean) 
 
 
 def empty_loss_states(config: StepConfig) -> MetricStates:
-    """Return the states of the loss, and of those of the outputs, over no examples."""
+    """Return the states of the loss, and of the losses of the outputs, over no examples."""
     if not isinstance(config.loss_fn, LossByOutput):
         return {"loss": Mean.empty()}
     means = {name: Mean.empty() for name in config.loss_fn.trained}

@@ -1,7 +1,7 @@
 """A training state for other trained parameters, as after a layer was unfrozen.
 
-Parameters and model state are dicts by path here. What is trained is in the one, what is not in the
-other, so that a tensor keeps its path when it goes from one to the other.
+Parameters and model state are dicts by path: the parameters hold the trained tensors, the model
+state all others. A tensor that moves from one to the other keeps its path.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from trainlib.step.state import TrainState
 
 
 def joined_weights(params: Tree, model_state: Tree) -> Any:
-    """Return parameters and model state as one dict by path, whatever is trained.
+    """Return parameters and model state as one dict by path.
 
-    Those of other forms than two dicts without a common key are returned as a pair.
+    Unless they are two dicts without a common key, they are returned as a pair.
     """
     parts = params, model_state
     if all(isinstance(x, Mapping) for x in parts) and not set(params) & set(model_state):
@@ -31,9 +31,9 @@ def split_weights(weights: Any, state: Any) -> tuple[Tree, Tree]:
     """Return joined weights as parameters and model state.
 
     Args:
-        weights: as of `joined_weights`.
-        state: what has `params` and `model_state`, such as a `TrainState`, in whose parts they are
-            returned.
+        weights: result of `joined_weights`.
+        state: object with `params` and `model_state`, such as a `TrainState`; their keys say which
+            of the weights are parameters.
     """
     if not isinstance(weights, Mapping):
         return weights[0], weights[1]
@@ -47,18 +47,18 @@ def with_weights_of(new: TrainState, old: TrainState) -> TrainState:
 
 
 def carried_over(new: TrainState, old: TrainState) -> TrainState:
-    """Return a state before its first step with what another one has already.
+    """Return a new training state that continues from an old one.
 
     The moments of parameters that were trained before continue; those of the others are new, and so
     are the counts of optimizers that have a state for these alone, as groups of `param_rules` do.
 
     Args:
-        new: a new state of the optimizer for the parameters that are trained from now on.
-        old: the state so far.
+        new: state before the first step, for the parameters that are trained from now on.
+        old: state of the training so far.
 
     Returns:
-        The new state, in which each tensor that the old state has by the same path, in the same
-        shape and dtype, is that of the old state.
+        The new state, with the tensors of the old state wherever both have a tensor of the same
+        path, shape and dtype.
     """
     before = dict(leaves_by_path(old))
 

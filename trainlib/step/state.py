@@ -59,12 +59,12 @@ class TrainState(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A replica's part of a batch.
+    """One replica's part of a batch.
 
     Attributes:
-        rows: number of examples of the largest part.
-        present: whether each example counts, bools [examples]: in the place of an empty part there
-            is an example that does not. None: all do.
+        rows: number of examples in the largest part.
+        present: bools [examples], False for padding: a replica without examples gets one row that
+            is not counted. None: all examples are counted.
         weighted: whether the examples of the batch have weights.
     """
 
@@ -85,8 +85,8 @@ class ModelOutput(NamedTuple):
             None, all of them.
         params: the parameters, where the model itself assigned to some of them; the update is added
             to these. Default: None, it did not.
-        part: on one of several replicas, the part of the batch that y_pred is of; set by a
-            `Trainer`. Default: None.
+        part: on several replicas, the part of the batch that y_pred belongs to; set by a `Trainer`.
+            Default: None.
 
     Example:
         >>> def apply_fn(params, model_state, x, training):
@@ -114,25 +114,26 @@ class StepConfig:
     Attributes:
         apply_fn: the model, `(params, model_state, x, training) -> ModelOutput`.
         loss_fn: `(y_true, y_pred) -> loss of each example`. The sum of the weighted losses of a
-            batch is divided by the sum of the weights; as the reduction of a Keras loss says, if
-            the function has one as its attribute `reduction`, such as those of `loss_from_keras`.
-            Or a `LossByOutput`, for a model of several outputs.
+            batch is divided by the sum of the weights; a function with an attribute `reduction`,
+            such as those of `loss_from_keras`, is reduced as by Keras. Or a `LossByOutput`, for a
+            model of several outputs.
         optimizer: turns gradients into updates; None for evaluation only.
-        metrics: by name, each a `Metric`, or a function `(y_true, y_pred) -> value of each
-            example`, which is averaged; or an `OutputMetric`, one of these for an output. "loss" is
-            always reported and is not listed here. Default: none.
+        metrics: the metrics by name: each a `Metric`, a function `(y_true, y_pred) -> value of each
+            example`, which is averaged, or an `OutputMetric`, one of these for one output. "loss"
+            is always reported and is not listed here. Default: none.
         regularizer: `params -> penalty`, added to the mean loss. Default: None.
-        loss_scale: of `dynamic_loss_scale` or `static_loss_scale`, for float16. A step whose
-            gradients are not finite is then skipped. Default: None.
+        loss_scale: result of `dynamic_loss_scale` or `static_loss_scale`, for float16. Steps whose
+            gradients are not finite are then skipped. Default: None.
         finite_guard: whether a step whose loss or gradients are not finite is skipped, and left out
             of the metric states. The new parameters are not tested, which would take a pass over
             them: `tl.first_nonfinite(state.params)` does. Default: False.
         norms: whether the metric states hold "gradient_norm", the norm of the gradients that the
             optimizer takes, and "update_norm", of the updates that it returns, each over all
             parameters together, as means over the steps that are not skipped. Default: False.
-        constraints: by path of a parameter, a function of it that is applied after each update,
-            such as `tl.non_neg()`; after the constraints and averages of the optimizer. Under
-            `accumulate` it is applied where an update is made. Default: none.
+        constraints: functions that are applied to parameters after each update, such as
+            `tl.non_neg()`, by path of the parameter. They follow the constraints and averages of
+            the optimizer; under `accumulate` they are applied only when an update is made. Default:
+            none.
         average: `tl.ema(...)` or `tl.swa(...)`, which averages the parameters after the update and
             the constraints; evaluation takes the average, see `averaged_weights`. Default: None.
         averaged_state: keys of the model state that are averaged too, such as the statistics of
@@ -206,7 +207,7 @@ def init_state(
         params: the trained tensors, any structure.
         model_state: the model's other tensors; `()` if there are none.
         optimizer: as in `StepConfig`; None leaves its state empty.
-        seed: of the order of examples, an integer of at least 0. Default: 0.
+        seed: seed of the order of examples, an integer of at least 0. Default: 0.
         loss_scale: as in `StepConfig`. Default: None.
         finite_guard: as in `StepConfig`. Default: False.
         average: as in `StepConfig`. Default: None.

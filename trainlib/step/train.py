@@ -38,8 +38,8 @@ def train_step(
 
     Args:
         config: the model, the loss, the optimizer and the options.
-        all_reduce: on one of several replicas, a function that sums a structure over all of
-            them: the batch is then this replica's part. Default: None.
+        all_reduce: function that sums a structure of tensors over all replicas; each batch is then
+            this replica's part of a larger one. Default: None, one device.
         compile_gradients: whether XLA compiles the model, its loss and their gradients, for a step
             that is not compiled as a whole. Default: False.
         compile_update: whether XLA compiles the update. Default: False.

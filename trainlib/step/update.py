@@ -55,7 +55,7 @@ def apply_gradients(
     Args:
         config: the optimizer, the loss scale and the finite guard.
         state: the training state.
-        gradients: of `compute_gradients`, after `reduce_gradients` if there are replicas.
+        gradients: result of `compute_gradients`, or of `reduce_gradients` if there are replicas.
         last: whether the batch is the last of an epoch: closes the window of `accumulate`. Ignored
             by other optimizers. Default: False.
         update: a compiled `update_params` of this config. Default: None, not compiled.
@@ -117,7 +117,8 @@ def update_params(
     """Return the state with new parameters, optimizer state, loss scale and finite guard.
 
     This is the part of `apply_gradients` that XLA can compile by itself; the arguments are the
-    same. Of the model state it reads what is averaged, and returns the states of the norms.
+    same. It reads only the averaged entries of the model state, and also returns the metric states
+    of the norms.
     """
     if config.skips_nonfinite:
         return _update_if_finite(config, state, gradients, last, observer=observer)
@@ -203,7 +204,7 @@ def _constrained(
         constraints: by path of a parameter.
         params: the parameters after the update.
         updates: in the structure of the parameters.
-        made: whether an update was made, bool []; None where each step makes one.
+        made: whether an update was made, bool []; None if every step makes one.
 
     Raises:
         ValueError: there is no parameter of one of the paths.
