@@ -3,13 +3,13 @@
 The model and its trainer:
 trainer: `Trainer`.
 pool: `TrainerPool`, programs that several trainers share.
-layer_numbers: numbers of Keras layers, such as dropout rates, as values of the state; the text of a
-    model's architecture.
+layer_numbers: numbers of Keras layers, such as dropout rates, as values of the state; a model's
+    architecture as text.
 assembly: puts the parts of a trainer together.
 objectives: the loss and the metrics of a trainer, of one output or of several.
 output_names, output_targets: the names of a model's outputs; targets and weights by output.
 evaluator: `Evaluator`, which needs no optimizer.
-inference: evaluation and prediction, which the two share.
+inference: evaluation and prediction, the base class of `Trainer` and `Evaluator`.
 options, fit_options: the options of `Trainer` and of `fit`.
 callback: `Callback`, the status it receives and the requests it returns.
 checkpoints: `Checkpoints`.
@@ -22,18 +22,18 @@ layer_calls: calls of layers that are changed or observed.
 recurrent_inputs: one matrix product for the inputs of all time steps of a recurrent layer.
 variable_scope: the values of a model's variables in a forward pass, or in a part of it.
 keras_losses, keras_objects: losses, metrics and regularizers of Keras.
-keras_private: what training needs of Keras and has no public name there.
+keras_private: the private names of Keras and TensorFlow that training uses.
 trainable: which layers of a Keras model are trained.
-model_link: what is assigned to a Keras model between the calls to its trainer.
-from_logits, model_ending: whether a loss is given logits, and what a model ends in.
-model_metrics: metrics on logits or on probabilities, as the loss of a model takes them.
+model_link: values that users assign to a Keras model between calls to its trainer.
+from_logits, model_ending: whether a loss takes logits; the last activation of a model.
+model_metrics: metrics on logits or on probabilities, following the loss.
 strategies: `mirrored`, `multi_worker` and the other strategies by name.
 
 The training loop:
-fitting, fit_config: from the arguments of `fit` to a run of the loop.
+fitting, fit_config: the arguments of `fit` as the configuration of a training loop.
 context: the state, programs and results that a trainer shares with its loop.
 loop: `TrainingLoop`, the epochs of a `fit`.
-progress: how far a run is; saves it to checkpoints and restores it.
+progress: the progress of a run, saved to checkpoints and restored.
 evaluation: calls to the device for evaluation and prediction.
 results: the numbers that a run reports.
 display: `ProgressBar` and `LineLogger`, the progress on a terminal and in a log.
@@ -41,22 +41,22 @@ nonfinite: the policies for steps that are not finite.
 replay, tensor_summary: a step of a run, repeated, and the ranges of all tensors in it.
 
 On the devices:
-programs, empty_states: the state in variables, compiled functions over it, and the metric states
-    with which they begin.
-shapes: a limit on the number of shapes that have a program each.
+programs, empty_states: the state in variables, compiled functions over it, and initial metric
+    states.
+shapes: a limit on the number of shapes for which programs are traced.
 devices, replicas: loops of steps on one device and on several.
 averages: averaged parameters, and the statistics of batch normalization for them.
 replicated_model, batch_statistics, batch_penalties, collectives: a model on several replicas.
-execution, autotune: graph or XLA; the faster one.
+execution, autotune: the choice between graph and XLA, and its measurement.
 variables: values of structures of variables.
 
 Input and files:
 data_adapter, array_adapter, stream_adapter, chunks: batches from arrays and other sources.
 array_tensors: arrays as tensors.
-lazy_array, kept_rows: arrays whose rows are read when a batch needs them, and kept in a file.
+lazy_array, kept_rows: arrays whose rows are read when a batch needs them, and cached in a file.
 augmentation, changed_examples: random changes of the examples of a batch.
 sources: data sets, generators, loaders and sequences of batches.
-batches: the forms that data and batches have.
+batches: the forms of data and batches that are accepted.
 order: the order of examples.
 resolve: losses and metrics by name.
 keyword_options: keyword arguments as frozen dataclasses.

@@ -35,10 +35,11 @@ class ArrayAdapter:
 
     Args:
         name: name of the argument, for error messages.
-        data: structure of arrays.
+        data: structure of arrays [N, ...] with the same N.
         batch_size: examples per batch, at least 1.
-        placed_bytes: arrays up to this size are placed on the device.
-        chunk_bytes: approximate size of a chunk.
+        placed_bytes: total size in bytes up to which arrays are placed on the device. Default:
+            2^31.
+        chunk_bytes: approximate size of a chunk in bytes. Default: `CHUNK_BYTES`.
 
     Raises:
         TypeError: an array does not hold numbers.
@@ -74,8 +75,9 @@ class ArrayAdapter:
         Placed examples in their stored order are one chunk and are not copied.
 
         Args:
-            order: order of the examples; None for their stored order.
-            skip: number of batches to leave out, having been trained on.
+            order: indices of the examples in the order of training, int64 [N]. Default: None,
+                their stored order.
+            skip: number of batches at the beginning of the epoch to leave out. Default: 0.
         """
         remainder = self.size % self.batch_size
         full = self.size - remainder
@@ -93,8 +95,8 @@ class ArrayAdapter:
         """Yield the chunks of the examples in their stored order.
 
         Args:
-            open_rows: whether the last batch of a chunk may be smaller: placed examples are then
-                one chunk. Default: False.
+            open_rows: whether the last batch of a chunk may be smaller. Examples on the device are
+                then one chunk. Default: False.
         """
         if open_rows and not self.on_host:
             return iter([Chunk(self.examples, self.batch_size, self.size, True)])

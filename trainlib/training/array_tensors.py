@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 ALIGNMENT = 64
-"""Bytes of which the address of a tensor's memory must be a multiple."""
+"""Alignment of a tensor's memory in bytes."""
 SMALL_BYTES = 2**20
 """Arrays below this size are left to `tf.convert_to_tensor`."""
 

@@ -34,17 +34,17 @@ from trainlib.training.strategies import get_strategy, is_multi_worker
 
 
 class TrainerArguments(NamedTuple):
-    """The arguments of a `Trainer`, which describes them.
+    """The arguments of a `Trainer`; its docstring describes them.
 
     Attributes:
         model: a Keras model or a `FunctionalModel`.
-        objective: its loss and its metrics.
+        objective: the loss and the metrics.
         optimizer: the optimizer.
         settings: the options of the trainer.
-        strategy: name of the strategy.
-        precision: name of the precision; None for that of the model.
-        execution: how steps are executed.
-        seed: of the order of examples and of dropout.
+        strategy: name of the strategy: "one_device", "mirrored", "multi_worker" or "auto".
+        precision: name of the precision policy; None for that of the model.
+        execution: how steps are executed: "auto", "graph", "xla" or "xla_update".
+        seed: seed of the order of examples and of dropout.
     """
 
     model: Any
@@ -129,7 +129,7 @@ def _step_config(
         given: the arguments of the trainer.
         pure: the model as a function.
         averaged_state: keys of the model state that are averaged with the parameters.
-        augmentation: the change of the training examples; None for none.
+        augmentation: the augmentation of the training examples; None for none.
     """
     settings = given.settings
     config = StepConfig(
@@ -158,7 +158,7 @@ def _programs(
 
     Args:
         given: the arguments of the trainer.
-        config: what a step computes.
+        config: configuration of the step.
         pure: the model as a function.
         strategy: the `tf.distribute.Strategy`; None for one device.
     """

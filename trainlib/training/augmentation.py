@@ -25,7 +25,8 @@ from trainlib.training.chunks import Chunk, length_of, map_tree, parts_of, prefe
 from trainlib.training.data_adapter import DataAdapter
 
 PART_BYTES = 2**20
-"""Approximate size of the examples that are augmented at once: as floats they fit a CPU's cache."""
+"""Approximate bytes of the examples that are augmented together: as floats they fit a CPU's cache.
+"""
 PARTNER, MIX = (zlib.crc32(name.encode()) for name in ("partner", "mix"))
 """Numbers that are folded into keys: for the choice of partners, and for their mixing."""
 
@@ -39,12 +40,13 @@ class Augmentation(NamedTuple):
     """A random change of training examples, as `tl.augmentation.chain` makes it.
 
     Attributes:
-        function: `(x, y, key) -> (x, y)`: changes many examples, each by its key, int64
-            [n, 2]. What becomes of an example follows from its row and its key alone.
-        name: text that identifies it, which checkpoints hold: a run is resumed with the same.
-        mix: `(x, other x, key) -> (mixed x, share)`: mixes each example with another one; the
-            share of the first is in [0, 1]. Losses are mixed by the same shares. Default: None,
-            examples are not mixed.
+        function: `(x, y, key) -> (x, y)`, which changes n examples; `key` is int64 [n, 2]. The
+            result for an example must depend on its row and its key only.
+        name: text that identifies the augmentation. It is stored in checkpoints, and a run must be
+            resumed with the same one.
+        mix: `(x, other x, key) -> (mixed x, share)`, which mixes each example with another one;
+            `share` of the first, [n], is in [0, 1]. Losses are mixed by the same shares. Default:
+            None, examples are not mixed.
 
     Example:
         >>> def brighter(x, y, key):
@@ -82,18 +84,19 @@ def as_augmentation(value: Any) -> Augmentation | None:
 class Augmenter:
     """Augments the chunks of the epochs of a trainer.
 
-    An example is changed in the same way whatever the batch size, the order of the examples, the
-    number of replicas and the point at which a run was resumed: its key follows from the seed, the
-    epoch and its id alone. It is mixed with another example that the key chooses: of all training
-    examples if they are arrays, of its own batch in a stream, where no others are known.
+    The key of an example depends on the seed, the epoch and the id of the example only. So the
+    example is changed in the same way for any batch size, order of examples, number of replicas and
+    point of a resume. The key also chooses the example that it is mixed with: one of all training
+    examples if they are arrays, one of the same batch in a stream.
 
     Args:
-        augmentation: the change of the examples.
-        local_rows: `batch_size -> rows` of a batch that this process trains on, in ascending order;
-            of several workers each augments its own rows. Default: all rows.
+        augmentation: the augmentation of the examples.
+        local_rows: function `batch_size -> rows`, the rows of a batch that this process trains on,
+            in ascending order: each of several workers augments only its rows. Default: None, all
+            rows.
 
     Attributes:
-        augmentation: the same.
+        augmentation: as above.
     """
 
     def __init__(
@@ -107,11 +110,11 @@ class Augmenter:
     def __call__(
         self, chunks: Iterator[Chunk], data: DataAdapter, seed: int, epoch: int
     ) -> Iterator[Chunk]:
-        """Yield the chunks of an epoch in parts, augmented, each while the one before is in use.
+        """Yield the augmented chunks of an epoch in parts, each made while the last one is in use.
 
         Args:
-            chunks: those of the adapter.
-            data: the adapter.
+            chunks: chunks of the epoch, from `data`.
+            data: the adapter of the training data.
             seed: the seed of the trainer.
             epoch: number of the epoch, from 0 on.
         """
@@ -120,7 +123,7 @@ class Augmenter:
         return prefetch(self._augment_local(part, examples) for part in parts)
 
     def examples(self, ids: np.ndarray, data: ArrayAdapter, seed: int, epoch: int) -> Tree:
-        """Return some examples of arrays as they are in an epoch.
+        """Return some examples of arrays as they are augmented in an epoch.
 
         Args:
             ids: indices of the examples.
@@ -189,7 +192,7 @@ class Augmenter:
         return changed
 
     def _check_alone(self, changed: Tree, alone: Tree) -> None:
-        """Raise `ValueError` if a row of the result does not follow from its own row and key.
+        """Raise `ValueError` if a row of the result depends on more than its own row and key.
 
         Args:
             changed: examples, changed together.

@@ -1,4 +1,4 @@
-"""`Autotuner`: times the ways to execute a step, and caches the choice.
+"""`Autotuner`: times the executions of a step, and caches the choice.
 
 Executions round differently, and a time is never measured twice: a choice is made once for a run
 of a model, shapes and a number of steps on this machine. Later runs read it from the cache, so that
@@ -51,8 +51,8 @@ class Choice(NamedTuple):
     Attributes:
         execution: the chosen execution.
         speeds: measured steps per second by execution; empty if nothing was measured.
-        source: what the choice follows from: "default", "cache", an earlier run's measurement, or
-            "measured". Default: "default".
+        source: how the execution was chosen: "default"; "cache", by the measurement of an earlier
+            run; or "measured". Default: "default".
         is_kept: whether later runs make the same choice: False if the cache cannot be written.
             Default: True.
     """

@@ -68,7 +68,7 @@ def estimate_statistics(
     Args:
         programs: the programs, with the state.
         momenta: momentum of each moving statistic, by its key in the model state.
-        chunks: the training data.
+        chunks: the training data of an epoch.
 
     References:
         Izmailov et al. 2018, section 3.1; `torch.optim.swa_utils.update_bn`.

@@ -18,7 +18,7 @@ from trainlib.core.types import Tensor
 _OF_SIZES = ("Cast", "Identity", "StridedSlice", "GatherV2", "Squeeze", "Reshape", "Prod")
 """Operations between the shape of a tensor and the number of its rows."""
 _REDUCTIONS = ("Sum", "L2Loss", "Max", "Min", "Prod", "EuclideanNorm")
-"""Operations of TensorFlow that reduce axes, and are no mean."""
+"""Operations of TensorFlow that reduce axes by other than a mean."""
 
 
 def check_penalties(penalties: Sequence[Tensor], inputs: Sequence[Tensor]) -> None:

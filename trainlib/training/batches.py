@@ -122,9 +122,9 @@ def class_factors(name: str, y: Tree, class_weight: Mapping[int, float]) -> np.n
     """Return the weight of each example by its class.
 
     Args:
-        name: of the data, for error messages.
-        y: the targets.
-        class_weight: class -> weight; a class without a weight has weight 1.
+        name: name of the argument, for error messages.
+        y: the targets: class indices [batch] or [batch, 1], or one-hot [batch, K].
+        class_weight: weights by class index; a class without a weight has weight 1.
     """
     factors: np.ndarray = class_weights(_class_targets(name, y), class_weight).numpy()
     return factors

@@ -59,7 +59,8 @@ class Save(NamedTuple):
     """Request to save a checkpoint.
 
     Attributes:
-        best: whether it is the best so far, which is kept until a better one comes. Default: False.
+        best: whether it is the best checkpoint so far; it is kept until the next one with `best`.
+            Default: False.
 
     Example:
         >>> tl.callbacks.Save(best=True)
@@ -87,8 +88,8 @@ class SetWeights(NamedTuple):
     """Request to assign the model's parameters and its other state, such as batch statistics.
 
     Attributes:
-        params: structure of the parameters.
-        model_state: structure of the other state.
+        params: new values, in the structure of `TrainState.params`.
+        model_state: new values, in the structure of `TrainState.model_state`.
 
     Example:
         >>> tl.callbacks.SetWeights({"w": 1.0}, ())
@@ -207,15 +208,15 @@ class Callback:
     `SetHyperparams`, `SetWeights`, `SetTrainable`, `RollBack`) or a list of requests.
 
     Attributes:
-        state: what checkpoints keep of the callback, a structure of tensors; None for nothing. Its
-            structure must be complete when `on_train_begin` returns.
+        state: structure of tensors that checkpoints store and a resumed run restores; None for
+            none. It must have its final structure when `on_train_begin` returns.
         every: number of batches, counted over the model's whole training, after which
-            `on_train_batch_end` is called, each time exactly; None for only after each call to the
-            device, which runs many batches.
-        monitored: names of the results that the callback reads. `fit` refuses one that no epoch
-            will have, before the first.
-        patterns: patterns of the layers that the callback will train or freeze. `fit` refuses one
-            that matches none, before the first epoch.
+            `on_train_batch_end` is called, exactly. Default: None, it is called only after each
+            call to the device, which runs many batches.
+        monitored: names of the results that the callback reads. `fit` raises an error before the
+            first epoch if no epoch will have one of them. Default: ().
+        patterns: regular expressions of the layers that the callback will train or freeze. `fit`
+            raises an error before the first epoch if one matches no layer. Default: ().
 
     Example:
         >>> class StopBelow(tl.callbacks.Callback):
@@ -288,7 +289,7 @@ def check_monitored(
     Args:
         callbacks: the callbacks.
         names: names of the results of an epoch.
-        arrays: those of them that are not single numbers.
+        arrays: names of the results that are not single numbers.
     """
     for callback in callbacks:
         for name in callback.monitored:

@@ -13,23 +13,23 @@ from trainlib.training.chunks import map_tree
 from trainlib.training.data_adapter import DataAdapter
 
 KEPT_BYTES = 2**29
-"""Examples up to this size are kept for an epoch in which they are mixed."""
+"""Size in bytes up to which augmented examples are cached for an epoch in which they are mixed."""
 
 
 class ChangedExamples:
     """The examples of an epoch as an augmentation changes them, before they are mixed.
 
-    An example is changed when it is first needed, as itself or as the partner of another one. Where
-    there is room for all of them, none is changed twice.
+    An example is changed when it is first needed, as itself or as the partner of another one. If
+    all of them fit into the cache, none is changed twice.
 
     Args:
-        change: `(ids, examples) -> examples`.
-        data: the data.
-        position: the seed and the epoch.
-        keeps: whether examples are needed more than once.
+        change: function `(ids, examples) -> examples` that augments examples without mixing.
+        data: the adapter of the training data.
+        position: the seed and the epoch, two int64 scalars.
+        keeps: whether changed examples are cached, because they may be needed again.
 
     Attributes:
-        data, position: the same.
+        data, position: as above.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ChangedExamples:
         return self._kept(ids), self._kept(partners)
 
     def _keep(self, ids: np.ndarray, changed: Tree) -> None:
-        """Keep changed examples."""
+        """Put changed examples into the cache."""
         found = map_tree(np.asarray, changed)
         if self._rows is None:
             size = len(self._has)
@@ -67,5 +67,5 @@ class ChangedExamples:
         self._has[ids] = True
 
     def _kept(self, ids: np.ndarray) -> Tree:
-        """Return examples that are kept."""
+        """Return examples of the cache."""
         return map_tree(lambda a: tf.constant(np.take(a, ids, axis=0)), self._rows)

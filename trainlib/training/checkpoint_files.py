@@ -19,7 +19,7 @@ _PREFIX, _SUFFIX = "values/", "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class DamagedError(ValueError):
-    """The files of a checkpoint are damaged, which no repetition mends."""
+    """The files of a checkpoint are damaged; reading them again does not help."""
 
 
 def write_verified(folder: Path, values: Mapping[str, Tensor]) -> None:
@@ -59,7 +59,7 @@ def read_tensors(folder: Path) -> dict[str, np.ndarray]:
 
 
 def _system_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of TensorFlow that say nothing about the files."""
+    """Return the errors of TensorFlow that do not mean that files are damaged."""
     errors = tf.errors
     return errors.PermissionDeniedError, errors.ResourceExhaustedError, errors.UnavailableError
 

@@ -61,9 +61,9 @@ class Checkpoint(NamedTuple):
     """A checkpoint that was read.
 
     Attributes:
-        position: where in the run it was made.
+        position: position in the run at which it was saved.
         values: tensors by name.
-        metadata: what JSON can hold: the history, the conditions of the run.
+        metadata: JSON-serializable values by name, such as the history and the settings of the run.
     """
 
     position: TrainingPosition
@@ -79,9 +79,9 @@ class Checkpoint(NamedTuple):
         """Return the tensors that `flatten_with_paths` named, in the structure of `like`.
 
         Args:
-            name: name of the structure.
-            like: structure of tensors.
-            check_shapes: whether the shapes must be those of `like`.
+            name: name of the structure, as given to `flatten_with_paths`.
+            like: structure of tensors with the expected paths, shapes and dtypes.
+            check_shapes: whether the shapes must be those of `like`. Default: True.
 
         Raises:
             ValueError: the checkpoint holds other tensors, or other shapes or dtypes.
@@ -118,11 +118,11 @@ class Checkpoints:
 
     Args:
         folder: folder of the checkpoints; created with the first.
-        keep: number of newest checkpoints to keep, at least 1. Default: 3. The best one is kept as
-            well.
+        keep: number of newest checkpoints to keep, at least 1, besides the best one. Default: 3.
         resume: whether `fit` continues from the newest checkpoint, if there is one. Default:
             False; `fit` then refuses a folder that holds checkpoints.
-        metadata: more to store in each, by name; what JSON can hold. Default: None.
+        metadata: further values to store in each checkpoint, by name; JSON-serializable. Default:
+            None.
         log: function that receives a line about each damaged checkpoint. Default: None, which
             prints to standard error.
 
@@ -178,10 +178,10 @@ class Checkpoints:
         """Start to write a checkpoint while the run continues.
 
         Args:
-            position: where in the run it is made; one that exists already is left as it is.
-            values: tensors by name, which must not change any more.
-            metadata: what JSON can hold.
-            best: whether it is the best so far.
+            position: position in the run; a checkpoint that exists there is left as it is.
+            values: tensors by name; the caller must not change them any more.
+            metadata: JSON-serializable values by name.
+            best: whether it is the best checkpoint so far. Default: False.
 
         Raises:
             OSError: the previous one could not be written.
@@ -203,10 +203,11 @@ class Checkpoints:
             writing.result()
 
     def newest(self, max_batch: int | None = None) -> Checkpoint | None:
-        """Return the newest checkpoint that can be read, None if there is none at all.
+        """Return the newest checkpoint that can be read, or None if there are no checkpoints.
 
-        Damaged ones are reported and renamed; the remains of unfinished writes are removed. One
-        that only cannot be read now, for want of a permission or of memory, stays as it is.
+        Damaged checkpoints are reported and renamed; incomplete ones of interrupted writes are
+        removed. One that cannot be read for another reason, such as a missing permission, stays as
+        it is.
 
         Args:
             max_batch: only checkpoints made after at most this many batches of the model's whole

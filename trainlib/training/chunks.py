@@ -15,7 +15,7 @@ from trainlib.training.array_tensors import as_tensor
 from trainlib.training.lazy_array import LazyArray
 
 CHUNK_BYTES = 2**23
-"""Approximate size of a chunk: it fits a CPU's cache."""
+"""Approximate size of a chunk in bytes: it fits a CPU's cache."""
 
 
 class Chunk(NamedTuple):
@@ -24,10 +24,11 @@ class Chunk(NamedTuple):
     Attributes:
         examples: structure of tensors [n, ...].
         rows: examples per batch.
-        stop: number of leading examples in use; in training a multiple of `rows`.
+        stop: end of the examples in use, at most n; those after it are padding. In training a
+            multiple of `rows`.
         last: whether the chunk ends the epoch.
-        start: first example in use, where an epoch is resumed.
-        ids: number of each example, int64 [n]: its index in arrays, its position in the epoch of a
+        start: first example in use; above 0 only where an epoch is resumed.
+        ids: id of each example, int64 [n]: its index in arrays, or its position in the epoch of a
             stream.
     """
 
@@ -40,13 +41,13 @@ class Chunk(NamedTuple):
 
 
 def specs_of(examples: Tree) -> Tree:
-    """Return the tensors' specs with the number of examples left open."""
+    """Return the `tf.TensorSpec`s of examples, with an unknown number of examples."""
     return map_tree(lambda a: _spec(tuple(a.shape[1:]), a.dtype), examples)
 
 
 @functools.lru_cache(1024)
 def _spec(shape: tuple[int | None, ...], dtype: Any) -> tf.TensorSpec:
-    """Return the spec of examples of a shape; making one takes longer than finding it."""
+    """Return the cached spec of examples of a shape: making a new one takes longer."""
     return tf.TensorSpec([None, *shape], tf.dtypes.as_dtype(dtype))
 
 
@@ -106,7 +107,7 @@ def as_numbers(name: str, array: Any, on_host: bool) -> Any:
 
 
 def _description(array: Any) -> str:
-    """Return what an array that holds no numbers does hold, in words."""
+    """Return a description of the content of an array that holds no numbers."""
     return "strings" if np.asanyarray(array).ndim else f"{type(array).__name__} objects"
 
 

@@ -1,4 +1,4 @@
-"""Collective operations: sums over replicas; values, flags and requests agreed by workers."""
+"""Collective operations: sums over replicas; values, flags and requests on which workers agree."""
 
 from __future__ import annotations
 

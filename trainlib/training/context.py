@@ -60,15 +60,16 @@ class TrainingContext:
         results: reads the results from the state.
         fixed_execution: whether the user chose the execution.
         untuned: whether the autotuner may still measure and change it.
-        min_xla_steps: number of steps, those made before included, below which a run whose
-            execution is untuned is not compiled by XLA.
-        choice: what the autotuner chose; None where it did not choose.
+        min_xla_steps: number of steps, earlier runs included, below which a run is executed as a
+            graph while the execution is untuned.
+        choice: the choice of the autotuner; None if it did not choose.
         model: the Keras model whose values the state holds; None for other models.
-        stateful: the name of a stateful layer and its examples per batch; None if there is none.
+        stateful: the name of the first stateful layer, and its batch size; None if there is none.
         augmenter: augments the training examples; None if they are not augmented.
         momenta: momentum, by key in the model state, of the statistics of batch normalization that
             are estimated for the averaged parameters; {} if none are.
-        rebuild: returns a new context of the same model and options, for what is trained then.
+        rebuild: function that returns a new context of the same model and options, for the layers
+            that are trainable when it is called.
         recomputes: whether the backward pass recomputes parts of a Keras model.
     """
 
@@ -166,15 +167,15 @@ class TrainingContext:
         return flags_with(self.model.model, pattern, trainable)
 
     def augmented(self, chunks: Iterator[Chunk], data: DataAdapter, epoch: int) -> Iterator[Chunk]:
-        """Return the chunks of a training epoch, augmented if that is asked for."""
+        """Return the chunks of a training epoch, augmented if the trainer has an augmentation."""
         return chunks if self.augmenter is None else self.augmenter(chunks, data, self.seed, epoch)
 
     def tune(self, autotuner: Autotuner, chunks: Iterator[Chunk], steps: int) -> Iterator[Chunk]:
         """Choose the execution of a run of `steps` steps, and return its chunks.
 
         The executions are timed on the first chunk; the state is unchanged. Nothing is timed if
-        the execution is already chosen. A run that ends before compiling pays is executed as a
-        graph, and a later one on the same trainer chooses again.
+        the execution is already chosen. A run that is too short for XLA is executed as a graph, and
+        the next run of the same trainer chooses again.
         """
         if not self.untuned:
             return chunks
@@ -225,10 +226,10 @@ class TrainingContext:
             check_batches(name, adapter, *self.stateful)
 
     def read_model(self, training: bool = False) -> None:
-        """Take over what was assigned to the Keras model since it was last read or written.
+        """Copy values that users assigned to the Keras model into the state.
 
         Args:
-            training: whether the model is going to be trained.
+            training: whether the model is read before training. Default: False.
 
         Raises:
             ValueError: the model has other layers than when the trainer was made, or is to be
@@ -240,12 +241,12 @@ class TrainingContext:
             self.model.read()
 
     def reset_model_metrics(self) -> None:
-        """Reset the metrics that layers of the Keras model keep, before a pass over data."""
+        """Reset the metrics of the Keras model's layers, before a pass over data."""
         if self.model is not None:
             self.model.reset_metrics()
 
     def model_metrics(self) -> Results:
-        """Return the values of the metrics that layers of the Keras model keep, by name."""
+        """Return the values of the metrics of the Keras model's layers, by name."""
         return {} if self.model is None else self.model.metric_results()
 
     def result_names(self, has_validation: bool) -> list[str]:
@@ -255,10 +256,10 @@ class TrainingContext:
         return [*self.results.names(has_validation), *own, *validation]
 
     def estimate_statistics(self, chunks: Callable[[], Iterator[Chunk]]) -> None:
-        """Estimate the statistics of averaged parameters, if there are such.
+        """Estimate the statistics of averaged parameters, if an average needs them.
 
         Args:
-            chunks: returns the training data of an epoch.
+            chunks: function that returns the training data of an epoch.
         """
         if self.momenta and has_own_statistics(self.programs.variables.average):
             estimate_statistics(self.programs, self.momenta, chunks())

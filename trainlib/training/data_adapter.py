@@ -20,7 +20,7 @@ BATCH_SIZE = 32
 """Default number of examples in a training batch."""
 DataAdapter: TypeAlias = ArrayAdapter | StreamAdapter
 Data: TypeAlias = Any
-"""Types of data that `as_data_adapter` accepts."""
+"""Data of any type that `as_data_adapter` accepts."""
 
 
 def as_data_adapter(
@@ -38,10 +38,10 @@ def as_data_adapter(
         name: name of the argument, for error messages.
         data: an adapter, which is returned as it is; a tuple of arrays, or a list of two or three;
             or what `StreamAdapter` takes.
-        batch_size: examples per batch, for arrays only.
-        default: batch size of arrays where none is given.
-        length: how many batches make an epoch; in training for streams only.
-        read: reads the arrays, or a batch.
+        batch_size: examples per batch, for arrays only. Default: None, that of `default`.
+        default: examples per batch of arrays if `batch_size` is None. Default: 32.
+        length: number of batches in an epoch; in training for streams only. Default: all.
+        read: function that reads the arrays, or a batch, as a tuple. Default: `read_pair`.
 
     Raises:
         TypeError, ValueError: the data are malformed, or an argument does not apply to them.
@@ -67,9 +67,9 @@ def as_input_adapter(
     Args:
         x: an array, a structure of arrays, or a source of batches x, (x, y) or (x, y,
             sample_weight); a list of tuples is such a source.
-        batch_size: examples per batch, for arrays only.
-        default: batch size of arrays where none is given.
-        length: how many batches are taken.
+        batch_size: examples per batch, for arrays only. Default: None, that of `default`.
+        default: examples per batch of arrays if `batch_size` is None.
+        length: number of batches to take.
 
     Raises:
         TypeError, ValueError: as for `as_data_adapter`.
@@ -113,7 +113,7 @@ def check_batches(name: str, adapter: DataAdapter, layer: str, rows: int) -> Non
         name: name of the argument, for error messages.
         adapter: the data.
         layer: name of the layer.
-        rows: examples per batch that it takes.
+        rows: batch size of the layer.
     """
     if not isinstance(adapter, ArrayAdapter):
         return

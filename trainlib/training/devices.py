@@ -45,14 +45,14 @@ class OneDevice:
     """A device that holds the state, and the loops of steps on it.
 
     Args:
-        open_rows: whether one evaluation takes batches of all sizes, in a graph, and XLA compiles
-            nothing but loops of training steps on whole batches: for short runs, and for models
-            that a graph evaluates faster. Default: False.
+        open_rows: whether evaluation is one graph for batches of all sizes, and XLA compiles only
+            loops of training steps on batches of full size. For short runs, and for models that a
+            graph evaluates faster. Default: False.
 
     Attributes:
         open_rows: as above.
         all_reduce: function that sums a structure over the replicas; None for one device.
-        eval_step: function that makes the step of `eval_loop`, `StepConfig -> step`.
+        eval_step: function `StepConfig -> step` that makes the step for `eval_loop`.
     """
 
     all_reduce: AllReduce | None = None
@@ -97,7 +97,7 @@ class OneDevice:
         return _loop(one_step, batch_size, loop_condition(variables, halts))
 
     def eval_loop(self, step: EvalStep, variables: Any, batch_size: int) -> Loop:
-        """Return a loop of evaluation steps, which assigns what they change in the state."""
+        """Return a loop of evaluation steps, which assigns the states that they return."""
 
         def one_step(batch: Batch, end: Tensor, stop: Tensor, last: Tensor) -> MetricStates:
             old = read_values(variables)
@@ -230,7 +230,7 @@ def slice_batch(examples: Tree, at: Tensor, size: int | Tensor) -> Tree:
 
 
 def zero_absent(batch: Batch, present: Tensor) -> Batch:
-    """Return the batch with weight 0 for the rows that are not present, bools [rows]."""
+    """Return the batch with weight 0 for rows that are not present; `present` is bools [rows]."""
     x, y, *weight = batch
     if not weight:
         return x, y, tf.cast(present, tf.float32)

@@ -166,7 +166,7 @@ def callbacks_for_verbose(
 
     Args:
         verbose: as for `Trainer.fit`.
-        callbacks: those of the user; "auto" adds no second display.
+        callbacks: callbacks of the user; "auto" adds no display if they include one.
         chief: whether this process displays the run with "auto".
     """
     if verbose == "auto":

@@ -1,7 +1,7 @@
 """Indices of embeddings that have no row: refused in arrays, NaN in a batch.
 
-On CPUs a graph ends with an error there. XLA takes the nearest row, and GPUs zeros, so that a run
-would train on other words than it was given.
+On CPUs a graph raises an error for them. XLA takes the nearest row, and GPUs zeros, so that a run
+would train on other words than those of the data.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def check_indices(name: str, adapter: ArrayAdapter, embeddings: Sequence[Any]) -
     Args:
         name: name of the argument, for the message.
         adapter: the arrays; the inputs are the first of them.
-        embeddings: of `embeddings_of_input`.
+        embeddings: embedding layers, from `embeddings_of_input`.
     """
     x = adapter.examples[0]
     if adapter.on_host or tf.nest.is_nested(x):

@@ -1,4 +1,4 @@
-"""The metric states over no examples: those with which a loop of steps begins."""
+"""The metric states over no examples, the initial values of a loop of steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def empty_states(
 
     Args:
         config: the loss and the metrics.
-        columns: of `columns_by_output`. Default: None, one column for each output.
+        columns: length of the last axis of each output, from `columns_by_output`. Default: None, 1
+            for each output.
         training: whether the states are those of training, with norms if the config asks for them.
             Default: False.
     """

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 class Evaluator(Inference):
     """Evaluates a model and predicts, on one device and without an optimizer.
 
-    The results are those of a `Trainer` with the same arguments. Values that are assigned to a
-    Keras model between two calls are taken over.
+    The results are those of a `Trainer` with the same arguments. Values that you assign to a Keras
+    model between two calls are used by the next one.
 
     Args:
         model: a built Keras model, or a `FunctionalModel`.
@@ -51,7 +51,7 @@ class Evaluator(Inference):
         execution: "graph"; "xla", except that a CPU computes dense layers of 8,192 weights or more
             in a graph; "auto": XLA for models of dense layers. Default: "auto".
         loss_weights: as for `Trainer`. Default: None, 1 for each output.
-        from_logits: as for `Trainer`. Default: None, as the model's last layer shows.
+        from_logits: as for `Trainer`. Default: None, inferred from the model's last layer.
         regularizer: penalty that the loss includes, as for `Trainer`. Default: None.
         regularizer_mask: as for `Trainer`. Default: `tl.kernels`.
 

@@ -13,7 +13,8 @@ from trainlib.core.checks import check_choice
 from trainlib.core.types import Tree
 
 EXECUTIONS = ("auto", "graph", "xla", "xla_update")
-"""Chosen by measurement; a graph; compiled; a graph whose optimizer update is compiled."""
+"""Names of executions: chosen automatically; a graph; compiled by XLA; a graph whose optimizer
+update is compiled."""
 
 _DENSE_LAYERS = frozenset(
     [
@@ -42,7 +43,7 @@ _RECURRENT_LAYERS = frozenset(["GRU", "LSTM", "SimpleRNN"])
 LARGE_EMBEDDING = 1_000_000
 """Number of values of an embedding from which its update takes most of a step."""
 STEPS_TO_COMPILE = {"embedding": 20, "recurrent": 100, "dense": 1000}
-"""Steps after which a run under XLA is ahead of one in a graph, compiling included.
+"""Number of steps from which a run under XLA takes less time than in a graph, compilation included.
 
 Rounded from what `benchmarks/short_runs.py` shows on a CPU: XLA compiles a second longer and takes
 41 of 63 ms off a step of a large embedding, and 8 to 15 of 20 ms off one of a recurrent network. It
@@ -51,8 +52,8 @@ compiles dense networks 0.4 s longer, and takes 0.2 to 1 ms off.
 WIDE_KERNEL = 2**13
 """Number of values of a dense kernel from which a CPU evaluates batches faster in a graph."""
 LARGE_PARAMETER = 2**16
-"""Number of values of a parameter from which a copy of it takes longer than the order of updates
-after all gradients, which saves the copy."""
+"""Number of values of a parameter from which copying it takes longer than computing all gradients
+before the updates, which avoids the copy."""
 
 
 def default_execution(execution: str, model: Any, precision: str | None = None) -> str:
@@ -65,8 +66,8 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
 
     Args:
         execution: "auto", "graph", "xla" or "xla_update".
-        model: the Keras model; None for no information.
-        precision: name of the precision policy, or None.
+        model: the Keras model; None for other models.
+        precision: name of the precision policy; None for that of the model. Default: None.
 
     Raises:
         ValueError: the execution is unknown, or unusably slow for mixed_float16.
