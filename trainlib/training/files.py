@@ -27,7 +27,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     Args:
         path: path of the file or folder. If writing fails, an existing file is unchanged and the
             temporary one is removed.
-        write: writes to the path that it receives, which has the same folder and suffix.
+        write: function that writes to the temporary path that it receives, which has the same
+            folder and suffix.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -40,7 +41,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove what a killed process has left of `write_atomically`; no other may use the folder."""
+    """Remove temporary files of a killed process; no other process may be writing to the folder."""
     for path in folder.glob(".*.*"):
         if _TEMPORARY.fullmatch(path.name):
             with contextlib.suppress(OSError):
@@ -62,7 +63,7 @@ def check_can_write(name: str, path: Path, *, in_new_folder: bool = False) -> No
     Args:
         name: name of the argument, for the message.
         path: the file that is to be written later.
-        in_new_folder: whether its folder is made where there is none. Default: False.
+        in_new_folder: whether the folder may be missing, because it is made later. Default: False.
 
     Raises:
         ValueError: there is no such folder, or it cannot be written to.

@@ -14,17 +14,17 @@ class FitConfig:
     """The arguments of `fit` as a training loop takes them.
 
     Attributes:
-        data: the batches.
-        validation: those of the validation after each epoch; None for none.
+        data: the adapter of the training data.
+        validation: the adapter of the validation data, evaluated after each epoch; None for none.
         epochs: number of the last epoch.
         shuffle: whether arrays are taken in a different order in each epoch.
-        callbacks: called in this order.
-        seconds_per_call: approximate duration of a call to the device.
-        initial_epoch: number of epochs that are left out, having been trained before. Default: 0.
+        callbacks: callbacks, called in this order.
+        seconds_per_call: approximate duration of a call to the device in seconds.
+        initial_epoch: number of epochs of an earlier `fit`, which are left out. Default: 0.
         validation_freq: number of epochs from one validation to the next, or the numbers of the
             epochs that are validated. Default: 1.
-        stop_before: number of a batch, counted over the model's whole training from 1, before
-            which the loop stops. Default: None, at the end.
+        stop_before: number of the batch before which the loop stops, counted over the model's whole
+            training from 1. Default: None, at the end.
     """
 
     data: DataAdapter

@@ -84,7 +84,7 @@ class FitSettings:
 
 
 def data_in_one_argument(function: Function) -> Function:
-    """Return a method `fit(self, data, **options)` that says so where it is called as Keras's."""
+    """Return a method `fit(self, data, **options)` with a clear error for calls as in Keras."""
 
     @functools.wraps(function)
     def checked(self: Any, *data: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What `Trainer.fit` does with its arguments: the configuration of a training loop, and its run."""
+"""The work of `Trainer.fit`: configure a training loop from its arguments, and run it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from trainlib.training.stream_adapter import StreamAdapter
 def configure_fit(
     context: TrainingContext, data: Data, settings: FitSettings, trainer: TrainerSettings
 ) -> FitConfig:
-    """Return what a training loop takes, for the arguments of `fit`.
+    """Return the configuration of a training loop for the arguments of `fit`.
 
     Args:
-        context: that of the trainer.
+        context: context of the trainer.
         data: the training data.
         settings: the options of `fit`.
         trainer: the options of the trainer.
@@ -125,7 +125,8 @@ def split_arrays(
     Args:
         data: the arrays.
         validation_split: the last part as a fraction of the examples, above 0 and below 1.
-        read: reads the arrays. Default: (x, y) or (x, y, sample_weight).
+        read: function that reads the arrays as a tuple. Default: `read_pair`, which takes (x, y) or
+            (x, y, sample_weight).
 
     Raises:
         ValueError: the data are no arrays, or too few.
@@ -195,13 +196,13 @@ def run_fit(
     checkpoints: Checkpoints | None,
     autotuner: Autotuner,
 ) -> list[Results]:
-    """Train, from the newest checkpoint where one is resumed, and return the history.
+    """Train, from the newest checkpoint if a run is resumed, and return the history.
 
     Args:
-        context: that of the trainer.
-        config: of `configure_fit`.
-        checkpoints: of `open_checkpoints`.
-        autotuner: chooses the execution of a long run.
+        context: context of the trainer.
+        config: configuration, from `configure_fit`.
+        checkpoints: checkpoints of the run, from `open_checkpoints`; None for none.
+        autotuner: autotuner that chooses the execution of a long run.
     """
     loop = TrainingLoop(context, config, checkpoints)
     if checkpoints is not None and checkpoints.resume:

@@ -1,8 +1,8 @@
-"""Whether a loss is given logits or probabilities: known from the model, or asked for.
+"""Whether a loss takes logits or probabilities: inferred from the model, or given by the user.
 
-A Keras loss trusts its `from_logits`, False by default: a model that ends in logits trains on
-clipped nonsense without a word. Here the layer that makes the outputs decides; where it does not
-show which of the two they are, `from_logits` must be given.
+A Keras loss trusts its `from_logits`, False by default: for a model that ends in logits it clips
+them without a warning, and training fails. Here the layer that makes the outputs decides; if it
+does not show which of the two they are, `from_logits` must be given.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ def check_from_logits(value: Any) -> None:
 
 
 def loss_for_model(loss: Loss, model: Any, from_logits: bool | None = None) -> Loss:
-    """Return the loss as a model's outputs need it: on logits, or on probabilities.
+    """Return the form of a loss that fits a model's outputs: on logits, or on probabilities.
 
     Cross-entropies are computed on the logits that a softmax or a sigmoid at the end of the model
     was applied to, as in Keras: probabilities would have to be clipped.
 
     Args:
-        loss: a function `(y_true, y_pred) -> loss per example`: one of the registry, one of these
-            with options, or another, which is returned as it is.
+        loss: a function `(y_true, y_pred) -> loss per example`. One of the registry, with options
+            or without, is converted; other functions are returned as they are.
         model: a Keras model or a `FunctionalModel`.
-        from_logits: whether the model ends in logits; None: as its last layer shows. Default: None.
+        from_logits: whether the model ends in logits. Default: None, inferred from its last layer.
 
     Raises:
         ValueError: `from_logits` contradicts the model, or is for another loss. The returned
@@ -99,9 +99,9 @@ def logits_activation(loss: Loss | None, model: Any, from_logits: bool | None = 
     """Return the activation of the outputs that a loss takes as logits; None if it does not.
 
     Args:
-        loss: the loss, resolved; None for none.
+        loss: the loss function, from `resolve_loss`; None for none.
         model: a Keras model or a `FunctionalModel`.
-        from_logits: whether the model ends in logits; None: as its last layer shows. Default: None.
+        from_logits: whether the model ends in logits. Default: None, inferred from its last layer.
 
     Returns:
         "softmax" or "sigmoid", which makes the probabilities.

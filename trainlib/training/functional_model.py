@@ -56,9 +56,9 @@ def as_functional_model(
     `in_precision` does; with a precision of None it is returned as it is.
 
     Args:
-        model: the model.
+        model: a built Keras model, or a `FunctionalModel`.
         seed: seed of a Keras model's dropout. Default: 0.
-        precision: as in `functional_from_keras`. Default: None, as it was built.
+        precision: as in `functional_from_keras`. Default: None, the precision of the model.
         synchronized: as in `functional_from_keras`. Default: False.
         open_numbers: as in `functional_from_keras`. Default: False.
         gradient_checkpointing: as in `functional_from_keras`. Default: False.
@@ -111,15 +111,15 @@ def functional_from_keras(
     Dropout starts from `seed`, not from the state of the model's generators, so that a run depends
     on its seed only.
 
-    In a precision the function computes in its compute dtype, whatever policy the model was built
-    in. Parameters, their gradients, batch statistics, penalties and outputs have the dtype of the
-    parameters; so have the layers that make the outputs, softmax layers, and layers that scale
-    inputs. Neither the model nor Keras's global policy is changed.
+    With `precision` the function computes in the compute dtype of that policy, whatever policy the
+    model was built in. Parameters, their gradients, batch statistics, penalties and outputs have
+    the dtype of the parameters; so have the layers that make the outputs, softmax layers, and
+    layers that scale inputs. Neither the model nor Keras's global policy is changed.
 
     Args:
-        model: the model. One with a custom `call` must be reproducible by `from_config` from its
-            `get_config()`, unless it was built in the precision. Its last layer computes as the
-            others do, and its inputs are cast to the compute dtype, as in Keras.
+        model: a built Keras model. Unless it was built in the precision, a model with a custom
+            `call` must be reproducible by `from_config` from its `get_config()`; all of its layers
+            then use the compute dtype, and its inputs are cast to it, as in Keras.
         seed: seed of the dropout. Default: 0.
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". Default: None, the
             precision that the model was built in.
@@ -182,7 +182,7 @@ def _with_wide_inputs_and_outputs(apply_fn: ApplyFn, policy: Precision) -> Apply
 
 
 def _with_masks(y_pred: Tree, masks: Tree) -> Tree:
-    """Return predictions with the masks where Keras's own losses look for them."""
+    """Return predictions with their masks in the attribute from which Keras's losses read them."""
     if masks is not None:
         for x, mask in zip(tf.nest.flatten(y_pred), tf.nest.flatten(masks), strict=True):
             set_mask(x, mask)

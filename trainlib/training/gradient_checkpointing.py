@@ -1,7 +1,7 @@
-"""Gradient checkpointing of Keras models: which parts of a forward pass are recomputed.
+"""Gradient checkpointing of Keras models: the parts of a forward pass that are recomputed.
 
-These are the parts of the model's graphs of layers (`graph_parts`), where they are asked for, and
-the layers that were made within a `keras.RematScope`.
+With `gradient_checkpointing=True` they are parts of the model's graphs of layers (`graph_parts`);
+layers that were made within a `keras.RematScope` are recomputed in any case.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ class GraphPart(NamedTuple):
     """Successive calls of a graph of layers.
 
     Attributes:
-        calls: the calls.
-        inputs: symbolic tensors that they read and others made.
-        outputs: symbolic tensors that they make and others read.
-        recomputed: whether the backward pass computes them again.
+        calls: the calls, in the order of the graph.
+        inputs: symbolic tensors that calls of this part read and calls before it made.
+        outputs: symbolic tensors that calls of this part make and calls after it read.
+        recomputed: whether the backward pass computes the calls again.
     """
 
     calls: Sequence[Any]
@@ -61,7 +61,7 @@ def divide(graph: Any) -> list[GraphPart]:
     graph, which have parts of their own; and embeddings, whose gradients are sparse.
 
     Args:
-        graph: of `keras_private.graph_of_layers`.
+        graph: graph of layers, from `keras_private.graph_of_layers`.
     """
     calls = calls_of(graph)
     alone = [_is_own_part(call.operation) for call in calls]
@@ -152,9 +152,9 @@ def _best_ends(values: Sequence[int], kept: Sequence[int], alone: Sequence[bool]
     """Return after how many calls each part ends, in the division that needs the fewest values.
 
     Args:
-        values: the number of values that each call reads and makes.
-        kept: of `_kept_values`.
-        alone: whether each call is a part by itself.
+        values: for each call, the number of values that it reads and makes.
+        kept: for each position between calls, the number of values kept there (`_kept_values`).
+        alone: for each call, whether it is a part by itself.
     """
     total = sum(values)
     found = []
@@ -187,7 +187,7 @@ def _ends_of_bounded(
 
 
 def _starts(values: Sequence[int], alone: Sequence[bool], bound: int, end: int) -> Iterator[int]:
-    """Yield where a part that ends before call `end` may begin."""
+    """Yield the indices of the calls with which a part that ends before call `end` may begin."""
     size = 0
     for start in range(end - 1, -1, -1):
         size += values[start]

@@ -1,4 +1,4 @@
-"""`KeptRows`: rows of a lazy array that are computed once, and kept in a temporary file."""
+"""`KeptRows`: a cache of the rows of a lazy array in a temporary file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from trainlib.training.lazy_array import LazyArray
 
 
 class KeptRows(LazyArray):
-    """Rows of a lazy array, each computed when it is first read and kept in a temporary file.
+    """Lazy array whose rows are computed when they are first read, and cached in a temporary file.
 
     The file has no name and disappears with the process, however it ends. If the disk is full, the
     rows that do not fit are computed whenever they are read.
 
     Args:
-        source: the lazy array.
-        folder: folder of the file.
+        source: lazy array that computes the rows.
+        folder: folder of the temporary file; made if it is missing.
     """
 
     def __init__(self, source: LazyArray, folder: Path) -> None:
@@ -32,16 +32,16 @@ class KeptRows(LazyArray):
         self._rows = np.arange(len(source))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what is kept in no file: another process makes its own."""
+        """Pickle the array without its file: another process makes a new one."""
         return KeptRows, (self.source.select(self._rows), self.folder)
 
     @property
     def fingerprint(self) -> bytes:
-        """That of the lazy array."""
+        """Bytes that identify the rows and their order: those of the source."""
         return self.source.select(self._rows).fingerprint
 
     def select(self, rows: np.ndarray) -> KeptRows:
-        """Return the array of these rows, which are in the same file."""
+        """Return the array of some rows, with the same file."""
         selected: KeptRows = object.__new__(KeptRows)
         vars(selected).update(vars(self))
         selected._rows = self._rows[rows]
@@ -49,7 +49,7 @@ class KeptRows(LazyArray):
         return selected
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows of these indices."""
+        """Return the rows of some indices, [n, ...]."""
         wanted = self._rows[rows]
         missing = wanted[~self._file.holds[wanted]]
         if not len(missing):
@@ -67,7 +67,7 @@ class _RowFile:
     """A temporary file of rows of one shape.
 
     Attributes:
-        holds: which rows are in it, bools [N].
+        holds: bools [N], True for rows that the file contains.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], folder: Path) -> None:
@@ -84,7 +84,7 @@ class _RowFile:
         return np.take(self._array, rows, axis=0)
 
     def write(self, rows: np.ndarray, values: np.ndarray) -> None:
-        """Keep rows, as many as the disk takes.
+        """Write rows into the file, as many as the disk takes.
 
         They are written to the file and not to the map: where the disk is full, an assignment to
         the map ends the process.

@@ -39,16 +39,17 @@ def pure_call(
 
     Args:
         model: the Keras model.
-        params: the paths of its trained variables, in the order of `model_variables`.
-        model_state: those of the others.
+        params: paths of the trained variables, in the order of `model_variables`.
+        model_state: paths of the other variables, in the order of `model_variables`.
         on_replicas: whether several replicas call it, each on its part of a batch. Default: False.
         gradient_checkpointing: whether the backward pass recomputes parts of the forward pass.
             Default: False.
 
     Raises:
         ValueError: the model has no parts to recompute; or from the function, if the call changes
-            what no state can carry: a variable that no layer holds, a `tf.Variable`, a number or a
-            tensor in an attribute; or, on replicas, a variable by what is in the batch.
+            something that is not part of the state: a variable that belongs to no layer, a
+            `tf.Variable`, a number or a tensor in an attribute. On replicas also if it assigns a
+            value that depends on the batch.
     """
     from trainlib.training.gradient_checkpointing import GradientCheckpointing
     from trainlib.training.variable_scope import VariableScope
@@ -125,7 +126,7 @@ def _check_equal_on_replicas(assigned: dict[str, Tensor], x: Tree) -> None:
 
 @contextlib.contextmanager
 def _without_side_effects(model: Any) -> Iterator[None]:
-    """Raise `ValueError` where a forward pass changes what is not a Keras variable."""
+    """Context that raises `ValueError` if a forward pass changes more than Keras variables."""
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     first = 0 if graph is None else len(graph.get_operations())
     before = _attributes(model)

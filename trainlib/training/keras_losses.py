@@ -21,7 +21,7 @@ COUNTERPARTS = {
     "TopKCategoricalAccuracy": top_k_categorical_accuracy,
     "SparseTopKCategoricalAccuracy": sparse_top_k_categorical_accuracy,
 }
-"""Metrics of Keras that XLA cannot compile, and those of the same values that it can."""
+"""Replacements of equal value for metrics of Keras that XLA cannot compile."""
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 """The reductions of Keras that are means."""
 
@@ -40,7 +40,7 @@ class KerasLoss:
 
     @property
     def __name__(self) -> str:
-        """The name, for messages and results."""
+        """Name of the Keras loss, for messages and results."""
         return str(self.source.name if self._is_object else self.source.__name__)
 
     def __call__(self, y_true: Tree, y_pred: Tree) -> Tensor:
@@ -65,10 +65,10 @@ def is_keras_function(value: Any) -> bool:
 def loss_from_keras(loss: Any) -> Loss:
     """Turn a Keras loss into a function `(y_true, y_pred) -> loss of each example`.
 
-    Its options, such as from_logits and label_smoothing, are kept, and so is the meaning of its
-    reduction in the steps that it is given to: with "sum_over_batch_size" the sum of the weighted
-    losses is divided by their number, with "mean_with_sample_weight" by the sum of the weights. The
-    batches of an epoch count by their examples. A function has "sum_over_batch_size".
+    Its options, such as from_logits and label_smoothing, are kept. Steps also reduce it as Keras
+    does: with the reduction "sum_over_batch_size", which functions have, the sum of the weighted
+    losses is divided by their number, with "mean_with_sample_weight" by the sum of the weights. In
+    the mean over an epoch, a batch is weighted by its number of examples.
 
     Args:
         loss: an object of a class derived from `keras.losses.Loss`, or a function of Keras.
@@ -115,7 +115,7 @@ def _call(function: Callable[..., Tensor], dtype: str | None, y_true: Tree, y_pr
 
 
 def _in_dtype(y_true: Tensor, y_pred: Tensor, dtype: str | None) -> tuple[Tensor, Tensor]:
-    """Return both in the dtype of a Keras loss; in float64 where y_pred is."""
+    """Return both in the dtype of a Keras loss; in float64 if y_pred is float64."""
     y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
     if dtype is None:
         return y_true, y_pred

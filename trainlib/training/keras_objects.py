@@ -23,7 +23,7 @@ class KerasMetricState(NamedTuple):
     """State of a Keras metric: the sums in its variables.
 
     Attributes:
-        variables: the values of the variables, float64.
+        variables: the values of the metric's variables, float64, in their shapes.
     """
 
     variables: tuple[Tensor, ...]
@@ -43,8 +43,8 @@ def metric_from_keras(metric: Any) -> Metric:
         A `Metric` with state `KerasMetricState`.
 
     Raises:
-        ValueError: from `from_model_output`, the metric does not only add to its variables, as one
-            that keeps the largest value: the states of batches cannot be merged.
+        ValueError: from `from_model_output`, if the metric does more than add to its variables,
+            such as keep the largest value: states of batches then cannot be merged.
 
     Example:
         >>> import keras

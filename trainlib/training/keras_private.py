@@ -1,7 +1,7 @@
-"""What training needs of Keras and TensorFlow, and what they have no public name for.
+"""The private names of Keras and TensorFlow that training uses.
 
-Every private name that the library reads is here, once, with what it stands for. A release that
-drops one of them fails in `tests/training/test_keras_private.py`, by name.
+Every private name that the library reads is in this module, once, with the reason. If a release
+drops one, `tests/training/test_keras_private.py` fails and names it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tensorflow as tf
 from trainlib.core.types import Tensor
 
 _CALL_STATE = ("autocast_scope", "current_call_ctx")
-"""What Keras holds while a layer is called: the dtype of variables, arguments of inner calls."""
+"""Names of Keras's global state during a layer's call: dtype of variables, arguments of calls."""
 _NESTING = ("While", "If", "Case", "StatefulPartitionedCall")
 """Operations whose functions may assign variables."""
 _RANDOM = frozenset(
@@ -71,7 +71,7 @@ def all_layers(model: Any) -> list[Any]:
 
 
 def direct_layers(layer: Any) -> list[Any]:
-    """Return the layers that a layer holds itself, without those inside of them."""
+    """Return the direct sublayers of a layer, without layers nested in them."""
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
@@ -99,7 +99,7 @@ def attributes_of(layer: Any) -> list[Any]:
 def outputs_of(model: Any) -> Any:
     """Return the symbolic outputs of a graph of layers in the structure that its call returns.
 
-    `model.outputs` is a flat list of them.
+    The public `model.outputs` is a flat list.
     """
     structure = getattr(model, "_outputs_struct", None)
     return model.outputs[0] if structure is None else structure  # None for a `Sequential`
@@ -184,7 +184,7 @@ def has_its_variables(metric: Any) -> bool:
 
 
 def output_shape_of(layer: Any) -> Any:
-    """Return the output shape that a `Lambda` was given.
+    """Return the argument `output_shape` of a `Lambda`.
 
     The configuration of a `Lambda` holds it, but not its function where that cannot be serialized.
     """
@@ -263,7 +263,7 @@ def copy_rematerialization(layer: Any, new: Any) -> None:
 
 
 def call_state() -> dict[str, Any]:
-    """Return what Keras holds while a layer is called."""
+    """Return Keras's global state during the current call of a layer."""
     from keras.src.backend.common.global_state import get_global_attribute
 
     return {name: get_global_attribute(name) for name in _CALL_STATE}
@@ -271,7 +271,7 @@ def call_state() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def in_call_state(state: dict[str, Any]) -> Iterator[None]:
-    """Context with what Keras held in an earlier call."""
+    """Context with Keras's global state of an earlier call."""
     from keras.src.backend.common.global_state import set_global_attribute
 
     before = call_state()

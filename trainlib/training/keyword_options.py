@@ -1,4 +1,4 @@
-"""Keyword options of a function that are stated once, in a frozen dataclass."""
+"""Keyword options of a function, declared once in a frozen dataclass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of a Keras model's layers that are changed or observed while the model is called."""
+"""Change or observe the calls of a Keras model's layers while the model is called."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class _Replacements(threading.local):
 
 _replacements = _Replacements()
 _users: collections.Counter[_Key] = collections.Counter()
-"""How many threads have replaced a method, and how often."""
+"""Number of replacements of a method that are active, over all threads."""
 _originals: dict[_Key, tuple[Any, Callable[..., Any]]] = {}
-"""What a replaced method was: the attribute of its object, None for that of the class, and it."""
+"""Original of a replaced method: the object's attribute (None if it had none), and the method."""
 _LOCK = threading.Lock()
 
 
@@ -33,14 +33,14 @@ _LOCK = threading.Lock()
 def method_replaced(
     owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Iterator[None]:
-    """Replace a method of an object in this thread.
+    """Context in which a method of an object is replaced in this thread.
 
     Replicas are traced in threads that take turns within a forward pass of one model.
 
     Args:
-        owner: the object.
+        owner: object whose method is replaced.
         name: name of the method.
-        make: returns the new method, given the one before.
+        make: function that returns the new method, given the current one.
     """
     key = id(owner), name
     with _LOCK:
@@ -71,12 +71,13 @@ def _call_replacement(key: _Key, *args: Any, **options: Any) -> Any:
 def calls_through(
     layers: Iterable[Any], through: Callable[..., Any], method: str = "call"
 ) -> Iterator[None]:
-    """Call layers through a function, wherever their model calls them.
+    """Context in which calls of layers go through a function, wherever their model calls them.
 
     Args:
         layers: layers of a model, nested ones too.
-        through: `(layer, call, *args, **options) -> outputs`, where `call` is the layer's method.
-        method: name of the method. Default: "call".
+        through: function `(layer, call, *args, **options) -> outputs`, where `call` is the original
+            method of the layer.
+        method: name of the method that is replaced. Default: "call".
     """
     with contextlib.ExitStack() as held:
         for layer in {id(layer): layer for layer in layers}.values():

@@ -19,7 +19,7 @@ from trainlib.training.model_variables import model_variables
 from trainlib.training.reentry import reentered
 
 PREFIX = "number/"
-"""What the paths of these numbers in the model state begin with."""
+"""Prefix of the paths of these numbers in the model state."""
 _VALUES = {"Normalization": ("mean", "variance"), "Dropout": ("rate", "seed")}
 """Settings that are left out of the text of an architecture, by class of the layer."""
 _WITH_OTHER_STATE = frozenset(
@@ -42,10 +42,10 @@ def layer_numbers(model: Any) -> dict[str, Tensor]:
 
 
 def architecture(model: Any) -> str | None:
-    """Return all that the forward pass of a model contains, but for its values, as text.
+    """Return the computation of a model's forward pass, without its values, as text.
 
-    Values are the variables and the numbers above. The text is the configuration of the model's
-    layers, without initializers and seeds.
+    Values are the variables and the numbers of `layer_numbers`. The text is the configuration of
+    the model's layers, without initializers and seeds.
 
     Args:
         model: a built Keras model.
@@ -76,7 +76,7 @@ class _UnknownError(Exception):
 
 
 def _is_known(layer: Any) -> bool:
-    """Return whether a layer is one of Keras or trainlib whose configuration says all of it."""
+    """Return whether a layer of Keras or trainlib is described completely by its configuration."""
     module = type(layer).__module__
     is_ours = module.startswith(("keras.", "trainlib."))
     return is_ours and type(layer).__name__ not in _WITH_OTHER_STATE
@@ -105,8 +105,8 @@ def with_numbers(apply_fn: ApplyFn, model: Any) -> ApplyFn:
     """Return the function of a model that takes the numbers of its layers from the model state.
 
     Args:
-        apply_fn: the function, as `pure_call` makes it of the model.
-        model: the model.
+        apply_fn: function of the model, from `pure_call`.
+        model: the Keras model.
     """
     layers = _by_path(model)
 
@@ -140,7 +140,7 @@ def _names(layer: Any) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _numbers_set(layers: Mapping[str, Any], numbers: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let layers compute with these numbers."""
+    """Context in which layers compute with given numbers."""
     given = {
         (path, name): numbers[f"{PREFIX}{path}/{name}"]
         for path, layer in layers.items()
@@ -164,6 +164,6 @@ def _numbers_set(layers: Mapping[str, Any], numbers: Mapping[str, Tensor]) -> It
 
 
 def _dropout(layer: Any, rate: Tensor, inputs: Tensor) -> Tensor:
-    """Return what a `Dropout` layer returns at a rate that is a tensor, which its own is not."""
+    """Return the output of a `Dropout` layer at a rate that is a tensor, not a Python number."""
     seed = tf.cast(tf.convert_to_tensor(layer.seed_generator.next()), tf.int32)
     return tf.nn.experimental.stateless_dropout(inputs, rate=tf.cast(rate, inputs.dtype), seed=seed)

@@ -11,11 +11,11 @@ import numpy as np
 class LazyArray(abc.ABC):
     """Array of N rows that are read from a file, or computed, when a batch needs them.
 
-    Training takes it in the place of an array: rows are read in a thread, a chunk ahead.
+    `Trainer` takes it instead of an array: rows are read in a thread, a chunk ahead.
 
     Attributes:
-        shape: its shape, [N, ...].
-        dtype: type of its numbers.
+        shape: shape of the array, [N, ...].
+        dtype: dtype of the array.
     """
 
     shape: tuple[int, ...]
@@ -23,11 +23,11 @@ class LazyArray(abc.ABC):
 
     @abc.abstractmethod
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows of these indices."""
+        """Return the rows of some indices, [n, ...]."""
 
     @abc.abstractmethod
     def select(self, rows: np.ndarray) -> LazyArray:
-        """Return the array of these rows, none of which is read."""
+        """Return the lazy array of some rows, without reading them."""
 
     @property
     @abc.abstractmethod
@@ -43,10 +43,10 @@ class LazyArray(abc.ABC):
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> Any:
-        """Return one row, read, by an integer; a lazy array of rows by a slice or indices."""
+        """Read and return one row by an integer; return a lazy array by a slice or indices."""
         rows = np.arange(len(self))[key]
         return self.select(rows) if rows.ndim else self.read(rows[None])[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Return all rows, read."""
+        """Read and return all rows."""
         return self.read(np.arange(len(self))).astype(dtype or self.dtype, copy=False)

@@ -37,12 +37,12 @@ from trainlib.training.variables import assign_values, read_values
 
 
 class NextStep(NamedTuple):
-    """The step before which a loop stopped.
+    """A step that a loop did not make, because it stopped before it.
 
     Attributes:
-        state: the state before it.
-        batch: its batch.
-        last: whether it ends the epoch.
+        state: the training state before the step.
+        batch: the batch of the step, `(x, y)` or `(x, y, sample_weight)`.
+        last: whether the step is the last of its epoch.
     """
 
     state: TrainState
@@ -56,13 +56,13 @@ class TrainingLoop:
     Args:
         context: the programs, strategy and execution of the trainer.
         config: the data, the epochs and the callbacks.
-        store: where checkpoints are saved; None for no checkpoints.
+        store: store of the run's checkpoints; None for no checkpoints.
 
     Attributes:
-        progress: how far the run is.
+        progress: progress of the run.
         nonfinite_tensor: name of the tensor whose infinity or NaN ended the last call to the
             device; None if none did.
-        next_step: the step before which the loop stopped, with `config.stop_before`.
+        next_step: step before which the loop stopped, with `config.stop_before`; None otherwise.
     """
 
     def __init__(
@@ -155,8 +155,8 @@ class TrainingLoop:
         """Return the results of the epoch that just ended.
 
         Args:
-            of_layers: of the metrics that layers of the model keep.
-            validation: of the validation data.
+            of_layers: results of the metrics of the model's layers.
+            validation: results on the validation data.
         """
         reader, progress = self.context.results, self.progress
         assert progress.metric_states is not None
@@ -212,7 +212,7 @@ class TrainingLoop:
             self._adjust_call(batches, time.monotonic() - called)
 
     def _execution_of(self, chunk: Chunk) -> str:
-        """Return the execution of a chunk: with open rows XLA compiles no smaller last batch."""
+        """Return the execution of a chunk: a graph for a smaller last batch with `open_rows`."""
         data, execution = self.config.data, self.context.execution
         smaller = isinstance(data, ArrayAdapter) and chunk.rows != data.batch_size
         return "graph" if smaller and self.context.programs.devices.open_rows else execution
@@ -230,7 +230,7 @@ class TrainingLoop:
         self._batches_per_call = max(1, min(wanted, 16 * batches))
 
     def _steps_to_next_callback(self) -> list[int]:
-        """Return the numbers of batches to those after which a callback is due."""
+        """Return the numbers of batches until the next call of each callback that has `every`."""
         every = {callback.every for callback in self.config.callbacks if callback.every is not None}
         return [n - self.progress.global_batch % n for n in every]
 

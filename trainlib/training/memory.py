@@ -24,7 +24,7 @@ def _meminfo() -> int | None:
 
 
 def _of_group() -> int | None:
-    """Return what the limit of this process's group leaves, as in a container."""
+    """Return the bytes left by the limit of this process's control group, as in a container."""
     for limit, used in zip(_LIMITS, _USED, strict=True):
         with contextlib.suppress(OSError, ValueError):
             return int(Path(limit).read_text()) - int(Path(used).read_text())
@@ -32,7 +32,7 @@ def _of_group() -> int | None:
 
 
 def _of_limit() -> int | None:
-    """Return what the limit of address space leaves."""
+    """Return the bytes left by the limit of address space."""
     with contextlib.suppress(ImportError, OSError, ValueError, IndexError):
         import resource
 

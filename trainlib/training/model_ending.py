@@ -1,4 +1,4 @@
-"""What a model ends in: the activation of its last layer, and the logits before it in a graph."""
+"""The end of a model: the activation of its last layer, and the logits before it in a graph."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _LAYERS_WITH_ACTIVATION = (
 
 
 def final_activation(model: Any) -> str | None:
-    """Return the activation that a Keras model ends in; None where its layers do not show it.
+    """Return the activation that a Keras model ends in; None if its layers do not show it.
 
     Args:
-        model: a Keras model; of one with its own `call`, and of other functions, nothing is known.
-            Or an `OutputOf` one.
+        model: a Keras model, or an `OutputOf` one. The result is None for a model with a custom
+            `call`, and for other functions.
 
     Returns:
         A name of `keras.activations`: "linear" for a dense layer without activation.
@@ -65,13 +65,13 @@ def ends_in_logits(ending: str | None, activation: str) -> bool:
 
 
 class GraphLogits(NamedTuple):
-    """What predictions were made of.
+    """The logits from which predictions were computed.
 
     Attributes:
-        operation: "Softmax" or "Sigmoid"; "" where another operation made them, and outside a
-            graph.
-        logits: its input, in the dtype of the predictions.
-        kept: whether an activation of Keras kept them.
+        operation: operation that made the predictions: "Softmax" or "Sigmoid"; "" for another
+            operation, and outside a graph.
+        logits: input of the operation, in the dtype of the predictions.
+        kept: whether an activation of Keras has stored the logits with the predictions.
     """
 
     operation: str
@@ -80,7 +80,7 @@ class GraphLogits(NamedTuple):
 
 
 def graph_logits(y_pred: Tensor) -> GraphLogits:
-    """Return the logits that predictions were made of; a change of dtype after that is allowed."""
+    """Return the logits from which predictions were computed, also before a change of dtype."""
     made = y_pred
     while tf.is_symbolic_tensor(made) and made.op.type in ("Cast", "Identity"):
         made = made.op.inputs[0]

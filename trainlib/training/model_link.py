@@ -1,4 +1,4 @@
-"""`ModelLink`: a Keras model beside its training state, and what is done to it in between."""
+"""`ModelLink`: copies values between a Keras model and its training state."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ EVALUATION_STEPS = ("test_step", "compute_loss")
 class ModelLink:
     """A Keras model whose values are in the variables of a training state.
 
-    The values of the model are those of the state after each `fit`. What is assigned to the model
-    in between is taken over; a change of what is trained is refused.
+    After each `fit` the values of the state are assigned to the model. Values that the user assigns
+    to the model between two calls are copied into the state; a change of `trainable` is refused.
 
     Args:
-        model: the model, as its trainer takes it.
+        model: the Keras model of a trainer.
         state: the `TrainState` as variables.
 
     Attributes:
-        model: the model.
-        metrics: the metrics that layers keep, by name.
-        automatic_kinds: the names that Keras gave to layers, without their numbers.
-        embeddings: the embedding layers that are given its one input.
+        model: as above.
+        metrics: the metrics of layers, by name.
+        automatic_kinds: names that Keras gave to layers, without their numbers.
+        embeddings: embedding layers that take the model's only input.
     """
 
     def __init__(self, model: Any, state: TrainState) -> None:
@@ -60,7 +60,7 @@ class ModelLink:
             )
 
     def read(self) -> None:
-        """Take over the values that were assigned to the model, those of generators excepted.
+        """Copy the values that were assigned to the model into the state, except random seeds.
 
         Raises:
             ValueError: the model has other layers than when the trainer was made.
@@ -83,7 +83,7 @@ class ModelLink:
             self._values[path] = value
 
     def reset_metrics(self) -> None:
-        """Reset the metrics that layers keep, as Keras does before each epoch and evaluation."""
+        """Reset the metrics of layers, as Keras does before each epoch and evaluation."""
         with keras.StatelessScope() as scope:
             for metric in self.metrics.values():
                 metric.reset_state()
@@ -93,9 +93,9 @@ class ModelLink:
                 self._held(path).assign(value)
 
     def metric_results(self) -> dict[str, Any]:
-        """Return the values of the metrics that layers keep, by name.
+        """Return the values of the metrics of layers, by name.
 
-        Of a metric of several named values, each is under its name after that of the metric.
+        Each value of a metric with several named values has the name of the metric as its prefix.
         """
         if not self.metrics:
             return {}
@@ -107,13 +107,13 @@ class ModelLink:
         return {name: np.asarray(x, "float64").tolist() for name, x in results.items()}
 
     def write(self) -> None:
-        """Assign the values of the state to the model: averages where there are any."""
+        """Assign the values of the state to the model; of averaged tensors the averages."""
         for path, variable in self._variables.items():
             variable.assign(tf.cast(self._averaged.get(path, self._held(path)), variable.dtype))
             self._values[path] = _value(variable)
 
     def _held(self, path: str) -> Any:
-        """Return the variable of the state that holds the value of one of the model's."""
+        """Return the variable of the state that holds the value of a variable of the model."""
         params = self._state.params
         return params[path] if path in params else self._state.model_state[path]
 
@@ -159,7 +159,7 @@ def _all_variables(model: Any) -> dict[str, Any]:
 
 
 def _trainable_flags(model: Any) -> dict[str, bool]:
-    """Return what is trainable, by the paths of layers and of variables."""
+    """Return whether each layer and each variable is trainable, by path."""
     layers = {layer.path or layer.name: layer.trainable for layer in all_layers(model)}
     flags = layers | {variable.path: variable.trainable for variable in model.variables}
     return {path.removeprefix(f"{model.name}/"): bool(flag) for path, flag in flags.items()}

@@ -1,4 +1,4 @@
-"""The metrics of a trainer as the outputs of its model need them: on logits or on probabilities."""
+"""The form of metrics that fits a model's outputs: on logits or on probabilities."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def metrics_for_model(
 
     Args:
         metrics: as for `Trainer`.
-        loss: the loss, resolved; None for an output without one.
+        loss: the loss function, from `resolve_loss`; None for an output without one.
         model: a Keras model, a `FunctionalModel`, or an `OutputOf` one.
-        from_logits: whether the model ends in logits; None: as its last layer shows. Default: None.
+        from_logits: whether the model ends in logits. Default: None, inferred from its last layer.
     """
     by_name = metrics_by_name(metrics)
     given = metrics.values() if isinstance(metrics, Mapping) else metrics

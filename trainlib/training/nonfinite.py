@@ -1,8 +1,8 @@
 """The policies for a step whose loss or gradients are not finite, as callbacks.
 
-An update can make a parameter of finite gradients that is not finite, as by a division by 0. The
-steps after it have a loss that is not finite, which the policies find. So the parameters themselves
-are tested only where a step has ended the run, where an epoch has no finite loss, and at the end.
+An update with finite gradients can make a parameter infinite or NaN, for example by a division by
+0. The loss of the next steps is then not finite, which the policies detect. So the parameters are
+tested only when a step has ended the run, after an epoch without a finite loss, and at the end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HALTING = ("stop", "roll_back")
 
 
 class StopAtNonFiniteParameter(Callback):
-    """Ends the run after an epoch if a parameter is not finite, as no later step can be finite.
+    """Ends the run after an epoch if a parameter is not finite: no later step can be finite.
 
     The parameters are tested if the loss of the epoch is not finite, and after the last epoch.
     """

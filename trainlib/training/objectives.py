@@ -1,4 +1,4 @@
-"""The loss and the metrics of a trainer, of a model of one output or of several."""
+"""The loss and the metrics of a trainer, for models with one output or several."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ LossWeights: TypeAlias = float | Mapping[str, float] | Sequence[float] | None
 
 
 class Objective(NamedTuple):
-    """What a step computes of the outputs of a model.
+    """The loss and the metrics that a step computes from the outputs of a model.
 
     Attributes:
-        loss: the loss of one output, or those of several.
-        metrics: the metrics by the names of the results.
+        loss: loss function of a model with one output, or a `LossByOutput`.
+        metrics: the metrics, by name of their result.
     """
 
     loss: Loss | LossByOutput
@@ -57,14 +57,14 @@ def objective_for_model(
     loss_weights: LossWeights = None,
     from_logits: FromLogits = None,
 ) -> Objective:
-    """Return the loss and the metrics of a model, with the meaning that they have in Keras.
+    """Return the loss and the metrics for a model, interpreted as by Keras.
 
     Args:
         model: a Keras model or a `FunctionalModel`.
         loss: as for `Trainer`.
         metrics: as for `Trainer`.
         loss_weights: as for `Trainer`. Default: None, 1 for each.
-        from_logits: as for `Trainer`. Default: None, as the model shows.
+        from_logits: as for `Trainer`. Default: None, inferred from the model.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -103,7 +103,7 @@ def objective_for_model(
 
 
 def _is_by_output(loss: Losses, outputs: OutputNames | None, loss_weights: LossWeights) -> bool:
-    """Return whether each output has a loss of its own.
+    """Return whether each output has a separate loss.
 
     A custom function is given the outputs in their structure, and so is no loss of each of them.
     A dict of one output is a structure of outputs too.
@@ -127,7 +127,7 @@ def _of_one_loss(from_logits: FromLogits, loss_weights: LossWeights) -> bool | N
 
 
 def _of_one_output(metrics: Metrics, outputs: OutputNames | None) -> Metrics:
-    """Return the metrics of a model of one output, which may be given for its name or in a list."""
+    """Return the metrics of a model of one output, given directly, by its name or in a list."""
     if isinstance(metrics, Mapping) and any(map(is_structure, metrics.values())):
         names = outputs or OutputNames(tuple(metrics), False)
         listed = list(entries("metrics", metrics, names, None).values())
@@ -186,7 +186,7 @@ def _weights(
 def _from_logits(
     from_logits: FromLogits, outputs: OutputNames, losses: Mapping[str, Any]
 ) -> dict[str, bool | None]:
-    """Return for the outputs whether they are logits; one value is for the losses that take it."""
+    """Return whether each output is logits; one value applies to all losses that take logits."""
     if not is_structure(from_logits):
         check_from_logits(from_logits)
         names = [name for name, loss in losses.items() if takes_logits(options_of(loss)[0])]

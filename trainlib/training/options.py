@@ -1,4 +1,4 @@
-"""Options of `Trainer` as keywords, and as the frozen dataclass that it works with."""
+"""Options of `Trainer` and `Evaluator`, as keyword arguments and as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from trainlib.training.pool import SharedPrograms
 from trainlib.transforms.decay import Mask
 
 SECONDS_PER_CALL = 0.25
-"""Default duration of a call to the device; progress and Ctrl-C are handled between calls."""
+"""Default duration of a call to the device in seconds; progress and Ctrl-C are handled between
+calls."""
 
 
 class TrainerOptions(TypedDict, total=False):

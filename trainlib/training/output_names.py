@@ -1,4 +1,4 @@
-"""The names of a model's outputs, and arguments that have an entry for each of them."""
+"""The names of a model's outputs, and arguments with an entry for each output."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class OutputNames(NamedTuple):
     """The names of a model's outputs.
 
     Attributes:
-        names: in the order in which `tf.nest.flatten` gives the outputs.
-        by_order: whether they stand for positions in a list; False: they are paths.
+        names: names, in the order of the outputs in `tf.nest.flatten`.
+        by_order: True if the names stand for positions in a list; False if they are paths.
     """
 
     names: tuple[str, ...]
@@ -25,11 +25,11 @@ class OutputNames(NamedTuple):
 
 
 class OutputOf(NamedTuple):
-    """One of the outputs of a model, in the place of a model of one output.
+    """One of several outputs of a model, for functions that take a model with one output.
 
     Attributes:
         model: the model.
-        position: of the output in the order of `tf.nest.flatten`.
+        position: index of the output in the order of `tf.nest.flatten`.
     """
 
     model: Any

@@ -1,4 +1,4 @@
-"""The targets and the weights of a model of several outputs, read from what `fit` is given."""
+"""The targets and sample weights by output, for models with several outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainlib.training.output_names import OutputNames, entries, is_structure
 
 
 def reader_of(config: StepConfig) -> Reader:
-    """Return the reader of pairs whose targets a step takes: by output, where it has several."""
+    """Return the reader of pairs for a step: targets by output if the loss is by output."""
     if not isinstance(config.loss_fn, LossByOutput):
         return read_pair
     of_metrics = {m.output for m in config.metrics.values() if isinstance(m, OutputMetric)}
@@ -66,10 +66,11 @@ def with_class_weights(class_weight: Any, read: Reader, config: StepConfig) -> R
     """Return a reader of pairs that multiplies the sample weights by those of the classes.
 
     Args:
-        class_weight: class -> weight; a class without a weight has weight 1. For a model of several
-            outputs, such a mapping for each of them, by name or in a list; None for weight 1.
-        read: reads the pairs.
-        config: the loss, by output or not.
+        class_weight: weights by class index; a class without a weight has weight 1. For a model of
+            several outputs, such a mapping for each of them, by name or in a list; None for weight
+            1.
+        read: function that reads pairs as tuples.
+        config: configuration of the step, for its loss.
 
     Raises:
         ValueError: the outputs are not those of the loss.

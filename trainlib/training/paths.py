@@ -21,7 +21,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """Return a path that means the same file from every working directory."""
+    """Return the absolute path, which does not depend on the working directory."""
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 

@@ -1,4 +1,4 @@
-"""`TrainerPool`: compiled programs that are shared by runs that differ in numbers only."""
+"""`TrainerPool`: compiled programs, shared by runs whose computations differ only in numbers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from trainlib.training.programs import Programs
 class SharedPrograms:
     """The programs that one trainer after another uses, and the numbers in them.
 
-    Trainers share programs only if their traces agree, but for the values of the state and of
-    these numbers; whoever leases the programs from a pool says by the key that they do.
+    Trainers may share programs only if their traces agree up to the values of the state and of
+    these numbers; the key with which the caller leases programs from a pool must ensure it.
 
     Attributes:
         programs: the programs; None until the first trainer has made them.
@@ -34,7 +34,7 @@ class SharedPrograms:
         """Return the variable of a number, float64, which now has this value.
 
         Args:
-            name: its name.
+            name: name of the number.
             value: a number, or an array of a shape that does not change.
         """
         array = np.asarray(value, np.float64)
@@ -49,7 +49,7 @@ class SharedPrograms:
 
         Args:
             state: the state before the first step.
-            make: makes the programs, with the state in them, where there are none yet.
+            make: function that makes the programs with this state; called if there are none yet.
 
         Raises:
             ValueError: the state has another structure, other shapes or other dtypes.
@@ -62,7 +62,7 @@ class SharedPrograms:
 
 
 class TrainerPool:
-    """Keeps compiled programs, so that runs that differ in numbers only compile them once.
+    """Caches compiled programs, so that runs that differ only in numbers compile them once.
 
     `tl.run_trial` takes a pool. Trials share the programs of their training and their evaluation
     if they agree in all that the programs contain: the architecture of the model, the loss, the
@@ -113,8 +113,8 @@ class TrainerPool:
         """Lend the programs of a key, which then belong to the caller until the context ends.
 
         Args:
-            key: text in which all agrees that the programs contain; None for programs that cannot
-                be shared, which are new ones and are not kept.
+            key: text that identifies everything that the programs contain; equal keys share
+                programs. None for new programs that are not kept.
         """
         shared = None if key is None else self._idle.pop(key, None)
         if shared is None:
