@@ -25,8 +25,7 @@ from trainlib.training.chunks import Chunk, length_of, map_tree, parts_of, prefe
 from trainlib.training.data_adapter import DataAdapter
 
 PART_BYTES = 2**20
-"""Approximate bytes of the examples that are augmented together: as floats they fit a CPU's cache.
-"""
+"""Approximate bytes of examples that are augmented together: as floats they fit a CPU's cache."""
 PARTNER, MIX = (zlib.crc32(name.encode()) for name in ("partner", "mix"))
 """Numbers that are folded into keys: for the choice of partners, and for their mixing."""
 

@@ -37,19 +37,20 @@ class Programs:
     """The compiled functions of a model, each built at its first use and then kept.
 
     Args:
-        devices: where they run.
-        config: what a step computes, with the model's own function.
-        state: the initial state.
+        devices: the devices on which the functions run.
+        config: configuration of the step, with the model's function as it is in inference.
+        state: the state before the first step.
         halts: whether a loop of steps ends after a skipped step if no lower loss scale is left.
             Default: False.
-        keeps_inference_state: whether evaluation and prediction keep the state that the model
-            returns, as those of Keras models do. Default: False.
+        keeps_inference_state: whether evaluation and prediction assign the model state that the
+            model returns, as for Keras models. Default: False.
 
     Attributes:
         variables: the `TrainState` as variables.
-        part_config: the same, with the model's function as training calls it on these devices.
+        part_config: configuration of the step, with the model's function as training calls it on
+            these devices.
         traces: number of functions that were traced.
-        shape_limit: limits the number of shapes of batches that have a program each.
+        shape_limit: limit on the number of shapes of batches for which programs are traced.
         changed_in_inference: whether a traced evaluation or prediction changes the state.
     """
 
@@ -115,7 +116,7 @@ class Programs:
         return self._loop("train", build, execution, rows, specs)
 
     def evaluate(self, execution: str, rows: int, specs: Tree) -> Callable[..., MetricStates]:
-        """Return the same loop in inference mode; examples after `stop` do not count."""
+        """Return the same loop in inference mode; examples after `stop` are ignored."""
 
         def build() -> Callable[..., Any]:
             step = self._inference(self.devices.eval_step(self.config))
@@ -141,9 +142,9 @@ class Programs:
         return self._compiled[key]
 
     def _inference(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a step in inference mode, which changes the state of a Keras model only.
+        """Return a step in inference mode; of the state, only that of a Keras model can change.
 
-        It sees the averaged parameters where there are any.
+        The step uses averaged parameters, if there are any.
         """
 
         def inference(state: TrainState, *batch: Any) -> Any:
@@ -162,15 +163,16 @@ class Programs:
     def state_loop(
         self, kind: str, step: TrainStep, rows: int, specs: Tree, empty: MetricStates
     ) -> Callable[..., MetricStates]:
-        """Return a loop like that of `train` around another step, which changes the model state.
+        """Return a loop like that of `train` for another step, which changes only the model state.
 
         Args:
-            kind: name of the step: two steps have two names.
-            step: `(state, batch, last) -> (state, metric states)`; of the state it is given the
-                parts that are neither trained nor averaged.
-            rows: examples of a batch.
-            specs: those of the examples.
-            empty: its empty metric states.
+            kind: name of the step, the key of the compiled loop; different steps need different
+                names.
+            step: function `(state, batch, last) -> (state, metric states)`. Its state has no
+                parameters, optimizer state and average.
+            rows: number of examples in a batch.
+            specs: structure of `tf.TensorSpec`s of the examples, with an open first axis.
+            empty: the metric states of the step over no examples.
         """
         kept = self.variables._replace(params=(), opt_state=(), average=())
         build = functools.partial(self.devices.train_loop, step, kept, rows)
@@ -204,7 +206,7 @@ class Programs:
     def empty_metric_states(
         self, execution: str, specs: Tree, training: bool = False
     ) -> MetricStates:
-        """Return empty metric states, in the shapes for such data."""
+        """Return empty metric states in the shapes for data of these specs."""
         execution = self._evaluated_by(execution)
         key = execution, training, repr(specs)
         if key not in self._empty:
@@ -218,10 +220,11 @@ class Programs:
     def metric_structure(
         self, columns: Mapping[str, int] | None = None, training: bool = False
     ) -> MetricStates:
-        """Return empty metric states, in the form that the loops take.
+        """Return empty metric states in the form that the loops take.
 
         Args:
-            columns: of `columns_by_output`. Default: None, one column for each output.
+            columns: length of the last axis of each output, from `columns_by_output`. Default:
+                None, 1 for each output.
             training: whether the states are those of training. Default: False.
         """
         return self.devices.expand(empty_states(self.config, columns, training))
@@ -231,7 +234,7 @@ class Programs:
         return "graph" if self.devices.open_rows else execution
 
     def _limited(self, execution: str, specs: Tree) -> Tree:
-        """Return the specs to trace a program for, which XLA compiles for each shape anyway."""
+        """Return the specs to trace a program for; not limited for XLA, which needs each shape."""
         return specs if self.devices.compiles_loops(execution) else self.shape_limit(specs)
 
     def _loop(
@@ -297,9 +300,9 @@ def state_before_first_step(
     """Return the state of a model before its first step.
 
     Args:
-        config: what a step computes.
-        model: the model.
-        seed: of the order of examples. Default: 0.
+        config: configuration of the step.
+        model: the model as a function, with its initial values.
+        seed: seed of the order of examples. Default: 0.
     """
     return init_state(
         model.params,

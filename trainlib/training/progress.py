@@ -26,13 +26,13 @@ class TrainingProgress:
     """Progress of a run.
 
     Attributes:
-        first_epoch: epochs of earlier calls of `fit`, which the order of examples continues, less
-            the epochs that this call leaves out.
+        first_epoch: number of epochs of earlier calls of `fit`, minus `initial_epoch`; the order of
+            examples continues from it.
         epoch: number of the last completed epoch, 0 before the first.
-        batch: batches trained on in the current epoch.
-        global_batch: batches of the model's whole training.
-        seconds: duration of the current epoch in earlier processes.
-        metric_states: those of the current epoch; None before its first batch.
+        batch: number of batches trained on in the current epoch.
+        global_batch: number of batches trained on since the model was new.
+        seconds: seconds of the current epoch that passed in earlier processes.
+        metric_states: metric states of the current epoch; None before its first batch.
         history: results of each completed epoch.
         stop: the request that ends the run; None while it continues.
         initial_epoch: number of epochs that this call leaves out.
@@ -50,7 +50,7 @@ class TrainingProgress:
 
     @property
     def position(self) -> TrainingPosition:
-        """The position as checkpoints are named."""
+        """Position in the run, after which checkpoints are named."""
         return TrainingPosition(self.epoch + 1, self.batch)
 
 
@@ -73,10 +73,10 @@ class Recovery:
 
     Args:
         context: the programs, strategy and execution of the trainer.
-        data: the training data.
+        data: the adapter of the training data.
         shuffle: whether arrays are shuffled.
-        callbacks: those of the run; the state of each that has one is saved.
-        store: where checkpoints are saved; None for no checkpoints.
+        callbacks: callbacks of the run; their `state`s are saved.
+        store: store of the run's checkpoints; None for no checkpoints.
     """
 
     def __init__(
@@ -96,9 +96,9 @@ class Recovery:
         """Start to save a checkpoint.
 
         Args:
-            progress: how far the run is.
+            progress: progress of the run.
             seconds: duration of the current epoch so far.
-            best: whether it is the best so far.
+            best: whether it is the best checkpoint so far.
 
         Raises:
             ValueError: the run has no checkpoints.
@@ -177,7 +177,7 @@ class Recovery:
         return found
 
     def _set_flags(self, flags: list[bool] | None) -> None:
-        """Train the layers that were trained at a checkpoint; None, of earlier versions: as now.
+        """Set which layers are trainable as at a checkpoint; None, of earlier versions: unchanged.
 
         Those of a model of other layers are left for the check of the values, which names them.
         """
@@ -204,11 +204,11 @@ class Recovery:
     def roll_back(self, progress: TrainingProgress, request: RollBack) -> None:
         """Restore the state of the newest checkpoint whose parameters are finite.
 
-        The batches since then are left out, and so they are of the results of the epoch.
+        The batches since then are left out of training and of the results of the epoch.
 
         Raises:
             ValueError: the run has no checkpoints.
-            NonFiniteError: there is no checkpoint but the last that was restored.
+            NonFiniteError: there is no checkpoint except the one that was restored last.
         """
         self._required("requests a roll back").wait()
         found = self._newest_finite(progress.global_batch)

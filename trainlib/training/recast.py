@@ -1,7 +1,7 @@
 """Rebuild Keras models in another precision.
 
-Keras fixes the dtypes of a layer when it is made, so the model is rebuilt: layer by layer from
-their configurations, then connected as the model is. The global policy is not used.
+Keras fixes the dtypes of a layer when it is made. So each layer is made again from its
+configuration, and the layers are connected as in the model. The global policy is not used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WIDE_KINDS = ("Softmax", "Normalization", "Rescaling")
 
 
 def recast(model: Any, precision: Precision) -> Any:
-    """Return a model of the same variables that computes in a policy; itself if it already does.
+    """Return a model with the same variables that computes in a policy; itself if it already does.
 
     Softmax layers, layers that scale inputs, and layers that make the outputs compute in the
     parameters' dtype.

@@ -1,9 +1,9 @@
-"""Parts of a forward pass that the backward pass computes again instead of keeping them.
+"""Recomputation of parts of a forward pass in the backward pass, instead of storing activations.
 
     y = f(x, w),   (dL/dx, dL/dw) = the gradient of f computed again from x and w
 
-The second computation begins with the values that the first was given: its dropout has the same
-masks, and what it assigns to variables is dropped, so that batch statistics are updated once.
+The second computation begins with the same values as the first: its dropout has the same masks. The
+values that it assigns to variables are dropped, so that batch statistics are updated once.
 
 This module imports Keras, as `variable_scope` does.
 """
@@ -39,7 +39,8 @@ class Recomputed:
     A part inside of another one is not recomputed by itself.
 
     Args:
-        function: computes the part: any arguments, a structure of tensors as a result.
+        function: function that computes the part; it takes any arguments and returns a structure of
+            tensors.
         scope: the values of the variables in the pass.
         layers: layers whose variables the part reads.
     """
@@ -67,12 +68,12 @@ class Recomputed:
 
 @dataclasses.dataclass
 class _FirstComputation:
-    """What the first computation of a part returned.
+    """Result of the first computation of a part.
 
     Attributes:
-        leaves: its outputs, flat.
-        structure: its outputs.
-        scope: holds what it assigned to variables.
+        leaves: the outputs as a flat list.
+        structure: the outputs in their structure.
+        scope: scope with the values that were assigned to variables.
     """
 
     leaves: list[Any]
@@ -86,10 +87,10 @@ class _PartCall:
     Both computations begin with the same values of all variables, in the same contexts.
 
     Args:
-        function: computes the part.
+        function: function that computes the part.
         scope: the values of the variables in the pass.
         trained: the trained variables that the part reads.
-        arguments: `(args, options)` of the function.
+        arguments: positional and keyword arguments of the function, `(args, options)`.
 
     Attributes:
         inputs: the tensors among the arguments that may have a gradient.
@@ -116,7 +117,7 @@ class _PartCall:
         """Return the floating outputs of the part and its penalties.
 
         Args:
-            *tensors: `self.tensors`, or others in their place.
+            *tensors: tensors in the place of `self.tensors`.
         """
         count = len(self.inputs)
         weights = {id(v): w for v, w in zip(self._trained, tensors[count:], strict=True)}
@@ -142,10 +143,11 @@ class _PartCall:
     def outputs(self, results: Sequence[Tensor]) -> Any:
         """Return the outputs of the part.
 
-        What its first computation assigned to variables, and its penalties, are those of the pass.
+        The values that the first computation assigned to variables, and its penalties, are added to
+        the pass.
 
         Args:
-            results: of `compute`, as tensors with the gradient of the second computation.
+            results: results of `compute`, as tensors with the gradient of the second computation.
         """
         first = self._first
         assert first is not None
@@ -164,13 +166,13 @@ def with_recomputed_gradient(
     """Return a function whose gradient computes it again, after the gradients of its results.
 
     Args:
-        function: of floating tensors, with a tuple of floating tensors as its result.
-        delayed: number of its first arguments that the second computation is given only after
-            these gradients, so that XLA does not merge the two computations.
+        function: function of floating tensors that returns a tuple of floating tensors.
+        delayed: number of leading arguments that are passed to the second computation only after
+            the gradients of the results, so that XLA does not merge the two computations.
 
     Differences:
-        TensorFlow: `tf.recompute_grad` adds 0 to all arguments, the parameters too, and XLA leaves
-            that out.
+        TensorFlow: `tf.recompute_grad` adds 0 to all arguments for that purpose, parameters
+            included, and XLA removes the addition.
     """
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -190,7 +192,7 @@ def with_recomputed_gradient(
 
 
 class _Nesting(threading.local):
-    """How many parts this thread is within: each replica is traced in a thread."""
+    """Nesting depth of parts in this thread: each replica is traced in a thread."""
 
     depth: int = 0
 
@@ -209,7 +211,7 @@ def _within_part() -> Iterator[None]:
 
 
 def _current_call_state() -> Context:
-    """Return the context with what Keras holds now."""
+    """Return the context of Keras's current global state."""
     state = call_state()
     return lambda: in_call_state(state)
 

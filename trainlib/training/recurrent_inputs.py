@@ -48,12 +48,12 @@ def multiply_inputs_first(
     A cell with dropout, which may differ by gate, keeps the layer's own loop.
 
     Args:
-        layer: of `recurrent_layers_of`.
-        inner_loop: its method `inner_loop`.
-        sequences: its inputs, [batch, time, features].
-        initial_state: as of the method.
-        mask: as of the method.
-        training: as of the method.
+        layer: recurrent layer, from `recurrent_layers_of`.
+        inner_loop: the method `inner_loop` of the layer, which this function replaces.
+        sequences: inputs of the layer, [batch, time, features].
+        initial_state: initial states of the cell, as for `inner_loop`.
+        mask: mask of the time steps, bools [batch, time], or a list of masks; None for none.
+        training: whether the layer is called in training mode. Default: False.
     """
     cell = layer.cell
     if not training or cell.dropout or cell.recurrent_dropout:
@@ -122,7 +122,7 @@ def _gru(cell: Any, x: Tensor, states: Any, training: bool = False) -> tuple[Ten
 
 
 def _biases(cell: Any) -> tuple[Any, Any]:
-    """Return the biases of the products of inputs and of states; None for one that is not there."""
+    """Return the biases of the products of inputs and of states; None for a missing one."""
     if cell.bias is not None and getattr(cell, "reset_after", False):  # a GRU with both
         return cell.bias[0], cell.bias[1]
     return cell.bias, None
@@ -134,7 +134,7 @@ def _add_bias(x: Tensor, bias: Any) -> Tensor:
 
 
 def _inner_loops() -> list[Callable[..., Any]]:
-    """Return the loops over the time steps that Keras has."""
+    """Return Keras's implementations of the loop over time steps."""
     layers = keras.layers
     return [layer.inner_loop for layer in (layers.RNN, layers.SimpleRNN, layers.LSTM, layers.GRU)]
 

@@ -1,4 +1,4 @@
-"""The contexts in which a model is called, which are entered again where a part is recomputed."""
+"""Contexts of a forward pass that are entered again when a part of it is recomputed."""
 
 from __future__ import annotations
 

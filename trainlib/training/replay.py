@@ -40,10 +40,10 @@ def trace_step(
     model are not visible.
 
     Args:
-        make_step: makes the step from an observer: `lambda observer: tl.train_step(config,
-            observer=observer)`.
-        state: state before the step.
-        batch: batch of the step.
+        make_step: function that makes the step with an observer, such as `lambda observer:
+            tl.train_step(config, observer=observer)`.
+        state: training state before the step.
+        batch: batch of the step, `(x, y)` or `(x, y, sample_weight)`.
         last: whether the step ends an epoch.
     """
     arguments = [tf.convert_to_tensor(x) for x in tf.nest.flatten((state, batch))]
@@ -70,10 +70,10 @@ class ReplayPoint(NamedTuple):
     """A step of a run to repeat.
 
     Attributes:
-        state: state before the step.
-        batch: batch of the step.
+        state: training state before the step.
+        batch: batch of the step, `(x, y)` or `(x, y, sample_weight)`.
         last: whether the step ends an epoch.
-        description: which step it is, in words.
+        description: description of the step for the user, with its epoch and batch.
     """
 
     state: TrainState
@@ -86,7 +86,7 @@ class CheckpointsBefore:
     """A read-only view of the checkpoints that were made before a step.
 
     Args:
-        checkpoints: those of the run; None for none.
+        checkpoints: checkpoints of the run; None for none.
         number: number of the step, counted over the model's whole training from 1.
     """
 
@@ -131,10 +131,10 @@ def find_step(
     Nothing is saved; the callbacks are called as they were in the run.
 
     Args:
-        context: of a new trainer, made as that of the run: `trainer.context`.
-        config: what the run's `fit` was given: `trainer.fit_config(...)`.
+        context: `trainer.context` of a new trainer with the arguments of the run's trainer.
+        config: `trainer.fit_config(...)` with the arguments of the run's `fit`.
         number: number of the step, counted over the model's whole training from 1.
-        checkpoints: those of the run. Default: None, train from the start.
+        checkpoints: checkpoints of the run. Default: None, train from the start.
 
     Raises:
         ValueError: the run ends before that step, or there are several workers.
@@ -188,7 +188,7 @@ def _floating(part: str, tree: Tree) -> list[tuple[str, Tensor]]:
 def _computed(
     graph: Any, given: set[Any], observed: Sequence[tuple[str, Tensor]]
 ) -> list[tuple[str, Tensor]]:
-    """Return what a graph computes, in its order, by the observed names or operation names.
+    """Return the tensors of a graph in their order, with their observed or operation names.
 
     Operation names follow the part of the step: "forward" up to the loss, "backward" up to the
     gradients, then "update".

@@ -45,9 +45,9 @@ class Replicas(OneDevice):
     XLA cannot compile a sum over replicas: "xla" compiles the parts of a step before and after it.
 
     Args:
-        strategy: of `mirrored` or `multi_worker`.
-        sums_within: whether the gradients are computed with sums over replicas: in batch
-            normalization, or of the losses of several outputs.
+        strategy: the `tf.distribute.Strategy`, from `mirrored` or `multi_worker`.
+        sums_within: whether computing the gradients includes sums over replicas, as in batch
+            normalization, or for the losses of several outputs. Default: False.
     """
 
     all_reduce = staticmethod(all_reduce)
@@ -86,7 +86,7 @@ class Replicas(OneDevice):
     def eval_loop(self, step: EvalStep, variables: Any, batch_size: int) -> Loop:
         """Return a loop of evaluation steps on equal parts of the batches, without padding.
 
-        Each replica evaluates the examples that are left over, and the first counts them.
+        The examples that are left over are evaluated on every replica and counted on the first.
         """
         rest = batch_size % self.count
 

@@ -18,9 +18,9 @@ from trainlib.training.reentry import reentered
 def replicated(apply_fn: ApplyFn) -> ApplyFn:
     """Return a model's function for a replica's part of a batch.
 
-    Its x is a pair (x, `Part`): the inputs, and what is known of the part. Batch statistics are
-    those of the whole batch, in layers that `synchronize` prepared. Each replica makes different
-    random draws from the same state, which stays the same on all.
+    Its argument x is a pair of the inputs and their `Part`. Batch statistics are those of the whole
+    batch, in layers that `synchronize` prepared. Each replica draws different random numbers from
+    the same state, which stays the same on all.
     """
 
     def apply(params: Tree, model_state: Tree, x: Any, training: bool) -> ModelOutput:
@@ -58,7 +58,7 @@ def _fold_in(seed: Tensor, replica: Tensor) -> Tensor:
 
 
 def _advance_seeds(model_state: Tree, start: Tree, end: Tree) -> Tree:
-    """Return the new state, its seeds advanced by as much as the replica's seeds were."""
+    """Return the new state, with its seeds advanced by as much as the replica's seeds."""
     if not isinstance(model_state, Mapping):
         return end
     return {

@@ -24,7 +24,7 @@ from trainlib.transforms.decay import Mask
 RESERVED_NAMES = ("loss", "epoch", "step", "seconds")
 """Names of results that are not metrics."""
 Metrics: TypeAlias = Sequence[Any] | Mapping[str, Any]
-"""Metrics by name, as functions, and objects of Keras, which have names; or these by output."""
+"""Metrics as names, functions or objects of Keras, listed or by result name; or by output."""
 
 
 def metrics_by_name(metrics: Metrics) -> dict[str, Metric | ExampleMetric]:
@@ -56,7 +56,7 @@ def _name(metric: Any) -> str:
 
 
 def resolve_metric(metric: Any) -> Metric | ExampleMetric:
-    """Return the metric of a name, with its defaults; of a Keras object; or the metric itself.
+    """Return a metric: itself, the one of a name with its defaults, or that of a Keras object.
 
     Raises:
         ValueError: there is no such name.
@@ -75,7 +75,7 @@ def resolve_metric(metric: Any) -> Metric | ExampleMetric:
 
 
 def resolve_loss(loss: Any) -> Loss:
-    """Return the loss of a name, of a Keras object, or the function itself.
+    """Return a loss function: itself, the one of a name, or that of a Keras object.
 
     Raises:
         ValueError: there is no such name, or a Keras loss has another reduction than a mean.
@@ -118,7 +118,7 @@ def _is_of_trainlib(function: Any) -> bool:
 
 
 def _checked_function(kind: str, value: Any) -> Any:
-    """Return a function of y_true and y_pred; a custom one is given both in one rank."""
+    """Return a function of y_true and y_pred; a custom one receives both in the same rank."""
     check_not_class(kind, "a name, a function or an object", value)
     if not callable(value):
         raise TypeError(f"{kind} must be a name or a function (y_true, y_pred), got {value!r}")
@@ -128,7 +128,7 @@ def _checked_function(kind: str, value: Any) -> Any:
 
 
 def _with_matched_ranks(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return a function of y_true and y_pred that is given two tensors in one rank."""
+    """Return a function of y_true and y_pred that receives two tensors in the same rank."""
 
     @functools.wraps(function)
     def matched(y_true: Any, y_pred: Any) -> Any:
@@ -142,7 +142,7 @@ def _with_matched_ranks(function: Callable[[Any, Any], Any]) -> Callable[[Any, A
 def restrict_regularizer(
     regularizer: Regularizer | None, mask: Mask, params: Tree
 ) -> Regularizer | None:
-    """Return the regularizer on the parameters of the mask, after checking the mask on them."""
+    """Return the regularizer, restricted to the parameters of a mask that is checked on them."""
     if regularizer is None:
         return None
     check_not_class("regularizer", "a function such as tl.l2()", regularizer)

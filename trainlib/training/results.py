@@ -26,8 +26,8 @@ class ResultsReader:
     Args:
         programs: the compiled functions and the state in variables.
         schedules: schedules to report, by name.
-        report_skipped: whether to report the number of skipped steps; with a loss scale it is
-            always reported, and so is the scale.
+        report_skipped: whether to report the number of skipped steps. With a loss scale, it and the
+            scale are reported in any case.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ResultsReader:
         return self.epoch_results(metric_states) | self.learning_rates()
 
     def epoch_results(self, metric_states: MetricStates) -> Results:
-        """Return the results of an epoch: NaN where every step was skipped, so that none counts."""
+        """Return the results of an epoch: NaN if all of its steps were skipped."""
         values = self.results(metric_states)
         if self._programs.config.skips_nonfinite:
             loss = self._programs.devices.total(metric_states)["loss"]
@@ -87,9 +87,9 @@ class ResultsReader:
         return int(variables.step.numpy() + skipped)
 
     def nonfinite_tensor(self) -> str | None:
-        """Return what was not finite at the step that ended a loop; None if none did.
+        """Return the name of the tensor that was not finite at the step that ended a loop, or None.
 
-        It is a parameter where an earlier update made one of finite gradients.
+        It is a parameter if an earlier update with finite gradients made it infinite or NaN.
         """
         guard = read_values(self._programs.variables.finite_guard)
         if not (self._programs.halts and guard.exhausted.numpy()):
@@ -130,5 +130,5 @@ def _no_value(x: float) -> float:
 
 
 def _shortest(x: Tensor) -> float:
-    """Return a number as it reads in its dtype: 0.001 for the float32 0.0010000000474974513."""
+    """Return the shortest decimal of a number in its dtype: 0.001 for float32 0.00100000005."""
     return float(str(x.numpy()))

@@ -9,14 +9,14 @@ import tensorflow as tf
 from trainlib.core.types import Tree
 
 MAX_SHAPES = 32
-"""Shapes of batches that have a program each; one program takes all others."""
+"""Number of shapes of batches with a separate program; one program takes all other shapes."""
 
 
 class ShapeLimit:
-    """Leaves axes open once batches have had many shapes, so that few programs are traced.
+    """Opens axes of specs once batches have had many shapes, so that few programs are traced.
 
     Args:
-        max_shapes: number of shapes that keep their own program.
+        max_shapes: number of shapes with a separate program. Default: `MAX_SHAPES`.
     """
 
     def __init__(self, max_shapes: int = MAX_SHAPES) -> None:

@@ -1,4 +1,4 @@
-"""`Source`: what yields batches, as data sets, sequences of batches, generators and loaders do."""
+"""`Source`: iterators of batches over data sets, sequences, generators and data loaders."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from trainlib.core.checks import check_integer
 from trainlib.training.batches import not_dense
 
 NO_LENGTH = (TypeError, ValueError, NotImplementedError, AttributeError, OverflowError)
-"""What `len` raises for a source whose length is unknown."""
+"""Exceptions of `len` for a source whose length is unknown."""
 
 
 @dataclass(frozen=True)
 class EpochLength:
-    """How many batches of a source make an epoch.
+    """Number of batches of a source in an epoch.
 
     Attributes:
-        steps: the number of batches; None for all that the source yields.
-        argument: name of the argument that gives the number, for error messages.
+        steps: number of batches; None for all that the source yields.
+        argument: name of the argument that sets the number, for error messages.
         continues: whether the next epoch continues after them, as in training, or begins again.
     """
 
@@ -53,7 +53,7 @@ class Source:
     Args:
         name: name of the argument, for error messages.
         data: the source.
-        length: how many batches make an epoch.
+        length: number of batches in an epoch.
 
     Raises:
         TypeError: it is none of these.
@@ -96,7 +96,7 @@ class Source:
         return Source(self.name, data(), self.length).open()
 
     def leave_out(self) -> None:
-        """Leave out an epoch that another process read: a shuffled data set goes to its next order.
+        """Skip an epoch that another process has read; a shuffled data set draws its next order.
 
         A data set draws the seed of its order when an iterator is made, a function may draw when it
         is called.

@@ -12,7 +12,7 @@ from trainlib.training.cluster import cluster
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 MAX_REPLICAS = 64
-"""Most replicas of a machine; TensorFlow starts one after another, which takes minutes for more."""
+"""Largest number of replicas on a machine: TensorFlow starts them one after another."""
 
 
 def get_strategy(name: str, replicas: int | None = None) -> Any:

@@ -28,7 +28,7 @@ STREAMED_BATCHES = 64
 MAX_WAIT = 0.25
 """Seconds that a chunk waits for a stream's next batch."""
 MAX_SIZES = 128
-"""Largest number of sizes that the batches of a stream have: each is compiled by itself."""
+"""Largest number of different batch sizes in a stream: each is compiled separately."""
 Shapes: TypeAlias = tuple[tuple[tuple[int, ...], Any], ...]
 """The shape and dtype of each array of a batch."""
 
@@ -36,18 +36,20 @@ Shapes: TypeAlias = tuple[tuple[tuple[int, ...], Any], ...]
 class StreamAdapter:
     """Batches from a `tf.data.Dataset`, another iterable, or a function that returns one.
 
-    An epoch is what the source yields until it ends. With a number of steps it is that many
-    batches; in training the next epoch continues after them, from the beginning again once the
-    source has ended. Batches may differ in their shapes; successive ones of one shape make a chunk.
+    An epoch has all batches that the source yields until it ends, or the given number of them. In
+    training with a number, the next epoch continues after the last batch, and a source that has
+    ended is read again. Batches may differ in their shapes; successive ones of one shape make a
+    chunk.
 
     Args:
         name: name of the argument, for error messages.
         data: source of batches, as `Source` takes it.
-        length: how many batches make an epoch. Default: all.
-        read: reads a batch. Default: (x, y) or (x, y, sample_weight).
-        max_wait: seconds that a chunk waits for the next batch. Default: 0.25.
+        length: number of batches in an epoch. Default: all.
+        read: function that reads a batch as a tuple. Default: `read_pair`, which takes (x, y) or
+            (x, y, sample_weight).
+        max_wait: longest time in seconds for which a chunk waits for the next batch. Default: 0.25.
         chunk_bytes: approximate size of a chunk in bytes. Default: 2^24.
-        identity: text that identifies the source, which a resumed run compares.
+        identity: text that identifies the source; a resumed run compares it.
 
     Raises:
         TypeError: the source is neither iterable nor a function, or a batch is malformed.
@@ -84,8 +86,8 @@ class StreamAdapter:
         """Yield the chunks of an epoch, each prepared while the one before it is in use.
 
         Args:
-            skip: number of batches of the epoch to read and leave out, having been trained on.
-            epochs: number of earlier epochs, which another process read.
+            skip: number of batches at the beginning of the epoch to read and leave out. Default: 0.
+            epochs: number of earlier epochs that another process has read. Default: 0.
         """
         return prefetch(_mark_last(self._groups(skip, epochs)))
 
@@ -135,7 +137,7 @@ class StreamAdapter:
         self._check_count(count, skip)
 
     def _leave_out(self, epochs: int) -> None:
-        """Leave out the epochs that another process read, so that the next one follows them."""
+        """Skip the epochs that another process has read."""
         for _ in range(epochs):
             self.source.begin_epoch()
             if self.length.steps is None:

@@ -1,7 +1,6 @@
-"""Which layers of a Keras model are trained: the flags that Keras keeps, and changes of them.
+"""Which layers of a Keras model are trained: the `trainable` flags of Keras, and their changes.
 
-A layer that is not trained is called in inference mode where that makes a difference, as that of
-batch normalization: this is Keras's rule, for which the flag of the layer counts.
+As in Keras, batch normalization whose layer is not trainable is called in inference mode.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from trainlib.training.model_variables import model_variables
 
 
 def trainable_flags(model: Any) -> list[bool]:
-    """Return what is trainable: of each layer, then of each variable, in the model's order."""
+    """Return the `trainable` flags of all layers, then of all variables, in the model's order."""
     return [bool(x.trainable) for x in (*all_layers(model), *model.variables)]
 
 
 def set_trainable_flags(model: Any, flags: Sequence[bool]) -> None:
-    """Set what is trainable, as `trainable_flags` returned it.
+    """Set the flags that `trainable_flags` returned.
 
     Raises:
         ValueError: the flags are those of another model.

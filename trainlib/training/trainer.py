@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 _STARTING = threading.Lock()
-"""Held while a trainer notes that it trains."""
+"""Guards the flags of trainers that say that a `fit` is running."""
 
 
 class Trainer(Inference):

@@ -16,14 +16,14 @@ from trainlib.core.types import Tensor
 
 
 class VariableScope(keras.StatelessScope):  # type: ignore[misc]
-    """The values of variables in a forward pass, and what it assigns to them.
+    """The values of variables in a forward pass, and the values that it assigns to them.
 
     Args:
-        given: all variables with their values.
-        trained: those that are trained.
+        given: all variables of the model, each with its value.
+        trained: the variables that are trained.
 
     Attributes:
-        trained: those that are trained.
+        trained: the variables that are trained, a list.
     """
 
     def __init__(self, given: list[tuple[Any, Tensor]], trained: Iterable[Any]) -> None:
@@ -56,7 +56,7 @@ class VariableScope(keras.StatelessScope):  # type: ignore[misc]
         super().add_update((variable, value))
 
     def value_of(self, variable: Any) -> Tensor:
-        """Return the value after the pass, the given tensor itself where nothing was assigned."""
+        """Return the value after the pass: the given tensor itself if none was assigned."""
         given, start = self._given[id(variable)]
         value = self.state_mapping[id(variable)]
         return given if value is start else value
@@ -74,12 +74,12 @@ class VariableScope(keras.StatelessScope):  # type: ignore[misc]
 
 
 class PartScope(VariableScope):
-    """The values of variables in a part of a forward pass, a function of some trained ones.
+    """The values of variables in a part of a forward pass that is a function of trained variables.
 
     Args:
-        given: all variables with their values before the part.
-        trained: those that are trained.
-        arguments: the values of those that the part is a function of, by id.
+        given: all variables of the model, each with its value before the part.
+        trained: the variables that are trained.
+        arguments: values of the variables of which the part is a function, by id of the variable.
     """
 
     def __init__(

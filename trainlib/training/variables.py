@@ -1,4 +1,4 @@
-"""Structures of variables: their values as tensors, and back."""
+"""Read structures of variables as tensors, and assign tensors to them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_values(variables: Any) -> Any:
 
 
 def assign_changed(variables: Any, old: Tree, new: Tree) -> None:
-    """Assign those of the new values that are other tensors than the old."""
+    """Assign the new values, except those that are the same tensor as the old value."""
     flat = map(tf.nest.flatten, (variables, old, new))
     for variable, before, after in zip(*flat, strict=True):
         if after is not before:
