@@ -16,7 +16,7 @@ class JSONLLogger(Callback):
     """Writes the history to a file, a JSON object per line and epoch.
 
     A result that is not finite is written as null. Each run overwrites the file; a resumed run
-    keeps the epochs up to its checkpoint. Of several workers the first writes.
+    keeps the epochs up to its checkpoint. With several workers, only the first one writes.
 
     Args:
         path: path of the file.
@@ -48,7 +48,7 @@ class CSVLogger(Callback):
     """Writes the history to a file as a table, a row per epoch.
 
     Results of several values are left out. Each run overwrites the file; a resumed run keeps the
-    epochs up to its checkpoint. Of several workers the first writes.
+    epochs up to its checkpoint. With several workers, only the first one writes.
 
     Args:
         path: path of the file.

@@ -19,7 +19,8 @@ def as_images(x: Any) -> np.ndarray | None:
     """Return inputs as images [n, height, width, channels] from 0 to 1; None if they are none.
 
     Args:
-        x: array; those of shape [n, height, width] or [n, height, width, 1 or 3] are images.
+        x: array of inputs; an image if its shape is [n, height, width] or [n, height, width, 1 or
+            3].
     """
     if not hasattr(x, "shape") or not _is_image_shape(x.shape[1:]):
         return None

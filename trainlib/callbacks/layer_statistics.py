@@ -33,10 +33,10 @@ class LayerStatistics(NamedTuple):
     """Statistics of the activations of a layer over some examples.
 
     Attributes:
-        mean: their mean.
-        std: their standard deviation.
-        saturated: fraction of them within 1% of an end of the range of sigmoid or tanh; None for
-            other activations.
+        mean: mean of the activations.
+        std: standard deviation of the activations.
+        saturated: fraction of the activations within 1% of an end of the range of sigmoid or tanh;
+            None for other activations.
         dead: fraction of the units of a ReLU that are 0 for every example; None for other
             activations. The units are those of the last axis.
 
@@ -68,15 +68,15 @@ def layer_statistics(
 ) -> dict[str, LayerStatistics]:
     """Return the statistics of the activations of each layer, the model in inference mode.
 
-    Layers with weights or an activation count, those of nested and of subclassed models too; the
-    cells of recurrent layers do not. Where the standard deviations fall from layer to layer, so do
-    the gradients; saturated and dead units have none.
+    Included are all layers with weights or an activation, also in nested and subclassed models, but
+    not the cells of recurrent layers. If the standard deviations decrease from layer to layer, the
+    gradients vanish; saturated and dead units have no gradient.
 
     Args:
         model: a built Keras model.
         x: an array, or a structure of arrays, of inputs.
-        params: values of its trained variables by path. Default: None, its own.
-        model_state: values of its other variables by path. Default: None, its own.
+        params: values of the trained variables by path. Default: None, the current values.
+        model_state: values of the other variables by path. Default: None, the current values.
 
     Returns:
         The statistics by the path of the layer, in the order of the calls.

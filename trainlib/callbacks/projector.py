@@ -30,8 +30,8 @@ def write_embeddings(folder: Path, points: np.ndarray, labels: Any, x: Any) -> N
     Args:
         folder: folder of the run's events.
         points: float array [n, dimensions].
-        labels: [n], or [n, classes], where the largest marks the label; of several outputs by
-            their names.
+        labels: label of each point, [n]; or [n, classes], whose largest entry marks the label; for
+            several outputs a mapping by name.
         x: the inputs; each point is shown as its image, if one of them is an image.
     """
     lines = ["\t".join(f"{value:.6g}" for value in point) for point in points]
@@ -51,8 +51,8 @@ def write_embeddings(folder: Path, points: np.ndarray, labels: Any, x: Any) -> N
 def last_hidden(model: Any) -> Any | None:
     """Return a Keras model up to the input of its last layer with parameters.
 
-    Of several outputs it is the last layer before the first of them. None if Keras does not know
-    the order of its layers, or there is no earlier layer.
+    With several outputs it is the last layer before the first of them. None if Keras does not know
+    the order of the layers, or there is no earlier layer.
     """
     if not getattr(model, "inputs", None):
         return None

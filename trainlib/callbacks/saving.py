@@ -96,7 +96,7 @@ class SaveBest(Callback):
 
     Args:
         monitor: name of the result that is compared. Default: "val_loss".
-        mode: "min", lower is better; "max", higher is better; "auto", decided by the name.
+        mode: "min", lower is better; "max", higher is better; "auto", inferred from the name.
             Default: "auto".
 
     Raises:

@@ -53,11 +53,12 @@ class TensorBoard(Callback):
         histogram_epochs: epochs between two sets of histograms and images of weights, at least 0;
             0 for none. Default: 1.
         graph: whether to write the graph. Default: True.
-        hyperparameters: those of the run by name: numbers, bools and text. Default: None.
+        hyperparameters: hyperparameters of the run by name: numbers, bools and text. Default: None.
         examples: some examples as (x, y), whose inputs are shown; x and y of several inputs and
             outputs are mappings by name. Default: None.
-        model: the Keras model that is trained; the projector shows its last hidden layer for the
-            examples, that before the first of several outputs. Default: None.
+        model: the Keras model that is trained. The projector shows the activations of its last
+            hidden layer for the examples; with several outputs, of the layer before the first one.
+            Default: None.
         layer_statistics: whether statistics of the gradients of each parameter are written, with
             the histograms, and those of the activations of each layer of `model` for the examples.
             Default: False.

@@ -15,10 +15,10 @@ class Unfreeze(Callback):
     """Trains frozen layers of a Keras model from later epochs on, and prints a line about it.
 
     The step is compiled again after these epochs. Parameters that were trained before keep the
-    state of the optimizer; those that are unfrozen begin with a new one. Give them a group of their
-    own by `tl.param_rules(..., strict=False)`, so that an optimizer that counts its updates, as
-    `adam` for its bias correction, begins to count for them; a resumed run continues with the
-    layers that were trained at its checkpoint.
+    state of the optimizer; those that are unfrozen begin with a new one. Put them into a separate
+    group by `tl.param_rules(..., strict=False)`, so that the update counter of an optimizer, as in
+    the bias correction of `adam`, begins at 0 for them. A resumed run continues with the layers
+    that were trained at its checkpoint.
 
     Args:
         steps: patterns of layers, by the number of epochs after which they are trained. A pattern

@@ -16,7 +16,7 @@ class ValidationRatio(Callback):
 
     Args:
         monitor: name of the result. Default: "loss".
-        log: called with the line after each epoch. Default: `print`.
+        log: function that is called with a line after each epoch. Default: `print`.
 
     Raises:
         TypeError: monitor is not a name.

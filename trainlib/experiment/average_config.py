@@ -21,7 +21,7 @@ class AverageConfig:
 
     Args:
         kind: "none", the default; "ema", the exponential moving average of `tl.ema`; or "swa", the
-            mean of several states of the last part of the run, as of `tl.swa`.
+            mean of several states of the last part of the run, as for `tl.swa`.
         decay: decay rate of "ema", in [0, 1). Default: 0.999.
         start: fraction of the run after which "swa" averages states, in [0, 1). Default: 0.75.
         every: updates between two states that "swa" averages, at least 1. Default: None, one epoch.

@@ -44,8 +44,8 @@ def calibrate_models(
 
     Args:
         config: the experiment.
-        task: its data, with a validation part.
-        built: its trained model.
+        task: data of the experiment, with a validation part.
+        built: the trained model, as built by `build_models`.
 
     Raises:
         ValueError: the likelihood has no maximum, so that no temperature can be fitted.

@@ -60,16 +60,19 @@ class ExperimentConfig:
         code_path: folders that are searched for custom modules, separated as in $PYTHONPATH. A run
             records the folders of its modules. Default: None, the working directory.
         safe_mode: whether to refuse `.keras` files that contain code. Default: True.
-        parameters: file with the initial parameters of the model, as of
-            `tl.interop.load_parameters`. Default: None, they are random, or those in the model's
+        parameters: path of a file with the initial parameters of the model, see
+            `tl.interop.load_parameters`. Default: None, random parameters, or those in the model's
             file.
-        optimizer: an optimizer. Default: "adam". Its `learning_rate` may be "auto".
-        param_rules: hyperparameters by path, as of `tl.param_rules`. Default: None.
-        gradient_accumulation_steps: batches whose gradients are accumulated for an update. Default:
-            1.
+        optimizer: the optimizer. Its `learning_rate` may be "auto": found by a range test. Default:
+            "adam".
+        param_rules: rules that set hyperparameters by path of a parameter, see `tl.param_rules`.
+            Default: None.
+        gradient_accumulation_steps: number of batches whose gradients are accumulated for an
+            update, at least 1. Default: 1.
         lazy_embeddings: whether only the rows of embeddings with a gradient are updated, as by
             `tl.lazy`. Default: False.
-        schedule: a schedule, several, or a `ScheduleConfig`. Default: "constant".
+        schedule: a learning-rate schedule, a sequence of them, or a `ScheduleConfig`. Default:
+            "constant".
         monitors: "reduce_on_plateau", "early_stop" or both. Default: none.
         regularizer: a penalty on parameters. Default: None.
         regularized_params: regular expression for the paths of penalized parameters. Default: None,
@@ -89,12 +92,17 @@ class ExperimentConfig:
         epochs: passes over the training examples, at least 1. Default: 10.
         batch_size: examples in a batch, at least 1. Default: 32.
         seed: seed of everything random, from 0 to 2**32 - 1. Default: 0.
-        precision: as of `tl.Trainer`. Default: None, the precision of the model.
-        execution: as of `tl.Trainer`. Default: "auto".
-        gradient_checkpointing: as of `tl.Trainer`. Default: False.
-        strategy: as of `tl.Trainer`. Default: "auto".
-        replicas: as of `tl.Trainer`. Default: None.
-        nonfinite: as of `tl.Trainer`. Default: "epoch".
+        precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16". Default: None, the
+            precision of the model.
+        execution: how steps are executed: "graph", "xla", "xla_update" or "auto", see `tl.Trainer`.
+            Default: "auto".
+        gradient_checkpointing: whether the backward pass recomputes activations, to save memory.
+            Default: False.
+        strategy: "one_device", "mirrored", "multi_worker" or "auto", see `tl.Trainer`. Default:
+            "auto".
+        replicas: number of devices of the strategy "mirrored". Default: None, all accelerators.
+        nonfinite: policy for losses and gradients that are not finite: "none", "epoch", "stop",
+            "skip" or "roll_back", see `tl.Trainer`. Default: "epoch".
         norms: whether norms of gradients and updates are reported. Default: None, if `tensorboard`
             is given.
         worker_timeout: seconds that workers wait for each other at the start. Default: 300.
@@ -104,7 +112,7 @@ class ExperimentConfig:
         calibrate: whether a temperature is fitted on the validation data after training and saved
             with the model. Default: False.
         report: whether `report.html` is written at the end. Default: True.
-        checkpoints: a `CheckpointConfig`.
+        checkpoints: a `CheckpointConfig`: when checkpoints are saved, and which are kept.
         ensemble: an `EnsembleConfig`: models that `tl.run_ensemble` trains and averages.
         tensorboard: a `TensorBoardConfig`. Default: None, nothing is written for TensorBoard.
 
@@ -341,7 +349,7 @@ class ExperimentConfig:
         """Check all settings, and those that depend on each other.
 
         Raises:
-            ValueError, TypeError: as of the class.
+            ValueError, TypeError: as for the constructor.
         """
         check_settings(self)
         check_nested(self)
@@ -362,7 +370,8 @@ class ExperimentConfig:
         """Return the configuration that `to_json` wrote.
 
         Raises:
-            ValueError, TypeError: the text is not JSON, a setting is unknown, or as of the class.
+            ValueError, TypeError: the text is not JSON, a setting is unknown, or as for the
+                constructor.
         """
         return serialization.from_json(cls, text)
 
@@ -375,7 +384,7 @@ class ExperimentConfig:
         """Return the configuration in the text of a flag file.
 
         Raises:
-            ValueError, TypeError: a line is not a flag of `train`, or as of the class.
+            ValueError, TypeError: a line is not a flag of `train`, or as for the constructor.
         """
         return flat.from_flags(cls, text)
 

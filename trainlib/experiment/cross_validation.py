@@ -56,7 +56,7 @@ def cross_validate(
             report.html. Default: None, nothing is written.
         resume: whether finished folds of an interrupted call are read from `run_dir` instead of
             trained again. Default: False.
-        log: called with a line for each fold. Default: not called.
+        log: function called with a line for each fold. Default: not called.
 
     Returns:
         A `CrossValidationResult`.

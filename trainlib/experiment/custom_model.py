@@ -31,7 +31,7 @@ def wrapped(
 
     Args:
         config: the experiment.
-        task: its data.
+        task: data of the experiment, with its loss and targets.
         custom: the model.
         layers: layers that scale the input, or a dict of them by input; ignored if the model has
             such layers.

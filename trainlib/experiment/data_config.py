@@ -50,9 +50,9 @@ class DataConfig:
         stream_pipeline: whether the training part of a custom pipeline is read again in each epoch.
             Default: False, it is read into memory once.
         steps_per_epoch: number of batches in an epoch of such a pipeline. Default: None, all.
-        augment: augmentation of the training images, such as "flip=horizontal,rotation=0.1", as of
+        augment: augmentation of the training images, such as "flip=horizontal,rotation=0.1", as for
             `tl.augmentation.parse_chain`; or `module:function`, a function `(x, y, key) -> (x, y)`
-            as of `tl.Trainer`. Default: None, no augmentation.
+            as for `tl.Trainer`. Default: None, no augmentation.
 
     Raises:
         ValueError, TypeError: a setting has another type or is out of its range.

@@ -43,8 +43,8 @@ def load_data(
 
     Args:
         config: the experiment.
-        preprocessing: preprocessing rules of a table, as of `build_task`. Default: None.
-        class_names: names of the classes, as of `build_task`. Default: ().
+        preprocessing: preprocessing rules of a table, as for `build_task`. Default: None.
+        class_names: names of the classes, as for `build_task`. Default: ().
         training_rows: function of the targets outside the test part that returns the indices of
             the examples to which the rules of a table are fitted. Default: None, the training
             examples of the configuration.
@@ -94,7 +94,7 @@ def _reading(
     class_names: tuple[str, ...],
     training_rows: Callable[[np.ndarray], np.ndarray] | None,
 ) -> Reading:
-    """Return how the file of a configuration is read; arguments as of `load_data`."""
+    """Return how the file of a configuration is read; arguments as for `load_data`."""
     data, stratify = config.data, config.data.stratify != "no"
 
     def own_rows(y: np.ndarray) -> np.ndarray:

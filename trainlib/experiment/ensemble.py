@@ -58,7 +58,7 @@ def run_ensemble(
             False.
         jobs: number of processes that train members. Default: None, one per core if the training
             time of the first member shows that this saves time, else 1.
-        log: called with lines on the progress. Default: not called.
+        log: function called with lines on the progress. Default: not called.
 
     Returns:
         An `EnsembleResult`. `evaluate`, `predict` and `report` take its folder.

@@ -66,8 +66,8 @@ def average_members(
     Args:
         folder: folder of the ensemble, in which all members are trained.
         config: configuration of the ensemble.
-        task: its data.
-        log: called with lines on the weights and the temperature.
+        task: data of the ensemble, with its loss and targets.
+        log: function called with lines on the weights and the temperature.
         safe_mode: whether to refuse models of members that contain code. Default: False, this
             process has written them.
     """
@@ -126,7 +126,7 @@ def _predict(
     Args:
         model: the Keras model.
         config: configuration of the ensemble.
-        task: its data.
+        task: data of the ensemble, with its loss and targets.
         parts: names of the parts.
     """
     evaluator = Evaluator(model, precision=config.precision, execution="graph")

@@ -22,8 +22,8 @@ def check_ensemble(config: ExperimentConfig, task: Task) -> None:
     """Raise `ValueError` for an ensemble that cannot be trained or averaged.
 
     Args:
-        config: its configuration.
-        task: its data.
+        config: configuration of the ensemble.
+        task: data of the ensemble, with its loss and targets.
     """
     ensemble = config.ensemble
     if ensemble.is_one:

@@ -43,7 +43,7 @@ class MemberState(NamedTuple):
     Attributes:
         folder: folder of the ensemble.
         config: configuration of the ensemble.
-        task: its data in parts.
+        task: data of the ensemble, in parts.
         pool: pool of compiled programs that members share.
     """
 
@@ -120,7 +120,7 @@ def member_task(config: ExperimentConfig, task: Task, index: int) -> Task:
 
     Args:
         config: configuration of the ensemble.
-        task: its data.
+        task: data of the ensemble, with its loss and targets.
         index: index of the member, from 0.
     """
     if config.ensemble.by != "fold":

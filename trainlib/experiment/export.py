@@ -33,7 +33,7 @@ _PACKAGES = {
 
 
 class Exported(NamedTuple):
-    """What `export_run` wrote.
+    """Result of `export_run`.
 
     Attributes:
         path: the file, or the folder of a SavedModel.
@@ -55,8 +55,8 @@ class ExportData:
     """Examples for which the predictions of an exported model are compared with the run's model.
 
     Args:
-        data: an .npz file, a table, or images, as of `predict`. Default: None, the test examples of
-            the run.
+        data: path of an .npz file, a table, or images, as for `predict`. Default: None, the test
+            examples of the run.
         data_dir: folder that is searched first for the files of the run's data set. Default: None.
 
     Example:
@@ -96,7 +96,7 @@ def export_run(
         examples: examples for the comparison. Default: `ExportData()`, the run's test examples.
         code_path: folders of custom modules. Default: None, the folders that the run recorded.
         safe_mode: whether to refuse files that contain code. Default: True.
-        log: called with lines on differences from the training data. Default: not called.
+        log: function called with lines on differences from the training data. Default: not called.
 
     Returns:
         An `Exported`.

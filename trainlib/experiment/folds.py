@@ -147,7 +147,7 @@ def whole_task(config: ExperimentConfig) -> Task:
     """Return the task whose training examples are all examples outside the test part.
 
     Raises:
-        ValueError, TypeError, OSError: as of `build_task`; or the data set has a validation part.
+        ValueError, TypeError, OSError: as for `build_task`; or the data set has a validation part.
     """
     if config.data.stream_pipeline:
         raise ValueError("folds needs all examples in memory: leave out stream_pipeline")
@@ -175,7 +175,7 @@ def fold_task(config: ExperimentConfig, dataset: Dataset, fold: Fold) -> Task:
         fold: the fold.
 
     Raises:
-        ValueError, TypeError, OSError: as of `build_task`.
+        ValueError, TypeError, OSError: as for `build_task`.
     """
     config = _data(config, train_examples=None)
     if dataset.preprocessing is not None and is_table(config.dataset):

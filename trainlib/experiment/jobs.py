@@ -79,9 +79,10 @@ def run_jobs(
     interrupted or killed, the processes end. Output of jobs in other processes is discarded.
 
     Args:
-        function: `(state, argument) -> value`. For several processes it must be a function of a
-            module, and arguments and values must be picklable.
-        make_state: makes the state of a process, which its jobs share, such as `TrainerPool`.
+        function: function `(state, argument) -> value`. For several processes it must be defined at
+            the top level of a module, and arguments and values must be picklable.
+        make_state: function that makes the state that the jobs of a process share, such as
+            `TrainerPool`.
         arguments: arguments of the jobs.
         jobs: number of processes; they share the processor's cores. Default: 1, this process.
 

@@ -28,7 +28,7 @@ def check_memory(config: ExperimentConfig, task: Task) -> None:
 
     Args:
         config: the experiment.
-        task: its data.
+        task: data of the experiment, with its loss and targets.
 
     Raises:
         ValueError: they need more than the free memory.

@@ -102,7 +102,7 @@ def build_named(config: ExperimentConfig, task: Task, layers: Any = ()) -> Any:
 
     Args:
         config: the experiment.
-        task: its data.
+        task: data of the experiment, with its loss and targets.
         layers: layers that scale the input. Default: none.
 
     Raises:

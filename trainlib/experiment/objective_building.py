@@ -90,8 +90,8 @@ def build_losses(
 
     Args:
         config: the experiment.
-        task: its data, its loss and the outputs of the model.
-        from_logits: as of `build_loss`.
+        task: data of the experiment, with its loss and the outputs of the model.
+        from_logits: as for `build_loss`.
 
     Raises:
         ValueError: the loss of an output is unknown, or takes another form of targets than `loss`.
@@ -124,7 +124,7 @@ def build_metrics(
 
     Args:
         config: the experiment.
-        task: its data and the names of its metrics.
+        task: data of the experiment, with the names of its metrics.
         from_logits: whether the predictions are logits.
     """
     if not task.signature.outputs:

@@ -171,7 +171,7 @@ def build_optimizer(
         learning_rate: a number or a schedule, in place of the configuration's.
         holds: whether the state holds the bounds of clipping, and hyperparameters beside a schedule
             too. Default: False.
-        rules: as of `build_optimization`. Default: "".
+        rules: as for `build_optimization`. Default: "".
     """
     factory = optimizer_factory(config)
     options = _options(config, learning_rate)

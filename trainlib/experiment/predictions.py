@@ -32,8 +32,8 @@ def predict_test(
 
     Args:
         config: configuration of the run.
-        task: its task.
-        built: its model.
+        task: data of the run, with its loss and targets.
+        built: the model, as built by `build_models`.
     """
     test = task.part("test")
     x, y = task.arrays(test)

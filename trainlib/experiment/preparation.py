@@ -113,7 +113,7 @@ def prepare_run(
 
     Args:
         config: the experiment.
-        task: its data.
+        task: data of the experiment, with its loss and targets.
         session: the part of this process in the run.
         program_source: returns the compiled programs of a trial, which saves no checkpoints.
             Default: None, a run in a folder, with programs of its own.
@@ -259,7 +259,7 @@ def calibrated(
     Args:
         prepared: the run, trained.
         stop: the request that ended training before its last epoch; None if none did.
-        log: called with a line on the temperature.
+        log: function called with a line on the temperature.
 
     Returns:
         The run, whose model then has the temperature, and the effect of the temperature by part of

@@ -40,12 +40,13 @@ def pretrain_models(
 
     Args:
         config: the experiment.
-        task: its data.
-        built: its model, which is changed in place.
-        log: called with a line for each epoch. None: only check that pretraining is possible.
+        task: data of the experiment, with its loss and targets.
+        built: the model, as built by `build_models`; changed in place.
+        log: function called with a line for each epoch. None: only check that pretraining is
+            possible.
 
     Returns:
-        The records, as of `read_pretraining`; [] without pretraining.
+        The records, as for `read_pretraining`; [] without pretraining.
 
     Raises:
         ValueError, TypeError, OSError: the data are missing or do not suit the model, or the model

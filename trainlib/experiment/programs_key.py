@@ -52,8 +52,8 @@ def programs_key(config: ExperimentConfig, task: Task, built: Models) -> str | N
 
     Args:
         config: the experiment; its learning rate is not "auto".
-        task: its data.
-        built: its model.
+        task: data of the experiment, with its loss and targets.
+        built: the model, as built by `build_models`.
 
     Returns:
         The key; None if the programs cannot be shared, because the data are streamed, or the model

@@ -31,9 +31,9 @@ def find_learning_rate(
 
     Args:
         config: the experiment; its learning rate, schedule and epochs are ignored.
-        task: its data and loss.
-        built: its model.
-        on_step: called after each step, as of `lr_finder`. Default: None.
+        task: data of the experiment, with its loss.
+        built: the model, as built by `build_models`.
+        on_step: function called after each step, as for `lr_finder`. Default: None.
         range_test: options of the test. Default: `RangeTest()`.
     """
     return lr_finder(

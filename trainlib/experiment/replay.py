@@ -24,7 +24,7 @@ def replay_step(config: ExperimentConfig, folder: Path, step: int) -> str:
 
     Args:
         config: configuration of the run.
-        folder: its folder.
+        folder: folder of the run.
         step: number of the batch, counted from 1 over the whole run.
 
     Returns:

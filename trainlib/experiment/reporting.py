@@ -115,7 +115,7 @@ def write_report(
         to: folder to write to, created if it does not exist.
         data_dir: folder that is searched first for the data set. Default: None, that of the run.
         safe_mode: whether to refuse a model's file that contains code. Default: True.
-        code_path: as of `read_saved_run`. Default: None.
+        code_path: as for `read_saved_run`. Default: None.
 
     Raises:
         ValueError, OSError: the folder is not that of a run, a file is damaged, or data are
@@ -146,9 +146,9 @@ def write_report_from_memory(
 
     Args:
         folder: folder of the run.
-        config: its configuration.
-        task: its task.
-        built: its model.
+        config: configuration of the run.
+        task: data of the run, with its loss and targets.
+        built: the model, as built by `build_models`.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -164,9 +164,9 @@ def write_ensemble_report(
 
     Args:
         folder: folder of the ensemble, finished.
-        config: its configuration.
-        task: its task.
-        built: its model.
+        config: configuration of the ensemble.
+        task: data of the ensemble, with its loss and targets.
+        built: the model, as built by `build_models`.
         to: folder to write to.
 
     Raises:
@@ -188,7 +188,7 @@ def write_comparison(folders: Sequence[Path], to: Path) -> None:
         to: folder to write to, created if it does not exist.
 
     Raises:
-        ValueError: as of `read_records`.
+        ValueError: as for `read_records`.
         ImportError: matplotlib is not installed.
     """
     runs = read_records(folders)
@@ -209,9 +209,9 @@ def model_record(
 
     Args:
         config: configuration of the run.
-        task: its task.
-        built: its model.
-        history: its history.
+        task: data of the run, with its loss and targets.
+        built: the model, as built by `build_models`.
+        history: results of each epoch.
     """
     outputs = {
         name: OutputRecord(task.head(name).loss, found, class_names(task, name))

@@ -96,7 +96,7 @@ class Session(NamedTuple):
         start_barrier: function of a function that returns the fingerprint of the data. It returns
             the context manager in which the strategy is created, and which raises an error if the
             data of workers differ. Default: a context manager that does nothing.
-        log: called with lines on the progress of the run. Default: not called.
+        log: function called with lines on the progress of the run. Default: not called.
         log_result: called with lines on the results of the run. Default: None, `log` is called.
     """
 

@@ -73,7 +73,7 @@ def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConf
     """Return the configuration with which an ensemble is resumed; None for a run of one model.
 
     Args:
-        folder: its folder.
+        folder: folder of the run.
         changes: changed settings by flag: `code_path`, `data_dir`, `report` and `safe_mode`.
             Unchanged settings may be repeated.
 

@@ -276,7 +276,7 @@ def write_model_and_summary(
 
     Args:
         folder: folder of the run.
-        task: its task.
+        task: data of the run, with its loss and targets.
         result: its result.
         more: further entries of the summary. Default: None.
     """

@@ -30,11 +30,11 @@ def evaluate_run(
     """Return the loss and the metrics of a run's model on a part of its data.
 
     Args:
-        run: the run, possibly with other data, as of `with_data`.
+        run: the run, possibly with other data, as for `with_data`.
         part: "train", "validation" or "test". Default: None, "test", or all examples of a file
             without parts.
         safe_mode: whether to refuse a file that contains code. Default: True.
-        log: called with lines on differences from the training data. Default: not called.
+        log: function called with lines on differences from the training data. Default: not called.
 
     Raises:
         ValueError, OSError: the run has no such part, or the data do not suit the model.

@@ -89,7 +89,7 @@ def given_path(
 
 
 def create(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = "") -> Path:
-    """Make a run's folder as of `make`, and write the configuration into it."""
+    """Make a run's folder as for `make`, and write the configuration into it."""
     path = make(config, run_dir, prefix)
     write_config(path, config)
     return path

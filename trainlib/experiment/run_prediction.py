@@ -73,12 +73,12 @@ def predict_run(
     A model with several outputs gives a dict of such arrays.
 
     Args:
-        run: the run, possibly with other data, as of `with_data`.
+        run: the run, possibly with other data, as for `with_data`.
         data: path of an `.npz` file with an array x, or x_NAME for each of several inputs; of a
             table with the columns of the model; or of a folder of images; or paths of images,
             comma-separated. Default: None, the test examples of the run.
         safe_mode: whether to refuse a file that contains code. Default: True.
-        log: called with lines on differences from the training data. Default: not called.
+        log: function called with lines on differences from the training data. Default: not called.
 
     Raises:
         ValueError, OSError: the data are missing or damaged, or do not suit the model.
@@ -101,11 +101,11 @@ def mc_predict_run(
     """Return the predictions of a run's model with their uncertainty, by `tl.mc_predict`.
 
     Args:
-        run, data, safe_mode, log: as of `predict_run`.
-        **options: `samples`, `masks` and `seed`, as of `tl.mc_predict`.
+        run, data, safe_mode, log: as for `predict_run`.
+        **options: `samples`, `masks` and `seed`, as for `tl.mc_predict`.
 
     Raises:
-        ValueError, OSError: as of `predict_run`; or the model has no dropout.
+        ValueError, OSError: as for `predict_run`; or the model has no dropout.
     """
     model, x = _model_and_inputs(run, data, safe_mode, log)
     if run.score_name != "p" or not run.classes:
@@ -128,7 +128,7 @@ def load_run_inputs(run: SavedRun, data: str | None = None, log: Log = lambda li
     """Return the inputs for predictions, before they are divided among the inputs of the model.
 
     Args:
-        run, data, log: as of `predict_run`.
+        run, data, log: as for `predict_run`.
 
     Raises:
         ValueError, OSError: the data are missing or damaged.

@@ -157,7 +157,7 @@ def load_models(run: SavedRun, task: Task, safe_mode: bool = True) -> Models:
 
     Args:
         run: the run.
-        task: its task, or a task on other data.
+        task: data of the run, or other data in the same form.
         safe_mode: whether to refuse a file that contains code. Default: True.
 
     Raises:
@@ -184,8 +184,8 @@ def build_evaluator(config: ExperimentConfig, task: Task, built: Models) -> Eval
 
     Args:
         config: configuration of the run.
-        task: its task, or a task on other data.
-        built: its model.
+        task: data of the run, or other data in the same form.
+        built: the model, as built by `build_models`.
     """
     return Evaluator(
         built.trained,

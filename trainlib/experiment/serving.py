@@ -121,11 +121,11 @@ def build_serving(
 
     Args:
         run: the run.
-        data: examples for the comparison, as of `predict_run`. Default: None, the test examples of
+        data: examples for the comparison, as for `predict_run`. Default: None, the test examples of
             the run.
         text: whether inputs and outputs may be strings, and numbers float64. Default: True.
         safe_mode: whether to refuse a file that contains code. Default: True.
-        log: called with lines on differences from the training data. Default: not called.
+        log: function called with lines on differences from the training data. Default: not called.
 
     Raises:
         ValueError, OSError: the data are missing or damaged, or do not suit the model; or `text` is

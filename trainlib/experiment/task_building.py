@@ -56,7 +56,7 @@ def split_task(config: ExperimentConfig, dataset: Dataset) -> Task:
 
     Args:
         config: the experiment.
-        dataset: its data.
+        dataset: data set of the experiment.
 
     Raises:
         ValueError, TypeError: the data are too few, or do not suit the loss.
@@ -105,7 +105,7 @@ def outputs_for(
 
     Args:
         config: the experiment.
-        dataset: its data.
+        dataset: data set of the experiment.
 
     Raises:
         ValueError: the data do not suit the loss, or lack a column.

@@ -61,8 +61,8 @@ def build_trainer(
 
     Args:
         config: the experiment; its learning rate is not "auto".
-        task: its data.
-        built: its model.
+        task: data of the experiment, with its loss and targets.
+        built: the model, as built by `build_models`.
         shared: programs that its trainer shares with others. Default: None, its own.
     """
     steps = steps_per_epoch(config, task)
@@ -110,8 +110,8 @@ def training_callbacks(
 
     Args:
         config: the experiment.
-        task: its data.
-        log: called with lines on the progress of the run. Default: none are logged.
+        task: data of the experiment, with its loss and targets.
+        log: function called with lines on the progress of the run. Default: none are logged.
         saves: whether the run saves checkpoints. Default: True.
     """
     stream = LoggedLines(log)
@@ -178,8 +178,8 @@ def tensorboard_callbacks(
     Args:
         config: the experiment.
         folder: its run folder.
-        task: its data.
-        built: its model.
+        task: data of the experiment, with its loss and targets.
+        built: the model, as built by `build_models`.
     """
     wanted = config.tensorboard
     if wanted is None:

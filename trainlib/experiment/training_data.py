@@ -17,10 +17,10 @@ from trainlib.training.stream_adapter import StreamAdapter
 
 
 def training_data(config: ExperimentConfig, task: Task) -> tuple[Any, ...] | StreamAdapter:
-    """Return the training data: arrays as of `training_arrays`, or the adapter of a stream.
+    """Return the training data: arrays as for `training_arrays`, or the adapter of a stream.
 
     Raises:
-        ValueError, TypeError: as of `training_arrays`; or the number of batches in an epoch of the
+        ValueError, TypeError: as for `training_arrays`; or the number of batches in an epoch of the
             stream is not known.
     """
     if not task.is_streamed:

@@ -76,7 +76,7 @@ def freeze_layers(config: ExperimentConfig, model: Any, head: str = "") -> list[
 
     Args:
         config: the experiment.
-        model: its model.
+        model: Keras model of the experiment.
         head: name of the layer of a new head, which is not frozen. Default: "", there is none.
 
     Raises:

@@ -190,7 +190,7 @@ def modules_used(config: ExperimentConfig, model: Any) -> tuple[tuple[str, ...],
 
     Args:
         config: the configuration of the run.
-        model: its model, whose layers may be of custom classes.
+        model: Keras model of the run, whose layers may be of custom classes.
     """
     config = with_modules_of_model(config)
     names = [*config.imports, *map(module_of, _specs(config)), *_modules_of_layers(model)]

@@ -36,13 +36,13 @@ def verify_resume(config: ExperimentConfig, steps: int, log: Callable[[str], Any
     Args:
         config: the experiment.
         steps: number of batches before and after the interruption, at least 1.
-        log: called with lines on the progress.
+        log: function called with lines on the progress.
 
     Returns:
         A line on the number of compared tensors and bytes.
 
     Raises:
-        ValueError, TypeError: the run is too short; or as of `run_experiment`.
+        ValueError, TypeError: the run is too short; or as for `run_experiment`.
         DifferentBitsError: the checkpoints differ; the message names the first tensor.
     """
     check_integer("verify_steps", steps, at_least=1)

@@ -47,14 +47,14 @@ def calibrate(
     Args:
         model: a Keras model whose last layer is a separate softmax or sigmoid. An existing
             temperature is replaced.
-        data: arrays (x, y) that the model was not trained on; y as of `fit_temperature`.
+        data: arrays (x, y) that the model was not trained on; y as for `fit_temperature`.
         batch_size: examples per batch, at least 1. Default: None, 512.
 
     Returns:
-        The calibrated model, as of `tl.models.with_temperature`, and the `Calibration`.
+        The calibrated model, as for `tl.models.with_temperature`, and the `Calibration`.
 
     Raises:
-        ValueError: the model does not end in a softmax or sigmoid; or as of `fit_temperature`.
+        ValueError: the model does not end in a softmax or sigmoid; or as for `fit_temperature`.
 
     Example:
         >>> x = np.linspace(-3, 3, 60, dtype="float32")[:, None]
@@ -116,7 +116,7 @@ def calibration_at(
     sample_weight: Any = None,
     activation: str = "softmax",
 ) -> Calibration:
-    """Return the effect of a temperature on some data; arguments as of `fit_temperature`."""
+    """Return the effect of a temperature on some data; arguments as for `fit_temperature`."""
     return _effect(temperature, _likelihood(logits, y_true, sample_weight, activation))
 
 

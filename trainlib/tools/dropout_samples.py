@@ -124,8 +124,8 @@ def sample_statistics(
 
     Args:
         call: the model with dropout.
-        generators: states of its random generators, by path.
-        reads: kind of its outputs.
+        generators: states of the model's random generators, by path.
+        reads: kind of the model's outputs.
         samples: number of samples.
     """
 

@@ -78,7 +78,7 @@ class Ensemble:
         return ensemble_model(self.members, self.weights, self.average)
 
     def predict(self, x: Any) -> np.ndarray:
-        """Return the predictions of the average, as of `tl.Evaluator.predict`."""
+        """Return the predictions of the average, as for `tl.Evaluator.predict`."""
         return np.asarray(Evaluator(self.model).predict(x))
 
     def predict_members(self, x: Any) -> np.ndarray:
@@ -91,8 +91,8 @@ class Ensemble:
 
         Args:
             data: arrays (x, y) or (x, y, sample_weight), or a source of batches of these.
-            loss: as of `tl.Evaluator`.
-            metrics: as of `tl.Evaluator`. Default: none.
+            loss: as for `tl.Evaluator`.
+            metrics: as for `tl.Evaluator`. Default: none.
         """
         return Evaluator(self.model, loss, metrics=metrics).evaluate(data)
 
@@ -104,7 +104,7 @@ class Ensemble:
 
         Args:
             data: arrays (x, y); y are class indices, one-hot rows or numbers.
-            method: "simplex", as of `tl.simplex_weights`, or "greedy", as of `tl.greedy_selection`.
+            method: "simplex", by `tl.simplex_weights`, or "greedy", by `tl.greedy_selection`.
                 Default: "simplex".
 
         Raises:

@@ -98,7 +98,7 @@ def simplex_weights(
     Args:
         predictions: predictions of M models on data that none was trained on, [M, N, K].
         y_true: class indices [N], one-hot rows or numbers [N, K].
-        average: as of `average_predictions`. Default: "probabilities".
+        average: as for `average_predictions`. Default: "probabilities".
         loss: "crossentropy", "binary_crossentropy" or "squared_error". Default: "crossentropy".
 
     Returns:
@@ -150,11 +150,11 @@ def greedy_selection(
     smallest mean loss. The weights are the shares of the models among those of the best round.
 
     Args:
-        predictions: as of `simplex_weights`.
-        y_true: as of `simplex_weights`.
+        predictions: as for `simplex_weights`.
+        y_true: as for `simplex_weights`.
         rounds: number of rounds, at least 1. Default: 50.
-        average: as of `average_predictions`. Default: "probabilities".
-        loss: as of `simplex_weights`. Default: "crossentropy".
+        average: as for `average_predictions`. Default: "probabilities".
+        loss: as for `simplex_weights`. Default: "crossentropy".
 
     Returns:
         A `SimplexWeights`.

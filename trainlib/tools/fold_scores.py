@@ -19,7 +19,7 @@ class FoldScore(NamedTuple):
         std: standard deviation over the folds; NaN for one fold.
         standard_error: std / sqrt(folds), which assumes independent folds.
         low: lower end of the confidence interval of the mean.
-        high: upper end of the confidence interval.
+        high: upper end of the confidence interval of the mean.
     """
 
     mean: float

@@ -98,7 +98,7 @@ def follow(
         found: iterator over the losses of the steps.
         rates: the max_steps + 1 learning rates.
         test: options of the test.
-        on_step: called after each step. None: not called.
+        on_step: function called after each step. None: not called.
 
     Raises:
         ValueError: no learning rate lowered the loss.

@@ -71,9 +71,9 @@ def pretrain(model: Any, x: Any, **options: Unpack[PretrainOptions]) -> list[Pre
         validation_split: fraction of the examples, the last ones, on which "val_loss" is computed,
             in [0, 1). Default: 0.1.
         seed: seed of the decoder, the noise and the order. Default: 0.
-        execution: as of `tl.Trainer`. Default: "auto", by the layers and the number of steps;
+        execution: as for `tl.Trainer`. Default: "auto", by the layers and the number of steps;
             nothing is measured.
-        log: called with a line for each epoch. Default: none are logged.
+        log: function called with a line for each epoch. Default: none are logged.
 
     Returns:
         The stages, in order.

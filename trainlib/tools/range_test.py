@@ -89,8 +89,8 @@ def lr_finder(
         batch_size: examples per step, at least 1. Default: 32.
         range_test: learning rates, number of steps, smoothing and end of the test. Default:
             `RangeTest()`, 100 steps from 1e-7 to 10.
-        on_step: called with each step, its learning rate, its loss and its smoothed loss. Default:
-            None.
+        on_step: function called after each step with the step, its learning rate, its loss and its
+            smoothed loss. Default: None.
         **options: `seed`, `precision`, `execution`, `loss_weights`, `from_logits`, `regularizer`,
             `regularizer_mask`, `augment` and `gradient_checkpointing`, as for `Trainer`.
 

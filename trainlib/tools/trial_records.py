@@ -15,15 +15,15 @@ class TrialRecord(NamedTuple):
     """A finished trial of a search.
 
     Attributes:
-        number: its number in the study, from 0.
-        state: "complete"; "pruned", if it was ended early; or "failed".
-        value: the monitored result: the mean over the folds. Of a pruned trial, its last one; None
-            for a failed one.
-        params: values of its parameters by flag: numbers, and texts of choices.
+        number: number of the trial in the study, from 0.
+        state: "complete"; "pruned", if the trial was ended early; or "failed".
+        value: the monitored result, the mean over the folds. For a pruned trial its last value;
+            None for a failed one.
+        params: values of the searched parameters by flag: numbers, or the text of a choice.
         scores: the monitored result of each fold.
         epochs: epochs trained, over all folds.
         seconds: seconds of training.
-        error: why it failed; "" if it did not.
+        error: reason of the failure; "" if the trial did not fail.
     """
 
     number: int

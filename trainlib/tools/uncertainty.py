@@ -89,15 +89,16 @@ def mc_predict(
         model: a built Keras model with dropout, or a `Trainer` of one.
         x: as for `Trainer.predict`.
         samples: T, at least 2. Default: 100.
-        masks: "fresh", each example has masks of its own, which depend on its position in its
-            batch; or "fixed", all examples have the same T masks: each sample is then one function
-            of x, and the result does not depend on the batch size. Default: "fresh".
+        masks: "fresh", each example has separate masks, which depend on its position in its batch;
+            or "fixed", all examples have the same T masks: each sample is then one function of x,
+            and the result does not depend on the batch size. Default: "fresh".
         seed: seed of the masks. Default: 0.
         batch_size: examples per batch, at least 1, for arrays only. Default: None, 512.
         activation: "softmax" or "sigmoid", the kind of the probabilities that the model predicts.
-            Default: None, as its last layer shows; else the predictions are numbers.
+            Default: None, inferred from its last layer; without such an activation, the predictions
+            are numbers.
         from_logits: whether the model ends in logits, to which the activation is applied. Default:
-            None, as its last layer shows.
+            None, inferred from its last layer.
 
     Returns:
         An `UncertainPrediction`.

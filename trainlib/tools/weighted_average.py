@@ -36,7 +36,7 @@ def targets_like(y_true: Any, shape: tuple[int, ...], loss: str) -> np.ndarray:
     Args:
         y_true: class indices [N], one-hot rows or numbers [N, K].
         shape: (N, K).
-        loss: as of `example_losses`.
+        loss: as for `example_losses`.
 
     Raises:
         ValueError: the shape does not match, or an index is not a class.

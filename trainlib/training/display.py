@@ -43,7 +43,7 @@ class LoggedLines(io.TextIOBase):
     """A text stream whose lines are passed to a function.
 
     Args:
-        log: called with each line, without its end.
+        log: function called with each line, without its end.
     """
 
     def __init__(self, log: Callable[[str], Any]) -> None:

@@ -43,31 +43,34 @@ class Trainer(Inference):
     Data are pairs (x, y) or triples (x, y, sample_weight) of arrays; x and y may be structures of
     arrays. They are placed on the device once; large ones, and those on a disk (`np.memmap`), are
     copied there in parts. Or data are batches of these, from a `tf.data.Dataset`, another
-    iterable, or a function that returns one. Batches may be of different sizes and count with
-    their true weight.
+    iterable, or a function that returns one. Batches may have different sizes, by which they are
+    weighted in the results.
 
     A Keras model trains as in `model.fit`. All state that its layers assign is carried from batch
-    to batch, in evaluation and prediction too, and saved in checkpoints. Constraints of layers act
-    after each update, masks of outputs enter the loss and the metrics, and the trained values are
-    assigned to the model. Values that are assigned to the model between two calls are taken over;
-    the optimizer keeps its state. The weight of a batch in the mean loss of an epoch is the number
-    of its examples, or the sum of their weights; the number for losses of Keras. On replicas, a
-    penalty that a layer computes from its batch is the mean over the parts, by their examples: that
-    of the whole batch if it is a mean. One that sums over the batch is refused.
+    to batch, in evaluation and prediction too, and saved in checkpoints. Constraints of layers are
+    applied after each update, masks of outputs are used in the loss and the metrics, and the
+    trained values are assigned to the model. Values that you assign to the model between two calls
+    are used by the next call; the optimizer keeps its state. The weight of a batch in the mean loss
+    of an epoch is the number of its examples, or the sum of their weights; for losses of Keras it
+    is the number. On replicas, a penalty that a layer computes from its batch is averaged over the
+    parts of the batch, weighted by their examples. A penalty that is a sum over the batch raises an
+    error.
 
-    A model of several outputs takes arguments by output: a dict by their names, or a list in their
-    order. The names are Keras's: of outputs in a list those of their layers, in a dict the keys, in
-    other structures paths such as "heads/main". Of a list that a custom `call` returns they are
-    "output_1", "output_2" and so on. Results are "loss", the weighted sum; "main_loss", the loss of
-    an output, without its weight; and "main_accuracy", a metric of an output.
+    For a model with several outputs, arguments are given by output: as a dict by the names of the
+    outputs, or as a list in their order. The names are those of Keras: names of layers for outputs
+    in a list, keys for a dict, paths such as "heads/main" for other structures, and "output_1",
+    "output_2", ... for a list that a custom `call` returns. Results are "loss", the weighted sum;
+    "main_loss", the loss of an output, without its weight; and "main_accuracy", a metric of an
+    output.
 
     Args:
         model: a built Keras model, or a `FunctionalModel` of any function and its parameters.
         loss: name of a registered loss, or a function `(y_true, y_pred) -> loss per example`; or
-            these by output, None for an output without a loss. One name, or function of the
-            registry or of Keras, is the loss of each output of a graph of layers; a model of
-            several outputs with its own `call` shows them in a step only, and needs these by
-            output. A custom function is given the structures of all targets and outputs.
+            these by output, None for an output without a loss. A single name, or function of the
+            registry or of Keras, is the loss of each output of a graph of layers. A model of
+            several outputs with a custom `call` needs losses by output: its outputs are not known
+            before the first step. A custom function receives the structures of all targets and
+            outputs.
         optimizer: an `Optimizer` such as `tl.adam(1e-3)`.
         metrics: names of registered metrics, or functions `(y_true, y_pred) -> value per example`;
             or a mapping from result names to these and to `Metric`s; or any of these by output.
@@ -79,21 +82,22 @@ class Trainer(Inference):
         precision: "float32", "float64", "mixed_bfloat16" or "mixed_float16", whatever the model
             was built in. Default: None, the precision it was built in.
         execution: "graph"; "xla", compiled whole; "xla_update", a graph whose optimizer update is
-            compiled; "auto": a graph where compiling would take longer than it saves, "xla" for
-            longer runs of dense, recurrent and embedding layers, and the fastest of them,
-            measured, where a run takes long. They round differently: to repeat a run to the bit,
-            give the `execution` that it had, which its checkpoints hold too. On a CPU, dense layers
-            of 8,192 weights or more are evaluated in a graph in any case. Default: "auto".
+            compiled; "auto": "graph" if compiling would take longer than it saves, "xla" for longer
+            runs of dense, recurrent and embedding layers, and for very long runs the fastest of
+            them, found by timing. They round differently: to repeat a run bit for bit, give the
+            `execution` that it had, which is also in its checkpoints. On a CPU, dense layers of
+            8,192 weights or more are evaluated in a graph in any case. Default: "auto".
         seed: integer of at least 0 that determines the order of examples and dropout. Default: 0.
         loss_weights: factors of the losses in their sum, by output. Default: None, 1 for each.
         from_logits: whether the model ends in logits, for losses that take logits or probabilities.
-            Default: None, as its last layer shows: a dense layer without activation ends in logits,
-            a softmax or a sigmoid in probabilities. A model that does not show it needs True or
-            False. As in Keras, a cross-entropy of a softmax or a sigmoid is computed on the logits
-            before it. Metrics of the registry follow the loss: if it takes logits, cross-entropies
-            do too, and other metrics are given the probabilities. Custom metrics, `Metric`s and
-            those of Keras are given the outputs as they are; see `tl.metrics.on_probabilities`. By
-            output, or for all outputs whose losses take logits.
+            Default: None, inferred from its last layer: a dense layer without activation gives
+            logits, a softmax or a sigmoid gives probabilities. Give True or False for a model whose
+            last layer does not show it. As in Keras, a cross-entropy of a softmax or a sigmoid is
+            computed on the logits before it. Metrics of the registry follow the loss: if it takes
+            logits, cross-entropies do too, and other metrics receive the probabilities. Custom
+            metrics, `Metric`s and those of Keras receive the outputs as they are; see
+            `tl.metrics.on_probabilities`. By output, or one value for all outputs whose losses take
+            logits.
         regularizer: function `params -> penalty` such as `tl.l2(1e-4)`. Default: None.
         regularizer_mask: which parameters it penalizes: a function of a parameter's path, a regular
             expression that must match the whole path, a structure of bools, or None for all.
@@ -109,39 +113,40 @@ class Trainer(Inference):
             a bad step changes nothing and is left out of the results. "skip": it is counted and
             the run continues. "stop": `fit` raises `NonFiniteError`. "roll_back": `fit` restores
             the newest checkpoint and continues with the next batch; it raises if it would restore
-            the same one again. A dynamic loss scale is first lowered as far as it goes. A parameter
-            that an update made of finite gradients, and that is not finite, ends the run with
-            `NonFiniteError` under all but "none", at the latest after the last epoch; "roll_back"
-            restores a checkpoint first. Default: "epoch".
+            the same one again. A dynamic loss scale is first reduced to its minimum. If an update
+            with finite gradients makes a parameter infinite or NaN, the run ends with
+            `NonFiniteError` under all policies except "none", at the latest after the last epoch;
+            "roll_back" restores a checkpoint first. Default: "epoch".
         norms: whether results contain "gradient_norm" and "update_norm", means over the steps; see
             `StepConfig`. Default: False.
-        report: schedules whose values are results of each epoch, by name. Default: None.
-        seconds_per_call: approximate duration of a call to the device, at least 0; callbacks run
-            between calls. Default: 0.25.
+        report: schedules by name; their values are added to the results of each epoch. Default:
+            None.
+        seconds_per_call: approximate duration of a call to the device in seconds, at least 0;
+            callbacks run between calls. Default: 0.25.
         autotuner: the `Autotuner` of execution "auto". Default: one that measures runs of at least
             1,000 steps.
-        augment: a random change of the training examples: of `tl.augmentation.chain`, or a function
-            `(x, y, key) -> (x, y)` of many examples, each of which has a key, int64 [n, 2], from
-            the seed, the epoch and its index (its position in the epoch of a source of batches).
-            What becomes of an example must follow from its row and its key alone. Evaluation and
-            prediction take the examples as they are. Default: None.
-        average: `tl.ema(0.999)` or `tl.swa(start=...)`: evaluation, prediction and the values that
-            `fit` assigns to the model are then of the averaged parameters, while training continues
-            with its own. Constraints of layers act before. The statistics of batch normalization
-            are averaged with `ema`; with `swa` they are those of the averaged model over the
-            training data, at the end of each epoch. Default: None.
-        shared: programs that a `TrainerPool` lends, for short runs on one device: only loops of
-            steps on whole batches are compiled by XLA. Default: None, new programs.
-        gradient_checkpointing: whether the backward pass recomputes activations instead of
-            keeping them, to save memory: of graphs of layers (Sequential, Functional), in parts
-            that follow from the shapes. The results are equal up to rounding; a step takes
-            about one more forward pass. Layers that were made in a `keras.RematScope` are
-            recomputed in any case, as it says. Default: False.
+        augment: augmentation of the training examples: the result of `tl.augmentation.chain`, or a
+            function `(x, y, key) -> (x, y)` of n examples. `key`, int64 [n, 2], depends on the
+            seed, the epoch and the index of each example (its position in the epoch for a source of
+            batches). The result for an example must depend on its row and its key only. Evaluation
+            and prediction use the examples unchanged. Default: None.
+        average: `tl.ema(0.999)` or `tl.swa(start=...)`, averages of the parameters that are used in
+            evaluation and prediction and assigned to the model by `fit`; training continues with
+            the parameters themselves. Constraints of layers are applied before. The statistics of
+            batch normalization are averaged with `ema`; with `swa` they are computed by the
+            averaged model over the training data, at the end of each epoch. Default: None.
+        shared: programs leased from a `TrainerPool`, for short runs on one device; XLA then
+            compiles only loops of steps on batches of full size. Default: None, new programs.
+        gradient_checkpointing: whether the backward pass recomputes activations instead of storing
+            them, to save memory: in graphs of layers (Sequential, Functional), divided into parts
+            by the sizes of activations. The results are equal up to rounding; a step takes the time
+            of about one more forward pass. Layers that were made in a `keras.RematScope` are
+            recomputed in any case, as the scope says. Default: False.
 
     Attributes:
         model: the model as given; `fit` assigns the trained values to a Keras model.
-        context: what the trainer shares with its training loop: the compiled programs, the
-            strategy, the execution and the reader of results.
+        context: the compiled programs, the strategy, the execution and the reader of results, which
+            the trainer shares with its training loop.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -298,10 +303,10 @@ class Trainer(Inference):
                 PyTorch, another iterable, or a function that returns one. Tables and columns of
                 pandas and tensors of PyTorch are arrays. The batches of a source may differ in
                 their shapes; each shape is compiled. Weights have the shape [batch], [batch, 1]
-                or that of the losses, such as [batch, time]. Of a model of several outputs, y and
-                sample_weight are dicts by the names of the outputs or lists in their order; one
-                array of weights is for all outputs. Outputs without a loss and metrics need no
-                targets.
+                or that of the losses, such as [batch, time]. For a model of several outputs, y and
+                sample_weight are dicts by the names of the outputs or lists in their order; a
+                single array of weights applies to all outputs. Outputs without a loss and metrics
+                need no targets.
             batch_size: examples per batch, at least 1, for arrays only. Default: None, 32.
             epochs: number of the last epoch, at least 1: with `initial_epoch` 0 the number of
                 epochs. Default: 1.
@@ -315,11 +320,12 @@ class Trainer(Inference):
                 needs it. Default: None, all.
             class_weight: weights of the classes by index, as in {0: 1.0, 1: 2.5}, which multiply
                 the sample weights in training; other classes have weight 1. The targets must be
-                class indices or one-hot. Of a model of several outputs, such weights by output.
+                class indices or one-hot. For a model of several outputs, such weights by output.
                 Default: None.
-            validation_data: evaluated after each epoch; like `data`. Default: None.
-            validation_split: fraction of arrays, at least 0 and below 1, that is kept for the
-                validation: their last part, before the examples are shuffled. Default: 0, none.
+            validation_data: data that are evaluated after each epoch, in the form of `data`.
+                Default: None.
+            validation_split: fraction of the arrays used for validation, in [0, 1): their last
+                part, before the examples are shuffled. Default: 0, none.
             validation_batch_size: examples per batch of the validation, at least 1, for arrays
                 only. Default: None, 512.
             validation_steps: batches of the validation, at least 1, from the first on; a source
@@ -392,7 +398,7 @@ class Trainer(Inference):
     def autotune(
         self, data: Data, *, batch_size: int | None = None, epochs: int = 1
     ) -> dict[str, float]:
-        """Choose how steps are executed before a `fit` over these data, which would do it itself.
+        """Choose the execution of steps in advance; otherwise `fit` does so when it starts.
 
         With execution "auto" and a long run, each execution is timed on the first batches, and
         `trainer.execution` becomes the fastest; the state is unchanged. The choice is cached for

@@ -54,7 +54,7 @@ def compare(
         run_dir: folder to write, new or empty. Default: None, runs/compare-<data set>-<model>-...
         resume: whether to continue the comparison in `run_dir`, possibly with more seeds; failed
             runs are repeated. Default: False.
-        on_run: called with a `ComparisonStatus` after each run. Default: not called.
+        on_run: function called with a `ComparisonStatus` after each run. Default: not called.
 
     Returns:
         A `Comparison`.

@@ -86,7 +86,7 @@ class RunningComparison:
     Args:
         saved: the contenders, the number of seeds and the options.
         folder: folder of the comparison.
-        on_run: called after each run.
+        on_run: function called after each run.
     """
 
     def __init__(

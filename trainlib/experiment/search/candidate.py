@@ -78,7 +78,7 @@ class Worker:
 
         Raises:
             SearchError: there are no validation data, or no result has the name of the monitor.
-            ValueError, TypeError, OSError: as of `build_task`.
+            ValueError, TypeError, OSError: as for `build_task`.
         """
         task = tasks_of(self, config)[0]
         monitored = self.monitor.removeprefix("val_")

@@ -26,10 +26,10 @@ class TaskCache:
         self._tasks: dict[Hashable, tuple[Task, ...]] = {}
 
     def task(self, config: ExperimentConfig) -> Task:
-        """Return the task of a configuration, as of `build_task`; for a cache without folds.
+        """Return the task of a configuration, as for `build_task`; for a cache without folds.
 
         Raises:
-            ValueError, TypeError, OSError: as of `build_task`.
+            ValueError, TypeError, OSError: as for `build_task`.
         """
         return self.tasks(config)[0]
 
@@ -39,7 +39,7 @@ class TaskCache:
         The test part of a fold's task is the held-out examples.
 
         Raises:
-            ValueError, TypeError, OSError: as of `build_task`, `whole_task` and `split_folds`.
+            ValueError, TypeError, OSError: as for `build_task`, `whole_task` and `split_folds`.
         """
         key = _key(config)
         tasks = self._tasks.pop(key, None) or self._load(config)

@@ -108,9 +108,9 @@ def run_trials(
 
     Args:
         queue: the trials.
-        make_worker: makes the state of a process that runs trials.
+        make_worker: function that makes the state of a process that runs trials.
         jobs: number of processes.
-        on_report: called with each finished trial.
+        on_report: function called with each finished trial.
 
     Raises:
         SearchError: an error that would occur in every trial.

@@ -52,8 +52,8 @@ def tune(
         run_dir: folder to write, new or empty. Default: None,
             runs/tune-<data set>-<model>-<optimizer>-<time>.
         resume: whether to continue the search in `run_dir`. Default: False.
-        on_trial: called with a `SearchStatus` after each trial. Default: not called.
-        log: called with lines on the progress of the last run. Default: not called.
+        on_trial: function called with a `SearchStatus` after each trial. Default: not called.
+        log: function called with lines on the progress of the last run. Default: not called.
 
     Returns:
         A `TuneResult`.
