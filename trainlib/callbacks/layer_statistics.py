@@ -118,14 +118,14 @@ class ActivationObserver:
         """Return the statistics for inputs, with the values of some variables."""
         own = joined_weights(self._pure.params, self._pure.model_state)
         given = joined_weights({} if params is None else params, model_state or {})
-        # A layer that was unfrozen since then is among the parameters of the state only.
+        # A layer that was unfrozen later has its values in `params`, but not in those of `_pure`.
         values = split_weights({**own, **given}, self._pure)
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
         if self._program is None:
             specs = tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), values)
             signature = [*specs, specs_of(x)]
             self._program = tf.function(self._sums, input_signature=signature, autograph=False)
-            self._program.get_concrete_function()  # a call that traces counts as a retrace
+            self._program.get_concrete_function()  # TensorFlow counts a tracing call as a retrace
         parts = []
         for start in range(0, len(tf.nest.flatten(x)[0]), BATCH):
             rows = slice(start, start + BATCH)

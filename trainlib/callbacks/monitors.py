@@ -152,7 +152,7 @@ class EarlyStopping(Callback):
         stream: TextIO | None = None,
         **options: Any,
     ) -> None:
-        self.monitor = early_stop(monitor, **options)  # the parameters are kept here
+        self.monitor = early_stop(monitor, **options)  # this callback stores the best parameters
         self.monitored = (monitor,)
         self.restore_best_weights = restore_best_weights
         self.baseline: float | None = options.get("baseline")

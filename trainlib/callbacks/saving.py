@@ -120,7 +120,7 @@ class SaveBest(Callback):
         if of_skipped_validation(status, self.monitor.monitor):
             return None
         value = monitored_value(self, self.monitor.monitor, status.results)
-        # The flag to stop is reset: it would make the state final.
+        # The flag to stop is reset: once it is set, the state is not updated any more.
         state: EarlyStopState = self.monitor.update(value, self.state)
         best = float(state.best)  # NaN before there is one
         improved = not math.isnan(best) and best != float(self.state.best)

@@ -112,8 +112,8 @@ class TensorBoard(Callback):
         self._graph_due = self._with_graph and not status.history and status.batch == 0
         if not status.is_chief:
             return
-        # After an epoch, the points at its last batch stay. Within an epoch whose last batch was
-        # trained on, its end may be there already and is written again.
+        # A run resumed at the end of an epoch keeps the points of its last batch. One resumed
+        # within an epoch, even after its last batch, writes the points of the epoch's end again.
         self._first = status.global_batch + (status.global_batch > 0 and status.batch == 0)
         self._last_point = time.monotonic(), status.global_batch
         train = self._writer("train")
@@ -172,7 +172,7 @@ class TensorBoard(Callback):
         return self.every is not None and status.global_batch % self.every == 0
 
     def _write_beginning(self, step: int) -> None:
-        """Write what is written once: the inputs and the hyperparameters."""
+        """Write the inputs and the hyperparameters, once."""
         for tag, images in self._images.items():
             self._writer("train").image(tag, grid(images), step)
         if self.hyperparameters:

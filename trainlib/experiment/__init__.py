@@ -36,7 +36,7 @@ transfer: the layers that are frozen, when they are unfrozen, and their learning
 training: the trainer, its callbacks and its checkpoints.
 programs_key: which trials share compiled programs.
 
-preparation: what runs and trials share, before and after training.
+preparation: the steps before and after training that runs and trials share.
 run: `run_experiment`.
 trial: `run_trial`, an experiment in memory.
 plan: the text of `train --dry_run`.
@@ -45,16 +45,16 @@ range_test: the learning-rate range test.
 calibration: the temperature of a classifier.
 result: the result of an experiment, and the part of a process in it.
 run_folder: the files of a run.
-provenance: the command, the date and the versions behind a result.
+provenance: the command, the date and the versions of a result.
 resume: the configuration of a resumed run.
 replay: one step of a run, repeated.
-verify_resume: a check that a stopped and resumed experiment ends in the same bits.
+verify_resume: the check that a stopped and resumed experiment ends in the same bits.
 partial_run: the process in which `verify_resume` runs a part of an experiment.
 
 saved_run: a finished run, read from its folder.
-run_evaluation, run_prediction: its results, and its predictions for new data.
+run_evaluation, run_prediction: results of a finished run, and its predictions for new data.
 predictions: predictions of the test examples for reports.
-serving, served_model: the model as it is exported: raw values in, predictions by name out.
+serving, served_model: the exported model, from raw values to predictions by name.
 export: `export_run`.
 export_formats: the writer and the reader of each format.
 reporting: the reports of run folders.
@@ -67,9 +67,9 @@ ensemble_scores: the scores of the members and of their average.
 ensemble_average: the average of trained members, and its files.
 folds: the examples of each fold of a cross-validation.
 cross_validation: `cross_validate`.
-fold_results: its options and its result.
-fold_files: the files in its folder.
-jobs, job_process: a function on many arguments, in several processes.
+fold_results: the options and the result of a cross-validation.
+fold_files: the files of a cross-validation.
+jobs, job_process: calls of a function with many arguments, in several processes.
 monitored: the result by which runs are compared.
 search: `tune`, a search for the best settings.
 comparison: `compare`, several configurations over several seeds.

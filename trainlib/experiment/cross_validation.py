@@ -85,7 +85,7 @@ def cross_validate(
     splits = split_folds(
         task, options.folds, options.kind, options.repeats, groups, split_seed(config)
     )
-    fold_task(config, task.dataset, splits[0])  # is refused before a file is written
+    fold_task(config, task.dataset, splits[0])  # raises its errors before a file is written
     done: dict[int, FoldResult] = {}
     if folder is not None and resume:
         done = fold_files.read_results(folder, len(splits))

@@ -74,7 +74,7 @@ def _from_function(config: ExperimentConfig) -> Dataset:
     if config.replicas is not None:  # devices are split before the function uses them
         get_strategy(config.strategy, config.replicas)
     function = import_function("dataset", name, config.code_path)
-    if data.stream_pipeline:  # random operations without a seed of their own follow this one
+    if data.stream_pipeline:  # seeds random operations of the pipeline that have no seed
         keras.utils.set_random_seed(config.seed)
     return as_dataset(
         name,

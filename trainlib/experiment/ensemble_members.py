@@ -58,7 +58,7 @@ def make_state(folder: str, config: str) -> MemberState:
 
     Args:
         folder: folder of the ensemble.
-        config: its configuration as JSON.
+        config: configuration of the ensemble as JSON.
     """
     parsed = ExperimentConfig.from_json(config)
     return MemberState(Path(folder), parsed, build_task(parsed), TrainerPool())

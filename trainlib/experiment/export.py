@@ -187,7 +187,7 @@ def _predictions(serving: Serving, path: Path, format: str) -> dict[str, np.ndar
     try:
         predict = EXPORTERS[format].load(path)
         return {name: np.asarray(x) for name, x in predict(serving.examples).items()}
-    except Exception as error:  # each runtime has errors of its own
+    except Exception as error:  # each runtime raises different types
         raise inexpressible(format, error) from error
 
 

@@ -47,7 +47,7 @@ def _export(serving: Serving, path: Path, format: str, **options: Any) -> None:
             serving.model.export(
                 str(path), format=format, input_signature=signature, verbose=False, **options
             )
-    except Exception as error:  # converters have errors of their own
+    except Exception as error:  # each converter raises different types
         raise inexpressible(path.suffix.lstrip(".") or "saved_model", error) from error
 
 

@@ -148,5 +148,5 @@ def metric_names(config: ExperimentConfig, loss: str, target: Target) -> tuple[s
         return names
     if target.by_class:
         return ("accuracy",)
-    same = loss if config.regularizer is None else None  # the loss shows this metric already
+    same = loss if config.regularizer is None else None  # the loss has the same value
     return tuple(x for x in ("mean_squared_error", "mean_absolute_error") if x != same)

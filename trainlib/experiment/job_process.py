@@ -30,7 +30,7 @@ def attempt(function: Callable[[], Any]) -> tuple[Any, tuple[str, str, str] | No
 def main() -> None:
     """Run jobs until the connection is closed."""
     folder = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [x for x in sys.path if x != folder]  # of a script; its modules have other names
+    sys.path[:] = [x for x in sys.path if x != folder]  # this script's folder shadows modules
     connection = Connection(int(sys.argv[1]))
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, messages), daemon=True).start()

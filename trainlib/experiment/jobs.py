@@ -196,7 +196,7 @@ class _Process:
         self.position = position
 
     def _send(self, message: bytes) -> None:
-        with contextlib.suppress(OSError):  # of a dead process: `receive` says so
+        with contextlib.suppress(OSError):  # the process is dead: `receive` reports it
             self.connection.send_bytes(message)
 
     def receive(self) -> JobResult[Any]:

@@ -142,7 +142,7 @@ def _metrics_of(
     chosen = {x.name: x for x in config.metrics}
     metrics = {}
     for name in head.metrics:
-        result = name.rpartition(":")[2]  # of a custom function, its name
+        result = name.rpartition(":")[2]  # for a custom function, the name without its module
         if result in metrics:
             raise ValueError(f"two metrics are named {result!r}: give each a different name")
         if is_spec(name):

@@ -1,4 +1,4 @@
-"""What runs in a folder and trials in memory share: preparation, calibration and evaluation.
+"""Preparation, calibration and evaluation, shared by runs in a folder and trials in memory.
 
 `prepare_run` builds and checks all objects of a run, and resolves every "auto", before its first
 step.
@@ -51,7 +51,7 @@ from trainlib.training.strategies import get_strategy
 from trainlib.training.trainer import Trainer
 
 ProgramSource: TypeAlias = Callable[[ExperimentConfig, Task, Models], SharedPrograms]
-"""Returns compiled programs that the trainer of an experiment shares with other trainers."""
+"""Function that returns compiled programs that a trainer shares with other trainers."""
 
 
 MONITORED: Mapping[type[Callback], str] = {
@@ -69,8 +69,8 @@ class PreparedRun(NamedTuple):
 
     Attributes:
         config: the configuration, with "auto" resolved.
-        task: the data in parts.
-        built: the model.
+        task: the data in parts, with their loss and targets.
+        built: the model, as built by `build_models`.
         trainer: the trainer of the model.
         optimization: the optimizer, and its hyperparameters for reports.
         callbacks: the callbacks of the configuration.
@@ -115,8 +115,8 @@ def prepare_run(
         config: the experiment.
         task: data of the experiment, with its loss and targets.
         session: the part of this process in the run.
-        program_source: returns the compiled programs of a trial, which saves no checkpoints.
-            Default: None, a run in a folder, with programs of its own.
+        program_source: function that returns the shared programs of a trial, which saves no
+            checkpoints. Default: None, a run in a folder, whose programs are not shared.
         model: a Keras model to train further. Default: None, a new model.
         measure: whether to pretrain the model, run the range test and time the executions, where
             the configuration asks for them. False: the objects only serve to describe the run.

@@ -108,7 +108,7 @@ def _without_held(chosen: FunctionConfig, factories: Any) -> Any:
     return chosen.name, {
         name: "a value" if is_injected(factory, name, value) else value
         for name, value in chosen.hyperparameters.items()
-        if name != "learning_rate"  # which is always a value, by default too
+        if name != "learning_rate"  # it is always in the state, whether it is given or not
     }
 
 

@@ -97,7 +97,7 @@ class Session(NamedTuple):
             the context manager in which the strategy is created, and which raises an error if the
             data of workers differ. Default: a context manager that does nothing.
         log: function called with lines on the progress of the run. Default: not called.
-        log_result: called with lines on the results of the run. Default: None, `log` is called.
+        log_result: function called with lines on the results of the run. Default: None, `log`.
     """
 
     is_chief: bool = True

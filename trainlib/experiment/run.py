@@ -277,7 +277,7 @@ def write_model_and_summary(
     Args:
         folder: folder of the run.
         task: data of the run, with its loss and targets.
-        result: its result.
+        result: result of the run.
         more: further entries of the summary. Default: None.
     """
     file = folder / run_folder.MODEL_FILE

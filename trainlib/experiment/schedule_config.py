@@ -30,7 +30,7 @@ class ScheduleConfig:
         schedules: the schedules in order: names or `tl.config(...)`, or one of these alone.
             Default: "constant".
         warmup: `tl.config("linear_warmup", warmup_steps=...)`, a linear increase to the first
-            learning rate, for schedules without a warm-up of their own. Default: None.
+            learning rate, for schedules that have no warm-up. Default: None.
         join_at: steps at which the second, third, ... schedule begins. Default: ().
         per_epoch: whether all steps are counted in epochs. By default, a boundary of
             piecewise_constant is then the first epoch of the next rate. Default: False.

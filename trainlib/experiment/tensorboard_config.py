@@ -1,4 +1,4 @@
-"""`TensorBoardConfig`: what is written for TensorBoard."""
+"""`TensorBoardConfig`: the configuration of the events for TensorBoard."""
 
 from __future__ import annotations
 

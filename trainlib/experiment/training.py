@@ -57,13 +57,13 @@ EXAMPLES = 1000
 def build_trainer(
     config: ExperimentConfig, task: Task, built: Models, shared: SharedPrograms | None = None
 ) -> tuple[Trainer, Optimization]:
-    """Return the trainer of a configuration, and its optimizer with what is reported about it.
+    """Return the trainer of a configuration, and its optimizer with hyperparameters for reports.
 
     Args:
         config: the experiment; its learning rate is not "auto".
         task: data of the experiment, with its loss and targets.
         built: the model, as built by `build_models`.
-        shared: programs that its trainer shares with others. Default: None, its own.
+        shared: programs that the trainer shares with others. Default: None, not shared.
     """
     steps = steps_per_epoch(config, task)
     optimization = build_optimization(config, steps, shared, built.plan.rules)
@@ -111,7 +111,7 @@ def training_callbacks(
     Args:
         config: the experiment.
         task: data of the experiment, with its loss and targets.
-        log: function called with lines on the progress of the run. Default: none are logged.
+        log: function called with lines on the progress of the run. Default: not called.
         saves: whether the run saves checkpoints. Default: True.
     """
     stream = LoggedLines(log)
@@ -153,7 +153,7 @@ def build_checkpoints(config: ExperimentConfig, folder: Path, resume: bool = Fal
 
 
 def check_tensorboard(config: ExperimentConfig) -> None:
-    """Raise `ValueError` if TensorBoard is asked for but is not installed, or cannot be written."""
+    """Raise `ValueError` if TensorBoard is configured but not installed, or cannot be written."""
     if config.tensorboard is not None:
         try:
             require_tensorboard()
@@ -173,11 +173,11 @@ def tensorboard_root(config: ExperimentConfig, folder: Path) -> Path:
 def tensorboard_callbacks(
     config: ExperimentConfig, folder: Path, task: Task, built: Models
 ) -> list[Callback]:
-    """Return the callback for TensorBoard, if the configuration asks for it.
+    """Return the callback for TensorBoard, if it is configured.
 
     Args:
         config: the experiment.
-        folder: its run folder.
+        folder: run folder of the experiment.
         task: data of the experiment, with its loss and targets.
         built: the model, as built by `build_models`.
     """

@@ -42,10 +42,10 @@ class TrialResult(NamedTuple):
         config: the configuration, with "auto" resolved: learning rate, execution, norms.
         history: results of each epoch, a dict each.
         stop: the request that ended training before its last epoch; None if none did.
-        train: loss and metrics of the final model over the training part; None if training was
+        train: loss and metrics of the final model on the training part; None if training was
             stopped to be resumed.
-        validation: the same over the validation part; None if there is none.
-        test: the same over the test part; None if there is none.
+        validation: loss and metrics on the validation part; None if there is none.
+        test: loss and metrics on the test part; None if there is none.
         weights: the weights of the model, in the order of `model.get_weights()`.
         architecture: the model without its weights, as `keras.saving.serialize_keras_object`
             returns it.
@@ -147,7 +147,7 @@ def run_trial(
         task: its data in parts, such as those of a fold. Default: None, the data of the
             configuration.
         pool: pool of compiled programs, shared by trials that differ only in numbers. Default:
-            None, the trial has programs of its own.
+            None, the programs are not shared.
         callbacks: callbacks called before those of the configuration. Default: none.
         start: model and state from which the trial continues. Default: None, a new model.
 
@@ -222,7 +222,7 @@ def run_trial_with_model(
 
 
 def _check(config: ExperimentConfig, start: Start) -> None:
-    """Raise `ValueError` if a trial, which has no checkpoints, cannot do what the settings ask."""
+    """Raise `ValueError` for settings that need checkpoints, which a trial does not have."""
     if config.nonfinite == "roll_back":
         raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
     if start.state is not None and config.weight_average.kind != NONE:

@@ -37,7 +37,7 @@ class TrialRecord(NamedTuple):
 
     @property
     def outcome(self) -> dict[str, Any]:
-        """What is stored besides number, state, value and parameters."""
+        """Fields that are stored besides number, state, value and parameters."""
         return {
             "scores": list(self.scores),
             "epochs": self.epochs,

@@ -207,7 +207,7 @@ def _of_batches(
         if program is None:
             signature = [tf.TensorSpec([2], tf.int64), specs_of(chunk.examples)[0]]
             program = tf.function(statistics, input_signature=signature, autograph=False)
-            program.get_concrete_function()  # a first call that traces counts as a retrace
+            program.get_concrete_function()  # TensorFlow counts a tracing call as a retrace
         for start in range(0, chunk.stop, chunk.rows):
             stop = min(start + chunk.rows, chunk.stop)
             batch = tf.nest.map_structure(lambda a: a[start:stop], chunk.examples[0])  # noqa: B023

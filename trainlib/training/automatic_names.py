@@ -28,16 +28,16 @@ def automatic_kinds(model: Any) -> frozenset[str]:
 def matching_names(
     there: Iterable[str], here: Iterable[str], kinds: Collection[str]
 ) -> dict[str, str]:
-    """Return which automatic names of one model stand for which of another, in their order.
+    """Return the automatic names of this model for those of another, matched in their order.
 
     Args:
         there: paths of tensors of the other model.
-        here: those of this model.
-        kinds: of this model, from `automatic_kinds`.
+        here: paths of tensors of this model.
+        kinds: automatic names of this model without their numbers, from `automatic_kinds`.
 
     Returns:
-        Names of layers there and here that differ; {} if the paths are the same, or are of models
-        that differ in more than automatic names.
+        Names of this model by different names of the other one; {} if the paths are the same, or if
+        the models differ in more than automatic names.
     """
     there, here = set(there), set(here)
     names: dict[str, str] = {}

@@ -51,7 +51,7 @@ def takes_statistics(average: State) -> bool:
 
 
 def has_own_statistics(average: State) -> bool:
-    """Return whether an average is of several states by now, which needs statistics of its own."""
+    """Return whether an average already has several states, and so needs separate statistics."""
     return any(isinstance(x, SwaState) and int(x.count.numpy()) > 1 for x in averages_in(average))
 
 
@@ -107,7 +107,7 @@ def _statistics_step(programs: Programs, momenta: Mapping[str, float]) -> Any:
             }
             sums = {name: Mean(size * value, size) for name, value in found.items()}
             if programs.devices.all_reduce is not None:
-                # Replicas meet here, so that none assigns its state while another calls the model.
+                # Replicas wait here: none may assign its state while another calls the model.
                 sums = programs.devices.all_reduce(sums)
             return state._replace(model_state=new), sums
 
@@ -117,7 +117,7 @@ def _statistics_step(programs: Programs, momenta: Mapping[str, float]) -> Any:
 
 
 def _no_statistics(programs: Programs, names: Iterable[str]) -> MetricStates:
-    """Return the sums of the statistics of no batches, as means of the shapes of these entries."""
+    """Return the sums of the statistics over no batches, a `Mean` for each of some statistics."""
     shapes = {name: programs.variables.model_state[name].shape for name in names}
     count = tf.zeros([], tf.float64)
     return programs.devices.expand(

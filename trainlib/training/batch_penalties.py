@@ -1,7 +1,7 @@
 """Penalties that a model computes from its batch, where each replica has a part of it.
 
-The penalty of a batch is taken as the mean of those of its parts. That is right for a mean over the
-examples; a sum over them would become smaller with each replica.
+The penalty of a batch is computed as the mean of the penalties of its parts. That is correct for a
+mean over the examples; a sum over them would become smaller with each replica.
 """
 
 from __future__ import annotations

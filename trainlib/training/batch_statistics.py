@@ -138,7 +138,7 @@ def _moments_method(layer: Any) -> Any:
         if _current.part is None:
             result: tuple[Tensor, Tensor] = original(inputs, mask)
             return result
-        # Keras adds epsilon to the number of values under a mask.
+        # As in Keras, epsilon is added to the number of values under a mask.
         extra = 0.0 if mask is None else keras.config.epsilon()
         counted = _counted(self.name, inputs, mask, _current.part.present)
         return batch_moments(inputs, moments_axes(self), counted, _current.part, extra)

@@ -83,7 +83,7 @@ def as_input_adapter(
 def are_arrays(data: Data) -> bool:
     """Return whether data are arrays, well formed or not, rather than a source of batches.
 
-    A list of two or three parts, one of which is an array or a dict, is the same as the tuple.
+    A list of two or three parts, with an array or a dict among them, is treated as a tuple.
     """
     if isinstance(data, list):
         return len(data) in (2, 3) and any(is_array(x) or isinstance(x, Mapping) for x in data)

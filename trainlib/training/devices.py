@@ -171,11 +171,11 @@ def _loop(
     make_condition: LoopCondition,
     open_rows: bool = False,
 ) -> Loop:
-    """Return a loop over the batches of a chunk, the last of which may be smaller if rows are open.
+    """Return a loop over the batches of a chunk; with open rows the last one may be smaller.
 
     The position is a variable of the loop: XLA would take a slice that begins at an argument for
-    one that begins at a constant, and compile again for each of its values. What each step adds to
-    the metric states alike, such as the number of its examples, is added once after the loop.
+    one that begins at a constant, and compile again for each of its values. Equal contributions of
+    all steps to the metric states, such as the number of examples, are added once after the loop.
     """
 
     def run(

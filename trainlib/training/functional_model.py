@@ -65,8 +65,8 @@ def as_functional_model(
 
     Raises:
         TypeError: it is neither of the two.
-        ValueError: the precision is unknown, as in `functional_from_keras`, or gradient
-            checkpointing is asked for and it is a `FunctionalModel`.
+        ValueError: as in `functional_from_keras`, or `gradient_checkpointing` is set for a
+            `FunctionalModel`.
     """
     if not isinstance(model, FunctionalModel):
         return functional_from_keras(

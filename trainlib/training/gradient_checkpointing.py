@@ -38,7 +38,7 @@ class GradientCheckpointing:
             are recomputed in any case. Default: False.
 
     Raises:
-        ValueError: parts are asked for, and the model has none.
+        ValueError: `by_parts` is set, and the model has no parts.
     """
 
     def __init__(self, model: Any, by_parts: bool = False) -> None:
@@ -68,8 +68,8 @@ class GradientCheckpointing:
             for graph, parts in self._graphs if training else ():
                 run = _GraphInParts(graph, parts, scope)
                 held.enter_context(method_replaced(graph, RUN_OF_GRAPH, _replaced_by(run)))
-            # Entered again where a part is recomputed: Keras's own method would otherwise be called
-            # there for the layers inside of it.
+            # Entered again when a part is recomputed: Keras's method would otherwise be called
+            # there for the layers inside the part.
             held.enter_context(reentered(lambda: self._scoped_calls(scope, training)))
             yield
 
@@ -129,7 +129,7 @@ class _GraphInParts:
 
     Args:
         graph: the graph.
-        parts: its parts.
+        parts: the parts of the graph, in order.
         scope: the values of the variables in the pass.
     """
 

@@ -1,11 +1,11 @@
-"""The division of a graph of layers into parts, each of which is recomputed in the backward pass.
+"""The division of a graph of layers into parts that are recomputed in the backward pass.
 
-Between two parts the tensors that later layers read are kept. The division is the one for which
+Between two parts, the tensors that later layers read are stored. The division minimizes
 
-    values kept between the parts + values within the largest part
+    values stored between the parts + values within the largest part
 
-is smallest, by the shapes of the layers' inputs and outputs: of n equal layers in a row the parts
-have about sqrt(n) each.
+as computed from the shapes of the layers' inputs and outputs. For n equal layers in a row, each
+part has about sqrt(n) layers.
 
 References:
     Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
@@ -57,8 +57,8 @@ def divide(graph: Any) -> list[GraphPart]:
     """Return the parts of a graph of layers, in order.
 
     Not recomputed are the last part, with which the backward pass begins; the parts that make
-    outputs of the graph, whose losses look for the logits before a softmax; graphs within the
-    graph, which have parts of their own; and embeddings, whose gradients are sparse.
+    outputs of the graph, because losses read the logits before a softmax; graphs within the graph,
+    which are divided separately; and embeddings, whose gradients are sparse.
 
     Args:
         graph: graph of layers, from `keras_private.graph_of_layers`.

@@ -33,9 +33,10 @@ def pure_call(
 ) -> ApplyFn:
     """Return a model's call as a function of its variables' values, by path.
 
-    The call is that of `model.fit`: `model(x, training=...)`. What the call assigns to variables is
-    in the result. A trainable variable that it assigns has the gradient with respect to the
-    assigned value, and no gradient flows through what is assigned, as in a `GradientTape`.
+    The call is that of `model.fit`: `model(x, training=...)`. The result contains the values that
+    the call assigns to variables. As in a `GradientTape`, the gradient of a trainable variable that
+    is assigned is that with respect to the assigned value, and no gradient flows through assigned
+    values.
 
     Args:
         model: the Keras model.

@@ -32,8 +32,8 @@ class KerasMetricState(NamedTuple):
 def metric_from_keras(metric: Any) -> Metric:
     """Turn a Keras metric into a `Metric` of the same value over all examples.
 
-    The state of a batch is what the metric adds to its variables; the states of batches and
-    replicas are added in float64.
+    The state of a batch has the amounts that the metric adds to its variables; the states of
+    batches and replicas are added in float64.
 
     Args:
         metric: an object of a class derived from `keras.metrics.Metric`. Its own variables are not
@@ -56,7 +56,7 @@ def metric_from_keras(metric: Any) -> Metric:
     known = type(metric).__module__.startswith("keras.")
     if known and type(metric).__name__ in COUNTERPARTS:
         return mean(functools.partial(COUNTERPARTS[type(metric).__name__], k=metric.k))
-    if known and hasattr(metric, "sparse_y_true"):  # whole numbers would cut off the weights
+    if known and hasattr(metric, "sparse_y_true"):  # its integer dtype would truncate the weights
         metric = type(metric).from_config(metric.get_config() | {"dtype": "float32"})
     copies = _Copies(metric)
     checked = {True, False} if known else set()  # with weights, and without
@@ -83,7 +83,7 @@ def metric_from_keras(metric: Any) -> Metric:
     def compute(state: KerasMetricState) -> Tensor:
         ours = copies.like(state)
         values = [tf.cast(x, v.dtype) for x, v in zip(state.variables, ours.variables, strict=True)]
-        # A result may be a variable itself, which has the values of the state in the scope only.
+        # A result may be a variable, whose value is that of the state only within the scope.
         with keras.StatelessScope(list(zip(ours.variables, values, strict=True))):
             return keras.tree.map_structure(
                 lambda x: tf.cast(x.value if isinstance(x, keras.Variable) else x, tf.float64),

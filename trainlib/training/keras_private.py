@@ -49,7 +49,7 @@ class TracedCall:
         traced: a `ConcreteFunction`.
 
     Attributes:
-        graph: its graph.
+        graph: graph of the function.
     """
 
     def __init__(self, traced: Any) -> None:
@@ -125,7 +125,7 @@ def inputs_of_call(layer: Any, node: int) -> list[Any]:
 def mask_of(x: Any) -> Tensor | None:
     """Return the mask that layers and losses of Keras keep with a tensor; None if there is none.
 
-    Layers are given masks by Keras itself, but what a model returns has them in this attribute.
+    Keras passes masks to layers, but tensors that a model returns have them in this attribute.
     """
     return getattr(x, "_keras_mask", None)
 

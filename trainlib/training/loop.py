@@ -71,8 +71,8 @@ class TrainingLoop:
         self.context, self.config = context, config
         self.steps_per_epoch = config.data.batches()
         seen = context.results.batches_seen()
-        # Where the length is unknown an epoch may have been one batch: counted so, no epoch has the
-        # number of an earlier one, with which its examples would be augmented in the same way.
+        # For an unknown length each batch is counted as an epoch: so no epoch has the number of an
+        # earlier one, with which its examples would be augmented in the same way.
         earlier = seen // (self.steps_per_epoch or 1)
         start = config.initial_epoch
         self.progress = TrainingProgress(earlier - start, seen, start, initial_epoch=start)

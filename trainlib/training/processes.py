@@ -18,6 +18,6 @@ def python_module(module: str, *arguments: str) -> list[str]:
 
     Args:
         module: full name of the module.
-        arguments: its arguments.
+        *arguments: command-line arguments of the module.
     """
     return [sys.executable, "-c", _CODE.format(module=module), *arguments]

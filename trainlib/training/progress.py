@@ -222,11 +222,11 @@ class Recovery:
         now = self._context.trainable_flags
         self._set_flags(found.metadata.get("trainable"))
         state = found.tree("state", self._context.programs.variables)
-        if self._context.programs.config.skips_nonfinite:  # the guard counts the batches left out
+        if self._context.programs.config.skips_nonfinite:  # batches left out count as skipped
             skipped = tf.constant(progress.global_batch, tf.int64) - state.step
             state = state._replace(finite_guard=state.finite_guard._replace(skipped=skipped))
         self._context.state = state
-        self._set_flags(now)  # what was unfrozen since then stays so
+        self._set_flags(now)  # layers that were unfrozen after the checkpoint stay unfrozen
         if progress.metric_states is not None:
             progress.metric_states = self._metric_states(found, progress)
         self._rolled_back_to = found.position
@@ -258,7 +258,7 @@ class Recovery:
             "replicas": 1 if strategy is None else strategy.num_replicas_in_sync,
             "execution": self._context.execution,
             "augment": augmenter and augmenter.augmentation.name,
-            # None as where a checkpoint has no such entry: both recompute nothing.
+            # None instead of False: it equals the missing entry of an older checkpoint.
             "gradient_checkpointing": self._context.recomputes or None,
         }
 

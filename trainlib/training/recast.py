@@ -45,7 +45,7 @@ def recast(model: Any, precision: Precision) -> Any:
             clone = _build_like(_rebuild(model, precision, wide=False), model)
         else:
             clone = _reconnect(model, precision, wide, {})
-        for layer in all_layers(clone):  # which include those made by building
+        for layer in all_layers(clone):  # after building, which makes inner layers
             if _is_wide(layer):
                 layer.dtype_policy = precision.param_dtype
         _copy_values(model, clone)
@@ -92,7 +92,7 @@ def _reconnect(model: Any, precision: Precision, wide: set[int], made: dict[int,
 
     one = isinstance(model, keras.Sequential)
     inputs, outputs = (model.inputs[0], model.outputs[0]) if one else (model.input, model.output)
-    bare = keras.Model(inputs, outputs, name=model.name)  # without what `compile` added
+    bare = keras.Model(inputs, outputs, name=model.name)  # drops the additions of `compile`
     entries = keras.tree.map_structure(entry, inputs)
     clone = keras.models.clone_model(bare, input_tensors=entries, clone_function=rebuild)
     if _names(clone) != _names(model):

@@ -38,7 +38,7 @@ HOST = "/device:CPU:0"
 
 
 class Replicas(OneDevice):
-    """The devices of a strategy, each of which holds the state and takes a part of each batch.
+    """The devices of a strategy: each holds the state and takes a part of each batch.
 
     A batch is cut into parts, one per replica, whose sizes differ by at most one example; a replica
     without any takes the first example with weight 0. Metric states have a row for each replica.

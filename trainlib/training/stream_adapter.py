@@ -53,7 +53,7 @@ class StreamAdapter:
 
     Raises:
         TypeError: the source is neither iterable nor a function, or a batch is malformed.
-        ValueError: it yields no batch, fewer than asked for, or batches of too many sizes; or it
+        ValueError: it yields no batch, fewer than `length`, or batches of too many sizes; or it
             never ends, and the number of batches is not given.
     """
 
@@ -155,7 +155,7 @@ class StreamAdapter:
         return None if batch is None else self._checked(batch)
 
     def _check_count(self, count: int, skip: int) -> None:
-        """Raise if an epoch had fewer batches than asked for; warn if its length was wrong.
+        """Raise if an epoch had fewer batches than `length`; warn if its length was wrong.
 
         Args:
             count: number of batches of the epoch.
@@ -182,7 +182,7 @@ class StreamAdapter:
             )
 
     def _check_enough(self, count: int, steps: int) -> None:
-        """Raise `ValueError` if the source has fewer batches than asked for."""
+        """Raise `ValueError` if the source has fewer batches than `length`."""
         if count < steps:
             raise ValueError(
                 f"{self.name} ended after {count} of {self.length.argument}={steps} batches: ask "

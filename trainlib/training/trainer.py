@@ -349,8 +349,8 @@ class Trainer(Inference):
 
         Raises:
             TypeError: an argument has the wrong type.
-            ValueError: an argument is out of range, a source has fewer batches than asked for or
-                is known never to end, or a checkpoint belongs to another run.
+            ValueError: an argument is out of range, a source has fewer batches than an argument
+                says or is known never to end, or a checkpoint belongs to another run.
             OSError: a checkpoint cannot be written.
             NonFiniteError: as the option `nonfinite` says.
             RuntimeError: another `fit` of this trainer is running.

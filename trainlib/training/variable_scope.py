@@ -51,7 +51,7 @@ class VariableScope(keras.StatelessScope):  # type: ignore[misc]
         if id(variable) in self._trained:
             start = self.get_current_value(variable)
             value = tf.stop_gradient(value) + (start - tf.stop_gradient(start))
-        else:  # what is read again has no gradient, as a variable that was assigned
+        else:  # its value has no gradient when it is read again, as in a GradientTape
             self._assigned.add(id(variable))
         super().add_update((variable, value))
 

@@ -11,7 +11,7 @@ from trainlib.core.types import Tree
 
 def read_values(variables: Any) -> Any:
     """Return the values of a structure of variables."""
-    if tf.executing_eagerly():  # without the identity that a graph has
+    if tf.executing_eagerly():  # avoids the identity that `read_value` adds
         return tf.nest.map_structure(lambda v: v.value(), variables)
     return tf.nest.map_structure(lambda v: v.read_value(), variables)
 

@@ -42,7 +42,7 @@ class ComparisonStatus(NamedTuple):
 
     Attributes:
         key: contender, seed and learning rate of the run that has just ended.
-        run: its results.
+        run: results of that run.
         best: the best contender so far, and the mean of its monitored result; None while learning
             rates are tuned.
         finished: number of runs that have ended.

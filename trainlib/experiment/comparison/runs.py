@@ -69,7 +69,7 @@ def append_run(folder: Path, key: RunKey, run: SeedRun) -> None:
     """Append the record of a run to the file of a comparison."""
     line = as_json({**key._asdict(), **dataclasses.asdict(run)})
     with (folder / RUNS_FILE).open("a+", encoding="utf-8") as file:
-        file.write(f"\n{line}\n")  # after a line that was not written to its end, too
+        file.write(f"\n{line}\n")  # begins a new line even after an incomplete one
 
 
 def read_runs(folder: Path) -> dict[RunKey, SeedRun]:

@@ -26,8 +26,8 @@ class Candidate(NamedTuple):
     """A trial to run.
 
     Attributes:
-        number: its number in the study.
-        drawn: the values of its parameters.
+        number: number of the trial in the study, from 0.
+        drawn: values of the searched parameters, by flag.
     """
 
     number: int
@@ -59,10 +59,10 @@ class Worker:
     """State of a process that runs trials: the data, the compiled programs, the study.
 
     Args:
-        searched: makes the configuration of a trial.
-        monitor: result by which trials are compared.
-        folds: number of folds; 1: none.
-        place: where the study is, to end trials early; None: none ends early.
+        searched: the configuration with its search space, which makes those of trials.
+        monitor: name of the result by which trials are compared.
+        folds: number of folds of a cross-validation; 1 for none.
+        place: storage, name and pruner of the study (`StudyPlace`); None if no trial is pruned.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ def run_candidate(worker: Worker, candidate: Candidate) -> Outcome:
         result = run_trial(config, task, pool=worker.pool, callbacks=callbacks)
         epochs += len(result.history)
         seconds += result.seconds
-        judged = result.validation if worker.folds == 1 else result.test  # what a fold holds out
+        judged = result.validation if worker.folds == 1 else result.test  # held-out examples
         scores.append(_score(worker.monitor, judged or {}))
         if pruning is not None and pruning.is_pruned:
             break

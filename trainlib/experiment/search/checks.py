@@ -43,15 +43,15 @@ WITHOUT_EFFECT = ("metrics", "report", "norms", "validation_ratio", "safe_mode",
     "replicas",
     "imports",
 )
-"""Settings that do not change what a trial trains."""
+"""Settings that do not change the training of a trial."""
 PART_OF_LOSS = ("loss", "output_losses", "loss_weights", "regularizer", "regularized_params")
-"""Settings that change what the loss is; so do hyperparameters of losses and regularizers."""
+"""Settings that change the meaning of the loss, like hyperparameters of losses and regularizers."""
 MOST_CHECKED = 500
 """Largest number of combinations of the parameters that others depend on that are checked."""
 
 
 def searched_config(config: ExperimentConfig, space: Space) -> SearchedConfig:
-    """Return a configuration with its space, checked: every value is allowed where it is drawn.
+    """Return a configuration with its space, after checks that all values are allowed.
 
     Raises:
         ValueError, TypeError: a name that is no flag, a setting that trials may not differ in, a
@@ -87,7 +87,7 @@ def check_comparable(searched: SearchedConfig, monitor: str) -> None:
 
 
 def _is_set_by(flag: str, names: set[str]) -> bool:
-    """Return whether one of some flags sets what a flag of a configuration does."""
+    """Return whether one of some flags sets the same setting as a flag of a configuration."""
     flags = hyperparameter_flags()
     if flag in names or flag not in flags:
         return flag in names

@@ -22,7 +22,7 @@ from trainlib.tools.trial_records import TrialRecord
 ADAPTIVE = ("tpe", "gp", "cmaes")
 """Samplers whose choices depend on the results of earlier trials."""
 AHEAD = 2
-"""Trials per process that are asked for before the results of the running ones are known."""
+"""Trials per process whose values are chosen before the results of the running ones are known."""
 
 OnReport = Callable[[TrialRecord], Any]
 
@@ -31,15 +31,15 @@ class TrialQueue(Iterator[Candidate]):
     """Iterator over the trials to run; it may be empty until a running trial ends.
 
     The order in which parallel trials end varies, and with it the choices of an adaptive sampler.
-    So that the same seed gives the same trials, trial n is asked for when the results of all
-    trials up to n - `ahead` have been reported, in the order of their numbers.
+    So that the same seed gives the same trials, the values of trial n are chosen when the results
+    of all trials up to n - `ahead` have been reported, in the order of their numbers.
 
     Args:
-        study: the study.
-        searched: makes the configurations.
-        owner: owner of the trials in the study.
+        study: the study, which chooses the values of trials.
+        searched: the configuration with its search space, which makes those of trials.
+        owner: name by which the search marks its trials in the study.
         trials: total number of trials of the study.
-        ahead: number of trials that are asked for in advance; 0: each when it is needed.
+        ahead: number of trials whose values are chosen in advance; 0: each when it starts.
     """
 
     def __init__(

@@ -52,12 +52,12 @@ class TuneResult:
 
     Attributes:
         config: the best configuration.
-        params: its values of the searched parameters, by flag.
-        value: its monitored result.
+        params: values of the searched parameters in the best configuration, by flag.
+        value: monitored result of the best configuration.
         trials: all finished trials, in the order of their numbers.
         importances: importance of each parameter; the sum is 1.
         folder: the folder of the search.
-        best: the run of the best configuration; None without `refit`.
+        best: result of the run of the best configuration; None without `refit`.
     """
 
     config: ExperimentConfig

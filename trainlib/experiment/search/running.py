@@ -35,7 +35,7 @@ class RunningSearch:
 
     Attributes:
         config: the configuration that is varied.
-        searched: makes the configurations of trials.
+        searched: the configuration with its search space, which makes those of trials.
         options: options of the search.
         folder: folder of the search.
         place: storage and name of the study.

@@ -93,7 +93,7 @@ def make_sampler(name: str, seed: int, grid: Sequence[Mapping[str, Any]]) -> Any
 
     Args:
         name: one of `SAMPLERS`.
-        seed: its seed.
+        seed: seed of the search.
         grid: values of the trials of "grid".
     """
     if name == "grid":

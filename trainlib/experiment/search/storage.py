@@ -32,7 +32,7 @@ def open_storage(place: str) -> Any:
     for pause in PAUSES:
         try:
             return _open(place)
-        except Exception as error:  # of the libraries of databases, which are many
+        except Exception as error:  # each database library raises different types
             if pause is None or not _is_race(error):
                 raise storage_error(place, error) from error
             time.sleep(pause)
@@ -72,7 +72,7 @@ def without_password(place: str) -> str:
     """Return a storage without the password that its URL may hold."""
     try:
         url = sqlalchemy.engine.make_url(place)
-    except sqlalchemy.exc.ArgumentError:  # a file
+    except sqlalchemy.exc.ArgumentError:  # the path of a file
         return place
     parts = (url.username, None, url.host, url.port, url.database, url.query)
     return sqlalchemy.URL.create(url.drivername, *parts).render_as_string()

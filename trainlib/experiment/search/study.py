@@ -60,7 +60,7 @@ class SearchStudy(NamedTuple):
 
     Attributes:
         study: the study of Optuna.
-        storage: its storage.
+        storage: the storage of the study.
     """
 
     study: optuna.Study
@@ -73,7 +73,7 @@ class SearchStudy(NamedTuple):
         return trial
 
     def running(self, number: int) -> optuna.Trial:
-        """Return an unfinished trial, which another process may have asked for."""
+        """Return an unfinished trial, which another process may have created."""
         study_id = self.storage.get_study_id_from_name(self.study.study_name)
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
         return optuna.Trial(self.study, trial_id)
@@ -152,7 +152,7 @@ def open_study(
             direction="minimize" if is_minimized else "maximize",
             load_if_exists=True,
         )
-    except Exception as error:  # of the libraries of databases, which are many
+    except Exception as error:  # each database library raises different types
         raise storage_error(place.storage, error) from error
     text = json.dumps(search, sort_keys=True)
     known = study.user_attrs.get(SEARCH)

@@ -144,7 +144,7 @@ def _study(
         options.pruner,
         config.epochs * options.folds,
     )
-    defaults = flatten(ExperimentConfig())  # are left out: later versions may have more settings
+    defaults = flatten(ExperimentConfig())  # left out, because later versions may add settings
     settings = {
         k: str(x) for k, x in searched.base.items() if k not in defaults or x != defaults[k]
     }
