@@ -201,9 +201,9 @@ class Augmenter:
             first, b = a[:2].numpy(), np.asarray(b)
             if first.shape[1:] != b.shape[1:] or not _nearly_all_close(first, b):
                 raise ValueError(
-                    f"augment {self.augmentation.name}: what becomes of an example depends on "
-                    "other examples, or on random numbers of another source: compute it from its "
-                    "row and its key alone, as tl.augmentation.uniform(key, 1) does"
+                    f"augment {self.augmentation.name}: the result for an example depends on "
+                    "other examples, or on random numbers of another source: compute it from the "
+                    "row and the key of the example only, as tl.augmentation.uniform(key, 1) does"
                 )
 
     def _check_count(self, examples: Tree, size: int) -> None:
