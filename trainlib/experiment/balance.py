@@ -39,7 +39,7 @@ def parse_class_weights(
     """Return the class weights in text such as `0:2,3:0.5` or `cat:2,dog:0.5`.
 
     Args:
-        text: the text.
+        text: comma-separated weights, each as class:weight.
         classes: number of classes.
         names: names of the classes in the data; () if the classes are numbers.
         source: name of the data set, for messages.
@@ -81,7 +81,7 @@ def oversampled(labels: np.ndarray, seed: int) -> np.ndarray:
 
     Args:
         labels: class of each example, [N].
-        seed: an integer of at least 0.
+        seed: seed of the random choice, an integer of at least 0.
     """
     generator = np.random.default_rng(seed)
     classes, counts = np.unique(labels, return_counts=True)

@@ -32,7 +32,7 @@ def wrapped(
     Args:
         config: the experiment.
         task: data of the experiment, with its loss and targets.
-        custom: the model.
+        custom: the custom Keras model.
         layers: layers that scale the input, or a dict of them by input; ignored if the model has
             such layers.
 

@@ -138,7 +138,7 @@ def _train(state: MemberState, jobs: int | None, log: Log) -> None:
 
 
 def _seconds_of_next(first: Path) -> float:
-    """Return the estimated training time of further members: that of the first, not compiled."""
+    """Return the estimated seconds to train another member, given the folder of the first."""
     seconds = [epoch["seconds"] for epoch in run_folder.read_history(first)]
     return float(statistics.median(seconds)) * len(seconds)
 

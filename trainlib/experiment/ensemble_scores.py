@@ -42,7 +42,7 @@ def scores_of(
     """Return the scores of the members and the ensemble on one part of the data.
 
     Args:
-        task: the task.
+        task: data of the ensemble, with its loss and targets.
         members: predictions of the members, [M, N, K].
         ensemble: predictions of the ensemble, [N, K].
         y: targets of the part.

@@ -21,7 +21,7 @@ class Setting(NamedTuple):
         flag: name of the flag.
         type: type of the value, one of `trainlib.experiment.values.TYPES`.
         default: default value.
-        help: one or two sentences.
+        help: help text of the flag, which begins with a short sentence that is complete by itself.
         group: heading under which the help text shows it.
         choices: allowed words; () for any.
         bounds: allowed range, as `check_number` takes it.

@@ -107,7 +107,7 @@ def in_forms(
     """Return examples with their targets in the forms that the losses take.
 
     Args:
-        examples: the examples.
+        examples: examples with targets as loaded: class indices or numbers.
         target: form of the targets, if they are one array.
         heads: heads of several outputs; {} if the targets are one array.
         classes: number of classes, if the targets are one array.

@@ -257,7 +257,7 @@ def calibrated(
     """Fit a temperature on the validation data if the configuration says so.
 
     Args:
-        prepared: the run, trained.
+        prepared: the run after training.
         stop: the request that ended training before its last epoch; None if none did.
         log: function called with a line on the temperature.
 
@@ -280,7 +280,7 @@ def evaluate_parts(
     """Return the results of a run's model by part of the data; None for a part without examples.
 
     Args:
-        prepared: the run, trained.
+        prepared: the run after training.
         stop: the request that ended training before its last epoch; None if none did. If the run
             can be resumed, nothing is evaluated.
         calibration: as returned by `calibrated`.

@@ -98,7 +98,7 @@ def check_trust(folder: Path, config: ExperimentConfig, given: Mapping[str, Any]
     """Check that the user, and not the folder of a run, allows code in `.keras` files to run.
 
     Args:
-        folder: the folder.
+        folder: folder of the run.
         config: the configuration in the folder.
         given: settings that the user gives, by flag.
 

@@ -205,7 +205,7 @@ def read_file(file: Path, missing: str, parse: Callable[[str], Content]) -> Cont
     """Read and parse a file in a folder.
 
     Args:
-        file: the file.
+        file: path of the file.
         missing: conclusion from a missing file, for the message, such as "not a run".
         parse: function from the text of the file to its content.
 

@@ -101,7 +101,7 @@ def read_saved_run(folder: Path, code_path: str | None = None) -> SavedRun:
     """Return the finished run in a folder.
 
     Args:
-        folder: the folder.
+        folder: folder of the run.
         code_path: folders of custom modules, if these were moved. Default: None, the folders that
             the run recorded.
 

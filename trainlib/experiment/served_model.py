@@ -14,7 +14,7 @@ class ServedModel(keras.Model):  # type: ignore[misc]
     """A model of raw values by name: it encodes them, calls the model, and names the outputs.
 
     Args:
-        inner: the model.
+        inner: the model of the run.
         encode: function from raw values by name to the inputs of the model.
         decode: function from the predictions to outputs by name.
     """

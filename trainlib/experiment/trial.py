@@ -144,8 +144,8 @@ def run_trial(
 
     Args:
         config: the experiment.
-        task: its data in parts, such as those of a fold. Default: None, the data of the
-            configuration.
+        task: data of the experiment in parts, such as those of a fold. Default: None, loaded as
+            configured.
         pool: pool of compiled programs, shared by trials that differ only in numbers. Default:
             None, the programs are not shared.
         callbacks: callbacks called before those of the configuration. Default: none.

@@ -16,9 +16,9 @@ SMALL_BYTES = 2**20
 def as_tensor(array: Any) -> tf.Tensor:
     """Return an array as a tensor that shares no memory with it.
 
-    `tf.convert_to_tensor` copies an array of NumPy twice, once more where its address is not
-    aligned, as that of a large array never is: for a moment it takes twice its memory. Here the
-    copy is made at an aligned address, and the tensor takes it over by DLPack.
+    `tf.convert_to_tensor` copies an array of NumPy, and copies it again if its address is not
+    aligned, as for all large arrays: for a moment it needs memory for two copies. Here a copy is
+    made at an aligned address and becomes the tensor by DLPack.
 
     Args:
         array: array, or anything else that `tf.convert_to_tensor` takes.

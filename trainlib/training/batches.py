@@ -131,7 +131,7 @@ def class_factors(name: str, y: Tree, class_weight: Mapping[int, float]) -> np.n
 
 
 def weighted(factors: np.ndarray, weight: Any = None) -> np.ndarray:
-    """Return factors of the examples times their weights, or times those of their steps."""
+    """Return factors of the examples times their weights, [batch] or [batch, time]."""
     if weight is None:
         return factors
     given = np.asarray(weight)

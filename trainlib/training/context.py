@@ -155,7 +155,7 @@ class TrainingContext:
         self.state = carried_over(state_before_first_step(config, model, seed), old)
 
     def flags_with(self, pattern: str, trainable: bool) -> list[bool]:
-        """Return which layers and variables are trained if those of a pattern are, or are not.
+        """Return which layers and variables are trained after those of a pattern are set.
 
         Raises:
             ValueError: it matches no layer, or the model is not one of Keras.

@@ -73,5 +73,5 @@ def _output_of(metric: Metric | ExampleMetric | OutputMetric) -> str:
 
 
 def _last_axis(y_pred: Tensor) -> int:
-    """Return the length of the last axis of predictions, 1 if they have only that of the batch."""
+    """Return the length of the last axis of predictions; 1 if they have only the batch axis."""
     return num_columns(y_pred) if y_pred.shape.rank > 1 else 1

@@ -220,8 +220,7 @@ class TrainingLoop:
     def _adjust_call(self, batches: int, seconds: float) -> None:
         """Set the number of batches of the next call from the duration of the last.
 
-        A call that was short because its chunk ended, as that of a smaller last batch, changes
-        nothing.
+        A call that was short only because its chunk ended changes nothing.
         """
         seconds = max(broadcast_from_chief(self.context.strategy, seconds), 1e-9)
         if batches < self._batches_per_call and seconds <= self.config.seconds_per_call:

@@ -30,7 +30,7 @@ ORDER_METRICS = (
 def takes_probabilities(function: Any) -> bool:
     """Return whether a function of the registry's metrics needs probabilities in place of logits.
 
-    All do but the cross-entropies, which have a form for logits, and those of the order.
+    All do except cross-entropies, which have a form for logits, and `ORDER_METRICS`.
     """
     return function not in ORDER_METRICS and not takes_logits(function)
 

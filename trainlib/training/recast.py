@@ -185,5 +185,5 @@ def _is_wide(layer: Any) -> bool:
 
 
 def _floating(dtype: str) -> bool:
-    """Return whether the name of a dtype is that of a floating one."""
+    """Return whether a dtype, given by its name, is floating."""
     return "float" in str(dtype)

@@ -107,7 +107,7 @@ def run_trials(
     """Run the trials of a queue, and report those that have ended, even after an interrupt.
 
     Args:
-        queue: the trials.
+        queue: the queue of trials.
         make_worker: function that makes the state of a process that runs trials.
         jobs: number of processes.
         on_report: function called with each finished trial.

@@ -32,7 +32,7 @@ class SearchedConfig(NamedTuple):
 
     Attributes:
         base: values of the configuration by flag.
-        space: the space.
+        space: the settings that vary, with their distributions.
     """
 
     base: Mapping[str, Any]
