@@ -202,8 +202,8 @@ class Augmenter:
             if first.shape[1:] != b.shape[1:] or not _nearly_all_close(first, b):
                 raise ValueError(
                     f"augment {self.augmentation.name}: the result for an example depends on "
-                    "other examples, or on random numbers of another source: compute it from the "
-                    "row and the key of the example only, as tl.augmentation.uniform(key, 1) does"
+                    "other examples, or on random numbers of another source: compute it from its "
+                    "row and its key alone, as tl.augmentation.uniform(key, 1) does"
                 )
 
     def _check_count(self, examples: Tree, size: int) -> None:
