@@ -62,7 +62,7 @@ def define(values: Values) -> None:
     group.number(
         "diverge_factor",
         RangeTest.diverge_factor,
-        "The test stops when the smoothed loss is this many times its minimum; above 1.",
+        "Multiple of the lowest loss at which the test stops; above 1.",
     )
     define_experiment(values)
     Group(values, "Run").path(

@@ -58,7 +58,7 @@ class ScheduleConfig:
     join_at: tuple[int, ...] = setting(
         "ints",
         (),
-        "Steps at which the schedules after the first begin, comma-separated.",
+        "Steps at which the schedules after the first begin; comma-separated.",
     )
     per_epoch: bool = setting(
         "bool",
