@@ -63,9 +63,7 @@ def define(values: Values) -> None:
     group = Group(values, "Search")
     group.string("search", None, "The settings that vary, and their values.", "SPACE")
     define_settings(values, TuneConfig)
-    group.path(
-        "resume", None, f"Folder of a search to resume; {', '.join(MAY_CHANGE)} may change."
-    )
+    group.path("resume", None, f"Folder of a search to resume; {', '.join(MAY_CHANGE)} may change.")
     define_experiment(values)
     Group(values, "Run").path(
         "run_dir",
