@@ -37,7 +37,9 @@ CHAINS = (
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="cnn", help="Name of a model.")
     parser.add_argument("--batches", type=int, default=128, help="Batches of an epoch.")
     parser.add_argument("--rounds", type=int, default=3, help="Rounds of epochs.")

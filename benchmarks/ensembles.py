@@ -9,6 +9,7 @@ whose variance is the squared error on the validation data.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import tempfile
@@ -31,6 +32,9 @@ CASES = {
 
 def main() -> None:
     """Print the table, a row for each data set and set of seeds."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     print("| data set | seeds | measure | one member | ensemble of 5 |")
     print("| --- | --- | --- | --- | --- |")
     times = []

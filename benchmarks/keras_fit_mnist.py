@@ -8,6 +8,7 @@ are those of the last command in README.md's table of results.
 
 from __future__ import annotations
 
+import argparse
 import json
 
 import keras
@@ -17,6 +18,9 @@ import trainlib as tl
 
 def main() -> None:
     """Train with each seed and print the accuracies."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     found: dict[str, list[float]] = {"training": [], "test": []}
     data = tl.data.load_dataset("mnist")
     x, y = data.train.x[:10_000] / 255, data.train.y[:10_000]

@@ -69,7 +69,19 @@ def _training(workloads: Mapping[str, Any]) -> str:
         for name, row in workloads.items()
     ]
     head = ["training", "steps/s", "shuffling", *_titles(workloads), "peak MiB (Keras)"]
-    return "\n\n".join(filter(None, [_table(head, rows), _epochs(workloads)]))
+    parts = [_table(head, rows), _spread(workloads), _epochs(workloads)]
+    return "\n\n".join(filter(None, parts))
+
+
+def _spread(workloads: Mapping[str, Any]) -> str:
+    """Return a line on how much trainlib's rate differs between the rounds; "" for one round."""
+    ours = {name: of["contenders"][OURS] for name, of in workloads.items()}
+    by_round = {name: row["steps_per_second_by_round"] for name, row in ours.items()}
+    spread = {n: max(rates) / min(rates) - 1 for n, rates in by_round.items() if len(rates) > 1}
+    if not spread:
+        return ""
+    each = ", ".join(f"{name} {x:.0%}" for name, x in spread.items())
+    return f"The fastest round of trainlib is faster than the slowest by: {each}."
 
 
 def _epochs(workloads: Mapping[str, Any]) -> str:

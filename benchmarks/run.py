@@ -12,7 +12,7 @@ benchmark ends with an error. `bare` and `bare_graph` are the same step written 
 median over the rounds of trainlib's rate divided by the contender's in the same round. A slow
 contender makes fewer steps per run. Data are on the device, in the order in which they are used,
 before the clock starts; only `ours_shuffling`, the column "shuffling", draws that order and gathers
-the examples in the timed part. All ratios are to `ours`.
+the examples in the timed part. Every ratio says how many times as fast trainlib (`ours`) is.
 
 Evaluation uses batches of 512, except for Keras with its defaults, which uses its default of 32.
 The part `update` compares times of an optimizer's update with those of trainlib under XLA. The part
@@ -20,7 +20,9 @@ The part `update` compares times of an optimizer's update with those of trainlib
 `precision` and `replicas` measure trainlib only: the ratios of the first are to float32; the second
 compares an all-reduce, alone in a loop, with a step of the same round. The part `memory`
 gives the peak of the resident memory of a run, beyond that of the process with its libraries and
-data, beside `Model.fit`; and with gradient checkpointing, where the model has blocks.
+data, beside `Model.fit`; and with gradient checkpointing, for `resnet` and `transformer`. The part
+`scaling` measures how the time of a step grows with parameters, batch, length and the steps of a
+run, beside the least that it takes; the part `startup` measures new processes from start to end.
 """
 
 from __future__ import annotations

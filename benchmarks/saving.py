@@ -25,7 +25,9 @@ EXAMPLES, BATCH = 60_000, 32
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--seconds", type=float, default=2.0, help="Seconds between two checkpoints."
     )

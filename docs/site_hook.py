@@ -6,11 +6,8 @@ become links between pages of the site.
 
 from __future__ import annotations
 
-import importlib
-import json
 import posixpath
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -64,7 +61,6 @@ COMMON = 5
 _ROW = re.compile(r"^\| (?!technique|Keras|---)(.+?) \| (?:.* \| )?(.+?) \|$", re.MULTILINE)
 _LINK = re.compile(r"(?<=\]\()([^)\s#]*)(#[^)\s]*)?(?=\))")
 _TABLE = re.compile(r"^\{\{(\S+) (\w+)\}\}$", re.MULTILINE)
-_FIGURES = re.compile(r"^\{\{(docs/\w+\.json)\}\}$", re.MULTILINE)
 _CONTENTS = "{{docs/reference.py}}"
 
 
@@ -116,7 +112,6 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     source = {site: name for name, site in OUTSIDE.items()}.get(uri, f"docs/{uri}")
     page.meta.setdefault("search", {"boost": BOOST.get(uri, 1)})
     page.meta.setdefault("tags", [FOUND_BY[uri]] if uri in FOUND_BY else [])
-    markdown = _FIGURES.sub(lambda match: figures(match[1]), markdown)
     if _CONTENTS in markdown:  # its links are those of the site already
         return markdown.replace(_CONTENTS, reference.contents())
     markdown = _TABLE.sub(lambda match: table(match[1], match[2]), markdown)
@@ -129,16 +124,6 @@ def table(path: str, column: str) -> str:
     if found is None:
         raise ValueError(f"{path} has no table that begins with the column {column}")
     return found[0]
-
-
-def figures(path: str) -> str:
-    """Return the tables of a file of the benchmark, as it prints them."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        report = importlib.import_module("report")
-    finally:
-        sys.path.pop(0)
-    return str(report.markdown(json.loads(read(path))))
 
 
 def _link(target: str, anchor: str, source: str, page: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainlib.training.array_tensors import ALIGNMENT, SMALL_BYTES, as_tensor
+from trainlib.training.array_tensors import ALIGNMENT, SMALL_BYTES, as_tensor, take_rows
 
 ROWS = SMALL_BYTES // 8
 
@@ -38,6 +38,14 @@ def test_arrays_in_any_order_and_without_memory_of_their_own():
     array = np.random.default_rng(0).standard_normal((ROWS, 6))
     for view in (array[::-1, ::2], np.asfortranarray(array), np.broadcast_to(array[0], (ROWS, 6))):
         assert np.array_equal(as_tensor(view).numpy(), view)
+
+
+@pytest.mark.parametrize("rows", [3, 3 * ROWS], ids=["small", "large"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "bool"])
+def test_rows_are_those_of_the_array(dtype, rows):
+    array = (np.arange(ROWS * 4) % 100).reshape(ROWS, 4).astype(dtype)[::2]
+    indices = np.random.default_rng(0).integers(0, len(array), rows)
+    assert np.array_equal(take_rows(array, indices).numpy(), array[indices])
 
 
 def test_a_large_array_is_copied_once_into_memory_that_goes_with_the_tensor():

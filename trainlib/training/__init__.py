@@ -52,7 +52,7 @@ variables: values of structures of variables.
 
 Input and files:
 data_adapter, array_adapter, stream_adapter, chunks: batches from arrays and other sources.
-array_tensors: arrays as tensors.
+array_tensors: arrays, and rows of them, as tensors in one copy.
 lazy_array, kept_rows: arrays whose rows are read when a batch needs them, and cached in a file.
 augmentation, changed_examples: random changes of the examples of a batch.
 sources: data sets, generators, loaders and sequences of batches.

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_integer
 from trainlib.core.types import Tree
-from trainlib.training.array_tensors import as_tensor
+from trainlib.training.array_tensors import as_tensor, take_rows
 from trainlib.training.chunks import (
     CHUNK_BYTES,
     Chunk,
@@ -88,8 +88,11 @@ class ArrayAdapter:
         else:
             yield from self._chunks(order, full, not remainder, start)
         if remainder and start <= full:
-            ids = self._ids(order, full, self.size, remainder)
-            yield Chunk(self.take(ids), remainder, remainder, True, ids=ids)
+            if order is None and not self.on_host:
+                yield self._last_batch
+            else:
+                ids = self._ids(order, full, self.size, remainder)
+                yield Chunk(self.take(ids), remainder, remainder, True, ids=ids)
 
     def evaluation(self, open_rows: bool = False) -> Iterator[Chunk]:
         """Yield the chunks of the examples in their stored order.
@@ -101,6 +104,14 @@ class ArrayAdapter:
         if open_rows and not self.on_host:
             return iter([Chunk(self.examples, self.batch_size, self.size, True)])
         return self.training()
+
+    @functools.cached_property
+    def _last_batch(self) -> Chunk:
+        """The smaller last batch of placed examples in their stored order."""
+        rows = self.size % self.batch_size
+        full = self.size - rows
+        ids = np.arange(full, self.size)
+        return Chunk(self._slice(full, self.size), rows, rows, True, ids=ids)
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -169,7 +180,7 @@ def _rows(array: Any, rows: np.ndarray) -> tf.Tensor:
     if isinstance(array, LazyArray):
         rows, places = np.unique(rows, return_inverse=True)
         array, rows = array.read(rows), places
-    return as_tensor(np.take(array, rows, axis=0))
+    return take_rows(array, rows)
 
 
 def _slice(array: Any, start: int, stop: int) -> tf.Tensor:
