@@ -6,8 +6,8 @@
 Each contender runs in a separate process. The processes stay alive, are warmed up, and take turns,
 one run at a time. All of them start from the same weights, take the same batches in the same order,
 and must reach the same loss after the same number of steps, 200 where they are short; otherwise the
-benchmark ends with an error. `bare` and `bare_graph` are the same step written by hand in a
-`tf.while_loop`, without metrics, under XLA and in a graph: what a step costs at least. The run of
+benchmark ends with an error. `bare` and `bare_graph` are the plain step written by hand in
+a `tf.while_loop`, without metrics, under XLA and in a graph. The run of
 `housing_epochs` has 100 epochs of 11,610 examples, with a validation after each. A ratio is the
 median over the rounds of trainlib's rate divided by the contender's in the same round. A slow
 contender makes fewer steps per run. Data are on the device, in the order in which they are used,

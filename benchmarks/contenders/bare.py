@@ -13,7 +13,7 @@ from contenders.keras_nets import make_model
 
 
 class Training(base.Training):
-    """Training by a loop that nothing is around: what a step of this model costs at least.
+    """Training by a plain loop, as one would write it for this model alone.
 
     Args:
         compiled: whether XLA compiles the loop.

@@ -47,9 +47,11 @@ class FakeSteps:
             raise tf.errors.InvalidArgumentError(None, None, "not compilable")
         self.now += self.seconds[execution] * count
 
-    def choose(self, graph=PLAIN, steps=10_000, max_steps_per_call=100, shapes="shapes"):
+    def choose(
+        self, graph=PLAIN, steps=10_000, max_steps_per_call=100, shapes="shapes", default="graph"
+    ):
         work = Workload(self.run, graph, steps, max_steps_per_call, shapes)
-        return Autotuner(clock=self.clock).choose("graph", work)
+        return Autotuner(clock=self.clock).choose(default, work)
 
 
 def test_the_fastest_execution_is_chosen_and_cached(cache):
@@ -76,6 +78,17 @@ def test_what_cannot_be_compiled_is_not_chosen(cache):
     seconds = {"graph": 0.03, "xla_update": 0.02}
     execution, speeds, *_ = FakeSteps(seconds).choose()
     assert execution == "xla_update" and set(speeds) == set(seconds)
+
+
+@pytest.mark.parametrize("steps", [100, 1000, 10_000])
+def test_a_default_that_cannot_be_compiled_is_left_whatever_the_length_of_the_run(steps, cache):
+    run = FakeSteps({"graph": 0.02})
+    assert run.choose(steps=steps, default="xla").execution == "graph"
+
+
+def test_an_error_of_the_steps_themselves_is_raised(cache):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        FakeSteps({}).choose(default="xla")
 
 
 def test_a_step_that_draws_random_numbers_is_not_compiled_whole(cache):
@@ -157,6 +170,31 @@ def trainer_of(execution, autotuner=MEASURES_ALL):
     return tl.Trainer(
         model, "mean_squared_error", optimizer, execution=execution, autotuner=autotuner
     )
+
+
+class Printing(keras.Model):
+    """A recurrent model with an operation that XLA does not have."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrent, self.dense = keras.layers.SimpleRNN(2), keras.layers.Dense(1)
+
+    def call(self, x):
+        tf.print("called", output_stream="file:///dev/null")
+        return self.dense(self.recurrent(x))
+
+
+def test_auto_trains_what_xla_cannot_compile_in_a_graph(cache):
+    model = Printing()
+    model.build((None, 3, 2))
+    trainer = tl.Trainer(model, "mse", tl.sgd(0.01))
+    assert trainer.execution == "xla"
+    x, y = np.ones([200, 3, 2], "float32"), np.ones([200, 1], "float32")
+    before = trainer.evaluate((x, y))["loss"]
+    history = trainer.fit((x, y), batch_size=1)
+    assert trainer.execution == "graph" and trainer.state.step == 200
+    assert history[0]["loss"] < before
+    assert trainer.predict(x).shape == (200, 1)
 
 
 def test_measuring_changes_neither_the_state_nor_the_count_of_traces(cache):

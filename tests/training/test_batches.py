@@ -23,6 +23,13 @@ def test_a_list_is_taken_as_the_tuple(trainer):
     assert trainer.evaluate(list(parts)) == trainer.evaluate([tuple(part) for part in parts])
 
 
+def test_a_bfloat16_tensor_of_pytorch_is_read_as_float32():
+    torch = pytest.importorskip("torch")
+    given = torch.tensor([[0.5, -3.0]], dtype=torch.bfloat16)
+    x, _ = read_pair("data", (given, given))
+    assert x.dtype == np.float32 and x.tolist() == [[0.5, -3.0]]
+
+
 def test_separate_arguments_are_refused_with_the_form_to_write(trainer):
     for call in (lambda t: t.fit(X, Y), lambda t: t.fit(x=X, y=Y), lambda t: t.fit((X, Y), 32)):
         with pytest.raises(

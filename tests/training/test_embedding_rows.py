@@ -36,6 +36,21 @@ def test_arrays_with_an_index_without_row_are_refused_by_name(index):
         trainer.predict(words(index)[0])
 
 
+@pytest.mark.parametrize("index", [np.nan, np.inf, 9.5 + ROWS])
+def test_inputs_that_are_no_indices_are_refused_by_name(index):
+    x, y = words(0)
+    x = x.astype("float32")
+    x[3, 1] = index
+    with pytest.raises(ValueError, match=f"^data hold the index {index}, but layer 'embedding"):
+        trainer_of("graph").fit((x, y))
+
+
+def test_booleans_are_rows_0_and_1():
+    trainer = trainer_of("graph")
+    x = np.eye(6, 3, dtype=bool)
+    assert np.array_equal(trainer.predict(x), trainer.predict(x.astype("int32")))
+
+
 def test_xla_does_not_train_on_another_row_of_a_stream():
     """XLA itself takes row 9 for 12."""
     trainer = trainer_of("xla")

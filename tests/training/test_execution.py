@@ -142,6 +142,20 @@ def test_a_wide_net_under_xla_is_evaluated_to_the_bits_of_a_graph():
     assert found[0][0] == found[1][0]
 
 
+def test_a_wide_net_under_xla_trains_its_smaller_batch_under_xla_too(monkeypatch):
+    trainer = tl.Trainer(dense_net(200), "mse", tl.sgd(0.1), execution="xla")
+    programs = trainer.context.programs
+    used, train = [], programs.train
+
+    def spy(execution, rows, specs):
+        used.append((execution, rows))
+        return train(execution, rows, specs)
+
+    monkeypatch.setattr(programs, "train", spy)
+    trainer.fit((np.ones((50, 64), "float32"), np.ones((50, 1), "float32")), batch_size=32)
+    assert used == [("xla", 32), ("xla", 18)]
+
+
 def trainer_of(execution):
     """A net with batch statistics, momentum and clipping."""
     keras.utils.set_random_seed(0)

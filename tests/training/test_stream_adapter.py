@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from helpers.regression import BATCH, DATA, SIZE, X, Y, batches_of, train_on, tr
 from helpers.trees import assert_close
 
 import trainlib as tl
-from trainlib.training import stream_adapter
+from trainlib.training import chunks, stream_adapter
 from trainlib.training.data_adapter import as_data_adapter
 from trainlib.training.sources import EpochLength
 from trainlib.training.stream_adapter import StreamAdapter
@@ -102,6 +103,34 @@ def test_a_chunk_does_not_wait_long_for_slow_batches():
     assert [chunk.stop for chunk in stream.training()] == [36]
 
 
+def test_a_source_that_fills_one_array_again_and_again_is_read_batch_by_batch():
+    def refilled():
+        x, y = np.empty((4, 2), "float32"), np.empty((4, 1), "float32")
+        for i in range(9):
+            x[:], y[:] = i, -i
+            yield x, y
+
+    (chunk,) = StreamAdapter("data", refilled, max_wait=1e9).training()
+    x, y = (a.numpy() for a in chunk.examples)
+    assert x[: chunk.stop : 4, 0].tolist() == [*range(9)]
+    assert y[: chunk.stop : 4, 0].tolist() == [-i for i in range(9)]
+
+
+def test_a_stream_whose_source_keeps_waiting_can_be_left(monkeypatch):
+    monkeypatch.setattr(chunks, "PATIENCE", 0.01)
+    stopped = threading.Event()
+
+    def waiting():
+        yield from batches_of(size=4)[:2]
+        stopped.wait()
+        yield from ()
+
+    coming = StreamAdapter("data", waiting, max_wait=0.0).training()
+    next(coming)
+    coming.close()  # it would wait for ever
+    stopped.set()
+
+
 def test_an_error_of_a_stream_reaches_the_caller():
     def failing():
         yield from batches_of()[:2]
@@ -114,6 +143,7 @@ def test_an_error_of_a_stream_reaches_the_caller():
 MALFORMED = [
     (3, TypeError, r"data must be arrays \(x, y\) or .* got 3"),
     ([], ValueError, "data yielded no batch"),
+    ([(X, Y), None], TypeError, r"a batch of data must be \(x, y\) or .* got NoneType"),
     ([X], TypeError, r"a batch of data must be \(x, y\) or .* got ndarray"),
     ([(X, Y[:3])], ValueError, r"a batch of data must be arrays of the same length, .*\[3, 37\]"),
     ([(X[:0], Y[:0])], ValueError, "a batch of data must be arrays of the same length, at least 1"),

@@ -10,8 +10,6 @@ import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
-import tensorflow as tf
-
 from trainlib.core.checks import check_integer
 from trainlib.data.preprocessing import read_preprocessing, write_preprocessing
 from trainlib.experiment import run_folder
@@ -30,6 +28,7 @@ from trainlib.experiment.jobs import run_jobs, share_of_cores
 from trainlib.experiment.result import Log
 from trainlib.experiment.task_building import build_task
 from trainlib.training.display import format_results
+from trainlib.training.gpus import visible_gpus
 from trainlib.training.paths import printable, shown
 from trainlib.training.pool import TrainerPool
 
@@ -149,7 +148,7 @@ def _fastest(waiting: int, seconds: float) -> int:
     This process has the data and the compiled programs; each other one needs `START_SECONDS` more.
     """
     cores = share_of_cores(1)
-    if cores < 2 or waiting < 2 or tf.config.list_physical_devices("GPU"):
+    if cores < 2 or waiting < 2 or visible_gpus():
         return 1
     saved = waiting * seconds * (1 - 1 / min(cores, waiting))
     return min(cores, waiting) if saved > 2 * START_SECONDS else 1

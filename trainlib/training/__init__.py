@@ -48,6 +48,7 @@ devices, replicas: loops of steps on one device and on several.
 averages: averaged parameters, and the statistics of batch normalization for them.
 replicated_model, batch_statistics, batch_penalties, collectives: a model on several replicas.
 execution, autotune: the choice between graph and XLA, and its measurement.
+gpus: the GPUs that this process uses.
 variables: values of structures of variables.
 
 Input and files:

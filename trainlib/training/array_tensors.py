@@ -1,8 +1,8 @@
 """Arrays of NumPy, and rows of them, as tensors in one copy.
 
-`tf.convert_to_tensor` copies an array twice, once more because the address of a large array is not
-aligned as that of a tensor must be: for a moment it takes twice the memory. Here the copy is made
-at an aligned address, and the tensor takes it over by DLPack.
+`tf.convert_to_tensor` copies an array twice, once more where its address is not aligned as that of
+a tensor must be, as that of a large array often is: for a moment it takes twice the memory. Here
+the copy is made in an aligned array, and the tensor takes it over by DLPack.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def as_tensor(array: Any) -> tf.Tensor:
         TypeError: as `tf.convert_to_tensor`.
         ValueError: likewise.
     """
-    if not (isinstance(array, np.ndarray) and _is_large(array.shape, array.dtype)):
+    if not (isinstance(array, np.ndarray) and _is_large(array)):
         return tf.convert_to_tensor(array)
-    copy = _aligned(array.shape, array.dtype)
+    copy = aligned_empty(array.shape, array.dtype)
     np.copyto(copy, array)
-    return _owner_of(copy)
+    return owning_tensor(copy)
 
 
 def take_rows(array: np.ndarray, rows: np.ndarray) -> tf.Tensor:
@@ -43,23 +43,14 @@ def take_rows(array: np.ndarray, rows: np.ndarray) -> tf.Tensor:
         array: array [n, ...].
         rows: their indices, integers [k] from 0 to n - 1, which are not checked.
     """
-    shape = (len(rows), *array.shape[1:])
-    if not _is_large(shape, array.dtype):
-        return tf.convert_to_tensor(np.take(array, rows, axis=0))
-    copy = _aligned(shape, array.dtype)
+    taken = aligned_empty((len(rows), *array.shape[1:]), array.dtype)
     # With mode="raise" NumPy would take the rows into another array first.
-    np.take(array, rows, axis=0, out=copy, mode="clip")
-    return _owner_of(copy)
+    np.take(array, rows, axis=0, out=taken, mode="clip")
+    return owning_tensor(taken)
 
 
-def _is_large(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Return whether an array is large, and of a dtype that DLPack has."""
-    has_dtype = dtype.kind in "iuf" and dtype.isnative and dtype.itemsize <= 8
-    return has_dtype and math.prod(shape) * dtype.itemsize >= SMALL_BYTES
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    """Return an array of undefined values at an aligned address."""
+def aligned_empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    """Return an array of undefined values, to be filled in for `owning_tensor`."""
     size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
@@ -67,7 +58,20 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     return array
 
 
-def _owner_of(array: np.ndarray) -> tf.Tensor:
-    """Return a tensor that takes over the memory of an array, which is not to be changed."""
+def owning_tensor(array: np.ndarray) -> tf.Tensor:
+    """Return a tensor that takes over the memory of an array of `aligned_empty`, if it is large.
+
+    Args:
+        array: the array, or its first rows. It must not be changed any more.
+    """
+    if not _is_large(array):
+        return tf.convert_to_tensor(array)
     # `identity` moves it to the device on which operations run; on a CPU it copies nothing.
     return tf.identity(tf.experimental.dlpack.from_dlpack(array.__dlpack__()))
+
+
+def _is_large(array: np.ndarray) -> bool:
+    """Return whether an array is large, and of a dtype that DLPack has."""
+    dtype = array.dtype
+    has_dtype = dtype.kind in "iuf" and dtype.isnative and dtype.itemsize <= 8
+    return has_dtype and array.nbytes >= SMALL_BYTES

@@ -167,7 +167,9 @@ def _programs(
     if shared is None:
         devices = devices_for(strategy, given.model, given.objective.loss)
     else:
-        devices = OneDevice(open_rows=given.is_keras and stateful_layer(given.model) is None)
+        # For short runs XLA compiles nothing but the loop of training steps on whole batches.
+        is_short = given.is_keras and stateful_layer(given.model) is None
+        devices = OneDevice(open_rows=is_short, compiles_last_batch=not is_short)
 
     def make() -> Programs:
         return Programs(

@@ -25,6 +25,9 @@ from trainlib.training.execution import EXECUTIONS
 from trainlib.training.files import write_text
 from trainlib.training.paths import cache_folder
 
+COMPILE_ERRORS = (tf.errors.OpError, ValueError)
+"""What XLA raises for operations that it does not support."""
+
 
 class Workload(NamedTuple):
     """Steps that the autotuner times.
@@ -91,9 +94,12 @@ class Autotuner:
     timed_seconds: float = 0.1
 
     def choose(self, default: str, work: Workload) -> Choice:
-        """Return the fastest execution for a workload, or `default` if nothing is measured."""
+        """Return the fastest execution for a workload, or `default` if nothing is measured.
+
+        It is "graph" where the default is "xla", and XLA cannot compile the steps.
+        """
         if work.steps < self.min_steps or work.max_steps_per_call < 1:
-            return Choice(default, {})
+            return Choice(default if _can_run(default, work) else "graph", {})
         operations = _operation_counts(work.graph())
         key = _cache_key(operations, work)
         cached = _read_cache().get(key)
@@ -101,22 +107,28 @@ class Autotuner:
             return Choice(str(cached), {}, "cache")
         speeds = self._speeds(default, work, operations)
         best = max(speeds, key=lambda execution: speeds[execution])
-        chosen = best if speeds[best] > self.min_speedup * speeds[default] else default
+        is_better = speeds[best] > self.min_speedup * speeds.get(default, 0.0)
+        chosen = best if is_better else default
         # The default is kept too: near `min_seconds` the next run might measure more.
         return Choice(chosen, speeds, "measured", _write_cache(_read_cache() | {key: chosen}))
 
     def _speeds(self, default: str, work: Workload, operations: dict[str, int]) -> dict[str, float]:
-        """Return the steps per second by execution; of the default alone if the run is short."""
-        speeds = {default: self._speed(default, work)}
-        if work.steps / speeds[default] < self.min_seconds:
-            return speeds
-        for other in EXECUTIONS[1:]:
-            if other == default or (other == "xla" and _is_random(operations)):
+        """Return the steps per second by execution; of the default alone if the run is short.
+
+        Those that XLA cannot compile are left out.
+        """
+        speeds: dict[str, float] = {}
+        for execution in dict.fromkeys((default, *EXECUTIONS[1:])):
+            if execution == "xla" != default and _is_random(operations):
                 continue
             try:
-                speeds[other] = self._speed(other, work)
-            except (tf.errors.OpError, ValueError):  # XLA cannot compile every model
+                speeds[execution] = self._speed(execution, work)
+            except COMPILE_ERRORS:
+                if execution == "graph":
+                    raise
                 continue
+            if execution == default and work.steps / speeds[default] < self.min_seconds:
+                break
         return speeds
 
     def _speed(self, execution: str, work: Workload) -> float:
@@ -131,6 +143,17 @@ class Autotuner:
                 return count / max(elapsed, 1e-9)
             wanted = int(count * self.timed_seconds / max(elapsed, 1e-9))
             count = min(max(2 * count, wanted), work.max_steps_per_call)
+
+
+def _can_run(execution: str, work: Workload) -> bool:
+    """Return whether XLA can compile the steps, if it is to compile them whole."""
+    if execution != "xla" or work.max_steps_per_call < 1:
+        return True
+    try:
+        work.run(execution, 1)
+    except COMPILE_ERRORS:
+        return False
+    return True
 
 
 def _operation_counts(graph: Any) -> dict[str, int]:

@@ -76,7 +76,9 @@ def as_array(name: str, array: Any) -> Any:
     if isinstance(array, (tf.RaggedTensor, tf.SparseTensor)):
         raise not_dense(name, type(array).__name__)
     if hasattr(array, "detach"):
-        return array.detach().cpu().numpy()
+        array = array.detach().cpu()
+        # NumPy has no bfloat16, all of whose values float32 has.
+        return (array.float() if str(array.dtype) == "torch.bfloat16" else array).numpy()
     if type(array).__module__.partition(".")[0] == "pandas":
         return _from_pandas(name, array)
     return array

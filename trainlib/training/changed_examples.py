@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from trainlib.core.types import Tensor, Tree
 from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.array_tensors import take_rows
 from trainlib.training.chunks import map_tree
 from trainlib.training.data_adapter import DataAdapter
 
@@ -68,4 +69,4 @@ class ChangedExamples:
 
     def _kept(self, ids: np.ndarray) -> Tree:
         """Return examples of the cache."""
-        return map_tree(lambda a: tf.constant(np.take(a, ids, axis=0)), self._rows)
+        return map_tree(lambda a: take_rows(a, ids), self._rows)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import queue
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,11 @@ from trainlib.training.lazy_array import LazyArray
 
 CHUNK_BYTES = 2**23
 """Approximate size of a chunk in bytes: it fits a CPU's cache."""
+
+PATIENCE = 5.0
+"""Seconds to wait for the chunk in the making, where the others are not wanted any more."""
+_END: Any = object()
+"""What follows the last chunk."""
 
 
 class Chunk(NamedTuple):
@@ -74,12 +80,43 @@ def parts_of(chunk: Chunk, size_in_bytes: int) -> Iterator[Chunk]:
 
 
 def prefetch(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
-    """Yield the chunks, each made in a thread while the one before it is in use."""
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, chunks, None)
-        while (chunk := coming.result()) is not None:
-            coming = pool.submit(next, chunks, None)
+    """Yield the chunks, each made in a thread while the one before it is in use.
+
+    A reader that leaves them waits until the chunk in the making is done, but not for a source that
+    keeps it waiting.
+    """
+    wanted, made, left = threading.Semaphore(), queue.SimpleQueue[Any](), threading.Event()
+
+    def make() -> None:
+        chunk: Any = None
+        while chunk is not _END:
+            wanted.acquire()
+            if left.is_set():
+                return
+            try:
+                made.put(chunk := next(chunks, _END))
+            except BaseException as error:
+                made.put(_Failure(error))
+                return
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while (chunk := made.get()) is not _END:
+            if isinstance(chunk, _Failure):
+                raise chunk.error
+            wanted.release()
             yield chunk
+    finally:
+        left.set()
+        wanted.release()
+        thread.join(PATIENCE)
+
+
+class _Failure(NamedTuple):
+    """What the making of a chunk raised."""
+
+    error: BaseException
 
 
 def length_of(name: str, examples: Tree) -> int:

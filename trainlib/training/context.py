@@ -102,6 +102,14 @@ class TrainingContext:
         assign_values(self.programs.variables, state)
 
     @property
+    def inference_execution(self) -> str:
+        """The execution of evaluation and prediction: a graph while it is untuned.
+
+        The loss or a metric may have operations that XLA cannot compile, which a run finds out.
+        """
+        return "graph" if self.untuned else self.execution
+
+    @property
     def weights(self) -> tuple[Tree, Tree]:
         """The model's parameters and its other state as tensors; assign them to restore them."""
         variables = self.programs.variables
@@ -269,7 +277,8 @@ class TrainingContext:
 
         Nothing is computed on the data, and the state stays as it is.
         """
-        chunk = next(iter(self.adapt("data", data, batch_size).evaluation()))
+        open_rows = self.programs.devices.open_rows
+        chunk = next(iter(self.adapt("data", data, batch_size).evaluation(open_rows)))
         empty = trace_evaluation(self.programs, self.execution, chunk)
         return self.model_metrics() | self.results.results(empty)
 

@@ -45,12 +45,13 @@ class OneDevice:
     """A device that holds the state, and the loops of steps on it.
 
     Args:
-        open_rows: whether evaluation is one graph for batches of all sizes, and XLA compiles only
-            loops of training steps on batches of full size. For short runs, and for models that a
-            graph evaluates faster. Default: False.
+        open_rows: whether evaluation and prediction are graphs for batches of all sizes.
+            Default: False.
+        compiles_last_batch: whether XLA compiles training steps on a smaller last batch too.
+            Default: True.
 
     Attributes:
-        open_rows: as above.
+        open_rows, compiles_last_batch: as above.
         all_reduce: function that sums a structure over the replicas; None for one device.
         eval_step: function `StepConfig -> step` that makes the step for `eval_loop`.
     """
@@ -58,8 +59,8 @@ class OneDevice:
     all_reduce: AllReduce | None = None
     eval_step: Callable[[StepConfig], EvalStep] = staticmethod(stateful_eval_step)
 
-    def __init__(self, open_rows: bool = False) -> None:
-        self.open_rows = open_rows
+    def __init__(self, open_rows: bool = False, compiles_last_batch: bool = True) -> None:
+        self.open_rows, self.compiles_last_batch = open_rows, compiles_last_batch
 
     def wrap(self, apply_fn: ApplyFn) -> ApplyFn:
         """Return the model's function as `train_step` calls it here."""

@@ -54,11 +54,11 @@ def check_indices(name: str, adapter: ArrayAdapter, embeddings: Sequence[Any]) -
         embeddings: embedding layers, from `embeddings_of_input`.
     """
     x = adapter.examples[0]
-    if adapter.on_host or tf.nest.is_nested(x):
+    if adapter.on_host or tf.nest.is_nested(x) or x.dtype == tf.bool:
         return
     for layer in embeddings:
-        for index in (int(tf.reduce_min(x)), int(tf.reduce_max(x))):
-            if not -layer.input_dim <= index < layer.input_dim:
+        for index in (tf.reduce_min(x).numpy(), tf.reduce_max(x).numpy()):
+            if not -layer.input_dim <= index < layer.input_dim:  # nor is NaN between them
                 raise ValueError(
                     f"{name} hold the index {index}, but layer {layer.name!r} has rows for 0 to "
                     f"{layer.input_dim - 1} only: give it a larger input_dim, or other indices"

@@ -48,8 +48,8 @@ class Evaluator(Inference):
         loss: as for `Trainer`; None for predictions only. Default: None.
         metrics: as for `Trainer`. Default: none.
         precision: as for `Trainer`. Default: None, the precision the model was built in.
-        execution: "graph"; "xla", except that a CPU computes dense layers of 8,192 weights or more
-            in a graph; "auto": XLA for models of dense layers. Default: "auto".
+        execution: "graph"; "xla", as for `Trainer`; "auto": a graph, except for "mixed_float16" on
+            a CPU, which needs XLA. Default: "auto".
         loss_weights: as for `Trainer`. Default: None, 1 for each output.
         from_logits: as for `Trainer`. Default: None, inferred from the model's last layer.
         regularizer: penalty that the loss includes, as for `Trainer`. Default: None.
@@ -106,7 +106,7 @@ class Evaluator(Inference):
         self.context = TrainingContext(
             programs,
             None,
-            default_execution(execution, model, precision),
+            default_execution(execution, None, precision),
             ResultsReader(programs),
             model=ModelLink(model, programs.variables) if is_keras else None,
             stateful=stateful_layer(model),

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_choice
 from trainlib.core.types import Tree
+from trainlib.training.gpus import visible_gpus
 
 EXECUTIONS = ("auto", "graph", "xla", "xla_update")
 """Names of executions: chosen automatically; a graph; compiled by XLA; a graph whose optimizer
@@ -73,7 +74,7 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
         ValueError: the execution is unknown, or unusably slow for mixed_float16.
     """
     check_choice("execution", execution, EXECUTIONS)
-    on_cpu = not tf.config.list_physical_devices("GPU")
+    on_cpu = not visible_gpus()
     kind = _kind(model)
     if precision == "mixed_float16" and on_cpu and kind is None:
         if execution not in ("auto", "xla"):
@@ -107,7 +108,7 @@ def evaluates_in_graph(model: Any) -> bool:
     Args:
         model: the Keras model; None for no information.
     """
-    if tf.config.list_physical_devices("GPU") or _kind(model) != "dense":
+    if visible_gpus() or _kind(model) != "dense":
         return False
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     return any(layer.built and _size(layer.kernel) >= WIDE_KERNEL for layer in dense)
@@ -174,7 +175,7 @@ def slow_precision_reason(
         cpuinfo: file in which Linux lists the CPU's features.
     """
     mixed = precision in ("mixed_bfloat16", "mixed_float16")
-    if not mixed or tf.config.list_physical_devices("GPU"):
+    if not mixed or visible_gpus():
         return None
     if precision == "mixed_float16":
         return "CPUs compute float16 as float32: mixed_float16 is for GPUs"

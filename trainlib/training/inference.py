@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainlib.core.types import Tree
+from trainlib.step.state import MetricStates
 from trainlib.training.callback import Results
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data
@@ -51,7 +52,10 @@ class Inference:
         )
         context.reset_model_metrics()
         try:
-            *_, states = evaluate_batches(context.programs, context.execution, adapter)
+            states: MetricStates = {}
+            execution = context.inference_execution
+            for states in evaluate_batches(context.programs, execution, adapter):
+                pass
         finally:
             context.write_model()
         return context.model_metrics() | context.results.results(states)
@@ -82,7 +86,8 @@ class Inference:
             x, batch_size, default=EVALUATION_BATCH_SIZE, length=_taken(steps)
         )
         try:
-            return predict_batches(self.context.programs, self.context.execution, adapter)
+            context = self.context
+            return predict_batches(context.programs, context.inference_execution, adapter)
         finally:
             self.context.write_model()
 

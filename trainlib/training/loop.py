@@ -212,10 +212,11 @@ class TrainingLoop:
             self._adjust_call(batches, time.monotonic() - called)
 
     def _execution_of(self, chunk: Chunk) -> str:
-        """Return the execution of a chunk: a graph for a smaller last batch with `open_rows`."""
-        data, execution = self.config.data, self.context.execution
-        smaller = isinstance(data, ArrayAdapter) and chunk.rows != data.batch_size
-        return "graph" if smaller and self.context.programs.devices.open_rows else execution
+        """Return the execution of a chunk: that of a smaller last batch may be a graph."""
+        data, devices = self.config.data, self.context.programs.devices
+        is_smaller = isinstance(data, ArrayAdapter) and chunk.rows != data.batch_size
+        in_graph = is_smaller and not devices.compiles_last_batch
+        return "graph" if in_graph else self.context.execution
 
     def _adjust_call(self, batches: int, seconds: float) -> None:
         """Set the number of batches of the next call from the duration of the last.

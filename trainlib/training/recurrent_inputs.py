@@ -17,13 +17,14 @@ import keras
 import tensorflow as tf
 
 from trainlib.core.types import Tensor
+from trainlib.training.gpus import visible_gpus
 from trainlib.training.keras_private import all_layers
 from trainlib.training.layer_calls import method_replaced
 
 
 def recurrent_layers_of(model: Any) -> list[Any]:
     """Return the layers of a Keras model whose loop and cell are those of Keras; none on GPUs."""
-    if tf.config.list_logical_devices("GPU"):
+    if visible_gpus():
         return []
     return [
         layer

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from trainlib.core.checks import check_choice, check_integer
 from trainlib.training.cluster import cluster
+from trainlib.training.gpus import visible_gpus
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 MAX_REPLICAS = 64
@@ -34,7 +35,7 @@ def get_strategy(name: str, replicas: int | None = None) -> Any:
     """
     check_choice("strategy", name, STRATEGIES)
     if name == "auto":
-        several = replicas is not None or len(tf.config.list_physical_devices("GPU")) > 1
+        several = replicas is not None or len(visible_gpus()) > 1
         workers = cluster()
         name = "mirrored" if several else "one_device"
         name = "multi_worker" if workers and len(workers.addresses) > 1 else name
@@ -131,11 +132,11 @@ def local_replicas(strategy: Any) -> range:
 
 def _devices(replicas: int | None) -> list[str]:
     """Return the names of the devices, splitting the CPU if it has to be."""
-    accelerators = tf.config.list_physical_devices("GPU")
+    accelerators = visible_gpus()
     if accelerators:
         count = len(accelerators) if replicas is None else replicas
         if count > len(accelerators):
-            raise ValueError(f"replicas={count}, but this machine has {len(accelerators)} GPUs")
+            raise ValueError(f"replicas={count}, but this process sees {len(accelerators)} GPUs")
         return [f"GPU:{i}" for i in range(count)]
     count = replicas or 1
     processor = tf.config.list_physical_devices("CPU")[0]

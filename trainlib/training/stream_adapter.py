@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainlib.core.types import Tree
+from trainlib.training.array_tensors import aligned_empty, owning_tensor
 from trainlib.training.batches import Reader, read_pair
 from trainlib.training.chunks import (
     CHUNK_BYTES,
@@ -29,6 +30,8 @@ MAX_WAIT = 0.25
 """Seconds that a chunk waits for a stream's next batch."""
 MAX_SIZES = 128
 """Largest number of different batch sizes in a stream: each is compiled separately."""
+_END: Any = object()
+"""What follows the last batch of a source. None would be a batch that a source has by mistake."""
 Shapes: TypeAlias = tuple[tuple[tuple[int, ...], Any], ...]
 """The shape and dtype of each array of a batch."""
 
@@ -48,7 +51,7 @@ class StreamAdapter:
         read: function that reads a batch as a tuple. Default: `read_pair`, which takes (x, y) or
             (x, y, sample_weight).
         max_wait: longest time in seconds for which a chunk waits for the next batch. Default: 0.25.
-        chunk_bytes: approximate size of a chunk in bytes. Default: 2^24.
+        chunk_bytes: approximate size of a chunk in bytes. Default: 2^23.
         identity: text that identifies the source; a resumed run compares it.
 
     Raises:
@@ -97,25 +100,26 @@ class StreamAdapter:
 
     def _groups(self, skip: int, epochs: int) -> Iterator[Chunk]:
         """Yield chunks of successive batches of one shape that arrived within a short time."""
-        group: list[Tree] = []
+        group: _Group | None = None
         shapes: Shapes = ()
-        size, began, first = 1, time.monotonic(), 0
+        size, began = 1, time.monotonic()
         for position, batch in self._epoch(skip, epochs):
             new = _shapes_of(batch)
-            if group and (new != shapes or len(group) == size):
-                yield self._join(group, size, first)
-                group = []
+            if group and (new != shapes or group.is_full):
+                yield self._chunk(group)
+                group = None
             if new != shapes:
                 self._count(new)
                 shapes, size = new, self._per_chunk(batch)
-            if not group:
-                began, first = time.monotonic(), position
-            group.append(batch)
+            if group is None:
+                began, group = time.monotonic(), _Group(batch, size, position)
+            # Copied before the next is read: a source may fill one array again and again.
+            group.add(batch)
             if time.monotonic() - began > self._max_wait:
-                yield self._join(group, size, first)
-                group = []
+                yield self._chunk(group)
+                group = None
         if group:
-            yield self._join(group, size, first)
+            yield self._chunk(group)
 
     def _epoch(self, skip: int, epochs: int) -> Iterator[tuple[int, Tree]]:
         """Yield the positions of first examples, and the batches of an epoch as NumPy arrays."""
@@ -125,7 +129,7 @@ class StreamAdapter:
         if has_own_iterator:
             self._open = self.source.open()
         count = position = 0
-        while count != self.length.steps and (batch := self._next()) is not None:
+        while count != self.length.steps and (batch := self._next()) is not _END:
             count += 1
             if count > skip:
                 yield position, batch
@@ -147,12 +151,12 @@ class StreamAdapter:
             self.source.end_epoch()
 
     def _next(self) -> Tree:
-        """Return the next batch, in training with `steps` the first after the last; or None."""
-        batch = next(self._open, None)
-        if batch is None and self.length.steps is not None and self.length.continues:
+        """Return the next batch, in training with `steps` the first after the last; or _END."""
+        batch = next(self._open, _END)
+        if batch is _END and self.length.steps is not None and self.length.continues:
             self._open = self.source.open()
-            batch = next(self._open, None)
-        return None if batch is None else self._checked(batch)
+            batch = next(self._open, _END)
+        return _END if batch is _END else self._checked(batch)
 
     def _check_count(self, count: int, skip: int) -> None:
         """Raise if an epoch had fewer batches than `length`; warn if its length was wrong.
@@ -210,27 +214,69 @@ class StreamAdapter:
                 "which is compiled: make batches of one size, as dataset.unbatch().batch(32) does"
             )
 
-    def _join(self, group: list[Tree], size: int, first: int) -> Chunk:
-        """Return batches of one shape as a chunk of `size` batches, padded with the last example.
+    def _chunk(self, group: _Group) -> Chunk:
+        """Return batches of one shape as a chunk, padded with the last example.
 
-        A batch between others of other shapes is not padded. `first` is the position of the first
-        example in the epoch.
+        A batch between others of other shapes is not padded.
         """
-        rows = _rows(group[0])
-        missing = 0 if len(group) == 1 and len(self._inner) > 1 else rows * (size - len(group))
-
-        def join(*parts: np.ndarray) -> Any:
-            padding = np.repeat(parts[-1][-1:], missing, axis=0)
-            return tf.convert_to_tensor(np.concatenate([*parts, padding]))
-
-        examples = tf.nest.map_structure(join, *group)
-        stop = rows * len(group)
-        return Chunk(examples, rows, stop, False, ids=np.arange(first, first + stop + missing))
+        is_padded = group.count > 1 or len(self._inner) == 1
+        examples = group.examples(is_padded)
+        stop, end = group.count * group.rows, len(tf.nest.flatten(examples)[0])
+        return Chunk(examples, group.rows, stop, False, ids=np.arange(end) + group.first)
 
     def _per_chunk(self, batch: Tree) -> int:
         """Return how many batches like this one make a chunk."""
         fit = self._chunk_bytes // max(1, sum(a.nbytes for a in tf.nest.flatten(batch)))
         return power_below(max(1, min(fit, STREAMED_BATCHES)))
+
+
+class _Group:
+    """Successive batches of one shape, copied into the arrays of a chunk.
+
+    Args:
+        batch: the first batch.
+        size: number of batches of a full chunk.
+        first: position of its first example in the epoch.
+
+    Attributes:
+        rows: examples of a batch.
+        count: number of batches.
+        first: as above.
+    """
+
+    def __init__(self, batch: Tree, size: int, first: int) -> None:
+        self.rows, self.count, self.first = _rows(batch), 0, first
+        rows = size * self.rows
+        self._arrays = map_tree(lambda a: aligned_empty((rows, *a.shape[1:]), a.dtype), batch)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no place for another batch."""
+        return self.count * self.rows == _rows(self._arrays)
+
+    def add(self, batch: Tree) -> None:
+        """Copy a batch."""
+        start = self.count * self.rows
+        pairs = zip(tf.nest.flatten(self._arrays), tf.nest.flatten(batch), strict=True)
+        for array, new in pairs:
+            array[start : start + self.rows] = new
+        self.count += 1
+
+    def examples(self, is_padded: bool) -> Tree:
+        """Return the examples as tensors; nothing can be added afterwards.
+
+        Args:
+            is_padded: whether the last example fills up what a full chunk has more.
+        """
+        stop = self.count * self.rows
+
+        def tensor(array: np.ndarray) -> tf.Tensor:
+            if not is_padded:
+                return owning_tensor(array[:stop])
+            array[stop:] = array[stop - 1]
+            return owning_tensor(array)
+
+        return map_tree(tensor, self._arrays)
 
 
 def _mark_last(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
