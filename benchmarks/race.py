@@ -136,7 +136,6 @@ class Race:
         rates = self._run(prepare, "run", counts)
         for name, worker in self.workers.items():
             self.rows[name]["steps_per_run"] = counts[name]
-            self.rows[name]["peak_memory_mib"] = worker.call("peak_memory")
         return rates
 
     def evaluate(self) -> tuple[Rates, list[float]]:

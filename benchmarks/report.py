@@ -65,10 +65,10 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 def _training(workloads: Mapping[str, Any]) -> str:
     rows = [
-        [name, _number(row["steps_per_second"]), _shuffling(row), *_ratios(row), _memory(row)]
+        [name, _number(row["steps_per_second"]), _shuffling(row), *_ratios(row)]
         for name, row in workloads.items()
     ]
-    head = ["training", "steps/s", "shuffling", *_titles(workloads), "peak MiB (Keras)"]
+    head = ["training", "steps/s", "shuffling", *_titles(workloads)]
     parts = [_table(head, rows), _spread(workloads), _epochs(workloads)]
     return "\n\n".join(filter(None, parts))
 
@@ -302,13 +302,6 @@ def _ratios(row: Mapping[str, Any]) -> list[str]:
 def _shuffling(row: Mapping[str, Any]) -> str:
     """Return trainlib's rate where it draws the order of the examples itself."""
     return _number(row["contenders"].get(SHUFFLING, {}).get("steps_per_second"))
-
-
-def _memory(row: Mapping[str, Any]) -> str:
-    """Return the peak memory of trainlib, and of Keras with its defaults."""
-    both = (row["contenders"].get(name, {}) for name in (OURS, "keras_default"))
-    ours, keras = (_number(one.get("peak_memory_mib")) for one in both)
-    return f"{ours} ({keras})" if keras else ours
 
 
 def _number(x: float | None) -> str:

@@ -75,15 +75,13 @@ def test_training_and_evaluation_have_a_rate_and_a_ratio_for_each_family(quick_r
 
 
 @pytest.mark.soak
-def test_contenders_came_to_the_same_loss_and_tell_their_memory(quick_run):
+def test_contenders_came_to_the_same_loss(quick_run):
     rows = quick_run[0]["workloads"]["tiny"]["contenders"]
     assert list(rows) == ["ours", "ours_shuffling", "bare", "keras_default"]
     for row in rows.values():
         assert row["check"]["steps"] == 200
         assert max(row["relative_differences"].values()) <= 2e-3
         assert row["steps_per_run"] >= 200
-        if sys.platform == "linux":
-            assert row["peak_memory_mib"] > 50
 
 
 @pytest.mark.soak
