@@ -115,6 +115,8 @@ class Race:
             log = self.folder / f"{name}.log"
             worker = Worker(target, log, **self.arguments, **options)
             self.workers[name] = self._exits.enter_context(worker)
+            if name in (OURS, SHUFFLING) and not self.quick:  # the runs are parts of a long one
+                self.rows[name]["measured_executions"] = worker.call("settle")
             self.rows[name]["check"] = check = worker.call("check")
             differences = check_same_work(name, self.rows[OURS]["check"], check)
             self.rows[name]["relative_differences"] = differences
@@ -128,8 +130,6 @@ class Race:
         of = workload(self.name, self.quick)
         steps = of.steps
         ours = [name for name in self.workers if name in (OURS, SHUFFLING)]
-        for name in [] if self.quick else ours:  # the runs are parts of a long one
-            self.rows[name]["measured_executions"] = self.workers[name].call("settle")
         peers = [name for name in self.workers if name not in ours]
         counts = self._counts(peers, prepare, "run", of.check_steps, steps)
         counts |= dict.fromkeys(ours, steps)  # one epoch, whose order is known

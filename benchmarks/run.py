@@ -74,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = Sizes(options.quick, 0.1 if options.quick else 1.5, options.rounds)
     found: dict[str, Any] = {"machine": describe_machine()}
     found |= {part: {} for part in (*PARTS, "evaluation")}
+    if options.keep:
+        found |= kept_figures(options.json, found["machine"])
 
     def save() -> None:
         """Write the figures after each part, so that an interrupted run leaves those it has."""
@@ -91,6 +93,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.plot and found["workloads"]:
         plot_ratios(found, options.plot)
     return 0
+
+
+def kept_figures(path: Path, machine: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a file, and end with an error if another machine measured them."""
+    kept: dict[str, Any] = json.loads(path.read_text())
+    for key in ("processor", "cores", "versions"):
+        if kept["machine"][key] != machine[key]:
+            raise SystemExit(
+                f"run.py: {path} was measured with {key} {kept['machine'][key]}, not "
+                f"{machine[key]}: measure all again, without --keep"
+            )
+    return kept | {"machine": machine}
 
 
 def measure(
@@ -199,6 +213,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="Write all figures to this file.")
     parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="Keep the figures of the --json file that are not measured now.",
+    )
+    parser.add_argument(
         "--plot", type=Path, help="Draw the ratios into this file; needs matplotlib."
     )
     several = {"workloads": WORKLOADS, "contenders": TRAINING, "parts": PARTS}
@@ -229,6 +248,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for path in (options.json, options.plot):
         if path and not path.absolute().parent.is_dir():
             parser.error(f"{path}: its folder does not exist")
+    if options.keep and not (options.json and options.json.is_file()):
+        parser.error("--keep needs --json, an existing file with figures")
     if options.plot and importlib.util.find_spec("matplotlib") is None:
         parser.error("--plot needs matplotlib: pip install matplotlib")
     return options

@@ -156,6 +156,17 @@ def test_input_and_curves_have_figures_beside_what_they_take_at_least(tmp_path):
     )
 
 
+def test_figures_of_the_same_machine_and_versions_are_kept(tmp_path):
+    from run import kept_figures
+
+    machine = {"processor": "x", "cores": 2, "versions": {"keras": "3.15.1"}, "date": "today"}
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps({"machine": machine | {"date": "before"}, "workloads": {"gru": 1}}))
+    assert kept_figures(path, machine) == {"machine": machine, "workloads": {"gru": 1}}
+    with pytest.raises(SystemExit, match=r"measured with versions .*3\.15\.1.*, not .*3\.16"):
+        kept_figures(path, machine | {"versions": {"keras": "3.16"}})
+
+
 def test_the_table_of_input_has_the_share_alone_and_that_of_the_difference():
     from report import markdown
 
