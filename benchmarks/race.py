@@ -134,7 +134,7 @@ class Race:
         counts = self._counts(peers, prepare, "run", of.check_steps, steps)
         counts |= dict.fromkeys(ours, steps)  # one epoch, whose order is known
         rates = self._run(prepare, "run", counts)
-        for name, worker in self.workers.items():
+        for name in self.workers:
             self.rows[name]["steps_per_run"] = counts[name]
         return rates
 

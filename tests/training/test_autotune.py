@@ -186,7 +186,7 @@ class Printing(keras.Model):
 
 def test_auto_trains_what_xla_cannot_compile_in_a_graph(cache):
     model = Printing()
-    model.build((None, 3, 2))
+    model(np.ones([1, 3, 2], "float32"))  # builds it
     trainer = tl.Trainer(model, "mse", tl.sgd(0.01))
     assert trainer.execution == "xla"
     x, y = np.ones([200, 3, 2], "float32"), np.ones([200, 1], "float32")

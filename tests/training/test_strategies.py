@@ -26,7 +26,7 @@ def test_replicas_are_refused_once_tensorflow_has_created_its_devices():
 def test_more_replicas_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a", "b"])
     assert _devices(None) == ["GPU:0", "GPU:1"]
-    with pytest.raises(ValueError, match="replicas=3, but this machine has 2 GPUs"):
+    with pytest.raises(ValueError, match="replicas=3, but this process sees 2 GPUs"):
         _devices(3)
 
 

@@ -54,8 +54,8 @@ class Inference:
         try:
             states: MetricStates = {}
             execution = context.inference_execution
-            for states in evaluate_batches(context.programs, execution, adapter):
-                pass
+            for states_so_far in evaluate_batches(context.programs, execution, adapter):
+                states = states_so_far
         finally:
             context.write_model()
         return context.model_metrics() | context.results.results(states)
