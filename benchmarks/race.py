@@ -154,15 +154,22 @@ class Race:
     def _counts(
         self, names: Sequence[str], prepare: Callable[..., None], run: str, least: int, most: int
     ) -> dict[str, int]:
-        """Return how many each can do in about the length of a run, in multiples of `least`."""
+        """Return how many each can do in about the length of a run, in multiples of `least`.
+
+        Short runs say little of longer ones, because each has a fixed cost: they grow up to it.
+        """
         counts = {}
         for name in names:
             worker = self.workers[name]
             with self._without_peer(name):
-                prepare(worker, 0, least)
-                worker.call(run)
-                seconds = worker.call(run)["seconds"]
-                counts[name] = least * max(1, int(min(self.seconds / seconds, most / least)))
+                times, wanted = 0, 1
+                while wanted > 1.5 * times:
+                    times = wanted
+                    prepare(worker, 0, times * least)
+                    worker.call(run)
+                    in_a_run = times * self.seconds / worker.call(run)["seconds"]
+                    wanted = max(1, int(min(in_a_run, most / least)))
+                counts[name] = wanted * least
         return counts
 
     def _run(self, prepare: Callable[..., None], run: str, counts: dict[str, int]) -> Rates:

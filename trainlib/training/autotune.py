@@ -25,9 +25,6 @@ from trainlib.training.execution import EXECUTIONS
 from trainlib.training.files import write_text
 from trainlib.training.paths import cache_folder
 
-COMPILE_ERRORS = (tf.errors.OpError, ValueError)
-"""What XLA raises for operations that it does not support."""
-
 
 class Workload(NamedTuple):
     """Steps that the autotuner times.
@@ -123,7 +120,7 @@ class Autotuner:
                 continue
             try:
                 speeds[execution] = self._speed(execution, work)
-            except COMPILE_ERRORS:
+            except (tf.errors.OpError, ValueError):  # XLA cannot compile every model
                 if execution == "graph":
                     raise
                 continue
@@ -151,7 +148,7 @@ def _can_run(execution: str, work: Workload) -> bool:
         return True
     try:
         work.run(execution, 1)
-    except COMPILE_ERRORS:
+    except (tf.errors.OpError, ValueError):
         return False
     return True
 
