@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import trainlib as tl
+from trainlib.training import autotune
 from trainlib.training.autotune import Autotuner, Workload, cache_file
 
 SLOW = {"graph": 0.03, "xla": 0.01, "xla_update": 0.02}
@@ -29,6 +30,13 @@ def graph_of(function):
 
 PLAIN = graph_of(lambda: tf.constant(1.0) + 1.0)
 RANDOM = graph_of(lambda: tf.random.stateless_uniform([2], [1, 2]))
+
+
+IMAGE, FILTERS = np.ones([1, 4, 4, 2], "float32"), np.ones([2, 2, 2, 1], "float32")
+CONVOLUTIONS = {
+    "conv": graph_of(lambda: tf.nn.conv2d(IMAGE, FILTERS, 1, "SAME")),
+    "depthwise": graph_of(lambda: tf.nn.depthwise_conv2d(IMAGE, FILTERS, [1, 1, 1, 1], "SAME")),
+}
 
 
 class FakeSteps:
@@ -94,6 +102,14 @@ def test_an_error_of_the_steps_themselves_is_raised(cache):
 def test_a_step_that_draws_random_numbers_is_not_compiled_whole(cache):
     execution, speeds, *_ = FakeSteps(SLOW).choose(RANDOM)
     assert execution == "xla_update" and "xla" not in speeds
+
+
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_convolutions_are_not_compiled_whole_on_a_cpu(kind, cache, monkeypatch):
+    monkeypatch.setattr(autotune, "visible_gpus", list)
+    assert "xla" not in FakeSteps(SLOW).choose(CONVOLUTIONS[kind]).speeds
+    monkeypatch.setattr(autotune, "visible_gpus", lambda: ["GPU:0"])
+    assert FakeSteps(SLOW).choose(CONVOLUTIONS[kind], shapes="other").execution == "xla"
 
 
 @pytest.mark.parametrize(("xla", "expected"), [(0.0098, "graph"), (0.0095, "xla")])

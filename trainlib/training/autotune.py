@@ -23,7 +23,11 @@ import tensorflow as tf
 
 from trainlib.training.execution import EXECUTIONS
 from trainlib.training.files import write_text
+from trainlib.training.gpus import visible_gpus
 from trainlib.training.paths import cache_folder
+
+CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2d")
+"""Beginnings of the names of TensorFlow's convolutions."""
 
 
 class Workload(NamedTuple):
@@ -116,7 +120,7 @@ class Autotuner:
         """
         speeds: dict[str, float] = {}
         for execution in dict.fromkeys((default, *EXECUTIONS[1:])):
-            if execution == "xla" != default and _is_random(operations):
+            if execution == "xla" != default and not _suits_xla(operations):
                 continue
             try:
                 speeds[execution] = self._speed(execution, work)
@@ -160,9 +164,15 @@ def _operation_counts(graph: Any) -> dict[str, int]:
     return dict(Counter(node.op for node in nodes))
 
 
-def _is_random(operations: dict[str, int]) -> bool:
-    """Return whether a graph draws random numbers, which XLA may draw differently."""
-    return any("Random" in name for name in operations)
+def _suits_xla(operations: dict[str, int]) -> bool:
+    """Return whether XLA may compute the same numbers in less time.
+
+    It may draw other random numbers. On a CPU its convolutions take 3 to 80 times as long, and some
+    end the process.
+    """
+    is_random = any("Random" in name for name in operations)
+    convolves = any(name.startswith(CONVOLUTIONS) for name in operations)
+    return not is_random and (not convolves or bool(visible_gpus()))
 
 
 def _cache_key(operations: dict[str, int], work: Workload) -> str:
