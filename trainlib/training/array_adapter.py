@@ -82,17 +82,14 @@ class ArrayAdapter:
         remainder = self.size % self.batch_size
         full = self.size - remainder
         start = skip * self.batch_size
-        if start < full and order is None and not self.on_host:
+        as_placed = order is None and not self.on_host
+        if start < full and as_placed:
             ids = np.arange(self.size)
             yield Chunk(self.examples, self.batch_size, full, not remainder, start, ids)
         else:
             yield from self._chunks(order, full, not remainder, start)
         if remainder and start <= full:
-            if order is None and not self.on_host:
-                yield self._last_batch
-            else:
-                ids = self._ids(order, full, self.size, remainder)
-                yield Chunk(self.take(ids), remainder, remainder, True, ids=ids)
+            yield self._last_batch if as_placed else self._remainder(order)
 
     def evaluation(self, open_rows: bool = False) -> Iterator[Chunk]:
         """Yield the chunks of the examples in their stored order.
@@ -107,11 +104,14 @@ class ArrayAdapter:
 
     @functools.cached_property
     def _last_batch(self) -> Chunk:
-        """The smaller last batch of placed examples in their stored order."""
+        """The smaller last batch in the stored order: one copy for all epochs."""
+        return self._remainder(None)
+
+    def _remainder(self, order: np.ndarray | None) -> Chunk:
+        """Return the smaller last batch of an epoch."""
         rows = self.size % self.batch_size
-        full = self.size - rows
-        ids = np.arange(full, self.size)
-        return Chunk(self._slice(full, self.size), rows, rows, True, ids=ids)
+        ids = self._ids(order, self.size - rows, self.size, rows)
+        return Chunk(self.take(ids), rows, rows, True, ids=ids)
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -124,7 +124,7 @@ class Autotuner:
                 continue
             try:
                 speeds[execution] = self._speed(execution, work)
-            except (tf.errors.OpError, ValueError):  # XLA cannot compile every model
+            except _compile_errors():
                 if execution == "graph":
                     raise
                 continue
@@ -148,13 +148,18 @@ class Autotuner:
 
 def _can_run(execution: str, work: Workload) -> bool:
     """Return whether XLA can compile the steps, if it is to compile them whole."""
-    if execution != "xla" or work.max_steps_per_call < 1:
+    if execution != "xla" or work.max_steps_per_call < 1:  # no step to try
         return True
     try:
         work.run(execution, 1)
-    except (tf.errors.OpError, ValueError):
+    except _compile_errors():
         return False
     return True
+
+
+def _compile_errors() -> tuple[type[Exception], ...]:
+    """Return the errors for operations that XLA cannot compile."""
+    return tf.errors.OpError, ValueError
 
 
 def _operation_counts(graph: Any) -> dict[str, int]:

@@ -6,6 +6,7 @@ import functools
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +21,6 @@ CHUNK_BYTES = 2**23
 
 PATIENCE = 5.0
 """Seconds to wait for the chunk in the making, where the others are not wanted any more."""
-_END: Any = object()
-"""What follows the last chunk."""
 
 
 class Chunk(NamedTuple):
@@ -85,38 +84,30 @@ def prefetch(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     A reader that leaves them waits until the chunk in the making is done, but not for a source that
     keeps it waiting.
     """
-    wanted, made, left = threading.Semaphore(), queue.SimpleQueue[Any](), threading.Event()
+    requests = queue.SimpleQueue[Future[Chunk | None] | None]()
 
     def make() -> None:
-        chunk: Any = None
-        while chunk is not _END:
-            wanted.acquire()
-            if left.is_set():
-                return
+        while (future := requests.get()) is not None:
             try:
-                made.put(chunk := next(chunks, _END))
-            except BaseException as error:
-                made.put(_Failure(error))
-                return
+                future.set_result(next(chunks, None))
+            except BaseException as error:  # reaches the reader
+                future.set_exception(error)
+
+    def request() -> Future[Chunk | None]:
+        future = Future[Chunk | None]()
+        requests.put(future)
+        return future
 
     thread = threading.Thread(target=make, daemon=True)
     thread.start()
     try:
-        while (chunk := made.get()) is not _END:
-            if isinstance(chunk, _Failure):
-                raise chunk.error
-            wanted.release()
+        coming = request()
+        while (chunk := coming.result()) is not None:
+            coming = request()
             yield chunk
     finally:
-        left.set()
-        wanted.release()
+        requests.put(None)
         thread.join(PATIENCE)
-
-
-class _Failure(NamedTuple):
-    """What the making of a chunk raised."""
-
-    error: BaseException
 
 
 def length_of(name: str, examples: Tree) -> int:

@@ -8,8 +8,7 @@ import tensorflow as tf
 
 from trainlib.step.state import StepConfig
 from trainlib.training.context import TrainingContext
-from trainlib.training.devices import OneDevice
-from trainlib.training.execution import default_execution, evaluates_in_graph
+from trainlib.training.execution import default_execution
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
@@ -25,6 +24,7 @@ from trainlib.training.objectives import (
 )
 from trainlib.training.options import EvaluatorSettings
 from trainlib.training.programs import Programs, state_before_first_step
+from trainlib.training.replicas import devices_for
 from trainlib.training.resolve import (
     Metrics,
     restrict_regularizer,
@@ -101,7 +101,7 @@ class Evaluator(Inference):
         )
         is_keras = not isinstance(model, FunctionalModel)
         state = state_before_first_step(config, pure)
-        devices = OneDevice(open_rows=evaluates_in_graph(model))
+        devices = devices_for(None, model, objective.loss)
         programs = Programs(devices, config, state, keeps_inference_state=is_keras)
         self.context = TrainingContext(
             programs,

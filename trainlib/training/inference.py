@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from trainlib.core.types import Tree
-from trainlib.step.state import MetricStates
 from trainlib.training.callback import Results
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import Data
@@ -52,10 +52,8 @@ class Inference:
         )
         context.reset_model_metrics()
         try:
-            states: MetricStates = {}
             execution = context.inference_execution
-            for states_so_far in evaluate_batches(context.programs, execution, adapter):
-                states = states_so_far
+            (states,) = deque(evaluate_batches(context.programs, execution, adapter), maxlen=1)
         finally:
             context.write_model()
         return context.model_metrics() | context.results.results(states)
