@@ -40,7 +40,7 @@ def assert_follows(folder, one_device):
 def test_workers_train_as_one_device_does_and_leave_one_run_folder(count, tmp_path, one_device):
     folder = tmp_path / "many"
     status, out, err = run_module(folder, "launch_local", str(count), "--", "train", *QUICK)
-    assert (status, errors_in(err)) == (0, "")
+    assert (status, errors_in(err)) == (0, ""), err
     assert err.count("epoch 2/2") == 1 and "worker" not in err
     assert out.endswith("run folder: run\n")
     assert [path.name for path in folder.iterdir()] == ["run"]

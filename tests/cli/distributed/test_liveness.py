@@ -56,6 +56,17 @@ def test_workers_that_are_done_do_not_miss_each_other(pair):
     assert outcomes == [None, None]
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_worker_that_is_done_waits_for_the_other(index, pair):
+    done = threading.Thread(target=guarded, args=(pair[index], lambda: None))
+    done.start()
+    done.join(0.3)
+    assert done.is_alive()
+    guarded(pair[1 - index], lambda: None)
+    done.join(10)
+    assert not done.is_alive()
+
+
 def test_an_error_after_a_loss_names_the_lost_worker(pair):
     first, second = pair
     second.close()
@@ -70,7 +81,7 @@ def test_a_connection_error_of_tensorflow_without_a_noticed_loss_is_one_too(pair
     unavailable = tf.errors.UnavailableError(None, None, "no answer")
     error = guarded(pair[0], lambda: fail(unavailable))
     assert isinstance(error, WorkerLostError)
-    assert str(error) == "another worker does not answer"
+    assert str(error) == "another worker does not answer: no answer"
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), InterruptedRunError("stopped", 75)])

@@ -6,13 +6,19 @@ import contextlib
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 
 from trainlib.cli.distributed.connection import Connection
 from trainlib.cli.distributed.watchdog import watchdog
-from trainlib.cli.errors import CommandError, InterruptedRunError, WorkerLostError
+from trainlib.cli.errors import (
+    CommandError,
+    InterruptedRunError,
+    WorkerLostError,
+    one_line,
+)
 from trainlib.cli.exit_status import WORKER_LOST
 from trainlib.cli.process_exit import exit_immediately
 from trainlib.training.paths import printable
@@ -24,7 +30,7 @@ NAMING_SECONDS = 2.0
 START_SECONDS = 60
 """Seconds for TensorFlow's servers to start, once all workers are ready."""
 FAREWELL_SECONDS = 60.0
-"""Seconds that the chief waits at the end for the other workers, which need its server."""
+"""Seconds that a worker waits at the end for the others, which may still need its server."""
 _NOT_STARTED = (
     f"train: TensorFlow's servers have not found each other within {START_SECONDS} s: another "
     "worker has ended, or another process has taken the port of one; see the output of all workers"
@@ -101,7 +107,8 @@ class Liveness:
             if self._loss_noticed.wait(NAMING_SECONDS):
                 raise self._loss() from error
             if isinstance(error, _connection_errors()):
-                raise WorkerLostError("another worker does not answer") from error
+                message = f"another worker does not answer: {one_line(error)}"
+                raise WorkerLostError(message) from error
             raise
         self._leave()
 
@@ -112,11 +119,18 @@ class Liveness:
             connection.close()
 
     def _leave(self) -> None:
-        """Report that this worker is done; the chief then waits for all others."""
-        self._broadcast({"done": True})
-        if 0 not in self.connections:
-            for done in self._done.values():
-                done.wait(FAREWELL_SECONDS / len(self._done))
+        """Report that this worker is done, and wait until all are.
+
+        A worker that exits after its last collective operation takes along its server, from which
+        another may still be reading.
+        """
+        is_first, until = 0 not in self.connections, time.monotonic() + FAREWELL_SECONDS
+        if not is_first:
+            self._broadcast({"done": True})
+        for done in self._done.values():
+            done.wait(max(0.0, until - time.monotonic()))
+        if is_first:
+            self._broadcast({"done": True})
 
     def _compare(self, fingerprint: str) -> None:
         """Refuse the start on all workers if the data of one differ from those of the chief."""
