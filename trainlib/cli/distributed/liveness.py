@@ -13,12 +13,7 @@ import tensorflow as tf
 
 from trainlib.cli.distributed.connection import Connection
 from trainlib.cli.distributed.watchdog import watchdog
-from trainlib.cli.errors import (
-    CommandError,
-    InterruptedRunError,
-    WorkerLostError,
-    one_line,
-)
+from trainlib.cli.errors import CommandError, InterruptedRunError, WorkerLostError, one_line
 from trainlib.cli.exit_status import WORKER_LOST
 from trainlib.cli.process_exit import exit_immediately
 from trainlib.training.paths import printable
@@ -77,14 +72,14 @@ class Liveness:
             ValueError: the data of two workers differ.
             WorkerLostError: another worker is lost.
         """
-        is_first, own = 0 not in self.connections, fingerprint()
-        if not is_first:
+        own = fingerprint()
+        if not self._is_chief:
             self._broadcast({"ready": own})
         for ready in self._ready.values():
             while not ready.wait(POLL_SECONDS):
                 if self._loss_noticed.is_set():
                     raise self._loss()
-        if is_first:
+        if self._is_chief:
             self._compare(own)
             self._broadcast({"ready": own})
         if self._refusal:
@@ -118,18 +113,23 @@ class Liveness:
         for connection in self.connections.values():
             connection.close()
 
+    @property
+    def _is_chief(self) -> bool:
+        """Whether this is worker 0, to which all others are connected."""
+        return 0 not in self.connections
+
     def _leave(self) -> None:
         """Report that this worker is done, and wait until all are.
 
         A worker that exits after its last collective operation takes along its server, from which
         another may still be reading.
         """
-        is_first, until = 0 not in self.connections, time.monotonic() + FAREWELL_SECONDS
-        if not is_first:
+        until = time.monotonic() + FAREWELL_SECONDS
+        if not self._is_chief:
             self._broadcast({"done": True})
         for done in self._done.values():
             done.wait(max(0.0, until - time.monotonic()))
-        if is_first:
+        if self._is_chief:
             self._broadcast({"done": True})
 
     def _compare(self, fingerprint: str) -> None:
