@@ -97,6 +97,39 @@ def test_the_default_on_a_cpu_depends_on_half_precision():
             default_execution(execution, conv, "mixed_float16")
 
 
+@pytest.mark.skipif(not ON_CPU, reason="XLA's kernels for a CPU are refused")
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: keras.layers.SeparableConv2D(2, 3, name="parts"),
+        lambda: keras.layers.DepthwiseConv2D(3, name="parts"),
+        lambda: keras.layers.Conv2D(2, 3, groups=2, name="parts"),
+        lambda: keras.Sequential([keras.layers.DepthwiseConv2D(3, name="parts")]),
+    ],
+)
+def test_depthwise_and_grouped_convolutions_are_not_compiled_for_a_cpu(layer):
+    model = keras.Sequential([keras.Input((4, 4, 2)), layer(), keras.layers.Flatten()])
+    for execution in ("auto", "graph", "xla_update"):
+        default_execution(execution, model)
+    with pytest.raises(ValueError, match="'parts' on a CPU.*: use execution 'auto'"):
+        default_execution("xla", model)
+    with pytest.raises(ValueError, match="'parts' on a CPU.*: use the precision mixed_bfloat16"):
+        default_execution("auto", model, "mixed_float16")
+    for make in (
+        lambda: tl.Trainer(model, "mse", tl.sgd(), execution="xla"),
+        lambda: tl.Evaluator(model, "mse", execution="xla"),
+    ):
+        with pytest.raises(ValueError, match="'parts' on a CPU"):
+            make()
+
+
+@pytest.mark.skipif(not ON_CPU, reason="XLA's kernels for a CPU are refused")
+def test_other_layers_with_groups_are_compiled():
+    layers = [keras.layers.Conv2D(2, 3), keras.layers.GroupNormalization(2)]
+    model = keras.Sequential([keras.Input((4, 4, 2)), *layers])
+    assert default_execution("xla", model) == "xla"
+
+
 @pytest.mark.parametrize("make", [lambda: None, keras.Sequential, keras.Model])
 def test_auto_is_graph_for_unknown_models(make):
     assert default_execution("auto", make()) == "graph"

@@ -12,6 +12,7 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice
 from trainlib.core.types import Tree
 from trainlib.training.gpus import visible_gpus
+from trainlib.training.keras_private import all_layers
 
 EXECUTIONS = ("auto", "graph", "xla", "xla_update")
 """Names of executions: chosen automatically; a graph; compiled by XLA; a graph whose optimizer
@@ -71,7 +72,8 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
         precision: name of the precision policy; None for that of the model. Default: None.
 
     Raises:
-        ValueError: the execution is unknown, or unusably slow for mixed_float16.
+        ValueError: the execution is unknown, or unusably slow for mixed_float16; or XLA would
+            compile depthwise or grouped convolutions for a CPU.
     """
     check_choice("execution", execution, EXECUTIONS)
     on_cpu = not visible_gpus()
@@ -82,11 +84,52 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
                 f"execution {execution!r} makes convolutions of mixed_float16 hundreds of times "
                 "slower on a CPU: use execution 'xla', or the precision mixed_bfloat16"
             )
+        check_compilable("xla", model, remedy="the precision mixed_bfloat16")
         return "xla"
+    check_compilable(execution, model)
     if execution != "auto":
         return execution
     faster = kind is not None and not (kind == "recurrent" and not on_cpu)
     return "xla" if faster and not (precision == "mixed_bfloat16" and on_cpu) else "graph"
+
+
+def check_compilable(execution: str, model: Any, remedy: str = "execution 'auto'") -> None:
+    """Raise if XLA would compile depthwise or grouped convolutions for a CPU.
+
+    The code that XLA generates there for the gradient of a padded input also reads before the
+    start of that memory. Nothing uses the values, but where the memory is not mapped the process
+    ends without a message.
+
+    Args:
+        execution: "auto", "graph", "xla" or "xla_update".
+        model: the Keras model; others are not checked.
+        remedy: what to use instead. Default: "execution 'auto'".
+
+    Raises:
+        ValueError: names the layer.
+    """
+    if execution != "xla" or visible_gpus() or not isinstance(model, keras.Model):
+        return
+    for layer in all_layers(model):
+        if _is_grouped(layer):
+            raise ValueError(
+                f"XLA cannot be trusted with the depthwise or grouped convolution {layer.name!r} "
+                f"on a CPU, where the process can end without a message: use {remedy}"
+            )
+
+
+def _is_grouped(layer: Any) -> bool:
+    """Return whether a layer convolves each channel or group of channels by itself."""
+    layers = keras.layers
+    by_channel = (
+        layers.DepthwiseConv1D,
+        layers.DepthwiseConv2D,
+        layers.SeparableConv1D,
+        layers.SeparableConv2D,
+    )
+    if isinstance(layer, (layers.Conv1D, layers.Conv2D, layers.Conv3D)):
+        return bool(layer.groups > 1)
+    return isinstance(layer, by_channel)
 
 
 def steps_to_compile(model: Any) -> int:
