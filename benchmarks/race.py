@@ -107,6 +107,10 @@ class Race:
         """
         log_progress(f"{self.name}: {name}")
         self.rows[name] = {"about": TRAINING[name].about}
+        if TRAINING[name].needs_xla and workload(self.name).slow_under_xla:
+            self.rows[name]["reason"] = "XLA computes its convolutions too slowly"
+            log_progress(f"{self.name}: {name} is left out: {self.rows[name]['reason']}")
+            return
         with self._without_peer(name):
             options = dict(TRAINING[name].options)
             if name == "keras_best":

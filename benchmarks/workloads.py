@@ -49,6 +49,7 @@ class Workload(NamedTuple):
         rate: learning rate; 0 for that of the optimizer in `RATES`.
         examples_of_epoch: examples of an epoch, if a run makes several, with a validation after
             each; 0 for a run of one epoch without.
+        slow_under_xla: whether a step compiled by XLA takes too long to be measured on a CPU.
     """
 
     input_shape: tuple[int, ...]
@@ -63,6 +64,7 @@ class Workload(NamedTuple):
     check_steps: int = CHECK_STEPS
     rate: float = 0.0
     examples_of_epoch: int = 0
+    slow_under_xla: bool = False
 
     @property
     def classes(self) -> bool:
@@ -120,7 +122,11 @@ WORKLOADS = {
     "wide": Workload((784,), (690, 690, 690), 10, "adam", 100, 600),
     "cnn": Workload((28, 28, 1), (128,), 10, "adam", 32, 400, filters=32),
     "resnet": Workload(
-        (32, 32, 3), (), 10, "adam", 128, 16, net="resnet", check_steps=4, rate=2.0**-13
+        *((32, 32, 3), (), 10, "adam", 128, 16),
+        net="resnet",
+        check_steps=4,
+        rate=2.0**-13,
+        slow_under_xla=True,
     ),
     "lstm": Workload((80,), (), 10, "adam", 32, 200, net="lstm", vocabulary=5000, rate=2.0**-8),
     "gru": Workload((80,), (), 10, "adam", 32, 200, net="gru", vocabulary=5000, rate=2.0**-8),

@@ -16,18 +16,22 @@ class Contender(NamedTuple):
         module: its module in this package.
         about: description for the table.
         options: options of its `Training`.
+        needs_xla: whether XLA compiles its steps, whatever the model.
     """
 
     module: str
     about: str
     options: dict[str, Any] = {}
+    needs_xla: bool = False
 
 
 OURS, SHUFFLING = "ours", "ours_shuffling"
 TRAINING = {
     OURS: Contender("ours", "tl.Trainer.fit, in the order that all contenders get"),
     SHUFFLING: Contender("ours", "tl.Trainer.fit, which shuffles by default", {"shuffle": True}),
-    "bare": Contender("bare", "the step by hand in a tf.while_loop, without metrics, under XLA"),
+    "bare": Contender(
+        "bare", "the step by hand in a tf.while_loop, without metrics, under XLA", needs_xla=True
+    ),
     "bare_graph": Contender("bare", "the same as a graph", {"compiled": False}),
     "keras_default": Contender("keras_", "Model.fit with its defaults"),
     "keras_best": Contender("keras_", "Model.fit, steps_per_execution and jit_compile searched"),
@@ -36,8 +40,10 @@ TRAINING = {
     "torch_compiled": Contender(
         "torch_", "PyTorch, torch.compile, fused optimizer", {"fused": True, "compiled": True}
     ),
-    "jax": Contender("jax_", "JAX with Optax, lax.scan over the steps"),
-    "jax_steps": Contender("jax_", "JAX with Optax, one call per step", {"scan": False}),
+    "jax": Contender("jax_", "JAX with Optax, lax.scan over the steps", needs_xla=True),
+    "jax_steps": Contender(
+        "jax_", "JAX with Optax, one call per step", {"scan": False}, needs_xla=True
+    ),
 }
 FAMILIES = {
     "bare": ("bare", "bare_graph"),
