@@ -97,37 +97,73 @@ def test_the_default_on_a_cpu_depends_on_half_precision():
             default_execution(execution, conv, "mixed_float16")
 
 
-@pytest.mark.skipif(not ON_CPU, reason="XLA's kernels for a CPU are refused")
+only_on_a_cpu = pytest.mark.skipif(not ON_CPU, reason="XLA's code for a CPU is refused")
+
+
+def images_net(layer):
+    layers = [keras.Input((4, 4, 2)), layer, keras.layers.Flatten(), keras.layers.Dense(1)]
+    return keras.Sequential(layers)
+
+
+@only_on_a_cpu
 @pytest.mark.parametrize(
     "layer",
     [
         lambda: keras.layers.SeparableConv2D(2, 3, name="parts"),
         lambda: keras.layers.DepthwiseConv2D(3, name="parts"),
-        lambda: keras.layers.Conv2D(2, 3, groups=2, name="parts"),
+        lambda: keras.layers.TimeDistributed(keras.layers.SeparableConv1D(2, 3, name="parts")),
         lambda: keras.Sequential([keras.layers.DepthwiseConv2D(3, name="parts")]),
     ],
 )
-def test_depthwise_and_grouped_convolutions_are_not_compiled_for_a_cpu(layer):
-    model = keras.Sequential([keras.Input((4, 4, 2)), layer(), keras.layers.Flatten()])
-    for execution in ("auto", "graph", "xla_update"):
-        default_execution(execution, model)
-    with pytest.raises(ValueError, match="'parts' on a CPU.*: use execution 'auto'"):
+def test_xla_is_refused_for_depthwise_convolutions_on_a_cpu(layer):
+    model = images_net(layer())
+    refused = pytest.raises(ValueError, match="convolution 'parts': use execution 'graph'")
+    with refused:
         default_execution("xla", model)
-    with pytest.raises(ValueError, match="'parts' on a CPU.*: use the precision mixed_bfloat16"):
+    with refused:
         default_execution("auto", model, "mixed_float16")
-    for make in (
-        lambda: tl.Trainer(model, "mse", tl.sgd(), execution="xla"),
-        lambda: tl.Evaluator(model, "mse", execution="xla"),
-    ):
-        with pytest.raises(ValueError, match="'parts' on a CPU"):
-            make()
 
 
-@pytest.mark.skipif(not ON_CPU, reason="XLA's kernels for a CPU are refused")
-def test_other_layers_with_groups_are_compiled():
-    layers = [keras.layers.Conv2D(2, 3), keras.layers.GroupNormalization(2)]
-    model = keras.Sequential([keras.Input((4, 4, 2)), *layers])
-    assert default_execution("xla", model) == "xla"
+@only_on_a_cpu
+@pytest.mark.parametrize(
+    ("execution", "expected"), [("auto", "graph"), ("graph", "graph"), ("xla_update", "xla_update")]
+)
+def test_depthwise_convolutions_are_trained_otherwise(execution, expected):
+    model = images_net(keras.layers.DepthwiseConv2D(3))
+    assert default_execution(execution, model) == expected
+    assert tl.Trainer(model, "mse", tl.sgd(), execution=execution).execution == expected
+
+
+@pytest.mark.parametrize(
+    "layer", [lambda: keras.layers.Conv2D(2, 3), lambda: keras.layers.GroupNormalization(2)]
+)
+def test_xla_compiles_other_layers_and_a_function_on_demand(layer):
+    assert default_execution("xla", images_net(layer())) == "xla"
+    assert default_execution("xla", lambda params, x: x) == "xla"
+
+
+class CompiledElsewhere(tl.Checkpoints):
+    """Checkpoints of a run that another machine compiled."""
+
+    def load(self, position):
+        found = super().load(position)
+        found.metadata["conditions"]["execution"] = "xla"
+        return found
+
+
+@only_on_a_cpu
+def test_a_run_that_another_machine_compiled_is_not_resumed_with_unsafe_code(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((8, 4, 4, 2), "float32"), rng.standard_normal((8, 1), "float32")
+
+    def fit(epochs, checkpoints):
+        trainer = tl.Trainer(images_net(keras.layers.DepthwiseConv2D(3)), "mse", tl.sgd())
+        save = tl.callbacks.SaveEvery(epochs=1)
+        trainer.fit((x, y), batch_size=4, epochs=epochs, checkpoints=checkpoints, callbacks=[save])
+
+    fit(1, tl.Checkpoints(tmp_path))
+    with pytest.raises(ValueError, match="can end the process on a CPU"):
+        fit(2, CompiledElsewhere(tmp_path, resume=True))
 
 
 @pytest.mark.parametrize("make", [lambda: None, keras.Sequential, keras.Model])

@@ -15,7 +15,7 @@ from trainlib.training.averages import takes_statistics
 from trainlib.training.batch_statistics import moving_statistics
 from trainlib.training.context import TrainingContext
 from trainlib.training.devices import OneDevice
-from trainlib.training.execution import check_compilable, default_execution, steps_to_compile
+from trainlib.training.execution import check_xla_is_safe, default_execution, steps_to_compile
 from trainlib.training.functional_model import (
     FunctionalModel,
     as_functional_model,
@@ -185,11 +185,8 @@ def _programs(
 
 def _execution(given: TrainerArguments, strategy: Any) -> str:
     """Return how the steps of a trainer are executed, before anything is measured."""
-    shared = given.settings.shared
-    if shared is not None and shared.execution is not None:
-        return shared.execution
     if strategy is not None:
-        check_compilable(given.execution, given.model)
+        check_xla_is_safe(given.execution, given.model)
         return default_execution(given.execution, None)
     precision = given.precision if given.fixed_execution else given.computed_precision
     return default_execution(given.execution, given.model, precision)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from trainlib.step.state import StepConfig
 from trainlib.training.context import TrainingContext
-from trainlib.training.execution import check_compilable, default_execution
+from trainlib.training.execution import default_execution
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
@@ -103,7 +103,6 @@ class Evaluator(Inference):
         state = state_before_first_step(config, pure)
         devices = devices_for(None, model, objective.loss)
         programs = Programs(devices, config, state, keeps_inference_state=is_keras)
-        check_compilable(execution, model)
         self.context = TrainingContext(
             programs,
             None,

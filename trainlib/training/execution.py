@@ -73,7 +73,7 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
 
     Raises:
         ValueError: the execution is unknown, or unusably slow for mixed_float16; or XLA would
-            compile depthwise or grouped convolutions for a CPU.
+            compile depthwise convolutions for a CPU.
     """
     check_choice("execution", execution, EXECUTIONS)
     on_cpu = not visible_gpus()
@@ -84,52 +84,44 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
                 f"execution {execution!r} makes convolutions of mixed_float16 hundreds of times "
                 "slower on a CPU: use execution 'xla', or the precision mixed_bfloat16"
             )
-        check_compilable("xla", model, remedy="the precision mixed_bfloat16")
-        return "xla"
-    check_compilable(execution, model)
+        execution = "xla"
+    check_xla_is_safe(execution, model)
     if execution != "auto":
         return execution
     faster = kind is not None and not (kind == "recurrent" and not on_cpu)
     return "xla" if faster and not (precision == "mixed_bfloat16" and on_cpu) else "graph"
 
 
-def check_compilable(execution: str, model: Any, remedy: str = "execution 'auto'") -> None:
-    """Raise if XLA would compile depthwise or grouped convolutions for a CPU.
+def check_xla_is_safe(execution: str, model: Any) -> None:
+    """Raise if XLA would compile the gradient of a depthwise convolution for a CPU.
 
-    The code that XLA generates there for the gradient of a padded input also reads before the
-    start of that memory. Nothing uses the values, but where the memory is not mapped the process
-    ends without a message.
+    The code that XLA generates there for the gradient with respect to a padded input also reads
+    before the start of that memory. Nothing uses the values, but where the memory is not mapped,
+    the process ends without a message.
 
     Args:
         execution: "auto", "graph", "xla" or "xla_update".
         model: the Keras model; others are not checked.
-        remedy: what to use instead. Default: "execution 'auto'".
 
     Raises:
         ValueError: names the layer.
     """
     if execution != "xla" or visible_gpus() or not isinstance(model, keras.Model):
         return
-    for layer in all_layers(model):
-        if _is_grouped(layer):
-            raise ValueError(
-                f"XLA cannot be trusted with the depthwise or grouped convolution {layer.name!r} "
-                f"on a CPU, where the process can end without a message: use {remedy}"
-            )
-
-
-def _is_grouped(layer: Any) -> bool:
-    """Return whether a layer convolves each channel or group of channels by itself."""
     layers = keras.layers
-    by_channel = (
+    unsafe = (
         layers.DepthwiseConv1D,
         layers.DepthwiseConv2D,
         layers.SeparableConv1D,
         layers.SeparableConv2D,
     )
-    if isinstance(layer, (layers.Conv1D, layers.Conv2D, layers.Conv3D)):
-        return bool(layer.groups > 1)
-    return isinstance(layer, by_channel)
+    for layer in all_layers(model):
+        if isinstance(layer, unsafe):
+            raise ValueError(
+                f"execution 'xla' can end the process on a CPU, in the gradient of the depthwise "
+                f"convolution {layer.name!r}: use execution 'graph', and mixed_bfloat16 in place "
+                "of mixed_float16"
+            )
 
 
 def steps_to_compile(model: Any) -> int:

@@ -22,12 +22,10 @@ class SharedPrograms:
 
     Attributes:
         programs: the programs; None until the first trainer has made them.
-        execution: how their steps are executed, as the first trainer chose it; None before.
     """
 
     def __init__(self) -> None:
         self.programs: Programs | None = None
-        self.execution: str | None = None
         self._numbers: dict[str, tf.Variable] = {}
 
     def number(self, name: str, value: float | np.ndarray) -> tf.Variable:

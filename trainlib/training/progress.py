@@ -18,6 +18,7 @@ from trainlib.training.checkpoints import Checkpoint, TrainingPosition, flatten_
 from trainlib.training.collectives import broadcast_from_chief
 from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import DataAdapter
+from trainlib.training.execution import check_xla_is_safe
 from trainlib.training.strategies import is_chief, is_multi_worker
 
 
@@ -128,7 +129,8 @@ class Recovery:
         """Restore the newest checkpoint and return its progress; without one, the same progress.
 
         Raises:
-            ValueError: it was made under other conditions, or with another model or optimizer.
+            ValueError: it was made under other conditions, or with another model or optimizer; or
+                XLA must not compile the model for this machine.
         """
         found = self._newest()
         if found is None:
@@ -137,6 +139,8 @@ class Recovery:
         if not self._context.fixed_execution:
             self._context.execution = metadata["conditions"]["execution"]
             self._context.untuned = False
+            if self._context.model is not None:  # another machine may have made the checkpoint
+                check_xla_is_safe(self._context.execution, self._context.model.model)
         for name, here in self._conditions().items():
             there = metadata["conditions"].get(name)
             if there != here:

@@ -87,7 +87,7 @@ class Trainer(Inference):
             them, found by timing. They round differently: to repeat a run bit for bit, give the
             `execution` that it had, which is also in its checkpoints. On a CPU, models of dense
             layers only, one of them with 8,192 weights or more, are evaluated in a graph in any
-            case. Default: "auto".
+            case, and "xla" is refused for depthwise convolutions. Default: "auto".
         seed: integer of at least 0 that determines the order of examples and dropout. Default: 0.
         loss_weights: factors of the losses in their sum, by output. Default: None, 1 for each.
         from_logits: whether the model ends in logits, for losses that take logits or probabilities.
