@@ -118,6 +118,21 @@ def test_the_default_is_left_only_for_a_speedup_above_5_percent(xla, expected, c
     assert FakeSteps(seconds).choose().execution == expected
 
 
+def test_one_disturbed_measurement_does_not_change_the_default(cache):
+    class Disturbed(FakeSteps):
+        runs = 0
+
+        def run(self, execution, count):
+            super().run(execution, count)
+            self.runs += 1
+            self.now += self.runs <= 2  # the first run compiles, the second is timed
+
+    steps = Disturbed({"graph": 1.0, "xla_update": 1.0})
+    choice = steps.choose()
+    assert choice.speeds == pytest.approx({"graph": 0.5, "xla_update": 1.0})
+    assert choice.execution == "graph" and list(cache().values()) == ["graph"]
+
+
 @pytest.mark.parametrize("short", [{"steps": 999}, {"max_steps_per_call": 0}])
 def test_short_runs_measure_nothing(short, cache):
     steps = FakeSteps(SLOW)
