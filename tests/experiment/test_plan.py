@@ -73,6 +73,19 @@ def test_nothing_is_measured_or_written(monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--epochs=499"], "graph; "),  # 998 steps
+        (["--epochs=500"], "xla (auto: a long run measures others too); "),
+        (["--epochs=3", "--execution=xla"], "xla; "),
+        (["--epochs=3", "--precision=mixed_float16"], "xla; "),  # it is not measured
+    ],
+)
+def test_a_run_too_short_for_xla_is_a_graph(flags, expected):
+    assert rows("--execution=auto", *flags)["execution"].startswith(expected)
+
+
 def test_what_a_run_refuses_is_refused():
     with pytest.raises(ValueError, match="'nothing'"):
         rows("--early_stop", "--early_stop_monitor=nothing", "--early_stop_mode=min")

@@ -205,8 +205,8 @@ class ExperimentConfig:
     lazy_embeddings: bool = setting(
         "bool",
         False,
-        "Update only the rows of embeddings that have a gradient; this is another algorithm than "
-        "the optimizer's, and a step takes no longer for a larger vocabulary.",
+        "Update only the rows of embeddings that have a gradient, for large vocabularies; this is "
+        "another algorithm than the optimizer's.",
     )
     schedule: ScheduleField = ScheduleField("constant")
     monitors: MonitorsField = MonitorsField("monitors", ())

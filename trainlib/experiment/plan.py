@@ -22,6 +22,7 @@ from trainlib.experiment.result import Session
 from trainlib.experiment.schedule_building import updates_per_epoch
 from trainlib.experiment.task_building import build_task
 from trainlib.experiment.training_data import steps_per_epoch
+from trainlib.training.autotune import Autotuner
 from trainlib.training.cluster import cluster
 from trainlib.training.memory import free_memory
 from trainlib.training.paths import printable, shown
@@ -142,8 +143,10 @@ def _steps(prepared: PreparedRun) -> str:
 
 
 def _execution(config: ExperimentConfig, prepared: PreparedRun) -> str:
-    chosen = prepared.trainer.execution
-    if config.execution == "auto":
+    context = prepared.trainer.context
+    steps = config.epochs * steps_per_epoch(config, prepared.task)
+    chosen = context.execution_of_run(Autotuner(), steps)
+    if context.untuned and chosen == context.execution:
         chosen += " (auto: a long run measures others too)"
     precision = prepared.config.precision or "the model's precision"
     return f"{chosen}; {precision}; strategy {config.strategy}, seed {config.seed}"

@@ -178,6 +178,24 @@ class TrainingContext:
         """Return the chunks of a training epoch, augmented if the trainer has an augmentation."""
         return chunks if self.augmenter is None else self.augmenter(chunks, data, self.seed, epoch)
 
+    def execution_of_run(self, autotuner: Autotuner, steps: int) -> str:
+        """Return the execution with which a run begins; the autotuner may measure a faster one.
+
+        A run that is too short for XLA to save time is executed as a graph.
+
+        Args:
+            autotuner: the autotuner of the run.
+            steps: number of steps of the run; 0 if it is unknown.
+        """
+        if not self.untuned:
+            return self.execution
+        return "graph" if self._is_short(autotuner, steps) else self._default
+
+    def _is_short(self, autotuner: Autotuner, steps: int) -> bool:
+        """Return whether a run of so many steps is too short for XLA; False for 0, unknown."""
+        made = int(self.programs.variables.step.numpy())
+        return 0 < steps and made + steps < min(self.min_xla_steps, autotuner.min_steps)
+
     def tune(self, autotuner: Autotuner, chunks: Iterator[Chunk], steps: int) -> Iterator[Chunk]:
         """Choose the execution of a run of `steps` steps, and return its chunks.
 
@@ -187,11 +205,10 @@ class TrainingContext:
         """
         if not self.untuned:
             return chunks
-        made = int(self.programs.variables.step.numpy())
-        if steps and made + steps < min(self.min_xla_steps, autotuner.min_steps):
-            self.execution = "graph"
+        self.execution = self.execution_of_run(autotuner, steps)
+        if self._is_short(autotuner, steps):
             return chunks
-        self.untuned, self.execution = False, self._default
+        self.untuned = False
         first = next(chunks)
         traces, state = self.programs.traces, self.state
         work = training_workload(self.programs, self.execution, first, steps)
