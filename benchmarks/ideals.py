@@ -8,64 +8,107 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from workloads import SEED, Workload
+from workloads import SEED, Workload, first_weights
 
-MOVED_BY_ADAM = 7
-"""Tensors of the size of the parameters that Adam reads or writes: w, m and v twice, and g."""
+MOVED = {"adam": 7, "sgd": 3}
+"""Tensors of the size of the parameters that an update moves: w is read and written, and g is read;
+Adam also reads and writes m and v."""
 ROUNDS = 3
 BATCHES = 4
 """Different batches that a loop of products takes in turn."""
 
 
 def products_ms(of: Workload, batch_size: int, seconds: float) -> float:
-    """Return the milliseconds of the matrix products of a step of a chain of dense layers.
+    """Return the milliseconds of the matrix products and convolutions of a step.
 
-    They are those of the layers and of both gradients, without biases and activations, as a graph
-    or under XLA, whichever is faster.
+    They are those of the layers and of the gradients with respect to kernels and inputs, without
+    that with respect to the network's inputs, as a graph or under XLA, whichever is faster. There
+    are no biases and activations, and a strided slice replaces 2 x 2 max pooling.
+
+    Args:
+        of: a chain of dense layers, with or without a convolution before it, or `wide_deep`.
+        batch_size: examples in a batch.
+        seconds: approximate length of a run.
     """
     rng = np.random.default_rng(SEED)
-    shapes = [shape for shape in of.shapes() if len(shape) == 2]
-    weights = [_normal(rng, shape, shape[0] ** -0.5) for shape in shapes]
-    batches = _normal(rng, (BATCHES, batch_size, shapes[0][0]))
+    batches = _normal(rng, (BATCHES, batch_size, *of.input_shape))
+    kernels = _kernels(rng, of)
     return min(
-        _ms_of_iteration(_loop_of_products(compiled), (batches, weights), seconds)
+        _ms_of_iteration(_loop_of_products(of, compiled), (batches, kernels), seconds)
         for compiled in (False, True)
     )
 
 
-def traffic_ms(parameters: int, seconds: float) -> float:
-    """Return the milliseconds in which as many bytes are moved as Adam's update moves."""
-    values = _normal(np.random.default_rng(SEED), (MOVED_BY_ADAM * parameters // 2,))
+def traffic_ms(parameters: int, optimizer: str, seconds: float) -> float:
+    """Return the milliseconds in which as many bytes are moved as an optimizer's update moves.
 
-    @tf.function(autograph=False)
-    def loop(count: Any, given: Any) -> Any:
-        def body(i: Any, x: Any) -> tuple[Any, Any]:
-            return i + 1, x * 1.0000001  # in place: reads and writes each number
+    Args:
+        parameters: number of parameters.
+        optimizer: "adam" or "sgd".
+        seconds: approximate length of a run.
+    """
+    values = _normal(np.random.default_rng(SEED), (-(-MOVED[optimizer] * parameters // 2),))
+    return min(
+        _ms_of_iteration(_loop_of_traffic(compiled), (values,), seconds)
+        for compiled in (False, True)
+    )
 
-        return tf.while_loop(lambda i, _: i < count, body, (0, given))[1][0]
 
-    return _ms_of_iteration(loop, (values,), seconds)
+def _kernels(rng: np.random.Generator, of: Workload) -> list[Any]:
+    """Return the kernels of a network in the order of its layers."""
+    if of.net:
+        return [tf.constant(w) for w in first_weights(rng, of) if w.ndim > 1]
+    shapes = [shape for shape in of.shapes() if len(shape) > 1]
+    return [_normal(rng, shape, float(np.prod(shape[:-1])) ** -0.5) for shape in shapes]
 
 
-def _loop_of_products(compiled: bool) -> Callable[..., Any]:
-    """Return `(count, batches, weights) -> number`, which makes the products `count` times."""
+def _outputs(of: Workload, kernels: Sequence[Any], x: Any) -> list[Any]:
+    """Return the outputs of a network without biases and activations."""
+    wide = None
+    if of.net == "wide_deep":
+        x, _ = of.structured(x, None)
+        wide, x = x["wide"], x["deep"]
+    if of.filters:
+        x = tf.nn.conv2d(x, kernels[0], 1, "VALID")[:, ::2, ::2]
+        x, kernels = tf.reshape(x, [x.shape[0], -1]), kernels[1:]
+    for kernel in kernels if wide is None else kernels[:-2]:
+        x = x @ kernel
+    return [x] if wide is None else [x @ kernels[-2], tf.concat([wide, x], -1) @ kernels[-1]]
+
+
+def _gradients(of: Workload, kernels: list[Any], x: Any) -> list[Any]:
+    """Return the gradients of half the sum of the squared outputs with respect to the kernels."""
+    with tf.GradientTape() as tape:
+        tape.watch(kernels)
+        outputs = _outputs(of, kernels, x)
+    found: list[Any] = tape.gradient(outputs, kernels, output_gradients=outputs)
+    return found
+
+
+def _loop_of_products(of: Workload, compiled: bool) -> Callable[..., Any]:
+    """Return `(count, batches, kernels) -> number`, which makes the products `count` times."""
 
     @tf.function(autograph=False, jit_compile=compiled)
-    def loop(count: Any, batches: Any, weights: Sequence[Any]) -> Any:
+    def loop(count: Any, batches: Any, kernels: list[Any]) -> Any:
         def body(i: Any, _: Any) -> tuple[Any, Any]:
-            outputs = [batches[i % BATCHES]]
-            for kernel in weights:
-                outputs.append(outputs[-1] @ kernel)
-            backward, grads = outputs.pop(), []
-            for k in reversed(range(len(weights))):
-                grads.append(tf.matmul(outputs[k], backward, transpose_a=True))
-                if k:
-                    backward = tf.matmul(backward, weights[k], transpose_b=True)
-            return i + 1, grads[::-1]
+            return i + 1, _gradients(of, kernels, batches[i % BATCHES])
 
-        start = (0, [tf.zeros_like(kernel) for kernel in weights])
-        grads = tf.while_loop(lambda i, _: i < count, body, start)[1]
-        return tf.add_n([x[0, 0] for x in grads])
+        start = (0, [tf.zeros_like(kernel) for kernel in kernels])
+        grads = tf.while_loop(lambda i, _: i < count, body, start, parallel_iterations=1)[1]
+        return tf.add_n([tf.reshape(x, [-1])[0] for x in grads])
+
+    return loop
+
+
+def _loop_of_traffic(compiled: bool) -> Callable[..., Any]:
+    """Return `(count, values) -> number`, which reads and writes all values `count` times."""
+
+    @tf.function(autograph=False, jit_compile=compiled)
+    def loop(count: Any, given: Any) -> Any:
+        def body(i: Any, x: Any) -> tuple[Any, Any]:
+            return i + 1, x * 1.0000001  # in place
+
+        return tf.while_loop(lambda i, _: i < count, body, (0, given))[1][0]
 
     return loop
 

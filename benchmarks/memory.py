@@ -89,14 +89,21 @@ def measure_memory(
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name in names:
         log_progress(f"{name}: memory")
-        contenders = list(CONTENDERS) if name in CHECKPOINTED else list(EVERY_WORKLOAD)
         with tempfile.TemporaryDirectory(dir=folder) as path:
             with Worker(
                 "workloads:WorkloadWriter", Path(path) / "log", folder=path, name=name, quick=quick
             ) as writer:
                 writer.call("write", epochs=1)
-            found[name] = {c: _measure(path, name, c, rounds, quick) for c in contenders}
+            found[name] = {c: _measure(path, name, c, rounds, quick) for c in _contenders(name)}
     return found
+
+
+def _contenders(name: str) -> list[str]:
+    """Return the contenders of a workload: those under XLA unless it takes too long."""
+    if name not in CHECKPOINTED:
+        return list(EVERY_WORKLOAD)
+    slow = workload(name).slow_under_xla
+    return [c for c, options in CONTENDERS.items() if not (slow and "xla" in options.values())]
 
 
 def _measure(folder: str, name: str, contender: str, rounds: int, quick: bool) -> dict[str, float]:

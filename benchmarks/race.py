@@ -107,11 +107,9 @@ class Race:
         """
         log_progress(f"{self.name}: {name}")
         self.rows[name] = {"about": TRAINING[name].about}
-        if TRAINING[name].needs_xla and workload(self.name).slow_under_xla:
-            self.rows[name]["reason"] = "XLA computes its convolutions too slowly"
-            log_progress(f"{self.name}: {name} is left out: {self.rows[name]['reason']}")
-            return
         with self._without_peer(name):
+            if name != OURS and self._is_too_slow(name):
+                raise WorkerError("XLA computes its convolutions too slowly on a CPU")
             options = dict(TRAINING[name].options)
             if name == "keras_best":
                 options["searched"] = self._search()
@@ -124,6 +122,12 @@ class Race:
             self.rows[name]["check"] = check = worker.call("check")
             differences = check_same_work(name, self.rows[OURS]["check"], check)
             self.rows[name]["relative_differences"] = differences
+
+    def _is_too_slow(self, name: str) -> bool:
+        """Return whether XLA would compile a contender's steps, and too slow ones, for a CPU."""
+        if not (TRAINING[name].needs_xla and workload(self.name).slow_under_xla):
+            return False
+        return bool(self.workers[OURS].call("accelerators") == 0)
 
     def train(self) -> Rates:
         """Return the steps per second."""
@@ -177,10 +181,15 @@ class Race:
         return counts
 
     def _run(self, prepare: Callable[..., None], run: str, counts: dict[str, int]) -> Rates:
-        """Run the rounds, after an uncounted one in which everything is compiled and read."""
+        """Run the rounds, after an uncounted one in which everything is compiled and read.
+
+        In each round another contender is the first, so that none always follows the same one.
+        """
         rates: Rates = {name: [] for name in self.workers}
         for turn in range(self.rounds + 1):
-            for name, worker in list(self.workers.items()):
+            first, names = turn % len(self.workers), list(self.workers)
+            for name in names[first:] + names[:first]:
+                worker = self.workers[name]
                 with self._without_peer(name):
                     prepare(worker, turn, counts[name])
                     time.sleep(PAUSE)

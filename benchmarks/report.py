@@ -58,6 +58,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         "precision": _precision,
         "replicas": _replicas,
         "memory": _memory_of_runs,
+        "limits": _limits,
     }
     parts += [write(found[part]) for part, write in writers.items() if found.get(part)]
     return "\n\n".join(parts)
@@ -286,6 +287,32 @@ def _memory_of_runs(memory: Mapping[str, Any]) -> str:
         head = ["peak of a run, MiB", "execution", "all kept", "gradient checkpointing"]
         parts.append(_table(head, recomputed))
     return "\n\n".join(parts)
+
+
+def _limits(limits: Mapping[str, Any]) -> str:
+    """Return the parts of a step by workload, and below them those of an epoch."""
+    parts = ["by_hand_ms", "products_ms", "traffic_ms"]
+    rows = []
+    for name, row in limits.items():
+        alone = row["products_ms"] + row["traffic_ms"]
+        shares = (f"{alone / row[of]:.0%}" for of in ("by_hand_ms", "ms"))
+        rows.append([name, *(_number(row[part]) for part in ("ms", *parts)), *shares])
+    head = ["step, ms", "trainlib", "by hand", "products alone", "traffic alone"]
+    tables = [_table([*head, "both / by hand", "both / trainlib"], rows)]
+    epochs = [
+        [name, *(_number(ms) for ms in _parts_of_epoch(row))]
+        for name, row in limits.items()
+        if "long_call_ms" in row
+    ]
+    if epochs:
+        head = ["step of an epoch, ms", "trainlib", "in one long call", "validation", "the rest"]
+        tables.append(_table(head, epochs))
+    return "\n\n".join(tables)
+
+
+def _parts_of_epoch(row: Mapping[str, float]) -> list[float]:
+    parts = [row["long_call_ms"], row["validation_ms"]]
+    return [row["ms"], *parts, row["ms"] - sum(parts)]
 
 
 def _titles(rows: Mapping[str, Any]) -> list[str]:

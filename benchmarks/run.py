@@ -22,7 +22,9 @@ compares an all-reduce, alone in a loop, with a step of the same round. The part
 gives the peak of the resident memory of a run, beyond that of the process with its libraries and
 data, beside `Model.fit`; and with gradient checkpointing, for `resnet` and `transformer`. The part
 `scaling` measures how the time of a step grows with parameters, batch, length and the steps of a
-run, beside the least that it takes; the part `startup` measures new processes from start to end.
+run, beside the least that it takes; the part `limits` compares the steps of dense networks and of
+`cnn`, by trainlib and by hand, with their matrix products and memory traffic alone, the least of
+the rounds; the part `startup` measures new processes from start to end.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from typing import Any, NamedTuple
 
 from contenders import OURS, TRAINING, UPDATING
 from inputs import measure_input
+from limits import measure_limits
 from machine import describe_machine
 from memory import measure_memory
 from plot import plot_ratios
@@ -152,7 +155,11 @@ def _replicas(options: argparse.Namespace, sizes: Sizes, folder: Path) -> dict[s
 
 
 def _memory(options: argparse.Namespace, sizes: Sizes, folder: Path) -> dict[str, Any]:
-    return measure_memory(options.workloads, folder, 1 if sizes.quick else 3, sizes.quick)
+    return measure_memory(options.workloads, folder, sizes.rounds, sizes.quick)
+
+
+def _limits(options: argparse.Namespace, sizes: Sizes, folder: Path) -> dict[str, Any]:
+    return measure_limits(folder, options.workloads, sizes.rounds, sizes.quick)
 
 
 OTHER_PARTS: dict[str, Callable[[argparse.Namespace, Sizes, Path], dict[str, Any]]] = {
@@ -163,6 +170,7 @@ OTHER_PARTS: dict[str, Callable[[argparse.Namespace, Sizes, Path], dict[str, Any
     "precision": _precision,
     "replicas": _replicas,
     "memory": _memory,
+    "limits": _limits,
 }
 """Parts of the benchmark besides the races of the workloads: what measures each."""
 PARTS = ("workloads", *OTHER_PARTS)

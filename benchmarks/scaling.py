@@ -150,7 +150,7 @@ class Growth:
             "parameters": parameters,
             "ms": self._least_ms(of, size, seconds, "xla"),
             "products_ms": products_ms(of, size, seconds / 3),
-            "traffic_ms": traffic_ms(parameters, seconds / 3),
+            "traffic_ms": traffic_ms(parameters, of.optimizer, seconds / 3),
         }
 
     def _least_ms(self, of: Workload, size: int, seconds: float, execution: str) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainlib import __version__
 
@@ -182,6 +183,88 @@ def test_the_table_of_input_has_the_share_alone_and_that_of_the_difference():
     assert "| arrays in memory | 10 ms | 10 ms |" in table
     assert "| a memory-mapped file | 2.0% (+4.0%) |  |" in table
     assert table[-1] == "| to decode PNG alone | 16.0% |  |"
+
+
+def test_the_table_of_limits_has_the_shares_of_the_parts_and_the_rest_of_an_epoch():
+    from report import markdown
+
+    step = {"ms": 0.5, "by_hand_ms": 0.4, "products_ms": 0.2, "traffic_ms": 0.1}
+    epochs = step | {"long_call_ms": 0.3, "validation_ms": 0.05}
+    machine = {"processor": "x", "cores": 2, "memory_gib": 1, "system": "y", "python": "3"}
+    machine |= {"versions": {}, "load_before": 0.0}
+    limits = {"mlp_adam": step, "housing_epochs": epochs}
+    table = markdown({"machine": machine, "limits": limits}).splitlines()
+    assert "| mlp_adam | 0.5 | 0.4 | 0.2 | 0.1 | 75% | 60% |" in table
+    assert table[-1] == "| housing_epochs | 0.5 | 0.3 | 0.05 | 0.15 |"
+    assert len([line for line in table if line.startswith("| mlp_adam ")]) == 1
+
+
+@pytest.mark.soak
+def test_steps_have_their_products_and_traffic_alone(tmp_path):
+    workloads = ["mlp_adam", "cnn", "wide_deep", "housing_epochs"]
+    flags = ["--parts=limits", f"--workloads={','.join([*workloads, 'gru'])}"]
+    done = subprocess.run(
+        [sys.executable, str(RUN), f"--json={tmp_path / 'found.json'}", "--quick", *flags],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())["limits"]
+    assert list(found) == workloads
+    for row in found.values():
+        assert all(map(positive, row.values()))
+    assert set(found["housing_epochs"]) > set(found["cnn"])
+
+
+def test_the_products_of_a_network_are_those_of_its_linear_layers():
+    from ideals import _kernels, _outputs
+    from workloads import WORKLOADS
+
+    rng = np.random.default_rng(0)
+    for name, outputs in (("mlp_sgd", 1), ("cnn", 1), ("wide_deep", 2)):
+        of = WORKLOADS[name]
+        kernels = _kernels(rng, of)
+        found = _outputs(of, kernels, np.ones((3, *of.input_shape), "float32"))
+        assert [y.shape for y in found] == [(3, of.outputs)] * outputs
+
+
+def test_the_products_of_a_step_are_those_of_its_gradients_too():
+    from ideals import _gradients
+    from workloads import WORKLOADS
+
+    rng = np.random.default_rng(0)
+    of = WORKLOADS["mlp_sgd"]._replace(input_shape=(7,), hidden=(5,), outputs=3)
+    x, first, second = (rng.standard_normal(n, "float32") for n in ((4, 7), (7, 5), (5, 3)))
+    found = _gradients(of, list(map(tf.constant, (first, second))), tf.constant(x))
+    y_pred = x @ first @ second
+    np.testing.assert_allclose(found[0], x.T @ (y_pred @ second.T), rtol=1e-4)
+    np.testing.assert_allclose(found[1], (x @ first).T @ y_pred, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("workload", "contender", "accelerators", "expected"),
+    [
+        ("resnet", "jax", 0, True),
+        ("resnet", "bare", 0, True),
+        ("resnet", "jax", 1, False),
+        ("resnet", "torch", 0, False),
+        ("cnn", "jax", 0, False),
+    ],
+)
+def test_contenders_under_xla_are_left_out_where_a_cpu_takes_too_long(
+    workload, contender, accelerators, expected
+):
+    from race import Race
+
+    class Ours:
+        def call(self, method):
+            return {"accelerators": accelerators}[method]
+
+    race = object.__new__(Race)
+    race.name, race.workers = workload, {"ours": Ours()}
+    assert race._is_too_slow(contender) is expected
 
 
 def test_convolutions_of_float16_are_left_out_without_an_accelerator():
