@@ -23,7 +23,7 @@ def products_ms(of: Workload, batch_size: int, seconds: float) -> float:
 
     They are those of the layers and of the gradients with respect to kernels and inputs, without
     that with respect to the network's inputs, as a graph or under XLA, whichever is faster. There
-    are no biases and activations, and a strided slice replaces 2 x 2 max pooling.
+    are no biases, activations and pooling.
 
     Args:
         of: a chain of dense layers, with or without a convolution before it, or `wide_deep`.
@@ -62,26 +62,34 @@ def _kernels(rng: np.random.Generator, of: Workload) -> list[Any]:
     return [_normal(rng, shape, float(np.prod(shape[:-1])) ** -0.5) for shape in shapes]
 
 
-def _outputs(of: Workload, kernels: Sequence[Any], x: Any) -> list[Any]:
-    """Return the outputs of a network without biases and activations."""
+def _outputs(of: Workload, kernels: list[Any], x: Any) -> list[Any]:
+    """Return the outputs of a chain of dense layers or of `wide_deep`, without biases."""
     wide = None
     if of.net == "wide_deep":
         x, _ = of.structured(x, None)
         wide, x = x["wide"], x["deep"]
-    if of.filters:
-        x = tf.nn.conv2d(x, kernels[0], 1, "VALID")[:, ::2, ::2]
-        x, kernels = tf.reshape(x, [x.shape[0], -1]), kernels[1:]
     for kernel in kernels if wide is None else kernels[:-2]:
         x = x @ kernel
     return [x] if wide is None else [x @ kernels[-2], tf.concat([wide, x], -1) @ kernels[-1]]
 
 
 def _gradients(of: Workload, kernels: list[Any], x: Any) -> list[Any]:
-    """Return the gradients of half the sum of the squared outputs with respect to the kernels."""
+    """Return the gradients of half the sum of the squared outputs with respect to the kernels.
+
+    A convolution is followed by a part of its values instead of their pooling, and its gradient by
+    its own outputs; there is also that with respect to this part.
+    """
+    convolved, sources = [], list(kernels)
     with tf.GradientTape() as tape:
         tape.watch(kernels)
-        outputs = _outputs(of, kernels, x)
-    found: list[Any] = tape.gradient(outputs, kernels, output_gradients=outputs)
+        if of.filters:
+            convolved = [tf.nn.conv2d(x, kernels[0], 1, "VALID")]
+            flat = tf.reshape(convolved[0], [x.shape[0], -1])
+            x = tf.stop_gradient(flat[:, : kernels[1].shape[0]])
+            tape.watch(x)
+            sources.append(x)
+        outputs = convolved + _outputs(of, kernels[len(convolved) :], x)
+    found: list[Any] = tape.gradient(outputs, sources, output_gradients=outputs)
     return found
 
 
@@ -93,7 +101,7 @@ def _loop_of_products(of: Workload, compiled: bool) -> Callable[..., Any]:
         def body(i: Any, _: Any) -> tuple[Any, Any]:
             return i + 1, _gradients(of, kernels, batches[i % BATCHES])
 
-        start = (0, [tf.zeros_like(kernel) for kernel in kernels])
+        start = (0, [tf.zeros_like(g) for g in _gradients(of, kernels, batches[0])])
         grads = tf.while_loop(lambda i, _: i < count, body, start, parallel_iterations=1)[1]
         return tf.add_n([tf.reshape(x, [-1])[0] for x in grads])
 

@@ -218,16 +218,16 @@ def test_steps_have_their_products_and_traffic_alone(tmp_path):
     assert set(found["housing_epochs"]) > set(found["cnn"])
 
 
-def test_the_products_of_a_network_are_those_of_its_linear_layers():
-    from ideals import _kernels, _outputs
+def test_each_kernel_of_a_network_has_its_product():
+    from ideals import _gradients, _kernels
     from workloads import WORKLOADS
 
     rng = np.random.default_rng(0)
-    for name, outputs in (("mlp_sgd", 1), ("cnn", 1), ("wide_deep", 2)):
+    for name, others in (("mlp_sgd", []), ("wide_deep", []), ("cnn", [(3, 13 * 13 * 32)])):
         of = WORKLOADS[name]
         kernels = _kernels(rng, of)
-        found = _outputs(of, kernels, np.ones((3, *of.input_shape), "float32"))
-        assert [y.shape for y in found] == [(3, of.outputs)] * outputs
+        found = _gradients(of, kernels, tf.ones((3, *of.input_shape)))
+        assert [tuple(g.shape) for g in found] == [tuple(k.shape) for k in kernels] + others
 
 
 def test_the_products_of_a_step_are_those_of_its_gradients_too():

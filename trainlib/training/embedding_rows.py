@@ -29,7 +29,7 @@ def embeddings_of(model: Any) -> list[Any]:
 
 
 def nan_without_row(layer: Any, call: Callable[..., Tensor], x: Any, **options: Any) -> Tensor:
-    """Call an embedding layer, with NaN in place of rows that it does not have.
+    """Call an embedding layer; all its rows are NaN if it does not have one that is asked for.
 
     As in Keras, the indices -1 to -n are those of the n rows from the last one on.
     """
@@ -37,10 +37,11 @@ def nan_without_row(layer: Any, call: Callable[..., Tensor], x: Any, **options: 
     if not (tf.is_tensor(rows) and tf.is_tensor(x)) or not rows.dtype.is_floating:
         return rows
     index, n = tf.cast(x, tf.int64), layer.input_dim
-    # A sum: XLA would test each value of a row for a choice, which takes three times as long as the
-    # layer. -0.0 changes no value, not even the sign of a zero.
+    # One number for all rows, and a sum: XLA would test an index again for each value of its row,
+    # which takes three times as long as the layer. -0.0 changes no value, not even a zero's sign.
     nothing, nan = tf.constant(-0.0, rows.dtype), tf.constant(np.nan, rows.dtype)
-    return rows + tf.where((index >= -n) & (index < n), nothing, nan)[..., tf.newaxis]
+    has_all = tf.reduce_all((index >= -n) & (index < n))
+    return rows + tf.where(has_all, nothing, nan)
 
 
 def embeddings_of_input(model: Any) -> list[Any]:
