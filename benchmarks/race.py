@@ -108,7 +108,7 @@ class Race:
         log_progress(f"{self.name}: {name}")
         self.rows[name] = {"about": TRAINING[name].about}
         with self._without_peer(name):
-            if name != OURS and self._is_too_slow(name):
+            if self._is_too_slow(name):
                 raise WorkerError("XLA computes its convolutions too slowly on a CPU")
             options = dict(TRAINING[name].options)
             if name == "keras_best":

@@ -36,11 +36,20 @@ def quick_rows(tmp_path_factory):
     return run_quickly(tmp_path_factory.mktemp("rows"), "precision,replicas")
 
 
-def run_quickly(folder, parts):
-    flags = ["--quick", "--workloads=tiny", "--contenders=ours,ours_shuffling,bare,keras_default"]
-    flags.append(f"--parts={parts}")
+TINY = ("--workloads=tiny", "--contenders=ours,ours_shuffling,bare,keras_default")
+
+
+def run_quickly(folder, parts, flags=TINY):
+    """Return the figures and the tables of some parts."""
     done = subprocess.run(
-        [sys.executable, str(RUN), f"--json={folder / 'found.json'}", *flags],
+        [
+            sys.executable,
+            str(RUN),
+            f"--json={folder / 'found.json'}",
+            "--quick",
+            f"--parts={parts}",
+            *flags,
+        ],
         capture_output=True,
         text=True,
         timeout=600,
@@ -129,18 +138,10 @@ def test_replicas_and_workers_have_steps_and_all_reduces(quick_rows):
 
 @pytest.mark.soak
 def test_input_and_curves_have_figures_beside_what_they_take_at_least(tmp_path):
-    flags = ["--parts=input,scaling", "--workloads=cnn", "--contenders=ours,keras_default"]
-    done = subprocess.run(
-        [sys.executable, str(RUN), f"--json={tmp_path / 'found.json'}", "--quick", *flags],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    flags = ["--workloads=cnn", "--contenders=ours,keras_default"]
+    found, tables = run_quickly(tmp_path, "input,scaling", flags)
     for head in ("input, cnn", "parameters, batch 32", "batch, mlp_adam", "length, batch 32"):
-        assert f"| {head} |" in done.stdout
-    found = json.loads((tmp_path / "found.json").read_text())
+        assert f"| {head} |" in tables
     measured = found["input"]["cnn"]["contenders"]
     assert list(measured) == ["ours", "keras"]
     for rows in measured.values():
@@ -202,16 +203,8 @@ def test_the_table_of_limits_has_the_shares_of_the_parts_and_the_rest_of_an_epoc
 @pytest.mark.soak
 def test_steps_have_their_products_and_traffic_alone(tmp_path):
     workloads = ["mlp_adam", "cnn", "wide_deep", "housing_epochs"]
-    flags = ["--parts=limits", f"--workloads={','.join([*workloads, 'gru'])}"]
-    done = subprocess.run(
-        [sys.executable, str(RUN), f"--json={tmp_path / 'found.json'}", "--quick", *flags],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "found.json").read_text())["limits"]
+    flags = [f"--workloads={','.join([*workloads, 'gru'])}"]
+    found = run_quickly(tmp_path, "limits", flags)[0]["limits"]
     assert list(found) == workloads
     for row in found.values():
         assert all(map(positive, row.values()))

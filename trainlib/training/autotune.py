@@ -107,20 +107,26 @@ class Autotuner:
         if cached in EXECUTIONS[1:]:
             return Choice(str(cached), {}, "cache")
         speeds = self._speeds(default, work, operations)
-        best = max(speeds, key=lambda execution: speeds[execution])
-        chosen = best if self._wins(best, default, speeds, work) else default
+        chosen = self._fastest(default, speeds, work)
         # The default is kept too: near `min_seconds` the next run might measure more.
         return Choice(chosen, speeds, "measured", _write_cache(_read_cache() | {key: chosen}))
 
-    def _wins(self, best: str, default: str, speeds: dict[str, float], work: Workload) -> bool:
-        """Return whether an execution is faster than the default, measured a second time too.
+    def _fastest(self, default: str, speeds: dict[str, float], work: Workload) -> str:
+        """Return the fastest execution; the default unless it is slower when measured again too.
 
         A step may take longer than a measurement, and one time says little on a busy machine.
         """
-        if default not in speeds or best == default:
-            return best != default
+
+        def wins(of: dict[str, float]) -> bool:
+            return of[best] > self.min_speedup * of[default]
+
+        best = max(speeds, key=lambda execution: speeds[execution])
+        if best == default or default not in speeds:
+            return best
+        if not wins(speeds):
+            return default
         again = {execution: self._speed(execution, work) for execution in (default, best)}
-        return all(of[best] > self.min_speedup * of[default] for of in (speeds, again))
+        return best if wins(again) else default
 
     def _speeds(self, default: str, work: Workload, operations: dict[str, int]) -> dict[str, float]:
         """Return the steps per second by execution; of the default alone if the run is short.

@@ -205,10 +205,10 @@ class TrainingContext:
         """
         if not self.untuned:
             return chunks
-        self.execution = self.execution_of_run(autotuner, steps)
         if self._is_short(autotuner, steps):
+            self.execution = "graph"
             return chunks
-        self.untuned = False
+        self.untuned, self.execution = False, self._default
         first = next(chunks)
         traces, state = self.programs.traces, self.state
         work = training_workload(self.programs, self.execution, first, steps)
