@@ -14,7 +14,6 @@ from trainlib.training.execution import (
     evaluates_in_graph,
     slow_precision_reason,
     steps_to_compile,
-    updates_in_place,
 )
 
 DENSE = ["Rescaling", "Flatten", "Dense"]
@@ -263,9 +262,3 @@ def test_a_cpu_without_amx_is_not_faster_with_bfloat16(tmp_path):
     assert "is for GPUs" in slow_precision_reason("mixed_float16", cpuinfo)
     assert slow_precision_reason("float64", cpuinfo) is None
     assert slow_precision_reason(None, cpuinfo) is None
-
-
-@pytest.mark.parametrize(("shape", "expected"), [([256, 256], True), ([255, 256], False)])
-def test_large_parameters_are_updated_in_place(shape, expected):
-    assert updates_in_place({"w": tf.zeros(shape), "b": tf.zeros([256])}) is expected
-    assert not updates_in_place({})

@@ -8,7 +8,6 @@ objective: the loss of a batch for one output, and the metric states.
 outputs: the loss of a batch for one output or several.
 gradients: `compute_gradients` and `reduce_gradients`.
 update: `apply_gradients`.
-in_place: updates in place under XLA.
 repartition: a state for other trained parameters, as after a layer was unfrozen.
 train: `train_step`, which composes these three.
 evaluation: `eval_step` and `predict_step`.

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from trainlib.core.types import Tensor
 from trainlib.step.gradients import Gradients, compute_gradients, reduce_gradients
-from trainlib.step.in_place import after_all
 from trainlib.step.state import (
     AllReduce,
     Batch,
@@ -28,7 +27,6 @@ def train_step(
     all_reduce: AllReduce | None = None,
     compile_gradients: bool = False,
     compile_update: bool = False,
-    in_place: bool = False,
     observer: Observer | None = None,
 ) -> Callable[..., tuple[TrainState, MetricStates]]:
     """Return the pure training step `(state, batch, last=False) -> (state, metric states)`.
@@ -43,9 +41,6 @@ def train_step(
         compile_gradients: whether XLA compiles the model, its loss and their gradients, for a step
             that is not compiled as a whole. Default: False.
         compile_update: whether XLA compiles the update. Default: False.
-        in_place: whether all gradients are computed before the first parameter is updated: a loop
-            that XLA compiles as a whole then updates without a copy of the parameters. It pays
-            where they are large. Default: False.
         observer: a function that is called with the name and the value of intermediate results:
             "loss", the scaled loss; "gradient", its gradients; "update", the updates. For
             debugging. Default: None.
@@ -88,8 +83,6 @@ def train_step(
         gradients = compute(state._replace(opt_state=(), average=()), batch)
         if all_reduce is not None:
             gradients = reduce_gradients(gradients, all_reduce)
-        if in_place:
-            gradients = gradients._replace(grads=after_all(gradients.grads))
         return apply_gradients(config, state, gradients, last, update=update)
 
     return step

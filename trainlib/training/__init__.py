@@ -15,8 +15,8 @@ callback: `Callback`, the status it receives and the requests it returns.
 checkpoints: `Checkpoints`.
 functional_model: `FunctionalModel`, and Keras models as functions.
 keras_call, model_variables: the forward pass of a Keras model, and its variables by path.
-gradient_checkpointing, graph_parts, recomputation: parts of a Keras model that the backward pass
-    computes again.
+gradient_checkpointing, graph_parts, recomputation, dependence: parts of a Keras model that the
+    backward pass computes again.
 reentry: the contexts of a forward pass, for parts that are computed again.
 layer_calls: calls of layers that are changed or observed.
 recurrent_inputs: one matrix product for the inputs of all time steps of a recurrent layer.

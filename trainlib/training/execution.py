@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from trainlib.core.checks import check_choice
-from trainlib.core.types import Tree
 from trainlib.training.gpus import visible_gpus
 from trainlib.training.keras_private import all_layers
 
@@ -53,9 +51,6 @@ compiles dense networks 0.4 s longer, and takes 0.2 to 1 ms off.
 """
 WIDE_KERNEL = 2**13
 """Number of values of a dense kernel from which a CPU evaluates batches faster in a graph."""
-LARGE_PARAMETER = 2**16
-"""Number of values of a parameter from which copying it takes longer than computing all gradients
-before the updates, which avoids the copy."""
 
 
 def default_execution(execution: str, model: Any, precision: str | None = None) -> str:
@@ -147,19 +142,6 @@ def evaluates_in_graph(model: Any) -> bool:
         return False
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     return any(layer.built and _size(layer.kernel) >= WIDE_KERNEL for layer in dense)
-
-
-def updates_in_place(params: Tree) -> bool:
-    """Return whether a loop under XLA computes all gradients before it updates a parameter.
-
-    XLA then makes no copy of parameters that the backward pass reads. For a dense network of 1.5
-    million parameters that takes 5% off a step, with the same bits; for small ones the condition
-    costs as much as the copies.
-
-    Args:
-        params: the parameters.
-    """
-    return max(map(_size, tf.nest.flatten(params)), default=0) >= LARGE_PARAMETER
 
 
 def _size(w: Any) -> int:

@@ -26,7 +26,6 @@ from trainlib.step.state import (
 from trainlib.step.train import train_step
 from trainlib.training.devices import OneDevice, TrainStep
 from trainlib.training.empty_states import columns_by_output, empty_states, sized_metrics
-from trainlib.training.execution import updates_in_place
 from trainlib.training.functional_model import FunctionalModel
 from trainlib.training.keras_private import TracedCall
 from trainlib.training.shapes import ShapeLimit
@@ -108,8 +107,6 @@ class Programs:
                 all_reduce=self.devices.all_reduce,
                 compile_gradients=compiled.gradients,
                 compile_update=compiled.update,
-                in_place=self.devices.compiles_loops(execution)
-                and updates_in_place(self.variables.params),
             )
             return self.devices.train_loop(step, self.variables, rows, self.halts)
 

@@ -21,7 +21,7 @@ import keras
 import tensorflow as tf
 
 from trainlib.core.types import Tensor
-from trainlib.step.in_place import after
+from trainlib.training.dependence import after
 from trainlib.training.keras_private import (
     call_state,
     in_call_state,

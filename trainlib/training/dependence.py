@@ -1,7 +1,4 @@
-"""Data dependences that fix an order of computations: XLA preserves no other order.
-
-With them XLA updates parameters in place, and recomputes activations only when they are needed.
-"""
+"""Data dependences that fix an order of computations: XLA preserves no other order."""
 
 from __future__ import annotations
 
@@ -16,27 +13,11 @@ _NEVER = 0x7FC0DEAD
 """Bits of a NaN that no arithmetic makes."""
 
 
-def after_all(grads: Tree) -> Tree:
-    """Return the gradients, each made to depend on all of them, which XLA therefore computes first.
-
-    In a loop XLA keeps a copy of a parameter that the backward pass may still read while it is
-    updated. If the update follows all gradients, it reads no more, and XLA writes in place. XLA
-    removes its own barriers before it decides, so that the order is one of data: each gradient is
-    selected by a condition on a value of each, which never holds.
-
-    Args:
-        grads: a structure of floating tensors, `tf.IndexedSlices` and None.
-
-    Returns:
-        The same values.
-    """
-    leaves = [g for g in tf.nest.flatten(grads) if g is not None]
-    values = [g.values if isinstance(g, tf.IndexedSlices) else g for g in leaves]
-    return after(values, grads) if len(values) > 1 else grads
-
-
 def after(known: Sequence[Tensor], tree: Tree) -> Tree:
     """Return tensors that are made to depend on others, which XLA therefore computes first.
+
+    XLA removes its own barriers before it chooses an order, so that the order is one of data: each
+    tensor is selected by a condition on a value of each of the others, which never holds.
 
     Args:
         known: the tensors that are computed first, floating.
