@@ -36,9 +36,11 @@ def measure_limits(
         quick: whether the runs are short.
 
     Returns:
-        by workload: `ms` and `by_hand_ms`, a step by trainlib and by hand; `products_ms` and
-        `traffic_ms`, its products and the traffic of its update alone; and for workloads with
-        epochs `long_call_ms` and `validation_ms`, the parts of a step's time in an epoch.
+        by workload: `ms`, a step by trainlib; `one_thread_ms`, in a process whose operations use
+        one thread; `by_hand_ms`, a step by hand; `with_loss_ms`, one that also adds up the losses;
+        `products_ms` and `traffic_ms`, its products and the traffic of its update alone; and for
+        workloads with epochs `long_call_ms` and `validation_ms`, the parts of a step's time in an
+        epoch.
     """
     found = {}
     for name in workloads:
@@ -48,34 +50,64 @@ def measure_limits(
         log_progress(f"limits: {name}")
         with tempfile.TemporaryDirectory(dir=folder) as place:
             given = {"folder": place, "name": name, "quick": quick}
-            log = Path(place) / "log"
-            with Worker("workloads:WorkloadWriter", log, **given) as writer:
+            logs = [Path(place) / f"{process}.log" for process in ("writer", "steps", "limits")]
+            with Worker("workloads:WorkloadWriter", logs[0], **given) as writer:
                 writer.call("write", epochs=1)
-            with Worker("limits:Limits", log, **given) as limits:
+            with (
+                Worker("limits:Steps", logs[1], threads=1, **given) as one_thread,
+                Worker("limits:Limits", logs[2], **given) as limits,
+            ):
                 seconds = SECONDS / 10 if quick else SECONDS
-                rows = [limits.call("measure", seconds=seconds) for _ in range(rounds)]
+                rows = [
+                    limits.call("measure", seconds=seconds)
+                    | {"one_thread_ms": one_thread.call("step_ms")}
+                    for _ in range(rounds)
+                ]
         found[name] = {part: min(row[part] for row in rows) for part in rows[0]}
     return found
 
 
-class Limits:
-    """The parts of a step of a workload, in a separate process.
+class Steps:
+    """trainlib's steps of a workload, in a separate process.
 
     Args:
         folder: folder of the workload's files, as `WorkloadWriter` writes them.
         name: name of the workload.
         quick: whether the runs are short.
+        threads: number of threads of an operation. Default: None, as many as there are cores.
     """
 
-    def __init__(self, folder: str, name: str, quick: bool) -> None:
-        from contenders import bare, ours
+    def __init__(self, folder: str, name: str, quick: bool, threads: int | None = None) -> None:
+        from contenders import ours
 
-        given = {"folder": folder, "name": name, "quick": quick}
         self.workload, self.folder = workload(name, quick), Path(folder)
-        self.ours = ours.Training(**given)
+        self.ours = ours.Training(folder=folder, name=name, quick=quick, threads=threads)
         if not quick:
             self.ours.settle()
-        self.by_hand = [bare.Training(compiled=compiled, **given) for compiled in (True, False)]
+
+    def step_ms(self) -> float:
+        """Return the milliseconds of a step."""
+        return self._step_ms(self.ours)
+
+    def _step_ms(self, training: Any) -> float:
+        """Return the milliseconds of a step of a run, the second: the first compiles."""
+        training.prepare(epoch=0, steps=self.workload.steps)
+        training.run()
+        run = training.run()
+        return float(1e3 * run["seconds"] / run["count"])
+
+
+class Limits(Steps):
+    """The steps of a workload and their parts, in a separate process."""
+
+    def __init__(self, **given: Any) -> None:
+        from contenders import bare
+
+        def by_hand(**options: bool) -> list[Any]:
+            return [bare.Training(compiled=xla, **options, **given) for xla in (True, False)]
+
+        super().__init__(**given)
+        self.by_hand, self.with_loss = by_hand(), by_hand(adds_losses=True)
 
     def measure(self, seconds: float) -> dict[str, float]:
         """Return the milliseconds of a step as a whole, and of its parts."""
@@ -84,19 +116,13 @@ class Limits:
         of = self.workload
         parameters = sum(w.size for w in read_weights(self.folder))
         found = {
-            "ms": self._step_ms(self.ours),
+            "ms": self.step_ms(),
+            "with_loss_ms": min(map(self._step_ms, self.with_loss)),
             "by_hand_ms": min(map(self._step_ms, self.by_hand)),
             "products_ms": products_ms(of, of.batch_size, seconds),
             "traffic_ms": traffic_ms(parameters, of.optimizer, seconds),
         }
         return found | (self._parts_of_epoch() if of.examples_of_epoch else {})
-
-    def _step_ms(self, training: Any) -> float:
-        """Return the milliseconds of a step of a run, the second: the first compiles."""
-        training.prepare(epoch=0, steps=self.workload.steps)
-        training.run()
-        run = training.run()
-        return float(1e3 * run["seconds"] / run["count"])
 
     def _parts_of_epoch(self) -> dict[str, float]:
         """Return, for a step of an epoch, its time in one long call and that of the validation."""

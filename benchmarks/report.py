@@ -291,13 +291,14 @@ def _memory_of_runs(memory: Mapping[str, Any]) -> str:
 
 def _limits(limits: Mapping[str, Any]) -> str:
     """Return the parts of a step by workload, and below them those of an epoch."""
-    parts = ["by_hand_ms", "products_ms", "traffic_ms"]
+    parts = ["ms", "one_thread_ms", "with_loss_ms", "by_hand_ms", "products_ms", "traffic_ms"]
     rows = []
     for name, row in limits.items():
         alone = row["products_ms"] + row["traffic_ms"]
         shares = (f"{alone / row[of]:.0%}" for of in ("by_hand_ms", "ms"))
-        rows.append([name, *(_number(row[part]) for part in ("ms", *parts)), *shares])
-    head = ["step, ms", "trainlib", "by hand", "products alone", "traffic alone"]
+        rows.append([name, *(_number(row[part]) for part in parts), *shares])
+    head = ["step, ms", "trainlib", "with one thread", "by hand with the loss", "by hand"]
+    head += ["products alone", "traffic alone"]
     tables = [_table([*head, "both / by hand", "both / trainlib"], rows)]
     epochs = [
         [name, *(_number(ms) for ms in _parts_of_epoch(row))]

@@ -17,11 +17,13 @@ class Training(base.Training):
 
     Args:
         compiled: whether XLA compiles the loop.
+        adds_losses: whether the losses of the batches are added up, as their mean is the training
+            loss. Default: False.
         **arguments: as of the base class.
     """
 
-    def __init__(self, compiled: bool = True, **arguments: Any) -> None:
-        self.compiled = compiled
+    def __init__(self, compiled: bool = True, adds_losses: bool = False, **arguments: Any) -> None:
+        self.compiled, self.adds_losses = compiled, adds_losses
         super().__init__(**arguments)
 
     def build(self, weights: list[np.ndarray]) -> None:
@@ -34,11 +36,11 @@ class Training(base.Training):
         self._train = tf.function(self._steps, **compile_it)
         self._losses = tf.function(self._loss_sum, **compile_it)
 
-    def _steps(self, x: Any, y: Any, made: Any) -> None:
-        """Make a step on each batch, after `made` steps."""
+    def _steps(self, x: Any, y: Any, made: Any) -> Any:
+        """Make a step on each batch, after `made` steps; return the sum of the losses, or 0."""
         size = min(self.workload.batch_size, _length(x))
 
-        def body(at: Any) -> Any:
+        def body(at: Any, total: Any) -> Any:
             with tf.GradientTape() as tape:
                 loss = self._loss(self.model(_rows(x, at, size), training=True), _rows(y, at, size))
             gradients = map(tf.convert_to_tensor, tape.gradient(loss, self.trained))
@@ -47,9 +49,9 @@ class Training(base.Training):
                     w.assign_sub(self.workload.learning_rate * g)
             else:
                 self._adam(gradients, tf.cast(made + at // size + 1, tf.float32))
-            return (at + size,)
+            return at + size, total + loss if self.adds_losses else total
 
-        tf.while_loop(lambda at: at < _length(x), body, (0,))
+        return tf.while_loop(lambda at, _: at < _length(x), body, (0, 0.0))[1]
 
     def _adam(self, gradients: Any, step: Any) -> None:
         b1, b2 = ADAM["beta_1"], ADAM["beta_2"]
@@ -96,11 +98,13 @@ class Training(base.Training):
             if len(part[0])
         ]
 
-    def train(self, data: Any) -> None:
+    def train(self, data: Any) -> float | None:
+        total, before = 0.0, self.made
         for part in data:
-            self._train(*part, tf.constant(self.made))
+            total += self._train(*part, tf.constant(self.made))
             self.made += -(-_length(part) // self.workload.batch_size)
         self.trained[0].numpy()
+        return float(total) / (self.made - before) if self.adds_losses else None
 
     def evaluate(self, data: Any) -> float:
         """Return the loss over the data."""

@@ -40,12 +40,19 @@ class Training(base.Training):
     Args:
         shuffle: whether the trainer draws the order of the examples in the timed part.
         precision: precision of the trainer.
+        threads: number of threads of an operation; None for as many as there are cores.
         **arguments: as of the base class.
     """
 
     def __init__(
-        self, shuffle: bool = False, precision: str | None = None, **arguments: Any
+        self,
+        shuffle: bool = False,
+        precision: str | None = None,
+        threads: int | None = None,
+        **arguments: Any,
     ) -> None:
+        if threads is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
         self.draws_order, self.precision = shuffle, precision
         super().__init__(**arguments)
 
