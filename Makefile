@@ -20,7 +20,7 @@ test: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist=worksteal -m "soak or examples"
 
-# In full, which takes about half an hour; `make examples ONLY=name` runs one of them.
+# In full, which takes more than three processor hours; `make examples ONLY=name` runs one of them.
 examples: $(VENV)/.installed-dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python examples/run.py $(ONLY)
 

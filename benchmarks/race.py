@@ -136,11 +136,9 @@ class Race:
             worker.call("prepare", epoch=turn, steps=count)
 
         of = workload(self.name, self.quick)
-        steps = of.steps
-        ours = [name for name in self.workers if name in (OURS, SHUFFLING)]
-        peers = [name for name in self.workers if name not in ours]
-        counts = self._counts(peers, prepare, "run", of.check_steps, steps)
-        counts |= dict.fromkeys(ours, steps)  # one epoch, whose order is known
+        in_order = [name for name in self.workers if name != SHUFFLING]
+        counts = self._counts(in_order, prepare, "run", of.check_steps, of.steps)
+        counts |= {SHUFFLING: of.steps}  # one epoch, whose order is known
         rates = self._run(prepare, "run", counts)
         for name in self.workers:
             self.rows[name]["steps_per_run"] = counts[name]

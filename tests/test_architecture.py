@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,20 @@ LAYERED = [m for m in SOURCES if package_of(m) and package_of(m) not in PUBLIC]
 
 def test_each_package_has_a_layer():
     assert {package_of(module) for module in LAYERED} == set(PACKAGES)
+
+
+def undescribed(package: str) -> Iterator[str]:
+    """The modules and packages in a package that its docstring does not name."""
+    described = re.findall(r"\w+", ast.get_docstring(tree_of(package)) or "")
+    for module in SOURCES:
+        parent, _, name = module.rpartition(".")
+        if parent == package and name not in ("__main__", *described):
+            yield module
+
+
+def test_a_package_describes_its_modules():
+    packages = [m for m in SOURCES if SOURCES[m].stem == "__init__"]
+    assert [module for package in packages for module in undescribed(package)] == []
 
 
 def misplaced(module: str) -> Iterator[str]:

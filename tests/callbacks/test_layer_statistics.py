@@ -109,3 +109,8 @@ def test_a_layer_that_was_unfrozen_since_then_is_observed_with_the_values_of_the
     params = {"plain/kernel": 2 * np.eye(2, dtype="float32"), "plain/bias": np.zeros(2, "float32")}
     found = observer(X, params, {})
     assert found["plain"].mean == pytest.approx(2 * X.mean(), rel=1e-6)
+
+
+def test_a_parameter_without_a_gradient_has_no_statistics():
+    found = gradient_statistics({"w": np.array([1.0, 3.0]), "unused": None})
+    assert found == {"gradient_mean": {"w": 2.0}, "gradient_std": {"w": 1.0}}

@@ -184,6 +184,16 @@ def test_histograms_of_gradients_are_those_of_the_status(tmp_path):
             assert buckets[0, 0] <= buckets[-1, 1] != 0
 
 
+def test_histograms_of_an_embedding_have_a_value_for_each_of_its_weights(tmp_path):
+    keras.utils.set_random_seed(0)
+    rows = keras.layers.Embedding(9, 4, name="words")
+    layers = [rows, keras.layers.Flatten(), keras.layers.Dense(3, "softmax")]
+    trainer = trainer_of(keras.Sequential([keras.Input((5,)), *layers]))
+    trainer.fit((np.arange(40).reshape(8, 5) % 9, Y[:8]), callbacks=[TensorBoard(tmp_path)])
+    (event,) = read(tmp_path / "train").Tensors("gradients/words/embeddings")
+    assert tf.make_ndarray(event.tensor_proto)[:, 2].sum() == 36
+
+
 def test_histograms_leave_out_values_that_are_not_finite(tmp_path):
     events = Events(tmp_path, 0)
     events.histograms({"some": np.array([1.0, np.nan, 3.0, np.inf]), "none": np.array([np.nan])}, 1)

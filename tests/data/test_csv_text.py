@@ -34,3 +34,11 @@ def test_unreadable_files_raise_an_error(tmp_path: Path) -> None:
             read_names(path)
     with pytest.raises(FileNotFoundError, match="none.csv does not exist"):
         read_names(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("cell", "decimal"), [("1,234.50", None), ("1,234,567", None), ("1,5", None), ("1.500", ",")]
+)
+def test_a_target_with_marks_is_left_to_the_reader_of_marks(cell, decimal, tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", f'a,y\n1,"{cell}"\n2,3\n')
+    assert scan_text(path, None, (), decimal).columns is None

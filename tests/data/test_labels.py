@@ -106,3 +106,8 @@ def test_a_class_has_one_name_however_it_is_written():
         "1.5",
         "a1",
     ]
+
+
+def test_integers_too_long_for_a_float_stay_different_classes():
+    cells = ["20240000000000001", "20240000000000002"]
+    assert [class_name(cell) for cell in (*cells, "+007", "7.0")] == [*cells, "7", "7"]

@@ -185,3 +185,11 @@ def test_a_folder_in_use_and_wrong_options_are_refused(tmp_path):
         tl.FoldConfig(folds=1)
     with pytest.raises(ValueError, match="fold_kind"):
         tl.FoldConfig(kind="random")
+
+
+def test_a_second_process_does_not_train_the_same_folds(tmp_path):
+    def second(line):
+        with pytest.raises(ValueError, match="another process"):
+            tl.cross_validate(CONFIG, TWO, run_dir=tmp_path / "run", resume=True)
+
+    assert len(tl.cross_validate(CONFIG, TWO, run_dir=tmp_path / "run", log=second).folds) == 2

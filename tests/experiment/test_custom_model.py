@@ -14,6 +14,7 @@ from helpers.commands import run_command
 from helpers.experiments import experiment
 
 import trainlib as tl
+from trainlib.experiment.custom_model import _looked_up
 from trainlib.experiment.model_building import build_models, matched_task
 from trainlib.experiment.predictions import predict_test, shown_examples
 from trainlib.experiment.run_evaluation import evaluate_run
@@ -352,3 +353,25 @@ def test_losses_and_metrics_are_chosen_by_output(configured):
         *("loss", "kind_loss", "price_loss", "kind_accuracy", "price_mean_squared_error")
     }
     assert build_task(config).heads["price"].loss == "mean_absolute_error"
+
+
+class Words(L.Layer):
+    def __init__(self):
+        super().__init__()
+        self.rows = L.Embedding(9, 4)
+
+    def call(self, x):
+        return keras.ops.mean(self.rows(x), axis=1)
+
+
+def nested_words():
+    return keras.Sequential([keras.Input((5,)), L.Embedding(9, 4), L.GlobalAveragePooling1D()])
+
+
+@pytest.mark.parametrize("make", [nested_words, Words])
+def test_indices_of_an_embedding_inside_of_a_layer_are_not_scaled(make):
+    text, other = keras.Input((5,), name="text"), keras.Input((5,), name="other")
+    table, shared = keras.Input((3,), name="table"), make()
+    joined = L.Concatenate()([shared(text), shared(other), L.Dense(2)(table)])
+    found = _looked_up(keras.Model([text, other, table], L.Dense(1)(joined)))
+    assert {id(text), id(other)} <= found and id(table) not in found

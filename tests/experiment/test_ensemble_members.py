@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.experiments import experiment
 
+from trainlib.experiment.ensemble_checks import check_ensemble
 from trainlib.experiment.ensemble_members import fold_numbers, member_config, member_task
 from trainlib.experiment.task_building import build_task
 
@@ -69,3 +70,11 @@ def test_members_by_fold_train_on_all_but_their_fold() -> None:
 def test_options_of_an_ensemble_need_members() -> None:
     with pytest.raises(ValueError, match="ensemble_by needs an ensemble of at least 2"):
         experiment("--ensemble_by=fold")
+
+
+@pytest.mark.parametrize("flag", ["--oversample", "--group_column=patient"])
+def test_folds_of_members_do_not_divide_repeated_or_grouped_examples(flag):
+    config = experiment("--train_examples=100", "--ensemble=2", "--ensemble_by=fold", flag)
+    task = build_task(experiment("--train_examples=100"))
+    with pytest.raises(ValueError, match=f"which {flag.strip('-').partition('=')[0]} does not al"):
+        check_ensemble(config, task)

@@ -292,3 +292,16 @@ def test_one_hot_false_takes_two_axes_as_indices():
 def test_invalid_class_weights_are_rejected(weights, error, message):
     with pytest.raises(error, match=f"^{message}"):
         losses.class_weights(CLASSES, weights)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_loss_of_weight_zero_does_not_count_even_if_it_is_not_finite(value, execution):
+    @execution
+    def loss_and_gradient(values):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            loss = losses.reduce(values, tf.constant([2.0, 0.0]))
+        return loss, tape.gradient(loss, values)
+
+    loss, gradient = loss_and_gradient(tf.constant([3.0, value]))
+    assert (float(loss), gradient.numpy().tolist()) == (3.0, [1.0, 0.0])

@@ -129,3 +129,11 @@ def test_invalid_arguments_are_refused_by_name():
         tl.muon(ns_steps=0)
     with pytest.raises(ValueError, match="unknown momentum_form 'emma': did you mean 'ema'"):
         tl.muon(momentum_form="emma")
+
+
+def test_a_decay_mask_may_be_a_regular_expression():
+    found = []
+    for mask in (".*kernel", lambda path: path.endswith("kernel")):
+        tx = tl.muon(decay_mask=mask, weight_decay=0.5, adam_weight_decay=0.5)
+        found.append(tx.update(GRADS, tx.init(PARAMS), PARAMS)[0])
+    tf.nest.map_structure(np.testing.assert_array_equal, *found)

@@ -26,6 +26,18 @@ def test_moments_of_what_was_trained_go_on_and_others_are_new():
     assert int(found.step) == int(found.opt_state.step) == 5
 
 
+def test_the_finite_guard_keeps_its_counts_but_no_position_among_other_parameters():
+    before, after = {"a": tf.ones([1]), "b": tf.ones([1])}, {"a": tf.ones([1])}
+    old = tl.init_state(before, {}, tl.sgd(), finite_guard=True)
+    guard = old.finite_guard._replace(
+        skipped=tf.constant(3, tf.int64), nonfinite_index=tf.constant(2, tf.int64)
+    )
+    new = tl.init_state(after, {"b": tf.ones([1])}, tl.sgd(), finite_guard=True)
+    found = carried_over(new, old._replace(finite_guard=guard)).finite_guard
+    assert int(found.skipped) == 3
+    assert tl.nonfinite_path(found, after) is None
+
+
 def test_weights_are_one_dict_whatever_is_trained():
     first = state({"a": tf.ones([1])}, {"b": tf.zeros([1])}, 0)
     second = state({"b": tf.ones([1])}, {"a": tf.zeros([1])}, 0)

@@ -34,6 +34,19 @@ def test_a_metric_with_the_name_of_a_norm_is_refused():
     tl.StepConfig(linear, tl.losses.mean_squared_error, metrics=metrics, norms=False)
 
 
+@pytest.mark.parametrize("name", ["loss", "one_loss"])
+def test_a_metric_with_the_name_of_a_loss_is_refused(name):
+    loss = tl.losses.LossByOutput(dict.fromkeys(["one", "two"], tl.losses.mean_squared_error))
+    metrics = {name: tl.losses.mean_absolute_error}
+    with pytest.raises(ValueError, match=f"metrics must not use the name '{name}'"):
+        tl.StepConfig(linear, loss, metrics=metrics)
+
+
+def test_an_average_is_one_of_ema_and_swa():
+    with pytest.raises(ValueError, match="^average must be tl.ema"):
+        tl.StepConfig(linear, tl.losses.mean_squared_error, tl.sgd(), average=tl.adam())
+
+
 def test_a_step_configuration_cannot_be_changed():
     config = tl.StepConfig(linear, tl.losses.mean_squared_error)
     with pytest.raises(dataclasses.FrozenInstanceError):

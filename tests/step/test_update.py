@@ -71,6 +71,21 @@ def test_a_skipped_step_does_not_count_in_the_norms(accumulated):
     assert good["gradient_norm"].total.numpy() > 1
 
 
+@pytest.mark.parametrize("assigned", [None, 1.0])
+def test_a_window_that_ends_with_a_skipped_batch_updates_what_the_model_assigned_too(assigned):
+    def product(w, model_state, x, training):
+        return tl.ModelOutput(x * w, params=None if assigned is None else w * assigned)
+
+    optimizer = tl.accumulate(tl.sgd(0.5), 3)
+    config = tl.StepConfig(product, tl.losses.mean_squared_error, optimizer, finite_guard=True)
+    state = tl.init_state(tf.constant([1.0]), (), optimizer, finite_guard=True)
+    step = tl.train_step(config)
+    state, _ = step(state, (tf.ones([4, 1]), tf.zeros([4, 1])))
+    assert state.params.numpy() == [1.0]
+    state, _ = step(state, (tf.fill([4, 1], np.inf), tf.zeros([4, 1])), True)
+    assert state.params.numpy() == [0.0]
+
+
 def test_without_a_guard_the_norm_of_a_bad_gradient_is_reported():
     optimizer = tl.sgd(0.5)
     _, records = step_of(optimizer)(start(optimizer), linear_batch(x=X * np.inf))

@@ -113,3 +113,11 @@ def test_the_effect_of_a_temperature_is_measured_on_other_data():
     assert found.temperature == TRUE_TEMPERATURE
     assert found.nll_after == pytest.approx(nll(TRUE_TEMPERATURE, LOGITS[:2000], Y[:2000]))
     assert found.ece_after < found.ece_before
+
+
+def test_each_sigmoid_output_has_a_calibration_error_of_its_own():
+    z = np.tile([[4.0, -4.0, 0.0]], [8, 1])
+    y = np.tile([[1, 0, 1], [1, 0, 0]], [4, 1])  # right, right, as often right as not
+    found = calibration_at(1.0, z, y, activation="sigmoid")
+    off = 1 - 1 / (1 + np.exp(-4.0))
+    assert found.ece_before == pytest.approx(2 * off / 3, rel=1e-6)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import keras
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ import tensorflow as tf
 
 import trainlib as tl
 from trainlib.training import autotune
-from trainlib.training.autotune import Autotuner, Workload, cache_file
+from trainlib.training.autotune import Autotuner, Workload, choices_folder
 
 SLOW = {"graph": 0.03, "xla": 0.01, "xla_update": 0.02}
 """Seconds per step."""
@@ -21,7 +19,7 @@ SLOW = {"graph": 0.03, "xla": 0.01, "xla_update": 0.02}
 def cache(tmp_path, monkeypatch):
     """An empty cache; a function that reads it."""
     monkeypatch.setenv("TRAINLIB_CACHE", str(tmp_path / "cache"))
-    return lambda: json.loads(cache_file().read_text())
+    return lambda: {file.name: file.read_text() for file in choices_folder().iterdir()}
 
 
 def graph_of(function):
@@ -137,7 +135,7 @@ def test_one_disturbed_measurement_does_not_change_the_default(cache):
 def test_short_runs_measure_nothing(short, cache):
     steps = FakeSteps(SLOW)
     assert steps.choose(**short) == ("graph", {}, "default", True)
-    assert steps.ran == [] and not cache_file().exists()
+    assert steps.ran == [] and not choices_folder().exists()
 
 
 def test_runs_that_end_soon_compile_no_other_execution(cache):
@@ -174,12 +172,21 @@ def test_a_measurement_lasts_as_long_as_it_should(cache):
     assert counts[:3] == [1, 1, 10]  # compiled; too short; 0.1 seconds
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"a": "b"}'])
-def test_a_damaged_cache_is_ignored(content, cache):
-    cache_file().parent.mkdir()
-    cache_file().write_text(content)
+@pytest.mark.parametrize("content", [b"", b"auto", b"\xff"])
+def test_a_damaged_choice_is_measured_again(content, cache):
     assert FakeSteps(SLOW).choose().execution == "xla"
-    assert "xla" in cache().values()
+    (file,) = choices_folder().iterdir()
+    file.write_bytes(content)
+    assert FakeSteps(SLOW).choose().source == "measured"
+    assert list(cache().values()) == ["xla"]
+
+
+def test_each_kind_of_run_has_a_choice_of_its_own(cache):
+    """Several processes may keep theirs at once."""
+    fast_graph = {"graph": 0.01, "xla": 0.03, "xla_update": 0.03}
+    FakeSteps(SLOW).choose(shapes="one")
+    FakeSteps(fast_graph).choose(shapes="another")
+    assert sorted(cache().values()) == ["graph", "xla"]
 
 
 def test_a_cache_that_cannot_be_written_is_ignored(tmp_path, monkeypatch):

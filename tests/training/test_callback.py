@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import tensorflow as tf
 
+import trainlib as tl
 from trainlib.callbacks import (
     Callback,
     RollBack,
@@ -99,3 +101,26 @@ def test_a_monitored_result_that_no_epoch_has_is_refused(name, names, message):
 
 def test_monitored_results_that_every_epoch_has_are_accepted():
     check_monitored([Reads(name) for name in NAMES], NAMES)
+
+
+def test_each_callback_is_told_of_the_end_and_the_first_error_is_raised():
+    class Ends(Callback):
+        told = False
+
+        def on_train_end(self, status):
+            self.told = True
+
+    class Fails(Callback):
+        def __init__(self, text):
+            self.text = text
+
+        def on_train_end(self, status):
+            raise ValueError(self.text)
+
+    model = tl.FunctionalModel(lambda w, state, x, training: tl.ModelOutput(x * w), tf.ones([1]))
+    trainer, last = tl.Trainer(model, "mse", tl.sgd(0.1)), Ends()
+    with pytest.raises(ValueError, match="^first$"):
+        trainer.fit(
+            (tf.ones([2, 1]), tf.ones([2, 1])), callbacks=[Fails("first"), Fails("second"), last]
+        )
+    assert last.told

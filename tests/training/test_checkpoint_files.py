@@ -69,3 +69,13 @@ def test_an_error_of_writing_names_the_file():
 
 def test_a_long_message_is_cut():
     assert one_line(ValueError("a\n\tb " * 400)) == ("a b " * 75)
+
+
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
+    def load(path):
+        raise MemoryError
+
+    write_verified(tmp_path / "c", VALUES)
+    monkeypatch.setattr(tf.train, "load_checkpoint", load)
+    with pytest.raises(MemoryError):
+        read_tensors(tmp_path / "c")

@@ -29,7 +29,7 @@ def words(last):
 @pytest.mark.parametrize("index", [ROWS, 1000, -ROWS - 1])
 def test_arrays_with_an_index_without_row_are_refused_by_name(index):
     trainer = trainer_of("graph")
-    message = f"^data hold the index {index}, but layer 'embedding.*' has rows for 0 to 9 only"
+    message = f"^data hold the index {index}, but layer 'embedding.*' has rows for -10 to 9 only"
     with pytest.raises(ValueError, match=message):
         trainer.fit(words(index))
     with pytest.raises(ValueError, match=message.replace("data", "x")):
@@ -43,6 +43,14 @@ def test_inputs_that_are_no_indices_are_refused_by_name(index):
     x[3, 1] = index
     with pytest.raises(ValueError, match=f"^data hold the index {index}, but layer 'embedding"):
         trainer_of("graph").fit((x, y))
+
+
+def test_a_layer_may_be_called_by_keyword():
+    words_in = keras.Input((3,), dtype="int32")
+    rows = keras.layers.Embedding(ROWS, 4)(inputs=words_in)
+    model = keras.Model(words_in, keras.layers.Dense(1)(keras.layers.Flatten()(rows)))
+    trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.1), execution="graph")
+    assert np.isfinite(trainer.fit(words(ROWS - 1))[0]["loss"])
 
 
 def test_booleans_are_rows_0_and_1():

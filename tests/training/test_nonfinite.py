@@ -14,7 +14,7 @@ from helpers.processes import ROOT, output_of
 from helpers.trainers import TrainerPool
 
 import trainlib as tl
-from trainlib.callbacks import Callback, NonFiniteError, SaveEvery
+from trainlib.callbacks import Callback, NonFiniteError, SaveEvery, SetHyperparams
 from trainlib.report import columns
 from trainlib.training.functional_model import FunctionalModel
 
@@ -458,3 +458,16 @@ def test_an_epoch_in_which_a_loss_scale_is_found_does_not_end_the_run(make):
     assert np.isnan(history[0]["loss"]) and history[0]["skipped_steps"] == BATCHES
     with pytest.raises(NonFiniteError, match="the loss of epoch 1 is not finite"):
         trainer.fit(bad)
+
+
+def test_a_rate_that_was_reduced_stays_reduced_after_a_rollback(tmp_path):
+    class ReduceOnce(Callback):
+        every = 6
+
+        def on_train_batch_end(self, status):
+            return SetHyperparams({"learning_rate": 0.125}) if status.global_batch == 6 else None
+
+    trainer = new_trainer("roll_back", tl.inject_hyperparams(tl.sgd)(0.5))
+    callbacks = [SaveEvery(steps=4), ReduceOnce()]
+    history = trainer.fit(with_bad(6), callbacks=callbacks, checkpoints=tmp_path / "c")
+    assert history[-1]["skipped_steps"] > 0 and history[-1]["learning_rate"] == 0.125

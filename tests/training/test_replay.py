@@ -50,6 +50,18 @@ def make():
         yield lend
 
 
+def test_a_step_of_a_model_with_an_embedding_can_be_traced():
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Embedding(9, 4, name="words"), keras.layers.Flatten()]
+    )
+    trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.5), execution="graph")
+    config, state = trainer.context.programs.config, trainer.state
+    batch = tf.constant([[1, 2, 2]]), tf.ones([1, 12])
+    found = trace_step(lambda observer: train_step(config, observer=observer), state, batch)
+    names = [summary.name for summary in found]
+    assert "gradient words/embeddings" in names and "new params/words/embeddings" in names
+
+
 def find(trainer, number, data, **options):
     """The step of a run without checkpoints."""
     return find_step(trainer.context, trainer.fit_config(data, **options), number)

@@ -37,6 +37,13 @@ def test_a_reported_schedule_has_the_value_of_the_last_update():
     assert [results["rate"] for results in trainer.fit(GOOD, epochs=3)] == [0.5, 0.25, 0.125]
 
 
+def test_with_accumulation_a_reported_schedule_has_the_value_of_the_last_update():
+    schedule = tl.exponential_decay(0.5, 1, 0.5)
+    trainer = trainer_of(tl.accumulate(tl.sgd(schedule), 2), report={"rate": schedule})
+    history = trainer.fit(GOOD, epochs=3, batch_size=1)  # two updates of two batches an epoch
+    assert [results["rate"] for results in history] == [0.25, 0.0625, 0.015625]
+
+
 @pytest.mark.parametrize("nonfinite", ["none", "skip"])
 def test_skipped_steps_are_reported_where_they_are_counted(nonfinite):
     trainer = trainer_of(nonfinite=nonfinite)

@@ -161,7 +161,9 @@ class ActivationObserver:
 
 def gradient_statistics(grads: Tree) -> dict[str, dict[str, float]]:
     """Return mean and standard deviation of the gradient of each parameter, by tag and path."""
-    arrays = {path: np.asarray(g).astype(np.float64) for path, g in leaves_by_path(grads)}
+    arrays = {
+        path: np.asarray(g).astype(np.float64) for path, g in leaves_by_path(grads) if g is not None
+    }
     return {
         "gradient_mean": {path: float(g.mean()) for path, g in arrays.items()},
         "gradient_std": {path: float(g.std()) for path, g in arrays.items()},

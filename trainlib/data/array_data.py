@@ -105,7 +105,8 @@ def _given_weights(
     """Return the weights of examples in the array with a name; None if there is none.
 
     Raises:
-        ValueError: the weights are not valid, or belong to one of several outputs.
+        ValueError: the weights are not valid, belong to one of several outputs, or have the name
+            of those of other arrays.
     """
     for key in arrays:
         output = key.removeprefix("weight_").removesuffix(f"_{TRAIN}")
@@ -115,6 +116,9 @@ def _given_weights(
                 f"outputs; name them {name}"
             )
     if name not in arrays:
+        other = "weight" if name != "weight" else f"weight_{TRAIN}"
+        if other in arrays:
+            raise ValueError(f"{source} holds {other}, but its other arrays need {name}: rename it")
         return None
     return check_weights(arrays[name], examples.size, f"{source}, {name}", reading.dtype)
 

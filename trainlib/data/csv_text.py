@@ -127,7 +127,7 @@ def _append(
     """Append a record to the columns; return False at a cell that is not a plain number."""
     for (name, values), cell in zip(cells.items(), record, strict=True):
         if isinstance(values, list):
-            if name == target and COMMA in cell and read_number(cell, COMMA) is not None:
+            if name == target and _has_marks(cell, decimal):
                 return False
             values.append(cell)
             continue
@@ -136,6 +136,13 @@ def _append(
             return False
         values.append(number)
     return True
+
+
+def _has_marks(cell: str, decimal: str | None) -> bool:
+    """Return whether a cell is a number with a decimal comma or with separators of thousands."""
+    if COMMA in cell:
+        return any(read_number(cell, mark) is not None for mark in (POINT, COMMA))
+    return decimal == COMMA and POINT in cell and read_number(cell, COMMA) is not None
 
 
 def _as_array(values: Any, is_target: bool) -> Array:

@@ -139,6 +139,8 @@ def class_name(cell: str) -> str:
     """Return the class in a cell; "1", "01" and "1.0" are the same class."""
     if not is_number(cell):
         return cell
+    if _is_integer(cell):
+        return str(int(cell))  # exact also above 2^53
     number = float(cell)
     return str(int(number)) if number.is_integer() else repr(number)
 

@@ -6,6 +6,7 @@ base: what both have in common.
 settings: the parameters of an estimator as an `ExperimentConfig`.
 nested: parameters such as `optimizer__momentum`.
 examples: the arrays of `fit` as the data of an experiment.
+runs: training from new weights, or further from those of an earlier fit.
 fitted: the trained model, which predicts and can be pickled.
 
 The estimators are imported at their first use, so that only they need scikit-learn.

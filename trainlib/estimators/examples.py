@@ -13,6 +13,7 @@ from trainlib.experiment.dataset_loading import data_dtype, takes_sequences
 from trainlib.experiment.functions import AUTO
 from trainlib.experiment.heads import metric_names, task_target
 from trainlib.experiment.model_signature import model_signature
+from trainlib.experiment.splits import split_seed
 from trainlib.experiment.targets import INPUTS, ONE_HOT, form_of, target_of
 from trainlib.experiment.task import Task
 
@@ -109,7 +110,7 @@ def build_task(
     def formed(x: np.ndarray, y: np.ndarray) -> Examples:
         return Examples(x, y if names.labels else form_of(y, target.form, len(names.classes)))
 
-    kept, held_out = split(arrays, names, fraction, config.seed)
+    kept, held_out = split(arrays, names, fraction, split_seed(config))
     train, weights = formed(arrays.x, arrays.y), arrays.weights
     of_validation = None if validation is None else formed(validation.x, validation.y)
     if held_out is not None:

@@ -26,8 +26,12 @@ _OF_FILES = (
     "oversample",
     "image_size",
     "color_mode",
+    "stratify",
+    "group_column",
+    "stream_pipeline",
+    "steps_per_epoch",
 )
-"""Settings of data that are read from files."""
+"""Settings of data that are read from files, or divided into parts by name."""
 
 
 def base_config(config: Any) -> ExperimentConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,14 +87,33 @@ def cross_validate(
         task, options.folds, options.kind, options.repeats, groups, split_seed(config)
     )
     fold_task(config, task.dataset, splits[0])  # raises its errors before a file is written
-    done: dict[int, FoldResult] = {}
-    if folder is not None and resume:
-        done = fold_files.read_results(folder, len(splits))
-    elif folder is not None:
+    if folder is not None and not resume:
         run_folder.create(config, folder)
-        fold_files.write_options(folder, options)
+    with contextlib.nullcontext() if folder is None else run_folder.locked(folder):
+        done: dict[int, FoldResult] = {}
+        if folder is not None and resume:
+            done = fold_files.read_results(folder, len(splits))
+        elif folder is not None:
+            fold_files.write_options(folder, options)
+        log(_head(task, options))
+        ordered = _all_results(config, options, folder, task, splits, done, log)
+        found = _collected(config, options, folder, task, splits, ordered)
+        if folder is not None:
+            fold_files.write_summary(found, task)
+    return found
+
+
+def _all_results(
+    config: ExperimentConfig,
+    options: FoldConfig,
+    folder: Path | None,
+    task: Task,
+    splits: Sequence[Fold],
+    done: Mapping[int, FoldResult],
+    log: Log,
+) -> list[FoldResult]:
+    """Return the results of all folds in their order, after training those that are not done."""
     results = dict(done)
-    log(_head(task, options))
     for number, result in _train(config, options, task, splits, done):
         results[number] = result
         if folder is not None:
@@ -102,10 +122,7 @@ def cross_validate(
     ordered = [results[number] for number in range(len(splits))]
     if all(result.failure for result in ordered):
         raise CrossValidationError(f"all folds failed, the first by: {ordered[0].failure}")
-    found = _collected(config, options, folder, task, splits, ordered)
-    if folder is not None:
-        fold_files.write_summary(found, task)
-    return found
+    return ordered
 
 
 def _head(task: Task, options: FoldConfig) -> str:

@@ -16,7 +16,7 @@ from trainlib.experiment.targets import INPUTS
 from trainlib.experiment.task import Task
 from trainlib.models.layers import chain
 from trainlib.models.signature import ModelSignature
-from trainlib.training.keras_private import all_layers, outputs_of
+from trainlib.training.keras_private import all_layers, inputs_of_calls, outputs_of
 from trainlib.training.model_ending import PROBABILITIES, ends_in_logits, final_activation
 from trainlib.training.output_names import OutputOf, names_of_outputs
 from trainlib.training.paths import shown
@@ -61,7 +61,7 @@ def _by_name(
 ) -> Any:
     """Return a custom model with several inputs or outputs as one that takes and returns dicts."""
     given = _inputs_by_name(custom, task.shapes)
-    looked_up = {id(layer.input) for layer in all_layers(custom) if _is_embedding(layer)}
+    looked_up = _looked_up(custom)
     inputs, seen = {}, {}
     for name, tensor in given.items():
         inputs[name] = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name)
@@ -116,8 +116,21 @@ def _input_structure(model: Any) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-def _is_embedding(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.Embedding) and hasattr(layer, "input")
+def _looked_up(model: Any) -> set[int]:
+    """Return the ids of the tensors of a graph of layers that embeddings may take as indices.
+
+    They are found in nested graphs too; of another layer with an embedding inside all its inputs
+    count.
+    """
+    found: set[int] = set()
+    for layer in model.layers:
+        own = getattr(layer, "inputs", None) if isinstance(layer, keras.Model) else None
+        inside = _looked_up(layer) if own else set()
+        has_rows = any(isinstance(x, keras.layers.Embedding) for x in all_layers(layer))
+        for tensors in inputs_of_calls(layer) if has_rows else ():
+            pairs = zip(own, tensors, strict=False) if own else ((None, x) for x in tensors)
+            found |= {id(x) for inner, x in pairs if inner is None or id(inner) in inside}
+    return found
 
 
 def _scales(model: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trainlib.experiment.calibration import check_calibration
 from trainlib.experiment.checkpoint_config import CheckpointConfig
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.data_config import DataConfig
 from trainlib.experiment.ensemble_members import member_config, member_task
 from trainlib.experiment.ensemble_scores import likelihood_of
 from trainlib.experiment.ensemble_snapshots import cycle_ends
@@ -55,6 +56,12 @@ def check_ensemble(config: ExperimentConfig, task: Task) -> None:
             f"ensemble is {ensemble.members}, but there are {task.train.size} training examples "
             "for as many folds"
         )
+    for name in ("oversample", "group_column") if ensemble.by == "fold" else ():
+        if getattr(config.data, name) != getattr(DataConfig(), name):
+            raise ValueError(
+                f"ensemble_by=fold divides single examples at random, which {name} does not allow: "
+                "leave it out, or choose ensemble_by=seed"
+            )
     if ensemble.by == "snapshot":
         cycle_ends(config, steps_per_epoch(config, task))
     _check_members(config, task)

@@ -33,8 +33,11 @@ from trainlib.training.pool import TrainerPool
 
 MEMBERS = "members"
 """The folder with the members' folders, in the folder of the ensemble."""
-SHARED = ("dataset", "seed", "calibrate", *(flag.flag for _, flag in plain_settings(DataConfig)))
-"""Settings that must be equal in all members, so that all see the same data."""
+SHARED = (
+    *("dataset", "seed", "calibrate", "loss", "metrics"),
+    *(flag.flag for _, flag in plain_settings(DataConfig)),
+)
+"""Settings that must be equal in all members: all see the same data and targets."""
 
 
 class MemberState(NamedTuple):

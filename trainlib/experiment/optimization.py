@@ -39,7 +39,7 @@ class Optimization(NamedTuple):
 
     Attributes:
         optimizer: the optimizer with clipping, constraint and accumulation.
-        schedule: learning rate by batch; None if the optimizer's state holds the rate.
+        schedule: learning rate by update; None if the optimizer's state holds the rate.
         table: function of the parameters that returns the lines of `rules_table`.
     """
 
@@ -85,7 +85,7 @@ def build_optimization(
     shown = _options(config, rate if schedule is None or is_constant else schedule)
     return Optimization(
         accumulate(optimizer, every) if every > 1 else optimizer,
-        schedule and (lambda k: schedule(k // steps * updates + k % steps // every)),
+        schedule,
         lambda params: rules_table(
             _all_rules(config, rules), params, shown, config.transfer.freeze is None
         ),

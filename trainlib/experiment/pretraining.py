@@ -84,6 +84,8 @@ def unlabelled_inputs(config: ExperimentConfig, task: Task) -> np.ndarray:
     """
     name = config.pretrain.data
     x: Any = task.dataset.train.x if name is None else _load(config, task, name)
+    if not isinstance(x, Mapping) and not len(x):  # the data of an estimator are those of the task
+        x = task.train.x
     if isinstance(x, Mapping):
         raise ValueError("pretrain is for models of one input, but the data have several")
     if x.shape[1:] != task.train.x.shape[1:]:

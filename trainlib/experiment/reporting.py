@@ -25,6 +25,7 @@ from trainlib.experiment.saved_run import (
     read_saved_run,
     with_data,
 )
+from trainlib.experiment.schedule_building import updates_per_epoch
 from trainlib.experiment.task import Task
 from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.values import written
@@ -237,4 +238,6 @@ def _schedule(
         return None
     points = np.linspace(0, steps * epochs - 1, SCHEDULE_POINTS)
     points = np.unique(points.round().astype(np.int64))
-    return (points + 1) / steps, np.asarray(schedule(points), np.float64)
+    made = updates_per_epoch(config, steps)
+    updates = points // steps * made + points % steps // config.gradient_accumulation_steps
+    return (points + 1) / steps, np.asarray(schedule(updates), np.float64)

@@ -52,7 +52,7 @@ from trainlib.experiment.transfer import transfer_summary
 from trainlib.report.figures import require_matplotlib
 from trainlib.report.range_test import write_range_test
 from trainlib.tools.calibration import Calibration
-from trainlib.training.autotune import Choice, cache_file
+from trainlib.training.autotune import Choice, choices_folder
 from trainlib.training.callback import Results, Stop
 from trainlib.training.display import format_results
 from trainlib.training.execution import slow_precision_reason
@@ -187,7 +187,7 @@ def _describe_choice(choice: Choice) -> str:
     if choice.is_kept:
         return line
     return (
-        f"{line}; {cache_file().parent} cannot be written, so that the next run may choose "
+        f"{line}; {choices_folder()} cannot be written, so that the next run may choose "
         f"another and round differently: --execution={choice.execution} repeats this one"
     )
 

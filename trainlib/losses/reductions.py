@@ -167,6 +167,7 @@ def _weighted(values: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Ten
     weight = tf.ones_like(losses)
     if sample_weight is not None:
         weight = _spread(tf.cast(sample_weight, losses.dtype), losses)
+        losses = tf.where(tf.equal(weight, 0), tf.zeros_like(losses), losses)  # 0 inf is NaN
     if not isinstance(values, Masked):
         return losses, weight
     zeros = tf.zeros_like(losses)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from trainlib.core.tree import paths, scalar
+from trainlib.core.tree import compiled, paths, scalar
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import adam
 from trainlib.optimizers.nadam import nadam
@@ -62,5 +62,8 @@ def mask_by_path(mask: Mask) -> Mask:
     """Return a mask that fits any part of the parameters: a function of the path, or None."""
     if mask is None or callable(mask):
         return mask
+    if isinstance(mask, str):
+        expression = compiled(mask)
+        return lambda path: expression.fullmatch(path) is not None
     taken = dict(zip(tf.nest.flatten(paths(mask)), tf.nest.flatten(mask), strict=True))
     return taken.__getitem__

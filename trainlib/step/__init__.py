@@ -6,6 +6,7 @@ masks: the masks of a model's outputs in losses and metrics.
 output_parts: one output of a model of several, with its targets and weights.
 objective: the loss of a batch for one output, and the metric states.
 outputs: the loss of a batch for one output or several.
+mixed_targets: the targets of mixed examples, and their loss and metrics.
 gradients: `compute_gradients` and `reduce_gradients`.
 update: `apply_gradients`.
 repartition: a state for other trained parameters, as after a layer was unfrozen.

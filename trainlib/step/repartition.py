@@ -51,6 +51,7 @@ def carried_over(new: TrainState, old: TrainState) -> TrainState:
 
     The moments of parameters that were trained before continue; those of the others are new, and so
     are the counts of optimizers that have a state for these alone, as groups of `param_rules` do.
+    The finite guard forgets which tensor was not finite, which it knows by its position.
 
     Args:
         new: state before the first step, for the parameters that are trained from now on.
@@ -69,4 +70,8 @@ def carried_over(new: TrainState, old: TrainState) -> TrainState:
 
     leaves = [kept(path, x) for path, x in leaves_by_path(with_weights_of(new, old))]
     state: TrainState = tf.nest.pack_sequence_as(new, leaves)
-    return state
+    if state.finite_guard == ():
+        return state
+    # The index counts the parameters that were trained before.
+    none = new.finite_guard.nonfinite_index
+    return state._replace(finite_guard=state.finite_guard._replace(nonfinite_index=none))

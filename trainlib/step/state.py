@@ -13,7 +13,7 @@ from trainlib.core.types import Optimizer, State, Tensor, Tree
 from trainlib.losses import Loss, LossByOutput
 from trainlib.metrics import ExampleMetric, Metric, OutputMetric
 from trainlib.regularizers import Regularizer
-from trainlib.step.averages import init_average
+from trainlib.step.averages import check_average, init_average
 from trainlib.step.finite_guard import init_finite_guard
 from trainlib.step.loss_scale import LossScale, check_loss_scale
 
@@ -33,7 +33,8 @@ class TrainState(NamedTuple):
     """The complete state of training.
 
     Attributes:
-        step: updates made, int64 [].
+        step: batches trained on, without those of skipped steps, int64 []. With `accumulate` an
+            update takes several.
         params: the trained tensors, any structure.
         model_state: the model's other tensors, such as batch statistics and dropout seeds.
         opt_state: the state of the optimizer.
@@ -140,9 +141,10 @@ class StepConfig:
             batch normalization. Default: none.
 
     Raises:
-        ValueError: `norms` is set and a metric has the name of a norm.
-        TypeError: `loss_scale` is neither None nor a `LossScale`, or the loss or a metric is an
-            object of Keras.
+        ValueError: a metric has the name of a loss, or with `norms` of a norm; `average` is another
+            optimizer than those of `ema` and `swa`.
+        TypeError: `loss_scale` is neither None nor a `LossScale`, `average` is no `Optimizer`, or
+            the loss or a metric is an object of Keras.
 
     Example:
         >>> config = tl.StepConfig(
@@ -180,9 +182,15 @@ class StepConfig:
                     f"metric {name!r} must be a Metric or a function (y_true, y_pred), got "
                     f"{metric!r}; tl.metric_from_keras converts a metric of Keras"
                 )
-        for name in NORMS:
-            if self.norms and name in self.metrics:
-                raise ValueError(f"metrics must not use the name {name!r} with norms=True: rename")
+        if self.average is not None:
+            check_average(self.average)
+        by_name = self.loss_fn.result_names if isinstance(self.loss_fn, LossByOutput) else {}
+        reserved = ("loss", *by_name.values(), *(NORMS if self.norms else ()))
+        for name in reserved:
+            if name in self.metrics:
+                raise ValueError(
+                    f"metrics must not use the name {name!r} of another result: rename"
+                )
 
     @property
     def skips_nonfinite(self) -> bool:
@@ -245,7 +253,7 @@ def optimizer_of(config: StepConfig) -> Optimizer:
 
 
 def check_state_fits(config: StepConfig, state: TrainState) -> None:
-    """Raise `ValueError` unless the state was made with the config's loss scale and guard."""
+    """Raise `ValueError` unless the state has the config's loss scale, guard and average."""
     if (state.average == ()) != (config.average is None):
         raise ValueError("init_state and StepConfig must be given the same average")
     expected = config.loss_scale is not None, config.skips_nonfinite

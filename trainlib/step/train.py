@@ -18,7 +18,7 @@ from trainlib.step.state import (
     TrainState,
     optimizer_of,
 )
-from trainlib.step.update import apply_gradients, update_params
+from trainlib.step.update import apply_gradients_with, update_params
 
 
 def train_step(
@@ -49,8 +49,8 @@ def train_step(
         The step. It can be called eagerly or in a `tf.function`, with `jit_compile=True` too.
 
     Raises:
-        ValueError: the config has no optimizer; from the step, a state made without the loss scale
-            or the finite guard of the config.
+        ValueError: the config has no optimizer; from the step, a state made without the loss scale,
+            the finite guard or the average of the config.
 
     Example:
         >>> config = tl.StepConfig(
@@ -83,6 +83,6 @@ def train_step(
         gradients = compute(state._replace(opt_state=(), average=()), batch)
         if all_reduce is not None:
             gradients = reduce_gradients(gradients, all_reduce)
-        return apply_gradients(config, state, gradients, last, update=update)
+        return apply_gradients_with(update, config, state, gradients, last)
 
     return step

@@ -40,7 +40,6 @@ def apply_gradients(
     gradients: Gradients,
     last: Tensor = False,
     *,
-    update: Update | None = None,
     observer: Observer | None = None,
 ) -> tuple[TrainState, MetricStates]:
     """Return the training state after an update with the gradients.
@@ -58,14 +57,14 @@ def apply_gradients(
         gradients: result of `compute_gradients`, or of `reduce_gradients` if there are replicas.
         last: whether the batch is the last of an epoch: closes the window of `accumulate`. Ignored
             by other optimizers. Default: False.
-        update: a compiled `update_params` of this config. Default: None, not compiled.
         observer: a function that is called with "update" and the updates. Default: None.
 
     Returns:
         The new training state, and the metric states of the batch.
 
     Raises:
-        ValueError: the state was made without the loss scale or the finite guard of the config.
+        ValueError: the state was made without the loss scale, the finite guard or the average of
+            the config.
 
     Example:
         >>> config = tl.StepConfig(
@@ -77,12 +76,16 @@ def apply_gradients(
         >>> float(state.params[0]), int(state.step), float(metrics["loss"].compute())
         (0.5, 1, 1.0)
     """
+    update = functools.partial(update_params, config, observer=observer)
+    return apply_gradients_with(update, config, state, gradients, last)
+
+
+def apply_gradients_with(
+    update: Update, config: StepConfig, state: TrainState, gradients: Gradients, last: Tensor
+) -> tuple[TrainState, MetricStates]:
+    """Return what `apply_gradients` does, with an `update_params` that may be compiled."""
     check_state_fits(config, state)
-    if update is None:
-        update = functools.partial(update_params, config, observer=observer)
-    old, model_state, metrics = state, gradients.model_state, gradients.metrics
-    if gradients.params is not None:
-        state = state._replace(params=gradients.params)
+    model_state, metrics = gradients.model_state, gradients.metrics
     # Metrics and what is not averaged are left out: a compiled update would copy them.
     averaged = config.averaged_state if config.average is not None else ()
     new, norms = update(
@@ -90,7 +93,6 @@ def apply_gradients(
         gradients._replace(
             model_state=entries(model_state, averaged),
             metrics={},
-            params=None,
             batch_loss=(),
         ),
         last,
@@ -99,8 +101,6 @@ def apply_gradients(
     if config.skips_nonfinite:
         is_finite = new.finite_guard.skipped_in_a_row == 0
         step, model_state = select(is_finite, (step, model_state), (state.step, state.model_state))
-        if gradients.params is not None:
-            new = new._replace(params=select(is_finite, new.params, old.params))
         if config.finite_guard:
             metrics = select(is_finite, metrics, tf.nest.map_structure(tf.zeros_like, metrics))
     return new._replace(step=step, model_state=model_state), metrics | norms
@@ -122,6 +122,8 @@ def update_params(
     """
     if config.skips_nonfinite:
         return _update_if_finite(config, state, gradients, last, observer=observer)
+    if gradients.params is not None:
+        state = state._replace(params=gradients.params)
     return _update(config, state, gradients, {"last": last}, observer=observer)
 
 
@@ -141,6 +143,8 @@ def _update_if_finite(
     due, extra = is_finite, {"last": last}
     if "is_finite" in optimizer_of(config).extra_args:
         due, extra = is_finite | last, {"last": last, "is_finite": is_finite}
+    if gradients.params is not None:
+        state = state._replace(params=select(is_finite, gradients.params, state.params))
     kept = select(is_finite, gradients.model_state, state.model_state)
     gradients = gradients._replace(model_state=kept)
     no_norms = {name: Mean.empty() for name in NORMS} if config.norms else {}

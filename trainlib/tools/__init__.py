@@ -15,5 +15,6 @@ pretraining: `pretrain`, hidden layers trained without labels.
 pretrain_options: the options of `pretrain`.
 feature_masking: examples with masked features.
 range_test: `lr_finder`, the learning-rate range test.
+trial_records: the finished trials of a search, and the best of them.
 uncertainty: `mc_predict`, predictions with their uncertainty.
 """

@@ -172,6 +172,8 @@ class _Likelihood(NamedTuple):
 def _effect(temperature: float, likelihood: _Likelihood) -> Calibration:
     """Return the effect of a temperature."""
     z, y, w, activation = likelihood
+    if activation == "sigmoid":  # each output has a probability of its own
+        w, (y, z) = np.repeat(w, z.shape[1]), (np.reshape(x, [-1, 1]) for x in (y, z))
     error = metrics.expected_calibration_error()
     values: list[float] = []
     for beta in (1.0, 1 / temperature):

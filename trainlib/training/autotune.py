@@ -103,13 +103,13 @@ class Autotuner:
             return Choice(default if _can_run(default, work) else "graph", {})
         operations = _operation_counts(work.graph())
         key = _cache_key(operations, work)
-        cached = _read_cache().get(key)
+        cached = _read_choice(key)
         if cached in EXECUTIONS[1:]:
             return Choice(str(cached), {}, "cache")
         speeds = self._speeds(default, work, operations)
         chosen = self._fastest(default, speeds, work)
         # The default is kept too: near `min_seconds` the next run might measure more.
-        return Choice(chosen, speeds, "measured", _write_cache(_read_cache() | {key: chosen}))
+        return Choice(chosen, speeds, "measured", _write_choice(key, chosen))
 
     def _fastest(self, default: str, speeds: dict[str, float], work: Workload) -> str:
         """Return the fastest execution; the default unless it is slower when measured again too.
@@ -215,26 +215,24 @@ def _cache_key(operations: dict[str, int], work: Workload) -> str:
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
-def cache_file() -> Path:
-    """Return the file of the cache with the choices."""
-    return cache_folder() / "execution.json"
+def choices_folder() -> Path:
+    """Return the folder of the cache with a file for each choice."""
+    return cache_folder() / "execution"
 
 
-def _read_cache() -> dict[str, str]:
-    """Return the executions by key; none if the file is missing or cannot be read."""
+def _read_choice(key: str) -> str | None:
+    """Return the execution of a key; None if its file is missing or cannot be read."""
     try:
-        content = json.loads(cache_file().read_text(encoding="utf-8"))
+        return (choices_folder() / key).read_text(encoding="utf-8")
     except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return None
 
 
-def _write_cache(choices: dict[str, str]) -> bool:
-    """Write the cache atomically; return whether its folder can be written to."""
-    file = cache_file()
+def _write_choice(key: str, chosen: str) -> bool:
+    """Write the execution of a key atomically; return whether the folder can be written to."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps(choices, indent=2))
+        choices_folder().mkdir(parents=True, exist_ok=True)
+        write_text(choices_folder() / key, chosen)
     except OSError:
         return False
     return True

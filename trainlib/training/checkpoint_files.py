@@ -46,12 +46,15 @@ def read_tensors(folder: Path) -> dict[str, np.ndarray]:
     Raises:
         DamagedError: the files are not those of a checkpoint, or one is missing or damaged.
         OSError: the system does not let them be read now.
+        MemoryError: there is too little memory for them.
     """
     for file in folder.iterdir():
         file.open("rb").close()  # raises the system's error, which TensorFlow's do not name
     try:
         reader = tf.train.load_checkpoint(str(folder / FILE))
         values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+    except MemoryError:
+        raise
     except Exception as error:  # of many types, such as RuntimeError and IndexError
         kind = OSError if isinstance(error, _system_errors()) else DamagedError
         raise kind(one_line(error)) from error

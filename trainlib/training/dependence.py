@@ -6,37 +6,31 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from trainlib.core.tree import map_values
-from trainlib.core.types import Tensor, Tree
+from trainlib.core.types import Tensor
 
 _NEVER = 0x7FC0DEAD
 """Bits of a NaN that no arithmetic makes."""
 
 
-def after(known: Sequence[Tensor], tree: Tree) -> Tree:
-    """Return tensors that are made to depend on others, which XLA therefore computes first.
+def after(known: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors that are made to depend on another, which XLA therefore computes first.
 
     XLA removes its own barriers before it chooses an order, so that the order is one of data: each
-    tensor is selected by a condition on a value of each of the others, which never holds.
+    tensor is selected by a condition on a value of the other, which never holds.
 
     Args:
-        known: the tensors that are computed first, floating.
-        tree: a structure of floating tensors, `tf.IndexedSlices` and None, to be computed later.
+        known: the tensor that is computed first, floating.
+        tensors: the tensors that are computed later, floating.
 
     Returns:
         The same values.
     """
-    firsts = [_first(x) for x in known if x.shape.num_elements() != 0]
-    if not firsts:
-        return tree
-    never = tf.reduce_any(tf.stack(firsts) == _NEVER)
-
-    def select(x: Tensor) -> Tensor:
-        return tf.where(never, tf.constant(float("nan"), x.dtype), x)
-
-    return tf.nest.map_structure(lambda x: None if x is None else map_values(select, x), tree)
+    if known.shape.num_elements() == 0:
+        return list(tensors)
+    never = _first(known) == _NEVER
+    return [tf.where(never, tf.constant(float("nan"), x.dtype), x) for x in tensors]
 
 
-def _first(g: Tensor) -> Tensor:
+def _first(x: Tensor) -> Tensor:
     """Return the bits of the first value of a tensor."""
-    return tf.bitcast(tf.cast(tf.reshape(g, [-1])[0], tf.float32), tf.int32)
+    return tf.bitcast(tf.cast(tf.reshape(x, [-1])[0], tf.float32), tf.int32)

@@ -28,15 +28,15 @@ def embeddings_of(model: Any) -> list[Any]:
     ]
 
 
-def nan_without_row(layer: Any, call: Callable[..., Tensor], x: Any, **options: Any) -> Tensor:
+def nan_without_row(layer: Any, call: Callable[..., Tensor], inputs: Any, **options: Any) -> Tensor:
     """Call an embedding layer; all its rows are NaN if it does not have one that is asked for.
 
     As in Keras, the indices -1 to -n are those of the n rows from the last one on.
     """
-    rows = call(x, **options)
-    if not (tf.is_tensor(rows) and tf.is_tensor(x)) or not rows.dtype.is_floating:
+    rows = call(inputs, **options)
+    if not (tf.is_tensor(rows) and tf.is_tensor(inputs)) or not rows.dtype.is_floating:
         return rows
-    index, n = tf.cast(x, tf.int64), layer.input_dim
+    index, n = tf.cast(inputs, tf.int64), layer.input_dim
     # One number for all rows, and a sum: XLA would test an index again for each value of its row,
     # which takes three times as long as the layer. -0.0 changes no value, not even a zero's sign.
     nothing, nan = tf.constant(-0.0, rows.dtype), tf.constant(np.nan, rows.dtype)
@@ -64,8 +64,9 @@ def check_indices(name: str, adapter: ArrayAdapter, embeddings: Sequence[Any]) -
         for index in (tf.reduce_min(x).numpy(), tf.reduce_max(x).numpy()):
             if not -layer.input_dim <= index < layer.input_dim:  # nor is NaN between them
                 raise ValueError(
-                    f"{name} hold the index {index}, but layer {layer.name!r} has rows for 0 to "
-                    f"{layer.input_dim - 1} only: give it a larger input_dim, or other indices"
+                    f"{name} hold the index {index}, but layer {layer.name!r} has rows for "
+                    f"-{layer.input_dim} to {layer.input_dim - 1} only: give it a larger "
+                    "input_dim, or other indices"
                 )
 
 

@@ -122,6 +122,11 @@ def inputs_of_call(layer: Any, node: int) -> list[Any]:
     return list(layer._inbound_nodes[node].input_tensors)
 
 
+def inputs_of_calls(layer: Any) -> list[list[Any]]:
+    """Return the symbolic tensors that each call of a layer was given."""
+    return [list(node.input_tensors) for node in layer._inbound_nodes]
+
+
 def mask_of(x: Any) -> Tensor | None:
     """Return the mask that layers and losses of Keras keep with a tensor; None if there is none.
 

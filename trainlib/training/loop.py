@@ -258,12 +258,23 @@ class TrainingLoop:
         return time.monotonic() - self._began
 
     def _notify_callbacks(self, method: str, finished: bool = False) -> list[Request]:
-        """Call a method of each callback, and return their requests."""
+        """Call a method of each callback, and return their requests.
+
+        Each is told of the end, also where another one raises: the first error is raised then.
+        """
         at_ends = method in ("on_train_begin", "on_train_end")
         status = self._status(at_ends, finished)
         requests: list[Request] = []
+        errors: list[Exception] = []
         for callback in self.config.callbacks:
-            requests += as_requests(callback, getattr(callback, method)(status))
+            try:
+                requests += as_requests(callback, getattr(callback, method)(status))
+            except Exception as error:
+                if method != "on_train_end":
+                    raise
+                errors.append(error)
+        if errors:
+            raise errors[0]
         return requests if at_ends else agree_on_requests(self.context.strategy, requests)
 
     def _status(self, at_ends: bool, finished: bool) -> TrainingStatus:

@@ -75,6 +75,7 @@ class TrainerPool:
 
     Attributes:
         size: as above.
+        misses: number of trials for which there were no programs, so that they were compiled.
 
     Raises:
         ValueError, TypeError: the size is no integer of at least 1.

@@ -279,16 +279,21 @@ class Programs:
 def gradient_step(
     config: StepConfig, all_reduce: AllReduce | None
 ) -> Callable[[TrainState, Batch], Tree]:
-    """Return `(state, batch) -> grads`, the gradients that a step gives to the optimizer."""
+    """Return `(state, batch) -> grads`, the gradients that a step gives to the optimizer, dense."""
     config = dataclasses.replace(config, metrics={}, finite_guard=False, norms=False)
 
     def step(state: TrainState, batch: Batch) -> Tree:
         gradients = compute_gradients(config, state, batch, all_reduce=all_reduce)
         if all_reduce is not None:
             gradients = reduce_gradients(gradients, all_reduce)
-        return unscale_grads(gradients.grads, state.loss_scale)
+        return tf.nest.map_structure(_dense, unscale_grads(gradients.grads, state.loss_scale))
 
     return step
+
+
+def _dense(g: Any) -> Any:
+    """Return a gradient as a tensor; None stays None."""
+    return None if g is None else tf.convert_to_tensor(g)
 
 
 def state_before_first_step(

@@ -20,6 +20,7 @@ from trainlib.training.context import TrainingContext
 from trainlib.training.data_adapter import DataAdapter
 from trainlib.training.execution import check_xla_is_safe
 from trainlib.training.strategies import is_chief, is_multi_worker
+from trainlib.transforms.inject import with_hyperparams_of
 
 
 @dataclasses.dataclass
@@ -226,6 +227,9 @@ class Recovery:
         now = self._context.trainable_flags
         self._set_flags(found.metadata.get("trainable"))
         state = found.tree("state", self._context.programs.variables)
+        # A rate that a callback has reduced since then stays reduced.
+        opt_state = with_hyperparams_of(state.opt_state, self._context.state.opt_state)
+        state = state._replace(opt_state=opt_state)
         if self._context.programs.config.skips_nonfinite:  # batches left out count as skipped
             skipped = tf.constant(progress.global_batch, tf.int64) - state.step
             state = state._replace(finite_guard=state.finite_guard._replace(skipped=skipped))

@@ -178,7 +178,7 @@ def with_recomputed_gradient(
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def call(*args: Tensor) -> tuple[tuple[Tensor, ...], Callable[..., list[Tensor | None]]]:
         def gradient(*upstream: Tensor) -> list[Tensor | None]:
-            again = [*after(upstream[:1], list(args[:delayed])), *args[delayed:]]
+            again = [*after(upstream[0], args[:delayed]), *args[delayed:]]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(again)
                 results = function(*again)

@@ -177,9 +177,12 @@ def replay_step(context: TrainingContext, found: ReplayPoint) -> list[TensorSumm
 
 
 def _floating(part: str, tree: Tree) -> list[tuple[str, Tensor]]:
-    """Return the floating tensors of a structure with their names; leaves of None are left out."""
+    """Return the floating tensors of a structure with their names; leaves of None are left out.
+
+    Of `tf.IndexedSlices`, as gradients of embeddings are, that is the values of the rows.
+    """
     return [
-        (f"{part} {path}".rstrip(), x)
+        (f"{part} {path}".rstrip(), x.values if isinstance(x, tf.IndexedSlices) else x)
         for path, x in leaves_by_path(tree)
         if x is not None and tf.as_dtype(x.dtype).is_floating
     ]

@@ -17,7 +17,9 @@ from trainlib.step.state import NORMS, MetricStates
 from trainlib.training.callback import Results
 from trainlib.training.programs import Programs
 from trainlib.training.variables import read_values
+from trainlib.transforms.accumulate import AccumulateState
 from trainlib.transforms.inject import held_hyperparams
+from trainlib.transforms.states import find_states
 
 
 class ResultsReader:
@@ -75,9 +77,15 @@ class ResultsReader:
         held = held_hyperparams(self._programs.variables.opt_state).get("learning_rate", [])
         rates: Results = {"learning_rate": held[0]} if len(held) == 1 else {}
         if self._schedules:
-            last = tf.maximum(self._programs.variables.step - 1, 0)
+            last = tf.maximum(self._updates() - 1, 0)
             rates |= {name: _shortest(f(last)) for name, f in self._schedules.items()}
         return rates | self._loss_scale()
+
+    def _updates(self) -> Tensor:
+        """Return the number of updates made, which `accumulate` makes once for several batches."""
+        variables = self._programs.variables
+        made = [state.step for state in find_states(variables.opt_state, AccumulateState)]
+        return tf.reduce_max([tf.convert_to_tensor(step) for step in made or [variables.step]])
 
     def batches_seen(self) -> int:
         """Return the number of batches trained on, those of skipped steps included."""

@@ -120,8 +120,8 @@ class Trainer(Inference):
             "roll_back" restores a checkpoint first. Default: "epoch".
         norms: whether results contain "gradient_norm" and "update_norm", means over the steps; see
             `StepConfig`. Default: False.
-        report: schedules by name; their values are added to the results of each epoch. Default:
-            None.
+        report: schedules by name; their values at the last update are added to the results of each
+            epoch. Default: None.
         seconds_per_call: approximate duration of a call to the device in seconds, at least 0;
             callbacks run between calls. Default: 0.25.
         autotuner: the `Autotuner` of execution "auto". Default: one that measures runs of at least
@@ -137,7 +137,7 @@ class Trainer(Inference):
             batch normalization are averaged with `ema`; with `swa` they are computed by the
             averaged model over the training data, at the end of each epoch. Default: None.
         shared: programs leased from a `TrainerPool`, for short runs on one device; XLA then
-            compiles only loops of steps on batches of full size. Default: None, new programs.
+            compiles only loops over the whole batches of arrays. Default: None, new programs.
         gradient_checkpointing: whether the backward pass recomputes activations instead of storing
             them, to save memory: in graphs of layers (Sequential, Functional), divided into parts
             by the sizes of activations. The results are equal up to rounding; a step takes the time

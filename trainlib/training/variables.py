@@ -25,5 +25,5 @@ def assign_changed(variables: Any, old: Tree, new: Tree) -> None:
 
 
 def assign_values(variables: Any, values: Tree) -> None:
-    """Assign values to a structure of variables."""
-    tf.nest.map_structure(lambda v, x: v.assign(x), variables, values)
+    """Assign values to a structure of variables; a list may be given for a tuple."""
+    tf.nest.map_structure(lambda v, x: v.assign(x), variables, values, check_types=False)

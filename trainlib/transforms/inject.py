@@ -215,6 +215,12 @@ def held_hyperparams(state: State) -> dict[str, list[float]]:
     return held
 
 
+def with_hyperparams_of(state: State, other: State) -> State:
+    """Return a state with the hyperparameters that another state of the same optimizer holds."""
+    held = iter([found.hyperparams for found in find_states(other, InjectState)])
+    return map_states(lambda found: found._replace(hyperparams=next(held)), state, InjectState)
+
+
 def hyperparam(state: State, name: str) -> float:
     """Return the value of a hyperparameter in a state. It does not work in a traced function.
 

@@ -59,6 +59,7 @@ class TaskCache:
 
 def _key(config: ExperimentConfig) -> Hashable:
     """Return the settings on which the task of a configuration depends, except its signature."""
-    settings = (config.dataset, config.data, config.seed, config.loss, config.metrics)
+    losses = config.loss, config.output_losses, config.metrics
+    settings = (config.dataset, config.data, config.seed, *losses)
     code = (config.imports, config.code_path, config.precision)
     return (*settings, *code, config.model.name, config.regularizer is None)
