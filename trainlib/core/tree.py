@@ -40,6 +40,11 @@ def map_values(function: Callable[[Any], Any], x: Any) -> Any:
     return tf.IndexedSlices(function(x.values), x.indices, x.dense_shape)
 
 
+def dense(x: Any) -> Any:
+    """Return a gradient as a tensor, also `tf.IndexedSlices`; None stays None."""
+    return None if x is None else tf.convert_to_tensor(x)
+
+
 def zeros_like(params: Any) -> Any:
     """Return zeros in the parameters' shapes and compute dtypes; None stays None."""
     return full_like(params, 0.0)

@@ -89,12 +89,11 @@ def cross_validate(
     fold_task(config, task.dataset, splits[0])  # raises its errors before a file is written
     if folder is not None and not resume:
         run_folder.create(config, folder)
+        fold_files.write_options(folder, options)
     with contextlib.nullcontext() if folder is None else run_folder.locked(folder):
         done: dict[int, FoldResult] = {}
         if folder is not None and resume:
             done = fold_files.read_results(folder, len(splits))
-        elif folder is not None:
-            fold_files.write_options(folder, options)
         log(_head(task, options))
         ordered = _all_results(config, options, folder, task, splits, done, log)
         found = _collected(config, options, folder, task, splits, ordered)

@@ -124,12 +124,15 @@ def _looked_up(model: Any) -> set[int]:
     """
     found: set[int] = set()
     for layer in model.layers:
-        own = getattr(layer, "inputs", None) if isinstance(layer, keras.Model) else None
-        inside = _looked_up(layer) if own else set()
-        has_rows = any(isinstance(x, keras.layers.Embedding) for x in all_layers(layer))
-        for tensors in inputs_of_calls(layer) if has_rows else ():
-            pairs = zip(own, tensors, strict=False) if own else ((None, x) for x in tensors)
-            found |= {id(x) for inner, x in pairs if inner is None or id(inner) in inside}
+        if not any(isinstance(x, keras.layers.Embedding) for x in all_layers(layer)):
+            continue
+        inputs = getattr(layer, "inputs", None) if isinstance(layer, keras.Model) else None
+        inside = _looked_up(layer) if inputs else set()
+        for given in inputs_of_calls(layer):
+            taken = given
+            if inputs:
+                taken = [x for x, own in zip(given, inputs, strict=False) if id(own) in inside]
+            found |= set(map(id, taken))
     return found
 
 

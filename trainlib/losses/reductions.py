@@ -164,14 +164,14 @@ def class_weights(
 def _weighted(values: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the losses and their weights in one shape, both 0 where a loss does not count."""
     losses = widen(values)
-    weight = tf.ones_like(losses)
+    zeros, weight = tf.zeros_like(losses), tf.ones_like(losses)
+    if sample_weight is None and not isinstance(values, Masked):
+        return losses, weight
     if sample_weight is not None:
         weight = _spread(tf.cast(sample_weight, losses.dtype), losses)
-        losses = tf.where(tf.equal(weight, 0), tf.zeros_like(losses), losses)  # 0 inf is NaN
-    if not isinstance(values, Masked):
-        return losses, weight
-    zeros = tf.zeros_like(losses)
-    return tf.where(values.mask, losses, zeros), tf.where(values.mask, weight, zeros)
+    if isinstance(values, Masked):
+        weight = tf.where(values.mask, weight, zeros)
+    return tf.where(tf.equal(weight, 0), zeros, losses), weight  # 0 inf would be NaN
 
 
 def _spread(weight: Tensor, values: Tensor) -> Tensor:

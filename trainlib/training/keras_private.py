@@ -119,7 +119,7 @@ def inputs_of_call(layer: Any, node: int) -> list[Any]:
 
     `layer.input` is that of the only call.
     """
-    return list(layer._inbound_nodes[node].input_tensors)
+    return inputs_of_calls(layer)[node]
 
 
 def inputs_of_calls(layer: Any) -> list[list[Any]]:

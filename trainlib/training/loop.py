@@ -260,7 +260,8 @@ class TrainingLoop:
     def _notify_callbacks(self, method: str, finished: bool = False) -> list[Request]:
         """Call a method of each callback, and return their requests.
 
-        Each is told of the end, also where another one raises: the first error is raised then.
+        `on_train_end` of all callbacks is called even if it raises an error in one of them; the
+        first error is raised after that.
         """
         at_ends = method in ("on_train_begin", "on_train_end")
         status = self._status(at_ends, finished)

@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.core.tree import check_same_structure
+from trainlib.core.tree import check_same_structure, dense
 from trainlib.core.types import Tree
 from trainlib.step.averages import averaged_weights
 from trainlib.step.evaluation import stateful_predict_step
@@ -286,14 +286,9 @@ def gradient_step(
         gradients = compute_gradients(config, state, batch, all_reduce=all_reduce)
         if all_reduce is not None:
             gradients = reduce_gradients(gradients, all_reduce)
-        return tf.nest.map_structure(_dense, unscale_grads(gradients.grads, state.loss_scale))
+        return tf.nest.map_structure(dense, unscale_grads(gradients.grads, state.loss_scale))
 
     return step
-
-
-def _dense(g: Any) -> Any:
-    """Return a gradient as a tensor; None stays None."""
-    return None if g is None else tf.convert_to_tensor(g)
 
 
 def state_before_first_step(

@@ -20,6 +20,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from trainlib.core.tree import dense
 from trainlib.core.types import Tensor
 from trainlib.training.dependence import after
 from trainlib.training.keras_private import (
@@ -183,7 +184,7 @@ def with_recomputed_gradient(
                 tape.watch(again)
                 results = function(*again)
             found = tape.gradient(results, again, list(upstream))
-            return [None if g is None else tf.convert_to_tensor(g) for g in found]
+            return list(map(dense, found))
 
         return function(*args), gradient
 
