@@ -29,7 +29,7 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "checkpointing_xla": {"execution": "xla", "gradient_checkpointing": True},
 }
 """Options of the trainer by contender."""
-EVERY_WORKLOAD = ("keras", "ours")
+EVERY_WORKLOAD = ("keras", "ours", "ours_graph")
 CHECKPOINTED = ("resnet", "transformer")
 """Workloads that are also trained with gradient checkpointing, and without it in each execution."""
 

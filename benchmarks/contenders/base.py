@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from workloads import read_weights, workload
 
+from trainlib.cli.lazy_import import defer
+
 EVALUATION_BATCH = 512
 
 
@@ -184,7 +186,11 @@ def _reason(error: Exception) -> str:
 
 
 def plain_case(optimizer: str) -> Any:
-    """Return the case of verification of an optimizer's plain form: its options and its peers."""
+    """Return the case of verification of an optimizer's plain form: its options and its peers.
+
+    TensorFlow is not loaded for it: PyTorch's compiler cannot share a process with it.
+    """
+    defer("tensorflow", "keras")
     from trainlib.verify.optimizer_cases import CASES
 
     return next((c for c in CASES if (c.optimizer, c.form) == (optimizer, "")), None)
