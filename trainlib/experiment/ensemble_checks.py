@@ -11,6 +11,7 @@ from trainlib.experiment.ensemble_scores import likelihood_of
 from trainlib.experiment.ensemble_snapshots import cycle_ends
 from trainlib.experiment.model_building import build_models
 from trainlib.experiment.range_test import is_rate_auto
+from trainlib.experiment.schedule_building import updates_per_epoch
 from trainlib.experiment.targets import INPUTS
 from trainlib.experiment.task import Task
 from trainlib.experiment.training import build_trainer, training_callbacks
@@ -63,7 +64,7 @@ def check_ensemble(config: ExperimentConfig, task: Task) -> None:
                 "leave it out, or choose ensemble_by=seed"
             )
     if ensemble.by == "snapshot":
-        cycle_ends(config, steps_per_epoch(config, task))
+        cycle_ends(config, updates_per_epoch(config, steps_per_epoch(config, task)))
     _check_members(config, task)
 
 

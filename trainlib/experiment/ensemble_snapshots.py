@@ -19,6 +19,7 @@ from trainlib.experiment.ensemble_members import (
 from trainlib.experiment.functions import FunctionConfig
 from trainlib.experiment.model_building import as_seen_by_loss
 from trainlib.experiment.saved_run import build_evaluator
+from trainlib.experiment.schedule_building import updates_per_epoch
 from trainlib.experiment.schedule_config import ScheduleConfig
 from trainlib.experiment.task import PARTS
 from trainlib.experiment.training_data import steps_per_epoch
@@ -36,7 +37,7 @@ def cycle_ends(config: ExperimentConfig, updates: int) -> list[int]:
 
     Args:
         config: configuration of the ensemble.
-        updates: batches per epoch.
+        updates: updates per epoch, as the schedule counts them.
 
     Raises:
         ValueError: a cycle does not end at the end of an epoch, or there are fewer cycles than
@@ -54,17 +55,19 @@ def cycle_ends(config: ExperimentConfig, updates: int) -> list[int]:
         return [epochs // members * (i + 1) for i in range(members)]
     if names != [RESTARTS]:
         raise ValueError(
-            f"ensemble_by=snapshot needs schedule {RESTARTS}: leave the schedule out, or choose it"
+            f"ensemble_by=snapshot needs schedule {RESTARTS}: choose it, or leave the schedule and "
+            "its warm-up out"
         )
     length = float(chosen.hyperparameters.get("first_decay_steps", 0))
     factor = float(chosen.hyperparameters.get("t_mul", 2.0))
-    ends, end = [], 0.0
+    warmup = {} if schedule.warmup is None else schedule.warmup.hyperparameters
+    ends, end = [], float(warmup.get("warmup_steps", 0))  # the first cycle follows the warm-up
     while length and (end := end + length) / (1 if schedule.per_epoch else updates) <= epochs:
         ends.append(end / (1 if schedule.per_epoch else updates))
         length *= factor
     if len(ends) < members or any(x != int(x) for x in ends[-members:]):
         raise ValueError(
-            f"first_decay_steps and t_mul make cycles that end after {ends} epochs: "
+            f"warmup_steps, first_decay_steps and t_mul make cycles that end after {ends} epochs: "
             f"{members} snapshots need as many ends of whole epochs"
         )
     return [int(x) for x in ends[-members:]]
@@ -112,7 +115,8 @@ class Snapshots(Callback):
 
 def train_snapshots(state: MemberState) -> None:
     """Train the run whose states are the snapshots, and write a folder for each snapshot."""
-    task, updates = state.task, steps_per_epoch(state.config, state.task)
+    task = state.task
+    updates = updates_per_epoch(state.config, steps_per_epoch(state.config, task))
     config = snapshot_config(state.config, updates)
     ends = cycle_ends(state.config, updates)
     folders = [new_member_folder(state, index, config) for index in range(len(ends))]
