@@ -48,6 +48,39 @@ def test_given_flags_are_those_of_the_functions_that_vary():
     assert found["sgd"].optimizer == tl.config("sgd", momentum=0.7)
 
 
+@pytest.mark.parametrize("given", [{}, {"regularizer": "l1"}])
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ("regularizer={none,l2}", "regularizer", {"none": None, "l2": tl.config("l2")}),
+        ("regularizer={l2,none}", "regularizer", {"l2": tl.config("l2"), "none": None}),
+        (
+            "constraint={none,max_norm}",
+            "constraint",
+            {"none": None, "max_norm": tl.config("max_norm")},
+        ),
+        (
+            "regularizer={none}; depth={1,2}",
+            "regularizer",
+            dict.fromkeys(["none depth=1", "none depth=2"]),
+        ),
+    ],
+)
+def test_a_function_may_be_left_out(text, kind, expected, given):
+    found = vary_flags(given, text)
+    assert {name: getattr(x, kind) for name, x in found.items()} == expected
+
+
+def test_a_given_function_stays_where_its_condition_fails():
+    text = "depth={1,2}; optimizer={sgd,adam} if depth=2"
+    found = vary_flags({"optimizer": "nadam", "batch_size": 64}, text)
+    assert {name: x.optimizer.name for name, x in found.items()} == {
+        "1": "nadam",
+        "2 optimizer=sgd": "sgd",
+        "2 optimizer=adam": "adam",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from helpers.experiments import experiment
 
 import trainlib as tl
 from trainlib.experiment.search.checks import check_comparable, searched_config
@@ -78,6 +79,58 @@ def test_values_replace_those_of_the_configuration():
     assert dict(found.optimizer.hyperparameters) == {"learning_rate": 0.2, "momentum": 0.9}
 
 
+@pytest.mark.parametrize(
+    ("flags", "text", "kept", "replaced"),
+    [
+        (
+            ["--batch_size=256"],
+            "optimizer={sgd,adam}; batch_size={32,64} if optimizer=sgd",
+            ({"optimizer": "adam"}, "--batch_size=256"),
+            ({"optimizer": "sgd", "batch_size": "64"}, "--optimizer=sgd --batch_size=64"),
+        ),
+        (
+            ["--optimizer=sgd", "--momentum=0.9"],
+            "optimizer={sgd,rmsprop}; momentum={0.5} if optimizer=rmsprop",
+            ({"optimizer": "sgd"}, "--optimizer=sgd --momentum=0.9"),
+            ({"optimizer": "rmsprop", "momentum": "0.5"}, "--optimizer=rmsprop --momentum=0.5"),
+        ),
+        (
+            ["--optimizer=nadam"],
+            "depth={1,2}; optimizer={sgd,adam} if depth=2",
+            ({"depth": "1"}, "--optimizer=nadam --depth=1"),
+            ({"depth": "2", "optimizer": "sgd"}, "--optimizer=sgd --depth=2"),
+        ),
+        (
+            ["--early_stop", "--early_stop_patience=7"],
+            "depth={1,2}; early_stop={true,false} if depth=2; early_stop_patience={3} if depth=2",
+            ({"depth": "1"}, "--early_stop --early_stop_patience=7 --depth=1"),
+            (
+                {"depth": "2", "early_stop": "true", "early_stop_patience": "3"},
+                "--early_stop --early_stop_patience=3 --depth=2",
+            ),
+        ),
+    ],
+)
+def test_where_a_condition_fails_the_value_of_the_configuration_stays(flags, text, kept, replaced):
+    found = searched(text, experiment(*flags))
+    for drawn, expected in (kept, replaced):
+        assert found.config(drawn) == experiment(*expected.split())
+
+
+def test_a_hyperparameter_that_other_functions_lack_is_kept_where_it_is_taken():
+    config = experiment("--optimizer=sgd", "--momentum=0.9")
+    found = searched("optimizer={sgd,rmsprop,adam}; momentum={0.5} if optimizer=rmsprop", config)
+    assert found.config({"optimizer": "sgd"}).optimizer == tl.config("sgd", momentum=0.9)
+    assert found.config({"optimizer": "adam"}).optimizer == tl.config("adam")
+
+
+def test_a_function_that_not_all_trials_draw_decides_what_the_others_take():
+    text = "depth={1,2}; optimizer={sgd,adam} if depth=2; momentum={0.5,0.9}"
+    grid = list(searched(text, experiment("--optimizer=rmsprop")).grid())
+    taken = {(x["depth"], x.get("optimizer")): "momentum" in x for x in grid}
+    assert taken == {("1", None): True, ("2", "sgd"): True, ("2", "adam"): False}
+
+
 def test_a_grid_has_each_combination_once():
     grid = list(searched("depth=int(0,2); width={5,9} if depth=1|2; batch_size={32}").grid())
     pairs = [(x["depth"], x.get("width")) for x in grid]
@@ -120,6 +173,9 @@ def test_a_fixed_hyperparameter_that_some_functions_lack_is_refused_with_the_nex
     config = tl.ExperimentConfig(optimizer=tl.config("sgd", momentum=0.9))
     with pytest.raises(ValueError, match=r"write it into the search: momentum=\{0.9\}"):
         searched("optimizer={sgd,adam}", config)
+    config = tl.ExperimentConfig(regularizer=tl.config("l2", l2=0.1))
+    with pytest.raises(ValueError, match=r"write it into the search: l2=\{0.1\}"):
+        searched("regularizer={l2,none}", config)
 
 
 @pytest.mark.parametrize("text", ["l2=log(1e-6,1)", "delta={1,2}", "loss_weights={main=1}"])

@@ -11,7 +11,7 @@ from trainlib.experiment.flat import parse_setting, settings, unflatten
 from trainlib.experiment.functions import FUNCTIONS
 from trainlib.experiment.search.checks import searched_config
 from trainlib.experiment.search.settings import VARIANTS, Drawn
-from trainlib.experiment.search.space import Choices, Range, Space
+from trainlib.experiment.search.space import NONE, Choices, Range, Space
 from trainlib.experiment.search.space_text import parse_space
 
 
@@ -75,11 +75,12 @@ def vary_flags(given: Mapping[str, Any], text: str) -> dict[str, ExperimentConfi
     """
     with _naming_vary():
         space = parse_space(text)
-    first = {
-        x.name: VARIANTS.get(x.distribution.values[0], {}).get(x.name, x.distribution.values[0])
-        for x in space.parameters
-        if isinstance(x.distribution, Choices) and x.name in FUNCTIONS
-    }
+    first: dict[str, str] = {}
+    for x in space.parameters:
+        if isinstance(x.distribution, Choices) and x.name in FUNCTIONS and x.condition is None:
+            function = next((value for value in x.distribution.values if value != NONE), None)
+            if function is not None:
+                first[x.name] = VARIANTS.get(function, {}).get(x.name, function)
     declared = {x.flag: x for x in settings(ExperimentConfig)}
     parsed = {name: parse_setting(declared[name], value) for name, value in first.items()}
     return vary(unflatten(ExperimentConfig, {**given, **parsed}), text)

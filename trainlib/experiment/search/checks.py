@@ -15,6 +15,7 @@ from trainlib.experiment.search.settings import (
     decides_others,
     declared_setting,
     function_names,
+    is_set_by,
     setting_value,
     values_by_parameter,
 )
@@ -60,8 +61,8 @@ def searched_config(config: ExperimentConfig, space: Space) -> SearchedConfig:
     check_flags(ExperimentConfig, (parameter.name for parameter in space.parameters))
     for parameter in space.parameters:
         _check_parameter(parameter)
-    searched = {parameter.name for parameter in space.parameters}
-    base = {flag: x for flag, x in flatten(config).items() if not _is_set_by(flag, searched)}
+    always = {parameter.name for parameter in space.parameters if parameter.condition is None}
+    base = {flag: x for flag, x in flatten(config).items() if not is_set_by(flag, always)}
     found = SearchedConfig(base, space)
     _check_values(found)
     return found
@@ -84,16 +85,6 @@ def check_comparable(searched: SearchedConfig, monitor: str) -> None:
                 f"search: {parameter.name} changes what val_loss is, so that trials cannot be "
                 "compared by it: give monitor, such as val_accuracy or val_mean_squared_error"
             )
-
-
-def _is_set_by(flag: str, names: set[str]) -> bool:
-    """Return whether one of some flags sets the same setting as a flag of a configuration."""
-    flags = hyperparameter_flags()
-    if flag in names or flag not in flags:
-        return flag in names
-    kinds, hyperparameter = flags[flag]
-    others = (flags[name] for name in names if name in flags)
-    return any(name == hyperparameter and set(kinds) <= set(other) for other, name in others)
 
 
 def _check_parameter(parameter: Parameter) -> None:
@@ -154,7 +145,8 @@ def _explained(searched: SearchedConfig, drawn: Drawn, problem: str) -> str:
     text = f"search: no trial can have {values}: {problem}"
     for name in searched.base:
         kinds, _ = hyperparameter_flags().get(name, ((), ""))
-        if f"{name} is not for" in problem and set(kinds) & set(drawn):
+        is_refused = f"{name} is not for" in problem or f"{name} needs --" in problem
+        if is_refused and set(kinds) & set(drawn):
             value = searched.base[name]
             text += f"; for some of them only, write it into the search: {name}={{{value}}}"
     return text

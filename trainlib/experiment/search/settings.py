@@ -31,7 +31,7 @@ class SearchedConfig(NamedTuple):
     """A configuration, and the space of its settings that a search varies.
 
     Attributes:
-        base: values of the configuration by flag.
+        base: values of the configuration by flag, without those that each trial replaces.
         space: the settings that vary, with their distributions.
     """
 
@@ -60,7 +60,13 @@ class SearchedConfig(NamedTuple):
         values = {name: setting_value(self._parameter(name), x) for name, x in drawn.items()}
         variant = VARIANTS.get(values.get("optimizer", ""), {})
         values = {**variant, **values, **({"optimizer": variant["optimizer"]} if variant else {})}
-        return unflatten(ExperimentConfig, {**self.base, **values})
+        settled = {
+            parameter.name
+            for parameter in self.space.parameters
+            if parameter.name in drawn or not self._is_taken(parameter.name, drawn)
+        }
+        base = {flag: x for flag, x in self.base.items() if not is_set_by(flag, settled)}
+        return unflatten(ExperimentConfig, {**base, **values})
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Yield the values of all combinations, each once.
@@ -103,7 +109,7 @@ class SearchedConfig(NamedTuple):
         searched = {parameter.name for parameter in self.space.parameters}
         for monitor in FUNCTIONS["monitors"]:
             if name.startswith(f"{monitor}_") and monitor in searched:
-                switch = str(drawn.get(monitor, False))
+                switch = str(drawn.get(monitor, self.base.get(monitor, False)))
                 return parse_setting(declared_setting(monitor), switch) is True
         kinds, hyperparameter = hyperparameter_flags().get(name, ((), ""))
         warms_up = hyperparameter == WARMUP_STEPS and "schedule" in kinds  # before any schedule
@@ -124,6 +130,16 @@ def values_by_parameter(values: Drawn) -> Callable[[Parameter], Any]:
 def declared_setting(name: str) -> Setting:
     """Return the declaration of the setting that a flag sets."""
     return next(declared for declared in settings(ExperimentConfig) if declared.flag == name)
+
+
+def is_set_by(flag: str, names: set[str]) -> bool:
+    """Return whether one of some flags sets the same setting as a flag of a configuration."""
+    flags = hyperparameter_flags()
+    if flag in names or flag not in flags:
+        return flag in names
+    kinds, hyperparameter = flags[flag]
+    others = (flags[name] for name in names if name in flags)
+    return any(name == hyperparameter and set(kinds) <= set(other) for other, name in others)
 
 
 def function_names(functions: Any) -> tuple[str, ...]:

@@ -83,8 +83,9 @@ class Parameter(NamedTuple):
     Attributes:
         name: the flag of `train`.
         distribution: the values of the flag.
-        condition: condition under which it is varied. Default: None, it is varied in all trials,
-            or, for a hyperparameter, in all trials whose functions take it.
+        condition: condition under which it is varied; other trials keep the value of the
+            configuration. Default: None, it is varied in all trials, or, for a hyperparameter, in
+            all trials whose functions take it.
     """
 
     name: str
