@@ -147,3 +147,12 @@ def test_each_setting_is_in_the_key_or_listed_as_none_of_the_programs() -> None:
         *("color_mode", "augment", "split_seed", "group_column", "stream_pipeline"),
         *("steps_per_epoch", "input_columns"),
     }
+
+
+def test_rates_of_stochastic_depth_are_in_the_key(task: Task) -> None:
+    def of_rate(rate: float) -> str | None:
+        options = {"depth": 3, "width": 4, "residual": 2, "dropout_kind": "stochastic_depth"}
+        model = tl.config("mlp", dropout=rate, **options)
+        return key(dataclasses.replace(CONFIG, model=model), task)
+
+    assert None not in (of_rate(0.2), of_rate(0.5)) and of_rate(0.2) != of_rate(0.5)

@@ -20,8 +20,6 @@ from trainlib.training.reentry import reentered
 
 PREFIX = "number/"
 """Prefix of the paths of these numbers in the model state."""
-_VALUES = {"Normalization": ("mean", "variance"), "Dropout": ("rate", "seed")}
-"""Settings that are left out of the text of an architecture, by class of the layer."""
 _WITH_OTHER_STATE = frozenset(
     {
         *("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "Pipeline"),
@@ -91,14 +89,23 @@ def _plain(config: Any) -> Any:
     kind, module = config.get("class_name"), str(config.get("module") or "keras")
     if kind == "function" or not module.startswith(("keras", "trainlib", "builtins")):
         raise _UnknownError
-    left_out = _VALUES.get(str(kind), ())
     found = {}
     for name, value in sorted(config.items(), key=lambda item: str(item[0])):
-        if name == "config" and left_out and isinstance(value, Mapping):
+        if name == "config" and isinstance(value, Mapping):
+            left_out = _values(str(kind), value)
             value = {key: x for key, x in value.items() if key not in left_out}
         if name != "shared_object_id" and not str(name).endswith("_initializer"):
             found[name] = _plain(value)
     return found
+
+
+def _values(kind: str, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the settings of a layer that are values of the state, by its class and settings."""
+    if kind == "Normalization":
+        return ("mean", "variance")
+    if kind == "Dropout":
+        return ("rate", "seed") if _is_open(config["rate"], config["noise_shape"]) else ("seed",)
+    return ()
 
 
 def with_numbers(apply_fn: ApplyFn, model: Any) -> ApplyFn:
@@ -122,20 +129,27 @@ def with_numbers(apply_fn: ApplyFn, model: Any) -> ApplyFn:
 
 def _by_path(model: Any) -> dict[str, Any]:
     """Return the layers that have numbers, by path without the model's name."""
-    return {
-        (layer.path or layer.name).removeprefix(f"{model.name}/"): layer
-        for layer in all_layers(model)
-        if _names(layer)
-    }
+    found: dict[str, Any] = {}
+    for layer in filter(_names, all_layers(model)):
+        path = (layer.path or layer.name).removeprefix(f"{model.name}/")
+        while path in found:  # layers of two nested models may have one name
+            path += "_"
+        found[path] = layer
+    return found
 
 
 def _names(layer: Any) -> tuple[str, ...]:
     """Return the names of the attributes of a layer that are numbers of this kind."""
     if type(layer) is keras.layers.Normalization:
         return ("mean", "variance")
-    if type(layer) is keras.layers.Dropout and 0 < layer.rate < 1 and layer.noise_shape is None:
+    if type(layer) is keras.layers.Dropout and _is_open(layer.rate, layer.noise_shape):
         return ("rate",)
     return ()
+
+
+def _is_open(rate: float, noise_shape: Any) -> bool:
+    """Return whether the rate of a `Dropout` layer is a number that the model state holds."""
+    return 0 < rate < 1 and noise_shape is None
 
 
 @contextlib.contextmanager

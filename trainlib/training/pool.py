@@ -65,9 +65,10 @@ class TrainerPool:
     `tl.run_trial` takes a pool. Trials share the programs of their training and their evaluation
     if they agree in all that the programs contain: the architecture of the model, the loss, the
     metrics, the kind of the optimizer, the precision and the batch size. Learning rates and
-    schedules, hyperparameters of the optimizer, dropout rates, factors of regularizers, bounds of
-    clipping, class weights, seeds, initial weights, the means and variances that scale columns and
-    the data themselves may differ. Programs are used by one trial at a time.
+    schedules, hyperparameters of the optimizer, dropout rates (not those of stochastic depth),
+    factors of regularizers, bounds of clipping, class weights, seeds, initial weights, the means
+    and variances that scale columns and the data themselves may differ. Programs are used by one
+    trial at a time.
 
     Args:
         size: number of kinds of trials whose programs are kept, at least 1; the programs that were
