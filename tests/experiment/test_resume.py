@@ -91,6 +91,31 @@ def test_a_setting_that_contradicts_the_run_is_refused(flags, changes, message, 
         resumed_config(run(*flags), changes)
 
 
+def test_epochs_cannot_change_where_a_custom_schedule_takes_the_length_of_the_run(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "schedules_of_runs.py").write_text(
+        "def linear(learning_rate, total_steps):\n"
+        "    return lambda step: learning_rate * (1 - step / total_steps)\n"
+    )
+    folder = run("--schedule=schedules_of_runs:linear")
+    with pytest.raises(ValueError, match="^--epochs=20 would change the schedule schedules_of_run"):
+        resumed_config(folder, {"epochs": 20})
+    assert resumed_config(folder, {"epochs": 10}) == run_folder.read_config(folder)
+
+
+def test_epochs_may_change_where_a_custom_schedule_is_a_function_of_the_step(
+    run, tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "schedules_of_steps.py").write_text(
+        "def inverse(step):\n    return 1 / (1 + step)\n"
+    )
+    folder = run("--schedule=schedules_of_steps:inverse")
+    assert resumed_config(folder, {"epochs": 20}).epochs == 20
+
+
 def test_policies_for_steps_that_are_not_finite_may_change_where_steps_are_tested(run):
     config = resumed_config(run("--nonfinite=stop"), {"nonfinite": "skip"})
     assert config.nonfinite == "skip"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 
 import pytest
@@ -10,9 +11,9 @@ from helpers.commands import run_command
 from helpers.experiments import QUICK, RUN_FILES, experiment
 
 import trainlib as tl
-from trainlib.experiment import run_folder
+from trainlib.experiment import run, run_folder
 from trainlib.experiment.partial_run import StopAfter
-from trainlib.experiment.result import NonFiniteRunError, Session
+from trainlib.experiment.result import NonFiniteRunError, RunInterrupted, Session
 from trainlib.experiment.resume import resumed_config
 from trainlib.training import assembly
 from trainlib.training.autotune import Autotuner, Choice
@@ -93,6 +94,23 @@ def test_a_stopped_run_says_that_it_can_be_resumed_and_is_resumed_to_the_same_bi
     resumed = tl.run_experiment(resumed_config(folder, {}), folder, resume=True)
     assert resumed.is_finished and resumed.params_sha256 == expected.params_sha256
     assert resumed.test == expected.test
+
+
+def interrupt(*unused):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("at", ["_fit", "save_model", "_write_report"])
+def test_an_interrupted_run_is_finished_only_if_this_process_wrote_its_summary(
+    at, tmp_path, monkeypatch
+):
+    folder = tmp_path / "run"
+    tl.run_experiment(experiment(*QUICK), folder)
+    monkeypatch.setattr(run_folder if at == "save_model" else run, at, interrupt)
+    config = dataclasses.replace(resumed_config(folder, {"epochs": 2}), report=True)
+    with pytest.raises(RunInterrupted) as error:
+        tl.run_experiment(config, folder, resume=True)
+    assert (error.value.folder, error.value.is_finished) == (folder, at == "_write_report")
 
 
 def test_a_run_that_diverges_names_its_folder_and_its_batch(tmp_path):

@@ -149,6 +149,21 @@ def test_a_run_that_is_refused_before_its_first_epoch_leaves_no_files(existed, t
     assert (path / "metrics.jsonl").exists()
 
 
+@pytest.mark.parametrize("made", [None, "metrics.jsonl", "checkpoints/epoch_0004_batch_000000"])
+def test_a_resumed_run_keeps_its_new_configuration_once_it_has_progressed(made, tmp_path):
+    path = run_folder.create(experiment("--epochs=3"), tmp_path / "a")
+    (path / "checkpoints" / "epoch_0003_batch_000000").mkdir(parents=True)
+    with pytest.raises(ValueError), run_folder.restored_if_refused(path):
+        run_folder.write_config(path, experiment("--epochs=9"))
+        if made == "metrics.jsonl":
+            (path / made).write_text("{}\n")
+        elif made:
+            (path / made).mkdir()
+        raise ValueError("a monitor is not found")
+    assert run_folder.read_config(path).epochs == (3 if made is None else 9)
+    assert "--epochs=3\n" in (path / "flags.txt").read_text() or made
+
+
 @pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "checkpoints", "checkpoints/a"])
 def test_a_link_out_of_a_run_folder_is_refused(name, tmp_path):
     outside = tmp_path / "outside"

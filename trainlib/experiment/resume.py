@@ -11,6 +11,7 @@ from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import check_flags, flag_text, flatten, unflatten
 from trainlib.experiment.hyperparameter_flags import is_shared
+from trainlib.experiment.user_functions import follows_run_length
 from trainlib.training.nonfinite import UNGUARDED
 from trainlib.training.paths import absolute, shown
 
@@ -148,7 +149,7 @@ def _may_change(name: str, value: Any, of_run: Any) -> bool:
 
 def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentConfig) -> None:
     """Raise `ValueError` if no epoch is left, or if another number would change the schedule."""
-    if resumed.epochs != config.epochs and config.schedule.follows_run_length:
+    if resumed.epochs != config.epochs and follows_run_length(resumed):
         names = ",".join(x.name for x in config.schedule.schedules)
         raise ValueError(
             f"--epochs={resumed.epochs} would change the schedule {names}, which is as long as the "

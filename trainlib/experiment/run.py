@@ -126,14 +126,16 @@ def run_experiment(
 
 
 @contextlib.contextmanager
-def _named_if_interrupted(folder: Path | None) -> Iterator[None]:
+def _named_if_interrupted(folder: Path | None, is_finished: bool = False) -> Iterator[None]:
     """Turn an interrupt into `RunInterrupted`, which names the run folder."""
     try:
         yield
+    except RunInterrupted:
+        raise
     except KeyboardInterrupt as error:
         if folder is None:
             raise
-        raise RunInterrupted(folder, (folder / run_folder.SUMMARY_FILE).is_file()) from error
+        raise RunInterrupted(folder, is_finished) from error
 
 
 def _folder(
@@ -260,13 +262,14 @@ def _write_results(prepared: PreparedRun, result: ExperimentResult, session: Ses
         more = transfer_summary(result.config, prepared.built.plan)
         more |= pretraining_summary(result.config, read_pretraining(folder))
         write_model_and_summary(folder, prepared.task, result, more)
-    guess = prepared.task.dataset.guess.partition(",")[0]
-    title = f"test ({guess}, guessed)" if guess else "test"
-    log = session.log_result or session.log
-    log(f"{title}: {format_results(result.test or {})}")
-    log(f"run folder: {None if folder is None else shown(folder)}")
-    if folder is not None and result.config.report:
-        _write_report(prepared, folder, session.log)
+    with _named_if_interrupted(folder, is_finished=True):
+        guess = prepared.task.dataset.guess.partition(",")[0]
+        title = f"test ({guess}, guessed)" if guess else "test"
+        log = session.log_result or session.log
+        log(f"{title}: {format_results(result.test or {})}")
+        log(f"run folder: {None if folder is None else shown(folder)}")
+        if folder is not None and result.config.report:
+            _write_report(prepared, folder, session.log)
 
 
 def write_model_and_summary(

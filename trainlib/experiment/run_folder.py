@@ -228,7 +228,12 @@ def epochs_in_history(path: Path) -> int:
 
 def has_checkpoint(path: Path) -> bool:
     """Return whether the folder of a run holds a checkpoint."""
-    return any((path / CHECKPOINTS).glob("epoch_*"))
+    return bool(_checkpoints(path))
+
+
+def _checkpoints(path: Path) -> set[str]:
+    """Return the names of the checkpoints in the folder of a run."""
+    return {checkpoint.name for checkpoint in (path / CHECKPOINTS).glob("epoch_*")}
 
 
 @contextlib.contextmanager
@@ -256,14 +261,19 @@ def removed_if_refused(path: Path, existed: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def restored_if_refused(path: Path) -> Iterator[None]:
-    """Restore the old configuration of a run if bad input ends the resumed run."""
+    """Restore the old configuration of a run if bad input ends the resumed run.
+
+    The new one stays if the run has made an epoch or a checkpoint with it.
+    """
     before = {name: read_text(path / name) for name in (CONFIG_FILE, FLAGS_FILE)}
+    epochs, checkpoints = epochs_in_history(path), _checkpoints(path)
     try:
         yield
     except (ValueError, TypeError, OSError):
-        with contextlib.suppress(OSError):
-            for name, text in before.items():
-                write_text(path / name, text)
+        if epochs_in_history(path) <= epochs and _checkpoints(path) <= checkpoints:
+            with contextlib.suppress(OSError):
+                for name, text in before.items():
+                    write_text(path / name, text)
         raise
 
 

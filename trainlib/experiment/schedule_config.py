@@ -100,7 +100,7 @@ class ScheduleConfig:
 
     @property
     def follows_run_length(self) -> bool:
-        """Whether the length of a schedule depends on the number of epochs."""
+        """Whether the length of a schedule depends on the epochs; False for a custom schedule."""
         return any(
             declared.required and name in LENGTHS and name not in schedule.hyperparameters
             for schedule in self.schedules

@@ -148,6 +148,19 @@ def user_schedule(config: ExperimentConfig, name: str, **arguments: Any) -> Sche
     return made
 
 
+def follows_run_length(config: ExperimentConfig) -> bool:
+    """Return whether the length of a schedule, which may be a custom one, depends on the epochs.
+
+    Raises:
+        ValueError: the custom function does not exist.
+    """
+    if config.schedule.follows_run_length:
+        return True
+    custom = [x.name for x in config.schedule.schedules if is_spec(x.name)]
+    made = (make(config, "schedule", name) for name in custom)
+    return any("total_steps" in inspect.signature(schedule).parameters for schedule in made)
+
+
 def import_modules(config: ExperimentConfig) -> None:
     """Import the modules that the configuration names.
 
