@@ -179,6 +179,18 @@ def test_parquet_is_read(tmp_path: Path) -> None:
     assert frame.cell("a", 1).endswith("t.parquet, row 2, column 'a'")
 
 
+def test_integers_in_parquet_with_an_empty_cell_stay_integers(tmp_path: Path) -> None:
+    """Of other programs than pandas the file does not say that they are nullable."""
+    pytest.importorskip("pandas")
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table({"x": [1.5, None, 2.0, 3.0], "y": pyarrow.array([1, 0, None, 2**53 + 1])})
+    parquet.write_table(table, tmp_path / "t.parquet")
+    frame = read_frame(tmp_path / "t.parquet")
+    assert frame.columns["y"].tolist() == ["1", "0", None, "9007199254740993"]
+    np.testing.assert_array_equal(frame.columns["x"], [1.5, np.nan, 2, 3])
+
+
 def test_a_parquet_file_of_more_cells_than_it_may_hold_is_refused(tmp_path, monkeypatch):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")

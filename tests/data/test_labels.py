@@ -94,6 +94,10 @@ def test_rows_without_a_target_are_left_out():
     kept, note = with_targets(frame(["None", "mild", None]))
     assert kept.columns["y"].tolist() == ["None", "mild"]
     assert with_targets(frame(["a"]))[1] == ""
+    table = frame(["1", "2", None])
+    table = table._replace(columns={**table.columns, "a": np.array(["1.5", "2", "total"], object)})
+    assert with_targets(table)[0].columns["a"].tolist() == [1.5, 2.0]
+    assert with_targets(table, ["a"])[0].columns["a"].tolist() == ["1.5", "2"]
     with pytest.raises(ValueError, match="column 'y' is empty"):
         with_targets(frame([None, "nan"]))
     with pytest.raises(ValueError, match="target is 'z', .* give one of y"):

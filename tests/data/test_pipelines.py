@@ -27,6 +27,16 @@ def test_a_pipeline_is_read_as_its_arrays(batch):
     assert dataset.notes[0].startswith("40 train examples read into memory once; what the pip")
 
 
+@pytest.mark.parametrize(
+    ("x", "y"), [(X[:, :1], X[:, 1:2]), ({"a": X[:, :1], "b": X[:, 1:2]}, Y[:, None])]
+)
+def test_vectors_of_one_length_are_examples(x, y):
+    read = as_dataset("mine:data", pipeline(x, y))
+    expected = as_dataset("mine:data", (x, y))
+    tf.nest.map_structure(np.testing.assert_array_equal, read.train.x, expected.train.x)
+    np.testing.assert_array_equal(read.train.y, expected.train.y)
+
+
 def test_parts_are_those_of_a_dict():
     made = {name: pipeline(X[:n], Y[:n], batch=4) for name, n in {"train": 20, "test": 6}.items()}
     dataset = as_dataset("mine:data", {**made, "validation": pipeline(X[:8], Y[:8])})

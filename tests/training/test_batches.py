@@ -79,6 +79,10 @@ def test_tables_and_columns_of_pandas_are_arrays(trainer):
     mixed = table.assign(flag=True, count=pd.array([1] * 36 + [None], dtype="Int64"))
     (x,) = read_inputs("x", mixed)
     assert x.shape == (37, 8) and x.dtype == "float64" and np.isnan(x[-1, -1])
+    nullable = column.convert_dtypes()
+    assert trainer.evaluate((table, nullable.array)) == trainer.evaluate((X, Y))
+    (y,) = read_inputs("y", pd.array([1, None], "Int64"))
+    assert y.tolist() == [[1.0], [None]] or np.isnan(y[1, 0])
     with pytest.raises(TypeError, match="^data .* column 'city' has dtype"):
         trainer.fit((table.assign(city="Oslo"), column))
 

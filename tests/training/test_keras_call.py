@@ -212,6 +212,20 @@ def test_what_no_state_can_carry_is_refused_before_the_first_step(make, message)
     assert int(trainer.state.step) == 0
 
 
+class Showing(layers.Layer):
+    """Keeps a tensor of its last call for others to read."""
+
+    def call(self, x):
+        self.last = 2 * x
+        return x
+
+
+def test_a_tensor_that_a_call_keeps_for_others_does_not_stop_training():
+    trainer = tl.Trainer(sequential(Showing(), layers.Dense(1)), "mean_squared_error", tl.sgd(0.1))
+    history = trainer.fit((X, Y), batch_size=24, epochs=2, validation_data=(X, Y))
+    assert len(history) == 2
+
+
 class Keeping(Assigning):
     def call(self, x):
         return x

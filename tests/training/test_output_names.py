@@ -30,6 +30,13 @@ def test_outputs_are_named_as_in_keras(join, names, by_order):
     assert names_of_outputs(model_of(join)) == OutputNames(names, by_order)
 
 
+def test_two_layers_on_two_inputs_have_four_outputs():
+    a, b, first, second = keras.Input((2,)), keras.Input((2,)), L.Dense(1), L.Dense(1)
+    first.name, second.name = "dense", "dense_1"
+    model = keras.Model([a, b], [first(a), second(a), first(b), second(b)])
+    assert names_of_outputs(model).names == ("dense", "dense_1", "dense_2", "dense_1_1")
+
+
 def test_a_stack_of_layers_has_one_output():
     model = keras.Sequential([keras.Input((2,)), L.Dense(1, name="last")])
     assert names_of_outputs(model) == OutputNames(("last",), True)

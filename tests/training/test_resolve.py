@@ -70,6 +70,12 @@ def test_custom_functions_are_given_targets_and_predictions_in_one_rank(shapes):
         assert float(tf.reduce_mean(values)) == 2.5  # (1 + 4) / 2; by broadcasting to [2, 2], 3.5
 
 
+def test_custom_functions_are_given_floating_targets_in_the_dtype_of_the_predictions():
+    y_true, y_pred = tf.constant([2.0], tf.float64), tf.constant([1.0])
+    assert resolve_loss(squared_error)(y_true, y_pred).dtype == tf.float32
+    assert resolve_loss(lambda y, p: y)(tf.constant([2]), y_pred).dtype == tf.int32
+
+
 def test_the_loss_of_a_custom_function_is_that_of_keras_without_a_last_axis_in_the_targets():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Identity()])
     model.compile(loss=squared_error)

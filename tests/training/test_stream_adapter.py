@@ -142,7 +142,7 @@ def test_an_error_of_a_stream_reaches_the_caller():
 
 MALFORMED = [
     (3, TypeError, r"data must be arrays \(x, y\) or .* got 3"),
-    ([], ValueError, "data yielded no batch"),
+    ([], ValueError, "data has no batch: it is empty"),
     ([(X, Y), None], TypeError, r"a batch of data must be \(x, y\) or .* got NoneType"),
     ([X], TypeError, r"a batch of data must be \(x, y\) or .* got ndarray"),
     ([(X, Y[:3])], ValueError, r"a batch of data must be arrays of the same length, .*\[3, 37\]"),
@@ -155,6 +155,14 @@ MALFORMED = [
 def test_malformed_streams_are_refused(data, error, message):
     with pytest.raises(error, match=f"^{message}"):
         trainer_of().fit(data)
+
+
+def test_a_data_set_that_drops_its_only_batch_is_refused_before_training():
+    few = tf.data.Dataset.from_tensor_slices((X, Y)).batch(64, drop_remainder=True)
+    trainer = trainer_of()
+    with pytest.raises(ValueError, match="^validation_data has no batch: .*drop_remainder"):
+        trainer.fit((X, Y), validation_data=few)
+    assert int(trainer.state.step) == 0
 
 
 def test_an_iterator_lasts_one_epoch():

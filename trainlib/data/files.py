@@ -125,7 +125,7 @@ def load_all_examples(
     if reading.preprocessing is not None and is_table(path.name):
         rules = reading.preprocessing
         read = read_frame(path, rules.target, rules.text_columns, rules.decimal)
-        frame, note = with_targets(read)
+        frame, note = with_targets(read, rules.text_columns)
         y = encode_labels(frame, rules.classes)
         encoded = rules.encode(frame)
         notes = (*([note] if note else []), *encoded.notes)
@@ -223,7 +223,7 @@ def _load_table(path: Path, reading: Reading) -> Dataset:
     target = reading.target if reading.target is not None or rules is None else rules.target
     text, decimal = ((), None) if rules is None else (rules.text_columns, rules.decimal)
     read = read_frame(path, target, text, decimal)
-    frame, note = with_targets(read)
+    frame, note = with_targets(read, text)
     if rules is not None and not reading.new_labels and _has_labels(rules, frame, reading.task):
         labels = Labels(encode_labels(frame, rules.classes), rules.classes)
     else:

@@ -193,7 +193,7 @@ def _read_parquet(path: Path, target: str | None, text: Collection[str]) -> Fram
         found = parquet.read_metadata(path)
     check_size(path, 8 * found.num_rows * found.num_columns)
     with _errors_of_parquet(path):
-        table = pandas.read_parquet(path).reset_index(drop=True)
+        table = pandas.read_parquet(path, dtype_backend="numpy_nullable").reset_index(drop=True)
     table.columns = [str(name).strip() for name in table.columns]
     names = tuple(table.columns)
     check_names(path, names)
@@ -229,6 +229,22 @@ def _columns(pandas: Any, table: Any, target: str, text: Collection[str]) -> dic
             given = series.astype(object).where(series.notna(), None)  # NA equals nothing
             columns[name] = as_text(given.tolist(), ("",) if name == target else MISSING)
     return columns
+
+
+def rows_with_numbers(frame: Frame, rows: Array, text: Collection[str]) -> Frame:
+    """Return some rows of a frame; columns of text that hold only numbers in them are numbers.
+
+    Args:
+        frame: the frame, from `read_frame`.
+        rows: indices of the rows.
+        text: names of columns that stay text, besides the target.
+    """
+    kept = frame.rows(rows)
+    cells = {n: x for n, x in kept.columns.items() if x.dtype == object}
+    cells = {n: x for n, x in cells.items() if n not in (frame.target, *text)}
+    mark = decimal_mark(cells, frame.decimal, kept.cell)
+    found = {n: as_numbers(x, mark) for n, x in cells.items()}
+    return kept._replace(columns={**kept.columns, **found}, decimal=mark)
 
 
 def _with_numbers(frame: Frame, text: Collection[str], decimal: str | None) -> Frame:

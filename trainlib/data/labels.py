@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from trainlib.core.checks import check_choice, first_of
 from trainlib.data.archives import Array
 from trainlib.data.cells import MISSING, is_number
-from trainlib.data.frames import Frame
+from trainlib.data.frames import Frame, rows_with_numbers
 from trainlib.training.paths import printable
 
 AUTO, CLASSIFICATION, REGRESSION = "auto", "classification", "regression"
@@ -34,10 +34,15 @@ class Labels(NamedTuple):
     guess: str = ""
 
 
-def with_targets(frame: Frame) -> tuple[Frame, str]:
+def with_targets(frame: Frame, text: Collection[str] = ()) -> tuple[Frame, str]:
     """Return the rows of a frame that have a target, and a note on the other rows, or "".
 
-    A missing number may be written as any of `MISSING`, a missing class only as an empty cell.
+    A missing number may be written as any of `MISSING`, a missing class only as an empty cell. A
+    column whose only text is in the rows left out, as in one of totals, holds numbers.
+
+    Args:
+        frame: the frame, from `read_frame`.
+        text: names of columns that stay text. Default: ().
 
     Raises:
         ValueError: the target column does not exist, or is empty in all rows.
@@ -57,7 +62,8 @@ def with_targets(frame: Frame) -> tuple[Frame, str]:
     if len(kept) == frame.size:
         return frame, ""
     left_out = frame.size - len(kept)
-    return frame.rows(kept), f"{left_out} of {frame.size} rows left out: no {frame.target}"
+    rows = rows_with_numbers(frame, kept, text)
+    return rows, f"{left_out} of {frame.size} rows left out: no {frame.target}"
 
 
 def fit_labels(frame: Frame, task: str = AUTO) -> Labels:

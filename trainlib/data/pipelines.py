@@ -124,7 +124,7 @@ def read(pipeline: Any, part: str, where: str, suffix: str, sample: bool = False
         raise ValueError(f"{where}: the pipeline does not end; leave out repeat(), {REMEDY}")
     if part != TRAIN and len(spec) == 3:
         raise ValueError(f"{where}: only the examples of {TRAIN} have weights")
-    in_batches = _in_batches(*tf.nest.flatten(spec[:2]))
+    in_batches = _in_batches(*spec[:2])
     found: dict[str, list[Array]] = {key: [] for key in specs}
     count = size = 0
     for element in pipeline.as_numpy_iterator():
@@ -148,13 +148,22 @@ def read(pipeline: Any, part: str, where: str, suffix: str, sample: bool = False
     return Read(joined, count, rows)
 
 
-def _in_batches(*specs: Any) -> bool:
-    """Return whether the elements are batches: the first axes of all tensors have one length."""
+def _in_batches(x: Any, y: Any) -> bool:
+    """Return whether the elements are batches: the first axes of all tensors have one length.
+
+    A vector of numbers of known length is the features of one example, whatever length y has.
+    """
+    import tensorflow as tf
+
+    specs = tf.nest.flatten((x, y))
     ranks = [spec.shape.rank for spec in specs]
     if None in ranks or 0 in ranks:
         return 0 not in ranks[1:]
     sizes = {spec.shape[0] for spec in specs}
-    return None in sizes or len(sizes) == 1
+    if None in sizes:
+        return True
+    features = ranks[0] == 1 and x is specs[0] and x.dtype != tf.string
+    return len(sizes) == 1 and not features and not (sizes == {1} and set(ranks) == {1})
 
 
 def _joined(join: Any, parts: list[Array], where: str) -> Array:

@@ -17,6 +17,7 @@ from trainlib.experiment.model_signature import inputs_of, main_output
 from trainlib.experiment.trial import TrialResult
 from trainlib.experiment.user_functions import custom_objects
 from trainlib.models.signature import ModelSignature
+from trainlib.training.adapted_layers import set_weights
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.layer_numbers import architecture
 
@@ -78,7 +79,7 @@ class FittedModel:
             custom_objects(self.config),
             safe_mode=not self.is_trusted,
         )
-        model.set_weights(self.weights)
+        set_weights(model, self.weights)
         return model
 
     def predict(self, x: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from trainlib.experiment.task import Task, held_out
 from trainlib.experiment.task_building import build_task
 from trainlib.experiment.user_functions import custom_objects
 from trainlib.step.state import TrainState
+from trainlib.training.adapted_layers import set_weights
 from trainlib.training.callback import Results, Stop
 from trainlib.training.model_variables import SEED_STATE
 from trainlib.training.pool import SharedPrograms, TrainerPool
@@ -73,7 +74,7 @@ class TrialResult(NamedTuple):
             custom_objects(self.config),
             safe_mode=False,
         )
-        model.set_weights(self.weights)
+        set_weights(model, self.weights)
         return model
 
 

@@ -12,6 +12,7 @@ import keras
 from trainlib.core.checks import check_choice, check_integer
 from trainlib.models.layers import chain
 from trainlib.models.loading import load_model, model_file
+from trainlib.training.adapted_layers import set_weights
 from trainlib.training.keras_private import all_layers, inputs_of_call, source_of
 from trainlib.training.trainable import flags_with, parameters_of, set_trainable_flags
 
@@ -162,7 +163,7 @@ def _copy(model: Any) -> Any:
     """Return a copy of a model, with its values and its `trainable` flags."""
     try:
         clone = keras.models.clone_model(model)
-        clone.set_weights(model.get_weights())
+        set_weights(clone, model.get_weights())
     except (ValueError, TypeError, NotImplementedError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(

@@ -19,6 +19,7 @@ gradient_checkpointing, graph_parts, recomputation, dependence: parts of a Keras
     backward pass computes again.
 reentry: the contexts of a forward pass, for parts that are computed again.
 layer_calls: calls of layers that are changed or observed.
+adapted_layers: `Normalization` layers, which compute with the values of their variables.
 embedding_rows: indices of embeddings that have no row.
 recurrent_inputs: one matrix product for the inputs of all time steps of a recurrent layer.
 variable_scope: the values of a model's variables in a forward pass, or in a part of it.

@@ -99,7 +99,7 @@ def not_dense(name: str, kind: str, example: str = "") -> TypeError:
 
 def _from_pandas(name: str, table: Any) -> np.ndarray:
     """Return a table or a column of pandas as an array of two axes."""
-    columns = table.to_frame() if table.ndim == 1 else table
+    columns = table if table.ndim == 2 else _as_series(table).to_frame()
     for column, dtype in columns.dtypes.items():
         if dtype.kind not in "biuf":
             raise TypeError(
@@ -110,6 +110,13 @@ def _from_pandas(name: str, table: Any) -> np.ndarray:
     if array.dtype == object:  # columns of several kinds, or with missing values
         array = columns.to_numpy(dtype="float64", na_value=np.nan)
     return array
+
+
+def _as_series(column: Any) -> Any:
+    """Return a column of pandas as a `Series`; it may be an array of nullable numbers."""
+    import pandas
+
+    return pandas.Series(column)
 
 
 def _without_last_axes_of_one(weight: Any) -> Any:

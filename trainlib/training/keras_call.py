@@ -13,6 +13,7 @@ from trainlib.core.graph import depends_on
 from trainlib.core.tree import total
 from trainlib.core.types import Tensor, Tree
 from trainlib.step.state import ApplyFn, ModelOutput
+from trainlib.training.adapted_layers import normalization_layers_of, with_current_statistics
 from trainlib.training.batch_penalties import check_penalties
 from trainlib.training.batch_statistics import batch_norm_variables
 from trainlib.training.embedding_rows import embeddings_of, nan_without_row
@@ -59,6 +60,7 @@ def pure_call(
     trained, kept = (dict(zip(names, found.values(), strict=True)) for names, found in groups)
     variables, has_mode = {**trained, **kept}, takes_training(model)
     embeddings, recurrent = embeddings_of(model), recurrent_layers_of(model)
+    normalizations = normalization_layers_of(model)
     normalized = batch_norm_variables(model) if on_replicas else set()
     checkpointing = GradientCheckpointing(model, gradient_checkpointing)
 
@@ -69,6 +71,7 @@ def pure_call(
             VariableScope(given, trained.values()) as scope,
             _without_side_effects(model),
             reentered(lambda: calls_through(embeddings, nan_without_row)),
+            reentered(lambda: calls_through(normalizations, with_current_statistics)),
             reentered(lambda: calls_through(recurrent, multiply_inputs_first, "inner_loop")),
             checkpointing.within(scope, training),
         ):
@@ -133,14 +136,13 @@ def _without_side_effects(model: Any) -> Iterator[None]:
     before = _attributes(model)
     yield
     for key, value in _attributes(model).items():
-        old = before.get(key, value)
-        same = old is value or (not _is_array(old) and not _is_array(value) and old == value)
-        if not same:
+        if not _same(before.get(key, value), value):
             _, layer, name = key
             raise ValueError(
                 f"layer {layer!r} assigns its attribute {name!r} in its call, which runs once for "
                 "many steps, so that training cannot carry it: keep it in a variable, made by "
-                f"self.{name} = self.add_weight(..., trainable=False)"
+                f"self.{name} = self.add_weight(..., trainable=False); or, if the call does not "
+                "read it, make it an output"
             )
     if graph is not None and assigns_variables(graph, first):
         held = [
@@ -167,6 +169,16 @@ def _attributes(model: Any) -> dict[tuple[int, str, str], Any]:
         for name, value in vars(layer).items()
         if _is_array(value) or (isinstance(value, (int, float)) and not isinstance(value, bool))
     }
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Return whether a pass left an attribute as it was, or replaced a tensor of another graph.
+
+    Such a tensor can be read in its own graph only, so that no later pass depends on it.
+    """
+    if _is_array(old) or _is_array(new):
+        return old is new or (tf.is_symbolic_tensor(old) and tf.is_symbolic_tensor(new))
+    return bool(old == new)
 
 
 def _is_array(value: Any) -> bool:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from trainlib.core.types import Tensor
 from trainlib.metrics.base import by_value_name
 from trainlib.step.state import TrainState
+from trainlib.training.adapted_layers import finalize_statistics
 from trainlib.training.automatic_names import automatic_kinds
 from trainlib.training.averages import averaged_variables
 from trainlib.training.embedding_rows import embeddings_of_input
@@ -111,6 +112,7 @@ class ModelLink:
         for path, variable in self._variables.items():
             variable.assign(tf.cast(self._averaged.get(path, self._held(path)), variable.dtype))
             self._values[path] = _value(variable)
+        finalize_statistics(self.model)
 
     def _held(self, path: str) -> Any:
         """Return the variable of the state that holds the value of a variable of the model."""

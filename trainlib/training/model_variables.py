@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from trainlib.core.types import Tree
+from trainlib.training.adapted_layers import finalize_statistics
 from trainlib.training.keras_private import all_layers, attributes_of, metrics_of
 
 SEED_STATE = "seed_generator_state"
@@ -93,3 +94,4 @@ def write_back(model: Any, params: Tree, model_state: Tree) -> None:
     values = {**params, **model_state}
     for path, variable in {**trained, **kept}.items():
         variable.assign(values[path])
+    finalize_statistics(model)

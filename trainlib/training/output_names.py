@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -145,7 +146,9 @@ def _paths(value: Any, path: str = "") -> list[str]:
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:
     """Return names with numbers added to those that occur before: "a", "a_1"."""
-    return tuple(
-        name if name not in names[:i] else f"{name}_{list(names[:i]).count(name)}"
-        for i, name in enumerate(names)
-    )
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{i}" for i in itertools.count(1))
+        free = (new for new in numbered if new not in names and new not in found)
+        found.append(next(free) if name in found else name)
+    return tuple(found)

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from trainlib.step.precision import Precision
+from trainlib.training.adapted_layers import finalize_statistics
 from trainlib.training.keras_private import (
     all_layers,
     copy_rematerialization,
@@ -70,9 +71,7 @@ def _copy_values(model: Any, clone: Any) -> None:
             raise ValueError("rebuilt from its configuration it has other variables")
         for variable, value in zip(clones, ours, strict=True):
             variable.assign(value)
-    for layer in all_layers(clone):
-        if hasattr(layer, "finalize_state"):  # Normalization keeps tensors made of its variables
-            layer.finalize_state()
+    finalize_statistics(clone)
 
 
 def _reconnect(model: Any, precision: Precision, wide: set[int], made: dict[int, Any]) -> Any:

@@ -118,23 +118,29 @@ def _is_of_trainlib(function: Any) -> bool:
 
 
 def _checked_function(kind: str, value: Any) -> Any:
-    """Return a function of y_true and y_pred; a custom one receives both in the same rank."""
+    """Return a function of y_true and y_pred; a custom one receives both in one rank and dtype."""
     check_not_class(kind, "a name, a function or an object", value)
     if not callable(value):
         raise TypeError(f"{kind} must be a name or a function (y_true, y_pred), got {value!r}")
     if _is_of_trainlib(value):
         return value
-    return _with_matched_ranks(value)
+    return _with_matched_targets(value)
 
 
-def _with_matched_ranks(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return a function of y_true and y_pred that receives two tensors in the same rank."""
+def _with_matched_targets(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return a function of y_true and y_pred that receives two tensors in the same rank.
+
+    Targets that are floating have the dtype of the predictions, as in Keras.
+    """
 
     @functools.wraps(function)
     def matched(y_true: Any, y_pred: Any) -> Any:
         if tf.nest.is_nested(y_true) or tf.nest.is_nested(y_pred):
             return function(y_true, y_pred)
-        return function(*match_ranks(y_true, y_pred))
+        y_true, y_pred = match_ranks(y_true, y_pred)
+        if y_true.dtype.is_floating and y_pred.dtype.is_floating:
+            y_true = tf.cast(y_true, y_pred.dtype)
+        return function(y_true, y_pred)
 
     return matched
 

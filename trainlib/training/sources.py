@@ -79,7 +79,7 @@ class Source:
         """Return the number of batches until the source ends, None where it is unknown."""
         if isinstance(self.data, tf.data.Dataset):
             count = int(self.data.cardinality())
-            return count if count > 0 else None
+            return count if count >= 0 else None  # negative: unknown or infinite
         return _length(self.data)
 
     def open(self) -> Iterator[Any]:

@@ -78,6 +78,11 @@ class StreamAdapter:
         self._sizes: set[int] = set()
         self._inner: set[Shapes] = set()
         known = self.source.batches()
+        if known == 0:
+            raise ValueError(
+                f"{name} has no batch: it is empty, or has fewer examples than a batch and leaves "
+                "out the last one (drop_remainder)"
+            )
         if not (length.continues or length.steps is None or known is None):
             self._check_enough(known, length.steps)
 
