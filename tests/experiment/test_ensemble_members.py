@@ -49,6 +49,16 @@ def test_a_flag_file_that_changes_the_data_is_refused(tmp_path: Path) -> None:
         member_config(config, 0)
 
 
+def test_a_flag_file_may_name_the_loss_of_the_ensemble_in_short(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("--loss=mse\n--metrics=acc\n--hidden=7\n")
+    files = f"--ensemble_configs={tmp_path / 'a.txt'}"
+    config = experiment("--ensemble=2", "--loss=mse", "--metrics=acc", files)
+    assert member_config(config, 0).model.hyperparameters["hidden"] == (7,)
+    (tmp_path / "a.txt").write_text("--loss=mae\n")
+    with pytest.raises(ValueError, match="a.txt: --loss is the same for all members"):
+        member_config(config, 0)
+
+
 def test_folds_are_parts_of_equal_size_in_each_class() -> None:
     labels = np.random.default_rng(0).integers(0, 3, 103)
     numbers = fold_numbers(103, 5, 0, labels)

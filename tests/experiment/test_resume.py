@@ -9,7 +9,7 @@ from helpers.experiments import experiment
 
 import trainlib as tl
 from trainlib.experiment import run_folder
-from trainlib.experiment.resume import resumed_config
+from trainlib.experiment.resume import resumed_config, resumed_ensemble
 
 
 @pytest.fixture
@@ -49,6 +49,38 @@ def test_settings_of_the_run_may_be_repeated_in_either_spelling(run):
         assert resumed_config(folder, {name: 1e-3}) == run_folder.read_config(folder)
 
 
+@pytest.mark.parametrize(
+    ("flags", "changes"),
+    [
+        (["--loss=mse"], {"loss": "mse"}),
+        (["--metrics=acc,f1"], {"metrics": ["acc", "f1"]}),
+        (["--metrics=acc,f1"], {"metrics": ["accuracy", "f1_score"]}),
+        (["--model=eight", "--replace_head"], {"model": "eight", "replace_head": True}),
+        (["--model=eight"], {"model": "eight/model.keras"}),
+        (["--dataset=own.csv"], {"dataset": "own.csv"}),
+        (["--learning_rate=0.02"], {"learning_rate": "auto"}),
+        (["--execution=graph"], {"execution": "auto"}),
+        (["--color_mode=rgb"], {"color_mode": "auto"}),
+    ],
+)
+def test_the_flags_of_the_first_command_may_be_repeated(flags, changes, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "eight").mkdir()
+    (tmp_path / "eight" / "model.keras").touch()
+    folder = run(*flags)
+    assert resumed_config(folder, changes) == run_folder.read_config(folder)
+
+
+def test_the_flags_of_an_ensemble_may_be_repeated(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = run("--ensemble=2", "--ensemble_configs=a.txt,b.txt", "--loss=mse")
+    changes = {"ensemble": 2, "ensemble_configs": ["a.txt", "b.txt"], "loss": "mse"}
+    assert resumed_ensemble(folder, changes) == run_folder.read_config(folder)
+    for files in (["b.txt", "a.txt"], ["a.txt"]):
+        with pytest.raises(ValueError, match="^--ensemble_configs=.* contradicts the run"):
+            resumed_ensemble(folder, {"ensemble_configs": files})
+
+
 def test_tensorboard_may_begin_and_end_with_a_resumed_run(run):
     folder = run("--tensorboard", "--tensorboard_steps=3", "--nonorms")
     config = resumed_config(folder, {"tensorboard": False})
@@ -71,6 +103,18 @@ def test_tensorboard_may_begin_and_end_with_a_resumed_run(run):
             {"clipnorm": 1.0},
             "--clipnorm=1.0 contradicts the run in .*, made with no --clipnorm",
         ),
+        (
+            ["--loss=mse"],
+            {"loss": "mae"},
+            "--loss=mae contradicts the run in .*, made with --loss=me",
+        ),
+        (["--metrics=acc"], {"metrics": ["acc", "f1"]}, "--metrics=acc,f1 contradicts the run in "),
+        (
+            [],
+            {"learning_rate": "auto"},
+            "--learning_rate=auto contradicts the run in .*, made with no",
+        ),
+        ([], {"loss": "mean_square"}, "unknown loss 'mean_square'"),
         ([], {"norms": True}, "--norms contradicts the run in .*, made with --nonorms"),
         (
             [],

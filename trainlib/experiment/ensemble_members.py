@@ -18,7 +18,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.data_config import MAX_SEED, DataConfig
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fields import plain_settings
-from trainlib.experiment.flat import flag_values, flatten, settings, unflatten
+from trainlib.experiment.flat import flag_values, flatten, is_same, settings, unflatten
 from trainlib.experiment.result import ExperimentResult
 from trainlib.experiment.run import write_model_and_summary
 from trainlib.experiment.splits import split_seed
@@ -109,7 +109,7 @@ def _with_flags(config: ExperimentConfig, path: str) -> ExperimentConfig:
         given = flag_values(ExperimentConfig, read_text(Path(path)))
         for name in [x for x in given if x in SHARED or x.startswith("ensemble")]:
             value = given.pop(name)
-            if value not in (flat.get(name), declared[name].default):
+            if not any(is_same(name, value, x) for x in (flat.get(name), declared[name].default)):
                 raise ValueError(f"--{name} is the same for all members: give it to the ensemble")
         # The hyperparameters of a function that the file replaces are left out.
         kept = {name: x for name, x in flat.items() if declared[name].kind not in given}

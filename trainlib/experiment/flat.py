@@ -12,7 +12,15 @@ from typing import Any, TypeVar
 
 from trainlib.core.checks import nearest
 from trainlib.experiment.fields import FunctionsField, Setting, function_fields, plain_settings
-from trainlib.experiment.functions import AUTO, FUNCTIONS, all_hyperparameters, takes, type_of
+from trainlib.experiment.functions import (
+    AUTO,
+    FUNCTIONS,
+    FunctionConfig,
+    all_hyperparameters,
+    checked_function,
+    takes,
+    type_of,
+)
 from trainlib.experiment.hyperparameter_flags import (
     TAKEN,
     chosen_functions,
@@ -24,8 +32,12 @@ from trainlib.experiment.nested_configs import NESTED
 from trainlib.experiment.schedule_config import ScheduleConfig
 from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.values import parsed, written
+from trainlib.training.paths import absolute
 
 C = TypeVar("C")
+
+RESOLVED = ("learning_rate", "execution", "color_mode")
+"""Settings whose value "auto" a run replaces by its choice."""
 
 TENSORBOARD = "Write events for TensorBoard; curves, histograms, pictures, the graph and the flags."
 SHOWN: Mapping[str, str] = {
@@ -119,6 +131,27 @@ def unflatten(cls: Callable[..., C], flat: Mapping[str, Any]) -> C:
 def _given_fields(cls: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the given values of a dataclass's plain settings, by field."""
     return {field: given[s.flag] for field, s in plain_settings(cls) if s.flag in given}
+
+
+def is_same(flag: str, given: Any, held: Any) -> bool:
+    """Return whether a value of a flag, as a user writes it, is the one that a configuration holds.
+
+    Functions may have short names, a model may be the folder of a run, paths may be relative, and
+    "auto" is the same as the choice of a run.
+
+    Raises:
+        ValueError: a function does not exist.
+    """
+    if given == held or (given == AUTO and flag in RESOLVED and held is not None):
+        return True
+    if isinstance(given, tuple) and isinstance(held, tuple):
+        pairs = zip(given, held, strict=False)
+        return len(given) == len(held) and all(is_same(flag, x, of) for x, of in pairs)
+    if not isinstance(given, str) or not isinstance(held, str):
+        return False
+    if flag in FUNCTIONS:
+        given = checked_function(flag, FunctionConfig(given)).name
+    return held in (given, str(absolute(given)))
 
 
 def settings(cls: Any) -> tuple[Setting, ...]:

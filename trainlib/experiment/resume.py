@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
-from trainlib.experiment.flat import check_flags, flag_text, flatten, unflatten
+from trainlib.experiment.flat import check_flags, flag_text, flatten, is_same, unflatten
 from trainlib.experiment.hyperparameter_flags import is_shared
 from trainlib.experiment.user_functions import follows_run_length
 from trainlib.training.nonfinite import UNGUARDED
-from trainlib.training.paths import absolute, shown
+from trainlib.training.paths import shown
 
 CHANGEABLE = (
     "callbacks",
@@ -58,7 +57,7 @@ def resumed_config(
     check_trust(folder, config, changes)
     check_flags(ExperimentConfig, changes)
     flat = flatten(config)
-    given = {name: tuple(x) if isinstance(x, list) else x for name, x in changes.items()}
+    given = _changed(flat, changes)
     _check_changes(folder, flat, {name: x for name, x in given.items() if not is_shared(name)})
     if given.get("tensorboard") is False:
         flat = {name: x for name, x in flat.items() if name not in TENSORBOARD}
@@ -88,9 +87,9 @@ def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConf
     if (folder / run_folder.SUMMARY_FILE).is_file():
         raise ValueError(f"the ensemble in {shown(folder)} is finished: begin a new one")
     flat = flatten(config)
-    given = {name: tuple(x) if isinstance(x, list) else x for name, x in changes.items()}
+    given = _changed(flat, changes)
     for name, value in given.items():
-        if name not in FREE_IN_ENSEMBLES and not _is_same(value, flat.get(name)):
+        if name not in FREE_IN_ENSEMBLES:
             raise _contradiction(folder, name, value, flat.get(name))
     return unflatten(ExperimentConfig, {**flat, **given})
 
@@ -113,11 +112,17 @@ def check_trust(folder: Path, config: ExperimentConfig, given: Mapping[str, Any]
         )
 
 
+def _changed(flat: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given settings that differ from those of a run."""
+    values = {name: tuple(x) if isinstance(x, list) else x for name, x in given.items()}
+    return {name: x for name, x in values.items() if not is_same(name, x, flat.get(name))}
+
+
 def _check_changes(folder: Path, flat: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Raise `ValueError` for the first change that is not allowed."""
     for name, value in given.items():
         of_run = flat.get(name)
-        if not _is_same(value, of_run) and not _may_change(name, value, of_run):
+        if not is_same(name, value, of_run) and not _may_change(name, value, of_run):
             raise _contradiction(folder, name, value, of_run)
 
 
@@ -127,13 +132,6 @@ def _contradiction(folder: Path, name: str, value: Any, of_run: Any) -> ValueErr
         f"{flag_text(name, value)} contradicts the run in {shown(folder)}, made with {made}: leave "
         "it out, or begin a new run"
     )
-
-
-def _is_same(value: Any, of_run: Any) -> bool:
-    """Return whether a given setting equals that of the run; a path may be relative."""
-    if isinstance(value, str) and isinstance(of_run, str) and os.path.isabs(of_run):
-        return str(absolute(value)) == of_run
-    return bool(value == of_run)
 
 
 def _may_change(name: str, value: Any, of_run: Any) -> bool:
