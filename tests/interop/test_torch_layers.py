@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
@@ -141,3 +142,95 @@ def test_a_file_that_holds_code_is_refused(tmp_path):
     torch.save(mlp(), tmp_path / "model.pt")
     with pytest.raises(ValueError, match="model.pt holds no plain tensors; write it by torch.save"):
         load_parameters(MODELS["mlp"][1](), tmp_path / "model.pt")
+
+
+HEIGHT, WIDTH, CHANNELS = 3, 2, 4
+SIZE = HEIGHT * WIDTH * CHANNELS
+layers = keras.layers
+
+
+def seeded(model):
+    """The model of PyTorch with random parameters and statistics, in inference mode."""
+    torch.manual_seed(0)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            tensor.data.uniform_(0.1, 1)
+    return model.eval()
+
+
+def assert_same_on_images(theirs, ours):
+    x = np.random.default_rng(1).normal(size=(5, HEIGHT, WIDTH, CHANNELS)).astype(np.float32)
+    with torch.no_grad():
+        expected = theirs(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
+    found = ours(x, training=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("flatten", "theirs", "ours"),
+    [
+        (layers.Flatten(), [nn.ReLU()], [layers.ReLU()]),
+        (layers.Flatten(), [nn.LeakyReLU(0.1)], [layers.LeakyReLU(0.1)]),
+        (layers.Flatten(), [], [layers.GaussianNoise(0.1), layers.Dropout(0.5)]),
+        (layers.Flatten(), [nn.BatchNorm1d(SIZE)], [layers.BatchNormalization()]),
+        (layers.Reshape([SIZE]), [nn.ELU()], [layers.ELU()]),
+    ],
+)
+def test_layers_that_keep_the_order_may_follow_flattened_images(flatten, theirs, ours):
+    theirs = seeded(nn.Sequential(nn.Flatten(), *theirs, nn.Linear(SIZE, 3)))
+    ours = keras.Sequential(
+        [keras.Input((HEIGHT, WIDTH, CHANNELS)), flatten, *ours, layers.Dense(3)]
+    )
+    load_parameters(ours, theirs.state_dict())
+    assert_same_on_images(theirs, ours)
+
+
+def test_two_dense_layers_may_take_the_same_flattened_images():
+    x = keras.Input((HEIGHT, WIDTH, CHANNELS))
+    flat = layers.Flatten()(x)
+    added = layers.Add()([flat, layers.ReLU()(flat)])
+    y = layers.Dense(3, name="left")(added) * layers.Dense(3, name="right")(flat)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Linear(SIZE, 3), nn.Linear(SIZE, 3)
+
+        def forward(self, x):
+            flat = x.flatten(1)
+            return self.left(flat + flat.relu()) * self.right(flat)
+
+    theirs, ours = seeded(Net()), keras.Model(x, y)
+    load_parameters(ours, theirs.state_dict())
+    assert_same_on_images(theirs, ours)
+
+
+class Own(keras.Model):
+    """A model with its own call."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = layers.Conv2D(4, 3, strides=2, name="conv")
+        self.norm = layers.BatchNormalization(name="norm")
+        self.pooling = layers.GlobalAveragePooling2D()
+        self.head = layers.Dense(5, name="head")
+
+    def call(self, x, training=False):
+        return self.head(self.pooling(self.norm(self.conv(x), training=training)))
+
+
+class Pooled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.head(self.norm(self.conv(x)).mean([2, 3]))
+
+
+def test_a_model_with_its_own_call_is_loaded():
+    theirs, ours = seeded(Pooled()), Own()
+    ours(np.zeros((1, 14, 18, 3)))
+    load_parameters(ours, theirs.state_dict())
+    assert_same_predictions(theirs, ours)

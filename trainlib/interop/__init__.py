@@ -10,6 +10,7 @@ torch: `state_from_torch` and `state_to_torch`.
 parameters: `save_parameters` and `load_parameters`.
 torch_modules, torch_matching, torch_layers: parameters of PyTorch's modules: the modules, the
     layers of Keras that they belong to, and their arrays in Keras's layouts.
+flattened_images: the layers that take flattened images, whose order differs in PyTorch.
 slot_table: shared by all that convert states: slots, and the conversion between two states.
 """
 

@@ -71,11 +71,12 @@ def load_parameters(
     """Assign parameters from a file, or a mapping of arrays by name, to a Keras model.
 
     The names are those that `save_parameters` writes; or those of a `state_dict` of PyTorch, whose
-    layouts are converted: kernels of dense layers and convolutions are transposed, and the first
-    dense layer after `Flatten` gets its rows in the order height, width, channels. Layers are
-    matched by name: their own, or that of torchvision's residual networks ("layer1.0.conv1"); the
-    others by their order and shapes. The model's Dense, Conv2D and BatchNormalization layers are
-    filled; `Normalization` keeps its statistics. Nothing is assigned if anything does not fit.
+    layouts are converted: kernels of dense layers and convolutions are transposed, and the batch
+    normalizations and the first dense layer after `Flatten` get their rows in the order height,
+    width, channels. Layers are matched by name: their own, or that of torchvision's residual
+    networks ("layer1.0.conv1"); the others by their order and shapes. The model's Dense, Conv2D and
+    BatchNormalization layers are filled; `Normalization` keeps its statistics. Nothing is assigned
+    if anything does not fit.
 
     Args:
         model: the model, built.
@@ -91,9 +92,9 @@ def load_parameters(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, names or shapes differ, the order of equal layers is not
-            known, or a convolution pads its input in another way than PyTorch; the message says
-            which.
+        ValueError: the file is damaged, names or shapes differ, the order of equal layers or of
+            flattened images is not known, or a convolution pads its input in another way than
+            PyTorch; the message says which.
         ImportError: safetensors or PyTorch, which the file needs, is not installed.
 
     Example:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import keras
-
 from trainlib.data.archives import Array
+from trainlib.interop.flattened_images import Image, built_shape, flattened_images
 from trainlib.interop.torch_matching import match_layers
 from trainlib.interop.torch_modules import ENTRIES, KerasLayer, StateDict, TorchModule
 
@@ -41,7 +40,7 @@ def torch_values(model: Any, state_dict: StateDict, names: Mapping[str, str]) ->
         ValueError: as of `load_parameters`.
     """
     pairs = match_layers(model, state_dict, names)
-    flat = _flattened_images(model)
+    flat = flattened_images(model)
     problems = [line for layer, module in pairs for line in _differences(layer, module)]
     problems += [line for layer, _ in pairs for line in _padding(layer)]
     if problems:
@@ -81,8 +80,10 @@ def _padding(layer: KerasLayer) -> Iterator[str]:
     convolution = layer.layer
     if layer.kind != "Conv2d" or convolution.padding != "same":
         return
-    sides = convolution.input.shape[1:3]
-    for side, size, stride in zip(sides, convolution.kernel_size, convolution.strides, strict=True):
+    sides = zip(
+        built_shape(convolution)[1:3], convolution.kernel_size, convolution.strides, strict=False
+    )
+    for side, size, stride in sides:
         if stride > 1 and side is not None:
             before = max((-(-side // stride) - 1) * stride + size - side, 0) // 2
             if before != size // 2:
@@ -94,37 +95,20 @@ def _padding(layer: KerasLayer) -> Iterator[str]:
                 return
 
 
-def _flattened_images(model: Any) -> dict[int, tuple[int, ...]]:
-    """Return [height, width, channels] of the images that `Flatten` makes inputs of dense layers.
-
-    Returns:
-        Their shapes by the id of the dense layer.
-    """
-    by_output = {id(layer.output): layer for layer in model.layers}
-    found = {}
-    for layer in model.layers:
-        if not isinstance(layer, keras.layers.Dense):
-            continue
-        before = by_output.get(id(layer.input))
-        while isinstance(before, (keras.layers.Dropout, keras.layers.Activation)):
-            before = by_output.get(id(before.input))
-        if isinstance(before, keras.layers.Flatten) and len(before.input.shape) == 4:
-            found[id(layer)] = tuple(before.input.shape[1:])
-    return found
-
-
-def _convert(
-    layer: KerasLayer, entry: str, x: Array, flattened: Mapping[int, tuple[int, ...]]
-) -> Array:
+def _convert(layer: KerasLayer, entry: str, x: Array, flattened: Mapping[int, Image]) -> Array:
     """Return an array of PyTorch in the layout of Keras."""
-    if entry != "weight" or layer.kind == "BatchNorm":
+    image = flattened.get(id(layer.layer))
+    if layer.kind == "BatchNorm":
+        return x if image is None else _in_order_of_keras(x, image)
+    if entry != "weight":
         return x
-    if layer.kind == "Conv2d":
-        kernel: Array = x.transpose(2, 3, 1, 0)
-    elif id(layer.layer) in flattened:
-        height, width, channels = flattened[id(layer.layer)]
-        images = x.reshape(len(x), channels, height, width)
-        kernel = images.transpose(2, 3, 1, 0).reshape(-1, len(x))
-    else:
-        kernel = x.T
-    return kernel
+    kernel: Array = x.transpose(2, 3, 1, 0) if layer.kind == "Conv2d" else x.T
+    return kernel if image is None else _in_order_of_keras(kernel, image)
+
+
+def _in_order_of_keras(x: Array, image: Image) -> Array:
+    """Return an array whose rows are [channels, height, width] as [height, width, channels]."""
+    height, width, channels = image
+    rows = x.reshape(channels, height * width, *x.shape[1:])
+    found: Array = rows.swapaxes(0, 1).reshape(x.shape)
+    return found
