@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+
+from trainlib.experiment import run_folder
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
@@ -31,9 +34,35 @@ def test_folds_are_trained_printed_and_written(quick, command, tmp_path):
     assert "--epochs cannot change in a cross-validation that is resumed" in refused.err
 
 
+def test_cross_validations_that_begin_in_one_second_get_different_folders(
+    quick, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run_folder, "default_path", lambda config, prefix: Path("runs", "folds-a"))
+    for _ in range(2):
+        done = quick("--folds=2")
+        assert (done.status, done.errors) == (0, "")
+    assert sorted(x.name for x in (tmp_path / "runs").iterdir()) == ["folds-a", "folds-a-2"]
+    assert done.out.splitlines()[-1] == "run folder: runs/folds-a-2"
+
+
+def test_folds_of_several_workers_are_refused(quick, tmp_path, monkeypatch):
+    workers = {
+        "cluster": {"worker": ["localhost:9", "localhost:10"]},
+        "task": {"type": "worker", "index": 0},
+    }
+    monkeypatch.setenv("TF_CONFIG", json.dumps(workers))
+    for flags in (("--folds=2",), ("--folds=2", "--dry_run")):
+        done = quick(*flags)
+        assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+        assert "--folds is trained on one machine" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (("--folds=2", "--strategy=multi_worker"), "--folds is trained on one machine"),
+        (("--folds=2", "--nonfinite=roll_back"), "--nonfinite=roll_back needs the checkpoints"),
         (("--folds=1",), "--folds must be at least 2, got 1"),
         (("--fold_kind=grouped",), "--fold_kind needs --folds"),
         (

@@ -60,8 +60,26 @@ def test_it_names_what_is_frozen_and_pretrained_and_does_not_pretrain():
 
 def test_several_runs_are_counted():
     assert rows("--ensemble=3")["runs"] == "3 members of an ensemble"
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     folds = rows(folds=FoldConfig(folds=4, repeats=2))
     assert folds["runs"] == "8: 4 folds, 2 times" and "folds-" in folds["run folder"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "folds", "message"),
+    [
+        (["--ensemble=2", "--tensorboard"], None, "tensorboard is for single runs"),
+        (["--ensemble=2", "--ensemble_weights=simplex"], None, "needs validation data"),
+        (["--ensemble=2", "--ensemble_configs=nowhere.txt"], None, "nowhere.txt"),
+        ([], 65, "folds is 65, but"),
+        (["--ensemble=2"], 4, "each fold trains one model"),
+    ],
+)
+def test_it_refuses_what_an_ensemble_and_a_cross_validation_refuse(flags, folds, message):
+    if folds is not None:
+        pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    with pytest.raises((ValueError, OSError), match=message):
+        rows(*flags, folds=None if folds is None else FoldConfig(folds=folds))
 
 
 def test_nothing_is_measured_or_written(monkeypatch, tmp_path):

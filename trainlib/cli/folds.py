@@ -15,6 +15,7 @@ from trainlib.cli.flags import (
     given_settings,
 )
 from trainlib.experiment import run_folder
+from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.cross_validation import cross_validate
 from trainlib.experiment.fold_files import is_cross_validation, read_options
 from trainlib.experiment.fold_results import (
@@ -80,18 +81,22 @@ def fold_options(values: Values) -> FoldConfig | None:
 
 def run_folds(values: Values) -> None:
     """Cross-validate, and print the results on the examples held out."""
-    given = given_settings(values, FoldConfig)
-    given |= {} if values.jobs is None else {"jobs": values.jobs}
     if values.resume:
         folder = absolute(values.resume)
         config = run_folder.read_config(folder)
         check_trust(folder, config, given_flags(values))
-        options = FoldConfig(**{**_fields(read_options(folder)), **given})
-    else:
-        config = experiment_config(values)
-        options = fold_options(values) or FoldConfig()
-        folder = absolute(values.run_dir or run_folder.default_path(config, "folds-"))
-    resume = bool(values.resume)
+        jobs = {} if values.jobs is None else {"jobs": values.jobs}
+        _run(config, FoldConfig(**{**_fields(read_options(folder)), **jobs}), folder, resume=True)
+        return
+    config, options = experiment_config(values), fold_options(values) or FoldConfig()
+    if values.run_dir:
+        _run(config, options, absolute(values.run_dir))
+        return
+    with run_folder.new_folder(config, "folds-") as folder:
+        _run(config, options, folder)
+
+
+def _run(config: ExperimentConfig, options: FoldConfig, folder: Path, resume: bool = False) -> None:
     try:
         found = cross_validate(config, options, run_dir=folder, resume=resume, log=output.log)
     except CrossValidationError as error:

@@ -28,6 +28,7 @@ from trainlib.experiment.splits import split_seed
 from trainlib.experiment.task import Task
 from trainlib.experiment.trial import TrialResult, run_trial
 from trainlib.tools.fold_scores import FoldScore, bias_and_variance, fold_score
+from trainlib.training.cluster import cluster
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.pool import TrainerPool
 
@@ -79,14 +80,8 @@ def cross_validate(
         (['accuracy', 'loss'], (1, 90, 10))
     """
     options = options or FoldConfig()
-    if not config.ensemble.is_one:
-        raise ValueError("ensemble is for one run, but each fold trains one model: leave it out")
     folder = run_folder.given_path(run_dir, resume, "cross-validation")
-    task = whole_task(config)
-    splits = split_folds(
-        task, options.folds, options.kind, options.repeats, groups, split_seed(config)
-    )
-    fold_task(config, task.dataset, splits[0])  # raises its errors before a file is written
+    task, splits = checked_folds(config, options, groups)
     if folder is not None and not resume:
         run_folder.create(config, folder)
         fold_files.write_options(folder, options)
@@ -100,6 +95,33 @@ def cross_validate(
         if folder is not None:
             fold_files.write_summary(found, task)
     return found
+
+
+def checked_folds(
+    config: ExperimentConfig, options: FoldConfig, groups: np.ndarray | None = None
+) -> tuple[Task, list[Fold]]:
+    """Return the data of a cross-validation and its folds, after all checks of both.
+
+    Args:
+        config: the experiment.
+        options: options of the folds.
+        groups: as for `cross_validate`. Default: None.
+
+    Raises:
+        ValueError, TypeError, OSError: as for `cross_validate`.
+    """
+    if not config.ensemble.is_one:
+        raise ValueError("ensemble is for one run, but each fold trains one model: leave it out")
+    if cluster() is not None or config.strategy == "multi_worker":
+        raise ValueError("folds is trained on one machine: leave out multi_worker and TF_CONFIG")
+    if config.nonfinite == "roll_back":
+        raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
+    task = whole_task(config)
+    splits = split_folds(
+        task, options.folds, options.kind, options.repeats, groups, split_seed(config)
+    )
+    fold_task(config, task.dataset, splits[0])
+    return task, splits
 
 
 def _all_results(

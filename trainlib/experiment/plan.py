@@ -13,6 +13,8 @@ import tensorflow as tf
 from trainlib.data import Examples
 from trainlib.experiment import run_folder
 from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.cross_validation import checked_folds
+from trainlib.experiment.ensemble_checks import check_ensemble
 from trainlib.experiment.ensemble_config import EnsembleConfig
 from trainlib.experiment.fold_results import FoldConfig
 from trainlib.experiment.preparation import PreparedRun, prepare_run
@@ -50,7 +52,12 @@ def plan_lines(
     workers = cluster() if config.strategy in ("auto", "multi_worker") else None
     if workers is not None:
         alone = dataclasses.replace(alone, strategy="one_device")
-    prepared = prepare_run(alone, build_task(alone), Session(), measure=False)
+    task = build_task(alone)
+    if not config.ensemble.is_one:
+        check_ensemble(config, task)
+    if folds is not None:
+        checked_folds(config, folds)
+    prepared = prepare_run(alone, task, Session(), measure=False)
     rows = {
         "data": _data(prepared),
         "task": _task(prepared),

@@ -23,7 +23,7 @@ from trainlib.training.files import (
     write_atomically,
     write_text,
 )
-from trainlib.training.paths import absolute, shown
+from trainlib.training.paths import absolute, existing_part, shown
 
 fcntl: ModuleType | None
 try:
@@ -118,6 +118,20 @@ def make(config: ExperimentConfig, run_dir: Path | None = None, prefix: str = ""
     check_free(path)
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def new_folder(config: ExperimentConfig, prefix: str) -> Iterator[Path]:
+    """Make a folder with the default name as for `make`; remove it if it is empty at the end."""
+    existed = existing_part(absolute(RUNS))
+    path = make(config, None, prefix)
+    try:
+        yield path
+    finally:
+        for folder in (path, path.parent):
+            if folder != existed:
+                with contextlib.suppress(OSError):  # it is not empty
+                    folder.rmdir()
 
 
 def _make_new(path: Path) -> Path:
