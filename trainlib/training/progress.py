@@ -226,6 +226,7 @@ class Recovery:
             raise NonFiniteError(f"{request.reason}; {why}", progress.global_batch)
         now = self._context.trainable_flags
         self._set_flags(found.metadata.get("trainable"))
+        found = found.renamed(self._other_names(found))
         state = found.tree("state", self._context.programs.variables)
         # A rate that a callback has reduced since then stays reduced.
         opt_state = with_hyperparams_of(state.opt_state, self._context.state.opt_state)
