@@ -12,7 +12,8 @@ import tensorflow as tf
 from helpers.trainers import TrainerPool
 
 import trainlib as tl
-from trainlib.callbacks import EarlyStopping, StopAfter
+from trainlib.callbacks import Callback, EarlyStopping, SetTrainable, StopAfter, Unfreeze
+from trainlib.training.callback import Requests, TrainingStatus
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(20, 3)).astype("float32")
@@ -170,6 +171,29 @@ def test_swa_of_batch_normalization_needs_arrays(make: Any) -> None:
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(BATCH)
     with pytest.raises(ValueError, match=r"give arrays, or use tl\.ema"):
         make("swa").fit(data, epochs=4, verbose=0)
+
+
+class Thaw(Callback):
+    """Trains the batch normalization from the second epoch on, without saying so before."""
+
+    def on_epoch_end(self, status: TrainingStatus) -> Requests:
+        return SetTrainable("norm") if status.epoch == 1 else None
+
+
+@pytest.mark.parametrize(
+    ("callback", "epochs"), [(Unfreeze({2: "norm"}), 0), (Thaw(), 1)], ids=["announced", "not"]
+)
+def test_batch_normalization_is_not_unfrozen_over_a_stream(callback: Callback, epochs: int) -> None:
+    model, data = net(), tf.data.Dataset.from_tensor_slices((X, Y)).batch(BATCH)
+    model.get_layer("norm").trainable = model.get_layer("hidden").trainable = False
+    trainer = tl.Trainer(
+        model, "mean_squared_error", tl.sgd(0.05), average=AVERAGES["swa"], execution="graph"
+    )
+    with pytest.raises(ValueError, match=r"give arrays, or use tl\.ema"):
+        trainer.fit(data, epochs=4, verbose=0, callbacks=[callback])
+    assert trainer.state.step == epochs * EPOCH
+    trainer.fit(data, epochs=2, verbose=0, callbacks=[Unfreeze({1: "hidden"})])
+    assert "hidden/kernel" in trainer.state.params
 
 
 def test_what_is_no_average_is_refused() -> None:

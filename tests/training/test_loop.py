@@ -20,6 +20,7 @@ from helpers.trees import arrays, assert_close, bits
 
 import trainlib as tl
 from trainlib.callbacks import Callback, EarlyStopping, ReduceLROnPlateau
+from trainlib.training.results import ResultsReader
 
 SOAK = pytest.mark.soak
 POOL = TrainerPool(trainer_of)
@@ -123,6 +124,71 @@ def test_a_callback_may_stop_a_run_within_an_epoch(make):
     history = trainer.fit((X, Y), batch_size=BATCH, epochs=9, callbacks=[AtSeven()])
     assert [results["epoch"] for results in history] == [1]
     assert trainer.state.step.numpy() == 7
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)], ids=["first", "last"])
+def test_a_stop_that_is_not_resumable_takes_effect(order, make):
+    enough, pause = tl.callbacks.Stop("enough"), tl.callbacks.Stop("pause", resumable=True)
+    ends = []
+
+    class End(Callback):
+        def on_train_end(self, status):
+            ends.append((status.stop, status.finished))
+
+    functions = [lambda status: enough, lambda status: pause][order]
+    history = make().fit((X, Y), epochs=9, callbacks=[*functions, End()])
+    assert len(history) == 1
+    assert ends == [(enough, True)]
+
+
+class SaveAtEnd(Callback):
+    """Saves when the run ends; raises `error` in a method."""
+
+    def __init__(self, method, error):
+        setattr(self, method, self.fail)
+        self.error = error
+
+    def fail(self, status):
+        if status.epoch == 2:
+            raise self.error
+
+    def on_train_end(self, status):
+        return tl.callbacks.Save()
+
+
+@pytest.mark.parametrize(
+    ("method", "saved"), [("on_train_batch_end", [(2, 1)]), ("on_epoch_end", [])]
+)
+def test_a_run_that_fails_saves_only_where_it_can_be_resumed(method, saved, make, tmp_path):
+    callbacks = [SaveAtEnd(method, RuntimeError("no"))]
+    with pytest.raises(RuntimeError):
+        make(seconds_per_call=0.0).fit(
+            (X[:15], Y[:15]),
+            batch_size=5,
+            epochs=3,
+            callbacks=callbacks,
+            checkpoints=tmp_path,
+        )
+    positions = tl.Checkpoints(tmp_path).positions()
+    assert [tuple(x) for x in positions] == saved
+
+
+def test_an_interruption_between_a_call_and_its_position_saves_nothing(make, tmp_path, monkeypatch):
+    seen, calls = ResultsReader.batches_seen, []
+
+    def interrupted(self):
+        calls.append(seen(self))
+        if calls[-1] == 4:
+            raise KeyboardInterrupt
+        return calls[-1]
+
+    monkeypatch.setattr(ResultsReader, "batches_seen", interrupted)
+    trainer = make(seconds_per_call=0.0, nonfinite="stop")
+    callbacks = [SaveAtEnd("on_test_batch_end", None)]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit((X, Y), batch_size=5, epochs=3, callbacks=callbacks, checkpoints=tmp_path)
+    assert trainer.state.step.numpy() == 4
+    assert tl.Checkpoints(tmp_path).positions() == []
 
 
 def test_the_history_holds_the_results_the_rate_and_the_seconds():

@@ -41,6 +41,8 @@ class NonFiniteError(FloatingPointError):
 class Stop(NamedTuple):
     """Request to end the run: at once, or from `on_epoch_end` after the epoch.
 
+    Of several requests, one that is not resumable takes effect.
+
     Attributes:
         reason: why, in a few words. Default: "".
         resumable: whether the run is interrupted rather than finished, to be resumed from a
@@ -252,7 +254,11 @@ class Callback:
         """Called after an epoch and its validation; `status.results` are its results."""
 
     def on_train_end(self, status: TrainingStatus) -> Requests:
-        """Called after the last epoch, or when a request, an error or the user ends the run."""
+        """Called after the last epoch, or when a request, an error or the user ends the run.
+
+        A `Save` has no effect where an error or the user ended the run within a call to the device
+        or in `on_epoch_end`: the state is ahead of the position at which it would be resumed.
+        """
 
 
 class EachEpoch(Callback):

@@ -48,19 +48,23 @@ def any_worker(strategy: Any, flags: Sequence[bool]) -> list[bool]:
 
 
 def agree_on_requests(strategy: Any, requests: list[Request]) -> list[Request]:
-    """Return the requests; any worker's request to save or to stop applies to all of them."""
+    """Return the requests; any worker's request to save or to stop applies to all of them.
+
+    The run can be resumed unless a worker requests a stop that is not resumable.
+    """
     if not is_multi_worker(strategy):
         return requests
     saves = [r for r in requests if isinstance(r, Save)]
     stops = [r for r in requests if isinstance(r, Stop)]
-    save, best, stop, resumable = any_worker(
-        strategy,
-        [bool(saves), any(r.best for r in saves), bool(stops), any(r.resumable for r in stops)],
+    final = [r for r in stops if not r.resumable]
+    save, best, stop, is_final = any_worker(
+        strategy, [bool(saves), any(r.best for r in saves), bool(stops), bool(final)]
     )
     agreed: list[Request] = [r for r in requests if not isinstance(r, (Save, Stop))]
-    reason = stops[0].reason if stops else "another worker requested it"
+    reasons = [r.reason for r in (final if is_final else stops)]
     if stop:
-        agreed.append(Stop(reason, resumable=resumable))
+        reason = reasons[0] if reasons else "another worker requested it"
+        agreed.append(Stop(reason, resumable=not is_final))
     return [*agreed, Save(best=best)] if save else agreed
 
 

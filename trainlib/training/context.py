@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,9 @@ from trainlib.training.averages import (
     estimate_statistics,
     has_own_statistics,
     overwrite_average,
+    takes_statistics,
 )
+from trainlib.training.batch_statistics import has_batch_norm
 from trainlib.training.batches import Reader
 from trainlib.training.callback import Results
 from trainlib.training.chunks import Chunk
@@ -43,7 +45,12 @@ from trainlib.training.programs import Programs, state_before_first_step
 from trainlib.training.results import ResultsReader
 from trainlib.training.strategies import is_multi_worker
 from trainlib.training.stream_adapter import StreamAdapter
-from trainlib.training.trainable import flags_with, set_trainable_flags, trainable_flags
+from trainlib.training.trainable import (
+    flags_with,
+    matching_layers,
+    set_trainable_flags,
+    trainable_flags,
+)
 from trainlib.training.variables import assign_values, read_values
 from trainlib.transforms.inject import set_hyperparams
 
@@ -279,6 +286,28 @@ class TrainingContext:
         own = list(self.model_metrics())
         validation = [f"val_{name}" for name in own] if has_validation else []
         return [*self.results.names(has_validation), *own, *validation]
+
+    def check_statistics(self, data: DataAdapter, patterns: Iterable[str] = ()) -> None:
+        """Raise `ValueError` if statistics are estimated over data that cannot be read again.
+
+        Args:
+            data: the training data.
+            patterns: patterns of layers that will be trained. Default: none.
+        """
+        if isinstance(data, StreamAdapter) and (
+            self.momenta or any(map(self._takes_statistics_of, patterns))
+        ):
+            raise ValueError(
+                "average is tl.swa, for which the statistics of batch normalization are estimated "
+                "over the training data again, but these are a source of batches: give arrays, or "
+                "use tl.ema"
+            )
+
+    def _takes_statistics_of(self, pattern: str) -> bool:
+        """Return whether statistics will be estimated once layers of a pattern are trained."""
+        if self.model is None or not takes_statistics(self.programs.variables.average):
+            return False
+        return any(map(has_batch_norm, matching_layers(self.model.model, pattern)))
 
     def estimate_statistics(self, chunks: Callable[[], Iterator[Chunk]]) -> None:
         """Estimate the statistics of averaged parameters, if an average needs them.

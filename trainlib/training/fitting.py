@@ -55,15 +55,12 @@ def configure_fit(
         *map(as_callback, settings.callbacks),
     ]
     check_monitored(callbacks, context.result_names(validation_data is not None))
-    for pattern in (pattern for callback in callbacks for pattern in callback.patterns):
+    patterns = [pattern for callback in callbacks for pattern in callback.patterns]
+    for pattern in patterns:
         context.flags_with(pattern, True)
     freq = settings.validation_freq
     adapter = _training_adapter(context, data, settings)
-    if context.momenta and isinstance(adapter, StreamAdapter):
-        raise ValueError(
-            "average is tl.swa, for which the statistics of batch normalization are estimated over "
-            "the training data again, but these are a source of batches: give arrays, or use tl.ema"
-        )
+    context.check_statistics(adapter, patterns)
     config = FitConfig(
         adapter,
         _validation_adapter(context, validation_data, settings),

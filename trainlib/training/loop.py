@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Iterator, Sequence
@@ -79,6 +80,7 @@ class TrainingLoop:
         self.nonfinite_tensor: str | None = None
         self.next_step: NextStep | None = None
         self._recovery = Recovery(context, config.data, config.shuffle, config.callbacks, store)
+        self._has_position = True
         self._latest: tuple[Chunk, int] | None = None
         self._unread_epochs = 0
         self._batches_per_call = 1
@@ -122,8 +124,21 @@ class TrainingLoop:
                     chunks = self.chunks()
             finished = self.progress.stop is None or not self.progress.stop.resumable
         finally:
-            self._apply_requests(self._notify_callbacks("on_train_end", finished))
+            requests = self._notify_callbacks("on_train_end", finished)
+            if not self._has_position:
+                requests = [x for x in requests if not isinstance(x, Save)]
+            self._apply_requests(requests)
         return list(self.progress.history)
+
+    @contextlib.contextmanager
+    def _between_positions(self) -> Iterator[None]:
+        """Context in which the state is ahead of the position: no checkpoint may be saved then.
+
+        If it is left by an error, or by the user, that stays so.
+        """
+        self._has_position = False
+        yield
+        self._has_position = True
 
     def _continues(self) -> bool:
         """Return whether there is another epoch to train."""
@@ -144,10 +159,11 @@ class TrainingLoop:
         validation = self._validate()
         if progress.stop is not None:
             return
-        progress.history = (*progress.history, self._epoch_results(of_layers, validation))
-        requests = self._notify_callbacks("on_epoch_end")
-        progress.epoch, progress.batch, progress.seconds = progress.epoch + 1, 0, 0.0
-        progress.metric_states = None
+        with self._between_positions():
+            progress.history = (*progress.history, self._epoch_results(of_layers, validation))
+            requests = self._notify_callbacks("on_epoch_end")
+            progress.epoch, progress.batch, progress.seconds = progress.epoch + 1, 0, 0.0
+            progress.metric_states = None
         self._began = time.monotonic()
         self._apply_requests(requests)
 
@@ -198,16 +214,17 @@ class TrainingLoop:
             left = (chunk.stop - start) // chunk.rows
             batches = min(self._batches_per_call, left, *self._steps_to_next_callback())
             stop = start + batches * chunk.rows
-            progress.metric_states = program(
-                *loop_arguments(chunk, start, stop), progress.metric_states
-            )
-            if programs.halts:  # it ended after a step that was not finite
-                batches = self.context.results.batches_seen() - progress.global_batch
-                self.nonfinite_tensor = self.context.results.nonfinite_tensor()
-            start += batches * chunk.rows
-            self._latest = chunk, start - chunk.rows
-            progress.batch += batches
-            progress.global_batch += batches
+            with self._between_positions():
+                progress.metric_states = program(
+                    *loop_arguments(chunk, start, stop), progress.metric_states
+                )
+                if programs.halts:  # it ended after a step that was not finite
+                    batches = self.context.results.batches_seen() - progress.global_batch
+                    self.nonfinite_tensor = self.context.results.nonfinite_tensor()
+                start += batches * chunk.rows
+                self._latest = chunk, start - chunk.rows
+                progress.batch += batches
+                progress.global_batch += batches
             self._apply_requests(self._notify_callbacks("on_train_batch_end"))
             self._adjust_call(batches, time.monotonic() - called)
 
@@ -329,7 +346,9 @@ class TrainingLoop:
             elif isinstance(request, RollBack):
                 self._recovery.roll_back(self.progress, request)
             elif isinstance(request, Stop):
-                self.progress.stop = self.progress.stop or request
+                stop = self.progress.stop
+                if stop is None or (stop.resumable and not request.resumable):
+                    self.progress.stop = request
         saves = [request for request in requests if isinstance(request, Save)]
         if saves:
             best = any(request.best for request in saves)
@@ -339,8 +358,11 @@ class TrainingLoop:
         """Train or freeze layers from the next epoch on.
 
         Raises:
-            ValueError: the pattern matches no layer, or the epoch has begun.
+            ValueError: the pattern matches no layer, the epoch has begun, or the data cannot be
+                read again for the statistics of these layers.
         """
+        if request.trainable:
+            self.context.check_statistics(self.config.data, [request.pattern])
         flags = self.context.flags_with(*request)
         if flags == self.context.trainable_flags:
             return
