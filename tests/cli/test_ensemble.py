@@ -7,6 +7,9 @@ import shutil
 
 import pytest
 
+from trainlib.experiment import ensemble, ensemble_average
+from trainlib.experiment.ensemble_members import train_member
+
 
 def test_an_ensemble_is_trained_resumed_evaluated_and_predicts(quick, command, tmp_path):
     done = quick("--ensemble=2", "--run_dir=a")
@@ -36,6 +39,30 @@ def test_an_ensemble_is_trained_resumed_evaluated_and_predicts(quick, command, t
     refused = command("train", "--resume=a", "--epochs=3")
     assert refused.status == 2
     assert refused.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("at", ["member", "average", "report"])
+def test_an_interrupted_ensemble_says_how_to_continue(at, quick, command, tmp_path, monkeypatch):
+    def interrupt(*unused):
+        raise KeyboardInterrupt
+
+    def train_first(state, index):
+        return train_member(state, index) if index == 0 else interrupt()
+
+    with monkeypatch.context() as patch:
+        if at == "report":
+            patch.setattr(ensemble_average, "_write_report", interrupt)
+        else:
+            name = "train_member" if at == "member" else "average_members"
+            patch.setattr(ensemble, name, train_first if at == "member" else interrupt)
+        done = quick("--ensemble=2", "--jobs=1", "--run_dir=a", f"--report={at == 'report'}")
+    how = "resume with: train --resume=a"
+    if at == "report":
+        how = "the run is finished but for its report: report a"
+    assert (done.status, done.errors) == (130, f"train: interrupted; {how}\n")
+    if at != "report":
+        assert command("train", "--resume=a").status == 0
+    assert (tmp_path / "a" / "summary.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ def test_folds_are_trained_printed_and_written(quick, command, tmp_path):
     again = command("train", "--resume=a")
     assert again.err.splitlines() == [head]
     assert again.out.splitlines() == [*scores, folder]
+    refused = command("train", "--resume=a", "--dry_run")
+    assert refused.status == 2
+    assert "--dry_run is for a new cross-validation" in refused.err
     refused = command("train", "--resume=a", "--epochs=3")
     assert refused.status == 2
     assert "--epochs cannot change in a cross-validation that is resumed" in refused.err

@@ -89,6 +89,18 @@ def test_a_table_on_standard_input_is_predicted(delimiter, table_run, command, s
     np.testing.assert_allclose(numbers(done.out)[1], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_table_on_standard_input_may_begin_with_the_letters_of_an_archive(
+    table_run, command, standard_input
+):
+    table = "PK,b,a\n" + "".join(f"7,{b:.9g},{a:.9g}\n" for a, b in ROWS[:7])
+    standard_input(table.encode())
+    done = command("predict", "--run_dir=run", "--data=-")
+    ignored = "predict: columns ignored, which the model does not take: PK\n"
+    assert (done.status, done.err) == (0, ignored)
+    expected = table_run.predict(ROWS[:7], verbose=0)
+    np.testing.assert_allclose(numbers(done.out)[1], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_arrays_on_standard_input_are_predicted(command, run_dir, standard_input):
     x, file = load_dataset("digits").test.x[:5], io.BytesIO()
     np.savez(file, x=x)

@@ -377,7 +377,7 @@ def refused(done, message):
         ("--model=own_models:big", "module 'own_models' has no attribute 'big'"),
         ("--model=own_models:none", "must return a keras.Model, got NoneType"),
         ("--run_dir=own_models.py", "run_dir own_models.py: exists already"),
-        ("--run_dir=own_models.py/a", "own_models.py/a: Not a directory"),
+        ("--run_dir=own_models.py/a", "there is no folder own_models.py/a"),
     ],
 )
 def test_bad_input_gets_one_line_and_leaves_no_folder(flag, message, own_models, command, tmp_path):

@@ -45,6 +45,16 @@ def test_a_run_begins_with_the_pretrained_layers_and_a_resumed_one_does_not_pret
     assert stage["loss"] == kept["history"][-1]["loss"] and "history" not in stage
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_the_pretraining(tmp_path):
+    (tmp_path / "file").touch()
+    lines = []
+    with pytest.raises(ValueError, match="^run_dir .*: there is no folder"):
+        tl.run_experiment(
+            experiment(*FLAGS), tmp_path / "file" / "a", session=Session(log=lines.append)
+        )
+    assert not lines
+
+
 def test_data_without_labels_are_a_file_of_inputs_or_another_data_set(tmp_path):
     x = np.random.default_rng(0).integers(0, 16, (30, 8, 8)).astype("uint8")
     np.savez(tmp_path / "inputs.npz", x=x)

@@ -160,6 +160,23 @@ def test_epochs_may_change_where_a_custom_schedule_is_a_function_of_the_step(
     assert resumed_config(folder, {"epochs": 20}).epochs == 20
 
 
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("tune.json", "a search, not of a run: resume it with tune --resume=run$"),
+        ("compare.json", "a comparison, not of a run: resume it with compare --resume=run$"),
+        ("folds.json", "a cross-validation, not of a run: resume it with train --resume=run$"),
+    ],
+)
+def test_the_folder_of_several_runs_is_refused(file, message, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = run()
+    (folder / file).touch()
+    for resumed in (resumed_config, resumed_ensemble):
+        with pytest.raises(ValueError, match=f"^run is the folder of {message}"):
+            resumed(folder, {})
+
+
 def test_policies_for_steps_that_are_not_finite_may_change_where_steps_are_tested(run):
     config = resumed_config(run("--nonfinite=stop"), {"nonfinite": "skip"})
     assert config.nonfinite == "skip"

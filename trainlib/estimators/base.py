@@ -124,6 +124,7 @@ class TrainlibEstimator(BaseEstimator):  # type: ignore[misc]
             classes: all classes that there are. Default: None, those of y.
         """
         arrays = self._arrays(X, y, sample_weight, previous is None, classes)
+        arrays = self._with_class_weights(arrays)
         config = configuration(self, self._seed())
         if epochs is not None:
             config = dataclasses.replace(config, epochs=epochs, monitors=())
@@ -159,6 +160,10 @@ class TrainlibEstimator(BaseEstimator):  # type: ignore[misc]
     def _with_targets(self, arrays: Arrays, reset: bool, classes: Any = None) -> Arrays:
         """Return examples with the targets that a loss takes; `reset` says that they are new."""
         raise NotImplementedError
+
+    def _with_class_weights(self, arrays: Arrays) -> Arrays:
+        """Return training examples with their weights times those of their classes, if any."""
+        return arrays
 
     def _target_names(self) -> TargetNames:
         """Return what is known about the targets."""

@@ -13,6 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from trainlib.core.checks import first_of
 from trainlib.estimators.base import TrainlibEstimator
 from trainlib.estimators.examples import Arrays, TargetNames
 from trainlib.experiment.config import ExperimentConfig
@@ -93,7 +94,8 @@ class TrainlibClassifier(ClassifierMixin, TrainlibEstimator):  # type: ignore[mi
         config: a `tl.ExperimentConfig` with all other settings. Its data set and what it writes
             into files are not used. Default: None.
         class_weight: weights of the classes, {class: weight}, others having 1; or "balanced": every
-            class has the same total weight. They multiply `sample_weight`. Default: None, all 1.
+            class has the same total weight. They multiply `sample_weight`; validation examples have
+            none. Default: None, all 1.
 
     Attributes:
         n_features_in_: number of columns.
@@ -223,23 +225,30 @@ class TrainlibClassifier(ClassifierMixin, TrainlibEstimator):  # type: ignore[mi
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"y has the classes {list(unknown)}, which fit did not know")
-        weights = arrays.weights
-        if self.class_weight is not None:
-            factors = compute_sample_weight(self.class_weight, y)
-            weights = factors if weights is None else factors * weights
-        check_several_classes(self.classes_, y, weights)
-        return Arrays(arrays.x, np.searchsorted(self.classes_, y).astype(np.int32), weights)
+        check_several_classes(self.classes_, y, arrays.weights)
+        return arrays._replace(y=np.searchsorted(self.classes_, y).astype(np.int32))
 
     def _with_labels(self, arrays: Arrays, reset: bool) -> Arrays:
         """Return examples of which each may have several classes."""
-        if self.class_weight is not None:
-            raise ValueError("class_weight is for one class of each example: give sample_weight")
         y = arrays.y.toarray() if hasattr(arrays.y, "toarray") else arrays.y
         if reset:
             self.classes_, self._label_dtype = np.arange(y.shape[1]), y.dtype
         elif self._label_dtype is None or y.shape[1] != len(self.classes_):
             raise ValueError(f"y has {y.shape[1]} labels, unlike the targets of fit")
         return arrays._replace(y=y.astype(np.float32))
+
+    def _with_class_weights(self, arrays: Arrays) -> Arrays:
+        if self.class_weight is None:
+            return arrays
+        if self._label_dtype is not None:
+            raise ValueError("class_weight is for one class of each example: give sample_weight")
+        if isinstance(self.class_weight, Mapping):
+            factors = class_factors(self.class_weight, self.classes_)[arrays.y]
+        else:
+            factors = compute_sample_weight(self.class_weight, arrays.y)
+        weights = factors if arrays.weights is None else factors * arrays.weights
+        check_several_classes(self.classes_, arrays.y, weights)
+        return arrays._replace(weights=weights)
 
     def _target_names(self) -> TargetNames:
         labels = self._label_dtype is not None
@@ -270,6 +279,22 @@ def loss_of(estimator: Any) -> str:
         return full_name("loss", getattr(name, "name", name))
     except (TypeError, ValueError, AttributeError):
         return AUTO
+
+
+def class_factors(class_weight: Mapping[Any, float], classes: np.ndarray) -> np.ndarray:
+    """Return the weight of each class, 1 for one without a weight.
+
+    Raises:
+        ValueError: there is no such class.
+    """
+    indices = {name: i for i, name in enumerate(classes)}
+    factors = np.ones(len(classes))
+    for name, weight in class_weight.items():
+        if name not in indices:
+            shown = first_of([repr(x) for x in classes.tolist()], 8)
+            raise ValueError(f"class_weight: there is no class {name!r}; the classes are {shown}")
+        factors[indices[name]] = weight
+    return factors
 
 
 def check_labels(y: Any) -> str:
