@@ -47,6 +47,15 @@ def test_weights_multiply_the_mask(shape):
         assert float(found[name].compute()) == pytest.approx(expected, rel=1e-14)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_weights_that_are_not_floating_multiply_the_mask_of_a_metric(dtype):
+    weight = np.array([1, 0, 1, 1], dtype)
+    metrics = {"mse": tl.metrics.mean(tl.losses.mean_squared_error)}
+    found = evaluated(model(), weight=(weight,), metrics=metrics)["mse"]
+    counted = MASK & weight.astype(bool)[:, None]
+    assert float(found.compute()) == pytest.approx(LOSSES[counted].mean(), rel=1e-14)
+
+
 def test_the_gradient_is_that_of_the_masked_mean():
     state = tl.init_state(tf.constant(2.0, tf.float64), (), tl.sgd(1.0))
     config = tl.StepConfig(model(), tl.losses.mean_absolute_error, tl.sgd(1.0))

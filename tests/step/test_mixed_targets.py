@@ -31,6 +31,14 @@ def test_weights_count_for_both_targets():
     np.testing.assert_array_equal(alone.share, share)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_weights_that_are_not_floating_do_not_round_the_share(dtype):
+    w, other = np.array([1, 0, 1], dtype), np.array([1, 1, 1], dtype)
+    mixed, weight = mix_targets((FIRST, w), (SECOND, other), SHARE)
+    np.testing.assert_array_equal(weight, [1, 0.25, 1])
+    np.testing.assert_array_equal(mixed.share, [1, 0, 0.25])
+
+
 def test_weights_of_the_steps_of_a_sequence():
     w, other = np.ones((3, 4), "f4"), np.zeros((3, 4), "f4")
     mixed, weight = mix_targets((FIRST, w), (SECOND, other), SHARE)

@@ -33,6 +33,12 @@ def widen(x: Any) -> Any:
     return tf.cast(x, compute_dtype(x.dtype))
 
 
+def as_floating(x: Any, dtype: Any) -> Any:
+    """Return a tensor, cast to a dtype if it holds integers or bools."""
+    x = tf.convert_to_tensor(x)
+    return x if x.dtype.is_floating else tf.cast(x, dtype)
+
+
 def map_values(function: Callable[[Any], Any], x: Any) -> Any:
     """Return a function of each element of a gradient; `tf.IndexedSlices` stay as such."""
     if not isinstance(x, tf.IndexedSlices):

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainlib.core.tree import widen, with_rank
+from trainlib.core.tree import as_floating, widen, with_rank
 from trainlib.core.types import Tensor
 
 INDICES = "[batch, ...], [batch, ..., 1]"
@@ -44,7 +44,7 @@ def match_labels(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         ValueError: the shapes do not match.
     """
     y, p = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
-    p = widen(p) if p.dtype.is_floating else tf.cast(p, tf.float32)
+    p = widen(as_floating(p, tf.float32))
     if p.shape.rank > 1 and p.shape[-1] != 1:
         if y.shape.rank == p.shape.rank and y.shape[-1] == 1:
             y = y[..., 0]

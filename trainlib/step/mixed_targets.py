@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.tree import with_rank
+from trainlib.core.tree import as_floating, with_rank
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Loss, LossByOutput, Masked
 from trainlib.metrics import Metric, OutputMetric
@@ -63,7 +63,7 @@ def mix_targets(first: Batch, second: Batch, share: Tensor) -> Batch:
         return (MixedTargets(y, other, share),)
 
     def parts(w: Tensor, w_2: Tensor) -> tuple[Tensor, Tensor]:
-        w = tf.convert_to_tensor(w)
+        w, w_2 = (as_floating(x, share.dtype) for x in (w, w_2))
         s = with_rank(tf.cast(share, w.dtype), w.shape.rank)
         return s * w, s * w + (1 - s) * w_2
 
