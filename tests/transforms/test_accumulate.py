@@ -142,9 +142,13 @@ def test_a_window_of_weight_0_makes_no_update():
     assert state.step == 0 and state.micro_step == 0 and state.inner.step == 0
 
 
-@pytest.mark.parametrize("wrap", [tl.chain, tl.apply_if_finite, "masked", "partition", "freeze"])
+@pytest.mark.parametrize(
+    "wrap",
+    [tl.chain, tl.apply_if_finite, tl.lookahead, "masked", "partition", "freeze", "sam"],
+)
 def test_wrappers_pass_the_weight_on(wrap):
     wraps = {
+        "sam": lambda tx: tl.sam(tx, rho=0.0),
         "masked": lambda tx: tl.masked(tx, lambda path: True),
         "partition": lambda tx: tl.partition({"all": tx}, lambda path: "all"),
         "freeze": lambda tx: tl.freeze(tx, lambda path: False),
@@ -159,8 +163,9 @@ def test_wrappers_pass_the_weight_on(wrap):
         )
     )
     state = tl.init_state(params, (), tx)
-    state, _ = step(state, (tf.zeros([1, 1]), tf.fill([1, 1], -1.0)))
-    state, _ = step(state, (tf.zeros([3, 1]), tf.fill([3, 1], 1.0)))
+    for rows, target in ((1, -1.0), (3, 1.0)):
+        for _ in range(2 if wrap == "sam" else 1):  # An update of sam takes two calls.
+            state, _ = step(state, (tf.zeros([rows, 1]), tf.fill([rows, 1], target)))
     np.testing.assert_allclose(state.params["w"], 1.0)
 
 

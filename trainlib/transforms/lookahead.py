@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from trainlib.core.checks import check_integer, check_number
 from trainlib.core.tree import leafwise, widen
-from trainlib.core.types import Optimizer, State, Tensor, Tree, check_optimizer
+from trainlib.core.types import (
+    Optimizer,
+    State,
+    Tensor,
+    Tree,
+    check_optimizer,
+    forwarded_args,
+    update_with,
+)
 
 
 class LookaheadState(NamedTuple):
@@ -76,9 +84,11 @@ def lookahead(fast: Optimizer, sync_period: int = 5, slow_step_size: float = 0.5
         slow = tf.nest.map_structure(widen, params)
         return LookaheadState(tf.zeros([], tf.int64), slow, fast.init(params))
 
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, LookaheadState]:
+    def update(
+        grads: Tree, state: State, params: Tree, **extra: Any
+    ) -> tuple[Tree, LookaheadState]:
         t = state.step + 1
-        updates, inner = fast.update(grads, state.inner, params)
+        updates, inner = update_with(fast, grads, state.inner, params, **extra)
         updates, slow = leafwise(
             lookahead_leaf,
             updates,
@@ -89,4 +99,4 @@ def lookahead(fast: Optimizer, sync_period: int = 5, slow_step_size: float = 0.5
         )
         return updates, LookaheadState(t, slow, inner)
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, forwarded_args(fast))

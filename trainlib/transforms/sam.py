@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from trainlib.core.checks import check_number
 from trainlib.core.norms import global_norm
 from trainlib.core.tree import leafwise, widen
-from trainlib.core.types import Optimizer, State, Tensor, Tree, check_optimizer
+from trainlib.core.types import (
+    Optimizer,
+    State,
+    Tensor,
+    Tree,
+    check_optimizer,
+    forwarded_args,
+    update_with,
+)
 from trainlib.transforms.states import select
 
 
@@ -82,7 +90,7 @@ def sam(optimizer: Optimizer, rho: float = 0.05) -> Optimizer:
         center = tf.nest.map_structure(widen, params)
         return SamState(tf.zeros([], tf.int64), center, optimizer.init(params))
 
-    def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, SamState]:
+    def update(grads: Tree, state: State, params: Tree, **extra: Any) -> tuple[Tree, SamState]:
         climbs = state.step % 2 == 0
         moves, center = leafwise(
             sam_leaf,
@@ -94,7 +102,7 @@ def sam(optimizer: Optimizer, rho: float = 0.05) -> Optimizer:
             climbs=climbs,
         )
         at = tf.nest.map_structure(lambda c, w: tf.cast(c, w.dtype), center, params)
-        updates, inner = optimizer.update(grads, state.inner, at)
+        updates, inner = update_with(optimizer, grads, state.inner, at, **extra)
 
         def descend(move: Tensor, u: Tensor) -> Tensor:
             return move if u is None else tf.where(climbs, move, move + u)
@@ -103,4 +111,4 @@ def sam(optimizer: Optimizer, rho: float = 0.05) -> Optimizer:
             state.step + 1, center, select(climbs, state.inner, inner)
         )
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, forwarded_args(optimizer))
