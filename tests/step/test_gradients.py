@@ -72,6 +72,20 @@ def test_replicas_that_share_their_sums_make_the_step_of_the_whole_batch(name, c
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
+def test_a_part_without_weight_keeps_the_gradient_of_a_small_penalty(execution):
+    config = tl.StepConfig(linear, tl.losses.mean_squared_error, tl.sgd(), regularizer=tl.l2(1e-6))
+    state = tl.init_state(linear_params("float32"), (), tl.sgd())
+    state = state._replace(params={name: 1e-3 * w for name, w in state.params.items()})
+
+    def gradients(state, batch):
+        part = tl.compute_gradients(config, state, batch, all_reduce=lambda tree: tree)
+        return tl.reduce_gradients(part, lambda tree: tree).grads
+
+    grads = EXECUTIONS[execution](gradients)(state, linear_batch(np.zeros(8), "float32"))
+    np.testing.assert_allclose(grads["kernel"], 2e-6 * 1e-3 * KERNEL, rtol=1e-6)
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
 def test_unscaled_gradients_are_those_computed_by_hand(execution):
     scale = tl.static_loss_scale(2.0**10)
     config = tl.StepConfig(linear, tl.losses.mean_squared_error, tl.sgd(), loss_scale=scale)

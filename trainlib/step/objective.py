@@ -146,7 +146,9 @@ def objective_of_part(sums: LossSums, output: ModelOutput, batch: Batch) -> tupl
     if part is not None and losses.shape[0] != part.rows:
         number = number // tf.shape(losses)[0] * part.rows
     size = tf.cast(number, sums.total.dtype)
-    tiny = tf.constant(1e-30, sums.count.dtype)
+    # Too small to change a sum of weights, and large enough that the product with the gradient of a
+    # penalty does not underflow in float32 (below 1e-38).
+    tiny = tf.constant(1e-18, sums.count.dtype)
     omega = tf.where(sums.count == 0, tiny, sums.count) / size
     return sums.total / size + omega * sums.penalty, omega
 
