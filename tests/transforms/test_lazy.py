@@ -98,6 +98,18 @@ def test_dense_gradients_with_rows_of_zeros_give_the_same(name):
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
+def test_a_sparse_gradient_without_rows_changes_no_row(execution):
+    tx = tl.lazy(OPTIMIZERS["clipped"]())
+    step = EXECUTIONS[execution](lambda i, v, *s: _step(tx, i, v, *s))
+    params = {"embeddings": tf.constant(START)}
+    params, state = step(tf.constant(INDICES[0]), tf.constant(VALUES[0]), params, tx.init(params))
+    after, new = step(tf.zeros([0], tf.int64), tf.zeros([0, WIDTH], tf.float64), params, state)
+    for x, y in zip(slots((after, new)), slots((params, state)), strict=True):
+        assert_same_bits(x, y)
+    assert int(new[1].step) == 2
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
 def test_every_execution_gives_the_same(execution):
     tx = tl.lazy(tl.adam(LEARNING_RATE))
     params = {"embeddings": tf.constant(START)}

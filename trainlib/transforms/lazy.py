@@ -159,7 +159,8 @@ def _rows(g: tf.IndexedSlices) -> _Rows:
     """Return the rows of a sparse gradient, each with the sum of its gradients."""
     order = tf.argsort(g.indices, stable=True)
     index, values = tf.gather(g.indices, order), tf.gather(widen(g.values), order)
-    starts = tf.concat([[True], index[1:] != index[:-1]], 0)
+    # By comparison with the one before, in a form that holds for no indices too.
+    starts = index != tf.concat([index[:1] - 1, index[:-1]], 0)
     row, count = tf.cumsum(tf.cast(starts, tf.int32)) - 1, tf.shape(index)[0]
     total = tf.gather(tf.math.unsorted_segment_sum(values, row, count), row)
     first = tf.gather(tf.math.unsorted_segment_min(tf.range(count), row, count), row)
