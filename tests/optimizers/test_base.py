@@ -170,6 +170,19 @@ def test_a_checked_factory_takes_schedules_tensors_and_what_is_not_declared():
         prodigy(beta_3=1.0)
 
 
+@checked
+def muon(ns_steps=5):
+    """A factory with the declarations of `muon`."""
+    return recorded()[0]
+
+
+@pytest.mark.parametrize("steps", [5.0, np.float64(5), True, "5", None])
+def test_a_checked_factory_takes_integers_only_where_one_is_declared(steps):
+    assert isinstance(muon(np.int64(5)), Optimizer) and isinstance(muon(tf.constant(5)), Optimizer)
+    with pytest.raises(TypeError, match="^ns_steps must be an integer, got"):
+        muon(steps)
+
+
 def test_map_update_rule_returns_the_updates_and_each_slot():
     def rule(g, x, y, hp):
         return g * hp.factor, x, None

@@ -93,3 +93,12 @@ def test_noise_keeps_none_and_counts_calls():
     assert updates["a"].dtype == tf.float32 and updates["b"] is None and state.step == 1
     with pytest.raises(ValueError, match="eta must be at least 0"):
         tl.add_noise(-1.0, seed=1)
+
+
+def test_the_seed_of_the_noise_is_an_integer_or_a_tensor():
+    with pytest.raises(TypeError, match="seed must be an integer, got 0.5"):
+        tl.add_noise(seed=0.5)
+    ours, expected = (
+        noise_of(tl.add_noise(seed=x), 0, (3,)) for x in (tf.constant(7, tf.int64), 7)
+    )
+    np.testing.assert_array_equal(ours["w"], expected["w"])

@@ -57,8 +57,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from trainlib.core.checks import check_choice, check_not_class, check_number
-from trainlib.core.hyperparameters import Declaration, declared
+from trainlib.core.checks import check_not_class
+from trainlib.core.hyperparameters import check_declared, declared
 from trainlib.core.tree import full_like, is_zero, leafwise, resolve_mask, scalar, widen
 from trainlib.core.types import Optimizer, ScalarOrSchedule, State, Tensor, Tree, rate_at
 from trainlib.transforms.decay import Mask, with_weight_decay
@@ -110,7 +110,8 @@ def checked(factory: Factory) -> Factory:
     Raises:
         ValueError: when the factory is called with a number out of its range or with a string that
             is none of the choices.
-        TypeError: when it is called with something else than a number where one is declared.
+        TypeError: when it is called with something else than a number or an integer where one is
+            declared.
     """
     signature = inspect.signature(factory)
     name = factory.__name__
@@ -124,21 +125,11 @@ def checked(factory: Factory) -> Factory:
                 may_be_scheduled = {argument, f"{name}.{argument}"} & SCHEDULED
                 if may_be_scheduled and callable(value):
                     check_not_class(argument, "a number or a schedule", value)
-                else:
-                    _check(argument, value, declaration)
+                elif not tf.is_tensor(value):
+                    check_declared(argument, value, declaration)
         return factory(*bound.args, **bound.kwargs)
 
     return checking  # type: ignore[return-value]
-
-
-def _check(name: str, value: Any, declaration: Declaration) -> None:
-    """Raise unless a value is as declared."""
-    if value is None and declaration.optional:
-        return
-    if declaration.type in ("float", "int"):
-        check_number(name, value, **declaration.range._asdict())
-    elif declaration.choices:
-        check_choice(name, value, declaration.choices)
 
 
 def from_update_rule(

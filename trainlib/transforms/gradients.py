@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from trainlib.core.checks import check_number
+from trainlib.core.checks import check_integer, check_number
 from trainlib.core.tree import compute_dtype, leafwise, scalar
 from trainlib.core.types import Optimizer, Schedule, State, Tensor, Tree
 from trainlib.transforms.chain import no_state
@@ -177,7 +177,8 @@ def add_noise(eta: float = 0.01, gamma: float = 0.55, *, seed: int) -> Optimizer
     """
     check_number("eta", eta, at_least=0)
     check_number("gamma", gamma, at_least=0)
-    check_number("seed", seed)
+    if not tf.is_tensor(seed):
+        check_integer("seed", seed)
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, StepState]:
         k = tf.cast(state.step, tf.float64)
