@@ -300,6 +300,24 @@ def test_structures_that_differ_are_refused_with_the_expected_one(other):
             call()
 
 
+@pytest.mark.parametrize("decay_form", ["pre", "add", "l2"])
+def test_a_mask_may_be_a_tuple_for_a_list_of_parameters(decay_form):
+    params, found = [tf.fill([2, 2], 2.0), tf.ones([2])], []
+    for mask in ([True, False], (True, False)):
+        options = {"weight_decay": 0.5, "decay_form": decay_form, "decay_mask": mask}
+        for tx in (tl.adamw(0.5, **options), tl.muon(0.5, muon_mask=mask, **options)):
+            found.append(tx.update(params, tx.init(params), params)[0])
+    assert_equal(found[:2], found[2:])
+
+
+def test_parameters_may_be_a_tuple_and_their_gradients_a_list():
+    tx = tl.adamw(0.5, weight_decay=0.5)
+    params = (tf.constant(1.0), tf.constant(2.0))
+    expected, _ = tx.update(params, tx.init(params), params)
+    updates, _ = tx.update(list(params), tx.init(params), params)
+    assert_equal(tuple(updates), expected)
+
+
 def test_lists_and_tuples_are_the_same_structure():
     grads = [tf.constant(1.0), (tf.constant(2.0),)]
     (updates,) = tree.leafwise(double, grads)

@@ -11,6 +11,7 @@ from helpers.exact import B1, B2
 from helpers.executions import WITHOUT_XLA
 
 import trainlib as tl
+from trainlib.transforms import with_weight_decay
 from trainlib.verify.compare import difference
 from trainlib.verify.trajectory import run_optimizer
 
@@ -189,6 +190,65 @@ def test_masks_in_a_part_use_the_complete_paths():
     updates, _ = tx.update(zeros, tx.init(params), params)
     assert tf.reduce_all(updates["encoder"][0].kernel == -1)
     assert tf.reduce_all(updates["encoder"][0].bias == 0)
+
+
+def decaying(mask):
+    """Return optimizers of parts of the parameters whose weight decay has a mask."""
+    adamw = tl.adamw(0.5, weight_decay=0.5, decay_mask=mask)
+    muon = tl.muon(0.5, weight_decay=0.5, adam_weight_decay=0.5, decay_mask=mask)
+    lars = with_weight_decay(tl.lars(0.5, ratio_mask=mask), 0.5, 0.5, "pre", mask)
+
+    def label(path):
+        return path.split("/")[0]
+
+    return {
+        "masked": tl.masked(tl.add_decayed_weights(0.5, mask), "head/.*"),
+        "freeze": tl.freeze(adamw, "encoder/.*"),
+        "partition": tl.partition({"encoder": adamw, "head": adamw}, label),
+        "muon": tl.partition({"encoder": muon, "head": muon}, label),
+        "lars": tl.partition({"encoder": lars, "head": lars}, label),
+        "nested": tl.freeze(tl.partition({"0": adamw, "1": adamw}, lambda path: path[8]), "head.*"),
+        "param_rules": tl.param_rules(
+            "head/.*:learning_rate*=0.5",
+            tl.adamw,
+            learning_rate=0.5,
+            weight_decay=0.5,
+            decay_mask=mask,
+        ),
+    }
+
+
+@pytest.mark.parametrize("autograph", [None, False, True])
+@pytest.mark.parametrize("name", decaying(None))
+def test_an_expression_may_match_nothing_in_a_part(name, autograph):
+    params, found = nested(), []
+    for mask in ("encoder/0/.*", lambda path: path.startswith("encoder/0/")):
+        tx = decaying(mask)[name]
+        update = tx.update if autograph is None else tf.function(tx.update, autograph=autograph)
+        found.append(update(ones_like(params), tx.init(params), params)[0])
+    for one, other in zip(*map(tf.nest.flatten, found), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", decaying(None))
+def test_an_expression_that_matches_nothing_in_the_complete_parameters_is_refused(name):
+    params = nested()
+    state, tx = decaying("encoder/.*")[name].init(params), decaying("decoder/.*")[name]
+    expected = "fully matches 'decoder/.*'; the paths are encoder/0/kernel, .*, head/bias$"
+    with pytest.raises(ValueError, match=expected):
+        tx.update(ones_like(params), state, params)
+    # After an error a complete structure is checked by itself again.
+    with pytest.raises(ValueError, match="the paths are other$"):
+        tl.masked(tl.sgd(), "encoder/.*").init({"other": tf.ones([2])})
+
+
+def test_lazy_takes_a_part_without_embeddings():
+    params = {"embeddings": tf.ones([3, 2]), "kernel": tf.ones([2, 2])}
+    tx = tl.partition(
+        {"a": tl.lazy(tl.sgd(0.5)), "b": tl.lazy(tl.sgd(1.0))}, {"embeddings": "a", "kernel": "b"}
+    )
+    updates, _ = tx.update(params, tx.init(params), params)
+    assert tf.reduce_all(updates["embeddings"] == -0.5) and tf.reduce_all(updates["kernel"] == -1)
 
 
 def test_a_single_tensor_is_a_structure():

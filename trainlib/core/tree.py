@@ -224,6 +224,22 @@ def _collect_paths(tree: Any, prefix: tuple[str, ...], names: list[str]) -> None
         _collect_paths(child, (*prefix, name), names)
 
 
+class Part(dict[str, Any]):
+    """A part of the parameters, or of a structure like them, by the paths in the complete one.
+
+    Attributes:
+        complete: the paths of the complete structure. None if they are not known: `tf.nest` does
+            not keep them in the structures that it makes.
+    """
+
+    complete: Sequence[str] | None = None
+
+
+def complete_paths(params: Any) -> Sequence[str] | None:
+    """Return the paths of the complete parameters, of which these may be a `Part`."""
+    return params.complete if isinstance(params, Part) else tf.nest.flatten(paths(params))
+
+
 def kernels(params: Any) -> Any:
     """Return a mask of the parameters with two or more axes: no biases, no scales.
 
@@ -249,11 +265,11 @@ def resolve_mask(mask: Any, params: Any) -> Any:
     Args:
         mask: a structure of bools, a function `path -> bool`, a regular expression for whole paths,
             `kernels`, or None for all parameters.
-        params: the parameters.
+        params: the parameters, or a `Part` of them.
 
     Raises:
         ValueError: the mask has another structure, or is a regular expression that is not valid or
-            matches no path.
+            matches no path of the complete parameters.
         TypeError: a leaf of the mask is not a bool.
 
     Example:
@@ -267,8 +283,10 @@ def resolve_mask(mask: Any, params: Any) -> Any:
     if mask is kernels:
         return kernels(params)
     if isinstance(mask, str):
-        found = matching_paths(mask, tf.nest.flatten(paths(params)))
-        return tf.nest.map_structure(lambda path: path in found, paths(params))
+        complete, expression = complete_paths(params), compiled(mask)
+        if complete is not None:
+            matching_paths(mask, complete)  # Raises if it matches nothing.
+        return tf.nest.map_structure(lambda path: bool(expression.fullmatch(path)), paths(params))
     if callable(mask):
         return tf.nest.map_structure(lambda path: bool(mask(path)), paths(params))
     check_same_structure("params", params, "mask", mask)
@@ -321,13 +339,18 @@ def matching_paths(pattern: str, names: Sequence[str]) -> set[str]:
 
 def prune(tree: Any, mask: Any) -> Any:
     """Return the tree with None for the leaves where the mask, a structure of bools, is False."""
-    return tf.nest.map_structure(lambda x, taken: x if taken else None, tree, mask)
+    return tf.nest.map_structure(
+        lambda x, taken: x if taken else None, tree, mask, check_types=False
+    )
 
 
 def overlay(first: Any, *others: Any) -> Any:
     """Return a structure with the first leaf that is not None of several structures."""
     return tf.nest.map_structure(
-        lambda *leaves: next((x for x in leaves if x is not None), None), first, *others
+        lambda *leaves: next((x for x in leaves if x is not None), None),
+        first,
+        *others,
+        check_types=False,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from trainlib.core.tree import compiled, paths, scalar
+from trainlib.core.tree import paths, scalar
 from trainlib.core.types import Optimizer, ScalarOrSchedule, Tensor, Tree, rate_at
 from trainlib.optimizers.adam import adam
 from trainlib.optimizers.nadam import nadam
@@ -48,7 +48,7 @@ def label_parts(params: Tree, taken: Tree, excluded: Callable[[str], bool]) -> T
         is_muon = len(w.shape) == 2 and is_taken and not excluded(path)
         return "muon" if is_muon else "adam"
 
-    return tf.nest.map_structure(label, params, paths(params), taken)
+    return tf.nest.map_structure(label, params, paths(params), taken, check_types=False)
 
 
 def is_excluded(patterns: Sequence[str], embeddings: bool, path: str) -> bool:
@@ -59,11 +59,8 @@ def is_excluded(patterns: Sequence[str], embeddings: bool, path: str) -> bool:
 
 
 def mask_by_path(mask: Mask) -> Mask:
-    """Return a mask that fits any part of the parameters: a function of the path, or None."""
-    if mask is None or callable(mask):
+    """Return a mask that fits any part of the parameters, a structure as a function of the path."""
+    if mask is None or callable(mask) or isinstance(mask, str):
         return mask
-    if isinstance(mask, str):
-        expression = compiled(mask)
-        return lambda path: expression.fullmatch(path) is not None
     taken = dict(zip(tf.nest.flatten(paths(mask)), tf.nest.flatten(mask), strict=True))
     return taken.__getitem__

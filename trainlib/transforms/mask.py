@@ -2,7 +2,8 @@
 
 The optimizer of a part gets that part as a dict by path, `{"encoder/dense/kernel": w, ...}`, and
 has state for it alone. The paths are those in the complete parameters, so that masks by path, in
-the part's optimizer too, do not depend on where it is used.
+the part's optimizer too, do not depend on where it is used. The dict is a `Part`, which knows the
+paths of the others: a regular expression that matches only them is no error.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from typing import Any, TypeAlias
 import tensorflow as tf
 
 from trainlib.core.checks import check_choice
-from trainlib.core.tree import check_same_structure, is_empty, paths, resolve_mask
+from trainlib.core.tree import (
+    Part,
+    check_same_structure,
+    complete_paths,
+    is_empty,
+    paths,
+    resolve_mask,
+)
 from trainlib.core.types import (
     Optimizer,
     State,
@@ -182,7 +190,7 @@ def partition(optimizers: Mapping[str, Optimizer | None], labels: Labels) -> Opt
 
 def _update_part(
     optimizer: Optimizer, grads: Tree, state: State, params: Tree, mask: Tree, extra: dict[str, Any]
-) -> tuple[dict[str, Any], State]:
+) -> tuple[Part, State]:
     """Return the updates of a part by path, and its state, unchanged where it has no gradient."""
     check_same_structure("params", params, "grads", grads)
     part = _take(grads, params, mask)
@@ -191,10 +199,12 @@ def _update_part(
     return update_with(optimizer, part, state, _take(params, params, mask), **extra)
 
 
-def _take(tree: Tree, params: Tree, mask: Tree) -> dict[str, Any]:
+def _take(tree: Tree, params: Tree, mask: Tree) -> Part:
     """Return the leaves of a tree where the mask is True, by the paths of the parameters."""
     leaves = zip(_paths(params), tf.nest.flatten(tree), tf.nest.flatten(mask), strict=True)
-    return {path: x for path, x, taken in leaves if taken}
+    part = Part({path: x for path, x, taken in leaves if taken})
+    part.complete = complete_paths(params)
+    return part
 
 
 def _put(part: Mapping[str, Any], tree: Tree, params: Tree, mask: Tree) -> Tree:
