@@ -28,6 +28,7 @@ METRICS = {
     "root_mean_squared_error": tl.metrics.root_mean_squared_error(),
     "r2_score": tl.metrics.r2_score("none"),
     "r2_score adjusted": tl.metrics.r2_score(num_regressors=3),
+    "expected_calibration_error": tl.metrics.expected_calibration_error(num_bins=4),
     "precision": tl.metrics.precision([0.25, 0.5, 0.75]),
     "recall": tl.metrics.recall(top_k=2),
     "f1_score": tl.metrics.f1_score("none"),
@@ -101,6 +102,17 @@ def test_examples_of_weight_0_are_excluded(name):
     assert_close(state_of(name), state_of(name, kept))
     nothing = METRICS[name].from_model_output(*data_of(name), np.zeros(SIZE))
     assert_close(nothing, METRICS[name].empty(K), 0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", METRICS)
+def test_examples_of_weight_0_may_hold_what_is_not_finite(name, value):
+    y_true, y_pred = (
+        np.where(WEIGHT[:, None] == 0, value, a) if a.dtype.kind == "f" else a
+        for a in data_of(name)
+    )
+    state = METRICS[name].from_model_output(y_true, y_pred, WEIGHT)
+    assert_close(state, state_of(name))
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS if name != "r2_score adjusted"])

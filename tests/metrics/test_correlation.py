@@ -48,6 +48,22 @@ def test_a_constant_has_no_correlation(constant):
     assert value(pearson(), Y, np.full((SIZE, D), 0.25)) == 0
 
 
+@pytest.mark.parametrize("outputs", [2, 3, 7, 1000])
+def test_examples_in_which_nothing_varies_have_no_correlation(outputs):
+    constants = RNG.normal(size=(2, SIZE, 1)) * [[[1e-6]], [[1e9]]]
+    y, p = np.repeat(constants, outputs, axis=-1)
+    assert value(pearson(), y, p) == 0
+    varies = np.arange(outputs)[None] * 1e-9
+    assert value(pearson(), 1 + varies, 3 + varies) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_a_prediction_that_is_not_a_number_shows_in_the_correlation(axis):
+    p = P.copy()
+    p[2, 1] = np.nan
+    assert np.isnan(value(pearson(axis), Y, p))
+
+
 def test_one_output_needs_the_axis_of_the_examples():
     for metric in (pearson(), concordance()):
         with pytest.raises(ValueError, match="_correlation over the outputs .* give axis=0"):

@@ -10,7 +10,12 @@ import tensorflow as tf
 from trainlib.core.checks import check_integer
 from trainlib.core.types import Tensor
 from trainlib.metrics.base import Metric
-from trainlib.metrics.inputs import class_indices, match_labels, weights_like
+from trainlib.metrics.inputs import (
+    class_indices,
+    match_labels,
+    weights_like,
+    zero_where_excluded,
+)
 
 NUM_BINS = 15
 """Default number of bins of the confidence."""
@@ -81,6 +86,7 @@ def expected_calibration_error(num_bins: int = NUM_BINS) -> Metric:
     ) -> CalibrationState:
         confidence, correct = _confidences(y_true, y_pred)
         w = weights_like(sample_weight, confidence)
+        confidence, correct = zero_where_excluded(w, confidence, correct)
         last = tf.constant(num_bins - 1, tf.int32)
         bins = tf.clip_by_value(tf.cast(tf.math.ceil(num_bins * confidence), tf.int32) - 1, 0, last)
         sums = [w, w * confidence, w * correct]

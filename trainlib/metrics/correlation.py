@@ -11,12 +11,18 @@ from trainlib.core.checks import check_integer
 from trainlib.core.types import Tensor
 from trainlib.losses import cosine_similarity as cosine_loss
 from trainlib.metrics.base import Mean, Metric
-from trainlib.metrics.inputs import flatten_examples, match_targets, num_columns, weights_like
+from trainlib.metrics.inputs import (
+    flatten_examples,
+    match_targets,
+    num_columns,
+    weights_like,
+    zero_where_excluded,
+)
 
 EPSILON = 1e-7
 """Added to the denominator of the concordance correlation, as in Keras."""
 ROUNDING = 1e-13
-"""A variance below this fraction of the mean square is a rounding error of 0."""
+"""A difference of two sums below this fraction of them is a rounding error of 0."""
 
 
 class CorrelationState(NamedTuple):
@@ -140,8 +146,11 @@ def _over_outputs(name: str, correlation: Callable[[_Moments], Tensor]) -> Metri
             )
         mean_y, mean_p = (tf.reduce_mean(x, axis=-1) for x in (y, p))
         dy, dp = y - mean_y[..., tf.newaxis], p - mean_p[..., tf.newaxis]
-        products = (dy * dy, dp * dp, dy * dp)
-        moments = _Moments(mean_y, mean_p, *(tf.reduce_mean(x, axis=-1) for x in products))
+        products = (y * y, p * p, dy * dy, dp * dp, dy * dp)
+        yy, pp, dy_dy, dp_dp, covariance = (tf.reduce_mean(x, axis=-1) for x in products)
+        # Where nothing varies, dy and dp are the rounding errors of differences, here squared.
+        var_y, var_p = _variance(dy_dy, yy, ROUNDING**2), _variance(dp_dp, pp, ROUNDING**2)
+        moments = _Moments(mean_y, mean_p, var_y, var_p, covariance)
         return Mean.from_model_output(correlation(moments), sample_weight)
 
     return Metric(lambda outputs: Mean.empty(), from_model_output, Mean.compute)
@@ -155,12 +164,14 @@ def _over_examples(correlation: Callable[[_Moments], Tensor]) -> Metric:
     ) -> CorrelationState:
         y, p = match_targets(y_true, y_pred, tf.float64)
         y, p, w = (flatten_examples(x) for x in (y, p, weights_like(sample_weight, y)))
+        y, p = zero_where_excluded(w, y, p)
         sums = (w, w * y, w * p, w * y * y, w * p * p, w * y * p)
         return CorrelationState(*(tf.reduce_sum(x, axis=0) for x in sums))
 
     def compute(state: CorrelationState) -> Tensor:
         y, p, yy, pp, yp = (tf.math.divide_no_nan(x, state.count) for x in state[1:])
-        moments = _Moments(y, p, _variance(yy, y), _variance(pp, p), yp - y * p)
+        var_y, var_p = (_variance(xx - x * x, xx, ROUNDING) for xx, x in ((yy, y), (pp, p)))
+        moments = _Moments(y, p, var_y, var_p, yp - y * p)
         return tf.reduce_mean(correlation(moments))
 
     return Metric(
@@ -170,10 +181,9 @@ def _over_examples(correlation: Callable[[_Moments], Tensor]) -> Metric:
     )
 
 
-def _variance(mean_square: Tensor, mean: Tensor) -> Tensor:
-    """Return the variance; 0 where it is a rounding error."""
-    variance = mean_square - tf.square(mean)
-    return tf.where(variance > ROUNDING * mean_square, variance, tf.zeros_like(variance))
+def _variance(variance: Tensor, mean_square: Tensor, rounding: float) -> Tensor:
+    """Return the variance; 0 where it is a rounding error, a fraction of the mean square."""
+    return tf.where(variance <= rounding * mean_square, tf.zeros_like(variance), variance)
 
 
 def cosine_similarity(y_true: Tensor, y_pred: Tensor, axis: int = -1) -> Tensor:

@@ -118,6 +118,11 @@ def weights_like(sample_weight: Tensor | None, values: Tensor) -> Tensor:
     return tf.broadcast_to(with_rank(w, values.shape.rank), tf.shape(values))
 
 
+def zero_where_excluded(w: Tensor, *values: Tensor) -> list[Tensor]:
+    """Return values with 0 where their weight is 0: w x is 0 there, also for x infinite or NaN."""
+    return [tf.where(tf.equal(w, 0), tf.zeros_like(x), x) for x in values]
+
+
 def flatten_examples(x: Tensor) -> Tensor:
     """Reshape [batch, ..., K] to [N, K]."""
     return tf.reshape(x, [-1, num_columns(x)])

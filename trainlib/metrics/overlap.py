@@ -13,7 +13,7 @@ from trainlib.core.types import Tensor
 from trainlib.losses.inputs import EPSILON, Axis
 from trainlib.losses.overlap import tversky_weights
 from trainlib.metrics.base import Metric, mean
-from trainlib.metrics.inputs import match_labels, weights_like
+from trainlib.metrics.inputs import match_labels, weights_like, zero_where_excluded
 
 
 class OverlapState(NamedTuple):
@@ -115,6 +115,7 @@ def _over_all(loss: Callable[[OverlapState], Tensor]) -> Metric:
     ) -> OverlapState:
         y, p = (tf.cast(x, tf.float64) for x in match_labels(y_true, y_pred))
         w = weights_like(sample_weight, p)
+        y, p = zero_where_excluded(w, y, p)
         return OverlapState(
             both=tf.reduce_sum(w * y * p),
             false=tf.reduce_sum(w * (1 - y) * p),

@@ -9,7 +9,12 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice, check_integer
 from trainlib.core.types import Tensor
 from trainlib.metrics.base import Mean, Metric
-from trainlib.metrics.inputs import flatten_examples, match_targets, weights_like
+from trainlib.metrics.inputs import (
+    flatten_examples,
+    match_targets,
+    weights_like,
+    zero_where_excluded,
+)
 
 AGGREGATIONS = ("uniform_average", "variance_weighted_average", "none")
 COUNTED = ("examples", "targets")
@@ -111,6 +116,7 @@ def r2_score(
     ) -> R2State:
         y, p = match_targets(y_true, y_pred, tf.float64)
         y, p, w = (flatten_examples(x) for x in (y, p, weights_like(sample_weight, y)))
+        y, p = zero_where_excluded(w, y, p)
         sums = (w, w * y, w * tf.square(y), w * tf.square(y - p), tf.cast(w != 0, tf.float64))
         return R2State(*(tf.reduce_sum(x, axis=0) for x in sums))
 
