@@ -42,5 +42,9 @@ class Masked(NamedTuple):
 
     @classmethod
     def where(cls, mask: Any, values: Any) -> Masked:
-        """Return the values under a mask; they and their gradient are 0 elsewhere."""
+        """Return the values under a mask, 0 elsewhere.
+
+        The gradient of a value outside the mask is 0. What it is computed from has the gradient NaN
+        if its derivative is not finite there, such as that of log(x) at 0: mask x, too.
+        """
         return cls(tf.where(mask, values, tf.zeros_like(values)), mask)

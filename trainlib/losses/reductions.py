@@ -179,7 +179,8 @@ def _spread(weight: Tensor, values: Tensor) -> Tensor:
     if values.shape.rank == 0 and weight.shape.rank != 0:
         raise ValueError(
             "a loss of the whole batch takes no sample_weight: give the loss an axis, such as "
-            "axis=(1, 2, 3), to have the loss of each example"
+            "axis=(1, 2, 3), or the model outputs of shape [batch, 1], to have the loss of each "
+            "example"
         )
     if not weight.shape.is_compatible_with(values.shape[: weight.shape.rank]):
         raise ValueError(
