@@ -54,6 +54,47 @@ def test_class_weights_multiply_sample_weights(blobs):
     np.testing.assert_array_equal(by_class.predict_proba(x), by_example.predict_proba(x))
 
 
+def test_class_weights_may_be_of_classes_that_some_data_lack(blobs):
+    x, y = blobs
+    only = y != "c"
+    weighted = small(class_weight={"b": 2.0, "c": 3.0})
+    weighted.partial_fit(x[only], y[only], classes=["a", "b", "c"])
+    by_example = small().partial_fit(
+        x[only], y[only], ["a", "b", "c"], np.where(y[only] == "b", 2.0, 1.0)
+    )
+    np.testing.assert_array_equal(weighted.predict_proba(x), by_example.predict_proba(x))
+
+
+def test_validation_examples_have_no_class_weights(blobs):
+    x, y = blobs
+    only = y != "c"
+    weighted = small(class_weight={"a": 0.0}, epochs=1)
+    weighted.fit(x, y, X_val=x[only], y_val=y[only])
+    assert weighted.validation_scores_ == [pytest.approx(weighted.score(x[only], y[only]))]
+
+
+def test_class_weights_of_digits_as_text_or_numbers(blobs):
+    x, y = blobs[0], np.unique(blobs[1], return_inverse=True)[1]
+    of_numbers = small(class_weight={1: 5.0}, epochs=1).fit(x, y)
+    for labels in (y.astype(str), y.astype(str).astype(object)):
+        of_text = small(class_weight={"1": 5.0}, epochs=1).fit(x, labels)
+        np.testing.assert_array_equal(of_text.predict_proba(x), of_numbers.predict_proba(x))
+    unweighted = small(epochs=1).fit(x, y)
+    assert not np.array_equal(unweighted.predict_proba(x), of_numbers.predict_proba(x))
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"d": 1.0}, "^class_weight: there is no class 'd'; the classes are 'a', 'b', 'c'$"),
+        ({"a": 1.0, 0: 2.0}, "there is no class 0"),
+    ],
+)
+def test_class_weights_of_other_classes_are_refused(weights, message, blobs):
+    with pytest.raises(ValueError, match=message):
+        small(class_weight=weights).fit(*blobs)
+
+
 def test_labels_are_predicted_one_by_one():
     x, y = make_multilabel_classification(60, 4, n_classes=3, random_state=0)
     fitted = small().fit(x, y)
