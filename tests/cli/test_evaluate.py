@@ -41,6 +41,7 @@ def test_each_part_has_the_results_of_the_summary(part, command, run_dir):
             ("--loss=binary_crossentropy", "--label_smoothing=0.1"), marks=pytest.mark.soak
         ),
         ("--loss=huber", "--delta=2", "--regularizer=l2", "--l2=0.1"),
+        ("--precision=mixed_float16", "--execution=graph"),
     ],
 )
 def test_the_loss_is_that_of_the_run(flags, quick, command, tmp_path):

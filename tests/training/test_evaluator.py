@@ -116,6 +116,17 @@ def test_without_a_loss_it_predicts_only():
         evaluator.evaluate((X, Y))
 
 
+@pytest.mark.parametrize("execution", ["graph", "xla_update"])
+def test_the_execution_of_a_run_in_mixed_float16_is_taken(execution):
+    """`Trainer` takes it for dense layers, whose models are then evaluated with it."""
+    options = {"precision": "mixed_float16", "execution": execution}
+    layers = [keras.Input((4,)), keras.layers.Dense(3, "tanh", name="outputs")]
+    model = keras.Sequential(layers)
+    tl.Trainer(model, "mse", tl.adam(), strategy="one_device", **options)
+    predicted = tl.Evaluator(model, **options).predict(X)
+    np.testing.assert_allclose(predicted, model.predict(X, verbose=0), atol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -127,3 +138,8 @@ def test_without_a_loss_it_predicts_only():
 def test_wrong_arguments_are_refused(arguments, error, message):
     with pytest.raises(error, match=f"^{message}"):
         tl.Evaluator(*arguments)
+
+
+def test_an_unknown_execution_is_refused():
+    with pytest.raises(ValueError, match="^unknown execution 'grahp': did you mean 'graph'"):
+        tl.Evaluator(net(), execution="grahp")

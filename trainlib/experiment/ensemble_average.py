@@ -121,7 +121,9 @@ def _settled(config: ExperimentConfig, first: ExperimentConfig) -> ExperimentCon
 def _predict(
     model: Any, config: ExperimentConfig, task: Task, parts: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return a model's predictions for parts of the data, [N, K]; in a graph, to save compilation.
+    """Return a model's predictions for parts of the data, [N, K].
+
+    "auto" saves the compilation by XLA where it can.
 
     Args:
         model: the Keras model.
@@ -129,7 +131,7 @@ def _predict(
         task: data of the ensemble, with its loss and targets.
         parts: names of the parts.
     """
-    evaluator = Evaluator(model, precision=config.precision, execution="graph")
+    evaluator = Evaluator(model, precision=config.precision, execution="auto")
     found = {}
     for part in parts:
         examples = task.part(part)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from trainlib.core.checks import check_choice
 from trainlib.step.state import StepConfig
 from trainlib.training.context import TrainingContext
-from trainlib.training.execution import default_execution
+from trainlib.training.execution import EXECUTIONS, default_execution
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
@@ -49,7 +50,7 @@ class Evaluator(Inference):
         metrics: as for `Trainer`. Default: none.
         precision: as for `Trainer`. Default: None, the precision the model was built in.
         execution: "graph"; "xla", as for `Trainer`; "auto": a graph, except for "mixed_float16" on
-            a CPU, which needs XLA. Default: "auto".
+            a CPU, where convolutions need XLA. Default: "auto".
         loss_weights: as for `Trainer`. Default: None, 1 for each output.
         from_logits: as for `Trainer`. Default: None, inferred from the model's last layer.
         regularizer: penalty that the loss includes, as for `Trainer`. Default: None.
@@ -106,11 +107,17 @@ class Evaluator(Inference):
         self.context = TrainingContext(
             programs,
             None,
-            default_execution(execution, None, precision),
+            _execution(execution, precision),
             ResultsReader(programs),
             model=ModelLink(model, programs.variables) if is_keras else None,
             stateful=stateful_layer(model),
         )
+
+
+def _execution(execution: str, precision: str | None) -> str:
+    """Return the execution that is given, which a run may have used before; "auto" is resolved."""
+    check_choice("execution", execution, EXECUTIONS)
+    return default_execution(execution, None, precision) if execution == "auto" else execution
 
 
 def _no_loss(y_true: Any, y_pred: Any) -> tf.Tensor:
