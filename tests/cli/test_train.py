@@ -140,6 +140,9 @@ def test_a_plateau_reduces_the_rate_and_early_stopping_ends_the_run(command, tmp
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert summary["epochs"] == 4
     assert summary["validation"]["loss"] == pytest.approx(json.loads(lines[0])["val_loss"])
+    done = command("train", "--resume=a", "--epochs=20")
+    assert done.status == 2
+    assert "was ended by a callback (stopped after epoch 4: val_loss has not impr" in done.err
 
 
 def test_an_automatic_learning_rate_is_found_by_a_range_test(command, tmp_path):

@@ -135,6 +135,31 @@ def test_a_setting_that_contradicts_the_run_is_refused(flags, changes, message, 
         resumed_config(run(*flags), changes)
 
 
+def test_epochs_cannot_change_where_an_average_starts_after_a_fraction_of_the_run(run):
+    folder = run("--weight_average=swa", "--epochs=8")
+    with pytest.raises(ValueError, match="^--epochs=20 would change which states --weight_averag"):
+        resumed_config(folder, {"epochs": 20})
+    assert resumed_config(folder, {"epochs": 8}) == run_folder.read_config(folder)
+
+
+@pytest.mark.parametrize(
+    "flags", [("--weight_average=swa", "--swa_start=0"), ("--weight_average=ema",)]
+)
+def test_epochs_may_change_where_an_average_does_not_depend_on_their_number(flags, run):
+    assert resumed_config(run(*flags), {"epochs": 20}).epochs == 20
+
+
+@pytest.mark.parametrize(
+    ("reason", "named"), [("accuracy reached", r" \(accuracy reached\)"), ("", "")]
+)
+def test_a_run_that_a_callback_ended_cannot_be_extended(reason, named, run):
+    folder = run("--epochs=9", finished_epochs=3)
+    run_folder.write_json(folder / "summary.json", {"epochs": 3, "stop": reason})
+    for epochs in (9, 20):
+        with pytest.raises(ValueError, match=f"was ended by a callback{named}, so that it cannot"):
+            resumed_config(folder, {"epochs": epochs})
+
+
 def test_epochs_cannot_change_where_a_custom_schedule_takes_the_length_of_the_run(
     run, tmp_path, monkeypatch
 ):

@@ -78,6 +78,11 @@ class AverageConfig:
                 raise ValueError(f"{flag} needs weight_average={kind}")
 
     @property
+    def follows_run_length(self) -> bool:
+        """Whether the updates whose states are averaged depend on the number of epochs."""
+        return self.kind == SWA and self.start > 0
+
+    @property
     def text(self) -> str:
         """Short description of the average, such as "ema, decay 0.999"; "" for none."""
         if self.kind == NONE:

@@ -202,5 +202,6 @@ def write_member(
         execution=trial.config.execution,
         params_sha256=run_folder.params_sha256(params),
         model=model,
+        stop=trial.stop,
     )
     write_model_and_summary(folder, task, result)

@@ -146,23 +146,41 @@ def _may_change(name: str, value: Any, of_run: Any) -> bool:
 
 
 def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentConfig) -> None:
-    """Raise `ValueError` if no epoch is left, or if another number would change the schedule."""
-    if resumed.epochs != config.epochs and follows_run_length(resumed):
+    """Raise `ValueError` if no epoch is left, or if another number would change earlier ones."""
+    if resumed.epochs != config.epochs:
+        _check_length(config, resumed)
+    file = folder / run_folder.SUMMARY_FILE
+    if not file.is_file():
+        return
+    summary = run_folder.read_summary(folder)
+    trained = summary.get("epochs")
+    if type(trained) is not int:
+        raise ValueError(f"{shown(file)}: it has no number of epochs")
+    if (reason := summary.get("stop")) is not None:
+        why = f" ({reason})" if reason else ""
+        raise ValueError(
+            f"the run in {shown(folder)} was ended by a callback{why}, so that it cannot continue: "
+            "begin a new run"
+        )
+    if resumed.epochs <= trained:
+        raise ValueError(
+            f"the run in {shown(folder)} is finished, with {resumed.epochs} epochs: give more "
+            "--epochs to continue it"
+        )
+
+
+def _check_length(config: ExperimentConfig, resumed: ExperimentConfig) -> None:
+    """Raise `ValueError` if a setting of a run depends on its number of epochs, which changes."""
+    if follows_run_length(resumed):
         names = ",".join(x.name for x in config.schedule.schedules)
         raise ValueError(
             f"--epochs={resumed.epochs} would change the schedule {names}, which is as long as the "
             f"run: its {config.epochs} epochs must stay"
         )
-    summary = folder / run_folder.SUMMARY_FILE
-    if not summary.is_file():
-        return
-    trained = run_folder.read_summary(folder).get("epochs")
-    if type(trained) is not int:
-        raise ValueError(f"{shown(summary)}: it has no number of epochs")
-    if resumed.epochs <= trained:
+    if resumed.weight_average.follows_run_length:
         raise ValueError(
-            f"the run in {shown(folder)} is finished, with {resumed.epochs} epochs: give more "
-            "--epochs to continue it"
+            f"--epochs={resumed.epochs} would change which states --weight_average=swa averages, "
+            f"those after a fraction of the run: its {config.epochs} epochs must stay"
         )
 
 

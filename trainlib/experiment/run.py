@@ -312,6 +312,7 @@ def _summary(task: Task, result: ExperimentResult) -> dict[str, Any]:
         "epochs": len(result.history),
         "steps": result.steps,
         "seconds": result.seconds,
+        "stop": None if result.stop is None else result.stop.reason,
         "execution": result.execution,
         "classes": task.outputs if task.target.by_class else 0,
         "class_names": list(task.dataset.class_names) if task.target.by_class else [],
