@@ -87,7 +87,7 @@ def layer_statistics(
 
     Example:
         >>> model = tl.models.mlp((2,), 1, hidden=(3,), activation="sigmoid")
-        >>> found = tl.callbacks.layer_statistics(model, np.full([5, 2], 100.0, "float32"))
+        >>> found = tl.callbacks.layer_statistics(model, np.full([5, 2], 1e6, "float32"))
         >>> list(found), found["activation_1"].saturated
         (['hidden_1', 'activation_1', 'outputs'], 1.0)
 
