@@ -61,6 +61,14 @@ def test_a_folder_is_evaluated_whole_with_the_classes_of_the_run(finished, comma
     )
 
 
+def test_a_folder_with_parts_is_evaluated_on_a_test_part(finished, command, tmp_path):
+    run, _ = finished
+    for part in ("train", "validation"):
+        write_folder(tmp_path / "new" / part, dict.fromkeys(CLASSES, 25))
+    done = command("evaluate", f"--run_dir={run}", "--dataset=new")
+    assert (done.status, json.loads(done.out)["accuracy"]) == (0, 1)
+
+
 @pytest.mark.soak
 def test_the_report_names_the_classes(finished, command, tmp_path):
     pytest.importorskip("matplotlib")

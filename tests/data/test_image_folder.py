@@ -10,8 +10,8 @@ from helpers.images import CLASSES, exif_with, save, shade, write_folder
 
 from trainlib.data import ImageOptions, image_files, load_dataset
 from trainlib.data.image_folder import load_images
+from trainlib.data.image_listing import has_part_folders, is_images
 from trainlib.data.image_listing import image_files as files_of
-from trainlib.data.image_listing import is_images
 
 pytest.importorskip("PIL")
 
@@ -54,6 +54,51 @@ def test_a_picture_on_its_side_is_turned_for_training_and_predictions(tmp_path: 
     assert options is not None
     alone = load_images([str(tmp_path / "a" / "0.jpg")], options)
     np.testing.assert_array_equal(alone[0], by_class[0])
+
+
+def test_images_turned_upright_are_counted_in_all_parts(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for name in ("a", "b"):
+            save(tmp_path / part / name / "0.jpg", shade(0, 0), exif=exif_with(3))
+    dataset = load_dataset(tmp_path)
+    assert "4 images turned upright, as their EXIF orientation says" in dataset.notes
+
+
+def test_images_of_a_test_part_that_is_split_off_decide_neither_size_nor_colors(
+    tmp_path: Path,
+) -> None:
+    write_folder(tmp_path, {"a": 10, "b": 10})
+    held_out = {image.tobytes() for image in np.asarray(load_dataset(tmp_path).test.x)}
+    files = {(n, k): shade(label, k) for label, n in enumerate("ab") for k in range(10)}
+    of_test = [key for key, pixels in files.items() if pixels.tobytes() in held_out]
+    assert len(of_test) == 4
+    for name, k in of_test:
+        save(tmp_path / name / f"{k:03}.png", shade(0, 0, (20, 30, 3)))
+    dataset = load_dataset(tmp_path)
+    assert dataset.train.x.shape == (16, 8, 8, 1) and dataset.test.x.shape == (4, 8, 8, 1)
+    assert dataset.notes[0] == "images of 8x8 pixels, grayscale"
+
+
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (["train", "test"], True),
+        (["train", "val"], True),
+        (["train"], True),
+        ([], False),
+    ],
+)
+def test_a_folder_has_parts_where_one_is_named_train(
+    tmp_path: Path, folders: list[str], expected: bool
+) -> None:
+    for folder in folders or ["."]:
+        write_folder(tmp_path / folder, {"a": 2, "b": 2})
+    assert has_part_folders(tmp_path) == expected
+
+
+def test_classes_may_be_named_like_parts(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"train": 2, "test": 2})
+    assert not has_part_folders(tmp_path)
 
 
 def test_a_test_part_that_is_split_off_has_its_share_of_each_class(tmp_path: Path) -> None:

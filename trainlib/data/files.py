@@ -91,10 +91,11 @@ def load_archive(path: Path, name: str, reading: Reading) -> Dataset:
 
 
 def has_parts(path: Path) -> bool:
-    """Return whether a file or a folder has a training and a test part.
+    """Return whether a file has a test part, or a folder has folders of parts.
 
     Raises:
-        FileNotFoundError, ValueError: the file does not exist or is damaged.
+        FileNotFoundError, ValueError: the file does not exist or is damaged, or the parts of the
+            folder are not complete.
     """
     if path.is_dir():
         return has_part_folders(path)

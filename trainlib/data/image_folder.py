@@ -55,20 +55,22 @@ def load_image_folder(path: Path, options: ImageOptions, stratify: bool = True) 
             "least 2, one subfolder for each"
         )
     labelled = {name: _labelled(part, names) for name, part in parts.items()}
+    if TEST not in labelled:
+        files, labels = labelled[TRAIN]
+        rows = split_test_indices(len(files), shown(path), labels if stratify else None)
+        for name, chosen in zip((TRAIN, TEST), rows, strict=True):
+            labelled[name] = [files[k] for k in chosen], labels[chosen]
     headers = {name: _headers(files) for name, (files, _) in labelled.items()}
     size, mode, notes = _resolved(headers[TRAIN], options)
+    if turned := sum(x.orientation != UPRIGHT for part in headers.values() for x in part):
+        notes.append(f"{turned} images turned upright, as their EXIF orientation says")
     notes += [f"{len(names)} classes: {first_classes(names)}"]
     notes += ignored_note(parts.values())
-    y = {name: labels for name, (_, labels) in labelled.items()}
     x = {
         name: ImageFiles(files, size, CHANNELS[mode], _orientations(headers[name]))
         for name, (files, _) in labelled.items()
     }
-    if TEST not in x:
-        total = len(y[TRAIN])
-        kept, held_out = split_test_indices(total, shown(path), y[TRAIN] if stratify else None)
-        x[TEST], y[TEST] = x[TRAIN].select(held_out), y[TRAIN][held_out]
-        x[TRAIN], y[TRAIN] = x[TRAIN].select(kept), y[TRAIN][kept]
+    y = {name: labels for name, (_, labels) in labelled.items()}
     examples = {name: Examples(decoded_once(x[name]), y[name]) for name in x}
     notes += storage_notes({name: part.x for name, part in examples.items()})
     return Dataset(
@@ -169,7 +171,7 @@ def _orientations(headers: Sequence[ImageHeader]) -> list[int]:
 def _resolved(
     headers: Sequence[ImageHeader], options: ImageOptions
 ) -> tuple[tuple[int, int], str, list[str]]:
-    """Resolve size and color mode by the training images; return them, and notes."""
+    """Resolve size and color mode by the training images; return them, and a note, as a list."""
     sizes = np.array([(x.height, x.width) for x in headers])
     one_size = bool((sizes == sizes[0]).all())
     size = options.height_and_width
@@ -183,8 +185,6 @@ def _resolved(
         low, high = sizes.min(0), sizes.max(0)
         were = f"{low[0]}x{low[1]}" + ("" if one_size else f" to {high[0]}x{high[1]}")
         notes[0] += f", resized from {were}"
-    if turned := sum(x.orientation != UPRIGHT for x in headers):
-        notes.append(f"{turned} images turned upright, as their EXIF orientation says")
     return size, mode, notes
 
 

@@ -30,8 +30,12 @@ class ImageFolder(NamedTuple):
 
 
 def has_part_folders(path: Path) -> bool:
-    """Return whether a folder has the subfolders train and test."""
-    return {"train", "test"} <= {folder.name for folder in _subfolders(path)}
+    """Return whether a folder has part folders, as for `part_folders`.
+
+    Raises:
+        ValueError: there is no training part, or a part has two folders.
+    """
+    return part_folders(path)[TRAIN] != path
 
 
 def image_files(data: str) -> list[str]:

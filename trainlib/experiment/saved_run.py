@@ -125,7 +125,7 @@ def with_data(run: SavedRun, dataset: str | None = None, data_dir: str | None = 
     Args:
         run: the run.
         dataset: name or path of a data set of the same form. All examples of a file without a test
-            part are evaluated. Default: None, the data set of the run.
+            part, or of a folder without parts, are evaluated. Default: None, that of the run.
         data_dir: folder that is searched first for its files. Default: None, that of the run.
     """
     config, data = run.config, run.config.data
