@@ -37,6 +37,21 @@ def test_a_file_gives_values_to_flags(name, parsed):
     assert values["count"].present and not values["mood"].present
 
 
+@pytest.mark.parametrize("word", ["yes", "no", "on", "OFF"])
+def test_words_for_bools_are_text_unless_the_flag_is_boolean(word, parsed):
+    pytest.importorskip("yaml")
+    values, done = parsed("a.yaml", f"name: {word}\nloud: {word}\n")
+    assert done == (0, "", "")
+    assert (values.name, values.loud) == (word, word in ("yes", "on"))
+
+
+def test_numbers_of_base_60_are_text(parsed):
+    pytest.importorskip("yaml")
+    values, done = parsed("a.yaml", "name: 1:5\nsizes: [3, 0x10]\n")
+    assert done == (0, "", "")
+    assert (values.name, values.sizes) == ("1:5", [3, 16])
+
+
 def test_flags_of_the_command_line_and_of_a_flag_file_take_precedence(parsed, tmp_path):
     (tmp_path / "flags.txt").write_text("--rate=2\n")
     values, done = parsed("a.json", FILES["a.json"], "--count=5", "--flagfile=flags.txt")

@@ -18,6 +18,8 @@ from trainlib.training.paths import shown
 
 NOT_SETTINGS = ("config", "flagfile", "help", "helpfull", "version")
 """Flags that a file cannot hold."""
+_BOOLEANS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+"""Words that boolean flags take in a file, as in YAML 1.1."""
 
 
 def apply_config_file(values: Values, path: Path) -> None:
@@ -65,6 +67,8 @@ def _set(values: Values, name: str, value: Any) -> None:
         return
     given = [value] if not isinstance(value, list) else value
     texts = [_text(name, x) for x in given]
+    if flag.boolean:
+        texts = [_BOOLEANS.get(text.lower(), text) for text in texts]
     flag.parse(texts if isinstance(flag, RepeatedFlag) else ",".join(texts))
     flag.using_default_value = False
 
@@ -90,7 +94,16 @@ def _yaml(text: str) -> Any:
     safe: Any = yaml.SafeLoader
 
     class Loader(safe):  # type: ignore[misc]
-        """A loader that refuses a key that is given twice, instead of taking the last."""
+        """A loader that refuses a key that is given twice, instead of taking the last.
+
+        Words such as yes, and numbers such as 1:5, of base 60 in YAML 1.1, stay text: they are
+        values of `stratify` and `class_weight`.
+        """
+
+        def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+            if kind is yaml.ScalarNode and (":" in value or value.lower() in _BOOLEANS):
+                return self.DEFAULT_SCALAR_TAG
+            return super().resolve(kind, value, implicit)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             _once([(key.value, None) for key, _ in node.value])
