@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import keras
@@ -53,6 +54,13 @@ def test_predictions_of_the_test_examples_are_those_of_the_saved_model(run):
     expected = model.predict(load_dataset("digits").test.x, verbose=0)
     np.testing.assert_allclose(predict_run(run), expected, rtol=1e-4, atol=1e-6)
     assert run.classes == 10
+
+
+def test_in_mixed_precision_the_predictions_are_those_that_are_evaluated(run):
+    config = dataclasses.replace(run.config, precision="mixed_bfloat16", regularizer=None)
+    run, y = run._replace(config=config), load_dataset("digits").test.y
+    p = predict_run(run)[np.arange(len(y)), y].astype(np.float64)
+    assert -np.log(p).mean() == pytest.approx(evaluate_run(run)["loss"], rel=1e-6)
 
 
 def test_examples_in_a_file_are_predicted(run, tmp_path):

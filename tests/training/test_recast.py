@@ -251,6 +251,48 @@ def test_the_last_layers_of_nested_models_are_output_layers():
     assert [layer.compute_dtype for layer in cast.layers[-1].layers[1:]] == ["bfloat16", "float32"]
 
 
+def ending(*names):
+    """A model that ends in an inner one, and in layers by name after it."""
+    x = keras.Input((6,))
+    inner = keras.Sequential([keras.Input((6,)), layers.Dense(4), layers.Dense(3, name="last")])
+    made = {
+        "softmax": lambda y: layers.Activation("softmax")(y),
+        "sigmoid": lambda y: layers.Activation("sigmoid")(y),
+        "scale": lambda y: layers.Rescaling(0.5)(y),
+        "shape": lambda y: layers.Reshape((3, 1))(y),
+        "average": lambda y: layers.Average()([y, layers.Dense(3, name="other")(x)]),
+        "log": lambda y: keras.ops.log(keras.ops.maximum(y, 1e-30)),
+    }
+    y = inner(layers.Dense(6, name="first")(x))
+    for name in names:
+        y = made[name](y)
+    return keras.Model(x, y)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("softmax",),
+        ("scale", "sigmoid"),
+        ("shape", "sigmoid"),
+        ("sigmoid", "average", "log", "softmax"),
+    ],
+)
+def test_layers_before_the_activations_at_the_end_are_output_layers(names):
+    cast = recast(ending(*names), tl.PRECISIONS["mixed_float16"])
+    dtypes = dtypes_of(cast)
+    assert dtypes["first"] == "float16"
+    last = [name for name in ("last", "other") if name in dtypes]
+    assert len(last) == 1 + ("average" in names)
+    assert {dtypes[name] for name in last} == {"float32"} == {cast.layers[-1].compute_dtype}
+
+
+def test_layers_before_other_layers_at_the_end_are_not_output_layers():
+    end = [layers.Conv1D(4, 2, name="last"), layers.GlobalMaxPooling1D(), layers.Softmax()]
+    cast = recast(keras.Sequential([keras.Input((6, 2)), *end]), tl.PRECISIONS["mixed_float16"])
+    assert [x.compute_dtype for x in cast.layers[1:]] == ["float16", "float32", "float32"]
+
+
 @pytest.mark.parametrize("built_in", tl.PRECISIONS)
 @pytest.mark.parametrize("precision", tl.PRECISIONS)
 def test_the_policy_that_a_model_was_built_in_does_not_matter(built_in, precision):

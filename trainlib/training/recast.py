@@ -16,19 +16,28 @@ from trainlib.training.adapted_layers import finalize_statistics
 from trainlib.training.keras_private import (
     all_layers,
     copy_rematerialization,
+    inputs_of_call,
     output_shape_of,
     source_of,
 )
 
 WIDE_KINDS = ("Softmax", "Normalization", "Rescaling")
 """Layers that compute in the parameters' dtype, on inputs that bfloat16 would round too much."""
+_AFTER_LAST_LAYERS = frozenset(
+    [
+        *WIDE_KINDS,
+        *("Activation", "Dropout", "Flatten", "Identity", "Permute", "RepeatVector", "Reshape"),
+        *("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"),
+    ]
+)
+"""Layers after which the outputs are still those of the layers before, by element."""
 
 
 def recast(model: Any, precision: Precision) -> Any:
     """Return a model with the same variables that computes in a policy; itself if it already does.
 
     Softmax layers, layers that scale inputs, and layers that make the outputs compute in the
-    parameters' dtype.
+    parameters' dtype: so do the logits, whether the model ends in them or in their probabilities.
 
     Args:
         model: the Keras model.
@@ -165,14 +174,25 @@ def _has_custom_call(model: Any) -> bool:
 
 
 def _output_layers(model: Any) -> set[int]:
-    """Return the ids of the layers that make the outputs, in nested models too."""
-    found = set()
-    for output in keras.tree.flatten(model.outputs):
-        layer = source_of(output)[0]
+    """Return the ids of the layers that make the outputs, in nested models too.
+
+    They are the last layers of other kinds than `_AFTER_LAST_LAYERS`, and all layers after them.
+    """
+    found, seen = set(), set()
+    pending = keras.tree.flatten(model.outputs)
+    while pending:
+        output = pending.pop()
+        if id(output) in seen:
+            continue
+        seen.add(id(output))
+        layer, node, index = source_of(output)
         if not isinstance(layer, keras.Model):
             found.add(id(layer))
+            is_operation = not isinstance(layer, keras.layers.Layer)
+            if is_operation or type(layer).__name__ in _AFTER_LAST_LAYERS:
+                pending += inputs_of_call(layer, node)
         elif not _has_custom_call(layer):
-            found |= _output_layers(layer)
+            pending.append(keras.tree.flatten(layer.outputs)[index])
     return found
 
 
