@@ -16,6 +16,7 @@ from helpers.experiments import QUICK, experiment
 import trainlib as tl
 from trainlib.data.examples import pick
 from trainlib.experiment.task_building import build_task
+from trainlib.training import autotune
 
 CONFIG = experiment(*QUICK, "--validation_split=0.25", "--epochs=2")
 
@@ -61,6 +62,23 @@ def test_a_stopped_trial_says_so() -> None:
     stop = tl.callbacks.Stop("enough")
     result = tl.run_trial(CONFIG, callbacks=[lambda status: stop])
     assert (len(result.history), result.stop) == (1, stop)
+
+
+def test_a_trial_is_not_timed_and_says_how_it_was_executed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timed: list[str] = []
+
+    def speed(self: Any, execution: str, work: Any) -> float:
+        timed.append(execution)
+        return 1.0
+
+    monkeypatch.setattr(autotune.Autotuner, "_speed", speed)
+    monkeypatch.setattr(autotune, "_can_run", lambda execution, work: False)  # under XLA
+    config = dataclasses.replace(CONFIG, execution="auto", batch_size=8, epochs=170)
+    result = tl.run_trial(config)
+    assert len(result.history) * 6 >= autotune.Autotuner().min_steps
+    assert (result.config.execution, timed) == ("graph", [])
 
 
 def test_rolling_back_without_checkpoints_is_refused() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -41,6 +42,7 @@ from trainlib.experiment.user_functions import modules_used
 from trainlib.tools.calibration import Calibration
 from trainlib.tools.loss_curve import LRFinderResult
 from trainlib.training.array_adapter import ArrayAdapter
+from trainlib.training.autotune import Autotuner
 from trainlib.training.callback import Results, Stop, TrainingStatus, check_monitored
 from trainlib.training.collectives import broadcast_from_chief
 from trainlib.training.data_adapter import DataAdapter, as_data_adapter
@@ -60,6 +62,8 @@ MONITORED: Mapping[type[Callback], str] = {
     ReduceLROnPlateau: "reduce_on_plateau_monitor",
 }
 """The setting with the name of the monitored result, by type of callback."""
+UNTIMED = Autotuner(min_steps=sys.maxsize)
+"""The autotuner of trials, which times no run: all trials are then executed in the same way."""
 RATE_IN_PLANS = 1e-3
 """Learning rate in the plan of a run whose rate will be found by a range test."""
 
@@ -151,14 +155,15 @@ def prepare_run(
     shared = None
     if program_source is not None and is_trial and config.transfer.is_plain:
         shared = program_source(config, task, built)
-    trainer, optimization = build_trainer(config, task, built, shared)
+    autotuner = None if program_source is None else UNTIMED
+    trainer, optimization = build_trainer(config, task, built, shared, autotuner)
     check_constraint(config, trainer.state.params)
     callbacks = training_callbacks(config, task, session.log, saves=program_source is None)
     _check_monitored(callbacks, trainer, task)
     adapter = as_data_adapter("data", data, config.batch_size)
     arrays = _first_arrays(config, task, adapter)
     check_augmentation(trainer, arrays)
-    if measure and not is_trial:  # trials take the default, so that all run in the same way
+    if measure and not is_trial:
         steps = config.epochs * steps_per_epoch(config, task)
         trainer.autotune(arrays, epochs=-(-steps // arrays.batches()))
     config = _resolved(config, task, built, trainer)

@@ -35,6 +35,7 @@ from trainlib.experiment.tensorboard_config import TensorBoardConfig
 from trainlib.experiment.training_data import steps_per_epoch
 from trainlib.experiment.transfer import unfreezing_callbacks
 from trainlib.experiment.values import written
+from trainlib.training.autotune import Autotuner
 from trainlib.training.callback import as_callback
 from trainlib.training.checkpoints import Checkpoints
 from trainlib.training.display import LoggedLines
@@ -55,7 +56,11 @@ EXAMPLES = 1000
 
 
 def build_trainer(
-    config: ExperimentConfig, task: Task, built: Models, shared: SharedPrograms | None = None
+    config: ExperimentConfig,
+    task: Task,
+    built: Models,
+    shared: SharedPrograms | None = None,
+    autotuner: Autotuner | None = None,
 ) -> tuple[Trainer, Optimization]:
     """Return the trainer of a configuration, and its optimizer with hyperparameters for reports.
 
@@ -64,6 +69,7 @@ def build_trainer(
         task: data of the experiment, with its loss and targets.
         built: the model, as built by `build_models`.
         shared: programs that the trainer shares with others. Default: None, not shared.
+        autotuner: chooses the execution "auto" of a long run. Default: None, that of `Trainer`.
     """
     steps = steps_per_epoch(config, task)
     optimization = build_optimization(config, steps, shared, built.plan.rules)
@@ -88,6 +94,7 @@ def build_trainer(
             average=average_of_run(config, steps),
             report=_reported(config, optimization),
             shared=shared,
+            autotuner=autotuner or Autotuner(),
         )
     return trainer, optimization
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -206,6 +207,8 @@ def run_trial_with_model(
             callbacks=[last, *callbacks, *prepared.callbacks],
             verbose=0,
         )
+        used = dataclasses.replace(prepared.config, execution=prepared.trainer.execution)
+        prepared = prepared._replace(config=used)  # not known before the first step
         prepared.built.plan.restore(prepared.built.full)
         prepared, calibration = calibrated(prepared, last.stop, lambda line: None)
         results = evaluate_parts(prepared, last.stop, calibration)
