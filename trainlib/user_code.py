@@ -26,6 +26,11 @@ def is_spec(name: str) -> bool:
     return ":" in name
 
 
+def name_of(spec: str) -> str:
+    """Return the name in `module:name`, or the name itself."""
+    return spec.rpartition(":")[2]
+
+
 def module_of(spec: str) -> str:
     """Return the module that `module:name` names."""
     return spec.partition(":")[0]

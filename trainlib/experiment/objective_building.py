@@ -22,7 +22,7 @@ from trainlib.regularizers import Regularizer
 from trainlib.training.model_metrics import takes_probabilities
 from trainlib.training.pool import SharedPrograms
 from trainlib.training.resolve import metrics_by_name
-from trainlib.user_code import is_spec
+from trainlib.user_code import is_spec, name_of
 
 OVER_EXAMPLES = ("pearson_correlation", "concordance_correlation")
 """Metrics that an experiment computes over the examples, not over the outputs of each example."""
@@ -142,7 +142,7 @@ def _metrics_of(
     chosen = {x.name: x for x in config.metrics}
     metrics = {}
     for name in head.metrics:
-        result = name.rpartition(":")[2]  # for a custom function, the name without its module
+        result = name_of(name)
         if result in metrics:
             raise ValueError(f"two metrics are named {result!r}: give each a different name")
         if is_spec(name):

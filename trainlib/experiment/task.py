@@ -21,6 +21,7 @@ from trainlib.experiment.model_signature import (
 )
 from trainlib.experiment.targets import Target
 from trainlib.models.signature import ModelSignature
+from trainlib.user_code import name_of
 
 PARTS = ("train", "validation", "test")
 """The parts of the data, as a `Task` names them."""
@@ -68,6 +69,11 @@ class Task(NamedTuple):
             return self.heads[output]
         classes = self.dataset.classes if self.target.by_class else 0
         return Head(self.loss, self.target, self.outputs, self.metrics, classes)
+
+    @property
+    def result_names(self) -> tuple[str, ...]:
+        """Names of the results of the only or the first output: the loss and the metrics."""
+        return ("loss", *map(name_of, self.metrics))
 
     @property
     def is_streamed(self) -> bool:

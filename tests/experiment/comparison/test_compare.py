@@ -178,6 +178,11 @@ REFUSED = {
     "another loss": ({"a": BASE, "b": FOCAL}, {}, "differ in the loss"),
     "a penalty": ({"a": BASE, "b": replace(BASE, regularizer=tl.config("l2"))}, {}, "differ in"),
     "no such result": (OPTIMIZERS, {"monitor": "val_auc"}, "reports val_loss, val_accuracy"),
+    "an ensemble": (
+        {"a": BASE, "b": replace(BASE, ensemble=tl.EnsembleConfig(members=2))},
+        {},
+        "b: each run trains one model",
+    ),
     "no such baseline": (OPTIMIZERS, {"baseline": "nadam"}, "choose from sgd, momentum, adam"),
     "a learning rate": (
         tl.vary(BASE, "learning_rate={0.1,0.2}"),
@@ -194,6 +199,28 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=message):
         tl.compare(configs, 1, tl.CompareConfig(**options), run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+METRIC = """
+import tensorflow as tf
+
+
+def closeness(y_true, y_pred):
+    return 1 / (1 + tf.reduce_sum(y_pred**2, axis=-1))
+"""
+
+
+def test_a_custom_metric_ranks_contenders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "compared_metric.py").write_text(METRIC)
+    base = replace(BASE, metrics=("compared_metric:closeness",), epochs=1)
+    options = tl.CompareConfig(monitor="val_closeness", monitor_mode="max")
+    found = tl.compare(tl.vary(base, "optimizer={sgd,adam}"), 1, options, run_dir=tmp_path / "a")
+    means = [x.monitored("val_closeness").mean() for x in found.contenders]
+    assert means == sorted(means, reverse=True) and 0 < means[-1] < means[0]
+    message = "reports val_loss, val_closeness"
+    with pytest.raises(ValueError, match=message):
+        tl.compare(tl.vary(base, "optimizer={sgd,adam}"), 1, tl.CompareConfig(monitor="val_auc"))
 
 
 def test_another_loss_is_compared_by_a_result_of_all(made, tmp_path, monkeypatch):

@@ -48,6 +48,8 @@ def check_contenders(contenders: Contenders, seeds: int, options: CompareConfig)
 def _check_one(name: str, config: ExperimentConfig, seeds: int) -> None:
     if config.strategy == "multi_worker" or "TF_CONFIG" in os.environ:
         raise ValueError(f"{name}: strategy multi_worker is for one run on several machines")
+    if not config.ensemble.is_one:
+        raise ValueError(f"{name}: each run trains one model, not an ensemble: leave ensemble out")
     if config.nonfinite == "roll_back":
         raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
     if config.seed + seeds - 1 > MAX_SEED:
@@ -80,11 +82,9 @@ def _check_monitor(contenders: Contenders, options: CompareConfig) -> None:
                 "validation_split is 0: contenders are ranked and tuned on a validation part, "
                 "such as validation_split=0.1"
             )
-        if result not in ("loss", *task.metrics) and not task.signature.outputs:
-            raise ValueError(
-                f"monitor {options.monitor}: {name} reports val_loss"
-                f"{''.join(f', val_{metric}' for metric in task.metrics)}"
-            )
+        if result not in task.result_names and not task.signature.outputs:
+            reported = ", ".join(f"{VALIDATION_PREFIX}{x}" for x in task.result_names)
+            raise ValueError(f"monitor {options.monitor}: {name} reports {reported}")
         settings[name] = (task.loss, _of_loss(config)) if result == "loss" else ()
     if len(set(settings.values())) > 1:
         raise ValueError(
