@@ -43,11 +43,14 @@ class TaskCache:
         """
         key = _key(config)
         tasks = self._tasks.pop(key, None) or self._load(config)
-        self._tasks[key] = tasks
+        if not tasks[0].is_streamed:  # a pipeline that is read again may yield other examples
+            self._tasks[key] = tasks
         while len(self._tasks) > KEPT:
             del self._tasks[next(iter(self._tasks))]
-        signature = outputs_for(config, tasks[0].dataset)[0]
-        return tuple(task._replace(signature=signature) for task in tasks)
+        # Each fold has its own columns: its training examples may lack a category.
+        return tuple(
+            task._replace(signature=outputs_for(config, task.dataset)[0]) for task in tasks
+        )
 
     def _load(self, config: ExperimentConfig) -> tuple[Task, ...]:
         if self._folds == 1:
