@@ -145,6 +145,55 @@ def test_a_grid_of_a_range_without_steps_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("text", "value", "has_width"),
+    [
+        ("dropout=uniform(0,0.4,0.2); width={5} if dropout=0.2", 0.2, True),
+        ("dropout=uniform(0,0.6,0.1); width={5} if dropout=0.3", 0.1 + 0.2, True),
+        ("dropout=uniform(0,0.6,0.1); width={5} if dropout=0.3", 0.2, False),
+        ("batch_size=int(1,100); width={5} if batch_size=57", 57, True),
+        ("batch_size=int(8,64,8); width={5} if batch_size=16", 16, True),
+        ("epochs=logint(1,1000); width={5} if epochs=30", 30, True),
+        ("learning_rate={1e-3,1e-2}; width={5} if learning_rate=0.001", "1e-3", True),
+    ],
+)
+def test_a_condition_names_any_value_and_compares_numbers(text, value, has_width):
+    found = searched(text)
+    drawn = found.draw(lambda parameter: "5" if parameter.name == "width" else value)
+    assert ("width" in drawn) == has_width
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "batch_size=int(8,64,8); width={5} if batch_size=17",
+        "dropout=uniform(0,0.4,0.2); width={5} if dropout=0.1",
+        "epochs=logint(2,1000); width={5} if epochs=1",
+    ],
+)
+def test_a_condition_between_the_steps_is_never_met(text):
+    with pytest.raises(ValueError, match="no trial meets the condition of width"):
+        searched(text)
+
+
+MANY = (
+    "batch_size={8,16,24,32,40,48,56,64}; epochs={1,2,3,4,5,6,7,8};"
+    "dropout={0,.1,.2,.3,.4,.5,.6,.7,.8};"
+    "optimizer={adam,nadam,sgd}; depth=int(1,3) if batch_size=64; momentum={0.5} if epochs=8;"
+)
+"""More combinations of values that others depend on than are checked."""
+
+
+def test_combinations_that_are_not_all_checked_are_not_refused():
+    text = MANY + "width={5} if dropout=0.8"
+    names = {parameter.name for parameter in searched(text).space.parameters}
+    assert {"depth", "momentum", "width"} < names
+    with pytest.raises(ValueError, match="no trial meets the condition of width"):
+        searched(MANY + "width={5} if dropout=0.9")
+    with pytest.raises(ValueError, match="no trial can have .*width=0"):
+        searched(MANY + "width=int(0,5) if batch_size=64")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("learning_rat=log(1e-3,1)", "did you mean --learning_rate"),

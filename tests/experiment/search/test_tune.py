@@ -24,11 +24,13 @@ from trainlib.experiment.search.candidate import (  # noqa: E402
     Candidate,
     Outcome,
     Pruning,
+    SearchError,
     Worker,
     run_candidate,
 )
 from trainlib.experiment.search.checks import searched_config  # noqa: E402
 from trainlib.experiment.search.result import SearchInterrupted  # noqa: E402
+from trainlib.experiment.search.running import RunningSearch  # noqa: E402
 from trainlib.experiment.search.space_text import parse_space  # noqa: E402
 from trainlib.experiment.search.tune import tune  # noqa: E402
 
@@ -63,6 +65,9 @@ class FakeResult(NamedTuple):
     seconds: float
     validation: dict
     test: dict
+
+
+FAKE = FakeResult([{}], 0.5, {}, {"loss": 1.0})
 
 
 def test_a_trial_with_folds_is_judged_by_the_mean_of_its_folds(monkeypatch):
@@ -102,7 +107,9 @@ def test_a_trial_that_is_pruned_in_its_second_fold_ends_there(monkeypatch):
     judge = Judge(step=4)  # after the epochs 1, 2 and 3 of the first fold
     config = dataclasses.replace(CONFIG, epochs=3)
     worker = Worker(searched_config(config, parse_space(SPACE)), "val_loss", 3, None)
-    monkeypatch.setattr(worker, "pruning", lambda number: Pruning(judge, "val_loss", 9))
+    monkeypatch.setattr(
+        worker, "pruning", lambda number, epochs: Pruning(judge, "val_loss", epochs)
+    )
     found = run_candidate(worker, Candidate(0, {"learning_rate": 0.01, "batch_size": "20"}))
     assert judge.reported == [1, 2, 3, 4]
     assert (found.is_pruned, found.epochs, len(found.scores)) == (True, 4, 2)
@@ -114,6 +121,56 @@ def test_a_trial_is_not_pruned_after_its_last_epoch():
         pruning = Pruning(judge, "val_loss", steps)
         ends.append(pruning.on_epoch_end(SimpleNamespace(epoch=4, results={"val_loss": 1.0})))
     assert ends == [None, PRUNED] and judge.reported == [4, 4]
+
+
+def test_a_pruner_counts_the_epochs_of_the_trial(monkeypatch, tmp_path):
+    epochs = []
+    monkeypatch.setattr(candidate, "run_trial", lambda *args, **kwargs: FAKE)
+    searched = searched_config(CONFIG, parse_space("epochs={3,5}"))
+    worker = Worker(searched, "val_loss", 3, None)
+    monkeypatch.setattr(worker, "pruning", lambda number, count: epochs.append(count))
+    for drawn in ("3", "5"):
+        run_candidate(worker, Candidate(0, {"epochs": drawn}))
+    assert epochs == [9, 15]
+
+
+@pytest.mark.parametrize(
+    ("space", "most"),
+    [
+        ("epochs=int(3,6)", 6),
+        ("epochs={1,4}", 4),
+        ("epochs={4,7} if batch_size=20; batch_size={20,40}", 7),
+        ("epochs={4} if batch_size=20; batch_size={20,40}", 5),
+        ("batch_size={20,40}", 5),
+    ],
+)
+def test_the_pruner_knows_the_most_epochs_of_a_trial(space, most, tmp_path, monkeypatch):
+    monkeypatch.setattr(RunningSearch, "run", lambda search, on_trial: places.append(search.place))
+    monkeypatch.setattr(RunningSearch, "finish", lambda search, log: None)
+    places = []
+    options = dataclasses.replace(OPTIONS, folds=2, pruner="hyperband")
+    tune(dataclasses.replace(CONFIG, epochs=5), space, options, run_dir=tmp_path / "run")
+    assert [place.steps for place in places] == [2 * most]
+
+
+@pytest.mark.parametrize(
+    ("pruner", "monitors", "message"),
+    [
+        ("median", (), "pruner median judges"),
+        ("none", ("early_stop",), "early_stop judges"),
+        ("none", (tl.config("early_stop", monitor="loss"),), ""),
+        ("none", (), ""),
+    ],
+)
+def test_what_judges_epochs_needs_validation_data_with_folds_too(pruner, monitors, message):
+    data = dataclasses.replace(CONFIG.data, validation_split=0)
+    config = dataclasses.replace(CONFIG, data=data, monitors=monitors)
+    worker = Worker(searched_config(config, parse_space(SPACE)), "val_loss", 2, None)
+    if not message:
+        worker.check(config, pruner)
+        return
+    with pytest.raises(SearchError, match=f"validation_split is 0, but {message}"):
+        worker.check(config, pruner)
 
 
 @pytest.mark.soak

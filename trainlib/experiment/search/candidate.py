@@ -73,8 +73,12 @@ class Worker:
         self.pool = TrainerPool()
         self._study: Any = None
 
-    def check(self, config: ExperimentConfig) -> None:
+    def check(self, config: ExperimentConfig, pruner: str = "none") -> None:
         """Load the data, and check that trials can be run.
+
+        Args:
+            config: the configuration that is varied.
+            pruner: name of the pruner. Default: "none".
 
         Raises:
             SearchError: there are no validation data, or no result has the name of the monitor.
@@ -82,16 +86,33 @@ class Worker:
         """
         task = tasks_of(self, config)[0]
         monitored = self.monitor.removeprefix("val_")
-        names = ("loss", *task.metrics)
+        names = task.result_names
         if not any(name in monitored or monitored in name for name in names):
             raise _unknown(self.monitor, names)
+        needing = self._needing_validation(config, pruner)
+        if task.validation is None and needing:
+            raise SearchError(
+                f"validation_split is 0, but {needing[0]} judges epochs by validation data, "
+                "besides the held-out examples of folds: give one above 0, or leave it out"
+            )
 
-    def pruning(self, number: int) -> Pruning | None:
-        """Return the callback that prunes a trial; None without a pruner."""
+    def _needing_validation(self, config: ExperimentConfig, pruner: str) -> list[str]:
+        """Return the settings that judge the epochs of all trials by validation data."""
+        searched = {parameter.name for parameter in self.searched.space.parameters}
+        monitors = [
+            x.name
+            for x in config.monitors
+            if x.name not in searched and f"{x.name}_monitor" not in searched
+            if x.hyperparameters.get("monitor", "val_").startswith("val_")
+        ]
+        return monitors if pruner == "none" else [f"pruner {pruner}", *monitors]
+
+    def pruning(self, number: int, epochs: int) -> Pruning | None:
+        """Return the callback that prunes a trial of some epochs; None without a pruner."""
         if self.place is None:
             return None
         self._study = self._study or self.place.open()
-        return Pruning(self._study.running(number), self.monitor, self.place.steps)
+        return Pruning(self._study.running(number), self.monitor, epochs)
 
 
 class Pruning(Callback):
@@ -132,7 +153,7 @@ def run_candidate(worker: Worker, candidate: Candidate) -> Outcome:
         ValueError, FloatingPointError, ...: the trial has failed.
     """
     config = worker.searched.config(candidate.drawn)
-    pruning = worker.pruning(candidate.number)
+    pruning = worker.pruning(candidate.number, config.epochs * worker.folds)
     scores: list[float] = []
     epochs, seconds = 0, 0.0
     for k, task in enumerate(tasks_of(worker, config)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trainlib.experiment.config import ExperimentConfig
@@ -16,10 +17,11 @@ from trainlib.experiment.search.settings import (
     declared_setting,
     function_names,
     is_set_by,
+    number,
     setting_value,
     values_by_parameter,
 )
-from trainlib.experiment.search.space import Choices, Parameter, Space
+from trainlib.experiment.search.space import Choices, Condition, Parameter, Space
 
 OTHER_DATA = ("dataset", "data_dir", "target", "task", "train_examples", "validation_split") + (
     "stratify",
@@ -107,36 +109,77 @@ def _check_parameter(parameter: Parameter) -> None:
 
 
 def _check_values(searched: SearchedConfig) -> None:
-    """Make a configuration with each value of each parameter; of a range, with its two ends."""
+    """Make a configuration with each value of each parameter.
+
+    Of a range these are its two ends, and the values that conditions name.
+    """
     parameters = searched.space.parameters
-    leading = {p.name for p in parameters if decides_others(p)}
-    leading |= {p.condition.name for p in parameters if p.condition is not None}
-    ends = {p.name: _ends(p, p.name in leading) for p in parameters}
+    conditions = [p.condition for p in parameters if p.condition is not None]
+    named = {condition.name for condition in conditions}
+    leading = [p.name for p in parameters if decides_others(p) or p.name in named]
+    values = {p.name: [*end_values(p), *_values_in(p, conditions)] for p in parameters}
     had: set[str] = set()
-    for lead in itertools.islice(
-        itertools.product(*(ends[name] for name in leading)), MOST_CHECKED
-    ):
-        fixed = dict(zip(leading, lead, strict=True))
-        for k in range(max(len(values) for values in ends.values())):
-            chosen = {name: values[min(k, len(values) - 1)] for name, values in ends.items()}
-            drawn = searched.draw(values_by_parameter(chosen | fixed))
-            had |= set(drawn)
-            try:
-                searched.config(drawn)
-            except (ValueError, TypeError) as error:
-                raise type(error)(_explained(searched, drawn, str(error))) from error
-    if missing := [p for p in parameters if p.name not in had]:
-        raise ValueError(_never_drawn(searched, missing[0]))
+    for fixed in itertools.islice(_combinations(values, leading), MOST_CHECKED):
+        for k in range(max(map(len, values.values()))):
+            chosen = {name: x[min(k, len(x) - 1)] for name, x in values.items()}
+            had |= set(_checked(searched, chosen | fixed))
+    for parameter in parameters:
+        if parameter.name not in had:
+            _check_rare(searched, values, parameter)
 
 
-def _ends(parameter: Parameter, leads: bool) -> list[Any]:
-    """Return the values to check; of a parameter that others depend on, all if they are few."""
+def _check_rare(
+    searched: SearchedConfig, values: Mapping[str, list[Any]], parameter: Parameter
+) -> None:
+    """Check the values of a parameter that none of the first `MOST_CHECKED` combinations has."""
+    first = {name: x[0] for name, x in values.items()}
+    for varied in _combinations(values, searched.deciding(parameter.name)):
+        drawn = searched.draw(values_by_parameter(first | varied))
+        if parameter.name in drawn:
+            for x in values[parameter.name]:
+                _checked(searched, first | drawn | {parameter.name: x})
+            return
+    raise ValueError(_never_drawn(searched, parameter))
+
+
+def _combinations(
+    values: Mapping[str, list[Any]], names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield all combinations of the values of some parameters."""
+    for combination in itertools.product(*(values[name] for name in names)):
+        yield dict(zip(names, combination, strict=True))
+
+
+def _checked(searched: SearchedConfig, chosen: Drawn) -> Drawn:
+    """Return the values of the trial with some values, after checking its configuration.
+
+    Raises:
+        ValueError, TypeError: no configuration takes them.
+    """
+    drawn = searched.draw(values_by_parameter(chosen))
+    try:
+        searched.config(drawn)
+    except (ValueError, TypeError) as error:
+        raise type(error)(_explained(searched, drawn, str(error))) from error
+    return drawn
+
+
+def end_values(parameter: Parameter) -> list[Any]:
+    """Return the values of a parameter; of a range, its two ends."""
     distribution = parameter.distribution
     if isinstance(distribution, Choices):
         return list(distribution.values)
-    if leads and distribution.is_integer and distribution.high - distribution.low < 20:
-        return list(range(int(distribution.low), int(distribution.high) + 1))
     return [distribution.low, distribution.high]
+
+
+def _values_in(parameter: Parameter, conditions: Sequence[Condition]) -> list[float]:
+    """Return the values in a range of integers or steps that conditions on it name."""
+    distribution = parameter.distribution
+    if isinstance(distribution, Choices):
+        return []
+    texts = [x for c in conditions if c.name == parameter.name for x in c.values]
+    found = [x for x in map(number, texts) if x is not None and distribution.has(x)]
+    return [int(x) if distribution.is_integer else x for x in found]
 
 
 def _explained(searched: SearchedConfig, drawn: Drawn, problem: str) -> str:

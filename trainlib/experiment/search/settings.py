@@ -88,6 +88,19 @@ class SearchedConfig(NamedTuple):
                 seen.add(key)
                 yield drawn
 
+    def deciding(self, name: str) -> list[str]:
+        """Return the parameters that decide whether a trial has a parameter, and itself."""
+        parameters = {parameter.name: parameter for parameter in self.space.parameters}
+        names = [name]
+        for one in names:  # grows
+            condition = parameters[one].condition
+            needed = () if condition is None else (condition.name,)
+            kinds, _ = hyperparameter_flags().get(one, ((), ""))
+            monitors = [x for x in FUNCTIONS["monitors"] if one.startswith(f"{x}_")]
+            new = [x for x in (*needed, *kinds, *monitors) if x in parameters and x not in names]
+            names += new
+        return names
+
     def _in_order(self) -> list[Parameter]:
         """Return the parameters, those that choose functions and switch monitors on first."""
         return sorted(
@@ -156,7 +169,21 @@ def decides_others(parameter: Parameter) -> bool:
 
 
 def _holds(condition: Condition, drawn: Drawn) -> bool:
-    return str(drawn.get(condition.name)) in condition.values
+    """Return whether a trial has one of the values of a condition; numbers may be rounded."""
+    value = drawn.get(condition.name)
+    return any(str(value) == x or _are_close(number(value), number(x)) for x in condition.values)
+
+
+def _are_close(a: float | None, b: float | None) -> bool:
+    return a is not None and b is not None and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15)
+
+
+def number(value: Any) -> float | None:
+    """Return a drawn value or its text as a number; None if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def setting_value(parameter: Parameter, drawn: Any) -> Any:

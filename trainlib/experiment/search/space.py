@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -43,6 +44,14 @@ class Range(NamedTuple):
     def is_log(self) -> bool:
         """Whether the distribution is log-uniform."""
         return self.kind in ("log", "logint")
+
+    def has(self, x: float) -> bool:
+        """Return whether a number is one of the steps or integers; False for other ranges."""
+        step = self.step or (1 if self.is_integer else 0)
+        if not step or not self.low <= x <= self.high:
+            return False
+        steps = (x - self.low) / step
+        return math.isclose(steps, round(steps), abs_tol=1e-9)
 
     def __str__(self) -> str:
         numbers = (self.low, self.high, *(() if self.step is None else (self.step,)))

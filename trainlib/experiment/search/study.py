@@ -33,7 +33,7 @@ class StudyPlace(NamedTuple):
         storage: URL of a database, or path of a file.
         name: name of the study.
         pruner: a name of `PRUNERS`.
-        steps: epochs of a trial, over all folds.
+        steps: largest number of epochs of a trial, over all folds.
     """
 
     storage: str

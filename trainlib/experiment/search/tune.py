@@ -15,10 +15,15 @@ from trainlib.experiment.flat import flatten
 from trainlib.experiment.result import Log
 from trainlib.experiment.search import folder as folders
 from trainlib.experiment.search.candidate import Worker
-from trainlib.experiment.search.checks import WITHOUT_EFFECT, check_comparable, searched_config
+from trainlib.experiment.search.checks import (
+    WITHOUT_EFFECT,
+    check_comparable,
+    end_values,
+    searched_config,
+)
 from trainlib.experiment.search.options import TuneConfig
 from trainlib.experiment.search.result import SearchInterrupted, SearchStatus, TuneResult
-from trainlib.experiment.search.settings import SearchedConfig
+from trainlib.experiment.search.settings import SearchedConfig, setting_value
 from trainlib.experiment.search.space_text import parse_space
 
 MISSING = "tune needs Optuna: pip install optuna"
@@ -79,7 +84,7 @@ def tune(
     _check(config, searched, options)
     path = run_folder.given_path(run_dir, resume, "search")
     worker = Worker(searched, options.monitor, options.folds, None)
-    worker.check(config)
+    worker.check(config, options.pruner)
     grid = list(searched.grid()) if options.sampler == "grid" else []
     from trainlib.experiment.search.running import RunningSearch
 
@@ -123,6 +128,16 @@ def _check(config: ExperimentConfig, searched: SearchedConfig, options: TuneConf
         raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
 
 
+def _most_epochs(config: ExperimentConfig, searched: SearchedConfig) -> int:
+    """Return the largest number of epochs of a trial."""
+    for parameter in searched.space.parameters:
+        if parameter.name == "epochs":
+            values = end_values(parameter)
+            most = max(int(setting_value(parameter, x)) for x in values)
+            return most if parameter.condition is None else max(most, config.epochs)
+    return config.epochs
+
+
 def _study(
     config: ExperimentConfig,
     searched: SearchedConfig,
@@ -142,7 +157,7 @@ def _study(
         options.storage or str((folder or Path()) / folders.STUDY_FILE),
         options.study,
         options.pruner,
-        config.epochs * options.folds,
+        _most_epochs(config, searched) * options.folds,
     )
     defaults = flatten(ExperimentConfig())  # left out, because later versions may add settings
     settings = {
