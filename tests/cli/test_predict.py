@@ -50,6 +50,17 @@ def test_classes_and_probabilities_are_those_of_the_test_part(command, run_dir):
     assert (rows[:, 0] == test.y).mean() == pytest.approx(accuracy)
 
 
+def test_an_autoencoder_of_a_table_with_classes_predicts_its_columns(
+    command, quick, write_table, tmp_path
+):
+    kinds = np.where(ROWS[:, 0] > 0, "up", "down")
+    write_table(tmp_path / "own.csv", a=ROWS[:, 0], b=ROWS[:, 1], kind=kinds)
+    flags = ("--dataset=own.csv", "--train_examples=40", "--model=autoencoder", "--run_dir=run")
+    assert quick(*flags).status == 0
+    header, rows = numbers(command("predict", "--run_dir=run").out)
+    assert header == "prediction0,prediction1" and rows.shape == (12, 2)
+
+
 def test_a_file_gets_what_would_be_printed(command, run_dir, tmp_path):
     printed = command("predict", f"--run_dir={run_dir}")
     file = command("predict", f"--run_dir={run_dir}", "--output=predicted.csv")

@@ -57,7 +57,9 @@ class SavedRun(NamedTuple):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes; () for classes without names, and for numbers."""
+        """Names of the classes; () for classes without names, and if the model predicts numbers."""
+        if not self.classes:
+            return ()
         named = tuple(self.summary.get("class_names", ()))
         return named if self.preprocessing is None else self.preprocessing.classes
 
