@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainlib.training.functional_model import functional_from_keras
+from trainlib.step.state import ModelOutput
+from trainlib.training.functional_model import (
+    FunctionalModel,
+    as_functional_model,
+    functional_from_keras,
+)
 from trainlib.training.model_variables import model_variables, write_back
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
@@ -156,3 +161,33 @@ def test_a_model_without_variables_is_refused():
 def test_other_objects_are_refused(model):
     with pytest.raises(TypeError, match="^model must be a Keras model or a FunctionalModel, got"):
         functional_from_keras(model)
+
+
+@pytest.mark.parametrize("precision", [None, "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"penalty": tf.reduce_sum}, "^the model adds a penalty that is not a mean over its batch"),
+        ({"model_state": lambda x: {"mean": tf.reduce_mean(x)}}, "^mean: the forward pass assigns"),
+        ({"params": lambda x: {"w": tf.reduce_mean(x)}}, "^w: the forward pass assigns"),
+        ({"penalty": tf.reduce_mean, "model_state": lambda x: {"mean": tf.ones([])}}, None),
+    ],
+    ids=["penalty", "state", "parameters", "what a part can give"],
+)
+def test_a_function_on_replicas_may_not_look_over_the_batch(part, message, precision):
+    def apply_fn(params, model_state, x, training):
+        y = ModelOutput(x * params["w"], model_state)
+        return y._replace(**{name: value(x) for name, value in part.items()})
+
+    model = FunctionalModel(apply_fn, {"w": tf.ones([])}, {"mean": tf.zeros([])})
+    model = as_functional_model(model, precision=precision, synchronized=True)
+
+    def predicted(x):
+        return model.apply_fn(model.params, model.model_state, x, training=True).y_pred
+
+    call = tf.function(predicted, autograph=False)
+    if message is None:
+        assert call(X).shape == X.shape
+    else:
+        with pytest.raises(ValueError, match=message):
+            call(X)

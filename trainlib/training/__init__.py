@@ -48,7 +48,7 @@ programs, empty_states: the state in variables, compiled functions over it, and 
 shapes: a limit on the number of shapes for which programs are traced.
 devices, replicas: loops of steps on one device and on several.
 averages: averaged parameters, and the statistics of batch normalization for them.
-replicated_model, batch_statistics, batch_penalties, collectives: a model on several replicas.
+replicated_model, batch_statistics, replica_checks, collectives: a model on several replicas.
 execution, autotune: the choice between graph and XLA, and its measurement.
 gpus: the GPUs that this process uses.
 variables: values of structures of variables.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from trainlib.core.tree import leaves_by_path
 from trainlib.core.types import Tree
 from trainlib.step.precision import Precision, cast_floating, in_precision, precision_named
 from trainlib.step.state import ApplyFn, ModelOutput
@@ -16,6 +17,7 @@ from trainlib.training.keras_private import all_layers, set_mask
 from trainlib.training.layer_numbers import layer_numbers, with_numbers
 from trainlib.training.model_variables import SEED_STATE, model_variables
 from trainlib.training.recast import recast
+from trainlib.training.replica_checks import check_penalties, check_state_of_part
 
 
 class FunctionalModel(NamedTuple):
@@ -59,7 +61,9 @@ def as_functional_model(
         model: a built Keras model, or a `FunctionalModel`.
         seed: seed of a Keras model's dropout. Default: 0.
         precision: as in `functional_from_keras`. Default: None, the precision of the model.
-        synchronized: as in `functional_from_keras`. Default: False.
+        synchronized: as in `functional_from_keras`; the function of a `FunctionalModel` then raises
+            `ValueError` for state that depends on x, and for penalties that are not means over
+            the examples. Default: False.
         open_numbers: as in `functional_from_keras`. Default: False.
         gradient_checkpointing: as in `functional_from_keras`. Default: False.
 
@@ -82,11 +86,26 @@ def as_functional_model(
             "gradient_checkpointing is for Keras models: in your own function call the parts to "
             "recompute by tf.recompute_grad(part)(x, parameters of the part)"
         )
-    if precision is None:
-        return model
-    policy = precision_named(precision)
-    params, model_state = cast_floating((model.params, model.model_state), policy.param_dtype)
-    return FunctionalModel(in_precision(model.apply_fn, policy), params, model_state)
+    if precision is not None:
+        policy = precision_named(precision)
+        params, model_state = cast_floating((model.params, model.model_state), policy.param_dtype)
+        model = FunctionalModel(in_precision(model.apply_fn, policy), params, model_state)
+    apply_fn = _checked(model.apply_fn) if synchronized else model.apply_fn
+    return FunctionalModel(apply_fn, model.params, model.model_state)
+
+
+def _checked(apply_fn: ApplyFn) -> ApplyFn:
+    """Return a function that raises `ValueError` for what a replica's part cannot give."""
+
+    def apply(params: Tree, model_state: Tree, x: Tree, training: bool) -> ModelOutput:
+        output = apply_fn(params, model_state, x, training=training)
+        check_penalties([output.penalty], x)
+        check_state_of_part(dict(leaves_by_path(output.model_state)), x)
+        if output.params is not None:
+            check_state_of_part(dict(leaves_by_path(output.params)), x)
+        return output
+
+    return apply
 
 
 def built_precision(model: Any) -> str | None:

@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from trainlib.core.graph import depends_on
 from trainlib.core.tree import total
 from trainlib.core.types import Tensor, Tree
 from trainlib.step.state import ApplyFn, ModelOutput
 from trainlib.training.adapted_layers import normalization_layers_of, with_current_statistics
-from trainlib.training.batch_penalties import check_penalties
 from trainlib.training.batch_statistics import batch_norm_variables
 from trainlib.training.embedding_rows import embeddings_of, nan_without_row
 from trainlib.training.keras_private import all_layers, assigns_variables, mask_of
 from trainlib.training.layer_calls import calls_through, takes_training
-from trainlib.training.model_variables import SEED_STATE, model_variables
+from trainlib.training.model_variables import model_variables
 from trainlib.training.recurrent_inputs import multiply_inputs_first, recurrent_layers_of
 from trainlib.training.reentry import reentered
+from trainlib.training.replica_checks import check_penalties, check_state_of_part
 
 
 def pure_call(
@@ -80,9 +79,9 @@ def pure_call(
         new = {path: scope.value_of(v) for path, v in variables.items()}
         assigned = [path for path in new if new[path] is not old[path]]
         if on_replicas:
-            check_penalties(scope.losses, [a for a in tf.nest.flatten(x) if tf.is_tensor(a)])
+            check_penalties(scope.losses, x)
             alone = [path for path in assigned if id(variables[path]) not in normalized]
-            _check_equal_on_replicas({path: new[path] for path in alone}, x)
+            check_state_of_part({path: new[path] for path in alone}, x)
         return ModelOutput(
             y_pred,
             {path: new[path] for path in kept},
@@ -114,18 +113,6 @@ def _mask_of(y_pred: Tree) -> Tree:
     """Return the masks that Keras keeps with the outputs; None if there are none."""
     masks = tf.nest.map_structure(mask_of, y_pred)
     return masks if any(mask is not None for mask in tf.nest.flatten(masks)) else None
-
-
-def _check_equal_on_replicas(assigned: dict[str, Tensor], x: Tree) -> None:
-    """Raise `ValueError` if a variable is assigned what depends on the batch."""
-    inputs = [a for a in tf.nest.flatten(x) if tf.is_tensor(a)]
-    for path, value in assigned.items():
-        symbolic = not hasattr(value, "numpy")
-        if symbolic and SEED_STATE not in path and depends_on([value], inputs):
-            raise ValueError(
-                f"{path}: the forward pass assigns this variable from its batch, but each replica "
-                "has only a part of it: train with strategy='one_device'"
-            )
 
 
 @contextlib.contextmanager
