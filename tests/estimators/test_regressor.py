@@ -97,6 +97,19 @@ def test_a_warm_start_continues_to_the_same_bits(data):
         parts.set_params(hidden=(8,), optimizer__beta_1=0.5).fit(*data)
 
 
+def test_a_fit_does_not_continue_one_of_a_schedule_or_an_average_of_its_length(data):
+    swa = tl.ExperimentConfig(execution="graph", weight_average=tl.AverageConfig(kind="swa"))
+    for settings in ({"schedule": "cosine_decay"}, {"config": swa, "epochs": 8}):
+        once = small(warm_start=True, **settings).fit(*data)
+        for again in (once.fit, once.partial_fit):
+            with pytest.raises(ValueError, match="depends on the number of epochs, which each fit"):
+                again(*data)
+    steps = tl.config("cosine_decay", decay_steps=12)
+    whole = small(schedule=steps, epochs=4).fit(*data)
+    parts = small(schedule=steps, epochs=2, warm_start=True).fit(*data).fit(*data)
+    np.testing.assert_array_equal(parts.predict(data[0]), whole.predict(data[0]))
+
+
 def test_partial_fits_are_epochs_of_one_training(data):
     x, y = data
     whole = small(epochs=2).fit(x, y)

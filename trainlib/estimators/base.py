@@ -30,6 +30,7 @@ from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.data_config import MAX_SEED
 from trainlib.experiment.functions import FunctionConfig
 from trainlib.experiment.schedule_config import ScheduleConfig
+from trainlib.experiment.user_functions import follows_run_length
 
 Function = str | FunctionConfig | Mapping[str, Any] | None
 
@@ -233,10 +234,17 @@ def _function_or_none(value: Any) -> FunctionConfig | None:
 def _check_same_run(config: ExperimentConfig, previous: FittedModel | None) -> None:
     """Raise `ValueError` where a fit continues that of another model or optimizer.
 
-    The learning rate may change, unless it is in the optimizer's state, where it was reduced.
+    The learning rate may change, unless it is in the optimizer's state, where it was reduced. What
+    depends on the length of the run may not be set: it would change with each fit.
     """
     if previous is None:
         return
+    if follows_run_length(config) or config.weight_average.follows_run_length:
+        raise ValueError(
+            "the fit continues another one, but its schedule or its average by swa depends on the "
+            "number of epochs, which each fit changes: give the schedule its length, such as "
+            "decay_steps, or set warm_start=False"
+        )
     rate = {} if config.monitor("reduce_on_plateau") else {"learning_rate": None}
     for kind, changes in (("model", {}), ("optimizer", rate)):
         old, new = getattr(previous.requested, kind), getattr(config, kind)
