@@ -51,8 +51,8 @@ def define(values: Values) -> None:
     group.path(
         "data",
         None,
-        "Examples on which export and model are compared; as predict takes them; default: the test "
-        "examples of the run's data set.",
+        "Examples, as predict takes them, on the first 64 of which export and model are compared; "
+        "default: the test examples of the run's data set, or the rows of its table.",
     )
 
 

@@ -55,8 +55,8 @@ class ExportData:
     """Examples for which the predictions of an exported model are compared with the run's model.
 
     Args:
-        data: path of an .npz file, a table, or images, as for `predict`. Default: None, the test
-            examples of the run.
+        data: path of an .npz file, a table, or images, as for `predict`; the first 64 examples are
+            taken. Default: None, the test examples of the run; for a table all of its rows.
         data_dir: folder that is searched first for the files of the run's data set. Default: None.
 
     Example:
@@ -93,7 +93,8 @@ def export_run(
         format: "saved_model" (default), for TensorFlow Serving; "tflite", for LiteRT; "onnx", which
             needs the packages tf2onnx, onnx and onnxruntime; or parameters only, "safetensors" or
             "npz", which `load_parameters` reads.
-        examples: examples for the comparison. Default: `ExportData()`, the run's test examples.
+        examples: examples for the comparison. Default: `ExportData()`, the run's test examples, or
+            the rows of its table.
         code_path: folders of custom modules. Default: None, the folders that the run recorded.
         safe_mode: whether to refuse files that contain code. Default: True.
         log: function called with lines on differences from the training data. Default: not called.

@@ -122,7 +122,7 @@ def build_serving(
     Args:
         run: the run.
         data: examples for the comparison, as for `predict_run`. Default: None, the test examples of
-            the run.
+            the run, or the rows of its table.
         text: whether inputs and outputs may be strings, and numbers float64. Default: True.
         safe_mode: whether to refuse a file that contains code. Default: True.
         log: function called with lines on differences from the training data. Default: not called.
