@@ -16,15 +16,12 @@ from trainlib.training.keras_private import all_layers, calls_of, graph_of_layer
 Image: TypeAlias = tuple[int, ...]
 """Height, width and channels of a flattened image; () if the order of its values is unknown."""
 _UNKNOWN: Image = ()
-_CONVERTED = (keras.layers.Dense, keras.layers.Conv2D, keras.layers.BatchNormalization)
+_CONVERTED = ("Dense", "Conv2D", "BatchNormalization")
 _BY_ELEMENT = (
-    *(keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU),
-    *(keras.layers.Softmax, keras.layers.Identity, keras.layers.Normalization),
-    *(keras.layers.Rescaling, keras.layers.Dropout, keras.layers.AlphaDropout),
-    *(keras.layers.GaussianDropout, keras.layers.GaussianNoise, keras.layers.UnitNormalization),
-    *(keras.layers.ActivityRegularization, keras.layers.Add, keras.layers.Subtract),
-    *(keras.layers.Multiply, keras.layers.Average, keras.layers.Maximum, keras.layers.Minimum),
-    keras.layers.BatchNormalization,
+    *("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Identity", "Normalization"),
+    *("Rescaling", "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise"),
+    *("UnitNormalization", "ActivityRegularization", "BatchNormalization"),
+    *("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"),
 )
 """Layers whose outputs are in the order of their inputs."""
 
@@ -48,7 +45,7 @@ def flattened_images(model: Any) -> dict[int, Image]:
     for call in calls_of(graph):
         layer, orders = call.operation, {images.get(id(x)) for x in call.input_tensors}
         image = orders.pop() if len(orders) == 1 else _UNKNOWN
-        if isinstance(layer, _CONVERTED):
+        if _is_one_of(layer, _CONVERTED):
             if image == _UNKNOWN or taken.setdefault(id(layer), image) != image:
                 raise ValueError(
                     f"layer {layer.name!r} takes flattened images after a layer that may change "
@@ -62,11 +59,16 @@ def flattened_images(model: Any) -> dict[int, Image]:
     return {key: image for key, image in taken.items() if image is not None}
 
 
+def _is_one_of(layer: Any, names: Sequence[str]) -> bool:
+    """Return whether a layer is of one of some classes of Keras, by their names."""
+    return isinstance(layer, tuple(getattr(keras.layers, name) for name in names))
+
+
 def _order_after(layer: Any, image: Image | None) -> Image | None:
     """Return the order of the outputs of a layer that takes values in a given order."""
-    if image is None or isinstance(layer, _BY_ELEMENT):
+    if image is None or _is_one_of(layer, _BY_ELEMENT):
         return image
-    return None if isinstance(layer, _CONVERTED) else _UNKNOWN
+    return None if _is_one_of(layer, _CONVERTED) else _UNKNOWN
 
 
 def _image_flattened_by(call: Any) -> Image | None:
