@@ -59,6 +59,8 @@ def are_folds(values: Values) -> bool:
         if values[name].value:
             raise ValueError(f"--{name} is for one run, not for --folds")
     if resumes:
+        if values.dry_run:
+            raise ValueError("--dry_run is for a new cross-validation, not for one that is resumed")
         others = ["folds"] if values.folds is not None else []
         others += options + fixed_flags(values)
         if others or values.run_dir:

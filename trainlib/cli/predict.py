@@ -47,6 +47,8 @@ With --mc_samples=N the model predicts N times with dropout on (Monte Carlo drop
 are the mean, the standard deviation, the entropy and the mutual information of the predictions.
 """
 
+ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+"""The first bytes of an archive, with files in it or without."""
 STANDARD_INPUT = "-"
 
 
@@ -111,7 +113,7 @@ def given_data(data: str | None) -> Iterator[str | None]:
     if not content:
         raise ValueError("data -: standard input is empty")
     first_line = content.partition(b"\n")[0]
-    kind = "npz" if content.startswith(b"PK") else "tsv" if b"\t" in first_line else "csv"
+    kind = "npz" if content.startswith(ZIP_STARTS) else "tsv" if b"\t" in first_line else "csv"
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / f"standard_input.{kind}"
         copy.write_bytes(content)

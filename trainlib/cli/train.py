@@ -225,9 +225,12 @@ def _train_ensemble(config: ExperimentConfig, values: Values) -> None:
         if values[flag].value:
             raise ValueError(f"--{flag} is for runs of one model: leave it out for an ensemble")
     folder = values.resume or values.run_dir
-    result = run_ensemble(
-        config, folder, resume=bool(values.resume), jobs=values.jobs, log=output.log
-    )
+    try:
+        result = run_ensemble(
+            config, folder, resume=bool(values.resume), jobs=values.jobs, log=output.log
+        )
+    except RunInterrupted as error:
+        raise _interrupted(error) from error
     for line in result_lines(result):
         output.print_result(line)
 
@@ -258,15 +261,20 @@ def _run(
     try:
         return run_experiment(config, folder, resume=resume, callbacks=callbacks, session=session)
     except RunInterrupted as error:
-        how = f"resume with: train --resume={shown(error.folder)}"
-        if error.is_finished:
-            how = f"the run is finished but for its report: report {shown(error.folder)}"
-        raise InterruptedRunError(f"interrupted; {how}", interrupted_status(error)) from error
+        raise _interrupted(error) from error
     except NonFiniteRunError as error:
         how = "a run with --nonfinite=stop names the step"
         if error.folder and error.batch is not None:
             how = f"to see where: train --resume={shown(error.folder)} --replay_step={error.batch}"
         raise CommandError(f"{error}; {how}" if error.folder else str(error)) from error
+
+
+def _interrupted(error: RunInterrupted) -> InterruptedRunError:
+    """Return the error of an interrupted run, whose message names the next command."""
+    how = f"resume with: train --resume={shown(error.folder)}"
+    if error.is_finished:
+        how = f"the run is finished but for its report: report {shown(error.folder)}"
+    return InterruptedRunError(f"interrupted; {how}", interrupted_status(error))
 
 
 def _verify_resume(config: ExperimentConfig, steps: int) -> None:

@@ -25,11 +25,11 @@ from trainlib.experiment.ensemble_members import (
 )
 from trainlib.experiment.ensemble_snapshots import train_snapshots
 from trainlib.experiment.jobs import run_jobs, share_of_cores
-from trainlib.experiment.result import Log
+from trainlib.experiment.result import Log, RunInterrupted
 from trainlib.experiment.task_building import build_task
 from trainlib.training.display import format_results
 from trainlib.training.gpus import visible_gpus
-from trainlib.training.paths import printable, shown
+from trainlib.training.paths import printable
 from trainlib.training.pool import TrainerPool
 
 START_SECONDS = 10.0
@@ -66,6 +66,7 @@ def run_ensemble(
         ValueError, TypeError, OSError: something that the configuration names does not exist, does
             not suit the data, or cannot be written.
         RuntimeError: a member failed for another reason; finished members are kept.
+        RunInterrupted: the ensemble was interrupted; finished members are kept.
 
     Example:
         >>> import tempfile
@@ -97,10 +98,10 @@ def run_ensemble(
             log(f"{printable(task.dataset.name)}: {line}")
         try:
             _train(MemberState(folder, config, task, TrainerPool()), jobs, log)
-        except KeyboardInterrupt:
-            log(f"to train the other members: train --resume={shown(folder)}")
-            raise
-    return average_members(folder, config, task, log, config.safe_mode and resume)
+            return average_members(folder, config, task, log, config.safe_mode and resume)
+        except KeyboardInterrupt as error:
+            is_finished = (folder / run_folder.SUMMARY_FILE).is_file()
+            raise RunInterrupted(folder, is_finished) from error
 
 
 @contextlib.contextmanager

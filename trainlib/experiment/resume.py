@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from trainlib.experiment import run_folder
+from trainlib.experiment.comparison.folder import COMPARISON_FILE
 from trainlib.experiment.config import ExperimentConfig
 from trainlib.experiment.flat import check_flags, flag_text, flatten, is_same, unflatten
+from trainlib.experiment.fold_files import OPTIONS_FILE
 from trainlib.experiment.hyperparameter_flags import is_shared
+from trainlib.experiment.search.folder import SEARCH_FILE
 from trainlib.experiment.user_functions import follows_run_length
 from trainlib.training.nonfinite import UNGUARDED
 from trainlib.training.paths import shown
@@ -40,6 +43,14 @@ FREE_IN_ENSEMBLES = ("code_path", "data_dir", "report", "safe_mode")
 TENSORBOARD = ("tensorboard_dir", "tensorboard_steps", "histogram_epochs", "layer_statistics")
 
 
+OTHER_FOLDERS = {
+    SEARCH_FILE: ("search", "tune"),
+    COMPARISON_FILE: ("comparison", "compare"),
+    OPTIONS_FILE: ("cross-validation", "train"),
+}
+"""What folders with these files are of, and the command that resumes it."""
+
+
 def resumed_config(
     folder: Path, changes: Mapping[str, Any], to_replay: bool = False
 ) -> ExperimentConfig:
@@ -53,7 +64,7 @@ def resumed_config(
     Raises:
         ValueError: the run does not exist or is finished, or a change is not allowed.
     """
-    config = run_folder.read_config(folder)
+    config = _read_config(folder)
     check_trust(folder, config, changes)
     check_flags(ExperimentConfig, changes)
     flat = flatten(config)
@@ -80,7 +91,7 @@ def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConf
     Raises:
         ValueError: the ensemble does not exist or is finished, or a change is not allowed.
     """
-    config = run_folder.read_config(folder)
+    config = _read_config(folder)
     if config.ensemble.is_one:
         return None
     check_trust(folder, config, changes)
@@ -92,6 +103,21 @@ def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConf
         if name not in FREE_IN_ENSEMBLES:
             raise _contradiction(folder, name, value, flat.get(name))
     return unflatten(ExperimentConfig, {**flat, **given})
+
+
+def _read_config(folder: Path) -> ExperimentConfig:
+    """Return the configuration of the run in a folder.
+
+    Raises:
+        ValueError: the folder is not that of a run, but for example of a search.
+    """
+    for file, (name, command) in OTHER_FOLDERS.items():
+        if (folder / file).is_file():
+            raise ValueError(
+                f"{shown(folder)} is the folder of a {name}, not of a run: resume it with "
+                f"{command} --resume={shown(folder)}"
+            )
+    return run_folder.read_config(folder)
 
 
 def check_trust(folder: Path, config: ExperimentConfig, given: Mapping[str, Any]) -> None:

@@ -56,6 +56,7 @@ from trainlib.training.autotune import Choice, choices_folder
 from trainlib.training.callback import Results, Stop
 from trainlib.training.display import format_results
 from trainlib.training.execution import slow_precision_reason
+from trainlib.training.files import check_can_write
 from trainlib.training.paths import absolute, existing_part, printable, shown
 
 
@@ -107,6 +108,9 @@ def run_experiment(
     check_tensorboard(config)
     given = run_folder.given_path(run_dir, resume, "run", writes=session.is_chief)
     rules = read_preprocessing(given) if resume and given is not None else None
+    if session.is_chief and not resume:  # before what may take long, such as pretraining
+        path = given or absolute(run_folder.default_path(config))
+        check_can_write("run_dir", path / run_folder.CONFIG_FILE, in_new_folder=True)
     begun = resume and given is not None and run_folder.has_checkpoint(given)
     prepared = prepare_run(config, build_task(config, rules), session, pretrains=not begun)
     with contextlib.ExitStack() as held:
