@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 from collections.abc import Iterator
@@ -11,6 +12,11 @@ import pytest
 from hypothesis import settings
 
 pytest.register_assert_rewrite("helpers")
+
+# Loaded after TensorFlow's compiler, PyTorch's ends the process: each has an LLVM of its own.
+with contextlib.suppress(ImportError):
+    import torch._dynamo
+    import triton  # noqa: F401
 
 # Each worker of `pytest -n` has its own process: more threads than cores would wait for each other.
 for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
