@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,8 @@ pytest.register_assert_rewrite("helpers")
 
 # Loaded after TensorFlow's compiler, PyTorch's ends the process: each has an LLVM of its own.
 with contextlib.suppress(ImportError):
-    import torch._dynamo
-    import triton  # noqa: F401
+    importlib.import_module("torch._dynamo")
+    importlib.import_module("triton")
 
 # Each worker of `pytest -n` has its own process: more threads than cores would wait for each other.
 for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):

@@ -104,6 +104,23 @@ def test_tensorflow_and_keras_do_not_import_optional_packages():
     assert (done.returncode, done.stdout) == (0, "!"), done.stderr
 
 
+IMPORTS = """
+import importlib, sys
+from trainlib.cli.commands import COMMANDS
+for command in COMMANDS.values():
+    importlib.import_module(command.module)
+print("tensorflow.python" in sys.modules, "keras.src" in sys.modules)
+"""
+
+
+def test_commands_are_imported_without_tensorflow_and_keras():
+    """Flags are parsed, and workers started, before either is loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "False False\n"), done.stderr
+
+
 def test_stderr_is_discarded_inside_the_context_only(capfd):
     with capture_stderr():
         os.write(2, b"noise")
