@@ -13,6 +13,7 @@ import trainlib as tl
 from trainlib.experiment import CrossValidationError, cross_validation
 from trainlib.experiment.folds import fold_task, split_folds, whole_task
 from trainlib.experiment.trial import TrialResult
+from trainlib.tools.fold_scores import fold_score
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 CONFIG = tl.ExperimentConfig(
@@ -140,6 +141,66 @@ def test_what_was_finished_before_an_interruption_is_not_trained_again(fake, tmp
     assert found.scores == whole.scores and np.array_equal(found.out_of_fold, whole.out_of_fold)
     assert lines[0] == "digits: 64 examples in 4 folds"
     assert [line.split()[0] for line in lines[1:]] == ["3/4", "4/4"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "message"),
+    [
+        ({"epochs": 2}, {}, "has epochs 1, here it is 2: give the same"),
+        ({"optimizer": tl.config("sgd")}, {}, "has optimizer adam, here it is sgd"),
+        ({}, {"folds": 3}, "has folds 4, here it is 3"),
+        ({}, {"kind": "plain"}, "has kind auto, here it is plain"),
+    ],
+)
+def test_a_cross_validation_is_not_resumed_with_other_settings(
+    changes, options, message, fake, tmp_path
+):
+    four = tl.FoldConfig(folds=4)
+    tl.cross_validate(CONFIG, four, run_dir=tmp_path / "a")
+    fake.trained.clear()
+    config, other = dataclasses.replace(CONFIG, **changes), dataclasses.replace(four, **options)
+    with pytest.raises(ValueError, match=message):
+        tl.cross_validate(config, other, run_dir=tmp_path / "a", resume=True)
+    assert fake.trained == []
+
+
+def test_a_cross_validation_is_not_resumed_with_other_data_or_groups(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, groups = RNG.normal(size=(40, 2)), np.arange(40) // 5
+    config = dataclasses.replace(CONFIG, dataset="own.npz", data=tl.DataConfig(validation_split=0))
+
+    def validate(y, groups, resume):
+        np.savez("own.npz", x=x, y=y)
+        tl.cross_validate(config, TWO, groups=groups, run_dir=tmp_path / "a", resume=resume)
+
+    size = whole_size(x, config)
+    validate(x.sum(1), groups[:size], False)
+    validate(x.sum(1), groups[:size], True)
+    with pytest.raises(ValueError, match=f"has data {size} examples, crc32 .*, here it is {size}"):
+        validate(x.sum(1) + 1, groups[:size], True)
+    with pytest.raises(ValueError, match="has splits 2 folds, crc32 .*, here it is 2 folds"):
+        validate(x.sum(1), groups[:size][::-1] // 2, True)
+
+
+def whole_size(x, config):
+    """The number of examples outside the test part of these inputs."""
+    np.savez("own.npz", x=x, y=x.sum(1))
+    return whole_task(config).train.size
+
+
+def test_repeated_examples_do_not_narrow_the_interval(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    y = (np.arange(60) % 6 == 0).astype(int)
+    np.savez("own.npz", x=RNG.normal(size=(60, 2)), y=y)
+    data = tl.DataConfig(validation_split=0.2, oversample=True)
+    config = dataclasses.replace(CONFIG, dataset="own.npz", data=data)
+    found = tl.cross_validate(config, TWO)
+    size = len(found.targets)
+    for fold, split in zip(found.folds, found.splits, strict=True):
+        assert fold.train_size == len(split.train) - round(0.2 * len(split.train)) < size / 2
+    losses = [x.held_out["loss"] for x in found.folds]
+    ratio = np.mean([len(found.splits[0].held_out) / x.train_size for x in found.folds])
+    assert found.scores["loss"] == fold_score(losses, ratio)
 
 
 def test_a_fold_that_fails_is_recorded_and_the_others_count(fake, tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from trainlib.experiment.splits import split_seed
 from trainlib.experiment.task import Task
 from trainlib.experiment.trial import TrialResult, run_trial
 from trainlib.tools.fold_scores import FoldScore, bias_and_variance, fold_score
+from trainlib.training.array_adapter import ArrayAdapter
 from trainlib.training.cluster import cluster
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.pool import TrainerPool
@@ -57,7 +60,7 @@ def cross_validate(
         run_dir: folder to write, new or empty, with folds.csv, out_of_fold.csv, summary.json and
             report.html. Default: None, nothing is written.
         resume: whether finished folds of an interrupted call are read from `run_dir` instead of
-            trained again. Default: False.
+            trained again; settings and data must be the same. Default: False.
         log: function called with a line for each fold. Default: not called.
 
     Returns:
@@ -84,7 +87,10 @@ def cross_validate(
     task, splits = checked_folds(config, options, groups)
     if folder is not None and not resume:
         run_folder.create(config, folder)
-        fold_files.write_options(folder, options)
+        fold_files.write_options(folder, options, _identity(config, task, splits))
+    elif folder is not None:
+        identity = _identity(config, task, splits)
+        fold_files.check_resumed(folder, config, options, identity)
     with contextlib.nullcontext() if folder is None else run_folder.locked(folder):
         done: dict[int, FoldResult] = {}
         if folder is not None and resume:
@@ -122,6 +128,17 @@ def checked_folds(
     )
     fold_task(config, task.dataset, splits[0])
     return task, splits
+
+
+def _identity(config: ExperimentConfig, task: Task, splits: Sequence[Fold]) -> dict[str, str]:
+    """Return texts that identify the data and the folds."""
+    arrays = task.arrays(task.train)
+    weighted = arrays if task.weights is None else (*arrays, task.weights)
+    total = 0
+    for index in itertools.chain.from_iterable(splits):
+        total = zlib.crc32(np.asarray(index, np.int64).tobytes(), total)
+    data = ArrayAdapter("data", weighted, config.batch_size).fingerprint
+    return {"data": data, "splits": f"{len(splits)} folds, crc32 {total:08x}"}
 
 
 def _all_results(
@@ -195,7 +212,7 @@ def _train(
 
 
 def _run_fold(worker: _Worker, fold: Fold) -> tuple[TrialResult, int, np.ndarray]:
-    """Return the trial of a fold, its number of training examples, and its predictions."""
+    """Return the trial of a fold, its number of distinct training examples, and its predictions."""
     config = worker.config
     task = fold_task(config, worker.task.dataset, fold)
     trial = run_trial(config, task, pool=worker.pool)
@@ -206,7 +223,8 @@ def _run_fold(worker: _Worker, fold: Fold) -> tuple[TrialResult, int, np.ndarray
     )
     predictions = main_output(task.signature, evaluator.predict(x))
     slim = trial._replace(weights=[], architecture={})
-    return slim, task.train.size, np.asarray(predictions, np.float32).reshape(size, -1)
+    distinct = len(fold.train) - (0 if task.validation is None else task.validation.size)
+    return slim, distinct, np.asarray(predictions, np.float32).reshape(size, -1)
 
 
 def _result(

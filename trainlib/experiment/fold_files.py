@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from trainlib.experiment import run_folder
+from trainlib.experiment.config import ExperimentConfig
+from trainlib.experiment.flat import flatten
 from trainlib.experiment.fold_results import CrossValidationResult, FoldConfig, FoldResult
 from trainlib.experiment.provenance import command_line, made_now, provenance
 from trainlib.experiment.task import Task
@@ -20,15 +22,36 @@ from trainlib.training.files import as_csv, read_text, write_atomically, write_t
 from trainlib.training.paths import shown
 
 OPTIONS_FILE = "folds.json"
+IDENTITY = "identity"
+"""The entry of `folds.json` with texts that identify the data and the folds."""
+MAY_CHANGE = ("jobs", "confidence", "code_path", "data_dir", "report", "safe_mode")
+"""Settings that may change when a cross-validation is resumed."""
 TABLE_FILE = "folds.csv"
 PREDICTIONS_FILE = "out_of_fold.csv"
 FOLDS_FOLDER = "folds"
 
 
-def write_options(folder: Path, options: FoldConfig) -> None:
-    """Write the options of the folds into the folder."""
+def write_options(folder: Path, options: FoldConfig, identity: Mapping[str, str]) -> None:
+    """Write the options of the folds, and texts that identify the data, into the folder."""
     (folder / FOLDS_FOLDER).mkdir()
-    run_folder.write_json(folder / OPTIONS_FILE, dataclasses.asdict(options))
+    content = {**dataclasses.asdict(options), IDENTITY: dict(identity)}
+    run_folder.write_json(folder / OPTIONS_FILE, content)
+
+
+def check_resumed(
+    folder: Path, config: ExperimentConfig, options: FoldConfig, identity: Mapping[str, str]
+) -> None:
+    """Raise `ValueError` if the folder is of other settings, folds or data."""
+    held = flatten(run_folder.read_config(folder)) | dataclasses.asdict(read_options(folder))
+    given = flatten(config) | dataclasses.asdict(options)
+    held |= json.loads(read_text(folder / OPTIONS_FILE)).get(IDENTITY, identity)
+    given |= identity
+    for name in {**held, **given}:
+        if name not in MAY_CHANGE and held.get(name) != given.get(name):
+            raise ValueError(
+                f"the cross-validation in {shown(folder)} has {name} {held.get(name)}, here it is "
+                f"{given.get(name)}: give the same, or begin a new one in another folder"
+            )
 
 
 def is_cross_validation(folder: Path) -> bool:
@@ -44,8 +67,9 @@ def read_options(folder: Path) -> FoldConfig:
     """
     file = folder / OPTIONS_FILE
     try:
-        return FoldConfig(**json.loads(read_text(file)))
-    except (ValueError, TypeError) as error:
+        fields = json.loads(read_text(file))
+        return FoldConfig(**{name: x for name, x in fields.items() if name != IDENTITY})
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{shown(file)}: {error}") from error
 
 

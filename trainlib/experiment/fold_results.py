@@ -80,7 +80,7 @@ class FoldResult(NamedTuple):
     Attributes:
         repeat: number of the repeat, from 0.
         fold: number of the fold in its repeat, from 0.
-        train_size: number of training examples, without validation examples.
+        train_size: number of distinct training examples, without validation examples.
         train: loss and metrics on the training examples; {} after a failure.
         validation: loss and metrics on the validation examples; None if there are none.
         held_out: loss and metrics on the held-out examples; {} after a failure.
