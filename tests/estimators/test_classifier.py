@@ -104,6 +104,14 @@ def test_labels_are_predicted_one_by_one():
     assert (predicted == y).mean() > 0.6
 
 
+@pytest.mark.parametrize("weights", ["balanced", "0:5"])
+def test_labels_have_no_class_weights(weights):
+    x, y = make_multilabel_classification(60, 4, n_classes=3, random_state=0)
+    config = tl.ExperimentConfig(execution="graph", data=tl.DataConfig(class_weight=weights))
+    with pytest.raises(ValueError, match="class_weight is for one class of each example"):
+        small(config=config).fit(x, y)
+
+
 def test_partial_fit_needs_the_classes_first(blobs):
     x, y = blobs
     parts = small()
@@ -114,6 +122,9 @@ def test_partial_fit_needs_the_classes_first(blobs):
     assert parts.classes_.tolist() == ["a", "b", "c"] and parts.n_iter_ == 2
     with pytest.raises(ValueError, match="y has the classes .*'d'"):
         parts.partial_fit(x[:2], ["a", "d"])
+    parts.partial_fit(x, y, classes=["c", "b", "a"])
+    with pytest.raises(ValueError, match="classes is .*'d'.* but the first fit had"):
+        parts.partial_fit(x, y, classes=["a", "b", "c", "d"])
 
 
 def test_a_loss_of_scores_has_no_probabilities(blobs):

@@ -59,6 +59,28 @@ def test_cycles_count_updates_where_gradients_are_accumulated(tmp_path: Path) ->
     assert member.schedule.schedules[0].hyperparameters["first_decay_steps"] == 4
 
 
+CALLBACK = """
+import trainlib as tl
+
+
+class StopEarly(tl.callbacks.Callback):
+    def on_epoch_end(self, status):
+        return tl.callbacks.Stop("enough") if status.epoch == 3 else None
+"""
+
+
+def test_a_callback_that_ends_the_run_is_named_before_a_member_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "snapshot_callbacks.py").write_text(CALLBACK)
+    callback = "--callbacks=snapshot_callbacks:StopEarly"
+    config = experiment(*QUICK, "--ensemble=2", "--ensemble_by=snapshot", "--epochs=4", callback)
+    with pytest.raises(ValueError, match="ended by 'enough' after 3 epochs, .* snapshots after 4"):
+        tl.run_ensemble(config, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_given_cycles_are_checked_in_updates(tmp_path: Path) -> None:
     flags = (*QUICK, "--batch_size=8", "--gradient_accumulation_steps=2", "--epochs=2")
     schedule = ("--schedule=cosine_decay_restarts", "--first_decay_steps=4", "--t_mul=1")

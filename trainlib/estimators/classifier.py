@@ -154,8 +154,8 @@ class TrainlibClassifier(ClassifierMixin, TrainlibEstimator):  # type: ignore[mi
         Args:
             X: inputs, as of `fit`. The first call decides how they are standardized.
             y: classes.
-            classes: all classes, including those of later calls. Required in the first call.
-                Default: None.
+            classes: all classes, including those of later calls. Required in the first call; in
+                later ones the same, or None. Default: None.
             sample_weight: weights of the examples. Default: None, all 1.
 
         Returns:
@@ -222,6 +222,11 @@ class TrainlibClassifier(ClassifierMixin, TrainlibEstimator):  # type: ignore[mi
             self._label_dtype: np.dtype[Any] | None = None
         elif self._label_dtype is not None:
             raise ValueError("y has one class for each example, but fit had rows of 0 and 1")
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes is {np.unique(classes).tolist()}, but the first fit had "
+                f"{self.classes_.tolist()}: give the same, or leave it out"
+            )
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(f"y has the classes {list(unknown)}, which fit did not know")

@@ -96,6 +96,8 @@ def build_task(
     if target.by_class != bool(names.classes):
         wanted = "numbers" if names.classes else "classes"
         raise ValueError(f"loss {loss} is for {wanted}, which this estimator does not predict")
+    if names.labels and config.data.class_weight is not None:
+        raise ValueError("class_weight is for one class of each example: give sample_weight")
     if names.labels and target.form != ONE_HOT:
         raise ValueError(
             f"loss {loss} is for one class of each example: choose binary_crossentropy for several"

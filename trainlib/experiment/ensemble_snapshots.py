@@ -114,7 +114,11 @@ class Snapshots(Callback):
 
 
 def train_snapshots(state: MemberState) -> None:
-    """Train the run whose states are the snapshots, and write a folder for each snapshot."""
+    """Train the run whose states are the snapshots, and write a folder for each snapshot.
+
+    Raises:
+        ValueError: a callback ended the run before the last snapshot.
+    """
     task = state.task
     updates = updates_per_epoch(state.config, steps_per_epoch(state.config, task))
     config = snapshot_config(state.config, updates)
@@ -122,6 +126,13 @@ def train_snapshots(state: MemberState) -> None:
     folders = [new_member_folder(state, index, config) for index in range(len(ends))]
     snapshots = Snapshots(ends, folders)
     trial = run_trial(config, task, pool=state.pool, callbacks=[snapshots])
+    if len(snapshots.found) < len(ends):
+        reason = "" if trial.stop is None else f" by {trial.stop.reason!r}"
+        raise ValueError(
+            f"ensemble_by=snapshot: the run was ended{reason} after {len(trial.history)} epochs, "
+            f"before the last of {len(ends)} snapshots after {ends[-1]}: leave out the callback "
+            "that ends it"
+        )
     for folder, end, found in zip(folders, ends, snapshots.found, strict=True):
         model = trial.build_model()
         write_back(model, *found)
