@@ -125,6 +125,22 @@ def test_the_report_has_a_row_for_each_member(ensemble: Any, tmp_path: Path) -> 
         assert part in text
 
 
+def test_the_report_shows_scores_that_were_not_finite(ensemble: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    shutil.copytree(ensemble.folder, tmp_path / "e")
+    file = tmp_path / "e" / "summary.json"
+    summary = json.loads(file.read_text())
+    scores = summary["ensemble"]["scores"]["test"]
+    nll = scores["negative_log_likelihood"]
+    scores["gain"] = nll["ensemble"] = nll["mean"] = nll["members"][0] = None
+    file.write_text(json.dumps(summary))
+    write_report(tmp_path / "e", tmp_path / "report")
+    text = (tmp_path / "report" / "report.html").read_text()
+    shown = text[text.index("<h2>Members") : text.index("<h2>Training")]
+    assert shown.count('<td class="number">-</td>') == 5
+    assert f"<strong>{nll['members'][1]:.3f}" in shown
+
+
 def test_snapshots_are_states_of_one_run_and_the_last_is_its_end(
     data_dir: Path, tmp_path: Path
 ) -> None:

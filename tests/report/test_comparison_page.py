@@ -42,6 +42,16 @@ def test_the_best_result_of_each_column_stands_out(write):
     assert "<h1>2 runs</h1>" in text and pictures == {"loss"}
 
 
+def test_a_result_that_was_not_finite_is_not_the_best(write):
+    text, _ = write(
+        record("a", 2.0, {}, test={"loss": None, "accuracy": 0.75}),
+        record("b", 1.0, {}, test={"loss": 0.25, "accuracy": None}),
+    )
+    cells = ("-", "<strong>0.7500</strong>"), ("<strong>0.2500</strong>", "-")
+    for loss, accuracy in cells:
+        assert f'<td class="number">{loss}</td><td class="number">{accuracy}</td>' in text
+
+
 def test_results_that_only_one_run_has_are_shown(write):
     text, pictures = write(record("a", 2.0, {}, auc=0.5), record("b", 1.0, {}))
     assert pictures == {"loss", "auc"}

@@ -25,6 +25,7 @@ def history(trained, validated=None):
         ([4, 3, 2, 1], [4, 3, 2, 1], "The validation loss was still falling"),
         ([4, 1, 1, 1, 1], [4, 2, 2, 2, 2.01], "hardly fallen in the last 1 of 5 epochs"),
         ([4, math.nan, 1], [4, 3, 2], "The loss was not finite in epoch 2."),
+        ([4, 3, 2, 1], [4, None, 2, 1], "The validation loss was not finite in epoch 2."),
         ([2, 1], [2, 1], "too few epochs"),
         ([3, 2, 1], None, "There are no validation data"),
     ],
@@ -42,6 +43,12 @@ def test_a_gap_between_the_losses_of_the_saved_model_is_called_overfitting():
     assert "is 2 times that on training data" in sentence
     for way in ("--early_stop", "--regularizer=l2", "--dropout"):
         assert way in sentence
+
+
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_a_loss_of_the_saved_model_that_was_not_finite_is_not_called_overfitting(part):
+    summary = {"train": {"loss": 1.0}, "validation": {"loss": 2.0}, part: {"loss": None}}
+    assert len(diagnose(RUN, {}, summary)) == 1
 
 
 def test_what_the_run_did_already_is_not_recommended():

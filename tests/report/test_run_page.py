@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers.predictions import classified, numbers
@@ -81,6 +83,14 @@ def test_a_finished_run_has_its_command_its_facts_its_results_and_its_flags(writ
     predictions = {"confusion_matrix", "precision_recall", "reliability"}
     assert pictures == {"loss", "loss_ratio"} | predictions
     assert text.count("<svg ") == len(pictures)
+
+
+def test_results_that_were_not_finite_are_not_written_as_numbers(write):
+    summary = {"train": {"loss": None, "accuracy": 0.5}, "test": {"loss": 2.5, "accuracy": None}}
+    text, _ = write(dataclasses.replace(FINISHED, summary=summary))
+    for cells in (("-", "0.5000"), ("2.500", "-")):
+        assert "".join(f'<td class="number">{x}</td>' for x in cells) in text
+    assert ">-</" in text[: text.index("<table")]  # in large type too
 
 
 def test_numbers_have_residuals_in_place_of_confusions(write):

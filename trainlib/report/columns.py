@@ -34,7 +34,7 @@ class BestEpoch(NamedTuple):
 
 def column(history: History, name: str) -> np.ndarray:
     """Return a result by epoch, float64 [epochs]; NaN where an epoch has no number."""
-    return np.array([_as_number(results.get(name)) for results in history], np.float64)
+    return np.array([number(results.get(name)) for results in history], np.float64)
 
 
 def epochs(history: History) -> np.ndarray:
@@ -98,9 +98,15 @@ def best_by_loss(history: History) -> tuple[BestEpoch | None, str]:
     return best_epoch(history, name), name
 
 
+def scalars(results: Mapping[str, Any]) -> dict[str, float]:
+    """Return the results that are one number; NaN for null, which JSON has if it is not finite."""
+    return {k: number(x) for k, x in results.items() if x is None or _is_number(x)}
+
+
+def number(value: Any) -> float:
+    """Return a result as a number; NaN for None and other values."""
+    return float(value) if _is_number(value) else np.nan
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _as_number(value: Any) -> float:
-    return float(value) if _is_number(value) else np.nan

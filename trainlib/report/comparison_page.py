@@ -127,17 +127,16 @@ def _curves(runs: Mapping[str, RunRecord], prefix: str) -> dict[str, Figure]:
 
 def _results(runs: Mapping[str, RunRecord], links: Mapping[str, str]) -> str:
     """Return a table with a row for each run; the best value of each column is emphasized."""
-    tests = {name: (run.summary or {}).get("test", {}) for name, run in runs.items()}
-    numbers = (
-        name for test in tests.values() for name, x in test.items() if isinstance(x, (int, float))
-    )
-    results = list(dict.fromkeys(numbers))
+    tests = {
+        name: columns.scalars((run.summary or {}).get("test", {})) for name, run in runs.items()
+    }
+    results = list(dict.fromkeys(name for test in tests.values() for name in test))
     rows: list[list[Any]] = []
     for name, run in runs.items():
         test, history = tests[name], run.history
         best = columns.best_epoch(history, VALIDATION_LOSS)
         lowest = ["", ""] if best is None else [best.value, best.epoch]
-        values = [float(test[x]) if x in test else "" for x in results]
+        values = [test.get(x, "") for x in results]
         took = duration(columns.column(history, "seconds"))
         shown = tables.Link(name, links[name]) if name in links else name
         rows.append([shown, *lowest, *values, len(history), took, run.made.date])

@@ -58,6 +58,12 @@ def diagnose(
             "(--validation_split=0.1)."
         ]
     validated = columns.column(history, name)
+    for results, loss in zip(history, validated, strict=True):
+        if name in results and not np.isfinite(loss):
+            return [
+                f"The validation loss was not finite in epoch {results['epoch']}. Look for values "
+                "in the validation data that are not finite, or far from the training data."
+            ]
     if len(history) < FEW_EPOCHS or not np.isfinite(validated).all():
         return ["There are too few epochs to see whether the model overfits."]
     return [_course(history, trained, validated), *_gap(settings or {}, summary or {})]
@@ -86,7 +92,8 @@ def _course(history: History, trained: np.ndarray, validated: np.ndarray) -> str
 
 def _gap(settings: Mapping[str, str], summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield advice if the loss is much higher on the validation data than on the training data."""
-    losses = [summary.get(part, {}).get("loss", np.nan) for part in ("train", "validation")]
+    parts = ("train", "validation")
+    losses = [columns.number(summary.get(part, {}).get("loss")) for part in parts]
     ratio = losses[1] / losses[0] if losses[0] > 0 else np.nan
     if ratio >= GAP:
         left = [text for flag, text in CURES.items() if settings.get(flag, "") in UNSET]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,9 @@ def _key_results(summary: Mapping[str, Any], model: ModelRecord) -> list[tuple[s
     found = summary["ensemble"]["scores"]["test"]
     if "gain" not in found:
         return shown
-    gain = f"{found['gain']:.3g} ± {found['gain_standard_error']:.1g}"
-    return [*shown, (gain, "test loss gained over the mean of the members")]
+    gain, error = (columns.number(found[name]) for name in ("gain", "gain_standard_error"))
+    text = tables.UNDEFINED if math.isnan(gain) else f"{gain:.3g} ± {error:.1g}"
+    return [*shown, (text, "test loss gained over the mean of the members")]
 
 
 def _facts(run: RunRecord, model: ModelRecord) -> list[tuple[str, str]]:
@@ -106,18 +108,20 @@ def _members(record: Mapping[str, Any], histories: Mapping[str, History]) -> str
         [
             name,
             float(record["weights"][i]),
-            *(float(score["members"][i]) for score in scores.values()),
+            *(columns.number(score["members"][i]) for score in scores.values()),
             page.describe_best(*columns.best_by_loss(history)),
             duration(columns.column(history, "seconds")),
         ]
         for i, (name, history) in enumerate(histories.items())
     ]
-    numbers = [float(score["ensemble"]) for score in scores.values()]
+    numbers = [columns.number(score["ensemble"]) for score in scores.values()]
     rows.append(["ensemble", 1.0, *numbers, "", ""])
     headers = ["", "weight", *(f"test {curves.as_words(n)}" for n in scores)]
-    lowest = [min(float(row[k + 2]) for row in rows) for k in range(len(numbers))]
     strong = [
-        (i, k + 2) for i, row in enumerate(rows) for k, x in enumerate(lowest) if row[k + 2] == x
+        (i, k)
+        for k in range(2, 2 + len(scores))
+        for i, row in enumerate(rows)
+        if row[k] == min((other[k] for other in rows if not math.isnan(other[k])), default=None)
     ]
     return tables.table([*headers, "best epoch", "training took"], rows, strong)
 
@@ -129,10 +133,10 @@ def _gain(scores: Mapping[str, Mapping[str, Any]]) -> str:
     for part, found in scores.items():
         for name, x in found.items():
             if isinstance(x, dict):
-                words, means = curves.as_words(name), (float(x["mean"]), float(x["std"]))
-                compared.append([part, words, *means, float(x["ensemble"])])
+                numbers = [columns.number(x[key]) for key in ("mean", "std", "ensemble")]
+                compared.append([part, curves.as_words(name), *numbers])
             else:
-                single.setdefault(name, [SINGLE[name]]).append(float(x))
+                single.setdefault(name, [SINGLE[name]]).append(columns.number(x))
     headers = ["part", "score", "mean of the members", "standard deviation", "ensemble"]
     measures = tables.table(["measure", *scores], list(single.values()))
     return page.side_by_side(tables.table(headers, compared), measures)

@@ -105,10 +105,11 @@ def test_results(test: Mapping[str, Any], loss: str = "") -> list[tuple[str, str
         test: the results by name.
         loss: name of the loss. Default: "", unknown.
     """
-    names = sorted(scalar_names(test), key=lambda name: (name.endswith("_loss"), name == "loss"))
+    found = columns.scalars(test)
+    names = sorted(found, key=lambda name: (name.endswith("_loss"), name == "loss"))
     called = {"loss": f"loss ({loss})" if loss else "loss"}
     return [
-        (f"{test[x]:.4g}", f"test {curves.as_words(called.get(x, x))}")
+        (tables.number_text(found[x]), f"test {curves.as_words(called.get(x, x))}")
         for x in names[:MOST_RESULTS]
     ]
 
@@ -165,18 +166,13 @@ def is_constant(values: np.ndarray) -> bool:
     return bool(np.isfinite(values).all() and np.ptp(values) == 0)
 
 
-def scalar_names(results: Mapping[str, Any]) -> list[str]:
-    """Return the names of the results that are one number."""
-    return [name for name, x in results.items() if isinstance(x, (int, float))]
-
-
 def results_table(summary: Mapping[str, Any] | None) -> str:
     """Return a table of the scalar results on each part of the data; "" without a summary."""
     if summary is None:
         return ""
-    results = {part: summary[part] for part in PARTS if part in summary}
-    names = scalar_names(results["test"])
-    rows = [[part, *(float(found[name]) for name in names)] for part, found in results.items()]
+    results = {part: columns.scalars(summary[part]) for part in PARTS if part in summary}
+    names = list(results["test"])
+    rows = [[part, *(found[name] for name in names)] for part, found in results.items()]
     return tables.table(["part", *map(curves.as_words, names)], rows)
 
 

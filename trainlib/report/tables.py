@@ -11,6 +11,8 @@ from trainlib.report.page import note
 
 UNKNOWN = "?"
 """Text for a setting of a run whose settings are unknown."""
+UNDEFINED = "-"
+"""Text for NaN: a number that is not defined, or that was not finite."""
 
 
 class WrappedText(str):
@@ -103,8 +105,13 @@ def with_spread(value: float, spread: float) -> NumberText:
     return NumberText(f"{value:.{decimals}f} ± {spread:.{decimals}f}")
 
 
+def number_text(value: float, written: Callable[[float], str] = "{:.4g}".format) -> str:
+    """Return a number as text, by default with four significant digits."""
+    return UNDEFINED if math.isnan(value) else written(value)
+
+
 def _cell(content: object, written: Callable[[float], str], kind: str, strong: bool) -> str:
-    text = escape(written(content) if isinstance(content, float) else str(content))
+    text = escape(number_text(content, written) if isinstance(content, float) else str(content))
     if isinstance(content, Link):
         text = f'<a href="{escape(quote(content.path))}">{text}</a>'
     kind = "long" if isinstance(content, WrappedText) else kind
