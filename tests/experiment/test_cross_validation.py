@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -102,12 +103,14 @@ class Fake:
     Attributes:
         trained: first held-out example of each fold that was trained.
         failures, interrupts: numbers of the calls, from 1, that fail or are interrupted.
+        more: further results of each fold.
     """
 
     def __init__(self) -> None:
         self.trained: list[int] = []
         self.failures: set[int] = set()
         self.interrupts: set[int] = set()
+        self.more: dict[str, float] = {}
 
     def run_fold(self, worker, fold):
         self.trained.append(int(fold.held_out[0]))
@@ -115,7 +118,7 @@ class Fake:
             raise ValueError("no luck")
         if len(self.trained) in self.interrupts:
             raise KeyboardInterrupt
-        results = {"loss": float(fold.held_out[0]), "confusion_matrix": [[1]]}
+        results = {"loss": float(fold.held_out[0]), "confusion_matrix": [[1]], **self.more}
         trial = TrialResult(CONFIG, [results], None, results, None, results, [], {}, 0.5)
         return trial, len(fold.train), np.full((len(fold.held_out), 10), 0.1, np.float32)
 
@@ -141,6 +144,17 @@ def test_what_was_finished_before_an_interruption_is_not_trained_again(fake, tmp
     assert found.scores == whole.scores and np.array_equal(found.out_of_fold, whole.out_of_fold)
     assert lines[0] == "digits: 64 examples in 4 folds"
     assert [line.split()[0] for line in lines[1:]] == ["3/4", "4/4"]
+
+
+def test_finished_folds_keep_results_that_were_not_finite(fake, tmp_path):
+    fake.more = {"auc": math.nan}
+    tl.cross_validate(CONFIG, TWO, run_dir=tmp_path / "a")
+    before = json.loads((tmp_path / "a" / "summary.json").read_text())
+    found = tl.cross_validate(CONFIG, TWO, run_dir=tmp_path / "a", resume=True)
+    assert len(fake.trained) == 2 and math.isnan(found.scores["auc"].mean)
+    after = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert all(before[part] == after[part] for part in ("held_out", "train"))
+    assert before["held_out"]["auc"]["mean"] is None
 
 
 @pytest.mark.parametrize(
