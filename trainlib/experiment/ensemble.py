@@ -47,7 +47,7 @@ def run_ensemble(
     """Train the members of an ensemble, average them, and save the average as one model.
 
     A member equals a plain run with its seed, whose `split_seed` is the seed of the ensemble; up to
-    rounding if several processes train.
+    rounding if several processes train, or if the plain run is timed and executed in another way.
 
     Args:
         config: the experiment, with an `ensemble` of at least 2 members.
