@@ -166,6 +166,23 @@ def test_a_scale_of_a_power_of_two_changes_no_bit_of_a_finite_run(execution):
     assert ends[0] == ends[1] == ends[2]
 
 
+def test_a_step_that_overflows_is_left_out_of_the_metrics():
+    def model(params, model_state, x, training):
+        return tl.ModelOutput(tf.cast(x * params, tf.float32))
+
+    scaling, absolute = tl.dynamic_loss_scale(2.0**24), tl.losses.mean_absolute_error
+    config = tl.StepConfig(
+        model, predicted, tl.sgd(0.0), metrics={"mae": absolute}, loss_scale=scaling
+    )
+    state = tl.init_state(tf.constant(1.0), (), config.optimizer, loss_scale=scaling)
+    counts = []
+    for x in (2.0**105, 1.0):  # the product of the first and the scale is infinite
+        state, metrics = tl.train_step(config)(state, (tf.constant([[x]]), tf.zeros([1, 1])))
+        counts.append([float(metrics[name].count) for name in ("loss", "mae")])
+    assert counts == [[0, 0], [1, 1]]
+    assert int(state.step) == 1
+
+
 def test_gradients_are_unscaled_where_they_do_not_underflow():
     state = tl.static_loss_scale(2.0**15).init()
     small = 2.0**-30

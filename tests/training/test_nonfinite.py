@@ -460,6 +460,16 @@ def test_an_epoch_in_which_a_loss_scale_is_found_does_not_end_the_run(make):
         trainer.fit(bad)
 
 
+def test_a_run_whose_steps_the_lowest_loss_scale_skips_ends():
+    """The loss is finite, the gradients are not."""
+    model = FunctionalModel(root, {"a": tf.ones([2, 1]), "b": tf.ones([])}, ())
+    data = np.zeros((6, 2), "float32"), np.ones((6, 1), "float32")
+    scaling = tl.static_loss_scale(1.0)
+    trainer = tl.Trainer(model, "mean_squared_error", tl.sgd(0.01), loss_scale=scaling)
+    with pytest.raises(NonFiniteError, match="the loss of epoch 1 is not finite"):
+        trainer.fit(data, batch_size=2)
+
+
 def test_a_rate_that_was_reduced_stays_reduced_after_a_rollback(tmp_path):
     class ReduceOnce(Callback):
         every = 6

@@ -124,7 +124,8 @@ class StepConfig:
             is always reported and is not listed here. Default: none.
         regularizer: `params -> penalty`, added to the mean loss. Default: None.
         loss_scale: result of `dynamic_loss_scale` or `static_loss_scale`, for float16. Steps whose
-            gradients are not finite are then skipped. Default: None.
+            gradients are not finite are then skipped, and left out of the metric states. Default:
+            None.
         finite_guard: whether a step whose loss or gradients are not finite is skipped, and left out
             of the metric states. The new parameters are not tested, which would take a pass over
             them: `tl.first_nonfinite(state.params)` does. Default: False.

@@ -48,7 +48,8 @@ def apply_gradients(
     updates (which its own chain clips, decays, constrains and averages); the updates are added;
     then the constraints of the config are applied, and its average takes the new parameters.
 
-    A step that the finite guard skips changes nothing but `finite_guard` and `loss_scale`. Where
+    A step that the finite guard skips changes nothing but `finite_guard` and `loss_scale`, and its
+    metric states are those of no examples. Where
     `accumulate` is around the whole optimizer, such a micro-batch is left out of its window.
 
     Args:
@@ -101,8 +102,7 @@ def apply_gradients_with(
     if config.skips_nonfinite:
         is_finite = new.finite_guard.skipped_in_a_row == 0
         step, model_state = select(is_finite, (step, model_state), (state.step, state.model_state))
-        if config.finite_guard:
-            metrics = select(is_finite, metrics, tf.nest.map_structure(tf.zeros_like, metrics))
+        metrics = select(is_finite, metrics, tf.nest.map_structure(tf.zeros_like, metrics))
     return new._replace(step=step, model_state=model_state), metrics | norms
 
 
