@@ -84,3 +84,14 @@ def test_python_numbers_and_integers_are_not_cast(name):
     forward = tl.in_precision(apply_fn, tl.PRECISIONS[name])(tf.ones([2]), (), x, training=True)
     assert forward.penalty == 0
     assert forward.model_state == ()
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_parameters_that_the_function_does_not_assign_are_not_rounded(name):
+    def apply_fn(params, model_state, x, training):
+        return tl.ModelOutput(params["w"] * x, params={**params, "b": params["b"] + 1})
+
+    params = {"w": tf.constant(1 + 2.0**-20), "b": tf.constant(2.0)}
+    new = tl.in_precision(apply_fn, tl.PRECISIONS[name])(params, (), tf.ones([2]), True).params
+    assert {path: float(w) for path, w in new.items()} == {"w": 1 + 2.0**-20, "b": 3.0}
+    assert new["b"].dtype == tf.float32

@@ -107,6 +107,16 @@ def test_a_metric_object_gives_keras_result_over_merged_parts(name):
         )
 
 
+def test_sorted_classes_are_no_scores():
+    options = {"k": 2, "from_sorted_ids": True}
+    peer = keras.metrics.SparseTopKCategoricalAccuracy(**options)
+    ours = tl.metric_from_keras(keras.metrics.SparseTopKCategoricalAccuracy(**options))
+    y_true, ids = tf.constant([0, 1, 2]), tf.constant([[2, 0, 1], [2, 0, 1], [2, 1, 0]])
+    peer.update_state(y_true, ids)
+    found = ours.compute(ours.from_model_output(y_true, ids))
+    assert float(found) == pytest.approx(float(peer.result())) == pytest.approx(2 / 3)
+
+
 @pytest.mark.soak
 def test_metric_objects_compile():
     made = {

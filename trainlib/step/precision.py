@@ -73,7 +73,8 @@ def in_precision(apply_fn: ApplyFn, precision: Precision) -> ApplyFn:
 
     The parameters and the floating inputs are cast to the compute dtype. The model state is not:
     statistics averaged in bfloat16 would stop changing. The new state is cast to the dtypes of the
-    old one, the predictions and the penalty to the dtype of the parameters.
+    old one, the predictions and the penalty to the dtype of the parameters. Parameters that the
+    function returns as they were given keep their values.
 
     Args:
         apply_fn: the model, `(params, model_state, x, training) -> ModelOutput`.
@@ -97,7 +98,7 @@ def in_precision(apply_fn: ApplyFn, precision: Precision) -> ApplyFn:
         output = apply_fn(cast_params, model_state, x, training=training)
         y_pred, penalty = cast_floating((output.y_pred, output.penalty), precision.param_dtype)
         if output.params is not None:
-            output = output._replace(params=_cast_like(output.params, params))
+            output = output._replace(params=_cast_assigned(output.params, cast_params, params))
         return output._replace(
             y_pred=y_pred, model_state=_cast_like(output.model_state, model_state), penalty=penalty
         )
@@ -108,3 +109,12 @@ def in_precision(apply_fn: ApplyFn, precision: Precision) -> ApplyFn:
 def _cast_like(new: Tree, old: Tree) -> Tree:
     """Return the new state in the dtypes of the old one."""
     return tf.nest.map_structure(lambda x, y: tf.cast(x, y.dtype), new, old, check_types=False)
+
+
+def _cast_assigned(new: Tree, given: Tree, old: Tree) -> Tree:
+    """Return the old parameters, and in their dtypes those that are not as they were given."""
+
+    def cast(x: Tensor, given: Tensor, old: Tensor) -> Tensor:
+        return old if x is given else tf.cast(x, old.dtype)
+
+    return tf.nest.map_structure(cast, new, given, old, check_types=False)

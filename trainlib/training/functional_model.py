@@ -86,12 +86,12 @@ def as_functional_model(
             "gradient_checkpointing is for Keras models: in your own function call the parts to "
             "recompute by tf.recompute_grad(part)(x, parameters of the part)"
         )
+    made: FunctionalModel = model
     if precision is not None:
         policy = precision_named(precision)
-        params, model_state = cast_floating((model.params, model.model_state), policy.param_dtype)
-        model = FunctionalModel(in_precision(model.apply_fn, policy), params, model_state)
-    apply_fn = _checked(model.apply_fn) if synchronized else model.apply_fn
-    return FunctionalModel(apply_fn, model.params, model.model_state)
+        params, model_state = cast_floating((made.params, made.model_state), policy.param_dtype)
+        made = FunctionalModel(in_precision(made.apply_fn, policy), params, model_state)
+    return made._replace(apply_fn=_checked(made.apply_fn)) if synchronized else made
 
 
 def _checked(apply_fn: ApplyFn) -> ApplyFn:
@@ -133,7 +133,7 @@ def functional_from_keras(
     With `precision` the function computes in the compute dtype of that policy, whatever policy the
     model was built in. Parameters, their gradients, batch statistics, penalties and outputs have
     the dtype of the parameters; so have the layers that make the outputs, softmax layers, and
-    layers that scale inputs. Neither the model nor Keras's global policy is changed.
+    layers that scale or encode inputs. Neither the model nor Keras's global policy is changed.
 
     Args:
         model: a built Keras model. Unless it was built in the precision, a model with a custom

@@ -54,7 +54,8 @@ def metric_from_keras(metric: Any) -> Metric:
         0.75
     """
     known = type(metric).__module__.startswith("keras.")
-    if known and type(metric).__name__ in COUNTERPARTS:
+    sorted_ids = getattr(metric, "from_sorted_ids", False)  # predictions are no scores then
+    if known and type(metric).__name__ in COUNTERPARTS and not sorted_ids:
         return mean(functools.partial(COUNTERPARTS[type(metric).__name__], k=metric.k))
     if known and hasattr(metric, "sparse_y_true"):  # its integer dtype would truncate the weights
         metric = type(metric).from_config(metric.get_config() | {"dtype": "float32"})

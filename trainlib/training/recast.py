@@ -21,7 +21,7 @@ from trainlib.training.keras_private import (
     source_of,
 )
 
-WIDE_KINDS = ("Softmax", "Normalization", "Rescaling")
+WIDE_KINDS = ("Softmax", "Normalization", "Rescaling", "CategoryEncoding", "Discretization")
 """Layers that compute in the parameters' dtype, on inputs that bfloat16 would round too much."""
 _AFTER_LAST_LAYERS = frozenset(
     [
@@ -36,8 +36,9 @@ _AFTER_LAST_LAYERS = frozenset(
 def recast(model: Any, precision: Precision) -> Any:
     """Return a model with the same variables that computes in a policy; itself if it already does.
 
-    Softmax layers, layers that scale inputs, and layers that make the outputs compute in the
-    parameters' dtype: so do the logits, whether the model ends in them or in their probabilities.
+    Softmax layers, layers that scale or encode inputs, and layers that make the outputs compute in
+    the parameters' dtype: so do the logits, whether the model ends in them or in their
+    probabilities.
 
     Args:
         model: the Keras model.
@@ -122,6 +123,7 @@ def _rebuild(layer: Any, precision: Precision, wide: bool) -> Any:
         )
     elif isinstance(layer, keras.layers.Layer):
         new = type(layer).from_config(_unbuilt(layer.get_config()))
+        _copy_vocabularies(layer, new)
     else:
         return layer  # an operation such as x + y, which has no dtype
     for part in all_layers(new):
@@ -129,6 +131,20 @@ def _rebuild(layer: Any, precision: Precision, wide: bool) -> Any:
             kept = wide or _is_wide(part)
             part.dtype_policy = precision.param_dtype if kept else precision.name
     return new
+
+
+def _copy_vocabularies(layer: Any, new: Any) -> None:
+    """Copy the vocabularies that layers found by `adapt`, which their configurations lack."""
+    lookups = ([x for x in all_layers(y) if hasattr(x, "get_vocabulary")] for y in (layer, new))
+    for old, clone in zip(*lookups, strict=True):
+        words = old.get_vocabulary(include_special_tokens=False)
+        if len(words) == len(clone.get_vocabulary(include_special_tokens=False)):
+            continue
+        weights: dict[str, Any] = {}
+        old.save_own_variables(weights)  # those of "tf_idf", with special tokens first
+        first = len(old.get_vocabulary()) - len(words)
+        of_words = [x[first : first + len(words)] for x in weights.values()]
+        clone.set_vocabulary(words, *of_words)
 
 
 def _unbuilt(config: Any) -> Any:
