@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -56,6 +57,27 @@ def test_auto_is_one_device_without_replicas_or_workers(no_cluster):
 def test_the_strategy_of_some_replicas_is_made_once(no_cluster):
     assert get_strategy("mirrored", 1) is mirrored(1)
     assert get_strategy("auto", 1) is mirrored(1)
+
+
+@pytest.mark.skipif(
+    len(tf.config.list_physical_devices("GPU")) > 0, reason="the default is one replica per GPU"
+)
+def test_the_strategy_of_the_same_devices_is_made_once(no_cluster):
+    strategies = (
+        mirrored(1),
+        mirrored(replicas=1),
+        mirrored(),
+        mirrored(None),
+        mirrored(np.int64(1)),
+    )
+    assert {id(strategy) for strategy in strategies} == {id(mirrored(1))}
+
+
+@pytest.mark.parametrize("count", [1.0, True])
+def test_replicas_that_are_no_integer_are_refused_also_at_a_second_call(count):
+    mirrored(1)
+    with pytest.raises(TypeError, match="replicas must be"):
+        mirrored(count)
 
 
 def test_unsuitable_arguments_are_refused(no_cluster):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -46,9 +47,8 @@ def get_strategy(name: str, replicas: int | None = None) -> Any:
     return mirrored(replicas) if name == "mirrored" else multi_worker()
 
 
-@functools.cache
 def mirrored(replicas: int | None = None) -> Any:
-    """Return the strategy for several devices of this machine, the same object at each call.
+    """Return the strategy for several devices of this machine, the same object for the same ones.
 
     Without accelerators the CPU is split into as many logical devices. TensorFlow can split it
     only before its first operation, so call this function before you build a model.
@@ -70,7 +70,12 @@ def mirrored(replicas: int | None = None) -> Any:
     """
     if replicas is not None:
         check_integer("replicas", replicas, at_least=1, at_most=MAX_REPLICAS)
-    devices = _devices(replicas)
+    return _mirrored(tuple(_devices(replicas)))
+
+
+@functools.cache
+def _mirrored(devices: Sequence[str]) -> Any:
+    """Return the strategy for devices of this machine."""
     # Sums on one CPU need no collectives, which two strategies in a process would mix up.
     on_one = tf.distribute.ReductionToOneDevice() if "CPU" in devices[0] else None
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=on_one)
