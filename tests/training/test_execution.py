@@ -103,6 +103,30 @@ def test_the_default_on_a_cpu_depends_on_half_precision():
             default_execution(execution, conv, "mixed_float16")
 
 
+def nested(layer):
+    return keras.Sequential([keras.Input((4, 4, 1)), keras.Sequential([layer])])
+
+
+@pytest.mark.skipif(not ON_CPU, reason="XLA is needed on a CPU")
+@pytest.mark.parametrize(
+    ("model", "needed"),
+    [
+        (nested(keras.layers.Conv2D(2, 3)), True),
+        (nested(keras.layers.Conv2DTranspose(2, 3)), True),
+        (nested(keras.layers.TimeDistributed(keras.layers.Conv1D(2, 3))), True),
+        (nested(keras.layers.Dropout(0.5)), False),
+        (tl.FunctionalModel(lambda *_: None, ()), False),
+        (None, False),
+    ],
+    ids=["convolution", "transposed", "wrapped", "dropout", "function", "no model"],
+)
+def test_only_convolutions_of_keras_need_xla_in_float16(model, needed):
+    assert default_execution("auto", model, "mixed_float16") == ("xla" if needed else "graph")
+    assert default_execution("auto", model) == "graph"
+    if not needed:
+        assert default_execution("graph", model, "mixed_float16") == "graph"
+
+
 only_on_a_cpu = pytest.mark.skipif(not ON_CPU, reason="XLA's code for a CPU is refused")
 
 

@@ -153,7 +153,7 @@ def _execution(config: ExperimentConfig, prepared: PreparedRun) -> str:
     context = prepared.trainer.context
     steps = config.epochs * steps_per_epoch(config, prepared.task)
     chosen = context.execution_of_run(Autotuner(), steps)
-    if context.untuned and chosen == context.execution:
+    if context.untuned and context.measures and chosen == context.execution:
         chosen += " (auto: a long run measures others too)"
     precision = prepared.config.precision or "the model's precision"
     return f"{chosen}; {precision}; strategy {config.strategy}, seed {config.seed}"

@@ -95,15 +95,18 @@ def assemble(given: TrainerArguments) -> TrainingContext:
     )
     config = _step_config(given, pure, tuple(momenta), augmentation)
     programs = _programs(given, config, pure, strategy)
+    measures = given.computed_precision != "mixed_float16"  # a graph may be very slow
     return TrainingContext(
         programs,
         strategy,
         _execution(given, strategy),
         ResultsReader(programs, settings.report, settings.nonfinite in ("skip", "roll_back")),
         fixed_execution=given.fixed_execution,
-        untuned=_is_measured(given, strategy),
+        # Workers could measure differently and disagree.
+        untuned=not given.fixed_execution and not is_multi_worker(strategy),
+        measures=measures,
         # Programs that are shared are compiled once for many runs.
-        min_xla_steps=0 if settings.shared is not None else steps_to_compile(model),
+        min_xla_steps=steps_to_compile(model) if measures and settings.shared is None else 0,
         model=ModelLink(model, programs.variables) if given.is_keras else None,
         stateful=stateful_layer(model),
         augmenter=None
@@ -190,15 +193,3 @@ def _execution(given: TrainerArguments, strategy: Any) -> str:
         return default_execution(given.execution, None)
     precision = given.precision if given.fixed_execution else given.computed_precision
     return default_execution(given.execution, given.model, precision)
-
-
-def _is_measured(given: TrainerArguments, strategy: Any) -> bool:
-    """Return whether the autotuner may measure the executions.
-
-    Workers could measure differently and disagree.
-    """
-    return not (
-        given.fixed_execution
-        or given.computed_precision == "mixed_float16"
-        or is_multi_worker(strategy)
-    )

@@ -94,12 +94,17 @@ class Autotuner:
     min_speedup: float = 1.05
     timed_seconds: float = 0.1
 
-    def choose(self, default: str, work: Workload) -> Choice:
+    def choose(self, default: str, work: Workload, measures: bool = True) -> Choice:
         """Return the fastest execution for a workload, or `default` if nothing is measured.
 
         It is "graph" where the default is "xla", and XLA cannot compile the steps.
+
+        Args:
+            default: the execution of a run that is not measured.
+            work: the steps.
+            measures: whether executions may be measured. Default: True.
         """
-        if work.steps < self.min_steps or work.max_steps_per_call < 1:
+        if not measures or work.steps < self.min_steps or work.max_steps_per_call < 1:
             return Choice(default if _can_run(default, work) else "graph", {})
         operations = _operation_counts(work.graph())
         key = _cache_key(operations, work)

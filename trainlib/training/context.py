@@ -66,7 +66,9 @@ class TrainingContext:
             checkpoint may change it before the first step.
         results: reads the results from the state.
         fixed_execution: whether the user chose the execution.
-        untuned: whether the autotuner may still measure and change it.
+        untuned: whether the autotuner may still change it.
+        measures: whether the autotuner may measure executions; otherwise it changes one that XLA
+            cannot compile only.
         min_xla_steps: number of steps, earlier runs included, below which a run is executed as a
             graph while the execution is untuned.
         choice: the choice of the autotuner; None if it did not choose.
@@ -86,6 +88,7 @@ class TrainingContext:
     results: ResultsReader
     fixed_execution: bool = True
     untuned: bool = False
+    measures: bool = True
     min_xla_steps: int = 0
     choice: Choice | None = None
     model: ModelLink | None = None
@@ -110,11 +113,11 @@ class TrainingContext:
 
     @property
     def inference_execution(self) -> str:
-        """The execution of evaluation and prediction: a graph while it is untuned.
+        """The execution of evaluation and prediction: a graph while others may be measured.
 
         The loss or a metric may have operations that XLA cannot compile, which a run finds out.
         """
-        return "graph" if self.untuned else self.execution
+        return "graph" if self.untuned and self.measures else self.execution
 
     @property
     def weights(self) -> tuple[Tree, Tree]:
@@ -220,7 +223,7 @@ class TrainingContext:
         traces, state = self.programs.traces, self.state
         work = training_workload(self.programs, self.execution, first, steps)
         try:
-            self.choice = autotuner.choose(self.execution, work)
+            self.choice = autotuner.choose(self.execution, work, self.measures)
             self.execution = self.choice.execution
         finally:
             self.state, self.programs.traces = state, traces

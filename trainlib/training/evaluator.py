@@ -9,7 +9,7 @@ import tensorflow as tf
 from trainlib.core.checks import check_choice
 from trainlib.step.state import StepConfig
 from trainlib.training.context import TrainingContext
-from trainlib.training.execution import EXECUTIONS, default_execution
+from trainlib.training.execution import EXECUTIONS, needs_xla
 from trainlib.training.functional_model import FunctionalModel, as_functional_model
 from trainlib.training.inference import Inference
 from trainlib.training.keyword_options import settings_from, show_options
@@ -107,17 +107,19 @@ class Evaluator(Inference):
         self.context = TrainingContext(
             programs,
             None,
-            _execution(execution, precision),
+            _execution(execution, model, precision),
             ResultsReader(programs),
             model=ModelLink(model, programs.variables) if is_keras else None,
             stateful=stateful_layer(model),
         )
 
 
-def _execution(execution: str, precision: str | None) -> str:
+def _execution(execution: str, model: Any, precision: str | None) -> str:
     """Return the execution that is given, which a run may have used before; "auto" is resolved."""
     check_choice("execution", execution, EXECUTIONS)
-    return default_execution(execution, None, precision) if execution == "auto" else execution
+    if execution != "auto":
+        return execution
+    return "xla" if needs_xla(model, precision) else "graph"
 
 
 def _no_loss(y_true: Any, y_pred: Any) -> tf.Tensor:

@@ -63,8 +63,9 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
 
     On a CPU, XLA makes steps of dense, recurrent and embedding layers two to ten times faster, and
     convolutions and dropout several times slower; it does not support every operation that a model
-    may use. There products of bfloat16 are faster in a graph, and convolutions of float16 are
-    hundreds of times slower without XLA. GPUs have fast kernels for recurrent layers in a graph.
+    may use. There products of bfloat16 are faster in a graph, and convolutions of float16, which
+    Keras models show by their layers, are hundreds of times slower without XLA. GPUs have fast
+    kernels for recurrent layers in a graph.
 
     Args:
         execution: "auto", "graph", "xla" or "xla_update".
@@ -78,7 +79,7 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
     check_choice("execution", execution, EXECUTIONS)
     on_cpu = not visible_gpus()
     kind = _kind(model)
-    if precision == "mixed_float16" and on_cpu and kind is None:
+    if needs_xla(model, precision):
         if execution not in ("auto", "xla"):
             raise ValueError(
                 f"execution {execution!r} makes convolutions of mixed_float16 hundreds of times "
@@ -90,6 +91,19 @@ def default_execution(execution: str, model: Any, precision: str | None = None) 
         return execution
     faster = kind is not None and not (kind == "recurrent" and not on_cpu)
     return "xla" if faster and not (precision == "mixed_bfloat16" and on_cpu) else "graph"
+
+
+def needs_xla(model: Any, precision: str | None) -> bool:
+    """Return whether a CPU computes convolutions of a Keras model in float16.
+
+    Args:
+        model: the Keras model; False for others.
+        precision: name of the precision policy, or None.
+    """
+    if precision != "mixed_float16" or visible_gpus() or not isinstance(model, keras.Model):
+        return False
+    kinds = tuple(kind for name, kind in vars(keras.layers).items() if "Conv" in name)
+    return any(isinstance(layer, kinds) for layer in all_layers(model))
 
 
 def check_xla_is_safe(execution: str, model: Any) -> None:
