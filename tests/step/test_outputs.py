@@ -89,6 +89,20 @@ def test_batches_add_up_to_all_examples():
     assert float(merged["loss"].compute()) == pytest.approx(0.9 * a + 0.2 * b + 0.25, rel=1e-12)
 
 
+def test_a_penalty_of_the_examples_of_parts_is_their_mean_whatever_their_weights():
+    def apply_fn(w, state, x, training):
+        return tl.ModelOutput({"a": w * x, "b": 2 * w * x}, state, tf.reduce_mean(x**2))
+
+    config = config_of(apply_fn)
+    weights, start = {"a": W, "b": V}, state_of(config)
+    step = tf.function(functools.partial(part_eval_step(config), start), autograph=False)
+    parts = [step(batch_of(weights, rows=slice(*r)))[1] for r in ((0, 1), (1, 6))]
+    states = whole_batch_states(parts, lambda tree: tree)
+    a, b, _ = by_hand(W, V)
+    expected = 0.9 * a + 0.2 * b + np.mean(X**2)
+    assert float(states["loss"].compute()) == pytest.approx(expected, rel=1e-12)
+
+
 def test_parts_of_a_batch_under_a_mask_are_divided_over_the_whole_batch():
     def apply_fn(w, state, x, training):
         mask = tf.gather(tf.constant(MASK), tf.cast(x[:, 0], tf.int32))

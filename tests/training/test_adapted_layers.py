@@ -16,11 +16,14 @@ Y = X.sum(1, keepdims=True) / 100
 
 def adapted(*x):
     """A model whose inner model begins with a layer that is adapted to x, or to nothing."""
-    norm = keras.layers.Normalization()
-    inner = keras.Sequential([keras.Input((3,)), norm, keras.layers.Dense(4, activation="tanh")])
+    norm, hidden = (
+        keras.layers.Normalization(name="norm"),
+        keras.layers.Dense(4, "tanh", name="hidden"),
+    )
+    inner = keras.Sequential([keras.Input((3,)), norm, hidden], name="inner")
     for data in x:
         norm.adapt(data)
-    return keras.Sequential([keras.Input((3,)), inner, keras.layers.Dense(1)])
+    return keras.Sequential([keras.Input((3,)), inner, keras.layers.Dense(1, name="outputs")])
 
 
 def norm_of(model):

@@ -36,8 +36,9 @@ class LossSums(NamedTuple):
             their weights; for a loss of Keras the number. None for other losses.
         states: for a `LossByOutput`, the states of the total loss and of the losses of the outputs,
             by name; None otherwise.
-        by_output: for a `LossByOutput`, the sums of the losses that are averaged over batches, by
-            name of their state (see `outputs.py`); None otherwise.
+        by_output: for a `LossByOutput`, the sums of the losses that are averaged over batches, and
+            of a penalty that is computed from the inputs of a part, by name of their state (see
+            `outputs.py`); None otherwise.
     """
 
     losses: Tensor
@@ -107,7 +108,7 @@ def loss_sums(
         by_batch, rows = whole or is_masked or (reduction == OF_WEIGHTS and bool(weight)), []
         if reduction != OF_WEIGHTS:
             count = weighted_sum(_present(losses, output))[1]
-    by_batch |= is_part and _is_of_batch(output, x)
+    by_batch |= is_part and is_of_batch(output, x)
     batch_weight = weight_of_batch(x, output.part, *rows) if by_batch else None
     return LossSums(losses, total, count, penalty, batch_weight)
 
@@ -221,7 +222,7 @@ def _present(losses: Tensor, output: ModelOutput) -> Tensor:
     return losses if present is None else under(present, losses)
 
 
-def _is_of_batch(output: ModelOutput, x: Tree) -> bool:
+def is_of_batch(output: ModelOutput, x: Tree) -> bool:
     """Return whether the penalty of a model is computed from its inputs."""
     inputs = [a for a in tf.nest.flatten(x) if tf.is_symbolic_tensor(a)]
     return tf.is_symbolic_tensor(output.penalty) and depends_on([output.penalty], inputs)
@@ -231,7 +232,7 @@ def check_penalty(sums: LossSums, output: ModelOutput, batch: Batch) -> None:
     """Raise `ValueError` if a penalty depends on the inputs and parts may be weighted unequally."""
     x, _, *weight = batch
     weighted = bool(weight) if output.part is None else output.part.weighted
-    if (weighted or isinstance(sums.losses, Masked)) and _is_of_batch(output, x):
+    if (weighted or isinstance(sums.losses, Masked)) and is_of_batch(output, x):
         raise ValueError(
             "the model adds a penalty that it computes from its batch, and the parts of the "
             "replicas have different weights: train with strategy='one_device', or without sample "

@@ -20,6 +20,7 @@ from trainlib.step.objective import (
     batch_loss,
     batch_loss_state,
     check_penalty,
+    is_of_batch,
     loss_state,
     loss_sums,
     penalty_of,
@@ -31,6 +32,8 @@ from trainlib.step.state import AllReduce, Batch, MetricStates, ModelOutput, Ste
 
 TERM = "loss/"
 """Prefix of the names of a `TotalLoss`'s terms; names without it are those of results."""
+PENALTY = "penalty/"
+"""Name of a `TotalLoss`'s penalty, if it is computed from the inputs of a part."""
 
 
 class TotalLoss(NamedTuple):
@@ -95,7 +98,13 @@ def batch_sums(
         weights.append(weight_of_batch(x, output.part, *weighted))
     dtype = max((sums.total.dtype for sums in parts.values()), key=lambda dtype: dtype.size)
     penalty = penalty_of(config.regularizer, params, output, dtype)
-    return _total(losses, parts, tf.add_n(weights) / len(weights), penalty, all_reduce)
+    weight = tf.add_n(weights) / len(weights)
+    sums = _total(losses, parts, weight, penalty, all_reduce)
+    if is_part and is_of_batch(output, x):
+        zero = tf.zeros([], dtype)
+        of_batch = LossSums(sums.losses, zero, zero, penalty, weight)
+        sums = sums._replace(by_output={**(sums.by_output or {}), PENALTY: of_batch})
+    return sums
 
 
 def _total(
@@ -172,9 +181,10 @@ def whole_loss_states(
         for state, of_replica in sums.items()
     }
     terms = {state.removeprefix(TERM): new.pop(state) for state in sums if state.startswith(TERM)}
-    if terms:
+    if terms or PENALTY in sums:
         total: TotalLoss = states["loss"]
-        new["loss"] = total._replace(terms=total.terms | terms)
+        penalty = new.pop(PENALTY, total.penalty)
+        new["loss"] = TotalLoss(total.terms | terms, penalty)
     return states | new
 
 
