@@ -21,6 +21,9 @@ class LossByOutput:
     have a loss or metrics to their targets; sample_weight is one tensor for all of them, or such a
     mapping.
 
+    `accumulate` gives a micro-batch one weight for all outputs, so that its update is approximate
+    where outputs have masks or different sample weights.
+
     Attributes:
         losses: by the name of each output, in the order in which `tf.nest.flatten` gives the
             outputs; None for an output without a loss.

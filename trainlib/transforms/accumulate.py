@@ -65,6 +65,10 @@ def accumulate(optimizer: Optimizer, every_k: int) -> Optimizer:
     micro-batches it has, such as at the end of an epoch. A micro-batch with `is_finite=False` is
     left out. A window of weight 0 makes no update.
 
+    The mean is the gradient of the loss over the whole window. It is approximate for a
+    `LossByOutput` whose outputs have masks or different sample weights, because its micro-batches
+    have one omega for all outputs.
+
     Between updates the parameters keep their bits, and the state of the optimizer does not change:
     its step, schedules, weight decay and averages advance with updates. What is to advance with
     updates belongs inside: `accumulate(chain(clip_by_global_norm(1.0), adamw(schedule), ema()),
