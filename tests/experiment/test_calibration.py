@@ -57,6 +57,23 @@ def test_evaluate_and_predict_use_the_temperature(runs):
     assert saved.get_layer("temperature").scale == pytest.approx(scale)
 
 
+def test_a_custom_model_that_ends_as_the_message_demands_is_calibrated(dataset, tmp_path):
+    layers = [keras.Input((2,)), keras.layers.Dense(3), keras.layers.Softmax()]
+    keras.Sequential(layers).save(tmp_path / "own.keras")
+    y = np.arange(150) % 3
+    x = np.random.default_rng(0).normal(np.eye(3)[y, :2])
+    flags = (*FLAGS, "--train_examples=100", "--learning_rate=0.1", "--calibrate")
+    flags = (*(flag for flag in flags if "hidden" not in flag), f"--model={tmp_path}/own.keras")
+    result = tl.run_experiment(experiment(dataset(x=x, y=y), *flags), tmp_path / "run")
+    saved = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    scale = 1 / result.calibration["test"].temperature
+    assert saved.get_layer("temperature").scale == pytest.approx(scale)
+    p = predict_run(read_saved_run(tmp_path / "run"))
+    test = build_task(result.config).test
+    nll = -np.log(p[np.arange(test.size), test.y].astype("float64")).mean()
+    assert nll == pytest.approx(result.test["loss"], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

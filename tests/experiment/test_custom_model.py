@@ -51,6 +51,15 @@ def by_order(shapes, units):
     return keras.Model([picture, table], [price, L.Dense(3, "softmax", name="kind")(hidden)])
 
 
+def one(shapes, units, pack=lambda y: {"main": y}):
+    x = keras.Input((3,))
+    return keras.Model(x, pack(L.Dense(units)(x)))
+
+
+def one_in_a_list(shapes, units):
+    return one(shapes, units, lambda y: [y])
+
+
 class Own(keras.Model):
     def __init__(self):
         super().__init__()
@@ -183,6 +192,19 @@ def test_a_run_at_a_shell_is_evaluated_and_predicts_each_output(folder, finished
     assert [int(row["kind_class"]) for row in rows] == predicted["kind"].argmax(1).tolist()
     written = [float(row["price_prediction"]) for row in rows]
     np.testing.assert_allclose(written, prices, rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["one", "one_in_a_list"])
+def test_a_single_output_in_a_structure_may_end_in_logits(model, configured, folder, tmp_path):
+    np.savez(folder / "plain.npz", x=NUMBERS, y=KINDS)
+    result = tl.run_experiment(configured(model, data="plain.npz"), tmp_path / "run")
+    run = read_saved_run(tmp_path / "run")
+    assert evaluate_run(run) == result.test
+    predicted = predict_run(run)
+    p = predicted["main"] if model == "one" else predicted
+    y = build_task(result.config).test.y
+    nll = -np.log(p[np.arange(len(y)), y].astype("float64")).mean()
+    assert nll == pytest.approx(result.test["loss"], rel=1e-5)
 
 
 @pytest.mark.soak

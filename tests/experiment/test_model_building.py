@@ -69,7 +69,7 @@ def softmax_apart():
     ("make", "layers", "from_logits"),
     [
         (dense, ["InputLayer", *SCALING, "Sequential"], False),
-        (softmax_apart, ["InputLayer", *SCALING, "Sequential"], False),
+        (softmax_apart, ["InputLayer", *SCALING, "Sequential"], True),
         (lambda: dense(L.Rescaling(0.1)), ["Rescaling", "Dense"], False),
     ],
 )

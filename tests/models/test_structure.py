@@ -68,6 +68,56 @@ def test_a_model_with_another_last_layer_has_no_logits_model(last):
     assert logits_model(keras.Sequential([keras.Input((3,)), last()])) is None
 
 
+def ended(last, calls=1):
+    """A model that ends in a nested one, called a number of times; and the nested one."""
+    inner = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(4, name="z"), keras.layers.Dropout(0.5), last]
+    )
+    x = keras.Input((3,))
+    y = keras.layers.Dense(4)(x)
+    for _ in range(calls):
+        y = inner(y, training=True)
+    return keras.Model(x, y), inner
+
+
+def test_the_last_activation_of_a_nested_model_is_removed_and_the_rest_of_its_call_stays():
+    model, inner = ended(keras.layers.Softmax())
+    bare = logits_model(model)
+    assert [id(v) for v in bare.trainable_variables] == [id(v) for v in model.trainable_variables]
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
+    z = bare(x).numpy()
+    assert (z == 0).any() and (z != 0).any(), "dropout is on, as the call of the model says"
+    inner.layers[-2].rate = 0
+    np.testing.assert_allclose(keras.ops.softmax(logits_model(model)(x)), model(x), rtol=1e-5)
+
+
+@pytest.mark.parametrize("pack", [lambda y: [y], lambda y: {"main": y}], ids=["list", "dict"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_structure_of_a_single_output_stays(pack, nested):
+    x = keras.Input((3,))
+    model = keras.Model(x, pack(keras.layers.Softmax()(keras.layers.Dense(4)(x))))
+    if nested:
+        outer = keras.Input((3,))
+        model = keras.Model(outer, model(keras.layers.Dense(3)(outer)))
+    x = np.ones((1, 3), "float32")
+    found, whole = logits_model(model)(x), model(x)  # Keras returns a list of one as its element
+    keras.tree.assert_same_structure(found, whole)
+    (z,), (p,) = keras.tree.flatten(found), keras.tree.flatten(whole)
+    np.testing.assert_allclose(keras.ops.softmax(z), p, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ended(keras.layers.Dense(4))[0],
+        lambda: ended(keras.layers.Softmax(), calls=2)[0],
+    ],
+    ids=["another last layer", "called twice"],
+)
+def test_other_nested_models_have_no_logits_model(make):
+    assert logits_model(make()) is None
+
+
 class Subclassed(keras.Model):
     """A model whose layers Keras cannot put in order."""
 

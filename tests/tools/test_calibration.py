@@ -97,6 +97,20 @@ def test_a_calibrated_model_predicts_the_scaled_softmax_and_is_saved_with_it(mod
     assert second == fit and len(again.layers) == len(calibrated.layers)
 
 
+def test_a_model_that_ends_in_a_nested_one_is_calibrated():
+    keras.utils.set_random_seed(0)
+    end = [keras.Input((3,)), keras.layers.Dense(3), keras.layers.Softmax(name="nested")]
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(3, name="nested"), keras.Sequential(end)]
+    )
+    calibrated = with_temperature(model, 2.0)
+    x = LOGITS[:5].astype("float32")
+    p = model(x).numpy() ** 0.5
+    np.testing.assert_allclose(calibrated(x), p / p.sum(1, keepdims=True), rtol=1e-5)
+    whole = keras.Sequential([keras.Input((3,)), calibrated])
+    np.testing.assert_allclose(with_temperature(whole, 1.0)(x), model(x), rtol=1e-5)
+
+
 def test_the_temperature_is_no_scaling_of_the_input():
     plain = tl.models.mlp((3,), 3, "softmax", hidden=())
     assert not has_preprocessing(with_temperature(plain, 2.0))

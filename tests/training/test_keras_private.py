@@ -50,6 +50,13 @@ def test_the_graph_of_layers_is_read():
     assert private.inputs_of_call(dense, 1)[0] is hidden
 
 
+def test_another_layer_is_called_as_a_layer_was():
+    x = keras.Input((100,))
+    layer, node, _ = private.source_of(keras.layers.Dropout(0.9)(x, training=True))
+    y = private.called_again(layer, node, keras.layers.Dropout(0.5))
+    assert set(keras.Model(x, y)(np.ones((1, 100), "float32")).numpy().ravel()) == {0, 2}
+
+
 def test_masks_are_kept_with_tensors():
     masked = keras.layers.Masking()(np.array([[[0.0], [1.0]]], "float32"))
     assert private.mask_of(masked).numpy().tolist() == [[False, True]]

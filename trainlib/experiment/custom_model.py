@@ -50,7 +50,7 @@ def wrapped(
     if not before and activation is None:
         return custom
     x = keras.Input(task.train.x.shape[1:], name="input")
-    y = chain(x, [*before, custom])
+    (y,) = keras.tree.flatten(chain(x, [*before, custom]))  # it may be a list of one output
     if activation is not None:
         y = keras.layers.Activation(activation, name="probabilities")(y)
     return keras.Model(x, y, name="scaled" if before else custom.name)

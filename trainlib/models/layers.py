@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -70,6 +71,12 @@ def chain(x: Any, layers: Iterable[Any]) -> Any:
     for layer in layers:
         x = layer(x)
     return x
+
+
+def free_name(name: str, used: set[str]) -> str:
+    """Return a name that no layer has."""
+    names = itertools.chain([name], (f"new_{name}_{i}" for i in itertools.count(1)))
+    return next(x for x in names if x not in used)
 
 
 def name_and_options(kind: str, text: str) -> tuple[str, dict[str, Any]]:

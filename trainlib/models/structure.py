@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
-from trainlib.training.keras_private import all_layers, outputs_of, source_of
+from trainlib.training.keras_private import (
+    all_layers,
+    called_again,
+    calls_of,
+    graph_of_layers,
+    inputs_of_call,
+    outputs_of,
+    source_of,
+)
+from trainlib.training.output_names import is_graph_of_layers
 
 LOGITS_ACTIVATIONS = ("softmax", "sigmoid")
 TEMPERATURE = "temperature"
@@ -25,8 +34,9 @@ def logits_model(model: Any, activation: str | None = None) -> Any | None:
         activation: "softmax" or "sigmoid", the only one to remove. Default: None, either.
 
     Returns:
-        A `keras.Model`. None if the last layer of an output is not such an activation, or if the
-        model is not a graph of layers, such as a subclass with its own `call`.
+        A `keras.Model`. None if the last layer of an output, in a nested model or not, is not such
+        an activation, or if the model is not a graph of layers, such as a subclass with its own
+        `call`.
 
     Example:
         >>> model = tl.models.mlp((4,), 3, "softmax", hidden=())
@@ -35,30 +45,55 @@ def logits_model(model: Any, activation: str | None = None) -> Any | None:
         >>> tl.models.logits_model(tl.models.mlp((4,), 3)) is None
         True
     """
-    if not getattr(model, "inputs", None):
-        return None
     kinds = (activation,) if activation else LOGITS_ACTIVATIONS
-    if len(model.outputs) == 1:
-        logits = _before(model.layers[-1], kinds)
-    else:
-        logits = keras.tree.map_structure(
-            lambda output: _before(source_of(output)[0], kinds), outputs_of(model)
-        )
-    if any(x is None for x in keras.tree.flatten(logits)):
+    return without_last(model, lambda layer: _probabilities(layer) in kinds)
+
+
+def without_last(model: Any, is_removed: Callable[[Any], bool]) -> Any | None:
+    """Return the model without the last layer of each output, also where it is in a nested model.
+
+    Args:
+        model: a Keras model.
+        is_removed: whether a layer is one to remove.
+
+    Returns:
+        A `keras.Model`, which shares its variables with the model. None if another layer is the
+        last one of an output, or the model is not a graph of layers.
+    """
+    if not is_graph_of_layers(model):
+        return None
+    outputs = outputs_of(model)
+    before = [_before(model, output, is_removed) for output in keras.tree.flatten(outputs)]
+    if any(x is None for x in before):
         return None
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
-    return keras.Model(inputs, logits, name=model.name)
+    return keras.Model(inputs, keras.tree.pack_sequence_as(outputs, before), name=model.name)
 
 
-def _before(layer: Any, kinds: Sequence[str]) -> Any | None:
-    """Return the input of a softmax or a sigmoid; None for another layer."""
-    kind = type(layer).__name__
-    function = getattr(getattr(layer, "activation", None), "__name__", "")
-    if kind == "Softmax":
-        function = "softmax"
-    elif kind != "Activation":
+def _before(model: Any, output: Any, is_removed: Callable[[Any], bool]) -> Any | None:
+    """Return the tensor before the last layer of an output; None if it is not one to remove."""
+    layer, node, _ = source_of(output)
+    if not is_graph_of_layers(layer):
+        return inputs_of_call(layer, node)[0] if is_removed(layer) else None
+    calls = [call for call in calls_of(graph_of_layers(model)) if call.operation is layer]
+    if len(calls) > 1 or len(layer.outputs) > 1:  # the model would have two parts of one name
         return None
-    return layer.input if function in kinds else None
+    part = without_last(layer, is_removed)
+    return None if part is None else keras.tree.flatten(called_again(layer, node, part))[0]
+
+
+def last_layer(model: Any) -> Any:
+    """Return the layer that makes the first output of a model, or of a nested one at its end."""
+    layer = source_of(model.outputs[0])[0]
+    return last_layer(layer) if is_graph_of_layers(layer) else layer
+
+
+def _probabilities(layer: Any) -> str:
+    """Return the activation that a layer consists of; "" for other layers."""
+    kind = type(layer).__name__
+    if kind == "Softmax":
+        return "softmax"
+    return getattr(layer.activation, "__name__", "") if kind == "Activation" else ""
 
 
 def has_preprocessing(model: Any) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from trainlib.core.checks import check_number
-from trainlib.models.structure import TEMPERATURE, logits_model
+from trainlib.models.layers import free_name
+from trainlib.models.structure import TEMPERATURE, last_layer, logits_model, without_last
 
 
 def with_temperature(model: Any, temperature: float) -> Any:
@@ -39,9 +40,10 @@ def with_temperature(model: Any, temperature: float) -> Any:
     """
     check_number("temperature", temperature, above=0)
     logits = uncalibrated_logits(model)
-    last = model.layers[-1]
+    last = last_layer(model)
+    name = free_name(last.name, {layer.name for layer in logits.layers})
     z = keras.layers.Rescaling(1 / temperature, name=TEMPERATURE)(logits.outputs[0])
-    y = type(last).from_config(last.get_config())(z)
+    y = type(last).from_config({**last.get_config(), "name": name})(z)
     return keras.Model(logits.input, y, name=model.name)
 
 
@@ -60,7 +62,5 @@ def uncalibrated_logits(model: Any) -> Any:
             f"a temperature needs a model whose last layer is a separate softmax or sigmoid: end "
             f"{model.name!r} with keras.layers.Dense(classes) and keras.layers.Softmax()"
         )
-    last = logits.layers[-1]
-    if last.name != TEMPERATURE:
-        return logits
-    return keras.Model(logits.input, last.input, name=model.name)
+    plain = without_last(logits, lambda layer: layer.name == TEMPERATURE)
+    return logits if plain is None else plain

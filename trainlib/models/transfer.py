@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import keras
 
 from trainlib.core.checks import check_choice, check_integer
-from trainlib.models.layers import chain
+from trainlib.models.layers import chain, free_name
 from trainlib.models.loading import load_model, model_file
 from trainlib.training.adapted_layers import set_weights
 from trainlib.training.keras_private import all_layers, inputs_of_call, source_of
@@ -106,10 +105,10 @@ def with_new_head(
     names = {layer.name for layer in all_layers(kept)}
     kernel = keras.initializers.GlorotUniform(seed)
     layers.append(
-        keras.layers.Dense(outputs, kernel_initializer=kernel, name=_free("outputs", names))
+        keras.layers.Dense(outputs, kernel_initializer=kernel, name=free_name("outputs", names))
     )
     if activation is not None:
-        name = _free("probabilities", names)
+        name = free_name("probabilities", names)
         layers.append(keras.layers.Activation(activation, name=name))
     inputs = kept.inputs[0] if isinstance(kept, keras.Sequential) else kept.input
     return keras.Model(inputs, chain(x, layers), name=model.name)
@@ -186,9 +185,3 @@ def _mean_of_positions(x: Any) -> Any:
     if len(x.shape) not in kinds:
         raise ValueError(f"a new head takes outputs of 2 to 5 axes, got {tuple(x.shape)}: cut_at")
     return getattr(keras.layers, kinds[len(x.shape)])(name=POOLING)
-
-
-def _free(name: str, used: set[str]) -> str:
-    """Return a name that no layer has."""
-    names = itertools.chain([name], (f"new_{name}_{i}" for i in itertools.count(1)))
-    return next(x for x in names if x not in used)

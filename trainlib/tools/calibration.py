@@ -9,6 +9,7 @@ import numpy as np
 import trainlib.metrics as metrics
 from trainlib.core.checks import check_choice
 from trainlib.metrics.base import ACTIVATIONS
+from trainlib.models.structure import last_layer
 from trainlib.models.temperature import uncalibrated_logits, with_temperature
 from trainlib.training.evaluator import Evaluator
 
@@ -122,7 +123,7 @@ def calibration_at(
 
 def final_probabilities(model: Any) -> str:
     """Return the activation of a model's last layer, "softmax" or "sigmoid"."""
-    activation = getattr(model.layers[-1], "activation", None)
+    activation = getattr(last_layer(model), "activation", None)
     return str(getattr(activation, "__name__", "softmax"))
 
 

@@ -127,6 +127,12 @@ def inputs_of_calls(layer: Any) -> list[list[Any]]:
     return [list(node.input_tensors) for node in layer._inbound_nodes]
 
 
+def called_again(layer: Any, node: int, by: Any) -> Any:
+    """Return the symbolic result of another layer for the arguments of a call of a layer."""
+    arguments = layer._inbound_nodes[node].arguments
+    return by(*arguments.args, **arguments.kwargs)
+
+
 def mask_of(x: Any) -> Tensor | None:
     """Return the mask that layers and losses of Keras keep with a tensor; None if there is none.
 
