@@ -191,3 +191,13 @@ def test_a_function_on_replicas_may_not_look_over_the_batch(part, message, preci
     else:
         with pytest.raises(ValueError, match=message):
             call(X)
+
+
+def test_a_compiled_function_is_refused_on_replicas():
+    compiled = tf.function(lambda params, model_state, x, training: ModelOutput(x * params))
+    model = FunctionalModel(compiled, tf.ones([]))
+    with pytest.raises(
+        ValueError, match=r"^apply_fn is a tf\.function.*: pass the Python function"
+    ):
+        as_functional_model(model, synchronized=True)
+    assert as_functional_model(model) is model

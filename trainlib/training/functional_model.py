@@ -69,8 +69,8 @@ def as_functional_model(
 
     Raises:
         TypeError: it is neither of the two.
-        ValueError: as in `functional_from_keras`, or `gradient_checkpointing` is set for a
-            `FunctionalModel`.
+        ValueError: as in `functional_from_keras`; or `gradient_checkpointing` is set for a
+            `FunctionalModel`, or its function is a `tf.function` and `synchronized` is set.
     """
     if not isinstance(model, FunctionalModel):
         return functional_from_keras(
@@ -85,6 +85,11 @@ def as_functional_model(
         raise ValueError(
             "gradient_checkpointing is for Keras models: in your own function call the parts to "
             "recompute by tf.recompute_grad(part)(x, parameters of the part)"
+        )
+    if synchronized and hasattr(model.apply_fn, "get_concrete_function"):
+        raise ValueError(
+            "apply_fn is a tf.function, in which the penalty and the state cannot be checked for "
+            "several replicas: pass the Python function, which the trainer compiles"
         )
     made: FunctionalModel = model
     if precision is not None:
