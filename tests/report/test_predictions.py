@@ -121,6 +121,16 @@ def test_residuals_that_are_not_finite_leave_the_axes_empty():
         assert "<svg" in figures.as_svg(drawn, name, name)
 
 
+@pytest.mark.parametrize("size", [0, 1, 1e9, 1e17, -3e38])
+def test_residuals_that_are_equal_have_one_bar(size):
+    found = Predictions(np.ones(40, "float32"), np.full(40, size, "float32"), None, np.zeros(40))
+    histogram = predictions.residual_histogram(found)
+    (outline,) = histogram.axes[0].patches
+    assert outline.get_xy()[:, 1].max() == 40
+    for name, drawn in (("r", predictions.residual_figure(found)), ("h", histogram)):
+        assert "<svg" in figures.as_svg(drawn, name, name)
+
+
 def test_residuals_that_are_not_finite_are_left_out_of_the_histogram():
     found = Predictions(np.ones(4), np.array([0.0, np.inf, 3.0, np.nan]), None, np.zeros(4))
     histogram = predictions.residual_histogram(found)

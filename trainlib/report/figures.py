@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 MISSING = "figures need matplotlib: pip install matplotlib"
 
+SMALLEST_WIDTH = 1e-6
+"""Smallest width of a histogram, relative to its largest value."""
+
 
 class Color(NamedTuple):
     """A color on a light and on a dark page, as `#rrggbb`."""
@@ -125,6 +128,16 @@ def new_figure(
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def draw_histogram(axes: Any, values: np.ndarray) -> None:
+    """Draw a histogram of values, at least one, all finite; they may be equal and large."""
+    values = values.astype(np.float64)
+    bins = min(max(round(values.size**0.5), 5), 50)
+    least = SMALLEST_WIDTH * float(np.abs(values).max())
+    pad = least if np.ptp(values) < least else 0.0  # narrower bins would have no width
+    limits = float(values.min()) - pad, float(values.max()) + pad
+    axes.hist(values, bins=bins, range=limits, color=TRAIN, histtype="stepfilled")
 
 
 def add_legend(axes: Any, title: str = "") -> None:

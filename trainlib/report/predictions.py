@@ -137,7 +137,7 @@ def confusion_matrix_figure(counts: np.ndarray, names: Sequence[str], part: str 
 def residual_figure(predictions: Predictions) -> Figure:
     """Return a figure of the residuals by prediction."""
     figure, axes = figures.new_figure("residuals", "predicted", "true - predicted")
-    errors = predictions.true - predictions.predicted
+    errors = _errors(predictions)
     size = 6 if len(errors) > 1000 else 18
     look = {"s": size, "color": POINT, "alpha": 0.45, "linewidths": 0}
     axes.scatter(predictions.predicted, errors, rasterized=True, **look)
@@ -150,16 +150,20 @@ def residual_histogram(predictions: Predictions) -> Figure:
     figure, axes = figures.new_figure(
         "distribution of the residuals", "true - predicted", "number of test examples"
     )
-    errors = predictions.true - predictions.predicted
+    errors = _errors(predictions)
     errors = errors[np.isfinite(errors)]
     if errors.size:
-        bins = min(max(round(errors.size**0.5), 5), 50)
-        axes.hist(errors, bins=bins, color=figures.TRAIN, histtype="stepfilled")
+        figures.draw_histogram(axes, errors)
         mean, deviation = float(errors.mean()), float(errors.std())
         text = f"mean {mean:.3g} (standard deviation {deviation:.3g})"
         axes.axvline(mean, color=figures.VALIDATION, label=text)
     figures.add_legend(axes)
     return figure
+
+
+def _errors(predictions: Predictions) -> np.ndarray:
+    """Return the errors of predicted numbers, true - predicted, float64 [N]."""
+    return np.asarray(predictions.true - predictions.predicted.astype(np.float64))
 
 
 def _label_classes(axes: Any, names: Sequence[str]) -> None:

@@ -52,8 +52,7 @@ def error_histogram(found: Reconstructions) -> Figure:
     )
     errors = found.errors[np.isfinite(found.errors)]
     if errors.size:
-        bins = min(max(round(errors.size**0.5), 5), 50)
-        axes.hist(errors, bins=bins, color=figures.TRAIN, histtype="stepfilled")
+        figures.draw_histogram(axes, errors)
         mean = float(errors.mean())
         axes.axvline(mean, color=figures.VALIDATION, label=f"mean {mean:.3g}")
     figures.add_legend(axes)
