@@ -33,7 +33,8 @@ def one_parameter(w):
     params = {"w": tf.constant(w, tf.float64)}
 
     def apply_fn(params, model_state, x, training):
-        return tl.ModelOutput(params["w"] * tf.ones(tf.shape(x)[:1], tf.float64), model_state)
+        ones = tf.ones(tf.shape(x)[:1], params["w"].dtype)
+        return tl.ModelOutput(params["w"] * ones, model_state)
 
     return FunctionalModel(apply_fn, params)
 
@@ -71,6 +72,34 @@ def test_the_update_on_batch_k_has_learning_rate_eta_k(start, end, steps):
     before = np.concatenate([[0.0], np.cumsum(rates)[:-1]])
     np.testing.assert_allclose(result.losses, 100 - before, rtol=1e-13)
     assert result.stopped == "end"
+
+
+def in_float16(loss_scale):
+    """Find the learning rate of a parameter whose updates subtract the learning rate."""
+    return find(
+        one_parameter(4.0),
+        lambda y_true, y_pred: y_pred,
+        tl.sgd,
+        (np.zeros(8), np.zeros(8)),
+        batch_size=4,
+        range_test=RangeTest(start_lr=0.1, end_lr=0.2, max_steps=10),
+        precision="mixed_float16",
+        loss_scale=loss_scale,
+    )
+
+
+def test_steps_that_the_loss_scale_skips_are_left_out():
+    result = in_float16(tl.dynamic_loss_scale(2.0**24))
+    rates = 0.1 * 2 ** (np.arange(11) / 10)
+    np.testing.assert_allclose(result.rates, rates, rtol=1e-13)
+    before = np.concatenate([[0.0], np.cumsum(rates)[:-1]])
+    rounding = 2.0**-9  # of float16 between 2 and 4
+    np.testing.assert_allclose(result.losses, 4 - before, rtol=0, atol=rounding)
+
+
+def test_the_test_ends_where_the_loss_scale_cannot_be_reduced():
+    with pytest.raises(ValueError, match="^the first loss is nan, before any update"):
+        in_float16(tl.dynamic_loss_scale(2.0**24, floor=2.0**24))
 
 
 @pytest.mark.parametrize("curvature", [0.7, 30.0])

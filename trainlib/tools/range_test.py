@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -76,8 +77,8 @@ def lr_finder(
     `suggestion` varies least with the seed: `steepest` depends on single batches, and
     `tenth_of_minimum` on the position of the minimum along a flat part of the curve.
 
-    Batches are in the order of a training run with the same seed. The model, its batch statistics
-    and its dropout seeds are not changed.
+    Steps that a loss scale skips are left out. Batches are in the order of a training run with the
+    same seed. The model, its batch statistics and its dropout seeds are not changed.
 
     Args:
         model: a built Keras model, or a `FunctionalModel`.
@@ -145,7 +146,11 @@ def _made_by(factory: Any, ramp: Schedule) -> Optimizer:
 
 
 def _losses(trainer: Trainer, data: tuple[Any, ...], batch_size: int) -> Iterator[float]:
-    """Yield the loss of each batch of training, with an update after it."""
+    """Yield the loss of each batch of training, with an update after it.
+
+    Batches that the loss scale skips are left out, as `state.step` and the learning rate do not
+    advance; NaN is yielded where it cannot be reduced further.
+    """
     adapter = ArrayAdapter("data", trainer.context.read("data", data), batch_size)
     config = trainer.context.programs.config
     step = train_step(config, compile_update=trainer.execution == "xla_update")
@@ -164,7 +169,11 @@ def _losses(trainer: Trainer, data: tuple[Any, ...], batch_size: int) -> Iterato
                 rows = slice(start, start + chunk.rows)
                 batch = tf.nest.map_structure(lambda a: a[rows], chunk.examples)  # noqa: B023
                 state, loss = run(state, batch)
-                yield float(loss)
+                guard = state.finite_guard if config.skips_nonfinite else None
+                if guard is None or guard.skipped_in_a_row == 0:
+                    yield float(loss)
+                elif guard.exhausted:
+                    yield math.nan
 
 
 def _compiled(
