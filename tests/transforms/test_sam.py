@@ -64,6 +64,20 @@ def test_sam_returns_to_the_center_where_the_optimizer_does_not_move():
     np.testing.assert_allclose(params["a"], 0.9, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("at", "updates_made"), [(None, [0, 0, 0, 1]), (0, [0, 0, 0, 1]), (1, [0, 1, 1, 1])]
+)
+def test_the_end_of_an_epoch_closes_a_window_in_sam_on_even_calls_only(at, updates_made):
+    tx = tl.sam(tl.accumulate(tl.sgd(1.0), every_k=2), rho=0.0)
+    w, found = tf.constant(0.0), []
+    state = tx.init(w)
+    for call in range(4):
+        updates, state = tx.update(tf.constant(-1.0), state, w, last=call == at)
+        w = tl.apply_updates(w, updates)
+        found.append(float(w))
+    assert found == updates_made
+
+
 def test_arguments_out_of_range_are_refused():
     with pytest.raises(ValueError, match="rho must be at least 0, got -1"):
         tl.sam(tl.sgd(), rho=-1.0)

@@ -51,7 +51,8 @@ def sam(optimizer: Optimizer, rho: float = 0.05) -> Optimizer:
 
     An update takes two calls, and both should see the same batch. Between them the parameters are
     those of the neighbor, w + e: evaluate after even calls. `state.step` counts calls, the step of
-    the optimizer counts updates.
+    the optimizer counts updates. The last batch of an epoch (`last`) closes the window of an inner
+    `accumulate` on even calls only.
 
     Args:
         optimizer: the optimizer that makes the update.
