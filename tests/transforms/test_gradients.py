@@ -98,7 +98,10 @@ def test_noise_keeps_none_and_counts_calls():
 def test_the_seed_of_the_noise_is_an_integer_or_a_tensor():
     with pytest.raises(TypeError, match="seed must be an integer, got 0.5"):
         tl.add_noise(seed=0.5)
+    with pytest.raises(ValueError, match="seed must be at least -9223372036854775808 and at most"):
+        tl.add_noise(seed=2**63)
     ours, expected = (
-        noise_of(tl.add_noise(seed=x), 0, (3,)) for x in (tf.constant(7, tf.int64), 7)
+        noise_of(tl.add_noise(seed=x), 0, (3,)) for x in (tf.constant(2**40, tf.int64), 2**40)
     )
     np.testing.assert_array_equal(ours["w"], expected["w"])
+    assert not np.allclose(ours["w"], noise_of(tl.add_noise(seed=0), 0, (3,))["w"])

@@ -156,7 +156,7 @@ def add_noise(eta: float = 0.01, gamma: float = 0.55, *, seed: int) -> Optimizer
     Args:
         eta: variance at the first step, at least 0. Default: 0.01.
         gamma: exponent of the decay of the variance, at least 0. Default: 0.55.
-        seed: an integer.
+        seed: an integer of 64 bits, or a scalar tensor of one.
 
     Returns:
         An `Optimizer` whose state is a `StepState`.
@@ -178,7 +178,7 @@ def add_noise(eta: float = 0.01, gamma: float = 0.55, *, seed: int) -> Optimizer
     check_number("eta", eta, at_least=0)
     check_number("gamma", gamma, at_least=0)
     if not tf.is_tensor(seed):
-        check_integer("seed", seed)
+        check_integer("seed", seed, at_least=-(2**63), at_most=2**63 - 1)
 
     def update(grads: Tree, state: State, params: Tree) -> tuple[Tree, StepState]:
         k = tf.cast(state.step, tf.float64)

@@ -53,7 +53,7 @@ TRANSFORMS: Table = {
     "every": integer("updates between the states that are averaged", Range(at_least=1)),
     "eta": number("variance of the noise at the first update", NON_NEGATIVE),
     "gamma": number("exponent of the decay of the variance", NON_NEGATIVE),
-    "seed": integer("seed of the noise"),
+    "seed": integer("seed of the noise", Range(at_least=-(2**63), at_most=2**63 - 1)),
     "unit_axis": integer("axis of the units, whose gradients are centered"),
     "every_k": integer("batches whose gradients make one update", Range(at_least=1)),
     "sync_period": integer("updates between synchronizations", Range(at_least=1)),
