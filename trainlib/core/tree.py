@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numbers
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -227,12 +227,20 @@ def _collect_paths(tree: Any, prefix: tuple[str, ...], names: list[str]) -> None
 class Part(dict[str, Any]):
     """A part of the parameters, or of a structure like them, by the paths in the complete one.
 
-    Attributes:
-        complete: the paths of the complete structure. None if they are not known: `tf.nest` does
-            not keep them in the structures that it makes.
+    Args:
+        leaves: the leaves of the part, by path.
+        complete: the paths of the complete structure. Default: None, not known: `tf.nest`, which
+            gives the leaves only, does not keep them in the structures that it makes.
     """
 
-    complete: Sequence[str] | None = None
+    def __init__(self, leaves: Iterable[Any] = (), complete: Sequence[str] | None = None) -> None:
+        super().__init__(leaves)
+        self._complete = complete
+
+    @property
+    def complete(self) -> Sequence[str] | None:
+        """The paths of the complete structure, or None."""
+        return self._complete
 
 
 def complete_paths(params: Any) -> Sequence[str] | None:
@@ -269,7 +277,8 @@ def resolve_mask(mask: Any, params: Any) -> Any:
 
     Raises:
         ValueError: the mask has another structure, or is a regular expression that is not valid or
-            matches no path of the complete parameters.
+            matches no path of the complete parameters. Those of a `Part` that `tf.nest` has made
+            are not known, so that an expression may match none of them.
         TypeError: a leaf of the mask is not a bool.
 
     Example:

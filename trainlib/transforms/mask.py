@@ -202,9 +202,7 @@ def _update_part(
 def _take(tree: Tree, params: Tree, mask: Tree) -> Part:
     """Return the leaves of a tree where the mask is True, by the paths of the parameters."""
     leaves = zip(_paths(params), tf.nest.flatten(tree), tf.nest.flatten(mask), strict=True)
-    part = Part({path: x for path, x, taken in leaves if taken})
-    part.complete = complete_paths(params)
-    return part
+    return Part({path: x for path, x, taken in leaves if taken}, complete_paths(params))
 
 
 def _put(part: Mapping[str, Any], tree: Tree, params: Tree, mask: Tree) -> Tree:
