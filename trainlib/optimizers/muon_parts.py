@@ -59,7 +59,7 @@ def is_excluded(patterns: Sequence[str], embeddings: bool, path: str) -> bool:
 
 
 def mask_by_path(mask: Mask) -> Mask:
-    """Return a mask that fits any part of the parameters, a structure as a function of the path."""
+    """Return a mask for any part of the parameters: a structure becomes a function of the path."""
     if mask is None or callable(mask) or isinstance(mask, str):
         return mask
     taken = dict(zip(tf.nest.flatten(paths(mask)), tf.nest.flatten(mask), strict=True))

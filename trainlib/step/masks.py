@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from trainlib.core.graph import depends_on
-from trainlib.core.tree import leaves_by_path, with_rank
+from trainlib.core.tree import as_floating, leaves_by_path, with_rank
 from trainlib.core.types import Tensor, Tree
 from trainlib.losses import Masked
 from trainlib.losses.by_output import check_one_output
@@ -80,7 +80,7 @@ def masked_state(
         return metric.from_model_output(y, output.y_pred, *weight)
     counted = tf.cast(mask, tf.float32)
     if weight:
-        w = tf.convert_to_tensor(weight[0])
+        w = as_floating(weight[0], tf.float32)
         rank = max(w.shape.rank, counted.shape.rank)
         counted = with_rank(tf.cast(counted, w.dtype), rank) * with_rank(w, rank)
     return metric.from_model_output(y, output.y_pred, counted)

@@ -103,7 +103,7 @@ def batch_sums(
     if is_part and is_of_batch(output, x):
         zero = tf.zeros([], dtype)
         of_batch = LossSums(sums.losses, zero, zero, penalty, weight)
-        sums = sums._replace(by_output={**(sums.by_output or {}), PENALTY: of_batch})
+        sums = sums._replace(by_output={**sums.by_output, PENALTY: of_batch})
     return sums
 
 

@@ -48,9 +48,9 @@ def apply_gradients(
     updates (which its own chain clips, decays, constrains and averages); the updates are added;
     then the constraints of the config are applied, and its average takes the new parameters.
 
-    A step that the finite guard skips changes nothing but `finite_guard` and `loss_scale`, and its
-    metric states are those of no examples. Where
-    `accumulate` is around the whole optimizer, such a micro-batch is left out of its window.
+    A step that the finite guard skips changes only `finite_guard` and `loss_scale`; it is left out
+    of the metric states. Where `accumulate` is around the whole optimizer, such a micro-batch is
+    left out of its window.
 
     Args:
         config: the optimizer, the loss scale and the finite guard.

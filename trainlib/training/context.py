@@ -67,8 +67,8 @@ class TrainingContext:
         results: reads the results from the state.
         fixed_execution: whether the user chose the execution.
         untuned: whether the autotuner may still change it.
-        measures: whether the autotuner may measure executions; otherwise it changes one that XLA
-            cannot compile only.
+        measures: whether the autotuner may measure executions; otherwise it only replaces an
+            execution that XLA cannot compile.
         min_xla_steps: number of steps, earlier runs included, below which a run is executed as a
             graph while the execution is untuned.
         choice: the choice of the autotuner; None if it did not choose.

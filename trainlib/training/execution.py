@@ -97,8 +97,11 @@ def needs_xla(model: Any, precision: str | None) -> bool:
     """Return whether a CPU computes convolutions of a Keras model in float16.
 
     Args:
-        model: the Keras model; False for others.
+        model: the model.
         precision: name of the precision policy, or None.
+
+    Returns:
+        Whether the steps must be compiled by XLA; False for other models than Keras's.
     """
     if precision != "mixed_float16" or visible_gpus() or not isinstance(model, keras.Model):
         return False
