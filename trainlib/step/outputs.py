@@ -99,12 +99,11 @@ def batch_sums(
     dtype = max((sums.total.dtype for sums in parts.values()), key=lambda dtype: dtype.size)
     penalty = penalty_of(config.regularizer, params, output, dtype)
     weight = tf.add_n(weights) / len(weights)
-    sums = _total(losses, parts, weight, penalty, all_reduce)
+    sums, by_output = _total(losses, parts, weight, penalty, all_reduce), _by_batches(losses, parts)
     if is_part and is_of_batch(output, x):
         zero = tf.zeros([], dtype)
-        of_batch = LossSums(sums.losses, zero, zero, penalty, weight)
-        sums = sums._replace(by_output={**sums.by_output, PENALTY: of_batch})
-    return sums
+        by_output[PENALTY] = LossSums(sums.losses, zero, zero, penalty, weight)
+    return sums._replace(by_output=by_output)
 
 
 def _total(
@@ -139,7 +138,6 @@ def _total(
         tf.cast(weight, dtype),
         penalty,
         states=loss_states(losses, means, Mean(tf.cast(penalty, tf.float64) * weight, weight)),
-        by_output=_by_batches(losses, parts),
     )
 
 
