@@ -260,7 +260,11 @@ def ending(*names):
         "sigmoid": lambda y: layers.Activation("sigmoid")(y),
         "scale": lambda y: layers.Rescaling(0.5)(y),
         "shape": lambda y: layers.Reshape((3, 1))(y),
+        "relu": lambda y: layers.ReLU()(y),
+        "leaky": lambda y: layers.LeakyReLU()(y),
+        "elu": lambda y: layers.ELU()(y),
         "average": lambda y: layers.Average()([y, layers.Dense(3, name="other")(x)]),
+        "weighted": lambda y: layers.Add()([layers.Rescaling(0.5)(z) for z in (y, y)]),
         "log": lambda y: keras.ops.log(keras.ops.maximum(y, 1e-30)),
     }
     y = inner(layers.Dense(6, name="first")(x))
@@ -275,6 +279,9 @@ def ending(*names):
         ("softmax",),
         ("scale", "sigmoid"),
         ("shape", "sigmoid"),
+        ("relu",),
+        ("leaky", "elu"),
+        ("softmax", "weighted", "log"),
         ("sigmoid", "average", "log", "softmax"),
     ],
 )
@@ -291,6 +298,42 @@ def test_layers_before_other_layers_at_the_end_are_not_output_layers():
     end = [layers.Conv1D(4, 2, name="last"), layers.GlobalMaxPooling1D(), layers.Softmax()]
     cast = recast(keras.Sequential([keras.Input((6, 2)), *end]), tl.PRECISIONS["mixed_float16"])
     assert [x.compute_dtype for x in cast.layers[1:]] == ["float16", "float32", "float32"]
+
+
+@pytest.mark.parametrize("add", [layers.Add(name="sum"), lambda both: both[0] + both[1]])
+def test_the_blocks_of_a_residual_network_are_not_output_layers(add):
+    x = keras.Input((6,))
+    h = layers.Dense(6, name="first")(x)
+    h = layers.Activation("relu")(add([h, layers.Dense(6, name="second")(h)]))
+    cast = recast(keras.Model(x, h), tl.PRECISIONS["mixed_float16"])
+    dtypes = dtypes_of(cast)
+    assert (dtypes["first"], dtypes["second"]) == ("float16", "float16")
+    assert cast.layers[-1].compute_dtype == "float32"
+
+
+class WithoutItsArgument(layers.Layer):
+    """A layer that cannot be made from its configuration."""
+
+    def __init__(self, factor, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, x):
+        return x * self.factor
+
+
+def test_a_model_of_which_only_the_last_layer_is_wide_is_used_as_it_is():
+    def net(softmax):
+        half = {"dtype": "mixed_bfloat16"}
+        own, last = WithoutItsArgument(2.0, **half), layers.Dense(3, **half)
+        return keras.Sequential([keras.Input((6,)), own, last, softmax])
+
+    model = net(layers.Activation("softmax", dtype="float32"))
+    assert recast(model, tl.PRECISIONS["mixed_bfloat16"]) is model
+    with pytest.raises(ValueError, match="^precision mixed_bfloat16: the model .* cannot be made"):
+        recast(
+            net(layers.Activation("relu", dtype="mixed_bfloat16")), tl.PRECISIONS["mixed_bfloat16"]
+        )
 
 
 @pytest.mark.parametrize("built_in", tl.PRECISIONS)

@@ -24,6 +24,7 @@ embedding_rows: indices of embeddings that have no row.
 recurrent_inputs: one matrix product for the inputs of all time steps of a recurrent layer.
 variable_scope: the values of a model's variables in a forward pass, or in a part of it.
 keras_losses, keras_objects: losses, metrics and regularizers of Keras.
+layer_kinds: kinds of Keras's layers, by name.
 keras_private: the private names of Keras and TensorFlow that training uses.
 trainable: which layers of a Keras model are trained.
 model_link: values that users assign to a Keras model between calls to its trainer.

@@ -11,6 +11,7 @@ import keras
 from trainlib.core.checks import check_choice
 from trainlib.training.gpus import visible_gpus
 from trainlib.training.keras_private import all_layers
+from trainlib.training.layer_kinds import ELEMENTWISE
 
 EXECUTIONS = ("auto", "graph", "xla", "xla_update")
 """Names of executions: chosen automatically; a graph; compiled by XLA; a graph whose optimizer
@@ -18,29 +19,22 @@ update is compiled."""
 
 _DENSE_LAYERS = frozenset(
     [
-        "Activation",
+        *ELEMENTWISE,
         "Add",
         "BatchNormalization",
         "Concatenate",
         "Dense",
-        "ELU",
         "Embedding",
         "Flatten",
         "GlobalAveragePooling1D",
         "GroupNormalization",
-        "Identity",
         "InputLayer",
         "LayerNormalization",
-        "LeakyReLU",
         "MaskedMean",
         "Masking",
-        "Normalization",
         "PReLU",
         "RMSNormalization",
-        "ReLU",
-        "Rescaling",
         "Reshape",
-        "Softmax",
         "UnitNormalization",
     ]
 )

@@ -20,17 +20,24 @@ from trainlib.training.keras_private import (
     output_shape_of,
     source_of,
 )
+from trainlib.training.layer_kinds import ELEMENTWISE
 
 WIDE_KINDS = ("Softmax", "Normalization", "Rescaling", "CategoryEncoding", "Discretization")
 """Layers that compute in the parameters' dtype, on inputs that bfloat16 would round too much."""
 _AFTER_LAST_LAYERS = frozenset(
     [
-        *WIDE_KINDS,
-        *("Activation", "Dropout", "Flatten", "Identity", "Permute", "RepeatVector", "Reshape"),
-        *("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply", "Subtract"),
+        *ELEMENTWISE,
+        *("Average", "Concatenate", "Dropout", "Flatten", "Permute", "RepeatVector", "Reshape"),
     ]
 )
 """Layers after which the outputs are still those of the layers before, by element."""
+_AFTER_LAST_OPERATIONS = frozenset(
+    [
+        *("Exp", "Log", "Log1p", "LogSoftmax", "Maximum", "Minimum", "Negative", "Sigmoid"),
+        *("Softmax", "Subtract", "Tanh", "TrueDivide"),
+    ]
+)
+"""Operations of the same kind: a temperature, an activation, logits made of probabilities."""
 
 
 def recast(model: Any, precision: Precision) -> Any:
@@ -38,7 +45,8 @@ def recast(model: Any, precision: Precision) -> Any:
 
     Softmax layers, layers that scale or encode inputs, and layers that make the outputs compute in
     the parameters' dtype: so do the logits, whether the model ends in them or in their
-    probabilities.
+    probabilities. A model of which only the last layers do, and all others compute in the policy,
+    is used as it is: its dtypes are your choice.
 
     Args:
         model: the Keras model.
@@ -48,14 +56,16 @@ def recast(model: Any, precision: Precision) -> Any:
         ValueError: a model with a custom `call` cannot be rebuilt from its `get_config()`, or a
             layer makes variables before it is built.
     """
-    wide = set() if _has_custom_call(model) else _output_layers(model)
-    if _uses_policy(model, precision, wide):
+    graph = not _has_custom_call(model)
+    wide = _output_layers(model) if graph else set()
+    last = _output_layers(model, only_last=True) if graph else set()
+    if _uses_policy(model, precision, wide) or _uses_policy(model, precision, last):
         return model
     try:
-        if _has_custom_call(model):
-            clone = _build_like(_rebuild(model, precision, wide=False), model)
-        else:
+        if graph:
             clone = _reconnect(model, precision, wide, {})
+        else:
+            clone = _build_like(_rebuild(model, precision, wide=False), model)
         for layer in all_layers(clone):  # after building, which makes inner layers
             if _is_wide(layer):
                 layer.dtype_policy = precision.param_dtype
@@ -189,10 +199,14 @@ def _has_custom_call(model: Any) -> bool:
     return not getattr(model, "inputs", None) or not call.__module__.startswith("keras.")
 
 
-def _output_layers(model: Any) -> set[int]:
+def _output_layers(model: Any, only_last: bool = False) -> set[int]:
     """Return the ids of the layers that make the outputs, in nested models too.
 
-    They are the last layers of other kinds than `_AFTER_LAST_LAYERS`, and all layers after them.
+    They are the last layers, and the layers before those that `_is_followed` names.
+
+    Args:
+        model: a graph of layers.
+        only_last: whether to return the last layers only. Default: False.
     """
     found, seen = set(), set()
     pending = keras.tree.flatten(model.outputs)
@@ -204,12 +218,25 @@ def _output_layers(model: Any) -> set[int]:
         layer, node, index = source_of(output)
         if not isinstance(layer, keras.Model):
             found.add(id(layer))
-            is_operation = not isinstance(layer, keras.layers.Layer)
-            if is_operation or type(layer).__name__ in _AFTER_LAST_LAYERS:
-                pending += inputs_of_call(layer, node)
+            inputs = inputs_of_call(layer, node)
+            if not only_last and _is_followed(layer, inputs):
+                pending += inputs
         elif not _has_custom_call(layer):
             pending.append(keras.tree.flatten(layer.outputs)[index])
     return found
+
+
+def _is_followed(layer: Any, inputs: list[Any]) -> bool:
+    """Return whether the outputs of a layer or an operation are those of the layers before it.
+
+    A sum of residuals is not, but one of rescaled outputs, an average with weights.
+    """
+    kind = type(layer).__name__
+    if not isinstance(layer, keras.layers.Layer):
+        return kind in _AFTER_LAST_OPERATIONS
+    if kind == "Add":
+        return all(isinstance(source_of(x)[0], keras.layers.Rescaling) for x in inputs)
+    return kind in _AFTER_LAST_LAYERS
 
 
 def _is_wide(layer: Any) -> bool:
