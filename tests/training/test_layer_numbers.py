@@ -54,6 +54,17 @@ def test_seeds_are_not_in_the_text():
         assert len(set(map(architecture, models))) == 1
 
 
+def test_given_statistics_are_numbers_and_adapted_ones_are_variables():
+    given = keras.layers.Normalization(mean=1.0, variance=4.0, name="given")
+    adapted = keras.layers.Normalization(name="adapted")
+    adapted.adapt(X)
+    numbers = layer_numbers(keras.Sequential([keras.Input((4,)), given, adapted]))
+    assert {path: x.numpy().ravel().tolist() for path, x in numbers.items()} == {
+        "number/given/mean": [1.0] * 4,
+        "number/given/variance": [4.0] * 4,
+    }
+
+
 def test_layers_of_one_name_have_numbers_of_their_own():
     numbers = layer_numbers(two_branches(0.25, 0.75))
     assert sorted(float(x) for x in numbers.values()) == [0.25, 0.75]

@@ -139,8 +139,11 @@ def _by_path(model: Any) -> dict[str, Any]:
 
 
 def _names(layer: Any) -> tuple[str, ...]:
-    """Return the names of the attributes of a layer that are numbers of this kind."""
-    if type(layer) is keras.layers.Normalization:
+    """Return the names of the attributes of a layer that are numbers of this kind.
+
+    The mean and the variance of an adapted `Normalization` are variables.
+    """
+    if type(layer) is keras.layers.Normalization and layer.input_mean is not None:
         return ("mean", "variance")
     if type(layer) is keras.layers.Dropout and _is_open(layer.rate, layer.noise_shape):
         return ("rate",)
