@@ -52,6 +52,26 @@ def test_flattened_images_that_are_joined_are_refused():
     np.testing.assert_array_equal(model.get_layer("last").bias, np.zeros(3))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        [keras.Input((2, 3, 4)), layers.Permute((2, 1, 3)), layers.Flatten()],
+        [keras.Input((2, 3, 4)), layers.Permute((2, 1, 3)), layers.Conv2D(4, 1), layers.Flatten()],
+        [keras.Input((24,)), layers.Reshape(IMAGE), layers.Conv2D(4, 1)],
+    ],
+)
+def test_images_of_values_in_another_order_are_refused(change):
+    model = keras.Sequential([*change, layers.Dense(3, name="last")])
+    with pytest.raises(ValueError, match="^layer '(last|conv2d.*)' takes flattened images after a"):
+        flattened_images(model)
+
+
+def test_numbers_may_become_images_of_one_channel():
+    end = [layers.Conv2D(4, 1), layers.Flatten(), layers.Dense(3, name="last")]
+    model = keras.Sequential([keras.Input((3, 2)), layers.Reshape((3, 2, 1)), *end])
+    assert flattened_images(model) == {id(model.get_layer("last")): IMAGE}
+
+
 def test_a_layer_that_takes_images_in_two_orders_is_refused():
     x, table = keras.Input(IMAGE), keras.Input((24,))
     dense = layers.Dense(3, name="shared")

@@ -12,14 +12,15 @@ from typing import Any, TypeAlias
 import keras
 
 from trainlib.training.keras_private import all_layers, calls_of, graph_of_layers
+from trainlib.training.layer_kinds import ELEMENTWISE
 
 Image: TypeAlias = tuple[int, ...]
 """Height, width and channels of a flattened image; () if the order of its values is unknown."""
 _UNKNOWN: Image = ()
 _CONVERTED = ("Dense", "Conv2D", "BatchNormalization")
 _BY_ELEMENT = (
-    *("Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Identity", "Normalization"),
-    *("Rescaling", "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise"),
+    *ELEMENTWISE,
+    *("Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise"),
     *("UnitNormalization", "ActivityRegularization", "BatchNormalization"),
     *("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"),
 )
@@ -52,10 +53,7 @@ def flattened_images(model: Any) -> dict[int, Image]:
                     "the order of their values, which is another in PyTorch: it is followed only "
                     "through layers that keep it, such as activations and batch normalization"
                 )
-        made = _image_flattened_by(call)
-        if made is None:
-            made = _order_after(layer, image)
-        images |= {id(x): made for x in call.outputs}
+        images |= {id(x): _order_after(call, image) for x in call.outputs}
     return {key: image for key, image in taken.items() if image is not None}
 
 
@@ -64,11 +62,21 @@ def _is_one_of(layer: Any, names: Sequence[str]) -> bool:
     return isinstance(layer, tuple(getattr(keras.layers, name) for name in names))
 
 
-def _order_after(layer: Any, image: Image | None) -> Image | None:
-    """Return the order of the outputs of a layer that takes values in a given order."""
-    if image is None or _is_one_of(layer, _BY_ELEMENT):
+def _order_after(call: Any, image: Image | None) -> Image | None:
+    """Return the order of the outputs of a call that takes values in a given order."""
+    if image is None:
+        return _UNKNOWN if _moves_pixels(call) else _image_flattened_by(call)
+    if _is_one_of(call.operation, _BY_ELEMENT):
         return image
-    return None if _is_one_of(layer, _CONVERTED) else _UNKNOWN
+    return None if _is_one_of(call.operation, _CONVERTED) else _UNKNOWN
+
+
+def _moves_pixels(call: Any) -> bool:
+    """Return whether a call makes images of numbers in another order than PyTorch's."""
+    before, after = (tuple(x[0].shape[1:]) for x in (call.input_tensors, call.outputs))
+    if _is_one_of(call.operation, ["Permute"]):
+        return _differs(before) or _differs(after)
+    return _is_one_of(call.operation, ["Reshape"]) and _differs(after) and before != after
 
 
 def _image_flattened_by(call: Any) -> Image | None:
