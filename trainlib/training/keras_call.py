@@ -49,8 +49,9 @@ def pure_call(
     Raises:
         ValueError: the model has no parts to recompute; or from the function, if the call changes
             something that is not part of the state: a variable that belongs to no layer, a
-            `tf.Variable`, a number or a tensor in an attribute. On replicas also if it assigns a
-            value that depends on the batch.
+            `tf.Variable`, a number or a tensor in an attribute. A tensor is accepted where the
+            attribute had none, or one of another trace, which no later call can read. On replicas
+            also if the call assigns a value that depends on the batch.
     """
     from trainlib.training.gradient_checkpointing import GradientCheckpointing
     from trainlib.training.variable_scope import VariableScope
