@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -122,6 +123,20 @@ def test_a_hyperparameter_that_other_functions_lack_is_kept_where_it_is_taken():
     found = searched("optimizer={sgd,rmsprop,adam}; momentum={0.5} if optimizer=rmsprop", config)
     assert found.config({"optimizer": "sgd"}).optimizer == tl.config("sgd", momentum=0.9)
     assert found.config({"optimizer": "adam"}).optimizer == tl.config("adam")
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_the_order_of_the_entries_does_not_matter(order):
+    entries = ("momentum={0.5,0.9}", "depth={1,2}", "optimizer={sgd,adam} if depth=2")
+    found = searched("; ".join(entries[k] for k in order), experiment("--optimizer=adam"))
+    assert {frozenset(x.items()) for x in found.grid()} == {
+        frozenset({("depth", "1")}),
+        frozenset({("depth", "2"), ("optimizer", "adam")}),
+        *(
+            frozenset({("depth", "2"), ("optimizer", "sgd"), ("momentum", x)})
+            for x in ("0.5", "0.9")
+        ),
+    }
 
 
 def test_a_function_that_not_all_trials_draw_decides_what_the_others_take():

@@ -92,8 +92,8 @@ class Worker:
         needing = self._needing_validation(config, pruner)
         if task.validation is None and needing:
             raise SearchError(
-                f"validation_split is 0, but {needing[0]} judges epochs by validation data, "
-                "besides the held-out examples of folds: give one above 0, or leave it out"
+                f"{needing[0]} needs validation data in each fold, but validation_split is 0: set "
+                f"validation_split above 0, or leave {needing[0]} out"
             )
 
     def _needing_validation(self, config: ExperimentConfig, pruner: str) -> list[str]:

@@ -45,11 +45,7 @@ class SearchedConfig(NamedTuple):
             suggest: returns a number of the parameter's range, or one of its choices. It is called
                 for those parameters only that the trial has.
         """
-        drawn: dict[str, Any] = {}
-        for parameter in self._in_order():
-            if self._has(parameter, drawn):
-                drawn[parameter.name] = suggest(parameter)
-        return drawn
+        return self._draw(self._in_order(), suggest)
 
     def config(self, drawn: Drawn) -> ExperimentConfig:
         """Return the configuration of one trial.
@@ -80,9 +76,10 @@ class SearchedConfig(NamedTuple):
                 f"search has {count:,} combinations, more than {LONGEST_GRID:,}: choose fewer "
                 "values, or another sampler"
             )
-        seen = set()
+        seen, order = set(), self._in_order()
         for combination in itertools.product(*values.values()):
-            drawn = self.draw(values_by_parameter(dict(zip(values, combination, strict=True))))
+            suggest = values_by_parameter(dict(zip(values, combination, strict=True)))
+            drawn = self._draw(order, suggest)
             key = tuple(drawn.items())
             if key not in seen:
                 seen.add(key)
@@ -91,21 +88,40 @@ class SearchedConfig(NamedTuple):
     def deciding(self, name: str) -> list[str]:
         """Return the parameters that decide whether a trial has a parameter, and itself."""
         parameters = {parameter.name: parameter for parameter in self.space.parameters}
-        names = [name]
-        for one in names:  # grows
+        names: list[str] = []
+        waiting = [name]
+        while waiting:
+            one = waiting.pop(0)
+            if one not in parameters or one in names:
+                continue
+            names.append(one)
             condition = parameters[one].condition
             needed = () if condition is None else (condition.name,)
             kinds, _ = hyperparameter_flags().get(one, ((), ""))
             monitors = [x for x in FUNCTIONS["monitors"] if one.startswith(f"{x}_")]
-            new = [x for x in (*needed, *kinds, *monitors) if x in parameters and x not in names]
-            names += new
+            waiting += [*needed, *kinds, *monitors]
         return names
 
     def _in_order(self) -> list[Parameter]:
-        """Return the parameters, those that choose functions and switch monitors on first."""
-        return sorted(
+        """Return the parameters, each after those that decide whether a trial has it."""
+        deciding = {p.name: self.deciding(p.name) for p in self.space.parameters}
+        leading_first = sorted(
             self.space.parameters, key=lambda p: p.condition is not None or not decides_others(p)
         )
+        names = dict.fromkeys(
+            name
+            for parameter in leading_first
+            for name in sorted(deciding[parameter.name], key=lambda x: len(deciding[x]))
+        )
+        return [self._parameter(name) for name in names]
+
+    def _draw(self, order: list[Parameter], suggest: Callable[[Parameter], Any]) -> dict[str, Any]:
+        """Return the values of one trial, given the order of the parameters."""
+        drawn: dict[str, Any] = {}
+        for parameter in order:
+            if self._has(parameter, drawn):
+                drawn[parameter.name] = suggest(parameter)
+        return drawn
 
     def _parameter(self, name: str) -> Parameter:
         return next(parameter for parameter in self.space.parameters if parameter.name == name)
