@@ -26,6 +26,7 @@ def history(trained, validated=None):
         ([4, 1, 1, 1, 1], [4, 2, 2, 2, 2.01], "hardly fallen in the last 1 of 5 epochs"),
         ([4, math.nan, 1], [4, 3, 2], "The loss was not finite in epoch 2."),
         ([4, 3, 2, 1], [4, None, 2, 1], "The validation loss was not finite in epoch 2."),
+        ([3, 2, 1], [None, None, None], "The validation loss was not finite in epoch 1."),
         ([2, 1], [2, 1], "too few epochs"),
         ([3, 2, 1], None, "There are no validation data"),
     ],

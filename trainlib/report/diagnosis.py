@@ -52,7 +52,7 @@ def diagnose(
             f"The loss was not finite in epoch {epoch}. Lower the learning rate (--learning_rate), "
             "or clip gradients (--global_clipnorm=1)."
         ]
-    if not columns.has_column(history, name):
+    if not any(name in results for results in history):
         return [
             "There are no validation data, which would show whether the model overfits "
             "(--validation_split=0.1)."
