@@ -49,6 +49,14 @@ def test_settings_of_the_run_may_be_repeated_in_either_spelling(run):
         assert resumed_config(folder, {name: 1e-3}) == run_folder.read_config(folder)
 
 
+def test_settings_of_an_ensemble_may_be_repeated_in_either_spelling(run):
+    folder = run("--ensemble=2", "--epsilon=1e-3")
+    for name in ("epsilon", "optimizer_epsilon"):
+        assert resumed_ensemble(folder, {name: 1e-3}) == run_folder.read_config(folder)
+        with pytest.raises(ValueError, match=f"--{name}=0.5 (contradicts the run|set the same)"):
+            resumed_ensemble(folder, {name: 0.5})
+
+
 @pytest.mark.parametrize(
     ("flags", "changes"),
     [

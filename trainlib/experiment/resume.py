@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,13 @@ CHANGEABLE = (
 FREE_IN_ENSEMBLES = ("code_path", "data_dir", "report", "safe_mode")
 """Settings that may change when an ensemble is resumed."""
 TENSORBOARD = ("tensorboard_dir", "tensorboard_steps", "histogram_epochs", "layer_statistics")
-
-
-OTHER_FOLDERS = {
+"""Settings of TensorBoard, which a run without it does not have."""
+OTHER_FOLDERS: Mapping[str, tuple[str, str]] = {
     SEARCH_FILE: ("search", "tune"),
     COMPARISON_FILE: ("comparison", "compare"),
     OPTIONS_FILE: ("cross-validation", "train"),
 }
-"""What folders with these files are of, and the command that resumes it."""
+"""Kind of a folder, and the command that resumes it, by the file that marks the folder."""
 
 
 def resumed_config(
@@ -69,11 +68,11 @@ def resumed_config(
     check_flags(ExperimentConfig, changes)
     flat = flatten(config)
     given = _changed(flat, changes)
-    _check_changes(folder, flat, {name: x for name, x in given.items() if not is_shared(name)})
+    _check_changes(folder, flat, _not_shared(given), _may_change)
     if given.get("tensorboard") is False:
         flat = {name: x for name, x in flat.items() if name not in TENSORBOARD}
     resumed = unflatten(ExperimentConfig, {**flat, **given})
-    _check_changes(folder, flat, flatten(resumed))
+    _check_changes(folder, flat, flatten(resumed), _may_change)
     if not to_replay:
         _check_epochs(folder, config, resumed)
         _check_history(folder, config)
@@ -99,10 +98,10 @@ def resumed_ensemble(folder: Path, changes: Mapping[str, Any]) -> ExperimentConf
         raise ValueError(f"the ensemble in {shown(folder)} is finished: begin a new one")
     flat = flatten(config)
     given = _changed(flat, changes)
-    for name, value in given.items():
-        if name not in FREE_IN_ENSEMBLES:
-            raise _contradiction(folder, name, value, flat.get(name))
-    return unflatten(ExperimentConfig, {**flat, **given})
+    _check_changes(folder, flat, _not_shared(given), _may_change_in_ensemble)
+    resumed = unflatten(ExperimentConfig, {**flat, **given})
+    _check_changes(folder, flat, flatten(resumed), _may_change_in_ensemble)
+    return resumed
 
 
 def _read_config(folder: Path) -> ExperimentConfig:
@@ -144,11 +143,21 @@ def _changed(flat: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     return {name: x for name, x in values.items() if not is_same(name, x, flat.get(name))}
 
 
-def _check_changes(folder: Path, flat: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _not_shared(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given settings whose flags have one spelling."""
+    return {name: x for name, x in given.items() if not is_shared(name)}
+
+
+def _check_changes(
+    folder: Path,
+    flat: Mapping[str, Any],
+    given: Mapping[str, Any],
+    may_change: Callable[[str, Any, Any], bool],
+) -> None:
     """Raise `ValueError` for the first change that is not allowed."""
     for name, value in given.items():
         of_run = flat.get(name)
-        if not is_same(name, value, of_run) and not _may_change(name, value, of_run):
+        if not is_same(name, value, of_run) and not may_change(name, value, of_run):
             raise _contradiction(folder, name, value, of_run)
 
 
@@ -169,6 +178,11 @@ def _may_change(name: str, value: Any, of_run: Any) -> bool:
     if name == "nonfinite":
         return (value in UNGUARDED) == (of_run in UNGUARDED)
     return name in CHANGEABLE
+
+
+def _may_change_in_ensemble(name: str, value: Any, of_run: Any) -> bool:
+    """Return whether a setting may change when an ensemble is resumed."""
+    return name in FREE_IN_ENSEMBLES
 
 
 def _check_epochs(folder: Path, config: ExperimentConfig, resumed: ExperimentConfig) -> None:
