@@ -28,13 +28,27 @@ def test_a_pipeline_is_read_as_its_arrays(batch):
 
 
 @pytest.mark.parametrize(
-    ("x", "y"), [(X[:, :1], X[:, 1:2]), ({"a": X[:, :1], "b": X[:, 1:2]}, Y[:, None])]
+    ("x", "y"),
+    [
+        (X[:, :1], X[:, 1:2]),
+        ({"a": X[:, :1], "b": X[:, 1:2]}, Y[:, None]),
+        ({"a": X[:, :1], "b": X[:, None]}, Y[:, None]),
+    ],
 )
 def test_vectors_of_one_length_are_examples(x, y):
     read = as_dataset("mine:data", pipeline(x, y))
     expected = as_dataset("mine:data", (x, y))
     tf.nest.map_structure(np.testing.assert_array_equal, read.train.x, expected.train.x)
     np.testing.assert_array_equal(read.train.y, expected.train.y)
+
+
+def test_a_vector_of_unknown_length_is_an_example():
+    specs = (tf.TensorSpec([None]), tf.TensorSpec([1], tf.int32))
+    made = tf.data.Dataset.from_generator(
+        lambda: zip(X, Y[:, None], strict=True), output_signature=specs
+    )
+    expected = as_dataset("mine:data", (X, Y))
+    np.testing.assert_array_equal(as_dataset("mine:data", made).train.x, expected.train.x)
 
 
 def test_parts_are_those_of_a_dict():

@@ -151,19 +151,18 @@ def read(pipeline: Any, part: str, where: str, suffix: str, sample: bool = False
 def _in_batches(x: Any, y: Any) -> bool:
     """Return whether the elements are batches: the first axes of all tensors have one length.
 
-    A vector of numbers of known length is the features of one example, whatever length y has.
+    The inputs of a batch have at least two axes: a vector is the features of one example.
     """
     import tensorflow as tf
 
+    if 1 in [spec.shape.rank for spec in tf.nest.flatten(x)]:
+        return False
     specs = tf.nest.flatten((x, y))
     ranks = [spec.shape.rank for spec in specs]
     if None in ranks or 0 in ranks:
         return 0 not in ranks[1:]
     sizes = {spec.shape[0] for spec in specs}
-    if None in sizes:
-        return True
-    features = ranks[0] == 1 and x is specs[0] and x.dtype != tf.string
-    return len(sizes) == 1 and not features and not (sizes == {1} and set(ranks) == {1})
+    return None in sizes or len(sizes) == 1
 
 
 def _joined(join: Any, parts: list[Array], where: str) -> Array:
