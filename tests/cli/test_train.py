@@ -380,7 +380,7 @@ def refused(done, message):
         ("--model=own_models:big", "module 'own_models' has no attribute 'big'"),
         ("--model=own_models:none", "must return a keras.Model, got NoneType"),
         ("--run_dir=own_models.py", "run_dir own_models.py: exists already"),
-        ("--run_dir=own_models.py/a", "there is no folder own_models.py/a"),
+        ("--run_dir=own_models.py/a", "run_dir: own_models.py is a file, not a folder"),
     ],
 )
 def test_bad_input_gets_one_line_and_leaves_no_folder(flag, message, own_models, command, tmp_path):

@@ -158,7 +158,7 @@ def test_what_predicts_something_else_is_not_written(digits, tmp_path, monkeypat
     [
         ("digits.onnx", "tflite", "a file of format tflite ends in .tflite"),
         ("there", "saved_model", "out there: exists already; choose another"),
-        ("there.txt/digits.npz", "npz", "there is no folder there.txt"),
+        ("there.txt/digits.npz", "npz", "out: there.txt is a file, not a folder"),
         ("digits.pb", "pb", "unknown format 'pb'"),
     ],
 )

@@ -48,7 +48,7 @@ def test_a_run_begins_with_the_pretrained_layers_and_a_resumed_one_does_not_pret
 def test_a_folder_that_cannot_be_written_is_refused_before_the_pretraining(tmp_path):
     (tmp_path / "file").touch()
     lines = []
-    with pytest.raises(ValueError, match="^run_dir .*: there is no folder"):
+    with pytest.raises(ValueError, match="^run_dir: .*file is a file, not a folder"):
         tl.run_experiment(
             experiment(*FLAGS), tmp_path / "file" / "a", session=Session(log=lines.append)
         )

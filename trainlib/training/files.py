@@ -66,10 +66,12 @@ def check_can_write(name: str, path: Path, *, in_new_folder: bool = False) -> No
         in_new_folder: whether the folder may be missing, because it is made later. Default: False.
 
     Raises:
-        ValueError: there is no such folder, or it cannot be written to.
+        ValueError: there is no such folder, a file is in its place, or it cannot be written to.
     """
     folder = path.absolute().parent
     folder = existing_part(folder) if in_new_folder else folder
+    if in_new_folder and not folder.is_dir():
+        raise ValueError(f"{name}: {shown(folder)} is a file, not a folder")
     if not folder.is_dir():
         raise ValueError(f"{name} {shown(path)}: there is no folder {shown(path.parent)}")
     try:
