@@ -105,6 +105,7 @@ def test_all_trials_failed(command, tmp_path):
         ((SEARCH, "--validation_split=0"), "--validation_split is 0, but trials are compared"),
         ((SEARCH, "--sampler=grid"), "grid needs values of --learning_rate"),
         ((SEARCH, "--nonfinite=roll_back"), "needs the checkpoints of a run"),
+        ((SEARCH, "--strategy=multi_worker"), "--search is trained on one machine"),
         (("--search=l2=log(1e-6,1)", "--regularizer=l2"), "l2 changes what val_loss is"),
     ],
 )

@@ -170,7 +170,7 @@ def test_snapshots_are_states_of_one_run_and_the_last_is_its_end(
         (["--ensemble_weights=greedy"], "ensemble_weights=greedy needs validation data"),
         (["--tensorboard"], "tensorboard is for single runs"),
         (["--checkpoint_epochs=2"], "leave out the flags of checkpoints"),
-        (["--nonfinite=roll_back"], "nonfinite=roll_back needs checkpoints"),
+        (["--nonfinite=roll_back"], "nonfinite=roll_back needs the checkpoints of a run"),
         (["--calibrate"], "calibrate needs validation data"),
         (["--model=autoencoder"], "not for autoencoders"),
         (["--loss=hinge", "--ensemble_average=logits"], "is for losses of probabilities"),

@@ -16,8 +16,8 @@ from trainlib.experiment.targets import INPUTS
 from trainlib.experiment.task import Task
 from trainlib.experiment.training import build_trainer, training_callbacks
 from trainlib.experiment.training_data import steps_per_epoch
+from trainlib.experiment.trial import check_one_machine, check_trial
 from trainlib.models import LOGITS_ACTIVATIONS
-from trainlib.training.cluster import cluster
 
 
 def check_ensemble(config: ExperimentConfig, task: Task) -> None:
@@ -70,19 +70,14 @@ def check_ensemble(config: ExperimentConfig, task: Task) -> None:
 
 def _check_settings(config: ExperimentConfig) -> None:
     """Raise `ValueError` for settings that contradict an ensemble."""
-    if cluster() is not None or config.strategy == "multi_worker":
-        raise ValueError("ensemble is trained on one machine: leave out multi_worker and TF_CONFIG")
+    check_one_machine("ensemble", config)
     if config.tensorboard is not None:
         raise ValueError("tensorboard is for single runs: leave it out for an ensemble")
     if config.checkpoints != CheckpointConfig():
         raise ValueError(
             "ensemble keeps finished members and no checkpoints: leave out the flags of checkpoints"
         )
-    if config.nonfinite == "roll_back":
-        raise ValueError(
-            "nonfinite=roll_back needs checkpoints, which an ensemble does not have: choose skip "
-            "or stop"
-        )
+    check_trial(config)
     if config.ensemble.by == "snapshot" and config.monitors:
         raise ValueError(
             f"ensemble_by=snapshot follows its schedule: leave out {config.monitors[0].name}"

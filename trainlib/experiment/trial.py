@@ -31,6 +31,7 @@ from trainlib.experiment.user_functions import custom_objects
 from trainlib.step.state import TrainState
 from trainlib.training.adapted_layers import set_weights
 from trainlib.training.callback import Results, Stop
+from trainlib.training.cluster import cluster
 from trainlib.training.model_variables import SEED_STATE
 from trainlib.training.pool import SharedPrograms, TrainerPool
 from trainlib.transforms.inject import InjectState
@@ -187,7 +188,8 @@ def run_trial_with_model(
 ) -> tuple[TrialResult, Any]:
     """Return the result of `run_trial` and the Keras model that was trained."""
     start = Start(None) if start is None else start
-    _check(config, start)
+    check_trial(config)
+    _check_start(config, start)
     task = build_task(config) if task is None else task
     pool = TrainerPool() if pool is None else pool
     last = LastStatus()
@@ -225,10 +227,25 @@ def run_trial_with_model(
     return result, model
 
 
-def _check(config: ExperimentConfig, start: Start) -> None:
+def check_trial(config: ExperimentConfig) -> None:
     """Raise `ValueError` for settings that need checkpoints, which a trial does not have."""
     if config.nonfinite == "roll_back":
         raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
+
+
+def check_one_machine(name: str, config: ExperimentConfig) -> None:
+    """Raise `ValueError` if several workers are to train what one machine trains.
+
+    Args:
+        name: what is trained, for the message.
+        config: the experiment.
+    """
+    if cluster() is not None or config.strategy == "multi_worker":
+        raise ValueError(f"{name} is trained on one machine: leave out multi_worker and TF_CONFIG")
+
+
+def _check_start(config: ExperimentConfig, start: Start) -> None:
+    """Raise `ValueError` for settings with which a trial cannot continue from a state."""
     if start.state is not None and config.weight_average.kind != NONE:
         raise ValueError(
             "weight_average: training cannot continue from a saved average; leave it out for a "

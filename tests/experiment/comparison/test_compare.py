@@ -183,6 +183,11 @@ REFUSED = {
         {},
         "b: each run trains one model",
     ),
+    "several workers": (
+        {"a": BASE, "b": replace(BASE, strategy="multi_worker")},
+        {},
+        "^b is trained on one machine",
+    ),
     "no such baseline": (OPTIMIZERS, {"baseline": "nadam"}, "choose from sgd, momentum, adam"),
     "a learning rate": (
         tl.vary(BASE, "learning_rate={0.1,0.2}"),

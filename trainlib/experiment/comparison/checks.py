@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from trainlib.experiment.hyperparameter_flags import hyperparameter_flags
 from trainlib.experiment.range_test import with_learning_rate
 from trainlib.experiment.search.checks import OTHER_DATA, PART_OF_LOSS
 from trainlib.experiment.search.data import TaskCache
+from trainlib.experiment.trial import check_one_machine, check_trial
 from trainlib.tools.comparison import VALIDATION_PREFIX
 
 Contenders = Mapping[str, ExperimentConfig]
@@ -46,12 +46,10 @@ def check_contenders(contenders: Contenders, seeds: int, options: CompareConfig)
 
 
 def _check_one(name: str, config: ExperimentConfig, seeds: int) -> None:
-    if config.strategy == "multi_worker" or "TF_CONFIG" in os.environ:
-        raise ValueError(f"{name}: strategy multi_worker is for one run on several machines")
+    check_one_machine(name, config)
     if not config.ensemble.is_one:
         raise ValueError(f"{name}: each run trains one model, not an ensemble: leave ensemble out")
-    if config.nonfinite == "roll_back":
-        raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
+    check_trial(config)
     if config.seed + seeds - 1 > MAX_SEED:
         raise ValueError(f"{name}: seed {config.seed} leaves no {seeds} seeds up to {MAX_SEED}")
 

@@ -25,6 +25,7 @@ from trainlib.experiment.search.options import TuneConfig
 from trainlib.experiment.search.result import SearchInterrupted, SearchStatus, TuneResult
 from trainlib.experiment.search.settings import SearchedConfig, setting_value
 from trainlib.experiment.search.space_text import parse_space
+from trainlib.experiment.trial import check_one_machine, check_trial
 
 MISSING = "tune needs Optuna: pip install optuna"
 OF_MACHINE = ("data_dir", "code_path", "imports", "dataset")
@@ -114,18 +115,13 @@ def _check(config: ExperimentConfig, searched: SearchedConfig, options: TuneConf
 
     check_packages(options.sampler)
     check_comparable(searched, options.monitor)
-    if config.strategy == "multi_worker" or "TF_CONFIG" in os.environ:
-        raise ValueError(
-            "strategy multi_worker is for one run on several machines: leave it out; several "
-            "searches may share one storage"
-        )
+    check_one_machine("search", config)
     if config.ensemble != EnsembleConfig():
         raise ValueError(
             "ensemble cannot be searched: leave its settings out, and give them to train with the "
             "best flags"
         )
-    if config.nonfinite == "roll_back":
-        raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
+    check_trial(config)
 
 
 def _most_epochs(config: ExperimentConfig, searched: SearchedConfig) -> int:
