@@ -28,10 +28,9 @@ from trainlib.experiment.model_signature import main_output
 from trainlib.experiment.result import Log
 from trainlib.experiment.splits import split_seed
 from trainlib.experiment.task import Task
-from trainlib.experiment.trial import TrialResult, run_trial
+from trainlib.experiment.trial import TrialResult, check_one_machine, check_trial, run_trial
 from trainlib.tools.fold_scores import FoldScore, bias_and_variance, fold_score
 from trainlib.training.array_adapter import ArrayAdapter
-from trainlib.training.cluster import cluster
 from trainlib.training.evaluator import Evaluator
 from trainlib.training.pool import TrainerPool
 
@@ -118,10 +117,8 @@ def checked_folds(
     """
     if not config.ensemble.is_one:
         raise ValueError("ensemble is for one run, but each fold trains one model: leave it out")
-    if cluster() is not None or config.strategy == "multi_worker":
-        raise ValueError("folds is trained on one machine: leave out multi_worker and TF_CONFIG")
-    if config.nonfinite == "roll_back":
-        raise ValueError("nonfinite=roll_back needs the checkpoints of a run: choose skip or stop")
+    check_one_machine("folds", config)
+    check_trial(config)
     task = whole_task(config)
     splits = split_folds(
         task, options.folds, options.kind, options.repeats, groups, split_seed(config)
@@ -137,8 +134,9 @@ def _identity(config: ExperimentConfig, task: Task, splits: Sequence[Fold]) -> d
     total = 0
     for index in itertools.chain.from_iterable(splits):
         total = zlib.crc32(np.asarray(index, np.int64).tobytes(), total)
-    data = ArrayAdapter("data", weighted, config.batch_size).fingerprint
-    return {"data": data, "splits": f"{len(splits)} folds, crc32 {total:08x}"}
+    # An adapter hashes lazy arrays too; with placed_bytes=0 nothing is copied to the device.
+    adapter = ArrayAdapter("data", weighted, config.batch_size, placed_bytes=0)
+    return {"data": adapter.fingerprint, "splits": f"{len(splits)} folds, crc32 {total:08x}"}
 
 
 def _all_results(
