@@ -243,7 +243,7 @@ def _check_same_run(config: ExperimentConfig, previous: FittedModel | None) -> N
         raise ValueError(
             "the fit continues another one, but its schedule or its average by swa depends on the "
             "number of epochs, which each fit changes: give the schedule its length, such as "
-            "decay_steps, or set warm_start=False"
+            "decay_steps, and leave swa out, or fit a clone"
         )
     rate = {} if config.monitor("reduce_on_plateau") else {"learning_rate": None}
     for kind, changes in (("model", {}), ("optimizer", rate)):
