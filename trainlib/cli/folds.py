@@ -90,7 +90,8 @@ def run_folds(values: Values) -> None:
         jobs = {} if values.jobs is None else {"jobs": values.jobs}
         _run(config, FoldConfig(**{**_fields(read_options(folder)), **jobs}), folder, resume=True)
         return
-    config, options = experiment_config(values), fold_options(values) or FoldConfig()
+    config, options = experiment_config(values), fold_options(values)
+    assert options is not None  # without --resume, --folds is given
     if values.run_dir:
         _run(config, options, absolute(values.run_dir))
         return

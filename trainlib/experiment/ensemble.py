@@ -100,8 +100,8 @@ def run_ensemble(
             _train(MemberState(folder, config, task, TrainerPool()), jobs, log)
             return average_members(folder, config, task, log, config.safe_mode and resume)
         except KeyboardInterrupt as error:
-            is_finished = (folder / run_folder.SUMMARY_FILE).is_file()
-            raise RunInterrupted(folder, is_finished) from error
+            summary = folder / run_folder.SUMMARY_FILE
+            raise RunInterrupted(folder, summary.is_file()) from error
 
 
 @contextlib.contextmanager

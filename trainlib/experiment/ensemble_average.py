@@ -123,15 +123,13 @@ def _predict(
 ) -> dict[str, np.ndarray]:
     """Return a model's predictions for parts of the data, [N, K].
 
-    "auto" saves the compilation by XLA where it can.
-
     Args:
         model: the Keras model.
         config: configuration of the ensemble.
         task: data of the ensemble, with its loss and targets.
         parts: names of the parts.
     """
-    evaluator = Evaluator(model, precision=config.precision, execution="auto")
+    evaluator = Evaluator(model, precision=config.precision)
     found = {}
     for part in parts:
         examples = task.part(part)

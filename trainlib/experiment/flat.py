@@ -145,8 +145,9 @@ def is_same(flag: str, given: Any, held: Any) -> bool:
     if given == held or (given == AUTO and flag in RESOLVED and held is not None):
         return True
     if isinstance(given, tuple) and isinstance(held, tuple):
-        pairs = zip(given, held, strict=False)
-        return len(given) == len(held) and all(is_same(flag, x, of) for x, of in pairs)
+        if len(given) != len(held):
+            return False
+        return all(is_same(flag, x, of) for x, of in zip(given, held, strict=True))
     if not isinstance(given, str) or not isinstance(held, str):
         return False
     if flag in FUNCTIONS:

@@ -72,7 +72,7 @@ class NonFiniteRunError(NonFiniteError):
 
 
 class RunInterrupted(KeyboardInterrupt):  # noqa: N818
-    """A run was interrupted before or after its training; it can be resumed.
+    """A run or an ensemble was interrupted; it can be resumed unless `is_finished`.
 
     Attributes:
         folder: the run folder.

@@ -89,6 +89,7 @@ def run_experiment(
         ValueError, TypeError, OSError: something that the configuration names does not exist, does
             not suit the data, or cannot be written.
         NonFiniteError: a number is not finite, and `config.nonfinite` is "epoch" or "stop".
+        RunInterrupted: the run was interrupted; it can be resumed unless `is_finished`.
 
     Example:
         >>> import tempfile
