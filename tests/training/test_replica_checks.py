@@ -29,6 +29,9 @@ MEANS = {
     "after a layer": lambda x: tf.reduce_mean(tf.square(x @ tf.ones([WIDTH, ROWS]) + 1.0)),
     "divided": lambda x: tf.reduce_sum(x) / tf.cast(tf.shape(x)[0], tf.float32),
     "divided by a number": lambda x: 0.1 * tf.reduce_sum(x) / ROWS,
+    "a sum of sums divided by a number": lambda x: (
+        (tf.reduce_sum(x) + 0.1 * tf.reduce_sum(tf.square(x)) - tf.nn.l2_loss(x)) / ROWS
+    ),
     "divided by the number of values": lambda x: tf.nn.l2_loss(x) / tf.cast(tf.size(x), x.dtype),
     "of keras": lambda x: keras.ops.mean(keras.ops.sum(keras.ops.square(x), axis=1)),
     "of no batch": lambda x: tf.reduce_sum(tf.ones([ROWS, 2])),
@@ -41,6 +44,12 @@ OTHERS = {
     "sum with a weight of 1 / rows": lambda x: 1 / ROWS * tf.reduce_sum(x),
     "sum with a small weight": lambda x: 1e-4 * tf.reduce_sum(x),
     "sum with a large divisor": lambda x: tf.reduce_sum(x) / (625.00002 * ROWS),
+    "sum divided by numbers": lambda x: tf.reduce_sum(tf.reduce_sum(x, 0) / ([ROWS, 1] * 8)),
+    "sum and a number, divided": lambda x: (tf.reduce_sum(x) + 1.0) / ROWS,
+    "sum and a sum of features, divided": lambda x: (
+        (tf.reduce_sum(x, 0) + tf.reduce_sum(x, 1)) / ROWS
+    ),
+    "loss of keras": lambda x: keras.losses.MeanSquaredError()(x, 0.0 * x),
     "sum divided by another axis": lambda x: (
         tf.reduce_sum(tf.concat([x, x], 1)) / tf.cast(tf.shape(tf.concat([x, x], 1))[1], x.dtype)
     ),

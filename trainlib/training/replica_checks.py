@@ -55,8 +55,9 @@ def check_penalties(penalties: Sequence[Tensor], x: Tree) -> None:
         if tf.is_symbolic_tensor(penalty) and not _is_of_means(penalty, inputs, rows):
             raise ValueError(
                 "the model adds a penalty that is not a mean over its batch, but each replica has "
-                "only a part of it: add the mean over the examples, by tf.reduce_mean, or train "
-                "with strategy='one_device'"
+                "only a part of it: add the mean over the examples, by tf.reduce_mean (loss "
+                "objects of Keras divide theirs by the number of replicas too), or train with "
+                "strategy='one_device'"
             )
 
 
@@ -81,16 +82,28 @@ def _is_mean(op: Any, rows: int) -> bool:
     if op.type not in ("RealDiv", "DivNoNan"):
         return False
     # Not a product with 1 / rows: the weight of a penalty may have the same value.
-    numerator, number = op.inputs[0].op, _number(op.inputs[1])
-    while numerator.type in ("Cast", "Identity", "Neg", "Mul"):
-        constant = [x for x in numerator.inputs if tf.get_static_value(x) is not None]
-        if len(numerator.inputs) - len(constant) != 1:
-            return False
-        numerator = next(x for x in numerator.inputs if tf.get_static_value(x) is None).op
-    if numerator.type not in ("Sum", "L2Loss") or not _takes_examples(numerator, rows):
+    number = _number(op.inputs[1])
+    one = number is not None and np.size(number) == 1
+    return one and _is_sum(op.inputs[0].op, rows, number)
+
+
+def _is_sum(op: Any, rows: int, number: Any) -> bool:
+    """Return whether an operation is a sum over as many examples or values, or made of such sums.
+
+    Args:
+        op: the operation.
+        rows: number of examples.
+        number: the number by which the result is divided.
+    """
+    if op.type in ("AddV2", "Sub"):
+        return all(_is_sum(x.op, rows, number) for x in op.inputs)
+    if op.type in ("Cast", "Identity", "Neg", "Mul"):
+        varying = [x for x in op.inputs if tf.get_static_value(x) is None]
+        return len(varying) == 1 and _is_sum(varying[0].op, rows, number)
+    if op.type not in ("Sum", "L2Loss") or not _takes_examples(op, rows):
         return False
-    sizes = (rows, numerator.inputs[0].shape.num_elements())
-    return number is not None and any(number == np.asarray(n, number.dtype) for n in sizes if n)
+    sizes = (rows, op.inputs[0].shape.num_elements())
+    return any(number == np.asarray(n, number.dtype) for n in sizes if n)
 
 
 def _takes_examples(op: Any, rows: int) -> bool:
